@@ -39,15 +39,15 @@ if TYPE_CHECKING:
         TwoWayDID,
     )
     from estimators.core.functions import estimator
-    from experiments.application.example_panel import example_panel
-    from experiments.application.spec.spec import RealPanel, Spec, read_spec
-    from experiments.application.table_files import write_files
-    from experiments.placebo.placebo import Answer
-    from experiments.running.watched import run
-    from experiments.study.study import Study
-    from experiments.trust.output import write_trust
-    from experiments.twins.output import write_twin
-    from experiments.twins.twin import Twin
+    from experiments.estimation import write_files
+    from experiments.panel_spec.first_spec import example_panel
+    from experiments.panel_spec.sections import Spec
+    from experiments.panel_spec.spec import RealPanel, read_spec
+    from experiments.placebo import Answer
+    from experiments.run.progress import run
+    from experiments.study import Study
+    from experiments.trust.document import write_trust
+    from experiments.twins.twin import Twin, write_twin
     from results.diagnosed import diagnose
     from results.store.bucket import StorePath
     from results.store.zarr_store import ZarrStore
@@ -63,17 +63,17 @@ type Asked = str | Path | Mapping[str, Any] | Spec | None  # its spec: a file, a
 ROOMS = ("sim", "estimators", "results", "cluster", "experiments")  # the packages that stand beside this module
 PLACES = {
     "BadInput": "sim.errors",
-    "Study": "experiments.study.study",
+    "Study": "experiments.study",
     "Twin": "experiments.twins.twin",
     "design": "sim.functions",
-    "example_panel": "experiments.application.example_panel",
+    "example_panel": "experiments.panel_spec.first_spec",
     "diagnose": "results.diagnosed",
     "estimator": "estimators.core.functions",
-    "read_spec": "experiments.application.spec.spec",
-    "run": "experiments.running.watched",
-    "write_files": "experiments.application.table_files",
-    "write_trust": "experiments.trust.output",
-    "write_twin": "experiments.twins.output",
+    "read_spec": "experiments.panel_spec.spec",
+    "run": "experiments.run.progress",
+    "write_files": "experiments.estimation",
+    "write_trust": "experiments.trust.document",
+    "write_twin": "experiments.twins.twin",
 }
 __all__ = [
     "DCDH",
@@ -127,7 +127,7 @@ def read_panel(panel: str | Path | pd.DataFrame, spec: str | Path | Mapping[str,
     >>> pp.read_panel(table, {"panel": {"unit": "city", "period": "year", "outcome": "y"}}).panel.nobs
     4
     """
-    from experiments.application.spec import spec as reading
+    from experiments.panel_spec import spec as reading
 
     if isinstance(spec, str | Path):
         spec = reading.read_spec(spec)
@@ -159,7 +159,7 @@ def estimate(
     >>> sorted(file.name for file in pp.write_files(tables, "out", ["json", "tex"]) if file.suffix != ".svg")
     ['estimates.json', 'tables.tex']
     """
-    from experiments.application import estimate as application
+    from experiments import estimation as application
     from results.table_frames import Tables
 
     return Tables.of(application.estimate(_read(panel, spec), cross_check=cross_check, estimators=estimators))
@@ -183,9 +183,9 @@ def placebo(
     >>> len(found.placebos)
     99
     """
-    from experiments.placebo import placebo as test
-    from experiments.placebo.stored import prepared
-    from experiments.running.runner import run
+    from experiments import placebo as test
+    from experiments.placebo import prepared
+    from experiments.run.runner import run
     from results.store.bucket import store_path
 
     target = None if store is None else store_path(store)
@@ -235,7 +235,7 @@ def trust(
     """
     from experiments.notebook import TrustCard
     from experiments.trust.document import document
-    from experiments.trust.means import Means
+    from experiments.trust.studies import Means
     from experiments.trust.trust import trust as judged
 
     means = Means(None if out is None else Path(out))
@@ -261,10 +261,9 @@ def show(answer: Document | Answer | Twin | Mapping[str, Any], errors: str | Non
     """Print what `estimate`, `placebo`, `twin` or `trust` returned; of estimates with the error type `errors`."""
     from rich.console import Console
 
-    from experiments.placebo.output import print_placebo
-    from experiments.trust.output import print_trust
-    from experiments.twins.output import print_twin
-    from experiments.twins.twin import Twin
+    from experiments.placebo import print_placebo
+    from experiments.trust.document import print_trust
+    from experiments.twins.twin import Twin, print_twin
     from results.tables.records import Document
     from results.tables.terminal import print_estimates
 
@@ -293,7 +292,7 @@ def __dir__() -> list[str]:
 
 
 def _read(panel: Given, spec: Asked) -> RealPanel:
-    from experiments.application.spec.spec import RealPanel
+    from experiments.panel_spec.spec import RealPanel
 
     if isinstance(panel, RealPanel):
         return panel

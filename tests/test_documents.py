@@ -13,9 +13,9 @@ import pytest
 import zarr
 
 from estimators import Layout
-from experiments.kinds.catalogue import catalogue
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.kinds import catalogue
+from experiments.run.runner import run
+from experiments.study import Study
 from results.store import StoreSchema, ZarrStore
 
 REPOSITORY = Path(__file__).resolve().parent.parent

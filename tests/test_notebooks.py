@@ -16,8 +16,8 @@ from rich.console import Console
 
 import panelproof as pp
 from experiments.notebook import TrustCard
-from experiments.running.progress import Bar, Lines, Notebook, watch_of
-from experiments.running.runner import Progress
+from experiments.run.progress import Bar, Lines, Notebook, watch_of
+from experiments.run.runner import Progress
 from results.verdict.answer import answer
 from sim import Panel, Roles
 from sim.panel import MOST_ROWS, Text, card, shown

@@ -11,21 +11,20 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import click
 
 import panelproof
-from experiments.application.spec import weights
-from experiments.application.spec.sections import (
+from experiments.cli import COMMANDS
+from experiments.cli import panelproof as program
+from experiments.kinds import Entry, catalogue, meanings_of, type_text
+from experiments.panel_spec import weights
+from experiments.panel_spec.sections import (
     IndexSection,
     InferenceSection,
     PanelSection,
     PsmSection,
     RobustnessSection,
+    TwinSection,
 )
-from experiments.application.spec.transforms import EXAMPLES, POINTWISE, SHAPES
-from experiments.application.spec.twin import TwinSection
-from experiments.cli import COMMANDS
-from experiments.cli import panelproof as program
-from experiments.kinds.catalogue import Entry, catalogue
-from experiments.kinds.dials import meanings_of, type_text
-from experiments.study.tables import StudyTables
+from experiments.panel_spec.transforms import EXAMPLES, POINTWISE, SHAPES
+from experiments.study import StudyTables
 from experiments.toml_files import Table
 
 FOLDER = Path(__file__).resolve().parents[1] / "reference"

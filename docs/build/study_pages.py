@@ -19,9 +19,8 @@ from pathlib import Path
 import screen
 
 from experiments.cli import run_command
-from experiments.running.exports import charts_of
-from experiments.study.builtin import builtin, names
-from experiments.study.study import Study, canonical_json
+from experiments.run.reporting import charts_of
+from experiments.study import Study, builtin, canonical_json, names
 from results.diagnosis.diagnose import diagnose
 from results.plots.paper import figure_bytes
 from results.report.facts import lead_of
@@ -48,7 +47,7 @@ def printed(*arguments: str) -> str:
 
 def source_of(name: str) -> str:
     """The study's file without the words that the page shows beside it."""
-    text = (resources.files("experiments.study") / "studies" / f"{name}.toml").read_text(encoding="utf-8")
+    text = (resources.files("experiments") / "studies" / f"{name}.toml").read_text(encoding="utf-8")
     words = ("question = ", "expected = ", "cost = ")
     return "\n".join(line for line in text.splitlines() if not line.startswith(words)).strip()
 
@@ -99,7 +98,7 @@ def page(study: Study, images: Path) -> str:
         f"```sh\npanelproof run {name}{option} --html runs/{name}.html\n"
         f"panelproof report runs/{name}.zarr --figures runs/{name}\n```\n",
         "## Answer\n", *([shown] if shown else []), text_block(answer),
-        "## World\n", f"The file of the study, `experiments/study/studies/{name}.toml`:\n",
+        "## World\n", f"The file of the study, `experiments/studies/{name}.toml`:\n",
         f"```toml\n{source_of(name)}\n```\n",
     ])  # fmt: skip
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.application.spec.weights import Contiguity, File
 from experiments.checks.case import Case
+from experiments.panel_spec.weights import Contiguity, File
 from results.tables.records import OVERTURNS, SILENT, WEAKENS, Check
 from sim.weights import Weights
 

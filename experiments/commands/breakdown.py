@@ -27,7 +27,7 @@ def command(
 
     Every value that is tried is a store under --out: the same command resumes the search.
     """
-    from experiments.searching.launch import options_of, run_breakdown
+    from experiments.search.launch import options_of, run_breakdown
 
     chosen = {"estimator": estimator, "term": term, "error": error, "seed": seed}
     options = options_of(low, high, precision, budget, to_second)

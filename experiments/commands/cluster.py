@@ -42,7 +42,7 @@ def numbers() -> None:
     from shlex import quote
 
     from cluster.numbers import check_machine
-    from experiments.running.places import as_bad_input
+    from experiments.run.places import as_bad_input
 
     with as_bad_input():
         settings = check_machine()
@@ -61,9 +61,9 @@ def check(where: str, study: str, as_json: bool, **chosen: Any) -> int:
 
     Exit code 0: all workers may compute; 1: some or all may not, or nobody answers; 2: bad input.
     """
-    from experiments.running.checking import check_cluster
-    from experiments.running.places import named_place, table_of
-    from experiments.study.builtin import study_of
+    from experiments.run.checking import check_cluster
+    from experiments.run.places import named_place, table_of
+    from experiments.study import study_of
 
     place = named_place({**chosen, "cluster": where}, table_of(study))
     return check_cluster(place, study_of(study), as_json=as_json)

@@ -54,9 +54,8 @@ def command(
     """
     from rich.console import Console
 
-    from experiments.application.estimate import estimate
-    from experiments.application.spec.spec import read_real_panel, read_spec
-    from experiments.application.table_files import check_formats, write_files
+    from experiments.estimation import check_formats, estimate, write_files
+    from experiments.panel_spec.spec import read_real_panel, read_spec
     from results.tables.terminal import print_estimates
 
     chosen = check_formats(formats, out)

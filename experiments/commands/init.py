@@ -21,7 +21,7 @@ from experiments.commands.options import Command
 )
 def command(panel: Path, out: Path) -> None:
     """Read PANEL (csv, parquet, dta, xlsx) and write a SPEC.toml to edit."""
-    from experiments.application.spec.first_spec import propose_spec
+    from experiments.panel_spec.first_spec import propose_spec
     from sim.errors import bad
     from sim.panel_files import read_frame
 

@@ -12,7 +12,7 @@ from experiments.commands.options import Command, as_json_option, print_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from experiments.kinds.catalogue import Entry
+    from experiments.kinds import Entry
 
 
 @click.command("kinds", cls=Command)
@@ -25,7 +25,7 @@ def command(kind: str | None, as_json: bool) -> None:
     """
     from rich.console import Console
 
-    from experiments.kinds.catalogue import catalogue, document, entries_called
+    from experiments.kinds import catalogue, document, entries_called
 
     groups = catalogue() if kind is None else entries_called(kind)
     if as_json:

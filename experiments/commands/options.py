@@ -73,7 +73,7 @@ def say(text: str) -> None:
 
 def complete_study(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Built-in studies and TOML files that begin with what was typed."""
-    from experiments.study.builtin import names
+    from experiments.study import names
 
     files = CompletionItem(incomplete, type="file")
     return [*(CompletionItem(name) for name in names() if name.startswith(incomplete)), files]

@@ -23,9 +23,9 @@ def check(panel: Path, spec: Path, as_json: bool) -> None:
     """Read PANEL as SPEC says and describe it. All errors, also those of `estimate`, are listed at once (exit 2)."""
     from rich.console import Console
 
-    from experiments.application.describe import description, print_description
-    from experiments.application.estimable import check_estimable
-    from experiments.application.spec.spec import read_real_panel, read_spec
+    from experiments.estimation import check_estimable
+    from experiments.panel_spec.first_spec import description, print_description
+    from experiments.panel_spec.spec import read_real_panel, read_spec
 
     real, console = read_real_panel(panel, read_spec(spec)), Console(highlight=False)
     found = description(real.panel)
@@ -43,7 +43,7 @@ def check(panel: Path, spec: Path, as_json: bool) -> None:
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def example(folder: Path) -> None:
     """Write a synthetic panel.csv and its spec.toml into FOLDER."""
-    from experiments.application.example_panel import EXAMPLE_SPEC, example_frame
+    from experiments.panel_spec.first_spec import EXAMPLE_SPEC, example_frame
     from sim.errors import bad
 
     for name in ("panel.csv", "spec.toml"):

@@ -104,13 +104,11 @@ def command(
     """Hold an estimate against its placebos; the help of the command says more."""
     from rich.console import Console
 
-    from experiments.application.spec.spec import read_real_panel, read_spec
-    from experiments.placebo.output import check_folder, print_placebo, write_placebo
-    from experiments.placebo.placebo import answer
-    from experiments.placebo.stored import prepared
-    from experiments.running.launch import launch
-    from experiments.running.places import named_place
-    from experiments.running.resume import Resume
+    from experiments.panel_spec.spec import read_real_panel, read_spec
+    from experiments.placebo import answer, check_folder, prepared, print_placebo, write_placebo
+    from experiments.run.code_policy import Resume
+    from experiments.run.launch import launch
+    from experiments.run.places import named_place
 
     where = {name: choices.pop(name) for name in CLUSTER_OPTIONS}
     place = named_place(where, default="serial")

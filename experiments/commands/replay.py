@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def command(store: StorePath, cell: int, replication: int, save: Path | None, trust: bool) -> int:
     """Draw and fit REPLICATION of CELL again, and compare with what STORE holds (exit 1 when it differs)."""
 
-    from experiments.running.replay import compare, replay, save_panel
+    from experiments.run.replay import compare, replay, save_panel
     from results.report.terminal import NamesConsole
     from results.store.zarr_store import ZarrStore
 

@@ -45,7 +45,7 @@ def command(
     code that the bundle holds is run with --trust alone.
     """
     if stores or panel or spec:
-        from experiments.replication.writing import write_bundle
+        from experiments.replication import write_bundle
 
         return _said_of_files(
             folder, write_bundle(folder, stores, panel, spec, with_data=with_data, trust=trust), trust, as_json
@@ -65,8 +65,8 @@ def _said_of_files(folder: Path, files: list[str], trust: bool, as_json: bool) -
 def _run_again(folder: Path, where: Mapping[str, Any], trust: bool, as_json: bool) -> int:
     from dataclasses import asdict
 
-    from experiments.replication.rerun import rerun
-    from experiments.running.places import named_place
+    from experiments.replication import rerun
+    from experiments.run.places import named_place
 
     findings = []
     for finding in rerun(folder, named_place(where).open, trust=trust):

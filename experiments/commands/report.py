@@ -41,8 +41,15 @@ def command(
     """Print the answer to a study's question on one screen, from a store that `run` made; --full prints all of it."""
 
     from cluster import prepare_process
-    from experiments.running.exports import pivots_of, print_pivots, wishes, write_exports
-    from experiments.running.reporting import print_json, print_report, write_html
+    from experiments.run.reporting import (
+        pivots_of,
+        print_json,
+        print_pivots,
+        print_report,
+        wishes,
+        write_exports,
+        write_html,
+    )
     from results.diagnosis.diagnose import diagnose
     from results.report.terminal import NamesConsole
     from results.store.zarr_store import ZarrStore

@@ -75,10 +75,10 @@ def command(
     **others: Any,
 ) -> int:
     """Run a built-in study or one of your own. After a kill or an interruption, the same command resumes the study."""
-    from experiments.running.launch import check_run, describe, foretell, launch, show, what_failed
-    from experiments.running.places import named_place, table_of
-    from experiments.running.resume import Resume, share_of
-    from experiments.study.builtin import study_of
+    from experiments.run.code_policy import Resume, share_of
+    from experiments.run.launch import check_run, describe, foretell, launch, show, what_failed
+    from experiments.run.places import named_place, table_of
+    from experiments.study import study_of
     from results.report.terminal import NamesConsole
 
     console = NamesConsole(highlight=False, stderr=as_json)

@@ -15,7 +15,7 @@ def command(name: str | None, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from experiments.study.builtin import builtin, names
+    from experiments.study import builtin, names
 
     if as_json:
         found = [builtin(item) for item in ([name] if name else names())]

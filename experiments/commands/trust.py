@@ -40,14 +40,12 @@ def command(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **ch
     """
     from rich.console import Console
 
-    from experiments.application.spec.spec import read_real_panel, read_spec
-    from experiments.placebo.output import check_folder
-    from experiments.running.places import named_place
-    from experiments.running.resume import Resume
-    from experiments.trust.budget import seconds_of
-    from experiments.trust.document import document
-    from experiments.trust.means import opened
-    from experiments.trust.output import print_trust, write_trust
+    from experiments.panel_spec.spec import read_real_panel, read_spec
+    from experiments.placebo import check_folder
+    from experiments.run.code_policy import Resume
+    from experiments.run.places import named_place
+    from experiments.trust.document import document, print_trust, write_trust
+    from experiments.trust.studies import opened, seconds_of
     from experiments.trust.trust import trust
 
     seconds = seconds_of(budget)

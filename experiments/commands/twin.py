@@ -31,10 +31,9 @@ def command(panel: Path, spec: Path, out: Path | None, methods: tuple[str, ...],
     """
     from rich.console import Console
 
-    from experiments.application.spec.spec import read_real_panel, read_spec
-    from experiments.placebo.output import check_folder
-    from experiments.twins.output import document, print_twin, write_twin
-    from experiments.twins.twin import twin
+    from experiments.panel_spec.spec import read_real_panel, read_spec
+    from experiments.placebo import check_folder
+    from experiments.twins.twin import document, print_twin, twin, write_twin
 
     if out is not None:
         check_folder(out)

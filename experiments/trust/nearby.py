@@ -15,8 +15,8 @@ import numpy as np
 from scipy.special import expit, logit
 
 from estimators.core.estimator import critical_values
-from experiments.running.tasks import runner_of
-from experiments.study.study import Study
+from experiments.run.tasks import runner_of
+from experiments.study import Study
 from experiments.trust.claim import Claim
 from experiments.trust.studies import BLOCK, LEVEL, Fits, Measure, fits_in, pilot_of
 from experiments.twins.twin import Twin

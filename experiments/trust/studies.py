@@ -2,23 +2,164 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
+from cluster import Executor, Serial
 from estimators.core.estimator import Estimates, Estimator, Status, p_values
 from estimators.core.inversion import p_value_errors
 from estimators.core.inversion import p_values as ranked
-from experiments.study.study import Study
+from experiments.run.code_policy import Resume
+from experiments.run.launch import check_store
+from experiments.run.places import Place
+from experiments.run.runner import run, schema_of
+from experiments.study import Study
 from experiments.trust.claim import Claim
 from experiments.twins.twin import Twin
 from results.diagnosis.diagnose import diagnose
 from results.store import Store
+from results.store.zarr_store import ZarrStore
 from sim.arrays import Flags, Floats
+from sim.errors import BadInput, bad
+
+# How many replications a budget of seconds allows, from a timed pilot.
+
+
+BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?")
+SECONDS = {None: 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+UNIT = 64  # replications come in multiples of it
+LEAST, MOST = 128, 20_000
+MAIN = 0.6  # share of the budget that the first method gets
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a study costs: cells, and seconds a replication in a cell."""
+
+    cells: int
+    seconds: float
+
+
+def seconds_of(text: str) -> float:
+    """A budget such as 60s, 2m or 1h in seconds; raises BadInput for what is none or is zero."""
+    found = BUDGET.fullmatch(text.strip())
+    seconds = float(found[1]) * SECONDS[found[2]] if found else 0.0
+    if seconds <= 0:
+        raise bad(f"budget {text!r}", where="--budget", allowed="a time above zero such as 60s, 2m or 1h",
+                  remedy="use 60s")  # fmt: skip
+    return seconds
+
+
+def timed(work: Callable[[int], object], replications: int) -> float:
+    """Seconds a replication of some work, which is told how many to do; a first small round is not timed."""
+    work(UNIT)
+    begin = time.perf_counter()
+    work(replications)
+    return (time.perf_counter() - begin) / replications
+
+
+def shared_out(costs: Mapping[str, Cost], budget: float, workers: int = 1) -> dict[str, int]:
+    """Replications a cell of each study: the first gets most of the budget, the others equal parts of the rest."""
+    first, *others = costs
+    parts = {first: MAIN if others else 1.0} | dict.fromkeys(others, (1.0 - MAIN) / max(len(others), 1))
+    return {
+        name: _whole(parts[name] * budget * workers / (cost.cells * max(cost.seconds, 1e-9)))
+        for name, cost in costs.items()
+    }
+
+
+def _whole(count: float) -> int:
+    """The largest multiple of `UNIT` within it, from `LEAST` to `MOST`."""
+    return int(min(max(count // UNIT * UNIT, LEAST), MOST // UNIT * UNIT))
+
+
+# With what the studies of a claim are run: where their stores are, and on which processes.
+
+
+BUDGET_FILE = (
+    "budget.json"  # beside the stores: the seconds of the largest budget so far, and what they were turned into
+)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Means:
+    """folder: its folder `stores` has a store a study; None = in memory. plan: how a store that is there is resumed."""
+
+    folder: Path | None = None
+    executor: Executor = field(default_factory=Serial)
+    plan: Resume = field(default_factory=Resume)
+
+    def store(self, name: str) -> Path | None:
+        """Where a study's store is."""
+        return None if self.folder is None else self.folder / "stores" / f"{name}.zarr"
+
+    def fitting(self, name: str, study: Study) -> Study:
+        """The study with the replications of its store where it has one that holds more."""
+        store = self.store(name)
+        if store is None or not store.exists():
+            return study
+        return study.resized(replications=max(ZarrStore.open(store).replications, study.replications))
+
+    def remembered(self, seconds: float) -> dict[str, int] | None:
+        """Replications a cell by study, of an earlier run whose budget was as large; None where there was none.
+
+        A pilot is never timed alike twice, so without this the same command would add replications each time.
+        """
+        file = None if self.folder is None else self.folder / "stores" / BUDGET_FILE
+        if file is None or not file.is_file():
+            return None
+        try:
+            held = json.loads(file.read_text(encoding="utf-8"))
+            return dict(held["replications"]) if held["seconds"] >= seconds else None
+        except (ValueError, KeyError, TypeError):  # a damaged note costs no more than another pilot
+            return None
+
+    def remember(self, seconds: float, replications: Mapping[str, int]) -> None:
+        """Keep what a budget was turned into, unless an earlier one was as large."""
+        if self.folder is None or self.remembered(seconds) is not None:
+            return
+        file = self.folder / "stores" / BUDGET_FILE
+        file.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"seconds": seconds, "replications": dict(replications)})
+        file.write_text(text, encoding="utf-8")
+
+    def check(self, name: str, study: Study) -> None:
+        """Raise BadInput for a store of another study, or one that cannot be written; StoreLocked for one in use."""
+        store = self.store(name)
+        if store is None:
+            return
+        try:
+            check_store(study, store, self.plan)
+        except BadInput as fault:
+            if not store.exists() or ZarrStore.open(store).fingerprint == schema_of(study).fingerprint:
+                raise
+            raise bad("holds the page of another panel, spec or claim", where=str(self.folder),
+                      allowed="a folder a page", remedy="choose another --out, or delete it") from fault  # fmt: skip
+
+    def run(self, name: str, study: Study) -> Store:
+        """Run what is missing of a study."""
+        return run(study, store=self.store(name), executor=self.executor, plan=self.plan)
+
+
+@contextmanager
+def opened(folder: Path | None, place: Place, plan: Resume) -> Iterator[Means]:
+    """Means on a cluster, which is closed in the end."""
+    executor = place.open()
+    try:
+        yield Means(folder, executor, plan)
+    finally:
+        executor.close()
+
 
 BLOCK = 256  # replications stored together: what an interruption can cost
 SHARES = (0.5, 1.0, 2.0)  # of the estimate at which power is simulated

@@ -10,21 +10,20 @@ from functools import cached_property, partial
 import numpy as np
 
 from estimators.staggered.trend_evidence import TrendEvidence
-from experiments.application.estimate import ledger_of
-from experiments.application.spec.spec import RealPanel
 from experiments.checks import checks_of
 from experiments.checks.case import Case
-from experiments.running.runner import run
-from experiments.study.study import Study
-from experiments.trust.budget import Cost, shared_out, timed
+from experiments.estimation import ledger_of
+from experiments.panel_spec.spec import RealPanel
+from experiments.run.runner import run
+from experiments.study import Study
 from experiments.trust.claim import EFFECT, HEADLINE, Claim, claim_of
 from experiments.trust.evidence import Benchmarks, Evidence, Rehearsal
-from experiments.trust.means import Means
 from experiments.trust.nearby import Interval, Nearby, nearby_of
-from experiments.trust.placebos import PlaceboTest, placebos_of
-from experiments.trust.recommend import Advice, advice, forbidden_of
+from experiments.trust.recommend import Advice, PlaceboTest, advice, forbidden_of, placebos_of
 from experiments.trust.studies import (
     Calibrated,
+    Cost,
+    Means,
     Measure,
     Simulated,
     beside,
@@ -33,10 +32,12 @@ from experiments.trust.studies import (
     fits_of,
     pilot_of,
     rejections,
+    shared_out,
     short_effects_of,
     spread_of,
     statistic_of,
     study_of,
+    timed,
 )
 from experiments.twins.twin import Twin, twin
 from results.diagnosis.power import Curve, Detectable, detectable, fitted_curve

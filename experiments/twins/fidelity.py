@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.twins.cohorts import Regression, pretrend_f
 from experiments.twins.real import Real
 from experiments.twins.statistics import (
+    Regression,
     Status,
     autoregression,
     correlation,
@@ -18,6 +18,7 @@ from experiments.twins.statistics import (
     kurtosis,
     lead_dummies,
     moran_by_period,
+    pretrend_f,
     tails,
     variance_shares,
 )

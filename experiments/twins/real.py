@@ -9,11 +9,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.application.estimable import check_estimable
-from experiments.application.spec.spec import RealPanel, Spec
-from experiments.application.spec.twin import TwinSection
-from experiments.twins.cohorts import Regression
-from experiments.twins.statistics import Split, Status, split
+from experiments.estimation import check_estimable
+from experiments.panel_spec.sections import Spec, TwinSection
+from experiments.panel_spec.spec import RealPanel
+from experiments.twins.statistics import Regression, Split, Status, split
 from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad
 from sim.panel import Panel

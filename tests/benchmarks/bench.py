@@ -24,11 +24,11 @@ pin_environment()
 import numpy as np  # noqa: E402
 
 from estimators import Estimator, SpatialPanel, TwoWayDID  # noqa: E402
-from experiments.application.references import linearmodels as linearmodels_reference  # noqa: E402
-from experiments.application.references import spreg as spreg_reference  # noqa: E402
-from experiments.running.runner import Progress, run  # noqa: E402
-from experiments.running.tasks import runner_of  # noqa: E402
-from experiments.study.study import Study  # noqa: E402
+from experiments.references import linearmodels as linearmodels_reference  # noqa: E402
+from experiments.references import pysal as spreg_reference  # noqa: E402
+from experiments.run.runner import Progress, run  # noqa: E402
+from experiments.run.tasks import runner_of  # noqa: E402
+from experiments.study import Study  # noqa: E402
 from references import pyfixest_reference  # noqa: E402
 from sim import Panel, Streams  # noqa: E402
 from sim.presets import Paper  # noqa: E402

@@ -28,10 +28,10 @@ pin_environment()
 import psutil  # noqa: E402
 
 from estimators import SpatialPanel, TwoWayDID  # noqa: E402
-from experiments.running.log import read_log  # noqa: E402
-from experiments.running.runner import run  # noqa: E402
-from experiments.running.tasks import runner_of  # noqa: E402
-from experiments.study.study import Study  # noqa: E402
+from experiments.run.code_policy import read_log  # noqa: E402
+from experiments.run.runner import run  # noqa: E402
+from experiments.run.tasks import runner_of  # noqa: E402
+from experiments.study import Study  # noqa: E402
 from results.diagnosis import diagnose  # noqa: E402
 from results.report.facts import ReportFacts  # noqa: E402
 from results.report.html import html_report  # noqa: E402

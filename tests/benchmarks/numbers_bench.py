@@ -64,8 +64,8 @@ def work() -> None:
 
     from cluster import prepare_process
     from cluster.numbers import probe
-    from experiments.running.tasks import runner_of
-    from experiments.study.study import Study
+    from experiments.run.tasks import runner_of
+    from experiments.study import Study
 
     prepare_process()
     with tempfile.TemporaryDirectory() as folder:

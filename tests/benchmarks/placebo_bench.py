@@ -23,10 +23,10 @@ from estimators import SpatialPanel, TwoWayDID  # noqa: E402
 from estimators.core.treatment_kernels import TreatmentKernel  # noqa: E402
 from estimators.spatial.spectrum import Transform  # noqa: E402
 from estimators.staggered.aggregation import Cohorts  # noqa: E402
-from experiments.application.example_panel import EXAMPLE_SPEC, example_frame  # noqa: E402
-from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec  # noqa: E402
-from experiments.placebo.placebo import answer, question  # noqa: E402
-from experiments.running.runner import run  # noqa: E402
+from experiments.panel_spec.first_spec import EXAMPLE_SPEC, example_frame  # noqa: E402
+from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec  # noqa: E402
+from experiments.placebo import answer, question  # noqa: E402
+from experiments.run.runner import run  # noqa: E402
 from sim import Panel, Streams  # noqa: E402
 from sim.presets import Paper  # noqa: E402
 

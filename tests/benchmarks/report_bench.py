@@ -19,8 +19,8 @@ from cluster import environment, pin_environment, prepare_process
 pin_environment()
 
 from estimators import SpatialPanel, TwoWayDID  # noqa: E402
-from experiments.running.runner import run, schema_of  # noqa: E402
-from experiments.study.study import Study  # noqa: E402
+from experiments.run.runner import run, schema_of  # noqa: E402
+from experiments.study import Study  # noqa: E402
 from results.diagnosis import diagnose  # noqa: E402
 from results.report.facts import ReportFacts  # noqa: E402
 from results.report.html import html_report  # noqa: E402

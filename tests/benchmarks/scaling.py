@@ -29,9 +29,9 @@ from many_blocks import BLOCK as SMALL  # noqa: E402
 from many_blocks import fabricated, many_blocks  # noqa: E402
 
 from estimators import SpatialPanel, TwoWayDID  # noqa: E402
-from experiments.running.runner import run, schema_of  # noqa: E402
-from experiments.running.tasks import Job, Result, runner_of  # noqa: E402
-from experiments.study.study import Study  # noqa: E402
+from experiments.run.runner import run, schema_of  # noqa: E402
+from experiments.run.tasks import Job, Result, runner_of  # noqa: E402
+from experiments.study import Study  # noqa: E402
 from results.diagnosis.diagnose import diagnose  # noqa: E402
 from results.store import Block, ZarrStore  # noqa: E402
 from results.store.block import block_arrays, part_digests  # noqa: E402

@@ -21,8 +21,8 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
 from estimators import Estimator, find_estimator  # noqa: E402
-from experiments.running.runner import run  # noqa: E402
-from experiments.study.study import Study  # noqa: E402
+from experiments.run.runner import run  # noqa: E402
+from experiments.study import Study  # noqa: E402
 from sim import Panel, Streams  # noqa: E402
 from sim.presets import Paper  # noqa: E402
 

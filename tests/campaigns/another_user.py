@@ -21,7 +21,7 @@ import psutil
 from places import opened
 from real_parts import PARTS, NotHere
 
-from experiments.running.runner import run
+from experiments.run.runner import run
 from studies import small_study
 
 NOBODY = 65534

@@ -15,8 +15,8 @@ from object_server import BUCKET, served
 from real_parts import PARTS, NotHere, nothing
 
 from cluster import Executor, Serial, back_end
-from experiments.running.resume import Resume
-from experiments.running.runner import run
+from experiments.run.code_policy import Resume
+from experiments.run.runner import run
 from results.store import Shard, ZarrStore
 from results.store.bucket import StorePath, store_path
 from results.store.merge import merge

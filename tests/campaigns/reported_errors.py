@@ -6,8 +6,8 @@ import numpy as np
 from scipy import stats
 
 from estimators import TwoWayDID
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.study import Study
 from results.diagnosis.diagnose import diagnose
 from sim.presets import Paper
 

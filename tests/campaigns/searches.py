@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from experiments.searching.solve import Search, bench_of, breakdown
+from experiments.search.solve import Search, bench_of, breakdown
 from references import known_breakdowns as known
 
 RUNS, LEAST = 100, 95

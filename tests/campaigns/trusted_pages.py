@@ -10,8 +10,8 @@ import numpy as np
 from made_twins import ALONE, SERIAL
 from scipy import stats
 
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.study import Study
 from experiments.trust.trust import Trust, trust
 
 PAGES, REPLICATIONS = 300, 1024

@@ -13,7 +13,7 @@ from real_parts import PARTS, Cluster, NotHere
 from slow_jobs import DIES, EXITS, HANGS, RAISES, double
 
 from cluster import BackEnd, Clocks, Outcome, back_end, back_ends
-from experiments.running.runner import run
+from experiments.run.runner import run
 from results.store import ZarrStore
 from studies import small_study
 

@@ -10,11 +10,10 @@ import reference_pages
 import screen
 import study_pages
 
-from experiments.application.spec import sections, weights
-from experiments.application.spec.twin import TwinSection
 from experiments.cli import COMMANDS, run_command
-from experiments.study.builtin import builtin, names
-from experiments.study.tables import StudyTables
+from experiments.panel_spec import sections, weights
+from experiments.panel_spec.sections import TwinSection
+from experiments.study import StudyTables, builtin, names
 from experiments.toml_files import Table
 
 TABLES: list[type[Table]] = [

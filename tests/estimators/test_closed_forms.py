@@ -14,8 +14,8 @@ from estimators.linear.closed_forms import (
     exposure_of_random_adopters,
     spillover_bias,
 )
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.study import Study
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.power import minimum_detectable_effect
 from sim import BadInput

@@ -21,7 +21,7 @@ from estimators.linear.covariances import (
     outer,
 )
 from estimators.linear.random_effects import ErrorComponents
-from experiments.application.references.reference import long_frame
+from experiments.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Streams

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from estimators import TwoWayDID
-from experiments.application.references import linearmodels as linearmodels_reference
+from experiments.references import linearmodels as linearmodels_reference
 from references import brute_force, pyfixest_reference
 from references.small_panels import small_panel
 from sim import Panel, Streams, Wanted

@@ -12,7 +12,7 @@ from scipy import stats
 
 from estimators import Estimates, Status, TwoWayDID
 from estimators.linear.equal_effects import InteractionTest, group_labels
-from experiments.application.references.reference import long_frame
+from experiments.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Streams

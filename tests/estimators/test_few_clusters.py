@@ -13,7 +13,7 @@ from estimators.core.estimator import p_values
 from estimators.linear.did import TwoWayDID
 from estimators.linear.few_clusters import effective_clusters
 from estimators.sensitivity.sensitivity import leave_one_out
-from experiments.application.references.reference import long_frame
+from experiments.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles

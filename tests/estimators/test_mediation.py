@@ -106,7 +106,7 @@ def test_joint_covariance_is_that_of_linearmodels_system(missing: int) -> None:
 
 
 def test_both_equations_are_those_of_linearmodels_panel_ols() -> None:
-    from experiments.application.references import linearmodels as reference
+    from experiments.references import linearmodels as reference
 
     panel = panel_of(missing=25)
     got = Mediation(cluster_k="all")(panel)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from estimators import Estimates, Estimator, Status, TwoWayDID
-from experiments.application.references.reference import long_frame
+from experiments.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles

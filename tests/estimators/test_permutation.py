@@ -15,8 +15,8 @@ from scipy.stats import permutation_test
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from estimators.core.inversion import LEVEL, linear_interval, p_value_errors, p_values
 from estimators.placebo.permutation import PermutationTest
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.study import Study
 from references.small_panels import CONTROLS, small_panel
 from results.diagnosis import diagnose
 from sim import BadInput, Panel, Roles, Streams, Weights

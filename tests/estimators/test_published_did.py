@@ -11,7 +11,7 @@ import pytest
 from long_tables import panel_from_frame
 
 from estimators import TwoWayDID
-from experiments.application.references import linearmodels as linearmodels_reference
+from experiments.references import linearmodels as linearmodels_reference
 from references import pyfixest_reference
 from sim import Panel, Roles
 

@@ -10,7 +10,7 @@ import pytest
 from estimators import Estimates, Status
 from estimators.core.estimator import critical_values
 from estimators.linear.random_effects import ErrorComponents, RandomEffects
-from experiments.application.references.reference import long_frame
+from experiments.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles, Streams, Wanted

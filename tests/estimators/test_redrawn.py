@@ -13,8 +13,8 @@ from estimators import Estimates, Estimator, SpatialPanel, Status, Tile, TwoWayD
 from estimators.linear.least_squares import LinearPlan
 from estimators.spatial.redrawn_sdm import RedrawnDurbinPlan, terms_of
 from estimators.spatial.spectrum import Transform
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.study import Study
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles, Streams
 from sim.real_panels import Placebo

@@ -12,7 +12,7 @@ import pytest
 
 from estimators import TwoWayDID
 from estimators.core.tile import without_singletons
-from experiments.application.references.reference import long_frame
+from experiments.references.reference import long_frame
 from references.small_panels import small_panel
 from sim import BadInput, Panel
 

@@ -12,8 +12,8 @@ from estimators.linear.did import TwoWayDID
 from estimators.placebo.permutation import SomeTerms, inside, outside
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.event_study import SunAbraham
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.study import Study
 from sim import BadInput, Panel, Streams, Wanted
 from sim.presets import Paper
 

@@ -13,7 +13,7 @@ from scipy.stats import chi2
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from estimators.spatial.likelihood import ErrorModel, maximise
-from experiments.application.references import spreg
+from experiments.references import pysal
 from references import brute_force
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles, Streams, Wanted, Weights
@@ -210,7 +210,7 @@ def test_sdem_equals_spreg_with_lagged_regressors(rho: float) -> None:
     panel = small_panel(30, 6, seed=2, rho=rho, model="sem")
     lagged = {f"w_{name}": panel.weights["knn"].lag(panel.variables[name]) for name in panel.roles.regressors}
     terms = (*panel.roles.regressors, *lagged)
-    theirs = spreg.twoway_spatial(panel.with_variables(lagged), "sem", regressors=terms)
+    theirs = pysal.twoway_spatial(panel.with_variables(lagged), "sem", regressors=terms)
     got = SpatialPanel("sdem")(panel)
     np.testing.assert_allclose(theirs.ours(got), theirs.estimate, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(theirs.our_se(got, "information"), theirs.se["information"], rtol=1e-6)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from estimators import SpatialPanel
-from experiments.application.references import spreg as spreg_reference
+from experiments.references import pysal as spreg_reference
 from references.small_panels import small_panel
 from sim import Panel, Streams, Wanted
 from sim.presets import Paper

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from estimators import Estimates, Status
 from estimators.matching.psm_did import WeightedWithin, weighted_two_way
-from experiments.application.references.reference import long_frame
+from experiments.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import names, small_panel
 from sim import Panel

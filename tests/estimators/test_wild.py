@@ -11,7 +11,7 @@ from estimators import Estimates
 from estimators.core.estimator import critical_values
 from estimators.linear.covariances import cells_of
 from estimators.linear.wild import WEBB, signs
-from experiments.application.references.reference import long_frame
+from experiments.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import Panel, Streams

@@ -18,8 +18,8 @@ from scipy.stats import norm
 from estimators import Status
 from estimators.linear.covariances import cluster_sums
 from estimators.linear.wild import WildTest, signs, wild_clusters
-from experiments.running.runner import run
-from experiments.study.builtin import builtin
+from experiments.run.runner import run
+from experiments.study import builtin
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles, Streams, Wanted

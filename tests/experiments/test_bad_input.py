@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.application.example_panel import EXAMPLE_SPEC, example_frame
 from experiments.cli import run_command
+from experiments.panel_spec.first_spec import EXAMPLE_SPEC, example_frame
 
 Edit = Callable[[pd.DataFrame], pd.DataFrame]
 

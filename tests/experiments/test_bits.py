@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from cluster import Executor
-from experiments.running.runner import run
-from experiments.running.tasks import runner_of
+from experiments.run.runner import run
+from experiments.run.tasks import runner_of
 from results.store.zarr_store import BlockState, ZarrStore
 from studies import small_study
 

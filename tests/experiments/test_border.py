@@ -13,9 +13,9 @@ import pytest
 from estimators import TwoWayDID
 from estimators.core.estimator import Estimates, Estimator, Layout, Status
 from experiments.cli import run_command
-from experiments.running.runner import preflight, run
-from experiments.study.border import check_truths
-from experiments.study.study import Study
+from experiments.plugin_contracts import check_truths
+from experiments.run.runner import preflight, run
+from experiments.study import Study
 from sim import BadInput, Design, Draw, Panel, Roles, Schema, Streams, Wanted, World
 from sim.presets import BertrandDufloMullainathan
 

@@ -11,10 +11,10 @@ import pytest
 
 from cluster import JobDied
 from estimators import Status, TwoWayDID
-from experiments.running import careful
-from experiments.running.careful import LOST, LOST_DRAW, DrawDied, Piece, compute_piece, run_carefully
-from experiments.running.tasks import Job, run_job
-from experiments.study.study import Study
+from experiments.run import careful
+from experiments.run.careful import LOST, LOST_DRAW, DrawDied, Piece, compute_piece, run_carefully
+from experiments.run.tasks import Job, run_job
+from experiments.study import Study
 from results.store.block import Block
 from sim.streams import TILE
 from studies import quick_study

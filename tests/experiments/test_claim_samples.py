@@ -12,11 +12,11 @@ import pytest
 
 import panelproof as pp
 from estimators.placebo.permutation import SomeTerms
-from experiments.application.spec.spec import RealPanel
 from experiments.application.tables import staggered
 from experiments.application.tables.ledger import Ledger
+from experiments.panel_spec.spec import RealPanel
 from experiments.trust.claim import Claim, claim_of
-from experiments.trust.placebos import placebos_of
+from experiments.trust.recommend import placebos_of
 from experiments.trust.studies import study_of
 from experiments.trust.trust import trust
 from experiments.twins.real import Real

@@ -11,10 +11,9 @@ import pytest
 from rich.console import Console
 
 from experiments.cli import run_command
-from experiments.running.runner import run
-from experiments.study.border import schema_of_design
-from experiments.study.builtin import builtin, names
-from experiments.study.study import Study
+from experiments.plugin_contracts import schema_of_design
+from experiments.run.runner import run
+from experiments.study import Study, builtin, names
 from results.diagnosis.claims import Claim
 from results.diagnosis.diagnose import diagnose
 from results.report.facts import ReportFacts

@@ -20,8 +20,8 @@ import pytest
 from long_tables import load_panel
 
 from estimators import SpatialPanel, TwoWayDID
-from experiments.application.spec.spec import read_spec
 from experiments.cli import KEPT, Terminated, run_command
+from experiments.panel_spec.spec import read_spec
 from results.store import ZarrStore, locked
 
 STUDY = """
@@ -149,8 +149,8 @@ def test_only_a_run_says_that_it_can_be_resumed(
     def stopped(*_: object, **__: object) -> None:
         raise stop
 
-    monkeypatch.setattr("experiments.application.spec.spec.read_spec", stopped)
-    monkeypatch.setattr("experiments.running.launch.run", stopped)
+    monkeypatch.setattr("experiments.panel_spec.spec.read_spec", stopped)
+    monkeypatch.setattr("experiments.run.launch.run", stopped)
     for arguments, said in (
         (["estimate", "panel.csv", "--spec", "spec.toml"], word),
         (["run", "bias", "--cluster", "serial", "--store", str(tmp_path / "x.zarr")], f"{word}; {KEPT}"),

@@ -9,7 +9,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from cluster import Serial
-from experiments.running.runner import run
+from experiments.run.runner import run
 from results.store import ZarrStore
 from sim.errors import BadInput
 from studies import small_study

@@ -15,7 +15,7 @@ from real_parts import ENVIRONMENT
 
 from estimators import TwoWayDID
 from experiments.cli import run_command
-from experiments.running import reporting
+from experiments.run import reporting
 from results.store import ZarrStore
 from studies import SHORT
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import made_cities
 import pytest
 
-from experiments.application.estimate import estimate
-from experiments.application.references import linearmodels
-from experiments.application.spec.spec import read_real_panel, read_spec
-from experiments.placebo.placebo import question
+from experiments.estimation import estimate
+from experiments.panel_spec.spec import read_real_panel, read_spec
+from experiments.placebo import question
+from experiments.references import linearmodels
 from results.tables.records import Document
 from results.tables.terminal import journal_tables
 from sim.errors import BadInput

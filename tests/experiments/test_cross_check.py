@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.application.references import linearmodels, spreg
-from experiments.application.references.reference import Reference, Scaled
 from experiments.cli import run_command
+from experiments.references import linearmodels, pysal
+from experiments.references.reference import Reference, Scaled
 from references.small_panels import small_panel
 from sim.panel import Panel
 
@@ -97,8 +97,8 @@ def test_linearmodels_reference_follows_levels_and_units(effects: tuple[str, ...
 @pytest.mark.parametrize("model", ["sar", "sem", "sdm"])
 def test_spreg_reference_follows_levels_and_units(model: Any) -> None:
     plain, unit = small_panel(20, 6, seed=2), 4096.0
-    near = spreg.twoway_spatial(plain, model, regressors=NAMES)
-    far = spreg.twoway_spatial(moved(plain, 1e8, unit), model, regressors=NAMES)
+    near = pysal.twoway_spatial(plain, model, regressors=NAMES)
+    far = pysal.twoway_spatial(moved(plain, 1e8, unit), model, regressors=NAMES)
     by_name = {"did": unit, "w_did": unit, "sigma2": unit**2}
     times = np.array([by_name.get(term, 1.0) for term in near.terms])
     np.testing.assert_allclose(far.estimate, near.estimate * times, rtol=1e-5, atol=1e-6)  # of its search

@@ -14,10 +14,10 @@ import pytest
 from long_tables import load_panel
 
 from estimators import SpatialPanel, TwoWayDID
-from experiments.application.spec.spec import read_spec
 from experiments.cli import run_command
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.panel_spec.spec import read_spec
+from experiments.run.runner import run
+from experiments.study import Study
 from results.store import ZarrStore
 from sim.real_panels import Observed
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import made_cities
 import pytest
 
-from experiments.application.spec.spec import read_spec
 from experiments.cli import run_command
+from experiments.panel_spec.spec import read_spec
 from results.diagnosed import chart_of
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

@@ -13,9 +13,8 @@ from scipy import stats
 
 from estimators.linear.closed_forms import Covariances, did_variance
 from experiments.cli import run_command
-from experiments.running.runner import run
-from experiments.study.builtin import builtin, names
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.study import Study, builtin, names
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.power import minimum_detectable_effect, power_at
 

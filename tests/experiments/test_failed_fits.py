@@ -14,9 +14,9 @@ import pytest
 
 from estimators import TwoWayDID
 from estimators.core.estimator import Estimates, Layout, Status
-from experiments.running.runner import run
-from experiments.study.border import lacking
-from experiments.study.study import Study
+from experiments.plugin_contracts import lacking
+from experiments.run.runner import run
+from experiments.study import Study
 from results.diagnosis.diagnose import diagnose
 from results.store import ZarrStore
 from sim.panel import Panel

@@ -15,8 +15,8 @@ import pytest
 
 import panelproof as pp
 from estimators import find_estimator
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.study import Study
 from results.store import ZarrStore
 from sim import BadInput, find_design
 from sim.functions import code_digest
@@ -141,7 +141,7 @@ import sys
 import numpy as np
 from distributed import Client, LocalCluster
 import panelproof as pp
-from experiments.running.replay import replay
+from experiments.run.replay import replay
 
 SHIFT = 0.0
 DID = np.outer(np.arange(6) >= 3, np.arange(12) < 6) * 1.0

@@ -10,8 +10,8 @@ import pytest
 
 import panelproof as pp
 from estimators import Status, TwoWayDID
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.study import Study
 from results.diagnosis.diagnose import diagnose
 from sim import BadInput, Panel, Streams, Wanted
 from sim.functions import trial_panel

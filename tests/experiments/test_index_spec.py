@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 from long_tables import load_panel
 
-from experiments.application.estimate import estimate
-from experiments.application.spec.spec import RealPanel, Spec, read_real_panel, read_spec
+from experiments.estimation import estimate
+from experiments.panel_spec.sections import Spec
+from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from sim.errors import BadInput
 from sim.index import entropy_index
 

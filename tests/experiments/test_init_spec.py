@@ -11,9 +11,8 @@ import pytest
 from long_tables import load_panel
 
 from estimators.linear.did import TwoWayDID
-from experiments.application.example_panel import example_frame
-from experiments.application.spec.first_spec import look_at, propose_spec
-from experiments.application.spec.spec import read_spec
+from experiments.panel_spec.first_spec import example_frame, look_at, propose_spec
+from experiments.panel_spec.spec import read_spec
 from sim.errors import BadInput
 from sim.panel import Panel
 from sim.panel_files import read_frame

@@ -10,9 +10,8 @@ import pytest
 from estimators import Estimates, Status, TwoWayDID, find_estimator
 from estimators.core.estimator import Estimator, Tile
 from estimators.placebo.permutation import PermutationTest
-from experiments.running.runner import run
-from experiments.study.builtin import builtin
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.study import Study, builtin
 from sim import Streams, Wanted
 from sim.presets import Paper
 

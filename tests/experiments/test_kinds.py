@@ -12,8 +12,7 @@ import pytest
 import estimators.staggered as estimators_package
 from estimators.core.estimator import estimators
 from experiments.cli import run_command
-from experiments.kinds.catalogue import GROUPS, catalogue
-from experiments.kinds.dials import REQUIRED, dials_of, summary_of
+from experiments.kinds import GROUPS, REQUIRED, catalogue, dials_of, summary_of
 from results.diagnosis import diagnose
 from results.diagnosis.measures import MEANINGS
 from sim.design import designs
@@ -206,7 +205,7 @@ def test_a_draft_that_cannot_be_read_is_one_warning(
 
 
 def test_measures_are_those_of_a_diagnosis() -> None:
-    from experiments.running.runner import run
+    from experiments.run.runner import run
 
     frame = diagnose(run(small_study(replications=64, block=64))).frame
     found = {name for name in frame["measure"] if ":" not in name}

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from estimators import EventStudy, SpatialPanel, TwoWayDID
-from experiments.running.replay import replay
-from experiments.running.runner import run
-from experiments.study.estimator_tables import expanded
-from experiments.study.study import Study
+from experiments.run.replay import replay
+from experiments.run.runner import run
+from experiments.study import Study, expanded
 from results.store import ZarrStore
 
 STUDY = """

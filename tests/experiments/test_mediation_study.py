@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from estimators import Status
-from experiments.running.runner import run
-from experiments.study.builtin import builtin
+from experiments.run.runner import run
+from experiments.study import builtin
 
 
 @pytest.mark.slow

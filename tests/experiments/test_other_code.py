@@ -16,11 +16,11 @@ import pytest
 from schedulers import started
 
 from cluster import Environment
-from experiments.running import runner as runner_module
-from experiments.running.resume import Resume
-from experiments.running.runner import run
-from experiments.running.tasks import ROOMS, EnvironmentMismatch, Job, environment_of, run_job
-from experiments.study.study import Study
+from experiments.run import runner as runner_module
+from experiments.run.code_policy import Resume
+from experiments.run.runner import run
+from experiments.run.tasks import ROOMS, EnvironmentMismatch, Job, environment_of, run_job
+from experiments.study import Study
 from results.store import ZarrStore
 from sim.errors import BadInput
 from studies import SHORT, small_study

@@ -8,7 +8,7 @@ import pytest
 
 from estimators.placebo.permutation import PermutationTest
 from experiments.cli import run_command
-from experiments.study.study import Study
+from experiments.study import Study
 from sim import BadInput
 from sim.presets import Paper
 

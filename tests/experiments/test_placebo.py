@@ -18,14 +18,12 @@ from rich.console import Console
 
 from estimators import SpatialPanel, TwoWayDID
 from estimators.placebo.permutation import PermutationTest
-from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.cli import run_command
-from experiments.placebo.centre import centre_notes
-from experiments.placebo.output import print_placebo
-from experiments.placebo.placebo import SHIFT, Answer, answer, question
-from experiments.running.reporting import facts_of
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.placebo import SHIFT, Answer, answer, centre_notes, print_placebo, question
+from experiments.run.reporting import facts_of
+from experiments.run.runner import run
+from experiments.study import Study
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from results.store.zarr_store import ZarrStore

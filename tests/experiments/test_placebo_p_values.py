@@ -13,9 +13,9 @@ from scipy import stats
 from estimators import Estimates, Layout, Status, TwoWayDID
 from estimators.core.inversion import p_values
 from estimators.placebo.permutation import PermutationTest
-from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
-from experiments.placebo.placebo import Answer, Question, answer, check_fits, question
-from experiments.running.runner import run
+from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.placebo import Answer, Question, answer, check_fits, question
+from experiments.run.runner import run
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from results.store.store import MemoryStore

@@ -102,7 +102,7 @@ def test_a_store_says_in_one_line_which_choice_was_another(
     seed = 5 if "numbers" in edits else 4
     files = write(tmp_path, small_panel(30, 8, seed=seed, model="none", sigma=3.0), spec)
     if case == "term":  # a kernel less: what another term or cluster amounts to
-        monkeypatch.setattr("experiments.placebo.placebo._quick", lambda chosen, *_: chosen)
+        monkeypatch.setattr("experiments.placebo._quick", lambda chosen, *_: chosen)
         options = []
     before = ZarrStore.open(sdm_store).content_hash()
     assert run_command(command(files, "--estimator", "sdm", "--draws", "99", "--store", str(sdm_store), *options)) == 2

@@ -15,10 +15,10 @@ from rich.console import Console
 
 from cluster import Outcome, Serial
 from estimators import TwoWayDID
-from experiments.running import progress
-from experiments.running.log import read_log
-from experiments.running.progress import Lines, line
-from experiments.running.runner import Progress, run
+from experiments.run import progress
+from experiments.run.code_policy import read_log
+from experiments.run.progress import Lines, line
+from experiments.run.runner import Progress, run
 from results.store import ZarrStore
 from results.store.block import block_arrays
 from studies import quick_study

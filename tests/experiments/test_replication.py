@@ -16,9 +16,9 @@ import pytest
 
 from estimators import TwoWayDID
 from experiments.cli import run_command
-from experiments.replication.rerun import TOLERANCE, differences
-from experiments.running.runner import run, schema_of
-from experiments.study.study import Study
+from experiments.replication import TOLERANCE, differences
+from experiments.run.runner import run, schema_of
+from experiments.study import Study
 from results.store import ZarrStore
 from studies import quick_study
 

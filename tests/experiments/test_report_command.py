@@ -9,8 +9,8 @@ import pytest
 
 from estimators import TwoWayDID
 from experiments.cli import run_command
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.study import Study
 from results.diagnosis.diagnose import diagnose
 from results.store.zarr_store import ZarrStore
 from sim.presets import Paper

@@ -14,10 +14,10 @@ import pytest
 from linearmodels.panel import PanelOLS
 
 from estimators.matching.psm_did import PsmDID
-from experiments.application import estimate as paper
-from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
+from experiments import estimation as paper
 from experiments.application.tables import robustness
 from experiments.application.tables.ledger import Ledger
+from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from results.tables.records import Record
 from results.tables.terminal import journal_tables
 

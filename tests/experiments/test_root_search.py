@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from experiments.searching.root import Found, Limits, Point, fitted, search
+from experiments.search.root import Found, Limits, Point, fitted, search
 from sim.errors import bad
 
 NOISE = 1.5  # of one replication

@@ -14,15 +14,23 @@ import pytest
 from scipy.stats import norm
 
 from estimators.core.estimator import Layout
-from experiments.running.runner import run
-from experiments.searching import points, solve
-from experiments.searching.answers import Answer
-from experiments.searching.points import BLOCK
-from experiments.searching.question import Question, main_error, question_of
-from experiments.searching.replications import Spread, needed
-from experiments.searching.root import Found, Limits, Point, fitted, narrow, search, settled
-from experiments.searching.solve import Search, bench_of, breakdown, check_possible
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.search import solve
+from experiments.search import solve as points
+from experiments.search.launch import Spread, needed
+from experiments.search.root import Found, Limits, Point, fitted, narrow, search, settled
+from experiments.search.solve import (
+    BLOCK,
+    Answer,
+    Question,
+    Search,
+    bench_of,
+    breakdown,
+    check_possible,
+    main_error,
+    question_of,
+)
+from experiments.study import Study
 from references import known_breakdowns as known
 from results.diagnosis.diagnose import diagnose
 from sim.errors import BadInput

@@ -16,11 +16,10 @@ from scipy.stats import norm, t
 from cluster import Serial
 from cluster.executor import Outcome
 from experiments.cli import run_command
-from experiments.running.runner import run
-from experiments.searching.points import BLOCK
-from experiments.searching.replications import Spread, needed, replications_for
-from experiments.searching.solve import Search, bench_of, breakdown, dial_of, frontier, solve
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.search.launch import Spread, needed, replications_for
+from experiments.search.solve import BLOCK, Search, bench_of, breakdown, dial_of, frontier, solve
+from experiments.study import Study
 from references import known_breakdowns as known
 from results.diagnosis.diagnose import diagnose
 from sim.errors import BadInput

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from experiments.cli import run_command
-from experiments.running.resume import Resume
-from experiments.running.runner import run, schema_of
+from experiments.run.code_policy import Resume
+from experiments.run.runner import run, schema_of
 from results.store import BlockState, Shard, StoreLocked, ZarrStore, locked
 from results.store.merge import merge
 from sim.errors import BadInput

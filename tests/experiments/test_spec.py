@@ -14,8 +14,8 @@ from six_cities import PANEL, W, frame, panel_file, spec_of
 
 from estimators.linear.did import TwoWayDID
 from estimators.spatial.spatial_panel import SpatialPanel
-from experiments.application.example_panel import EXAMPLE_SPEC, example_frame
-from experiments.application.spec.spec import balanced, read_real_panel, read_spec
+from experiments.panel_spec.first_spec import EXAMPLE_SPEC, example_frame
+from experiments.panel_spec.spec import balanced, read_real_panel, read_spec
 from sim.errors import BadInput
 from sim.streams import Streams
 

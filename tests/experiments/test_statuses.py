@@ -15,10 +15,10 @@ from rich.console import Console
 from cluster import Environment, Serial
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from estimators.spatial import spatial_panel
-from experiments.running import runner, tasks
-from experiments.running.runner import run
-from experiments.running.tasks import EnvironmentMismatch, Job, environment_of, run_job
-from experiments.study.study import Study
+from experiments.run import runner, tasks
+from experiments.run.runner import run
+from experiments.run.tasks import EnvironmentMismatch, Job, environment_of, run_job
+from experiments.study import Study
 from results.diagnosis import Diagnosis, diagnose
 from results.report.facts import ReportFacts
 from results.report.html import html_report

@@ -12,8 +12,8 @@ import pytest
 from estimators import Estimates, Estimator, Mediation, SpatialPanel, Status, TwoWayDID
 from estimators.linear.did import LeastSquares
 from estimators.placebo.permutation import PermutationTest
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.study import Study
 from references.regressions import panel_ols
 from results.store.store import MemoryStore
 from sim import Draw, Panel, Streams, Wanted

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from cluster import Executor
-from experiments.running.runner import run
-from experiments.running.tasks import runner_of
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.run.tasks import runner_of
+from experiments.study import Study
 from results.diagnosis import diagnose
 from results.store.zarr_store import ZarrStore
 

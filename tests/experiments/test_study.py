@@ -13,10 +13,10 @@ import pytest
 
 from estimators import SpatialPanel, TwoWayDID
 from estimators.core.estimator import Estimates, Status
-from experiments.running.reporting import to_toml
-from experiments.running.runner import run
-from experiments.running.tasks import runner_of
-from experiments.study.study import Study
+from experiments.run.reporting import to_toml
+from experiments.run.runner import run
+from experiments.run.tasks import runner_of
+from experiments.study import Study
 from results.store import BlockState, ZarrStore
 from results.store.store import MemoryStore
 from sim import BadInput, Panel, Streams

@@ -11,10 +11,10 @@ import pytest
 
 from estimators.core.estimator import Estimates
 from estimators.mediation.mediation import Mediation, indirect_at
-from experiments.application.references import linearmodels
-from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.application.tables import mediation
 from experiments.application.tables.ledger import Ledger
+from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.references import linearmodels
 from results.tables.records import Document, Record
 from sim.presets import Paper
 from sim.streams import Streams

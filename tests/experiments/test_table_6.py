@@ -15,9 +15,9 @@ import pytest
 from scipy.stats import norm
 
 from estimators.core.estimator import holm
-from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.application.tables import autocorrelation
 from experiments.application.tables.ledger import Ledger
+from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from results.tables.records import Record
 from sim.schema import Roles
 

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.application.estimate import estimate
-from experiments.application.references import spreg
-from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.application.tables import spatial_models
 from experiments.application.tables.ledger import Ledger
 from experiments.application.tables.spatial_models import conclusion
+from experiments.estimation import estimate
+from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.references import pysal
 from results.tables.journal_table import FRAGILE
 from results.tables.records import Document, Record
 from results.tables.terminal import journal_tables
@@ -122,7 +122,7 @@ def of_cities(cities: RealPanel) -> Ledger:
 
 @pytest.mark.parametrize("model", ["sar", "sem", "sdm"])
 def test_cities_equal_spreg_with_time_dummies(cities: RealPanel, of_cities: Ledger, model: str) -> None:
-    theirs = spreg.twoway_spatial(cities.panel, model, weights="knn-6")  # type: ignore[arg-type]
+    theirs = pysal.twoway_spatial(cities.panel, model, weights="knn-6")  # type: ignore[arg-type]
     own = {"model": model, "transform": "direct", "weights": "knn-6", "se_type": "information"}
     ours = [one(of_cities, term=term, **own) for term in theirs.terms]
     np.testing.assert_allclose([record.estimate for record in ours], theirs.estimate, rtol=1e-6, atol=1e-6)

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from estimators.staggered.stacked import Stacked
-from experiments.application.estimate import estimate
-from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.application.tables import robustness, staggered
 from experiments.application.tables.ledger import Ledger
+from experiments.estimation import estimate
+from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from results.tables.records import Record
 
 SPEC = """

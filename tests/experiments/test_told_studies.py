@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from cluster import Outcome
-from experiments.running import tasks
-from experiments.running.runner import TOLD_FIRST, run
-from experiments.running.tasks import Job
+from experiments.run import tasks
+from experiments.run.runner import TOLD_FIRST, run
+from experiments.run.tasks import Job
 from references.small_panels import small_panel
 from results.store import ZarrStore
 from sim.real_panels import Placebo

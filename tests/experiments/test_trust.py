@@ -18,10 +18,10 @@ from rich.console import Console
 import panelproof as pp
 from experiments.cli import run_command
 from experiments.notebook import TrustCard
-from experiments.running.runner import run
-from experiments.study.study import Study
-from experiments.trust.means import Means
-from experiments.trust.output import print_trust
+from experiments.run.runner import run
+from experiments.study import Study
+from experiments.trust.document import print_trust
+from experiments.trust.studies import Means
 from results.diagnosis.diagnose import diagnose
 from results.report.trust import trust_page
 from results.store.zarr_store import ZarrStore

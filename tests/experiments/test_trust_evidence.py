@@ -17,8 +17,8 @@ from estimators.sensitivity.differences import Differences
 from estimators.staggered.trend_evidence import EventTimes, TrendEvidence
 from experiments.checks.case import Family
 from experiments.checks.trends import _pretrend
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.study import Study
 from experiments.trust.evidence import Benchmarks, Evidence, Rehearsal
 from experiments.trust.studies import Fits
 from results.store import Store

@@ -16,9 +16,20 @@ from scipy import stats
 
 from estimators.core.estimator import Estimates
 from estimators.linear.did import TwoWayDID
-from experiments.trust.budget import LEAST, MOST, Cost, seconds_of, shared_out, timed
 from experiments.trust.document import document
-from experiments.trust.studies import Fits, calibrated, effects_of, fits_of, statistic_of
+from experiments.trust.studies import (
+    LEAST,
+    MOST,
+    Cost,
+    Fits,
+    calibrated,
+    effects_of,
+    fits_of,
+    seconds_of,
+    shared_out,
+    statistic_of,
+    timed,
+)
 from experiments.trust.trust import Trust, trust
 from experiments.trust.verdict import RULES, verdict
 from results.diagnosis.power import detectable, fitted_curve, power

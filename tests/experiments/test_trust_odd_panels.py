@@ -15,8 +15,7 @@ from verdict_worlds import World
 
 import panelproof as pp
 from experiments.trust.claim import assigned_by, claim_of
-from experiments.trust.document import document
-from experiments.trust.output import print_trust
+from experiments.trust.document import document, print_trust
 from experiments.trust.recommend import advice, forbidden_of
 from experiments.trust.studies import Fits, Measure
 from experiments.trust.trust import Trust, trust

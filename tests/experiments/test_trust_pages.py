@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from verdict_worlds import SMALL, World
 
-from experiments.application.spec.spec import RealPanel
+from experiments.panel_spec.spec import RealPanel
 from experiments.trust.document import document
 from experiments.trust.trust import trust
 from experiments.trust.verdict import verdict

@@ -17,9 +17,9 @@ import pytest
 import panelproof as pp
 from estimators.linear.did import TwoWayDID
 from experiments.cli import run_command
-from experiments.running.replay import replay
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.run.replay import replay
+from experiments.run.runner import run
+from experiments.study import Study
 from experiments.twins.fidelity import Row, misses
 from experiments.twins.real import Real
 from experiments.twins.twin import Twin, twin

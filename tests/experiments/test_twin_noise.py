@@ -12,9 +12,9 @@ import made_twins
 import numpy as np
 import pytest
 
-from experiments.application.spec.spec import RealPanel
+from experiments.panel_spec.spec import RealPanel
 from experiments.twins.calibrate import calibrated, few_of, neighbourhood
-from experiments.twins.errors_law import ErrorsLaw
+from experiments.twins.laws import ErrorsLaw
 from experiments.twins.methods import Fit, Parameter, method_called
 from experiments.twins.real import Real
 from experiments.twins.twin import twin

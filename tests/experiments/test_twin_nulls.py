@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from estimators.linear.did import TwoWayDID
-from experiments.twins.errors_law import ErrorsLaw
+from experiments.twins.laws import ErrorsLaw
 from experiments.twins.methods import method_called
 from experiments.twins.methods.factor import Interactive, factors_of, unbiased_autoregression
 from experiments.twins.methods.residual import restored

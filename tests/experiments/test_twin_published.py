@@ -12,8 +12,8 @@ import pytest
 import tomli_w
 
 from experiments.cli import run_command
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.study import Study
 from experiments.toml_files import read_toml
 from results.diagnosis import diagnose
 from sim import Streams

@@ -13,7 +13,7 @@ import pytest
 from made_twins import TRUTH
 
 from experiments.twins.calibrate import calibrated
-from experiments.twins.errors_law import ErrorsLaw, coefficients
+from experiments.twins.laws import ErrorsLaw, coefficients
 from experiments.twins.methods import Parameter, method_called
 from experiments.twins.real import Real
 from experiments.twins.statistics import moran_by_period, moran_of_thirds, split

@@ -6,9 +6,10 @@ import made_cities
 import numpy as np
 import pytest
 
-from experiments.twins.cohorts import CohortEffects, Regression, pretrend_f
 from experiments.twins.fidelity import _row, joint_test, largest_deviation
 from experiments.twins.statistics import (
+    CohortEffects,
+    Regression,
     Status,
     autoregression,
     correlation,
@@ -18,6 +19,7 @@ from experiments.twins.statistics import (
     lead_dummies,
     moran_by_period,
     moran_curve,
+    pretrend_f,
     split,
     tails,
     unequal_variances,

@@ -18,9 +18,9 @@ from scipy import stats
 
 from cluster import Executor
 from experiments.cli import run_command
-from experiments.running.pilot import pilot, projected
-from experiments.running.runner import Progress, run, schema_of
-from experiments.running.until import Selection, Until, checkpoints
+from experiments.run.checking import pilot, projected
+from experiments.run.runner import Progress, run, schema_of
+from experiments.run.until import Selection, Until, checkpoints
 from results.diagnosis.claims import about, fits_needed
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.fits import bound_factor

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from warned import SPEC, dummies, made, of
 
-from experiments.application.estimate import estimate
-from experiments.application.spec.spec import read_real_panel, read_spec
 from experiments.checks.case import number
+from experiments.estimation import estimate
+from experiments.panel_spec.spec import read_real_panel, read_spec
 from results.tables.records import INFORMS, OVERTURNS, SILENT, WEAKENS, Check, Document
 
 

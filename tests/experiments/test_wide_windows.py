@@ -10,10 +10,10 @@ import pytest
 
 from estimators import CallawaySantAnna, Status
 from estimators.core.estimator import Estimates, Estimator, find_estimator
-from experiments.running.runner import run
+from experiments.plugin_contracts import lacking
+from experiments.run.runner import run
 from experiments.settings import build
-from experiments.study.border import lacking
-from experiments.study.study import Study
+from experiments.study import Study
 from results.diagnosis.diagnose import diagnose
 from sim import BadInput
 from sim.world.panel_design import PanelDesign

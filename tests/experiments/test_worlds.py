@@ -13,14 +13,13 @@ from rich.console import Console
 
 from estimators import Estimates, SpatialPanel, TwoWayDID
 from estimators.core.estimator import Estimator
-from experiments.running import blocks, tasks
-from experiments.running.blocks import CellRunner
-from experiments.running.launch import unreached
-from experiments.running.replay import compare, replay
-from experiments.running.reporting import print_report
-from experiments.running.runner import run
-from experiments.study.builtin import builtin, names
-from experiments.study.study import Study
+from experiments.run import blocks, tasks
+from experiments.run.blocks import CellRunner
+from experiments.run.launch import unreached
+from experiments.run.replay import compare, replay
+from experiments.run.reporting import print_report
+from experiments.run.runner import run
+from experiments.study import Study, builtin, names
 from results.diagnosis import diagnose
 from results.store import ZarrStore
 from sim import BadInput, Streams, Wanted

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from experiments.running.log import read_log
-from experiments.running.runner import Progress, one_behind, run
+from experiments.run.code_policy import read_log
+from experiments.run.runner import Progress, one_behind, run
 from results.store import ZarrStore
 from studies import small_study
 

@@ -15,7 +15,7 @@ import pytest
 
 from cluster import Executor
 from experiments.cli import run_command
-from experiments.running.runner import run
+from experiments.run.runner import run
 from results.store import ZarrStore
 from results.store import chunks as chunks_of_workers
 from results.store.chunks import Shared, write_chunks

@@ -15,9 +15,9 @@ from unittest import mock
 from power import MODELS, Recorder
 
 from estimators import TwoWayDID
-from experiments.running.resume import Resume
-from experiments.running.runner import run, schema_of
-from experiments.study.study import Study
+from experiments.run.code_policy import Resume
+from experiments.run.runner import run, schema_of
+from experiments.study import Study
 from results.store import Shard, ZarrStore, flushing, lease, locked
 from results.store.merge import merge, pack
 from results.store.repair import repair

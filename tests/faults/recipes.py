@@ -24,9 +24,8 @@ from images import KINDS, NotHere, cut_on_disk
 from schedulers import started
 from victim import REPLICATIONS
 
-from experiments.running.log import read_log
-from experiments.running.resume import Resume
-from experiments.running.runner import run
+from experiments.run.code_policy import Resume, read_log
+from experiments.run.runner import run
 from results.store import ZarrStore
 from results.store.repair import verified
 from studies import quick_study

@@ -27,8 +27,8 @@ from power import MODELS, Recorder, Step
 from cluster import Executor, Outcome, Serial
 from cluster.executor import Careful, Work
 from experiments.cli import run_command
-from experiments.running.log import log_of, logged, read_log
-from experiments.running.runner import run, schema_of
+from experiments.run.code_policy import log_of, logged, read_log
+from experiments.run.runner import run, schema_of
 from results.store import ZarrStore, flushing, locked
 from results.store.chunks import Shared, shared, write_chunks
 from results.store.files import PROVENANCE, damages

@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 
 from cluster import open_executor
-from experiments.running.runner import run
+from experiments.run.runner import run
 from results.store import flushing
 from studies import quick_study
 

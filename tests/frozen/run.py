@@ -86,9 +86,8 @@ UNSTEADY = (
 def stores(folder: Path) -> Iterator[tuple[str, str]]:
     """(name, hash) of small studies and of draws."""
     from estimators import estimators
-    from experiments.running.runner import run
-    from experiments.study.builtin import builtin, names
-    from experiments.study.study import Study
+    from experiments.run.runner import run
+    from experiments.study import Study, builtin, names
     from results.store import ZarrStore
 
     def hash_of(study: Study, name: str) -> str:
@@ -108,7 +107,7 @@ def draws() -> Iterator[tuple[str, str]]:
     """(name, digest) of draws of every design: variables and truths."""
     import numpy as np
 
-    from experiments.study.builtin import builtin, names
+    from experiments.study import builtin, names
     from sim import Streams, Wanted
     from sim.design import designs
 
@@ -158,9 +157,8 @@ def _trusted(folder: Path) -> str:
     """A page of `trust` of few replications: what the command prints and writes."""
     from rich.console import Console
 
-    from experiments.application.spec.spec import read_real_panel, read_spec
-    from experiments.trust.document import document
-    from experiments.trust.output import print_trust, write_trust
+    from experiments.panel_spec.spec import read_real_panel, read_spec
+    from experiments.trust.document import document, print_trust, write_trust
     from experiments.trust.trust import trust
 
     held = document(trust(read_real_panel(folder / "cities.csv", read_spec(folder / "cities.toml")), replications=96))

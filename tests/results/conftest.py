@@ -13,7 +13,7 @@ import pytest
 
 from estimators import SpatialPanel, TwoWayDID
 from estimators.core.estimator import Estimates, Layout, Status
-from experiments.running.runner import run
+from experiments.run.runner import run
 from results.store.block import Block
 from sim.design import Wanted
 from sim.presets import Paper

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from estimators import EventStudy, InteractionTest, TwoWayDID
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.study import Study
 from results.diagnosis import Diagnosis, diagnose
 from results.report.facts import NOT_JUDGED, passing_fits, side_tests
 from results.report.html import ReportFacts, html_report

@@ -12,9 +12,9 @@ import pytest
 
 from estimators import TwoWayDID
 from estimators.core.estimator import Status
-from experiments.running.runner import schema_of
-from experiments.running.tasks import runner_of
-from experiments.study.study import Study
+from experiments.run.runner import schema_of
+from experiments.run.tasks import runner_of
+from experiments.study import Study
 from results.diagnosis.fits import fits_of
 from results.store import Block, BlockState, MemoryStore, Origin, Store, ZarrStore
 from sim.presets import Paper

@@ -9,7 +9,7 @@ import pytest
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from experiments.running.runner import run
+from experiments.run.runner import run
 from results.store import ZarrStore, chunks, skeleton
 from studies import small_study
 

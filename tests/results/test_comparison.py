@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from estimators import SpatialPanel, TwoWayDID
 from experiments.cli import run_command
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.study import Study
 from results.diagnosis.comparison import COLUMNS, Comparison, compare
 from results.store import Store
 from sim.presets import Paper

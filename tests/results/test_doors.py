@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from experiments.cli import run_command
-from experiments.running.runner import run
+from experiments.run.runner import run
 from results.store import ZarrStore
 from results.store.files import META, seal
 from sim.errors import BadInput

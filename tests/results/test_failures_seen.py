@@ -13,9 +13,9 @@ from rich.console import Console
 
 from estimators import TwoWayDID
 from estimators.core.estimator import Status
-from experiments.running.reporting import facts_of
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.run.reporting import facts_of
+from experiments.run.runner import run
+from experiments.study import Study
 from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.report.facts import ReportFacts
 from results.report.html import html_report

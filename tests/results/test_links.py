@@ -20,8 +20,8 @@ from numcodecs import Blosc, Zstd
 from numcodecs.checksum32 import CRC32C
 
 from experiments.cli import run_command
-from experiments.running.log import log_of, logged, read_log
-from experiments.running.runner import run
+from experiments.run.code_policy import log_of, logged, read_log
+from experiments.run.runner import run
 from results.store import ZarrStore, locked, marks
 from results.store.chunks import shared
 from results.store.files import META, PROVENANCE, seal

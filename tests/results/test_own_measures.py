@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from experiments.cli import run_command
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.study import Study
 from results.diagnosis.diagnose import diagnose
 from results.report.facts import ReportFacts
 from results.report.html import html_report

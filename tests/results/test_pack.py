@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments.cli import run_command
-from experiments.running.runner import run
+from experiments.run.runner import run
 from results.diagnosis.diagnose import diagnose
 from results.store import StoreLocked, ZarrStore, locked
 from results.store.merge import pack

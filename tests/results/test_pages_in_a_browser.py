@@ -13,9 +13,9 @@ import pytest
 from verdict_worlds import SMALL, World
 
 from estimators.core.error_types import error_label
-from experiments.running.reporting import facts_of, further_charts
-from experiments.running.runner import run
-from experiments.study.builtin import builtin
+from experiments.run.reporting import facts_of, further_charts
+from experiments.run.runner import run
+from experiments.study import builtin
 from experiments.trust.document import document
 from experiments.trust.trust import trust
 from results.diagnosis.diagnose import diagnose

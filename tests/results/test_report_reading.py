@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from estimators import TwoWayDID
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.study import Study
 from results.diagnosis import diagnose, fits
 from results.diagnosis.power import Exceedances, UpperTail
 from results.store import ZarrStore

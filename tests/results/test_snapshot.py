@@ -10,8 +10,8 @@ import pytest
 
 from estimators import TwoWayDID
 from experiments.cli import run_command
-from experiments.running.runner import run, schema_of
-from experiments.study.study import Study
+from experiments.run.runner import run, schema_of
+from experiments.study import Study
 from results.diagnosis.diagnose import diagnose
 from results.store import Block, BlockState, MemoryStore, ZarrStore
 from sim.presets import Paper

@@ -13,8 +13,8 @@ import xarray as xr
 import zarr
 
 from estimators import SpatialPanel, TwoWayDID
-from experiments.running.runner import run, schema_of
-from experiments.study.study import Study
+from experiments.run.runner import run, schema_of
+from experiments.study import Study
 from references.small_panels import small_panel
 from results.store.lock import StoreLocked, locked
 from results.store.store import MemoryStore

@@ -10,9 +10,9 @@ import pytest
 
 from estimators import TwoWayDID
 from experiments.cli import run_command
-from experiments.running.resume import Resume
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.run.code_policy import Resume
+from experiments.run.runner import run
+from experiments.study import Study
 from results.store import ZarrStore
 from results.store.marks import files_of
 from results.store.repair import DAMAGED, FOREIGN, verified

@@ -18,7 +18,7 @@ from documents import FACTS, full_document
 from rich.cells import cell_len
 from rich.console import Console
 
-from experiments.application.table_files import check_formats, write_files
+from experiments.estimation import check_formats, write_files
 from results.plots.paper import draw, frame
 from results.tables.html import html_tables
 from results.tables.latex import escape, latex_tables

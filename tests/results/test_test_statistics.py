@@ -10,9 +10,8 @@ import pytest
 from rich.console import Console
 
 from estimators import LMTests, MoranTest
-from experiments.running.runner import run
-from experiments.study.builtin import builtin
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.study import Study, builtin
 from results.diagnosis import Diagnosis, diagnose
 from results.diagnosis.claims import Claim
 from results.report.html import ReportFacts, html_report

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from experiments.cli import run_command
-from experiments.running.resume import Resume
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.run.code_policy import Resume
+from experiments.run.runner import run
+from experiments.study import Study
 from results.store import ZarrStore
 from results.store.files import damages
 from results.store.repair import verified

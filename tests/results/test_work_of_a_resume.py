@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from many_blocks import BLOCK, fabricated, many_blocks
 
-from experiments.running.log import read_log
-from experiments.running.runner import run
+from experiments.run.code_policy import read_log
+from experiments.run.runner import run
 from results.diagnosis import fits
 from results.diagnosis.diagnose import diagnose
 from results.store import ZarrStore

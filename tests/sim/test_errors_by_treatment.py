@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.settings import build, to_settings
-from experiments.study.study import Study
+from experiments.study import Study
 from sim import BadInput, Panel, Streams, Wanted
 from sim.world.panel_design import PanelDesign
 from sim.world.parts.errors import Process

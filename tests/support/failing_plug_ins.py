@@ -14,8 +14,8 @@ import numpy as np
 import psutil
 
 from estimators import Status
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.study import Study
 from results.store import ZarrStore
 from studies import SHORT
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.kinds.catalogue import Entry, catalogue
+from experiments.kinds import Entry, catalogue
 from sim.world.context import slots_of
 from sim.world.panel_design import PanelDesign
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.application.spec.spec import Spec, read_real_panel
+from experiments.panel_spec.sections import Spec
+from experiments.panel_spec.spec import read_real_panel
 from sim import Panel
 from sim.panel_files import read_table
 

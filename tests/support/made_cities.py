@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from sim import Panel, Roles, Weights
 
 DATA = Path(__file__).resolve().parents[1] / "data"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from experiments.application.spec.spec import RealPanel, read_spec
+from experiments.panel_spec.spec import RealPanel, read_spec
 from experiments.settings import build
 from sim import Streams
 from sim.world.panel_design import PanelDesign

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from estimators import TwoWayDID
-from experiments.running.resume import origin_of
-from experiments.running.runner import schema_of
-from experiments.running.tasks import environment_of, runner_of
-from experiments.study.study import Study
+from experiments.run.code_policy import origin_of
+from experiments.run.runner import schema_of
+from experiments.run.tasks import environment_of, runner_of
+from experiments.study import Study
 from results.store import BlockState, ZarrStore
 from results.store.marks import Mark, files_of, stamp_of
 from results.store.tree import CHUNK, MARKS, META

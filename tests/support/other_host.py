@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--pause", type=int, default=0, help="blocks after which it waits for a line")
     ask = parser.parse_args()
     put_elsewhere(ask)
-    from experiments.running.runner import Progress, run
+    from experiments.run.runner import Progress, run
     from results.store import StoreGone, StoreLocked
     from sim.errors import BadInput
     from studies import quick_study

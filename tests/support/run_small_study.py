@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from cluster import open_executor
-from experiments.running.runner import run
+from experiments.run.runner import run
 from studies import small_study
 
 if __name__ == "__main__":

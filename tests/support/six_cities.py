@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.application.spec.spec import Spec, read_spec
+from experiments.panel_spec.sections import Spec
+from experiments.panel_spec.spec import read_spec
 
 PANEL = '[panel]\nunit = "city"\nperiod = "year"\noutcome = "y"\n'
 W = 'longitude = "lon"\nlatitude = "lat"\n[[weights]]\n'

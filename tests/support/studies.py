@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from estimators import SpatialPanel, TwoWayDID
-from experiments.study.study import Study
+from experiments.study import Study
 from sim.presets import Paper
 
 SHORT = """

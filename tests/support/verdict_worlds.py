@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from estimators.core.estimator import critical_values
 from estimators.linear.did import TwoWayDID
-from experiments.application.spec.spec import RealPanel, read_spec
+from experiments.panel_spec.spec import RealPanel, read_spec
 from sim import Streams
 from sim.panel import Panel
 from sim.schema import Roles

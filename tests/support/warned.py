@@ -8,7 +8,7 @@ import made_cities
 import numpy as np
 import pandas as pd
 
-from experiments.application.estimate import estimate
+from experiments.estimation import estimate
 from results.tables.records import Check, Document
 
 GROUPS = 'groups = ["province"]\n'

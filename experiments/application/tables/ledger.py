@@ -9,8 +9,8 @@ from estimators.core.error_types import groups_of, kind_of
 from estimators.core.estimator import Estimates, Estimator, Status
 from estimators.linear.covariances import cells_of, count_clusters
 from estimators.linear.few_clusters import ADJUSTED
-from experiments.running.runner import run
-from experiments.study.study import Study
+from experiments.run.runner import run
+from experiments.study import Study
 from results.tables.records import (
     Figure,
     Fit,

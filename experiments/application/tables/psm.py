@@ -9,8 +9,6 @@ import numpy as np
 
 from estimators.core.estimator import Status
 from estimators.matching.psm_did import LEAST_CLUSTERS, Matched, PsmDID, balance
-from experiments.application.spec.sections import PsmSection
-from experiments.application.spec.spec import RealPanel
 from experiments.application.tables.columns import (
     ROUNDING,
     clustered_enough,
@@ -21,6 +19,8 @@ from experiments.application.tables.columns import (
     unfit,
 )
 from experiments.application.tables.ledger import Ledger
+from experiments.panel_spec.sections import PsmSection
+from experiments.panel_spec.spec import RealPanel
 from results.tables.records import ROBUSTNESS, Fit
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel, part, seen_in

@@ -11,7 +11,6 @@ from estimators.core.estimator import Estimator
 from estimators.core.tile import Tile
 from estimators.linear.equal_effects import InteractionTest, group_labels
 from estimators.linear.random_effects import RandomEffects
-from experiments.application.spec.spec import RealPanel, Spec
 from experiments.application.tables.columns import (
     ALONE,
     TOO_SMALL,
@@ -29,6 +28,8 @@ from experiments.application.tables.columns import (
     unfit,
 )
 from experiments.application.tables.ledger import Ledger, reasons
+from experiments.panel_spec.sections import Spec
+from experiments.panel_spec.spec import RealPanel
 from results.tables.records import (
     BASELINE,
     EQUAL_EFFECTS,

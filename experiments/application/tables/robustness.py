@@ -7,9 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from experiments.application.spec.robustness import kept_units
-from experiments.application.spec.sections import value_label
-from experiments.application.spec.spec import RealPanel
 from experiments.application.tables import psm
 from experiments.application.tables.columns import (
     UNIT_AND_PERIOD,
@@ -19,6 +16,8 @@ from experiments.application.tables.columns import (
     say_what_is_left_out,
 )
 from experiments.application.tables.ledger import Ledger, reasons
+from experiments.panel_spec.sections import value_label
+from experiments.panel_spec.spec import RealPanel, kept_units
 from results.tables.records import ROBUSTNESS, Fit
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel, part, seen_in, seen_part

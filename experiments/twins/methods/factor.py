@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from experiments.settings import build
+from experiments.twins.calibrate import CommonStreams, simulated_errors
 from experiments.twins.methods import (
     NEARBY,
     Fit,
@@ -18,7 +19,6 @@ from experiments.twins.methods import (
     parameters_with_errors,
 )
 from experiments.twins.real import Real, additive_part
-from experiments.twins.simulated import CommonStreams, simulated_errors
 from experiments.twins.statistics import autoregression
 from sim.arrays import Floats, arma_correlations, is_stationary
 from sim.errors import bad

@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from experiments.twins.calibrate import Calibration, few_of
-from experiments.twins.errors_law import ErrorsLaw
-from experiments.twins.levels_law import LevelsLaw
+from experiments.twins.laws import ErrorsLaw, LevelsLaw
 from experiments.twins.methods import NEARBY, Fit, Method, kept_levels, kept_variables, parameters_with_errors
 from experiments.twins.real import Real
 from sim.arrays import Floats

@@ -20,10 +20,9 @@ from svg_text import places
 
 from estimators import TwoWayDID
 from estimators.core.estimator import Status
-from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
-from experiments.placebo.output import print_placebo, write_placebo
-from experiments.placebo.placebo import SHIFT, Answer, answer, question
-from experiments.running.runner import run
+from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.placebo import SHIFT, Answer, answer, print_placebo, question, write_placebo
+from experiments.run.runner import run
 from references.small_panels import small_panel
 from results.store.block import Block
 

@@ -14,7 +14,7 @@ from object_server import BUCKET
 
 import panelproof as pp
 from experiments.cli import run_command
-from experiments.running.runner import run
+from experiments.run.runner import run
 from results.store import bucket
 from results.store.bucket import ObjectPath, StoreUnreachable, store_path
 from sim.errors import BadInput

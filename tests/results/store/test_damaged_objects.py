@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from experiments.running.resume import Resume
-from experiments.running.runner import run
+from experiments.run.code_policy import Resume
+from experiments.run.runner import run
 from results.store import ZarrStore
 from results.store.bucket import ObjectPath
 from results.store.marks import files_of

@@ -21,8 +21,8 @@ import xarray as xr
 import zarr
 
 from experiments.cli import run_command
-from experiments.running.resume import Resume
-from experiments.running.runner import Progress, run
+from experiments.run.code_policy import Resume
+from experiments.run.runner import Progress, run
 from results.store import StoreLocked, ZarrStore, lease, lock, locked
 from results.store.lease import InFolder, Lease
 from results.store.lock import check_free

@@ -14,7 +14,7 @@ import pytest
 from holders import most_at_once
 
 from experiments.cli import run_command
-from experiments.running.runner import run
+from experiments.run.runner import run
 from results.store import StoreLocked, lease, locked
 from results.store.bucket import ObjectPath
 from results.store.lock import check_free

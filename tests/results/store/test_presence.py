@@ -14,7 +14,7 @@ import pytest
 
 from cluster import Executor
 from experiments.cli import run_command
-from experiments.running.runner import Progress, run
+from experiments.run.runner import Progress, run
 from results.store import StoreGone, ZarrStore, present
 from results.store.chunks import shared, write_chunks
 from results.store.plain_files import folder_inside
@@ -162,7 +162,7 @@ def test_the_last_look_is_after_the_last_block(tmp_path: Path) -> None:
 def test_a_store_that_goes_is_one_line_and_no_exit_code_of_success(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from experiments.running.progress import Lines
+    from experiments.run.progress import Lines
 
     store, told = tmp_path / "x.zarr", Lines.step
     harm = harmed_after(4, store, move)

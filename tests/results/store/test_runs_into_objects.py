@@ -16,9 +16,9 @@ from object_server import KEY, SECRET, demand_credentials, served
 import panelproof as pp
 from cluster import Executor, open_executor
 from experiments.cli import run_command
-from experiments.running.resume import Resume
-from experiments.running.runner import run, schema_of
-from experiments.running.tasks import runner_of
+from experiments.run.code_policy import Resume
+from experiments.run.runner import run, schema_of
+from experiments.run.tasks import runner_of
 from results.store import Shard, ZarrStore, bucket
 from results.store.bucket import HALF_MADE, ObjectPath, StorePath, StoreUnreachable, client_of
 from results.store.tree import Folder, Objects
@@ -30,7 +30,7 @@ STUDY = quick_study(192)
 SLOW = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
-from experiments.running.runner import run
+from experiments.run.runner import run
 from studies import quick_study
 run(quick_study(192), store=sys.argv[2], listen=lambda _: time.sleep(0.3))
 """

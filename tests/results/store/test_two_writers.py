@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from other_host import PAUSED, Host, host
 
-from experiments.running.log import read_log
-from experiments.running.runner import run
+from experiments.run.code_policy import read_log
+from experiments.run.runner import run
 from results.store import StoreLocked, ZarrStore, lock
 from results.store.repair import verified
 from studies import quick_study

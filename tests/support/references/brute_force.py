@@ -16,7 +16,7 @@ import scipy.linalg
 import scipy.optimize
 from numpy.typing import NDArray
 
-from experiments.application.references.reference import Reference
+from experiments.references.reference import Reference
 from sim import Panel
 
 Floats = NDArray[np.float64]

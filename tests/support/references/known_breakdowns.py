@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from experiments.study.study import Study
+from experiments.study import Study
 
 UNITS, PERIODS, PRE = 200, 8, 4
 TREATED = UNITS // 2

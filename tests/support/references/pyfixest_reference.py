@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from experiments.application.references.reference import Reference, long_frame
+from experiments.references.reference import Reference, long_frame
 from sim import Panel
 
 K_FIXEF = {"slopes": "none", "nonnested": "nonnested", "all": "full"}

@@ -1,1 +1,0 @@
-"""Estimates on a real panel: its spec, tables, reference programs, files."""

@@ -1,0 +1,469 @@
+"""The estimator that a user names at the command line, for a panel and its spec."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from estimators.core.error_types import kind_of
+from estimators.core.estimator import Estimates, Estimator, estimators, find_estimator
+from estimators.core.regression import check_fixed
+from estimators.linear.did import TwoWayDID
+from estimators.linear.few_treated import PLACEBOS
+from estimators.linear.random_effects import RandomEffects
+from estimators.placebo.permutation import PermutationTest
+from estimators.spatial.likelihood import FORMS
+from estimators.spatial.spatial_panel import SpatialPanel
+from experiments.application.tables.columns import clustered_enough, error_types, never_treated, regression
+from experiments.application.tables.ledger import Fitted, Ledger
+from experiments.checks import checks_of
+from experiments.checks.case import Case
+from experiments.panel_spec.spec import RealPanel, index_facts
+from experiments.references import linearmodels, pysal
+from experiments.references.reference import Reference
+from experiments.settings import build
+from results.tables.journal_table import JournalTable
+from results.tables.records import Agreement, Document, Record
+from results.tables.terminal import journal_tables
+from results.tables.word import check_word
+from sim.arrays import Floats
+from sim.errors import BadInput, Problem, bad, closest, first_line, gathering, one_of, refuse
+from sim.panel import Panel, seen_in
+
+
+def panel_for(name: str, real: RealPanel) -> Panel:
+    """What the estimator called `name` is fitted on: spatial models have the balanced part."""
+    return real.balanced() if name in (*FORMS, SpatialPanel.kind) else real.panel
+
+
+def estimator_called(
+    name: str, real: RealPanel, regressors: tuple[str, ...] | None = None, weights: str | None = None
+) -> Estimator:
+    """did with the settings of table 2, a spatial model by its name, or any kind or "module:Object" as it begins.
+
+    regressors, weights: None = the panel's own and its first. Raises BadInput for names that do not exist, for a
+    permutation test, and for spatial models without weights.
+    """
+    if name == TwoWayDID.kind:
+        return regression(real.spec, name, regressors)
+    if name not in (*FORMS, SpatialPanel.kind):
+        return _discovered(name)
+    known = panel_for(name, real).weights
+    chosen = weights or next(iter(known), None)
+    if chosen is None or chosen not in known:
+        raise bad("the panel has no such spatial weights", where=f"--estimator {name}", allowed=one_of(known),
+                  remedy="add a [[weights]] table")  # fmt: skip
+    transform = "lee-yu" if known[chosen].row_stochastic else "direct"
+    model = SpatialPanel().model if name == SpatialPanel.kind else name
+    return SpatialPanel(model, transform, regressors=regressors, weights=chosen)  # type: ignore[arg-type]
+
+
+def _discovered(kind: str) -> Estimator:
+    found = find_estimator(kind, "--estimator") if ":" in kind else estimators().get(kind)
+    if found is None or issubclass(found, PermutationTest):
+        known = [*FORMS, *(name for name in estimators() if name != PermutationTest.kind)]
+        meant = closest(kind, [*known, PermutationTest.kind])
+        remedy = "for permutation tests: panelproof placebo" if repr(PermutationTest.kind) in meant else meant
+        raise bad(f"estimator {kind!r}", where="--estimator", allowed=f"{one_of(known)}, or module:Object",
+                  remedy=remedy)  # fmt: skip
+    return build(found, {}, f"--estimator {kind}")
+
+
+# Whether a real panel can be estimated as its spec says, before anything is: what is wrong, all at once.
+
+
+def check_estimable(real: RealPanel) -> None:
+    """Raise BadInput for a spec without models, gaps that W forbids, and columns that no regression can take."""
+    problems = [*_without_models(real)]
+    with gathering(problems):
+        if real.panel.weights:
+            real.balanced()
+    problems += [*_column_problems(real), *_cluster_problems(real)]
+    refuse(problems)
+
+
+def _without_models(real: RealPanel) -> Iterator[Problem]:
+    if not real.panel.roles.regressors and not real.panel.weights:
+        yield Problem("there is neither a treatment nor a control, and no weights", f"{real.spec.file}, [panel]",
+                      "treatment, first_treated or controls (or [[weights]], only for spatial autocorrelation)",
+                      'name what explains the outcome, e.g. controls = ["x"]')  # fmt: skip
+
+
+def _cluster_problems(real: RealPanel) -> Iterator[Problem]:
+    """Error types of the regressions whose clusters, of one grouping at least, are fewer than two."""
+    asked = error_types(real.spec) if real.panel.roles.regressors else ()
+    sound = clustered_enough(real.panel, asked)
+    for error in (error for error in asked if error not in sound):
+        key = "[inference] errors" if error in real.spec.inference.errors else "[panel] cluster"
+        where = f"{real.spec.file}, {key}"
+        if kind_of(error) in PLACEBOS:
+            count = never_treated(real.panel)
+            yield Problem(f"{error} with {count} unit{'s' * (count != 1)} never treated", where,
+                          "a treatment, and 2 or more units without it", "choose another error type")  # fmt: skip
+        else:
+            yield Problem(f"{error} has 1 cluster", where, "2 or more clusters", "choose a finer grouping")
+
+
+def _column_problems(real: RealPanel) -> Iterator[Problem]:
+    """Regressors and outcome that are constant, absorbed by the effects or collinear, under the user's names."""
+    section, index, roles = real.spec.panel, real.spec.index, real.panel.roles
+    treatment = section.treatment or section.first_treated
+    column = {name: name for name in (*roles.controls, roles.outcome) if name}
+    column |= {roles.treatment: treatment} if roles.treatment and treatment else {}
+    panel = replace(real.panel, variables={own: real.panel.variables[name] for name, own in column.items()}, weights={})
+    sound: tuple[str, ...] = ()
+    for name in (*(column[name] for name in roles.regressors), *((roles.outcome,) if roles.outcome else ())):
+        alone = name == roles.outcome and treatment in sound and not _fit(panel, str(treatment), name)
+        try:
+            check_fixed(panel, (str(treatment), name) if alone else (*sound, name), "")
+            sound = (*sound, name)
+        except BadInput as error:
+            made = index is not None and name == index.name
+            where = f"{real.spec.file}, [index] {name}" if made else f"{real.file}, column {name!r}"
+            for problem in error.problems:
+                what = problem.what.removeprefix(f"variable {name!r} ")
+                remedy = _remedy(name, roles.outcome, treatment, "collinear" in what and not alone)
+                yield replace(problem, what=what, where=where, remedy=remedy)
+
+
+def _fit(panel: Panel, *names: str) -> bool:
+    """Whether two-way effects and the columns before leave something of each column."""
+    try:
+        check_fixed(panel, names, "")
+    except BadInput:
+        return False
+    return True
+
+
+def _remedy(name: str, outcome: str | None, treatment: str | None, collinear: bool) -> str:
+    if name == outcome:
+        return "remove the controls that determine it" if collinear else "name another outcome"
+    if name == treatment:
+        return "check the column: units must differ in whether and when they are treated"
+    return "remove it from the controls"
+
+
+# The user's own panel through linearmodels, spreg and esda: how far their numbers are from ours, table by table.
+
+
+ERRORS = ("iid", "hc1", "cluster:unit")
+
+
+def cross_check(fitted: Sequence[Fitted], records: Sequence[Record], balanced: Panel | None) -> tuple[Agreement, ...]:
+    """Largest differences by table and program: of errors relative, of estimates in units of estimate or error.
+
+    fitted: what our estimators were asked and said; records: all that was kept, `balanced` the balanced panel that
+    autocorrelation was measured on. Regressions are compared with all effects counted in clustered errors, which is
+    what linearmodels can do; spatial models under the likelihood with dummies, which is what spreg can do. What a
+    program cannot recompute is an agreement over no numbers that names the column and the reason.
+    """
+    differences: dict[tuple[str, str, str], list[float]] = {}
+    for question in _questions(fitted, records, balanced):
+        for what, values in _differences(question):
+            differences.setdefault((question.table, question.program, what), []).extend(values)
+    return tuple(
+        Agreement(table, program, what, len(values), max(values, default=0.0))
+        for (table, program, what), values in sorted(differences.items())
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What another program is asked, and how its answer differs from ours: (what, relative differences)."""
+
+    table: str
+    which: str
+    program: str
+    ask: Callable[[], Reference]
+    compare: Callable[[Reference], Iterable[tuple[str, list[float]]]]
+
+
+def _differences(question: _Question) -> Iterator[tuple[str, list[float]]]:
+    """Of one question; another program's failure is no fault of our column, and no difference."""
+    try:
+        reference = question.ask()
+    except Exception as error:  # noqa: BLE001  (what other programs raise is theirs, spreg and linearmodels Exception)
+        why = first_line(error).partition(". ")[0].rstrip(".")
+        yield f"{question.which} could not be recomputed: {why}", []
+        return
+    for what, values in question.compare(reference):
+        finite = [value for value in values if np.isfinite(value)]
+        yield what, finite
+        if len(finite) < len(values):
+            yield f"{question.which} could not be recomputed: {what} are not finite there", []
+
+
+def _questions(fitted: Sequence[Fitted], records: Sequence[Record], balanced: Panel | None) -> Iterator[_Question]:
+    for one in fitted:
+        if (asked := _asked(one)) is not None:
+            (table, column), (program, ask, ours) = one.fit.place, asked
+            yield _Question(table, f"column {column}", program, ask, partial(_of_fit, one.estimates, ours))
+    if balanced is None or balanced.roles.outcome is None:
+        return
+    outcome = balanced.variables[balanced.roles.outcome][0]
+    for record in records:
+        if record.se_type not in ("normality", "randomisation") or record.year is None or record.weights is None:
+            continue
+        if record.model in ("moran", "geary"):
+            values, weights = outcome[balanced.periods.index(record.year)], balanced.weights[record.weights]
+            ask = partial(pysal.autocorrelation, values, weights, record.model)  # type: ignore[arg-type]
+            which = f"{record.model} of {record.year}"
+            yield _Question(record.table, which, "esda", ask, partial(_of_autocorrelation, record))
+
+
+def _asked(one: Fitted) -> tuple[str, Callable[[], Reference], Estimates] | None:
+    """Who can do one fit, how it is asked, and our estimates with errors that it can make; None when no program can."""
+    match one.estimator:
+        case TwoWayDID() as ols if set(ols.effects) <= {"unit", "period"}:
+            ask = partial(
+                linearmodels.least_squares, one.panel, outcome=ols.outcome, regressors=ols.regressors,
+                effects=ols.effects, constant=ols.constant, errors=ERRORS,
+            )  # fmt: skip
+            return "linearmodels", ask, replace(ols, errors=ERRORS, cluster_k="all")(one.panel)
+        case RandomEffects() as random if not random.periods:
+            ask = partial(
+                linearmodels.random_effects, one.panel, outcome=random.outcome, regressors=random.regressors
+            )  # fmt: skip
+            return "linearmodels", ask, one.estimates
+        case SpatialPanel(model="sar" | "sem" | "sdm" as model, transform="direct") as spatial:
+            ask = partial(
+                pysal.twoway_spatial, one.panel, model, outcome=spatial.outcome, regressors=spatial.regressors,
+                weights=spatial.weights,
+            )  # fmt: skip
+            return "spreg", ask, one.estimates
+        case _:
+            return None
+
+
+def _of_fit(estimates: Estimates, ours: Estimates, reference: Reference) -> Iterator[tuple[str, list[float]]]:
+    """Estimates and errors of one fit. Where we give no error, for it is rounding, theirs must be nothing beside the
+    estimate or its first error."""
+    errors = next(iter(reference.se.values()))
+    scale = np.maximum(np.abs(reference.estimate), errors)
+    yield "estimates", _relative(reference.ours(estimates), reference.estimate, scale)
+    for error, theirs in reference.se.items():
+        if error in ours.errors:
+            own = reference.our_se(ours, error)
+            absent = np.isnan(own)
+            unit = np.where(absent | (theirs == 0), scale, theirs)
+            yield f"errors {error}", _relative(np.where(absent, 0.0, own), theirs, unit)
+
+
+def _of_autocorrelation(record: Record, found: Reference) -> Iterator[tuple[str, list[float]]]:
+    yield record.model, [float(abs(record.estimate / found.estimate[0] - 1))]
+    if record.se is not None:
+        yield f"sd under {record.se_type}", [abs(record.se / float(found.se[record.se_type][0]) - 1)]
+
+
+def _relative(ours: Floats, theirs: Floats, scale: Floats) -> list[float]:
+    return [float(value) for value in np.abs(ours - theirs) / scale]
+
+
+# The files of `panelproof estimate`: numbers, tables in several formats, figures; all of them or none.
+
+
+FORMATS = {"json": "estimates.json", "html": "tables.html", "tex": "tables.tex", "docx": "tables.docx"}
+
+
+def check_formats(text: str, folder: Path | None = None) -> tuple[str, ...]:
+    """The formats of a comma-separated list, JSON always first.
+
+    Raises BadInput for one that is not written or cannot be here, and for tables without a folder to hold them.
+    """
+    chosen = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
+    unknown = [part for part in chosen if part not in FORMATS]
+    if unknown or not chosen:
+        raise bad(f"format {one_of(unknown) if unknown else repr(text)}", where="--format", allowed=one_of(FORMATS),
+                  remedy="choose among them")  # fmt: skip
+    if folder is None and set(chosen) != {"json"}:
+        raise bad("--format without --out", where="--format", allowed="a folder for the files", remedy="add --out DIR")
+    if "docx" in chosen:
+        check_word()
+    return tuple(dict.fromkeys(("json", *chosen)))
+
+
+def write_files(
+    document: Document, folder: str | Path, formats: Sequence[str], errors: str | None = None
+) -> list[Path]:
+    """Write estimates.json, tables.html, tables.tex, tables.docx as asked, and each figure as NAME.svg, into FOLDER.
+
+    Every file is made before the first is put in place; raises BadInput when the folder cannot be written.
+    """
+    folder = Path(folder)
+    tables = journal_tables(document, errors)
+    files = {FORMATS[name]: _content(name, document, tables) for name in formats}
+    files |= {f"{figure.name}.svg": figure.svg.encode() for figure in document.figures}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _put(folder, files)
+    except OSError as error:
+        raise bad(f"cannot be written: {error.strerror}", where=str(folder), allowed="a writable folder",
+                  remedy="choose another --out") from error  # fmt: skip
+    return [folder / name for name in files]
+
+
+def _content(name: str, document: Document, tables: Sequence[JournalTable]) -> bytes:
+    if name == "html":
+        from results.tables.html import html_tables
+
+        return html_tables(document, tables).encode()
+    if name == "tex":
+        from results.tables.latex import latex_tables
+
+        return latex_tables(document, tables).encode()
+    if name == "docx":
+        from results.tables.word import word_tables
+
+        return word_tables(document, tables)
+    return document.to_json().encode()
+
+
+def _put(folder: Path, files: Mapping[str, bytes]) -> None:
+    """All files beside their places first, then each into its place; nothing is left behind when one fails."""
+    waiting: dict[str, str] = {}
+    try:
+        for name, content in files.items():
+            with tempfile.NamedTemporaryFile("wb", dir=folder, suffix=".partial", delete=False) as file:
+                waiting[name] = file.name
+                file.write(content)
+            os.chmod(file.name, 0o644)
+        if taken := [name for name in files if (folder / name).is_dir()]:
+            raise IsADirectoryError(errno.EISDIR, f"{taken[0]} is a folder")
+        for name in list(waiting):
+            os.replace(waiting[name], folder / name)
+            del waiting[name]
+    finally:
+        for path in waiting.values():
+            Path(path).unlink(missing_ok=True)
+
+
+# The paper's models on a real panel: the same estimators and the same runner as in a study.
+
+
+LARGEST, SMALLEST = 1e60, 1e-60  # numbers that statistics of fourth powers can still be made of
+
+
+def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Sequence[str] = ()) -> Document:
+    """All tables of a panel, on request held to other programs; raises BadInput when no model can be fitted.
+
+    estimators: names of further ones, each a column of table 2.
+    """
+    ledger = ledger_of(real, estimators)
+    warnings = checks_of(Case.of(real, ledger))
+    return Document(
+        _facts(real),
+        tuple(ledger.records),
+        tuple(ledger.statistics),
+        (*ledger.notes, *ledger.failures),
+        len(ledger.failures),
+        tuple(ledger.figures),
+        _agreements(real, ledger) if cross_check else (),
+        warnings,
+        tuple(ledger.specifications),
+    )
+
+
+def ledger_of(real: RealPanel, estimators: Sequence[str] = (), *, pictures: bool = True) -> Ledger:
+    """The tables that a spec asks for, and a column for each further estimator; raises BadInput as `estimate` does."""
+    chosen = _chosen(real, estimators) if estimators else {}
+    _check_sizes(real.panel)
+    check_estimable(real)
+    ledger = Ledger(real.spec.inference.seed, pictures, notes=list(real.notes))
+    for name in _asked_for(real):
+        import_module(f"experiments.application.tables.{name}").add(real, ledger)
+    if chosen:
+        import_module("experiments.application.tables.regressions").add_chosen(ledger, chosen)
+    _say_counting(real, ledger)
+    if not ledger.records:
+        raise bad("no model can be fitted", where="estimation", allowed="an outcome that varies, sound regressors",
+                  remedy="; ".join(ledger.failures))  # fmt: skip
+    return ledger
+
+
+def _chosen(real: RealPanel, names: Sequence[str]) -> dict[Estimator, Panel]:
+    """Estimators by their names, each with its panel; raises BadInput for a name that does not exist."""
+
+    return {estimator_called(name, real): panel_for(name, real) for name in names}
+
+
+def _asked_for(real: RealPanel) -> Iterator[str]:
+    """Modules of the tables that the spec asks for, as the paper orders them, then a referee's: others stay unread."""
+    roles, spec = real.panel.roles, real.spec
+    asked = {
+        "descriptives": True, "regressions": True, "mediation": roles.mediators, "autocorrelation": real.panel.weights,
+        "spatial_models": real.panel.weights, "staggered": spec.robustness.staggered,
+        "robustness": spec.robustness.model_fields_set,
+    }  # fmt: skip
+    return (name for name, wanted in asked.items() if wanted)
+
+
+def _say_counting(real: RealPanel, ledger: Ledger) -> None:
+    """A note on the columns whose estimators have no choice of cluster_k."""
+    section, cluster_k = real.spec.robustness, real.spec.inference.cluster_k
+    if cluster_k != "nonnested" and (section.psm is not None or section.staggered):
+        ledger.note(f'cluster_k = "{cluster_k}" does not apply to PSM, event studies, Sun-Abraham and stacks: their '
+                    "clustered errors always count the effects that are not nested in the clusters.")  # fmt: skip
+
+
+def _check_sizes(panel: Panel) -> None:
+    """Raise BadInput for variables whose fourth powers, as in the errors of a variance, overflow or vanish."""
+    seen, problems = seen_in(panel), []
+    names = (panel.roles.outcome, *panel.roles.regressors, *panel.roles.mediators)
+    for name in dict.fromkeys(name for name in names if name is not None):
+        values = panel.variables[name][0][seen]
+        largest, spread = float(np.abs(values).max()), float(values.max() / 2 - values.min() / 2)
+        if largest > LARGEST or 0 < spread < SMALLEST:
+            said = f"holds numbers up to {largest:.1e}" if largest > LARGEST else f"varies by only {2 * spread:.1e}"
+            allowed = f"sizes from {SMALLEST:g} to {LARGEST:g}"
+            problems.append(Problem(f"variable {name!r} {said}", "estimation", allowed, "measure it in another unit"))
+    refuse(problems)
+
+
+def _agreements(real: RealPanel, ledger: Ledger) -> tuple[Agreement, ...]:
+
+    return cross_check(ledger.fitted, ledger.records, real.balanced() if real.panel.weights else None)
+
+
+def _facts(real: RealPanel) -> dict[str, Any]:
+    panel, section = real.panel, real.spec.index
+    cut = panel.weights or (real.spec.robustness.staggered and real.spec.panel.balance != "error")
+    balanced = real.balanced() if cut and not panel.balanced else None
+    part = {} if balanced is None else {"balanced_part": _size(balanced)}
+    dated = {"first_treated": real.spec.panel.first_treated} if real.spec.panel.first_treated else {}
+    index = {} if section is None or real.index is None else {"index": index_facts(section, real.index)}
+    return {
+        "digest": panel.digest,
+        **_size(panel),
+        "balanced": panel.balanced,
+        "cluster_k": real.spec.inference.cluster_k,
+        "synthetic": real.spec.panel.synthetic,
+        "unit": real.spec.panel.unit,
+        "period": real.spec.panel.period,
+        "outcome": panel.roles.outcome,
+        "treatment": panel.roles.treatment,
+        "treatment_column": real.spec.panel.treatment or real.spec.panel.first_treated,
+        "controls": list(panel.roles.controls),
+        "weights": {name: {"digest": w.digest, "standardize": w.standardize} for name, w in panel.weights.items()},
+        **dated,
+        **part,
+        **index,
+    }
+
+
+def _size(panel: Panel) -> dict[str, int]:
+    return {
+        "units": len(panel.units),
+        "periods": len(panel.periods),
+        "first_period": panel.periods[0],
+        "last_period": panel.periods[-1],
+        "nobs": panel.nobs,
+    }

@@ -1,0 +1,263 @@
+"""The dials of a settings dataclass: type, default and allowed values from its fields, meanings from its docstring."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAliasType, Union, get_args, get_origin, get_type_hints
+
+from sim.errors import BadInput, bad, one_of, suggestion
+from sim.world.context import Part, Slot
+
+REQUIRED = "(required)"
+PLAIN = {int: "whole number", float: "number", str: "text", bool: "true or false", type(None): "none"}
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """A setting in words; `allowed` is empty where the type says all, `meaning` where the docstring says nothing."""
+
+    name: str
+    type: str
+    default: str
+    allowed: tuple[str, ...]
+    meaning: str
+
+
+def dials_of(cls: type) -> tuple[Dial, ...]:
+    """Every setting that a user can give, in order."""
+    hints = get_type_hints(cls)
+    settings = [item for item in fields(cls) if item.init]
+    meanings = meanings_of(cls, [item.name for item in settings])
+    return tuple(
+        Dial(item.name, type_text(hints[item.name]), _default(item), allowed(hints[item.name]), meanings[item.name])
+        for item in settings
+    )
+
+
+def meanings_of(cls: type, names: list[str]) -> dict[str, str]:
+    """What the docstrings of a class and its bases say of each setting: all that follows "name:", or "a, b:".
+
+    A meaning ends where that of another setting, or another paragraph, begins.
+    """
+    found: dict[str, str] = dict.fromkeys(names, "")
+    for base in cls.__mro__:
+        for paragraph in _paragraphs(vars(base).get("__doc__") or ""):
+            for name, meaning in _meanings(paragraph, names):
+                found[name] = found[name] or meaning
+    return found
+
+
+def summary_of(item: object) -> str:
+    """The first sentence of a docstring, on one line."""
+    first = next(iter(_paragraphs(inspect.getdoc(item) or "")), "")
+    return re.split(r"(?<=[.]) (?=[A-Z])", first, maxsplit=1)[0]
+
+
+def type_text(hint: Any) -> str:
+    """A type in words."""
+    if isinstance(hint, TypeAliasType):
+        return type_text(hint.__value__)
+    origin, arguments = get_origin(hint), get_args(hint)
+    if _is_part(hint):
+        return "part"
+    if origin is Literal:
+        return " or ".join(dict.fromkeys(PLAIN.get(type(value), type(value).__name__) for value in arguments))
+    if origin in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(type_text(part) for part in arguments))
+    if origin is tuple and arguments:
+        parts = [part for part in arguments if part is not Ellipsis]
+        inner = type_text(parts[0]) if len(set(parts)) == 1 else ", ".join(map(type_text, parts))
+        return f"list of {inner}" if Ellipsis in arguments else f"{len(parts)} values: {inner}"
+    return PLAIN.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def allowed(hint: Any) -> tuple[str, ...]:
+    """The values that a type lists, wherever in it they stand; of a slot for parts their kinds."""
+    if isinstance(hint, TypeAliasType):
+        return allowed(hint.__value__)
+    if _is_part(hint):
+        return tuple(sorted(Slot(hint, many=False).kinds))
+    if get_origin(hint) is Literal:
+        return tuple(map(str, get_args(hint)))
+    return tuple(dict.fromkeys(value for part in get_args(hint) for value in allowed(part)))
+
+
+def _default(item: Any) -> str:
+    if item.default is not MISSING:
+        value = item.default
+    elif item.default_factory is not MISSING:
+        value = item.default_factory()
+    else:
+        return REQUIRED
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Part):
+        return value.kind
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(str, value))}]"
+    return {None: "none", "": '""'}.get(value, str(value))
+
+
+def _is_part(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Part)
+
+
+def _paragraphs(text: str) -> list[str]:
+    """Paragraphs, each on one line; a list belongs to the paragraph before it."""
+    parts = re.split(r"\n\s*\n(?!\s*- )", inspect.cleandoc(text))
+    return [" ".join(part.split()) for part in parts]
+
+
+def _meanings(paragraph: str, names: list[str]) -> list[tuple[str, str]]:
+    """(name, meaning) of every setting that a paragraph explains."""
+    name = "|".join(sorted(map(re.escape, names), key=len, reverse=True)) or "(?!)"
+    heads = list(re.finditer(rf"(?:^|(?<=[.;)] ))((?:{name})(?:, (?:{name}))*): ", paragraph))
+    ends = [*(head.start() for head in heads[1:]), len(paragraph)]
+    return [
+        (each, paragraph[head.end() : end].strip())
+        for head, end in zip(heads, ends, strict=False)
+        for each in head[1].split(", ")
+    ]
+
+
+# All that has a kind, in groups: designs, parts of designs, estimators, error types, schemes and measures.
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One kind: what it is in one line, where its class is ("" where it has none), and its dials."""
+
+    kind: str
+    summary: str
+    source: str = ""
+    dials: tuple[Dial, ...] = ()
+
+
+def catalogue() -> dict[str, tuple[Entry, ...]]:
+    """Every group with its entries, sorted by kind where the group has no order of its own."""
+    return {group: read() for group, read in GROUPS.items()}
+
+
+def entries_called(name: str) -> dict[str, tuple[Entry, ...]]:
+    """The entries of that name by group, or a plug-in "module:Object"; raises BadInput when there are none.
+
+    "cluster" finds cluster:A too. A part is found by its slot, its kind or both: adoption, random, adoption.random.
+    """
+    whole = catalogue()
+    called = {group: tuple(entry for entry in entries if name in _names(group, entry))
+              for group, entries in whole.items()}  # fmt: skip
+    found = {group: entries for group, entries in called.items() if entries}
+    if not found and ":" in name:
+        return _plug_in(name)
+    if not found:
+        classes = {known: entry.source.partition(":")[2] for group, entries in whole.items() for entry in entries
+                   for known in ([entry.kind.replace(": ", ".")] if group == "parts" else [entry.kind])}  # fmt: skip
+        raise bad(f"unknown kind {name!r}", where="KIND", allowed=one_of(classes), remedy=suggestion(name, classes))
+    return found
+
+
+def _plug_in(name: str) -> dict[str, tuple[Entry, ...]]:
+    """The design or estimator that "module:Object" names, also of a module in the folder where the command runs."""
+    from estimators.core.estimator import find_estimator
+    from sim.design import find_design
+    from sim.registry import join_search
+
+    join_search(Path.cwd())
+    try:
+        return {"designs": _classes([(name, find_design(name, "KIND"))])}
+    except BadInput:
+        return {"estimators": _classes([(name, find_estimator(name, "KIND"))])}
+
+
+def document(groups: dict[str, tuple[Entry, ...]]) -> dict[str, Any]:
+    """The groups as plain data, with what discovery left out."""
+    from sim.registry import problems
+
+    entries = {group: [asdict(entry) for entry in found] for group, found in groups.items()}
+    return entries | {"problems": [str(problem) for problem in problems()]}
+
+
+def _names(group: str, entry: Entry) -> set[str]:
+    """All by which an entry is found."""
+    head, _, tail = entry.kind.partition(":")
+    return {entry.kind, head} | ({tail.strip(), f"{head}.{tail.strip()}"} if group == "parts" else set())
+
+
+def _designs() -> tuple[Entry, ...]:
+    from sim.design import designs
+
+    return _classes(sorted(designs().items()))
+
+
+def _parts() -> tuple[Entry, ...]:
+    """The parts of the `panel` design as "slot: kind", slot by slot; ranges of numbers count as allowed values."""
+    from sim.world.context import slots_of
+    from sim.world.panel_design import PanelDesign
+
+    entries: list[Entry] = []
+    seen = set[type]()
+    for name, slot in slots_of(PanelDesign).items():
+        if slot.base not in seen:  # other_weights takes the parts of weights
+            seen.add(slot.base)
+            kinds = sorted(slot.kinds.items())
+            found = _classes((f"{name}: {kind}", cls) for kind, cls in kinds)
+            entries += [_with_ranges(entry, cls) for entry, (_, cls) in zip(found, kinds, strict=True)]
+    return tuple(entries)
+
+
+def _with_ranges(entry: Entry, cls: Any) -> Entry:
+    dials = (dial if dial.allowed or dial.name not in cls.ranges else replace(dial, allowed=(
+        cls.ranges[dial.name].words,)) for dial in entry.dials)  # fmt: skip
+    return replace(entry, dials=tuple(dials))
+
+
+def _estimators() -> tuple[Entry, ...]:
+    from estimators.core.estimator import estimators
+
+    return _classes(sorted(estimators().items()))
+
+
+def _schemes() -> tuple[Entry, ...]:
+    from sim.schemes import SCHEMES
+
+    return _classes((cls.kind, cls) for cls in SCHEMES)
+
+
+def _error_types() -> tuple[Entry, ...]:
+    """The registry: how each is written, what it means, who serves it, its factor in least squares."""
+    from estimators.core.error_types import KINDS
+
+    return tuple(
+        Entry(
+            item.written, item.meaning, f"served by: {', '.join(item.families) or 'estimators that simulate'}"
+            + (f"; {item.factor.format(counted='k as cluster_k says')}" if item.factor else ""),
+        )
+        for item in KINDS.values()
+    )  # fmt: skip
+
+
+def _measures() -> tuple[Entry, ...]:
+    from results.diagnosis.measures import MEANINGS
+
+    return tuple(Entry(name, meaning) for name, meaning in MEANINGS.items())
+
+
+def _classes(found: Iterable[tuple[str, type]]) -> tuple[Entry, ...]:
+    return tuple(
+        Entry(kind, summary_of(cls), f"{cls.__module__}:{cls.__qualname__}", dials_of(cls)) for kind, cls in found
+    )
+
+
+GROUPS: dict[str, Callable[[], tuple[Entry, ...]]] = {
+    "designs": _designs,
+    "parts": _parts,
+    "estimators": _estimators,
+    "error_types": _error_types,
+    "schemes": _schemes,
+    "measures": _measures,
+}

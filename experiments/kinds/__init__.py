@@ -1,1 +1,0 @@
-"""What the project holds, by kind: read from the classes and docstrings themselves."""

@@ -1,0 +1,430 @@
+"""The tables of a SPEC.toml: what the columns of a panel are, and what is asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, override
+
+from pydantic import BeforeValidator, Field
+
+from estimators.core.error_types import columns_of
+from estimators.linear.covariances import ClusterK
+from experiments.panel_spec.transforms import Transforms
+from experiments.panel_spec.weights import AnyWeights, Economic, Nested
+from experiments.settings import build
+from experiments.toml_files import Flag, Name, Names, NamesByName, Positive, Table, Value, Whole
+from sim.errors import BadInput, Problem, closest, one_of
+from sim.world.context import Slot
+from sim.world.parts.adoption import Adoption
+
+# [twin]: how a panel is fitted by `panelproof twin`, and what of it stays real.
+
+
+Method = Literal["parametric", "factor", "residual"]
+Kept = Literal["covariates", "weights", "calendar", "missing", "levels"]
+KEPT: tuple[Kept, ...] = ("covariates", "weights", "calendar", "missing")
+Count = Annotated[int, Field(ge=1, strict=True)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+
+def _listed(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+class TwinSection(Table):
+    """[twin]: the methods, what stays real, and the fitted world's dials.
+
+    method: one or more of parametric, factor, residual. keep: what stays real: covariates, weights, calendar, missing
+    (cells), levels (unit and period effects); the rest is drawn from fitted processes. rank: number of the factor
+    method's factors, or, where adoption is drawn anew, terms of its signal; without it as the residuals need. ar: order
+    of the errors' autoregression; without it 1 by the factor method, 1 or 2 as the residuals need in a parametric twin.
+    round: digits of the factor method's AR coefficients. standardize: whether the outcome is brought to mean 0 and
+    standard deviation 1. effect: of the treatment in the twin; without it the estimate, or 0 with an indicator. block:
+    neighbours whose residuals are drawn together; without it 8 where there is a W, else 1. paths: whether each unit
+    keeps its residuals, with a random sign (flipped), or gets those of one that is drawn (resampled). replications: of
+    the study that is written. draws: twins that the bands of the fidelity report are made of. adoption: another
+    assignment than the real one, a table as [design.adoption] of a study with, for the kind propensity, indicator: a
+    column whose value in the last period is what the logit explains (default: ever treated).
+    """
+
+    place: ClassVar[str] = "[twin]"
+    partial: ClassVar[bool] = True
+
+    method: Annotated[tuple[Method, ...], BeforeValidator(_listed)] = ("parametric", "factor", "residual")
+    keep: tuple[Kept, ...] = KEPT
+    rank: Annotated[int, Field(ge=0, strict=True)] | None = None
+    ar: Annotated[int, Field(ge=1, le=4, strict=True)] | None = None
+    round: Annotated[int, Field(ge=0, le=12, strict=True)] | None = None
+    standardize: Annotated[bool, Field(strict=True)] = False
+    effect: Number | None = None
+    block: Count | None = None
+    paths: Literal["flipped", "resampled"] = "flipped"
+    replications: Count = 2000
+    draws: Annotated[int, Field(ge=100, le=10_000, strict=True)] = 500
+    adoption: dict[str, Any] = Field(default_factory=dict, description='a table such as { kind = "propensity" }')
+
+    @property
+    def indicator(self) -> str | None:
+        """The column that an adoption by propensities is fitted to."""
+        named = self.adoption.get("indicator")
+        return named if isinstance(named, str) else None
+
+    @property
+    def own_adoption(self) -> dict[str, Any]:
+        """The table of the adoption without what only a twin reads."""
+        return {key: value for key, value in self.adoption.items() if key != "indicator"}
+
+    @override
+    def faults(self, where: str) -> Iterator[Problem]:
+        if not self.method:
+            yield Problem("method = []", where, "parametric, factor, residual", "name one or more")
+        for name, items in (("method", self.method), ("keep", self.keep)):
+            if len(set(items)) < len(items):
+                yield Problem(f"{name} names one twice", where, "each once", "remove one")
+        yield from self._adoption_faults(f"{where.removesuffix(']')}.adoption]")
+
+    def _adoption_faults(self, where: str) -> Iterator[Problem]:
+        """What is wrong with the table of the adoption, as a study says it."""
+        if not self.adoption:
+            return
+        if "indicator" in self.adoption and (self.indicator is None or self.adoption.get("kind") != "propensity"):
+            yield Problem(f"indicator = {self.adoption['indicator']!r}", where,
+                          'a column, with kind = "propensity"', "correct it, or leave it out")  # fmt: skip
+        try:
+            kind = str(self.adoption.get("kind", Adoption.default))
+            cls = Slot(Adoption, many=False).find(kind, f"{where} kind")
+            build(cls, {key: value for key, value in self.own_adoption.items() if key != "kind"}, where)
+        except BadInput as error:
+            yield from error.problems
+
+
+PLACES = ("capital", "longitude", "latitude")  # attributes with names of their own, whatever their columns are called
+Balance = Literal["error", "drop-units", "drop-periods"]
+Years = tuple[Whole, Whole]
+Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+Width = Annotated[float, Field(gt=0, strict=True)]
+
+
+def repeats(lists: Mapping[str, Sequence[object]], where: str) -> Iterator[Problem]:
+    """A problem for every item that stands twice in a list, by the list's key."""
+    for key, items in lists.items():
+        for position, item in enumerate(items):
+            if item in items[:position]:
+                yield Problem(f"{key} names {item!r} twice", where, "each once", "remove one")
+
+
+class PanelSection(Table):
+    """[panel]: which columns are what, and what to do about gaps.
+
+    unit: the column of units, such as cities. period: the column of periods, whole numbers such as years. outcome: the
+    column to explain; required unless there is an [index]. treatment: a column that is 0 or 1, and stays 1 once it is.
+    first_treated: in place of treatment, the column of a unit's first treated period, empty where it is never treated.
+    controls: columns of control variables. mediators: columns through which the treatment may work, for table 5.
+    other_policy: a column of another policy, for table 3. capital: a column that is 1 for capitals, which table 3
+    leaves out. groups: columns of groups of units, for the subsamples of table 4. cluster: the column by which errors
+    are clustered; without it the unit. longitude, latitude: columns in degrees, for distances. missing: "error" refuses
+    empty cells, "drop" leaves their rows out and says how many. balance: what spatial models do about a panel with
+    gaps: "error" refuses it, the others leave out units or periods. synthetic: whether the tables say that the data are
+    synthetic.
+    """
+
+    unit: Name
+    period: Name
+    outcome: Name | None = None
+    treatment: Name | None = None
+    first_treated: Name | None = None
+    controls: Names = ()
+    mediators: Names = ()
+    other_policy: Name | None = None
+    capital: Name | None = None
+    groups: Names = ()
+    cluster: Name | None = None
+    longitude: Name | None = None
+    latitude: Name | None = None
+    missing: Literal["error", "drop"] = "error"
+    balance: Balance = "error"
+    synthetic: Flag = False
+
+    @property
+    def group_columns(self) -> tuple[str, ...]:
+        """Columns of groups of units: groups, and cluster where it is not the unit."""
+        return tuple(dict.fromkeys(name for name in (*self.groups, self.cluster) if name and name != self.unit))
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Attribute -> column: capital, longitude, latitude under these names, groups and cluster under their own."""
+        named = {name: getattr(self, name) for name in PLACES}
+        return {name: column for name, column in named.items() if column} | {name: name for name in self.group_columns}
+
+
+class IndexSection(Table):
+    """[index]: the outcome as an entropy-weight index of indicators, and columns of diversification for it.
+
+    name: of the index; without it the outcome of [panel]. positive: columns of which more is better. negative: columns
+    of which less is better. dimensions: the indicators of each dimension, whose own indices the tables show.
+    diversification: new columns, each 1/HHI of the shares that it lists.
+    """
+
+    place: ClassVar[str] = "[index]"
+
+    name: Name = "index"
+    positive: Names = ()
+    negative: Names = ()
+    dimensions: NamesByName = Field(default_factory=dict)
+    diversification: NamesByName = Field(default_factory=dict)
+
+    @property
+    def indicators(self) -> tuple[str, ...]:
+        """All indicators once, the positive ones first."""
+        return tuple(dict.fromkeys((*self.positive, *self.negative)))
+
+    @override
+    def faults(self, where: str) -> Iterator[Problem]:
+        if not self.indicators:
+            yield Problem("there is no indicator", where, "positive = [...], negative = [...] or both",
+                          "name the columns that make the index")  # fmt: skip
+        for name in self.positive:
+            if name in self.negative:
+                yield Problem(f"the indicator {name!r} is both positive and negative", where, "one of the two",
+                              "remove it from one")  # fmt: skip
+        yield from repeats({"positive": self.positive, "negative": self.negative}, where)
+        yield from self._dimension_faults(f"{where} dimensions")
+        yield from self._diversification_faults(f"{where} diversification")
+
+    def _dimension_faults(self, where: str) -> Iterator[Problem]:
+        yield from repeats(self.dimensions, where)
+        for dimension, names in self.dimensions.items():
+            if not names:
+                yield Problem(f"the dimension {dimension!r} has no indicator", where, "one or more",
+                              "name them, or remove it")  # fmt: skip
+            for name in dict.fromkeys(names):
+                if name not in self.indicators:
+                    yield Problem(f"{dimension} names {name!r}, which is no indicator", where,
+                                  one_of(self.indicators), closest(name, self.indicators))  # fmt: skip
+        for name in self.indicators:
+            among = [dimension for dimension, names in self.dimensions.items() if name in names]
+            if len(among) > 1:
+                yield Problem(f"{name!r} is in several dimensions: {', '.join(among)}", where,
+                              "one dimension for each indicator", "remove it from the others")  # fmt: skip
+
+    def _diversification_faults(self, where: str) -> Iterator[Problem]:
+        yield from repeats(self.diversification, where)
+        for name, shares in self.diversification.items():
+            if len(shares) < 2:
+                yield Problem(f"{name} = {list(shares)}", where, "the columns of two or more shares",
+                              "name all sectors")  # fmt: skip
+            for share in dict.fromkeys(shares):
+                if share in self.diversification:
+                    yield Problem(f"{name} takes {share!r}, which is a diversification itself", where,
+                                  "columns of shares", "name the shares")  # fmt: skip
+
+
+class InferenceSection(Table):
+    """[inference]: error types beside iid, HC1 and clustered ones, and how much is drawn.
+
+    errors: as the estimators name them, e.g. "driscoll-kraay", "cluster:unit+province", "conley:200", "wild:unit",
+    "cv3:province", "conley-taber".
+    cluster_k: parameters that count in the factor of clustered errors, as in `TwoWayDID`. draws: of every bootstrap,
+    permutation and simulation. seed: of all of them.
+    """
+
+    place: ClassVar[str] = "[inference]"
+    partial: ClassVar[bool] = True
+
+    errors: Names = ()
+    cluster_k: ClusterK = "nonnested"
+    draws: Annotated[int, Field(ge=99, le=100_000, strict=True)] = 999
+    seed: Annotated[int, Field(ge=0, strict=True)] = 20240601
+
+    def clusters(self, groups: tuple[str, ...]) -> tuple[str, ...]:
+        """Columns of groups or sizes that error types name; `groups`: columns that are, whatever their names hold."""
+        named = (name for error in self.errors for name in columns_of(error, groups))
+        return tuple(dict.fromkeys(name for name in named if name not in ("unit", "period")))
+
+    @override
+    def faults(self, where: str) -> Iterator[Problem]:
+        return repeats({"errors": self.errors}, where)
+
+
+class PsmSection(Table):
+    """[robustness.psm]: DID on a sample matched on propensity scores, one column a method.
+
+    methods: which; each is a column. covariates: columns that explain who is treated; without it the controls. years:
+    first and last of those over which covariates are averaged; without it all before anybody is treated. neighbours:
+    matched units of each treated one (nearest). caliper: the largest distance of a match, in units of the score; inf
+    for none. replacement: whether a unit may be matched more than once. bandwidth: of the kernel, in units of the
+    score.
+    """
+
+    place: ClassVar[str] = "[robustness.psm]"
+    partial: ClassVar[bool] = True
+
+    methods: tuple[Literal["nearest", "radius", "kernel"], ...] = ("nearest", "radius", "kernel")
+    covariates: Names | None = None
+    years: Years | None = Field(default=None, description="the first and the last year, such as [2003, 2008]")
+    neighbours: Annotated[int, Field(ge=1, strict=True)] = 1
+    caliper: Width = 0.05
+    replacement: Flag = True
+    bandwidth: Positive = 0.06
+
+    @override
+    def faults(self, where: str) -> Iterator[Problem]:
+        if not self.methods:
+            yield Problem("methods = []", where, "nearest, radius, kernel", "name one or more")
+        if self.years is not None and self.years[0] > self.years[1]:
+            yield Problem(f"years = {list(self.years)}", where, "the first year, then the last",
+                          "put them in order")  # fmt: skip
+        yield from repeats({"methods": self.methods, "covariates": self.covariates or ()}, where)
+
+
+class RobustnessSection(Table):
+    """[robustness]: every key adds a column to the table of robustness checks, or one for each item of its list.
+
+    region_by_period: a column of groups whose effects may differ between periods. unit_trends: a linear trend for every
+    unit. lag: periods by which treatment and controls are lagged. winsorize: lower and upper quantile of the outcome.
+    windows: first and last period of shorter samples. exclude: values of a group column, or names of units, to leave
+    out. policies: columns of other policies, each added, then all. outcomes: other outcomes. staggered: tables S, of
+    estimators for staggered adoption and their diagnostics; honest: bounds when trends may differ as well. psm: the
+    table [robustness.psm].
+    """
+
+    place: ClassVar[str] = "[robustness]"
+    partial: ClassVar[bool] = True
+
+    region_by_period: Name | None = None
+    unit_trends: Flag = False
+    lag: Annotated[int, Field(ge=1, strict=True)] | None = None
+    winsorize: tuple[Share, Share] | None = Field(default=None, description="two quantiles, such as [0.01, 0.99]")
+    windows: tuple[Years, ...] = Field(
+        default=(), description="lists of first and last periods, such as [[2003, 2008]]"
+    )
+    exclude: dict[Name, tuple[Value, ...]] = Field(
+        default_factory=dict, description='lists of values by column, such as { region = ["east", "west"] }'
+    )
+    policies: Names = ()
+    outcomes: Names = ()
+    staggered: Flag = False
+    honest: Flag = False
+    psm: PsmSection | None = None
+
+    @property
+    def covariates(self) -> Names:
+        """The covariates that [robustness.psm] names."""
+        return () if self.psm is None else self.psm.covariates or ()
+
+    @property
+    def further(self) -> dict[str, str]:
+        """Columns that become variables for a check alone, and the key that asks for each."""
+        return (
+            dict.fromkeys(self.covariates, "psm.covariates")
+            | dict.fromkeys(self.outcomes, "outcomes")
+            | dict.fromkeys(self.policies, "policies")
+        )
+
+    def attributes(self, unit: str) -> dict[str, str]:
+        """Columns that become attributes of the units, and the key that asks for each."""
+        named = dict.fromkeys((name for name in self.exclude if name != unit), "exclude")
+        return named | ({self.region_by_period: "region_by_period"} if self.region_by_period else {})
+
+    def columns_asked_for(self, file: str, unit: str) -> dict[str, str]:
+        """Columns that the file or [transform] must have, and what asks for each."""
+        return {name: f"{file} [robustness] {key}" for name, key in {**self.attributes(unit), **self.further}.items()}
+
+    @override
+    def faults(self, where: str) -> Iterator[Problem]:
+        for first, last in self.windows:
+            if first >= last:
+                yield Problem(f"windows: [{first}, {last}]", where, "the first period, then a later one",
+                              "put them in order")  # fmt: skip
+        if self.winsorize is not None and self.winsorize[0] >= self.winsorize[1]:
+            yield Problem(f"winsorize = {list(self.winsorize)}", where,
+                          "the lower quantile, then the upper, such as [0.01, 0.99]", "put them in order")  # fmt: skip
+        if self.winsorize == (0.0, 1.0):
+            yield Problem("winsorize = [0, 1] changes nothing", where, "quantiles such as [0.01, 0.99]",
+                          "choose narrower ones, or remove the key")  # fmt: skip
+        for name, values in self.exclude.items():
+            if not values:
+                yield Problem(f"exclude.{name} is empty", where, "one or more values", "name them, or remove the key")
+        if self.honest and not self.staggered:
+            yield Problem("honest without staggered", where, "both: the bounds are of staggered effects",
+                          "add staggered = true")  # fmt: skip
+        excluded = {f"exclude.{name}": tuple(map(value_label, values)) for name, values in self.exclude.items()}
+        windows = tuple(map(list, self.windows))
+        lists = {"windows": windows, "policies": self.policies, "outcomes": self.outcomes, **excluded}
+        yield from repeats(lists, where)
+
+
+def value_label(value: object) -> str:
+    """A value of a column as text: 1, 1.0 and true are "1"."""
+    if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
+        return str(int(value))
+    return str(value).strip()
+
+
+class SpecTables(Table):
+    """The tables of a SPEC.toml as they are written."""
+
+    partial: ClassVar[bool] = True
+
+    panel: PanelSection
+    transform: Transforms = ()
+    index: IndexSection | None = None
+    inference: InferenceSection = InferenceSection()
+    robustness: RobustnessSection = RobustnessSection()
+    weights: tuple[AnyWeights, ...] = ()
+    twin: TwinSection | None = None
+
+
+class Spec(SpecTables):
+    """A whole SPEC.toml: what the columns of a panel file are, new columns, an index, weights (the first: the main).
+
+    inference and robustness: what is asked of the estimates beside the paper's own. twin: how a twin is fitted.
+    """
+
+    file: str = "spec.toml"
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Attribute -> column of everything that is constant within units."""
+        further = (*self.robustness.attributes(self.panel.unit), *self.clusters)
+        return self.panel.attributes | {name: name for name in further if name != self.panel.unit}
+
+    @property
+    def group_columns(self) -> tuple[str, ...]:
+        """Columns of groups of units that [panel] and [robustness] name."""
+        return tuple(dict.fromkeys((*self.panel.group_columns, *self.robustness.attributes(self.panel.unit))))
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """Columns that the error types of [inference] name."""
+        return self.inference.clusters(self.group_columns)
+
+    @property
+    def mean_columns(self) -> tuple[str, ...]:
+        """Columns whose unit means economic weights need."""
+        return tuple(dict.fromkeys(w.variable for w in self.weights if isinstance(w, Economic | Nested)))
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Columns that become variables, in order; the treatment under its own name."""
+        own = self.panel
+        outcome = own.outcome if self.index is None else None
+        single = [name for name in (outcome, own.treatment, own.other_policy) if name]
+        return tuple(dict.fromkeys((*single, *own.controls, *own.mediators, *self.indicators)))
+
+    @property
+    def further(self) -> dict[str, str]:
+        """Columns that become variables for a check or a twin alone, and the key that asks for each."""
+        asked = {name: f"[robustness] {key}" for name, key in self.robustness.further.items()}
+        indicator = None if self.twin is None else self.twin.indicator
+        return ({indicator: "[twin.adoption] indicator"} if indicator else {}) | asked
+
+    @property
+    def made(self) -> frozenset[str]:
+        """Columns that the spec makes and the file need not have."""
+        return frozenset((*(made.name for made in self.transform), *(self.index.diversification if self.index else ())))
+
+    @property
+    def indicators(self) -> tuple[str, ...]:
+        """The indicators of the index, none where there is no index."""
+        return () if self.index is None else self.index.indicators

@@ -1,0 +1,698 @@
+"""SPEC.toml and the panel it describes: read both, with every error at once and in the user's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+
+from estimators.core.error_types import columns_of, forms, served
+from estimators.core.regression import fixed_columns, useless
+from estimators.core.tile import Tile
+from experiments.panel_spec.sections import (
+    PLACES,
+    Balance,
+    IndexSection,
+    InferenceSection,
+    PanelSection,
+    PsmSection,
+    RobustnessSection,
+    Spec,
+    SpecTables,
+    value_label,
+)
+from experiments.panel_spec.transforms import (
+    apply_transforms,
+    from_first_year,
+    number_columns,
+    periods_without,
+    unit_mean,
+    with_capital,
+)
+from experiments.panel_spec.weights import mean_of
+from experiments.toml_files import read_toml, validated
+from sim.arrays import Flags, Floats
+from sim.errors import BadInput, Problem, bad, closest, gathering, listed, one_of, refuse
+from sim.index import EntropyIndex, hhi_diversification, no_shares, panel_index
+from sim.panel import Panel, part, seen_in, seen_part
+from sim.panel_files import (
+    TREATMENT,
+    LongTable,
+    Rows,
+    missing_columns,
+    number_problems,
+    numbers,
+    read_frame,
+    read_table,
+)
+from sim.schema import Roles, period_step
+from sim.weights import Weights
+
+# The [index] table of a SPEC.toml at work: checks, columns of diversification, the outcome, and what is said of it.
+
+
+def columns_asked_for(spec: Spec) -> dict[str, str]:
+    """Columns that [index] needs of the file or of [transform], and what asks for each."""
+    if spec.index is None:
+        return {}
+    shares = shares_behind(spec.index, tuple(spec.index.diversification))
+    asked = dict.fromkeys(shares, f"{spec.file} [index] diversification")
+    return asked | dict.fromkeys(spec.indicators, f"{spec.file} [index]")
+
+
+def column_problems(frame: pd.DataFrame, spec: Spec) -> list[Problem]:
+    """Problems for new columns of [index] that the file has already."""
+    if spec.index is None:
+        return []
+    file = f"{frame.attrs.get('file', 'table')}, {spec.file} [index]"
+    problems = [
+        Problem(f"the column {name!r} exists already", f"{file} diversification", "a new name", "choose another name")
+        for name in spec.index.diversification
+        if name in frame.columns
+    ]
+    if spec.index.name in frame.columns:
+        problems.append(Problem(f"the column {spec.index.name!r} exists already", file, "a new name for the index",
+                                'give it another name = "...", or remove [index] to take the column'))  # fmt: skip
+    return problems
+
+
+def shares_behind(index: IndexSection | None, used: Sequence[str]) -> tuple[str, ...]:
+    """The columns of shares that the `used` columns are made of."""
+    made = {} if index is None else index.diversification
+    return tuple(share for name in used for share in made.get(name, ()))
+
+
+def add_diversification(frame: pd.DataFrame, index: IndexSection | None, rows: Rows) -> pd.DataFrame:
+    """The table with its columns of diversification, 1/HHI of shares; raises BadInput for what cannot be shares."""
+    made, problems = {}, list[Problem]()
+    for name, shares in ({} if index is None else index.diversification).items():
+        with gathering(problems):
+            columns = number_columns(frame, shares, rows)
+            outside = np.flatnonzero(no_shares(np.asarray(columns)))
+            if outside.size:
+                where = f"{rows.at(int(outside[0]), shares[0])}, for {name!r}"
+                given = ", ".join(f"{values[outside[0]]:g}" for values in columns)
+                raise bad(f"shares of {given} ({outside.size} such rows)", where=where,
+                          allowed="0 or more, and not all zero",
+                          remedy="correct those cells or leave them empty")  # fmt: skip
+            made[name] = hhi_diversification(columns)
+    refuse(problems)
+    return frame.assign(**made)
+
+
+def with_index(panel: Panel, spec: Spec, file: str) -> tuple[Panel, EntropyIndex | None]:
+    """The panel with the index as its outcome, estimated from all its observed rows; as it is without [index]."""
+    section = spec.index
+    if section is None:
+        return panel, None
+    index = panel_index(panel, section.positive, section.negative, where=f"{file}, {spec.file} [index]")
+    variables = {section.name: index.score, **panel.variables}
+    return replace(panel, variables=variables, roles=replace(panel.roles, outcome=section.name)), index
+
+
+def index_facts(section: IndexSection, index: EntropyIndex) -> dict[str, Any]:
+    """What the JSON document says of an index: of each indicator its weight, entropy and divergence; subtotals."""
+    columns = zip(index.indicators, index.weights[0], index.entropies[0], index.divergences[0], strict=True)
+    return {
+        "name": section.name,
+        "method": "entropy weights",
+        "nobs": int(index.observations[0]),
+        "indicators": {
+            name: {
+                "direction": "negative" if name in index.negative else "positive",
+                "weight": float(weight),
+                "entropy": float(entropy),
+                "divergence": float(divergence),
+            }
+            for name, weight, entropy, divergence in columns
+        },
+        "dimensions": {
+            name: {"indicators": list(section.dimensions[name]), "weight": float(weight[0])}
+            for name, weight in index.subtotals(section.dimensions).items()
+        },
+    }
+
+
+def index_notes(section: IndexSection | None, index: EntropyIndex | None) -> tuple[str, ...]:
+    """A line on the weights for the reader, and one on dimensions."""
+    if section is None or index is None:
+        return ()
+    weights = zip(index.indicators, index.weights[0], strict=True)
+    notes = [f"{section.name} is an entropy-weight index over {index.observations[0]:,} unit-periods; subsamples "
+             f"keep its weights: {', '.join(f'{name} {weight:.4f}' for name, weight in weights)}."]  # fmt: skip
+    if section.dimensions:
+        totals = index.subtotals(section.dimensions).items()
+        notes.append(f"Weights of its dimensions: {', '.join(f'{name} {total[0]:.4f}' for name, total in totals)}.")
+    return tuple(notes)
+
+
+# What is wrong between keys of a SPEC.toml that are fine on their own, before any panel is read.
+
+
+TERMS = ("constant", TREATMENT, "rho", "lambda", "sigma2")
+EFFECTS = ("direct:", "indirect:", "total:")
+
+
+def conflicts(spec: Spec) -> Iterator[Problem]:
+    """All of them, section by section."""
+    panel, file = spec.panel, spec.file
+    if spec.index is not None:
+        yield from _index_problems(spec.index, spec, f"{file}, [index]")
+    yield from _role_problems(panel, spec.index, f"{file}, [panel]")
+    yield from _names_of_terms(spec)
+    for made in spec.transform:
+        if made.name in (panel.unit, panel.period):
+            yield Problem(f"{made.name!r} is the unit or the period", f"{file}, [transform]", "a new name",
+                          "choose another name")  # fmt: skip
+    yield from _weights_problems(spec)
+    yield from _error_problems(spec.inference, panel, spec.group_columns, f"{file}, [inference] errors")
+    yield from _robustness_problems(spec.robustness, panel, f"{file}, [robustness]")
+    if spec.robustness.psm is not None:
+        yield from _psm_problems(spec.robustness.psm, panel, f"{file}, [robustness.psm]")
+
+
+def _index_problems(index: IndexSection, spec: Spec, where: str) -> Iterator[Problem]:
+    panel = spec.panel
+    if panel.outcome not in (None, index.name):
+        yield Problem(f"outcome = {panel.outcome!r} is not the index {index.name!r}", f"{spec.file}, [panel]",
+                      f"outcome = {index.name!r}, or none", "remove outcome, or remove [index]")  # fmt: skip
+    if index.name == TREATMENT and (panel.treatment or panel.first_treated):
+        yield Problem(f"name = {index.name!r}", where, f"the name {TREATMENT!r} for the treatment only",
+                      "choose another name")  # fmt: skip
+    taken = {panel.unit: "the unit", panel.period: "the period"}
+    taken |= {made.name: "made in [transform] already" for made in spec.transform}
+    for name in (index.name, *index.diversification):
+        if name in taken:
+            yield Problem(f"{name!r} is {taken[name]}", where, "a new name", "choose another name")
+    if index.name in index.diversification:
+        yield Problem(f"{index.name!r} is the index and a diversification", where, "different names",
+                      "choose another name")  # fmt: skip
+
+
+def _role_problems(panel: PanelSection, index: IndexSection | None, where: str) -> Iterator[Problem]:
+    if panel.treatment and panel.first_treated:
+        yield Problem("treatment and first_treated are both given", where, "one of them", "remove one")
+    if (panel.longitude is None) != (panel.latitude is None):
+        yield Problem("longitude and latitude are not both given", where, "both or none", "add the other")
+    single = [panel.unit, panel.period, panel.outcome, panel.treatment, panel.first_treated, panel.other_policy]
+    indicators = () if index is None else index.indicators
+    roles = [name for name in (*single, *panel.controls, *panel.mediators, *indicators) if name]
+    for name in dict.fromkeys(roles):
+        if roles.count(name) > 1:
+            yield Problem(f"the column {name!r} is used twice", where, "one role for each column", "name it once")
+
+
+def _names_of_terms(spec: Spec) -> Iterator[Problem]:
+    """Variables whose names the models need for terms of their own."""
+    panel, robustness = spec.panel, spec.robustness
+    regressors = dict.fromkeys(panel.controls, "[panel] controls")
+    regressors |= dict.fromkeys(panel.mediators, "[panel] mediators")
+    regressors |= {panel.other_policy: "[panel] other_policy"} if panel.other_policy else {}
+    regressors |= dict.fromkeys(robustness.policies, "[robustness] policies")
+    regressors |= dict.fromkeys(robustness.covariates, "[robustness.psm] covariates")
+    others = {panel.outcome: "[panel] outcome"} if panel.outcome and spec.index is None else {}
+    others |= dict.fromkeys(spec.indicators, "[index]") | dict.fromkeys(robustness.outcomes, "[robustness] outcomes")
+    lags = {f"w_{name}" for name in (TREATMENT, *regressors)}
+    taken = {name: key for name, key in others.items() if name == TREATMENT} | {
+        name: key for name, key in regressors.items() if name in TERMS or name in lags or name.startswith(EFFECTS)
+    }
+    effects = one_of(f"{kind}NAME" for kind in EFFECTS)
+    for name, key in taken.items():
+        if name != panel.treatment:
+            yield Problem(f"the column {name!r} has the name of a term of the models", f"{spec.file}, {key}",
+                          f"names other than {one_of(TERMS)}, w_NAME of a regressor, {effects}",
+                          f'rename it, or copy it in [transform]: NEW = {{ scale = ["{name}", 1] }}')  # fmt: skip
+
+
+def _weights_problems(spec: Spec) -> Iterator[Problem]:
+    where = f"{spec.file}, [[weights]]"
+    labels = [section.label for section in spec.weights]
+    for label in dict.fromkeys(labels):
+        if labels.count(label) > 1:
+            yield Problem(f"two weights are called {label!r}", where, "different names",
+                          'give one of them name = "..."')  # fmt: skip
+    for section in spec.weights:
+        if section.places and spec.panel.longitude is None:
+            yield Problem(f"{section.label} needs coordinates", where, "longitude and latitude in [panel]",
+                          "name the columns in degrees")  # fmt: skip
+
+
+def _error_problems(
+    inference: InferenceSection, panel: PanelSection, groups: tuple[str, ...], where: str
+) -> Iterator[Problem]:
+    """Error types that do not exist, or that name what has another name."""
+    keys = {panel.unit: "unit", panel.period: "period"}
+    allowed = forms("regression", (*groups, "COLUMN"))
+    for error in dict.fromkeys(inference.errors):
+        named = columns_of(error, groups)
+        called = [f"{name!r} is the {keys[name]}" for name in named if name in keys and name != keys[name]]
+        if not _exists(error, groups):
+            yield Problem(f"unknown error type {error!r}", where, one_of(allowed), "choose among them")
+        elif called:
+            yield Problem(f"{error!r}: {' and '.join(called)}", where, "unit, period, or a column of groups of units",
+                          "write cluster:unit, wild:unit or cluster:period")  # fmt: skip
+        elif error.startswith("conley:") and panel.longitude is None:
+            yield Problem(f"{error!r} needs coordinates", where, "longitude and latitude in [panel]",
+                          "name the columns in degrees, or choose another error type")  # fmt: skip
+
+
+def _exists(error: str, groups: tuple[str, ...]) -> bool:
+    """Whether regressions know an error type; columns that it names become groups of units."""
+    named = tuple(name for name in columns_of(error, groups) if name not in ("", "unit", "period"))
+    return served(error, named, "regression")
+
+
+def _robustness_problems(section: RobustnessSection, panel: PanelSection, where: str) -> Iterator[Problem]:
+    treatment = panel.treatment or panel.first_treated
+    keys = {panel.unit: "the unit", panel.period: "the period"}
+    own = {treatment: "the treatment"} if treatment else {}
+    others = keys | ({panel.outcome: "the outcome"} if panel.outcome else {})
+    others |= dict.fromkeys(panel.controls, "a control") | own
+    for key, names, taken in (("policies", section.policies, others), ("outcomes", section.outcomes, others),
+                              ("psm.covariates", section.covariates, keys | own)):  # fmt: skip
+        for name in names:
+            if name in taken:
+                yield Problem(f"{key} names {name!r}, which is {taken[name]}", where, "another column", "remove it")
+    for name, key in section.attributes(panel.unit).items():
+        if name in PLACES and getattr(panel, name) not in (None, name):
+            yield Problem(f"the column {name!r} of {key} is not the one that [panel] names for {name}", where,
+                          "a column of another name", "rename that column")  # fmt: skip
+    if section.region_by_period == panel.unit:
+        yield Problem(f"region_by_period = {panel.unit!r} is the unit", where, "a column of groups of units",
+                      "name a coarser column, such as the province")  # fmt: skip
+    if section.staggered and not treatment:
+        yield Problem("staggered: there is no treatment to adopt", where, "treatment or first_treated in [panel]",
+                      "name it, or remove the key")  # fmt: skip
+
+
+def _psm_problems(psm: PsmSection, panel: PanelSection, where: str) -> Iterator[Problem]:
+    if not (panel.treatment or panel.first_treated):
+        yield Problem("there is no treatment to match on", where, "treatment or first_treated in [panel]",
+                      "name it, or remove [robustness.psm]")  # fmt: skip
+    if not (panel.controls if psm.covariates is None else psm.covariates):
+        yield Problem("there is no covariate to match on", where, "covariates = [...], or controls in [panel]",
+                      "name one or more")  # fmt: skip
+
+
+# What [robustness] takes from a panel's file beside the panel, and what is wrong with it there.
+
+
+def further_variables(frame: pd.DataFrame, rows: Rows, spec: Spec, panel: Panel) -> dict[str, Floats]:
+    """Columns that only robustness checks use, (1, T, N) each, NaN where missing or where the panel is not observed.
+
+    They do not decide which rows the panel has: a check leaves out what it misses itself. Raises BadInput for text,
+    infinities, gaps where missing = "error" (but for periods without lags and differences), outcomes that effects or
+    regressors make up, and for every key of [robustness] that this panel cannot serve.
+    """
+    i = pd.Index(panel.units).get_indexer(pd.Index(rows.labels))
+    t = pd.Index(panel.periods).get_indexer(pd.Index(rows.years))
+    inside = (i >= 0) & (t >= 0)
+    if panel.observed is not None:
+        inside[inside] = panel.observed[0, t[inside], i[inside]]
+    found, problems = {}, [*_panel_problems(spec, panel)]
+    for name, key in spec.further.items():
+        if name in panel.variables:
+            continue
+        values, wrong = numbers(frame[name])
+        problems += number_problems(values, wrong, frame[name], rows)
+        without = sorted(periods_without(spec.transform, frozenset((name,)), rows))
+        gaps = np.flatnonzero(np.isnan(values) & inside & ~np.isin(rows.years, without))
+        if gaps.size and spec.panel.missing == "error" and not wrong.size:
+            problems.append(Problem(f"is missing in {gaps.size} rows", f"{rows.at(int(gaps[0]), name)}, {key}",
+                                    "a number in every row", "fill them, or let the check leave these rows out with "
+                                    'missing = "drop"'))  # fmt: skip
+        found[name] = np.full((1, len(panel.periods), len(panel.units)), np.nan)
+        found[name][0, t[inside], i[inside]] = values[inside]
+    problems = problems or list(_outcome_problems(spec, panel, found, rows.file))
+    refuse(problems)
+    return found
+
+
+def _outcome_problems(spec: Spec, panel: Panel, found: dict[str, Floats], file: str) -> Iterator[Problem]:
+    """Problems for other outcomes of which effects and regressors leave nothing, where they are all there."""
+    treatment = spec.panel.treatment or spec.panel.first_treated
+    for name in spec.robustness.outcomes if panel.roles.regressors else ():
+        values = found.get(name, panel.variables.get(name))
+        seen = seen_in(panel) & (values is not None and np.isfinite(values[0]))
+        if values is None or not seen.any():
+            continue
+        whole = replace(panel, variables={**panel.variables, name: values}, observed=seen[None].copy(), weights={})
+        own, regressors = "outcomes", panel.roles.regressors
+        columns = fixed_columns(Tile(seen_part(whole, seen)), (*regressors, name))
+        called = {panel.roles.treatment: str(treatment)} if treatment else {}
+        named = [replace(column, name=called.get(column.name, column.name)) for column in columns[:-1]]
+        last = replace(columns[-1], label=own, remedy="name another outcome")
+        for problem in useless((*named, last), f"{file}, column {name!r}, [robustness] outcomes"):
+            if problem.what.startswith(f"{own} "):
+                yield replace(problem, what=problem.what.removeprefix(f"{own} "))
+
+
+def _panel_problems(spec: Spec, panel: Panel) -> Iterator[Problem]:
+    """What is wrong with the keys of [robustness] on this panel."""
+    section, where = spec.robustness, f"{spec.file}, [robustness]"
+    yield from _group_problems(section, panel, where)
+    yield from _lag_problems(section, panel, where)
+    yield from _window_problems(section, panel, where)
+    yield from _matching_problems(section.psm, panel, f"{spec.file}, [robustness.psm]")
+    yield from _exclusion_problems(spec, panel, where)
+
+
+def _group_problems(section: RobustnessSection, panel: Panel, where: str) -> Iterator[Problem]:
+    name = section.region_by_period
+    if name is None:
+        return
+    groups = len(np.unique(panel.attributes[name]))
+    if groups in (1, len(panel.units)):
+        what = "is the same for all units" if groups == 1 else "differs between all units"
+        yield Problem(f"region_by_period = {name!r} {what}", where, "several groups of several units",
+                      "name another column")  # fmt: skip
+
+
+def _lag_problems(section: RobustnessSection, panel: Panel, where: str) -> Iterator[Problem]:
+    if section.lag is None:
+        return
+    periods, seen = np.asarray(panel.periods), seen_in(panel)
+    distance = section.lag * period_step(panel.periods)
+    kept = np.isin(periods - distance, periods)
+    pairs = seen[kept] & seen[np.searchsorted(periods, periods[kept] - distance)]
+    left = int(pairs.any(axis=1).sum())
+    if left < 2:
+        yield Problem(f"lag = {section.lag} leaves {left} of {len(periods)} periods", where,
+                      "a lag that leaves two or more", "choose a shorter one")  # fmt: skip
+
+
+def _window_problems(section: RobustnessSection, panel: Panel, where: str) -> Iterator[Problem]:
+    periods = np.asarray(panel.periods)
+    for first, last in section.windows:
+        inside = (periods >= first) & (periods <= last)
+        if first < periods[0] or last > periods[-1]:
+            yield Problem(f"windows: [{first}, {last}] is outside of the panel", where,
+                          f"within {periods[0]}-{periods[-1]}", "choose periods of the panel")  # fmt: skip
+        elif inside.sum() < 2:
+            yield Problem(f"windows: [{first}, {last}] holds {inside.sum()} periods", where, "two or more",
+                          "choose a longer one")  # fmt: skip
+        else:
+            every = np.ones(len(panel.units), dtype=bool)
+            yield from _treatment_problems(panel, every, inside, f"windows: [{first}, {last}]", where)
+
+
+def _exclusion_problems(spec: Spec, panel: Panel, where: str) -> Iterator[Problem]:
+    every = np.ones(len(panel.periods), dtype=bool)
+    for name, values in spec.robustness.exclude.items():
+        labels = unit_values(spec, panel, name)
+        unknown = [text for text in map(value_label, values) if text not in labels]
+        for text in unknown:
+            yield Problem(f"exclude.{name} names {text!r}, which is not in the panel", where,
+                          listed(sorted(set(labels)), 12), closest(text, labels))  # fmt: skip
+        left = kept_units(spec, panel, name)
+        if left.sum() < 2:
+            yield Problem(f"exclude.{name} leaves {left.sum()} units", where, "two or more", "exclude fewer")
+        elif not unknown:
+            yield from _treatment_problems(panel, left, every, f"exclude.{name}", where)
+
+
+def _treatment_problems(panel: Panel, units: Flags, periods: Flags, what: str, where: str) -> Iterator[Problem]:
+    """A problem when the treatment does not vary in a part of the panel."""
+    if panel.roles.treatment is None:
+        return
+    did = panel.variables[panel.roles.treatment][0][periods][:, units]
+    seen = seen_in(panel)[periods][:, units]
+    levels = set(np.unique(did[seen]).tolist())
+    if levels <= {0.0} or levels <= {1.0}:
+        left = (
+            "leaves no observation"
+            if not levels
+            else "leaves no treated observation"
+            if levels == {0.0}
+            else "leaves no untreated observation"
+        )
+        yield Problem(f"{what} {left}", where, "treated and untreated observations", "choose another sample")
+
+
+def _matching_problems(psm: PsmSection | None, panel: Panel, where: str) -> Iterator[Problem]:
+    treatment = panel.roles.treatment
+    if psm is None or treatment is None:
+        return
+    treated = (panel.variables[treatment][0] > 0) & seen_in(panel)
+    if treated.any(axis=0).all():
+        yield Problem("every unit is treated at some time", where, "units that are never treated",
+                      "remove [robustness.psm]")  # fmt: skip
+    first, last = panel.periods[0], panel.periods[-1]
+    if psm.years is None and treated[0].any():
+        yield Problem(f"some units are treated in {first}, the first period", where, "a period before all treatment",
+                      "name the years over which covariates are averaged")  # fmt: skip
+    if psm.years is not None and not any(psm.years[0] <= period <= psm.years[1] for period in panel.periods):
+        yield Problem(f"years = {list(psm.years)} is outside of the panel", where, f"within {first}-{last}",
+                      "choose periods of the panel")  # fmt: skip
+
+
+def unit_values(spec: Spec, panel: Panel, name: str) -> tuple[str, ...]:
+    """What a column of `exclude` holds for each unit, as text: the unit's own name or an attribute."""
+    if name == spec.panel.unit:
+        return panel.units
+    return tuple(value_label(value) for value in panel.attributes[name].tolist())
+
+
+def kept_units(spec: Spec, panel: Panel, name: str) -> Flags:
+    """Units (N,) that a key of `exclude` keeps."""
+    gone = set(map(value_label, spec.robustness.exclude[name]))
+    return np.array([value not in gone for value in unit_values(spec, panel, name)], dtype=bool)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RealPanel:
+    """A panel file read as its spec says, with weights; `notes` say in words what was left out.
+
+    order: all units of the file in its order, which weights given as matrices follow. index: the outcome's weights,
+    where it is an index; estimated once from the whole panel, whatever part of it is used later. further: variables
+    (1, T, N) that only robustness checks use, NaN where missing. file: the name of the panel's file, for messages.
+    """
+
+    panel: Panel
+    spec: Spec
+    order: tuple[str, ...]
+    notes: tuple[str, ...]
+    index: EntropyIndex | None = None
+    further: Mapping[str, Floats] = field(default_factory=dict)
+    file: str = "table"
+
+    def _repr_html_(self) -> str:
+        from sim.panel import panel_card  # for notebooks alone
+
+        return panel_card(self.panel, [("file", self.file), ("spec", self.spec.file)], self.notes)
+
+    def balanced(self, how: Balance | None = None) -> Panel:
+        """The panel without gaps, W built anew for the units kept; `how` = None takes the spec's own."""
+        return balanced(self.panel, how or self.spec.panel.balance, self.spec, self.order)
+
+    def subset(self, units: Flags, *, weights: bool = True) -> Panel:
+        """The panel of some units, (N,), with W built anew for them, or without W."""
+        kept = part(self.panel, units, np.ones(len(self.panel.periods), dtype=bool))
+        return with_weights(kept, self.spec, self.order) if weights else kept
+
+
+def read_spec(path: str | Path) -> Spec:
+    """The spec in a TOML file, paths in it relative to that file; raises one BadInput with all that is wrong.
+
+    >>> import panelproof as pp
+    >>> from pathlib import Path
+    >>> _ = Path("SPEC.toml").write_text('[panel]\\nunit = "city"\\nperiod = "year"\\noutcome = "y"')
+    >>> pp.read_spec("SPEC.toml").panel.outcome
+    'y'
+    """
+    path = Path(path)
+    return spec_of(read_toml(path, "a SPEC.toml", "write one with: panelproof init PANEL"), path.name, path.parent)
+
+
+def spec_of(settings: Mapping[str, Any], file: str = "spec", folder: Path = Path()) -> Spec:
+    """The spec of settings as SPEC.toml holds them. file, folder: where they are from, for messages and paths in them.
+
+    Raises one BadInput with all that is wrong.
+    """
+    data = {"panel": {}, **settings}
+    if not isinstance(data.get("weights", []), list):
+        data["weights"] = [data["weights"]]  # a single table
+    tables, problems = validated(SpecTables, data, file, folder)
+    if "index" not in data and isinstance(data["panel"], Mapping) and "outcome" not in data["panel"]:
+        problems.append(Problem("the key 'outcome' is missing", f"{file}, [panel]", "outcome = ..., or [index]",
+                                "add outcome"))  # fmt: skip
+    spec = None if tables is None else _spec_of(tables, file)
+    problems += [] if spec is None else conflicts(spec)
+    if spec is None or problems:
+        raise BadInput(*problems)
+    return spec
+
+
+def _spec_of(tables: SpecTables, file: str) -> Spec:
+    """The tables as a spec; the index is the outcome, under its own name or else under that of [panel]."""
+    panel, index = tables.panel, tables.index
+    if index is not None and panel.outcome and "name" not in index.model_fields_set:
+        index = index.model_copy(update={"name": panel.outcome})
+    if index is not None:
+        panel = panel.model_copy(update={"outcome": panel.outcome or index.name})
+    return Spec.model_construct(**(dict(tables) | {"panel": panel, "index": index}), file=file)
+
+
+def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
+    """Read, transform and check a panel file, and build its weights; raises BadInput."""
+    return real_panel_of(read_frame(path), spec)
+
+
+def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
+    """Transform and check a table of a panel, which may be changed, and build its weights; raises BadInput.
+
+    Attributes: `capital` (bool), `longitude`, `latitude`, and groups and cluster under their columns' names.
+    """
+    _check_columns(frame, spec)
+    section = spec.panel
+    rows = Rows.of(frame, section.unit, section.period)
+    frame = add_diversification(apply_transforms(frame, spec.transform, rows), spec.index, rows)
+    treatment = section.treatment
+    if section.first_treated:
+        treatment = f"did from {section.first_treated}"
+        frame[treatment] = from_first_year(frame[section.first_treated], rows)
+        frame.attrs["called"] = {treatment: section.first_treated}
+    attributes = spec.attributes
+    for name in spec.mean_columns:
+        frame[mean_of(name)] = unit_mean(frame, name, rows)
+        attributes[mean_of(name)] = mean_of(name)
+    without = _without_lags(spec, rows)
+    table = read_table(
+        frame.loc[~np.isin(rows.years, without)],
+        section.unit,
+        section.period,
+        roles=Roles(None if spec.index else section.outcome, treatment, section.controls, section.mediators),
+        attributes=attributes,
+        missing=section.missing,
+        variables=(*([section.other_policy] if section.other_policy else []), *spec.indicators),
+    )
+    panel, index = with_index(with_capital(Panel(**table.parts), rows.file, section.capital), spec, rows.file)
+    further = further_variables(frame, rows, spec, panel)
+    panel = with_weights(panel, spec, table.order)
+    notes = (*_notes(table, rows, without, panel, spec.panel), *index_notes(spec.index, index))
+    return RealPanel(panel, spec, table.order, notes, index, further, rows.file)
+
+
+def balanced(panel: Panel, how: Balance, spec: Spec | None = None, order: tuple[str, ...] | None = None) -> Panel:
+    """A panel without gaps: as it is, or without the units or the periods that have some.
+
+    When units go, W is built anew for the others from `spec` (`order`: the units of the file, default the panel's).
+    Raises BadInput under how = "error", when too little is left, and when W cannot be built anew.
+    """
+    if panel.balanced or panel.observed is None:
+        return panel
+    seen = panel.observed.all(axis=0)
+    gaps = [f"{panel.units[i]} in {panel.periods[t]}" for t, i in np.argwhere(~seen)]
+    where, remedy = "a spatial model of this panel", 'set balance = "drop-units" or "drop-periods" in [panel]'
+    if how not in get_args(Balance):
+        raise bad(f"balance = {how!r}", where=where, allowed=one_of(get_args(Balance)), remedy="choose one of them")
+    if how == "error":
+        raise bad(f"{len(gaps)} unit-periods are missing: {listed(gaps)}", where=where, allowed="a balanced panel",
+                  remedy=remedy)  # fmt: skip
+    every = (np.ones(len(panel.units), dtype=bool), np.ones(len(panel.periods), dtype=bool))
+    units, periods = (seen.all(axis=0), every[1]) if how == "drop-units" else (every[0], seen.all(axis=1))
+    if units.sum() < 2 or periods.sum() < 2:
+        raise bad(f'balance = "{how}" leaves {units.sum()} units and {periods.sum()} periods', where=where,
+                  allowed="two or more of each", remedy="choose the other way, or fill the gaps")  # fmt: skip
+    kept = part(panel, units, periods)
+    if units.all():
+        return replace(kept, weights=panel.weights)
+    if spec is None and panel.weights:
+        raise bad("the weights are of other units", where=where, allowed="weights of the units that are kept",
+                  remedy="pass the spec that the weights are built from")  # fmt: skip
+    return kept if spec is None else with_weights(kept, spec, order or panel.units)
+
+
+def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
+    """Raise BadInput for every column that the spec names and the file lacks."""
+    wanted = dict.fromkeys(spec.mean_columns, f"{spec.file} [[weights]] variable")
+    wanted |= dict.fromkeys(spec.clusters, f"{spec.file} [inference] errors")
+    for key, value in spec.panel:
+        if key not in ("missing", "balance", "synthetic", *(["outcome"] if spec.index else [])):
+            names = value if isinstance(value, tuple) else (value,) if value else ()
+            wanted |= dict.fromkeys(names, f"{spec.file} [panel] {key}")
+    wanted |= {name: f"{spec.file} {key}" for name, key in spec.further.items() if "[twin" in key}
+    wanted |= columns_asked_for(spec) | spec.robustness.columns_asked_for(spec.file, spec.panel.unit)
+    problems = missing_columns(frame, {name: asked for name, asked in wanted.items() if name not in spec.made})
+    problems += column_problems(frame, spec)
+    refuse(problems)
+
+
+def with_weights(panel: Panel, spec: Spec, order: tuple[str, ...]) -> Panel:
+    """The panel with all weights of the spec; raises BadInput with the problems of all of them."""
+    built: dict[str, Weights] = {}
+    problems: list[Problem] = []
+    for section in spec.weights:
+        with gathering(problems):
+            built[section.label] = section.build(panel, order)
+    refuse(problems)
+    return replace(panel, weights=built)
+
+
+def _without_lags(spec: Spec, rows: Rows) -> list[int]:
+    """Periods that no unit has a lag or difference in; raises BadInput when that are all."""
+    used = frozenset((*spec.variables, *shares_behind(spec.index, spec.variables)))
+    without = periods_without(spec.transform, used, rows)
+    if without == frozenset(rows.years.tolist()):
+        raise bad("lags and differences have no value in any period", where=f"{spec.file}, [transform]",
+                  allowed=f"periods one step apart, of {period_step(rows.years)} in {rows.file}",
+                  remedy="leave those columns out, or add periods")  # fmt: skip
+    return sorted(without)
+
+
+def _notes(table: LongTable, rows: Rows, without: list[int], panel: Panel, section: PanelSection) -> Iterator[str]:
+    """What was left out of a panel, with its weights, and what a reader should know of it."""
+    if absent := _absent_periods(rows):
+        yield f"No rows for {listed(absent, 12)}: lags and differences are not computed across this gap."
+    if without:
+        yield f"{listed(without)} left out: lags and differences have no value there."
+    if table.dropped:
+        columns = listed((f"{name} {count}" for name, count in table.dropped.items()), 12)
+        count = sum(table.dropped.values())
+        yield f"{count} row{'s' * (count != 1)} with missing values left out (by column: {columns})."
+    if gone := [unit for unit in table.order if unit not in panel.units]:
+        yield f"{len(gone)} units without a complete row left out: {listed(gone, 12)}."
+    if table.absent:
+        cells = len(panel.units) * len(panel.periods)
+        yield f"Unbalanced: {table.absent} of {cells} unit-periods are not observed."
+    if always := _always_treated(panel):
+        yield f"{len(always)} units are treated in every period: {listed(always, 12)}."
+    if section.first_treated is None and (unseen := _adoption_unseen(panel)):
+        yield (f"{len(unseen)} units are not observed in the period before they are first seen treated, so that they "
+               f"may have adopted earlier: {listed(unseen, 12)}.")  # fmt: skip
+    for name, weights in panel.weights.items():
+        if weights.attached:
+            links = listed((f"{unit} to {nearest}" for unit, nearest in weights.attached), 12)
+            yield (f"Weights {name}: {len(weights.attached)} units have no neighbours there and are linked to the "
+                   f"nearest unit: {links}.")  # fmt: skip
+
+
+def _absent_periods(rows: Rows) -> list[str]:
+    """Periods or spans within the panel's range, by its step, that have no row."""
+    years, step = np.unique(rows.years).tolist(), period_step(rows.years)
+    gaps = [(before + step, after - step) for before, after in pairwise(years) if after - before > step]
+    return [str(first) if first == last else f"{first}-{last}" for first, last in gaps]
+
+
+def _adoption_unseen(panel: Panel) -> list[str]:
+    """Units whose adoption may lie in a gap: unobserved just before their first treated period."""
+    if panel.roles.treatment is None or panel.observed is None:
+        return []
+    treated, seen = (panel.variables[panel.roles.treatment][0] == 1) & panel.observed[0], panel.observed[0]
+    first = treated.argmax(axis=0)
+    before = seen[np.maximum(first - 1, 0), np.arange(len(first))]
+    earlier = seen.argmax(axis=0) < first
+    return [panel.units[i] for i in np.flatnonzero(treated.any(axis=0) & ~before & earlier)]
+
+
+def _always_treated(panel: Panel) -> list[str]:
+    """Units that are treated in all periods in which they are observed."""
+    if panel.roles.treatment is None:
+        return []
+    always = (panel.variables[panel.roles.treatment][0] == 1) | ~seen_in(panel)
+    return [unit for unit, treated in zip(panel.units, always.all(axis=0), strict=True) if treated]

@@ -1,1 +1,0 @@
-"""Placebo and permutation tests of a real panel."""

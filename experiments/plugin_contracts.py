@@ -1,0 +1,363 @@
+"""What designs and estimators return, checked where a study receives it: types, names, shapes, finite truths.
+
+Anyone may write a design or an estimator, so what they return is input. Shapes and names are looked at once a tile or
+once a block; no check passes over the numbers of a panel.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.core import functions as fitting
+from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Status
+from estimators.core.functions import FunctionEstimator
+from sim import functions as drawing
+from sim.design import Design, Draw, Estimand, Wanted
+from sim.errors import BadInput, Problem, bad, listed, reason
+from sim.functions import MAIN, FunctionDesign, Naming, Truth, place_of
+from sim.panel import Panel
+from sim.real_panels import Observed
+from sim.schema import Schema
+from sim.streams import Streams
+from sim.world.draw import POLICY_MEANS
+
+Plugin = Design | Estimator
+STORED = ("pvalue", "lower", "upper")
+
+
+class PluginRaised(BadInput):
+    """A design or an estimator raised where it had to answer: bad input before a run, a poisoned block within one."""
+
+
+class WrongAnswer(BadInput):
+    """An estimator returned what its layout does not say: bad input before a run, a failed fit within one."""
+
+
+@contextmanager
+def asking(plugin: Plugin, doing: str) -> Iterator[None]:
+    """Say in one line which plugin raised, in what and where; a BadInput is its own message."""
+    try:
+        yield
+    except BadInput:
+        raise
+    except Exception as error:
+        file = _file_of(plugin)
+        raised = Problem(f"{doing} raised {reason(error, file)}", whose(plugin), "a result, or BadInput",
+                         f"correct {doing}")  # fmt: skip
+        raise PluginRaised(raised) from error
+
+
+def _file_of(plugin: Plugin) -> str | None:
+    """The file of a plugin's code; None where it has none, as in a session."""
+    if isinstance(plugin, FunctionDesign | FunctionEstimator):
+        return str(plugin.recipe.function.__code__.co_filename)
+    try:
+        return inspect.getsourcefile(type(plugin))
+    except (OSError, TypeError):
+        return None
+
+
+def whose(plugin: Plugin) -> str:
+    """A plugin as messages call it."""
+    role = "design" if isinstance(plugin, Design) else "estimator"
+    return f"{role} {getattr(plugin, 'kind', '')!r} ({type(plugin).__name__})"
+
+
+def schema_of_design(design: Design) -> Schema:
+    """Its schema; raises BadInput when there is none or its roles name variables that it lacks."""
+    with asking(design, "schema"):
+        schema = design.schema
+    _check_type(design, "schema", schema, Schema)
+    roles = schema.roles
+    named = [name for name in (roles.outcome, *roles.regressors, *roles.mediators) if name]
+    _check_names(design, "schema.roles", named, schema.variables)
+    return schema
+
+
+def layout_of(estimator: Estimator, schema: Schema) -> Layout:
+    """What an estimator will return; raises BadInput when it contradicts itself or reads what no panel holds."""
+    with asking(estimator, "layout"):
+        layout = estimator.layout(schema)
+    _check_type(estimator, "layout", layout, Layout)
+    for field in ("terms", "errors", "statistics"):
+        names = getattr(layout, field)
+        if isinstance(names, str) or len(set(names)) < len(names) or not all(isinstance(name, str) for name in names):
+            raise _wrong(estimator, f"layout.{field}", repr(names), "a tuple of distinct names")
+    _check_names(estimator, "layout.targets", layout.targets, layout.terms)
+    _check_names(estimator, "layout.stored", layout.stored, STORED)
+    with asking(estimator, "variables"):
+        read = estimator.variables(schema)
+    _check_names(estimator, "variables", read, schema.variables)
+    return layout
+
+
+def check_draw(design: Design, schema: Schema, draw: Draw, wanted: Wanted, replications: int) -> None:
+    """Raise BadInput unless a tile is what the schema says, with every truth that was asked for; shapes alone."""
+    _check_type(design, "draw", draw, Draw)
+    _check_type(design, "draw: panel", draw.panel, Panel)
+    panel = draw.panel
+    sizes, said = (len(panel.periods), len(panel.units)), (schema.periods, schema.units)
+    if sizes != said:
+        raise _wrong(design, "draw: panel", _size(sizes), f"{_size(said)}, as its schema says")
+    expected = 1 if isinstance(design, Observed) else replications
+    if panel.replications != expected:
+        raise _wrong(design, "draw: panel", f"{panel.replications} replications", f"the {expected} of the streams")
+    if lacking := wanted.variables - panel.variables.keys():
+        raise _wrong(design, "draw: panel.variables", f"no {listed(sorted(lacking))}", "all variables that are wanted")
+    if tuple(panel.weights) != schema.weights or set(panel.attributes) != set(schema.attributes):
+        raise _wrong(design, "draw: panel", f"weights {[*panel.weights]} and attributes {[*panel.attributes]}",
+                     f"those of its schema, {[*schema.weights]} and {[*schema.attributes]}")  # fmt: skip
+    if missing := [name for name in wanted.estimands if name not in draw.truth]:
+        raise _wrong(design, "draw: truth", f"{[*draw.truth]} without {listed(missing)}",
+                     "every estimand of `wanted` (NaN where the world has none)")  # fmt: skip
+    for name in wanted.estimands:
+        if np.shape(draw.truth[name]) != (expected,):
+            raise _wrong(design, f"draw: truth of {name}", f"shape {np.shape(draw.truth[name])}", f"({expected},)")
+
+
+def check_truths(design: Design, truths: Mapping[str, NDArray[np.float64]], tile: int) -> None:
+    """Raise BadInput for truths that are infinite, or NaN in some replications of a tile only; once a block.
+
+    A mean over the treated cells of a window, as att(2010,2012), may be of no cells in some draws.
+    """
+    for name, values in truths.items():
+        finite = np.isfinite(values)
+        if finite.all():
+            continue
+        if np.isinf(values).any():
+            raise _wrong(design, f"draw: truth of {name}", "an infinite value", "finite numbers, or NaN throughout")
+        ask = Estimand.parse(name)
+        if ask.kind in POLICY_MEANS and ask.arguments:
+            continue
+        starts = np.arange(0, len(values), tile)
+        if (np.logical_or.reduceat(finite, starts) & ~np.logical_and.reduceat(finite, starts)).any():
+            raise _wrong(design, f"draw: truth of {name}", "NaN in some replications of a tile",
+                         "a number in each, or NaN in all where the world has no such estimand")  # fmt: skip
+
+
+def check_moments(estimator: Estimator, moments: Moments, rows: int) -> None:
+    """Raise BadInput unless a reduction returned moments of as many panels as it was given."""
+    _check_type(estimator, "reduce", moments, Moments)
+    if moments.rows != rows:
+        raise _wrong(estimator, "reduce", f"moments of {moments.rows} panels", f"those of {rows}")
+
+
+def check_estimates(estimator: Estimator, layout: Layout, estimates: Estimates, rows: int) -> None:
+    """Raise WrongAnswer unless an estimator returned what its layout says, for as many panels as it was given."""
+    try:
+        _check_estimates(estimator, layout, estimates, rows)
+    except BadInput as error:
+        raise WrongAnswer(*error.problems) from None
+
+
+def _check_estimates(estimator: Estimator, layout: Layout, estimates: Estimates, rows: int) -> None:
+    _check_type(estimator, "estimates", estimates, Estimates)
+    for field in ("terms", "errors"):
+        if tuple(getattr(estimates, field)) != tuple(getattr(layout, field)):
+            raise _wrong(
+                estimator, field, str([*getattr(estimates, field)]), f"its layout's {[*getattr(layout, field)]}"
+            )
+    if set(estimates.statistics) != set(layout.statistics):
+        raise _wrong(estimator, "statistics", str([*estimates.statistics]), f"its layout's {[*layout.statistics]}")
+    by_term, by_error = (rows, len(layout.terms)), (rows, len(layout.errors), len(layout.terms))
+    shapes = {"estimate": by_term, "se": by_error, "dof": by_error, "status": (rows,)}
+    shapes |= dict.fromkeys(layout.stored, by_error)
+    for name, shape in shapes.items():
+        _check_shape(estimator, name, getattr(estimates, name), shape)
+    for name, values in estimates.statistics.items():
+        _check_shape(estimator, f"statistic {name}", values, (rows,))
+
+
+def check_repeated(design: Design, first: Draw, again: Draw) -> None:
+    """Raise BadInput when two draws of the same replications differ in a bit."""
+    pairs = {name: (values, again.panel.variables.get(name)) for name, values in first.panel.variables.items()}
+    pairs |= {f"the truth of {name}": (values, again.truth.get(name)) for name, values in first.truth.items()}
+    for name, (one, other) in pairs.items():
+        if other is None or not np.array_equal(one, other, equal_nan=True):
+            raise _wrong(design, "draw", f"other numbers of {name} when the same replications were drawn twice",
+                         "the same numbers each time, from the streams that it is given alone")  # fmt: skip
+
+
+def check_fitted_again(estimator: Estimator, first: Estimates, again: Estimates) -> None:
+    """Raise BadInput when two fits of the same panels with the same random numbers differ in a bit."""
+    names = ("estimate", "se", "dof", "status", *STORED)
+    pairs = {name: (getattr(first, name), getattr(again, name)) for name in names}
+    pairs |= {name: (values, again.statistics[name]) for name, values in first.statistics.items()}
+    for name, (one, other) in pairs.items():
+        if one is not None and not np.array_equal(one, other, equal_nan=True):
+            raise _wrong(estimator, "fit", f"other numbers of {name} when the same panels were fitted twice",
+                         "the same numbers each time; random ones from the streams that it is given")  # fmt: skip
+
+
+def _check_shape(plugin: Plugin, what: str, values: object, shape: tuple[int, ...]) -> None:
+    if not isinstance(values, np.ndarray) or values.shape != shape:
+        came = f"shape {values.shape}" if isinstance(values, np.ndarray) else f"{type(values).__name__}, no array"
+        raise _wrong(plugin, what, came, f"an array of shape {shape}")
+
+
+def _check_type(plugin: Plugin, what: str, value: object, expected: type) -> None:
+    if not isinstance(value, expected):
+        raise _wrong(plugin, what, type(value).__name__, expected.__name__)
+
+
+def _check_names(plugin: Plugin, what: str, names: Iterable[str], allowed: Iterable[str]) -> None:
+    unknown = [name for name in names if name not in allowed]
+    if unknown:
+        raise _wrong(plugin, what, f"the name {listed(map(repr, unknown))}", f"names among {listed(allowed, 12)}")
+
+
+def _size(sizes: tuple[int, int]) -> str:
+    return f"{sizes[1]} units x {sizes[0]} periods"
+
+
+def _wrong(plugin: Plugin, what: str, came: str, allowed: str) -> BadInput:
+    return bad(
+        f"{what} is wrong: {came}", where=whose(plugin), allowed=allowed, remedy=f"correct {what.partition(':')[0]}"
+    )
+
+
+def lacking(estimates: Estimates, layout: Layout, *, with_errors: bool) -> dict[int, str]:
+    """What is missing, in words, by row, of fits with status OK; those of other statuses hold what they can.
+
+    An error type is there for a term when its standard error is finite, or a p value or bound that is stored beside it.
+    Where some are stored, an error type may leave out terms that it does not serve, such as Sobel's of a proportion,
+    but not all of them. Terms that the layout says are there only perhaps may be NaN as long as another is not, and so
+    may their errors, as those of a cohort of one unit. `with_errors` says whether errors count: on a real panel a
+    missing one is an empty line of a table, with a note, and no failure.
+    """
+    ok = estimates.status == Status.OK
+    found: dict[int, str] = {}
+    infinite = ~np.isfinite(estimates.estimate)
+    perhaps = np.isin(estimates.terms, layout.perhaps)
+    infinite &= ~(perhaps & np.isnan(estimates.estimate) & ~infinite.all(axis=1, keepdims=True))
+    for row in np.flatnonzero(ok & infinite.any(axis=1)):
+        term = int(np.flatnonzero(infinite[row])[0])
+        found[int(row)] = f"the estimate of {estimates.terms[term]} is {estimates.estimate[row, term]}"
+    if not with_errors or not estimates.errors:
+        return found
+    there = np.isfinite(estimates.se) | perhaps
+    for name in layout.stored:
+        there |= np.isfinite(getattr(estimates, name))
+    absent = ~there.any(axis=2) if layout.stored else ~there.all(axis=2)  # (R, E)
+    for row in np.flatnonzero(ok & absent.any(axis=1)):
+        error = int(np.flatnonzero(absent[row])[0])
+        term = int(np.flatnonzero(~there[row, error])[0])
+        what = f"the {estimates.errors[error]} error of {estimates.terms[term]} is {estimates.se[row, error, term]}"
+        found.setdefault(int(row), what)
+    return found
+
+
+# The parts of a study that are plain functions: a world, its truth, and estimators.
+
+
+DrawFunction = Callable[..., Any] | Design
+Fit = Callable[..., Any] | Estimator
+
+
+class FromFunctions:
+    """Studies whose parts are plain functions."""
+
+    @classmethod
+    def from_functions(
+        cls,
+        *,
+        draw: DrawFunction,
+        fit: Fit | Iterable[Fit] | Mapping[str, Fit],
+        truth: Truth = None,
+        dials: Mapping[str, Any] | None = None,
+        name: str = "functions",
+        outcome: str = "",
+        treatment: str = "",
+        controls: Iterable[str] = (),
+        unit: str = "unit",
+        period: str = "period",
+        **settings: Any,
+    ) -> Self:
+        """A study of plain functions: draw(rng, DIAL=default, ...) makes one panel a call, fit(panel) estimates on it.
+
+        What they take and return, and what truth, outcome, treatment, controls, unit and period are: as of `@design`
+        and `@estimator`, whose classes may be given instead, as may any design and estimator. fit: one, several, or a
+        dict by name. dials: values of dials that the grid leaves alone. settings: those of a study, such as
+        grid = {"effect": [0, 1]}. Raises BadInput.
+        """
+        naming = Naming(outcome, treatment, tuple(controls), unit, period)
+        made: Self = cast(Any, cls)(
+            name=name,
+            design=design_of(draw, truth, naming, dials or {}),
+            estimators=estimators_of(fit, main_estimand(truth), naming),
+            **settings,
+        )
+        return made
+
+
+def tried(estimators: Iterable[Estimator], design: Design) -> tuple[Estimator, ...]:
+    """Estimators that are functions say what they return, by one fit of a panel of the design; others as they are."""
+
+    def tried_on(item: Estimator) -> Estimator:
+        if not isinstance(item, FunctionEstimator) or item.terms:
+            return item
+        with asking(design, "draw"):
+            schema = design.schema
+            panel = design.draw(Streams(0, "trial")).panel.replication(0)
+        return item.tried_on(panel, schema)
+
+    return tuple(map(tried_on, estimators))
+
+
+def design_of(draw: DrawFunction, truth: Truth, naming: Naming, dials: Mapping[str, Any]) -> Design:
+    """The design that a function makes; a design, or a class of them, as it is. Raises BadInput."""
+    if isinstance(draw, Design):
+        _refuse("truth", truth, "draw")
+        return draw
+    if isinstance(draw, type) and issubclass(draw, Design):
+        _refuse("truth", truth, "draw")
+        return draw(**dials)
+    if not callable(draw):
+        raise bad(f"draw is {type(draw).__name__}", where="Study.from_functions", allowed="a function or a design",
+                  remedy="pass draw = a function of a generator and dials")  # fmt: skip
+    cls = drawing.inline_class(drawing.Recipe(draw, truth, naming, main=main_estimand(truth)))
+    known = cls.parameters.dials
+    if unknown := [name for name in dials if name not in known]:
+        raise bad(f"no dial {unknown[0]!r}", where=place_of(draw), allowed=", ".join(known) or "(none)",
+                  remedy="make it a parameter with a default")  # fmt: skip
+    return cls(**dials)
+
+
+def estimators_of(fit: Fit | Iterable[Fit] | Mapping[str, Fit], target: str, naming: Naming) -> tuple[Estimator, ...]:
+    """The estimators that one function, several, or a dict of them by name make; estimators as they are."""
+    if isinstance(fit, Mapping):
+        named = list(fit.items())
+    elif isinstance(fit, Estimator) or callable(fit):
+        named = [("", fit)]
+    else:
+        named = [("", item) for item in fit]
+    return tuple(_estimator(item, label, target, naming) for label, item in named)
+
+
+def main_estimand(truth: Truth) -> str:
+    """The estimand of an estimate without a term: that of a truth of one estimand, else att."""
+    return str(next(iter(truth))) if isinstance(truth, Mapping) and len(truth) == 1 else MAIN
+
+
+def _estimator(fit: Fit, label: str, target: str, naming: Naming) -> Estimator:
+    if isinstance(fit, Estimator):
+        return fit
+    if isinstance(fit, type) and issubclass(fit, Estimator):
+        return fit()
+    if not callable(fit):
+        raise bad(f"fit is {type(fit).__name__}", where="Study.from_functions", allowed="a function or an estimator",
+                  remedy="pass fit = a function of a panel, or a dict of them by name")  # fmt: skip
+    recipe = fitting.Recipe(fit, target=target, label=label, unit=naming.unit, period=naming.period)
+    return fitting.inline_class(recipe)()
+
+
+def _refuse(name: str, value: object, beside: str) -> None:
+    if value is not None:
+        raise bad(f"{name} beside a design", where="Study.from_functions", allowed=f"{name} of a {beside} function",
+                  remedy=f"leave {name} out: the design has its own")  # fmt: skip

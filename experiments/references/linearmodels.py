@@ -1,0 +1,128 @@
+"""linearmodels' panel regressions.
+
+PanelOLS' clustered errors carry G/(G-1) (n-1)/n by `group_debias` and n/(n-k) by `debiased`, together our
+G/(G-1) (n-1)/(n-k). With effects k counts the regressors and all effects (cluster_k = "all"), or the regressors alone
+when `count_effects` is off (cluster_k = "slopes"). It has no count for effects nested in the clusters. A constant among
+the regressors makes it add grand means back, as Stata does. It judges ranks in the units of the data, so variables
+reach it around their means and in units of their standard deviations; a regression without constant and effects keeps
+their levels.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from experiments.references.reference import Reference, Scaled, long_frame
+from sim.arrays import Floats
+from sim.panel import Panel
+
+KINDS = {"iid": "unadjusted", "hc1": "robust"}
+
+
+def least_squares(
+    panel: Panel,
+    *,
+    outcome: str | None = None,
+    regressors: tuple[str, ...] | None = None,
+    effects: tuple[str, ...] = ("unit", "period"),
+    constant: bool = False,
+    errors: tuple[str, ...] = ("iid", "hc1", "cluster:unit"),
+    cluster_k: Literal["slopes", "all"] = "all",
+) -> Reference:
+    """Least squares of one real panel, balanced or not, with unit effects, period effects, both or none; errors as
+    TwoWayDID names them."""
+    from linearmodels.panel import PanelOLS
+
+    data = _Regression.of(panel, outcome, regressors, constant=constant, centred=constant or bool(effects))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of roots of variances that are rounding
+        model = PanelOLS(data.y, data.x, entity_effects="unit" in effects, time_effects="period" in effects)
+        fits = {error: model.fit(**_covariance(error, data.frame, cluster_k)) for error in errors}
+        fit = next(iter(fits.values()))
+        return Reference(
+            program="linearmodels",
+            terms=data.terms,
+            estimate=data.estimate(fit),
+            se={error: data.errors(each) for error, each in fits.items()},
+            statistics={"r2_within": float(fit.rsquared), "ssr": float(fit.resid_ss) * data.outcome_unit**2},
+        )
+
+
+def random_effects(panel: Panel, *, outcome: str | None = None, regressors: tuple[str, ...] | None = None) -> Reference:
+    """Swamy-Arora random effects of one real panel with a constant, homoskedastic errors."""
+    from linearmodels.panel import RandomEffects
+
+    data = _Regression.of(panel, outcome, regressors, constant=True, centred=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        fit = RandomEffects(data.y, data.x).fit(cov_type="unadjusted", debiased=True)
+        return Reference("linearmodels", data.terms, data.estimate(fit), {"iid": data.errors(fit)})
+
+
+def _covariance(error: str, frame: pd.DataFrame, cluster_k: str) -> dict[str, Any]:
+    """Arguments of `fit` for an error type."""
+    if error in KINDS:
+        return {"cov_type": KINDS[error], "debiased": True}
+    return {
+        "cov_type": "clustered",
+        "clusters": frame[error.removeprefix("cluster:")].astype("category").cat.codes,
+        "group_debias": True,
+        "debiased": True,
+        "auto_df": False,
+        "count_effects": cluster_k == "all",
+    }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Regression:
+    """Rows of a panel with the outcome y and regressors x, scaled; what is estimated of them is offset + back b.
+
+    frame: unit, period and attributes of the rows; offset (K,), back (K, K): of the terms, the constant last.
+    """
+
+    frame: pd.DataFrame
+    y: pd.DataFrame
+    x: pd.DataFrame
+    offset: Floats
+    back: Floats
+    outcome_unit: float
+
+    @classmethod
+    def of(
+        cls, panel: Panel, outcome: str | None, regressors: tuple[str, ...] | None, *, constant: bool, centred: bool
+    ) -> _Regression:
+        """With y = m + s y*, x_k = m_k + s_k x_k*: b_k = (s/s_k) b_k*, the constant m + s b* - sum m_k b_k."""
+        y = outcome or panel.roles.outcome
+        names = panel.roles.regressors if regressors is None else regressors
+        assert y is not None
+        frame = long_frame(panel, tuple(dict.fromkeys((y, *names)))).set_index(["unit", "period"], drop=False)
+        scaled = Scaled.of(frame[[y, *names]].to_numpy(), centred=centred)
+        back = np.diag(scaled.unit[0] / scaled.unit[1:])
+        offset = np.zeros(len(names))
+        x = pd.DataFrame(scaled.columns[:, 1:], frame.index, list(names))
+        if constant:
+            x["constant"] = 1.0
+            last = np.append(-scaled.centre[1:] @ back, scaled.unit[0])
+            back = np.vstack([np.column_stack([back, offset]), last])
+            offset = np.append(offset, scaled.centre[0])
+        outcomes = pd.DataFrame(scaled.columns[:, :1], frame.index, [y])
+        return cls(frame, outcomes, x, offset, back, float(scaled.unit[0]))
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The regressors, and the constant where there is one."""
+        return tuple(self.x.columns)
+
+    def estimate(self, fit: Any) -> Floats:
+        """Coefficients in the units of the data, (K,)."""
+        return self.offset + self.back @ fit.params[list(self.terms)].to_numpy()
+
+    def errors(self, fit: Any) -> Floats:
+        """Standard errors in the units of the data, (K,); of a variance that rounding made negative, zero."""
+        matrix = fit.cov.loc[list(self.terms), list(self.terms)].to_numpy()
+        return np.sqrt(np.maximum(np.diagonal(self.back @ matrix @ self.back.T), 0.0))

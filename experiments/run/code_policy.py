@@ -1,0 +1,325 @@
+"""Code that a store names: a stranger's store runs none of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster import Environment
+from cluster.numbers import PORTABLE
+from results.store import BlockState, Origin, Shard, Store, StoreSchema, ZarrStore
+from results.store.bucket import StorePath
+from results.store.plain_files import check_own, open_beside, read_plain
+from sim.errors import bad, listed
+from sim.registry import INLINE
+
+
+def named_code(settings: Any) -> list[str]:
+    """Every kind "module:Object" in a study's settings, whose module would be imported."""
+    return list(dict.fromkeys(_named(settings)))
+
+
+def _named(settings: Any) -> Iterator[str]:
+    if isinstance(settings, list):
+        for item in settings:
+            yield from _named(item)
+    elif isinstance(settings, dict):
+        for key, value in settings.items():
+            if key in {"kind", "estimator"} and isinstance(value, str):
+                if ":" in value and not value.startswith(INLINE):
+                    yield value
+            else:
+                yield from _named(value)
+
+
+def check_trusted(settings: Any, where: str) -> None:
+    """Raise BadInput for a store whose study names code that is not panelproof's own."""
+    refuse_code(named_code(settings), where, "store")
+
+
+def refuse_code(found: list[str], where: str, what: str) -> None:
+    """Raise BadInput for a store or a bundle that names code, where there is any."""
+    if found:
+        known = f"if this {what} is yours" if what == "store" else "if you have read its code"
+        raise bad(f"its study names code that would be imported: {listed(found)}", where=where,
+                  allowed=f"a {what} of built-in kinds, or one that you trust",
+                  remedy=f"say --trust (in Python trust=True) {known}")  # fmt: skip
+
+
+# How a run goes on with a store: what is computed again, and beside which blocks.
+
+
+UNKNOWN = "the store does not say which code computed them"
+CODE, NUMBERS = "--accept-code-change", "--accept-other-numbers"  # what lets differences of two kinds be
+BOTH = frozenset({CODE, NUMBERS})
+UNDO = {
+    CODE: "undo the change",
+    NUMBERS: "use the processor, the settings and the --numbers of those blocks",
+}
+UNCHANGED = "no code has changed since then: the same fits will fail"
+
+
+def origin_of(store: Store, here: Environment) -> Origin:
+    """This process as the environment of blocks that the store gets from now on."""
+    known = [Environment.from_plain(origin.facts) for origin in store.environments if origin.facts]
+    return Origin(str(here), here.plain, here.differences(known[0]) if known else ())
+
+
+def check_origins(
+    store: Store, here: Environment, again: Collection[tuple[int, int]], where: str, accepted: Collection[str],
+    *, growing: bool = False,
+) -> None:  # fmt: skip
+    """Raise BadInput when blocks that stay were computed by other code, versions, BLAS kernels or with other numbers.
+
+    again: the blocks that will be computed, anew or for the first time; without any there is nothing to refuse, unless
+    the store grows by cells or estimators, or portable numbers are asked for and others stand there. accepted: CODE and
+    NUMBERS where those may differ.
+    """
+    some = again or growing
+    for line, differing in _staying(store, here, again) if some or here.numbers == PORTABLE else ():
+        kinds = (CODE, NUMBERS) if some else (NUMBERS,)
+        if lacking := [flag for flag in kinds if flag in differing and flag not in accepted]:
+            undo = " and ".join(UNDO[flag] for flag in lacking)
+            raise bad(line, where=where, allowed="blocks from one environment",
+                      remedy=f"{undo}, choose another --store, or say {' and '.join(lacking)}")  # fmt: skip
+
+
+def staying(store: Store, here: Environment, again: Collection[tuple[int, int]]) -> list[str]:
+    """What a run says of blocks that stay from another environment, a line for each."""
+    return [line for line, _ in _staying(store, here, again)]
+
+
+def _staying(
+    store: Store, here: Environment, again: Collection[tuple[int, int]]
+) -> Iterator[tuple[str, frozenset[str]]]:
+    """The same, each line with the kinds of its differences."""
+    kept = (store.there & ~_mask(store, again)) | (store.states == BlockState.PARTIAL)  # whose estimators stay
+    for (words, kinds), count in _differing(store, here, kept).items():
+        yield (f"{_counted(count, 'block')} {'was' if count == 1 else 'were'} computed in another environment; what "
+               f"differs now: {words}", kinds)  # fmt: skip
+
+
+def retried(store: Store, here: Environment, again: Collection[tuple[int, int]]) -> str:
+    """What `--retry failed` says of the blocks whose fits raised: how many, and whether the code has changed."""
+    if not again:
+        return "no fit raised: there is nothing to retry"
+    words = [words for words, _ in _differing(store, here, _mask(store, again))]
+    changed = f"what has changed since then: {'; '.join(words)}" if words else UNCHANGED
+    return f"{_counted(len(again), 'block')} with failed fits to compute again; {changed}"
+
+
+def _mask(store: Store, places: Collection[tuple[int, int]]) -> NDArray[np.bool_]:
+    """Some blocks as an array (cells, blocks); those that the store has no room for yet are left out."""
+    held = np.zeros(store.states.shape, dtype=np.bool_)
+    cells, blocks = held.shape
+    known = [(cell, index) for cell, index in places if cell < cells and index < blocks]
+    held[tuple(np.array(known, dtype=np.intp).reshape(-1, 2).T)] = True
+    return held
+
+
+def _differing(store: Store, here: Environment, blocks: NDArray[np.bool_]) -> dict[tuple[str, frozenset[str]], int]:
+    """How this process differs from those that computed some blocks (cells, blocks), in words and kinds, with their
+    number. Blocks of equal states and environments are looked at once."""
+    places, said = store.places(blocks), Counter[tuple[str, frozenset[str]]]()
+    if places:
+        kinds = np.column_stack([store.states.T[blocks.T], store.origins.swapaxes(0, 1)[blocks.T]])
+        _, first, counts = np.unique(kinds, axis=0, return_index=True, return_counts=True)
+        for at, count in sorted(zip(first.tolist(), counts.tolist(), strict=True)):
+            found = dict.fromkeys(_differences(origin, here) for origin in store.origins_of(*places[at]))
+            said.update({each: count for each in found if each[1]})
+    return dict(said)
+
+
+def _differences(origin: Origin | None, here: Environment) -> tuple[str, frozenset[str]]:
+    if origin is None:
+        return UNKNOWN, frozenset({CODE})
+    there = Environment.from_plain(origin.facts)
+    kinds = {CODE: here.differences_in_code(there), NUMBERS: here.differences_in_numbers(there)}
+    return ", ".join(here.differences(there)), frozenset(kind for kind, found in kinds.items() if found)
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count:,} {word}{'s' * (count != 1)}"
+
+
+def share_of(text: str | None, until: str | None) -> Shard | None:
+    """What --shard says; raises BadInput for no share, and beside --until, which judges whole cells."""
+    if text is None:
+        return None
+    if until is not None:
+        raise bad("--shard beside --until", where="--shard", allowed="one of the two",
+                  remedy="a target is judged on all blocks of a cell; leave one out")  # fmt: skip
+    return Shard.read(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """How a run goes on with a store that is there.
+
+    retry_failed: compute blocks with fits that raised again, as after a correction of an estimator; this implies
+    accept_code_change: let blocks that were computed by other code, versions or BLAS kernels stay beside new ones;
+    without it such a store is refused. accept_other_numbers: the same of blocks, and of workers, whose results differ
+    in the last digits. shard: the share of the study's blocks that is computed; None = all.
+    """
+
+    retry_failed: bool = False
+    accept_code_change: bool = False
+    accept_other_numbers: bool = False
+    shard: Shard | None = None
+    reread: bool = False
+
+    def check(self, store: ZarrStore, schema: StoreSchema, here: Environment) -> None:
+        """Raise BadInput for another study's store, or one that holds blocks of other code; reads no block."""
+        growth = store.check_study(schema)
+        self._check_share(store, growth is not None and growth.computes)
+        if self.accepted == BOTH:
+            return
+        if growth is not None and growth.computes:
+            if growth.kept:
+                check_origins(store, here, (), str(store.path), self.accepted, growing=True)
+        else:
+            check_origins(store, here, self.expected(store, schema), str(store.path), self.accepted)
+
+    @property
+    def accepted(self) -> frozenset[str]:
+        """The kinds of differences that blocks which stay may have."""
+        return frozenset({CODE} if self.accept_code_change or self.retry_failed else ()) | frozenset(
+            {NUMBERS} if self.accept_other_numbers else ()
+        )
+
+    def expected(self, store: ZarrStore, schema: StoreSchema) -> set[tuple[int, int]]:
+        """(cell, block) of what a run will compute, by the marks of the blocks that are there and what raised.
+
+        A block whose mark is damaged has no digest, and is computed anew.
+        """
+        cells, blocks = len(schema.cells), -(-max(schema.replications, store.replications) // schema.block)
+        mine = np.ones((cells, blocks), dtype=np.bool_)
+        if self.shard is not None:
+            cell, index = np.ogrid[:cells, :blocks]
+            mine &= self.shard.holds(cell, index, cells)
+        there = store.marked[:cells]
+        mine[: len(there), : there.shape[1]] &= ~there
+        return set(store.places(mine)) | set(store.raised() if self.retry_failed else ())
+
+    def _check_share(self, store: ZarrStore, grows: bool) -> None:
+        """Raise BadInput for the store of another share, and for one that would grow by cells or estimators."""
+        held = store.shard
+        if held != self.shard and store.done():
+            what = "holds the whole study, not a shard" if held is None else f"holds shard {held} of its study"
+            said = "leave --shard out" if held is None else f"say --shard {held}"
+            raise bad(what, where=str(store.path), allowed="one shard a store",
+                      remedy=f"{said}, or choose another --store")  # fmt: skip
+        if held is not None and grows:
+            raise bad(f"holds shard {held} of its study, and a shard cannot grow by cells or estimators",
+                      where=str(store.path), allowed="the study that made it",
+                      remedy="merge the shards first, then run the larger study into the result")  # fmt: skip
+
+    def todo(self, store: Store, here: Environment, where: str) -> list[tuple[int, int]]:
+        """(cell, block) of what is to compute, what was damaged included; raises BadInput as `check` does."""
+        cells = len(store.cells)
+        missing = store.pending() if self.reread else store.unfinished()
+        todo = [place for place in missing if self.shard is None or self.shard.holds(*place, cells)]
+        if self.retry_failed:
+            todo += store.raised(set(todo))
+        if self.accepted != BOTH:
+            check_origins(store, here, todo, where, self.accepted)
+        return todo
+
+
+# The log of runs into a store: a file of JSON lines beside it, outside the promise of equal bytes.
+
+
+SUFFIX = ".log.jsonl"
+
+
+class RunLog:
+    """Appends one line an event: start, commit, again, left, poisoned, end; threads take turns.
+
+    commit: a block is on the disk. again: a block was computed once more, and why. left: a worker went.
+
+    A line is handed to the system before the run goes on, so that it survives a kill. A full disk ends the log, not the
+    run.
+    """
+
+    def __init__(self, stream: IO[str] | None) -> None:
+        self._stream = stream
+        self._turn = Lock()
+
+    def say(self, event: str, **facts: Any) -> None:
+        """One event with what belongs to it."""
+        if self._stream is None:
+            return
+        line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **facts}
+        with self._turn:
+            try:
+                self._stream.write(json.dumps(line) + "\n")
+                self._stream.flush()
+            except OSError:
+                self._stream = None
+
+
+@contextmanager
+def logged(store: StorePath, **facts: Any) -> Iterator[RunLog]:
+    """The log of a run into a store, with its start and how it ended."""
+    stream = None
+    if isinstance(store, Path):  # object stores cannot append
+        with contextlib.suppress(OSError):
+            stream = _opened(log_of(store))
+    log = RunLog(stream)
+    log.say("start", pid=os.getpid(), **facts)
+    try:
+        yield log
+    except BaseException as error:
+        log.say("end", how=type(error).__name__, why=str(error))
+        raise
+    else:
+        log.say("end", how="done")
+    finally:
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
+
+
+def _opened(file: Path) -> IO[str]:
+    """A log, to append to; raises BadInput where it is a link, a pipe or another user's.
+
+    A power cut can leave a part of a line, or zeros, at its end.
+    """
+    descriptor = open_beside(file, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+    try:
+        check_own(descriptor, file)
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            os.write(descriptor, b"\n")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return open(descriptor, "a", encoding="utf-8")
+
+
+def log_of(store: Path) -> Path:
+    """Where the log of a store is."""
+    real = store.resolve()
+    return real.with_name(f"{real.name}{SUFFIX}")
+
+
+def read_log(store: Path) -> list[dict[str, Any]]:
+    """The events of all runs into a store, in order; what a kill or a power cut left of a line is left out."""
+    found = []
+    with contextlib.suppress(FileNotFoundError):
+        for line in read_plain(log_of(store)).decode("utf-8", "replace").splitlines():
+            with contextlib.suppress(ValueError):
+                found.append(json.loads(line))
+    return found

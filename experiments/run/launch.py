@@ -1,0 +1,237 @@
+"""Launching a study from the command line: checks, progress, and what is shown at the end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.text import Text
+
+from experiments.run.careful import LOST, LOST_DRAW
+from experiments.run.code_policy import Resume, retried, staying
+from experiments.run.places import Place
+from experiments.run.progress import Bar, Lines, duration, size
+from experiments.run.runner import preflight, run, schema_of
+from experiments.run.tasks import admit, environment_of
+from experiments.run.until import Until
+from experiments.study import Study
+from sim.errors import bad, naming
+from sim.streams import TILE, worlds_reached
+
+if TYPE_CHECKING:
+    from results.store import Store, ZarrStore
+    from results.store.bucket import StorePath
+
+RESUME = Resume()
+PLACE = re.compile(r"cell (?P<cell>\d+) block \d+ replication (?P<at>\d+) (?P<name>.+)")  # of a traceback
+MOST_DAMAGES = 5  # that are named before a run rebuilds them
+
+
+def check_run(
+    study: Study, source: str, store: StorePath, html: Path | None, plan: Resume, until: str | None = None
+) -> None:
+    """All that can be known before the first block, nothing written: whether files can be, whether panels serve.
+
+    source: the study as the user named it. plan: how a store that is there is resumed. until: the target at which cells
+    stop. Raises BadInput, and StoreLocked when another run holds the store.
+    """
+    from experiments.run.reporting import check_html
+
+    if html is not None:
+        check_html(html)
+    with naming(source):
+        preflight(study)
+    if until is not None:
+        Until.read(until, schema_of(study).layouts)
+    check_store(study, store, plan)
+
+
+def check_store(study: Study, store: StorePath, plan: Resume) -> None:
+    """Raise BadInput for a store that is another study's or cannot be written, StoreLocked for one that is in use."""
+    from experiments.run.reporting import unwritable
+    from results.store.files import check_place
+    from results.store.lock import check_free
+    from results.store.repair import check_repairable
+    from results.store.zarr_store import ZarrStore
+
+    check_place(store)
+    if store.exists() and not check_repairable(store, schema_of(study)):
+        plan.check(ZarrStore.open(store), schema_of(study), environment_of(study))
+    if isinstance(store, Path) and (reason := unwritable(store.parent) or unwritable(store)):
+        raise bad(f"cannot be written: {reason}", where=str(store), allowed="a store in a writable folder",
+                  remedy="choose another --store")  # fmt: skip
+    check_free(store)
+
+
+def describe(study: Study, store: StorePath, where: str, plan: Resume, console: Console) -> None:
+    """Say what is about to run, after `check_run`."""
+    from results.store.files import damages
+    from results.store.repair import rebuilt
+
+    held = _held(store)
+    replications = study.replications if held is None else max(held.replications, study.replications)
+    console.print(Text(study.name, style="bold"), f": {study.question}" if study.question else "", sep="", markup=False)
+    sizes = {"cell": len(study.cells), "replication": replications, "estimator": len(study.estimators)}
+    size = " x ".join(f"{count:,} {word}{'s' * (count != 1)}" for word, count in sizes.items())
+    worlds = f" in {study.world_count} worlds" if study.world_count > 1 else ""
+    console.print(f"{size}{worlds}, seed {study.seed}, on {where}, into {store}", markup=False)
+    for damage in damages(store)[:MOST_DAMAGES] if store.exists() else ():
+        console.print(Text(rebuilt(store, damage), style="yellow"))
+    for line in unreached(study, replications):
+        console.print(Text(line, style="yellow"))
+    if held is not None and replications > study.replications:
+        console.print(Text(_more_than_asked(held, study.replications), style="yellow"))
+    for line in _resumed(held, study, plan) if held is not None else ():
+        console.print(Text(line, style="yellow"))
+
+
+def unreached(study: Study, replications: int) -> Iterator[str]:
+    """That replications are too few for the study's worlds, in one line."""
+    reached = worlds_reached(replications, study.world_count)
+    if reached < study.world_count:
+        yield (f"{replications:,} replications reach {reached} of {study.world_count} worlds, because each {TILE} in "
+               f"turn lie in the next world; {study.world_count * TILE:,} reach all")  # fmt: skip
+
+
+def _resumed(held: ZarrStore, study: Study, plan: Resume) -> list[str]:
+    """What is computed again, and which blocks of other code stay beside new ones."""
+    here = environment_of(study)
+    schema = schema_of(study)
+    growth = held.check_study(schema)
+    if growth is not None and growth.computes:
+        return [growth.sentence, *(staying(held, here, ()) if growth.kept else ())]
+    lines = staying(held, here, plan.expected(held, schema))
+    lines = [growth.sentence, *lines] if growth is not None else lines
+    return [retried(held, here, held.raised()), *lines] if plan.retry_failed else lines
+
+
+def _held(store: StorePath) -> ZarrStore | None:
+    """The study's store, when there is one already and nothing of it must be rebuilt first."""
+    from results.store.files import damages
+    from results.store.zarr_store import ZarrStore
+
+    return ZarrStore.open(store) if store.exists() and not damages(store) else None
+
+
+def foretell(study: Study, store: StorePath, console: Console) -> int:
+    """Run a pilot and say what all replications of the store will take and give; returns the exit code."""
+    from experiments.run.checking import pilot
+
+    held = _held(store)
+    replications = study.replications if held is None else max(held.replications, study.replications)
+    found = pilot(study, replications)
+    console.print(f"A pilot of {found.pilot:,} replications per cell says: about {duration(found.seconds)} on one "
+                  f"worker, {size(found.bytes)} in the store.", markup=False, soft_wrap=True)  # fmt: skip
+    errors: list[dict[str, Any]] = found.errors.to_dict("records")  # type: ignore[assignment]
+    for measure in dict.fromkeys(row["measure"] for row in errors):
+        worst = max((row for row in errors if row["measure"] == measure), key=lambda row: float(row["mcse"]))
+        who = " ".join(part for part in (worst["estimator"], worst["term"], worst["error"]) if part)
+        cells = f", cell {worst['cell']}" if len(study.cells) > 1 else ""
+        console.print(f"Monte Carlo error of {measure} after {replications:,} replications: at most "
+                      f"{worst['mcse']:.2g} ({who}{cells})", markup=False, soft_wrap=True)  # fmt: skip
+    for line in _planned(study, replications):
+        console.print(line, markup=False, soft_wrap=True)
+    return 0
+
+
+def _planned(study: Study, replications: int) -> Iterator[str]:
+    """How many replications each judged claim of a study takes; the level of tests is that of a report, 5%."""
+    from results.diagnosis.claims import DEFAULTS, about, fits_needed
+
+    worlds, cells = worlds_reached(replications, study.world_count), len(study.cells)
+    for claim in study.claims or DEFAULTS:
+        if not claim.is_judged:
+            continue
+        lone, every = (fits_needed(claim.nominal(0.05), claim.limit(0.05), share=claim.measure != "bias", cells=count,
+                                   worlds=worlds) for count in (1, cells))  # fmt: skip
+        all_cells = f", about {about(every):,.0f} a cell for all {cells} cells" if cells > 1 else ""
+        yield (f'To tell that {claim.measure} holds takes about {about(lone):,.0f} replications in one cell{all_cells} '
+               f"(chance 80%, tolerance {claim.limit(0.05):g}), and more where worlds differ.")  # fmt: skip
+
+
+def _more_than_asked(held: ZarrStore, asked: int) -> str:
+    from experiments.run.reporting import blocks_of
+
+    done, blocks = blocks_of(held)
+    what = f"the store holds {held.replications:,} replications per cell, more than the {asked:,} asked for"
+    if done == blocks:
+        return f"{what}; all of them are kept"
+    return f"{what}: these are finished, {done:,} of {blocks:,} blocks done"
+
+
+def launch(
+    study: Study,
+    store: StorePath,
+    place: Place,
+    console: Console,
+    plan: Resume = RESUME,
+    until: str | None = None,
+    writes: str | None = None,
+) -> tuple[ZarrStore, int]:
+    """Run or resume into a Zarr store with progress; returns it and the number of blocks that killed their workers."""
+    from results.store.zarr_store import ZarrStore
+
+    watch = Bar(console) if console.is_terminal else Lines(console)
+
+    def tell(line: str) -> None:
+        console.print(line, style="yellow", markup=False, soft_wrap=True)
+
+    executor = place.open(tell)
+    try:
+        admit(executor, study, ship=place.ship, any_numbers=plan.accept_other_numbers)
+        with watch:
+            records = run(study, store=store, executor=executor, listen=watch.step, plan=plan, until=until,
+                          writes=writes, tell=tell)  # fmt: skip
+    finally:
+        executor.close()
+    assert isinstance(records, ZarrStore)
+    return records, watch.poisoned
+
+
+def never_fitted(store: Store) -> list[str]:
+    """A line for each estimator whose every fit raised, with the last line of a traceback."""
+    lines = []
+    for name in store.never_fitted():
+        last = (store.traceback_of(name).strip().splitlines() or ["its traceback was not kept"])[-1]
+        lines.append(f"{name}: every fit failed: {last}")
+    return lines
+
+
+def what_failed(store: Store, poisoned: int) -> list[str]:
+    """A line for each estimator whose every fit raised, fit that ended its process, and block that is missing."""
+    again = "blocks killed their workers or could not be drawn; the same command computes them again"
+    return [*never_fitted(store), *lost_fits(store), *([f"{poisoned} {again}"] if poisoned else [])]
+
+
+def lost_fits(store: Store) -> list[str]:
+    """A line for each fit that ended its process, with the command that draws and fits it again."""
+    path = getattr(store, "path", None)
+    lines = []
+    for key, text in store.tracebacks.items():
+        found = PLACE.fullmatch(key)
+        if found and text.startswith((LOST, LOST_DRAW)):
+            place = f"{found['cell']} {found['at']}"
+            again = f"; `panelproof replay {quote(str(path))} {place}` fits it again" if path else ""
+            lines.append(
+                f"cell {found['cell']} replication {found['at']} {found['name']}: {text.splitlines()[0]}{again}"
+            )
+    return lines
+
+
+def show(store: ZarrStore, console: Console, html: Path | None, *, full: bool = False, as_json: bool = False) -> None:
+    """The answer, with `full` every cell, or one JSON document; the HTML report if wanted, and where the files are."""
+    from experiments.run.reporting import print_json, print_report, read_diagnosis, write_html
+
+    if as_json:
+        diagnosis = read_diagnosis(store, trust=True)
+        print_json(store, diagnosis)
+    else:
+        diagnosis = print_report(store, console, full=full, trust=True)
+    if html is not None:
+        write_html(store, diagnosis, html)
+        console.print(f"report  {html}", markup=False)
+    console.print(f"store   {store.path}", markup=False)

@@ -1,0 +1,239 @@
+"""Progress of a run: a bar on a terminal, a bar in a notebook, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import nullcontext
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cluster import Executor
+from experiments.run import runner
+from experiments.run.code_policy import Resume
+from experiments.run.runner import Listener
+from experiments.run.runner import Progress as Step
+from experiments.study import Study
+from results.store import Store
+from results.store.bucket import StorePath
+
+PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
+SHOWN_EVERY = 0.5  # seconds between pictures of a notebook's bar
+
+
+class Watch:
+    """What all ways of showing progress share; a context around a run that calls `step`."""
+
+    def __init__(self) -> None:
+        self.poisoned = 0
+        self._begin = time.monotonic()
+        self._had = -1
+        self._last = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def step(self, step: Step) -> None:
+        """Take note of a step."""
+        self.poisoned = step.poisoned
+        if self._had < 0:
+            self._had, self._begin = step.replications, time.monotonic()
+        self.shown(step)
+
+    def rate(self, step: Step) -> float:
+        """Panels a second since the start."""
+        return (step.replications - self._had) / max(time.monotonic() - self._begin, 1e-9)
+
+    def said(self, step: Step) -> str:
+        """How far it is, in words."""
+        return line(step, self.rate(step))
+
+    def due(self, step: Step, seconds: float) -> bool:
+        """Whether so many seconds have passed since it was last due, or all is done."""
+        now = time.monotonic()
+        if now - self._last < seconds and step.blocks < step.of_blocks:
+            return False
+        self._last = now
+        return True
+
+    def shown(self, step: Step) -> None:
+        """Show it."""
+
+
+class Bar(Watch):
+    """A bar with rate and time left, for a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        columns = (TextColumn("panels"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+                   TimeRemainingColumn())  # fmt: skip
+        self._progress = Progress(*columns, console=console)
+
+    def __enter__(self) -> Self:
+        self._task = self._progress.add_task("", rate="", total=None)
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def shown(self, step: Step) -> None:
+        """Move the bar."""
+        self._progress.update(self._task, total=step.of_replications, completed=step.replications,
+                              rate=f"{self.rate(step):,.0f}/s")  # fmt: skip
+
+
+class Lines(Watch):
+    """A plain line at the start, at the end, and every `PLAIN_EVERY` between, also while no block ends."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+        self._newest: Step | None = None
+        self._over = threading.Event()
+        self._timer = threading.Thread(target=self._keep_saying, name="timer", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._timer.join()
+
+    def _keep_saying(self) -> None:
+        while not self._over.wait(PLAIN_EVERY):
+            if self._newest is not None:
+                self._say(self._newest)
+
+    def shown(self, step: Step) -> None:
+        """Print the first step and the last; the timer prints those between."""
+        first, self._newest = self._newest is None, step
+        if first or step.blocks == step.of_blocks:
+            self._say(step)
+
+    def _say(self, step: Step) -> None:
+        self._console.print(self.said(step), markup=False, soft_wrap=True)
+
+
+class Notebook(Watch):
+    """A bar of HTML that a notebook draws anew in place; it needs no widgets."""
+
+    _handle: Any = None
+
+    def shown(self, step: Step) -> None:
+        """Draw the bar anew when it is due."""
+        if not self.due(step, SHOWN_EVERY):
+            return
+        from IPython.display import display  # there is one where there is a notebook
+
+        now = Drawn(step.replications, step.of_replications, self.said(step))
+        if self._handle is None:
+            self._handle = display(now, display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self._handle.update(now)
+
+
+class Drawn:
+    """One state of a notebook's bar."""
+
+    def __init__(self, done: int, wanted: int, said: str) -> None:
+        self.done, self.wanted, self.said = done, wanted, said
+
+    def __repr__(self) -> str:
+        return self.said
+
+    def _repr_html_(self) -> str:
+        return f'<progress value="{self.done}" max="{max(self.wanted, 1)}"></progress> {self.said}'
+
+
+def watch_of(progress: bool | None, console: Console | None = None) -> Watch | None:
+    """How a run in Python shows its progress: True wherever it is, None in a notebook alone, False nowhere."""
+    where = console or Console(stderr=True, highlight=False)
+    if progress is False or (progress is None and not where.is_jupyter):
+        return None
+    if where.is_jupyter:
+        return Notebook()
+    return Bar(where) if where.is_terminal else Lines(where)
+
+
+def line(step: Step, rate: float) -> str:
+    """How far a run is, in one line; rate: panels a second."""
+    parts = [f"{step.replications:,} of {step.of_replications:,} panels", f"{rate:,.0f}/s"]
+    left = step.of_replications - step.replications
+    if left and rate > 0:
+        parts.append(f"{duration(left / rate)} left")
+    parts.append(f"{step.failed:,} fits failed")
+    if step.poisoned:
+        parts.append(f"{step.poisoned:,} blocks failed")
+    parts.append(f"{size(step.bytes)} of results")
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 100:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
+
+
+def size(count: float) -> str:
+    """Bytes as a person says them."""
+    for unit in ("B", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count = count // 1000 if count >= 100_000 else count / 1000
+    return f"{count:.3g} GB"
+
+
+# `pp.run`: a run that shows how far it is.
+
+
+def run(
+    study: Study,
+    *,
+    store: str | StorePath | None = None,
+    executor: Executor | None = None,
+    client: object = None,
+    listen: Listener | None = None,
+    shuffle: int | None = None,
+    plan: Resume | None = None,
+    until: str | None = None,
+    writes: str | None = None,
+    numbers: str | None = None,
+    progress: bool | None = None,
+) -> Store:
+    """Run what is missing of a study and return its records, in a Zarr store at `store` or in memory.
+
+    `client` is a running Dask Client, which is used and left open. `until`, as in "coverage:0.005,bias:1e-4", ends each
+    cell once its Monte Carlo errors are that small; the study's replications are then the most. progress: a bar in a
+    notebook unless it is False, and on a terminal if it is True. `listen`, `shuffle`, `plan`, `writes` and `numbers`
+    are as in `experiments.run.runner.run`, which says what is raised.
+
+    >>> import panelproof as pp
+    >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)
+    >>> store = pp.run(study)
+    >>> store.replications
+    64
+    """
+    watch = watch_of(progress)
+    with nullcontext() if watch is None else watch:
+        listen = _all(listen, watch.step if watch else None)
+        return runner.run(study, store=store, executor=executor, client=client, shuffle=shuffle, plan=plan, until=until,
+                          writes=writes, numbers=numbers, listen=listen)  # fmt: skip
+
+
+def _all(*listeners: Listener | None) -> Listener | None:
+    """One listener that tells all that there are."""
+    there = [listener for listener in listeners if listener is not None]
+
+    def tell(step: Step) -> None:
+        for listener in there:
+            listener(step)
+
+    return tell if there else None

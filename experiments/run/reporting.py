@@ -1,0 +1,365 @@
+"""Reports of a store: terminal, JSON, HTML."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import tomli_w
+from rich.console import Console
+
+from experiments.study import load_measures, resolved
+from results.diagnosis.diagnose import Diagnosis, diagnose
+from results.plots.chart import Chart
+from results.plots.grid import MEASURES, Measure, grid_names, measures_of
+from results.plots.paper import FORMATS as PICTURES
+from results.plots.paper import figure_bytes
+from results.plots.replications import contrast_chart, replication_charts
+from results.report.facts import ReportFacts, lead_of
+from results.report.html import FOLDED, every_cell, html_report, pictures_of
+from results.report.pivot import (
+    FORMATS,
+    Pivot,
+    csv_file,
+    default_pivot,
+    latex_file,
+    pivot_by,
+    resolved_names,
+    terminal_table,
+    unknown_measure,
+    word_file,
+    xlsx_file,
+)
+from results.report.terminal import PLAIN_WIDTH, print_bias_table
+from results.store import ZarrStore
+from results.tables.records import Document
+from results.tables.word import check_word
+from results.verdict.answer import answer, verdict_records
+from sim.errors import Problem, bad, gathering, listed, one_of, refuse, visible_json
+from sim.panel import Panel
+from sim.real_panels import Placebo, panel_of
+from sim.world.parts.geography import UnitsOfPanel
+
+
+def facts_of(store: ZarrStore) -> ReportFacts:
+    """What a report says of the study besides its numbers."""
+    study: Mapping[str, Any] = store.facts["study"]
+    done, blocks = blocks_of(store)
+    environments = environments_of(store)
+    return ReportFacts(
+        study=study["name"],
+        question=study["question"],
+        expected=study.get("expected", ""),
+        seed=study["seed"],
+        fingerprint=store.fingerprint,
+        synthetic=not _of_real_panel(study["design"]),
+        provenance={"environment": " | ".join(environments or ["unknown"]), "store": store.path.name},
+        toml=to_toml(study),
+        done=done,
+        blocks=blocks,
+        environments=environments,
+        stopped="" if store.stopped is None else store.stopped.sentence,
+    )
+
+
+def environments_of(store: ZarrStore) -> tuple[str, ...]:
+    """Every code and machine that computed some blocks, and how it differs from the first."""
+    return tuple(
+        f"{origin.text} ({'; '.join(origin.differs)})" if origin.differs else origin.text
+        for origin in store.environments
+    )
+
+
+def blocks_of(store: ZarrStore) -> tuple[int, int]:
+    """Blocks that are there, by their marks, and blocks in all; of a cell that stopped at a target those up to it."""
+    wanted = store.wanted()
+    return len({*store.done()}.intersection(wanted)), len(wanted)
+
+
+def measures_asked(
+    store: ZarrStore, further: Sequence[str] = (), *, trust: bool = False
+) -> dict[str, Callable[..., Any]]:
+    """The measures of their own that the command line and the study name; those of files that are gone are left out.
+
+    trust: whether those that the store names are loaded, which runs their code; without it a line says that they are
+    not.
+    """
+    held = store.noted("measures", [])
+    if held and not trust:
+        click.echo(f"panelproof: the store names measures of its own ({listed(map(_short, held))}); --trust loads them",
+                   err=True)  # fmt: skip
+    own = [text for text in (held if trust else []) if not text.rpartition(":")[0].endswith(".py")
+           or Path(text.rpartition(":")[0]).is_file()]  # fmt: skip
+    here = [resolved(text, Path()) for text in further]
+    return load_measures(dict.fromkeys((*own, *here)), "--measure" if further else "measures of the study")
+
+
+def _short(text: str) -> str:
+    """A measure without the folder of its file."""
+    return text.rpartition("/")[2]
+
+
+def read_diagnosis(store: ZarrStore, *, trust: bool) -> Diagnosis:
+    """The diagnosis of a store at 5%. trust: whether measures that the store names are loaded for it."""
+    return diagnose(store, measures=measures_asked(store, trust=trust))
+
+
+def print_report(
+    store: ZarrStore, console: Console, diagnosis: Diagnosis | None = None, *, all_terms: bool = False,
+    full: bool = False, trust: bool = False,
+) -> Diagnosis:  # fmt: skip
+    """Print the answer of a store's diagnosis on one screen, with `full` every cell; by default it is made at 5%.
+
+    trust: whether measures that the store names are loaded for it.
+    """
+    diagnosis = diagnosis or read_diagnosis(store, trust=trust)
+    command = f"panelproof report {shlex.quote(str(store.path))} --full"
+    print_bias_table(diagnosis, console, facts_of(store), all_terms=all_terms, full=full, command=command)
+    return diagnosis
+
+
+def print_json(store: ZarrStore, diagnosis: Diagnosis) -> None:
+    """Print the verdict and every measure as one JSON document (NaN as null)."""
+    rows = json.loads(diagnosis.frame.to_json(orient="records", double_precision=15))
+    study = {"name": store.facts["study"]["name"], "fingerprint": store.fingerprint, "alpha": diagnosis.alpha}
+    done, blocks = blocks_of(store)
+    study |= {"blocks": blocks, "blocks_done": done, "complete": done == blocks}
+    if store.stopped is not None:
+        stopped = store.stopped
+        study["until"] = {"rule": stopped.rule, "replications": list(stopped.replications), "met": list(stopped.met)}
+    study |= {"worlds": diagnosis.worlds, "held_fixed": list(diagnosis.held_fixed)}
+    document = {"study": study, "verdict": verdict_of(diagnosis), "cells": list(diagnosis.cells), "measures": rows}
+    click.echo(visible_json(json.dumps(document, ensure_ascii=False)))
+
+
+def verdict_of(diagnosis: Diagnosis) -> dict[str, Any]:
+    """The answer as plain data: its worst class, its sentences, what was held fixed, and a record a verdict."""
+    found = answer(diagnosis)
+    return {"class": str(found.grade), "sentences": list(found.sentences), "notes": list(found.notes),
+            "verdicts": list(verdict_records(found))}  # fmt: skip
+
+
+def check_html(path: Path) -> None:
+    """Raise BadInput, before any work, for a report that could not be written or would replace another file."""
+    if path.suffix.lower() not in {".html", ".htm"}:
+        raise bad(f"{path.name} does not end in .html", where="--html", allowed="a file name that ends in .html",
+                  remedy="add .html")  # fmt: skip
+    if unwritable(path.parent):
+        raise bad("cannot be written", where=str(path), allowed="a file in a writable folder",
+                  remedy="choose another --html")  # fmt: skip
+
+
+def unwritable(folder: Path) -> str:
+    """Why a folder, which need not exist yet, could not be written; "" where it could."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        return f"{there.name} is a file"
+    return "" if os.access(there, os.W_OK | os.X_OK) else "permission denied"
+
+
+def write_html(store: ZarrStore, diagnosis: Diagnosis, path: Path, pivots: Sequence[Pivot] = ()) -> None:
+    """Write the HTML report, whole or not at all; raises BadInput when the place cannot be written.
+
+    pivots: tables that stand first.
+    """
+    lead = pivots[0].measure if pivots else None
+    text = html_report(diagnosis, facts_of(store), lead=lead, pivots=pivots, further=further_charts(store, diagnosis))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", dir=path.parent, suffix=".partial", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(text)
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, path)
+    except OSError as error:
+        raise bad(f"cannot be written: {error.strerror}", where=str(path), allowed="a file in a writable folder",
+                  remedy="choose another --html") from error  # fmt: skip
+
+
+def further_charts(store: ZarrStore, diagnosis: Diagnosis) -> list[Chart]:
+    """Pictures of single replications and of paired contrasts, which a diagnosis does not hold."""
+    contrast = contrast_chart(store, diagnosis)
+    return [*replication_charts(store, diagnosis), *([contrast] if contrast is not None else [])]
+
+
+def _of_real_panel(design: Mapping[str, Any]) -> bool:
+    """Whether its data are those of a real panel, as they are or with an assignment drawn anew."""
+    return design["kind"] == "observed" or (design["kind"] == Placebo.kind and bool(design["panel"]))
+
+
+def _held(panel: Panel) -> str:
+    """A panel that a store holds, in a few words."""
+    return f"sha256 {panel.digest}, in the store"
+
+
+def to_toml(study: Mapping[str, Any]) -> str:
+    """A study's settings as the TOML that makes it again; a real panel, which its store holds, by its digest."""
+    design = study["design"]
+    if design["kind"] == Placebo.kind and design["panel"]:
+        study = {**study, "design": {**design, "panel": _held(panel_of(design["panel"]))}}
+    geography = design.get("geography")
+    if isinstance(geography, Mapping) and geography.get("kind") == UnitsOfPanel.kind and geography["panel"]:
+        named = {**geography, "panel": _held(UnitsOfPanel(geography["panel"]).held)}
+        study = {**study, "design": {**design, "geography": named}}
+    kept: dict[str, Any] = without_none(study)
+    if not kept.get("grid"):
+        kept.pop("grid", None)
+    return tomli_w.dumps(kept)
+
+
+def without_none(value: Any) -> Any:
+    """Plain data without what is None, which TOML cannot say: a dial that is left out is None."""
+    if isinstance(value, Mapping):
+        return {key: without_none(item) for key, item in value.items() if item is not None}
+    return [without_none(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+# What `report` gives besides its answer and page: pivots on a terminal and in files, and pictures.
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a user asks of a report: pivots by dials (full names) of measures, pictures and files."""
+
+    by: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
+    figures: Path | None = None
+    formats: tuple[str, ...] = ()
+    out: Path | None = None
+
+    @property
+    def any_pivot(self) -> bool:
+        """Whether a pivot was asked for."""
+        return bool(self.by or self.measures)
+
+
+def wishes(store: ZarrStore, by: str, measures: Sequence[str], figures: Path | None, formats: str, out: Path | None,
+           html: Path | None, *, trust: bool = False) -> tuple[Wishes, dict[str, Callable[..., Any]]]:  # fmt: skip
+    """The wishes of a command line and the functions among its measures; raises BadInput with all faults at once.
+
+    by, formats: comma-separated. measures: names and "FILE.py:NAME". trust: load those that the store names too.
+    """
+    problems: list[Problem] = []
+    names: tuple[str, ...] = ()
+    own: dict[str, Callable[..., Any]] = {}
+    with gathering(problems):
+        if html is not None:
+            check_html(html)
+    with gathering(problems):
+        names = resolved_names(grid_names(store.cells), _list(by), "--by")
+    with gathering(problems):
+        own = measures_asked(store, [name for name in measures if ":" in name], trust=trust)
+    named = [name for name in measures if ":" not in name]
+    problems += [unknown_measure([*MEASURES, *own], name, "--measure") for name in named if name not in MEASURES | own]
+    chosen = _list(formats)
+    problems += _faults_of_files(chosen, figures, out)
+    refuse(problems)
+    return Wishes(names, tuple(named), figures, tuple(dict.fromkeys(chosen)), out), own
+
+
+def _faults_of_files(chosen: Sequence[str], figures: Path | None, out: Path | None) -> list[Problem]:
+    """What is wrong with the formats and folders asked for."""
+    problems = [Problem(f"{name!r} is no format", where="--format", allowed=one_of(FORMATS),
+                        remedy="choose some of them") for name in chosen if name not in FORMATS]  # fmt: skip
+    if chosen and out is None:
+        problems.append(Problem("has no folder to write to", where="--format", allowed="with --out DIR",
+                                remedy="add --out DIR"))  # fmt: skip
+    if out is not None and not chosen:
+        problems.append(Problem("has no format to write", where="--out", allowed=f"with --format: {one_of(FORMATS)}",
+                                remedy="add --format"))  # fmt: skip
+    if "docx" in chosen:
+        with gathering(problems):
+            check_word()
+    for option, folder in (("--figures", figures), ("--out", out)):
+        if folder is not None and (why := unwritable(folder)):
+            problems.append(Problem(f"cannot be written: {why}", where=f"{option} {folder}",
+                                    allowed="a writable folder", remedy="choose another folder"))  # fmt: skip
+    return problems
+
+
+def pivots_of(diagnosis: Diagnosis, wanted: Wishes) -> list[Pivot]:
+    """The tables that were asked for, of the measure that answers the question where none was named.
+
+    Raises BadInput for a measure that the study defines nowhere.
+    """
+    known = measures_of(diagnosis)
+    lead, lead_term = lead_of(diagnosis)
+    measures: list[Measure] = [known[name] for name in wanted.measures] or [lead]
+    found: list[Pivot] = []
+    problems: list[Problem] = []
+    for measure in measures:
+        term = lead_term if measure is lead else None
+        table = pivot_by(diagnosis, measure, wanted.by, term) if wanted.by else default_pivot(diagnosis, measure, term)
+        if table is None:
+            problems.append(Problem(f"{measure.name} is not defined in any cell", where="--measure",
+                                    allowed="one that the study has", remedy="choose another"))  # fmt: skip
+        else:
+            found.append(table)
+    refuse(problems)
+    return found
+
+
+def print_pivots(pivots: Sequence[Pivot], console: Console) -> None:
+    """Print the tables, each with how to read it."""
+    if not console.is_terminal:
+        console.width = max(console.width, PLAIN_WIDTH)
+    for number, table in enumerate(pivots):
+        if number:
+            console.print()
+        console.print(terminal_table(table), crop=False, overflow="fold")
+        console.print(table.note, style="dim", markup=False)
+
+
+def charts_of(store: ZarrStore, diagnosis: Diagnosis) -> list[Chart]:
+    """The picture that answers the question, then all cells of many dials, every measure, single replications."""
+    found = [*pictures_of(diagnosis, *lead_of(diagnosis)), *every_cell(diagnosis, *lead_of(diagnosis))]
+    found += [chart for name in FOLDED for chart in pictures_of(diagnosis, MEASURES[name])]
+    return list({chart.key: chart for chart in (*found, *further_charts(store, diagnosis))}.values())
+
+
+def write_exports(store: ZarrStore, diagnosis: Diagnosis, pivots: Sequence[Pivot], wanted: Wishes) -> list[Path]:
+    """Write the files that were asked for; their paths. Raises BadInput when a place cannot be written."""
+    files: dict[Path, bytes] = {}
+    if wanted.figures is not None:
+        for chart in charts_of(store, diagnosis):
+            files |= {wanted.figures / f"{chart.key}.{form}": figure_bytes(chart, form) for form in PICTURES}
+    if wanted.out is not None:
+        files |= {wanted.out / name: content for name, content in _tables(store, diagnosis, pivots, wanted.formats)}
+    for path, content in files.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        except OSError as error:
+            raise bad(f"cannot be written: {error.strerror}", where=str(path), allowed="a writable folder",
+                      remedy="choose another folder") from error  # fmt: skip
+    return list(files)
+
+
+def _tables(
+    store: ZarrStore, diagnosis: Diagnosis, pivots: Sequence[Pivot], formats: Sequence[str]
+) -> list[tuple[str, bytes]]:
+    """Files of tables by name; csv also has every measure of every cell, in measures.csv."""
+    document = Document({"outcome": store.facts["study"]["name"]}, ())
+    made: dict[str, Callable[[], dict[str, bytes]]] = {
+        "tex": lambda: {"tables.tex": latex_file(pivots, document).encode()},
+        "docx": lambda: {"tables.docx": word_file(pivots, document)},
+        "xlsx": lambda: {"tables.xlsx": xlsx_file(pivots)},
+        "csv": lambda: {"tables.csv": csv_file(pivots).encode(), "measures.csv": _measures(diagnosis)},
+    }
+    return [file for name in formats for file in made[name]().items()]
+
+
+def _measures(diagnosis: Diagnosis) -> bytes:
+    return str(diagnosis.frame.to_csv(index=False)).encode()
+
+
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]

@@ -1,0 +1,444 @@
+"""Running a study: what is missing is computed wherever the executor says, and written by this process alone."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import secrets
+import traceback
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from cluster import Environment, Executor, Outcome, Serial, WorkerRefused, executor_of, prepare_process
+from cluster.guarded import Guarded
+from estimators.core.estimator import Status
+from experiments.plugin_contracts import PluginRaised
+from experiments.run.careful import run_carefully
+from experiments.run.code_policy import Resume, RunLog, logged, origin_of
+from experiments.run.places import require_numbers
+from experiments.run.tasks import Job, Result, check_fits, environment_of, run_job, runner_of
+from experiments.run.until import Stopping, Until
+from experiments.settings import kind_of, to_settings
+from experiments.study import Cell, Study, canonical_json
+from results.store import Hold, MemoryStore, Store, StoreSchema, ZarrStore, locked, present
+from results.store.block import Block, union_of_layouts
+from results.store.bucket import ObjectPath, StorePath, store_path
+from results.store.chunks import Shared, Written, shared
+from results.store.flushing import acknowledged
+from results.store.repair import repair
+from sim.errors import BadInput, bad, closest, one_of
+
+WRITES = ("client", "workers")
+TOLD_FIRST = 8  # jobs a worker that bring the study, which may hold a panel; later ones name it
+PREPARED_BEFORE = 16  # cells whose panels are tried before anything is written
+_repeatable: set[str] = set()  # fingerprints of studies whose first tile gave equal bits twice in this process
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is: blocks done of all, replications done of all (over cells), and what just happened.
+
+    poisoned: blocks that have no result. failed, bytes: of this run, fits that have no estimate, and what it received.
+    """
+
+    blocks: int
+    of_blocks: int
+    replications: int
+    of_replications: int
+    poisoned: int
+    failed: int
+    bytes: int
+    cell: int = -1
+    block: int = -1
+
+
+Listener = Callable[[Progress], None]  # a thread calls it, for one block after the other
+
+
+def schema_of(study: Study) -> StoreSchema:
+    """What the study's store is created from."""
+    return StoreSchema(
+        study=study.settings,
+        identity=study.identity,
+        fingerprint=study.fingerprint,
+        cells=tuple(to_settings(cell.parameters) for cell in study.cells),
+        layouts=union_of_layouts([study.layouts(cell.design.schema) for cell in study.cells]),
+        estimands=tuple(dict.fromkeys(name for cell in study.cells for name in study.wanted(cell).estimands)),
+        replications=study.replications,
+        block=study.block,
+        worlds=study.world_count,
+        held_fixed=study.held_fixed,
+        cell_prints=tuple(cell_print(study, cell) for cell in study.cells),
+        estimator_prints=estimator_prints(study),
+    )
+
+
+def preflight(study: Study) -> None:
+    """Settle the first cells, try their panels, and draw the first again; raises BadInput."""
+    for cell in study.cells[:PREPARED_BEFORE]:
+        runner_of(study, cell.index)
+    if study.fingerprint not in _repeatable:
+        runner_of(study, 0).check_repeatable()
+        _repeatable.add(study.fingerprint)
+
+
+def run(
+    study: Study,
+    *,
+    store: str | StorePath | None = None,
+    executor: Executor | None = None,
+    client: object = None,
+    listen: Listener | None = None,
+    shuffle: int | None = None,
+    plan: Resume | None = None,
+    until: str | None = None,
+    writes: str | None = None,
+    numbers: str | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Store:
+    """Run what is missing of a study and return its records, in a Zarr store at `store` or in memory.
+
+    `client` is a running Dask Client, which is used and left open. `shuffle` seeds another order of blocks. `listen` is
+    called by a thread, after each block that is kept. A block that kills its workers or whose design raises is
+    poisoned: left out, its traceback kept, tried again by the next run. `plan` says how a store that is there is
+    resumed. `until`, as in "coverage:0.005,bias:1e-4", ends each cell once its Monte Carlo errors are that small; the
+    study's replications are then the most. `writes`: who writes blocks into the store, "client" (this process) or
+    "workers", which all must see it under one path; by default the workers of a local cluster do. `numbers`: "portable"
+    refuses to run unless this process was started with the settings of portable numbers. `tell` is called with a line
+    for what is unusual of the store: an earlier run lost its machine, no locks. Raises BadInput
+    (before anything is written for what the first sixteen cells show), StoreLocked when another run holds the store,
+    StoreGone when it was removed, moved or replaced meanwhile, WorkerRefused when no worker is like this process,
+    ClusterLost when the cluster is gone (the store resumes).
+    """
+    prepare_process()
+    require_numbers(numbers, "run")
+    where, plan = _executor(executor, client), plan or Resume()
+    by = _writer(writes, store, where)
+    schema = schema_of(study)
+    target = None if until is None else Until.read(until, schema.layouts)
+    preflight(study)
+    place = None if store is None else store_path(store)
+    here = _here(study, place, where)
+    asked = here.of_any_numbers if here is not None and plan.accept_other_numbers else here
+    if study.own_estimators and (place is None or not place.exists()):
+        check_fits(study, where, asked)
+    if place is None or here is None:
+        memory = MemoryStore(schema)
+        _Filling(study, memory, here, asked, where, listen, target).fill(plan, shuffle)
+        return memory
+    with locked(place, tell) as hold:
+        study = study.resized(replications=(kept := _opened(place, schema, plan, here, hold)).replications)
+        if hold.unclean:
+            tell(f"the last run into {place} did not end, and its machine or its disk may have failed: every block is "
+                 "read")  # fmt: skip
+            plan = replace(plan, reread=True)
+        with _watched(kept, hold, where, by) as parts:
+            _Filling(study, kept, here, asked, where, listen, target, **parts).fill(plan, shuffle)
+        return kept
+
+
+@contextmanager
+def _watched(kept: ZarrStore, hold: Hold, where: Executor, by: str) -> Iterator[dict[str, Any]]:
+    """What `_Filling` needs of a store on the disk: who writes, the log, whether it is still there, what is flushed.
+
+    At the end all is on the disk. If the disk fails, the next run reads every block.
+    """
+    with (
+        present(kept.path) as there,
+        logged(kept.path, on=where.address, writes=by) as log,
+        _shared(kept.path, by, where) as into,
+    ):
+        kept.before_mark = own = _both(there, hold.check)
+        try:
+            with acknowledged(kept.path, partial(log.say, "commit")) as written:
+                yield {"into": into, "log": log, "still": own, "written": written}
+        except (BadInput, OSError) as error:
+            own()  # a store that went meanwhile is the reason
+            if isinstance(error, OSError):
+                hold.doubt()
+            raise
+        finally:
+            kept.before_mark = lambda: None  # the store outlives the run
+        own()
+    hold.settle()
+
+
+def _here(study: Study, place: StorePath | None, where: Executor) -> Environment | None:
+    """This process, for comparison; None for one process without earlier blocks: there is nothing to compare."""
+    return None if place is None and type(where) is Serial else environment_of(study)
+
+
+def _shared(store: StorePath, writes: str, where: Executor) -> AbstractContextManager[Shared | None]:
+    """The store for workers to write into; None where this process writes.
+
+    Without workers it writes into an object store itself: a copy of a process cannot use its connections.
+    """
+    alone = isinstance(store, ObjectPath) and isinstance(where, Serial | Guarded)
+    here = isinstance(where, Serial | Guarded) or getattr(where, "on_this_machine", False)
+    return shared(store, elsewhere=not here) if writes == "workers" and not alone else nullcontext()
+
+
+def _both(*checks: Callable[[], None]) -> Callable[[], None]:
+    """One check that makes all, in order."""
+
+    def check() -> None:
+        for one in checks:
+            one()
+
+    return check
+
+
+def _writer(writes: str | None, store: str | StorePath | None, where: Executor) -> str:
+    """Who writes blocks; raises BadInput for an unknown one, and for workers that would write where no store is."""
+    if writes is not None and writes not in WRITES:
+        raise bad(f"writes = {writes!r}", where="run", allowed=one_of(WRITES), remedy=closest(writes, WRITES))
+    if writes == "workers" and store is None:
+        raise bad("workers cannot write into memory", where="run", allowed="a store in a folder that all share",
+                  remedy="name a store")  # fmt: skip
+    return writes or ("workers" if getattr(where, "on_this_machine", False) else "client")
+
+
+def _opened(path: StorePath, schema: StoreSchema, plan: Resume, here: Environment, hold: Hold) -> ZarrStore:
+    """The store of a study, held: created, or repaired, checked and grown."""
+    if path.exists():
+        hold.enter()
+        repair(path, schema)
+
+    def check(store: ZarrStore) -> None:
+        hold.enter()  # of a store that another run made just now, or whose marks were repaired
+        plan.check(store, schema, here)
+
+    return ZarrStore.open_or_create(path, schema, check, hold.follow)
+
+
+def _executor(executor: Executor | None, client: object) -> Executor:
+    """Where to run; raises BadInput for what is no executor and no client."""
+    if client is not None and executor is not None:
+        raise bad("both executor and client are given", where="run", allowed="one of them", remedy="leave one out")
+    if client is not None:
+        found = executor_of(client)
+        if found is None:
+            raise bad(f"client is a {type(client).__name__} that cannot be used", where="run",
+                      allowed="a running Dask Client that is not asynchronous", remedy="start one")  # fmt: skip
+        return found
+    if executor is not None and not isinstance(executor, Executor):
+        raise bad(f"executor is a {type(executor).__name__}", where="run", allowed="what cluster.open_executor returns",
+                  remedy="pass a Dask Client as client=")  # fmt: skip
+    return executor or Serial()
+
+
+@dataclass(frozen=True, slots=True)
+class _Filling:
+    """A study on its way into a store.
+
+    here: this process, for comparison; None where there is nothing to compare. asked: the same as workers must be, and
+    without its numbers where they may have others. until: the target at which cells stop. into: the store that workers
+    write into themselves. log: is told of what went wrong. still: raises StoreLocked when the store is no longer this
+    run's, StoreGone when it is there no more. written: is told of every block in a store, and raises OSError when an
+    earlier one did not come to the disk. run: a name of this run, by which workers know its study.
+    """
+
+    study: Study
+    store: Store
+    here: Environment | None
+    asked: Environment | None
+    executor: Executor
+    listen: Listener | None
+    until: Until | None
+    into: Shared | None = None
+    log: RunLog | None = None
+    still: Callable[[], None] = lambda: None
+    written: Callable[..., None] = lambda **_: None
+    run: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    def fill(self, plan: Resume, shuffle: int | None) -> None:
+        """Compute and write what is missing."""
+        where = str(getattr(self.store, "path", "memory"))
+        todo = self.store.pending() if self.here is None else plan.todo(self.store, self.here, where)
+        self.store.stop(None)
+        self.store.take_share(plan.shard)
+        tally = _Tally(self.study, len(self.store.wanted()), len(todo), self.listen)
+        if todo and self.here is not None:
+            self.store.computed_in(origin_of(self.store, self.here))
+        judged_by = {"measures": list(self.study.measures), "claims": [claim.settings for claim in self.study.claims]}
+        for name, stated in judged_by.items():
+            if stated != self.store.noted(name, []):
+                self.store.note(name, stated)
+        if self.until is None:
+            self._compute(todo, shuffle, tally)
+            return
+        stopping = Stopping(self.store, self.until, set(todo))
+        while places := stopping.next_round():
+            self._compute(places, shuffle, tally)
+            stopping.missing.difference_update(places)
+        self.store.stop(stopping.stopped)
+        tally.end(len(self.store.wanted()), sum(stopping.stopped.replications))
+
+    def _compute(self, places: list[tuple[int, int]], shuffle: int | None, tally: _Tally) -> None:
+        """Compute and write some blocks."""
+        if shuffle is not None:
+            random.Random(shuffle).shuffle(places)
+        self._send(places, tally, TOLD_FIRST * self.executor.workers)
+
+    def _send(self, places: list[tuple[int, int]], tally: _Tally, tell: int) -> None:
+        """Send jobs, the first `tell` of them with the study; again, with it, where a worker does not know it."""
+        again: list[tuple[int, int]] = []
+        outcomes = self.executor.run(run_job, self._jobs(places, tell), run_carefully)
+
+        def known() -> Iterator[Outcome]:
+            for outcome in outcomes:
+                if outcome.error is None and outcome.result.block is None:
+                    again.append((outcome.job.cell, outcome.job.index))
+                else:
+                    yield outcome
+
+        def keep(outcome: Outcome) -> None:
+            self._keep(outcome)
+            tally.count(outcome)
+
+        try:
+            one_behind(keep, known())
+        finally:
+            if isinstance(outcomes, Generator):
+                outcomes.close()  # jobs that are on their way are called off now, not when memory is cleared
+        if again:
+            self._send(again, tally, len(again))
+
+    def _jobs(self, todo: list[tuple[int, int]], tell: int) -> Iterator[Job]:
+        size, panels = self.study.block, dict[int, int]()
+        for number, (cell, index) in enumerate(todo):
+            start = index * size
+            stop = min(start + size, self.study.replications)
+            only = self._only(cell, index)
+            into = self.into if only is None else None  # estimators that join a block are compared with it here
+            study = self.study if number < tell else None
+            if cell not in panels:
+                schema = self.study.cells[cell].design.schema
+                panels[cell] = schema.periods * schema.units
+            yield Job(study, cell, index, start, stop, self.asked, only, into, self.run, panels[cell])
+
+    def _only(self, cell: int, index: int) -> tuple[str, ...] | None:
+        """The estimators that a block lacks; None for all, and for fits that raised and are tried again."""
+        lacking = self.store.lacking(cell, index)
+        return lacking if 0 < len(lacking) < len(self.store.layouts) else None
+
+    def _keep(self, outcome: Outcome) -> None:
+        """Write what became of a job; raises what concerns the whole run."""
+        job: Job = outcome.job
+        self.still()
+        if isinstance(outcome.error, BadInput | WorkerRefused) and not isinstance(outcome.error, PluginRaised):
+            raise outcome.error
+        self._log_deaths(outcome)
+        if outcome.error is None:
+            result: Result = outcome.result
+            if result.made_in is not None and self.here is not None:
+                made_in = replace(self.here, numbers=result.made_in.numbers, probe=result.made_in.probe)
+                self.store.computed_in(origin_of(self.store, made_in))
+            if isinstance(result.block, Written):
+                assert isinstance(self.store, ZarrStore)
+                self.store.commit(job.cell, job.index, result.block)
+            else:
+                assert result.block is not None, "asked again in _send"
+                self.store.write(job.cell, job.index, result.block)
+            if isinstance(self.store, ZarrStore):
+                digest = self.store.digest(job.cell, job.index)
+                self.written(cell=job.cell, block=job.index, digest=digest, seconds=round(result.seconds, 4),
+                             computing=round(result.computing, 4))  # fmt: skip
+        else:  # its workers died, or its design raised: the other blocks go on
+            self.store.poison(job.cell, job.index, "".join(traceback.format_exception(outcome.error)))
+            if self.log:
+                self.log.say("poisoned", cell=job.cell, block=job.index, died=outcome.died, why=str(outcome.error))
+
+    def _log_deaths(self, outcome: Outcome) -> None:
+        """Say which workers went, and that a block was computed again."""
+        if self.log is None:
+            return
+        for worker in outcome.left:
+            self.log.say("left", worker=worker)
+        if outcome.again:
+            self.log.say("again", cell=outcome.job.cell, block=outcome.job.index, why=outcome.again)
+
+
+class _Tally:
+    """Counts blocks for the listener, those that were there before included."""
+
+    def __init__(self, study: Study, wanted: int, missing: int, listen: Listener | None) -> None:
+        self._listen = listen
+        self._of_blocks = wanted
+        self._of_replications = min(wanted * study.block, len(study.cells) * study.replications)
+        self._blocks = self._of_blocks - missing
+        self._replications = min(self._blocks * study.block, self._of_replications)
+        self._poisoned = self._failed = self._bytes = 0
+        if listen:
+            listen(self._now(-1, -1))
+
+    def count(self, outcome: Outcome) -> None:
+        """One more block."""
+        job: Job = outcome.job
+        self._blocks += 1
+        self._poisoned += outcome.error is not None
+        if outcome.error is None:
+            block: Block | Written = outcome.result.block
+            if isinstance(block, Written):
+                self._failed, self._bytes = self._failed + block.failed, self._bytes + block.bytes
+            else:
+                self._failed += sum(int((found.status != Status.OK).sum()) for found in block.estimates.values())
+                self._bytes += _size(block)
+        self._replications = min(self._replications + job.stop - job.start, self._of_replications)
+        if self._listen:
+            self._listen(self._now(job.cell, job.index))
+
+    def end(self, blocks: int, replications: int) -> None:
+        """All that is wanted is there: so many blocks and replications."""
+        self._blocks = self._of_blocks = blocks
+        self._replications = self._of_replications = replications
+        if self._listen:
+            self._listen(self._now(-1, -1))
+
+    def _now(self, cell: int, block: int) -> Progress:
+        done = self._blocks, self._of_blocks, self._replications, self._of_replications
+        return Progress(*done, self._poisoned, self._failed, self._bytes, cell, block)
+
+
+def _size(block: Block) -> int:
+    """Bytes of a block's numbers."""
+    of_fits = ("estimate", "se", "dof", "status", "pvalue", "lower", "upper")
+    arrays = [*block.truth.values()]
+    for found in block.estimates.values():
+        arrays += [*(getattr(found, name) for name in of_fits), *found.statistics.values()]
+    return sum(values.nbytes for values in arrays if values is not None)
+
+
+def one_behind[T](work: Callable[[T], None], items: Iterator[T]) -> None:
+    """Do some work on each item, in a thread, while the next one is being made; raises what the work raises."""
+    with ThreadPoolExecutor(1) as pool:
+        behind: Future[None] | None = None
+        for item in items:
+            if behind is not None:
+                behind.result()
+            behind = pool.submit(work, item)
+        if behind is not None:
+            behind.result()
+
+
+def cell_print(study: Study, cell: Cell) -> str:
+    """SHA-256 of all that a cell's draws hang on: its design, key, seed and worlds.
+
+    By such fingerprints a store knows what of it a larger study has in common.
+    """
+    design = {"kind": kind_of(cell.design, "sim"), **to_settings(cell.design)}
+    return _sha({"design": design, "design_identity": cell.design.identity, "key": cell.key, "seed": study.seed,
+                 "worlds": study.world_count})  # fmt: skip
+
+
+def estimator_prints(study: Study) -> dict[str, str]:
+    """SHA-256 of the settings of each estimator, by name."""
+    return {item.name: _sha({"kind": kind_of(item, "estimators"), **to_settings(item)}) for item in study.estimators}
+
+
+def _sha(value: object) -> str:
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()

@@ -1,0 +1,274 @@
+"""The task that workers run: one block of one cell of a study."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from cluster import Environment, Executor, InTwo, Serial, WorkerRefused, environment, prepare_process
+from cluster.guarded import Guarded
+from experiments.run.blocks import CellRunner
+from experiments.study import Study
+from results.store.block import Block
+from results.store.chunks import Shared, Written, write_chunks
+from sim.errors import BadInput
+
+KEPT_STUDIES = 4  # that a worker remembers
+KEPT_CELLS = 8  # cells a worker remembers
+KEPT_WORLDS = 160  # settled worlds of them, some MB each
+PACKAGES = ("numpy", "scipy", "panelproof")  # whose versions decide the bits
+ROOMS = ("sim", "estimators", "results", "cluster", "experiments")  # whose code does
+BY_VALUE = "__main__"  # the module that a script is: its classes travel to workers with each job
+
+
+class EnvironmentMismatch(WorkerRefused):
+    """A worker whose numbers could differ from the client's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Replications `start` to `stop - 1` of a cell, in an environment like the client's; None: the client runs it.
+
+    study: the study, which may hold a panel, or None where the worker knows it from an earlier job of the same run.
+    only: the estimators to compute; None = all of the study. into: the store that the worker writes into itself. run:
+    the run that it belongs to. panel: the numbers of a variable in one panel, periods x units.
+    """
+
+    study: Study | None
+    cell: int
+    index: int
+    start: int
+    stop: int
+    environment: Environment | None
+    only: tuple[str, ...] | None = None
+    into: Shared | None = None
+    run: str = ""
+    panel: int = 1
+
+    @property
+    def known(self) -> Study:
+        """The study of a job that brings it."""
+        assert self.study is not None
+        return self.study
+
+    @property
+    def kind(self) -> int:
+        """Jobs of one cell take about equally long."""
+        return self.cell
+
+    @property
+    def size(self) -> int:
+        """How much there is to compute, next to jobs of other cells."""
+        return (self.stop - self.start) * self.panel
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A block, or what a worker that wrote it says of it, and the seconds it took.
+
+    None in place of the block: the worker does not know the study and must be told. computing: the processor's seconds
+    of drawing and fitting alone, 0 where they were not taken. made_in: the worker's environment, where its numbers may
+    differ from the client's.
+    """
+
+    block: Block | Written | None
+    seconds: float
+    computing: float = 0.0
+    made_in: Environment | None = None
+
+
+def environment_of(study: Study) -> Environment:
+    """All that decides the numbers of a study in this process: versions, kernels, our code and that of its plug-ins."""
+    return environment(PACKAGES, (*ROOMS, *sorted(_plug_ins(study.settings) - set(ROOMS))))
+
+
+def _plug_ins(settings: Any) -> set[str]:
+    """The modules, or the packages that hold them, of all kinds "module:Object" in a study's settings."""
+    if isinstance(settings, list):
+        return set().union(*map(_plug_ins, settings))
+    if not isinstance(settings, dict):
+        return set()
+    kinds = {value for key, value in settings.items() if key in {"kind", "estimator"} and isinstance(value, str)}
+    return {kind.partition(":")[0].partition(".")[0] for kind in kinds if ":" in kind}.union(
+        *map(_plug_ins, settings.values())
+    )
+
+
+_runners: OrderedDict[tuple[object, ...], CellRunner] = OrderedDict()
+_one_at_a_time = threading.RLock()  # runners, their plans and the kernels' work space belong to the whole process
+
+
+def runner_of(study: Study, cell: int) -> CellRunner:
+    """The (cached) settled cell of a study in this process; anew for classes that were loaded anew."""
+    key = (study.fingerprint, cell, type(study.design), *map(type, study.estimators))
+    with _one_at_a_time:
+        if key not in _runners:
+            _runners[key] = CellRunner.prepare(study, study.cells[cell])
+        _runners.move_to_end(key)
+        while len(_runners) > 1 and (len(_runners) > KEPT_CELLS or _worlds() > KEPT_WORLDS):
+            _runners.popitem(last=False)
+        return _runners[key]
+
+
+def _worlds() -> int:
+    """Settled worlds that this process remembers."""
+    return sum(len(runner.settled) for runner in _runners.values())
+
+
+_told: OrderedDict[str, Study] = OrderedDict()  # studies that jobs brought, by their runs
+
+
+def told(job: Job) -> Study | None:
+    """The study of a job, which it brings or an earlier job of its run brought to this process; else None."""
+    with _one_at_a_time:
+        if job.study is not None and job.run:
+            _told[job.run] = job.study
+            while len(_told) > KEPT_STUDIES:
+                _told.popitem(last=False)
+        return job.study or _told.get(job.run)
+
+
+def check_environment(client: Environment | None) -> Environment | None:
+    """Raise EnvironmentMismatch when this process is not like the client's.
+
+    Returns this process where the client takes any numbers, so that it can say whose they are; else None.
+    """
+    if client is None:
+        return None
+    names = [name for name, _ in client.packages]
+    here = environment(names, [name for name, _ in client.code if name != BY_VALUE])
+    if differences := here.differences(client):
+        raise EnvironmentMismatch(f"a worker differs from the client: {', '.join(differences)}; {here.remedy(client)}")
+    return None if client.probe else here
+
+
+def computed(job: Job) -> Result:
+    """The first part of a job, which draws and fits, one at a time where a worker has several threads.
+
+    Raises EnvironmentMismatch when this process is not like the client's.
+    """
+    prepare_process()
+    made_in = check_environment(job.environment)
+    study = told(job)
+    if study is None:
+        return Result(None, 0.0)
+    begin = time.perf_counter()
+    with _one_at_a_time:
+        runner, busy = runner_of(study, job.cell), time.thread_time()
+        block = runner.run(job.start, job.stop, only=job.only)
+        computing = time.thread_time() - busy
+    return Result(block, time.perf_counter() - begin, computing, made_in)
+
+
+def written(job: Job, result: Result) -> Result:
+    """The second part, which writes the block where workers write themselves."""
+    if job.into is None or not isinstance(result.block, Block):
+        return result
+    begin = time.perf_counter()
+    kept = write_chunks(job.into, job.cell, job.index, result.block)
+    return replace(result, block=kept, seconds=result.seconds + time.perf_counter() - begin)
+
+
+run_job = InTwo(computed, written)  # what executors run; a function of a job as well
+
+
+# Before a new store is filled: estimators that are not panelproof's own fit two replications twice.
+#
+# They do so where blocks are computed, so that what ends its process there does not end this one.
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A study on its first replications, in an environment like the client's; None: the client runs it."""
+
+    timed: ClassVar[bool] = False  # it says nothing of how long a block takes
+
+    study: Study
+    environment: Environment | None
+
+
+def try_fits(trial: Trial) -> None:
+    """Fit twice; raises BadInput for a wrong answer and for two that differ."""
+    prepare_process()
+    check_environment(trial.environment)
+    runner_of(trial.study, 0).try_fits(trial.study.own_estimators)
+
+
+def let_be(trial: Trial, seconds: float | None, memory: int | None) -> None:
+    """What a trial that ended its process is followed by: nothing, because the run finds that fit and names it."""
+
+
+def check_fits(study: Study, executor: Executor, here: Environment | None) -> None:
+    """Raise BadInput when an estimator of the user's gives a wrong answer, or two answers to one question."""
+    for outcome in executor.run(try_fits, [Trial(study, here)], let_be):
+        if isinstance(outcome.error, BadInput | WorkerRefused):
+            raise outcome.error
+
+
+# Which workers may compute a study: those that are like the client. The others are named, with what to do.
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A worker, and why it may not compute; "" where it may. code_alone: its code is all that differs."""
+
+    worker: Any
+    why: str
+    code_alone: bool
+
+
+def ask(pool: Any, here: Environment) -> list[Asked]:
+    """Every worker of a pool of Dask, held against this process."""
+    from cluster.survey import survey
+
+    packages, modules = [name for name, _ in here.packages], [name for name, _ in here.code if name != BY_VALUE]
+    return [_judged(worker, here) for worker in survey(pool, packages, modules)]
+
+
+def _judged(worker: Any, here: Environment) -> Asked:
+    found = worker.environment
+    if found is None:
+        return Asked(worker, worker.why, code_alone="no module" in worker.why)
+    missing = [name for name, digest in found.code if not digest and dict(here.code).get(name)]
+    if missing and found.differs_in_code_alone(here):
+        names = ", ".join(missing)
+        return Asked(
+            worker, f"it has no module {names}, which the study needs: install it there, or say --ship-code", True
+        )
+    differences = found.differences(here)
+    why = f"a worker differs from the client: {', '.join(differences)}; {found.remedy(here)}" if differences else ""
+    return Asked(worker, why, found.differs_in_code_alone(here))
+
+
+def admit(executor: Executor, study: Study, *, ship: bool, any_numbers: bool = False) -> None:
+    """Leave workers out that are not like this process; ship: send them the code first, where only that differs.
+
+    any_numbers: their numbers may differ from those of this process in the last digits. Raises WorkerRefused when none
+    is left. An executor that is this machine's own processes has nothing to ask.
+    """
+    if isinstance(executor, Serial | Guarded):  # without Dask, which takes long to load
+        return
+    from cluster.dask_pool import DaskPool
+
+    if not isinstance(executor, DaskPool):
+        return
+    here = environment_of(study)
+    here = here.of_any_numbers if any_numbers else here
+    found = ask(executor, here)
+    if ship and any(item.why and item.code_alone for item in found):
+        send(executor, here)
+        found = ask(executor, here)
+    for item in found:
+        if item.why:
+            executor.refuse(item.worker.address, item.why)
+
+
+def send(pool: Any, here: Environment) -> None:
+    """Send the code of this process to all workers."""
+    from cluster.shipping import ship
+
+    size = ship(pool.client, [name for name, _ in here.code if name != BY_VALUE])
+    pool.say(f"sent {size / 1e6:.1f} MB of code to the workers")

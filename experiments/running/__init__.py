@@ -1,1 +1,0 @@
-"""Running studies: blocks, tasks, the runner, progress, replay."""

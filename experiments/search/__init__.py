@@ -1,0 +1,1 @@
+"""Searches over a dial: where a measure reaches a level."""

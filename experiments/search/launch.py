@@ -1,0 +1,263 @@
+"""Searches from the command line: what a goal says, progress, and what is printed and written at the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from scipy.special import stdtrit
+
+from experiments.run.checking import projected
+from experiments.run.places import Place, named_place, table_of
+from experiments.run.reporting import unwritable
+from experiments.run.until import Selection
+from experiments.search.root import LEVEL
+from experiments.search.solve import (
+    BLOCK,
+    MEASURES,
+    NAMED,
+    Answer,
+    Bench,
+    Question,
+    Search,
+    bench_of,
+    breakdown,
+    check_frontier,
+    check_possible,
+    dial_of,
+    dials_of,
+    document,
+    frontier,
+    keep,
+    settings_of_rest,
+    solve,
+)
+from experiments.study import MOST_REPLICATIONS, study_of
+from results.diagnosis.diagnose import PROPORTIONS, diagnose
+from results.plots.frontier_plot import FrontierPoint, frontier_svg
+from results.store import Store
+from sim.errors import bad, one_of
+
+# How many replications give a measure a wanted Monte Carlo error, with an interval.
+
+
+GROUPS = 8  # of blocks, of which one after the other is left out
+SURE = 0.05  # half the interval of the Monte Carlo error over itself
+CALLED = "replications"
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A Monte Carlo error, the variance that independent fits would have, and the standard error of its logarithm."""
+
+    mcse: float
+    alone: float
+    log_se: float
+
+
+def replications_for(bench: Bench, target: float, budget: int) -> list[Answer]:
+    """The replications at which the bench's measure has the Monte Carlo error `target`, in each cell of the grid.
+
+    The pilot doubles until its own error is known up to 5%, or it has reached the answer or the budget. Raises
+    BadInput, after one tile of fits at most, for a measure that there is not.
+    """
+    rests = settings_of_rest(bench.study, [])
+    for rest in rests:
+        bench.check(rest)
+    bench.probe(rests[0])
+    return [_answer(bench, rest, target, budget) for rest in rests]
+
+
+def _answer(bench: Bench, rest: Mapping[str, Any], target: float, budget: int) -> Answer:
+    asks = f"the Monte Carlo error of {bench.question.whole_measure} is {target:g}"
+    before, n = len(bench.taken), -(-bench.first // (BLOCK * GROUPS)) * BLOCK * GROUPS
+    point = float(stdtrit(GROUPS - 1, 0.975))
+    while True:
+        bench.measure(rest, n)
+        spread = spread_of(bench.store_at(rest), n, bench.question)
+        worlds = bench.study.world_count
+        value = needed(spread, n, worlds, target)
+        if point * spread.log_se <= SURE or n >= min(value, budget):
+            break
+        n = min(2 * n, -(-budget // BLOCK) * BLOCK)
+    wide = math.exp(float(stdtrit(GROUPS - 1, (1 + LEVEL) / 2)) * spread.log_se)
+    lower, upper = (
+        needed(replace(spread, mcse=mcse), n, worlds, target) for mcse in (spread.mcse / wide, spread.mcse * wide)
+    )
+    taken = tuple(bench.taken[before:])
+    if not math.isfinite(value):
+        floor = projected(spread.mcse, spread.alone, n, worlds, 1e9)
+        note = f" {worlds} worlds leave an error of {floor:.2g}: ask for more worlds."
+        return Answer(asks, CALLED, dict(rest), "not reached", float(MOST_REPLICATIONS), math.nan, math.nan, None, n,
+                      taken, note)  # fmt: skip
+    return Answer(asks, CALLED, dict(rest), "found", value, lower, upper, math.ceil(value), n, taken)
+
+
+def needed(spread: Spread, n: int, worlds: int, target: float) -> float:
+    """Replications at which the projected Monte Carlo error is the target; infinite where worlds keep it above."""
+
+    def error(factor: float) -> float:
+        return projected(spread.mcse, spread.alone, n, worlds, factor)
+
+    low, high = 1.0 / n, MOST_REPLICATIONS / n
+    if error(high) > target:
+        return math.inf
+    for _ in range(200):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if error(middle) > target else (low, middle)
+    return n * high
+
+
+def spread_of(store: Store, replications: int, question: Question) -> Spread:
+    """The Monte Carlo error of a measure in the first replications of a store with one cell.
+
+    The standard error of its logarithm is the jackknife's over eight groups of blocks; with worlds, on which few
+    numbers of one world each bear, it is no less than 1 / sqrt(2 (worlds - 1)) of the part that worlds add.
+    """
+    blocks = replications // BLOCK
+    whole, alone = _mcse(store, range(blocks), question)
+    parts = np.array_split(np.arange(blocks), GROUPS)
+    logs = np.log([_mcse(store, np.setdiff1d(np.arange(blocks), part).tolist(), question)[0] for part in parts])
+    jackknife = math.sqrt((GROUPS - 1) / GROUPS * float(np.square(logs - logs.mean()).sum()))
+    added = max(1 - alone / whole**2, 0.0) if store.worlds > 1 and alone > 0 else 0.0
+    return Spread(whole, alone, math.hypot(jackknife, added / math.sqrt(2 * max(store.worlds - 1, 1))))
+
+
+def _mcse(store: Store, indices: Any, question: Question) -> tuple[float, float]:
+    """The Monte Carlo error from some blocks, and the variance that independent fits would have."""
+    frame = diagnose(Selection(store, 0, indices)).frame
+    value, mcse, _ = question.value(frame)
+    rows = frame[(frame["estimator"] == question.estimator) & (frame["term"] == question.term)]
+    n = float(rows[rows["measure"] == question.column]["n"].max())
+    if question.column in PROPORTIONS:
+        return mcse, value * (1 - value) / n
+    spread = rows[(rows["measure"] == "empirical_se") & (rows["sample"] == "own")]["value"]
+    return mcse, float(spread.iloc[0]) ** 2 / n if question.measure == "bias" else math.nan
+
+
+FIGURE = "frontier.svg"
+
+
+def check_search(text: str, out: Path | None, options: Search, where: dict[str, Any]) -> tuple[Path, Place]:
+    """Folder and place of a search; raises BadInput for what cannot be: a folder, a cluster, a precision."""
+    place = named_place(where, table_of(text))
+    folder = out or Path("runs") / f"search-{Path(text).stem}"
+    if reason := unwritable(folder):
+        raise bad(f"cannot be written: {reason}", where=str(folder), allowed="a writable folder",
+                  remedy="choose another --out")  # fmt: skip
+    if not 0 < options.precision < 1:
+        raise bad(f"precision {options.precision:g}", where="--precision", allowed="above 0, below 1",
+                  remedy="correct the number")  # fmt: skip
+    return folder, place
+
+
+def run_solve(text: str, goal: str, name: str, out: Path | None, chosen: dict[str, Any], options: Search,
+              where: dict[str, Any], as_json: bool) -> int:  # fmt: skip
+    """`panelproof solve`."""
+    folder, place = check_search(text, out, options, where)
+    study = study_of(text).resized(seed=chosen.pop("seed", None))
+    if goal.startswith("mcse:") or name == CALLED:
+        measure, target = _error_goal(goal, name)
+        bench = bench_of(study, f"{measure}:0.5", folder, where="GOAL", **chosen)
+        return _searched(bench, place, as_json, lambda: replications_for(bench, target, options.budget))
+    bench = bench_of(study, goal, folder, where="GOAL", **chosen)
+    dial = dial_of(study, name, "--for")
+    check_possible(bench, dial, settings_of_rest(study, [dial]), options)
+    return _searched(bench, place, as_json, lambda: solve(bench, dial, options))
+
+
+def _error_goal(goal: str, name: str) -> tuple[str, float]:
+    """The measure and the Monte Carlo error of "mcse:coverage=0.003"; raises BadInput."""
+    measure, _, number = goal.removeprefix("mcse:").partition("=")
+    try:
+        target = float(number)
+    except ValueError:
+        target = 0.0
+    if not goal.startswith("mcse:") or name != CALLED or not 0 < target < float("inf"):
+        raise bad(f"goal {goal!r} --for {name}", where="GOAL",
+                  allowed=f'"mcse:MEASURE=ERROR" --for {CALLED}; MEASURE:LEVEL --for {one_of((*NAMED, "a dial"))}',
+                  remedy='write for instance mcse:coverage=0.003 --for replications')  # fmt: skip
+    if measure not in MEASURES:
+        raise bad(f"measure {measure!r}", where="GOAL", allowed=one_of(MEASURES), remedy="choose one of them")
+    return measure, target
+
+
+def run_breakdown(text: str, dial: str, second: str | None, measure: str, out: Path | None, chosen: dict[str, Any],
+                  options: Search, where: dict[str, Any], as_json: bool) -> int:  # fmt: skip
+    """`panelproof breakdown`."""
+    folder, place = check_search(text, out, options, where)
+    study = study_of(text).resized(seed=chosen.pop("seed", None))
+    bench = bench_of(study, measure, folder, where="--measure", **chosen)
+    if second is None:
+        name = dial_of(study, dial, "--dial")
+        check_possible(bench, name, settings_of_rest(study, [name]), options)
+        return _searched(bench, place, as_json, lambda: breakdown(bench, name, options))
+    first, other = dials_of(study, (dial, second), "--dial2")
+    check_frontier(bench, first, other, options)
+
+    def both() -> list[Answer]:
+        answers = frontier(bench, first, other, options)
+        keep(frontier_svg(points_of(answers, first, other), first, other, bench.question.words), folder, FIGURE)
+        return answers
+
+    return _searched(bench, place, as_json, both)
+
+
+def points_of(answers: list[Answer], first: str, second: str) -> list[FrontierPoint]:
+    """The frontier's points that were found, as the figure draws them."""
+    return [
+        FrontierPoint(item.setting.get(second, 0.0) if item.dial == first else item.value, item.value, item.lower,
+                      item.upper, along_second=item.dial == second)
+        for item in answers if item.state == "found"
+    ]  # fmt: skip
+
+
+def _searched(bench: Bench, place: Place, as_json: bool, search: Callable[[], list[Answer]]) -> int:
+    """Search, write answer.json and print the answers; 1 where a measure never crosses its level."""
+    assert bench.folder is not None
+    console = Console(highlight=False)
+    if not as_json:
+        bench.listen = lambda line: console.print(line, style="dim", markup=False, soft_wrap=True)
+    bench.executor = place.open()
+    try:
+        answers = search()
+    finally:
+        bench.executor.close()
+    text = document(answers, bench.study.settings)
+    file = keep(text, bench.folder)
+    if as_json:
+        click.echo(text)
+    else:
+        _print(answers, console)
+        console.print(f"answer  {file}", markup=False, soft_wrap=True)
+    return 0 if any(item.state == "found" for item in answers) else 1
+
+
+def _print(answers: list[Answer], console: Console) -> None:
+    """A sentence each, and a table where there are several."""
+    if len(answers) > 1:
+        dials = list(dict.fromkeys(name for item in answers for name in (*item.setting, item.dial)))
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for head in (*dials, f"{100 * LEVEL:g}% interval", "replications"):
+            table.add_column(head, justify="right")
+        for item in answers:
+            value = f"{item.value:.4g}" if item.state == "found" else item.state
+            cells = {name: str(held) for name, held in item.setting.items()} | {item.dial: value}
+            ends = f"{item.dial} {item.lower:.4g} to {item.upper:.4g}" if item.state == "found" else ""
+            table.add_row(*(cells.get(name, "") for name in dials), ends, f"{item.replications:,}")
+        console.print(table)
+    for item in answers:
+        console.print(item.sentence, markup=False, soft_wrap=True)
+
+
+def options_of(low: float | None, high: float | None, precision: float, budget: int,
+               second: float | None = None) -> Search:  # fmt: skip
+    """What the command line says of how to search."""
+    return Search(low, high, precision, budget, second)

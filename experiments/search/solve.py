@@ -1,0 +1,701 @@
+"""Solving for a dial, and the departure at which a result breaks down, along one dial or two."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri
+
+from cluster import Executor
+from estimators.core.estimator import Layout
+from experiments.run.runner import run, schema_of
+from experiments.run.tasks import runner_of
+from experiments.run.until import Selection
+from experiments.search.root import LEVEL, Found, Limits, Point, search, settled
+from experiments.study import Study, dial_names, value_of
+from results.diagnosis.diagnose import PROPORTIONS, diagnose
+from results.store import Store
+from results.verdict.bias_table import key_terms
+from sim.arrays import Floats
+from sim.errors import BadInput, Problem, bad, closest, one_of, refuse
+from sim.streams import TILE
+
+# What a search asks: a measure of one estimator's term, and the level that it is to cross.
+
+
+MEASURES = ("coverage", "size", "power", "rejection", "bias", "type_s")
+REJECTIONS = ("size", "power", "rejection")  # names of one measure: where the truth is 0, where it is not, either
+OF_A_TRUTH = ("coverage", "size", "power", "bias", "type_s")  # what a term that estimates nothing known lacks
+OF_AN_ESTIMATE = ("coverage", "bias", "type_s")  # what a test statistic lacks
+RISES = {"size": True, "rejection": True, "bias": True, "coverage": False, "power": False, "type_s": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A measure of an estimator's term (and error type, "" where the measure has none) and its level.
+
+    share: whether the level of a bias is a share of the mean truth and not a number.
+    """
+
+    measure: str
+    level: float
+    share: bool
+    estimator: str
+    term: str
+    error: str
+
+    @property
+    def column(self) -> str:
+        """The measure's name in a diagnosis."""
+        return "rejection" if self.measure in REJECTIONS else self.measure
+
+    @property
+    def words(self) -> str:
+        """The measure and its level, for a sentence."""
+        of = f"of {self.term} by {self.estimator}{self.of_errors}"
+        level = f"{100 * self.level:g}%" if self.column in PROPORTIONS or self.share else f"{self.level:g}"
+        size = " of the effect" if self.share else ""
+        name = "the absolute bias" if self.measure == "bias" else f"the {self.said}"
+        return f"{name} {of} {'rises above' if RISES[self.measure] else 'falls below'} {level}{size}"
+
+    @property
+    def whole_measure(self) -> str:
+        """The measure and its object, without the level."""
+        return f"{self.said} of {self.term} by {self.estimator}{self.of_errors}"
+
+    @property
+    def said(self) -> str:
+        """The measure's name in a sentence."""
+        return self.measure.replace("_", " ")
+
+    @property
+    def of_errors(self) -> str:
+        """The error type that an answer is about, in brackets."""
+        return f" ({self.error} errors)" if self.error else ""
+
+    @property
+    def needs_effect(self) -> bool:
+        """Whether the measure is one of a truth that is not 0."""
+        return self.share or self.measure in {"power", "type_s"}
+
+    def check_truth(self, truth: Floats, target: str, where: str) -> None:
+        """Raise BadInput where the measure cannot be had of some draws of the truth (R,) of an estimand."""
+        known = truth[np.isfinite(truth)]
+        if not known.size and self.measure in OF_A_TRUTH:
+            raise bad(f"the design has no truth of {target}, which {self.term} estimates", where=where,
+                      allowed="a term whose truth the design knows, or rejection",
+                      remedy="choose another --term")  # fmt: skip
+        if self.measure == "size" and known.any():
+            raise bad(f"the truth of {self.term} is {abs(float(known.mean())):.4g}", where=where,
+                      allowed="size where the truth is 0", remedy="set the effect to 0, or ask for power")  # fmt: skip
+        if self.needs_effect and not known.any():
+            said = "a share of a truth that is not 0" if self.share else f"{self.said} where the truth is not 0"
+            remedy = "give the bias as a number" if self.share else "ask for rejection"
+            raise bad(f"the truth of {self.term} is 0", where=where, allowed=said,
+                      remedy=f"set an effect, or {remedy}")  # fmt: skip
+
+    def value(self, frame: pd.DataFrame) -> tuple[float, float, int]:
+        """The measure, its Monte Carlo error and the number of fits behind it, of the one cell of a diagnosis.
+
+        Raises BadInput without one.
+        """
+        rows = frame[(frame["estimator"] == self.estimator) & (frame["term"] == self.term) & (frame["sample"] == "own")]
+        found = {(row["measure"], row["error"]): row for row in rows.to_dict("records")}
+        row, truth = found.get((self.column, self.error)), found.get(("truth", ""))
+        if row is None or not math.isfinite(row["value"]):
+            raise bad(f"there is no {self.said} of {self.term}{self.of_errors}", where="search",
+                      allowed="a measure that the estimator has in this design",
+                      remedy="choose another measure or --error")  # fmt: skip
+        mean = 0.0 if truth is None else abs(float(truth["value"]))
+        if self.share or self.measure == "size":
+            self.check_truth(np.array([mean]), self.term, "search")
+        scale = mean if self.share else 1.0
+        return float(row["value"]) / scale, float(row["mcse"]) / scale, int(row["n"])
+
+    def distance(self, value: float, mcse: float, n: int) -> tuple[float, float]:
+        """How far a value of n fits lies from the level, and the standard error of that: 0 at the level.
+
+        Shares on the probit scale, in which power is linear in the effect; biases relative to the level.
+        """
+        if self.column not in PROPORTIONS:
+            return abs(value) / self.level - 1.0, mcse / self.level
+        inner = (value * n + 0.5) / (n + 1.0)
+        z = float(ndtri(inner))
+        return z - float(ndtri(self.level)), mcse * math.sqrt(2 * math.pi) * math.exp(z * z / 2)
+
+    def apart(self, value: float, mcse: float, n: int) -> float:
+        """How many standard errors a value of n fits lies from the level; of a share with the error that it has there.
+
+        On the probit scale shares of nearly none or all are so uncertain that their side would never be believed.
+        """
+        if self.column not in PROPORTIONS:
+            return abs(abs(value) - self.level) / mcse if mcse else math.inf
+        return abs(value - self.level) / max(mcse, math.sqrt(self.level * (1 - self.level) / n))
+
+
+def question_of(text: str, layouts: Mapping[str, Layout], estimator: str | None, term: str | None, error: str | None,
+                where: str) -> Question:  # fmt: skip
+    """From "power:0.8", "coverage:0.90" or "bias:25%"; raises BadInput with all that is wrong.
+
+    By default the first estimator's first key term with its main error type.
+    """
+    problems: list[Problem] = []
+    measure, _, level = text.partition(":")
+    if measure not in MEASURES:
+        problems.append(Problem(f"measure {measure!r}", where, one_of(MEASURES), closest(measure, MEASURES)))
+    share = level.endswith("%")
+    number = _number(level.removesuffix("%")) / (100 if share else 1)
+    if not number > 0 or (measure != "bias" and not number < 1):
+        allowed = "a number above 0" if measure == "bias" else "a share between 0 and 1"
+        problems.append(Problem(f"level {level!r}", where, allowed, 'write for instance "coverage:0.90"'))
+    name = estimator or next(iter(layouts))
+    if name not in layouts:
+        problems.append(Problem(f"estimator {name!r}", "--estimator", one_of(layouts), closest(name, tuple(layouts))))
+        raise BadInput(*problems)
+    layout = layouts[name]
+    chosen = term or key_terms(layout)[0]
+    kind = error or main_error(layout.errors)
+    if chosen not in layout.terms:
+        problems.append(Problem(f"term {chosen!r}", "--term", one_of(layout.terms), closest(chosen, layout.terms)))
+    if kind and kind not in layout.errors:
+        problems.append(Problem(f"error type {kind!r}", "--error", one_of(layout.errors), closest(kind, layout.errors)))
+    refuse(problems or _lacking(measure, layout, name, chosen, where))
+    return Question(measure, number, share and measure == "bias", name, chosen, "" if measure == "bias" else kind)
+
+
+def main_error(errors: Sequence[str]) -> str:
+    """The error type that answers are about unless another is named: the first clustered one, else the first.
+
+    Of a twin it is the one that its spec clusters by, as `estimate` and `trust` read the claim; "" where there is none.
+    """
+    clustered = [error for error in errors if error.startswith("cluster:")]
+    return next(iter((*clustered, *errors)), "")
+
+
+def _lacking(measure: str, layout: Layout, estimator: str, term: str, where: str) -> Iterator[Problem]:
+    """What an estimator's term never has, whatever is drawn."""
+    if layout.tests and measure in OF_AN_ESTIMATE:
+        yield Problem(f"{estimator} tests and estimates nothing: it has no {measure}", where, one_of(REJECTIONS),
+                      "choose one of them, or another --estimator")  # fmt: skip
+    elif term not in layout.targets and measure in OF_A_TRUTH:
+        yield Problem(f"{term} of {estimator} has no truth that it could be held to", where,
+                      one_of(("rejection", *(f"--term {name}" for name in layout.terms if name in layout.targets))),
+                      "choose one of them")  # fmt: skip
+    if not layout.errors and measure != "bias":
+        yield Problem(f"{estimator} has no error type, so that it has no {measure}", where, "bias",
+                      "ask for bias, or choose another --estimator")  # fmt: skip
+
+
+def _number(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        return math.nan
+    return found if math.isfinite(found) else math.nan
+
+
+# Measuring at a value of a dial: one store a value, run and resumed by the ordinary runner.
+#
+# A point is read from the first replications of its store alone, so that a search which is repeated or resumed
+# takes the same steps whatever its stores hold already.
+
+
+BLOCK = 256  # replications stored together in a search: its steps are small
+FIRST = 512  # replications of a point of the bracket
+
+Listener = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What was measured at values of the dials: the measure, its Monte Carlo error, from n replications in a store.
+
+    fits: of the replications, those that the measure is a mean of.
+    """
+
+    dials: Mapping[str, Any]
+    value: float
+    mcse: float
+    n: int
+    store: str
+    fits: int
+
+
+@dataclass(eq=False, slots=True)
+class Bench:
+    """Where points of a study are measured.
+
+    study: its grid is left out. folder: of the stores; None keeps them in memory. taken: what was measured, in order.
+    stores: of the points, by name.
+    """
+
+    study: Study
+    question: Question
+    folder: Path | None
+    executor: Executor | None = None
+    listen: Listener | None = None
+    taken: list[Taken] = field(default_factory=list)
+    stores: dict[str, Store] = field(default_factory=dict)
+
+    @property
+    def first(self) -> int:
+        """Replications of a point of the bracket: a tile in every world, in whole blocks."""
+        return -(-max(FIRST, self.study.world_count * TILE) // BLOCK) * BLOCK
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of a Monte Carlo error: worlds less one."""
+        return float(self.study.world_count - 1) if self.study.world_count > 1 else float("inf")
+
+    def study_at(self, dials: Mapping[str, Any], replications: int) -> Study:
+        """The study of one cell; its draws are independent of those of other values."""
+        return replace(self.study, grid=tuple((dial, (value,)) for dial, value in dials.items()), block=BLOCK,
+                       replications=replications, common_random_numbers=False)  # fmt: skip
+
+    def measure(self, dials: Mapping[str, Any], replications: int) -> Taken:
+        """The measure at some values of dials, from so many replications in whole blocks; raises BadInput for values
+        that it lacks."""
+        replications = -(-replications // BLOCK) * BLOCK
+        study = self.study_at(dials, replications)
+        name, place = self._place(study)
+        held = self.stores.get(name)
+        if held is None or held.replications < replications:
+            held = self.stores[name] = run(study, store=place, executor=self.executor)
+        value, mcse, fits = self.question.value(diagnose(Selection(held, 0, range(replications // BLOCK))).frame)
+        taken = Taken(dials, value, mcse, replications, "" if self.folder is None else f"points/{name}", fits)
+        if taken in self.taken:
+            return taken
+        self.taken.append(taken)
+        if self.listen:
+            words = ", ".join(
+                f"{dial} = {x:g}" if isinstance(x, float) else f"{dial} = {x}" for dial, x in dials.items()
+            )
+            found = f"{self.question.measure} {value:.4g} (MCSE {mcse:.2g}), {replications:,} replications"
+            self.listen(f"{words or 'pilot'}: {found}")
+        return taken
+
+    def truth(self, dials: Mapping[str, Any]) -> tuple[str, Floats]:
+        """The estimand that is asked of, and one tile of its truth at values of the dials; none of a term without."""
+        study = self.study_at(dials, BLOCK)
+        target = study.layouts(study.cells[0].design.schema)[self.question.estimator].targets.get(self.question.term)
+        return ("", np.empty(0)) if target is None else (target, runner_of(study, 0).draw(0).truth[target])
+
+    def check(self, dials: Mapping[str, Any]) -> None:
+        """Raise BadInput for a measure that cannot be had of the truth at values of the dials."""
+        target, truth = self.truth(dials)
+        if target:
+            where = ", ".join(f"{dial} = {value}" for dial, value in dials.items())
+            self.question.check_truth(truth, target, where)
+
+    def probe(self, dials: Mapping[str, Any]) -> None:
+        """Fit one tile unless that place was measured before; raises BadInput where fits that succeed have no such
+        measure, as of an error type without intervals."""
+        study = self.study_at(dials, TILE)
+        name, place = self._place(study)
+        if name in self.stores or (place is not None and place.exists()):
+            return
+        frame = diagnose(run(study, executor=self.executor)).frame
+        mine = frame[frame["estimator"] == self.question.estimator]
+        if bool(mine[mine["measure"] == "convergence"]["n"].any()):
+            column = {"type_s": "rejection"}.get(self.question.column, self.question.column)
+            replace(self.question, measure=column, share=False).value(frame)
+
+    def _place(self, study: Study) -> tuple[str, Path | None]:
+        """The name of a point's store, and where it is kept."""
+        name = f"{study.cells[0].key or 'all'}.zarr"
+        return name, None if self.folder is None else self.folder / "points" / name
+
+    def store_at(self, dials: Mapping[str, Any]) -> Store:
+        """The store of a point that was measured."""
+        return self.stores[self._place(self.study_at(dials, BLOCK))[0]]
+
+    def along(self, dial: str, others: Mapping[str, Any], whole: bool) -> Callable[[float, int], Point]:
+        """The distance from the level as a function of one dial, the others as given."""
+
+        def measure(x: float, replications: int) -> Point:
+            taken = self.measure({**others, dial: int(x) if whole else x}, replications)
+            found = taken.value, taken.mcse, taken.fits
+            return Point(x, *self.question.distance(*found), taken.n, self.question.apart(*found))
+
+        return measure
+
+
+def settings_of_rest(study: Study, dials: Sequence[str]) -> list[dict[str, Any]]:
+    """The values of the other dials of a study's grid in each of its cells; one empty set without such dials."""
+    found: dict[str, dict[str, Any]] = {}
+    for cell in study.cells:
+        rest = {name: value for name, value in cell.parameters.items() if name not in dials}
+        found.setdefault(repr(rest), rest)
+    return list(found.values())
+
+
+# What a search answers: a value with its interval, in a sentence and as plain data.
+
+
+FILE = "answer.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Where a measure crosses its level along a dial, with a 99% interval.
+
+    asks: the measure and level in words, "the coverage of ... falls below 90%". dial: its name. setting: values of the
+    other dials. state: found | passed | tied | not reached. value, lower, upper: the dial's value and interval; of a
+    state other than found the value at which the search began or ended. whole: the first whole value beyond the
+    crossing, of a dial that counts something. replications: of all points. points: all that was measured. note: what a
+    reader must know beside it, a sentence with a space before.
+    """
+
+    asks: str
+    dial: str
+    setting: Mapping[str, Any]
+    state: str
+    value: float
+    lower: float
+    upper: float
+    whole: int | None
+    replications: int
+    points: tuple[Taken, ...] = ()
+    note: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """The answer in plain English."""
+        where = "".join(f"{name} = {value}, " for name, value in self.setting.items()).removesuffix(", ")
+        head = f"With {where}, {self.asks}" if where else self.asks[:1].upper() + self.asks[1:]
+        values = len({tuple(item.dials.items()) for item in self.points})
+        work = f"from {self.replications:,} replications" + (f" at {values} values" if values > 1 else "")
+        if self.state == "passed":
+            return f"{head} already at {self.dial} = {self.value:.4g}, where the search begins, {work}.{self.note}"
+        if self.state == "tied":
+            place = f"{self.dial} = {self.value:.4g}, where the search begins"
+            return f"{head} at {place}, or so near to it that it cannot be told, {work}.{self.note}"
+        if self.state == "not reached":
+            way = "down" if self.points and self.value < self.points[0].dials.get(self.dial, -math.inf) else "up"
+            return f"{head} nowhere {way} to {self.dial} = {self.value:.4g}, {work}.{self.note}"
+        ends = f"{100 * LEVEL:g}% interval {self.lower:.4g} to {self.upper:.4g}"
+        first = "" if self.whole in {None, self.value} else f", so at {self.whole:,}"
+        return f"{head} at {self.dial} = {self.value:.4g} ({ends}){first}, {work}.{self.note}"
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The answer as JSON has it; numbers that are not there are null."""
+        points = [{"dials": dict(item.dials), "value": item.value, "mcse": _rounded(item.mcse), "replications": item.n,
+                   "store": item.store} for item in self.points]  # fmt: skip
+        numbers = {"value": self.value, "lower": self.lower, "upper": self.upper}
+        return {"asks": self.asks, "dial": self.dial, "setting": dict(self.setting), "state": self.state,
+                **{name: _rounded(value) for name, value in numbers.items()}, "whole": self.whole,
+                "replications": self.replications, "sentence": self.sentence, "points": points}  # fmt: skip
+
+
+def _rounded(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def document(answers: Sequence[Answer], study: Mapping[str, Any]) -> str:
+    """All answers of a search as one JSON text."""
+    about = {"study": study["name"], "seed": study["seed"], "worlds": study["worlds"]}
+    return json.dumps(about | {"answers": [item.plain for item in answers]}, indent=1, ensure_ascii=False)
+
+
+def keep(text: str, folder: Path, name: str = FILE) -> Path:
+    """Write a text into the folder of a search, whole or not at all; returns where."""
+    folder.mkdir(parents=True, exist_ok=True)
+    place, part = folder / name, folder / f".{name}.partial"
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, place)
+    return place
+
+
+NAMED = {"effect": ("effect.size", "effect"), "units": ("units",), "periods": ("periods",),
+         "treated": ("adoption.treated", "treated")}  # fmt: skip
+LEAST = {"units": 4, "periods": 2, "adoption.treated": 1, "treated": 1}  # of dials that count something
+MOST_TIMES = 50  # as many units or periods as the study has, at most
+FRONTIER = 5  # values of a second dial, its own breakdown left out
+SIGNS = {"coverage": 1, "size": -1, "rejection": -1, "bias": -1, "power": 1, "type_s": -1}  # of y where all is well
+SPREADS = (
+    3.0  # standard deviations of the estimate: the first step along an effect, a little beyond what 80% power takes
+)
+MOST_SPREADS = 100.0  # of them: as far as a search along an effect goes unless it is told to
+LEAST_SPREADS = 0.25  # of them: where it begins for a measure that needs an effect
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How answers are looked for.
+
+    low, high: between which values of the dial, None for the dial's own value and for as far as it takes. precision:
+    half the interval over the answer. budget: replications of one answer. second: the last value of a second dial.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    precision: float = 0.02
+    budget: int = 200_000
+    second: float | None = None
+
+
+def bench_of(study: Study, measure: str, folder: Path | None, *, estimator: str | None = None, term: str | None = None,
+             error: str | None = None, where: str = "GOAL", executor: Executor | None = None,
+             listen: Listener | None = None) -> Bench:  # fmt: skip
+    """A study with the question that a text asks of it; raises BadInput."""
+    question = question_of(measure, schema_of(study).layouts, estimator, term, error, where)
+    return Bench(study, question, folder, executor, listen)
+
+
+def dial_of(study: Study, name: str, where: str) -> str:
+    """The dial of a name such as effect, units, periods, treated, or of its own; raises BadInput."""
+    dials = dial_names(study.design, dict(study.grid))
+    for dial in (*NAMED.get(name, ()), name):
+        if dial in dials:
+            return dial
+    short = [short for short, own in NAMED.items() if any(dial in dials for dial in own)]
+    near = difflib.get_close_matches(name, dials, n=3, cutoff=0.5)
+    raise bad(f"design {study.design.kind!r} has no dial {name!r}", where=where,
+              allowed=f"{one_of(dict.fromkeys((*short, *near)))}, or another dial that holds a number",
+              remedy=f"`panelproof kinds {study.design.kind}` lists them")  # fmt: skip
+
+
+def solve(bench: Bench, dial: str, options: Search) -> list[Answer]:
+    """The value of the dial at which the measure crosses its level, in each cell of the other dials."""
+    rests = _possible_rests(bench, dial, options)
+    asks = f"{bench.question.whole_measure} reaches {_level(bench.question)}"
+    asks = f"the {asks}".replace("the bias", "the absolute bias")
+    return [_answer(bench, dial, rest, options, asks) for rest in rests]
+
+
+def breakdown(bench: Bench, dial: str, options: Search) -> list[Answer]:
+    """The smallest departure along the dial that takes the measure beyond its level, in each cell of other dials."""
+    rests = _possible_rests(bench, dial, options)
+    return [_answer(bench, dial, rest, options, bench.question.words, breaks=True) for rest in rests]
+
+
+def _possible_rests(bench: Bench, dial: str, options: Search) -> list[dict[str, Any]]:
+    """The settings of the other dials; raises BadInput, after one tile of fits at most, for what cannot be searched."""
+    rests = settings_of_rest(bench.study, [dial])
+    check_possible(bench, dial, rests, options)
+    start = _start(bench, dial, options)
+    bench.probe({**rests[0], dial: int(start) if _counts(bench.study, dial) else start})
+    return rests
+
+
+def check_possible(bench: Bench, dial: str, rests: Sequence[Mapping[str, Any]], options: Search,
+                   to: str = "--to") -> None:  # fmt: skip
+    """Raise BadInput for a search that cannot be, before anything is fitted: tiles of truths are drawn, no more.
+
+    A dial without a number, ends that the design does not allow, ends that are equal, and a measure that there is not
+    where the search begins or goes. to: the option that says where it ends.
+    """
+    whole, start = _counts(bench.study, dial), _start(bench, dial, options)
+    for name, value in (("--from", options.low), (to, options.high)):
+        if value is not None and not (math.isfinite(value) and (float(value).is_integer() or not whole)):
+            raise bad(f"{dial} = {value:g}", where=name, allowed="a whole number" if whole else "a finite number",
+                      remedy="correct the number")  # fmt: skip
+    if options.high == start:
+        raise bad(f"the search begins at {dial} = {start:g} too", where=to, allowed="another value",
+                  remedy="correct it, or say --from")  # fmt: skip
+    effect, needs = dial in NAMED["effect"], bench.question.needs_effect
+    beyond = _own_value(bench.study, dial) or 1.0
+    end = beyond if effect and options.high is None else options.high
+    if effect and needs and end is not None:
+        _check_moved(bench, dial, {**rests[0], dial: start}, {**rests[0], dial: end})
+    ends = [start] if end is None else [start, end]
+    for value in ends:
+        if not (effect and needs and not value):  # without an effect power is the size; others begin beside it
+            for rest in rests:
+                bench.check({**rest, dial: int(value) if whole else value})
+
+
+def _check_moved(bench: Bench, dial: str, start: Mapping[str, Any], end: Mapping[str, Any]) -> None:
+    """Raise BadInput for an effect that the truth in question does not hang on."""
+    target, truth = bench.truth(start)
+    if target and np.isfinite(truth).all() and np.array_equal(truth, bench.truth(end)[1]):
+        raise bad(f"{dial} does not move the truth of {target}, {truth.mean():.4g}", where="the dial",
+                  allowed="a dial that does", remedy="name another dial, or another --term")  # fmt: skip
+
+
+def _start(bench: Bench, dial: str, options: Search) -> float:
+    """Where a search begins: at no effect, and along another dial at the dial's own value."""
+    own = _own_value(bench.study, dial)
+    if options.low is not None:
+        return options.low
+    return 0.0 if dial in NAMED["effect"] else own
+
+
+def frontier(bench: Bench, dial: str, second: str, options: Search) -> list[Answer]:
+    """The breakdown along `dial` for values of a second dial, from its own value up to `options.second`.
+
+    Without that, up to the breakdown along the second dial alone, which is then the last answer, and the only one where
+    the result does not break down there. Raises BadInput where the grid has further dials.
+    """
+    rest = check_frontier(bench, dial, second, options)
+    bench.probe(rest)
+    words, end, alone = bench.question.words, options.second, list[Answer]()
+    if end is None:
+        alone = [_answer(bench, second, rest, replace(options, low=None, high=None), words, breaks=True)]
+        if alone[0].state != "found":
+            note = " Say with --to2 where the frontier ends." if alone[0].state == "not reached" else alone[0].note
+            return [replace(alone[0], note=note)]
+    steps = _between(bench.study, second, alone[0].value if end is None else end, last=end is not None)
+    return [*(_answer(bench, dial, {**rest, second: x}, options, words, breaks=True) for x in steps), *alone]
+
+
+def check_frontier(bench: Bench, dial: str, second: str, options: Search) -> dict[str, Any]:
+    """The setting of the other dials, none of which a grid may have; raises BadInput for what cannot be searched."""
+    rests = settings_of_rest(bench.study, [dial, second])
+    if len(rests) > 1:
+        raise bad(f"the grid has other dials: {', '.join(rests[0])}", where="--dial2", allowed="a grid of both dials",
+                  remedy="leave the others out of [grid]")  # fmt: skip
+    check_possible(bench, dial, rests, options)
+    check_possible(bench, second, rests, replace(options, low=None, high=options.second), "--to2")
+    return rests[0]
+
+
+def _between(study: Study, dial: str, end: float, *, last: bool) -> list[float | int]:
+    """Values from a dial's own up to `end`, that one included where `last`."""
+    begin = _own_value(study, dial)
+    steps = [begin + (end - begin) * i / FRONTIER for i in range(FRONTIER + last)]
+    return list(dict.fromkeys(round(x) if _counts(study, dial) else float(f"{x:.6g}") for x in steps))
+
+
+def _level(question: Question) -> str:
+    if question.measure == "bias":
+        return f"{100 * question.level:g}% of the effect" if question.share else f"{question.level:g}"
+    return f"{100 * question.level:g}%"
+
+
+def _answer(bench: Bench, dial: str, rest: Mapping[str, Any], options: Search, asks: str,
+            breaks: bool = False) -> Answer:  # fmt: skip
+    """One search; breaks: for the place where all is no longer well, on the way from where it is."""
+    before = len(bench.taken)
+    whole, question = _counts(bench.study, dial), bench.question
+    limits = _limits(bench, dial, rest, options, whole)
+    sign = SIGNS[question.measure] if breaks else _sign_at_start(question.measure, dial, limits)
+    found = search(bench.along(dial, rest, whole), limits, sign)
+    first = None
+    if whole and found.state == "found":
+        first = _first_whole(found, limits, question.measure == "power" and not breaks)
+    taken = tuple(bench.taken[before:])
+    return Answer(asks, dial, dict(rest), found.state, found.value, found.lower, found.upper, first, found.replications,
+                  taken, _note(found, bench, dial, taken))  # fmt: skip
+
+
+def _sign_at_start(measure: str, dial: str, limits: Limits) -> int:
+    """The sign that y has where a search for a level begins, 0 where either may be.
+
+    Along an effect, away from none, power rises and the share of wrong signs falls.
+    """
+    away = abs(limits.start + limits.step) > abs(limits.start)
+    rises = {"power": -1, "type_s": 1}.get(measure, 0) if dial in NAMED["effect"] else 0
+    return rises if away else 0
+
+
+def _first_whole(found: Found, limits: Limits, reached: bool) -> int:
+    """The first whole value beyond the crossing, as the search went; reached: the nearest at which y is above 0."""
+    up = found.rising if reached else limits.step > 0
+    return math.ceil(found.value) if up else math.floor(found.value)
+
+
+def _note(found: Found, bench: Bench, dial: str, taken: Sequence[Taken]) -> str:
+    """What a reader must know beside an answer."""
+    if found.state == "found" and not found.short:
+        return " The interval is wider than --precision asks: raise --budget."
+    last = [item for item in taken if item.dials[dial] == found.value]
+    if found.state not in {"passed", "tied"} or not last:
+        return ""
+    at, question = max(last, key=lambda item: item.n), bench.question
+    scale, unit = (100.0, "%") if question.measure != "bias" or question.share else (1.0, "")
+    value = f"{scale * abs(at.value):.3g}{unit} (Monte Carlo error {scale * at.mcse:.2g}{unit})"
+    if question.measure == "power" and not bench.truth(at.dials)[1].any():
+        return f" There it is the size of the test: {value} where no effect is."
+    return f" There it is {value}."
+
+
+def _limits(bench: Bench, dial: str, rest: Mapping[str, Any], options: Search, whole: bool) -> Limits:
+    """Where a search begins and how it goes on."""
+    own = _own_value(bench.study, dial)
+    common = {"whole": whole, "first": bench.first, "budget": options.budget, "precision": options.precision,
+              "freedom": bench.freedom}  # fmt: skip
+    limits: Callable[..., Limits] = lambda **more: Limits(**(common | more))  # noqa: E731
+    start, high = _start(bench, dial, options), options.high
+    if high is not None:
+        step = (high - start) / 8
+        step = math.copysign(max(1.0, abs(step)), step) if whole else step
+        origin = 0.0 if whole or dial in NAMED["effect"] else start
+        return limits(start=start, origin=origin, step=step, factor=2.0, least=min(start, high),
+                      most=max(start, high))  # fmt: skip
+    if whole:
+        return _counting(bench, dial, rest, int(start), limits)
+    if dial in NAMED["effect"]:
+        return _of_effect(bench, dial, rest, start, own, limits)
+    return limits(start=start, origin=start, step=abs(start) / 4 or 0.01, factor=3.0, least=start)
+
+
+def _of_effect(bench: Bench, dial: str, rest: Mapping[str, Any], start: float, own: float,
+               limits: Callable[..., Limits]) -> Limits:  # fmt: skip
+    """Along an effect, to the side on which the design's own effect lies."""
+    sd = math.copysign(_spread(bench, {**rest, dial: start}) or abs(own) or 1.0, own)
+    if bench.question.needs_effect and bench.question.measure != "power" and not start:
+        start = LEAST_SPREADS * sd
+    least, most = sorted((start, start + MOST_SPREADS * sd))
+    return limits(start=start, step=SPREADS * sd, factor=2.0, least=least, most=most)
+
+
+def _counting(bench: Bench, dial: str, rest: Mapping[str, Any], start: int, limits: Callable[..., Limits]) -> Limits:
+    """Of a dial that counts something: up from its value where that is too few for the level, and down where it is
+    not."""
+    least, most = LEAST.get(dial, 0), MOST_TIMES * max(start, 1)
+    if dial in NAMED["treated"]:  # power is largest where half of the units are treated
+        most = max(bench.study.design.schema.units // 2, start)
+    up = limits(start=start, step=max(start, 1), factor=2.0, least=least, most=most)
+    begin = settled(bench.along(dial, rest, True), up, 0)[-1]
+    if begin.y * SIGNS[bench.question.measure] < 0:
+        return up
+    return limits(start=start, step=-max(start // 2, 1), factor=1.5, least=least, most=most)
+
+
+def _spread(bench: Bench, dials: Mapping[str, Any]) -> float:
+    """The standard deviation of the estimate at some values of dials, a step that moves power; 0 of what is no
+    estimate."""
+    other = replace(bench.question, measure="bias", error="", share=False, level=1.0)
+    small = replace(bench, question=other, taken=[], listen=None)
+    try:
+        taken = small.measure(dials, bench.first)
+    except BadInput:
+        return 0.0
+    return taken.mcse * math.sqrt(taken.n)
+
+
+def _own_value(study: Study, dial: str) -> float:
+    """A dial's value in the design; of a number of treated units that the design leaves open, half of the units."""
+    value = value_of(study.design, dial)
+    if value is None and dial == "adoption.treated":
+        share = value_of(study.design, "adoption.share")
+        return float(round((share or 0.5) * study.design.schema.units))
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise bad(f"{dial} = {value!r} is no number", where="the dial", allowed="a dial that holds a number",
+                  remedy="name another dial, or set it in [design]")  # fmt: skip
+    return float(value)
+
+
+def _counts(study: Study, dial: str) -> bool:
+    """Whether a dial holds whole numbers alone."""
+    value = value_of(study.design, dial)
+    return dial in LEAST or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def dials_of(study: Study, names: Sequence[str], where: str) -> list[str]:
+    """Several dials, all different; raises BadInput."""
+    found = [dial_of(study, name, where) for name in names]
+    if len(set(found)) < len(found):
+        raise bad(f"{found[0]} is named twice", where=where, allowed="two dials", remedy="name another dial")
+    return found

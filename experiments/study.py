@@ -1,0 +1,712 @@
+"""A study: design x grid of parameters x estimators x replications x seed; frozen, hashable, from TOML or Python."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import itertools
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+
+from pydantic import Field
+
+from estimators.core.estimator import Estimator, Layout, estimators, find_estimator
+from estimators.placebo.permutation import PermutationTest
+from experiments.notebook import StudyCard
+from experiments.plugin_contracts import FromFunctions, layout_of, schema_of_design, tried
+from experiments.settings import build, kind_of, to_settings
+from experiments.toml_files import Flag, Table, Whole, read_toml, validated
+from results.diagnosis.claims import MEASURES, Claim
+from results.diagnosis.own_measures import own_measures
+from sim.design import Design, Estimand, Wanted, designs, find_design
+from sim.errors import BadInput, Problem, bad, closest, gathering, listed, naming, one_of, reason
+from sim.panel_sidecars import ENDING, panel_text, read_beside
+from sim.real_panels import Observed
+from sim.registry import join_search
+from sim.schema import Schema
+from sim.streams import Streams
+from sim.world.context import Part, Slot, slots_of
+
+# The keys of a study file.
+
+
+class StudyTables(Table):
+    """A study file: the kinds of values that its keys take; [design] and [[estimators]] are read by their own kinds.
+
+    name: names the store; without it the name of the file. question: what the study asks, in words. expected: the
+    answer that theory lets expect, in words. cost: how long it takes, in words. design: the world. grid: the values of
+    dials. estimators: what is held to the truth. replications: draws a cell. block: replications stored together, a
+    multiple of 64. seed: of all that is drawn. worlds: in how many worlds what a cell holds fixed is drawn; without it
+    the design's default. common_random_numbers: whether cells share their random variates. measures: further ones that
+    reports show. claims: what the verdict judges.
+    """
+
+    partial: ClassVar[bool] = True
+
+    name: str = "study"
+    question: str = ""
+    expected: str = ""
+    cost: str = ""
+    design: dict[str, Any] = Field(default_factory=dict, description="a table [design]")
+    grid: dict[str, list[Any]] = Field(default_factory=dict, description="a table [grid] of lists")
+    estimators: list[Any] = Field(default_factory=list, description="tables [[estimators]]")
+    replications: Whole = 2000
+    block: Whole = 2048
+    seed: Whole = 1
+    worlds: Whole | None = None
+    common_random_numbers: Flag = False
+    measures: list[str] = Field(default_factory=list, description="a list of texts such as measures.py:worst_case")
+    claims: list[Any] = Field(default_factory=list, description="tables [[claims]]")
+
+
+# Files that stand beside a study file: dials of parts that name one get the panel in it, as a text.
+
+
+def with_files(settings: Mapping[str, Any], folder: Path, where: str) -> dict[str, Any]:
+    """Settings of a study in which every dial that may name a file holds its panel; raises BadInput for no such file.
+
+    A study then holds all that it needs: it is the same for a store, for workers and for `replay`, and its fingerprint
+    covers every number of the panel. Tables that are wrong are left for `Study` to refuse.
+    """
+    design = settings.get("design")
+    if not isinstance(design, Mapping) or not isinstance(design.get("kind"), str):
+        return dict(settings)
+    try:
+        slots = slots_of(find_design(design["kind"]))
+    except BadInput:
+        return dict(settings)
+    held = dict(design)
+    for name, slot in slots.items():
+        if isinstance(table := design.get(name), Mapping):
+            held[name] = slot.with_paths(_with_files(table, slot, folder, f"{where} [design.{name}]"), folder)
+        elif isinstance(table, list):
+            held[name] = [
+                slot.with_paths(_with_files(item, slot, folder, f"{where} [[design.{name}]] {number}"), folder)
+                if isinstance(item, Mapping) else item
+                for number, item in enumerate(table, 1)
+            ]  # fmt: skip
+    return dict(settings) | {"design": held}
+
+
+def _with_files(table: Mapping[str, Any], slot: Slot, folder: Path, where: str) -> dict[str, Any]:
+    cls = slot.kinds.get(str(table.get("kind", slot.base.default)))
+    named = {} if cls is None else {dial: str(table.get(dial, "")) for dial in cls.files}
+    files = {dial: folder / name for dial, name in named.items() if name.lower().endswith(ENDING)}
+    found = {dial: read_beside(file, f"{where} {dial}") for dial, file in files.items()}
+    return dict(table) | {dial: panel_text(panel) for dial, panel in found.items()}
+
+
+# The tables [[claims]] of a study: what the verdict judges, in names that the study has.
+
+
+def read_claims(tables: Any, where: str) -> tuple[Claim, ...]:
+    """The claims of the tables; a single text stands for a list of one. Raises BadInput with everything wrong."""
+    found, problems = [], list[Problem]()
+    for number, table in enumerate(tables if isinstance(tables, list) else [], 1):
+        place = f"{where} [[claims]] {number}"
+        with gathering(problems):
+            if not isinstance(table, Mapping) or "measure" not in table:
+                raise BadInput(Problem("measure is missing", place, f"measure = one of {one_of(MEASURES)}",
+                                       'add measure = "bias", or another'))  # fmt: skip
+            lists = {"terms", "estimators", "errors"}
+            own = {key: [value] if key in lists and isinstance(value, str) else value for key, value in table.items()}
+            found.append(build(Claim, own, place))
+    if problems:
+        raise BadInput(*problems)
+    return tuple(found)
+
+
+def check_claims(
+    claims: Sequence[Claim], layouts: Sequence[Mapping[str, Layout]], dials: Sequence[str], where: str
+) -> None:
+    """Raise BadInput for names of estimators, terms, error types and dials that the study lacks.
+
+    layouts: of each cell, by the estimators' names.
+    """
+    problems = [problem for number, claim in enumerate(claims, 1)
+                for problem in _unknown(claim, layouts, dials, f"{where} [[claims]] {number}")]  # fmt: skip
+    if problems:
+        raise BadInput(*problems)
+
+
+def _unknown(
+    claim: Claim, layouts: Sequence[Mapping[str, Layout]], dials: Sequence[str], where: str
+) -> Iterator[Problem]:
+    names = list(dict.fromkeys(name for cell in layouts for name in cell))
+    chosen = [name for name in claim.estimators if name in names] or names
+    judged = [layout for cell in layouts for name, layout in cell.items() if name in chosen]
+    terms = list(dict.fromkeys(term for layout in judged for term in layout.terms))
+    errors = list(dict.fromkeys(error for layout in judged for error in layout.errors))
+    held = {"estimator": (claim.estimators, names), "term": (claim.terms, terms), "error type": (claim.errors, errors)}
+    for what, (given, known) in held.items():
+        for name in given:
+            if name not in known:
+                yield Problem(f"no {what} {name!r}", where, one_of(known), closest(name, known))
+    if claim.over and claim.over not in dials:
+        yield Problem(f"over = {claim.over!r} is no dial of [grid]", where, one_of(dials) or "(no dials)",
+                      closest(claim.over, dials))  # fmt: skip
+    if claim.measure == "screen" and judged and not any(layout.screen for layout in judged):
+        yield Problem("no estimator has a screen, such as a test of pre-trends", where, "estimators with a screen",
+                      "leave this claim out, or choose event-study")  # fmt: skip
+
+
+# Dials of a design by name: its own settings, and those of its parts by dotted names such as "errors.serial".
+
+
+def dial_names(design: Design, values: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
+    """Every dial, in order. values: what a grid gives to each, so that dials of all kinds of a part are there."""
+    return tuple(dict.fromkeys(_names(design, values)))
+
+
+def _names(design: Design, values: Mapping[str, Sequence[Any]]) -> Iterator[str]:
+    slots = slots_of(type(design))
+    for item in fields(design):  # type: ignore[arg-type]
+        if item.name not in slots:
+            yield item.name
+            continue
+        for prefix, part in _parts(item.name, getattr(design, item.name)):
+            kinds = [slots[item.name].kinds.get(str(kind)) for kind in values.get(f"{prefix}.kind", ())]
+            for cls in (type(part), *(kind for kind in kinds if kind is not None)):
+                yield from (f"{prefix}.{dial.name}" for dial in fields(cls))  # type: ignore[arg-type]
+            yield f"{prefix}.kind"
+
+
+def value_of(design: Design, dial: str) -> Any:
+    """The value of a dial; None where the kind of its part has no such dial."""
+    *path, last = dial.split(".")
+    item: Any = design
+    if path:
+        item = dict(_parts(path[0], getattr(design, path[0]))).get(".".join(path))
+    return getattr(item, last, None)
+
+
+def with_dials(design: Design, settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a design with dials set to other values.
+
+    A part that becomes another kind keeps the dials that both kinds have, and a dial that the kind lacks is left out.
+    """
+    changed = dict(settings)
+    slots = slots_of(type(design))
+    for dial, value in sorted(changes.items(), key=lambda item: not item[0].endswith(".kind")):  # kinds first
+        *path, last = dial.split(".")
+        if not path:
+            changed[dial] = value
+            continue
+        place = [prefix for prefix, _ in _parts(path[0], getattr(design, path[0]))].index(".".join(path))
+        tables = list(changed[path[0]]) if slots[path[0]].many else [changed[path[0]]]
+        tables[place] = _with(slots[path[0]].kinds, tables[place], last, value)
+        changed[path[0]] = tables if slots[path[0]].many else tables[0]
+    return changed
+
+
+def _with(kinds: Mapping[str, type[Part]], table: Mapping[str, Any], dial: str, value: Any) -> dict[str, Any]:
+    kind = kinds.get(str(value if dial == "kind" else table["kind"]))
+    known = {item.name for item in fields(kind)} if kind else {*table}  # type: ignore[arg-type]
+    return {key: x for key, x in {**table, dial: value}.items() if key == "kind" or key in known}
+
+
+def is_written(table: Mapping[str, Any], dial: str) -> bool:
+    """Whether a design's table in a study file sets a dial."""
+    *path, last = dial.split(".")
+    held: Any = table
+    if path:
+        held = table.get(path[0], {})
+        if isinstance(held, list):
+            named = {name: part for number, part in enumerate(held, 1) for name in (str(number), part.get("name"))}
+            held = named.get(path[-1], {})
+    return last in held
+
+
+def default_of(design: Design, dial: str) -> Any:
+    """What a dial is where nobody sets it; for a dial of a part, in the part's own kind."""
+    *path, last = dial.split(".")
+    item: Any = dict(_parts(path[0], getattr(design, path[0]))).get(".".join(path)) if path else design
+    for field in fields(item):
+        if field.name == last:
+            return field.default if field.default_factory is MISSING else field.default_factory()
+    return MISSING
+
+
+def _parts(slot: str, held: Any) -> Iterator[tuple[str, Part]]:
+    """The parts of a slot with the names that dials have before the dot: of a list by the part's own name."""
+    if isinstance(held, Part):
+        yield slot, held
+        return
+    for number, part in enumerate(held, 1):
+        yield f"{slot}.{getattr(part, 'name', '') or number}", part
+
+
+# The tables [[estimators]] of a study: estimators of their kinds, one for each choice in a list.
+
+
+def read_estimators(settings: Mapping[str, Any], where: str) -> list[Estimator]:
+    """The estimators of a study's settings; raises BadInput with everything that is wrong."""
+    tables = settings.get("estimators")
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+        raise bad("no estimators", where=where, allowed="one or more tables [[estimators]]",
+                  remedy=f"add [[estimators]] kind = one of {one_of(estimators())}")  # fmt: skip
+    found: list[Estimator] = []
+    problems: list[Problem] = []
+    for number, table in enumerate(tables, 1):
+        place = f"{where} [[estimators]] {number}"
+        with gathering(problems):
+            if "kind" not in table:
+                raise bad("kind is missing", where=place, allowed=f"kind = one of {one_of(estimators())}",
+                          remedy='add kind = "did", or another')  # fmt: skip
+            cls = find_estimator(str(table["kind"]), place)
+            options = {key: value for key, value in table.items() if key != "kind"}
+            made = [build(cls, choice, place) for choice in expanded(cls, options)]
+            for estimator in made:
+                _check_tested(estimator, place)
+            found += made
+    if problems:
+        raise BadInput(*problems)
+    return found
+
+
+def _check_tested(estimator: Estimator, where: str) -> None:
+    """Raise BadInput, in the words of all settings, for what a permutation test says of the estimator it tests."""
+    if not isinstance(estimator, PermutationTest):
+        return
+    cls = find_estimator(estimator.estimator, f"{where} (permutation), estimator")
+    build(cls, dict(estimator.settings), f"{where} (permutation), settings of {estimator.estimator}")
+    with naming(f"{where} (permutation)"):
+        estimator.inner  # noqa: B018  (it raises for what cannot be tested)
+
+
+def _takes_a_list(hint: Any) -> bool:
+    """Whether a setting of this type is itself a list: a tuple, or a choice that one may be."""
+    return get_origin(hint) is tuple or any(_takes_a_list(part) for part in get_args(hint))
+
+
+def expanded(cls: type, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One set of settings for each choice in a list, where the setting itself is not a list."""
+    hints = get_type_hints(cls)
+    lists = {
+        key: value
+        for key, value in options.items()
+        if isinstance(value, list) and key in hints and not _takes_a_list(hints[key])
+    }
+    combinations = itertools.product(*lists.values())
+    return [{**options, **dict(zip(lists, choice, strict=True))} for choice in combinations]
+
+
+# Measures of a user's own by name: "measures.py:worst_case", a function of a file, or "package.module:function".
+
+
+Function = Callable[..., Any]
+
+
+def resolved(text: str, folder: Path) -> str:
+    """The same name with the file's whole path, where it is a file of the folder."""
+    place, colon, name = text.rpartition(":")
+    return f"{(folder / place).resolve()}{colon}{name}" if place.endswith(".py") else text
+
+
+def load_measures(texts: Iterable[str], where: str) -> dict[str, Function]:
+    """The functions by name; raises BadInput with every one that cannot be used."""
+    found: dict[str, Function] = {}
+    problems: list[Problem] = []
+    for text in texts:
+        with gathering(problems):
+            name, function = _load(text, where)
+            if name in found and found[name] is not function:
+                raise bad(f"two measures are called {name!r}", where=where, allowed="a name of its own for each",
+                          remedy="rename one of the functions")  # fmt: skip
+            found[name] = function
+    with gathering(problems):
+        own_measures(found)
+    if problems:
+        raise BadInput(*problems)
+    return found
+
+
+def _load(text: str, where: str) -> tuple[str, Function]:
+    """The name and function of one text."""
+    place, colon, name = text.rpartition(":")
+    if not colon or not place or not name:
+        raise bad(f"measure {text!r}", where=where, allowed="FILE.py:FUNCTION or MODULE:FUNCTION",
+                  remedy='write for instance "measures.py:worst_case"')  # fmt: skip
+    module = _of_file(Path(place), where) if place.endswith(".py") else _of_module(place, where)
+    names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+    if not callable(function := getattr(module, name, None)):
+        raise bad(f"{place} has no function {name!r}", where=where, allowed=", ".join(names) or "(it has none)",
+                  remedy=closest(name, names))  # fmt: skip
+    return name, function
+
+
+def _of_file(path: Path, where: str) -> ModuleType:
+    if not path.is_file():
+        raise bad(f"no file {path}", where=where, allowed="a Python file", remedy="check the path")
+    spec = importlib.util.spec_from_file_location(f"measures_of_{path.stem}", path)
+    assert spec is not None and spec.loader is not None  # noqa: PT018  (its name ends in .py)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise bad(f"{path.name} cannot be imported: {reason(error, str(path))}", where=where,
+                  allowed="a file that Python can import", remedy="correct it") from error  # fmt: skip
+    return module
+
+
+def _of_module(name: str, where: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise bad(f"{name} cannot be imported: {reason(error)}", where=where, allowed="a module that Python finds",
+                  remedy="install it, or name a file that ends in .py") from error  # fmt: skip
+
+
+SCHEMA_VERSION = 2  # of what a store holds; part of the fingerprint
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # of an estimator: it becomes a group of the store
+STUDY_NAME = re.compile(r"\w[\w .-]*")  # it names the store
+MOST_REPLICATIONS = 1_000_000_000
+MOST_CELLS = 100_000  # each is a design that is built before the first is drawn
+MOST_BLOCKS = 2_000_000  # each has a mark, of which a run holds all
+RESERVED = {"truth", "cell", "replication", "estimand", "block_mark", "provenance"}
+BLOCK_UNIT = 64  # blocks are multiples of it
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A point of the grid: its index, its parameters and the design they make."""
+
+    index: int
+    parameters: Mapping[str, Any]
+    design: Design
+    key: str
+
+    def streams(self, seed: int) -> Streams:
+        """The random streams of this cell."""
+        return Streams(seed, self.key)
+
+
+@dataclass(frozen=True)
+class Study(FromFunctions, StudyCard):
+    """What to run. `grid` maps dials of the design to the values they take; cells are all combinations.
+
+    replications: draws a cell. block: replications stored together, a multiple of 64. worlds: in how many worlds what a
+    cell holds fixed is drawn, its replications spread over them; None = the design's default, which is then what the
+    study says. common_random_numbers: cells share their random variates. question, expected, cost: what it asks, the
+    answer that theory or others' results let expect, with the source, and how long it takes, in words. measures:
+    further ones that reports show, as "FILE.py:FUNCTION"; claims: what the verdict judges; both change no result.
+    Raises BadInput for dials that the design lacks, names of estimators that repeat, and numbers out of range.
+
+    >>> import panelproof as pp
+    >>> len(pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), {"effect": [0.0, 0.01]}).cells)
+    2
+    """
+
+    name: str
+    design: Design
+    estimators: tuple[Estimator, ...]
+    grid: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    replications: int = 2000
+    block: int = 2048
+    seed: int = 1
+    common_random_numbers: bool = False
+    question: str = ""
+    expected: str = ""
+    cost: str = ""
+    worlds: int | None = None
+    measures: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
+
+    def __post_init__(self) -> None:
+        pairs = self.grid.items() if isinstance(self.grid, Mapping) else self.grid
+        object.__setattr__(self, "grid", tuple((dial, tuple(values)) for dial, values in pairs))
+        problems = [*self._problems()]
+        if problems:
+            raise BadInput(*problems)
+        self._normalise()
+        object.__setattr__(self, "estimators", tried(self.estimators, self.design))
+        if self.worlds is None:
+            object.__setattr__(self, "worlds", max(cell.design.default_worlds for cell in self.cells))
+        if any(len({cell_text({dial: value}) for value in values}) < len(values) for dial, values in self.grid):
+            raise bad("values of a dial repeat", where=f"study {self.name} [grid]",
+                      allowed="one or more distinct values", remedy="correct the list")  # fmt: skip
+        layouts = [self.layouts(schema_of_design(cell.design)) for cell in self.cells]
+        for layout in itertools.chain(*(found.values() for found in layouts)):
+            _check_targets(layout, f"study {self.name}")
+        if self.claims:
+            check_claims(self.claims, layouts, [dial for dial, _ in self.grid], f"study {self.name}")
+
+    def _normalise(self) -> None:
+        """Dials as their types have them (0 is 0.0, a list a tuple), so that equal studies have equal fingerprints."""
+        if self.design.identity is not None:
+            return
+        where, settings = f"study {self.name}", to_settings(self.design)
+        object.__setattr__(self, "design", build(type(self.design), settings, f"{where} [design]"))
+        made = {
+            dial: [value_of(self._with({dial: value}, f"{where} [grid]"), dial) for value in values]
+            for dial, values in self.grid
+        }
+        grid = tuple(
+            (dial, tuple(given if value is None else value for given, value in zip(values, made[dial], strict=True)))
+            for dial, values in self.grid
+        )
+        object.__setattr__(self, "grid", grid)
+
+    def _with(self, dials: Mapping[str, Any], where: str) -> Design:
+        """The design with other values of some dials."""
+        return build(type(self.design), with_dials(self.design, to_settings(self.design), dials), where)
+
+    def _problems(self) -> Iterator[Problem]:
+        where = f"study {self.name}"
+        whole = {"replications": (self.replications, 1), "block": (self.block, BLOCK_UNIT), "seed": (self.seed, 0)}
+        whole |= {} if self.worlds is None else {"worlds": (self.worlds, 1)}
+        for key, (value, least) in whole.items():
+            if value < least or (key == "block" and value % BLOCK_UNIT):
+                allowed = f"a multiple of {BLOCK_UNIT}" if key == "block" else f"a whole number from {least}"
+                yield Problem(f"{key} = {value}", where, allowed, "correct the number")
+        if isinstance(self.design, Observed) and self.replications > 1:
+            yield Problem(f"replications = {self.replications} of an observed panel", where, "1",
+                          "an observed panel is one draw")  # fmt: skip
+        if isinstance(self.design, Observed) and self.worlds not in {None, 1}:
+            yield Problem(f"worlds = {self.worlds} of an observed panel", where, "1",
+                          "leave worlds out: nothing of an observed panel is drawn")  # fmt: skip
+        if self.replications > MOST_REPLICATIONS:
+            yield Problem(f"replications = {self.replications}", where, f"up to {MOST_REPLICATIONS:,} a cell",
+                          "ask for fewer")  # fmt: skip
+        yield from self._size_problems(where)
+        if not STUDY_NAME.fullmatch(self.name):
+            yield Problem(f"name = {self.name!r}", where, "letters, digits, spaces, . _ and -", "rename the study")
+        yield from self._name_problems(where)
+        dials = dial_names(self.design, dict(self.grid)) if self.grid else ()
+        for dial, values in self.grid:
+            if dial not in dials:
+                yield Problem(f"design {self.design.kind!r} has no dial {dial!r}", f"{where} [grid]", one_of(dials),
+                              closest(dial, dials))  # fmt: skip
+            if not values:
+                yield Problem(f"{dial!r} has no values", f"{where} [grid]", "one or more distinct values",
+                              "correct the list")  # fmt: skip
+
+    def _size_problems(self, where: str) -> Iterator[Problem]:
+        """More cells than could be listed, or blocks than could be marked, before any of them is made."""
+        cells = math.prod(len(values) for _, values in self.grid)
+        blocks = cells * -(-self.replications // max(self.block, 1))
+        if cells > MOST_CELLS:
+            yield Problem(f"the values make {cells:,} cells", f"{where} [grid]", f"up to {MOST_CELLS:,} cells",
+                          "leave values out, or make several studies of it")  # fmt: skip
+        elif blocks > MOST_BLOCKS:
+            what = f"{cells:,} cells of {self.replications:,} replications make {blocks:,} blocks"
+            yield Problem(what, where, f"up to {MOST_BLOCKS:,} blocks", "set a larger block, or ask for fewer")
+
+    def _name_problems(self, where: str) -> Iterator[Problem]:
+        names = [estimator.name for estimator in self.estimators]
+        for name in names:
+            if not NAME.fullmatch(name) or name in RESERVED | dict(self.grid).keys():
+                allowed = "letters, digits, . _ + -; not a name of the store's own"
+                yield Problem(f"estimator name {name!r}", where, allowed, "set another label")
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if not names or twice:
+            what = f"estimators share a name: {listed(twice)}" if twice else "no estimators"
+            yield Problem(what, where, "one or more estimators, each with its own name", "set label")
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """Every combination of the grid's values, the last dial fastest.
+
+        Combinations that differ only in a dial which the kind of their part lacks are one cell.
+        """
+        names = [dial for dial, _ in self.grid]
+        cells: dict[str, Cell] = {}
+        for values in itertools.product(*(values for _, values in self.grid)):
+            dials = dict(zip(names, values, strict=True))
+            design = self._with(dials, f"study {self.name} [grid]") if names else self.design
+            parameters = {name: value_of(design, name) for name in names}
+            text = cell_text(parameters)
+            key = "" if self.common_random_numbers else hashlib.sha256(text.encode()).hexdigest()[:16]
+            cells.setdefault(text, Cell(len(cells), parameters, design, key))
+        return tuple(cells.values())
+
+    @property
+    def world_count(self) -> int:
+        """In how many worlds what a cell holds fixed is drawn."""
+        assert self.worlds is not None  # __post_init__ has filled it in
+        return self.worlds
+
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """In words, what a world of some cell draws and holds fixed."""
+        return tuple(dict.fromkeys(itertools.chain(*(cell.design.held_fixed for cell in self.cells))))
+
+    @property
+    def own_estimators(self) -> list[Estimator]:
+        """Estimators that a user wrote."""
+        return [item for item in self.estimators if ":" in kind_of(item, "estimators")]
+
+    def layouts(self, schema: Schema) -> dict[str, Layout]:
+        """What each estimator returns on panels of this schema, by name."""
+        return {estimator.name: layout_of(estimator, schema) for estimator in self.estimators}
+
+    def wanted(self, cell: Cell) -> Wanted:
+        """The variables and estimands that the estimators ask of a cell's draws."""
+        schema = cell.design.schema
+        variables = frozenset().union(*(estimator.variables(schema) for estimator in self.estimators))
+        targets = itertools.chain(*(layout.targets.values() for layout in self.layouts(schema).values()))
+        return Wanted(variables, tuple(dict.fromkeys(targets)))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The study as plain data, from which `from_settings` makes it again."""
+        return {
+            "name": self.name,
+            "question": self.question,
+            "expected": self.expected,
+            "cost": self.cost,
+            "design": {"kind": kind_of(self.design, "sim"), **to_settings(self.design)},
+            "grid": {dial: to_settings(list(values)) for dial, values in self.grid},
+            "estimators": [{"kind": kind_of(item, "estimators"), **to_settings(item)} for item in self.estimators],
+            "replications": self.replications,
+            "block": self.block,
+            "seed": self.seed,
+            "worlds": self.worlds,
+            "common_random_numbers": self.common_random_numbers,
+            "measures": list(self.measures),
+            "claims": [claim.settings for claim in self.claims],
+        }
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that changes results: the settings without names, words and the number of replications."""
+        free = {"name", "question", "expected", "cost", "replications", "grid", "measures", "claims"}
+        kept = {key: value for key, value in self.settings.items() if key not in free}
+        grid = [[dial, to_settings(list(values))] for dial, values in self.grid]  # its order is the cells'
+        return kept | {"grid": grid, "design_identity": self.design.identity, "schema": SCHEMA_VERSION}
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the identity's canonical JSON."""
+        return hashlib.sha256(canonical_json(self.identity).encode()).hexdigest()
+
+    def resized(self, *, replications: int | None = None, block: int | None = None, seed: int | None = None) -> Study:
+        """The same study with other numbers; None keeps its own."""
+        changes = {"replications": replications, "block": block, "seed": seed}
+        return replace(self, **{key: value for key, value in changes.items() if value is not None})  # type: ignore[arg-type]
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], where: str = "study") -> Study:
+        """A study from plain data; raises BadInput with everything that is wrong."""
+        tables, problems = validated(StudyTables, settings, where)
+        design, found, claims = None, list[Estimator](), tuple[Claim, ...]()
+        with gathering(problems):
+            design = _design(settings, where)
+        with gathering(problems):
+            found = read_estimators(settings, where)
+        with gathering(problems):
+            claims = read_claims(settings.get("claims", []), where)
+        if problems or design is None or tables is None:
+            raise BadInput(*problems)
+        own = dict(tables) | {"measures": tuple(tables.measures), "design": design, "estimators": tuple(found)}
+        own |= {"claims": claims}
+        return cls(**(own | {"grid": tuple((dial, tuple(values)) for dial, values in tables.grid.items())}))
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Study:
+        """A study from a file; its name is the file's unless it states one. Raises BadInput."""
+        path = Path(path)
+        join_search(path.parent)
+        settings = with_files(read_toml(path, "a study file"), path.parent, str(path))
+        settings.pop("cluster", None)  # where it runs changes no result
+        with naming(str(path)):
+            study = cls.from_settings({"name": path.stem, **settings}, str(path))
+        study = replace(study, measures=tuple(resolved(text, path.parent) for text in study.measures))
+        load_measures(study.measures, f"{path} measures")
+        _check_overridden(study, settings["design"], str(path))
+        _check_noise(study, str(path))
+        return study
+
+
+def _check_overridden(study: Study, table: Mapping[str, Any], where: str) -> None:
+    """Raise BadInput for dials of [design] that [grid] would override; a default stands in every exported study.
+
+    The kind of a part may stand in both: in [design] it says whose dials are there.
+    """
+    problems = [
+        Problem(f"{dial} is set in [design] and in [grid]", where, "one of the two", f"leave {dial} out of [design]")
+        for dial, _ in study.grid
+        if not dial.endswith(".kind")
+        and is_written(table, dial)
+        and value_of(study.design, dial) != default_of(study.design, dial)
+    ]
+    if problems:
+        raise BadInput(*problems)
+
+
+def _check_noise(study: Study, where: str) -> None:
+    """Raise BadInput for a study whose panels hold no noise: its bias and coverage would be those of rounding.
+
+    Such a design is of use in Python, where identities are held against it.
+    """
+    if any(cell.design.noiseless for cell in study.cells):
+        sd, differ = ("errors.sd", "effect.unit_sd") if slots_of(type(study.design)) else ("sigma", "heterogeneity")
+        place = "[grid]" if any(dial in (sd, "errors.scale") for dial, _ in study.grid) else "[design]"
+        raise bad(f"{sd} is 0 or nearly 0, so panels have no noise: bias and coverage would only measure rounding",
+                  where=f"{where} {place}", allowed=f"errors ({sd}), or effects that differ ({differ})",
+                  remedy=f"set {sd} = 0.001, or leave it out")  # fmt: skip
+
+
+def cell_text(parameters: Mapping[str, Any]) -> str:
+    """A cell's parameters as canonical text, whatever their order in the grid."""
+    return canonical_json(to_settings(parameters))
+
+
+def _check_targets(layout: Layout, where: str) -> None:
+    for term, target in layout.targets.items():
+        try:
+            Estimand.parse(target)
+        except ValueError as error:
+            raise bad(f"{term} has the target {target!r}", where=where, allowed="an estimand such as att or beta(did)",
+                      remedy="correct target") from error  # fmt: skip
+
+
+def canonical_json(value: object) -> str:
+    """JSON with sorted keys and no spaces, the same text for the same data."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _design(settings: Mapping[str, Any], where: str) -> Design | None:
+    table = settings.get("design")
+    if not isinstance(table, dict) or not isinstance(table.get("kind"), str):
+        raise bad("no design is named", where=f"{where} [design]", allowed=f"kind = one of {one_of(designs())}",
+                  remedy='add [design] kind = "paper"')  # fmt: skip
+    dials = {key: value for key, value in table.items() if key != "kind"}
+    if table["kind"] == "observed":
+        raise bad("kind = 'observed' is a panel in memory", where=f"{where} [design]", allowed="a design that draws",
+                  remedy="use `panelproof estimate` for a real panel")  # fmt: skip
+    return build(find_design(table["kind"], f"{where} [design]"), dials, f"{where} [design]")
+
+
+# The built-in studies: TOML files beside this module.
+
+
+def names() -> list[str]:
+    """Names of the built-in studies."""
+    folder = resources.files("experiments") / "studies"
+    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def builtin(name: str) -> Study:
+    """A built-in study; raises BadInput when there is none of that name."""
+    if name not in names():
+        raise bad(f"no study {name!r}", where="STUDY", allowed=f"{one_of(names())}, or a file that ends in .toml",
+                  remedy=closest(name, names()))  # fmt: skip
+    with resources.as_file(resources.files("experiments") / "studies" / f"{name}.toml") as path:
+        return Study.from_toml(path)
+
+
+def study_of(text: str) -> Study:
+    """The study that a command line names: a built-in one or a TOML file."""
+    if text.endswith(".toml") or "/" in text:
+        return Study.from_toml(Path(text))
+    return builtin(text)

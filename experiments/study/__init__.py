@@ -1,1 +1,0 @@
-"""Studies: what is run, with which settings, and the built-in ones."""

@@ -1,0 +1,411 @@
+"""The law of a parametric twin's errors: its parameters, and the statistics of residuals that they are fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from experiments.settings import build
+from experiments.twins.calibrate import Calibration, CommonStreams, calibrated, neighbourhood, simulated_errors
+from experiments.twins.real import Real
+from experiments.twins.statistics import (
+    Split,
+    autoregression,
+    correlation,
+    group_correlation,
+    kurtosis,
+    moran_by_period,
+    moran_curve,
+    moran_of_thirds,
+    root_mean_square,
+    unequal_variances,
+)
+from sim.arrays import Floats
+from sim.world.context import Ground, Places, standard
+from sim.world.parts.errors import Process
+
+NUMBERS, FEWEST, MOST = 500_000, 64, 400  # of simulated unit-periods; least and most simulated panels
+LAST = 0.995  # largest partial autocorrelation
+FARTHEST = 0.95  # largest spatial coefficient
+LEVEL = 0.05  # of the tests for another kurtosis than that of normal errors, for order 2, for less than a random walk
+LARGEST_RATIO = 2.5  # of logarithms of sizes
+SHORTER = 4  # of the simulated panels, as many are enough for slopes
+COMPARED = (
+    ("treated_scale", "log ratio of mean squares, units before treatment to never treated ones"),
+    ("post_scale", "log ratio of mean squares, treated unit-periods to untreated ones of the same units"),
+    ("growth", "slope over periods of untreated unit-periods' log mean squares"),
+)  # dials, with the statistics that they move most
+LEAST_PERIODS = 8  # of a panel whose second-order autoregression is looked at
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorsLaw:
+    """Parameters: innovation sd, p partial autocorrelations, spatial coefficient, group share, logarithms of
+    treated_scale and of post_scale, growth, variance of log scales.
+
+    The spatial coefficient is there with a W, the group share with groups, scales and growth where there are enough
+    residuals to compare. These enter whether or not the panel's variances are told from equal ones: a test before would
+    leave differences that it misses, and the uncertainty about them, out of the twin and of its intervals. names: of
+    the statistics, in that order.
+    """
+
+    real: Real
+    ground: Ground
+    order: int
+    distribution: Literal["normal", "t5"] = "normal"
+    unit_means: float = 1.0
+    _last: dict[str, tuple[Floats, Floats]] = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    def of(cls, real: Real) -> ErrorsLaw:
+        """The law for a panel."""
+        origin = np.zeros(len(real.panel.units))
+        places = Places(real.panel.units, origin, origin, real.group, origin)
+        ground = Ground(places, real.panel.periods, real.weights)
+        return cls(real, ground, real.section.ar or 1)
+
+    @property
+    def spatial(self) -> bool:
+        """With a W."""
+        return self.ground.weights is not None
+
+    @property
+    def grouped(self) -> bool:
+        """With groups of several units."""
+        return bool(self.real.grouping)
+
+    @property
+    def compared(self) -> list[tuple[int, str, str]]:
+        """Statistics of variances by treatment and period: place in `Status.ratios`, dial, words."""
+        here = (self.real.status.compares_units, self.real.status.compares_cells, self.real.status.compares_periods)
+        return [(k, *item) for k, (item, known) in enumerate(zip(COMPARED, here, strict=True)) if known]
+
+    @property
+    def dials(self) -> tuple[str, ...]:
+        """What each parameter is a dial of, or decides with others."""
+        return (
+            "sd",
+            *["serial"] * self.order,
+            *(["spatial"] if self.spatial else []),
+            *(["group_share"] if self.grouped else []),
+            *(dial for _, dial, _ in self.compared),
+            "unit_heteroskedastic",
+        )
+
+    @cached_property
+    def streams(self) -> CommonStreams:
+        """As many panels as make half a million unit-periods."""
+        periods, units = self.ground.shape
+        count = int(np.clip(NUMBERS // (periods * units), FEWEST, MOST))
+        return CommonStreams(self.real.spec.inference.seed, "twin errors", 0, count)
+
+    @cached_property
+    def first_streams(self) -> CommonStreams:
+        """The first of them, enough for slopes."""
+        return replace(self.streams, stop=max(self.streams.replications // SHORTER, FEWEST // 2), drawn={})
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The statistics in words."""
+        return (
+            "root mean square of the residuals",
+            *(f"within-unit AR coefficient {k}" for k in range(1, self.order + 1)),
+            *(["spatial coefficient of residuals, from their mean Moran's I"] if self.spatial else []),
+            *(["correlation of residuals within groups"] if self.grouped else []),
+            *(words for _, _, words in self.compared),
+            "variance of units' log mean squares",
+        )
+
+    def statistics(self, e: Floats) -> Floats:
+        """The statistics of residuals (R, T, N), (R, S)."""
+        columns = [root_mean_square(e), *autoregression(e, self.order).T]
+        if self.ground.weights is not None:
+            columns.append(self.as_coefficient(moran_by_period(e, self.ground.weights).mean(axis=1)))
+        if self.grouped:
+            columns.append(group_correlation(e, self.ground.places.group))
+        ratios = self.real.status.ratios(e)
+        columns += [ratios[:, k] for k, _, _ in self.compared]
+        group = self.real.status.ever[0].astype(np.intp) if self.real.status.compares_units else None
+        return np.stack([*columns, unequal_variances(e, group)], axis=1)
+
+    @cached_property
+    def curve(self) -> tuple[Floats, Floats]:
+        """Spatial coefficients and the Moran's I that each brings."""
+        assert self.ground.weights is not None
+        return moran_curve(self.ground.weights)
+
+    def as_coefficient(self, moran: Floats) -> Floats:
+        """Moran's I as the spatial coefficient that brings it: on this scale averages of panels are linear in it."""
+        coefficients, means = self.curve
+        return np.interp(moran, means, coefficients)
+
+    @cached_property
+    def target(self) -> Floats:
+        """The real panel's statistics, (S,)."""
+        return self.statistics(self.real.parts.residuals)[0]
+
+    def part(self, values: Floats) -> Process:
+        """The part of the design at these parameters."""
+        return build(Process, {key: x for key, x in self.table(values).items() if key != "kind"}, "twin")
+
+    def table(self, values: Floats) -> dict[str, Any]:
+        """The table [design.errors] at these parameters."""
+        by_dial: dict[str, list[float]] = {}
+        for dial, value in zip(self.dials, values.tolist(), strict=True):
+            by_dial.setdefault(dial, []).append(value)
+        partial = by_dial.pop("serial")
+        serial = coefficients(partial)
+        table: dict[str, Any] = {
+            "kind": "process",
+            "sd": by_dial.pop("sd")[0] / float(np.sqrt(np.prod(1 - np.square(partial)))),
+            "serial": serial if self.order > 1 else serial[0],
+        }
+        unequal = float(np.sqrt(max(by_dial.pop("unit_heteroskedastic")[0], 0.0)))
+        for dial, (value,) in by_dial.items():
+            table[dial] = float(np.exp(value)) if dial.endswith("_scale") else value
+        table |= {"unit_heteroskedastic": unequal, "scale": 1.0}
+        table |= {} if self.distribution == "normal" else {"distribution": self.distribution}
+        return table | ({} if self.unit_means == 1 else {"unit_means": self.unit_means})
+
+    def errors(self, part: Process, streams: CommonStreams | None = None) -> Floats:
+        """Simulated errors, (R, T, N)."""
+        return simulated_errors(part, self.ground, streams or self.streams, self.real.policy)
+
+    def residuals(self, values: Floats) -> Floats:
+        """Residuals of simulated errors at these parameters, (R, T, N); those of the last ones are remembered."""
+        if (held := self._last.get("residuals")) is None or not np.array_equal(held[0], values):
+            self._last["residuals"] = (values.copy(), self._residuals(values, self.streams))
+        return self._last["residuals"][1]
+
+    def _residuals(self, values: Floats, streams: CommonStreams) -> Floats:
+        """The regression of errors on what the panel's outcome is regressed on."""
+        return self.real.regression(self.errors(self.part(values), streams)).residuals
+
+    def moments(self, values: Floats) -> tuple[Floats, Floats]:
+        """Mean statistics of simulated panels, with their Monte Carlo errors."""
+        return means(self.statistics(self.residuals(values)))
+
+    def short_moments(self, values: Floats) -> tuple[Floats, Floats]:
+        """The same of the first panels."""
+        return means(self.statistics(self._residuals(values, self.first_streams)))
+
+    def fitted(self, start: Floats | None = None) -> Calibration:
+        """The parameters at which statistics match."""
+        begin = self._start() if start is None else start
+        return calibrated(self.moments, self.target, begin, *self.ends, short=self.short_moments)
+
+    @cached_property
+    def ends(self) -> tuple[Floats, Floats]:
+        """The ranges of the parameters, (P,) each."""
+        low, high = np.array([*self._ranges()]).T
+        return low, high
+
+    def nearby(self, found: Calibration) -> Floats:
+        """Parameters that panels of the fitted world would give, (R, P)."""
+        return neighbourhood(found, self.statistics(self.residuals(found.values)), *self.ends)
+
+    def _ranges(self) -> Iterator[tuple[float, float]]:
+        size, periods = self.target[0], self.ground.shape[0]
+        yield (size * 1e-3, size * 10.0)
+        yield from [(-LAST, LAST)] * self.order
+        if self.ground.weights is not None:
+            most = FARTHEST / self.ground.weights.radius
+            yield (-most, most)
+        if self.grouped:
+            yield (0.0, 0.95)
+        for _, dial, _ in self.compared:
+            yield (
+                (-LARGEST_RATIO, LARGEST_RATIO)
+                if dial != "growth"
+                else (-LARGEST_RATIO / periods, LARGEST_RATIO / periods)
+            )
+        yield (0.0, 4.0)
+
+    def _start(self) -> Floats:
+        """Textbook corrections: Nickell's bias of a first-order autoregression, and statistics as they are."""
+        periods = self.ground.shape[0]
+        partial = np.zeros(self.order)
+        own = float(autoregression(self.real.parts.residuals, 1)[0, 0])
+        partial[0] = np.clip(own + (1 + own) / periods, -0.9, 0.95)
+        start = [self.target[0] * np.sqrt(1 - partial[0] ** 2), *partial]
+        at = 1 + self.order
+        if self.spatial:
+            start.append(float(np.clip(self.target[at], -0.5, 0.8)))
+            at += 1
+        if self.grouped:
+            start.append(float(np.clip(self.target[at], 0.02, 0.6)))
+        return np.array([*start, *[0.0] * len(self.compared), 0.05])
+
+    def fit(self) -> tuple[ErrorsLaw, Calibration]:
+        """The law of the order and the distribution that residuals need, with its parameters."""
+        found = self.fitted()
+        law = self.with_order(found)
+        return law.with_distribution(found if law is self else law.fitted(self._longer(found.values)))
+
+    def with_order(self, found: Calibration) -> ErrorsLaw:
+        """Of order 2 where the spec names no order and a first-order law does not bring the second coefficient."""
+        if self.real.section.ar is not None or self.ground.shape[0] < LEAST_PERIODS:
+            return self
+        real = float(autoregression(self.real.parts.residuals, 2)[0, 1])
+        drawn = autoregression(self.residuals(found.values), 2)[:, 1]
+        low, high = np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2])
+        return self if low <= real <= high else replace(self, order=2)
+
+    def _longer(self, values: Floats) -> Floats:
+        """A start for an order more."""
+        return np.insert(values, 1 + self.order, 0.0)
+
+    def with_distribution(self, found: Calibration) -> tuple[ErrorsLaw, Calibration]:
+        """Normal errors, or t errors with 5 degrees of freedom where the kurtosis is nearer to theirs."""
+        real = float(kurtosis(self.real.parts.residuals)[0])
+        normal = kurtosis(self.residuals(found.values))
+        if (normal >= real).mean() >= LEVEL / 2:
+            return self, found
+        heavy = replace(self, distribution="t5")
+        other = heavy.fitted(found.values)
+        nearer = abs(np.median(kurtosis(heavy.residuals(other.values))) - real) < abs(np.median(normal) - real)
+        return (heavy, other) if nearer else (self, found)
+
+    def is_walk(self, found: Calibration) -> bool:
+        """Whether errors at the edge of stationarity bring autoregressions as low as the panel's in 5% of panels."""
+        values = found.values.copy()
+        values[1] = LAST
+        edge = self.statistics(self._residuals(values, self.streams))
+        own = slice(1, 1 + self.order)
+        return bool(self.target[own].sum() >= np.quantile(edge[:, own].sum(axis=1), LEVEL))
+
+    def named(self, values: Floats) -> dict[str, float]:
+        """The dials at these parameters, in the order of the statistics."""
+        table = self.table(values)
+        serial = table["serial"] if self.order > 1 else [table["serial"]]
+        named = {f"errors.serial {k}" if self.order > 1 else "errors.serial": x for k, x in enumerate(serial, 1)}
+        others = {f"errors.{dial}": table[dial] for dial in self.dials[1 + self.order :]}
+        return {"errors.sd": table["sd"]} | named | others
+
+
+def means(statistics: Floats) -> tuple[Floats, Floats]:
+    """Means over panels (R, S), with their Monte Carlo errors."""
+    return statistics.mean(axis=0), statistics.std(axis=0, ddof=1) / np.sqrt(len(statistics))
+
+
+def coefficients(partial: list[float]) -> list[float]:
+    """AR coefficients of partial autocorrelations inside (-1, 1): always stationary (Durbin and Levinson)."""
+    out: list[float] = []
+    for value in partial:
+        out = [*(a - value * b for a, b in zip(out, reversed(out), strict=True)), value]
+    return out
+
+
+# The law of a parametric twin's levels, given its errors: unit and period effects, by their means over the panel.
+
+
+CLOSEST = 0.95  # largest correlation of unit effects with who is treated, before they spread over neighbours
+
+
+@dataclass(frozen=True, eq=False)
+class LevelsLaw:
+    """Parameters: unit_sd, period_sd, with a W unit_spatial, with a treatment on_prosperity (of the time treated)."""
+
+    real: Real
+    errors: ErrorsLaw
+    part: Process
+
+    @property
+    def dials(self) -> tuple[str, ...]:
+        """Of [design.levels]."""
+        spatial = ("unit_spatial",) if self.errors.spatial else ()
+        return ("unit_sd", "period_sd", *spatial, *(("on_prosperity",) if self.treated is not None else ()))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The statistics in words."""
+        words = {
+            "unit_sd": "standard deviation of fitted unit effects",
+            "period_sd": "standard deviation of fitted period effects",
+            "unit_spatial": "spatial coefficient of fitted unit effects, from the Moran's I of thirds of the panel",
+            "on_prosperity": "correlation of fitted unit effects with treatment",
+        }
+        return tuple(words[dial] for dial in self.dials)
+
+    @cached_property
+    def treated(self) -> Floats | None:
+        """The standardised share of treated periods, (N,), None without a treatment."""
+        return None if self.real.policy is None else standard(self.real.policy[0].mean(axis=0))
+
+    def statistics(self, parts: Split) -> Floats:
+        """The statistics of two-way regressions, (R, S)."""
+        columns = [parts.units.std(axis=1), parts.periods.std(axis=1)]
+        if self.errors.ground.weights is not None:
+            columns.append(self.errors.as_coefficient(moran_of_thirds(parts, self.errors.ground.weights)))
+        if self.treated is not None:
+            columns.append(correlation(parts.units, self.treated[None]))
+        return np.nan_to_num(np.stack(columns, axis=1))
+
+    @cached_property
+    def target(self) -> Floats:
+        """The real panel's statistics, (S,)."""
+        return self.statistics(self.real.parts)[0]
+
+    @cached_property
+    def noise(self) -> Split:
+        """Two-way regressions of simulated errors: what they add to fitted effects."""
+        return self.real.regression(self.errors.errors(self.part))
+
+    def drawn(self, values: Floats) -> Floats:
+        """Statistics of simulated panels, (R, S)."""
+        named = dict(zip(self.dials, values.tolist(), strict=True))
+        periods, units = self.errors.ground.shape
+        streams, noise = self.errors.streams, self.noise
+        common = named.get("on_prosperity", 0.0)
+        own = np.sqrt(1 - common**2) * streams.normals("levels of units", 1, units)
+        own += common * (0.0 if self.treated is None else self.treated)
+        spatial = self.errors.ground.spatial(named.get("unit_spatial", 0.0))
+        unit = (own if spatial is None else spatial.apply(own))[:, 0]
+        if spatial is not None:  # as `smooth` does: unit effects have the standard deviation asked for
+            unit = unit - unit.mean(axis=1, keepdims=True)
+            unit = unit / unit.std(axis=1, keepdims=True)
+        period = named["period_sd"] * streams.normals("levels of periods", periods)
+        return self.statistics(
+            Split(noise.slopes, noise.residuals, noise.units + named["unit_sd"] * unit, noise.periods + period)
+        )
+
+    def moments(self, values: Floats) -> tuple[Floats, Floats]:
+        """Mean statistics of simulated panels, with their Monte Carlo errors."""
+        return means(self.drawn(values))
+
+    def nearby(self, found: Calibration) -> Floats:
+        """Parameters that panels of the fitted world would give, (R, P)."""
+        return neighbourhood(found, self.drawn(found.values), *self.ends)
+
+    def fitted(self) -> Calibration:
+        """The parameters at which statistics match."""
+        low, high = self.ends
+        start = np.where(np.arange(len(low)) < 2, self.target, np.clip(self.target, 0.9 * low, 0.9 * high))
+        return calibrated(self.moments, self.target, start, low, high)
+
+    @cached_property
+    def ends(self) -> tuple[Floats, Floats]:
+        """The ranges of the parameters, (P,) each."""
+        weights = self.errors.ground.weights
+        most = FARTHEST / weights.radius if weights is not None else 0.0  # neighbours are alike, or independent
+        sizes = [max(10 * size, 1e-9) for size in self.target[:2]]
+        ends = {"unit_sd": (0.0, sizes[0]), "period_sd": (0.0, sizes[1]), "unit_spatial": (0.0, most),
+                "on_prosperity": (-CLOSEST, CLOSEST)}  # fmt: skip
+        low, high = np.array([ends[dial] for dial in self.dials]).T
+        return low, high
+
+    def units_are_apart(self, found: Calibration) -> bool:
+        """Whether the errors alone set the means of units further apart than those of the panel are."""
+        return bool(found.values[0] <= 0.0 and found.statistics[0] > self.target[0] + found.mcse[0])
+
+    def table(self, values: Floats) -> dict[str, float]:
+        """Dials of [design.levels]."""
+        return dict(zip(self.dials, values.tolist(), strict=True))
+
+    def named(self, values: Floats) -> dict[str, float]:
+        """The dials at these parameters."""
+        return {f"levels.{dial}": value for dial, value in self.table(values).items()}
