@@ -31,7 +31,6 @@ COMMANDS = {
     "twin": "a panel design fitted to a real panel, and how like it is",
     "trust": "is my result safe? one page from twins, placebos and the panel itself",
     "replicate": "a bundle for a journal's archive: make it, or run it again and compare",
-    "audit": "arithmetic on the printed numbers of a paper",
     "replay": "draw and fit one replication again",
     "init": "read a panel file and write a SPEC.toml to edit",
     "panel": "check a panel file, or write an example",

@@ -23,14 +23,14 @@ from estimators.linear.random_effects import RandomEffects
 from estimators.placebo.permutation import PermutationTest
 from estimators.spatial.likelihood import FORMS
 from estimators.spatial.spatial_panel import SpatialPanel
-from experiments.application.tables.columns import clustered_enough, error_types, never_treated, regression
-from experiments.application.tables.ledger import Fitted, Ledger
 from experiments.checks import checks_of
 from experiments.checks.case import Case
 from experiments.panel_spec.spec import RealPanel, index_facts
 from experiments.references import linearmodels, pysal
 from experiments.references.reference import Reference
 from experiments.settings import build
+from experiments.tables.columns import clustered_enough, error_types, never_treated, regression
+from experiments.tables.ledger import Fitted, Ledger
 from results.tables.journal_table import JournalTable
 from results.tables.records import Agreement, Document, Record
 from results.tables.terminal import journal_tables
@@ -379,9 +379,9 @@ def ledger_of(real: RealPanel, estimators: Sequence[str] = (), *, pictures: bool
     check_estimable(real)
     ledger = Ledger(real.spec.inference.seed, pictures, notes=list(real.notes))
     for name in _asked_for(real):
-        import_module(f"experiments.application.tables.{name}").add(real, ledger)
+        import_module(f"experiments.tables.{name}").add(real, ledger)
     if chosen:
-        import_module("experiments.application.tables.regressions").add_chosen(ledger, chosen)
+        import_module("experiments.tables.regressions").add_chosen(ledger, chosen)
     _say_counting(real, ledger)
     if not ledger.records:
         raise bad("no model can be fitted", where="estimation", allowed="an outcome that varies, sound regressors",
@@ -399,9 +399,9 @@ def _asked_for(real: RealPanel) -> Iterator[str]:
     """Modules of the tables that the spec asks for, as the paper orders them, then a referee's: others stay unread."""
     roles, spec = real.panel.roles, real.spec
     asked = {
-        "descriptives": True, "regressions": True, "mediation": roles.mediators, "autocorrelation": real.panel.weights,
-        "spatial_models": real.panel.weights, "staggered": spec.robustness.staggered,
-        "robustness": spec.robustness.model_fields_set,
+        "descriptives": True, "regressions": True, "mediation_table": roles.mediators,
+        "autocorrelation_table": real.panel.weights, "spatial_models": real.panel.weights,
+        "staggered_table": spec.robustness.staggered, "robustness_table": spec.robustness.model_fields_set,
     }  # fmt: skip
     return (name for name, wanted in asked.items() if wanted)
 

@@ -79,18 +79,6 @@ COUNTERPARTS = {
         "::test_the_five_steps_as_a_plain_program",
     "experiments/test_warnings.py::test_the_real_city_panel":
         "::test_specifications_of_the_committed_panel",
-    "results/test_audit.py::test_a_dummy_whose_moments_agree": ITSELF,
-    "results/test_audit.py::test_a_year_that_departs_is_named": "::test_a_year_of_made_tables_that_departs_is_named",
-    "results/test_audit.py::test_likelihood_ratios_by_hand": "::test_likelihood_ratios_of_made_tables_by_hand",
-    "results/test_audit.py::test_mediation_that_adds_up": ITSELF,
-    "results/test_audit.py::test_stars_on_the_edge_of_rounding_are_given_the_benefit": ITSELF,
-    "results/test_audit.py::test_stars_that_follow_are_not_flagged": ITSELF,
-    "results/test_audit.py::test_the_document_is_what_the_command_writes":
-        "::test_a_document_of_made_tables_holds_every_check",
-    "results/test_audit.py::test_the_kurtosis_that_sigma2_needs_allows_for_its_rounding":
-        "::test_the_kurtosis_that_made_sigma2_needs_allows_for_its_rounding",
-    "results/test_audit.py::test_the_papers_known_contradictions_are_found":
-        "::test_contradictions_of_made_tables_are_those_worked_out_by_hand",
     "sim/test_files.py::test_the_real_city_panel": "::test_the_committed_panels",
     "sim/test_frames.py::test_the_published_two_way_did_is_slightly_unbalanced":
         "::test_the_committed_panel_with_gaps_lacks_what_its_file_lacks",

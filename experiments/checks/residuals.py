@@ -11,8 +11,8 @@ from estimators.core.tile import balanced_split
 from estimators.linear.did import TwoWayDID
 from estimators.sensitivity import residual_dependence as left
 from estimators.spatial.residual_moran import folded_p_values, permuted_pooled_moran, pooled_moran
-from experiments.application.tables.ledger import Fitted
 from experiments.checks.case import Case, without
+from experiments.tables.ledger import Fitted
 from results.tables.records import BASELINE, INFORMS, SILENT, WEAKENS, Check, Fit
 from results.tables.typography import short_p
 from sim.arrays import Floats

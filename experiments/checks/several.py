@@ -10,8 +10,8 @@ from estimators.core.estimator import p_values
 from estimators.core.regression import check_fixed
 from estimators.core.tile import WithinTransform, observed_mask
 from estimators.sensitivity.sensitivity import signed_statistics, stepdown
-from experiments.application.tables.robustness import with_outcome
 from experiments.checks.case import SIGNIFICANT, Case, without
+from experiments.tables.robustness_table import with_outcome
 from results.tables.records import INFORMS, SILENT, WEAKENS, Check
 from results.tables.typography import short_p
 from sim.arrays import Codes, Floats

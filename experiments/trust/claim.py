@@ -21,7 +21,12 @@ from estimators.spatial.spatial_panel import SpatialPanel
 from estimators.staggered.adoption_effects import AdoptionEffects
 from estimators.staggered.aggregation import event_of
 from estimators.staggered.callaway_santanna import CallawaySantAnna
-from experiments.application.tables.columns import (
+from experiments.estimation import check_estimable
+from experiments.panel_spec.sections import Spec
+from experiments.panel_spec.spec import RealPanel, with_weights
+from experiments.run.runner import run
+from experiments.study import Study
+from experiments.tables.columns import (
     ALONE,
     ROUNDING,
     clustered_enough,
@@ -30,12 +35,7 @@ from experiments.application.tables.columns import (
     main_cluster,
     treated_units,
 )
-from experiments.application.tables.ledger import Fitted, Ledger, reasons
-from experiments.estimation import check_estimable
-from experiments.panel_spec.sections import Spec
-from experiments.panel_spec.spec import RealPanel, with_weights
-from experiments.run.runner import run
-from experiments.study import Study
+from experiments.tables.ledger import Fitted, Ledger, reasons
 from results.tables.records import BASELINE, EFFECTS, SPATIAL, Place, Record, records_of
 from sim.arrays import Floats
 from sim.design import Estimand
@@ -131,8 +131,8 @@ def _notes(whole: Panel, panel: Panel, fitted: Fitted) -> Iterator[str]:
 HEADLINE = "did"
 FORMS_OF_CLAIMS = "did, indirect:did, sdm:did, or TABLE:COLUMN:TERM such as 7:3:w_did or S:2:event(3)"
 STANDING = ("did", "direct:did", "indirect:did", "total:did", *(f"{form}:did" for form in FORMS))
-TABLES = {"2": "regressions", "3": "regressions", "4": "regressions", "5": "mediation", "7": "spatial_models",
-          "R": "robustness", "S": "staggered"}  # fmt: skip
+TABLES = {"2": "regressions", "3": "regressions", "4": "regressions", "5": "mediation_table", "7": "spatial_models",
+          "R": "robustness_table", "S": "staggered_table"}  # fmt: skip
 MISSING = {
     "3": "name capital or other_policy in [panel]",
     "4": "name groups in [panel]",
@@ -317,7 +317,7 @@ def _dial(real: RealPanel, target: str) -> str | None:
 def _ledger(real: RealPanel, place: Place) -> Ledger:
     """The fits of the table that a claim stands in."""
     ledger = Ledger(seed=real.spec.inference.seed)
-    module = import_module(f"experiments.application.tables.{TABLES[place[0]]}")
+    module = import_module(f"experiments.tables.{TABLES[place[0]]}")
     part = {"2": "add_baseline", "S": "add_effects"}.get(place[0], "add")
     getattr(module, part)(real, ledger)
     ledger.fitted = [item for item in ledger.fitted if item.fit.column]  # column 0 holds tests

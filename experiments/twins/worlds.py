@@ -10,8 +10,8 @@ import numpy as np
 
 from estimators.core.error_types import without_se
 from estimators.core.regression import logit
-from experiments.application.tables.columns import clustered_enough, error_types, main_cluster
 from experiments.settings import build
+from experiments.tables.columns import clustered_enough, error_types, main_cluster
 from experiments.twins.methods import Fit
 from experiments.twins.real import FIXED, Real
 from experiments.twins.statistics import autoregression, within

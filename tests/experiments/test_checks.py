@@ -15,8 +15,6 @@ from warned import GROUPS, SPEC, dummies, made, of
 from estimators.core.estimator import critical_values
 from estimators.sensitivity.differences import ALTERNATIVE, Differences
 from estimators.staggered.aggregation import multipliers, simultaneous_critical_values
-from experiments.application.tables import regressions, spatial_models
-from experiments.application.tables.ledger import Ledger
 from experiments.checks import (
     another_w,
     checks_of,
@@ -36,6 +34,8 @@ from experiments.checks.check import (
     with_departure,
     worst_of,
 )
+from experiments.tables import regressions, spatial_models
+from experiments.tables.ledger import Ledger
 from results.tables.records import Check
 from sim import Panel, Roles
 

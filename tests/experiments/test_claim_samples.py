@@ -12,9 +12,9 @@ import pytest
 
 import panelproof as pp
 from estimators.placebo.permutation import SomeTerms
-from experiments.application.tables import staggered
-from experiments.application.tables.ledger import Ledger
 from experiments.panel_spec.spec import RealPanel
+from experiments.tables import staggered_table
+from experiments.tables.ledger import Ledger
 from experiments.trust.claim import Claim, claim_of
 from experiments.trust.recommend import placebos_of
 from experiments.trust.studies import study_of
@@ -231,7 +231,7 @@ def test_clusters_that_a_sample_does_not_have_are_left_out(tmp_path: Path) -> No
 @pytest.fixture(scope="module")
 def table_s(real: RealPanel) -> Ledger:
     ledger = Ledger(seed=real.spec.inference.seed)
-    staggered.add(real, ledger)
+    staggered_table.add(real, ledger)
     return ledger
 
 

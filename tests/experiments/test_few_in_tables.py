@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from estimators.linear.did import TwoWayDID
-from experiments.application.tables.ledger import Ledger
-from experiments.application.tables.regressions import add_baseline
 from experiments.estimation import check_estimable
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.tables.ledger import Ledger
+from experiments.tables.regressions import add_baseline
 from results.tables.typography import error_note
 from sim import BadInput
 

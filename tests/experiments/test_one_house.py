@@ -12,11 +12,11 @@ from made_cities import WHOLE, real_panel
 
 from estimators.core.estimator import Estimator, estimators
 from estimators.linear.did import TwoWayDID
-from experiments.application.tables import ledger as ledger_module
 from experiments.estimation import estimate
 from experiments.panel_spec.spec import RealPanel
 from experiments.run.runner import run
 from experiments.study import Study, builtin, names
+from experiments.tables import ledger as ledger_module
 from sim.design import Design, Draw, Wanted
 from sim.panel import Panel
 from sim.real_panels import Observed

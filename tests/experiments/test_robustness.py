@@ -15,9 +15,9 @@ from linearmodels.panel import PanelOLS
 
 from estimators.matching.psm_did import PsmDID
 from experiments import estimation as paper
-from experiments.application.tables import robustness
-from experiments.application.tables.ledger import Ledger
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.tables import robustness_table
+from experiments.tables.ledger import Ledger
 from results.tables.records import Record
 from results.tables.terminal import journal_tables
 
@@ -77,7 +77,7 @@ def real_panel(folder: Path, frame: pd.DataFrame, menu: str = MENU) -> RealPanel
 
 def fitted(real: RealPanel) -> Ledger:
     ledger = Ledger(seed=1)
-    robustness.add(real, ledger)
+    robustness_table.add(real, ledger)
     return ledger
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.application.tables.robustness import lagged
 from experiments.cli import run_command
 from experiments.panel_spec.first_spec import EXAMPLE_SPEC, example_frame
 from experiments.panel_spec.sections import RobustnessSection, value_label
 from experiments.panel_spec.spec import read_real_panel, read_spec
+from experiments.tables.robustness_table import lagged
 from sim.errors import BadInput
 from sim.panel import Panel
 

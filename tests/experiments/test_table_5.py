@@ -11,10 +11,10 @@ import pytest
 
 from estimators.core.estimator import Estimates
 from estimators.mediation.mediation import Mediation, indirect_at
-from experiments.application.tables import mediation
-from experiments.application.tables.ledger import Ledger
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.references import linearmodels
+from experiments.tables import mediation_table
+from experiments.tables.ledger import Ledger
 from results.tables.records import Document, Record
 from sim.presets import Paper
 from sim.streams import Streams
@@ -71,7 +71,7 @@ def real_panel(folder: Path, frame: pd.DataFrame, spec: str) -> RealPanel:
 
 def table(real: RealPanel) -> Ledger:
     ledger = Ledger(seed=real.spec.inference.seed)
-    mediation.add(real, ledger)
+    mediation_table.add(real, ledger)
     return ledger
 
 
@@ -217,7 +217,7 @@ def test_a_total_effect_whose_interval_holds_no_zero_is_distinguishable() -> Non
         found = Estimates(("total",), ("delta",), np.array([[1.99]]), np.ones((1, 1, 1)), np.full((1, 1, 1), dof),
                           np.array([1], dtype=np.uint8))  # fmt: skip
         ledger = Ledger(seed=1)
-        mediation._add_note(ledger, "gpat", found)
+        mediation_table._add_note(ledger, "gpat", found)
         assert any("not distinguishable from zero (t = 1.99)" in note for note in ledger.notes) is said
 
 

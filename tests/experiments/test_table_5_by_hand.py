@@ -16,8 +16,8 @@ from long_tables import panel_from_frame
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from experiments.application.tables import mediation
-from experiments.application.tables.ledger import Ledger
+from experiments.tables import mediation_table
+from experiments.tables.ledger import Ledger
 from references import pyfixest_reference
 from results.tables.records import Record
 from sim import Roles
@@ -44,7 +44,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     table = TABLES[request.param]()
     real = made_cities.real_panel(tmp_path_factory.mktemp("table5"), made_cities.PANEL + KEYS, table)
     ledger = Ledger(seed=1)
-    mediation.add(real, ledger)
+    mediation_table.add(real, ledger)
     assert not ledger.failures
     return Case(table.dropna(subset=["y", *REGRESSORS, "patents"]), ledger)
 

@@ -15,9 +15,9 @@ import pytest
 from scipy.stats import norm
 
 from estimators.core.estimator import holm
-from experiments.application.tables import autocorrelation
-from experiments.application.tables.ledger import Ledger
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.tables import autocorrelation_table
+from experiments.tables.ledger import Ledger
 from results.tables.records import Record
 from sim.schema import Roles
 
@@ -49,7 +49,7 @@ def read(folder: Path, spec: str, table: pd.DataFrame | None = None) -> RealPane
 
 def table_6(real: RealPanel, seed: int = 3) -> Ledger:
     ledger = Ledger(seed=seed)
-    autocorrelation.add(real, ledger)
+    autocorrelation_table.add(real, ledger)
     return ledger
 
 
@@ -268,7 +268,7 @@ def test_without_places_there_is_a_scatter_plot_alone(tmp_path: Path, real: Real
 
 
 def test_a_note_says_when_draws_are_too_few_for_the_map(real: RealPanel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(autocorrelation, "LOCAL_DRAWS", 99)
+    monkeypatch.setattr(autocorrelation_table, "LOCAL_DRAWS", 99)
     assert any("with draws = 1439, a unit can pass alone" in note for note in table_6(real).notes)
     monkeypatch.undo()
     assert not any("pass alone" in note for note in table_6(real).notes)
@@ -317,7 +317,7 @@ def test_inference_section_sets_the_draws(real: RealPanel) -> None:
 
 
 def test_a_note_says_when_draws_are_too_few_for_holm(real: RealPanel) -> None:
-    assert autocorrelation.least_draws(T) == 199  # those of the spec here
+    assert autocorrelation_table.least_draws(T) == 199  # those of the spec here
     assert not any("Holm p-value over" in note for note in table_6(real).notes)
     spec = real.spec.model_copy(update={"inference": real.spec.inference.model_copy(update={"draws": 198})})
     (note,) = (note for note in table_6(replace(real, spec=spec)).notes if "Holm p-value over" in note)

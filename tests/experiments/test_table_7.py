@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.application.tables import spatial_models
-from experiments.application.tables.ledger import Ledger
-from experiments.application.tables.spatial_models import conclusion
 from experiments.estimation import estimate
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.references import pysal
+from experiments.tables import spatial_models
+from experiments.tables.ledger import Ledger
+from experiments.tables.spatial_models import conclusion
 from results.tables.journal_table import FRAGILE
 from results.tables.records import Document, Record
 from results.tables.terminal import journal_tables

@@ -16,9 +16,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import chi2, norm
 
-from experiments.application.tables import spatial_models
-from experiments.application.tables.ledger import Ledger
-from experiments.application.tables.spatial_models import MODELS
+from experiments.tables import spatial_models
+from experiments.tables.ledger import Ledger
+from experiments.tables.spatial_models import MODELS
 from references import brute_force
 from sim import Panel, Roles
 

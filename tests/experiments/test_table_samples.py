@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from estimators.staggered.stacked import Stacked
-from experiments.application.tables import robustness, staggered
-from experiments.application.tables.ledger import Ledger
 from experiments.estimation import estimate
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.tables import robustness_table, staggered_table
+from experiments.tables.ledger import Ledger
 from results.tables.records import Record
 
 SPEC = """
@@ -49,7 +49,7 @@ def real_panel(folder: Path, table: pd.DataFrame, menu: str = "staggered = true\
 def stacked(real: RealPanel) -> tuple[Ledger, list[str]]:
     """Tables S to S4, and the notes on stacks."""
     ledger = Ledger(seed=1)
-    staggered.add(real, ledger)
+    staggered_table.add(real, ledger)
     return ledger, [note for note in ledger.notes if note.startswith("Table S, Stacked")]
 
 
@@ -124,7 +124,7 @@ def test_rows_without_a_lag_are_counted(tmp_path: Path) -> None:
     table = longer({2004: 8, 2006: 6, 0: 12}, 10)
     late, gap = (table["code"] == 7) & (table["year"] < 2005), (table["code"] == 9) & (table["year"] == 2008)
     ledger = Ledger(seed=1)
-    robustness.add(real_panel(tmp_path, table[~late & ~gap], "lag = 1\n"), ledger)
+    robustness_table.add(real_panel(tmp_path, table[~late & ~gap], "lag = 1\n"), ledger)
     assert ledger.records[0].nobs == 26 * 9 - 3 - 1 - 2
     (note,) = ledger.notes
     assert note.endswith("2001 are left out, because the lags have no value there; 2 rows of later "

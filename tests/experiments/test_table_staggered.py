@@ -15,10 +15,10 @@ from estimators.staggered.bacon import decompose
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.honest import BoundsQuestion, relative_magnitudes, smoothness
 from estimators.staggered.trend_evidence import EventTimes, slope_found
-from experiments.application.tables import staggered
-from experiments.application.tables.ledger import Ledger
 from experiments.estimation import estimate
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.tables import staggered_table
+from experiments.tables.ledger import Ledger
 from results.tables.records import Record
 from results.tables.terminal import journal_tables
 from sim.errors import BadInput
@@ -73,7 +73,7 @@ def real_panel(
 
 def fitted(real: RealPanel) -> Ledger:
     ledger = Ledger(seed=1)
-    staggered.add(real, ledger)
+    staggered_table.add(real, ledger)
     return ledger
 
 

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from linearmodels.panel import PanelOLS, PooledOLS, RandomEffects
 
-from experiments.application.tables import descriptives, regressions
-from experiments.application.tables.ledger import Ledger
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.tables import descriptives, regressions
+from experiments.tables.ledger import Ledger
 from sim.schema import Roles
 
 CITIES, YEARS = 40, tuple(range(2010, 2017))

@@ -14,10 +14,10 @@ from warned import GROUPS, SPEC, dummies, made, of
 
 from estimators.linear.covariances import ClusterK
 from estimators.linear.did import TwoWayDID
-from experiments.application.tables.ledger import Ledger
 from experiments.checks.case import Case, number
 from experiments.estimation import estimate
 from experiments.panel_spec.spec import read_real_panel, read_spec
+from experiments.tables.ledger import Ledger
 from results.tables.records import INFORMS, OVERTURNS, SILENT, WEAKENS, Check, Document, Record
 from sim.panel import part
 

@@ -13,8 +13,8 @@ from documents import FACTS, cells, full_document, record, statistics
 from rich.console import Console
 
 from estimators.staggered.dcdh import coefficient_weights
-from experiments.application.tables.adoption_checks import _weights
-from experiments.application.tables.ledger import Ledger
+from experiments.tables.adoption_checks import _weights
+from experiments.tables.ledger import Ledger
 from results.tables.html import html_tables
 from results.tables.journal_table import JournalTable, coefficient_rows
 from results.tables.latex import latex_tables

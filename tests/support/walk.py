@@ -132,10 +132,10 @@ def minimal_panel(folder: Path) -> tuple[Path, Path]:
 
 def table_7(panel: Path, spec: Path) -> list[str]:
     """Table 7 of a panel as `estimate` makes it: from the files to the lines of the terminal."""
-    from experiments.application.tables import spatial_models
-    from experiments.application.tables.ledger import Ledger
     from experiments.estimation import _facts
     from experiments.panel_spec.spec import read_real_panel, read_spec
+    from experiments.tables import spatial_models
+    from experiments.tables.ledger import Ledger
     from results.tables.records import Document
     from results.tables.terminal import journal_tables
 

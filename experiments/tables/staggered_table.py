@@ -22,10 +22,10 @@ from estimators.staggered.imputation import Imputation, TwoStage
 from estimators.staggered.spatial_did import Rings, SpatialDID
 from estimators.staggered.stacked import Stacked, StackedSample
 from estimators.staggered.trend_evidence import EventTimes
-from experiments.application.tables import adoption_checks
-from experiments.application.tables.columns import ALONE, known_terms, main_cluster, say_what_has_no_error
-from experiments.application.tables.ledger import Fitted, Ledger, reasons
 from experiments.panel_spec.spec import RealPanel
+from experiments.tables import adoption_checks
+from experiments.tables.columns import ALONE, known_terms, main_cluster, say_what_has_no_error
+from experiments.tables.ledger import Fitted, Ledger, reasons
 from results.plots.event_plot import EventPath, event_figure, event_path
 from results.tables.records import BOUNDS, COMPARISONS, SPILLOVERS, STAGGERED, Fit
 from results.tables.typography import heading

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from estimators.core.estimator import holm, p_values
 from estimators.spatial import residual_moran as ac
 from estimators.spatial.residual_moran import EXACT_FIT, ResidualMaker, permuted_pooled_moran, pooled_moran
-from experiments.application.tables.ledger import Ledger
 from experiments.panel_spec.spec import RealPanel
 from experiments.panel_spec.weights import Contiguity
+from experiments.tables.ledger import Ledger
 from results.plots.moran_map import MoranPlot, Outline, moran_figure
 from results.tables.records import AUTOCORRELATION, LEVEL, Fit, Record
 from sim.arrays import Codes, Floats

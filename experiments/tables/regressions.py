@@ -11,7 +11,9 @@ from estimators.core.estimator import Estimator
 from estimators.core.tile import Tile
 from estimators.linear.equal_effects import InteractionTest, group_labels
 from estimators.linear.random_effects import RandomEffects
-from experiments.application.tables.columns import (
+from experiments.panel_spec.sections import Spec
+from experiments.panel_spec.spec import RealPanel
+from experiments.tables.columns import (
     ALONE,
     TOO_SMALL,
     clustered_enough,
@@ -27,9 +29,7 @@ from experiments.application.tables.columns import (
     two_way,
     unfit,
 )
-from experiments.application.tables.ledger import Ledger, reasons
-from experiments.panel_spec.sections import Spec
-from experiments.panel_spec.spec import RealPanel
+from experiments.tables.ledger import Ledger, reasons
 from results.tables.records import (
     BASELINE,
     EQUAL_EFFECTS,

@@ -9,7 +9,9 @@ import numpy as np
 
 from estimators.core.estimator import Status
 from estimators.matching.psm_did import LEAST_CLUSTERS, Matched, PsmDID, balance
-from experiments.application.tables.columns import (
+from experiments.panel_spec.sections import PsmSection
+from experiments.panel_spec.spec import RealPanel
+from experiments.tables.columns import (
     ROUNDING,
     clustered_enough,
     error_types,
@@ -18,9 +20,7 @@ from experiments.application.tables.columns import (
     say_what_is_left_out,
     unfit,
 )
-from experiments.application.tables.ledger import Ledger
-from experiments.panel_spec.sections import PsmSection
-from experiments.panel_spec.spec import RealPanel
+from experiments.tables.ledger import Ledger
 from results.tables.records import ROBUSTNESS, Fit
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel, part, seen_in

@@ -14,9 +14,9 @@ from estimators.linear.covariances import cells_of, count_clusters, equal_to
 from estimators.linear.did import TwoWayDID
 from estimators.linear.few_clusters import ADJUSTED
 from estimators.linear.few_treated import PLACEBOS, treated_and_never
-from experiments.application.tables.ledger import Ledger, reasons
 from experiments.panel_spec.sections import Spec
 from experiments.panel_spec.spec import RealPanel
+from experiments.tables.ledger import Ledger, reasons
 from results.tables.records import Fit
 from sim.arrays import Flags
 from sim.errors import BadInput, listed

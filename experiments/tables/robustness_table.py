@@ -7,17 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from experiments.application.tables import psm
-from experiments.application.tables.columns import (
-    UNIT_AND_PERIOD,
-    clustered_enough,
-    error_types,
-    regression,
-    say_what_is_left_out,
-)
-from experiments.application.tables.ledger import Ledger, reasons
 from experiments.panel_spec.sections import value_label
 from experiments.panel_spec.spec import RealPanel, kept_units
+from experiments.tables import psm
+from experiments.tables.columns import UNIT_AND_PERIOD, clustered_enough, error_types, regression, say_what_is_left_out
+from experiments.tables.ledger import Ledger, reasons
 from results.tables.records import ROBUSTNESS, Fit
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel, part, seen_in, seen_part

@@ -19,10 +19,10 @@ from estimators.spatial.likelihood import Model
 from estimators.spatial.lm_tests import Form, LMTests
 from estimators.spatial.spatial_panel import LEVEL, NESTED, SpatialPanel, likelihood_ratio, variance_inflation
 from estimators.spatial.spectrum import Transform
-from experiments.application.tables.columns import clustered_enough, main_cluster
-from experiments.application.tables.ledger import Ledger, reasons
 from experiments.panel_spec.sections import Spec
 from experiments.panel_spec.spec import RealPanel
+from experiments.tables.columns import clustered_enough, main_cluster
+from experiments.tables.ledger import Ledger, reasons
 from results.tables.layouts.spatial_models import conclusion
 from results.tables.records import EFFECTS, LM_TESTS, SPATIAL, Fit
 from sim.errors import BadInput, listed

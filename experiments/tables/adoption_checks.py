@@ -11,8 +11,8 @@ from estimators.staggered.bacon import KINDS, decompose
 from estimators.staggered.dcdh import DCDH, coefficient_weights
 from estimators.staggered.honest import BoundsQuestion, Restriction, sensitivity
 from estimators.staggered.trend_evidence import EventTimes, pretrend_power, reference_estimator
-from experiments.application.tables.columns import known_terms
-from experiments.application.tables.ledger import Ledger, reasons
+from experiments.tables.columns import known_terms
+from experiments.tables.ledger import Ledger, reasons
 from results.plots.bacon_plot import bacon_figure
 from results.tables.records import BOUNDS, COMPARISONS, Fit
 from sim.errors import BadInput

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from experiments.application.tables.ledger import Ledger
 from experiments.panel_spec.spec import RealPanel
+from experiments.tables.ledger import Ledger
 from results.tables.records import DESCRIPTIVE, Fit
 from sim.arrays import Flags, Floats
 

@@ -6,10 +6,10 @@ import numpy as np
 
 from estimators.core.estimator import Estimates, critical_values
 from estimators.mediation.mediation import Mediation
-from experiments.application.tables.columns import clustered_enough, error_types, main_cluster, regression, unfit
-from experiments.application.tables.ledger import Ledger
 from experiments.panel_spec.spec import RealPanel
 from experiments.study import NAME
+from experiments.tables.columns import clustered_enough, error_types, main_cluster, regression, unfit
+from experiments.tables.ledger import Ledger
 from results.tables.records import LEVEL, Fit, mediation
 
 CORRELATIONS = tuple(step / 10 for step in range(-9, 10))  # of the two equations' errors

@@ -1,1 +1,0 @@
-"""Arithmetic on a paper's printed numbers: what they imply for one another, whatever the data were."""

@@ -1,0 +1,1 @@
+"""The tables of the paper: what each estimates on a real panel."""
