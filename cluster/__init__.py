@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cluster.addresses import is_loopback
 from cluster.backends import BackEnd, Clocks, back_end, back_ends, forms
 from cluster.environment import Environment, environment
 from cluster.executor import Careful, ClusterLost, Executor, InTwo, JobDied, Outcome, Serial, WorkerRefused
-from cluster.options import Fault, Refused
+from cluster.options import Fault, Refused, is_loopback
 from cluster.process import available_cores, pin_environment, prepare_process
 
 __all__ = [

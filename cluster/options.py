@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import ipaddress
 import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
+from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +117,25 @@ def checked_form(item: object, name: str, form: re.Pattern[str], allowed: str, w
     value = getattr(item, name)
     if value is not None and not form.fullmatch(value):
         yield Fault(f"{name} = {value!r}", where, allowed, f"correct {name}")
+
+
+# Addresses of schedulers.
+
+
+def has_port(address: str) -> bool:
+    """Whether an address ends in a valid port."""
+    try:
+        return bool(urlsplit(address).port)
+    except ValueError:
+        return False
+
+
+def is_loopback(address: str) -> bool:
+    """Whether a scheduler's address stays on this machine."""
+    host = urlsplit(address).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

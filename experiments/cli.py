@@ -38,6 +38,12 @@ COMMANDS = {
     "completion": "the completion script of a shell",
 }
 
+MODULES = {  # of `experiments.commands`, and the commands that stand there
+    "study": ("studies", "kinds", "run", "report", "compare", "replay", "completion"),
+    "search": ("solve", "breakdown"),
+    "panel": ("estimate", "placebo", "twin", "trust", "replicate", "init", "panel"),
+    "store": ("store", "cluster"),
+}
 RESUMED = ("run", "solve", "breakdown", "trust", "replicate")  # commands that keep what they had finished
 KEPT = "what a run had finished is kept, and the same command resumes it"
 IN_PART, LOCKED, INTERRUPTED, TERMINATED = 3, 75, 130, 143
@@ -56,7 +62,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"experiments.commands.{name}").command
+        place = next(place for place, names in MODULES.items() if name in names)
+        command: click.Command = getattr(importlib.import_module(f"experiments.commands.{place}_commands"), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from cluster.addresses import has_port, is_loopback
 from cluster.backends.backend import NO_LIMITS, BackEnd, Clocks, Say, bytes_of, silent
 from cluster.executor import Executor
-from cluster.options import Fault
+from cluster.options import Fault, has_port, is_loopback
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cluster.addresses import is_loopback
 from cluster.backends.backend import NO_LIMITS, BackEnd, Clocks, Say, bytes_of, silent
 from cluster.executor import ClusterLost, Executor
 from cluster.numbers import member_environment
-from cluster.options import CLOCK, NAME, Fault, checked_form, checked_numbers
+from cluster.options import CLOCK, NAME, Fault, checked_form, checked_numbers, is_loopback
 
 if TYPE_CHECKING:
     from cluster.certificates import Certificates

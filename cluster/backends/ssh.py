@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from cluster.addresses import is_loopback
 from cluster.backends.backend import NO_LIMITS, BackEnd, Clocks, Say, bytes_of, silent
 from cluster.executor import ClusterLost, Executor
 from cluster.numbers import member_environment
-from cluster.options import Fault, checked_numbers
+from cluster.options import Fault, checked_numbers, is_loopback
 from cluster.scratch import MOST_BYTES, OWNER, PREFIX, is_gone, not_private, open_above, record_of
 
 

@@ -14,7 +14,7 @@ import click
 import pytest
 
 from experiments.cli import COMMANDS, panelproof, run_command
-from experiments.commands.completion import SHELLS
+from experiments.commands.study_commands import SHELLS
 
 WITHOUT_JSON = {
     "cluster numbers",

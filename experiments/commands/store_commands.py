@@ -1,4 +1,4 @@
-"""`panelproof store`: what a store holds and whether it is sound."""
+"""The commands of stores and clusters: `store` and `cluster`."""
 
 from __future__ import annotations
 
@@ -9,19 +9,30 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from experiments.commands.options import STORE, Command, accept_options, as_json_option, print_json, say
+from experiments.commands.command_options import (
+    STORE,
+    Command,
+    accept_options,
+    as_json_option,
+    cluster_options,
+    print_json,
+    say,
+)
 
 if TYPE_CHECKING:
     from results.store import Store
     from results.store.bucket import StorePath
 
 
+# `panelproof store`: what a store holds and whether it is sound.
+
+
 @click.group("store")
-def command() -> None:
+def store() -> None:
     """Verify, hash, describe, merge or pack stores."""
 
 
-@command.command("hash", cls=Command)
+@store.command("hash", cls=Command)
 @click.argument("store", type=STORE)
 def hash_(store: StorePath) -> None:
     """SHA-256 over decoded arrays, coordinates and fingerprint: equal for equal runs."""
@@ -30,7 +41,7 @@ def hash_(store: StorePath) -> None:
     say(ZarrStore.open(store).content_hash())
 
 
-@command.command("verify", cls=Command)
+@store.command("verify", cls=Command)
 @click.argument("store", type=STORE)
 @as_json_option
 def verify(store: StorePath, as_json: bool) -> int:
@@ -46,7 +57,7 @@ def verify(store: StorePath, as_json: bool) -> int:
     return 0 if found.sound else 1
 
 
-@command.command("info", cls=Command)
+@store.command("info", cls=Command)
 @click.argument("store", type=STORE)
 @as_json_option
 def info(store: StorePath, as_json: bool) -> None:
@@ -70,7 +81,7 @@ def info(store: StorePath, as_json: bool) -> None:
     _say_failures(records)
 
 
-@command.command("merge", cls=Command)
+@store.command("merge", cls=Command)
 @click.argument("stores", type=STORE, nargs=-1, required=True)
 @click.option("--out", type=STORE, required=True, help="The new store; nothing may be there yet.")
 @accept_options
@@ -90,7 +101,7 @@ def merge_(stores: tuple[StorePath, ...], out: StorePath, as_json: bool, **accep
     return 3 if missing else 0
 
 
-@command.command("pack", cls=Command)
+@store.command("pack", cls=Command)
 @click.argument("store", type=STORE)
 @click.option(
     "--out",
@@ -138,3 +149,66 @@ def _say_failures(records: Store) -> None:
         say(f"traceback     {key}: {(text.strip().splitlines() or ['(empty)'])[-1]}")
     if records.tracebacks:
         say("`panelproof replay STORE CELL REPLICATION` prints the full traceback of a fit")
+
+
+# `panelproof cluster`: where studies can run, and whether a cluster is fit for one.
+
+
+@click.group("cluster")
+def cluster() -> None:
+    """List back ends and their options, or check a cluster before a run."""
+
+
+@cluster.command("kinds", cls=Command)
+@as_json_option
+def cluster_kinds(as_json: bool) -> None:
+    """Every back end with the options that [cluster] of a study file and --cluster-option take."""
+    import dataclasses
+
+    from cluster import back_ends
+
+    found = []
+    for kind in sorted(back_ends().values(), key=lambda item: item.form):
+        names = [item.name for item in dataclasses.fields(kind) if item.name not in {"address", "insecure"}]
+        found.append({"form": kind.form, "meaning": " ".join((kind.__doc__ or "").split()), "options": names})
+    if as_json:
+        print_json(found)
+        return
+    for item in found:
+        click.echo(f"{item['form']}\n    {item['meaning']}\n    options: {', '.join(item['options'])}\n")
+
+
+@cluster.command("numbers", cls=Command)
+def cluster_numbers() -> None:
+    """Lines of a shell that set what a process must start with to compute portable numbers.
+
+    `eval "$(panelproof cluster numbers)"` sets them for Python, a notebook or `dask worker` in that shell.
+    """
+    from shlex import quote
+
+    from cluster.numbers import check_machine
+    from experiments.run.places import as_bad_input
+
+    with as_bad_input():
+        settings = check_machine()
+    for name, value in settings.items():
+        click.echo(f"export {name}={quote(value)}")
+
+
+@cluster.command("check", cls=Command)
+@click.argument("where", metavar="WHERE")
+@click.option("--study", metavar="STUDY|FILE.toml", default="bias", show_default=True,
+              help="The study that is tried; its [cluster] table gives options.")  # fmt: skip
+@cluster_options("local", place=False)
+@as_json_option
+def cluster_check(where: str, study: str, as_json: bool, **chosen: Any) -> int:
+    """Open WHERE and say what its workers are, how fast, and which of them a run would leave out.
+
+    Exit code 0: all workers may compute; 1: some or all may not, or nobody answers; 2: bad input.
+    """
+    from experiments.run.checking import check_cluster
+    from experiments.run.places import named_place, table_of
+    from experiments.study import study_of
+
+    place = named_place({**chosen, "cluster": where}, table_of(study))
+    return check_cluster(place, study_of(study), as_json=as_json)

@@ -1,4 +1,4 @@
-"""`panelproof breakdown`: the departure at which coverage, size or bias is no longer acceptable."""
+"""The commands of searches: `solve` and `breakdown`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,34 @@ from typing import Any
 
 import click
 
-from experiments.commands.options import Command, search_options
+from experiments.commands.command_options import Command, search_options
+
+# `panelproof solve`: the effect, number of units or replications at which a measure reaches a level.
+
+
+@click.command("solve", cls=Command)
+@click.argument("goal", metavar="GOAL")
+@click.argument("study", metavar="STUDY|FILE.toml")
+@click.option("--for", "name", required=True, metavar="DIAL",
+              help="effect, units, periods, treated, any dial that holds a number, or replications.")  # fmt: skip
+@search_options
+def solve(
+    goal: str, study: str, name: str, out: Path | None, estimator: str | None, term: str | None, error: str | None,
+    seed: int | None, low: float | None, high: float | None, precision: float, budget: int,
+    as_json: bool, **where: Any,
+) -> int:  # fmt: skip
+    """Find where a measure reaches a level, with an interval.
+
+    GOAL is MEASURE:LEVEL, such as power:0.8 or coverage:0.9, or mcse:MEASURE=ERROR, such as mcse:coverage=0.003 --for
+    replications. Every value that is tried is a store under --out: the same command resumes the search.
+    """
+    from experiments.search.launch import options_of, run_solve
+
+    chosen = {"estimator": estimator, "term": term, "error": error, "seed": seed}
+    return run_solve(study, goal, name, out, chosen, options_of(low, high, precision, budget), where, as_json)
+
+
+# `panelproof breakdown`: the departure at which coverage, size or bias is no longer acceptable.
 
 
 @click.command("breakdown", cls=Command)
@@ -18,7 +45,7 @@ from experiments.commands.options import Command, search_options
 @click.option("--measure", default="coverage:0.90", show_default=True, metavar="MEASURE:LEVEL",
               help="coverage:0.90, size:0.10, or bias:25% (of the effect).")  # fmt: skip
 @search_options
-def command(
+def breakdown(
     study: str, dial: str, second: str | None, to_second: float | None, measure: str, out: Path | None,
     estimator: str | None, term: str | None, error: str | None, seed: int | None, low: float | None, high: float | None,
     precision: float, budget: int, as_json: bool, **where: Any,

@@ -1,0 +1,362 @@
+"""The commands of studies: `studies`, `kinds`, `run`, `report`, `compare`, `replay`; and `completion`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from experiments.commands.command_options import (
+    CLUSTER_OPTIONS,
+    QUIET,
+    STORE,
+    Command,
+    accept_options,
+    as_json_option,
+    cluster_options,
+    complete_study,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from experiments.kinds import Entry
+    from results.store.bucket import StorePath
+
+
+# `panelproof studies`: what each built-in study asks, its cells and cost.
+
+
+@click.command("studies", cls=Command)
+@click.argument("name", required=False, shell_complete=complete_study)
+@as_json_option
+def studies(name: str | None, as_json: bool) -> None:
+    """List the built-in studies; with NAME, show that study in full."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from experiments.study import builtin, names
+
+    if as_json:
+        found = [builtin(item) for item in ([name] if name else names())]
+        print_json([item.settings | {"fingerprint": item.fingerprint} for item in found])
+        return
+    console = Console(highlight=False)
+    if name is None:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in ("study", "asks", "cells", "panels", "time"):
+            table.add_column(heading, justify="left" if heading in {"study", "asks"} else "right", overflow="fold")
+        for item in names():
+            study = builtin(item)
+            panels = len(study.cells) * study.replications
+            table.add_row(item, study.question, str(len(study.cells)), f"{panels:,}", study.cost)
+        console.print(table)
+        console.print("\nTimes are those of two cores. Run one with: panelproof run NAME", markup=False)
+        return
+    study = builtin(name)
+    console.print(f"{study.name}: {study.question}\n", markup=False, style="bold")
+    if study.expected:
+        console.print(f"Expected: {study.expected}\n", markup=False)
+    for dial, values in study.grid:
+        console.print(f"  {dial}: {', '.join(map(str, values))}", markup=False)
+    console.print(f"  estimators: {', '.join(item.name for item in study.estimators)}", markup=False)
+    if study.held_fixed:
+        worlds = f"{study.world_count} worlds" if study.world_count > 1 else "one world"
+        console.print(f"  drawn in {worlds}: {', '.join(study.held_fixed)}", markup=False)
+    size = f"{len(study.cells)} cells x {study.replications:,} replications"
+    size += f", {study.cost} on two cores" if study.cost else ""
+    console.print(f"  {size}, seed {study.seed}, fingerprint {study.fingerprint[:12]}", markup=False)
+
+
+# `panelproof kinds`: what there is to choose from, and every dial of one kind.
+
+
+@click.command("kinds", cls=Command)
+@click.argument("kind", required=False)
+@as_json_option
+def kinds(kind: str | None, as_json: bool) -> None:
+    """List designs, their parts, estimators, error types, schemes and measures; with KIND, every dial of that kind.
+
+    KIND may also be a slot for parts (adoption), or one part of it (adoption.random).
+    """
+    from rich.console import Console
+
+    from experiments.kinds import catalogue, document, entries_called
+
+    groups = catalogue() if kind is None else entries_called(kind)
+    if as_json:
+        print_json(document(groups))
+        return
+    console = Console(highlight=False)
+    for group, entries in groups.items():
+        title = group.replace("_", " ")
+        if kind is None:
+            console.print(f"\n{title}", style="bold")
+            _print_rows(console, [(entry.kind, entry.summary) for entry in entries])
+        else:
+            for entry in entries:
+                _print_entry(console, title.removesuffix("s"), entry)
+    if kind is None:
+        console.print("\nFor the dials of one kind: panelproof kinds KIND", markup=False)
+
+
+def _print_entry(console: Console, group: str, entry: Entry) -> None:
+    """A kind with its dials: type, allowed values and default, and the meaning below."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console.print(f"\n{entry.kind} ({group}{f', {entry.source}' if entry.source else ''})", style="bold", markup=False)
+    console.print(entry.summary, markup=False)
+    for dial in entry.dials:
+        allowed = f": {' | '.join(dial.allowed)}" if dial.allowed else ""
+        console.print(Text(f"{dial.name}  ({dial.type}{allowed}; default {dial.default})"))
+        console.print(Padding(Text(dial.meaning), (0, 0, 0, 4)))
+
+
+def _print_rows(console: Console, rows: Sequence[tuple[str, str]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for _ in rows[0]:
+        table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
+# `panelproof run`: run or resume a study.
+
+
+@click.command("run", cls=Command)
+@click.argument("study", metavar="STUDY|FILE.toml", shell_complete=complete_study)
+@click.option(
+    "--replications",
+    type=click.IntRange(1),
+    help="Replications per cell (with --until, at most); a larger number extends the store.",
+)
+@click.option(
+    "--until", metavar="TARGETS", help='Stop each cell at Monte Carlo errors such as "coverage:0.005,bias:did:1e-4".'
+)
+@click.option(
+    "--shard", metavar="I/N", help="Compute every N-th block alone; `panelproof store merge` joins the N stores."
+)
+@click.option("--block", type=click.IntRange(64), help="Replications stored together (a block), a multiple of 64.")
+@click.option("--seed", type=click.IntRange(0), help="The seed (default: the study's).")
+@click.option(
+    "--store", type=STORE, help="A folder or an address (s3://...) for the results (default: runs/NAME.zarr)."
+)
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write the HTML report here.")
+@click.option("--full", is_flag=True, help="Print every measure of every cell instead of one screen.")
+@click.option(
+    "--dry-run", is_flag=True, help="Check everything, run a pilot, print what the run would take and give, and stop."
+)
+@click.option("--retry", type=click.Choice(["failed"]), help="Compute blocks with failed fits again.")
+@click.option(
+    "--writes",
+    type=click.Choice(["client", "workers"]),
+    help="Who writes blocks: this process, or workers, which must then all reach the store. Default: workers with "
+    "--cluster local, else this process.",
+)
+@click.option("--reread", is_flag=True, help="Read every block of the store; else only those whose files have changed.")
+@accept_options
+@cluster_options("local")
+@as_json_option
+def run(
+    study: str,
+    until: str | None,
+    shard: str | None,
+    store: StorePath | None,
+    html: Path | None,
+    full: bool,
+    dry_run: bool,
+    retry: str | None,
+    writes: str | None,
+    reread: bool,
+    accept_code_change: bool,
+    accept_other_numbers: bool,
+    as_json: bool,
+    **others: Any,
+) -> int:
+    """Run a built-in study or one of your own. After a kill or an interruption, the same command resumes the study."""
+    from experiments.run.code_policy import Resume, share_of
+    from experiments.run.launch import check_run, describe, foretell, launch, show, what_failed
+    from experiments.run.places import named_place, table_of
+    from experiments.study import study_of
+    from results.report.terminal import NamesConsole
+
+    console = NamesConsole(highlight=False, stderr=as_json)
+    where = {name: others.pop(name) for name in CLUSTER_OPTIONS}
+    with redirect_stdout(sys.stderr if as_json else sys.stdout):  # plug-ins may print
+        place = named_place(where, table_of(study))
+        chosen = study_of(study).resized(**others)
+        share = share_of(shard, until)
+        target = store or Path("runs") / f"{chosen.name}{share.suffix if share else ''}.zarr"
+        plan = Resume(retry is not None, accept_code_change, accept_other_numbers, share, reread)
+        check_run(chosen, study, target, html, plan, until)
+    quiet = click.get_current_context().meta.get(QUIET, False)
+    if not quiet:
+        describe(chosen, target, place.where, plan, console)
+    if dry_run:
+        return foretell(chosen, target, console)
+    records, poisoned = launch(chosen, target, place, console, plan, until, writes)
+    if not quiet or html is not None:
+        show(records, console, html, full=full, as_json=as_json)
+    for line in (wrong := what_failed(records, poisoned)):
+        console.print(line, style="red", markup=False, soft_wrap=True)
+    return 3 if wrong else 0
+
+
+# `panelproof report`: the bias report of a store.
+
+
+@click.command("report", cls=Command)
+@click.argument("store", type=STORE)
+@click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a self-contained HTML report here."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print every measure as one JSON document and nothing else.")
+@click.option("--full", is_flag=True, help="Print every measure of every cell instead of one screen.")
+@click.option("--all-terms", is_flag=True, help="Print everything, the controls too.")
+@click.option("--by", default="", metavar="DIALS",
+              help="Print one measure by these dials, comma-separated; the last one gives the columns.")  # fmt: skip
+@click.option("--measure", "measures", multiple=True, metavar="NAME|FILE.py:NAME",
+              help="The measure of the table (power, size, coverage, bias, rmse, ...), or a function of estimate, se, "
+              "pvalue, lower, upper, truth to show as well; repeatable.")  # fmt: skip
+@click.option("--trust", is_flag=True, help="Load the measures that STORE names (only for a store of your own).")
+@click.option("--figures", type=click.Path(path_type=Path, file_okay=False),
+              help="Write every picture into this folder, as svg, pdf and png.")  # fmt: skip
+@click.option("--format", "formats", default="", metavar="LIST",
+              help="Files of tables for --out, comma-separated: tex, docx, xlsx, csv (with all measures).")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files of --format.")
+@click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
+              help="Level of tests and intervals.")  # fmt: skip
+def report(
+    store: StorePath, html: Path | None, as_json: bool, full: bool, all_terms: bool, by: str, measures: tuple[str, ...],
+    figures: Path | None, formats: str, out: Path | None, alpha: float, trust: bool,
+) -> None:  # fmt: skip
+    """Print the answer to a study's question on one screen, from a store that `run` made; --full prints all of it."""
+
+    from cluster import prepare_process
+    from experiments.run.reporting import (
+        pivots_of,
+        print_json,
+        print_pivots,
+        print_report,
+        wishes,
+        write_exports,
+        write_html,
+    )
+    from results.diagnosis.diagnose import diagnose
+    from results.report.terminal import NamesConsole
+    from results.store.zarr_store import ZarrStore
+    from sim.errors import bad
+
+    if not 0 < alpha < 1:
+        raise bad(f"alpha = {alpha}", where="--alpha", allowed="above 0, below 1", remedy="correct the number")
+    prepare_process()
+    records = ZarrStore.open(store)
+    wanted, own = wishes(records, by, measures, figures, formats, out, html, trust=trust)
+    if as_json and wanted.any_pivot:
+        raise bad("--json beside a table by dials", where="--json", allowed="one of the two",
+                  remedy="leave --by and the measure's name out: --json has every measure of every cell")  # fmt: skip
+    diagnosis = diagnose(records, alpha, own)
+    pivots = pivots_of(diagnosis, wanted) if wanted.any_pivot or wanted.formats else []
+    console = NamesConsole(highlight=False)
+    if as_json:
+        print_json(records, diagnosis)
+    elif wanted.any_pivot:
+        print_pivots(pivots, console)
+    else:
+        print_report(records, console, diagnosis, all_terms=all_terms, full=full)
+    written = write_exports(records, diagnosis, pivots, wanted)
+    if html is not None:
+        write_html(records, diagnosis, html, pivots if wanted.any_pivot else ())
+        written.append(html)
+    if written and not as_json:
+        console.print(f"wrote   {', '.join(map(str, written))}", markup=False, soft_wrap=True)
+
+
+# `panelproof compare`: two stores side by side.
+
+
+@click.command("compare", cls=Command)
+@click.argument("a", type=STORE)
+@click.argument("b", type=STORE)
+@click.option("--all", "everything", is_flag=True, help="Show all terms and all rows.")
+@click.option("--json", "as_json", is_flag=True, help="Print every number as one JSON document and nothing else.")
+@click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
+              help="Level of tests and intervals.")  # fmt: skip
+def compare(a: StorePath, b: StorePath, everything: bool, as_json: bool, alpha: float) -> None:
+    """Print what store B says minus what store A says: paired where both drew the same panels, unpaired elsewhere."""
+    from results.diagnosis.comparison import compare
+    from results.report.terminal import NamesConsole, comparison_json, print_comparison
+    from results.store.zarr_store import ZarrStore
+    from sim.errors import bad, visible_json
+
+    if not 0 < alpha < 1:  # NaN passes click's range
+        raise bad(f"alpha = {alpha}", where="--alpha", allowed="above 0, below 1", remedy="correct the number")
+    one, other = ZarrStore.open(a), ZarrStore.open(b)
+    found = compare(one, other, alpha)
+    if found.frame.empty:
+        lacking = "fits of one estimator and term" if found.cells else "a cell"
+        raise bad(f"nothing can be compared: they lack {lacking} in common", where=f"{a} and {b}",
+                  allowed="stores of equal dials with an estimator in common", remedy="name other stores")  # fmt: skip
+    if as_json:
+        click.echo(visible_json(comparison_json(found, one, other)))
+    else:
+        print_comparison(found, one, other, NamesConsole(highlight=False), everything=everything)
+
+
+# `panelproof replay`: one replication again, from its key alone.
+
+
+@click.command("replay", cls=Command)
+@click.argument("store", type=STORE)
+@click.argument("cell", type=click.IntRange(0))
+@click.argument("replication", type=click.IntRange(0))
+@click.option(
+    "--save", type=click.Path(path_type=Path, dir_okay=False), help="Save the drawn panel (.csv or .parquet)."
+)
+@click.option("--trust", is_flag=True, help="Import the modules that STORE names (only for a store of your own).")
+def replay(store: StorePath, cell: int, replication: int, save: Path | None, trust: bool) -> int:
+    """Draw and fit REPLICATION of CELL again, and compare with what STORE holds (exit 1 when it differs)."""
+
+    from experiments.run.replay import compare, replay, save_panel
+    from results.report.terminal import NamesConsole
+    from results.store.zarr_store import ZarrStore
+
+    console = NamesConsole(highlight=False)
+    records = ZarrStore.open(store)
+    again = replay(records, cell, replication, trust=trust)
+    if save is not None:
+        save_panel(again.panel, save)
+        console.print(f"panel   {save}", markup=False)
+    return compare(records, again, console)
+
+
+# `panelproof completion`: the script with which a shell completes commands, options and names of studies.
+
+
+SHELLS = {
+    "bash": 'eval "$(panelproof completion bash)"  in ~/.bashrc',
+    "zsh": 'eval "$(panelproof completion zsh)"  in ~/.zshrc',
+    "fish": "panelproof completion fish > ~/.config/fish/completions/panelproof.fish",
+}
+
+
+@click.command("completion", cls=Command, epilog="\b\n" + "\n".join(SHELLS.values()))
+@click.argument("shell", metavar="bash|zsh|fish", type=click.Choice(list(SHELLS)))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print the completion script of SHELL."""
+    from click.shell_completion import get_completion_class
+
+    script = get_completion_class(shell)
+    assert script is not None
+    click.echo(script(ctx.find_root().command, {}, "panelproof", "_PANELPROOF_COMPLETE").source())
