@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from experiments.panel_spec.first_spec import example_panel
     from experiments.panel_spec.sections import Spec
     from experiments.panel_spec.spec import RealPanel, read_spec
-    from experiments.placebo import Answer
+    from experiments.placebo import PlaceboAnswer
     from experiments.run.progress import run
     from experiments.study import Study
     from experiments.trust.document import write_trust
@@ -172,7 +172,7 @@ def placebo(
     store: str | StorePath | None = None,
     client: object = None,
     **choices: Any,
-) -> Answer:
+) -> PlaceboAnswer:
     """The test of `panelproof placebo`, e.g. placebo(panel, spec, scheme="strata:region", draws=9999).
 
     choices: scheme, estimator, term, draws, statistic, seed, as of the command. store: where the draws are kept and
@@ -257,7 +257,7 @@ def open_store(path: str | StorePath) -> ZarrStore:
     return ZarrStore.open(store_path(path))
 
 
-def show(answer: Document | Answer | Twin | Mapping[str, Any], errors: str | None = None) -> None:
+def show(answer: Document | PlaceboAnswer | Twin | Mapping[str, Any], errors: str | None = None) -> None:
     """Print what `estimate`, `placebo`, `twin` or `trust` returned; of estimates with the error type `errors`."""
     from rich.console import Console
 

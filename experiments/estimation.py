@@ -27,10 +27,10 @@ from experiments.checks import checks_of
 from experiments.checks.case import Case
 from experiments.panel_spec.spec import RealPanel, index_facts
 from experiments.references import linearmodels, pysal
-from experiments.references.reference import Reference
+from experiments.references.reference import ReferenceFit
 from experiments.settings import build
 from experiments.tables.columns import clustered_enough, error_types, never_treated, regression
-from experiments.tables.ledger import Fitted, Ledger
+from experiments.tables.ledger import FittedColumn, Ledger
 from results.tables.journal_table import JournalTable
 from results.tables.records import Agreement, Document, Record
 from results.tables.terminal import journal_tables
@@ -158,7 +158,9 @@ def _remedy(name: str, outcome: str | None, treatment: str | None, collinear: bo
 ERRORS = ("iid", "hc1", "cluster:unit")
 
 
-def cross_check(fitted: Sequence[Fitted], records: Sequence[Record], balanced: Panel | None) -> tuple[Agreement, ...]:
+def cross_check(
+    fitted: Sequence[FittedColumn], records: Sequence[Record], balanced: Panel | None
+) -> tuple[Agreement, ...]:
     """Largest differences by table and program: of errors relative, of estimates in units of estimate or error.
 
     fitted: what our estimators were asked and said; records: all that was kept, `balanced` the balanced panel that
@@ -183,8 +185,8 @@ class _Question:
     table: str
     which: str
     program: str
-    ask: Callable[[], Reference]
-    compare: Callable[[Reference], Iterable[tuple[str, list[float]]]]
+    ask: Callable[[], ReferenceFit]
+    compare: Callable[[ReferenceFit], Iterable[tuple[str, list[float]]]]
 
 
 def _differences(question: _Question) -> Iterator[tuple[str, list[float]]]:
@@ -202,7 +204,9 @@ def _differences(question: _Question) -> Iterator[tuple[str, list[float]]]:
             yield f"{question.which} could not be recomputed: {what} are not finite there", []
 
 
-def _questions(fitted: Sequence[Fitted], records: Sequence[Record], balanced: Panel | None) -> Iterator[_Question]:
+def _questions(
+    fitted: Sequence[FittedColumn], records: Sequence[Record], balanced: Panel | None
+) -> Iterator[_Question]:
     for one in fitted:
         if (asked := _asked(one)) is not None:
             (table, column), (program, ask, ours) = one.fit.place, asked
@@ -220,7 +224,7 @@ def _questions(fitted: Sequence[Fitted], records: Sequence[Record], balanced: Pa
             yield _Question(record.table, which, "esda", ask, partial(_of_autocorrelation, record))
 
 
-def _asked(one: Fitted) -> tuple[str, Callable[[], Reference], Estimates] | None:
+def _asked(one: FittedColumn) -> tuple[str, Callable[[], ReferenceFit], Estimates] | None:
     """Who can do one fit, how it is asked, and our estimates with errors that it can make; None when no program can."""
     match one.estimator:
         case TwoWayDID() as ols if set(ols.effects) <= {"unit", "period"}:
@@ -244,7 +248,7 @@ def _asked(one: Fitted) -> tuple[str, Callable[[], Reference], Estimates] | None
             return None
 
 
-def _of_fit(estimates: Estimates, ours: Estimates, reference: Reference) -> Iterator[tuple[str, list[float]]]:
+def _of_fit(estimates: Estimates, ours: Estimates, reference: ReferenceFit) -> Iterator[tuple[str, list[float]]]:
     """Estimates and errors of one fit. Where we give no error, for it is rounding, theirs must be nothing beside the
     estimate or its first error."""
     errors = next(iter(reference.se.values()))
@@ -258,7 +262,7 @@ def _of_fit(estimates: Estimates, ours: Estimates, reference: Reference) -> Iter
             yield f"errors {error}", _relative(np.where(absent, 0.0, own), theirs, unit)
 
 
-def _of_autocorrelation(record: Record, found: Reference) -> Iterator[tuple[str, list[float]]]:
+def _of_autocorrelation(record: Record, found: ReferenceFit) -> Iterator[tuple[str, list[float]]]:
     yield record.model, [float(abs(record.estimate / found.estimate[0] - 1))]
     if record.se is not None:
         yield f"sd under {record.se_type}", [abs(record.se / float(found.se[record.se_type][0]) - 1)]

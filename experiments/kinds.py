@@ -18,7 +18,7 @@ PLAIN = {int: "whole number", float: "number", str: "text", bool: "true or false
 
 
 @dataclass(frozen=True, slots=True)
-class Dial:
+class DialEntry:
     """A setting in words; `allowed` is empty where the type says all, `meaning` where the docstring says nothing."""
 
     name: str
@@ -28,13 +28,15 @@ class Dial:
     meaning: str
 
 
-def dials_of(cls: type) -> tuple[Dial, ...]:
+def dials_of(cls: type) -> tuple[DialEntry, ...]:
     """Every setting that a user can give, in order."""
     hints = get_type_hints(cls)
     settings = [item for item in fields(cls) if item.init]
     meanings = meanings_of(cls, [item.name for item in settings])
     return tuple(
-        Dial(item.name, type_text(hints[item.name]), _default(item), allowed(hints[item.name]), meanings[item.name])
+        DialEntry(
+            item.name, type_text(hints[item.name]), _default(item), allowed(hints[item.name]), meanings[item.name]
+        )
         for item in settings
     )
 
@@ -135,7 +137,7 @@ class Entry:
     kind: str
     summary: str
     source: str = ""
-    dials: tuple[Dial, ...] = ()
+    dials: tuple[DialEntry, ...] = ()
 
 
 def catalogue() -> dict[str, tuple[Entry, ...]]:

@@ -77,7 +77,7 @@ QUANTILES = (0.005, 0.025, 0.05, 0.25, 0.5, 0.75, 0.95, 0.975, 0.995)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Question:
+class PlaceboQuestion:
     """What is asked: the study to run, the panel as it was observed, the term, its test, and how many draws."""
 
     study: Study
@@ -110,7 +110,7 @@ class Question:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Answer(PlaceboCard):
+class PlaceboAnswer(PlaceboCard):
     """The real estimate among its placebos.
 
     estimate, se (of error type `own_error`), pvalue: of the real panel, by the estimator's own test. placebos (B,): raw
@@ -120,7 +120,7 @@ class Answer(PlaceboCard):
     question is no test, `share_as_large` is what permutation_p amounts to. randomisation: the scheme on the panel.
     """
 
-    question: Question
+    question: PlaceboQuestion
     error: str
     own_error: str
     estimate: float
@@ -231,7 +231,7 @@ def question(
     draws: int = 1000,
     statistic: Statistic = "raw",
     seed: int | None = None,
-) -> Question:
+) -> PlaceboQuestion:
     """What to run on a panel file: `draws` placebos, or every assignment once when there are no more than that.
 
     Raises BadInput for a scheme, estimator, term or panel that cannot serve.
@@ -258,10 +258,10 @@ def question(
     study = Study("placebo", Placebo.of(panel, scheme, exact=exact), fitted, block=BLOCK,
                   replications=len(other_assignments(found, scheme)) if exact else draws,
                   seed=real.spec.inference.seed if seed is None else seed)  # fmt: skip
-    return Question(study, panel, chosen, asked, statistic, draws)
+    return PlaceboQuestion(study, panel, chosen, asked, statistic, draws)
 
 
-def check_fits(ask: Question) -> None:
+def check_fits(ask: PlaceboQuestion) -> None:
     """Raise BadInput, before anything is drawn, when the panel as it was observed or a placebo of it has no fit."""
     _real_fit(ask)
     if isinstance(ask.estimator, TwoWayDID | SpatialPanel):
@@ -269,7 +269,7 @@ def check_fits(ask: Question) -> None:
     preflight(ask.study)
 
 
-def answer(ask: Question, records: Records) -> Answer:
+def answer(ask: PlaceboQuestion, records: Records) -> PlaceboAnswer:
     """The real estimate among the placebos of a store (or of a run in memory); raises BadInput when it has none."""
     blocks = list(records.blocks(0))
     real = _real_fit(ask)
@@ -290,7 +290,7 @@ def answer(ask: Question, records: Records) -> Answer:
     statistic, drawn = (estimate, placebos) if ask.statistic == "raw" else (real_t, t)
     p = float(p_values(np.array([statistic]), drawn[None])[0])
     lower, upper, why = _interval(ask, estimate, placebos, blocks)
-    return Answer(
+    return PlaceboAnswer(
         question=ask,
         error=fits.errors[-1],
         own_error=real.errors[-1],
@@ -308,7 +308,7 @@ def answer(ask: Question, records: Records) -> Answer:
     )
 
 
-def _interval(ask: Question, estimate: float, placebos: Floats, blocks: list[Any]) -> tuple[float, float, str]:
+def _interval(ask: PlaceboQuestion, estimate: float, placebos: Floats, blocks: list[Any]) -> tuple[float, float, str]:
     """Ends of the interval of constant effects that are not rejected, or why there is none."""
     if not ask.is_test:
         return np.nan, np.nan, f"scheme {ask.scheme} is no exact test"
@@ -325,7 +325,7 @@ def _interval(ask: Question, estimate: float, placebos: Floats, blocks: list[Any
     return float(lower[0]), float(upper[0]), ""
 
 
-def _real_fit(ask: Question) -> Estimates:
+def _real_fit(ask: PlaceboQuestion) -> Estimates:
     """The estimator on the panel as it was observed, the error type of its own test last.
 
     The kernel for redrawn treatments has the Hessian's errors alone; those that `estimate` shows are asked for besides.
@@ -341,7 +341,7 @@ def _real_fit(ask: Question) -> Estimates:
     return estimates
 
 
-def _check_outcome(ask: Question) -> None:
+def _check_outcome(ask: PlaceboQuestion) -> None:
     """Raise BadInput for an outcome of which effects and regressors leave nothing but rounding."""
     roles = ask.panel.roles
     try:
@@ -437,7 +437,7 @@ def _plain(value: float) -> float | None:
 # The store of an earlier `panelproof placebo` that a run goes on with, and what it says of other choices.
 
 
-def prepared(real: RealPanel, store: StorePath | None, **choices: Any) -> Question:
+def prepared(real: RealPanel, store: StorePath | None, **choices: Any) -> PlaceboQuestion:
     """What to run on a panel, checked on it, and going on with the store where there is one; raises BadInput.
 
     choices: of `experiments.placebo.question`.
@@ -448,7 +448,7 @@ def prepared(real: RealPanel, store: StorePath | None, **choices: Any) -> Questi
     return found
 
 
-def resumable(ask: Question, store: StorePath) -> Question:
+def resumable(ask: PlaceboQuestion, store: StorePath) -> PlaceboQuestion:
     """The question with the panel as the store holds it, drawn or gone through as the store began.
 
     Raises BadInput, with the choices that differ, when the store holds another placebo test.
@@ -476,7 +476,7 @@ def _other_test(store: StorePath, changed: list[str]) -> BadInput:
                remedy="choose another --store, or make the same choices")  # fmt: skip
 
 
-def _changed(ask: Question, kept: Mapping[str, Any]) -> list[str]:
+def _changed(ask: PlaceboQuestion, kept: Mapping[str, Any]) -> list[str]:
     """The user's choices that are not those of a store's study, e.g. --estimator was sdm, is did."""
     own = ask.study.settings
     choices = {
@@ -530,7 +530,7 @@ def _model(estimator: Mapping[str, Any]) -> str:
 # What `panelproof placebo` prints and writes.
 
 
-def print_placebo(found: Answer, console: Console) -> None:
+def print_placebo(found: PlaceboAnswer, console: Console) -> None:
     """Failed placebos, the real estimate, its p value (or share) with its Monte Carlo error, interval and placebos."""
     ask = found.question
     console.print(Text(f"Placebo test of {ask.term}: {ask.estimator.name}, scheme {ask.scheme}", style="bold"))
@@ -554,7 +554,7 @@ def check_folder(folder: Path) -> None:
                   remedy="choose another --out")  # fmt: skip
 
 
-def write_placebo(found: Answer, folder: Path) -> list[Path]:
+def write_placebo(found: PlaceboAnswer, folder: Path) -> list[Path]:
     """Write placebo.svg and placebo.json into a folder; raises BadInput when it cannot be written."""
     files = {
         "placebo.svg": placebo_figure(found.plot),
@@ -569,7 +569,7 @@ def write_placebo(found: Answer, folder: Path) -> list[Path]:
     return [folder / name for name in files]
 
 
-def _lines(found: Answer) -> list[tuple[str, str]]:
+def _lines(found: PlaceboAnswer) -> list[tuple[str, str]]:
     usable = found.usable
     kind = "estimate" if found.question.statistic == "raw" else "t statistic"
     if found.question.statistic == "studentised" and found.error != found.own_error:

@@ -19,8 +19,8 @@ from packaging.requirements import Requirement
 
 from cluster import Executor
 from cluster.environment import Environment, source_files
-from experiments.run.code_policy import Resume, check_trusted, named_code, refuse_code
 from experiments.run.reporting import without_none
+from experiments.run.resume import Resume, check_trusted, named_code, refuse_code
 from experiments.run.runner import run
 from experiments.run.tasks import ROOMS, environment_of
 from experiments.study import Study

@@ -38,7 +38,7 @@ NamesByName = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class TomlReading:
     """A file that is validated: its name and folder, and what was found wrong so far."""
 
     file: str
@@ -62,7 +62,7 @@ class Table(BaseModel):
 
     @model_validator(mode="after")
     def _note_faults(self, info: ValidationInfo) -> Self:
-        if isinstance(info.context, Reading):
+        if isinstance(info.context, TomlReading):
             info.context.problems.extend(self.faults(f"{info.context.file}, {self.place}"))
         return self
 
@@ -93,7 +93,7 @@ def validated[T: Table](
     What is wrong is left out of the tables: a key that is unknown or that belongs to a `partial` table, else the whole
     table; None when a table that must be there is wrong.
     """
-    reading, cut = Reading(file, folder or Path()), set[tuple[int | str, ...]]()
+    reading, cut = TomlReading(file, folder or Path()), set[tuple[int | str, ...]]()
     while True:
         try:
             made = model.model_validate(data, context=reading)

@@ -448,7 +448,7 @@ RESERVED = {"kind", "draw", "settle", "schema", "noiseless", "identity", "recipe
 
 
 @dataclass(frozen=True, eq=False)
-class Recipe:
+class DesignRecipe:
     """A function that draws, and what was said of it. found_as: how studies name its class, "" = by its module."""
 
     function: Function
@@ -467,7 +467,7 @@ class Recipe:
 class FunctionDesign(Design):
     """A world drawn by a function of the user's; its dials are the function's parameters with defaults."""
 
-    recipe: ClassVar[Recipe]
+    recipe: ClassVar[DesignRecipe]
     parameters: ClassVar[Parameters]
     found_as: ClassVar[str]
 
@@ -552,7 +552,7 @@ class FunctionWorld:
         return panel, truths_of(recipe.truth if own is None else own, offers, recipe, rows)
 
 
-def truths_of(truth: Truth, offers: Mapping[str, Any], recipe: Recipe, rows: int | None) -> dict[str, Any]:
+def truths_of(truth: Truth, offers: Mapping[str, Any], recipe: DesignRecipe, rows: int | None) -> dict[str, Any]:
     """The true values by estimand: a number, the name of a dial, a function, or a dict of them.
 
     rows: R of a batched design, whose truths may be arrays (R,). Raises BadInput for what is no number.
@@ -588,7 +588,7 @@ def trial_panel(design: FunctionDesign) -> Panel:
     return panel
 
 
-def class_of(recipe: Recipe, name: str = "") -> type[FunctionDesign]:
+def class_of(recipe: DesignRecipe, name: str = "") -> type[FunctionDesign]:
     """The class of designs that a function makes; raises BadInput for parameters that it cannot be called with."""
     function = recipe.function
     parameters = parameters_of(function, RESERVED)
@@ -613,7 +613,7 @@ def class_of(recipe: Recipe, name: str = "") -> type[FunctionDesign]:
     return made
 
 
-def inline_class(recipe: Recipe) -> type[FunctionDesign]:
+def inline_class(recipe: DesignRecipe) -> type[FunctionDesign]:
     """The same, for a function that no module can be asked for: studies name it by a digest of its code."""
     digest = code_digest(recipe.function, recipe.truth, recipe.naming, recipe.batched, recipe.main)
     return class_of(replace(recipe, found_as=f"{INLINE}{name_of(recipe.function, 'draw')}@{digest}"))
@@ -672,20 +672,20 @@ def design(
     naming = Naming(outcome, treatment, tuple(controls), unit, period)
 
     def made(function: Function) -> type[FunctionDesign]:
-        recipe = Recipe(function, truth, naming, batched)
+        recipe = DesignRecipe(function, truth, naming, batched)
         return class_of(recipe) if is_importable(function) else inline_class(recipe)
 
     return made if function is None else made(function)
 
 
-def _again(recipe: Recipe, dials: Mapping[str, Any]) -> FunctionDesign:
+def _again(recipe: DesignRecipe, dials: Mapping[str, Any]) -> FunctionDesign:
     """A design in another process: its class is made there once."""
     cls = enrolled(recipe.found_as) or class_of(recipe)
     made: FunctionDesign = cls(**dials)
     return made
 
 
-def _check_truth(recipe: Recipe, parameters: Parameters) -> None:
+def _check_truth(recipe: DesignRecipe, parameters: Parameters) -> None:
     """Raise BadInput for a text that names no dial."""
     given = recipe.truth if isinstance(recipe.truth, Mapping) else {recipe.main: recipe.truth}
     for name, value in given.items():

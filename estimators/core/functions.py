@@ -41,7 +41,7 @@ ALLOWED = "an estimate, (estimate, se), (estimate, se, dof), a dict of them by t
 
 
 @dataclass(frozen=True, eq=False)
-class Recipe:
+class EstimatorRecipe:
     """A function that fits, and what was said of it. found_as: how studies name its class, "" = by its module."""
 
     function: Function
@@ -71,7 +71,7 @@ class FunctionEstimator(Estimator):
     name. label: its name in tables and stores.
     """
 
-    recipe: ClassVar[Recipe]
+    recipe: ClassVar[EstimatorRecipe]
     parameters: ClassVar[Parameters]
     found_as: ClassVar[str]
     terms: tuple[str, ...]
@@ -259,7 +259,7 @@ def _by_error(given: Any, errors: tuple[str, ...], otherwise: float, where: str)
     return np.stack([np.asarray(column, dtype=np.float64) for column in columns], axis=-1) if columns else np.empty(0)
 
 
-def class_of(recipe: Recipe, name: str = "") -> type[FunctionEstimator]:
+def class_of(recipe: EstimatorRecipe, name: str = "") -> type[FunctionEstimator]:
     """The class of estimators that a function makes; raises BadInput for parameters that it cannot be called with."""
     function = recipe.function
     parameters = parameters_of(function, RESERVED)
@@ -285,7 +285,7 @@ def class_of(recipe: Recipe, name: str = "") -> type[FunctionEstimator]:
     return made
 
 
-def inline_class(recipe: Recipe) -> type[FunctionEstimator]:
+def inline_class(recipe: EstimatorRecipe) -> type[FunctionEstimator]:
     """The same, for a function that no module can be asked for: studies name it by a digest of its code."""
     said = (recipe.terms, recipe.targets, recipe.errors, recipe.target, recipe.unit, recipe.period, recipe.batched)
     name = recipe.label if recipe.label.isidentifier() else name_of(recipe.function, "fit")
@@ -331,13 +331,13 @@ def estimator(function: Function | None = None, /, **options: Any) -> Any:
     options["targets"] = dict(options.get("targets") or {})
 
     def made(function: Function) -> type[FunctionEstimator]:
-        recipe = Recipe(function, **options)
+        recipe = EstimatorRecipe(function, **options)
         return class_of(recipe) if is_importable(function) else inline_class(recipe)
 
     return made if function is None else made(function)
 
 
-def _again(recipe: Recipe, settings: Mapping[str, Any]) -> FunctionEstimator:
+def _again(recipe: EstimatorRecipe, settings: Mapping[str, Any]) -> FunctionEstimator:
     """An estimator in another process: its class is made there once."""
     cls = enrolled(recipe.found_as) or class_of(recipe)
     made: FunctionEstimator = cls(**settings)

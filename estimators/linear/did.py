@@ -25,7 +25,7 @@ from estimators.core.tile import Tile, check_effects, spread, without_singletons
 from estimators.core.treatment_kernels import TreatmentKernel
 from estimators.linear.covariances import ClusterK, counted_parameters
 from estimators.linear.few_clusters import ADJUSTED, ClusterFacts, facts_of
-from estimators.linear.few_treated import PLACEBOS, FittedTreatment, PlaceboTest
+from estimators.linear.few_treated import PLACEBOS, FewTreatedTest, FittedTreatment
 from estimators.linear.least_squares import LeastSquares, LinearMoments, LinearPlan, Singletons, moments_of_redrawn
 from estimators.linear.wild import wild_clusters
 from sim.arrays import Floats
@@ -236,7 +236,7 @@ class TwoWayDID(RegressionEstimator):
 
     def _placebos(
         self, error: str, plan: LinearPlan, moments: LinearMoments, k: int, reduction: LeastSquares, streams: Streams
-    ) -> PlaceboTest:
+    ) -> FewTreatedTest:
         """Tests of the treatment, regressor k, by placebos of never treated units."""
         assert plan.few is not None
         assert moments.e is not None

@@ -53,7 +53,7 @@ HELD = 1e-8  # share of the variance of a placebo that its residuals must keep
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class PlaceboTest:
+class FewTreatedTest:
     """p value of 0, ends of the interval, and placebos' units, (R,) each."""
 
     pvalue: Floats
@@ -226,7 +226,7 @@ class FewTreated:
 
     def tests(
         self, error: str, fit: FittedTreatment, generators: Iterable[np.random.Generator], draws: int
-    ) -> PlaceboTest:
+    ) -> FewTreatedTest:
         """Of R panels; generators: one a replication, asked only where assignments are drawn."""
         given = iter(generators)
         if self.fixed is not None:
@@ -238,16 +238,18 @@ class FewTreated:
             assert one.x is not None
             found = self.placebos(one.treatment, one.x, invert(gram(one.x))[0])
             parts.append(_tests(found, one, iter(own), draws, self.sizes[error]))
-        return PlaceboTest(*(np.concatenate([getattr(part, name) for part in parts]) for name in PlaceboTest.__slots__))
+        return FewTreatedTest(
+            *(np.concatenate([getattr(part, name) for part in parts]) for name in FewTreatedTest.__slots__)
+        )
 
 
 def _tests(
     found: Placebos, fit: FittedTreatment, given: Iterator[np.random.Generator], draws: int, size: Floats | None
-) -> PlaceboTest:
+) -> FewTreatedTest:
     """Tests of R panels with one treatment; size: None = placebos are not rescaled."""
     if not found.serves or not np.isfinite(fit.b).any():
         nothing = np.full(len(fit.b), np.nan)
-        return PlaceboTest(nothing, nothing, nothing, nothing)
+        return FewTreatedTest(nothing, nothing, nothing, nothing)
     weights = found.weights * np.sqrt(np.broadcast_to(fit.own, fit.b.shape) * found.own.sum())[:, None]  # (R, J)
     w = found.errors(fit.e)
     w = (w if size is None else found.rescaled(w, size)) * weights[:, :, None]
@@ -259,7 +261,7 @@ def _tests(
     lower, upper = linear_interval(fit.b, placebos, np.zeros((1, placebos.shape[1])))
     sound = np.isfinite(fit.b) & np.isfinite(placebos).all(axis=1)
     pvalue, lower, upper = (np.where(sound, x, np.nan) for x in (p_values(fit.b, placebos), lower, upper))
-    return PlaceboTest(pvalue, lower, upper, np.full(len(fit.b), float(found.usable.any(axis=0).sum())))
+    return FewTreatedTest(pvalue, lower, upper, np.full(len(fit.b), float(found.usable.any(axis=0).sum())))
 
 
 def unit_sizes(panel: Panel, name: str, asked_by: str) -> Floats:

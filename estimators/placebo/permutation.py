@@ -393,7 +393,7 @@ class PermutationTest(Estimator):
 
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
         """The moments hold the answers already."""
-        assert isinstance(moments, Answers)
+        assert isinstance(moments, PermutedAnswers)
         layout = self.layout(schema)
         rows, own = moments.status.size, slice(1, None)
         shape = (rows, len(layout.errors), len(layout.terms))
@@ -420,7 +420,7 @@ class PermutationTest(Estimator):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Answers(Moments):
+class PermutedAnswers(Moments):
     """Estimates, p values and interval ends of the tested terms, (R, K); se, dof and own_... (R, E, K) of the
     estimator's own error types; status, draws, exact (R,); mcse (R, K)."""
 
@@ -470,16 +470,16 @@ class Permuted(Reduction):
     def _draws(self, panel: Panel, rng: np.random.Generator | None) -> Draws:
         return Draws.of(panel, self.test.scheme, self.test.draws, self.test.seed, rng)
 
-    def reduce(self, plan: Any, tile: Tile) -> Answers:
+    def reduce(self, plan: Any, tile: Tile) -> PermutedAnswers:
         """One tile: all outcomes against all assignments, or panel by panel."""
         if plan is None:
             return self.one_by_one(tile.panel, itertools.repeat(None, tile.panel.replications))
         return self._with_test(tile.panel, self._fitted(tile.panel), plan)
 
-    def one_by_one(self, panel: Panel, generators: Iterable[np.random.Generator | None]) -> Answers:
+    def one_by_one(self, panel: Panel, generators: Iterable[np.random.Generator | None]) -> PermutedAnswers:
         """R panels, each with draws from a generator of its own, None = from the test's seed."""
         fitted = self._fitted(panel)
-        return Answers.join(
+        return PermutedAnswers.join(
             [
                 self._alone(panel.replication(row), fitted.take(slice(row, row + 1)), rng)
                 for row, rng in enumerate(generators)
@@ -489,7 +489,7 @@ class Permuted(Reduction):
     def _fitted(self, panel: Panel) -> Estimates:
         return self.test.inner(panel, Streams(self.test.seed))
 
-    def _alone(self, panel: Panel, fitted: Estimates, rng: np.random.Generator | None) -> Answers:
+    def _alone(self, panel: Panel, fitted: Estimates, rng: np.random.Generator | None) -> PermutedAnswers:
         """One panel, R = 1; NaN where the estimator fails on the real assignment."""
         if fitted.status[0] != Status.OK:
             terms = self.test.layout(panel.schema).terms
@@ -499,14 +499,14 @@ class Permuted(Reduction):
             return self._with_test(panel, fitted, kernel)
         return self._apart(panel, fitted, rng)
 
-    def _with_test(self, panel: Panel, fitted: Estimates, kernel: KernelTest) -> Answers:
+    def _with_test(self, panel: Panel, fitted: Estimates, kernel: KernelTest) -> PermutedAnswers:
         tests = kernel.test(panel.variables[self._outcome(panel)])
         return self._answers(panel, fitted, kernel.draws, tests)
 
     def _outcome(self, panel: Panel) -> str:
         return outcome_of(getattr(self.test.inner, "outcome", None), panel.schema, self.test.name)
 
-    def _apart(self, panel: Panel, fitted: Estimates, rng: np.random.Generator | None) -> Answers:
+    def _apart(self, panel: Panel, fitted: Estimates, rng: np.random.Generator | None) -> PermutedAnswers:
         """One panel, any estimator and terms: it fits every assignment."""
         terms = self.test.layout(panel.schema).terms
         draws = self._draws(panel, rng)
@@ -559,7 +559,7 @@ class Permuted(Reduction):
             values = values / fitted.se[:, -1, columns]
         return np.where((fitted.status == Status.OK)[:, None], values, np.nan)
 
-    def _answers(self, panel: Panel, fitted: Estimates, draws: Draws | None, tests: NullTests) -> Answers:
+    def _answers(self, panel: Panel, fitted: Estimates, draws: Draws | None, tests: NullTests) -> PermutedAnswers:
         """The tests beside the estimator's own estimates and errors."""
         terms = self.test.layout(panel.schema).terms
         fitted, rows = fitted.only(terms), fitted.status.size
@@ -568,7 +568,7 @@ class Permuted(Reduction):
         own = {f"own_{name}": getattr(fitted, name) for name in ("pvalue", "lower", "upper")}
         failed = (fitted.status != Status.OK)[:, None]
         pvalue, lower, upper = (np.where(failed, np.nan, values) for values in (tests.pvalue, tests.lower, tests.upper))
-        return Answers(
+        return PermutedAnswers(
             estimate=fitted.estimate,
             se=fitted.se,
             dof=fitted.dof,

@@ -206,7 +206,7 @@ class Differences(RegressionEstimator):
         return Estimates.of(self.layout(schema), moments.estimate, se, moments.dof[:, None], {},
                             status=moments.status.astype(np.uint8))  # fmt: skip
 
-    def estimates(self, found: Stacked, schema: Schema) -> Estimates:
+    def estimates(self, found: StackedScores, schema: Schema) -> Estimates:
         """What a stack says, term by term."""
         return self.solve(None, DifferenceMoments.of(found), schema, Streams(0))
 
@@ -232,7 +232,7 @@ class Differences(RegressionEstimator):
         """The same with those alternatives that a panel can have; raises BadInput for the claim."""
         return replace(self, alternatives=tuple(text for text, why in self.available(panel).items() if not why))
 
-    def stacked(self, panel: Panel) -> Stacked:
+    def stacked(self, panel: Panel) -> StackedScores:
         """Terms with the influence of every cluster on each; raises BadInput for a panel that cannot serve."""
         self.layout(panel.schema)
         reduction = self.reduction(panel.schema)
@@ -241,12 +241,12 @@ class Differences(RegressionEstimator):
             return reduction.stacked(plan, panel)
         parts = [reduction.stacked(reduction.plan(one), one)
                  for one in (panel.replication(row) for row in range(panel.replications))]  # fmt: skip
-        return Stacked(*(np.concatenate(arrays) for arrays in
+        return StackedScores(*(np.concatenate(arrays) for arrays in
                          zip(*((one.estimate, one.influence, one.dof) for one in parts), strict=True)))  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Stacked:
+class StackedScores:
     """estimate (R, K) of the terms; influence (R, K, G) of clusters, whose sums of squares are the variances and sums
     of products the covariances, the small-sample factor in them; dof (R, K)."""
 
@@ -270,7 +270,7 @@ class DifferenceMoments(Moments):
     status: Floats
 
     @classmethod
-    def of(cls, found: Stacked) -> DifferenceMoments:
+    def of(cls, found: StackedScores) -> DifferenceMoments:
         """Of the terms and the influence on them; SINGULAR where there is no claim."""
         status = np.where(np.isfinite(found.estimate[:, 0]), float(Status.OK), float(Status.SINGULAR))
         variance = found.variance
@@ -278,7 +278,7 @@ class DifferenceMoments(Moments):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Fit:
+class DifferenceFit:
     """Coefficients (R,) and what every unit adds to their errors, (R, N); factor of its clustered variance, its dof."""
 
     estimate: Floats
@@ -286,10 +286,10 @@ class Fit:
     factor: float
     dof: float
 
-    def plus(self, other: Fit, times: float) -> Fit:
+    def plus(self, other: DifferenceFit, times: float) -> DifferenceFit:
         """This and a multiple of another, with the factor and the degrees of freedom of this."""
-        return Fit(self.estimate + times * other.estimate, self.influence + times * other.influence, self.factor,
-                   self.dof)  # fmt: skip
+        moved, influence = self.estimate + times * other.estimate, self.influence + times * other.influence
+        return DifferenceFit(moved, influence, self.factor, self.dof)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -322,7 +322,7 @@ class PreparedRegression:
         """The used part of a variable (R, T, N)."""
         return y[:, self.periods[:, None], self.units]
 
-    def __call__(self, y: Floats) -> Fit:
+    def __call__(self, y: Floats) -> DifferenceFit:
         """Outcomes (R, T, N) of the whole panel."""
         found = self.plan.regressors
         assert found is not None
@@ -331,14 +331,14 @@ class PreparedRegression:
         e = ols.residual(y, found.x, slopes)
         influence = np.zeros((len(y), self.count))
         influence[:, self.units] = (self.psi * e).sum(axis=1)
-        return Fit(slopes[:, self.at], influence, self.factor, self.dof)
+        return DifferenceFit(slopes[:, self.at], influence, self.factor, self.dof)
 
 
 class Way(ABC):
     """A prepared alternative."""
 
     @abstractmethod
-    def __call__(self, outcomes: Mapping[str, Floats], claim: Fit) -> Fit:
+    def __call__(self, outcomes: Mapping[str, Floats], claim: DifferenceFit) -> DifferenceFit:
         """Outcomes by name (R, T, N) and the claim on them -> the alternative."""
 
 
@@ -350,7 +350,7 @@ class Refit(Way):
     outcome: str
     scale_of: str = ""
 
-    def __call__(self, outcomes: Mapping[str, Floats], claim: Fit) -> Fit:
+    def __call__(self, outcomes: Mapping[str, Floats], claim: DifferenceFit) -> DifferenceFit:
         """The other regression."""
         found = self.side(outcomes[self.outcome])
         if not self.scale_of:
@@ -359,7 +359,7 @@ class Refit(Way):
         own, other = (self.side.seen(outcomes[name])[:, cells].std(axis=1) for name in (self.scale_of, self.outcome))
         with np.errstate(divide="ignore", invalid="ignore"):
             scale = own / other
-        return Fit(found.estimate * scale, found.influence * scale[:, None], found.factor, found.dof)
+        return DifferenceFit(found.estimate * scale, found.influence * scale[:, None], found.factor, found.dof)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -370,7 +370,7 @@ class Shifted(Way):
     times: float
     outcome: str
 
-    def __call__(self, outcomes: Mapping[str, Floats], claim: Fit) -> Fit:
+    def __call__(self, outcomes: Mapping[str, Floats], claim: DifferenceFit) -> DifferenceFit:
         """The claim less its bias."""
         return claim.plus(self.side(outcomes[self.outcome]), self.times)
 
@@ -384,7 +384,7 @@ class CohortWise(Way):
     plan: CallawaySantAnnaPlan
     panel: Panel
 
-    def __call__(self, outcomes: Mapping[str, Floats], claim: Fit) -> Fit:
+    def __call__(self, outcomes: Mapping[str, Floats], claim: DifferenceFit) -> DifferenceFit:
         """The claim and the difference."""
         y = outcomes[self.reduction.outcome]
         core = self.panel.with_variables({self.reduction.outcome: self.side.seen(y)})
@@ -392,7 +392,7 @@ class CohortWise(Way):
         at = self.reduction.terms.index("overall")
         influence = np.zeros((len(y), self.side.count))
         influence[:, self.side.units] = answer.influence[:, at] / np.sqrt(claim.factor)  # its variance has no factor
-        cohort_wise = Fit(answer.estimate[:, at], influence, claim.factor, claim.dof)
+        cohort_wise = DifferenceFit(answer.estimate[:, at], influence, claim.factor, claim.dof)
         return claim.plus(cohort_wise, 1.0).plus(self.side(y), -1.0)
 
 
@@ -587,7 +587,7 @@ class DifferencesReduction(Reduction):
                    remedy="leave it out")  # fmt: skip
 
     @np.errstate(divide="ignore", invalid="ignore")
-    def stacked(self, plan: DifferencesPlan, panel: Panel) -> Stacked:
+    def stacked(self, plan: DifferencesPlan, panel: Panel) -> StackedScores:
         """All terms on a panel with the plan's regressors."""
         rows = panel.replications
         wanted = {self.outcome, *(one.name for one in self.alternatives if one.kind == "outcome")}
@@ -605,7 +605,7 @@ class DifferencesReduction(Reduction):
         estimate = np.stack([fit.estimate for fit in fits], axis=1)
         variance = np.vecdot(sums, sums)
         same = variance <= SAME * variance[:, :1]
-        return Stacked(np.where(same, 0.0, estimate), np.where(same[:, :, None], 0.0, sums),
+        return StackedScores(np.where(same, 0.0, estimate), np.where(same[:, :, None], 0.0, sums),
                        np.broadcast_to(np.array(dofs), estimate.shape).copy())  # fmt: skip
 
     def reduce(self, plan: DifferencesPlan | None, tile: Tile) -> DifferenceMoments:
@@ -628,6 +628,8 @@ class DifferencesReduction(Reduction):
         return DifferenceMoments.of(self.stacked(plan, panel))
 
 
-def missing(claim: Fit) -> Fit:
+def missing(claim: DifferenceFit) -> DifferenceFit:
     """What an alternative is where it cannot be had."""
-    return Fit(np.full_like(claim.estimate, np.nan), np.full_like(claim.influence, np.nan), claim.factor, claim.dof)
+    return DifferenceFit(
+        np.full_like(claim.estimate, np.nan), np.full_like(claim.influence, np.nan), claim.factor, claim.dof
+    )

@@ -90,7 +90,7 @@ REAL = 1e-8  # imaginary part, relative to its size, up to which a root counts a
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class ShortAndLong:
     """What adding controls did: coefficients of d and R2 without (short) and with them (long), and three variances.
 
     outcome, treatment: variances of y and of d; left: variance of what the controls leave of d.

@@ -23,7 +23,7 @@ from estimators.spatial.spectrum import (
     SPARSE_FROM,
     NodeMatrices,
     PiecewiseChebyshev,
-    Series,
+    PowerSeries,
     Spectrum,
     spectrum_of,
 )
@@ -60,7 +60,7 @@ class FixedSide:
     """
 
     z: Floats
-    series: Series
+    series: PowerSeries
     matrices: NodeMatrices
     _forms: dict[int, Floats] = field(default_factory=dict)
 
@@ -236,7 +236,7 @@ def _root(present: bytes) -> Floats:
     return root
 
 
-def _gram(series: Series, u: Floats, terms: int) -> Floats:
+def _gram(series: PowerSeries, u: Floats, terms: int) -> Floats:
     """Products of T_k(V) Q_N u, k < terms, around their means over units, u (N, R, C) -> (R, terms, terms)."""
     n, r, c = u.shape
     u = u - u.sum(axis=0) / n

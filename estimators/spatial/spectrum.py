@@ -372,7 +372,7 @@ class Expansion:
         return np.where((k % 4 < 2) | self.powers, 1.0, -1.0)
 
 
-class Series:
+class PowerSeries:
     """G x for rows of x at their own rho; one a weights matrix."""
 
     def __init__(self, multiplier: Multiplier) -> None:
@@ -559,7 +559,7 @@ class Spectrum:
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
         self.multiplier = Multiplier(weights)
-        self.series = Series(self.multiplier)
+        self.series = PowerSeries(self.multiplier)
         self.near_multiplier = NodeMatrices(self.multiplier, weights.radius, len(weights.units))
         self._sums = self._sums_of(weights)
         self._norms = PiecewiseChebyshev(self.multiplier.norms, weights.radius)

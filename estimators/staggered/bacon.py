@@ -24,7 +24,7 @@ KINDS = (NEVER, EARLIER, LATER, ALWAYS)
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class BaconComparison:
     """One two-by-two DID: cohorts by first treated period (None: never treated or always treated, as the kind says).
 
     weight: its share in the coefficient. units: of the treated and of the control group; window: periods before and
@@ -43,7 +43,7 @@ class Comparison:
 class Decomposition:
     """All comparisons, their estimates (R, C) and the coefficient that they average to, (R,)."""
 
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[BaconComparison, ...]
     estimates: Floats
     twfe: Floats
 
@@ -106,12 +106,12 @@ def _change(treated: int, span: range, periods: int) -> Floats:
     return weights
 
 
-def _comparison(cohorts: Cohorts, kind: str, treated: int, control: int, span: range, scale: float) -> Comparison:
+def _comparison(cohorts: Cohorts, kind: str, treated: int, control: int, span: range, scale: float) -> BaconComparison:
     window = (treated - span.start, span.stop - treated)
     units = (cohorts.size(treated), cohorts.size(control))
     label = cohorts.periods[control] if kind in {EARLIER, LATER} else None
     weight = units[0] * units[1] * window[0] * window[1] * scale
-    return Comparison(kind, cohorts.periods[treated], label, units, window, weight)
+    return BaconComparison(kind, cohorts.periods[treated], label, units, window, weight)
 
 
 def _pairs(cohorts: Cohorts) -> Iterator[tuple[str, int, int, range]]:

@@ -309,7 +309,7 @@ class Rings(_ExposureDID):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Regression:
+class ExposureRegression:
     """What the regressors give, (1 or R, ...): x demeaned and psi = bread x (K, T, N), terms (L, K) that each reported
     term takes of the coefficients, inflation of D and the share of unexposed untreated."""
 
@@ -325,7 +325,7 @@ class ExposurePlan:
     """What the factors of errors need, and the regression when no replication changes its regressors."""
 
     sample: Sample
-    regression: Regression | None
+    regression: ExposureRegression | None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -403,7 +403,7 @@ class ExposedLeastSquares(Reduction):
         lags = tuple(f"w_{name}" for name in self.lags)
         return panel.with_variables(new), (self.treatment, *self.exposure.names, *self.controls, *lags)
 
-    def _regression(self, panel: Panel) -> Regression:
+    def _regression(self, panel: Panel) -> ExposureRegression:
         exposed, names = self._exposed(panel)
         tile, j = Tile(exposed), len(self.exposure.names)
         x = ols.stack([tile.within(name) for name in names])
@@ -423,7 +423,7 @@ class ExposedLeastSquares(Reduction):
         terms[:, len(names), 0] = 1.0
         reached = _means((others != 0).any(axis=1, keepdims=True).astype(np.float64), untreated)[:, 0]
         psi = np.reshape(bread @ x.reshape(*x.shape[:2], -1), x.shape)
-        return Regression(x, psi, terms, bread[:, 0, 0] * gram[:, 0, 0], 1 - reached)
+        return ExposureRegression(x, psi, terms, bread[:, 0, 0] * gram[:, 0, 0], 1 - reached)
 
     def _sample(self, panel: Panel, slopes: int) -> Sample:
         effects = transform_of(EFFECTS, panel, constant=False).effects

@@ -20,7 +20,7 @@ from estimators.staggered.aggregation import multipliers, simultaneous_critical_
 from experiments.checks.check import LEVEL, LEVELS, answers_of, modules, needed_of
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables.columns import main_cluster
-from experiments.tables.ledger import Fitted, Ledger
+from experiments.tables.ledger import FittedColumn, Ledger
 from results.tables.records import ANSWERS, BASELINE, INFORMS, WEAKENS, Answer, Check, Record
 from results.tables.typography import stars
 from sim.arrays import Codes, Floats
@@ -102,7 +102,7 @@ class Case:
 
     @classmethod
     def of_claim(
-        cls, real: RealPanel, ledger: Ledger, fitted: Fitted, term: str, record: Record, dof: float | None = None
+        cls, real: RealPanel, ledger: Ledger, fitted: FittedColumn, term: str, record: Record, dof: float | None = None
     ) -> Case:
         """The case of any term of a fit; record: the claim with the errors by which it is judged; dof: of its t, where
         the fit has no such errors."""
@@ -363,7 +363,7 @@ class Case:
                     found[name] = codes
         return found
 
-    def fitted(self, table: str) -> list[Fitted]:
+    def fitted(self, table: str) -> list[FittedColumn]:
         """The fits of a table."""
         return [one for one in self.ledger.fitted if one.fit.table == table]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from estimators.sensitivity.sensitivity import SHARE, Selection, benchmark, partial_r2, robustness_value
+from estimators.sensitivity.sensitivity import SHARE, ShortAndLong, benchmark, partial_r2, robustness_value
 from experiments.checks.case import Case, number, without
 from results.tables.records import INFORMS, SILENT, WEAKENS, Check
 from sim.arrays import Floats
@@ -77,7 +77,7 @@ def _free(case: Case) -> int:
 
 def _selection(case: Case) -> Check:
     """Oster's delta at r2_max = 1.3 R2, and the effect if unobservables were selected as strongly as controls."""
-    found = Selection.of(case.outcome, case.treatment, case.controls)
+    found = ShortAndLong.of(case.outcome, case.treatment, case.controls)
     most = found.most()
     delta, bound = found.delta(most), found.effect(most)
     numbers = {"delta": delta, "effect_at_1": bound, "r2_max": most, "r2_short": found.r2_short,

@@ -12,7 +12,7 @@ from estimators.linear.did import TwoWayDID
 from estimators.sensitivity import residual_dependence as left
 from estimators.spatial.residual_moran import folded_p_values, permuted_pooled_moran, pooled_moran
 from experiments.checks.case import Case, without
-from experiments.tables.ledger import Fitted
+from experiments.tables.ledger import FittedColumn
 from results.tables.records import BASELINE, INFORMS, SILENT, WEAKENS, Check, Fit
 from results.tables.typography import short_p
 from sim.arrays import Floats
@@ -117,7 +117,7 @@ def _others(case: Case) -> Iterator[Model]:
             yield Model(f"table 7, {one.fit.model}, {one.fit.weights}", one.fit, one.panel, spatial_residuals(one))
 
 
-def spatial_residuals(one: Fitted) -> Floats:
+def spatial_residuals(one: FittedColumn) -> Floats:
     """Q(y - rho W y) - Q X beta - Q W X theta of a direct SAR or SDM on its own panel, (T, N)."""
     slopes = dict(zip(one.estimates.terms, one.estimates.estimate[0].tolist(), strict=True))
     weights = one.panel.weights[str(one.fit.weights)]

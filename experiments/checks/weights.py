@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.checks.case import Case
-from experiments.panel_spec.weights import Contiguity, File
+from experiments.panel_spec.weights import ContiguitySpec, File
 from results.tables.records import OVERTURNS, SILENT, WEAKENS, Check
 from sim.weights import Weights
 
@@ -20,7 +20,7 @@ def check(case: Case) -> Iterator[Check]:
     """Every W that a file or a map gives."""
     for section in case.real.spec.weights:
         weights = case.panel.weights.get(section.label)
-        if weights is not None and isinstance(section, Contiguity | File):
+        if weights is not None and isinstance(section, ContiguitySpec | File):
             yield _links(weights)
 
 

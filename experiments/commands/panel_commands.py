@@ -260,9 +260,9 @@ def placebo(
 
     from experiments.panel_spec.spec import read_real_panel, read_spec
     from experiments.placebo import answer, check_folder, prepared, print_placebo, write_placebo
-    from experiments.run.code_policy import Resume
     from experiments.run.launch import launch
     from experiments.run.places import named_place
+    from experiments.run.resume import Resume
 
     where = {name: choices.pop(name) for name in CLUSTER_OPTIONS}
     place = named_place(where, default="serial")
@@ -361,8 +361,8 @@ def trust(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **choi
 
     from experiments.panel_spec.spec import read_real_panel, read_spec
     from experiments.placebo import check_folder
-    from experiments.run.code_policy import Resume
     from experiments.run.places import named_place
+    from experiments.run.resume import Resume
     from experiments.trust.document import document, print_trust, write_trust
     from experiments.trust.studies import opened, seconds_of
     from experiments.trust.trust import trust

@@ -184,9 +184,9 @@ def run(
     **others: Any,
 ) -> int:
     """Run a built-in study or one of your own. After a kill or an interruption, the same command resumes the study."""
-    from experiments.run.code_policy import Resume, share_of
     from experiments.run.launch import check_run, describe, foretell, launch, show, what_failed
     from experiments.run.places import named_place, table_of
+    from experiments.run.resume import Resume, share_of
     from experiments.study import study_of
     from results.report.terminal import NamesConsole
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BeforeValidator, ValidationInfo
 
-from experiments.toml_files import Reading, as_written
+from experiments.toml_files import TomlReading, as_written
 from sim.arrays import Flags, Floats
 from sim.errors import BadInput, Problem, bad, closest, gathering, listed, one_of, refuse
 from sim.panel import Panel
@@ -81,7 +81,7 @@ def read_transform(name: str, value: Any, where: str) -> Transform:
 def _read_transforms(data: object, info: ValidationInfo) -> tuple[Transform, ...]:
     """The sound entries of a [transform] table; what is wrong with the others is noted."""
     reading = info.context
-    assert isinstance(reading, Reading)
+    assert isinstance(reading, TomlReading)
     where = f"{reading.file}, [transform]"
     if not isinstance(data, Mapping):
         reading.problems.append(

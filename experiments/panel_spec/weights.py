@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, override
 import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from experiments.toml_files import Name, Positive, Reading, Table
+from experiments.toml_files import Name, Positive, Table, TomlReading
 from sim import weights
 from sim.arrays import Floats
 from sim.errors import Problem
@@ -21,7 +21,7 @@ from sim.weights_files import Others, from_file
 
 def _beside_the_spec(path: Path, info: ValidationInfo) -> Path:
     """A path relative to the folder of the spec; a file that is not there is a fault of the spec."""
-    if not isinstance(info.context, Reading):
+    if not isinstance(info.context, TomlReading):
         return path
     whole = info.context.folder / path
     if not whole.is_file():
@@ -83,7 +83,7 @@ class ByDistance(WeightsSection):
         return make(panel.units, *_degrees(panel), name=self.label, **settings)
 
 
-class Knn(ByDistance):
+class KnnSpec(ByDistance):
     """The k nearest units.
 
     k: how many neighbours.
@@ -95,7 +95,7 @@ class Knn(ByDistance):
     k: Annotated[int, Field(ge=1, strict=True)] = 6
 
 
-class InverseDistance(ByDistance, WithIslands):
+class InverseDistanceSpec(ByDistance, WithIslands):
     """1/km^power, up to a cutoff.
 
     power: of the distance. cutoff_km: the distance beyond which W is 0; without it all units are neighbours.
@@ -108,7 +108,7 @@ class InverseDistance(ByDistance, WithIslands):
     cutoff_km: Positive | None = None
 
 
-class Band(ByDistance, WithIslands):
+class BandSpec(ByDistance, WithIslands):
     """All units within a distance.
 
     km: the distance.
@@ -120,7 +120,7 @@ class Band(ByDistance, WithIslands):
     km: Positive
 
 
-class Contiguity(WithIslands):
+class ContiguitySpec(WithIslands):
     """Units that touch on a map.
 
     path: the file of the map, relative to the spec. unit: the map's column of unit names. rule: "queen" counts units
@@ -201,7 +201,7 @@ class File(WithIslands):
 
 
 AnyWeights = Annotated[
-    Knn | InverseDistance | Band | Contiguity | Economic | Nested | File, Field(discriminator="kind")
+    KnnSpec | InverseDistanceSpec | BandSpec | ContiguitySpec | Economic | Nested | File, Field(discriminator="kind")
 ]
 
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from experiments.references.reference import Reference, Scaled, long_frame
+from experiments.references.reference import ReferenceFit, Scaled, long_frame
 from sim.arrays import Floats
 from sim.panel import Panel
 
@@ -33,7 +33,7 @@ def least_squares(
     constant: bool = False,
     errors: tuple[str, ...] = ("iid", "hc1", "cluster:unit"),
     cluster_k: Literal["slopes", "all"] = "all",
-) -> Reference:
+) -> ReferenceFit:
     """Least squares of one real panel, balanced or not, with unit effects, period effects, both or none; errors as
     TwoWayDID names them."""
     from linearmodels.panel import PanelOLS
@@ -44,7 +44,7 @@ def least_squares(
         model = PanelOLS(data.y, data.x, entity_effects="unit" in effects, time_effects="period" in effects)
         fits = {error: model.fit(**_covariance(error, data.frame, cluster_k)) for error in errors}
         fit = next(iter(fits.values()))
-        return Reference(
+        return ReferenceFit(
             program="linearmodels",
             terms=data.terms,
             estimate=data.estimate(fit),
@@ -53,7 +53,9 @@ def least_squares(
         )
 
 
-def random_effects(panel: Panel, *, outcome: str | None = None, regressors: tuple[str, ...] | None = None) -> Reference:
+def random_effects(
+    panel: Panel, *, outcome: str | None = None, regressors: tuple[str, ...] | None = None
+) -> ReferenceFit:
     """Swamy-Arora random effects of one real panel with a constant, homoskedastic errors."""
     from linearmodels.panel import RandomEffects
 
@@ -61,7 +63,7 @@ def random_effects(panel: Panel, *, outcome: str | None = None, regressors: tupl
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         fit = RandomEffects(data.y, data.x).fit(cov_type="unadjusted", debiased=True)
-        return Reference("linearmodels", data.terms, data.estimate(fit), {"iid": data.errors(fit)})
+        return ReferenceFit("linearmodels", data.terms, data.estimate(fit), {"iid": data.errors(fit)})
 
 
 def _covariance(error: str, frame: pd.DataFrame, cluster_k: str) -> dict[str, Any]:

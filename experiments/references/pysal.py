@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from experiments.references.reference import Reference, Scaled
+from experiments.references.reference import ReferenceFit, Scaled
 from sim import Panel
 from sim.arrays import Floats
 from sim.weights import Weights
@@ -30,7 +30,7 @@ def twoway_spatial(
     outcome: str | None = None,
     regressors: tuple[str, ...] | None = None,
     weights: str | None = None,
-) -> Reference:
+) -> ReferenceFit:
     """SAR, SEM or SDM of one real balanced panel by the `direct` likelihood; errors from the information matrix."""
     from spreg import ML_ErrorFE, ML_LagFE
 
@@ -56,7 +56,7 @@ def twoway_spatial(
     errors = np.sqrt(np.diag(np.asarray(fit.vm, dtype=np.float64)))
     variance = float(np.asarray(fit.vm1)[-1, -1])  # of sigma2
     back = np.array([*(unit / data.unit[1:]), 1.0, unit**2])
-    return Reference(
+    return ReferenceFit(
         program="spreg",
         terms=(*terms, "lambda" if model == "sem" else "rho", "sigma2"),
         estimate=back * np.array([*coefficients[:slopes], coefficients[-1], float(np.squeeze(fit.sig2))]),
@@ -76,7 +76,7 @@ def as_libpysal(weights: Weights) -> Any:
 # esda's global autocorrelation of one cross-section, moments under normality and randomisation.
 
 
-def autocorrelation(values: Floats, weights: Weights, what: Literal["moran", "geary"]) -> Reference:
+def autocorrelation(values: Floats, weights: Weights, what: Literal["moran", "geary"]) -> ReferenceFit:
     """Moran's I or Geary's C of values (N,) with W as it is; se are the sd of both kinds of moments."""
     from esda import Geary, Moran
 
@@ -88,7 +88,7 @@ def autocorrelation(values: Floats, weights: Weights, what: Literal["moran", "ge
     else:
         found = Geary(values, w, transformation="O", permutations=0)
         estimate, spread = found.C, (found.VC_norm, found.VC_rand)
-    return Reference(
+    return ReferenceFit(
         program="esda",
         terms=(what,),
         estimate=np.array([estimate]),

@@ -14,7 +14,7 @@ from sim.arrays import Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reference:
+class ReferenceFit:
     """Another program's answer on one panel: estimate (K,) of the terms, se (K,) by error type, fit statistics."""
 
     program: str

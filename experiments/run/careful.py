@@ -36,7 +36,7 @@ class DrawDied(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class JobPiece:
     """Replications of a job: of all its estimators, or one, in the way that a name of `WAYS` says."""
 
     job: Job
@@ -46,11 +46,11 @@ class Piece:
     estimator: str = ""
 
 
-def _draw(runner: CellRunner, piece: Piece) -> None:
+def _draw(runner: CellRunner, piece: JobPiece) -> None:
     runner.draw(piece.start)
 
 
-def _reduce(runner: CellRunner, piece: Piece) -> None:
+def _reduce(runner: CellRunner, piece: JobPiece) -> None:
     panel = runner.draw(piece.start).panel
     plans = runner.plan(int(world_of(piece.start, runner.worlds)), panel)
     reduction = runner.estimators[0].reduction(runner.schema)
@@ -58,7 +58,7 @@ def _reduce(runner: CellRunner, piece: Piece) -> None:
         reduction.reduce(plans[reduction], Tile(panel))
 
 
-WAYS: dict[str, Callable[[CellRunner, Piece], Block | None]] = {
+WAYS: dict[str, Callable[[CellRunner, JobPiece], Block | None]] = {
     "whole": lambda runner, piece: runner.run(piece.start, piece.stop),
     "draw": _draw,
     "reduce": _reduce,
@@ -67,7 +67,7 @@ WAYS: dict[str, Callable[[CellRunner, Piece], Block | None]] = {
 }
 
 
-def compute_piece(piece: Piece) -> Block | None:
+def compute_piece(piece: JobPiece) -> Block | None:
     """In the child: the block of a piece, or None of one that only tries whether the process survives."""
     job = piece.job
     check_environment(job.environment)
@@ -116,7 +116,7 @@ class _Search:
         if limit is not None and self.slowest:
             limit = min(limit, max(LEAST_SECONDS, FACTOR * self.slowest * max(stop - start, TILE)))
         begin = time.perf_counter()
-        found = self.child.call(compute_piece, Piece(self.job, start, stop, way, estimator), limit, self.memory)
+        found = self.child.call(compute_piece, JobPiece(self.job, start, stop, way, estimator), limit, self.memory)
         if way != "draw":
             self.slowest = max(self.slowest, (time.perf_counter() - begin) / (stop - start))
         return found

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from cluster import ClusterLost, Executor
 from experiments.run.careful import run_carefully
-from experiments.run.places import Place
+from experiments.run.places import ClusterPlace
 from experiments.run.runner import run, schema_of
 from experiments.run.tasks import Job, Result, ask, environment_of, run_job, runner_of, send
 from experiments.study import BLOCK_UNIT, Study
@@ -125,7 +125,7 @@ def projected(mcse: float, alone: float, n: float, worlds: int, factor: float) -
     return math.sqrt(alone / factor * (1 + (later - 1) * correlation))
 
 
-def check_cluster(place: Place, study: Study, *, as_json: bool) -> int:
+def check_cluster(place: ClusterPlace, study: Study, *, as_json: bool) -> int:
     """Print what a cluster is for a study; 0 when all workers may compute, else 1. Raises BadInput."""
     begin = time.perf_counter()
     try:

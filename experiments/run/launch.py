@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.text import Text
 
 from experiments.run.careful import LOST, LOST_DRAW
-from experiments.run.code_policy import Resume, retried, staying
-from experiments.run.places import Place
+from experiments.run.places import ClusterPlace
 from experiments.run.progress import Bar, Lines, duration, size
+from experiments.run.resume import Resume, retried, staying
 from experiments.run.runner import preflight, run, schema_of
 from experiments.run.tasks import admit, environment_of
 from experiments.run.until import Until
@@ -166,7 +166,7 @@ def _more_than_asked(held: ZarrStore, asked: int) -> str:
 def launch(
     study: Study,
     store: StorePath,
-    place: Place,
+    place: ClusterPlace,
     console: Console,
     plan: Resume = RESUME,
     until: str | None = None,

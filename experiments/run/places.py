@@ -21,7 +21,7 @@ FORM = "KEY=VALUE, such as partition=short"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ClusterPlace:
     """A back end with its options, as a run opens it.
 
     where: its text, such as local. clocks: limits of a block. ship: send this code to workers whose own is another.
@@ -66,7 +66,7 @@ def place_of(
     ship: bool = False,
     numbers: str | None = None,
     default: str = "local",
-) -> Place:
+) -> ClusterPlace:
     """The place that a command line names, with the rest from a table; raises BadInput with all faults.
 
     options: "KEY=VALUE" each. numbers: those that this process must compute. default: the place when neither names one.
@@ -94,10 +94,12 @@ def place_of(
         raise bad(f"cluster {chosen} needs a library that is not installed", where="--cluster",
                   allowed=f"panelproof with the extra {back.lacks}",
                   remedy=f'install it: pip install "panelproof[{back.lacks}]"')  # fmt: skip
-    return Place(chosen, back, Clocks(_seconds(timeout)), ship)
+    return ClusterPlace(chosen, back, Clocks(_seconds(timeout)), ship)
 
 
-def named_place(chosen: Mapping[str, Any], table: Mapping[str, Any] | None = None, default: str = "local") -> Place:
+def named_place(
+    chosen: Mapping[str, Any], table: Mapping[str, Any] | None = None, default: str = "local"
+) -> ClusterPlace:
     """The place that the options of `cluster_options` name."""
     return place_of(chosen["cluster"], chosen["workers"], insecure=chosen["insecure"], table=table,
                     options=chosen["cluster_option"], timeout=chosen["block_timeout"], ship=chosen["ship_code"],

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cluster import Executor
 from experiments.run import runner
-from experiments.run.code_policy import Resume
+from experiments.run.resume import Resume
 from experiments.run.runner import Listener
 from experiments.run.runner import Progress as Step
 from experiments.study import Study
@@ -132,14 +132,14 @@ class Notebook(Watch):
             return
         from IPython.display import display  # there is one where there is a notebook
 
-        now = Drawn(step.replications, step.of_replications, self.said(step))
+        now = DrawnProgress(step.replications, step.of_replications, self.said(step))
         if self._handle is None:
             self._handle = display(now, display_id=True)  # type: ignore[no-untyped-call]
         else:
             self._handle.update(now)
 
 
-class Drawn:
+class DrawnProgress:
     """One state of a notebook's bar."""
 
     def __init__(self, done: int, wanted: int, said: str) -> None:

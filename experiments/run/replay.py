@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from estimators.core.estimator import Status
-from experiments.run.code_policy import check_trusted
+from experiments.run.resume import check_trusted
 from experiments.run.tasks import runner_of
 from experiments.study import Study
 from results.store import BlockState, ZarrStore

@@ -18,7 +18,7 @@ from rich.console import Console
 from experiments.study import load_measures, resolved
 from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.plots.chart import Chart
-from results.plots.grid import MEASURES, Measure, grid_names, measures_of
+from results.plots.grid import MEASURES, ShownMeasure, grid_names, measures_of
 from results.plots.paper import FORMATS as PICTURES
 from results.plots.paper import figure_bytes
 from results.plots.replications import contrast_chart, replication_charts
@@ -292,7 +292,7 @@ def pivots_of(diagnosis: Diagnosis, wanted: Wishes) -> list[Pivot]:
     """
     known = measures_of(diagnosis)
     lead, lead_term = lead_of(diagnosis)
-    measures: list[Measure] = [known[name] for name in wanted.measures] or [lead]
+    measures: list[ShownMeasure] = [known[name] for name in wanted.measures] or [lead]
     found: list[Pivot] = []
     problems: list[Problem] = []
     for measure in measures:

@@ -18,8 +18,8 @@ from cluster.guarded import Guarded
 from estimators.core.estimator import Status
 from experiments.plugin_contracts import PluginRaised
 from experiments.run.careful import run_carefully
-from experiments.run.code_policy import Resume, RunLog, logged, origin_of
 from experiments.run.places import require_numbers
+from experiments.run.resume import Resume, RunLog, logged, origin_of
 from experiments.run.tasks import Job, Result, check_fits, environment_of, run_job, runner_of
 from experiments.run.until import Stopping, Until
 from experiments.settings import kind_of, to_settings

@@ -15,7 +15,7 @@ from rich.table import Table
 from scipy.special import stdtrit
 
 from experiments.run.checking import projected
-from experiments.run.places import Place, named_place, table_of
+from experiments.run.places import ClusterPlace, named_place, table_of
 from experiments.run.reporting import unwritable
 from experiments.run.until import Selection
 from experiments.search.root import LEVEL
@@ -23,10 +23,10 @@ from experiments.search.solve import (
     BLOCK,
     MEASURES,
     NAMED,
-    Answer,
     Bench,
-    Question,
     Search,
+    SearchAnswer,
+    SearchQuestion,
     bench_of,
     breakdown,
     check_frontier,
@@ -62,7 +62,7 @@ class Spread:
     log_se: float
 
 
-def replications_for(bench: Bench, target: float, budget: int) -> list[Answer]:
+def replications_for(bench: Bench, target: float, budget: int) -> list[SearchAnswer]:
     """The replications at which the bench's measure has the Monte Carlo error `target`, in each cell of the grid.
 
     The pilot doubles until its own error is known up to 5%, or it has reached the answer or the budget. Raises
@@ -75,7 +75,7 @@ def replications_for(bench: Bench, target: float, budget: int) -> list[Answer]:
     return [_answer(bench, rest, target, budget) for rest in rests]
 
 
-def _answer(bench: Bench, rest: Mapping[str, Any], target: float, budget: int) -> Answer:
+def _answer(bench: Bench, rest: Mapping[str, Any], target: float, budget: int) -> SearchAnswer:
     asks = f"the Monte Carlo error of {bench.question.whole_measure} is {target:g}"
     before, n = len(bench.taken), -(-bench.first // (BLOCK * GROUPS)) * BLOCK * GROUPS
     point = float(stdtrit(GROUPS - 1, 0.975))
@@ -95,9 +95,9 @@ def _answer(bench: Bench, rest: Mapping[str, Any], target: float, budget: int) -
     if not math.isfinite(value):
         floor = projected(spread.mcse, spread.alone, n, worlds, 1e9)
         note = f" {worlds} worlds leave an error of {floor:.2g}: ask for more worlds."
-        return Answer(asks, CALLED, dict(rest), "not reached", float(MOST_REPLICATIONS), math.nan, math.nan, None, n,
-                      taken, note)  # fmt: skip
-    return Answer(asks, CALLED, dict(rest), "found", value, lower, upper, math.ceil(value), n, taken)
+        return SearchAnswer(asks, CALLED, dict(rest), "not reached", float(MOST_REPLICATIONS), math.nan, math.nan, None,
+                            n, taken, note)  # fmt: skip
+    return SearchAnswer(asks, CALLED, dict(rest), "found", value, lower, upper, math.ceil(value), n, taken)
 
 
 def needed(spread: Spread, n: int, worlds: int, target: float) -> float:
@@ -115,7 +115,7 @@ def needed(spread: Spread, n: int, worlds: int, target: float) -> float:
     return n * high
 
 
-def spread_of(store: Store, replications: int, question: Question) -> Spread:
+def spread_of(store: Store, replications: int, question: SearchQuestion) -> Spread:
     """The Monte Carlo error of a measure in the first replications of a store with one cell.
 
     The standard error of its logarithm is the jackknife's over eight groups of blocks; with worlds, on which few
@@ -130,7 +130,7 @@ def spread_of(store: Store, replications: int, question: Question) -> Spread:
     return Spread(whole, alone, math.hypot(jackknife, added / math.sqrt(2 * max(store.worlds - 1, 1))))
 
 
-def _mcse(store: Store, indices: Any, question: Question) -> tuple[float, float]:
+def _mcse(store: Store, indices: Any, question: SearchQuestion) -> tuple[float, float]:
     """The Monte Carlo error from some blocks, and the variance that independent fits would have."""
     frame = diagnose(Selection(store, 0, indices)).frame
     value, mcse, _ = question.value(frame)
@@ -145,7 +145,7 @@ def _mcse(store: Store, indices: Any, question: Question) -> tuple[float, float]
 FIGURE = "frontier.svg"
 
 
-def check_search(text: str, out: Path | None, options: Search, where: dict[str, Any]) -> tuple[Path, Place]:
+def check_search(text: str, out: Path | None, options: Search, where: dict[str, Any]) -> tuple[Path, ClusterPlace]:
     """Folder and place of a search; raises BadInput for what cannot be: a folder, a cluster, a precision."""
     place = named_place(where, table_of(text))
     folder = out or Path("runs") / f"search-{Path(text).stem}"
@@ -202,7 +202,7 @@ def run_breakdown(text: str, dial: str, second: str | None, measure: str, out: P
     first, other = dials_of(study, (dial, second), "--dial2")
     check_frontier(bench, first, other, options)
 
-    def both() -> list[Answer]:
+    def both() -> list[SearchAnswer]:
         answers = frontier(bench, first, other, options)
         keep(frontier_svg(points_of(answers, first, other), first, other, bench.question.words), folder, FIGURE)
         return answers
@@ -210,7 +210,7 @@ def run_breakdown(text: str, dial: str, second: str | None, measure: str, out: P
     return _searched(bench, place, as_json, both)
 
 
-def points_of(answers: list[Answer], first: str, second: str) -> list[FrontierPoint]:
+def points_of(answers: list[SearchAnswer], first: str, second: str) -> list[FrontierPoint]:
     """The frontier's points that were found, as the figure draws them."""
     return [
         FrontierPoint(item.setting.get(second, 0.0) if item.dial == first else item.value, item.value, item.lower,
@@ -219,7 +219,7 @@ def points_of(answers: list[Answer], first: str, second: str) -> list[FrontierPo
     ]  # fmt: skip
 
 
-def _searched(bench: Bench, place: Place, as_json: bool, search: Callable[[], list[Answer]]) -> int:
+def _searched(bench: Bench, place: ClusterPlace, as_json: bool, search: Callable[[], list[SearchAnswer]]) -> int:
     """Search, write answer.json and print the answers; 1 where a measure never crosses its level."""
     assert bench.folder is not None
     console = Console(highlight=False)
@@ -240,7 +240,7 @@ def _searched(bench: Bench, place: Place, as_json: bool, search: Callable[[], li
     return 0 if any(item.state == "found" for item in answers) else 1
 
 
-def _print(answers: list[Answer], console: Console) -> None:
+def _print(answers: list[SearchAnswer], console: Console) -> None:
     """A sentence each, and a table where there are several."""
     if len(answers) > 1:
         dials = list(dict.fromkeys(name for item in answers for name in (*item.setting, item.dial)))

@@ -39,7 +39,7 @@ NEAR = 0.1  # of the first step: a root that is nearer to the origin needs no sh
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class SearchPoint:
     """y at x with its standard error, from n replications; y is 0 where the level is met.
 
     apart: how many standard errors y lies from 0, where that is known better than by y / se.
@@ -57,7 +57,9 @@ class Point:
         return abs(self.y) > CLEAR * self.se if self.apart is None else self.apart > CLEAR
 
 
-Measure = Callable[[float, int], Point]  # y at x from so many replications; raises BadInput where x is not allowed
+Measure = Callable[
+    [float, int], SearchPoint
+]  # y at x from so many replications; raises BadInput where x is not allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Found:
     lower: float
     upper: float
     rising: bool
-    points: tuple[Point, ...]
+    points: tuple[SearchPoint, ...]
     short: bool = True
 
     @property
@@ -107,7 +109,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class CurveFit:
     """A local fit: its root, the root's standard error and the slope there."""
 
     root: float
@@ -132,7 +134,7 @@ def search(measure: Measure, limits: Limits, sign: int) -> Found:
     return _zoom(measure, limits, points)
 
 
-def settled(measure: Measure, limits: Limits, sign: int) -> list[Point]:
+def settled(measure: Measure, limits: Limits, sign: int) -> list[SearchPoint]:
     """The start, with ever more replications until its sign is `sign` or is believed, or an eighth of the budget is
     spent."""
     n = limits.first
@@ -145,11 +147,13 @@ def settled(measure: Measure, limits: Limits, sign: int) -> list[Point]:
     return points
 
 
-def _nothing(state: str, at: float, points: Sequence[Point]) -> Found:
+def _nothing(state: str, at: float, points: Sequence[SearchPoint]) -> Found:
     return Found(state, at, math.nan, math.nan, False, tuple(points))
 
 
-def _bracket(measure: Measure, limits: Limits, points: list[Point], sign: int) -> tuple[Point, Point] | None:
+def _bracket(
+    measure: Measure, limits: Limits, points: list[SearchPoint], sign: int
+) -> tuple[SearchPoint, SearchPoint] | None:
     """Two points between which y crosses; None where it does not, as far as x may go."""
     last = points[-1]
     for x in _steps(measure, limits, points):
@@ -160,7 +164,7 @@ def _bracket(measure: Measure, limits: Limits, points: list[Point], sign: int) -
     return None
 
 
-def _steps(measure: Measure, limits: Limits, points: list[Point]) -> Iterator[float]:
+def _steps(measure: Measure, limits: Limits, points: list[SearchPoint]) -> Iterator[float]:
     """Ever larger steps away from the start, measured; where x is not allowed, half of what is left, a few times."""
     good, step, bad = limits.start, limits.step, math.nan
     for _ in range(STEPS):
@@ -178,7 +182,7 @@ def _steps(measure: Measure, limits: Limits, points: list[Point]) -> Iterator[fl
         yield x
 
 
-def narrow(measure: Measure, limits: Limits, points: list[Point], a: Point, b: Point) -> None:
+def narrow(measure: Measure, limits: Limits, points: list[SearchPoint], a: SearchPoint, b: SearchPoint) -> None:
     """Shrink a bracket by secants and halves until both its ends are near the root, or the last point is.
 
     An end that noise may have put on the side of the other lies near the root: it is measured again, and that is all.
@@ -199,7 +203,7 @@ def narrow(measure: Measure, limits: Limits, points: list[Point], a: Point, b: P
         a, b = (new, b) if np.sign(new.y) == np.sign(a.y) else (a, new)
 
 
-def _zoom(measure: Measure, limits: Limits, points: list[Point]) -> Found:
+def _zoom(measure: Measure, limits: Limits, points: list[SearchPoint]) -> Found:
     """Replications where the root seems to be, until its interval is as short as wanted or the budget is spent."""
     times = float(stdtrit(limits.freedom, (1 + LEVEL) / 2))
     each, spent, half = limits.first, sum(item.n for item in points), math.inf
@@ -226,7 +230,7 @@ def _zoom(measure: Measure, limits: Limits, points: list[Point]) -> Found:
     return _on_the_way(fit, half, limits, points, short)
 
 
-def _on_the_way(fit: Fit, half: float, limits: Limits, points: Sequence[Point], short: bool) -> Found:
+def _on_the_way(fit: CurveFit, half: float, limits: Limits, points: Sequence[SearchPoint], short: bool) -> Found:
     """A root with its interval, none of it before the start; without a fit between the points that bracket it."""
     ends = (fit.root - half, fit.root + half) if math.isfinite(half) else _bracketing(points)
     keep = max if limits.step > 0 else min
@@ -236,14 +240,14 @@ def _on_the_way(fit: Fit, half: float, limits: Limits, points: Sequence[Point], 
     return Found("found", value, lower, upper, fit.slope > 0, tuple(points), short)
 
 
-def _bracketing(points: Sequence[Point]) -> tuple[float, float]:
+def _bracketing(points: Sequence[SearchPoint]) -> tuple[float, float]:
     """The nearest two places between which y changes its sign for sure."""
     ordered = sorted({item.x: item for item in points if item.clear}.values(), key=lambda item: item.x)
     pairs = [(a.x, b.x) for a, b in itertools.pairwise(ordered) if np.sign(a.y) != np.sign(b.y)]
     return min(pairs, key=lambda pair: pair[1] - pair[0], default=(-math.inf, math.inf))
 
 
-def _allowed(measure: Measure, x: float, n: int) -> Point | None:
+def _allowed(measure: Measure, x: float, n: int) -> SearchPoint | None:
     """y at x; None where x is not allowed, as at an end of a window."""
     try:
         return measure(x, n)
@@ -251,17 +255,17 @@ def _allowed(measure: Measure, x: float, n: int) -> Point | None:
         return None
 
 
-def _secant(points: Sequence[Point]) -> Fit:
+def _secant(points: Sequence[SearchPoint]) -> CurveFit:
     """The root of the line through the two points that bracket it most closely."""
     best = {item.x: item for item in points}
     ordered = sorted(best.values(), key=lambda item: item.x)
     pairs = [(a, b) for a, b in itertools.pairwise(ordered) if np.sign(a.y) != np.sign(b.y)]
     a, b = min(pairs, key=lambda pair: abs(pair[0].y) + abs(pair[1].y))
     slope = (b.y - a.y) / (b.x - a.x)
-    return Fit(a.x - a.y / slope, math.inf, slope)
+    return CurveFit(a.x - a.y / slope, math.inf, slope)
 
 
-def _places(guess: Fit, limits: Limits) -> list[tuple[float, int]]:
+def _places(guess: CurveFit, limits: Limits) -> list[tuple[float, int]]:
     """The root and the ends of its window, inside of what is allowed, each with its share of replications."""
     half = WINDOW / abs(guess.slope)
     if limits.whole:
@@ -274,7 +278,7 @@ def _places(guess: Fit, limits: Limits) -> list[tuple[float, int]]:
     return list(places.items())
 
 
-def fitted(points: Sequence[Point], near: float, half: float) -> Fit | None:
+def fitted(points: Sequence[SearchPoint], near: float, half: float) -> CurveFit | None:
     """The local fit to the points within reach of `near`, each x once with its most replications; None where none."""
     best = {item.x: item for item in sorted(points, key=lambda item: item.n)}
     close = [item for item in best.values() if abs(item.x - near) <= REACH * half and item.se > 0]
@@ -285,7 +289,7 @@ def fitted(points: Sequence[Point], near: float, half: float) -> Fit | None:
     return _polynomial(close, near, scale, 1) if fit is None and len(close) > 2 else fit
 
 
-def _polynomial(close: Sequence[Point], near: float, scale: float, degree: int) -> Fit | None:
+def _polynomial(close: Sequence[SearchPoint], near: float, scale: float, degree: int) -> CurveFit | None:
     """The fit of one degree; None where its root lies outside of what was measured."""
     d, y, se = (np.array(column) for column in zip(*(((p.x - near) / scale, p.y, p.se) for p in close), strict=True))
     x = np.vander(d, degree + 1, increasing=True) / se[:, None]
@@ -299,7 +303,7 @@ def _polynomial(close: Sequence[Point], near: float, scale: float, degree: int) 
     if not abs(root) <= REACH or slope == 0:
         return None
     se_root = math.sqrt(wide * float(powers @ covariance @ powers)) / abs(slope)
-    return Fit(near + scale * root, scale * se_root, slope / scale)
+    return CurveFit(near + scale * root, scale * se_root, slope / scale)
 
 
 def _root_of(beta: Floats) -> float:

@@ -20,7 +20,7 @@ from estimators.core.estimator import Layout
 from experiments.run.runner import run, schema_of
 from experiments.run.tasks import runner_of
 from experiments.run.until import Selection
-from experiments.search.root import LEVEL, Found, Limits, Point, search, settled
+from experiments.search.root import LEVEL, Found, Limits, SearchPoint, search, settled
 from experiments.study import Study, dial_names, value_of
 from results.diagnosis.diagnose import PROPORTIONS, diagnose
 from results.store import Store
@@ -40,7 +40,7 @@ RISES = {"size": True, "rejection": True, "bias": True, "coverage": False, "powe
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class SearchQuestion:
     """A measure of an estimator's term (and error type, "" where the measure has none) and its level.
 
     share: whether the level of a bias is a share of the mean truth and not a number.
@@ -143,7 +143,7 @@ class Question:
 
 
 def question_of(text: str, layouts: Mapping[str, Layout], estimator: str | None, term: str | None, error: str | None,
-                where: str) -> Question:  # fmt: skip
+                where: str) -> SearchQuestion:  # fmt: skip
     """From "power:0.8", "coverage:0.90" or "bias:25%"; raises BadInput with all that is wrong.
 
     By default the first estimator's first key term with its main error type.
@@ -169,7 +169,7 @@ def question_of(text: str, layouts: Mapping[str, Layout], estimator: str | None,
     if kind and kind not in layout.errors:
         problems.append(Problem(f"error type {kind!r}", "--error", one_of(layout.errors), closest(kind, layout.errors)))
     refuse(problems or _lacking(measure, layout, name, chosen, where))
-    return Question(measure, number, share and measure == "bias", name, chosen, "" if measure == "bias" else kind)
+    return SearchQuestion(measure, number, share and measure == "bias", name, chosen, "" if measure == "bias" else kind)
 
 
 def main_error(errors: Sequence[str]) -> str:
@@ -239,7 +239,7 @@ class Bench:
     """
 
     study: Study
-    question: Question
+    question: SearchQuestion
     folder: Path | None
     executor: Executor | None = None
     listen: Listener | None = None
@@ -318,13 +318,13 @@ class Bench:
         """The store of a point that was measured."""
         return self.stores[self._place(self.study_at(dials, BLOCK))[0]]
 
-    def along(self, dial: str, others: Mapping[str, Any], whole: bool) -> Callable[[float, int], Point]:
+    def along(self, dial: str, others: Mapping[str, Any], whole: bool) -> Callable[[float, int], SearchPoint]:
         """The distance from the level as a function of one dial, the others as given."""
 
-        def measure(x: float, replications: int) -> Point:
+        def measure(x: float, replications: int) -> SearchPoint:
             taken = self.measure({**others, dial: int(x) if whole else x}, replications)
             found = taken.value, taken.mcse, taken.fits
-            return Point(x, *self.question.distance(*found), taken.n, self.question.apart(*found))
+            return SearchPoint(x, *self.question.distance(*found), taken.n, self.question.apart(*found))
 
         return measure
 
@@ -345,7 +345,7 @@ FILE = "answer.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SearchAnswer:
     """Where a measure crosses its level along a dial, with a 99% interval.
 
     asks: the measure and level in words, "the coverage of ... falls below 90%". dial: its name. setting: values of the
@@ -401,7 +401,7 @@ def _rounded(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def document(answers: Sequence[Answer], study: Mapping[str, Any]) -> str:
+def document(answers: Sequence[SearchAnswer], study: Mapping[str, Any]) -> str:
     """All answers of a search as one JSON text."""
     about = {"study": study["name"], "seed": study["seed"], "worlds": study["worlds"]}
     return json.dumps(about | {"answers": [item.plain for item in answers]}, indent=1, ensure_ascii=False)
@@ -465,7 +465,7 @@ def dial_of(study: Study, name: str, where: str) -> str:
               remedy=f"`panelproof kinds {study.design.kind}` lists them")  # fmt: skip
 
 
-def solve(bench: Bench, dial: str, options: Search) -> list[Answer]:
+def solve(bench: Bench, dial: str, options: Search) -> list[SearchAnswer]:
     """The value of the dial at which the measure crosses its level, in each cell of the other dials."""
     rests = _possible_rests(bench, dial, options)
     asks = f"{bench.question.whole_measure} reaches {_level(bench.question)}"
@@ -473,7 +473,7 @@ def solve(bench: Bench, dial: str, options: Search) -> list[Answer]:
     return [_answer(bench, dial, rest, options, asks) for rest in rests]
 
 
-def breakdown(bench: Bench, dial: str, options: Search) -> list[Answer]:
+def breakdown(bench: Bench, dial: str, options: Search) -> list[SearchAnswer]:
     """The smallest departure along the dial that takes the measure beyond its level, in each cell of other dials."""
     rests = _possible_rests(bench, dial, options)
     return [_answer(bench, dial, rest, options, bench.question.words, breaks=True) for rest in rests]
@@ -531,7 +531,7 @@ def _start(bench: Bench, dial: str, options: Search) -> float:
     return 0.0 if dial in NAMED["effect"] else own
 
 
-def frontier(bench: Bench, dial: str, second: str, options: Search) -> list[Answer]:
+def frontier(bench: Bench, dial: str, second: str, options: Search) -> list[SearchAnswer]:
     """The breakdown along `dial` for values of a second dial, from its own value up to `options.second`.
 
     Without that, up to the breakdown along the second dial alone, which is then the last answer, and the only one where
@@ -539,7 +539,7 @@ def frontier(bench: Bench, dial: str, second: str, options: Search) -> list[Answ
     """
     rest = check_frontier(bench, dial, second, options)
     bench.probe(rest)
-    words, end, alone = bench.question.words, options.second, list[Answer]()
+    words, end, alone = bench.question.words, options.second, list[SearchAnswer]()
     if end is None:
         alone = [_answer(bench, second, rest, replace(options, low=None, high=None), words, breaks=True)]
         if alone[0].state != "found":
@@ -567,14 +567,14 @@ def _between(study: Study, dial: str, end: float, *, last: bool) -> list[float |
     return list(dict.fromkeys(round(x) if _counts(study, dial) else float(f"{x:.6g}") for x in steps))
 
 
-def _level(question: Question) -> str:
+def _level(question: SearchQuestion) -> str:
     if question.measure == "bias":
         return f"{100 * question.level:g}% of the effect" if question.share else f"{question.level:g}"
     return f"{100 * question.level:g}%"
 
 
 def _answer(bench: Bench, dial: str, rest: Mapping[str, Any], options: Search, asks: str,
-            breaks: bool = False) -> Answer:  # fmt: skip
+            breaks: bool = False) -> SearchAnswer:  # fmt: skip
     """One search; breaks: for the place where all is no longer well, on the way from where it is."""
     before = len(bench.taken)
     whole, question = _counts(bench.study, dial), bench.question
@@ -585,8 +585,8 @@ def _answer(bench: Bench, dial: str, rest: Mapping[str, Any], options: Search, a
     if whole and found.state == "found":
         first = _first_whole(found, limits, question.measure == "power" and not breaks)
     taken = tuple(bench.taken[before:])
-    return Answer(asks, dial, dict(rest), found.state, found.value, found.lower, found.upper, first, found.replications,
-                  taken, _note(found, bench, dial, taken))  # fmt: skip
+    return SearchAnswer(asks, dial, dict(rest), found.state, found.value, found.lower, found.upper, first,
+                        found.replications, taken, _note(found, bench, dial, taken))  # fmt: skip
 
 
 def _sign_at_start(measure: str, dial: str, limits: Limits) -> int:

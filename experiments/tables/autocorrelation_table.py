@@ -12,7 +12,7 @@ from estimators.core.estimator import holm, p_values
 from estimators.spatial import residual_moran as ac
 from estimators.spatial.residual_moran import EXACT_FIT, ResidualMaker, permuted_pooled_moran, pooled_moran
 from experiments.panel_spec.spec import RealPanel
-from experiments.panel_spec.weights import Contiguity
+from experiments.panel_spec.weights import ContiguitySpec
 from experiments.tables.ledger import Ledger
 from results.plots.moran_map import MoranPlot, Outline, moran_figure
 from results.tables.records import AUTOCORRELATION, LEVEL, Fit, Record
@@ -241,7 +241,7 @@ def _places(panel: Panel) -> Floats | None:
 
 def _outlines(real: RealPanel, units: tuple[str, ...]) -> tuple[tuple[Outline, ...] | None, tuple[Outline, ...]]:
     """The polygons of the units and of what surrounds them, from the map of the spec's first contiguity weights."""
-    section = next((weights for weights in real.spec.weights if isinstance(weights, Contiguity)), None)
+    section = next((weights for weights in real.spec.weights if isinstance(weights, ContiguitySpec)), None)
     if section is None:
         return None, ()
     import geopandas

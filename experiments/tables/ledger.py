@@ -30,7 +30,7 @@ CLUSTERED = ("cluster", *ADJUSTED)  # kinds of error types whose tables say how 
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Fitted:
+class FittedColumn:
     """An estimator on a panel and what it said, for whoever wants to ask another program the same."""
 
     panel: Panel
@@ -53,7 +53,7 @@ class Ledger:
     notes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
-    fitted: list[Fitted] = field(default_factory=list)
+    fitted: list[FittedColumn] = field(default_factory=list)
     specifications: list[Specification] = field(default_factory=list)
     left_out: dict[tuple[str, tuple[str, ...]], list[Fit]] = field(default_factory=dict)
 
@@ -73,7 +73,7 @@ class Ledger:
             elif self.succeeded(estimator.name, estimates):
                 self.keep(estimator.used(panel), fit, estimates)
                 self._say_singletons(panel, fit, estimates)
-                self.fitted.append(Fitted(panel, estimator, fit, estimates))
+                self.fitted.append(FittedColumn(panel, estimator, fit, estimates))
                 found[estimator] = estimates
         return found
 

@@ -25,7 +25,7 @@ from estimators.staggered.trend_evidence import EventTimes
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables import adoption_checks
 from experiments.tables.columns import ALONE, known_terms, main_cluster, say_what_has_no_error
-from experiments.tables.ledger import Fitted, Ledger, reasons
+from experiments.tables.ledger import FittedColumn, Ledger, reasons
 from results.plots.event_plot import EventPath, event_figure, event_path
 from results.tables.records import BOUNDS, COMPARISONS, SPILLOVERS, STAGGERED, Fit
 from results.tables.typography import heading
@@ -47,7 +47,7 @@ class Choice:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Staggered:
+class StaggeredTable:
     """A panel with staggered adoption. panel: the balanced panel; core: without units treated from the start on.
 
     errors: the spec's clusters, the main one first. cluster_k: of [inference], for the estimators that have it.
@@ -89,7 +89,7 @@ def add_effects(real: RealPanel, ledger: Ledger) -> None:
         dict(_effects(found))
 
 
-def _staggered(real: RealPanel, ledger: Ledger) -> Staggered | None:
+def _staggered(real: RealPanel, ledger: Ledger) -> StaggeredTable | None:
     """The panel that the tables are of; None, and a note, where the spec or the panel gives none."""
     if not real.spec.robustness.staggered or real.panel.roles.treatment is None:
         return None
@@ -107,7 +107,7 @@ def _staggered(real: RealPanel, ledger: Ledger) -> Staggered | None:
                     "to compare with.")  # fmt: skip
         return None
     core = part(panel, cohorts.first > 0, np.ones(len(panel.periods), dtype=bool))
-    found = Staggered(
+    found = StaggeredTable(
         ledger, panel, core, Cohorts.of(core, treatment, ""), _errors(real, panel), real.spec.inference.cluster_k
     )
     _say_sample(found, cohorts)
@@ -138,7 +138,7 @@ def _errors(real: RealPanel, panel: Panel) -> tuple[str, ...]:
     return tuple(dict.fromkeys((main_cluster(real.spec), *further)))
 
 
-def _say_sample(found: Staggered, cohorts: Cohorts) -> None:
+def _say_sample(found: StaggeredTable, cohorts: Cohorts) -> None:
     always = int((cohorts.first == 0).sum())
     if always:
         found.ledger.note(f"{always} units are treated from the first period on. The two-way column of table "
@@ -156,7 +156,7 @@ def _say_sample(found: Staggered, cohorts: Cohorts) -> None:
         )
 
 
-def _effects(found: Staggered) -> Iterator[tuple[tuple[str, str | None], Estimates]]:
+def _effects(found: StaggeredTable) -> Iterator[tuple[tuple[str, str | None], Estimates]]:
     """Table S: estimates by model and variant of the columns that can be."""
     for column, (transform, choices) in enumerate(_columns(found), start=1):
         kind = choices[0].estimator.kind
@@ -165,13 +165,13 @@ def _effects(found: Staggered) -> Iterator[tuple[tuple[str, str | None], Estimat
         if chosen is None:
             continue
         choice, estimates = chosen
-        found.ledger.fitted.append(Fitted(choice.panel, choice.estimator, fit, estimates))
+        found.ledger.fitted.append(FittedColumn(choice.panel, choice.estimator, fit, estimates))
         shown = _completed(found, choice.estimator, choice.panel, estimates)
         _keep(found, fit, choice, shown)
         yield (kind, transform), shown
 
 
-def _keep(found: Staggered, fit: Fit, choice: Choice, estimates: Estimates) -> None:
+def _keep(found: StaggeredTable, fit: Fit, choice: Choice, estimates: Estimates) -> None:
     """Keep a column with the sizes of its sample: of stacks what they hold, of other estimators their panel."""
     panel, stacks = choice.panel, _stacks(choice)
     cohorts = Cohorts.of(panel, found.treatment, "")
@@ -185,7 +185,7 @@ def _keep(found: Staggered, fit: Fit, choice: Choice, estimates: Estimates) -> N
     found.ledger.values(fit, {"treated_units": float(treated), "cohorts": float(dates)})
 
 
-def _say_without_stack(found: Staggered, stacks: StackedSample) -> None:
+def _say_without_stack(found: StaggeredTable, stacks: StackedSample) -> None:
     """Name the cohorts that the stacks leave out, and why."""
     lacking = [label for label in found.cohorts.labels if label not in stacks.cohorts]
     cut = [label for label in lacking if label in stacks.cut]
@@ -201,7 +201,7 @@ def _say_without_stack(found: Staggered, stacks: StackedSample) -> None:
                               f"because {reason}.")  # fmt: skip
 
 
-def _columns(found: Staggered) -> Iterator[tuple[str | None, Sequence[Choice]]]:
+def _columns(found: StaggeredTable) -> Iterator[tuple[str | None, Sequence[Choice]]]:
     """Variant, and what may fill the column: the first that the panel allows does."""
     errors, controls = found.errors, found.panel.roles.controls
     two_way = TwoWayDID(None, (found.treatment, *controls), errors, found.cluster_k, label="two-way")
@@ -217,7 +217,7 @@ def _columns(found: Staggered) -> Iterator[tuple[str | None, Sequence[Choice]]]:
     yield None, sorted(_stacked(found), key=_without_stack)  # stable
 
 
-def _stacked(found: Staggered) -> Iterator[Choice]:
+def _stacked(found: StaggeredTable) -> Iterator[Choice]:
     """Stacks of cohorts with their whole window, then of all that have clean controls."""
     whole = Stacked(errors=found.errors)
     yield from _choices(found, whole)
@@ -243,7 +243,7 @@ def _without_stack(choice: Choice) -> int:
     return 0 if stacks is None else -len(stacks.cohorts)
 
 
-def _choices(found: Staggered, estimator: Estimator) -> Iterator[Choice]:
+def _choices(found: StaggeredTable, estimator: Estimator) -> Iterator[Choice]:
     """The estimator on all periods, and where nobody is never treated on those before the last cohort adopts."""
     yield Choice(estimator, found.core)
     last = found.cohorts.firsts[-1]
@@ -267,7 +267,7 @@ def _compared_with(
     )
 
 
-def _first_possible(found: Staggered, choices: Sequence[Choice], fit: Fit) -> tuple[Choice, Estimates] | None:
+def _first_possible(found: StaggeredTable, choices: Sequence[Choice], fit: Fit) -> tuple[Choice, Estimates] | None:
     """The first choice that fits and its estimates; a note when none does."""
     refusals: dict[str, None] = {}
     label = heading(fit.model, fit.transform)
@@ -287,7 +287,7 @@ def _first_possible(found: Staggered, choices: Sequence[Choice], fit: Fit) -> tu
     return None
 
 
-def _completed(found: Staggered, estimator: Estimator, panel: Panel, estimates: Estimates) -> Estimates:
+def _completed(found: StaggeredTable, estimator: Estimator, panel: Panel, estimates: Estimates) -> Estimates:
     """Estimates as the table shows them: known terms, of Callaway and Sant'Anna with the statistics of the others."""
     if isinstance(estimator, TwoWayDID):
         return replace(estimates, statistics={}).only((found.treatment,))
@@ -303,7 +303,7 @@ def _completed(found: Staggered, estimator: Estimator, panel: Panel, estimates: 
     return estimates.only(known_terms(estimates))
 
 
-def _draw(found: Staggered, estimates: dict[tuple[str, str | None], Estimates]) -> None:
+def _draw(found: StaggeredTable, estimates: dict[tuple[str, str | None], Estimates]) -> None:
     """The event-study figure, Callaway and Sant'Anna's by the first comparison group that the panel has."""
     paths: dict[str, EventPath] = {}
     for (model, transform), one in estimates.items():
@@ -313,7 +313,7 @@ def _draw(found: Staggered, estimates: dict[tuple[str, str | None], Estimates]) 
         found.ledger.draw(event_figure, tuple(paths.values()), str(found.panel.roles.outcome))
 
 
-def _spillovers(found: Staggered) -> None:
+def _spillovers(found: StaggeredTable) -> None:
     """Table S4: neighbours' treatment by every W, and rings where there are coordinates."""
     estimators: list[tuple[str | None, Estimator]] = [
         (name, SpatialDID(weights=name, errors=found.errors, cluster_k=found.cluster_k)) for name in found.panel.weights

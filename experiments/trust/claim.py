@@ -35,7 +35,7 @@ from experiments.tables.columns import (
     main_cluster,
     treated_units,
 )
-from experiments.tables.ledger import Fitted, Ledger, reasons
+from experiments.tables.ledger import FittedColumn, Ledger, reasons
 from results.tables.records import BASELINE, EFFECTS, SPATIAL, Place, Record, records_of
 from sim.arrays import Floats
 from sim.design import Estimand
@@ -49,7 +49,7 @@ from sim.world.draw import POLICY_MEANS
 # The sample of a claim: the part of a real panel that its fit used, with the outcome and the controls of that fit.
 
 
-def sample_of(real: RealPanel, fitted: Fitted) -> RealPanel:
+def sample_of(real: RealPanel, fitted: FittedColumn) -> RealPanel:
     """The panel and spec of what a fit used, so that a twin of it is a twin of that sample; `real` where it is all.
 
     Units and periods are those of the fit. The fit's outcome is the outcome, and every further regressor, such as
@@ -69,7 +69,7 @@ def sample_of(real: RealPanel, fitted: Fitted) -> RealPanel:
     return replace(real, panel=part, spec=spec, notes=notes, further=_further(real, part))
 
 
-def _variables(real: RealPanel, fitted: Fitted) -> tuple[str | None, tuple[str, ...]]:
+def _variables(real: RealPanel, fitted: FittedColumn) -> tuple[str | None, tuple[str, ...]]:
     """The fit's outcome, and the panel's controls with the fit's further regressors; raises BadInput for others."""
     roles, own, schema = real.panel.roles, fitted.estimator, fitted.panel.schema
     outcome, named = roles.outcome, tuple[str, ...]()
@@ -113,7 +113,7 @@ def _further(real: RealPanel, panel: Panel) -> dict[str, Floats]:
     return {name: values[:, periods][:, :, units] for name, values in real.further.items()}
 
 
-def _notes(whole: Panel, panel: Panel, fitted: Fitted) -> Iterator[str]:
+def _notes(whole: Panel, panel: Panel, fitted: FittedColumn) -> Iterator[str]:
     """What the twins of the sample are of, where this is not the whole panel, and what they take for a control."""
     cut = (whole.units, whole.periods, whole.nobs) != (panel.units, panel.periods, panel.nobs)
     changed = not cut and any(
@@ -149,7 +149,7 @@ COEFFICIENT = re.compile(r"(beta|direct|indirect|total)\((w_)?(.+)\)")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Claim:
+class PanelClaim:
     """A number that a user wants to trust.
 
     text: as the user named it. real: the panel. sample: what of it the claim uses, `real` itself where that is all;
@@ -161,7 +161,7 @@ class Claim:
     text: str
     real: RealPanel
     sample: RealPanel
-    fitted: Fitted
+    fitted: FittedColumn
     term: str
     printed: str
     errors: tuple[str, ...]
@@ -212,7 +212,7 @@ class Claim:
         return {record.se_type: record for record in records}
 
 
-def claim_of(real: RealPanel, text: str = HEADLINE, error: str | None = None) -> Claim:
+def claim_of(real: RealPanel, text: str = HEADLINE, error: str | None = None) -> PanelClaim:
     """The claim that a user names, fitted as `estimate` fits it; error: another error type than the table prints.
 
     Raises BadInput for a panel that cannot be estimated or has no time before adoption, and for what the spec does not
@@ -228,7 +228,7 @@ def claim_of(real: RealPanel, text: str = HEADLINE, error: str | None = None) ->
         with naming(f"--claim {text}"):
             _check_panel(sample)
     printed, errors = _errors(sample, fitted, term, text, error)
-    return Claim(text, real, sample, fitted, term, printed, errors, dial)
+    return PanelClaim(text, real, sample, fitted, term, printed, errors, dial)
 
 
 def error_types_of(own: Estimator, panel: Panel, real: RealPanel, printed: str) -> tuple[str, ...]:
@@ -287,7 +287,7 @@ def _for_few_treated(panel: Panel) -> list[str]:
     return ["conley-taber", "ferman-pinto"] if few else []
 
 
-def dial_of(real: RealPanel, fitted: Fitted, term: str, text: str) -> str:
+def dial_of(real: RealPanel, fitted: FittedColumn, term: str, text: str) -> str:
     """The dial of a twin's design that moves the estimand of a term; raises BadInput where there is none."""
     targets = fitted.estimator.layout(fitted.panel.schema).targets
     dials = {name: _dial(real, target) for name, target in targets.items()}
@@ -324,7 +324,7 @@ def _ledger(real: RealPanel, place: Place) -> Ledger:
     return ledger
 
 
-def _found(ledger: Ledger, place: Place, term: str, text: str, choose: Callable[[Fitted], bool]) -> Fitted:
+def _found(ledger: Ledger, place: Place, term: str, text: str, choose: Callable[[FittedColumn], bool]) -> FittedColumn:
     """The fit that holds a term at a place; raises BadInput where the spec or the panel does not give it."""
     there = [item for item in ledger.fitted if item.fit.place == place and choose(item)]
     if not there:
@@ -383,7 +383,7 @@ def _check_panel(real: RealPanel) -> None:
     check_estimable(real)
 
 
-def _read(real: RealPanel, text: str) -> tuple[Place, str, Callable[[Fitted], bool]]:
+def _read(real: RealPanel, text: str) -> tuple[Place, str, Callable[[FittedColumn], bool]]:
     """Place and term that a claim names, and which of the fits there are meant; raises BadInput."""
     first, _, rest = text.partition(":")
     spatial = first in FORMS or first in EFFECTS
@@ -406,7 +406,7 @@ def _read(real: RealPanel, text: str) -> tuple[Place, str, Callable[[Fitted], bo
     return BASELINE[title], _own(real, HEADLINE), lambda item: True
 
 
-def _cell(real: RealPanel, table: str, rest: str, text: str) -> tuple[Place, str, Callable[[Fitted], bool]]:
+def _cell(real: RealPanel, table: str, rest: str, text: str) -> tuple[Place, str, Callable[[FittedColumn], bool]]:
     """Column and term of a table; raises BadInput where one of them is missing."""
     column, _, term = rest.partition(":")
     if not column.isdecimal() or not term:
@@ -417,7 +417,7 @@ def _cell(real: RealPanel, table: str, rest: str, text: str) -> tuple[Place, str
     return (table, int(column)), _own(real, term), lambda item: item.fit.weights in {None, *_first(real)}
 
 
-def _main(real: RealPanel, model: str, item: Fitted) -> bool:
+def _main(real: RealPanel, model: str, item: FittedColumn) -> bool:
     """Whether a fit is the model's with the first W."""
     return item.fit.model == model and item.fit.weights in {*_first(real)}
 
@@ -435,7 +435,9 @@ def _own(real: RealPanel, term: str) -> str:
     return term
 
 
-def _errors(real: RealPanel, fitted: Fitted, term: str, text: str, error: str | None) -> tuple[str, tuple[str, ...]]:
+def _errors(
+    real: RealPanel, fitted: FittedColumn, term: str, text: str, error: str | None
+) -> tuple[str, tuple[str, ...]]:
     """The error type of the table, or the one that the user names, and all that the estimator is run with.
 
     Those under which the term has no error are left out. Raises BadInput for one that the family does not serve, or
@@ -457,7 +459,7 @@ def _errors(real: RealPanel, fitted: Fitted, term: str, text: str, error: str | 
               remedy=closest(usual, known, "choose one of them"))  # fmt: skip
 
 
-def _has_error(fitted: Fitted, error: str, term: str) -> bool:
+def _has_error(fitted: FittedColumn, error: str, term: str) -> bool:
     """Whether a fit has an error of a term; regressions and estimators of staggered adoption are asked for those not in
     the table: with one treated cluster nothing is left without it."""
     own, found = fitted.estimator, fitted.estimates

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from estimators.core.error_types import error_label
 from estimators.sensitivity.residual_dependence import bias_corrected, pesaran_cd, serial_correlation
-from experiments.trust.studies import Simulated
+from experiments.trust.studies import SimulatedStudy
 from experiments.trust.trust import Trust
 from experiments.trust.verdict import verdict
 from experiments.twins.fidelity import misses
@@ -123,7 +123,7 @@ def _detectable(found: Trust) -> dict[str, Any]:
                                 "worlds": len(found.nearby.others)}  # fmt: skip
 
 
-def _study(found: Trust, one: Simulated) -> dict[str, Any]:
+def _study(found: Trust, one: SimulatedStudy) -> dict[str, Any]:
     """What one method's twins say, under the recommended error type."""
     error = found.recommended
     cell = min(range(len(one.effects)), key=lambda k: abs(one.effects[k] - found.claim.estimate))

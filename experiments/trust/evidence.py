@@ -19,7 +19,7 @@ from estimators.core.inversion import p_value_errors
 from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE
 from experiments.checks.case import Family
 from experiments.checks.check import LEVELS, Answer, Check, answers_of, family_critical, with_departure
-from experiments.trust.studies import LEVEL, Fits, within_level
+from experiments.trust.studies import LEVEL, TermFits, within_level
 from results.diagnosis.power import Z95
 from results.store import Store
 from sim.arrays import Flags, Floats
@@ -75,14 +75,14 @@ class Rehearsal:
 
     own: Family
     twins: Estimates
-    claim: Fits
+    claim: TermFits
     estimate: float
     calibrating: int
     safe: bool = True
 
     @classmethod
     def of(
-        cls, own: Family, store: Store, name: str, claim: Fits, estimate: float, calibrating: int, *, safe: bool
+        cls, own: Family, store: Store, name: str, claim: TermFits, estimate: float, calibrating: int, *, safe: bool
     ) -> Rehearsal:
         """store: of the study of the differences; name: of their estimator there."""
         found = Estimates.join([block.estimates[name] for block in store.blocks(0)])

@@ -17,8 +17,8 @@ from scipy.special import expit, logit
 from estimators.core.estimator import critical_values
 from experiments.run.tasks import runner_of
 from experiments.study import Study
-from experiments.trust.claim import Claim
-from experiments.trust.studies import BLOCK, LEVEL, Fits, Measure, fits_in, pilot_of
+from experiments.trust.claim import PanelClaim
+from experiments.trust.studies import BLOCK, LEVEL, MeasureWithError, TermFits, fits_in, pilot_of
 from experiments.twins.twin import Twin
 from results.diagnosis.claims import POWER, interval_point
 from results.diagnosis.power import Z95, Detectable
@@ -39,10 +39,10 @@ class Interval:
 class Nearby:
     """Fits on panels without an effect, by error type: of the fitted world, and of B worlds near it on its draws."""
 
-    fitted: dict[str, Fits] = field(default_factory=dict)
-    others: tuple[dict[str, Fits], ...] = ()
+    fitted: dict[str, TermFits] = field(default_factory=dict)
+    others: tuple[dict[str, TermFits], ...] = ()
 
-    def size(self, error: str, found: Measure) -> Interval:
+    def size(self, error: str, found: MeasureWithError) -> Interval:
         """The size of a 5% test; found: its size on twins with the simulation's error. On the scale of log odds.
 
         NaN for an error type that does not run there.
@@ -54,7 +54,7 @@ class Nearby:
         shares = np.array([_odds(world[error].pvalue <= LEVEL) for world in self.others])
         return _around(found, float(shares.std(ddof=1)), len(shares))
 
-    def pvalue(self, error: str, statistic: float, found: Measure) -> Interval:
+    def pvalue(self, error: str, statistic: float, found: MeasureWithError) -> Interval:
         """The calibrated p value of a t statistic."""
         if not self.others:
             return _around(found, 0.0, 0)
@@ -75,7 +75,7 @@ class Nearby:
         own = detected(self.fitted[error])
         return np.array([detected(world[error]) / own for world in self.others])
 
-    def worst(self, error: str, size: Measure, mde: Detectable) -> dict[str, float | None]:
+    def worst(self, error: str, size: MeasureWithError, mde: Detectable) -> dict[str, float | None]:
         """The largest size and detectable effect in any of these worlds."""
         if not self.others:
             return {"size": None, "mde": None}
@@ -85,7 +85,7 @@ class Nearby:
                 "mde": float(mde.value * max(self.effects(error).max(), 1.0))}  # fmt: skip
 
 
-def detected(null: Fits) -> float:
+def detected(null: TermFits) -> float:
     """The effect that a 5% test finds with a power of 80%, from panels without one: an effect moves an estimate by
     itself and changes no error, so that panel r finds every effect beyond c se_r - b_r."""
     sound = np.isfinite(null.se)
@@ -95,7 +95,7 @@ def detected(null: Fits) -> float:
     return float(np.quantile([critical - null.estimate[sound], critical + null.estimate[sound]], POWER))
 
 
-def nearby_of(claim: Claim, twin: Twin, keep: Sequence[str], replications: int = BLOCK) -> Nearby:
+def nearby_of(claim: PanelClaim, twin: Twin, keep: Sequence[str], replications: int = BLOCK) -> Nearby:
     """The claim's estimator in the fitted world and in those of `twin.nearby`, without an effect, in memory.
 
     keep: error types that run there in any case; of the others those that cost next to nothing.
@@ -108,7 +108,7 @@ def nearby_of(claim: Claim, twin: Twin, keep: Sequence[str], replications: int =
     return Nearby(fitted, tuple(others))
 
 
-def _fits(claim: Claim, study: Study) -> dict[str, Fits]:
+def _fits(claim: PanelClaim, study: Study) -> dict[str, TermFits]:
     """Of the cell of a pilot, in this process: no store, and no second draw, as a user's design would need."""
     block = runner_of(study, 0).run(0, study.replications)
     found = block.estimates[study.estimators[0].name]
@@ -126,7 +126,7 @@ def _half(spread: float, own: float, worlds: int) -> float:
     return float(np.hypot(interval_point(worlds) * spread, Z95 * own))
 
 
-def _around(found: Measure, spread: float, worlds: int) -> Interval:
+def _around(found: MeasureWithError, spread: float, worlds: int) -> Interval:
     """An interval about a share: the spread of its log odds over worlds, and the simulation's error.
 
     Log odds of 0 and 1 are infinite: their other end is that of the share of which `mcse` is the error (Agresti and

@@ -13,8 +13,8 @@ from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.checks.inputs import FOR_FEW
 from experiments.placebo import answer, prepared
 from experiments.run.runner import run
-from experiments.trust.claim import Claim, assigned_by
-from experiments.trust.studies import LEVEL, Measure
+from experiments.trust.claim import PanelClaim, assigned_by
+from experiments.trust.studies import LEVEL, MeasureWithError
 from experiments.twins.real import Real
 from sim.errors import BadInput, listed
 from sim.panel import Panel
@@ -73,7 +73,7 @@ def _too_few(kind: str, name: str, panel: Panel) -> str:
     return ""
 
 
-def advice(sizes: Mapping[str, Measure], printed: str, forbidden: Mapping[str, str]) -> Advice:
+def advice(sizes: Mapping[str, MeasureWithError], printed: str, forbidden: Mapping[str, str]) -> Advice:
     """The printed type where it is allowed and its size is right, else the allowed one whose size is nearest to 5%.
 
     Of sizes that differ from 5%, those above it count double: too many false findings are worse than too few. Among
@@ -117,7 +117,7 @@ def _rank(error: str) -> int:
     return ORDER.index(kind) if kind in ORDER else len(ORDER)
 
 
-def _excess(size: Measure) -> float:
+def _excess(size: MeasureWithError) -> float:
     gap = size.value - LEVEL
     beyond = max(abs(gap) - TOLERANCE - NEAR * size.mcse, 0.0)
     return beyond * (2.0 if gap > 0 else 1.0)
@@ -139,7 +139,7 @@ class PlaceboTest:
     mean: float
 
 
-def placebos_of(claim: Claim) -> tuple[tuple[PlaceboTest, ...], tuple[str, ...]]:
+def placebos_of(claim: PanelClaim) -> tuple[tuple[PlaceboTest, ...], tuple[str, ...]]:
     """The tests that serve the claim, and why others do not."""
     own = claim.fitted.estimator
     if isinstance(own, TwoWayDID) and own.effects == ("unit", "period"):
@@ -160,7 +160,7 @@ def placebos_of(claim: Claim) -> tuple[tuple[PlaceboTest, ...], tuple[str, ...]]
     return tuple(found), tuple(notes)
 
 
-def _schemes(claim: Claim) -> Iterator[str]:
+def _schemes(claim: PanelClaim) -> Iterator[str]:
     yield "space"
     if group := Real.of(claim.sample).grouping:
         yield f"strata:{group}"

@@ -19,12 +19,12 @@ from cluster import Executor, Serial
 from estimators.core.estimator import Estimates, Estimator, Status, p_values
 from estimators.core.inversion import p_value_errors
 from estimators.core.inversion import p_values as ranked
-from experiments.run.code_policy import Resume
 from experiments.run.launch import check_store
-from experiments.run.places import Place
+from experiments.run.places import ClusterPlace
+from experiments.run.resume import Resume
 from experiments.run.runner import run, schema_of
 from experiments.study import Study
-from experiments.trust.claim import Claim
+from experiments.trust.claim import PanelClaim
 from experiments.twins.twin import Twin
 from results.diagnosis.diagnose import diagnose
 from results.store import Store
@@ -152,7 +152,7 @@ class Means:
 
 
 @contextmanager
-def opened(folder: Path | None, place: Place, plan: Resume) -> Iterator[Means]:
+def opened(folder: Path | None, place: ClusterPlace, plan: Resume) -> Iterator[Means]:
     """Means on a cluster, which is closed in the end."""
     executor = place.open()
     try:
@@ -171,7 +171,7 @@ BEYOND = 2.0  # Monte Carlo errors above 5% from which a simulated p value is cl
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class MeasureWithError:
     """A measure and its Monte Carlo error."""
 
     value: float
@@ -179,7 +179,7 @@ class Measure:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Fits:
+class TermFits:
     """What one estimator said of one term on R panels: estimate, se, dof, pvalue (R,), NaN where a fit failed."""
 
     estimate: Floats
@@ -192,7 +192,7 @@ class Fits:
         """t, or where an error type has none, the normal quantile of its p value with the estimate's sign."""
         return statistic_of(self.estimate, self.se, self.pvalue)
 
-    def moved(self, effect: float) -> Fits:
+    def moved(self, effect: float) -> TermFits:
         """The fits if an effect moved every estimate by so much: by t, or where there is no standard error, with the
         one that the p value of the unmoved estimate implies, and no p value below the least of all fits: those of a few
         placebos come in steps."""
@@ -202,7 +202,7 @@ class Fits:
             dof, estimate = np.where(known, self.dof, np.inf), self.estimate + effect
             least = np.min(self.pvalue, where=~known & np.isfinite(self.pvalue), initial=1.0)
             pvalue = np.maximum(p_values(estimate / se, dof), np.where(known, 0.0, least))
-            return Fits(estimate, self.se, self.dof, pvalue)
+            return TermFits(estimate, self.se, self.dof, pvalue)
 
 
 def statistic_of(estimate: Floats, se: Floats, pvalue: Floats) -> Floats:
@@ -211,12 +211,12 @@ def statistic_of(estimate: Floats, se: Floats, pvalue: Floats) -> Floats:
         return np.where(np.isfinite(se), estimate / se, np.sign(estimate) * -ndtri(pvalue / 2))
 
 
-def fits_of(store: Store, cell: int, estimator: str, term: str, error: str) -> Fits:
+def fits_of(store: Store, cell: int, estimator: str, term: str, error: str) -> TermFits:
     """One term under one error type in a cell of a store."""
     return fits_in([block.estimates[estimator] for block in store.blocks(cell)], term, error)
 
 
-def fits_in(found: Sequence[Estimates], term: str, error: str) -> Fits:
+def fits_in(found: Sequence[Estimates], term: str, error: str) -> TermFits:
     """One term under one error type of consecutive fits."""
     parts = []
     for fits in found:
@@ -226,7 +226,7 @@ def fits_in(found: Sequence[Estimates], term: str, error: str) -> Fits:
             p = p_values(estimate / se, dof) if fits.pvalue is None else fits.pvalue[:, e, k]
             p = np.where(np.isfinite(p), p, p_values(estimate / se, dof))
         parts.append(np.where(fits.status == Status.OK, [estimate, se, dof, p], np.nan))
-    return Fits(*np.concatenate(parts, axis=1))
+    return TermFits(*np.concatenate(parts, axis=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +251,7 @@ def within_level(pvalue: Floats | float, mcse: Floats | float) -> Flags:
 
 
 @dataclass(frozen=True, eq=False)
-class Simulated:
+class SimulatedStudy:
     """What the study of one method found. effects (D,): of its cells, the first 0. votes: its twins are a null."""
 
     method: str
@@ -286,15 +286,15 @@ class Simulated:
         found = diagnose(self.store, LEVEL).frame
         return found[(found["term"] == self.term) & (found["sample"] == "own")]
 
-    def measure(self, name: str, error: str = "", cell: int = 0) -> Measure:
+    def measure(self, name: str, error: str = "", cell: int = 0) -> MeasureWithError:
         """A measure of a cell under an error type; NaN where there is none."""
         rows = self.frame
         here = rows[(rows["measure"] == name) & (rows["error"] == error) & (rows["cell"] == cell)]
         if here.empty:
-            return Measure(float("nan"), float("nan"))
-        return Measure(float(here["value"].iloc[0]), float(here["mcse"].iloc[0]))
+            return MeasureWithError(float("nan"), float("nan"))
+        return MeasureWithError(float(here["value"].iloc[0]), float(here["mcse"].iloc[0]))
 
-    def size(self, error: str) -> Measure:
+    def size(self, error: str) -> MeasureWithError:
         """How often a 5% test rejects where the effect is zero."""
         return self.measure("rejection", error)
 
@@ -304,7 +304,7 @@ class Simulated:
         here = rows[(rows["measure"] == "rejection") & (rows["error"] == error) & (rows["cell"] == cell)]
         return 0 if here.empty else int(here["n"].iloc[0])
 
-    def fits(self, error: str, cell: int = 0) -> Fits:
+    def fits(self, error: str, cell: int = 0) -> TermFits:
         """Estimates and tests of every replication of a cell."""
         return fits_of(self.store, cell, self.estimator, self.term, error)
 
@@ -313,7 +313,7 @@ class Simulated:
         return self.fits(error).statistic
 
 
-def study_of(claim: Claim, twin: Twin, effects: Sequence[float], replications: int) -> Study:
+def study_of(claim: PanelClaim, twin: Twin, effects: Sequence[float], replications: int) -> Study:
     """The claim's estimator on a twin, a cell an effect."""
     return Study(
         f"trust-{twin.method}", twin.design, (claim.estimator,), grid=((claim.dial, tuple(effects)),),
@@ -329,19 +329,19 @@ def beside(study: Study, name: str, estimators: Sequence[Estimator], effect: flo
                  block=BLOCK, seed=study.seed, question="What do the checks of the claim say on twins?")  # fmt: skip
 
 
-def pilot_of(claim: Claim, twin: Twin) -> Study:
+def pilot_of(claim: PanelClaim, twin: Twin) -> Study:
     """The cell without an effect alone: what a pilot runs."""
     return study_of(claim, twin, (0.0,), BLOCK)
 
 
-def spread_of(claim: Claim, store: Store) -> float:
+def spread_of(claim: PanelClaim, store: Store) -> float:
     """Standard deviation of the estimates of a pilot, to two digits, so that a grid does not hang on rounding."""
     fits = next(iter(store.blocks(0))).estimates[claim.estimator.name]
     values = fits.estimate[fits.status == Status.OK, fits.terms.index(claim.term)]
     return float(f"{np.std(values, ddof=1):.1e}")
 
 
-def effects_of(claim: Claim, sd: float, asked: float | None = None) -> tuple[float, ...]:
+def effects_of(claim: PanelClaim, sd: float, asked: float | None = None) -> tuple[float, ...]:
     """Zero, half the estimate, the estimate, twice the estimate, the effect that is asked for, and effects around the
     expected detectable one."""
     sign = -1.0 if claim.estimate < 0 else 1.0
@@ -354,12 +354,12 @@ def effects_of(claim: Claim, sd: float, asked: float | None = None) -> tuple[flo
     return (0.0, *(sign * effect for effect in sorted({*wanted} - {0.0})))
 
 
-def short_effects_of(claim: Claim) -> tuple[float, ...]:
+def short_effects_of(claim: PanelClaim) -> tuple[float, ...]:
     """Zero and the estimate: for the methods that the first is compared with."""
     return 0.0, claim.estimate
 
 
-def rejections(found: Simulated, error: str) -> Mapping[str, Floats]:
+def rejections(found: SimulatedStudy, error: str) -> Mapping[str, Floats]:
     """Effects, rejections and fits of every cell, (D,) each."""
     cells = range(len(found.effects))
     counts = np.array([float(found.count(error, cell)) for cell in cells])

@@ -16,7 +16,7 @@ from experiments.estimation import ledger_of
 from experiments.panel_spec.spec import RealPanel
 from experiments.run.runner import run
 from experiments.study import Study
-from experiments.trust.claim import EFFECT, HEADLINE, Claim, claim_of
+from experiments.trust.claim import EFFECT, HEADLINE, PanelClaim, claim_of
 from experiments.trust.evidence import Benchmarks, Evidence, Rehearsal
 from experiments.trust.nearby import Interval, Nearby, nearby_of
 from experiments.trust.recommend import Advice, PlaceboTest, advice, forbidden_of, placebos_of
@@ -24,8 +24,8 @@ from experiments.trust.studies import (
     Calibrated,
     Cost,
     Means,
-    Measure,
-    Simulated,
+    MeasureWithError,
+    SimulatedStudy,
     beside,
     calibrated,
     effects_of,
@@ -73,11 +73,11 @@ class Ask:
 class Trust:
     """What was found. shown: the claim under each error type; simulated: a study a method, the first one's first."""
 
-    claim: Claim
+    claim: PanelClaim
     ask: Ask
     twin: Twin
     shown: dict[str, Record]
-    simulated: tuple[Simulated, ...]
+    simulated: tuple[SimulatedStudy, ...]
     advice: Advice
     placebos: tuple[PlaceboTest, ...] = ()
     checks: tuple[Check, ...] = ()
@@ -87,12 +87,12 @@ class Trust:
     seconds: float = 0.0
 
     @property
-    def main(self) -> Simulated:
+    def main(self) -> SimulatedStudy:
         """The study of the first method."""
         return self.simulated[0]
 
     @property
-    def voters(self) -> tuple[Simulated, ...]:
+    def voters(self) -> tuple[SimulatedStudy, ...]:
         """Studies on twins that serve as a null."""
         return tuple(one for one in self.simulated if one.votes)
 
@@ -127,7 +127,7 @@ class Trust:
         values = (np.nan if value is None else value for value in (record.estimate, record.se, record.pvalue))
         return float(statistic_of(*(np.array([value]) for value in values))[0])
 
-    def calibrated(self, by: Simulated | None = None, error: str | None = None) -> Calibrated:
+    def calibrated(self, by: SimulatedStudy | None = None, error: str | None = None) -> Calibrated:
         """The calibrated p value, of the recommended error type on the first method's twins unless said."""
         error = error or self.recommended
         return calibrated(self.statistic(error), (by or self.main).null_statistics(error))
@@ -136,7 +136,9 @@ class Trust:
     def calibrated_interval(self) -> Interval:
         """Ends of the calibrated p value."""
         p = self.calibrated()
-        return self.nearby.pvalue(self.recommended, self.statistic(self.recommended), Measure(p.pvalue, p.mcse))
+        return self.nearby.pvalue(
+            self.recommended, self.statistic(self.recommended), MeasureWithError(p.pvalue, p.mcse)
+        )
 
     @cached_property
     def curve(self) -> Curve:
@@ -242,7 +244,7 @@ def _share(found: Trust, most: int = 256) -> int:
     return min(found.main.replications, most)
 
 
-def _simulated(claim: Claim, fitted: Twin, ask: Ask, means: Means, say: Say) -> tuple[Simulated, ...]:
+def _simulated(claim: PanelClaim, fitted: Twin, ask: Ask, means: Means, say: Say) -> tuple[SimulatedStudy, ...]:
     """The study of each method, run."""
     studies = _planned(claim, fitted, ask, means, say)
     for method, study in studies.items():
@@ -253,11 +255,11 @@ def _simulated(claim: Claim, fitted: Twin, ask: Ask, means: Means, say: Say) -> 
     votes = {one.method: one.null for one in fitted.all}
     for method, study in studies.items():
         say(f"{method}: {len(study.cells)} cells of {study.replications:,} replications")
-        found.append(Simulated(method, study, means.run(method, study), claim.term, votes[method]))
+        found.append(SimulatedStudy(method, study, means.run(method, study), claim.term, votes[method]))
     return tuple(found)
 
 
-def _planned(claim: Claim, twins: Twin, ask: Ask, means: Means, say: Say) -> dict[str, Study]:
+def _planned(claim: PanelClaim, twins: Twin, ask: Ask, means: Means, say: Say) -> dict[str, Study]:
     """The study of each method, after a timed pilot of each."""
     pilots = {one.method: pilot_of(claim, one) for one in twins.all}
     sd = spread_of(claim, _pilot(pilots[twins.method]))
@@ -297,7 +299,7 @@ def _pilot(study: Study) -> Store:
     return store
 
 
-def _lost(found: Sequence[Simulated]) -> Iterator[str]:
+def _lost(found: Sequence[SimulatedStudy]) -> Iterator[str]:
     """A sentence for each method with blocks that could not be computed."""
     for one in found:
         lost = sum(one.store.state(*place) is BlockState.POISONED for place in one.store.places())

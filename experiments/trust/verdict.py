@@ -33,7 +33,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class TrustVerdict:
     """The answer, its reason, and further sentences."""
 
     answer: Answer
@@ -46,12 +46,12 @@ class Verdict:
         return f"{self.answer.capitalize()}: {self.reason[:1].lower()}{self.reason[1:]}"
 
 
-def verdict(found: Trust) -> Verdict:
+def verdict(found: Trust) -> TrustVerdict:
     """The answer of the first rule with a reason; reasons of later rules are sentences."""
     said = [(rule.answer, reason) for rule in RULES for reason in rule.reasons(found)]
     answer, reason = said[0] if said else ("supported", _support(found))
     more = [] if answer == "no claim" else [other for _, other in said[1:]]
-    return Verdict(answer, reason, (*opening(found), *dict.fromkeys(more), *_rates(found), PARALLEL))
+    return TrustVerdict(answer, reason, (*opening(found), *dict.fromkeys(more), *_rates(found), PARALLEL))
 
 
 def _no_claim(found: Trust) -> list[str]:

@@ -10,8 +10,8 @@ import numpy as np
 
 from experiments.twins.real import Real
 from experiments.twins.statistics import (
-    Regression,
-    Status,
+    CohortRegression,
+    TreatmentStatus,
     autoregression,
     correlation,
     eigenvalue_shares,
@@ -69,7 +69,7 @@ MEANINGS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FidelityRow:
     """A feature of the panel and the band that 95% of the twins lie in."""
 
     method: str
@@ -97,11 +97,11 @@ class Row:
 class Fidelity:
     """Every feature of the panel beside those of the twins, and the p value of the joint test."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[FidelityRow, ...]
     joint: float
 
 
-def misses(rows: tuple[Row, ...]) -> tuple[str, ...]:
+def misses(rows: tuple[FidelityRow, ...]) -> tuple[str, ...]:
     """In plain words, what twins miss."""
     return tuple(
         f"{row.feature}: {row.says} in the panel than in its twins ({row.real:.3g}; 95% of twins lie between "
@@ -124,7 +124,7 @@ def fidelity(real: Real, method: str, design: PanelDesign) -> Fidelity:
     rows = [_row(method, name, float(own[name][0]), values) for name, values in known.items()]
     judged = [name for name in known if not name.startswith(OF_LEVELS)]
     p = joint_test(np.array([own[name][0] for name in judged]), np.stack([known[name] for name in judged], axis=1))
-    return Fidelity((*rows, Row(method, JOINT, p, LEVEL, 1.0, p >= LEVEL)), p)
+    return Fidelity((*rows, FidelityRow(method, JOINT, p, LEVEL, 1.0, p >= LEVEL)), p)
 
 
 def joint_test(real: Floats, twins: Floats) -> float:
@@ -173,7 +173,7 @@ def features(real: Real, panel: Panel, y: Floats) -> dict[str, Floats]:
     policy = None if real.policy is None else panel.variables[real.treatment]
     controls = [panel.variables[name] for name in real.covariates]
     cohorts = real.regression.cohorts is not None
-    regression = Regression.of(policy, controls, controls_out=real.controls_out, by_cohort=cohorts)
+    regression = CohortRegression.of(policy, controls, controls_out=real.controls_out, by_cohort=cohorts)
     parts = regression(y)
     shares = variance_shares(y)
     out = {f"variance share of {what}": shares[:, k] for k, what in enumerate(("units", "periods", "the rest"))}
@@ -194,7 +194,9 @@ def _of_residuals(real: Real, panel: Panel, e: Floats, policy: Floats | None) ->
     if real.weights is not None:
         by_period = moran_by_period(e, panel.weights[next(iter(real.panel.weights))])
         out |= {MORAN: by_period.mean(axis=1), MORAN_BY_PERIOD: by_period}
-    status = Status.of(np.zeros((1, *e.shape[1:]), dtype=bool) if policy is None else policy != 0, real.freedom)
+    status = TreatmentStatus.of(
+        np.zeros((1, *e.shape[1:]), dtype=bool) if policy is None else policy != 0, real.freedom
+    )
     groups = status.by_group(e)
     if real.status.compares_units:
         out["log variance of units before treatment"] = groups[:, 1] - groups[:, 0]
@@ -211,11 +213,11 @@ def _known(real: float, twins: Floats) -> bool:
     return bool(np.isfinite(real)) and bool(np.isfinite(twins).mean() >= 0.5)
 
 
-def _row(method: str, feature: str, real: float, twins: Floats) -> Row:
+def _row(method: str, feature: str, real: float, twins: Floats) -> FidelityRow:
     """The band of the twins that have the feature; a largest deviation has no lower end."""
     known = twins[np.isfinite(twins)]
     band = (0.0, 1 - LEVEL) if feature in {MORAN_BY_PERIOD, VARIANCE_BY_PERIOD} else BAND
     lower, upper = np.quantile(known, band).tolist()
     lower = lower if band == BAND else 0.0
     slack = ROUNDING * max(abs(lower), abs(upper), 1.0)
-    return Row(method, feature, real, lower, upper, lower - slack <= real <= upper + slack)
+    return FidelityRow(method, feature, real, lower, upper, lower - slack <= real <= upper + slack)

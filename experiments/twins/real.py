@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from experiments.estimation import check_estimable
 from experiments.panel_spec.sections import Spec, TwinSection
 from experiments.panel_spec.spec import RealPanel
-from experiments.twins.statistics import Regression, Split, Status, split
+from experiments.twins.statistics import CohortRegression, Split, TreatmentStatus, split
 from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad
 from sim.panel import Panel
@@ -98,13 +98,13 @@ class Real:
         return tuple(self.covariates.values())
 
     @cached_property
-    def regression(self) -> Regression:
+    def regression(self) -> CohortRegression:
         """What residuals are free of: unit and period effects, controls, and an effect of each cohort in each treated
         period, or one effect where the treatment is not of that kind.
 
         Controls that stay real have their means over units and periods in the effects, as a twin's have.
         """
-        return Regression.of(self.policy, self.controls, controls_out=self.controls_out)
+        return CohortRegression.of(self.policy, self.controls, controls_out=self.controls_out)
 
     @property
     def controls_out(self) -> bool:
@@ -112,9 +112,9 @@ class Real:
         return "covariates" not in self.section.keep
 
     @cached_property
-    def status(self) -> Status:
+    def status(self) -> TreatmentStatus:
         """Unit-periods by treatment."""
-        return Status.of(~self.policy_off[None], self.freedom)
+        return TreatmentStatus.of(~self.policy_off[None], self.freedom)
 
     @cached_property
     def freedom(self) -> Floats:

@@ -153,7 +153,7 @@ def unequal_variances(e: Floats, group: NDArray[np.intp] | None = None) -> Float
 
 
 @dataclass(frozen=True, eq=False)
-class Status:
+class TreatmentStatus:
     """Which unit-periods are treated, and which units ever are: what variances are compared by, for 1 or R calendars.
 
     ever (1 or R, N). groups (1 or R, T N, 3): weights of the mean squares of never treated units, of untreated and of
@@ -170,7 +170,7 @@ class Status:
     compares_periods: bool
 
     @classmethod
-    def of(cls, treated: NDArray[np.bool_], freedom: Floats) -> Status:
+    def of(cls, treated: NDArray[np.bool_], freedom: Floats) -> TreatmentStatus:
         """That of treated unit-periods (1 or R, T, N), of which the first calendar says what is compared.
 
         freedom (T, N): share of the errors' variance that residuals keep.
@@ -278,7 +278,7 @@ TINY_SHARE = 1e-10  # share of the largest eigenvalue below which one counts as 
 
 
 @dataclass(frozen=True, eq=False)
-class CohortEffects:
+class CohortMeans:
     """Cohorts of a calendar, or of R calendars: members (1 or R, G, N), 1 where a unit belongs to a cohort; untreated
     (1 or R, G, T), 1 where a cohort is not treated yet."""
 
@@ -286,7 +286,7 @@ class CohortEffects:
     untreated: Floats
 
     @classmethod
-    def of(cls, treatment: Floats | None) -> CohortEffects | None:
+    def of(cls, treatment: Floats | None) -> CohortMeans | None:
         """The cohorts of a treatment (1 or R, T, N) of 0 and 1 that lasts; None for another one, or where one
         calendar has no cohort of two units, so that no residual of a treated unit-period is left."""
         if treatment is None or not np.isin(treatment, (0.0, 1.0)).all() or (np.diff(treatment, axis=1) < 0).any():
@@ -376,7 +376,7 @@ class CohortEffects:
 
 
 @dataclass(frozen=True, eq=False)
-class Regression:
+class CohortRegression:
     """What an outcome is regressed on beside unit and period effects.
 
     regressors: (1 or R, T, N) each; effects are free of the first `removed`. cohorts: with effects of cohorts in each
@@ -385,15 +385,15 @@ class Regression:
 
     regressors: tuple[Floats, ...]
     removed: int
-    cohorts: CohortEffects | None = None
+    cohorts: CohortMeans | None = None
 
     @classmethod
     def of(
         cls, treatment: Floats | None, controls: Sequence[Floats], *, controls_out: bool, by_cohort: bool = True
-    ) -> Regression:
+    ) -> CohortRegression:
         """That of a treatment and controls; controls_out: whether effects are free of the controls too. by_cohort:
         whether there are effects of cohorts where the treatment allows it."""
-        cohorts = CohortEffects.of(treatment) if by_cohort else None
+        cohorts = CohortMeans.of(treatment) if by_cohort else None
         policy = () if treatment is None or cohorts is not None else (treatment,)
         return cls((*policy, *controls), len(policy) + (len(controls) if controls_out else 0), cohorts)
 
@@ -411,7 +411,7 @@ class Regression:
         return Split(slopes, residuals, *self.cohorts.effects(without(y, slopes, regressors[: self.removed])))
 
     @staticmethod
-    def _moved(x: Floats, cohorts: CohortEffects) -> Floats:
+    def _moved(x: Floats, cohorts: CohortMeans) -> Floats:
         """What is left of a regressor; nothing but rounding is nothing."""
         left = cohorts.residuals(x)
         kept = np.square(left).sum(axis=(1, 2)) > TINY_SHARE**2 * np.square(x).sum(axis=(1, 2))
@@ -426,7 +426,7 @@ class Regression:
         return np.asarray((filled & (self.cohorts.untreated == 0)).sum(axis=(1, 2)) + float(len(self.regressors)))
 
 
-def pretrend_f(y: Floats, regression: Regression, treatment: Floats, leads: int) -> Floats:
+def pretrend_f(y: Floats, regression: CohortRegression, treatment: Floats, leads: int) -> Floats:
     """F of the leads of adoption, (R,): whether treated units move apart 2 to leads + 1 periods before they are
     treated.
 

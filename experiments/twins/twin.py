@@ -22,8 +22,8 @@ from experiments.placebo import check_folder
 from experiments.settings import build
 from experiments.study import Study
 from experiments.toml_files import validated
-from experiments.twins.fidelity import Row, fidelity, misses
-from experiments.twins.methods import Fit, Parameter, method_called
+from experiments.twins.fidelity import FidelityRow, fidelity, misses
+from experiments.twins.methods import MethodFit, Parameter, method_called
 from experiments.twins.real import Real, section_of
 from experiments.twins.worlds import FILE, consecutive, held_panel, study_table
 from results.report.trust import fidelity_page
@@ -53,7 +53,7 @@ class Twin:
     parameters: tuple[Parameter, ...]
     tables: dict[str, Any]
     held: Panel
-    fidelity: tuple[Row, ...]
+    fidelity: tuple[FidelityRow, ...]
     notes: tuple[str, ...]
     joint: float
     null: bool = True
@@ -98,7 +98,7 @@ def twin(real: RealPanel, method: str | Sequence[str] | None = None) -> Twin:
     method: one or more, in place of the spec's. Raises BadInput.
     """
     panel = Real.of(real if method is None else _with_methods(real, method))
-    fits: dict[str, Fit] = {name: method_called(name).fit(panel) for name in panel.section.method}
+    fits: dict[str, MethodFit] = {name: method_called(name).fit(panel) for name in panel.section.method}
     held = held_panel(panel, fits)
     first, *others = (_twin(panel, name, fit, held) for name, fit in fits.items())
     return replace(first, others=tuple(others))
@@ -111,7 +111,7 @@ def study_with(tables: dict[str, Any], held: Panel) -> Study:
     return Study.from_settings(tables | {"design": design | {"geography": geography}}, "twin")
 
 
-def _twin(real: Real, method: str, fit: Fit, held: Panel) -> Twin:
+def _twin(real: Real, method: str, fit: MethodFit, held: Panel) -> Twin:
     tables = study_table(real, method, fit, held)
     design = study_with(tables, held).design
     assert isinstance(design, PanelDesign)

@@ -12,7 +12,7 @@ from estimators.core.error_types import without_se
 from estimators.core.regression import logit
 from experiments.settings import build
 from experiments.tables.columns import clustered_enough, error_types, main_cluster
-from experiments.twins.methods import Fit
+from experiments.twins.methods import MethodFit
 from experiments.twins.real import FIXED, Real
 from experiments.twins.statistics import autoregression, within
 from sim.arrays import Floats
@@ -22,7 +22,7 @@ from sim.schema import Roles, period_step
 from sim.streams import Streams
 from sim.world.context import Ground, LevelParts, Places
 from sim.world.parts.adoption import Propensity, scores
-from sim.world.parts.levels import Fitted
+from sim.world.parts.levels import FittedLevels
 
 # Who is treated in a twin: as in the real panel, by a fitted propensity, or as the spec says.
 
@@ -31,7 +31,7 @@ GIVEN = ("coefficients", "intercept", "strength")  # dials that a spec may set i
 DATED = ("date", "last_periods", "date_weights")
 
 
-def adoption_table(real: Real, fit: Fit, held: Panel, labels: tuple[int, ...]) -> dict[str, Any]:
+def adoption_table(real: Real, fit: MethodFit, held: Panel, labels: tuple[int, ...]) -> dict[str, Any]:
     """The table [design.adoption]; raises BadInput where a propensity cannot be fitted.
 
     held: the panel that is kept. labels: the periods of the design.
@@ -55,7 +55,7 @@ def dates_of(real: Real, labels: tuple[int, ...]) -> list[tuple[int, int]]:
     return [(labels[t], int((first == t).sum())) for t in np.unique(first) if t > 0]
 
 
-def _propensity(real: Real, fit: Fit, held: Panel, labels: tuple[int, ...]) -> dict[str, Any]:
+def _propensity(real: Real, fit: MethodFit, held: Panel, labels: tuple[int, ...]) -> dict[str, Any]:
     table = dict(real.section.own_adoption)
     part = build(Propensity, {key: value for key, value in table.items() if key != "kind"}, "[twin.adoption]")
     if not any(name in table for name in GIVEN):
@@ -67,7 +67,7 @@ def _propensity(real: Real, fit: Fit, held: Panel, labels: tuple[int, ...]) -> d
     return table | {"independent": part.independent}
 
 
-def _fitted(real: Real, fit: Fit, held: Panel, part: Propensity) -> dict[str, Any]:
+def _fitted(real: Real, fit: MethodFit, held: Panel, part: Propensity) -> dict[str, Any]:
     """Coefficients and intercept of the logit of the indicator on the units' scores."""
     where = f"{real.spec.file}, [twin.adoption]"
     if real.indicator is None:
@@ -90,14 +90,14 @@ def _fitted(real: Real, fit: Fit, held: Panel, part: Propensity) -> dict[str, An
     return {"intercept": intercept, "coefficients": slopes}
 
 
-def _ground(real: Real, fit: Fit, held: Panel) -> Ground:
+def _ground(real: Real, fit: MethodFit, held: Panel) -> Ground:
     """The real panel as a world in the making, with the fitted levels or, where they are drawn, the real ones."""
     origin = np.zeros(len(held.units))
     places = Places(held.units, origin, origin, real.group, origin, kept=held)
     covariates = {name: values[0] for name, values in real.covariates.items()}
     ground = Ground(places, real.panel.periods, real.weights, None, covariates)
     if fit.levels["kind"] == "fitted":
-        levels = Fitted(method=fit.levels["method"]).settle(ground, Streams(0))
+        levels = FittedLevels(method=fit.levels["method"]).settle(ground, Streams(0))
     else:
         time = np.arange(len(held.periods)) - (len(held.periods) - 1) / 2
         slopes = time @ (real.rest - real.rest.mean(axis=1, keepdims=True)) / (time @ time)
@@ -112,7 +112,7 @@ LASTING, POINTS = 0.99, 199  # largest autocorrelation of a covariate, and coeff
 NOISE = 1e-9  # variance share of a covariate's changes below which it counts as constant
 
 
-def held_panel(real: Real, fits: Mapping[str, Fit]) -> Panel:
+def held_panel(real: Real, fits: Mapping[str, MethodFit]) -> Panel:
     """What is kept: treatment, controls, facts of the units and W, with what the methods fitted."""
     names = [*([real.panel.roles.treatment] if real.panel.roles.treatment else []), *real.panel.roles.controls]
     variables = {name: real.panel.variables[name] for name in names}
@@ -125,7 +125,7 @@ def held_panel(real: Real, fits: Mapping[str, Fit]) -> Panel:
     return replace(real.panel, variables=variables, attributes=attributes, roles=Roles())
 
 
-def study_table(real: Real, method: str, fit: Fit, held: Panel, panel: str = FILE) -> dict[str, Any]:
+def study_table(real: Real, method: str, fit: MethodFit, held: Panel, panel: str = FILE) -> dict[str, Any]:
     """The study as a file has it; panel: the name of the file that holds what is kept, or its text."""
     return {
         "name": f"twin-{method}",
@@ -137,7 +137,7 @@ def study_table(real: Real, method: str, fit: Fit, held: Panel, panel: str = FIL
     }
 
 
-def design_table(real: Real, fit: Fit, held: Panel, panel: str) -> dict[str, Any]:
+def design_table(real: Real, fit: MethodFit, held: Panel, panel: str) -> dict[str, Any]:
     """The table [design]."""
     periods = real.panel.periods
     labels = tuple(range(periods[0], periods[0] + len(periods)))

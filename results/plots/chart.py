@@ -39,7 +39,7 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class Facet:
     """One of the small multiples."""
 
     title: str
@@ -62,7 +62,7 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class ReferenceLine:
     """A line at a value, such as the nominal level, named where it stands."""
 
     value: float
@@ -92,8 +92,8 @@ class Chart:
     title: str
     places: Axis
     values: Axis
-    panels: tuple[Panel, ...]
-    references: tuple[Reference, ...]
+    panels: tuple[Facet, ...]
+    references: tuple[ReferenceLine, ...]
     caption: str
     subject: str = ""
     loops: tuple[Loop, ...] = ()
@@ -103,7 +103,7 @@ class Chart:
         """What is read out instead of the picture: what it shows, and its values as far as they are few."""
         return " ".join((self.caption, f"Values: {_listed(self._said())}."))
 
-    def alt_of(self, panel: Panel) -> str:
+    def alt_of(self, panel: Facet) -> str:
         """The same for one of its panels."""
         return f"{self.values.label} by {self.places.label}. Values: {_listed(_values(panel, self.form))}."
 
@@ -113,7 +113,7 @@ class Chart:
             yield from (f"{head}{text}" for text in _values(panel, self.form))
 
 
-def _values(panel: Panel, form: Form) -> Iterator[str]:
+def _values(panel: Facet, form: Form) -> Iterator[str]:
     if form in {"zip", "scatter"}:
         clear = sum(point.clear for point in panel.points)
         yield f"{panel.title}; {len(panel.points)} replications, {clear} marked"
@@ -261,7 +261,7 @@ def panel_svgs(chart: Chart) -> list[Markup]:
     return [_panel(chart, panel, number, told) for number, panel in enumerate(chart.panels)]
 
 
-def _panel(chart: Chart, panel: Panel, number: int, told: bool) -> Markup:
+def _panel(chart: Chart, panel: Facet, number: int, told: bool) -> Markup:
     plot = _plot(chart)
     key = f"{chart.key}-{number}"
     said = chart.title + (f": {panel.title}" if panel.title else "")
@@ -295,7 +295,7 @@ def _plot(chart: Chart) -> Plot:
     return Plot(width, top + height + below, left, right, top, top + height)
 
 
-def _upward(chart: Chart, panel: Panel, plot: Plot, told: bool) -> Iterator[Markup]:
+def _upward(chart: Chart, panel: Facet, plot: Plot, told: bool) -> Iterator[Markup]:
     """Values upward: curves, nested loops and scatters."""
     for value, text in chart.values.ticks:
         y = plot.up(chart.values, value)
@@ -364,7 +364,7 @@ def apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[
     return places
 
 
-def _across(chart: Chart, panel: Panel, plot: Plot, told: bool) -> Iterator[Markup]:
+def _across(chart: Chart, panel: Facet, plot: Plot, told: bool) -> Iterator[Markup]:
     """Values from left to right, one row a place: dots and zips."""
     for value, text in chart.values.ticks:
         x = plot.across(chart.values, value)

@@ -8,8 +8,21 @@ from dataclasses import dataclass
 from itertools import product
 
 from results.diagnosis.diagnose import Diagnosis
-from results.plots.chart import Axis, Chart, Loop, Panel, Point, Reference, Series, key_of, percent, plain, span, ticks
-from results.plots.grid import Dial, Measure, Value, dials, lead_terms, lines_of, subject_of, values_of
+from results.plots.chart import (
+    Axis,
+    Chart,
+    Facet,
+    Loop,
+    Point,
+    ReferenceLine,
+    Series,
+    key_of,
+    percent,
+    plain,
+    span,
+    ticks,
+)
+from results.plots.grid import Dial, ShownMeasure, Value, dials, lead_terms, lines_of, subject_of, values_of
 
 PANELS = 12  # small multiples of one picture
 LINES = 14  # direct labels that a panel has room for
@@ -17,7 +30,7 @@ WANTED_POWER = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Roles:
+class CurveRoles:
     """What each dial does in a picture: the axis, the lines (None: estimators), and which ones make panels."""
 
     axis: Dial | None
@@ -25,7 +38,7 @@ class Roles:
     panels: tuple[Dial, ...]
 
 
-def measure_chart(diagnosis: Diagnosis, measure: Measure, *, term: str | None = None, error: str | None = None,
+def measure_chart(diagnosis: Diagnosis, measure: ShownMeasure, *, term: str | None = None, error: str | None = None,
                   axis: str | None = None) -> Chart | None:  # fmt: skip
     """The measure over the whole grid; None where it is defined nowhere.
 
@@ -52,17 +65,17 @@ def measure_chart(diagnosis: Diagnosis, measure: Measure, *, term: str | None = 
     )  # fmt: skip
 
 
-def references(measure: Measure, alpha: float) -> tuple[Reference, ...]:
+def references(measure: ShownMeasure, alpha: float) -> tuple[ReferenceLine, ...]:
     """The lines at values that matter: nominal, and of power the level and 80%."""
     if measure.name == "power":
-        return Reference(alpha, percent(alpha)), Reference(WANTED_POWER, percent(WANTED_POWER))
+        return ReferenceLine(alpha, percent(alpha)), ReferenceLine(WANTED_POWER, percent(WANTED_POWER))
     if measure.nominal is None:
         return ()
     nominal = measure.nominal(alpha)
-    return (Reference(nominal, percent(nominal) if measure.share else plain(nominal)),)
+    return (ReferenceLine(nominal, percent(nominal) if measure.share else plain(nominal)),)
 
 
-def value_axis(measure: Measure, values: Sequence[Value], alpha: float) -> Axis:
+def value_axis(measure: ShownMeasure, values: Sequence[Value], alpha: float) -> Axis:
     """An axis that holds all values with their intervals, and the nominal one; power and type S from 0 to 1."""
     ends = [end for value in values for end in (value.value, value.lower, value.upper)]
     if measure.name in {"power", "size_adjusted_power"}:
@@ -87,21 +100,21 @@ def dial_axis(dial: Dial) -> Axis:
     return Axis(dial.words, low, high, tuple(places[::step]))
 
 
-def _roles(diagnosis: Diagnosis, measure: Measure, values: Sequence[Value], axis: str | None) -> Roles:
+def _roles(diagnosis: Diagnosis, measure: ShownMeasure, values: Sequence[Value], axis: str | None) -> CurveRoles:
     """The axis is a number with at least three values; a lone line gives its place to the dial with the most values."""
     grid = dials(diagnosis.cells, sorted({value.place[0] for value in values}))
     numbers = [dial for dial in grid if dial.is_number and (len(dial.values) > 2 or dial.name == axis)]
     if axis is not None:
         numbers = [dial for dial in numbers if dial.name == axis]
     if not numbers:
-        return Roles(None, None, tuple(grid))
+        return CurveRoles(None, None, tuple(grid))
     effects = [dial for dial in numbers if _moves(dial, values)] if measure.where == "known" else []
     chosen = max(effects or numbers, key=lambda dial: len(dial.values))
     rest = [dial for dial in grid if dial is not chosen]
     by = max(rest, key=lambda dial: len(dial.values), default=None) if len(lines_of(values)) == 1 else None
     if by is not None and len(by.values) > LINES:
         by = None
-    return Roles(chosen, by, tuple(dial for dial in rest if dial is not by))
+    return CurveRoles(chosen, by, tuple(dial for dial in rest if dial is not by))
 
 
 def _moves(dial: Dial, values: Sequence[Value]) -> bool:
@@ -127,7 +140,9 @@ def _by_setting(values: Sequence[Value], panels: Sequence[Dial]) -> dict[tuple[i
     return {setting: here for setting, here in found.items() if here}
 
 
-def _curves(values: Sequence[Value], roles: Roles, measure: Measure, alpha: float) -> tuple[tuple[Panel, ...], Axis]:
+def _curves(
+    values: Sequence[Value], roles: CurveRoles, measure: ShownMeasure, alpha: float
+) -> tuple[tuple[Facet, ...], Axis]:
     dial, by = roles.axis, roles.lines
     assert dial is not None
     names = lines_of(values)
@@ -144,11 +159,13 @@ def _curves(values: Sequence[Value], roles: Roles, measure: Measure, alpha: floa
             )
         order = sorted(drawn, key=lambda line: line[1])
         series = (Series(*line, tuple(sorted(drawn[line], key=lambda one: one.at))) for line in order)
-        panels.append(Panel(_title(roles.panels, setting), tuple(series)))
+        panels.append(Facet(_title(roles.panels, setting), tuple(series)))
     return tuple(panels), dial_axis(dial)
 
 
-def _dots(values: Sequence[Value], roles: Roles, measure: Measure, alpha: float) -> tuple[tuple[Panel, ...], Axis]:
+def _dots(
+    values: Sequence[Value], roles: CurveRoles, measure: ShownMeasure, alpha: float
+) -> tuple[tuple[Facet, ...], Axis]:
     """One row an estimator and error type, one panel a cell."""
     names = lines_of(values)
     errors = list(dict.fromkeys(error for _, error in names))
@@ -160,13 +177,13 @@ def _dots(values: Sequence[Value], roles: Roles, measure: Measure, alpha: float)
             key = value.place[1], value.place[3]
             one = point(value, measure, alpha, rows[key], "")
             series.append(Series(names[key], errors.index(key[1]), (one,)))
-        panels.append(Panel(_title(roles.panels, setting), tuple(series)))
+        panels.append(Facet(_title(roles.panels, setting), tuple(series)))
     label = "estimator" if len({name for name, _ in names}) > 1 else "errors"
     marks = tuple((rows[key], names[key]) for key in names)
     return tuple(panels), Axis(label, -0.5, len(rows) - 0.5, marks)
 
 
-def point(value: Value, measure: Measure, alpha: float, at: float, where: str) -> Point:
+def point(value: Value, measure: ShownMeasure, alpha: float, at: float, where: str) -> Point:
     """A value at a place of the picture."""
     text = value.text(measure)
     if measure.share:
@@ -182,7 +199,7 @@ def _terms(values: Sequence[Value]) -> str:
     return " or ".join(sorted(dict.fromkeys(terms), key=lambda term: -terms.count(term)))
 
 
-def _caption(measure: Measure, what: str, alpha: float) -> str:
+def _caption(measure: ShownMeasure, what: str, alpha: float) -> str:
     level = f"{100 * alpha:g}%"
     said: Mapping[str, str] = {
         "power": f"Power: the share of {level} tests of {what} that reject; where the truth is 0 this is the size.",
@@ -208,7 +225,7 @@ def fits_one_picture(chart: Chart) -> bool:
 # Rücker and Schwarzer (2014, BMC Medical Research Methodology 14:129).
 
 
-def nested_chart(diagnosis: Diagnosis, measure: Measure, *, term: str | None = None,
+def nested_chart(diagnosis: Diagnosis, measure: ShownMeasure, *, term: str | None = None,
                  error: str | None = None) -> Chart | None:  # fmt: skip
     """One step a cell, in the order of the grid's dials, the first the slowest; None where the measure is undefined."""
     values = values_of(diagnosis, measure, lead_terms(diagnosis, term))
@@ -236,6 +253,6 @@ def nested_chart(diagnosis: Diagnosis, measure: Measure, *, term: str | None = N
                "changes slowest. The steps below say which value each dial has there.")  # fmt: skip
     return Chart(
         key_of("nested", measure.name, what, error or ""), "nested", f"{measure.short} of {what} in every cell", axis,
-        value_axis(measure, values, diagnosis.alpha), (Panel("", tuple(series)),),
+        value_axis(measure, values, diagnosis.alpha), (Facet("", tuple(series)),),
         references(measure, diagnosis.alpha), caption, subject_of(values), loops,
     )  # fmt: skip

@@ -22,7 +22,7 @@ Where = Literal["all", "null", "known"]
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class ShownMeasure:
     """One measure. column: its name in a diagnosis; where: in all cells, where the truth is 0, or where it is known.
 
     words: of an axis. short: of a title. nominal: the value that it should have at a level alpha, None where none is.
@@ -44,8 +44,8 @@ class Measure:
 
 
 def _named(name: str, words: str, short: str, by_error: bool = False, column: str = "", where: Where = "all",
-           nominal: Callable[[float], float] | None = None) -> Measure:  # fmt: skip
-    return Measure(name, column or name, words, short, by_error, where, nominal)
+           nominal: Callable[[float], float] | None = None) -> ShownMeasure:  # fmt: skip
+    return ShownMeasure(name, column or name, words, short, by_error, where, nominal)
 
 
 def _zero(alpha: float) -> float:
@@ -86,9 +86,9 @@ MEASURES = {
 }  # fmt: skip
 
 
-def measures_of(diagnosis: Diagnosis) -> dict[str, Measure]:
+def measures_of(diagnosis: Diagnosis) -> dict[str, ShownMeasure]:
     """Every measure that a picture or pivot of a diagnosis can show, the user's own included."""
-    own = {name: Measure(name, name, MEANINGS.get(name, name), name, _by_error(diagnosis, name))
+    own = {name: ShownMeasure(name, name, MEANINGS.get(name, name), name, _by_error(diagnosis, name))
            for name in diagnosis.own}  # fmt: skip
     return MEASURES | own
 
@@ -116,7 +116,7 @@ class Value:
     worlds: int
     null: bool
 
-    def departs(self, measure: Measure, alpha: float) -> bool:
+    def departs(self, measure: ShownMeasure, alpha: float) -> bool:
         """Whether it is clearly not what it should be (`results.verdict.wording`)."""
         if measure.nominal is None or (measure.name != "size" and measure.column == "rejection"):
             return False
@@ -130,7 +130,7 @@ class Value:
             return is_off(row, measure.column, measure.nominal(alpha))
         return is_clear(self, measure.nominal(alpha))
 
-    def text(self, measure: Measure) -> str:
+    def text(self, measure: ShownMeasure) -> str:
         """Value (MCSE), in percent of a share."""
         if measure.column == "relative_bias":
             return bracketed(100 * self.value, 100 * self.mcse, ".1f")
@@ -225,7 +225,9 @@ def lead_terms(diagnosis: Diagnosis, term: str | None = None) -> dict[str, str]:
     return {name: key_terms(layout)[0] for name, layout in diagnosis.layouts.items()}
 
 
-def values_of(diagnosis: Diagnosis, measure: Measure, terms: Mapping[str, str], sample: str = "own") -> list[Value]:
+def values_of(
+    diagnosis: Diagnosis, measure: ShownMeasure, terms: Mapping[str, str], sample: str = "own"
+) -> list[Value]:
     """The measure's values of these terms (by estimator), where it is defined, in the order of cells and estimators."""
     frame = diagnosis.frame
     keep = (frame["sample"] == sample) & frame["term"].isin(set(terms.values()))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from matplotlib.figure import Figure
 
-from results.plots.chart import Axis, Chart, Panel, Series, apart
+from results.plots.chart import Axis, Chart, Facet, Series, apart
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -240,7 +240,7 @@ def _paint(canvas: Canvas, chart: Chart) -> dict[str, str]:
     return {}
 
 
-def _panel_title(axes: Axes, chart: Chart, panel: Panel, width: float, left: float) -> None:
+def _panel_title(axes: Axes, chart: Chart, panel: Facet, width: float, left: float) -> None:
     """Above a plot; above its labels too where these stand at its left. In lines that do not reach the next panel."""
     across = chart.form in {"dots", "zip"}
     start, above = (EDGE - left, 7.0) if across else (0.0, 15.0)
@@ -264,7 +264,7 @@ def _marks(axis: Axis, set_ticks: Any, set_limits: Any, *, turned: bool = False)
     set_limits(*((axis.high, axis.low) if turned else (axis.low, axis.high)))
 
 
-def _upward(axes: Axes, chart: Chart, panel: Panel) -> None:
+def _upward(axes: Axes, chart: Chart, panel: Facet) -> None:
     """Values upward: curves, nested loops and scatters."""
     _marks(chart.places, axes.set_xticks, axes.set_xlim)
     _marks(chart.values, axes.set_yticks, axes.set_ylim)
@@ -301,7 +301,7 @@ def _line(axes: Axes, chart: Chart, series: Series) -> None:
                   markerfacecolor=colour if point.clear else "white", linestyle="", zorder=3)  # fmt: skip
 
 
-def _labels(axes: Axes, chart: Chart, panel: Panel) -> None:
+def _labels(axes: Axes, chart: Chart, panel: Facet) -> None:
     """The name of each line at its end, moved apart where they would overlap."""
     height, span = _height(chart), chart.values.high - chart.values.low
     ends = sorted(((series.points[-1], series) for series in panel.series if series.points),
@@ -327,7 +327,7 @@ def _loops(axes: Axes, chart: Chart) -> None:
                   color=SOFT)  # fmt: skip
 
 
-def _across(axes: Axes, chart: Chart, panel: Panel) -> None:
+def _across(axes: Axes, chart: Chart, panel: Facet) -> None:
     """Values from left to right, one row a place: dots and zips."""
     _marks(chart.values, axes.set_xticks, axes.set_xlim)
     _marks(chart.places, axes.set_yticks, axes.set_ylim, turned=True)

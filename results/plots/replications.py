@@ -16,7 +16,7 @@ from estimators.core.estimator import Layout
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import Diagnosis
 from results.diagnosis.fits import Fits, fits_of
-from results.plots.chart import Axis, Chart, Panel, Point, Reference, Series, key_of, plain, span, ticks
+from results.plots.chart import Axis, Chart, Facet, Point, ReferenceLine, Series, key_of, plain, span, ticks
 from results.plots.grid import MEASURES, Place, dials, lead_terms, lines_of, values_of
 from results.store.block import Block, Records
 from results.verdict.wording import bracketed, fixed
@@ -92,7 +92,7 @@ def zip_chart(found: Sequence[Sampled], what: str, where: str, alpha: float) -> 
         places = 100 * (np.arange(len(order)) + 0.5) / len(order)  # from the top
         points = tuple(_interval(one, int(r), float(place)) for r, place in zip(order, places, strict=True))
         share = f"{100 * float(one.missed.mean()):.0f}% miss"
-        panels.append(Panel(f"{one.label}: {share}", (Series(one.label, 0, points),)))
+        panels.append(Facet(f"{one.label}: {share}", (Series(one.label, 0, points),)))
     low, high = span([end for panel in panels for point in panel.points for end in (point.low, point.high)])
     marks = tuple((100.0 - level, f"{level}%") for level in (95, 75, 50, 25))
     level = f"{100 * (1 - alpha):g}%"
@@ -102,7 +102,7 @@ def zip_chart(found: Sequence[Sampled], what: str, where: str, alpha: float) -> 
     return Chart(key_of("zip", what), "zip", f"Intervals for {what}, one by one",
                  Axis("centile of |estimate minus truth| / standard error", 0.0, 100.0, marks),
                  Axis("interval minus truth", low, high, tuple((tick, plain(tick)) for tick in ticks(low, high))),
-                 tuple(panels), (Reference(0.0, "0"),), caption, where)  # fmt: skip
+                 tuple(panels), (ReferenceLine(0.0, "0"),), caption, where)  # fmt: skip
 
 
 def scatter_chart(found: Sequence[Sampled], what: str, where: str) -> Chart:
@@ -115,7 +115,7 @@ def scatter_chart(found: Sequence[Sampled], what: str, where: str) -> Chart:
                   bool(one.missed[r]))
             for r in range(len(one.replication))
         )  # fmt: skip
-        panels.append(Panel(one.label, (Series(one.label, 0, points),)))
+        panels.append(Facet(one.label, (Series(one.label, 0, points),)))
     left, right = span([point.at for panel in panels for point in panel.points])
     low, high = span([point.value for panel in panels for point in panel.points])
     axes = [Axis(words, *ends, tuple((tick, plain(tick)) for tick in ticks(*ends, about=4)))
@@ -187,7 +187,7 @@ def contrast_chart(records: Records, diagnosis: Diagnosis, measure: str = "bias_
             fits = max(fits, int(found["n"]))
             said = bracketed(value, mcse, fixed((value,), mcse))
             series.append(Series(name, 0, (Point(float(row), value, low, high, said),)))
-        panels.append(Panel(", ".join(f"{dial.words} {dial.names[dial.at[cell]]}" for dial in grid), tuple(series)))
+        panels.append(Facet(", ".join(f"{dial.words} {dial.names[dial.at[cell]]}" for dial in grid), tuple(series)))
     return _chart(panels, first, others, terms[first], measure, fits)
 
 
@@ -212,7 +212,7 @@ def _kept(records: Records, cell: int, most: int) -> _Kept:
                  {cell: blocks})  # fmt: skip
 
 
-def _chart(panels: Sequence[Panel], first: str, others: Sequence[str], what: str, measure: str, fits: int) -> Chart:
+def _chart(panels: Sequence[Facet], first: str, others: Sequence[str], what: str, measure: str, fits: int) -> Chart:
     low, high = span([end for panel in panels for point in panel.points for end in (point.low, point.high, 0.0)])
     words = WORDS[measure].format(first)
     caption = (f"Estimators against {first} on the same draws, the first {fits:,} of each cell: {words}. The pairing "
@@ -221,5 +221,5 @@ def _chart(panels: Sequence[Panel], first: str, others: Sequence[str], what: str
         key_of("contrast", measure, what), "dots", f"Difference from {first}, paired",
         Axis("estimator", -0.5, len(others) - 0.5, tuple((float(row), name) for row, name in enumerate(others))),
         Axis(words, low, high, tuple((tick, plain(tick)) for tick in ticks(low, high))),
-        tuple(panels), (Reference(0.0, "0"),), caption, what,
+        tuple(panels), (ReferenceLine(0.0, "0"),), caption, what,
     )  # fmt: skip

@@ -10,14 +10,14 @@ import pandas as pd
 
 from results.diagnosis.diagnose import Diagnosis
 from results.page import SYNTHETIC
-from results.plots.grid import MEASURES, Measure, dials, lead_terms, values_of
+from results.plots.grid import MEASURES, ShownMeasure, dials, lead_terms, values_of
 from results.verdict.bias_table import bias_table, key_terms
 from results.verdict.wording import bracketed, fixed, percent, share_text
 
 # Which measure and term answer a study's question, and with it the first picture of its report.
 
 
-def lead_of(diagnosis: Diagnosis) -> tuple[Measure, str | None]:
+def lead_of(diagnosis: Diagnosis) -> tuple[ShownMeasure, str | None]:
     """The measure and term of the first claim that a picture can show.
 
     None for a term: each estimator's first, where the claim is about all of these.

@@ -14,7 +14,7 @@ from results.diagnosis.diagnose import Diagnosis
 from results.page import page
 from results.plots.chart import Chart, figure
 from results.plots.curves import fits_one_picture, measure_chart, nested_chart
-from results.plots.grid import MEASURES, Measure, dials, lead_terms, measures_of, values_of, words_of
+from results.plots.grid import MEASURES, ShownMeasure, dials, lead_terms, measures_of, values_of, words_of
 from results.report.facts import NOT_JUDGED, ReportFacts, lead_of, side_tests
 from results.report.pivot import Pivot, default_pivot, pivot_html
 from results.verdict.answer import answer, said, worlds_reached
@@ -116,7 +116,7 @@ LONG = 26  # rows of a table from which on it is folded
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PagePart:
     """Pictures and tables under one heading."""
 
     title: str
@@ -125,7 +125,7 @@ class Part:
     says: str = ""
 
 
-def pictures_of(diagnosis: Diagnosis, measure: Measure, term: str | None = None) -> list[Chart]:
+def pictures_of(diagnosis: Diagnosis, measure: ShownMeasure, term: str | None = None) -> list[Chart]:
     """The measure over the grid in one picture, one an error type where the lines have no room in one."""
     chart = measure_chart(diagnosis, measure, term=term)
     if chart is None:
@@ -140,7 +140,7 @@ def pictures_of(diagnosis: Diagnosis, measure: Measure, term: str | None = None)
     return [one for one in nested if one is not None]
 
 
-def every_cell(diagnosis: Diagnosis, measure: Measure, term: str | None = None) -> list[Chart]:
+def every_cell(diagnosis: Diagnosis, measure: ShownMeasure, term: str | None = None) -> list[Chart]:
     """The nested-loop picture of a grid of many dials; none of others."""
     if len(dials(diagnosis.cells)) < MANY_DIALS:
         return []
@@ -148,42 +148,42 @@ def every_cell(diagnosis: Diagnosis, measure: Measure, term: str | None = None) 
     return [] if nested is None else [nested]
 
 
-def lead_part(diagnosis: Diagnosis, measure: Measure, term: str | None, pivots: Sequence[Pivot] = ()) -> Part:
+def lead_part(diagnosis: Diagnosis, measure: ShownMeasure, term: str | None, pivots: Sequence[Pivot] = ()) -> PagePart:
     """What answers the question: its pictures, and the tables asked for or else one of the same measure."""
     table = default_pivot(diagnosis, measure, term)
     tables = tuple(pivots) or ((table,) if table is not None else ())
     terms = dict.fromkeys(lead_terms(diagnosis, term).values())
     purposes = ((one, _purpose(diagnosis, one)) for one in terms)
     says = "; ".join(f"{one} {purpose}" for one, purpose in purposes if purpose)
-    return Part(measure.short, tuple(pictures_of(diagnosis, measure, term)), tables, says)
+    return PagePart(measure.short, tuple(pictures_of(diagnosis, measure, term)), tables, says)
 
 
 def folded_parts(
-    diagnosis: Diagnosis, lead: Measure, term: str | None, further: Sequence[Chart] = ()
-) -> Iterator[Part]:
+    diagnosis: Diagnosis, lead: ShownMeasure, term: str | None, further: Sequence[Chart] = ()
+) -> Iterator[PagePart]:
     """The other measures, every cell at once, single replications, the other terms."""
     for measure in [MEASURES[name] for name in FOLDED] + [measures_of(diagnosis)[name] for name in diagnosis.own]:
         if measure is not lead or term is not None:
             charts, table = pictures_of(diagnosis, measure), default_pivot(diagnosis, measure)
             if charts and table is not None:
-                yield Part(measure.short, tuple(charts), (table,), measure.words)
+                yield PagePart(measure.short, tuple(charts), (table,), measure.words)
     shown = {chart.key for chart in pictures_of(diagnosis, lead, term)}
     for nested in every_cell(diagnosis, lead, term):
         if nested.key not in shown:
-            yield Part("Every cell at once", (nested,), (), f"nested loops of {lead.short.lower()}")
+            yield PagePart("Every cell at once", (nested,), (), f"nested loops of {lead.short.lower()}")
     if further:
-        yield Part("Single replications", tuple(further), (), "; ".join(chart.title.lower() for chart in further))
+        yield PagePart("Single replications", tuple(further), (), "; ".join(chart.title.lower() for chart in further))
     yield from _other_terms(diagnosis)
 
 
-def _other_terms(diagnosis: Diagnosis) -> Iterator[Part]:
+def _other_terms(diagnosis: Diagnosis) -> Iterator[PagePart]:
     lead = set(lead_terms(diagnosis).values())
     terms = in_order(term for layout in diagnosis.layouts.values() for term in key_terms(layout))
     others = [term for term in terms if term not in lead and has_test(term)]
     for term in others[:CHARTED]:
         charts = [chart for name in OF_A_TERM for chart in pictures_of(diagnosis, MEASURES[name], term)]
         if charts:
-            yield Part(f"Term {term}", tuple(charts), (), _purpose(diagnosis, term))
+            yield PagePart(f"Term {term}", tuple(charts), (), _purpose(diagnosis, term))
 
 
 def _purpose(diagnosis: Diagnosis, term: str) -> str:
@@ -200,7 +200,7 @@ __all__ = ["ReportFacts", "html_report"]
 SHORT_LIST = 8  # rows of a list from which on it is folded
 
 
-def html_report(diagnosis: Diagnosis, about: ReportFacts, *, lead: Measure | None = None,
+def html_report(diagnosis: Diagnosis, about: ReportFacts, *, lead: ShownMeasure | None = None,
                 pivots: Sequence[Pivot] = (), further: Sequence[Chart] = ()) -> str:  # fmt: skip
     """Verdict, the picture and table that answer the question, then the rest, folded; no links to other files.
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from results.diagnosis.diagnose import Diagnosis
 from results.plots.chart import key_of
-from results.plots.grid import Dial, Measure, Value, dials, grid_names, lead_terms, subject_of, values_of, words_of
+from results.plots.grid import Dial, ShownMeasure, Value, dials, grid_names, lead_terms, subject_of, values_of, words_of
 from results.tables.journal_table import Heading, JournalTable, Row
 from results.tables.latex import latex_tables
 from results.tables.records import Document
@@ -47,7 +47,7 @@ class Pivot:
     in common besides the measure, in words. note: how to read a cell.
     """
 
-    measure: Measure
+    measure: ShownMeasure
     title: str
     down: Keys
     across: Keys
@@ -85,7 +85,7 @@ class Pivot:
         return [cell for row in self.cells for cell in row if cell is not None]
 
 
-def pivot(diagnosis: Diagnosis, measure: Measure, rows: Sequence[str] = (), columns: Sequence[str] = (), *,
+def pivot(diagnosis: Diagnosis, measure: ShownMeasure, rows: Sequence[str] = (), columns: Sequence[str] = (), *,
           term: str | None = None, sample: str = "own") -> Pivot | None:  # fmt: skip
     """The table; None where the measure is defined nowhere.
 
@@ -113,7 +113,9 @@ def pivot(diagnosis: Diagnosis, measure: Measure, rows: Sequence[str] = (), colu
     return Pivot(measure, title, down, across, ordered_rows, ordered_columns, cells, subject_of(values), _note(measure))
 
 
-def pivot_by(diagnosis: Diagnosis, measure: Measure, names: Sequence[str], term: str | None = None) -> Pivot | None:
+def pivot_by(
+    diagnosis: Diagnosis, measure: ShownMeasure, names: Sequence[str], term: str | None = None
+) -> Pivot | None:
     """The table whose columns are the last of the names, and whose rows are all else; of one name alone its rows."""
     if len(names) > 1:
         return pivot(diagnosis, measure, names[:-1], names[-1:], term=term)
@@ -122,7 +124,7 @@ def pivot_by(diagnosis: Diagnosis, measure: Measure, names: Sequence[str], term:
     return pivot(diagnosis, measure, names, across, term=term)
 
 
-def default_pivot(diagnosis: Diagnosis, measure: Measure, term: str | None = None) -> Pivot | None:
+def default_pivot(diagnosis: Diagnosis, measure: ShownMeasure, term: str | None = None) -> Pivot | None:
     """The table whose columns are the dial with the most values that have room; all else stands down."""
     values = values_of(diagnosis, measure, lead_terms(diagnosis, term))
     grid = [dial for dial in dials(diagnosis.cells, sorted({value.place[0] for value in values}))
@@ -158,7 +160,7 @@ def resolved_names(dials_of_grid: Sequence[str], names: Sequence[str], where: st
     return tuple(found)
 
 
-def measure_named(measures: Mapping[str, Measure], name: str, where: str) -> Measure:
+def measure_named(measures: Mapping[str, ShownMeasure], name: str, where: str) -> ShownMeasure:
     """The measure of a name. Raises BadInput for none."""
     if name not in measures:
         raise BadInput(unknown_measure(measures, name, where))
@@ -203,12 +205,12 @@ def _ordered(diagnosis: Diagnosis, values: Sequence[Value], keys: Mapping[str, C
     return tuple(sorted(seen, key=lambda key: tuple(rank[text] for rank, text in zip(ranks, key, strict=True))))
 
 
-def _cell(value: Value, measure: Measure, alpha: float) -> PivotCell:
+def _cell(value: Value, measure: ShownMeasure, alpha: float) -> PivotCell:
     number, _, rest = value.text(measure).partition(" (")
     return PivotCell(value, number, rest.rstrip(")"), value.departs(measure, alpha))
 
 
-def _note(measure: Measure) -> str:
+def _note(measure: ShownMeasure) -> str:
     unit = "Percent. " if measure.share else ""
     unit += "Where the truth is 0, power is the size. " if measure.name == "power" else ""
     ends = " At 0 and 100% it is the other end of Wilson's 95% interval." if measure.share else ""

@@ -23,7 +23,7 @@ from results.report.facts import NOT_JUDGED, ReportFacts, passing_fits, side_tes
 from results.store.store import Store
 from results.verdict.answer import Answer, ClaimAnswer, answer, missing, worlds_reached
 from results.verdict.bias_table import bias_table, by_cell, failures, key_terms, plain, setting_text, settings, varying
-from results.verdict.sentences import Curve, brief_sentence
+from results.verdict.sentences import PowersBySize, brief_sentence
 from results.verdict.verdicts import Grade, Judged, Verdict
 from results.verdict.wording import (
     DASH,
@@ -154,7 +154,7 @@ def _of_power(part: ClaimAnswer, dial: str, values: Sequence[str], dials: Dials)
         yield *_names(verdict, curve.setting), *shown, _detectable(curve)
 
 
-def _detectable(curve: Curve) -> str:
+def _detectable(curve: PowersBySize) -> str:
     if curve.beyond:
         return f"above {abs(curve.largest.row['truth']):.3g}"
     return number(curve.mde, ".3g")

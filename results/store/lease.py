@@ -97,7 +97,7 @@ class Held:
         return not boot or self.said.get("boot") != boot
 
 
-class Place(Protocol):
+class LeasePlace(Protocol):
     """Where a lease lies."""
 
     name: str
@@ -139,7 +139,7 @@ class Place(Protocol):
 class Lease:
     """The lease of a store that this process holds, or wants."""
 
-    def __init__(self, store: StorePath, place: Place) -> None:
+    def __init__(self, store: StorePath, place: LeasePlace) -> None:
         self.place = place
         self._store = store
         self._mine = secrets.token_hex(8)

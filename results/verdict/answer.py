@@ -14,7 +14,7 @@ from estimators.core.estimator import holm
 from results.diagnosis.claims import FAMILYWISE, MOST_FAILED, POWER, Claim, beyond_share, interval_point
 from results.diagnosis.diagnose import Diagnosis
 from results.verdict.bias_table import failure_counts, reasons, settings
-from results.verdict.sentences import Curve, claim_sentence, curves, power_sentence
+from results.verdict.sentences import PowersBySize, claim_sentence, curves, power_sentence
 from results.verdict.verdicts import (
     Grade,
     Screened,
@@ -249,7 +249,7 @@ class ClaimAnswer:
     claim: Claim
     sentence: str
     verdicts: tuple[Verdict, ...] = ()
-    curves: tuple[tuple[Verdict, tuple[Curve, ...]], ...] = ()
+    curves: tuple[tuple[Verdict, tuple[PowersBySize, ...]], ...] = ()
     screens: tuple[Screened, ...] = ()
 
     @property
@@ -325,7 +325,7 @@ def _answered(
     return ClaimAnswer(claim, claim_sentence(claim, found, diagnosis.cells, diagnosis.alpha), tuple(found))
 
 
-def _drawn(found: Sequence[Verdict], diagnosis: Diagnosis) -> Iterator[tuple[Verdict, tuple[Curve, ...]]]:
+def _drawn(found: Sequence[Verdict], diagnosis: Diagnosis) -> Iterator[tuple[Verdict, tuple[PowersBySize, ...]]]:
     """The curves of verdicts on power; none of those that come after `MOST_CURVES` curves."""
     count = 0
     for item in found:

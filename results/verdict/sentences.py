@@ -301,7 +301,7 @@ LEAST_CHANGE = 0.2  # of the largest truth: what changes less is chance of the d
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class PowersBySize:
     """Powers of one test at several effects, in cells that differ in nothing else.
 
     dial: the one that moves the effect; "" where there is none. setting: the other dials. cells: by size of the effect,
@@ -338,7 +338,7 @@ def effect_dial(truths: Mapping[int, float], cells: Sequence[Mapping[str, object
     return dial if dial and spans[dial] > LEAST_CHANGE * largest else ""
 
 
-def curves(verdict: Verdict, cells: Sequence[Mapping[str, object]]) -> Iterator[Curve]:
+def curves(verdict: Verdict, cells: Sequence[Mapping[str, object]]) -> Iterator[PowersBySize]:
     """The curve of a verdict on power for each setting of the other dials, in the order of the grid."""
     known = {item.cell: item for item in verdict.cells}
     dial = verdict.claim.over or effect_dial({cell: item.row["truth"] for cell, item in known.items()}, cells)
@@ -349,14 +349,14 @@ def curves(verdict: Verdict, cells: Sequence[Mapping[str, object]]) -> Iterator[
             yield _curve(dial, setting_text(setting, cells), tuple(own))
 
 
-def _curve(dial: str, setting: str, cells: tuple[Judged, ...]) -> Curve:
+def _curve(dial: str, setting: str, cells: tuple[Judged, ...]) -> PowersBySize:
     effects = np.array([abs(item.row["truth"]) for item in cells])
     shares = np.array([item.value for item in cells])
     counts = np.array([_independent(item) for item in cells])
     found = told_effect(effects, shares, counts, _start(cells, effects), POWER)
     if found is None or not np.isfinite(found.value):
-        return Curve(dial, setting, cells, np.nan, np.nan, np.nan, beyond=found is not None)
-    return Curve(dial, setting, cells, found.value, found.lower, found.upper, beyond=False)
+        return PowersBySize(dial, setting, cells, np.nan, np.nan, np.nan, beyond=found is not None)
+    return PowersBySize(dial, setting, cells, found.value, found.lower, found.upper, beyond=False)
 
 
 def _start(cells: tuple[Judged, ...], effects: Floats) -> float:
@@ -385,7 +385,7 @@ def _groups(dial: str, cells: Sequence[Mapping[str, object]]) -> list[list[int]]
 # The sentence on power: which effect 80% of panels find, and how often the simulated effects are found.
 
 
-Drawn = Sequence[tuple[Verdict, Sequence[Curve]]]
+Drawn = Sequence[tuple[Verdict, Sequence[PowersBySize]]]
 MOST = 4  # tests that a sentence describes one by one
 
 
@@ -409,7 +409,7 @@ def power_sentence(drawn: Drawn, wrong_size: set[tuple[str, str, str]], alpha: f
     return f"{head(found[0].claim, found, alpha)}: {'; '.join(parts)}."
 
 
-def _of_curves(verdict: Verdict, curves: Sequence[Curve]) -> str:
+def _of_curves(verdict: Verdict, curves: Sequence[PowersBySize]) -> str:
     """What the curves of one test say together."""
     if is_test(verdict.cells[0].row):
         return f"rejects in {span_text(*verdict.span)} of panels where its null hypothesis is false"

@@ -32,7 +32,7 @@ from sim.weights import Weights, great_circle_km, knn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cities:
+class CityTable:
     """Attributes of the cities, each (N,)."""
 
     names: tuple[str, ...]
@@ -45,11 +45,11 @@ class Cities:
 
 
 @cache
-def cities() -> Cities:
+def cities() -> CityTable:
     """The embedded table of cities, in the order of their codes."""
     with resources.files("sim.world").joinpath("cities.csv").open(encoding="utf-8") as file:
         table = pd.read_csv(file)
-    return Cities(
+    return CityTable(
         names=tuple(table["city"]),
         adcode=table["adcode"].to_numpy(np.int64),
         province=table["province"].to_numpy(np.str_),

@@ -40,7 +40,7 @@ POLICY_MEANS = frozenset({"att", "event", "cohort", "calendar", "att_event", "at
 
 
 @dataclass(frozen=True, eq=False)
-class Adoption:
+class DrawnAdoption:
     """An absorbing policy: the dummy `did` (1 or R, T, N) and the periods' labels `years` (T,).
 
     seen: 1 where unit-periods are observed, (1 or R, T, N); None where all are.
@@ -252,7 +252,7 @@ def settled(design: PanelDials, streams: Streams) -> Settled:
 ROUNDING = 1e-14  # of a variance, relative to that before others were taken from it
 
 
-class Drawn:
+class DrawnWorld:
     """One tile of R replications; arrays are (1 or R, T, N), with a leading 1 where nothing differs between them."""
 
     def __init__(self, world: Settled, streams: Streams) -> None:
@@ -286,11 +286,11 @@ class Drawn:
         return self._once("dose", lambda: self.design.effect.dose(self.ground, self.did), "adoption")
 
     @cached_property
-    def adoption(self) -> Adoption:
+    def adoption(self) -> DrawnAdoption:
         """The treatment as truths of policies read it."""
 
-        def compute() -> Adoption:
-            return Adoption((self.did != 0).astype(np.float64), self.ground.years, self.seen)
+        def compute() -> DrawnAdoption:
+            return DrawnAdoption((self.did != 0).astype(np.float64), self.ground.years, self.seen)
 
         return self._once("policy", compute, "adoption", "missing")
 
@@ -501,7 +501,7 @@ class Indexed:
     gain: Floats
 
 
-def indexed(tile: Drawn, outcome: Floats) -> Indexed:
+def indexed(tile: DrawnWorld, outcome: Floats) -> Indexed:
     """The index of indicators of an outcome, and H(Y(d)) - H(Y(0)): each index is scaled and weighted on its own."""
     part, observed = tile.design.indicators, tile.world.observed
     untreated = outcome - tile.gain
@@ -512,14 +512,14 @@ def indexed(tile: Drawn, outcome: Floats) -> Indexed:
     return Indexed(indicators, np.nan_to_num(score), np.nan_to_num(score - without))  # no score where not observed
 
 
-def measured_outcome(tile: Drawn, outcome: Floats) -> Floats:
+def measured_outcome(tile: DrawnWorld, outcome: Floats) -> Floats:
     """The outcome as it is seen."""
     part, shape = tile.design.measurement, tile.ground.shape
     error = tile.streams.normals("measurement of the outcome", *shape) if part.outcome_sd else None
     return part.seen(outcome, error, part.outcome_sd)
 
 
-def measured_covariates(tile: Drawn) -> Mapping[str, Floats]:
+def measured_covariates(tile: DrawnWorld) -> Mapping[str, Floats]:
     """Covariates as they are seen; their errors are fixed in the world unless covariates are drawn anew."""
     part, anew = tile.design.measurement, "covariates" in tile.design.redraw
 
@@ -535,7 +535,7 @@ def measured_covariates(tile: Drawn) -> Mapping[str, Floats]:
     return compute()
 
 
-def _error_of(tile: Drawn, purpose: str, *, anew: bool) -> Floats:
+def _error_of(tile: DrawnWorld, purpose: str, *, anew: bool) -> Floats:
     """Standard normals of a covariate's measurement, (1 or R, T, N)."""
     if anew:
         return tile.streams.normals(purpose, *tile.ground.shape)

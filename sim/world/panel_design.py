@@ -13,7 +13,7 @@ from sim.design import Draw, Wanted, World
 from sim.panel import Panel
 from sim.streams import Streams
 from sim.world.dials import PanelDials
-from sim.world.draw import Drawn, Settled, indexed, measured_covariates, measured_outcome, settled
+from sim.world.draw import DrawnWorld, Settled, indexed, measured_covariates, measured_outcome, settled
 from sim.world.truths import truths
 
 
@@ -32,7 +32,7 @@ class PanelWorld:
     def draw(self, streams: Streams, wanted: Wanted) -> Draw:
         """One tile; the outcome is always drawn, a mediator when wanted or when the outcome depends on it."""
         world, design = self.settled, self.settled.design
-        tile = Drawn(world, streams)
+        tile = DrawnWorld(world, streams)
         names = [part.name for part in design.mediators if part.name in wanted.variables]
         drawn = {name: tile.mediators[name] for name in names}
         outcome, index = tile.outcome(names), None
@@ -48,7 +48,7 @@ class PanelWorld:
         return Draw(_panel(tile, drawn), {**found, **stated})
 
 
-def _panel(tile: Drawn, drawn: Mapping[str, Floats]) -> Panel:
+def _panel(tile: DrawnWorld, drawn: Mapping[str, Floats]) -> Panel:
     """The panel of a tile with what was drawn besides treatment and covariates, hidden where nothing is observed."""
     world, design = tile.world, tile.design
 

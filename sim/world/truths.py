@@ -25,13 +25,13 @@ import numpy as np
 
 from sim.arrays import Floats
 from sim.design import Estimand
-from sim.world.draw import POLICY_MEANS, Drawn
+from sim.world.draw import POLICY_MEANS, DrawnWorld
 
 NONE = np.array([np.nan])
 IMPACTS = frozenset({"direct", "indirect", "total"})
 
 
-def truths(tile: Drawn, names: tuple[str, ...], index: Floats | None) -> Mapping[str, Floats]:
+def truths(tile: DrawnWorld, names: tuple[str, ...], index: Floats | None) -> Mapping[str, Floats]:
     """The true values in each replication, (R,) each; NaN throughout for what the world lacks.
 
     index: what the treatment adds to an outcome that is an index, (R, T, N).
@@ -52,7 +52,7 @@ def truths(tile: Drawn, names: tuple[str, ...], index: Floats | None) -> Mapping
 class Truth:
     """The truths of one tile."""
 
-    def __init__(self, tile: Drawn, index: Floats | None) -> None:
+    def __init__(self, tile: DrawnWorld, index: Floats | None) -> None:
         self.tile, self.world, self.design, self.index = tile, tile.world, tile.design, index
 
     def of(self, ask: Estimand) -> Floats:

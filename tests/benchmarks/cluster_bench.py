@@ -28,7 +28,7 @@ pin_environment()
 import psutil  # noqa: E402
 
 from estimators import SpatialPanel, TwoWayDID  # noqa: E402
-from experiments.run.code_policy import read_log  # noqa: E402
+from experiments.run.resume import read_log  # noqa: E402
 from experiments.run.runner import run  # noqa: E402
 from experiments.run.tasks import runner_of  # noqa: E402
 from experiments.study import Study  # noqa: E402

@@ -15,7 +15,7 @@ from object_server import BUCKET, served
 from real_parts import PARTS, NotHere, nothing
 
 from cluster import Executor, Serial, back_end
-from experiments.run.code_policy import Resume
+from experiments.run.resume import Resume
 from experiments.run.runner import run
 from results.store import Shard, ZarrStore
 from results.store.bucket import StorePath, store_path

@@ -13,7 +13,7 @@ import pytest
 from real_parts import PATH, NotHere, ended, wait_until
 from two_hosts import FAR, NEAR, Hosts, two_hosts
 
-from experiments.run.code_policy import read_log
+from experiments.run.resume import read_log
 from results.store import ZarrStore
 from studies import SHORT
 

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 from estimators.core.estimator import Pieces
 from estimators.spatial.cross_products import Columns, FixedForms, RedrawnForms
-from estimators.spatial.spectrum import Multiplier, PiecewiseChebyshev, Series, Spectrum, WithSlopes, spectrum_of
+from estimators.spatial.spectrum import Multiplier, PiecewiseChebyshev, PowerSeries, Spectrum, WithSlopes, spectrum_of
 from references.small_panels import small_weights
 from sim.weights import Weights
 from sim.world.context import city_weights
@@ -151,9 +151,9 @@ def test_series_equal_solutions(weights: Weights) -> None:
     rho = np.array([0.0, 0.3, -0.97, 0.31, 0.62, np.nan, 0.85, -0.4, 0.95, 0.995, 0.3]) / weights.radius
     x = rng.standard_normal((rho.size, 7, n))
     multiplier = Multiplier(weights)
-    got = Series(multiplier).apply(rho, x)
+    got = PowerSeries(multiplier).apply(rho, x)
     for row, value in enumerate(rho):
-        np.testing.assert_array_equal(Series(multiplier).apply(rho[row : row + 1], x[row : row + 1])[0], got[row])
+        np.testing.assert_array_equal(PowerSeries(multiplier).apply(rho[row : row + 1], x[row : row + 1])[0], got[row])
         if np.isnan(value):
             assert np.isnan(got[row]).all()
             continue

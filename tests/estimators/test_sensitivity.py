@@ -17,7 +17,7 @@ from estimators.linear.did import TwoWayDID
 from estimators.sensitivity import sensitivity as leaving
 from estimators.sensitivity.sensitivity import (
     LeftOut,
-    Selection,
+    ShortAndLong,
     adjusted,
     benchmark,
     leave_one_out,
@@ -58,7 +58,7 @@ def test_selection_of_a_known_strength_is_found(delta: float, effect: float) -> 
     loading = 0.35
     d = loading * w1 + delta * loading * 0.7 * w2 + u  # cov(w2, d) / var(w2) = delta cov(w1, d) / var(w1)
     y = effect * d + w1 + 0.7 * w2 + 0.5 * e
-    found = Selection.of(y[None], d[None], np.stack([c1, c2])[:, None])
+    found = ShortAndLong.of(y[None], d[None], np.stack([c1, c2])[:, None])
     r2 = least_squares(y, d, w1, w2)[2]
     assert found.short == pytest.approx(least_squares(y, d)[0][0])
     assert found.long == pytest.approx(least_squares(y, d, c1, c2)[0][0])
@@ -70,10 +70,10 @@ def test_selection_of_a_known_strength_is_found(delta: float, effect: float) -> 
 def test_selection_without_controls_or_room() -> None:
     y, d, c = orthonormal(3)
     with pytest.raises(BadInput, match="collinear"):
-        Selection.of(y[None], d[None], np.empty((0, 1, 60)))
+        ShortAndLong.of(y[None], d[None], np.empty((0, 1, 60)))
     with pytest.raises(BadInput, match="collinear"):
-        Selection.of(y[None], d[None], np.stack([c, 2 * c])[:, None])
-    found = Selection.of((y + d + c)[None], (d + 0.2 * c)[None], c[None, None])
+        ShortAndLong.of(y[None], d[None], np.stack([c, 2 * c])[:, None])
+    found = ShortAndLong.of((y + d + c)[None], (d + 0.2 * c)[None], c[None, None])
     assert np.isnan(found.delta(found.r2_long))
     assert found.most() == pytest.approx(1.3 * found.r2_long)
     assert replace(found, r2_long=0.9).most() == 1.0
@@ -204,7 +204,7 @@ def test_the_selection_of_a_panel_is_within_effects() -> None:
     panel = made_cities.panel()
     q = WithinTransform.of(panel)
     y, d, *x = (q(panel.variables[name])[0] for name in ("y", "did", "road", "book"))
-    found = Selection.of(y, d, np.stack(x))
+    found = ShortAndLong.of(y, d, np.stack(x))
     for regressors, coefficient, r2 in ((("did",), found.short, found.r2_short), (None, found.long, found.r2_long)):
         fit = TwoWayDID(regressors=regressors, errors=("iid",))(panel)
         assert coefficient == pytest.approx(fit.estimate[0, 0], rel=1e-9)

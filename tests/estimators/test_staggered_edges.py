@@ -21,7 +21,7 @@ from estimators import (
 from estimators.staggered.aggregation import Cohorts, event_of
 from sim import BadInput, Panel, Roles, Streams
 from sim.design import Estimand
-from sim.world.draw import Adoption
+from sim.world.draw import DrawnAdoption
 
 NEVER = -1
 ESTIMATORS: tuple[Estimator, ...] = (
@@ -79,8 +79,8 @@ def test_a_decomposition_does_not_mind_gaps() -> None:
 def test_truths_count_periods_too() -> None:
     panel = panel_of(STAGGERED, tuple(range(2000, 2016, 2)))
     did = panel.variables["did"]
-    adoption = Adoption(did, np.array(panel.periods, dtype=np.float64))
-    annual = Adoption(did, np.arange(2000.0, 2008.0))
+    adoption = DrawnAdoption(did, np.array(panel.periods, dtype=np.float64))
+    annual = DrawnAdoption(did, np.arange(2000.0, 2008.0))
     gain = did * np.random.default_rng(1).standard_normal(did.shape)
     for name in ("event(1)", "att_event", "att"):
         ask = Estimand.parse(name)

@@ -12,7 +12,7 @@ import pytest
 from cluster import JobDied
 from estimators import Status, TwoWayDID
 from experiments.run import careful
-from experiments.run.careful import LOST, LOST_DRAW, DrawDied, Piece, compute_piece, run_carefully
+from experiments.run.careful import LOST, LOST_DRAW, DrawDied, JobPiece, compute_piece, run_carefully
 from experiments.run.tasks import Job, run_job
 from experiments.study import Study
 from results.store.block import Block
@@ -26,11 +26,11 @@ BOTH = (TwoWayDID(label="one"), TwoWayDID(label="other"))
 class Played:
     """A child that dies of some pieces."""
 
-    deadly: Callable[[Piece], bool]
+    deadly: Callable[[JobPiece], bool]
     deaths: int = 0
     limits: list[float] = field(default_factory=list)
 
-    def call(self, function: Any, piece: Piece, seconds: float | None, memory: int | None) -> Any:
+    def call(self, function: Any, piece: JobPiece, seconds: float | None, memory: int | None) -> Any:
         assert seconds is not None
         self.limits.append(seconds)
         if self.deadly(piece):
@@ -42,7 +42,7 @@ class Played:
         """It lives no longer than its process."""
 
 
-def search(monkeypatch: pytest.MonkeyPatch, study: Study, deadly: Callable[[Piece], bool]) -> tuple[Block, Played]:
+def search(monkeypatch: pytest.MonkeyPatch, study: Study, deadly: Callable[[JobPiece], bool]) -> tuple[Block, Played]:
     child = Played(deadly)
     monkeypatch.setattr(careful, "Child", lambda fork: child)
     return run_carefully(Job(study, 0, 0, 0, 256, None), 600.0, None).block, child
@@ -52,7 +52,7 @@ def study_of(*estimators: TwoWayDID) -> Study:
     return quick_study(256, 256, grid=(), estimators=estimators)
 
 
-def harms(piece: Piece, *, at: int, name: str) -> bool:
+def harms(piece: JobPiece, *, at: int, name: str) -> bool:
     fits = piece.way not in {"draw", "reduce"} and piece.estimator in {"", name}
     return fits and at in range(piece.start, piece.stop)
 

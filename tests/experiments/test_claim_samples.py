@@ -15,7 +15,7 @@ from estimators.placebo.permutation import SomeTerms
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables import staggered_table
 from experiments.tables.ledger import Ledger
-from experiments.trust.claim import Claim, claim_of
+from experiments.trust.claim import PanelClaim, claim_of
 from experiments.trust.recommend import placebos_of
 from experiments.trust.studies import study_of
 from experiments.trust.trust import trust
@@ -91,7 +91,7 @@ def test_the_estimator_gives_the_claim_on_its_sample_and_runs_on_twins_of_it(rea
     assert np.isfinite(fits.se[:, fits.errors.index(claim.printed)]).all()
 
 
-def draws(claim: Claim, count: int) -> Panel:
+def draws(claim: PanelClaim, count: int) -> Panel:
     """Draws of the twin of a claim's sample."""
     streams, design = Streams(8, "claims"), twin(claim.sample).design
     wanted = Wanted(claim.estimator.variables(design.schema), ())

@@ -14,7 +14,7 @@ import pytest
 
 from experiments.cli import run_command
 from experiments.references import linearmodels, pysal
-from experiments.references.reference import Reference, Scaled
+from experiments.references.reference import ReferenceFit, Scaled
 from references.small_panels import small_panel
 from sim.panel import Panel
 
@@ -119,7 +119,7 @@ def test_scaled_columns_are_the_values_again() -> None:
 def test_what_cannot_be_recomputed_is_said_by_column(
     estimated: Ask, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
 ) -> None:
-    def refuse(*_: object, **__: object) -> Reference:
+    def refuse(*_: object, **__: object) -> ReferenceFit:
         raise fault("no full rank. Set check_rank=False.\nMore.")
 
     monkeypatch.setattr(linearmodels, "random_effects", refuse)
@@ -133,11 +133,11 @@ def test_what_cannot_be_recomputed_is_said_by_column(
     assert sum(item["compared"] for item in document["cross_check"] if item["what"] == "estimates") == 14
 
 
-def with_errors(change: Callable[[np.ndarray], np.ndarray]) -> Callable[..., Reference]:
+def with_errors(change: Callable[[np.ndarray], np.ndarray]) -> Callable[..., ReferenceFit]:
     """linearmodels with other clustered errors."""
     ask = linearmodels.least_squares
 
-    def answer(*arguments: Any, **keywords: Any) -> Reference:
+    def answer(*arguments: Any, **keywords: Any) -> ReferenceFit:
         found = ask(*arguments, **keywords)
         return replace(found, se={**found.se, "cluster:unit": change(found.se["cluster:unit"])})
 
@@ -228,7 +228,7 @@ def test_a_difference_in_any_single_number_is_seen(estimated: Ask, monkeypatch: 
     ask = linearmodels.least_squares
     calls: list[int] = []
 
-    def answer(*arguments: Any, **keywords: Any) -> Reference:
+    def answer(*arguments: Any, **keywords: Any) -> ReferenceFit:
         found = ask(*arguments, **keywords)
         calls.append(len(calls))
         moved = np.array(found.estimate)

@@ -14,7 +14,7 @@ from masked import NO_AVX2, NO_AVX512, NO_FMA, STUDIES, hash_of, masked, panelpr
 from schedulers import started
 
 from cluster import numbers
-from experiments.run.code_policy import Resume
+from experiments.run.resume import Resume
 from experiments.run.runner import run
 from results.store import ZarrStore
 from sim.errors import BadInput

@@ -17,7 +17,7 @@ from schedulers import started
 
 from cluster import Environment
 from experiments.run import runner as runner_module
-from experiments.run.code_policy import Resume
+from experiments.run.resume import Resume
 from experiments.run.runner import run
 from experiments.run.tasks import ROOMS, EnvironmentMismatch, Job, environment_of, run_job
 from experiments.study import Study

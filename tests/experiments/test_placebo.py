@@ -20,7 +20,7 @@ from estimators import SpatialPanel, TwoWayDID
 from estimators.placebo.permutation import PermutationTest
 from experiments.cli import run_command
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
-from experiments.placebo import SHIFT, Answer, answer, centre_notes, print_placebo, question
+from experiments.placebo import SHIFT, PlaceboAnswer, answer, centre_notes, print_placebo, question
 from experiments.run.reporting import facts_of
 from experiments.run.runner import run
 from experiments.study import Study
@@ -128,7 +128,7 @@ def test_failed_placebos_are_said_before_the_numbers(real: RealPanel) -> None:
     assert "\n".join(lines).count("could not be fitted") == 1
 
 
-def printed(found: Answer) -> str:
+def printed(found: PlaceboAnswer) -> str:
     out = io.StringIO()
     print_placebo(found, Console(file=out, width=200, color_system=None))
     return out.getvalue()

@@ -14,7 +14,7 @@ from estimators import Estimates, Layout, Status, TwoWayDID
 from estimators.core.inversion import p_values
 from estimators.placebo.permutation import PermutationTest
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
-from experiments.placebo import Answer, Question, answer, check_fits, question
+from experiments.placebo import PlaceboAnswer, PlaceboQuestion, answer, check_fits, question
 from experiments.run.runner import run
 from references.regressions import panel_ols
 from references.small_panels import small_panel
@@ -35,7 +35,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> RealPanel:
     return read_real_panel(files[0], read_spec(files[1]))
 
 
-def by_hand(ask: Question) -> tuple[np.ndarray, np.ndarray]:
+def by_hand(ask: PlaceboQuestion) -> tuple[np.ndarray, np.ndarray]:
     """Estimates and t statistics of the real panel, then of every placebo, by the regression of table 2."""
     found = scheme_of(ask.scheme).on(ask.panel)
     streams = ask.study.cells[0].streams(ask.study.seed).tile(0, DRAWS)
@@ -50,14 +50,16 @@ def share(values: np.ndarray) -> float:
 
 
 @pytest.fixture(scope="module")
-def asked(real: RealPanel) -> tuple[Question, MemoryStore]:
+def asked(real: RealPanel) -> tuple[PlaceboQuestion, MemoryStore]:
     ask = question(real, draws=DRAWS)
     records = run(ask.study)
     assert isinstance(records, MemoryStore)
     return ask, records
 
 
-def test_raw_and_studentised_p_values_are_those_of_their_own_statistic(asked: tuple[Question, MemoryStore]) -> None:
+def test_raw_and_studentised_p_values_are_those_of_their_own_statistic(
+    asked: tuple[PlaceboQuestion, MemoryStore],
+) -> None:
     ask, records = asked
     estimates, t = by_hand(ask)
     raw, studentised = (answer(replace(ask, statistic=kind), records) for kind in ("raw", "studentised"))  # type: ignore[arg-type]
@@ -71,7 +73,7 @@ def test_raw_and_studentised_p_values_are_those_of_their_own_statistic(asked: tu
         assert found.document["permutation_pvalue"] == found.permutation_p
 
 
-def test_each_placebos_own_test_is_a_t_test(asked: tuple[Question, MemoryStore]) -> None:
+def test_each_placebos_own_test_is_a_t_test(asked: tuple[PlaceboQuestion, MemoryStore]) -> None:
     ask, records = asked
     found, (_, t) = answer(ask, records), by_hand(ask)
     expected = 2 * stats.t.sf(np.abs(t), 29)
@@ -80,7 +82,7 @@ def test_each_placebos_own_test_is_a_t_test(asked: tuple[Question, MemoryStore])
     assert found.document["rejected_share"] == pytest.approx((expected[1:] <= 0.05).mean())
 
 
-def with_failures(ask: Question, records: MemoryStore, rows: list[int], how: Status) -> Answer:
+def with_failures(ask: PlaceboQuestion, records: MemoryStore, rows: list[int], how: Status) -> PlaceboAnswer:
     """The answer when some placebos were not fitted, whatever number a failed fit left behind."""
     (key, block) = next(iter(records.kept.items()))
     name = ask.estimator.name
@@ -97,7 +99,7 @@ def with_failures(ask: Question, records: MemoryStore, rows: list[int], how: Sta
 @pytest.mark.parametrize("how", [Status.SINGULAR, Status.NOT_CONVERGED, Status.ERROR])
 @pytest.mark.parametrize("statistic", ["raw", "studentised"])
 def test_placebos_that_failed_count_as_extreme(
-    asked: tuple[Question, MemoryStore], statistic: Any, how: Status
+    asked: tuple[PlaceboQuestion, MemoryStore], statistic: Any, how: Status
 ) -> None:
     ask, records = replace(asked[0], statistic=statistic), asked[1]
     estimates, t = by_hand(ask)

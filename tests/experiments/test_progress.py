@@ -16,8 +16,8 @@ from rich.console import Console
 from cluster import Outcome, Serial
 from estimators import TwoWayDID
 from experiments.run import progress
-from experiments.run.code_policy import read_log
 from experiments.run.progress import Lines, line
+from experiments.run.resume import read_log
 from experiments.run.runner import Progress, run
 from results.store import ZarrStore
 from results.store.block import block_arrays

@@ -8,22 +8,22 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from experiments.search.root import Found, Limits, Point, fitted, search
+from experiments.search.root import Found, Limits, SearchPoint, fitted, search
 from sim.errors import bad
 
 NOISE = 1.5  # of one replication
 
 
 def noisy(function: Callable[[float], float], seed: int, least: float = -math.inf,
-          most: float = math.inf) -> Callable[[float, int], Point]:  # fmt: skip
+          most: float = math.inf) -> Callable[[float, int], SearchPoint]:  # fmt: skip
     """A measure whose noise at one x is that of a sum over its replications, as in a store that grows."""
 
-    def measure(x: float, n: int) -> Point:
+    def measure(x: float, n: int) -> SearchPoint:
         if not least <= x <= most:
             raise bad(f"x = {x}", where="test", allowed="inside", remedy="move it")
         rng = np.random.default_rng([seed, abs(hash(x)) % 2**32])
         noise = NOISE * rng.standard_normal(n).mean()
-        return Point(x, function(x) + noise, NOISE / math.sqrt(n), n)
+        return SearchPoint(x, function(x) + noise, NOISE / math.sqrt(n), n)
 
     return measure
 
@@ -91,8 +91,8 @@ def test_a_search_is_repeated_step_by_step() -> None:
 
 
 def test_a_fit_that_does_not_hold_has_a_wider_interval() -> None:
-    def points(jag: float) -> list[Point]:
-        return [Point(x, x - 1 + jag * (-1) ** i, 0.01, 100) for i, x in enumerate(np.linspace(0.7, 1.3, 7))]
+    def points(jag: float) -> list[SearchPoint]:
+        return [SearchPoint(x, x - 1 + jag * (-1) ** i, 0.01, 100) for i, x in enumerate(np.linspace(0.7, 1.3, 7))]
 
     smooth, jagged = fitted(points(0.0), 1.0, 0.4), fitted(points(0.05), 1.0, 0.4)
     assert smooth is not None
@@ -103,7 +103,7 @@ def test_a_fit_that_does_not_hold_has_a_wider_interval() -> None:
 
 def test_the_standard_error_of_a_root_is_the_delta_methods() -> None:
     """Two points: the root of a line through them, by hand."""
-    fit = fitted([Point(0.0, -1.0, 0.1, 1), Point(2.0, 1.0, 0.2, 1)], 1.0, 2.0)
+    fit = fitted([SearchPoint(0.0, -1.0, 0.1, 1), SearchPoint(2.0, 1.0, 0.2, 1)], 1.0, 2.0)
     assert fit is not None
     assert fit.root == pytest.approx(1.0)
     assert fit.se == pytest.approx(math.sqrt(0.25 * 0.1**2 + 0.25 * 0.2**2))

@@ -18,12 +18,12 @@ from experiments.run.runner import run
 from experiments.search import solve
 from experiments.search import solve as points
 from experiments.search.launch import Spread, needed
-from experiments.search.root import Found, Limits, Point, fitted, narrow, search, settled
+from experiments.search.root import Found, Limits, SearchPoint, fitted, narrow, search, settled
 from experiments.search.solve import (
     BLOCK,
-    Answer,
-    Question,
     Search,
+    SearchAnswer,
+    SearchQuestion,
     bench_of,
     breakdown,
     check_possible,
@@ -45,9 +45,9 @@ def noisy(function: Callable[[float], float], seed: int, *, start: tuple[float, 
     """A measure with normal noise; start: what the first measurements of the first x are."""
     left = [*start]
 
-    def measure(x: float, n: int) -> Point:
+    def measure(x: float, n: int) -> SearchPoint:
         noise = NOISE * np.random.default_rng([seed, abs(hash((x, n))) % 2**32]).standard_normal() / math.sqrt(n)
-        return Point(x, left.pop(0) if left else function(x) + noise, NOISE / math.sqrt(n), n)
+        return SearchPoint(x, left.pop(0) if left else function(x) + noise, NOISE / math.sqrt(n), n)
 
     return measure
 
@@ -65,7 +65,7 @@ def test_noise_that_puts_the_start_beyond_the_level_is_measured_away() -> None:
 
 def test_a_start_at_the_level_is_a_tie() -> None:
     """Exactly at the level without noise, and with noise as long as an eighth of the budget lasts."""
-    exact = search(lambda x, n: Point(x, -x, 0.0, n), Limits(0.0, 0.5, least=0.0), 1)
+    exact = search(lambda x, n: SearchPoint(x, -x, 0.0, n), Limits(0.0, 0.5, least=0.0), 1)
     assert (exact.state, exact.value) == ("tied", 0.0)
     noise = search(noisy(lambda x: -x, 3, start=(-0.01, -0.01, -0.01)), Limits(0.0, 0.5, budget=8 * 512 * 16), 1)
     assert (noise.state, [item.n for item in noise.points]) == ("tied", [512, 2048, 8192])
@@ -113,15 +113,15 @@ def test_negative_roots_have_ordered_intervals() -> None:
 
 def test_a_crossing_without_a_fit_lies_between_the_points_that_are_sure() -> None:
     """y jumps at .4 without noise: no local fit, and the interval is the bracket."""
-    found = search(lambda x, n: Point(x, 1.0 if x < 0.4 else -1.0, 0.0, n), Limits(0.0, 0.1, least=0.0), 1)
+    found = search(lambda x, n: SearchPoint(x, 1.0 if x < 0.4 else -1.0, 0.0, n), Limits(0.0, 0.1, least=0.0), 1)
     assert found.state == "found"
     assert 0.0 <= found.lower <= 0.4 <= found.upper <= 1.0
 
 
 def test_a_bracket_whose_ends_noise_puts_on_one_side_is_not_shrunk() -> None:
     """At 1 y is -.05, measured as +.05: the root lies beyond, and no search goes from there towards the far end."""
-    points = [Point(0.0, -2.0, 0.1, 512), Point(1.0, 0.05, 0.1, 512), Point(2.0, 1.9, 0.1, 512)]
-    narrow(lambda x, n: Point(x, -0.05, 0.05, n), Limits(0.0, 1.0), points, points[1], points[2])
+    points = [SearchPoint(0.0, -2.0, 0.1, 512), SearchPoint(1.0, 0.05, 0.1, 512), SearchPoint(2.0, 1.9, 0.1, 512)]
+    narrow(lambda x, n: SearchPoint(x, -0.05, 0.05, n), Limits(0.0, 1.0), points, points[1], points[2])
     assert [(item.x, item.n) for item in points[3:]] == [(1.0, 2048)]
 
 
@@ -136,7 +136,7 @@ def test_a_budget_that_ends_a_search_is_said() -> None:
 
 def test_the_interval_of_a_power_by_hand_from_counts() -> None:
     """Power 400 of 1,000 at .2 and 700 of 1,000 at .4, level 50%: a line in probits, by the delta method."""
-    question = Question("power", 0.5, False, "did", "did", "iid")
+    question = SearchQuestion("power", 0.5, False, "did", "did", "iid")
     counts, n = {0.2: 400, 0.4: 700}, 1000
     measured, z, se = [], {}, {}
     for x, count in counts.items():
@@ -144,7 +144,7 @@ def test_the_interval_of_a_power_by_hand_from_counts() -> None:
         mcse = math.sqrt(p * (1 - p) / n)
         z[x] = norm.ppf((count + 0.5) / (n + 1))
         se[x] = mcse / norm.pdf(z[x])
-        measured.append(Point(x, *question.distance(p, mcse, n), n))
+        measured.append(SearchPoint(x, *question.distance(p, mcse, n), n))
     slope = (z[0.4] - z[0.2]) / 0.2
     root = 0.2 - z[0.2] / slope
     weight = (root - 0.2) / 0.2  # of the upper point
@@ -156,7 +156,7 @@ def test_the_interval_of_a_power_by_hand_from_counts() -> None:
 
 def test_the_side_of_a_share_is_judged_with_the_error_at_the_level() -> None:
     """512 of 512 against 80%: (1 - .8) / sqrt(.8 .2 / 512) = 11.3 errors; the probit scale would give 2.7."""
-    question = Question("power", 0.8, False, "did", "did", "iid")
+    question = SearchQuestion("power", 0.8, False, "did", "did", "iid")
     assert question.apart(1.0, 0.0027, 512) == pytest.approx(0.2 / math.sqrt(0.16 / 512))
     y, se = question.distance(1.0, 0.0027, 512)
     assert y / se < 3.0
@@ -166,7 +166,7 @@ def test_the_side_of_a_share_is_judged_with_the_error_at_the_level() -> None:
 
 def test_type_s_counts_the_significant_fits_alone() -> None:
     """3 of 30 significant fits of 512 have the wrong sign: inner (3 + .5) / 31, not (51.2 + .5) / 513."""
-    question = Question("type_s", 0.05, False, "did", "did", "iid")
+    question = SearchQuestion("type_s", 0.05, False, "did", "did", "iid")
     row = {"cell": 0, "estimator": "did", "term": "did", "error": "iid", "sample": "own", "measure": "type_s",
            "value": 0.1, "mcse": 0.055, "n": 30}  # fmt: skip
     truth = row | {"error": "", "measure": "truth", "value": 0.5, "n": 512}
@@ -181,7 +181,7 @@ def test_type_s_counts_the_significant_fits_alone() -> None:
 def ways(monkeypatch: pytest.MonkeyPatch, measure: str, y: float, dial: str = "units") -> Limits:
     """The limits of a search along a dial that counts, where y at its start is known for sure."""
     bench = bench_of(known.study(1, 0.5), f"{measure}:0.5", None)
-    monkeypatch.setattr(points.Bench, "along", lambda *_: lambda x, n: Point(x, y, 0.001, n))
+    monkeypatch.setattr(points.Bench, "along", lambda *_: lambda x, n: SearchPoint(x, y, 0.001, n))
     return solve._limits(bench, dial, {}, Search(), True)
 
 
@@ -206,7 +206,7 @@ def test_more_units_are_tried_where_they_are_too_few(
 )  # fmt: skip
 def test_the_whole_value_beyond_a_crossing(value: float, rising: bool, step: float, reached: bool, whole: int) -> None:
     """Power of 80% with 37.2 units takes 38, whichever way the search came; a breakdown on the way down is at 37."""
-    found = Found("found", value, value - 1, value + 1, rising, (Point(40.0, 1.0, 0.1, 1),))
+    found = Found("found", value, value - 1, value + 1, rising, (SearchPoint(40.0, 1.0, 0.1, 1),))
     assert solve._first_whole(found, Limits(40.0, step), reached) == whole
 
 
@@ -368,7 +368,7 @@ def test_an_effect_that_moves_nothing_is_refused_and_names_no_size() -> None:
     bench = bench_of(study, "power:0.5", None, term="x")
     with pytest.raises(BadInput, match=r"effect\.size does not move the truth of beta\(x\), 0\.3; allowed: "):
         solve.solve(bench, "effect.size", Search())
-    found = Found("passed", 0.0, math.nan, math.nan, False, (Point(0.0, 1.0, 0.1, 512),))
+    found = Found("passed", 0.0, math.nan, math.nan, False, (SearchPoint(0.0, 1.0, 0.1, 512),))
     taken = (points.Taken({"effect.size": 0.0}, 0.9, 0.01, 512, "", 512),)
     assert solve._note(found, bench, "effect.size", taken) == " There it is 90% (Monte Carlo error 1%)."
 
@@ -389,8 +389,8 @@ def test_replications_of_a_share_by_hand() -> None:
 
 
 def test_answers_that_are_none_say_where_the_search_was() -> None:
-    answer = Answer("the size of did by did (iid errors) rises above 5%", "errors.serial", {}, "tied", 0.0, math.nan,
-                    math.nan, None, 8192, (), " There it is 5.1%.")  # fmt: skip
+    answer = SearchAnswer("the size of did by did (iid errors) rises above 5%", "errors.serial", {}, "tied", 0.0,
+                          math.nan, math.nan, None, 8192, (), " There it is 5.1%.")  # fmt: skip
     assert answer.sentence == (
         "The size of did by did (iid errors) rises above 5% at errors.serial = 0, where the search begins, or so near "
         "to it that it cannot be told, from 8,192 replications. There it is 5.1%.")  # fmt: skip

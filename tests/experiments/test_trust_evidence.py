@@ -20,7 +20,7 @@ from experiments.checks.trends import _pretrend
 from experiments.run.runner import run
 from experiments.study import Study
 from experiments.trust.evidence import Benchmarks, Evidence, Rehearsal
-from experiments.trust.studies import Fits
+from experiments.trust.studies import TermFits
 from results.store import Store
 from results.tables.records import Check
 from sim.arrays import Floats
@@ -58,7 +58,7 @@ def rehearsal(values: Floats, errors: Floats, own: Sequence[float], own_errors: 
     family = Family(Differences(alternatives=TEXTS), found, 2.5, {})
     with np.errstate(divide="ignore", invalid="ignore"):
         p = 2 * stats.t.sf(np.abs(values[:, 0] / errors[:, 0]), DOF)
-    claim = Fits(values[:, 0], errors[:, 0], np.full(len(values), DOF), p)
+    claim = TermFits(values[:, 0], errors[:, 0], np.full(len(values), DOF), p)
     return Rehearsal(family, estimates(values, errors), claim, own[0], CALIBRATING)
 
 

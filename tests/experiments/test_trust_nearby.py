@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from experiments.trust.nearby import Nearby, detected
-from experiments.trust.studies import Fits, Measure
+from experiments.trust.studies import MeasureWithError, TermFits
 from results.diagnosis.power import Detectable
 from sim.arrays import Floats
 
@@ -17,14 +17,16 @@ Z = 1.959963984540054
 T2 = 4.302652729696144  # the 97.5% point of t with a degree of freedom less than three worlds
 
 
-def fits(estimate: Sequence[float] | Floats, se: float | Sequence[float] | Floats = 1.0, dof: float = np.inf) -> Fits:
+def fits(
+    estimate: Sequence[float] | Floats, se: float | Sequence[float] | Floats = 1.0, dof: float = np.inf
+) -> TermFits:
     b = np.asarray(estimate, dtype=np.float64)
     s = np.broadcast_to(np.asarray(se, dtype=np.float64), b.shape)
     p = 2 * stats.norm.sf(np.abs(b / s)) if np.isinf(dof) else 2 * stats.t.sf(np.abs(b / s), dof)
-    return Fits(b, s, np.full(b.shape, dof), p)
+    return TermFits(b, s, np.full(b.shape, dof), p)
 
 
-def rejecting(share: int, of: int = 100) -> Fits:
+def rejecting(share: int, of: int = 100) -> TermFits:
     """Panels of which so many reject."""
     return fits(np.where(np.arange(of) < share, 3.0, 0.5))
 
@@ -84,23 +86,23 @@ def test_the_interval_of_a_size_by_hand() -> None:
     odds = [np.log((k + 0.5) / (100.5 - k)) for k in counts]
     mean = sum(odds) / 3
     spread = np.sqrt(sum((one - mean) ** 2 for one in odds) / 2)
-    found = nearby.size("hc1", Measure(0.06, 0.01))
+    found = nearby.size("hc1", MeasureWithError(0.06, 0.01))
     half = np.sqrt((T2 * spread) ** 2 + (Z * 0.01 / (0.06 * 0.94)) ** 2)
     assert (found.lower, found.upper) == pytest.approx((expit(logit(0.06) - half), expit(logit(0.06) + half)))
     assert (found.lower, found.upper) == pytest.approx((0.00237, 0.632), rel=2e-3)
 
 
 def test_without_worlds_nearby_the_interval_is_the_simulations() -> None:
-    found = Nearby().size("hc1", Measure(0.06, 0.01))
+    found = Nearby().size("hc1", MeasureWithError(0.06, 0.01))
     half = Z * 0.01 / (0.06 * 0.94)
     assert (found.lower, found.upper) == pytest.approx((expit(logit(0.06) - half), expit(logit(0.06) + half)))
     same = Nearby({"hc1": rejecting(5)}, ({"hc1": rejecting(5)}, {"hc1": rejecting(5)}))
-    assert same.size("hc1", Measure(0.06, 0.01)).upper == pytest.approx(found.upper)
+    assert same.size("hc1", MeasureWithError(0.06, 0.01)).upper == pytest.approx(found.upper)
 
 
 def test_an_error_type_that_did_not_run_there_has_no_interval() -> None:
     nearby = Nearby({"hc1": rejecting(5)}, ({"hc1": rejecting(5)}, {"hc1": rejecting(9)}))
-    found = nearby.size("driscoll-kraay", Measure(0.05, 0.01))
+    found = nearby.size("driscoll-kraay", MeasureWithError(0.05, 0.01))
     assert np.isnan([found.lower, found.upper]).all()
 
 
@@ -111,7 +113,7 @@ def test_the_interval_of_a_calibrated_p_value_by_hand() -> None:
     spread = np.std([np.log((k + 0.5) / (40.5 - k)) for k in (1, 2, 4)], ddof=1)
     half = np.hypot(T2 * spread, Z * 0.02 / (0.1 * 0.9))
     for statistic in (2.0, -2.0):
-        found = nearby.pvalue("hc1", statistic, Measure(0.1, 0.02))
+        found = nearby.pvalue("hc1", statistic, MeasureWithError(0.1, 0.02))
         assert (found.lower, found.upper) == pytest.approx((expit(logit(0.1) - half), expit(logit(0.1) + half)))
 
 
@@ -145,12 +147,14 @@ def test_the_worst_world_by_hand() -> None:
     base = np.linspace(-1, 1, 101)
     worlds = ({"hc1": rejecting(2)}, {"hc1": rejecting(12)}, {"hc1": rejecting(9)})
     mde = Detectable(0.8, 0.5, 0.45, 0.55)
-    found = Nearby({"hc1": rejecting(5)}, worlds).worst("hc1", Measure(0.06, 0.01), mde)
+    found = Nearby({"hc1": rejecting(5)}, worlds).worst("hc1", MeasureWithError(0.06, 0.01), mde)
     assert found["size"] == pytest.approx(0.13)
     below = Nearby({"hc1": rejecting(5)}, ({"hc1": rejecting(2)}, {"hc1": rejecting(1)}))
-    assert below.worst("hc1", Measure(0.06, 0.01), mde)["size"] == pytest.approx(0.06)
-    assert below.worst("hc1", Measure(0.99, 0.01), mde)["size"] == pytest.approx(0.99)
+    assert below.worst("hc1", MeasureWithError(0.06, 0.01), mde)["size"] == pytest.approx(0.06)
+    assert below.worst("hc1", MeasureWithError(0.99, 0.01), mde)["size"] == pytest.approx(0.99)
     scaled = tuple({"hc1": fits(scale * base, scale)} for scale in (0.7, 1.4))
-    assert Nearby({"hc1": fits(base)}, scaled).worst("hc1", Measure(0.06, 0.01), mde)["mde"] == pytest.approx(0.7)
-    assert Nearby({"hc1": fits(base)}, scaled[:1] * 2).worst("hc1", Measure(0.06, 0.01), mde)["mde"] == 0.5
-    assert Nearby().worst("hc1", Measure(0.06, 0.01), mde) == {"size": None, "mde": None}
+    assert Nearby({"hc1": fits(base)}, scaled).worst("hc1", MeasureWithError(0.06, 0.01), mde)["mde"] == pytest.approx(
+        0.7
+    )
+    assert Nearby({"hc1": fits(base)}, scaled[:1] * 2).worst("hc1", MeasureWithError(0.06, 0.01), mde)["mde"] == 0.5
+    assert Nearby().worst("hc1", MeasureWithError(0.06, 0.01), mde) == {"size": None, "mde": None}

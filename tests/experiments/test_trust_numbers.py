@@ -21,7 +21,7 @@ from experiments.trust.studies import (
     LEAST,
     MOST,
     Cost,
-    Fits,
+    TermFits,
     calibrated,
     effects_of,
     fits_of,
@@ -133,8 +133,8 @@ def test_a_statistic_is_t_or_what_p_says() -> None:
     assert np.isnan(found[3])
 
 
-def fits(estimate: Floats, se: Floats, dof: float, pvalue: Floats) -> Fits:
-    return Fits(estimate, se, np.full(len(estimate), dof), pvalue)
+def fits(estimate: Floats, se: Floats, dof: float, pvalue: Floats) -> TermFits:
+    return TermFits(estimate, se, np.full(len(estimate), dof), pvalue)
 
 
 def test_p_values_of_moved_estimates() -> None:

@@ -17,7 +17,7 @@ import panelproof as pp
 from experiments.trust.claim import assigned_by, claim_of
 from experiments.trust.document import document, print_trust
 from experiments.trust.recommend import advice, forbidden_of
-from experiments.trust.studies import Fits, Measure
+from experiments.trust.studies import MeasureWithError, TermFits
 from experiments.trust.trust import Trust, trust
 from experiments.trust.verdict import verdict
 from results.report.trust import trust_page
@@ -66,7 +66,7 @@ def test_fits_that_an_effect_moves_by_hand() -> None:
     """A p value of 0.05 at an estimate of 2 implies an error of 2 / 1.96, with which 4 has t = 3.92; the least p value
     of all fits is the least of moved ones."""
     nan = np.full(3, np.nan)
-    found = Fits(np.array([2.0, 2.0, 2.0]), np.array([np.nan, 0.5, np.nan]), np.array([np.nan, 9.0, np.nan]),
+    found = TermFits(np.array([2.0, 2.0, 2.0]), np.array([np.nan, 0.5, np.nan]), np.array([np.nan, 9.0, np.nan]),
                  np.array([0.05, np.nan, 1e-6]))  # fmt: skip
     moved = found.moved(2.0)
     assert moved.estimate.tolist() == [4.0, 4.0, 4.0]
@@ -93,7 +93,7 @@ def test_units_that_adopt_later_are_comparisons(tmp_path: Path) -> None:
 
 
 def test_the_advice_says_what_is_wrong_with_the_printed_errors() -> None:
-    sizes = {"cluster:unit": Measure(0.22, 0.01), "conley-taber": Measure(0.04, 0.01)}
+    sizes = {"cluster:unit": MeasureWithError(0.22, 0.01), "conley-taber": MeasureWithError(0.04, 0.01)}
     found = advice(sizes, "cluster:unit", {"cluster:unit": "clusters with treated units: 3, needed: 20"})
     assert found.reason == (
         "errors clustered by unit do not serve here (clusters with treated units: 3, needed: 20); the test of p "

@@ -13,7 +13,7 @@ from estimators.sensitivity.differences import Differences
 from experiments.checks.case import Family
 from experiments.trust.evidence import Rehearsal
 from experiments.trust.nearby import Nearby, detected
-from experiments.trust.studies import Fits, Measure, within_level
+from experiments.trust.studies import MeasureWithError, TermFits, within_level
 from results.diagnosis import measures
 from results.diagnosis.power import Detectable
 from results.tables.records import Check
@@ -48,7 +48,7 @@ def rehearsal(own: float = 3.0, slope: float = -4.0, wide: float = 1.0, calibrat
     alternatives = ("trend", "controls:none")
     panel = estimates(np.array([[own, slope, own + slope, 0.4, own + 0.4]]), np.array([[1.0, 2.5, 2.7, 0.8, 1.3]]))
     se, b = twins.se[:, 0, 0], values[:, 0]
-    claim = Fits(b, se, np.full(TWINS, DOF), 2 * stats.t.sf(np.abs(b / se), DOF))
+    claim = TermFits(b, se, np.full(TWINS, DOF), 2 * stats.t.sf(np.abs(b / se), DOF))
     family = Family(Differences(alternatives=alternatives), panel, 3.0, {})
     return Rehearsal(family, replace(twins, estimate=values), claim, own, calibrating, safe)
 
@@ -184,10 +184,10 @@ def test_simulated_p_values_are_held_to_their_monte_carlo_error(pvalue: float, m
 # Worlds near the fitted one
 
 
-def fits(scale: float, seed: int = 1, rows: int = 256) -> Fits:
+def fits(scale: float, seed: int = 1, rows: int = 256) -> TermFits:
     """Normal estimates of a standard deviation, each with an error of 1."""
     b = scale * np.random.default_rng(seed).standard_normal(rows)
-    return Fits(b, np.ones(rows), np.full(rows, np.inf), 2 * stats.norm.sf(np.abs(b)))
+    return TermFits(b, np.ones(rows), np.full(rows, np.inf), 2 * stats.norm.sf(np.abs(b)))
 
 
 SCALES = (0.8, 0.9, 1.1, 1.4)
@@ -213,16 +213,16 @@ def ends_by_hand(share: float, mcse: float, spread: float) -> tuple[float, float
 
 def test_a_size_is_as_uncertain_as_worlds_and_simulation_make_it() -> None:
     spread = np.std([log_odds(fits(scale).pvalue <= 0.05) for scale in SCALES], ddof=1)
-    found = nearby().size("cluster:unit", Measure(0.06, 0.012))
+    found = nearby().size("cluster:unit", MeasureWithError(0.06, 0.012))
     assert (found.lower, found.upper) == pytest.approx(ends_by_hand(0.06, 0.012, float(spread)))
-    alone = Nearby().size("cluster:unit", Measure(0.06, 0.012))
+    alone = Nearby().size("cluster:unit", MeasureWithError(0.06, 0.012))
     assert (alone.lower, alone.upper) == pytest.approx(ends_by_hand(0.06, 0.012, 0.0))
-    assert np.isnan(nearby().size("hc1", Measure(0.06, 0.012)).lower)
+    assert np.isnan(nearby().size("hc1", MeasureWithError(0.06, 0.012)).lower)
 
 
 def test_a_calibrated_p_value_too() -> None:
     spread = np.std([log_odds(np.abs(fits(scale).estimate) >= 1.7) for scale in SCALES], ddof=1)
-    found = nearby().pvalue("cluster:unit", -1.7, Measure(0.09, 0.01))
+    found = nearby().pvalue("cluster:unit", -1.7, MeasureWithError(0.09, 0.01))
     assert (found.lower, found.upper) == pytest.approx(ends_by_hand(0.09, 0.01, float(spread)))
 
 
@@ -230,7 +230,7 @@ def test_a_calibrated_p_value_too() -> None:
 def test_a_test_that_never_rejects_on_twins_has_an_upper_end(count: int) -> None:
     """About as large as that of one rejection; the same from above for a test that always does."""
     shares = measures.proportion(np.array([0.0, 1.0, count]), np.full(3, float(count)))
-    never, once, always = (Nearby().size("iid", Measure(float(value), float(mcse)))
+    never, once, always = (Nearby().size("iid", MeasureWithError(float(value), float(mcse)))
                            for value, mcse in zip(shares.value, shares.mcse, strict=True))  # fmt: skip
     assert never.lower == 0.0
     assert 3 / count < never.upper < 1.5 * once.upper  # 3/n: the exact one-sided bound
@@ -251,6 +251,6 @@ def test_a_detectable_effect_varies_over_worlds_by_its_logarithm() -> None:
     found = nearby().detectable("cluster:unit", Detectable(0.8, 2.8, 2.8 / 1.1, 2.8 * 1.1))
     half = np.sqrt((T3 * np.log(ratios).std(ddof=1)) ** 2 + np.log(1.1) ** 2)
     assert (found.lower, found.value, found.upper) == pytest.approx((2.8 * np.exp(-half), 2.8, 2.8 * np.exp(half)))
-    worst = nearby().worst("cluster:unit", Measure(0.06, 0.01), found)
+    worst = nearby().worst("cluster:unit", MeasureWithError(0.06, 0.01), found)
     more = np.mean(fits(1.4).pvalue <= 0.05) - np.mean(fits(1.0).pvalue <= 0.05)
     assert worst == {"size": pytest.approx(0.06 + more), "mde": pytest.approx(2.8 * ratios[-1])}

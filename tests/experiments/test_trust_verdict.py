@@ -13,7 +13,7 @@ import pytest
 
 from experiments.trust.evidence import Evidence, Lean, Rates
 from experiments.trust.recommend import Advice, advice, assigned_by, forbidden_of
-from experiments.trust.studies import Calibrated, Measure
+from experiments.trust.studies import Calibrated, MeasureWithError
 from experiments.trust.trust import Trust
 from experiments.trust.verdict import PARALLEL, RULES, verdict
 from results.diagnosis.power import Detectable
@@ -136,7 +136,11 @@ def test_without_a_treatment_nothing_is_asked() -> None:
 
 
 def test_the_printed_error_type_stays_where_its_size_is_right() -> None:
-    sizes = {"iid": Measure(0.30, 0.01), "hc1": Measure(0.05, 0.004), "cluster:unit": Measure(0.058, 0.005)}
+    sizes = {
+        "iid": MeasureWithError(0.30, 0.01),
+        "hc1": MeasureWithError(0.05, 0.004),
+        "cluster:unit": MeasureWithError(0.058, 0.005),
+    }
     found = advice(sizes, "cluster:unit", {})
     assert (found.error, found.reason) == ("cluster:unit", "its test rejects in 5.8% of twins without an effect")
     other = advice(sizes, "iid", {})
@@ -147,8 +151,8 @@ def test_the_printed_error_type_stays_where_its_size_is_right() -> None:
 
 
 def test_of_right_sizes_those_come_first_that_assume_least() -> None:
-    sizes = {"a": Measure(0.20, 0.01), "iid": Measure(0.05, 0.01), "cv3:unit": Measure(0.049, 0.01),
-             "cr2:unit": Measure(0.06, 0.01), "conley-taber": Measure(0.05, 0.01)}  # fmt: skip
+    values = {"a": 0.20, "iid": 0.05, "cv3:unit": 0.049, "cr2:unit": 0.06, "conley-taber": 0.05}
+    sizes = {error: MeasureWithError(value, 0.01) for error, value in values.items()}
     left = dict(sizes)
     for first in ("cr2:unit", "cv3:unit", "conley-taber", "iid"):
         assert advice(left, "a", {}).error == first
@@ -157,27 +161,35 @@ def test_of_right_sizes_those_come_first_that_assume_least() -> None:
 
 @pytest.mark.parametrize(("size", "stays"), [(0.079, True), (0.081, False), (0.021, True), (0.019, False)])
 def test_a_size_is_right_within_a_point_and_two_monte_carlo_errors(size: float, stays: bool) -> None:
-    sizes = {"a": Measure(size, 0.01), "b": Measure(0.05, 0.01)}
+    sizes = {"a": MeasureWithError(size, 0.01), "b": MeasureWithError(0.05, 0.01)}
     assert (advice(sizes, "a", {}).error == "a") is stays
 
 
 def test_too_many_false_findings_count_double() -> None:
     """Beyond the tolerance lie .012 - .01 above, twice that is .004, and .015 - .01 below: the smaller wins."""
-    sizes = {"a": Measure(0.20, 0.0), "b": Measure(0.062, 0.0), "c": Measure(0.0365, 0.0)}
+    sizes = {"a": MeasureWithError(0.20, 0.0), "b": MeasureWithError(0.062, 0.0), "c": MeasureWithError(0.0365, 0.0)}
     assert advice(sizes, "a", {}).error == "c"  # .0035 below counts once, .002 above counts .004
-    assert advice(sizes | {"c": Measure(0.0355, 0.0)}, "a", {}).error == "b"  # .0045 and .004
-    unknown = {"nan": Measure(float("nan"), float("nan"))}
+    assert advice(sizes | {"c": MeasureWithError(0.0355, 0.0)}, "a", {}).error == "b"  # .0045 and .004
+    unknown = {"nan": MeasureWithError(float("nan"), float("nan"))}
     assert advice(sizes | unknown, "a", {}).error == "c"
     assert advice(sizes | unknown, "nan", {}).error == "c"
 
 
 def test_of_sizes_that_are_right_the_nearest_is_printed() -> None:
-    sizes = {"a": Measure(0.20, 0.001), "b": Measure(0.057, 0.001), "c": Measure(0.052, 0.001)}
+    sizes = {
+        "a": MeasureWithError(0.20, 0.001),
+        "b": MeasureWithError(0.057, 0.001),
+        "c": MeasureWithError(0.052, 0.001),
+    }
     assert advice(sizes, "a", {}).error == "c"
 
 
 def test_what_is_forbidden_is_not_recommended_whatever_its_size() -> None:
-    sizes = {"cluster:unit": Measure(0.05, 0.005), "hc1": Measure(0.09, 0.005), "cr2:unit": Measure(0.07, 0.005)}
+    sizes = {
+        "cluster:unit": MeasureWithError(0.05, 0.005),
+        "hc1": MeasureWithError(0.09, 0.005),
+        "cr2:unit": MeasureWithError(0.07, 0.005),
+    }
     found = advice(sizes, "cluster:unit", {"cluster:unit": "3 clusters have treated units"})
     assert found.error == "cr2:unit"
     assert found.reason == (
@@ -185,14 +197,15 @@ def test_what_is_forbidden_is_not_recommended_whatever_its_size() -> None:
         "unit, bias-reduced (CR2) rejects in 7.0% of twins without an effect, which is too often: its p values are too "
         "small"
     )
-    right = advice(sizes | {"cr2:unit": Measure(0.06, 0.005)}, "cluster:unit", found.forbidden)
+    right = advice(sizes | {"cr2:unit": MeasureWithError(0.06, 0.005)}, "cluster:unit", found.forbidden)
     assert right.reason.endswith("rejects in 6.0% of twins without an effect")
 
 
 def test_where_nothing_is_allowed_inference_for_few_treated_comes_first() -> None:
     why = dict.fromkeys(("iid", "cluster:unit", "conley-taber", "ferman-pinto"), "1 unit is treated")
-    sizes = {"iid": Measure(0.05, 0.005), "cluster:unit": Measure(0.4, 0.01), "conley-taber": Measure(0.08, 0.005),
-             "ferman-pinto": Measure(0.11, 0.005)}  # fmt: skip
+    values = {"iid": (0.05, 0.005), "cluster:unit": (0.4, 0.01), "conley-taber": (0.08, 0.005),
+              "ferman-pinto": (0.11, 0.005)}  # fmt: skip
+    sizes = {error: MeasureWithError(*value) for error, value in values.items()}
     found = advice(sizes, "cluster:unit", why)
     assert found.error == "conley-taber"
     assert "no error type is safe here" in found.reason
@@ -202,12 +215,12 @@ def test_where_nothing_is_allowed_inference_for_few_treated_comes_first() -> Non
 
 
 def test_without_a_known_size_the_printed_type_stays() -> None:
-    found = advice({"a": Measure(float("nan"), float("nan"))}, "a", {})
+    found = advice({"a": MeasureWithError(float("nan"), float("nan"))}, "a", {})
     assert (found.error, found.reason) == ("a", "no error type could be judged on twins")
 
 
 def test_the_printed_type_may_be_the_nearest_of_all() -> None:
-    found = advice({"a": Measure(0.10, 0.001), "b": Measure(0.20, 0.001)}, "a", {})
+    found = advice({"a": MeasureWithError(0.10, 0.001), "b": MeasureWithError(0.20, 0.001)}, "a", {})
     assert (found.error, found.reason) == ("a", "no other has a size nearer to 5%: 10.0% on twins")
 
 
@@ -217,8 +230,8 @@ def test_one_treated_unit_never_gets_homoskedastic_errors() -> None:
               "cluster:unit+period")  # fmt: skip
     forbidden = forbidden_of(errors, panel(1, 40))
     assert set(errors) - set(forbidden) == {"conley-taber", "ferman-pinto"}
-    sizes = dict.fromkeys(errors, Measure(0.05, 0.005)) | {"conley-taber": Measure(0.12, 0.005),
-                                                            "ferman-pinto": Measure(0.09, 0.005)}  # fmt: skip
+    sizes = dict.fromkeys(errors, MeasureWithError(0.05, 0.005)) | {"conley-taber": MeasureWithError(0.12, 0.005),
+                                                            "ferman-pinto": MeasureWithError(0.09, 0.005)}  # fmt: skip
     assert advice(sizes, "cluster:unit", forbidden).error == "ferman-pinto"
     assert advice(sizes, "iid", forbidden).error == "ferman-pinto"
 
@@ -236,8 +249,8 @@ FINE = ((0.002, 0.001),)  # a calibrated p value and its Monte Carlo error
 class Method(SimpleNamespace):
     """A study of one method: its calibrated p value, its Monte Carlo error."""
 
-    def size(self, error: str) -> Measure:
-        return Measure(getattr(self, "rejects", 0.051), 0.003)
+    def size(self, error: str) -> MeasureWithError:
+        return MeasureWithError(getattr(self, "rejects", 0.051), 0.003)
 
 
 def trust(

@@ -20,7 +20,7 @@ from experiments.cli import run_command
 from experiments.run.replay import replay
 from experiments.run.runner import run
 from experiments.study import Study
-from experiments.twins.fidelity import Row, misses
+from experiments.twins.fidelity import FidelityRow, misses
 from experiments.twins.real import Real
 from experiments.twins.twin import Twin, twin
 from results.diagnosis import diagnose
@@ -298,11 +298,11 @@ draws = 200
 
 def test_sentences_are_in_words() -> None:
     rows = (
-        Row("factor", "AR(1) of residuals", 0.6, 0.3, 0.5, inside=False),
-        Row("factor", "Moran's I by period (largest deviation)", 4.0, 0.0, 3.1, inside=False),
-        Row("factor", "log variance under treatment", 0.4, -0.3, 0.3, inside=False),
-        Row("factor", "kurtosis of residuals", 3.0, 2.5, 3.5, inside=True),
-        Row("factor", "joint test (p)", 0.012, 0.05, 1.0, inside=False),
+        FidelityRow("factor", "AR(1) of residuals", 0.6, 0.3, 0.5, inside=False),
+        FidelityRow("factor", "Moran's I by period (largest deviation)", 4.0, 0.0, 3.1, inside=False),
+        FidelityRow("factor", "log variance under treatment", 0.4, -0.3, 0.3, inside=False),
+        FidelityRow("factor", "kurtosis of residuals", 3.0, 2.5, 3.5, inside=True),
+        FidelityRow("factor", "joint test (p)", 0.012, 0.05, 1.0, inside=False),
     )
     assert misses(rows) == (
         "AR(1) of residuals: residuals last longer in the panel than in its twins (0.6; 95% of twins lie between 0.3 "

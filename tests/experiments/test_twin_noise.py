@@ -15,7 +15,7 @@ import pytest
 from experiments.panel_spec.spec import RealPanel
 from experiments.twins.calibrate import calibrated, few_of, neighbourhood
 from experiments.twins.laws import ErrorsLaw
-from experiments.twins.methods import Fit, Parameter, method_called
+from experiments.twins.methods import MethodFit, Parameter, method_called
 from experiments.twins.real import Real
 from experiments.twins.twin import twin
 
@@ -160,5 +160,5 @@ def test_sizes_enter_where_there_is_enough_to_compare(tmp_path: Path) -> None:
     assert [dial for _, dial, _ in ErrorsLaw.of(Real.of(few)).compared] == ["growth"]
     every = made_twins.drawn_panel(tmp_path, 1, WORLD | {"adoption": {"kind": "staggered", "never": 0.0}}, SPEC)
     assert [dial for _, dial, _ in ErrorsLaw.of(Real.of(every)).compared] == ["post_scale", "growth"]
-    fit: Fit = method_called("parametric").fit(Real.of(few))
+    fit: MethodFit = method_called("parametric").fit(Real.of(few))
     assert "treated_scale" not in fit.errors

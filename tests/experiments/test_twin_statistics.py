@@ -8,9 +8,9 @@ import pytest
 
 from experiments.twins.fidelity import _row, joint_test, largest_deviation
 from experiments.twins.statistics import (
-    CohortEffects,
-    Regression,
-    Status,
+    CohortMeans,
+    CohortRegression,
+    TreatmentStatus,
     autoregression,
     correlation,
     eigenvalue_shares,
@@ -138,7 +138,7 @@ def test_effects_of_cohorts_and_periods_are_dummies(y: np.ndarray, rows: int) ->
     x = np.random.default_rng(5).standard_normal((1, T, N))
     d = calendar(rows)
     d[:, :, 10:] = 1
-    regression = Regression.of(d, [x], controls_out=True)
+    regression = CohortRegression.of(d, [x], controls_out=True)
     found = regression(y)
     assert regression.cohorts is not None
     for r in range(R):
@@ -157,15 +157,15 @@ def test_unit_and_period_effects_are_those_of_imputation(y: np.ndarray) -> None:
     """Period effects by the untreated unit-periods alone where cohorts are of one unit; any effect of treatment leaves
     both as they are."""
     d = calendar()
-    found = Regression.of(d, [], controls_out=True)(y)
+    found = CohortRegression.of(d, [], controls_out=True)(y)
     moved = y + d * np.linspace(1.0, 9.0, T)[:, None] * (1 + d[0, 4])
-    again = Regression.of(d, [], controls_out=True)(moved)
+    again = CohortRegression.of(d, [], controls_out=True)(moved)
     for name in ("residuals", "units", "periods"):
         np.testing.assert_allclose(getattr(again, name), getattr(found, name), atol=1e-9)
     single = np.zeros((1, T, N))
     single[0, 3:, 0] = single[0, 5:, 1] = single[0, 6:, 2] = 1
     free = single[0].ravel() == 0
-    effects = CohortEffects(np.eye(N)[None], (1 - single).transpose(0, 2, 1)).effects(y)
+    effects = CohortMeans(np.eye(N)[None], (1 - single).transpose(0, 2, 1)).effects(y)
     for r in range(R):
         units, periods = np.tile(np.eye(N), (T, 1)), np.repeat(np.eye(T), N, axis=0)
         z = np.column_stack([units, periods[:, 1:]])[free]
@@ -180,15 +180,15 @@ def test_one_effect_is_taken_where_there_are_no_cohorts_to_tell() -> None:
     switching[0, 6, 0] = 0
     single[0, 4:, 0] = 1
     for treatment in (switching, single, 0.5 * calendar()):
-        assert CohortEffects.of(treatment) is None
-        assert len(Regression.of(treatment, [], controls_out=True).regressors) == 1
-    assert CohortEffects.of(calendar()) is not None
+        assert CohortMeans.of(treatment) is None
+        assert len(CohortRegression.of(treatment, [], controls_out=True).regressors) == 1
+    assert CohortMeans.of(calendar()) is not None
 
 
 @pytest.mark.parametrize("rows", [1, R])
 def test_leads_have_the_f_of_two_regressions(y: np.ndarray, rows: int) -> None:
     d = calendar(rows)
-    for r, got in enumerate(pretrend_f(y, Regression.of(d, [], controls_out=True), d, 2)):
+    for r, got in enumerate(pretrend_f(y, CohortRegression.of(d, [], controls_out=True), d, 2)):
         own = d[r % rows]
         first = np.where(own.any(axis=0), own.argmax(axis=0), 99)
         leads = [np.array([[float(t == first[i] - k) for i in range(N)] for t in range(T)]) for k in (2, 3)]
@@ -203,13 +203,13 @@ def test_leads_have_the_f_of_two_regressions(y: np.ndarray, rows: int) -> None:
 def test_a_panel_without_a_period_before_has_no_f(y: np.ndarray) -> None:
     d = np.zeros((1, T, N))
     d[:, 1:, :4] = 1
-    assert np.isnan(pretrend_f(y, Regression.of(d, [], controls_out=True), d, 2)).all()
+    assert np.isnan(pretrend_f(y, CohortRegression.of(d, [], controls_out=True), d, 2)).all()
 
 
 @pytest.mark.parametrize("rows", [1, R])
 def test_variances_by_status_are_means_of_squares(y: np.ndarray, rows: int) -> None:
     d = calendar(rows) > 0
-    status = Status.of(d, np.ones((T, N)))
+    status = TreatmentStatus.of(d, np.ones((T, N)))
     found, groups, by_period = status.ratios(y), status.by_group(y), status.by_period(y)
     for r in range(R):
         own = d[r % rows]
@@ -225,11 +225,11 @@ def test_variances_by_status_are_means_of_squares(y: np.ndarray, rows: int) -> N
 def test_what_is_too_little_to_compare_is_not() -> None:
     few = np.zeros((1, T, N), dtype=bool)
     few[0, 5:, :2] = True
-    status = Status.of(few, np.ones((T, N)))
+    status = TreatmentStatus.of(few, np.ones((T, N)))
     assert (status.compares_units, status.compares_cells, status.compares_periods) == (False, False, True)
     most = np.zeros((1, T, N), dtype=bool)
     most[0, 3:] = True
-    status = Status.of(most, np.ones((T, N)))
+    status = TreatmentStatus.of(most, np.ones((T, N)))
     assert (status.compares_units, status.compares_cells, status.compares_periods) == (False, True, False)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from experiments.run.code_policy import read_log
+from experiments.run.resume import read_log
 from experiments.run.runner import Progress, one_behind, run
 from results.store import ZarrStore
 from studies import small_study

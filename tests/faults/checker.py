@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.run.code_policy import read_log
+from experiments.run.resume import read_log
 from results.store import ZarrStore
 
 

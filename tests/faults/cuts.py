@@ -15,7 +15,7 @@ from unittest import mock
 from power import MODELS, Recorder
 
 from estimators import TwoWayDID
-from experiments.run.code_policy import Resume
+from experiments.run.resume import Resume
 from experiments.run.runner import run, schema_of
 from experiments.study import Study
 from results.store import Shard, ZarrStore, flushing, lease, locked

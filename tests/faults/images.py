@@ -25,7 +25,7 @@ from unittest import mock
 import cuts
 from cuts import Counted
 
-from experiments.run.code_policy import RunLog
+from experiments.run.resume import RunLog
 from results.store import flushing
 
 KINDS = ("ext4", "xfs")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from experiments.run.code_policy import RunLog
+from experiments.run.resume import RunLog
 from results.store import flushing
 
 MODELS = ("journal", "loose")

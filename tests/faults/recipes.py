@@ -24,7 +24,7 @@ from images import KINDS, NotHere, cut_on_disk
 from schedulers import started
 from victim import REPLICATIONS
 
-from experiments.run.code_policy import Resume, read_log
+from experiments.run.resume import Resume, read_log
 from experiments.run.runner import run
 from results.store import ZarrStore
 from results.store.repair import verified

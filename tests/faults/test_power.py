@@ -27,7 +27,7 @@ from power import MODELS, Recorder, Step
 from cluster import Executor, Outcome, Serial
 from cluster.executor import Careful, Work
 from experiments.cli import run_command
-from experiments.run.code_policy import log_of, logged, read_log
+from experiments.run.resume import log_of, logged, read_log
 from experiments.run.runner import run, schema_of
 from results.store import ZarrStore, flushing, locked
 from results.store.chunks import Shared, shared, write_chunks

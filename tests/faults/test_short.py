@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import recipes
 from checker import committed, endings, lost
 
-from experiments.run.code_policy import log_of, read_log
+from experiments.run.resume import log_of, read_log
 from experiments.run.runner import run
 from results.store import ZarrStore
 from studies import quick_study

@@ -14,7 +14,7 @@ import pytest
 from estimators.core.estimator import Status
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import diagnose
-from results.plots.chart import Chart, Panel, apart, figure, panel_svgs, percent, plain, ticks
+from results.plots.chart import Chart, Facet, apart, figure, panel_svgs, percent, plain, ticks
 from results.plots.curves import fits_one_picture, measure_chart, nested_chart
 from results.plots.grid import MEASURES, dials
 from results.plots.paper import FORMATS, figure_bytes
@@ -262,4 +262,4 @@ def test_dials_in_order_and_without_crowding() -> None:
     assert (kind.names, kind.is_number) == (("b", "a"), False)
     assert lags.names == ("1 + 2", "none")
     assert dials(cells, [1, 2])[0].places == (1.0, 2.0)
-    assert Panel("", ()).points == []
+    assert Facet("", ()).points == []

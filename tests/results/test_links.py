@@ -20,7 +20,7 @@ from numcodecs import Blosc, Zstd
 from numcodecs.checksum32 import CRC32C
 
 from experiments.cli import run_command
-from experiments.run.code_policy import log_of, logged, read_log
+from experiments.run.resume import log_of, logged, read_log
 from experiments.run.runner import run
 from results.store import ZarrStore, locked, marks
 from results.store.chunks import shared

@@ -10,7 +10,7 @@ import pytest
 
 from estimators import TwoWayDID
 from experiments.cli import run_command
-from experiments.run.code_policy import Resume
+from experiments.run.resume import Resume
 from experiments.run.runner import run
 from experiments.study import Study
 from results.store import ZarrStore

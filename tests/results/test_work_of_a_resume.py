@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from many_blocks import BLOCK, fabricated, many_blocks
 
-from experiments.run.code_policy import read_log
+from experiments.run.resume import read_log
 from experiments.run.runner import run
 from results.diagnosis import fits
 from results.diagnosis.diagnose import diagnose

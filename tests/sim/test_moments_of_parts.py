@@ -14,7 +14,7 @@ import pytest
 from estimators import TwoWayDID
 from experiments.settings import build
 from sim import Panel, Streams, Wanted
-from sim.world.draw import Drawn
+from sim.world.draw import DrawnWorld
 from sim.world.panel_design import PanelDesign
 
 SEED = 2026
@@ -326,7 +326,7 @@ def test_what_a_file_says_is_what_the_world_has() -> None:
     assert np.corrcoef(places.prosperity, places.attributes["gdp"])[0, 1] == pytest.approx(1.0)
     raw = made_worlds.ring(20)
     np.testing.assert_allclose(world.settled.ground.main_weights.dense, raw / raw.sum(axis=1, keepdims=True))
-    assert Drawn(world.settled, Streams(SEED)).did.shape == (1, 6, 20)
+    assert DrawnWorld(world.settled, Streams(SEED)).did.shape == (1, 6, 20)
 
 
 def test_weights_of_distances_are_their_formulas() -> None:

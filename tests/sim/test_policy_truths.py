@@ -12,7 +12,7 @@ from estimators import TwoWayDID
 from sim import BadInput, Draw, Streams, Wanted
 from sim.design import Estimand
 from sim.presets import COHORTS, Paper, cohort_sizes
-from sim.world.draw import Adoption
+from sim.world.draw import DrawnAdoption
 
 OVERALL = ("att", "att_event", "att_cohort", "att_calendar")
 NAMES = (
@@ -111,7 +111,7 @@ def test_what_a_world_lacks_is_nan(name: str, redraw: tuple[str, ...]) -> None:
 def test_a_draw_without_a_treated_unit_has_no_effect_on_the_treated() -> None:
     did = np.zeros((2, 4, 3))
     did[1, 2:, 0] = 1.0
-    adoption = Adoption(did, np.arange(4.0))
+    adoption = DrawnAdoption(did, np.arange(4.0))
     gain = np.arange(24.0).reshape(2, 4, 3)
     for name in OVERALL:
         values = adoption.mean_effect(gain, Estimand(name, ()))

@@ -16,7 +16,7 @@ from covering import allowed_pairs, pairs_of
 from references.panel_oracle import PanelPieces
 from sim import Draw, Streams, Wanted
 from sim.world.context import slots_of
-from sim.world.draw import Drawn
+from sim.world.draw import DrawnWorld
 from sim.world.panel_design import PanelDesign
 
 FIRST, ROWS = 3, 2  # replications 3 and 4: not the first tile's first
@@ -50,7 +50,7 @@ def drawn(number: int) -> tuple[PanelDesign, Draw, tuple[PanelPieces, ...]]:
 
 def pieces(design: PanelDesign, settled: Any, tile: Streams, row: int) -> PanelPieces:
     """What was drawn of one replication, before anything was made of it."""
-    made = Drawn(settled, tile)
+    made = DrawnWorld(settled, tile)
 
     def one(values: np.ndarray) -> np.ndarray:
         return np.array(values[0] if len(values) == 1 else values[row])

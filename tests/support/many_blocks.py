@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from estimators import TwoWayDID
-from experiments.run.code_policy import origin_of
+from experiments.run.resume import origin_of
 from experiments.run.runner import schema_of
 from experiments.run.tasks import environment_of, runner_of
 from experiments.study import Study

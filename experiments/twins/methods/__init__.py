@@ -30,7 +30,7 @@ class Parameter:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Fit:
+class MethodFit:
     """What a method made of a panel.
 
     levels, errors: tables of the design. variables (T, N), attributes (N,): what these tables read of the panel that is
@@ -68,7 +68,7 @@ class Method(ABC):
     kind: ClassVar[str]
 
     @abstractmethod
-    def fit(self, real: Real) -> Fit:
+    def fit(self, real: Real) -> MethodFit:
         """Levels and errors of a panel; raises BadInput where the panel does not allow it."""
 
 

@@ -11,8 +11,8 @@ from experiments.settings import build
 from experiments.twins.calibrate import CommonStreams, simulated_errors
 from experiments.twins.methods import (
     NEARBY,
-    Fit,
     Method,
+    MethodFit,
     Parameter,
     kept_levels,
     kept_variables,
@@ -186,12 +186,12 @@ class Factor(Method):
 
     kind: ClassVar[str] = "factor"
 
-    def fit(self, real: Real) -> Fit:
+    def fit(self, real: Real) -> MethodFit:
         """The decomposition of what the effect and the controls leave of the outcome."""
         kept = real.redraws_adoption or "levels" in real.section.keep
         return self._with_signal(real) if kept else self._with_loadings(real)
 
-    def _with_loadings(self, real: Real) -> Fit:
+    def _with_loadings(self, real: Real) -> MethodFit:
         """Factors of the residuals, loadings to be drawn."""
         residuals = real.parts.residuals[0]
         order, chosen = real.section.ar or ORDER, factors_of(residuals)
@@ -205,7 +205,7 @@ class Factor(Method):
         )
         levels = kept_levels(self.kind)
         covariance = np.pad(covariance, ((1, 0), (1, 0)))
-        return Fit(
+        return MethodFit(
             levels,
             law.table,
             (Parameter("rank", float(rank), RANK, float(chosen.by_criterion)), *parameters),
@@ -224,7 +224,7 @@ class Factor(Method):
         streams = CommonStreams(real.spec.inference.seed, "twin factors", 0, NEARBY)
         return real.regression(simulated_errors(part, ground, streams)).residuals
 
-    def _with_signal(self, real: Real) -> Fit:
+    def _with_signal(self, real: Real) -> MethodFit:
         """The first terms of the outcome, kept as they are."""
         rank = real.section.rank
         if rank is None:
@@ -242,7 +242,7 @@ class Factor(Method):
         sd = float(np.sqrt(np.linalg.norm(parts.rest @ parts.rest.T / units) / np.sqrt(periods)))
         serial = [float(value) for value in coefficients]
         additive = additive_part(parts.signal)
-        return Fit(
+        return MethodFit(
             levels=kept_levels(self.kind),
             errors={"kind": "process", "sd": sd, "serial": serial, "keeps": "norm", "scale": 1.0},
             parameters=(

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.twins.calibrate import Calibration, few_of
 from experiments.twins.laws import ErrorsLaw, LevelsLaw
-from experiments.twins.methods import NEARBY, Fit, Method, kept_levels, kept_variables, parameters_with_errors
+from experiments.twins.methods import NEARBY, Method, MethodFit, kept_levels, kept_variables, parameters_with_errors
 from experiments.twins.real import Real
 from sim.arrays import Floats
 
@@ -34,7 +34,7 @@ class Parametric(Method):
 
     kind: ClassVar[str] = "parametric"
 
-    def fit(self, real: Real) -> Fit:
+    def fit(self, real: Real) -> MethodFit:
         """Errors first, by the residuals, on which levels have no influence; then levels, by their means."""
         law, found = ErrorsLaw.of(real).fit()
         notes = [*_edges(law, found, law.part(found.values).ar)]
@@ -65,15 +65,15 @@ class Parametric(Method):
         drawn = few_of(np.hstack([levels_by, errors_by]), NEARBY, *map(np.concatenate, ends))
         of, own = np.split(drawn, [levels_by.shape[1]], axis=1)
         nearby = tuple((table(a), law.table(b)) for a, b in zip(of, own, strict=True))
-        return Fit(table(effects.values), law.table(found.values), parameters, notes=tuple(notes),
+        return MethodFit(table(effects.values), law.table(found.values), parameters, notes=tuple(notes),
                    covariance=covariance, nearby=nearby)  # fmt: skip
 
-    def _kept(self, real: Real, law: ErrorsLaw, found: Calibration, notes: list[str]) -> Fit:
+    def _kept(self, real: Real, law: ErrorsLaw, found: Calibration, notes: list[str]) -> MethodFit:
         errors_by, levels = law.nearby(found), kept_levels(self.kind)
         draws = np.array([[*law.named(own).values()] for own in errors_by])
         words = [*zip(law.names, law.target.tolist(), strict=True)]
         parameters, covariance = parameters_with_errors(law.named(found.values), words, draws)
-        return Fit(
+        return MethodFit(
             levels,
             law.table(found.values),
             parameters,

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from experiments.twins.methods import Fit, Method, Parameter, kept_levels, kept_variables
+from experiments.twins.methods import Method, MethodFit, Parameter, kept_levels, kept_variables
 from experiments.twins.real import Real
 from experiments.twins.statistics import root_mean_square
 from sim.arrays import Floats
@@ -29,7 +29,7 @@ class Residual(Method):
 
     kind: ClassVar[str] = "residual"
 
-    def fit(self, real: Real) -> Fit:
+    def fit(self, real: Real) -> MethodFit:
         """Effects and residuals of the regression."""
         residuals = real.parts.residuals[0]
         raw = float(root_mean_square(residuals[None])[0])
@@ -39,7 +39,7 @@ class Residual(Method):
         blocks = len(paths[0]) // block
         few = () if blocks >= FEWEST_BLOCKS else (FEW.format(blocks, "" if blocks == 1 else "s"),)
         errors = {"kind": "residuals", "variable": f"{self.kind}.residual", "draw": real.section.paths, "block": block}
-        return Fit(
+        return MethodFit(
             levels=kept_levels(self.kind),
             errors=errors | {"sd": sd, "scale": 1.0},
             parameters=(Parameter("errors.sd", sd, "root mean square of the residuals", raw),),

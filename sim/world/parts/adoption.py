@@ -158,7 +158,7 @@ def _in_order(dates: tuple[tuple[int, int], ...]) -> tuple[Floats, bool]:
 
 
 @dataclass(frozen=True, slots=True)
-class Clustered(Absorbing):
+class ClusteredAdoption(Absorbing):
     """All units of some groups of the geography, chosen at random, adopt at one date.
 
     treated: how many groups adopt. share: of groups that adopt, where treated is not set. date: the first treated
@@ -484,7 +484,7 @@ def scores(ground: Ground, on: On, covariates: tuple[str, ...] = ()) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class Staggered(Absorbing):
+class StaggeredAdoption(Absorbing):
     """Cohorts of units, chosen at random, adopt at their own dates; the others never do.
 
     cohorts: how many there are, evenly spaced over the periods, or a list of their first treated periods. never: share

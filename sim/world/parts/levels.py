@@ -174,7 +174,7 @@ class BoundedLevels(Levels):
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted(Levels):
+class FittedLevels(Levels):
     """Unit and period effects and an interactive part, as they were fitted to a real panel.
 
     method: what fitted them: they are the variables METHOD.additive and METHOD.interactive of the panel of the

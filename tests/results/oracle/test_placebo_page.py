@@ -21,7 +21,7 @@ from svg_text import places
 from estimators import TwoWayDID
 from estimators.core.estimator import Status
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
-from experiments.placebo import SHIFT, Answer, answer, print_placebo, question, write_placebo
+from experiments.placebo import SHIFT, PlaceboAnswer, answer, print_placebo, question, write_placebo
 from experiments.run.runner import run
 from references.small_panels import small_panel
 from results.store.block import Block
@@ -59,7 +59,7 @@ class Known:
     ok: np.ndarray
 
 
-def asked(real: RealPanel, statistic: str) -> tuple[Answer, Known]:
+def asked(real: RealPanel, statistic: str) -> tuple[PlaceboAnswer, Known]:
     """An answer on placebos of known size: twenty are larger than the real estimate, sixty have a larger t."""
     ask = question(real, scheme="space", draws=DRAWS, statistic=statistic)  # type: ignore[arg-type]
     fit = TwoWayDID(errors=("iid", "hc1", "cluster:unit"))(ask.panel)
@@ -86,13 +86,13 @@ def asked(real: RealPanel, statistic: str) -> tuple[Answer, Known]:
     return answer(ask, MadeUp(records.cells, records.layouts, changed)), known
 
 
-def lines_of(found: Answer) -> dict[str, str]:
+def lines_of(found: PlaceboAnswer) -> dict[str, str]:
     """The lines of the terminal by their labels."""
     return dict(re.split(r" {2,}", line.strip(), maxsplit=1) for line in text_of(found).splitlines()[1:]
                 if re.search(r"\S {2,}\S", line))  # fmt: skip
 
 
-def text_of(found: Answer) -> str:
+def text_of(found: PlaceboAnswer) -> str:
     out = io.StringIO()
     print_placebo(found, Console(file=out, width=300, color_system=None, highlight=False))
     return out.getvalue()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from experiments.run.code_policy import Resume
+from experiments.run.resume import Resume
 from experiments.run.runner import run
 from results.store import ZarrStore
 from results.store.bucket import ObjectPath

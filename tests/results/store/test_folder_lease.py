@@ -21,7 +21,7 @@ import xarray as xr
 import zarr
 
 from experiments.cli import run_command
-from experiments.run.code_policy import Resume
+from experiments.run.resume import Resume
 from experiments.run.runner import Progress, run
 from results.store import StoreLocked, ZarrStore, lease, lock, locked
 from results.store.lease import InFolder, Lease

@@ -16,7 +16,7 @@ from object_server import KEY, SECRET, demand_credentials, served
 import panelproof as pp
 from cluster import Executor, open_executor
 from experiments.cli import run_command
-from experiments.run.code_policy import Resume
+from experiments.run.resume import Resume
 from experiments.run.runner import run, schema_of
 from experiments.run.tasks import runner_of
 from results.store import Shard, ZarrStore, bucket

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from other_host import PAUSED, Host, host
 
-from experiments.run.code_policy import read_log
+from experiments.run.resume import read_log
 from experiments.run.runner import run
 from results.store import StoreLocked, ZarrStore, lock
 from results.store.repair import verified

@@ -16,7 +16,7 @@ import scipy.linalg
 import scipy.optimize
 from numpy.typing import NDArray
 
-from experiments.references.reference import Reference
+from experiments.references.reference import ReferenceFit
 from sim import Panel
 
 Floats = NDArray[np.float64]
@@ -33,7 +33,7 @@ def dummies(n: int, t: int) -> Floats:
     return np.hstack([np.tile(np.eye(n), (t, 1)), np.repeat(np.eye(t), n, axis=0)[:, 1:]])
 
 
-def twoway_did(panel: Panel, regressors: tuple[str, ...] | None = None) -> Reference:
+def twoway_did(panel: Panel, regressors: tuple[str, ...] | None = None) -> ReferenceFit:
     """Least squares with a dummy for every unit and period, on observed rows; iid, HC1, clustered errors (k = all)."""
     names = panel.roles.regressors if regressors is None else regressors
     n, t = len(panel.units), len(panel.periods)
@@ -53,7 +53,7 @@ def twoway_did(panel: Panel, regressors: tuple[str, ...] | None = None) -> Refer
         "cluster:unit": bread @ (by_unit.T @ by_unit) @ bread * n / (n - 1) * (nobs - 1) / free,
     }
     se = {error: np.sqrt(np.diag(v))[:k] for error, v in variance.items()}
-    return Reference("brute force", tuple(names), coefficients[:k], se,
+    return ReferenceFit("brute force", tuple(names), coefficients[:k], se,
                      {"r2": 1 - e @ e / np.square(y - y.mean()).sum(), "sigma2": e @ e / free})  # fmt: skip
 
 
@@ -72,7 +72,7 @@ class Stacked:
         return np.kron(np.eye(self.periods), self.w) @ values
 
 
-def twoway_spatial(panel: Panel, model: Model, transform: Transform = "direct") -> Reference:
+def twoway_spatial(panel: Panel, model: Model, transform: Transform = "direct") -> ReferenceFit:
     """A spatial model of one panel with its information errors and delta-method effects."""
     w = next(iter(panel.weights.values())).dense
     data = _stack(panel, w, model, transform)
@@ -83,7 +83,7 @@ def twoway_spatial(panel: Panel, model: Model, transform: Transform = "direct") 
     names = panel.roles.regressors
     parameters = np.array([*slopes, *spatial.values(), sigma2])
     effects, effect_se, effect_names = _effects(parameters, covariance, w, names, model)
-    return Reference(
+    return ReferenceFit(
         program="brute force",
         terms=(*slope_names(panel, model), *spatial, "sigma2", *effect_names),
         estimate=np.array([*parameters, *effects]),

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from experiments.references.reference import Reference, long_frame
+from experiments.references.reference import ReferenceFit, long_frame
 from sim import Panel
 
 K_FIXEF = {"slopes": "none", "nonnested": "nonnested", "all": "full"}
@@ -24,7 +24,7 @@ def twoway_did(
     regressors: tuple[str, ...] | None = None,
     errors: tuple[str, ...] = ("iid", "hc1", "cluster:unit"),
     cluster_k: Literal["slopes", "nonnested", "all"] = "nonnested",
-) -> Reference:
+) -> ReferenceFit:
     """The two-way within regression of one real panel, balanced or not; errors as TwoWayDID names them."""
     import pyfixest
 
@@ -47,7 +47,7 @@ def twoway_did(
                 demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000),
             )
         se[error] = fit.se().loc[list(names)].to_numpy()
-    return Reference(
+    return ReferenceFit(
         program="pyfixest",
         terms=tuple(names),
         estimate=np.asarray(fit.coef().loc[list(names)]),

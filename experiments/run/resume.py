@@ -1,4 +1,4 @@
-"""Code that a store names: a stranger's store runs none of it."""
+"""What stays in a store when a run resumes, the log of a run, and which code a store may name."""
 
 from __future__ import annotations
 
