@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -19,7 +19,7 @@ from estimators.core.estimator import p_values as t_tests
 from estimators.core.inversion import LEVEL, linear_interval, p_value_errors, p_values
 from estimators.core.regression import check_fixed
 from estimators.linear.did import TwoWayDID
-from estimators.placebo.permutation import LEAST_DRAWS
+from estimators.placebo.permutation import LEAST_DRAWS, Statistic
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.estimation import estimator_called, panel_for
 from experiments.notebook import PlaceboCard
@@ -68,8 +68,6 @@ def centre_notes(estimate: float, placebos: Floats, scheme: str, *, before: bool
             "test is of the rest alone."
         )
 
-
-Statistic = Literal["raw", "studentised"]
 
 SHIFT = "shift"  # the estimator whose outcome is the real treatment: how a constant effect moves each placebo
 BLOCK = 2048  # placebos stored together: what an interruption can cost

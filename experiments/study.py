@@ -9,7 +9,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
 from importlib import resources
@@ -29,6 +29,7 @@ from results.diagnosis.claims import MEASURES, Claim
 from results.diagnosis.own_measures import own_measures
 from sim.design import Design, Estimand, Wanted, designs, find_design
 from sim.errors import BadInput, Problem, bad, closest, gathering, listed, naming, one_of, reason
+from sim.functions import Function
 from sim.panel_sidecars import ENDING, panel_text, read_beside
 from sim.real_panels import Observed
 from sim.registry import join_search
@@ -301,9 +302,6 @@ def expanded(cls: type, options: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 # Measures of a user's own by name: "measures.py:worst_case", a function of a file, or "package.module:function".
-
-
-Function = Callable[..., Any]
 
 
 def resolved(text: str, folder: Path) -> str:

@@ -182,14 +182,14 @@ def answer_sentences(diagnosis: Diagnosis) -> list[str]:
 # Pivot tables as pandas tables, with the dials' own values as labels.
 
 
-Number = Literal["value", "mcse", "lower", "upper", "n"]
+NumberShown = Literal["value", "mcse", "lower", "upper", "n"]
 PLACES = {ESTIMATOR: 1, TERM: 2, ERROR: 3}  # of a value's place
-NUMBERS: tuple[Number, ...] = ("value", "mcse", "lower", "upper", "n")
+NUMBERS: tuple[NumberShown, ...] = ("value", "mcse", "lower", "upper", "n")
 SAMPLES = ("own", "common", "passing")
 
 
 def table(diagnosis: Diagnosis, rows: Sequence[str], columns: Sequence[str], measure: str, *, term: str | None,
-          number: Number, sample: str) -> pd.DataFrame:  # fmt: skip
+          number: NumberShown, sample: str) -> pd.DataFrame:  # fmt: skip
     """One measure by dials, estimators, terms or error types. Raises BadInput, see `Shown.table`."""
     for name, value, allowed in (("number", number, NUMBERS), ("sample", sample, SAMPLES)):
         if value not in allowed:
@@ -209,7 +209,7 @@ def table(diagnosis: Diagnosis, rows: Sequence[str], columns: Sequence[str], mea
     return frame_of(found, diagnosis, number)
 
 
-def frame_of(found: Pivot, diagnosis: Diagnosis, number: Number = "value") -> pd.DataFrame:
+def frame_of(found: Pivot, diagnosis: Diagnosis, number: NumberShown = "value") -> pd.DataFrame:
     """A pivot table of one number of its cells; NaN where the measure is not defined."""
     down = _labels(diagnosis, found.down, found.rows, found.cells)
     across = _labels(diagnosis, found.across, found.columns, zip(*found.cells, strict=True))
@@ -367,7 +367,7 @@ class Diagnosed(Diagnosis):
     records: Records = field(kw_only=True, repr=False)
 
     def table(self, rows: str | Sequence[str] = (), columns: str | Sequence[str] = (), measure: str = "", *,
-              term: str | None = None, number: Number = "value", sample: str = "own") -> pd.DataFrame:  # fmt: skip
+              term: str | None = None, number: NumberShown = "value", sample: str = "own") -> pd.DataFrame:  # fmt: skip
         """One measure as a table. rows, columns: dials, "estimator", "term" or "error"; whatever else varies is added
         to the rows.
 

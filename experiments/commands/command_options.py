@@ -12,7 +12,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-Function = Callable[..., Any]
+CommandFunction = Callable[..., Any]
 QUIET = "panelproof.quiet"  # of a context: nothing that would be printed need be computed
 CLUSTER_OPTIONS = ("cluster", "workers", "cluster_option", "block_timeout", "ship_code", "insecure", "numbers")
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
@@ -79,7 +79,7 @@ def complete_study(ctx: click.Context, param: click.Parameter, incomplete: str) 
     return [*(CompletionItem(name) for name in names() if name.startswith(incomplete)), files]
 
 
-def search_options(command: Function) -> Function:
+def search_options(command: CommandFunction) -> CommandFunction:
     """Those of searches: what is judged, between which values, how precisely, where it runs and is kept."""
     options = (
         click.option("--out", type=click.Path(path_type=Path, file_okay=False),
@@ -102,7 +102,7 @@ def search_options(command: Function) -> Function:
     return command
 
 
-def accept_options(command: Function) -> Function:
+def accept_options(command: CommandFunction) -> CommandFunction:
     """What lets blocks of one store come from several environments."""
     numbers = click.option(
         "--accept-other-numbers", is_flag=True,
@@ -114,7 +114,7 @@ def accept_options(command: Function) -> Function:
     return code(numbers(command))
 
 
-def cluster_options(default: str, *, place: bool = True) -> Callable[[Function], Function]:
+def cluster_options(default: str, *, place: bool = True) -> Callable[[CommandFunction], CommandFunction]:
     """Those of where a study runs; default: the place when nothing says another; place: the command has no WHERE."""
     options = (
         click.option("--cluster", metavar="WHERE", help="serial, local, slurm, pbs, sge, lsf, ssh, tcp://HOST:PORT or "
@@ -132,7 +132,7 @@ def cluster_options(default: str, *, place: bool = True) -> Callable[[Function],
                      help="portable: the same bits on every processor of x86-64-v3 (default: as this one computes)."),
     )  # fmt: skip
 
-    def add(command: Function) -> Function:
+    def add(command: CommandFunction) -> CommandFunction:
         for option in reversed(options if place else options[1:]):
             command = option(command)
         return command

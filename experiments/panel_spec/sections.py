@@ -20,7 +20,7 @@ from sim.world.parts.adoption import Adoption
 # [twin]: how a panel is fitted by `panelproof twin`, and what of it stays real.
 
 
-Method = Literal["parametric", "factor", "residual"]
+TwinMethod = Literal["parametric", "factor", "residual"]
 Kept = Literal["covariates", "weights", "calendar", "missing", "levels"]
 KEPT: tuple[Kept, ...] = ("covariates", "weights", "calendar", "missing")
 Count = Annotated[int, Field(ge=1, strict=True)]
@@ -50,7 +50,7 @@ class TwinSection(Table):
     place: ClassVar[str] = "[twin]"
     partial: ClassVar[bool] = True
 
-    method: Annotated[tuple[Method, ...], BeforeValidator(_listed)] = ("parametric", "factor", "residual")
+    method: Annotated[tuple[TwinMethod, ...], BeforeValidator(_listed)] = ("parametric", "factor", "residual")
     keep: tuple[Kept, ...] = KEPT
     rank: Annotated[int, Field(ge=0, strict=True)] | None = None
     ar: Annotated[int, Field(ge=1, le=4, strict=True)] | None = None

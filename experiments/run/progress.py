@@ -13,8 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cluster import Executor
 from experiments.run import runner
 from experiments.run.resume import Resume
-from experiments.run.runner import Listener
 from experiments.run.runner import Progress as Step
+from experiments.run.runner import ProgressListener
 from experiments.study import Study
 from results.store import Store
 from results.store.bucket import StorePath
@@ -200,7 +200,7 @@ def run(
     store: str | StorePath | None = None,
     executor: Executor | None = None,
     client: object = None,
-    listen: Listener | None = None,
+    listen: ProgressListener | None = None,
     shuffle: int | None = None,
     plan: Resume | None = None,
     until: str | None = None,
@@ -228,7 +228,7 @@ def run(
                           writes=writes, numbers=numbers, listen=listen)  # fmt: skip
 
 
-def _all(*listeners: Listener | None) -> Listener | None:
+def _all(*listeners: ProgressListener | None) -> ProgressListener | None:
     """One listener that tells all that there are."""
     there = [listener for listener in listeners if listener is not None]
 

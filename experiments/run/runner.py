@@ -56,7 +56,7 @@ class Progress:
     block: int = -1
 
 
-Listener = Callable[[Progress], None]  # a thread calls it, for one block after the other
+ProgressListener = Callable[[Progress], None]  # a thread calls it, for one block after the other
 
 
 def schema_of(study: Study) -> StoreSchema:
@@ -92,7 +92,7 @@ def run(
     store: str | StorePath | None = None,
     executor: Executor | None = None,
     client: object = None,
-    listen: Listener | None = None,
+    listen: ProgressListener | None = None,
     shuffle: int | None = None,
     plan: Resume | None = None,
     until: str | None = None,
@@ -247,7 +247,7 @@ class _Filling:
     here: Environment | None
     asked: Environment | None
     executor: Executor
-    listen: Listener | None
+    listen: ProgressListener | None
     until: Until | None
     into: Shared | None = None
     log: RunLog | None = None
@@ -366,7 +366,7 @@ class _Filling:
 class _Tally:
     """Counts blocks for the listener, those that were there before included."""
 
-    def __init__(self, study: Study, wanted: int, missing: int, listen: Listener | None) -> None:
+    def __init__(self, study: Study, wanted: int, missing: int, listen: ProgressListener | None) -> None:
         self._listen = listen
         self._of_blocks = wanted
         self._of_replications = min(wanted * study.block, len(study.cells) * study.replications)

@@ -57,7 +57,7 @@ class SearchPoint:
         return abs(self.y) > CLEAR * self.se if self.apart is None else self.apart > CLEAR
 
 
-Measure = Callable[
+MeasureAt = Callable[
     [float, int], SearchPoint
 ]  # y at x from so many replications; raises BadInput where x is not allowed
 
@@ -117,7 +117,7 @@ class CurveFit:
     slope: float
 
 
-def search(measure: Measure, limits: Limits, sign: int) -> Found:
+def search(measure: MeasureAt, limits: Limits, sign: int) -> Found:
     """The x at which y crosses zero on the way from `start`, where y has the sign `sign`; 0: whatever it has.
 
     A start whose sign is not believed is measured again with more replications, unless it has the sign `sign`.
@@ -134,7 +134,7 @@ def search(measure: Measure, limits: Limits, sign: int) -> Found:
     return _zoom(measure, limits, points)
 
 
-def settled(measure: Measure, limits: Limits, sign: int) -> list[SearchPoint]:
+def settled(measure: MeasureAt, limits: Limits, sign: int) -> list[SearchPoint]:
     """The start, with ever more replications until its sign is `sign` or is believed, or an eighth of the budget is
     spent."""
     n = limits.first
@@ -152,7 +152,7 @@ def _nothing(state: str, at: float, points: Sequence[SearchPoint]) -> Found:
 
 
 def _bracket(
-    measure: Measure, limits: Limits, points: list[SearchPoint], sign: int
+    measure: MeasureAt, limits: Limits, points: list[SearchPoint], sign: int
 ) -> tuple[SearchPoint, SearchPoint] | None:
     """Two points between which y crosses; None where it does not, as far as x may go."""
     last = points[-1]
@@ -164,7 +164,7 @@ def _bracket(
     return None
 
 
-def _steps(measure: Measure, limits: Limits, points: list[SearchPoint]) -> Iterator[float]:
+def _steps(measure: MeasureAt, limits: Limits, points: list[SearchPoint]) -> Iterator[float]:
     """Ever larger steps away from the start, measured; where x is not allowed, half of what is left, a few times."""
     good, step, bad = limits.start, limits.step, math.nan
     for _ in range(STEPS):
@@ -182,7 +182,7 @@ def _steps(measure: Measure, limits: Limits, points: list[SearchPoint]) -> Itera
         yield x
 
 
-def narrow(measure: Measure, limits: Limits, points: list[SearchPoint], a: SearchPoint, b: SearchPoint) -> None:
+def narrow(measure: MeasureAt, limits: Limits, points: list[SearchPoint], a: SearchPoint, b: SearchPoint) -> None:
     """Shrink a bracket by secants and halves until both its ends are near the root, or the last point is.
 
     An end that noise may have put on the side of the other lies near the root: it is measured again, and that is all.
@@ -203,7 +203,7 @@ def narrow(measure: Measure, limits: Limits, points: list[SearchPoint], a: Searc
         a, b = (new, b) if np.sign(new.y) == np.sign(a.y) else (a, new)
 
 
-def _zoom(measure: Measure, limits: Limits, points: list[SearchPoint]) -> Found:
+def _zoom(measure: MeasureAt, limits: Limits, points: list[SearchPoint]) -> Found:
     """Replications where the root seems to be, until its interval is as short as wanted or the budget is spent."""
     times = float(stdtrit(limits.freedom, (1 + LEVEL) / 2))
     each, spent, half = limits.first, sum(item.n for item in points), math.inf
@@ -247,7 +247,7 @@ def _bracketing(points: Sequence[SearchPoint]) -> tuple[float, float]:
     return min(pairs, key=lambda pair: pair[1] - pair[0], default=(-math.inf, math.inf))
 
 
-def _allowed(measure: Measure, x: float, n: int) -> SearchPoint | None:
+def _allowed(measure: MeasureAt, x: float, n: int) -> SearchPoint | None:
     """y at x; None where x is not allowed, as at an end of a window."""
     try:
         return measure(x, n)

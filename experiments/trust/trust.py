@@ -52,7 +52,7 @@ TIMED = 128  # replications of a timed pilot
 REHEARSED = 512  # twins on which the checks run, and fewer where a budget allows no more for the claim itself
 NEARBY = 0.15  # share of the budget for worlds near the fitted one, and as much for the checks on twins
 
-Say = Callable[[str], None]
+SayLine = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,12 @@ class Trust:
 
 
 def trust(
-    real: RealPanel, claim: str = HEADLINE, *, means: Means | None = None, say: Say = lambda line: None, **asked: object
+    real: RealPanel,
+    claim: str = HEADLINE,
+    *,
+    means: Means | None = None,
+    say: SayLine = lambda line: None,
+    **asked: object,
 ) -> Trust:
     """What a page holds; asked: fields of `Ask`. Raises BadInput before anything is written."""
     begin, means, ask = time.perf_counter(), means or Means(), Ask(**asked)  # type: ignore[arg-type]
@@ -244,7 +249,7 @@ def _share(found: Trust, most: int = 256) -> int:
     return min(found.main.replications, most)
 
 
-def _simulated(claim: PanelClaim, fitted: Twin, ask: Ask, means: Means, say: Say) -> tuple[SimulatedStudy, ...]:
+def _simulated(claim: PanelClaim, fitted: Twin, ask: Ask, means: Means, say: SayLine) -> tuple[SimulatedStudy, ...]:
     """The study of each method, run."""
     studies = _planned(claim, fitted, ask, means, say)
     for method, study in studies.items():
@@ -259,7 +264,7 @@ def _simulated(claim: PanelClaim, fitted: Twin, ask: Ask, means: Means, say: Say
     return tuple(found)
 
 
-def _planned(claim: PanelClaim, twins: Twin, ask: Ask, means: Means, say: Say) -> dict[str, Study]:
+def _planned(claim: PanelClaim, twins: Twin, ask: Ask, means: Means, say: SayLine) -> dict[str, Study]:
     """The study of each method, after a timed pilot of each."""
     pilots = {one.method: pilot_of(claim, one) for one in twins.all}
     sd = spread_of(claim, _pilot(pilots[twins.method]))

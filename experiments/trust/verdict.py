@@ -17,7 +17,7 @@ from experiments.trust.recommend import errors_named
 from experiments.trust.studies import BEYOND, LEVEL, within_level
 from experiments.trust.trust import Trust
 
-Answer = Literal["supported", "contradicted", "not decided", "no claim"]
+AnswerOfVerdict = Literal["supported", "contradicted", "not decided", "no claim"]
 CLAIMED = max(LEVELS)  # p value up to which an effect is one that is claimed
 RARE = 0.01  # share of sound twins with as large a joint test before adoption that leaves a claim undecided
 PARALLEL = ("The verdict assumes parallel trends where the data cannot speak: they hold by construction in twins, and "
@@ -28,7 +28,7 @@ PARALLEL = ("The verdict assumes parallel trends where the data cannot speak: th
 class Rule:
     """An answer that holds where there are reasons: sentences, the most serious first; none = it does not apply."""
 
-    answer: Answer
+    answer: AnswerOfVerdict
     reasons: Callable[[Trust], Sequence[str]]
 
 
@@ -36,7 +36,7 @@ class Rule:
 class TrustVerdict:
     """The answer, its reason, and further sentences."""
 
-    answer: Answer
+    answer: AnswerOfVerdict
     reason: str
     sentences: tuple[str, ...]
 

@@ -12,7 +12,7 @@ A function takes some of `ARGUMENTS` by name, each an array (n,) over fits of on
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +26,7 @@ from results.diagnosis.measures import MEANINGS, Measured, RunningMoments
 from results.store.block import Block, Records
 from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad, one_of, reason
-
-Function = Callable[..., Any]
+from sim.functions import Function
 
 ARGUMENTS = ("estimate", "se", "pvalue", "lower", "upper", "truth")
 OF_AN_ERROR = frozenset({"se", "pvalue", "lower", "upper"})  # arguments that differ between error types

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 from markupsafe import Markup, escape
 
-Form = Literal["curves", "dots", "nested", "zip", "scatter"]
+ChartForm = Literal["curves", "dots", "nested", "zip", "scatter"]
 MOST_VALUES = 60  # values that a text alternative lists; the table beside the picture holds all
 MINUS = "\N{MINUS SIGN}"
 
@@ -88,7 +88,7 @@ class Chart:
     """
 
     key: str
-    form: Form
+    form: ChartForm
     title: str
     places: Axis
     values: Axis
@@ -113,7 +113,7 @@ class Chart:
             yield from (f"{head}{text}" for text in _values(panel, self.form))
 
 
-def _values(panel: Facet, form: Form) -> Iterator[str]:
+def _values(panel: Facet, form: ChartForm) -> Iterator[str]:
     if form in {"zip", "scatter"}:
         clear = sum(point.clear for point in panel.points)
         yield f"{panel.title}; {len(panel.points)} replications, {clear} marked"

@@ -99,14 +99,14 @@ def _by_error(diagnosis: Diagnosis, name: str) -> bool:
 
 
 OF_TESTS = frozenset({"rejection", "size_adjusted_power", "type_s", "type_m"})
-Place = tuple[int, str, str, str]  # cell, estimator, term, error type ("" where the measure has none)
+PlaceInDiagnosis = tuple[int, str, str, str]  # cell, estimator, term, error type ("" where the measure has none)
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
     """A measure at a place with its Monte Carlo error, 95% interval, fits and worlds. null: the truth is exactly 0."""
 
-    place: Place
+    place: PlaceInDiagnosis
     value: float
     mcse: float
     lower: float

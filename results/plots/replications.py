@@ -17,7 +17,7 @@ from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import Diagnosis
 from results.diagnosis.fits import Fits, fits_of
 from results.plots.chart import Axis, Chart, Facet, Point, ReferenceLine, Series, key_of, plain, span, ticks
-from results.plots.grid import MEASURES, Place, dials, lead_terms, lines_of, values_of
+from results.plots.grid import MEASURES, PlaceInDiagnosis, dials, lead_terms, lines_of, values_of
 from results.store.block import Block, Records
 from results.verdict.wording import bracketed, fixed
 from sim.arrays import Floats
@@ -62,7 +62,9 @@ def replication_charts(records: Records, diagnosis: Diagnosis, *, term: str | No
     return [zip_chart(found, what, where, diagnosis.alpha), scatter_chart(found, what, where)]
 
 
-def sampled(records: Records, cell: int, places: dict[Place, str], alpha: float, most: int = MOST) -> list[Sampled]:
+def sampled(
+    records: Records, cell: int, places: dict[PlaceInDiagnosis, str], alpha: float, most: int = MOST
+) -> list[Sampled]:
     """Usable fits of the cell's first block, evenly spaced, at most so many of each place (named by its label)."""
     block = next(iter(records.blocks(cell)), None)
     if block is None:

@@ -23,7 +23,7 @@ from results.report.facts import NOT_JUDGED, ReportFacts, passing_fits, side_tes
 from results.store.store import Store
 from results.verdict.answer import Answer, ClaimAnswer, answer, missing, worlds_reached
 from results.verdict.bias_table import bias_table, by_cell, failures, key_terms, plain, setting_text, settings, varying
-from results.verdict.sentences import PowersBySize, brief_sentence
+from results.verdict.sentences import Dials, PowersBySize, brief_sentence
 from results.verdict.verdicts import Grade, Judged, Verdict
 from results.verdict.wording import (
     DASH,
@@ -48,7 +48,6 @@ from sim.errors import listed, visible
 # The tables of the short report: one a claim, with the rows that matter, a dial of the grid in its columns.
 
 
-Dials = Sequence[Mapping[str, object]]
 MOST_COLUMNS = 7  # values of a dial side by side
 MARKS = {Grade.FAILS: "!", Grade.OPEN: "?", Grade.HARMLESS: "~", Grade.HOLDS: "", Grade.STATED: ""}
 UNITS = {

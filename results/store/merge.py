@@ -21,7 +21,7 @@ from sim.errors import BadInput, Problem, bad
 
 OF_NUMBERS = ("numbers", "probe")  # facts of an environment, which have words of their own
 MOST_LINES = 5  # about overlapping blocks
-Place = tuple[int, int]
+PlaceOfBlock = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +112,13 @@ def _check_one_environment(stores: Sequence[ZarrStore], *, code: bool, numbers: 
                   remedy="run some again, or say --accept-code-change")  # fmt: skip
 
 
-def _holders(stores: Sequence[ZarrStore]) -> Mapping[Place, list[int]]:
+def _holders(stores: Sequence[ZarrStore]) -> Mapping[PlaceOfBlock, list[int]]:
     """Which stores hold each block that any holds, those with most of it first; raises BadInput for overlaps.
 
     A damaged copy of a block does not count where another store has a sound one.
     """
     rank = (BlockState.DONE, BlockState.PARTIAL, BlockState.POISONED)
-    found: dict[Place, list[int]] = {}
+    found: dict[PlaceOfBlock, list[int]] = {}
     for place in stores[0].places():
         held = [number for number, store in enumerate(stores) if store.state(*place) in rank]
         if len(held) > 1:
@@ -133,7 +133,7 @@ def _holders(stores: Sequence[ZarrStore]) -> Mapping[Place, list[int]]:
     return found
 
 
-def _overlaps(stores: Sequence[ZarrStore], found: Mapping[Place, list[int]]) -> Iterator[Problem]:
+def _overlaps(stores: Sequence[ZarrStore], found: Mapping[PlaceOfBlock, list[int]]) -> Iterator[Problem]:
     """Blocks that two stores hold with other bytes."""
     for (cell, index), held in found.items():
         done = [number for number in held if stores[number].state(cell, index) is BlockState.DONE]
@@ -145,7 +145,7 @@ def _overlaps(stores: Sequence[ZarrStore], found: Mapping[Place, list[int]]) -> 
                 break
 
 
-def _take(source: ZarrStore, place: Place, target: Store, numbers: Mapping[int, int]) -> None:
+def _take(source: ZarrStore, place: PlaceOfBlock, target: Store, numbers: Mapping[int, int]) -> None:
     """Copy a block, its mark included; raises BadInput for a damaged one."""
     state = source.state(*place)
     if state is BlockState.POISONED:

@@ -50,7 +50,7 @@ from results.verdict.wording import (
 )
 from sim.streams import TILE
 
-Row = dict[Any, Any]
+RowOfTable = dict[Any, Any]
 
 
 class Grade(StrEnum):
@@ -85,7 +85,7 @@ class Judged:
     lower: float
     upper: float
     grade: Grade
-    row: Row
+    row: RowOfTable
     pvalue: float = np.nan
 
     def departure(self, nominal: float) -> float:
@@ -208,15 +208,17 @@ _COLUMNS = ("cell", "setting", "estimator", "term", "estimand", "tests", "error"
             "n_error", "worlds")  # fmt: skip
 
 
-def _rows_by_place(table: pd.DataFrame) -> dict[tuple[str, str], dict[str, list[Row]]]:
+def _rows_by_place(table: pd.DataFrame) -> dict[tuple[str, str], dict[str, list[RowOfTable]]]:
     """Rows of the bias table by (estimator, term) and error type."""
-    found: dict[tuple[str, str], dict[str, list[Row]]] = {}
+    found: dict[tuple[str, str], dict[str, list[RowOfTable]]] = {}
     for row in table[list(_COLUMNS)].to_dict("records"):
         found.setdefault((row["estimator"], row["term"]), {}).setdefault(row["error"], []).append(row)
     return found
 
 
-def _judged(claim: Claim, diagnosis: Diagnosis, rows: dict[tuple[str, str], dict[str, list[Row]]]) -> Iterator[Verdict]:
+def _judged(
+    claim: Claim, diagnosis: Diagnosis, rows: dict[tuple[str, str], dict[str, list[RowOfTable]]]
+) -> Iterator[Verdict]:
     alpha = diagnosis.alpha
     nominal = claim.nominal(alpha)
     for name, layout in diagnosis.layouts.items():
@@ -235,7 +237,7 @@ def _judged(claim: Claim, diagnosis: Diagnosis, rows: dict[tuple[str, str], dict
                     yield Verdict(claim, name, term, error, nominal, tolerance, cells, diagnosis.worlds)
 
 
-def _judge(claim: Claim, row: Row, alpha: float, nominal: float) -> Judged | None:
+def _judge(claim: Claim, row: RowOfTable, alpha: float, nominal: float) -> Judged | None:
     """A cell, or None where the measure is not defined there."""
     match claim.measure:
         case "bias":
@@ -279,13 +281,13 @@ def grade_of(lower: float, upper: float, tolerance: float, *, clear: bool, usabl
     return Grade.HARMLESS if clear else Grade.HOLDS
 
 
-def _usable(claim: Claim, row: Row) -> bool:
+def _usable(claim: Claim, row: RowOfTable) -> bool:
     """Whether there are fits enough to judge a row, and nearly all that were attempted count in it."""
     n = row["n_error"] if claim.has_errors else row["n"]
     return bool(n >= LEAST_FITS and n >= (1 - MOST_FAILED) * row["attempted"])
 
 
-def standardised(row: Row) -> tuple[float, float, float, float]:
+def standardised(row: RowOfTable) -> tuple[float, float, float, float]:
     """Bias in standard errors of the estimator, with its MCSE and the ends of its interval.
 
     The standard error is taken as known: its own error is a part 1 / sqrt(2 n) of it.

@@ -206,7 +206,7 @@ class KeptValues:
 # A normal covariate, or a function of one.
 
 
-Distribution = Literal["normal", "uniform", "lognormal", "binary"]
+LawOfValues = Literal["normal", "uniform", "lognormal", "binary"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +235,7 @@ class Normal(Covariate):
     serial: float = 0.0
     spatial: float = 0.0
     on_prosperity: float = 0.0
-    distribution: Distribution = "normal"
+    distribution: LawOfValues = "normal"
 
     def faults(self, outline: Outline) -> Iterator[Problem]:
         """What every covariate may have wrong, and shares above one."""
@@ -326,6 +326,6 @@ def _binary(score: Floats, mean: float, sd: float) -> Floats:
     return (score > 0).astype(np.float64)
 
 
-_CURVES: dict[Distribution, Callable[[Floats, float, float], Floats]] = {
+_CURVES: dict[LawOfValues, Callable[[Floats, float, float], Floats]] = {
     "normal": _normal, "uniform": _uniform, "lognormal": _lognormal, "binary": _binary,
 }  # fmt: skip
