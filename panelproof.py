@@ -265,7 +265,7 @@ def show(answer: Document | PlaceboAnswer | Twin | Mapping[str, Any], errors: st
     from experiments.trust.document import print_trust
     from experiments.twins.twin import Twin, print_twin
     from results.tables.records import Document
-    from results.tables.terminal import print_estimates
+    from results.tables.terminal_tables import print_estimates
 
     console = Console(highlight=False)
     if isinstance(answer, Document):

@@ -33,7 +33,7 @@ from experiments.tables.columns import clustered_enough, error_types, never_trea
 from experiments.tables.ledger import FittedColumn, Ledger
 from results.tables.journal_table import JournalTable
 from results.tables.records import Agreement, Document, Record
-from results.tables.terminal import journal_tables
+from results.tables.terminal_tables import journal_tables
 from results.tables.word import check_word
 from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad, closest, first_line, gathering, one_of, refuse
@@ -317,7 +317,7 @@ def write_files(
 
 def _content(name: str, document: Document, tables: Sequence[JournalTable]) -> bytes:
     if name == "html":
-        from results.tables.html import html_tables
+        from results.tables.html_tables import html_tables
 
         return html_tables(document, tables).encode()
     if name == "tex":

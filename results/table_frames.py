@@ -97,7 +97,7 @@ def summary(part: Shown) -> Text:
 
     from rich.console import Console
 
-    from results.tables.terminal import print_estimates
+    from results.tables.terminal_tables import print_estimates
 
     file = io.StringIO()
     print_estimates(part.document, Console(file=file, width=100, highlight=False, color_system=None), part.errors)

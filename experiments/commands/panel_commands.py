@@ -156,7 +156,7 @@ def estimate(
 
     from experiments.estimation import check_formats, estimate, write_files
     from experiments.panel_spec.spec import read_real_panel, read_spec
-    from results.tables.terminal import print_estimates
+    from results.tables.terminal_tables import print_estimates
 
     chosen = check_formats(formats, out)
     found = estimate(read_real_panel(panel, read_spec(spec)), cross_check=cross_check, estimators=estimators)

@@ -28,7 +28,7 @@ def solve(
     GOAL is MEASURE:LEVEL, such as power:0.8 or coverage:0.9, or mcse:MEASURE=ERROR, such as mcse:coverage=0.003 --for
     replications. Every value that is tried is a store under --out: the same command resumes the search.
     """
-    from experiments.search.launch import options_of, run_solve
+    from experiments.search.searches import options_of, run_solve
 
     chosen = {"estimator": estimator, "term": term, "error": error, "seed": seed}
     return run_solve(study, goal, name, out, chosen, options_of(low, high, precision, budget), where, as_json)
@@ -54,7 +54,7 @@ def breakdown(
 
     Every value that is tried is a store under --out: the same command resumes the search.
     """
-    from experiments.search.launch import options_of, run_breakdown
+    from experiments.search.searches import options_of, run_breakdown
 
     chosen = {"estimator": estimator, "term": term, "error": error, "seed": seed}
     options = options_of(low, high, precision, budget, to_second)

@@ -12,7 +12,7 @@ from experiments.panel_spec.spec import read_real_panel, read_spec
 from experiments.placebo import question
 from experiments.references import linearmodels
 from results.tables.records import Document
-from results.tables.terminal import journal_tables
+from results.tables.terminal_tables import journal_tables
 from sim.errors import BadInput
 
 SPEC = (

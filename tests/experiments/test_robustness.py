@@ -19,7 +19,7 @@ from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables import robustness_table
 from experiments.tables.ledger import Ledger
 from results.tables.records import Record
-from results.tables.terminal import journal_tables
+from results.tables.terminal_tables import journal_tables
 
 PANEL = """
 [panel]

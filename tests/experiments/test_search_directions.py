@@ -17,8 +17,8 @@ from estimators.core.estimator import Layout
 from experiments.run.runner import run
 from experiments.search import solve
 from experiments.search import solve as points
-from experiments.search.launch import Spread, needed
 from experiments.search.root import Found, Limits, SearchPoint, fitted, narrow, search, settled
+from experiments.search.searches import Spread, needed
 from experiments.search.solve import (
     BLOCK,
     Search,

@@ -17,7 +17,7 @@ from cluster import Serial
 from cluster.executor import Outcome
 from experiments.cli import run_command
 from experiments.run.runner import run
-from experiments.search.launch import Spread, needed, replications_for
+from experiments.search.searches import Spread, needed, replications_for
 from experiments.search.solve import BLOCK, Search, bench_of, breakdown, dial_of, frontier, solve
 from experiments.study import Study
 from references import known_breakdowns as known

@@ -18,7 +18,7 @@ from experiments.tables.ledger import Ledger
 from experiments.tables.spatial_models import conclusion
 from results.tables.journal_table import FRAGILE
 from results.tables.records import Document, Record
-from results.tables.terminal import journal_tables
+from results.tables.terminal_tables import journal_tables
 from results.tables.typography import decimals, stars
 
 MODELS = ("sem", "sar", "sdm", "slx", "sdem", "sac")

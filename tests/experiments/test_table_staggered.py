@@ -20,7 +20,7 @@ from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables import staggered_table
 from experiments.tables.ledger import Ledger
 from results.tables.records import Record
-from results.tables.terminal import journal_tables
+from results.tables.terminal_tables import journal_tables
 from sim.errors import BadInput
 
 YEARS = np.arange(2001, 2011)

@@ -20,7 +20,7 @@ from experiments.trust.recommend import advice, forbidden_of
 from experiments.trust.studies import MeasureWithError, TermFits
 from experiments.trust.trust import Trust, trust
 from experiments.trust.verdict import verdict
-from results.report.trust import trust_page
+from results.report.trust_page import trust_page
 from sim.errors import BadInput
 
 ALONE = World("one treated", units=60, periods=10, dates=((5, 1),))

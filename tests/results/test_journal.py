@@ -12,7 +12,7 @@ from documents import CONTROLS, FACTS, behind, cells, full_document, number_of, 
 from results.tables import layouts
 from results.tables.journal_table import Heading, JournalTable, Row
 from results.tables.records import BASELINE, ROBUSTNESS, SPATIAL, Agreement, Document, Fit
-from results.tables.terminal import LAYOUTS, journal_tables
+from results.tables.terminal_tables import LAYOUTS, journal_tables
 from results.tables.typography import (
     error_label,
     error_note,

@@ -20,7 +20,7 @@ from experiments.trust.document import document
 from experiments.trust.trust import trust
 from results.diagnosis.diagnose import diagnose
 from results.report.html import html_report
-from results.report.trust import trust_page
+from results.report.trust_page import trust_page
 from results.store.zarr_store import ZarrStore
 from results.verdict.answer import answer
 from tests.support.browser import Browser, binary, browser

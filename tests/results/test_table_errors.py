@@ -9,7 +9,7 @@ from documents import FACTS, cells, full_document, only, record, records
 
 from results.tables.journal_table import UNBOUNDED, UNBOUNDED_NOTE, FitColumn
 from results.tables.records import BASELINE, ROBUSTNESS, SPATIAL, Document, Fit, subsample
-from results.tables.terminal import journal_tables
+from results.tables.terminal_tables import journal_tables
 
 WHOLE = Fit(BASELINE["controls, units, periods"], "did")
 BRACKETS = "rackets hold 95% intervals, not standard errors"

@@ -20,10 +20,10 @@ from rich.console import Console
 
 from experiments.estimation import check_formats, write_files
 from results.plots.paper import draw, frame
-from results.tables.html import html_tables
+from results.tables.html_tables import html_tables
 from results.tables.latex import escape, latex_tables
 from results.tables.records import Document
-from results.tables.terminal import journal_tables, print_estimates
+from results.tables.terminal_tables import journal_tables, print_estimates
 from results.tables.word import word_tables
 from sim.errors import BadInput
 

@@ -15,11 +15,11 @@ from rich.console import Console
 from estimators.staggered.dcdh import coefficient_weights
 from experiments.tables.adoption_checks import _weights
 from experiments.tables.ledger import Ledger
-from results.tables.html import html_tables
+from results.tables.html_tables import html_tables
 from results.tables.journal_table import JournalTable, coefficient_rows
 from results.tables.latex import latex_tables
 from results.tables.records import Document, Fit, Record
-from results.tables.terminal import journal_tables, print_estimates
+from results.tables.terminal_tables import journal_tables, print_estimates
 from results.tables.typography import digits, split_stars
 from results.tables.word import word_tables
 from sim import Panel, Roles

@@ -22,7 +22,7 @@ from results.tables.records import (
 )
 from results.tables.records import WITHOUT_CAPITALS as NO_CAPITALS
 from results.tables.records import mediation as mediation_places
-from results.tables.terminal import journal_tables
+from results.tables.terminal_tables import journal_tables
 
 CONTROLS = ("inv", "road_pc")
 LINEAR = ("iid", "hc1", "cluster:unit")

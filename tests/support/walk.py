@@ -137,7 +137,7 @@ def table_7(panel: Path, spec: Path) -> list[str]:
     from experiments.tables import spatial_models
     from experiments.tables.ledger import Ledger
     from results.tables.records import Document
-    from results.tables.terminal import journal_tables
+    from results.tables.terminal_tables import journal_tables
 
     real = read_real_panel(panel, read_spec(spec))
     ledger = Ledger(seed=1)

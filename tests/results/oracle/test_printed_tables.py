@@ -19,10 +19,10 @@ from table_oracle.sheets import CONTINUED, Printed, Sheet, check
 from table_oracle.wording import Asked, stars
 
 import results.tables
-from results.tables.html import html_tables
+from results.tables.html_tables import html_tables
 from results.tables.journal_table import JournalTable
 from results.tables.latex import latex_tables
-from results.tables.terminal import LAYOUTS, journal_tables, print_estimates
+from results.tables.terminal_tables import LAYOUTS, journal_tables, print_estimates
 from results.tables.word import word_tables
 
 FORMATS = ("terminal", "narrow terminal", "html", "latex", "word")

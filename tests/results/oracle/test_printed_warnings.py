@@ -16,10 +16,10 @@ from table_oracle.book import document_of
 from table_oracle.cases import ASKED, facts_of, whole_book
 
 from results.plots.specification_curve import curve_figure
-from results.tables.html import html_tables
+from results.tables.html_tables import html_tables
 from results.tables.latex import latex_tables
 from results.tables.records import Check, Document, Specification, heading, sentences, spoken
-from results.tables.terminal import journal_tables, print_estimates
+from results.tables.terminal_tables import journal_tables, print_estimates
 from results.tables.word import word_tables
 
 SEVERITIES = (0, 1, 3, 2, 0, 3, 1, 2, 2, 0, 1, 3)
