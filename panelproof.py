@@ -233,7 +233,7 @@ def trust(
     >>> [file.name for file in pp.write_trust(found, "out")][:2]
     ['trust.json', 'trust.html']
     """
-    from experiments.notebook import TrustCard
+    from experiments.study import TrustCard
     from experiments.trust.document import document
     from experiments.trust.studies import Means
     from experiments.trust.trust import trust as judged

@@ -15,9 +15,8 @@ from typing import Any
 import cloudpickle
 from distributed import Client, Future, KilledWorker, wait
 
-from cluster.executor import Careful, ClusterLost, Outcome, Work, WorkerRefused
+from cluster.executor import Careful, ClusterLost, Outcome, Pace, Work, WorkerRefused
 from cluster.group import Answers, InChild, Request, run_group
-from cluster.pace import Pace
 
 WINDOW = 4  # tasks a worker: enough that none waits for the client
 POLL_SECONDS = 1.0

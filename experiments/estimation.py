@@ -18,7 +18,7 @@ from estimators.core.error_types import kind_of
 from estimators.core.estimator import Estimates, Estimator, estimators, find_estimator
 from estimators.core.regression import check_fixed
 from estimators.linear.did import TwoWayDID
-from estimators.linear.few_treated import PLACEBOS
+from estimators.linear.few_clusters import PLACEBOS
 from estimators.linear.random_effects import RandomEffects
 from estimators.placebo.permutation import PermutationTest
 from estimators.spatial.likelihood import FORMS

@@ -22,11 +22,10 @@ from estimators.linear.did import TwoWayDID
 from estimators.placebo.permutation import LEAST_DRAWS, Statistic
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.estimation import estimator_called, panel_for
-from experiments.notebook import PlaceboCard
 from experiments.panel_spec.spec import RealPanel
 from experiments.run.reporting import unwritable
 from experiments.run.runner import preflight, run
-from experiments.study import SCHEMA_VERSION, Study
+from experiments.study import SCHEMA_VERSION, PlaceboCard, Study
 from experiments.tables.columns import main_cluster
 from results.plots.placebo_plot import PlaceboPlot, placebo_figure
 from results.store.block import Records

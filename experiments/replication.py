@@ -28,7 +28,7 @@ from experiments.toml_files import read_toml
 from results.diagnosis.diagnose import diagnose
 from results.store import ZarrStore
 from results.store.bucket import StorePath
-from results.store.plain_files import is_inside, walked
+from results.store.disk import is_inside, walked
 from sim.errors import BadInput, bad, listed
 from sim.panel_sidecars import ENDING, panel_from
 from sim.registry import INLINE

@@ -38,7 +38,7 @@ from results.report.pivot import (
 from results.store.block import Records
 from results.store.labelled import Axes, axes_of, label, spread
 from results.verdict.answer import answer
-from results.verdict.bias_table import key_terms
+from results.verdict.wording import key_terms
 from sim.errors import bad, closest, listed, one_of
 from sim.panel import MOST_ROWS, Text, card
 

@@ -15,9 +15,9 @@ import pytest
 from rich.console import Console
 
 import panelproof as pp
-from experiments.notebook import TrustCard
 from experiments.run.progress import Bar, Lines, Notebook, watch_of
 from experiments.run.runner import Progress
+from experiments.study import TrustCard
 from results.verdict.answer import answer
 from sim import Panel, Roles
 from sim.panel import MOST_ROWS, Text, card, shown

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cluster.executor import Executor
+from cluster.executor import Executor, Pace
 from cluster.options import MEMORY, Fault, checked_form
-from cluster.pace import Pace
 
 Say = Callable[[str], None]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cluster.backends.backend import NO_LIMITS, BackEnd, Clocks, Say, bytes_of, silent
+from cluster.child import Guarded
 from cluster.executor import Executor
-from cluster.guarded import Guarded
 
 
 @dataclass(frozen=True)

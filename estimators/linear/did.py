@@ -24,8 +24,7 @@ from estimators.core.estimator import (
 from estimators.core.tile import Tile, check_effects, spread, without_singletons
 from estimators.core.treatment_kernels import TreatmentKernel
 from estimators.linear.covariances import ClusterK, counted_parameters
-from estimators.linear.few_clusters import ADJUSTED, ClusterFacts, facts_of
-from estimators.linear.few_treated import PLACEBOS, FewTreatedTest, FittedTreatment
+from estimators.linear.few_clusters import ADJUSTED, PLACEBOS, ClusterFacts, FewTreatedTest, FittedTreatment, facts_of
 from estimators.linear.least_squares import LeastSquares, LinearMoments, LinearPlan, Singletons, moments_of_redrawn
 from estimators.linear.wild import wild_clusters
 from sim.arrays import Floats

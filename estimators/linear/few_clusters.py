@@ -19,17 +19,21 @@ treated cluster) has psi_g outside the span of A_g; then b_(g) does not exist, C
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 
 import numpy as np
 
-from estimators.core.error_types import kind_of
-from estimators.core.regression import flat, sum_of_squares
+from estimators.core.error_types import kind_of, size_of
+from estimators.core.inversion import linear_interval, p_values
+from estimators.core.regression import flat, gram, invert, sum_of_squares
 from estimators.core.tile import Transform, effect_levels, nested_in, observed_mask, transform_of
 from estimators.linear.covariances import ScoreSum, membership
 from estimators.linear.influence import Influence
-from sim.arrays import Codes, Floats
+from sim.arrays import Codes, Flags, Floats
+from sim.errors import bad
 from sim.panel import Panel
 
 ADJUSTED = ("cv3", "cr2")  # kinds that are made here
@@ -194,3 +198,275 @@ def effective_clusters(shares: Floats) -> Floats:
     with np.errstate(invalid="ignore"):
         relative = shares / shares.mean(axis=1, keepdims=True) - 1
     return np.asarray(shares.shape[1] / (1 + np.square(relative).mean(axis=1)))
+
+
+# Tests of a treatment that few units have, by placebos of units that are never treated.
+#
+# With few treated units the error of a two-way DID is theirs: no law of large numbers helps, clustered errors are
+# far too small. With g_j the treatment of unit j less its mean over the periods of j, and c_j = g_j'g_j / sum_i
+# g_i'g_i, Conley and Taber (2011, REStat 93:113, section 2) have, where units that are never treated are many,
+#
+#     b - beta = sum_j c_j w_j,     w_j = g_j'eta_j / g_j'g_j
+#
+# and take the law of w_j from the residuals of never treated units l, given the dates of j: w_jl = g_j'e_l /
+# g_j'g_j. All assignments of never treated units to the treated ones are used once each, repetitions included, when
+# they are no more than the draws asked for; else so many are drawn. Treated units with several dates each bring
+# their own dates, and a unit with missing cells brings its pattern: g_jl is over the cells that j and l both have.
+#
+# Ferman and Pinto (2019, REStat 101:452) let the variance of w depend on what makes units unequal. With the
+# variance of independent cells, q = 1 / (g'g size), Var(w_jl) = A_j + B_j q_jl is fitted by least squares of w_jl^2
+# over l, A and B not negative, and placebos are rescaled by sqrt((A_j + B_j q_j)/(A_j + B_j q_jl)). Squares of
+# large variance are noisy: least squares are weighted by 1/Var^2 of the fit before, five times, where Ferman and
+# Pinto fit once. Without a size it is the number of cells, before and from adoption on, that matters; in a balanced
+# panel without a size nothing does, and both types are equal.
+#
+# Two factors that tend to one bring placebos of small samples to the scale of the estimate. w_jl is divided by the
+# root of the share of its variance that residuals keep, by I - H as in `few_clusters`. The sum over j is multiplied
+# by the root of psi'psi sum_j g_j'g_j, for the mean of the never treated units has an error too.
+#
+# p = (1 + number of placebos with |w| >= |b|)/(1 + placebos). Placebos do not depend on the hypothesis: the
+# interval is b -+ a quantile of |w|. Below 19 placebos nothing is rejected at 5%. It fails where the shocks of
+# treated units have another law than those of the others, or where shocks reach several units.
+
+
+PLACEBOS = ("conley-taber", "ferman-pinto")  # kinds that are made here
+FEWEST_CONTROLS = 2
+VARIES = 1e-10  # share of its sum of squares above which a unit's treatment varies
+REWEIGHTED = 5  # times that a variance function is fitted again
+HELD = 1e-8  # share of the variance of a placebo that its residuals must keep
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FewTreatedTest:
+    """p value of 0, ends of the interval, and placebos' units, (R,) each."""
+
+    pvalue: Floats
+    lower: Floats
+    upper: Floats
+    controls: Floats
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Placebos:
+    """What one treatment (T, N) gives to the placebos of J treated units by N units.
+
+    paths, seen (J, T): d_j and the cells of j, zero where unobserved; mean (J, N): of d_j over common cells. scale (J,
+    N): 1 over g_jl'g_jl and the root of the share of the variance of w_jl that residuals keep. usable (J, N): who can
+    serve j. squares (J, N), own (J,): g_jl'g_jl and g_j'g_j. treated (J,): which units.
+    """
+
+    paths: Floats
+    seen: Floats
+    mean: Floats
+    scale: Floats
+    usable: Flags
+    squares: Floats
+    own: Floats
+    treated: Codes
+
+    @classmethod
+    @np.errstate(divide="ignore", invalid="ignore")  # who cannot serve has nothing to divide by
+    def of(cls, treatment: Floats, mask: Floats, columns: Floats) -> Placebos:
+        """Of a treatment and used cells (T, N), and the orthonormal columns of H after unit effects (q, T, N)."""
+        d = np.where(mask > 0, treatment, 0.0)
+        treated, never = treated_and_never(d, mask)
+        paths, seen = np.ascontiguousarray(d[:, treated].T), np.ascontiguousarray(mask[:, treated].T)
+        shared = seen @ mask
+        mean = (paths @ mask) / shared
+        squares = np.square(paths) @ mask - shared * mean**2
+        own = np.square(paths).sum(axis=1) - paths.sum(axis=1) ** 2 / seen.sum(axis=1)
+        taken = np.zeros_like(squares)
+        for column in columns:
+            taken += np.square(paths @ column - mean * (seen @ column))
+        held = 1 - taken / squares
+        usable = never & (squares > VARIES * np.square(paths).sum(axis=1, keepdims=True)) & (held > HELD)
+        scale = 1 / (squares * np.sqrt(held))
+        return cls(paths, seen, mean, scale, usable, squares, own, np.flatnonzero(treated))
+
+    @property
+    def weights(self) -> Floats:
+        """c_j, (J,)."""
+        return self.own / self.own.sum()
+
+    @property
+    def serves(self) -> bool:
+        """Whether every treated unit has units to be compared with."""
+        return len(self.own) > 0 and bool((self.usable.sum(axis=1) >= FEWEST_CONTROLS).all())
+
+    def errors(self, e: Floats) -> Floats:
+        """w_jl of residuals (R, T, N), zero where unobserved: (R, J, N), zero for units that cannot serve."""
+        w = self.paths @ e - self.mean * (self.seen @ e)
+        return np.where(self.usable, w * np.where(self.usable, self.scale, 0.0), 0.0)
+
+    @np.errstate(divide="ignore", invalid="ignore")  # residuals that are all zero have no variance
+    def rescaled(self, w: Floats, size: Floats) -> Floats:
+        """The same brought to the variance of the treated units, by sizes (N,)."""
+        cells = np.where(self.usable, 1 / (self.squares * size), 0.0)
+        own = 1 / (self.own * size[self.treated])
+        constant, slope = variance_lines(np.square(w), cells, self.usable)
+        there = constant[:, :, None] + slope[:, :, None] * np.where(self.usable, cells, 1.0)
+        return w * np.sqrt((constant + slope * own)[:, :, None] / there)
+
+    def assignments(self, draws: int) -> Codes | None:
+        """Every assignment of units to the treated ones, (B, J); of several None where they are more than the draws."""
+        able = [np.flatnonzero(row) for row in self.usable]
+        if len(able) == 1:
+            return able[0][:, None]
+        if prod(map(len, able)) > draws:
+            return None
+        return np.array(list(product(*able)), dtype=np.intp)
+
+    def drawn(self, generator: np.random.Generator, draws: int) -> Codes:
+        """Assignments at random, each unit that can serve alike, (B, J)."""
+        order = np.argsort(~self.usable, axis=1, kind="stable")  # those who can serve first
+        at = (generator.random((draws, len(self.own))) * self.usable.sum(axis=1)).astype(np.intp)
+        return np.asarray(order[np.arange(len(self.own)), at])
+
+
+def treated_and_never(d: Floats, mask: Floats) -> tuple[Flags, Flags]:
+    """Units whose treatment (T, N; zero where unobserved) varies over their cells, and those that never have one."""
+    count = np.maximum(mask.sum(axis=0), 1.0)
+    left = np.square(d).sum(axis=0) - d.sum(axis=0) ** 2 / count
+    return left > VARIES * np.square(d).sum(axis=0), (d == 0).all(axis=0) & (mask.sum(axis=0) > 1)
+
+
+def variance_lines(squares: Floats, cells: Floats, usable: Flags) -> tuple[Floats, Floats]:
+    """A and B of Var = A + B q with A, B >= 0, (R, J): squares (R, J, N), q and who counts (J, N).
+
+    Least squares, then `REWEIGHTED` times weighted by 1/Var^2.
+    """
+    constant, slope = _line(squares, cells, np.broadcast_to(usable.astype(np.float64), squares.shape))
+    for _ in range(REWEIGHTED):
+        fitted = constant[:, :, None] + slope[:, :, None] * np.where(usable, cells, 1.0)
+        weights = usable / np.square(fitted / fitted.mean(axis=2, keepdims=True))
+        constant, slope = _line(squares, cells, weights)
+    return constant, slope
+
+
+def _line(squares: Floats, cells: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Weighted least squares; a line that falls is a constant, one that begins below zero goes through the origin."""
+    count = weights.sum(axis=2)
+    mean, middle = (weights * squares).sum(axis=2) / count, (weights * cells).sum(axis=2) / count
+    away = cells - middle[:, :, None]
+    spread, size = (weights * away**2).sum(axis=2), (weights * cells**2).sum(axis=2)
+    uneven = spread > VARIES * size
+    slope = np.where(uneven, (weights * squares * away).sum(axis=2) / np.where(uneven, spread, 1.0), 0.0)
+    constant = mean - slope * middle
+    slope = np.where(constant < 0, (weights * squares * cells).sum(axis=2) / size, np.maximum(slope, 0.0))
+    return np.where(constant < 0, 0.0, np.where(slope > 0, constant, mean)), slope
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FittedTreatment:
+    """What tests need of R panels: the treatment's coefficient b (R,), psi'psi (1 or R,), residuals e (R, T, N); where
+    regressors are redrawn the treatment (R, T, N) and demeaned regressors x (R, K, T, N)."""
+
+    b: Floats
+    own: Floats
+    e: Floats
+    treatment: Floats | None = None
+    x: Floats | None = None
+
+    def take(self, row: int) -> FittedTreatment:
+        """One panel."""
+        arrays = (self.b, np.broadcast_to(self.own, self.b.shape), self.e, self.treatment, self.x)
+        return FittedTreatment(*(None if each is None else each[row : row + 1] for each in arrays))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FewTreated:
+    """Error types by placebos on a panel.
+
+    mask (T, N): used cells. reaching (q, T, N): orthonormal columns of period effects after unit effects. sizes: of
+    units (N,) by error type; None = placebos are not rescaled. fixed: where no regressor is redrawn.
+    """
+
+    mask: Floats
+    reaching: Floats
+    sizes: dict[str, Floats | None]
+    fixed: Placebos | None = None
+
+    @classmethod
+    def of(cls, errors: tuple[str, ...], panel: Panel, asked_by: str) -> FewTreated | None:
+        """None where no such error type is asked for; raises BadInput for sizes that are none, and for too few units
+        that are never treated where the treatment is the same in all replications."""
+        names = [error for error in errors if kind_of(error) in PLACEBOS]
+        if not names:
+            return None
+        mask, treatment = observed_mask(panel), panel.variables[str(panel.roles.treatment)]
+        if len(treatment) == 1:
+            check_controls(treatment[0], mask, names[0], asked_by)
+        columns = effect_columns(panel, ("period",))
+        reaching = orthonormal(transform_of(("unit",), panel, constant=False)(columns), columns)
+        alike = {"conley-taber": None, "ferman-pinto": np.ones(len(panel.units))}
+        return cls(mask, reaching, {
+            error: unit_sizes(panel, size_of(error), asked_by) if size_of(error) else alike[error] for error in names
+        })  # fmt: skip
+
+    def placebos(self, treatment: Floats, x: Floats, bread: Floats) -> Placebos:
+        """Of a treatment (1, T, N) beside demeaned regressors (1, K, T, N), bread (1, K, K)."""
+        columns = np.concatenate([self.reaching, regressor_columns(x, bread)[0]])
+        return Placebos.of(treatment[0], self.mask, columns)
+
+    def tests(
+        self, error: str, fit: FittedTreatment, generators: Iterable[np.random.Generator], draws: int
+    ) -> FewTreatedTest:
+        """Of R panels; generators: one a replication, asked only where assignments are drawn."""
+        given = iter(generators)
+        if self.fixed is not None:
+            return _tests(self.fixed, fit, given, draws, self.sizes[error])
+        parts = []
+        for row in range(len(fit.b)):
+            one, own = fit.take(row), [next(given)]
+            assert one.treatment is not None
+            assert one.x is not None
+            found = self.placebos(one.treatment, one.x, invert(gram(one.x))[0])
+            parts.append(_tests(found, one, iter(own), draws, self.sizes[error]))
+        return FewTreatedTest(
+            *(np.concatenate([getattr(part, name) for part in parts]) for name in FewTreatedTest.__slots__)
+        )
+
+
+def _tests(
+    found: Placebos, fit: FittedTreatment, given: Iterator[np.random.Generator], draws: int, size: Floats | None
+) -> FewTreatedTest:
+    """Tests of R panels with one treatment; size: None = placebos are not rescaled."""
+    if not found.serves or not np.isfinite(fit.b).any():
+        nothing = np.full(len(fit.b), np.nan)
+        return FewTreatedTest(nothing, nothing, nothing, nothing)
+    weights = found.weights * np.sqrt(np.broadcast_to(fit.own, fit.b.shape) * found.own.sum())[:, None]  # (R, J)
+    w = found.errors(fit.e)
+    w = (w if size is None else found.rescaled(w, size)) * weights[:, :, None]
+    every, treated = found.assignments(draws), np.arange(len(found.own))
+    if every is not None:
+        placebos = w[:, treated, every].sum(axis=2)
+    else:
+        placebos = np.stack([row[treated, found.drawn(next(given), draws)].sum(axis=1) for row in w])
+    lower, upper = linear_interval(fit.b, placebos, np.zeros((1, placebos.shape[1])))
+    sound = np.isfinite(fit.b) & np.isfinite(placebos).all(axis=1)
+    pvalue, lower, upper = (np.where(sound, x, np.nan) for x in (p_values(fit.b, placebos), lower, upper))
+    return FewTreatedTest(pvalue, lower, upper, np.full(len(fit.b), float(found.usable.any(axis=0).sum())))
+
+
+def unit_sizes(panel: Panel, name: str, asked_by: str) -> Floats:
+    """Sizes of units (N,) by an attribute; raises BadInput unless they are positive numbers."""
+    try:
+        values = np.asarray(panel.attributes[name]).astype(np.float64)
+    except ValueError:
+        values = np.full(len(panel.units), np.nan)
+    wrong = ~(np.isfinite(values) & (values > 0))
+    if wrong.any():
+        at = int(wrong.argmax())
+        raise bad(f"{name!r} is {panel.attributes[name][at]} for unit {panel.units[at]}",
+                  where=f"{asked_by}, ferman-pinto:{name}", allowed="a positive number for every unit",
+                  remedy="name a column of sizes, such as the mean population")  # fmt: skip
+    return values
+
+
+def check_controls(treatment: Floats, mask: Floats, error: str, asked_by: str) -> None:
+    """Raise BadInput where a treatment (T, N) that all replications share leaves too few units that never have it."""
+    never = int(treated_and_never(np.where(mask > 0, treatment, 0.0), mask)[1].sum())
+    if never < FEWEST_CONTROLS:
+        raise bad(f"{error} with {never} unit{'s' * (never != 1)} that {'are' if never != 1 else 'is'} never treated",
+                  where=asked_by, allowed=f"{FEWEST_CONTROLS} or more (19 to reject at 5%)",
+                  remedy="choose another error type")  # fmt: skip

@@ -19,8 +19,7 @@ from estimators.core.estimator import ROWS_AT_ONCE, Moments, Reduction
 from estimators.core.tile import Tile, Transform, observed_mask, spread, transform_of, without_singletons
 from estimators.core.treatments import Fields, Projection, TreatmentMoments
 from estimators.linear.covariances import ScoreSum, cells_of, nested_effects
-from estimators.linear.few_clusters import ADJUSTED, AdjustedInfluence, ClusterSpan, adjusted_influences
-from estimators.linear.few_treated import FewTreated
+from estimators.linear.few_clusters import ADJUSTED, AdjustedInfluence, ClusterSpan, FewTreated, adjusted_influences
 from estimators.linear.influence import Influence, RedrawnInfluence
 from estimators.linear.redrawn_did import DIDKernel, RedrawnRegression
 from sim.arrays import Codes, Flags, Floats

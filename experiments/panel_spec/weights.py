@@ -15,8 +15,7 @@ from sim import weights
 from sim.arrays import Floats
 from sim.errors import Problem
 from sim.panel import Panel
-from sim.weights import Coordinates, Islands, Standardize, Weights
-from sim.weights_files import Others, from_file
+from sim.weights import Coordinates, Islands, Others, Standardize, Weights, from_file
 
 
 def _beside_the_spec(path: Path, info: ValidationInfo) -> Path:

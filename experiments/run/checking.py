@@ -25,7 +25,7 @@ from experiments.run.tasks import Job, Result, ask, environment_of, run_job, run
 from experiments.study import BLOCK_UNIT, Study
 from results.diagnosis.diagnose import PROPORTIONS, diagnose
 from results.store import ZarrStore
-from results.verdict.bias_table import key_terms
+from results.verdict.wording import key_terms
 from sim.streams import TILE, worlds_reached
 
 # A pilot before a run: a few tiles of each cell, and from them the time, bytes and Monte Carlo errors of all of it.

@@ -21,7 +21,7 @@ from cluster import Environment
 from cluster.numbers import PORTABLE
 from results.store import BlockState, Origin, Shard, Store, StoreSchema, ZarrStore
 from results.store.bucket import StorePath
-from results.store.plain_files import check_own, open_beside, read_plain
+from results.store.disk import check_own, open_beside, read_plain
 from sim.errors import bad, listed
 from sim.registry import INLINE
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from cluster import Environment, Executor, Outcome, Serial, WorkerRefused, executor_of, prepare_process
-from cluster.guarded import Guarded
+from cluster.child import Guarded
 from estimators.core.estimator import Status
 from experiments.plugin_contracts import PluginRaised
 from experiments.run.careful import run_carefully
@@ -28,7 +28,7 @@ from results.store import Hold, MemoryStore, Store, StoreSchema, ZarrStore, lock
 from results.store.block import Block, union_of_layouts
 from results.store.bucket import ObjectPath, StorePath, store_path
 from results.store.chunks import Shared, Written, shared
-from results.store.flushing import acknowledged
+from results.store.disk import acknowledged
 from results.store.repair import repair
 from sim.errors import BadInput, bad, closest, one_of
 

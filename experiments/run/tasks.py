@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from cluster import Environment, Executor, InTwo, Serial, WorkerRefused, environment, prepare_process
-from cluster.guarded import Guarded
+from cluster.child import Guarded
 from experiments.run.blocks import CellRunner
 from experiments.study import Study
 from results.store.block import Block

@@ -21,7 +21,7 @@ from results.diagnosis.measures import MEANINGS
 from results.diagnosis.passes import OF_A_TERM
 from results.store import BlockState, Stopped, Store
 from results.store.block import Block
-from results.verdict.bias_table import key_terms
+from results.verdict.wording import key_terms
 from sim.errors import BadInput, Problem, closest, one_of
 from sim.streams import TILE
 

@@ -24,7 +24,7 @@ from experiments.search.root import LEVEL, Found, Limits, SearchPoint, search, s
 from experiments.study import Study, dial_names, value_of
 from results.diagnosis.diagnose import PROPORTIONS, diagnose
 from results.store import Store
-from results.verdict.bias_table import key_terms
+from results.verdict.wording import key_terms
 from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad, closest, one_of, refuse
 from sim.streams import TILE

@@ -12,8 +12,7 @@ from estimators.core.regression import check_fixed
 from estimators.core.tile import without_singletons
 from estimators.linear.covariances import cells_of, count_clusters, equal_to
 from estimators.linear.did import TwoWayDID
-from estimators.linear.few_clusters import ADJUSTED
-from estimators.linear.few_treated import PLACEBOS, treated_and_never
+from estimators.linear.few_clusters import ADJUSTED, PLACEBOS, treated_and_never
 from experiments.panel_spec.sections import Spec
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables.ledger import Ledger, reasons

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from estimators.core.error_types import error_label
-from estimators.sensitivity.residual_dependence import bias_corrected, pesaran_cd, serial_correlation
+from estimators.sensitivity.sensitivity import bias_corrected, pesaran_cd, serial_correlation
 from experiments.trust.studies import SimulatedStudy
 from experiments.trust.trust import Trust
 from experiments.trust.verdict import verdict

@@ -17,8 +17,7 @@ from experiments.panel_spec.spec import RealPanel
 from experiments.run.runner import run
 from experiments.study import Study
 from experiments.trust.claim import EFFECT, HEADLINE, PanelClaim, claim_of
-from experiments.trust.evidence import Benchmarks, Evidence, Rehearsal
-from experiments.trust.nearby import Interval, Nearby, nearby_of
+from experiments.trust.evidence import Benchmarks, Evidence, Interval, Nearby, Rehearsal, nearby_of
 from experiments.trust.recommend import Advice, PlaceboTest, advice, forbidden_of, placebos_of
 from experiments.trust.studies import (
     Calibrated,

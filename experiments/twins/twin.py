@@ -82,7 +82,7 @@ class Twin:
         )
 
     def _repr_html_(self) -> str:
-        from experiments.notebook import twin_card  # for notebooks alone
+        from experiments.study import twin_card  # for notebooks alone
 
         return twin_card(self)
 

@@ -11,8 +11,7 @@ from typing import Any, Literal
 
 from results.diagnosis.diagnose import PROPORTIONS, Diagnosis
 from results.diagnosis.measures import MEANINGS
-from results.verdict.bias_table import key_terms
-from results.verdict.wording import LEAST_FITS, bracketed, clear, fixed, has_test, is_off, share_text
+from results.verdict.wording import LEAST_FITS, bracketed, clear, fixed, has_test, is_off, key_terms, share_text
 from sim.errors import bad, closest, one_of
 
 # The measures that pictures and pivots show: their words, unit, nominal value, and where they are defined.

@@ -11,8 +11,7 @@ import pandas as pd
 from results.diagnosis.diagnose import Diagnosis
 from results.page import SYNTHETIC
 from results.plots.grid import MEASURES, ShownMeasure, dials, lead_terms, values_of
-from results.verdict.bias_table import bias_table, key_terms
-from results.verdict.wording import bracketed, fixed, percent, share_text
+from results.verdict.wording import bias_table, bracketed, fixed, key_terms, percent, share_text
 
 # Which measure and term answer a study's question, and with it the first picture of its report.
 

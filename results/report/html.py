@@ -18,20 +18,24 @@ from results.plots.grid import MEASURES, ShownMeasure, dials, lead_terms, measur
 from results.report.facts import NOT_JUDGED, ReportFacts, lead_of, side_tests
 from results.report.pivot import Pivot, default_pivot, pivot_html
 from results.verdict.answer import answer, said, worlds_reached
-from results.verdict.bias_table import bias_table, failures, in_order, key_terms, settings
 from results.verdict.wording import (
     DASH,
     LEAST_FITS,
     TOO_FEW,
+    bias_table,
     bracketed,
     departures,
+    failures,
     fixed,
     has_test,
+    in_order,
     is_test,
+    key_terms,
     marked,
     number,
     own_text,
     percent,
+    settings,
     truth_text,
 )
 from sim.design import null_hypothesis

@@ -22,7 +22,6 @@ from results.diagnosis.diagnose import Diagnosis
 from results.report.facts import NOT_JUDGED, ReportFacts, passing_fits, side_tests
 from results.store.store import Store
 from results.verdict.answer import Answer, ClaimAnswer, answer, missing, worlds_reached
-from results.verdict.bias_table import bias_table, by_cell, failures, key_terms, plain, setting_text, settings, varying
 from results.verdict.sentences import Dials, PowersBySize, brief_sentence
 from results.verdict.verdicts import Grade, Judged, Verdict
 from results.verdict.wording import (
@@ -30,17 +29,25 @@ from results.verdict.wording import (
     EXTREMES,
     LEAST_FITS,
     TOO_FEW,
+    bias_table,
     bracketed,
+    by_cell,
     departures,
+    failures,
     fixed,
     has_test,
     is_biased,
     is_off,
     is_wrong_size,
+    key_terms,
     number,
     own_text,
     percent,
+    plain,
+    setting_text,
+    settings,
     truth_text,
+    varying,
 )
 from sim.design import null_hypothesis
 from sim.errors import listed, visible

@@ -31,10 +31,9 @@ from zarr.core.sync import sync
 from estimators.core.estimator import Status
 from results.store.block import Block, block_arrays, part_digests
 from results.store.bucket import ObjectPath, StorePath, StoreUnreachable
+from results.store.disk import flush_files, read_plain, write_beside
 from results.store.files import tree_of
-from results.store.flushing import flush_files
 from results.store.marks import NO_STAMP, files_of, opened_size, packed, stamp_of
-from results.store.plain_files import read_plain, write_beside
 from results.store.skeleton import StoreSchema, schema_from
 from results.store.tree import META, Folder, Tree
 from sim.errors import BadInput, bad

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from results.store.bucket import SCHEMES, ObjectPath, StorePath
-from results.store.plain_files import is_inside
+from results.store.disk import is_inside
 from results.store.tree import META, Folder, Objects, Tree, WritableTree, Zip, axes_in, json_of
 from sim.errors import bad, listed
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from results.store.bucket import ObjectPath, StorePath, StoreUnreachable, obstore
-from results.store.plain_files import NotPlain, folder_inside, not_ours, open_plain
+from results.store.disk import NotPlain, folder_inside, not_ours, open_plain
 from results.store.tree import MARKS
 from sim.errors import bad
 

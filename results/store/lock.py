@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from results.store.bucket import ObjectPath, StorePath
+from results.store.disk import LINK, check_own, not_ours, open_beside, read_plain
 from results.store.files import check_place
 from results.store.lease import InFolder, InObjects, Lease, StoreLocked, Tell
-from results.store.plain_files import LINK, check_own, not_ours, open_beside, read_plain
 from results.store.tree import META
 from sim.errors import BadInput, bad
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from results.store.bucket import ObjectPath, StorePath, refused
+from results.store.disk import flush, flush_names
 from results.store.files import PACKED_SUFFIX, beside, check_place, is_packed, tree_of
-from results.store.flushing import flush, flush_names
 from results.store.growth import copy_block, copy_environments
 from results.store.lease import is_lease
 from results.store.lock import check_free, locked

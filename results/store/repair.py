@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from results.store.bucket import StorePath
+from results.store.disk import write_beside
 from results.store.files import (
     PROVENANCE,
     Damage,
@@ -24,7 +25,6 @@ from results.store.files import (
     writable,
 )
 from results.store.marks import PACKED, Mark, Marks, body_of
-from results.store.plain_files import write_beside
 from results.store.skeleton import FORMAT_2, StoreSchema, schema_from, seal_root, write_skeleton
 from results.store.store import BlockState, numbers_apart
 from results.store.tree import META, Folder, WritableTree, is_chunk

@@ -21,12 +21,14 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, ObjectStore, ZipStore
 
 from results.store.bucket import HALF_MADE, ObjectPath, answered, client_of, obstore
-from results.store.flushing import flush, flush_names, flush_open
-from results.store.plain_files import (
+from results.store.disk import (
     LINK,
     PLAIN,
     NotPlain,
     delete_inside,
+    flush,
+    flush_names,
+    flush_open,
     folder_inside,
     is_inside,
     read_plain,

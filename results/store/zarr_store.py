@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from results.store.block import Block, block_arrays, check_draws, part_digests
 from results.store.bucket import ObjectPath, StorePath, StoreUnreachable, refused
 from results.store.chunks import ChunkArrays, Written, wait_until_seen
+from results.store.disk import flush
 from results.store.files import (
     arrays_at_root,
     beside,
@@ -41,7 +42,6 @@ from results.store.files import (
     tree_of,
     writable,
 )
-from results.store.flushing import flush
 from results.store.growth import Growth, fill_grown, growth_of
 from results.store.lock import set_aside, taking_place
 from results.store.marks import (

@@ -13,7 +13,6 @@ import pandas as pd
 from estimators.core.estimator import holm
 from results.diagnosis.claims import FAMILYWISE, MOST_FAILED, POWER, Claim, beyond_share, interval_point
 from results.diagnosis.diagnose import Diagnosis
-from results.verdict.bias_table import failure_counts, reasons, settings
 from results.verdict.sentences import PowersBySize, claim_sentence, curves, power_sentence
 from results.verdict.verdicts import (
     Grade,
@@ -29,7 +28,7 @@ from results.verdict.verdicts import (
     screened,
     verdicts,
 )
-from results.verdict.wording import LEAST_FITS, TOO_FEW, clear, rounded
+from results.verdict.wording import LEAST_FITS, TOO_FEW, clear, failure_counts, reasons, rounded, settings
 from sim.streams import TILE
 
 # What a reader must know before the verdict: fits that failed, numbers that are missing, terms without a truth.

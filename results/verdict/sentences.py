@@ -9,19 +9,21 @@ import numpy as np
 
 from results.diagnosis.claims import POWER, Claim, beyond, within
 from results.diagnosis.power import told_effect
-from results.verdict.bias_table import in_order, plain, setting_text
 from results.verdict.verdicts import Grade, Judged, Needed, Verdict, needed
 from results.verdict.wording import (
     Subject,
     bias_text,
     errors_text,
+    in_order,
     is_null,
     is_test,
     joined,
     number,
     of_errors,
     per_cent,
+    plain,
     region,
+    setting_text,
     span_text,
 )
 from sim.arrays import Floats

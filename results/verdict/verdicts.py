@@ -35,16 +35,18 @@ from results.diagnosis.claims import (
     within,
 )
 from results.diagnosis.diagnose import Diagnosis
-from results.verdict.bias_table import bias_table, key_terms, settings
 from results.verdict.wording import (
     LEAST_FITS,
+    bias_table,
     errors_text,
     has_test,
     is_biased,
     is_null,
     is_off,
     is_test,
+    key_terms,
     per_cent,
+    settings,
     span_text,
     worlds_of,
 )

@@ -35,7 +35,7 @@ from experiments.study import Study  # noqa: E402
 from results.diagnosis import diagnose  # noqa: E402
 from results.report.facts import ReportFacts  # noqa: E402
 from results.report.html import html_report  # noqa: E402
-from results.store import ZarrStore, flushing  # noqa: E402
+from results.store import ZarrStore, disk  # noqa: E402
 from sim.presets import Paper  # noqa: E402
 
 FULL = (TwoWayDID(errors=("iid", "hc1", "cluster:unit")),
@@ -164,7 +164,7 @@ def with_and_without_flushes(panels: int, pairs: int, folder: Path) -> None:
 @contextmanager
 def not_flushed() -> Iterator[None]:
     """No flush reaches the system meanwhile."""
-    with mock.patch.object(flushing, "SYNCFS", mock.Mock(return_value=0)), mock.patch.object(os, "fsync"):
+    with mock.patch.object(disk, "SYNCFS", mock.Mock(return_value=0)), mock.patch.object(os, "fsync"):
         yield
 
 

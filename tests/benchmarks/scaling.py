@@ -39,7 +39,7 @@ from results.store.chunks import Written, shared, write_chunks  # noqa: E402
 from sim.presets import Paper  # noqa: E402
 
 BLOCK = 2048
-TASK_SECONDS = 0.75  # blocks are grouped until a task lasts about so long (`cluster.pace`)
+TASK_SECONDS = 0.75  # blocks are grouped until a task lasts about so long (`cluster.executor`)
 WORKERS = (10, 100, 1_000, 10_000)
 SLEEPERS = (1, 10, 20, 40, 80)
 MEASURED = """

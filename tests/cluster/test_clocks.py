@@ -17,7 +17,7 @@ from real_parts import Cluster, by_command_line
 from slow_jobs import double_slowly
 
 from cluster import ClusterLost, back_end, dask_cluster, dask_pool
-from cluster.pace import FACTOR, FIRST_LIMIT, LEAST_LIMIT, PILOT_FACTOR, Pace
+from cluster.executor import FACTOR, FIRST_LIMIT, LEAST_LIMIT, PILOT_FACTOR, Pace
 
 pytestmark = pytest.mark.long
 

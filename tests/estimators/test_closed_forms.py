@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from estimators import TwoWayDID
-from estimators.linear.closed_forms import (
+from closed_forms import (
     Covariances,
     did_variance,
     exposure_of_random_adopters,
     spillover_bias,
 )
+
+from estimators import TwoWayDID
 from experiments.run.runner import run
 from experiments.study import Study
 from results.diagnosis.diagnose import diagnose

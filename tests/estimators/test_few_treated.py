@@ -11,7 +11,7 @@ import pytest
 from estimators import Estimates
 from estimators.core.estimator import p_values
 from estimators.linear.did import TwoWayDID
-from estimators.linear.few_treated import Placebos, variance_lines
+from estimators.linear.few_clusters import Placebos, variance_lines
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles, Streams

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from estimators.core.tile import balanced_split
-from estimators.sensitivity.residual_dependence import (
+from estimators.sensitivity.sensitivity import (
     bias_corrected,
     error_deviations,
     expected_serial,

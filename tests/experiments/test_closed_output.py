@@ -116,8 +116,8 @@ def test_other_commands_write_their_files_too(tmp_path: Path, closed: int) -> No
 
 CHATTY = """
 import sys
-from cluster.guarded import Guarded
-from cluster.pace import Pace
+from cluster.child import Guarded
+from cluster.executor import Pace
 
 def chatty(job):
     print("out" * 5000)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from closed_forms import Covariances, did_variance
 from scipy import stats
 
-from estimators.linear.closed_forms import Covariances, did_variance
 from experiments.cli import run_command
 from experiments.run.runner import run
 from experiments.study import Study, builtin, names

@@ -24,7 +24,7 @@ from results.report.facts import ReportFacts
 from results.report.html import html_report
 from results.report.terminal import print_bias_table
 from results.store import BlockState, Origin, ZarrStore
-from results.verdict.bias_table import failures
+from results.verdict.wording import failures
 from sim import BadInput, Panel, Streams
 from sim.errors import bad
 from sim.presets import Paper

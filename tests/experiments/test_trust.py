@@ -17,9 +17,8 @@ from rich.console import Console
 
 import panelproof as pp
 from experiments.cli import run_command
-from experiments.notebook import TrustCard
 from experiments.run.runner import run
-from experiments.study import Study
+from experiments.study import Study, TrustCard
 from experiments.trust.document import print_trust
 from experiments.trust.studies import Means
 from results.diagnosis.diagnose import diagnose

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.trust.nearby import Nearby, detected
+from experiments.trust.evidence import Nearby, detected
 from experiments.trust.studies import MeasureWithError, TermFits
 from results.diagnosis.power import Detectable
 from sim.arrays import Floats

@@ -11,8 +11,7 @@ from scipy import stats
 from estimators import Estimates
 from estimators.sensitivity.differences import Differences
 from experiments.checks.case import Family
-from experiments.trust.evidence import Rehearsal
-from experiments.trust.nearby import Nearby, detected
+from experiments.trust.evidence import Nearby, Rehearsal, detected
 from experiments.trust.studies import MeasureWithError, TermFits, within_level
 from results.diagnosis import measures
 from results.diagnosis.power import Detectable

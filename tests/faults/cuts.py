@@ -18,7 +18,7 @@ from estimators import TwoWayDID
 from experiments.run.resume import Resume
 from experiments.run.runner import run, schema_of
 from experiments.study import Study
-from results.store import Shard, ZarrStore, flushing, lease, locked
+from results.store import Shard, ZarrStore, disk, lease, locked
 from results.store.merge import merge, pack
 from results.store.repair import repair
 from results.store.tree import MARKS
@@ -178,10 +178,10 @@ def cut_in_a_model(
 def _quick_flushes(syncfs: bool) -> Iterator[None]:
     """A disk of the model needs no flush of the system, and a short run many acknowledgements."""
     with (
-        mock.patch.object(flushing, "SYNCFS", mock.Mock(return_value=0) if syncfs else None),
+        mock.patch.object(disk, "SYNCFS", mock.Mock(return_value=0) if syncfs else None),
         mock.patch.object(os, "fsync"),
-        mock.patch.object(flushing, "LEAST_PAUSE", 0.002),
-        mock.patch.object(flushing, "COST", 1.0),
+        mock.patch.object(disk, "LEAST_PAUSE", 0.002),
+        mock.patch.object(disk, "COST", 1.0),
     ):
         yield
 

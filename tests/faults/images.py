@@ -26,7 +26,7 @@ import cuts
 from cuts import Counted
 
 from experiments.run.resume import RunLog
-from results.store import flushing
+from results.store import disk
 
 KINDS = ("ext4", "xfs")
 SHUT_DOWN = 0x8004587D  # _IOR('X', 125, uint32), of XFS and of ext4
@@ -92,7 +92,7 @@ class _Cutter:
             for name in STEPS:
                 stack.enter_context(mock.patch.object(os, name, self._counted(getattr(os, name))))
             stack.enter_context(mock.patch.object(RunLog, "say", self._says(RunLog.say)))
-            stack.enter_context(mock.patch.object(flushing, "LEAST_PAUSE", 0.002))
+            stack.enter_context(mock.patch.object(disk, "LEAST_PAUSE", 0.002))
             yield
 
     def tell(self, fact: Any) -> None:
@@ -157,7 +157,7 @@ def cut_on_disk(kind: str, work: str, count: int, folder: Path, reference: str, 
     if not begin.exists():
         begin.mkdir()
         cuts.prepare(work, begin)
-    with image(kind, folder) as made, mock.patch.object(flushing, "LEAST_PAUSE", 0.002):
+    with image(kind, folder) as made, mock.patch.object(disk, "LEAST_PAUSE", 0.002):
         _laid(begin, made.place / work)
         steps = _worked(work, made, None, flushes=False)[1]
         for _ in range(count):
@@ -178,4 +178,4 @@ def _laid(begin: Path, place: Path) -> None:
     """Lay what is there before the work, with its times, and flush it."""
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(begin, place)
-    flushing.flush(place)
+    disk.flush(place)

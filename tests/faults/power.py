@@ -22,7 +22,7 @@ from typing import Any
 from unittest import mock
 
 from experiments.run.resume import RunLog
-from results.store import flushing
+from results.store import disk
 
 MODELS = ("journal", "loose")
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -85,7 +85,7 @@ class Recorder:
             (os, "open", self._opens), (io, "open", self._opens), (builtins, "open", self._opens),
             (os, "mkdir", self._makes), (os, "rename", self._moves), (os, "replace", self._moves),
             (os, "unlink", self._drops), (os, "remove", self._drops), (os, "rmdir", self._drops),
-            (os, "fsync", self._flushes), (flushing, "SYNCFS", self._flushes_all), (RunLog, "say", self._says),
+            (os, "fsync", self._flushes), (disk, "SYNCFS", self._flushes_all), (RunLog, "say", self._says),
         ]  # fmt: skip
         with ExitStack() as stack:
             for owner, name, wrap in wraps:

@@ -29,10 +29,10 @@ from cluster.executor import Careful, Work
 from experiments.cli import run_command
 from experiments.run.resume import log_of, logged, read_log
 from experiments.run.runner import run, schema_of
-from results.store import ZarrStore, flushing, locked
+from results.store import ZarrStore, disk, locked
 from results.store.chunks import Shared, shared, write_chunks
+from results.store.disk import acknowledged
 from results.store.files import PROVENANCE, damages
-from results.store.flushing import acknowledged
 from results.store.marks import Marks, body_of
 from results.store.merge import pack
 from results.store.repair import repair, verified
@@ -79,7 +79,7 @@ def test_the_model_loses_what_was_not_flushed(flushes: tuple[str, ...], tmp_path
                 os.fsync(file.fileno())
         os.rename(place / "y", place / "x")
         if "folder" in flushes:
-            flushing.flush_names(place)
+            disk.flush_names(place)
     found = {(into / "x").read_bytes() for into in states(recorder, tmp_path)}
     assert b"newer" in found
     assert (b"old" in found) == ("folder" not in flushes)
@@ -200,11 +200,11 @@ def test_a_block_written_during_a_flush_waits_for_the_next(tmp_path: Path, monke
         if len(seen) == 1:
             written(number=2)
 
-    monkeypatch.setattr(flushing, "_flush", flush)
+    monkeypatch.setattr(disk, "_flush", flush)
     with acknowledged(tmp_path, lambda number: told.append(number)) as written:
         written(number=1)
     assert (seen, told) == ([[]], [1]), "a block that comes during the last flush belongs to no run"
-    monkeypatch.setattr(flushing, "LEAST_PAUSE", 0.0)
+    monkeypatch.setattr(disk, "LEAST_PAUSE", 0.0)
     told.clear(), seen.clear()
     with acknowledged(tmp_path, lambda number: told.append(number)) as written:
         written(number=1)
@@ -220,8 +220,8 @@ def test_a_failed_flush_is_said_to_the_next_block(tmp_path: Path, monkeypatch: p
         failed.set()
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(flushing, "_flush", failing)
-    monkeypatch.setattr(flushing, "LEAST_PAUSE", 0.0)
+    monkeypatch.setattr(disk, "_flush", failing)
+    monkeypatch.setattr(disk, "LEAST_PAUSE", 0.0)
     told, blocks = list[int](), list[int]()
 
     def work(more: bool) -> None:
@@ -248,9 +248,9 @@ def test_an_error_of_the_system_is_raised(tmp_path: Path, monkeypatch: pytest.Mo
         ctypes.set_errno(errno.EIO)
         return -1
 
-    monkeypatch.setattr(flushing, "SYNCFS", failing)
+    monkeypatch.setattr(disk, "SYNCFS", failing)
     with pytest.raises(OSError, match="Input/output"):
-        flushing.flush(tmp_path)
+        disk.flush(tmp_path)
 
 
 class Elsewhere:
@@ -318,8 +318,8 @@ def test_a_block_is_logged_as_committed_after_a_flush(tmp_path: Path, monkeypatc
         seen.append((there, sum(event["event"] == "commit" for event in read_log(path))))
         return 0
 
-    monkeypatch.setattr(flushing, "SYNCFS", flush)
-    monkeypatch.setattr(flushing, "LEAST_PAUSE", 0.0)
+    monkeypatch.setattr(disk, "SYNCFS", flush)
+    monkeypatch.setattr(disk, "LEAST_PAUSE", 0.0)
     run(quick_study(640), store=path)
     assert all(commits <= before[0] for before, (_, commits) in itertools.pairwise(seen))
     assert seen[-1][0] == 20, "the last flush comes after the last block"
@@ -337,7 +337,7 @@ def test_a_disk_that_fails_to_flush_ends_the_run_in_one_line(
     monkeypatch.chdir(tmp_path)
     study = SHORT.replace("replications = 128", "replications = 1280") + '[[estimators]]\nkind = "did"\n'
     Path("study.toml").write_text(study)
-    plain, calls = flushing._flush, list[int]()
+    plain, calls = disk._flush, list[int]()
 
     def failing(descriptor: int, place: Path, since: float) -> None:
         if place.suffix == ".zarr":  # not the new store, which is flushed before it is in its place
@@ -346,8 +346,8 @@ def test_a_disk_that_fails_to_flush_ends_the_run_in_one_line(
                 raise OSError(number, os.strerror(number), str(place))
         plain(descriptor, place, since)
 
-    monkeypatch.setattr(flushing, "_flush", failing)
-    monkeypatch.setattr(flushing, "LEAST_PAUSE", 0.0)
+    monkeypatch.setattr(disk, "_flush", failing)
+    monkeypatch.setattr(disk, "LEAST_PAUSE", 0.0)
     assert run_command(["run", "study.toml", "--cluster", "serial", "--store", "x.zarr", "-q"]) == code
     said = capsys.readouterr().err.strip()
     assert said.count("\n") == 0
@@ -368,8 +368,8 @@ def test_flushes_take_a_small_part_of_a_run(tmp_path: Path, monkeypatch: pytest.
         flushed.append(time.monotonic())
         time.sleep(0.03)
 
-    monkeypatch.setattr(flushing, "_flush", slow)
-    monkeypatch.setattr(flushing, "LEAST_PAUSE", 0.01)
+    monkeypatch.setattr(disk, "_flush", slow)
+    monkeypatch.setattr(disk, "LEAST_PAUSE", 0.01)
     begin, told = time.monotonic(), list[int]()
     with acknowledged(tmp_path, lambda number: told.append(number)) as written:
         number = 0
@@ -410,18 +410,18 @@ def test_a_log_goes_on_behind_what_a_power_cut_left_of_it(left: bytes, tmp_path:
 
 
 def test_files_that_were_not_written_since_are_not_flushed_again(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flushing, "SYNCFS", None)
+    monkeypatch.setattr(disk, "SYNCFS", None)
     flushed = list[str]()
-    plain: Callable[[Path, int], None] = flushing._flush_one
-    monkeypatch.setattr(flushing, "_flush_one", lambda path, flags: (flushed.append(path.name), plain(path, flags)))
+    plain: Callable[[Path, int], None] = disk._flush_one
+    monkeypatch.setattr(disk, "_flush_one", lambda path, flags: (flushed.append(path.name), plain(path, flags)))
     os.utime(store / "zarr.json")
     for file in store.rglob("*"):
         assert file.stat().st_ctime > time.time() - 60
-    with mock.patch.object(flushing, "CLOCK", 0.0):
+    with mock.patch.object(disk, "CLOCK", 0.0):
         time.sleep(0.05)
         (store / "new").write_text("x")
         now = (store / "new").stat().st_ctime
-        descriptor = os.open(store, flushing.FOLDER)
-        flushing._flush(descriptor, store, now)
+        descriptor = os.open(store, disk.FOLDER)
+        disk._flush(descriptor, store, now)
         os.close(descriptor)
     assert flushed == ["new", "x.zarr"]

@@ -10,14 +10,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 
 from cluster import open_executor
 from experiments.run.runner import run
-from results.store import flushing
+from results.store import disk
 from studies import quick_study
 
 REPLICATIONS = 960
 
 if __name__ == "__main__":
     path, where, writes, pause = Path(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4])
-    flushing.LEAST_PAUSE, flushing.COST = 0.01, 1.0  # blocks are committed as they come: kills come between them
+    disk.LEAST_PAUSE, disk.COST = 0.01, 1.0  # blocks are committed as they come: kills come between them
     pool = open_executor(where, 2 if where == "local" else None)
     try:
         run(quick_study(REPLICATIONS), store=path, executor=pool, listen=lambda _: time.sleep(pause), writes=writes)

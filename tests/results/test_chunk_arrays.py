@@ -52,7 +52,7 @@ def test_a_write_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytest.M
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("results.store.plain_files.os.replace", full)
+    monkeypatch.setattr("results.store.disk.os.replace", full)
     with pytest.raises(OSError, match="No space left"):
         chunks.Folder(tmp_path).put("a/b", b"bytes")
     assert [at for at in tmp_path.rglob("*") if at.is_file()] == []

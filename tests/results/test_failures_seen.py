@@ -22,8 +22,8 @@ from results.report.html import html_report
 from results.report.terminal import print_bias_table
 from results.store.zarr_store import ZarrStore
 from results.verdict.answer import answer, failed_fits, failure_notice, notices
-from results.verdict.bias_table import bias_table, failures
 from results.verdict.verdicts import Grade
+from results.verdict.wording import bias_table, failures
 from sim.presets import Paper
 
 COLLINEAR = Status.SINGULAR.meaning

@@ -13,8 +13,7 @@ from estimators.core.estimator import Layout, Status
 from results.diagnosis.diagnose import diagnose
 from results.report.facts import ReportFacts
 from results.report.terminal import MOST_SAID, print_bias_table
-from results.verdict.bias_table import bias_table, failures, in_order, key_terms
-from results.verdict.wording import bracketed, fixed, is_off, share_text
+from results.verdict.wording import bias_table, bracketed, failures, fixed, in_order, is_off, key_terms, share_text
 
 FACTS = ReportFacts("toy", "Does it hold?", seed=42)
 

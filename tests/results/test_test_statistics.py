@@ -16,8 +16,8 @@ from results.diagnosis import Diagnosis, diagnose
 from results.diagnosis.claims import Claim
 from results.report.html import ReportFacts, html_report
 from results.report.terminal import print_bias_table
-from results.verdict.bias_table import bias_table
 from results.verdict.verdicts import Grade, verdicts
+from results.verdict.wording import bias_table
 from sim.presets import Paper
 
 LMS = ("lm_lag", "lm_err", "rlm_lag", "rlm_err")

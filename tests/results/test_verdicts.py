@@ -18,9 +18,8 @@ from results.diagnosis.claims import BIAS, Claim
 from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.report.terminal import MOST_LINES, print_bias_table
 from results.verdict.answer import answer, verdict_records
-from results.verdict.bias_table import bias_table
 from results.verdict.verdicts import Grade, Verdict, grade_of, verdicts
-from results.verdict.wording import error_words, region
+from results.verdict.wording import bias_table, error_words, region
 from sim.errors import BadInput
 
 FITS = 4000

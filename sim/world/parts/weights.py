@@ -135,7 +135,7 @@ class WeightsOfFile(WeightsPart):
 
     def faults(self, outline: Outline) -> Iterator[Problem]:
         """A file that cannot be read, or a matrix of another N."""
-        from sim.weights_files import matrix_size  # pandas is slow to import
+        from sim.weights import matrix_size  # pandas is slow to import
 
         try:
             with as_file(self.path) as path:
@@ -150,8 +150,7 @@ class WeightsOfFile(WeightsPart):
 
     def build(self, places: Places) -> Weights:
         """W of the places; raises BadInput where the file is of other units."""
-        from sim.weights import Coordinates
-        from sim.weights_files import from_file
+        from sim.weights import Coordinates, from_file
 
         where = Coordinates(places.names, places.longitude, places.latitude)
         try:

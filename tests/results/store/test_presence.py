@@ -17,7 +17,7 @@ from experiments.cli import run_command
 from experiments.run.runner import Progress, run
 from results.store import StoreGone, ZarrStore, present
 from results.store.chunks import shared, write_chunks
-from results.store.plain_files import folder_inside
+from results.store.disk import folder_inside
 from results.store.repair import verified
 from results.store.tree import Folder
 from sim.errors import BadInput
