@@ -6,7 +6,7 @@ Dask puts the scratch folder of each member first on the path where it looks for
 Each folder holds a record of the process that it belongs to. A process that is killed leaves its folder; the next one
 of the same user that makes a folder in the same place removes it.
 
-This file needs the standard library alone: workers without our modules run its text (`cluster.shipping`), and the jobs
+This file needs the standard library alone: workers without our modules run its text (`cluster.survey`), and the jobs
 of batch systems run it as a program.
 """
 

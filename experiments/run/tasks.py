@@ -268,7 +268,7 @@ def admit(executor: Executor, study: Study, *, ship: bool, any_numbers: bool = F
 
 def send(pool: Any, here: Environment) -> None:
     """Send the code of this process to all workers."""
-    from cluster.shipping import ship
+    from cluster.survey import ship
 
     size = ship(pool.client, [name for name, _ in here.code if name != BY_VALUE])
     pool.say(f"sent {size / 1e6:.1f} MB of code to the workers")

@@ -23,7 +23,7 @@ from cluster import Refused, back_end, scratch
 from cluster.backends import ssh
 from cluster.certificates import written
 from cluster.scratch import NoSafePlace, began, boot, host, is_gone, own_folder, record_of, space, sweep
-from cluster.shipping import ship
+from cluster.survey import ship
 
 NOBODY = 65534
 SWAPS = """
