@@ -1,4 +1,7 @@
-"""The estimator that a user names at the command line, for a panel and its spec."""
+"""`panelproof estimate`: which tables a panel can have, their estimates, checks by other programs, and files.
+
+The estimator that a user names at the command line, for a panel and its spec.
+"""
 
 from __future__ import annotations
 

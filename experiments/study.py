@@ -764,17 +764,18 @@ def _design(settings: Mapping[str, Any], where: str) -> Design | None:
 # The built-in studies: TOML files beside this module.
 
 
-def names() -> list[str]:
+def builtin_names() -> list[str]:
     """Names of the built-in studies."""
     folder = resources.files("experiments") / "studies"
     return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
 
 
-def builtin(name: str) -> Study:
+def builtin_study(name: str) -> Study:
     """A built-in study; raises BadInput when there is none of that name."""
-    if name not in names():
-        raise bad(f"no study {name!r}", where="STUDY", allowed=f"{one_of(names())}, or a file that ends in .toml",
-                  remedy=closest(name, names()))  # fmt: skip
+    known = builtin_names()
+    if name not in known:
+        raise bad(f"no study {name!r}", where="STUDY", allowed=f"{one_of(known)}, or a file that ends in .toml",
+                  remedy=closest(name, known))  # fmt: skip
     with resources.as_file(resources.files("experiments") / "studies" / f"{name}.toml") as path:
         return Study.from_toml(path)
 
@@ -783,4 +784,4 @@ def study_of(text: str) -> Study:
     """The study that a command line names: a built-in one or a TOML file."""
     if text.endswith(".toml") or "/" in text:
         return Study.from_toml(Path(text))
-    return builtin(text)
+    return builtin_study(text)

@@ -1,4 +1,7 @@
-"""Arrays by what their numbers are, for annotations; docstrings say the shapes."""
+"""Arrays: their types, one thread for their products, and standard scores.
+
+Arrays by what their numbers are, for annotations; docstrings say the shapes.
+"""
 
 from __future__ import annotations
 

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from sim.weights import Weights
 
 
-# Panels: what they hold, and how they are read from files and data frames.
-
-
 # What objects show of themselves in a notebook: a small table of HTML that is read on light and on dark pages.
 #
 # It holds no script, no colour of letters and no other file, and all that it shows is escaped.

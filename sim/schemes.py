@@ -47,9 +47,6 @@ from sim.panel import Panel, seen_in
 from sim.schema import Roles
 from sim.weights import Weights
 
-# Schemes: ways to assign the treatment, the weights or a mediator again.
-
-
 # Connected groups of units in a graph of neighbours: found, grown from random seeds, cut into compact blocks.
 
 

@@ -20,7 +20,7 @@ import screen
 
 from experiments.cli import run_command
 from experiments.run.reporting import charts_of
-from experiments.study import Study, builtin, canonical_json, names
+from experiments.study import Study, builtin_names, builtin_study, canonical_json
 from results.diagnosis.diagnose import diagnose
 from results.plots.paper import figure_bytes
 from results.report.facts import lead_of
@@ -87,7 +87,7 @@ def page(study: Study, images: Path) -> str:
     """The page of a study whose results are in runs/NAME.zarr; its picture is put into `images`."""
     name, replications = study.name, study.replications
     answer, shown = printed("report", f"runs/{name}.zarr"), picture(name, images)
-    own = builtin(name).replications
+    own = builtin_study(name).replications
     fewer, option = ("", "") if replications == own else (
         f" The study itself has {own:,}.", f" --replications {replications}")  # fmt: skip
     return "\n".join([
@@ -107,8 +107,8 @@ def index() -> str:
     """The list of all studies."""
     lines = ["# Built-in studies\n", "Each page says what a study asks, what theory lets expect, and what the run"
              " answered.\n", "| study | asks | time on two cores |", "|---|---|---|"]  # fmt: skip
-    for name in names():
-        study = builtin(name)
+    for name in builtin_names():
+        study = builtin_study(name)
         lines.append(f"| [{name}](study-{name}.md) | {study.question} | {study.cost} |")
     return "\n".join(
         [
@@ -124,7 +124,7 @@ def write(name: str, replications: int | None, folder: Path, place: Path, cluste
 
     Its picture goes into the folder `images` beside that.
     """
-    study, images = builtin(name).resized(replications=replications), folder.resolve().parent / "images"
+    study, images = builtin_study(name).resized(replications=replications), folder.resolve().parent / "images"
     place.mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(place):
         printed("run", name, "--replications", str(study.replications), "--cluster", cluster, "--quiet")
@@ -136,7 +136,7 @@ def write(name: str, replications: int | None, folder: Path, place: Path, cluste
 def main() -> None:
     """Run studies and write their pages and the index."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=names())
+    parser.add_argument("names", nargs="*", default=builtin_names())
     parser.add_argument("--replications", type=int, help="replications per cell (default: the study's)")
     parser.add_argument("--cluster", default="local")
     parser.add_argument("--place", type=Path, default=REPOSITORY, help="the folder whose folder runs/ has the stores")

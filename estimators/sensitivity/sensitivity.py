@@ -1,4 +1,6 @@
-"""How strong an omitted confounder must be to overturn a coefficient, in partial R2 (Cinelli and Hazlett 2020).
+"""Sensitivity to omitted confounders, to selection, to single groups, and dependence that residuals show.
+
+How strong an omitted confounder must be to overturn a coefficient, in partial R2 (Cinelli and Hazlett 2020).
 
 All follows from t statistics with classical errors and their degrees of freedom: the partial R2 of a regressor is
 t^2 / (t^2 + dof), whatever errors are printed.

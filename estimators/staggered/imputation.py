@@ -1,4 +1,7 @@
-"""The imputation estimator of Borusyak, Jaravel and Spiess (2024), on R panels at once."""
+"""Imputation and two-stage estimators.
+
+The imputation estimator of Borusyak, Jaravel and Spiess (2024), on R panels at once.
+"""
 
 from __future__ import annotations
 

@@ -73,10 +73,10 @@ def say(text: str) -> None:
 
 def complete_study(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Built-in studies and TOML files that begin with what was typed."""
-    from experiments.study import names
+    from experiments.study import builtin_names
 
     files = CompletionItem(incomplete, type="file")
-    return [*(CompletionItem(name) for name in names() if name.startswith(incomplete)), files]
+    return [*(CompletionItem(name) for name in builtin_names() if name.startswith(incomplete)), files]
 
 
 def search_options(command: CommandFunction) -> CommandFunction:

@@ -40,10 +40,10 @@ def studies(name: str | None, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from experiments.study import builtin, names
+    from experiments.study import builtin_names, builtin_study
 
     if as_json:
-        found = [builtin(item) for item in ([name] if name else names())]
+        found = [builtin_study(item) for item in ([name] if name else builtin_names())]
         print_json([item.settings | {"fingerprint": item.fingerprint} for item in found])
         return
     console = Console(highlight=False)
@@ -51,14 +51,14 @@ def studies(name: str | None, as_json: bool) -> None:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in ("study", "asks", "cells", "panels", "time"):
             table.add_column(heading, justify="left" if heading in {"study", "asks"} else "right", overflow="fold")
-        for item in names():
-            study = builtin(item)
+        for item in builtin_names():
+            study = builtin_study(item)
             panels = len(study.cells) * study.replications
             table.add_row(item, study.question, str(len(study.cells)), f"{panels:,}", study.cost)
         console.print(table)
         console.print("\nTimes are those of two cores. Run one with: panelproof run NAME", markup=False)
         return
-    study = builtin(name)
+    study = builtin_study(name)
     console.print(f"{study.name}: {study.question}\n", markup=False, style="bold")
     if study.expected:
         console.print(f"Expected: {study.expected}\n", markup=False)

@@ -1,4 +1,7 @@
-"""A first SPEC.toml from a look at a table: guesses to edit, each said to be one."""
+"""A first SPEC.toml, the description of a panel, and an example to try both on.
+
+A first SPEC.toml from a look at a table: guesses to edit, each said to be one.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""trust.json: every number that the page shows, as plain data."""
+"""The page of `trust`: as trust.json, in the terminal, and as files.
+
+trust.json: every number that the page shows, as plain data.
+"""
 
 from __future__ import annotations
 

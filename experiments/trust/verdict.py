@@ -137,10 +137,10 @@ def _support(found: Trust) -> str:
     checks = f", and none of {len(answers)} other estimates contradicts it{few}" if answers else ""
     least = "at most " if p.least else ""
     return (f"p is {own:.3g} with {errors_named(found.recommended)} and {least}{p.pvalue:.3g} calibrated on twins"
-            f"{checks}{_moved(found)}.")  # fmt: skip
+            f"{checks}{_differing(found)}.")  # fmt: skip
 
 
-def _moved(found: Trust) -> str:
+def _differing(found: Trust) -> str:
     """How many other estimates differ from the claim by more than chance, and the one that takes most of it away."""
     rows = [check for check in found.checks if check.difference is not None and check.answer == "differs"]
     if not rows:

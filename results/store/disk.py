@@ -1,4 +1,6 @@
-"""Files that are files: no link is followed, no pipe or device is opened, and what a run writes to is its user's own.
+"""Files on a disk: opened safely, and flushed so that a power cut leaves them.
+
+Files that are files: no link is followed, no pipe or device is opened, and what a run writes to is its user's own.
 
 In a folder that others may write, a link could lead a run to any file that it may overwrite, and a pipe would make a
 reader wait for ever. Folders are entered one by one from the root of a store, each without following a link.

@@ -1,4 +1,7 @@
-"""Words for estimators, error types, settings and departures, and how they are listed."""
+"""The bias table that verdicts read, and words for what stands in it.
+
+Words for estimators, error types, settings and departures, and how they are listed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Truths of staggered policies: every estimand is a weighted mean of unit-periods' effects Y(d) - Y(0).
+"""What a panel design settles, draws and lets be seen, and the truths of it.
+
+Truths of staggered policies: every estimand is a weighted mean of unit-periods' effects Y(d) - Y(0).
 
 The weights are those of Callaway and Sant'Anna (2021, section 3) with the draw's own cohort sizes:
 

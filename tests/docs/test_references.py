@@ -13,7 +13,7 @@ import study_pages
 from experiments.cli import COMMANDS, run_command
 from experiments.panel_spec import sections, weights
 from experiments.panel_spec.sections import TwinSection
-from experiments.study import StudyTables, builtin, names
+from experiments.study import StudyTables, builtin_names, builtin_study
 from experiments.toml_files import Table
 
 TABLES: list[type[Table]] = [
@@ -56,10 +56,10 @@ def test_every_command_is_in_the_reference() -> None:
     assert "### panelproof store verify" in page
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", builtin_names())
 def test_a_built_in_study_has_a_page_of_its_own_results(name: str) -> None:
     """Written anew by `python docs/build/study_pages.py NAME`."""
-    study = builtin(name)
+    study = builtin_study(name)
     page = (study_pages.PAGES / f"study-{name}.md").read_text(encoding="utf-8")
     assert f"<!-- study: {study_pages.digest(study)} -->" in page, "the study has changed: run it again"
     assert study.question in page
@@ -75,7 +75,7 @@ def test_a_page_of_a_study_is_made_of_a_run(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     study_pages.write("two-mediators", 64, tmp_path / "pages", tmp_path / "stores", "serial")
     page = (tmp_path / "pages" / "study-two-mediators.md").read_text(encoding="utf-8")
-    study = builtin("two-mediators")
+    study = builtin_study("two-mediators")
     assert f"{len(study.cells)} cells, 64 replications each" in page
     assert "The study itself has 2,000." in page
     assert "panelproof report runs/two-mediators.zarr --full" in page
@@ -89,7 +89,7 @@ def test_a_page_of_a_study_is_made_of_a_run(tmp_path, monkeypatch) -> None:
     assert 'kind = "panel"' in page.partition("## World")[2]
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", builtin_names())
 def test_the_picture_of_a_study_is_small_and_is_there(name: str) -> None:
     page = (study_pages.PAGES / f"study-{name}.md").read_text(encoding="utf-8")
     pictures = re.findall(r"!\[([^\]]{40,})\]\(\.\./images/([\w.-]+)\)", page)
@@ -100,5 +100,5 @@ def test_the_picture_of_a_study_is_small_and_is_there(name: str) -> None:
 
 def test_the_pictures_of_all_studies_are_small_together() -> None:
     found = list((study_pages.PAGES.parent / "images").glob("study-*"))
-    assert {path.stem.removeprefix("study-") for path in found} == set(names())
+    assert {path.stem.removeprefix("study-") for path in found} == set(builtin_names())
     assert sum(path.stat().st_size for path in found) < 1_000_000

@@ -19,7 +19,7 @@ from estimators import Status
 from estimators.linear.covariances import cluster_sums
 from estimators.linear.wild import WildTest, signs, wild_clusters
 from experiments.run.runner import run
-from experiments.study import builtin
+from experiments.study import builtin_study
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles, Streams, Wanted
@@ -159,7 +159,7 @@ def test_a_single_treated_cluster_is_hardly_ever_rejected() -> None:
 
 
 def test_the_study_of_errors_fits_every_cell() -> None:
-    study = builtin("inference").resized(replications=4)
+    study = builtin_study("inference").resized(replications=4)
     records = run(study)
     assert len(study.cells) == 4
     for cell in study.cells:

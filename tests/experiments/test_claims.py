@@ -13,7 +13,7 @@ from rich.console import Console
 from experiments.cli import run_command
 from experiments.plugin_contracts import schema_of_design
 from experiments.run.runner import run
-from experiments.study import Study, builtin, names
+from experiments.study import Study, builtin_names, builtin_study
 from results.diagnosis.claims import Claim
 from results.diagnosis.diagnose import diagnose
 from results.report.facts import ReportFacts
@@ -25,9 +25,9 @@ MOST_LINES = 60
 SLOW = {"placebo": ("treated", (14,)), "mediation": ("effect", (0.0, 0.0157))}  # studies run with fewer cells
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", builtin_names())
 def test_built_in_claims_name_what_the_study_has(name: str) -> None:
-    study = builtin(name)
+    study = builtin_study(name)
     assert study.claims
     layouts = [study.layouts(schema_of_design(cell.design)) for cell in study.cells]
     found = {one: layout for cell in layouts for one, layout in cell.items()}
@@ -39,9 +39,9 @@ def test_built_in_claims_name_what_the_study_has(name: str) -> None:
         assert claim.over in dict(study.grid)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", builtin_names())
 def test_a_built_in_study_is_answered_on_one_screen(name: str) -> None:
-    study = builtin(name)
+    study = builtin_study(name)
     if name in SLOW:
         dial, values = SLOW[name]
         study = replace(study, grid=tuple((own, values if own == dial else given) for own, given in study.grid))

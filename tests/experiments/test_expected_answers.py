@@ -14,7 +14,7 @@ from scipy import stats
 
 from experiments.cli import run_command
 from experiments.run.runner import run
-from experiments.study import Study, builtin, names
+from experiments.study import Study, builtin_names, builtin_study
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.power import minimum_detectable_effect, power_at
 
@@ -30,11 +30,11 @@ def measured(study: Study, replications: int) -> Found:
     return dict(zip(columns, zip(frame["value"], frame["mcse"], strict=True), strict=True))
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", builtin_names())
 def test_a_study_says_what_it_asks_what_it_expects_and_how_long_it_takes(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    study = builtin(name)
+    study = builtin_study(name)
     assert study.question.endswith("?")
     assert study.expected.endswith(".")
     amount, unit = study.cost.split()
@@ -49,7 +49,7 @@ def test_a_study_says_what_it_asks_what_it_expects_and_how_long_it_takes(
 def test_the_list_shows_times(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["studies"]) == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in names())
+    assert all(name in shown for name in builtin_names())
     assert "time" in shown.splitlines()[0]
 
 
@@ -73,7 +73,7 @@ def test_words_are_no_part_of_a_fingerprint_and_stay_with_the_store(
 
 
 def test_power_and_mde_are_those_of_the_closed_form() -> None:
-    study = builtin("power")
+    study = builtin_study("power")
     found = measured(study, 512)
     grid = dict(study.grid)
     assert "Burlig" in study.expected
@@ -104,7 +104,9 @@ def detectable(powers: list[tuple[float, float]], dof: int) -> float | None:
 
 def test_power_states_its_detectable_effects() -> None:
     """The numbers of the expected answer are those of the closed form."""
-    said = [float(word.strip(",")) for word in builtin("power").expected.split() if word.strip(",").startswith(".")]
+    said = [
+        float(word.strip(",")) for word in builtin_study("power").expected.split() if word.strip(",").startswith(".")
+    ]
     errors = {serial: Covariances.autoregressive(1.0, serial, 6, 6) for serial in (0.0, 0.6)}
     mde = {(units, serial): minimum_detectable_effect(did_variance(units // 2, units // 2, 6, 6, item), dof=units - 1)
            for serial, item in errors.items() for units in (50, 100, 200)}  # fmt: skip
@@ -115,7 +117,7 @@ def test_power_states_its_detectable_effects() -> None:
 
 def test_two_mediators_are_found_one_at_a_time_unless_they_are_confounded() -> None:
     """Omitted-variable bias of b: c of the mediator's own, and (other b) c c' where both are confounded."""
-    study = builtin("two-mediators")
+    study = builtin_study("two-mediators")
     found = measured(study, 1024)
     a, b = {"m1": 0.5, "m2": 0.8}, {"m1": 0.4, "m2": -0.25}
     for first in (0.0, 0.3):
@@ -139,7 +141,7 @@ def with_grid(study: Study, estimators: tuple[str, ...] = (), **grid: tuple[obje
 @pytest.mark.long
 def test_a_wrong_w_spoils_the_indirect_effect_and_hardly_the_direct_one() -> None:
     names = ("assumed-knn-4", "assumed-knn-10", "assumed-queen")
-    study = with_grid(builtin("wrong-w"), names, weights_kind=("knn", "contiguity"), weights_k=(4, 10))
+    study = with_grid(builtin_study("wrong-w"), names, weights_kind=("knn", "contiguity"), weights_k=(4, 10))
     found = measured(study, 1024)
     true = {"assumed-knn-4": ("knn", 4), "assumed-knn-10": ("knn", 10), "assumed-queen": ("contiguity", None)}
     for name, (kind, k) in true.items():
@@ -158,7 +160,7 @@ def test_a_wrong_w_spoils_the_indirect_effect_and_hardly_the_direct_one() -> Non
 
 
 def test_did_finds_the_contrast_of_an_index_and_not_its_mean_change_on_the_treated() -> None:
-    found = measured(builtin("index"), 1024)
+    found = measured(builtin_study("index"), 1024)
     cells = {key[:3] for key in found}
     for cell in cells:
         contrast, att = (found[*cell, name, "did", "bias", ""] for name in ("did-contrast", "did"))
@@ -171,7 +173,7 @@ def test_did_finds_the_contrast_of_an_index_and_not_its_mean_change_on_the_treat
 
 
 def test_gaps_bias_where_they_depend_on_the_outcome_alone() -> None:
-    found = measured(builtin("missing"), 1024)
+    found = measured(builtin_study("missing"), 1024)
     biases = {key[:3]: pair for key, pair in found.items() if key[3:5] == ("did", "bias")}
     assert len(biases) == 8
     for (pattern, share, name), (value, mcse) in biases.items():
@@ -186,7 +188,7 @@ def test_gaps_bias_where_they_depend_on_the_outcome_alone() -> None:
 
 @pytest.mark.long
 def test_selection_on_trends_biases_by_the_gap_of_trends_and_pre_trends_seldom_warn() -> None:
-    study = with_grid(builtin("selection"), errors_serial=(0.0,), adoption_strength=(1.0, 2.0))
+    study = with_grid(builtin_study("selection"), errors_serial=(0.0,), adoption_strength=(1.0, 2.0))
     records = run(study.resized(replications=1024))
     frame = diagnose(records).frame
     bias = frame[(frame["estimator"] == "did") & (frame["measure"] == "bias")]

@@ -11,7 +11,7 @@ from estimators import Estimates, Status, TwoWayDID, find_estimator
 from estimators.core.estimator import Estimator, Tile
 from estimators.placebo.permutation import PermutationTest
 from experiments.run.runner import run
-from experiments.study import Study, builtin
+from experiments.study import Study, builtin_study
 from sim import Streams, Wanted
 from sim.presets import Paper
 
@@ -21,7 +21,7 @@ MODERN = ("callaway-santanna", "sun-abraham", "imputation", "two-stage")
 
 def small(name: str, **grid: tuple[object, ...]) -> Study:
     """A built-in study with other values of some dials."""
-    study = builtin(name)
+    study = builtin_study(name)
     return replace(study, grid=tuple((dial, grid.get(dial, values)) for dial, values in study.grid))
 
 
@@ -52,8 +52,8 @@ def in_errors(values: np.ndarray) -> float:
 @pytest.mark.parametrize(
     ("study", "cells"),
     [
-        (builtin("staggered"), 6),
-        (builtin("pretrends"), 8),
+        (builtin_study("staggered"), 6),
+        (builtin_study("pretrends"), 8),
         (
             small(
                 "placebo",
@@ -81,7 +81,7 @@ def test_every_draw_is_fitted_and_has_its_truths(study: Study, cells: int) -> No
 
 
 def test_placebo_covers_treated_shares_errors_and_assignments() -> None:
-    study = builtin("placebo")
+    study = builtin_study("placebo")
     assert dict(study.grid)["treated"] == (14, 48, 142)  # .05, .17 and .5 of the cities
     assert len(study.cells) == 48
     for cell in study.cells[::16]:

@@ -7,12 +7,12 @@ import pytest
 
 from estimators import Status
 from experiments.run.runner import run
-from experiments.study import builtin
+from experiments.study import builtin_study
 
 
 @pytest.mark.slow
 def test_cells_have_truths_and_confounding_shows() -> None:
-    study = builtin("mediation").resized(replications=64)
+    study = builtin_study("mediation").resized(replications=64)
     records = run(study)
     assert len(study.cells) == 9
     misses = {}

@@ -15,7 +15,7 @@ from estimators.linear.did import TwoWayDID
 from experiments.estimation import estimate
 from experiments.panel_spec.spec import RealPanel
 from experiments.run.runner import run
-from experiments.study import Study, builtin, names
+from experiments.study import Study, builtin_names, builtin_study
 from experiments.tables import ledger as ledger_module
 from sim.design import Design, Draw, Wanted
 from sim.panel import Panel
@@ -53,7 +53,7 @@ def _watched(method: Any, seen: list[Estimator]) -> Any:
 
 def kinds_of_studies() -> set[str]:
     """Kinds that built-in studies run, of a permutation test the kind of its estimator too."""
-    chosen = [item for name in names() for item in builtin(name).estimators]
+    chosen = [item for name in builtin_names() for item in builtin_study(name).estimators]
     return {item.kind for item in chosen} | {getattr(item, "estimator", item.kind) for item in chosen}
 
 

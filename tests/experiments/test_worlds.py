@@ -19,7 +19,7 @@ from experiments.run.launch import unreached
 from experiments.run.replay import compare, replay
 from experiments.run.reporting import print_report
 from experiments.run.runner import run
-from experiments.study import Study, builtin, names
+from experiments.study import Study, builtin_names, builtin_study
 from results.diagnosis import diagnose
 from results.store import ZarrStore
 from sim import BadInput, Streams, Wanted
@@ -170,9 +170,9 @@ def test_too_few_replications_for_the_worlds_are_said() -> None:
     assert not list(unreached(study(32), 1024))
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", builtin_names())
 def test_built_in_studies_reach_all_their_worlds(name: str) -> None:
-    asked = builtin(name)
+    asked = builtin_study(name)
     assert asked.world_count >= 16
     assert not list(unreached(asked, asked.replications))
 

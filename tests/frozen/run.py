@@ -53,7 +53,6 @@ COMMANDS = {
     "kinds": "kinds",
     "studies": "studies",
     "replay": "replay run.zarr 0 3 --save replay.csv",
-    "replicate": "replicate --help",
 }  # fmt: skip
 CITIES = """[panel]
 unit = "code"
@@ -87,7 +86,7 @@ def stores(folder: Path) -> Iterator[tuple[str, str]]:
     """(name, hash) of small studies and of draws."""
     from estimators import estimators
     from experiments.run.runner import run
-    from experiments.study import Study, builtin, names
+    from experiments.study import Study, builtin_names, builtin_study
     from results.store import ZarrStore
 
     def hash_of(study: Study, name: str) -> str:
@@ -99,21 +98,21 @@ def stores(folder: Path) -> Iterator[tuple[str, str]]:
         made = cls()
         study = Study(name=kind, design=made.home[0], estimators=(made,), replications=REPLICATIONS, block=64, seed=1)
         yield f"estimator {kind}", hash_of(study, kind)
-    for name in names():
-        yield f"study {name}", hash_of(builtin(name).resized(replications=REPLICATIONS), name)
+    for name in builtin_names():
+        yield f"study {name}", hash_of(builtin_study(name).resized(replications=REPLICATIONS), name)
 
 
 def draws() -> Iterator[tuple[str, str]]:
     """(name, digest) of draws of every design: variables and truths."""
     import numpy as np
 
-    from experiments.study import builtin, names
+    from experiments.study import builtin_names, builtin_study
     from sim import Streams, Wanted
     from sim.design import designs
 
     made = {kind: cls() for kind, cls in designs().items() if kind != "observed" and kind != "placebo"}
-    for name in names():
-        made |= {f"{name} {number}": cell.design for number, cell in enumerate(builtin(name).cells)}
+    for name in builtin_names():
+        made |= {f"{name} {number}": cell.design for number, cell in enumerate(builtin_study(name).cells)}
     for name, design in made.items():
         streams, digest = Streams(3, "frozen"), hashlib.sha256()
         drawn = design.settle(streams).draw(streams.tile(0, 3), Wanted(frozenset(design.schema.variables), ()))

@@ -15,7 +15,7 @@ from verdict_worlds import SMALL, World
 from estimators.core.error_types import error_label
 from experiments.run.reporting import facts_of, further_charts
 from experiments.run.runner import run
-from experiments.study import builtin
+from experiments.study import builtin_study
 from experiments.trust.document import document
 from experiments.trust.trust import trust
 from results.diagnosis.diagnose import diagnose
@@ -44,7 +44,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str
     folder = tmp_path_factory.mktemp("pages")
     found = {}
     for name in STUDIES:
-        study = replace(builtin(name), replications=64, block=64)
+        study = replace(builtin_study(name), replications=64, block=64)
         store = run(study, store=folder / f"{name}.zarr")
         assert isinstance(store, ZarrStore)
         diagnosis = diagnose(store)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from estimators import LMTests, MoranTest
 from experiments.run.runner import run
-from experiments.study import Study, builtin
+from experiments.study import Study, builtin_study
 from results.diagnosis import Diagnosis, diagnose
 from results.diagnosis.claims import Claim
 from results.report.html import ReportFacts, html_report
@@ -101,7 +101,7 @@ def test_reports_say_what_a_statistic_tests(dependent: Diagnosis) -> None:
 
 
 def test_the_built_in_study_compares_both_forms() -> None:
-    study = builtin("lm-size")
+    study = builtin_study("lm-size")
     assert [estimator.name for estimator in study.estimators] == ["lm-exact", "lm-elhorst"]
     cells = [dict(cell.parameters) for cell in study.cells]
     assert {"rho": 0.0, "spatial_error": 0.0} in cells
