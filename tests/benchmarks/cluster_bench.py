@@ -47,8 +47,13 @@ EVERY = 5.0  # seconds between two looks at the memory
 def main() -> None:
     """Print all figures."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--panels", type=int, default=64 * BLOCK, help="panels of each timed run")
-    options.add_argument("--pairs", type=int, default=5, help="how often all are timed, in turns")
+    options.add_argument(
+        "--panels",
+        type=int,
+        default=128 * BLOCK,
+        help="panels of each timed run: so many that its start, a tenth of a second, counts little",
+    )
+    options.add_argument("--pairs", type=int, default=3, help="how often all are timed, in turns")
     options.add_argument("--million", action="store_true", help="a million panels with their report instead")
     options.add_argument("--flushes", action="store_true", help="runs with and without flushes, in turns, instead")
     chosen = options.parse_args()
