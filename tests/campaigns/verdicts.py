@@ -36,8 +36,10 @@ adoption (staggered, common, whole groups, few units) and in what is wrong. A sh
 more than two Monte Carlo errors. A drift is one of treated units, before and after adoption, whose estimate is as large
 as twice the detectable effect. Tables say how many pages each row has (`PANELS`, 200 unless set): a share of 12 pages
 has a Monte Carlo error of up to 14 percentage points, one of 200 pages of up to 4. Heavy tails are t errors with four
-degrees of freedom, which the laws of twins (normal, t with five) do not hold; factors are a random walk, drawn for each
-panel or, with one calendar, once for all.
+degrees of freedom, which the laws of twins (normal, t with five) do not hold. Factors are a random walk, drawn for each
+panel or, with one calendar, once for all. What a panel with factors detects hangs on its walk, and one panel shows one
+walk: its page is held to the effect that is detectable on its own calendar. The line of any calendar tells how far that
+is from the mean over all of them, which no page can know.
 """
 HELD = "Every bar holds within two Monte Carlo errors of this many pages."
 FULL = 10  # treated units from which the bar on recommended errors is narrow
@@ -214,21 +216,32 @@ def _worlds(bad: list[str]) -> Iterator[str]:
         if case.what != NULL:
             continue
         pages = case.pages()
-        covered, seen = [], []
-        for one in pages:
-            error = one["recommended"]
-            truth = case.world.detectable(
-                error if error.startswith(("cluster", "cr2", "cv3", "iid", "hc1")) else "cluster:unit"
-            )
-            covered.append(one["mde"]["lower"] <= truth <= one["mde"]["upper"])
-            seen.append(one["joint"] is not None and one["joint"] < 0.05)
-        either = [a or b for a, b in zip(covered, seen, strict=True)]
-        least = 0.90 if case.world.family and not case.world.heavy else 0.0
-        cells = [_judged(bad, case, "interval of the detectable effect covers", covered, least, 1.0),
-                 f"{share(seen)[0]:.1%}",
-                 _judged(bad, case, "covered or seen", either, 0.80, 1.0)]  # fmt: skip
+        redrawn = bool(case.world.factor) and not case.world.calendar
+        truths = {case.world.name: [case.world] * len(pages)}
+        if redrawn:
+            truths = {f"{case.world.name}, own calendar": [case.world.on_calendar_of(one["number"]) for one in pages],
+                      f"{case.world.name}, any calendar": truths[case.world.name]}  # fmt: skip
+        seen = [one["joint"] is not None and one["joint"] < 0.05 for one in pages]
         mean = np.mean([one["mde"]["value"] for one in pages])
-        yield f"| {case.world.name} | {case.world.detectable():.4f} | {mean:.4f} | {' | '.join(cells)} |"
+        for name, worlds in truths.items():
+            truth = [world.detectable(_error(one)) for world, one in zip(worlds, pages, strict=True)]
+            covered = [one["mde"]["lower"] <= value <= one["mde"]["upper"]
+                       for value, one in zip(truth, pages, strict=True)]  # fmt: skip
+            either = [a or b for a, b in zip(covered, seen, strict=True)]
+            if name.endswith("any calendar"):  # which a panel with one calendar does not tell
+                cells = [f"{share(hits)[0]:.1%}" for hits in (covered, seen, either)]
+            else:
+                least = 0.90 if case.world.family and not case.world.heavy else 0.0
+                cells = [_judged(bad, case, "interval of the detectable effect covers", covered, least, 1.0),
+                         f"{share(seen)[0]:.1%}",
+                         _judged(bad, case, "covered or seen", either, 0.80, 1.0)]  # fmt: skip
+            yield f"| {name} | {np.mean(truth):.4f} | {mean:.4f} | {' | '.join(cells)} |"
+
+
+def _error(one: dict[str, Any]) -> str:
+    """The errors that a page recommends; those by unit where they come from placebos."""
+    error: str = one["recommended"]
+    return error if error.startswith(("cluster", "cr2", "cv3", "iid", "hc1")) else "cluster:unit"
 
 
 def _alarms(bad: list[str]) -> Iterator[str]:

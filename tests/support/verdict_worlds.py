@@ -18,6 +18,12 @@ from sim.schema import Roles
 
 Floats = NDArray[np.float64]
 
+
+def walks(rng: np.random.Generator, count: int, periods: int) -> Floats:
+    """Random walks with steps of sd 1, (count, T)."""
+    return rng.standard_normal((count, periods)).cumsum(axis=1)
+
+
 SPEC = """
 [panel]
 unit = "unit"
@@ -40,7 +46,8 @@ class World:
     sd 1 unless said.
 
     treated: factor of the errors of units that are treated at some time. post: of those in treated cells. growth: of
-    the log sd from the first period to the last. factor: sd of loadings on a random walk. groups: of equal size, and
+    the log sd from the first period to the last. factor: sd of loadings on a random walk, which is drawn for each panel
+    unless a calendar gives its value in every period. groups: of equal size, and
     sd of shocks that a group shares in a period. whole: whole groups adopt. heavy: t errors with 4 degrees of freedom.
     ramp: the effect starts at a fraction and is whole in the last period. spill: share that neighbours on a ring get.
     """
@@ -54,7 +61,7 @@ class World:
     post: float = 1.0
     growth: float = 0.0
     factor: float = 0.0
-    one_calendar: bool = False
+    calendar: tuple[float, ...] = ()
     groups: int = 0
     group_sd: float = 0.0
     group_ar: float = 0.0
@@ -99,8 +106,7 @@ class World:
         scale = np.where(self.first < self.periods, self.treated, 1.0) * np.where(self.dose > 0, self.post, 1.0)
         e = e * scale * np.exp(self.growth * np.linspace(-0.5, 0.5, self.periods))[:, None]
         if self.factor:
-            drawn = np.random.default_rng(1) if self.one_calendar else rng
-            paths = drawn.standard_normal((1 if self.one_calendar else count, self.periods, 1)).cumsum(axis=1)
+            paths = np.reshape(self.calendar or walks(rng, count, self.periods), (-1, self.periods, 1))
             e = e + self.factor * paths * rng.standard_normal((count, 1, self.units))
         if self.group_sd:
             shared = rng.standard_normal((count, self.periods + 20, self.groups))
@@ -108,6 +114,12 @@ class World:
                 shared[:, t] += self.group_ar * shared[:, t - 1]
             e = e + self.group_sd * shared[:, 20:][:, :, self.group]
         return e + 2 * rng.standard_normal((count, 1, self.units)) + rng.standard_normal((count, self.periods, 1))
+
+    def on_calendar_of(self, number: int) -> World:
+        """The world in which all panels have the random walk of the panel of this number."""
+        rng = np.random.default_rng([number, *self.name.encode()])
+        rng.standard_normal((1, self.periods + 20, self.units))  # its errors, which are drawn before
+        return replace(self, calendar=tuple(walks(rng, 1, self.periods)[0].tolist()))
 
     def outcome(self, noise: Floats, effect: float, drift: float = 0.0) -> Floats:
         """With an effect and a drift of the treated a period, whether they are treated or not yet."""
@@ -175,6 +187,7 @@ def known(world: World, error: str) -> tuple[Floats, Floats, Floats]:
 
 SMALL = {"units": 50, "periods": 10}
 LARGE = {"units": 285, "periods": 18}
+ONE_CALENDAR = tuple(walks(np.random.default_rng(1), 1, 14)[0].tolist())
 WORLDS = (
     World("staggered"),
     World("common", dates=((7, 40),)),
@@ -189,7 +202,7 @@ WORLDS = (
     World("group shocks", groups=20, group_sd=0.7),
     World("ramped effects", ramp=True),
     World("factors", factor=0.3, family=False),
-    World("factors of one calendar", factor=0.3, one_calendar=True, family=False),
+    World("factors of one calendar", factor=0.3, calendar=ONE_CALENDAR, family=False),
     World("spillovers", spill=0.3, family=False),
     World("ten treated", dates=((7, 10),)),
     World("few treated", dates=((7, 4),)),
