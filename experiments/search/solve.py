@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from scipy.special import ndtri
 
 from cluster import Executor
 from estimators.core.estimator import Layout
+from experiments.run.reporting import without_nan
 from experiments.run.runner import run, schema_of
 from experiments.run.tasks import runner_of
 from experiments.run.until import Selection
@@ -341,9 +341,6 @@ def settings_of_rest(study: Study, dials: Sequence[str]) -> list[dict[str, Any]]
 # What a search answers: a value with its interval, in a sentence and as plain data.
 
 
-FILE = "answer.json"
-
-
 @dataclass(frozen=True, slots=True)
 class SearchAnswer:
     """Where a measure crosses its level along a dial, with a 99% interval.
@@ -389,31 +386,20 @@ class SearchAnswer:
     @property
     def plain(self) -> dict[str, Any]:
         """The answer as JSON has it; numbers that are not there are null."""
-        points = [{"dials": dict(item.dials), "value": item.value, "mcse": _rounded(item.mcse), "replications": item.n,
+        points = [{"dials": dict(item.dials), "value": item.value, "mcse": item.mcse, "replications": item.n,
                    "store": item.store} for item in self.points]  # fmt: skip
-        numbers = {"value": self.value, "lower": self.lower, "upper": self.upper}
-        return {"asks": self.asks, "dial": self.dial, "setting": dict(self.setting), "state": self.state,
-                **{name: _rounded(value) for name, value in numbers.items()}, "whole": self.whole,
-                "replications": self.replications, "sentence": self.sentence, "points": points}  # fmt: skip
-
-
-def _rounded(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+        plain: dict[str, Any] = without_nan({
+            "asks": self.asks, "dial": self.dial, "setting": dict(self.setting), "state": self.state,
+            "value": self.value, "lower": self.lower, "upper": self.upper, "whole": self.whole,
+            "replications": self.replications, "sentence": self.sentence, "points": points,
+        })  # fmt: skip
+        return plain
 
 
 def document(answers: Sequence[SearchAnswer], study: Mapping[str, Any]) -> str:
     """All answers of a search as one JSON text."""
     about = {"study": study["name"], "seed": study["seed"], "worlds": study["worlds"]}
     return json.dumps(about | {"answers": [item.plain for item in answers]}, indent=1, ensure_ascii=False)
-
-
-def keep(text: str, folder: Path, name: str = FILE) -> Path:
-    """Write a text into the folder of a search, whole or not at all; returns where."""
-    folder.mkdir(parents=True, exist_ok=True)
-    place, part = folder / name, folder / f".{name}.partial"
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, place)
-    return place
 
 
 NAMED = {"effect": ("effect.size", "effect"), "units": ("units",), "periods": ("periods",),

@@ -18,7 +18,6 @@ from estimators.staggered.aggregation import multipliers, simultaneous_critical_
 from experiments.checks import (
     another_w,
     checks_of,
-    family_of,
     index_weights,
     influence,
     missing_cells,
@@ -116,8 +115,8 @@ def test_every_module_says_what_it_is() -> None:
 
 
 def test_the_family_holds_all_alternatives_of_the_panel(case: Case) -> None:
-    family = family_of(case)
-    assert family is not None
+    assert case.family is not None
+    family = case.family.estimator
     assert family.error == "cluster:unit"
     heads = {text.partition(":")[0] for text in family.alternatives}
     assert heads == {"effects", "controls", "trend", "lead", "cohort-wise", "without", "without-cohort", "neighbours"}

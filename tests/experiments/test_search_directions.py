@@ -18,7 +18,7 @@ from experiments.run.runner import run
 from experiments.search import solve
 from experiments.search import solve as points
 from experiments.search.root import Found, Limits, SearchPoint, fitted, narrow, search, settled
-from experiments.search.searches import Spread, needed
+from experiments.search.searches import needed
 from experiments.search.solve import (
     BLOCK,
     Search,
@@ -383,9 +383,9 @@ def test_a_dial_that_there_is_not_is_refused_in_a_short_line() -> None:
 
 def test_replications_of_a_share_by_hand() -> None:
     """p = .3 of 1,000: the error .0145 falls to .005 with .21 / .005^2 = 8,400 replications."""
-    spread = Spread(math.sqrt(0.21 / 1000), 0.21 / 1000, 0.01)
-    assert needed(spread, 1000, 1, 0.005) == pytest.approx(8400, rel=1e-6)
-    assert needed(spread, 1000, 1, 0.02) == pytest.approx(525, rel=1e-6)
+    alone = 0.21 / 1000
+    assert needed(math.sqrt(alone), alone, 1000, 1, 0.005) == pytest.approx(8400, rel=1e-6)
+    assert needed(math.sqrt(alone), alone, 1000, 1, 0.02) == pytest.approx(525, rel=1e-6)
 
 
 def test_answers_that_are_none_say_where_the_search_was() -> None:

@@ -290,39 +290,6 @@ def test_a_missing_spec_and_other_encodings(tmp_path: Path) -> None:
         assert read_spec(tmp_path / "spec.toml").panel.unit == "城市"
 
 
-def test_the_real_city_panel_with_a_map(tmp_path: Path, shared_data: Path) -> None:
-    shutil.copy(shared_data / "prefectures.geojson", tmp_path / "map.geojson")
-    places = pd.read_csv(shared_data / "prefectures.csv")[["adcode", "lon_centroid", "lat_centroid"]]
-    table = pd.read_csv(shared_data / "city_panel.csv").merge(places, left_on="city_code", right_on="adcode")
-    table = table.dropna(subset=["lon_centroid"])
-    spec = spec_of(tmp_path, """
-        [panel]
-        unit = "city_code"
-        period = "year"
-        outcome = "fiscal_self_suff"
-        first_treated = "lowcarbon_year"
-        controls = ["ln_gdp", "deposit_gdp"]
-        groups = ["region"]
-        longitude = "lon_centroid"
-        latitude = "lat_centroid"
-        [transform]
-        ln_gdp = { log = "gdp_100m" }
-        [[weights]]
-        kind = "contiguity"
-        path = "map.geojson"
-        unit = "adcode"
-        islands = "nearest"
-        [[weights]]
-        kind = "nested"
-        variable = "gdp_100m"
-    """)  # fmt: skip
-    panel = load_panel(panel_file(tmp_path, table), spec)
-    assert len(panel.units) >= 280
-    assert tuple(panel.weights) == ("queen", "nested")
-    for weights in panel.weights:
-        assert SpatialPanel("sar", "direct", weights=weights)(panel, Streams(1)).status[0] == 1
-
-
 def test_the_committed_panel_with_a_map(tmp_path: Path) -> None:
     shutil.copy(made_cities.DATA / "cities_map.geojson", tmp_path / "map.geojson")
     real = made_cities.real_panel(tmp_path, """

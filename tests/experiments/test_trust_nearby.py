@@ -10,6 +10,7 @@ from scipy import stats
 
 from experiments.trust.evidence import Nearby, detected
 from experiments.trust.studies import MeasureWithError, TermFits
+from results.diagnosis import measures
 from results.diagnosis.power import Detectable
 from sim.arrays import Floats
 
@@ -88,22 +89,33 @@ def test_the_interval_of_a_size_by_hand() -> None:
     spread = np.sqrt(sum((one - mean) ** 2 for one in odds) / 2)
     found = nearby.size("hc1", MeasureWithError(0.06, 0.01))
     half = np.sqrt((T2 * spread) ** 2 + (Z * 0.01 / (0.06 * 0.94)) ** 2)
-    assert (found.lower, found.upper) == pytest.approx((expit(logit(0.06) - half), expit(logit(0.06) + half)))
-    assert (found.lower, found.upper) == pytest.approx((0.00237, 0.632), rel=2e-3)
+    assert found == pytest.approx((expit(logit(0.06) - half), expit(logit(0.06) + half)))
+    assert found == pytest.approx((0.00237, 0.632), rel=2e-3)
 
 
 def test_without_worlds_nearby_the_interval_is_the_simulations() -> None:
     found = Nearby().size("hc1", MeasureWithError(0.06, 0.01))
     half = Z * 0.01 / (0.06 * 0.94)
-    assert (found.lower, found.upper) == pytest.approx((expit(logit(0.06) - half), expit(logit(0.06) + half)))
+    assert found == pytest.approx((expit(logit(0.06) - half), expit(logit(0.06) + half)))
     same = Nearby({"hc1": rejecting(5)}, ({"hc1": rejecting(5)}, {"hc1": rejecting(5)}))
-    assert same.size("hc1", MeasureWithError(0.06, 0.01)).upper == pytest.approx(found.upper)
+    assert same.size("hc1", MeasureWithError(0.06, 0.01))[1] == pytest.approx(found[1])
+
+
+@pytest.mark.parametrize("count", [128, 1024])
+def test_a_test_that_never_rejects_on_twins_has_an_upper_end(count: int) -> None:
+    """About as large as that of one rejection; the same from above for a test that always does."""
+    shares = measures.proportion(np.array([0.0, 1.0, count]), np.full(3, float(count)))
+    never, once, always = (Nearby().size("iid", MeasureWithError(float(value), float(mcse)))
+                           for value, mcse in zip(shares.value, shares.mcse, strict=True))  # fmt: skip
+    assert never[0] == 0.0
+    assert 3 / count < never[1] < 1.5 * once[1]  # 3/n: the exact one-sided bound
+    assert always == (pytest.approx(1 - never[1]), 1.0)
 
 
 def test_an_error_type_that_did_not_run_there_has_no_interval() -> None:
     nearby = Nearby({"hc1": rejecting(5)}, ({"hc1": rejecting(5)}, {"hc1": rejecting(9)}))
     found = nearby.size("driscoll-kraay", MeasureWithError(0.05, 0.01))
-    assert np.isnan([found.lower, found.upper]).all()
+    assert np.isnan(found).all()
 
 
 def test_the_interval_of_a_calibrated_p_value_by_hand() -> None:
@@ -114,7 +126,7 @@ def test_the_interval_of_a_calibrated_p_value_by_hand() -> None:
     half = np.hypot(T2 * spread, Z * 0.02 / (0.1 * 0.9))
     for statistic in (2.0, -2.0):
         found = nearby.pvalue("hc1", statistic, MeasureWithError(0.1, 0.02))
-        assert (found.lower, found.upper) == pytest.approx((expit(logit(0.1) - half), expit(logit(0.1) + half)))
+        assert found == pytest.approx((expit(logit(0.1) - half), expit(logit(0.1) + half)))
 
 
 def test_the_interval_of_the_detectable_effect_by_hand() -> None:

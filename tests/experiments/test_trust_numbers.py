@@ -20,7 +20,6 @@ from experiments.trust.document import document
 from experiments.trust.studies import (
     LEAST,
     MOST,
-    Cost,
     TermFits,
     calibrated,
     effects_of,
@@ -96,7 +95,7 @@ def test_other_budgets_are_refused(text: str) -> None:
 
 
 def test_a_budget_is_shared_out_within_its_bounds() -> None:
-    costs = {"a": Cost(9, 1e-3), "b": Cost(2, 1e-3), "c": Cost(2, 1.0)}
+    costs = {"a": (9, 1e-3), "b": (2, 1e-3), "c": (2, 1.0)}
     counts = shared_out(costs, 60.0)
     assert counts == {"a": 3968, "b": 5952, "c": LEAST}
     assert all(count % 64 == 0 for count in shared_out(costs, 1e6).values())
@@ -116,13 +115,13 @@ def test_the_pilot_is_timed_after_a_first_round() -> None:
 def test_a_calibrated_p_value_counts_statistics_as_large() -> None:
     null = np.array([-3.0, -1.0, 0.5, 2.0, np.nan])
     found = calibrated(-2.0, null)
-    assert found.pvalue == (1 + 3) / 6  # 3, 2 and the fit that failed
-    assert found.mcse == pytest.approx(np.sqrt(found.pvalue * (1 - found.pvalue) / 5))
+    assert found.value == (1 + 3) / 6  # 3, 2 and the fit that failed
+    assert found.mcse == pytest.approx(np.sqrt(found.value * (1 - found.value) / 5))
 
 
 def test_as_large_counts_whatever_the_sign() -> None:
-    assert calibrated(2.0, np.array([-2.0, 2.0, 1.99])).pvalue == (1 + 2) / 4
-    assert calibrated(-2.0, -np.array([-2.0, 2.0, 1.99])).pvalue == (1 + 2) / 4
+    assert calibrated(2.0, np.array([-2.0, 2.0, 1.99])).value == (1 + 2) / 4
+    assert calibrated(-2.0, -np.array([-2.0, 2.0, 1.99])).value == (1 + 2) / 4
 
 
 def test_a_statistic_is_t_or_what_p_says() -> None:
@@ -276,14 +275,15 @@ def test_the_fitted_world_is_among_those_nearby(spatial: Trust) -> None:
     mde = spatial.mde
     assert mde.lower < spatial.simulated_mde.lower < mde.value < spatial.simulated_mde.upper < mde.upper
     p = spatial.calibrated()
-    assert spatial.calibrated_interval.lower < p.pvalue < spatial.calibrated_interval.upper
+    lower, upper = spatial.calibrated_interval
+    assert lower < p.value < upper
 
 
 def test_a_large_effect_without_threats_is_supported(spatial: Trust) -> None:
     judged = verdict(spatial)
     assert judged.answer == "supported"
     assert "significant at 1%" in judged.sentences[0]
-    assert [reason for rule in RULES for reason in rule.reasons(spatial)] == []
+    assert [reason for _, reasons in RULES for reason in reasons(spatial)] == []
     assert "parallel trends" in judged.sentences[-1]
 
 
@@ -318,7 +318,7 @@ def test_calibrated_p_values_are_uniform_and_the_recommended_test_has_its_size(t
     for number in range(12):
         real = made_twins.drawn_panel(tmp_path, 100 + number, SERIAL | {"effect": {"size": 0.0}}, ALONE)
         found = trust(real, replications=128, alone=True)
-        p.append(found.calibrated().pvalue)
+        p.append(found.calibrated().value)
         sizes.append(found.main.size(found.recommended).value)
         assert found.main.size("iid").value > 0.15
     assert abs(np.mean(p) - 0.5) < 4 * np.sqrt(1 / 12 / 12)

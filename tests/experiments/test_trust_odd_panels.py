@@ -57,7 +57,7 @@ def test_errors_without_a_standard_error_have_rates_and_what_the_claim_needs(alo
     wanted = abs(estimate) * (1 - stats.norm.isf(level / 2) / stats.norm.isf(p / 2))
     needed = {round(check.needed, 9) for check in alone.checks if check.needed is not None}
     assert needed == {round(-np.sign(estimate) * wanted, 9)}
-    at_effect = alone.evidence.rates.supported_at_effect
+    at_effect = alone.evidence.supported_at_effect
     assert at_effect is not None
     assert at_effect > 0.3  # the effect is detected in 80% of twins
 
@@ -94,13 +94,13 @@ def test_units_that_adopt_later_are_comparisons(tmp_path: Path) -> None:
 
 def test_the_advice_says_what_is_wrong_with_the_printed_errors() -> None:
     sizes = {"cluster:unit": MeasureWithError(0.22, 0.01), "conley-taber": MeasureWithError(0.04, 0.01)}
-    found = advice(sizes, "cluster:unit", {"cluster:unit": "clusters with treated units: 3, needed: 20"})
-    assert found.reason == (
+    _, reason = advice(sizes, "cluster:unit", {"cluster:unit": "clusters with treated units: 3, needed: 20"})
+    assert reason == (
         "errors clustered by unit do not serve here (clusters with treated units: 3, needed: 20); the test of p "
         "values by placebos of never treated units (Conley and Taber) rejects in 4.0% of twins without an effect"
     )
-    none = advice(sizes, "cluster:unit", dict.fromkeys(sizes, "one group"))
-    assert none.reason == (
+    _, nothing = advice(sizes, "cluster:unit", dict.fromkeys(sizes, "one group"))
+    assert nothing == (
         "no error type is safe here; placebos of never treated units (Conley and Taber) comes nearest: one group"
     )
 
@@ -112,7 +112,7 @@ def test_the_unit_of_measurement_changes_no_answer(tmp_path: Path, scale: float)
     one, other = (trust(case, replications=128, alone=True) for case in (real, replace(real, panel=panel)))
     assert other.claim.estimate == pytest.approx(scale * one.claim.estimate)
     assert other.recommended == one.recommended
-    assert other.calibrated().pvalue == pytest.approx(one.calibrated().pvalue, abs=0.02)
+    assert other.calibrated().value == pytest.approx(one.calibrated().value, abs=0.02)
     assert verdict(other).answer == verdict(one).answer
 
 

@@ -62,9 +62,9 @@ def test_one_treated_unit_is_judged_by_inference_for_few(tmp_path: Path, number:
     world = World("one treated", **SMALL, dates=((6, 1),))
     found = trust(world.real(tmp_path, number, 5.0), replications=128, benchmarks=0)
     assert found.recommended in {"conley-taber", "ferman-pinto"}
-    assert {error for error in found.main.errors if error not in found.advice.forbidden} == {
+    assert {error for error in found.main.errors if error not in found.forbidden} == {
         "conley-taber", "ferman-pinto"}  # fmt: skip
-    assert found.main.count("iid", 0) == 128
+    assert found.main.size("iid").n == 128
     assert found.main.size("cluster:unit").value > 0.5
     assert (found.advised.pvalue or 1.0) <= 1 / 25
     check = next(one for one in found.checks if one.name == "one-treated-unit")
@@ -78,7 +78,7 @@ def test_two_treated_units_lose_no_twin(tmp_path: Path) -> None:
     """A variance by two-way clusters that is negative on a twin would cost that twin for all error types."""
     world = World("two treated", **SMALL, dates=((6, 2),))
     found = trust(world.real(tmp_path, 0, 3.0), replications=256, alone=True)
-    assert found.main.count("iid", 0) == 256
+    assert found.main.size("iid").n == 256
     assert found.recommended in {"conley-taber", "ferman-pinto"}
 
 
@@ -88,9 +88,9 @@ def test_three_groups_are_no_clusters(tmp_path: Path) -> None:
     found = trust(world.real(tmp_path, 0, 3.0), errors="cluster:group", replications=128, alone=True)
     assert found.printed == "cluster:group"
     assert not found.recommended.endswith(":group")
-    assert {error for error in found.advice.forbidden if error.endswith(":group")} == {
+    assert {error for error in found.forbidden if error.endswith(":group")} == {
         "cluster:group", "cr2:group", "cv3:group"}  # fmt: skip
-    assert "need 20" in found.advice.reason
+    assert "need 20" in found.reason
 
 
 @pytest.mark.slow
@@ -100,7 +100,7 @@ def test_whole_groups_are_the_clusters_to_print(tmp_path: Path) -> None:
                   dates=((6, 30),))  # fmt: skip
     found = trust(world.real(tmp_path, 0, 3.0), replications=128, alone=True)
     assert found.recommended == "cr2:group"
-    assert "whole groups (group) adopt together" in found.advice.reason
+    assert "whole groups (group) adopt together" in found.reason
     assert found.main.size("cluster:unit").value > 0.2
 
 

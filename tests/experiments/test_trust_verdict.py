@@ -11,9 +11,9 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from experiments.trust.evidence import Evidence, Lean, Rates
-from experiments.trust.recommend import Advice, advice, assigned_by, forbidden_of
-from experiments.trust.studies import Calibrated, MeasureWithError
+from experiments.trust.evidence import Evidence, Lean
+from experiments.trust.recommend import advice, assigned_by, forbidden_of
+from experiments.trust.studies import MeasureWithError
 from experiments.trust.trust import Trust
 from experiments.trust.verdict import PARALLEL, RULES, verdict
 from results.diagnosis.power import Detectable
@@ -142,12 +142,10 @@ def test_the_printed_error_type_stays_where_its_size_is_right() -> None:
         "cluster:unit": MeasureWithError(0.058, 0.005),
     }
     found = advice(sizes, "cluster:unit", {})
-    assert (found.error, found.reason) == ("cluster:unit", "its test rejects in 5.8% of twins without an effect")
+    assert found == ("cluster:unit", "its test rejects in 5.8% of twins without an effect")
     other = advice(sizes, "iid", {})
-    assert other.error == "cluster:unit"  # which assumes less than hc1; both sizes are right within error
-    assert other.reason == (
-        "its test rejects in 5.8% of twins without an effect, that of errors homoskedastic in 30.0%"
-    )
+    assert other[0] == "cluster:unit"  # which assumes less than hc1; both sizes are right within error
+    assert other[1] == ("its test rejects in 5.8% of twins without an effect, that of errors homoskedastic in 30.0%")
 
 
 def test_of_right_sizes_those_come_first_that_assume_least() -> None:
@@ -155,24 +153,24 @@ def test_of_right_sizes_those_come_first_that_assume_least() -> None:
     sizes = {error: MeasureWithError(value, 0.01) for error, value in values.items()}
     left = dict(sizes)
     for first in ("cr2:unit", "cv3:unit", "conley-taber", "iid"):
-        assert advice(left, "a", {}).error == first
+        assert advice(left, "a", {})[0] == first
         del left[first]
 
 
 @pytest.mark.parametrize(("size", "stays"), [(0.079, True), (0.081, False), (0.021, True), (0.019, False)])
 def test_a_size_is_right_within_a_point_and_two_monte_carlo_errors(size: float, stays: bool) -> None:
     sizes = {"a": MeasureWithError(size, 0.01), "b": MeasureWithError(0.05, 0.01)}
-    assert (advice(sizes, "a", {}).error == "a") is stays
+    assert (advice(sizes, "a", {})[0] == "a") is stays
 
 
 def test_too_many_false_findings_count_double() -> None:
     """Beyond the tolerance lie .012 - .01 above, twice that is .004, and .015 - .01 below: the smaller wins."""
     sizes = {"a": MeasureWithError(0.20, 0.0), "b": MeasureWithError(0.062, 0.0), "c": MeasureWithError(0.0365, 0.0)}
-    assert advice(sizes, "a", {}).error == "c"  # .0035 below counts once, .002 above counts .004
-    assert advice(sizes | {"c": MeasureWithError(0.0355, 0.0)}, "a", {}).error == "b"  # .0045 and .004
+    assert advice(sizes, "a", {})[0] == "c"  # .0035 below counts once, .002 above counts .004
+    assert advice(sizes | {"c": MeasureWithError(0.0355, 0.0)}, "a", {})[0] == "b"  # .0045 and .004
     unknown = {"nan": MeasureWithError(float("nan"), float("nan"))}
-    assert advice(sizes | unknown, "a", {}).error == "c"
-    assert advice(sizes | unknown, "nan", {}).error == "c"
+    assert advice(sizes | unknown, "a", {})[0] == "c"
+    assert advice(sizes | unknown, "nan", {})[0] == "c"
 
 
 def test_of_sizes_that_are_right_the_nearest_is_printed() -> None:
@@ -181,7 +179,7 @@ def test_of_sizes_that_are_right_the_nearest_is_printed() -> None:
         "b": MeasureWithError(0.057, 0.001),
         "c": MeasureWithError(0.052, 0.001),
     }
-    assert advice(sizes, "a", {}).error == "c"
+    assert advice(sizes, "a", {})[0] == "c"
 
 
 def test_what_is_forbidden_is_not_recommended_whatever_its_size() -> None:
@@ -190,15 +188,16 @@ def test_what_is_forbidden_is_not_recommended_whatever_its_size() -> None:
         "hc1": MeasureWithError(0.09, 0.005),
         "cr2:unit": MeasureWithError(0.07, 0.005),
     }
-    found = advice(sizes, "cluster:unit", {"cluster:unit": "3 clusters have treated units"})
-    assert found.error == "cr2:unit"
-    assert found.reason == (
+    forbidden = {"cluster:unit": "3 clusters have treated units"}
+    found = advice(sizes, "cluster:unit", forbidden)
+    assert found[0] == "cr2:unit"
+    assert found[1] == (
         "errors clustered by unit do not serve here (3 clusters have treated units); the test of errors clustered by "
         "unit, bias-reduced (CR2) rejects in 7.0% of twins without an effect, which is too often: its p values are too "
         "small"
     )
-    right = advice(sizes | {"cr2:unit": MeasureWithError(0.06, 0.005)}, "cluster:unit", found.forbidden)
-    assert right.reason.endswith("rejects in 6.0% of twins without an effect")
+    right = advice(sizes | {"cr2:unit": MeasureWithError(0.06, 0.005)}, "cluster:unit", forbidden)
+    assert right[1].endswith("rejects in 6.0% of twins without an effect")
 
 
 def test_where_nothing_is_allowed_inference_for_few_treated_comes_first() -> None:
@@ -207,21 +206,21 @@ def test_where_nothing_is_allowed_inference_for_few_treated_comes_first() -> Non
               "ferman-pinto": (0.11, 0.005)}  # fmt: skip
     sizes = {error: MeasureWithError(*value) for error, value in values.items()}
     found = advice(sizes, "cluster:unit", why)
-    assert found.error == "conley-taber"
-    assert "no error type is safe here" in found.reason
-    assert found.reason.endswith("1 unit is treated")
+    assert found[0] == "conley-taber"
+    assert "no error type is safe here" in found[1]
+    assert found[1].endswith("1 unit is treated")
     two = {error: sizes[error] for error in ("iid", "cluster:unit")}
-    assert advice(two, "cluster:unit", why).error == "iid"
+    assert advice(two, "cluster:unit", why)[0] == "iid"
 
 
 def test_without_a_known_size_the_printed_type_stays() -> None:
     found = advice({"a": MeasureWithError(float("nan"), float("nan"))}, "a", {})
-    assert (found.error, found.reason) == ("a", "no error type could be judged on twins")
+    assert found == ("a", "no error type could be judged on twins")
 
 
 def test_the_printed_type_may_be_the_nearest_of_all() -> None:
     found = advice({"a": MeasureWithError(0.10, 0.001), "b": MeasureWithError(0.20, 0.001)}, "a", {})
-    assert (found.error, found.reason) == ("a", "no other has a size nearer to 5%: 10.0% on twins")
+    assert found == ("a", "no other has a size nearer to 5%: 10.0% on twins")
 
 
 def test_one_treated_unit_never_gets_homoskedastic_errors() -> None:
@@ -232,8 +231,8 @@ def test_one_treated_unit_never_gets_homoskedastic_errors() -> None:
     assert set(errors) - set(forbidden) == {"conley-taber", "ferman-pinto"}
     sizes = dict.fromkeys(errors, MeasureWithError(0.05, 0.005)) | {"conley-taber": MeasureWithError(0.12, 0.005),
                                                             "ferman-pinto": MeasureWithError(0.09, 0.005)}  # fmt: skip
-    assert advice(sizes, "cluster:unit", forbidden).error == "ferman-pinto"
-    assert advice(sizes, "iid", forbidden).error == "ferman-pinto"
+    assert advice(sizes, "cluster:unit", forbidden)[0] == "ferman-pinto"
+    assert advice(sizes, "iid", forbidden)[0] == "ferman-pinto"
 
 
 # The verdict
@@ -243,7 +242,7 @@ def record(p: float | None) -> Any:
     return SimpleNamespace(term="did", table="2", column=5, pvalue=p)
 
 
-FINE = ((0.002, 0.001),)  # a calibrated p value and its Monte Carlo error
+FINE = ((0.002, 0.001, 999),)  # a calibrated p value, its Monte Carlo error, twins
 
 
 class Method(SimpleNamespace):
@@ -254,14 +253,14 @@ class Method(SimpleNamespace):
 
 
 def trust(
-    p: float | None = 0.001, advised: float | None = 0.001, calibrated: tuple[tuple[float, float], ...] = FINE,
+    p: float | None = 0.001, advised: float | None = 0.001, calibrated: tuple[tuple[Any, ...], ...] = FINE,
     printed: str = "cluster:unit", recommended: str = "cluster:unit", estimate: float = 0.5, **more: Any,
 ) -> Trust:  # fmt: skip
     """A page with the numbers that rules look at; all is well unless said."""
-    voters = tuple(Method(method=f"method{k}", p=Calibrated(*one)) for k, one in enumerate(calibrated))
+    voters = tuple(Method(method=f"method{k}", p=MeasureWithError(*one)) for k, one in enumerate(calibrated))
     made = {
         "record": record(p), "advised": record(advised), "printed": printed, "recommended": recommended,
-        "advice": Advice(recommended, "a reason", {}), "mde": Detectable(0.8, 0.3, 0.2, 0.4), "voters": voters,
+        "reason": "a reason", "forbidden": {}, "mde": Detectable(0.8, 0.3, 0.2, 0.4), "voters": voters,
         "main": voters[0], "calibrated": lambda by=None: (by or voters[0]).p, "checks": (), "evidence": Evidence(),
         "claim": SimpleNamespace(estimate=estimate), "asked": 0.3,
     }  # fmt: skip
@@ -273,7 +272,7 @@ def moved(answer: str, name: str = "leave-out:province") -> Check:
 
 
 LEAN = Lean(0.02, 0.1, -0.2, 0.4, True)
-FORBIDDEN = Advice("cluster:unit", "a reason", {"cluster:unit": "three clusters are too few"})
+FORBIDDEN = {"cluster:unit": "three clusters are too few"}
 
 
 def test_where_nothing_is_wrong_the_claim_is_supported() -> None:
@@ -291,7 +290,7 @@ def test_where_nothing_is_wrong_the_claim_is_supported() -> None:
     )
     mirrored = (replace(moved("differs"), difference=0.4, alternative="less a trend"),)
     assert verdict(trust(checks=mirrored, estimate=-0.5)).reason.endswith("(less a trend: -0.1 instead of -0.5).")
-    assert "and at most 0.001 calibrated" in verdict(trust(calibrated=((0.001, 0.0, True),))).reason
+    assert "and at most 0.001 calibrated" in verdict(trust(calibrated=((0.001, 0.0, 999),))).reason
     assert found.sentences[-1] == PARALLEL
     assert verdict(trust()).reason == "p is 0.001 with errors clustered by unit and 0.002 calibrated on twins."
 
@@ -301,7 +300,7 @@ ALONE: dict[str, tuple[dict[str, Any], str, str]] = {
     "a check contradicts": ({"checks": (moved("contradicts"),)}, "contradicted", "sentence of leave-out:province"),
     "a trend leans": ({"evidence": Evidence(lean=LEAN)}, "not decided", "as much or more in 2.0% of twins"),
     "a rare joint test": ({"evidence": Evidence(pretrend=0.01)}, "not decided", "as large in 1.0% of twins"),
-    "no error type is safe": ({"advice": FORBIDDEN}, "not decided", "three clusters are too few"),
+    "no error type is safe": ({"forbidden": FORBIDDEN}, "not decided", "three clusters are too few"),
     "the errors to print": ({"advised": 0.07}, "not decided", "p = 0.070"),
     "no p value": ({"advised": None}, "not decided", "there is no p value"),
     "calibrated": ({"calibrated": ((0.09, 0.01),)}, "not decided", "method0"),
@@ -316,7 +315,7 @@ def test_each_rule_alone(name: str) -> None:
     page = trust(**changes)
     found = verdict(page)
     assert (found.answer, words in found.reason) == (answer, True)
-    assert sum(bool(rule.reasons(page)) for rule in RULES) == 1 + (name == "no effect is claimed")
+    assert sum(bool(reasons(page)) for _, reasons in RULES) == 1 + (name == "no effect is claimed")
 
 
 @pytest.mark.parametrize(
@@ -391,15 +390,15 @@ def test_other_errors_to_print_are_said_with_their_reason() -> None:
 
 
 def test_rates_are_said_where_checks_run_on_twins() -> None:
-    rates = Rates(0.021, 0.834, 0.013)
-    said = verdict(trust(evidence=Evidence(rates=rates), asked=-0.3)).sentences
+    evidence = Evidence(None, None, None, None, 0.021, 0.834, 0.013)
+    said = verdict(trust(evidence=evidence, asked=-0.3)).sentences
     assert any("supported in 2.1% of cases without an effect and in 83.4% where the effect is -0.3; 1.3% of claims"
                in sentence for sentence in said)  # fmt: skip
     assert not any("On twins of your panel" in sentence for sentence in verdict(trust()).sentences)
 
 
 def test_methods_whose_twins_give_another_size_are_named() -> None:
-    voters = tuple(Method(method=name, p=Calibrated(0.002, 0.001), rejects=size)
+    voters = tuple(Method(method=name, p=MeasureWithError(0.002, 0.001), rejects=size)
                    for name, size in (("parametric", 0.051), ("factor", 0.058), ("residual", 0.107)))  # fmt: skip
     said = verdict(trust(voters=voters, main=voters[0])).sentences[1]
     assert said.endswith("rejects in 5.1% of cases where there is no effect (in 10.7% by the method residual).")

@@ -15,7 +15,7 @@ import pytest
 from experiments.panel_spec.spec import RealPanel
 from experiments.twins.calibrate import calibrated, few_of, neighbourhood
 from experiments.twins.laws import ErrorsLaw
-from experiments.twins.methods import MethodFit, Parameter, method_called
+from experiments.twins.methods import MethodFit, Parameter, fit_by
 from experiments.twins.real import Real
 from experiments.twins.twin import twin
 
@@ -40,7 +40,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[Paramet
     by_dial: dict[str, list[Parameter]] = {}
     for number in range(PANELS):
         real = made_twins.drawn_panel(folder, number, WORLD, SPEC)
-        for item in method_called("parametric").fit(Real.of(real)).parameters:
+        for item in fit_by("parametric", Real.of(real)).parameters:
             by_dial.setdefault(item.dial, []).append(item)
     return by_dial
 
@@ -78,8 +78,7 @@ def test_effects_that_grow_or_differ_by_cohort_leave_the_noise_as_it_is(tmp_path
     """Every fitted number of the errors is the same, up to the rounding of the fit; the effect of the twin follows."""
     real = made_twins.drawn_panel(tmp_path, 1, WORLD | {"units": 60}, SPEC)
     plain, *others = (
-        (Real.of(one), method_called(method).fit(Real.of(one)))
-        for one in (real, ramped(real, 2.0), ramped(real, 4.0, 1.0))
+        (Real.of(one), fit_by(method, Real.of(one))) for one in (real, ramped(real, 2.0), ramped(real, 4.0, 1.0))
     )
     for held, fit in others:
         for own, same in zip(fit.parameters, plain[1].parameters, strict=True):
@@ -94,9 +93,9 @@ def test_a_treatment_that_does_not_last_has_one_effect_and_says_so(tmp_path: Pat
     held = Real.of(real)
     assert held.regression.cohorts is None
     assert len(held.regression.regressors) == 1
-    fit = method_called("parametric").fit(held)
+    fit = fit_by("parametric", held)
     assert any("one constant effect" in note for note in fit.notes)
-    lasting = method_called("parametric").fit(Real.of(made_twins.drawn_panel(tmp_path, 1, WORLD, SPEC)))
+    lasting = fit_by("parametric", Real.of(made_twins.drawn_panel(tmp_path, 1, WORLD, SPEC)))
     assert not any("one constant effect" in note for note in lasting.notes)
 
 
@@ -160,5 +159,5 @@ def test_sizes_enter_where_there_is_enough_to_compare(tmp_path: Path) -> None:
     assert [dial for _, dial, _ in ErrorsLaw.of(Real.of(few)).compared] == ["growth"]
     every = made_twins.drawn_panel(tmp_path, 1, WORLD | {"adoption": {"kind": "staggered", "never": 0.0}}, SPEC)
     assert [dial for _, dial, _ in ErrorsLaw.of(Real.of(every)).compared] == ["post_scale", "growth"]
-    fit: MethodFit = method_called("parametric").fit(Real.of(few))
+    fit: MethodFit = fit_by("parametric", Real.of(few))
     assert "treated_scale" not in fit.errors

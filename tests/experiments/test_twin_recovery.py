@@ -14,7 +14,7 @@ from made_twins import TRUTH
 
 from experiments.twins.calibrate import calibrated
 from experiments.twins.laws import ErrorsLaw, coefficients
-from experiments.twins.methods import Parameter, method_called
+from experiments.twins.methods import Parameter, fit_by
 from experiments.twins.real import Real
 from experiments.twins.statistics import moran_by_period, moran_of_thirds, split
 from sim.arrays import is_stationary
@@ -28,9 +28,7 @@ SPREAD = {"levels.unit_spatial": 0.16}  # most that the standard error of the me
 def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[Parameter]]:
     """Every parameter of twins of 20 panels of one design, by dial."""
     folder = tmp_path_factory.mktemp("recovery")
-    fits = [
-        method_called("parametric").fit(Real.of(made_twins.drawn_panel(folder, number))) for number in range(PANELS)
-    ]
+    fits = [fit_by("parametric", Real.of(made_twins.drawn_panel(folder, number))) for number in range(PANELS)]
     by_dial: dict[str, list[Parameter]] = {}
     for item in (item for fit in fits for item in fit.parameters):
         by_dial.setdefault(item.dial, []).append(item)
@@ -110,9 +108,9 @@ def test_partial_autocorrelations_give_stationary_processes(partial: list[float]
 def test_a_random_walk_is_named(tmp_path: Path) -> None:
     """Errors that add up: no stationary process has such residuals, and the twin says so."""
     dials = made_twins.KNOWN | {"errors": {"sd": 1.0, "serial": 0.999}, "units": 200}
-    fit = method_called("parametric").fit(Real.of(made_twins.drawn_panel(tmp_path, 0, dials)))
+    fit = fit_by("parametric", Real.of(made_twins.drawn_panel(tmp_path, 0, dials)))
     assert any("cannot be told from a random walk" in note for note in fit.notes)
-    calm = method_called("parametric").fit(Real.of(made_twins.drawn_panel(tmp_path, 0)))
+    calm = fit_by("parametric", Real.of(made_twins.drawn_panel(tmp_path, 0)))
     assert not any("random walk" in note for note in calm.notes)
 
 
@@ -120,11 +118,11 @@ def test_units_stay_as_near_as_they_are_when_errors_nearly_add_up(tmp_path: Path
     """A stationary law so near a random walk would spread units; the twin keeps errors around units' means instead."""
     dials = made_twins.KNOWN | {"errors": {"sd": 1.0, "serial": 0.995, "unit_means": 0.0}, "units": 200}
     real = Real.of(made_twins.drawn_panel(tmp_path, 0, dials | {"levels": {"unit_sd": 0.3}}))
-    fit = method_called("parametric").fit(real)
+    fit = fit_by("parametric", real)
     assert fit.errors["unit_means"] == 0.0
     assert any("deviations from units' means" in note for note in fit.notes)
     assert fit.levels["unit_sd"] == pytest.approx(0.3, rel=0.15)
-    assert "unit_means" not in method_called("parametric").fit(Real.of(made_twins.drawn_panel(tmp_path, 0))).errors
+    assert "unit_means" not in fit_by("parametric", Real.of(made_twins.drawn_panel(tmp_path, 0))).errors
 
 
 @pytest.mark.parametrize(("serial", "order"), [([1.1, -0.4], 2), (0.6, 1)])
