@@ -60,12 +60,14 @@ class SearchQuestion:
 
     @property
     def words(self) -> str:
-        """The measure and its level, for a sentence."""
-        of = f"of {self.term} by {self.estimator}{self.of_errors}"
+        """The measure on its way beyond its level, for a sentence."""
+        return self.reaching("rises above" if RISES[self.measure] else "falls below")
+
+    def reaching(self, how: str) -> str:
+        """The measure and its level with a verb between them, for a sentence."""
         level = f"{100 * self.level:g}%" if self.column in PROPORTIONS or self.share else f"{self.level:g}"
         size = " of the effect" if self.share else ""
-        name = "the absolute bias" if self.measure == "bias" else f"the {self.said}"
-        return f"{name} {of} {'rises above' if RISES[self.measure] else 'falls below'} {level}{size}"
+        return f"the {'absolute ' * (self.measure == 'bias')}{self.whole_measure} {how} {level}{size}"
 
     @property
     def whole_measure(self) -> str:
@@ -454,8 +456,7 @@ def dial_of(study: Study, name: str, where: str) -> str:
 def solve(bench: Bench, dial: str, options: Search) -> list[SearchAnswer]:
     """The value of the dial at which the measure crosses its level, in each cell of the other dials."""
     rests = _possible_rests(bench, dial, options)
-    asks = f"{bench.question.whole_measure} reaches {_level(bench.question)}"
-    asks = f"the {asks}".replace("the bias", "the absolute bias")
+    asks = bench.question.reaching("reaches")
     return [_answer(bench, dial, rest, options, asks) for rest in rests]
 
 
@@ -551,12 +552,6 @@ def _between(study: Study, dial: str, end: float, *, last: bool) -> list[float |
     begin = _own_value(study, dial)
     steps = [begin + (end - begin) * i / FRONTIER for i in range(FRONTIER + last)]
     return list(dict.fromkeys(round(x) if _counts(study, dial) else float(f"{x:.6g}") for x in steps))
-
-
-def _level(question: SearchQuestion) -> str:
-    if question.measure == "bias":
-        return f"{100 * question.level:g}% of the effect" if question.share else f"{question.level:g}"
-    return f"{100 * question.level:g}%"
 
 
 def _answer(bench: Bench, dial: str, rest: Mapping[str, Any], options: Search, asks: str,

@@ -18,7 +18,7 @@ from estimators.core.estimator import Estimates, Status, critical_values
 from estimators.core.inversion import p_value_errors
 from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE
 from experiments.checks.case import Family
-from experiments.checks.check import LEVELS, Answer, Check, answers_of, family_critical, with_departure
+from experiments.checks.check import LEVELS, answers_of, family_critical, with_departure
 from experiments.run.tasks import runner_of
 from experiments.study import Study
 from experiments.trust.claim import PanelClaim
@@ -27,6 +27,7 @@ from experiments.twins.twin import Twin
 from results.diagnosis.claims import POWER, interval_point
 from results.diagnosis.power import Z95, Detectable
 from results.store import Store
+from results.tables.records import Answer, Check
 from sim.arrays import Flags, Floats
 
 LEAN = 0.10  # one-sided level at which a trend before adoption that explains the claim leaves it undecided

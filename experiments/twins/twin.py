@@ -98,7 +98,7 @@ def twin(real: RealPanel, method: str | Sequence[str] | None = None) -> Twin:
     method: one or more, in place of the spec's. Raises BadInput.
     """
     panel = Real.of(real if method is None else _with_methods(real, method))
-    fits = {name: fit_by(name, panel) for name in panel.section.method}
+    fits: dict[str, MethodFit] = {name: fit_by(name, panel) for name in panel.section.method}
     held = held_panel(panel, fits)
     first, *others = (_twin(panel, name, fit, held) for name, fit in fits.items())
     return replace(first, others=tuple(others))
