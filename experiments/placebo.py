@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from estimators.placebo.permutation import LEAST_DRAWS, Statistic
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.estimation import estimator_called, panel_for
 from experiments.panel_spec.spec import RealPanel
-from experiments.run.reporting import unwritable
+from experiments.run.reporting import check_folder, without_nan, write_whole
 from experiments.run.runner import preflight, run
 from experiments.study import SCHEMA_VERSION, PlaceboCard, Study
 from experiments.tables.columns import main_cluster
@@ -201,22 +200,23 @@ class PlaceboAnswer(PlaceboCard):
         ask, usable = self.question, self.usable
         spread = float(usable.std(ddof=1)) if usable.size > 1 else np.nan
         p = self.permutation_p if ask.is_test else np.nan
-        return {
+        plain: dict[str, Any] = without_nan({
             "panel": {"digest": ask.panel.digest, "units": len(ask.panel.units), "periods": len(ask.panel.periods)},
             "scheme": ask.scheme, "estimator": ask.estimator.name, "term": ask.term, "statistic": ask.statistic,
             "seed": ask.study.seed, "draws": len(self.placebos), "exact": ask.exact,
             "failed": len(self.placebos) - usable.size,
             "distinct_assignments": None if self.randomisation.count is None else str(self.randomisation.count),
             "units_that_stay": self.staying[0], "treated_units_that_stay": self.staying[1],
-            "estimate": _plain(self.estimate), "se": _plain(self.se), "se_type": self.own_error,
-            "placebo_se_type": self.error, "pvalue": _plain(self.pvalue), "permutation_pvalue": _plain(p),
-            "share_as_large": _plain(self.share_as_large), "mcse": _plain(self.mcse),
-            "lower": _plain(self.lower), "upper": _plain(self.upper), "level": 1 - LEVEL,
-            "placebo_mean": _plain(float(usable.mean())), "placebo_sd": _plain(spread),
-            "placebo_quantiles": {f"{q:g}": _plain(value) for q, value in self.quantiles.items()},
-            "rejected_share": _plain(float((self.own_pvalues[np.isfinite(self.placebos)] <= LEVEL).mean())),
+            "estimate": self.estimate, "se": self.se, "se_type": self.own_error,
+            "placebo_se_type": self.error, "pvalue": self.pvalue, "permutation_pvalue": p,
+            "share_as_large": self.share_as_large, "mcse": self.mcse,
+            "lower": self.lower, "upper": self.upper, "level": 1 - LEVEL,
+            "placebo_mean": float(usable.mean()), "placebo_sd": spread,
+            "placebo_quantiles": {f"{q:g}": value for q, value in self.quantiles.items()},
+            "rejected_share": float((self.own_pvalues[np.isfinite(self.placebos)] <= LEVEL).mean()),
             "notes": list(self.notes),
-        }  # fmt: skip
+        })  # fmt: skip
+        return plain
 
 
 def question(
@@ -427,10 +427,6 @@ def _filled(panel: Panel) -> Floats:
     return np.array(values if panel.observed is None else np.where(panel.observed, values, 0.0))
 
 
-def _plain(value: float) -> float | None:
-    return None if not np.isfinite(value) else float(value)
-
-
 # The store of an earlier `panelproof placebo` that a run goes on with, and what it says of other choices.
 
 
@@ -544,13 +540,6 @@ def print_placebo(found: PlaceboAnswer, console: Console) -> None:
             console.print(Text(note, style="yellow"))
 
 
-def check_folder(folder: Path) -> None:
-    """Raise BadInput, before any work and without making it, for a folder that could not be written."""
-    if reason := unwritable(folder):
-        raise bad(f"cannot be written: {reason}", where=str(folder), allowed="a writable folder",
-                  remedy="choose another --out")  # fmt: skip
-
-
 def write_placebo(found: PlaceboAnswer, folder: Path) -> list[Path]:
     """Write placebo.svg and placebo.json into a folder; raises BadInput when it cannot be written."""
     files = {
@@ -558,12 +547,7 @@ def write_placebo(found: PlaceboAnswer, folder: Path) -> list[Path]:
         "placebo.json": json.dumps(found.document, indent=1, ensure_ascii=False) + "\n",
     }
     check_folder(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        waiting = folder / f".{name}.partial"
-        waiting.write_text(text, encoding="utf-8")
-        os.replace(waiting, folder / name)
-    return [folder / name for name in files]
+    return write_whole(folder, files)
 
 
 def _lines(found: PlaceboAnswer) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,9 @@ from results.store.disk import is_inside, walked
 from sim.errors import BadInput, bad, listed
 from sim.panel_sidecars import ENDING, panel_from
 from sim.registry import INLINE
+
+if TYPE_CHECKING:
+    from experiments.panel_spec.sections import Spec
 
 MANIFEST, SUMS, README, REQUIREMENTS = "manifest.json", "SHA256SUMS", "README.md", "requirements.txt"
 STUDIES, PANEL, RESULTS, RERUN = "studies", "panel", "results", "rerun"  # folders
@@ -145,11 +148,6 @@ def texts_in(value: Any) -> list[str]:
     return [text for part in parts for text in texts_in(part)]
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a document as JSON that people can read."""
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def requirements() -> dict[str, str]:
     """panelproof and every package that it needs, directly or through others, with the versions of this process."""
     found, wanted = dict[str, str](), ["panelproof"]
@@ -168,13 +166,18 @@ def requirements() -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda pair: pair[0].lower()))
 
 
-def beside_spec(path: Path, spec: Path) -> str:
-    """A file by its place below the spec's folder; raises BadInput for one elsewhere."""
-    try:
-        return path.resolve().relative_to(spec.resolve().parent).as_posix()
-    except ValueError:
-        raise bad("lies outside the folder of the spec", where=str(path), allowed="a file in or below it",
-                  remedy="move it there and correct the path in the spec") from None  # fmt: skip
+def files_of_weights(read: Spec, spec: Path) -> dict[str, Path]:
+    """The files of weights that a spec names, by their places below its folder; raises BadInput for one elsewhere."""
+    found = {}
+    for path in (getattr(weights, "path", None) for weights in read.weights):
+        if not isinstance(path, Path):
+            continue
+        try:
+            found[path.resolve().relative_to(spec.resolve().parent).as_posix()] = path
+        except ValueError:
+            raise bad("lies outside the folder of the spec", where=str(path), allowed="a file in or below it",
+                      remedy="move it there and correct the path in the spec") from None  # fmt: skip
+    return found
 
 
 # The README of a bundle: what a data editor reads first.
@@ -311,7 +314,7 @@ def _about(folder: Path, studies: list[dict[str, Any]], application: dict[str, A
             (folder / name).rmdir()
     packages = requirements()
     manifest = {"format": FORMAT, "packages": packages, "studies": studies, "application": application}
-    write_json(folder / MANIFEST, manifest)
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     code = code_of(folder, manifest)
     lines = [f"{name}=={version}\n" for name, version in packages.items() if name != "panelproof"]
     (folder / REQUIREMENTS).write_text("".join(lines), encoding="utf-8")
@@ -391,10 +394,7 @@ def _application(folder: Path, panel: Path, spec: Path, with_data: bool) -> dict
 
     read = read_spec(spec)
     real = read_real_panel(panel, read)
-    needed = {panel.name: panel}
-    for weights in read.weights:
-        if isinstance(path := getattr(weights, "path", None), Path):
-            needed[beside_spec(path, spec)] = path
+    needed = {panel.name: panel} | files_of_weights(read, spec)
     shutil.copyfile(spec, folder / PANEL / "SPEC.toml")
     for name, path in needed.items() if with_data else ():
         (folder / PANEL / name).parent.mkdir(parents=True, exist_ok=True)
@@ -496,9 +496,7 @@ def _application_again(folder: Path, facts: Mapping[str, Any]) -> Finding:
     if other:
         return Finding(part, "differs", f"other data: the SHA-256 of {', '.join(other)} is not that of the manifest")
     spec = read_spec(place / "SPEC.toml")
-    for weights in spec.weights:
-        if isinstance(path := getattr(weights, "path", None), Path):
-            beside_spec(path, place / "SPEC.toml")
+    files_of_weights(spec, place / "SPEC.toml")
     found = estimate(read_real_panel(place / facts["panel"], spec)).frame
     (folder / RERUN).mkdir(exist_ok=True)
     found.to_csv(folder / RERUN / "estimates.csv", index=False)

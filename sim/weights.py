@@ -246,6 +246,10 @@ def among_nearest(distance: Floats, k: int) -> Flags:
 # `weights_files`.
 
 
+CALLED = {
+    "band": "band-{w.km:g}", "contiguity": "{w.rule}", "economic": "economic", "file": "{w.path.stem}",
+    "inverse-distance": "inverse-distance", "knn": "knn-{w.k}", "nested": "nested",
+}  # what a W without a name is called, by the kind of its settings  # fmt: skip
 Islands = Literal["error", "nearest"]
 Strength = Callable[[Floats], Floats]
 MAPS = (".geojson", ".json", ".shp", ".gpkg", ".zip", ".fgb", ".parquet")

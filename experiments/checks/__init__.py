@@ -18,7 +18,6 @@ from sim.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from estimators.sensitivity.differences import Differences
     from experiments.checks.case import Case
 
 
@@ -27,12 +26,6 @@ def checks_of(case: Case, critical: float | None = None) -> tuple[Check, ...]:
     a multiplier bootstrap. The specification curve goes to the figures of the case's ledger."""
     case = case if critical is None else replace(case, critical=critical)
     return tuple(check for module in modules() for check in _checked(module, case))
-
-
-def family_of(case: Case) -> Differences | None:
-    """The estimator of all differences that the case's panel can have, None where the claim is none of two-way least
-    squares."""
-    return case.differences
 
 
 def _checked(module: Any, case: Case) -> Iterator[Check]:

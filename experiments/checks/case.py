@@ -194,11 +194,6 @@ class Case:
         found = estimator.estimates(stacked, panel.schema)
         return Family(estimator, found, critical, {text: why for text, why in reasons.items() if why})
 
-    @property
-    def differences(self) -> Differences | None:
-        """The estimator of all of them."""
-        return None if self.family is None else self.family.estimator
-
     def _clustered(self, error: str) -> str:
         """The clustered type of an error type's grouping of units, for few clusters too; else the main one."""
         kind, _, name = error.partition(":")

@@ -16,11 +16,8 @@ from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates, critical_values
 from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE
-from results.tables.records import ANSWERS, Answer, Check
+from results.tables.records import ANSWERS
 from sim.arrays import Flags, Floats
-
-__all__ = ["ANSWERS", "Answer", "Check", "answer_of", "answers_of", "family_critical", "modules", "needed_of",
-           "with_departure", "worst_of"]  # fmt: skip
 
 Answers = NDArray[np.str_]
 

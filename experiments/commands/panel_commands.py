@@ -259,9 +259,10 @@ def placebo(
     from rich.console import Console
 
     from experiments.panel_spec.spec import read_real_panel, read_spec
-    from experiments.placebo import answer, check_folder, prepared, print_placebo, write_placebo
+    from experiments.placebo import answer, prepared, print_placebo, write_placebo
     from experiments.run.launch import launch
     from experiments.run.places import named_place
+    from experiments.run.reporting import check_folder
     from experiments.run.resume import Resume
 
     where = {name: choices.pop(name) for name in CLUSTER_OPTIONS}
@@ -310,7 +311,7 @@ def twin(panel: Path, spec: Path, out: Path | None, methods: tuple[str, ...], as
     from rich.console import Console
 
     from experiments.panel_spec.spec import read_real_panel, read_spec
-    from experiments.placebo import check_folder
+    from experiments.run.reporting import check_folder
     from experiments.twins.twin import document, print_twin, twin, write_twin
 
     if out is not None:
@@ -360,8 +361,8 @@ def trust(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **choi
     from rich.console import Console
 
     from experiments.panel_spec.spec import read_real_panel, read_spec
-    from experiments.placebo import check_folder
     from experiments.run.places import named_place
+    from experiments.run.reporting import check_folder
     from experiments.run.resume import Resume
     from experiments.trust.document import document, print_trust, write_trust
     from experiments.trust.studies import opened, seconds_of

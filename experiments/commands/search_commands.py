@@ -28,10 +28,11 @@ def solve(
     GOAL is MEASURE:LEVEL, such as power:0.8 or coverage:0.9, or mcse:MEASURE=ERROR, such as mcse:coverage=0.003 --for
     replications. Every value that is tried is a store under --out: the same command resumes the search.
     """
-    from experiments.search.searches import options_of, run_solve
+    from experiments.search.searches import run_solve
+    from experiments.search.solve import Search
 
     chosen = {"estimator": estimator, "term": term, "error": error, "seed": seed}
-    return run_solve(study, goal, name, out, chosen, options_of(low, high, precision, budget), where, as_json)
+    return run_solve(study, goal, name, out, chosen, Search(low, high, precision, budget), where, as_json)
 
 
 # `panelproof breakdown`: the departure at which coverage, size or bias is no longer acceptable.
@@ -54,8 +55,9 @@ def breakdown(
 
     Every value that is tried is a store under --out: the same command resumes the search.
     """
-    from experiments.search.searches import options_of, run_breakdown
+    from experiments.search.searches import run_breakdown
+    from experiments.search.solve import Search
 
     chosen = {"estimator": estimator, "term": term, "error": error, "seed": seed}
-    options = options_of(low, high, precision, budget, to_second)
+    options = Search(low, high, precision, budget, to_second)
     return run_breakdown(study, dial, second, measure, out, chosen, options, where, as_json)

@@ -15,7 +15,7 @@ from sim import weights
 from sim.arrays import Floats
 from sim.errors import Problem
 from sim.panel import Panel
-from sim.weights import Coordinates, Islands, Others, Standardize, Weights, from_file
+from sim.weights import CALLED, Coordinates, Islands, Others, Standardize, Weights, from_file
 
 
 def _beside_the_spec(path: Path, info: ValidationInfo) -> Path:
@@ -35,13 +35,12 @@ Beside = Annotated[Path, AfterValidator(_beside_the_spec)]
 
 
 class WeightsSection(Table, ABC):
-    """What every [[weights]] table may say. called: the name of the weights when none is given.
+    """What every [[weights]] table may say.
 
     name: by which tables and estimators know W; without it one made of the kind. standardize: "row" makes rows sum to
     1, "spectral" divides by the spectral radius, "none" keeps W.
     """
 
-    called: ClassVar[str]
     needs_places: ClassVar[bool] = True
 
     name: Name | None = None
@@ -50,7 +49,7 @@ class WeightsSection(Table, ABC):
     @property
     def label(self) -> str:
         """The name of the weights in the panel."""
-        return self.name or self.called.format(**dict(self))
+        return self.name or CALLED[str(dict(self)["kind"])].format(w=self)
 
     @property
     def places(self) -> bool:
@@ -88,8 +87,6 @@ class KnnSpec(ByDistance):
     k: how many neighbours.
     """
 
-    called: ClassVar[str] = "knn-{k}"
-
     kind: Literal["knn"]
     k: Annotated[int, Field(ge=1, strict=True)] = 6
 
@@ -99,8 +96,6 @@ class InverseDistanceSpec(ByDistance, WithIslands):
 
     power: of the distance. cutoff_km: the distance beyond which W is 0; without it all units are neighbours.
     """
-
-    called: ClassVar[str] = "inverse-distance"
 
     kind: Literal["inverse-distance"]
     power: Positive = 1.0
@@ -113,8 +108,6 @@ class BandSpec(ByDistance, WithIslands):
     km: the distance.
     """
 
-    called: ClassVar[str] = "band-{km:g}"
-
     kind: Literal["band"]
     km: Positive
 
@@ -126,7 +119,6 @@ class ContiguitySpec(WithIslands):
     that share a corner, "rook" those that share an edge.
     """
 
-    called: ClassVar[str] = "{rule}"
     needs_places: ClassVar[bool] = False
 
     kind: Literal["contiguity"]
@@ -148,7 +140,6 @@ class Economic(WeightsSection):
     variable: the column.
     """
 
-    called: ClassVar[str] = "economic"
     needs_places: ClassVar[bool] = False
 
     kind: Literal["economic"]
@@ -166,8 +157,6 @@ class Nested(WeightsSection):
     variable: the column.
     """
 
-    called: ClassVar[str] = "nested"
-
     kind: Literal["nested"]
     variable: Name
 
@@ -184,7 +173,6 @@ class File(WithIslands):
     others: what to do about units of the file that the panel lacks: "error" refuses them, "drop" leaves them out.
     """
 
-    called: ClassVar[str] = "{path.stem}"
     needs_places: ClassVar[bool] = False
 
     kind: Literal["file"]

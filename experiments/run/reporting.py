@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import tempfile
@@ -164,6 +165,23 @@ def unwritable(folder: Path) -> str:
     return "" if os.access(there, os.W_OK | os.X_OK) else "permission denied"
 
 
+def check_folder(folder: Path) -> None:
+    """Raise BadInput, before any work and without making it, for a folder that could not be written."""
+    if reason := unwritable(folder):
+        raise bad(f"cannot be written: {reason}", where=str(folder), allowed="a writable folder",
+                  remedy="choose another --out")  # fmt: skip
+
+
+def write_whole(folder: Path, files: Mapping[str, str | bytes]) -> list[Path]:
+    """Write files by their names into a folder, each whole or not at all; returns where they are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        waiting = folder / f".{name}.partial"
+        waiting.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.replace(waiting, folder / name)
+    return [folder / name for name in files]
+
+
 def write_html(store: ZarrStore, diagnosis: Diagnosis, path: Path, pivots: Sequence[Pivot] = ()) -> None:
     """Write the HTML report, whole or not at all; raises BadInput when the place cannot be written.
 
@@ -213,6 +231,15 @@ def to_toml(study: Mapping[str, Any]) -> str:
     if not kept.get("grid"):
         kept.pop("grid", None)
     return tomli_w.dumps(kept)
+
+
+def without_nan(value: Any) -> Any:
+    """Nested plain data with None for numbers that are not finite."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def without_none(value: Any) -> Any:

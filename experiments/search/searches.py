@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from scipy.special import stdtrit
 
 from experiments.run.checking import projected
 from experiments.run.places import ClusterPlace, named_place, table_of
-from experiments.run.reporting import unwritable
+from experiments.run.reporting import check_folder, write_whole
 from experiments.run.until import Selection
 from experiments.search.root import LEVEL
 from experiments.search.solve import (
@@ -35,7 +34,6 @@ from experiments.search.solve import (
     dials_of,
     document,
     frontier,
-    keep,
     settings_of_rest,
     solve,
 )
@@ -51,15 +49,6 @@ from sim.errors import bad, one_of
 GROUPS = 8  # of blocks, of which one after the other is left out
 SURE = 0.05  # half the interval of the Monte Carlo error over itself
 CALLED = "replications"
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """A Monte Carlo error, the variance that independent fits would have, and the standard error of its logarithm."""
-
-    mcse: float
-    alone: float
-    log_se: float
 
 
 def replications_for(bench: Bench, target: float, budget: int) -> list[SearchAnswer]:
@@ -81,30 +70,31 @@ def _answer(bench: Bench, rest: Mapping[str, Any], target: float, budget: int) -
     point = float(stdtrit(GROUPS - 1, 0.975))
     while True:
         bench.measure(rest, n)
-        spread = spread_of(bench.store_at(rest), n, bench.question)
+        mcse, alone, log_se = spread_of(bench.store_at(rest), n, bench.question)
         worlds = bench.study.world_count
-        value = needed(spread, n, worlds, target)
-        if point * spread.log_se <= SURE or n >= min(value, budget):
+        value = needed(mcse, alone, n, worlds, target)
+        if point * log_se <= SURE or n >= min(value, budget):
             break
         n = min(2 * n, -(-budget // BLOCK) * BLOCK)
-    wide = math.exp(float(stdtrit(GROUPS - 1, (1 + LEVEL) / 2)) * spread.log_se)
-    lower, upper = (
-        needed(replace(spread, mcse=mcse), n, worlds, target) for mcse in (spread.mcse / wide, spread.mcse * wide)
-    )
+    wide = math.exp(float(stdtrit(GROUPS - 1, (1 + LEVEL) / 2)) * log_se)
+    lower, upper = (needed(end, alone, n, worlds, target) for end in (mcse / wide, mcse * wide))
     taken = tuple(bench.taken[before:])
     if not math.isfinite(value):
-        floor = projected(spread.mcse, spread.alone, n, worlds, 1e9)
+        floor = projected(mcse, alone, n, worlds, 1e9)
         note = f" {worlds} worlds leave an error of {floor:.2g}: ask for more worlds."
         return SearchAnswer(asks, CALLED, dict(rest), "not reached", float(MOST_REPLICATIONS), math.nan, math.nan, None,
                             n, taken, note)  # fmt: skip
     return SearchAnswer(asks, CALLED, dict(rest), "found", value, lower, upper, math.ceil(value), n, taken)
 
 
-def needed(spread: Spread, n: int, worlds: int, target: float) -> float:
-    """Replications at which the projected Monte Carlo error is the target; infinite where worlds keep it above."""
+def needed(mcse: float, alone: float, n: int, worlds: int, target: float) -> float:
+    """Replications at which the projected Monte Carlo error is the target; infinite where worlds keep it above.
+
+    mcse: of n replications; alone: the variance that independent fits would have.
+    """
 
     def error(factor: float) -> float:
-        return projected(spread.mcse, spread.alone, n, worlds, factor)
+        return projected(mcse, alone, n, worlds, factor)
 
     low, high = 1.0 / n, MOST_REPLICATIONS / n
     if error(high) > target:
@@ -115,10 +105,11 @@ def needed(spread: Spread, n: int, worlds: int, target: float) -> float:
     return n * high
 
 
-def spread_of(store: Store, replications: int, question: SearchQuestion) -> Spread:
-    """The Monte Carlo error of a measure in the first replications of a store with one cell.
+def spread_of(store: Store, replications: int, question: SearchQuestion) -> tuple[float, float, float]:
+    """The Monte Carlo error of a measure in the first replications of a store with one cell, the variance that
+    independent fits would have, and the standard error of the error's logarithm.
 
-    The standard error of its logarithm is the jackknife's over eight groups of blocks; with worlds, on which few
+    The last is the jackknife's over eight groups of blocks; with worlds, on which few
     numbers of one world each bear, it is no less than 1 / sqrt(2 (worlds - 1)) of the part that worlds add.
     """
     blocks = replications // BLOCK
@@ -127,7 +118,7 @@ def spread_of(store: Store, replications: int, question: SearchQuestion) -> Spre
     logs = np.log([_mcse(store, np.setdiff1d(np.arange(blocks), part).tolist(), question)[0] for part in parts])
     jackknife = math.sqrt((GROUPS - 1) / GROUPS * float(np.square(logs - logs.mean()).sum()))
     added = max(1 - alone / whole**2, 0.0) if store.worlds > 1 and alone > 0 else 0.0
-    return Spread(whole, alone, math.hypot(jackknife, added / math.sqrt(2 * max(store.worlds - 1, 1))))
+    return whole, alone, math.hypot(jackknife, added / math.sqrt(2 * max(store.worlds - 1, 1)))
 
 
 def _mcse(store: Store, indices: Any, question: SearchQuestion) -> tuple[float, float]:
@@ -149,9 +140,7 @@ def check_search(text: str, out: Path | None, options: Search, where: dict[str, 
     """Folder and place of a search; raises BadInput for what cannot be: a folder, a cluster, a precision."""
     place = named_place(where, table_of(text))
     folder = out or Path("runs") / f"search-{Path(text).stem}"
-    if reason := unwritable(folder):
-        raise bad(f"cannot be written: {reason}", where=str(folder), allowed="a writable folder",
-                  remedy="choose another --out")  # fmt: skip
+    check_folder(folder)
     if not 0 < options.precision < 1:
         raise bad(f"precision {options.precision:g}", where="--precision", allowed="above 0, below 1",
                   remedy="correct the number")  # fmt: skip
@@ -204,7 +193,8 @@ def run_breakdown(text: str, dial: str, second: str | None, measure: str, out: P
 
     def both() -> list[SearchAnswer]:
         answers = frontier(bench, first, other, options)
-        keep(frontier_svg(points_of(answers, first, other), first, other, bench.question.words), folder, FIGURE)
+        svg = frontier_svg(points_of(answers, first, other), first, other, bench.question.words)
+        write_whole(folder, {FIGURE: svg})
         return answers
 
     return _searched(bench, place, as_json, both)
@@ -231,7 +221,7 @@ def _searched(bench: Bench, place: ClusterPlace, as_json: bool, search: Callable
     finally:
         bench.executor.close()
     text = document(answers, bench.study.settings)
-    file = keep(text, bench.folder)
+    (file,) = write_whole(bench.folder, {"answer.json": text})
     if as_json:
         click.echo(text)
     else:
@@ -255,9 +245,3 @@ def _print(answers: list[SearchAnswer], console: Console) -> None:
         console.print(table)
     for item in answers:
         console.print(item.sentence, markup=False, soft_wrap=True)
-
-
-def options_of(low: float | None, high: float | None, precision: float, budget: int,
-               second: float | None = None) -> Search:  # fmt: skip
-    """What the command line says of how to search."""
-    return Search(low, high, precision, budget, second)

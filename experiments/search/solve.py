@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from scipy.special import ndtri
 
 from cluster import Executor
 from estimators.core.estimator import Layout
+from experiments.run.reporting import without_nan
 from experiments.run.runner import run, schema_of
 from experiments.run.tasks import runner_of
 from experiments.run.until import Selection
@@ -60,12 +60,14 @@ class SearchQuestion:
 
     @property
     def words(self) -> str:
-        """The measure and its level, for a sentence."""
-        of = f"of {self.term} by {self.estimator}{self.of_errors}"
+        """The measure on its way beyond its level, for a sentence."""
+        return self.reaching("rises above" if RISES[self.measure] else "falls below")
+
+    def reaching(self, how: str) -> str:
+        """The measure and its level with a verb between them, for a sentence."""
         level = f"{100 * self.level:g}%" if self.column in PROPORTIONS or self.share else f"{self.level:g}"
         size = " of the effect" if self.share else ""
-        name = "the absolute bias" if self.measure == "bias" else f"the {self.said}"
-        return f"{name} {of} {'rises above' if RISES[self.measure] else 'falls below'} {level}{size}"
+        return f"the {'absolute ' * (self.measure == 'bias')}{self.whole_measure} {how} {level}{size}"
 
     @property
     def whole_measure(self) -> str:
@@ -341,9 +343,6 @@ def settings_of_rest(study: Study, dials: Sequence[str]) -> list[dict[str, Any]]
 # What a search answers: a value with its interval, in a sentence and as plain data.
 
 
-FILE = "answer.json"
-
-
 @dataclass(frozen=True, slots=True)
 class SearchAnswer:
     """Where a measure crosses its level along a dial, with a 99% interval.
@@ -389,31 +388,20 @@ class SearchAnswer:
     @property
     def plain(self) -> dict[str, Any]:
         """The answer as JSON has it; numbers that are not there are null."""
-        points = [{"dials": dict(item.dials), "value": item.value, "mcse": _rounded(item.mcse), "replications": item.n,
+        points = [{"dials": dict(item.dials), "value": item.value, "mcse": item.mcse, "replications": item.n,
                    "store": item.store} for item in self.points]  # fmt: skip
-        numbers = {"value": self.value, "lower": self.lower, "upper": self.upper}
-        return {"asks": self.asks, "dial": self.dial, "setting": dict(self.setting), "state": self.state,
-                **{name: _rounded(value) for name, value in numbers.items()}, "whole": self.whole,
-                "replications": self.replications, "sentence": self.sentence, "points": points}  # fmt: skip
-
-
-def _rounded(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+        plain: dict[str, Any] = without_nan({
+            "asks": self.asks, "dial": self.dial, "setting": dict(self.setting), "state": self.state,
+            "value": self.value, "lower": self.lower, "upper": self.upper, "whole": self.whole,
+            "replications": self.replications, "sentence": self.sentence, "points": points,
+        })  # fmt: skip
+        return plain
 
 
 def document(answers: Sequence[SearchAnswer], study: Mapping[str, Any]) -> str:
     """All answers of a search as one JSON text."""
     about = {"study": study["name"], "seed": study["seed"], "worlds": study["worlds"]}
     return json.dumps(about | {"answers": [item.plain for item in answers]}, indent=1, ensure_ascii=False)
-
-
-def keep(text: str, folder: Path, name: str = FILE) -> Path:
-    """Write a text into the folder of a search, whole or not at all; returns where."""
-    folder.mkdir(parents=True, exist_ok=True)
-    place, part = folder / name, folder / f".{name}.partial"
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, place)
-    return place
 
 
 NAMED = {"effect": ("effect.size", "effect"), "units": ("units",), "periods": ("periods",),
@@ -468,8 +456,7 @@ def dial_of(study: Study, name: str, where: str) -> str:
 def solve(bench: Bench, dial: str, options: Search) -> list[SearchAnswer]:
     """The value of the dial at which the measure crosses its level, in each cell of the other dials."""
     rests = _possible_rests(bench, dial, options)
-    asks = f"{bench.question.whole_measure} reaches {_level(bench.question)}"
-    asks = f"the {asks}".replace("the bias", "the absolute bias")
+    asks = bench.question.reaching("reaches")
     return [_answer(bench, dial, rest, options, asks) for rest in rests]
 
 
@@ -565,12 +552,6 @@ def _between(study: Study, dial: str, end: float, *, last: bool) -> list[float |
     begin = _own_value(study, dial)
     steps = [begin + (end - begin) * i / FRONTIER for i in range(FRONTIER + last)]
     return list(dict.fromkeys(round(x) if _counts(study, dial) else float(f"{x:.6g}") for x in steps))
-
-
-def _level(question: SearchQuestion) -> str:
-    if question.measure == "bias":
-        return f"{100 * question.level:g}% of the effect" if question.share else f"{question.level:g}"
-    return f"{100 * question.level:g}%"
 
 
 def _answer(bench: Bench, dial: str, rest: Mapping[str, Any], options: Search, asks: str,

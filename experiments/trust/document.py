@@ -6,8 +6,6 @@ trust.json: every number that the page shows, as plain data.
 from __future__ import annotations
 
 import json
-import math
-import os
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -20,16 +18,17 @@ from rich.text import Text
 
 from estimators.core.error_types import error_label
 from estimators.sensitivity.sensitivity import bias_corrected, pesaran_cd, serial_correlation
-from experiments.trust.studies import SimulatedStudy
+from experiments.run.reporting import without_nan, write_whole
+from experiments.trust.studies import SimulatedStudy, is_least
 from experiments.trust.trust import Trust
 from experiments.trust.verdict import verdict
 from experiments.twins.fidelity import misses
 from experiments.twins.real import Real
 from experiments.twins.statistics import moran_by_period
 from results.report.trust_page import interval, marked, number, probability, share, trust_page
-from results.tables.records import Record
 
 POINTS = 61  # of the fitted power curve
+RATES = ("supported_without_effect", "supported_at_effect", "contradicted_without_threat")
 LIMITS = (
     "Twins show how an estimator does in the world that was fitted. Where that world is wrong, sizes and rankings can "
     "mislead (Advani, Kitagawa and Sloczynski 2019). So several methods are compared, and what twins miss is listed.",
@@ -43,26 +42,27 @@ KEPT = {"covariates": "controls", "weights": "spatial weights", "calendar": "who
 
 def document(found: Trust) -> dict[str, Any]:
     """The contract's keys, then studies, limits and notes."""
-    judged = verdict(found)
+    judged, evidence = verdict(found), asdict(found.evidence)
+    rates = {name: evidence[name] for name in RATES}
+    claim = {name: value for name, value in found.record.plain.items() if name != "name"}
     plain: dict[str, Any] = {
-        "claim": _record(found.record) | {"text": found.claim.text, "outcome": found.claim.panel.roles.outcome},
+        "claim": claim | {"text": found.claim.text, "outcome": found.claim.panel.roles.outcome},
         "verdict": {"answer": judged.answer, "reason": judged.reason, "line": judged.line,
-                    "sentences": list(judged.sentences), "rates": asdict(found.evidence.rates)},
+                    "sentences": list(judged.sentences), "rates": rates},
         "errors": _errors(found),
-        "advice": {"error": found.recommended, "reason": found.advice.reason},
+        "advice": {"error": found.recommended, "reason": found.reason},
         "calibrated": _calibrated(found),
         "power": _power(found),
         "curve": _curve(found),
         "mde": _detectable(found),
         "effect": {"value": found.asked, "asked": found.ask.effect is not None},
         "diagnostics": diagnostics(found),
-        "placebos": [asdict(one) for one in found.placebos],
+        "placebos": list(found.placebos),
         "checks": [check.record | {"sentence": check.sentence, "severity": check.severity,
                                    "numbers": dict(check.numbers)} for check in found.checks],
-        "family": {"critical": found.evidence.critical, "false_alarm": found.evidence.familywise},
-        "trends": {"lean": None if found.evidence.lean is None else asdict(found.evidence.lean),
-                   "pretrend": found.evidence.pretrend},
-        "fidelity": [row.record for one in found.twin.all for row in one.fidelity],
+        "family": {"critical": evidence["critical"], "false_alarm": evidence["familywise"]},
+        "trends": {name: evidence[name] for name in ("lean", "pretrend")},
+        "fidelity": [asdict(row) for one in found.twin.all for row in one.fidelity],
         "fidelity_joint": {"pvalue": found.twin.joint},
         "held_fixed": _held_fixed(found),
         "studies": [_study(found, one) for one in found.simulated],
@@ -72,32 +72,29 @@ def document(found: Trust) -> dict[str, Any]:
         "limits": list(LIMITS),
         "notes": list(dict.fromkeys(found.notes)),
     }  # fmt: skip
-    cleaned: dict[str, Any] = _finite(plain)
+    cleaned: dict[str, Any] = without_nan(plain)
     return cleaned
-
-
-def _record(record: Record) -> dict[str, Any]:
-    return {name: value for name, value in record.plain.items() if name != "name"}
 
 
 def _errors(found: Trust) -> list[dict[str, Any]]:
     rows = []
     for error in found.main.errors:
         size, record = found.main.size(error), found.shown[error]
-        ends = found.nearby.size(error, size)
+        lower, upper = found.nearby.size(error, size)
         rows.append({
-            "se_type": error, "size": size.value, "mcse": size.mcse, "lower_size": ends.lower,
-            "upper_size": ends.upper, "estimate": record.estimate, "se": record.se, "pvalue": record.pvalue,
-            "lower": record.lower, "upper": record.upper, "allowed": error not in found.advice.forbidden,
+            "se_type": error, "size": size.value, "mcse": size.mcse, "lower_size": lower,
+            "upper_size": upper, "estimate": record.estimate, "se": record.se, "pvalue": record.pvalue,
+            "lower": record.lower, "upper": record.upper, "allowed": error not in found.forbidden,
             "recommended": error == found.recommended, "printed": error == found.printed,
-            "forbidden": found.advice.forbidden.get(error), "coverage": found.main.measure("coverage", error).value,
+            "forbidden": found.forbidden.get(error), "coverage": found.main.measure("coverage", error).value,
         })  # fmt: skip
     return rows
 
 
 def _calibrated(found: Trust) -> dict[str, Any]:
-    p, ends = found.calibrated(), found.calibrated_interval
-    return asdict(p) | {"lower": ends.lower, "upper": ends.upper, "se_type": found.recommended}
+    p, (lower, upper) = found.calibrated(), found.calibrated_interval
+    return {"pvalue": p.value, "mcse": p.mcse, "least": is_least(p), "lower": lower, "upper": upper,
+            "se_type": found.recommended}  # fmt: skip
 
 
 def _power(found: Trust) -> list[dict[str, Any]]:
@@ -136,7 +133,7 @@ def _study(found: Trust, one: SimulatedStudy) -> dict[str, Any]:
         "method": one.method, "votes": one.votes, "replications": one.replications, "cells": len(one.effects),
         "worlds": one.study.world_count, "size": size.value, "size_mcse": size.mcse, "printed_size": printed.value,
         "power": power.value, "power_mcse": power.mcse, "coverage": cover.value, "coverage_mcse": cover.mcse,
-        "bias": bias.value, "bias_mcse": bias.mcse, "calibrated": p.pvalue, "calibrated_mcse": p.mcse,
+        "bias": bias.value, "bias_mcse": bias.mcse, "calibrated": p.value, "calibrated_mcse": p.mcse,
     }  # fmt: skip
 
 
@@ -161,15 +158,6 @@ def _held_fixed(found: Trust) -> list[str]:
     return list(dict.fromkeys([*kept, *drawn]))
 
 
-def _finite(value: Any) -> Any:
-    """The same with None for numbers that are not finite."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 # What `panelproof trust` prints and writes.
 
 
@@ -182,17 +170,10 @@ MOST = 12  # lines of checks in the terminal
 
 def write_trust(held: Mapping[str, Any], folder: str | Path) -> list[Path]:
     """Write trust.json and trust.html."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {
-        "trust.json": (json.dumps(held, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(),
-        "trust.html": trust_page(held).encode(),
-    }
-    for name, content in files.items():
-        waiting = folder / f".{name}.partial"
-        waiting.write_bytes(content)
-        os.replace(waiting, folder / name)
-    return [folder / name for name in files]
+    return write_whole(Path(folder), {
+        "trust.json": json.dumps(held, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        "trust.html": trust_page(held),
+    })  # fmt: skip
 
 
 def print_trust(held: Mapping[str, Any], console: Console) -> None:

@@ -18,7 +18,7 @@ from estimators.core.estimator import Estimates, Status, critical_values
 from estimators.core.inversion import p_value_errors
 from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE
 from experiments.checks.case import Family
-from experiments.checks.check import LEVELS, Answer, Check, answers_of, family_critical, with_departure
+from experiments.checks.check import LEVELS, answers_of, family_critical, with_departure
 from experiments.run.tasks import runner_of
 from experiments.study import Study
 from experiments.trust.claim import PanelClaim
@@ -27,6 +27,7 @@ from experiments.twins.twin import Twin
 from results.diagnosis.claims import POWER, interval_point
 from results.diagnosis.power import Z95, Detectable
 from results.store import Store
+from results.tables.records import Answer, Check
 from sim.arrays import Flags, Floats
 
 LEAN = 0.10  # one-sided level at which a trend before adoption that explains the claim leaves it undecided
@@ -48,25 +49,21 @@ class Lean:
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
-    """How often twins get a verdict, and how often one that can be claimed (p up to 10%) is contradicted; None where
-    the checks do not run on twins, and of the last where none can be claimed."""
-
-    supported_without_effect: float | None = None
-    supported_at_effect: float | None = None
-    contradicted_without_threat: float | None = None
-
-
-@dataclass(frozen=True, eq=False, slots=True)
 class Evidence:
-    """What twins say of the checks: the critical value of their family, the share of twins with any alarm, the lean of
-    trends, the share of twins whose joint pre-trend test is as large, and the rates of the verdict."""
+    """What twins say of the checks; None where these do not run on twins.
+
+    critical: value of their family. familywise: share of twins with any alarm. lean: of trends. pretrend: share of
+    twins whose joint pre-trend test is as large. supported_...: shares of twins with that verdict. contradicted_...:
+    share of those whose effect can be claimed (p up to 10%), None where none can.
+    """
 
     critical: float | None = None
     familywise: float | None = None
     lean: Lean | None = None
     pretrend: float | None = None
-    rates: Rates = field(default_factory=Rates)
+    supported_without_effect: float | None = None
+    supported_at_effect: float | None = None
+    contradicted_without_threat: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,9 +115,14 @@ class Rehearsal:
 
     def evidence(self, effect: float) -> Evidence:
         """What twins say; effect: the one at which rates are told."""
-        rates = Rates(float(self._supported(0.0).mean()), float(self._supported(effect).mean()),
-                      self._wrongly_contradicted(effect))  # fmt: skip
-        return Evidence(self.critical, float((self.largest > self.critical).mean()), self._lean(), rates=rates)
+        return Evidence(
+            critical=self.critical,
+            familywise=float((self.largest > self.critical).mean()),
+            lean=self._lean(),
+            supported_without_effect=float(self._supported(0.0).mean()),
+            supported_at_effect=float(self._supported(effect).mean()),
+            contradicted_without_threat=self._wrongly_contradicted(effect),
+        )
 
     def rated(self, check: Check) -> Check:
         """A check that re-estimates with its false alarms and its power."""
@@ -245,14 +247,6 @@ class Benchmarks:
 SLOW = ("driscoll-kraay",)  # and errors clustered in two ways
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """Ends that hold the uncertainty of the fitted world and of the simulation."""
-
-    lower: float
-    upper: float
-
-
 @dataclass(frozen=True, eq=False, slots=True)
 class Nearby:
     """Fits on panels without an effect, by error type: of the fitted world, and of B worlds near it on its draws."""
@@ -260,24 +254,18 @@ class Nearby:
     fitted: dict[str, TermFits] = field(default_factory=dict)
     others: tuple[dict[str, TermFits], ...] = ()
 
-    def size(self, error: str, found: MeasureWithError) -> Interval:
-        """The size of a 5% test; found: its size on twins with the simulation's error. On the scale of log odds.
+    def size(self, error: str, found: MeasureWithError) -> tuple[float, float]:
+        """The ends of the size of a 5% test; found: its size on twins with the simulation's error.
 
         NaN for an error type that does not run there.
         """
-        if not self.others:
-            return _around(found, 0.0, 0)
-        if error not in self.fitted:
-            return Interval(float("nan"), float("nan"))
-        shares = np.array([_odds(world[error].pvalue <= LEVEL) for world in self.others])
-        return _around(found, float(shares.std(ddof=1)), len(shares))
+        if self.others and error not in self.fitted:
+            return float("nan"), float("nan")
+        return _around(found, [world[error].pvalue <= LEVEL for world in self.others])
 
-    def pvalue(self, error: str, statistic: float, found: MeasureWithError) -> Interval:
-        """The calibrated p value of a t statistic."""
-        if not self.others:
-            return _around(found, 0.0, 0)
-        beyond = [_odds(np.abs(world[error].statistic) >= abs(statistic)) for world in self.others]
-        return _around(found, float(np.std(beyond, ddof=1)), len(beyond))
+    def pvalue(self, error: str, statistic: float, found: MeasureWithError) -> tuple[float, float]:
+        """The ends of the calibrated p value of a t statistic."""
+        return _around(found, [np.abs(world[error].statistic) >= abs(statistic) for world in self.others])
 
     def detectable(self, error: str, found: Detectable) -> Detectable:
         """The detectable effect with an interval for both kinds of uncertainty, on the scale of its logarithm."""
@@ -333,29 +321,26 @@ def _fits(claim: PanelClaim, study: Study) -> dict[str, TermFits]:
     return {error: fits_in([found], claim.term, error) for error in found.errors}
 
 
-def _odds(hits: Flags | Sequence[bool]) -> float:
-    """Log odds of a share, kept from its ends by half a count."""
-    count = len(hits)
-    return float(logit((np.sum(hits) + 0.5) / (count + 1.0)))
-
-
 def _half(spread: float, own: float, worlds: int) -> float:
     """Half an interval: the spread over so many worlds, by t for their number, and the simulation's error."""
     return float(np.hypot(interval_point(worlds) * spread, Z95 * own))
 
 
-def _around(found: MeasureWithError, spread: float, worlds: int) -> Interval:
-    """An interval about a share: the spread of its log odds over worlds, and the simulation's error.
+def _around(found: MeasureWithError, hits: Sequence[Flags]) -> tuple[float, float]:
+    """The ends of a share: the spread of its log odds over worlds, and the simulation's error.
 
-    Log odds of 0 and 1 are infinite: their other end is that of the share of which `mcse` is the error (Agresti and
-    Coull's, sqrt(2) share / 1.96 = mcse up to terms that vanish).
+    hits (R,): of each world, whose share is kept from its ends by half a count. Log odds of 0 and 1 are infinite: their
+    other end is that of the share of which `mcse` is the error (Agresti and Coull's, sqrt(2) share / 1.96 = mcse up to
+    terms that vanish).
     """
     never, always = found.value <= 0, found.value >= 1
     near = min(found.mcse * Z95 / np.sqrt(2.0), 0.5)
     share = near if never else 1 - near if always else found.value
     if not 0 < share < 1:  # no error, or no share
-        return Interval(found.value, found.value)
+        return found.value, found.value
+    odds = [float(logit((np.sum(one) + 0.5) / (len(one) + 1.0))) for one in hits]
+    spread = float(np.std(odds, ddof=1)) if hits else 0.0
     own = found.mcse / (share * (1 - share))
-    half = _half(spread, own if np.isfinite(own) else 0.0, worlds)
+    half = _half(spread, own if np.isfinite(own) else 0.0, len(hits))
     lower, upper = expit(logit(share) - half), expit(logit(share) + half)
-    return Interval(0.0 if never else float(lower), 1.0 if always else float(upper))
+    return 0.0 if never else float(lower), 1.0 if always else float(upper)

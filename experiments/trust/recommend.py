@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -25,15 +25,6 @@ FEWEST = {"cluster": 30.0, "cr2": 4.0, "cv3": 8.0}  # clusters, in effect, that 
 FEWEST_TREATED = {"cluster": 20, "cr2": 4, "cv3": 8}  # clusters with treated units, and as many with untreated ones
 ORDER = ("cluster", "cr2", "cv3", *FOR_FEW)
 FEW_TREATED = 4  # treated units below which no clustered errors serve
-
-
-@dataclass(frozen=True, slots=True)
-class Advice:
-    """The error type to print and its reason in words; forbidden: why others may not be printed, by error type."""
-
-    error: str
-    reason: str
-    forbidden: Mapping[str, str]
 
 
 def forbidden_of(errors: tuple[str, ...], panel: Panel) -> dict[str, str]:
@@ -73,9 +64,11 @@ def _too_few(kind: str, name: str, panel: Panel) -> str:
     return ""
 
 
-def advice(sizes: Mapping[str, MeasureWithError], printed: str, forbidden: Mapping[str, str]) -> Advice:
-    """The printed type where it is allowed and its size is right, else the allowed one whose size is nearest to 5%.
+def advice(sizes: Mapping[str, MeasureWithError], printed: str, forbidden: Mapping[str, str]) -> tuple[str, str]:
+    """The error type to print and its reason in words.
 
+    The printed type where it is allowed and its size is right, else the allowed one whose size is nearest to 5%.
+    forbidden: why others may not be printed, by error type.
     Of sizes that differ from 5%, those above it count double: too many false findings are worse than too few. Among
     types of the right size, within error, those that assume least come first (`ORDER`). Where no type is allowed, the
     one of the nearest size among those for few treated, else among all.
@@ -83,17 +76,17 @@ def advice(sizes: Mapping[str, MeasureWithError], printed: str, forbidden: Mappi
     known = [error for error, size in sizes.items() if size.value == size.value]
     allowed = [error for error in known if error not in forbidden]
     if printed in allowed and _excess(sizes[printed]) == 0.0:
-        return Advice(printed, f"its test rejects in {sizes[printed].value:.1%} of twins without an effect", forbidden)
+        return printed, f"its test rejects in {sizes[printed].value:.1%} of twins without an effect"
     choice = allowed or [error for error in known if error in FOR_FEW] or known
     best = min(choice, key=lambda error: (_excess(sizes[error]), _rank(error), abs(sizes[error].value - LEVEL)),
                default=printed)  # fmt: skip
     if not known:
-        return Advice(printed, "no error type could be judged on twins", forbidden)
+        return printed, "no error type could be judged on twins"
     if not allowed:
-        return Advice(best, f"no error type is safe here; {error_label(best)} comes nearest: "
-                      f"{listed(dict.fromkeys(forbidden.values()), 2)}", forbidden)  # fmt: skip
+        reasons = listed(dict.fromkeys(forbidden.values()), 2)
+        return best, f"no error type is safe here; {error_label(best)} comes nearest: {reasons}"
     if best == printed:
-        return Advice(best, f"no other has a size nearer to 5%: {sizes[best].value:.1%} on twins", forbidden)
+        return best, f"no other has a size nearer to 5%: {sizes[best].value:.1%} on twins"
     of_twins = f"in {sizes[best].value:.1%} of twins without an effect"
     large = (
         ", which is too often: its p values are too small"
@@ -101,10 +94,10 @@ def advice(sizes: Mapping[str, MeasureWithError], printed: str, forbidden: Mappi
         else ""
     )
     if printed in forbidden:
-        return Advice(best, f"{errors_named(printed)} do not serve here ({forbidden[printed]}); the test of "
-                      f"{errors_named(best)} rejects {of_twins}{large}", forbidden)  # fmt: skip
-    return Advice(best, f"its test rejects {of_twins}, that of {errors_named(printed)} in "
-                  f"{sizes[printed].value:.1%}{large}", forbidden)  # fmt: skip
+        lacks = f"{errors_named(printed)} do not serve here ({forbidden[printed]})"
+        return best, f"{lacks}; the test of {errors_named(best)} rejects {of_twins}{large}"
+    other = f"that of {errors_named(printed)} in {sizes[printed].value:.1%}"
+    return best, f"its test rejects {of_twins}, {other}{large}"
 
 
 def errors_named(error: str) -> str:
@@ -129,18 +122,11 @@ def _excess(size: MeasureWithError) -> float:
 DRAWS = 999
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceboTest:
-    """The permutation p value of a scheme with its Monte Carlo error, and the mean of the placebo estimates."""
+def placebos_of(claim: PanelClaim) -> tuple[tuple[dict[str, Any], ...], tuple[str, ...]]:
+    """The tests that serve the claim, and why others do not.
 
-    scheme: str
-    pvalue: float
-    mcse: float
-    mean: float
-
-
-def placebos_of(claim: PanelClaim) -> tuple[tuple[PlaceboTest, ...], tuple[str, ...]]:
-    """The tests that serve the claim, and why others do not."""
+    Of each test: scheme, permutation pvalue with its mcse, and the mean of the placebo estimates.
+    """
     own = claim.fitted.estimator
     if isinstance(own, TwoWayDID) and own.effects == ("unit", "period"):
         name = "did"
@@ -149,18 +135,14 @@ def placebos_of(claim: PanelClaim) -> tuple[tuple[PlaceboTest, ...], tuple[str, 
     else:
         return (), ("There are placebo tests of the two-way DID and of spatial models alone.",)
     found, notes = [], []
-    for scheme in _schemes(claim):
+    group = Real.of(claim.sample).grouping
+    for scheme in ("space", f"strata:{group}") if group else ("space",):
         try:
             ask = prepared(claim.sample, None, scheme=scheme, estimator=name, term=claim.term, draws=DRAWS)
             test = answer(ask, run(ask.study))
         except BadInput as error:
             notes.append(f"No placebo test by {scheme}: {listed(problem.what for problem in error.problems)}.")
             continue
-        found.append(PlaceboTest(scheme, test.permutation_p, test.mcse, float(np.mean(test.usable))))
+        found.append({"scheme": scheme, "pvalue": test.permutation_p, "mcse": test.mcse,
+                      "mean": float(np.mean(test.usable))})  # fmt: skip
     return tuple(found), tuple(notes)
-
-
-def _schemes(claim: PanelClaim) -> Iterator[str]:
-    yield "space"
-    if group := Real.of(claim.sample).grouping:
-        yield f"strata:{group}"

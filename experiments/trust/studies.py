@@ -42,14 +42,6 @@ LEAST, MOST = 128, 20_000
 MAIN = 0.6  # share of the budget that the first method gets
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a study costs: cells, and seconds a replication in a cell."""
-
-    cells: int
-    seconds: float
-
-
 def seconds_of(text: str) -> float:
     """A budget such as 60s, 2m or 1h in seconds; raises BadInput for what is none or is zero."""
     found = BUDGET.fullmatch(text.strip())
@@ -68,19 +60,18 @@ def timed(work: Callable[[int], object], replications: int) -> float:
     return (time.perf_counter() - begin) / replications
 
 
-def shared_out(costs: Mapping[str, Cost], budget: float, workers: int = 1) -> dict[str, int]:
-    """Replications a cell of each study: the first gets most of the budget, the others equal parts of the rest."""
+def shared_out(costs: Mapping[str, tuple[int, float]], budget: float, workers: int = 1) -> dict[str, int]:
+    """Replications a cell of each study: the first gets most of the budget, the others equal parts of the rest.
+
+    costs: cells of each study, and seconds a replication in a cell.
+    """
     first, *others = costs
     parts = {first: MAIN if others else 1.0} | dict.fromkeys(others, (1.0 - MAIN) / max(len(others), 1))
     return {
-        name: _whole(parts[name] * budget * workers / (cost.cells * max(cost.seconds, 1e-9)))
-        for name, cost in costs.items()
-    }
-
-
-def _whole(count: float) -> int:
-    """The largest multiple of `UNIT` within it, from `LEAST` to `MOST`."""
-    return int(min(max(count // UNIT * UNIT, LEAST), MOST // UNIT * UNIT))
+        name: int(np.clip(parts[name] * budget * workers / (cells * max(seconds, 1e-9)) // UNIT * UNIT,
+                          LEAST, MOST // UNIT * UNIT))
+        for name, (cells, seconds) in costs.items()
+    }  # fmt: skip
 
 
 # With what the studies of a claim are run: where their stores are, and on which processes.
@@ -172,10 +163,11 @@ BEYOND = 2.0  # Monte Carlo errors above 5% from which a simulated p value is cl
 
 @dataclass(frozen=True, slots=True)
 class MeasureWithError:
-    """A measure and its Monte Carlo error."""
+    """A measure with its Monte Carlo error, from n fits."""
 
     value: float
     mcse: float
+    n: int = 0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -229,20 +221,18 @@ def fits_in(found: Sequence[Estimates], term: str, error: str) -> TermFits:
     return TermFits(*np.concatenate(parts, axis=1))
 
 
-@dataclass(frozen=True, slots=True)
-class Calibrated:
-    """(1 + number of |t*| >= |t|) / (B + 1) and its Monte Carlo error; panels without a t count as extreme. least: no
-    twin was as large, so that more twins might give a smaller one."""
+def calibrated(statistic: float, null: Floats) -> MeasureWithError:
+    """The p value (1 + number of |t*| >= |t|) / (B + 1); panels without a t count as extreme.
 
-    pvalue: float
-    mcse: float
-    least: bool = False
-
-
-def calibrated(statistic: float, null: Floats) -> Calibrated:
-    """statistic: the claim's t; null (B,): those of twins with a zero effect."""
+    statistic: the claim's t; null (B,): those of twins with a zero effect.
+    """
     p = ranked(np.array([statistic]), null[None])
-    return Calibrated(float(p[0]), float(p_value_errors(p, len(null))[0]), bool(p[0] * (len(null) + 1) < 1.5))
+    return MeasureWithError(float(p[0]), float(p_value_errors(p, len(null))[0]), len(null))
+
+
+def is_least(calibrated: MeasureWithError) -> bool:
+    """Whether no twin was as large, so that more twins might give a smaller p value."""
+    return calibrated.value * (calibrated.n + 1) < 1.5
 
 
 def within_level(pvalue: Floats | float, mcse: Floats | float) -> Flags:
@@ -292,25 +282,16 @@ class SimulatedStudy:
         here = rows[(rows["measure"] == name) & (rows["error"] == error) & (rows["cell"] == cell)]
         if here.empty:
             return MeasureWithError(float("nan"), float("nan"))
-        return MeasureWithError(float(here["value"].iloc[0]), float(here["mcse"].iloc[0]))
+        row = here.iloc[0]
+        return MeasureWithError(float(row["value"]), float(row["mcse"]), int(row["n"]))
 
     def size(self, error: str) -> MeasureWithError:
         """How often a 5% test rejects where the effect is zero."""
         return self.measure("rejection", error)
 
-    def count(self, error: str, cell: int) -> int:
-        """Fits behind the rejection of a cell."""
-        rows = self.frame
-        here = rows[(rows["measure"] == "rejection") & (rows["error"] == error) & (rows["cell"] == cell)]
-        return 0 if here.empty else int(here["n"].iloc[0])
-
     def fits(self, error: str, cell: int = 0) -> TermFits:
         """Estimates and tests of every replication of a cell."""
         return fits_of(self.store, cell, self.estimator, self.term, error)
-
-    def null_statistics(self, error: str) -> Floats:
-        """t statistics of the panels without an effect, (B,), NaN where a fit failed."""
-        return self.fits(error).statistic
 
 
 def study_of(claim: PanelClaim, twin: Twin, effects: Sequence[float], replications: int) -> Study:
@@ -354,14 +335,8 @@ def effects_of(claim: PanelClaim, sd: float, asked: float | None = None) -> tupl
     return (0.0, *(sign * effect for effect in sorted({*wanted} - {0.0})))
 
 
-def short_effects_of(claim: PanelClaim) -> tuple[float, ...]:
-    """Zero and the estimate: for the methods that the first is compared with."""
-    return 0.0, claim.estimate
-
-
-def rejections(found: SimulatedStudy, error: str) -> Mapping[str, Floats]:
+def rejections(found: SimulatedStudy, error: str) -> tuple[Floats, Floats, Floats]:
     """Effects, rejections and fits of every cell, (D,) each."""
-    cells = range(len(found.effects))
-    counts = np.array([float(found.count(error, cell)) for cell in cells])
-    shares = np.array([found.measure("rejection", error, cell).value for cell in cells])
-    return {"effects": np.array(found.effects), "rejected": shares * counts, "counts": counts}
+    shares = [found.measure("rejection", error, cell) for cell in range(len(found.effects))]
+    counts = np.array([float(share.n) for share in shares])
+    return np.array(found.effects), np.array([share.value for share in shares]) * counts, counts

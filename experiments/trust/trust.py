@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +18,9 @@ from experiments.panel_spec.spec import RealPanel
 from experiments.run.runner import run
 from experiments.study import Study
 from experiments.trust.claim import EFFECT, HEADLINE, PanelClaim, claim_of
-from experiments.trust.evidence import Benchmarks, Evidence, Interval, Nearby, Rehearsal, nearby_of
-from experiments.trust.recommend import Advice, PlaceboTest, advice, forbidden_of, placebos_of
+from experiments.trust.evidence import Benchmarks, Evidence, Nearby, Rehearsal, nearby_of
+from experiments.trust.recommend import advice, forbidden_of, placebos_of
 from experiments.trust.studies import (
-    Calibrated,
-    Cost,
     Means,
     MeasureWithError,
     SimulatedStudy,
@@ -32,7 +31,6 @@ from experiments.trust.studies import (
     pilot_of,
     rejections,
     shared_out,
-    short_effects_of,
     spread_of,
     statistic_of,
     study_of,
@@ -70,15 +68,18 @@ class Ask:
 
 @dataclass(frozen=True)
 class Trust:
-    """What was found. shown: the claim under each error type; simulated: a study a method, the first one's first."""
+    """What was found. shown: the claim under each error type; simulated: a study a method, the first one's first;
+    recommended: the error type to print, with its reason; forbidden: why others may not be printed, by error type."""
 
     claim: PanelClaim
     ask: Ask
     twin: Twin
     shown: dict[str, Record]
     simulated: tuple[SimulatedStudy, ...]
-    advice: Advice
-    placebos: tuple[PlaceboTest, ...] = ()
+    recommended: str
+    reason: str
+    forbidden: Mapping[str, str]
+    placebos: tuple[dict[str, Any], ...] = ()
     checks: tuple[Check, ...] = ()
     evidence: Evidence = field(default_factory=Evidence)
     nearby: Nearby = field(default_factory=Nearby)
@@ -101,11 +102,6 @@ class Trust:
         return self.claim.printed
 
     @property
-    def recommended(self) -> str:
-        """The error type to print."""
-        return self.advice.error
-
-    @property
     def in_part(self) -> bool:
         """Whether blocks of some study could not be computed."""
         return bool([*_lost(self.simulated)])
@@ -126,25 +122,20 @@ class Trust:
         values = (np.nan if value is None else value for value in (record.estimate, record.se, record.pvalue))
         return float(statistic_of(*(np.array([value]) for value in values))[0])
 
-    def calibrated(self, by: SimulatedStudy | None = None, error: str | None = None) -> Calibrated:
-        """The calibrated p value, of the recommended error type on the first method's twins unless said."""
-        error = error or self.recommended
-        return calibrated(self.statistic(error), (by or self.main).null_statistics(error))
+    def calibrated(self, by: SimulatedStudy | None = None) -> MeasureWithError:
+        """The calibrated p value of the recommended error type, on the first method's twins unless said."""
+        null = (by or self.main).fits(self.recommended).statistic
+        return calibrated(self.statistic(self.recommended), null)
 
     @cached_property
-    def calibrated_interval(self) -> Interval:
+    def calibrated_interval(self) -> tuple[float, float]:
         """Ends of the calibrated p value."""
-        p = self.calibrated()
-        return self.nearby.pvalue(
-            self.recommended, self.statistic(self.recommended), MeasureWithError(p.pvalue, p.mcse)
-        )
+        return self.nearby.pvalue(self.recommended, self.statistic(self.recommended), self.calibrated())
 
     @cached_property
     def curve(self) -> Curve:
         """The fitted power curve."""
-        cells = rejections(self.main, self.recommended)
-        sd = self.main.measure("empirical_se").value
-        return fitted_curve(cells["effects"], cells["rejected"], cells["counts"], sd)
+        return fitted_curve(*rejections(self.main, self.recommended), self.main.measure("empirical_se").value)
 
     @cached_property
     def simulated_mde(self) -> Detectable:
@@ -186,7 +177,9 @@ def trust(
     found = _simulated(named, fitted, ask, means, say)
     sizes = {error: found[0].size(error) for error in found[0].errors}
     best = advice(sizes, named.printed, forbidden)
-    plain = Trust(named, ask, fitted, shown, found, best, notes=(*named.notes, *fitted.notes, *_lost(found)))
+    plain = Trust(
+        named, ask, fitted, shown, found, *best, forbidden, notes=(*named.notes, *fitted.notes, *_lost(found))
+    )
     if not ask.alone:
         say("checks, placebos and worlds near the fitted one")
         plain = _examined(plain, means)
@@ -224,7 +217,7 @@ def _rehearsed(found: Trust, case: Case, means: Means) -> Rehearsal | None:
     store = means.run("checks", study)
     claim = fits_of(store, 0, study.estimators[0].name, found.claim.term, found.recommended)
     return Rehearsal.of(case.family, store, study.estimators[1].name, claim, found.claim.estimate,
-                        found.main.replications, safe=found.recommended not in found.advice.forbidden)  # fmt: skip
+                        found.main.replications, safe=found.recommended not in found.forbidden)  # fmt: skip
 
 
 def _benchmarks(found: Trust, case: Case, means: Means) -> Benchmarks:
@@ -267,14 +260,13 @@ def _planned(claim: PanelClaim, twins: Twin, ask: Ask, means: Means, say: SayLin
     """The study of each method, after a timed pilot of each."""
     pilots = {one.method: pilot_of(claim, one) for one in twins.all}
     sd = spread_of(claim, _pilot(pilots[twins.method]))
-    effects = {one.method: effects_of(claim, sd, ask.effect) if one is twins.all[0] else short_effects_of(claim)
+    effects = {one.method: effects_of(claim, sd, ask.effect) if one is twins.all[0] else (0.0, claim.estimate)
                for one in twins.all}  # fmt: skip
     counts = None if ask.replications else means.remembered(ask.budget)
     if counts is not None and counts.keys() >= pilots.keys():
         say(f"replications as in an earlier run with a budget of {ask.budget:g} s or more")
     elif ask.replications is None:
-        costs = {name: Cost(len(effects[name]), timed(partial(_in_memory, pilot), TIMED))
-                 for name, pilot in pilots.items()}  # fmt: skip
+        costs = {name: (len(effects[name]), timed(partial(_in_memory, pilot), TIMED)) for name, pilot in pilots.items()}
         counts = shared_out(costs, ask.budget * (1 - 2 * NEARBY), means.executor.workers)
         say(f"budget {ask.budget:g} s: " + ", ".join(f"{name} {count:,}" for name, count in counts.items())
             + " replications a cell")  # fmt: skip

@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.checks.check import LEVELS
 from experiments.trust.recommend import errors_named
-from experiments.trust.studies import BEYOND, LEVEL, within_level
+from experiments.trust.studies import BEYOND, LEVEL, is_least, within_level
 from experiments.trust.trust import Trust
 
 AnswerOfVerdict = Literal["supported", "contradicted", "not decided", "no claim"]
@@ -22,14 +22,6 @@ CLAIMED = max(LEVELS)  # p value up to which an effect is one that is claimed
 RARE = 0.01  # share of sound twins with as large a joint test before adoption that leaves a claim undecided
 PARALLEL = ("The verdict assumes parallel trends where the data cannot speak: they hold by construction in twins, and "
             "the trends before adoption are all that tests them.")  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """An answer that holds where there are reasons: sentences, the most serious first; none = it does not apply."""
-
-    answer: AnswerOfVerdict
-    reasons: Callable[[Trust], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +40,7 @@ class TrustVerdict:
 
 def verdict(found: Trust) -> TrustVerdict:
     """The answer of the first rule with a reason; reasons of later rules are sentences."""
-    said = [(rule.answer, reason) for rule in RULES for reason in rule.reasons(found)]
+    said = [(answer, reason) for answer, reasons in RULES for reason in reasons(found)]
     answer, reason = said[0] if said else ("supported", _support(found))
     more = [] if answer == "no claim" else [other for _, other in said[1:]]
     return TrustVerdict(answer, reason, (*opening(found), *dict.fromkeys(more), *_rates(found), PARALLEL))
@@ -104,27 +96,28 @@ def _calibrated(found: Trust) -> list[str]:
     out = []
     for one in found.voters:
         p = found.calibrated(one)
-        if not within_level(p.pvalue, p.mcse):
+        if not within_level(p.value, p.mcse):
             out.append(f"Twins by the method {one.method} without an effect give a test statistic as large in "
-                       f"{p.pvalue:.1%} of cases (Monte Carlo error {p.mcse:.1%}).")  # fmt: skip
+                       f"{p.value:.1%} of cases (Monte Carlo error {p.mcse:.1%}).")  # fmt: skip
     return out
 
 
 def _no_safe_errors(found: Trust) -> list[str]:
     """No error type of which what it needs is there."""
-    if found.recommended not in found.advice.forbidden:
+    if found.recommended not in found.forbidden:
         return []
-    return [f"No error type is safe on this panel: {found.advice.forbidden[found.recommended]}."]
+    return [f"No error type is safe on this panel: {found.forbidden[found.recommended]}."]
 
 
-RULES: tuple[Rule, ...] = (
-    Rule("no claim", _no_claim),
-    Rule("contradicted", _contradictions),
-    Rule("not decided", _leaning),
-    Rule("not decided", _pretrends),
-    Rule("not decided", _no_safe_errors),
-    Rule("not decided", _not_significant),
-    Rule("not decided", _calibrated),
+# Answers, each with its reasons: sentences, the most serious first; none = the rule does not apply.
+RULES: tuple[tuple[AnswerOfVerdict, Callable[[Trust], Sequence[str]]], ...] = (
+    ("no claim", _no_claim),
+    ("contradicted", _contradictions),
+    ("not decided", _leaning),
+    ("not decided", _pretrends),
+    ("not decided", _no_safe_errors),
+    ("not decided", _not_significant),
+    ("not decided", _calibrated),
 )
 
 
@@ -135,8 +128,8 @@ def _support(found: Trust) -> str:
     vague = answers.count("cannot tell")
     few = f"; {vague} of them cannot tell" if vague else ""
     checks = f", and none of {len(answers)} other estimates contradicts it{few}" if answers else ""
-    least = "at most " if p.least else ""
-    return (f"p is {own:.3g} with {errors_named(found.recommended)} and {least}{p.pvalue:.3g} calibrated on twins"
+    least = "at most " if is_least(p) else ""
+    return (f"p is {own:.3g} with {errors_named(found.recommended)} and {least}{p.value:.3g} calibrated on twins"
             f"{checks}{_differing(found)}.")  # fmt: skip
 
 
@@ -166,10 +159,10 @@ def opening(found: Trust) -> tuple[str, ...]:
         f"On panels like yours, this 5% test rejects in {size.value:.1%} of cases where there is no effect"
         f"{_others(found)}.",
     ]
-    if found.recommended in found.advice.forbidden:
-        out.append(f"{found.advice.reason[:1].upper()}{found.advice.reason[1:]}.")
+    if found.recommended in found.forbidden:
+        out.append(f"{found.reason[:1].upper()}{found.reason[1:]}.")
     elif found.recommended != found.printed:
-        out.append(f"Print {errors_named(found.recommended)}: {found.advice.reason}.")
+        out.append(f"Print {errors_named(found.recommended)}: {found.reason}.")
     return tuple(out)
 
 
@@ -185,7 +178,7 @@ def _others(found: Trust) -> str:
 
 def _rates(found: Trust) -> tuple[str, ...]:
     """How often panels like this one get a verdict."""
-    rates = found.evidence.rates
+    rates = found.evidence
     if rates.supported_without_effect is None:
         return ()
     at = f"{rates.supported_at_effect:.1%} where the effect is {found.asked:.3g}"

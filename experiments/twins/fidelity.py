@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -80,25 +79,12 @@ class FidelityRow:
     inside: bool
 
     @property
-    def record(self) -> dict[str, Any]:
-        """As fidelity.json has it."""
-        return asdict(self)
-
-    @property
     def says(self) -> str:
         """How the panel differs from its twins, in words; "" where it does not."""
         if self.inside:
             return ""
         below, above = next(words for name, words in MEANINGS.items() if self.feature.startswith(name))
         return below if self.real < self.lower else above
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Fidelity:
-    """Every feature of the panel beside those of the twins, and the p value of the joint test."""
-
-    rows: tuple[FidelityRow, ...]
-    joint: float
 
 
 def misses(rows: tuple[FidelityRow, ...]) -> tuple[str, ...]:
@@ -112,8 +98,8 @@ def misses(rows: tuple[FidelityRow, ...]) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def fidelity(real: Real, method: str, design: PanelDesign) -> Fidelity:
-    """Every feature of the panel beside those of `draws` twins, and one test of the residuals' features together."""
+def fidelity(real: Real, method: str, design: PanelDesign) -> tuple[tuple[FidelityRow, ...], float]:
+    """Every feature of the panel beside those of `draws` twins, and the p value of the residuals' features together."""
     own = features(real, real.panel, real.y)
     found = [features(real, panel, panel.variables[real.outcome]) for panel in drawn(real, design)]
     twins = {name: np.concatenate([tile[name] for tile in found]) for name in own}
@@ -124,7 +110,7 @@ def fidelity(real: Real, method: str, design: PanelDesign) -> Fidelity:
     rows = [_row(method, name, float(own[name][0]), values) for name, values in known.items()]
     judged = [name for name in known if not name.startswith(OF_LEVELS)]
     p = joint_test(np.array([own[name][0] for name in judged]), np.stack([known[name] for name in judged], axis=1))
-    return Fidelity((*rows, FidelityRow(method, JOINT, p, LEVEL, 1.0, p >= LEVEL)), p)
+    return (*rows, FidelityRow(method, JOINT, p, LEVEL, 1.0, p >= LEVEL)), p
 
 
 def joint_test(real: Floats, twins: Floats) -> float:

@@ -244,7 +244,7 @@ class ErrorsLaw:
         """The law of the order and the distribution that residuals need, with its parameters."""
         found = self.fitted()
         law = self.with_order(found)
-        return law.with_distribution(found if law is self else law.fitted(self._longer(found.values)))
+        return law.with_distribution(found if law is self else law.fitted(np.insert(found.values, 1 + self.order, 0.0)))
 
     def with_order(self, found: Calibration) -> ErrorsLaw:
         """Of order 2 where the spec names no order and a first-order law does not bring the second coefficient."""
@@ -254,10 +254,6 @@ class ErrorsLaw:
         drawn = autoregression(self.residuals(found.values), 2)[:, 1]
         low, high = np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2])
         return self if low <= real <= high else replace(self, order=2)
-
-    def _longer(self, values: Floats) -> Floats:
-        """A start for an order more."""
-        return np.insert(values, 1 + self.order, 0.0)
 
     def with_distribution(self, found: Calibration) -> tuple[ErrorsLaw, Calibration]:
         """Normal errors, or t errors with 5 degrees of freedom where the kurtosis is nearer to theirs."""

@@ -397,12 +397,8 @@ class CohortRegression:
         policy = () if treatment is None or cohorts is not None else (treatment,)
         return cls((*policy, *controls), len(policy) + (len(controls) if controls_out else 0), cohorts)
 
-    def __call__(self, y: Floats) -> Split:
-        """The regression of R outcomes (R, T, N)."""
-        return self.with_further(y, ())
-
-    def with_further(self, y: Floats, further: Sequence[Floats]) -> Split:
-        """The regression with further regressors, (1 or R, T, N) each."""
+    def __call__(self, y: Floats, further: Sequence[Floats] = ()) -> Split:
+        """The regression of R outcomes (R, T, N), with further regressors, (1 or R, T, N) each."""
         regressors = (*self.regressors, *further)
         if self.cohorts is None:
             return split(y, regressors, self.removed)
@@ -436,8 +432,6 @@ def pretrend_f(y: Floats, regression: CohortRegression, treatment: Floats, leads
     rows, periods, units = y.shape
     if not dummies:
         return np.full(rows, np.nan)
-    before, after = (
-        np.square(regression.with_further(y, further).residuals).sum(axis=(1, 2)) for further in ((), dummies)
-    )
+    before, after = (np.square(regression(y, further).residuals).sum(axis=(1, 2)) for further in ((), dummies))
     free = periods * units - periods - units + 1 - regression.count - len(dummies)
     return ratio((before - after) / len(dummies), after / np.maximum(free, 1))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ from rich.text import Text
 
 from experiments.panel_spec.sections import TwinSection
 from experiments.panel_spec.spec import RealPanel
-from experiments.placebo import check_folder
+from experiments.run.reporting import check_folder, write_whole
 from experiments.settings import build
 from experiments.study import Study
 from experiments.toml_files import validated
 from experiments.twins.fidelity import FidelityRow, fidelity, misses
-from experiments.twins.methods import MethodFit, Parameter, method_called
+from experiments.twins.methods import MethodFit, Parameter, fit_by
 from experiments.twins.real import Real, section_of
 from experiments.twins.worlds import FILE, consecutive, held_panel, study_table
 from results.report.trust_page import fidelity_page
@@ -98,7 +98,7 @@ def twin(real: RealPanel, method: str | Sequence[str] | None = None) -> Twin:
     method: one or more, in place of the spec's. Raises BadInput.
     """
     panel = Real.of(real if method is None else _with_methods(real, method))
-    fits: dict[str, MethodFit] = {name: method_called(name).fit(panel) for name in panel.section.method}
+    fits: dict[str, MethodFit] = {name: fit_by(name, panel) for name in panel.section.method}
     held = held_panel(panel, fits)
     first, *others = (_twin(panel, name, fit, held) for name, fit in fits.items())
     return replace(first, others=tuple(others))
@@ -116,10 +116,8 @@ def _twin(real: Real, method: str, fit: MethodFit, held: Panel) -> Twin:
     design = study_with(tables, held).design
     assert isinstance(design, PanelDesign)
     notes = fit.notes if consecutive(real) else (*fit.notes, STEPS.format(real.panel.periods[0]))
-    report = fidelity(real, method, design)
-    return Twin(
-        method, fit.parameters, tables, held, report.rows, notes, report.joint, fit.null, fit.covariance, fit.nearby
-    )
+    rows, joint = fidelity(real, method, design)
+    return Twin(method, fit.parameters, tables, held, rows, notes, joint, fit.null, fit.covariance, fit.nearby)
 
 
 def _part(slot: Slot, table: Mapping[str, Any]) -> Any:
@@ -172,7 +170,7 @@ def document(found: Twin) -> dict[str, Any]:
             }
             for twin in found.all
         ],
-        "fidelity": [row.record for twin in found.all for row in twin.fidelity],
+        "fidelity": [asdict(row) for twin in found.all for row in twin.fidelity],
     }
 
 
@@ -206,18 +204,13 @@ def write_twin(found: Twin, folder: str | Path) -> list[Path]:
     check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     held = document(found)
-    files: dict[str, Callable[[Path], object]] = {FILE: lambda path: write_beside(found.held, path)}
+    waiting = folder / f".{FILE}.partial"
+    write_beside(found.held, waiting)
+    os.replace(waiting, folder / FILE)
+    files: dict[str, str | bytes] = {}
     for twin in found.all:
         name = "design.toml" if twin is found.all[0] else f"design-{twin.method}.toml"
-        files[name] = _text(tomli_w.dumps(twin.tables))
-    files["fidelity.json"] = _text(json.dumps(held["fidelity"], indent=1, ensure_ascii=False) + "\n")
-    files["fidelity.html"] = _text(fidelity_page(held, CAUTION))
-    for name, write in files.items():
-        waiting = folder / f".{name}.partial"
-        write(waiting)
-        os.replace(waiting, folder / name)
-    return [folder / name for name in files]
-
-
-def _text(text: str) -> Callable[[Path], object]:
-    return lambda path: path.write_text(text, encoding="utf-8")
+        files[name] = tomli_w.dumps(twin.tables)
+    files["fidelity.json"] = json.dumps(held["fidelity"], indent=1, ensure_ascii=False) + "\n"
+    files["fidelity.html"] = fidelity_page(held, CAUTION)
+    return [folder / FILE, *write_whole(folder, files)]

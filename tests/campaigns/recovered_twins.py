@@ -9,7 +9,7 @@ import made_twins
 import numpy as np
 from made_twins import TRUTH
 
-from experiments.twins.methods import method_called
+from experiments.twins.methods import fit_by
 from experiments.twins.real import Real
 
 PANELS = 200
@@ -21,7 +21,7 @@ def main() -> bool:
     found: dict[str, list[float]] = {dial: [] for dial in TRUTH}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(PANELS):
-            fit = method_called("parametric").fit(Real.of(made_twins.drawn_panel(Path(folder), number)))
+            fit = fit_by("parametric", Real.of(made_twins.drawn_panel(Path(folder), number)))
             values = {item.dial: item.value for item in fit.parameters}
             if "errors.serial 2" in values:  # one panel in twenty by chance: its first autocorrelation
                 values["errors.serial"] = values["errors.serial 1"] / (1 - values["errors.serial 2"])

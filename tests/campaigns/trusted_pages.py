@@ -34,7 +34,7 @@ def _without_effect(folder: Path) -> bool:
     p, rejected, sizes = [], [], []
     for number in range(PAGES):
         page = _page(folder, 1000 + number, 0.0)
-        p.append(page.calibrated().pvalue)
+        p.append(page.calibrated().value)
         rejected.append(float(page.advised.pvalue or 0.0) < 0.05)
         sizes.append(page.main.size(page.recommended).value)
     test = stats.kstest(p, "uniform")

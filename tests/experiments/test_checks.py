@@ -18,7 +18,6 @@ from estimators.staggered.aggregation import multipliers, simultaneous_critical_
 from experiments.checks import (
     another_w,
     checks_of,
-    family_of,
     index_weights,
     influence,
     missing_cells,
@@ -116,8 +115,8 @@ def test_every_module_says_what_it_is() -> None:
 
 
 def test_the_family_holds_all_alternatives_of_the_panel(case: Case) -> None:
-    family = family_of(case)
-    assert family is not None
+    assert case.family is not None
+    family = case.family.estimator
     assert family.error == "cluster:unit"
     heads = {text.partition(":")[0] for text in family.alternatives}
     assert heads == {"effects", "controls", "trend", "lead", "cohort-wise", "without", "without-cohort", "neighbours"}
@@ -448,7 +447,13 @@ def test_an_index_is_held_against_other_indices(tmp_path: Path) -> None:
     parts = [case.panel.variables[name][0] for name in ("y", "gdp", "patents")]
     scaled = [(x - x.min()) / (x.max() - x.min()) for x in parts]
     np.testing.assert_allclose(scores["with equal weights"][0], (scaled[0] + scaled[1] + 1 - scaled[2]) / 3)
-    assert np.abs(scores["without gdp"] - case.panel.variables["h"]).max() > 0.01
+    scaled[2] = 1 - scaled[2]
+    for k, name in enumerate(("y", "gdp", "patents")):
+        rest = [x for j, x in enumerate(scaled) if j != k]
+        shares = [(x / x.sum()).ravel() for x in rest]
+        weights = [1 + sum(p * np.log(p) for p in share if p > 0) / np.log(share.size) for share in shares]
+        by_entropy = sum(w * x for w, x in zip(weights, rest, strict=True)) / sum(weights)
+        np.testing.assert_allclose(scores[f"without {name}"][0], by_entropy, rtol=1e-9)
     (found,) = index_weights.check(case)
     assert found.numbers["tried"] == 4.0
     assert case.family is not None

@@ -209,40 +209,6 @@ def test_a_panel_that_does_not_fit_its_index_is_refused(tmp_path: Path, case: st
     assert all(p.what and p.where and p.allowed and p.remedy for p in caught.value.problems)
 
 
-def test_the_real_cities_from_file_to_estimates(tmp_path: Path, shared_data: Path) -> None:
-    spec = spec_of(tmp_path, """
-        [panel]
-        unit = "city_code"
-        period = "year"
-        first_treated = "lowcarbon_year"
-        controls = ["ln_pgdp"]
-        [transform]
-        ln_pgdp = { log = "gdp_per_capita" }
-        [index]
-        name = "icr"
-        positive = ["fiscal_exp_gdp", "deposit_gdp", "fiscal_self_suff", "div_inv_hhi_3sector"]
-        [index.dimensions]
-        resistance = ["fiscal_exp_gdp", "deposit_gdp"]
-        recovery = ["fiscal_self_suff", "div_inv_hhi_3sector"]
-    """)  # fmt: skip
-    real = read_real_panel(shared_data / "city_panel.csv", spec)
-    said = estimate(real)
-    assert (len(real.panel.units), said.panel["outcome"], said.panel["index"]["nobs"]) == (282, "icr", 5076)
-    score = real.panel.variables["icr"]
-    assert 0 < score.min() < score.max() < 1
-    did = next(record for record in said.records if (record.table, record.column, record.term) == ("2", 5, "did"))
-    assert 0 < abs(did.estimate) < 0.1
-    totals = [dimension["weight"] for dimension in said.panel["index"]["dimensions"].values()]
-    assert sum(totals) == pytest.approx(1)
-    x = pd.read_csv(shared_data / "city_panel.csv")[list(real.spec.indicators)].to_numpy()
-    a = (x - x.min(axis=0)) / np.ptp(x, axis=0)
-    p = a / a.sum(axis=0)
-    g = 1 + np.where(p > 0, p * np.log(np.where(p > 0, p, 1)), 0).sum(axis=0) / np.log(len(x))
-    assert real.index is not None
-    np.testing.assert_allclose(real.index.weights[0], g / g.sum(), rtol=1e-9)
-    assert score.mean() == pytest.approx((a @ (g / g.sum())).mean(), rel=1e-9)
-
-
 def test_the_committed_cities_from_file_to_estimates(tmp_path: Path) -> None:
     """Weights, scores and dimensions by arithmetic on the file's columns, one of them falling; table 2 by dummies."""
     real = made_cities.real_panel(tmp_path, """

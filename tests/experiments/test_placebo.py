@@ -7,29 +7,43 @@ import io
 import json
 import re
 import tomllib
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar
 from xml.etree import ElementTree
 
 import made_cities
 import numpy as np
 import pytest
-from placebo_files import command, write
+from placebo_files import SPEC, command, write
 from rich.console import Console
+from scipy import stats
 
-from estimators import SpatialPanel, TwoWayDID
+from estimators import Estimates, Layout, SpatialPanel, Status, TwoWayDID
+from estimators.core.inversion import p_values
 from estimators.placebo.permutation import PermutationTest
 from experiments.cli import run_command
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
-from experiments.placebo import SHIFT, PlaceboAnswer, answer, centre_notes, print_placebo, question
+from experiments.placebo import (
+    SHIFT,
+    PlaceboAnswer,
+    PlaceboQuestion,
+    answer,
+    centre_notes,
+    check_fits,
+    print_placebo,
+    question,
+)
 from experiments.run.reporting import facts_of
 from experiments.run.runner import run
 from experiments.study import Study
 from references.regressions import panel_ols
 from references.small_panels import small_panel
+from results.store.store import MemoryStore
 from results.store.zarr_store import ZarrStore
-from sim import Streams, Wanted
+from sim import Panel, Streams, Wanted
 from sim.real_panels import Placebo
-from sim.schemes import scheme_of
+from sim.schemes import FORMS, scheme_of
 
 
 @pytest.fixture(scope="module")
@@ -384,25 +398,6 @@ def test_the_placebo_of_the_placebo_has_its_size() -> None:
     assert abs((p <= 0.05).mean() - 0.05) <= 4 * np.sqrt(0.05 * 0.95 / 1024)
 
 
-def test_the_real_panel(shared_data: Path, tmp_path: Path) -> None:
-    """Low-carbon pilots in 282 cities: the size of the real estimate among its placebos, cohorts kept."""
-    spec = """
-[panel]
-unit = "city_code"
-period = "year"
-outcome = "deposit_gdp"
-treatment = "lowcarbon_did"
-controls = ["road_pc_m2_interp"]
-"""
-    (tmp_path / "spec.toml").write_text(spec, encoding="utf-8")
-    real = read_real_panel(shared_data / "city_panel.csv", read_spec(tmp_path / "spec.toml"))
-    ask = question(real, draws=256)
-    found = answer(ask, run(ask.study))
-    assert found.usable.size == 256
-    assert abs(found.usable.mean()) <= 4 * found.usable.std() / 16
-    assert found.permutation_p == pytest.approx(found.pvalue, abs=0.15)
-
-
 def test_the_committed_panel(tmp_path: Path) -> None:
     """Placebos of the policy are centred on zero within 4 Monte Carlo errors; its cohorts are kept in every draw."""
     ask = question(made_cities.real_panel(tmp_path, made_cities.PANEL), draws=256)
@@ -425,3 +420,327 @@ def test_streams_of_draws_do_not_depend_on_the_tile(real: RealPanel) -> None:
     whole = world.draw(Streams(1).tile(0, 8), wanted).panel.variables["did"]
     part = world.draw(Streams(1).tile(5, 6), wanted).panel.variables["did"]
     np.testing.assert_array_equal(whole[5:6], part)
+
+
+# p values of placebos by hand: raw and studentised statistics from fits of another class, and placebos that failed.
+
+
+DRAWS = 299
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> RealPanel:
+    """Units differ in the size of their errors, so that t statistics order placebos otherwise than estimates do."""
+    panel = small_panel(30, 8, seed=4, model="none", sigma=1.0)
+    noise = np.random.default_rng(5).standard_normal((1, 8, 30)) * np.linspace(0.2, 6.0, 30)
+    panel = panel.with_variables({"y": panel.variables["y"] + noise})
+    files = write(tmp_path_factory.mktemp("panel"), panel)
+    return read_real_panel(files[0], read_spec(files[1]))
+
+
+def by_hand(ask: PlaceboQuestion) -> tuple[np.ndarray, np.ndarray]:
+    """Estimates and t statistics of the real panel, then of every placebo, by the regression of table 2."""
+    found = scheme_of(ask.scheme).on(ask.panel)
+    streams = ask.study.cells[0].streams(ask.study.seed).tile(0, DRAWS)
+    codes = np.array([found.real, *(found.draw(rng) for rng in streams.each("assignment"))])
+    fits = panel_ols(errors=("cluster:unit",))(found.assigned(ask.panel, codes))
+    return fits.estimate[:, 0], fits.estimate[:, 0] / fits.se[:, 0, 0]
+
+
+def share(values: np.ndarray) -> float:
+    """(1 + placebos at least as extreme) / (1 + placebos); the real one is first."""
+    return float((1 + sum(abs(value) >= abs(values[0]) for value in values[1:])) / len(values))
+
+
+@pytest.fixture(scope="module")
+def asked(small: RealPanel) -> tuple[PlaceboQuestion, MemoryStore]:
+    ask = question(small, draws=DRAWS)
+    records = run(ask.study)
+    assert isinstance(records, MemoryStore)
+    return ask, records
+
+
+def test_raw_and_studentised_p_values_are_those_of_their_own_statistic(
+    asked: tuple[PlaceboQuestion, MemoryStore],
+) -> None:
+    ask, records = asked
+    estimates, t = by_hand(ask)
+    raw, studentised = (answer(replace(ask, statistic=kind), records) for kind in ("raw", "studentised"))  # type: ignore[arg-type]
+    assert raw.permutation_p == pytest.approx(share(estimates), abs=1e-12)
+    assert studentised.permutation_p == pytest.approx(share(t), abs=1e-12)
+    assert abs(share(t) - share(estimates)) > 5 / DRAWS  # the two are not the same by chance
+    np.testing.assert_allclose(raw.placebos, estimates[1:], rtol=1e-8)
+    for found in (raw, studentised):
+        assert found.share_as_large == pytest.approx((found.permutation_p * (DRAWS + 1) - 1) / DRAWS)
+        assert found.mcse == pytest.approx(np.sqrt(found.permutation_p * (1 - found.permutation_p) / DRAWS))
+        assert found.document["permutation_pvalue"] == found.permutation_p
+
+
+def test_each_placebos_own_test_is_a_t_test(asked: tuple[PlaceboQuestion, MemoryStore]) -> None:
+    ask, records = asked
+    found, (_, t) = answer(ask, records), by_hand(ask)
+    expected = 2 * stats.t.sf(np.abs(t), 29)
+    np.testing.assert_allclose(found.own_pvalues, expected[1:], rtol=1e-7)
+    assert found.pvalue == pytest.approx(expected[0], rel=1e-7)
+    assert found.document["rejected_share"] == pytest.approx((expected[1:] <= 0.05).mean())
+
+
+def with_failures(ask: PlaceboQuestion, records: MemoryStore, rows: list[int], how: Status) -> PlaceboAnswer:
+    """The answer when some placebos were not fitted, whatever number a failed fit left behind."""
+    (key, block) = next(iter(records.kept.items()))
+    name = ask.estimator.name
+    fits = block.estimates[name]
+    status, estimate = np.array(fits.status), np.array(fits.estimate)
+    status[rows] = how
+    estimate[rows] = np.nan if how is Status.SINGULAR else 0.0
+    failed = replace(block, estimates={**block.estimates, name: replace(fits, status=status, estimate=estimate)})
+    store = MemoryStore(records.schema)
+    store.write(*key, failed)
+    return answer(ask, store)
+
+
+@pytest.mark.parametrize("how", [Status.SINGULAR, Status.NOT_CONVERGED, Status.ERROR])
+@pytest.mark.parametrize("statistic", ["raw", "studentised"])
+def test_placebos_that_failed_count_as_extreme(
+    asked: tuple[PlaceboQuestion, MemoryStore], statistic: Any, how: Status
+) -> None:
+    ask, records = replace(asked[0], statistic=statistic), asked[1]
+    estimates, t = by_hand(ask)
+    values = estimates if statistic == "raw" else t
+    rows = [int(row) for row in np.argsort(np.abs(values[1:]))[:12]]  # the least extreme
+    found = with_failures(ask, records, rows, how)
+    assert found.permutation_p == pytest.approx(share(values) + 12 / (DRAWS + 1), abs=1e-12)
+    assert found.usable.size == DRAWS - 12
+    assert found.document["failed"] == 12
+    assert found.document["draws"] == DRAWS
+    assert "12 placebos could not be fitted; they count as extreme." in found.notes
+    kept = np.delete(estimates[1:], rows)
+    assert found.document["placebo_mean"] == pytest.approx(kept.mean())
+    assert found.quantiles[0.5] == pytest.approx(np.median(kept))
+    assert found.plot.placebos.size == DRAWS - 12
+
+
+def test_statistics_that_are_none_count_as_extreme() -> None:
+    drawn = np.array([[0.5, np.nan, 3.0, -1.0], [0.5, np.nan, 3.0, -2.0]])
+    np.testing.assert_allclose(p_values(np.array([2.0, np.nan]), drawn), [3 / 5, np.nan])
+    np.testing.assert_allclose(p_values(np.array([-2.0, 2.0]), drawn), [3 / 5, 4 / 5])
+
+
+@dataclass(frozen=True, slots=True)
+class Picky(TwoWayDID):
+    """Least squares that gives up, with a number of no use, on every panel but the real one in which a unit is treated.
+
+    `unit` is its index. Class setting `real`: the real treatment (T, N).
+    """
+
+    kind: ClassVar[str] = "picky"
+    real: ClassVar[np.ndarray] = np.zeros((0, 0))
+    unit: ClassVar[int] = 0
+
+    def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
+        found = panel_ols(regressors=self.regressors, errors=self.errors)(panel)
+        did = panel.variables["did"]
+        lost = did[:, :, self.unit].any(axis=1) & (did != self.real).any(axis=(1, 2))
+        status = np.where(np.broadcast_to(lost, found.status.shape), Status.NOT_CONVERGED, found.status)
+        estimate = np.where(lost[:, None], 0.0, found.estimate)
+        return replace(found, status=status.astype(np.uint8), estimate=estimate)
+
+    def reduction(self, schema: Any) -> Any:
+        return None  # the whole panel, so that `__call__` sees the treatment
+
+    def layout(self, schema: Any) -> Layout:
+        return panel_ols(regressors=self.regressors, errors=self.errors).layout(schema)
+
+
+@pytest.mark.parametrize("statistic", ["raw", "studentised"])
+def test_draws_that_a_permutation_test_cannot_fit_count_as_extreme(
+    statistic: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every third assignment or so treats the unit; its fit ends without convergence and an estimate of 0."""
+    panel = small_panel(30, 6, seed=2, model="none", sigma=3.0)
+    monkeypatch.setattr(Picky, "real", panel.variables["did"][0])
+    monkeypatch.setattr(PermutationTest, "inner", property(lambda self: Picky(errors=("cluster:unit",))))
+    test = PermutationTest(draws=199, statistic=statistic, seed=4, label="picky")
+    found = test(panel)
+    assert found.pvalue is not None
+    randomisation = scheme_of("space").on(panel)
+    codes = np.array([randomisation.draw(rng) for rng in Streams(4, "permutation").tile(0, 199).each("space")])
+    fits = panel_ols(errors=("cluster:unit",))(randomisation.assigned(panel, codes))
+    own = panel_ols(errors=("cluster:unit",))(panel)
+    values, real = fits.estimate[:, 0], own.estimate[0, 0]
+    if statistic == "studentised":
+        values, real = values / fits.se[:, 0, 0], real / own.se[0, 0, 0]
+    lost = randomisation.assigned(panel, codes).variables["did"][:, :, Picky.unit].any(axis=1)
+    assert 20 < lost.sum() < 180
+    extreme = lost | (np.abs(values) >= abs(real))
+    assert found.pvalue[0, 0, 0] == pytest.approx((1 + extreme.sum()) / 200)
+
+
+def test_a_panel_without_a_fit_is_no_answer(small: RealPanel, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = question(small, draws=99)
+    own = TwoWayDID.solve
+
+    def solve(*arguments: Any) -> Estimates:
+        found = own(*arguments)
+        return replace(found, status=np.full_like(found.status, Status.NOT_CONVERGED))
+
+    monkeypatch.setattr(TwoWayDID, "solve", solve)
+    with pytest.raises(ValueError, match="the search for the optimum did not converge"):
+        check_fits(ask)
+
+
+# `panelproof placebo`: what is refused, in one line and before anything is drawn or written.
+
+
+def test_a_panel_without_a_real_fit_stops_before_any_draw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All units adopt at one date: there are dates to draw, but the real treatment is a time effect."""
+    panel = small_panel(30, 6, seed=4, model="none")
+    did = np.zeros((1, 6, 30))
+    did[0, 3:] = 1.0
+    files = write(tmp_path, panel.with_variables({"did": did}))
+    store, out = tmp_path / "x.zarr", tmp_path / "new" / "out"
+    options = ("--scheme", "time", "--draws", "99", "--store", str(store), "--out", str(out))
+    assert run_command(command(files, *options)) == 2
+    said = capsys.readouterr().err
+    assert "absorbed" in said
+    assert len(said.splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["panel.csv", "spec.toml"]
+
+
+@pytest.mark.parametrize(("outcome", "message"), [("constant", "'y' is constant"), ("control", "'y' is collinear")])
+def test_an_outcome_that_is_rounding_stops_before_any_draw(
+    outcome: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    panel = small_panel(30, 6, seed=4, model="none")
+    y = 2.0 * panel.variables["inv"] if outcome == "control" else np.ones_like(panel.variables["y"])
+    files = write(tmp_path, panel.with_variables({"y": y}))
+    assert run_command(command(files, "--draws", "99", "--store", str(tmp_path / "x.zarr"))) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert "name another outcome" in said
+    assert len(said.splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["panel.csv", "spec.toml"]
+
+
+def test_help_names_every_scheme(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["placebo", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    options = said[said.index("Options:") :]
+    assert not [form for form in FORMS if f" {form}," not in options and f" {form}." not in options]
+    assert "99 or more" in options
+
+
+def test_a_folder_that_cannot_be_written_stops_before_any_work(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taken").write_text("a file")
+    store = tmp_path / "x.zarr"
+    assert run_command(command(files, "--store", str(store), "--out", str(tmp_path / "taken" / "out"))) == 2
+    assert "choose another --out" in capsys.readouterr().err
+    assert not store.exists()
+
+
+CHANGES = {
+    "model": (["--estimator", "sar"], {}, "--estimator was sdm, is sar;"),
+    "kernel": (["--estimator", "did"], {}, "--estimator was sdm, is did;"),
+    "scheme": (["--scheme", "strata:province"], {}, "--scheme was space, is strata:province;"),
+    "both": (["--estimator", "did", "--scheme", "time"], {},
+             "--estimator was sdm, is did and --scheme was space, is time;"),
+    "seed": (["--seed", "8"], {}, "--seed was 20240601, is 8;"),
+    "controls": ([], {'"inv", "road"': '"inv"'}, "controls was inv, road, is inv;"),
+    "weights": ([], {"k = 4": "k = 5"}, "the spatial weights are others;"),
+    "panel": ([], {"numbers": "others"}, "the panel is another one;"),
+    "panel and model": (["--estimator", "sem"], {"numbers": "others"},
+                        "--estimator was sdm, is sem and the panel is another one;"),
+    "term": (["--term", "no-kernel"], {}, "--term, or what the spec says of clusters, is another;"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sdm_store(files: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tmp_path_factory.mktemp("sdm") / "x.zarr"
+    assert run_command(command(files, "--estimator", "sdm", "--draws", "99", "--store", str(store))) == 0
+    return store
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_a_store_says_in_one_line_which_choice_was_another(
+    case: str, sdm_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, edits, message = CHANGES[case]
+    spec = SPEC
+    for old, new in edits.items():
+        spec = spec.replace(old, new)
+    seed = 5 if "numbers" in edits else 4
+    files = write(tmp_path, small_panel(30, 8, seed=seed, model="none", sigma=3.0), spec)
+    if case == "term":  # a kernel less: what another term or cluster amounts to
+        monkeypatch.setattr("experiments.placebo._quick", lambda chosen, *_: chosen)
+        options = []
+    before = ZarrStore.open(sdm_store).content_hash()
+    assert run_command(command(files, "--estimator", "sdm", "--draws", "99", "--store", str(sdm_store), *options)) == 2
+    said = capsys.readouterr().err
+    assert f"holds another placebo test: {message}" in said
+    assert "choose another --store, or make the same choices" in said
+    assert len(said.splitlines()) == 1
+    assert ZarrStore.open(sdm_store).content_hash() == before
+
+
+def test_a_study_does_not_run_into_a_placebo_store(
+    sdm_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s.toml").write_text('replications = 64\n[design]\nkind = "paper"\n[[estimators]]\nkind = "did"\n')
+    for dry in ([], ["--dry-run"]):
+        arguments = ["run", str(tmp_path / "s.toml"), "--cluster", "serial", "--store", str(sdm_store), *dry]
+        assert run_command(arguments) == 2
+        said = capsys.readouterr().err
+        assert "holds a placebo test of a panel, not this study" in said
+        assert len(said.splitlines()) == 1
+
+
+BAD = {
+    "draws": (["--draws", "98"], "99 or more"),
+    "scheme": (["--scheme", "spce"], "did you mean 'space'"),
+    "strata": (["--scheme", "strata:prvince"], "did you mean 'province'"),
+    "strata of what": (["--scheme", "strata"], "without its attribute; allowed: strata:ATTRIBUTE; name an attribute"),
+    "control": (["--term", "inv"], "scheme space does not test 'inv'; allowed: did;"),
+    "rho": (["--term", "rho", "--estimator", "sdm"], "does not test 'rho'; allowed: did, w_did, direct:did"),
+    "untested": (["--term", "did", "--estimator", "sdm", "--scheme", "relabel"], "relabel does not test 'did'"),
+    "estimator": (["--estimator", "sdn"], "did you mean 'sdm'"),
+    "time": (["--estimator", "sdm", "--scheme", "time"], "leaves untreated cells only, .*; use --estimator did"),
+    "term": (["--term", "dit"], "did you mean 'did'"),
+    "relabel": (["--scheme", "relabel"], "no term is spatial"),
+    "mediator": (["--scheme", "mediator"], "no mediators"),
+    "weights": (["--scheme", "blocks:queen"], "no weights 'queen'"),
+    "cluster": (["--cluster", "moon"], "cluster 'moon'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_exit_2(
+    case: str, files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options, message = BAD[case]
+    store = tmp_path / "x.zarr"
+    assert run_command(command(files, "--store", str(store), *options)) == 2
+    said = capsys.readouterr().err
+    assert re.search(message, said)
+    assert len(said.splitlines()) == 1
+    assert not store.exists()
+
+
+@pytest.mark.parametrize(("share", "scheme", "message"), [
+    (1.0, "space", "collinear|constant|absorbed|nothing to permute"),
+    (1.0, "mixed", "every unit is treated"),
+    (0.5, "time", "no treated unit has two periods"),
+])  # fmt: skip
+def test_treatments_that_leave_nothing_to_draw(
+    share: float, scheme: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    panel = small_panel(30, 6, seed=4, model="none")
+    did = np.zeros((1, 6, 30))
+    did[0, 1:, : int(30 * share)] = 1.0
+    files = write(tmp_path, panel.with_variables({"did": did}))
+    assert run_command(command(files, "--scheme", scheme, "--store", str(tmp_path / "x.zarr"))) == 2
+    said = capsys.readouterr().err
+    assert re.search(message, said)
+    assert len(said.splitlines()) == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from cluster import Serial
 from cluster.executor import Outcome
 from experiments.cli import run_command
 from experiments.run.runner import run
-from experiments.search.searches import Spread, needed, replications_for
+from experiments.search.searches import needed, replications_for
 from experiments.search.solve import BLOCK, Search, bench_of, breakdown, dial_of, frontier, solve
 from experiments.study import Study
 from references import known_breakdowns as known
@@ -141,12 +140,12 @@ def test_replications_of_a_monte_carlo_error(measure: str) -> None:
 def test_worlds_that_are_too_few_for_a_monte_carlo_error() -> None:
     """8 worlds of 32 fits with correlation .5: no replications bring the error below that of 8 world means."""
     alone = 1.0 / 256
-    spread = Spread(math.sqrt(alone * (1 + 31 * 0.5)), alone, 0.02)
+    mcse = math.sqrt(alone * (1 + 31 * 0.5))
     floor = math.sqrt(0.5 / 8)
-    assert math.isinf(needed(spread, 256, 8, 0.99 * floor))
+    assert math.isinf(needed(mcse, alone, 256, 8, 0.99 * floor))
     exact = 0.5 / (floor**2 * (1.005**2 - 1))  # .5 / n is what lies within worlds
-    assert needed(spread, 256, 8, 1.005 * floor) == pytest.approx(exact, rel=1e-6)
-    assert needed(replace(spread, mcse=math.sqrt(alone)), 256, 1, 0.01) == pytest.approx(10_000, rel=1e-6)
+    assert needed(mcse, alone, 256, 8, 1.005 * floor) == pytest.approx(exact, rel=1e-6)
+    assert needed(math.sqrt(alone), alone, 256, 1, 0.01) == pytest.approx(10_000, rel=1e-6)
 
 
 class Stops(Serial):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import made_cities
@@ -77,7 +77,7 @@ def test_the_folder_holds_a_study_and_what_is_kept(folder: Path, whole: Twin) ->
 def test_fidelity_json_has_the_fields_of_the_contract(folder: Path, whole: Twin) -> None:
     rows = json.loads((folder / "out" / "fidelity.json").read_text(encoding="utf-8"))
     assert {tuple(row) for row in rows} == {("method", "feature", "real", "lower", "upper", "inside")}
-    assert rows == [row.record for one in whole.all for row in one.fidelity]
+    assert rows == [asdict(row) for one in whole.all for row in one.fidelity]
     assert {row["method"] for row in rows} == {"parametric", "factor", "residual"}
     named = {row["feature"] for row in rows if row["method"] == "parametric"}
     assert named >= FITTED | {"AR(2) of residuals", "kurtosis of residuals", "pre-trend F",
@@ -107,7 +107,7 @@ def test_the_page_names_what_twins_miss(folder: Path, whole: Twin) -> None:
 def test_the_command_prints_the_same_numbers(folder: Path, whole: Twin, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["twin", str(folder / "panel.csv"), "--spec", str(folder / "spec.toml"), "--json"]) == 0
     held = json.loads(capsys.readouterr().out)
-    assert held["fidelity"] == [row.record for one in whole.all for row in one.fidelity]
+    assert held["fidelity"] == [asdict(row) for one in whole.all for row in one.fidelity]
     own = held["twins"][0]["parameters"]
     assert [item["dial"] for item in own] == [item.dial for item in whole.parameters]
     pp.show(whole)

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import made_cities
 import made_twins
 import made_worlds
 import numpy as np
 import pytest
 from made_twins import TRUTH
 
-from experiments.twins.calibrate import calibrated
+from estimators.linear.did import TwoWayDID
+from experiments.panel_spec.spec import RealPanel
+from experiments.settings import build
+from experiments.twins.calibrate import calibrated, few_of, neighbourhood
 from experiments.twins.laws import ErrorsLaw, coefficients
-from experiments.twins.methods import Parameter, method_called
+from experiments.twins.methods import MethodFit, Parameter, fit_by
+from experiments.twins.methods.factor import Interactive, factors_of, unbiased_autoregression
+from experiments.twins.methods.residual import restored
 from experiments.twins.real import Real
 from experiments.twins.statistics import moran_by_period, moran_of_thirds, split
-from sim.arrays import is_stationary
+from experiments.twins.twin import Twin, twin
+from experiments.twins.worlds import normal_covariate
+from sim import Streams, Wanted
+from sim.arrays import arma_correlations, is_stationary
+from sim.panel_sidecars import panel_text
 from sim.weights import Weights
+from sim.world.panel_design import PanelDesign
 
 PANELS = 20
 SPREAD = {"levels.unit_spatial": 0.16}  # most that the standard error of the mean may be, as a share; others .12
@@ -28,9 +41,7 @@ SPREAD = {"levels.unit_spatial": 0.16}  # most that the standard error of the me
 def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[Parameter]]:
     """Every parameter of twins of 20 panels of one design, by dial."""
     folder = tmp_path_factory.mktemp("recovery")
-    fits = [
-        method_called("parametric").fit(Real.of(made_twins.drawn_panel(folder, number))) for number in range(PANELS)
-    ]
+    fits = [fit_by("parametric", Real.of(made_twins.drawn_panel(folder, number))) for number in range(PANELS)]
     by_dial: dict[str, list[Parameter]] = {}
     for item in (item for fit in fits for item in fit.parameters):
         by_dial.setdefault(item.dial, []).append(item)
@@ -110,9 +121,9 @@ def test_partial_autocorrelations_give_stationary_processes(partial: list[float]
 def test_a_random_walk_is_named(tmp_path: Path) -> None:
     """Errors that add up: no stationary process has such residuals, and the twin says so."""
     dials = made_twins.KNOWN | {"errors": {"sd": 1.0, "serial": 0.999}, "units": 200}
-    fit = method_called("parametric").fit(Real.of(made_twins.drawn_panel(tmp_path, 0, dials)))
+    fit = fit_by("parametric", Real.of(made_twins.drawn_panel(tmp_path, 0, dials)))
     assert any("cannot be told from a random walk" in note for note in fit.notes)
-    calm = method_called("parametric").fit(Real.of(made_twins.drawn_panel(tmp_path, 0)))
+    calm = fit_by("parametric", Real.of(made_twins.drawn_panel(tmp_path, 0)))
     assert not any("random walk" in note for note in calm.notes)
 
 
@@ -120,11 +131,11 @@ def test_units_stay_as_near_as_they_are_when_errors_nearly_add_up(tmp_path: Path
     """A stationary law so near a random walk would spread units; the twin keeps errors around units' means instead."""
     dials = made_twins.KNOWN | {"errors": {"sd": 1.0, "serial": 0.995, "unit_means": 0.0}, "units": 200}
     real = Real.of(made_twins.drawn_panel(tmp_path, 0, dials | {"levels": {"unit_sd": 0.3}}))
-    fit = method_called("parametric").fit(real)
+    fit = fit_by("parametric", real)
     assert fit.errors["unit_means"] == 0.0
     assert any("deviations from units' means" in note for note in fit.notes)
     assert fit.levels["unit_sd"] == pytest.approx(0.3, rel=0.15)
-    assert "unit_means" not in method_called("parametric").fit(Real.of(made_twins.drawn_panel(tmp_path, 0))).errors
+    assert "unit_means" not in fit_by("parametric", Real.of(made_twins.drawn_panel(tmp_path, 0))).errors
 
 
 @pytest.mark.parametrize(("serial", "order"), [([1.1, -0.4], 2), (0.6, 1)])
@@ -133,3 +144,401 @@ def test_the_order_is_that_which_residuals_need(tmp_path: Path, serial: Any, ord
     dials = made_twins.KNOWN | {"errors": {"sd": 1.0, "serial": serial}}
     law = ErrorsLaw.of(Real.of(made_twins.drawn_panel(tmp_path, 1, dials)))
     assert law.with_order(law.fitted()).order == order
+
+
+NOISE_PANELS = 40
+WORLD: dict[str, Any] = {
+    "units": 100,
+    "periods": 14,
+    "levels": {"unit_sd": 1.0, "period_sd": 0.5},
+    "errors": {"sd": 1.0, "serial": 0.3, "treated_scale": 1.5, "post_scale": 1.4, "growth": 0.04},
+    "adoption": {"kind": "staggered", "cohorts": (2006, 2009), "never": 0.5},
+    "effect": {"size": 0.5},
+    "weights": {"kind": "none"},
+}
+TRUTH = {"errors.sd": 1.0, "errors.treated_scale": 1.5, "errors.post_scale": 1.4, "errors.growth": 0.04}
+SPEC = made_twins.ALONE + "ar = 1\n"
+
+
+@pytest.fixture(scope="module")
+def noise_found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[Parameter]]:
+    """Every parameter of twins of 40 panels of one design, by dial."""
+    folder = tmp_path_factory.mktemp("noise")
+    by_dial: dict[str, list[Parameter]] = {}
+    for number in range(NOISE_PANELS):
+        real = made_twins.drawn_panel(folder, number, WORLD, SPEC)
+        for item in fit_by("parametric", Real.of(real)).parameters:
+            by_dial.setdefault(item.dial, []).append(item)
+    return by_dial
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("dial", TRUTH)
+def test_sizes_by_treatment_and_period_are_found_again(noise_found: Mapping[str, list[Parameter]], dial: str) -> None:
+    """On average, up to 4 standard errors of the mean over panels; one size for all would be 8 or more away."""
+    values = np.array([item.value for item in noise_found[dial]])
+    error = values.std(ddof=1) / np.sqrt(NOISE_PANELS)
+    assert abs(values.mean() - TRUTH[dial]) < 4 * error
+    if dial != "errors.sd":
+        neutral = 0.0 if dial == "errors.growth" else 1.0
+        assert abs(values.mean() - neutral) > 8 * error
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("dial", [*TRUTH, "errors.serial"])
+def test_standard_errors_are_the_spread_over_panels(noise_found: Mapping[str, list[Parameter]], dial: str) -> None:
+    """The mean of the reported ones within 25% of the standard deviation of the estimates, whose own error is 11%."""
+    spread = np.std([item.value for item in noise_found[dial]], ddof=1)
+    assert np.mean([item.se for item in noise_found[dial]]) == pytest.approx(spread, rel=0.25)
+
+
+def ramped(real: RealPanel, slope: float, cohort: float = 0.0) -> RealPanel:
+    """The panel with an effect that grows by `slope` a period, and is larger by `cohort` for units that adopt early."""
+    values = dict(real.panel.variables)
+    since = np.cumsum(values["did"], axis=1)
+    values["y"] = values["y"] + slope * since + cohort * values["did"] * values["did"].sum(axis=1, keepdims=True)
+    return replace(real, panel=replace(real.panel, variables=values))
+
+
+@pytest.mark.parametrize("method", ["parametric", "factor", "residual"])
+def test_effects_that_grow_or_differ_by_cohort_leave_the_noise_as_it_is(tmp_path: Path, method: str) -> None:
+    """Every fitted number of the errors is the same, up to the rounding of the fit; the effect of the twin follows."""
+    real = made_twins.drawn_panel(tmp_path, 1, WORLD | {"units": 60}, SPEC)
+    plain, *others = (
+        (Real.of(one), fit_by(method, Real.of(one))) for one in (real, ramped(real, 2.0), ramped(real, 4.0, 1.0))
+    )
+    for held, fit in others:
+        for own, same in zip(fit.parameters, plain[1].parameters, strict=True):
+            if own.dial.startswith("errors."):
+                assert own.value == pytest.approx(same.value, rel=1e-5, abs=1e-5), own.dial
+                assert own.raw == pytest.approx(same.raw, rel=1e-8, abs=1e-8), own.dial
+        assert held.effect > plain[0].effect + 3
+
+
+def test_a_treatment_that_does_not_last_has_one_effect_and_says_so(tmp_path: Path) -> None:
+    real = made_twins.drawn_panel(tmp_path, 1, WORLD | {"adoption": {"kind": "switching"}}, SPEC)
+    held = Real.of(real)
+    assert held.regression.cohorts is None
+    assert len(held.regression.regressors) == 1
+    fit = fit_by("parametric", held)
+    assert any("one constant effect" in note for note in fit.notes)
+    lasting = fit_by("parametric", Real.of(made_twins.drawn_panel(tmp_path, 1, WORLD, SPEC)))
+    assert not any("one constant effect" in note for note in lasting.notes)
+
+
+def test_nearby_worlds_are_spread_as_the_covariance_says(tmp_path: Path) -> None:
+    """30 designs that draw, around the fit; their dials have the reported standard errors, however few they are."""
+    real = made_twins.drawn_panel(tmp_path, 2, WORLD, SPEC)
+    one = twin(real)
+    assert len(one.nearby) == 30
+    assert one.covariance is not None
+    assert one.covariance.shape == (len(one.parameters), len(one.parameters))
+    by_dial = {item.dial: item for item in one.parameters}
+    for dial in ("sd", "serial", "treated_scale", "post_scale", "growth"):
+        values = np.array([getattr(world.errors, dial) for world in one.nearby])
+        item = by_dial[f"errors.{dial}"]
+        assert values.std(ddof=1) == pytest.approx(item.se, rel=0.06)  # as dials; exact as parameters
+        assert abs(values.mean() - item.value) < 0.25 * item.se
+        at = one.parameters.index(item)
+        assert one.covariance[at, at] == pytest.approx(item.se**2)
+    assert len({world.levels.unit_sd for world in one.nearby}) == 30  # type: ignore[attr-defined]
+    assert all(world.adoption == one.design.adoption for world in one.nearby)
+
+
+def test_few_draws_have_the_means_and_the_covariance_of_all() -> None:
+    rng = np.random.default_rng(5)
+    draws = np.column_stack([rng.standard_normal((300, 3)) @ rng.standard_normal((3, 3)) * [1.0, 1e-3, 50.0],
+                             np.full(300, 7.0)])  # fmt: skip
+    low, high = np.full(4, -np.inf), np.full(4, np.inf)
+    few = few_of(draws, 20, low, high)
+    assert few.shape == (20, 4)
+    np.testing.assert_allclose(few.mean(axis=0), draws.mean(axis=0), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(np.cov(few, rowvar=False), np.cov(draws, rowvar=False), rtol=1e-9, atol=1e-12)
+    assert np.corrcoef(few[:, 0], draws[:20, 0])[0, 1] > 0.8  # moved, not drawn anew
+    assert (few_of(draws, 20, low, np.array([np.inf, 0.0, np.inf, np.inf]))[:, 1] <= 0).all()
+    np.testing.assert_array_equal(few_of(draws, 4, low, high), draws[:4])
+
+
+def test_one_newton_step_is_that_of_a_linear_world() -> None:
+    """theta + A^-1 (s - mean s) where statistics are A theta; a parameter at its end stays, with its statistic left
+    out."""
+    slopes = np.array([[2.0, 0.5], [0.0, 4.0]])
+
+    def moments(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return slopes @ at, np.full(2, 1e-6)
+
+    low, high = np.array([-10.0, 0.0]), np.array([10.0, 40.0])
+    drawn = np.random.default_rng(3).standard_normal((50, 2))
+    apart = drawn - drawn.mean(axis=0)
+    found = calibrated(moments, slopes @ [1.0, 20.0], np.array([0.0, 5.0]), low, high)
+    np.testing.assert_allclose(
+        neighbourhood(found, drawn, low, high), [1.0, 20.0] + apart @ np.linalg.inv(slopes).T, atol=1e-4
+    )
+    ended = calibrated(moments, np.array([2.0, -8.0]), np.array([0.0, 5.0]), low, high)
+    assert ended.edge.tolist() == [False, True]
+    near = neighbourhood(ended, drawn, low, high)
+    assert (near[:, 1] == 0).all()
+    np.testing.assert_allclose(near[:, 0], 1.0 + apart[:, 0] / 2, atol=1e-4)
+
+
+def test_sizes_enter_where_there_is_enough_to_compare(tmp_path: Path) -> None:
+    few = made_twins.drawn_panel(tmp_path, 1, WORLD | {"adoption": {"kind": "random", "treated": 2}}, SPEC)
+    assert [dial for _, dial, _ in ErrorsLaw.of(Real.of(few)).compared] == ["growth"]
+    every = made_twins.drawn_panel(tmp_path, 1, WORLD | {"adoption": {"kind": "staggered", "never": 0.0}}, SPEC)
+    assert [dial for _, dial, _ in ErrorsLaw.of(Real.of(every)).compared] == ["post_scale", "growth"]
+    fit: MethodFit = fit_by("parametric", Real.of(few))
+    assert "treated_scale" not in fit.errors
+
+
+# Twins as worlds without an effect: factors, paths with random signs, and the joint test of what they miss.
+
+
+NULL_WORLD: dict[str, Any] = {
+    "units": 100,
+    "periods": 14,
+    "levels": {"unit_sd": 1.0, "period_sd": 0.5},
+    "errors": {"sd": 1.0, "serial": 0.3},
+    "adoption": {"kind": "staggered", "cohorts": (2006, 2009), "never": 0.5},
+    "effect": {"size": 0.0},
+    "weights": {"kind": "none"},
+}
+FACTOR = NULL_WORLD | {"errors": {"sd": 1.0, "serial": 0.3, "factors": 1, "factor_share": 0.4}}
+NULL_SPEC = made_twins.ALONE + "effect = 0.0\n"
+
+
+def rejections(one: Twin, count: int) -> float:
+    """Share of twins without an effect in which the clustered 5% test rejects."""
+    design = replace(one.design, effect=replace(one.design.effect, size=0.0))  # type: ignore[call-arg]
+    world = design.settle(Streams(5))
+    panel = world.draw(Streams(5).tile(0, count), Wanted(frozenset(design.schema.variables), ())).panel
+    fits = TwoWayDID(errors=("cluster:unit",))(panel, Streams(1))
+    return float((np.abs(fits.estimate[:, 0] / fits.se[:, 0, 0]) > 1.984).mean())
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("dials", [NULL_WORLD, FACTOR], ids=["two-way", "factor"])
+@pytest.mark.parametrize("method", ["factor", "residual"])
+def test_the_clustered_test_has_its_size_on_twins(tmp_path: Path, dials: dict[str, Any], method: str) -> None:
+    """100 panels without an effect: 4 to 6% on average, and no panel's twin far from it."""
+    reals = (made_twins.drawn_panel(tmp_path, number, dials, NULL_SPEC) for number in range(100))
+    sizes = np.array([rejections(twin(real, method), 200) for real in reals])
+    assert 0.04 < sizes.mean() < 0.06
+    assert sizes.max() < 0.14
+
+
+@pytest.mark.parametrize(("dials", "rank"), [(NULL_WORLD, 0), (FACTOR, 1)], ids=["two-way", "factor"])
+def test_the_number_of_factors_is_found(tmp_path: Path, dials: dict[str, Any], rank: int) -> None:
+    """By the ratio of eigenvalues in at least 8 of 10 panels, and the twin takes it; the spec may say another."""
+    found = [
+        factors_of(Real.of(made_twins.drawn_panel(tmp_path, k, dials, NULL_SPEC)).parts.residuals[0]) for k in range(10)
+    ]
+    assert sum(by_ratio == rank for by_ratio, _ in found) >= 8
+    fit = fit_by("factor", Real.of(made_twins.drawn_panel(tmp_path, 0, dials, NULL_SPEC)))
+    assert (fit.parameters[0].value, fit.parameters[0].raw) == found[0]
+    assert len(fit.errors.get("common_paths", ())) == rank
+    for asked in (0, 2):
+        other = made_twins.drawn_panel(tmp_path, 0, dials, f"{NULL_SPEC}rank = {asked}\n")
+        assert fit_by("factor", Real.of(other)).parameters[0].value == asked
+
+
+@pytest.mark.parametrize(("strength", "ratio"), [(3.0, 2), (0.0, 0)])
+def test_both_numbers_of_factors_by_hand(strength: float, ratio: int) -> None:
+    """Two factors above noise, or noise alone; ratios and the criterion written out over eigenvalues of 20 x 60
+    residuals."""
+    rng = np.random.default_rng(6)
+    t, n = 20, 60
+    e = rng.standard_normal((t, 2)) @ rng.standard_normal((2, n)) * strength + rng.standard_normal((t, n))
+    e = e - e.mean(axis=0) - e.mean(axis=1)[:, None] + e.mean()
+    mu = np.sort(np.linalg.eigvalsh(e @ e.T / (t * n)))[::-1]
+    ladder = [mu.sum() / np.log(t), *mu]
+    most = min(int((mu > mu.sum() / t).sum()), 9)
+    ratios = [ladder[k] / ladder[k + 1] for k in range(most + 1)]
+    criterion = [np.log(mu[k:].sum()) + k * (n + t) / (n * t) * np.log(n * t / (n + t)) for k in range(most + 1)]
+    by_ratio, by_criterion = factors_of(e)
+    assert by_ratio == int(np.argmax(ratios)) == ratio
+    assert by_criterion == int(np.argmin(criterion))
+    assert strength > 0 or by_criterion < most  # the penalty decides
+    assert factors_of(np.zeros((t, n)))[0] == 0
+
+
+@pytest.mark.parametrize("serial", [(0.6,), (0.5, -0.3)])
+def test_autoregressions_without_the_bias_of_short_panels(serial: tuple[float, ...]) -> None:
+    """Expected moments of demeaned errors, written out, give back the coefficients that they were made of."""
+    t, order = 10, len(serial)
+    keep = np.eye(t) - 1 / t
+    lags = np.arange(t)
+    moments = keep @ arma_correlations(serial, (), t)[np.abs(lags[:, None] - lags)] @ keep
+    sums = [[sum(moments[s - j, s - k] for s in range(order, t)) for k in range(order + 1)] for j in range(order + 1)]
+    table = np.array(sums)
+    raw = np.linalg.solve(table[1:, 1:], table[1:, 0])
+    assert np.abs(raw - serial).max() > 0.05
+    np.testing.assert_allclose(unbiased_autoregression(raw, keep), serial, atol=1e-6)
+
+
+def test_a_factor_law_is_found_again() -> None:
+    """4,000 units with loadings of variance 4 on one path beside AR(1) errors of variance 1: both within 3%."""
+    rng = np.random.default_rng(12)
+    t, n = 12, 4000
+    path = rng.standard_normal(t)
+    path = (path - path.mean()) / np.linalg.norm(path - path.mean()) * 3
+    e = rng.standard_normal((t, n))
+    for k in range(1, t):
+        e[k] = 0.4 * e[k - 1] + np.sqrt(1 - 0.16) * e[k]
+    e += 2 * np.outer(path, rng.standard_normal(n))
+    e = e - e.mean(axis=0) - e.mean(axis=1)[:, None] + e.mean()
+    law = Interactive.of(e, 1, 1, n - 1.0, None)
+    assert law.sd == pytest.approx(1.0, rel=0.03)
+    assert law.serial[0] == pytest.approx(0.4, abs=0.03)
+    np.testing.assert_allclose(np.outer(law.paths[0], law.paths[0]), 4 * np.outer(path, path), atol=0.03 * 36)
+
+
+def test_loadings_are_drawn_anew_whoever_is_treated(tmp_path: Path) -> None:
+    """The same unit has other loadings in another replication, with the fitted covariance over periods."""
+    real = made_twins.drawn_panel(tmp_path, 0, FACTOR, NULL_SPEC)
+    one = twin(real, "factor")
+    errors = one.design.errors
+    drawn = one.design.draw(Streams(3).tile(0, 600)).panel.variables["y"]
+    apart = drawn - drawn.mean(axis=0)
+    lags = np.arange(14)
+    wanted = errors.sd**2 * arma_correlations(errors.ar, (), 14)[np.abs(lags[:, None] - lags)]  # type: ignore[attr-defined]
+    paths = np.array(errors.common_paths)  # type: ignore[attr-defined]
+    got = np.einsum("rtn,rsn->ts", apart, apart) / (599 * 100)
+    np.testing.assert_allclose(got, wanted + paths.T @ paths, atol=0.06)
+    assert len(one.nearby) == 30
+    assert one.covariance is not None
+    assert one.parameters[1].se > 0
+
+
+def test_paths_with_signs_have_no_bias_by_symmetry(tmp_path: Path) -> None:
+    """All 2^8 signs of 8 units: the mean of DID is 0 exactly, and each unit-period has its own variance."""
+    small = {"units": 8, "periods": 6, "weights": {"kind": "none"}, "effect": {"size": 0.0},
+             "adoption": {"kind": "staggered", "cohorts": (2004,), "never": 0.5}}  # fmt: skip
+    real = Real.of(made_twins.drawn_panel(tmp_path, 2, small, NULL_SPEC))
+    fit = fit_by("residual", real)
+    assert fit.errors["draw"] == "flipped"
+    paths = fit.variables["residual.residual"]
+    signs = np.array([*itertools.product([-1.0, 1.0], repeat=8)])
+    slopes = split(signs[:, None, :] * paths, [real.policy]).slopes[:, 0]  # type: ignore[list-item]
+    assert abs(slopes.mean()) < 1e-12
+    assert slopes.std() > 0.1
+    other = made_twins.drawn_panel(tmp_path, 2, small, NULL_SPEC + 'paths = "resampled"\n')
+    assert fit_by("residual", Real.of(other)).errors["draw"] == "resampled"
+
+
+def test_residual_twins_are_centred_where_neighbours_are_drawn_together(tmp_path: Path) -> None:
+    """Blocks of 8 neighbours with a spatial law: the mean DID of 2,000 twins is 0 within 4 Monte Carlo errors (drawn
+    with replacement, it lies 19 away on this panel)."""
+    dials = NULL_WORLD | {"weights": {"kind": "knn", "k": 6}, "errors": {"sd": 1.0, "serial": 0.3, "spatial": 0.6},
+                     "geography": {"groups": 10}}  # fmt: skip
+    one = twin(made_twins.drawn_panel(tmp_path, 10, dials, made_twins.SPEC + "effect = 0.0\n"), "residual")
+    panel = one.design.draw(Streams(9).tile(0, 2000)).panel
+    found = split(panel.variables["y"], [panel.variables["did"]]).slopes[:, 0]
+    assert abs(found.mean()) < 4 * found.std() / np.sqrt(2000)
+
+
+def test_residuals_are_brought_to_size_by_status(tmp_path: Path) -> None:
+    """The mean share of variance that least squares with dummies keeps, by status, times the squared factor is 1 -
+    1/T."""
+    small = {"units": 14, "periods": 6, "weights": {"kind": "none"},
+             "adoption": {"kind": "staggered", "cohorts": (2003, 2005), "never": 0.4}}  # fmt: skip
+    real = Real.of(made_twins.drawn_panel(tmp_path, 2, small, NULL_SPEC))
+    treated = ~real.policy_off
+    first = treated.sum(axis=0)
+    cells = [np.outer(np.arange(6) == t, first == g) for g in np.unique(first) for t in range(6 - g, 6)]
+    z = np.column_stack(
+        [*(cell.ravel() for cell in cells), np.tile(np.eye(14), (6, 1)), np.repeat(np.eye(6), 14, axis=0)]
+    )
+    left = np.diag(np.eye(84) - z @ np.linalg.pinv(z)).reshape(6, 14)
+    ever = np.broadcast_to(treated.any(axis=0), treated.shape)
+    for group in (~ever, ever & ~treated, treated):
+        assert left[group].mean() * restored(real)[group][0] ** 2 == pytest.approx(1 - 1 / 6)
+
+
+@pytest.mark.parametrize("dial", ["post_scale", "treated_scale"])
+def test_the_joint_test_sees_noise_of_another_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dial: str) -> None:
+    """Noise 1.5 times as large under treatment, or of treated units: in most panels where the twin has one size, in few
+    where it has its own."""
+    dials = NULL_WORLD | {"errors": {"sd": 1.0, "serial": 0.3, dial: 1.5}}
+    reals = [made_twins.drawn_panel(tmp_path, number, dials, NULL_SPEC + "ar = 1\n") for number in range(5)]
+    honest = [twin(real).joint for real in reals]
+    monkeypatch.setattr(ErrorsLaw, "compared", property(lambda law: []))
+    blind = [twin(real).joint for real in reals]
+    assert sum(p < 0.05 for p in blind) >= 4
+    assert sum(p < 0.05 for p in honest) <= 1
+
+
+# Normal covariates of twins have the law of the covariate whose moments they take; prosperity is what is named.
+
+
+def drawn(periods: int, units: int, *, seed: int, **x: Any) -> np.ndarray:
+    """A covariate alone, (1, T, N)."""
+    settings = {
+        "units": units, "periods": periods, "covariates": [{"name": "x", **x}], "adoption": {"kind": "never"},
+        "weights": {"kind": "none"},
+    }  # fmt: skip
+    streams = Streams(seed)
+    wanted = Wanted(frozenset({"x"}), ())
+    world = build(PanelDesign, settings, "[design]").settle(streams)
+    return np.asarray(world.draw(streams.tile(0, 1), wanted).panel.variables["x"])
+
+
+@pytest.mark.parametrize("periods", [5, 9, 18])
+@pytest.mark.parametrize(("serial", "between"), [(0.0, 0.0), (0.7, 0.0), (0.7, 0.6), (0.5, 0.4), (-0.4, 0.5)])
+def test_a_covariate_of_a_known_law_gives_back_its_dials(periods: int, serial: float, between: float) -> None:
+    """Up to 3,000 units' noise: in 5 periods an AR(1) of .7 shows .2 within units, and half its variance between."""
+    x = drawn(periods, 3000, seed=periods, mean=-2.0, sd=1.5, serial=serial, between=between)
+    found = normal_covariate(x)
+    assert found["mean"] == pytest.approx(-2.0, abs=0.12)
+    assert found["sd"] == pytest.approx(1.5, abs=0.06)
+    assert found["serial"] == pytest.approx(serial, abs=0.03)
+    assert found["between"] == pytest.approx(between, abs=0.05)
+
+
+def test_a_twin_shows_the_persistence_and_the_share_of_units_of_the_real_covariate() -> None:
+    """As a reader computes them: correlation of deviations from units' means, and variance of those means."""
+
+    def seen(x: np.ndarray) -> tuple[float, float]:
+        moved = x[0] - x[0].mean(axis=0)
+        return (
+            float(np.corrcoef(moved[1:].ravel(), moved[:-1].ravel())[0, 1]),
+            float(x[0].mean(axis=0).var() / x.var()),
+        )
+
+    real = drawn(8, 3000, seed=1, serial=0.85, between=0.2)
+    twin = drawn(8, 3000, seed=2, **normal_covariate(real))
+    np.testing.assert_allclose(seen(twin), seen(real), atol=0.03)
+
+
+def test_a_covariate_that_does_not_change_is_all_units() -> None:
+    x = np.broadcast_to(np.arange(30.0), (1, 6, 30))
+    assert normal_covariate(x) == {"mean": 14.5, "sd": pytest.approx(np.arange(30).std()), "between": 1.0}
+
+
+@pytest.mark.parametrize("name", ["road", "gdp"])
+def test_a_kept_variable_is_the_prosperity_of_its_units(name: str) -> None:
+    """The unit's mean over periods in standard deviations, or an attribute in them; adoption follows it."""
+    panel = made_cities.panel()
+    fact = np.random.default_rng(4).lognormal(size=len(panel.units))
+    held = type(panel)(panel.units, panel.periods, panel.variables, attributes={"gdp": fact})
+    design = build(
+        PanelDesign,
+        {
+            "periods": made_cities.PERIODS, "weights": {"kind": "none"}, "treatment": "d", "redraw": ["adoption"],
+            "geography": {"kind": "kept", "panel": panel_text(held), "prosperity": name},
+            "adoption": {"kind": "calendar", "dates": [[2005, 9]], "on_prosperity": 3.0},
+        },
+        "[design]",
+    )  # fmt: skip
+    streams = Streams(5)
+    world: Any = design.settle(streams)
+    units = range(len(panel.units))
+    values = [float(fact[i]) for i in units]
+    if name == "road":
+        values = [sum(float(panel.variables["road"][0, t, i]) for t in range(made_cities.PERIODS)) for i in units]
+    mean = sum(values) / len(values)
+    sd = np.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
+    expected = [(value - mean) / sd for value in values]
+    np.testing.assert_allclose(world.settled.ground.places.prosperity, expected, atol=1e-12)
+    did = world.draw(streams.tile(0, 300), Wanted(frozenset({"d"}), ())).panel.variables["d"]
+    likely = did.any(axis=1).mean(axis=0)
+    assert np.corrcoef(likely, expected)[0, 1] > 0.7

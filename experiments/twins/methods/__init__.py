@@ -1,17 +1,16 @@
-"""Methods by which a twin is fitted: one module each, found by existing."""
+"""Methods by which a twin is fitted: one module each, whose function `fit` makes a `MethodFit` of a panel."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 
 from experiments.twins.real import Real
 from sim.arrays import Floats
-from sim.registry import discover
 
 NEARBY = 30  # worlds that panels of the fitted world would give
 
@@ -62,20 +61,10 @@ def parameters_with_errors(
     return made, covariance
 
 
-class Method(ABC):
-    """A way to fit the levels and the errors of a twin; a class without settings."""
-
-    kind: ClassVar[str]
-
-    @abstractmethod
-    def fit(self, real: Real) -> MethodFit:
-        """Levels and errors of a panel; raises BadInput where the panel does not allow it."""
-
-
-def method_called(kind: str) -> Method:
-    """The method of a name."""
-    found: type[Method] = discover(__name__, Method)[kind]
-    return found()
+def fit_by(method: str, real: Real) -> MethodFit:
+    """Levels and errors of a panel by the method of a name; raises BadInput where the panel does not allow it."""
+    found: MethodFit = import_module(f"{__name__}.{method}").fit(real)
+    return found
 
 
 def kept_levels(method: str) -> dict[str, Any]:

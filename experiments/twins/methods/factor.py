@@ -1,9 +1,18 @@
-"""Common factors and autoregressive errors (Arkhangelsky, Athey, Hirshberg, Imbens and Wager 2021, section 3)."""
+"""Common factors and autoregressive errors (Arkhangelsky, Athey, Hirshberg, Imbens and Wager 2021, section 3).
+
+Unit and period effects are kept; what units share over time are factors, and errors are an autoregression.
+
+With the real calendar, factors are those of the residuals, and each twin draws loadings anew from a centred normal
+law with the fitted variances, so that they have nothing to do with who is treated. Where adoption is drawn anew,
+the whole signal stays as it is: the first singular terms of the outcome. A unit's errors have the covariance s R
+then: R holds the correlations of an AR(p) with the coefficients of pooled least squares, and s makes the Frobenius
+norm that of the empirical covariance.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +20,6 @@ from experiments.settings import build
 from experiments.twins.calibrate import CommonStreams, simulated_errors
 from experiments.twins.methods import (
     NEARBY,
-    Method,
     MethodFit,
     Parameter,
     kept_levels,
@@ -25,6 +33,7 @@ from sim.errors import bad
 from sim.world.context import Ground, Places
 from sim.world.parts.errors import Process
 
+KIND = "factor"
 ADDITIVE = 2  # terms of a decomposition that unit and period effects take
 ORDER = 1  # of the autoregression, where the spec says nothing
 LARGEST = 0.995  # root of an autoregression that correction ends at
@@ -37,37 +46,20 @@ KEPT_SIGNAL = (
 RANK = "number of factors by Bai and Ng (2002), beside that by Ahn and Horenstein (2013)"
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class LowRank:
-    """The first terms of a singular value decomposition: signal (T, N), loadings (N, r) = sqrt(N) times the vectors of
-    units, each with a positive sum, rest (T, N)."""
-
-    signal: Floats
-    loadings: Floats
-    rest: Floats
-
-
-def low_rank(values: Floats, rank: int) -> LowRank:
-    """The decomposition of (T, N)."""
+def low_rank(values: Floats, rank: int) -> tuple[Floats, Floats, Floats]:
+    """The first terms of the singular value decomposition of (T, N): signal (T, N), loadings (N, r) = sqrt(N) times the
+    vectors of units, each with a positive sum, rest (T, N)."""
     left, sizes, right = np.linalg.svd(values, full_matrices=False)
     signal = (left[:, :rank] * sizes[:rank]) @ right[:rank]
     vectors = right[:rank].T * np.where(right[:rank].sum(axis=1) < 0, -1.0, 1.0)
-    return LowRank(signal, np.sqrt(values.shape[1]) * vectors, values - signal)
+    return signal, np.sqrt(values.shape[1]) * vectors, values - signal
 
 
-@dataclass(frozen=True, slots=True)
-class Factors:
-    """How many factors residuals have: by the ratio of eigenvalues, and by the information criterion."""
+def factors_of(residuals: Floats) -> tuple[int, int]:
+    """Numbers of factors of residuals (T, N) without unit and period effects, 0 allowed: by ratio, by criterion.
 
-    by_ratio: int
-    by_criterion: int
-
-
-def factors_of(residuals: Floats) -> Factors:
-    """Numbers of factors of residuals (T, N) without unit and period effects, 0 allowed.
-
-    by_ratio: argmax of l_k / l_(k+1) with the mock value l_0 = V(0) / ln m, m = min(N, T) (Ahn and Horenstein 2013,
-    section 3). by_criterion: argmin of ln V(k) + k (N + T) / (N T) ln(N T / (N + T)) (Bai and Ng 2002, IC_p1). V(k) is
+    By ratio: argmax of l_k / l_(k+1) with the mock value l_0 = V(0) / ln m, m = min(N, T) (Ahn and Horenstein 2013,
+    section 3). By criterion: argmin of ln V(k) + k (N + T) / (N T) ln(N T / (N + T)) (Bai and Ng 2002, IC_p1). V(k) is
     the sum of the eigenvalues l after the first k of the second moments; k is at most the number of those above V(0) /
     m, and below m / 2.
     """
@@ -76,16 +68,14 @@ def factors_of(residuals: Floats) -> Factors:
     values = np.square(np.linalg.svd(residuals, compute_uv=False)) / (periods * units)
     total = float(values.sum())
     if total <= 0:
-        return Factors(0, 0)
+        return 0, 0
     most = min(int((values >= total / least).sum()), max((least - 1) // 2, 1), len(values) - 1)
     floor = total * 1e-14
     ladder = np.maximum(np.r_[total / np.log(least), values], floor)
     left = np.maximum(total - np.r_[0.0, np.cumsum(values)], floor)[: most + 1]
     penalty = (units + periods) / (units * periods) * np.log(units * periods / (units + periods))
-    return Factors(
-        int(np.argmax(ladder[: most + 1] / ladder[1 : most + 2])),
-        int(np.argmin(np.log(left) + penalty * np.arange(most + 1))),
-    )
+    by_ratio = int(np.argmax(ladder[: most + 1] / ladder[1 : most + 2]))
+    return by_ratio, int(np.argmin(np.log(left) + penalty * np.arange(most + 1)))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -173,89 +163,76 @@ def _correlations(serial: tuple[float, ...], periods: int) -> Floats:
     return np.asarray(arma_correlations(serial, (), periods)[np.abs(lags[:, None] - lags)])
 
 
-@dataclass(frozen=True, slots=True)
-class Factor(Method):
-    """Unit and period effects are kept; what units share over time are factors, and errors are an autoregression.
+def fit(real: Real) -> MethodFit:
+    """The decomposition of what the effect and the controls leave of the outcome."""
+    kept = real.redraws_adoption or "levels" in real.section.keep
+    return _with_signal(real) if kept else _with_loadings(real)
 
-    With the real calendar, factors are those of the residuals, and each twin draws loadings anew from a centred normal
-    law with the fitted variances, so that they have nothing to do with who is treated. Where adoption is drawn anew,
-    the whole signal stays as it is: the first singular terms of the outcome. A unit's errors have the covariance s R
-    then: R holds the correlations of an AR(p) with the coefficients of pooled least squares, and s makes the Frobenius
-    norm that of the empirical covariance.
-    """
 
-    kind: ClassVar[str] = "factor"
+def _with_loadings(real: Real) -> MethodFit:
+    """Factors of the residuals, loadings to be drawn."""
+    residuals = real.parts.residuals[0]
+    order, (by_ratio, by_criterion) = real.section.ar or ORDER, factors_of(residuals)
+    rank = by_ratio if real.section.rank is None else real.section.rank
+    freedom = real.freedom
+    arguments = (rank, order, freedom.sum() / (len(freedom) - 1), real.section.round)
+    law = Interactive.of(residuals, *arguments)
+    drawn = [Interactive.of(e, *arguments) for e in _drawn(real, law)]
+    parameters, covariance = parameters_with_errors(
+        law.named, law.words, np.array([[*item.named.values()] for item in drawn])
+    )
+    levels = kept_levels(KIND)
+    covariance = np.pad(covariance, ((1, 0), (1, 0)))
+    return MethodFit(
+        levels,
+        law.table,
+        (Parameter("rank", float(rank), RANK, float(by_criterion)), *parameters),
+        kept_variables(KIND, real.additive),
+        covariance=covariance,
+        nearby=tuple((levels, item.table) for item in drawn),
+    )
 
-    def fit(self, real: Real) -> MethodFit:
-        """The decomposition of what the effect and the controls leave of the outcome."""
-        kept = real.redraws_adoption or "levels" in real.section.keep
-        return self._with_signal(real) if kept else self._with_loadings(real)
 
-    def _with_loadings(self, real: Real) -> MethodFit:
-        """Factors of the residuals, loadings to be drawn."""
-        residuals = real.parts.residuals[0]
-        order, chosen = real.section.ar or ORDER, factors_of(residuals)
-        rank = chosen.by_ratio if real.section.rank is None else real.section.rank
-        freedom = real.freedom
-        arguments = (rank, order, freedom.sum() / (len(freedom) - 1), real.section.round)
-        law = Interactive.of(residuals, *arguments)
-        drawn = [Interactive.of(e, *arguments) for e in self._drawn(real, law)]
-        parameters, covariance = parameters_with_errors(
-            law.named, law.words, np.array([[*item.named.values()] for item in drawn])
-        )
-        levels = kept_levels(self.kind)
-        covariance = np.pad(covariance, ((1, 0), (1, 0)))
-        return MethodFit(
-            levels,
-            law.table,
-            (Parameter("rank", float(rank), RANK, float(chosen.by_criterion)), *parameters),
-            kept_variables(self.kind, real.additive),
-            covariance=covariance,
-            nearby=tuple((levels, item.table) for item in drawn),
-        )
+def _drawn(real: Real, law: Interactive) -> Floats:
+    """Residuals of panels of the law, (NEARBY, T, N)."""
+    origin = np.zeros(len(real.panel.units))
+    places = Places(real.panel.units, origin, origin, real.group, origin)
+    ground = Ground(places, real.panel.periods, real.weights)
+    part = build(Process, {key: x for key, x in law.table.items() if key != "kind"}, "twin")
+    streams = CommonStreams(real.spec.inference.seed, "twin factors", 0, NEARBY)
+    return real.regression(simulated_errors(part, ground, streams)).residuals
 
-    @staticmethod
-    def _drawn(real: Real, law: Interactive) -> Floats:
-        """Residuals of panels of the law, (NEARBY, T, N)."""
-        origin = np.zeros(len(real.panel.units))
-        places = Places(real.panel.units, origin, origin, real.group, origin)
-        ground = Ground(places, real.panel.periods, real.weights)
-        part = build(Process, {key: x for key, x in law.table.items() if key != "kind"}, "twin")
-        streams = CommonStreams(real.spec.inference.seed, "twin factors", 0, NEARBY)
-        return real.regression(simulated_errors(part, ground, streams)).residuals
 
-    def _with_signal(self, real: Real) -> MethodFit:
-        """The first terms of the outcome, kept as they are."""
-        rank = real.section.rank
-        if rank is None:
-            rank = min(ADDITIVE + factors_of(real.parts.residuals[0]).by_ratio, min(real.y.shape[1:]) - 1)
-        order = real.section.ar or ORDER
-        parts = low_rank(real.rest, rank)
-        raw = autoregression(parts.rest[None], order)[0]
-        digits = real.section.round
-        coefficients = raw if digits is None else np.round(raw, digits)
-        if not is_stationary(tuple(coefficients)):
-            raise bad(f"the residuals of rank {rank} follow no stationary AR({order})",
-                      where=f"{real.spec.file}, [twin] method = factor", allowed="a stationary autoregression",
-                      remedy="choose another rank or ar")  # fmt: skip
-        periods, units = parts.rest.shape
-        sd = float(np.sqrt(np.linalg.norm(parts.rest @ parts.rest.T / units) / np.sqrt(periods)))
-        serial = [float(value) for value in coefficients]
-        additive = additive_part(parts.signal)
-        return MethodFit(
-            levels=kept_levels(self.kind),
-            errors={"kind": "process", "sd": sd, "serial": serial, "keeps": "norm", "scale": 1.0},
-            parameters=(
-                Parameter(
-                    "errors.sd", sd, "root mean square of the rest", float(np.sqrt(np.square(parts.rest).mean()))
-                ),
-                *(
-                    Parameter(f"errors.serial {k}", value, f"coefficient of lag {k}", float(own))
-                    for k, (value, own) in enumerate(zip(serial, raw, strict=True), 1)
-                ),
+def _with_signal(real: Real) -> MethodFit:
+    """The first terms of the outcome, kept as they are."""
+    rank = real.section.rank
+    if rank is None:
+        rank = min(ADDITIVE + factors_of(real.parts.residuals[0])[0], min(real.y.shape[1:]) - 1)
+    order = real.section.ar or ORDER
+    signal, loadings, rest = low_rank(real.rest, rank)
+    raw = autoregression(rest[None], order)[0]
+    digits = real.section.round
+    coefficients = raw if digits is None else np.round(raw, digits)
+    if not is_stationary(tuple(coefficients)):
+        raise bad(f"the residuals of rank {rank} follow no stationary AR({order})",
+                  where=f"{real.spec.file}, [twin] method = factor", allowed="a stationary autoregression",
+                  remedy="choose another rank or ar")  # fmt: skip
+    periods, units = rest.shape
+    sd = float(np.sqrt(np.linalg.norm(rest @ rest.T / units) / np.sqrt(periods)))
+    serial = [float(value) for value in coefficients]
+    additive = additive_part(signal)
+    return MethodFit(
+        levels=kept_levels(KIND),
+        errors={"kind": "process", "sd": sd, "serial": serial, "keeps": "norm", "scale": 1.0},
+        parameters=(
+            Parameter("errors.sd", sd, "root mean square of the rest", float(np.sqrt(np.square(rest).mean()))),
+            *(
+                Parameter(f"errors.serial {k}", value, f"coefficient of lag {k}", float(own))
+                for k, (value, own) in enumerate(zip(serial, raw, strict=True), 1)
             ),
-            variables=kept_variables(self.kind, additive, parts.signal - additive),
-            attributes={f"{self.kind}.factor{k}": column for k, column in enumerate(parts.loadings.T, 1)},
-            notes=() if real.redraws_adoption else (KEPT_SIGNAL,),
-            null=real.redraws_adoption,
-        )
+        ),
+        variables=kept_variables(KIND, additive, signal - additive),
+        attributes={f"{KIND}.factor{k}": column for k, column in enumerate(loadings.T, 1)},
+        notes=() if real.redraws_adoption else (KEPT_SIGNAL,),
+        null=real.redraws_adoption,
+    )

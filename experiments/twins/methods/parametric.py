@@ -1,18 +1,22 @@
-"""Two-way effects, and errors that last, spread over neighbours and differ in size, by indirect inference."""
+"""Two-way effects, and errors that last, spread over neighbours and differ in size, by indirect inference.
+
+Parameters at which the statistics of simulated panels are those of the real one.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from experiments.twins.calibrate import Calibration, few_of
 from experiments.twins.laws import ErrorsLaw, LevelsLaw
-from experiments.twins.methods import NEARBY, Method, MethodFit, kept_levels, kept_variables, parameters_with_errors
+from experiments.twins.methods import NEARBY, MethodFit, kept_levels, kept_variables, parameters_with_errors
 from experiments.twins.real import Real
 from sim.arrays import Floats
 
+KIND = "parametric"
 WALKS = (
     "The errors cannot be told from a random walk (level 5%): the fit has the AR coefficients {}, and coefficients at "
     "the edge of stationarity bring such residuals too."
@@ -28,60 +32,55 @@ ONE_EFFECT = (
 ENDED = "The fit of {} did not reach the panel's statistics within their Monte Carlo errors: {}."
 
 
-@dataclass(frozen=True, slots=True)
-class Parametric(Method):
-    """Parameters at which the statistics of simulated panels are those of the real one."""
-
-    kind: ClassVar[str] = "parametric"
-
-    def fit(self, real: Real) -> MethodFit:
-        """Errors first, by the residuals, on which levels have no influence; then levels, by their means."""
-        law, found = ErrorsLaw.of(real).fit()
-        notes = [*_edges(law, found, law.part(found.values).ar)]
-        notes += [ONE_EFFECT] if real.policy is not None and real.regression.cohorts is None else []
-        if "levels" in real.section.keep:
-            return self._kept(real, law, found, notes)
+def fit(real: Real) -> MethodFit:
+    """Errors first, by the residuals, on which levels have no influence; then levels, by their means."""
+    law, found = ErrorsLaw.of(real).fit()
+    notes = [*_edges(law, found, law.part(found.values).ar)]
+    notes += [ONE_EFFECT] if real.policy is not None and real.regression.cohorts is None else []
+    if "levels" in real.section.keep:
+        return _kept(real, law, found, notes)
+    levels = LevelsLaw(real, law, law.part(found.values))
+    effects = levels.fitted()
+    if levels.units_are_apart(effects):
+        notes.append(APART)
+        law = replace(law, unit_means=0.0)
         levels = LevelsLaw(real, law, law.part(found.values))
         effects = levels.fitted()
-        if levels.units_are_apart(effects):
-            notes.append(APART)
-            law = replace(law, unit_means=0.0)
-            levels = LevelsLaw(real, law, law.part(found.values))
-            effects = levels.fitted()
-        notes += _unmatched("levels", levels.names, levels.target, effects)
-        errors_by, levels_by = law.nearby(found), levels.nearby(effects)
-        words = zip((*law.names, *levels.names), (*law.target.tolist(), *levels.target.tolist()), strict=True)
-        draws = [
-            [*law.named(own).values(), *levels.named(of).values()] for own, of in zip(errors_by, levels_by, strict=True)
-        ]
-        parameters, covariance = parameters_with_errors(
-            law.named(found.values) | levels.named(effects.values), [*words], np.array(draws)
-        )
+    notes += _unmatched("levels", levels.names, levels.target, effects)
+    errors_by, levels_by = law.nearby(found), levels.nearby(effects)
+    words = zip((*law.names, *levels.names), (*law.target.tolist(), *levels.target.tolist()), strict=True)
+    draws = [
+        [*law.named(own).values(), *levels.named(of).values()] for own, of in zip(errors_by, levels_by, strict=True)
+    ]
+    parameters, covariance = parameters_with_errors(
+        law.named(found.values) | levels.named(effects.values), [*words], np.array(draws)
+    )
 
-        def table(values: Floats) -> dict[str, Any]:
-            return {"kind": "effects", "mean": real.mean, **levels.table(values)}
+    def table(values: Floats) -> dict[str, Any]:
+        return {"kind": "effects", "mean": real.mean, **levels.table(values)}
 
-        ends = zip(levels.ends, law.ends, strict=True)
-        drawn = few_of(np.hstack([levels_by, errors_by]), NEARBY, *map(np.concatenate, ends))
-        of, own = np.split(drawn, [levels_by.shape[1]], axis=1)
-        nearby = tuple((table(a), law.table(b)) for a, b in zip(of, own, strict=True))
-        return MethodFit(table(effects.values), law.table(found.values), parameters, notes=tuple(notes),
-                   covariance=covariance, nearby=nearby)  # fmt: skip
+    ends = zip(levels.ends, law.ends, strict=True)
+    drawn = few_of(np.hstack([levels_by, errors_by]), NEARBY, *map(np.concatenate, ends))
+    of, own = np.split(drawn, [levels_by.shape[1]], axis=1)
+    nearby = tuple((table(a), law.table(b)) for a, b in zip(of, own, strict=True))
+    return MethodFit(table(effects.values), law.table(found.values), parameters, notes=tuple(notes),
+               covariance=covariance, nearby=nearby)  # fmt: skip
 
-    def _kept(self, real: Real, law: ErrorsLaw, found: Calibration, notes: list[str]) -> MethodFit:
-        errors_by, levels = law.nearby(found), kept_levels(self.kind)
-        draws = np.array([[*law.named(own).values()] for own in errors_by])
-        words = [*zip(law.names, law.target.tolist(), strict=True)]
-        parameters, covariance = parameters_with_errors(law.named(found.values), words, draws)
-        return MethodFit(
-            levels,
-            law.table(found.values),
-            parameters,
-            kept_variables(self.kind, real.additive),
-            notes=tuple(notes),
-            covariance=covariance,
-            nearby=tuple((levels, law.table(own)) for own in few_of(errors_by, NEARBY, *law.ends)),
-        )
+
+def _kept(real: Real, law: ErrorsLaw, found: Calibration, notes: list[str]) -> MethodFit:
+    errors_by, levels = law.nearby(found), kept_levels(KIND)
+    draws = np.array([[*law.named(own).values()] for own in errors_by])
+    words = [*zip(law.names, law.target.tolist(), strict=True)]
+    parameters, covariance = parameters_with_errors(law.named(found.values), words, draws)
+    return MethodFit(
+        levels,
+        law.table(found.values),
+        parameters,
+        kept_variables(KIND, real.additive),
+        notes=tuple(notes),
+        covariance=covariance,
+        nearby=tuple((levels, law.table(own)) for own in few_of(errors_by, NEARBY, *law.ends)),
+    )
 
 
 def _edges(law: ErrorsLaw, found: Calibration, ar: tuple[float, ...]) -> list[str]:

@@ -1,52 +1,46 @@
-"""Two-way effects as they are, and whole residual paths with random signs."""
+"""Two-way effects as they are, and whole residual paths with random signs.
+
+Levels are the fitted two-way effects; errors are the residuals, whole paths of units or of blocks of neighbours.
+
+Each path keeps its unit and gets a random sign, which blocks of neighbours share: errors have the mean zero in
+every unit-period, so that no estimate is moved by the panel's own noise, and each unit-period keeps its variance.
+Residuals are larger by what the regression took of them: of never treated units, and of the others before and under
+treatment.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 
-from experiments.twins.methods import Method, MethodFit, Parameter, kept_levels, kept_variables
+from experiments.twins.methods import MethodFit, Parameter, kept_levels, kept_variables
 from experiments.twins.real import Real
 from experiments.twins.statistics import root_mean_square
 from sim.arrays import Floats
 
+KIND = "residual"
 BLOCK = 8  # neighbours that are drawn together where there is a W
 FEWEST_BLOCKS = 12  # whose signs give thousands of different panels
 FEW = "Residual twins have {} block{} of neighbours with a sign each, too few for a null: they have no vote."
 
 
-@dataclass(frozen=True, slots=True)
-class Residual(Method):
-    """Levels are the fitted two-way effects; errors are the residuals, whole paths of units or of blocks of neighbours.
-
-    Each path keeps its unit and gets a random sign, which blocks of neighbours share: errors have the mean zero in
-    every unit-period, so that no estimate is moved by the panel's own noise, and each unit-period keeps its variance.
-    Residuals are larger by what the regression took of them: of never treated units, and of the others before and under
-    treatment.
-    """
-
-    kind: ClassVar[str] = "residual"
-
-    def fit(self, real: Real) -> MethodFit:
-        """Effects and residuals of the regression."""
-        residuals = real.parts.residuals[0]
-        raw = float(root_mean_square(residuals[None])[0])
-        paths = residuals * restored(real)
-        sd = float(root_mean_square(paths[None])[0])
-        block = real.section.block or (min(BLOCK, len(paths[0]) // 2) if real.weights is not None else 1)
-        blocks = len(paths[0]) // block
-        few = () if blocks >= FEWEST_BLOCKS else (FEW.format(blocks, "" if blocks == 1 else "s"),)
-        errors = {"kind": "residuals", "variable": f"{self.kind}.residual", "draw": real.section.paths, "block": block}
-        return MethodFit(
-            levels=kept_levels(self.kind),
-            errors=errors | {"sd": sd, "scale": 1.0},
-            parameters=(Parameter("errors.sd", sd, "root mean square of the residuals", raw),),
-            variables=kept_variables(self.kind, real.additive) | {f"{self.kind}.residual": paths},
-            null=not few,
-            notes=few,
-        )
+def fit(real: Real) -> MethodFit:
+    """Effects and residuals of the regression."""
+    residuals = real.parts.residuals[0]
+    raw = float(root_mean_square(residuals[None])[0])
+    paths = residuals * restored(real)
+    sd = float(root_mean_square(paths[None])[0])
+    block = real.section.block or (min(BLOCK, len(paths[0]) // 2) if real.weights is not None else 1)
+    blocks = len(paths[0]) // block
+    few = () if blocks >= FEWEST_BLOCKS else (FEW.format(blocks, "" if blocks == 1 else "s"),)
+    errors = {"kind": "residuals", "variable": f"{KIND}.residual", "draw": real.section.paths, "block": block}
+    return MethodFit(
+        levels=kept_levels(KIND),
+        errors=errors | {"sd": sd, "scale": 1.0},
+        parameters=(Parameter("errors.sd", sd, "root mean square of the residuals", raw),),
+        variables=kept_variables(KIND, real.additive) | {f"{KIND}.residual": paths},
+        null=not few,
+        notes=few,
+    )
 
 
 def restored(real: Real) -> Floats:

@@ -11,12 +11,15 @@ import numpy as np
 
 from sim.errors import BadInput, Problem, bad, one_of
 from sim.panel_files import as_file, file_text
-from sim.weights import Standardize, Weights, band, inverse_distance, knn, touching_cells
+from sim.weights import CALLED, Standardize, Weights, band, inverse_distance, knn, touching_cells
 from sim.world.context import POSITIVE, Outline, Part, Places, cities, city_weights, fault, whole_from
 
 
 class WeightsPart(Part):
-    """A spatial weights matrix of the world's places; exists: whether there is one."""
+    """A spatial weights matrix of the world's places.
+
+    exists: whether there is one.
+    """
 
     default: ClassVar[str] = "knn"
     exists: ClassVar[bool] = True
@@ -24,9 +27,9 @@ class WeightsPart(Part):
     name: str
 
     @property
-    @abstractmethod
     def label(self) -> str:
         """What the panel calls W."""
+        return self.name or CALLED.get(self.kind, self.kind).format(w=self)
 
     @abstractmethod
     def build(self, places: Places) -> Weights | None:
@@ -50,11 +53,6 @@ class Band(WeightsPart):
     km: float = 300.0
     islands: Literal["nearest", "error"] = "nearest"
     name: str = ""
-
-    @property
-    def label(self) -> str:
-        """E.g. band-300."""
-        return self.name or f"band-{self.km:g}"
 
     def build(self, places: Places) -> Weights:
         """W of the places."""
@@ -86,11 +84,6 @@ class Contiguity(WeightsPart):
         """Too few units for regions."""
         if outline.units < FEWEST:
             yield fault(f"regions of {outline.units} units", f"{FEWEST} units or more", "add units, or use knn")
-
-    @property
-    def label(self) -> str:
-        """queen or rook."""
-        return self.name or self.rule
 
     def build(self, places: Places) -> Weights:
         """W of the places."""
@@ -185,11 +178,6 @@ class InverseDistance(WeightsPart):
     islands: Literal["nearest", "error"] = "nearest"
     name: str = ""
 
-    @property
-    def label(self) -> str:
-        """inverse-distance."""
-        return self.name or "inverse-distance"
-
     def build(self, places: Places) -> Weights:
         """W of the places."""
         return inverse_distance(places.names, places.longitude, places.latitude, power=self.power,
@@ -210,11 +198,6 @@ class WeightsOfPanel(WeightsPart):
     kind: ClassVar[str] = "kept"
 
     name: str = "w"
-
-    @property
-    def label(self) -> str:
-        """Its name."""
-        return self.name
 
     def build(self, places: Places) -> Weights:
         """The matrix; raises BadInput where the panel has none of this name."""
@@ -248,11 +231,6 @@ class Knn(WeightsPart):
                 f"k = {self.k} of {outline.units} units", f"1 to {outline.units - 1}", "choose fewer neighbours"
             )
 
-    @property
-    def label(self) -> str:
-        """E.g. knn-6."""
-        return self.name or f"knn-{self.k}"
-
     def build(self, places: Places) -> Weights:
         """W of the places; that of the embedded cities is built once."""
         if places.names == cities().names and not self.name:
@@ -274,11 +252,6 @@ class NoWeights(WeightsPart):
     exists: ClassVar[bool] = False
 
     name: str = ""
-
-    @property
-    def label(self) -> str:
-        """None."""
-        return self.name or "none"
 
     def build(self, places: Places) -> None:
         """There is none."""
