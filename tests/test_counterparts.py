@@ -52,6 +52,9 @@ COUNTERPARTS = {
     "experiments/test_examples.py::test_the_city_panel_runs_end_to_end_and_agrees_with_other_programs":
         "::test_every_table_of_the_committed_panel_agrees_with_other_programs",
     "experiments/test_init_spec.py::test_real_panels": "::test_the_committed_panel",
+    "experiments/test_placebo.py::test_the_real_panel": "::test_the_committed_panel",
+    "experiments/test_robustness.py::test_the_menu_on_the_real_city_panel":
+        "::test_the_menu_on_the_committed_panel",
     "experiments/test_table_5.py::test_cities_equal_linearmodels": ITSELF,
     "experiments/test_table_5.py::test_columns_are_where_the_paper_has_them": ITSELF,
     "experiments/test_table_5.py::test_effects_are_made_of_the_two_columns": ITSELF,
