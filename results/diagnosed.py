@@ -37,6 +37,7 @@ from results.report.pivot import (
 )
 from results.store.block import Records
 from results.store.labelled import Axes, axes_of, label, spread
+from results.text import level
 from results.verdict.answer import answer
 from results.verdict.wording import key_terms
 from sim.errors import bad, closest, listed, one_of
@@ -141,7 +142,7 @@ def diagnosis_card(diagnosis: Diagnosis) -> str:
     facts = [
         ("cells", len(diagnosis.cells)),
         ("estimators", listed(diagnosis.layouts, 8)),
-        ("level of tests", f"{100 * diagnosis.alpha:g}%"),
+        ("level of tests", level(diagnosis.alpha)),
         ("held fixed", ", ".join(diagnosis.held_fixed)),
     ]
     return card("Diagnosis", facts, heads, rows, answer=answer_sentences(diagnosis))

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from estimators.staggered.bacon import ALWAYS, EARLIER, KINDS, LATER, NEVER, Decomposition
-from results.plots.paper import BLUE, INK, ORANGE, RED, SKY, draw, frame, handle, mark, number, span
+from results.plots.paper import BLUE, INK, ORANGE, RED, SKY, draw, frame, handle, mark, span
 from results.tables.records import Figure
+from results.text import number
 from sim.errors import bad
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from markupsafe import Markup, escape
 
 ChartForm = Literal["curves", "dots", "nested", "zip", "scatter"]
 MOST_VALUES = 60  # values that a text alternative lists; the table beside the picture holds all
-MINUS = "\N{MINUS SIGN}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +140,6 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
     first = math.ceil(low / step - 1e-9)
     return [round(index * step, 12) + 0.0 for index in range(first, math.floor(high / step + 1e-9) + 1)]
-
-
-def plain(value: float) -> str:
-    """A number of an axis, with a true minus sign."""
-    return f"{value:.4g}".replace("-", MINUS)
 
 
 def percent(value: float) -> str:

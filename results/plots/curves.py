@@ -8,21 +8,9 @@ from dataclasses import dataclass
 from itertools import product
 
 from results.diagnosis.diagnose import Diagnosis
-from results.plots.chart import (
-    Axis,
-    Chart,
-    Facet,
-    Loop,
-    Point,
-    ReferenceLine,
-    Series,
-    key_of,
-    percent,
-    plain,
-    span,
-    ticks,
-)
+from results.plots.chart import Axis, Chart, Facet, Loop, Point, ReferenceLine, Series, key_of, percent, span, ticks
 from results.plots.grid import Dial, ShownMeasure, Value, dials, lead_terms, lines_of, subject_of, values_of
+from results.text import level, number
 
 PANELS = 12  # small multiples of one picture
 LINES = 14  # direct labels that a panel has room for
@@ -72,7 +60,7 @@ def references(measure: ShownMeasure, alpha: float) -> tuple[ReferenceLine, ...]
     if measure.nominal is None:
         return ()
     nominal = measure.nominal(alpha)
-    return (ReferenceLine(nominal, percent(nominal) if measure.share else plain(nominal)),)
+    return (ReferenceLine(nominal, percent(nominal) if measure.share else number(nominal)),)
 
 
 def value_axis(measure: ShownMeasure, values: Sequence[Value], alpha: float) -> Axis:
@@ -88,7 +76,7 @@ def value_axis(measure: ShownMeasure, values: Sequence[Value], alpha: float) -> 
         low, high = max(min(low, 0.9), 0.0), 1.0
     if measure.name in {"size", "rejection", "type_s"}:
         low, high = 0.0, min(max(high, 2 * alpha), 1.0)
-    write = percent if measure.share else plain
+    write = percent if measure.share else number
     return Axis(measure.words, low, high, tuple((tick, write(tick)) for tick in ticks(low, high)))
 
 
@@ -200,11 +188,12 @@ def _terms(values: Sequence[Value]) -> str:
 
 
 def _caption(measure: ShownMeasure, what: str, alpha: float) -> str:
-    level = f"{100 * alpha:g}%"
     said: Mapping[str, str] = {
-        "power": f"Power: the share of {level} tests of {what} that reject; where the truth is 0 this is the size.",
-        "size": f"Size: the share of {level} tests of {what} that reject although the truth is 0.",
-        "coverage": f"Coverage: the share of {100 * (1 - alpha):g}% intervals for {what} that hold the truth.",
+        "power": (
+            f"Power: the share of {level(alpha)} tests of {what} that reject; where the truth is 0 this is the size."
+        ),
+        "size": f"Size: the share of {level(alpha)} tests of {what} that reject although the truth is 0.",
+        "coverage": f"Coverage: the share of {level(1 - alpha)} intervals for {what} that hold the truth.",
         "bias": f"Bias of {what}: the mean of estimate minus truth; it should be 0.",
     }
     first = said.get(measure.name, f"{measure.short} of {what}: {measure.words}.")

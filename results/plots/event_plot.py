@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates, critical_values
 from estimators.staggered.aggregation import event_of
-from results.plots.paper import INK, SERIES, SOFT, draw, frame, handle, mark, number, span
+from results.plots.paper import INK, SERIES, SOFT, draw, frame, handle, mark, span
 from results.tables.records import Figure
+from results.text import number
 from sim.arrays import Floats
 from sim.errors import bad
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from results.plots.paper import BLUE, FAINT, draw, frame, number, span
+from results.plots.paper import BLUE, FAINT, draw, frame, span
+from results.text import number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from results.diagnosis.diagnose import PROPORTIONS, Diagnosis
 from results.diagnosis.measures import MEANINGS
-from results.verdict.wording import LEAST_FITS, bracketed, clear, fixed, has_test, is_off, key_terms, share_text
+from results.text import bracketed, dial_value, fixed, share_text
+from results.verdict.wording import LEAST_FITS, clear, has_test, is_off, key_terms
 from sim.errors import bad, closest, one_of
 
 # The measures that pictures and pivots show: their words, unit, nominal value, and where they are defined.
@@ -184,11 +185,7 @@ def words_of(name: str) -> str:
 
 def shown(value: object) -> str:
     """A dial's value as text."""
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, list | tuple):
-        return " + ".join(map(str, value)) or "none"
-    return "none" if value is None else str(value)
+    return "none" if value is None else dial_value(value)
 
 
 def grid_names(cells: Sequence[Mapping[str, object]]) -> list[str]:

@@ -93,11 +93,6 @@ def span(values: Sequence[float], always: Sequence[float]) -> tuple[float, float
     return low - room, high + room
 
 
-def number(value: float, digits: int = 4) -> str:
-    """Significant digits with a true minus sign."""
-    return f"{value:.{digits}g}".replace("-", "\N{MINUS SIGN}")
-
-
 @contextmanager
 def house_style(name: str) -> Iterator[None]:
     """House fonts, lines and ids; glyphs that no installed font has are left to the viewer's."""

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from results.plots.paper import BLUE, INK, RED, SOFT, draw, frame, number, span
+from results.plots.paper import BLUE, INK, RED, SOFT, draw, frame, span
 from results.tables.records import LEVEL
+from results.text import number
 from sim.arrays import Codes, Floats
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from results.plots.paper import BLUE, INK, RED, SOFT, draw, frame, mark, number, span
+from results.plots.paper import BLUE, INK, RED, SOFT, draw, frame, mark, span
+from results.text import number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas

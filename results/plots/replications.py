@@ -16,10 +16,10 @@ from estimators.core.estimator import Layout
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import Diagnosis
 from results.diagnosis.fits import Fits, fits_of
-from results.plots.chart import Axis, Chart, Facet, Point, ReferenceLine, Series, key_of, plain, span, ticks
+from results.plots.chart import Axis, Chart, Facet, Point, ReferenceLine, Series, key_of, span, ticks
 from results.plots.grid import MEASURES, PlaceInDiagnosis, dials, lead_terms, lines_of, values_of
 from results.store.block import Block, Records
-from results.verdict.wording import bracketed, fixed
+from results.text import bracketed, fixed, level, number
 from sim.arrays import Floats
 
 MOST = 200  # replications of a panel
@@ -96,14 +96,14 @@ def zip_chart(found: Sequence[Sampled], what: str, where: str, alpha: float) -> 
         share = f"{100 * float(one.missed.mean()):.0f}% miss"
         panels.append(Facet(f"{one.label}: {share}", (Series(one.label, 0, points),)))
     low, high = span([end for panel in panels for point in panel.points for end in (point.low, point.high)])
-    marks = tuple((100.0 - level, f"{level}%") for level in (95, 75, 50, 25))
-    level = f"{100 * (1 - alpha):g}%"
-    caption = (f"{level} intervals for {what} minus the truth in {_counted(found, where)}, the estimates farthest from "
+    marks = tuple((100.0 - centile, f"{centile}%") for centile in (95, 75, 50, 25))
+    shown = level(1 - alpha)
+    caption = (f"{shown} intervals for {what} minus the truth in {_counted(found, where)}, the estimates farthest from "
                "the truth on top. Intervals that miss the truth stand in the second colour; they should be those above "
-               f"the {level} mark.")  # fmt: skip
+               f"the {shown} mark.")  # fmt: skip
     return Chart(key_of("zip", what), "zip", f"Intervals for {what}, one by one",
                  Axis("centile of |estimate minus truth| / standard error", 0.0, 100.0, marks),
-                 Axis("interval minus truth", low, high, tuple((tick, plain(tick)) for tick in ticks(low, high))),
+                 Axis("interval minus truth", low, high, tuple((tick, number(tick)) for tick in ticks(low, high))),
                  tuple(panels), (ReferenceLine(0.0, "0"),), caption, where)  # fmt: skip
 
 
@@ -113,14 +113,14 @@ def scatter_chart(found: Sequence[Sampled], what: str, where: str) -> Chart:
     for one in found:
         points = tuple(
             Point(float(one.estimate[r]), float(one.se[r]), np.nan, np.nan,
-                  f"replication {one.replication[r]}: {plain(one.estimate[r])} (SE {plain(one.se[r])})",
+                  f"replication {one.replication[r]}: {number(one.estimate[r])} (SE {number(one.se[r])})",
                   bool(one.missed[r]))
             for r in range(len(one.replication))
         )  # fmt: skip
         panels.append(Facet(one.label, (Series(one.label, 0, points),)))
     left, right = span([point.at for panel in panels for point in panel.points])
     low, high = span([point.value for panel in panels for point in panel.points])
-    axes = [Axis(words, *ends, tuple((tick, plain(tick)) for tick in ticks(*ends, about=4)))
+    axes = [Axis(words, *ends, tuple((tick, number(tick)) for tick in ticks(*ends, about=4)))
             for words, ends in ((f"estimate of {what}", (left, right)), ("standard error", (low, high)))]  # fmt: skip
     caption = (f"Estimates of {what} against their standard errors in {_counted(found, where)}. Filled marks are "
                "estimates whose interval misses the truth.")  # fmt: skip
@@ -131,8 +131,8 @@ def scatter_chart(found: Sequence[Sampled], what: str, where: str) -> Chart:
 def _interval(one: Sampled, r: int, place: float) -> Point:
     """A row of the zip."""
     error, low, high = (float(values[r] - one.truth[r]) for values in (one.estimate, one.lower, one.upper))
-    said = (f"replication {one.replication[r]}: {plain(one.lower[r])} to {plain(one.upper[r])}, truth "
-            f"{plain(one.truth[r])}")  # fmt: skip
+    said = (f"replication {one.replication[r]}: {number(one.lower[r])} to {number(one.upper[r])}, truth "
+            f"{number(one.truth[r])}")  # fmt: skip
     return Point(place, error, low, high, said, bool(one.missed[r]))
 
 
@@ -222,6 +222,6 @@ def _chart(panels: Sequence[Facet], first: str, others: Sequence[str], what: str
     return Chart(
         key_of("contrast", measure, what), "dots", f"Difference from {first}, paired",
         Axis("estimator", -0.5, len(others) - 0.5, tuple((float(row), name) for row, name in enumerate(others))),
-        Axis(words, low, high, tuple((tick, plain(tick)) for tick in ticks(low, high))),
+        Axis(words, low, high, tuple((tick, number(tick)) for tick in ticks(low, high))),
         tuple(panels), (ReferenceLine(0.0, "0"),), caption, what,
     )  # fmt: skip

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from results.plots.paper import BLUE, INK, RED, SOFT, draw, frame, number, span
+from results.plots.paper import BLUE, INK, RED, SOFT, draw, frame, span
 from results.tables.records import Figure, Specification
+from results.text import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

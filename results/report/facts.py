@@ -11,7 +11,8 @@ import pandas as pd
 from results.diagnosis.diagnose import Diagnosis
 from results.page import SYNTHETIC
 from results.plots.grid import MEASURES, ShownMeasure, dials, lead_terms, values_of
-from results.verdict.wording import bias_table, bracketed, fixed, key_terms, percent, share_text
+from results.text import bracketed, fixed, level, share_text
+from results.verdict.wording import bias_table, key_terms, percent
 
 # Which measure and term answer a study's question, and with it the first picture of its report.
 
@@ -158,8 +159,8 @@ def _first_rows(table: pd.DataFrame) -> dict[tuple[int, str, str], dict[Any, Any
 
 def _sentence(passing: dict[Any, Any], own: dict[Any, Any], test: str, alpha: float) -> str:
     form = fixed((own["truth"], own["mean_estimate"]), passing["bias_mcse"])
-    fits, term, level = f"{int(passing['n']):,}", passing["term"], f"{100 * (1 - alpha):g}%"
+    fits, term = f"{int(passing['n']):,}", passing["term"]
     bias, of_all = (bracketed(row["bias"], row["bias_mcse"], form) for row in (passing, own))
     covered, by_all = (percent(row, "coverage") for row in (passing, own))
     return (f"in the {fits} fits that pass {test}, the bias of {term} is {bias} (all fits: {of_all}) and "
-            f"{level} intervals cover {covered} (all fits: {by_all})")  # fmt: skip
+            f"{level(1 - alpha)} intervals cover {covered} (all fits: {by_all})")  # fmt: skip

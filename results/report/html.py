@@ -17,22 +17,19 @@ from results.plots.curves import fits_one_picture, measure_chart, nested_chart
 from results.plots.grid import MEASURES, ShownMeasure, dials, lead_terms, measures_of, values_of, words_of
 from results.report.facts import NOT_JUDGED, ReportFacts, lead_of, side_tests
 from results.report.pivot import Pivot, default_pivot, pivot_html
-from results.verdict.answer import answer, said, worlds_reached
+from results.text import DASH, bracketed, fixed, joined, written
+from results.verdict.answer import answer, worlds_reached
 from results.verdict.wording import (
-    DASH,
     LEAST_FITS,
     TOO_FEW,
     bias_table,
-    bracketed,
     departures,
     failures,
-    fixed,
     has_test,
     in_order,
     is_test,
     key_terms,
     marked,
-    number,
     own_text,
     percent,
     settings,
@@ -91,13 +88,13 @@ def _texts(row: dict[Any, Any], alpha: float) -> dict[str, Any]:
         "purpose": purpose([row]),
         "flags": marked(row, alpha),
         "truth": truth_text(row, level),
-        "mean": number(row["mean_estimate"], level),
+        "mean": written(row["mean_estimate"], level),
         "bias": bracketed(row["bias"], row["bias_mcse"], form),
         "relative_bias": percent(row, "relative_bias"),
         "empirical_se": bracketed(row["empirical_se"], row["empirical_se_mcse"], form),
         "between_worlds": bracketed(100 * row["between_worlds"], 100 * row["between_worlds_mcse"], ".1f"),
         "rmse": bracketed(row["rmse"], row["rmse_mcse"], form),
-        "mean_se": number(row["mean_se"], level),
+        "mean_se": written(row["mean_se"], level),
         "se_error": bracketed(row["se_error"], row["se_error_mcse"], ".1f"),
         "coverage": percent(row, "coverage"),
         "bias_eliminated_coverage": percent(row, "bias_eliminated_coverage"),
@@ -221,7 +218,7 @@ def html_report(diagnosis: Diagnosis, about: ReportFacts, *, lead: ShownMeasure 
         alpha=diagnosis.alpha,
         departures=departures(diagnosis.alpha, worlds_reached(diagnosis)),
         worlds=worlds_reached(diagnosis),
-        held_fixed=said(diagnosis.held_fixed),
+        held_fixed=joined(diagnosis.held_fixed),
         too_few=TOO_FEW,
         least_fits=LEAST_FITS,
         cells=len(diagnosis.cells),

@@ -13,6 +13,7 @@ import pandas as pd
 from estimators.core.estimator import holm
 from results.diagnosis.claims import FAMILYWISE, MOST_FAILED, POWER, Claim, beyond_share, interval_point
 from results.diagnosis.diagnose import Diagnosis
+from results.text import joined, level, rounded
 from results.verdict.sentences import PowersBySize, claim_sentence, curves, power_sentence
 from results.verdict.verdicts import (
     Grade,
@@ -28,7 +29,7 @@ from results.verdict.verdicts import (
     screened,
     verdicts,
 )
-from results.verdict.wording import LEAST_FITS, TOO_FEW, clear, failure_counts, reasons, rounded, settings
+from results.verdict.wording import LEAST_FITS, TOO_FEW, clear, failure_counts, reasons, settings
 from sim.streams import TILE
 
 # What a reader must know before the verdict: fits that failed, numbers that are missing, terms without a truth.
@@ -193,7 +194,7 @@ def fixed_sentence(diagnosis: Diagnosis) -> str:
     if not held:
         spread = f"Replications are spread over {reached} worlds, by which Monte Carlo errors are clustered."
         return spread if reached > 1 else ""
-    what, was = said(held), "were" if len(held) > 1 or held[0].endswith("s") else "was"
+    what, was = joined(held), "were" if len(held) > 1 or held[0].endswith("s") else "was"
     if reached <= 1:
         so_far = f" The study has {worlds} worlds, and its replications reach only one of them." if worlds > 1 else ""
         return f"All numbers are conditional on one drawn world: {what} {was} drawn once.{so_far}"
@@ -210,7 +211,7 @@ def judged_sentence(count: int, worlds: int, reached: int) -> str:
     parts = []
     if count > 1:
         parts.append(f"{count:,} numbers are judged at once, by Holm's method: chance alone fails at most "
-                     f"{100 * FAMILYWISE:g}% of studies.")  # fmt: skip
+                     f"{level(FAMILYWISE)} of studies.")  # fmt: skip
     if reached > 1:
         mark = f"{clear(reached):.{0 if reached < FEW else 1}f}"
         parts.append(f"Monte Carlo errors of {reached} worlds have {reached - 1} degree{'s' * (reached > 2)} of "
@@ -226,11 +227,6 @@ def judged_sentence(count: int, worlds: int, reached: int) -> str:
 def worlds_reached(diagnosis: Diagnosis) -> int:
     """The most worlds that lie behind a number."""
     return max((int(count) for count in diagnosis.frame["worlds"]), default=1)
-
-
-def said(items: Sequence[str]) -> str:
-    """Items in words: "a", "a and b", "a, b and c"."""
-    return " and ".join(part for part in (", ".join(items[:-1]), *items[-1:]) if part)
 
 
 MOST_CURVES = 500  # that are fitted of a claim on power: more than anybody reads

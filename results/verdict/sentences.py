@@ -9,23 +9,23 @@ import numpy as np
 
 from results.diagnosis.claims import POWER, Claim, beyond, within
 from results.diagnosis.power import told_effect
-from results.verdict.verdicts import Grade, Judged, Needed, Verdict, needed
-from results.verdict.wording import (
+from results.text import (
     Subject,
-    bias_text,
-    errors_text,
-    in_order,
-    is_null,
-    is_test,
+    dial_value,
+    fixed,
     joined,
-    number,
+    level,
     of_errors,
     per_cent,
-    plain,
     region,
+    rounded,
     setting_text,
     span_text,
+    standard_errors,
+    written,
 )
+from results.verdict.verdicts import Grade, Judged, Needed, RowOfTable, Verdict, needed
+from results.verdict.wording import in_order, is_null, is_test
 from sim.arrays import Floats
 
 Dials = Sequence[Mapping[str, object]]
@@ -53,12 +53,11 @@ def head(claim: Claim, found: Sequence[Verdict], alpha: float) -> str:
     """What a sentence is about: the measure and the terms, where they are few."""
     terms = in_order(item.term for item in found)
     of = f"of {joined(terms)}" if len(terms) <= MOST_TERMS else f"of {len(terms)} terms"
-    level = f"{100 * alpha:g}%"
     return {
         "bias": f"Bias {of}",
-        "coverage": f"{100 * (1 - alpha):g}% intervals {of}",
-        "size": f"{level} tests {of} where the truth is 0",
-        "power": f"Power of the {level} test {of}",
+        "coverage": f"{level(1 - alpha)} intervals {of}",
+        "size": f"{level(alpha)} tests {of} where the truth is 0",
+        "power": f"Power of the {level(alpha)} test {of}",
         "screen": "Screens",
     }[claim.measure]
 
@@ -219,6 +218,17 @@ def _failure(group: Group) -> str:
     return f"{about.does('cover' if verdict.measure == 'coverage' else 'reject')} {per_cent(worst.value)}{too}"
 
 
+def bias_text(row: RowOfTable, standardised: float, beside: str = "") -> str:
+    """A bias in words: its side, size, standard errors and share of the truth, and what else the brackets hold."""
+    form = fixed((row["truth"], row["mean_estimate"]), row["bias_mcse"])
+    shares = [f"{standard_errors(abs(standardised))}"] if abs(standardised) < float("inf") else []
+    if not is_null(row) and row["truth"]:
+        shares.append(f"{rounded(100 * abs(row['bias'] / row['truth']))}% of the true {written(row['truth'], form)}")
+    inside = "; ".join(part for part in (", ".join(shares), beside) if part)
+    rest = f" ({inside})" if inside else ""
+    return f"too {'high' if row['bias'] > 0 else 'low'} by {abs(row['bias']):{form}}{rest}"
+
+
 def where_it_fails(verdict: Verdict, dials: Dials) -> tuple[str, str]:
     """The worst cell, and the cells that fail where they are several: " when serial = 0.8", "with serial from 0.4"."""
     failing, worst = verdict.of_grade(Grade.FAILS), verdict.worst.row["setting"]
@@ -235,7 +245,7 @@ def span_of(chosen: Sequence[Verdict]) -> str:
     ends = [item.span for item in chosen]
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
     if chosen[0].measure == "bias":
-        return f"at most {errors_text(max(abs(low), abs(high)))}"
+        return f"at most {standard_errors(max(abs(low), abs(high)))}"
     return span_text(low, high)
 
 
@@ -244,7 +254,7 @@ def _over(claim: Claim, dials: Dials) -> str:
     values = [value for cell in dials if isinstance(value := cell.get(claim.over), int | float)]
     if not values or min(values) == max(values):
         return ""
-    return f" over {claim.over} {plain(min(values))} to {plain(max(values))}"
+    return f" over {claim.over} {dial_value(min(values))} to {dial_value(max(values))}"
 
 
 # A claim in two lines, for a screen whose tables show the numbers: who holds, who fails and by how much at worst.
@@ -289,7 +299,7 @@ def _failed(groups: Sequence[Group]) -> str:
     (group,) = (group for group in groups if verdict in group.verdicts)
     about, worst = group.one(verdict), verdict.worst
     if verdict.measure == "bias":
-        said = f"{about.is_} too {'low' if worst.value < 0 else 'high'} by {errors_text(abs(worst.value))}"
+        said = f"{about.is_} too {'low' if worst.value < 0 else 'high'} by {standard_errors(abs(worst.value))}"
     else:
         said = f"{about.does('cover' if verdict.measure == 'coverage' else 'reject')} {per_cent(worst.value)}"
     when = f" when {worst.row['setting']}" if worst.row["setting"] else ""
@@ -440,4 +450,4 @@ def _of_curves(verdict: Verdict, curves: Sequence[PowersBySize]) -> str:
 
 
 def _plain(value: float) -> str:
-    return number(value, ".2g" if abs(value) < 0.1 or abs(value) >= 1 else ".2f")
+    return written(value, ".2g" if abs(value) < 0.1 or abs(value) >= 1 else ".2f")

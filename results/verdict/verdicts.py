@@ -35,19 +35,17 @@ from results.diagnosis.claims import (
     within,
 )
 from results.diagnosis.diagnose import Diagnosis
+from results.text import per_cent, span_text, standard_errors
 from results.verdict.wording import (
     LEAST_FITS,
     bias_table,
-    errors_text,
     has_test,
     is_biased,
     is_null,
     is_off,
     is_test,
     key_terms,
-    per_cent,
     settings,
-    span_text,
     worlds_of,
 )
 from sim.streams import TILE
@@ -397,8 +395,8 @@ def screen_sentence(found: Sequence[Screened], diagnosis: Diagnosis) -> str:
             worst = max(known, key=lambda item: abs(item.passing))
             side = "too high" if worst.passing > 0 else "too low"
             when = f" when {worst.setting}, where it rejects in {per_cent(worst.rejects)}" if worst.setting else ""
-            text += (f", and {worst.term} of fits that pass is {side} by up to {errors_text(abs(worst.passing))} "
-                     f"(all fits: {errors_text(abs(worst.bias))}){when}")  # fmt: skip
+            text += (f", and {worst.term} of fits that pass is {side} by up to {standard_errors(abs(worst.passing))} "
+                     f"(all fits: {standard_errors(abs(worst.bias))}){when}")  # fmt: skip
         parts.append(text)
     return f"Screens: {'; '.join(parts)}."
 

@@ -14,11 +14,12 @@ import pytest
 from estimators.core.estimator import Status
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import diagnose
-from results.plots.chart import Chart, Facet, apart, figure, panel_svgs, percent, plain, ticks
+from results.plots.chart import Chart, Facet, apart, figure, panel_svgs, percent, ticks
 from results.plots.curves import fits_one_picture, measure_chart, nested_chart
 from results.plots.grid import MEASURES, dials
 from results.plots.paper import FORMATS, figure_bytes
 from results.plots.replications import contrast_chart, replication_charts, sampled
+from results.text import number
 
 DRAWS = 120
 EFFECTS, UNITS, KINDS = (0.0, 0.2, 0.5, 1.0), (50, 100, 200), ("plain", "odd")
@@ -248,7 +249,7 @@ def test_ticks_are_round_numbers_within() -> None:
     assert ticks(0.0, 1.0) == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     assert ticks(-0.0016, 0.0011) == [-0.001, 0.0, 0.001] or len(ticks(-0.0016, 0.0011)) >= 3
     assert all(0.88 <= tick <= 1.0 for tick in ticks(0.88, 1.0))
-    assert (plain(-0.5), percent(0.05)) == ("\N{MINUS SIGN}0.5", "5%")
+    assert (number(-0.5), percent(0.05)) == ("\N{MINUS SIGN}0.5", "5%")
 
 
 def test_dials_in_order_and_without_crowding() -> None:

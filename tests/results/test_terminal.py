@@ -13,7 +13,8 @@ from estimators.core.estimator import Layout, Status
 from results.diagnosis.diagnose import diagnose
 from results.report.facts import ReportFacts
 from results.report.terminal import MOST_SAID, print_bias_table
-from results.verdict.wording import bias_table, bracketed, failures, fixed, in_order, is_off, key_terms, share_text
+from results.text import bracketed, fixed, share_text
+from results.verdict.wording import bias_table, failures, in_order, is_off, key_terms
 
 FACTS = ReportFacts("toy", "Does it hold?", seed=42)
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from results.report.trust_page import ANSWERS, MARKS, interval, marked, number, p_value, probability, share
+from results.report.trust_page import ANSWERS, MARKS, marked, number
+from results.text import interval, p_value, probability, share
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,10 @@ from estimators.core.estimator import Status
 from results.diagnosis.claims import BIAS, Claim
 from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.report.terminal import MOST_LINES, print_bias_table
+from results.text import error_words, region
 from results.verdict.answer import answer, verdict_records
 from results.verdict.verdicts import Grade, Verdict, grade_of, verdicts
-from results.verdict.wording import bias_table, error_words, region
+from results.verdict.wording import bias_table
 from sim.errors import BadInput
 
 FITS = 4000
