@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -17,7 +17,7 @@ from scipy.special import chdtri, fdtri
 
 from estimators.core.estimator import Layout, Status, critical_values
 from results.diagnosis import measures
-from results.diagnosis.measures import Measured, RunningMoments, Tally
+from results.diagnosis.measures import Grouping, Measured, RunningMoments, Tally
 from results.store.block import Block, Records
 from sim.arrays import Flags, Floats
 from sim.streams import world_of
@@ -56,6 +56,19 @@ class Fits:
     def error(self) -> Floats:
         """Estimate minus the truth of its draw, (R, K); NaN for test statistics, which estimate nothing."""
         return np.full_like(self.estimate, np.nan) if self.tests else self.estimate - self.truth
+
+    @property
+    def covered(self) -> Floats:
+        """1 where the interval holds the truth, 0 where it misses it, NaN where either is unknown, (R, E, K)."""
+        truth = self.truth[:, None, :]
+        unknown = np.isnan(self.lower) | np.isnan(self.upper) | np.isnan(truth)
+        return np.where(unknown, np.nan, (self.lower <= truth) & (truth <= self.upper))
+
+    def part(self, errors: list[int], terms: list[int]) -> Fits:
+        """Some of the error types and terms, by position."""
+        by_error = {name: getattr(self, name)[:, errors][:, :, terms]
+                    for name in ("se", "lower", "upper", "statistic", "rejected", "decided")}  # fmt: skip
+        return replace(self, estimate=self.estimate[:, terms], truth=self.truth[:, terms], **by_error)
 
     def take(self, rows: Flags) -> Fits:
         """Some of the fits."""
@@ -163,10 +176,13 @@ WORKERS = 4  # at most, and no more than cores: each holds a block and what is m
 
 
 class Reading:
-    """The blocks of records for several passes: of cells that fit into the budget they are read and checked once."""
+    """The blocks of records for several passes: of cells that fit into the budget they are read and checked once.
 
-    def __init__(self, records: Records, budget: int | None = None) -> None:
-        self.records = records
+    alpha: the level of tests and of intervals that are not stored. budget: bytes, None = `BUDGET`.
+    """
+
+    def __init__(self, records: Records, alpha: float = 0.05, budget: int | None = None) -> None:
+        self.records, self.alpha = records, alpha
         self._left = BUDGET if budget is None else budget
         self._kept: dict[int, list[Block]] = {}
         self._lock = Lock()
@@ -178,6 +194,21 @@ class Reading:
                 yield block
             else:
                 yield from (block.take(slice(start, start + PIECE)) for start in range(0, block.replications, PIECE))
+
+    def fits(self, cell: int) -> Iterator[tuple[dict[str, Fits], Grouping | None]]:
+        """Fits by estimator, piece by piece, with the rows of each piece by world; None where there is one world."""
+        for block in self.pieces(cell):
+            found = {name: fits_of(block, name, layout, self.alpha, self.records.worlds)
+                     for name, layout in self.records.layouts.items()}  # fmt: skip
+            known = {name: fits for name, fits in found.items() if fits is not None}
+            some = next(iter(known.values()), None)
+            yield known, Grouping.of(some.world) if some is not None and self.records.worlds > 1 else None
+
+    def tests(self, cell: int, names: Set[str]) -> Iterator[dict[str, Tests]]:
+        """The tests of some estimators, piece by piece, without the fits that failed."""
+        for block in self.pieces(cell):
+            yield {name: tests_of(block, name, self.records.layouts[name], self.records.worlds)
+                   for name in sorted(names & block.estimates.keys())}  # fmt: skip
 
     def _blocks(self, cell: int) -> Iterator[Block]:
         if cell in self._kept:
@@ -358,24 +389,36 @@ def spread_over_worlds(moments: RunningMoments) -> Measured:
     return Measured(value, mcse, alone.n)
 
 
-@dataclass(frozen=True, slots=True)
-class Between:
-    """The share of a variance that lies between worlds, with its MCSE, 95% interval and number of fits, each (K,)."""
+class Shown(NamedTuple):
+    """A measure as its rows show it: with its 95% interval and the worlds that its fits lie in, each of one shape."""
 
     measured: Measured
     lower: Floats
     upper: Floats
+    worlds: Floats
+
+    def row(self, at: tuple[int, ...]) -> dict[str, float]:
+        """The numbers of one place."""
+        value, mcse, n = (float(part[at]) for part in self.measured)
+        return {"value": value, "mcse": mcse, "lower": self.lower[at], "upper": self.upper[at], "n": int(n),
+                "worlds": int(self.worlds[at])}  # fmt: skip
 
 
-def between_worlds(moments: RunningMoments) -> Between:
-    """One-way analysis of variance of x, from moments that keep sums by world.
+def mean_over_worlds(moments: RunningMoments) -> Measured:
+    """The mean of x, with the Monte Carlo error of its worlds where moments keep sums by world."""
+    alone = measures.mean(moments)
+    return widened(alone, clustered(moments.totals, moments.counts)) if len(moments.counts) else alone
 
-    sigma_b^2 / (sigma_b^2 + sigma_w^2) with sigma_b^2 = (MSB - MSW) / n_0, clipped to [0, 1]; its MCSE is that of
-    Swiger et al. (1964, Biometrics 20:818), its interval Searle's (1971, Linear Models, 9.6) from F = MSB / MSW, exact
-    for normal x and worlds of one size.
+
+def between_worlds(moments: RunningMoments) -> Shown:
+    """The share of the variance of x that lies between worlds, (K,), from moments that keep sums by world.
+
+    One-way analysis of variance: sigma_b^2 / (sigma_b^2 + sigma_w^2) with sigma_b^2 = (MSB - MSW) / n_0, clipped to
+    [0, 1]; its MCSE is that of Swiger et al. (1964, Biometrics 20:818), its interval Searle's (1971, Linear Models,
+    9.6) from F = MSB / MSW, exact for normal x and worlds of one size.
     """
     msb, msw, df_b, df_w, size, few = _parts(moments)
-    n = moments.counts.sum(axis=0)
+    n, groups = moments.counts.sum(axis=0), (moments.counts > 0).sum(axis=0)
     few |= (msb <= 0) & (msw <= 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = msb / msw
@@ -386,4 +429,4 @@ def between_worlds(moments: RunningMoments) -> Between:
         value = share(ratio)
         lower, upper = (share(ratio / fdtri(df_b, df_w, p)) for p in (0.975, 0.025))
         spread = 2 * (n - 1) * np.square((1 - value) * (1 + (size - 1) * value)) / (np.square(size) * df_w * df_b)
-    return Between(Measured(value, np.where(few, np.nan, np.sqrt(spread)), n), lower, upper)
+    return Shown(Measured(value, np.where(few, np.nan, np.sqrt(spread)), n), lower, upper, groups.astype(np.float64))

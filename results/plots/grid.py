@@ -23,19 +23,23 @@ Where = Literal["all", "null", "known"]
 
 @dataclass(frozen=True, slots=True)
 class ShownMeasure:
-    """One measure. column: its name in a diagnosis; where: in all cells, where the truth is 0, or where it is known.
+    """One measure. where: it is defined in all cells, where the truth is 0, or where it is known.
 
     words: of an axis. short: of a title. nominal: the value that it should have at a level alpha, None where none is.
     by_error: whether it has one value an error type.
     """
 
     name: str
-    column: str
     words: str
     short: str
-    by_error: bool = True
+    by_error: bool = False
     where: Where = "all"
     nominal: Callable[[float], float] | None = None
+
+    @property
+    def column(self) -> str:
+        """Its name in a diagnosis, where size and power are rejection."""
+        return "rejection" if self.name in {"power", "size"} else self.name
 
     @property
     def share(self) -> bool:
@@ -43,52 +47,38 @@ class ShownMeasure:
         return self.column in PROPORTIONS or self.column == "between_worlds" or self.column == "relative_bias"
 
 
-def _named(name: str, words: str, short: str, by_error: bool = False, column: str = "", where: Where = "all",
-           nominal: Callable[[float], float] | None = None) -> ShownMeasure:  # fmt: skip
-    return ShownMeasure(name, column or name, words, short, by_error, where, nominal)
-
-
-def _zero(alpha: float) -> float:
-    return 0.0
-
-
-def _level(alpha: float) -> float:
-    return alpha
-
-
-def _cover(alpha: float) -> float:
-    return 1 - alpha
-
-
 MEASURES = {
     measure.name: measure
     for measure in (
-        _named("power", "share of tests that reject", "Power", True, "rejection", "known"),
-        _named("size", "share of tests that reject a true null", "Size", True, "rejection", "null", _level),
-        _named("coverage", "share of intervals that hold the truth", "Coverage", True, nominal=_cover),
-        _named("bias", "bias: mean of estimate minus truth", "Bias", nominal=_zero),
-        _named("relative_bias", "bias in percent of the truth", "Relative bias", nominal=_zero),
-        _named("rmse", "root mean squared error", "RMSE"),
-        _named("empirical_se", "spread of the estimates", "Empirical standard error"),
-        _named("mean_se", "mean standard error", "Mean standard error", True),
-        _named("se_error", "error of the standard error, percent", "Error of the standard error", True, nominal=_zero),
-        _named("bias_eliminated_coverage", "share of intervals that hold the truth once moved by the bias",
-               "Bias-eliminated coverage", True, nominal=_cover),
-        _named("rejection", "share of tests that reject", "Rejection", True),
-        _named("size_adjusted_power", "share of tests that reject at the right size", "Size-adjusted power", True),
-        _named("type_s", "share of significant estimates with the wrong sign", "Type S", True),
-        _named("type_m", "factor by which significant estimates exaggerate", "Type M", True),
-        _named("mean_estimate", "mean estimate", "Mean estimate"),
-        _named("truth", "true value", "Truth"),
-        _named("mse", "mean squared error", "MSE"),
-        _named("between_worlds", "share of the variance between worlds", "Between worlds"),
+        ShownMeasure("power", "share of tests that reject", "Power", True, "known"),
+        ShownMeasure("size", "share of tests that reject a true null", "Size", True, "null", lambda alpha: alpha),
+        ShownMeasure("coverage", "share of intervals that hold the truth", "Coverage", True,
+                     nominal=lambda alpha: 1 - alpha),
+        ShownMeasure("bias", "bias: mean of estimate minus truth", "Bias", nominal=lambda _: 0.0),
+        ShownMeasure("relative_bias", "bias in percent of the truth", "Relative bias", nominal=lambda _: 0.0),
+        ShownMeasure("rmse", "root mean squared error", "RMSE"),
+        ShownMeasure("empirical_se", "spread of the estimates", "Empirical standard error"),
+        ShownMeasure("mean_se", "mean standard error", "Mean standard error", True),
+        ShownMeasure("se_error", "error of the standard error, percent", "Error of the standard error", True,
+                     nominal=lambda _: 0.0),
+        ShownMeasure("bias_eliminated_coverage", "share of intervals that hold the truth once moved by the bias",
+                     "Bias-eliminated coverage", True, nominal=lambda alpha: 1 - alpha),
+        ShownMeasure("rejection", "share of tests that reject", "Rejection", True),
+        ShownMeasure("size_adjusted_power", "share of tests that reject at the right size", "Size-adjusted power",
+                     True),
+        ShownMeasure("type_s", "share of significant estimates with the wrong sign", "Type S", True),
+        ShownMeasure("type_m", "factor by which significant estimates exaggerate", "Type M", True),
+        ShownMeasure("mean_estimate", "mean estimate", "Mean estimate"),
+        ShownMeasure("truth", "true value", "Truth"),
+        ShownMeasure("mse", "mean squared error", "MSE"),
+        ShownMeasure("between_worlds", "share of the variance between worlds", "Between worlds"),
     )
 }  # fmt: skip
 
 
 def measures_of(diagnosis: Diagnosis) -> dict[str, ShownMeasure]:
     """Every measure that a picture or pivot of a diagnosis can show, the user's own included."""
-    own = {name: ShownMeasure(name, name, MEANINGS.get(name, name), name, _by_error(diagnosis, name))
+    own = {name: ShownMeasure(name, MEANINGS.get(name, name), name, _by_error(diagnosis, name))
            for name in diagnosis.own}  # fmt: skip
     return MEASURES | own
 
@@ -176,6 +166,11 @@ class Dial:
         gaps = [b - a for a, b in pairwise(numbers)]
         crowded = bool(gaps) and min(gaps) * 20 < max(gaps)
         return tuple(map(float, range(len(numbers)))) if crowded else tuple(numbers)
+
+
+def place_of(grid: Sequence[Dial], cell: int) -> str:
+    """The value of each dial in a cell, in words: "effect 0.1, errors serial 0.4"."""
+    return ", ".join(f"{dial.words} {dial.names[dial.at[cell]]}" for dial in grid)
 
 
 def words_of(name: str) -> str:

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from estimators.core.estimator import Layout
 from results.diagnosis.diagnose import Diagnosis
 from results.page import page
 from results.plots.chart import Chart, figure
 from results.plots.curves import fits_one_picture, measure_chart, nested_chart
-from results.plots.grid import MEASURES, ShownMeasure, dials, lead_terms, measures_of, values_of, words_of
+from results.plots.grid import MEASURES, ShownMeasure, dials, lead_terms, measures_of, values_of
 from results.report.facts import NOT_JUDGED, ReportFacts, lead_of, side_tests
 from results.report.pivot import Pivot, default_pivot, pivot_html
 from results.text import DASH, bracketed, fixed, joined, written
@@ -27,7 +28,6 @@ from results.verdict.wording import (
     failures,
     has_test,
     in_order,
-    is_test,
     key_terms,
     marked,
     own_text,
@@ -44,17 +44,11 @@ MOST_ROWS = 1500  # of the table in a page; beyond, only the first term of each 
 TOO_LONG = 2500
 
 
-@dataclass(frozen=True, slots=True)
-class CellTable:
-    """The table as text. dials: heads of the cells' columns. left_out: rows that a page has no room for."""
+def cell_table(diagnosis: Diagnosis, table: pd.DataFrame) -> dict[str, Any]:
+    """A bias table as text: its `rows`, the heads of their `dials`, and how many are `left_out` for want of room.
 
-    dials: tuple[str, ...]
-    rows: tuple[dict[str, Any], ...]
-    left_out: int = 0
-
-
-def cell_table(diagnosis: Diagnosis, table: pd.DataFrame) -> CellTable:
-    """Rows of a bias table as text; `flags` names the measures that clearly depart."""
+    In a row `flags` names the measures that clearly depart.
+    """
     varying = dials(diagnosis.cells)
     kept = table[table["attempted"].notna()]
     if len(kept) > MOST_ROWS:
@@ -66,15 +60,16 @@ def cell_table(diagnosis: Diagnosis, table: pd.DataFrame) -> CellTable:
     for row in kept.to_dict("records"):
         own_ones = {name: own_text(row, name) for name in diagnosis.own}
         settings = tuple(dial.names[dial.at[row["cell"]]] for dial in varying)
-        rows.append(_texts(row, diagnosis.alpha) | own_ones | {"dials": settings})
-    return CellTable(tuple(words_of(dial.name) for dial in varying), tuple(rows), len(table) - len(kept))
+        about = {"dials": settings, "purpose": purpose([diagnosis.layouts[row["estimator"]]], row["term"])}
+        rows.append(_texts(row, diagnosis.alpha) | own_ones | about)
+    return {"dials": [dial.words for dial in varying], "rows": rows, "left_out": len(table) - len(kept)}
 
 
-def purpose(rows: list[dict[Any, Any]]) -> str:
+def purpose(layouts: Sequence[Layout], term: str) -> str:
     """What a term is for: "estimates att, beta(did)", "tests rho = 0"; "" where that has no name."""
-    named = [row for row in rows if row["estimand"]]
-    estimated = dict.fromkeys(row["estimand"] for row in named if not is_test(row))
-    tested = dict.fromkeys(null_hypothesis(row["estimand"]) for row in named if is_test(row))
+    named = [layout for layout in layouts if layout.targets.get(term)]
+    estimated = dict.fromkeys(layout.targets[term] for layout in named if not layout.tests)
+    tested = dict.fromkeys(null_hypothesis(layout.targets[term]) for layout in named if layout.tests)
     parts = (("estimates", estimated), ("tests", tested))
     return "; ".join(f"{verb} {', '.join(names)}" for verb, names in parts if names)
 
@@ -85,7 +80,6 @@ def _texts(row: dict[Any, Any], alpha: float) -> dict[str, Any]:
     tested = has_test(row["term"])
     return {
         **{name: row[name] for name in ("estimator", "term", "error")},
-        "purpose": purpose([row]),
         "flags": marked(row, alpha),
         "truth": truth_text(row, level),
         "mean": written(row["mean_estimate"], level),
@@ -154,7 +148,7 @@ def lead_part(diagnosis: Diagnosis, measure: ShownMeasure, term: str | None, piv
     table = default_pivot(diagnosis, measure, term)
     tables = tuple(pivots) or ((table,) if table is not None else ())
     terms = dict.fromkeys(lead_terms(diagnosis, term).values())
-    purposes = ((one, _purpose(diagnosis, one)) for one in terms)
+    purposes = ((one, purpose(list(diagnosis.layouts.values()), one)) for one in terms)
     says = "; ".join(f"{one} {purpose}" for one, purpose in purposes if purpose)
     return PagePart(measure.short, tuple(pictures_of(diagnosis, measure, term)), tables, says)
 
@@ -184,16 +178,7 @@ def _other_terms(diagnosis: Diagnosis) -> Iterator[PagePart]:
     for term in others[:CHARTED]:
         charts = [chart for name in OF_A_TERM for chart in pictures_of(diagnosis, MEASURES[name], term)]
         if charts:
-            yield PagePart(f"Term {term}", tuple(charts), (), _purpose(diagnosis, term))
-
-
-def _purpose(diagnosis: Diagnosis, term: str) -> str:
-    """What the estimators that have a term estimate or test by it; "" where that has no name."""
-    layouts = [layout for layout in diagnosis.layouts.values() if layout.targets.get(term)]
-    estimated = dict.fromkeys(layout.targets[term] for layout in layouts if not layout.tests)
-    tested = dict.fromkeys(null_hypothesis(layout.targets[term]) for layout in layouts if layout.tests)
-    parts = (("estimates", estimated), ("tests", tested))
-    return "; ".join(f"{verb} {', '.join(names)}" for verb, names in parts if names)
+            yield PagePart(f"Term {term}", tuple(charts), (), purpose(list(diagnosis.layouts.values()), term))
 
 
 __all__ = ["ReportFacts", "html_report"]
@@ -232,7 +217,7 @@ def html_report(diagnosis: Diagnosis, about: ReportFacts, *, lead: ShownMeasure 
         table=cell_table(diagnosis, table),
         common=cell_table(diagnosis, bias_table(diagnosis, sample="common")),
         not_judged=NOT_JUDGED,
-        beside=[(names[test.cell], test) for test in side_tests(diagnosis)],
+        beside=[(names[cell], *rest) for cell, *rest in side_tests(diagnosis)],
         passing=cell_table(diagnosis, bias_table(diagnosis, sample="passing")),
         failures=[(names[cell], *rest) for cell, *rest in failures(diagnosis)],
         script=Markup(draw.get_template("tables.js").render()),

@@ -387,12 +387,12 @@ def _remarks(diagnosis: Diagnosis) -> dict[int, list[Text]]:
         line = f"  {one}: {count:,} of {attempted:,} fits failed: {reasons}"
         found.setdefault(cell, []).append(Text(line, style="yellow"))
     tests: dict[tuple[int, str], list[str]] = {}
-    for test in side_tests(diagnosis):
-        tests.setdefault((test.cell, test.estimator), []).append(f"{test.test} {test.rejects}")
+    for cell, one, test, rejects in side_tests(diagnosis):
+        tests.setdefault((cell, one), []).append(f"{test} {rejects}")
     for (cell, one), shares in tests.items():
         found.setdefault(cell, []).append(Text(f"  {one}: rejects % (MCSE) by {', '.join(shares)}"))
-    for item in passing_fits(diagnosis):
-        found.setdefault(item.cell, []).append(Text(f"  {item.estimator}: {item.sentence}"))
+    for cell, one, sentence in passing_fits(diagnosis):
+        found.setdefault(cell, []).append(Text(f"  {one}: {sentence}"))
     return found
 
 

@@ -39,6 +39,7 @@ from results.text import per_cent, span_text, standard_errors
 from results.verdict.wording import (
     LEAST_FITS,
     bias_table,
+    first_rows,
     has_test,
     is_biased,
     is_null,
@@ -369,7 +370,7 @@ class Screened:
 def screened(claim: Claim, diagnosis: Diagnosis) -> Iterator[Screened]:
     """Every estimator with a screen, cell by cell."""
     frame, texts = diagnosis.frame, settings(diagnosis)
-    own, passing = (_first_rows(bias_table(diagnosis, sample=sample)) for sample in ("own", "passing"))
+    own, passing = (first_rows(diagnosis, sample) for sample in ("own", "passing"))
     for name, layout in diagnosis.layouts.items():
         if not layout.screen or (claim.estimators and name not in claim.estimators):
             continue
@@ -399,11 +400,3 @@ def screen_sentence(found: Sequence[Screened], diagnosis: Diagnosis) -> str:
                      f"(all fits: {standard_errors(abs(worst.bias))}){when}")  # fmt: skip
         parts.append(text)
     return f"Screens: {'; '.join(parts)}."
-
-
-def _first_rows(table: Any) -> dict[tuple[int, str, str], dict[Any, Any]]:
-    """The row of the first error type by cell, estimator and term."""
-    rows: dict[tuple[int, str, str], dict[Any, Any]] = {}
-    for row in table.to_dict("records"):
-        rows.setdefault((row["cell"], row["estimator"], row["term"]), row)
-    return rows

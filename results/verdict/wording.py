@@ -72,6 +72,14 @@ def bias_table(diagnosis: Diagnosis, *, all_terms: bool = False, sample: str = "
     return pd.DataFrame(rows, columns=ordered)
 
 
+def first_rows(diagnosis: Diagnosis, sample: str) -> dict[tuple[int, str, str], dict[Any, Any]]:
+    """The row of the first error type of a sample's bias table by cell, estimator and term."""
+    rows: dict[tuple[int, str, str], dict[Any, Any]] = {}
+    for row in bias_table(diagnosis, sample=sample).to_dict("records"):
+        rows.setdefault((row["cell"], row["estimator"], row["term"]), row)
+    return rows
+
+
 def key_terms(layout: Layout, all_terms: bool = False) -> list[str]:
     """The terms a reader looks at first: policy and spatial parameters, the policy's effects; all if there are none."""
     terms = [term for term in layout.terms if all_terms or not _of_a_control(term, layout)]

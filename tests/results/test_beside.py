@@ -62,15 +62,15 @@ def test_rejections_and_bias_of_passing_fits_are_those_of_the_records(records: R
 
 
 def test_estimators_without_a_screen_have_no_passing_fits(diagnosis: Diagnosis) -> None:
-    assert {item.estimator for item in passing_fits(diagnosis)} == {NAME}
+    assert {name for _, name, _ in passing_fits(diagnosis)} == {NAME}
     assert set(diagnosis.frame[diagnosis.frame["sample"] == "passing"]["estimator"]) == {NAME}
-    assert [(item.estimator, item.test) for item in side_tests(diagnosis)] == [
+    assert [(name, test) for _, name, test, _ in side_tests(diagnosis)] == [
         (NAME, "pretrend"), (NAME, "pretrend_hotelling"), ("interaction", "wald"),
     ]  # fmt: skip
 
 
 def test_reports_say_so(diagnosis: Diagnosis) -> None:
-    sentence = next(passing_fits(diagnosis)).sentence
+    _, _, sentence = next(passing_fits(diagnosis))
     out = Console(file=io.StringIO(), width=400)
     print_bias_table(diagnosis, out, full=True)
     printed = out.file.getvalue()  # type: ignore[attr-defined]

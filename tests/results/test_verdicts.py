@@ -17,7 +17,6 @@ from estimators.core.estimator import Status
 from results.diagnosis.claims import BIAS, Claim
 from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.report.terminal import MOST_LINES, print_bias_table
-from results.text import error_words, region
 from results.verdict.answer import answer, verdict_records
 from results.verdict.verdicts import Grade, Verdict, grade_of, verdicts
 from results.verdict.wording import bias_table
@@ -132,16 +131,6 @@ def test_the_side_of_a_bias_is_that_of_the_number_line(fabricate: Any, sample_of
     assert answer(diagnosis).sentences == (
         f"Bias of t0: ols is too {side} by 1.00 (0.5 standard errors, 100% of the true -1.00).",
     )
-
-
-def test_regions() -> None:
-    dials = [{"a": a, "b": b} for a in (0.0, 0.4, 0.8) for b in ("x", "y")]
-    every = range(6)
-    assert region([2, 4, 3, 5], every, dials) == "a from 0.4"
-    assert region([0, 2, 1, 3], every, dials) == "a up to 0.4"
-    assert region([1, 3, 5], every, dials) == "b = y"
-    assert region([3, 5], every, dials) == "a from 0.4, b = y"
-    assert region([0, 3], every, dials) == ""
 
 
 def with_scales(sample_of: Any, scales: tuple[float, ...], truth: float = 0.0, fits: int = FITS) -> Any:
@@ -305,13 +294,6 @@ def test_claims_go_to_plain_data_and_back() -> None:
     assert claim.settings == {"measure": "size", "terms": ["did"], "errors": ["iid", "hc1"], "over": "serial",
                               "tolerance": 0.02}  # fmt: skip
     assert Claim.of(claim.settings) == claim
-
-
-def test_error_types_in_words() -> None:
-    assert error_words("cluster:province") == "errors clustered by province"
-    assert error_words("cluster:unit+period") == "errors clustered by unit and period"
-    assert error_words("wild:province") == "the wild bootstrap by province"
-    assert error_words("mine") == "mine errors"
 
 
 @pytest.mark.long
