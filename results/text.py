@@ -141,10 +141,14 @@ def dial_value(value: object) -> str:
     return str(value)
 
 
+def dial_names(cells: Sequence[Mapping[str, object]]) -> list[str]:
+    """Names of all dials of some cells."""
+    return list(dict.fromkeys(name for cell in cells for name in cell))
+
+
 def varying(cells: Sequence[Mapping[str, object]]) -> list[str]:
     """Names of the dials that differ between cells."""
-    names = dict.fromkeys(name for cell in cells for name in cell)
-    return [name for name in names if any(cell.get(name) != cells[0].get(name) for cell in cells)]
+    return [name for name in dial_names(cells) if any(cell.get(name) != cells[0].get(name) for cell in cells)]
 
 
 def setting_text(dials: Mapping[str, object], cells: Sequence[Mapping[str, object]]) -> str:

@@ -29,6 +29,7 @@ from results.diagnosis.passes import (
 )
 from results.diagnosis.power import UpperTail, null_cell, size_adjusted_power
 from results.store.block import Records
+from results.text import dial_names
 from sim.arrays import Flags
 
 PROPORTIONS = frozenset(
@@ -232,8 +233,7 @@ def _outcome_rows(item: SecondPass, layout: Layout) -> Iterator[dict[str, Any]]:
 
 def _parameter_columns(records: Records) -> dict[str, str]:
     """Column of each parameter: its own name, or dial_NAME where that is taken."""
-    names = dict.fromkeys(name for cell in records.cells for name in cell)
-    return {name: f"dial_{name}" if name in {"cell", *COLUMNS} else name for name in names}
+    return {name: f"dial_{name}" if name in {"cell", *COLUMNS} else name for name in dial_names(records.cells)}
 
 
 def _scalar(value: object) -> object:

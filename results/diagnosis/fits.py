@@ -85,8 +85,7 @@ def fits_of(block: Block, name: str, layout: Layout, alpha: float, worlds: int =
     record = block.estimates.get(name)
     if record is None:
         return None
-    place = None if record.terms == layout.terms else [layout.terms.index(term) for term in record.terms]
-    estimate, se, dof = (placed(values, place, layout) for values in (record.estimate, record.se, record.dof))
+    estimate, se, dof = (placed(values, record.terms, layout) for values in (record.estimate, record.se, record.dof))
     absent = np.full(len(estimate), np.nan)
     truth = np.array([block.truth.get(layout.targets.get(term, ""), absent) for term in layout.terms]).T
     truth = truth.reshape(estimate.shape)
@@ -95,11 +94,11 @@ def fits_of(block: Block, name: str, layout: Layout, alpha: float, worlds: int =
     lower, upper = estimate[:, None, :] - half, estimate[:, None, :] + half
     rejected, decided = statistic >= critical, statistic > -np.inf
     if record.lower is not None and record.upper is not None:
-        stored = placed(record.lower, place, layout), placed(record.upper, place, layout)
+        stored = placed(record.lower, record.terms, layout), placed(record.upper, record.terms, layout)
         known = ~np.isnan(stored[0]) & ~np.isnan(stored[1])
         lower, upper = np.where(known, stored[0], lower), np.where(known, stored[1], upper)
     if record.pvalue is not None:
-        pvalue = placed(record.pvalue, place, layout)
+        pvalue = placed(record.pvalue, record.terms, layout)
         known = ~np.isnan(pvalue)
         rejected, decided = np.where(known, pvalue <= alpha, rejected), known | decided
     beside = np.array([record.statistics[key] for key in layout.pvalues]).reshape(-1, len(estimate)).T
@@ -120,8 +119,7 @@ class Tests:
 def tests_of(block: Block, name: str, layout: Layout, worlds: int) -> Tests:
     """The tests of an estimator that a block holds: what of `fits_of` size-adjusted power needs."""
     record = block.estimates[name]
-    place = None if record.terms == layout.terms else [layout.terms.index(term) for term in record.terms]
-    estimate, se = placed(record.estimate, place, layout), placed(record.se, place, layout)
+    estimate, se = placed(record.estimate, record.terms, layout), placed(record.se, record.terms, layout)
     statistic = _statistic(estimate, se)
     world = _worlds_of(block, len(estimate), worlds)
     ok = (record.status == Status.OK) & np.isfinite(estimate).any(axis=1)
@@ -139,15 +137,15 @@ def _worlds_of(block: Block, rows: int, worlds: int) -> NDArray[np.intp]:
     return world_of(block.start + np.arange(rows), worlds)
 
 
-def placed(values: Floats, place: list[int] | None, layout: Layout) -> Floats:
-    """Values (R, ..., own terms) on the layout's terms, NaN where a cell has no such term.
+def placed(values: Floats, terms: tuple[str, ...], layout: Layout) -> Floats:
+    """Values (R, ..., own terms) of some terms on the layout's terms, NaN where a cell has no such term.
 
     The numbers of all replications lie side by side, as in a store: sums are fast, and of the same bits whatever holds
     the records.
     """
-    if place is not None:
+    if terms != layout.terms:
         own, values = values, np.full((*values.shape[:-1], len(layout.terms)), np.nan)
-        values[..., place] = own
+        values[..., [layout.terms.index(term) for term in terms]] = own
     if values.strides[0] == values.itemsize:
         return values
     return np.moveaxis(np.ascontiguousarray(np.moveaxis(values, 0, -1)), -1, 0)

@@ -108,12 +108,11 @@ def _row(
 def _pvalues(block: Block, name: str, layout: Layout, statistic: Floats) -> Floats:
     """Two-sided p values (R, E, K): those that are stored, else those of t."""
     record = block.estimates[name]
-    place = None if record.terms == layout.terms else [layout.terms.index(term) for term in record.terms]
-    dof = placed(record.dof, place, layout)
+    dof = placed(record.dof, record.terms, layout)
     follows = p_values(statistic, dof)
     if record.pvalue is None:
         return follows
-    stored = placed(record.pvalue, place, layout)
+    stored = placed(record.pvalue, record.terms, layout)
     return np.where(np.isnan(stored), follows, stored)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from results.diagnosis.diagnose import PROPORTIONS, Diagnosis
 from results.diagnosis.measures import MEANINGS
-from results.text import bracketed, dial_value, fixed, share_text
+from results.text import bracketed, dial_names, dial_value, fixed, share_text
 from results.verdict.wording import LEAST_FITS, clear, has_test, is_off, key_terms
 from sim.errors import bad, closest, one_of
 
@@ -183,16 +183,11 @@ def shown(value: object) -> str:
     return "none" if value is None else dial_value(value)
 
 
-def grid_names(cells: Sequence[Mapping[str, object]]) -> list[str]:
-    """The names of all dials of the grid."""
-    return list(dict.fromkeys(name for cell in cells for name in cell))
-
-
 def dials(cells: Sequence[Mapping[str, object]], wanted: Iterable[int] | None = None) -> list[Dial]:
     """The dials that have several values over (some of) the cells, in the order of the grid."""
     chosen = range(len(cells)) if wanted is None else list(wanted)
     found = []
-    for name in grid_names(cells):
+    for name in dial_names(cells):
         texts = [repr(cell.get(name)) for cell in cells]
         values = {texts[cell]: cells[cell].get(name) for cell in chosen}
         if len(values) > 1:
@@ -265,17 +260,13 @@ def subject_of(values: Sequence[Value]) -> str:
 # Names of terms and error types that a user asks pictures and tables for, held to what a diagnosis has.
 
 
-def checked_term(diagnosis: Diagnosis, term: str | None, where: str) -> None:
-    """Raise BadInput for a term that no estimator has; None is one that was not asked for."""
-    known = list(dict.fromkeys(term for layout in diagnosis.layouts.values() for term in layout.terms))
-    if term is not None and term not in known:
-        raise bad(f"no estimator has the term {term!r}", where=f"{where}, term", allowed=one_of(known),
-                  remedy=closest(term, known))  # fmt: skip
-
-
-def checked_error(diagnosis: Diagnosis, error: str | None, where: str) -> None:
-    """Raise BadInput for an error type that no estimator has; None is one that was not asked for."""
-    known = list(dict.fromkeys(error for layout in diagnosis.layouts.values() for error in layout.errors))
-    if error is not None and error not in known:
-        raise bad(f"no estimator has the error type {error!r}", where=f"{where}, error", allowed=one_of(known),
-                  remedy=closest(error, known))  # fmt: skip
+def check_names(diagnosis: Diagnosis, where: str, term: str | None = None, error: str | None = None) -> None:
+    """Raise BadInput for a term or an error type that no estimator has; None is one that was not asked for."""
+    layouts = diagnosis.layouts.values()
+    terms = [name for layout in layouts for name in layout.terms]
+    errors = [name for layout in layouts for name in layout.errors]
+    for kind, what, value, names in (("term", "term", term, terms), ("error", "error type", error, errors)):
+        known = list(dict.fromkeys(names))
+        if value is not None and value not in known:
+            raise bad(f"no estimator has the {what} {value!r}", where=f"{where}, {kind}", allowed=one_of(known),
+                      remedy=closest(value, known))  # fmt: skip

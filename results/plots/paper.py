@@ -8,11 +8,10 @@ import math
 import re
 import textwrap
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from matplotlib.figure import Figure
@@ -189,11 +188,6 @@ def picture_of(chart: Chart) -> Picture:
     return picture
 
 
-def figure_files(charts: Iterable[Chart], formats: Sequence[Format] = FORMATS) -> dict[str, bytes]:
-    """Every picture in every format, by the name of its file."""
-    return {f"{chart.key}.{form}": figure_bytes(chart, form) for chart in charts for form in formats}
-
-
 def _shape(chart: Chart) -> tuple[int, int]:
     """Rows and columns of small multiples; plots with long labels stand in fewer columns."""
     count = len(chart.panels)
@@ -340,12 +334,3 @@ def _across(axes: Axes, chart: Chart, panel: Facet) -> None:
             if chart.form == "dots":
                 axes.plot([point.value], [point.at], marker=marker, markersize=4, markeredgewidth=0.9, color=colour,
                           markerfacecolor=colour if point.clear else "white", linestyle="", zorder=3)  # fmt: skip
-
-
-def write_figures(charts: Iterable[Chart], folder: Path, formats: Sequence[Format] = FORMATS) -> list[Path]:
-    """Write every picture in every format into a folder that is made if need be; the files' paths."""
-    files = figure_files(charts, formats)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    return [folder / name for name in files]

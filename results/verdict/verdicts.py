@@ -69,6 +69,11 @@ class Grade(StrEnum):
         return _RANKS[self]
 
 
+def worst_of(grades: Iterable[Grade]) -> Grade:
+    """The worst of some grades; "stated" where there is none."""
+    return max(grades, key=lambda grade: grade.rank, default=Grade.STATED)
+
+
 _RANKS = {grade: place for place, grade in enumerate(Grade)}
 
 
@@ -126,7 +131,7 @@ class Verdict:
     @property
     def grade(self) -> Grade:
         """The worst grade of the cells."""
-        return max((item.grade for item in self.cells), key=lambda grade: grade.rank)
+        return worst_of(item.grade for item in self.cells)
 
     @property
     def worst(self) -> Judged:
@@ -337,11 +342,6 @@ def needed(verdict: Verdict, item: Judged) -> Needed:
     if wider:  # of which the point of t is a smaller one
         wider = max(replications_needed(goal(worlds=wider), whole, inflation, worlds)[1], worlds + 1)
     return Needed(about(count) if np.isfinite(count) else count, wider, at_value)
-
-
-def grades(found: Sequence[Verdict]) -> Grade:
-    """The worst grade of several verdicts."""
-    return max((item.grade for item in found), key=lambda grade: grade.rank, default=Grade.STATED)
 
 
 # Screens, such as a test of pre-trends: how often they reject, and the bias of the estimates that pass.

@@ -15,7 +15,6 @@ from scipy.special import ndtr, stdtrit
 
 from estimators.core.estimator import Layout, Status
 from results.diagnosis.diagnose import NO_ESTIMATE, PROPORTIONS, Diagnosis
-from results.diagnosis.measures import Z95
 from results.text import bracketed, fixed, is_extreme, level, setting_text, share_text, written
 from sim.design import Estimand
 
@@ -251,11 +250,3 @@ def percent(row: Row, name: str) -> str:
     if f"{name}_lower" in row:
         return share_text(row[name], row[f"{name}_mcse"], row[f"{name}_lower"], row[f"{name}_upper"])
     return bracketed(100 * row[name], 100 * row[f"{name}_mcse"], ".1f")
-
-
-def share_ends(row: Row, name: str) -> tuple[float, float]:
-    """1.96 MCSE either side of a proportion, Wilson's interval where it is 0 or 1."""
-    value, wide = row[name], Z95 * row[f"{name}_mcse"]
-    if is_extreme(value):
-        return float(row[f"{name}_lower"]), float(row[f"{name}_upper"])
-    return max(value - wide, 0.0), min(value + wide, 1.0)

@@ -208,7 +208,7 @@ def test_figure_2_names_its_units_and_says_what_is_what() -> None:
 def test_without_places_the_map_is_left_out() -> None:
     figure = moran_figure(replace(moran_plot(), places=None))
     assert not any(text.startswith("(b)") for text in texts(figure.svg))
-    assert figure.title == "Moran scatter moran_plot of icr, 2023"
+    assert figure.title == "Moran scatter plot of icr, 2023"
 
 
 def test_other_weights_are_scaled_and_it_is_said() -> None:

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
+from reports import printed
 
 from estimators.core.estimator import Layout, Status
 from results.diagnosis.diagnose import diagnose
 from results.report.facts import ReportFacts
-from results.report.terminal import MOST_SAID, print_bias_table
+from results.report.terminal import MOST_SAID
 from results.verdict.wording import bias_table, failures, in_order, is_off, key_terms
 
 FACTS = ReportFacts("toy", "Does it hold?", seed=42)
-
-
-def printed(diagnosis: Any, width: int = 80, terminal: bool = False, **options: Any) -> str:
-    out = io.StringIO()
-    console = Console(file=out, width=width, force_terminal=terminal, color_system=None, highlight=False)
-    print_bias_table(diagnosis, console, FACTS, full=True, **options)
-    assert console.width == width
-    return out.getvalue()
 
 
 def rows_of(text: str, beginning: str) -> list[str]:
@@ -43,7 +34,7 @@ def toy(fabricate: Any, sample_of: Any, status: np.ndarray | None = None) -> Any
 
 
 def test_head_rows_marks_and_legend(fabricate: Any, sample_of: Any) -> None:
-    text = printed(toy(fabricate, sample_of))
+    text = printed(toy(fabricate, sample_of), 80, FACTS)
     lines = text.splitlines()
     assert lines[0] == "toy: Does it hold?"
     assert lines[1] == "Synthetic data, 400 replications, seed 42"
@@ -76,7 +67,7 @@ def test_nothing_usable_and_nothing_finished(fabricate: Any, sample_of: Any) -> 
 
 @pytest.mark.parametrize("width", [90, 100, 120])
 def test_a_terminal_is_never_overrun(paper_records: Any, width: int) -> None:
-    text = printed(diagnose(paper_records), width, terminal=True)
+    text = printed(diagnose(paper_records), width, FACTS, terminal=True)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     assert "cluster:unit" in text
@@ -182,10 +173,9 @@ def test_all_cells_have_the_same_columns(fabricate: Any, sample_of: Any) -> None
 
 
 def test_an_incomplete_store_is_called_one(fabricate: Any, sample_of: Any) -> None:
-    out = io.StringIO()
-    print_bias_table(toy(fabricate, sample_of), Console(file=out, width=120), ReportFacts("toy", done=8, blocks=50))
+    text = printed(toy(fabricate, sample_of), 120, ReportFacts("toy", done=8, blocks=50), full=False)
     line = "incomplete: 8 of 50 blocks are finished; the same run command resumes the study"
-    assert out.getvalue().splitlines()[2] == line
+    assert text.splitlines()[2] == line
     assert "incomplete" not in printed(toy(fabricate, sample_of))
 
 
@@ -197,9 +187,7 @@ def test_a_long_answer_is_told_in_brief_on_the_first_screen_alone(fabricate: Any
                for name, shift in off.items()}  # fmt: skip
     diagnosis = diagnose(fabricate([({}, samples)]))
     facts = ReportFacts("toy", "Does it hold?", expected="All that is off by nothing is right.")
-    out = io.StringIO()
-    print_bias_table(diagnosis, Console(file=out, width=80), facts)
-    answer = out.getvalue().split("\n\n")[0]
+    answer = printed(diagnosis, 80, facts, full=False).split("\n\n")[0]
     assert len(answer.splitlines()) <= 2 + MOST_SAID
     said = " ".join(answer.split())
     assert "estimator-right holds (at most 0.018 standard errors); estimator-lowest, estimator-highest" in said

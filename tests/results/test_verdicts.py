@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
+from reports import printed
 from scipy.stats import norm
 
 from estimators.core.estimator import Status
 from results.diagnosis.claims import BIAS, Claim
 from results.diagnosis.diagnose import Diagnosis, diagnose
-from results.report.terminal import MOST_LINES, print_bias_table
+from results.report.terminal import MOST_LINES
 from results.verdict.answer import answer, verdict_records
 from results.verdict.verdicts import Grade, Verdict, grade_of, verdicts
 from results.verdict.wording import bias_table
@@ -250,15 +249,9 @@ def test_a_test_of_the_wrong_size_has_no_power(fabricate: Any, sample_of: Any) -
     assert "not stated for two errors, because a test of the wrong size has no power to speak of" in found.sentences[1]
 
 
-def printed(diagnosis: Diagnosis, width: int = 100) -> list[str]:
-    out = io.StringIO()
-    print_bias_table(diagnosis, Console(file=out, width=width, force_terminal=True, color_system=None))
-    return out.getvalue().splitlines()
-
-
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
 def test_the_short_report_fits_on_a_screen(paper_records: Any, width: int) -> None:
-    lines = printed(diagnose(paper_records), width)
+    lines = printed(diagnose(paper_records), width, terminal=True, full=False).splitlines()
     assert len(lines) <= MOST_LINES
     assert max(map(len, lines)) <= width
     assert "`panelproof report STORE --full`" in " ".join(" ".join(lines[-3:]).split())
@@ -269,7 +262,11 @@ def test_the_short_table_shows_every_cell_of_a_small_study(fabricate: Any, sampl
              for serial, scale in ((0.0, 1.0), (0.8, 0.5))]  # fmt: skip
     diagnosis = judged(fabricate, cells, Claim("size", over="serial"))
     found = {item.error: [100 * at.value for at in item.cells] for item in verdicts(diagnosis)}
-    rows = [line.split() for line in printed(diagnosis) if line.startswith(("one ", "two "))]
+    rows = [
+        line.split()
+        for line in printed(diagnosis, 100, terminal=True, full=False).splitlines()
+        if line.startswith(("one ", "two "))
+    ]
     assert rows == [["two", f"{found['two'][0]:.1f}", f"{found['two'][1]:.1f}!"],
                     ["one", f"{found['one'][0]:.1f}", f"{found['one'][1]:.1f}"]]  # fmt: skip
 

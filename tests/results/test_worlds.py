@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from fits_of_worlds import DOF, RUN, draw, value_of
-from rich.console import Console
+from reports import printed
 from scipy import stats
 
 from estimators.core.estimator import Status
@@ -20,7 +19,6 @@ from results.diagnosis.measures import Grouping, Measured, RunningMoments, Tally
 from results.diagnosis.passes import FirstPass, SecondPass, measures_by_error, measures_by_term
 from results.diagnosis.power import Exceedances, UpperTail, adjusted
 from results.report.html import ReportFacts, html_report
-from results.report.terminal import print_bias_table
 from results.verdict.wording import clear, is_biased, is_off
 
 WORLDS = 10
@@ -393,10 +391,8 @@ def shared(fabricate: Any, sample_of: Any) -> Callable[..., Any]:
 
 
 def both_reports(diagnosis: Any) -> tuple[str, str]:
-    out = io.StringIO()
-    print_bias_table(diagnosis, Console(file=out, width=160, color_system=None, highlight=False), full=True)
     page = html_report(diagnosis, ReportFacts("study"))
-    return " ".join(out.getvalue().split()), " ".join(page.split())
+    return " ".join(printed(diagnosis, 160).split()), " ".join(page.split())
 
 
 @pytest.mark.parametrize(
