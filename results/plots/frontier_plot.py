@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure as Canvas
 
 from results.plots.paper import BLUE, FAINT, draw, frame, span
 from results.text import number
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Canvas
 
 WIDTH, HEIGHT = 380.0, 260.0  # points
 

@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from html import escape
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from matplotlib.figure import Figure
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure as Canvas
+from matplotlib.font_manager import fontManager
+from matplotlib.lines import Line2D
 
 from results.plots.chart import Axis, Chart, Facet, Series, apart
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
-
 
 # What all figures share: greys that are read on light and on dark paper, colours, markers, one way to an SVG.
 #
@@ -42,7 +42,7 @@ FAMILIES = ", ".join([f"'{name}'" for name in (LATIN, "Helvetica Neue", "Arial",
 SIZE = 7.5  # of letters, in points
 INCH = 72.0  # points
 
-Paint = Callable[["Canvas"], Mapping[str, str]]
+Paint = Callable[[Canvas], Mapping[str, str]]
 
 
 def draw(name: str, size: tuple[float, float], title: str, description: str, paint: Paint) -> str:
@@ -50,9 +50,6 @@ def draw(name: str, size: tuple[float, float], title: str, description: str, pai
 
     paint: draws on the canvas and returns what is said of artists, by the id (gid) that it has given them.
     """
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure as Canvas
-
     with house_style(name):
         canvas = Canvas(figsize=(size[0] / INCH, size[1] / INCH), facecolor="none")
         FigureCanvasSVG(canvas)
@@ -78,8 +75,6 @@ def mark(axes: Axes, x: float, y: float, kind: int, colour: str, *, hollow: bool
 
 def handle(kind: int, colour: str, label: str, *, line: bool = False) -> Any:
     """A marker, on a line or not, with its label in a legend."""
-    from matplotlib.lines import Line2D
-
     return Line2D([], [], linestyle="-" if line else "", linewidth=1.8, marker=MARKERS[kind], markersize=4.6,
                   color=colour, label=label)  # fmt: skip
 
@@ -95,9 +90,6 @@ def span(values: Sequence[float], always: Sequence[float]) -> tuple[float, float
 @contextmanager
 def house_style(name: str) -> Iterator[None]:
     """House fonts, lines and ids; glyphs that no installed font has are left to the viewer's."""
-    import matplotlib
-    from matplotlib.font_manager import fontManager
-
     installed = {font.name for font in fontManager.ttflist}
     settings: dict[Any, Any] = {
         "svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False, "axes.formatter.useoffset": False,
@@ -133,7 +125,7 @@ def _title(text: str | None) -> str:
 # A figure of matplotlib in the house style that notebooks show and that `savefig` writes.
 
 
-class Picture(Figure):
+class Picture(Canvas):
     """A figure with a name, which makes its ids, and a text alternative."""
 
     def __init__(self, name: str, alt: str, **settings: Any) -> None:
@@ -167,8 +159,6 @@ def figure_bytes(chart: Chart, form: Format) -> bytes:
     size, paint = _size(chart), partial(_paint, chart=chart)
     if form == "svg":
         return draw(chart.key, size, chart.title, chart.alt, paint).encode()
-    from matplotlib.figure import Figure as Canvas
-
     with house_style(chart.key):
         canvas = Canvas(figsize=(size[0] / 72, size[1] / 72), facecolor="white")
         paint(canvas)

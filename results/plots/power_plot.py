@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure as Canvas
 
 from results.plots.paper import BLUE, INK, RED, SOFT, draw, frame, mark, span
 from results.text import number
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Canvas
 
 NAME = "power"
 SIZE = 518.4, 230.0  # points
@@ -44,14 +42,12 @@ def power_figure(plot: PowerPlot) -> str:
 
 
 def _paint(canvas: Canvas, plot: PowerPlot, title: str) -> dict[str, str]:
-    from matplotlib.ticker import FuncFormatter
-
     axes = frame(canvas, (0.09, 0.18, 0.88, 0.7), title)
     axes.set(
         xlim=span(plot.effects, [0.0]), ylim=(0.0, 1.05), xlabel="true effect", ylabel="share of tests that reject"
     )
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 3)))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.xaxis.set_major_formatter(lambda value, _: number(value, 3))
     axes.grid(axis="y")
     axes.plot([x for x, _ in plot.curve], [y for _, y in plot.curve], color=BLUE, linewidth=1.4, zorder=2, gid="fitted")
     axes.axhline(plot.wanted, color=INK, linewidth=0.8, linestyle=(0, (2, 3)), zorder=1)

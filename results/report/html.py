@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -18,7 +17,7 @@ from results.plots.curves import fits_one_picture, measure_chart, nested_chart
 from results.plots.grid import MEASURES, ShownMeasure, dials, lead_terms, measures_of, values_of
 from results.report.facts import NOT_JUDGED, ReportFacts, lead_of, side_tests
 from results.report.pivot import Pivot, default_pivot, pivot_html
-from results.text import DASH, bracketed, fixed, joined, written
+from results.text import joined
 from results.verdict.answer import answer, worlds_reached
 from results.verdict.wording import (
     LEAST_FITS,
@@ -29,11 +28,9 @@ from results.verdict.wording import (
     has_test,
     in_order,
     key_terms,
-    marked,
     own_text,
-    percent,
+    row_texts,
     settings,
-    truth_text,
 )
 from sim.design import null_hypothesis
 
@@ -61,7 +58,7 @@ def cell_table(diagnosis: Diagnosis, table: pd.DataFrame) -> dict[str, Any]:
         own_ones = {name: own_text(row, name) for name in diagnosis.own}
         settings = tuple(dial.names[dial.at[row["cell"]]] for dial in varying)
         about = {"dials": settings, "purpose": purpose([diagnosis.layouts[row["estimator"]]], row["term"])}
-        rows.append(_texts(row, diagnosis.alpha) | own_ones | about)
+        rows.append(row_texts(row, diagnosis.alpha) | own_ones | about)
     return {"dials": [dial.words for dial in varying], "rows": rows, "left_out": len(table) - len(kept)}
 
 
@@ -72,32 +69,6 @@ def purpose(layouts: Sequence[Layout], term: str) -> str:
     tested = dict.fromkeys(null_hypothesis(layout.targets[term]) for layout in named if layout.tests)
     parts = (("estimates", estimated), ("tests", tested))
     return "; ".join(f"{verb} {', '.join(names)}" for verb, names in parts if names)
-
-
-def _texts(row: dict[Any, Any], alpha: float) -> dict[str, Any]:
-    form = fixed((row["truth"], row["mean_estimate"]), row["bias_mcse"])
-    level = ".2e" if form == ".1e" else form
-    tested = has_test(row["term"])
-    return {
-        **{name: row[name] for name in ("estimator", "term", "error")},
-        "flags": marked(row, alpha),
-        "truth": truth_text(row, level),
-        "mean": written(row["mean_estimate"], level),
-        "bias": bracketed(row["bias"], row["bias_mcse"], form),
-        "relative_bias": percent(row, "relative_bias"),
-        "empirical_se": bracketed(row["empirical_se"], row["empirical_se_mcse"], form),
-        "between_worlds": bracketed(100 * row["between_worlds"], 100 * row["between_worlds_mcse"], ".1f"),
-        "rmse": bracketed(row["rmse"], row["rmse_mcse"], form),
-        "mean_se": written(row["mean_se"], level),
-        "se_error": bracketed(row["se_error"], row["se_error_mcse"], ".1f"),
-        "coverage": percent(row, "coverage"),
-        "bias_eliminated_coverage": percent(row, "bias_eliminated_coverage"),
-        "rejection": percent(row, "rejection") if tested else DASH,
-        "size_adjusted_power": percent(row, "size_adjusted_power") if tested else DASH,
-        "type_s": percent(row, "type_s") if tested else DASH,
-        "type_m": bracketed(row["type_m"], row["type_m_mcse"], ".3f") if tested else DASH,
-        "fits": DASH if np.isnan(row["n"]) else f"{int(row['n']):,}/{int(row['attempted']):,}",
-    }
 
 
 # The pictures and pivots of a report: first what answers the question, then the rest, folded.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import fill, wrap
 from typing import Any
@@ -21,7 +21,7 @@ from results.diagnosis.comparison import Comparison
 from results.diagnosis.diagnose import Diagnosis
 from results.report.facts import NOT_JUDGED, ReportFacts, passing_fits, side_tests
 from results.store.store import Store
-from results.text import DASH, bracketed, dial_value, fixed, setting_text, varying, written
+from results.text import DASH, dial_value, setting_text, varying, written
 from results.verdict.answer import Answer, ClaimAnswer, answer, missing, worlds_reached
 from results.verdict.sentences import Dials, PowersBySize, brief_sentence
 from results.verdict.verdicts import Grade, Judged, Verdict
@@ -33,15 +33,10 @@ from results.verdict.wording import (
     by_cell,
     departures,
     failures,
-    has_test,
-    is_biased,
-    is_off,
-    is_wrong_size,
     key_terms,
     own_text,
-    percent,
+    row_texts,
     settings,
-    truth_text,
 )
 from sim.design import null_hypothesis
 from sim.errors import listed, visible
@@ -493,9 +488,24 @@ def _lines(rows: pd.DataFrame, alpha: float, own: tuple[str, ...]) -> list[dict[
     lines = []
     above: tuple[str, str] = ("", "")
     for row in rows.to_dict("records"):
-        line = _by_error(row, alpha) | {f"{name} (MCSE)": Text(own_text(row, name)) for name in own}
+        texts = row_texts(row, alpha)
+        line = {
+            "errors": Text(row["error"]),
+            "mean SE": Text(texts["mean_se"]),
+            "cover % (MCSE)": _flagged(texts, "coverage"),
+            "reject % (MCSE)": _flagged(texts, "rejection"),
+        }
+        line |= {f"{name} (MCSE)": Text(own_text(row, name)) for name in own}
         if (row["estimator"], row["term"]) != above:
-            line |= _by_term(row)
+            line |= {
+                "term": Text(row["term"]),
+                "truth": Text(texts["truth"]),
+                "mean": Text(texts["mean"]),
+                "bias (MCSE)": _flagged(texts, "bias"),
+                "emp. SE": Text(texts["spread"]),
+                "worlds %": Text(texts["between_worlds"].partition(" (")[0]),
+                "fits": Text(texts["fits"], style="" if row["n"] == row["attempted"] else "yellow"),
+            }
             if row["estimator"] != above[0]:
                 line["estimator"] = Text(row["estimator"], style="bold")
         above = row["estimator"], row["term"]
@@ -503,36 +513,9 @@ def _lines(rows: pd.DataFrame, alpha: float, own: tuple[str, ...]) -> list[dict[
     return lines
 
 
-def _by_term(row: Mapping[Hashable, Any]) -> dict[str, Text]:
-    form = fixed((row["truth"], row["mean_estimate"]), row["bias_mcse"])
-    level = ".2e" if form == ".1e" else form
-    bias = bracketed(row["bias"], row["bias_mcse"], form)
-    fits = DASH if row["attempted"] != row["attempted"] else f"{int(row['n']):,}/{int(row['attempted']):,}"
-    return {
-        "term": Text(row["term"]),
-        "truth": Text(truth_text(row, level)),
-        "mean": Text(written(row["mean_estimate"], level)),
-        "bias (MCSE)": _flagged(bias, is_biased(row)),
-        "emp. SE": Text(written(row["empirical_se"], level)),
-        "worlds %": Text(written(100 * row["between_worlds"], ".1f")),
-        "fits": Text(fits, style="" if row["n"] == row["attempted"] else "yellow"),
-    }
-
-
-def _by_error(row: Mapping[Hashable, Any], alpha: float) -> dict[str, Text]:
-    form = fixed((row["truth"], row["mean_estimate"]), row["bias_mcse"])
-    rejected = percent(row, "rejection") if has_test(row["term"]) else DASH
-    return {
-        "errors": Text(row["error"]),
-        "mean SE": Text(written(row["mean_se"], ".2e" if form == ".1e" else form)),
-        "cover % (MCSE)": _flagged(percent(row, "coverage"), is_off(row, "coverage", 1 - alpha)),
-        "reject % (MCSE)": _flagged(rejected, is_wrong_size(row, alpha)),
-    }
-
-
-def _flagged(text: str, flag: bool) -> Text:
-    """A trailing mark keeps numbers aligned: every cell has the same place for it."""
-    return Text(f"{text}!", style="bold red") if flag else Text(f"{text} ")
+def _flagged(texts: Mapping[str, Any], name: str) -> Text:
+    """A measure with a trailing mark or a blank, so that numbers stay aligned."""
+    return Text(f"{texts[name]}!", style="bold red") if name in texts["flags"] else Text(f"{texts[name]} ")
 
 
 # What two stores say of the same things, as the terminal prints it.

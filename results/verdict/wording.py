@@ -15,7 +15,7 @@ from scipy.special import ndtr, stdtrit
 
 from estimators.core.estimator import Layout, Status
 from results.diagnosis.diagnose import NO_ESTIMATE, PROPORTIONS, Diagnosis
-from results.text import bracketed, fixed, is_extreme, level, setting_text, share_text, written
+from results.text import DASH, bracketed, fixed, is_extreme, level, setting_text, share_text, written
 from sim.design import Estimand
 
 # The bias table: one row a cell, estimator, term and error type, with the measures side by side.
@@ -250,3 +250,31 @@ def percent(row: Row, name: str) -> str:
     if f"{name}_lower" in row:
         return share_text(row[name], row[f"{name}_mcse"], row[f"{name}_lower"], row[f"{name}_upper"])
     return bracketed(100 * row[name], 100 * row[f"{name}_mcse"], ".1f")
+
+
+def row_texts(row: Row, alpha: float) -> dict[str, Any]:
+    """A row of the bias table as text, by measure; `flags` names the measures that clearly depart."""
+    form = fixed((row["truth"], row["mean_estimate"]), row["bias_mcse"])
+    longer = ".2e" if form == ".1e" else form
+    tested = has_test(row["term"])
+    return {
+        **{name: row[name] for name in ("estimator", "term", "error")},
+        "flags": marked(row, alpha),
+        "truth": truth_text(row, longer),
+        "mean": written(row["mean_estimate"], longer),
+        "bias": bracketed(row["bias"], row["bias_mcse"], form),
+        "relative_bias": percent(row, "relative_bias"),
+        "empirical_se": bracketed(row["empirical_se"], row["empirical_se_mcse"], form),
+        "between_worlds": bracketed(100 * row["between_worlds"], 100 * row["between_worlds_mcse"], ".1f"),
+        "spread": written(row["empirical_se"], longer),
+        "rmse": bracketed(row["rmse"], row["rmse_mcse"], form),
+        "mean_se": written(row["mean_se"], longer),
+        "se_error": bracketed(row["se_error"], row["se_error_mcse"], ".1f"),
+        "coverage": percent(row, "coverage"),
+        "bias_eliminated_coverage": percent(row, "bias_eliminated_coverage"),
+        "rejection": percent(row, "rejection") if tested else DASH,
+        "size_adjusted_power": percent(row, "size_adjusted_power") if tested else DASH,
+        "type_s": percent(row, "type_s") if tested else DASH,
+        "type_m": bracketed(row["type_m"], row["type_m_mcse"], ".3f") if tested else DASH,
+        "fits": DASH if row["n"] != row["n"] else f"{int(row['n']):,}/{int(row['attempted']):,}",
+    }
