@@ -282,7 +282,7 @@ class Answer:
     @property
     def grade(self) -> Grade:
         """The worst grade, of failed fits too; "stated" where nothing was judged."""
-        return worst_of(item.grade for item in (*self.claims, *self.failed))
+        return worst_of([*(item.grade for item in self.claims), *(item.grade for item in self.failed)])
 
 
 def answer(diagnosis: Diagnosis, table: pd.DataFrame | None = None) -> Answer:
