@@ -16,7 +16,7 @@ import pandas as pd
 from estimators.core.estimator import Layout, Status
 from results.diagnosis import measures
 from results.diagnosis.claims import Claim
-from results.diagnosis.fits import Fits, Reading, Shown, for_each
+from results.diagnosis.fits import Fits, Reading, Reported, for_each
 from results.diagnosis.measures import Measured
 from results.diagnosis.own_measures import own_measures, own_rows
 from results.diagnosis.passes import (
@@ -24,8 +24,8 @@ from results.diagnosis.passes import (
     SecondPass,
     measures_by_error,
     measures_by_term,
+    reported,
     share_between_worlds,
-    shown,
 )
 from results.diagnosis.power import UpperTail, null_cell, size_adjusted_power
 from results.store.block import Records
@@ -185,14 +185,14 @@ def _null_cells(records: Records, own: Mapping[tuple[int, str], FirstPass]) -> d
 def _rows(item: SecondPass, layout: Layout, power: Measured | None) -> Iterator[dict[str, Any]]:
     """One estimator's rows, without the cell."""
     first = item.first
-    by_term = {name: shown(item, name, measured) for name, measured in measures_by_term(item).items()}
+    by_term = {name: reported(item, name, measured) for name, measured in measures_by_term(item).items()}
     if item.by_world:
         by_term["between_worlds"] = share_between_worlds(first)
-    by_error = {name: shown(item, name, measured, name in PROPORTIONS)
+    by_error = {name: reported(item, name, measured, name in PROPORTIONS)
                 for name, measured in measures_by_error(item).items()}  # fmt: skip
     if power is not None:  # its MCSE has the worlds of both cells in it already
         groups = item.by_world["rejection"].groups if item.by_world else None
-        by_error["size_adjusted_power"] = Shown(power, *measures.interval(power, True, groups),
+        by_error["size_adjusted_power"] = Reported(power, *measures.interval(power, True, groups),
                                                 by_error["rejection"].worlds)  # fmt: skip
     for k, term in enumerate(layout.terms):
         if first.usable and not first.estimate.n[k]:
@@ -218,9 +218,11 @@ def _outcome_rows(item: SecondPass, layout: Layout) -> Iterator[dict[str, Any]]:
     first = item.first
     head = {"term": "", "estimand": "", "error": "", "attempted": first.attempted}
     usable = measures.proportion(np.array([float(first.usable)]), np.array([float(first.attempted)]))
-    yield head | {"measure": "convergence"} | shown(item, "convergence", usable, True).row((0,)) | {"n": first.usable}
+    yield (
+        head | {"measure": "convergence"} | reported(item, "convergence", usable, True).row((0,)) | {"n": first.usable}
+    )
     rejected = first.rejected_beside
-    beside = shown(item, "beside", measures.proportion(rejected.hits, rejected.n), True)
+    beside = reported(item, "beside", measures.proportion(rejected.hits, rejected.n), True)
     for position, name in enumerate(layout.pvalues):
         yield head | {"measure": f"rejection:{name}"} | beside.row((position,))
     counts = {status.name.lower(): int(first.statuses[status]) for status in Status if status is not Status.NOT_RUN}

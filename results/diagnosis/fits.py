@@ -387,8 +387,8 @@ def spread_over_worlds(moments: RunningMoments) -> Measured:
     return Measured(value, mcse, alone.n)
 
 
-class Shown(NamedTuple):
-    """A measure as its rows show it: with its 95% interval and the worlds that its fits lie in, each of one shape."""
+class Reported(NamedTuple):
+    """A measure as it is reported: with its 95% interval and the worlds that its fits lie in, each of one shape."""
 
     measured: Measured
     lower: Floats
@@ -408,7 +408,7 @@ def mean_over_worlds(moments: RunningMoments) -> Measured:
     return widened(alone, clustered(moments.totals, moments.counts)) if len(moments.counts) else alone
 
 
-def between_worlds(moments: RunningMoments) -> Shown:
+def between_worlds(moments: RunningMoments) -> Reported:
     """The share of the variance of x that lies between worlds, (K,), from moments that keep sums by world.
 
     One-way analysis of variance: sigma_b^2 / (sigma_b^2 + sigma_w^2) with sigma_b^2 = (MSB - MSW) / n_0, clipped to
@@ -427,4 +427,4 @@ def between_worlds(moments: RunningMoments) -> Shown:
         value = share(ratio)
         lower, upper = (share(ratio / fdtri(df_b, df_w, p)) for p in (0.975, 0.025))
         spread = 2 * (n - 1) * np.square((1 - value) * (1 + (size - 1) * value)) / (np.square(size) * df_w * df_b)
-    return Shown(Measured(value, np.where(few, np.nan, np.sqrt(spread)), n), lower, upper, groups.astype(np.float64))
+    return Reported(Measured(value, np.where(few, np.nan, np.sqrt(spread)), n), lower, upper, groups.astype(np.float64))

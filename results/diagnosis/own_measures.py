@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from estimators.core.estimator import Layout, Status, p_values
 from results.diagnosis import measures
-from results.diagnosis.fits import Shown, clustered, fits_of, placed
+from results.diagnosis.fits import Reported, clustered, fits_of, placed
 from results.diagnosis.measures import MEANINGS, Measured, RunningMoments
 from results.store.block import Block, Records
 from sim.arrays import Floats
@@ -101,8 +101,8 @@ def _row(
     given, world = {key: values[has] for key, values in found.items()}, arrays["world"][has].astype(np.intp)
     groups = np.asarray(float(len(np.unique(world)))) if worlds > 1 else None
     measured = _measured(name, function, given, world, worlds)
-    shown = Shown(measured, *measures.interval(measured, False, groups), np.asarray(float(len(np.unique(world)))))
-    return shown.row(())
+    found = Reported(measured, *measures.interval(measured, False, groups), np.asarray(float(len(np.unique(world)))))
+    return found.row(())
 
 
 def _pvalues(block: Block, name: str, layout: Layout, statistic: Floats) -> Floats:

@@ -13,7 +13,7 @@ from results.diagnosis import measures
 from results.diagnosis import measures as influence
 from results.diagnosis.fits import (
     Fits,
-    Shown,
+    Reported,
     between_worlds,
     clustered,
     spread_over_worlds,
@@ -263,16 +263,16 @@ def truth_varies(first: FirstPass) -> Flags:
     return ~first.truth_range.constant & (first.truth.n > 0)
 
 
-def shown(second: SecondPass, name: str, measured: Measured, share: bool = False) -> Shown:
+def reported(second: SecondPass, name: str, measured: Measured, share: bool = False) -> Reported:
     """A measure with the Monte Carlo error and interval that its worlds give; share: whether it is a proportion."""
     if name not in second.by_world:
-        return Shown(measured, *measures.interval(measured, share), np.ones(measured.value.shape))
+        return Reported(measured, *measures.interval(measured, share), np.ones(measured.value.shape))
     sums = second.by_world[name]
     wide = widened(measured, clustered(*sums))
-    return Shown(wide, *measures.interval(wide, share, sums.groups), sums.groups)
+    return Reported(wide, *measures.interval(wide, share, sums.groups), sums.groups)
 
 
-def share_between_worlds(first: FirstPass) -> Shown:
+def share_between_worlds(first: FirstPass) -> Reported:
     """The share of the variance of e (of estimates where the truth is unknown) between worlds, (K,)."""
     known, unknown, has = between_worlds(first.error), between_worlds(first.estimate), first.error.n > 0
 
@@ -280,7 +280,7 @@ def share_between_worlds(first: FirstPass) -> Shown:
         return np.where(has, a, b)
 
     measured = Measured(*map(either, known.measured, unknown.measured))
-    return Shown(measured, either(known.lower, unknown.lower), either(known.upper, unknown.upper), unknown.worlds)
+    return Reported(measured, either(known.lower, unknown.lower), either(known.upper, unknown.upper), unknown.worlds)
 
 
 def measures_by_term(second: SecondPass) -> dict[str, Measured]:
