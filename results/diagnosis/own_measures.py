@@ -101,8 +101,8 @@ def _row(
     given, world = {key: values[has] for key, values in found.items()}, arrays["world"][has].astype(np.intp)
     groups = np.asarray(float(len(np.unique(world)))) if worlds > 1 else None
     measured = _measured(name, function, given, world, worlds)
-    found = Reported(measured, *measures.interval(measured, False, groups), np.asarray(float(len(np.unique(world)))))
-    return found.row(())
+    whole = Reported(measured, *measures.interval(measured, False, groups), np.asarray(float(len(np.unique(world)))))
+    return whole.row(())
 
 
 def _pvalues(block: Block, name: str, layout: Layout, statistic: Floats) -> Floats:
