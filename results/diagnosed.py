@@ -20,7 +20,7 @@ from results.diagnosis.diagnose import Diagnosis
 from results.diagnosis.diagnose import diagnose as reduce
 from results.plots.chart import Chart
 from results.plots.curves import fits_one_picture, measure_chart, nested_chart
-from results.plots.grid import checked_error, checked_term, dials, measures_of, shown
+from results.plots.grid import check_names, dials, measures_of, shown
 from results.plots.replications import replication_charts
 from results.report.facts import lead_of
 from results.report.pivot import (
@@ -33,10 +33,11 @@ from results.report.pivot import (
     default_pivot,
     measure_named,
     pivot,
-    resolved,
+    resolved_names,
 )
 from results.store.block import Records
 from results.store.labelled import Axes, axes_of, label, spread
+from results.text import dial_names, level
 from results.verdict.answer import answer
 from results.verdict.wording import key_terms
 from sim.errors import bad, closest, listed, one_of
@@ -134,14 +135,14 @@ HEADS = {"truth": "truth", "bias": "bias", "empirical_se": "empirical s.e.", "me
 
 def diagnosis_card(diagnosis: Diagnosis) -> str:
     """What was held fixed, and of each cell and estimator the key term's measures."""
-    dials = list(dict.fromkeys(name for cell in diagnosis.cells for name in cell))
+    dials = dial_names(diagnosis.cells)
     heads = (*dials, "estimator", "term", *HEADS.values())
     rows = [(*(label(diagnosis.cells[row["cell"]].get(name)) for name in dials), row["estimator"], row["term"],
              *(row[name] for name in HEADS)) for row in _overview(diagnosis)]  # fmt: skip
     facts = [
         ("cells", len(diagnosis.cells)),
         ("estimators", listed(diagnosis.layouts, 8)),
-        ("level of tests", f"{100 * diagnosis.alpha:g}%"),
+        ("level of tests", level(diagnosis.alpha)),
         ("held fixed", ", ".join(diagnosis.held_fixed)),
     ]
     return card("Diagnosis", facts, heads, rows, answer=answer_sentences(diagnosis))
@@ -151,7 +152,7 @@ def diagnosis_text(diagnosis: Diagnosis) -> Text:
     """The answer in sentences, then one line a cell and estimator."""
     import pandas as pd
 
-    dials = list(dict.fromkeys(name for cell in diagnosis.cells for name in cell))
+    dials = dial_names(diagnosis.cells)
     rows = _overview(diagnosis)
     named = [{name: label(diagnosis.cells[row["cell"]].get(name)) for name in dials} | row for row in rows]
     table = pd.DataFrame(named, columns=[*dials, "estimator", "term", *HEADS]).rename(columns=HEADS)
@@ -194,7 +195,7 @@ def table(diagnosis: Diagnosis, rows: Sequence[str], columns: Sequence[str], mea
     for name, value, allowed in (("number", number, NUMBERS), ("sample", sample, SAMPLES)):
         if value not in allowed:
             raise bad(f"{name} = {value!r}", where="table", allowed=one_of(allowed), remedy="choose one of them")
-    checked_term(diagnosis, term, "table")
+    check_names(diagnosis, "table", term)
     asked, lead_term = lead_of(diagnosis)
     if measure:
         asked, lead_term = measure_named(measures_of(diagnosis), measure, "table, measure"), None
@@ -297,8 +298,7 @@ def chart_of(diagnosis: Diagnosis, measure: str, *, term: str | None = None, err
     """The picture of a measure as a record: curves or dots, nested loops where these have no room. Raises BadInput."""
     where = f"plot.{measure}"
     asked = measure_named(measures_of(diagnosis), measure, "plot")
-    checked_term(diagnosis, term, where)
-    checked_error(diagnosis, error, where)
+    check_names(diagnosis, where, term, error)
     chart = measure_chart(diagnosis, asked, term=term, error=error, axis=_axis(diagnosis, axis, where))
     if chart is not None and not fits_one_picture(chart):
         chart = nested_chart(diagnosis, asked, term=term, error=error) or chart
@@ -312,7 +312,7 @@ def _axis(diagnosis: Diagnosis, axis: str | None, where: str) -> str | None:
     """The full name of a dial with several numbers; raises BadInput for another."""
     if axis is None:
         return None
-    (name,) = resolved(diagnosis, [axis], f"{where}, axis")
+    (name,) = resolved_names(diagnosis.cells, [axis], f"{where}, axis")
     numbers = [dial.name for dial in dials(diagnosis.cells) if dial.is_number]
     if name not in numbers:
         raise bad(f"{axis!r} is no dial with several numbers", where=f"{where}, axis", allowed=one_of(numbers),
@@ -321,7 +321,7 @@ def _axis(diagnosis: Diagnosis, axis: str | None, where: str) -> str | None:
 
 
 def _of_replications(diagnosis: Diagnosis, records: Records, term: str | None, form: str) -> Chart:
-    checked_term(diagnosis, term, f"plot.{form}")
+    check_names(diagnosis, f"plot.{form}", term)
     for chart in replication_charts(records, diagnosis, term=term):
         if chart.form == form:
             return chart

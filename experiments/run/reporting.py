@@ -19,7 +19,7 @@ from rich.console import Console
 from experiments.study import load_measures, resolved
 from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.plots.chart import Chart
-from results.plots.grid import MEASURES, ShownMeasure, grid_names, measures_of
+from results.plots.grid import MEASURES, ShownMeasure, measures_of
 from results.plots.paper import FORMATS as PICTURES
 from results.plots.paper import figure_bytes
 from results.plots.replications import contrast_chart, replication_charts
@@ -30,18 +30,18 @@ from results.report.pivot import (
     Pivot,
     csv_file,
     default_pivot,
-    latex_file,
+    journal_table,
     pivot_by,
     resolved_names,
     terminal_table,
     unknown_measure,
-    word_file,
     xlsx_file,
 )
 from results.report.terminal import PLAIN_WIDTH, print_bias_table
 from results.store import ZarrStore
+from results.tables.latex import latex_tables
 from results.tables.records import Document
-from results.tables.word import check_word
+from results.tables.word import check_word, word_tables
 from results.verdict.answer import answer, verdict_records
 from sim.errors import Problem, bad, gathering, listed, one_of, refuse, visible_json
 from sim.panel import Panel
@@ -281,7 +281,7 @@ def wishes(store: ZarrStore, by: str, measures: Sequence[str], figures: Path | N
         if html is not None:
             check_html(html)
     with gathering(problems):
-        names = resolved_names(grid_names(store.cells), _list(by), "--by")
+        names = resolved_names(store.cells, _list(by), "--by")
     with gathering(problems):
         own = measures_asked(store, [name for name in measures if ":" in name], trust=trust)
     named = [name for name in measures if ":" not in name]
@@ -375,9 +375,10 @@ def _tables(
 ) -> list[tuple[str, bytes]]:
     """Files of tables by name; csv also has every measure of every cell, in measures.csv."""
     document = Document({"outcome": store.facts["study"]["name"]}, ())
+    journal = [journal_table(table) for table in pivots]
     made: dict[str, Callable[[], dict[str, bytes]]] = {
-        "tex": lambda: {"tables.tex": latex_file(pivots, document).encode()},
-        "docx": lambda: {"tables.docx": word_file(pivots, document)},
+        "tex": lambda: {"tables.tex": latex_tables(document, journal).encode()},
+        "docx": lambda: {"tables.docx": word_tables(document, journal)},
         "xlsx": lambda: {"tables.xlsx": xlsx_file(pivots)},
         "csv": lambda: {"tables.csv": csv_file(pivots).encode(), "measures.csv": _measures(diagnosis)},
     }

@@ -39,7 +39,7 @@ from experiments.search.solve import (
 )
 from experiments.study import MOST_REPLICATIONS, study_of
 from results.diagnosis.diagnose import PROPORTIONS, diagnose
-from results.plots.frontier_plot import FrontierPoint, frontier_svg
+from results.plots.power_plot import FrontierPoint, frontier_svg
 from results.store import Store
 from sim.errors import bad, one_of
 

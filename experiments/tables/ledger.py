@@ -21,7 +21,7 @@ from results.tables.records import (
     statistic_of,
     statistics_of,
 )
-from results.verdict.wording import joined
+from results.text import joined
 from sim.errors import BadInput, listed
 from sim.panel import Panel, seen_in
 from sim.real_panels import Observed

@@ -25,7 +25,8 @@ from experiments.trust.verdict import verdict
 from experiments.twins.fidelity import misses
 from experiments.twins.real import Real
 from experiments.twins.statistics import moran_by_period
-from results.report.trust_page import interval, marked, number, probability, share, trust_page
+from results.report.trust_page import marked, number, trust_page
+from results.text import interval, probability, share
 
 POINTS = 61  # of the fitted power curve
 RATES = ("supported_without_effect", "supported_at_effect", "contradicted_without_threat")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from estimators.core.estimator import Layout, Status
 from results.diagnosis import measures
 from results.diagnosis import measures as influence
-from results.diagnosis.fits import clustered, fits_of, variance_over_worlds, widened
+from results.diagnosis.fits import Fits, clustered, fits_of, mean_over_worlds, variance_over_worlds, widened
 from results.diagnosis.measures import Grouping, Measured, RunningMoments
-from results.store.block import Records
+from results.store.block import Block, Records
 from results.store.skeleton import differences
 from results.store.store import BlockState, Store
 from sim.arrays import Floats
@@ -34,39 +34,31 @@ from sim.streams import world_of
 Target = tuple[str, str, str]  # estimator, term, error type
 
 
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """One of the two: errors e (R, 1), 1 or 0 for covered, NaN without an interval (R, 1); the rest (R,)."""
-
-    error: Floats
-    covered: Floats
-    ok: NDArray[np.bool_]
-    attempted: NDArray[np.bool_]
-    world: NDArray[np.intp]
-
-
-def contrast(records: Records, a: Target, b: Target, cell: int, alpha: float = 0.05) -> pd.DataFrame:
+def contrast(records: Records, a: Target, b: Target, cell: int, alpha: float = 0.05,
+             blocks: Sequence[Block] | None = None) -> pd.DataFrame:  # fmt: skip
     """A minus B on the draws where both succeeded, with paired Monte Carlo errors.
 
-    a, b: (estimator, term, error type). Rows: bias_difference, mse_difference, coverage_difference and
-    relative_precision (of B over A, %: positive where B is more precise); columns measure, value, mcse, lower, upper
-    (95%), n, attempted. Raises BadInput for an estimator, term or error type that the store lacks.
+    a, b: (estimator, term, error type). blocks: of the cell, by default all that are there. Rows: bias_difference,
+    mse_difference, coverage_difference and relative_precision (of B over A, %: positive where B is more precise);
+    columns measure, value, mcse, lower, upper (95%), n, attempted. Raises BadInput for an estimator, term or error type
+    that the records lack.
     """
-    places = _place(records, a, "a"), _place(records, b, "b")
+    for target, argument in ((a, "contrast a"), (b, "contrast b")):
+        _check(records, target, argument)
     names = ("bias", "mse", "coverage", "a", "b")
     moments = {name: RunningMoments((1,), worlds=records.worlds) for name in names}
     attempted = 0
-    for one, other, both in _pairs(records, a, b, cell, places, alpha):
-        attempted += int((one.attempted & other.attempted).sum())
+    for one, other, both in _pairs(records.blocks(cell) if blocks is None else blocks, records, (a, b), alpha):
+        attempted += int(((one.status != Status.NOT_RUN) & (other.status != Status.NOT_RUN)).sum())
         rows = Grouping.of(one.world) if records.worlds > 1 else None
         moments["bias"].add(one.error - other.error, both, rows)
         moments["mse"].add(one.error**2 - other.error**2, both, rows)
-        covered = one.covered - other.covered
+        covered = _covered(one) - _covered(other)
         moments["coverage"].add(covered, both & np.isfinite(covered), rows)
         moments["a"].add(one.error, both, rows)
         moments["b"].add(other.error, both, rows)
     without = RunningMoments((1,))
-    for one, other, both in _pairs(records, a, b, cell, places, alpha):
+    for one, other, both in _pairs(records.blocks(cell) if blocks is None else blocks, records, (a, b), alpha):
         rest = (measures.variance_without(side.error, moments[key]) for side, key in ((one, "a"), (other, "b")))
         gain = measures.relative_precision(*rest)
         without.add(gain, both & np.isfinite(gain))
@@ -91,38 +83,40 @@ def _table(measured: Mapping[str, tuple[Measured, Floats, Floats]], worlds: int,
     return pd.DataFrame(rows)
 
 
-def _place(records: Records, target: Target, argument: str) -> tuple[int, int]:
-    """Positions of the error type and term in the estimator's layout."""
+def _check(records: Records, target: Target, argument: str) -> None:
+    """Raise BadInput for an estimator, term or error type that the records lack."""
     name, term, error = target
     layouts = records.layouts
     if name not in layouts:
-        raise bad(f"no estimator {name!r}", where=f"contrast {argument}", allowed=one_of(layouts),
+        raise bad(f"no estimator {name!r}", where=argument, allowed=one_of(layouts),
                   remedy="choose one of them")  # fmt: skip
     errors = layouts[name].errors or ("",)  # without errors there are no intervals either
     for what, value, allowed in (("term", term, layouts[name].terms), ("error type", error, errors)):
         if value not in allowed:
-            raise bad(f"{name} has no {what} {value!r}", where=f"contrast {argument}", allowed=one_of(allowed),
+            raise bad(f"{name} has no {what} {value!r}", where=argument, allowed=one_of(allowed),
                       remedy="choose one of them")  # fmt: skip
-    return errors.index(error), layouts[name].terms.index(term)
 
 
-def _pairs(records: Records, a: Target, b: Target, cell: int, places: tuple[tuple[int, int], tuple[int, int]],
-           alpha: float) -> Iterator[tuple[_Side, _Side, NDArray[np.bool_]]]:  # fmt: skip
-    """Both sides of every block that holds both, and where both are usable, (R, 1)."""
-    for block in records.blocks(cell):
+def _pairs(blocks: Iterable[Block], records: Records, targets: tuple[Target, Target],
+           alpha: float) -> Iterator[tuple[Fits, Fits, NDArray[np.bool_]]]:  # fmt: skip
+    """The fits of both sides in every block that holds both, of one term and error type, and where both are usable."""
+    for block in blocks:
         sides = []
-        for (name, _, _), (error, term) in zip((a, b), places, strict=True):
-            fits = fits_of(block, name, records.layouts[name], alpha, records.worlds)
+        for name, term, error in targets:
+            layout = records.layouts[name]
+            fits = fits_of(block, name, layout, alpha, records.worlds)
             if fits is not None:
-                truth, ends = fits.truth[:, term], (fits.lower, fits.upper)
-                lower, upper = (end[:, error, term] if end.shape[1] else np.full(truth.shape, np.nan) for end in ends)
-                covered = np.where(np.isnan(lower) | np.isnan(upper), np.nan, (lower <= truth) & (truth <= upper))
-                sides.append(_Side(fits.error[:, [term]], covered[:, None], fits.ok, fits.status != Status.NOT_RUN,
-                                   fits.world))  # fmt: skip
+                errors = [layout.errors.index(error)] if error else []
+                sides.append(fits.part(errors, [layout.terms.index(term)]))
         if len(sides) == 2:
             one, other = sides
             finite = np.isfinite(one.error[:, 0]) & np.isfinite(other.error[:, 0])
             yield one, other, (one.ok & other.ok & finite)[:, None]
+
+
+def _covered(side: Fits) -> Floats:
+    """Whether intervals of one term hold the truth, (R, 1); NaN of an estimator without errors."""
+    return side.covered[:, 0] if side.covered.shape[1] else np.full_like(side.estimate, np.nan)
 
 
 COLUMNS = ("cell", "estimator", "term", "error", "measure", "a", "b", "difference", "mcse", "n_a", "n_b", "paired")
@@ -197,39 +191,17 @@ class _Shared:
         block, layout = store.sound(cell, index), store.layouts[self.name]
         fits = fits_of(block, self.name, layout, self.alpha, store.worlds)
         assert fits is not None
-        k = [layout.terms.index(term) for term in self.terms]
-        e = [layout.errors.index(error) for error in self.errors]
-        lower, upper, truth = fits.lower[:, e][:, :, k], fits.upper[:, e][:, :, k], fits.truth[:, None, k]
-        unknown = np.isnan(lower) | np.isnan(upper) | np.isnan(truth)
+        part = fits.part([layout.errors.index(error) for error in self.errors],
+                         [layout.terms.index(term) for term in self.terms])  # fmt: skip
         values = {
-            "estimate": fits.estimate[:, None, k],
-            "bias": fits.error[:, None, k],
-            "mean_se": fits.se[:, e][:, :, k],
-            "coverage": np.where(unknown, np.nan, (lower <= truth) & (truth <= upper)),
-            "rejection": np.where(fits.decided[:, e][:, :, k], fits.rejected[:, e][:, :, k], np.nan),
+            "estimate": part.estimate[:, None],
+            "bias": part.error[:, None],
+            "mean_se": part.se,
+            "coverage": part.covered,
+            "rejection": np.where(part.decided, part.rejected, np.nan),
         }
         values = {key: np.where(fits.ok[:, None, None], held, np.nan) for key, held in values.items()}
         return _Rows(block.start + np.arange(len(fits.status)), values, block.truth)
-
-
-class _Mean:
-    """A mean of (E, K) numbers a fit, with its Monte Carlo error over worlds."""
-
-    def __init__(self, shape: tuple[int, ...], worlds: int) -> None:
-        self.moments, self.worlds = RunningMoments(shape, worlds=worlds), worlds
-
-    def add(self, values: Floats, replications: NDArray[np.intp]) -> None:
-        """Take in values (R, E, K), NaN where there is none."""
-        rows = Grouping.of(world_of(replications, self.worlds)) if self.worlds > 1 else None
-        self.moments.add(values, np.isfinite(values), rows)
-
-    @property
-    def measured(self) -> Measured:
-        """The mean, its error and the number of fits."""
-        alone = measures.mean(self.moments)
-        if self.worlds == 1:
-            return alone
-        return widened(alone, clustered(self.moments.totals, self.moments.counts))
 
 
 def compare(a: Store, b: Store, alpha: float = 0.05) -> Comparison:
@@ -293,11 +265,9 @@ def _compared(one: _Shared, a: Store, b: Store, pair: CellPair) -> tuple[list[tu
     return list(_rows(one, means[0], means[1], differences_)), why
 
 
-def _paired(
-    one: _Shared, a: Store, b: Store, pair: CellPair
-) -> tuple[dict[str, Measured], dict[str, Measured], dict[str, Measured]]:
+def _paired(one: _Shared, a: Store, b: Store, pair: CellPair) -> tuple[dict[str, Measured], ...]:
     """A, B and B minus A on replications where both have a number; raises _OtherDraws where truths differ."""
-    sides: tuple[dict[str, _Mean], ...] = ({}, {}, {})
+    sides: tuple[dict[str, RunningMoments], ...] = ({}, {}, {})
     step = math.lcm(a.block, b.block)
     for start in range(0, min(a.replications, b.replications), step):
         x, y = one.rows(a, pair.a, start, start + step), one.rows(b, pair.b, start, start + step)
@@ -312,9 +282,8 @@ def _paired(
             both = np.isfinite(x.values[key]) & np.isfinite(y.values[key])
             held = [np.where(both, side.values[key], np.nan) for side in (x, y)]
             for side, values in zip(sides, (*held, held[1] - held[0]), strict=True):
-                side.setdefault(key, _Mean(values.shape[1:], a.worlds)).add(values, x.replications)
-    found = [{key: mean.measured for key, mean in side.items()} for side in sides]
-    return found[0], found[1], found[2]
+                _take_in(side, key, values, x.replications, a.worlds)
+    return tuple({key: mean_over_worlds(moments) for key, moments in side.items()} for side in sides)
 
 
 def _absent(x: _Rows, y: _Rows, name: str) -> bool:
@@ -324,12 +293,22 @@ def _absent(x: _Rows, y: _Rows, name: str) -> bool:
 
 def _own(one: _Shared, store: Store, cell: int) -> dict[str, Measured]:
     """The means of one store."""
-    means: dict[str, _Mean] = {}
+    means: dict[str, RunningMoments] = {}
     for start in range(0, store.replications, store.block):
         rows = one.rows(store, cell, start, start + store.block)
-        for key, values in rows.values.items() if rows is not None else ():
-            means.setdefault(key, _Mean(values.shape[1:], store.worlds)).add(values, rows.replications)  # type: ignore[union-attr]
-    return {key: mean.measured for key, mean in means.items()}
+        if rows is not None:
+            for key, values in rows.values.items():
+                _take_in(means, key, values, rows.replications, store.worlds)
+    return {key: mean_over_worlds(moments) for key, moments in means.items()}
+
+
+def _take_in(
+    means: dict[str, RunningMoments], key: str, values: Floats, replications: NDArray[np.intp], worlds: int
+) -> None:
+    """Take values (R, E, K), NaN where there is none, into the mean of a measure."""
+    rows = Grouping.of(world_of(replications, worlds)) if worlds > 1 else None
+    moments = means.setdefault(key, RunningMoments(values.shape[1:], worlds=worlds))
+    moments.add(values, np.isfinite(values), rows)
 
 
 def _rows(

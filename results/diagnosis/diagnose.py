@@ -6,7 +6,7 @@ cells, which size-adjusted power keeps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,21 @@ import pandas as pd
 from estimators.core.estimator import Layout, Status
 from results.diagnosis import measures
 from results.diagnosis.claims import Claim
-from results.diagnosis.fits import Fits, Reading, Tests, fits_of, for_each, tests_of
-from results.diagnosis.measures import Grouping, Measured
+from results.diagnosis.fits import Fits, Reading, Reported, for_each
+from results.diagnosis.measures import Measured
 from results.diagnosis.own_measures import own_measures, own_rows
-from results.diagnosis.passes import ByWorld, FirstPass, SecondPass, measures_by_error, measures_by_term
+from results.diagnosis.passes import (
+    FirstPass,
+    SecondPass,
+    measures_by_error,
+    measures_by_term,
+    reported,
+    share_between_worlds,
+)
 from results.diagnosis.power import UpperTail, null_cell, size_adjusted_power
 from results.store.block import Records
-from sim.arrays import Flags, Floats
+from results.text import dial_names
+from sim.arrays import Flags
 
 PROPORTIONS = frozenset(
     {"coverage", "bias_eliminated_coverage", "rejection", "size_adjusted_power", "type_s", "convergence"}
@@ -60,15 +68,6 @@ class Diagnosis:
     claims: tuple[Claim, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """One estimator in one cell on one sample."""
-
-    first: FirstPass
-    second: SecondPass
-    by_world: ByWorld
-
-
 def diagnose(
     records: Records, alpha: float = 0.05, measures: Mapping[str, Callable[..., Any]] | None = None
 ) -> Diagnosis:
@@ -78,14 +77,14 @@ def diagnose(
     faults.
     """
     own_ones = own_measures(measures)
-    reader = _Reader(records, Reading(records), alpha)
-    firsts = for_each(range(len(records.cells)), lambda cell: reader.first(cell, _own))
+    reading = Reading(records, alpha)
+    firsts = for_each(range(len(records.cells)), lambda cell: _first(reading, cell, _own))
     own = {(cell, name): first for cell, by_name in firsts.items() for name, first in by_name.items()}
     nulls = _null_cells(records, own)
     tails = {(cell, name): UpperTail(own[cell, name].se.n, alpha, records.worlds > 1)
              for cell, name in sorted({(null, name) for (_, name, _), null in nulls.items()})}  # fmt: skip
-    judged = for_each(firsts, lambda cell: reader.judge(cell, firsts[cell], tails))
-    powers = size_adjusted_power(nulls, tails, reader.tests, alpha, records.worlds)
+    judged = for_each(firsts, lambda cell: _judged(reading, cell, firsts[cell], tails))
+    powers = size_adjusted_power(nulls, tails, reading.tests, alpha, records.worlds)
     parameters = _parameter_columns(records)
     rows: list[dict[str, Any]] = []
     for cell, by_name in judged.items():
@@ -101,103 +100,70 @@ def diagnose(
     terms = {name: layout.terms for name, layout in records.layouts.items()}
     named = {(cell, name, terms[name][term]): null for (cell, name, term), null in nulls.items()}
     return Diagnosis(frame, alpha, tuple(records.cells), tuple(parameters.values()), records.layouts, named,
-                     records.worlds, records.held_fixed, tuple(one.name for one in own_ones),
+                     records.worlds, records.held_fixed, tuple(own_ones),
                      tuple(map(Claim.of, records.claims)))  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Passes over the blocks of a cell."""
-
-    records: Records
-    reading: Reading
-    alpha: float
-
-    def pieces(self, cell: int) -> Iterator[dict[str, Fits]]:
-        """Fits by estimator, piece by piece."""
-        for block in self.reading.pieces(cell):
-            found = {name: fits_of(block, name, layout, self.alpha, self.records.worlds)
-                     for name, layout in self.records.layouts.items()}  # fmt: skip
-            yield {name: fits for name, fits in found.items() if fits is not None}
-
-    def rows(self, piece: Mapping[str, Fits]) -> Grouping | None:
-        """The rows of a piece by world, which are those of each estimator; None where there is one world."""
-        some = next(iter(piece.values()), None)
-        return Grouping.of(some.world) if some is not None and self.records.worlds > 1 else None
-
-    def tests(self, cell: int, names: Set[str]) -> Iterator[dict[str, Tests]]:
-        """The tests of some estimators, piece by piece, without the fits that failed."""
-        for block in self.reading.pieces(cell):
-            yield {name: tests_of(block, name, self.records.layouts[name], self.records.worlds)
-                   for name in sorted(names & block.estimates.keys())}  # fmt: skip
-
-    def judge(
-        self, cell: int, firsts: Mapping[str, FirstPass], tails: Mapping[tuple[int, str], UpperTail]
-    ) -> dict[tuple[str, str], _Judged]:
-        """Every estimator on its own successful fits, on those that pass its screen, and on common ones where fewer.
-
-        firsts: on its own fits. tails: take in the |t| of null cells.
-        """
-        own = self.second(cell, firsts, _own, tails)
-        out = {(name, "own"): item for name, item in own.items()}
-        if screened := [name for name in own if self.records.layouts[name].screen]:
-            passing = self.second(cell, self.first(cell, _passing), _passing)
-            out |= {(name, "passing"): passing[name] for name in screened}
-        compared = [name for name, first in firsts.items() if first.usable]
-        if all(firsts[name].usable == firsts[name].attempted for name in compared):
-            return out
-        shared = _Common(frozenset(compared))
-        common = self.second(cell, self.first(cell, shared), shared)
-        return out | {(name, "common"): common[name] for name in compared
-                      if common[name].first.usable != own[name].first.usable}  # fmt: skip
-
-    def first(self, cell: int, counts: _Sample) -> dict[str, FirstPass]:
-        """Running moments by estimator."""
-        firsts: dict[str, FirstPass] = {}
-        for piece in self.pieces(cell):
-            rows = self.rows(piece)
-            for name, fits in piece.items():
-                if name not in firsts:
-                    _, errors, terms = fits.se.shape
-                    firsts[name] = FirstPass(terms, errors, fits.beside.shape[1], self.alpha, self.records.worlds)
-                firsts[name].add(fits, counts(piece, name), rows)
-        return firsts
-
-    def second(self, cell: int, firsts: Mapping[str, FirstPass], counts: _Sample,
-               tails: Mapping[tuple[int, str], UpperTail] | None = None) -> dict[str, _Judged]:  # fmt: skip
-        """What needs the totals of the first pass."""
-        seconds = {name: SecondPass(first) for name, first in firsts.items()}
-        for piece in self.pieces(cell):
-            rows = self.rows(piece)
-            for name, fits in piece.items():
-                usable = counts(piece, name)
-                seconds[name].add(fits, usable, rows)
-                if tails and (cell, name) in tails:
-                    tails[cell, name].add(fits.statistic if usable.all() else fits.statistic[usable])
-        return {name: _Judged(first, seconds[name], ByWorld(first, seconds[name])) for name, first in firsts.items()}
+_Sample = Callable[[Mapping[str, Fits], str], Flags]  # which fits of a piece count for an estimator, (R,)
 
 
-_Sample = Callable[[Mapping[str, Fits], str], Flags]  # which fits of a block count for an estimator, (R,)
-
-
-def _own(block: Mapping[str, Fits], name: str) -> Flags:
+def _own(piece: Mapping[str, Fits], name: str) -> Flags:
     """The estimator's successes."""
-    return block[name].ok
+    return piece[name].ok
 
 
-def _passing(block: Mapping[str, Fits], name: str) -> Flags:
+def _passing(piece: Mapping[str, Fits], name: str) -> Flags:
     """Those of them that its screen lets through."""
-    return block[name].ok & block[name].passed
+    return piece[name].ok & piece[name].passed
 
 
-@dataclass(frozen=True, slots=True)
-class _Common:
-    """Draws where all of some estimators succeeded."""
+def _judged(
+    reading: Reading, cell: int, firsts: Mapping[str, FirstPass], tails: Mapping[tuple[int, str], UpperTail]
+) -> dict[tuple[str, str], SecondPass]:
+    """Every estimator on its own successful fits, on those that pass its screen, and on common ones where fewer.
 
-    compared: frozenset[str]
+    firsts: on its own fits. tails: take in the |t| of null cells.
+    """
+    own = _second(reading, cell, firsts, _own, tails)
+    out = {(name, "own"): item for name, item in own.items()}
+    if screened := [name for name in own if reading.records.layouts[name].screen]:
+        passing = _second(reading, cell, _first(reading, cell, _passing), _passing)
+        out |= {(name, "passing"): passing[name] for name in screened}
+    compared = [name for name, first in firsts.items() if first.usable]
+    if all(firsts[name].usable == firsts[name].attempted for name in compared):
+        return out
 
-    def __call__(self, block: Mapping[str, Fits], name: str) -> Flags:
-        return np.logical_and.reduce([block[other].ok for other in sorted(self.compared & block.keys())])
+    def in_all(piece: Mapping[str, Fits], name: str) -> Flags:
+        return np.logical_and.reduce([piece[other].ok for other in compared if other in piece])
+
+    common = _second(reading, cell, _first(reading, cell, in_all), in_all)
+    return out | {(name, "common"): common[name] for name in compared
+                  if common[name].first.usable != firsts[name].usable}  # fmt: skip
+
+
+def _first(reading: Reading, cell: int, counts: _Sample) -> dict[str, FirstPass]:
+    """Running moments by estimator."""
+    firsts: dict[str, FirstPass] = {}
+    for piece, rows in reading.fits(cell):
+        for name, fits in piece.items():
+            if name not in firsts:
+                _, errors, terms = fits.se.shape
+                firsts[name] = FirstPass(terms, errors, fits.beside.shape[1], reading.alpha, reading.records.worlds)
+            firsts[name].add(fits, counts(piece, name), rows)
+    return firsts
+
+
+def _second(reading: Reading, cell: int, firsts: Mapping[str, FirstPass], counts: _Sample,
+            tails: Mapping[tuple[int, str], UpperTail] | None = None) -> dict[str, SecondPass]:  # fmt: skip
+    """What needs the totals of the first pass."""
+    seconds = {name: SecondPass(first) for name, first in firsts.items()}
+    for piece, rows in reading.fits(cell):
+        for name, fits in piece.items():
+            usable = counts(piece, name)
+            seconds[name].add(fits, usable, rows)
+            if tails and (cell, name) in tails:
+                tails[cell, name].add(fits.statistic if usable.all() else fits.statistic[usable])
+    return seconds
 
 
 def _null_cells(records: Records, own: Mapping[tuple[int, str], FirstPass]) -> dict[tuple[int, str, int], int]:
@@ -216,69 +182,29 @@ def _null_cells(records: Records, own: Mapping[tuple[int, str], FirstPass]) -> d
     return out
 
 
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """A measure as its rows show it, each array of one shape; worlds: that its fits lie in."""
-
-    measured: Measured
-    lower: Floats
-    upper: Floats
-    worlds: Floats
-
-    @classmethod
-    def of(cls, name: str, measured: Measured, by_world: ByWorld) -> _Shown:
-        """With the Monte Carlo error and interval that the worlds give."""
-        groups = by_world.groups(name)
-        wide = by_world.widened(name, measured)
-        share = name in PROPORTIONS or name == "beside"
-        worlds = np.ones(measured.value.shape) if groups is None else groups
-        return cls(wide, *measures.interval(wide, share, groups), worlds)
-
-    def row(self, at: tuple[int, ...]) -> dict[str, Any]:
-        """The numbers of one place."""
-        value, mcse, n = (float(part[at]) for part in self.measured)
-        return {"value": value, "mcse": mcse, "lower": self.lower[at], "upper": self.upper[at], "n": int(n),
-                "worlds": int(self.worlds[at])}  # fmt: skip
-
-
-def _rows(item: _Judged, layout: Layout, power: Measured | None) -> Iterator[dict[str, Any]]:
+def _rows(item: SecondPass, layout: Layout, power: Measured | None) -> Iterator[dict[str, Any]]:
     """One estimator's rows, without the cell."""
     first = item.first
-    by_term, by_error = _shown_by_term(item), _shown_by_error(item, power)
+    by_term = {name: reported(item, name, measured) for name, measured in measures_by_term(item).items()}
+    if item.by_world:
+        by_term["between_worlds"] = share_between_worlds(first)
+    by_error = {name: reported(item, name, measured, name in PROPORTIONS)
+                for name, measured in measures_by_error(item).items()}  # fmt: skip
+    if power is not None:  # its MCSE has the worlds of both cells in it already
+        groups = item.by_world["rejection"].groups if item.by_world else None
+        by_error["size_adjusted_power"] = Reported(power, *measures.interval(power, True, groups),
+                                                by_error["rejection"].worlds)  # fmt: skip
     for k, term in enumerate(layout.terms):
         if first.usable and not first.estimate.n[k]:
             continue  # a term of other cells
         knows_truth = bool(first.error.n[k]) or not first.usable
-        shown = WITHOUT_TRUTH | ({"truth"} if first.truth.n[k] else set())
+        told = WITHOUT_TRUTH | ({"truth"} if first.truth.n[k] else set())
         head = {"term": term, "estimand": layout.targets.get(term, ""), "attempted": first.attempted}
         places = [("", (k,), by_term)] + [(error, (e, k), by_error) for e, error in enumerate(layout.errors)]
         for error, at, group in places:
             for name, found in group.items():
-                if (name in shown or knows_truth) and not _pointless(name, found.measured, at):
+                if (name in told or knows_truth) and not _pointless(name, found.measured, at):
                     yield head | {"error": error, "measure": name} | found.row(at)
-
-
-def _shown_by_term(item: _Judged) -> dict[str, _Shown]:
-    """Measures that need no error type, with the share of the variance between worlds where there are several."""
-    by_world = item.by_world
-    found = {name: _Shown.of(name, measured, by_world)
-             for name, measured in measures_by_term(item.first, item.second).items()}  # fmt: skip
-    if (between := by_world.between) is not None:
-        groups = found["mean_estimate"].worlds
-        found["between_worlds"] = _Shown(between.measured, between.lower, between.upper, groups)
-    return found
-
-
-def _shown_by_error(item: _Judged, power: Measured | None) -> dict[str, _Shown]:
-    """Measures of each error type; the MCSE of a size-adjusted power has the worlds of both cells in it already."""
-    by_world = item.by_world
-    found = {name: _Shown.of(name, measured, by_world)
-             for name, measured in measures_by_error(item.first, item.second).items()}  # fmt: skip
-    if power is not None:
-        groups = by_world.groups("rejection")
-        worlds = np.ones(power.value.shape) if groups is None else groups
-        found["size_adjusted_power"] = _Shown(power, *measures.interval(power, True, groups), worlds)
-    return found
 
 
 def _pointless(name: str, values: Measured, at: tuple[int, ...]) -> bool:
@@ -287,14 +213,16 @@ def _pointless(name: str, values: Measured, at: tuple[int, ...]) -> bool:
     return name in {"relative_bias_ratio", "size_adjusted_power", "between_worlds"} and bool(np.isnan(values.value[at]))
 
 
-def _outcome_rows(item: _Judged, layout: Layout) -> Iterator[dict[str, Any]]:
+def _outcome_rows(item: SecondPass, layout: Layout) -> Iterator[dict[str, Any]]:
     """How often the estimator succeeded, how many fits ended in each way, and how often tests beside terms reject."""
-    first, by_world = item.first, item.by_world
+    first = item.first
     head = {"term": "", "estimand": "", "error": "", "attempted": first.attempted}
     usable = measures.proportion(np.array([float(first.usable)]), np.array([float(first.attempted)]))
-    yield head | {"measure": "convergence"} | _Shown.of("convergence", usable, by_world).row((0,)) | {"n": first.usable}
+    yield (
+        head | {"measure": "convergence"} | reported(item, "convergence", usable, True).row((0,)) | {"n": first.usable}
+    )
     rejected = first.rejected_beside
-    beside = _Shown.of("beside", measures.proportion(rejected.hits, rejected.n), by_world)
+    beside = reported(item, "beside", measures.proportion(rejected.hits, rejected.n), True)
     for position, name in enumerate(layout.pvalues):
         yield head | {"measure": f"rejection:{name}"} | beside.row((position,))
     counts = {status.name.lower(): int(first.statuses[status]) for status in Status if status is not Status.NOT_RUN}
@@ -307,8 +235,7 @@ def _outcome_rows(item: _Judged, layout: Layout) -> Iterator[dict[str, Any]]:
 
 def _parameter_columns(records: Records) -> dict[str, str]:
     """Column of each parameter: its own name, or dial_NAME where that is taken."""
-    names = dict.fromkeys(name for cell in records.cells for name in cell)
-    return {name: f"dial_{name}" if name in {"cell", *COLUMNS} else name for name in names}
+    return {name: f"dial_{name}" if name in {"cell", *COLUMNS} else name for name in dial_names(records.cells)}
 
 
 def _scalar(value: object) -> object:

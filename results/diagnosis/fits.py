@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -17,7 +17,7 @@ from scipy.special import chdtri, fdtri
 
 from estimators.core.estimator import Layout, Status, critical_values
 from results.diagnosis import measures
-from results.diagnosis.measures import Measured, RunningMoments, Tally
+from results.diagnosis.measures import Grouping, Measured, RunningMoments, Tally
 from results.store.block import Block, Records
 from sim.arrays import Flags, Floats
 from sim.streams import world_of
@@ -57,6 +57,19 @@ class Fits:
         """Estimate minus the truth of its draw, (R, K); NaN for test statistics, which estimate nothing."""
         return np.full_like(self.estimate, np.nan) if self.tests else self.estimate - self.truth
 
+    @property
+    def covered(self) -> Floats:
+        """1 where the interval holds the truth, 0 where it misses it, NaN where either is unknown, (R, E, K)."""
+        truth = self.truth[:, None, :]
+        unknown = np.isnan(self.lower) | np.isnan(self.upper) | np.isnan(truth)
+        return np.where(unknown, np.nan, (self.lower <= truth) & (truth <= self.upper))
+
+    def part(self, errors: list[int], terms: list[int]) -> Fits:
+        """Some of the error types and terms, by position."""
+        by_error = {name: getattr(self, name)[:, errors][:, :, terms]
+                    for name in ("se", "lower", "upper", "statistic", "rejected", "decided")}  # fmt: skip
+        return replace(self, estimate=self.estimate[:, terms], truth=self.truth[:, terms], **by_error)
+
     def take(self, rows: Flags) -> Fits:
         """Some of the fits."""
         arrays = [item.name for item in fields(self) if isinstance(getattr(self, item.name), np.ndarray)]
@@ -72,8 +85,7 @@ def fits_of(block: Block, name: str, layout: Layout, alpha: float, worlds: int =
     record = block.estimates.get(name)
     if record is None:
         return None
-    place = None if record.terms == layout.terms else [layout.terms.index(term) for term in record.terms]
-    estimate, se, dof = (placed(values, place, layout) for values in (record.estimate, record.se, record.dof))
+    estimate, se, dof = (placed(values, record.terms, layout) for values in (record.estimate, record.se, record.dof))
     absent = np.full(len(estimate), np.nan)
     truth = np.array([block.truth.get(layout.targets.get(term, ""), absent) for term in layout.terms]).T
     truth = truth.reshape(estimate.shape)
@@ -82,11 +94,11 @@ def fits_of(block: Block, name: str, layout: Layout, alpha: float, worlds: int =
     lower, upper = estimate[:, None, :] - half, estimate[:, None, :] + half
     rejected, decided = statistic >= critical, statistic > -np.inf
     if record.lower is not None and record.upper is not None:
-        stored = placed(record.lower, place, layout), placed(record.upper, place, layout)
+        stored = placed(record.lower, record.terms, layout), placed(record.upper, record.terms, layout)
         known = ~np.isnan(stored[0]) & ~np.isnan(stored[1])
         lower, upper = np.where(known, stored[0], lower), np.where(known, stored[1], upper)
     if record.pvalue is not None:
-        pvalue = placed(record.pvalue, place, layout)
+        pvalue = placed(record.pvalue, record.terms, layout)
         known = ~np.isnan(pvalue)
         rejected, decided = np.where(known, pvalue <= alpha, rejected), known | decided
     beside = np.array([record.statistics[key] for key in layout.pvalues]).reshape(-1, len(estimate)).T
@@ -107,8 +119,7 @@ class Tests:
 def tests_of(block: Block, name: str, layout: Layout, worlds: int) -> Tests:
     """The tests of an estimator that a block holds: what of `fits_of` size-adjusted power needs."""
     record = block.estimates[name]
-    place = None if record.terms == layout.terms else [layout.terms.index(term) for term in record.terms]
-    estimate, se = placed(record.estimate, place, layout), placed(record.se, place, layout)
+    estimate, se = placed(record.estimate, record.terms, layout), placed(record.se, record.terms, layout)
     statistic = _statistic(estimate, se)
     world = _worlds_of(block, len(estimate), worlds)
     ok = (record.status == Status.OK) & np.isfinite(estimate).any(axis=1)
@@ -126,15 +137,15 @@ def _worlds_of(block: Block, rows: int, worlds: int) -> NDArray[np.intp]:
     return world_of(block.start + np.arange(rows), worlds)
 
 
-def placed(values: Floats, place: list[int] | None, layout: Layout) -> Floats:
-    """Values (R, ..., own terms) on the layout's terms, NaN where a cell has no such term.
+def placed(values: Floats, terms: tuple[str, ...], layout: Layout) -> Floats:
+    """Values (R, ..., own terms) of some terms on the layout's terms, NaN where a cell has no such term.
 
     The numbers of all replications lie side by side, as in a store: sums are fast, and of the same bits whatever holds
     the records.
     """
-    if place is not None:
+    if terms != layout.terms:
         own, values = values, np.full((*values.shape[:-1], len(layout.terms)), np.nan)
-        values[..., place] = own
+        values[..., [layout.terms.index(term) for term in terms]] = own
     if values.strides[0] == values.itemsize:
         return values
     return np.moveaxis(np.ascontiguousarray(np.moveaxis(values, 0, -1)), -1, 0)
@@ -163,10 +174,13 @@ WORKERS = 4  # at most, and no more than cores: each holds a block and what is m
 
 
 class Reading:
-    """The blocks of records for several passes: of cells that fit into the budget they are read and checked once."""
+    """The blocks of records for several passes: of cells that fit into the budget they are read and checked once.
 
-    def __init__(self, records: Records, budget: int | None = None) -> None:
-        self.records = records
+    alpha: the level of tests and of intervals that are not stored. budget: bytes, None = `BUDGET`.
+    """
+
+    def __init__(self, records: Records, alpha: float = 0.05, budget: int | None = None) -> None:
+        self.records, self.alpha = records, alpha
         self._left = BUDGET if budget is None else budget
         self._kept: dict[int, list[Block]] = {}
         self._lock = Lock()
@@ -178,6 +192,21 @@ class Reading:
                 yield block
             else:
                 yield from (block.take(slice(start, start + PIECE)) for start in range(0, block.replications, PIECE))
+
+    def fits(self, cell: int) -> Iterator[tuple[dict[str, Fits], Grouping | None]]:
+        """Fits by estimator, piece by piece, with the rows of each piece by world; None where there is one world."""
+        for block in self.pieces(cell):
+            found = {name: fits_of(block, name, layout, self.alpha, self.records.worlds)
+                     for name, layout in self.records.layouts.items()}  # fmt: skip
+            known = {name: fits for name, fits in found.items() if fits is not None}
+            some = next(iter(known.values()), None)
+            yield known, Grouping.of(some.world) if some is not None and self.records.worlds > 1 else None
+
+    def tests(self, cell: int, names: Set[str]) -> Iterator[dict[str, Tests]]:
+        """The tests of some estimators, piece by piece, without the fits that failed."""
+        for block in self.pieces(cell):
+            yield {name: tests_of(block, name, self.records.layouts[name], self.records.worlds)
+                   for name in sorted(names & block.estimates.keys())}  # fmt: skip
 
     def _blocks(self, cell: int) -> Iterator[Block]:
         if cell in self._kept:
@@ -358,24 +387,36 @@ def spread_over_worlds(moments: RunningMoments) -> Measured:
     return Measured(value, mcse, alone.n)
 
 
-@dataclass(frozen=True, slots=True)
-class Between:
-    """The share of a variance that lies between worlds, with its MCSE, 95% interval and number of fits, each (K,)."""
+class Reported(NamedTuple):
+    """A measure as it is reported: with its 95% interval and the worlds that its fits lie in, each of one shape."""
 
     measured: Measured
     lower: Floats
     upper: Floats
+    worlds: Floats
+
+    def row(self, at: tuple[int, ...]) -> dict[str, float]:
+        """The numbers of one place."""
+        value, mcse, n = (float(part[at]) for part in self.measured)
+        return {"value": value, "mcse": mcse, "lower": self.lower[at], "upper": self.upper[at], "n": int(n),
+                "worlds": int(self.worlds[at])}  # fmt: skip
 
 
-def between_worlds(moments: RunningMoments) -> Between:
-    """One-way analysis of variance of x, from moments that keep sums by world.
+def mean_over_worlds(moments: RunningMoments) -> Measured:
+    """The mean of x, with the Monte Carlo error of its worlds where moments keep sums by world."""
+    alone = measures.mean(moments)
+    return widened(alone, clustered(moments.totals, moments.counts)) if len(moments.counts) else alone
 
-    sigma_b^2 / (sigma_b^2 + sigma_w^2) with sigma_b^2 = (MSB - MSW) / n_0, clipped to [0, 1]; its MCSE is that of
-    Swiger et al. (1964, Biometrics 20:818), its interval Searle's (1971, Linear Models, 9.6) from F = MSB / MSW, exact
-    for normal x and worlds of one size.
+
+def between_worlds(moments: RunningMoments) -> Reported:
+    """The share of the variance of x that lies between worlds, (K,), from moments that keep sums by world.
+
+    One-way analysis of variance: sigma_b^2 / (sigma_b^2 + sigma_w^2) with sigma_b^2 = (MSB - MSW) / n_0, clipped to
+    [0, 1]; its MCSE is that of Swiger et al. (1964, Biometrics 20:818), its interval Searle's (1971, Linear Models,
+    9.6) from F = MSB / MSW, exact for normal x and worlds of one size.
     """
     msb, msw, df_b, df_w, size, few = _parts(moments)
-    n = moments.counts.sum(axis=0)
+    n, groups = moments.counts.sum(axis=0), (moments.counts > 0).sum(axis=0)
     few |= (msb <= 0) & (msw <= 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = msb / msw
@@ -386,4 +427,4 @@ def between_worlds(moments: RunningMoments) -> Between:
         value = share(ratio)
         lower, upper = (share(ratio / fdtri(df_b, df_w, p)) for p in (0.975, 0.025))
         spread = 2 * (n - 1) * np.square((1 - value) * (1 + (size - 1) * value)) / (np.square(size) * df_w * df_b)
-    return Between(Measured(value, np.where(few, np.nan, np.sqrt(spread)), n), lower, upper)
+    return Reported(Measured(value, np.where(few, np.nan, np.sqrt(spread)), n), lower, upper, groups.astype(np.float64))

@@ -12,16 +12,15 @@ A function takes some of `ARGUMENTS` by name, each an array (n,) over fits of on
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.core.estimator import Layout, p_values
+from estimators.core.estimator import Layout, Status, p_values
 from results.diagnosis import measures
-from results.diagnosis.fits import clustered, fits_of, placed
+from results.diagnosis.fits import Reported, clustered, fits_of, placed
 from results.diagnosis.measures import MEANINGS, Measured, RunningMoments
 from results.store.block import Block, Records
 from sim.arrays import Floats
@@ -33,23 +32,8 @@ OF_AN_ERROR = frozenset({"se", "pvalue", "lower", "upper"})  # arguments that di
 RUNS = 32  # groups of consecutive replications that the jackknife leaves out
 
 
-@dataclass(frozen=True, slots=True)
-class OwnMeasure:
-    """A function with its name and the arguments that it asks for."""
-
-    name: str
-    function: Function
-    arguments: tuple[str, ...]
-
-    @property
-    def by_error(self) -> bool:
-        """Whether it has a value for each error type."""
-        return bool(OF_AN_ERROR & set(self.arguments))
-
-
-def own_measures(functions: Mapping[str, Any] | None) -> tuple[OwnMeasure, ...]:
-    """The measures of a mapping from names to functions; raises BadInput for what is no measure."""
-    found: list[OwnMeasure] = []
+def own_measures(functions: Mapping[str, Any] | None) -> dict[str, Function]:
+    """The measures by name; raises BadInput for what is no measure."""
     problems: list[Problem] = []
     for name, function in (functions or {}).items():
         where = f"measure {name}"
@@ -59,100 +43,94 @@ def own_measures(functions: Mapping[str, Any] | None) -> tuple[OwnMeasure, ...]:
         if not callable(function):
             problems.append(Problem(f"{type(function).__name__} is no function", where, "a function", "name another"))
             continue
-        arguments = tuple(inspect.signature(function).parameters)
+        arguments = _arguments(function)
         if not arguments or set(arguments) - set(ARGUMENTS):
             what = f"arguments ({', '.join(arguments)})"
             problems.append(Problem(what, where, f"one or more of {one_of(ARGUMENTS)}", "rename the arguments"))
-        found.append(OwnMeasure(name, function, arguments))
     if problems:
         raise BadInput(*problems)
-    return tuple(found)
+    return dict(functions or {})
 
 
-def own_rows(records: Records, cell: int, chosen: Sequence[OwnMeasure], alpha: float) -> Iterator[dict[str, Any]]:
+def _arguments(function: Function) -> tuple[str, ...]:
+    """What a measure asks for."""
+    return tuple(inspect.signature(function).parameters)
+
+
+def own_rows(records: Records, cell: int, chosen: Mapping[str, Function], alpha: float) -> Iterator[dict[str, Any]]:
     """The rows of a cell: one a measure, estimator, term and, where it takes an error type, error type."""
     for name, layout in records.layouts.items() if chosen else ():
-        fits = _Gathered.of(records, cell, name, layout, alpha)
+        arrays, attempted = _gathered(records, cell, name, layout, alpha)
+        for k, term in enumerate(layout.terms) if arrays else ():
+            head = {"estimator": name, "sample": "own", "term": term, "estimand": layout.targets.get(term, ""),
+                    "attempted": attempted}  # fmt: skip
+            for measure, function in chosen.items():
+                by_error = OF_AN_ERROR & set(_arguments(function))
+                for e, error in enumerate(layout.errors) if by_error else ((0, ""),):
+                    row = _row(measure, function, arrays, e, k, records.worlds)
+                    if row is not None:
+                        yield head | {"error": error, "measure": measure} | row
+
+
+def _gathered(records: Records, cell: int, name: str, layout: Layout, alpha: float) -> tuple[dict[str, Floats], int]:
+    """The usable fits of an estimator in a cell by argument, (n, E, K) or (n, K), with the world of each, (n,); and how
+    many were attempted. No arrays where no fit is usable."""
+    parts: list[dict[str, Any]] = []
+    attempted = 0
+    for block in records.blocks(cell):
+        fits = fits_of(block, name, layout, alpha, records.worlds)
         if fits is None:
             continue
-        for k, term in enumerate(layout.terms):
-            head = {"estimator": name, "sample": "own", "term": term, "estimand": layout.targets.get(term, ""),
-                    "attempted": fits.attempted}  # fmt: skip
-            for measure in chosen:
-                for e, error in enumerate(layout.errors) if measure.by_error else ((0, ""),):
-                    row = fits.judged(measure, e, k, records.worlds)
-                    if row is not None:
-                        yield head | {"error": error, "measure": measure.name} | row
+        attempted += int((fits.status != Status.NOT_RUN).sum())
+        values = {key: getattr(fits, key) for key in ("estimate", "truth", "se", "lower", "upper", "world")}
+        values["pvalue"] = _pvalues(block, name, layout, fits.statistic)
+        parts.append({key: array[fits.ok] for key, array in values.items()})
+    if not sum(len(part["world"]) for part in parts):
+        return {}, attempted
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}, attempted
 
 
-@dataclass(frozen=True, slots=True)
-class _Gathered:
-    """The usable fits of an estimator in a cell: by argument (n, E, K) or (n, K), and the world of each (n,)."""
-
-    arrays: Mapping[str, Floats]
-    world: NDArray[np.intp]
-    attempted: int
-
-    @classmethod
-    def of(cls, records: Records, cell: int, name: str, layout: Layout, alpha: float) -> _Gathered | None:
-        """From every block of the cell; None where no fit is usable."""
-        parts: list[dict[str, Any]] = []
-        attempted = 0
-        for block in records.blocks(cell):
-            fits = fits_of(block, name, layout, alpha, records.worlds)
-            if fits is None:
-                continue
-            attempted += int((fits.status != 0).sum())
-            values = {key: getattr(fits, key) for key in ("estimate", "truth", "se", "lower", "upper", "world")}
-            values["pvalue"] = _pvalues(block, name, layout, fits.statistic)
-            parts.append({key: array[fits.ok] for key, array in values.items()})
-        if not parts or not sum(len(part["world"]) for part in parts):
-            return None
-        joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-        return cls(joined, joined.pop("world"), attempted)
-
-    def judged(self, measure: OwnMeasure, e: int, k: int, worlds: int) -> dict[str, Any] | None:
-        """The numbers of one row; None where no fit has what the measure asks for. Raises BadInput for its faults."""
-        found = {key: self.arrays[key][:, e, k] if key in OF_AN_ERROR else self.arrays[key][:, k]
-                 for key in measure.arguments}  # fmt: skip
-        has = ~np.isnan(np.stack(list(found.values()))).any(axis=0)
-        if not has.any():
-            return None
-        given, world = {key: values[has] for key, values in found.items()}, self.world[has]
-        measured, groups = _measured(measure, given, world, worlds)
-        lower, upper = measures.interval(measured, False, groups)
-        value, mcse, n = (float(part) for part in measured)
-        return {"value": value, "mcse": mcse, "lower": float(lower), "upper": float(upper), "n": int(n),
-                "worlds": len(np.unique(world))}  # fmt: skip
+def _row(
+    name: str, function: Function, arrays: Mapping[str, Floats], e: int, k: int, worlds: int
+) -> dict[str, Any] | None:
+    """The numbers of one row; None where no fit has what the measure asks for. Raises BadInput for its faults."""
+    found = {key: arrays[key][:, e, k] if key in OF_AN_ERROR else arrays[key][:, k] for key in _arguments(function)}
+    has = ~np.isnan(np.stack(list(found.values()))).any(axis=0)
+    if not has.any():
+        return None
+    given, world = {key: values[has] for key, values in found.items()}, arrays["world"][has].astype(np.intp)
+    groups = np.asarray(float(len(np.unique(world)))) if worlds > 1 else None
+    measured = _measured(name, function, given, world, worlds)
+    whole = Reported(measured, *measures.interval(measured, False, groups), np.asarray(float(len(np.unique(world)))))
+    return whole.row(())
 
 
 def _pvalues(block: Block, name: str, layout: Layout, statistic: Floats) -> Floats:
     """Two-sided p values (R, E, K): those that are stored, else those of t."""
     record = block.estimates[name]
-    place = None if record.terms == layout.terms else [layout.terms.index(term) for term in record.terms]
-    dof = placed(record.dof, place, layout)
+    dof = placed(record.dof, record.terms, layout)
     follows = p_values(statistic, dof)
     if record.pvalue is None:
         return follows
-    stored = placed(record.pvalue, place, layout)
+    stored = placed(record.pvalue, record.terms, layout)
     return np.where(np.isnan(stored), follows, stored)
 
 
-def _measured(measure: OwnMeasure, given: Mapping[str, Floats], world: NDArray[np.intp],
-              worlds: int) -> tuple[Measured, Floats | None]:  # fmt: skip
-    """Value, MCSE and number of fits, and how many worlds bear on the interval."""
+def _measured(
+    name: str, function: Function, given: Mapping[str, Floats], world: NDArray[np.intp], worlds: int
+) -> Measured:
+    """Value, MCSE and number of fits."""
     n = len(world)
-    groups = np.asarray(float(len(np.unique(world)))) if worlds > 1 else None
-    found = _called(measure, given)
+    found = _called(name, function, given)
     if isinstance(found, tuple):
-        return Measured(np.asarray(found[0]), np.asarray(found[1]), np.asarray(float(n))), groups
+        return Measured(np.asarray(found[0]), np.asarray(found[1]), np.asarray(float(n)))
     if isinstance(found, np.ndarray):
-        return _mean(found, world, worlds), groups
+        return _mean(found, world, worlds)
     runs = np.arange(n) * min(RUNS, n) // n
-    spread = _jackknife(measure, given, runs)
+    spread = _jackknife(name, function, given, runs)
     if worlds > 1:
-        spread = float(np.fmax(spread, _jackknife(measure, given, world)))
-    return Measured(np.asarray(found), np.asarray(spread), np.asarray(float(n))), groups
+        spread = float(np.fmax(spread, _jackknife(name, function, given, world)))
+    return Measured(np.asarray(found), np.asarray(spread), np.asarray(float(n)))
 
 
 def _mean(values: Floats, world: NDArray[np.intp], worlds: int) -> Measured:
@@ -169,41 +147,41 @@ def _mean(values: Floats, world: NDArray[np.intp], worlds: int) -> Measured:
     return measured._replace(mcse=np.fmax(measured.mcse, by_world))
 
 
-def _jackknife(measure: OwnMeasure, given: Mapping[str, Floats], group: NDArray[np.intp]) -> float:
+def _jackknife(name: str, function: Function, given: Mapping[str, Floats], group: NDArray[np.intp]) -> float:
     """sqrt((G - 1)/G sum_g (m_(g) - mean m)^2) over G groups left out one after the other; NaN below two."""
     ids = np.unique(group)
     if len(ids) < 2:
         return float("nan")
-    left = [_called(measure, {key: values[group != one] for key, values in given.items()}) for one in ids]
+    left = [_called(name, function, {key: values[group != one] for key, values in given.items()}) for one in ids]
     if not all(isinstance(value, float) for value in left):
-        raise _fault(measure, "returns a number of some fits and something else of others")
+        raise _fault(name, "returns a number of some fits and something else of others")
     values = np.array(left)
     return float(np.sqrt((len(ids) - 1) / len(ids) * np.square(values - values.mean()).sum()))
 
 
-def _called(measure: OwnMeasure, given: Mapping[str, Floats]) -> float | tuple[float, float] | Floats:
+def _called(name: str, function: Function, given: Mapping[str, Floats]) -> float | tuple[float, float] | Floats:
     """What the function says, as a number, a pair or an array (n,); raises BadInput for anything else."""
     n = len(next(iter(given.values())))
     try:
-        found = measure.function(**{key: values.copy() for key, values in given.items()})
+        found = function(**{key: values.copy() for key, values in given.items()})
     except Exception as error:
-        raise _fault(measure, f"raises {reason(error)}") from error
+        raise _fault(name, f"raises {reason(error)}") from error
     if isinstance(found, tuple):
         if len(found) == 2 and all(np.ndim(part) == 0 for part in found):
             return float(found[0]), float(found[1])
-        raise _fault(measure, f"returns a tuple of {len(found)}")
+        raise _fault(name, f"returns a tuple of {len(found)}")
     try:
         array = np.asarray(found, dtype=np.float64)
     except (TypeError, ValueError):
-        raise _fault(measure, f"returns a {type(found).__name__}") from None
+        raise _fault(name, f"returns a {type(found).__name__}") from None
     if array.shape == (n,):
         return array
     if array.shape == ():
         return float(array)
-    raise _fault(measure, f"returns an array of shape {array.shape} for {n} fits")
+    raise _fault(name, f"returns an array of shape {array.shape} for {n} fits")
 
 
-def _fault(measure: OwnMeasure, what: str) -> BadInput:
-    return bad(f"it {what}", where=f"measure {measure.name}",
+def _fault(name: str, what: str) -> BadInput:
+    return bad(f"it {what}", where=f"measure {name}",
                allowed="one value for each fit, a number, or a number with its Monte Carlo error",
                remedy="correct the function")  # fmt: skip

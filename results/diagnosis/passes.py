@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +12,8 @@ from estimators.core.estimator import Status
 from results.diagnosis import measures
 from results.diagnosis import measures as influence
 from results.diagnosis.fits import (
-    Between,
     Fits,
+    Reported,
     between_worlds,
     clustered,
     spread_over_worlds,
@@ -181,6 +182,14 @@ class SecondPass:
                 self.relative_ratio.add(ratio, counted.true & np.isfinite(ratio))
         self._add_moved_intervals(counted)
 
+    @cached_property
+    def by_world(self) -> dict[str, Influences]:
+        """Sums of influences by world, for the Monte Carlo errors of what replications share; none with one world."""
+        if self.first.worlds == 1:
+            return {}
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return influences_by_term(self.first) | influences_by_error(self)
+
     def _add_moved_intervals(self, counted: _Counted) -> None:
         """Intervals moved down by the bias, and by a little more and less."""
         fits, bias, usable = counted.fits, self.first.error.mean, counted.with_interval
@@ -206,40 +215,6 @@ class Influences(NamedTuple):
         return (self.n > 0).sum(axis=0).astype(np.float64)
 
 
-class ByWorld:
-    """Sums of influences by world, for the Monte Carlo errors of what replications share; idle with one world."""
-
-    def __init__(self, first: FirstPass, second: SecondPass) -> None:
-        self.first = first
-        self.sums: dict[str, Influences] = {}
-        if first.worlds > 1:
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                self.sums = influences_by_term(first) | influences_by_error(first, second)
-
-    def groups(self, name: str) -> Floats | None:
-        """Worlds behind a measure; None where there is one world."""
-        return self.sums[name].groups if name in self.sums else None
-
-    def widened(self, name: str, measured: Measured) -> Measured:
-        """A measure with the Monte Carlo error that its worlds give."""
-        return widened(measured, clustered(*self.sums[name])) if name in self.sums else measured
-
-    @property
-    def between(self) -> Between | None:
-        """The share of the variance of e (of estimates where the truth is unknown) between worlds, (K,)."""
-        if not self.sums:
-            return None
-        known = between_worlds(self.first.error)
-        unknown = between_worlds(self.first.estimate)
-        has = self.first.error.n > 0
-
-        def either(a: Floats, b: Floats) -> Floats:
-            return np.where(has, a, b)
-
-        measured = Measured(*map(either, known.measured, unknown.measured))
-        return Between(measured, either(known.lower, unknown.lower), either(known.upper, unknown.upper))
-
-
 def influences_by_term(first: FirstPass) -> dict[str, Influences]:
     """On the measures that need no error type, (W, K), or (W, S) and (W, 1) for tests beside terms and convergence."""
     error, estimate, known = first.error, first.estimate, first.error.n > 0
@@ -258,11 +233,12 @@ def influences_by_term(first: FirstPass) -> dict[str, Influences]:
     }
 
 
-def influences_by_error(first: FirstPass, second: SecondPass) -> dict[str, Influences]:
+def influences_by_error(second: SecondPass) -> dict[str, Influences]:
     """On the measures of each error type, (W, E, K).
 
     A fit adds h - B + B'(b) (e - b) to the coverage of moved intervals, b the bias.
     """
+    first = second.first
     within, variance = first.error_with_interval, first.variance_with_error
     shift = within.totals + within.counts * (within.mean - first.error.mean)
     moved = _of_share(second.covered)
@@ -287,8 +263,29 @@ def truth_varies(first: FirstPass) -> Flags:
     return ~first.truth_range.constant & (first.truth.n > 0)
 
 
-def measures_by_term(first: FirstPass, second: SecondPass) -> dict[str, Measured]:
+def reported(second: SecondPass, name: str, measured: Measured, share: bool = False) -> Reported:
+    """A measure with the Monte Carlo error and interval that its worlds give; share: whether it is a proportion."""
+    if name not in second.by_world:
+        return Reported(measured, *measures.interval(measured, share), np.ones(measured.value.shape))
+    sums = second.by_world[name]
+    wide = widened(measured, clustered(*sums))
+    return Reported(wide, *measures.interval(wide, share, sums.groups), sums.groups)
+
+
+def share_between_worlds(first: FirstPass) -> Reported:
+    """The share of the variance of e (of estimates where the truth is unknown) between worlds, (K,)."""
+    known, unknown, has = between_worlds(first.error), between_worlds(first.estimate), first.error.n > 0
+
+    def either(a: Floats, b: Floats) -> Floats:
+        return np.where(has, a, b)
+
+    measured = Measured(*map(either, known.measured, unknown.measured))
+    return Reported(measured, either(known.lower, unknown.lower), either(known.upper, unknown.upper), unknown.worlds)
+
+
+def measures_by_term(second: SecondPass) -> dict[str, Measured]:
     """Measures that need no error type, each (K,)."""
+    first = second.first
     varies = truth_varies(first)
     relative = measures.mean(first.relative)
     unsafe = first.truth_range.zero | (varies & first.truth_range.near_zero)
@@ -308,8 +305,9 @@ def measures_by_term(first: FirstPass, second: SecondPass) -> dict[str, Measured
     }
 
 
-def measures_by_error(first: FirstPass, second: SecondPass) -> dict[str, Measured]:
+def measures_by_error(second: SecondPass) -> dict[str, Measured]:
     """Measures of each error type, (E, K)."""
+    first = second.first
     gap = measures.se_error(first.variance_with_error.average, variance_over_worlds(first.error_with_se))
     size = measures.ratio(first.size_found.average, first.size_true.average)
     return {

@@ -9,13 +9,12 @@ from functools import cache
 
 import numpy as np
 from scipy.optimize import brentq, minimize
-from scipy.special import ndtr, stdtr, stdtrit, xlog1py, xlogy
+from scipy.special import ndtr, xlog1py, xlogy
 
 from results.diagnosis.claims import POWER
 from results.diagnosis.fits import Tests, for_each, variance_inflation
 from results.diagnosis.measures import Grouping, Measured, Tally
 from sim.arrays import Floats
-from sim.errors import bad
 
 # The power curve between simulated effects, and the effect that a test finds with a given power.
 #
@@ -71,8 +70,8 @@ class Detectable:
     upper: float
 
 
-def power(effects: Floats, sd: float, critical: float) -> Floats:
-    """P(d) of effects (D,)."""
+def power(effects: Floats, sd: float, critical: float | Floats) -> Floats:
+    """P(d) of effects; critical values of the same shape, or one."""
     shift = np.abs(effects) / sd
     return np.asarray(ndtr(shift - critical) + ndtr(-shift - critical))
 
@@ -183,7 +182,7 @@ def _reach(criticals: Floats, wanted: float) -> Floats:
     low, high = np.zeros(criticals.shape), np.maximum(criticals, 0.0) + 10.0
     for _ in range(60):
         middle = (low + high) / 2
-        below = ndtr(middle - criticals) + ndtr(-middle - criticals) < wanted
+        below = power(middle, 1.0, criticals) < wanted
         low, high = np.where(below, middle, low), np.where(below, high, middle)
     return np.where(2 * ndtr(-criticals) < wanted, (low + high) / 2, 0.0)
 
@@ -212,26 +211,6 @@ def told_effect(effects: Floats, shares: Floats, counts: Floats, sd: float, want
     if found.value < effects.min() or not found.value / WIDEST < found.lower < found.upper < WIDEST * found.value:
         return None
     return found
-
-
-def minimum_detectable_effect(
-    variance: float, *, power: float = POWER, alpha: float = 0.05, dof: float = np.inf
-) -> float:
-    """The effect that a two-sided t test of level alpha finds with this power: (t_power + t_{1-alpha/2}) sqrt(Var).
-
-    Burlig, Preonas and Woerman (2020, section 2): both quantiles are those of t with `dof` degrees of freedom. Raises
-    BadInput for a power below alpha or outside of (0, 1).
-    """
-    if not 0 < alpha < power < 1:
-        raise bad(f"power = {power:g} and alpha = {alpha:g}", where="minimum detectable effect",
-                  allowed="0 < alpha < power < 1", remedy="correct them")  # fmt: skip
-    return float((stdtrit(dof, power) + stdtrit(dof, 1 - alpha / 2)) * np.sqrt(variance))
-
-
-def power_at(effect: float, variance: float, *, alpha: float = 0.05, dof: float = np.inf) -> float:
-    """How often the same test finds an effect, in either direction; the inverse of the MDE up to the far tail."""
-    critical, shift = stdtrit(dof, 1 - alpha / 2), effect / np.sqrt(variance)
-    return float(stdtr(dof, shift - critical) + stdtr(dof, -critical - shift))
 
 
 def _slopes(effects: Floats, at: Floats) -> Floats:

@@ -7,18 +7,16 @@ that may mislead, are drawn in warm colours.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
 
 from estimators.staggered.bacon import ALWAYS, EARLIER, KINDS, LATER, NEVER, Decomposition
-from results.plots.paper import BLUE, INK, ORANGE, RED, SKY, draw, frame, handle, mark, number, span
+from results.plots.paper import BLUE, INK, ORANGE, RED, SKY, draw, frame, handle, mark, span
 from results.tables.records import Figure
+from results.text import number
 from sim.errors import bad
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
 
 NAME = "goodman-bacon"
 SIZE = 518.4, 345.6  # points
@@ -75,7 +73,7 @@ def _paint(canvas: Canvas, found: Decomposition, title: str) -> dict[str, str]:
 
 def _scales(axes: Axes, found: Decomposition) -> None:
     """Weights on a square-root scale from zero, estimates with zero and the two-way coefficient among them."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
+    from matplotlib.ticker import FixedLocator, MaxNLocator
 
     top = 1.06 * float(found.weights.max())
     axes.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0.0)), np.square))
@@ -83,7 +81,7 @@ def _scales(axes: Axes, found: Decomposition) -> None:
     axes.set_ylim(*span(found.estimates[0].tolist(), [0.0, float(found.twfe[0])]))
     roots = MaxNLocator(6).tick_values(0.0, float(np.sqrt(top)))
     axes.xaxis.set_major_locator(FixedLocator(sorted({float(root**2) for root in roots if 0 <= root**2 <= top})))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda weight, _: f"{weight:.4g}"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda estimate, _: number(estimate)))
+    axes.xaxis.set_major_formatter(lambda weight, _: f"{weight:.4g}")
+    axes.yaxis.set_major_formatter(lambda estimate, _: number(estimate))
     axes.grid(axis="y")
     axes.axhline(0.0, color=INK, linewidth=0.8, zorder=2)

@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from markupsafe import Markup, escape
 
+from results.text import number
+
 ChartForm = Literal["curves", "dots", "nested", "zip", "scatter"]
 MOST_VALUES = 60  # values that a text alternative lists; the table beside the picture holds all
-MINUS = "\N{MINUS SIGN}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +102,13 @@ class Chart:
     @property
     def alt(self) -> str:
         """What is read out instead of the picture: what it shows, and its values as far as they are few."""
-        return " ".join((self.caption, f"Values: {_listed(self._said())}."))
+        said = [f"{panel.title}: {text}" if panel.title else text
+                for panel in self.panels for text in _values(panel, self.form)]  # fmt: skip
+        return f"{self.caption} Values: {_listed(said)}."
 
     def alt_of(self, panel: Facet) -> str:
         """The same for one of its panels."""
-        return f"{self.values.label} by {self.places.label}. Values: {_listed(_values(panel, self.form))}."
-
-    def _said(self) -> Iterator[str]:
-        for panel in self.panels:
-            head = f"{panel.title}: " if panel.title else ""
-            yield from (f"{head}{text}" for text in _values(panel, self.form))
+        return f"{self.values.label} by {self.places.label}. Values: {_listed(list(_values(panel, self.form)))}."
 
 
 def _values(panel: Facet, form: ChartForm) -> Iterator[str]:
@@ -123,10 +121,9 @@ def _values(panel: Facet, form: ChartForm) -> Iterator[str]:
             yield f"{series.label} {point.said}".strip()
 
 
-def _listed(items: Iterable[str]) -> str:
-    every = list(items)
-    rest = f"; {len(every) - MOST_VALUES} more in the tables" if len(every) > MOST_VALUES else ""
-    return "; ".join(every[:MOST_VALUES]) + rest
+def _listed(items: Sequence[str]) -> str:
+    rest = f"; {len(items) - MOST_VALUES} more in the tables" if len(items) > MOST_VALUES else ""
+    return "; ".join(items[:MOST_VALUES]) + rest
 
 
 def key_of(*words: str) -> str:
@@ -143,9 +140,9 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     return [round(index * step, 12) + 0.0 for index in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def plain(value: float) -> str:
-    """A number of an axis, with a true minus sign."""
-    return f"{value:.4g}".replace("-", MINUS)
+def axis_of(label: str, low: float, high: float, write: Callable[[float], str] = number, about: int = 5) -> Axis:
+    """An axis with about so many round marks, each written by `write`."""
+    return Axis(label, low, high, tuple((tick, write(tick)) for tick in ticks(low, high, about)))
 
 
 def percent(value: float) -> str:
@@ -168,25 +165,7 @@ HEIGHT, TALL = 34.0, 14.0  # of a dial's row, and of its steps within it
 SAID = 70  # letters of a dial's name and values
 
 
-class Box(Protocol):
-    """Where a panel draws."""
-
-    @property
-    def left(self) -> float:
-        """Left edge of the plot."""
-        ...
-
-    @property
-    def bottom(self) -> float:
-        """Lower edge of the plot."""
-        ...
-
-    def across(self, axis: Axis, value: float) -> float:
-        """Horizontal position of a value."""
-        ...
-
-
-def loops(chart: Chart, plot: Box) -> Iterator[Markup]:
+def loops(chart: Chart, plot: Plot) -> Iterator[Markup]:
     """One row of steps a dial: higher steps are later values."""
     for row, loop in enumerate(chart.loops):
         foot = plot.bottom + HEIGHT * (row + 1)

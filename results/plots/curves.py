@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 
 from results.diagnosis.diagnose import Diagnosis
@@ -16,26 +15,20 @@ from results.plots.chart import (
     Point,
     ReferenceLine,
     Series,
+    axis_of,
     key_of,
     percent,
-    plain,
     span,
-    ticks,
 )
-from results.plots.grid import Dial, ShownMeasure, Value, dials, lead_terms, lines_of, subject_of, values_of
+from results.plots.grid import Dial, ShownMeasure, Value, dials, lead_terms, lines_of, place_of, subject_of, values_of
+from results.text import level, number
 
 PANELS = 12  # small multiples of one picture
 LINES = 14  # direct labels that a panel has room for
 WANTED_POWER = 0.8
 
 
-@dataclass(frozen=True, slots=True)
-class CurveRoles:
-    """What each dial does in a picture: the axis, the lines (None: estimators), and which ones make panels."""
-
-    axis: Dial | None
-    lines: Dial | None
-    panels: tuple[Dial, ...]
+CurveRoles = tuple[Dial | None, Dial | None, tuple[Dial, ...]]  # axis, lines (None: estimators), dials of panels
 
 
 def measure_chart(diagnosis: Diagnosis, measure: ShownMeasure, *, term: str | None = None, error: str | None = None,
@@ -49,16 +42,19 @@ def measure_chart(diagnosis: Diagnosis, measure: ShownMeasure, *, term: str | No
     if error is not None:
         values = [value for value in values if value.place[3] in {error, ""}]
     roles = _roles(diagnosis, measure, values, axis)
-    if measure.name == "power" and not (roles.axis and _moves(roles.axis, values)):
+    if measure.name == "power" and not (roles[0] and _moves(roles[0], values)):
         values = [value for value in values if not value.null]  # no curve leads from size to power
         roles = _roles(diagnosis, measure, values, axis)
     if not values:
         return None
-    draw = _dots if roles.axis is None else _curves
-    panels, places = draw(values, roles, measure, diagnosis.alpha)
+    dial, lines, multiples = roles
+    if dial is None:
+        panels, places = _dots(values, multiples, measure, diagnosis.alpha)
+    else:
+        panels, places = _curves(values, dial, lines, multiples, measure, diagnosis.alpha)
     what = _terms(values)
     return Chart(
-        key_of(measure.name, what, error or "", "chart"), "dots" if roles.axis is None else "curves",
+        key_of(measure.name, what, error or "", "chart"), "dots" if dial is None else "curves",
         f"{measure.short} {'for' if measure.by_error else 'of'} {what}", places,
         value_axis(measure, values, diagnosis.alpha), panels, references(measure, diagnosis.alpha),
         _caption(measure, what, diagnosis.alpha), subject_of(values),
@@ -72,7 +68,7 @@ def references(measure: ShownMeasure, alpha: float) -> tuple[ReferenceLine, ...]
     if measure.nominal is None:
         return ()
     nominal = measure.nominal(alpha)
-    return (ReferenceLine(nominal, percent(nominal) if measure.share else plain(nominal)),)
+    return (ReferenceLine(nominal, percent(nominal) if measure.share else number(nominal)),)
 
 
 def value_axis(measure: ShownMeasure, values: Sequence[Value], alpha: float) -> Axis:
@@ -88,8 +84,7 @@ def value_axis(measure: ShownMeasure, values: Sequence[Value], alpha: float) -> 
         low, high = max(min(low, 0.9), 0.0), 1.0
     if measure.name in {"size", "rejection", "type_s"}:
         low, high = 0.0, min(max(high, 2 * alpha), 1.0)
-    write = percent if measure.share else plain
-    return Axis(measure.words, low, high, tuple((tick, write(tick)) for tick in ticks(low, high)))
+    return axis_of(measure.words, low, high, percent if measure.share else number)
 
 
 def dial_axis(dial: Dial) -> Axis:
@@ -107,14 +102,14 @@ def _roles(diagnosis: Diagnosis, measure: ShownMeasure, values: Sequence[Value],
     if axis is not None:
         numbers = [dial for dial in numbers if dial.name == axis]
     if not numbers:
-        return CurveRoles(None, None, tuple(grid))
+        return None, None, tuple(grid)
     effects = [dial for dial in numbers if _moves(dial, values)] if measure.where == "known" else []
     chosen = max(effects or numbers, key=lambda dial: len(dial.values))
     rest = [dial for dial in grid if dial is not chosen]
     by = max(rest, key=lambda dial: len(dial.values), default=None) if len(lines_of(values)) == 1 else None
     if by is not None and len(by.values) > LINES:
         by = None
-    return CurveRoles(chosen, by, tuple(dial for dial in rest if dial is not by))
+    return chosen, by, tuple(dial for dial in rest if dial is not by)
 
 
 def _moves(dial: Dial, values: Sequence[Value]) -> bool:
@@ -125,29 +120,22 @@ def _moves(dial: Dial, values: Sequence[Value]) -> bool:
     return len({frozenset(found) for found in by_level.values()}) > 1
 
 
-def _settings(panels: Sequence[Dial]) -> list[tuple[int, ...]]:
-    return list(product(*(range(len(dial.values)) for dial in panels)))
-
-
-def _title(panels: Sequence[Dial], setting: Sequence[int]) -> str:
-    return ", ".join(f"{dial.words} {dial.names[at]}" for dial, at in zip(panels, setting, strict=True))
-
-
-def _by_setting(values: Sequence[Value], panels: Sequence[Dial]) -> dict[tuple[int, ...], list[Value]]:
-    found: dict[tuple[int, ...], list[Value]] = {setting: [] for setting in _settings(panels)}
+def _by_setting(values: Sequence[Value], panels: Sequence[Dial]) -> list[tuple[str, list[Value]]]:
+    """The values of each setting of some dials that has any, beside the setting in words, in the order of the grid."""
+    found: dict[tuple[int, ...], list[Value]] = {
+        setting: [] for setting in product(*(range(len(dial.values)) for dial in panels))
+    }
     for value in values:
         found[tuple(dial.at[value.place[0]] for dial in panels)].append(value)
-    return {setting: here for setting, here in found.items() if here}
+    return [(place_of(panels, here[0].place[0]), here) for here in found.values() if here]
 
 
 def _curves(
-    values: Sequence[Value], roles: CurveRoles, measure: ShownMeasure, alpha: float
+    values: Sequence[Value], dial: Dial, by: Dial | None, multiples: Sequence[Dial], measure: ShownMeasure, alpha: float
 ) -> tuple[tuple[Facet, ...], Axis]:
-    dial, by = roles.axis, roles.lines
-    assert dial is not None
     names = lines_of(values)
     panels = []
-    for setting, here in _by_setting(values, roles.panels).items():
+    for title, here in _by_setting(values, multiples):
         drawn: dict[tuple[str, int], list[Point]] = {}
         for value in here:
             cell, name, _, error = value.place
@@ -159,25 +147,25 @@ def _curves(
             )
         order = sorted(drawn, key=lambda line: line[1])
         series = (Series(*line, tuple(sorted(drawn[line], key=lambda one: one.at))) for line in order)
-        panels.append(Facet(_title(roles.panels, setting), tuple(series)))
+        panels.append(Facet(title, tuple(series)))
     return tuple(panels), dial_axis(dial)
 
 
 def _dots(
-    values: Sequence[Value], roles: CurveRoles, measure: ShownMeasure, alpha: float
+    values: Sequence[Value], multiples: Sequence[Dial], measure: ShownMeasure, alpha: float
 ) -> tuple[tuple[Facet, ...], Axis]:
     """One row an estimator and error type, one panel a cell."""
     names = lines_of(values)
     errors = list(dict.fromkeys(error for _, error in names))
     rows = {key: float(row) for row, key in enumerate(names)}
     panels = []
-    for setting, here in _by_setting(values, roles.panels).items():
+    for title, here in _by_setting(values, multiples):
         series = []
         for value in here:
             key = value.place[1], value.place[3]
             one = point(value, measure, alpha, rows[key], "")
             series.append(Series(names[key], errors.index(key[1]), (one,)))
-        panels.append(Facet(_title(roles.panels, setting), tuple(series)))
+        panels.append(Facet(title, tuple(series)))
     label = "estimator" if len({name for name, _ in names}) > 1 else "errors"
     marks = tuple((rows[key], names[key]) for key in names)
     return tuple(panels), Axis(label, -0.5, len(rows) - 0.5, marks)
@@ -200,11 +188,12 @@ def _terms(values: Sequence[Value]) -> str:
 
 
 def _caption(measure: ShownMeasure, what: str, alpha: float) -> str:
-    level = f"{100 * alpha:g}%"
     said: Mapping[str, str] = {
-        "power": f"Power: the share of {level} tests of {what} that reject; where the truth is 0 this is the size.",
-        "size": f"Size: the share of {level} tests of {what} that reject although the truth is 0.",
-        "coverage": f"Coverage: the share of {100 * (1 - alpha):g}% intervals for {what} that hold the truth.",
+        "power": (
+            f"Power: the share of {level(alpha)} tests of {what} that reject; where the truth is 0 this is the size."
+        ),
+        "size": f"Size: the share of {level(alpha)} tests of {what} that reject although the truth is 0.",
+        "coverage": f"Coverage: the share of {level(1 - alpha)} intervals for {what} that hold the truth.",
         "bias": f"Bias of {what}: the mean of estimate minus truth; it should be 0.",
     }
     first = said.get(measure.name, f"{measure.short} of {what}: {measure.words}.")
@@ -242,7 +231,7 @@ def nested_chart(diagnosis: Diagnosis, measure: ShownMeasure, *, term: str | Non
     for kind, key in enumerate(names):
         points = [
             point(value, measure, diagnosis.alpha, places[cell := value.place[0]],
-                  ", ".join(f"{dial.words} {dial.names[dial.at[cell]]}" for dial in grid))
+                  place_of(grid, cell))
             for value in values if (value.place[1], value.place[3]) == key
         ]  # fmt: skip
         series.append(Series(names[key], kind, tuple(sorted(points, key=lambda one: one.at))))

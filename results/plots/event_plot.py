@@ -10,22 +10,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates, critical_values
 from estimators.staggered.aggregation import event_of
-from results.plots.paper import INK, SERIES, SOFT, draw, frame, handle, mark, number, span
+from results.plots.paper import INK, SERIES, SOFT, draw, frame, handle, mark, span
 from results.tables.records import Figure
+from results.text import number
 from sim.arrays import Floats
 from sim.errors import bad
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
-
 
 NAME = "event-study"
 WIDTH, HEIGHT, LEGEND_LINE = 518.4, 260.0, 13.0  # points
@@ -126,7 +124,7 @@ def _paint(canvas: Canvas, paths: Sequence[EventPath], title: str) -> dict[str, 
 
 def _scales(axes: Axes, paths: Sequence[EventPath]) -> None:
     """Both scales, the line of no effect and that between the last period before adoption and the first after it."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    from matplotlib.ticker import MaxNLocator
 
     ends = [end for path in paths for place in path.known for uniform in (False, True)
             for end in path.ends(place, uniform=uniform)]  # fmt: skip
@@ -135,7 +133,7 @@ def _scales(axes: Axes, paths: Sequence[EventPath]) -> None:
     axes.set_ylim(*span([*ends, *(float(path.estimate[place]) for path in paths for place in path.known)], [0.0]))
     axes.xaxis.set_major_locator(MaxNLocator(16, integer=True))
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 3)))
+        axis.set_major_formatter(lambda value, _: number(value, 3))
     axes.grid(axis="y")
     axes.axhline(0.0, color=INK, linewidth=0.9, zorder=2)
     if first < 0 <= last:

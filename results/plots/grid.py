@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from results.diagnosis.diagnose import PROPORTIONS, Diagnosis
 from results.diagnosis.measures import MEANINGS
-from results.verdict.wording import LEAST_FITS, bracketed, clear, fixed, has_test, is_off, key_terms, share_text
+from results.text import bracketed, dial_names, dial_value, fixed, share_text
+from results.verdict.wording import LEAST_FITS, clear, has_test, is_off, key_terms
 from sim.errors import bad, closest, one_of
 
 # The measures that pictures and pivots show: their words, unit, nominal value, and where they are defined.
@@ -22,19 +23,23 @@ Where = Literal["all", "null", "known"]
 
 @dataclass(frozen=True, slots=True)
 class ShownMeasure:
-    """One measure. column: its name in a diagnosis; where: in all cells, where the truth is 0, or where it is known.
+    """One measure. where: it is defined in all cells, where the truth is 0, or where it is known.
 
     words: of an axis. short: of a title. nominal: the value that it should have at a level alpha, None where none is.
     by_error: whether it has one value an error type.
     """
 
     name: str
-    column: str
     words: str
     short: str
-    by_error: bool = True
+    by_error: bool = False
     where: Where = "all"
     nominal: Callable[[float], float] | None = None
+
+    @property
+    def column(self) -> str:
+        """Its name in a diagnosis, where size and power are rejection."""
+        return "rejection" if self.name in {"power", "size"} else self.name
 
     @property
     def share(self) -> bool:
@@ -42,52 +47,38 @@ class ShownMeasure:
         return self.column in PROPORTIONS or self.column == "between_worlds" or self.column == "relative_bias"
 
 
-def _named(name: str, words: str, short: str, by_error: bool = False, column: str = "", where: Where = "all",
-           nominal: Callable[[float], float] | None = None) -> ShownMeasure:  # fmt: skip
-    return ShownMeasure(name, column or name, words, short, by_error, where, nominal)
-
-
-def _zero(alpha: float) -> float:
-    return 0.0
-
-
-def _level(alpha: float) -> float:
-    return alpha
-
-
-def _cover(alpha: float) -> float:
-    return 1 - alpha
-
-
 MEASURES = {
     measure.name: measure
     for measure in (
-        _named("power", "share of tests that reject", "Power", True, "rejection", "known"),
-        _named("size", "share of tests that reject a true null", "Size", True, "rejection", "null", _level),
-        _named("coverage", "share of intervals that hold the truth", "Coverage", True, nominal=_cover),
-        _named("bias", "bias: mean of estimate minus truth", "Bias", nominal=_zero),
-        _named("relative_bias", "bias in percent of the truth", "Relative bias", nominal=_zero),
-        _named("rmse", "root mean squared error", "RMSE"),
-        _named("empirical_se", "spread of the estimates", "Empirical standard error"),
-        _named("mean_se", "mean standard error", "Mean standard error", True),
-        _named("se_error", "error of the standard error, percent", "Error of the standard error", True, nominal=_zero),
-        _named("bias_eliminated_coverage", "share of intervals that hold the truth once moved by the bias",
-               "Bias-eliminated coverage", True, nominal=_cover),
-        _named("rejection", "share of tests that reject", "Rejection", True),
-        _named("size_adjusted_power", "share of tests that reject at the right size", "Size-adjusted power", True),
-        _named("type_s", "share of significant estimates with the wrong sign", "Type S", True),
-        _named("type_m", "factor by which significant estimates exaggerate", "Type M", True),
-        _named("mean_estimate", "mean estimate", "Mean estimate"),
-        _named("truth", "true value", "Truth"),
-        _named("mse", "mean squared error", "MSE"),
-        _named("between_worlds", "share of the variance between worlds", "Between worlds"),
+        ShownMeasure("power", "share of tests that reject", "Power", True, "known"),
+        ShownMeasure("size", "share of tests that reject a true null", "Size", True, "null", lambda alpha: alpha),
+        ShownMeasure("coverage", "share of intervals that hold the truth", "Coverage", True,
+                     nominal=lambda alpha: 1 - alpha),
+        ShownMeasure("bias", "bias: mean of estimate minus truth", "Bias", nominal=lambda _: 0.0),
+        ShownMeasure("relative_bias", "bias in percent of the truth", "Relative bias", nominal=lambda _: 0.0),
+        ShownMeasure("rmse", "root mean squared error", "RMSE"),
+        ShownMeasure("empirical_se", "spread of the estimates", "Empirical standard error"),
+        ShownMeasure("mean_se", "mean standard error", "Mean standard error", True),
+        ShownMeasure("se_error", "error of the standard error, percent", "Error of the standard error", True,
+                     nominal=lambda _: 0.0),
+        ShownMeasure("bias_eliminated_coverage", "share of intervals that hold the truth once moved by the bias",
+                     "Bias-eliminated coverage", True, nominal=lambda alpha: 1 - alpha),
+        ShownMeasure("rejection", "share of tests that reject", "Rejection", True),
+        ShownMeasure("size_adjusted_power", "share of tests that reject at the right size", "Size-adjusted power",
+                     True),
+        ShownMeasure("type_s", "share of significant estimates with the wrong sign", "Type S", True),
+        ShownMeasure("type_m", "factor by which significant estimates exaggerate", "Type M", True),
+        ShownMeasure("mean_estimate", "mean estimate", "Mean estimate"),
+        ShownMeasure("truth", "true value", "Truth"),
+        ShownMeasure("mse", "mean squared error", "MSE"),
+        ShownMeasure("between_worlds", "share of the variance between worlds", "Between worlds"),
     )
 }  # fmt: skip
 
 
 def measures_of(diagnosis: Diagnosis) -> dict[str, ShownMeasure]:
     """Every measure that a picture or pivot of a diagnosis can show, the user's own included."""
-    own = {name: ShownMeasure(name, name, MEANINGS.get(name, name), name, _by_error(diagnosis, name))
+    own = {name: ShownMeasure(name, MEANINGS.get(name, name), name, _by_error(diagnosis, name))
            for name in diagnosis.own}  # fmt: skip
     return MEASURES | own
 
@@ -177,6 +168,11 @@ class Dial:
         return tuple(map(float, range(len(numbers)))) if crowded else tuple(numbers)
 
 
+def place_of(grid: Sequence[Dial], cell: int) -> str:
+    """The value of each dial in a cell, in words: "effect 0.1, errors serial 0.4"."""
+    return ", ".join(f"{dial.words} {dial.names[dial.at[cell]]}" for dial in grid)
+
+
 def words_of(name: str) -> str:
     """A dial's name in words: "errors.serial" as "errors serial"."""
     return name.replace("_", " ").replace(".", " ")
@@ -184,23 +180,14 @@ def words_of(name: str) -> str:
 
 def shown(value: object) -> str:
     """A dial's value as text."""
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, list | tuple):
-        return " + ".join(map(str, value)) or "none"
-    return "none" if value is None else str(value)
-
-
-def grid_names(cells: Sequence[Mapping[str, object]]) -> list[str]:
-    """The names of all dials of the grid."""
-    return list(dict.fromkeys(name for cell in cells for name in cell))
+    return "none" if value is None else dial_value(value)
 
 
 def dials(cells: Sequence[Mapping[str, object]], wanted: Iterable[int] | None = None) -> list[Dial]:
     """The dials that have several values over (some of) the cells, in the order of the grid."""
     chosen = range(len(cells)) if wanted is None else list(wanted)
     found = []
-    for name in grid_names(cells):
+    for name in dial_names(cells):
         texts = [repr(cell.get(name)) for cell in cells]
         values = {texts[cell]: cells[cell].get(name) for cell in chosen}
         if len(values) > 1:
@@ -273,17 +260,13 @@ def subject_of(values: Sequence[Value]) -> str:
 # Names of terms and error types that a user asks pictures and tables for, held to what a diagnosis has.
 
 
-def checked_term(diagnosis: Diagnosis, term: str | None, where: str) -> None:
-    """Raise BadInput for a term that no estimator has; None is one that was not asked for."""
-    known = list(dict.fromkeys(term for layout in diagnosis.layouts.values() for term in layout.terms))
-    if term is not None and term not in known:
-        raise bad(f"no estimator has the term {term!r}", where=f"{where}, term", allowed=one_of(known),
-                  remedy=closest(term, known))  # fmt: skip
-
-
-def checked_error(diagnosis: Diagnosis, error: str | None, where: str) -> None:
-    """Raise BadInput for an error type that no estimator has; None is one that was not asked for."""
-    known = list(dict.fromkeys(error for layout in diagnosis.layouts.values() for error in layout.errors))
-    if error is not None and error not in known:
-        raise bad(f"no estimator has the error type {error!r}", where=f"{where}, error", allowed=one_of(known),
-                  remedy=closest(error, known))  # fmt: skip
+def check_names(diagnosis: Diagnosis, where: str, term: str | None = None, error: str | None = None) -> None:
+    """Raise BadInput for a term or an error type that no estimator has; None is one that was not asked for."""
+    layouts = diagnosis.layouts.values()
+    terms = [name for layout in layouts for name in layout.terms]
+    errors = [name for layout in layouts for name in layout.errors]
+    for kind, what, value, names in (("term", "term", term, terms), ("error", "error type", error, errors)):
+        known = list(dict.fromkeys(names))
+        if value is not None and value not in known:
+            raise bad(f"no estimator has the {what} {value!r}", where=f"{where}, {kind}", allowed=one_of(known),
+                      remedy=closest(value, known))  # fmt: skip

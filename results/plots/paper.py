@@ -8,21 +8,20 @@ import math
 import re
 import textwrap
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from html import escape
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from matplotlib.figure import Figure
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure as Canvas
+from matplotlib.font_manager import fontManager
+from matplotlib.lines import Line2D
 
 from results.plots.chart import Axis, Chart, Facet, Series, apart
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
-
 
 # What all figures share: greys that are read on light and on dark paper, colours, markers, one way to an SVG.
 #
@@ -43,7 +42,7 @@ FAMILIES = ", ".join([f"'{name}'" for name in (LATIN, "Helvetica Neue", "Arial",
 SIZE = 7.5  # of letters, in points
 INCH = 72.0  # points
 
-Paint = Callable[["Canvas"], Mapping[str, str]]
+Paint = Callable[[Canvas], Mapping[str, str]]
 
 
 def draw(name: str, size: tuple[float, float], title: str, description: str, paint: Paint) -> str:
@@ -51,9 +50,6 @@ def draw(name: str, size: tuple[float, float], title: str, description: str, pai
 
     paint: draws on the canvas and returns what is said of artists, by the id (gid) that it has given them.
     """
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure as Canvas
-
     with house_style(name):
         canvas = Canvas(figsize=(size[0] / INCH, size[1] / INCH), facecolor="none")
         FigureCanvasSVG(canvas)
@@ -79,8 +75,6 @@ def mark(axes: Axes, x: float, y: float, kind: int, colour: str, *, hollow: bool
 
 def handle(kind: int, colour: str, label: str, *, line: bool = False) -> Any:
     """A marker, on a line or not, with its label in a legend."""
-    from matplotlib.lines import Line2D
-
     return Line2D([], [], linestyle="-" if line else "", linewidth=1.8, marker=MARKERS[kind], markersize=4.6,
                   color=colour, label=label)  # fmt: skip
 
@@ -93,17 +87,9 @@ def span(values: Sequence[float], always: Sequence[float]) -> tuple[float, float
     return low - room, high + room
 
 
-def number(value: float, digits: int = 4) -> str:
-    """Significant digits with a true minus sign."""
-    return f"{value:.{digits}g}".replace("-", "\N{MINUS SIGN}")
-
-
 @contextmanager
 def house_style(name: str) -> Iterator[None]:
     """House fonts, lines and ids; glyphs that no installed font has are left to the viewer's."""
-    import matplotlib
-    from matplotlib.font_manager import fontManager
-
     installed = {font.name for font in fontManager.ttflist}
     settings: dict[Any, Any] = {
         "svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False, "axes.formatter.useoffset": False,
@@ -139,7 +125,7 @@ def _title(text: str | None) -> str:
 # A figure of matplotlib in the house style that notebooks show and that `savefig` writes.
 
 
-class Picture(Figure):
+class Picture(Canvas):
     """A figure with a name, which makes its ids, and a text alternative."""
 
     def __init__(self, name: str, alt: str, **settings: Any) -> None:
@@ -173,8 +159,6 @@ def figure_bytes(chart: Chart, form: Format) -> bytes:
     size, paint = _size(chart), partial(_paint, chart=chart)
     if form == "svg":
         return draw(chart.key, size, chart.title, chart.alt, paint).encode()
-    from matplotlib.figure import Figure as Canvas
-
     with house_style(chart.key):
         canvas = Canvas(figsize=(size[0] / 72, size[1] / 72), facecolor="white")
         paint(canvas)
@@ -192,11 +176,6 @@ def picture_of(chart: Chart) -> Picture:
         picture = Picture(chart.key, chart.alt, figsize=(size[0] / 72, size[1] / 72), facecolor="white")
         _paint(picture, chart=chart)
     return picture
-
-
-def figure_files(charts: Iterable[Chart], formats: Sequence[Format] = FORMATS) -> dict[str, bytes]:
-    """Every picture in every format, by the name of its file."""
-    return {f"{chart.key}.{form}": figure_bytes(chart, form) for chart in charts for form in formats}
 
 
 def _shape(chart: Chart) -> tuple[int, int]:
@@ -345,12 +324,3 @@ def _across(axes: Axes, chart: Chart, panel: Facet) -> None:
             if chart.form == "dots":
                 axes.plot([point.value], [point.at], marker=marker, markersize=4, markeredgewidth=0.9, color=colour,
                           markerfacecolor=colour if point.clear else "white", linestyle="", zorder=3)  # fmt: skip
-
-
-def write_figures(charts: Iterable[Chart], folder: Path, formats: Sequence[Format] = FORMATS) -> list[Path]:
-    """Write every picture in every format into a folder that is made if need be; the files' paths."""
-    files = figure_files(charts, formats)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    return [folder / name for name in files]

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
 
-from results.plots.paper import BLUE, INK, RED, SOFT, draw, frame, number, span
+from results.plots.paper import BLUE, INK, RED, SOFT, draw, frame, span
 from results.tables.records import LEVEL
+from results.text import number
 from sim.arrays import Codes, Floats
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
-
 
 NAME = "placebo"
 SIZE = 518.4, 302.4  # points
@@ -56,14 +53,12 @@ def placebo_figure(plot: PlaceboPlot) -> str:
 
 
 def _paint(canvas: Canvas, plot: PlaceboPlot, title: str) -> dict[str, str]:
-    from matplotlib.ticker import FuncFormatter
-
     low, high = span(plot.placebos.tolist(), [0.0, plot.estimate])
     where, density = _density(plot.placebos, low, high)
     axes = frame(canvas, BOX, title)
     axes.set(xlim=(low, high), xlabel="placebo estimate", ylabel="density of placebo estimates")
     axes.set_ylim(0.0, 1.08 * float(density.max()) if density.max() > 0 else 1.0)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    axes.xaxis.set_major_formatter(lambda value, _: number(value))
     axes.grid(axis="x")
     axes.fill_between(where, density, color=BLUE, alpha=0.12, linewidth=0, zorder=1)
     axes.plot(where, density, color=BLUE, linewidth=1.5, zorder=4, gid="density")

@@ -1,16 +1,18 @@
-"""The power curve: simulated powers with their Monte Carlo errors, the fitted curve, the detectable effect."""
+"""Pictures of what simulated studies find: a power curve with its detectable effect, and a breakdown frontier."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
-from results.plots.paper import BLUE, INK, RED, SOFT, draw, frame, mark, number, span
+from matplotlib.figure import Figure as Canvas
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Canvas
+from results.plots.paper import BLUE, FAINT, INK, RED, SOFT, draw, frame, mark, span
+from results.text import number
+
+# The power curve: simulated powers with their Monte Carlo errors, the fitted curve, the detectable effect.
+
 
 NAME = "power"
 SIZE = 518.4, 230.0  # points
@@ -43,14 +45,12 @@ def power_figure(plot: PowerPlot) -> str:
 
 
 def _paint(canvas: Canvas, plot: PowerPlot, title: str) -> dict[str, str]:
-    from matplotlib.ticker import FuncFormatter
-
     axes = frame(canvas, (0.09, 0.18, 0.88, 0.7), title)
     axes.set(
         xlim=span(plot.effects, [0.0]), ylim=(0.0, 1.05), xlabel="true effect", ylabel="share of tests that reject"
     )
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 3)))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.xaxis.set_major_formatter(lambda value, _: number(value, 3))
     axes.grid(axis="y")
     axes.plot([x for x, _ in plot.curve], [y for _, y in plot.curve], color=BLUE, linewidth=1.4, zorder=2, gid="fitted")
     axes.axhline(plot.wanted, color=INK, linewidth=0.8, linestyle=(0, (2, 3)), zorder=1)
@@ -65,3 +65,57 @@ def _paint(canvas: Canvas, plot: PowerPlot, title: str) -> dict[str, str]:
         mark(axes, x, y, 0, BLUE, gid=f"point-{k}")
         said[f"point-{k}"] = f"effect {number(x, 3)}: power {y:.1%}"
     return said
+
+
+# A breakdown frontier: the departures along two dials up to which a result holds, with intervals.
+
+
+FRONTIER_SIZE = 380.0, 260.0  # points
+
+
+@dataclass(frozen=True, slots=True)
+class FrontierPoint:
+    """A crossing: at `second` of the one dial, the other crosses at `value`, with its 95% interval.
+
+    along_second: the crossing is that of the second dial itself, the first being where the design has it: `second` is
+    then the crossing, and the interval is of the second dial.
+    """
+
+    second: float
+    value: float
+    lower: float
+    upper: float
+    along_second: bool = False
+
+
+def frontier_svg(points: Sequence[FrontierPoint], first: str, second: str, words: str) -> str:
+    """The map: the second dial across, the first one up; below the line the result holds."""
+    along = sorted((point for point in points if not point.along_second), key=lambda point: point.second)
+    ends = [point for point in points if point.along_second]
+    said = "; ".join(
+        f"{first} {number(point.value)} ({number(point.lower)} to {number(point.upper)}) at {second} "
+        f"{number(point.second)}" for point in along
+    )  # fmt: skip
+
+    def paint(canvas: Canvas) -> Mapping[str, str]:
+        axes = frame(canvas, (0.16, 0.17, 0.8, 0.72))
+        axes.grid(True)
+        across = [*(point.second for point in along), *(point.second for point in ends)]
+        up = [*(point.value for point in along), *(0.0 for _ in ends)]
+        axes.fill_between(across, up, color=FAINT, linewidth=0)
+        axes.plot(across, up, color=BLUE, linewidth=1.2)
+        for point in along:
+            axes.plot([point.second] * 2, [point.lower, point.upper], color=BLUE, linewidth=1.0)
+            axes.plot([point.second], [point.value], "o", color=BLUE, markersize=4.0)
+        for point in ends:
+            axes.plot([point.lower, point.upper], [0.0, 0.0], color=BLUE, linewidth=1.0)
+            axes.plot([point.second], [0.0], "s", color=BLUE, markersize=4.0)
+        axes.set_xlim(*span([*across, *(point.upper for point in ends)], [0.0]))
+        axes.set_ylim(*span([*up, *(point.upper for point in along)], [0.0]))
+        axes.set_xlabel(second)
+        axes.set_ylabel(first)
+        return {}
+
+    title = f"Where {words}"
+    about = f"Within the shaded part the result holds; bars are 95% intervals. {said}."
+    return draw("frontier", FRONTIER_SIZE, title, about, paint)

@@ -5,21 +5,19 @@ The zip plot is that of Morris, White and Crowther (2019, Statistics in Medicine
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.core.estimator import Layout
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import Diagnosis
 from results.diagnosis.fits import Fits, fits_of
-from results.plots.chart import Axis, Chart, Facet, Point, ReferenceLine, Series, key_of, plain, span, ticks
-from results.plots.grid import MEASURES, PlaceInDiagnosis, dials, lead_terms, lines_of, values_of
+from results.plots.chart import Axis, Chart, Facet, Point, ReferenceLine, Series, axis_of, key_of, span
+from results.plots.grid import MEASURES, PlaceInDiagnosis, dials, lead_terms, lines_of, place_of, values_of
 from results.store.block import Block, Records
-from results.verdict.wording import bracketed, fixed
+from results.text import bracketed, fixed, level, number
 from sim.arrays import Floats
 
 MOST = 200  # replications of a panel
@@ -57,7 +55,7 @@ def replication_charts(records: Records, diagnosis: Diagnosis, *, term: str | No
     found = sampled(records, cell, dict(list(wanted.items())[:PANELS]), diagnosis.alpha, most)
     if not found:
         return []
-    where = ", ".join(f"{dial.words} {dial.names[dial.at[cell]]}" for dial in dials(diagnosis.cells))
+    where = place_of(dials(diagnosis.cells), cell)
     what = " or ".join(dict.fromkeys(place[2] for place in wanted))
     return [zip_chart(found, what, where, diagnosis.alpha), scatter_chart(found, what, where)]
 
@@ -96,14 +94,14 @@ def zip_chart(found: Sequence[Sampled], what: str, where: str, alpha: float) -> 
         share = f"{100 * float(one.missed.mean()):.0f}% miss"
         panels.append(Facet(f"{one.label}: {share}", (Series(one.label, 0, points),)))
     low, high = span([end for panel in panels for point in panel.points for end in (point.low, point.high)])
-    marks = tuple((100.0 - level, f"{level}%") for level in (95, 75, 50, 25))
-    level = f"{100 * (1 - alpha):g}%"
-    caption = (f"{level} intervals for {what} minus the truth in {_counted(found, where)}, the estimates farthest from "
+    marks = tuple((100.0 - centile, f"{centile}%") for centile in (95, 75, 50, 25))
+    shown = level(1 - alpha)
+    caption = (f"{shown} intervals for {what} minus the truth in {_counted(found, where)}, the estimates farthest from "
                "the truth on top. Intervals that miss the truth stand in the second colour; they should be those above "
-               f"the {level} mark.")  # fmt: skip
+               f"the {shown} mark.")  # fmt: skip
     return Chart(key_of("zip", what), "zip", f"Intervals for {what}, one by one",
                  Axis("centile of |estimate minus truth| / standard error", 0.0, 100.0, marks),
-                 Axis("interval minus truth", low, high, tuple((tick, plain(tick)) for tick in ticks(low, high))),
+                 axis_of("interval minus truth", low, high),
                  tuple(panels), (ReferenceLine(0.0, "0"),), caption, where)  # fmt: skip
 
 
@@ -113,26 +111,25 @@ def scatter_chart(found: Sequence[Sampled], what: str, where: str) -> Chart:
     for one in found:
         points = tuple(
             Point(float(one.estimate[r]), float(one.se[r]), np.nan, np.nan,
-                  f"replication {one.replication[r]}: {plain(one.estimate[r])} (SE {plain(one.se[r])})",
+                  f"replication {one.replication[r]}: {number(one.estimate[r])} (SE {number(one.se[r])})",
                   bool(one.missed[r]))
             for r in range(len(one.replication))
         )  # fmt: skip
         panels.append(Facet(one.label, (Series(one.label, 0, points),)))
     left, right = span([point.at for panel in panels for point in panel.points])
     low, high = span([point.value for panel in panels for point in panel.points])
-    axes = [Axis(words, *ends, tuple((tick, plain(tick)) for tick in ticks(*ends, about=4)))
-            for words, ends in ((f"estimate of {what}", (left, right)), ("standard error", (low, high)))]  # fmt: skip
     caption = (f"Estimates of {what} against their standard errors in {_counted(found, where)}. Filled marks are "
                "estimates whose interval misses the truth.")  # fmt: skip
-    return Chart(key_of("scatter", what), "scatter", f"Estimates of {what} against their standard errors", axes[0],
-                 axes[1], tuple(panels), (), caption, where)  # fmt: skip
+    axes = axis_of(f"estimate of {what}", left, right, about=4), axis_of("standard error", low, high, about=4)
+    return Chart(key_of("scatter", what), "scatter", f"Estimates of {what} against their standard errors", *axes,
+                 tuple(panels), (), caption, where)  # fmt: skip
 
 
 def _interval(one: Sampled, r: int, place: float) -> Point:
     """A row of the zip."""
     error, low, high = (float(values[r] - one.truth[r]) for values in (one.estimate, one.lower, one.upper))
-    said = (f"replication {one.replication[r]}: {plain(one.lower[r])} to {plain(one.upper[r])}, truth "
-            f"{plain(one.truth[r])}")  # fmt: skip
+    said = (f"replication {one.replication[r]}: {number(one.lower[r])} to {number(one.upper[r])}, truth "
+            f"{number(one.truth[r])}")  # fmt: skip
     return Point(place, error, low, high, said, bool(one.missed[r]))
 
 
@@ -147,21 +144,6 @@ def _counted(found: Sequence[Sampled], where: str) -> str:
 CELLS, FITS = 6, 2048  # cells of a picture, and replications of each from which on no further block is read
 WORDS = {"bias_difference": "bias minus the bias of {}", "mse_difference": "mean squared error minus that of {}",
          "coverage_difference": "coverage minus that of {}"}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """The first blocks of one cell, read once."""
-
-    layouts: Mapping[str, Layout]
-    cells: Sequence[Mapping[str, object]]
-    worlds: int
-    held_fixed: tuple[str, ...]
-    claims: Sequence[Mapping[str, Any]]
-    kept: Mapping[int, list[Block]]
-
-    def blocks(self, cell: int) -> Iterator[Block]:
-        return iter(self.kept[cell])
 
 
 def contrast_chart(records: Records, diagnosis: Diagnosis, measure: str = "bias_difference", *,
@@ -179,17 +161,17 @@ def contrast_chart(records: Records, diagnosis: Diagnosis, measure: str = "bias_
     grid = dials(records.cells, cells)
     panels, fits = [], 0
     for cell in cells:
-        kept = _kept(records, cell, most)
+        blocks = _first_blocks(records, cell, most)
         series = []
         for row, name in enumerate(others):
             targets = [(one, terms[one], records.layouts[one].errors[0]) for one in (name, first)]
-            frame = contrast(kept, targets[0], targets[1], cell, diagnosis.alpha)
+            frame = contrast(records, targets[0], targets[1], cell, diagnosis.alpha, blocks)
             found = frame[frame["measure"] == measure].iloc[0]
             value, mcse, low, high = (float(found[key]) for key in ("value", "mcse", "lower", "upper"))
             fits = max(fits, int(found["n"]))
             said = bracketed(value, mcse, fixed((value,), mcse))
             series.append(Series(name, 0, (Point(float(row), value, low, high, said),)))
-        panels.append(Facet(", ".join(f"{dial.words} {dial.names[dial.at[cell]]}" for dial in grid), tuple(series)))
+        panels.append(Facet(place_of(grid, cell), tuple(series)))
     return _chart(panels, first, others, terms[first], measure, fits)
 
 
@@ -203,15 +185,14 @@ def _comparable(records: Records, terms: Mapping[str, str]) -> list[str]:
     return max(groups.values(), key=len, default=[])
 
 
-def _kept(records: Records, cell: int, most: int) -> _Kept:
+def _first_blocks(records: Records, cell: int, most: int) -> list[Block]:
     """The cell's first blocks, until they hold so many replications."""
     blocks: list[Block] = []
     for block in records.blocks(cell):
         blocks.append(block)
         if sum(one.replications for one in blocks) >= most:
             break
-    return _Kept(records.layouts, records.cells, records.worlds, records.held_fixed, records.claims,
-                 {cell: blocks})  # fmt: skip
+    return blocks
 
 
 def _chart(panels: Sequence[Facet], first: str, others: Sequence[str], what: str, measure: str, fits: int) -> Chart:
@@ -222,6 +203,6 @@ def _chart(panels: Sequence[Facet], first: str, others: Sequence[str], what: str
     return Chart(
         key_of("contrast", measure, what), "dots", f"Difference from {first}, paired",
         Axis("estimator", -0.5, len(others) - 0.5, tuple((float(row), name) for row, name in enumerate(others))),
-        Axis(words, low, high, tuple((tick, plain(tick)) for tick in ticks(low, high))),
+        axis_of(words, low, high),
         tuple(panels), (ReferenceLine(0.0, "0"),), caption, what,
     )  # fmt: skip

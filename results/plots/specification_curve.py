@@ -9,16 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
 
-from results.plots.paper import BLUE, INK, RED, SOFT, draw, frame, number, span
+from results.plots.paper import BLUE, INK, RED, SOFT, draw, frame, span
 from results.tables.records import Figure, Specification
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
+from results.text import number
 
 NAME = "specification-curve"
 WIDTH, HEIGHT, ROW = 518.4, 230.0, 12.0  # points
@@ -77,15 +75,13 @@ def _paint(
 
 def _scales(axes: Axes, rows: Axes, ordered: Sequence[Specification], kinds: Sequence[str], effect: float) -> None:
     """Both scales: estimates with zero and the effect among them; a row a kind."""
-    from matplotlib.ticker import FuncFormatter
-
     finite = [end for one in ordered for end in (one.lower, one.upper) if math.isfinite(end)]
     middle = [one.estimate for one in ordered]
     inside = np.quantile(finite, [0.02, 0.98]).tolist() if len(finite) > 50 else finite
     axes.set(xlim=(-1.0, len(ordered)), ylim=span([*inside, *middle], [0.0, effect]), ylabel="effect")
     axes.axhline(0.0, color=INK, linewidth=0.9, zorder=1)
     axes.axhline(effect, color=SOFT, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 3)))
+    axes.yaxis.set_major_formatter(lambda value, _: number(value, 3))
     axes.tick_params(axis="x", length=0, labelbottom=False)
     axes.grid(axis="y")
     rows.set_ylim(len(kinds) - 0.5, -0.5)

@@ -6,37 +6,31 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from estimators.core.estimator import Layout
 from results.diagnosis.diagnose import Diagnosis
 from results.page import page
 from results.plots.chart import Chart, figure
 from results.plots.curves import fits_one_picture, measure_chart, nested_chart
-from results.plots.grid import MEASURES, ShownMeasure, dials, lead_terms, measures_of, values_of, words_of
+from results.plots.grid import MEASURES, ShownMeasure, dials, lead_terms, measures_of, values_of
 from results.report.facts import NOT_JUDGED, ReportFacts, lead_of, side_tests
 from results.report.pivot import Pivot, default_pivot, pivot_html
-from results.verdict.answer import answer, said, worlds_reached
+from results.text import joined
+from results.verdict.answer import answer, worlds_reached
 from results.verdict.wording import (
-    DASH,
     LEAST_FITS,
     TOO_FEW,
     bias_table,
-    bracketed,
     departures,
     failures,
-    fixed,
     has_test,
     in_order,
-    is_test,
     key_terms,
-    marked,
-    number,
     own_text,
-    percent,
+    row_texts,
     settings,
-    truth_text,
 )
 from sim.design import null_hypothesis
 
@@ -47,17 +41,11 @@ MOST_ROWS = 1500  # of the table in a page; beyond, only the first term of each 
 TOO_LONG = 2500
 
 
-@dataclass(frozen=True, slots=True)
-class CellTable:
-    """The table as text. dials: heads of the cells' columns. left_out: rows that a page has no room for."""
+def cell_table(diagnosis: Diagnosis, table: pd.DataFrame) -> dict[str, Any]:
+    """A bias table as text: its `rows`, the heads of their `dials`, and how many are `left_out` for want of room.
 
-    dials: tuple[str, ...]
-    rows: tuple[dict[str, Any], ...]
-    left_out: int = 0
-
-
-def cell_table(diagnosis: Diagnosis, table: pd.DataFrame) -> CellTable:
-    """Rows of a bias table as text; `flags` names the measures that clearly depart."""
+    In a row `flags` names the measures that clearly depart.
+    """
     varying = dials(diagnosis.cells)
     kept = table[table["attempted"].notna()]
     if len(kept) > MOST_ROWS:
@@ -69,44 +57,18 @@ def cell_table(diagnosis: Diagnosis, table: pd.DataFrame) -> CellTable:
     for row in kept.to_dict("records"):
         own_ones = {name: own_text(row, name) for name in diagnosis.own}
         settings = tuple(dial.names[dial.at[row["cell"]]] for dial in varying)
-        rows.append(_texts(row, diagnosis.alpha) | own_ones | {"dials": settings})
-    return CellTable(tuple(words_of(dial.name) for dial in varying), tuple(rows), len(table) - len(kept))
+        about = {"dials": settings, "purpose": purpose([diagnosis.layouts[row["estimator"]]], row["term"])}
+        rows.append(row_texts(row, diagnosis.alpha) | own_ones | about)
+    return {"dials": [dial.words for dial in varying], "rows": rows, "left_out": len(table) - len(kept)}
 
 
-def purpose(rows: list[dict[Any, Any]]) -> str:
+def purpose(layouts: Sequence[Layout], term: str) -> str:
     """What a term is for: "estimates att, beta(did)", "tests rho = 0"; "" where that has no name."""
-    named = [row for row in rows if row["estimand"]]
-    estimated = dict.fromkeys(row["estimand"] for row in named if not is_test(row))
-    tested = dict.fromkeys(null_hypothesis(row["estimand"]) for row in named if is_test(row))
+    named = [layout for layout in layouts if layout.targets.get(term)]
+    estimated = dict.fromkeys(layout.targets[term] for layout in named if not layout.tests)
+    tested = dict.fromkeys(null_hypothesis(layout.targets[term]) for layout in named if layout.tests)
     parts = (("estimates", estimated), ("tests", tested))
     return "; ".join(f"{verb} {', '.join(names)}" for verb, names in parts if names)
-
-
-def _texts(row: dict[Any, Any], alpha: float) -> dict[str, Any]:
-    form = fixed((row["truth"], row["mean_estimate"]), row["bias_mcse"])
-    level = ".2e" if form == ".1e" else form
-    tested = has_test(row["term"])
-    return {
-        **{name: row[name] for name in ("estimator", "term", "error")},
-        "purpose": purpose([row]),
-        "flags": marked(row, alpha),
-        "truth": truth_text(row, level),
-        "mean": number(row["mean_estimate"], level),
-        "bias": bracketed(row["bias"], row["bias_mcse"], form),
-        "relative_bias": percent(row, "relative_bias"),
-        "empirical_se": bracketed(row["empirical_se"], row["empirical_se_mcse"], form),
-        "between_worlds": bracketed(100 * row["between_worlds"], 100 * row["between_worlds_mcse"], ".1f"),
-        "rmse": bracketed(row["rmse"], row["rmse_mcse"], form),
-        "mean_se": number(row["mean_se"], level),
-        "se_error": bracketed(row["se_error"], row["se_error_mcse"], ".1f"),
-        "coverage": percent(row, "coverage"),
-        "bias_eliminated_coverage": percent(row, "bias_eliminated_coverage"),
-        "rejection": percent(row, "rejection") if tested else DASH,
-        "size_adjusted_power": percent(row, "size_adjusted_power") if tested else DASH,
-        "type_s": percent(row, "type_s") if tested else DASH,
-        "type_m": bracketed(row["type_m"], row["type_m_mcse"], ".3f") if tested else DASH,
-        "fits": DASH if np.isnan(row["n"]) else f"{int(row['n']):,}/{int(row['attempted']):,}",
-    }
 
 
 # The pictures and pivots of a report: first what answers the question, then the rest, folded.
@@ -157,7 +119,7 @@ def lead_part(diagnosis: Diagnosis, measure: ShownMeasure, term: str | None, piv
     table = default_pivot(diagnosis, measure, term)
     tables = tuple(pivots) or ((table,) if table is not None else ())
     terms = dict.fromkeys(lead_terms(diagnosis, term).values())
-    purposes = ((one, _purpose(diagnosis, one)) for one in terms)
+    purposes = ((one, purpose(list(diagnosis.layouts.values()), one)) for one in terms)
     says = "; ".join(f"{one} {purpose}" for one, purpose in purposes if purpose)
     return PagePart(measure.short, tuple(pictures_of(diagnosis, measure, term)), tables, says)
 
@@ -187,16 +149,7 @@ def _other_terms(diagnosis: Diagnosis) -> Iterator[PagePart]:
     for term in others[:CHARTED]:
         charts = [chart for name in OF_A_TERM for chart in pictures_of(diagnosis, MEASURES[name], term)]
         if charts:
-            yield PagePart(f"Term {term}", tuple(charts), (), _purpose(diagnosis, term))
-
-
-def _purpose(diagnosis: Diagnosis, term: str) -> str:
-    """What the estimators that have a term estimate or test by it; "" where that has no name."""
-    layouts = [layout for layout in diagnosis.layouts.values() if layout.targets.get(term)]
-    estimated = dict.fromkeys(layout.targets[term] for layout in layouts if not layout.tests)
-    tested = dict.fromkeys(null_hypothesis(layout.targets[term]) for layout in layouts if layout.tests)
-    parts = (("estimates", estimated), ("tests", tested))
-    return "; ".join(f"{verb} {', '.join(names)}" for verb, names in parts if names)
+            yield PagePart(f"Term {term}", tuple(charts), (), purpose(list(diagnosis.layouts.values()), term))
 
 
 __all__ = ["ReportFacts", "html_report"]
@@ -221,7 +174,7 @@ def html_report(diagnosis: Diagnosis, about: ReportFacts, *, lead: ShownMeasure 
         alpha=diagnosis.alpha,
         departures=departures(diagnosis.alpha, worlds_reached(diagnosis)),
         worlds=worlds_reached(diagnosis),
-        held_fixed=said(diagnosis.held_fixed),
+        held_fixed=joined(diagnosis.held_fixed),
         too_few=TOO_FEW,
         least_fits=LEAST_FITS,
         cells=len(diagnosis.cells),
@@ -235,7 +188,7 @@ def html_report(diagnosis: Diagnosis, about: ReportFacts, *, lead: ShownMeasure 
         table=cell_table(diagnosis, table),
         common=cell_table(diagnosis, bias_table(diagnosis, sample="common")),
         not_judged=NOT_JUDGED,
-        beside=[(names[test.cell], test) for test in side_tests(diagnosis)],
+        beside=[(names[cell], *rest) for cell, *rest in side_tests(diagnosis)],
         passing=cell_table(diagnosis, bias_table(diagnosis, sample="passing")),
         failures=[(names[cell], *rest) for cell, *rest in failures(diagnosis)],
         script=Markup(draw.get_template("tables.js").render()),

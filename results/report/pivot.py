@@ -16,11 +16,9 @@ from rich.text import Text
 
 from results.diagnosis.diagnose import Diagnosis
 from results.plots.chart import key_of
-from results.plots.grid import Dial, ShownMeasure, Value, dials, grid_names, lead_terms, subject_of, values_of, words_of
+from results.plots.grid import Dial, ShownMeasure, Value, dials, lead_terms, subject_of, values_of, words_of
 from results.tables.journal_table import Heading, JournalTable, Row
-from results.tables.latex import latex_tables
-from results.tables.records import Document
-from results.tables.word import word_tables
+from results.text import dial_names
 from sim.errors import BadInput, Problem, closest, one_of
 
 ESTIMATOR, TERM, ERROR = "estimator", "term", "error"
@@ -92,7 +90,7 @@ def pivot(diagnosis: Diagnosis, measure: ShownMeasure, rows: Sequence[str] = (),
     rows, columns: dials by name, "estimator", "term" or "error". Whatever else varies is added to the rows, so that no
     cell is an average over cells. Raises BadInput for names that are none, or that stand twice.
     """
-    names = resolved(diagnosis, (*rows, *columns), "rows and columns")
+    names = resolved_names(diagnosis.cells, (*rows, *columns), "rows and columns")
     down, across = names[: len(rows)], names[len(rows) :]
     values = values_of(diagnosis, measure, lead_terms(diagnosis, term), sample)
     if not values:
@@ -133,17 +131,12 @@ def default_pivot(diagnosis: Diagnosis, measure: ShownMeasure, term: str | None 
     return pivot(diagnosis, measure, (), across, term=term)
 
 
-def resolved(diagnosis: Diagnosis, names: Sequence[str], where: str) -> tuple[str, ...]:
+def resolved_names(cells: Sequence[Mapping[str, object]], names: Sequence[str], where: str) -> tuple[str, ...]:
     """Full names of dials, estimator, term and error from full or short ones ("serial" for "errors.serial").
 
     Raises BadInput with all faults at once.
     """
-    return resolved_names(grid_names(diagnosis.cells), names, where)
-
-
-def resolved_names(dials_of_grid: Sequence[str], names: Sequence[str], where: str) -> tuple[str, ...]:
-    """The same from the names of the grid's dials."""
-    every = [*dials_of_grid, *OTHERS]
+    every = [*dial_names(cells), *OTHERS]
     found, problems = [], []
     for name in names:
         fits = [name] if name in every else [one for one in every if name in (one.split(".")[0], one.split(".")[-1])]
@@ -319,16 +312,6 @@ def _number(cell: PivotCell | None) -> str:
     if cell is None:
         return "-"
     return f"{cell.number}!" if cell.clear else cell.number
-
-
-def latex_file(tables: Sequence[Pivot], document: Document) -> str:
-    """The tables as a LaTeX file that compiles by itself (booktabs)."""
-    return latex_tables(document, [journal_table(table) for table in tables])
-
-
-def word_file(tables: Sequence[Pivot], document: Document) -> bytes:
-    """The tables as a Word file; raises BadInput where python-docx is not installed."""
-    return word_tables(document, [journal_table(table) for table in tables])
 
 
 def csv_file(tables: Iterable[Pivot]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import fill, wrap
 from typing import Any
@@ -21,33 +21,22 @@ from results.diagnosis.comparison import Comparison
 from results.diagnosis.diagnose import Diagnosis
 from results.report.facts import NOT_JUDGED, ReportFacts, passing_fits, side_tests
 from results.store.store import Store
+from results.text import DASH, dial_value, setting_text, varying, written
 from results.verdict.answer import Answer, ClaimAnswer, answer, missing, worlds_reached
 from results.verdict.sentences import Dials, PowersBySize, brief_sentence
 from results.verdict.verdicts import Grade, Judged, Verdict
 from results.verdict.wording import (
-    DASH,
     EXTREMES,
     LEAST_FITS,
     TOO_FEW,
     bias_table,
-    bracketed,
     by_cell,
     departures,
     failures,
-    fixed,
-    has_test,
-    is_biased,
-    is_off,
-    is_wrong_size,
     key_terms,
-    number,
     own_text,
-    percent,
-    plain,
-    setting_text,
+    row_texts,
     settings,
-    truth_text,
-    varying,
 )
 from sim.design import null_hypothesis
 from sim.errors import listed, visible
@@ -118,7 +107,7 @@ def column_dial(part: ClaimAnswer, dials: Dials) -> str:
 
 def _values(dial: str, cells: Sequence[int], dials: Dials) -> list[str]:
     """The values of a dial over cells, as text; none where there is no dial."""
-    return list(dict.fromkeys(plain(dials[cell].get(dial)) for cell in sorted(set(cells)))) if dial else []
+    return list(dict.fromkeys(dial_value(dials[cell].get(dial)) for cell in sorted(set(cells)))) if dial else []
 
 
 def _names(verdict: Verdict, setting: str) -> tuple[str, str, str, str]:
@@ -132,13 +121,13 @@ def _of_verdicts(part: ClaimAnswer, dial: str, values: Sequence[str], dials: Dia
         own_dials = [dials[item.cell] for item in verdict.cells]
         for item in verdict.cells:
             rest = {name: value for name, value in dials[item.cell].items() if name != dial}
-            by_setting.setdefault(setting_text(rest, own_dials), {})[plain(dials[item.cell].get(dial))] = item
+            by_setting.setdefault(setting_text(rest, own_dials), {})[dial_value(dials[item.cell].get(dial))] = item
 
         def badness(cells: Mapping[str, Judged], own: Verdict = verdict) -> tuple[int, float]:
             return max((item.grade.rank, item.departure(own.nominal)) for item in cells.values())
 
         for setting, cells in sorted(by_setting.items(), key=lambda pair: badness(pair[1]), reverse=True):
-            columns = values or [plain(dials[0].get(dial))]
+            columns = values or [dial_value(dials[0].get(dial))]
             yield *_names(verdict, setting), *(_cell(verdict, cells.get(value)) for value in columns)
 
 
@@ -147,15 +136,15 @@ def _cell(verdict: Verdict, item: Judged | None) -> str:
         return f"{DASH} "
     mark = MARKS[item.grade] or " "
     if verdict.measure == "bias":
-        return f"{number(item.value, '.2f')}{mark}"
-    return f"{number(100 * item.value, '.1f')}{mark}"
+        return f"{written(item.value, '.2f')}{mark}"
+    return f"{written(100 * item.value, '.1f')}{mark}"
 
 
 def _of_power(part: ClaimAnswer, dial: str, values: Sequence[str], dials: Dials) -> Iterator[tuple[str, ...]]:
     """A row a curve, the smallest detectable effect first."""
     rows = [(verdict, curve) for verdict, drawn in part.curves for curve in drawn]
     for verdict, curve in sorted(rows, key=lambda row: (row[1].beyond, row[1].mde != row[1].mde, row[1].mde)):
-        cells = {plain(dials[item.cell].get(dial)): item for item in curve.cells}
+        cells = {dial_value(dials[item.cell].get(dial)): item for item in curve.cells}
         shown = [_cell(verdict, cells.get(value)) for value in values] or [_cell(verdict, curve.largest)]
         yield *_names(verdict, curve.setting), *shown, _detectable(curve)
 
@@ -163,15 +152,15 @@ def _of_power(part: ClaimAnswer, dial: str, values: Sequence[str], dials: Dials)
 def _detectable(curve: PowersBySize) -> str:
     if curve.beyond:
         return f"above {abs(curve.largest.row['truth']):.3g}"
-    return number(curve.mde, ".3g")
+    return written(curve.mde, ".3g")
 
 
 def _of_screens(part: ClaimAnswer) -> ShortTable:
     heads = ("estimator", "setting", "rejects %", "bias of all", "bias of fits that pass")
     found = sorted(part.screens, key=lambda item: -abs(item.passing) if item.passing == item.passing else 0.0)
     rows = tuple(
-        (item.estimator, item.setting, number(100 * item.rejects, ".1f"), number(item.bias, ".2f"),
-         number(item.passing, ".2f"))
+        (item.estimator, item.setting, written(100 * item.rejects, ".1f"), written(item.bias, ".2f"),
+         written(item.passing, ".2f"))
         for item in found
     )  # fmt: skip
     return ShortTable("Screens; bias in standard errors", heads, rows, 2)
@@ -393,12 +382,12 @@ def _remarks(diagnosis: Diagnosis) -> dict[int, list[Text]]:
         line = f"  {one}: {count:,} of {attempted:,} fits failed: {reasons}"
         found.setdefault(cell, []).append(Text(line, style="yellow"))
     tests: dict[tuple[int, str], list[str]] = {}
-    for test in side_tests(diagnosis):
-        tests.setdefault((test.cell, test.estimator), []).append(f"{test.test} {test.rejects}")
+    for cell, one, test, rejects in side_tests(diagnosis):
+        tests.setdefault((cell, one), []).append(f"{test} {rejects}")
     for (cell, one), shares in tests.items():
         found.setdefault(cell, []).append(Text(f"  {one}: rejects % (MCSE) by {', '.join(shares)}"))
-    for item in passing_fits(diagnosis):
-        found.setdefault(item.cell, []).append(Text(f"  {item.estimator}: {item.sentence}"))
+    for cell, one, sentence in passing_fits(diagnosis):
+        found.setdefault(cell, []).append(Text(f"  {one}: {sentence}"))
     return found
 
 
@@ -499,9 +488,24 @@ def _lines(rows: pd.DataFrame, alpha: float, own: tuple[str, ...]) -> list[dict[
     lines = []
     above: tuple[str, str] = ("", "")
     for row in rows.to_dict("records"):
-        line = _by_error(row, alpha) | {f"{name} (MCSE)": Text(own_text(row, name)) for name in own}
+        texts = row_texts(row, alpha)
+        line = {
+            "errors": Text(row["error"]),
+            "mean SE": Text(texts["mean_se"]),
+            "cover % (MCSE)": _flagged(texts, "coverage"),
+            "reject % (MCSE)": _flagged(texts, "rejection"),
+        }
+        line |= {f"{name} (MCSE)": Text(own_text(row, name)) for name in own}
         if (row["estimator"], row["term"]) != above:
-            line |= _by_term(row)
+            line |= {
+                "term": Text(row["term"]),
+                "truth": Text(texts["truth"]),
+                "mean": Text(texts["mean"]),
+                "bias (MCSE)": _flagged(texts, "bias"),
+                "emp. SE": Text(texts["spread"]),
+                "worlds %": Text(texts["between_worlds"].partition(" (")[0]),
+                "fits": Text(texts["fits"], style="" if row["n"] == row["attempted"] else "yellow"),
+            }
             if row["estimator"] != above[0]:
                 line["estimator"] = Text(row["estimator"], style="bold")
         above = row["estimator"], row["term"]
@@ -509,36 +513,9 @@ def _lines(rows: pd.DataFrame, alpha: float, own: tuple[str, ...]) -> list[dict[
     return lines
 
 
-def _by_term(row: Mapping[Hashable, Any]) -> dict[str, Text]:
-    form = fixed((row["truth"], row["mean_estimate"]), row["bias_mcse"])
-    level = ".2e" if form == ".1e" else form
-    bias = bracketed(row["bias"], row["bias_mcse"], form)
-    fits = DASH if row["attempted"] != row["attempted"] else f"{int(row['n']):,}/{int(row['attempted']):,}"
-    return {
-        "term": Text(row["term"]),
-        "truth": Text(truth_text(row, level)),
-        "mean": Text(number(row["mean_estimate"], level)),
-        "bias (MCSE)": _flagged(bias, is_biased(row)),
-        "emp. SE": Text(number(row["empirical_se"], level)),
-        "worlds %": Text(number(100 * row["between_worlds"], ".1f")),
-        "fits": Text(fits, style="" if row["n"] == row["attempted"] else "yellow"),
-    }
-
-
-def _by_error(row: Mapping[Hashable, Any], alpha: float) -> dict[str, Text]:
-    form = fixed((row["truth"], row["mean_estimate"]), row["bias_mcse"])
-    rejected = percent(row, "rejection") if has_test(row["term"]) else DASH
-    return {
-        "errors": Text(row["error"]),
-        "mean SE": Text(number(row["mean_se"], ".2e" if form == ".1e" else form)),
-        "cover % (MCSE)": _flagged(percent(row, "coverage"), is_off(row, "coverage", 1 - alpha)),
-        "reject % (MCSE)": _flagged(rejected, is_wrong_size(row, alpha)),
-    }
-
-
-def _flagged(text: str, flag: bool) -> Text:
-    """A trailing mark keeps numbers aligned: every cell has the same place for it."""
-    return Text(f"{text}!", style="bold red") if flag else Text(f"{text} ")
+def _flagged(texts: Mapping[str, Any], name: str) -> Text:
+    """A measure with a trailing mark or a blank, so that numbers stay aligned."""
+    return Text(f"{texts[name]}!", style="bold red") if name in texts["flags"] else Text(f"{texts[name]} ")
 
 
 # What two stores say of the same things, as the terminal prints it.

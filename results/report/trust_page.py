@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
 
 from estimators.core.error_types import error_label
+from results import text
 from results.page import page
 from results.plots.power_plot import PowerPlot, power_figure
 
@@ -23,48 +24,23 @@ MARKS = {
     "cannot tell": "open",
     "contradicts": "departs",
 }  # of the stylesheet
-NOTHING = "–"
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Significant digits with a true minus sign; a dash for none."""
-    if value is None:
-        return NOTHING
-    return f"{value:.{digits}g}".replace("-", "\N{MINUS SIGN}")
-
-
-def share(value: float | None) -> str:
-    """A share in per cent with one decimal."""
-    return NOTHING if value is None else f"{value:.1%}"
-
-
-def probability(value: float | None) -> str:
-    """A p value with three decimals."""
-    if value is None:
-        return NOTHING
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def interval(lower: float | None, upper: float | None, form: Callable[[float | None], str]) -> str:
-    """Two ends, each written by `form`; a dash where there is none."""
-    return NOTHING if lower is None or upper is None else f"{form(lower)} to {form(upper)}"
-
-
-def p_value(value: float | None) -> str:
-    """A p value in a sentence: "p = 0.034", "p < 0.001"."""
-    text = probability(value)
-    return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
+    """Significant digits, as few as a page of many numbers has room for."""
+    return text.number(value, digits)
 
 
 def trust_page(held: Mapping[str, Any]) -> str:
     """The page; held: trust.json as plain data."""
-    pages = page("results.report", number=number, share=share, probability=probability, p_value=p_value,
+    pages = page("results.report", number=number, share=text.share, probability=text.probability,
+                 p_value=text.p_value,
                  label=error_label)  # fmt: skip
     answer = held["verdict"]["answer"]
     return pages.get_template("trust.html").render(
         held=held, title=ANSWERS[answer], marks=MARKS, mark=MARKS[answer], figure=figure(held), advised=advised(held),
-        printed=next(row for row in held["errors"] if row["printed"]), marked=marked(held), interval=interval,
-        number=number, share=share, rows=[row for row in held["checks"] if row["difference"] is not None],
+        printed=next(row for row in held["errors"] if row["printed"]), marked=marked(held), interval=text.interval,
+        number=number, share=text.share, rows=[row for row in held["checks"] if row["difference"] is not None],
         facts=[row for row in held["checks"] if row["difference"] is None and row["severity"] > 0],
         silent=sum(row["difference"] is None and row["severity"] == 0 for row in held["checks"]),
     )  # fmt: skip
@@ -100,7 +76,7 @@ def figure(held: Mapping[str, Any]) -> Markup:
 
 def fidelity_page(document: Mapping[str, Any], caution: str) -> str:
     """Parameters, features and what each twin misses; document: as `panelproof twin --json` prints it."""
-    pages = page("results.report", number=lambda value: f"{value:.4g}".replace("-", "−"))
+    pages = page("results.report", number=text.number)
     rows = document["fidelity"]
     twins = [
         dict(twin) | {"rows": [row for row in rows if row["method"] == twin["method"]]} for twin in document["twins"]

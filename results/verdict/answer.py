@@ -13,6 +13,7 @@ import pandas as pd
 from estimators.core.estimator import holm
 from results.diagnosis.claims import FAMILYWISE, MOST_FAILED, POWER, Claim, beyond_share, interval_point
 from results.diagnosis.diagnose import Diagnosis
+from results.text import joined, level, rounded
 from results.verdict.sentences import PowersBySize, claim_sentence, curves, power_sentence
 from results.verdict.verdicts import (
     Grade,
@@ -21,14 +22,14 @@ from results.verdict.verdicts import (
     claims_of,
     claims_table,
     grade_of,
-    grades,
     judgements,
     needed,
     screen_sentence,
     screened,
     verdicts,
+    worst_of,
 )
-from results.verdict.wording import LEAST_FITS, TOO_FEW, clear, failure_counts, reasons, rounded, settings
+from results.verdict.wording import LEAST_FITS, TOO_FEW, clear, failure_counts, reasons, settings
 from sim.streams import TILE
 
 # What a reader must know before the verdict: fits that failed, numbers that are missing, terms without a truth.
@@ -82,7 +83,7 @@ def failed_fits(diagnosis: Diagnosis) -> list[Failed]:
     grades = _grades_of_failures([row for name in counts for row in rows[name]], every)
     for name, counted in counts.items():
         worst = min(rows[name], key=lambda row: row["value"])
-        grade = max((grades[name, row["cell"]] for row in rows[name]), key=lambda grade: grade.rank)
+        grade = worst_of(grades[name, row["cell"]] for row in rows[name])
         found.append(Failed(name, sum(int(row["attempted"]) for row in rows[name]), counted, grade,
                             texts[worst["cell"]], 1 - worst["value"],
                             worst["mcse"], 1 - worst["upper"], 1 - worst["lower"]))  # fmt: skip
@@ -193,7 +194,7 @@ def fixed_sentence(diagnosis: Diagnosis) -> str:
     if not held:
         spread = f"Replications are spread over {reached} worlds, by which Monte Carlo errors are clustered."
         return spread if reached > 1 else ""
-    what, was = said(held), "were" if len(held) > 1 or held[0].endswith("s") else "was"
+    what, was = joined(held), "were" if len(held) > 1 or held[0].endswith("s") else "was"
     if reached <= 1:
         so_far = f" The study has {worlds} worlds, and its replications reach only one of them." if worlds > 1 else ""
         return f"All numbers are conditional on one drawn world: {what} {was} drawn once.{so_far}"
@@ -210,7 +211,7 @@ def judged_sentence(count: int, worlds: int, reached: int) -> str:
     parts = []
     if count > 1:
         parts.append(f"{count:,} numbers are judged at once, by Holm's method: chance alone fails at most "
-                     f"{100 * FAMILYWISE:g}% of studies.")  # fmt: skip
+                     f"{level(FAMILYWISE)} of studies.")  # fmt: skip
     if reached > 1:
         mark = f"{clear(reached):.{0 if reached < FEW else 1}f}"
         parts.append(f"Monte Carlo errors of {reached} worlds have {reached - 1} degree{'s' * (reached > 2)} of "
@@ -226,11 +227,6 @@ def judged_sentence(count: int, worlds: int, reached: int) -> str:
 def worlds_reached(diagnosis: Diagnosis) -> int:
     """The most worlds that lie behind a number."""
     return max((int(count) for count in diagnosis.frame["worlds"]), default=1)
-
-
-def said(items: Sequence[str]) -> str:
-    """Items in words: "a", "a and b", "a, b and c"."""
-    return " and ".join(part for part in (", ".join(items[:-1]), *items[-1:]) if part)
 
 
 MOST_CURVES = 500  # that are fitted of a claim on power: more than anybody reads
@@ -254,7 +250,7 @@ class ClaimAnswer:
     @property
     def grade(self) -> Grade:
         """The worst grade of its verdicts; "stated" of power and screens."""
-        return grades(self.verdicts)
+        return worst_of(item.grade for item in self.verdicts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,8 +282,7 @@ class Answer:
     @property
     def grade(self) -> Grade:
         """The worst grade, of failed fits too; "stated" where nothing was judged."""
-        every = [*(item.grade for item in self.claims), *(item.grade for item in self.failed)]
-        return max(every, key=lambda grade: grade.rank, default=Grade.STATED)
+        return worst_of([*(item.grade for item in self.claims), *(item.grade for item in self.failed)])
 
 
 def answer(diagnosis: Diagnosis, table: pd.DataFrame | None = None) -> Answer:
@@ -346,24 +341,26 @@ def _nothing(table: pd.DataFrame) -> str:
 def verdict_records(found: Answer) -> Iterator[dict[str, Any]]:
     """Plain data of every verdict, one record each, of power and minimum detectable effects one a setting."""
     for item in found.failed:
-        yield _record("failed fits", item.grade, item.estimator, "", "", item.setting, item.share, item.mcse,
-                      item.lower, item.upper, sentence=item.sentence)  # fmt: skip
+        about = "failed fits", item.estimator, "", "", item.setting
+        yield _record(item.grade, about, item.sentence, value=item.share, mcse=item.mcse, lower=item.lower,
+                      upper=item.upper)  # fmt: skip
     for part in found.claims:
-        for verdict in part.verdicts:
-            worst = verdict.worst
-            yield _record(verdict.measure, verdict.grade, verdict.estimator, verdict.term, verdict.error,
-                          worst.row["setting"], worst.value, worst.mcse, worst.lower, worst.upper,
-                          nominal=verdict.nominal if part.claim.is_judged else np.nan, tolerance=verdict.tolerance,
-                          times=verdict.times, pvalue=worst.pvalue, replications=_needed(verdict),
-                          sentence=part.sentence)  # fmt: skip
-        for verdict, drawn in part.curves:
+        for one in part.verdicts:
+            worst = one.worst
+            about = one.measure, one.estimator, one.term, one.error, worst.row["setting"]
+            yield _record(one.grade, about, part.sentence, value=worst.value, mcse=worst.mcse, lower=worst.lower,
+                          upper=worst.upper, nominal=one.nominal if part.claim.is_judged else np.nan,
+                          tolerance=one.tolerance, times_tolerance=one.times, pvalue=worst.pvalue,
+                          replications_needed=_needed(one))  # fmt: skip
+        for one, drawn in part.curves:
             for curve in drawn:
-                yield _record("mde", Grade.STATED, verdict.estimator, verdict.term, verdict.error, curve.setting,
-                              curve.mde, np.nan, curve.lower, curve.upper, nominal=POWER,
-                              sentence=part.sentence)  # fmt: skip
+                about = "mde", one.estimator, one.term, one.error, curve.setting
+                yield _record(Grade.STATED, about, part.sentence, value=curve.mde, lower=curve.lower,
+                              upper=curve.upper, nominal=POWER)  # fmt: skip
         for screen in part.screens:
-            yield _record("screen", Grade.STATED, screen.estimator, screen.term, "", screen.setting, screen.rejects,
-                          screen.mcse, screen.lower, screen.upper, sentence=part.sentence)  # fmt: skip
+            about = "screen", screen.estimator, screen.term, "", screen.setting
+            yield _record(Grade.STATED, about, part.sentence, value=screen.rejects, mcse=screen.mcse,
+                          lower=screen.lower, upper=screen.upper)  # fmt: skip
 
 
 def _needed(verdict: Verdict) -> float:
@@ -372,13 +369,12 @@ def _needed(verdict: Verdict) -> float:
     return needed(verdict, worst).replications if verdict.grade is Grade.OPEN and np.isfinite(worst.value) else np.nan
 
 
-def _record(measure: str, grade: Grade, estimator: str, term: str, error: str, setting: str, value: float,
-            mcse: float, lower: float, upper: float, *, nominal: float = np.nan, tolerance: float = np.nan,
-            times: float = np.nan, pvalue: float = np.nan, replications: float = np.nan,
-            sentence: str) -> dict[str, Any]:  # fmt: skip
-    numbers = {"value": value, "mcse": mcse, "lower": lower, "upper": upper, "nominal": nominal,
-               "tolerance": tolerance, "times_tolerance": times, "pvalue": pvalue,
-               "replications_needed": replications}  # fmt: skip
-    plain = {name: float(number) if np.isfinite(number) else None for name, number in numbers.items()}
-    about = {"class": str(grade), "measure": measure, "estimator": estimator, "term": term, "error": error}
-    return about | {"setting": setting} | plain | {"sentence": sentence}
+ABOUT = ("measure", "estimator", "term", "error", "setting")
+NUMBERS = ("value", "mcse", "lower", "upper", "nominal", "tolerance", "times_tolerance", "pvalue",
+           "replications_needed")  # fmt: skip
+
+
+def _record(grade: Grade, about: Sequence[str], sentence: str, **numbers: float) -> dict[str, Any]:
+    """A verdict as plain data; None for numbers that it does not have."""
+    plain = {name: float(number) if np.isfinite(number := numbers.get(name, np.nan)) else None for name in NUMBERS}
+    return {"class": str(grade)} | dict(zip(ABOUT, about, strict=True)) | plain | {"sentence": sentence}

@@ -9,23 +9,24 @@ import numpy as np
 
 from results.diagnosis.claims import POWER, Claim, beyond, within
 from results.diagnosis.power import told_effect
-from results.verdict.verdicts import Grade, Judged, Needed, Verdict, needed
-from results.verdict.wording import (
+from results.text import (
     Subject,
-    bias_text,
-    errors_text,
-    in_order,
-    is_null,
-    is_test,
+    dial_names,
+    dial_value,
+    fixed,
     joined,
-    number,
+    level,
     of_errors,
     per_cent,
-    plain,
     region,
+    rounded,
     setting_text,
     span_text,
+    standard_errors,
+    written,
 )
+from results.verdict.verdicts import Grade, Judged, Needed, RowOfTable, Verdict, needed
+from results.verdict.wording import in_order, is_null, is_test
 from sim.arrays import Floats
 
 Dials = Sequence[Mapping[str, object]]
@@ -39,26 +40,35 @@ def claim_sentence(claim: Claim, found: Sequence[Verdict], dials: Dials, alpha: 
 
     dials: those of each cell. alpha: the level.
     """
-    by_grade = {grade: [item for item in found if item.grade is grade] for grade in Grade}
-    parts = [
-        _holds(by_grade[Grade.HOLDS], found, dials),
-        _fails(by_grade[Grade.FAILS], found, dials),
-        _harmless(by_grade[Grade.HARMLESS], found),
-        _open(by_grade[Grade.OPEN], found),
-    ]
-    return f"{head(claim, found, alpha)}: {'; '.join(part for part in parts if part)}."
+    holding, failing, harmless, unsure = (_of_grade(found, grade) for grade in (
+        Grade.HOLDS, Grade.FAILS, Grade.HARMLESS, Grade.OPEN))  # fmt: skip
+    parts = []
+    if holding:
+        subject = _together(groups_of(holding, found), MOST_NAMED)
+        parts.append(f"{subject.does('hold')} ({span_of(holding)}{_over(claim, dials)})")
+    if failing:
+        parts.append(_fails(groups_of(failing, found), dials))
+    if harmless:
+        subject = _together(groups_of(harmless, found), MOST_NAMED)
+        parts.append(f"{subject.is_} off by so little that it does not matter ({span_of(harmless)})")
+    if unsure:
+        parts.append(_open(unsure, found))
+    return f"{head(claim, found, alpha)}: {'; '.join(parts)}."
+
+
+def _of_grade(found: Sequence[Verdict], *grades: Grade) -> list[Verdict]:
+    return [item for grade in grades for item in found if item.grade is grade]
 
 
 def head(claim: Claim, found: Sequence[Verdict], alpha: float) -> str:
     """What a sentence is about: the measure and the terms, where they are few."""
     terms = in_order(item.term for item in found)
     of = f"of {joined(terms)}" if len(terms) <= MOST_TERMS else f"of {len(terms)} terms"
-    level = f"{100 * alpha:g}%"
     return {
         "bias": f"Bias {of}",
-        "coverage": f"{100 * (1 - alpha):g}% intervals {of}",
-        "size": f"{level} tests {of} where the truth is 0",
-        "power": f"Power of the {level} test {of}",
+        "coverage": f"{level(1 - alpha)} intervals {of}",
+        "size": f"{level(alpha)} tests {of} where the truth is 0",
+        "power": f"Power of the {level(alpha)} test {of}",
         "screen": "Screens",
     }[claim.measure]
 
@@ -119,33 +129,18 @@ def naming(found: Sequence[Verdict]) -> Callable[[Verdict], str]:
     return lambda item: names[id(item)]
 
 
-def _together(groups: Sequence[Group]) -> Subject:
+def _together(groups: Sequence[Group], most: int) -> Subject:
+    """The groups as one subject; beyond `most` the rest is counted."""
     found = [group.subject for group in groups]
-    return Subject(joined([item.text for item in found], MOST_NAMED), plural=len(found) > 1 or found[0].plural)
-
-
-def _holds(chosen: Sequence[Verdict], found: Sequence[Verdict], dials: Dials) -> str:
-    if not chosen:
-        return ""
-    subject = _together(groups_of(chosen, found))
-    return f"{subject.does('hold')} ({span_of(chosen)}{_over(chosen[0].claim, dials)})"
-
-
-def _harmless(chosen: Sequence[Verdict], found: Sequence[Verdict]) -> str:
-    if not chosen:
-        return ""
-    subject = _together(groups_of(chosen, found))
-    return f"{subject.is_} off by so little that it does not matter ({span_of(chosen)})"
+    return Subject(joined([item.text for item in found], most), plural=len(found) > 1 or found[0].plural)
 
 
 def _open(chosen: Sequence[Verdict], found: Sequence[Verdict]) -> str:
-    if not chosen:
-        return ""
     worst = max(chosen, key=lambda item: item.times)
-    subject = _together(groups_of(chosen, found))
     where = ""
     if len(chosen) == 1 and len(chosen[0].cells) > 1:
         where = f" in {len(worst.of_grade(Grade.OPEN))} of {len(worst.cells)} cells"
+    subject = _together(groups_of(chosen, found), MOST_NAMED)
     return f"cannot be told for {subject.text}{where} ({_interval(worst, worst.worst)})"
 
 
@@ -158,7 +153,9 @@ def _interval(verdict: Verdict, worst: Judged) -> str:
         worst.lower - verdict.nominal, worst.upper - verdict.nominal, verdict.tolerance
     ):
         return f"{per_cent(lost)} of fits failed{when}" if lost else f"only {row['n']:,.0f} fits{when}"
-    more = _beyond(verdict, worst) or f"; {needs_text(needed(verdict, worst))}"
+    more = f"; {needs_text(needed(verdict, worst))}"
+    if beyond(worst.lower - verdict.nominal, worst.upper - verdict.nominal, verdict.tolerance):
+        more = "; this probably fails, and more replications make it clear"  # it is not clear of its Monte Carlo error
     if verdict.measure == "bias":
         return f"Monte Carlo interval {worst.lower:.2f} to {worst.upper:.2f} standard errors{when}{more}"
     return f"Monte Carlo interval {per_cent(worst.lower)} to {per_cent(worst.upper)}{when}{more}"
@@ -174,17 +171,7 @@ def needs_text(found: Needed) -> str:
     return "too near the tolerance to tell"
 
 
-def _beyond(verdict: Verdict, worst: Judged) -> str:
-    """Why an interval that lies beyond the tolerance does not yet fail: it must be clear of the Monte Carlo error."""
-    if beyond(worst.lower - verdict.nominal, worst.upper - verdict.nominal, verdict.tolerance):
-        return "; this probably fails, and more replications make it clear"
-    return ""
-
-
-def _fails(chosen: Sequence[Verdict], found: Sequence[Verdict], dials: Dials) -> str:
-    groups = groups_of(chosen, found)
-    if not groups:
-        return ""
+def _fails(groups: Sequence[Group], dials: Dials) -> str:
     named, rest = groups[:MOST_NAMED], groups[MOST_NAMED:]
     said = [(_failure(group), *where_it_fails(_worst(group), dials)) for group in named]
     if len(said) > 1 and len({when for _, when, _ in said}) == 1:  # the cell is said once, at the end
@@ -197,7 +184,7 @@ def _fails(chosen: Sequence[Verdict], found: Sequence[Verdict], dials: Dials) ->
             what + when + _extent(extent, plural=group.one(_worst(group)).plural)
             for group, (what, when, extent) in zip(named, said, strict=True)
         )
-    return text + (f"; {_together(rest).does('fail')} too" if rest else "")
+    return text + (f"; {_together(rest, MOST_NAMED).does('fail')} too" if rest else "")
 
 
 def _extent(extent: str, *, plural: bool) -> str:
@@ -215,8 +202,23 @@ def _failure(group: Group) -> str:
     others = [item.term for item in group.verdicts if item is not verdict]
     if verdict.measure == "bias":
         return f"{about.is_} {bias_text(worst.row, worst.value, f'{joined(others, 3)} too' if others else '')}"
-    too = f" ({joined(others, 3)} too)" if others else ""
-    return f"{about.does('cover' if verdict.measure == 'coverage' else 'reject')} {per_cent(worst.value)}{too}"
+    return _rate(about, verdict) + (f" ({joined(others, 3)} too)" if others else "")
+
+
+def _rate(about: Subject, verdict: Verdict) -> str:
+    """How often the intervals cover, or the tests reject, in the worst cell."""
+    return f"{about.does('cover' if verdict.measure == 'coverage' else 'reject')} {per_cent(verdict.worst.value)}"
+
+
+def bias_text(row: RowOfTable, standardised: float, beside: str = "") -> str:
+    """A bias in words: its side, size, standard errors and share of the truth, and what else the brackets hold."""
+    form = fixed((row["truth"], row["mean_estimate"]), row["bias_mcse"])
+    shares = [f"{standard_errors(abs(standardised))}"] if abs(standardised) < float("inf") else []
+    if not is_null(row) and row["truth"]:
+        shares.append(f"{rounded(100 * abs(row['bias'] / row['truth']))}% of the true {written(row['truth'], form)}")
+    inside = "; ".join(part for part in (", ".join(shares), beside) if part)
+    rest = f" ({inside})" if inside else ""
+    return f"too {'high' if row['bias'] > 0 else 'low'} by {abs(row['bias']):{form}}{rest}"
 
 
 def where_it_fails(verdict: Verdict, dials: Dials) -> tuple[str, str]:
@@ -235,7 +237,7 @@ def span_of(chosen: Sequence[Verdict]) -> str:
     ends = [item.span for item in chosen]
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
     if chosen[0].measure == "bias":
-        return f"at most {errors_text(max(abs(low), abs(high)))}"
+        return f"at most {standard_errors(max(abs(low), abs(high)))}"
     return span_text(low, high)
 
 
@@ -244,7 +246,7 @@ def _over(claim: Claim, dials: Dials) -> str:
     values = [value for cell in dials if isinstance(value := cell.get(claim.over), int | float)]
     if not values or min(values) == max(values):
         return ""
-    return f" over {claim.over} {plain(min(values))} to {plain(max(values))}"
+    return f" over {claim.over} {dial_value(min(values))} to {dial_value(max(values))}"
 
 
 # A claim in two lines, for a screen whose tables show the numbers: who holds, who fails and by how much at worst.
@@ -256,15 +258,13 @@ MOST_FAILED = 6
 
 def brief_sentence(claim: Claim, found: Sequence[Verdict], alpha: float) -> str:
     """The answer to a claim of bias, coverage or size from its verdicts, the worst first; alpha: the level."""
-    by_grade = {grade: [item for item in found if item.grade is grade] for grade in Grade}
-    fine = by_grade[Grade.HOLDS] + by_grade[Grade.HARMLESS]
     parts = []
-    if fine:
-        subject = _named(groups_of(fine, found))
-        parts.append(f"{subject.does('hold')} ({span_of(fine)})")
-    if failed := by_grade[Grade.FAILS]:
+    if fine := _of_grade(found, Grade.HOLDS, Grade.HARMLESS):
+        groups = sorted(groups_of(fine, found), key=lambda group: not group.whole)  # those of which all terms are meant
+        parts.append(f"{_together(groups, MOST_IN_BRIEF).does('hold')} ({span_of(fine)})")
+    if failed := _of_grade(found, Grade.FAILS):
         parts.append(_failed(groups_of(failed, found)))
-    if unsure := by_grade[Grade.OPEN]:
+    if unsure := _of_grade(found, Grade.OPEN):
         parts.append(f"{len(unsure)} of {len(found)} cannot be told{_needs(unsure)}")
     return f"{head(claim, found, alpha)}: {'; '.join(parts)}."
 
@@ -276,22 +276,15 @@ def _needs(unsure: Sequence[Verdict]) -> str:
     return f" ({needs_text(max(counts, key=lambda item: item.replications))})" if counts else ""
 
 
-def _named(groups: Sequence[Group]) -> Subject:
-    """Those of which all terms are meant come first."""
-    names = [group.subject.text for group in sorted(groups, key=lambda group: not group.whole)]
-    return Subject(joined(names, MOST_IN_BRIEF), plural=len(names) > 1 or groups[0].subject.plural)
-
-
 def _failed(groups: Sequence[Group]) -> str:
     """Who fails, and the worst of it."""
     every = joined([group.who.text for group in groups], MOST_FAILED)
     verdict = max((item for group in groups for item in group.verdicts), key=lambda item: item.times)
     (group,) = (group for group in groups if verdict in group.verdicts)
     about, worst = group.one(verdict), verdict.worst
+    said = _rate(about, verdict)
     if verdict.measure == "bias":
-        said = f"{about.is_} too {'low' if worst.value < 0 else 'high'} by {errors_text(abs(worst.value))}"
-    else:
-        said = f"{about.does('cover' if verdict.measure == 'coverage' else 'reject')} {per_cent(worst.value)}"
+        said = f"{about.is_} too {'low' if worst.value < 0 else 'high'} by {standard_errors(abs(worst.value))}"
     when = f" when {worst.row['setting']}" if worst.row["setting"] else ""
     return f"{Subject(every, plural=len(groups) > 1).does('fail')} (at worst {said}{when})"
 
@@ -333,7 +326,7 @@ def effect_dial(truths: Mapping[int, float], cells: Sequence[Mapping[str, object
     """
     largest = max((abs(value) for value in truths.values()), default=0.0)
     spans = {}
-    for name in dict.fromkeys(name for cell in cells for name in cell):
+    for name in dial_names(cells):
         groups = [[truths[cell] for cell in group if cell in truths] for group in _groups(name, cells)]
         spans[name] = max((max(group) - min(group) for group in groups if group), default=0.0)
     dial = max(spans, key=lambda name: spans[name], default="")
@@ -440,4 +433,4 @@ def _of_curves(verdict: Verdict, curves: Sequence[PowersBySize]) -> str:
 
 
 def _plain(value: float) -> str:
-    return number(value, ".2g" if abs(value) < 0.1 or abs(value) >= 1 else ".2f")
+    return written(value, ".2g" if abs(value) < 0.1 or abs(value) >= 1 else ".2f")

@@ -35,19 +35,18 @@ from results.diagnosis.claims import (
     within,
 )
 from results.diagnosis.diagnose import Diagnosis
+from results.text import per_cent, span_text, standard_errors
 from results.verdict.wording import (
     LEAST_FITS,
     bias_table,
-    errors_text,
+    first_rows,
     has_test,
     is_biased,
     is_null,
     is_off,
     is_test,
     key_terms,
-    per_cent,
     settings,
-    span_text,
     worlds_of,
 )
 from sim.streams import TILE
@@ -68,6 +67,11 @@ class Grade(StrEnum):
     def rank(self) -> int:
         """Its place among the grades; higher is worse."""
         return _RANKS[self]
+
+
+def worst_of(grades: Iterable[Grade]) -> Grade:
+    """The worst of some grades; "stated" where there is none."""
+    return max(grades, key=lambda grade: grade.rank, default=Grade.STATED)
 
 
 _RANKS = {grade: place for place, grade in enumerate(Grade)}
@@ -127,7 +131,7 @@ class Verdict:
     @property
     def grade(self) -> Grade:
         """The worst grade of the cells."""
-        return max((item.grade for item in self.cells), key=lambda grade: grade.rank)
+        return worst_of(item.grade for item in self.cells)
 
     @property
     def worst(self) -> Judged:
@@ -340,11 +344,6 @@ def needed(verdict: Verdict, item: Judged) -> Needed:
     return Needed(about(count) if np.isfinite(count) else count, wider, at_value)
 
 
-def grades(found: Sequence[Verdict]) -> Grade:
-    """The worst grade of several verdicts."""
-    return max((item.grade for item in found), key=lambda grade: grade.rank, default=Grade.STATED)
-
-
 # Screens, such as a test of pre-trends: how often they reject, and the bias of the estimates that pass.
 
 
@@ -371,7 +370,7 @@ class Screened:
 def screened(claim: Claim, diagnosis: Diagnosis) -> Iterator[Screened]:
     """Every estimator with a screen, cell by cell."""
     frame, texts = diagnosis.frame, settings(diagnosis)
-    own, passing = (_first_rows(bias_table(diagnosis, sample=sample)) for sample in ("own", "passing"))
+    own, passing = (first_rows(diagnosis, sample) for sample in ("own", "passing"))
     for name, layout in diagnosis.layouts.items():
         if not layout.screen or (claim.estimators and name not in claim.estimators):
             continue
@@ -397,15 +396,7 @@ def screen_sentence(found: Sequence[Screened], diagnosis: Diagnosis) -> str:
             worst = max(known, key=lambda item: abs(item.passing))
             side = "too high" if worst.passing > 0 else "too low"
             when = f" when {worst.setting}, where it rejects in {per_cent(worst.rejects)}" if worst.setting else ""
-            text += (f", and {worst.term} of fits that pass is {side} by up to {errors_text(abs(worst.passing))} "
-                     f"(all fits: {errors_text(abs(worst.bias))}){when}")  # fmt: skip
+            text += (f", and {worst.term} of fits that pass is {side} by up to {standard_errors(abs(worst.passing))} "
+                     f"(all fits: {standard_errors(abs(worst.bias))}){when}")  # fmt: skip
         parts.append(text)
     return f"Screens: {'; '.join(parts)}."
-
-
-def _first_rows(table: Any) -> dict[tuple[int, str, str], dict[Any, Any]]:
-    """The row of the first error type by cell, estimator and term."""
-    rows: dict[tuple[int, str, str], dict[Any, Any]] = {}
-    for row in table.to_dict("records"):
-        rows.setdefault((row["cell"], row["estimator"], row["term"]), row)
-    return rows

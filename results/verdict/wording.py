@@ -5,8 +5,7 @@ Words for estimators, error types, settings and departures, and how they are lis
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -16,7 +15,7 @@ from scipy.special import ndtr, stdtrit
 
 from estimators.core.estimator import Layout, Status
 from results.diagnosis.diagnose import NO_ESTIMATE, PROPORTIONS, Diagnosis
-from results.diagnosis.measures import Z95
+from results.text import DASH, bracketed, fixed, is_extreme, level, setting_text, share_text, written
 from sim.design import Estimand
 
 # The bias table: one row a cell, estimator, term and error type, with the measures side by side.
@@ -72,6 +71,14 @@ def bias_table(diagnosis: Diagnosis, *, all_terms: bool = False, sample: str = "
     return pd.DataFrame(rows, columns=ordered)
 
 
+def first_rows(diagnosis: Diagnosis, sample: str) -> dict[tuple[int, str, str], dict[Any, Any]]:
+    """The row of the first error type of a sample's bias table by cell, estimator and term."""
+    rows: dict[tuple[int, str, str], dict[Any, Any]] = {}
+    for row in bias_table(diagnosis, sample=sample).to_dict("records"):
+        rows.setdefault((row["cell"], row["estimator"], row["term"]), row)
+    return rows
+
+
 def key_terms(layout: Layout, all_terms: bool = False) -> list[str]:
     """The terms a reader looks at first: policy and spatial parameters, the policy's effects; all if there are none."""
     terms = [term for term in layout.terms if all_terms or not _of_a_control(term, layout)]
@@ -105,30 +112,10 @@ def settings(diagnosis: Diagnosis) -> list[str]:
     return [setting_text(cell, diagnosis.cells) for cell in diagnosis.cells]
 
 
-def setting_text(dials: Mapping[str, object], cells: Sequence[Mapping[str, object]]) -> str:
-    """Those of some dials that differ between cells, as text; without dials that the kind of a part lacks."""
-    return ", ".join(f"{name} = {plain(dials[name])}" for name in varying(cells) if dials.get(name) is not None)
-
-
-def varying(cells: Sequence[Mapping[str, object]]) -> list[str]:
-    """Names of the dials that differ between cells."""
-    names = dict.fromkeys(name for cell in cells for name in cell)
-    return [name for name in names if any(cell.get(name) != cells[0].get(name) for cell in cells)]
-
-
 def by_cell(table: pd.DataFrame, cells: int) -> list[pd.DataFrame]:
     """The rows of each cell, those of a cell without rows empty."""
     found = dict(list(table.groupby("cell")))
     return [found.get(cell, table.iloc[:0]) for cell in range(cells)]
-
-
-def plain(value: object) -> str:
-    """The value of a dial as text."""
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, list | tuple):
-        return " + ".join(map(str, value)) or "none"
-    return str(value)
 
 
 def failures(diagnosis: Diagnosis) -> list[tuple[int, str, int, int, str]]:
@@ -160,7 +147,6 @@ def _meaning(status: str) -> str:
 # How numbers with Monte Carlo errors are written, and when a departure is called one.
 
 
-DASH = "-"
 CLEAR = 4.0  # MCSEs from which a departure is called one: chance alone gives 6 in 100,000
 LEAST_FITS = 30  # usable fits that a judgement takes: with fewer an MCSE is itself no more than a guess
 TOO_FEW = "Too few replications to judge"
@@ -218,23 +204,12 @@ def is_off(row: Row, name: str, nominal: float) -> bool:
 
 def departures(alpha: float, worlds: int = 1) -> str:
     """What is marked, for a legend: the rules of `is_biased` and `is_off`; worlds: that replications share."""
-    coverage, size, far = f"{100 * (1 - alpha):g}%", f"{100 * alpha:g}%", f"{clear(worlds):.1f}".removesuffix(".0")
+    coverage, size, far = level(1 - alpha), level(alpha), f"{clear(worlds):.1f}".removesuffix(".0")
     few = (f" With {worlds} worlds, {far} MCSE are as rare by chance as 4 MCSE of independent fits. This MCSE is "
            "wider, by the factor by which worlds widen the one in brackets.") if worlds > 1 else ""  # fmt: skip
     return (f"a bias more than {far} MCSE from 0, coverage more than {far} MCSE from {coverage}, or rejection of a "
             f"true null hypothesis more than {far} MCSE from {size}. For coverage and rejection, this MCSE is that of "
             f"the nominal level, not the one in brackets.{few}")  # fmt: skip
-
-
-def fixed(values: Sequence[float], mcse: float) -> str:
-    """A number format for numbers known up to `mcse`: as many decimals as show its first digit."""
-    size = max((abs(value) for value in values if np.isfinite(value)), default=0.0)
-    if not np.isfinite(mcse) or mcse <= 0:
-        return ".4f" if size == 0 or 1e-3 <= size < 1e4 else ".2e"
-    decimals = int(np.ceil(-np.log10(mcse)))
-    if decimals > 6 or size >= 1e6:
-        return ".1e"
-    return f".{max(decimals, 0)}f"
 
 
 def is_null(row: Row) -> bool:
@@ -261,21 +236,7 @@ def truth_text(row: Row, form: str) -> str:
     """The truth, a bare 0 where it is exactly that; of a test statistic whether its null hypothesis is true."""
     if is_null(row):
         return "0"
-    return "not 0" if is_test(row) and np.isfinite(row["truth"]) else number(row["truth"], form)
-
-
-def number(value: float, form: str) -> str:
-    """A number, or a dash where there is none."""
-    return f"{value:{form}}" if np.isfinite(value) else DASH
-
-
-def bracketed(value: float, mcse: float, form: str) -> str:
-    """Value (MCSE), or a dash."""
-    if not np.isfinite(value):
-        return DASH
-    text = f"{value:{form}}"
-    text = text.removeprefix("-") if float(text) == 0 else text
-    return text if not np.isfinite(mcse) else f"{text} ({mcse:{form}})"
+    return "not 0" if is_test(row) and np.isfinite(row["truth"]) else written(row["truth"], form)
 
 
 def own_text(row: Row, name: str) -> str:
@@ -291,160 +252,29 @@ def percent(row: Row, name: str) -> str:
     return bracketed(100 * row[name], 100 * row[f"{name}_mcse"], ".1f")
 
 
-def share_text(value: float, mcse: float, lower: float, upper: float) -> str:
-    """A proportion with its MCSE in percent, or with the other end of its interval where it is 0 or 1."""
-    if not is_extreme(value):
-        return bracketed(100 * value, 100 * mcse, ".1f")
-    far = 100 * (upper if value == 0 else 1 - lower)
-    if not far > 0:
-        return f"{100 * value:.1f}"
-    decimals = 0 if far >= 10 else max(1, int(np.ceil(-np.log10(far))))
-    far = float(np.ceil(far * 10**decimals)) / 10**decimals
-    end = f"<{far:.{decimals}f}" if value == 0 else f">{100 - far:.{decimals}f}"
-    return f"{100 * value:.1f} ({end})"
-
-
-def is_extreme(value: float) -> bool:
-    """Whether a proportion is 0 or 1, where an interval says more than the MCSE."""
-    return value in {0.0, 1.0}
-
-
-def share_ends(row: Row, name: str) -> tuple[float, float]:
-    """1.96 MCSE either side of a proportion, Wilson's interval where it is 0 or 1."""
-    value, wide = row[name], Z95 * row[f"{name}_mcse"]
-    if is_extreme(value):
-        return float(row[f"{name}_lower"]), float(row[f"{name}_upper"])
-    return max(value - wide, 0.0), min(value + wide, 1.0)
-
-
-ERRORS = {
-    "chi-square": "the chi-square distribution",
-    "iid": "iid errors",
-    "hc1": "HC1 errors",
-    "information": "information-matrix errors",
-    "driscoll-kraay": "Driscoll-Kraay errors",
-    "delta": "delta-method errors",
-    "sobel": "Sobel's errors",
-    "monte-carlo": "Monte Carlo intervals",
-    "conley-taber": "Conley and Taber's placebos",
-    "ferman-pinto": "Ferman and Pinto's placebos",
-}
-BEGINNINGS = {
-    "cluster:": "errors clustered by {}",
-    "conley:": "Conley's errors within {} km",
-    "cv3:": "the cluster jackknife by {}",
-    "cr2:": "bias-reduced errors clustered by {}",
-    "wild:": "the wild bootstrap by {}",
-    "ferman-pinto:": "Ferman and Pinto's placebos, rescaled by {}",
-    "bootstrap:": "the bootstrap by {}",
-    "permutation:": "the permutation test ({})",
-}
-ALONE = "the "  # begins the words for an error type that is one thing
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What a sentence is about; plural: whether its verb is."""
-
-    text: str
-    plural: bool = False
-
-    def does(self, verb: str) -> str:
-        """The subject with a regular verb, such as "hold"."""
-        return f"{self.text} {verb}{'' if self.plural else 's'}"
-
-    @property
-    def is_(self) -> str:
-        """The subject with "is" or "are"."""
-        return f"{self.text} {'are' if self.plural else 'is'}"
-
-
-def error_words(error: str) -> str:
-    """An error type in words."""
-    for beginning, words in BEGINNINGS.items():
-        if error.startswith(beginning):
-            return words.format(error.removeprefix(beginning).replace("+", " and "))
-    return ERRORS.get(error, f"{error} errors")
-
-
-def of_errors(error: str) -> Subject:
-    """An error type as the subject of a sentence."""
-    words = error_words(error)
-    return Subject(words, plural=not words.startswith(ALONE))
-
-
-def joined(items: Sequence[str], most: int = 6) -> str:
-    """ "a", "a and b", "a, b and c"; beyond `most` items the rest is counted."""
-    if len(items) > most:
-        items = [*items[: most - 1], f"{len(items) - most + 1} more"]
-    return " and ".join(part for part in (", ".join(items[:-1]), *items[-1:]) if part)
-
-
-def per_cent(share: float) -> str:
-    """A share in percent with one decimal, as few as say it above 10%."""
-    if share in {0.0, 1.0}:
-        return f"{100 * share:.0f}%"
-    return f"{100 * share:.1f}%" if share < 0.0995 or share > 0.9005 else f"{100 * share:.0f}%"
-
-
-def span_text(low: float, high: float) -> str:
-    """Two shares as a range, one where they print alike."""
-    ends = per_cent(low), per_cent(high)
-    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
-
-
-def bias_text(row: Mapping[Any, Any], standardised: float, beside: str = "") -> str:
-    """A bias in words: its side, size, standard errors and share of the truth, and what else the brackets hold."""
+def row_texts(row: Row, alpha: float) -> dict[str, Any]:
+    """A row of the bias table as text, by measure; `flags` names the measures that clearly depart."""
     form = fixed((row["truth"], row["mean_estimate"]), row["bias_mcse"])
-    shares = [f"{errors_text(abs(standardised))}"] if abs(standardised) < float("inf") else []
-    if not is_null(row) and row["truth"]:
-        shares.append(f"{rounded(100 * abs(row['bias'] / row['truth']))}% of the true {number(row['truth'], form)}")
-    inside = "; ".join(part for part in (", ".join(shares), beside) if part)
-    rest = f" ({inside})" if inside else ""
-    return f"too {'high' if row['bias'] > 0 else 'low'} by {abs(row['bias']):{form}}{rest}"
-
-
-def errors_text(value: float) -> str:
-    """A number of standard errors of the estimator."""
-    return f"{rounded(value)} standard errors"
-
-
-def rounded(value: float) -> str:
-    """Two digits, all of a whole number."""
-    return f"{value:.0f}" if value >= 99.5 else f"{value:.2g}"
-
-
-def region(cells: Sequence[int], every: Sequence[int], dials: Sequence[Mapping[str, object]]) -> str:
-    """What tells some cells from the others of `every`, as "spillover = paper"; "" where no dials do so exactly."""
-    told: dict[str, list[object]] = {}
-    words = []
-    for name in varying([dials[cell] for cell in every]):
-        inside, outside = (_distinct(dials[cell].get(name) for cell in group) for group in (cells, every))
-        if len(inside) < len(outside):
-            told[name] = inside
-            words.append(_values_text(name, inside, outside))
-    if any(value is None for kept in told.values() for value in kept):  # a dial that the kind of a part lacks
-        return ""
-    matching = {cell for cell in every if all(dials[cell].get(name) in kept for name, kept in told.items())}
-    return ", ".join(words) if told and matching == set(cells) else ""
-
-
-def _distinct(values: Iterable[object]) -> list[object]:
-    """Values without repetition, which need not be hashable."""
-    found: list[object] = []
-    for value in values:
-        if value not in found:
-            found.append(value)
-    return found
-
-
-def _values_text(name: str, inside: list[object], outside: list[object]) -> str:
-    """Some values of a dial: "serial from 0.4", "shape = growing or fading"."""
-    numbers = [value for value in outside if isinstance(value, int | float)]
-    if len(numbers) == len(outside) and len(inside) > 1:
-        chosen = sorted(value for value in numbers if value in inside)
-        if chosen == sorted(numbers)[-len(chosen) :]:
-            return f"{name} from {plain(chosen[0])}"
-        if chosen == sorted(numbers)[: len(chosen)]:
-            return f"{name} up to {plain(chosen[-1])}"
-    return f"{name} = {' or '.join(map(plain, inside))}"
+    longer = ".2e" if form == ".1e" else form
+    tested = has_test(row["term"])
+    return {
+        **{name: row[name] for name in ("estimator", "term", "error")},
+        "flags": marked(row, alpha),
+        "truth": truth_text(row, longer),
+        "mean": written(row["mean_estimate"], longer),
+        "bias": bracketed(row["bias"], row["bias_mcse"], form),
+        "relative_bias": percent(row, "relative_bias"),
+        "empirical_se": bracketed(row["empirical_se"], row["empirical_se_mcse"], form),
+        "between_worlds": bracketed(100 * row["between_worlds"], 100 * row["between_worlds_mcse"], ".1f"),
+        "spread": written(row["empirical_se"], longer),
+        "rmse": bracketed(row["rmse"], row["rmse_mcse"], form),
+        "mean_se": written(row["mean_se"], longer),
+        "se_error": bracketed(row["se_error"], row["se_error_mcse"], ".1f"),
+        "coverage": percent(row, "coverage"),
+        "bias_eliminated_coverage": percent(row, "bias_eliminated_coverage"),
+        "rejection": percent(row, "rejection") if tested else DASH,
+        "size_adjusted_power": percent(row, "size_adjusted_power") if tested else DASH,
+        "type_s": percent(row, "type_s") if tested else DASH,
+        "type_m": bracketed(row["type_m"], row["type_m_mcse"], ".3f") if tested else DASH,
+        "fits": DASH if row["n"] != row["n"] else f"{int(row['n']):,}/{int(row['attempted']):,}",
+    }

@@ -10,6 +10,7 @@ from closed_forms import (
     Covariances,
     did_variance,
     exposure_of_random_adopters,
+    minimum_detectable_effect,
     spillover_bias,
 )
 
@@ -17,7 +18,6 @@ from estimators import TwoWayDID
 from experiments.run.runner import run
 from experiments.study import Study
 from results.diagnosis.diagnose import diagnose
-from results.diagnosis.power import minimum_detectable_effect
 from sim import BadInput
 from sim.world.panel_design import PanelDesign
 from sim.world.parts.adoption import Random

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from closed_forms import Covariances, did_variance
+from closed_forms import Covariances, did_variance, minimum_detectable_effect, power_at
 from scipy import stats
 
 from experiments.cli import run_command
 from experiments.run.runner import run
 from experiments.study import Study, builtin_names, builtin_study
 from results.diagnosis.diagnose import diagnose
-from results.diagnosis.power import minimum_detectable_effect, power_at
 
 Found = dict[tuple[object, ...], tuple[float, float]]
 

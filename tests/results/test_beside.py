@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
-from rich.console import Console
+from reports import printed
 
 from estimators import EventStudy, InteractionTest, TwoWayDID
 from experiments.run.runner import run
@@ -14,7 +12,6 @@ from experiments.study import Study
 from results.diagnosis import Diagnosis, diagnose
 from results.report.facts import NOT_JUDGED, passing_fits, side_tests
 from results.report.html import ReportFacts, html_report
-from results.report.terminal import print_bias_table
 from results.store.block import Records
 from sim.presets import Paper
 
@@ -62,22 +59,20 @@ def test_rejections_and_bias_of_passing_fits_are_those_of_the_records(records: R
 
 
 def test_estimators_without_a_screen_have_no_passing_fits(diagnosis: Diagnosis) -> None:
-    assert {item.estimator for item in passing_fits(diagnosis)} == {NAME}
+    assert {name for _, name, _ in passing_fits(diagnosis)} == {NAME}
     assert set(diagnosis.frame[diagnosis.frame["sample"] == "passing"]["estimator"]) == {NAME}
-    assert [(item.estimator, item.test) for item in side_tests(diagnosis)] == [
+    assert [(name, test) for _, name, test, _ in side_tests(diagnosis)] == [
         (NAME, "pretrend"), (NAME, "pretrend_hotelling"), ("interaction", "wald"),
     ]  # fmt: skip
 
 
 def test_reports_say_so(diagnosis: Diagnosis) -> None:
-    sentence = next(passing_fits(diagnosis)).sentence
-    out = Console(file=io.StringIO(), width=400)
-    print_bias_table(diagnosis, out, full=True)
-    printed = out.file.getvalue()  # type: ignore[attr-defined]
-    assert f"{NAME}: {sentence}" in printed
-    assert f"{NAME}: rejects % (MCSE) by pretrend " in printed
+    _, _, sentence = next(passing_fits(diagnosis))
+    text = printed(diagnosis)
+    assert f"{NAME}: {sentence}" in text
+    assert f"{NAME}: rejects % (MCSE) by pretrend " in text
     html = html_report(diagnosis, ReportFacts("beside"))
     assert "Tests beside the terms" in html
     assert "Fits that pass" in html
-    assert NOT_JUDGED in printed
+    assert NOT_JUDGED in text
     assert NOT_JUDGED in html

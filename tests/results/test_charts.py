@@ -1,24 +1,30 @@
-"""Pictures: every drawn mark maps back to its value, alternatives say the values, and the files of papers are whole."""
+"""Pictures: every drawn mark maps back to its value, alternatives say the values, the files of papers are whole."""
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import xml.etree.ElementTree as ET
-from itertools import pairwise
+from dataclasses import replace
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from estimators.core.estimator import Status
+from results.diagnosis.claims import Claim
 from results.diagnosis.comparison import contrast
-from results.diagnosis.diagnose import diagnose
-from results.plots.chart import Chart, Facet, apart, figure, panel_svgs, percent, plain, ticks
+from results.diagnosis.diagnose import Diagnosis, diagnose
+from results.plots.chart import Chart, Facet, apart, figure, panel_svgs, percent, ticks
 from results.plots.curves import fits_one_picture, measure_chart, nested_chart
 from results.plots.grid import MEASURES, dials
 from results.plots.paper import FORMATS, figure_bytes
 from results.plots.replications import contrast_chart, replication_charts, sampled
+from results.report.facts import lead_of
+from results.report.html import every_cell
 
 DRAWS = 120
 EFFECTS, UNITS, KINDS = (0.0, 0.2, 0.5, 1.0), (50, 100, 200), ("plain", "odd")
@@ -248,7 +254,7 @@ def test_ticks_are_round_numbers_within() -> None:
     assert ticks(0.0, 1.0) == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     assert ticks(-0.0016, 0.0011) == [-0.001, 0.0, 0.001] or len(ticks(-0.0016, 0.0011)) >= 3
     assert all(0.88 <= tick <= 1.0 for tick in ticks(0.88, 1.0))
-    assert (plain(-0.5), percent(0.05)) == ("\N{MINUS SIGN}0.5", "5%")
+    assert percent(0.05) == "5%"
 
 
 def test_dials_in_order_and_without_crowding() -> None:
@@ -263,3 +269,61 @@ def test_dials_in_order_and_without_crowding() -> None:
     assert lags.names == ("1 + 2", "none")
     assert dials(cells, [1, 2])[0].places == (1.0, 2.0)
     assert Facet("", ()).points == []
+
+
+FEW_DRAWS = 60
+LONG = ("callaway-santanna-not-yet", "two-way-difference")
+
+
+def diagnosed_grid(fabricate: Any, sample_of: Any, **grid: tuple[object, ...]) -> Diagnosis:
+    """Two estimators with long names, the first with a term `overall`, the second with `did`."""
+    rng = np.random.default_rng(20260310)
+    cells = []
+    for values in product(*grid.values()):
+        theta = np.full((FEW_DRAWS, 1), 0.5)
+        samples = {name: sample_of(theta, theta + rng.standard_normal((FEW_DRAWS, 1)), np.ones((FEW_DRAWS, 1, 1)))
+                   for name in LONG}  # fmt: skip
+        cells.append((dict(zip(grid, values, strict=True)), samples))
+    made = fabricate(cells)
+    for name, term in zip(LONG, ("overall", "did"), strict=True):
+        layout = made.layouts[name]
+        made.layouts[name] = replace(layout, terms=(term,), targets={term: layout.targets["t0"]})
+        for block in made.draws:
+            block.estimates[name] = replace(block.estimates[name], terms=(term,))
+    return diagnose(made)
+
+
+@pytest.mark.parametrize(
+    ("terms", "wanted"),
+    [(("did", "overall"), None), (("overall", "did", "rho"), None), (("did",), "did"), (("rho", "overall"), "overall"),
+     ((), None)],
+)  # fmt: skip
+def test_a_claim_about_every_first_term_is_shown_for_every_estimator(
+    fabricate: Any, sample_of: Any, terms: tuple[str, ...], wanted: str | None
+) -> None:
+    diagnosis = replace(diagnosed_grid(fabricate, sample_of, kind=("a", "b")), claims=(Claim("bias", terms),))
+    measure, term = lead_of(diagnosis)
+    assert (measure.name, term) == ("bias", wanted)
+    chart = measure_chart(diagnosis, measure, term=term)
+    assert chart is not None
+    assert len(chart.panels[0].series) == (2 if wanted is None else 1)
+
+
+def test_every_cell_is_one_picture_from_three_dials_on(fabricate: Any, sample_of: Any) -> None:
+    many = diagnosed_grid(fabricate, sample_of, kind=("a", "b"), n=(1, 2, 3), shape=("flat", "steep"))
+    (chart,) = every_cell(many, MEASURES["bias"])
+    assert (chart.form, len(chart.panels[0].series[0].points)) == ("nested", 12)
+    assert every_cell(diagnosed_grid(fabricate, sample_of, kind=("a", "b"), n=(1, 2, 3)), MEASURES["bias"]) == []
+
+
+def test_dots_with_long_names_stand_within_the_width_of_a_page(fabricate: Any, sample_of: Any) -> None:
+    shapes, serial = ("constant", "growing", "fading"), ("independent", "autocorrelated")
+    chart = measure_chart(diagnosed_grid(fabricate, sample_of, shape=shapes, serial=serial), MEASURES["bias"])
+    assert chart is not None
+    assert (chart.form, len(chart.panels)) == ("dots", 6)
+    with Image.open(io.BytesIO(figure_bytes(chart, "png"))) as picture:
+        pixels = np.asarray(picture.convert("L"))
+    assert pixels.shape[1] == 2160
+    assert (pixels < 128).any()
+    assert (pixels[:, -20:] > 250).all()
+    assert (pixels[:, :5] > 250).all()

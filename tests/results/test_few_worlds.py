@@ -191,16 +191,6 @@ def test_type_s_and_type_m_fit_by_fit(fabricate: Any, sample_of: Any) -> None:
     assert value_of(frame, "type_m")["value"] == pytest.approx(sizes / truths)
 
 
-def test_type_s_and_type_m_are_those_of_the_mirrored_world(fabricate: Any, sample_of: Any) -> None:
-    theta, estimate, se = signed()
-    found = []
-    for sign in (1.0, -1.0):
-        sample = sample_of(sign * theta[:, None], sign * estimate[:, None], se[:, None, None], 12.0)
-        frame = diagnose(fabricate([({}, {"a": sample})])).frame
-        found.append([tuple(value_of(frame, name)[["value", "mcse", "n"]]) for name in ("type_s", "type_m")])
-    assert found[0] == found[1]
-
-
 def test_without_an_effect_no_sign_is_wrong(fabricate: Any, sample_of: Any) -> None:
     _, estimate, se = signed()
     sample = sample_of(np.zeros((400, 1)), estimate[:, None], se[:, None, None], 12.0)

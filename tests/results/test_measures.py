@@ -190,8 +190,8 @@ def studies(x: Arrays, critical: float) -> dict[str, Measured]:
     first.add(fits, fits.ok)
     second = SecondPass(first)
     second.add(fits, fits.ok)
-    by_error = {name: Measured(*(part[0] for part in item)) for name, item in measures_by_error(first, second).items()}
-    return measures_by_term(first, second) | by_error
+    by_error = {name: Measured(*(part[0] for part in item)) for name, item in measures_by_error(second).items()}
+    return measures_by_term(second) | by_error
 
 
 @pytest.mark.parametrize("name", SIMULATED)
@@ -227,18 +227,6 @@ def to_the_spread(measured: Measured) -> tuple[float, float]:
     spread = value.std(ddof=1)
     kurtosis = ((value - value.mean()) ** 4).mean() / value.var() ** 2
     return float(np.sqrt((mcse**2).mean()) / spread), float(np.sqrt((kurtosis - 1) / (4 * len(value))))
-
-
-@pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_type_s_is_the_same_for_negative_truths(fabricate: Any, sample_of: Any, sign: float) -> None:
-    """Two of the three significant estimates have the wrong sign."""
-    theta = np.full((40, 1), sign)
-    estimate = np.full((40, 1), 0.1)
-    estimate[:3, 0] = sign * np.array([-9.0, -9.0, 9.0])
-    frame = diagnose(fabricate([({}, {"a": sample_of(theta, estimate, np.ones((40, 1, 1)))})])).frame
-    row = value_of(frame, "type_s")
-    assert (row["value"], row["n"]) == (pytest.approx(2 / 3), 3)
-    assert value_of(frame, "type_m")["value"] == pytest.approx(9.0)
 
 
 @pytest.mark.parametrize("hits", [0, 20])

@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from closed_forms import minimum_detectable_effect, power_at
 from scipy import optimize, stats
 
-from results.diagnosis.power import detectable, fitted_curve, minimum_detectable_effect, power, power_at, told_effect
+from results.diagnosis.power import detectable, fitted_curve, power, told_effect
 from sim.arrays import Floats
 from sim.errors import BadInput
 

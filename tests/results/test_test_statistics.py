@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
+from reports import printed
 
 from estimators import LMTests, MoranTest
 from experiments.run.runner import run
@@ -15,7 +14,6 @@ from experiments.study import Study, builtin_study
 from results.diagnosis import Diagnosis, diagnose
 from results.diagnosis.claims import Claim
 from results.report.html import ReportFacts, html_report
-from results.report.terminal import print_bias_table
 from results.verdict.verdicts import Grade, verdicts
 from results.verdict.wording import bias_table
 from sim.presets import Paper
@@ -86,18 +84,16 @@ def test_the_plain_test_of_a_lag_may_find_dependent_errors(dependent: Diagnosis)
 
 
 def test_reports_say_what_a_statistic_tests(dependent: Diagnosis) -> None:
-    out = Console(file=io.StringIO(), width=200)
-    print_bias_table(dependent, out, full=True)
-    printed = out.file.getvalue()  # type: ignore[attr-defined]
-    rows = [line.split() for line in printed.splitlines() if "chi-square" in line]
+    text = printed(dependent, 200)
+    rows = [line.split() for line in text.splitlines() if "chi-square" in line]
     shown = [next(word for word in row if word in {"0", "not"}) for row in rows]
     assert shown == ["0"] * 4 + ["not", "not", "0", "not"]
-    assert "lm_lag tests rho = lambda = 0" in printed
-    assert "rlm_err tests lambda = 0" in printed
+    assert "lm_lag tests rho = lambda = 0" in text
+    assert "rlm_err tests lambda = 0" in text
     html = html_report(dependent, ReportFacts("lm"))
     assert "tests rho = lambda = 0" in html
     assert "estimates rho" not in html
-    assert "0.1500" not in printed + re.sub(r"<svg.*?</svg>", "", html, flags=re.S)
+    assert "0.1500" not in text + re.sub(r"<svg.*?</svg>", "", html, flags=re.S)
 
 
 def test_the_built_in_study_compares_both_forms() -> None:

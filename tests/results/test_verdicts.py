@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,16 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
+from reports import printed
 from scipy.stats import norm
 
 from estimators.core.estimator import Status
 from results.diagnosis.claims import BIAS, Claim
 from results.diagnosis.diagnose import Diagnosis, diagnose
-from results.report.terminal import MOST_LINES, print_bias_table
+from results.report.terminal import MOST_LINES
 from results.verdict.answer import answer, verdict_records
 from results.verdict.verdicts import Grade, Verdict, grade_of, verdicts
-from results.verdict.wording import bias_table, error_words, region
+from results.verdict.wording import bias_table
 from sim.errors import BadInput
 
 FITS = 4000
@@ -131,16 +130,6 @@ def test_the_side_of_a_bias_is_that_of_the_number_line(fabricate: Any, sample_of
     assert answer(diagnosis).sentences == (
         f"Bias of t0: ols is too {side} by 1.00 (0.5 standard errors, 100% of the true -1.00).",
     )
-
-
-def test_regions() -> None:
-    dials = [{"a": a, "b": b} for a in (0.0, 0.4, 0.8) for b in ("x", "y")]
-    every = range(6)
-    assert region([2, 4, 3, 5], every, dials) == "a from 0.4"
-    assert region([0, 2, 1, 3], every, dials) == "a up to 0.4"
-    assert region([1, 3, 5], every, dials) == "b = y"
-    assert region([3, 5], every, dials) == "a from 0.4, b = y"
-    assert region([0, 3], every, dials) == ""
 
 
 def with_scales(sample_of: Any, scales: tuple[float, ...], truth: float = 0.0, fits: int = FITS) -> Any:
@@ -260,15 +249,9 @@ def test_a_test_of_the_wrong_size_has_no_power(fabricate: Any, sample_of: Any) -
     assert "not stated for two errors, because a test of the wrong size has no power to speak of" in found.sentences[1]
 
 
-def printed(diagnosis: Diagnosis, width: int = 100) -> list[str]:
-    out = io.StringIO()
-    print_bias_table(diagnosis, Console(file=out, width=width, force_terminal=True, color_system=None))
-    return out.getvalue().splitlines()
-
-
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
 def test_the_short_report_fits_on_a_screen(paper_records: Any, width: int) -> None:
-    lines = printed(diagnose(paper_records), width)
+    lines = printed(diagnose(paper_records), width, terminal=True, full=False).splitlines()
     assert len(lines) <= MOST_LINES
     assert max(map(len, lines)) <= width
     assert "`panelproof report STORE --full`" in " ".join(" ".join(lines[-3:]).split())
@@ -279,7 +262,11 @@ def test_the_short_table_shows_every_cell_of_a_small_study(fabricate: Any, sampl
              for serial, scale in ((0.0, 1.0), (0.8, 0.5))]  # fmt: skip
     diagnosis = judged(fabricate, cells, Claim("size", over="serial"))
     found = {item.error: [100 * at.value for at in item.cells] for item in verdicts(diagnosis)}
-    rows = [line.split() for line in printed(diagnosis) if line.startswith(("one ", "two "))]
+    rows = [
+        line.split()
+        for line in printed(diagnosis, 100, terminal=True, full=False).splitlines()
+        if line.startswith(("one ", "two "))
+    ]
     assert rows == [["two", f"{found['two'][0]:.1f}", f"{found['two'][1]:.1f}!"],
                     ["one", f"{found['one'][0]:.1f}", f"{found['one'][1]:.1f}"]]  # fmt: skip
 
@@ -304,13 +291,6 @@ def test_claims_go_to_plain_data_and_back() -> None:
     assert claim.settings == {"measure": "size", "terms": ["did"], "errors": ["iid", "hc1"], "over": "serial",
                               "tolerance": 0.02}  # fmt: skip
     assert Claim.of(claim.settings) == claim
-
-
-def test_error_types_in_words() -> None:
-    assert error_words("cluster:province") == "errors clustered by province"
-    assert error_words("cluster:unit+period") == "errors clustered by unit and period"
-    assert error_words("wild:province") == "the wild bootstrap by province"
-    assert error_words("mine") == "mine errors"
 
 
 @pytest.mark.long

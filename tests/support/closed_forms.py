@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtr, stdtrit
 
 from sim.arrays import Floats
 from sim.errors import bad
@@ -104,3 +105,23 @@ def _check_periods(pre: int, post: int) -> None:
     if min(pre, post) < 1:
         raise bad(f"{pre} periods before and {post} from adoption on", where="variance of DID",
                   allowed="1 or more each", remedy="correct the numbers of periods")  # fmt: skip
+
+
+def minimum_detectable_effect(
+    variance: float, *, power: float = 0.8, alpha: float = 0.05, dof: float = np.inf
+) -> float:
+    """The effect that a two-sided t test of level alpha finds with this power: (t_power + t_{1-alpha/2}) sqrt(Var).
+
+    Burlig, Preonas and Woerman (2020, section 2): both quantiles are those of t with `dof` degrees of freedom. Raises
+    BadInput for a power below alpha or outside of (0, 1).
+    """
+    if not 0 < alpha < power < 1:
+        raise bad(f"power = {power:g} and alpha = {alpha:g}", where="minimum detectable effect",
+                  allowed="0 < alpha < power < 1", remedy="correct them")  # fmt: skip
+    return float((stdtrit(dof, power) + stdtrit(dof, 1 - alpha / 2)) * np.sqrt(variance))
+
+
+def power_at(effect: float, variance: float, *, alpha: float = 0.05, dof: float = np.inf) -> float:
+    """How often the same test finds an effect, in either direction; the inverse of the MDE up to the far tail."""
+    critical, shift = stdtrit(dof, 1 - alpha / 2), effect / np.sqrt(variance)
+    return float(stdtr(dof, shift - critical) + stdtr(dof, -critical - shift))

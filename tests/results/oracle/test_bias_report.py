@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import math
 import re
 from collections.abc import Callable
 from functools import cache
-from html.parser import HTMLParser
 from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
+from reports import printed, tables_of
 from scipy import stats
 
 from estimators.core.estimator import Status
 from results.diagnosis.diagnose import diagnose
 from results.report.facts import ReportFacts
 from results.report.html import html_report
-from results.report.terminal import print_bias_table
 
 DRAWS, DOF = 200, 12.0
 ERRORS = ("one", "two")
@@ -143,30 +140,6 @@ def counted(cell: int, name: str, term: int, error: int, common: bool = False) -
     return numbers
 
 
-class _Tables(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tables: list[tuple[str, list[list[str]]]] = []
-        self._text, self._caption = "", ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in ("caption", "td", "th", "p", "li"):
-            self._text = ""
-        if tag == "table":
-            self.tables.append(("", []))
-        if tag == "tr":
-            self.tables[-1][1].append([])
-
-    def handle_data(self, data: str) -> None:
-        self._text += data
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "caption":
-            self.tables[-1] = self._text, self.tables[-1][1]
-        if tag in ("td", "th"):
-            self.tables[-1][1][-1].append(self._text.strip())
-
-
 def same(text: str, value: float, mcse: float | None) -> None:
     """Assert that "0.123 (0.045)" is a value and its error, as far as its digits go, or "0.0 (<1.9)" and a bound."""
     found = re.fullmatch(r"(-?[\d.]+(?:e[+-]\d+)?)(?: \(([<>]?)([\d.e+-]+)\))?!?", text)
@@ -230,42 +203,35 @@ def check_row(heads: list[str], row: list[str], cell: int, common: bool = False)
 
 
 def test_every_cell_of_the_page(diagnosis: Any) -> None:
-    page = _Tables()
-    page.feed(html_report(diagnosis, ReportFacts("study", "Question?", seed=4)))
-    tables = dict(page.tables)
-    assert len(tables) == len(page.tables)
+    found = tables_of(html_report(diagnosis, ReportFacts("study", "Question?", seed=4)))
+    tables = dict(found)
+    assert len(tables) == len(found)
     common = "Draws where every estimator succeeded"
     for caption, rows in (("All cells", 16), ("All cells, more measures", 16), (common, 4)):
-        (dial, *heads), *found = tables[caption]
-        assert (dial, len(found)) == ("size", rows)
-        for size, *row in found:
+        (dial, *heads), *lines = tables[caption]
+        assert (dial, len(lines)) == ("size", rows)
+        for size, *row in lines:
             check_row(heads, row, {"0": 0, "-0.8": 1}[size], common=caption == common)
     assert {row[1] for row in tables[common][1:]} == {"beta"}  # the sample of alpha does not change
 
 
 def test_failed_fits_are_counted_by_reason(diagnosis: Any) -> None:
-    page = _Tables()
-    page.feed(html_report(diagnosis, ReportFacts("study")))
     why = "the search for the optimum did not converge (5); regressors are collinear, or they fit without error (3)"
-    assert dict(page.tables)["Failures"][1:] == [["size = -0.8", "alpha", "8", "200", why]]
-    text = printed(diagnosis)
+    assert dict(tables_of(html_report(diagnosis, ReportFacts("study"))))["Failures"][1:] == [
+        ["size = -0.8", "alpha", "8", "200", why]
+    ]
+    text = printed(diagnosis, 300)
     assert f"alpha: 8 of 200 fits failed: {why}" in text
     assert text.count("of 200 fits failed") == 1
     assert text.count("all usable") == 1
     assert "size = 0  (200 fits, all usable)" in text
 
 
-def printed(diagnosis: Any) -> str:
-    out = io.StringIO()
-    print_bias_table(diagnosis, Console(file=out, width=300, color_system=None, highlight=False), full=True)
-    return out.getvalue()
-
-
 def test_every_cell_of_the_terminal(diagnosis: Any) -> None:
     by_term = ["truth", "mean", "bias (MCSE)", "emp. SE"]
     heads = ["estimator", "term", *by_term, "errors", "mean SE", "coverage", "rejected", "fits"]
     cell, seen, above = -1, 0, ["", ""]
-    for line in printed(diagnosis).partition("\n\n")[2].splitlines():
+    for line in printed(diagnosis, 300).partition("\n\n")[2].splitlines():
         cell += line.startswith("size = ")
         words = re.findall(r"[^\s()]+(?: \([<>]?[\d.]+\))?!?", line.strip())
         if not ({"one", "two"} & set(words)) or words[0] == "!":

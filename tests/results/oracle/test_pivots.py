@@ -6,13 +6,13 @@ import csv
 import io
 import re
 import zipfile
-from html.parser import HTMLParser
 from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
 import openpyxl
 import pytest
+from reports import tables_of
 from rich.console import Console
 from scipy import stats
 
@@ -22,16 +22,17 @@ from results.plots.grid import MEASURES
 from results.report.pivot import (
     csv_file,
     default_pivot,
-    latex_file,
+    journal_table,
     pivot,
     pivot_by,
     pivot_html,
-    resolved,
+    resolved_names,
     terminal_table,
-    word_file,
     xlsx_file,
 )
+from results.tables.latex import latex_tables
 from results.tables.records import Document
+from results.tables.word import word_tables
 from sim.errors import BadInput
 
 DRAWS, DOF = 150, 12.0
@@ -100,24 +101,6 @@ def pairs(cells: list[str]) -> list[tuple[str, str]]:
     return [(one[1], one[2]) for one in found if one]
 
 
-class _Rows(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: list[list[str]] = []
-        self.keys: list[float] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-            self.keys += [float(value or "nan") for name, value in attrs if name == "data-v"]
-
-    def handle_data(self, data: str) -> None:
-        if self.rows and self.rows[-1]:
-            self.rows[-1][-1] += data.strip("\n")
-
-
 @pytest.mark.parametrize("measure", ["power", "coverage", "bias"])
 def test_every_cell_of_every_format(diagnosis: Any, arrays: Any, measure: str) -> None:
     table = pivot_by(diagnosis, MEASURES[measure], ["size", "treated"])
@@ -131,20 +114,20 @@ def test_every_cell_of_every_format(diagnosis: Any, arrays: Any, measure: str) -
     assert len(expected) == len(EFFECTS) * len(NAMES) * (len(ERRORS) if errors else 1)
     document = Document({"outcome": "study"}, ())
     width = len(table.heads)
-    page = _Rows()
-    page.feed(str(pivot_html(table)).partition("</table>")[0])
-    for row in page.rows[2:]:
+    html = str(pivot_html(table))
+    ((_, rows),) = tables_of(html)
+    for row in rows[2:]:
         for (number, mcse), wanted in zip(pairs(row[width:]), expected[tuple(row[:width])], strict=True):
             same(number, mcse, wanted)
-    assert len(page.rows) == 2 + len(expected)
+    assert len(rows) == 2 + len(expected)
     scale = 1 if measure == "bias" else 100
     flat = [value for wanted in expected.values() for value, _ in wanted]
-    assert np.allclose(np.array(page.keys) * scale, flat)
+    assert np.allclose(np.array([float(key) for key in re.findall(r'data-v="([^"]*)"', html)]) * scale, flat)
     check_terminal(terminal_table(table), expected, width)
     check_csv(csv_file([table]), expected, scale)
     check_xlsx(xlsx_file([table]), expected, width, scale)
-    check_latex(latex_file([table], document), [one for wanted in expected.values() for one in wanted])
-    check_word(word_file([table], document), [one for wanted in expected.values() for one in wanted])
+    check_latex(latex_tables(document, [journal_table(table)]), [one for wanted in expected.values() for one in wanted])
+    check_word(word_tables(document, [journal_table(table)]), [one for wanted in expected.values() for one in wanted])
 
 
 def check_terminal(table: Any, expected: dict[Any, Any], width: int) -> None:
@@ -224,10 +207,10 @@ def test_marks_are_those_of_clear_departures(diagnosis: Any) -> None:
 
 
 def test_short_names_and_all_faults_at_once(diagnosis: Any) -> None:
-    assert resolved(diagnosis, ["size", "treated"], "--by") == ("effect.size", "treated")
-    assert resolved(diagnosis, ["effect"], "--by") == ("effect.size",)
+    assert resolved_names(diagnosis.cells, ["size", "treated"], "--by") == ("effect.size", "treated")
+    assert resolved_names(diagnosis.cells, ["effect"], "--by") == ("effect.size",)
     with pytest.raises(BadInput) as error:
-        resolved(diagnosis, ["sise", "treated", "treated", "term", "what"], "--by")
+        resolved_names(diagnosis.cells, ["sise", "treated", "treated", "term", "what"], "--by")
     assert [problem.what for problem in error.value.problems] == [
         "'sise' is no dial of this study's grid", "'treated' stands twice", "'what' is no dial of this study's grid"
     ]  # fmt: skip

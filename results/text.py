@@ -1,0 +1,251 @@
+"""Numbers, lists, levels, p values, dials and error types in words: one way for reports, pages and pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+DASH = "-"  # in a table, for what is not defined
+NOTHING = "\N{EN DASH}"  # the same on a page
+MINUS = "\N{MINUS SIGN}"
+
+
+# Numbers of pictures and pages: significant digits with a true minus sign.
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Significant digits with a true minus sign; a dash for none."""
+    return NOTHING if value is None else f"{value:.{digits}g}".replace("-", MINUS)
+
+
+def share(value: float | None) -> str:
+    """A share in per cent with one decimal; a dash for none."""
+    return NOTHING if value is None else f"{value:.1%}"
+
+
+def probability(value: float | None) -> str:
+    """A p value with three decimals; a dash for none."""
+    if value is None:
+        return NOTHING
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def p_value(value: float | None) -> str:
+    """A p value in a sentence: "p = 0.034", "p < 0.001"."""
+    text = probability(value)
+    return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
+
+
+def interval(lower: float | None, upper: float | None, form: Callable[[float | None], str]) -> str:
+    """Two ends, each written by `form`; a dash where there is none."""
+    return NOTHING if lower is None or upper is None else f"{form(lower)} to {form(upper)}"
+
+
+def level(value: float) -> str:
+    """A level that somebody chose, in per cent: "5%"."""
+    return f"{100 * value:g}%"
+
+
+# Numbers of tables, with as many decimals as their Monte Carlo errors (MCSE) show.
+
+
+def fixed(values: Sequence[float], mcse: float) -> str:
+    """A number format for numbers known up to `mcse`: as many decimals as show its first digit."""
+    size = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    if not math.isfinite(mcse) or mcse <= 0:
+        return ".4f" if size == 0 or 1e-3 <= size < 1e4 else ".2e"
+    decimals = math.ceil(-math.log10(mcse))
+    if decimals > 6 or size >= 1e6:
+        return ".1e"
+    return f".{max(decimals, 0)}f"
+
+
+def written(value: float, form: str) -> str:
+    """A number in a format, or a dash where there is none."""
+    return f"{value:{form}}" if math.isfinite(value) else DASH
+
+
+def bracketed(value: float, mcse: float, form: str) -> str:
+    """Value (MCSE), or a dash."""
+    if not math.isfinite(value):
+        return DASH
+    text = f"{value:{form}}"
+    text = text.removeprefix("-") if float(text) == 0 else text
+    return text if not math.isfinite(mcse) else f"{text} ({mcse:{form}})"
+
+
+def share_text(value: float, mcse: float, lower: float, upper: float) -> str:
+    """A proportion with its MCSE in percent, or with the other end of its interval where it is 0 or 1."""
+    if not is_extreme(value):
+        return bracketed(100 * value, 100 * mcse, ".1f")
+    far = 100 * (upper if value == 0 else 1 - lower)
+    if not far > 0:
+        return f"{100 * value:.1f}"
+    decimals = 0 if far >= 10 else max(1, math.ceil(-math.log10(far)))
+    far = math.ceil(far * 10**decimals) / 10**decimals
+    end = f"<{far:.{decimals}f}" if value == 0 else f">{100 - far:.{decimals}f}"
+    return f"{100 * value:.1f} ({end})"
+
+
+def is_extreme(value: float) -> bool:
+    """Whether a proportion is 0 or 1, where an interval says more than the MCSE."""
+    return value in {0.0, 1.0}
+
+
+# Numbers of sentences.
+
+
+def rounded(value: float) -> str:
+    """Two digits, all of a whole number."""
+    return f"{value:.0f}" if value >= 99.5 else f"{value:.2g}"
+
+
+def standard_errors(value: float) -> str:
+    """A number of standard errors of the estimator."""
+    return f"{rounded(value)} standard errors"
+
+
+def per_cent(value: float) -> str:
+    """A share in percent with one decimal, as few as say it above 10%."""
+    if is_extreme(value):
+        return f"{100 * value:.0f}%"
+    return f"{100 * value:.1f}%" if value < 0.0995 or value > 0.9005 else f"{100 * value:.0f}%"
+
+
+def span_text(low: float, high: float) -> str:
+    """Two shares as a range, one where they print alike."""
+    ends = per_cent(low), per_cent(high)
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+
+
+# Lists.
+
+
+def joined(items: Sequence[str], most: int | None = None) -> str:
+    """ "a", "a and b", "a, b and c"; beyond `most` items the rest is counted."""
+    if most is not None and len(items) > most:
+        items = [*items[: most - 1], f"{len(items) - most + 1} more"]
+    return " and ".join(part for part in (", ".join(items[:-1]), *items[-1:]) if part)
+
+
+# The dials of a grid and their values.
+
+
+def dial_value(value: object) -> str:
+    """The value of a dial as text."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return " + ".join(map(str, value)) or "none"
+    return str(value)
+
+
+def dial_names(cells: Sequence[Mapping[str, object]]) -> list[str]:
+    """Names of all dials of some cells."""
+    return list(dict.fromkeys(name for cell in cells for name in cell))
+
+
+def varying(cells: Sequence[Mapping[str, object]]) -> list[str]:
+    """Names of the dials that differ between cells."""
+    return [name for name in dial_names(cells) if any(cell.get(name) != cells[0].get(name) for cell in cells)]
+
+
+def setting_text(dials: Mapping[str, object], cells: Sequence[Mapping[str, object]]) -> str:
+    """Those of some dials that differ between cells, as text; without dials that the kind of a part lacks."""
+    return ", ".join(f"{name} = {dial_value(dials[name])}" for name in varying(cells) if dials.get(name) is not None)
+
+
+def region(cells: Sequence[int], every: Sequence[int], dials: Sequence[Mapping[str, object]]) -> str:
+    """What tells some cells from the others of `every`, as "spillover = paper"; "" where no dials do so exactly."""
+    told: dict[str, list[object]] = {}
+    words = []
+    for name in varying([dials[cell] for cell in every]):
+        inside, outside = (_distinct(dials[cell].get(name) for cell in group) for group in (cells, every))
+        if len(inside) < len(outside):
+            told[name] = inside
+            words.append(_values_text(name, inside, outside))
+    if any(value is None for kept in told.values() for value in kept):  # a dial that the kind of a part lacks
+        return ""
+    matching = {cell for cell in every if all(dials[cell].get(name) in kept for name, kept in told.items())}
+    return ", ".join(words) if told and matching == set(cells) else ""
+
+
+def _distinct(values: Iterable[object]) -> list[object]:
+    """Values without repetition, which need not be hashable."""
+    found: list[object] = []
+    for value in values:
+        if value not in found:
+            found.append(value)
+    return found
+
+
+def _values_text(name: str, inside: list[object], outside: list[object]) -> str:
+    """Some values of a dial: "serial from 0.4", "shape = growing or fading"."""
+    numbers = [value for value in outside if isinstance(value, int | float)]
+    if len(numbers) == len(outside) and len(inside) > 1:
+        chosen = sorted(value for value in numbers if value in inside)
+        if chosen == sorted(numbers)[-len(chosen) :]:
+            return f"{name} from {dial_value(chosen[0])}"
+        if chosen == sorted(numbers)[: len(chosen)]:
+            return f"{name} up to {dial_value(chosen[-1])}"
+    return f"{name} = {' or '.join(map(dial_value, inside))}"
+
+
+# Subjects of sentences, error types among them.
+
+
+ERRORS = {
+    "chi-square": "the chi-square distribution",
+    "iid": "iid errors",
+    "hc1": "HC1 errors",
+    "information": "information-matrix errors",
+    "driscoll-kraay": "Driscoll-Kraay errors",
+    "delta": "delta-method errors",
+    "sobel": "Sobel's errors",
+    "monte-carlo": "Monte Carlo intervals",
+    "conley-taber": "Conley and Taber's placebos",
+    "ferman-pinto": "Ferman and Pinto's placebos",
+}
+BEGINNINGS = {
+    "cluster:": "errors clustered by {}",
+    "conley:": "Conley's errors within {} km",
+    "cv3:": "the cluster jackknife by {}",
+    "cr2:": "bias-reduced errors clustered by {}",
+    "wild:": "the wild bootstrap by {}",
+    "ferman-pinto:": "Ferman and Pinto's placebos, rescaled by {}",
+    "bootstrap:": "the bootstrap by {}",
+    "permutation:": "the permutation test ({})",
+}
+ALONE = "the "  # begins the words for an error type that is one thing
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a sentence is about; plural: whether its verb is."""
+
+    text: str
+    plural: bool = False
+
+    def does(self, verb: str) -> str:
+        """The subject with a regular verb, such as "hold"."""
+        return f"{self.text} {verb}{'' if self.plural else 's'}"
+
+    @property
+    def is_(self) -> str:
+        """The subject with "is" or "are"."""
+        return f"{self.text} {'are' if self.plural else 'is'}"
+
+
+def error_words(error: str) -> str:
+    """An error type in words."""
+    for beginning, words in BEGINNINGS.items():
+        if error.startswith(beginning):
+            return words.format(error.removeprefix(beginning).replace("+", " and "))
+    return ERRORS.get(error, f"{error} errors")
+
+
+def of_errors(error: str) -> Subject:
+    """An error type as the subject of a sentence."""
+    words = error_words(error)
+    return Subject(words, plural=not words.startswith(ALONE))

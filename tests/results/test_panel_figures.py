@@ -1,0 +1,302 @@
+"""Figures of real panels as documents: well-formed, the same bytes each time, every number where it belongs."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from svg_text import SVG, path, places, said, texts
+
+from estimators import TwoWayDID
+from estimators.staggered.bacon import KINDS, decompose
+from estimators.staggered.event_study import EventStudy, SunAbraham
+from estimators.staggered.imputation import Imputation
+from references.small_panels import names
+from references.staggered_panels import staggered_panel
+from results.plots.bacon_plot import BOX as BACON_BOX
+from results.plots.bacon_plot import COLOURS as BACON_COLOURS
+from results.plots.bacon_plot import SIZE as BACON_SIZE
+from results.plots.bacon_plot import WORDS as BACON_WORDS
+from results.plots.bacon_plot import bacon_figure
+from results.plots.event_plot import EventPath, event_figure, event_path
+from results.plots.moran_map import COLOURS, MoranPlot, moran_figure
+from results.plots.placebo_plot import BOX, SIZE, PlaceboPlot, _spread, placebo_figure
+from results.tables.records import Figure
+from sim import BadInput, Panel, Roles
+
+
+def staggered(replications: int = 1) -> Panel:
+    first = np.repeat([0, 2, 4, 5, 7], [2, 3, 4, 2, 5])
+    did = (np.arange(7)[:, None] >= first).astype(float)[None]
+    y = np.random.default_rng(3).standard_normal((replications, 7, len(first))) + did
+    return Panel(names(len(first)), tuple(range(2010, 2017)), {"y": y, "did": did}, Roles("y", "did"))
+
+
+FIGURES: dict[str, Callable[[], str | Figure]] = {
+    "goodman-bacon": lambda: bacon_figure(decompose(staggered()), "y"),
+    "event-study": lambda: event_figure(event_paths(), "icr"),
+    "figure-2": lambda: moran_figure(moran_plot()),
+    "placebo": lambda: placebo_figure(placebo_plot()),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_one_svg_element_with_a_title_and_a_description_and_the_same_bytes_each_time(name: str) -> None:
+    figure = FIGURES[name]()
+    svg = figure if isinstance(figure, str) else figure.svg
+    root = ET.fromstring(svg)
+    assert svg.startswith("<svg ")  # it may stand inside another document
+    assert (root.tag, root.get("role")) == (f"{SVG}svg", "img")
+    labels = {item.get("id"): item.text or "" for item in root if item.tag in {f"{SVG}title", f"{SVG}desc"}}
+    assert set((root.get("aria-labelledby") or "").split()) == set(labels) == {f"{name}-t", f"{name}-d"}
+    if not isinstance(figure, str):
+        assert labels[f"{name}-t"] == figure.title
+        assert labels[f"{name}-d"].startswith(figure.caption)
+    assert "<metadata>" not in svg
+    assert FIGURES[name]() == figure
+
+
+def test_every_comparison_is_a_marker_with_its_numbers() -> None:
+    found = decompose(staggered())
+    svg = bacon_figure(found, "y").svg
+    points = said(svg)
+    assert len(points) == len(found.comparisons)
+    one = found.comparisons[0]
+    assert points["comparison-0"].startswith(f"{one.treated}")
+    assert points["comparison-0"].endswith(f"weight {one.weight:.4f}")
+    for kind in KINDS:
+        assert svg.count(BACON_COLOURS[kind]) >= sum(each.kind == kind for each in found.comparisons) > 0
+
+
+def test_points_stand_at_their_weights_and_estimates() -> None:
+    found = decompose(staggered())
+    svg = bacon_figure(found, "y").svg
+    where = np.array([places(svg, f"comparison-{i}")[0] for i in range(len(found.comparisons))])
+    share = np.sqrt(found.weights / (1.06 * found.weights.max()))
+    np.testing.assert_allclose((where[:, 0] / BACON_SIZE[0] - BACON_BOX[0]) / BACON_BOX[2], share, atol=2e-4)
+    slope, start = np.polyfit(found.estimates[0], where[:, 1], 1)
+    assert slope < 0
+    np.testing.assert_allclose(start + slope * found.estimates[0], where[:, 1], atol=1e-3)
+
+
+def test_caption_and_legend_say_shares_and_means() -> None:
+    found = decompose(staggered())
+    figure = bacon_figure(found, "a<b & c")
+    shown = texts(figure.svg)
+    for kind in KINDS:
+        assert f"{BACON_WORDS[kind]} ({found.share(kind):.1%})" in shown
+        assert f"{BACON_WORDS[kind]}: weight {found.share(kind):.1%}" in figure.caption
+    assert any("a<b & c" in text for text in shown)
+    assert any(text.startswith("two-way coefficient") for text in shown)
+
+
+def test_several_outcomes_are_bad_input() -> None:
+    with pytest.raises(BadInput, match="2 outcomes"):
+        bacon_figure(decompose(staggered(2)), "y")
+
+
+def event_paths() -> list[EventPath]:
+    panel = staggered_panel()
+    return [event_path(model(panel), model.name) for model in (EventStudy(), Imputation(), SunAbraham())]
+
+
+def test_paths_hold_the_fit() -> None:
+    fit = EventStudy(errors=("cluster:unit", "cluster:province"))(staggered_panel())
+    path = event_path(fit, "two-way")
+    assert path.events.tolist() == [-5, -4, -3, -2, 0, 1, 2, 3, 4, 5]
+    assert path.reference == -1
+    low, high = path.ends(4, uniform=False)
+    column = fit.terms.index("event(0)")
+    assert (low + high) / 2 == pytest.approx(fit.estimate[0, column])
+    assert (high - low) / 2 == pytest.approx(2.0639 * fit.se[0, 0, column], rel=1e-4)  # t of 25 - 1
+    wide = path.ends(4, uniform=True)
+    assert wide[1] - wide[0] == pytest.approx(2 * fit.statistics["uniform"][0] * fit.se[0, 0, column])
+    other = event_path(fit, "two-way", error="cluster:province")
+    assert np.isnan(other.uniform)
+    assert np.isnan(event_path(fit, "two-way", level=0.9).uniform)
+    assert event_path(Imputation()(staggered_panel()), "imputation").reference is None
+
+
+def test_every_event_time_is_told_and_every_fit_named() -> None:
+    figure = event_figure(event_paths(), "icr")
+    assert figure.title == "Effect on icr by periods since adoption"
+    described = ET.fromstring(figure.svg).findtext(f"{SVG}desc") or ""
+    notes = said(figure.svg)
+    for index, fit in enumerate(event_paths()):
+        assert fit.name in described
+        assert sum(text.startswith(f"{fit.name}, ") for text in notes.values()) == len(fit.known)
+        assert f"fit-{index}-at-0" in notes
+        assert any(text.startswith(fit.name) for text in texts(figure.svg))
+
+
+def test_markers_stand_at_the_estimates_and_whiskers_end_at_the_intervals() -> None:
+    fit = event_paths()[0]
+    svg = event_figure([fit], "icr").svg
+    where = np.array([places(svg, f"fit-0-at-{event}")[0] for event in fit.events])
+    slope, start = np.polyfit(fit.estimate, where[:, 1], 1)
+    assert slope < 0
+    np.testing.assert_allclose(start + slope * fit.estimate, where[:, 1], atol=1e-3)
+    steps = np.diff(where[:, 0]) / np.diff(fit.events)
+    np.testing.assert_allclose(steps, steps[0], atol=1e-3)
+    for place, event in enumerate(fit.events):
+        for width, uniform in (("2.0", False), ("0.8", True)):
+            ends = path(svg, f"fit-0-at-{event}-whisker-{width}")[:, 1]
+            np.testing.assert_allclose(ends, start + slope * np.array(fit.ends(place, uniform=uniform)), atol=1e-3)
+
+
+def test_missing_event_times_and_intervals_are_left_out() -> None:
+    fit = event_paths()[0]
+    estimate, se = fit.estimate.copy(), fit.se.copy()
+    estimate[0] = se[0] = se[1] = np.nan
+    figure = event_figure([replace(fit, estimate=estimate, se=se, uniform=np.nan)], "a < b")
+    assert len(said(figure.svg)) == len(fit.events) - 1
+    assert "nan" not in figure.svg
+    assert "uniform" not in figure.caption
+
+
+def test_fits_that_have_no_event_figure() -> None:
+    panel = staggered_panel(replications=2)
+    with pytest.raises(BadInput, match="2 fits"):
+        event_path(EventStudy()(panel), "event-study")
+    with pytest.raises(BadInput, match="no terms event"):
+        event_path(TwoWayDID()(staggered_panel()), "did")
+    with pytest.raises(BadInput, match="no error type 'hc1'"):
+        event_path(EventStudy()(staggered_panel()), "event-study", error="hc1")
+    with pytest.raises(BadInput, match="5 fits"):
+        event_figure([event_paths()[0]] * 5, "icr")
+
+
+def moran_plot() -> MoranPlot:
+    """Sixteen cities on a grid, the first two significant, the third only before adjustment."""
+    rng = np.random.default_rng(2)
+    z = rng.standard_normal(16)
+    lag = 0.5 * z + 0.5 * rng.standard_normal(16)
+    z[:3], lag[:3] = (2.0, -2.0, 1.5), (1.8, -1.7, -1.0)
+    return MoranPlot(
+        units=tuple(f"城市{i}" for i in range(16)),
+        outcome="icr",
+        year=2023,
+        weights="knn-6",
+        row_stochastic=True,
+        index=0.512,
+        pvalue=0.0123,
+        z=z,
+        lag=lag,
+        quadrant=np.where(z > 0, np.where(lag > 0, 1, 4), np.where(lag > 0, 2, 3)),
+        pvalues=np.r_[0.001, 0.001, 0.03, np.full(13, 0.5)],
+        adjusted=np.r_[0.008, 0.008, 0.16, np.full(13, 0.6)],
+        draws=9999,
+        places=np.column_stack([100 + np.arange(16) % 4, 30 + np.arange(16) // 4]).astype(float),
+    )
+
+
+def test_figure_2_names_its_units_and_says_what_is_what() -> None:
+    figure = moran_figure(moran_plot())
+    described = ET.fromstring(figure.svg).findtext(f"{SVG}desc") or ""
+    assert "High-high: 城市0. Low-low: 城市1. High-low before adjustment: 城市2." in described
+    for words in ("Moran's I = 0.512 (p = .012, randomisation)", "W knn-6, row-standardised",
+                 "1 + 0 high-high, 1 + 0 low-low, 0 + 1 high-low, 0 + 0 low-high; 16 units in all"):  # fmt: skip
+        assert words in figure.caption
+    shown = {"城市0", "城市1", "城市2", "icr 2023, standardised (z)", "High-high (1 + 0)", "Not significant (13)"}
+    assert shown <= set(texts(figure.svg))
+    assert all(colour in figure.svg for colour in COLOURS.values())
+
+
+def test_without_places_the_map_is_left_out() -> None:
+    figure = moran_figure(replace(moran_plot(), places=None))
+    assert not any(text.startswith("(b)") for text in texts(figure.svg))
+    assert figure.title == "Moran scatter plot of icr, 2023"
+
+
+def test_other_weights_are_scaled_and_it_is_said() -> None:
+    figure = moran_figure(replace(moran_plot(), row_stochastic=False, pvalue=1e-9))
+    assert "spatial lag times N/S0 (W knn-6)" in figure.caption
+    assert "(p < .001" in figure.caption
+    assert "N/S0 times the spatial lag of z (W knn-6)" in texts(figure.svg)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1000.0])
+def test_outlines_in_degrees_or_metres(shift: float) -> None:
+    square = np.array([[0, 0], [0.9, 0], [0.9, 0.9], [0, 0.9], [0, 0]])
+    outlines = tuple((square + np.array([i % 4 + shift, i // 4]),) for i in range(16))
+    figure = moran_figure(
+        replace(moran_plot(), outlines=outlines, surroundings=((square + np.array([5 + shift, 0]),),))
+    )
+    assert any("on the map hatched" in text for text in texts(figure.svg))
+
+
+def test_names_are_taken_as_they_are() -> None:
+    units = ("<A & B>", "$a_1$ $", *moran_plot().units[2:])
+    found = texts(moran_figure(replace(moran_plot(), units=units, outcome="a<b $x^$")).svg)
+    assert {*units[:2], "a<b $x^$ 2023, standardised (z)"} <= set(found)
+
+
+def placebo_plot(count: int = 500, estimate: float = 3.0) -> PlaceboPlot:
+    rng = np.random.default_rng(3)
+    return PlaceboPlot("did", "space", "did", estimate, rng.standard_normal(count), rng.random(count), 0.002)
+
+
+def test_the_figure_holds_density_points_and_the_estimate() -> None:
+    svg = placebo_figure(placebo_plot())
+    assert len(places(svg, "p-values")) == 500
+    assert set(said(svg)) == {"density", "p-values", "real"}
+    assert "real estimate 3, permutation p = 0.0020" in texts(svg)
+
+
+def test_points_and_the_estimate_stand_on_one_scale() -> None:
+    shown = placebo_plot()
+    svg = placebo_figure(shown)
+    where = places(svg, "p-values")
+    slope, start = np.polyfit(shown.placebos, where[:, 0], 1)
+    np.testing.assert_allclose(start + slope * shown.placebos, where[:, 0], atol=1e-3)
+    np.testing.assert_allclose(path(svg, "real")[:, 0], start + slope * shown.estimate, atol=1e-3)
+    box = SIZE[1] * np.array([1 - BOX[1] - BOX[3], 1 - BOX[1]])
+    np.testing.assert_allclose(where[:, 1], box[1] - shown.pvalues * (box[1] - box[0]), atol=1e-3)
+
+
+def test_placebos_that_are_no_test_have_a_share_and_no_p() -> None:
+    svg = placebo_figure(replace(placebo_plot(), share=0.25))
+    assert "share of placebos as large = 0.2500" in svg
+    assert "the share of placebos as large is 0.25." in svg
+    assert "permutation" not in svg
+
+
+def test_the_density_integrates_to_one() -> None:
+    shown = placebo_plot(2000, 8.0)
+    svg = placebo_figure(shown)
+    where = places(svg, "p-values")
+    per_point = float(np.polyfit(where[:, 0], shown.placebos[_spread(2000)], 1)[0])
+    foot, tick = ticks_of_density(svg)
+    curve = path(svg, "density")
+    density = (foot - curve[:, 1]) * tick
+    assert np.trapezoid(density, curve[:, 0] * per_point) == pytest.approx(1.0, abs=0.01)
+
+
+def ticks_of_density(svg: str) -> tuple[float, float]:
+    """Where zero stands on the left scale, in points from above, and density a point."""
+    groups = ET.fromstring(svg).iter(f"{SVG}g")
+    left = next(group for group in groups if group.get("id") == "placebo-matplotlib.axis_2")
+    found = []
+    for group in left.iter(f"{SVG}g"):
+        if (group.get("id") or "").startswith("placebo-ytick"):
+            (text,) = ("".join(item.itertext()) for item in group.iter(f"{SVG}text"))
+            (use,) = group.iter(f"{SVG}use")
+            found.append((float(text), float(use.get("y", "nan"))))
+    slope, foot = np.polyfit([value for value, _ in found], [y for _, y in found], 1)
+    return float(foot), float(-1 / slope)
+
+
+@pytest.mark.parametrize("values", [np.empty(0), np.array([1.0]), np.full(50, 2.0)])
+def test_degenerate_placebos_have_a_figure(values: np.ndarray) -> None:
+    one = replace(placebo_plot(), placebos=values, pvalues=np.full(len(values), np.nan))
+    figure = placebo_figure(one)
+    ET.fromstring(figure)
+    assert "nan" not in figure.lower()
+    assert "inf" not in figure.lower().replace("information", "")
+
+
+def test_many_points_are_thinned() -> None:
+    assert len(places(placebo_figure(placebo_plot(20_000)), "p-values")) == 1500

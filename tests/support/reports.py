@@ -1,0 +1,32 @@
+"""Reports of a diagnosis as text: what the terminal prints, and the tables of a page."""
+
+from __future__ import annotations
+
+import io
+import re
+import xml.etree.ElementTree as ET
+from typing import Any
+
+from rich.console import Console
+
+from results.diagnosis.diagnose import Diagnosis
+from results.report.facts import ReportFacts
+from results.report.terminal import print_bias_table
+
+
+def printed(diagnosis: Diagnosis, width: int = 400, facts: ReportFacts | None = None, *, terminal: bool = False,
+            full: bool = True, **options: Any) -> str:  # fmt: skip
+    """What the bias report prints without colours; terminal: at no more than its width."""
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=terminal, color_system=None, highlight=False)
+    print_bias_table(diagnosis, console, facts or ReportFacts("toy"), full=full, **options)
+    assert console.width == width
+    return out.getvalue()
+
+
+def tables_of(page: str) -> list[tuple[str, list[list[str]]]]:
+    """The caption of each table of a page, and its rows as text."""
+    tables = [ET.fromstring(text) for text in re.findall(r"<table.*?</table>", page, flags=re.S)]
+    return [("".join(caption.itertext() if (caption := table.find("caption")) is not None else ()),
+             [["".join(cell.itertext()).strip() for cell in row] for row in table.iter("tr")])
+            for table in tables]  # fmt: skip
