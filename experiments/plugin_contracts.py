@@ -321,7 +321,7 @@ def design_of(draw: DrawFunction, truth: Truth, naming: Naming, dials: Mapping[s
     if not callable(draw):
         raise bad(f"draw is {type(draw).__name__}", where="Study.from_functions", allowed="a function or a design",
                   remedy="pass draw = a function of a generator and dials")  # fmt: skip
-    cls = drawing.inline_class(drawing.DesignRecipe(draw, truth, naming, main=main_estimand(truth)))
+    cls = drawing.DesignRecipe(draw, truth, naming, main=main_estimand(truth)).inline_class()
     known = cls.parameters.dials
     if unknown := [name for name in dials if name not in known]:
         raise bad(f"no dial {unknown[0]!r}", where=place_of(draw), allowed=", ".join(known) or "(none)",
@@ -354,7 +354,7 @@ def _estimator(fit: Fit, label: str, target: str, naming: Naming) -> Estimator:
         raise bad(f"fit is {type(fit).__name__}", where="Study.from_functions", allowed="a function or an estimator",
                   remedy="pass fit = a function of a panel, or a dict of them by name")  # fmt: skip
     recipe = fitting.EstimatorRecipe(fit, target=target, label=label, unit=naming.unit, period=naming.period)
-    return fitting.inline_class(recipe)()
+    return recipe.inline_class()()
 
 
 def _refuse(name: str, value: object, beside: str) -> None:

@@ -8,13 +8,13 @@ import hashlib
 import inspect
 import re
 import sys
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType, FunctionType, GenericAlias, ModuleType
-from typing import Any, ClassVar, get_args, get_origin, get_type_hints, overload
+from typing import Any, ClassVar, cast, get_args, get_origin, get_type_hints, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -233,15 +233,90 @@ def place_of(function: Function) -> str:
     return f"function {name}{at}"
 
 
+@dataclass(frozen=True, eq=False)
+class Recipe[T: MadeOfFunction](ABC):
+    """A function, and what was said of the class that is made of it.
+
+    found_as: how studies name the class, "" = by its module.
+    """
+
+    nameless: ClassVar[str]
+    function: Function
+    found_as: str = field(default="", kw_only=True)
+
+    @property
+    def where(self) -> str:
+        """The function, as messages call it."""
+        return place_of(self.function)
+
+    @property
+    def name(self) -> str:
+        """The function's name, or what a function without one is called."""
+        return name_of(self.function, self.nameless)
+
+    @abstractmethod
+    def digest_name(self) -> str:
+        """NAME@DIGEST, by which studies call a class that no module can be asked for."""
+
+    @abstractmethod
+    def class_of(self, name: str = "") -> type[T]:
+        """The class, by its own name or another; raises BadInput for a function that it cannot be made of."""
+
+    def inline_class(self) -> type[T]:
+        """The same, for a function that no module can be asked for: studies name it by a digest of its code."""
+        return replace(self, found_as=f"{INLINE}{self.digest_name()}").class_of()
+
+    def decorated(self) -> type[T]:
+        """What a decorator makes of the function: workers and later processes ask its module for it, if they can."""
+        name = getattr(self.function, "__qualname__", "")
+        importable = self.function.__module__ != "__main__" and name.isidentifier()
+        return self.class_of() if importable else self.inline_class()
+
+    def instance(self, settings: Mapping[str, Any]) -> T:
+        """An instance in another process: its class is made there once."""
+        cls: type[T] = enrolled(self.found_as) or self.class_of()
+        return cls(**settings)
+
+
+class MadeOfFunction(ABC):
+    """What classes made of functions share: their settings are the function's parameters with defaults."""
+
+    recipe: ClassVar[Any]
+    parameters: ClassVar[Parameters]
+    found_as: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def _settings(self) -> dict[str, Any]:
+        """What the function's parameters with defaults get, by name."""
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        if not self.found_as:  # its class is found again by its module
+            return super().__reduce__()
+        return self.recipe.instance, ({item.name: getattr(self, item.name) for item in fields(cast(Any, self))},)
+
+
 def made_class(
-    name: str, base: type, settings: Iterable[tuple[str, Any, Any]], members: Mapping[str, Any], function: Function
+    base: type, recipe: Recipe[Any], name: str, parameters: Parameters, own: Iterable[tuple[str, Any, Any]] = ()
 ) -> Any:
-    """A frozen dataclass of `base` with these settings and members, named and documented as the function is."""
-    columns = [(setting, hint, dataclasses.field(default=default)) for setting, hint, default in settings]
-    made = dataclasses.make_dataclass(name, columns, bases=(base,), namespace=dict(members), frozen=True)
-    made.__module__ = function.__module__
-    made.__qualname__ = getattr(function, "__qualname__", name)
-    made.__doc__ = inspect.getdoc(function) or f"The {place_of(function)}."
+    """A frozen dataclass of `base`, named and documented as the function is; enrolled when studies name it by a digest.
+
+    Its fields are the function's settings and then `own`, as (name, type, default).
+    """
+    columns = [(setting, hint, field(default=default)) for setting, hint, default in (*parameters.settings, *own)]
+    members = {
+        "kind": dashed(name),
+        "recipe": recipe,
+        "parameters": parameters,
+        "found_as": recipe.found_as,
+        "_settings": property(lambda self: {dial: getattr(self, dial) for dial in parameters.dials}),
+    }
+    made: Any = dataclasses.make_dataclass(name, columns, bases=(base,), namespace=members, frozen=True)
+    made.__module__ = recipe.function.__module__
+    made.__qualname__ = getattr(recipe.function, "__qualname__", name)
+    made.__doc__ = inspect.getdoc(recipe.function) or f"The {recipe.where}."
+    if recipe.found_as:
+        enrol(recipe.found_as, made)
     return made
 
 
@@ -448,33 +523,35 @@ RESERVED = {"kind", "draw", "settle", "schema", "noiseless", "identity", "recipe
 
 
 @dataclass(frozen=True, eq=False)
-class DesignRecipe:
-    """A function that draws, and what was said of it. found_as: how studies name its class, "" = by its module."""
+class DesignRecipe(Recipe["FunctionDesign"]):
+    """A function that draws, and what was said of it."""
 
-    function: Function
+    nameless: ClassVar[str] = "draw"
     truth: Truth = None
     naming: Naming = field(default_factory=Naming)
     batched: bool = False
     main: str = MAIN
-    found_as: str = ""
 
-    @property
-    def where(self) -> str:
-        """The function, as messages call it."""
-        return place_of(self.function)
+    def digest_name(self) -> str:
+        """By the code, and all that decides which panels and truths are made of what it draws."""
+        return f"{self.name}@{code_digest(self.function, self.truth, self.naming, self.batched, self.main)}"
+
+    def class_of(self, name: str = "") -> type[FunctionDesign]:
+        """A class of designs; raises BadInput for parameters that the function cannot be called with."""
+        parameters = parameters_of(self.function, RESERVED)
+        source = [item for item in parameters.given if item != FIXED]
+        if len(source) != 1:
+            allowed = "one without a default, the generator: draw(rng, units=50, effect=1.0); fixed_rng beside it"
+            raise bad(f"{len(source)} parameters without a default ({listed(source)})", where=self.where,
+                      allowed=allowed, remedy="give the dials defaults")  # fmt: skip
+        _check_truth(self, parameters)
+        return made_class(FunctionDesign, self, name or self.name, parameters)
 
 
-class FunctionDesign(Design):
+class FunctionDesign(MadeOfFunction, Design):
     """A world drawn by a function of the user's; its dials are the function's parameters with defaults."""
 
     recipe: ClassVar[DesignRecipe]
-    parameters: ClassVar[Parameters]
-    found_as: ClassVar[str]
-
-    @property
-    @abstractmethod
-    def dials(self) -> dict[str, Any]:
-        """The dials by name, as the function takes them."""
 
     @property
     def schema(self) -> Schema:
@@ -489,11 +566,6 @@ class FunctionDesign(Design):
     def settle(self, streams: Streams) -> FunctionWorld:
         """A world that calls the function; what it draws from `fixed_rng` is the same in every call."""
         return FunctionWorld(self, streams)
-
-    def __reduce__(self) -> str | tuple[Any, ...]:
-        if not self.found_as:  # its class is found again by its module
-            return super().__reduce__()
-        return (_again, (self.recipe, self.dials))
 
 
 @dataclass(frozen=True, eq=False)
@@ -537,7 +609,7 @@ class FunctionWorld:
 
     def _call(self, source: object, rows: int | None = None) -> tuple[Panel, dict[str, Any]]:
         """What the function draws, as a panel, with the truths of this draw by estimand."""
-        recipe, dials = self.design.recipe, self.design.dials
+        recipe, dials = self.design.recipe, self.design._settings
         given = {name: self.settled.fixed("draw") if name == FIXED else source
                  for name in self.design.parameters.given}  # fmt: skip
         data = recipe.function(**given, **dials)
@@ -588,43 +660,6 @@ def trial_panel(design: FunctionDesign) -> Panel:
     return panel
 
 
-def class_of(recipe: DesignRecipe, name: str = "") -> type[FunctionDesign]:
-    """The class of designs that a function makes; raises BadInput for parameters that it cannot be called with."""
-    function = recipe.function
-    parameters = parameters_of(function, RESERVED)
-    source = [item for item in parameters.given if item != FIXED]
-    if len(source) != 1:
-        allowed = "one without a default, the generator: draw(rng, units=50, effect=1.0); fixed_rng beside it"
-        raise bad(f"{len(source)} parameters without a default ({listed(source)})", where=recipe.where, allowed=allowed,
-                  remedy="give the dials defaults")  # fmt: skip
-    name = name or name_of(function, "draw")
-    names = parameters.dials
-    members = {
-        "kind": dashed(name),
-        "recipe": recipe,
-        "parameters": parameters,
-        "found_as": recipe.found_as,
-        "dials": property(lambda self: {dial: getattr(self, dial) for dial in names}),
-    }
-    made: type[FunctionDesign] = made_class(name, FunctionDesign, parameters.settings, members, function)
-    _check_truth(recipe, parameters)
-    if recipe.found_as:
-        enrol(recipe.found_as, made)
-    return made
-
-
-def inline_class(recipe: DesignRecipe) -> type[FunctionDesign]:
-    """The same, for a function that no module can be asked for: studies name it by a digest of its code."""
-    digest = code_digest(recipe.function, recipe.truth, recipe.naming, recipe.batched, recipe.main)
-    return class_of(replace(recipe, found_as=f"{INLINE}{name_of(recipe.function, 'draw')}@{digest}"))
-
-
-def is_importable(function: Function) -> bool:
-    """Whether workers and later processes can ask a module for what a decorator makes of a function."""
-    name = getattr(function, "__qualname__", "")
-    return function.__module__ != "__main__" and name.isidentifier()
-
-
 @overload
 def design(function: Function, /) -> type[FunctionDesign]: ...
 @overload
@@ -672,17 +707,9 @@ def design(
     naming = Naming(outcome, treatment, tuple(controls), unit, period)
 
     def made(function: Function) -> type[FunctionDesign]:
-        recipe = DesignRecipe(function, truth, naming, batched)
-        return class_of(recipe) if is_importable(function) else inline_class(recipe)
+        return DesignRecipe(function, truth, naming, batched).decorated()
 
     return made if function is None else made(function)
-
-
-def _again(recipe: DesignRecipe, dials: Mapping[str, Any]) -> FunctionDesign:
-    """A design in another process: its class is made there once."""
-    cls = enrolled(recipe.found_as) or class_of(recipe)
-    made: FunctionDesign = cls(**dials)
-    return made
 
 
 def _check_truth(recipe: DesignRecipe, parameters: Parameters) -> None:

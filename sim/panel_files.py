@@ -275,9 +275,9 @@ class Rows:
                                     "whole numbers such as 2006",
                                     "give the year as a number, or number the periods 1, 2, 3 and so on"))  # fmt: skip
         elif code := uneven_code(years):
-            problems.append(Problem(f"the periods {years.min()} to {years.max()} look like {code.looks}, which are not "
+            problems.append(Problem(f"the periods {years.min()} to {years.max()} look like {code[0]}, which are not "
                                     "one step apart as numbers", f"{file}, column {period!r}",
-                                    "whole numbers one step apart", code.remedy))  # fmt: skip
+                                    "whole numbers one step apart", code[1]))  # fmt: skip
         refuse(problems)
         rows = cls(file, first, labels, years)
         rows._check_unique(unit, period)

@@ -64,17 +64,10 @@ def period_step(years: NDArray[np.int64] | Sequence[int]) -> int:
     return int(np.gcd.reduce(np.diff(np.unique(years)))) or 1
 
 
-@dataclass(frozen=True, slots=True)
-class PeriodCode:
-    """What periods look like, "years and months" say, and how to number them one step apart."""
-
-    looks: str
-    remedy: str
-
-
-def uneven_code(periods: NDArray[np.int64]) -> PeriodCode | None:
+def uneven_code(periods: NDArray[np.int64]) -> tuple[str, str] | None:
     """The code of periods (rows,) that runs unevenly from one year or month to the next; None where nothing does.
 
+    It is what they look like, "years and months" say, and how to number them one step apart.
     A part of one year, or the same month of several years, runs evenly as it stands.
     """
     codes = np.unique(periods)
@@ -87,24 +80,24 @@ def uneven_code(periods: NDArray[np.int64]) -> PeriodCode | None:
     return _of_days(codes)
 
 
-def _of_parts(codes: NDArray[np.int64], years: NDArray[np.int64], parts: NDArray[np.int64]) -> PeriodCode | None:
+def _of_parts(codes: NDArray[np.int64], years: NDArray[np.int64], parts: NDArray[np.int64]) -> tuple[str, str] | None:
     """A code of years and months, quarters or half-years, by the largest part, unless it is linear in time."""
     count = next(count for count in sorted(PARTS) if parts.max() <= count)
     gaps, steps = np.diff(codes), np.diff(years * count + parts)
     if not gaps.size or (gaps * steps[0] == steps * gaps[0]).all():
         return None
     name, first = PARTS[count], int(years[0] * count + parts[0])
-    return PeriodCode(f"years and {name}s", f"number them as year * {count} + {name}, so that {codes[0]} is {first}")
+    return (f"years and {name}s", f"number them as year * {count} + {name}, so that {codes[0]} is {first}")
 
 
-def _of_days(codes: NDArray[np.int64]) -> PeriodCode | None:
+def _of_days(codes: NDArray[np.int64]) -> tuple[str, str] | None:
     """A code of years, months and days, unless all are in one month or on the same day of the year."""
     months, days = codes // 100, codes % 100
     if not (_are_years(months // 100) and _within(months % 100, 12) and _within(days, 31)):
         return None
     if len(np.unique(months)) == 1 or len(np.unique(codes % 10000)) == 1:
         return None
-    return PeriodCode("years, months and days", "number them 1, 2, 3 and so on, in their order")
+    return ("years, months and days", "number them 1, 2, 3 and so on, in their order")
 
 
 def _are_years(years: NDArray[np.int64]) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiers
 
 from cluster import Executor, open_executor
 from estimators.core import regression
@@ -91,14 +92,28 @@ def rounding(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     return steps
 
 
+SECTIONS = {"documents": "blocks of the documents", "faults": "deliberate faults"}
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say at the end which blocks of the documents ran and which were skipped, and why."""
+    """Say at the end which blocks of the documents ran and which were skipped, and how many faults this tier sees."""
     reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, ())]
-    lines = [text for report in reports for name, text in getattr(report, "user_properties", ()) if name == "documents"]
-    if lines:
-        terminalreporter.section("blocks of the documents")
-        for line in lines:
-            terminalreporter.line(str(line))
+    said = [item for report in reports for item in getattr(report, "user_properties", ())]
+    for section, title in SECTIONS.items():
+        if lines := [str(text) for name, text in said if name == section]:
+            terminalreporter.section(title)
+            for line in lines:
+                terminalreporter.line(line)
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark as long what `tests/long.txt` names, and remember which tests `make test` runs."""
+    named = set(tiers.LIST.read_text(encoding="utf-8").splitlines())
+    for item in items:
+        if named & {item.nodeid, tiers.function_of(item.nodeid)}:
+            item.add_marker(pytest.mark.long)
+    config.stash[tiers.QUICKLY] = {item.nodeid: not any(map(item.get_closest_marker, tiers.LEFT_OUT)) for item in items}
 
 
 def pytest_collection_finish() -> None:

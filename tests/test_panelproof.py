@@ -156,7 +156,7 @@ def test_the_command_line_runs_beside_a_foreign_module(foreign):
     assert "two-way DID" in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_local_workers_run_beside_a_foreign_module(tmp_path):
     (tmp_path / "sim.py").write_text(FOREIGN)
     command = ("run", "size", "--cluster", "local", "--workers", "1", "--replications", "64", "--block", "64")

@@ -11,6 +11,8 @@ import xarray as xr
 
 from results.diagnosed import chart_of
 
+pytestmark = pytest.mark.documents
+
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "python.md"
 
 

@@ -22,6 +22,8 @@ from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles, Streams, Wanted
 from sim.presets import BertrandDufloMullainathan
 
+pytestmark = pytest.mark.documents
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 RECIPES = REPOSITORY / "docs" / "recipes"
 TEMPLATE = RECIPES / "first_difference.py"
@@ -172,7 +174,6 @@ def test_what_the_template_cannot_serve_is_one_line(template: ModuleType) -> Non
             template.FirstDifference(errors=errors)(panel)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", SUITES)
 def test_what_is_new_passes_conformance_by_being_there(copy: Path, kind: str) -> None:
     said = in_copy(copy, "pytest", "-q", "-p", "no:cacheprovider", SUITES[kind], "-k", kind)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self, cast, overload
@@ -15,19 +14,16 @@ from sim.errors import bad, listed, reason
 from sim.functions import (
     MAIN,
     Function,
-    Parameters,
+    MadeOfFunction,
+    Recipe,
     annotation_of,
     code_digest,
     dashed,
-    is_importable,
     made_class,
-    name_of,
     parameters_of,
-    place_of,
 )
 from sim.panel import Panel, long_table
 from sim.presets import Paper
-from sim.registry import INLINE, enrol, enrolled
 from sim.schema import Schema
 from sim.streams import Streams
 
@@ -41,10 +37,10 @@ ALLOWED = "an estimate, (estimate, se), (estimate, se, dof), a dict of them by t
 
 
 @dataclass(frozen=True, eq=False)
-class EstimatorRecipe:
-    """A function that fits, and what was said of it. found_as: how studies name its class, "" = by its module."""
+class EstimatorRecipe(Recipe["FunctionEstimator"]):
+    """A function that fits, and what was said of it."""
 
-    function: Function
+    nameless: ClassVar[str] = "fit"
     terms: tuple[str, ...] = ()
     targets: Mapping[str, str] = field(default_factory=dict)
     errors: tuple[str, ...] = (OWN,)
@@ -54,15 +50,27 @@ class EstimatorRecipe:
     period: str = "period"
     batched: bool = False
     home: tuple[Design, tuple[str, ...]] | None = None
-    found_as: str = ""
 
-    @property
-    def where(self) -> str:
-        """The function, as messages call it."""
-        return place_of(self.function)
+    def digest_name(self) -> str:
+        """By its label where that can be a name, and by the code and all that decides what is estimated."""
+        said = (self.terms, self.targets, self.errors, self.target, self.unit, self.period, self.batched)
+        return f"{self.label if self.label.isidentifier() else self.name}@{code_digest(self.function, said)}"
+
+    def class_of(self, name: str = "") -> type[FunctionEstimator]:
+        """A class of estimators; raises BadInput for parameters that the function cannot be called with."""
+        parameters = parameters_of(self.function, RESERVED)
+        if not parameters.given:
+            raise bad("no parameter without a default", where=self.where,
+                      allowed=f"{PANEL}, {', '.join(TABLES)}, or variables of the panel",
+                      remedy="take the panel")  # fmt: skip
+        name = name or self.name
+        strings, pairs = tuple[str, ...], tuple[tuple[str, str], ...]
+        own = (("terms", strings, self.terms), ("errors", strings, self.errors),
+               ("targets", pairs, tuple(self.targets.items())), ("label", str, self.label or dashed(name)))  # fmt: skip
+        return made_class(FunctionEstimator, self, name, parameters, own)
 
 
-class FunctionEstimator(Estimator):
+class FunctionEstimator(MadeOfFunction, Estimator):
     """A function of the user's that fits one panel a call; its settings are the function's parameters with defaults.
 
     terms: what it estimates; none = found by one trial fit, with the error types. errors: names of the error types of
@@ -72,17 +80,10 @@ class FunctionEstimator(Estimator):
     """
 
     recipe: ClassVar[EstimatorRecipe]
-    parameters: ClassVar[Parameters]
-    found_as: ClassVar[str]
     terms: tuple[str, ...]
     errors: tuple[str, ...]
     targets: tuple[tuple[str, str], ...]
     label: str
-
-    @property
-    @abstractmethod
-    def settings(self) -> dict[str, Any]:
-        """What the function's parameters with defaults get, by name."""
 
     @property
     def name(self) -> str:
@@ -163,7 +164,7 @@ class FunctionEstimator(Estimator):
                 given[name] = panel
             else:
                 given[name] = long_table(panel, self.recipe.unit, self.recipe.period)
-        return self.recipe.function(**given, **self.settings)
+        return self.recipe.function(**given, **self._settings)
 
     def _by_term(self, found: Any) -> dict[str, Any] | None:
         if found is None or isinstance(found, Mapping):
@@ -205,12 +206,6 @@ class FunctionEstimator(Estimator):
         except ValueError:
             return ""
         return term
-
-    def __reduce__(self) -> str | tuple[Any, ...]:
-        if not self.found_as:  # its class is found again by its module
-            return super().__reduce__()
-        own = {name: getattr(self, name) for name in ("terms", "errors", "targets", "label")}
-        return (_again, (self.recipe, self.settings | own))
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,40 +254,6 @@ def _by_error(given: Any, errors: tuple[str, ...], otherwise: float, where: str)
     return np.stack([np.asarray(column, dtype=np.float64) for column in columns], axis=-1) if columns else np.empty(0)
 
 
-def class_of(recipe: EstimatorRecipe, name: str = "") -> type[FunctionEstimator]:
-    """The class of estimators that a function makes; raises BadInput for parameters that it cannot be called with."""
-    function = recipe.function
-    parameters = parameters_of(function, RESERVED)
-    if not parameters.given:
-        raise bad("no parameter without a default", where=recipe.where,
-                  allowed=f"{PANEL}, {', '.join(TABLES)}, or variables of the panel",
-                  remedy="take the panel")  # fmt: skip
-    name = name or name_of(function, "fit")
-    settings = parameters.dials
-    strings, pairs = tuple[str, ...], tuple[tuple[str, str], ...]
-    own = (("terms", strings, recipe.terms), ("errors", strings, recipe.errors),
-           ("targets", pairs, tuple(recipe.targets.items())), ("label", str, recipe.label or dashed(name)))  # fmt: skip
-    members = {
-        "kind": dashed(name),
-        "recipe": recipe,
-        "parameters": parameters,
-        "found_as": recipe.found_as,
-        "settings": property(lambda self: {setting: getattr(self, setting) for setting in settings}),
-    }
-    made: type[FunctionEstimator] = made_class(name, FunctionEstimator, (*parameters.settings, *own), members, function)
-    if recipe.found_as:
-        enrol(recipe.found_as, made)
-    return made
-
-
-def inline_class(recipe: EstimatorRecipe) -> type[FunctionEstimator]:
-    """The same, for a function that no module can be asked for: studies name it by a digest of its code."""
-    said = (recipe.terms, recipe.targets, recipe.errors, recipe.target, recipe.unit, recipe.period, recipe.batched)
-    name = recipe.label if recipe.label.isidentifier() else name_of(recipe.function, "fit")
-    digest = code_digest(recipe.function, said)
-    return class_of(replace(recipe, found_as=f"{INLINE}{name}@{digest}"))
-
-
 @overload
 def estimator(function: Function, /) -> type[FunctionEstimator]: ...
 @overload
@@ -331,14 +292,6 @@ def estimator(function: Function | None = None, /, **options: Any) -> Any:
     options["targets"] = dict(options.get("targets") or {})
 
     def made(function: Function) -> type[FunctionEstimator]:
-        recipe = EstimatorRecipe(function, **options)
-        return class_of(recipe) if is_importable(function) else inline_class(recipe)
+        return EstimatorRecipe(function, **options).decorated()
 
     return made if function is None else made(function)
-
-
-def _again(recipe: EstimatorRecipe, settings: Mapping[str, Any]) -> FunctionEstimator:
-    """An estimator in another process: its class is made there once."""
-    cls = enrolled(recipe.found_as) or class_of(recipe)
-    made: FunctionEstimator = cls(**settings)
-    return made

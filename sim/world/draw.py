@@ -494,24 +494,18 @@ def drawn_treatments(design: PanelDials, ground: Ground, streams: Streams) -> Fl
 # What is seen of a tile: the index of indicators, errors of measurement, unit-periods that are observed.
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Indexed:
-    """Indicators by name, their index and what the treatment adds to it, (R, T, N)."""
+def indexed(tile: DrawnWorld, outcome: Floats) -> tuple[Mapping[str, Floats], Floats, Floats]:
+    """Indicators of an outcome by name, their index H(Y(d)), and what the treatment adds to it, each (R, T, N).
 
-    indicators: Mapping[str, Floats]
-    score: Floats
-    gain: Floats
-
-
-def indexed(tile: DrawnWorld, outcome: Floats) -> Indexed:
-    """The index of indicators of an outcome, and H(Y(d)) - H(Y(0)): each index is scaled and weighted on its own."""
+    That is H(Y(d)) - H(Y(0)): each index is scaled and weighted on its own.
+    """
     part, observed = tile.design.indicators, tile.world.observed
     untreated = outcome - tile.gain
     errors = part.errors(tile.ground.shape, tile.streams)
     indicators = part.values(outcome, untreated, errors)
     score = part.index(indicators, observed)
     without = part.index(part.values(untreated, untreated, errors), observed)
-    return Indexed(indicators, np.nan_to_num(score), np.nan_to_num(score - without))  # no score where not observed
+    return indicators, np.nan_to_num(score), np.nan_to_num(score - without)  # no score where not observed
 
 
 def measured_outcome(tile: DrawnWorld, outcome: Floats) -> Floats:

@@ -35,15 +35,14 @@ class PanelWorld:
         tile = DrawnWorld(world, streams)
         names = [part.name for part in design.mediators if part.name in wanted.variables]
         drawn = {name: tile.mediators[name] for name in names}
-        outcome, index = tile.outcome(names), None
+        outcome, gain = tile.outcome(names), None
         if design.indicators.names:
-            index = indexed(tile, outcome)
-            outcome = index.score
-            drawn |= {name: x for name, x in index.indicators.items() if name in wanted.variables}
+            indicators, outcome, gain = indexed(tile, outcome)
+            drawn |= {name: x for name, x in indicators.items() if name in wanted.variables}
         drawn[design.outcome] = measured_outcome(tile, outcome)
         if design.missing.follows_outcome:
             tile.seen = design.missing.drawn(drawn[design.outcome], streams)
-        found = truths(tile, wanted.estimands, None if index is None else index.gain)
+        found = truths(tile, wanted.estimands, gain)
         stated = {name: np.full(streams.replications, x) for name, x in self.known.items() if name in found}
         return Draw(_panel(tile, drawn), {**found, **stated})
 

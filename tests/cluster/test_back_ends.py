@@ -17,7 +17,7 @@ from experiments.run.runner import run
 from results.store import ZarrStore
 from studies import small_study
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.server
 
 LIMIT = 2.0  # seconds of a job
 JOBS = (1, 2, DIES, RAISES, HANGS, EXITS, *range(100, 160))

@@ -17,7 +17,7 @@ from experiments.run.resume import read_log
 from results.store import ZarrStore
 from studies import SHORT
 
-pytestmark = [pytest.mark.long, pytest.mark.slow]
+pytestmark = pytest.mark.long
 
 SLOW = """
 import time

@@ -76,7 +76,7 @@ def test_all_that_listens_listens_on_the_loopback_address(pool: Any) -> None:
     assert open_ports == {"127.0.0.1"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("how", [signal.SIGHUP, signal.SIGTERM])
 def test_a_closed_terminal_leaves_no_child(how: signal.Signals, tmp_path: Path) -> None:
     command = [

@@ -109,7 +109,7 @@ def test_slow_second_parts_count_for_how_long_jobs_take(alone: None) -> None:
     assert all(seconds > 0.1 for *_, seconds in answers.outcomes[1:])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_second_part_that_does_not_end_costs_its_job_alone() -> None:
     pool = open_executor("local", 1)
     pool.pace.limit = 2.0  # type: ignore[attr-defined]

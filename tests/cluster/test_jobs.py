@@ -299,7 +299,7 @@ def members(folder: Path) -> list[psutil.Process]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["pbs", "sge", "lsf"])
 def test_workers_of_a_made_batch_system_join_work_and_leave_nothing(kind: str, tmp_path: Path) -> None:
     """Two workers in one job, over TLS, on the loopback address, in a folder of ours, with a kept log."""
@@ -334,7 +334,7 @@ def test_workers_of_a_made_batch_system_join_work_and_leave_nothing(kind: str, t
         assert "Registered to" in "".join(log.read_text() for log in logs)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_preempted_job_waits_for_its_turn_and_its_worker_joins_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -368,7 +368,7 @@ input()
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_client_leaves_no_job_and_the_next_start_no_certificate(tmp_path: Path) -> None:
     with batch("pbs", tmp_path, processes=2) as (_, back):
         options = json.dumps({name: value for name, value in vars(back).items() if value is not None})
@@ -387,7 +387,7 @@ def test_a_killed_client_leaves_no_job_and_the_next_start_no_certificate(tmp_pat
         assert list(tmp_path.glob(".panelproof-*")) == [folder]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_job_of_two_workers_that_ends_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from cluster import queued
 
@@ -403,7 +403,7 @@ def test_a_job_of_two_workers_that_ends_is_asked_for_again(tmp_path: Path, monke
             pool.close()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("why", "words"),
     [("ends", "Grid Engine: its jobs end before a worker is there; the output of its jobs is in {}/logs"),
@@ -430,7 +430,7 @@ def test_no_worker_is_waited_for_that_cannot_come(
         assert not list(tmp_path.glob(".panelproof-*"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_kept_output_is_named_when_workers_are_gone_or_refused(tmp_path: Path) -> None:
     with batch("lsf", tmp_path, log=str(tmp_path / "logs"), workers=1, wait=70.0) as (_, back):
         pool: Any = back.open()
@@ -544,7 +544,7 @@ def test_a_job_over_a_limit_does_not_end_the_wait_for_those_that_were_taken() ->
     assert cluster.hopeless() == "it took no job: sbatch: error: QOSMaxSubmitJobPerUserLimit"
 
 
-@pytest.mark.long
+@pytest.mark.server
 def test_a_job_of_slurm_that_is_requeued_comes_back_with_its_worker(tmp_path: Path) -> None:
     """On real Slurm that requeues no job by itself."""
     from real_parts import NotHere

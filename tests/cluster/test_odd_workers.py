@@ -40,7 +40,6 @@ def words(text: str) -> str:
     return " ".join(text.split())
 
 
-@pytest.mark.slow
 def test_one_odd_worker_of_two_is_left_out_and_named(tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(STUDY.replace("made_up_plug_in:Mine", "did"))
     with by_command_line(tmp_path, workers=1) as cluster:
@@ -66,7 +65,6 @@ def test_one_odd_worker_of_two_is_left_out_and_named(tmp_path: Path) -> None:
     assert one == two
 
 
-@pytest.mark.slow
 def test_code_is_sent_where_it_is_all_that_differs(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Workers with an edited copy and without the plug-in: refused in words, then served by --ship-code."""
     copy = tmp_path_factory.mktemp("copy")
@@ -85,7 +83,6 @@ def test_code_is_sent_where_it_is_all_that_differs(folder: Path, tmp_path_factor
     assert one == two
 
 
-@pytest.mark.slow
 def test_other_code_threads_and_numpy_are_refused_with_the_difference_in_words(tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(STUDY.replace("made_up_plug_in:Mine", "did"))
     with by_command_line(tmp_path, workers=0) as cluster:

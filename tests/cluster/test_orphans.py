@@ -76,7 +76,7 @@ def mark(tmp_path: Path) -> Iterator[str]:
             process.kill()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("job", ["double_slowly", pytest.param("hold", marks=pytest.mark.long)])
 def test_a_killed_client_of_a_local_cluster_leaves_nobody(tmp_path: Path, mark: str, job: str) -> None:
     """Nor a worker that is in a call of C which lets no other thread run."""
@@ -88,7 +88,7 @@ def test_a_killed_client_of_a_local_cluster_leaves_nobody(tmp_path: Path, mark: 
     assert members(mark) == []
 
 
-@pytest.mark.slow
+@pytest.mark.server
 def test_a_killed_client_of_ssh_leaves_nobody(tmp_path: Path, mark: str) -> None:
     try:
         with PARTS["ssh"](tmp_path) as cluster:
@@ -101,7 +101,7 @@ def test_a_killed_client_of_ssh_leaves_nobody(tmp_path: Path, mark: str) -> None
         pytest.skip(f"SSH IS NOT TESTED HERE: {reason}")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_nanny_without_its_scheduler_ends_with_its_worker(tmp_path: Path, mark: str) -> None:
     """As a job of Slurm, which nothing connects with its client but the scheduler."""
     preloads = ("--preload", orphans.MODULE, "--preload-nanny", orphans.MODULE)
@@ -216,7 +216,7 @@ def test_an_input_that_is_closed_ends_a_member_and_a_file_does_not(kind: str, tm
     assert bool(members(mark)) == (kind == "file")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_scheduler_that_is_gone_is_said_in_words_by_whoever_asks(tmp_path: Path) -> None:
     """Also after Dask has closed the client, which then knows no address any more."""
     with by_command_line(tmp_path, workers=1) as cluster:
@@ -251,7 +251,7 @@ def test_a_scheduler_that_is_killed_under_a_run_is_one_line(tmp_path: Path) -> N
         assert "the same command resumes it" in line
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("after", [0.0, 0.2])
 def test_a_worker_that_dies_at_the_start_is_one_line(tmp_path: Path, after: float) -> None:
     command = [sys.executable, "-m", "experiments", "run", "bias", "--workers", "2", "--replications", "64", "-q",

@@ -364,7 +364,7 @@ def test_certificates_of_a_killed_run_go_with_the_next(place: Path) -> None:
     assert valued(place)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_is_killed_leaves_nothing_for_long(place: Path) -> None:
     """The real one: a local cluster whose client is killed, and the next."""
     script = "from cluster import back_end\nback_end('local', {'workers': 1}).open()\nprint('up', flush=True)\ninput()"

@@ -8,7 +8,7 @@ from pathlib import Path
 import blocks
 import pytest
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.documents
 
 COUNTED = ("run", "skip", "same", "file")
 PAGES = blocks.pages()

@@ -50,7 +50,7 @@ def test_a_page_without_a_browser_says_what_to_install(tmp_path: Path, monkeypat
         screen.first_screen(tmp_path / "page.html", 100, 100)
 
 
-@pytest.mark.long
+@pytest.mark.browser
 @pytest.mark.skipif(not any(map(screen.shutil.which, screen.NAMES)), reason="NO CHROMIUM: no page was photographed")
 def test_the_first_screen_of_a_page_is_taken_at_two_dots_a_pixel(tmp_path: Path) -> None:
     page = tmp_path / "page.html"

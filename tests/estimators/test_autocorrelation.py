@@ -299,7 +299,7 @@ def test_correlated_errors_are_found() -> None:
     assert (got.estimate[:, 0] > 1.96 * got.se[:, 0, 0]).mean() > 0.95
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_sizes_at_five_percent() -> None:
     """Every p-value of table 6 rejects a true null in 5% of panels; independent errors are no harmless assumption.
 

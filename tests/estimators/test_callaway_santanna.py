@@ -299,7 +299,7 @@ def test_collinear_covariates_and_switching_treatments_are_bad_input() -> None:
         CallawaySantAnna()(panel.with_variables({"did": did}))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("controls", ["never", "not-yet"])
 def test_averages_hit_and_cover_each_draws_truth_under_heterogeneous_growing_effects(controls: Any) -> None:
     design = Paper(shape="growing", heterogeneity=0.5, effect=0.05, redraw=("controls",))

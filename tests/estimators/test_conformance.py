@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import itertools
 import pickle
+from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
+from covering import allowed_pairs, covering_rows, pairs_of
 
 from estimators import Estimates, Estimator, Status, Tile, estimators
 from estimators.core.estimator import critical_values
@@ -20,16 +23,42 @@ TILE = 8
 ROWS = 32  # of replications in one world
 
 
-def settings() -> list[Estimator]:
-    """Every discovered estimator at its defaults, with every combination of its fields that have a few named values."""
+PROMISE = "promise"  # the dial of the covering array whose values are the names of tests
+
+
+def named_settings(cls: type[Estimator]) -> dict[str, tuple[str, ...]]:
+    """The fields of a class that have a few named values, and these."""
+    hints = get_type_hints(cls)
+    named = (f.name for f in dataclasses.fields(cls) if get_origin(hints[f.name]) is Literal)  # type: ignore[arg-type]
+    return {name: get_args(hints[name]) for name in named}
+
+
+@cache
+def settings() -> tuple[Estimator, ...]:
+    """Every discovered estimator at its defaults, with every combination of its named settings."""
     found: list[Estimator] = []
     for cls in estimators().values():
-        hints = get_type_hints(cls)
-        named = {
-            f.name: get_args(hints[f.name]) for f in dataclasses.fields(cls) if get_origin(hints[f.name]) is Literal
-        }
+        named = named_settings(cls)
         found += [cls(**dict(zip(named, values, strict=True))) for values in itertools.product(*named.values())]
-    return found
+    return tuple(found)
+
+
+@cache
+def cover() -> frozenset[tuple[str, Estimator]]:
+    """Promises and settings of which every two meet: any two settings, and any setting with any promise."""
+    met = set[tuple[str, Estimator]]()
+    for cls in estimators().values():
+        for row in covering_rows({PROMISE: promises(), **named_settings(cls)}):
+            promise = row.pop(PROMISE)
+            met.add((promise, cls(**row)))
+    return frozenset(met)
+
+
+@cache
+def promises() -> tuple[str, ...]:
+    """The names of this module's tests that take an estimator."""
+    return tuple(name for name, value in globals().items()
+                 if name.startswith("test_") and "estimator" in inspect.signature(value).parameters)  # fmt: skip
 
 
 def identity(estimator: Estimator) -> str:
@@ -37,9 +66,15 @@ def identity(estimator: Estimator) -> str:
     return "-".join([type(estimator).kind, *(value for value in fields if isinstance(value, str) and value)])
 
 
-@pytest.fixture(scope="module", params=settings(), ids=identity)
-def estimator(request: pytest.FixtureRequest) -> Estimator:
-    return request.param
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each promise every setting; `make test` runs those of the pairwise cover."""
+    if "estimator" in metafunc.fixturenames:
+        name = metafunc.function.__name__
+        cases = [
+            pytest.param(one, id=identity(one), marks=() if (name, one) in cover() else pytest.mark.long)
+            for one in settings()
+        ]
+        metafunc.parametrize("estimator", cases, scope="module")
 
 
 def drawn(estimator: Estimator, replications: int, seed: int = 20, estimands: tuple[str, ...] = ()) -> Draw:
@@ -67,6 +102,15 @@ def assert_same_bits(got: Estimates, wanted: Estimates) -> None:
 
 def test_estimators_are_found() -> None:
     assert {"did", "spatial"} <= set(estimators())
+
+
+def test_the_cover_holds_every_pair_of_promises_and_settings() -> None:
+    for cls in estimators().values():
+        dials = {PROMISE: promises(), **named_settings(cls)}
+        rows = [{PROMISE: promise} | {name: getattr(one, name) for name in dials if name != PROMISE}
+                for promise, one in cover() if type(one) is cls]  # fmt: skip
+        assert set().union(*(pairs_of(row, dials) for row in rows)) == allowed_pairs(dials), cls
+        assert {row[PROMISE] for row in rows} == set(promises())
 
 
 def test_the_name_of_a_class_holds_its_kind(estimator: Estimator) -> None:

@@ -335,7 +335,7 @@ def rejections(panel: Panel, errors: tuple[str, ...]) -> np.ndarray:
     return np.asarray((np.abs(fit.estimate[:, None, 0]) > critical * fit.se[..., 0]).mean(axis=0))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_sizes_under_the_dependence_that_each_type_is_for() -> None:
     """60 units x 40 years, 400 panels, x and errors of the same dependence: serial within units, or common to all units
     of a year with loadings (which period effects do not take out) and serial too."""
@@ -369,7 +369,7 @@ def test_sizes_under_the_dependence_that_each_type_is_for() -> None:
     assert size["cluster:unit+period"] < 0.5 * size["cluster:unit"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_conley_holds_its_size_where_neighbours_share_shocks() -> None:
     """Units in pairs of places: shocks of x and of errors are common to a place; clusters of units are too small."""
     rng = np.random.default_rng(8)

@@ -267,7 +267,7 @@ def test_labels_of_numbers_and_words() -> None:
     assert group_labels(np.array(["东部"])).tolist() == ["东部"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_differences_are_unbiased_and_their_intervals_cover() -> None:
     """800 panels with a difference of 1.5: mean error and coverage within 4 Monte Carlo errors."""
     size = 800
@@ -281,7 +281,7 @@ def test_differences_are_unbiased_and_their_intervals_cover() -> None:
     assert abs(covered - 0.95) <= 4 * np.sqrt(0.95 * 0.05 / size)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_size_when_groups_differ_in_variance() -> None:
     """Of 400 panels without a difference, 5% are rejected by permutation, within 4 Monte Carlo errors."""
     size, draws = 400, 99

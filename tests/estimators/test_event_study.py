@@ -176,7 +176,7 @@ def rates(design: Paper) -> tuple[float, float, float]:
     return float(np.mean(usual)), float(np.mean(hotelling)), float(np.mean(covered))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_joint_test_has_its_size_and_uniform_intervals_their_level() -> None:
     """Within 4 Monte Carlo errors where 142 cities adopt at one date; with the published cohorts of 1 to 12 cities
     Hotelling's test keeps its size, while the usual test rejects too often and uniform intervals cover too seldom."""

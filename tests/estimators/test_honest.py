@@ -212,7 +212,7 @@ def test_no_departure_is_the_usual_interval() -> None:
     np.testing.assert_allclose(relative_magnitudes(asked, 0.0), asked.original, atol=1e-9)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("mbar", [0.5, 1.0])
 def test_coverage_under_simulation(mbar: float) -> None:
     """Trends at the restriction's edge: the interval covers in 95% of draws at least, within 4 Monte Carlo errors."""

@@ -274,7 +274,7 @@ def test_bad_settings_are_bad_input() -> None:
         TwoStage(cohorts=(2003, 2003))(panel)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_imputation_is_right_where_two_way_regression_is_not() -> None:
     """1,024 draws, growing heterogeneous effects: every estimand within 4 Monte Carlo errors, TWFE off by over 10."""
     design = Paper(shape="growing", heterogeneity=0.5)

@@ -27,7 +27,7 @@ def assert_share(hits: NDArray[np.bool_], share: float, slack: float = 0.0) -> N
     assert abs(hits.mean() - share) <= slack + 4 * np.sqrt(share * (1 - share) / hits.size), hits.mean()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("effect", [0.0157, 0.0628])
 def test_every_interval_covers_the_indirect_effect(effect: float) -> None:
     draw = drawn(Paper(effect=effect), 400)
@@ -46,7 +46,7 @@ def test_every_interval_covers_the_indirect_effect(effect: float) -> None:
         assert_share((lower <= truth) & (truth <= upper), 0.95)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_at_two_zero_paths_the_delta_method_almost_never_rejects() -> None:
     """a = b = 0: the product is not normal, and Sobel's test has next to no size (MacKinnon et al. 2002)."""
     panel = panel_of(40, 6, replications=1500)
@@ -65,7 +65,7 @@ def test_at_two_zero_paths_the_delta_method_almost_never_rejects() -> None:
         assert_share(t > critical_values(got.dof[:, 0, column], 0.05), 0.05, 0.01)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("confounding", [0.05, 0.3, -0.6])
 def test_the_true_correlation_undoes_confounding(confounding: float) -> None:
     """Least squares is off; the indirect effect at the world's own correlation of errors is right, and its interval."""

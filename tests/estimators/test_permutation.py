@@ -340,7 +340,7 @@ def measured(design: Paper, tests: tuple[PermutationTest, ...], replications: in
     return dict(zip(chosen["estimator"], chosen["value"], strict=True))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_size_and_coverage_under_simulation() -> None:
     """Sharp null, errors with serial correlation, treatment that clusters in rich cities: 5% within 4 MCSE; a constant
     effect is covered 95% of the time by the inverted test."""

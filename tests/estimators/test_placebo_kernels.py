@@ -324,7 +324,7 @@ def test_bad_input_is_one_clear_line() -> None:
         did_placebo(alone, first, error="cluster:country")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_placebo_tests_have_their_size_under_the_sharp_null() -> None:
     """5%-tests of 1,000 (DID) and 400 (SDM) null outcomes, each against 199 and 99 permutations."""
     panel = Paper(effect=0.0, spillover="paper").draw(Streams(4, "size").tile(0, 1000)).panel

@@ -184,7 +184,7 @@ def test_a_year_that_is_never_observed_has_no_dummy(year: int) -> None:
     np.testing.assert_allclose(two.se, one.se, rtol=1e-10)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_components_and_coverage_in_its_own_world() -> None:
     """2,000 panels: sigma_u and sigma_e without bias, intervals of slopes and constant of the right size."""
     design, streams = ErrorComponents(units=60, periods=8), Streams(4, "components")

@@ -55,7 +55,7 @@ def test_without_noise_twoway_did_is_the_contrast_of_effects(spillover: str) -> 
     assert draw.truth["contrast"][0] == pytest.approx(contrast, abs=1e-12)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_did_is_right_without_spillovers() -> None:
     outcome = simulate(Paper(), {"did": TwoWayDID()}, REPLICATIONS, SEED)["did"]
     assert (outcome.estimates.status == Status.OK).all()
@@ -64,7 +64,7 @@ def test_did_is_right_without_spillovers() -> None:
             assert_is_right(outcome, term, error)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_clustered_errors_alone_survive_serial_correlation() -> None:
     outcome = simulate(Paper(serial=0.7), {"did": TwoWayDID()}, REPLICATIONS, SEED)["did"]
     assert_is_right(outcome, "did", "cluster:unit")
@@ -72,7 +72,7 @@ def test_clustered_errors_alone_survive_serial_correlation() -> None:
     assert outcome.coverage("did", "hc1") < 0.85
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("model", WORLDS)
 @pytest.mark.parametrize("transform", ["direct", "lee-yu"])
 def test_policy_coefficient_is_right_under_both_transforms(model: str, transform: str) -> None:
@@ -82,7 +82,7 @@ def test_policy_coefficient_is_right_under_both_transforms(model: str, transform
         assert_is_right(outcome, term)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("model", "rho"), [("sar", None), ("sar", 0.4), ("sem", None), ("sdm", None), ("sdm", 0.4)])
 def test_lee_yu_is_right_on_spatial_parameters_and_spillovers(model: str, rho: float | None) -> None:
     outcome = spatial(model, rho)["lee-yu"]
@@ -91,7 +91,7 @@ def test_lee_yu_is_right_on_spatial_parameters_and_spillovers(model: str, rho: f
         assert_is_right(outcome, term)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("rho", [None, 0.4])
 def test_direct_misses_rho_and_sigma2(rho: float | None) -> None:
     outcome = spatial("sdm", rho)["direct"]
@@ -104,7 +104,7 @@ def test_direct_misses_rho_and_sigma2(rho: float | None) -> None:
     assert outcome.coverage("sigma2") < 0.5
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("model", WORLDS)
 @pytest.mark.parametrize("transform", ["direct", "lee-yu"])
 def test_mean_sigma2_is_the_share_of_free_observations(model: str, transform: str) -> None:

@@ -191,7 +191,7 @@ def test_invariances(estimator: SpatialDID | Rings) -> None:
     np.testing.assert_allclose(estimator(shuffled).se, got.se, rtol=1e-9)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_truth_on_the_paper_design_with_local_spillovers() -> None:
     """Plain DID misses the effect on the treated here; the neighbours' treatment accounts for it."""
     design, rows, tile = Paper(spillover="paper", rho=0.0, controls="none"), 800, 32

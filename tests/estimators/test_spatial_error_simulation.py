@@ -40,7 +40,7 @@ def simulated(model: str, serial: float, tails: str) -> tuple[float, dict[str, f
     return float(errors.std(ddof=1)), means, dict(zip(KINDS, covered, strict=True))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("model", ["sar", "sem", "sdm"])
 def test_every_error_type_is_right_for_independent_errors(model: str) -> None:
     """Naive unit clusters would give three quarters of the sd (docs: .0316 of .0426)."""
@@ -50,7 +50,7 @@ def test_every_error_type_is_right_for_independent_errors(model: str) -> None:
         assert abs(covered[error] - 0.95) <= 4 * np.sqrt(0.95 * 0.05 / REPLICATIONS), error
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("model", ["sar", "sem", "sdm"])
 def test_clustered_errors_alone_survive_serial_correlation(model: str) -> None:
     sd, means, _ = simulated(model, 0.7, "normal")
@@ -58,14 +58,14 @@ def test_clustered_errors_alone_survive_serial_correlation(model: str) -> None:
     assert means["information"] < 0.9 * sd
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_qmle_errors_of_sigma2_survive_heavy_tails() -> None:
     sd, means, covered = simulated("sdm", 0.0, "t5")
     assert means["qmle"] == pytest.approx(sd, rel=4 / np.sqrt(2 * REPLICATIONS))
     assert abs(covered["qmle"] - 0.95) <= 4 * np.sqrt(0.95 * 0.05 / REPLICATIONS)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("model", ["sem", "sdem"])
 def test_information_is_right_when_time_effects_spill_over(model: str) -> None:
     """A W that is not row-stochastic and large time effects: lambda's errors would be half as large again without."""

@@ -340,7 +340,7 @@ def test_unknown_models_are_bad_input() -> None:
         SpatialPanel(model="sdmm")  # type: ignore[arg-type]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rho_and_lambda_together_are_right_under_lee_yu() -> None:
     estimator = SpatialPanel(model="sac", transform="lee-yu")
     design, _ = estimator.home

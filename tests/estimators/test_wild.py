@@ -163,7 +163,7 @@ def test_streams_decide_the_draws() -> None:
     assert (whole.lower != other.lower).any()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_size_and_coverage_with_eight_clusters() -> None:
     """Treatment and errors common to clusters of unequal size: t of G - 1 rejects too often, the bootstrap does not."""
     rows, sizes = 600, np.array([2, 2, 2, 3, 4, 5, 9, 13])

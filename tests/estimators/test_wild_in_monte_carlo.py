@@ -118,7 +118,7 @@ def test_five_clusters_reject_nothing_with_rademacher_signs() -> None:
     assert (webb.pvalue <= 0.05).mean() > 0.5
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("groups", "known"), [(5, 0.071), (10, 0.056)])
 def test_size_with_few_groups(groups: int, known: float) -> None:
     """Cameron, Gelbach and Miller's (2008) design, where CR1 against 1.96 rejects .21 and .13.
@@ -172,7 +172,7 @@ def test_the_study_of_errors_fits_every_cell() -> None:
         np.testing.assert_array_equal(block.truth["att"], 0.0)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_few_draws_give_the_power_of_many() -> None:
     panel, streams = drawn(12, 2500, effect=0.4)
     few, many = (batch(panel, streams.within(str(b)), b)[1].pvalue[:, 0] for b in (39, 999))

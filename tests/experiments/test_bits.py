@@ -81,7 +81,7 @@ def wait_for_blocks(store: Path, count: int, process: subprocess.Popen[bytes]) -
     raise AssertionError("the run made no progress")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("after", [pytest.param(1, marks=pytest.mark.long), 3, pytest.param(5, marks=pytest.mark.long)])
 def test_a_killed_client_loses_nothing(reference: str, tmp_path: Path, after: int) -> None:
     store = tmp_path / "x.zarr"
@@ -98,7 +98,7 @@ def test_a_killed_client_loses_nothing(reference: str, tmp_path: Path, after: in
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".partial")]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_worker_loses_nothing(reference: str, tmp_path: Path) -> None:
     store = tmp_path / "x.zarr"
     process = start_run(store, workers=2)
@@ -116,7 +116,7 @@ def is_worker(process: psutil.Process) -> bool:
     return False
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_interruption_is_resumable(reference: str, tmp_path: Path) -> None:
     store = tmp_path / "x.zarr"
     process = start_run(store, workers=0)

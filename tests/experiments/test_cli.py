@@ -159,7 +159,7 @@ def test_only_a_run_says_that_it_can_be_resumed(
         assert capsys.readouterr().err.splitlines()[-1] == f"panelproof: {said}"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_says_so_and_resumes(tmp_path: Path, sent: signal.Signals, code: int) -> None:
     (tmp_path / "study.toml").write_text(STUDY.replace("150", "60000"))

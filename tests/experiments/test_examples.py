@@ -27,7 +27,7 @@ def tables(out: Path) -> dict[str, object]:
     return document
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_castle_doctrine_runs_end_to_end(tmp_path):
     script(EXAMPLES / "castle" / "make_panel.py", tmp_path)
     arguments = ["estimate", str(tmp_path / "castle.csv"), "--spec", str(tmp_path / "SPEC.toml"), "--cross-check"]
@@ -54,7 +54,7 @@ def test_twenty_states_have_a_law_by_2010(tmp_path):
     }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_city_panel_runs_end_to_end_and_agrees_with_other_programs(shared_data, tmp_path):
     panel = tmp_path / "cities.csv"
     script(

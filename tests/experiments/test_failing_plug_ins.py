@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from failing_plug_ins import FAILURES, harmed, left, lost_fits, run_with, sound_numbers
 
-pytestmark = [pytest.mark.long, pytest.mark.slow]
+pytestmark = pytest.mark.long
 ON_WORKERS = ("wrong shape", "exits", "prints", "forks")  # what another way of starting processes may change
 
 

@@ -46,7 +46,6 @@ def run_study(folder: Path, kind: str, *harms: str) -> subprocess.CompletedProce
                           text=True, env={**os.environ, "PYTHONPATH": path}, timeout=240)  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "harms"), [("Harmful", tuple(HOW)), ("HarmfulTiles", ("dies",))])
 def test_harm_costs_one_replication_each(kind: str, harms: tuple[str, ...], tmp_path: Path) -> None:
     """All others keep their bits; only an estimator that takes tiles as they are rounds the rest of that tile anew."""

@@ -141,7 +141,7 @@ def test_passing_a_pre_trend_test_does_not_clear_the_estimate() -> None:
     assert every[passed].mean() == pytest.approx(every.mean(), rel=0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("serial", [0.0, 0.8])
 @pytest.mark.parametrize("treated", [14, 48, 142])
 def test_placebo_in_space_has_its_size(treated: int, serial: float) -> None:
@@ -167,7 +167,6 @@ def test_placebo_in_space_has_its_size(treated: int, serial: float) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_placebo_in_space_fails_where_errors_and_treatment_cluster_and_strata_repair_it() -> None:
     """Random assignment needs no exchangeable errors; treatment of rich regions does, or permutations within them."""
     study = small("placebo", effect=(0.0,), treated=(142,), serial=(0.0,), spatial_error=(0.8,))

@@ -10,7 +10,7 @@ from experiments.run.runner import run
 from experiments.study import builtin_study
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_cells_have_truths_and_confounding_shows() -> None:
     study = builtin_study("mediation").resized(replications=64)
     records = run(study)

@@ -33,7 +33,7 @@ def words(text: str) -> str:
 
 
 @V3
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", STUDIES)
 def test_portable_numbers_have_one_hash(kind: str, tmp_path: Path) -> None:
     reference = hash_of(tmp_path, kind, {}, *PORTABLE)
@@ -45,7 +45,7 @@ def test_portable_numbers_have_one_hash(kind: str, tmp_path: Path) -> None:
 
 
 @V3
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_complete_store_of_default_numbers_is_none_of_portable_ones(tmp_path: Path) -> None:
     before = hash_of(tmp_path, "did", MOST)
     refused = ran(tmp_path, "did", {}, *PORTABLE)
@@ -56,7 +56,7 @@ def test_a_complete_store_of_default_numbers_is_none_of_portable_ones(tmp_path: 
 
 
 @V4
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_resume_with_other_numbers_is_refused_until_it_is_accepted(tmp_path: Path) -> None:
     hash_of(tmp_path, "did", {})
     before = ZarrStore.open(tmp_path / "x.zarr").content_hash()
@@ -129,7 +129,7 @@ def test_shards_with_other_numbers_are_not_joined(tmp_path: Path) -> None:
 
 
 @V4
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_worker_with_other_numbers_is_left_out_until_it_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "did.toml").write_text(STUDIES["did"])
     with started(tmp_path, **NO_AVX512) as machines:
@@ -151,7 +151,7 @@ def test_a_worker_with_other_numbers_is_left_out_until_it_is_accepted(tmp_path: 
 
 
 @V3
-@pytest.mark.slow
+@pytest.mark.long
 def test_workers_of_a_local_cluster_compute_portable_numbers(tmp_path: Path) -> None:
     reference = hash_of(tmp_path, "full-job", {}, *PORTABLE)
     (tmp_path / "on.toml").write_text(f'{STUDIES["full-job"]}\n[cluster]\nwhere = "local"\nnumbers = "portable"\n')
@@ -171,7 +171,7 @@ except pp.BadInput as error:
 
 
 @V3
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_study_from_python_says_how_to_start(tmp_path: Path) -> None:
     python = [sys.executable, "-c", SCRIPT]
     refused = subprocess.run(python, cwd=tmp_path, env=masked({}), capture_output=True, text=True)
@@ -188,7 +188,7 @@ def test_a_study_from_python_says_how_to_start(tmp_path: Path) -> None:
 
 
 @V3
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_process_stays_the_same_when_it_starts_anew(tmp_path: Path) -> None:
     """Its number, its exit codes, its signals, what it prints and where."""
     (tmp_path / "bad.toml").write_text(STUDIES["did"].replace('kind = "did"', 'kind = "dod"'))

@@ -189,7 +189,7 @@ def test_a_mismatch_ends_the_run_and_writes_no_block(tmp_path: Path, monkeypatch
     assert ZarrStore.open(tmp_path / "x.zarr").done() == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_worker_with_an_edited_copy_is_refused_and_one_with_an_equal_copy_serves(
     folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

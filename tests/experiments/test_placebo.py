@@ -387,7 +387,7 @@ def test_schemes_are_a_dial_like_any_other() -> None:
     assert all((truth == 0.0).all() for truth in truths)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_placebo_of_the_placebo_has_its_size() -> None:
     """Permutation tests of redrawn treatments on one real outcome reject 5%, within 4 MCSE: exactness itself."""
     design = Placebo.of(small_panel(16, 5, seed=4, model="none", sigma=5.0), "space")

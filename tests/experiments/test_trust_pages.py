@@ -34,7 +34,7 @@ def judged(folder: Path, number: int, effect: float = 0.0, drift: float = 0.0) -
     return found.answer, found.reason
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_an_effect_of_twice_the_detectable_one_is_supported(tmp_path: Path, number: int) -> None:
     answer, reason = judged(tmp_path, number, 2.0 * WORLD.detectable())
@@ -42,14 +42,14 @@ def test_an_effect_of_twice_the_detectable_one_is_supported(tmp_path: Path, numb
     assert "trend" not in reason
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("number", [0, 1])
 def test_without_an_effect_none_is_claimed_or_nothing_is_decided(tmp_path: Path, number: int) -> None:
     answer, _ = judged(tmp_path, number)
     assert answer in {"no claim", "not decided"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_drift_as_large_is_seldom_supported_and_its_trend_is_named(tmp_path: Path) -> None:
     """Without an effect; the estimate is as large as twice the detectable effect. The campaign of verdicts has the
     share of supported pages; of these six it is at most one."""
@@ -63,7 +63,7 @@ def test_a_drift_as_large_is_seldom_supported_and_its_trend_is_named(tmp_path: P
 # Few treated units, few groups
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("number", [0, 1])
 def test_one_treated_unit_is_judged_by_inference_for_few(tmp_path: Path, number: int) -> None:
     """An effect of 5 standard deviations: no error type that clusters or takes errors as homoskedastic is printed, no
@@ -82,7 +82,7 @@ def test_one_treated_unit_is_judged_by_inference_for_few(tmp_path: Path, number:
     assert verdict(found).answer == "supported"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_treated_units_lose_no_twin(tmp_path: Path) -> None:
     """A variance by two-way clusters that is negative on a twin would cost that twin for all error types."""
     world = World("two treated", **SMALL, dates=((6, 2),))
@@ -91,7 +91,7 @@ def test_two_treated_units_lose_no_twin(tmp_path: Path) -> None:
     assert found.recommended in {"conley-taber", "ferman-pinto"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_three_groups_are_no_clusters(tmp_path: Path) -> None:
     world = World("three groups", **SMALL, dates=((4, 7), (6, 7), (8, 6)), groups=3, group_sd=0.7)
     found = trust(world.real(tmp_path, 0, 3.0), errors="cluster:group", replications=128, alone=True)
@@ -102,7 +102,7 @@ def test_three_groups_are_no_clusters(tmp_path: Path) -> None:
     assert "need 20" in found.reason
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_whole_groups_are_the_clusters_to_print(tmp_path: Path) -> None:
     """The test by units rejects a third of true nulls there."""
     world = World("whole groups", units=60, periods=10, groups=12, group_sd=1.4, group_ar=0.3, whole=True,

@@ -74,7 +74,7 @@ def test_order_and_workers_do_not_matter(
         assert ZarrStore.open(tmp_path / f"{workers}.zarr").content_hash() == serial.content_hash()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("after", [10])
 def test_a_kill_does_not_matter(serial: ZarrStore, tmp_path: Path, after: int) -> None:
     path = tmp_path / "x.zarr"

@@ -114,7 +114,7 @@ def start(store: Path) -> subprocess.Popen[bytes]:
     return process
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("who", ["client", pytest.param("worker", marks=pytest.mark.long)])
 def test_kills_lose_nothing(reference: str, tmp_path: Path, who: str) -> None:
     path = tmp_path / "x.zarr"

@@ -42,7 +42,7 @@ from studies import SHORT, quick_study
 TRIES = 12  # states after one cut
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("work", cuts.WORKS)
 def test_a_power_cut_loses_nothing_that_was_acknowledged(work: str, tmp_path: Path) -> None:
     found = cuts.cut_in_a_model(work, 8, tmp_path, cuts.reference_of(work, tmp_path))

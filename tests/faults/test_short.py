@@ -23,7 +23,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> str:
     return recipes.serial_hash(tmp_path_factory.mktemp("serial"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     "recipe",
     [

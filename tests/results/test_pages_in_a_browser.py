@@ -33,7 +33,7 @@ WITH_CHROMIUM = pytest.mark.skipif(
     CHROMIUM is None,
     reason="NO CHROMIUM: pages were not looked at in a browser; install one (apt-get install chromium)",
 )
-pytestmark = [pytest.mark.long, WITH_CHROMIUM]
+pytestmark = [pytest.mark.browser, WITH_CHROMIUM]
 ESCAPES = """(() => [...document.querySelectorAll('body *')].filter(e => !e.closest('.wide, svg'))
   .filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName + '.' + e.className))()"""
 

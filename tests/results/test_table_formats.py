@@ -179,7 +179,7 @@ def test_latex_escapes_and_its_fonts() -> None:
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-@pytest.mark.slow
+@pytest.mark.long
 def test_latex_compiles(tmp_path: Path) -> None:
     document = full_document()
     (tmp_path / "tables.tex").write_text(latex_tables(document, journal_tables(document)), encoding="utf-8")

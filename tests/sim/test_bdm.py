@@ -82,7 +82,7 @@ def rejection(serial: float, replications: int, tile: int = 200) -> float:
     return hits / replications
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_plain_errors_reject_as_often_as_published() -> None:
     """At 20,000 replications: .0052, .0512, .1059, .1756, .2772, .3988 (seed 2004)."""
     rows = 2000
@@ -93,7 +93,7 @@ def test_plain_errors_reject_as_often_as_published() -> None:
         assert abs(rate - published) <= 3 * error
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_errors_clustered_by_unit_hold_the_level_at_fifty_units() -> None:
     world, rows = BertrandDufloMullainathan(0.8).settle(Streams(2004)), 2000
     parts = [

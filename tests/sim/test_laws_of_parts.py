@@ -83,7 +83,7 @@ def test_lambda_is_none_of_a_moving_average() -> None:
     assert truth_of("rho", errors={"spatial": 0.4, "spatial_kind": "ma"}, spillover={"rho": 0.1}) == 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_lm_tests_find_the_moving_average_that_is_there() -> None:
     """Moran's I of errors e + .8 W e is that of its covariance, and far from what independent errors show."""
     panel = panel_of(errors={"spatial": 0.8, "spatial_kind": "ma"}, **SILENT)

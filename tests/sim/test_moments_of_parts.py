@@ -289,7 +289,7 @@ def test_the_truth_is_what_a_huge_world_without_noise_shows(name: str) -> None:
     assert shown[1].truth["att"][0] == 0.0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_way_did_has_the_truth_of_a_dose_as_its_target() -> None:
     design = design_of(adoption={"kind": "dose"}, effect={"size": 0.7}, redraw=["adoption"])
     estimator = TwoWayDID(errors=("iid",))

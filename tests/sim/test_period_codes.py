@@ -44,8 +44,8 @@ def test_codes_that_run_unevenly_are_named_with_a_numbering(name: str) -> None:
     periods, looks, example = UNEVEN[name]
     code = uneven_code(np.array(periods, dtype=np.int64))
     assert code is not None
-    assert code.looks == looks
-    assert example in code.remedy
+    assert code[0] == looks
+    assert example in code[1]
 
 
 @pytest.mark.parametrize("name", EVEN)

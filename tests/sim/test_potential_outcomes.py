@@ -5,13 +5,13 @@ The `paper` design is drawn under a covering array of its dials: every pair of v
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import fields
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
+from covering import Row, allowed_pairs, covering_rows, pairs_of
 
 from references.potential_outcomes import CHANNELS, CONTROLS, PaperPanel, first_years, persistent
 from sim import Draw, Streams, Wanted
@@ -59,38 +59,16 @@ OF_VARIABLES = tuple(
 NAMES = (*POLICY, *OF_VARIABLES, "rho", "lambda", "dependence", "sigma2")
 
 
-def pairs_of(row: dict[str, Any]) -> set[tuple[tuple[str, Any], tuple[str, Any]]]:
-    """All pairs of values of a row, whose dials are in the order of DIALS."""
-    return set(itertools.combinations(row.items(), 2))
-
-
 @cache
-def covering_rows() -> tuple[dict[str, Any], ...]:
-    """Rows of dials in which all pairs of values meet: each begins with a missing pair and takes greedily."""
-    values = {dial: [(dial, value) for value in DIALS[dial]] for dial in DIALS}
-    missing = {pair for one, two in itertools.combinations(DIALS, 2)
-               for pair in itertools.product(values[one], values[two])}  # fmt: skip
-    rows = []
-    while missing:
-        row = dict(min(missing, key=repr))
-        for dial in DIALS:
-            if dial not in row:
-                row[dial] = max(DIALS[dial], key=lambda v: len(pairs_among(row | {dial: v}) & missing))
-        row = {dial: row[dial] for dial in DIALS}
-        missing -= pairs_of(row)
-        rows.append(row)
-    return (*rows, *({dial: values[0] for dial, values in DIALS.items()} | row for row in TRIPLES))
-
-
-def pairs_among(row: dict[str, Any]) -> set[tuple[tuple[str, Any], tuple[str, Any]]]:
-    """The pairs of a row that is not complete yet, in the order of DIALS."""
-    return pairs_of({dial: row[dial] for dial in DIALS if dial in row})
+def rows() -> tuple[Row, ...]:
+    """Rows of dials in which all pairs of values meet, and the triples."""
+    return (*covering_rows(DIALS), *({dial: values[0] for dial, values in DIALS.items()} | row for row in TRIPLES))
 
 
 @cache
 def drawn(number: int) -> tuple[Paper, Draw, tuple[PaperPanel, ...]]:
     """The design of a row, its draw, and the oracle's reading of each replication."""
-    design = Paper(**covering_rows()[number])
+    design = Paper(**rows()[number])
     streams = Streams(number, "oracle")
     world: Any = design.settle(streams)
     tile = streams.tile(FIRST, FIRST + ROWS)
@@ -116,15 +94,12 @@ def values_of(draw: Draw, name: str, row: int) -> np.ndarray:
     return np.asarray(values[0] if values.shape[0] == 1 else values[row])
 
 
-every_row = pytest.mark.parametrize("number", range(len(covering_rows())))
+every_row = pytest.mark.parametrize("number", range(len(rows())))
 
 
 def test_every_dial_is_in_the_array_and_every_pair_of_values_meets() -> None:
     assert set(DIALS) == {item.name for item in fields(Paper)}
-    met = set().union(*(pairs_of(row) for row in covering_rows()))
-    for one, two in itertools.combinations(DIALS, 2):
-        for pair in itertools.product(DIALS[one], DIALS[two]):
-            assert ((one, pair[0]), (two, pair[1])) in met
+    assert set().union(*(pairs_of(row, DIALS) for row in rows())) == allowed_pairs(DIALS)
 
 
 @every_row

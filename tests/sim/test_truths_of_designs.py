@@ -11,6 +11,7 @@ from estimators.linear.random_effects import ErrorComponents
 from references.potential_outcomes import first_years, persistent, policy_mean
 from references.small_panels import small_panel
 from sim import Design, Draw, Panel, Streams, Wanted
+from sim.design import Estimand
 from sim.presets import BertrandDufloMullainathan, Clustered
 from sim.real_panels import Observed, Placebo
 
@@ -121,3 +122,24 @@ def test_placebos_keep_every_outcome_whatever_is_assigned(scheme: str) -> None:
             if name in moved and scheme not in {"mixed", "mixed:restricted", "time"}:  # the same paths at other units
                 assert sorted(map(tuple, values[row].T)) == sorted(map(tuple, panel.variables[name][0].T))
         assert (name in moved) == bool((values != panel.variables[name]).any())
+
+
+# Names of estimands, whatever the variables are called.
+
+
+@pytest.mark.parametrize("name", ["did", "GDP (yuan)", "人均GDP(元)", "a, b", "f(x", "x)", "two\nlines", " blank "])
+@pytest.mark.parametrize("kind", ["beta", "direct", "indirect", "total"])
+def test_a_variable_of_any_name_is_one_argument(kind: str, name: str) -> None:
+    assert Estimand.parse(f"{kind}({name})") == Estimand(kind, (name,))
+
+
+def test_other_kinds_take_lists() -> None:
+    assert Estimand.parse("att") == Estimand("att", ())
+    assert Estimand.parse("att(2010, 2012)") == Estimand("att", ("2010", "2012"))
+    assert Estimand.parse("event(-3)") == Estimand("event", ("-3",))
+
+
+@pytest.mark.parametrize("name", ["", "att(", "att)", "(did)", "Att", "beta(did) + 1"])
+def test_what_is_no_estimand(name: str) -> None:
+    with pytest.raises(ValueError, match="not the name of an estimand"):
+        Estimand.parse(name)

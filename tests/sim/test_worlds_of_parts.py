@@ -99,7 +99,7 @@ def test_every_slot_is_in_the_array_and_every_pair_that_may_meet_does() -> None:
             kinds = {part.get("kind", slot.base.default) for parts in given for part in parts}
             assert kinds == set(slot.kinds), name
     dials = {dial: tuple(values) for dial, values in made_worlds.PARTS.items()}
-    met = set().union(*(pairs_of(row) for row in made_worlds.rows()))
+    met = set().union(*(pairs_of(row, dials) for row in made_worlds.rows()))
     assert met == allowed_pairs(dials, made_worlds.forbidden)
     assert not any(map(made_worlds.forbidden, made_worlds.rows()))
 

@@ -137,7 +137,7 @@ def test_a_killed_run_loses_nothing(place: ObjectPath, reference: str) -> None:
     assert killed_and_resumed(["-c", SLOW, str(SUPPORT), str(place)], place, STUDY) == reference
 
 
-@pytest.mark.long
+@pytest.mark.server
 @pytest.mark.parametrize("writes", ["client", "workers"])
 def test_a_killed_client_with_workers_loses_nothing(place: ObjectPath, tmp_path: Path, writes: str) -> None:
     command = [str(SUPPORT / "run_small_study.py"), str(place), "2", writes]
