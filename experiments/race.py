@@ -45,7 +45,7 @@ CLEAR = 0.02  # of the root mean squared error, by which another estimator must 
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class RaceResult:
     """How an estimator did in a world: its misses of the effect, each with its Monte Carlo error.
 
     spread: standard deviation of its estimates. coverage, width: of its 95% intervals; power: how often it rejects 0.
@@ -91,7 +91,7 @@ class Race:
 
     claim: PanelClaim
     effect: float
-    results: tuple[Result, ...]
+    results: tuple[RaceResult, ...]
     panel: tuple[OnPanel, ...]
     best: str
     agree: bool
@@ -108,7 +108,7 @@ class Race:
         """In the order of the race."""
         return tuple(dict.fromkeys(result.world for result in self.results))
 
-    def result(self, world: str, estimator: str) -> Result:
+    def result(self, world: str, estimator: str) -> RaceResult:
         """How an estimator did in a world."""
         return next(one for one in self.results if (one.world, one.estimator) == (world, estimator))
 
@@ -162,7 +162,7 @@ def race(
     field, panel = contestants(named, kinds)
     worlds, notes = worlds_of(named.sample)
     counts = _replications(named, field, worlds, budget, replications, means)
-    results: list[Result] = []
+    results: list[RaceResult] = []
     for world, design in worlds.items():
         say(f"{world}: {len(field)} estimators on up to {max(counts.values()):,} panels")
         fits = {}
@@ -308,7 +308,7 @@ def _replications(
 
 def judged(
     world: str, fits: Mapping[str, TermFits], errors: Mapping[str, str], effect: float, seed: int
-) -> list[Result]:
+) -> list[RaceResult]:
     """The results of a world, with who may be recommended and the model confidence set of those."""
     found = [_result(world, name, errors[name], fit, effect) for name, fit in fits.items()]
     sound = [one for one in found if one.valid]
@@ -321,12 +321,12 @@ def judged(
     return [replace(one, confidence=known.get(one.estimator, float("nan"))) for one in found]
 
 
-def _result(world: str, name: str, error: str, fits: TermFits, effect: float) -> Result:
+def _result(world: str, name: str, error: str, fits: TermFits, effect: float) -> RaceResult:
     good = np.isfinite(fits.estimate)
     n, missed = int(good.sum()), fits.estimate[good] - effect
     if n < 2:
         nan = float("nan")
-        return Result(world, name, error, *[nan] * 10, failures=1.0, n=n)
+        return RaceResult(world, name, error, *[nan] * 10, failures=1.0, n=n)
     width = critical_values(fits.dof[good], 1 - NOMINAL) * fits.se[good]
     covered = np.abs(missed) <= width
     bias, spread, rmse = missed.mean(), missed.std(ddof=1), np.sqrt(np.square(missed).mean())
@@ -336,7 +336,7 @@ def _result(world: str, name: str, error: str, fits: TermFits, effect: float) ->
     of_rmse = np.square(missed).std(ddof=1) / (2 * rmse * np.sqrt(n)) if rmse else 0.0
     valid = coverage + BEYOND * of_coverage >= LEAST_COVERAGE and abs(bias) - BEYOND * of_bias <= MOST_BIAS * spread
     numbers = (bias, of_bias, rmse, of_rmse, spread, coverage, of_coverage, 2 * width.mean(), told.mean())
-    return Result(world, name, error, *map(float, numbers), float(1 - n / len(good)), n, valid=bool(valid))
+    return RaceResult(world, name, error, *map(float, numbers), float(1 - n / len(good)), n, valid=bool(valid))
 
 
 def confidence_set(losses: Floats, rng: np.random.Generator, samples: int = SAMPLES) -> Floats:
@@ -362,7 +362,7 @@ def confidence_set(losses: Floats, rng: np.random.Generator, samples: int = SAMP
     return p
 
 
-def chosen(results: Sequence[Result], own: str) -> tuple[str, bool]:
+def chosen(results: Sequence[RaceResult], own: str) -> tuple[str, bool]:
     """The estimator to use, and whether all worlds agree.
 
     The claim's own stays where it is valid in every world and in no world clearly behind: in the model confidence set,
@@ -373,10 +373,10 @@ def chosen(results: Sequence[Result], own: str) -> tuple[str, bool]:
     least = {world: min((one.rmse for one in results if one.world == world and one.valid), default=np.nan)
              for world in worlds}  # fmt: skip
 
-    def near(one: Result) -> bool:
+    def near(one: RaceResult) -> bool:
         return one.valid and (one.confidence > LEVEL or one.rmse <= (1 + CLEAR) * least[one.world])
 
-    by_name: dict[str, list[Result]] = {}
+    by_name: dict[str, list[RaceResult]] = {}
     for one in results:
         by_name.setdefault(one.estimator, []).append(one)
     agreed = [name for name, of_name in by_name.items() if all(map(near, of_name))]
@@ -394,17 +394,18 @@ def chosen(results: Sequence[Result], own: str) -> tuple[str, bool]:
 def document(found: Race) -> dict[str, Any]:
     """Every number that is shown, as plain data."""
 
-    def plain(record: Any) -> dict[str, Any]:
-        held = {name: getattr(record, name) for name in record.__slots__}
-        return {
-            name: None if isinstance(value, float) and not np.isfinite(value) else value for name, value in held.items()
-        }
-
     return {
-        "claim": found.claim.text, "estimator": found.own, "effect": found.effect, "best": found.best, "agree": found.agree,
-        "answer": found.answer, "worlds": [plain(one) for one in found.results],
-        "panel": [plain(one) for one in found.panel], "notes": list(found.notes), "seconds": found.seconds,
-    }  # fmt: skip
+        "claim": found.claim.text,
+        "estimator": found.own,
+        "effect": found.effect,
+        "best": found.best,
+        "agree": found.agree,
+        "answer": found.answer,
+        "worlds": [without_nan(asdict(one)) for one in found.results],
+        "panel": [without_nan(asdict(one)) for one in found.panel],
+        "notes": list(found.notes),
+        "seconds": found.seconds,
+    }
 
 
 def print_race(found: Race, console: Console) -> None:
