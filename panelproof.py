@@ -1,7 +1,7 @@
 """One name to import: `import panelproof as pp`.
 
 `pp.Study`, `pp.run`, `pp.diagnose`, `pp.open_store` serve studies; `pp.design` and `pp.estimator` make designs and
-estimators of plain functions; `pp.read_panel`, `pp.estimate`, `pp.placebo`, `pp.twin`, `pp.trust`, `pp.show`,
+estimators of plain functions; `pp.read_panel`, `pp.estimate`, `pp.placebo`, `pp.twin`, `pp.trust`, `pp.race`, `pp.show`,
 `pp.write_files`, `pp.write_twin`, `pp.write_trust` serve a real panel. Every design and every estimator is here under
 the name of its class, such as `pp.Paper` and `pp.TwoWayDID`. Nothing is loaded before its first use.
 """
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from experiments.panel_spec.sections import Spec
     from experiments.panel_spec.spec import RealPanel, read_spec
     from experiments.placebo import PlaceboAnswer
+    from experiments.race import Race
     from experiments.run.progress import run
     from experiments.study import Study
     from experiments.trust.document import write_trust
@@ -103,6 +104,7 @@ __all__ = [
     "example_panel",
     "open_store",
     "placebo",
+    "race",
     "read_panel",
     "read_spec",
     "run",
@@ -242,6 +244,23 @@ def trust(
     return TrustCard(document(judged(_read(panel, spec), claim, budget=budget, means=means, **choices)))
 
 
+def race(panel: Given, spec: Asked = None, *, claim: str = "did", budget: float = 120.0, **choices: Any) -> Race:
+    """Race estimators of an effect on twins of a panel, and say which one to use; `show` prints it.
+
+    budget: seconds of the simulations. choices: effect (in the twins; by default as estimated), kinds (of estimators
+    that race beside the claim's own), replications (panels a world, in place of a budget). The answer has `answer`
+    (sentences), `best`, `frame` (a row a world and estimator) and `panel` (what each says of the panel).
+
+    >>> import panelproof as pp
+    >>> found = pp.race(pp.example_panel(30), replications=64, kinds=["imputation"])
+    >>> sorted(set(found.frame["estimator"]))
+    ['did', 'imputation']
+    """
+    from experiments.race import race as raced
+
+    return raced(_read(panel, spec), claim, budget=budget, **choices)
+
+
 def open_store(path: str | StorePath) -> ZarrStore:
     """The store that a run has made, in a folder, a zip or an object store; raises BadInput when there is none.
 
@@ -257,11 +276,12 @@ def open_store(path: str | StorePath) -> ZarrStore:
     return ZarrStore.open(store_path(path))
 
 
-def show(answer: Document | PlaceboAnswer | Twin | Mapping[str, Any], errors: str | None = None) -> None:
-    """Print what `estimate`, `placebo`, `twin` or `trust` returned; of estimates with the error type `errors`."""
+def show(answer: Document | PlaceboAnswer | Twin | Race | Mapping[str, Any], errors: str | None = None) -> None:
+    """Print what `estimate`, `placebo`, `twin`, `trust` or `race` returned; of estimates with the error type `errors`."""
     from rich.console import Console
 
     from experiments.placebo import print_placebo
+    from experiments.race import Race, print_race
     from experiments.trust.document import print_trust
     from experiments.twins.twin import Twin, print_twin
     from results.tables.records import Document
@@ -272,6 +292,8 @@ def show(answer: Document | PlaceboAnswer | Twin | Mapping[str, Any], errors: st
         print_estimates(answer, console, errors)
     elif isinstance(answer, Twin):
         print_twin(answer, console)
+    elif isinstance(answer, Race):
+        print_race(answer, console)
     elif isinstance(answer, Mapping):
         print_trust(answer, console)
     else:

@@ -30,6 +30,7 @@ COMMANDS = {
     "placebo": "permutation and placebo tests on a real panel",
     "twin": "a panel design fitted to a real panel, and how like it is",
     "trust": "is my result safe? one page from twins, placebos and the panel itself",
+    "race": "which estimator misses an effect least on panels like this one",
     "replicate": "a bundle for a journal's archive: make it, or run it again and compare",
     "replay": "draw and fit one replication again",
     "init": "read a panel file and write a SPEC.toml to edit",
@@ -41,7 +42,7 @@ COMMANDS = {
 MODULES = {  # of `experiments.commands`, and the commands that stand there
     "study": ("studies", "kinds", "run", "report", "compare", "replay", "completion"),
     "search": ("solve", "breakdown"),
-    "panel": ("estimate", "placebo", "twin", "trust", "replicate", "init", "panel"),
+    "panel": ("estimate", "placebo", "twin", "trust", "race", "replicate", "init", "panel"),
     "store": ("store", "cluster"),
 }
 RESUMED = ("run", "solve", "breakdown", "trust", "replicate")  # commands that keep what they had finished

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -20,16 +21,22 @@ from rich.text import Text
 
 from estimators.core.estimator import Estimator, Layout, critical_values, estimators, usual_error
 from experiments.panel_spec.spec import RealPanel
+from experiments.run.reporting import without_nan
+from experiments.run.runner import run
 from experiments.study import Study
 from experiments.trust.claim import EFFECT, HEADLINE, PanelClaim, claim_of
 from experiments.trust.studies import BLOCK, Means, TermFits, fits_of, timed
 from experiments.twins.real import section_of
 from experiments.twins.twin import Twin, twin
+from results.store import Store
 from results.text import joined
 from sim.arrays import Floats
 from sim.errors import BadInput, bad, closest, one_of
 from sim.streams import Streams
 from sim.world.panel_design import PanelDesign
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CONTESTANTS = ("imputation", "two-stage", "callaway-santanna", "sun-abraham", "synthetic-did", "synthetic-control",
                "demeaned-synthetic-control", "matrix-completion", "interactive-effects")  # fmt: skip
@@ -41,6 +48,7 @@ MOST_BIAS = 0.5  # of its standard deviation, above which an estimator is not re
 BEYOND = 2.0  # Monte Carlo errors within which a bound is not exceeded
 SAMPLES = 999  # of the bootstrap behind the model confidence set
 LEAST, MOST, TIMED = 128, 4096, 64  # replications
+NONE = float("nan")
 CLEAR = 0.02  # of the root mean squared error, by which another estimator must be smaller
 
 
@@ -56,18 +64,18 @@ class RaceResult:
     world: str
     estimator: str
     error: str
-    bias: float
-    bias_mcse: float
-    rmse: float
-    rmse_mcse: float
-    spread: float
-    coverage: float
-    coverage_mcse: float
-    width: float
-    power: float
-    failures: float
-    n: int
-    confidence: float = float("nan")
+    bias: float = NONE
+    bias_mcse: float = NONE
+    rmse: float = NONE
+    rmse_mcse: float = NONE
+    spread: float = NONE
+    coverage: float = NONE
+    coverage_mcse: float = NONE
+    width: float = NONE
+    power: float = NONE
+    failures: float = NONE
+    n: int = 0
+    confidence: float = NONE
     valid: bool = False
 
 
@@ -77,19 +85,20 @@ class OnPanel:
 
     estimator: str
     error: str = ""
-    estimate: float = float("nan")
-    se: float = float("nan")
-    lower: float = float("nan")
-    upper: float = float("nan")
+    estimate: float = NONE
+    se: float = NONE
+    lower: float = NONE
+    upper: float = NONE
     left_out: str = ""
 
 
 @dataclass(frozen=True)
 class Race:
-    """What was found. effect: that was planted. best: the estimator to use, the claim's own where none is clearly
-    better; agree: whether all worlds say so. notes: what a reader should know."""
+    """What was found. own: the claim's estimator. effect: that was planted. best: the estimator to use, the claim's own
+    where none is clearly better; agree: whether all worlds say so. notes: what a reader should know."""
 
     claim: PanelClaim
+    own: str
     effect: float
     results: tuple[RaceResult, ...]
     panel: tuple[OnPanel, ...]
@@ -99,41 +108,54 @@ class Race:
     seconds: float
 
     @property
-    def own(self) -> str:
-        """The claim's estimator."""
-        return self.claim.estimator.name
-
-    @property
     def worlds(self) -> tuple[str, ...]:
         """In the order of the race."""
         return tuple(dict.fromkeys(result.world for result in self.results))
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """A row a world and estimator."""
+        import pandas as pd  # loaded where a table is asked for
+
+        return pd.DataFrame([asdict(one) for one in self.results])
 
     def result(self, world: str, estimator: str) -> RaceResult:
         """How an estimator did in a world."""
         return next(one for one in self.results if (one.world, one.estimator) == (world, estimator))
 
+    def valid(self, estimator: str) -> bool:
+        """Whether bias and coverage of an estimator are good in every world."""
+        return all(one.valid for one in self.results if one.estimator == estimator)
+
     @property
     def answer(self) -> str:
         """The race in a few sentences."""
-        if self.best == self.own:
-            return (f"On panels like yours no estimator is clearly better than {self.own}, and valid everywhere."
+        if not self.valid(self.best):
+            return (f"On panels like yours no estimator that raced is valid in every world; your {self.own} is not in "
+                    f"{joined([one.world for one in self.results if one.estimator == self.own and not one.valid])}."
                     f"{self._dissent()}")  # fmt: skip
+        if self.best == self.own:
+            return f"On panels like yours no estimator is clearly better than your {self.own}, which is valid there."
         worst = max(self.worlds, key=lambda world: self.result(world, self.own).rmse)
         ours, theirs = self.result(worst, self.own), self.result(worst, self.best)
         here = next(one for one in self.panel if one.estimator == self.best)
         bias = f" (bias {ours.bias:.3g})" if abs(ours.bias) > BEYOND * ours.bias_mcse else ""
         interval = f"{here.estimate:.4g}, error {here.se:.3g}, interval {here.lower:.4g} to {here.upper:.4g}"
         return (f"On panels like yours {self.best} misses the effect by {theirs.rmse:.3g}, your {self.own} by "
-                f"{ours.rmse:.3g}{bias}. Use {self.best} with {here.error} errors: {interval}."
+                f"{ours.rmse:.3g}{bias}. Use {self.best} with errors {here.error}: {interval}."
                 f"{self._dissent()}")  # fmt: skip
 
     def _dissent(self) -> str:
-        if self.agree:
+        """Who misses least where the worlds do not agree."""
+        leaders = {}
+        for world in self.worlds:
+            sound = [one for one in self.results if one.world == world and one.valid]
+            if sound:
+                leaders[world] = min(sound, key=lambda one: one.rmse).estimator
+        if self.agree or len(set(leaders.values())) < 2:
             return ""
-        leaders = {world: min((one for one in self.results if one.world == world and one.valid), default=None,
-                              key=lambda one: one.rmse) for world in self.worlds}  # fmt: skip
-        said = [f"{one.estimator} in the world {world}" for world, one in leaders.items() if one is not None]
-        return f" The worlds disagree: the least miss is that of {joined(said)}." if len(said) > 1 else ""
+        said = [f"{name} in the world {world}" for world, name in leaders.items()]
+        return f" The worlds disagree: the least miss is that of {joined(said)}."
 
 
 def race(
@@ -170,11 +192,11 @@ def race(
             study = _study(named, f"race-{world}-{name}", design, estimator, size, counts[name])
             fits[name] = fits_of(means.run(study.name, study), 0, estimator.name, term, error)
         results += judged(world, fits, {name: error for name, (_, _, error) in field.items()}, size, study.seed)
-    best, agree = chosen(results, named.estimator.name)
+    best, agree = chosen(results, next(iter(field)))
     fewer = [f"{name} on {count:,}" for name, count in counts.items() if count < max(counts.values())]
     if fewer:
         notes = (*notes, f"Slow estimators raced on fewer panels: {joined(fewer)}.")
-    return Race(named, size, tuple(results), panel, best, agree, notes, time.perf_counter() - begin)
+    return Race(named, next(iter(field)), size, tuple(results), panel, best, agree, notes, time.perf_counter() - begin)
 
 
 # Who races, and where.
@@ -184,7 +206,10 @@ Field = Mapping[str, tuple[Estimator, str, str]]  # estimator, term and error ty
 
 
 def contestants(claim: PanelClaim, kinds: Sequence[str] = ()) -> tuple[Field, tuple[OnPanel, ...]]:
-    """The estimators that can serve a claim's panel, and what each says of it; raises BadInput for unknown kinds."""
+    """The estimators that can serve a claim's panel, the claim's own first, and what each says of it.
+
+    Raises BadInput for unknown kinds.
+    """
     found = estimators()
     for kind in kinds:
         if kind not in found and kind != TRENDS:
@@ -194,15 +219,17 @@ def contestants(claim: PanelClaim, kinds: Sequence[str] = ()) -> tuple[Field, tu
     panel: list[OnPanel] = []
     own = claim.estimator
     for estimator in (own, *_further(kinds or (TRENDS, *(kind for kind in CONTESTANTS if kind in found)))):
+        name = getattr(claim.fitted.estimator, "kind", "") if estimator is own else estimator.name
         try:
-            term, error, said = _on_panel(claim, estimator)
+            term, error, said = _on_panel(claim, estimator, name)
         except BadInput as fault:
             if estimator is own:
                 raise
-            panel.append(OnPanel(estimator.name, left_out=fault.problems[0].what))
+            panel.append(OnPanel(name, left_out=fault.problems[0].what))
             continue
-        field[estimator.name] = estimator, term, error
-        panel.append(said)
+        if name not in field:
+            field[name] = estimator, term, error
+            panel.append(said)
     return field, tuple(panel)
 
 
@@ -216,7 +243,7 @@ def _further(kinds: Sequence[str]) -> Iterator[Estimator]:
             yield found[kind]()
 
 
-def _on_panel(claim: PanelClaim, estimator: Estimator) -> tuple[str, str, OnPanel]:
+def _on_panel(claim: PanelClaim, estimator: Estimator, name: str) -> tuple[str, str, OnPanel]:
     """The term that is the effect, the error type, and the estimate on the panel; raises BadInput for none."""
     layout = estimator.layout(claim.panel.schema)
     term = claim.term if estimator is claim.estimator else _effect(layout, estimator, str(claim.panel.roles.treatment))
@@ -234,7 +261,8 @@ def _on_panel(claim: PanelClaim, estimator: Estimator) -> tuple[str, str, OnPane
         raise bad("it has no estimate on this panel", where=estimator.name, allowed="panels that it fits",
                   remedy="leave it out")  # fmt: skip
     width = critical_values(np.array(dof), 1 - NOMINAL) * se
-    return term, error, OnPanel(estimator.name, error, *map(float, (estimate, se, estimate - width, estimate + width)))
+    lower, upper = float(estimate - width), float(estimate + width)
+    return term, error, OnPanel(name, error, float(estimate), float(se), lower, upper)
 
 
 def _effect(layout: Layout, estimator: Estimator, treatment: str) -> str:
@@ -276,7 +304,7 @@ def _selected(sample: RealPanel) -> PanelDesign | None:
 
 def _factor_twin(sample: RealPanel, changes: Mapping[str, Any]) -> Twin:
     own = section_of(sample.spec)
-    written = own.model_dump(exclude_unset=True) | {"method": ["factor"]} | changes
+    written = own.model_dump(exclude_unset=True) | {"method": ["factor"], **changes}
     section = type(own).model_validate(written | {"keep": [name for name in own.keep if name != "levels"]})
     return twin(replace(sample, spec=sample.spec.model_copy(update={"twin": section})))
 
@@ -298,9 +326,13 @@ def _replications(
     share = budget * means.executor.workers / (len(field) * len(worlds))
     for name, (estimator, _, _) in field.items():
         study = _study(claim, "pilot", design, estimator, 0.0, TIMED)
-        cost = timed(lambda count, study=study: Means().run("pilot", study.resized(replications=count)), TIMED)
+        cost = timed(partial(_in_memory, study), TIMED)
         counts[name] = int(np.clip(share / max(cost, 1e-9) // 64 * 64, LEAST, MOST))
     return counts
+
+
+def _in_memory(study: Study, replications: int) -> Store:
+    return run(study.resized(replications=replications))
 
 
 # What a race found: misses in each world, the model confidence set, and whom to use.
@@ -323,20 +355,21 @@ def judged(
 
 def _result(world: str, name: str, error: str, fits: TermFits, effect: float) -> RaceResult:
     good = np.isfinite(fits.estimate)
-    n, missed = int(good.sum()), fits.estimate[good] - effect
+    n, failures = int(good.sum()), float(1 - good.mean())
     if n < 2:
-        nan = float("nan")
-        return RaceResult(world, name, error, *[nan] * 10, failures=1.0, n=n)
-    width = critical_values(fits.dof[good], 1 - NOMINAL) * fits.se[good]
-    covered = np.abs(missed) <= width
-    bias, spread, rmse = missed.mean(), missed.std(ddof=1), np.sqrt(np.square(missed).mean())
-    coverage, told = covered.mean(), fits.pvalue[good] <= 1 - NOMINAL
-    of_coverage = np.sqrt(max(coverage * (1 - coverage), 0.25 / n) / n)
+        return RaceResult(world, name, error, failures=failures, n=n)
+    missed, width = fits.estimate[good] - effect, critical_values(fits.dof[good], 1 - NOMINAL) * fits.se[good]
+    bias, spread, rmse = float(missed.mean()), float(missed.std(ddof=1)), float(np.sqrt(np.square(missed).mean()))
     of_bias = spread / np.sqrt(n)
-    of_rmse = np.square(missed).std(ddof=1) / (2 * rmse * np.sqrt(n)) if rmse else 0.0
-    valid = coverage + BEYOND * of_coverage >= LEAST_COVERAGE and abs(bias) - BEYOND * of_bias <= MOST_BIAS * spread
-    numbers = (bias, of_bias, rmse, of_rmse, spread, coverage, of_coverage, 2 * width.mean(), told.mean())
-    return RaceResult(world, name, error, *map(float, numbers), float(1 - n / len(good)), n, valid=bool(valid))
+    coverage = float((np.abs(missed) <= width).mean())
+    of_coverage = float(np.sqrt(max(coverage * (1 - coverage), 0.25 / n) / n))
+    covers = coverage + BEYOND * of_coverage >= LEAST_COVERAGE
+    return RaceResult(
+        world, name, error, bias, float(of_bias), rmse,
+        float(np.square(missed).std(ddof=1) / (2 * rmse * np.sqrt(n))) if rmse else 0.0,
+        spread, coverage, of_coverage, float(2 * width.mean()), float((fits.pvalue[good] <= 1 - NOMINAL).mean()),
+        failures, n, valid=bool(covers and abs(bias) - BEYOND * of_bias <= MOST_BIAS * spread),
+    )  # fmt: skip
 
 
 def confidence_set(losses: Floats, rng: np.random.Generator, samples: int = SAMPLES) -> Floats:

@@ -388,6 +388,57 @@ def trust(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **choi
     return 3 if found.in_part else 0
 
 
+# `panelproof race`: which estimator misses an effect least on panels like this one?
+
+
+@click.command("race", cls=Command)
+@click.argument("panel", type=click.Path(path_type=Path))
+@click.option("--spec", required=True, type=click.Path(path_type=Path), help="The SPEC.toml of this panel.")
+@click.option("--claim", default="did", show_default=True, metavar="CLAIM", help="The claim, as of `trust`.")
+@click.option("--effect", type=float, metavar="SIZE", help="The effect in the twins (default: as estimated).")
+@click.option(
+    "--estimator", "kinds", multiple=True, metavar="KIND",
+    help="An estimator that races beside the claim's own; may be given repeatedly (default: all that can serve).",
+)  # fmt: skip
+@click.option(
+    "--budget", default="2m", show_default=True, metavar="TIME",
+    help="Time for the simulations, such as 50s, 2m or 1h; a pilot turns it into replications.",
+)  # fmt: skip
+@click.option("--replications", type=click.IntRange(64), help="Panels a world, in place of a budget.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file for every number, as JSON.")
+@as_json_option
+def race(
+    panel: Path, spec: Path, budget: str, kinds: tuple[str, ...], out: Path | None, as_json: bool, **choices: Any
+) -> None:
+    """Race estimators of the effect on twins of PANEL, and say which one to use.
+
+    Each estimator is fitted to the same twins: by the methods of [twin], and factor twins in which who adopts hangs on
+    the factors as it does in the panel. Bias, root mean squared error, coverage, width and power have Monte Carlo
+    errors. An estimator whose bias or coverage is bad is not recommended; among the others the model confidence set
+    (Hansen, Lunde and Nason 2011) tells which ones miss least.
+    """
+    from rich.console import Console
+
+    from experiments.panel_spec.spec import read_real_panel, read_spec
+    from experiments.race import document, print_race, race
+    from experiments.run.reporting import write_whole
+    from experiments.trust.studies import seconds_of
+
+    seconds = seconds_of(budget)
+    console = Console(highlight=False, stderr=as_json)
+    found = race(read_real_panel(panel, read_spec(spec)), kinds=kinds, budget=seconds,
+                 say=lambda line: console.print(line, style="dim"), **choices)  # fmt: skip
+    text = json.dumps(document(found), ensure_ascii=False, indent=1)
+    if out is not None:
+        write_whole(out.parent, {out.name: text})
+    if as_json:
+        click.echo(text)
+        return
+    print_race(found, console)
+    if out is not None:
+        console.print(f"wrote {out}", markup=False)
+
+
 # `panelproof replicate`: a bundle for a journal's archive, made or run again.
 
 
