@@ -1,9 +1,9 @@
 """One name to import: `import panelproof as pp`.
 
 `pp.Study`, `pp.run`, `pp.diagnose`, `pp.open_store` serve studies; `pp.design` and `pp.estimator` make designs and
-estimators of plain functions; `pp.read_panel`, `pp.estimate`, `pp.placebo`, `pp.twin`, `pp.trust`, `pp.race`, `pp.show`,
-`pp.write_files`, `pp.write_twin`, `pp.write_trust` serve a real panel. Every design and every estimator is here under
-the name of its class, such as `pp.Paper` and `pp.TwoWayDID`. Nothing is loaded before its first use.
+estimators of plain functions; `pp.read_panel`, `pp.estimate`, `pp.placebo`, `pp.twin`, `pp.trust`, `pp.race`,
+`pp.show`, `pp.write_files`, `pp.write_twin`, `pp.write_trust` serve a real panel. Every design and every estimator is
+here under the name of its class, such as `pp.Paper` and `pp.TwoWayDID`. Nothing is loaded before its first use.
 """
 
 from __future__ import annotations
@@ -277,7 +277,7 @@ def open_store(path: str | StorePath) -> ZarrStore:
 
 
 def show(answer: Document | PlaceboAnswer | Twin | Race | Mapping[str, Any], errors: str | None = None) -> None:
-    """Print what `estimate`, `placebo`, `twin`, `trust` or `race` returned; of estimates with the error type `errors`."""
+    """Print what `estimate`, `placebo`, `twin`, `trust` or `race` returned; estimates with the error type `errors`."""
     from rich.console import Console
 
     from experiments.placebo import print_placebo

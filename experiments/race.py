@@ -29,7 +29,7 @@ from experiments.trust.studies import BLOCK, Means, TermFits, fits_of, timed
 from experiments.twins.real import section_of
 from experiments.twins.twin import Twin, twin
 from results.store import Store
-from results.text import joined
+from results.text import bracketed, fixed, joined
 from sim.arrays import Floats
 from sim.errors import BadInput, bad, closest, one_of
 from sim.streams import Streams
@@ -49,6 +49,7 @@ BEYOND = 2.0  # Monte Carlo errors within which a bound is not exceeded
 SAMPLES = 999  # of the bootstrap behind the model confidence set
 LEAST, MOST, TIMED = 128, 4096, 64  # replications
 NONE = float("nan")
+SAME = 1e-12  # of the largest mean loss: what rounding leaves of no difference
 CLEAR = 0.02  # of the root mean squared error, by which another estimator must be smaller
 
 
@@ -217,11 +218,11 @@ def contestants(claim: PanelClaim, kinds: Sequence[str] = ()) -> tuple[Field, tu
                       remedy=closest(kind, (*found, TRENDS)))  # fmt: skip
     field: dict[str, tuple[Estimator, str, str]] = {}
     panel: list[OnPanel] = []
-    own = claim.estimator
+    own = replace(claim, errors=(claim.printed,) if claim.errors else ()).estimator
     for estimator in (own, *_further(kinds or (TRENDS, *(kind for kind in CONTESTANTS if kind in found)))):
         name = getattr(claim.fitted.estimator, "kind", "") if estimator is own else estimator.name
         try:
-            term, error, said = _on_panel(claim, estimator, name)
+            term, error, said = _on_panel(claim, estimator, name, claim.term if estimator is own else "")
         except BadInput as fault:
             if estimator is own:
                 raise
@@ -243,23 +244,18 @@ def _further(kinds: Sequence[str]) -> Iterator[Estimator]:
             yield found[kind]()
 
 
-def _on_panel(claim: PanelClaim, estimator: Estimator, name: str) -> tuple[str, str, OnPanel]:
+def _on_panel(claim: PanelClaim, estimator: Estimator, name: str, term: str) -> tuple[str, str, OnPanel]:
     """The term that is the effect, the error type, and the estimate on the panel; raises BadInput for none."""
     layout = estimator.layout(claim.panel.schema)
-    term = claim.term if estimator is claim.estimator else _effect(layout, estimator, str(claim.panel.roles.treatment))
+    term = term or _effect(layout, estimator, str(claim.panel.roles.treatment))
     if not layout.errors:
-        raise bad(
-            "it has no standard errors", where=estimator.name, allowed="estimators with errors", remedy="leave it out"
-        )
-    error = (
-        claim.printed if estimator is claim.estimator and claim.printed in layout.errors else usual_error(layout.errors)
-    )
+        raise bad("it has no standard errors", where=name, allowed="estimators with errors", remedy="leave it out")
+    error = claim.printed if claim.printed in layout.errors else usual_error(layout.errors)
     found = estimator(claim.panel, Streams(claim.real.spec.inference.seed, "race"))
     k, e = found.terms.index(term), found.errors.index(error)
     estimate, se, dof = found.estimate[0, k], found.se[0, e, k], found.dof[0, e, k]
     if not np.isfinite(estimate):
-        raise bad("it has no estimate on this panel", where=estimator.name, allowed="panels that it fits",
-                  remedy="leave it out")  # fmt: skip
+        raise bad("it has no estimate on this panel", where=name, allowed="panels that it fits", remedy="leave it out")
     width = critical_values(np.array(dof), 1 - NOMINAL) * se
     lower, upper = float(estimate - width), float(estimate + width)
     return term, error, OnPanel(name, error, float(estimate), float(se), lower, upper)
@@ -386,7 +382,7 @@ def confidence_set(losses: Floats, rng: np.random.Generator, samples: int = SAMP
         apart = means[left] - means[left].mean()
         moved = drawn[:, left] - drawn[:, left].mean(axis=1, keepdims=True) - apart
         scale = np.sqrt(np.square(moved).mean(axis=0))
-        if not (scale > 0).all():  # models whose losses are the same
+        if not (scale > SAME * means.max()).all():  # models whose losses are the same
             break
         worst = int(np.argmax(apart / scale))
         so_far = max(so_far, float(np.mean((moved / scale).max(axis=1) >= (apart / scale).max())))
@@ -447,12 +443,12 @@ def print_race(found: Race, console: Console) -> None:
     for world in found.worlds:
         console.print()
         console.print(Text(f"In the world {world}, effect {found.effect:.4g}"))
-        table = Table("estimator", "bias", "RMSE", "coverage", "width", "power", "in the set", box=None, pad_edge=False)
+        table = Table("estimator", "bias", "RMSE", "coverage", "power", "in the set", box=None, pad_edge=False)
         rows = sorted((one for one in found.results if one.world == world), key=lambda one: one.rmse)
         for one in rows:
             within = f"{one.confidence:.2f}" if one.valid else "not valid"
             table.add_row(one.estimator, _with(one.bias, one.bias_mcse), _with(one.rmse, one.rmse_mcse),
-                          f"{one.coverage:.1%}", f"{one.width:.3g}", f"{one.power:.1%}", within)  # fmt: skip
+                          f"{one.coverage:.1%}", f"{one.power:.1%}", within)  # fmt: skip
         console.print(table)
     console.print()
     console.print(Text("On the panel itself"))
@@ -469,4 +465,4 @@ def print_race(found: Race, console: Console) -> None:
 
 
 def _with(value: float, mcse: float) -> str:
-    return f"{value:.3g} ({mcse:.1g})"
+    return bracketed(value, mcse, fixed([value], mcse))

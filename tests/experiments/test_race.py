@@ -1,0 +1,203 @@
+"""The race: measures by hand, the model confidence set by a slow program, and worlds where the answer is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from verdict_worlds import SPEC, World
+
+import panelproof as pp
+from estimators.core.estimator import p_values
+from experiments import cli
+from experiments.panel_spec.spec import RealPanel, read_spec
+from experiments.race import SELECTION, RaceResult, chosen, confidence_set, judged, race
+from experiments.trust.studies import TermFits
+from results.text import bracketed, fixed
+from sim import BadInput
+
+
+def fits(estimate: np.ndarray, se: float, dof: float = 20.0) -> TermFits:
+    errors = np.where(np.isfinite(estimate), se, np.nan)
+    with np.errstate(invalid="ignore"):
+        return TermFits(estimate, errors, np.full(len(estimate), dof), p_values(estimate / errors, np.array(dof)))
+
+
+def test_measures_of_a_world_are_those_by_hand() -> None:
+    estimate = np.array([1.0, 1.4, 0.7, 1.1, np.nan])
+    (found,) = judged("w", {"a": fits(estimate, 0.1)}, {"a": "iid"}, 1.0, 1)
+    missed = np.array([0.0, 0.4, -0.3, 0.1])
+    assert found.n == 4
+    assert found.failures == pytest.approx(0.2)
+    assert found.bias == pytest.approx(0.05)
+    assert found.bias_mcse == pytest.approx(missed.std(ddof=1) / 2)
+    assert found.rmse == pytest.approx(np.sqrt((0.16 + 0.09 + 0.01) / 4))
+    assert found.rmse_mcse == pytest.approx(np.square(missed).std(ddof=1) / (2 * found.rmse * 2))
+    assert found.coverage == 0.5  # 2.086 errors of .1 hold 0 and .1
+    assert found.width == pytest.approx(2 * 2.0859634 * 0.1)
+    assert found.power == 1.0
+
+
+def test_bias_and_coverage_decide_who_is_valid() -> None:
+    rng = np.random.default_rng(3)
+    centred = rng.standard_normal(4000)
+    parts = {
+        "good": fits(centred, 1.0, 1e6),
+        "biased": fits(centred + 0.7, 1.3, 1e6),
+        "narrow": fits(centred, 0.6, 1e6),
+    }
+    found = {one.estimator: one for one in judged("w", parts, dict.fromkeys(parts, "iid"), 0.0, 1)}
+    assert found["good"].valid
+    assert found["biased"].coverage > 0.9
+    assert not found["biased"].valid
+    assert not found["narrow"].valid
+    assert found["good"].confidence == 1.0
+    assert np.isnan(found["biased"].confidence)
+
+
+def slow_set(losses: np.ndarray, rng: np.random.Generator, samples: int) -> list[float]:
+    """Hansen, Lunde and Nason (2011), section 3.1.2, one model and one sample at a time."""
+    rows, models = losses.shape
+    counts = rng.multinomial(rows, np.full(rows, 1 / rows), size=samples)
+    left, p, so_far = list(range(models)), [1.0] * models, 0.0
+    while len(left) > 1:
+        apart = [losses[:, i].mean() - np.mean([losses[:, j].mean() for j in left]) for i in left]
+        moved = np.array([[(c @ losses[:, i]) / rows - np.mean([(c @ losses[:, j]) / rows for j in left]) - apart[k]
+                           for k, i in enumerate(left)] for c in counts])  # fmt: skip
+        scale = [np.sqrt(np.mean(moved[:, k] ** 2)) for k in range(len(left))]
+        t = [a / s for a, s in zip(apart, scale, strict=True)]
+        so_far = max(
+            so_far, float(np.mean([max(m / s for m, s in zip(row, scale, strict=True)) >= max(t) for row in moved]))
+        )
+        worst = int(np.argmax(t))
+        p[left[worst]] = so_far
+        del left[worst]
+    return p
+
+
+def test_the_confidence_set_equals_a_slow_program() -> None:
+    rng = np.random.default_rng(8)
+    losses = rng.standard_normal((60, 4)) ** 2 * np.array([1.0, 1.05, 1.3, 2.0])
+    fast = confidence_set(losses, np.random.default_rng(2), samples=99)
+    np.testing.assert_allclose(fast, slow_set(losses, np.random.default_rng(2), 99))
+    assert fast[3] == fast.min()
+
+
+def test_the_best_model_stays_in_the_set_as_often_as_it_should() -> None:
+    """At level 10% the best of four stays in at least 90% of races, and one that misses twice as much goes."""
+    scale, stayed, went = np.array([1.0, 1.02, 1.05, 1.5]), 0, 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        common = rng.standard_normal((400, 1))
+        losses = (scale * (0.8 * common + 0.6 * rng.standard_normal((400, 4)))) ** 2
+        p = confidence_set(losses, rng, samples=199)
+        stayed += p[0] > 0.1
+        went += p[3] <= 0.1
+    assert stayed >= 0.9 * 200 - 2 * np.sqrt(200 * 0.9 * 0.1)
+    assert went >= 0.95 * 200
+
+
+def test_models_with_the_same_losses_all_stay() -> None:
+    losses = np.repeat(np.random.default_rng(1).standard_normal((50, 1)) ** 2, 3, axis=1)
+    assert confidence_set(losses, np.random.default_rng(1)).tolist() == [1.0] * 3
+
+
+def result(world: str, name: str, rmse: float, confidence: float = 1.0, *, valid: bool = True) -> RaceResult:
+    return RaceResult(world, name, "iid", rmse=rmse, confidence=confidence, valid=valid)
+
+
+@pytest.mark.parametrize(("results", "best", "agree"), [
+    ([result("a", "did", 1.0), result("a", "x", 0.9)], "did", True),  # x is not clearly better
+    ([result("a", "did", 1.0, 0.01), result("a", "x", 0.9)], "x", True),
+    ([result("a", "did", 1.01, 0.01), result("a", "x", 1.0)], "did", True),  # by 1%: not worth it
+    ([result("a", "did", 1.0, valid=False), result("a", "x", 1.5)], "x", True),
+    ([result("a", "did", 1.0), result("a", "x", 2.0, 0.0), result("b", "did", 2.0, 0.0), result("b", "x", 1.0)],
+     "did", False),  # equal ratios: the first
+    ([result("a", "did", 1.0), result("a", "x", 1.2, 0.0), result("b", "did", 2.0, 0.0), result("b", "x", 1.0)],
+     "x", False),
+    ([result("a", "did", 1.0, valid=False), result("a", "x", 1.0, valid=False)], "did", False),
+])  # fmt: skip
+def test_whom_to_use(results: list[RaceResult], best: str, agree: bool) -> None:
+    assert chosen(results, "did") == (best, agree)
+
+
+@pytest.fixture(scope="module")
+def factors(tmp_path_factory: pytest.TempPathFactory) -> RealPanel:
+    """60 x 14, the effect is 1, units that are treated load more on a factor that rises."""
+    world = World("race", units=60, dates=((7, 15),))
+    rng = np.random.default_rng(2)
+    loadings = rng.standard_normal(60) + 1.0 * (world.first < 14)
+    walk = np.linspace(-2.0, 2.0, 14) + 0.3 * rng.standard_normal(14)
+    y = world.outcome(world.noise(rng, 1) + walk[None, :, None] * loadings, 1.0)
+    spec = tmp_path_factory.mktemp("race") / "spec.toml"
+    spec.write_text(SPEC.format(groups="", seed=3), encoding="utf-8")
+    return RealPanel(world.panel(y), read_spec(spec), world.panel(y).units, ())
+
+
+@pytest.mark.long
+def test_a_did_that_factors_bias_is_not_valid_where_adoption_follows_them(factors: RealPanel) -> None:
+    found = race(factors, replications=256, effect=1.0)
+    here = found.result(SELECTION, "did")
+    assert here.bias > 5 * here.bias_mcse
+    assert not here.valid
+    assert not found.valid("did")
+    others = {world for world in found.worlds if world != SELECTION}
+    assert all(found.result(world, "did").valid for world in others)
+    assert "did" in found.answer
+
+
+def test_a_sound_did_stays_and_its_panel_is_shown_beside_the_others(tmp_path: Path) -> None:
+    real = pp.example_panel(30)
+    found = race(real, replications=128, kinds=("imputation", "unit-trends"))
+    assert found.own == found.best == "did"
+    assert "no estimator is clearly better than your did" in found.answer
+    own = pp.TwoWayDID(errors=("cluster:unit",))(real.panel)
+    shown = {one.estimator: one for one in found.panel}
+    assert shown["did"].estimate == pytest.approx(own.params["did"])
+    assert shown["did"].se == pytest.approx(own.std_errors["did"])
+    other = pp.Imputation()(real.panel)
+    assert shown["imputation"].estimate == pytest.approx(other.params["overall"])
+    assert set(found.frame["world"]) == set(found.worlds)
+    assert (found.frame["n"] == 128).all()
+
+
+def test_all_race_on_the_same_draws() -> None:
+    """An estimator that is there twice misses by the same."""
+    found = race(pp.example_panel(30), replications=64, kinds=("did",))
+    assert {one.estimator for one in found.panel} == {"did"}
+    again = race(pp.example_panel(30), replications=64, kinds=("two-stage", "imputation"))
+    world = again.worlds[0]
+    one, other = again.result(world, "two-stage"), again.result(world, "imputation")
+    assert one.rmse == pytest.approx(other.rmse, rel=1e-6)  # equal by arithmetic where both are two-way
+    assert found.result(world, "did").rmse == again.result(world, "did").rmse
+
+
+@pytest.mark.parametrize(("asked", "said"), [
+    ({"kinds": ("synth",)}, "no estimator 'synth'"),
+    ({"claim": "indirect:did"}, "effect"),
+])  # fmt: skip
+def test_what_cannot_race_is_refused_in_one_line(asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadInput) as error:
+        race(pp.example_panel(30), replications=64, **asked)
+    assert said in str(error.value)
+
+
+def test_the_command_prints_and_keeps_the_same_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["panel", "example", str(tmp_path)]
+    with pytest.raises(SystemExit):
+        cli.main(arguments)
+    capsys.readouterr()
+    asked = ["race", str(tmp_path / "panel.csv"), "--spec", str(tmp_path / "spec.toml"), "--replications", "64",
+             "--estimator", "imputation", "--out", str(tmp_path / "race.json")]  # fmt: skip
+    with pytest.raises(SystemExit) as ended:
+        cli.main(asked)
+    assert ended.value.code in (0, None)
+    printed = capsys.readouterr().out
+    held = json.loads((tmp_path / "race.json").read_text())
+    assert held["answer"].split(".")[0].replace(" ", "") in printed.replace(" ", "").replace("\n", "")
+    row = next(one for one in held["worlds"] if one["estimator"] == "did")
+    assert bracketed(row["rmse"], row["rmse_mcse"], fixed([row["rmse"]], row["rmse_mcse"])) in printed
+    assert all(len(line) <= 80 for line in printed.splitlines() if not line.startswith("wrote "))
