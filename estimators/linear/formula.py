@@ -112,7 +112,7 @@ class Formula(Estimator):
             targets = slope_targets(schema, tuple(term for term in terms if term in schema.variables), "att")
             return Layout(terms, self.errors, (), targets)
         names = self._known_terms() if any(term.levels for term in parsed.terms) else self._derived(parsed)
-        widened = replace(schema, variables=tuple(dict.fromkeys((*schema.variables, *names, parsed.outcome))))
+        widened = replace(schema, variables=tuple(dict.fromkeys((*schema.variables, *names, *self._derived(parsed)))))
         return self._native(parsed, schema).layout(widened)
 
     def variables(self, schema: Schema) -> frozenset[str]:
@@ -145,6 +145,8 @@ class Formula(Estimator):
 
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
         """Fit R panels; raises BadInput for a formula that the panel cannot serve, and what pyfixest raises."""
+        if self.reduction(panel.schema) is not None:
+            return Estimator.__call__(self, panel, streams)
         known = self if self.terms else self.tried_on(panel.replication(0), panel.schema)
         parsed = known._parsed(panel.schema)
         if parsed.elsewhere:
