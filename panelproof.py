@@ -39,11 +39,13 @@ if TYPE_CHECKING:
         TwoWayDID,
     )
     from estimators.core.functions import estimator
+    from estimators.linear.formula import formula
     from experiments.estimation import write_files
     from experiments.panel_spec.first_spec import example_panel
     from experiments.panel_spec.sections import Spec
     from experiments.panel_spec.spec import RealPanel, read_spec
     from experiments.placebo import PlaceboAnswer
+    from experiments.r_functions import r_estimator
     from experiments.race import Race
     from experiments.run.progress import run
     from experiments.study import Study
@@ -70,6 +72,8 @@ PLACES = {
     "example_panel": "experiments.panel_spec.first_spec",
     "diagnose": "results.diagnosed",
     "estimator": "estimators.core.functions",
+    "formula": "estimators.linear.formula",
+    "r_estimator": "experiments.r_functions",
     "read_spec": "experiments.panel_spec.spec",
     "run": "experiments.run.progress",
     "write_files": "experiments.estimation",
@@ -102,8 +106,10 @@ __all__ = [
     "estimate",
     "estimator",
     "example_panel",
+    "formula",
     "open_store",
     "placebo",
+    "r_estimator",
     "race",
     "read_panel",
     "read_spec",

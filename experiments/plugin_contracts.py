@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from estimators.core import functions as fitting
 from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Status
 from estimators.core.functions import FunctionEstimator
+from estimators.linear.formula import Formula
 from sim import functions as drawing
 from sim.design import Design, Draw, Estimand, Wanted
 from sim.errors import BadInput, Problem, bad, listed, reason
@@ -300,7 +301,7 @@ def tried(estimators: Iterable[Estimator], design: Design) -> tuple[Estimator, .
     """Estimators that are functions say what they return, by one fit of a panel of the design; others as they are."""
 
     def tried_on(item: Estimator) -> Estimator:
-        if not isinstance(item, FunctionEstimator) or item.terms:
+        if not isinstance(item, FunctionEstimator | Formula) or item.terms:
             return item
         with asking(design, "draw"):
             schema = design.schema

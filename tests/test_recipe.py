@@ -311,3 +311,12 @@ def test_plain_functions_are_a_study_and_plug_ins(tmp_path: Path) -> None:
     assert set(means) == {0.0, 1.0}
     assert all(abs(row["value"]) <= 4 * row["mcse"] for row in means.values())
     assert "coverage" not in {row["measure"] for row in rows}
+
+
+def test_the_blocks_of_other_estimators_run_in_their_order(tmp_path: Path) -> None:
+    (tmp_path / "page.py").write_text("\n".join(blocks_of("other_estimators.md", "python")), encoding="utf-8")
+    done = subprocess.run([sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, check=False,
+                          env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, timeout=240)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "TwoWayDID" in done.stdout
+    assert done.stdout.count("did") >= 2

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self, cast, overload
 
 import numpy as np
 
+from estimators.core.answers import answers_of
 from estimators.core.estimator import Estimates, Estimator, Layout, Status
 from sim.design import Design, Estimand
 from sim.errors import bad, listed, reason
@@ -33,7 +34,7 @@ RANDOM = "rng"  # the parameter that gets the replication's own generator
 OWN = "own"  # the error type of a standard error without a name
 RESERVED = {"kind", "name", "home", "layout", "variables", "reduction", "solve", "recipe", "settings", "targets",
             "terms", "errors", "label", "found_as", *TABLES, PANEL, RANDOM}  # fmt: skip
-ALLOWED = "an estimate, (estimate, se), (estimate, se, dof), a dict of them by term, or None where there is no answer"
+ALLOWED = "an estimate, (estimate, se), (estimate, se, dof), a dict of them by term, a fit, or None: no answer"
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,9 +168,18 @@ class FunctionEstimator(MadeOfFunction, Estimator):
         return self.recipe.function(**given, **self._settings)
 
     def _by_term(self, found: Any) -> dict[str, Any] | None:
-        if found is None or isinstance(found, Mapping):
-            return None if found is None else {str(term): value for term, value in found.items()}
-        return {(self.terms or (self.recipe.target,))[0]: found}
+        """By term, "" being the first; of a fit of another program the declared terms."""
+        if found is None:
+            return None
+        main = (self.terms or (self.recipe.target,))[0]
+        fit = None if isinstance(found, Mapping) else answers_of(found)
+        said = found if isinstance(found, Mapping) else {main: found} if fit is None else fit
+        answers = {str(term) or main: value for term, value in said.items()}
+        return (
+            answers
+            if fit is None or not self.terms
+            else {term: answers[term] for term in self.terms if term in answers}
+        )
 
     def _estimates(self, found: dict[str, Any] | None, layout: Layout, rows: int) -> Estimates:
         """What a call returned as a record; raises BadInput for other terms than those of the layout."""
@@ -274,12 +284,13 @@ def estimator(
 def estimator(function: Function | None = None, /, **options: Any) -> Any:
     """Make a class of estimators from a function that fits one panel a call.
 
-    Its parameters without a default say what it is given: `panel` a Panel of one replication, `df`, `data`, `frame` or
-    `table` a long table with the columns `unit` and `period`, the name of a variable its array (T, N), `rng` a
-    generator. It returns an estimate, (estimate, se), (estimate, se, dof), a dict of them by term, or None where there
-    is no answer. terms: declared, else found by a trial fit. targets: term -> estimand; target: that of the treatment
-    and of an estimate without a term. errors: names of the error types. batched: it is given arrays (R, T, N) or a
-    panel of R replications, streams as `rng`, and returns arrays (R,).
+    Its parameters without a default say what it is given: `panel` a Panel of one replication, `df`, `data`, `frame`
+    or `table` a long table with the columns `unit` and `period`, the name of a variable its array (T, N), `rng` a
+    generator. It returns an estimate, (estimate, se), (estimate, se, dof), a dict of them by term, a fit of
+    linearmodels, statsmodels, pyfixest or scikit-learn, or None where there is no answer. terms: declared, else found
+    by a trial fit. targets: term -> estimand; target: that of the treatment and of an estimate without a term.
+    errors: names of the error types. batched: it is given arrays (R, T, N) or a panel of R replications, streams as
+    `rng`, and returns arrays (R,).
 
     >>> import panelproof as pp
     >>> @pp.estimator(terms=["did"], errors=[])

@@ -185,17 +185,17 @@ def test_what_cannot_race_is_refused_in_one_line(asked: dict[str, Any], said: st
     assert said in str(error.value)
 
 
-def test_the_command_prints_and_keeps_the_same_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_and_keeps_the_same_numbers(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     arguments = ["panel", "example", str(tmp_path)]
     with pytest.raises(SystemExit):
         cli.main(arguments)
-    capsys.readouterr()
+    capfd.readouterr()
     asked = ["race", str(tmp_path / "panel.csv"), "--spec", str(tmp_path / "spec.toml"), "--replications", "64",
              "--estimator", "imputation", "--out", str(tmp_path / "race.json")]  # fmt: skip
     with pytest.raises(SystemExit) as ended:
         cli.main(asked)
     assert ended.value.code in (0, None)
-    printed = capsys.readouterr().out
+    printed = capfd.readouterr().out
     held = json.loads((tmp_path / "race.json").read_text())
     assert held["answer"].split(".")[0].replace(" ", "") in printed.replace(" ", "").replace("\n", "")
     row = next(one for one in held["worlds"] if one["estimator"] == "did")

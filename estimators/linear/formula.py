@@ -1,0 +1,445 @@
+"""Regressions written as formulas in fixest's grammar (Bergé 2018): `y ~ d + x | unit + period`.
+
+What least squares with effects of units and periods can serve is fitted by `TwoWayDID`, R panels at once; all else of
+the grammar (instruments, effects of other kinds, categories, HC2 and HC3) by pyfixest, a panel a call, where it is
+installed. `Formula.engine` says which, and why.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from estimators.core.error_types import kind_of
+from estimators.core.estimator import Estimates, Estimator, Layout, Reduction, Status, slope_targets
+from estimators.linear.did import TwoWayDID
+from sim.arrays import Floats
+from sim.design import Design
+from sim.errors import bad, closest, listed
+from sim.panel import Panel, long_table
+from sim.presets import Paper
+from sim.schema import Schema
+from sim.streams import Streams
+
+FUNCTIONS: Mapping[str, Callable[..., Any]] = {"log": np.log, "exp": np.exp, "sqrt": np.sqrt, "abs": np.abs,
+                                               "log1p": np.log1p, "I": np.asarray}  # fmt: skip
+ARITHMETIC: Mapping[type, Callable[..., Any]] = {
+    ast.Add: np.add, ast.Sub: np.subtract, ast.Mult: np.multiply, ast.Div: np.divide, ast.Pow: np.power,
+    ast.USub: np.negative, ast.UAdd: np.positive,
+}  # fmt: skip
+INDICATORS, CATEGORIES = "i", "C"
+ELSEWHERE = ("hc2", "hc3", "crv3")  # error types of pyfixest that TwoWayDID does not have; its cv3 has another factor
+SPELLED = {"iid": "iid", "hetero": "hc1", "HC1": "hc1", "HC2": "hc2", "HC3": "hc3"}
+CLUSTERED = {"CRV1": "cluster", "CRV3": "crv3"}
+GRAMMAR = "OUTCOME ~ TERMS, OUTCOME ~ TERMS | EFFECTS, or with | ENDOGENOUS ~ INSTRUMENTS behind"
+INTERCEPT = "Intercept"  # as pyfixest calls the constant
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A term: factors whose product it is, and of one that is i(...) what its indicators are of.
+
+    levels: the variable or attribute of the indicators; reference: the levels that are left out; by: what they are
+    multiplied with, "" = nothing.
+    """
+
+    name: str
+    factors: tuple[str, ...] = ()
+    levels: str = ""
+    reference: tuple[str, ...] = ()
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A formula in parts. elsewhere: why least squares with effects of units and periods does not serve it, or ""."""
+
+    outcome: str
+    terms: tuple[Term, ...]
+    constant: bool
+    effects: tuple[str, ...]
+    elsewhere: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Formula(Estimator):
+    """A regression by a formula in fixest's grammar, on R panels.
+
+    formula: outcome, terms and effects; "" = the panel's outcome on its regressors with effects of units and periods.
+    Terms are variables, a:b and a*b, log(), exp(), sqrt(), abs(), I(...), i(period, x, ref = 2010) with indicators of
+    a period or an attribute. Effects are unit, period, ATTRIBUTE^period and unit[period]. errors: as of `TwoWayDID`,
+    and hc2, hc3, crv3:GROUP. unit, period: what the formula calls them. terms: names of the coefficients, found by one
+    fit where the formula has i() or pyfixest fits it. label: its name in tables.
+
+    >>> import panelproof as pp
+    >>> fit = pp.formula("icr ~ did + inv | unit + period", vcov={"CRV1": "unit"})
+    >>> found = fit(pp.example_panel().panel)
+    >>> print(f"{found.params['did']:.3f} ({found.std_errors['did']:.3f})", fit.engine(pp.example_panel().panel.schema))
+    0.030 (0.004) TwoWayDID
+    """
+
+    kind: ClassVar[str] = "formula"
+
+    formula: str = ""
+    errors: tuple[str, ...] = ("cluster:unit",)
+    unit: str = "unit"
+    period: str = "period"
+    label: str = "formula"
+    terms: tuple[str, ...] = ()
+
+    @property
+    def home(self) -> tuple[Design, tuple[str, ...]]:
+        """The `paper` design without spillovers."""
+        return Paper(), ("did", "inv", "road", "book", "tech")
+
+    def engine(self, schema: Schema) -> str:
+        """Who fits it on panels of a schema: "TwoWayDID", or "pyfixest: " and what TwoWayDID does not serve."""
+        why = self._parsed(schema).elsewhere
+        return f"pyfixest: {why}" if why else TwoWayDID.__name__
+
+    def layout(self, schema: Schema) -> Layout:
+        """A term a coefficient; raises BadInput for a formula that the panel cannot serve."""
+        parsed = self._parsed(schema)
+        if parsed.elsewhere:
+            terms = self._known_terms()
+            targets = slope_targets(schema, tuple(term for term in terms if term in schema.variables), "att")
+            return Layout(terms, self.errors, (), targets)
+        names = self._known_terms() if any(term.levels for term in parsed.terms) else self._derived(parsed)
+        widened = replace(schema, variables=tuple(dict.fromkeys((*schema.variables, *names, *self._derived(parsed)))))
+        return self._native(parsed, schema).layout(widened)
+
+    def variables(self, schema: Schema) -> frozenset[str]:
+        """The variables that it names."""
+        if not self.formula:
+            return self._native(self._parsed(schema), schema).variables(schema)
+        text = self.formula.replace("^", "+").replace("|", "+").replace("~", "+").replace(":", "*")
+        named = {node.id for node in ast.walk(_expression(text, self.label)) if isinstance(node, ast.Name)}
+        return frozenset(named & set(schema.variables))
+
+    def tried_on(self, panel: Panel, schema: Schema) -> Self:
+        """The same with the names of its coefficients, where they hang on a panel's levels or on pyfixest."""
+        parsed = self._parsed(schema)
+        if parsed.elsewhere:
+            return replace(self, terms=tuple(self._fits_of(panel)[0]))
+        if any(term.levels for term in parsed.terms):
+            return replace(self, terms=tuple(self._columns(parsed, panel)))
+        return self
+
+    def reduction(self, schema: Schema) -> Reduction | None:
+        """That of the regression where its terms are variables of the panel, so that others share it; else None."""
+        parsed = self._parsed(schema)
+        if parsed.elsewhere or self._derived(parsed):
+            return None
+        return self._native(parsed, schema).reduction(schema)
+
+    def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
+        """Coefficients and errors of a regression on variables of the panel."""
+        return self._native(self._parsed(schema), schema).solve(plan, moments, schema, streams)
+
+    def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
+        """Fit R panels; raises BadInput for a formula that the panel cannot serve, and what pyfixest raises."""
+        if self.reduction(panel.schema) is not None:
+            return Estimator.__call__(self, panel, streams)
+        known = self if self.terms else self.tried_on(panel.replication(0), panel.schema)
+        parsed = known._parsed(panel.schema)
+        if parsed.elsewhere:
+            return Estimates.join([known._fitted(panel.replication(row)) for row in range(panel.replications)])
+        columns = known._columns(parsed, panel)
+        if known.terms and set(known.terms) != set(columns):
+            raise bad(f"the formula has other terms here than {listed(known.terms)}", where=self.label,
+                      allowed="panels with the same levels", remedy="leave terms out")  # fmt: skip
+        outcome = {} if parsed.outcome in panel.variables else {parsed.outcome: _values(parsed.outcome, panel, known)}
+        derived = {name: values for name, values in columns.items() if name not in panel.variables}
+        whole = panel.with_variables(outcome | derived)
+        return known._native(parsed, panel.schema, tuple(columns))(whole, streams)
+
+    def _parsed(self, schema: Schema) -> Parsed:
+        if not self.formula:
+            outcome, regressors = schema.roles.outcome, schema.roles.regressors
+            if outcome is None or not regressors:
+                raise bad("no formula, and the panel has no outcome or no regressors", where=self.label,
+                          allowed=GRAMMAR, remedy='set formula = "y ~ d | unit + period"')  # fmt: skip
+            return Parsed(outcome, tuple(Term(name, (name,)) for name in regressors), False, ("unit", "period"))
+        parsed = parse(self.formula, self.unit, self.period, schema, self.label)
+        if not parsed.elsewhere and (kinds := [error for error in self.errors if kind_of(error) in ELSEWHERE]):
+            return replace(parsed, elsewhere=f"errors of type {kinds[0]}")
+        return parsed
+
+    def _native(self, parsed: Parsed, schema: Schema, terms: tuple[str, ...] = ()) -> TwoWayDID:
+        names = terms or self.terms or tuple(term.name for term in parsed.terms)
+        return TwoWayDID(parsed.outcome, names, self.errors, label=self.label, effects=parsed.effects,
+                         constant=parsed.constant)  # fmt: skip
+
+    def _known_terms(self) -> tuple[str, ...]:
+        if not self.terms:
+            raise bad("the terms are not known before a fit", where=self.label, allowed="terms that are named",
+                      remedy='name them: terms = ["d"], or fit a panel first')  # fmt: skip
+        return self.terms
+
+    def _derived(self, parsed: Parsed) -> tuple[str, ...]:
+        """Names of the outcome and terms that are no variables as they stand."""
+        plain = [term.name for term in parsed.terms if term.factors != (term.name,) or not term.name.isidentifier()]
+        return (*plain, *(() if parsed.outcome.isidentifier() else (parsed.outcome,)))
+
+    def _columns(self, parsed: Parsed, panel: Panel) -> dict[str, Floats]:
+        """Every regressor by its name, (R, T, N)."""
+        return dict(itertools.chain.from_iterable(_columns_of(term, panel, self) for term in parsed.terms))
+
+    def _fitted(self, panel: Panel) -> Estimates:
+        """One panel by pyfixest; SINGULAR where it drops a term."""
+        layout = self.layout(panel.schema)
+        found = self._fits_of(panel)
+        shape = (1, len(layout.errors), len(layout.terms))
+        estimate, se, dof = np.full((1, len(layout.terms)), np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
+        for place, (coefficients, errors, freedom) in enumerate(found[1:]):
+            for k, term in enumerate(layout.terms):
+                estimate[0, k] = coefficients.get(term, np.nan)
+                se[0, place, k], dof[0, place, k] = errors.get(term, np.nan), freedom
+        status = Status.OK if np.isfinite(estimate).all() else Status.SINGULAR
+        return Estimates(layout.terms, layout.errors, estimate, se, dof, np.array([status], dtype=np.uint8))
+
+    def _fits_of(self, panel: Panel) -> tuple[Any, ...]:
+        """Names of the coefficients, then (coefficients, standard errors, degrees of freedom) by error type."""
+        try:
+            import pyfixest
+        except ImportError as error:
+            why = self._parsed(panel.schema).elsewhere
+            raise bad(f"{why}: pyfixest would fit it, and is not installed", where=self.label,
+                      allowed="what TwoWayDID serves", remedy="pip install pyfixest") from error  # fmt: skip
+        parts = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it uses what pandas has deprecated
+            model = pyfixest.feols(self.formula, long_table(panel, self.unit, self.period), _vcov(self.errors[0]))
+            for error in self.errors:
+                if error != self.errors[0]:
+                    model.vcov(_vcov(error))
+                parts.append((model.coef().to_dict(), model.se().to_dict(), float(model._df_t)))
+        return (tuple(model.coef().index), *parts)
+
+
+def formula(
+    text: str, vcov: str | Mapping[str, str] | None = None, *, unit: str = "unit", period: str = "period",
+    errors: tuple[str, ...] = ("cluster:unit",), label: str = "formula"
+) -> Formula:  # fmt: skip
+    """A regression by a formula in fixest's grammar, fitted by `TwoWayDID` where it can and by pyfixest where not.
+
+    vcov: as pyfixest has it ("iid", "hetero", "HC2", "HC3", {"CRV1": "unit"}, {"CRV3": "unit"}), in the place of
+    `errors`, which are named as of `TwoWayDID`. unit, period: what the formula calls them. Raises BadInput.
+
+    >>> import panelproof as pp
+    >>> fit = pp.formula("icr ~ did + log(inv) | unit + period", vcov="hetero")
+    >>> fit.errors
+    ('hc1',)
+    """
+    if vcov is not None:
+        errors = (_error_of(vcov, unit, period),)
+    made = Formula(text, tuple(errors), unit, period, label)
+    _split(text, label)
+    return made
+
+
+def _error_of(vcov: str | Mapping[str, str], unit: str, period: str) -> str:
+    """Our name of an error type of pyfixest."""
+    if isinstance(vcov, str):
+        if vcov not in SPELLED:
+            raise bad(f"vcov = {vcov!r}", where="formula", allowed=f'{listed(SPELLED)}, or {{"CRV1": "unit"}}',
+                      remedy=closest(vcov, SPELLED))  # fmt: skip
+        return SPELLED[vcov]
+    ((kind, groups),) = vcov.items() if len(vcov) == 1 else (("", ""),)
+    if kind not in CLUSTERED:
+        raise bad(f"vcov = {dict(vcov)!r}", where="formula", allowed=f'{{"CRV1": "unit"}}, with {listed(CLUSTERED)}',
+                  remedy="name one kind and the variable of the clusters")  # fmt: skip
+    names = [{unit: "unit", period: "period"}.get(name.strip(), name.strip()) for name in groups.split("+")]
+    return f"{CLUSTERED[kind]}:{'+'.join(names)}"
+
+
+def _vcov(error: str) -> Any:
+    """What pyfixest calls an error type of ours."""
+    spelled = {ours: theirs for theirs, ours in (SPELLED | CLUSTERED).items() if theirs != "HC1"}
+    kind, _, groups = error.partition(":")
+    if kind not in spelled:
+        raise bad(f"pyfixest has no errors of type {error!r}", where="formula errors",
+                  allowed=f"{listed(SPELLED.values())}, cluster:NAME, crv3:NAME",
+                  remedy="choose one of them")  # fmt: skip
+    return {spelled[kind]: groups} if groups else spelled[kind]
+
+
+@lru_cache(maxsize=256)
+def parse(text: str, unit: str, period: str, schema: Schema, where: str) -> Parsed:
+    """A formula in parts, on panels of a schema; raises BadInput for what is no formula or names what is not there."""
+    outcome, *parts = _split(text, where)
+    known = {*schema.variables, *schema.attributes, unit, period}
+    for node in ast.walk(_expression(" + ".join([outcome, *parts]).replace("~", "+").replace("^", "+"), where)):
+        if isinstance(node, ast.Name) and node.id not in known | {*FUNCTIONS, INDICATORS, CATEGORIES}:
+            raise bad(f"nothing is called {node.id!r}", where=f"{where} {text!r}", allowed=listed(sorted(known), 20),
+                      remedy=closest(node.id, known))  # fmt: skip
+    reasons: list[str] = []
+    terms, constant = _terms(parts[0], where, schema, reasons)
+    effects = tuple(_effects(parts[1], unit, period, schema, reasons)) if len(parts) > 1 else ()
+    if len(parts) > 2 or "~" in parts[-1]:
+        reasons.append("instruments")
+        terms = terms or (Term("endogenous"),)
+    if not terms and not reasons:
+        raise bad("there are no regressors", where=f"{where} {text!r}", allowed=GRAMMAR, remedy="name at least one")
+    return Parsed(outcome, tuple(dict.fromkeys(terms)), constant and not effects, effects, next(iter(reasons), ""))
+
+
+def _split(text: str, where: str) -> list[str]:
+    """The outcome, the terms, and what stands behind bars."""
+    outcome, tilde, rest = text.partition("~")
+    parts = [part.strip() for part in rest.split("|")]
+    if not tilde or not outcome.strip() or not all(parts) or len(parts) > 3 or "~" in parts[0]:
+        raise bad(f"{text!r} is no formula", where=where, allowed=GRAMMAR,
+                  remedy='write one such as "y ~ d + x | unit + period"')  # fmt: skip
+    return [ast.unparse(_expression(outcome.strip(), where)), *parts]
+
+
+def _expression(text: str, where: str) -> ast.expr:
+    """Text as an expression of Python, in which `:` is a product of terms."""
+    try:
+        return ast.parse(text.replace(":", "@"), mode="eval").body
+    except SyntaxError as error:
+        raise bad(f"{text!r} cannot be read", where=where, allowed=GRAMMAR, remedy="correct it") from error
+
+
+def _terms(text: str, where: str, schema: Schema, reasons: list[str]) -> tuple[tuple[Term, ...], bool]:
+    """The terms of a sum, and whether it has a constant; `reasons` gets what pyfixest must fit."""
+    found: list[Term] = []
+    constant = True
+
+    def add(node: ast.expr) -> None:
+        nonlocal constant
+        match node:
+            case ast.BinOp(left, ast.Add(), right):
+                add(left)
+                add(right)
+            case ast.BinOp(left, ast.Sub(), ast.Constant(1)):
+                add(left)
+                constant = False
+            case ast.BinOp(left, ast.Mult(), right):
+                add(left)
+                add(right)
+                found.append(_product(left, right, where))
+            case ast.BinOp(left, ast.MatMult(), right):
+                found.append(_product(left, right, where))
+            case ast.Constant(int(value)) | ast.UnaryOp(ast.USub(), ast.Constant(int(value))):
+                constant = constant and value == 1 and isinstance(node, ast.Constant)
+            case ast.Call(ast.Name(name)) if name == INDICATORS:
+                found.append(_indicators(node, where, schema, reasons))
+            case ast.Name() | ast.Call():
+                found.append(Term(_written(node), (_written(node),)))
+            case _:
+                raise bad(f"{_written(node)} is no term", where=where, allowed="sums of variables, a:b, a*b, I(...)",
+                          remedy=f"write I({_written(node)})")  # fmt: skip
+
+    add(_expression(text, where))
+    for node in (node for term in found for factor in term.factors for node in ast.walk(_expression(factor, where))):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == CATEGORIES:
+            reasons.append("categories")
+        if isinstance(node, ast.Name) and node.id in schema.attributes and node.id not in schema.variables:
+            reasons.append(f"the attribute {node.id} as a term")
+    return tuple(found), constant
+
+
+def _written(node: ast.expr) -> str:
+    return ast.unparse(node).replace(" @ ", ":")
+
+
+def _product(left: ast.expr, right: ast.expr, where: str) -> Term:
+    """The product of two terms, each of which may be one itself."""
+    factors: list[str] = []
+    for side in (left, right):
+        if isinstance(side, ast.BinOp) and not isinstance(side.op, ast.MatMult):
+            raise bad(f"{_written(side)} in a product", where=where, allowed="a:b, a:b:c, a*b of variables",
+                      remedy="write the products one by one")  # fmt: skip
+        factors += _written(side).split(":")
+    return Term(":".join(factors), tuple(factors))
+
+
+def _indicators(call: ast.Call, where: str, schema: Schema, reasons: list[str]) -> Term:
+    """i(LEVELS, BY, ref = ...): indicators of the levels, times BY."""
+    names = [_written(argument) for argument in call.args]
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
+    if not 1 <= len(names) <= 2 or set(given) - {"ref", "ref2"}:
+        raise bad(f"{_written(call)}", where=where, allowed="i(LEVELS), i(LEVELS, BY), each with ref = LEVEL",
+                  remedy="write it so")  # fmt: skip
+    if "ref2" in given or names[0] in schema.variables or (len(names) > 1 and names[1] in schema.attributes):
+        reasons.append(f"{_written(call)}")
+    reference: tuple[str, ...] = ()
+    if "ref" in given:
+        value = ast.literal_eval(given["ref"])
+        reference = tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),)
+    return Term(_written(call), (), names[0], reference, names[1] if len(names) > 1 else "")
+
+
+def _effects(text: str, unit: str, period: str, schema: Schema, reasons: list[str]) -> Iterator[str]:
+    """Effects as TwoWayDID names them."""
+    if "~" in text:
+        return
+    for part in (part.strip() for part in text.split("+")):
+        sides = [side.strip() for side in part.split("^")]
+        if part in (unit, period):
+            yield "unit" if part == unit else "period"
+        elif len(sides) == 2 and period in sides and (other := sides[sides[0] == period]) in schema.attributes:
+            yield f"{other}-by-period"
+        elif part.replace(" ", "") in (f"{unit}[{period}]", f"{unit}[[{period}]]"):
+            yield from ("unit", "unit-trend")[part.count("[") > 1 :]
+        elif part not in ("0", "1"):
+            reasons.append(f"effects of {part}")
+
+
+def _values(text: str, panel: Panel, fit: Formula) -> Floats:
+    """An expression of variables, numeric attributes and the period, (R, T, N)."""
+
+    def value(node: ast.expr) -> Any:
+        match node:
+            case ast.Constant(int(number)) | ast.Constant(float(number)):
+                return float(number)
+            case ast.Name(name) if name in panel.variables:
+                return panel.variables[name]
+            case ast.Name(name) if name == fit.period:
+                return np.array(panel.periods, dtype=np.float64)[None, :, None]
+            case ast.BinOp(left, operator, right) if type(operator) in ARITHMETIC:
+                return ARITHMETIC[type(operator)](value(left), value(right))
+            case ast.UnaryOp(operator, operand) if type(operator) in ARITHMETIC:
+                return ARITHMETIC[type(operator)](value(operand))
+            case ast.Call(ast.Name(name), [argument], []) if name in FUNCTIONS:
+                return FUNCTIONS[name](value(argument))
+        raise bad(f"{_written(node)} cannot be computed", where=f"{fit.label} {text!r}",
+                  allowed=f"numbers, variables, + - * / **, {listed(FUNCTIONS)}",
+                  remedy="compute it before")  # fmt: skip
+
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # the panel refuses what is not finite
+        found = np.asarray(value(_expression(text, fit.label)), dtype=np.float64)
+    return np.ascontiguousarray(np.broadcast_to(found, (len(found), len(panel.periods), len(panel.units))))
+
+
+def _columns_of(term: Term, panel: Panel, fit: Formula) -> Iterator[tuple[str, Floats]]:
+    """The regressors of a term by their names, (R, T, N)."""
+    if not term.levels:
+        product = _values(term.factors[0], panel, fit)
+        for factor in term.factors[1:]:
+            product = product * _values(factor, panel, fit)
+        yield term.name, product
+        return
+    shape = (1, len(panel.periods), len(panel.units))
+    if term.levels == fit.period:
+        labels = np.broadcast_to(np.array(panel.periods)[None, :, None], shape)
+    else:
+        values = np.array(panel.units) if term.levels == fit.unit else panel.attributes[term.levels]
+        labels = np.broadcast_to(values[None, None, :], shape)
+    others = _values(term.by, panel, fit) if term.by else np.ones(shape)
+    levels = list(dict.fromkeys(sorted(labels.ravel().tolist())))
+    if strange := set(term.reference) - set(map(str, levels)):
+        raise bad(f"ref = {listed(strange)} is no level of {term.levels}", where=fit.label,
+                  allowed=listed(map(str, levels), 20), remedy="choose one of them")  # fmt: skip
+    for level in levels:
+        if str(level) not in term.reference:
+            yield f"{term.levels}::{level}" + f":{term.by}" * bool(term.by), others * (labels == level)

@@ -1,0 +1,206 @@
+"""Formulas in fixest's grammar: equal to pyfixest where they are fitted natively, and handed to it where not."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import panelproof as pp
+from estimators.linear.formula import Formula, formula
+from sim import BadInput, Panel, Streams
+from sim.panel import long_table
+from sim.schema import Roles
+
+UNITS, PERIODS = 30, 8
+BY_UNIT, BY_GROUP, BOTH = {"CRV1": "unit"}, {"CRV1": "g"}, {"CRV1": "unit+period"}
+NATIVE: list[tuple[str, Any]] = [
+    ("y ~ d | unit + period", BY_UNIT),
+    ("y ~ d + x | unit + period", BY_UNIT),
+    ("y ~ d + x | unit + period", "iid"),
+    ("y ~ d + x | unit + period", "hetero"),
+    ("y ~ d + x | unit + period", BY_GROUP),
+    ("y ~ d + x | unit + period", BOTH),
+    ("y ~ d + x | unit + period", {"CRV1": "g+period"}),
+    ("y ~ d * x | unit + period", BY_UNIT),
+    ("y ~ d:x + x:z | unit + period", "iid"),
+    ("y ~ d:x:z + x | unit + period", "iid"),
+    ("log(y) ~ d + log(z) | unit + period", BY_UNIT),
+    ("y ~ d + I(x ** 2) + exp(x / 10) | unit + period", BY_UNIT),
+    ("y ~ d + log(z):x | unit + period", "hetero"),
+    ("y ~ I(x - z) + I(-x) * d | period", "iid"),
+    ("y ~ i(period, ever, ref = 2003) | unit + period", BY_UNIT),
+    ("y ~ x + i(period, ever, ref=2003) | unit + period", "iid"),
+    ("y ~ i(g, x) | unit + period", BY_UNIT),
+    ("y ~ i(g, x, ref = 'g2') + x | unit + period", "iid"),
+    ("y ~ d + x | unit", "iid"),
+    ("y ~ d + x | unit", BY_UNIT),
+    ("y ~ d + x | period", BY_UNIT),
+    ("y ~ d + x | period", "hetero"),
+    ("y ~ d + x", "iid"),
+    ("y ~ d + x", "hetero"),
+    ("y ~ d + x", BY_UNIT),
+    ("y ~ x - 1", "iid"),
+    ("y ~ x + abs(z) + 0", BY_UNIT),
+    ("y ~ d + x | period + unit", BY_UNIT),
+    ("exp(z) ~ d + x | unit + period", "iid"),
+    ("y ~ d + x:period | unit + period", BY_UNIT),
+]
+ELSEWHERE: list[tuple[str, Any, str]] = [
+    ("y ~ x | unit + period | d ~ z", BY_UNIT, "instruments"),
+    ("y ~ d + C(g) | period", "iid", "categories"),
+    ("y ~ d | g + period", "iid", "effects of g"),
+    ("y ~ d + x", "HC3", "errors of type hc3"),
+    ("y ~ d | unit + period", {"CRV3": "unit"}, "errors of type crv3:unit"),
+]
+
+
+@pytest.fixture(scope="module")
+def data() -> pd.DataFrame:
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"unit": np.repeat([f"u{i:02d}" for i in range(UNITS)], PERIODS),
+                          "period": np.tile(range(2000, 2000 + PERIODS), UNITS),
+                          "g": np.repeat([f"g{i % 5}" for i in range(UNITS)], PERIODS)})  # fmt: skip
+    frame["ever"] = 1.0 * (frame["unit"] < "u12")
+    frame["d"] = frame["ever"] * (frame["period"] >= 2004)
+    frame["x"], frame["z"] = rng.normal(size=len(frame)), rng.uniform(0.5, 2.0, size=len(frame))
+    frame["y"] = 9.0 + frame["d"] + frame["x"] + rng.normal(size=len(frame))
+    return frame
+
+
+@pytest.fixture(scope="module")
+def panel(data: pd.DataFrame) -> Panel:
+    def wide(name: str) -> Any:
+        return data[name].to_numpy(copy=True).reshape(UNITS, PERIODS).T
+
+    variables = {name: np.ascontiguousarray(wide(name))[None] for name in ("y", "d", "x", "z", "ever")}
+    return Panel(tuple(data["unit"].unique()), tuple(range(2000, 2000 + PERIODS)), variables, Roles("y", "d", ("x",)),
+                 {"g": wide("g")[0].astype(object)})  # fmt: skip
+
+
+def fixest(text: str, data: pd.DataFrame, vcov: Any) -> Any:
+    import pyfixest
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pyfixest.feols(text, data, vcov=vcov, demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13))
+
+
+@pytest.mark.parametrize(("text", "vcov"), NATIVE, ids=lambda value: str(value))
+def test_native_fits_equal_pyfixest(text: str, vcov: Any, panel: Panel, data: pd.DataFrame) -> None:
+    fit = formula(text, vcov)
+    assert fit.engine(panel.schema) == "TwoWayDID"
+    found, other = fit(panel), fixest(text, data, vcov)
+    places = [found.terms.index("constant" if name == "Intercept" else name) for name in other.coef().index]
+    assert len(places) == len(found.terms)
+    np.testing.assert_allclose(found.estimate[0, places], other.coef(), rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(found.se[0, 0, places], other.se(), rtol=1e-8)
+    assert set(found.dof[0, 0]) == {other._df_t}
+
+
+@pytest.mark.parametrize(("text", "vcov", "why"), ELSEWHERE, ids=lambda value: str(value))
+def test_what_cannot_be_fitted_natively_is_pyfixests_and_says_why(text, vcov, why, panel, data) -> None:
+    fit = formula(text, vcov)
+    assert fit.engine(panel.schema) == f"pyfixest: {why}"
+    found, other = fit(panel), fixest(text, data, vcov)
+    assert found.terms == tuple(other.coef().index)
+    np.testing.assert_allclose(found.estimate[0], other.coef(), atol=1e-6)
+    np.testing.assert_allclose(found.se[0, 0], other.se(), rtol=1e-5)
+
+
+def test_nested_effects_count_once(panel: Panel, data: pd.DataFrame) -> None:
+    """pyfixest counts effects of groups by period whole beside effects of their units, four of which say nothing."""
+    found, other = (
+        formula("y ~ d | unit + g^period", "hetero")(panel),
+        fixest("y ~ d | unit + g^period", data, "hetero"),
+    )
+    n = UNITS * PERIODS
+    assert found.estimate[0, 0] == pytest.approx(other.coef()["d"], rel=1e-8)
+    ratio = np.sqrt((n - 1 - (UNITS + 5 * PERIODS - 1)) / (n - 1 - (UNITS + 5 * PERIODS - 5)))
+    assert found.se[0, 0, 0] / other.se()["d"] == pytest.approx(ratio, rel=1e-8)
+
+
+def test_panels_at_once_and_one_by_one_are_the_same(panel: Panel) -> None:
+    rng = np.random.default_rng(5)
+    many = panel.with_variables({"y": panel.variables["y"] + rng.normal(size=(4, PERIODS, UNITS)),
+                                 "z": rng.uniform(0.5, 2.0, size=(4, PERIODS, UNITS))})  # fmt: skip
+    fit = formula("y ~ d + log(z) + x:z | unit + period")
+    whole = fit(many)
+    for row in range(4):
+        alone = fit(many.replication(row))
+        np.testing.assert_allclose(whole.estimate[row], alone.estimate[0], rtol=1e-10)
+        np.testing.assert_allclose(whole.se[row], alone.se[0], rtol=1e-10)
+
+
+def test_cells_that_are_missing_are_left_out(panel: Panel, data: pd.DataFrame) -> None:
+    seen = np.ones((1, PERIODS, UNITS), dtype=bool)
+    seen[0, 2, 3] = seen[0, 5, 7] = seen[0, 0, 11] = False
+    holes = Panel(panel.units, panel.periods, dict(panel.variables), panel.roles, dict(panel.attributes), seen)
+    text = "y ~ d + log(z) | unit + period"
+    other = fixest(text, long_table(holes), BY_UNIT)
+    found = formula(text, BY_UNIT)(holes)
+    np.testing.assert_allclose(found.estimate[0], other.coef(), rtol=1e-8)
+    np.testing.assert_allclose(found.se[0, 0], other.se(), rtol=1e-8)
+
+
+def test_without_a_formula_it_is_the_two_way_regression_of_the_panel(panel: Panel) -> None:
+    found, own = Formula()(panel), pp.TwoWayDID(errors=("cluster:unit",))(panel)
+    np.testing.assert_array_equal(found.estimate, own.estimate)
+    np.testing.assert_array_equal(found.se, own.se)
+
+
+def test_units_and_periods_may_have_other_names(panel: Panel) -> None:
+    fit = formula("y ~ d | city + year", {"CRV1": "city"}, unit="city", period="year")
+    np.testing.assert_array_equal(fit(panel).estimate, formula("y ~ d | unit + period", BY_UNIT)(panel).estimate)
+    assert fit.errors == ("cluster:unit",)
+
+
+def test_a_study_runs_a_formula_with_levels(panel: Panel) -> None:
+    study = pp.Study("formulas", pp.Paper(), (formula("icr ~ did + did:inv | unit + period"),), replications=64,
+                     block=64, worlds=1)  # fmt: skip
+    (block,) = pp.run(study).blocks(0)
+    found = block.estimates["formula"]
+    assert found.terms == ("did", "did:inv")
+    assert np.isfinite(found.estimate).all()
+    tried = formula("y ~ i(period, ever, ref = 2003) | unit + period").tried_on(panel, panel.schema)
+    assert tried.terms[0] == "period::2000:ever"
+    assert tried.layout(panel.schema).terms == tried.terms
+    assert tried(panel, Streams(0)).terms == tried.terms
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("y + d | unit", "is no formula"),
+    ("y ~ d | unit | x | z", "is no formula"),
+    ("~ d", "is no formula"),
+    ("y ~ d +", "cannot be read"),
+    ("y ~ treat | unit", "nothing is called 'treat'"),
+    ("y ~ x ** 2", "write I(x ** 2)"),
+    ("y ~ d * (x + z)", "in a product"),
+    ("y ~ i(period, ever, base = 3)", "i(LEVELS)"),
+    ("y ~ i(period, ever, ref = 1999) | unit", "is no level of period"),
+    ("y ~ log(x) | unit + period", "variable 'log(x)' is"),
+    ("y ~ log(x, 2) | unit", "cannot be computed"),
+    ("y ~ __import__('os').system('true')", "nothing is called '__import__'"),
+])  # fmt: skip
+def test_what_is_no_formula_of_the_panel_is_refused_in_one_line(text: str, said: str, panel: Panel) -> None:
+    with pytest.raises(BadInput) as error:
+        formula(text)(panel)
+    assert said in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(("vcov", "said"), [("HC9", "did you mean"), ({"CRV2": "unit"}, "CRV1"), ({}, "CRV1")])
+def test_unknown_errors_are_refused(vcov: Any, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        formula("y ~ d | unit", vcov)
+
+
+def test_without_pyfixest_the_reason_and_the_remedy_are_said(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "pyfixest", None)
+    with pytest.raises(BadInput, match="instruments: pyfixest would fit it, and is not installed"):
+        formula("y ~ x | unit | d ~ z")(panel)

@@ -1,0 +1,169 @@
+"""Estimators that are functions in R: the numbers of lm, all forms of an answer, and crashes that stay R's own."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import panelproof as pp
+from cluster import open_executor
+from estimators import Status
+from experiments.r_functions import RFailed, r_estimator
+from sim import BadInput, Panel, Streams
+from sim.schema import Roles
+
+CODE = """
+own <- function(df) {
+  m <- lm(y ~ d + x + factor(unit) + factor(period), data = df)
+  s <- coef(summary(m))["d", ]
+  list(d = c(s[["Estimate"]], s[["Std. Error"]], m$df.residual))
+}
+fitted <- function(df) lm(y ~ d + x, data = df)
+alone <- function(df) mean(df$y[df$d == 1]) - mean(df$y[df$d == 0])
+vector <- function(df) c(mean(df$y), sd(df$y) / sqrt(nrow(df)))
+table <- function(df) data.frame(term = c("a", "b"), estimate = c(1, 2), se = c(.5, .25))
+named = function(df) c(low = min(df$y), high = max(df$y))
+none <- function(df) NULL
+drawn <- function(df) runif(1)
+raising <- function(df) if (df$y[1] > 0) stop("y is above 0") else 1
+crash <- function(df) { if (runif(1) < .03 || df$y[1] > 90) tools::pskill(Sys.getpid(), 9); mean(df$y) }
+chance <- function(df) { if (runif(1) < .03) tools::pskill(Sys.getpid(), 9); mean(df$icr) }
+slow <- function(df) { Sys.sleep(60); 1 }
+columns <- function(df) as.numeric(all(c("city", "year", "y", "d", "g") %in% names(df)))
+"""
+
+
+def has_nanoarrow() -> bool:
+    import subprocess
+
+    if shutil.which("Rscript") is None:
+        return False
+    asked = ["Rscript", "--vanilla", "-e", 'quit(status = !requireNamespace("nanoarrow", quietly = TRUE))']
+    return subprocess.run(asked, capture_output=True, check=False).returncode == 0
+
+
+needs_r = pytest.mark.skipif(not has_nanoarrow(), reason="no R with its package nanoarrow here")
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("r") / "fit.R"
+    path.write_text(CODE, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def panel() -> Panel:
+    rng = np.random.default_rng(4)
+    d = np.zeros((1, 6, 12))
+    d[:, 3:, :5] = 1.0
+    variables = {"y": d + rng.normal(size=(3, 6, 12)), "d": d, "x": rng.normal(size=(1, 6, 12))}
+    groups = np.array([f"g{i % 3}" for i in range(12)], dtype=object)
+    return Panel(tuple(f"u{i:02d}" for i in range(12)), tuple(range(2000, 2006)), variables, Roles("y", "d", ("x",)),
+                 {"g": groups})  # fmt: skip
+
+
+@needs_r
+def test_lm_in_r_is_the_two_way_regression(script: Path, panel: Panel) -> None:
+    found = r_estimator(script, "own", terms=["d"])(panel)
+    ours = pp.TwoWayDID(errors=("iid",), terms=("d",))(panel)
+    np.testing.assert_allclose(found.estimate, ours.estimate, rtol=1e-9)
+    np.testing.assert_allclose(found.se, ours.se, rtol=1e-9)
+    np.testing.assert_array_equal(found.dof, ours.dof)
+
+
+@needs_r
+def test_every_form_of_an_answer_is_read(script: Path, panel: Panel) -> None:
+    y, d = panel.variables["y"], panel.variables["d"][0]
+    alone = r_estimator(script, "alone", terms=["d"], errors=[])(panel)
+    np.testing.assert_allclose(alone.estimate[:, 0], y[:, d == 1].mean(axis=1) - y[:, d == 0].mean(axis=1))
+    vector = r_estimator(script, "vector", terms=["m"])(panel)
+    np.testing.assert_allclose(vector.se[:, 0, 0], y.reshape(3, -1).std(axis=1, ddof=1) / np.sqrt(72))
+    assert np.isinf(vector.dof).all()
+    table = r_estimator(script, "table").tried_on(panel, panel.schema)
+    assert table.terms == ("a", "b")
+    assert table(panel).se[2, 0].tolist() == [0.5, 0.25]
+    named = r_estimator(script, "named", terms=["low", "high"], errors=[])(panel)
+    np.testing.assert_allclose(named.estimate, np.column_stack([y.min(axis=(1, 2)), y.max(axis=(1, 2))]))
+    fitted = r_estimator(script, "fitted").tried_on(panel, panel.schema)
+    assert fitted.terms == ("(Intercept)", "d", "x")
+    assert set(fitted(panel).dof.ravel()) == {69.0}
+    none = r_estimator(script, "none", terms=["d"])(panel)
+    assert (none.status == Status.NOT_CONVERGED).all()
+
+
+@needs_r
+def test_the_data_frame_has_units_periods_attributes_and_variables(script: Path, panel: Panel) -> None:
+    found = r_estimator(script, "columns", terms=["there"], errors=[], unit="city", period="year")(panel)
+    assert found.estimate.ravel().tolist() == [1.0] * 3
+
+
+@needs_r
+def test_draws_in_r_hang_on_the_replication_alone(script: Path, panel: Panel) -> None:
+    fit = r_estimator(script, "drawn", terms=["u"], errors=[])
+    whole = fit(panel, Streams(7)).estimate[:, 0]
+    assert len(set(whole)) == 3
+    second = fit(panel.replication(1), Streams(7).tile(1, 2)).estimate[:, 0]
+    assert second.tolist() == [whole[1]]
+
+
+@needs_r
+def test_an_error_and_the_end_of_r_say_what_happened(script: Path, panel: Panel) -> None:
+    up = panel.with_variables({"y": panel.variables["y"] + 100.0})
+    with pytest.raises(RFailed, match=r"raising in R, panel 0 of 3: y is above 0"):
+        r_estimator(script, "raising", terms=["m"], errors=[])(up)
+    with pytest.raises(RFailed, match="R ended with -9 in crash"):
+        r_estimator(script, "crash", terms=["m"], errors=[])(up)
+    with pytest.raises(RFailed, match="took more than 1 s"):
+        r_estimator(script, "slow", terms=["m"], errors=[], seconds=1.0)(up)
+
+
+@needs_r
+@pytest.mark.long
+def test_a_study_on_two_workers_survives_crashes_of_r(script: Path) -> None:
+    """One panel in 33 ends R, by a draw in R; those panels alone have no answer."""
+    fits = (r_estimator(script, "chance", terms=["m"], errors=[]), pp.TwoWayDID(errors=("iid",)))
+    study = pp.Study("crashes", pp.Paper(), fits, replications=128, block=64, worlds=1)
+    pool = open_executor("local", 2)
+    try:
+        store = pp.run(study, executor=pool)
+    finally:
+        pool.close()
+    blocks = list(store.blocks(0))
+    status = np.concatenate([block.estimates["chance"].status for block in blocks])
+    means = np.concatenate([block.estimates["chance"].estimate[:, 0] for block in blocks])
+    assert (np.concatenate([block.estimates["did"].status for block in blocks]) == Status.OK).all()
+    assert set(np.unique(status)) == {Status.OK, Status.ERROR}
+    assert 1 <= (status == Status.ERROR).sum() <= 10
+    assert np.isfinite(means[status == Status.OK]).all()
+    said = [text for block in blocks for text in block.tracebacks.values()]
+    assert any("R ended with -9" in text for text in said)
+
+
+def test_the_code_is_part_of_the_study(script: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.R"
+    other.write_text(CODE.replace("mean(df$y)", "median(df$y)"), encoding="utf-8")
+    studies = [pp.Study("r", pp.Paper(), (r_estimator(path, "alone", terms=["d"]),), replications=64, block=64)
+               for path in (script, other)]  # fmt: skip
+    assert studies[0].fingerprint != studies[1].fingerprint
+    again = pp.Study.from_settings(studies[0].settings)
+    assert again.fingerprint == studies[0].fingerprint
+    assert studies[0].own_estimators
+
+
+@pytest.mark.parametrize(("file", "function", "said"), [
+    ("fit.R", "fit", "defines no function 'fit'"),
+    ("none.R", "fit", "no such file"),
+])  # fmt: skip
+def test_a_file_without_the_function_is_refused(script: Path, file: str, function: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        r_estimator(script.parent / file, function)
+
+
+def test_without_r_the_remedy_is_said(script: Path, panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(BadInput, match="there is no Rscript"):
+        r_estimator(script, "alone", terms=["d"], errors=[])(panel)
