@@ -137,7 +137,7 @@ class Moments:
             return parts[0]
         return cls(**{name: _joined([getattr(part, name) for part in parts]) for name in cls._given()})
 
-    def take(self, rows: slice | NDArray[np.intp]) -> Self:
+    def take(self, rows: slice | NDArray[np.intp] | Flags) -> Self:
         """The same record for some of the panels."""
         return type(self)(**{name: _taken(getattr(self, name), rows) for name in self._given()})
 
@@ -172,7 +172,7 @@ def _joined(column: list[Any]) -> Any:
     return first
 
 
-def _taken(value: Any, rows: slice | NDArray[np.intp]) -> Any:
+def _taken(value: Any, rows: slice | NDArray[np.intp] | Flags) -> Any:
     if isinstance(value, np.ndarray | Pieces):
         return value[rows]  # type: ignore[index]
     return {name: array[rows] for name, array in value.items()} if isinstance(value, Mapping) else value
