@@ -34,17 +34,17 @@ COUNTERPARTS = {
         "::test_it_equals_a_regression_with_dummies",
     "estimators/test_placebo_kernels.py::test_a_published_regression_is_one_of_the_draws":
         "::test_did_equals_dummies_and_a_loop_over_clusters",
-    "estimators/test_published_did.py::test_city_panel_equals_linearmodels":
+    "estimators/test_did_references.py::test_city_panel_equals_linearmodels":
         "::test_the_committed_panel_equals_linearmodels_and_pyfixest",
-    "estimators/test_published_did.py::test_low_carbon_pilots_as_published":
+    "estimators/test_did_references.py::test_low_carbon_pilots_as_published":
         "::test_the_committed_panel_equals_linearmodels_and_pyfixest",
     "estimators/test_spatial_errors.py::test_cigarettes_t_values_of_the_observed_hessian":
         "::test_hessian_errors_equal_numerical_derivatives",
-    "estimators/test_spatial_golden.py::test_cigarettes_coefficients": f"{TABLE_7}::test_columns",
-    "estimators/test_spatial_golden.py::test_cigarettes_effects_and_their_errors": f"{TABLE_7}::test_columns",
-    "estimators/test_spatial_golden.py::test_cigarettes_goodness_of_fit":
-        "estimators/test_spatial_brute_force.py::test_goodness_of_fit_is_that_of_predictions_unit_by_unit",
-    "estimators/test_spatial_golden.py::test_cigarettes_likelihood_ratios":
+    "estimators/test_spatial_references.py::test_cigarettes_coefficients": f"{TABLE_7}::test_columns",
+    "estimators/test_spatial_references.py::test_cigarettes_effects_and_their_errors": f"{TABLE_7}::test_columns",
+    "estimators/test_spatial_references.py::test_cigarettes_goodness_of_fit":
+        "estimators/test_spatial_references.py::test_goodness_of_fit_is_that_of_predictions_unit_by_unit",
+    "estimators/test_spatial_references.py::test_cigarettes_likelihood_ratios":
         f"{TABLE_7}::test_likelihood_ratios_have_a_degree_of_freedom_a_regressor",
     "estimators/test_spatial_models.py::test_cigarettes_wald_tests_of_lee_yu": f"{TABLE_7}::test_wald_tests",
     "estimators/test_sun_abraham.py::test_county_employment_has_the_published_effects":

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,9 @@ from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from estimators.core.tile import Tile
 from estimators.core.treatment_kernels import TreatmentKernel
-from sim.arrays import Floats
+from sim.arrays import Flags, Floats
 from sim.design import Design
-from sim.errors import bad, choice_problems, closest, one_of, refuse
+from sim.errors import BadInput, bad, choice_problems, closest, one_of, refuse
 from sim.panel import Panel, Text, card
 from sim.registry import discover, find
 from sim.schema import Schema
@@ -61,166 +61,8 @@ def usual_error(kinds: Sequence[str], asked: str | None = None) -> str:
     return next(iter([*clustered, *(kind for kind in kinds if kind == "information"), *kinds[-1:]]), "")
 
 
-# Estimates as pandas objects, under the names of statsmodels and linearmodels.
-#
-# An estimate has one standard error an error type. Shown is the usual one: the first clustered type, else that of
-# the information matrix, else the last; `Estimates.with_errors` chooses another.
-
-
 LEVEL = 0.05
 HEADS = ("term", "estimate", "std. error", "t", "p", "lower", "upper")
-
-
-class Fitted(Protocol):
-    """What is read of `Estimates`."""
-
-    @property
-    def terms(self) -> tuple[str, ...]:
-        """Names of the K terms."""
-        ...
-
-    @property
-    def errors(self) -> tuple[str, ...]:
-        """Names of the E error types."""
-        ...
-
-    @property
-    def estimate(self) -> Floats:
-        """The estimates, (R, K)."""
-        ...
-
-    @property
-    def se(self) -> Floats:
-        """Standard errors, (R, E, K)."""
-        ...
-
-    @property
-    def dof(self) -> Floats:
-        """Degrees of freedom, (R, E, K)."""
-        ...
-
-    @property
-    def pvalue(self) -> Floats | None:
-        """P values that do not follow from them, (R, E, K)."""
-        ...
-
-    @property
-    def lower(self) -> Floats | None:
-        """Ends of intervals that do not follow from them, (R, E, K)."""
-        ...
-
-    @property
-    def upper(self) -> Floats | None:
-        """The other ends, (R, E, K)."""
-        ...
-
-
-def params(found: Fitted) -> pd.Series:
-    """The estimates by term; of several panels by (replication, term)."""
-    return _series(found, found.estimate, "parameter")
-
-
-def std_errors(found: Fitted) -> pd.Series:
-    """Standard errors of the usual type, indexed as `params`."""
-    return _series(found, _of_error(found, found.se), "std_error")
-
-
-def tstats(found: Fitted) -> pd.Series:
-    """Estimates over their standard errors, indexed as `params`."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return _series(found, found.estimate / _of_error(found, found.se), "tstat")
-
-
-def pvalues(found: Fitted) -> pd.Series:
-    """Two-sided p values against 0: the estimator's own where it gave some, else those of t, indexed as `params`."""
-    computed = p_values(tstats(found).to_numpy().reshape(found.estimate.shape), _of_error(found, found.dof))
-    return _series(found, _stored(found, found.pvalue, computed), "pvalue")
-
-
-def conf_int(found: Fitted, alpha: float = LEVEL) -> pd.DataFrame:
-    """Ends of intervals at level 1 - alpha in columns lower and upper, indexed as `params`.
-
-    Raises BadInput for another level than 95% where the estimator gave the ends itself.
-    """
-    if not 0 < alpha < 1:
-        raise bad(f"alpha = {alpha}", where="conf_int", allowed="a number between 0 and 1",
-                  remedy="write 0.05 for intervals of 95%")  # fmt: skip
-    own = [ends is not None and bool(np.isfinite(ends).any()) for ends in (found.lower, found.upper)]
-    if any(own) and alpha != LEVEL:
-        raise bad(f"alpha = {alpha} of intervals that are kept as they were estimated", where="conf_int",
-                  allowed=f"{LEVEL}", remedy="leave alpha out, or choose another error type")  # fmt: skip
-    dof = _of_error(found, found.dof)
-    margin = critical_values(dof, alpha) * _of_error(found, found.se)
-    lower = _stored(found, found.lower, found.estimate - margin)
-    upper = _stored(found, found.upper, found.estimate + margin)
-    return _series(found, lower, "lower").to_frame().assign(upper=_series(found, upper, "upper"))
-
-
-def of_error(found: Fitted, kind: str) -> dict[str, Any]:
-    """The fields of the same with one of its error types. Raises BadInput for another."""
-    if kind not in found.errors:
-        raise bad(f"no error type {kind!r}", where="with_errors", allowed=one_of(found.errors),
-                  remedy=closest(kind, found.errors))  # fmt: skip
-    at = [found.errors.index(kind)]
-    arrays = {name: getattr(found, name) for name in ("se", "dof", "pvalue", "lower", "upper")}
-    return {"errors": (kind,)} | {name: x[:, at] for name, x in arrays.items() if x is not None}
-
-
-def coefficients(found: Fitted) -> pd.DataFrame:
-    """All of them side by side, indexed as `params`."""
-    import pandas as pd
-
-    columns = [params(found), std_errors(found), tstats(found), pvalues(found)]
-    return pd.concat([*columns, conf_int(found)], axis=1).set_axis(list(HEADS[1:]), axis=1)
-
-
-def summary(found: Fitted) -> Text:
-    """Estimates with standard errors, t, p values and 95% intervals as text; of several panels means over them."""
-    table, panels = coefficients(found), len(found.estimate)
-    if panels > 1:
-        table = table.groupby(level="term", sort=False).mean()
-    return Text(f"{_title(found)}\n{table.to_string(float_format='{:.4g}'.format)}")
-
-
-def estimates_card(found: Fitted, panels: int, status: str) -> str:
-    """The table of one panel, the first of several, for a notebook; status: how the fits ended, in words."""
-    rows = [(term, *map(float, values)) for term, values in
-            zip(found.terms, coefficients(found).itertuples(index=False), strict=True)]  # fmt: skip
-    notes = [f"The first of {panels:,} panels."] if panels > 1 else []
-    return card(_title(found), [("status", status)], HEADS, rows, notes)
-
-
-def _title(found: Fitted) -> str:
-    kind, panels = usual_error(found.errors), len(found.estimate)
-    many = f" (means over {panels:,} panels)" if panels > 1 else ""
-    return f"Estimates with {kind} errors{many}" if kind else f"Estimates{many}"
-
-
-def _of_error(found: Fitted, array: Floats) -> Floats:
-    """(R, K) of (R, E, K): the usual error type; NaN where there is none."""
-    if not found.errors:
-        return np.full(found.estimate.shape, np.nan)
-    return array[:, found.errors.index(usual_error(found.errors))]
-
-
-def _stored(found: Fitted, kept: Floats | None, computed: Floats) -> Floats:
-    """What the estimator gave itself, and what follows from se and dof where it gave none."""
-    if kept is None or not found.errors:
-        return computed
-    own = _of_error(found, kept)
-    return np.where(np.isnan(own), computed, own)
-
-
-def _series(found: Fitted, values: Floats, name: str) -> pd.Series:
-    """(R, K) as a series by term, or by replication and term."""
-    import pandas as pd  # loaded where a table is asked for
-
-    if len(values) == 1:
-        return pd.Series(values[0], pd.Index(found.terms, name="term"), name=name)
-    index = pd.MultiIndex.from_product([range(len(values)), found.terms], names=["replication", "term"])
-    return pd.Series(values.ravel(), index, name=name)
-
-
 ROWS_AT_ONCE = 4096  # replications solved together: enough to spread the calls, few enough for the cache
 
 
@@ -247,172 +89,9 @@ class Status(IntEnum):
         )[self]
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """What an estimator will return, known before any data."""
-
-    terms: tuple[str, ...]
-    errors: tuple[str, ...]
-    statistics: tuple[str, ...]
-    targets: Mapping[str, str]  # term -> estimand; of a test statistic what its null hypothesis sets to 0
-    stored: tuple[str, ...] = ()  # which of pvalue, lower, upper do not follow from estimate, se and dof
-    tests: bool = False  # whether terms are test statistics, which test their targets and estimate none
-    screen: str = ""  # p value of a test without which, by custom, estimates are not shown
-    perhaps: tuple[str, ...] = ()  # terms that are NaN, without a failure, where no cell of the calendar tells them
-
-    def only(self, terms: tuple[str, ...] | None, asked_by: str) -> Layout:
-        """The same with some of its terms, None = all; raises BadInput for others."""
-        if terms is None:
-            return self
-        for term in terms:
-            if term not in self.terms:
-                raise bad(f"no term {term!r}", where=f"{asked_by} terms", allowed=one_of(self.terms),
-                          remedy=closest(term, self.terms))  # fmt: skip
-        targets = {term: self.targets[term] for term in terms if term in self.targets}
-        return replace(self, terms=terms, targets=targets, perhaps=tuple(x for x in self.perhaps if x in terms))
-
-    @property
-    def pvalues(self) -> tuple[str, ...]:
-        """Statistics that are p values of tests beside those of terms: all that end in _p."""
-        return tuple(name for name in self.statistics if name.endswith("_p"))
-
-
-@dataclass(frozen=True, slots=True)
-class Estimates:
-    """Answers on R panels.
-
-    estimate (R, K); se, dof (R, E, K): one row an error type, dof = inf for normal inference; status (R,);
-    pvalue, lower, upper (R, E, K) only where they do not follow from estimate, se and dof; statistics name -> (R,).
-    """
-
-    terms: tuple[str, ...]
-    errors: tuple[str, ...]
-    estimate: Floats
-    se: Floats
-    dof: Floats
-    status: NDArray[np.uint8]
-    statistics: Mapping[str, Floats] = field(default_factory=dict)
-    pvalue: Floats | None = None
-    lower: Floats | None = None
-    upper: Floats | None = None
-
-    @property
-    def params(self) -> pd.Series:
-        """The estimates by term; of several panels by (replication, term).
-
-        >>> import panelproof as pp
-        >>> found = pp.TwoWayDID()(pp.example_panel().panel)
-        >>> print(found.params.round(3)["did"])
-        0.03
-        """
-        return params(self)
-
-    @property
-    def std_errors(self) -> pd.Series:
-        """Standard errors, indexed as `params`: clustered ones where there are such, see `with_errors`.
-
-        >>> import panelproof as pp
-        >>> found = pp.TwoWayDID(errors=("iid", "cluster:unit"))(pp.example_panel().panel)
-        >>> found.std_errors.equals(found.with_errors("cluster:unit").std_errors)
-        True
-        """
-        return std_errors(self)
-
-    @property
-    def tstats(self) -> pd.Series:
-        """Estimates over their standard errors, indexed as `params`."""
-        return tstats(self)
-
-    @property
-    def pvalues(self) -> pd.Series:
-        """Two-sided p values against 0, indexed as `params`."""
-        return pvalues(self)
-
-    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Ends of intervals at level 1 - alpha in columns lower and upper, indexed as `params`; raises BadInput.
-
-        >>> import panelproof as pp
-        >>> pp.TwoWayDID()(pp.example_panel().panel).conf_int().loc["did"].round(3).tolist()
-        [0.022, 0.038]
-        """
-        return conf_int(self, alpha)
-
-    def with_errors(self, kind: str) -> Estimates:
-        """The same with one of its error types, such as "hc1". Raises BadInput for one that it lacks."""
-        return replace(self, **of_error(self, kind))
-
-    def summary(self) -> Text:
-        """Estimates with standard errors, t, p values and intervals as text; of several panels means over them.
-
-        >>> import panelproof as pp
-        >>> print(pp.TwoWayDID()(pp.example_panel().panel).summary().splitlines()[0])
-        Estimates with cluster:unit errors
-        """
-        return summary(self)
-
-    def _repr_html_(self) -> str:
-        values, counts = np.unique(self.status, return_counts=True)
-        ends = [Status(int(value)).meaning for value in values]
-        many = [f"{count:,} {end}" for count, end in zip(counts, ends, strict=True)]
-        status = ", ".join(many if len(self.status) > 1 else ends)
-        return estimates_card(self.take(slice(0, 1)), len(self.status), status)
-
-    def take(self, rows: slice | NDArray[np.intp]) -> Estimates:
-        """The same record for some of the panels."""
-        return _each_array(self, lambda arrays: arrays[0][rows])
-
-    def only(self, terms: tuple[str, ...]) -> Estimates:
-        """The same record with some of its terms."""
-        if terms == self.terms:
-            return self
-        at = [self.terms.index(term) for term in terms]
-        arrays = {name: getattr(self, name) for name in ("estimate", "se", "dof", "pvalue", "lower", "upper")}
-        return replace(self, terms=terms, **{name: x[..., at] for name, x in arrays.items() if x is not None})
-
-    @staticmethod
-    def of(
-        layout: Layout, estimate: Floats, se: Floats, dof: Floats, statistics: Mapping[str, Floats], **further: Any
-    ) -> Estimates:
-        """What a fit found, of its statistics those of the layout; SINGULAR where an estimate is not finite, unless
-        `further` says its status (R,)."""
-        status = np.where(np.isfinite(estimate).all(axis=1), Status.OK, Status.SINGULAR).astype(np.uint8)
-        kept = {name: statistics[name] for name in layout.statistics}
-        own: dict[str, Any] = {"status": status, "statistics": kept} | further
-        return Estimates(layout.terms, layout.errors, estimate, se, dof, **own)
-
-    @staticmethod
-    def failed(layout: Layout, status: Status) -> Estimates:
-        """One panel's record when there is no answer: NaN everywhere and a status that says why."""
-        k, e = len(layout.terms), len(layout.errors)
-        extra = {name: np.full((1, e, k), np.nan) for name in layout.stored}
-        return Estimates(
-            terms=layout.terms,
-            errors=layout.errors,
-            estimate=np.full((1, k), np.nan),
-            se=np.full((1, e, k), np.nan),
-            dof=np.full((1, e, k), np.nan),
-            status=np.array([status], dtype=np.uint8),
-            statistics={name: np.full(1, np.nan) for name in layout.statistics},
-            **extra,
-        )
-
-    @staticmethod
-    def join(parts: Sequence[Estimates]) -> Estimates:
-        """One record from consecutive ones."""
-        return parts[0] if len(parts) == 1 else _each_array(parts[0], np.concatenate, parts[1:])
-
-
-def _each_array(first: Estimates, combine: Any, rest: Sequence[Estimates] = ()) -> Estimates:
-    changed: dict[str, Any] = {}
-    for item in fields(first):
-        value = getattr(first, item.name)
-        if isinstance(value, np.ndarray):
-            changed[item.name] = combine([value, *(getattr(other, item.name) for other in rest)])
-        elif isinstance(value, Mapping):
-            changed[item.name] = {
-                key: combine([array, *(other.statistics[key] for other in rest)]) for key, array in value.items()
-            }
-    return replace(first, **changed)
+def status_where(sound: Flags) -> NDArray[np.uint8]:
+    """OK where a fit is sound, else SINGULAR."""
+    return np.where(sound, Status.OK, Status.SINGULAR).astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -447,7 +126,8 @@ class Pieces:
 class Moments:
     """A record of arrays or `Pieces` with leading R (or None), of a tile or a block; subclasses are dataclasses.
 
-    Fields without `init` hold what was made of the others; joined and taken records begin without it.
+    Mappings hold such arrays by name; other values are those of all panels. Fields without `init` hold what was made of
+    the others; joined and taken records begin without it.
     """
 
     @classmethod
@@ -455,14 +135,15 @@ class Moments:
         """One record from consecutive tiles, joined by field."""
         if len(parts) == 1:
             return parts[0]
-        names = [item.name for item in fields(cast(Any, cls)) if item.init]
-        columns = {name: [getattr(part, name) for part in parts] for name in names}
-        return cls(**{name: None if column[0] is None else _joined(column) for name, column in columns.items()})
+        return cls(**{name: _joined([getattr(part, name) for part in parts]) for name in cls._given()})
 
-    def take(self, rows: slice) -> Self:
+    def take(self, rows: slice | NDArray[np.intp] | Flags) -> Self:
         """The same record for some of the panels."""
-        values = {item.name: getattr(self, item.name) for item in fields(cast(Any, self)) if item.init}
-        return type(self)(**{name: None if value is None else value[rows] for name, value in values.items()})
+        return type(self)(**{name: _taken(getattr(self, name), rows) for name in self._given()})
+
+    @classmethod
+    def _given(cls) -> list[str]:
+        return [item.name for item in fields(cast(Any, cls)) if item.init]
 
     def locked(self) -> Self:
         """The same record, its arrays read-only: several estimators solve from them."""
@@ -477,13 +158,233 @@ class Moments:
     def rows(self) -> int:
         """R."""
         values = (getattr(self, item.name) for item in fields(cast(Any, self)))
-        return next(len(value) for value in values if value is not None)
+        return next(len(value) for value in values if isinstance(value, np.ndarray | Pieces))
 
 
 def _joined(column: list[Any]) -> Any:
-    if isinstance(column[0], Pieces):
+    first = column[0]
+    if isinstance(first, np.ndarray):
+        return np.concatenate(column)
+    if isinstance(first, Pieces):
         return Pieces(tuple(part for pieces in column for part in pieces.parts))
-    return np.concatenate(column)
+    if isinstance(first, Mapping):
+        return {name: np.concatenate([one[name] for one in column]) for name in first}
+    return first
+
+
+def _taken(value: Any, rows: slice | NDArray[np.intp] | Flags) -> Any:
+    if isinstance(value, np.ndarray | Pieces):
+        return value[rows]  # type: ignore[index]
+    return {name: array[rows] for name, array in value.items()} if isinstance(value, Mapping) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What an estimator will return, known before any data."""
+
+    terms: tuple[str, ...]
+    errors: tuple[str, ...]
+    statistics: tuple[str, ...]
+    targets: Mapping[str, str]  # term -> estimand; of a test statistic what its null hypothesis sets to 0
+    stored: tuple[str, ...] = ()  # which of pvalue, lower, upper do not follow from estimate, se and dof
+    tests: bool = False  # whether terms are test statistics, which test their targets and estimate none
+    screen: str = ""  # p value of a test without which, by custom, estimates are not shown
+    perhaps: tuple[str, ...] = ()  # terms that are NaN, without a failure, where no cell of the calendar tells them
+
+    def only(self, terms: tuple[str, ...] | None, asked_by: str) -> Layout:
+        """The same with some of its terms, None = all; raises BadInput for others."""
+        if terms is None:
+            return self
+        for term in terms:
+            if term not in self.terms:
+                raise bad(f"no term {term!r}", where=f"{asked_by} terms", allowed=one_of(self.terms),
+                          remedy=closest(term, self.terms))  # fmt: skip
+        targets = {term: self.targets[term] for term in terms if term in self.targets}
+        return replace(self, terms=terms, targets=targets, perhaps=tuple(x for x in self.perhaps if x in terms))
+
+    @property
+    def pvalues(self) -> tuple[str, ...]:
+        """Statistics that are p values of tests beside those of terms: all that end in _p."""
+        return tuple(name for name in self.statistics if name.endswith("_p"))
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates(Moments):
+    """Answers on R panels.
+
+    As pandas objects they have the names of statsmodels and linearmodels, and one standard error: the usual one, which
+    is the first clustered type, else that of the information matrix, else the last; `with_errors` chooses another.
+
+    estimate (R, K); se, dof (R, E, K): one row an error type, dof = inf for normal inference; status (R,);
+    pvalue, lower, upper (R, E, K) only where they do not follow from estimate, se and dof; statistics name -> (R,).
+    """
+
+    terms: tuple[str, ...]
+    errors: tuple[str, ...]
+    estimate: Floats
+    se: Floats
+    dof: Floats
+    status: NDArray[np.uint8]
+    statistics: Mapping[str, Floats] = field(default_factory=dict)
+    pvalue: Floats | None = None
+    lower: Floats | None = None
+    upper: Floats | None = None
+
+    @property
+    def params(self) -> pd.Series:
+        """The estimates by term; of several panels by (replication, term).
+
+        >>> import panelproof as pp
+        >>> found = pp.TwoWayDID()(pp.example_panel().panel)
+        >>> print(found.params.round(3)["did"])
+        0.03
+        """
+        return self._series(self.estimate, "parameter")
+
+    @property
+    def std_errors(self) -> pd.Series:
+        """Standard errors, indexed as `params`: clustered ones where there are such, see `with_errors`.
+
+        >>> import panelproof as pp
+        >>> found = pp.TwoWayDID(errors=("iid", "cluster:unit"))(pp.example_panel().panel)
+        >>> found.std_errors.equals(found.with_errors("cluster:unit").std_errors)
+        True
+        """
+        return self._series(self._usual(self.se), "std_error")
+
+    @property
+    def tstats(self) -> pd.Series:
+        """Estimates over their standard errors, indexed as `params`."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self._series(self.estimate / self._usual(self.se), "tstat")
+
+    @property
+    def pvalues(self) -> pd.Series:
+        """Two-sided p values against 0: the estimator's own if it gave some, else those of t, indexed as `params`."""
+        computed = p_values(self.tstats.to_numpy().reshape(self.estimate.shape), self._usual(self.dof))
+        return self._series(self._stored(self.pvalue, computed), "pvalue")
+
+    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Ends of intervals at level 1 - alpha in columns lower and upper, indexed as `params`.
+
+        Raises BadInput for another level than 95% where the estimator gave the ends itself.
+
+        >>> import panelproof as pp
+        >>> pp.TwoWayDID()(pp.example_panel().panel).conf_int().loc["did"].round(3).tolist()
+        [0.022, 0.038]
+        """
+        if not 0 < alpha < 1:
+            raise bad(f"alpha = {alpha}", where="conf_int", allowed="a number between 0 and 1",
+                      remedy="write 0.05 for intervals of 95%")  # fmt: skip
+        own = [ends is not None and bool(np.isfinite(ends).any()) for ends in (self.lower, self.upper)]
+        if any(own) and alpha != LEVEL:
+            raise bad(f"alpha = {alpha} of intervals that are kept as they were estimated", where="conf_int",
+                      allowed=f"{LEVEL}", remedy="leave alpha out, or choose another error type")  # fmt: skip
+        margin = critical_values(self._usual(self.dof), alpha) * self._usual(self.se)
+        lower = self._stored(self.lower, self.estimate - margin)
+        upper = self._stored(self.upper, self.estimate + margin)
+        return self._series(lower, "lower").to_frame().assign(upper=self._series(upper, "upper"))
+
+    def with_errors(self, kind: str) -> Estimates:
+        """The same with one of its error types, such as "hc1". Raises BadInput for one that it lacks."""
+        if kind not in self.errors:
+            raise bad(f"no error type {kind!r}", where="with_errors", allowed=one_of(self.errors),
+                      remedy=closest(kind, self.errors))  # fmt: skip
+        at = [self.errors.index(kind)]
+        arrays = {name: getattr(self, name) for name in ("se", "dof", "pvalue", "lower", "upper")}
+        return replace(self, errors=(kind,), **{name: x[:, at] for name, x in arrays.items() if x is not None})
+
+    def summary(self) -> Text:
+        """Estimates with standard errors, t, p values and intervals as text; of several panels means over them.
+
+        >>> import panelproof as pp
+        >>> print(pp.TwoWayDID()(pp.example_panel().panel).summary().splitlines()[0])
+        Estimates with cluster:unit errors
+        """
+        table, panels = self._coefficients(), len(self.estimate)
+        if panels > 1:
+            table = table.groupby(level="term", sort=False).mean()
+        return Text(f"{self._title}\n{table.to_string(float_format='{:.4g}'.format)}")
+
+    def _repr_html_(self) -> str:
+        values, counts = np.unique(self.status, return_counts=True)
+        ends = [Status(int(value)).meaning for value in values]
+        many = [f"{count:,} {end}" for count, end in zip(counts, ends, strict=True)]
+        panels, first = len(self.status), self.take(slice(0, 1))
+        rows = [(term, *map(float, values)) for term, values in
+                zip(self.terms, first._coefficients().itertuples(index=False), strict=True)]  # fmt: skip
+        notes = [f"The first of {panels:,} panels."] if panels > 1 else []
+        return card(first._title, [("status", ", ".join(many if panels > 1 else ends))], HEADS, rows, notes)
+
+    def _coefficients(self) -> pd.DataFrame:
+        """All of them side by side, indexed as `params`."""
+        import pandas as pd
+
+        columns = [self.params, self.std_errors, self.tstats, self.pvalues]
+        return pd.concat([*columns, self.conf_int()], axis=1).set_axis(list(HEADS[1:]), axis=1)
+
+    @property
+    def _title(self) -> str:
+        kind, panels = usual_error(self.errors), len(self.estimate)
+        many = f" (means over {panels:,} panels)" if panels > 1 else ""
+        return f"Estimates with {kind} errors{many}" if kind else f"Estimates{many}"
+
+    def _usual(self, array: Floats) -> Floats:
+        """(R, K) of (R, E, K): the usual error type; NaN where there is none."""
+        if not self.errors:
+            return np.full(self.estimate.shape, np.nan)
+        return array[:, self.errors.index(usual_error(self.errors))]
+
+    def _stored(self, kept: Floats | None, computed: Floats) -> Floats:
+        """What the estimator gave itself, and what follows from se and dof where it gave none."""
+        if kept is None or not self.errors:
+            return computed
+        own = self._usual(kept)
+        return np.where(np.isnan(own), computed, own)
+
+    def _series(self, values: Floats, name: str) -> pd.Series:
+        """(R, K) as a series by term, or by replication and term."""
+        import pandas as pd  # loaded where a table is asked for
+
+        if len(values) == 1:
+            return pd.Series(values[0], pd.Index(self.terms, name="term"), name=name)
+        index = pd.MultiIndex.from_product([range(len(values)), self.terms], names=["replication", "term"])
+        return pd.Series(values.ravel(), index, name=name)
+
+    def only(self, terms: tuple[str, ...]) -> Estimates:
+        """The same record with some of its terms."""
+        if terms == self.terms:
+            return self
+        at = [self.terms.index(term) for term in terms]
+        arrays = {name: getattr(self, name) for name in ("estimate", "se", "dof", "pvalue", "lower", "upper")}
+        return replace(self, terms=terms, **{name: x[..., at] for name, x in arrays.items() if x is not None})
+
+    @staticmethod
+    def of(
+        layout: Layout, estimate: Floats, se: Floats, dof: Floats, statistics: Mapping[str, Floats], **further: Any
+    ) -> Estimates:
+        """What a fit found, of its statistics those of the layout; SINGULAR where an estimate is not finite, unless
+        `further` says its status (R,)."""
+        status = status_where(np.isfinite(estimate).all(axis=1))
+        kept = {name: statistics[name] for name in layout.statistics}
+        own: dict[str, Any] = {"status": status, "statistics": kept} | further
+        return Estimates(layout.terms, layout.errors, estimate, se, dof, **own)
+
+    @staticmethod
+    def failed(layout: Layout, status: Status) -> Estimates:
+        """One panel's record when there is no answer: NaN everywhere and a status that says why."""
+        k, e = len(layout.terms), len(layout.errors)
+        extra = {name: np.full((1, e, k), np.nan) for name in layout.stored}
+        return Estimates(
+            terms=layout.terms,
+            errors=layout.errors,
+            estimate=np.full((1, k), np.nan),
+            se=np.full((1, e, k), np.nan),
+            dof=np.full((1, e, k), np.nan),
+            status=np.array([status], dtype=np.uint8),
+            statistics={name: np.full(1, np.nan) for name in layout.statistics},
+            **extra,
+        )
 
 
 class Reduction(ABC):
@@ -567,6 +468,54 @@ class Estimator(ABC):
         return self.solve(plan, moments, panel.schema, streams or Streams(0))
 
 
+class TileEstimator(Estimator):
+    """An estimator whose work on a tile is its answer: what no replication changes is prepared once."""
+
+    @abstractmethod
+    def prepare(self, panel: Panel) -> Any:
+        """All that follows from the variables that do not change between replications; raises BadInput for a panel
+        that cannot serve."""
+
+    @abstractmethod
+    def answer(self, plan: Any, tile: Tile) -> Estimates:
+        """The estimates of one tile; every row must depend on its own panel alone."""
+
+    def reduction(self, schema: Schema) -> Reduction | None:
+        """Everything."""
+        return TileAnswers(self)
+
+    def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
+        """The moments, which are the answers."""
+        assert isinstance(moments, Estimates)
+        return moments
+
+
+@dataclass(frozen=True, slots=True)
+class TileAnswers(Reduction):
+    """The whole work of an estimator that answers tile by tile."""
+
+    estimator: TileEstimator
+
+    def prepare(self, panel: Panel) -> Any:
+        """The estimator's plan."""
+        return self.estimator.prepare(panel)
+
+    def reduce(self, plan: Any, tile: Tile) -> Estimates:
+        """The estimator's answers."""
+        return self.estimator.answer(plan, tile)
+
+
+def one_by_one(panel: Panel, answer: Callable[[Panel], Estimates], refused: Estimates) -> Estimates:
+    """Every replication by itself; `refused` is the answer where it raises BadInput."""
+    found = []
+    for row in range(panel.replications):
+        try:
+            found.append(answer(panel.replication(row)))
+        except BadInput:
+            found.append(refused)
+    return Estimates.join(found)
+
+
 def estimators() -> dict[str, type[Estimator]]:
     """Every estimator that estimators/ holds, by kind."""
     return discover("estimators", Estimator)
@@ -613,6 +562,24 @@ class RegressionEstimator(Estimator):
         """Outcome and regressors."""
         outcome, regressors = self.names(schema)
         return frozenset((outcome, *regressors))
+
+
+class TreatmentEstimator(Estimator):
+    """An estimator of the panel's treatment with settings `outcome` and `controls`; None = the panel's own roles."""
+
+    outcome: str | None
+    controls: tuple[str, ...] | None
+
+    def names(self, schema: Schema) -> tuple[str, str, tuple[str, ...]]:
+        """Outcome, treatment and controls; raises BadInput when one is missing."""
+        treatment = treatment_of(None, schema, self.name)
+        controls = schema.roles.controls if self.controls is None else self.controls
+        return outcome_of(self.outcome, schema, self.name), treatment, controls
+
+    def variables(self, schema: Schema) -> frozenset[str]:
+        """Outcome, treatment and controls."""
+        outcome, treatment, controls = self.names(schema)
+        return frozenset((outcome, treatment, *controls))
 
 
 def slope_targets(schema: Schema, regressors: tuple[str, ...], of_treatment: str) -> dict[str, str]:

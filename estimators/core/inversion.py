@@ -10,16 +10,37 @@ either side of the estimate. Draws without a statistic count as extreme.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.arrays import Floats
+from estimators.core.estimator import Moments
+from sim.arrays import Flags, Floats
 
 LEVEL = 0.05  # of intervals
 TIE = 1e-9  # relative distance of two statistics that counts as none
 DOUBLINGS = 14  # of the distance at which a rejected value is sought; then there is none
 BISECTIONS = 50
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class NullTests(Moments):
+    """p values of 0 and interval ends, which do not follow from a standard error, (R,) or (R, K) each; NaN where there
+    is none, infinite on an endless side."""
+
+    pvalue: Floats
+    lower: Floats
+    upper: Floats
+
+    @classmethod
+    def none(cls, shape: tuple[int, ...]) -> NullTests:
+        """No test."""
+        return cls(*(np.full(shape, np.nan) for _ in range(3)))
+
+    def where(self, sound: Flags) -> NullTests:
+        """The same, NaN elsewhere."""
+        return NullTests(*(np.where(sound, values, np.nan) for values in (self.pvalue, self.lower, self.upper)))
 
 
 def p_values(real: Floats, drawn: Floats) -> Floats:

@@ -61,6 +61,16 @@ def _products(x: Floats, y: Floats) -> Floats:
     return out
 
 
+def solved(bread: Floats, x: Floats, y: Floats) -> Floats:
+    """(X'X)^-1 X'y, (R, K), of bread = (X'X)^-1, (1 or R, K, K)."""
+    return np.asarray(np.matmul(bread, inner(x, y)[:, :, None])[:, :, 0])
+
+
+def influences(bread: Floats, x: Floats) -> Floats:
+    """psi = (X'X)^-1 x_it, by which each outcome moves each slope, of the shape of x, (1 or R, K, T, N)."""
+    return np.reshape(np.matmul(bread, flat(x)), x.shape)
+
+
 def gram(x: Floats) -> Floats:
     """X'X, (1 or R, K, K)."""
     rows = flat(x)
@@ -80,6 +90,14 @@ def sum_of_squares(x: Floats) -> Floats:
 def dot(x: Floats, y: Floats) -> Floats:
     """Inner product over T and N, (R,)."""
     return np.asarray(np.vecdot(flat(x), flat(y)))
+
+
+def squared_correlation(x: Floats, y: Floats) -> Floats:
+    """Over all values of each panel, (R, ...) each -> (R,); NaN where one of them is constant."""
+    x, y = x.reshape(x.shape[0], -1), y.reshape(y.shape[0], -1)
+    x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.vecdot(x, y) ** 2 / (np.vecdot(x, x) * np.vecdot(y, y)))
 
 
 def residual(y: Floats, x: Floats, beta: Floats) -> Floats:

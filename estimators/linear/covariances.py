@@ -57,10 +57,25 @@ class Sample:
     parameters: int
     clustered: Mapping[str, int]
 
+    @classmethod
+    def of(
+        cls, panel: Panel, errors: tuple[str, ...], slopes: int, free_effects: int, effects: tuple[str, ...],
+        cluster_k: ClusterK,
+    ) -> Sample:  # fmt: skip
+        """Of a regression with slopes and some effects, so many of which are free."""
+        counted = counted_by_cluster(errors, slopes, free_effects, effects, panel, cluster_k)
+        return cls(panel, panel.nobs, slopes + free_effects, counted)
+
     @property
     def free(self) -> int:
         """n - k."""
         return self.nobs - self.parameters
+
+    def check(self, asked_by: str, remedy: str) -> None:
+        """Raise BadInput where no observation is left for the residuals."""
+        if self.free < 1:
+            raise bad(f"{self.nobs} observations for {self.parameters} parameters", where=asked_by,
+                      allowed="more observations than parameters", remedy=remedy)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -94,6 +109,12 @@ def unit_clusters(error: str, panel: Panel) -> Codes:
 def membership(codes: Codes) -> Floats:
     """1 where a unit is in a cluster, of codes (N,), (N, G)."""
     return (codes[:, None] == np.arange(int(codes.max()) + 1)).astype(np.float64)
+
+
+def sums_by_cluster(units: Floats | Flags, error: str, panel: Panel) -> Floats:
+    """What units (..., N) bring, summed within the clusters of an error type cluster:A, (..., G); as it is where every
+    unit is its own cluster."""
+    return np.asarray(units if error == "cluster:unit" else units @ membership(unit_clusters(error, panel)))
 
 
 def count_clusters(codes: Codes, panel: Panel) -> int:
@@ -190,9 +211,7 @@ class ScoreSum:
         if "period" in names:
             check_periods(error, counts[names.index("period")])
         groups = min(counts)
-        if groups < 2:
-            raise bad(f"{error} has {groups} cluster", where=asked_by, allowed="2 or more clusters",
-                      remedy="choose a finer grouping")  # fmt: skip
+        check_two_clusters(error, groups, asked_by)
         if len(cells) == 2:
             both = np.unique(cells[0] * (cells[1].max() + 1) + cells[1], return_inverse=True)[1].reshape(cells[0].shape)
             nested = count_clusters(both, panel) == max(counts)
@@ -304,6 +323,13 @@ def cancelled(variance: Floats, u: Floats) -> Flags:
     """Whether variances (R, ...) of sums of contributions u (R, ..., T, N) are nothing but rounding."""
     flat = u.reshape(*u.shape[:-2], -1)
     return np.asarray(variance <= DEGENERATE * np.vecdot(flat, flat))
+
+
+def check_two_clusters(error: str, groups: int, asked_by: str) -> None:
+    """Raise BadInput for errors that add up scores within one cluster: they sum to zero."""
+    if groups < 2:
+        raise bad(f"{error} has {groups} cluster", where=asked_by, allowed="2 or more clusters",
+                  remedy="choose a finer grouping")  # fmt: skip
 
 
 def check_periods(error: str, periods: int) -> None:

@@ -246,7 +246,8 @@ class TwoWayDID(RegressionEstimator):
         if x is not None:
             x = x[:, : len(reduction.regressors)]
             x = x - (x.sum(axis=(2, 3), keepdims=True) / plan.nobs) * plan.mask  # a reported constant's means are in it
-        fit = FittedTreatment(moments.beta[:, k], own[:, k], moments.e, moments.d, x)
+        b = moments.beta[:, k]
+        fit = FittedTreatment(b, spread(own[:, k], len(b)), moments.e, moments.d, x)
         draws = streams.tile(streams.start, streams.start + len(moments.e))
         return plan.few.tests(error, fit, draws.each("placebos"), self.draws)
 

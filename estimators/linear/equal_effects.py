@@ -13,7 +13,7 @@ from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, may_be_floored
 from estimators.core.estimator import Estimates, Layout, RegressionEstimator, Status, check_names
 from estimators.core.tile import Tile, transform_of
-from estimators.linear.covariances import ClusterK, Sample, counted_by_cluster, covariance, unit_clusters
+from estimators.linear.covariances import ClusterK, Sample, covariance, unit_clusters
 from estimators.linear.influence import GroupFits, UnitRows, group_sums
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
@@ -166,11 +166,8 @@ class InteractionTest(RegressionEstimator):
         effects = ("unit", f"{self.group}-by-period")
         free = transform_of(effects, compared, constant=True).effects
         errors = tuple(dict.fromkeys((*self.errors, self.test)))
-        counted = counted_by_cluster(errors, slopes, free, effects, compared, self.cluster_k)
-        sample = Sample(compared, compared.nobs, slopes + free, counted)
-        if sample.free < 1:
-            raise bad(f"{sample.nobs} observations for {sample.parameters} parameters", where=self.label,
-                      allowed="more observations than parameters", remedy="compare fewer groups")  # fmt: skip
+        sample = Sample.of(compared, errors, slopes, free, effects, self.cluster_k)
+        sample.check(self.label, "compare fewer groups")
         return sample
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status

@@ -27,7 +27,8 @@ from math import prod
 import numpy as np
 
 from estimators.core.error_types import kind_of, size_of
-from estimators.core.inversion import linear_interval, p_values
+from estimators.core.estimator import Moments
+from estimators.core.inversion import NullTests, linear_interval, p_values
 from estimators.core.regression import flat, gram, invert, sum_of_squares
 from estimators.core.tile import Transform, effect_levels, nested_in, observed_mask, transform_of
 from estimators.linear.covariances import ScoreSum, membership
@@ -237,12 +238,9 @@ HELD = 1e-8  # share of the variance of a placebo that its residuals must keep
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class FewTreatedTest:
-    """p value of 0, ends of the interval, and placebos' units, (R,) each."""
+class FewTreatedTest(NullTests):
+    """Tests (R,) each, and how many units serve as placebos, (R,)."""
 
-    pvalue: Floats
-    lower: Floats
-    upper: Floats
     controls: Floats
 
 
@@ -357,8 +355,8 @@ def _line(squares: Floats, cells: Floats, weights: Floats) -> tuple[Floats, Floa
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class FittedTreatment:
-    """What tests need of R panels: the treatment's coefficient b (R,), psi'psi (1 or R,), residuals e (R, T, N); where
+class FittedTreatment(Moments):
+    """What tests need of R panels: the treatment's coefficient b and psi'psi (R,), residuals e (R, T, N); where
     regressors are redrawn the treatment (R, T, N) and demeaned regressors x (R, K, T, N)."""
 
     b: Floats
@@ -366,11 +364,6 @@ class FittedTreatment:
     e: Floats
     treatment: Floats | None = None
     x: Floats | None = None
-
-    def take(self, row: int) -> FittedTreatment:
-        """One panel."""
-        arrays = (self.b, np.broadcast_to(self.own, self.b.shape), self.e, self.treatment, self.x)
-        return FittedTreatment(*(None if each is None else each[row : row + 1] for each in arrays))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -417,14 +410,12 @@ class FewTreated:
             return _tests(self.fixed, fit, given, draws, self.sizes[error])
         parts = []
         for row in range(len(fit.b)):
-            one, own = fit.take(row), [next(given)]
+            one, own = fit.take(slice(row, row + 1)), [next(given)]
             assert one.treatment is not None
             assert one.x is not None
             found = self.placebos(one.treatment, one.x, invert(gram(one.x))[0])
             parts.append(_tests(found, one, iter(own), draws, self.sizes[error]))
-        return FewTreatedTest(
-            *(np.concatenate([getattr(part, name) for part in parts]) for name in FewTreatedTest.__slots__)
-        )
+        return FewTreatedTest.join(parts)
 
 
 def _tests(
@@ -434,7 +425,7 @@ def _tests(
     if not found.serves or not np.isfinite(fit.b).any():
         nothing = np.full(len(fit.b), np.nan)
         return FewTreatedTest(nothing, nothing, nothing, nothing)
-    weights = found.weights * np.sqrt(np.broadcast_to(fit.own, fit.b.shape) * found.own.sum())[:, None]  # (R, J)
+    weights = found.weights * np.sqrt(fit.own * found.own.sum())[:, None]  # (R, J)
     w = found.errors(fit.e)
     w = (w if size is None else found.rescaled(w, size)) * weights[:, :, None]
     every, treated = found.assignments(draws), np.arange(len(found.own))

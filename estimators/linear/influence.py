@@ -164,7 +164,7 @@ class Influence:
     @classmethod
     def of_fixed(cls, x: Floats, bread: Floats) -> Influence:
         """Of slopes, from demeaned regressors (1, K, T, N) and (X'X)^-1."""
-        psi = np.reshape(np.matmul(bread, flat(x)), x.shape)
+        psi = ols.influences(bread, x)
         return cls.of(psi, np.diagonal(bread, axis1=1, axis2=2))
 
     def variances(self, total: ScoreSum, e: Floats, ssr: Floats) -> tuple[Floats, Flags]:
@@ -223,7 +223,7 @@ class RedrawnInfluence:
     @cached_property
     def psi(self) -> Floats:
         """What each residual moves each slope by, (R, K, T, N)."""
-        return np.reshape(np.matmul(self.bread, flat(self.x)), self.x.shape)
+        return ols.influences(self.bread, self.x)
 
     def variances(self, total: ScoreSum, e: Floats, ssr: Floats) -> tuple[Floats, Flags]:
         """As `Influence.variances`."""

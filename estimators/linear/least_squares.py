@@ -18,7 +18,7 @@ from estimators.core.error_types import without_se
 from estimators.core.estimator import ROWS_AT_ONCE, Moments, Reduction
 from estimators.core.tile import Tile, Transform, observed_mask, spread, transform_of, without_singletons
 from estimators.core.treatments import Fields, Projection, TreatmentMoments
-from estimators.linear.covariances import ScoreSum, cells_of, nested_effects
+from estimators.linear.covariances import ScoreSum, cells_of, check_two_clusters, nested_effects
 from estimators.linear.few_clusters import ADJUSTED, AdjustedInfluence, ClusterSpan, FewTreated, adjusted_influences
 from estimators.linear.influence import Influence, RedrawnInfluence
 from estimators.linear.redrawn_did import DIDKernel, RedrawnRegression
@@ -288,9 +288,7 @@ class LeastSquares(Reduction):
         codes, seen = cells_of(error.removeprefix("wild:"), used), observed_mask(used) > 0
         codes = np.where(seen, codes, codes[seen][0])  # clusters never observed take no sign
         codes = np.unique(codes, return_inverse=True)[1].reshape(codes.shape)
-        if codes.max() < 1:
-            raise bad(f"{error} has 1 cluster", where=self.asked_by, allowed="2 or more clusters",
-                      remedy="choose a finer grouping")  # fmt: skip
+        check_two_clusters(error, int(codes.max()) + 1, self.asked_by)
         return codes
 
     def regressors_of(self, plan: LinearPlan, tile: Tile) -> Regressors:
@@ -322,7 +320,7 @@ class LeastSquares(Reduction):
         r = tile.panel.replications
         found = plan.regressors or self.regressors_of(plan, tile)
         y = spread(plan.within(tile, self.outcome), r)  # one outcome for all: a placebo
-        slopes = np.matmul(found.bread, ols.inner(found.x, y)[:, :, None])[:, :, 0]
+        slopes = ols.solved(found.bread, found.x, y)
         e = ols.residual(y, found.x, slopes)
         ssr = ols.sum_of_squares(e)
         robust = np.empty((r, len(self.summed), len(self.regressors) + self.constant))

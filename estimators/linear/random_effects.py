@@ -139,9 +139,9 @@ def _generalised(data: _Data, theta: Floats) -> tuple[dict[str, Floats], Floats,
     x = data.x - theta[:, None, None, :] * data.means(data.x)[:, :, None, :] * data.mask
     y = data.y - theta[:, None, :] * data.means(data.y)[:, None, :] * data.mask
     bread = ols.invert(ols.gram(x))[0]
-    beta = np.matmul(bread, ols.inner(x, y)[:, :, None])[:, :, 0]
+    beta = ols.solved(bread, x, y)
     e = ols.residual(y, x, beta)
-    psi = np.reshape(bread @ x.reshape(*x.shape[:2], -1), x.shape)
+    psi = ols.influences(bread, x)
     fitted = _fit(data, beta)
     beta[:, -1] += data.y_level - np.vecdot(np.broadcast_to(data.x_level, beta.shape), beta)
     psi[:, -1] -= (data.x_level[:, :, None, None] * psi).sum(axis=1)
@@ -155,7 +155,7 @@ def _components(data: _Data, asked_by: str) -> tuple[Floats, Floats]:
     slopes = data.x[:, :-1]
     x = slopes - data.means(slopes)[:, :, None, :] * data.mask
     y = data.y - data.means(data.y)[:, None, :] * data.mask
-    beta = np.matmul(ols.invert(ols.gram(x))[0], ols.inner(x, y)[:, :, None])[:, :, 0]
+    beta = ols.solved(ols.invert(ols.gram(x))[0], x, y)
     within = ols.sum_of_squares(ols.residual(y, x, beta))
     between_x = data.means(data.x)[:, :, seen].transpose(0, 2, 1)  # (1 or R, N, K)
     between_y = data.means(data.y)[:, seen, None]
@@ -189,15 +189,10 @@ def _fit(data: _Data, beta: Floats) -> dict[str, Floats]:
     means = [data.means(values) for values in (data.y, fitted)]
     changes = [values - mean[:, None, :] for values, mean in zip((data.y, fitted), means, strict=True)]
     return {
-        "r2_overall": _squared_correlation(data.y[:, cells], fitted[:, cells]),
-        "r2_within": _squared_correlation(changes[0][:, cells], changes[1][:, cells]),
-        "r2_between": _squared_correlation(means[0][:, seen], means[1][:, seen]),
+        "r2_overall": ols.squared_correlation(data.y[:, cells], fitted[:, cells]),
+        "r2_within": ols.squared_correlation(changes[0][:, cells], changes[1][:, cells]),
+        "r2_between": ols.squared_correlation(means[0][:, seen], means[1][:, seen]),
     }
-
-
-def _squared_correlation(x: Floats, y: Floats) -> Floats:
-    x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
-    return np.asarray(np.vecdot(x, y) ** 2 / (np.vecdot(x, x) * np.vecdot(y, y)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from typing import Literal
 
 import numpy as np
 
-from estimators.core.inversion import searched_interval
+from estimators.core.inversion import NullTests, searched_interval
 from estimators.linear.covariances import cancelled, cluster_sums
 from sim.arrays import Codes, Floats
 
@@ -46,15 +46,6 @@ TIE = 1e-9  # |t*| that differ from |t| by rounding alone are equal to it
 CELLS_AT_ONCE = 4_000_000  # numbers that are projected together
 KEPT = 32_000_000  # numbers of all projections that are kept for the next panels; beyond, they are computed again
 DRAWN_AT_ONCE = 200_000  # signs of replications that are tested together: their arrays stay in the cache
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class WildTest:
-    """p values of coefficient = 0 and intervals, (R, K) each; an endless side is infinite."""
-
-    pvalue: Floats
-    lower: Floats
-    upper: Floats
 
 
 def signs(generator: np.random.Generator, draws: int, clusters: int, points: Points | None = None) -> Floats:
@@ -77,7 +68,7 @@ def signs(generator: np.random.Generator, draws: int, clusters: int, points: Poi
 def wild_clusters(
     psi: Floats, e: Floats, beta: Floats, z: Floats, project: Project, codes: Codes,
     generators: Iterable[np.random.Generator], draws: int, points: Points | None = None,
-) -> WildTest:  # fmt: skip
+) -> NullTests:  # fmt: skip
     """Tests and intervals of every coefficient of R panels at once, (R, K); NaN for panels without estimates, and for
     coefficients whose scores cancel within every cluster, so that there is no t statistic.
 
@@ -95,7 +86,7 @@ def wild_clusters(
         v = np.stack([signs(generator, draws, groups, points) for generator in islice(given, some.stop - start)])
         clusters = fixed or _Clusters.of(psi[some], z[some], project, codes)
         parts.append(clusters.tests(e[some], beta[some], v))
-    return WildTest(*(np.concatenate([getattr(part, name) for part in parts]) for name in WildTest.__slots__))
+    return NullTests.join(parts)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -135,12 +126,13 @@ class _Clusters:
                     self.kept[k, start] = chunk
             yield chunk
 
-    def tests(self, e: Floats, beta: Floats, v: Floats) -> WildTest:
+    def tests(self, e: Floats, beta: Floats, v: Floats) -> NullTests:
         """Tests of all coefficients of R panels with residuals e (R, T, N), beta (R, K), signs v (R, draws, G)."""
         tests = [self._test(k, e, beta[:, k], v) for k in range(beta.shape[1])]
-        return WildTest(*(np.stack([getattr(test, name) for test in tests], axis=1) for name in WildTest.__slots__))
+        columns = zip(*((test.pvalue, test.lower, test.upper) for test in tests), strict=True)
+        return NullTests(*(np.stack(column, axis=1) for column in columns))
 
-    def _test(self, k: int, e: Floats, beta: Floats, v: Floats) -> WildTest:
+    def _test(self, k: int, e: Floats, beta: Floats, v: Floats) -> NullTests:
         psi = self.psi[:, k]
         flat = psi.reshape(len(psi), -1)
         left = psi / np.vecdot(flat, flat)[:, None, None]  # x of the module's docstring
@@ -151,7 +143,7 @@ class _Clusters:
         curve = _Curves(np.sqrt(squares), constant, slope)
         lower, upper = searched_interval(beta, curve.errors, lambda c: curve.pvalue(beta - c))
         sound = np.isfinite(beta) & ~cancelled(squares, scores)
-        return WildTest(*(np.where(sound, values, np.nan) for values in (curve.pvalue(beta), lower, upper)))
+        return NullTests(curve.pvalue(beta), lower, upper).where(sound)
 
     def _draws(self, k: int, residuals: tuple[Floats, ...], v: Floats) -> list[tuple[Floats, Floats]]:
         """Numerators (R, draws) and cluster sums (R, draws, G) of the draws for each residual u (1 or R, T, N)."""

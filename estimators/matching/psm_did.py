@@ -11,10 +11,18 @@ from scipy.special import stdtr
 
 from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, groups_of, may_be_floored
-from estimators.core.estimator import Estimates, Layout, RegressionEstimator, Status, check_names, slope_targets
+from estimators.core.estimator import (
+    Estimates,
+    Layout,
+    RegressionEstimator,
+    Status,
+    check_names,
+    slope_targets,
+    status_where,
+)
 from estimators.core.regression import Logit, check_fixed, logit
 from estimators.core.tile import spread
-from estimators.linear.covariances import Covariance, Sample, cells_of, counted_by_cluster, covariance
+from estimators.linear.covariances import Covariance, Sample, cells_of, covariance
 from sim.arrays import Flags, Floats
 from sim.design import Design
 from sim.errors import bad
@@ -189,8 +197,7 @@ def weighted_two_way(
     data = _Weighted.of(panel, outcome, regressors, weights)
     beta, psi, e = _least_squares(data)
     r, k = beta.shape[0], len(regressors)
-    counted = counted_by_cluster(errors, k, data.effects, ("unit", "period"), data.used, "nonnested")
-    sample = Sample(data.used, data.used.nobs, k + data.effects, counted)
+    sample = Sample.of(data.used, errors, k, data.effects, ("unit", "period"), "nonnested")
     found = [covariance(error, psi[:, :-1], e, sample) for error in errors]
     ssr, rounding = ols.sum_of_squares(e), ols.ROUNDING * ols.sum_of_squares(data.root * data.raw_y)
     variances = _variances(errors, psi, e, sample, found, rounding)
@@ -206,7 +213,7 @@ def weighted_two_way(
         estimate=beta,
         se=np.sqrt(np.stack(variances, axis=1)),
         dof=np.stack([np.full((r, k + 1), float(one.dof)) for one in found], axis=1),
-        status=np.where(sound, Status.OK, Status.SINGULAR).astype(np.uint8),
+        status=status_where(sound),
         statistics=_fit_statistics(data, ssr, sample) | floored,
     )
 
@@ -257,8 +264,8 @@ def _least_squares(data: _Weighted) -> tuple[Floats, Floats, Floats]:
     gram, around = ols.gram(x), (data.cells * np.square(data.raw_x - xbar[:, :, None, None])).sum(axis=(2, 3))
     gram[(np.diagonal(gram, axis1=1, axis2=2) <= ols.ABSORBED * around).any(axis=1)] = np.nan
     bread, _ = ols.invert(gram)
-    beta = np.matmul(bread, ols.inner(x, data.y)[:, :, None])[:, :, 0]
-    psi = np.reshape(bread @ x.reshape(*x.shape[:2], -1), x.shape)
+    beta = ols.solved(bread, x, data.y)
+    psi = ols.influences(bread, x)
     constant = data.root / data.cells.sum() - np.einsum("rk,rktn->rtn", xbar, psi)
     level = data.means(data.raw_y) - np.vecdot(beta, np.broadcast_to(xbar, beta.shape))
     whole = np.concatenate([psi, constant[:, None]], axis=1)

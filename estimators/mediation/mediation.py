@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, served
-from estimators.core.estimator import Estimates, Estimator, Layout, Status, check_names, outcome_of
+from estimators.core.estimator import Estimates, Estimator, Layout, check_names, outcome_of, status_where
+from estimators.core.inversion import NullTests
 from estimators.core.tile import Tile, spread
-from estimators.linear.covariances import ClusterK, membership
+from estimators.linear.covariances import ClusterK, check_two_clusters, membership
 from sim.arrays import Codes, Floats
 from sim.design import Design
 from sim.errors import bad, one_of
@@ -85,8 +86,8 @@ class MediationPaths:
         """Least squares of both equations; NaN where treatment, controls and mediator are collinear."""
         m, y = spread(system.m, rows), spread(system.y, rows)
         bread = ols.invert(ols.gram(system.x))[0]
-        to_mediator = np.matmul(bread, ols.inner(system.x, m)[:, :, None])[:, :, 0]
-        to_outcome = np.matmul(bread, ols.inner(system.x, y)[:, :, None])[:, :, 0]
+        to_mediator = ols.solved(bread, system.x, m)
+        to_outcome = ols.solved(bread, system.x, y)
         u, v = ols.residual(m, system.x, to_mediator), ols.residual(y, system.x, to_outcome)
         squares = np.stack([(one * two).sum(axis=1) for one, two in ((u, u), (v, v), (u, v))], axis=1)
         uu, uv, mm = squares[:, 0].sum(axis=1), squares[:, 2].sum(axis=1), ols.sum_of_squares(m)
@@ -347,7 +348,7 @@ class Mediation(Estimator):
         se = np.stack([item.se for item in answers], axis=1)
         dof = np.stack([np.full((rows, len(TERMS)), item.dof) for item in answers], axis=1)
         sound = np.isfinite(paths.values).all(axis=1)  # the proportion of a total of zero is infinite
-        status = np.where(sound, Status.OK, Status.SINGULAR).astype(np.uint8)
+        status = status_where(sound)
         statistics = paths.sensitivity() | {"corr_ab": correlations(covariance)[0][:, 0, 1]}
         return Estimates.of(layout, paths.terms, se, dof, statistics, status=status, **stored)
 
@@ -427,14 +428,11 @@ class MediationFit:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class MediatedEffects:
-    """What one error type says: se, pvalue, lower, upper (R, 6), the latter three NaN where they follow from se."""
+class MediatedEffects(NullTests):
+    """What one error type says, (R, 6) each: tests, NaN where they follow from se and dof."""
 
     se: Floats
     dof: float
-    pvalue: Floats
-    lower: Floats
-    upper: Floats
 
     @classmethod
     def analytic(cls, paths: MediationPaths, covariance: Floats, dof: float, sobel: bool) -> MediatedEffects:
@@ -448,7 +446,7 @@ class MediatedEffects:
         if sobel:
             se[:, TERMS.index("proportion")] = np.nan
         nothing = np.full(se.shape, np.nan)
-        return cls(se, dof, nothing, nothing, nothing)
+        return cls(nothing, nothing, nothing, se, dof)
 
     @classmethod
     def from_draws(cls, draws: Floats) -> MediatedEffects:
@@ -493,7 +491,5 @@ def _clusters(cluster: str, panel: Panel, asked_by: str) -> Codes:
         seen = panel.observed[0].any(axis=0)
         names = np.where(seen, names, names[seen.argmax()])
     codes = np.unique(names, return_inverse=True)[1]
-    if codes.max() < 1:
-        raise bad(f"{cluster} has 1 cluster", where=asked_by, allowed="2 or more clusters",
-                  remedy="choose a finer grouping")  # fmt: skip
+    check_two_clusters(cluster, int(codes.max()) + 1, asked_by)
     return np.asarray(codes)

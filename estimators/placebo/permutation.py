@@ -10,19 +10,18 @@ from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core.estimator import (
     Estimates,
     Estimator,
     Layout,
-    Moments,
     Reduction,
     Status,
+    TileEstimator,
     find_estimator,
     outcome_of,
 )
-from estimators.core.inversion import linear_interval, p_value_errors, p_values, searched_interval
+from estimators.core.inversion import NullTests, linear_interval, p_value_errors, p_values, searched_interval
 from estimators.core.tile import Tile
 from estimators.core.treatment_kernels import AssignedTreatments, LinearlyAssigned, ShiftedFits, TreatmentKernel
 from estimators.core.treatments import PathCodes
@@ -188,20 +187,6 @@ class Draws:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class NullTests:
-    """p values and interval ends of K terms in R panels, (R, K) each; NaN where there is none."""
-
-    pvalue: Floats
-    lower: Floats
-    upper: Floats
-
-    @staticmethod
-    def none(rows: int, terms: int) -> NullTests:
-        """No test."""
-        return NullTests(*(np.full((rows, terms), np.nan) for _ in range(3)))
-
-
-@dataclass(frozen=True, eq=False, slots=True)
 class KernelTest:
     """Terms under assignments of which the first is the real one; an interval where estimates are linear in y.
 
@@ -232,8 +217,7 @@ class KernelTest:
         drawn = self._statistics(y)
         p = np.stack([p_values(drawn[:, 0, k], drawn[:, 1:, k]) for k in range(len(self.columns))], axis=1)
         if not self.interval:
-            absent = NullTests.none(*p.shape)
-            return NullTests(p, absent.lower, absent.upper)
+            return replace(NullTests.none(p.shape), pvalue=p)
         b, slope = drawn[:, :, 0], self.assigned.estimates(self.real)[:, :, 0]
         lower, upper = linear_interval(b[:, 0], b[:, 1:], slope[:, 1:])
         return NullTests(p, lower[:, None], upper[:, None])
@@ -264,7 +248,7 @@ LINEAR = 1e-8  # relative deviation below which a coefficient counts as linear i
 
 
 @dataclass(frozen=True, slots=True)
-class PermutationTest(Estimator):
+class PermutationTest(TileEstimator):
     """An estimator whose p values and intervals come from assignments drawn anew; --estimator does not take it.
 
     estimator, settings: kind and settings of the estimator, as pairs (in a study file as a table, {errors = ["hc1"]});
@@ -389,97 +373,52 @@ class PermutationTest(Estimator):
 
     def reduction(self, schema: Schema) -> Reduction | None:
         """Everything, with draws that all replications share; None where each has its own."""
-        return Permuted(self) if self.common else None
-
-    def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
-        """The moments hold the answers already."""
-        assert isinstance(moments, PermutedAnswers)
-        layout = self.layout(schema)
-        rows, own = moments.status.size, slice(1, None)
-        shape = (rows, len(layout.errors), len(layout.terms))
-        columns = {name: np.full(shape, np.nan) for name in ("se", "dof", *layout.stored)}
-        columns["dof"][:, 0] = np.inf
-        columns["se"][:, own], columns["dof"][:, own] = moments.se, moments.dof
-        for name in layout.stored:
-            columns[name][:, 0] = getattr(moments, name)
-            if getattr(moments, f"own_{name}") is not None:
-                columns[name][:, own] = getattr(moments, f"own_{name}")
-        statistics = {"draws": moments.draws, "exact": moments.exact}
-        statistics |= {f"mcse:{term}": moments.mcse[:, k] for k, term in enumerate(layout.terms)}
-        return Estimates(layout.terms, layout.errors, moments.estimate, columns["se"], columns["dof"], moments.status,
-                         statistics, columns["pvalue"], columns["lower"], columns["upper"])  # fmt: skip
+        return TileEstimator.reduction(self, schema) if self.common else None
 
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
         """Test in R panels. Raises BadInput when the panel leaves nothing to draw."""
         if self.common:
             return Estimator.__call__(self, panel, streams)
         self.layout(panel.schema)
-        reduction, streams = Permuted(self), streams or Streams(self.seed)
+        streams = streams or Streams(self.seed)
         own = streams.tile(streams.start, streams.start + panel.replications).each("assignments")
-        return self.solve(None, reduction.one_by_one(panel, own), panel.schema, streams)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class PermutedAnswers(Moments):
-    """Estimates, p values and interval ends of the tested terms, (R, K); se, dof and own_... (R, E, K) of the
-    estimator's own error types; status, draws, exact (R,); mcse (R, K)."""
-
-    estimate: Floats
-    se: Floats
-    dof: Floats
-    status: NDArray[np.uint8]
-    pvalue: Floats
-    lower: Floats
-    upper: Floats
-    mcse: Floats
-    draws: Floats
-    exact: Floats
-    own_pvalue: Floats | None
-    own_lower: Floats | None
-    own_upper: Floats | None
-
-
-@dataclass(frozen=True, slots=True)
-class Permuted(Reduction):
-    """The whole test, tile by tile: outcomes of a tile share the assignments and what follows from them."""
-
-    test: PermutationTest
+        return self._panel_by_panel(panel, own)
 
     def prepare(self, panel: Panel) -> KernelTest | None:
         """The kernel where there is one for the tested estimator; else each draw of each panel is fitted."""
-        with naming(self.test.name):
-            reduction = self.test.inner.reduction(panel.schema)
+        with naming(self.name):
+            reduction = self.inner.reduction(panel.schema)
             if reduction is not None:
                 reduction.prepare(panel)
             return self._kernel(panel)
 
     def _kernel(self, panel: Panel, rng: np.random.Generator | None = None) -> KernelTest | None:
-        test, treatment = self.test, panel.roles.treatment
-        others = test.inner.variables(panel.schema) - {self._outcome(panel)}
+        treatment = panel.roles.treatment
+        others = self.inner.variables(panel.schema) - {self._outcome(panel)}
         fixed = all(panel.variables[name].shape[0] == 1 for name in others)
-        asked = not test.fit_every_draw and redraws_treatment(scheme_of(test.scheme))
-        if not asked or treatment is None or not fixed or not _has_its_own_kernel(type(test.inner)):
+        asked = not self.fit_every_draw and redraws_treatment(scheme_of(self.scheme))
+        if not asked or treatment is None or not fixed or not _has_its_own_kernel(type(self.inner)):
             return None
-        terms = test.layout(panel.schema).terms
-        kernel = test.inner.treatment_kernel(panel, terms, errors=test.statistic == "studentised")
+        terms = self.layout(panel.schema).terms
+        kernel = self.inner.treatment_kernel(panel, terms, errors=self.statistic == "studentised")
         if kernel is None:
             return None
         real = _observed(panel, panel.variables[treatment])
-        return KernelTest.of(kernel, self._draws(panel, rng), real, terms, test.statistic, interval=test.interval)
+        return KernelTest.of(kernel, self._draws(panel, rng), real, terms, self.statistic, interval=self.interval)
 
     def _draws(self, panel: Panel, rng: np.random.Generator | None) -> Draws:
-        return Draws.of(panel, self.test.scheme, self.test.draws, self.test.seed, rng)
+        return Draws.of(panel, self.scheme, self.draws, self.seed, rng)
 
-    def reduce(self, plan: Any, tile: Tile) -> PermutedAnswers:
-        """One tile: all outcomes against all assignments, or panel by panel."""
+    def answer(self, plan: KernelTest | None, tile: Tile) -> Estimates:
+        """All outcomes of a tile against all assignments, which they share, or panel by panel."""
         if plan is None:
-            return self.one_by_one(tile.panel, itertools.repeat(None, tile.panel.replications))
+            return self._panel_by_panel(tile.panel, itertools.repeat(None, tile.panel.replications))
         return self._with_test(tile.panel, self._fitted(tile.panel), plan)
 
-    def one_by_one(self, panel: Panel, generators: Iterable[np.random.Generator | None]) -> PermutedAnswers:
+    def _panel_by_panel(self, panel: Panel, generators: Iterable[np.random.Generator | None]) -> Estimates:
         """R panels, each with draws from a generator of its own, None = from the test's seed."""
         fitted = self._fitted(panel)
-        return PermutedAnswers.join(
+        return Estimates.join(
             [
                 self._alone(panel.replication(row), fitted.take(slice(row, row + 1)), rng)
                 for row, rng in enumerate(generators)
@@ -487,34 +426,34 @@ class Permuted(Reduction):
         )
 
     def _fitted(self, panel: Panel) -> Estimates:
-        return self.test.inner(panel, Streams(self.test.seed))
+        return self.inner(panel, Streams(self.seed))
 
-    def _alone(self, panel: Panel, fitted: Estimates, rng: np.random.Generator | None) -> PermutedAnswers:
+    def _alone(self, panel: Panel, fitted: Estimates, rng: np.random.Generator | None) -> Estimates:
         """One panel, R = 1; NaN where the estimator fails on the real assignment."""
         if fitted.status[0] != Status.OK:
-            terms = self.test.layout(panel.schema).terms
-            return self._answers(panel, fitted, None, NullTests.none(1, len(terms)))
+            terms = self.layout(panel.schema).terms
+            return self._answers(panel, fitted, None, NullTests.none((1, len(terms))))
         kernel = self._kernel(panel, rng)
         if kernel is not None:
             return self._with_test(panel, fitted, kernel)
         return self._apart(panel, fitted, rng)
 
-    def _with_test(self, panel: Panel, fitted: Estimates, kernel: KernelTest) -> PermutedAnswers:
+    def _with_test(self, panel: Panel, fitted: Estimates, kernel: KernelTest) -> Estimates:
         tests = kernel.test(panel.variables[self._outcome(panel)])
         return self._answers(panel, fitted, kernel.draws, tests)
 
     def _outcome(self, panel: Panel) -> str:
-        return outcome_of(getattr(self.test.inner, "outcome", None), panel.schema, self.test.name)
+        return outcome_of(getattr(self.inner, "outcome", None), panel.schema, self.name)
 
-    def _apart(self, panel: Panel, fitted: Estimates, rng: np.random.Generator | None) -> PermutedAnswers:
+    def _apart(self, panel: Panel, fitted: Estimates, rng: np.random.Generator | None) -> Estimates:
         """One panel, any estimator and terms: it fits every assignment."""
-        terms = self.test.layout(panel.schema).terms
+        terms = self.layout(panel.schema).terms
         draws = self._draws(panel, rng)
         real, drawn = self._statistics(fitted, terms)[0], self._drawn(panel, draws, terms)
         p = p_values(real, drawn.T)[None]
         lower, upper = np.full((2, 1, len(terms)), np.nan)
         shifted = [name for name in terms if name in draws.randomisation.paths]
-        if self.test.interval and self.test.statistic == "raw" and not isinstance(scheme_of(self.test.scheme), Relabel):
+        if self.interval and self.statistic == "raw" and not isinstance(scheme_of(self.scheme), Relabel):
             for name in shifted:
                 k = terms.index(name)
                 lower[0, k], upper[0, k] = self._inverted(panel, draws, terms, k, real[k], drawn[:, k])
@@ -555,32 +494,38 @@ class Permuted(Reduction):
         """Raw or studentised statistics of the terms, (R, K); NaN where a fit failed."""
         columns = [fitted.terms.index(term) for term in terms]
         values = fitted.estimate[:, columns]
-        if self.test.statistic == "studentised":
+        if self.statistic == "studentised":
             values = values / fitted.se[:, -1, columns]
         return np.where((fitted.status == Status.OK)[:, None], values, np.nan)
 
-    def _answers(self, panel: Panel, fitted: Estimates, draws: Draws | None, tests: NullTests) -> PermutedAnswers:
+    def _answers(self, panel: Panel, fitted: Estimates, draws: Draws | None, tests: NullTests) -> Estimates:
         """The tests beside the estimator's own estimates and errors."""
-        terms = self.test.layout(panel.schema).terms
-        fitted, rows = fitted.only(terms), fitted.status.size
-        count = len(draws.codes) if draws else 0
-        exact = bool(draws and draws.exact)
-        own = {f"own_{name}": getattr(fitted, name) for name in ("pvalue", "lower", "upper")}
+        layout = self.layout(panel.schema)
+        fitted, rows = fitted.only(layout.terms), fitted.status.size
+        count, exact = (len(draws.codes), draws.exact) if draws else (0, False)
         failed = (fitted.status != Status.OK)[:, None]
-        pvalue, lower, upper = (np.where(failed, np.nan, values) for values in (tests.pvalue, tests.lower, tests.upper))
-        return PermutedAnswers(
-            estimate=fitted.estimate,
-            se=fitted.se,
-            dof=fitted.dof,
+        tests = tests.where(~failed)
+        mcse = np.zeros_like(tests.pvalue) if exact or not count else p_value_errors(tests.pvalue, count)
+        none = np.full_like(fitted.se, np.nan)
+
+        def beside(first: Floats, own: Floats | None) -> Floats:
+            """What the test says, then what the estimator's own error types do."""
+            return np.concatenate([first[:, None], none if own is None else own], axis=1)
+
+        return Estimates(
+            layout.terms, layout.errors, fitted.estimate,
+            se=beside(np.full_like(tests.pvalue, np.nan), fitted.se),
+            dof=beside(np.full_like(tests.pvalue, np.inf), fitted.dof),
             status=fitted.status,
-            pvalue=pvalue,
-            lower=lower,
-            upper=upper,
-            mcse=np.zeros_like(pvalue) if exact or not count else p_value_errors(pvalue, count),
-            draws=np.full(rows, float(count)),
-            exact=np.full(rows, float(exact)),
-            **own,
-        )
+            statistics={
+                "draws": np.full(rows, float(count)),
+                "exact": np.full(rows, float(exact)),
+                **{f"mcse:{term}": mcse[:, k] for k, term in enumerate(layout.terms)},
+            },
+            pvalue=beside(tests.pvalue, fitted.pvalue),
+            lower=beside(tests.lower, fitted.lower),
+            upper=beside(tests.upper, fitted.upper),
+        )  # fmt: skip
 
 
 def _has_its_own_kernel(cls: type[Estimator]) -> bool:

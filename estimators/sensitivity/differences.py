@@ -31,10 +31,9 @@ cohort-wise comparison is on the balanced part of the panel without units that a
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -43,14 +42,16 @@ from estimators.core.estimator import (
     Estimates,
     Layout,
     Moments,
-    Reduction,
     RegressionEstimator,
     Status,
+    TileEstimator,
     check_names,
+    one_by_one,
+    status_where,
     treatment_of,
 )
 from estimators.core.tile import BY_PERIOD, Tile, check_effects, spread
-from estimators.linear.covariances import ClusterK, counted_parameters, membership, unit_clusters
+from estimators.linear.covariances import ClusterK, counted_parameters, sums_by_cluster
 from estimators.linear.equal_effects import group_labels
 from estimators.linear.least_squares import LeastSquares, LinearPlan
 from estimators.staggered.aggregation import Cohorts, check_clusters
@@ -61,7 +62,6 @@ from sim.errors import BadInput, bad, closest, one_of
 from sim.panel import Panel, part, seen_in, seen_part
 from sim.presets import Paper
 from sim.schema import Schema
-from sim.streams import Streams
 
 DIFFERENCE, ALTERNATIVE = "difference:", "alternative:"  # how terms begin
 FORMS = (
@@ -102,7 +102,7 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True)
-class Differences(RegressionEstimator):
+class Differences(RegressionEstimator, TileEstimator):
     """Differences of other estimates to the coefficient of a two-way regression, with clustered errors.
 
     Terms are the coefficient itself and, for each alternative, difference:ALTERNATIVE (it less the coefficient) and
@@ -192,36 +192,47 @@ class Differences(RegressionEstimator):
         treatment = {schema.roles.treatment} if schema.roles.treatment else set()
         return own | treatment | {one.name for one in self.read if one.kind == "outcome"}
 
-    def reduction(self, schema: Schema) -> DifferencesReduction:
-        """All of it: estimates and variances."""
+    def ways(self, schema: Schema) -> Ways:
+        """How its estimates are made."""
         outcome, regressors = self.names(schema)
-        return DifferencesReduction(outcome, regressors, self.effects, self.asked(schema), self.error, self.cluster_k,
+        return Ways(outcome, regressors, self.effects, self.asked(schema), self.error, self.cluster_k,
                                     self.read, self.name)  # fmt: skip
 
-    def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
-        """The moments as estimates."""
-        assert isinstance(moments, DifferenceMoments)
-        with np.errstate(invalid="ignore"):
-            se = np.sqrt(moments.variance)[:, None]
-        return Estimates.of(self.layout(schema), moments.estimate, se, moments.dof[:, None], {},
-                            status=moments.status.astype(np.uint8))  # fmt: skip
+    def prepare(self, panel: Panel) -> DifferencesPlan | None:
+        """The plan of regressors that do not change, else None; raises BadInput for what the panel cannot have."""
+        return self.ways(panel.schema).prepare(panel)
+
+    def answer(self, plan: DifferencesPlan | None, tile: Tile) -> Estimates:
+        """All terms; of redrawn regressors one by one, SINGULAR where there is no claim."""
+        panel, ways = tile.panel, self.ways(tile.panel.schema)
+        if plan is not None:
+            return self.estimates(ways.stacked(plan, panel), panel.schema)
+
+        def alone(one: Panel) -> Estimates:
+            return self.estimates(ways.stacked(ways.plan(one, strict=False), one), panel.schema)
+
+        return one_by_one(panel, alone, Estimates.failed(self.layout(panel.schema), Status.SINGULAR))
 
     def estimates(self, found: StackedScores, schema: Schema) -> Estimates:
-        """What a stack says, term by term."""
-        return self.solve(None, DifferenceMoments.of(found), schema, Streams(0))
+        """What a stack says, term by term; SINGULAR where there is no claim."""
+        variance = found.variance
+        with np.errstate(invalid="ignore"):
+            se = np.sqrt(np.where(variance > 0, variance, np.nan))[:, None]
+        status = status_where(np.isfinite(found.estimate[:, 0]))
+        return Estimates.of(self.layout(schema), found.estimate, se, found.dof[:, None], {}, status=status)
 
     def available(self, panel: Panel) -> dict[str, str]:
         """Why each alternative cannot be had of a panel, by its text; "" = it can. Raises BadInput for the claim."""
         bare = replace(self, alternatives=())
         bare.layout(panel.schema)
-        reduction = bare.reduction(panel.schema)
-        claim = reduction.claim(panel.replication(0))
+        ways = bare.ways(panel.schema)
+        claim = ways.claim(panel.replication(0))
         found = {}
         for text in self.alternatives:
             try:
                 one = Alternative.parse(text, self.name)
                 self._check(one, panel.schema, self.asked(panel.schema))
-                reduction.way(one, panel.replication(0), claim)
+                ways.way(one, panel.replication(0), claim)
             except BadInput as error:
                 found[text] = "; ".join(problem.what for problem in error.problems)
             else:
@@ -235,18 +246,16 @@ class Differences(RegressionEstimator):
     def stacked(self, panel: Panel) -> StackedScores:
         """Terms with the influence of every cluster on each; raises BadInput for a panel that cannot serve."""
         self.layout(panel.schema)
-        reduction = self.reduction(panel.schema)
-        plan = reduction.prepare(panel)
+        ways = self.ways(panel.schema)
+        plan = ways.prepare(panel)
         if plan is not None:
-            return reduction.stacked(plan, panel)
-        parts = [reduction.stacked(reduction.plan(one), one)
-                 for one in (panel.replication(row) for row in range(panel.replications))]  # fmt: skip
-        return StackedScores(*(np.concatenate(arrays) for arrays in
-                         zip(*((one.estimate, one.influence, one.dof) for one in parts), strict=True)))  # fmt: skip
+            return ways.stacked(plan, panel)
+        panels = (panel.replication(row) for row in range(panel.replications))
+        return StackedScores.join([ways.stacked(ways.plan(one), one) for one in panels])
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class StackedScores:
+class StackedScores(Moments):
     """estimate (R, K) of the terms; influence (R, K, G) of clusters, whose sums of squares are the variances and sums
     of products the covariances, the small-sample factor in them; dof (R, K)."""
 
@@ -258,23 +267,6 @@ class StackedScores:
     def variance(self) -> Floats:
         """(R, K)."""
         return np.asarray(np.vecdot(self.influence, self.influence))
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class DifferenceMoments(Moments):
-    """estimate, variance, dof (R, K); status (R,)."""
-
-    estimate: Floats
-    variance: Floats
-    dof: Floats
-    status: Floats
-
-    @classmethod
-    def of(cls, found: StackedScores) -> DifferenceMoments:
-        """Of the terms and the influence on them; SINGULAR where there is no claim."""
-        status = np.where(np.isfinite(found.estimate[:, 0]), float(Status.OK), float(Status.SINGULAR))
-        variance = found.variance
-        return cls(found.estimate, np.where(variance > 0, variance, np.nan), found.dof, status)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -327,87 +319,67 @@ class PreparedRegression:
         found = self.plan.regressors
         assert found is not None
         y = self.plan.transform(self.seen(y))
-        slopes = np.matmul(found.bread, ols.inner(found.x, y)[:, :, None])[:, :, 0]
+        slopes = ols.solved(found.bread, found.x, y)
         e = ols.residual(y, found.x, slopes)
         influence = np.zeros((len(y), self.count))
         influence[:, self.units] = (self.psi * e).sum(axis=1)
         return DifferenceFit(slopes[:, self.at], influence, self.factor, self.dof)
 
 
-class Way(ABC):
-    """A prepared alternative."""
-
-    @abstractmethod
-    def __call__(self, outcomes: Mapping[str, Floats], claim: DifferenceFit) -> DifferenceFit:
-        """Outcomes by name (R, T, N) and the claim on them -> the alternative."""
+# A prepared alternative: outcomes by name (R, T, N) and the claim on them -> the alternative.
+Way = Callable[[Mapping[str, Floats], DifferenceFit], DifferenceFit]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Refit(Way):
+def refit(side: PreparedRegression, outcome: str, scale_of: str = "") -> Way:
     """Another regression of the same outcome, or of another one in the scale of the first."""
 
-    side: PreparedRegression
-    outcome: str
-    scale_of: str = ""
-
-    def __call__(self, outcomes: Mapping[str, Floats], claim: DifferenceFit) -> DifferenceFit:
-        """The other regression."""
-        found = self.side(outcomes[self.outcome])
-        if not self.scale_of:
+    def way(outcomes: Mapping[str, Floats], claim: DifferenceFit) -> DifferenceFit:
+        found = side(outcomes[outcome])
+        if not scale_of:
             return found
-        cells = self.side.plan.mask > 0
-        own, other = (self.side.seen(outcomes[name])[:, cells].std(axis=1) for name in (self.scale_of, self.outcome))
+        cells = side.plan.mask > 0
+        own, other = (side.seen(outcomes[name])[:, cells].std(axis=1) for name in (scale_of, outcome))
         with np.errstate(divide="ignore", invalid="ignore"):
             scale = own / other
         return DifferenceFit(found.estimate * scale, found.influence * scale[:, None], found.factor, found.dof)
 
+    return way
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Shifted(Way):
+
+def shifted(side: PreparedRegression, times: float, outcome: str) -> Way:
     """The claim and a multiple of a coefficient of another regression: an estimate of its bias."""
-
-    side: PreparedRegression
-    times: float
-    outcome: str
-
-    def __call__(self, outcomes: Mapping[str, Floats], claim: DifferenceFit) -> DifferenceFit:
-        """The claim less its bias."""
-        return claim.plus(self.side(outcomes[self.outcome]), self.times)
+    return lambda outcomes, claim: claim.plus(side(outcomes[outcome]), times)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class CohortWise(Way):
+def cohort_wise(
+    side: PreparedRegression, reduction: CallawaySantAnnaReduction, plan: CallawaySantAnnaPlan, panel: Panel
+) -> Way:
     """The claim and what the cohort-wise mean effect differs by from the two-way one, both without controls."""
+    at = reduction.terms.index("overall")
 
-    side: PreparedRegression
-    reduction: CallawaySantAnnaReduction
-    plan: CallawaySantAnnaPlan
-    panel: Panel
+    def way(outcomes: Mapping[str, Floats], claim: DifferenceFit) -> DifferenceFit:
+        y = outcomes[reduction.outcome]
+        core = panel.with_variables({reduction.outcome: side.seen(y)})
+        answer = reduction.answer(core, plan)
+        influence = np.zeros((len(y), side.count))
+        influence[:, side.units] = answer.influence[:, at] / np.sqrt(claim.factor)  # its variance has no factor
+        effect = DifferenceFit(answer.estimate[:, at], influence, claim.factor, claim.dof)
+        return claim.plus(effect, 1.0).plus(side(y), -1.0)
 
-    def __call__(self, outcomes: Mapping[str, Floats], claim: DifferenceFit) -> DifferenceFit:
-        """The claim and the difference."""
-        y = outcomes[self.reduction.outcome]
-        core = self.panel.with_variables({self.reduction.outcome: self.side.seen(y)})
-        answer = self.reduction.answer(core, self.plan)
-        at = self.reduction.terms.index("overall")
-        influence = np.zeros((len(y), self.side.count))
-        influence[:, self.side.units] = answer.influence[:, at] / np.sqrt(claim.factor)  # its variance has no factor
-        cohort_wise = DifferenceFit(answer.estimate[:, at], influence, claim.factor, claim.dof)
-        return claim.plus(cohort_wise, 1.0).plus(self.side(y), -1.0)
+    return way
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class DifferencesPlan:
-    """The claim, its alternatives (None where one cannot be had), and clusters of units, None for units themselves."""
+    """The claim and its alternatives, None where one cannot be had."""
 
     claim: PreparedRegression
     ways: tuple[Way | None, ...]
-    clusters: Floats | None
 
 
 @dataclass(frozen=True, slots=True)
-class DifferencesReduction(Reduction):
-    """Estimates of all alternatives and their variances; settings as in `Differences`."""
+class Ways:
+    """The claim and its alternatives as regressions of a panel; settings as in `Differences`."""
 
     outcome: str
     regressors: tuple[str, ...]
@@ -416,7 +388,7 @@ class DifferencesReduction(Reduction):
     error: str
     cluster_k: ClusterK
     alternatives: tuple[Alternative, ...]
-    asked_by: str = field(compare=False)
+    asked_by: str
 
     def prepare(self, panel: Panel) -> DifferencesPlan | None:
         """The plan of regressors that do not change, else None; raises BadInput for what the panel cannot have."""
@@ -438,8 +410,7 @@ class DifferencesReduction(Reduction):
                 if strict:
                     raise
                 ways.append(None)
-        clusters = None if self.error == "cluster:unit" else membership(unit_clusters(self.error, panel))
-        return DifferencesPlan(claim, tuple(ways), clusters)
+        return DifferencesPlan(claim, tuple(ways))
 
     def claim(self, panel: Panel) -> PreparedRegression:
         """The regression that is claimed."""
@@ -484,7 +455,7 @@ class DifferencesReduction(Reduction):
         if set(effects) == set(self.effects):
             raise self._refused(one, "the claim has these effects")
         check_effects(effects, panel.schema, self.asked_by)
-        return Refit(self._regression(panel, effects, self.regressors), self.outcome)
+        return refit(self._regression(panel, effects, self.regressors), self.outcome)
 
     def _controls(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
         if one.name == "none":
@@ -493,7 +464,7 @@ class DifferencesReduction(Reduction):
             left = tuple(name for name in self.regressors if f"-{name}" != one.name)
         if left == self.regressors:
             raise self._refused(one, "the claim has no controls")
-        return Refit(self._regression(panel, self.effects, left), self.outcome)
+        return refit(self._regression(panel, self.effects, left), self.outcome)
 
     def _without(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
         seen = seen_in(panel)
@@ -508,19 +479,19 @@ class DifferencesReduction(Reduction):
                 gone = ~seen.all(axis=0)
         if not gone.any():
             raise self._refused(one, "no cell is missing" if one.kind == "balanced" else "there are no such units")
-        return Refit(self._regression(panel, self.effects, self.regressors, cells=~gone & seen), self.outcome)
+        return refit(self._regression(panel, self.effects, self.regressors, cells=~gone & seen), self.outcome)
 
     def _neighbours(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
         treatment = self._treatment(one, panel)
         if not panel.balanced:
             raise self._refused(one, "cells are missing")
         exposed = panel.with_variables({EXPOSURE: panel.weights[one.name].lag(panel.variables[treatment])})
-        return Refit(self._regression(exposed, self.effects, (*self.regressors, EXPOSURE)), self.outcome)
+        return refit(self._regression(exposed, self.effects, (*self.regressors, EXPOSURE)), self.outcome)
 
     def _outcome(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
         if one.name in (self.outcome, *self.regressors):
             raise self._refused(one, "it is in the claim's regression")
-        return Refit(self._regression(panel, self.effects, self.regressors, outcome=one.name), one.name, self.outcome)
+        return refit(self._regression(panel, self.effects, self.regressors, outcome=one.name), one.name, self.outcome)
 
     def _trend(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
         treatment, first = self._treatment(one, panel), self._first(panel)
@@ -532,7 +503,7 @@ class DifferencesReduction(Reduction):
         others = tuple(name for name in self.regressors if name != treatment)
         sloped = panel.with_variables({SLOPE: slope[None]})
         side = self._regression(sloped, self.effects, (SLOPE, *others), cells=untreated & seen_in(panel), asked=SLOPE)
-        return Shifted(side, -claim.of(slope), self.outcome)
+        return shifted(side, -claim.of(slope), self.outcome)
 
     def _lead(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
         treatment, first = self._treatment(one, panel), self._first(panel)
@@ -541,7 +512,7 @@ class DifferencesReduction(Reduction):
         cells = seen_in(panel) & (periods < first) & (moved > 0)
         placebo = panel.with_variables({MOVED: (periods >= moved)[None].astype(np.float64)})
         names = tuple(MOVED if name == treatment else name for name in self.regressors)
-        return Shifted(self._regression(placebo, self.effects, names, cells=cells, asked=MOVED), -1.0, self.outcome)
+        return shifted(self._regression(placebo, self.effects, names, cells=cells, asked=MOVED), -1.0, self.outcome)
 
     def _cohort_wise(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
         treatment, whole = self._treatment(one, panel), seen_in(panel).all(axis=0)
@@ -562,7 +533,7 @@ class DifferencesReduction(Reduction):
         plan = reduction.plan(sample)
         if not plan.certain[0, 0] or not plan.identified[0]:
             raise self._refused(one, "the cohort-wise mean effect has no error")
-        return CohortWise(side, reduction, plan, sample)
+        return cohort_wise(side, reduction, plan, sample)
 
     def _treatment(self, one: Alternative, panel: Panel) -> str:
         """The treatment, where it is what is asked about; raises BadInput where it is not."""
@@ -600,32 +571,13 @@ class DifferencesReduction(Reduction):
             factors += [claim.factor, found.factor]
             dofs += [claim.dof, found.dof]
         influence = np.stack([fit.influence for fit in fits], axis=1)
-        sums = influence if plan.clusters is None else influence @ plan.clusters
+        sums = sums_by_cluster(influence, self.error, panel)
         sums = sums * np.sqrt(np.array(factors))[:, None]
         estimate = np.stack([fit.estimate for fit in fits], axis=1)
         variance = np.vecdot(sums, sums)
         same = variance <= SAME * variance[:, :1]
         return StackedScores(np.where(same, 0.0, estimate), np.where(same[:, :, None], 0.0, sums),
                        np.broadcast_to(np.array(dofs), estimate.shape).copy())  # fmt: skip
-
-    def reduce(self, plan: DifferencesPlan | None, tile: Tile) -> DifferenceMoments:
-        """One tile: estimates and variances, of redrawn regressors one by one."""
-        if plan is not None:
-            return self._moments(plan, tile.panel)
-        panels = (tile.panel.replication(row) for row in range(tile.panel.replications))
-        return DifferenceMoments.join([self._alone(one) for one in panels])
-
-    def _alone(self, panel: Panel) -> DifferenceMoments:
-        """One replication with regressors of its own; one that cannot serve is NaN with a status."""
-        try:
-            plan = self.plan(panel, strict=False)
-        except BadInput:
-            nothing = np.full((1, 1 + 2 * len(self.alternatives)), np.nan)
-            return DifferenceMoments(nothing, nothing, nothing, np.array([float(Status.SINGULAR)]))
-        return self._moments(plan, panel)
-
-    def _moments(self, plan: DifferencesPlan, panel: Panel) -> DifferenceMoments:
-        return DifferenceMoments.of(self.stacked(plan, panel))
 
 
 def missing(claim: DifferenceFit) -> DifferenceFit:

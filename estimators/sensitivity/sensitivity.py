@@ -16,6 +16,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import stdtrit
 
+from estimators.core.estimator import Moments
 from estimators.core.tile import balanced_split
 from estimators.linear.covariances import ClusterK, counted_parameters, membership
 from estimators.linear.influence import GroupFits, UnitRows, group_sums
@@ -169,7 +170,7 @@ CELLS = 2**20  # of the panels that are made together
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class LeftOut:
+class LeftOut(Moments):
     """Without each of G groups: estimate and its clustered error (G,) each, and the clusters that are left, (G,)."""
 
     estimate: Floats
@@ -200,13 +201,11 @@ def leave_one_out(
         _without(units, left_out == np.arange(start, min(start + step, groups))[:, None], clusters, counted, cluster_k)
         for start in range(0, groups, step)
     ]
-    return LeftOut(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    return LeftOut.join(parts)
 
 
-def _without(
-    units: UnitRows, gone: Flags, clusters: Codes, counted: int, cluster_k: ClusterK
-) -> tuple[Floats, Floats, Floats]:
-    """Estimates, errors and clusters (D,) each without some sets of units, gone (D, N)."""
+def _without(units: UnitRows, gone: Flags, clusters: Codes, counted: int, cluster_k: ClusterK) -> LeftOut:
+    """Without some sets of units, gone (D, N)."""
     codes = gone.astype(np.intp)  # 0 what is kept, 1 what is left out
     fits = GroupFits.of(units, codes, 2)
     kept = codes == 0
@@ -222,7 +221,7 @@ def _without(
         count / (count - 1.0) * (rows - 1.0) / (rows - counted_parameters(counted, nested + periods, nested, cluster_k))
     )
     se = np.sqrt(factor * np.square(by_cluster).sum(axis=1))
-    return fits.slopes[:, 0, 0], se, count
+    return LeftOut(fits.slopes[:, 0, 0], se, count)
 
 
 # p values of several hypotheses that hold together: the step-down of Romano and Wolf (2005), by random signs.

@@ -17,7 +17,7 @@ from estimators.core.estimator import ROWS_AT_ONCE, Moments, Pieces, Reduction
 from estimators.core.tile import UNDATED, Tile, balanced_split, dates_of, spread
 from estimators.core.treatment_kernels import product
 from estimators.core.treatments import adjoint_lag
-from estimators.spatial.likelihood import SpatialForm
+from estimators.spatial.likelihood import Sizes, SpatialForm
 from estimators.spatial.spectrum import (
     NODES,
     SPARSE_FROM,
@@ -25,6 +25,7 @@ from estimators.spatial.spectrum import (
     PiecewiseChebyshev,
     PowerSeries,
     Spectrum,
+    Transform,
     spectrum_of,
 )
 from sim.arrays import Codes, Flags, Floats, one_thread
@@ -500,6 +501,13 @@ class SpatialMoments(Moments):
     met: Met = field(default_factory=Met, init=False, repr=False)
 
 
+def check_no_gaps(panel: Panel, asked_by: str) -> None:
+    """Raise BadInput for missing cells: their neighbours' lags are not known."""
+    if not panel.balanced:
+        raise bad(f"{len(panel.units) * len(panel.periods) - panel.nobs} unit-periods are missing", where=asked_by,
+                  allowed="a balanced panel", remedy='set balance = "drop-units" or "drop-periods"')  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class SpatialCrossProducts(Reduction):
     """One demeaning, one lag, one projection for every spatial model of an outcome, its regressors and a W.
@@ -516,9 +524,7 @@ class SpatialCrossProducts(Reduction):
     def prepare(self, panel: Panel) -> SpatialPlan:
         """Cross products and forms of fixed regressors; raises BadInput for absorbed ones and unbalanced panels."""
         asked_by = f"spatial model of {self.outcome}"
-        if not panel.balanced:
-            raise bad(f"{len(panel.units) * len(panel.periods) - panel.nobs} unit-periods are missing", where=asked_by,
-                      allowed="a balanced panel", remedy='set balance = "drop-units" or "drop-periods"')  # fmt: skip
+        check_no_gaps(panel, asked_by)
         tile = Tile(panel)
         columns = ols.fixed_columns(tile, self.names)
         if problems := ols.useless(columns, asked_by):
@@ -677,14 +683,57 @@ def regressors(plan: SpatialPlan, m: SpatialMoments) -> Floats:
     return plan.columns.whole(np.concatenate(parts))
 
 
-def lagged_gram(plan: SpatialPlan, m: SpatialMoments) -> Floats:
+@dataclass(frozen=True, eq=False, slots=True)
+class SpatialRegression:
+    """One model and transform on the cross products of R panels: what every fit and every covariance starts from."""
+
+    form: SpatialForm
+    transform: Transform
+    plan: SpatialPlan
+    moments: SpatialMoments
+
+    @property
+    def sizes(self) -> Sizes:
+        """Effective numbers of observations and periods."""
+        return Sizes.of(self.plan.units, self.plan.periods, self.transform)
+
+    @property
+    def spectrum(self) -> Spectrum:
+        """Of W."""
+        return self.plan.spectrum
+
+    @property
+    def slopes(self) -> int:
+        """P, how many slopes the model has."""
+        return self.form.slopes(len(self.plan.names))
+
+    @property
+    def gram(self) -> Floats:
+        """Z'Z, (1 or R, P, P)."""
+        return self.plan.gram if self.moments.gram is None else self.moments.gram
+
+    @property
+    def z(self) -> Floats:
+        """Z with all its lags, (1 or R, P, T, N)."""
+        return regressors(self.plan, self.moments)
+
+    @property
+    def raw(self) -> tuple[Floats, Floats]:
+        """y (R, T, N) and the model's regressors (R, P, T, N) as they are, of a reduction that keeps arrays."""
+        assert self.moments.y is not None
+        assert self.moments.x is not None
+        return self.moments.y, self.moments.x[:, : self.slopes]
+
+
+def lagged_gram(model: SpatialRegression) -> Floats:
     """Cross products of y, Wy, X, WX, with two lags of y, Wy, WWy, X, WX, WWX, all demeaned, (R, M, M)."""
+    m, gram = model.moments, model.gram
     crosses = [m.zy, m.zwy]
     outcomes = [[m.yy, m.ywy], [m.ywy, m.wyy]]
     if m.wwy is not None and m.zwwy is not None:
         crosses.append(m.zwwy)
         outcomes = [[*row, last] for row, last in zip([*outcomes, [*m.wwy.T[:2]]], m.wwy.T, strict=True)]
-    o, gram = len(crosses), plan.gram if m.gram is None else m.gram
+    o = len(crosses)
     out = np.empty((m.yy.size, *2 * (o + gram.shape[-1],)))
     out[:, :o, :o] = np.moveaxis(np.array(outcomes), -1, 0)
     out[:, :o, o:] = np.stack(crosses, axis=1)

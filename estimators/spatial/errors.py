@@ -24,16 +24,16 @@ from estimators.linear.covariances import (
     bartlett_lag,
     bartlett_sum,
     check_periods,
+    check_two_clusters,
     conley_sum,
     floor_eigenvalues,
     nearness,
     outer,
 )
-from estimators.spatial.cross_products import SpatialMoments, SpatialPlan, lagged_gram
+from estimators.spatial.cross_products import SpatialPlan, SpatialRegression, lagged_gram
 from estimators.spatial.likelihood import Sizes, SpatialForm
 from estimators.spatial.spectrum import Spectrum, Transform
 from sim.arrays import Floats
-from sim.errors import bad
 from sim.schema import Schema
 
 # One panel's spatial likelihood at a point: scores by observation, information, fourth cumulants.
@@ -67,10 +67,16 @@ class SpatialScores:
     form: SpatialForm
 
     @classmethod
+    def of_panel(cls, model: SpatialRegression, row: int, parameters: Floats) -> SpatialScores:
+        """Of one of the panels; parameters (P + S + 1,): slopes, spatial parameters, sigma2."""
+        y, x = model.raw
+        return cls.at(y[row], x[row], parameters, model.form, model.spectrum, model.transform)
+
+    @classmethod
     def at(
         cls, y: Floats, z: Floats, parameters: Floats, form: SpatialForm, spectrum: Spectrum, transform: Transform
     ) -> SpatialScores:
-        """From raw y (T, N), Z (P, T, N) and parameters (P + S + 1,): slopes, spatial parameters, sigma2."""
+        """From raw y (T, N), Z (P, T, N) and parameters."""
         p, lag = z.shape[0], spectrum.weights.lag
         slopes, spatial = parameters[:p], dict(zip(form.parameters, parameters[p:-1], strict=True))
         rho, lam = spatial.get("rho", 0.0), spatial.get("lambda", 0.0)
@@ -257,12 +263,11 @@ class LagSpace:
         return np.asarray(np.matmul(np.matmul(u, self.gram), v.swapaxes(1, 2)))
 
 
-def observed_information(
-    form: SpatialForm, plan: SpatialPlan, m: SpatialMoments, sizes: Sizes, transform: Transform, parameters: Floats
-) -> Floats:
+def observed_information(model: SpatialRegression, parameters: Floats) -> Floats:
     """Minus the Hessian at slopes, spatial parameters, sigma2 (R, K) -> (R, K, K)."""
-    space = LagSpace(lagged_gram(plan, m), form.lags + 1)
-    p, s2 = form.slopes(len(plan.names)), parameters[:, -1, None, None]
+    form, sizes = model.form, model.sizes
+    space = LagSpace(lagged_gram(model), form.lags + 1)
+    p, s2 = model.slopes, parameters[:, -1, None, None]
     spatial = dict(zip(form.parameters, parameters.T[p:-1, :, None, None], strict=True))
     rho, lam = (spatial.get(name, np.zeros_like(s2)) for name in ("rho", "lambda"))
 
@@ -290,7 +295,7 @@ def observed_information(
     out[:, both, slopes] = out[:, slopes, both].swapaxes(1, 2)
     out[:, both, both] = square / s2
     for at, name in enumerate(form.parameters, start=p):
-        out[:, at, at] += sizes.periods * plan.spectrum.slopes(spatial[name][:, 0, 0], transform)[2]
+        out[:, at, at] += sizes.periods * model.spectrum.slopes(spatial[name][:, 0, 0], model.transform)[2]
     out[:, both, last] = out[:, last, both] = (space.inner(by_spatial, e) / s2**2)[:, :, 0]
     out[:, last, last] = sizes.nobs / (2 * s2[:, 0, 0] ** 2)
     return out
@@ -334,30 +339,18 @@ class Sandwiches:
     floored: NDArray[np.bool_]
 
 
-def covariances(
-    errors: tuple[str, ...],
-    parameters: Floats,
-    form: SpatialForm,
-    transform: Transform,
-    plan: SpatialPlan,
-    moments: SpatialMoments,
-) -> Sandwiches:
+def covariances(errors: tuple[str, ...], parameters: Floats, model: SpatialRegression) -> Sandwiches:
     """Every error type but information at the estimate, parameters (R, K): slopes, spatial parameters, sigma2."""
     rows, size = parameters.shape
-    p = form.slopes(len(plan.names))
-    kernels = {error: Kernel.of(error, plan) for error in errors if error not in {"hessian", "qmle", "hc1"}}
+    kernels = {error: Kernel.of(error, model.plan) for error in errors if error not in {"hessian", "qmle", "hc1"}}
     matrices = np.full((rows, len(errors), size, size), np.nan)
     floored = np.zeros((rows, len(errors)), dtype=bool)
     if "hessian" in errors:
-        sizes = Sizes.of(plan.units, plan.periods, transform)
-        observed = observed_information(form, plan, moments, sizes, transform, parameters)
-        matrices[:, errors.index("hessian")] = inverse_at_maximum(observed)
+        matrices[:, errors.index("hessian")] = inverse_at_maximum(observed_information(model, parameters))
     if not needs_scores(errors):
         return Sandwiches(matrices, floored)
-    assert moments.y is not None
-    assert moments.x is not None
     for row in np.flatnonzero(np.isfinite(parameters).all(axis=1)):
-        scores = SpatialScores.at(moments.y[row], moments.x[row, :p], parameters[row], form, plan.spectrum, transform)
+        scores = SpatialScores.of_panel(model, int(row), parameters[row])
         bread = inverse(scores.information())
         for e, error in enumerate(errors):
             if error == "hessian":
@@ -377,18 +370,13 @@ def _covariance(error: str, scores: SpatialScores, bread: Floats, kernel: Kernel
     return _factor(error, scores, kernel) * (bread @ meat @ bread), floored
 
 
-def unit_influence(
-    error: str, parameters: Floats, form: SpatialForm, transform: Transform, plan: SpatialPlan, moments: SpatialMoments
-) -> Floats:
+def unit_influence(error: str, parameters: Floats, model: SpatialRegression) -> Floats:
     """What every unit of the first panel adds to the errors of its parameters (K,) under a clustered error type.
 
     (K, N), the bread times the unit's scores. Raises BadInput for one cluster.
     """
-    assert moments.y is not None
-    assert moments.x is not None
-    kernel, p = Kernel.of(error, plan), form.slopes(len(plan.names))
-    scores = SpatialScores.at(moments.y[0], moments.x[0, :p], parameters, form, plan.spectrum, transform)
-    order = np.argsort(np.array(plan.labels), kind="stable").astype(np.intp)  # any one serves: units by name
+    kernel, scores = Kernel.of(error, model.plan), SpatialScores.of_panel(model, 0, parameters)
+    order = np.argsort(np.array(model.plan.labels), kind="stable").astype(np.intp)  # any one serves: units by name
     own = scores.by_observation(order).sum(axis=1)
     return np.asarray(np.sqrt(_factor(error, scores, kernel)) * (inverse(scores.information()) @ own))
 
@@ -434,9 +422,7 @@ class Kernel:
         if name == "unit":
             return cls(np.arange(plan.units))
         codes = np.unique(plan.attributes[name], return_inverse=True)[1]
-        if not codes.any():
-            raise bad(f"{error} has 1 cluster", where="errors", allowed="2 or more clusters",
-                      remedy="choose a finer grouping")  # fmt: skip
+        check_two_clusters(error, int(codes.max()) + 1, "errors")
         return cls(codes)
 
     @property

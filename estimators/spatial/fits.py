@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +17,13 @@ from estimators.core import regression as ols
 from estimators.spatial.cross_products import (
     AbsorbingForms,
     RedrawnForms,
-    SpatialMoments,
-    SpatialPlan,
+    SpatialRegression,
     TimeEffects,
     lagged_gram,
-    regressors,
 )
 from estimators.spatial.errors import demeaned
-from estimators.spatial.likelihood import CombinedModel, ErrorModel, Sizes, SpatialForm, maximise_lag
-from estimators.spatial.spectrum import Spectrum, Traces, Transform
+from estimators.spatial.likelihood import CombinedModel, ErrorModel, SpatialForm, maximise_lag
+from estimators.spatial.spectrum import Spectrum, Traces
 from sim.arrays import Floats
 
 # Average direct, indirect and total effects of S (b I + t W) (LeSage and Pace 2009).
@@ -220,38 +219,39 @@ class SpatialFit:
         """Slopes, spatial parameters, sigma2, (R, P + S + 1)."""
         return np.concatenate([self.slopes, self.spatial, self.sigma2[:, None]], axis=1)
 
+    @property
+    def estimate(self) -> Floats:
+        """Parameters and effects, (R, P + S + 1 + F)."""
+        return np.concatenate([self.parameters, self.effects], axis=1)
+
     def rho(self, form: SpatialForm) -> Floats:
         """rho (R,), zero in a model without a lag of the outcome."""
         return self.spatial[:, 0] if form.lag else np.zeros_like(self.sigma2)
 
 
-def fit_model(
-    form: SpatialForm, plan: SpatialPlan, moments: SpatialMoments, sizes: Sizes, transform: Transform
-) -> SpatialFit:
+def fit_model(model: SpatialRegression) -> SpatialFit:
     """The maximum-likelihood fit of a model on R panels."""
+    form, sizes = model.form, model.sizes
     if form.lag and form.error:
-        return _combined(form, plan, moments, sizes, transform)
+        return _combined(model)
     if not form.lag and not form.error:
-        return _least_squares(form, plan, moments, sizes, transform)
+        return _least_squares(model)
     maximise = _lag_fit if form.lag else _error_fit
-    slopes, ssr, rho, converged, covariance = maximise(form, plan, moments, sizes, transform)
-    traces = plan.spectrum.traces(rho, transform)
+    slopes, ssr, rho, converged, covariance = maximise(model)
+    traces = model.spectrum.traces(rho, model.transform)
     sigma2 = ssr / sizes.nobs
     spread = sizes.periods * (traces.hh + traces.hth) - 2 * (sizes.periods * traces.h) ** 2 / sizes.nobs
-    rho_variance = 1.0 / (spread + covariance.curvature(sigma2))
+    rho_variance = 1.0 / (spread + covariance.left / sigma2)
     sigma2_variance = (
         2 * sigma2**2 / sizes.nobs + (2 * sigma2 * sizes.periods * traces.h / sizes.nobs) ** 2 * rho_variance
     )
     variances = covariance.variances(sigma2, rho_variance)
-    at, lag = (traces, rho) if form.lag else (_without_lag(plan, rho, transform), np.zeros_like(rho))
+    at, lag = (traces, rho) if form.lag else (_without_lag(model, rho), np.zeros_like(rho))
     own = Slopes(slopes, sigma2, lag, rho_variance, covariance.bread, covariance.tilt)
-    effects, effect_variances = impacts(own, at, plan.units, form)
+    effects, effect_variances = impacts(own, at, model.plan.units, form)
     variance = np.concatenate([variances, rho_variance[:, None], sigma2_variance[:, None], effect_variances], axis=1)
     pull = 2 * sigma2 * sizes.periods * traces.h / sizes.nobs
-
-    def whole() -> Floats:
-        return covariance.whole(sigma2, rho_variance, sigma2_variance, pull)
-
+    whole = partial(covariance.whole, sigma2, rho_variance, sigma2_variance, pull)
     return SpatialFit(slopes, rho[:, None], sigma2, ssr, traces.log_det, converged, effects, variance, at, whole)
 
 
@@ -267,10 +267,6 @@ class SlopeCovariance:
     bread: Floats
     tilt: Floats
     left: Floats
-
-    def curvature(self, sigma2: Floats) -> Floats:
-        """The regressors' part of rho's information."""
-        return self.left / sigma2
 
     def variances(self, sigma2: Floats, rho_variance: Floats) -> Floats:
         """var(b_k) = s2 (Z'Z)^-1_kk + tilt_k^2 var(rho), (R, P)."""
@@ -290,31 +286,30 @@ class SlopeCovariance:
 Maximised = tuple[Floats, Floats, Floats, NDArray[np.bool_], SlopeCovariance]
 
 
-def _lag_fit(form: SpatialForm, plan: SpatialPlan, m: SpatialMoments, sizes: Sizes, transform: Transform) -> Maximised:
+def _lag_fit(model: SpatialRegression) -> Maximised:
     """SAR and SDM: slopes (R, P), e'e, rho, whether converged, and the slopes' covariance."""
-    p = form.slopes(len(plan.names))
-    zz = (plan.gram if m.gram is None else m.gram)[:, :p, :p]
-    bread, _ = ols.invert(zz)
+    p, m = model.slopes, model.moments
+    bread, _ = ols.invert(model.gram[:, :p, :p])
     zy, zwy = m.zy[:, :p], m.zwy[:, :p]
     b0, b1 = np.matvec(bread, zy), np.matvec(bread, zwy)
     a = m.yy - (zy * b0).sum(axis=1)
     b = m.ywy - (zy * b1).sum(axis=1)
     c = m.wyy - (zwy * b1).sum(axis=1)
-    best = maximise_lag(a, b, c, plan.spectrum, sizes, transform)
-    rho = best.at
+    rho, converged = maximise_lag(a, b, c, model.spectrum, model.sizes, model.transform)
     slopes = b0 - rho[:, None] * b1
     drift = None if m.drift is None else m.drift[:, 0] - rho[:, None] * m.drift[:, 1]
-    zgzb, quadratic = _forms(plan, m, p, rho, slopes, drift)
+    zgzb, quadratic = _forms(model, p, rho, slopes, drift)
     tilt = np.matvec(bread, zgzb)
     left = quadratic - (zgzb * tilt).sum(axis=1)
     ssr = a - 2 * rho * b + rho**2 * c
-    return slopes, ssr, rho, best.converged, SlopeCovariance(bread, tilt, left)
+    return slopes, ssr, rho, converged, SlopeCovariance(bread, tilt, left)
 
 
 def _forms(
-    plan: SpatialPlan, m: SpatialMoments, p: int, rho: Floats, slopes: Floats, drift: Floats | None
+    model: SpatialRegression, p: int, rho: Floats, slopes: Floats, drift: Floats | None
 ) -> tuple[Floats, Floats]:
     """Z'GZb (R, P) and |QGZb|^2 (R,) of the first P regressors."""
+    plan, m = model.plan, model.moments
     if plan.forms is not None:
         return plan.forms[p](rho, slopes, drift)
     assert m.z is not None
@@ -322,51 +317,48 @@ def _forms(
     return RedrawnForms(m.z, plan.spectrum, plan.columns, m.dates, by_dates)(rho, slopes, drift)
 
 
-def _error_fit(
-    form: SpatialForm, plan: SpatialPlan, m: SpatialMoments, sizes: Sizes, transform: Transform
-) -> Maximised:
+def _error_fit(model: SpatialRegression) -> Maximised:
     """SEM and SDEM: slopes (R, P), e'e, lambda, whether converged, and the slopes' covariance.
 
     The regressors' lags stand K columns after them: [X, WX, WWX].
     """
-    k, p = len(plan.names), form.slopes(len(plan.names))
+    m, k, p = model.moments, len(model.plan.names), model.slopes
     z, wz = slice(0, p), slice(k, k + p)
-    gram = plan.gram if m.gram is None else m.gram
-    last = np.ascontiguousarray(np.moveaxis(gram, 0, -1))
+    last = np.ascontiguousarray(np.moveaxis(model.gram, 0, -1))
     zy, zwy = np.ascontiguousarray(m.zy.T), np.ascontiguousarray(m.zwy.T)
-    model = ErrorModel(
+    products = ErrorModel(
         xx=last[z, z], xw=last[z, wz], ww=last[wz, wz],
         xy=zy[z], xwy=zwy[z], wxy=zy[wz], wxwy=zwy[wz], yy=m.yy, ywy=m.ywy, wyy=m.wyy,
     )  # fmt: skip
-    best = model.maximise(plan.spectrum, sizes, transform)
-    beta, ssr, at_lambda = model.fit(best.at)
+    lam, converged = products.maximise(model.spectrum, model.sizes, model.transform)
+    beta, ssr, at_lambda = products.fit(lam)
     slopes = np.ascontiguousarray(beta.T)
     at_lambda = np.ascontiguousarray(np.moveaxis(at_lambda, -1, 0))
     bread, sound = ols.invert(at_lambda)
     slopes, ssr = np.where(sound[:, None], slopes, np.nan), np.where(sound, ssr, np.nan)
-    lam = np.where(sound, best.at, np.nan)
+    lam = np.where(sound, lam, np.nan)
     if m.drift is None:
         covariance = SlopeCovariance(bread, np.zeros_like(slopes), np.zeros_like(ssr))
     else:
-        through = TimeEffects.of(m.drift, form, np.zeros_like(lam), lam, slopes)
-        cross = through.across(regressors(plan, m), k, p, plan.spectrum)
+        through = TimeEffects.of(m.drift, model.form, np.zeros_like(lam), lam, slopes)
+        cross = through.across(model.z, k, p, model.spectrum)
         tilt = np.matvec(bread, cross)
-        covariance = SlopeCovariance(bread, tilt, through.squared_norm(plan.spectrum) - (cross * tilt).sum(axis=1))
-    return slopes, ssr, lam, best.converged & sound, covariance
+        covariance = SlopeCovariance(bread, tilt, through.squared_norm(model.spectrum) - (cross * tilt).sum(axis=1))
+    return slopes, ssr, lam, converged & sound, covariance
 
 
-def _least_squares(
-    form: SpatialForm, plan: SpatialPlan, m: SpatialMoments, sizes: Sizes, transform: Transform
-) -> SpatialFit:
+def _least_squares(model: SpatialRegression) -> SpatialFit:
     """SLX: least squares on X and WX; variances are those of the likelihood, s2 (Z'Z)^-1 with s2 = e'e/n."""
-    p = form.slopes(len(plan.names))
-    bread, _ = ols.invert((plan.gram if m.gram is None else m.gram)[:, :p, :p])
+    m, p, sizes = model.moments, model.slopes, model.sizes
+    bread, _ = ols.invert(model.gram[:, :p, :p])
     zy = m.zy[:, :p]
     slopes = np.matvec(bread, zy)
     ssr = m.yy - (zy * slopes).sum(axis=1)
     sigma2 = ssr / sizes.nobs
-    traces = _without_lag(plan, sigma2, transform)
-    effects, effect_variances = impacts(_local(slopes, sigma2, bread), traces, plan.units, form)
+    traces = _without_lag(model, sigma2)
+    none = np.zeros_like(sigma2)  # effects do not depend on rho
+    own = Slopes(slopes, sigma2, none, none, bread, np.zeros_like(slopes))
+    effects, effect_variances = impacts(own, traces, model.plan.units, model.form)
     diagonal = sigma2[:, None] * np.diagonal(bread, axis1=1, axis2=2)
     variance = np.concatenate([diagonal, (2 * sigma2**2 / sizes.nobs)[:, None], effect_variances], axis=1)
     converged = np.ones(ssr.size, dtype=bool)
@@ -377,23 +369,22 @@ def _least_squares(
         out[:, -1, -1] = 2 * sigma2**2 / sizes.nobs
         return out
 
-    none = np.empty((ssr.size, 0))
-    return SpatialFit(slopes, none, sigma2, ssr, np.zeros_like(ssr), converged, effects, variance, traces, whole)
+    return SpatialFit(
+        slopes, np.empty((ssr.size, 0)), sigma2, ssr, np.zeros_like(ssr), converged, effects, variance, traces, whole
+    )
 
 
-def _combined(
-    form: SpatialForm, plan: SpatialPlan, m: SpatialMoments, sizes: Sizes, transform: Transform
-) -> SpatialFit:
+def _combined(model: SpatialRegression) -> SpatialFit:
     """SAC: rho and lambda together, from y, Wy, WWy, X and WX."""
-    size = 3 + 2 * len(plan.names)
-    columns = np.ascontiguousarray(np.moveaxis(lagged_gram(plan, m)[:, :size, :size], 0, -1))
-    best = CombinedModel(columns, plan.spectrum, sizes, transform).maximise()
-    sigma2 = best.ssr / sizes.nobs
-    covariance = _combined_covariance(form, plan, m, sizes, transform, best.rho, best.lam, best.slopes, sigma2)
-    traces = plan.spectrum.traces(best.rho, transform)
-    log_det = traces.log_det + plan.spectrum.slopes(best.lam, transform)[0]
-    effects = effects_of(best.slopes, best.rho, traces, plan.units, form)
-    moved = jacobian(best.slopes, best.rho, traces, plan.units, form)
+    size, spectrum, units = 3 + 2 * len(model.plan.names), model.spectrum, model.plan.units
+    columns = np.ascontiguousarray(np.moveaxis(lagged_gram(model)[:, :size, :size], 0, -1))
+    best = CombinedModel(columns, spectrum, model.sizes, model.transform).maximise()
+    sigma2 = best.ssr / model.sizes.nobs
+    covariance = _combined_covariance(model, best.rho, best.lam, best.slopes, sigma2)
+    traces = spectrum.traces(best.rho, model.transform)
+    log_det = traces.log_det + spectrum.slopes(best.lam, model.transform)[0]
+    effects = effects_of(best.slopes, best.rho, traces, units, model.form)
+    moved = jacobian(best.slopes, best.rho, traces, units, model.form)
     variance = np.concatenate([np.diagonal(covariance, axis1=1, axis2=2), effect_variances(moved, covariance)], axis=1)
     spatial = np.stack([best.rho, best.lam], axis=1)
     return SpatialFit(best.slopes, spatial, sigma2, best.ssr, log_det, best.converged, effects, variance, traces,
@@ -405,25 +396,23 @@ def effect_variances(jacobian: Floats, covariance: Floats) -> Floats:
     return np.asarray(np.vecdot(np.matmul(jacobian, covariance), jacobian))
 
 
-def _combined_covariance(
-    form: SpatialForm, plan: SpatialPlan, m: SpatialMoments, sizes: Sizes, transform: Transform,
-    rho: Floats, lam: Floats, slopes: Floats, sigma2: Floats,
-) -> Floats:  # fmt: skip
+def _combined_covariance(model: SpatialRegression, rho: Floats, lam: Floats, slopes: Floats, sigma2: Floats) -> Floats:
     """Inverse information of slopes, rho, lambda, sigma2, (R, K + 3, K + 3): X* = Q(X - lambda WX) stands for X.
 
     A W that is not row-stochastic lets time effects through, which adds to what lambda meets.
     """
-    k, t = len(plan.names), sizes.periods
+    m, spectrum, sizes, transform = model.moments, model.spectrum, model.sizes, model.transform
+    k, t = len(model.plan.names), sizes.periods
     filtered = np.concatenate([slopes, -lam[:, None] * slopes], axis=1)
     drift = None
     if m.drift is not None:
         drift = m.drift[:, 0] - (rho + lam)[:, None] * m.drift[:, 1] + (rho * lam)[:, None] * m.drift[:, 2]
-    cross, quadratic = _forms(plan, m, 2 * k, rho, filtered, drift)
-    gram = (plan.gram if m.gram is None else m.gram)[:, : 2 * k, : 2 * k]
+    cross, quadratic = _forms(model, 2 * k, rho, filtered, drift)
+    gram = model.gram[:, : 2 * k, : 2 * k]
     xx, xw, ww = gram[:, :k, :k], gram[:, :k, k:], gram[:, k:, k:]
     at = lam[:, None, None]
-    own, other = plan.spectrum.traces(rho, transform), plan.spectrum.traces(lam, transform)
-    gh, gth = plan.spectrum.joint(rho, lam, transform)
+    own, other = spectrum.traces(rho, transform), spectrum.traces(lam, transform)
+    gh, gth = spectrum.joint(rho, lam, transform)
     out = np.zeros((rho.size, k + 3, k + 3))
     at_rho, at_lam, at_s2 = k, k + 1, k + 2
     s2 = sigma2[:, None]
@@ -436,59 +425,41 @@ def _combined_covariance(
     out[:, at_lam, at_s2] = out[:, at_s2, at_lam] = t * other.h / sigma2
     out[:, at_s2, at_s2] = sizes.nobs / (2 * sigma2**2)
     if drift is not None and m.drift is not None:
-        through = TimeEffects.of(m.drift, form, rho, lam, slopes)
-        z, w = regressors(plan, m), plan.spectrum
-        out[:, :k, at_lam] = out[:, at_lam, :k] = through.across(z, k, k, w) / s2
-        out[:, at_lam, at_lam] += through.squared_norm(w) / sigma2
-        out[:, at_rho, at_lam] += through.along(z, filtered, drift, rho, w) / sigma2
+        through, z = TimeEffects.of(m.drift, model.form, rho, lam, slopes), model.z
+        out[:, :k, at_lam] = out[:, at_lam, :k] = through.across(z, k, k, spectrum) / s2
+        out[:, at_lam, at_lam] += through.squared_norm(spectrum) / sigma2
+        out[:, at_rho, at_lam] += through.along(z, filtered, drift, rho, spectrum) / sigma2
         out[:, at_lam, at_rho] = out[:, at_rho, at_lam]
     return ols.invert(out)[0]
 
 
-def _local(slopes: Floats, sigma2: Floats, bread: Floats) -> Slopes:
-    """Slopes whose effects do not depend on rho."""
-    none = np.zeros_like(sigma2)
-    return Slopes(slopes, sigma2, none, none, bread, np.zeros_like(slopes))
-
-
-def _without_lag(plan: SpatialPlan, like: Floats, transform: Transform) -> Traces:
+def _without_lag(model: SpatialRegression, like: Floats) -> Traces:
     """Traces at rho = 0, (R,) each."""
-    return plan.spectrum.traces(np.zeros_like(like), transform)
+    return model.spectrum.traces(np.zeros_like(like), model.transform)
 
 
-def fit_statistics(
-    form: SpatialForm, slopes: Floats, rho: Floats, moments: SpatialMoments, spectrum: Spectrum
-) -> dict[str, Floats]:
+def fit_statistics(model: SpatialRegression, slopes: Floats, rho: Floats) -> dict[str, Floats]:
     """Squared correlations, each (R,).
 
     r2_corr: of Qy with S QZb (Elhorst's "corrected" R2). The others: of y with its prediction without fixed effects, of
     demeaned values (within), unit means (between) or all values (overall); prediction in reduced form, S (Xb + WXt), or
     naive, rho Wy + Xb + WXt. Without a lag of the outcome both are Xb + WXt.
     """
-    assert moments.y is not None
-    assert moments.x is not None
-    y, x = moments.y, moments.x[:, : slopes.shape[1]]
+    y, x = model.raw
     signal = np.einsum("rp,rptn->rtn", slopes, x)
     within = demeaned(signal)
-    if not form.lag:
+    if not model.form.lag:
         reduced, naive, corrected = signal, signal, within
     else:
         reduced, corrected = np.empty_like(y), np.empty_like(y)
         for row, value in enumerate(rho):  # S x = x + rho G x
             both = np.stack([signal[row], within[row]])
-            reduced[row], corrected[row] = both + value * spectrum.multiplier.apply(float(value), both)
-        naive = signal + rho[:, None, None] * spectrum.weights.lag(y)
-    out = {"r2_corr": _squared_correlation(demeaned(y), corrected)}
+            reduced[row], corrected[row] = both + value * model.spectrum.multiplier.apply(float(value), both)
+        naive = signal + rho[:, None, None] * model.spectrum.weights.lag(y)
+    out = {"r2_corr": ols.squared_correlation(demeaned(y), corrected)}
     for name, prediction in (("reduced", reduced), ("naive", naive)):
         changes = [values - values.mean(axis=1, keepdims=True) for values in (y, prediction)]
-        out[f"r2_{name}_within"] = _squared_correlation(*changes)
-        out[f"r2_{name}_between"] = _squared_correlation(y.mean(axis=1), prediction.mean(axis=1))
-        out[f"r2_{name}_overall"] = _squared_correlation(y, prediction)
+        out[f"r2_{name}_within"] = ols.squared_correlation(*changes)
+        out[f"r2_{name}_between"] = ols.squared_correlation(y.mean(axis=1), prediction.mean(axis=1))
+        out[f"r2_{name}_overall"] = ols.squared_correlation(y, prediction)
     return {name: out[name] for name in FIT_STATISTICS}
-
-
-def _squared_correlation(x: Floats, y: Floats) -> Floats:
-    x, y = x.reshape(x.shape[0], -1), y.reshape(y.shape[0], -1)
-    x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.vecdot(x, y) ** 2 / (np.vecdot(x, x) * np.vecdot(y, y)))

@@ -91,12 +91,7 @@ def log_likelihood(ssr: Floats, log_det: Floats, sizes: Sizes) -> Floats:
     return np.asarray(-n / 2 * (np.log(2 * np.pi) + 1) - n / 2 * np.log(ssr / n) + sizes.periods * log_det)
 
 
-@dataclass(frozen=True, slots=True)
-class Maximum:
-    """Where the likelihood is largest, (R,), and whether the search settled there."""
-
-    at: Floats
-    converged: NDArray[np.bool_]
+Maximum = tuple[Floats, NDArray[np.bool_]]  # where a likelihood is largest, (R,), and whether the search settled there
 
 
 def maximise(slopes: Derivatives, heights: Heights, rows: int, radius: float) -> Maximum:
@@ -118,7 +113,7 @@ def maximise(slopes: Derivatives, heights: Heights, rows: int, radius: float) ->
         again, settled = _climb(slopes, points[top + 1], points[top], points[top + 2], missed)
         at[missed] = again
         converged[missed] = settled & (heights(again, missed) >= grid[top, missed] - HIGHER)
-    return Maximum(at, converged & (np.abs(at) < edge - 1e-6))
+    return at, converged & (np.abs(at) < edge - 1e-6)
 
 
 def _climb(
@@ -258,8 +253,8 @@ def solve_symmetric(a: Floats, b: Floats) -> Floats:
 
 
 def _apply(matrix: Floats, vector: Floats) -> Floats:
-    """(K, K, R) by (K, R) -> (K, R)."""
-    return (matrix * vector).sum(axis=1)
+    """(A, B, R) by (B, R) -> (A, R)."""
+    return np.asarray((matrix * vector).sum(axis=1))
 
 
 # The concentrated likelihood of lag and error together (SAC), and its maximum by Newton steps in two dimensions.
@@ -315,14 +310,14 @@ class CombinedModel:
         y = np.stack([one, -(rho + lam), rho * lam])
         xx, xw, ww = self.gram[x, x], self.gram[x, wx], self.gram[wx, wx]
         a = xx - lam * (xw + xw.swapaxes(0, 1)) + lam**2 * ww
-        moment = _apply_combined(self.gram[x, :3], y) - lam * _apply_combined(self.gram[wx, :3], y)
+        moment = _apply(self.gram[x, :3], y) - lam * _apply(self.gram[wx, :3], y)
         beta = solve_symmetric(a, moment)
         return beta, np.concatenate([y, -beta, lam * beta]), a
 
     def log_likelihood(self, rho: Floats, lam: Floats) -> Floats:
         """The concentrated log-likelihood without its constant, (R,); -inf where there is none."""
         _, e, _ = self.fit(rho, lam)
-        ssr = (e * _apply_combined(self.gram, e)).sum(axis=0)
+        ssr = (e * _apply(self.gram, e)).sum(axis=0)
         log_det = sum(self.spectrum.slopes(value, self.transform)[0] for value in (rho, lam))
         value = -self.sizes.nobs / 2 * np.log(ssr) + self.sizes.periods * log_det
         return np.where(np.isfinite(value), value, -np.inf)
@@ -337,7 +332,7 @@ class CombinedModel:
             np.concatenate([np.stack([zero, one, -lam]), none, none]),
             np.concatenate([np.stack([zero, one, -rho]), none, -beta]),
         ]
-        at_e, at_moved = _apply_combined(self.gram, e), [_apply_combined(self.gram, v) for v in moved]
+        at_e, at_moved = _apply(self.gram, e), [_apply(self.gram, v) for v in moved]
         ssr = (e * at_e).sum(axis=0)
         first = [-2 * (v * at_e).sum(axis=0) for v in moved]
         along = [v[3 : 3 + k] - lam * v[3 + k :] for v in at_moved]  # X*'moved
@@ -368,7 +363,7 @@ class CombinedModel:
         gap = heights.max(axis=0) - np.where(others, heights, -np.inf).max(axis=0)
         rho, lam = (np.where(np.isfinite(heights.max(axis=0)), value, np.nan) for value in (rho, lam))
         beta, e, _ = model.fit(rho, lam)
-        ssr = (e * _apply_combined(model.gram, e)).sum(axis=0)
+        ssr = (e * _apply(model.gram, e)).sum(axis=0)
         slopes, gap = np.ascontiguousarray(beta.T), np.where(np.isfinite(gap), gap, np.nan)
         rows = slice(self.gram.shape[-1])
         return CombinedMaximum(rho[rows], lam[rows], ssr[rows], slopes[rows], settled[rows], gap[rows])
@@ -429,8 +424,3 @@ def _uphill(gradient: Floats, hessian: Floats) -> Floats:
     along, across = along / np.abs(middle + half), across / np.abs(middle - half)
     step = np.stack([cosine * along - sine * across, sine * along + cosine * across])
     return np.where(np.isfinite(step), step, 0.0)
-
-
-def _apply_combined(matrix: Floats, vector: Floats) -> Floats:
-    """(A, B, R) by (B, R) -> (A, R)."""
-    return np.asarray((matrix * vector).sum(axis=1))

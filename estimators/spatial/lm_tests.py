@@ -28,13 +28,18 @@ from estimators.core.estimator import (
     Layout,
     Moments,
     Reduction,
-    Status,
+    RegressionEstimator,
     check_names,
-    outcome_of,
     weights_of,
 )
 from estimators.core.tile import Tile, spread
-from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan, regressors
+from estimators.spatial.cross_products import (
+    SpatialCrossProducts,
+    SpatialMoments,
+    SpatialPlan,
+    check_no_gaps,
+    regressors,
+)
 from estimators.spatial.spectrum import FLAT, own_information
 from sim.arrays import Floats
 from sim.design import Design
@@ -54,7 +59,7 @@ CHI_SQUARE = "chi-square"  # the error type of statistics whose p values come fr
 
 
 @dataclass(frozen=True, slots=True)
-class LMTests(Estimator):
+class LMTests(RegressionEstimator):
     """LM tests for a spatial lag and for spatial errors, and the two made robust to each other.
 
     form: exact | elhorst (his constants, effects taken out after the spatial lag) | elhorst-wq (before it, which his
@@ -89,25 +94,15 @@ class LMTests(Estimator):
         """The `paper` design without spillovers; no term estimates anything."""
         return Paper(), ()
 
-    def _names(self, schema: Schema) -> tuple[str, tuple[str, ...], str]:
-        regressors = schema.roles.regressors if self.regressors is None else self.regressors
-        weights = weights_of(self.weights, schema, self.name)
-        return outcome_of(self.outcome, schema, self.name), regressors, weights
-
     def layout(self, schema: Schema) -> Layout:
         """Four chi-square statistics with their p values; the target of each is what its null hypothesis sets to 0.
 
         The simple tests take the other parameter for 0 and reject for it too: their null is no dependence of either
         kind. The robust ones allow for a small other parameter.
         """
-        outcome, names, _ = self._names(schema)
-        check_names(schema, outcome, names, self.name)
+        weights_of(self.weights, schema, self.name)
+        check_names(schema, *self.names(schema), self.name)
         return Layout(tuple(NULLS), (CHI_SQUARE,), (), NULLS, ("pvalue",), tests=True)
-
-    def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome and regressors."""
-        outcome, names, _ = self._names(schema)
-        return frozenset((outcome, *names))
 
     @property
     def _lags_first(self) -> bool:
@@ -115,7 +110,7 @@ class LMTests(Estimator):
 
     def reduction(self, schema: Schema) -> Reduction:
         """With both effects the cross products of the spatial models, else four sums of its own."""
-        outcome, names, weights = self._names(schema)
+        (outcome, names), weights = self.names(schema), weights_of(self.weights, schema, self.name)
         if set(self.effects) == set(EFFECTS):
             return SpatialCrossProducts(outcome, names, weights, self.keep_arrays)
         return ScoreSums(outcome, names, weights, tuple(sorted(self.effects)), self._lags_first)
@@ -130,25 +125,15 @@ class LMTests(Estimator):
                       where=f"{self.name}, weights {weights.name}", allowed="weights that differ between near and "
                                                                             "far units",
                       remedy="choose fewer neighbours")  # fmt: skip
-        constants = Constants.of(weights, periods, self.effects, exact=self.form == "exact")
-        statistic = chi_squares(sums, constants)
-        sound = np.isfinite(statistic).all(axis=1)
-        shape = (len(statistic), 1, len(NULLS))
-        return Estimates(
-            terms=tuple(NULLS),
-            errors=(CHI_SQUARE,),
-            estimate=statistic,
-            se=np.full(shape, np.nan),
-            dof=np.ones(shape),
-            status=np.where(sound, Status.OK, Status.SINGULAR).astype(np.uint8),
-            pvalue=chdtrc(1.0, statistic)[:, None, :],
-        )
+        statistic = chi_squares(sums, Constants.of(weights, periods, self.effects, exact=self.form == "exact"))
+        se = np.full((len(statistic), 1, len(NULLS)), np.nan)
+        pvalue = chdtrc(1.0, statistic)[:, None, :]
+        return Estimates.of(self.layout(schema), statistic, se, np.ones(se.shape), {}, pvalue=pvalue)
 
     def _sums(self, plan: Any, moments: Any) -> tuple[ScoreMoments, Weights, int]:
         """Sums (R,), W and T from whichever reduction made the moments."""
-        if isinstance(plan, ScorePlan):
-            assert isinstance(moments, ScoreMoments)
-            return moments, plan.weights, plan.periods
+        if isinstance(moments, ScoreMoments):
+            return moments, *plan
         assert isinstance(plan, SpatialPlan)
         assert isinstance(moments, SpatialMoments)
         weights = plan.spectrum.weights
@@ -263,14 +248,6 @@ def score_moments(
     )
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class ScorePlan:
-    """W and T."""
-
-    weights: Weights
-    periods: int
-
-
 @dataclass(frozen=True, slots=True)
 class ScoreSums(Reduction):
     """The sums that the tests need when not both effects are in the regression."""
@@ -281,19 +258,16 @@ class ScoreSums(Reduction):
     effects: tuple[str, ...]
     lags_first: bool
 
-    def prepare(self, panel: Panel) -> ScorePlan:
-        """Raises BadInput for an unbalanced panel."""
-        if not panel.balanced:
-            raise bad(f"{len(panel.units) * len(panel.periods) - panel.nobs} unit-periods are missing",
-                      where=f"LM tests of {self.outcome}", allowed="a balanced panel",
-                      remedy='set balance = "drop-units" or "drop-periods"')  # fmt: skip
-        return ScorePlan(panel.weights[self.weights], len(panel.periods))
+    def prepare(self, panel: Panel) -> tuple[Weights, int]:
+        """W and T. Raises BadInput for an unbalanced panel."""
+        check_no_gaps(panel, f"LM tests of {self.outcome}")
+        return panel.weights[self.weights], len(panel.periods)
 
-    def reduce(self, plan: ScorePlan, tile: Tile) -> ScoreMoments:
+    def reduce(self, plan: tuple[Weights, int], tile: Tile) -> ScoreMoments:
         """One tile's sums."""
         y = spread(tile.raw(self.outcome), tile.panel.replications)
         x = ols.stack([tile.raw(name) for name in self.names])
-        return score_moments(y, x, plan.weights, self.effects, self.lags_first)
+        return score_moments(y, x, plan[0], self.effects, self.lags_first)
 
 
 def _without(values: Floats, effects: Collection[str]) -> Floats:

@@ -47,7 +47,7 @@ def terms_of(treatment: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class DurbinFits:
+class DurbinFits(Moments):
     """One outcome under B treatments: estimate, se (B, K), status, ssr, log_det (B,)."""
 
     estimate: Floats
@@ -116,11 +116,12 @@ class DurbinKernel(TreatmentKernel):
         bread[~(enough & independent)] = np.nan
         return AssignedDurbin(self, drawn, bread)
 
-    def fields_of(self, raw: Floats) -> DurbinOutcome:
-        """An outcome, raw (1, T, N), as its products with any treatment need it."""
+    def fields_of(self, raw: Floats) -> tuple[Fields, Floats]:
+        """Of an outcome, raw (1, T, N), before any treatment: fields (4, T, N) = y~, w~ and W' of both, and products of
+        y~ and w~, (2, 2)."""
         both = np.concatenate([self.projection(raw), self.projection(self.forms.weights.lag(raw))])
         fields = np.concatenate([both, adjoint_lag(both, self.forms.weights)])
-        return DurbinOutcome(Fields(fields), ols.gram(both[None])[0])
+        return Fields(fields), ols.gram(both[None])[0]
 
     def solve(self, moments: DurbinMoments, products: Floats) -> DurbinFits:
         """One outcome, products of y~ and w~ (2, 2), under B treatments; every row by itself."""
@@ -128,18 +129,17 @@ class DurbinKernel(TreatmentKernel):
             self._rows(moments.take(slice(start, start + ROWS_AT_ONCE)), products)
             for start in range(0, moments.rows, ROWS_AT_ONCE)
         ]
-        return DurbinFits(*(np.concatenate(column) for column in zip(*pieces, strict=True)))
+        return DurbinFits.join(pieces)
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
-    def _rows(self, moments: DurbinMoments, outcome: Floats) -> tuple[Floats, ...]:
+    def _rows(self, moments: DurbinMoments, outcome: Floats) -> DurbinFits:
         zy, zwy, bread = moments.zy, moments.zwy, moments.bread
         sizes, transform, spectrum = self.sizes, self.transform, self.spectrum
         b0, b1 = (np.matmul(bread, z[:, :, None])[:, :, 0] for z in (zy, zwy))
         a = outcome[0, 0] - np.vecdot(zy, b0)
         b = outcome[0, 1] - np.vecdot(zy, b1)
         c = outcome[1, 1] - np.vecdot(zwy, b1)
-        best = maximise_lag(a, b, c, spectrum, sizes, transform)
-        rho = best.at
+        rho, converged = maximise_lag(a, b, c, spectrum, sizes, transform)
         ssr = a - 2 * rho * b + rho**2 * c
         slopes, sigma2 = b0 - rho[:, None] * b1, ssr / sizes.nobs
         traces = spectrum.traces(rho, transform)
@@ -152,16 +152,8 @@ class DurbinKernel(TreatmentKernel):
         variance = np.concatenate([slope_variance, rho_variance[:, None], spread], axis=1)
         se = np.sqrt(np.where(variance >= 0, variance, np.nan))
         defined = np.isfinite(estimate).all(axis=1) & np.isfinite(se).all(axis=1)
-        status = np.select([defined & best.converged, defined], [Status.OK, Status.NOT_CONVERGED], Status.SINGULAR)
-        return estimate, se, status.astype(np.uint8), ssr, traces.log_det
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class DurbinOutcome:
-    """An outcome before any treatment: fields (4, T, N) = y~, w~ and W' of both; products of y~ and w~, (2, 2)."""
-
-    fields: Fields
-    products: Floats
+        status = np.select([defined & converged, defined], [Status.OK, Status.NOT_CONVERGED], Status.SINGULAR)
+        return DurbinFits(estimate, se, status.astype(np.uint8), ssr, traces.log_det)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -181,14 +173,14 @@ class AssignedDurbin(AssignedTreatments):
         """Outcomes y (R, T, N), raw, under each treatment; errors from the observed Hessian."""
         kernel, fits = self.kernel, []
         for raw in outcomes(y, kernel.projection, "sdm of redrawn treatments"):
-            outcome = kernel.fields_of(raw)
-            fits.append(kernel.solve(self.moments(outcome), outcome.products))
+            fields, products = kernel.fields_of(raw)
+            fits.append(kernel.solve(self.moments(fields), products))
         estimate, se, status = (np.stack([getattr(one, name) for one in fits]) for name in ("estimate", "se", "status"))
         return TreatmentFits(kernel.terms, estimate, se, status)
 
-    def moments(self, outcome: DurbinOutcome) -> DurbinMoments:
-        """What the likelihood needs of B treatments."""
-        met = self.drawn.meet(outcome.fields)
+    def moments(self, fields: Fields) -> DurbinMoments:
+        """What the likelihood needs of B treatments and the fields of an outcome."""
+        met = self.drawn.meet(fields)
         zy, zwy = np.ascontiguousarray(met[:, 0::2]), np.ascontiguousarray(met[:, 1::2])
         return DurbinMoments(zy, zwy, self.bread)
 
@@ -208,7 +200,7 @@ class RedrawnDurbin(Reduction):
             return own.prepare(panel)
         kernel, tile = DurbinKernel.of(panel, own, self.treatment, self.transform), Tile(panel)
         within, total = tile.within_sum_of_squares(outcome), tile.total_sum_of_squares(outcome)
-        return RedrawnDurbinPlan(kernel, kernel.fields_of(tile.raw(outcome)), float(within[0]), float(total[0]))
+        return RedrawnDurbinPlan(kernel, *kernel.fields_of(tile.raw(outcome)), float(within[0]), float(total[0]))
 
     def for_worlds(self, plan: RedrawnDurbinPlan | SpatialPlan, worlds: int) -> RedrawnDurbinPlan | SpatialPlan:
         """That of the cross products."""
@@ -230,7 +222,8 @@ class RedrawnDurbinPlan:
     """A cell whose treatment alone is redrawn: sums of squares of the outcome, within and total."""
 
     kernel: DurbinKernel
-    outcome: DurbinOutcome
+    fields: Fields
+    products: Floats
     within: float
     total: float
 
@@ -246,12 +239,12 @@ class RedrawnDurbinPlan:
 
     def numbers(self, given: NDArray[Any]) -> Floats:
         """Z'y~, Z'w~ and the inverse of Z'Z of B treatments, (B, 8)."""
-        found = self.kernel.assign(given).moments(self.outcome)
+        found = self.kernel.assign(given).moments(self.fields)
         return np.concatenate([found.zy, found.zwy, found.bread.reshape(-1, 4)], axis=1)
 
     def solve(self, waiting: TreatmentMoments) -> tuple[DurbinFits, dict[str, Floats]]:
         """The maximum of the likelihood, and the statistics of the fits."""
         zy, zwy, bread = (np.ascontiguousarray(x) for x in np.split(waiting.complete(self.numbers), [2, 4], axis=1))
-        fits = self.kernel.solve(DurbinMoments(zy, zwy, bread.reshape(-1, 2, 2)), self.outcome.products)
+        fits = self.kernel.solve(DurbinMoments(zy, zwy, bread.reshape(-1, 2, 2)), self.products)
         loglik = log_likelihood(fits.ssr, fits.log_det, self.kernel.sizes)
         return fits, {"loglik": loglik, "r2": 1 - fits.ssr / self.total, "r2_within": 1 - fits.ssr / self.within}

@@ -5,8 +5,8 @@ Residuals are correlated by construction, so that the moments of a raw variable'
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 from estimators.core import regression as ols
 from estimators.core.estimator import (
     Estimates,
-    Estimator,
     Layout,
-    Moments,
-    Reduction,
-    Status,
+    RegressionEstimator,
+    TileEstimator,
     check_names,
-    outcome_of,
+    status_where,
     weights_of,
 )
 from estimators.core.tile import Tile, WithinTransform, spread
@@ -30,7 +28,6 @@ from sim.errors import bad
 from sim.panel import Panel
 from sim.presets import Paper
 from sim.schema import Schema
-from sim.streams import Streams
 from sim.weights import Weights
 
 # Spatial autocorrelation: Moran's I, Geary's C and local Moran, with the null distributions that give them errors.
@@ -320,7 +317,7 @@ def permuted_pooled_moran(e: Floats, weights: Weights, draws: int, rng: np.rando
 
 
 @dataclass(frozen=True, slots=True)
-class MoranTest(Estimator):
+class MoranTest(RegressionEstimator, TileEstimator):
     """Moran's I of the residuals of the two-way regression, over all periods, less its mean under the null.
 
     A test of lambda = 0, not an estimate of it.
@@ -336,111 +333,57 @@ class MoranTest(Estimator):
     label: str = "moran"
 
     @property
-    def name(self) -> str:
-        """Its label."""
-        return self.label
-
-    @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
         """The `paper` design without spillovers, whose errors are independent."""
         return Paper(), ("moran",)
 
-    def _names(self, schema: Schema) -> tuple[str, tuple[str, ...], str]:
-        outcome = outcome_of(self.outcome, schema, self.label)
-        regressors = schema.roles.regressors if self.regressors is None else self.regressors
-        check_names(schema, outcome, regressors, self.label)
-        weights = weights_of(self.weights, schema, self.label)
-        return outcome, regressors, weights
-
     def layout(self, schema: Schema) -> Layout:
         """One term, I - E(I), and as statistics I and E(I)."""
-        self._names(schema)
+        check_names(schema, *self.names(schema), self.label)
+        weights_of(self.weights, schema, self.label)
         return Layout(("moran",), ("projection",), ("index", "expected"), {"moran": "lambda"}, tests=True)
 
-    def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome and regressors."""
-        outcome, regressors, _ = self._names(schema)
-        return frozenset((outcome, *regressors))
-
-    def reduction(self, schema: Schema) -> Reduction:
-        """The index and its moments."""
-        return ResidualIndex(*self._names(schema), self.label)
-
-    def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
-        """The excess of I over its mean, with its exact standard deviation."""
-        assert isinstance(moments, IndexMoments)
-        sound = np.isfinite(moments.index) & np.isfinite(moments.variance)
-        se = np.sqrt(moments.variance)[:, None, None]
-        return Estimates(
-            terms=("moran",),
-            errors=("projection",),
-            estimate=(moments.index - moments.mean)[:, None],
-            se=se,
-            dof=np.full_like(se, np.inf),
-            status=np.where(sound, Status.OK, Status.SINGULAR).astype(np.uint8),
-            statistics={"index": moments.index, "expected": moments.mean},
-        )
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class IndexMoments(Moments):
-    """I and its mean and variance under the null, (R,) each."""
-
-    index: Floats
-    mean: Floats
-    variance: Floats
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class MoranPlan:
-    """Demeaned regressors (1 or R, K, T, N), their bread, and the mean and variance of I, (1 or R,)."""
-
-    x: Floats
-    bread: Floats
-    mean: Floats
-    variance: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class ResidualIndex(Reduction):
-    """Moran's I of the residuals of a two-way within regression."""
-
-    outcome: str
-    regressors: tuple[str, ...]
-    weights: str
-    asked_by: str = field(compare=False)
-
-    def prepare(self, panel: Panel) -> MoranPlan | None:
+    def prepare(self, panel: Panel) -> Regressors | None:
         """What the regressors give, None when they are redrawn; raises BadInput where the moments do not hold."""
-        check_balance(panel, self.asked_by)
-        if LinkSums.of(panel.weights[self.weights]).uniform:
-            raise bad("W links all units equally: Moran's I is then the same for all values", where=f"{self.asked_by}, "
-                      f"weights {self.weights}", allowed="weights that differ between near and far units",
+        regressors, weights = self.names(panel.schema)[1], weights_of(self.weights, panel.schema, self.label)
+        check_balance(panel, self.label)
+        if LinkSums.of(panel.weights[weights]).uniform:
+            raise bad("W links all units equally: Moran's I is then the same for all values", where=f"{self.label}, "
+                      f"weights {weights}", allowed="weights that differ between near and far units",
                       remedy="choose fewer neighbours")  # fmt: skip
-        ols.check_fixed(panel, self.regressors, self.asked_by)
-        if any(panel.variables[name].shape[0] > 1 for name in self.regressors):
+        ols.check_fixed(panel, regressors, self.label)
+        if any(panel.variables[name].shape[0] > 1 for name in regressors):
             return None
         return self._regressors(Tile(panel))
 
-    def reduce(self, plan: Any, tile: Tile) -> IndexMoments:
-        """I of each replication's residuals."""
-        found = self._regressors(tile) if plan is None else plan
-        assert isinstance(found, MoranPlan)
-        rows = tile.panel.replications
-        y = spread(tile.within(self.outcome), rows)
-        beta = np.matmul(found.bread, ols.inner(found.x, y)[:, :, None])[:, :, 0]
-        e = ols.residual(y, found.x, beta)
-        empty = ols.sum_of_squares(e) <= EXACT_FIT * ols.sum_of_squares(tile.raw(self.outcome))
+    def answer(self, plan: Regressors | None, tile: Tile) -> Estimates:
+        """The excess of I over its mean, with its exact standard deviation."""
+        x, bread, mean, variance = plan or self._regressors(tile)
+        outcome, rows, schema = self.names(tile.panel.schema)[0], tile.panel.replications, tile.panel.schema
+        y = spread(tile.within(outcome), rows)
+        e = ols.residual(y, x, ols.solved(bread, x, y))
+        empty = ols.sum_of_squares(e) <= EXACT_FIT * ols.sum_of_squares(tile.raw(outcome))
+        w = tile.panel.weights[weights_of(self.weights, schema, self.label)]
         with np.errstate(divide="ignore", invalid="ignore"):
-            index = np.where(empty, np.nan, pooled_moran(e, tile.panel.weights[self.weights]))
-        return IndexMoments(index, spread(found.mean, rows), spread(found.variance, rows))
+            index = np.where(empty, np.nan, pooled_moran(e, w))
+        mean, variance = spread(mean, rows), spread(variance, rows)
+        se = np.sqrt(variance)[:, None, None]
+        return Estimates.of(
+            self.layout(schema), (index - mean)[:, None], se, np.full_like(se, np.inf),
+            {"index": index, "expected": mean}, status=status_where(np.isfinite(index) & np.isfinite(variance)),
+        )  # fmt: skip
 
-    def _regressors(self, tile: Tile) -> MoranPlan:
-        x = ols.stack([tile.within(name) for name in self.regressors])
+    def _regressors(self, tile: Tile) -> Regressors:
+        names, weights = self.names(tile.panel.schema)[1], weights_of(self.weights, tile.panel.schema, self.label)
+        x = ols.stack([tile.within(name) for name in names])
         gram = ols.gram(x)
-        gram[ols.any_absorbed(tile, self.regressors, np.diagonal(gram, axis1=1, axis2=2))] = np.nan
+        gram[ols.any_absorbed(tile, names, np.diagonal(gram, axis1=1, axis2=2))] = np.nan
         bread, _ = ols.invert(gram)
-        return MoranPlan(x, bread, *pooled_moments(x, bread, tile.panel.weights[self.weights]))
+        return x, bread, *pooled_moments(x, bread, tile.panel.weights[weights])
+
+
+# Demeaned regressors (1 or R, K, T, N), their bread (1 or R, K, K), and the mean and variance of I, (1 or R,).
+Regressors = tuple[Floats, Floats, Floats, Floats]
 
 
 def check_balance(panel: Panel, asked_by: str) -> None:

@@ -29,7 +29,7 @@ from estimators.core.estimator import (
 )
 from estimators.core.tile import Tile
 from estimators.core.treatment_kernels import TreatmentKernel
-from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan
+from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan, SpatialRegression
 from estimators.spatial.errors import (
     Sandwiches,
     check_errors,
@@ -344,10 +344,11 @@ class SpatialPanel(Estimator):
 
     def _fitted(self, plan: SpatialPlan, moments: SpatialMoments, schema: Schema, streams: Streams) -> Estimates:
         """All terms."""
-        fit = fit_model(self.form, plan, moments, self._sizes(plan), self.transform)
-        estimate = np.concatenate([fit.slopes, fit.spatial, fit.sigma2[:, None], fit.effects], axis=1)
+        model = SpatialRegression(self.form, self.transform, plan, moments)
+        fit = fit_model(model)
+        estimate = fit.estimate
         others = tuple(error for error in self.errors if error != "information")
-        found = covariances(others, fit.parameters, self.form, self.transform, plan, moments) if others else None
+        found = covariances(others, fit.parameters, model) if others else None
         se = self._standard_errors(fit, plan, found)
         sound = np.isfinite(estimate).all(axis=1) & np.isfinite(se[:, 0]).all(axis=1)
         status = np.select(
@@ -355,7 +356,7 @@ class SpatialPanel(Estimator):
             [Status.OK, Status.NOT_CONVERGED],
             Status.SINGULAR,
         )
-        statistics = self._statistics(fit, plan, moments)
+        statistics = self._statistics(fit, model)
         if found is not None:
             statistics |= self._statistics_by_error(fit, others, found, plan)
         terms, errors = _all_terms(self, self._names(schema)[1]), self.errors
@@ -376,15 +377,14 @@ class SpatialPanel(Estimator):
         products = own._products(panel.schema)
         plan = products.prepare(panel)
         own._check(plan)
-        moments = products.reduce(plan, Tile(panel))
-        fit = fit_model(self.form, plan, moments, self._sizes(plan), self.transform)
+        model = SpatialRegression(self.form, self.transform, plan, products.reduce(plan, Tile(panel)))
+        fit = fit_model(model)
         if not fit.converged[0]:
             raise bad("the likelihood has no maximum inside its bounds", where=self.name, allowed="a fit",
                       remedy="choose another model or W")  # fmt: skip
-        psi = unit_influence(error, fit.parameters[0], self.form, self.transform, plan, moments)
+        psi = unit_influence(error, fit.parameters[0], model)
         moved = jacobian(fit.slopes, fit.rho(self.form), fit.traces, plan.units, self.form)[0] @ psi
-        estimate = np.concatenate([fit.slopes, fit.spatial, fit.sigma2[:, None], fit.effects], axis=1)
-        return estimate[0], np.concatenate([psi, moved])
+        return fit.estimate[0], np.concatenate([psi, moved])
 
     def _check(self, plan: SpatialPlan | RedrawnDurbinPlan) -> None:
         """Raise BadInput for a W, or lags of regressors, that this model cannot serve."""
@@ -401,9 +401,6 @@ class SpatialPanel(Estimator):
                                                                                     "near and far units",
                       remedy="choose fewer neighbours")  # fmt: skip
 
-    def _sizes(self, plan: SpatialPlan) -> Sizes:
-        return Sizes.of(plan.units, plan.periods, self.transform)
-
     def _standard_errors(self, fit: SpatialFit, plan: SpatialPlan, found: Sandwiches | None) -> Floats:
         """Of parameters and effects by error type, (R, E, K); effects by the delta method."""
         if found is None:
@@ -418,8 +415,8 @@ class SpatialPanel(Estimator):
             variances.insert(self.errors.index("information"), fit.variance)
         return _root(np.stack(variances, axis=1))
 
-    def _statistics(self, fit: SpatialFit, plan: SpatialPlan, moments: SpatialMoments) -> dict[str, Floats]:
-        sizes = self._sizes(plan)
+    def _statistics(self, fit: SpatialFit, model: SpatialRegression) -> dict[str, Floats]:
+        sizes, moments = model.sizes, model.moments
         out = {
             "loglik": log_likelihood(fit.ssr, fit.log_det, sizes),
             "r2": 1.0 - fit.ssr / moments.tss,
@@ -427,7 +424,7 @@ class SpatialPanel(Estimator):
         }
         if not self.full_fit:
             return out
-        out |= fit_statistics(self.form, fit.slopes, fit.rho(self.form), moments, plan.spectrum)
+        out |= fit_statistics(model, fit.slopes, fit.rho(self.form))
         out |= information_criteria(out["loglik"], fit.parameters.shape[1], sizes)
         if fit.mode_gap is not None:
             out["mode_gap"] = fit.mode_gap

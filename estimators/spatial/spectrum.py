@@ -554,6 +554,7 @@ class Spectrum:
 
     multiplier(rho): G itself, and multiplier.apply(rho, x) its products; near_multiplier(rho): G from matrices kept at
     nodes, which pays where many rho's are near each other. series.apply(rho, x): products of rows at their own rho.
+    row_sums(rho): G1 at rho (R,), (R, N).
     """
 
     def __init__(self, weights: Weights) -> None:
@@ -563,7 +564,7 @@ class Spectrum:
         self.near_multiplier = NodeMatrices(self.multiplier, weights.radius, len(weights.units))
         self._sums = self._sums_of(weights)
         self._norms = PiecewiseChebyshev(self.multiplier.norms, weights.radius)
-        self._row_sums = PiecewiseChebyshev(self.multiplier.row_sums, weights.radius)
+        self.row_sums = PiecewiseChebyshev(self.multiplier.row_sums, weights.radius)
         self._products = MatrixProducts(self.near_multiplier)
 
     def _sums_of(self, weights: Weights) -> PiecewiseChebyshev:
@@ -607,10 +608,6 @@ class Spectrum:
         if transform == "direct":
             return gh, gth
         return gh - 1 / ((1 - rho) * (1 - lam)), gth - columns
-
-    def row_sums(self, rho: Floats) -> Floats:
-        """G1 at rho (R,), (R, N)."""
-        return self._row_sums(rho)
 
     def _eigenvalue_sums(self, rho: float) -> Floats:
         eigenvalues = self.weights.eigenvalues

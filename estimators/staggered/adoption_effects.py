@@ -21,30 +21,37 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import chdtrc, fdtrc
 
 from estimators.core import regression as ols
-from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status, outcome_of, treatment_of
+from estimators.core.estimator import (
+    Estimates,
+    Layout,
+    Status,
+    TileEstimator,
+    TreatmentEstimator,
+    one_by_one,
+    status_where,
+)
 from estimators.core.tile import Tile, spread
-from estimators.linear.covariances import membership, unit_clusters
+from estimators.linear.covariances import check_two_clusters, sums_by_cluster
 from estimators.staggered.aggregation import (
     Window,
     check_clusters,
     check_terms,
     event_of,
+    event_terms,
     staggered_targets,
     staggered_terms,
     told_by_cells,
 )
 from sim.arrays import Codes, Flags, Floats
-from sim.errors import BadInput, bad, one_of
+from sim.errors import bad, one_of
 from sim.panel import Panel
 from sim.schema import Schema
-from sim.streams import Streams
 
 PRETREND = ("pretrend", "pretrend_p", "pretrend_hotelling_p")
 UNIFORM_LEVEL = 0.95
@@ -77,7 +84,7 @@ class LinearFit(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class AdoptionEffects(Estimator):
+class AdoptionEffects(TreatmentEstimator, TileEstimator):
     """Base of the estimators of dynamic effects of an absorbing treatment.
 
     outcome, controls: names of variables; None = the panel's own roles. window: first and last event time of the terms
@@ -92,9 +99,9 @@ class AdoptionEffects(Estimator):
     uniform_draws: int = 999
     label: str = ""
 
-    @abstractmethod
     def terms(self) -> tuple[str, ...]:
-        """The terms that it reports."""
+        """The terms that it reports: two averages and the window's event times but the reference."""
+        return (*event_terms(self.window), "overall", "overall:event")
 
     @abstractmethod
     def fit(self, panel: Panel) -> LinearFit:
@@ -118,12 +125,6 @@ class AdoptionEffects(Estimator):
     def check_size(self, schema: Schema) -> None:
         """Raise BadInput for settings that no panel of this size can serve."""
 
-    def names(self, schema: Schema) -> tuple[str, str, tuple[str, ...]]:
-        """Outcome, treatment and controls; raises BadInput when one is missing."""
-        treatment = treatment_of(None, schema, self.name)
-        controls = schema.roles.controls if self.controls is None else self.controls
-        return outcome_of(self.outcome, schema, self.name), treatment, controls
-
     def layout(self, schema: Schema) -> Layout:
         """Terms by name; the statistics of the module's docstring."""
         named = self.names(schema)
@@ -139,22 +140,53 @@ class AdoptionEffects(Estimator):
         terms = self.terms()
         return Layout(terms, self.errors, statistics, self.targets(), screen=PRETREND[-1], perhaps=told_by_cells(terms))
 
-    def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome, treatment and controls."""
-        outcome, treatment, controls = self.names(schema)
-        return frozenset((outcome, treatment, *controls))
+    def prepare(self, panel: Panel) -> LinearFit | None:
+        """The prepared fit, None if calendar or controls differ between replications; raises BadInput for a panel that
+        cannot serve and for controls that the effects absorb or that cannot be told apart."""
+        _, treatment, controls = self.names(panel.schema)
+        ols.check_fixed(panel, controls, self.name)
+        if any(panel.variables[name].shape[0] > 1 for name in (treatment, *controls)):
+            return None
+        fit = self.fit(panel)
+        if not fit.sound:
+            raise bad("the controls are collinear with one another or with the effects", where=self.name,
+                      allowed="controls that vary over the observations used", remedy="remove some")  # fmt: skip
+        return fit
 
-    def reduction(self, schema: Schema) -> Reduction:
-        """Everything: the terms, their variances and statistics."""
-        return EffectsReduction(self)
+    def answer(self, plan: LinearFit | None, tile: Tile) -> Estimates:
+        """All terms and statistics: by one prepared fit, or one by one where calendar or controls are redrawn."""
+        panel = tile.panel
+        if plan is not None:
+            return self._estimates(plan, panel)
+        refused = Estimates.failed(self.layout(panel.schema), Status.REFUSED)
+        return one_by_one(panel, lambda one: self._estimates(self.fit(one), one), refused)
 
-    def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
-        """The moments as estimates."""
-        assert isinstance(moments, EffectMoments)
-        statistics = dict(zip(PRETREND, moments.pretrend.T, strict=True)) | {"uniform": moments.uniform}
-        se = np.sqrt(moments.variance)
-        layout = self.layout(schema)
-        return Estimates.of(layout, moments.estimate, se, moments.dof, statistics, status=moments.status)
+    @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
+    def _estimates(self, fit: LinearFit, panel: Panel) -> Estimates:
+        layout, outcome = self.layout(panel.schema), self.names(panel.schema)[0]
+        estimate, contributions = fit(spread(panel.variables[outcome], panel.replications))
+        estimate = np.where(fit.identified & fit.sound, estimate, np.nan)
+        known = [
+            fit.identified & fit.certain & fit.sound & has_error(fit.averaged, fit.compared, error, panel)
+            for error in self.errors
+        ]
+        sums, factors, dofs = zip(*(_clustered(contributions, error, fit, panel, self.name) for error in self.errors),
+                                  strict=True)  # fmt: skip
+        variances = [
+            np.where(has, np.square(own).sum(axis=2) * factor, np.nan)
+            for has, own, factor in zip(known, sums, factors, strict=True)
+        ]
+        events = [i for i, term in enumerate(layout.terms) if event_of(term) is not None and known[0][i]]
+        early = [i for i in events if (event_of(layout.terms[i]) or 0) < 0]
+        before, treated = sums[0][:, early], int(_clusters_of(fit.treated, self.errors[0], panel))
+        covariance = before @ before.transpose(0, 2, 1) * factors[0]
+        tests = pretrend_tests(estimate[:, early], covariance, dofs[0], treated)
+        uniform = _uniform(sums[0][:, events], self.uniform_draws)
+        statistics = dict(zip(PRETREND, tests.T, strict=True)) | {"uniform": uniform}
+        se = np.sqrt(np.stack(variances, axis=1))
+        status = status_where(np.isfinite(estimate[:, layout.terms.index("overall")]))
+        dof = np.broadcast_to(np.array(dofs)[:, None], se.shape).copy()
+        return Estimates.of(layout, estimate, se, dof, statistics, status=status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,96 +215,17 @@ class CohortEffects(AdoptionEffects):
         check_terms(self.window, self.cohorts, self.years, self.name)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class EffectMoments(Moments):
-    """estimate (R, K); variance, dof (R, E, K); pretrend (R, 3): W and its p values; uniform (R,); status (R,)."""
-
-    estimate: Floats
-    variance: Floats
-    dof: Floats
-    pretrend: Floats
-    uniform: Floats
-    status: NDArray[np.uint8]
-
-
-@dataclass(frozen=True, slots=True)
-class EffectsReduction(Reduction):
-    """One estimator's fit of tiles: by one prepared fit, or one by one where calendar or controls are redrawn."""
-
-    estimator: AdoptionEffects
-
-    def prepare(self, panel: Panel) -> LinearFit | None:
-        """The prepared fit, None if calendar or controls differ between replications; raises BadInput for a panel that
-        cannot serve and for controls that the effects absorb or that cannot be told apart."""
-        _, treatment, controls = self.estimator.names(panel.schema)
-        ols.check_fixed(panel, controls, self.estimator.name)
-        if any(panel.variables[name].shape[0] > 1 for name in (treatment, *controls)):
-            return None
-        fit = self.estimator.fit(panel)
-        if not fit.sound:
-            raise bad("the controls are collinear with one another or with the effects", where=self.estimator.name,
-                      allowed="controls that vary over the observations used", remedy="remove some")  # fmt: skip
-        return fit
-
-    def reduce(self, plan: Any, tile: Tile) -> EffectMoments:
-        """One tile's terms and variances."""
-        panel = tile.panel
-        if plan is not None:
-            outcome = self.estimator.names(panel.schema)[0]
-            return moments_of(self.estimator, plan, spread(tile.raw(outcome), panel.replications), panel)
-        return EffectMoments.join([self._alone(panel.replication(row)) for row in range(panel.replications)])
-
-    def _alone(self, panel: Panel) -> EffectMoments:
-        outcome = self.estimator.names(panel.schema)[0]
-        try:
-            fit = self.estimator.fit(panel)
-        except BadInput:
-            return _refused(self.estimator)
-        return moments_of(self.estimator, fit, panel.variables[outcome], panel)
-
-
-@np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
-def moments_of(estimator: AdoptionEffects, fit: LinearFit, y: Floats, panel: Panel) -> EffectMoments:
-    """Terms, variances and statistics of outcomes (R, T, N)."""
-    terms = estimator.terms()
-    estimate, contributions = fit(y)
-    estimate = np.where(fit.identified & fit.sound, estimate, np.nan)
-    variance, dofs = [], []
-    for row, error in enumerate(estimator.errors):
-        known = fit.identified & fit.certain & fit.sound & has_error(fit.averaged, fit.compared, error, panel)
-        sums, groups = _cluster(contributions, error, fit.used, panel, estimator.name)
-        factor, dof = 1.0, np.inf
-        if fit.sample is not None:
-            n, k = fit.sample
-            factor, dof = groups / (groups - 1) * (n - 1) / (n - k), groups - 1.0
-        variance.append(np.where(known, np.square(sums).sum(axis=2) * factor, np.nan))
-        dofs.append(dof)
-        if row == 0:
-            events = [i for i, term in enumerate(terms) if event_of(term) is not None and known[i]]
-            early = [i for i in events if (event_of(terms[i]) or 0) < 0]
-            before = sums[:, early]
-            treated = int(_clusters_of(fit.treated, error, panel))
-            pretrend = pretrend_tests(estimate[:, early], before @ before.transpose(0, 2, 1) * factor, dof, treated)
-            uniform = _uniform(sums[:, events], estimator.uniform_draws)
-    return EffectMoments(
-        estimate=estimate,
-        variance=np.stack(variance, axis=1),
-        dof=np.broadcast_to(np.array(dofs)[:, None], (len(y), len(dofs), len(terms))).copy(),
-        pretrend=pretrend,
-        uniform=uniform,
-        status=np.where(np.isfinite(estimate[:, terms.index("overall")]), Status.OK, Status.SINGULAR).astype(np.uint8),
-    )
-
-
-def _cluster(contributions: Floats, error: str, used: Flags, panel: Panel, asked_by: str) -> tuple[Floats, int]:
-    """Sums of contributions by cluster, (R, K, G), and the number of clusters."""
-    groups = int(_clusters_of(used, error, panel))
-    if groups < 2:
-        raise bad(f"{error} has {groups} cluster", where=asked_by, allowed="2 or more clusters",
-                  remedy="choose a finer grouping")  # fmt: skip
-    if error == "cluster:unit":
-        return contributions, groups
-    return contributions @ membership(unit_clusters(error, panel)), groups
+def _clustered(
+    contributions: Floats, error: str, fit: LinearFit, panel: Panel, asked_by: str
+) -> tuple[Floats, float, float]:
+    """Sums of contributions by cluster (R, K, G), the small-sample factor and the degrees of freedom."""
+    groups = int(_clusters_of(fit.used, error, panel))
+    check_two_clusters(error, groups, asked_by)
+    sums = sums_by_cluster(contributions, error, panel)
+    if fit.sample is None:
+        return sums, 1.0, np.inf
+    n, k = fit.sample
+    return sums, groups / (groups - 1) * (n - 1) / (n - k), groups - 1.0
 
 
 def has_error(averaged: Flags, compared: Flags, error: str, panel: Panel) -> Flags:
@@ -286,9 +239,7 @@ def has_error(averaged: Flags, compared: Flags, error: str, panel: Panel) -> Fla
 
 def _clusters_of(units: Flags, error: str, panel: Panel) -> Codes:
     """How many clusters hold any of the marked units, (..., N) -> (...)."""
-    if error == "cluster:unit":
-        return np.asarray(units.sum(axis=-1))
-    return np.asarray(((units @ membership(unit_clusters(error, panel))) > 0).sum(axis=-1))
+    return np.asarray((sums_by_cluster(units, error, panel) > 0).sum(axis=-1))
 
 
 @np.errstate(divide="ignore", invalid="ignore")
@@ -298,9 +249,7 @@ def pretrend_tests(estimate: Floats, covariance: Floats, dof: float, treated: in
     rows, terms = estimate.shape
     if not terms or not np.isfinite(covariance).all():
         return np.full((rows, len(PRETREND)), np.nan)
-    scale = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
-    scale = np.where(scale > 0, scale, 1.0)
-    values, vectors = np.linalg.eigh(covariance / (scale[:, :, None] * scale[:, None, :]))
+    scale, values, vectors = _principal_axes(covariance)
     free = values > DEPENDENT * np.maximum(values[:, -1:], 1e-300)
     turned = np.matmul((estimate / scale)[:, None, :], vectors)[:, 0]
     wald = np.where(free, turned**2 / np.where(free, values, 1.0), 0.0).sum(axis=1)
@@ -311,15 +260,20 @@ def pretrend_tests(estimate: Floats, covariance: Floats, dof: float, treated: in
     return np.column_stack([wald, usual, hotelling])
 
 
+def _principal_axes(covariance: Floats) -> tuple[Floats, Floats, Floats]:
+    """Standard deviations (R, K), 1 for constants, and eigenvalues (R, K) and vectors (R, K, K) of the correlations."""
+    scale = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+    scale = np.where(scale > 0, scale, 1.0)
+    values, vectors = np.linalg.eigh(covariance / (scale[:, :, None] * scale[:, None, :]))
+    return scale, values, vectors
+
+
 def _uniform(contributions: Floats, draws: int) -> Floats:
     """Critical value of the largest |t| of jointly normal terms with this correlation, (R,)."""
     rows, terms, _ = contributions.shape
     if not draws or not terms or not np.isfinite(contributions).all():
         return np.full(rows, np.nan)
-    covariance = contributions @ contributions.transpose(0, 2, 1)
-    scale = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
-    scale = np.where(scale > 0, scale, 1.0)
-    values, vectors = np.linalg.eigh(covariance / (scale[:, :, None] * scale[:, None, :]))
+    _, values, vectors = _principal_axes(contributions @ contributions.transpose(0, 2, 1))
     root = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
     largest = np.abs(root @ _normals(draws, terms).T).max(axis=1)
     return np.asarray(np.quantile(largest, UNIFORM_LEVEL, axis=1))
@@ -328,16 +282,3 @@ def _uniform(contributions: Floats, draws: int) -> Floats:
 @cache
 def _normals(draws: int, terms: int) -> Floats:
     return np.random.Generator(np.random.Philox(key=0)).standard_normal((draws, terms))
-
-
-def _refused(estimator: AdoptionEffects) -> EffectMoments:
-    """One panel's moments when it cannot serve."""
-    k, e = len(estimator.terms()), len(estimator.errors)
-    return EffectMoments(
-        estimate=np.full((1, k), np.nan),
-        variance=np.full((1, e, k), np.nan),
-        dof=np.full((1, e, k), np.nan),
-        pretrend=np.full((1, len(PRETREND)), np.nan),
-        uniform=np.full(1, np.nan),
-        status=np.array([Status.REFUSED], dtype=np.uint8),
-    )

@@ -27,6 +27,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from estimators.core.estimator import Moments
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Estimand
 from sim.errors import bad, one_of
@@ -110,6 +111,14 @@ def check_balanced(panel: Panel, asked_by: str) -> None:
                   remedy='set balance = "drop-units" or "drop-periods"')  # fmt: skip
 
 
+def check_binary(
+    treatment: Floats, name: str, asked_by: str, allowed: str = "0 where untreated, 1 where treated"
+) -> None:
+    """Raise BadInput for a treatment with other values than 0 and 1."""
+    if not np.isin(treatment, (0.0, 1.0)).all():
+        raise bad(f"{name!r} is not 0/1", where=asked_by, allowed=allowed, remedy="code it so")
+
+
 def check_clusters(errors: tuple[str, ...], schema: Schema, asked_by: str) -> None:
     """Raise BadInput unless errors are one or more distinct clusterings of units."""
     allowed = ("cluster:unit", *(f"cluster:{name}" for name in schema.attributes))
@@ -175,15 +184,11 @@ def check_terms(window: Window, cohorts: tuple[int, ...], years: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class CohortPeriods:
+class CohortPeriods(Moments):
     """The identified effects: position in `Cohorts.firsts` and index of the period, each (C,)."""
 
     cohort: Codes
     period: Codes
-
-    def take(self, chosen: Flags) -> CohortPeriods:
-        """Some of them."""
-        return CohortPeriods(self.cohort[chosen], self.period[chosen])
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -18,7 +18,7 @@ import numpy as np
 from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status, outcome_of, treatment_of
 from estimators.core.regression import invert, logit
 from estimators.core.tile import Tile, spread
-from estimators.linear.covariances import membership, unit_clusters
+from estimators.linear.covariances import sums_by_cluster, unit_clusters
 from estimators.staggered.adoption_effects import has_error
 from estimators.staggered.aggregation import (
     Aggregation,
@@ -65,14 +65,6 @@ class LinearContrast:
     a: Floats
     left: Floats
     right: Floats
-
-    def estimate(self, change: Floats) -> Floats:
-        """(..., n) -> (...)."""
-        return np.asarray(change @ self.a)
-
-    def influence(self, change: Floats) -> Floats:
-        """(..., n) -> (..., n)."""
-        return change * self.a + (change @ self.left) @ self.right
 
     def embedded(self, units: Codes, count: int) -> LinearContrast:
         """The same among `count` units, of which `units` (n,) take part."""
@@ -197,7 +189,7 @@ class Comparisons:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class CohortEstimates:
+class CohortEstimates(Moments):
     """Averages (R, K), influences of units on them (R, K, N)."""
 
     estimate: Floats
@@ -476,9 +468,7 @@ class CallawaySantAnna(Estimator):
         self.layout(panel.schema)
         reduction = self.reduction(panel.schema)
         answers = [reduction.answer(one, reduction.plan(one)) for one in reduction.alike(panel)]
-        return CohortEstimates(
-            *(np.concatenate([getattr(a, name) for a in answers]) for name in ("estimate", "influence"))
-        )
+        return CohortEstimates.join(answers)
 
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
         """Standard errors, and critical values of bands if asked for."""
@@ -519,7 +509,7 @@ class CohortMoments(Moments):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class CallawaySantAnnaPlan:
-    """What one calendar and its covariates fix: the map from outcomes, which terms have cells, counts, clusters.
+    """What one calendar and its covariates fix: the map from outcomes, which terms have cells, and counts.
 
     certain (E, K): whether terms have an error of each type, as in `adoption_effects`.
     """
@@ -529,7 +519,6 @@ class CallawaySantAnnaPlan:
     certain: Flags
     cells: int
     left_out: int
-    clusters: tuple[Floats | None, ...]  # (N, clusters) indicators of each error type, None for units
 
 
 @dataclass(frozen=True, slots=True)
@@ -586,9 +575,7 @@ class CallawaySantAnnaReduction(Reduction):
         averaged = (aggregation.weights != 0) @ (cohorts.first == np.array(cohorts.firsts)[found.cells.cohort, None])
         compared = cohorts.never if self.controls == "never" else cohorts.later
         certain = np.stack([has_error(averaged, compared, error, panel) for error in self.errors])
-        codes = [None if error == "cluster:unit" else unit_clusters(error, panel) for error in self.errors]
-        clusters = tuple(None if own is None else membership(own) for own in codes)
-        return CallawaySantAnnaPlan(linear, aggregation.identified, certain, used, treated - used, clusters)
+        return CallawaySantAnnaPlan(linear, aggregation.identified, certain, used, treated - used)
 
     def _check_possible(self, possible: Comparisons) -> None:
         cohorts = possible.cohorts
@@ -626,7 +613,7 @@ class CallawaySantAnnaReduction(Reduction):
     def _moments(self, panel: Panel, plan: CallawaySantAnnaPlan) -> CohortMoments:
         answer = self.answer(panel, plan)
         r = panel.replications
-        sums = [answer.influence if c is None else answer.influence @ c for c in plan.clusters]
+        sums = [sums_by_cluster(answer.influence, error, panel) for error in self.errors]
         variance = np.where(plan.certain, np.stack([np.vecdot(each, each) for each in sums], axis=1), np.nan)
         return CohortMoments(
             estimate=spread(answer.estimate, r),

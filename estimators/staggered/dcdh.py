@@ -13,10 +13,10 @@ from typing import ClassVar
 import numpy as np
 
 from estimators.core import regression as ols
-from estimators.core.estimator import Estimates, Estimator, Layout, Status, check_names, outcome_of
+from estimators.core.estimator import Estimates, Estimator, Layout, check_names, outcome_of, status_where
 from estimators.core.tile import WithinTransform, observed_mask
 from estimators.linear.covariances import membership, unit_clusters
-from estimators.staggered.aggregation import check_balanced, check_clusters
+from estimators.staggered.aggregation import check_balanced, check_binary, check_clusters
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.errors import bad
@@ -76,15 +76,13 @@ def coefficient_weights(
     ols.check_fixed(panel, (d_name, *controls), asked_by)
     mask = observed_mask(panel) > 0
     d = np.where(mask, fixed[d_name][0], 0.0)
-    if not np.isin(d, (0.0, 1.0)).all():
-        raise bad(f"{d_name!r} is not 0/1", where=asked_by, allowed="0 where untreated, 1 where treated",
-                  remedy="code it so")  # fmt: skip
+    check_binary(d, d_name, asked_by)
     within = WithinTransform.of(panel)
     x = ols.stack([within(fixed[name]) for name in controls])
     residual = within(fixed[d_name])
     if controls:
         bread, _ = ols.invert(ols.gram(x))
-        residual = ols.residual(residual, x, (bread @ ols.inner(x, residual)[:, :, None])[:, :, 0])
+        residual = ols.residual(residual, x, ols.solved(bread, x, residual))
     treated = d > 0
     weights = np.where(treated, residual[0], 0.0)
     weights /= weights.sum()
@@ -167,13 +165,11 @@ class DCDH(Estimator):
 
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
         """Fit R panels; raises BadInput for an unbalanced panel and a treatment that is not 0/1."""
-        self.layout(panel.schema)
+        layout = self.layout(panel.schema)
         outcome, treatment = self._names(panel.schema)
         check_balanced(panel, self.label)
         did = panel.variables[treatment]
-        if not np.isin(did, (0.0, 1.0)).all():
-            raise bad(f"{treatment!r} is not 0/1", where=self.label, allowed="0 where untreated, 1 where treated",
-                      remedy="code it so")  # fmt: skip
+        check_binary(did, treatment, self.label)
         if (did != did[:1]).any():
             return Estimates.join([self(panel.replication(i)) for i in range(panel.replications)])
         change = np.diff(panel.variables[outcome], axis=1)
@@ -181,16 +177,13 @@ class DCDH(Estimator):
         clusters = [unit_clusters(error, panel) for error in self.errors]
         found = [contrast(change, clusters) for contrast in contrasts]
         estimate = np.stack([one for one, _, _ in found], axis=1)
-        rows = panel.replications
-        return Estimates(
-            terms=("event(0)", "placebo"),
-            errors=self.errors,
-            estimate=np.broadcast_to(estimate, (rows, 2)).copy(),
-            se=np.broadcast_to(np.stack([se for _, se, _ in found], axis=2), (rows, len(self.errors), 2)).copy(),
-            dof=np.broadcast_to(np.stack([dof for _, _, dof in found], axis=1), (rows, len(self.errors), 2)).copy(),
-            status=np.full(rows, Status.OK if contrasts[0].count else Status.SINGULAR, dtype=np.uint8),
-            statistics={"switchers": np.full(rows, float(contrasts[0].count))},
+        se, dof = np.stack([se for _, se, _ in found], axis=2), np.stack([dof for _, _, dof in found], axis=1)
+        rows, shape = panel.replications, (panel.replications, *dof.shape)
+        switchers = np.full(rows, float(contrasts[0].count))
+        estimate, se, dof = (
+            np.broadcast_to(x, y).copy() for x, y in ((estimate, (rows, 2)), (se, shape), (dof, shape))
         )
+        return Estimates.of(layout, estimate, se, dof, {"switchers": switchers}, status=status_where(switchers > 0))
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from estimators.staggered.adoption_effects import AdoptionEffects, CohortEffects
-from estimators.staggered.aggregation import Aggregation, CohortPeriods, Cohorts, event_averages, event_terms
+from estimators.staggered.aggregation import Aggregation, CohortPeriods, Cohorts, event_averages
 from estimators.staggered.dummy_regression import DummyRegression, Shares
 from sim.design import Design
 from sim.errors import bad
@@ -41,10 +41,6 @@ class EventStudy(AdoptionEffects):
     def home(self) -> tuple[Design, tuple[str, ...]]:
         """The `paper` design: effects are the same in all cohorts and event times."""
         return Paper(), ("overall", "overall:event", "event(0)", "event(3)")
-
-    def terms(self) -> tuple[str, ...]:
-        """Two averages and the window's event times but the reference."""
-        return (*event_terms(self.window), "overall", "overall:event")
 
     def targets(self) -> dict[str, str]:
         """Estimands of the averages and of event times from adoption to the one before the last bin."""

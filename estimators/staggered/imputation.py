@@ -212,7 +212,7 @@ class TwoStage(CohortEffects):
             if places.size:
                 averages = Averages.of(groups)
                 certain[places] = ~averages.alone(w[places])
-                second.append(SecondStage(averages, places, units_first(w[places])))
+                second.append((averages, places, units_first(w[places])))
         return TwoStageFit(
             identified=identified,
             certain=certain,
@@ -251,28 +251,20 @@ def _dummies(cohorts: Cohorts) -> Mapping[str, Codes]:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class SecondStage:
-    """One regression on dummies: places (K',) of its terms, weights (N, T, K') on adjusted outcomes."""
-
-    averages: Averages
-    places: Codes
-    weights: Floats
-
-
-@dataclass(frozen=True, eq=False, slots=True)
 class TwoStageFit(LinearFit):
-    """weights (K, T, N): terms' weights on adjusted outcomes; owed (N, T, K): their first-stage part."""
+    """weights (K, T, N): terms' weights on adjusted outcomes; owed (N, T, K): their first-stage part. second: of each
+    regression on dummies the groups, the places (K',) of its terms, and weights (N, T, K') on adjusted outcomes."""
 
     first_stage: UntreatedFit
     weights: Floats
     owed: Floats
-    second: tuple[SecondStage, ...]
+    second: tuple[tuple[Averages, Codes, Floats], ...]
 
     def __call__(self, y: Floats) -> tuple[Floats, Floats]:
         """Terms (R, K) and contributions (R, K, N)."""
         u = self.first_stage.adjusted(y)
         estimate = ols.inner(self.weights[None], u)
         contributions = -sums_by_unit(u, self.owed)
-        for stage in self.second:
-            contributions[:, stage.places] += sums_by_unit(stage.averages.residuals(u), stage.weights)
+        for averages, places, weights in self.second:
+            contributions[:, places] += sums_by_unit(averages.residuals(u), weights)
         return estimate, contributions

@@ -20,10 +20,10 @@ unit-periods that no spillover reaches (at zero the c_j are identified by functi
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from abc import abstractmethod
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -31,125 +31,24 @@ from estimators.core import regression as ols
 from estimators.core.error_types import PLACE, check_error_types, may_be_floored
 from estimators.core.estimator import (
     Estimates,
-    Estimator,
     Layout,
-    Moments,
-    Reduction,
+    TileEstimator,
+    TreatmentEstimator,
     check_names,
-    outcome_of,
-    treatment_of,
     weights_of,
 )
 from estimators.core.tile import Tile, spread, transform_of
-from estimators.linear.covariances import ClusterK, Sample, ScoreSum, counted_by_cluster, covariance
-from estimators.staggered.aggregation import check_balanced
+from estimators.linear.covariances import ClusterK, Sample, ScoreSum, covariance
+from estimators.staggered.aggregation import check_balanced, check_binary
 from sim.arrays import Floats
 from sim.design import Design
 from sim.errors import bad
 from sim.panel import Panel
 from sim.presets import Paper
 from sim.schema import Schema
-from sim.streams import Streams
 from sim.weights import great_circle_km, within_km
 
-# How others' treatment reaches a unit: the share of treated neighbours, or the ring around the nearest treated one.
-
-
 Reach = Literal["both", "untreated"]
-
-
-class Exposure(ABC):
-    """How others' treatment reaches a unit; frozen, compared by value."""
-
-    @property
-    @abstractmethod
-    def names(self) -> tuple[str, ...]:
-        """The exposures' names, (J,)."""
-
-    @property
-    @abstractmethod
-    def spills(self) -> tuple[str, ...]:
-        """Whose mean spillovers are reported: treated, untreated."""
-
-    @abstractmethod
-    def values(self, panel: Panel, did: Floats) -> Floats:
-        """E of a treatment path (1 or R, T, N), (1 or R, J, T, N)."""
-
-    @abstractmethod
-    def check(self, panel: Panel, did: Floats, asked_by: str) -> None:
-        """Raise BadInput for one treatment path (T, N) on which an exposure is empty or reaches everybody."""
-
-
-@dataclass(frozen=True, slots=True)
-class NeighbourShare(Exposure):
-    """W D."""
-
-    weights: str
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """w_did."""
-        return ("w_did",)
-
-    @property
-    def spills(self) -> tuple[str, ...]:
-        """Both."""
-        return ("treated", "untreated")
-
-    def values(self, panel: Panel, did: Floats) -> Floats:
-        """The lag of D."""
-        return panel.weights[self.weights].lag(did)[:, None]
-
-    def check(self, panel: Panel, did: Floats, asked_by: str) -> None:
-        """Every treated unit has neighbours, since W has no empty rows: collinearity alone can spoil it."""
-
-
-@dataclass(frozen=True, slots=True)
-class DistanceRings(Exposure):
-    """Dummies of the ring that the nearest other treated unit lies in: [0, ends[0]], (ends[0], ends[1]], ... in km."""
-
-    ends: tuple[float, ...]
-    reach: Reach
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """E.g. untreated:0-100 and treated:0-100."""
-        rings = [f"{low:g}-{high:g}" for low, high in pairwise((0.0, *self.ends))]
-        return tuple(f"{who}:{ring}" for who in reversed(self.spills) for ring in rings)
-
-    @property
-    def spills(self) -> tuple[str, ...]:
-        """The untreated, and the treated if they have rings too."""
-        return ("treated", "untreated") if self.reach == "both" else ("untreated",)
-
-    def values(self, panel: Panel, did: Floats) -> Floats:
-        """A ring holds a unit when one treated lies within its outer but none within its inner end."""
-        distance = great_circle_km(*(panel.attributes[name].astype(np.float64) for name in PLACE))
-        np.fill_diagonal(distance, np.inf)
-        within = [did @ within_km(distance, end).astype(np.float64) > 0 for end in self.ends]
-        rings = [within[0], *(outer & ~inner for inner, outer in pairwise(within))]
-        sides = [side * ring for side in ([1 - did, did] if self.reach == "both" else [1 - did]) for ring in rings]
-        return np.stack(sides, axis=1)
-
-    def check(self, panel: Panel, did: Floats, asked_by: str) -> None:
-        """Every ring holds a unit, and beyond the last lie some of those that have rings."""
-        coordinates = np.array([panel.attributes[name] for name in PLACE], dtype=np.float64)
-        if not np.isfinite(coordinates).all():
-            raise bad("coordinates are missing", where=asked_by, allowed="longitude and latitude in degrees of every "
-                      "unit", remedy="fill them")  # fmt: skip
-        exposures = self.values(panel, did[None])[0]
-        for name, exposure in zip(self.names, exposures, strict=True):
-            if not exposure.any():
-                who, _, ring = name.partition(":")
-                raise bad(f"no {who} unit lies {ring} km from the nearest other treated unit", where=f"{asked_by} ends",
-                          allowed="rings that hold units", remedy="widen or drop that ring"
-                          + (', or set reach = "untreated"' if who == "treated" else ""))  # fmt: skip
-        beyond = ~exposures.any(axis=0) & did.any(axis=1)[:, None]
-        far = {"untreated": beyond & (did == 0), "treated": beyond & (did > 0)}
-        for who in self.spills:
-            if not far[who].any():
-                raise bad(f"no {who} unit lies beyond the last ring", where=f"{asked_by} ends",
-                          allowed=f"rings that leave some {who} out", remedy="end the rings earlier")  # fmt: skip
 
 
 EFFECTS = ("unit", "period")
@@ -157,7 +56,7 @@ SPILLS = {"treated": "spill:treated", "untreated": "spill:untreated"}
 
 
 @dataclass(frozen=True, slots=True)
-class _ExposureDID(Estimator):
+class _ExposureDID(TreatmentEstimator, TileEstimator):
     """What both estimators share: names, layout, and the answer from their moments."""
 
     outcome: str | None = None
@@ -166,35 +65,51 @@ class _ExposureDID(Estimator):
     cluster_k: ClusterK = "nonnested"
     label: str = ""
 
+    @property
     @abstractmethod
-    def exposure(self, schema: Schema) -> Exposure:
-        """How others' treatment reaches a unit of such a panel; raises BadInput when the panel cannot tell."""
+    def exposures(self) -> tuple[str, ...]:
+        """Names of the exposures E, by which others' treatment reaches a unit, (J,)."""
+
+    @property
+    @abstractmethod
+    def spills(self) -> tuple[str, ...]:
+        """Whose mean spillovers are reported: treated, untreated."""
+
+    @abstractmethod
+    def exposed_to(self, panel: Panel, did: Floats) -> Floats:
+        """E of a treatment path (1 or R, T, N), (1 or R, J, T, N)."""
+
+    def check_settings(self, schema: Schema) -> None:
+        """Raise BadInput for settings that such panels cannot serve."""
+
+    def check_exposures(self, panel: Panel, did: Floats) -> None:
+        """Raise BadInput for one treatment path (T, N) on which an exposure is empty or reaches everybody."""
 
     def _lags(self, schema: Schema) -> tuple[str, ...]:
         """Controls that enter with their spatial lags too."""
         return ()
 
-    def _names(self, schema: Schema) -> tuple[str, str, tuple[str, ...]]:
-        treatment = treatment_of(None, schema, self.name)
-        controls = schema.roles.controls if self.controls is None else self.controls
-        return outcome_of(self.outcome, schema, self.name), treatment, controls
+    def _made(self, panel: Panel) -> dict[str, Floats]:
+        """Regressors that the panel does not have as variables."""
+        values = self.exposed_to(panel, panel.variables[self.names(panel.schema)[1]])
+        return {name: values[:, j] for j, name in enumerate(self.exposures)}
 
     def layout(self, schema: Schema) -> Layout:
         """Treatment, exposures, controls; then att, spillovers and the bias of plain DID."""
-        outcome, treatment, controls = self._names(schema)
+        outcome, treatment, controls = self.names(schema)
         check_names(schema, outcome, (treatment, *controls), self.name)
         check_error_types(self.errors, schema, self.name, "least-squares")
-        exposure = self.exposure(schema)
+        self.check_settings(schema)
         terms = (
-            treatment, *exposure.names, *controls, *(f"w_{name}" for name in self._lags(schema)),
-            "att", *(SPILLS[who] for who in exposure.spills), "did_bias",
+            treatment, *self.exposures, *controls, *(f"w_{name}" for name in self._lags(schema)),
+            "att", *(SPILLS[who] for who in self.spills), "did_bias",
         )  # fmt: skip
         if len(set(terms)) < len(terms):
             twice = [term for term in terms if terms.count(term) > 1]
             raise bad(f"a control has the name of a term: {twice[0]!r}", where=self.name,
                       allowed="names other than att, w_..., spill:..., did_bias", remedy="rename it")  # fmt: skip
         targets = self._policy_targets(treatment) | {"att": "att"}
-        targets |= {SPILLS[who]: f"spill({who})" for who in exposure.spills}
+        targets |= {SPILLS[who]: f"spill({who})" for who in self.spills}
         targets |= {name: f"beta({name})" for name in (*controls, *(f"w_{name}" for name in self._lags(schema)))}
         floored = (f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
         return Layout(terms, self.errors, ("r2", "r2_within", "sigma2", "vif:did", "unexposed", *floored), targets)
@@ -203,32 +118,81 @@ class _ExposureDID(Estimator):
         """Targets of the treatment and its exposures."""
         return {treatment: f"beta({treatment})"}
 
-    def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome, treatment and controls."""
-        outcome, treatment, controls = self._names(schema)
-        return frozenset((outcome, treatment, *controls))
+    def prepare(self, panel: Panel) -> tuple[Sample, ExposureRegression | None]:
+        """What factors of errors need, and the regression when no replication changes its regressors.
 
-    def reduction(self, schema: Schema) -> Reduction:
-        """Least squares on D, its exposures and the controls."""
-        return ExposedLeastSquares(*self._names(schema), self._lags(schema), self.exposure(schema), self.errors,
-                                   self.cluster_k, self.name)  # fmt: skip
+        Raises BadInput for an unbalanced panel, a treatment other than 0/1, rings without units, absorbed or collinear
+        regressors and fewer than two clusters.
+        """
+        check_balanced(panel, self.name)  # others' treatment must be known
+        treatment = self.names(panel.schema)[1]
+        did = panel.variables[treatment]
+        check_binary(did, treatment, self.name, "0 untreated, 1 treated")
+        if did.shape[0] == 1:
+            self.check_exposures(panel, did[0])
+        exposed, names = self._exposed(panel)
+        ols.check_fixed(exposed, names, self.name)
+        fixed = all(exposed.variables[name].shape[0] == 1 for name in names)
+        return self._sample(panel, len(names)), self._regression(panel) if fixed else None
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
-    def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
-        """Terms and errors as they are in the moments."""
-        assert isinstance(plan, ExposurePlan)
-        assert isinstance(moments, ExposedMoments)
+    def answer(self, plan: tuple[Sample, ExposureRegression | None], tile: Tile) -> Estimates:
+        """Least squares on D, its exposures and the controls: every term under every error type."""
+        layout, outcome, r = self.layout(tile.panel.schema), self.names(tile.panel.schema)[0], tile.panel.replications
+        sample, fixed = plan
+        found = fixed or self._regression(tile.panel)
+        y = spread(tile.within(outcome), r)
+        beta = ols.inner(found.psi, y)
+        e = ols.residual(y, found.x, beta)
+        every = [covariance(error, found.psi, e, sample) for error in self.errors]
+        variances = np.stack([np.vecdot(found.terms @ item.matrix, found.terms) for item in every], axis=1)
+        ssr = ols.sum_of_squares(e)
         statistics = {
-            "r2": 1 - moments.ssr / moments.tss,
-            "r2_within": 1 - moments.ssr / moments.tss_within,
-            "sigma2": moments.ssr / plan.sample.free,
-            "vif:did": moments.inflation,
-            "unexposed": moments.unexposed,
+            "r2": 1 - ssr / spread(tile.total_sum_of_squares(outcome), r),
+            "r2_within": 1 - ssr / spread(tile.within_sum_of_squares(outcome), r),
+            "sigma2": ssr / sample.free,
+            "vif:did": spread(found.inflation, r),
+            "unexposed": spread(found.unexposed, r),
+            **{f"floored:{error}": item.floored.astype(float) for error, item in zip(self.errors, every, strict=True)},
         }
-        floored = {f"floored:{error}": moments.floored[:, row] for row, error in enumerate(self.errors)}
-        layout = self.layout(schema)
-        dof = np.repeat(moments.dof[:, :, None], len(layout.terms), axis=2)
-        return Estimates.of(layout, moments.estimate, np.sqrt(moments.variances), dof, statistics | floored)
+        estimate = np.matmul(found.terms, beta[:, :, None])[:, :, 0]
+        dof = np.broadcast_to(np.array([[item.dof] for item in every], dtype=np.float64), variances.shape).copy()
+        return Estimates.of(layout, estimate, np.sqrt(variances), dof, statistics)
+
+    def _exposed(self, panel: Panel) -> tuple[Panel, tuple[str, ...]]:
+        """The panel with exposures and lags as variables, and the names of all regressors."""
+        _, treatment, controls = self.names(panel.schema)
+        lags = (f"w_{name}" for name in self._lags(panel.schema))
+        return panel.with_variables(self._made(panel)), (treatment, *self.exposures, *controls, *lags)
+
+    def _regression(self, panel: Panel) -> ExposureRegression:
+        exposed, names = self._exposed(panel)
+        tile, j = Tile(exposed), len(self.exposures)
+        x = ols.stack([tile.within(name) for name in names])
+        gram = ols.gram(x)
+        bread = ols.invert(gram)[0]
+        raw = ols.stack([tile.raw(name) for name in names[: j + 1]])
+        did, others = raw[:, 0], raw[:, 1:]
+        untreated = (1 - did) * did.any(axis=2, keepdims=True)
+        means = {"treated": _means(others, did), "untreated": _means(others, untreated)}
+        kept = [0, *range(j + 1, len(names))]  # the regressors of plain DID
+        short = ols.invert(gram[:, kept][:, :, kept])[0]
+        omitted = (short @ gram[:, kept, 1 : j + 1])[:, 0]
+        rows = [means["treated"], *(means[who] for who in self.spills), omitted]
+        terms = np.zeros((len(x), len(names) + len(rows), len(names)))
+        terms[:, : len(names)] = np.eye(len(names))
+        terms[:, len(names) :, 1 : j + 1] = np.stack(rows, axis=1)
+        terms[:, len(names), 0] = 1.0
+        reached = _means((others != 0).any(axis=1, keepdims=True).astype(np.float64), untreated)[:, 0]
+        return ExposureRegression(x, ols.influences(bread, x), terms, bread[:, 0, 0] * gram[:, 0, 0], 1 - reached)
+
+    def _sample(self, panel: Panel, slopes: int) -> Sample:
+        effects = transform_of(EFFECTS, panel, constant=False).effects
+        for error in self.errors:
+            ScoreSum.of(error, panel, self.name)
+        sample = Sample.of(panel, self.errors, slopes, effects, EFFECTS, self.cluster_k)
+        sample.check(self.name, "drop controls or rings")
+        return sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,13 +220,31 @@ class SpatialDID(_ExposureDID):
         own = ("did", "w_did", "att", "inv", "road", "book", "tech")
         return (Paper(spillover="paper", rho=0.0), (*own, "w_inv")) if self.lag_controls else (Paper(), own)
 
-    def exposure(self, schema: Schema) -> Exposure:
-        """W D."""
-        weights = weights_of(self.weights, schema, self.name)
-        return NeighbourShare(weights)
+    @property
+    def exposures(self) -> tuple[str, ...]:
+        """w_did."""
+        return ("w_did",)
+
+    @property
+    def spills(self) -> tuple[str, ...]:
+        """Both."""
+        return ("treated", "untreated")
+
+    def check_settings(self, schema: Schema) -> None:
+        """Raise BadInput for a W that the panel lacks."""
+        weights_of(self.weights, schema, self.name)
+
+    def exposed_to(self, panel: Panel, did: Floats) -> Floats:
+        """The lag of D. Every unit has neighbours, since W has no empty rows: collinearity alone can spoil it."""
+        return panel.weights[weights_of(self.weights, panel.schema, self.name)].lag(did)[:, None]
+
+    def _made(self, panel: Panel) -> dict[str, Floats]:
+        w = panel.weights[weights_of(self.weights, panel.schema, self.name)]
+        lags = {f"w_{name}": w.lag(panel.variables[name]) for name in self._lags(panel.schema)}
+        return _ExposureDID._made(self, panel) | lags
 
     def _lags(self, schema: Schema) -> tuple[str, ...]:
-        return self._names(schema)[2] if self.lag_controls else ()
+        return self.names(schema)[2] if self.lag_controls else ()
 
     def _policy_targets(self, treatment: str) -> dict[str, str]:
         return {treatment: f"beta({treatment})", "w_did": "beta(w_did)"}
@@ -293,8 +275,19 @@ class Rings(_ExposureDID):
         """The `paper` design without spillovers."""
         return Paper(), ("did", "att", "inv", "road", "book", "tech")
 
-    def exposure(self, schema: Schema) -> Exposure:
-        """The rings."""
+    @property
+    def exposures(self) -> tuple[str, ...]:
+        """E.g. untreated:0-100 and treated:0-100."""
+        rings = [f"{low:g}-{high:g}" for low, high in pairwise((0.0, *self.ends))]
+        return tuple(f"{who}:{ring}" for who in reversed(self.spills) for ring in rings)
+
+    @property
+    def spills(self) -> tuple[str, ...]:
+        """The untreated, and the treated if they have rings too."""
+        return ("treated", "untreated") if self.reach == "both" else ("untreated",)
+
+    def check_settings(self, schema: Schema) -> None:
+        """Raise BadInput for a panel without coordinates and for ends that do not ascend."""
         if not set(PLACE) <= set(schema.attributes):
             raise bad("the panel has no coordinates", where=self.name, allowed="longitude and latitude of every unit",
                       remedy="name their columns")  # fmt: skip
@@ -302,7 +295,38 @@ class Rings(_ExposureDID):
         if not self.ends or not ascending:
             raise bad(f"ends = {list(self.ends)}", where=self.name, allowed="ascending distances above 0, in km",
                       remedy="set ends = [100, 200]")  # fmt: skip
-        return DistanceRings(self.ends, self.reach)
+
+    def exposed_to(self, panel: Panel, did: Floats) -> Floats:
+        """Dummies of the ring that the nearest other treated unit lies in: [0, ends[0]], (ends[0], ends[1]], ... in km.
+
+        A ring holds a unit when one treated lies within its outer but none within its inner end.
+        """
+        distance = great_circle_km(*(panel.attributes[name].astype(np.float64) for name in PLACE))
+        np.fill_diagonal(distance, np.inf)
+        within = [did @ within_km(distance, end).astype(np.float64) > 0 for end in self.ends]
+        rings = [within[0], *(outer & ~inner for inner, outer in pairwise(within))]
+        sides = [side * ring for side in ([1 - did, did] if self.reach == "both" else [1 - did]) for ring in rings]
+        return np.stack(sides, axis=1)
+
+    def check_exposures(self, panel: Panel, did: Floats) -> None:
+        """Every ring holds a unit, and beyond the last lie some of those that have rings."""
+        coordinates = np.array([panel.attributes[name] for name in PLACE], dtype=np.float64)
+        if not np.isfinite(coordinates).all():
+            raise bad("coordinates are missing", where=self.name, allowed="longitude and latitude in degrees of every "
+                      "unit", remedy="fill them")  # fmt: skip
+        exposures = self.exposed_to(panel, did[None])[0]
+        for name, exposure in zip(self.exposures, exposures, strict=True):
+            if not exposure.any():
+                who, _, ring = name.partition(":")
+                raise bad(f"no {who} unit lies {ring} km from the nearest other treated unit",
+                          where=f"{self.name} ends", allowed="rings that hold units", remedy="widen or drop that ring"
+                          + (', or set reach = "untreated"' if who == "treated" else ""))  # fmt: skip
+        beyond = ~exposures.any(axis=0) & did.any(axis=1)[:, None]
+        far = {"untreated": beyond & (did == 0), "treated": beyond & (did > 0)}
+        for who in self.spills:
+            if not far[who].any():
+                raise bad(f"no {who} unit lies beyond the last ring", where=f"{self.name} ends",
+                          allowed=f"rings that leave some {who} out", remedy="end the rings earlier")  # fmt: skip
 
     def _policy_targets(self, treatment: str) -> dict[str, str]:
         return {treatment: f"beta({treatment})" if self.reach == "both" else "att"}
@@ -318,123 +342,6 @@ class ExposureRegression:
     terms: Floats
     inflation: Floats
     unexposed: Floats
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class ExposurePlan:
-    """What the factors of errors need, and the regression when no replication changes its regressors."""
-
-    sample: Sample
-    regression: ExposureRegression | None
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class ExposedMoments(Moments):
-    """estimate (R, L), variances (R, E, L), dof and floored (R, E), sums of squares and statistics (R,)."""
-
-    estimate: Floats
-    variances: Floats
-    dof: Floats
-    floored: Floats
-    ssr: Floats
-    tss: Floats
-    tss_within: Floats
-    inflation: Floats
-    unexposed: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class ExposedLeastSquares(Reduction):
-    """Two-way within regression on D, exposures to it, controls and lags of controls."""
-
-    outcome: str
-    treatment: str
-    controls: tuple[str, ...]
-    lags: tuple[str, ...]
-    exposure: Exposure
-    errors: tuple[str, ...]
-    cluster_k: ClusterK
-    asked_by: str = field(compare=False)
-
-    def prepare(self, panel: Panel) -> ExposurePlan:
-        """Demeaned regressors and what follows; raises BadInput for an unbalanced panel, a treatment other than 0/1,
-        rings without units, absorbed or collinear regressors and fewer than two clusters."""
-        check_balanced(panel, self.asked_by)  # others' treatment must be known
-        did = panel.variables[self.treatment]
-        if not np.isin(did, (0.0, 1.0)).all():
-            raise bad(f"{self.treatment!r} is not 0/1", where=self.asked_by, allowed="0 untreated, 1 treated",
-                      remedy="code it so")  # fmt: skip
-        if did.shape[0] == 1:
-            self.exposure.check(panel, did[0], self.asked_by)
-        exposed, names = self._exposed(panel)
-        ols.check_fixed(exposed, names, self.asked_by)
-        fixed = all(exposed.variables[name].shape[0] == 1 for name in names)
-        return ExposurePlan(self._sample(panel, len(names)), self._regression(panel) if fixed else None)
-
-    def reduce(self, plan: Any, tile: Tile) -> ExposedMoments:
-        """One tile: projection, residuals, and the variance of every term under every error type."""
-        assert isinstance(plan, ExposurePlan)
-        with np.errstate(divide="ignore", invalid="ignore"):  # a degenerate draw is NaN
-            found = plan.regression or self._regression(tile.panel)
-            r = tile.panel.replications
-            y = spread(tile.within(self.outcome), r)
-            beta = ols.inner(found.psi, y)
-            e = ols.residual(y, found.x, beta)
-            every = [covariance(error, found.psi, e, plan.sample) for error in self.errors]
-            parts = [np.vecdot(found.terms @ item.matrix, found.terms) for item in every]
-        return ExposedMoments(
-            estimate=np.matmul(found.terms, beta[:, :, None])[:, :, 0],
-            variances=np.stack(parts, axis=1),
-            dof=np.full((r, len(every)), [item.dof for item in every]),
-            floored=np.stack([item.floored for item in every], axis=1).astype(np.float64),
-            ssr=ols.sum_of_squares(e),
-            tss=spread(tile.total_sum_of_squares(self.outcome), r),
-            tss_within=spread(tile.within_sum_of_squares(self.outcome), r),
-            inflation=spread(found.inflation, r),
-            unexposed=spread(found.unexposed, r),
-        )
-
-    def _exposed(self, panel: Panel) -> tuple[Panel, tuple[str, ...]]:
-        """The panel with exposures and lags as variables, and the names of all regressors."""
-        exposures = self.exposure.values(panel, panel.variables[self.treatment])
-        new = {name: exposures[:, j] for j, name in enumerate(self.exposure.names)}
-        if isinstance(self.exposure, NeighbourShare):
-            new |= {f"w_{name}": panel.weights[self.exposure.weights].lag(panel.variables[name]) for name in self.lags}
-        lags = tuple(f"w_{name}" for name in self.lags)
-        return panel.with_variables(new), (self.treatment, *self.exposure.names, *self.controls, *lags)
-
-    def _regression(self, panel: Panel) -> ExposureRegression:
-        exposed, names = self._exposed(panel)
-        tile, j = Tile(exposed), len(self.exposure.names)
-        x = ols.stack([tile.within(name) for name in names])
-        gram = ols.gram(x)
-        bread = ols.invert(gram)[0]
-        raw = ols.stack([tile.raw(name) for name in names[: j + 1]])
-        did, others = raw[:, 0], raw[:, 1:]
-        untreated = (1 - did) * did.any(axis=2, keepdims=True)
-        means = {"treated": _means(others, did), "untreated": _means(others, untreated)}
-        kept = [0, *range(j + 1, len(names))]  # the regressors of plain DID
-        short = ols.invert(gram[:, kept][:, :, kept])[0]
-        omitted = (short @ gram[:, kept, 1 : j + 1])[:, 0]
-        rows = [means["treated"], *(means[who] for who in self.exposure.spills), omitted]
-        terms = np.zeros((len(x), len(names) + len(rows), len(names)))
-        terms[:, : len(names)] = np.eye(len(names))
-        terms[:, len(names) :, 1 : j + 1] = np.stack(rows, axis=1)
-        terms[:, len(names), 0] = 1.0
-        reached = _means((others != 0).any(axis=1, keepdims=True).astype(np.float64), untreated)[:, 0]
-        psi = np.reshape(bread @ x.reshape(*x.shape[:2], -1), x.shape)
-        return ExposureRegression(x, psi, terms, bread[:, 0, 0] * gram[:, 0, 0], 1 - reached)
-
-    def _sample(self, panel: Panel, slopes: int) -> Sample:
-        effects = transform_of(EFFECTS, panel, constant=False).effects
-        for error in self.errors:
-            ScoreSum.of(error, panel, self.asked_by)
-        counted = counted_by_cluster(self.errors, slopes, effects, EFFECTS, panel, self.cluster_k)
-        sample = Sample(panel, panel.nobs, slopes + effects, counted)
-        if sample.free < 1:
-            raise bad(f"{sample.nobs} observations for {sample.parameters} parameters", where=self.asked_by,
-                      allowed="more observations than parameters", remedy="drop controls or rings")  # fmt: skip
-        return sample
 
 
 def _means(values: Floats, among: Floats) -> Floats:

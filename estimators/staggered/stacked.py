@@ -19,7 +19,7 @@ import numpy as np
 
 from estimators.core import regression as ols
 from estimators.staggered.adoption_effects import AdoptionEffects, LinearFit
-from estimators.staggered.aggregation import Cohorts, event_averages, event_terms
+from estimators.staggered.aggregation import Cohorts, event_averages
 from estimators.staggered.dummy_regression import invert_partialled, sums_by_unit, units_first
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
@@ -63,10 +63,6 @@ class Stacked(AdoptionEffects):
     def home(self) -> tuple[Design, tuple[str, ...]]:
         """The `paper` design: effects are the same in all cohorts and event times."""
         return Paper(), ("overall", "overall:event", "event(0)", "event(3)")
-
-    def terms(self) -> tuple[str, ...]:
-        """Two averages and the window's event times but the reference."""
-        return (*event_terms(self.window), "overall", "overall:event")
 
     def check_size(self, schema: Schema) -> None:
         """Raise BadInput for a whole window that is wider than the panel: no cohort would have a stack."""

@@ -9,8 +9,8 @@ from pathlib import Path
 import esda
 import libpysal
 import numpy as np
-import pandas as pd
 import pytest
+from published_panels import cigarette_panel
 from statsmodels.stats.multitest import multipletests
 
 from estimators.core.estimator import Status, holm
@@ -22,7 +22,7 @@ from estimators.spatial.residual_moran import (
     pooled_moran,
 )
 from references.small_panels import CONTROLS, Kind, small_panel, small_weights
-from sim import BadInput, Panel, Roles, Weights
+from sim import BadInput, Panel, Weights
 
 KINDS: tuple[Kind, ...] = ("knn", "inverse-distance", "contiguity", "spectral", "uneven")
 INDICES: tuple[ac.Index, ...] = ("moran", "geary")
@@ -49,10 +49,7 @@ def in_pysal(weights: Weights) -> libpysal.weights.W:
 
 @pytest.fixture(scope="module")
 def cigarettes(shared_data: Path) -> Panel:
-    frame = pd.read_csv(shared_data / "cigarettes.csv")
-    w = pd.read_csv(shared_data / "cigarettes_w46.csv", index_col=0)
-    panel = Panel.from_frame(frame, unit="name", period="year", roles=Roles("logc", None, ("logp", "logy")))
-    return panel.with_weights("w46", Weights.of(tuple(w.columns), w.to_numpy(float)).reordered(panel.units))
+    return cigarette_panel(shared_data)
 
 
 @pytest.mark.parametrize(("year", "index"), GOLDEN)

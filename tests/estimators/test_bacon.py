@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from agreement import in_another_order, with_effects
 
 from estimators import TwoWayDID
 from estimators.staggered.bacon import ALWAYS, EARLIER, KINDS, LATER, NEVER, decompose
@@ -117,10 +118,7 @@ def test_teen_employment(shared_data: Path) -> None:
 def test_order_scale_and_effects_do_not_matter() -> None:
     on = panel(always=3)
     got = decompose(on)
-    order = np.random.default_rng(2).permutation(len(on.units))
-    shuffled = Panel(on.units, on.periods, {name: v[:, :, order] for name, v in on.variables.items()}, on.roles)
-    shifted = 3.0 * on.variables["y"] + np.arange(9.0)[:, None] ** 2 + np.arange(len(on.units))
-    for other, factor in ((shuffled, 1.0), (on.with_variables({"y": shifted}), 3.0)):
+    for other, factor in ((in_another_order(on, 2)[0], 1.0), (with_effects(on, 3.0), 3.0)):
         again = decompose(other)
         np.testing.assert_allclose(again.estimates, factor * got.estimates, rtol=0, atol=1e-11)
         np.testing.assert_allclose(again.weights, got.weights, rtol=1e-13)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from agreement import assert_agree, assert_batch_is_its_panels, in_another_order, with_effects
 
 from estimators import Estimates, Status
 from estimators.staggered.aggregation import OVERALL
@@ -161,28 +162,10 @@ def test_invariances(method: Any) -> None:
     names = ("x0", "x1") if method != "unconditional" else ()
     estimator = CallawaySantAnna(method=method, covariates=names, errors=("cluster:unit", "cluster:province"),
                                  **EVERYTHING)  # fmt: skip
-    whole = estimator(panel)
-    for row in range(4):
-        alone = estimator(panel.replication(row))
-        np.testing.assert_allclose(alone.estimate[0], whole.estimate[row], atol=1e-12)
-        np.testing.assert_allclose(alone.se[0], whole.se[row], atol=1e-12)
-    rng = np.random.default_rng(1)
-    y = panel.variables["y"]
-    moved = 7.0 * (y + rng.standard_normal((4, 6, 1)) + rng.standard_normal((4, 1, y.shape[2])))
+    whole = assert_batch_is_its_panels(estimator, panel, atol=1e-12)
     mixed = {"x0": 3 * panel.variables["x0"] + 1, "x1": panel.variables["x1"] - 2 * panel.variables["x0"]}
-    got = estimator(panel.with_variables({"y": moved, **mixed}))
-    np.testing.assert_allclose(got.estimate, 7 * whole.estimate, atol=1e-10)
-    np.testing.assert_allclose(got.se, 7 * whole.se, atol=1e-10)
-    order = rng.permutation(len(panel.units))
-    shuffled = replace(
-        panel,
-        units=tuple(panel.units[i] for i in order),
-        variables={name: array[:, :, order] for name, array in panel.variables.items()},
-        attributes={"province": panel.attributes["province"][order]},
-    )
-    got = estimator(shuffled)
-    np.testing.assert_allclose(got.estimate, whole.estimate, atol=1e-12)
-    np.testing.assert_allclose(got.se, whole.se, atol=1e-12)
+    assert_agree(estimator(with_effects(panel, 7.0).with_variables(mixed)), whole, atol=1e-10, scale=7.0)
+    assert_agree(estimator(in_another_order(panel)[0]), whole, atol=1e-12)
 
 
 def test_clustered_errors_add_influences_within_clusters() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from agreement import assert_agree, assert_batch_is_its_panels, in_another_order, with_effects
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
@@ -196,15 +197,9 @@ def test_teen_employment(shared_data: Path) -> None:
 
 def test_batches_order_and_scale() -> None:
     panel = staggered(replications=4)
-    got = DCDH()(panel)
-    for r in range(4):
-        one = DCDH()(panel.replication(r))
-        np.testing.assert_allclose(one.estimate[0], got.estimate[r], rtol=1e-12)
-        np.testing.assert_allclose(one.se[0], got.se[r], rtol=1e-12)
-    y = 2.0 * panel.variables["y"] + np.arange(7.0)[:, None] ** 2 + np.arange(14.0)
-    again = DCDH()(panel.with_variables({"y": y}))
-    np.testing.assert_allclose(again.estimate, 2 * got.estimate, atol=1e-12)
-    np.testing.assert_allclose(again.se, 2 * got.se, rtol=1e-11)
+    got = assert_batch_is_its_panels(DCDH(), panel, rtol=1e-11, atol=0.0)
+    assert_agree(DCDH()(in_another_order(panel)[0]), got, atol=1e-12)
+    assert_agree(DCDH()(with_effects(panel, 2.0)), got, atol=1e-12, scale=2.0)
 
 
 def test_bad_input_is_said_in_one_line() -> None:

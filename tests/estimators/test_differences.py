@@ -7,6 +7,7 @@ from dataclasses import replace
 import made_cities
 import numpy as np
 import pytest
+from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
 
 from estimators.linear.did import TwoWayDID
 from estimators.sensitivity.differences import FORMS, Alternative, Differences
@@ -218,13 +219,7 @@ def test_units_without_gaps_alone(gaps: Panel) -> None:
 
 
 def test_a_batch_is_its_panels_one_by_one(panel: Panel) -> None:
-    estimator = Differences(alternatives=FIXED)
-    many = batch(panel)
-    whole = estimator(many)
-    for row in range(6):
-        alone = estimator(many.replication(row))
-        np.testing.assert_allclose(whole.estimate[row], alone.estimate[0], rtol=1e-9, atol=1e-12)
-        np.testing.assert_allclose(whole.se[row], alone.se[0], rtol=1e-9, atol=1e-12)
+    assert_batch_is_its_panels(Differences(alternatives=FIXED), batch(panel), atol=1e-12)
 
 
 def test_redrawn_adoption_is_fitted_one_by_one(panel: Panel) -> None:
@@ -244,21 +239,12 @@ def test_redrawn_adoption_is_fitted_one_by_one(panel: Panel) -> None:
 
 def test_order_and_scale_change_nothing_else(panel: Panel) -> None:
     estimator = Differences(alternatives=FIXED)
-    found, order = estimator(panel), np.random.default_rng(2).permutation(36)
-    turned = replace(
-        panel, units=tuple(panel.units[i] for i in order), weights={"grid": panel.weights["grid"].reordered(
-            tuple(panel.units[i] for i in order))},
-        variables={name: values[:, :, order] for name, values in panel.variables.items()},
-        attributes={name: values[order] for name, values in panel.attributes.items()},
-    )  # fmt: skip
-    np.testing.assert_allclose(estimator(turned).estimate, found.estimate, rtol=1e-8, atol=1e-11)
-    np.testing.assert_allclose(estimator(turned).se, found.se, rtol=1e-8, atol=1e-11)
+    found = estimator(panel)
+    assert_agree(estimator(in_another_order(panel, 2)[0]), found, rtol=1e-8)
     scaled = estimator(panel.with_variables({"y": -3.0 * panel.variables["y"] + 8.0}))
-    signs = np.where([term.endswith("outcome:second") for term in found.terms], np.nan, -3.0)
-    np.testing.assert_allclose(np.delete(scaled.estimate / found.estimate, [-2, -1], axis=1),
-                               np.delete(signs, [-2, -1])[None], rtol=1e-6)  # fmt: skip
-    np.testing.assert_allclose(np.delete(scaled.se[:, 0], [-2, -1], axis=1),
-                               3.0 * np.delete(found.se[:, 0], [-2, -1], axis=1), rtol=1e-7)  # fmt: skip
+    own = [not term.endswith("outcome:second") for term in found.terms]  # another outcome keeps its scale
+    np.testing.assert_allclose(scaled.estimate[:, own], -3.0 * found.estimate[:, own], rtol=1e-6)
+    np.testing.assert_allclose(scaled.se[:, :, own], 3.0 * found.se[:, :, own], rtol=1e-7)
 
 
 def test_covariances_are_those_of_the_stack(panel: Panel) -> None:

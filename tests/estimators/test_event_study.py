@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
+from agreement import assert_agree, assert_batch_is_its_panels, in_another_order, with_effects
 from scipy.stats import f as f_distribution
 from scipy.stats import norm
 
@@ -114,16 +114,6 @@ def test_collinear_event_times_are_bad_input() -> None:
         EventStudy()(panel.with_variables({"did": did}))
 
 
-def test_batches_equal_panels_one_by_one() -> None:
-    panel = staggered_panel(replications=4)
-    whole = EventStudy()(panel)
-    for row in range(4):
-        alone = EventStudy()(panel.replication(row))
-        np.testing.assert_allclose(whole.estimate[row], alone.estimate[0], atol=1e-12)
-        np.testing.assert_allclose(whole.se[row], alone.se[0], atol=1e-12)
-        np.testing.assert_allclose(whole.statistics["uniform"][row], alone.statistics["uniform"][0], rtol=1e-9)
-
-
 EVERY = (EventStudy(), SunAbraham(), Stacked(window=(-2, 2)), Imputation(), TwoStage())
 
 
@@ -141,21 +131,16 @@ def test_redrawn_calendars_are_fitted_one_by_one(estimator: AdoptionEffects) -> 
         np.testing.assert_allclose(got.statistics["pretrend_p"][row], alone.statistics["pretrend_p"][0], atol=1e-9)
 
 
-@pytest.mark.parametrize("estimator", EVERY, ids=lambda estimator: estimator.kind)
-def test_units_in_another_order_and_added_effects_change_nothing(estimator: AdoptionEffects) -> None:
-    panel = staggered_panel()
-    order = np.random.default_rng(2).permutation(len(panel.units))
-    shifted = panel.variables["y"] + np.arange(len(panel.units)) + np.arange(len(panel.periods))[:, None] ** 2
-    turned = dataclasses.replace(
-        panel,
-        units=tuple(panel.units[i] for i in order),
-        variables={name: array[:, :, order] for name, array in {**panel.variables, "y": shifted}.items()},
-        attributes={name: values[order] for name, values in panel.attributes.items()},
-    )
-    got, wanted = estimator(turned), estimator(panel)
-    np.testing.assert_allclose(got.estimate, wanted.estimate, atol=1e-10)
-    np.testing.assert_allclose(got.se, wanted.se, atol=1e-10)
-    np.testing.assert_allclose(got.statistics["pretrend"], wanted.statistics["pretrend"], rtol=1e-7)
+@pytest.mark.parametrize(
+    "estimator", [*EVERY, Stacked(window=(-2, 2), weighting="corrective")], ids=lambda estimator: estimator.kind
+)
+def test_batches_order_added_effects_and_scale(estimator: AdoptionEffects) -> None:
+    panel = staggered_panel(replications=5)
+    wanted = assert_batch_is_its_panels(estimator, panel, rtol=1e-8)
+    for other, factor in ((with_effects(in_another_order(panel, 2)[0]), 1.0), (with_effects(panel, 3.0), 3.0)):
+        got = estimator(other)
+        assert_agree(got, wanted, rtol=1e-8, atol=1e-10, scale=factor)
+        np.testing.assert_allclose(got.statistics["pretrend"], wanted.statistics["pretrend"], rtol=1e-7)
 
 
 def rates(design: Paper) -> tuple[float, float, float]:

@@ -7,6 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from agreement import assert_batch_is_its_panels
 
 from estimators import Estimates
 from estimators.core.estimator import p_values
@@ -145,11 +146,7 @@ def test_several_dates_in_a_batch_and_one_by_one() -> None:
     """Assignments are drawn where they are more than the draws, one stream a replication."""
     panel = small_panel(30, 7, seed=2, replications=4, sigma=2.0)
     model = panel_ols(errors=("cluster:unit", "conley-taber", "ferman-pinto"), draws=199)
-    whole = model(panel, Streams(3, "", 0, 4))
-    for r in range(4):
-        alone = model(panel.replication(r), Streams(3, "", r, r + 1))
-        for name in ("pvalue", "lower", "upper", "dof"):
-            np.testing.assert_allclose(getattr(whole, name)[r], getattr(alone, name)[0], rtol=1e-9)
+    whole = assert_batch_is_its_panels(model, panel, Streams(3, "", 0, 4))
     assert whole.pvalue is not None
     np.testing.assert_allclose(whole.pvalue[:, 1, 0], whole.pvalue[:, 2, 0])  # balanced and alike: nothing to rescale
     assert len(np.unique(whole.pvalue[:, 1, 0])) > 1

@@ -217,21 +217,6 @@ def test_county_employment_is_its_dense_fit(shared_data: Path) -> None:
             assert fit.estimate[0, column] == pytest.approx(wanted[fit.terms[column]], abs=1e-10), fit.terms[column]
 
 
-def test_batches_equal_panels_one_by_one_and_added_effects_change_nothing() -> None:
-    panel = staggered_panel(replications=5)
-    for estimator in (Imputation(), TwoStage()):
-        whole = estimator(panel)
-        for row in range(5):
-            alone = estimator(panel.replication(row))
-            np.testing.assert_allclose(whole.estimate[row], alone.estimate[0], atol=1e-12)
-            np.testing.assert_allclose(whole.se[row], alone.se[0], atol=1e-12)
-        shifted = panel.variables["y"] + np.arange(len(panel.units)) + np.arange(len(panel.periods))[:, None] ** 2
-        moved = estimator(panel.with_variables({"y": 3.0 * shifted}))
-        np.testing.assert_allclose(moved.estimate, 3.0 * whole.estimate, atol=1e-10)
-        np.testing.assert_allclose(moved.se, 3.0 * whole.se, atol=1e-10)
-        np.testing.assert_allclose(moved.statistics["pretrend"], whole.statistics["pretrend"], rtol=1e-8)
-
-
 def test_units_treated_throughout_take_no_part() -> None:
     panel = staggered_panel()
     did = np.array(panel.variables["did"])

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from published_panels import cigarette_panel
 
 from estimators import Status, Tile
 from estimators.spatial.lm_tests import FORMS, LMTests, ScoreSums
@@ -38,18 +38,15 @@ CIGARETTES = {
 }
 
 
-@pytest.fixture(scope="module")
-def cigarettes(shared_data: Path) -> Panel:
-    frame = pd.read_csv(shared_data / "cigarettes.csv")
-    w = pd.read_csv(shared_data / "cigarettes_w46.csv", index_col=0)
-    panel = Panel.from_frame(frame, unit="name", period="year", roles=Roles("logc", None, ("logp", "logy")))
-    return panel.with_weights("w46", Weights.of(tuple(w.columns), w.to_numpy(float)).reordered(panel.units))
-
-
 def statistics(panel: Panel, form: str = "exact", effects: tuple[str, ...] = BOTH, **settings: Any) -> Floats:
     """The four statistics of every replication, (R, 4)."""
     estimator = LMTests(form, effects, keep_arrays=True, **settings)  # type: ignore[arg-type]
     return np.asarray(estimator(panel).estimate)
+
+
+@pytest.fixture(scope="module")
+def cigarettes(shared_data: Path) -> Panel:
+    return cigarette_panel(shared_data)
 
 
 @pytest.mark.parametrize(("form", "effects"), CIGARETTES)

@@ -8,13 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from mediation_panels import ALL, SEED, panel_of, stacked, term
+from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
+from mediation_panels import ALL, SEED, panel_of, paths_by_hand, stacked, term
 from numpy.typing import NDArray
 
 from estimators import Estimates, Status, Tile, TwoWayDID
-from estimators.mediation.mediation import TERMS, MediatedEffects, Mediation, indirect_at
+from estimators.core.estimator import critical_values
+from estimators.mediation.mediation import TERMS, MediatedEffects, Mediation, indirect_at, root_of, weighted_paths
 from references.regressions import panel_ols
-from sim import BadInput, Panel, Streams, Wanted
+from sim import BadInput, Draw, Panel, Streams, Wanted
 from sim.presets import MEDIATION, Paper
 
 Floats = NDArray[np.float64]
@@ -172,13 +174,7 @@ def test_sensitivity_errors_are_the_infinitesimal_jackknife(rho: float) -> None:
 
 def test_a_batch_is_its_panels_one_by_one() -> None:
     """Draws included: a replication's numbers are its own wherever it stands."""
-    panel = panel_of(replications=5)
-    estimator = Mediation(errors=ALL, draws=199)
-    whole = estimator(panel, Streams(9))
-    for row in range(5):
-        alone = estimator(panel.replication(row), Streams(9).tile(row, row + 1))
-        for name in ("estimate", "se", "lower", "upper", "pvalue"):
-            np.testing.assert_allclose(getattr(alone, name)[0], getattr(whole, name)[row], rtol=1e-9, atol=1e-12)
+    assert_batch_is_its_panels(Mediation(errors=ALL, draws=199), panel_of(replications=5), Streams(9), atol=1e-12)
 
 
 def test_redrawn_regressors_are_fitted_each_on_its_own() -> None:
@@ -209,18 +205,8 @@ def test_units_of_measurement_and_effects_do_not_matter() -> None:
 
 
 def test_the_order_of_units_does_not_matter() -> None:
-    panel = panel_of()
-    order = np.random.default_rng(5).permutation(24)
-    shuffled = replace(
-        panel,
-        units=tuple(panel.units[i] for i in order),
-        variables={name: values[:, :, order] for name, values in panel.variables.items()},
-        attributes={name: values[order] for name, values in panel.attributes.items()},
-        weights={},
-    )
-    one, two = Mediation(cluster="province")(panel), Mediation(cluster="province")(shuffled)
-    np.testing.assert_allclose(two.estimate, one.estimate, rtol=1e-10)
-    np.testing.assert_allclose(two.se, one.se, rtol=1e-9)
+    panel, model = panel_of(), Mediation(cluster="province", errors=("delta", "sobel"))
+    assert_agree(model(in_another_order(panel, 5)[0]), model(panel), atol=1e-12)
 
 
 def test_units_that_are_never_observed_count_for_nothing() -> None:
@@ -347,3 +333,171 @@ def test_a_variable_that_effects_absorb_in_one_draw_is_singular_there(name: str,
     kept = [term == "total" and name == "m" for term in TERMS]  # the regression without m
     np.testing.assert_array_equal(np.isfinite(got.estimate[2]), kept)
     assert np.isnan(got.se[2][:, [term != "total" for term in TERMS]]).all()
+
+
+# Intervals of mediated effects by draws: resampling by hand, p values and intervals that agree.
+
+
+@pytest.mark.parametrize("missing", [0, 14])
+def test_weighted_paths_are_regressions_on_relabelled_copies(missing: int) -> None:
+    panel = panel_of(12, 5, missing=missing)
+    fit = Mediation().fitted(panel)
+    rng = np.random.default_rng(7)
+    counts = np.stack([np.bincount(rng.integers(0, 12, 12), minlength=12) for _ in range(12)])
+    counts[0] = 1
+    counts[1] *= 2  # more units than there are
+    got = weighted_paths(fit.system.replication(0), counts.astype(float), fit.mask)
+    wanted = np.array([paths_by_hand(panel, count) for count in counts])
+    np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(got[0], Mediation()(panel).estimate[0, :3], rtol=1e-10)
+
+
+def test_bootstrap_of_whole_provinces_by_hand() -> None:
+    """The estimator's own draws again, province by province, through regressions on relabelled copies."""
+    panel = panel_of(14, 5)
+    streams = Streams(5)
+    got = Mediation(errors=("bootstrap:province",), draws=99)(panel, streams)
+    provinces = np.unique(panel.attributes["province"], return_inverse=True)[1]
+    picks = next(streams.each("bootstrap")).integers(0, 7, size=(99, 7))
+    counts = np.stack([np.bincount(row, minlength=7) for row in picks])[:, provinces]
+    a, b, nde = np.array([paths_by_hand(panel, count) for count in counts]).T
+    np.testing.assert_allclose(term(got, "nie", "bootstrap:province")[0], (a * b).std(ddof=1), rtol=1e-9)
+    assert got.lower is not None
+    assert got.upper is not None
+    share = TERMS.index("proportion")
+    ordered = np.sort(a * b / (nde + a * b))  # of 99 draws the second from either end, for .025 (B + 1) = 2.5
+    np.testing.assert_allclose([got.lower[0, 0, share], got.upper[0, 0, share]], ordered[[1, -2]], rtol=1e-9)
+
+
+def test_samples_without_a_treated_unit_are_left_out() -> None:
+    panel = panel_of(8, 5)
+    did = np.zeros((1, 5, 8))
+    did[:, 2:, 3] = 1.0
+    got = Mediation(errors=("bootstrap:unit",))(panel.with_variables({"did": did}), Streams(1))
+    assert got.status[0] == Status.OK
+    assert np.isfinite(got.se).all()
+    assert got.lower is not None
+    assert np.isfinite(got.lower).all()
+
+
+def test_intervals_and_p_values_of_draws_agree() -> None:
+    """The 95% interval excludes zero exactly where p <= .05, and its ends are the 25th draws of 999 from both sides."""
+    rng = np.random.default_rng(1)
+    draws = rng.standard_normal((400, 999, 3)) + 4.0 * rng.random((400, 1, 3))
+    got = MediatedEffects.from_draws(draws)
+    ordered = np.sort(draws, axis=1)
+    np.testing.assert_array_equal(got.lower[:, :3], ordered[:, 24])
+    np.testing.assert_array_equal(got.upper[:, :3], ordered[:, -25])
+    excludes = (got.lower > 0) | (got.upper < 0)
+    np.testing.assert_array_equal(got.pvalue <= 0.05, excludes)
+    assert 0.2 < excludes.mean() < 0.9
+    draws[0, :500] = np.nan
+    np.testing.assert_allclose(
+        MediatedEffects.from_draws(draws).se[0], MediatedEffects.from_draws(draws[:1, 500:]).se[0], rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("count", [1, 38, 39, 40, 99, 100, 498, 998, 1000, 1999])
+def test_intervals_and_p_values_agree_however_many_draws_are_kept(count: int) -> None:
+    """Ends lie outward where .025 (B + 1) is not whole; too few draws to reject leave the interval endless."""
+    rng = np.random.default_rng(2)
+    draws = np.full((600, 1999, 3), np.nan)
+    draws[:, :count] = rng.standard_normal((600, count, 3)) + 4.0 * rng.random((600, 1, 3))
+    with np.errstate(invalid="ignore"):  # one draw has no standard deviation
+        got = MediatedEffects.from_draws(draws)
+    np.testing.assert_array_equal(got.pvalue <= 0.05, (got.lower > 0) | (got.upper < 0))
+    assert np.isinf(got.lower).all() == np.isinf(got.upper).all() == (count < 39)
+    assert (got.pvalue <= 0.05).any() == (count >= 39)
+
+
+def test_without_draws_there_is_no_interval() -> None:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        got = MediatedEffects.from_draws(np.full((2, 99, 3), np.nan))
+    assert np.isnan([got.se, got.lower, got.upper, got.pvalue]).all()
+
+
+def test_monte_carlo_draws_have_the_covariance_asked_for() -> None:
+    rng = np.random.default_rng(2)
+    factors = rng.standard_normal((50, 3, 3)) * np.array([1.0, 1e-4, 1e5])[:, None]
+    covariance = factors @ factors.transpose(0, 2, 1)
+    covariance[1, 1] = covariance[1, :, 1] = 0.0
+    covariance[2] = np.outer([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
+    root = root_of(covariance)
+    got = root.transpose(0, 2, 1) @ root
+    scale = np.sqrt(np.einsum("rii->ri", covariance))
+    assert (np.abs(got - covariance) <= 1e-12 * scale[:, :, None] * scale[:, None]).all()
+    panel = panel_of(60, 8)
+    got = Mediation(errors=("delta", "monte-carlo"), draws=20000)(panel, Streams(3))
+    for name in ("a", "b", "nde"):
+        assert term(got, name, "monte-carlo")[0] == pytest.approx(term(got, name, "delta")[0], rel=0.03)
+
+
+# invariances
+
+
+# Mediated effects under simulation: coverage, size at two zero paths, confounding undone.
+
+
+def drawn(design: Paper, replications: int) -> Draw:
+    streams = Streams(SEED, "mediation")
+    wanted = Wanted(frozenset(design.schema.variables), ("att", "nde", "nie"))
+    return design.settle(streams).draw(streams.tile(0, replications), wanted)
+
+
+def assert_share(hits: NDArray[np.bool_], share: float, slack: float = 0.0) -> None:
+    """Within 4 Monte Carlo errors and some slack for an interval that is only asymptotically right."""
+    assert abs(hits.mean() - share) <= slack + 4 * np.sqrt(share * (1 - share) / hits.size), hits.mean()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("effect", [0.0157, 0.0628])
+def test_every_interval_covers_the_indirect_effect(effect: float) -> None:
+    draw = drawn(Paper(effect=effect), 400)
+    got = Mediation(errors=ALL, draws=199)(draw.panel, Streams(SEED))
+    assert (got.status == Status.OK).all()
+    errors = got.estimate[:, 2:5] - np.stack([draw.truth[name] for name in ("nde", "nie", "att")], axis=1)
+    assert (np.abs(errors.mean(axis=0)) <= 4 * errors.std(axis=0) / np.sqrt(400)).all()
+    column, truth = TERMS.index("nie"), draw.truth["nie"]
+    assert got.lower is not None
+    assert got.upper is not None
+    for row in range(len(ALL)):
+        margin = critical_values(got.dof[:, row, column], 0.05) * got.se[:, row, column]
+        lower, upper = got.estimate[:, column] - margin, got.estimate[:, column] + margin
+        if row > 1:
+            lower, upper = got.lower[:, row, column], got.upper[:, row, column]
+        assert_share((lower <= truth) & (truth <= upper), 0.95)
+
+
+@pytest.mark.long
+def test_at_two_zero_paths_the_delta_method_almost_never_rejects() -> None:
+    """a = b = 0: the product is not normal, and Sobel's test has next to no size (MacKinnon et al. 2002)."""
+    panel = panel_of(40, 6, replications=1500)
+    rng = np.random.default_rng(6)
+    shape = panel.variables["y"].shape
+    panel = panel.with_variables({"m": rng.standard_normal(shape), "y": rng.standard_normal(shape)})
+    got = Mediation(draws=399)(panel, Streams(SEED))
+    column = TERMS.index("nie")
+    for row in range(2):
+        t = np.abs(got.estimate[:, column] / got.se[:, row, column])
+        assert (t > critical_values(got.dof[:, row, column], 0.05)).mean() < 0.01
+    assert got.pvalue is not None
+    assert (got.pvalue[:, 2, column] <= 0.05).mean() < 0.02
+    for name in ("a", "b"):
+        t = np.abs(term(got, name) / term(got, name, "delta"))
+        assert_share(t > critical_values(got.dof[:, 0, column], 0.05), 0.05, 0.01)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("confounding", [0.05, 0.3, -0.6])
+def test_the_true_correlation_undoes_confounding(confounding: float) -> None:
+    """Least squares is off; the indirect effect at the world's own correlation of errors is right, and its interval."""
+    draw = drawn(Paper(confounding=confounding), 1000)
+    effect, error = Mediation().sensitivity(draw.panel, np.array([0.0, confounding]))
+    miss = effect - draw.truth["nie"][:, None]
+    mcse = miss.std(axis=0) / np.sqrt(1000)
+    assert abs(miss[:, 0].mean()) > 20 * mcse[0]
+    assert abs(miss[:, 1].mean()) <= 4 * mcse[1]
+    assert_share(np.abs(miss[:, 1]) <= critical_values(np.full(1000, 284.0), 0.05) * error[:, 1], 0.95)
+
+
+# bad input and degenerate draws

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
+from published_panels import grunfeld
 
-from estimators import Estimates, Estimator, Status, TwoWayDID
+from estimators import Estimator, Status, TwoWayDID
 from experiments.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import small_panel
@@ -183,14 +185,6 @@ def test_without_constant_and_effects_r2_is_uncentred(panel: Panel) -> None:
     assert ours.statistics["r2"][0] == pytest.approx(fit.rsquared, abs=1e-12)
 
 
-def grunfeld() -> Panel:
-    """Ten firms, 1935-1954 (Grunfeld 1958; Kleiber and Zeileis 2010 on its versions)."""
-    data = pytest.importorskip("statsmodels.datasets").grunfeld.load_pandas().data
-    data = data[data["firm"] != "American Steel"]
-    roles = Roles("invest", None, ("value", "capital"))
-    return Panel.from_frame(data, unit="firm", period="year", roles=roles)
-
-
 def test_stata_prints_these_numbers_of_grunfeld() -> None:
     """`regress` and `xtreg, fe` of invest on value and capital; the pooled errors also in plm's vignette."""
     panel = grunfeld()
@@ -227,39 +221,19 @@ def placed(panel: Panel) -> Panel:
     return replace(panel, attributes={**panel.attributes, **places})
 
 
-def assert_same(got: Estimates, wanted: Estimates, scale: np.ndarray | float = 1.0) -> None:
-    np.testing.assert_allclose(got.estimate, wanted.estimate * scale, rtol=1e-8, atol=1e-10)
-    np.testing.assert_allclose(got.se, wanted.se * scale, rtol=1e-8)
-    assert got.pvalue is not None
-    np.testing.assert_array_equal(got.pvalue, wanted.pvalue)
-    for side in ("lower", "upper"):
-        np.testing.assert_allclose(getattr(got, side), getattr(wanted, side) * scale, rtol=1e-7, atol=1e-9)
-
-
 def test_order_of_units_does_not_matter(effects: tuple[str, ...]) -> None:
     panel = placed(small_panel(24, 7, seed=6, missing=9))
-    order = np.random.default_rng(1).permutation(24)
-    assert panel.observed is not None
-    shuffled = Panel(
-        tuple(panel.units[i] for i in order),
-        panel.periods,
-        {name: values[:, :, order] for name, values in panel.variables.items()},
-        panel.roles,
-        {name: values[order] for name, values in panel.attributes.items()},
-        panel.observed[:, :, order],
-    )
     estimator = panel_ols(effects=effects, errors=ALL_ERRORS, draws=99)
-    assert_same(estimator(shuffled), estimator(panel))
+    assert_agree(estimator(in_another_order(panel)[0]), estimator(panel), rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.parametrize("factor", [1e-4, 250.0])
 def test_scales_of_variables_scale_their_own_terms_alone(effects: tuple[str, ...], factor: float) -> None:
     panel = placed(small_panel(24, 7, seed=6))
     estimator = panel_ols(effects=effects, errors=ALL_ERRORS, draws=99)
-    wanted = estimator(panel)
-    assert_same(estimator(panel.with_variables({"y": panel.variables["y"] * factor})), wanted, factor)
-    scaled = estimator(panel.with_variables({"inv": panel.variables["inv"] * factor}))
-    assert_same(scaled, wanted, np.array([1.0, 1 / factor, 1.0, 1.0]))
+    for name, scale in (("y", factor), ("inv", np.array([1.0, 1 / factor, 1.0, 1.0]))):
+        scaled = estimator(panel.with_variables({name: panel.variables[name] * factor}))
+        assert_agree(scaled, estimator(panel), rtol=1e-8, atol=1e-10, scale=scale)
 
 
 def test_what_effects_take_out_does_not_matter(effects: tuple[str, ...]) -> None:
@@ -282,13 +256,7 @@ def test_what_effects_take_out_does_not_matter(effects: tuple[str, ...]) -> None
 @pytest.mark.parametrize("redrawn", [False, True])
 def test_a_batch_is_its_panels_one_by_one(effects: tuple[str, ...], redrawn: bool) -> None:
     panel = placed(small_panel(24, 7, seed=6, replications=4, redrawn=redrawn))
-    estimator = panel_ols(effects=effects, errors=ALL_ERRORS[:-1])
-    together = estimator(panel)
-    alone = Estimates.join([estimator(panel.replication(row)) for row in range(4)])
-    np.testing.assert_allclose(together.estimate, alone.estimate, rtol=1e-10, atol=1e-11)
-    np.testing.assert_allclose(together.se, alone.se, rtol=1e-10)
-    for name, values in together.statistics.items():
-        np.testing.assert_allclose(values, alone.statistics[name], rtol=1e-10, err_msg=name)
+    assert_batch_is_its_panels(panel_ols(effects=effects, errors=ALL_ERRORS[:-1]), panel, rtol=1e-10)
 
 
 @pytest.mark.parametrize(

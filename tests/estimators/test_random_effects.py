@@ -6,14 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
+from published_panels import grunfeld
 
-from estimators import Estimates, Status
+from estimators import Status
 from estimators.core.estimator import critical_values
 from estimators.linear.random_effects import ErrorComponents, RandomEffects
 from experiments.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import small_panel
-from sim import BadInput, Panel, Roles, Streams, Wanted
+from sim import BadInput, Panel, Streams, Wanted
 
 NAMES = ("did", "inv", "road")
 
@@ -69,12 +71,6 @@ def test_it_is_generalised_least_squares_at_its_components(panel: Panel, periods
     np.testing.assert_allclose(ours.estimate[0], beta[[0, 1, 2, -1]], rtol=1e-9)
 
 
-def grunfeld() -> Panel:
-    data = pytest.importorskip("statsmodels.datasets").grunfeld.load_pandas().data
-    data = data[data["firm"] != "American Steel"]
-    return Panel.from_frame(data, unit="firm", period="year", roles=Roles("invest", None, ("value", "capital")))
-
-
 def test_plm_and_stata_print_these_numbers_of_grunfeld() -> None:
     """Croissant and Millo (2008), section 5, and `xtreg, re`: ten firms, 1935-1954."""
     ours = RandomEffects(errors=("iid",))(grunfeld())
@@ -113,31 +109,16 @@ def test_with_large_unit_effects_it_is_the_within_regression() -> None:
 
 @pytest.mark.parametrize("redrawn", [False, True])
 def test_a_batch_is_its_panels_one_by_one(redrawn: bool) -> None:
-    panel = small_panel(24, 7, seed=6, replications=4, redrawn=redrawn)
-    estimator = RandomEffects(periods=True)
-    together = estimator(panel)
-    alone = Estimates.join([estimator(panel.replication(row)) for row in range(4)])
-    np.testing.assert_allclose(together.estimate, alone.estimate, rtol=1e-9, atol=1e-11)
-    np.testing.assert_allclose(together.se, alone.se, rtol=1e-9)
-    for name, values in together.statistics.items():
-        np.testing.assert_allclose(values, alone.statistics[name], rtol=1e-9, err_msg=name)
+    assert_batch_is_its_panels(RandomEffects(periods=True), small_panel(24, 7, seed=6, replications=4, redrawn=redrawn))
 
 
 @pytest.mark.parametrize("factor", [1e-4, 250.0])
 def test_scales_and_order_of_units_do_not_matter(factor: float) -> None:
-    panel = small_panel(24, 7, seed=6, missing=9)
-    wanted = RandomEffects()(panel)
-    scaled = RandomEffects()(panel.with_variables({"y": factor * panel.variables["y"]}))
-    np.testing.assert_allclose(scaled.estimate, wanted.estimate * factor, rtol=1e-9)
-    np.testing.assert_allclose(scaled.se, wanted.se * factor, rtol=1e-9)
-    other = RandomEffects()(panel.with_variables({"inv": factor * panel.variables["inv"]}))
-    np.testing.assert_allclose(other.estimate, wanted.estimate * [1, 1 / factor, 1, 1], rtol=1e-9)
-    order = np.random.default_rng(1).permutation(24)
-    assert panel.observed is not None
-    shuffled = Panel(tuple(panel.units[i] for i in order), panel.periods,
-                     {name: values[:, :, order] for name, values in panel.variables.items()}, panel.roles,
-                     observed=panel.observed[:, :, order])  # fmt: skip
-    np.testing.assert_allclose(RandomEffects()(shuffled).estimate, wanted.estimate, rtol=1e-10)
+    panel, model = small_panel(24, 7, seed=6, missing=9), RandomEffects()
+    assert_agree(model(in_another_order(panel)[0]), model(panel), rtol=1e-10)
+    for name, scale in (("y", factor), ("inv", np.array([1.0, 1 / factor, 1.0, 1.0]))):
+        scaled = model(panel.with_variables({name: factor * panel.variables[name]}))
+        assert_agree(scaled, model(panel), atol=0.0, scale=scale)
 
 
 def test_what_cannot_be_estimated_is_bad_input() -> None:

@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import norm
 
 from estimators import Estimates, SpatialPanel, Status, Tile
+from estimators.spatial.cross_products import SpatialRegression
 from estimators.spatial.fits import SpatialFit, fit_model
-from estimators.spatial.likelihood import Sizes
 from references.small_panels import small_panel
 from sim import BadInput, Streams
 
@@ -61,8 +61,7 @@ def test_effects_are_those_of_each_draw_from_dense_matrices() -> None:
 
 
 def fitted(estimator: SpatialPanel, plan: object, moments: object) -> SpatialFit:
-    sizes = Sizes.of(plan.units, plan.periods, estimator.transform)
-    return fit_model(estimator.form, plan, moments, sizes, estimator.transform)
+    return fit_model(SpatialRegression(estimator.form, estimator.transform, plan, moments))
 
 
 def test_draws_outside_the_interval_are_rejected_and_counted() -> None:

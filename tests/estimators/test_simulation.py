@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from agreement import assert_batch_is_its_panels
 
 from estimators import SpatialPanel, Status, TwoWayDID
 from references.simulation import Outcome, simulate
@@ -114,27 +115,11 @@ def test_mean_sigma2_is_the_share_of_free_observations(model: str, transform: st
     assert abs(sigma2.mean() - expected) <= 4 * sigma2.std(ddof=1) / np.sqrt(REPLICATIONS)
 
 
-@pytest.mark.parametrize("model", ["sar", "sem", "sdm"])
-def test_redrawn_calendar_and_controls_give_the_fits_of_each_replication(model: str) -> None:
+@pytest.mark.parametrize("spillover", ["none", "paper"])
+def test_redrawn_calendar_and_controls_give_the_fits_of_each_replication(spillover: str) -> None:
     """The block path for redrawn regressors equals fitting every replication as a panel of its own."""
-    design = Paper(spillover="paper", redraw=("calendar", "controls"))
-    streams = Streams(SEED, "redraw")
+    design, streams = Paper(spillover=spillover, redraw=("calendar", "controls")), Streams(SEED, "redraw")  # type: ignore[arg-type]
     draw = design.settle(streams).draw(streams.tile(0, 6), Wanted(frozenset(design.schema.variables), ()))
-    for transform in ("direct", "lee-yu"):
-        estimator = SpatialPanel(model=model, transform=transform)  # type: ignore[arg-type]
-        block = estimator(draw.panel)
-        for row in range(6):
-            alone = estimator(draw.panel.replication(row))
-            np.testing.assert_allclose(block.estimate[row], alone.estimate[0], rtol=1e-10, atol=1e-12)
-            np.testing.assert_allclose(block.se[row], alone.se[0], rtol=1e-10)
-
-
-def test_redrawn_regressors_in_did_equal_each_replication() -> None:
-    design = Paper(redraw=("calendar", "controls"))
-    streams = Streams(SEED, "redraw")
-    draw = design.settle(streams).draw(streams.tile(0, 6), Wanted(frozenset(design.schema.variables), ()))
-    block = TwoWayDID()(draw.panel)
-    for row in range(6):
-        alone = TwoWayDID()(draw.panel.replication(row))
-        np.testing.assert_allclose(block.estimate[row], alone.estimate[0], rtol=1e-10, atol=1e-12)
-        np.testing.assert_allclose(block.se[row], alone.se[0], rtol=1e-10)
+    models = [SpatialPanel(model, transform) for model in WORLDS for transform in ("direct", "lee-yu")]  # type: ignore[arg-type]
+    for estimator in models if spillover == "paper" else [TwoWayDID()]:
+        assert_batch_is_its_panels(estimator, draw.panel, rtol=1e-9, atol=1e-12)

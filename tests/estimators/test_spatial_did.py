@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from agreement import assert_agree, assert_batch_is_its_panels, in_another_order, with_effects
 
 from estimators import Estimates, Status
 from estimators.linear.did import TwoWayDID
@@ -83,9 +84,8 @@ def test_did_bias_is_the_gap_to_the_same_regression_without_exposures(estimator:
 @pytest.mark.parametrize("estimator", [SpatialDID(errors=ERRORS), Rings(errors=ERRORS, ends=(80.0, 160.0))])
 def test_coefficients_and_errors_are_panel_ols_with_the_exposures_as_columns(estimator: SpatialDID | Rings) -> None:
     panel = on_a_map(small_panel(60, 7, seed=3, replications=3))
-    exposure = estimator.exposure(panel.schema)
-    exposures = exposure.values(panel, panel.variables["did"])
-    columns = {name: exposures[:, j] for j, name in enumerate(exposure.names)}
+    exposures = estimator.exposed_to(panel, panel.variables["did"])
+    columns = {name: exposures[:, j] for j, name in enumerate(estimator.exposures)}
     names = ("did", *columns, *panel.roles.controls)
     got = estimator(panel)
     same = panel_ols(regressors=names, errors=ERRORS, constant=False)(panel.with_variables(columns))
@@ -153,7 +153,7 @@ def test_rings_are_those_of_a_loop_with_dummies() -> None:
 def test_rings_recover_a_noise_free_world() -> None:
     panel = on_a_map(small_panel(60, 7, seed=3))
     estimator = Rings(ends=(80.0, 160.0), controls=())
-    rings = estimator.exposure(panel.schema).values(panel, panel.variables["did"])[0]
+    rings = estimator.exposed_to(panel, panel.variables["did"])[0]
     effects = np.array([0.4, 0.2, -0.3, -0.1])
     y = (
         1.5 * panel.variables["did"]
@@ -171,24 +171,11 @@ def test_rings_recover_a_noise_free_world() -> None:
 def test_invariances(estimator: SpatialDID | Rings) -> None:
     """Scale, added unit and time effects, the order of units, R panels at once or one by one, redrawn or fixed."""
     panel = on_a_map(small_panel(60, 7, seed=3, replications=3))
-    got = estimator(panel)
-    y = 3.0 * panel.variables["y"] + np.arange(60.0) * 9 + np.arange(7.0)[:, None] ** 3
-    moved = estimator(panel.with_variables({"y": y}))
-    np.testing.assert_allclose(moved.estimate, 3.0 * got.estimate, atol=1e-10)
-    np.testing.assert_allclose(moved.se, 3.0 * got.se, rtol=1e-9)
-    parts = Estimates.join([estimator(panel.replication(r)) for r in range(3)])
-    np.testing.assert_allclose(parts.estimate, got.estimate, atol=1e-12)
-    np.testing.assert_allclose(parts.se, got.se, rtol=1e-10)
+    got = assert_batch_is_its_panels(estimator, panel, rtol=1e-10, atol=1e-12)
+    assert_agree(estimator(with_effects(panel, 3.0)), got, atol=1e-10, scale=3.0)
+    assert_agree(estimator(in_another_order(panel)[0]), got)
     repeated = panel.with_variables({"did": np.repeat(panel.variables["did"], 3, axis=0)})
-    np.testing.assert_allclose(estimator(repeated).estimate, got.estimate, atol=1e-12)
-    np.testing.assert_allclose(estimator(repeated).se, got.se, rtol=1e-10)
-    order = np.random.default_rng(1).permutation(60)
-    units = tuple(panel.units[i] for i in order)
-    shuffled = Panel(units, panel.periods, {name: v[:, :, order] for name, v in panel.variables.items()}, panel.roles,
-                     {name: v[order] for name, v in panel.attributes.items()}, None,
-                     {name: w.reordered(units) for name, w in panel.weights.items()})  # fmt: skip
-    np.testing.assert_allclose(estimator(shuffled).estimate, got.estimate, atol=1e-11)
-    np.testing.assert_allclose(estimator(shuffled).se, got.se, rtol=1e-9)
+    assert_agree(estimator(repeated), got, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.long

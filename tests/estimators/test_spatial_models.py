@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
+from published_panels import cigarette_panel
 from scipy.stats import chi2
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from estimators.spatial.likelihood import ErrorModel, maximise
+from estimators.spatial.spectrum import FLAT, Spectrum
 from experiments.references import pysal
 from references import brute_force
 from references.small_panels import small_panel
@@ -69,13 +71,7 @@ def test_redrawn_regressors_equal_the_twin_panel_by_panel(model: str, weights: s
 @pytest.mark.parametrize("model", NEW)
 def test_a_batch_is_its_panels_one_by_one(model: str, transform: str) -> None:
     batch = generated(model, seed=6, replications=5, redrawn=True)
-    estimator = SpatialPanel(model=model, transform=transform, full_fit=True)
-    together = estimator(batch)
-    alone = Estimates.join([estimator(batch.replication(row)) for row in range(5)])
-    np.testing.assert_allclose(together.estimate, alone.estimate, rtol=1e-8, atol=1e-9)
-    np.testing.assert_allclose(together.se, alone.se, rtol=1e-8, atol=1e-9)
-    for name, values in together.statistics.items():
-        np.testing.assert_allclose(values, alone.statistics[name], rtol=1e-8, err_msg=name)
+    assert_batch_is_its_panels(SpatialPanel(model, transform, full_fit=True), batch, rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize(("model", "seed"), [("sem", 5), ("sdem", 0)])
@@ -108,10 +104,10 @@ def test_a_higher_maximum_elsewhere_is_found_and_one_at_the_edge_is_none(
     def heights(r: np.ndarray, rows: object) -> np.ndarray:
         return np.broadcast_to(height(r), 3) if r.size == 1 else height(r)
 
-    found = maximise(slopes, heights, 3, 1.0)
-    assert found.converged.tolist() == [converged] * 3
+    found, settled = maximise(slopes, heights, 3, 1.0)
+    assert settled.tolist() == [converged] * 3
     if converged:
-        np.testing.assert_allclose(found.at, wanted, atol=1e-6)
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
 def test_no_grid_point_is_higher_where_the_search_says_that_it_has_converged() -> None:
@@ -146,21 +142,11 @@ def test_single_panels_have_the_bits_of_the_batch_in_the_error_model() -> None:
 
 @pytest.mark.parametrize("model", NEW)
 def test_order_of_units_and_added_effects_do_not_matter(model: str) -> None:
-    panel = generated(model, n=24, seed=6)
-    rng = np.random.default_rng(1)
-    order = rng.permutation(24)
-    units = tuple(panel.units[i] for i in order)
+    panel, rng = generated(model, n=24, seed=6), np.random.default_rng(1)
     effects = 5 * rng.standard_normal((1, 1, 24)) + 7 * rng.standard_normal((1, 5, 1))
-    moved = Panel(
-        units,
-        panel.periods,
-        {name: (values + effects)[:, :, order] for name, values in panel.variables.items()},
-        panel.roles,
-        weights={name: w.reordered(units) for name, w in panel.weights.items()},
-    )
-    got, wanted = SpatialPanel(model=model)(moved), SpatialPanel(model=model)(panel)
-    np.testing.assert_allclose(got.estimate, wanted.estimate, rtol=1e-8, atol=1e-9)
-    np.testing.assert_allclose(got.se, wanted.se, rtol=1e-8)
+    moved = panel.with_variables({name: values + effects for name, values in panel.variables.items()})
+    estimator = SpatialPanel(model)
+    assert_agree(estimator(in_another_order(moved)[0]), estimator(panel), rtol=1e-8, atol=1e-9)
 
 
 def test_the_search_for_rho_and_lambda_finds_the_global_maximum() -> None:
@@ -239,10 +225,7 @@ def test_information_criteria_count_slopes_spatial_parameters_and_sigma2(model: 
 
 @pytest.fixture(scope="module")
 def cigarettes(shared_data: Path) -> Panel:
-    frame = pd.read_csv(shared_data / "cigarettes.csv")
-    w = pd.read_csv(shared_data / "cigarettes_w46.csv", index_col=0)
-    panel = Panel.from_frame(frame, unit="name", period="year", roles=Roles("logc", None, ("logp", "logy")))
-    return panel.with_weights("w46", Weights.of(tuple(w.columns), w.to_numpy(float)).reordered(panel.units))
+    return cigarette_panel(shared_data)
 
 
 def test_cigarettes_wald_tests_of_lee_yu(cigarettes: Panel) -> None:
@@ -352,3 +335,93 @@ def test_rho_and_lambda_together_are_right_under_lee_yu() -> None:
         errors, se = got.estimate[:, k] - truth, got.se[:, 0, k]
         assert abs(errors.mean()) <= 4 * errors.std() / 20
         assert abs((np.abs(errors) <= 1.96 * se).mean() - 0.95) <= 4 * np.sqrt(0.95 * 0.05 / 400)
+
+
+# A W that links all units alike: under Lee and Yu the likelihood is the same for every rho, and no fit is OK.
+
+
+WITH_PARAMETERS = ("sar", "sem", "sdm", "sdem", "sac")
+
+
+def nearly_uniform(n: int, distance: float, seed: int = 0) -> Weights:
+    """Row-stochastic, every entry within `distance` of 1/(N - 1), relatively."""
+    noise = np.random.default_rng(seed).uniform(-1, 1, (n, n))
+    raw = 1.0 + distance * noise
+    np.fill_diagonal(raw, 0.0)
+    return Weights.of(tuple(f"u{i:03d}" for i in range(n)), raw)
+
+
+def inverse_distance(n: int, seed: int = 0) -> Weights:
+    places = np.random.default_rng(seed).random((n, 2))
+    apart = np.hypot(*(places[:, None] - places).transpose(2, 0, 1))
+    np.fill_diagonal(apart, np.inf)
+    return Weights.of(tuple(f"u{i:03d}" for i in range(n)), 1 / apart)
+
+
+def panel(weights: Weights, seed: int = 1) -> Panel:
+    rng = np.random.default_rng(seed)
+    n, t = len(weights.units), 8
+    x = rng.standard_normal((1, t, n))
+    variables = {"x": x, "y": x + rng.standard_normal((1, t, n))}
+    return Panel(weights.units, tuple(range(t)), variables, Roles("y", None, ("x",)), weights={"w": weights})
+
+
+@pytest.mark.parametrize("distance", [0.0, 1e-8, 1e-4])
+@pytest.mark.parametrize("model", WITH_PARAMETERS)
+def test_uniform_weights_are_refused_under_lee_yu(model: str, distance: float) -> None:
+    with pytest.raises(BadInput, match=r"links all units equally|collinear"):
+        SpatialPanel(model, "lee-yu")(panel(nearly_uniform(30, distance)))
+
+
+@pytest.mark.parametrize("distance", [0.0, 1e-8, 1e-4])
+@pytest.mark.parametrize("model", ["sar", "sem"])
+def test_the_direct_likelihood_rises_to_its_edge_there(model: str, distance: float) -> None:
+    got = SpatialPanel(model, "direct")(panel(nearly_uniform(30, distance)))
+    assert got.status[0] == Status.NOT_CONVERGED
+
+
+@pytest.mark.parametrize("distance", [0.0, 1e-8, 1e-4])
+def test_the_likelihood_is_flat_where_weights_are_refused(distance: float) -> None:
+    """By definition: the transformed log-likelihood, from orthonormal complements, over the interval of rho."""
+    weights = nearly_uniform(30, distance)
+    own = panel(weights)
+    complement = np.linalg.qr(np.column_stack([np.ones(30), np.eye(30)[:, 1:]]))[0][:, 1:]
+    over_time = np.linalg.qr(np.column_stack([np.ones(8), np.eye(8)[:, 1:]]))[0][:, 1:]
+    y, x = (complement.T @ own.variables[name][0].T @ over_time for name in ("y", "x"))
+    w = complement.T @ weights.dense @ complement
+
+    def log_likelihood(rho: float) -> float:
+        filtered = (y - rho * w @ y).ravel()
+        residual = filtered - x.ravel() * (x.ravel() @ filtered) / (x.ravel() @ x.ravel())
+        log_det = np.linalg.slogdet(np.eye(29) - rho * w)[1]
+        return float(7 * log_det - residual.size / 2 * np.log(residual @ residual))
+
+    heights = [log_likelihood(rho) for rho in np.linspace(-0.95, 0.95, 21)]
+    assert np.ptp(heights) < 0.01
+
+
+@pytest.mark.parametrize("n", [30, 285])
+@pytest.mark.parametrize("model", WITH_PARAMETERS)
+def test_ordinary_dense_weights_work(model: str, n: int) -> None:
+    got = SpatialPanel(model, "lee-yu")(panel(inverse_distance(n)))
+    assert got.status[0] == Status.OK
+    spatial = [got.terms.index(name) for name in ("rho", "lambda") if name in got.terms]
+    assert (got.se[0, 0, spatial] < 1).all()
+
+
+def test_least_squares_with_lags_needs_no_information_about_rho() -> None:
+    got = SpatialPanel("slx", "lee-yu")(panel(nearly_uniform(30, 0.05)))
+    assert got.status[0] == Status.OK
+
+
+@pytest.mark.parametrize("n", [12, 30, 285])
+def test_share_of_information_is_that_of_the_information_matrix(n: int) -> None:
+    """Rho's information net of sigma2's, over rho's, both from H = Q_N W."""
+    for weights in (inverse_distance(n), nearly_uniform(n, 0.5)):
+        h = weights.dense - weights.dense.mean(axis=0)
+        own = np.trace(h @ h) + np.trace(h.T @ h)
+        net = own - 2 * np.trace(h) ** 2 / (n - 1)  # I_rs^2 / I_ss = (T tr H / s2)^2 2 s2^2 / (T (N - 1)), over T
+        share = Spectrum(weights).own_information
+        assert share == pytest.approx(net / own, rel=1e-9)
+        assert share > 100 * FLAT
+    assert Spectrum(nearly_uniform(n, 1e-4)).own_information < FLAT / 100

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from published_panels import cigarette_panel
 
-from estimators import SpatialPanel
+from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from experiments.references import pysal as spreg_reference
+from references import brute_force
 from references.small_panels import small_panel
-from sim import Panel, Streams, Wanted
+from sim import Panel, Roles, Streams, Wanted, Weights
+from sim.filters import SpatialFilter
 from sim.presets import Paper
 
 MODELS = ("sar", "sem", "sdm")
@@ -38,3 +43,219 @@ def test_lag_models_equal_spreg_when_w_is_not_row_stochastic(model: str) -> None
 def test_spatial_panel_equals_spreg_on_285_cities(model: str) -> None:
     design, streams = Paper(spillover="paper"), Streams(11, "reference")
     assert_agrees(design.settle(streams).draw(streams, Wanted(frozenset(design.schema.variables), ())).panel, model)
+
+
+# Numbers that were computed elsewhere: Elhorst's cigarette panel, and an exact identity on eleven units.
+
+
+COEFFICIENTS = {  # rho or lambda, ln price, ln income, their spatial lags, sigma2, log-likelihood
+    ("sdm", "direct"): (0.229200, -1.00245, 0.60065, 0.05646, -0.29500, 0.004975, 1691.5383),
+    ("sdm", "lee-yu"): (0.271178, -0.99974, 0.59923, 0.10709, -0.30897, 0.005237, 1571.2485),
+    ("sar", "direct"): (0.191177, -0.99387, 0.46196, 0.005055, 1683.5865),
+    ("sar", "lee-yu"): (0.221025, -0.98747, 0.45156, 0.005332, 1562.1541),
+    ("sem", "direct"): (0.240668, -1.00411, 0.55389, 0.0049993, 1687.2182),
+    ("sem", "lee-yu"): (0.282759, -0.99935, 0.55800, 0.0052607, 1567.5887),
+}
+T_OF_RHO = {  # information matrix with demeaned GZb
+    ("sdm", "direct"): 6.9804, ("sdm", "lee-yu"): 7.8361, ("sar", "direct"): 6.6783, ("sar", "lee-yu"): 7.369,
+    ("sem", "direct"): 7.369, ("sem", "lee-yu"): 8.215,
+}  # fmt: skip
+EFFECTS = {  # direct, indirect, total of price, then of income
+    "direct": (-1.0133, -0.2140, -1.2273, 0.5908, -0.1943, 0.3965),
+    "lee-yu": (-1.0122, -0.2126, -1.2248, 0.5881, -0.1899, 0.3983),
+}
+EFFECT_ERRORS = {
+    "direct": (0.03999, 0.08850, 0.09870, 0.05514, 0.08515, 0.07880),
+    "lee-yu": (0.04122, 0.09521, 0.10711, 0.05636, 0.09019, 0.08551),
+}
+LIKELIHOOD_RATIOS = {"direct": (15.9035, 8.6402), "lee-yu": (18.1887, 7.3195)}  # SDM against SAR, against SEM
+
+
+def fit(panel: Panel, model: str, transform: str) -> Estimates:
+    return SpatialPanel(model=model, transform=transform, full_fit=True)(panel)
+
+
+def term(estimates: Estimates, name: str) -> float:
+    return float(estimates.estimate[0, estimates.terms.index(name)])
+
+
+def error(estimates: Estimates, name: str) -> float:
+    return float(estimates.se[0, 0, estimates.terms.index(name)])
+
+
+@pytest.fixture(scope="module")
+def cigarettes(shared_data: Path) -> Panel:
+    return cigarette_panel(shared_data)
+
+
+@pytest.mark.parametrize(("model", "transform"), COEFFICIENTS)
+def test_cigarettes_coefficients(cigarettes: Panel, model: str, transform: str) -> None:
+    got = fit(cigarettes, model, transform)
+    spatial = "lambda" if model == "sem" else "rho"
+    slopes = ("logp", "logy", *(("w_logp", "w_logy") if model == "sdm" else ()))
+    values = [term(got, name) for name in (spatial, *slopes)]
+    *expected, sigma2, loglik = COEFFICIENTS[model, transform]
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-5)
+    assert term(got, "sigma2") == pytest.approx(sigma2, abs=1e-6)
+    assert got.statistics["loglik"][0] == pytest.approx(loglik, abs=1e-4)
+    assert term(got, spatial) / error(got, spatial) == pytest.approx(T_OF_RHO[model, transform], abs=6e-4)
+
+
+@pytest.mark.parametrize("transform", ["direct", "lee-yu"])
+def test_cigarettes_effects_and_their_errors(cigarettes: Panel, transform: str) -> None:
+    got = fit(cigarettes, "sdm", transform)
+    names = [f"{kind}:{name}" for name in ("logp", "logy") for kind in ("direct", "indirect", "total")]
+    np.testing.assert_allclose([term(got, name) for name in names], EFFECTS[transform], rtol=0, atol=6e-5)
+    np.testing.assert_allclose([error(got, name) for name in names], EFFECT_ERRORS[transform], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("transform", ["direct", "lee-yu"])
+def test_cigarettes_likelihood_ratios(cigarettes: Panel, transform: str) -> None:
+    loglik = {model: fit(cigarettes, model, transform).statistics["loglik"][0] for model in ("sdm", "sar", "sem")}
+    ratios = [2 * (loglik["sdm"] - loglik[smaller]) for smaller in ("sar", "sem")]
+    np.testing.assert_allclose(ratios, LIKELIHOOD_RATIOS[transform], rtol=0, atol=1e-4)
+
+
+def test_cigarettes_goodness_of_fit(cigarettes: Panel) -> None:
+    statistics = fit(cigarettes, "sdm", "direct").statistics
+    got = [statistics[name][0] for name in ("r2", "r2_corr", "r2_within")]
+    np.testing.assert_allclose(got, [0.90130, 0.40006, 0.42804], rtol=0, atol=1e-5)
+
+
+RHO, BETA, THETA = 0.5, 1.0, 0.4
+
+
+def eleven() -> Weights:
+    """Units 0..10, the neighbours of i being {i + 1, 2 i, 3 i + 2} mod 11 without i."""
+    raw = np.zeros((11, 11))
+    for i in range(11):
+        raw[i, [j for j in {(i + 1) % 11, 2 * i % 11, (3 * i + 2) % 11} if j != i]] = 1.0
+    return Weights.of(tuple(f"u{i}" for i in range(11)), raw)
+
+
+def policy_path(rho: float) -> tuple[np.ndarray, np.ndarray]:
+    """The treatment (T, N) and the effect v = S (b I + t W) d of it: units 0, 1, 4, 7 from the third of 5 periods."""
+    d = np.zeros((5, 11))
+    d[2:, [0, 1, 4, 7]] = 1.0
+    w = eleven()
+    return d, SpatialFilter.of(w, rho).apply(BETA * d + THETA * w.lag(d))
+
+
+def twoway_estimand(rho: float) -> float:
+    d, v = policy_path(rho)
+    levels = np.linspace(-3, 3, 11) + np.arange(5.0)[:, None] ** 2
+    panel = Panel(eleven().units, tuple(range(5)), {"y": (levels + v)[None], "did": d[None]}, Roles("y", "did"))
+    return float(TwoWayDID(errors=("iid",))(panel).estimate[0, 0])
+
+
+def test_twoway_did_estimates_the_contrast_of_effects_exactly() -> None:
+    d, v = policy_path(RHO)
+    treated = d[-1] == 1
+    assert v[-1, treated].mean() == pytest.approx(1.4546628041784, abs=1e-12)
+    assert v[-1, treated].mean() - v[-1, ~treated].mean() == pytest.approx(0.7441209516866, abs=1e-12)
+    assert twoway_estimand(RHO) == pytest.approx(0.7441209516866, abs=1e-12)
+
+
+def test_twoway_did_with_local_spillovers_alone() -> None:
+    d, _ = policy_path(0.0)
+    exposure = eleven().lag(d)[-1]
+    contrast = BETA + THETA * (exposure[d[-1] == 1].mean() - exposure[d[-1] == 0].mean())
+    assert contrast == pytest.approx(0.9119047619048, abs=1e-12)
+    assert twoway_estimand(0.0) == pytest.approx(0.9119047619048, abs=1e-12)
+
+
+def test_effects_of_known_parameters_on_eleven_units() -> None:
+    """Without noise the SDM finds its parameters, and with them direct, indirect and total effects."""
+    rng = np.random.default_rng(1)
+    w, x = eleven(), rng.standard_normal((1, 9, 11))
+    y = SpatialFilter.of(w, RHO).apply(BETA * x + THETA * w.lag(x) + 1e-9 * rng.standard_normal(x.shape))
+    panel = Panel(w.units, tuple(range(9)), {"y": y, "x": x}, Roles("y", None, ("x",)), weights={"w": w})
+    got = SpatialPanel(model="sdm")(panel)
+    values = [term(got, f"{kind}:x") for kind in ("direct", "indirect", "total")]
+    np.testing.assert_allclose(values, [1.073452, 1.726548, 2.8], rtol=0, atol=1e-6)
+
+
+# SAR, SEM and SDM against a slow program: dummies or Lee and Yu's transformed data, dense matrices, a root search.
+
+
+RHOS = (-0.6, 0.0, 0.4, 0.8)
+
+
+def assert_equals_its_twin(panel: Panel, model: str, transform: str) -> None:
+    ours = SpatialPanel(model=model, transform=transform)(panel)
+    twin = brute_force.twoway_spatial(panel, model, transform)
+    assert ours.status.tolist() == [Status.OK]
+    assert set(twin.terms) == set(ours.terms)
+    np.testing.assert_allclose(twin.ours(ours), twin.estimate, rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(twin.our_se(ours, "information"), twin.se["information"], rtol=1e-8)
+    assert ours.statistics["loglik"][0] == pytest.approx(twin.statistics["loglik"], rel=1e-11)
+
+
+@pytest.mark.parametrize("transform", ["direct", "lee-yu"])
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("weights", ["knn", "inverse-distance", "contiguity"])
+@pytest.mark.parametrize("rho", RHOS)
+def test_spatial_panel_equals_its_twin(model: str, transform: str, weights: str, rho: float) -> None:
+    assert_equals_its_twin(small_panel(30, 6, seed=3, weights=weights, rho=rho, model=model), model, transform)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("weights", ["spectral", "uneven"])
+@pytest.mark.parametrize("rho", RHOS)
+def test_direct_equals_its_twin_when_w_is_not_row_stochastic(model: str, weights: str, rho: float) -> None:
+    assert_equals_its_twin(small_panel(30, 6, seed=3, weights=weights, rho=rho, model=model), model, "direct")
+
+
+@pytest.mark.parametrize("weights", ["knn", "uneven"])
+@pytest.mark.parametrize("model", MODELS)
+def test_redrawn_regressors_equal_the_twin_panel_by_panel(model: str, weights: str) -> None:
+    """The other path of the information matrix: regressors of each replication."""
+    batch = small_panel(30, 6, seed=9, weights=weights, replications=4, redrawn=True, model=model, rho=0.5)
+    ours = SpatialPanel(model=model)(batch)
+    for row in range(4):
+        twin = brute_force.twoway_spatial(batch.replication(row), model, "direct")
+        mine = ours.take(np.array([row]))
+        np.testing.assert_allclose(twin.ours(mine), twin.estimate, rtol=1e-9, atol=1e-10)
+        np.testing.assert_allclose(twin.our_se(mine, "information"), twin.se["information"], rtol=1e-8)
+
+
+@pytest.mark.parametrize("transform", ["direct", "lee-yu"])
+@pytest.mark.parametrize("model", MODELS)
+def test_the_search_finds_the_global_maximum(model: str, transform: str) -> None:
+    """Ten hard panels: few cities, few years, spatial coefficients from -.8 to .9."""
+    for seed in range(10):
+        panel = small_panel(15, 4, seed=100 + seed, rho=-0.8 + 0.19 * seed, model=model, sigma=2.0)
+        ours = SpatialPanel(model=model, transform=transform)(panel)
+        best = brute_force.profile(panel, model, transform, np.linspace(-0.995, 0.995, 399)).max()
+        if ours.status[0] == Status.OK:
+            assert ours.statistics["loglik"][0] >= best - 1e-9
+
+
+def squared_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1] ** 2)
+
+
+def within_twin(values: np.ndarray) -> np.ndarray:
+    return values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("weights", ["knn", "uneven"])
+def test_goodness_of_fit_is_that_of_predictions_unit_by_unit(model: str, weights: str) -> None:
+    panel = small_panel(30, 6, seed=8, weights=weights, model=model, rho=0.5)
+    got = SpatialPanel(model=model, full_fit=True)(panel)
+    value = dict(zip(got.terms, got.estimate[0], strict=True))
+    w, y = panel.weights[weights].dense, panel.variables["y"][0]
+    x = {name: panel.variables[name][0] for name in panel.roles.regressors}
+    lagged = {name: value.get(f"w_{name}", 0.0) for name in x}
+    signal = sum(value[name] * v + lagged[name] * v @ w.T for name, v in x.items())
+    rho = value.get("rho", 0.0)
+    s = np.linalg.inv(np.eye(30) - rho * w)
+    predictions = {"reduced": signal @ s.T, "naive": signal + rho * y @ w.T}
+    wanted = {"r2_corr": squared_correlation(within_twin(y), within_twin(signal) @ s.T)}
+    for name, prediction in predictions.items():
+        by_unit = (y - y.mean(axis=0), prediction - prediction.mean(axis=0))
+        wanted[f"r2_{name}_within"] = squared_correlation(*by_unit)
+        wanted[f"r2_{name}_between"] = squared_correlation(y.mean(axis=0), prediction.mean(axis=0))
+        wanted[f"r2_{name}_overall"] = squared_correlation(y, prediction)
+    assert {name: got.statistics[name][0] for name in wanted} == pytest.approx(wanted, rel=1e-9)

@@ -283,13 +283,3 @@ def test_stacks_that_cannot_be_are_bad_input() -> None:
         Stacked(window=(-2, 2), complete=False)(at_once.with_variables({"did": did}))
     with pytest.raises(BadInput, match="weighting"):
         Stacked(weighting="equal")(panel)  # type: ignore[arg-type]
-
-
-def test_batches_equal_panels_one_by_one() -> None:
-    panel = staggered_panel(replications=4)
-    for estimator in (SunAbraham(estimated_shares=True), Stacked(window=(-2, 2), weighting="corrective")):
-        whole = estimator(panel)
-        for row in range(4):
-            alone = estimator(panel.replication(row))
-            np.testing.assert_allclose(whole.estimate[row], alone.estimate[0], atol=1e-12)
-            np.testing.assert_allclose(whole.se[row], alone.se[0], atol=1e-12)

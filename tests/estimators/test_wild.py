@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from agreement import assert_batch_is_its_panels
+from few_draws import (
+    endless_draws_rate,
+    extrapolated_rate,
+    extrapolation_weights,
+    level_draws,
+    nested_rejections,
+)
+from scipy.stats import norm
 
-from estimators import Estimates
+from estimators import Status
 from estimators.core.estimator import critical_values
-from estimators.linear.covariances import cells_of
-from estimators.linear.wild import WEBB, signs
+from estimators.core.inversion import NullTests
+from estimators.linear.covariances import cells_of, cluster_sums
+from estimators.linear.wild import WEBB, signs, wild_clusters
 from experiments.references.reference import long_frame
+from experiments.run.runner import run
+from experiments.study import builtin_study
 from references.regressions import panel_ols
 from references.small_panels import small_panel
-from sim import Panel, Streams
+from sim import BadInput, Panel, Roles, Streams, Wanted
+from sim.presets import Clustered
 
 NAMES = ("did", "inv", "road")
 DRAWS = 199
@@ -153,14 +167,9 @@ def test_signs_have_mean_zero_and_variance_one() -> None:
 
 
 def test_streams_decide_the_draws() -> None:
-    panel = small_panel(20, 7, seed=8, replications=4)
-    estimator = panel_ols(errors=("wild:unit",), draws=99)
-    whole = estimator(panel, Streams(2, "a", 0, 4))
-    parts = Estimates.join([estimator(panel.replication(r), Streams(2, "a", r, r + 1)) for r in range(4)])
-    np.testing.assert_array_equal(whole.pvalue, parts.pvalue)
-    np.testing.assert_allclose(whole.lower, parts.lower, rtol=1e-7)
-    other = estimator(panel, Streams(3, "a", 0, 4))
-    assert (whole.lower != other.lower).any()
+    panel, estimator = small_panel(20, 7, seed=8, replications=4), panel_ols(errors=("wild:unit",), draws=99)
+    whole = assert_batch_is_its_panels(estimator, panel, Streams(2, "a", 0, 4), rtol=1e-7)
+    assert (whole.lower != estimator(panel, Streams(3, "a", 0, 4)).lower).any()
 
 
 @pytest.mark.long
@@ -184,3 +193,209 @@ def test_size_and_coverage_with_eight_clusters() -> None:
     print(f"share of 95% intervals that miss the truth: t(7) {miss.mean():.4f}, wild {missed.mean():.4f}")
     assert miss.mean() > 0.08
     assert abs(missed.mean() - 0.05) < 4 * np.sqrt(0.05 * 0.95 / rows)
+
+
+# The wild cluster bootstrap of many panels at once, its size with few groups, and sizes from few draws.
+
+
+def drawn(groups: int, replications: int, effect: float = 1.0, seed: int = 2008) -> tuple[Panel, Streams]:
+    design, streams = Clustered(groups, effect=effect), Streams(seed, f"{groups} groups", 0, replications)
+    return design.settle(streams).draw(streams, Wanted(frozenset({"x", "y"}), ())).panel, streams
+
+
+def batch(panel: Panel, streams: Streams, draws: int, **options: str) -> tuple[np.ndarray, NullTests]:
+    """Slope of y on x and its wild test, from y and x without their means: x alone is left of the regression."""
+    x, y = (panel.variables[name] - panel.variables[name].mean(axis=(1, 2), keepdims=True) for name in ("x", "y"))
+    psi = x / np.square(x).sum(axis=(1, 2), keepdims=True)
+    beta = (psi * y).sum(axis=(1, 2))
+    e = y - beta[:, None, None] * x
+    codes = panel.attributes["group"][None].astype(np.intp)
+    return beta, wild_clusters(psi[:, None], e, beta[:, None], x[:, None], centred, codes,
+                               streams.each("wild:group"), draws, **options)  # type: ignore[arg-type]  # fmt: skip
+
+
+def centred(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values - values.mean(axis=(1, 2), keepdims=True))
+
+
+@pytest.mark.parametrize("groups", [5, 12])
+def test_a_batch_is_the_single_panels(groups: int) -> None:
+    """Also the constant, which PanelOLS keeps as a regressor and the batch takes out."""
+    panel, streams = drawn(groups, 12)
+    one = panel_ols(effects=(), errors=("wild:group",), draws=199)(panel, streams)
+    beta, many = batch(panel, streams, 199)
+    np.testing.assert_allclose(beta, one.estimate[:, 0], rtol=1e-12)
+    np.testing.assert_array_equal(many.pvalue[:, 0], one.pvalue[:, 0, 0])
+    np.testing.assert_allclose(many.lower[:, 0], one.lower[:, 0, 0], rtol=1e-10)
+    np.testing.assert_allclose(many.upper[:, 0], one.upper[:, 0, 0], rtol=1e-10)
+
+
+@pytest.mark.parametrize("redrawn", [False, True], ids=["fixed", "redrawn"])
+def test_rows_of_a_batch_with_effects_are_those_of_single_panels(redrawn: bool) -> None:
+    panel = small_panel(24, 6, seed=5, replications=5, sigma=3.0, redrawn=redrawn)
+    assert_batch_is_its_panels(panel_ols(errors=("wild:province",), draws=99), panel, Streams(2, "a", 0, 5), rtol=1e-8)
+
+
+def test_a_batch_of_any_size_gives_the_same_rows() -> None:
+    panel, streams = drawn(6, 300)
+    _, whole = batch(panel, streams, 999)
+    for start, stop in ((0, 1), (120, 200), (299, 300)):
+        part = {name: values[start:stop].copy() for name, values in panel.variables.items()}
+        _, got = batch(panel.with_variables(part), streams.tile(start, stop), 999)
+        np.testing.assert_array_equal(got.pvalue, whole.pvalue[start:stop])
+        np.testing.assert_allclose(got.upper, whole.upper[start:stop], rtol=1e-10)
+
+
+def test_enumerated_signs_are_all_of_them_but_the_sample() -> None:
+    v = signs(np.random.default_rng(1), 999, 7, "rademacher")
+    assert v.shape == (2**7 - 1, 7)
+    assert len(np.unique(v, axis=0)) == len(v)
+    assert not (v == 1).all(axis=1).any()
+    assert set(np.unique(v)) == {-1.0, 1.0}
+    assert signs(np.random.default_rng(1), 127, 7, "rademacher").shape == (127, 7)  # 128 are more than 127
+    np.testing.assert_allclose(np.unique(signs(np.random.default_rng(1), 999, 7) ** 2), [0.5, 1.0, 1.5])
+
+
+def test_an_enumerated_p_value_is_the_share_of_all_sign_changes() -> None:
+    """Against a loop over all 2^G signs that refits the regression each time."""
+    panel, streams = drawn(6, 3, effect=0.0)
+    _, got = batch(panel, streams, 999, points="rademacher")
+    group = panel.attributes["group"]
+    every = 1.0 - 2.0 * (np.arange(64)[:, None] >> np.arange(6) & 1)
+    for r in range(3):
+        x, y = (centred(panel.variables[name][r : r + 1])[0, 0] for name in ("x", "y"))
+        t = [abs(_t(x, row[group] * y, group)) for row in every]
+        share = np.mean(np.array(t) >= abs(_t(x, y, group)) * (1 - 1e-9))
+        assert got.pvalue[r, 0] == pytest.approx(share, abs=1e-12)
+
+
+def _t(x: np.ndarray, y: np.ndarray, group: np.ndarray) -> float:
+    y = y - y.mean()
+    b = x @ y / (x @ x)
+    sums = cluster_sums((x * (y - b * x))[None], group[None].astype(np.intp))
+    return float(b * (x @ x) / np.sqrt(sums @ sums))
+
+
+def test_five_clusters_reject_nothing_with_rademacher_signs() -> None:
+    panel, streams = drawn(5, 200, effect=5.0)
+    _, rademacher = batch(panel, streams, 199, points="rademacher")
+    _, webb = batch(panel, streams, 199)
+    assert rademacher.pvalue.min() >= 1 / 16
+    assert np.isinf(rademacher.lower).all()
+    assert (webb.pvalue <= 0.05).mean() > 0.5
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("groups", "known"), [(5, 0.071), (10, 0.056)])
+def test_size_with_few_groups(groups: int, known: float) -> None:
+    """Cameron, Gelbach and Miller's (2008) design, where CR1 against 1.96 rejects .21 and .13.
+
+    known: of 300,000 (5 groups, Webb) and 200,000 replications (10, Rademacher), MCSE .0005; 5 groups with 99
+    draws .068, with 999 .073. For such a regressor in CPS data Cameron and Miller
+    (2015) print .079 with 6 and .067 with 10 groups (Webb), and .215 and .147 for CR1.
+    """
+    rows, draws = 4000, 199
+    panel, streams = drawn(groups, rows)
+    begun = time.perf_counter()
+    _, got = batch(panel, streams, draws)
+    pace = (time.perf_counter() - begun) / rows * 1e3
+    size = float(((got.lower[:, 0] > 1) | (got.upper[:, 0] < 1)).mean())
+    estimates = panel_ols(effects=(), errors=("cluster:group",))(panel)
+    clustered = float((np.abs(estimates.estimate[:, 0] - 1) > 1.96 * estimates.se[:, 0, 0]).mean())
+    print(f"{groups} groups: wild {size:.4f}, CR1 against 1.96 {clustered:.4f}, {pace:.2f} ms a panel")
+    assert abs(size - known) < 4 * np.sqrt(0.05 * 0.95 / rows)
+    assert clustered > 1.9 * known
+
+
+def test_a_single_treated_cluster_is_hardly_ever_rejected() -> None:
+    """MacKinnon and Webb: CR1 rejects far too often, the restricted bootstrap never, with no effect at all."""
+    rows, n, t = 150, 16, 8
+    did = np.zeros((1, t, n))
+    did[0, 4:, 0] = 1.0
+    streams = Streams(17, "single", 0, rows)
+    panel = Panel(
+        tuple(f"u{i}" for i in range(n)), tuple(range(t)), {"y": streams.normals("y", t, n), "did": did},
+        Roles("y", "did"),
+    )  # fmt: skip
+    got = panel_ols(errors=("cluster:unit", "wild:unit"), constant=False, draws=99)(panel, streams)
+    clustered = float((np.abs(got.estimate[:, 0] / got.se[:, 0, 0]) > 1.96).mean())
+    wild = float((got.pvalue[:, 1, 0] <= 0.05).mean())  # type: ignore[index]
+    print(f"one treated cluster of {n}: CR1 {clustered:.3f}, restricted wild {wild:.3f}")
+    assert clustered > 0.5
+    assert wild < 0.02
+
+
+def test_the_study_of_errors_fits_every_cell() -> None:
+    study = builtin_study("inference").resized(replications=4)
+    records = run(study)
+    assert len(study.cells) == 4
+    for cell in study.cells:
+        (block,) = records.blocks(cell.index)
+        got = block.estimates["did"]
+        assert (got.status == Status.OK).all()
+        wild = got.errors.index("wild:province")
+        assert np.isfinite(got.pvalue[:, wild]).all()  # type: ignore[index]
+        assert np.isfinite(np.delete(got.se, wild, axis=1)).all()
+        np.testing.assert_array_equal(block.truth["att"], 0.0)
+
+
+@pytest.mark.long
+def test_few_draws_give_the_power_of_many() -> None:
+    panel, streams = drawn(12, 2500, effect=0.4)
+    few, many = (batch(panel, streams.within(str(b)), b)[1].pvalue[:, 0] for b in (39, 999))
+    raw = float((few <= 0.05).mean())
+    power, error = endless_draws_rate(few, 39)
+    aim = float((many <= 0.05).mean())
+    print(f"power with 39 draws {raw:.4f}, extrapolated {power:.4f} ({error:.4f}), with 999 {aim:.4f}")
+    assert aim - raw > 0.015
+    assert abs(power - aim) < 3 * error
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.1])
+def test_the_line_is_exact_for_a_quadratic_distribution_of_p(alpha: float) -> None:
+    """F(u) = u (2 - u): rate(B) = E F(U), U beta(k, B + 1 - k), is 2 alpha - alpha^2 - alpha (1 - alpha)/(B + 2)."""
+    draws = level_draws(199, alpha)
+    rates = np.array([2 * alpha - alpha**2 - alpha * (1 - alpha) / (b + 2) for b in draws])
+    assert extrapolation_weights(draws) @ rates == pytest.approx(alpha * (2 - alpha), abs=1e-12)
+    assert extrapolation_weights((19, 59)) @ np.ones(2) == pytest.approx(1.0, abs=1e-12)
+
+
+def test_nested_rejections_are_those_of_random_subsets() -> None:
+    rng = np.random.default_rng(3)
+    counts = np.array([0, 1, 2, 5, 59])
+    got = nested_rejections((1 + counts) / 60, 59, (19, 39, 59))
+    np.testing.assert_array_equal(got[:, 2], counts <= 2)
+    for row, count in zip(got, counts, strict=True):
+        extreme = rng.permuted(np.tile(np.arange(59) < count, (20_000, 1)), axis=1)
+        for column, m in enumerate((19, 39)):
+            share = (1 + extreme[:, :m].sum(axis=1) <= 0.05 * (m + 1) + 1e-12).mean()
+            assert abs(row[column] - share) <= 4 * np.sqrt(0.25 / 20_000)
+    assert np.isnan(nested_rejections(np.array([np.nan, 0.5]), 59, (19,))).sum() == 1
+
+
+def test_extrapolated_sizes_and_powers_are_unbiased() -> None:
+    """Two-sided z tests whose bootstrap p value is binomial around the exact one."""
+    rng, rows = np.random.default_rng(4), 60_000
+    critical = norm.isf(0.025)
+    for shift in (0.0, 1.0, 2.0):
+        exact = 2 * norm.sf(np.abs(rng.standard_normal(rows) + shift))
+        truth = norm.sf(critical - shift) + norm.cdf(-critical - shift)
+        for draws in (39, 59):
+            p = (1 + rng.binomial(draws, exact)) / (1 + draws)
+            rate, error = endless_draws_rate(p, draws)
+            assert abs(rate - truth) < 3.5 * error + 0.004 * shift, (shift, draws)
+            assert shift == 0 or abs((p <= 0.05).mean() - truth) > 5 * abs(rate - truth)
+
+
+def test_levels_and_counts_that_do_not_fit_are_bad_input() -> None:
+    assert level_draws(99) == (19, 39, 59, 79, 99)
+    assert level_draws(98) == (19, 39, 59, 79)
+    p = np.array([0.1, 0.2])
+    with pytest.raises(BadInput, match="20 of 59 draws"):
+        nested_rejections(np.array([1 / 60]), 59, (20,))
+    with pytest.raises(BadInput, match="79 of 59 draws"):
+        nested_rejections(np.array([1 / 60]), 59, (79,))
+    with pytest.raises(BadInput, match=r"not \(1 \+ count\)/59"):
+        nested_rejections(p + 0.003, 58, (19,))
+    with pytest.raises(BadInput, match="two or more"):
+        extrapolated_rate(np.ones((3, 1)), (19,))
