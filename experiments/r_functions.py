@@ -115,7 +115,7 @@ def r_function(
     return {term: _said(*arrays) for term, arrays in found.items()}
 
 
-RFunction: type[FunctionEstimator] = r_function
+RFunction: Any = r_function  # a class of estimators with these settings
 
 
 def _said(estimate: Any, se: Any, dof: Any) -> Any:
@@ -177,4 +177,5 @@ def r_estimator(
         raise bad(f"defines no function {function!r}", where=str(path), allowed=one_of(defined) if defined else
                   "NAME <- function(df) ...", remedy="name one of them")  # fmt: skip
     settings: dict[str, Any] = {"code": code, "function": function, "unit": unit, "period": period, "seconds": seconds}
-    return RFunction(**settings, terms=tuple(terms), errors=tuple(errors), label=label or function)
+    made: FunctionEstimator = RFunction(**settings, terms=tuple(terms), errors=tuple(errors), label=label or function)
+    return made

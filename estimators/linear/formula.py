@@ -209,10 +209,10 @@ class Formula(Estimator):
         """Names of the coefficients, then (coefficients, standard errors, degrees of freedom) by error type."""
         try:
             import pyfixest
-        except ImportError as error:
+        except ImportError as missing:
             why = self._parsed(panel.schema).elsewhere
             raise bad(f"{why}: pyfixest would fit it, and is not installed", where=self.label,
-                      allowed="what TwoWayDID serves", remedy="pip install pyfixest") from error  # fmt: skip
+                      allowed="what TwoWayDID serves", remedy="pip install pyfixest") from missing  # fmt: skip
         parts = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it uses what pandas has deprecated

@@ -197,7 +197,7 @@ def test_teen_employment(shared_data: Path) -> None:
 
 def test_batches_order_and_scale() -> None:
     panel = staggered(replications=4)
-    got = assert_batch_is_its_panels(DCDH(), panel, rtol=1e-11, atol=0.0)
+    got = assert_batch_is_its_panels(DCDH(), panel, rtol=1e-12, atol=0.0)
     assert_agree(DCDH()(in_another_order(panel)[0]), got, atol=1e-12)
     assert_agree(DCDH()(with_effects(panel, 2.0)), got, atol=1e-12, scale=2.0)
 

@@ -205,8 +205,8 @@ def test_units_of_measurement_and_effects_do_not_matter() -> None:
 
 
 def test_the_order_of_units_does_not_matter() -> None:
-    panel, model = panel_of(), Mediation(cluster="province", errors=("delta", "sobel"))
-    assert_agree(model(in_another_order(panel, 5)[0]), model(panel), atol=1e-12)
+    panel, model = panel_of(), Mediation(cluster="province")
+    assert_agree(model(in_another_order(panel, 5)[0]), model(panel), rtol=1e-10, atol=1e-12)
 
 
 def test_units_that_are_never_observed_count_for_nothing() -> None:
