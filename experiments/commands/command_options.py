@@ -73,7 +73,7 @@ def say(text: str) -> None:
 
 def complete_study(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Built-in studies and TOML files that begin with what was typed."""
-    from experiments.study import builtin_names
+    from experiments.listing import builtin_names
 
     files = CompletionItem(incomplete, type="file")
     return [*(CompletionItem(name) for name in builtin_names() if name.startswith(incomplete)), files]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from experiments.kinds import Entry
+    from experiments.listing import Rows
     from results.store.bucket import StorePath
 
 
@@ -37,28 +37,20 @@ if TYPE_CHECKING:
 @as_json_option
 def studies(name: str | None, as_json: bool) -> None:
     """List the built-in studies; with NAME, show that study in full."""
+    if name is None and not as_json:
+        _list_studies()
+        return
     from rich.console import Console
-    from rich.table import Table
 
-    from experiments.study import builtin_names, builtin_study
+    from experiments.listing import builtin_names
+    from experiments.study import builtin_study
 
     if as_json:
         found = [builtin_study(item) for item in ([name] if name else builtin_names())]
         print_json([item.settings | {"fingerprint": item.fingerprint} for item in found])
         return
-    console = Console(highlight=False)
-    if name is None:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in ("study", "asks", "cells", "panels", "time"):
-            table.add_column(heading, justify="left" if heading in {"study", "asks"} else "right", overflow="fold")
-        for item in builtin_names():
-            study = builtin_study(item)
-            panels = len(study.cells) * study.replications
-            table.add_row(item, study.question, str(len(study.cells)), f"{panels:,}", study.cost)
-        console.print(table)
-        console.print("\nTimes are those of two cores. Run one with: panelproof run NAME", markup=False)
-        return
-    study = builtin_study(name)
+    assert name is not None
+    console, study = Console(highlight=False), builtin_study(name)
     console.print(f"{study.name}: {study.question}\n", markup=False, style="bold")
     if study.expected:
         console.print(f"Expected: {study.expected}\n", markup=False)
@@ -73,6 +65,22 @@ def studies(name: str | None, as_json: bool) -> None:
     console.print(f"  {size}, seed {study.seed}, fingerprint {study.fingerprint[:12]}", markup=False)
 
 
+def _list_studies() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from experiments.listing import study_rows
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("study", "asks", "cells", "panels", "time"):
+        table.add_column(heading, justify="left" if heading in {"study", "asks"} else "right", overflow="fold")
+    for name, question, cells, panels, cost in study_rows():
+        table.add_row(name, question, str(cells), f"{panels:,}", cost)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print("\nTimes are those of two cores. Run one with: panelproof run NAME", markup=False)
+
+
 # `panelproof kinds`: what there is to choose from, and every dial of one kind.
 
 
@@ -84,6 +92,9 @@ def kinds(kind: str | None, as_json: bool) -> None:
 
     KIND may also be a slot for parts (adoption), or one part of it (adoption.random).
     """
+    if kind is None and not as_json:
+        _list_kinds()
+        return
     from rich.console import Console
 
     from experiments.kinds import catalogue, document, entries_called
@@ -94,15 +105,37 @@ def kinds(kind: str | None, as_json: bool) -> None:
         return
     console = Console(highlight=False)
     for group, entries in groups.items():
-        title = group.replace("_", " ")
-        if kind is None:
-            console.print(f"\n{title}", style="bold")
-            _print_rows(console, [(entry.kind, entry.summary) for entry in entries])
-        else:
-            for entry in entries:
-                _print_entry(console, title.removesuffix("s"), entry)
-    if kind is None:
-        console.print("\nFor the dials of one kind: panelproof kinds KIND", markup=False)
+        for entry in entries:
+            _print_entry(console, group.replace("_", " ").removesuffix("s"), entry)
+
+
+def _list_kinds() -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for group, rows in _kind_rows().items():
+        console.print(f"\n{group.replace('_', ' ')}", style="bold")
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        for _ in rows[0]:
+            table.add_column(overflow="fold")
+        for row in rows:
+            table.add_row(*map(Text, row))
+        console.print(table)
+    console.print("\nFor the dials of one kind: panelproof kinds KIND", markup=False)
+
+
+def _kind_rows() -> Rows:
+    """The kinds as sources say them; a draft that they do not explain is imported, which says what is wrong with it."""
+    from experiments.listing import kind_rows
+
+    try:
+        return kind_rows()
+    except (SyntaxError, LookupError):
+        from experiments.kinds import catalogue
+
+        return {group: [(entry.kind, entry.summary) for entry in found] for group, found in catalogue().items()}
 
 
 def _print_entry(console: Console, group: str, entry: Entry) -> None:
@@ -116,18 +149,6 @@ def _print_entry(console: Console, group: str, entry: Entry) -> None:
         allowed = f": {' | '.join(dial.allowed)}" if dial.allowed else ""
         console.print(Text(f"{dial.name}  ({dial.type}{allowed}; default {dial.default})"))
         console.print(Padding(Text(dial.meaning), (0, 0, 0, 4)))
-
-
-def _print_rows(console: Console, rows: Sequence[tuple[str, str]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for _ in rows[0]:
-        table.add_column(overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console.print(table)
 
 
 # `panelproof run`: run or resume a study.
