@@ -13,6 +13,7 @@ from experiments.commands.command_options import (
     CLUSTER_OPTIONS,
     QUIET,
     STORE,
+    STUDY_PLACE,
     Command,
     accept_options,
     as_json_option,
@@ -186,7 +187,7 @@ def _print_entry(console: Console, group: str, entry: Entry) -> None:
 )
 @click.option("--reread", is_flag=True, help="Read every block of the store; else only those whose files have changed.")
 @accept_options
-@cluster_options("local")
+@cluster_options(STUDY_PLACE, told=True)
 @as_json_option
 def run(
     study: str,

@@ -14,6 +14,7 @@ import click
 import pytest
 
 from experiments.cli import COMMANDS, panelproof, run_command
+from experiments.commands.command_options import ADVANCED, CLUSTER_OPTIONS
 from experiments.commands.study_commands import SHELLS
 
 WITHOUT_JSON = {
@@ -114,7 +115,20 @@ def test_words_are_completed(typed: str, offered: set[str]) -> None:
     assert offered <= {line.partition(",")[2] for line in found.stdout.splitlines()}, found.stderr
 
 
-@pytest.mark.parametrize("command", ["studies", "kinds", "--help"])
+def test_options_of_clusters_are_explained_once(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("trust", "placebo", "solve", "breakdown", "replicate"):
+        assert set(CLUSTER_OPTIONS) <= {item.name for item in LEAVES[name].params}
+        run_command([name, "--help"])
+        told = " ".join(capsys.readouterr().out.split())
+        assert "for this and its further options see `panelproof run --help`" in told
+        assert "--workers" not in told
+    run_command(["run", "--help"])
+    usual, _, advanced = capsys.readouterr().out.partition("\nAdvanced:\n")
+    assert all(f"--{name.replace('_', '-')} " in advanced and f"--{name} " not in usual for name in ADVANCED)
+    assert "--workers" in usual
+
+
+@pytest.mark.parametrize("command", ["studies", "kinds"])
 def test_a_list_is_printed_at_once(command: str) -> None:
     """The bar is half a second of processor time; it is 0.2 to 0.3 where nothing else runs."""
     took = []
