@@ -658,9 +658,9 @@ class Study(FromFunctions, StudyCard):
         grid = [[dial, to_settings(list(values))] for dial, values in self.grid]  # its order is the cells'
         return kept | {"grid": grid, "design_identity": self.design.identity, "schema": SCHEMA_VERSION}
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the identity's canonical JSON."""
+        """SHA-256 of the identity's canonical JSON, by which a worker finds the study of each job."""
         return hashlib.sha256(canonical_json(self.identity).encode()).hexdigest()
 
     def resized(self, *, replications: int | None = None, block: int | None = None, seed: int | None = None) -> Study:
