@@ -90,6 +90,25 @@ def complete_study(ctx: click.Context, param: click.Parameter, incomplete: str) 
     return [*(CompletionItem(name) for name in builtin_names() if name.startswith(incomplete)), files]
 
 
+def panel_and_spec(command: CommandFunction) -> CommandFunction:
+    """A panel's file and its spec."""
+    spec = click.option("--spec", required=True, type=click.Path(path_type=Path), help="The SPEC.toml of this panel.")
+    return click.argument("panel", type=click.Path(path_type=Path))(spec(command))
+
+
+def _level(ctx: click.Context, param: click.Parameter, alpha: float) -> float:
+    """A level of tests; raises BadInput for NaN, which passes the range of click."""
+    if not 0 < alpha < 1:
+        from sim.errors import bad
+
+        raise bad(f"alpha = {alpha}", where="--alpha", allowed="above 0, below 1", remedy="correct the number")
+    return alpha
+
+
+alpha_option = click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05,
+                            show_default=True, callback=_level, help="Level of tests and intervals.")  # fmt: skip
+
+
 def search_options(command: CommandFunction) -> CommandFunction:
     """Those of searches: what is judged, between which values, how precisely, where it runs and is kept."""
     options = (

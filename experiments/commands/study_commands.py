@@ -16,6 +16,7 @@ from experiments.commands.command_options import (
     STUDY_PLACE,
     Command,
     accept_options,
+    alpha_option,
     as_json_option,
     cluster_options,
     complete_study,
@@ -256,8 +257,7 @@ def run(
 @click.option("--format", "formats", default="", metavar="LIST",
               help="Files of tables for --out, comma-separated: tex, docx, xlsx, csv (with all measures).")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files of --format.")
-@click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
-              help="Level of tests and intervals.")  # fmt: skip
+@alpha_option
 def report(
     store: StorePath, html: Path | None, as_json: bool, full: bool, all_terms: bool, by: str, measures: tuple[str, ...],
     figures: Path | None, formats: str, out: Path | None, alpha: float, trust: bool,
@@ -279,8 +279,6 @@ def report(
     from results.store.zarr_store import ZarrStore
     from sim.errors import bad
 
-    if not 0 < alpha < 1:
-        raise bad(f"alpha = {alpha}", where="--alpha", allowed="above 0, below 1", remedy="correct the number")
     prepare_process()
     records = ZarrStore.open(store)
     wanted, own = wishes(records, by, measures, figures, formats, out, html, trust=trust)
@@ -312,8 +310,7 @@ def report(
 @click.argument("b", type=STORE)
 @click.option("--all", "everything", is_flag=True, help="Show all terms and all rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print every number as one JSON document and nothing else.")
-@click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
-              help="Level of tests and intervals.")  # fmt: skip
+@alpha_option
 def compare(a: StorePath, b: StorePath, everything: bool, as_json: bool, alpha: float) -> None:
     """Print what store B says minus what store A says: paired where both drew the same panels, unpaired elsewhere."""
     from results.diagnosis.comparison import compare
@@ -321,8 +318,6 @@ def compare(a: StorePath, b: StorePath, everything: bool, as_json: bool, alpha: 
     from results.store.zarr_store import ZarrStore
     from sim.errors import bad, visible_json
 
-    if not 0 < alpha < 1:  # NaN passes click's range
-        raise bad(f"alpha = {alpha}", where="--alpha", allowed="above 0, below 1", remedy="correct the number")
     one, other = ZarrStore.open(a), ZarrStore.open(b)
     found = compare(one, other, alpha)
     if found.frame.empty:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.core.estimator import Estimates, Layout
+from estimators.core.estimator import Estimates, Layout, Status
 from sim.errors import bad
 
 
@@ -33,15 +33,21 @@ class Block:
         of_estimators = (estimates.status.size for estimates in self.estimates.values())
         return next(of_estimators, None) or len(next(iter(self.truth.values())))
 
+    @property
+    def failed(self) -> int:
+        """Fits that have no estimate."""
+        return sum(int((found.status != Status.OK).sum()) for found in self.estimates.values())
+
     @staticmethod
     def join(blocks: Sequence[Block]) -> Block:
-        """Blocks whose replications follow one another, as one, without tracebacks."""
+        """Blocks whose replications follow one another, as one."""
         first = blocks[0]
         if len(blocks) == 1:
             return first
         truth = {name: np.concatenate([block.truth[name] for block in blocks]) for name in first.truth}
         estimates = {name: Estimates.join([block.estimates[name] for block in blocks]) for name in first.estimates}
-        return Block(truth, estimates, {}, first.start)
+        texts = {key: text for block in blocks for key, text in block.tracebacks.items()}
+        return Block(truth, estimates, texts, first.start)
 
     def take(self, rows: slice) -> Block:
         """Some of its replications, from `rows.start` on, without tracebacks."""

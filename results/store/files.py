@@ -20,7 +20,7 @@ from typing import Any
 from results.store.bucket import SCHEMES, ObjectPath, StorePath
 from results.store.disk import is_inside
 from results.store.tree import META, Folder, Objects, Tree, WritableTree, Zip, axes_in, json_of
-from sim.errors import bad, listed
+from sim.errors import BadInput, bad, listed
 
 # Temporary folders in which a store is made before it takes its place: beside it, so that it can be renamed.
 
@@ -62,6 +62,11 @@ def check_place(path: StorePath) -> None:
         known = "" if scheme in SCHEMES else f", or an address that begins with {listed(f'{n}://' for n in SCHEMES)}"
         raise bad(f"{scheme}:// is no place for {'a store' if known else 'several stores'}", allowed=f"a folder{known}",
                   where=str(path).replace(":/", "://", 1), remedy="name a folder")  # fmt: skip
+
+
+def no_store(path: StorePath, what: str = "no such store") -> BadInput:
+    """Bad input: there is no store at a place."""
+    return bad(what, where=str(path), allowed="a folder that `panelproof run` made", remedy="check the path")
 
 
 def is_packed(path: StorePath) -> bool:

@@ -18,6 +18,7 @@ from results.store.files import (
     damages,
     fixed_files,
     is_packed,
+    no_store,
     read_json,
     refuse_packed,
     strange,
@@ -179,11 +180,9 @@ def verified(path: StorePath) -> Verified:
     """Read all of a store. Raises BadInput where there is none, or none that may be opened."""
     check_place(path)
     if not path.exists() or (isinstance(path, Path) and path.is_file() and not is_packed(path)):
-        raise bad("no such store", where=str(path), allowed="a folder that `panelproof run` made",
-                  remedy="check the path")  # fmt: skip
+        raise no_store(path)
     if not any(True for _ in tree_of(path).metadata(frozenset({META}))):
-        raise bad("is no store", where=str(path), allowed="a folder that `panelproof run` made",
-                  remedy="check the path")  # fmt: skip
+        raise no_store(path, "is no store")
     found = damages(path)
     named = {damage.file for damage in found}
     found += [damage for damage in strange(path) if damage.file not in named]
