@@ -20,7 +20,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 STUDIES = ROOT / "experiments" / "studies"
 MEASURES = ROOT / "results" / "diagnosis" / "measures.py"
-Rows = dict[str, list[tuple[str, str]]]  # of each group: kind and summary
+KindRows = dict[str, list[tuple[str, str]]]  # of each group: kind and summary
 
 
 def paragraphs(text: str) -> list[str]:
@@ -100,7 +100,7 @@ def _class_source(node: ast.ClassDef) -> ClassSource:
 # `panelproof kinds`.
 
 
-def kind_rows() -> Rows:
+def kind_rows() -> KindRows:
     """Kind and summary of everything, in the groups and the order of `experiments.kinds.catalogue`.
 
     Raises SyntaxError and LookupError where sources do not say it all, as while an estimator is being written.

@@ -1,4 +1,4 @@
-"""The commands of studies: `studies`, `kinds`, `run`, `report`, `compare`, `replay`; and `completion`."""
+"""The commands of studies, from `studies` to `replay`, of searches (`solve`, `breakdown`), and `completion`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from experiments.commands.command_options import (
     cluster_options,
     complete_study,
     print_json,
+    search_options,
 )
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from experiments.kinds import Entry
-    from experiments.listing import Rows
+    from experiments.listing import KindRows
     from results.store.bucket import StorePath
 
 
@@ -128,7 +129,7 @@ def _list_kinds() -> None:
     console.print("\nFor the dials of one kind: panelproof kinds KIND", markup=False)
 
 
-def _kind_rows() -> Rows:
+def _kind_rows() -> KindRows:
     """The kinds as sources say them; a draft that they do not explain is imported, which says what is wrong with it."""
     from experiments.listing import kind_rows
 
@@ -355,6 +356,58 @@ def replay(store: StorePath, cell: int, replication: int, save: Path | None, tru
         save_panel(again.panel, save)
         console.print(f"panel   {save}", markup=False)
     return compare(records, again, console)
+
+
+# `panelproof solve`: the effect, number of units or replications at which a measure reaches a level.
+
+
+@click.command("solve", cls=Command)
+@click.argument("goal", metavar="GOAL")
+@click.argument("study", metavar="STUDY|FILE.toml")
+@click.option("--for", "name", required=True, metavar="DIAL",
+              help="effect, units, periods, treated, any dial that holds a number, or replications.")  # fmt: skip
+@search_options
+def solve(
+    goal: str, study: str, name: str, out: Path | None, estimator: str | None, term: str | None, error: str | None,
+    seed: int | None, low: float | None, high: float | None, precision: float, budget: int,
+    as_json: bool, **where: Any,
+) -> int:  # fmt: skip
+    """Find where a measure reaches a level, with an interval.
+
+    GOAL is MEASURE:LEVEL, such as power:0.8 or coverage:0.9, or mcse:MEASURE=ERROR, such as mcse:coverage=0.003 --for
+    replications. Every value that is tried is a store under --out: the same command resumes the search.
+    """
+    from experiments.search.searches import options_of, run_solve
+
+    chosen = {"estimator": estimator, "term": term, "error": error, "seed": seed}
+    return run_solve(study, goal, name, out, chosen, options_of(low, high, precision, budget), where, as_json)
+
+
+# `panelproof breakdown`: the departure at which coverage, size or bias is no longer acceptable.
+
+
+@click.command("breakdown", cls=Command)
+@click.argument("study", metavar="STUDY|FILE.toml")
+@click.option("--dial", required=True, help="The departure: a dial such as trend_gap or errors.serial.")
+@click.option("--dial2", "second", help="A second departure: the frontier along both, and a map of it.")
+@click.option("--to2", "to_second", type=float, help="Where it ends (default: its own breakdown).")
+@click.option("--measure", default="coverage:0.90", show_default=True, metavar="MEASURE:LEVEL",
+              help="coverage:0.90, size:0.10, or bias:25% (of the effect).")  # fmt: skip
+@search_options
+def breakdown(
+    study: str, dial: str, second: str | None, to_second: float | None, measure: str, out: Path | None,
+    estimator: str | None, term: str | None, error: str | None, seed: int | None, low: float | None, high: float | None,
+    precision: float, budget: int, as_json: bool, **where: Any,
+) -> int:  # fmt: skip
+    """Find the smallest departure at which a measure passes a level, with an interval.
+
+    Every value that is tried is a store under --out: the same command resumes the search.
+    """
+    from experiments.search.searches import options_of, run_breakdown
+
+    chosen = {"estimator": estimator, "term": term, "error": error, "seed": seed}
+    options = options_of(low, high, precision, budget, to_second)
+    return run_breakdown(study, dial, second, measure, out, chosen, options, where, as_json)
 
 
 # `panelproof completion`: the script with which a shell completes commands, options and names of studies.

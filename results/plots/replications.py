@@ -5,20 +5,18 @@ The zip plot is that of Morris, White and Crowther (2019, Statistics in Medicine
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.core.estimator import Layout
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import Diagnosis
 from results.diagnosis.fits import Fits, fits_of
 from results.plots.chart import Axis, Chart, Facet, Point, ReferenceLine, Series, key_of, plain, span, ticks
 from results.plots.grid import MEASURES, PlaceInDiagnosis, dials, lead_terms, lines_of, values_of
-from results.store.block import Block, Records
+from results.store.block import Block, Records, SomeBlocks
 from results.verdict.wording import bracketed, fixed
 from sim.arrays import Floats
 
@@ -149,21 +147,6 @@ WORDS = {"bias_difference": "bias minus the bias of {}", "mse_difference": "mean
          "coverage_difference": "coverage minus that of {}"}  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """The first blocks of one cell, read once."""
-
-    layouts: Mapping[str, Layout]
-    cells: Sequence[Mapping[str, object]]
-    worlds: int
-    held_fixed: tuple[str, ...]
-    claims: Sequence[Mapping[str, Any]]
-    kept: Mapping[int, list[Block]]
-
-    def blocks(self, cell: int) -> Iterator[Block]:
-        return iter(self.kept[cell])
-
-
 def contrast_chart(records: Records, diagnosis: Diagnosis, measure: str = "bias_difference", *,
                    term: str | None = None, most: int = FITS) -> Chart | None:  # fmt: skip
     """Paired differences from the first estimator with 95% Monte Carlo intervals; None where no two are comparable.
@@ -203,15 +186,14 @@ def _comparable(records: Records, terms: Mapping[str, str]) -> list[str]:
     return max(groups.values(), key=len, default=[])
 
 
-def _kept(records: Records, cell: int, most: int) -> _Kept:
+def _kept(records: Records, cell: int, most: int) -> SomeBlocks:
     """The cell's first blocks, until they hold so many replications."""
     blocks: list[Block] = []
     for block in records.blocks(cell):
         blocks.append(block)
         if sum(one.replications for one in blocks) >= most:
             break
-    return _Kept(records.layouts, records.cells, records.worlds, records.held_fixed, records.claims,
-                 {cell: blocks})  # fmt: skip
+    return SomeBlocks.of(records, records.cells, {cell: blocks}.__getitem__)
 
 
 def _chart(panels: Sequence[Facet], first: str, others: Sequence[str], what: str, measure: str, fits: int) -> Chart:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -90,6 +90,32 @@ class Records(Protocol):
     def blocks(self, cell: int) -> Iterator[Block]:
         """The finished blocks of a cell, in order of replications."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class SomeBlocks:
+    """Some blocks of a study as records of their own.
+
+    cells: the parameters of their cells. read: the blocks of a cell, by its place among these.
+    """
+
+    cells: Sequence[Mapping[str, object]]
+    layouts: Mapping[str, Layout]
+    worlds: int
+    held_fixed: tuple[str, ...]
+    claims: Sequence[Mapping[str, Any]]
+    read: Callable[[int], Iterable[Block]]
+
+    @classmethod
+    def of(
+        cls, records: Records, cells: Sequence[Mapping[str, object]], read: Callable[[int], Iterable[Block]]
+    ) -> SomeBlocks:
+        """Blocks of other records."""
+        return cls(cells, records.layouts, records.worlds, records.held_fixed, records.claims, read)
+
+    def blocks(self, cell: int) -> Iterator[Block]:
+        """The blocks of a cell, in order."""
+        return iter(self.read(cell))
 
 
 def block_arrays(block: Block, layouts: Mapping[str, Layout], estimands: Sequence[str]) -> dict[str, NDArray[Any]]:

@@ -77,8 +77,8 @@ def repair(path: StorePath, schema: StoreSchema) -> list[Damage]:
     with beside(path) as made:
         write_skeleton(made / "store", whole)
         if META in names:
-            expected = fixed_files(made / "store")
-            there = fixed_files(path)
+            expected = fixed_files(tree_of(made / "store"))
+            there = fixed_files(tree_of(path))
             names |= {file for file in expected.keys() | there.keys() if expected.get(file) != there.get(file)}
         for name in sorted(names - {PROVENANCE}):
             _restore(Folder(made / "store"), writable(path), name)
