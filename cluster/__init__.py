@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cluster.backends import BackEnd, Clocks, back_end, back_ends, forms
+from cluster.backends import BackEnd, back_end, back_ends, forms
 from cluster.environment import Environment, environment
 from cluster.executor import Careful, ClusterLost, Executor, InTwo, JobDied, Outcome, Serial, WorkerRefused
 from cluster.options import Fault, Refused, is_loopback
@@ -14,7 +14,6 @@ from cluster.process import available_cores, pin_environment, prepare_process
 __all__ = [
     "BackEnd",
     "Careful",
-    "Clocks",
     "ClusterLost",
     "Environment",
     "Executor",

@@ -21,7 +21,7 @@ from typing import Any
 
 import cloudpickle
 
-from cluster.executor import Careful, JobDied, Outcome, Pace, Work, outcome_of
+from cluster.executor import Careful, JobDied, Outcome, Pace, Work, outcome_of, within
 from cluster.numbers import member_environment
 from cluster.process import keep_output_free, keep_printing
 
@@ -194,11 +194,16 @@ def main(pipe: int, notes: int) -> None:
     serve(Connection(pipe), notes)
 
 
+def end_with_parent() -> None:
+    """Have the kernel end this process when its parent is gone, whatever it is doing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def serve(pipe: Connection, notes: int) -> None:
     """Jobs until the parent closes the pipe. Ctrl-C, which a terminal sends to all, is left to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     own = os.getpid()
     with contextlib.suppress(EOFError, OSError):
         while True:
@@ -282,15 +287,10 @@ class Guarded:
         self._child.close()  # a copy of an earlier state
         for job in jobs:
             seconds, begin = self.pace.seconds(job), time.perf_counter()
-            try:
-                outcome = Outcome(job, result=self._child.call(function, job, seconds, self.memory))
-            except JobDied as error:
-                outcome = Outcome(job, error=error, died=True)
-            except Exception as error:  # noqa: BLE001  (the caller decides what an error means)
-                outcome = Outcome(job, error=error)
+            outcome = outcome_of(partial(self._child.call, function, seconds=seconds, memory=self.memory), job)
             if outcome.died and careful is not None:
                 why = str(outcome.error).partition("\n")[0]
-                outcome = replace(outcome_of(partial(_within, careful, seconds, self.memory), job), again=why)
+                outcome = replace(outcome_of(within(careful, seconds, self.memory), job), again=why)
             elif not outcome.died:
                 self.pace.saw(job, time.perf_counter() - begin)
             yield outcome
@@ -298,7 +298,3 @@ class Guarded:
     def close(self) -> None:
         """End the child."""
         self._child.close()
-
-
-def _within(careful: Careful, seconds: float | None, memory: int | None, job: Any) -> Any:
-    return careful(job, seconds, memory)

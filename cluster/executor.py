@@ -146,6 +146,11 @@ class Serial:
         """Nothing was started."""
 
 
+def within(careful: Careful, seconds: float | None, memory: int | None) -> Work:
+    """A careful function as one of a job alone, with these limits."""
+    return lambda job: careful(job, seconds, memory)
+
+
 def outcome_of(function: Work, job: Any) -> Outcome:
     """What becomes of a job in this process."""
     try:

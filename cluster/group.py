@@ -12,7 +12,7 @@ from typing import Any
 import cloudpickle
 
 from cluster.child import Child, ending_after
-from cluster.executor import InTwo, Outcome, WorkerRefused, outcome_of
+from cluster.executor import InTwo, Outcome, WorkerRefused, outcome_of, within
 from cluster.process import keep_output_free
 
 MEMORY_SHARE = 0.8  # of a worker's limit that a child of it may take
@@ -124,7 +124,7 @@ def _run(worker: Any, function: Any, job: Any, seconds: float, behind: ThreadPoo
 def _careful(request: Request, worker: Any, function: Any, job: Any, seconds: float) -> _Ended:
     limit = worker.memory_manager.memory_limit
     memory = min(filter(None, [request.memory, int(limit * MEMORY_SHARE) if limit else None]), default=None)
-    return _Ended(outcome_of(lambda one: function(one, seconds, memory), job))
+    return _Ended(outcome_of(within(function, seconds, memory), job))
 
 
 @dataclass(frozen=True, slots=True)

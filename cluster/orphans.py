@@ -11,17 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
-import signal
 import stat
-import sys
 import threading
 import time
 from collections.abc import Coroutine
 from typing import Any
 
-from cluster.child import PR_SET_PDEATHSIG
+from cluster.child import end_with_parent
 
 MODULE = __name__
 LOOK_SECONDS = 2.0  # between two looks
@@ -41,19 +38,13 @@ def dask_setup(member: Any) -> None:
     elif isinstance(member, Nanny):
         _watch(without_scheduler(member))
     else:
-        _end_with_parent()
+        end_with_parent()
         return
     watch_input()
 
 
 def _watch(work: Coroutine[Any, Any, None]) -> None:
     _watching.add(asyncio.ensure_future(work))
-
-
-def _end_with_parent() -> None:
-    """Have the kernel end this process when the nanny's is gone, whatever it is doing."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 async def without_client(scheduler: Any) -> None:

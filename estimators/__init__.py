@@ -1,31 +1,62 @@
 """Answers: estimators, each a frozen setting and a function of panels, the same for real and synthetic ones."""
 
-from estimators.core.estimator import (
-    Estimates,
-    Estimator,
-    Layout,
-    Moments,
-    Reduction,
-    Status,
-    estimators,
-    find_estimator,
-)
-from estimators.core.tile import Tile
-from estimators.linear.did import TwoWayDID
-from estimators.linear.equal_effects import InteractionTest
-from estimators.linear.random_effects import RandomEffects
-from estimators.matching.psm_did import PsmDID
-from estimators.mediation.mediation import Mediation
-from estimators.placebo.permutation import PermutationTest
-from estimators.spatial.lm_tests import LMTests
-from estimators.spatial.residual_moran import MoranTest
-from estimators.spatial.spatial_panel import SpatialPanel
-from estimators.staggered.callaway_santanna import CallawaySantAnna
-from estimators.staggered.dcdh import DCDH
-from estimators.staggered.event_study import EventStudy, SunAbraham
-from estimators.staggered.imputation import Imputation, TwoStage
-from estimators.staggered.spatial_did import Rings, SpatialDID
-from estimators.staggered.stacked import Stacked
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.registry import lazy
+
+if TYPE_CHECKING:
+    from estimators.core.estimator import (
+        Estimates,
+        Estimator,
+        Layout,
+        Moments,
+        Reduction,
+        Status,
+        estimators,
+        find_estimator,
+    )
+    from estimators.core.tile import Tile
+    from estimators.linear.did import TwoWayDID
+    from estimators.linear.equal_effects import InteractionTest
+    from estimators.linear.random_effects import RandomEffects
+    from estimators.matching.psm_did import PsmDID
+    from estimators.mediation.mediation import Mediation
+    from estimators.placebo.permutation import PermutationTest
+    from estimators.spatial.lm_tests import LMTests
+    from estimators.spatial.residual_moran import MoranTest
+    from estimators.spatial.spatial_panel import SpatialPanel
+    from estimators.staggered.callaway_santanna import CallawaySantAnna
+    from estimators.staggered.dcdh import DCDH
+    from estimators.staggered.event_study import EventStudy, SunAbraham
+    from estimators.staggered.imputation import Imputation, TwoStage
+    from estimators.staggered.spatial_did import Rings, SpatialDID
+    from estimators.staggered.stacked import Stacked
+else:
+    __getattr__ = lazy(
+        __name__,
+        {
+            "estimators.core.estimator": "Estimates Estimator Layout Moments Reduction Status"
+            " estimators find_estimator",
+            "estimators.core.tile": "Tile",
+            "estimators.linear.did": "TwoWayDID",
+            "estimators.linear.equal_effects": "InteractionTest",
+            "estimators.linear.random_effects": "RandomEffects",
+            "estimators.matching.psm_did": "PsmDID",
+            "estimators.mediation.mediation": "Mediation",
+            "estimators.placebo.permutation": "PermutationTest",
+            "estimators.spatial.lm_tests": "LMTests",
+            "estimators.spatial.residual_moran": "MoranTest",
+            "estimators.spatial.spatial_panel": "SpatialPanel",
+            "estimators.staggered.callaway_santanna": "CallawaySantAnna",
+            "estimators.staggered.dcdh": "DCDH",
+            "estimators.staggered.event_study": "EventStudy SunAbraham",
+            "estimators.staggered.imputation": "Imputation TwoStage",
+            "estimators.staggered.spatial_did": "Rings SpatialDID",
+            "estimators.staggered.stacked": "Stacked",
+        },
+    )
 
 __all__ = [
     "DCDH",

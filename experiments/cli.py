@@ -40,8 +40,7 @@ COMMANDS = {
 }
 
 MODULES = {  # of `experiments.commands`, and the commands that stand there
-    "study": ("studies", "kinds", "run", "report", "compare", "replay", "completion"),
-    "search": ("solve", "breakdown"),
+    "study": ("studies", "kinds", "run", "report", "compare", "replay", "solve", "breakdown", "completion"),
     "panel": ("estimate", "placebo", "twin", "trust", "race", "replicate", "init", "panel"),
     "store": ("store", "cluster"),
 }

@@ -10,6 +10,7 @@ from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAliasType, Union, get_args, get_origin, get_type_hints
 
+from experiments.listing import first_sentence, paragraphs
 from sim.errors import BadInput, bad, one_of, suggestion
 from sim.world.context import Part, Slot
 
@@ -48,7 +49,7 @@ def meanings_of(cls: type, names: list[str]) -> dict[str, str]:
     """
     found: dict[str, str] = dict.fromkeys(names, "")
     for base in cls.__mro__:
-        for paragraph in _paragraphs(vars(base).get("__doc__") or ""):
+        for paragraph in paragraphs(vars(base).get("__doc__") or ""):
             for name, meaning in _meanings(paragraph, names):
                 found[name] = found[name] or meaning
     return found
@@ -56,8 +57,7 @@ def meanings_of(cls: type, names: list[str]) -> dict[str, str]:
 
 def summary_of(item: object) -> str:
     """The first sentence of a docstring, on one line."""
-    first = next(iter(_paragraphs(inspect.getdoc(item) or "")), "")
-    return re.split(r"(?<=[.]) (?=[A-Z])", first, maxsplit=1)[0]
+    return first_sentence(inspect.getdoc(item) or "")
 
 
 def type_text(hint: Any) -> str:
@@ -107,12 +107,6 @@ def _default(item: Any) -> str:
 
 def _is_part(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, Part)
-
-
-def _paragraphs(text: str) -> list[str]:
-    """Paragraphs, each on one line; a list belongs to the paragraph before it."""
-    parts = re.split(r"\n\s*\n(?!\s*- )", inspect.cleandoc(text))
-    return [" ".join(part.split()) for part in parts]
 
 
 def _meanings(paragraph: str, names: list[str]) -> list[tuple[str, str]]:

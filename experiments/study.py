@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
@@ -21,6 +20,7 @@ from pydantic import Field
 
 from estimators.core.estimator import Estimator, Layout, estimators, find_estimator
 from estimators.placebo.permutation import PermutationTest
+from experiments.listing import STUDIES, builtin_names
 from experiments.plugin_contracts import FromFunctions, layout_of, schema_of_design, tried
 from experiments.settings import build, kind_of, to_settings
 from experiments.toml_files import Flag, Table, Whole, read_toml, validated
@@ -658,9 +658,9 @@ class Study(FromFunctions, StudyCard):
         grid = [[dial, to_settings(list(values))] for dial, values in self.grid]  # its order is the cells'
         return kept | {"grid": grid, "design_identity": self.design.identity, "schema": SCHEMA_VERSION}
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the identity's canonical JSON."""
+        """SHA-256 of the identity's canonical JSON, by which a worker finds the study of each job."""
         return hashlib.sha256(canonical_json(self.identity).encode()).hexdigest()
 
     def resized(self, *, replications: int | None = None, block: int | None = None, seed: int | None = None) -> Study:
@@ -764,20 +764,13 @@ def _design(settings: Mapping[str, Any], where: str) -> Design | None:
 # The built-in studies: TOML files beside this module.
 
 
-def builtin_names() -> list[str]:
-    """Names of the built-in studies."""
-    folder = resources.files("experiments") / "studies"
-    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
-
-
 def builtin_study(name: str) -> Study:
     """A built-in study; raises BadInput when there is none of that name."""
     known = builtin_names()
     if name not in known:
         raise bad(f"no study {name!r}", where="STUDY", allowed=f"{one_of(known)}, or a file that ends in .toml",
                   remedy=closest(name, known))  # fmt: skip
-    with resources.as_file(resources.files("experiments") / "studies" / f"{name}.toml") as path:
-        return Study.from_toml(path)
+    return Study.from_toml(STUDIES / f"{name}.toml")
 
 
 def study_of(text: str) -> Study:

@@ -10,7 +10,7 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,6 +32,21 @@ class Discovery:
     kinds: Mapping[str, type]
     problems: tuple[Problem, ...]
     refused: Mapping[str, Problem]  # kinds that two classes have
+
+
+def lazy(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
+    """The `__getattr__` of a package whose names are imported when they are first asked for.
+
+    names: of each module, with spaces between them.
+    """
+    places = {name: module for module, held in names.items() for name in held.split()}
+
+    def imported(name: str) -> Any:
+        if name not in places:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=sys.modules[package])
+        return getattr(importlib.import_module(places[name]), name)
+
+    return imported
 
 
 def discover(package: str, base: type) -> dict[str, type]:

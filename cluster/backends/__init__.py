@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from cluster.backends.backend import BackEnd, Clocks
+from cluster.backends.backend import BackEnd
 from cluster.options import Fault, Refused, read_options
 
-__all__ = ["BackEnd", "Clocks", "back_end", "back_ends", "forms"]
+__all__ = ["BackEnd", "back_end", "back_ends", "forms"]
 
 
 @cache

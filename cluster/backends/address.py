@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from cluster.backends.backend import NO_LIMITS, BackEnd, Clocks, Say, bytes_of, silent
-from cluster.executor import Executor
+from cluster.backends.backend import BackEnd, Say, bytes_of, silent
+from cluster.executor import Executor, Pace
 from cluster.options import Fault, has_port, is_loopback
 
 
@@ -34,12 +34,12 @@ class Plain(BackEnd):
                         "tls://, or tcp:// on this machine",
                         "use tls with certificates, or say --insecure on a network you trust")  # fmt: skip
 
-    def open(self, clocks: Clocks = NO_LIMITS, say: Say = silent) -> Executor:
+    def open(self, limit: float | None = None, say: Say = silent) -> Executor:
         """Connect."""
         from cluster.dask_cluster import connected
         from cluster.dask_pool import DaskPool
 
-        return DaskPool(connected(self.address, None), None, clocks.pace, bytes_of(self.memory), say)
+        return DaskPool(connected(self.address, None), None, Pace(limit), bytes_of(self.memory), say)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Encrypted(BackEnd):
         if Certificates.given(self.tls, where) is None:
             yield Fault(f"{self.address} without certificates", where, "files in PEM: ca, cert, key", HOW)
 
-    def open(self, clocks: Clocks = NO_LIMITS, say: Say = silent) -> Executor:
+    def open(self, limit: float | None = None, say: Say = silent) -> Executor:
         """Connect."""
         from cluster.certificates import Certificates
         from cluster.dask_cluster import connected
@@ -75,7 +75,7 @@ class Encrypted(BackEnd):
         certificates = Certificates.given(self.tls, "[cluster] tls")
         assert certificates is not None
         client = connected(self.address, certificates.security)
-        return DaskPool(client, None, clocks.pace, bytes_of(self.memory), say)
+        return DaskPool(client, None, Pace(limit), bytes_of(self.memory), say)
 
 
 def _port_faults(address: str) -> Iterable[Fault]:

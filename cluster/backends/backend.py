@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cluster.executor import Executor, Pace
+from cluster.executor import Executor
 from cluster.options import MEMORY, Fault, checked_form
 
 Say = Callable[[str], None]
@@ -15,24 +15,6 @@ Say = Callable[[str], None]
 
 def silent(_: str) -> None:
     """Say nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Clocks:
-    """Limits that hold wherever jobs run.
-
-    seconds: what a block may take, None = by what blocks took so far.
-    """
-
-    seconds: float | None = None
-
-    @property
-    def pace(self) -> Pace:
-        """A clock that has seen no job."""
-        return Pace(self.seconds)
-
-
-NO_LIMITS = Clocks()
 
 
 @dataclass(frozen=True)
@@ -48,8 +30,11 @@ class BackEnd(ABC):
     needs: ClassVar[tuple[str, str] | None] = None
 
     @abstractmethod
-    def open(self, clocks: Clocks = NO_LIMITS, say: Say = silent) -> Executor:
-        """Start it or connect to it; `say` is told what users should know. Raises ClusterLost and Refused."""
+    def open(self, limit: float | None = None, say: Say = silent) -> Executor:
+        """Start it or connect to it; raises ClusterLost and Refused.
+
+        limit: seconds that a job may take, None = by what jobs took so far. say: is told what users should know.
+        """
 
     def faults(self, where: str) -> Iterable[Fault]:
         """What is wrong with the options."""

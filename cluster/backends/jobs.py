@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cluster.backends.backend import NO_LIMITS, BackEnd, Clocks, Say, bytes_of, silent
-from cluster.executor import ClusterLost, Executor
+from cluster.backends.backend import BackEnd, Say, bytes_of, silent
+from cluster.executor import ClusterLost, Executor, Pace
 from cluster.numbers import member_environment
 from cluster.options import CLOCK, NAME, Fault, checked_form, checked_numbers, is_loopback
 
@@ -122,7 +122,7 @@ class Jobs(BackEnd):
             yield Fault(f"memory = {self.memory!r} for {self.processes} of processes", where,
                         "100MB or more for each process", "correct memory")  # fmt: skip
 
-    def open(self, clocks: Clocks = NO_LIMITS, say: Say = silent) -> Executor:
+    def open(self, limit: float | None = None, say: Say = silent) -> Executor:
         """Ask for workers, and wait for the first."""
         from cluster.dask_cluster import client_of, made_scratch, starting
         from cluster.dask_pool import DaskPool
@@ -142,7 +142,7 @@ class Jobs(BackEnd):
             raise ClusterLost(f"{error}; {self.kept}") from error
         memory = bytes_of(self.memory)
         share = memory and memory // self.processes
-        return DaskPool(client, owned, clocks.pace, share, say, logs=self.kept, absence=self.wait)
+        return DaskPool(client, owned, Pace(limit), share, say, logs=self.kept, absence=self.wait)
 
     @property
     def kept(self) -> str:

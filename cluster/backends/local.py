@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from cluster.backends.backend import NO_LIMITS, BackEnd, Clocks, Say, bytes_of, silent
-from cluster.executor import ClusterLost, Executor
+from cluster.backends.backend import BackEnd, Say, bytes_of, silent
+from cluster.executor import ClusterLost, Executor, Pace
 from cluster.options import Fault, checked_numbers
 from cluster.process import available_cores
 
@@ -34,7 +34,7 @@ class Local(BackEnd):
         yield from checked_numbers(self, {"workers": 1}, where)
         yield from self._memory_faults(where)
 
-    def open(self, clocks: Clocks = NO_LIMITS, say: Say = silent) -> Executor:
+    def open(self, limit: float | None = None, say: Say = silent) -> Executor:
         """Start the workers, one thread each."""
         from cluster.certificates import security_of
         from cluster.dask_cluster import client_of, ignore_interrupts, made_scratch, removing_on_error
@@ -49,7 +49,7 @@ class Local(BackEnd):
         except (OSError, TimeoutError) as error:
             owned.close(timeout=10)
             raise ClusterLost(f"local cluster: a worker ended as soon as it had started: {error}") from error
-        return DaskPool(client, owned, clocks.pace, bytes_of(self.memory), say, on_this_machine=True)
+        return DaskPool(client, owned, Pace(limit), bytes_of(self.memory), say, on_this_machine=True)
 
     def _started(self, count: int, security: Any, folder: str) -> Any:
         """Dask's cluster; raises ClusterLost when a worker ends before it is ready."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cluster.backends.backend import NO_LIMITS, BackEnd, Clocks, Say, bytes_of, silent
+from cluster.backends.backend import BackEnd, Say, bytes_of, silent
 from cluster.child import Guarded
-from cluster.executor import Executor
+from cluster.executor import Executor, Pace
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,6 @@ class InOneProcess(BackEnd):
 
     memory: str | None = None
 
-    def open(self, clocks: Clocks = NO_LIMITS, say: Say = silent) -> Executor:
+    def open(self, limit: float | None = None, say: Say = silent) -> Executor:
         """Nothing is started before the first job."""
-        return Guarded(clocks.pace, bytes_of(self.memory))
+        return Guarded(Pace(limit), bytes_of(self.memory))

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from cluster.backends.backend import NO_LIMITS, BackEnd, Clocks, Say, bytes_of, silent
-from cluster.executor import ClusterLost, Executor
+from cluster.backends.backend import BackEnd, Say, bytes_of, silent
+from cluster.executor import ClusterLost, Executor, Pace
 from cluster.numbers import member_environment
 from cluster.options import Fault, checked_numbers, is_loopback
 from cluster.scratch import MOST_BYTES, OWNER, PREFIX, is_gone, not_private, open_above, record_of
@@ -61,7 +61,7 @@ class Ssh(BackEnd):
             if path is not None and not Path(path).expanduser().is_file():
                 yield Fault(f"{name} = {path!r} is no file", where, "a file", f"correct {name}")
 
-    def open(self, clocks: Clocks = NO_LIMITS, say: Say = silent) -> Executor:
+    def open(self, limit: float | None = None, say: Say = silent) -> Executor:
         """Start a scheduler on the first host and workers on all."""
         import asyncssh
         import dask
@@ -94,7 +94,7 @@ class Ssh(BackEnd):
             folder.close()
             raise ClusterLost(f"no worker started on {', '.join(self.hosts)}: {error}; is panelproof installed there "
                               "at the same path? the option python names the interpreter") from error  # fmt: skip
-        return DaskPool(client, folder, clocks.pace, bytes_of(self.memory), say)
+        return DaskPool(client, folder, Pace(limit), bytes_of(self.memory), say)
 
     @property
     def _listening(self) -> dict[str, str]:

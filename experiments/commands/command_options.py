@@ -14,6 +14,8 @@ from click.shell_completion import CompletionItem
 
 CommandFunction = Callable[..., Any]
 QUIET = "panelproof.quiet"  # of a context: nothing that would be printed need be computed
+STUDY_PLACE = "[cluster] of the study file, else local"
+ADVANCED = {"writes", "reread", "block", "block_timeout", "insecure", "ship_code"}  # options that few need
 CLUSTER_OPTIONS = ("cluster", "workers", "cluster_option", "block_timeout", "ship_code", "insecure", "numbers")
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 
@@ -48,6 +50,15 @@ class Command(click.Command):
         super().__init__(*arguments, **settings)
         self.params.append(click.Option(["-q", "--quiet"], is_flag=True, help="Print nothing but errors."))
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Print the options; those that few need stand below the others."""
+        rows = [(item.name in ADVANCED, row) for item in self.get_params(ctx)
+                if isinstance(item, click.Option) and (row := item.get_help_record(ctx))]  # fmt: skip
+        for title, of_few in (("Options", False), ("Advanced", True)):
+            if chosen := [row for advanced, row in rows if advanced is of_few]:
+                with formatter.section(title):
+                    formatter.write_dl(chosen)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the function, its standard output thrown away where `--quiet` says so."""
         if ctx.params.pop("quiet", False) and not ctx.params.get("as_json"):
@@ -73,10 +84,29 @@ def say(text: str) -> None:
 
 def complete_study(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Built-in studies and TOML files that begin with what was typed."""
-    from experiments.study import builtin_names
+    from experiments.listing import builtin_names
 
     files = CompletionItem(incomplete, type="file")
     return [*(CompletionItem(name) for name in builtin_names() if name.startswith(incomplete)), files]
+
+
+def panel_and_spec(command: CommandFunction) -> CommandFunction:
+    """A panel's file and its spec."""
+    spec = click.option("--spec", required=True, type=click.Path(path_type=Path), help="The SPEC.toml of this panel.")
+    return click.argument("panel", type=click.Path(path_type=Path))(spec(command))
+
+
+def _level(ctx: click.Context, param: click.Parameter, alpha: float) -> float:
+    """A level of tests; raises BadInput for NaN, which passes the range of click."""
+    if not 0 < alpha < 1:
+        from sim.errors import bad
+
+        raise bad(f"alpha = {alpha}", where="--alpha", allowed="above 0, below 1", remedy="correct the number")
+    return alpha
+
+
+alpha_option = click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05,
+                            show_default=True, callback=_level, help="Level of tests and intervals.")  # fmt: skip
 
 
 def search_options(command: CommandFunction) -> CommandFunction:
@@ -96,7 +126,7 @@ def search_options(command: CommandFunction) -> CommandFunction:
                      help="Replications of one answer, at most."),
         as_json_option,
     )  # fmt: skip
-    command = cluster_options("local")(command)
+    command = cluster_options(STUDY_PLACE)(command)
     for option in reversed(options):
         command = option(command)
     return command
@@ -114,21 +144,29 @@ def accept_options(command: CommandFunction) -> CommandFunction:
     return code(numbers(command))
 
 
-def cluster_options(default: str, *, place: bool = True) -> Callable[[CommandFunction], CommandFunction]:
-    """Those of where a study runs; default: the place when nothing says another; place: the command has no WHERE."""
+def cluster_options(
+    default: str, *, place: bool = True, told: bool = False
+) -> Callable[[CommandFunction], CommandFunction]:
+    """Options of where a study runs.
+
+    default: in words, the place when nothing says another. place: --cluster is one of them; it is not where the command
+    has an argument WHERE. told: the help explains them all; else --cluster alone, which says where they are explained.
+    """
+    where = f"serial, local, slurm, pbs, sge, lsf, ssh, tcp://HOST:PORT or tls://HOST:PORT (default: {default})."
+    short = f"Where it runs (default: {default}); for this and its further options see `panelproof run --help`."
     options = (
-        click.option("--cluster", metavar="WHERE", help="serial, local, slurm, pbs, sge, lsf, ssh, tcp://HOST:PORT or "
-                     f"tls://HOST:PORT (default: [cluster] of the study file, else {default})."),
-        click.option("--workers", type=click.IntRange(1),
+        click.option("--cluster", metavar="WHERE", help=where if told else short),
+        click.option("--workers", type=click.IntRange(1), hidden=not told,
                      help="Workers of a cluster that is started (local: default one a core; ssh: on each host)."),
-        click.option("--cluster-option", multiple=True, metavar="KEY=VALUE",
+        click.option("--cluster-option", multiple=True, metavar="KEY=VALUE", hidden=not told,
                      help="Another option of the cluster, such as partition=short; see `panelproof cluster kinds`."),
-        click.option("--block-timeout", type=float, metavar="SECONDS",
+        click.option("--block-timeout", type=float, metavar="SECONDS", hidden=not told,
                      help="Time that a block may take (default: 20 times the slowest so far, at least a minute)."),
-        click.option("--ship-code", is_flag=True, help="Send this code to workers whose own is another."),
-        click.option("--insecure", is_flag=True,
+        click.option("--ship-code", is_flag=True, hidden=not told,
+                     help="Send this code to workers whose own is another."),
+        click.option("--insecure", is_flag=True, hidden=not told,
                      help="Allow plain tcp to another machine (anyone there can run code)."),
-        click.option("--numbers", type=click.Choice(["default", "portable"]),
+        click.option("--numbers", type=click.Choice(["default", "portable"]), hidden=not told,
                      help="portable: the same bits on every processor of x86-64-v3 (default: as this one computes)."),
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from experiments.commands.command_options import (
     accept_options,
     as_json_option,
     cluster_options,
+    panel_and_spec,
     print_json,
     say,
 )
@@ -64,8 +65,7 @@ def panel() -> None:
 
 
 @panel.command("check", cls=Command)
-@click.argument("panel", type=click.Path(path_type=Path))
-@click.option("--spec", required=True, type=click.Path(path_type=Path), help="The SPEC.toml of this panel.")
+@panel_and_spec
 @as_json_option
 def panel_check(panel: Path, spec: Path, as_json: bool) -> None:
     """Read PANEL as SPEC says and describe it. All errors, also those of `estimate`, are listed at once (exit 2)."""
@@ -110,8 +110,7 @@ def panel_example(folder: Path) -> None:
 
 
 @click.command("estimate", cls=Command)
-@click.argument("panel", type=click.Path(path_type=Path))
-@click.option("--spec", required=True, type=click.Path(path_type=Path), help="The SPEC.toml of this panel.")
+@panel_and_spec
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files and figures.")
 @click.option(
     "--format",
@@ -210,8 +209,7 @@ Terms that they test:
 
 
 @click.command("placebo", cls=Command, help=HELP)
-@click.argument("panel", type=click.Path(path_type=Path))
-@click.option("--spec", required=True, type=click.Path(path_type=Path), help="The SPEC.toml of this panel.")
+@panel_and_spec
 @click.option(
     "--scheme",
     default="space",
@@ -290,8 +288,7 @@ def placebo(
 
 
 @click.command("twin", cls=Command)
-@click.argument("panel", type=click.Path(path_type=Path))
-@click.option("--spec", required=True, type=click.Path(path_type=Path), help="The SPEC.toml of this panel.")
+@panel_and_spec
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False),
     help="Folder for design.toml (a study that runs), panel.parquet, fidelity.json and fidelity.html.",
@@ -332,8 +329,7 @@ def twin(panel: Path, spec: Path, out: Path | None, methods: tuple[str, ...], as
 
 
 @click.command("trust", cls=Command)
-@click.argument("panel", type=click.Path(path_type=Path))
-@click.option("--spec", required=True, type=click.Path(path_type=Path), help="The SPEC.toml of this panel.")
+@panel_and_spec
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path, file_okay=False),
     help="Folder for trust.html, trust.json and the stores of the studies.",

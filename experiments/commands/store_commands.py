@@ -11,6 +11,7 @@ import click
 
 from experiments.commands.command_options import (
     STORE,
+    STUDY_PLACE,
     Command,
     accept_options,
     as_json_option,
@@ -199,7 +200,7 @@ def cluster_numbers() -> None:
 @click.argument("where", metavar="WHERE")
 @click.option("--study", metavar="STUDY|FILE.toml", default="bias", show_default=True,
               help="The study that is tried; its [cluster] table gives options.")  # fmt: skip
-@cluster_options("local", place=False)
+@cluster_options(STUDY_PLACE, place=False, told=True)
 @as_json_option
 def cluster_check(where: str, study: str, as_json: bool, **chosen: Any) -> int:
     """Open WHERE and say what its workers are, how fast, and which of them a run would leave out.

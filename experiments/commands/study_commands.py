@@ -1,9 +1,8 @@
-"""The commands of studies: `studies`, `kinds`, `run`, `report`, `compare`, `replay`; and `completion`."""
+"""The commands of studies, from `studies` to `replay`, of searches (`solve`, `breakdown`), and `completion`."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +13,22 @@ from experiments.commands.command_options import (
     CLUSTER_OPTIONS,
     QUIET,
     STORE,
+    STUDY_PLACE,
     Command,
     accept_options,
+    alpha_option,
     as_json_option,
     cluster_options,
     complete_study,
     print_json,
+    search_options,
 )
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from experiments.kinds import Entry
+    from experiments.listing import KindRows
     from results.store.bucket import StorePath
 
 
@@ -37,28 +40,20 @@ if TYPE_CHECKING:
 @as_json_option
 def studies(name: str | None, as_json: bool) -> None:
     """List the built-in studies; with NAME, show that study in full."""
+    if name is None and not as_json:
+        _list_studies()
+        return
     from rich.console import Console
-    from rich.table import Table
 
-    from experiments.study import builtin_names, builtin_study
+    from experiments.listing import builtin_names
+    from experiments.study import builtin_study
 
     if as_json:
         found = [builtin_study(item) for item in ([name] if name else builtin_names())]
         print_json([item.settings | {"fingerprint": item.fingerprint} for item in found])
         return
-    console = Console(highlight=False)
-    if name is None:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in ("study", "asks", "cells", "panels", "time"):
-            table.add_column(heading, justify="left" if heading in {"study", "asks"} else "right", overflow="fold")
-        for item in builtin_names():
-            study = builtin_study(item)
-            panels = len(study.cells) * study.replications
-            table.add_row(item, study.question, str(len(study.cells)), f"{panels:,}", study.cost)
-        console.print(table)
-        console.print("\nTimes are those of two cores. Run one with: panelproof run NAME", markup=False)
-        return
-    study = builtin_study(name)
+    assert name is not None
+    console, study = Console(highlight=False), builtin_study(name)
     console.print(f"{study.name}: {study.question}\n", markup=False, style="bold")
     if study.expected:
         console.print(f"Expected: {study.expected}\n", markup=False)
@@ -73,6 +68,22 @@ def studies(name: str | None, as_json: bool) -> None:
     console.print(f"  {size}, seed {study.seed}, fingerprint {study.fingerprint[:12]}", markup=False)
 
 
+def _list_studies() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from experiments.listing import study_rows
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("study", "asks", "cells", "panels", "time"):
+        table.add_column(heading, justify="left" if heading in {"study", "asks"} else "right", overflow="fold")
+    for name, question, cells, panels, cost in study_rows():
+        table.add_row(name, question, str(cells), f"{panels:,}", cost)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print("\nTimes are those of two cores. Run one with: panelproof run NAME", markup=False)
+
+
 # `panelproof kinds`: what there is to choose from, and every dial of one kind.
 
 
@@ -84,6 +95,9 @@ def kinds(kind: str | None, as_json: bool) -> None:
 
     KIND may also be a slot for parts (adoption), or one part of it (adoption.random).
     """
+    if kind is None and not as_json:
+        _list_kinds()
+        return
     from rich.console import Console
 
     from experiments.kinds import catalogue, document, entries_called
@@ -94,15 +108,37 @@ def kinds(kind: str | None, as_json: bool) -> None:
         return
     console = Console(highlight=False)
     for group, entries in groups.items():
-        title = group.replace("_", " ")
-        if kind is None:
-            console.print(f"\n{title}", style="bold")
-            _print_rows(console, [(entry.kind, entry.summary) for entry in entries])
-        else:
-            for entry in entries:
-                _print_entry(console, title.removesuffix("s"), entry)
-    if kind is None:
-        console.print("\nFor the dials of one kind: panelproof kinds KIND", markup=False)
+        for entry in entries:
+            _print_entry(console, group.replace("_", " ").removesuffix("s"), entry)
+
+
+def _list_kinds() -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for group, rows in _kind_rows().items():
+        console.print(f"\n{group.replace('_', ' ')}", style="bold")
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        for _ in rows[0]:
+            table.add_column(overflow="fold")
+        for row in rows:
+            table.add_row(*map(Text, row))
+        console.print(table)
+    console.print("\nFor the dials of one kind: panelproof kinds KIND", markup=False)
+
+
+def _kind_rows() -> KindRows:
+    """The kinds as sources say them; a draft that they do not explain is imported, which says what is wrong with it."""
+    from experiments.listing import kind_rows
+
+    try:
+        return kind_rows()
+    except (SyntaxError, LookupError):
+        from experiments.kinds import catalogue
+
+        return {group: [(entry.kind, entry.summary) for entry in found] for group, found in catalogue().items()}
 
 
 def _print_entry(console: Console, group: str, entry: Entry) -> None:
@@ -116,18 +152,6 @@ def _print_entry(console: Console, group: str, entry: Entry) -> None:
         allowed = f": {' | '.join(dial.allowed)}" if dial.allowed else ""
         console.print(Text(f"{dial.name}  ({dial.type}{allowed}; default {dial.default})"))
         console.print(Padding(Text(dial.meaning), (0, 0, 0, 4)))
-
-
-def _print_rows(console: Console, rows: Sequence[tuple[str, str]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for _ in rows[0]:
-        table.add_column(overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console.print(table)
 
 
 # `panelproof run`: run or resume a study.
@@ -165,7 +189,7 @@ def _print_rows(console: Console, rows: Sequence[tuple[str, str]]) -> None:
 )
 @click.option("--reread", is_flag=True, help="Read every block of the store; else only those whose files have changed.")
 @accept_options
-@cluster_options("local")
+@cluster_options(STUDY_PLACE, told=True)
 @as_json_option
 def run(
     study: str,
@@ -234,8 +258,7 @@ def run(
 @click.option("--format", "formats", default="", metavar="LIST",
               help="Files of tables for --out, comma-separated: tex, docx, xlsx, csv (with all measures).")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files of --format.")
-@click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
-              help="Level of tests and intervals.")  # fmt: skip
+@alpha_option
 def report(
     store: StorePath, html: Path | None, as_json: bool, full: bool, all_terms: bool, by: str, measures: tuple[str, ...],
     figures: Path | None, formats: str, out: Path | None, alpha: float, trust: bool,
@@ -257,8 +280,6 @@ def report(
     from results.store.zarr_store import ZarrStore
     from sim.errors import bad
 
-    if not 0 < alpha < 1:
-        raise bad(f"alpha = {alpha}", where="--alpha", allowed="above 0, below 1", remedy="correct the number")
     prepare_process()
     records = ZarrStore.open(store)
     wanted, own = wishes(records, by, measures, figures, formats, out, html, trust=trust)
@@ -290,8 +311,7 @@ def report(
 @click.argument("b", type=STORE)
 @click.option("--all", "everything", is_flag=True, help="Show all terms and all rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print every number as one JSON document and nothing else.")
-@click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
-              help="Level of tests and intervals.")  # fmt: skip
+@alpha_option
 def compare(a: StorePath, b: StorePath, everything: bool, as_json: bool, alpha: float) -> None:
     """Print what store B says minus what store A says: paired where both drew the same panels, unpaired elsewhere."""
     from results.diagnosis.comparison import compare
@@ -299,8 +319,6 @@ def compare(a: StorePath, b: StorePath, everything: bool, as_json: bool, alpha: 
     from results.store.zarr_store import ZarrStore
     from sim.errors import bad, visible_json
 
-    if not 0 < alpha < 1:  # NaN passes click's range
-        raise bad(f"alpha = {alpha}", where="--alpha", allowed="above 0, below 1", remedy="correct the number")
     one, other = ZarrStore.open(a), ZarrStore.open(b)
     found = compare(one, other, alpha)
     if found.frame.empty:
@@ -338,6 +356,60 @@ def replay(store: StorePath, cell: int, replication: int, save: Path | None, tru
         save_panel(again.panel, save)
         console.print(f"panel   {save}", markup=False)
     return compare(records, again, console)
+
+
+# `panelproof solve`: the effect, number of units or replications at which a measure reaches a level.
+
+
+@click.command("solve", cls=Command)
+@click.argument("goal", metavar="GOAL")
+@click.argument("study", metavar="STUDY|FILE.toml")
+@click.option("--for", "name", required=True, metavar="DIAL",
+              help="effect, units, periods, treated, any dial that holds a number, or replications.")  # fmt: skip
+@search_options
+def solve(
+    goal: str, study: str, name: str, out: Path | None, estimator: str | None, term: str | None, error: str | None,
+    seed: int | None, low: float | None, high: float | None, precision: float, budget: int,
+    as_json: bool, **where: Any,
+) -> int:  # fmt: skip
+    """Find where a measure reaches a level, with an interval.
+
+    GOAL is MEASURE:LEVEL, such as power:0.8 or coverage:0.9, or mcse:MEASURE=ERROR, such as mcse:coverage=0.003 --for
+    replications. Every value that is tried is a store under --out: the same command resumes the search.
+    """
+    from experiments.search.searches import run_solve
+    from experiments.search.solve import Search
+
+    chosen = {"estimator": estimator, "term": term, "error": error, "seed": seed}
+    return run_solve(study, goal, name, out, chosen, Search(low, high, precision, budget), where, as_json)
+
+
+# `panelproof breakdown`: the departure at which coverage, size or bias is no longer acceptable.
+
+
+@click.command("breakdown", cls=Command)
+@click.argument("study", metavar="STUDY|FILE.toml")
+@click.option("--dial", required=True, help="The departure: a dial such as trend_gap or errors.serial.")
+@click.option("--dial2", "second", help="A second departure: the frontier along both, and a map of it.")
+@click.option("--to2", "to_second", type=float, help="Where it ends (default: its own breakdown).")
+@click.option("--measure", default="coverage:0.90", show_default=True, metavar="MEASURE:LEVEL",
+              help="coverage:0.90, size:0.10, or bias:25% (of the effect).")  # fmt: skip
+@search_options
+def breakdown(
+    study: str, dial: str, second: str | None, to_second: float | None, measure: str, out: Path | None,
+    estimator: str | None, term: str | None, error: str | None, seed: int | None, low: float | None, high: float | None,
+    precision: float, budget: int, as_json: bool, **where: Any,
+) -> int:  # fmt: skip
+    """Find the smallest departure at which a measure passes a level, with an interval.
+
+    Every value that is tried is a store under --out: the same command resumes the search.
+    """
+    from experiments.search.searches import run_breakdown
+    from experiments.search.solve import Search
+
+    chosen = {"estimator": estimator, "term": term, "error": error, "seed": seed}
+    options = Search(low, high, precision, budget, to_second)
+    return run_breakdown(study, dial, second, measure, out, chosen, options, where, as_json)
 
 
 # `panelproof completion`: the script with which a shell completes commands, options and names of studies.

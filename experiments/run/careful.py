@@ -96,7 +96,7 @@ def run_carefully(job: Job, seconds: float | None, memory: int | None) -> Result
     finally:
         search.child.close()
     made_in = check_environment(job.environment)
-    return Result(_one_after_other(blocks), time.perf_counter() - begin, made_in=made_in)
+    return Result(Block.join(blocks), time.perf_counter() - begin, made_in=made_in)
 
 
 @dataclass(eq=False, slots=True)
@@ -130,7 +130,7 @@ class _Search:
             if tiles == 1:
                 return self.tile(start, stop)
             middle = start + tiles // 2 * TILE
-            return _one_after_other([self.block(start, middle), self.block(middle, stop)])
+            return Block.join([self.block(start, middle), self.block(middle, stop)])
 
     def tile(self, start: int, stop: int) -> Block:
         """One tile, estimator by estimator."""
@@ -173,7 +173,7 @@ class _Search:
 
     def singly(self, item: Estimator, start: int, stop: int, way: str) -> Block:
         """The replications of a tile one by one: halving them would hang again at each step."""
-        return _one_after_other([self.one(item, at, way) for at in range(start, stop)])
+        return Block.join([self.one(item, at, way) for at in range(start, stop)])
 
     def one(self, item: Estimator, at: int, way: str) -> Block:
         """One replication, or that its fit ended the process."""
@@ -199,12 +199,3 @@ def _estimators(job: Job) -> list[Estimator]:
 def _alone() -> bool:
     """Whether this is the main thread, as in a run without workers: a copy of it holds no lock of other threads."""
     return threading.current_thread() is threading.main_thread()
-
-
-def _one_after_other(blocks: list[Block]) -> Block:
-    """Blocks of consecutive replications as one."""
-    first = blocks[0]
-    truth = {name: np.concatenate([block.truth[name] for block in blocks]) for name in first.truth}
-    estimates = {name: Estimates.join([block.estimates[name] for block in blocks]) for name in first.estimates}
-    texts = {key: text for block in blocks for key, text in block.tracebacks.items()}
-    return Block(truth, estimates, texts, first.start)

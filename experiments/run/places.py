@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster import BackEnd, Clocks, Executor, Refused, back_end, back_ends, prepare_process
+from cluster import BackEnd, Executor, Refused, back_end, back_ends, prepare_process
 from cluster.numbers import check_numbers
 from experiments.toml_files import read_toml
 from sim.errors import BadInput, Problem, bad
@@ -24,19 +24,20 @@ FORM = "KEY=VALUE, such as partition=short"
 class ClusterPlace:
     """A back end with its options, as a run opens it.
 
-    where: its text, such as local. clocks: limits of a block. ship: send this code to workers whose own is another.
+    where: its text, such as local. limit: seconds that a block may take. ship: send this code to workers whose own is
+    another.
     """
 
     where: str
     back: BackEnd
-    clocks: Clocks = field(default_factory=Clocks)
+    limit: float | None = None
     ship: bool = False
 
     def open(self, say: Any = lambda _: None) -> Executor:
         """Start it or connect to it; raises BadInput and ClusterLost."""
         prepare_process()
         with as_bad_input():
-            return self.back.open(self.clocks, say)
+            return self.back.open(self.limit, say)
 
 
 @contextmanager
@@ -94,7 +95,7 @@ def place_of(
         raise bad(f"cluster {chosen} needs a library that is not installed", where="--cluster",
                   allowed=f"panelproof with the extra {back.lacks}",
                   remedy=f'install it: pip install "panelproof[{back.lacks}]"')  # fmt: skip
-    return ClusterPlace(chosen, back, Clocks(_seconds(timeout)), ship)
+    return ClusterPlace(chosen, back, _seconds(timeout), ship)
 
 
 def named_place(

@@ -10,9 +10,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cluster import Executor
 from experiments.run import runner
-from experiments.run.resume import Resume
 from experiments.run.runner import Progress as Step
 from experiments.run.runner import ProgressListener
 from experiments.study import Study
@@ -198,22 +196,19 @@ def run(
     study: Study,
     *,
     store: str | StorePath | None = None,
-    executor: Executor | None = None,
     client: object = None,
-    listen: ProgressListener | None = None,
-    shuffle: int | None = None,
-    plan: Resume | None = None,
     until: str | None = None,
-    writes: str | None = None,
-    numbers: str | None = None,
     progress: bool | None = None,
+    listen: ProgressListener | None = None,
+    **others: Any,
 ) -> Store:
     """Run what is missing of a study and return its records, in a Zarr store at `store` or in memory.
 
     `client` is a running Dask Client, which is used and left open. `until`, as in "coverage:0.005,bias:1e-4", ends each
     cell once its Monte Carlo errors are that small; the study's replications are then the most. progress: a bar in a
-    notebook unless it is False, and on a terminal if it is True. `listen`, `shuffle`, `plan`, `writes` and `numbers`
-    are as in `experiments.run.runner.run`, which says what is raised.
+    notebook unless it is False, and on a terminal if it is True. `listen` and
+    others (`executor`, `shuffle`, `plan`, `writes`, `numbers`) are as in `experiments.run.runner.run`, which says what
+    is raised.
 
     >>> import panelproof as pp
     >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)
@@ -224,8 +219,7 @@ def run(
     watch = watch_of(progress)
     with nullcontext() if watch is None else watch:
         listen = _all(listen, watch.step if watch else None)
-        return runner.run(study, store=store, executor=executor, client=client, shuffle=shuffle, plan=plan, until=until,
-                          writes=writes, numbers=numbers, listen=listen)  # fmt: skip
+        return runner.run(study, store=store, client=client, until=until, listen=listen, **others)
 
 
 def _all(*listeners: ProgressListener | None) -> ProgressListener | None:

@@ -15,7 +15,6 @@ from typing import Any
 
 from cluster import Environment, Executor, Outcome, Serial, WorkerRefused, executor_of, prepare_process
 from cluster.child import Guarded
-from estimators.core.estimator import Status
 from experiments.plugin_contracts import PluginRaised
 from experiments.run.careful import run_carefully
 from experiments.run.places import require_numbers
@@ -386,7 +385,7 @@ class _Tally:
             if isinstance(block, Written):
                 self._failed, self._bytes = self._failed + block.failed, self._bytes + block.bytes
             else:
-                self._failed += sum(int((found.status != Status.OK).sum()) for found in block.estimates.values())
+                self._failed += block.failed
                 self._bytes += _size(block)
         self._replications = min(self._replications + job.stop - job.start, self._of_replications)
         if self._listen:

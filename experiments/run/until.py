@@ -8,9 +8,8 @@ are not computed before it is judged.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from results.diagnosis.fits import bound_factor
 from results.diagnosis.measures import MEANINGS
 from results.diagnosis.passes import OF_A_TERM
 from results.store import BlockState, Stopped, Store
-from results.store.block import Block
 from results.verdict.wording import key_terms
 from sim.errors import BadInput, Problem, closest, one_of
 from sim.streams import TILE
@@ -71,7 +69,7 @@ class Until:
         Where replications share worlds it is the upper confidence bound of a Monte Carlo error that is held against the
         target: the error itself is a guess from a few worlds, and a run would stop where it is small by luck.
         """
-        frame = diagnose(Selection(store, cell, range(blocks))).frame
+        frame = diagnose(store.only(cell, range(blocks))).frame
         frame = frame[(frame["sample"] == "own") & (frame["n"] > 0)]
         key = {(name, term) for name, layout in store.layouts.items() for term in key_terms(layout)}
         for target in self.targets:
@@ -106,44 +104,6 @@ def _problems(text: str, layouts: Mapping[str, Layout], names: tuple[str, ...], 
         good = False
     if not good:
         yield Problem(f"Monte Carlo error {middle[-1]!r}", where, "a number above 0", "correct the number")
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Some blocks of one cell as the records of a study with that cell alone."""
-
-    store: Store
-    cell: int
-    indices: Sequence[int]
-
-    @property
-    def cells(self) -> Sequence[Mapping[str, object]]:
-        """The parameters of the cell."""
-        return (self.store.cells[self.cell],)
-
-    @property
-    def layouts(self) -> Mapping[str, Layout]:
-        """The layout of each estimator, by name."""
-        return self.store.layouts
-
-    @property
-    def worlds(self) -> int:
-        """In how many worlds what a cell holds fixed was drawn."""
-        return self.store.worlds
-
-    @property
-    def claims(self) -> Sequence[Mapping[str, Any]]:
-        """How results are judged."""
-        return self.store.claims
-
-    @property
-    def held_fixed(self) -> tuple[str, ...]:
-        """In words, what a world holds fixed."""
-        return self.store.held_fixed
-
-    def blocks(self, cell: int) -> Iterator[Block]:
-        """The blocks in order; `cell` is 0."""
-        return (self.store.sound(self.cell, index) for index in self.indices)
 
 
 def checkpoints(blocks: int, block: int, worlds: int) -> tuple[int, ...]:

@@ -16,7 +16,6 @@ from scipy.special import stdtrit
 from experiments.run.checking import projected
 from experiments.run.places import ClusterPlace, named_place, table_of
 from experiments.run.reporting import check_folder, write_whole
-from experiments.run.until import Selection
 from experiments.search.root import LEVEL
 from experiments.search.solve import (
     BLOCK,
@@ -123,7 +122,7 @@ def spread_of(store: Store, replications: int, question: SearchQuestion) -> tupl
 
 def _mcse(store: Store, indices: Any, question: SearchQuestion) -> tuple[float, float]:
     """The Monte Carlo error from some blocks, and the variance that independent fits would have."""
-    frame = diagnose(Selection(store, 0, indices)).frame
+    frame = diagnose(store.only(0, indices)).frame
     value, mcse, _ = question.value(frame)
     rows = frame[(frame["estimator"] == question.estimator) & (frame["term"] == question.term)]
     n = float(rows[rows["measure"] == question.column]["n"].max())

@@ -19,7 +19,6 @@ from estimators.core.estimator import Layout
 from experiments.run.reporting import without_nan
 from experiments.run.runner import run, schema_of
 from experiments.run.tasks import runner_of
-from experiments.run.until import Selection
 from experiments.search.root import LEVEL, Found, Limits, SearchPoint, search, settled
 from experiments.study import Study, dial_names, value_of
 from results.diagnosis.diagnose import PROPORTIONS, diagnose
@@ -272,7 +271,7 @@ class Bench:
         held = self.stores.get(name)
         if held is None or held.replications < replications:
             held = self.stores[name] = run(study, store=place, executor=self.executor)
-        value, mcse, fits = self.question.value(diagnose(Selection(held, 0, range(replications // BLOCK))).frame)
+        value, mcse, fits = self.question.value(diagnose(held.only(0, range(replications // BLOCK))).frame)
         taken = Taken(dials, value, mcse, replications, "" if self.folder is None else f"points/{name}", fits)
         if taken in self.taken:
             return taken

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.core.estimator import Estimates, Layout
+from estimators.core.estimator import Estimates, Layout, Status
 from sim.errors import bad
 
 
@@ -33,15 +33,21 @@ class Block:
         of_estimators = (estimates.status.size for estimates in self.estimates.values())
         return next(of_estimators, None) or len(next(iter(self.truth.values())))
 
+    @property
+    def failed(self) -> int:
+        """Fits that have no estimate."""
+        return sum(int((found.status != Status.OK).sum()) for found in self.estimates.values())
+
     @staticmethod
     def join(blocks: Sequence[Block]) -> Block:
-        """Blocks whose replications follow one another, as one, without tracebacks."""
+        """Blocks whose replications follow one another, as one."""
         first = blocks[0]
         if len(blocks) == 1:
             return first
         truth = {name: np.concatenate([block.truth[name] for block in blocks]) for name in first.truth}
         estimates = {name: Estimates.join([block.estimates[name] for block in blocks]) for name in first.estimates}
-        return Block(truth, estimates, {}, first.start)
+        texts = {key: text for block in blocks for key, text in block.tracebacks.items()}
+        return Block(truth, estimates, texts, first.start)
 
     def take(self, rows: slice) -> Block:
         """Some of its replications, from `rows.start` on, without tracebacks."""
@@ -84,6 +90,32 @@ class Records(Protocol):
     def blocks(self, cell: int) -> Iterator[Block]:
         """The finished blocks of a cell, in order of replications."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class SomeBlocks:
+    """Some blocks of a study as records of their own.
+
+    cells: the parameters of their cells. read: the blocks of a cell, by its place among these.
+    """
+
+    cells: Sequence[Mapping[str, object]]
+    layouts: Mapping[str, Layout]
+    worlds: int
+    held_fixed: tuple[str, ...]
+    claims: Sequence[Mapping[str, Any]]
+    read: Callable[[int], Iterable[Block]]
+
+    @classmethod
+    def of(
+        cls, records: Records, cells: Sequence[Mapping[str, object]], read: Callable[[int], Iterable[Block]]
+    ) -> SomeBlocks:
+        """Blocks of other records."""
+        return cls(cells, records.layouts, records.worlds, records.held_fixed, records.claims, read)
+
+    def blocks(self, cell: int) -> Iterator[Block]:
+        """The blocks of a cell, in order."""
+        return iter(self.read(cell))
 
 
 def block_arrays(block: Block, layouts: Mapping[str, Layout], estimands: Sequence[str]) -> dict[str, NDArray[Any]]:

@@ -28,7 +28,6 @@ from numcodecs import Blosc, Zstd, blosc, zstd
 from numpy.typing import NDArray
 from zarr.core.sync import sync
 
-from estimators.core.estimator import Status
 from results.store.block import Block, block_arrays, part_digests
 from results.store.bucket import ObjectPath, StorePath, StoreUnreachable
 from results.store.disk import flush_files, read_plain, write_beside
@@ -254,9 +253,8 @@ def write_chunks(place: Shared, cell: int, index: int, block: Block) -> Written:
                   remedy="make room, run the same command again") from error  # fmt: skip
     except StoreUnreachable as error:
         raise _unseen(place, f"a worker cannot write: {error}") from error
-    failed = sum(int((found.status != Status.OK).sum()) for found in block.estimates.values())
     size = sum(array.nbytes for array in values.values())
-    return Written(part_digests(values), block.tracebacks, failed, size)
+    return Written(part_digests(values), block.tracebacks, block.failed, size)
 
 
 def _check_seen(place: Shared) -> None:

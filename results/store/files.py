@@ -20,7 +20,7 @@ from typing import Any
 from results.store.bucket import SCHEMES, ObjectPath, StorePath
 from results.store.disk import is_inside
 from results.store.tree import META, Folder, Objects, Tree, WritableTree, Zip, axes_in, json_of
-from sim.errors import bad, listed
+from sim.errors import BadInput, bad, listed
 
 # Temporary folders in which a store is made before it takes its place: beside it, so that it can be renamed.
 
@@ -62,6 +62,11 @@ def check_place(path: StorePath) -> None:
         known = "" if scheme in SCHEMES else f", or an address that begins with {listed(f'{n}://' for n in SCHEMES)}"
         raise bad(f"{scheme}:// is no place for {'a store' if known else 'several stores'}", allowed=f"a folder{known}",
                   where=str(path).replace(":/", "://", 1), remedy="name a folder")  # fmt: skip
+
+
+def no_store(path: StorePath, what: str = "no such store") -> BadInput:
+    """Bad input: there is no store at a place."""
+    return bad(what, where=str(path), allowed="a folder that `panelproof run` made", remedy="check the path")
 
 
 def is_packed(path: StorePath) -> bool:
@@ -118,7 +123,9 @@ def strange(path: StorePath) -> Iterator[Damage]:
 
     It reads text alone: nothing that a crafted store names is looked up or run.
     """
-    found = dict(_metadata(tree_of(path)))
+    tree = tree_of(path)
+    held_by_name = tree.read_all(tree.metadata(frozenset({META, *FORMAT_2})))
+    found = {name: json_of(data) for name, data in held_by_name.items()}  # None of what cannot be read
     for file, held in found.items():
         if file.rpartition("/")[2] in FORMAT_2:
             yield Damage(file, "is of zarr format 2")
@@ -157,12 +164,6 @@ def _reason(held: Any) -> str:
     return ""
 
 
-def _metadata(tree: Tree) -> Iterator[tuple[str, Any]]:
-    """Every metadata file, by its path in the store, with what it holds; None where that cannot be read."""
-    for name, data in tree.read_all(tree.metadata(frozenset({META, *FORMAT_2}))).items():
-        yield name, json_of(data)
-
-
 def read_json(tree: Tree, name: str) -> Any:
     """What a JSON file of a store holds; None where it cannot be read."""
     return json_of(tree.read_all([name])[name])
@@ -180,12 +181,8 @@ def seal(attributes: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def fixed_files(path: StorePath) -> dict[str, str]:
+def fixed_files(tree: Tree) -> dict[str, str]:
     """SHA-256 of every metadata file but the root's and that of `provenance`, and of every coordinate's chunks."""
-    return _fixed_files(tree_of(path))
-
-
-def _fixed_files(tree: Tree) -> dict[str, str]:
     held = tree.read_all(tree.metadata(frozenset({META, *FORMAT_2})))
     kept = {file: data for file, data in held.items() if file not in (META, PROVENANCE)}
     lines = [file for file, data in kept.items() if axes_in(data) == 1]  # coordinates
@@ -232,7 +229,7 @@ def damages(path: StorePath) -> list[Damage]:
 
 def _changed(tree: Tree, files: Mapping[str, str]) -> Iterator[Damage]:
     """Files that are not as they were written, are gone, or were added."""
-    there = _fixed_files(tree)
+    there = fixed_files(tree)
     others = tree.read_all(file for file, digest in files.items() if there.get(file, "") != digest)
     for file, data in others.items():
         if isinstance(data, FileNotFoundError):

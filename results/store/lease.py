@@ -20,11 +20,11 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from results.store.bucket import ObjectPath, StorePath, StoreUnreachable, obstore
 from results.store.disk import NotPlain, folder_inside, not_ours, open_plain
@@ -52,6 +52,18 @@ def is_lease(name: str) -> bool:
     return name.startswith(f"{MARKS}/{FILE}")
 
 
+def this_holder() -> dict[str, Any]:
+    """What a lock or a lease says of who takes it now: host, process and time."""
+    since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    return {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
+
+
+def worded(said: Mapping[str, Any]) -> str:
+    """Who holds a lock or a lease, in words, by what it says."""
+    pid, host, since = (str(said.get(key, "?"))[:80] for key in ("pid", "host", "since"))
+    return f"process {pid} on {host}, since {since}"
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """A lease as it is: what it says, its version, and when it was last renewed, by the clock of its place.
@@ -67,8 +79,7 @@ class Held:
     @property
     def holder(self) -> str:
         """Who holds it, in words."""
-        pid, host, since = (str(self.said.get(key, "?"))[:80] for key in ("pid", "host", "since"))
-        return f"process {pid} on {host}, since {since}"
+        return worded(self.said)
 
     @property
     def expires(self) -> float:
@@ -97,53 +108,14 @@ class Held:
         return not boot or self.said.get("boot") != boot
 
 
-class LeasePlace(Protocol):
-    """Where a lease lies."""
-
-    name: str
-    watched: bool  # the time that it tells may be that of its holder's machine
-
-    def look(self) -> Held | None:
-        """The lease that is there; None where there is none."""
-        ...
-
-    def make(self, data: bytes) -> Any:
-        """A lease where there is none, and its version; None where there is one."""
-        ...
-
-    def take_over(self, held: Held, data: bytes) -> Any:
-        """A lease in the place of another, and its version; None where that one has changed meanwhile."""
-        ...
-
-    def renew(self, version: Any, data: bytes) -> Any:
-        """The new version of a lease; None where it is lost."""
-        ...
-
-    def is_own(self) -> bool:
-        """Whether the lease is still there, as far as that costs little."""
-        ...
-
-    def now(self) -> float:
-        """The time there."""
-        ...
-
-    def drop(self) -> None:
-        """Remove the lease."""
-        ...
-
-    def close(self) -> None:
-        """Give back what is open."""
-        ...
-
-
 class Lease:
     """The lease of a store that this process holds, or wants."""
 
-    def __init__(self, store: StorePath, place: LeasePlace) -> None:
+    def __init__(self, store: StorePath, place: InFolder | InObjects) -> None:
         self.place = place
         self._store = store
         self._mine = secrets.token_hex(8)
-        self._since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+        self._holder = this_holder()
         self._count, self._version, self._renewed, self._lost = 0, None, _clocks(), ""
         self._one_at_a_time = threading.Lock()
         self._ended = threading.Event()
@@ -202,8 +174,8 @@ class Lease:
 
     def _data(self) -> bytes:
         self._count += 1  # another content, so that its ETag is another
-        said = {"host": socket.gethostname(), "pid": os.getpid(), "since": self._since, "machine": _machine(),
-                "boot": _boot(), "expires": EXPIRES, "run": self._mine, "count": self._count}  # fmt: skip
+        said = self._holder | {"machine": _machine(), "boot": _boot(), "expires": EXPIRES, "run": self._mine,
+                               "count": self._count}  # fmt: skip
         return json.dumps(said).encode()
 
     def _renew_always(self) -> None:
@@ -253,7 +225,7 @@ class Lease:
 class InObjects:
     """The lease of a store of objects: an object beside it, written on conditions."""
 
-    watched = False
+    watched = False  # its time is that of the object store
 
     def __init__(self, store: ObjectPath, lock: ObjectPath) -> None:
         self.name = str(lock)
@@ -322,7 +294,7 @@ class InFolder:
     The folder is held open: it may be renamed. Raises FileNotFoundError or NotADirectoryError where it is no store's.
     """
 
-    watched = True
+    watched = True  # the time that it tells may be that of its holder's machine
 
     def __init__(self, store: Path) -> None:
         self.name = str(store / MARKS / FILE)

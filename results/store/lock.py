@@ -13,19 +13,17 @@ import fcntl
 import json
 import os
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from results.store.bucket import ObjectPath, StorePath
 from results.store.disk import LINK, check_own, not_ours, open_beside, read_plain
 from results.store.files import check_place
-from results.store.lease import InFolder, InObjects, Lease, StoreLocked, Tell
+from results.store.lease import InFolder, InObjects, Lease, StoreLocked, Tell, this_holder
 from results.store.tree import META
 from sim.errors import BadInput, bad
 
@@ -359,12 +357,9 @@ def _flock(descriptor: int, file: Path, tell: Tell) -> None:
 
 def _say_who(descriptor: int) -> None:
     """Write into a lock's file who holds it; a full disk must not keep a run from beginning to say so itself."""
-    since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
     with contextlib.suppress(OSError):
         os.ftruncate(descriptor, 0)
-        os.pwrite(
-            descriptor, json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": since}).encode(), 0
-        )
+        os.pwrite(descriptor, json.dumps(this_holder()).encode(), 0)
 
 
 def _holder(file: Path) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from results.store.bucket import ObjectPath, StorePath, refused
 from results.store.disk import flush, flush_names
-from results.store.files import PACKED_SUFFIX, beside, check_place, is_packed, tree_of
+from results.store.files import PACKED_SUFFIX, beside, check_place, is_packed, no_store, tree_of
 from results.store.growth import copy_block, copy_environments
 from results.store.lease import is_lease
 from results.store.lock import check_free, locked
@@ -178,8 +178,7 @@ def pack(path: StorePath, out: StorePath) -> int:
         raise bad("is packed already", where=str(path), allowed="a folder that `panelproof run` made",
                   remedy="copy the file")  # fmt: skip
     if not path.exists():
-        raise bad("no such store", where=str(path), allowed="a folder that `panelproof run` made",
-                  remedy="check the path")  # fmt: skip
+        raise no_store(path)
     with locked(path):
         before = ZarrStore.open(path).content_hash()  # which reads every block
         tree = tree_of(path)

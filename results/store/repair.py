@@ -18,6 +18,7 @@ from results.store.files import (
     damages,
     fixed_files,
     is_packed,
+    no_store,
     read_json,
     refuse_packed,
     strange,
@@ -76,8 +77,8 @@ def repair(path: StorePath, schema: StoreSchema) -> list[Damage]:
     with beside(path) as made:
         write_skeleton(made / "store", whole)
         if META in names:
-            expected = fixed_files(made / "store")
-            there = fixed_files(path)
+            expected = fixed_files(tree_of(made / "store"))
+            there = fixed_files(tree_of(path))
             names |= {file for file in expected.keys() | there.keys() if expected.get(file) != there.get(file)}
         for name in sorted(names - {PROVENANCE}):
             _restore(Folder(made / "store"), writable(path), name)
@@ -179,11 +180,9 @@ def verified(path: StorePath) -> Verified:
     """Read all of a store. Raises BadInput where there is none, or none that may be opened."""
     check_place(path)
     if not path.exists() or (isinstance(path, Path) and path.is_file() and not is_packed(path)):
-        raise bad("no such store", where=str(path), allowed="a folder that `panelproof run` made",
-                  remedy="check the path")  # fmt: skip
+        raise no_store(path)
     if not any(True for _ in tree_of(path).metadata(frozenset({META}))):
-        raise bad("is no store", where=str(path), allowed="a folder that `panelproof run` made",
-                  remedy="check the path")  # fmt: skip
+        raise no_store(path, "is no store")
     found = damages(path)
     named = {damage.file for damage in found}
     found += [damage for damage in strange(path) if damage.file not in named]

@@ -147,8 +147,9 @@ def write_skeleton(path: Path, schema: StoreSchema) -> None:
 
 def seal_root(path: StorePath, **changes: Any) -> None:
     """Change attributes of the root, and state digests over all of them and over every file that is no result."""
-    root = tree_of(path).group("r+")
-    held = {**dict(root.attrs), **json.loads(json.dumps(changes)), "files": fixed_files(path)}
+    tree = tree_of(path)
+    root = tree.group("r+")
+    held = {**dict(root.attrs), **json.loads(json.dumps(changes)), "files": fixed_files(tree)}
     root.update_attributes({**held, "digest": seal(held)})
 
 

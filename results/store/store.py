@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core.estimator import Layout, Status
-from results.store.block import Block, block_arrays
+from results.store.block import Block, SomeBlocks, block_arrays
 from results.store.skeleton import StoreSchema
 from sim.errors import bad, listed
 from sim.panel import card
@@ -299,6 +299,11 @@ class Store(ABC):
         for index in range(self.block_count):
             if self.state(cell, index) is BlockState.DONE:
                 yield self.sound(cell, index)
+
+    def only(self, cell: int, indices: Iterable[int]) -> SomeBlocks:
+        """Some blocks of one cell as the records of a study with that cell alone; they are read in each pass."""
+        chosen = tuple(indices)
+        return SomeBlocks.of(self, (self.cells[cell],), lambda _: (self.sound(cell, index) for index in chosen))
 
     def lacking(self, cell: int, index: int) -> tuple[str, ...]:
         """The estimators that must be computed for a block that is not intact: all, or those that it lacks."""

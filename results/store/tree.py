@@ -1,4 +1,4 @@
-"""The files of a store by name, whether they lie in a folder, in one zip or, in `results.store.tree`, elsewhere."""
+"""The files of a store by name, whether they lie in a folder, in one zip or in an object store."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import os
 import secrets
 import stat
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 import zarr
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
@@ -43,75 +44,82 @@ MOST_ENTERED = 4096  # folders that are known to be no links
 type Contents = dict[str, bytes | OSError]  # of files by name, or why one cannot be read
 
 
-class Tree(Protocol):
+class Tree(ABC):
     """Files by their paths from the store's root, with "/" between."""
 
+    @abstractmethod
     def group(self, mode: Literal["r", "r+"]) -> zarr.Group:
         """The store as zarr sees it; raises an error of zarr where there is none."""
-        ...
 
+    @abstractmethod
     def metadata(self, names: frozenset[str]) -> Iterator[str]:
         """Files of these names, chunks left out."""
-        ...
+
+    @abstractmethod
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+
+    @abstractmethod
+    def files(self, under: str = "") -> list[str]:
+        """Every file, or those of a folder, in order of their names."""
 
     def chunks(self, array: str) -> list[str]:
         """The chunks of an array, in order of their names."""
-        ...
+        return [name for name in self.files(array) if is_chunk(name)]
 
     def marks(self, separator: str = ".") -> Iterator[tuple[int, int, str]]:
         """(cell, block, file) of every mark; others cost nothing. separator: "/" in stores of format 2."""
-        ...
-
-    def has(self, name: str) -> bool:
-        """Whether there is such a file."""
-        ...
-
-    def files(self, under: str = "") -> list[str]:
-        """Every file, or those of a folder, in order of their names."""
-        ...
+        return marks_of(self.files(MARKS), separator)
 
     def odd(self, *, chunks: bool = True) -> Iterator[tuple[str, str]]:
         """(name, what it is) of all that is neither file nor folder; chunks: also among blocks, of which many are."""
-        ...
+        return iter(())
 
+    @abstractmethod
     def read(self, name: str) -> bytes:
         """All of a file; raises OSError when it cannot be read, FileNotFoundError where it is not there."""
-        ...
 
     def read_all(self, names: Iterable[str]) -> Contents:
-        """All of several files."""
-        ...
+        """All of several files, or why one cannot be read."""
+        return {name: self.tried(name) for name in names}
 
+    def tried(self, name: str) -> bytes | OSError:
+        """All of a file, or why it cannot be read."""
+        try:
+            return self.read(name)
+        except OSError as error:
+            return error
+
+    @abstractmethod
     def looks(self, names: Sequence[str]) -> dict[str, str]:
         """How files look without being read: sizes and times or versions; those that are not there are left out."""
-        ...
 
+    @abstractmethod
     def looks_in(self, array: str) -> Iterator[tuple[str, str]]:
         """(name, how it looks) of every chunk of an array, by one listing and in no order."""
-        ...
 
 
-class WritableTree(Tree, Protocol):
+class WritableTree(Tree):
     """Files that can be written; for one process."""
 
+    @abstractmethod
     def put(self, name: str, data: bytes, *, flushed: bool = False) -> None:
         """Write a file, whole or not at all; flushed: a power cut leaves the old one or the new one too."""
-        ...
 
+    @abstractmethod
     def delete(self, name: str) -> None:
         """Delete a file, which need not be there."""
-        ...
 
+    @abstractmethod
     def flush(self) -> None:
         """Have all that was written on the disk; raises OSError where that fails."""
-        ...
 
+    @abstractmethod
     def take_place(self, made: Path) -> None:
         """Become the store that was made in a folder: whole or not at all, also in a power cut."""
-        ...
 
 
-class Folder:
+class Folder(WritableTree):
     """A store in a folder, below which no link is followed."""
 
     def __init__(self, path: Path) -> None:
@@ -135,11 +143,7 @@ class Folder:
 
     def _blocks(self, folder: str) -> bool:
         """Whether a folder is that of an array with a chunk a block."""
-        return axes_in(_tried(self, f"{folder}/{META}")) > 1
-
-    def chunks(self, array: str) -> list[str]:
-        """The chunks of an array, in order of their names."""
-        return [name for name in self.files(array) if is_chunk(name)]
+        return axes_in(self.tried(f"{folder}/{META}")) > 1
 
     def files(self, under: str = "") -> list[str]:
         """Every file, or those of a folder, in order of their names."""
@@ -155,8 +159,9 @@ class Folder:
 
     def marks(self, separator: str = ".") -> Iterator[tuple[int, int, str]]:
         """(cell, block, file) of every mark."""
-        flat = (f"{MARKS}/{entry.name}" for entry in self._entries(MARKS))
-        yield from marks_of(self.files(MARKS) if separator == "/" else flat, separator)
+        if separator == "/":
+            return super().marks(separator)
+        return marks_of((f"{MARKS}/{entry.name}" for entry in self._entries(MARKS)), separator)
 
     def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
         """What is in a folder; nothing where there is none or it is a link."""
@@ -192,10 +197,6 @@ class Folder:
         """All of a file."""
         self._enter(name.rpartition("/")[0])
         return read_plain(os.path.join(self.path, name))
-
-    def read_all(self, names: Iterable[str]) -> Contents:
-        """All of several files."""
-        return {name: _tried(self, name) for name in names}
 
     def looks(self, names: Sequence[str]) -> dict[str, str]:
         """How files look: their sizes and times."""
@@ -325,7 +326,7 @@ def _part(asked: Any, size: int) -> slice:
     return slice(None)
 
 
-class Zip:
+class Zip(Tree):
     """A store in one zip."""
 
     def __init__(self, path: Path) -> None:
@@ -353,21 +354,9 @@ class Zip:
             if name.rpartition("/")[2] in names:
                 yield name
 
-    def chunks(self, array: str) -> list[str]:
-        """The chunks of an array, in order of their names."""
-        return [name for name in self.files(array) if is_chunk(name)]
-
     def files(self, under: str = "") -> list[str]:
         """Every file, or those of a folder, in order of their names."""
         return sorted(name for name in self._names if name.startswith(f"{under}/" if under else ""))
-
-    def marks(self, separator: str = ".") -> Iterator[tuple[int, int, str]]:
-        """(cell, block, file) of every mark."""
-        yield from marks_of(self.files(MARKS), separator)
-
-    def odd(self, *, chunks: bool = True) -> Iterator[tuple[str, str]]:
-        """Nothing: a zip with links is not opened."""
-        return iter(())
 
     def has(self, name: str) -> bool:
         """Whether there is such a file."""
@@ -386,10 +375,6 @@ class Zip:
         ) as error:  # RuntimeError: encrypted, or not known to zipfile
             raise OSError(str(error)) from error
 
-    def read_all(self, names: Iterable[str]) -> Contents:
-        """All of several files."""
-        return {name: _tried(self, name) for name in names}
-
     def looks(self, names: Sequence[str]) -> dict[str, str]:
         """How files look: nobody writes into a zip."""
         return {name: "" for name in names if name in self._names}
@@ -397,13 +382,6 @@ class Zip:
     def looks_in(self, array: str) -> Iterator[tuple[str, str]]:
         """(name, how it looks) of every chunk of an array."""
         return ((name, "") for name in self.chunks(array))
-
-
-def _tried(tree: Tree, name: str) -> bytes | OSError:
-    try:
-        return tree.read(name)
-    except OSError as error:
-        return error
 
 
 def _look(seen: os.stat_result) -> str:
@@ -459,7 +437,7 @@ def _is_entry(info: zipfile.ZipInfo) -> bool:
 AT_ONCE = 32  # requests
 
 
-class Objects:
+class Objects(WritableTree):
     """A store in an object store."""
 
     def __init__(self, path: ObjectPath) -> None:
@@ -499,18 +477,6 @@ class Objects:
             for page in self._obstore.list(self._client, prefix=f"{under}/" if under else None):
                 yield from page
 
-    def chunks(self, array: str) -> list[str]:
-        """The chunks of an array, in order of their names."""
-        return [name for name in self.files(array) if is_chunk(name)]
-
-    def marks(self, separator: str = ".") -> Iterator[tuple[int, int, str]]:
-        """(cell, block, file) of every mark."""
-        yield from marks_of(self.files(MARKS), separator)
-
-    def odd(self, *, chunks: bool = True) -> Iterator[tuple[str, str]]:
-        """Nothing: object stores have no links."""
-        return iter(())
-
     def has(self, name: str) -> bool:
         """Whether there is such a file."""
         return bool(self.looks([name]))
@@ -521,15 +487,9 @@ class Objects:
             return bytes(self._obstore.get(self._client, name).bytes())
 
     def read_all(self, names: Iterable[str]) -> Contents:
-        """All of several files, or why one cannot be read."""
+        """All of several files, many at once."""
         wanted = list(names)
-        return dict(zip(wanted, _together(self._tried, wanted), strict=True))
-
-    def _tried(self, name: str) -> bytes | OSError:
-        try:
-            return self.read(name)
-        except OSError as error:
-            return error
+        return dict(zip(wanted, _together(self.tried, wanted), strict=True))
 
     def looks(self, names: Sequence[str]) -> dict[str, str]:
         """How files look: their sizes and ETags; those that are not there are left out."""

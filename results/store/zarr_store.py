@@ -36,6 +36,7 @@ from results.store.files import (
     check_format,
     check_place,
     damages,
+    no_store,
     refuse_packed,
     root_damage,
     seal,
@@ -218,8 +219,7 @@ class ZarrStore(Store):
         """An existing store, for reading, as it is now. Raises BadInput when there is none."""
         check_place(path)
         if not path.exists():
-            raise bad("no such store", where=str(path), allowed="a folder that `panelproof run` made",
-                      remedy="check the path")  # fmt: skip
+            raise no_store(path)
         return cls(path, "r")
 
     @classmethod

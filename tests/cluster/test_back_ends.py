@@ -12,7 +12,7 @@ import pytest
 from real_parts import PARTS, Cluster, NotHere
 from slow_jobs import DIES, EXITS, HANGS, RAISES, double
 
-from cluster import BackEnd, Clocks, Outcome, back_end, back_ends
+from cluster import BackEnd, Outcome, back_end, back_ends
 from experiments.run.runner import run
 from results.store import ZarrStore
 from studies import small_study
@@ -38,7 +38,7 @@ def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     try:
         with PARTS[request.param](tmp_path_factory.mktemp(request.param)) as cluster:
             back = back_end(cluster.where, cluster.options)
-            executor = back.open(Clocks(LIMIT))
+            executor = back.open(LIMIT)
             try:
                 yield Opened(back, cluster, executor)
             finally:

@@ -304,15 +304,3 @@ def test_a_proposed_spec_is_valid_toml_that_names_the_columns(tmp_path: Path) ->
     text = (tmp_path / "SPEC.toml").read_text(encoding="utf-8")
     assert 'unit = "city"' in text
     assert 'treatment = "eip"' in text
-
-
-def test_help_is_quick() -> None:
-    seconds = []
-    for _ in range(5):
-        begin = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-m", "experiments", "--help"], capture_output=True, check=True, text=True
-        )
-        seconds.append(time.perf_counter() - begin)
-    assert "estimate" in done.stdout
-    assert min(seconds) < 0.3

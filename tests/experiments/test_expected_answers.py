@@ -13,8 +13,9 @@ from closed_forms import Covariances, did_variance, minimum_detectable_effect, p
 from scipy import stats
 
 from experiments.cli import run_command
+from experiments.listing import builtin_names, study_rows
 from experiments.run.runner import run
-from experiments.study import Study, builtin_names, builtin_study
+from experiments.study import Study, builtin_study
 from results.diagnosis.diagnose import diagnose
 
 Found = dict[tuple[object, ...], tuple[float, float]]
@@ -46,6 +47,11 @@ def test_a_study_says_what_it_asks_what_it_expects_and_how_long_it_takes(
 
 
 def test_the_list_shows_times(capsys: pytest.CaptureFixture[str]) -> None:
+    studies = map(builtin_study, builtin_names())
+    assert study_rows() == [
+        (study.name, study.question, len(study.cells), len(study.cells) * study.replications, study.cost)
+        for study in studies
+    ]
     assert run_command(["studies"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in builtin_names())

@@ -11,8 +11,10 @@ import pytest
 
 import estimators.staggered as estimators_package
 from estimators.core.estimator import estimators
+from experiments import listing
 from experiments.cli import run_command
 from experiments.kinds import GROUPS, REQUIRED, catalogue, dials_of, summary_of
+from experiments.listing import ClassSources, kind_rows
 from results.diagnosis import diagnose
 from results.diagnosis.measures import MEANINGS
 from sim.design import designs
@@ -88,6 +90,26 @@ def test_every_kind_has_a_summary_that_is_not_a_dial(name: str) -> None:
     summary = summary_of(CLASSES[name])
     assert len(summary) > 10
     assert not any(summary.startswith(f"{dial.name}:") for dial in dials_of(CLASSES[name]))
+
+
+def test_the_list_of_sources_is_that_of_classes() -> None:
+    imported = {group: [(entry.kind, entry.summary) for entry in found] for group, found in catalogue().items()}
+    assert kind_rows() == imported
+
+
+@pytest.mark.parametrize("draft", ["class A(:", "class A(Estimator):\n    kind: ClassVar[str] = 'a'"])
+def test_a_draft_is_left_to_who_imports_it(
+    draft: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "estimators").mkdir()
+    (tmp_path / "estimators" / "draft.py").write_text(f"from typing import ClassVar\n{draft}\n")
+    with pytest.raises((SyntaxError, LookupError)):
+        ClassSources(tmp_path / "estimators").kinds("Estimator")
+    monkeypatch.setattr(listing, "ROOT", tmp_path)
+    with pytest.raises((SyntaxError, LookupError)):
+        kind_rows()
+    assert run_command(["kinds"]) == 0
+    assert "callaway-santanna" in capsys.readouterr().out
 
 
 def test_the_list_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ import click
 import pytest
 
 from experiments.cli import COMMANDS, panelproof, run_command
+from experiments.commands.command_options import ADVANCED, CLUSTER_OPTIONS
 from experiments.commands.study_commands import SHELLS
 
 WITHOUT_JSON = {
@@ -112,6 +113,34 @@ def test_words_are_completed(typed: str, offered: set[str]) -> None:
     found = subprocess.run([sys.executable, "-m", "experiments"], env={**os.environ, **words}, text=True,
                            capture_output=True, check=False)  # fmt: skip
     assert offered <= {line.partition(",")[2] for line in found.stdout.splitlines()}, found.stderr
+
+
+def test_options_of_clusters_are_explained_once(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("trust", "placebo", "solve", "breakdown", "replicate"):
+        assert set(CLUSTER_OPTIONS) <= {item.name for item in LEAVES[name].params}
+        run_command([name, "--help"])
+        told = " ".join(capsys.readouterr().out.split())
+        assert "for this and its further options see `panelproof run --help`" in told
+        assert "--workers" not in told
+    run_command(["run", "--help"])
+    usual, _, advanced = capsys.readouterr().out.partition("\nAdvanced:\n")
+    assert all(f"--{name.replace('_', '-')} " in advanced and f"--{name} " not in usual for name in ADVANCED)
+    assert "--workers" in usual
+
+
+@pytest.mark.parametrize(
+    ("command", "word", "bar"), [("studies", "spillover", 0.5), ("kinds", "rings", 0.5), ("--help", "estimate", 0.3)]
+)
+def test_what_computes_nothing_is_printed_at_once(command: str, word: str, bar: float) -> None:
+    """Seconds of the processor; where nothing else runs they are 0.2, 0.3 and 0.1."""
+    took = []
+    for _ in range(3):
+        before = os.times()
+        done = subprocess.run([sys.executable, "-m", "experiments", command], stdout=subprocess.PIPE, check=True)
+        after = os.times()
+        took.append(sum(after[2:4]) - sum(before[2:4]))
+        assert word in done.stdout.decode()
+    assert min(took) < bar, took
 
 
 def test_no_colours_where_they_are_not_wanted() -> None:

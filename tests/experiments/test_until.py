@@ -20,7 +20,7 @@ from cluster import Executor
 from experiments.cli import run_command
 from experiments.run.checking import pilot, projected
 from experiments.run.runner import Progress, run, schema_of
-from experiments.run.until import Selection, Until, checkpoints
+from experiments.run.until import Until, checkpoints
 from results.diagnosis.claims import about, fits_needed
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.fits import bound_factor
@@ -47,7 +47,7 @@ def done(store: Store) -> list[int]:
 
 
 def largest(store: ZarrStore, cell: int, blocks: int, measure: str, error: str = "") -> float:
-    frame = diagnose(Selection(store, cell, range(blocks))).frame
+    frame = diagnose(store.only(cell, range(blocks))).frame
     rows = frame[(frame["measure"] == measure) & (frame["term"] == "did") & frame["error"].str.startswith(error)]
     return float(rows["mcse"].max())
 
@@ -175,7 +175,7 @@ def test_bad_targets(rule: str, said: str, tmp_path: Path, capsys: pytest.Captur
 
 def test_a_target_of_all_errors_is_met_by_all(serial: ZarrStore) -> None:
     """The coverage of three error types: a target between their Monte Carlo errors is not met."""
-    frame = diagnose(Selection(serial, 0, range(8))).frame
+    frame = diagnose(serial.only(0, range(8))).frame
     errors = sorted(frame[(frame["measure"] == "coverage") & (frame["term"] == "did")]["mcse"])
     assert errors[0] < errors[-1]
     layouts = schema_of(quick_study()).layouts

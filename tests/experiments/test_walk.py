@@ -1,4 +1,4 @@
-"""How many files run for table 7 of a minimal spec: who reads them must follow the whole walk."""
+"""How many files run for table 7 of a minimal spec and for a block of a study: who reads must follow the walk."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import walk
 from estimators.spatial.spectrum import PiecewiseChebyshev
 
 MOST_FILES = 47  # of table 7 alone; 35 is the aim
+MOST_OF_A_BLOCK = 29, 14  # files and crossings; 30 and 15 are the bars
 
 
 def test_table_7_walks_through_few_files(tmp_path: Path) -> None:
@@ -20,6 +21,13 @@ def test_table_7_walks_through_few_files(tmp_path: Path) -> None:
     models = "estimators/spatial/spatial_panel.py", "results/tables/layouts/spatial_models.py"
     assert {"sim/panel.py", *models} <= set(found.files)
     assert len(found.files) <= MOST_FILES, found.text
+
+
+def test_a_block_walks_through_few_files_and_rooms(tmp_path: Path) -> None:
+    found = walk.block(tmp_path)
+    assert {"sim/world/panel_design.py", "estimators/linear/did.py", "results/store/chunks.py"} <= set(found.files)
+    assert len(found.files) <= MOST_OF_A_BLOCK[0], found.text
+    assert len(found.crossings) <= MOST_OF_A_BLOCK[1], found.text
 
 
 def test_a_climb_is_a_call_from_a_lower_room_into_a_higher_one() -> None:

@@ -1,6 +1,7 @@
 """The files of the five rooms in which a function runs while something is done, in the order of first call.
 
-`python tests/support/walk.py` prints the walk of table 7 of a minimal spec: a panel, a treatment, a control, a W.
+`python tests/support/walk.py` prints the walk of table 7 of a minimal spec: a panel, a treatment, a control, a W. With
+`--block` it prints that of one block of a study of `did`, from the job to its files.
 """
 
 from __future__ import annotations
@@ -41,28 +42,35 @@ path = "w.csv"
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """files: by first call. climbs: calls from a file of a lower room into one of a higher room, (from, to)."""
+    """files: by first call. crossings: calls from a file of one room into one of another, (from, to), once each."""
 
     files: tuple[str, ...]
-    climbs: tuple[tuple[str, str], ...]
+    crossings: tuple[tuple[str, str], ...]
+
+    @property
+    def climbs(self) -> tuple[tuple[str, str], ...]:
+        """The crossings from a lower room into a higher one."""
+        return tuple(pair for pair in self.crossings if HEIGHT[_room(pair[0])] < HEIGHT[_room(pair[1])])
 
     @property
     def text(self) -> str:
         """One file a line, numbered; then the climbs."""
         lines = [f"{number:3d}  {name}" for number, name in enumerate(self.files, 1)]
         lines += [f"{len(self.files)} files, {len(self.climbs)} climbs (calls from a lower room into a higher one):"]
-        return "\n".join([*lines, *(f"     {lower} -> {higher}" for lower, higher in self.climbs)])
+        lines += [f"     {lower} -> {higher}" for lower, higher in self.climbs]
+        lines += [f"{len(self.crossings)} crossings (calls from one room into another):"]
+        return "\n".join([*lines, *(f"     {caller} -> {called}" for caller, called in self.crossings)])
 
 
 def walked[T](action: Callable[[], T]) -> tuple[Walk, T]:
     """What an action walks through, and what it returns.
 
     A file counts when a function of it runs; modules and class bodies, which run when they are imported, do not, and
-    every module is imported before. A climb counts once for a pair of files.
+    every module is imported before.
     """
     import_rooms()
     files: dict[str, None] = {}
-    climbs: dict[tuple[str, str], None] = {}
+    crossings: dict[tuple[str, str], None] = {}
 
     def called(code: CodeType, _: int) -> None:
         name = _file_of(code)
@@ -70,8 +78,8 @@ def walked[T](action: Callable[[], T]) -> tuple[Walk, T]:
             return
         files.setdefault(name)
         caller = _caller(sys._getframe(1))
-        if caller is not None and HEIGHT[_room(caller)] < HEIGHT[_room(name)]:
-            climbs.setdefault((caller, name))
+        if caller is not None and _room(caller) != _room(name):
+            crossings.setdefault((caller, name))
 
     tool, start = sys.monitoring.PROFILER_ID, sys.monitoring.events.PY_START
     sys.monitoring.use_tool_id(tool, "walk")
@@ -83,7 +91,7 @@ def walked[T](action: Callable[[], T]) -> tuple[Walk, T]:
         sys.monitoring.set_events(tool, 0)
         sys.monitoring.register_callback(tool, start, None)
         sys.monitoring.free_tool_id(tool)
-    return Walk(tuple(files), tuple(climbs)), result
+    return Walk(tuple(files), tuple(crossings)), result
 
 
 def import_rooms() -> None:
@@ -156,9 +164,31 @@ def command(panel: Path, spec: Path) -> None:
         main(["estimate", str(panel), "--spec", str(spec)])
 
 
+def block(folder: Path) -> Walk:
+    """One block of a study of `did` as a worker does it that knows the study: drawn, fitted, and written into a store.
+
+    The world is made of the default parts.
+    """
+    from estimators import TwoWayDID
+    from experiments.run.runner import run
+    from experiments.run.tasks import Job, run_job
+    from experiments.study import Study
+    from results.store.chunks import shared
+    from sim.world.panel_design import PanelDesign
+
+    study = Study("walk", PanelDesign(), (TwoWayDID(),), replications=128, block=64)
+    run(study, store=folder / "walk.zarr")
+    with shared(folder / "walk.zarr") as into:
+        run_job(Job(study, 0, 0, 0, 64, None, into=into, run="walk"))
+        return walked(lambda: run_job(Job(None, 0, 1, 64, 128, None, into=into, run="walk")))[0]
+
+
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
     with tempfile.TemporaryDirectory() as made:
+        if "--block" in sys.argv:
+            print(block(Path(made)).text)
+            sys.exit()
         files = minimal_panel(Path(made))
         which = command if "--command" in sys.argv else table_7
         print(walked(lambda: which(*files))[0].text)
