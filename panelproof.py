@@ -46,12 +46,12 @@ if TYPE_CHECKING:
     from experiments.placebo import PlaceboAnswer
     from experiments.run.progress import run
     from experiments.study import Study
+    from experiments.table_frames import Tables
     from experiments.trust.document import write_trust
     from experiments.twins.twin import Twin, write_twin
     from results.diagnosed import diagnose
     from results.store.bucket import StorePath
     from results.store.zarr_store import ZarrStore
-    from results.table_frames import Tables
     from results.tables.records import Document
     from sim.errors import BadInput
     from sim.functions import design
@@ -160,7 +160,7 @@ def estimate(
     ['estimates.json', 'tables.tex']
     """
     from experiments import estimation as application
-    from results.table_frames import Tables
+    from experiments.table_frames import Tables
 
     return Tables.of(application.estimate(_read(panel, spec), cross_check=cross_check, estimators=estimators))
 
@@ -262,6 +262,7 @@ def show(answer: Document | PlaceboAnswer | Twin | Mapping[str, Any], errors: st
     from rich.console import Console
 
     from experiments.placebo import print_placebo
+    from experiments.tables.ledger import journal_tables
     from experiments.trust.document import print_trust
     from experiments.twins.twin import Twin, print_twin
     from results.tables.records import Document
@@ -269,7 +270,7 @@ def show(answer: Document | PlaceboAnswer | Twin | Mapping[str, Any], errors: st
 
     console = Console(highlight=False)
     if isinstance(answer, Document):
-        print_estimates(answer, console, errors)
+        print_estimates(answer, journal_tables(answer, errors), console)
     elif isinstance(answer, Twin):
         print_twin(answer, console)
     elif isinstance(answer, Mapping):

@@ -7,9 +7,9 @@ import pytest
 
 from estimators import SpatialPanel, Status, TwoWayDID
 from estimators.spatial.spatial_panel import wald_names
+from experiments.tables.spatial_models import conclusion
 from references.small_panels import small_panel, small_weights
 from results.diagnosis.measures import RunningMoments, empirical_se
-from results.tables.layouts.spatial_models import conclusion
 from sim import Panel, Roles
 
 UNITS, PERIODS, PANELS = 40, 18, 300

