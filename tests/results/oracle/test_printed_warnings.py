@@ -11,9 +11,8 @@ from dataclasses import replace
 from html import unescape
 
 import pytest
+from known_tables import known_document
 from rich.console import Console
-from table_oracle.book import document_of
-from table_oracle.cases import ASKED, facts_of, whole_book
 
 from experiments.tables.ledger import journal_tables
 from results.plots.specification_curve import curve_figure
@@ -35,7 +34,7 @@ FORMATS = ("terminal", "narrow", "html", "latex", "word")
 
 
 def document(warnings: tuple[Check, ...] = WARNINGS) -> Document:
-    return replace(document_of(whole_book(), facts_of(ASKED[0]), ("A note.",)), warnings=warnings)
+    return replace(known_document(notes=("A note.",)), warnings=warnings)
 
 
 def text_of(kind: str, found: Document) -> str:
