@@ -21,6 +21,7 @@ from results.tables.journal_table import (
     TableSetting,
     coefficient_rows,
     fit_columns,
+    number_rows,
     size_rows,
     value_rows,
 )
@@ -243,7 +244,7 @@ def _power(setting: TableSetting) -> Iterable[JournalTable]:
         powers = list(dict.fromkeys(term for _, term in column.by_term))
         heads = tuple(Heading(f"power {power}") for power in powers)
         values = {label: [column.by_term.get((name, power)) for power in powers] for name, label in _POWER.items()}
-        rows = tuple(Row(label, tuple(digits(value, row=found) for value in found)) for label, found in values.items())
+        rows = number_rows(values)
         before, after = (count(column.statistics.get(name)) for name in ("before", "after"))
         notes = (
             f"Roth (2022): the slope of the linear difference in trends that the test of {before} event times before "

@@ -16,7 +16,16 @@ from experiments.panel_spec.spec import RealPanel
 from experiments.panel_spec.weights import ContiguitySpec
 from experiments.tables.ledger import Ledger
 from results.plots.moran_map import MoranPlot, Outline, moran_figure
-from results.tables.journal_table import FitColumn, Heading, JournalTable, Row, TableSetting, fit_columns, without_empty
+from results.tables.journal_table import (
+    FitColumn,
+    Heading,
+    JournalTable,
+    Row,
+    TableSetting,
+    fit_columns,
+    grouped,
+    without_empty,
+)
 from results.tables.records import LEVEL, Fit, Record
 from results.tables.typography import decimals, digits, moment_label, probability
 from sim.arrays import Codes, Floats
@@ -284,8 +293,7 @@ QUADRANTS = {1: "High among high", 3: "Low among low", 2: "Low among high", 4: "
 def autocorrelation(setting: TableSetting) -> list[JournalTable]:
     """Table 6: a row a year; Moran's I, Geary's C, and Moran's I of the two-way residuals."""
     setting, columns = setting.balanced_part, fit_columns(setting.document, "6", MEASURES)
-    return [_by_year(setting, name, [column for column in columns if column.weights == name])
-            for name in dict.fromkeys(column.weights for column in columns)]  # fmt: skip
+    return [_by_year(setting, weights, found) for (weights,), found in grouped(columns, "weights").items()]
 
 
 def _by_year(setting: TableSetting, weights: str | None, columns: Sequence[FitColumn]) -> JournalTable:
@@ -347,8 +355,7 @@ def every_moment(setting: TableSetting) -> list[JournalTable]:
     setting, tables = setting.balanced_part, []
     for model, (name, _) in MEASURES.items():
         columns = fit_columns(setting.document, "6", (model,))
-        for weights in dict.fromkeys(column.weights for column in columns):
-            of_weights = [column for column in columns if column.weights == weights]
+        for (weights,), of_weights in grouped(columns, "weights").items():
             kinds = list(dict.fromkeys(kind for column in of_weights for kind in column.errors))
             by_year = {column.year: column for column in of_weights}
             heads = [Heading(label, "", kind) for kind in kinds for label in ("sd", "z", "p", "Holm p")]

@@ -28,9 +28,8 @@ from experiments.tables.ledger import (
     say_what_is_left_out,
     unfit,
 )
-from results.tables.journal_table import Heading, JournalTable, Row, TableSetting, fit_columns, regressions
+from results.tables.journal_table import Heading, JournalTable, TableSetting, fit_columns, number_rows, regressions
 from results.tables.records import ROBUSTNESS, Fit
-from results.tables.typography import digits
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel, part, seen_in, seen_part
 from sim.schema import period_step
@@ -362,10 +361,8 @@ def balance(setting: TableSetting) -> list[JournalTable]:
         names.sort(key=lambda name: [*_WHEN].index(_when(name)))  # stable
         heads = tuple(Heading(name.removesuffix(f"_{_when(name)}").replace("_", " "), "", _WHEN[_when(name)])
                       for name in names)  # fmt: skip
-        values = {term: [column.by_term.get((name, term)) for name in names]
-                  for term in dict.fromkeys(term for _, term in column.by_term)}  # fmt: skip
-        rows = tuple(Row(setting.label(term), tuple(digits(value, row=found) for value in found))
-                     for term, found in values.items())  # fmt: skip
+        rows = number_rows({setting.label(term): [column.by_term.get((name, term)) for name in names]
+                            for term in dict.fromkeys(term for _, term in column.by_term)})  # fmt: skip
         counts = ", ".join(f"{name.replace('_', ' ')} {value:,.6g}" for name, value in column.statistics.items())
         notes = (f"{counts}.", setting.data) if counts else (setting.data,)
         title = f"Balance of covariates: {column.sample}"

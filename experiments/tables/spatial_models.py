@@ -42,6 +42,7 @@ from results.tables.journal_table import (
     coefficient_rows,
     fit_columns,
     fit_rows,
+    grouped,
     in_order,
     shown_numbers,
     size_rows,
@@ -245,13 +246,15 @@ _LM = {"lm_lag": "LM lag", "lm_err": "LM error", "rlm_lag": "Robust LM lag", "rl
 def spatial_models(setting: TableSetting) -> list[JournalTable]:
     """Table 7: for every W the direct likelihood, then Lee and Yu's; then the LM tests."""
     setting, columns = setting.balanced_part, fit_columns(setting.document, "7", LIKELIHOOD)
-    panels = dict.fromkeys((column.weights, column.transform) for column in columns)
-    order = list(dict.fromkeys(weights for weights, _ in panels))
-    ranked = sorted(panels, key=lambda panel: (order.index(panel[0]), list(TRANSFORMS).index(panel[1])))
-    tables = [_models(setting, weights, transform,
-                      [column for column in columns if (column.weights, column.transform) == (weights, transform)])
-              for weights, transform in ranked]  # fmt: skip
+    ranked = [column for of_weights in grouped(columns, "weights").values() for column in _ranked(of_weights)]
+    panels = grouped(ranked, "weights", "transform").items()
+    tables = [_models(setting, weights, transform, found) for (weights, transform), found in panels]
     return tables + _lagrange(setting)
+
+
+def _ranked(columns: Sequence[FitColumn]) -> list[FitColumn]:
+    """Least squares, then the direct likelihood, then Lee and Yu's."""
+    return sorted(columns, key=lambda column: list(TRANSFORMS).index(column.transform))
 
 
 def _models(
@@ -291,9 +294,8 @@ def predictions(setting: TableSetting) -> list[JournalTable]:
             "the observed lag of the outcome. Within: of deviations from unit means; between: of unit means; overall: "
             "of all values.")  # fmt: skip
     tables = []
-    for weights in dict.fromkeys(column.weights for column in columns):
-        found = sorted((column for column in columns if column.weights == weights),
-                       key=lambda column: list(TRANSFORMS).index(column.transform))  # fmt: skip
+    for (weights,), of_weights in grouped(columns, "weights").items():
+        found = _ranked(of_weights)
         heads = tuple(Heading(model_label(column.model), f"({column.column})", TRANSFORMS[column.transform])
                       for column in found)  # fmt: skip
         title = f"Predictions of {setting.outcome} by the spatial models, W {weights}"
@@ -411,8 +413,7 @@ def every_error(setting: TableSetting) -> list[JournalTable]:
     baseline = [column for column in fit_columns(setting.document, place[0], ("did",)) if column.column == place[1]]
     tables = [_errors(setting, "two-way fixed effects", [(column, main) for column in baseline])]
     spatial = fit_columns(setting.document, "7", LIKELIHOOD)
-    for weights, transform in dict.fromkeys((column.weights, column.transform) for column in spatial):
-        fits = [column for column in spatial if (column.weights, column.transform) == (weights, transform)]
+    for (weights, transform), fits in grouped(spatial, "weights", "transform").items():
         shown = [(column, term) for column in fits for term in _terms(column, main)]
         method = TRANSFORMS.get(transform) or "least squares"
         tables.append(_errors(setting.balanced_part, f"spatial models, W {weights}, {method}", shown))

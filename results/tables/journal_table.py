@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Literal
+from typing import Any, Literal
 
 from estimators.core.error_types import error_label
 from estimators.core.estimator import usual_error
@@ -223,13 +223,21 @@ def fit_columns(document: Document, table: str, models: Iterable[str] | None = N
     return sorted(found.values(), key=lambda column: column.column)
 
 
+def grouped(columns: Iterable[FitColumn], *names: str) -> dict[tuple[Any, ...], list[FitColumn]]:
+    """Fits by some of their fields, such as weights and transform, in the order of first appearance."""
+    found: dict[tuple[Any, ...], list[FitColumn]] = {}
+    for column in columns:
+        found.setdefault(tuple(getattr(column, name) for name in names), []).append(column)
+    return found
+
+
 def _add(column: FitColumn, item: Record) -> None:
     if not item.name:
         column.records.append(item)
-    elif item.value is not None and item.term is None:
-        column.statistics[item.name] = item.value
-    elif item.value is not None:
-        column.by_term[item.name, str(item.term)] = item.value
+    elif item.estimate is not None and item.term is None:
+        column.statistics[item.name] = item.estimate
+    elif item.estimate is not None:
+        column.by_term[item.name, str(item.term)] = item.estimate
 
 
 def shown_numbers(records: Iterable[Record | None]) -> list[float | None]:
@@ -293,6 +301,11 @@ def value_rows(
         if any(cells):
             rows.append(Row(label, cells))
     return rows
+
+
+def number_rows(values: Mapping[str, Sequence[float | None]]) -> tuple[Row, ...]:
+    """A row of numbers a label, with the digits of its row."""
+    return tuple(Row(label, tuple(digits(value, row=found) for value in found)) for label, found in values.items())
 
 
 def size_rows(columns: Sequence[FitColumn], units: str, periods: str) -> list[Row]:

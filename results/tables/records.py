@@ -310,7 +310,7 @@ def _estimate_in_json(record: Record) -> dict[str, Any]:
 
 def _statistic_in_json(record: Record) -> dict[str, Any]:
     fit = Fit(**record.identity).plain
-    return {**fit, "name": record.name, "value": record.value, "term": record.term}
+    return {**fit, "name": record.name, "value": record.estimate, "term": record.term}
 
 
 def records_of(fit: Fit, estimates: Estimates, nobs: int, units: int, periods: int) -> list[Record]:
