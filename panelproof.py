@@ -49,12 +49,12 @@ if TYPE_CHECKING:
     from experiments.race import Race
     from experiments.run.progress import run
     from experiments.study import Study
+    from experiments.table_frames import Tables
     from experiments.trust.document import write_trust
     from experiments.twins.twin import Twin, write_twin
     from results.diagnosed import diagnose
     from results.store.bucket import StorePath
     from results.store.zarr_store import ZarrStore
-    from results.table_frames import Tables
     from results.tables.records import Document
     from sim.errors import BadInput
     from sim.functions import design
@@ -168,7 +168,7 @@ def estimate(
     ['estimates.json', 'tables.tex']
     """
     from experiments import estimation as application
-    from results.table_frames import Tables
+    from experiments.table_frames import Tables
 
     return Tables.of(application.estimate(_read(panel, spec), cross_check=cross_check, estimators=estimators))
 
@@ -288,6 +288,7 @@ def show(answer: Document | PlaceboAnswer | Twin | Race | Mapping[str, Any], err
 
     from experiments.placebo import print_placebo
     from experiments.race import Race, print_race
+    from experiments.tables.ledger import journal_tables
     from experiments.trust.document import print_trust
     from experiments.twins.twin import Twin, print_twin
     from results.tables.records import Document
@@ -295,7 +296,7 @@ def show(answer: Document | PlaceboAnswer | Twin | Race | Mapping[str, Any], err
 
     console = Console(highlight=False)
     if isinstance(answer, Document):
-        print_estimates(answer, console, errors)
+        print_estimates(answer, journal_tables(answer, errors), console)
     elif isinstance(answer, Twin):
         print_twin(answer, console)
     elif isinstance(answer, Race):

@@ -8,38 +8,40 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from importlib import import_module
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from estimators.core.error_types import kind_of
-from estimators.core.estimator import Estimates, Estimator, estimators, find_estimator
+from estimators.core.estimator import Estimator, estimators, find_estimator
 from estimators.core.regression import check_fixed
 from estimators.linear.did import TwoWayDID
 from estimators.linear.few_clusters import PLACEBOS
-from estimators.linear.random_effects import RandomEffects
 from estimators.placebo.permutation import PermutationTest
 from estimators.spatial.likelihood import FORMS
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.checks import checks_of
 from experiments.checks.case import Case
-from experiments.panel_spec.spec import RealPanel, index_facts
-from experiments.references import linearmodels, pysal
-from experiments.references.reference import ReferenceFit
+from experiments.panel_spec.spec import RealPanel
 from experiments.settings import build
-from experiments.tables.columns import clustered_enough, error_types, never_treated, regression
-from experiments.tables.ledger import FittedColumn, Ledger
+from experiments.tables.cross_check import cross_check as cross_check_of
+from experiments.tables.ledger import (
+    Ledger,
+    clustered_enough,
+    error_types,
+    facts_of,
+    journal_tables,
+    never_treated,
+    regression,
+    table_modules,
+)
+from experiments.tables.regressions import add_chosen
 from results.tables.journal_table import JournalTable
-from results.tables.records import Agreement, Document, Record
-from results.tables.terminal_tables import journal_tables
+from results.tables.records import Document
 from results.tables.word import check_word
-from sim.arrays import Floats
-from sim.errors import BadInput, Problem, bad, closest, first_line, gathering, one_of, refuse
+from sim.errors import BadInput, Problem, bad, closest, gathering, one_of, refuse
 from sim.panel import Panel, seen_in
 
 
@@ -155,126 +157,6 @@ def _remedy(name: str, outcome: str | None, treatment: str | None, collinear: bo
     return "remove it from the controls"
 
 
-# The user's own panel through linearmodels, spreg and esda: how far their numbers are from ours, table by table.
-
-
-ERRORS = ("iid", "hc1", "cluster:unit")
-
-
-def cross_check(
-    fitted: Sequence[FittedColumn], records: Sequence[Record], balanced: Panel | None
-) -> tuple[Agreement, ...]:
-    """Largest differences by table and program: of errors relative, of estimates in units of estimate or error.
-
-    fitted: what our estimators were asked and said; records: all that was kept, `balanced` the balanced panel that
-    autocorrelation was measured on. Regressions are compared with all effects counted in clustered errors, which is
-    what linearmodels can do; spatial models under the likelihood with dummies, which is what spreg can do. What a
-    program cannot recompute is an agreement over no numbers that names the column and the reason.
-    """
-    differences: dict[tuple[str, str, str], list[float]] = {}
-    for question in _questions(fitted, records, balanced):
-        for what, values in _differences(question):
-            differences.setdefault((question.table, question.program, what), []).extend(values)
-    return tuple(
-        Agreement(table, program, what, len(values), max(values, default=0.0))
-        for (table, program, what), values in sorted(differences.items())
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """What another program is asked, and how its answer differs from ours: (what, relative differences)."""
-
-    table: str
-    which: str
-    program: str
-    ask: Callable[[], ReferenceFit]
-    compare: Callable[[ReferenceFit], Iterable[tuple[str, list[float]]]]
-
-
-def _differences(question: _Question) -> Iterator[tuple[str, list[float]]]:
-    """Of one question; another program's failure is no fault of our column, and no difference."""
-    try:
-        reference = question.ask()
-    except Exception as error:  # noqa: BLE001  (what other programs raise is theirs, spreg and linearmodels Exception)
-        why = first_line(error).partition(". ")[0].rstrip(".")
-        yield f"{question.which} could not be recomputed: {why}", []
-        return
-    for what, values in question.compare(reference):
-        finite = [value for value in values if np.isfinite(value)]
-        yield what, finite
-        if len(finite) < len(values):
-            yield f"{question.which} could not be recomputed: {what} are not finite there", []
-
-
-def _questions(
-    fitted: Sequence[FittedColumn], records: Sequence[Record], balanced: Panel | None
-) -> Iterator[_Question]:
-    for one in fitted:
-        if (asked := _asked(one)) is not None:
-            (table, column), (program, ask, ours) = one.fit.place, asked
-            yield _Question(table, f"column {column}", program, ask, partial(_of_fit, one.estimates, ours))
-    if balanced is None or balanced.roles.outcome is None:
-        return
-    outcome = balanced.variables[balanced.roles.outcome][0]
-    for record in records:
-        if record.se_type not in ("normality", "randomisation") or record.year is None or record.weights is None:
-            continue
-        if record.model in ("moran", "geary"):
-            values, weights = outcome[balanced.periods.index(record.year)], balanced.weights[record.weights]
-            ask = partial(pysal.autocorrelation, values, weights, record.model)  # type: ignore[arg-type]
-            which = f"{record.model} of {record.year}"
-            yield _Question(record.table, which, "esda", ask, partial(_of_autocorrelation, record))
-
-
-def _asked(one: FittedColumn) -> tuple[str, Callable[[], ReferenceFit], Estimates] | None:
-    """Who can do one fit, how it is asked, and our estimates with errors that it can make; None when no program can."""
-    match one.estimator:
-        case TwoWayDID() as ols if set(ols.effects) <= {"unit", "period"}:
-            ask = partial(
-                linearmodels.least_squares, one.panel, outcome=ols.outcome, regressors=ols.regressors,
-                effects=ols.effects, constant=ols.constant, errors=ERRORS,
-            )  # fmt: skip
-            return "linearmodels", ask, replace(ols, errors=ERRORS, cluster_k="all")(one.panel)
-        case RandomEffects() as random if not random.periods:
-            ask = partial(
-                linearmodels.random_effects, one.panel, outcome=random.outcome, regressors=random.regressors
-            )  # fmt: skip
-            return "linearmodels", ask, one.estimates
-        case SpatialPanel(model="sar" | "sem" | "sdm" as model, transform="direct") as spatial:
-            ask = partial(
-                pysal.twoway_spatial, one.panel, model, outcome=spatial.outcome, regressors=spatial.regressors,
-                weights=spatial.weights,
-            )  # fmt: skip
-            return "spreg", ask, one.estimates
-        case _:
-            return None
-
-
-def _of_fit(estimates: Estimates, ours: Estimates, reference: ReferenceFit) -> Iterator[tuple[str, list[float]]]:
-    """Estimates and errors of one fit. Where we give no error, for it is rounding, theirs must be nothing beside the
-    estimate or its first error."""
-    errors = next(iter(reference.se.values()))
-    scale = np.maximum(np.abs(reference.estimate), errors)
-    yield "estimates", _relative(reference.ours(estimates), reference.estimate, scale)
-    for error, theirs in reference.se.items():
-        if error in ours.errors:
-            own = reference.our_se(ours, error)
-            absent = np.isnan(own)
-            unit = np.where(absent | (theirs == 0), scale, theirs)
-            yield f"errors {error}", _relative(np.where(absent, 0.0, own), theirs, unit)
-
-
-def _of_autocorrelation(record: Record, found: ReferenceFit) -> Iterator[tuple[str, list[float]]]:
-    yield record.model, [float(abs(record.estimate / found.estimate[0] - 1))]
-    if record.se is not None:
-        yield f"sd under {record.se_type}", [abs(record.se / float(found.se[record.se_type][0]) - 1)]
-
-
-def _relative(ours: Floats, theirs: Floats, scale: Floats) -> list[float]:
-    return [float(value) for value in np.abs(ours - theirs) / scale]
-
-
 # The files of `panelproof estimate`: numbers, tables in several formats, figures; all of them or none.
 
 
@@ -365,17 +247,18 @@ def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Sequence
     estimators: names of further ones, each a column of table 2.
     """
     ledger = ledger_of(real, estimators)
-    warnings = checks_of(Case.of(real, ledger))
+    checks = checks_of(Case.of(real, ledger))  # they add specifications and a figure to the ledger
+    balanced = real.balanced() if cross_check and real.panel.weights else None
     return Document(
-        _facts(real),
+        facts_of(real),
         tuple(ledger.records),
         tuple(ledger.statistics),
-        (*ledger.notes, *ledger.failures),
-        len(ledger.failures),
-        tuple(ledger.figures),
-        _agreements(real, ledger) if cross_check else (),
-        warnings,
-        tuple(ledger.specifications),
+        warnings=checks,
+        notes=(*ledger.notes, *ledger.failures),
+        failed=len(ledger.failures),
+        figures=tuple(ledger.figures),
+        cross_check=cross_check_of(ledger.fitted, ledger.records, balanced) if cross_check else (),
+        specifications=tuple(ledger.specifications),
     )
 
 
@@ -385,10 +268,11 @@ def ledger_of(real: RealPanel, estimators: Sequence[str] = (), *, pictures: bool
     _check_sizes(real.panel)
     check_estimable(real)
     ledger = Ledger(real.spec.inference.seed, pictures, notes=list(real.notes))
-    for name in _asked_for(real):
-        import_module(f"experiments.tables.{name}").add(real, ledger)
+    for module in table_modules():
+        if hasattr(module, "add"):
+            module.add(real, ledger)
     if chosen:
-        import_module("experiments.tables.regressions").add_chosen(ledger, chosen)
+        add_chosen(ledger, chosen)
     _say_counting(real, ledger)
     if not ledger.records:
         raise bad("no model can be fitted", where="estimation", allowed="an outcome that varies, sound regressors",
@@ -400,17 +284,6 @@ def _chosen(real: RealPanel, names: Sequence[str]) -> dict[Estimator, Panel]:
     """Estimators by their names, each with its panel; raises BadInput for a name that does not exist."""
 
     return {estimator_called(name, real): panel_for(name, real) for name in names}
-
-
-def _asked_for(real: RealPanel) -> Iterator[str]:
-    """Modules of the tables that the spec asks for, as the paper orders them, then a referee's: others stay unread."""
-    roles, spec = real.panel.roles, real.spec
-    asked = {
-        "descriptives": True, "regressions": True, "mediation_table": roles.mediators,
-        "autocorrelation_table": real.panel.weights, "spatial_models": real.panel.weights,
-        "staggered_table": spec.robustness.staggered, "robustness_table": spec.robustness.model_fields_set,
-    }  # fmt: skip
-    return (name for name, wanted in asked.items() if wanted)
 
 
 def _say_counting(real: RealPanel, ledger: Ledger) -> None:
@@ -433,44 +306,3 @@ def _check_sizes(panel: Panel) -> None:
             allowed = f"sizes from {SMALLEST:g} to {LARGEST:g}"
             problems.append(Problem(f"variable {name!r} {said}", "estimation", allowed, "measure it in another unit"))
     refuse(problems)
-
-
-def _agreements(real: RealPanel, ledger: Ledger) -> tuple[Agreement, ...]:
-
-    return cross_check(ledger.fitted, ledger.records, real.balanced() if real.panel.weights else None)
-
-
-def _facts(real: RealPanel) -> dict[str, Any]:
-    panel, section = real.panel, real.spec.index
-    cut = panel.weights or (real.spec.robustness.staggered and real.spec.panel.balance != "error")
-    balanced = real.balanced() if cut and not panel.balanced else None
-    part = {} if balanced is None else {"balanced_part": _size(balanced)}
-    dated = {"first_treated": real.spec.panel.first_treated} if real.spec.panel.first_treated else {}
-    index = {} if section is None or real.index is None else {"index": index_facts(section, real.index)}
-    return {
-        "digest": panel.digest,
-        **_size(panel),
-        "balanced": panel.balanced,
-        "cluster_k": real.spec.inference.cluster_k,
-        "synthetic": real.spec.panel.synthetic,
-        "unit": real.spec.panel.unit,
-        "period": real.spec.panel.period,
-        "outcome": panel.roles.outcome,
-        "treatment": panel.roles.treatment,
-        "treatment_column": real.spec.panel.treatment or real.spec.panel.first_treated,
-        "controls": list(panel.roles.controls),
-        "weights": {name: {"digest": w.digest, "standardize": w.standardize} for name, w in panel.weights.items()},
-        **dated,
-        **part,
-        **index,
-    }
-
-
-def _size(panel: Panel) -> dict[str, int]:
-    return {
-        "units": len(panel.units),
-        "periods": len(panel.periods),
-        "first_period": panel.periods[0],
-        "last_period": panel.periods[-1],
-        "nobs": panel.nobs,
-    }

@@ -22,10 +22,11 @@ from estimators.placebo.permutation import LEAST_DRAWS, Statistic
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.estimation import estimator_called, panel_for
 from experiments.panel_spec.spec import RealPanel
+from experiments.run.blocks import fit_panel
 from experiments.run.reporting import check_folder, without_nan, write_whole
-from experiments.run.runner import preflight, run
+from experiments.run.runner import preflight
 from experiments.study import SCHEMA_VERSION, PlaceboCard, Study
-from experiments.tables.columns import main_cluster
+from experiments.tables.ledger import main_cluster
 from results.plots.placebo_plot import PlaceboPlot, placebo_figure
 from results.store.block import Records
 from results.store.bucket import StorePath
@@ -33,7 +34,7 @@ from results.store.zarr_store import ZarrStore
 from sim.arrays import Floats
 from sim.errors import BadInput, bad, closest, listed, one_of
 from sim.panel import Panel
-from sim.real_panels import Observed, Placebo, other_assignments, panel_of
+from sim.real_panels import Placebo, other_assignments, panel_of
 from sim.schemes import Blocks, Mediator, Randomisation, Relabel, Time, redraws_treatment, scheme_of, terms_tested
 
 # Where placebos lie: a scheme that keeps what an estimate comes from has placebos around the estimate, not zero.
@@ -330,8 +331,7 @@ def _real_fit(ask: PlaceboQuestion) -> Estimates:
     own = ask.estimator
     if isinstance(own, SpatialPanel) and own.errors == ("hessian",):
         own = replace(own, errors=("hessian", "information"))
-    study = Study("real", Observed(ask.panel), (own,), replications=1, block=64, seed=ask.study.seed)
-    estimates = next(iter(run(study).blocks(0))).estimates[ask.estimator.name]
+    estimates = fit_panel(ask.panel, (own,), ask.study.seed)[ask.estimator.name]
     if estimates.status[0] != Status.OK:
         raise bad(f"{ask.estimator.name}: {Status(int(estimates.status[0])).meaning}", where="the real panel",
                   allowed="a panel that the estimator fits", remedy="choose another estimator")  # fmt: skip

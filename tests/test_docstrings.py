@@ -14,9 +14,9 @@ import pytest
 
 import panelproof as pp
 from estimators import Estimates
+from experiments.table_frames import Tables
 from results.diagnosed import Diagnosed, Plots
 from results.store import Store
-from results.table_frames import Tables
 
 BESIDE = {"Twin": "twin", "show": "estimate", "write_files": "estimate", "write_trust": "trust", "write_twin": "twin"}
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 ROOMS = ("sim", "estimators", "results", "cluster", "experiments")
 PLUG_INS = (  # found by being there, or named by another program: they may be short
     "cluster/backends/", "experiments/checks/", "experiments/tables/", "experiments/twins/methods/",
-    "results/tables/layouts/", "sim/world/parts/", "results/store/engine.py", "experiments/__main__.py",
+    "sim/world/parts/", "results/store/engine.py", "experiments/__main__.py",
 )  # fmt: skip
 MOST = {"files": 284, "functions": 4833, "classes": 607, "class names twice": 0, "file names twice": 11}
 SHORT = {"cluster/steady_tls.py"}  # it is loaded by name in schedulers and workers of Dask

@@ -19,8 +19,7 @@ from estimators.sensitivity.sensitivity import LeftOut, leave_one_out
 from estimators.staggered.aggregation import multipliers, simultaneous_critical_values
 from experiments.checks.check import LEVEL, LEVELS, answers_of, modules, needed_of
 from experiments.panel_spec.spec import RealPanel
-from experiments.tables.columns import main_cluster
-from experiments.tables.ledger import FittedColumn, Ledger
+from experiments.tables.ledger import FittedColumn, Ledger, main_cluster
 from results.tables.records import ANSWERS, BASELINE, INFORMS, WEAKENS, Answer, Check, Record
 from results.tables.typography import stars
 from sim.arrays import Codes, Floats

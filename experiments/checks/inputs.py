@@ -9,7 +9,7 @@ import numpy as np
 from estimators.core.error_types import kind_of
 from estimators.linear.did import TwoWayDID
 from experiments.checks.case import Case, number, some, starred
-from experiments.tables.columns import treated_units
+from experiments.tables.ledger import treated_units
 from results.tables.records import INFORMS, OVERTURNS, SILENT, WEAKENS, Check
 from sim.arrays import Flags, Floats
 from sim.panel import seen_in

@@ -155,6 +155,7 @@ def estimate(
 
     from experiments.estimation import check_formats, estimate, write_files
     from experiments.panel_spec.spec import read_real_panel, read_spec
+    from experiments.tables.ledger import journal_tables
     from results.tables.terminal_tables import print_estimates
 
     chosen = check_formats(formats, out)
@@ -165,7 +166,7 @@ def estimate(
         click.echo(found.to_json())
         return found.exit_code
     console = Console(highlight=False)
-    print_estimates(found, console, errors)
+    print_estimates(found, journal_tables(found, errors), console)
     if out is not None:
         console.print(f"\nwrote {', '.join(map(str, written))}", markup=False)
     return found.exit_code

@@ -7,6 +7,7 @@ other, because plans and what is solved together belong to one world.
 
 from __future__ import annotations
 
+import threading
 import traceback
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster import prepare_process
 from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
 from estimators.core.tile import Tile
 from experiments.plugin_contracts import (
@@ -42,6 +44,7 @@ MOST_TRACEBACKS = 5  # of an estimator in a block
 KEPT_WORLDS = 64  # of a cell, while other blocks may ask for them
 KEPT_PLANS = 4  # of studies
 _PLANNED: OrderedDict[Hashable, tuple[Panel, Mapping[Reduction, Any]]] = OrderedDict()  # the last ones of this process
+one_at_a_time = threading.RLock()  # runners, their plans and the kernels' work space belong to the whole process
 PLANNED_ON = 2  # replications of the panel that plans are made of: enough to tell what differs, few for memory
 
 
@@ -206,6 +209,20 @@ class CellRunner:
     def streams_of(self, estimator: Estimator, start: int, count: int) -> Streams:
         """An estimator's own random numbers for so many replications from `start` on, all of one world."""
         return self.streams.within(repr(estimator)).in_worlds(self.worlds).tile(start, start + count)
+
+
+def fit_panel(panel: Panel, estimators: Iterable[Estimator], seed: int) -> Mapping[str, Estimates]:
+    """Estimates on one panel by estimator: what a study of one replication of it would keep, to the bit.
+
+    A fit that raises has a status that says so. Raises BadInput for estimators of one name, for a panel that cannot
+    serve, and for an estimator that is not panelproof's own and gives a wrong answer, or two to one question.
+    """
+    prepare_process()
+    study = Study("estimate", Observed(panel), tuple(estimators), replications=1, block=64, seed=seed)
+    with one_at_a_time:
+        runner = CellRunner.prepare(study, study.cells[0])
+        runner.try_fits(study.own_estimators)
+        return runner.run(0, 1).estimates
 
 
 def _plans(estimators: tuple[Estimator, ...], schema: Schema, panel: Panel, worlds: int) -> dict[Reduction, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from typing import Any, ClassVar
 
 from cluster import Environment, Executor, InTwo, Serial, WorkerRefused, environment, prepare_process
 from cluster.child import Guarded
-from experiments.run.blocks import CellRunner
+from experiments.run.blocks import CellRunner, one_at_a_time
 from experiments.study import Study
 from results.store.block import Block
 from results.store.chunks import Shared, Written, write_chunks
@@ -98,13 +97,12 @@ def _plug_ins(settings: Any) -> set[str]:
 
 
 _runners: OrderedDict[tuple[object, ...], CellRunner] = OrderedDict()
-_one_at_a_time = threading.RLock()  # runners, their plans and the kernels' work space belong to the whole process
 
 
 def runner_of(study: Study, cell: int) -> CellRunner:
     """The (cached) settled cell of a study in this process; anew for classes that were loaded anew."""
     key = (study.fingerprint, cell, type(study.design), *map(type, study.estimators))
-    with _one_at_a_time:
+    with one_at_a_time:
         if key not in _runners:
             _runners[key] = CellRunner.prepare(study, study.cells[cell])
         _runners.move_to_end(key)
@@ -123,7 +121,7 @@ _told: OrderedDict[str, Study] = OrderedDict()  # studies that jobs brought, by 
 
 def told(job: Job) -> Study | None:
     """The study of a job, which it brings or an earlier job of its run brought to this process; else None."""
-    with _one_at_a_time:
+    with one_at_a_time:
         if job.study is not None and job.run:
             _told[job.run] = job.study
             while len(_told) > KEPT_STUDIES:
@@ -156,7 +154,7 @@ def computed(job: Job) -> Result:
     if study is None:
         return Result(None, 0.0)
     begin = time.perf_counter()
-    with _one_at_a_time:
+    with one_at_a_time:
         runner, busy = runner_of(study, job.cell), time.thread_time()
         block = runner.run(job.start, job.stop, only=job.only)
         computing = time.thread_time() - busy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -11,13 +11,26 @@ from estimators.staggered.bacon import KINDS, decompose
 from estimators.staggered.dcdh import DCDH, coefficient_weights
 from estimators.staggered.honest import BoundsQuestion, Restriction, sensitivity
 from estimators.staggered.trend_evidence import EventTimes, pretrend_power, reference_estimator
-from experiments.tables.columns import known_terms
-from experiments.tables.ledger import Ledger, reasons
+from experiments.tables.ledger import Ledger, known_terms, reasons
 from results.plots.bacon_plot import bacon_figure
-from results.tables.records import BOUNDS, COMPARISONS, Fit
+from results.tables.journal_table import (
+    FitColumn,
+    Heading,
+    JournalTable,
+    Row,
+    TableSetting,
+    coefficient_rows,
+    fit_columns,
+    number_rows,
+    size_rows,
+    value_rows,
+)
+from results.tables.records import Fit
+from results.tables.typography import count, digits
 from sim.errors import BadInput
 from sim.panel import Panel
 
+COMPARISONS, BOUNDS = "S2", "S3"
 POWERS = (0.5, 0.8)  # of the pre-trend test
 MAGNITUDES = (0.5, 1.0, 1.5, 2.0)  # Mbar
 CURVATURES = (0.0, 0.1, 0.25, 0.5, 1.0)  # M, in standard errors of the effect asked about
@@ -27,12 +40,12 @@ RESTRICTIONS: tuple[tuple[Restriction, tuple[float, ...]], ...] = (
 )
 
 
-def add(panel: Panel, core: Panel, ledger: Ledger, errors: tuple[str, ...], *, honest: bool) -> None:
+def add_diagnostics(panel: Panel, core: Panel, ledger: Ledger, errors: tuple[str, ...], *, honest: bool) -> None:
     """Both tables. panel: balanced; core: without units treated from the first period on."""
-    _attempt(ledger, "Goodman-Bacon decomposition", partial(_bacon, panel, ledger))
+    _attempt(ledger, "Goodman-Bacon decomposition", partial(_add_bacon, panel, ledger))
     for column, controls in enumerate(dict.fromkeys(((), panel.roles.controls)), start=1):
-        _attempt(ledger, "weights of the two-way coefficient", partial(_weights, panel, ledger, column, controls))
-    _attempt(ledger, "DID_M", partial(_switchers, panel, ledger, errors))
+        _attempt(ledger, "weights of the two-way coefficient", partial(_add_weights, panel, ledger, column, controls))
+    _attempt(ledger, "DID_M", partial(_add_switchers, panel, ledger, errors))
     try:
         path = EventTimes.of(reference_estimator(core, errors), core)
     except BadInput as refusal:
@@ -41,9 +54,9 @@ def add(panel: Panel, core: Panel, ledger: Ledger, errors: tuple[str, ...], *, h
     if not path.pre or path.pre == len(path.events):
         ledger.note(f"No power of the pre-trend test and no bounds: {path.lacking}.")
         return
-    _attempt(ledger, "power of the pre-trend test", partial(_roth, path, ledger))
+    _attempt(ledger, "power of the pre-trend test", partial(_add_power, path, ledger))
     if honest:
-        _attempt(ledger, "bounds under other trends", partial(_bounds, path, ledger))
+        _attempt(ledger, "bounds under other trends", partial(_add_bounds, path, ledger))
 
 
 def _attempt(ledger: Ledger, what: str, make: Callable[[], None]) -> None:
@@ -53,7 +66,7 @@ def _attempt(ledger: Ledger, what: str, make: Callable[[], None]) -> None:
         ledger.note(f"Table {COMPARISONS if 'bounds' not in what else BOUNDS} has no {what}: {reasons(refusal)}.")
 
 
-def _bacon(panel: Panel, ledger: Ledger) -> None:
+def _add_bacon(panel: Panel, ledger: Ledger) -> None:
     found, fit = decompose(panel), Fit((COMPARISONS, 1), "goodman-bacon")
     for kind in KINDS:
         count = sum(comparison.kind == kind for comparison in found.comparisons)
@@ -64,7 +77,7 @@ def _bacon(panel: Panel, ledger: Ledger) -> None:
     ledger.draw(bacon_figure, found, str(panel.roles.outcome))
 
 
-def _weights(panel: Panel, ledger: Ledger, column: int, controls: tuple[str, ...]) -> None:
+def _add_weights(panel: Panel, ledger: Ledger, column: int, controls: tuple[str, ...]) -> None:
     found = coefficient_weights(panel, controls=controls)
     fit = Fit((COMPARISONS, 1 + column), "dcdh-weights", "controls" if controls else None)
     ledger.values(fit, {
@@ -77,7 +90,7 @@ def _weights(panel: Panel, ledger: Ledger, column: int, controls: tuple[str, ...
     })  # fmt: skip
 
 
-def _switchers(panel: Panel, ledger: Ledger, errors: tuple[str, ...]) -> None:
+def _add_switchers(panel: Panel, ledger: Ledger, errors: tuple[str, ...]) -> None:
     estimates = DCDH(errors=errors)(panel)
     if not np.isfinite(estimates.estimate[0, 0]):
         ledger.note(f"Table {COMPARISONS} has no DID_M: no unit switches while others keep their treatment.")
@@ -85,7 +98,7 @@ def _switchers(panel: Panel, ledger: Ledger, errors: tuple[str, ...]) -> None:
     ledger.keep(panel, Fit((COMPARISONS, 4), "dcdh"), estimates.only(known_terms(estimates)))
 
 
-def _roth(path: EventTimes, ledger: Ledger) -> None:
+def _add_power(path: EventTimes, ledger: Ledger) -> None:
     found, fit = pretrend_power(path.estimate, path.covariance, path.pre, POWERS), Fit((COMPARISONS, 5), "roth")
     ledger.values(fit, {"size": found.size, "before": float(path.pre), "after": float(len(path.events) - path.pre),
                         "mean_effect": float(path.estimate[path.pre :].mean())})  # fmt: skip
@@ -100,7 +113,7 @@ def _roth(path: EventTimes, ledger: Ledger) -> None:
         }, f"{power:g}")  # fmt: skip
 
 
-def _bounds(path: EventTimes, ledger: Ledger) -> None:
+def _add_bounds(path: EventTimes, ledger: Ledger) -> None:
     """Intervals for the effect at adoption and for the mean of all later event times."""
     post = len(path.events) - path.pre
     asked = {"event(0)": np.eye(1, post)[0]}
@@ -117,3 +130,185 @@ def _bounds(path: EventTimes, ledger: Ledger) -> None:
                                 "breakdown": found.breakdown, "scale": scale})  # fmt: skip
             for bound, lower, upper in zip(bounds, found.lower, found.upper, strict=True):
                 ledger.values(fit, {"lower": lower, "upper": upper}, f"{bound:g}")
+
+
+# How it is arranged: the records of a document as a table.
+
+
+_KINDS = {
+    "treated v never": "Treated v never treated",
+    "earlier v later": "Earlier v later cohort",
+    "later v earlier": "Later v earlier cohort",
+    "treated v always": "Treated v always treated",
+}
+_WEIGHTS = {
+    "coefficient": "Two-way coefficient",
+    "cells": "Treated unit-periods",
+    "negative_share": "Share with a negative weight",
+    "negative_sum": "Sum of the negative weights",
+    "sensitivity": "SD of effects, mean may be 0",
+    "reversal": "SD of effects, all reversed",
+}
+_OF_EFFECTS = ("coefficient", "sensitivity", "reversal")  # of the rows above, those in the outcome's unit
+_POWER = {
+    "slope": "Slope per period",
+    "bias_untested": "Mean bias, without a test",
+    "bias_passed": "Mean bias, test passed",
+    "bayes_factor": "Bayes factor of passing",
+    "likelihood_ratio": "Likelihood ratio",
+}
+_RESTRICTIONS = {"relative magnitudes": "Relative magnitudes", "smoothness": "Smoothness"}
+
+
+def comparisons(setting: TableSetting) -> list[JournalTable]:
+    """Tables S2: comparisons behind the two-way coefficient, its weights, and the power of the pre-trend test."""
+    setting = setting.balanced_part
+    tables = [*_bacon(setting), *_negative_weights(setting), *_instantaneous(setting), *_power(setting)]
+    return [table for table in tables if table.rows]
+
+
+def _bacon(setting: TableSetting) -> Iterable[JournalTable]:
+    for column in fit_columns(setting.document, COMPARISONS, ("goodman-bacon",)):
+        twfe = column.statistics.get("twfe")
+        means = [twfe, *(value for (name, _), value in column.by_term.items() if name == "mean")]
+        rows = [Row(label, _compared_with(column, kind, means)) for kind, label in _KINDS.items()
+                if ("weight", kind) in column.by_term]  # fmt: skip
+        total = sum(value for (name, _), value in column.by_term.items() if name == "comparisons")
+        rows.append(Row("Two-way coefficient", ("1.0000", digits(twfe, row=means), count(total)), rule=True))
+        notes = (
+            "Goodman-Bacon (2021): without controls, the two-way coefficient is the mean of all two-by-two comparisons "
+            "of cohorts, weighted by size and by the variance of treatment. An earlier cohort is compared with a later "
+            "cohort until the later one is treated. A later cohort is compared with an earlier cohort that is already "
+            "treated. This last comparison takes changes of the earlier cohort's effect for a trend: it is biased "
+            "where effects grow or fade.",
+            setting.data,
+        )
+        heads = (Heading("Weight"), Heading("Mean estimate"), Heading("Comparisons"))
+        title = f"What the two-way coefficient compares: {setting.about}, without controls"
+        yield JournalTable(COMPARISONS, title, heads, tuple(rows), notes)
+
+
+def _compared_with(column: FitColumn, kind: str, means: Sequence[float | None]) -> tuple[str, ...]:
+    """Weight, mean and number of one kind of comparison; means: of all kinds."""
+    weight, mean, number = (column.by_term.get((name, kind)) for name in ("weight", "mean", "comparisons"))
+    return digits(weight), digits(mean, row=means), count(number)
+
+
+def _negative_weights(setting: TableSetting) -> Iterable[JournalTable]:
+    columns = fit_columns(setting.document, COMPARISONS, ("dcdh-weights",))
+    if not columns:
+        return
+    heads = tuple(Heading("with controls" if column.transform else "without controls") for column in columns)
+    effects = [column.statistics.get(name) for column in columns for name in _OF_EFFECTS]
+    rows = []
+    for name, label in _WEIGHTS.items():
+        form = count if name == "cells" else partial(_or_none, row=effects if name in _OF_EFFECTS else ())
+        rows.append(Row(label, tuple(form(column.statistics.get(name)) for column in columns)))
+    notes = (
+        "De Chaisemartin and D'Haultfoeuille (2020): under common trends the two-way coefficient is a weighted sum of "
+        "the effects in all treated unit-periods. The first standard deviation is the smallest spread of these "
+        "effects at which their mean could be zero (none: all weights are equal, so that the coefficient is always the "
+        "mean effect). The second is the smallest spread at which all effects could have the other sign (none: no "
+        "weight is negative). If they are small relative to plausible effects, the coefficient may mislead.",
+        setting.data,
+    )
+    yield JournalTable(COMPARISONS, f"Weights of the two-way coefficient: {setting.about}", heads, tuple(rows), notes)
+
+
+def _or_none(value: float | None, row: Sequence[float | None] = ()) -> str:
+    return "none" if value is None else digits(value, row=row)
+
+
+def _instantaneous(setting: TableSetting) -> Iterable[JournalTable]:
+    columns = fit_columns(setting.document, COMPARISONS, ("dcdh",))
+    if not columns:
+        return
+    rows: list[Row] = []
+    for term, label in (("event(0)", "Period of the switch"), ("placebo", "One period before")):
+        if any(term in column.terms for column in columns):
+            rows += coefficient_rows(label, [setting.shown(column, term) for column in columns])
+    rows += value_rows(columns, {"switchers": "Switches"}, count) + size_rows(columns, setting.units, setting.periods)
+    factor = "factor G/(G - 1) and t with G - 1 degrees of freedom; G counts the clusters that contain a switch."
+    note = (
+        "DID_M: the change of the outcome in units that switch minus the change in units that keep their treatment, "
+        "without controls (de Chaisemartin and D'Haultfoeuille 2020). One period before the switch it should be zero."
+    )
+    title = f"Effect in the period of a switch: {setting.about}"
+    yield JournalTable(
+        COMPARISONS, title, (Heading("DID_M"),), tuple(rows), setting.notes(columns, note, factor=factor)
+    )
+
+
+def _power(setting: TableSetting) -> Iterable[JournalTable]:
+    for column in fit_columns(setting.document, COMPARISONS, ("roth",)):
+        powers = list(dict.fromkeys(term for _, term in column.by_term))
+        heads = tuple(Heading(f"power {power}") for power in powers)
+        values = {label: [column.by_term.get((name, power)) for power in powers] for name, label in _POWER.items()}
+        rows = number_rows(values)
+        before, after = (count(column.statistics.get(name)) for name in ("before", "after"))
+        notes = (
+            f"Roth (2022): the slope of the linear difference in trends that the test of {before} event times before "
+            "adoption finds with this probability. The test is passed when none is significant at 5%; parallel trends "
+            f"fail the test with probability {digits(column.statistics.get('size'))}. Mean bias, of either sign: over "
+            f"the {after} event times from adoption on, whose mean estimate is "
+            f"{digits(column.statistics.get('mean_effect'))}. If the Bayes factor is near 1, passing the test says "
+            "little. The likelihood ratio compares this trend with parallel trends, given the estimates before "
+            "adoption.",
+            "Callaway-Sant'Anna estimates without controls, compared with never treated units where there are any, and "
+            "their clustered covariance.",
+            setting.data,
+        )
+        yield JournalTable(COMPARISONS, f"What the test of pre-trends can find: {setting.about}", heads, rows, notes)
+
+
+def bounds(setting: TableSetting) -> list[JournalTable]:
+    """Table S3: intervals under growing departures from parallel trends, a column an effect."""
+    setting = setting.balanced_part
+    columns = fit_columns(setting.document, BOUNDS, ("honest",))
+    samples = list(dict.fromkeys(column.sample for column in columns))
+    first = {column.sample: column for column in reversed(columns)}
+    rows = [Row("Parallel trends", tuple(_interval(first[sample], None) for sample in samples))]
+    for restriction, label in _RESTRICTIONS.items():
+        found = {column.sample: column for column in columns if column.transform == restriction}
+        if found:
+            rows += _bounded(label, [found.get(sample) for sample in samples])
+    if not columns:
+        return []
+    notes = (
+        "95% intervals of Rambachan and Roth (2023). Relative magnitudes: after adoption, the difference in trends "
+        "changes from one period to the next by at most M times its largest change before adoption. Smoothness: the "
+        "slope of the difference in trends changes per period by at most M standard errors of the effect; M = 0 "
+        "extrapolates a linear trend. Breakdown: the smallest M whose interval contains zero; 0 where the interval of "
+        "M = 0 contains zero.",
+        "Callaway-Sant'Anna estimates without controls, compared with never treated units where there are any.",
+        setting.data,
+    )
+    heads = tuple(Heading(sample) for sample in samples)
+    return [JournalTable(BOUNDS, f"Bounds when trends may differ: {setting.about}", heads, tuple(rows), notes)]
+
+
+def _bounded(label: str, columns: Sequence[FitColumn | None]) -> list[Row]:
+    terms = list(dict.fromkeys(term for column in columns if column is not None for _, term in column.by_term))
+    rows = [Row(label, kind="head")]
+    rows += [Row(f"  M = {term}", tuple(_interval(column, term) for column in columns)) for term in terms]
+    return [*rows, Row("  breakdown M", tuple(_breakdown(column) for column in columns))]
+
+
+def _interval(column: FitColumn | None, term: str | None) -> str:
+    if column is None:
+        return ""
+    ends = [column.statistics.get(f"original_{end}") if term is None else column.by_term.get((end, term))
+            for end in ("lower", "upper")]  # fmt: skip
+    return "none" if None in ends else f"[{digits(ends[0], ends)}, {digits(ends[1], ends)}]"
+
+
+def _breakdown(column: FitColumn | None) -> str:
+    """In the unit of M in the rows above."""
+    if column is None:
+        return ""
+    value = column.statistics.get("breakdown")
+    return "none" if value is None else digits(value / column.statistics.get("scale", 1.0))
+
+
+TABLES = (COMPARISONS, BOUNDS)
+LAYOUTS = {11: comparisons, 12: bounds}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +16,18 @@ from experiments.panel_spec.spec import RealPanel
 from experiments.panel_spec.weights import ContiguitySpec
 from experiments.tables.ledger import Ledger
 from results.plots.moran_map import MoranPlot, Outline, moran_figure
-from results.tables.records import AUTOCORRELATION, LEVEL, Fit, Record
+from results.tables.journal_table import (
+    FitColumn,
+    Heading,
+    JournalTable,
+    Row,
+    TableSetting,
+    fit_columns,
+    grouped,
+    without_empty,
+)
+from results.tables.records import LEVEL, Fit, Record
+from results.tables.typography import decimals, digits, moment_label, probability
 from sim.arrays import Codes, Floats
 from sim.errors import listed
 from sim.panel import Panel
@@ -24,6 +36,7 @@ from sim.streams import Streams
 from sim.weights import Weights
 
 INDICES: tuple[ac.Index, ...] = ("moran", "geary")
+COLUMNS = {"moran": 1, "geary": 2, "moran-residuals": 3, "local-moran": 4}
 NO_SPREAD = 1e-9  # sd of an index below which it is a constant and rounding
 LOCAL_DRAWS = 19_999  # at most, unless the spec asks for more: enough for one unit of 500 to stand out alone
 DETAIL = 800  # parts of the map's extent that its outlines tell apart
@@ -74,7 +87,7 @@ def add(real: RealPanel, ledger: Ledger) -> None:
         if varying.size:
             _years(sections, varying, name, weights)
             if position == 0:
-                _local(sections, int(varying[-1]), name, weights)
+                _add_local(sections, int(varying[-1]), name, weights)
 
 
 def _explain(sections: CrossSections, tests: int) -> None:
@@ -115,9 +128,9 @@ def _years(sections: CrossSections, varying: Codes, name: str, weights: Weights)
             ("randomisation", randomised, None),
             ("permutation", simulated.var(axis=0), by_draws),
         ):
-            fits = [Fit(AUTOCORRELATION[index], index, weights=name, year=sections.panel.periods[t]) for t in varying]
+            fits = [Fit(("6", COLUMNS[index]), index, weights=name, year=sections.panel.periods[t]) for t in varying]
             tests = [
-                _tested(fit, index, se_type, float(estimates[i]), expected, float(np.sqrt(max(variance[i], 0.0))),
+                _test(fit, index, se_type, float(estimates[i]), expected, float(np.sqrt(max(variance[i], 0.0))),
                         sums.n, drawn=None if pvalues is None else float(pvalues[i]))
                 for i, fit in enumerate(fits)
             ]  # fmt: skip
@@ -138,25 +151,25 @@ def _residuals(sections: CrossSections, name: str, weights: Weights) -> None:
     if maker.rank < 1 or not some.any():
         ledger.note("There is no Moran's I of residuals: the regression fits the outcome without residuals.")
         return
-    fit, pooled = Fit(AUTOCORRELATION["moran-residuals"], "moran-residuals", weights=name), pooled_moran(e, weights)
+    fit, pooled = Fit(("6", COLUMNS["moran-residuals"]), "moran-residuals", weights=name), pooled_moran(e, weights)
     mean, variance = maker.moments(weights)
     shuffled = permuted_pooled_moran(e, weights, sections.draws, sections.random("histories"))
     by_exchange = float(ac.folded_p_values(shuffled, pooled))
     index, size = float(pooled), e.size
-    _keep(ledger, [_tested(fit, "moran", "projection", index, mean, float(np.sqrt(variance)), size, periods)])
-    _keep(ledger, [_tested(fit, "moran", "permutation", index, -1 / (n - 1), float(shuffled.std()), size, periods,
+    _keep(ledger, [_test(fit, "moran", "projection", index, mean, float(np.sqrt(variance)), size, periods)])
+    _keep(ledger, [_test(fit, "moran", "permutation", index, -1 / (n - 1), float(shuffled.std()), size, periods,
                            drawn=by_exchange)])  # fmt: skip
     simulated, single = maker.simulated(weights, sections.draws, sections.random("errors")), ac.moran(e, weights)
     pvalues = ac.folded_p_values(simulated, single)
     tests = [
-        _tested(replace(fit, year=panel.periods[t]), "moran", "simulation", float(single[t]),
+        _test(replace(fit, year=panel.periods[t]), "moran", "simulation", float(single[t]),
                 float(simulated[:, t].mean()), float(simulated[:, t].std()), n, drawn=float(pvalues[t]))
         for t in np.flatnonzero(some)
     ]  # fmt: skip
     _keep(ledger, tests)
 
 
-def _tested(
+def _test(
     fit: Fit, term: str, se_type: str, estimate: float, expected: float, sd: float, nobs: int, periods: int = 1, *,
     drawn: float | None = None,
 ) -> tuple[Record, float]:  # fmt: skip
@@ -184,7 +197,7 @@ def _keep(ledger: Ledger, tests: list[tuple[Record, float]]) -> None:
             ledger.value(record, "holm", float(together), record.se_type)
 
 
-def _local(sections: CrossSections, last: int, name: str, weights: Weights) -> None:
+def _add_local(sections: CrossSections, last: int, name: str, weights: Weights) -> None:
     """Local Moran in one period, each unit's as statistics, and the figure."""
     panel, ledger, y, year = sections.panel, sections.ledger, sections.y[last], sections.panel.periods[last]
     quadrant = ac.quadrants(y, weights)
@@ -192,7 +205,7 @@ def _local(sections: CrossSections, last: int, name: str, weights: Weights) -> N
     draws = max(sections.draws, min(alone, LOCAL_DRAWS))
     pvalues = ac.local_p_values(y, weights, draws, sections.random("conditional permutations"))
     adjusted = ac.false_discovery_rate(pvalues)
-    fit = Fit(AUTOCORRELATION["local-moran"], "local-moran", weights=name, year=year)
+    fit = Fit(("6", COLUMNS["local-moran"]), "local-moran", weights=name, year=year)
     for unit, *values in zip(panel.units, ac.local_moran(y, weights), quadrant, pvalues, adjusted, strict=True):
         ledger.values(fit, dict(zip(("local_i", "quadrant", "p", "fdr_p"), map(float, values), strict=True)), unit)
     if draws < alone:
@@ -261,3 +274,133 @@ def _rings(shape: Any) -> Outline:
     """Outer and inner rings of a polygon or several; none of any other shape."""
     parts = [part for part in getattr(shape, "geoms", [shape]) if part.geom_type == "Polygon"]
     return tuple(np.asarray(ring.coords)[:, :2] for part in parts for ring in (part.exterior, *part.interiors))
+
+
+# How it is arranged: the records of a document as a table.
+
+
+MEASURES = {
+    "moran": ("Moran's I", "I"),
+    "geary": ("Geary's C", "C"),
+    "moran-residuals": ("Moran's I of residuals", "I"),
+}
+ALL_PERIODS = "All periods"
+_PREFERRED = {"moran": "randomisation", "geary": "randomisation", "moran-residuals": "permutation"}
+FALSE_DISCOVERIES = 0.05
+QUADRANTS = {1: "High among high", 3: "Low among low", 2: "Low among high", 4: "High among low"}  # esda's codes
+
+
+def autocorrelation(setting: TableSetting) -> list[JournalTable]:
+    """Table 6: a row a year; Moran's I, Geary's C, and Moran's I of the two-way residuals."""
+    setting, columns = setting.balanced_part, fit_columns(setting.document, "6", MEASURES)
+    return [_by_year(setting, weights, found) for (weights,), found in grouped(columns, "weights").items()]
+
+
+def _by_year(setting: TableSetting, weights: str | None, columns: Sequence[FitColumn]) -> JournalTable:
+    models = [model for model in MEASURES if any(column.model == model for column in columns)]
+    found = {(column.model, column.year): column for column in columns}
+    years = years_of(columns)
+    heads: list[Heading] = []
+    cells: dict[int | None, list[str]] = {year: [] for year in years}
+    kinds: dict[str, None] = {}
+    for model in models:
+        group, sign = MEASURES[model]
+        heads += [Heading(sign, "", group), Heading("z", "", group), Heading("p", "", group)]
+        adjusted = any(column.by_term for column in columns if column.model == model)
+        heads += [Heading("Holm p", "", group)] if adjusted else []
+        for year in years:
+            column = found.get((model, year))
+            record = None if column is None else _preferred(column, setting.asked)
+            cells[year] += _index_cells(record)
+            if record is not None:
+                kinds[f"{group} {moment_label(record.se_type)}{_whose(model, year)}"] = None
+            if adjusted:
+                holm = None if column is None or record is None else column.by_term.get(("holm", record.se_type))
+                cells[year].append(probability(holm))
+    rows = tuple(Row(ALL_PERIODS if year is None else str(year), tuple(cells[year])) for year in years)
+    notes = (f"z and p: {'; '.join(kinds)}. p is two-sided; Holm p allows for the number of periods.",
+             setting.data)  # fmt: skip
+    title = f"Spatial autocorrelation of {setting.outcome}, W {weights}"
+    return JournalTable("6", title, tuple(heads), rows, notes)
+
+
+def _whose(model: str, year: int | None) -> str:
+    """The rows of a measure that is tested in two ways."""
+    if model != "moran-residuals":
+        return ""
+    return f' (row "{ALL_PERIODS}")' if year is None else " (single periods)"
+
+
+def years_of(columns: Sequence[FitColumn]) -> list[int | None]:
+    """The years of fits, in order, all of them together last."""
+    return sorted({column.year for column in columns}, key=lambda year: (year is None, year or 0))
+
+
+def _preferred(column: FitColumn, asked: str | None) -> Record | None:
+    by_kind = {record.se_type: record for record in column.records}
+    for kind in (asked, _PREFERRED[column.model], *by_kind):
+        if kind in by_kind:
+            return by_kind[kind]
+    return None
+
+
+def _index_cells(record: Record | None) -> list[str]:
+    if record is None:
+        return ["", "", ""]
+    return [digits(record.estimate), decimals(record.statistic), probability(record.pvalue)]
+
+
+def every_moment(setting: TableSetting) -> list[JournalTable]:
+    """z and p of table 6 by every method, with Holm's p values."""
+    setting, tables = setting.balanced_part, []
+    for model, (name, _) in MEASURES.items():
+        columns = fit_columns(setting.document, "6", (model,))
+        for (weights,), of_weights in grouped(columns, "weights").items():
+            kinds = list(dict.fromkeys(kind for column in of_weights for kind in column.errors))
+            by_year = {column.year: column for column in of_weights}
+            heads = [Heading(label, "", kind) for kind in kinds for label in ("sd", "z", "p", "Holm p")]
+            rows = tuple(Row(ALL_PERIODS if year is None else str(year), _moments(by_year[year], kinds))
+                         for year in years_of(of_weights))  # fmt: skip
+            tables.append(JournalTable("A", f"{name}, {setting.outcome}, by every method, W {weights}", tuple(heads),
+                                       rows, (setting.data,), appendix=True))  # fmt: skip
+    return tables
+
+
+def _moments(column: FitColumn, kinds: Sequence[str]) -> tuple[str, ...]:
+    cells: list[str] = []
+    for kind in kinds:
+        record = next((record for record in column.records if record.se_type == kind), None)
+        if record is None:
+            cells += ["", "", "", ""]
+            continue
+        holm = column.by_term.get(("holm", kind))
+        cells += [digits(record.se), decimals(record.statistic), probability(record.pvalue), probability(holm)]
+    return tuple(cells)
+
+
+def local_clusters(setting: TableSetting) -> list[JournalTable]:
+    """The units whose local Moran's I is clear of chance at a false discovery rate of 5%."""
+    setting, tables = setting.balanced_part, []
+    for column in fit_columns(setting.document, "6", ("local-moran",)):
+        units = dict.fromkeys(unit for _, unit in column.by_term)
+        clear = [unit for unit in units if column.by_term.get(("fdr_p", unit), 1.0) <= FALSE_DISCOVERIES]
+        rows: list[Row] = []
+        for code, kind in QUADRANTS.items():
+            members = [unit for unit in clear if column.by_term.get(("quadrant", unit)) == code]
+            rows += [Row(kind, kind="head"), *(Row(unit, _local_cells(column, unit)) for unit in members)]
+        heads = tuple(Heading(label) for label in ("local I", "p", "p, false discovery rate"))
+        note = (
+            "Units with a p value below 0.05 after Benjamini and Hochberg's adjustment; p by conditional permutation."
+        )
+        title = f"Local Moran clusters of {setting.outcome}, {column.year}, W {column.weights}"
+        tables.append(JournalTable("A", title, heads, without_empty(rows), (note, setting.data), appendix=True))
+    return [table for table in tables if table.rows]
+
+
+def _local_cells(column: FitColumn, unit: str) -> tuple[str, ...]:
+    values = [column.by_term.get((name, unit)) for name in ("local_i", "p", "fdr_p")]
+    return digits(values[0]), probability(values[1]), probability(values[2])
+
+
+TABLES = ("6",)
+LAYOUTS = {6: autocorrelation, 104: every_moment, 105: local_clusters}

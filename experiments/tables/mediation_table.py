@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from estimators.core.error_types import error_label
 from estimators.core.estimator import Estimates, critical_values
 from estimators.mediation.mediation import Mediation
 from experiments.panel_spec.spec import RealPanel
 from experiments.study import NAME
-from experiments.tables.columns import clustered_enough, error_types, main_cluster, regression, unfit
-from experiments.tables.ledger import Ledger
-from results.tables.records import LEVEL, Fit, mediation
+from experiments.tables.ledger import Ledger, clustered_enough, error_types, main_cluster, regression, unfit
+from results.tables.journal_table import (
+    FitColumn,
+    Heading,
+    JournalTable,
+    Row,
+    TableSetting,
+    bracket,
+    coefficient,
+    fit_columns,
+    interval,
+    regressions,
+    shown_numbers,
+    value_rows,
+)
+from results.tables.records import LEVEL, Fit, Record
+from results.tables.typography import digits, split_stars
 
 CORRELATIONS = tuple(step / 10 for step in range(-9, 10))  # of the two equations' errors
 
@@ -27,7 +44,8 @@ def add(real: RealPanel, ledger: Ledger) -> None:
 
 
 def _add_mediator(real: RealPanel, ledger: Ledger, mediator: str, position: int) -> None:
-    panel, (first, second) = real.panel, mediation(position)
+    panel = real.panel
+    first, second = ("5", 2 * position + 1), ("5", 2 * position + 2)
     treatment, *controls = panel.roles.regressors
     why = unfit(panel, (*panel.roles.regressors, mediator))
     if why:
@@ -83,3 +101,96 @@ def _add_note(ledger: Ledger, mediator: str, estimates: Estimates) -> None:
     ledger.note("Table 5: an indirect effect is causal only if no unobserved variable affects both mediator and "
                 "outcome. ρ at which a × b is 0 (rho_at_zero in the files) is the correlation of the two equations' "
                 "errors at which the indirect effect would be zero.")  # fmt: skip
+
+
+# How it is arranged: the records of a document as a table.
+
+
+_EFFECTS = (
+    ("nie", "Indirect effect (a × b)"),
+    ("nde", "Direct effect"),
+    ("total", "Total effect"),
+    ("proportion", "Share of the total"),
+)
+_INTERVALS = {"delta": "delta method", "sobel": "Sobel", "monte-carlo": "Monte Carlo"}
+_BOOTSTRAP = "bootstrap:"
+_SENSITIVITY = {"rho_at_zero": "ρ at which a × b is 0", "r2_product_at_zero": "R² product at which a × b is 0"}
+
+
+def mediation(setting: TableSetting) -> list[JournalTable]:
+    """Table 5: two columns a mediator, the effects through it under that of the outcome."""
+    columns = fit_columns(setting.document, "5", ("mediator", "outcome"))
+    found = {column.mediator: column for column in fit_columns(setting.document, "5", ("mediation",))}
+    heads = [Heading(str(column.mediator) if column.model == "mediator" else setting.outcome, f"({column.column})",
+                    f"Mediator {column.mediator}") for column in columns]  # fmt: skip
+    paths = [found.get(column.mediator) if column.model == "outcome" else None for column in columns]
+    rows = [row for term, label in _EFFECTS for row in _through(term, label, paths)]
+    rows += value_rows([path or FitColumn(("5", 0), "") for path in paths], _SENSITIVITY)
+    own = [_clustered(path) for path in paths]
+    if any(kind and kind != column.shown_error(setting.asked) for kind, column in zip(own, columns, strict=True)):
+        rows = [Row("Standard errors", tuple(own)), *rows]
+    rows = [Row("Effects through the mediator", kind="head"), *rows] if rows else []
+    kinds = "".join(f"{error_label(kind)}; " for kind in dict.fromkeys(filter(None, own)))
+    note = (f"Effects through the mediator: {kinds}each method's standard error in brackets and 95% interval; the "
+            "stars are those of the first method. The effects are causal only without confounding of mediator and "
+            "outcome.")  # fmt: skip
+    title = f"Mediation: {setting.about}"
+    return regressions(setting, "5", title, columns, heads, None, note if rows else "", rows=rows)
+
+
+def _clustered(path: FitColumn | None) -> str:
+    """The error type that all methods of an effect through a mediator have, which the bootstrap's name tells."""
+    drawn = (kind.removeprefix(_BOOTSTRAP) for kind in path.errors if kind.startswith(_BOOTSTRAP)) if path else ()
+    return next((f"cluster:{name}" for name in drawn), "")
+
+
+def _method(kind: str) -> str:
+    """A method's name beside its errors."""
+    name = kind.removeprefix(_BOOTSTRAP)
+    return f"{name} bootstrap" if name != kind else _INTERVALS.get(kind, kind)
+
+
+def _through(term: str, label: str, paths: Sequence[FitColumn | None]) -> list[Row]:
+    """An effect with its standard error and interval: of that through the mediator by every method."""
+    records = [{} if path is None else {record.se_type: record for record in path.records if record.term == term}
+               for path in paths]  # fmt: skip
+    kinds = list(dict.fromkeys(kind for found in records for kind in found))
+    every = shown_numbers(record for found in records for record in found.values())
+    rows = [Row(label, tuple(_headline(next(iter(found.values()), None), every) for found in records))] if kinds else []
+    for kind in kinds if term in ("nie", "proportion") else kinds[:1]:
+        chosen = [found.get(kind) for found in records]
+        name = f"  {_method(kind)}"
+        both = (tuple(bracket(record, every) for record in chosen),
+                tuple(interval(record, every) for record in chosen))  # fmt: skip
+        rows += [Row(name if number == 0 else "", cells, "error")
+                 for number, cells in enumerate(dict.fromkeys(both)) if any(cells)]  # fmt: skip
+    return rows
+
+
+def _headline(record: Record | None, row: Sequence[float | None]) -> str:
+    """An estimate; a share is not tested against 0."""
+    text = coefficient(record, row)
+    return split_stars(text)[0] if record is not None and record.term == "proportion" else text
+
+
+def confounded_mediation(setting: TableSetting) -> list[JournalTable]:
+    """The indirect effect were mediator and outcome confounded: under each correlation of the two equations' errors."""
+    tables = []
+    for column in fit_columns(setting.document, "5", ("mediation",)):
+        names = ("nie_at_rho", "nie_at_rho_lower", "nie_at_rho_upper")
+        terms = list(dict.fromkeys(term for name, term in column.by_term if name == names[0]))
+        values = {term: [column.by_term.get((name, term)) for name in names] for term in terms}
+        rows = tuple(Row(term.replace("rho", "ρ"), tuple(digits(value, found) for value in found))
+                     for term, found in values.items())  # fmt: skip
+        title = f"Indirect effect through {column.mediator} by the correlation ρ of the two equations' errors"
+        heads = (Heading("Indirect effect"), Heading("95% from"), Heading("to"))
+        note = (
+            "ρ = 0 is the assumption of table 5: mediator and outcome have no common unobserved cause (Imai, "
+            "Keele and Yamamoto, 2010)."
+        )
+        tables.append(JournalTable("A", title, heads, rows, (note, setting.data), appendix=True))
+    return [table for table in tables if table.rows]
+
+
+TABLES = ("5",)
+LAYOUTS = {5: mediation, 103: confounded_mediation}

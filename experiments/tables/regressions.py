@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,10 @@ from estimators.linear.equal_effects import InteractionTest, group_labels
 from estimators.linear.random_effects import RandomEffects
 from experiments.panel_spec.sections import Spec
 from experiments.panel_spec.spec import RealPanel
-from experiments.tables.columns import (
+from experiments.tables.ledger import (
     ALONE,
     TOO_SMALL,
+    Ledger,
     clustered_enough,
     error_types,
     few_clusters,
@@ -23,22 +24,29 @@ from experiments.tables.columns import (
     known_terms,
     least_squares_errors,
     main_cluster,
+    reasons,
     regression,
     say_what_has_no_error,
     treated_units,
     two_way,
     unfit,
 )
-from experiments.tables.ledger import Ledger, reasons
+from results.tables.journal_table import (
+    FitColumn,
+    Heading,
+    JournalTable,
+    Row,
+    TableSetting,
+    coefficient_rows,
+    fit_columns,
+    regressions,
+)
 from results.tables.records import (
     BASELINE,
     EQUAL_EFFECTS,
-    OTHER_POLICY,
-    WITHOUT_CAPITALS,
     Fit,
-    further_column,
-    subsample,
 )
+from results.tables.typography import decimals, digits, legend, model_label, probability
 from sim.errors import BadInput, listed
 from sim.panel import Panel, seen_in
 
@@ -93,8 +101,8 @@ def add_chosen(ledger: Ledger, chosen: Mapping[Estimator, Panel]) -> None:
     from estimators.staggered.adoption_effects import AdoptionEffects  # not needed otherwise, and slow to import
     from estimators.staggered.callaway_santanna import CallawaySantAnna
 
-    for position, (estimator, panel) in enumerate(chosen.items()):
-        place = further_column(position)
+    for column, (estimator, panel) in enumerate(chosen.items(), start=len(BASELINE) + 1):
+        place = ("2", column)
         try:
             fit = Fit(place, estimator.name)
             estimates = ledger.fit(panel, {estimator: fit}).get(estimator)
@@ -136,7 +144,7 @@ def _without_capitals(real: RealPanel, ledger: Ledger) -> None:
         which = "every" if capital.all() else "no"
         ledger.note(f"Table 3 has no column 1: {which} unit is a capital ({real.spec.panel.capital}).")
         return
-    fit = Fit(WITHOUT_CAPITALS, "did", sample="without capitals")
+    fit = Fit(("3", 1), "did", sample="without capitals")
     if two_way(real, ledger, real.subset(~capital, weights=False), fit):
         ledger.value(fit, "units_left_out", float(capital.sum()))
 
@@ -147,7 +155,7 @@ def _beside_other_policy(real: RealPanel, ledger: Ledger, other: str) -> None:
     if treatment is None:
         ledger.note(f"Table 3 has no column 2: {other} is added to a treatment, and the spec names no treatment.")
         return
-    fit = Fit(OTHER_POLICY, "did")
+    fit = Fit(("3", 2), "did")
     regressors = (treatment, other, *real.panel.roles.controls)
     if not two_way(real, ledger, real.panel, fit, regressors):
         return
@@ -170,12 +178,12 @@ def add_subsamples(real: RealPanel, ledger: Ledger) -> None:
         labels, values = _values(real, group)
         if len(values) <= MOST_COLUMNS:
             for value in values:
-                fit = Fit(subsample(position), "did", sample=f"{group} = {value}")
+                fit = Fit(("4", position + 1), "did", sample=f"{group} = {value}")
                 part = real.subset(labels == value, weights=False)
                 if two_way(real, ledger, part, fit):
                     _count_treated(part, real.spec, ledger, fit)
                 position += 1
-        _equal_effects(real, ledger, group, labels, values)
+        _test_equal_effects(real, ledger, group, labels, values)
 
 
 def _values(real: RealPanel, group: str) -> tuple[NDArray[np.str_], list[str]]:
@@ -193,7 +201,9 @@ def _count_treated(part: Panel, spec: Spec, ledger: Ledger, fit: Fit) -> None:
         ledger.note(f"{fit.sample} has {few}: {TOO_SMALL}.")
 
 
-def _equal_effects(real: RealPanel, ledger: Ledger, group: str, labels: NDArray[np.str_], values: list[str]) -> None:
+def _test_equal_effects(
+    real: RealPanel, ledger: Ledger, group: str, labels: NDArray[np.str_], values: list[str]
+) -> None:
     """The test between the values with an estimate and a clustered variance, under errors that all of them can have."""
     kept: list[str] = []
     errors = least_squares_errors(real.spec)
@@ -229,3 +239,102 @@ def _tested(values: list[str], kept: list[str]) -> str:
     if not left:
         return "the test of equal effects compares all of them"
     return f"the test of equal effects leaves out those without an estimate or a clustered error: {listed(left, 12)}"
+
+
+# How it is arranged: the records of a document as a table.
+
+
+_IN_TABLE_2 = ("pooled", "random", "did")
+_FIT = {
+    "did": "R² counts the column's effects as explained; R² within is that of the outcome net of these "
+    "effects (in a pooled column, of period effects alone).",
+    "random": "R² within, between and overall of random effects are squared correlations of the outcome with x'b, for "
+    "deviations from unit means, for unit means, and for all values.",
+}
+_CORRELATIONS = {"correlation": "Correlation with DID", "correlation_within": "  net of the effects"}
+
+
+def baseline(setting: TableSetting) -> list[JournalTable]:
+    """Table 2: columns 1 to 3 as pooled OLS and as random effects side by side, the fixed effects, then the estimators
+    that the user named."""
+    found = fit_columns(setting.document, "2")
+    further = [column for column in found if column.place not in BASELINE.values()]
+    columns = [column for column in found if column.place in BASELINE.values()]
+    columns.sort(key=lambda column: _IN_TABLE_2.index(column.model))  # stable: by number within a model
+    heads = [Heading("", f"({column.column})", model_label(column.model)) for column in columns]
+    heads += [Heading("", f"({column.column})", column.model) for column in further]
+    twice = len({column.model for column in columns} & {"pooled", "random"}) == 2
+    note = ("Columns 1 to 3 are estimated twice, by pooled least squares and by random effects (Swamy-Arora). These "
+            "are different estimators, and a table should name the one that it prints.")  # fmt: skip
+    effects = {place: names for names, place in BASELINE.items()}
+    given = [effects[column.place] + "random" * (column.model == "random") for column in columns]
+    given += ["-"] * len(further)
+    fit = [text for model, text in _FIT.items() if any(column.model == model for column in columns)]
+    title = f"Regressions of {setting.about}"
+    said = (note if twice else "", *fit, legend(term for column in further for term in column.terms))
+    return regressions(setting, "2", title, [*columns, *further], heads, given, *said)
+
+
+def checks(setting: TableSetting) -> list[JournalTable]:
+    """Table 3: without capitals, and with another policy."""
+    columns = fit_columns(setting.document, "3", ("did",))
+    heads = []
+    for column in columns:
+        others = [term for term in column.terms if term not in (setting.treatment, "constant", *setting.controls)]
+        words = column.sample if column.sample != "all" else f"with {', '.join(others)}"
+        heads.append(Heading(words, f"({column.column})"))
+    together = [Row(label, tuple(_of_any_term(column, name) for column in columns))
+                for name, label in _CORRELATIONS.items()]  # fmt: skip
+    rows = [row for row in together if any(row.cells)]
+    title = f"Other sample, other policy: {setting.about}"
+    return regressions(setting, "3", title, columns, heads, None, rows=rows)
+
+
+def _of_any_term(column: FitColumn, name: str) -> str:
+    """A statistic that one term alone has."""
+    return next((digits(value) for (found, _), value in column.by_term.items() if found == name), "")
+
+
+def subsamples(setting: TableSetting) -> list[JournalTable]:
+    """Table 4: a column a subsample, the test of equal effects under the columns of its group."""
+    columns = fit_columns(setting.document, "4", ("did",))
+    tests = fit_columns(setting.document, "4", ("interaction",))
+    heads = [_subsample(column) for column in columns]
+    alone = [test for test in tests if test.sample not in {head.group for head in heads}]
+    heads += [Heading("test alone", "", test.sample) for test in alone]
+    columns += [FitColumn(EQUAL_EFFECTS, "interaction", sample=test.sample) for test in alone]
+    rows = _equal_effects(setting, heads, tests)
+    note = ("The test of equal effects is that of the fully interacted regression. For its p value by permutation, "
+            "group labels are permuted among treated units and among untreated units.")  # fmt: skip
+    title, said = f"Subsamples: {setting.about}", note if rows else ""
+    return regressions(setting, "4", title, columns, heads, None, said, rows=rows, tests=tests)
+
+
+def _subsample(column: FitColumn) -> Heading:
+    group, _, value = column.sample.partition(" = ")
+    return Heading(value or group, f"({column.column})", group if value else "")
+
+
+def _equal_effects(setting: TableSetting, heads: Sequence[Heading], tests: Sequence[FitColumn]) -> list[Row]:
+    """Differences to the first value under the values, then Wald and permutation tests under the first of a group."""
+    by_group = {test.sample: test for test in tests}
+    firsts = [j == 0 or head.group != heads[j - 1].group for j, head in enumerate(heads)]
+    treatment = setting.treatment or "did"
+    differences = []
+    for head in heads:
+        test = by_group.get(head.group)
+        differences.append(None if test is None else setting.shown(test, f"{treatment} x {head.label}"))
+    rows = coefficient_rows("Difference to the first", differences) if any(differences) else []
+    in_first = [by_group.get(head.group) if first else None for head, first in zip(heads, firsts, strict=True)]
+    for name, label, form in (
+        ("wald", "Wald χ²", decimals), ("wald_p", "p (F)", probability),
+        ("permutation_p", "p by permutation", probability), ("permutation_p_mcse", "its Monte Carlo error", digits),
+    ):  # fmt: skip
+        cells = tuple("" if test is None else form(test.statistics.get(name)) for test in in_first)
+        if any(cells):
+            rows.append(Row(label, cells, "error" if name.endswith("mcse") else "value"))
+    return [Row("Test of equal effects", kind="head"), *rows] if rows else []
+
+
+TABLES = ("2", "3", "4")
+LAYOUTS = {2: baseline, 3: checks, 4: subsamples}

@@ -24,24 +24,24 @@ from estimators.staggered.callaway_santanna import CallawaySantAnna
 from experiments.estimation import check_estimable
 from experiments.panel_spec.sections import Spec
 from experiments.panel_spec.spec import RealPanel, with_weights
-from experiments.run.runner import run
-from experiments.study import Study
-from experiments.tables.columns import (
+from experiments.run.blocks import fit_panel
+from experiments.tables.ledger import (
     ALONE,
     ROUNDING,
+    FittedColumn,
+    Ledger,
     clustered_enough,
     error_types,
     known_terms,
     main_cluster,
+    reasons,
     treated_units,
 )
-from experiments.tables.ledger import FittedColumn, Ledger, reasons
 from results.tables.records import BASELINE, EFFECTS, SPATIAL, Place, Record, records_of
 from sim.arrays import Floats
 from sim.design import Estimand
 from sim.errors import BadInput, Problem, bad, closest, listed, naming, nearest_first, one_of, refuse
 from sim.panel import Panel, seen_in
-from sim.real_panels import Observed
 from sim.schema import Roles
 from sim.weights import Weights
 from sim.world.draw import POLICY_MEANS
@@ -199,10 +199,9 @@ class PanelClaim:
         return float(found.dof[0, found.errors.index(error), found.terms.index(self.term)])
 
     def on(self, panel: Panel) -> dict[str, Record]:
-        """The claim on a panel, by error type; through the runner, as `estimate` does. Raises BadInput for no fit."""
+        """The claim on a panel, by error type; as `estimate` fits it. Raises BadInput for no fit."""
         estimator = self.estimator
-        study = Study("claim", Observed(panel), (estimator,), replications=1, block=64, seed=1)
-        found = next(iter(run(study).blocks(0))).estimates[estimator.name].only((self.term,))
+        found = fit_panel(panel, (estimator,), seed=1)[estimator.name].only((self.term,))
         if not np.isfinite(found.estimate[0]).all():
             raise bad("the estimator has no estimate", where="the claim", allowed="a panel that it fits",
                       remedy="choose another claim")  # fmt: skip

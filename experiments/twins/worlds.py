@@ -11,7 +11,7 @@ import numpy as np
 from estimators.core.error_types import without_se
 from estimators.core.regression import logit
 from experiments.settings import build
-from experiments.tables.columns import clustered_enough, error_types, main_cluster
+from experiments.tables.ledger import clustered_enough, error_types, main_cluster
 from experiments.twins.methods import MethodFit
 from experiments.twins.real import FIXED, Real
 from experiments.twins.statistics import autoregression, within

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Literal
+from typing import Any, Literal
 
 from estimators.core.error_types import error_label
 from estimators.core.estimator import usual_error
@@ -223,13 +223,21 @@ def fit_columns(document: Document, table: str, models: Iterable[str] | None = N
     return sorted(found.values(), key=lambda column: column.column)
 
 
+def grouped(columns: Iterable[FitColumn], *names: str) -> dict[tuple[Any, ...], list[FitColumn]]:
+    """Fits by some of their fields, such as weights and transform, in the order of first appearance."""
+    found: dict[tuple[Any, ...], list[FitColumn]] = {}
+    for column in columns:
+        found.setdefault(tuple(getattr(column, name) for name in names), []).append(column)
+    return found
+
+
 def _add(column: FitColumn, item: Record) -> None:
     if not item.name:
         column.records.append(item)
-    elif item.value is not None and item.term is None:
-        column.statistics[item.name] = item.value
-    elif item.value is not None:
-        column.by_term[item.name, str(item.term)] = item.value
+    elif item.estimate is not None and item.term is None:
+        column.statistics[item.name] = item.estimate
+    elif item.estimate is not None:
+        column.by_term[item.name, str(item.term)] = item.estimate
 
 
 def shown_numbers(records: Iterable[Record | None]) -> list[float | None]:
@@ -293,6 +301,11 @@ def value_rows(
         if any(cells):
             rows.append(Row(label, cells))
     return rows
+
+
+def number_rows(values: Mapping[str, Sequence[float | None]]) -> tuple[Row, ...]:
+    """A row of numbers a label, with the digits of its row."""
+    return tuple(Row(label, tuple(digits(value, row=found) for value in found)) for label, found in values.items())
 
 
 def size_rows(columns: Sequence[FitColumn], units: str, periods: str) -> list[Row]:
@@ -532,7 +545,7 @@ def _named_stars(marks: Mapping[str, Sequence[str]]) -> str:
     return " ".join(f"{mark or 'none'} ({', '.join(marks[mark])})" for mark in sorted(marks, reverse=True))
 
 
-def error_types(document: Document) -> tuple[str, ...]:
+def shown_errors(document: Document) -> tuple[str, ...]:
     """All error types of the document's regressions, in order."""
     fits = (record for record in document.records if record.table != "6" and record.model != "mediation")
     return tuple(dict.fromkeys(record.se_type for record in fits))
@@ -546,3 +559,45 @@ def _span(counts: Sequence[float]) -> str:
 
 def _counted(word: str, name: object) -> str:
     return f"{word} ({name})" if name else word
+
+
+# A table of regressions, which most tables are.
+
+
+_EFFECT_LABELS = {"controls": "Controls", "units": "Unit effects", "periods": "Period effects"}
+
+
+def regressions(
+    setting: TableSetting, name: str, title: str, columns: Sequence[FitColumn], heads: Sequence[Heading],
+    effects: Sequence[str] | None, *notes: str, rows: Sequence[Row] = (), tests: Sequence[FitColumn] = (),
+) -> list[JournalTable]:  # fmt: skip
+    """A table of fits, if any: coefficients, effects and controls, sizes, fit, then `rows`, which `tests` gave.
+
+    effects: what is in each column (as in `BASELINE`); None: everything in all; empty: rows left out.
+    """
+    if not columns:
+        return []
+    terms = in_order((term for column in columns for term in column.terms if column.model != "interaction"),
+                     setting.document)  # fmt: skip
+    body: list[Row] = []
+    for term in terms:
+        body += coefficient_rows(setting.full_label(term), [setting.shown(column, term) for column in columns])
+    everything = ["controls, units, periods" if column.records else "-" for column in columns]
+    body += _effect_rows(setting, everything if effects is None else effects)
+    body += size_rows(columns, setting.units, setting.periods)
+    body += fit_rows(columns) + setting.error_row(columns) + list(rows)
+    return [JournalTable(name, title, tuple(heads), tuple(body), setting.notes([*columns, *tests], *notes))]
+
+
+def _effect_rows(setting: TableSetting, given: Sequence[str]) -> list[Row]:
+    parts = [part for part in _EFFECT_LABELS if part != "controls" or setting.controls] if given else []
+    return [
+        Row(_EFFECT_LABELS[part], tuple(_given(part, names) for names in given), rule=part == parts[0])
+        for part in parts
+    ]
+
+
+def _given(part: str, names: str) -> str:
+    if names == "-":
+        return ""
+    return "yes" if part in names else "random" if part == "units" and "random" in names else "no"

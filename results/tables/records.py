@@ -19,12 +19,10 @@ import pandas as pd
 from estimators.core.estimator import Estimates, critical_values, p_values
 from sim.arrays import Floats
 
-# Where the paper prints what: the one place that gives models their table and column numbers.
+Place = tuple[str, int]  # a table's number, a column
 
+# Places that more than their own table asks for.
 
-Place = tuple[str, int]
-
-DESCRIPTIVE: Place = ("1", 1)
 BASELINE: dict[str, Place] = {  # table 2, by what beside the treatment is in the regression
     "alone": ("2", 1),
     "controls": ("2", 2),
@@ -32,37 +30,13 @@ BASELINE: dict[str, Place] = {  # table 2, by what beside the treatment is in th
     "controls, units": ("2", 4),
     "controls, units, periods": ("2", 5),
 }
-WITHOUT_CAPITALS: Place = ("3", 1)
-OTHER_POLICY: Place = ("3", 2)
 EQUAL_EFFECTS: Place = ("4", 0)  # beside the columns of table 4
-LM_TESTS: Place = ("7", 0)
-AUTOCORRELATION: dict[str, Place] = {
-    "moran": ("6", 1),
-    "geary": ("6", 2),
-    "moran-residuals": ("6", 3),
-    "local-moran": ("6", 4),
-}
 SPATIAL: dict[str, Place] = {
     "sem": ("7", 1), "sar": ("7", 2), "sdm": ("7", 3), "slx": ("7", 4), "sdem": ("7", 5), "sac": ("7", 6),
 }  # fmt: skip
-STAGGERED, COMPARISONS, BOUNDS, SPILLOVERS = "S", "S2", "S3", "S4"  # of staggered adoption, not in the paper
+STAGGERED = "S"  # of staggered adoption, not in the paper
 CROSS_CHECK = ""  # other programs' numbers
 ROBUSTNESS = "R"  # the referee's menu, which the paper does not number
-
-
-def further_column(position: int) -> Place:
-    """Table 2: the columns of estimators that the user names, `position` from 0."""
-    return "2", len(BASELINE) + 1 + position
-
-
-def subsample(position: int) -> Place:
-    """Table 4: one column a subsample, in order, `position` from 0."""
-    return "4", position + 1
-
-
-def mediation(position: int) -> tuple[Place, Place]:
-    """Table 5: the columns of the mediator's equation and of the outcome's, `position` of the mediator from 0."""
-    return ("5", 2 * position + 1), ("5", 2 * position + 2)
 
 
 # What speaks for and against an estimate of a panel: one record a check, most serious first.
@@ -336,7 +310,7 @@ def _estimate_in_json(record: Record) -> dict[str, Any]:
 
 def _statistic_in_json(record: Record) -> dict[str, Any]:
     fit = Fit(**record.identity).plain
-    return {**fit, "name": record.name, "value": record.value, "term": record.term}
+    return {**fit, "name": record.name, "value": record.estimate, "term": record.term}
 
 
 def records_of(fit: Fit, estimates: Estimates, nobs: int, units: int, periods: int) -> list[Record]:

@@ -22,10 +22,10 @@ from estimators.spatial.errors import Kernel, SpatialScores
 from estimators.spatial.likelihood import FORMS
 from estimators.spatial.spatial_panel import wald_names
 from estimators.spatial.spectrum import spectrum_of
+from experiments.tables.spatial_models import conclusion
 from references import brute_force
 from references.small_panels import small_panel, small_weights
 from results.diagnosis.measures import RunningMoments, empirical_se
-from results.tables.layouts.spatial_models import conclusion
 from sim import BadInput, Panel, Roles, Weights
 from sim.weights import great_circle_km
 

@@ -20,7 +20,7 @@ from experiments.estimation import estimate, estimator_called
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.placebo import answer, check_fits, question
 from experiments.run.runner import run
-from experiments.tables.columns import regression
+from experiments.tables.ledger import regression
 from references.small_panels import small_panel
 from results.store.zarr_store import ZarrStore
 from sim import BadInput

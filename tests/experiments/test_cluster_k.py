@@ -7,12 +7,11 @@ from pathlib import Path
 import made_cities
 import pytest
 
-from experiments.estimation import estimate
+from experiments.estimation import estimate, journal_tables
 from experiments.panel_spec.spec import read_real_panel, read_spec
 from experiments.placebo import question
 from experiments.references import linearmodels
 from results.tables.records import Document
-from results.tables.terminal_tables import journal_tables
 from sim.errors import BadInput
 
 SPEC = (

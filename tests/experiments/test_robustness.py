@@ -20,10 +20,9 @@ from experiments.panel_spec.first_spec import EXAMPLE_SPEC, example_frame
 from experiments.panel_spec.sections import RobustnessSection, value_label
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables import robustness_table
-from experiments.tables.ledger import Ledger
+from experiments.tables.ledger import Ledger, journal_tables
 from experiments.tables.robustness_table import lagged
 from results.tables.records import Record
-from results.tables.terminal_tables import journal_tables
 from sim.errors import BadInput
 from sim.panel import Panel
 

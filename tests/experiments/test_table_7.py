@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.estimation import estimate
+from experiments.estimation import estimate, journal_tables
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.references import pysal
 from experiments.tables import spatial_models
@@ -18,7 +18,6 @@ from experiments.tables.ledger import Ledger
 from experiments.tables.spatial_models import conclusion
 from results.tables.journal_table import FRAGILE
 from results.tables.records import Document, Record
-from results.tables.terminal_tables import journal_tables
 from results.tables.typography import decimals, stars
 
 MODELS = ("sem", "sar", "sdm", "slx", "sdem", "sac")

@@ -15,12 +15,11 @@ from estimators.staggered.bacon import decompose
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.honest import BoundsQuestion, relative_magnitudes, smoothness
 from estimators.staggered.trend_evidence import EventTimes, slope_found
-from experiments.estimation import estimate
+from experiments.estimation import estimate, journal_tables
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables import staggered_table
 from experiments.tables.ledger import Ledger
 from results.tables.records import Record
-from results.tables.terminal_tables import journal_tables
 from sim.errors import BadInput
 
 YEARS = np.arange(2001, 2011)

@@ -14,7 +14,7 @@ import panelproof as pp
 from estimators import Estimates, TwoWayDID
 from estimators.core.estimator import usual_error
 from experiments.panel_spec.spec import spec_of
-from results.table_frames import Tables
+from experiments.table_frames import Tables
 from results.tables.journal_table import fit_columns
 from results.tables.records import Record
 from sim import BadInput

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import pkgutil
 from dataclasses import replace
-from importlib import import_module
+from pathlib import Path
 
 import pytest
 from documents import CONTROLS, FACTS, behind, cells, full_document, number_of, only, records, statistics
 
-from results.tables import layouts
+import experiments.tables
+from experiments.tables.ledger import journal_tables, layouts, table_modules
 from results.tables.journal_table import Heading, JournalTable, Row
 from results.tables.records import BASELINE, ROBUSTNESS, SPATIAL, Agreement, Document, Fit
-from results.tables.terminal_tables import LAYOUTS, journal_tables
 from results.tables.typography import (
     error_label,
     error_note,
@@ -398,9 +397,10 @@ def test_table_s4_names_spillovers_and_the_document_has_none_without_them() -> N
     assert not [table for table in journal_tables(full_document()) if table.name.startswith("S")]
 
 
-def test_every_module_of_layouts_is_found_and_no_two_share_a_place() -> None:
-    found = [import_module(f"{layouts.__name__}.{module.name}") for module in pkgutil.iter_modules(layouts.__path__)]
-    places = [place for module in found for place in module.LAYOUTS]
-    assert len(set(places)) == len(places)
-    assert {layout for module in found for layout in module.LAYOUTS.values()} == set(LAYOUTS)
-    assert [layout.__name__ for layout in LAYOUTS][:3] == ["descriptives", "baseline", "checks"]
+def test_every_table_is_found_and_no_two_share_a_place() -> None:
+    places = [place for module in table_modules() for place in module.LAYOUTS]
+    assert len(places) == len(set(places))
+    files = {file.stem for file in Path(experiments.tables.__path__[0]).glob("*.py")}
+    assert {module.__name__.rpartition(".")[2] for module in table_modules()} == files - {"__init__", "ledger"}
+    assert {layout for module in table_modules() for layout in module.LAYOUTS.values()} == set(layouts())
+    assert [layout.__name__ for layout in layouts()][:3] == ["descriptives", "baseline", "checks"]

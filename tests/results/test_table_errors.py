@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from documents import FACTS, cells, full_document, only, record, records
 
+from experiments.tables.ledger import journal_tables
 from results.tables.journal_table import UNBOUNDED, UNBOUNDED_NOTE, FitColumn
-from results.tables.records import BASELINE, ROBUSTNESS, SPATIAL, Document, Fit, subsample
-from results.tables.terminal_tables import journal_tables
+from results.tables.records import BASELINE, ROBUSTNESS, SPATIAL, Document, Fit
 
 WHOLE = Fit(BASELINE["controls, units, periods"], "did")
 BRACKETS = "rackets hold 95% intervals, not standard errors"
@@ -72,7 +72,7 @@ def test_columns_of_a_note_are_named_by_number_where_numbers_are_their_own() -> 
 
 
 def test_the_test_of_equal_effects_is_named_where_its_errors_are_others() -> None:
-    east, test = Fit(subsample(0), "did", sample="region = east"), Fit(subsample(0), "interaction", sample="region")
+    east, test = Fit(("4", 1), "did", sample="region = east"), Fit(("4", 1), "interaction", sample="region")
     found = [*records(east, {"did": 0.5}), *records(test, {"did x west": 0.1})]
     found.append(record(east, "did", 0.5, None, "wild:unit", lower=0.1, upper=0.9))
     notes = only("4", "wild:unit", Document(FACTS, tuple(found), ())).notes

@@ -18,12 +18,12 @@ from documents import FACTS, full_document
 from rich.cells import cell_len
 from rich.console import Console
 
-from experiments.estimation import check_formats, write_files
+from experiments.estimation import check_formats, journal_tables, write_files
 from results.plots.paper import draw, frame
 from results.tables.html_tables import html_tables
 from results.tables.latex import escape, latex_tables
 from results.tables.records import Document
-from results.tables.terminal_tables import journal_tables, print_estimates
+from results.tables.terminal_tables import print_estimates
 from results.tables.word import word_tables
 from sim.errors import BadInput
 
@@ -33,7 +33,9 @@ CHINESE = {**FACTS, "outcome": "产业链韧性"}
 def printed(width: int, document: Document | None = None, encoding: str = "utf-8") -> str:
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding=encoding)
-    print_estimates(document or full_document(), Console(file=file, width=width, color_system=None, highlight=False))
+    document = document or full_document()
+    console = Console(file=file, width=width, color_system=None, highlight=False)
+    print_estimates(document, journal_tables(document), console)
     file.flush()
     return raw.getvalue().decode(encoding)
 

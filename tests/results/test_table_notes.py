@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from documents import FACTS, behind, cells, full_document, number_of, only, record, records
 
+from experiments.tables.ledger import journal_tables
 from results.tables.journal_table import FLOORED, FRAGILE
 from results.tables.records import BASELINE, SPATIAL, Agreement, Document, Fit
-from results.tables.terminal_tables import journal_tables
 from results.tables.typography import decimals, digits, probability
 
 

@@ -13,13 +13,13 @@ from documents import FACTS, cells, full_document, record, statistics
 from rich.console import Console
 
 from estimators.staggered.dcdh import coefficient_weights
-from experiments.tables.adoption_checks import _weights
-from experiments.tables.ledger import Ledger
+from experiments.tables.adoption_checks import _add_weights
+from experiments.tables.ledger import Ledger, journal_tables
 from results.tables.html_tables import html_tables
 from results.tables.journal_table import JournalTable, coefficient_rows
 from results.tables.latex import latex_tables
 from results.tables.records import Document, Fit, Record
-from results.tables.terminal_tables import journal_tables, print_estimates
+from results.tables.terminal_tables import print_estimates
 from results.tables.typography import digits, split_stars
 from results.tables.word import word_tables
 from sim import Panel, Roles
@@ -88,7 +88,7 @@ def test_every_format_writes_large_numbers_alike() -> None:
     shown = document([record(FIT, "did", *LARGE, "iid")])
     tables = journal_tables(shown)
     out = io.StringIO()
-    print_estimates(shown, Console(file=out, width=100, color_system=None, highlight=False))
+    print_estimates(shown, tables, Console(file=out, width=100, color_system=None, highlight=False))
     word = docx.Document(io.BytesIO(word_tables(shown, tables))).tables[0]
     written = (out.getvalue(), html_tables(shown, tables), latex_tables(shown, tables),
                " ".join(cell.text for row in word.rows for cell in row.cells))  # fmt: skip
@@ -137,7 +137,7 @@ def test_equal_weights_have_no_spread_whatever_the_rounding(units: int, periods:
     panel = Panel(tuple("abcde"), tuple(range(periods)), {"y": y, "did": did}, Roles(outcome="y", treatment="did"))
     found, ledger = coefficient_weights(panel), Ledger(seed=1)
     assert np.ptp(found.weights[found.treated]) < 1e-12
-    _weights(panel, ledger, 1, ())
+    _add_weights(panel, ledger, 1, ())
     values = {item.name: item.value for item in ledger.statistics}
     assert values["sensitivity"] is None
     assert values["reversal"] is None

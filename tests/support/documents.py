@@ -5,24 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from experiments.tables.ledger import journal_tables
 from results.tables.journal_table import JournalTable
-from results.tables.records import (
-    AUTOCORRELATION,
-    BASELINE,
-    DESCRIPTIVE,
-    OTHER_POLICY,
-    ROBUSTNESS,
-    SPATIAL,
-    Document,
-    Figure,
-    Fit,
-    Place,
-    Record,
-    subsample,
-)
-from results.tables.records import WITHOUT_CAPITALS as NO_CAPITALS
-from results.tables.records import mediation as mediation_places
-from results.tables.terminal_tables import journal_tables
+from results.tables.records import BASELINE, ROBUSTNESS, SPATIAL, Document, Figure, Fit, Record
 
 CONTROLS = ("inv", "road_pc")
 LINEAR = ("iid", "hc1", "cluster:unit")
@@ -82,7 +67,7 @@ Part = tuple[list[Record], list[Record]]
 
 
 def _descriptives() -> Part:
-    fit = Fit(DESCRIPTIVE, "descriptive")
+    fit = Fit(("1", 1), "descriptive")
     values = {"mean": 0.4402, "sd": 0.1091, "min": 0.2003, "max": 0.8402, "nobs": 5130.0, "sd_between": 0.1,
               "min_between": 0.25, "max_between": 0.8, "sd_within": 0.03,
               "min_within": 0.3, "max_within": 0.6}  # fmt: skip
@@ -107,7 +92,7 @@ def _baseline() -> Part:
 
 
 def _checks() -> Part:
-    first, second = Fit(NO_CAPITALS, "did", sample="without capitals"), Fit(OTHER_POLICY, "did")
+    first, second = Fit(("3", 1), "did", sample="without capitals"), Fit(("3", 2), "did")
     terms = {"did": 0.0212, **dict.fromkeys(CONTROLS, 0.087)}
     found = records(first, terms, units=260) + records(second, {**terms, "low_carbon": 0.0032})
     return found, statistics(first, r2=0.9) + statistics(second, "low_carbon", correlation=0.2856)
@@ -116,9 +101,9 @@ def _checks() -> Part:
 def _subsamples() -> Part:
     found: list[Record] = []
     for number, value in enumerate(("east", "west")):
-        found += records(Fit(subsample(number), "did", sample=f"region = {value}"), {"did": 0.0132 + 0.0015 * number})
-    test = Fit(subsample(1), "interaction", sample="region")
-    alone = Fit(subsample(1), "interaction", sample="province")
+        found += records(Fit(("4", number + 1), "did", sample=f"region = {value}"), {"did": 0.0132 + 0.0015 * number})
+    test = Fit(("4", 2), "interaction", sample="region")
+    alone = Fit(("4", 2), "interaction", sample="province")
     found += records(test, {"did x west": 0.0015})
     said = statistics(test, wald=0.1, wald_p=0.75, permutation_p=0.8, permutation_p_mcse=0.013)
     return found, said + statistics(alone, wald=31.5, wald_p=0.00002)
@@ -128,7 +113,7 @@ def _mediation() -> Part:
     found: list[Record] = []
     said: list[Record] = []
     for number, name in enumerate(("gpat", "ent")):
-        first, second = mediation_places(number)
+        first, second = ("5", 2 * number + 1), ("5", 2 * number + 2)
         found += records(Fit(first, "mediator", mediator=name), {"did": 0.0925, **dict.fromkeys(CONTROLS, 0.3)})
         found += records(Fit(second, "outcome", mediator=name), {"did": 0.0152, name: 0.0072, CONTROLS[0]: 0.07})
         fit = Fit(second, "mediation", mediator=name)
@@ -144,15 +129,15 @@ def _autocorrelation() -> Part:
     said: list[Record] = []
     for weights in ("knn-6", "queen"):
         for year in YEARS:
-            for model, value in (("moran", 0.432), ("geary", 0.522)):
-                fit = Fit(AUTOCORRELATION[model], model, weights=weights, year=year)
+            for column, model, value in ((1, "moran", 0.432), (2, "geary", 0.522)):
+                fit = Fit(("6", column), model, weights=weights, year=year)
                 for kind in ("normality", "randomisation", "permutation"):
                     found.append(record(fit, model, value, 0.0324, kind, statistic=13.318, pvalue=1e-9))
                     said += statistics(fit, kind, holm=0.0002)
         local = Fit(("6", 4), "local-moran", weights=weights, year=2007)
         for unit, code, p in (("Beijing", 1.0, 0.001), ("Sanya", 3.0, 0.04), ("nowhere", 2.0, 0.6)):
             said += statistics(local, unit, local_i=1.5, quadrant=code, p=p / 2, fdr_p=p)
-        pooled = Fit(AUTOCORRELATION["moran-residuals"], "moran-residuals", weights=weights)
+        pooled = Fit(("6", 3), "moran-residuals", weights=weights)
         found.append(record(pooled, "moran", 0.05, 0.01, "projection"))
     return found, said
 
@@ -176,8 +161,7 @@ def _spatial() -> Part:
                 said += statistics(fit, loglik=10954.386, aic=-21880.1, bic=-21800.2, r2=0.93, r2_naive_overall=0.133)
                 if model == "sdm":
                     said += statistics(fit, wald_sar=55.1, wald_sar_p=1e-9, lr_sar=66.6, lr_sar_p=0.0123)
-        lm: Place = ("7", 0)
-        fit = Fit(lm, "lm", weights=weights)
+        fit = Fit(("7", 0), "lm", weights=weights)
         said += statistics(fit, lm_lag=60.33, lm_lag_p=1e-9, lm_err=72.92, lm_err_p=1e-9, rlm_lag=1.11, rlm_lag_p=0.29,
                            rlm_err=13.7, rlm_err_p=0.0002, lm_lag_elhorst=46.9, lm_lag_elhorst_p=1e-9)  # fmt: skip
     return found, said

@@ -140,18 +140,16 @@ def minimal_panel(folder: Path) -> tuple[Path, Path]:
 
 def table_7(panel: Path, spec: Path) -> list[str]:
     """Table 7 of a panel as `estimate` makes it: from the files to the lines of the terminal."""
-    from experiments.estimation import _facts
     from experiments.panel_spec.spec import read_real_panel, read_spec
     from experiments.tables import spatial_models
-    from experiments.tables.ledger import Ledger
+    from experiments.tables.ledger import Ledger, facts_of, journal_tables
     from results.tables.records import Document
-    from results.tables.terminal_tables import journal_tables
 
     real = read_real_panel(panel, read_spec(spec))
     ledger = Ledger(seed=1)
     spatial_models.add(real, ledger)
     tables = journal_tables(
-        Document(_facts(real), tuple(ledger.records), tuple(ledger.statistics), tuple(ledger.notes))
+        Document(facts_of(real), tuple(ledger.records), tuple(ledger.statistics), tuple(ledger.notes))
     )
     return [table.caption for table in tables]
 

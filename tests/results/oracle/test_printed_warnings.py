@@ -11,15 +11,15 @@ from dataclasses import replace
 from html import unescape
 
 import pytest
+from known_tables import known_document
 from rich.console import Console
-from table_oracle.book import document_of
-from table_oracle.cases import ASKED, facts_of, whole_book
 
+from experiments.tables.ledger import journal_tables
 from results.plots.specification_curve import curve_figure
 from results.tables.html_tables import html_tables
 from results.tables.latex import latex_tables
 from results.tables.records import Check, Document, Specification, heading, sentences, spoken
-from results.tables.terminal_tables import journal_tables, print_estimates
+from results.tables.terminal_tables import print_estimates
 from results.tables.word import word_tables
 
 SEVERITIES = (0, 1, 3, 2, 0, 3, 1, 2, 2, 0, 1, 3)
@@ -34,7 +34,7 @@ FORMATS = ("terminal", "narrow", "html", "latex", "word")
 
 
 def document(warnings: tuple[Check, ...] = WARNINGS) -> Document:
-    return replace(document_of(whole_book(), facts_of(ASKED[0]), ("A note.",)), warnings=warnings)
+    return replace(known_document(notes=("A note.",)), warnings=warnings)
 
 
 def text_of(kind: str, found: Document) -> str:
@@ -43,7 +43,9 @@ def text_of(kind: str, found: Document) -> str:
         raw = io.BytesIO()
         file = io.TextIOWrapper(raw, encoding="utf-8")
         width = 300 if kind == "terminal" else 60
-        print_estimates(found, Console(file=file, width=width, color_system=None, highlight=False))
+        print_estimates(
+            found, journal_tables(found), Console(file=file, width=width, color_system=None, highlight=False)
+        )
         file.flush()
         text = raw.getvalue().decode()
     elif kind == "html":

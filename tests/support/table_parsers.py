@@ -6,15 +6,43 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from xml.etree import ElementTree
 
-from table_oracle.sheets import Head, Line, Printed, plain
+Head = tuple[str, str, str]  # group, number, label
+Line = tuple[str, tuple[str, ...] | None]  # label and cells; None: a heading inside the table
 
 NUMBER = re.compile(r"\(\d+\)")
 CELL = re.compile(r"\S+(?: \S+)*")
 WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A table, or a part of one, as it was read back from a file."""
+
+    caption: str
+    heads: tuple[Head, ...]
+    lines: tuple[Line, ...]
+    notes: str
+
+
+def plain(text: str) -> str:
+    """Text with one kind of minus and of space, without spaces at its ends."""
+    return text.replace("\N{MINUS SIGN}", "-").replace("\N{EM SPACE}", " ").replace("\N{NO-BREAK SPACE}", " ").strip()
+
+
+def joined(parts: Sequence[Printed]) -> list[Printed]:
+    """Parts with the same columns, as pages are, as one; parts with other columns stay apart."""
+    found: list[Printed] = []
+    for part in parts:
+        if found and found[-1].heads == part.heads:
+            whole = found.pop()
+            part = replace(whole, lines=whole.lines + part.lines, notes=part.notes)
+        found.append(part)
+    return found
 
 
 def heads_of(rows: Sequence[Sequence[str]]) -> tuple[Head, ...]:

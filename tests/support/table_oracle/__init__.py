@@ -1,1 +1,0 @@
-"""The printed-table oracle: records with distinct known numbers, what tables must print of them, and parsers."""
