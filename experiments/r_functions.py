@@ -167,6 +167,13 @@ def r_estimator(
     script: the file, whose text becomes part of the study, so that workers need R and no file. function: its name
     there. terms: what it estimates; none = found by one trial fit. label: its name in tables, by default the
     function's. Raises BadInput for a file that is not there or does not define the function.
+
+    >>> from pathlib import Path
+    >>> import panelproof as pp
+    >>> _ = Path("fit.R").write_text("fit <- function(df) mean(df$icr)")
+    >>> fit = pp.r_estimator("fit.R", terms=["mean"], errors=[])
+    >>> fit.name, fit.terms
+    ('fit', ('mean',))
     """
     path = Path(script)
     if not path.is_file():
