@@ -26,6 +26,8 @@ from estimators.staggered.event_study import EventStudy, SunAbraham
 from estimators.staggered.imputation import Imputation, TwoStage
 from estimators.staggered.spatial_did import Rings, SpatialDID
 from estimators.staggered.stacked import Stacked
+from estimators.synthetic.interactive_effects import InteractiveEffects
+from estimators.synthetic.matrix_completion import MatrixCompletion
 
 __all__ = [
     "DCDH",
@@ -35,8 +37,10 @@ __all__ = [
     "EventStudy",
     "Imputation",
     "InteractionTest",
+    "InteractiveEffects",
     "LMTests",
     "Layout",
+    "MatrixCompletion",
     "Mediation",
     "Moments",
     "MoranTest",

@@ -14,7 +14,6 @@ from estimators.staggered.aggregation import Cohorts, check_balanced
 from estimators.synthetic.resampling import UnitSamples, check_resampled, standard_error
 from estimators.synthetic.untreated import UnitPanels
 from sim.arrays import Codes, Flags, Floats
-from sim.design import Design
 from sim.errors import bad, listed
 from sim.panel import Panel
 from sim.schema import Schema
@@ -35,12 +34,13 @@ OVERALL = "overall"
 class Completion:
     """What R panels would be without treatment.
 
-    outcome (R, T, N); tuning (R,): what was chosen from the data, held in samples of units; statistics by name, (R,);
-    converged (R,).
+    outcome (R, T, N); tuning (R,): what was chosen from the data, held in samples of units; slopes (R, K); statistics
+    by name, (R,); converged (R,).
     """
 
     outcome: Floats
     tuning: Floats
+    slopes: Floats
     statistics: dict[str, Floats]
     converged: Flags
 
@@ -93,12 +93,14 @@ class ImputedEffects(Estimator):
         outcome, treatment, controls = self.names(schema)
         return frozenset((outcome, treatment, *controls))
 
+    @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def completed(self, panel: Panel, streams: Streams | None = None) -> Floats:
         """Outcomes without treatment, (R, T, N), for the paths of treated units and their gaps; raises as a fit."""
         self.layout(panel.schema)
         panels, _ = self._panels(panel)
         return self.complete(panels, _for(streams, panel)).outcome
 
+    @np.errstate(divide="ignore", invalid="ignore")
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
         """Fit R panels; raises BadInput for an unbalanced one, a calendar that leaves nothing to complete from, and
         controls that the effects absorb or that are collinear."""
@@ -109,8 +111,7 @@ class ImputedEffects(Estimator):
 
         def statistic(samples: UnitSamples) -> Floats:
             sampled = panels.sampled(samples)
-            again = self.complete_again(sampled, samples, whole)
-            return np.where(again.converged, sampled.effect(again.outcome), np.nan)
+            return sampled.effect(self.complete_again(sampled, samples, whole).outcome)
 
         se = np.stack([standard_error(error, panels.first, panels.y.shape[1], statistic, streams, self.draws)
                        for error in self.errors], axis=1)  # fmt: skip
@@ -152,11 +153,11 @@ def check_untreated(first: Codes, periods: tuple[int, ...], asked_by: str) -> No
                   remedy="leave out those periods, or add untreated units")  # fmt: skip
 
 
-def common_trends_world(factors: int = 0) -> Design:
+def small_world(factors: int = 0) -> PanelDesign:
     """A small world with one covariate, a common date and as many common factors as said."""
     return PanelDesign(
-        units=36, periods=14, geography=Nowhere(), weights=NoWeights(),
-        levels=Effects(factors=factors, factor_share=2.0),
+        units=30, periods=14, geography=Nowhere(), weights=NoWeights(),
+        levels=Effects(factors=factors, factor_share=4.0),
         covariates=(Normal(name="x", effect=0.5),), errors=Process(sd=1.0),
-        adoption=Random(treated=12, last_periods=5), effect=Effect(size=0.5),
+        adoption=Random(treated=10, last_periods=5), effect=Effect(size=0.5),
     )  # fmt: skip

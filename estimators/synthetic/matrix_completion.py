@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core import regression as ols
-from estimators.synthetic.imputed_effects import Completion, ImputedEffects, check_untreated, common_trends_world
+from estimators.synthetic.imputed_effects import Completion, ImputedEffects, check_untreated, small_world
 from estimators.synthetic.resampling import UnitSamples
 from estimators.synthetic.untreated import CellEffects, UnitPanels, untreated_slopes
 from sim.arrays import Codes, Flags, Floats
@@ -114,7 +114,7 @@ def thresholded(x: Floats, by: Floats) -> tuple[Floats, Floats]:
     left = np.maximum(sizes - by[:, None], 0.0)
     share = np.where(left > 0, left / np.where(left > 0, sizes, 1.0), 0.0)
     shrink = (vectors * share[:, None, :]) @ vectors.transpose(0, 2, 1)
-    return shrink @ x if x.shape[1] <= x.shape[2] else x @ shrink, left @ np.ones(left.shape[1])
+    return shrink @ x if x.shape[1] <= x.shape[2] else x @ shrink, left.sum(axis=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +131,7 @@ class Rule:
         for _ in range(self.sweeps):
             state = problem.sweep(state, penalty)
             value = problem.error(state) + penalty * state.norm
-            with np.errstate(divide="ignore", invalid="ignore"):
-                fall = (before - value) / before
+            fall = (before - value) / before
             done = (value <= problem.floor) | ((fall >= 0) & (fall < self.tolerance)) | ~np.isfinite(value)
             before = value
             if done.any():
@@ -222,7 +221,7 @@ class MatrixCompletion(ImputedEffects):
     @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
         """A world of two-way effects with a covariate."""
-        return common_trends_world(), ("overall",)
+        return small_world(), ("overall",)
 
     def own_statistics(self) -> tuple[str, ...]:
         """The chosen penalty and the rank."""
@@ -263,7 +262,7 @@ class MatrixCompletion(ImputedEffects):
         fitted = y - end.residual(y)
         chosen = path[np.arange(len(y)), last]
         outcome = fitted + panels.y - panels.without_covariates(b)
-        return Completion(outcome, chosen, {"penalty": chosen, "rank": _ranks(end.low_rank)}, converged)
+        return Completion(outcome, chosen, b, {"penalty": chosen, "rank": _ranks(end.low_rank)}, converged)
 
     def _validated(self, problem: Masked, drawn: Flags) -> tuple[Floats, Codes]:
         """The path of penalties (B, P) and the place (B,) of the best by mean squared errors in cells held out."""

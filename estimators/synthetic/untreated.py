@@ -50,7 +50,6 @@ class UnitPanels:
         rows = ols.flat(self.x)
         return self.y - np.reshape(b[:, None, :] @ rows, self.y.shape)
 
-    @np.errstate(divide="ignore", invalid="ignore")  # nobody is treated in a degenerate draw
     def effect(self, completed: Floats) -> Floats:
         """Mean over treated cells of y less its completion (B, T, N), (B,)."""
         cells = self.treated
@@ -60,7 +59,7 @@ class UnitPanels:
 
 def _total(x: Floats) -> Floats:
     """Sum over T and N, (B,)."""
-    return np.asarray(ols.flat(x) @ np.ones(x.shape[1] * x.shape[2]))
+    return np.asarray(ols.flat(x).sum(axis=1))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -111,7 +110,7 @@ def untreated_slopes(panels: UnitPanels, effects: CellEffects) -> Floats:
     left = np.stack([effects.residual(x[:, k]) for k in range(count)], axis=1)
     seen = ols.flat(np.where(effects.mask[:, None] > 0, x, 0.0))
     total = np.vecdot(seen, seen)
-    spread = total - np.square(seen @ np.ones(seen.shape[2])) / effects.cells[:, None]
+    spread = total - np.square(seen.sum(axis=2)) / effects.cells[:, None]
     return slopes(ols.flat(left), ols.flat(effects.residual(panels.y)), spread, total)
 
 
