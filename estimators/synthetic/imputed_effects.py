@@ -119,9 +119,7 @@ class ImputedEffects(Estimator):
         status = np.where(known, np.where(whole.converged, Status.OK, Status.NOT_CONVERGED), Status.SINGULAR)
         status = np.where(dated, status, Status.REFUSED).astype(np.uint8)
         se = np.where(known[:, None], se, np.nan)[:, :, None]
-        return Estimates.of(
-            layout, estimate[:, None], se, np.full(se.shape, np.inf), whole.statistics, status=status
-        )
+        return Estimates.of(layout, estimate[:, None], se, np.full(se.shape, np.inf), whole.statistics, status=status)
 
     def _panels(self, panel: Panel) -> tuple[UnitPanels, Flags]:
         """The R panels, and which of them have dates of adoption."""
@@ -133,9 +131,9 @@ class ImputedEffects(Estimator):
             self.check_calendar(Cohorts.of(panel, treatment, self.name, even=False).first, panel.periods)
         dates = dates_of(d).astype(np.intp)
         dated = (dates != UNDATED).all(axis=1)
-        first = spread(np.where(dated[:, None], dates, d.shape[1]), rows)
+        first = np.broadcast_to(np.where(dated[:, None], dates, d.shape[1]), (rows, d.shape[2]))
         x = ols.stack([panel.variables[name] for name in controls])
-        return UnitPanels(spread(panel.variables[outcome], rows), x, first), spread(dated, rows)
+        return UnitPanels(spread(panel.variables[outcome], rows), x, first), np.broadcast_to(dated, rows)
 
 
 def _for(streams: Streams | None, panel: Panel) -> Streams:

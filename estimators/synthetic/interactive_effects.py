@@ -174,13 +174,15 @@ class InteractiveEffects(ImputedEffects):
     in any way) | regression (the treatment as a regressor, with one effect). factors: their number, or the criterion
     that chooses it: ic1 | ic2 | ic3 of Bai and Ng (2002). most_factors: the largest number that a criterion tries; at
     most half of the units and periods, and in the imputation form so many that the periods before adoption leave the
-    loadings of every treated unit a degree of freedom. Samples of placebo, jackknife and bootstrap keep the panel's number of factors.
+    loadings of every treated unit a degree of freedom. Samples of placebo, jackknife and bootstrap keep the panel's
+    number of factors.
 
     Statistics: factors, their number.
 
     >>> import panelproof as pp
     >>> found = pp.InteractiveEffects()(pp.example_panel().panel)
     >>> print(f"{found.params['overall']:.3f} ({found.std_errors['overall']:.3f})")
+    0.035 (0.010)
     """
 
     kind: ClassVar[str] = "interactive-effects"
@@ -192,7 +194,7 @@ class InteractiveEffects(ImputedEffects):
     def __post_init__(self) -> None:
         """Raise BadInput for settings that cannot be."""
         ImputedEffects.__post_init__(self)
-        if isinstance(self.factors, str) and self.factors not in CRITERIA or self.number < 0:
+        if (isinstance(self.factors, str) and self.factors not in CRITERIA) or self.number < 0:
             raise bad(f"factors = {self.factors!r}", where=f"estimator {self.name}",
                       allowed=f"a number, 0 or more, or {one_of(CRITERIA)}", remedy='set factors = "ic2"')  # fmt: skip
         if self.most_factors < 0:
@@ -244,7 +246,11 @@ class InteractiveEffects(ImputedEffects):
     def _variables(self, panels: UnitPanels) -> tuple[Floats, Flags]:
         """Outcome, in the regression form the treatment, covariates (B, K + 1, T, N), and the units fitted (B, N)."""
         columns = [panels.y, *([panels.treated] if self.form == "regression" else [])]
-        x = np.broadcast_to(panels.x, (len(panels.y), panels.x.shape[1], *panels.y.shape[1:])) if panels.x.size else None
+        x = (
+            np.broadcast_to(panels.x, (len(panels.y), panels.x.shape[1], *panels.y.shape[1:]))
+            if panels.x.size
+            else None
+        )
         parts = [np.stack(columns, axis=1), *([] if x is None else [x])]
         never = panels.first == panels.y.shape[1]
         return np.concatenate(parts, axis=1), never if self.form == "imputation" else panels.first > 0

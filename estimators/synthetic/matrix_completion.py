@@ -63,7 +63,7 @@ class State:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Masked:
-    """Outcomes (B, T, N) seen where mask is 1; counts as in `CellEffects`; floor (B,): objective that counts as zero."""
+    """Outcomes (B, T, N) seen where mask is 1; counts as in `CellEffects`; floor (B,): objective that counts as 0."""
 
     y: Floats
     mask: Floats
@@ -189,8 +189,8 @@ class MatrixCompletion(ImputedEffects):
     Statistics: penalty; rank of L.
 
     >>> import panelproof as pp
-    >>> found = pp.MatrixCompletion(errors=("placebo:unit",), draws=20)(pp.example_panel().panel)
-    >>> print(f"{found.params['overall']:.3f}")
+    >>> found = pp.MatrixCompletion(penalty=0.001)(pp.example_panel().panel)
+    >>> print(f"{found.params['overall']:.3f} ({found.std_errors['overall']:.3f})")
     """
 
     kind: ClassVar[str] = "matrix-completion"

@@ -4,7 +4,7 @@ Arkhangelsky, Athey, Hirshberg, Imbens and Wager (2021, section 5, algorithms 2 
 
 | error type | samples | squared error |
 |---|---|---|
-| placebo:unit | never treated units alone; dates of the treated fall on as many of them at random | mean (t - mean t)^2 |
+| placebo:unit | never treated units alone; dates of the treated fall on some of them at random | mean (t - mean t)^2 |
 | jackknife:unit | each unit left out in turn | (N - 1)/N sum (t - mean t)^2 |
 | bootstrap:unit | N units with replacement; without a treated or an untreated one, drawn again | mean (t - mean t)^2 |
 
@@ -122,9 +122,7 @@ def _jackknife(dates: Codes, periods: int, statistic: Statistic) -> Floats:
     return found
 
 
-def _bootstraps(
-    dates: Codes, periods: int, streams: Streams, draws: int
-) -> Iterator[tuple[Codes, UnitSamples]]:
+def _bootstraps(dates: Codes, periods: int, streams: Streams, draws: int) -> Iterator[tuple[Codes, UnitSamples]]:
     """All replications that have enough units, with their samples."""
     able, units = _enough(dates, periods), dates.shape[1]
     chosen, seeds = [], []
@@ -153,21 +151,20 @@ def _with_both(dates: Codes, periods: int, generator: np.random.Generator, draws
     return chosen
 
 
-def _placebos(
-    dates: Codes, periods: int, streams: Streams, draws: int
-) -> Iterator[tuple[Codes, UnitSamples]]:
+def _placebos(dates: Codes, periods: int, streams: Streams, draws: int) -> Iterator[tuple[Codes, UnitSamples]]:
     """Replications with so many never treated units each, with their samples."""
-    drawn: dict[int, list[tuple[int, Codes, Codes, NDArray[np.int64]]]] = {}
+    by_count: dict[int, list[tuple[int, UnitSamples]]] = {}
     for row, generator in enumerate(streams.each("placebo:unit")):
         never = np.flatnonzero(dates[row] == periods)
         real = dates[row][(dates[row] > 0) & (dates[row] < periods)]
         if 0 < len(real) < len(never):
             order = np.argsort(generator.random((draws, len(never))), axis=1)
-            first = np.full(len(never), periods)
-            first[: len(real)] = real
-            item = row, never[order], np.tile(first, (draws, 1)), generator.integers(0, 2**62, draws)
-            drawn.setdefault(len(never), []).append(item)
-    for items in drawn.values():
-        group, chosen, first, seeds = zip(*items, strict=True)
-        samples = UnitSamples(np.repeat(group, draws), *map(np.concatenate, (chosen, first, seeds)))
-        yield np.array(group), samples
+            first = np.full((draws, len(never)), periods)
+            first[:, : len(real)] = real
+            seeds = generator.integers(0, 2**62, draws)
+            samples = UnitSamples(np.full(draws, row), never[order], first, seeds)
+            by_count.setdefault(len(never), []).append((row, samples))
+    for items in by_count.values():
+        group, parts = zip(*items, strict=True)
+        arrays = [np.concatenate([getattr(part, name) for part in parts]) for name in UnitSamples.__slots__]
+        yield np.array(group), UnitSamples(*arrays)
