@@ -191,6 +191,7 @@ class MatrixCompletion(ImputedEffects):
     >>> import panelproof as pp
     >>> found = pp.MatrixCompletion(penalty=0.001)(pp.example_panel().panel)
     >>> print(f"{found.params['overall']:.3f} ({found.std_errors['overall']:.3f})")
+    0.035 (0.011)
     """
 
     kind: ClassVar[str] = "matrix-completion"

@@ -199,6 +199,24 @@ def test_replications_stand_alone_bit_for_bit() -> None:
     assert np.isfinite(whole.se).all()
 
 
+def test_the_jackknife_holds_the_penalty_of_each_panel() -> None:
+    """A loop that leaves out a unit and fits with the penalty that the whole panel chose."""
+    panel = factor_panel(replications=2, units=10, periods=9, treated=3, last=3)
+    whole = FAST(panel)
+    for row in range(2):
+        held = MatrixCompletion(penalty=float(whole.statistics["penalty"][row]), penalties=8)
+        left = []
+        for i in range(10):
+            kept = np.arange(10) != i
+            part = replace(
+                panel, units=tuple(np.array(panel.units)[kept]),
+                variables={name: x[min(row, len(x) - 1)][None][:, :, kept] for name, x in panel.variables.items()},
+            )  # fmt: skip
+            left.append(float(held(part).estimate[0, 0]))
+        spread = np.array(left) - np.mean(left)
+        assert whole.se[row, 0, 0] == pytest.approx(np.sqrt(0.9 * (spread**2).sum()), rel=1e-9)
+
+
 def test_samples_may_choose_their_own_penalty() -> None:
     panel = factor_panel(replications=1, units=14, periods=11, treated=3, last=3)
     held = replace(FAST, errors=("placebo:unit",), draws=20)(panel)
