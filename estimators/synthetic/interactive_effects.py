@@ -167,15 +167,15 @@ class InteractiveEffects(ImputedEffects):
     """The mean effect over treated cells beside common factors of which each unit has loadings of its own.
 
     Unit and period effects are always in. Treatment from different dates is served; units treated from the first period
-    on are left out; unbalanced panels are refused. As factors are estimated, the bias is of the order 1/N + 1/T where
-    errors are correlated or unequal (Bai 2009), and too few factors leave the bias of two-way DID.
+    on are left out; unbalanced panels are refused. As factors are estimated, there is a bias of the order 1/N, and of
+    1/T where errors are correlated or unequal (Bai 2009); too few factors leave the bias of two-way DID. Samples of
+    placebo, jackknife and bootstrap keep the panel's number of factors.
 
     form: imputation (factors of never treated units, loadings of treated ones from before adoption: effects may differ
     in any way) | regression (the treatment as a regressor, with one effect). factors: their number, or the criterion
     that chooses it: ic1 | ic2 | ic3 of Bai and Ng (2002). most_factors: the largest number that a criterion tries; at
     most half of the units and periods, and in the imputation form so many that the periods before adoption leave the
-    loadings of every treated unit a degree of freedom. Samples of placebo, jackknife and bootstrap keep the panel's
-    number of factors.
+    loadings of every treated unit a degree of freedom.
 
     Statistics: factors, their number.
 

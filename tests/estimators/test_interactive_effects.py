@@ -20,6 +20,7 @@ from estimators.synthetic.interactive_effects import (
     fitted,
 )
 from references.completion_programs import factor_panel, plain_generalised_synthetic, plain_interactive
+from references.staggered_panels import adoption_of, staggered_panel
 from sim import BadInput, Panel, Streams
 
 FORMS: tuple[Form, ...] = ("imputation", "regression")
@@ -124,9 +125,10 @@ def test_criteria_by_hand() -> None:
 
 
 def test_numbers_of_factors_leave_room_for_loadings() -> None:
-    """With four periods before adoption, at most two factors are tried: a unit effect and two loadings leave one."""
-    panel = factor_panel(units=40, periods=20, last=16, treated=6, noise=0.01, strength=4.0)
-    assert InteractiveEffects(most_factors=8)(panel).statistics["factors"][0] <= 2
+    """With three periods before adoption one factor of two is tried: a unit effect and a loading leave one."""
+    panel = factor_panel(units=40, periods=20, last=17, treated=6, noise=0.01, strength=4.0)
+    assert InteractiveEffects(most_factors=8)(panel).statistics["factors"][0] == 1
+    assert InteractiveEffects(most_factors=8, form="regression")(panel).statistics["factors"][0] == 2
     assert InteractiveEffects(most_factors=1)(panel).statistics["factors"][0] == 1
 
 
@@ -183,6 +185,37 @@ def test_its_errors_cover(form: Form) -> None:
     assert (found.status == Status.OK).all()
     assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(2_000)
     assert 0.93 <= (np.abs(miss) < 1.96 * found.se[:, 0, 0]).mean() <= 0.97
+
+
+def test_effects_that_differ_by_cohort_and_time_are_averaged() -> None:
+    """Outside its own world: no factor, staggered adoption, effects that grow: the mean over treated cells, whether the
+    number of factors is chosen or one too many."""
+    panel = staggered_panel(replications=400, controls=False, never=20)
+    first, did = adoption_of(panel), panel.variables["did"][0]
+    since = np.where(did > 0, np.array(panel.periods)[:, None] - first, 0.0)
+    truth = float((did * (1 + 0.3 * since + 0.2 * (first == 2005))).sum() / did.sum())
+    panels, _ = InteractiveEffects()._panels(panel)
+    for factors in ("ic2", 0):
+        whole = InteractiveEffects(factors=factors).complete(panels, Streams(0))  # type: ignore[arg-type]
+        miss = panels.effect(whole.outcome) - truth
+        assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(400)
+
+
+def test_trends_of_units_are_one_factor() -> None:
+    """Outside its own world: treated units grow faster, each at its own pace, with errors of heavy tails."""
+    rng = np.random.default_rng(4)
+    panel = factor_panel(replications=200, units=60, periods=20, treated=12, last=6, strength=0.0, noise=0.0)
+    did = panel.variables["did"]
+    slopes = rng.standard_normal(60) + 1.5 * did[0].any(axis=0)
+    trends = slopes * np.arange(20)[:, None]
+    noise = rng.standard_t(5, (200, 20, 60))
+    trending = panel.with_variables({"y": panel.variables["y"] + trends + noise})
+    panels, _ = InteractiveEffects()._panels(trending)
+    whole = InteractiveEffects().complete(panels, Streams(0))
+    np.testing.assert_array_equal(whole.tuning, 1)
+    miss = panels.effect(whole.outcome) - 1.0
+    assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(200)
+    assert errors_of(TwoWayDID()(trending)).mean() > 5.0
 
 
 @pytest.mark.parametrize("form", FORMS)
