@@ -124,6 +124,20 @@ def test_criteria_by_hand() -> None:
     assert len(seen) > 1
 
 
+def test_factors_are_no_more_than_the_eigenvalues_above_their_mean() -> None:
+    """In small panels of nothing but noise a criterion alone takes more of them in some."""
+    y = np.random.default_rng(7).standard_normal((40, 8, 11))
+    got = chosen_ranks(PeriodMoments.of(y[:, None], np.ones((40, 11), dtype=bool)), "ic3", np.full(40, 6))
+    rest = y - y.mean(axis=1, keepdims=True) - y.mean(axis=2, keepdims=True) + y.mean(axis=(1, 2), keepdims=True)
+    values = np.square(np.linalg.svd(rest, compute_uv=False))
+    left = values.sum(axis=1)[:, None] - np.column_stack([np.zeros(40), np.cumsum(values, axis=1)[:, :6]])
+    scores = np.log(left) + np.arange(7) * np.log(8) / 8
+    large = (values >= values.sum(axis=1)[:, None] / 8).sum(axis=1)
+    wanted = np.where(np.arange(7) <= large[:, None], scores, np.inf).argmin(axis=1)
+    np.testing.assert_array_equal(got, wanted)
+    assert (scores.argmin(axis=1) > large).any()
+
+
 def test_numbers_of_factors_leave_room_for_loadings() -> None:
     """With three periods before adoption one factor of two is tried: a unit effect and a loading leave one."""
     panel = factor_panel(units=40, periods=20, last=17, treated=6, noise=0.01, strength=4.0)
