@@ -1,7 +1,7 @@
 """Published calibrated simulations of women's wages with matrix completion, 500 replications of each of seven rows.
 
 Arkhangelsky, Athey, Hirshberg, Imbens and Wager (2021): bias and root mean squared error of 1,000 replications. Needs
-the wages of states, which are not part of the repository: PANELPROOF_DATA names their folder.
+their table of wages by state and year, which is not part of the repository: the variable WAGES names the file.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def row_of(tables: dict[str, Any], folder: Path, name: str) -> tuple[float, floa
 
 def main() -> bool:
     """All rows within 3 combined Monte Carlo errors; those published are scaled from ours to their replications."""
-    panel = Path(os.environ.get("PANELPROOF_DATA", "../shared/data")) / "cps_wages.csv"
+    panel = Path(os.environ.get("WAGES", "cps_wages.csv"))
     if not panel.is_file():
-        print(f"  no file {panel}; set PANELPROOF_DATA")
+        print(f"  there is no file {panel}; set WAGES to the table of wages by state and year")
         return False
     both, holds = np.sqrt(1 + REPLICATIONS / PUBLISHED_REPLICATIONS), True
     with tempfile.TemporaryDirectory() as name:
