@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from estimators.staggered.imputation import Imputation, TwoStage
     from estimators.staggered.spatial_did import Rings, SpatialDID
     from estimators.staggered.stacked import Stacked
+    from estimators.synthetic.interactive_effects import InteractiveEffects
+    from estimators.synthetic.matrix_completion import MatrixCompletion
 else:
     __getattr__ = lazy(
         __name__,
@@ -55,6 +57,8 @@ else:
             "estimators.staggered.imputation": "Imputation TwoStage",
             "estimators.staggered.spatial_did": "Rings SpatialDID",
             "estimators.staggered.stacked": "Stacked",
+            "estimators.synthetic.interactive_effects": "InteractiveEffects",
+            "estimators.synthetic.matrix_completion": "MatrixCompletion",
         },
     )
 
@@ -66,8 +70,10 @@ __all__ = [
     "EventStudy",
     "Imputation",
     "InteractionTest",
+    "InteractiveEffects",
     "LMTests",
     "Layout",
+    "MatrixCompletion",
     "Mediation",
     "Moments",
     "MoranTest",

@@ -30,6 +30,7 @@ COUNTERPARTS = {
     "estimators/test_imputation.py::test_county_employment_is_its_dense_fit":
         "::test_estimates_are_averages_of_densely_imputed_effects",
     "estimators/test_lm_tests.py::test_cigarettes": "::test_dense_matrices",
+    "estimators/test_matrix_completion.py::test_california": "::test_it_is_the_slow_program",
     "estimators/test_panel_ols.py::test_a_published_table_of_the_low_carbon_pilots":
         "::test_it_equals_a_regression_with_dummies",
     "estimators/test_placebo_kernels.py::test_a_published_regression_is_one_of_the_draws":

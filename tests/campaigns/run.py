@@ -15,6 +15,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "sup
 CAMPAIGNS = {
     "twins": "recovered_twins",
     "seeds": "reported_errors",
+    "completion": "completed_rows",
     "searches": "searches",
     "pages": "trusted_pages",
     "verdicts": "verdicts",

@@ -69,7 +69,7 @@ def machines(tmp_path: Path) -> Iterator[Machines]:
         yield machines
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_running_scheduler_serves(machines: Machines) -> None:
     pool = open_executor(machines.address)
     try:
@@ -78,7 +78,7 @@ def test_a_running_scheduler_serves(machines: Machines) -> None:
         pool.close()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_scheduler_is_reported_not_waited_for(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dask_cluster, "CONNECT_SECONDS", 3.0)
     pool = open_executor(machines.address)

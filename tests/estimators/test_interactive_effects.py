@@ -1,0 +1,329 @@
+"""Interactive effects: slow programs, an optimiser, numbers of factors, truth under simulation, invariances."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize_scalar
+
+from estimators import Estimates, InteractiveEffects, Status, TwoWayDID
+from estimators.core.estimator import Estimator
+from estimators.synthetic.interactive_effects import (
+    CRITERIA,
+    FactorFit,
+    Form,
+    PeriodMoments,
+    chosen_ranks,
+    first_vectors,
+    fitted,
+)
+from references.completion_programs import factor_panel, plain_generalised_synthetic, plain_interactive
+from references.staggered_panels import adoption_of, staggered_panel
+from sim import BadInput, Panel, Streams
+
+FORMS: tuple[Form, ...] = ("imputation", "regression")
+
+
+def regressors(panel: Panel, row: int) -> list[np.ndarray]:
+    return [panel.variables[name][min(row, len(panel.variables[name]) - 1)] for name in panel.roles.controls]
+
+
+@pytest.mark.parametrize("covariate", [None, 0.8])
+@pytest.mark.parametrize("staggered", [False, True])
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_imputation_is_the_slow_program(covariate: float | None, staggered: bool, rank: int) -> None:
+    panel = factor_panel(replications=2, covariate=covariate, staggered=staggered, units=18, periods=14, treated=5)
+    got = InteractiveEffects(factors=rank)(panel)
+    for row in range(2):
+        y, did = panel.variables["y"][row], panel.variables["did"][0]
+        wanted = plain_generalised_synthetic(y, did, regressors(panel, row), rank)
+        assert got.estimate[row, 0] == pytest.approx(wanted, abs=1e-7)
+    np.testing.assert_array_equal(got.statistics["factors"], rank)
+
+
+@pytest.mark.parametrize("covariate", [None, 0.8])
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_regression_is_the_slow_program(covariate: float | None, rank: int) -> None:
+    panel = factor_panel(replications=2, covariate=covariate, staggered=True, units=18, periods=14, treated=5)
+    got = InteractiveEffects(form="regression", factors=rank)(panel)
+    for row in range(2):
+        x = [panel.variables["did"][0], *regressors(panel, row)]
+        b, _, _ = plain_interactive(panel.variables["y"][row], x, rank)
+        assert got.estimate[row, 0] == pytest.approx(b[0], abs=1e-7)
+
+
+def test_regression_is_where_an_optimiser_ends() -> None:
+    """The sum of squares that r factors leave of y - D b, as a function of b alone (Bai 2009, equation 13)."""
+    panel = factor_panel(units=30, periods=20, treated=8)
+    y, did = (panel.variables[name][0] for name in ("y", "did"))
+
+    def within(z: np.ndarray) -> np.ndarray:
+        return z - z.mean(axis=0) - z.mean(axis=1, keepdims=True) + z.mean()
+
+    def left(b: float) -> float:
+        return float(np.square(np.linalg.svd(within(y - b * did), compute_uv=False)[2:]).sum())
+
+    found = minimize_scalar(left, bounds=(-1.0, 3.0), method="bounded", options={"xatol": 1e-10})
+    got = InteractiveEffects(form="regression", factors=2)(panel).estimate[0, 0]
+    assert got == pytest.approx(found.x, abs=1e-5)
+    assert left(got) <= found.fun * (1 + 1e-10)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_without_factors_it_is_two_way_did(form: Form) -> None:
+    panel = factor_panel(replications=3)
+    got = InteractiveEffects(form=form, factors=0)(panel)
+    np.testing.assert_allclose(got.estimate, TwoWayDID()(panel).estimate, rtol=1e-9)
+
+
+def test_factors_without_noise_are_found_exactly() -> None:
+    panel = factor_panel(noise=0.0, effect=0.7, staggered=True, covariate=0.4)
+    for form in FORMS:
+        found = InteractiveEffects(form=form, factors=2)(panel)
+        assert found.estimate[0, 0] == pytest.approx(0.7, abs=1e-8)
+        assert abs(InteractiveEffects(form=form, factors=0)(panel).estimate[0, 0] - 0.7) > 0.3
+
+
+@pytest.mark.parametrize(("units", "periods", "rank"), [(100, 40, 1), (100, 60, 3), (50, 60, 1), (200, 60, 5)])
+def test_numbers_of_factors_in_the_worlds_of_bai_and_ng(units: int, periods: int, rank: int) -> None:
+    """Their section 5: standard normal factors and loadings, independent errors with the variance r of the common part;
+    kmax = 8. IC_p1 and IC_p2 find r."""
+    rng = np.random.default_rng(units + rank)
+    x = rng.standard_normal((8, periods, rank)) @ rng.standard_normal((8, rank, units))
+    x = x + np.sqrt(rank) * rng.standard_normal(x.shape)
+    moments = PeriodMoments.of(x[:, None], np.ones((8, units), dtype=bool))
+    np.testing.assert_array_equal(chosen_ranks(moments, "ic1", np.full(8, 8)), rank)
+    np.testing.assert_array_equal(chosen_ranks(moments, "ic2", np.full(8, 8)), rank)
+
+
+def test_criteria_by_hand() -> None:
+    """Scores of each number of factors from a decomposition of the demeaned panel, with a covariate taken out."""
+    panel = factor_panel(replications=3, covariate=0.5, units=26, periods=15, strength=0.6)
+    y, x = panel.variables["y"], panel.variables["x"][0]
+    variables = np.stack([y, np.broadcast_to(x, y.shape)], axis=1)
+    moments = PeriodMoments.of(variables, np.ones((3, 26), dtype=bool))
+    both, least = (26 + 15) / (26 * 15), 15
+    prices = {"ic1": both * np.log(1 / both), "ic2": both * np.log(least), "ic3": np.log(least) / least}
+    seen = set()
+    for criterion in CRITERIA:
+        got = chosen_ranks(moments, criterion, np.full(3, 3))
+        for row in range(3):
+            scores = []
+            for k in range(4):
+                b, _, common = plain_interactive(y[row], [x], k)
+                rest = y[row] - b[0] * x
+                rest = rest - rest.mean(axis=0) - rest.mean(axis=1, keepdims=True) + rest.mean()
+                scores.append(np.log(np.square(rest - common).mean()) + k * prices[criterion])
+                if k == 0:
+                    values = np.square(np.linalg.svd(rest, compute_uv=False))
+                    most = int((values >= values.sum() / least).sum())
+            assert got[row] == int(np.argmin(scores[: most + 1]))
+            seen.add(int(got[row]))
+    assert len(seen) > 1
+
+
+def test_factors_are_no_more_than_the_eigenvalues_above_their_mean() -> None:
+    """In small panels of nothing but noise a criterion alone takes more of them in some."""
+    y = np.random.default_rng(7).standard_normal((40, 8, 11))
+    got = chosen_ranks(PeriodMoments.of(y[:, None], np.ones((40, 11), dtype=bool)), "ic3", np.full(40, 6))
+    rest = y - y.mean(axis=1, keepdims=True) - y.mean(axis=2, keepdims=True) + y.mean(axis=(1, 2), keepdims=True)
+    values = np.square(np.linalg.svd(rest, compute_uv=False))
+    left = values.sum(axis=1)[:, None] - np.column_stack([np.zeros(40), np.cumsum(values, axis=1)[:, :6]])
+    scores = np.log(left) + np.arange(7) * np.log(8) / 8
+    large = (values >= values.sum(axis=1)[:, None] / 8).sum(axis=1)
+    wanted = np.where(np.arange(7) <= large[:, None], scores, np.inf).argmin(axis=1)
+    np.testing.assert_array_equal(got, wanted)
+    assert (scores.argmin(axis=1) > large).any()
+
+
+def test_numbers_of_factors_leave_room_for_loadings() -> None:
+    """With three periods before adoption one factor of two is tried: a unit effect and a loading leave one."""
+    panel = factor_panel(units=40, periods=20, last=17, treated=6, noise=0.01, strength=4.0)
+    assert InteractiveEffects(most_factors=8)(panel).statistics["factors"][0] == 1
+    assert InteractiveEffects(most_factors=8, form="regression")(panel).statistics["factors"][0] == 2
+    assert InteractiveEffects(most_factors=1)(panel).statistics["factors"][0] == 1
+
+
+def test_first_vectors_are_orthonormal_and_signed() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((3, 7, 20))
+    found = first_vectors(x @ x.transpose(0, 2, 1), 3)
+    for k in range(3):
+        np.testing.assert_allclose(found[k].T @ found[k], np.eye(3), atol=1e-12)
+        left = np.linalg.svd(x[k])[0][:, :3]
+        np.testing.assert_allclose(np.abs(left.T @ found[k]), np.eye(3), atol=1e-10)
+        assert (found[k].sum(axis=0) >= 0).all()
+
+
+def test_a_start_nearby_ends_in_the_same_place() -> None:
+    panel = factor_panel(replications=2, covariate=0.5)
+    variables = np.stack([panel.variables["y"], np.broadcast_to(panel.variables["x"], (2, 16, 24))], axis=1)
+    moments = PeriodMoments.of(variables, np.ones((2, 24), dtype=bool))
+    one: FactorFit = fitted(moments, 2)
+    other = fitted(moments, 2, one.b + 0.05)
+    np.testing.assert_allclose(one.b, other.b, atol=1e-8)
+    assert one.converged.all()
+
+
+def errors_of(found: Estimates) -> np.ndarray:
+    return np.asarray(found.estimate[:, 0] - 1.0)
+
+
+def world(replications: int) -> Panel:
+    """Two strong factors, adoption by loadings: two-way DID is biased."""
+    return factor_panel(seed=12, replications=replications, units=80, periods=20, treated=20, last=6, strength=12.0)
+
+
+def test_it_is_unbiased_under_factors_where_two_way_did_is_not() -> None:
+    panel = world(300)
+    did = errors_of(TwoWayDID()(panel))
+    assert did.mean() > 2.0
+    panels, _ = InteractiveEffects()._panels(panel)
+    for form in FORMS:
+        whole = InteractiveEffects(form=form).complete(panels, Streams(0))
+        np.testing.assert_array_equal(whole.tuning, 2)
+        miss = panels.effect(whole.outcome) - 1.0
+        assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(300)
+
+
+@pytest.mark.long
+@pytest.mark.long
+@pytest.mark.parametrize("form", FORMS)
+def test_its_errors_cover(form: Form) -> None:
+    """Bias and coverage of 95% intervals of the defaults, number of factors chosen, at 2,000 replications."""
+    panel = world(2_000)
+    found = InteractiveEffects(form=form)(panel)
+    miss = errors_of(found)
+    assert (found.status == Status.OK).all()
+    assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(2_000)
+    assert 0.93 <= (np.abs(miss) < 1.96 * found.se[:, 0, 0]).mean() <= 0.97
+
+
+def test_effects_that_differ_by_cohort_and_time_are_averaged() -> None:
+    """Outside its own world: no factor, staggered adoption, effects that grow: the mean over treated cells, whether the
+    number of factors is chosen or one too many."""
+    panel = staggered_panel(replications=400, controls=False, never=20)
+    first, did = adoption_of(panel), panel.variables["did"][0]
+    since = np.where(did > 0, np.array(panel.periods)[:, None] - first, 0.0)
+    truth = float((did * (1 + 0.3 * since + 0.2 * (first == 2005))).sum() / did.sum())
+    panels, _ = InteractiveEffects()._panels(panel)
+    for factors in ("ic2", 0):
+        whole = InteractiveEffects(factors=factors).complete(panels, Streams(0))  # type: ignore[arg-type]
+        miss = panels.effect(whole.outcome) - truth
+        assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(400)
+
+
+def test_trends_of_units_are_one_factor() -> None:
+    """Outside its own world: treated units grow faster, each at its own pace, with errors of heavy tails."""
+    rng = np.random.default_rng(4)
+    panel = factor_panel(replications=200, units=60, periods=20, treated=12, last=6, strength=0.0, noise=0.0)
+    did = panel.variables["did"]
+    slopes = rng.standard_normal(60) + 1.5 * did[0].any(axis=0)
+    trends = slopes * np.arange(20)[:, None]
+    noise = rng.standard_t(5, (200, 20, 60))
+    trending = panel.with_variables({"y": panel.variables["y"] + trends + noise})
+    panels, _ = InteractiveEffects()._panels(trending)
+    whole = InteractiveEffects().complete(panels, Streams(0))
+    np.testing.assert_array_equal(whole.tuning, 1)
+    miss = panels.effect(whole.outcome) - 1.0
+    assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(200)
+    assert errors_of(TwoWayDID()(trending)).mean() > 5.0
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("error", ["jackknife:unit", "placebo:unit", "bootstrap:unit"])
+def test_levels_scale_and_covariates(form: Form, error: str) -> None:
+    panel = factor_panel(replications=2, covariate=0.5, staggered=True)
+    estimator = InteractiveEffects(form=form, errors=(error,), draws=20)
+    rng, y = np.random.default_rng(3), panel.variables["y"]
+    wanted = estimator(panel)
+    levels = panel.with_variables({"y": y + rng.normal(0, 5, 24) + rng.normal(0, 5, 16)[:, None]})
+    moved = panel.with_variables({"y": y + 2 * panel.variables["x"]})
+    scaled = panel.with_variables({"y": 1000 * y})
+    for changed, factor in ((levels, 1.0), (moved, 1.0), (scaled, 1000.0)):
+        got = estimator(changed)
+        np.testing.assert_allclose(got.estimate, factor * wanted.estimate, rtol=1e-6)
+        np.testing.assert_allclose(got.se, factor * wanted.se, rtol=1e-5)
+        np.testing.assert_array_equal(got.statistics["factors"], wanted.statistics["factors"])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_order_of_units(form: Form) -> None:
+    panel = factor_panel(replications=2, covariate=0.5, staggered=True)
+    order = np.random.default_rng(1).permutation(24)
+    shuffled = replace(
+        panel, units=tuple(panel.units[i] for i in order),
+        variables={name: values[:, :, order] for name, values in panel.variables.items()},
+    )  # fmt: skip
+    one, other = (InteractiveEffects(form=form)(each) for each in (panel, shuffled))
+    np.testing.assert_allclose(one.estimate, other.estimate, rtol=1e-7)
+    np.testing.assert_allclose(one.se, other.se, rtol=1e-6)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_replications_stand_alone_bit_for_bit(form: Form) -> None:
+    panel = factor_panel(replications=3, covariate=0.5, staggered=True)
+    estimator = InteractiveEffects(form=form, errors=("placebo:unit", "bootstrap:unit", "jackknife:unit"), draws=20)
+    whole = estimator(panel, Streams(1).tile(5, 8))
+    for row in range(3):
+        alone = estimator(panel.replication(row), Streams(1).tile(5 + row, 6 + row))
+        for name in ("estimate", "se", "status"):
+            np.testing.assert_array_equal(getattr(alone, name)[0], getattr(whole, name)[row], err_msg=name)
+    assert np.isfinite(whole.se).all()
+
+
+def test_units_that_are_treated_all_the_time_take_no_part() -> None:
+    panel = factor_panel(covariate=0.5)
+    did = np.array(panel.variables["did"])
+    never = int(np.flatnonzero(~did[0].any(axis=0))[0])
+    did[:, :, never] = 1.0
+    kept = np.arange(24) != never
+    whole = panel.with_variables({"did": did})
+    without = replace(
+        panel, units=tuple(np.array(panel.units)[kept]),
+        variables={name: values[:, :, kept] for name, values in panel.variables.items()},
+    )  # fmt: skip
+    for form in FORMS:
+        estimator: Estimator = InteractiveEffects(form=form, factors=2)
+        np.testing.assert_allclose(estimator(whole).estimate, estimator(without).estimate, rtol=1e-9)
+
+
+def test_completed_outcomes_of_never_treated_units_are_their_fit() -> None:
+    """What is left of them is orthogonal to the factors, and the effect is measured from what is completed."""
+    panel = factor_panel(replications=2)
+    estimator = InteractiveEffects(factors=2)
+    did = panel.variables["did"]
+    rest = panel.variables["y"] - estimator.completed(panel)
+    gap = (did * rest).sum(axis=(1, 2)) / did.sum()
+    np.testing.assert_allclose(gap, estimator(panel).estimate[:, 0], rtol=1e-12)
+    never = ~did[0].any(axis=0)
+    for row in range(2):
+        _, factors, _ = plain_interactive(panel.variables["y"][row][:, never], [], 2)
+        np.testing.assert_allclose(factors.T @ rest[row][:, never], 0, atol=1e-8)
+
+
+def test_panels_that_cannot_serve() -> None:
+    panel = factor_panel(units=10, periods=8, treated=3, last=6)
+    with pytest.raises(BadInput, match="after too few periods for 2 factors; allowed: 3 or more periods"):
+        InteractiveEffects(factors=2)(panel)
+    everybody = np.array(panel.variables["did"])
+    everybody[:, -1, :-1] = 1.0
+    with pytest.raises(BadInput, match="1 never treated units and 8 periods"):
+        InteractiveEffects()(panel.with_variables({"did": everybody}))
+    assert InteractiveEffects(form="regression", factors=0)(panel.with_variables({"did": everybody})).status[0] == 1
+    with pytest.raises(BadInput, match="factors = 'ic4'; allowed: a number, 0 or more, or ic1, ic2, ic3"):
+        InteractiveEffects(factors="ic4")  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="factors = -1"):
+        InteractiveEffects(factors=-1)
+    with pytest.raises(BadInput, match="most_factors = -1"):
+        InteractiveEffects(most_factors=-1)
+
+
+def test_a_redrawn_calendar_with_too_few_periods_is_singular() -> None:
+    panel = factor_panel(replications=2, units=14, periods=10, treated=3, last=4)
+    did = np.repeat(panel.variables["did"], 2, axis=0)
+    did[1, 1:, int(did[1, -1].argmax())] = 1.0  # one unit adopts in the second period
+    found = InteractiveEffects(factors=2)(panel.with_variables({"did": did}))
+    assert found.status.tolist() == [Status.OK, Status.SINGULAR]

@@ -1,0 +1,116 @@
+"""Placebo, jackknife and bootstrap over units: loops over the same draws, and sizes that are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from estimators.synthetic.resampling import RESAMPLED, UnitSamples, check_resampled, standard_error
+from sim import BadInput, Streams
+
+PERIODS = 6
+Y = np.random.default_rng(1).standard_normal((3, PERIODS, 10))
+FIRST = np.array([[4, 4, 3, 6, 6, 6, 6, 6, 6, 6], [6, 6, 6, 6, 6, 6, 4, 4, 6, 6], [6, 5, 6, 6, 3, 6, 6, 6, 4, 0]])
+
+
+def gap(y: np.ndarray, first: np.ndarray) -> float:
+    """Treated cells' mean less that of the never treated's cells."""
+    adopts, never = (first < PERIODS) & (first > 0), first == PERIODS
+    cells = np.concatenate([y[first[i] :, i] for i in np.flatnonzero(adopts)]) if adopts.any() else np.array([np.nan])
+    return float(cells.mean() - y[:, never].mean())
+
+
+def statistic(samples: UnitSamples) -> np.ndarray:
+    return np.array([gap(y, first) for y, first in zip(samples.of(Y), samples.first, strict=True)])
+
+
+def test_jackknife_by_loops() -> None:
+    got = standard_error("jackknife:unit", FIRST, PERIODS, statistic, Streams(2).tile(0, 3), 20)
+    for row in range(3):
+        found = np.array([gap(np.delete(Y[row], i, axis=1), np.delete(FIRST[row], i)) for i in range(10)])
+        assert got[row] == pytest.approx(np.sqrt(0.9 * ((found - found.mean()) ** 2).sum()))
+
+
+def test_placebos_by_loops() -> None:
+    """The same draws: a random order of never treated units, of which the first have the treated units' dates."""
+    streams = Streams(2).tile(4, 7)
+    got = standard_error("placebo:unit", FIRST, PERIODS, statistic, streams, 30)
+    for row, generator in enumerate(streams.each("placebo:unit")):
+        never = np.flatnonzero(FIRST[row] == PERIODS)
+        dates = [date for date in FIRST[row] if 0 < date < PERIODS]
+        orders = np.argsort(generator.random((30, len(never))), axis=1)
+        first = np.r_[dates, np.full(len(never) - len(dates), PERIODS)]
+        found = np.array([gap(Y[row][:, never[order]], first) for order in orders])
+        assert got[row] == pytest.approx(found.std())
+
+
+def test_bootstraps_by_loops() -> None:
+    streams = Streams(2).tile(4, 7)
+    got = standard_error("bootstrap:unit", FIRST, PERIODS, statistic, streams, 30)
+    for row, generator in enumerate(streams.each("bootstrap:unit")):
+        chosen = generator.integers(0, 10, (30, 10))
+        while True:
+            first = FIRST[row][chosen]
+            earliest = np.where((first > 0) & (first < PERIODS), first, PERIODS).min(axis=1, keepdims=True)
+            lacking = np.flatnonzero(~(first > earliest).any(axis=1))
+            if not lacking.size:
+                break
+            chosen[lacking] = generator.integers(0, 10, (len(lacking), 10))
+        found = np.array([gap(Y[row][:, some], FIRST[row][some]) for some in chosen])
+        assert got[row] == pytest.approx(found.std())
+
+
+@pytest.mark.parametrize("error", RESAMPLED)
+def test_chunks_and_batches_do_not_matter(error: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = standard_error(error, FIRST, PERIODS, statistic, Streams(3).tile(0, 3), 25)
+    monkeypatch.setattr("estimators.synthetic.resampling.AT_ONCE", 200)
+    np.testing.assert_array_equal(standard_error(error, FIRST, PERIODS, statistic, Streams(3).tile(0, 3), 25), wanted)
+
+
+@pytest.mark.parametrize("error", RESAMPLED)
+def test_each_error_is_the_spread_of_a_difference_of_means(error: str) -> None:
+    """Units alike in variance, one number each: the error of a difference of means is known."""
+    rng = np.random.default_rng(5)
+    units, treated, rows = 60, 15, 40
+    y = rng.standard_normal((rows, 2, units))
+    first = np.where(np.arange(units) < treated, 1, 2)[None]
+
+    def difference(samples: UnitSamples) -> np.ndarray:
+        last, adopts = samples.of(y)[:, 1], samples.first == 1
+        return (last * adopts).sum(axis=1) / adopts.sum(axis=1) - (last * ~adopts).sum(axis=1) / (~adopts).sum(axis=1)
+
+    got = standard_error(error, first, 2, difference, Streams(1).tile(0, rows), 200)
+    controls = units - treated - treated * (error == "placebo:unit")
+    known = np.sqrt(1 / treated + 1 / controls)
+    assert got.mean() == pytest.approx(known, rel=0.06)
+
+
+def test_where_a_type_cannot_serve_there_is_no_error() -> None:
+    one = np.array([[4, 6, 6, 6]])
+    rows = Streams(1).tile(0, 1)
+
+    def zero(samples: UnitSamples) -> np.ndarray:
+        return samples.of(np.arange(24.0).reshape(1, 6, 4))[:, 0].sum(axis=1)
+
+    assert np.isnan(standard_error("jackknife:unit", one, 6, zero, rows, 20)).all()
+    assert np.isnan(standard_error("bootstrap:unit", one, 6, zero, rows, 20)).all()
+    assert np.isfinite(standard_error("placebo:unit", one, 6, zero, rows, 20)).all()
+    many = np.array([[4, 4, 6, 6]])
+    assert np.isnan(standard_error("placebo:unit", many, 6, zero, rows, 20)).all()
+    assert np.isfinite(standard_error("jackknife:unit", many, 6, zero, rows, 20)).all()
+
+
+def test_samples_take_units_of_their_own_panel() -> None:
+    samples = UnitSamples(np.array([1, 0]), np.array([[2, 2], [9, 0]]), np.array([[6, 6], [6, 6]]))
+    np.testing.assert_array_equal(samples.of(Y), np.stack([Y[1][:, [2, 2]], Y[0][:, [9, 0]]]))
+    x = np.arange(20.0).reshape(1, 2, 1, 10)
+    np.testing.assert_array_equal(samples.of(x)[1], x[0][:, :, [9, 0]])
+
+
+def test_error_types_that_do_not_exist() -> None:
+    with pytest.raises(BadInput, match=r"errors = \[\]; allowed: distinct names among placebo:unit"):
+        check_resampled((), 200, "it")
+    with pytest.raises(BadInput, match="draws = 19"):
+        check_resampled(("placebo:unit",), 19, "it")
+    with pytest.raises(BadInput, match="errors"):
+        check_resampled(("placebo:unit", "placebo:unit"), 200, "it")
