@@ -11,7 +11,7 @@ from estimators.core import regression as ols
 from estimators.core.estimator import Estimates, Estimator, Layout, Status, check_names, outcome_of, treatment_of
 from estimators.core.tile import UNDATED, dates_of, spread
 from estimators.staggered.aggregation import Cohorts, check_balanced
-from estimators.synthetic.resampling import UnitSamples, check_resampled, standard_error
+from estimators.synthetic.unit_samples import UnitSamples, check_resampled, standard_error
 from estimators.synthetic.untreated import UnitPanels
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import bad, listed

@@ -25,7 +25,7 @@ import numpy as np
 
 from estimators.core import regression as ols
 from estimators.synthetic.imputed_effects import Completion, ImputedEffects, small_world
-from estimators.synthetic.resampling import UnitSamples
+from estimators.synthetic.unit_samples import UnitSamples
 from estimators.synthetic.untreated import UnitPanels
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.synthetic.imputed_effects import Completion, ImputedEffects, check_untreated, small_world
-from estimators.synthetic.resampling import UnitSamples
+from estimators.synthetic.unit_samples import UnitSamples
 from estimators.synthetic.untreated import CellEffects, UnitPanels, untreated_slopes
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design

@@ -12,7 +12,7 @@ import numpy as np
 
 from estimators.core import regression as ols
 from estimators.core.tile import TINY
-from estimators.synthetic.resampling import UnitSamples
+from estimators.synthetic.unit_samples import UnitSamples
 from sim.arrays import Codes, Flags, Floats
 
 
