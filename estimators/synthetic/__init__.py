@@ -1,0 +1,1 @@
+"""Synthetic control and its relatives: weights of units and of periods on the simplex."""
