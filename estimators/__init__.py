@@ -26,10 +26,18 @@ from estimators.staggered.event_study import EventStudy, SunAbraham
 from estimators.staggered.imputation import Imputation, TwoStage
 from estimators.staggered.spatial_did import Rings, SpatialDID
 from estimators.staggered.stacked import Stacked
+from estimators.synthetic.synthetic_did import (
+    DemeanedSyntheticControl,
+    EquallyWeightedDID,
+    SyntheticControl,
+    SyntheticDID,
+)
 
 __all__ = [
     "DCDH",
     "CallawaySantAnna",
+    "DemeanedSyntheticControl",
+    "EquallyWeightedDID",
     "Estimates",
     "Estimator",
     "EventStudy",
@@ -50,6 +58,8 @@ __all__ = [
     "Stacked",
     "Status",
     "SunAbraham",
+    "SyntheticControl",
+    "SyntheticDID",
     "Tile",
     "TwoStage",
     "TwoWayDID",
