@@ -28,7 +28,6 @@ from sim.arrays import Codes, Flags, Floats
 UnitWeights = Literal["equal", "fitted", "demeaned"]  # fitted without and with an intercept
 TimeWeights = Literal["equal", "fitted", "none"]
 SLIGHT = 1e-6  # zeta / sigma of weights that are hardly penalised
-WHOLE = 1e-12  # 1 - weight of a unit below which nothing is left without it
 FEWEST_BEFORE = 2  # periods before adoption that fitted weights need
 
 
@@ -190,29 +189,3 @@ def fit_samples(
         fits.append((DatedBlock(rows, block, weight), fit))
     estimate = np.where(cells > 0, total / np.where(cells > 0, cells, 1.0), np.nan)
     return SampleFit(estimate, cells, tuple(fits), optimal & (cells > 0))
-
-
-def jackknife(found: SampleFit, first: Codes, periods: int) -> Floats:
-    """Standard errors (P,) from samples without one unit each and the weights of the whole, renormalised.
-
-    sqrt((n - 1)/n sum_i (tau_i - mean)^2) over the n units that take part (Arkhangelsky and others 2021, algorithm 3).
-    NaN where a unit cannot be missed: the only treated one, or a control with all weight.
-    """
-    total, cells = np.zeros(first.shape), np.zeros(first.shape)
-    for dated, fit in found.dates:
-        own, weight = dated.block.treated > 0, periods - dated.block.date
-        treated = own.sum(axis=1)[:, None] - own
-        with np.errstate(divide="ignore", invalid="ignore"):
-            left = np.where(1 - fit.units > WHOLE, 1 - fit.units, np.nan)
-            synthetic = (-fit.estimate[:, None] - fit.units * fit.contrasts) / left
-            without = np.where(own, np.where(treated > 0, -fit.contrasts / treated, 0.0), 0.0)
-        total[dated.rows] += np.where(treated > 0, weight * treated * (without - synthetic), 0.0)
-        cells[dated.rows] += weight * treated
-    with np.errstate(divide="ignore", invalid="ignore"):
-        taus = total / cells
-    parts = first > 0
-    taus = np.where(parts, taus, 0.0)
-    n = parts.sum(axis=1)
-    mean = taus.sum(axis=1) / n
-    around = np.where(parts, np.square(taus - mean[:, None]), 0.0).sum(axis=1)
-    return np.asarray(np.sqrt((n - 1) / n * around))

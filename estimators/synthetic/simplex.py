@@ -49,9 +49,10 @@ class SimplexFit:
     optimal: Flags
 
 
-def simplex_least_squares(b: Floats, penalty: Floats, eligible: Flags) -> SimplexFit:
+def simplex_least_squares(b: Floats, penalty: Floats, eligible: Flags, start: Flags | None = None) -> SimplexFit:
     """Weights of P problems: B (P, m, n), penalties d (P, n) not negative, and the columns that may have weight (P, n).
 
+    start (P, n): columns that had weight in a problem nearby, to begin with; None = all. It saves steps, no more.
     A problem without eligible columns or with values that are not finite is NaN and not optimal.
     """
     problems, m, n = b.shape
@@ -64,46 +65,51 @@ def simplex_least_squares(b: Floats, penalty: Floats, eligible: Flags) -> Simple
     d = np.where(eligible & sound[:, None], np.maximum(penalty / scale[:, None], LEAST), 1.0)
     c = np.concatenate([c / np.sqrt(scale)[:, None, None], eligible[:, None].astype(float)], axis=1)
     allowed = eligible & sound[:, None]
+    near = allowed if start is None else allowed & start
+    near = np.where(near.any(axis=1)[:, None], near, allowed)
     u, optimal = np.zeros((problems, n)), np.zeros(problems, dtype=bool)
     lightest = np.where(allowed, d, np.inf).min(axis=1)
     step = max(1, CACHE // max(min(m + 1, n) * n, 1))
     for rows in (slice(start, start + step) for start in range(0, problems, step)):
-        u[rows], optimal[rows] = _solved(c[rows], d[rows], allowed[rows], lightest[rows])
+        u[rows], optimal[rows] = _solved(c[rows], d[rows], allowed[rows], lightest[rows], near[rows])
     total = u.sum(axis=1)
     fine = sound & (total > 0)
     weights = np.where(fine[:, None], u / np.where(fine, total, 1.0)[:, None], np.nan)
     return SimplexFit(weights, optimal & fine)
 
 
-def _solved(c: Floats, d: Floats, allowed: Flags, lightest: Floats) -> tuple[Floats, Flags]:
-    """u and whether it is the optimum, (P, n) and (P,); lightest (P,): the least penalty."""
+def _solved(c: Floats, d: Floats, allowed: Flags, lightest: Floats, near: Flags) -> tuple[Floats, Flags]:
+    """u and whether it is the optimum, (P, n) and (P,); lightest (P,): the least penalty; near (P, n): the start."""
     problems, rows, n = c.shape
     u, optimal = np.zeros((problems, n)), np.zeros(problems, dtype=bool)
     usual = lightest > PENALISED
     if rows > n:
-        u, optimal = _exchanged(c, d, allowed)
+        gram = np.matmul(c.transpose(0, 2, 1), c)
+        np.einsum("pii->pi", gram)[:] += d
+        u, optimal = by_exchange(gram, allowed, near)
     elif usual.all():
-        u, optimal = _dual(c, d, allowed)
+        u, optimal = by_dual(c, d, allowed, near)
     elif usual.any():
-        u[usual], optimal[usual] = _dual(c[usual], d[usual], allowed[usual])
+        u[usual], optimal[usual] = by_dual(c[usual], d[usual], allowed[usual], near[usual])
     rest = np.flatnonzero(~optimal)
     if rest.size:
         u[rest], optimal[rest] = _entered(c[rest], d[rest], allowed[rest])
     left = np.square(np.matmul(c[:, :-1], u[:, :, None])[:, :, 0]).sum(axis=1)
     perfect = np.flatnonzero(~usual & (left <= PERFECT**2 * np.square(u.sum(axis=1))) & optimal)
     if perfect.size:
-        found, certain = _dual(c[perfect], d[perfect], allowed[perfect])
+        found, certain = by_dual(c[perfect], d[perfect], allowed[perfect], u[perfect] > 0)
         u[perfect[certain]] = found[certain]
     return u, optimal
 
 
-def _exchanged(c: Floats, d: Floats, allowed: Flags) -> tuple[Floats, Flags]:
-    """u, and whether it is the optimum, by exchanging all columns of the wrong sign at once, which may not arrive."""
-    problems, _, n = c.shape
-    gram = np.matmul(c.transpose(0, 2, 1), c)
-    np.einsum("pii->pi", gram)[:] += d
+def by_exchange(gram: Floats, allowed: Flags, near: Flags) -> tuple[Floats, Flags]:
+    """u, and whether it is the optimum, by exchanging all columns of the wrong sign at once, which may not arrive.
+
+    gram (P, n, n): C'C + diag(d), of columns of mean square about 1; near (P, n): columns inside to begin with.
+    """
+    problems, n, _ = gram.shape
     target = allowed * 1.0
-    kept, inside = np.arange(problems), allowed.copy()
+    kept, inside = np.arange(problems), near.copy()
     u_out, optimal = np.zeros((problems, n)), np.zeros(problems, dtype=bool)
     for _ in range(EXCHANGES):
         both = inside[:, :, None] & inside[:, None]
@@ -122,17 +128,20 @@ def _exchanged(c: Floats, d: Floats, allowed: Flags) -> tuple[Floats, Flags]:
     return u_out, optimal
 
 
-def _dual(c: Floats, d: Floats, allowed: Flags) -> tuple[Floats, Flags]:
+def by_dual(c: Floats, d: Floats, allowed: Flags, near: Flags) -> tuple[Floats, Flags]:
     """u and whether Newton's method arrived, of max over x of x_last - d0/2 |x|^2 - 1/2 sum_j max(0, C_j'x)^2 d0/d_j,
-    x = z/d0, d0 the mean penalty."""
+    x = z/d0, d0 the mean penalty.
+
+    C (P, m + 1, n) of columns of mean square about 1, the last row of ones; penalties d (P, n); near (P, n): columns at
+    work to begin with.
+    """
     problems, rows, n = c.shape
     d0 = np.where(allowed.any(axis=1), np.where(allowed, d, 0.0).sum(axis=1) / np.maximum(allowed.sum(axis=1), 1), 1.0)
     share = np.where(allowed, d0[:, None] / d, 0.0)
-    x = np.zeros((problems, rows))
-    x[:, -1] = 1.0
+    x = np.linalg.solve(_curvature(c, d0, share * near), np.broadcast_to(np.eye(rows)[:, -1:], (problems, rows, 1)))
     u_out, arrived = np.zeros((problems, n)), np.zeros(problems, dtype=bool)
     at = np.arange(problems)
-    state = _DualState.at(c, d0, share, x, np.matmul(x[:, None], c)[:, 0])
+    state = _DualState.at(c, d0, share, x[:, :, 0], np.matmul(x.transpose(0, 2, 1), c)[:, 0])
     for _ in range(NEWTON_STEPS):
         done = state.slope <= TOLERANCE
         u_out[at], arrived[at] = state.u, done
@@ -142,6 +151,14 @@ def _dual(c: Floats, d: Floats, allowed: Flags) -> tuple[Floats, Flags]:
             state, at = state.take(~done), at[~done]
         state = state.step()
     return u_out, arrived
+
+
+def _curvature(c: Floats, d0: Floats, share: Floats) -> Floats:
+    """Minus the second derivatives of the dual with some columns at work, (P, rows, rows)."""
+    matrix = np.matmul(c * share[:, None], c.transpose(0, 2, 1))
+    diagonal = np.einsum("pii->pi", matrix)
+    diagonal += np.maximum(d0, TOLERANCE * diagonal.max(axis=1))[:, None]
+    return matrix
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -174,10 +191,7 @@ class _DualState:
 
     def step(self) -> _DualState:
         """Newton's step, shortened to where the dual is highest along it."""
-        active = self.share * (self.s > 0)
-        matrix = np.matmul(self.c * active[:, None], self.c.transpose(0, 2, 1))
-        diagonal = np.einsum("pii->pi", matrix)
-        diagonal += np.maximum(self.d0, TOLERANCE * diagonal.max(axis=1))[:, None]
+        matrix = _curvature(self.c, self.d0, self.share * (self.s > 0))
         direction = np.linalg.solve(matrix, self.gradient[:, :, None])[:, :, 0]
         moved = np.matmul(direction[:, None], self.c)[:, 0]
         length = self._length(direction, moved)[:, None]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from estimators.core.error_types import check_error_types, kind_of
 from estimators.core.estimator import Estimates, Estimator, Layout, Status, outcome_of, treatment_of
 from estimators.core.tile import Tile
-from estimators.synthetic.blocks import BlockFit, DatedBlock, SampleFit, Weighting, fit_samples, jackknife
+from estimators.synthetic.blocks import BlockFit, DatedBlock, SampleFit, Weighting, fit_samples
 from estimators.synthetic.covariates import AdjustedOutcomes, Adjustment
+from estimators.synthetic.left_out import jackknife
 from estimators.synthetic.resampling import resampled_error, zetas_of
 from sim.arrays import Floats
 from sim.design import Design
@@ -22,6 +23,7 @@ from sim.presets import Paper
 from sim.schema import Schema
 from sim.streams import Streams
 
+Jackknife = Literal["refitted", "renormalised"]
 PANELS_AT_ONCE = 64
 STATISTICS = ("pre_rmse", "effective_units", "effective_periods")
 
@@ -61,13 +63,17 @@ class SyntheticEstimator(Estimator):
     less x b, b of the two-way regression on untreated cells of the whole sample. errors: jackknife:unit, bootstrap:unit,
     placebo:unit, with normal inference. The jackknife takes two treated units or more, and costs next to nothing; the
     placebo is the only one for a single treated unit, takes more controls than treated units, and assumes that both
-    have errors of one variance. draws: samples of bootstrap and placebo. label: its name in tables.
+    have errors of one variance. draws: samples of bootstrap and placebo. jackknife: whether the weights are refitted
+    without each unit, or those of the whole sample are renormalised, which is the paper's algorithm 3 and wrong for
+    weights of units alone (docs/formulas/synthetic.md: intervals cover too much there, and too little of synthetic
+    DID). label: its name in tables.
     """
 
     outcome: str | None = None
     controls: tuple[str, ...] | None = None
     errors: tuple[str, ...] = ("jackknife:unit",)
     draws: int = 200
+    jackknife: Jackknife = "refitted"
     label: str = ""
 
     @property
@@ -143,7 +149,7 @@ class SyntheticEstimator(Estimator):
         """Standard errors of one type of some panels, (R,)."""
         first = moments.first[some]
         if kind == "jackknife":
-            return jackknife(found, first, y.shape[1])
+            return jackknife(y, first, found, self.weighting, refit=self.jackknife == "refitted")
         out = np.full(len(y), np.nan)
         for row, rng in enumerate(streams.each(kind)):
             if moments.status[some][row] == Status.OK and np.isfinite(found.estimate[row]):
