@@ -36,6 +36,8 @@ DEPENDENT = 1e-14  # share of a column's squares outside the span of those that 
 CERTAIN = 1e-9  # of gradients of what is called an optimum
 REFINED = 2  # times that u is refined
 NEWTON_STEPS = 100
+RISING = 1e-10  # gradient of a column that was not looked at, from which it is
+SPARE = 24  # columns beyond twice the rows that are looked at together
 EXCHANGES = 12  # at most; what has not arrived by then is solved one column at a time
 HALVINGS = 40
 CACHE = 2**17  # numbers of the largest matrices of problems that are solved together
@@ -91,15 +93,26 @@ def _solved(c: Floats, d: Floats, allowed: Flags, lightest: Floats, near: Flags)
         u, optimal = by_dual(c, d, allowed, near)
     elif usual.any():
         u[usual], optimal[usual] = by_dual(c[usual], d[usual], allowed[usual], near[usual])
+    many = np.flatnonzero(~optimal & ~usual & (near.sum(axis=1) > rows) & (near.sum(axis=1) < allowed.sum(axis=1)))
+    if many.size:
+        u[many], optimal[many] = _shortest(c[many], d[many], allowed[many], near[many])
     rest = np.flatnonzero(~optimal)
     if rest.size:
-        u[rest], optimal[rest] = _entered(c[rest], d[rest], allowed[rest])
-    left = np.square(np.matmul(c[:, :-1], u[:, :, None])[:, :, 0]).sum(axis=1)
-    perfect = np.flatnonzero(~usual & (left <= PERFECT**2 * np.square(u.sum(axis=1))) & optimal)
-    if perfect.size:
-        found, certain = by_dual(c[perfect], d[perfect], allowed[perfect], u[perfect] > 0)
-        u[perfect[certain]] = found[certain]
+        u[rest], optimal[rest] = _by_columns(c[rest], d[rest], allowed[rest], near[rest])
+        left = np.square(np.matmul(c[rest, :-1], u[rest, :, None])[:, :, 0]).sum(axis=1)
+        good = ~usual[rest] & (left <= PERFECT**2 * np.square(u[rest].sum(axis=1))) & optimal[rest]
+        perfect = rest[good]
+        if perfect.size:
+            found, certain = _shortest(c[perfect], d[perfect], allowed[perfect], u[perfect] > 0)
+            u[perfect[certain]] = found[certain]
     return u, optimal
+
+
+def _shortest(c: Floats, d: Floats, allowed: Flags, near: Flags) -> tuple[Floats, Flags]:
+    """u by the dual, and whether it is the optimum of a fit that is perfect up to its slight penalty."""
+    u, arrived = by_dual(c, d, allowed, near)
+    left = np.square(np.matmul(c[:, :-1], u[:, :, None])[:, :, 0]).sum(axis=1)
+    return u, arrived & (left <= PERFECT**2 * np.square(u.sum(axis=1)))
 
 
 def by_exchange(gram: Floats, allowed: Flags, near: Flags) -> tuple[Floats, Flags]:
@@ -221,6 +234,49 @@ class _DualState:
         return np.where(short, np.where(low > 0, low, high), 1.0)
 
 
+def _by_columns(c: Floats, d: Floats, allowed: Flags, near: Flags) -> tuple[Floats, Flags]:
+    """u and whether it is the optimum: of few columns at a time where there are many, those of a rising gradient."""
+    problems, rows, n = c.shape
+    size = 2 * rows + SPARE
+    if size > n // 2:
+        return _in_chunks(c, d, allowed)
+    u_out, optimal = np.zeros((problems, n)), np.zeros(problems, dtype=bool)
+    kept, u = np.arange(problems), near / np.maximum(near.sum(axis=1), 1)[:, None]
+    for _ in range(n):
+        gradient = _gradient(c, d, u)
+        rank = np.where(allowed, gradient + np.where(u > 0, np.inf, 0.0), -np.inf)
+        some = np.sort(np.argsort(-rank, axis=1, kind="stable")[:, :size], axis=1)
+        part, known = _in_chunks(
+            np.take_along_axis(c, some[:, None], axis=2), np.take_along_axis(d, some, axis=1),
+            np.take_along_axis(allowed, some, axis=1),
+        )  # fmt: skip
+        u = np.zeros_like(u)
+        np.put_along_axis(u, some, part, axis=1)
+        rising = (_gradient(c, d, u) > RISING) & (u <= 0) & allowed
+        np.put_along_axis(rising, some, False, axis=1)
+        left = known & rising.any(axis=1)
+        u_out[kept[~left]], optimal[kept[~left]] = u[~left], known[~left]
+        if not left.any():
+            break
+        kept, c, d, allowed, u = kept[left], c[left], d[left], allowed[left], u[left]
+    return u_out, optimal
+
+
+def _gradient(c: Floats, d: Floats, u: Floats) -> Floats:
+    """Minus half the derivative of the objective, (P, n)."""
+    residual = -np.matmul(c, u[:, :, None])[:, :, 0]
+    residual[:, -1] += 1.0
+    return np.asarray(np.matmul(residual[:, None], c)[:, 0] - d * u)
+
+
+def _in_chunks(c: Floats, d: Floats, allowed: Flags) -> tuple[Floats, Flags]:
+    """As many problems at once as the cache holds."""
+    step = max(1, CACHE // c.shape[2] ** 2)
+    rows = [slice(start, start + step) for start in range(0, len(c), step)]
+    parts = [_entered(c[some], d[some], allowed[some]) for some in rows]
+    return np.concatenate([u for u, _ in parts]), np.concatenate([optimal for _, optimal in parts])
+
+
 def _entered(c: Floats, d: Floats, allowed: Flags) -> tuple[Floats, Flags]:
     """u and whether it is the optimum, by columns that enter and leave one at a time."""
     problems, _, n = c.shape
@@ -310,15 +366,11 @@ class _Active:
 
 def _refined(columns: Floats, d: Floats, found: _Active) -> tuple[Floats, Flags]:
     """u of the columns inside, refined against the columns themselves, and whether it is the optimum."""
-    u, target = np.where(found.inside, found.rest, 0.0), columns[:, :, -1]
+    u = np.where(found.inside, found.rest, 0.0)
     rows = columns.transpose(0, 2, 1)
-
-    def left(u: Floats) -> Floats:
-        return np.asarray(target - np.matmul(columns, np.matmul(rows, u[:, :, None]))[:, :, 0] - d * u)
-
     for _ in range(REFINED):
-        owed = np.where(found.inside, left(u), 0.0)
+        owed = np.where(found.inside, _gradient(rows, d, u), 0.0)
         u = u - np.where(found.inside, np.matmul(found.tableau, owed[:, :, None])[:, :, 0], 0.0)
-    gradient = left(u)
+    gradient = _gradient(rows, d, u)
     near = np.where(found.inside, np.abs(gradient), gradient) <= CERTAIN
     return np.maximum(u, 0.0), np.asarray((near | ~found.allowed).all(axis=1) & (u > -CERTAIN).all(axis=1))
