@@ -39,7 +39,8 @@ NEWTON_STEPS = 100
 RISING = 1e-10  # gradient of a column that was not looked at, from which it is
 SPARE = 24  # columns beyond twice the rows that are looked at together
 EXCHANGES = 12  # at most; what has not arrived by then is solved one column at a time
-HALVINGS = 40
+HALVINGS = 7  # of a step that is too long, and more until it goes up
+MOST_HALVINGS = 40
 CACHE = 2**17  # numbers of the largest matrices of problems that are solved together
 
 
@@ -156,8 +157,10 @@ def by_dual(c: Floats, d: Floats, allowed: Flags, near: Flags) -> tuple[Floats, 
     at = np.arange(problems)
     state = _DualState.at(c, d0, share, x[:, :, 0], np.matmul(x.transpose(0, 2, 1), c)[:, 0])
     for _ in range(NEWTON_STEPS):
-        done = state.slope <= TOLERANCE
-        u_out[at], arrived[at] = state.u, done
+        done = (state.slope <= TOLERANCE) | (state.settled & (state.slope <= CERTAIN))
+        new = done & ~arrived[at]  # who arrived before keeps that, whatever the others need
+        u_out[at[new]], arrived[at[new]] = state.u[new], True
+        done = arrived[at]
         if done.all():
             break
         if done.sum() * 2 >= len(at):
@@ -176,7 +179,8 @@ def _curvature(c: Floats, d0: Floats, share: Floats) -> Floats:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _DualState:
-    """A point x of the dual of some problems, with u, the value and the gradient there."""
+    """A point x of the dual of some problems, with s = C'x, u and the gradient there; settled: whether the last step
+    left the signs of s as they were, and so ended at the maximum."""
 
     c: Floats
     d0: Floats
@@ -185,13 +189,16 @@ class _DualState:
     s: Floats
     u: Floats
     gradient: Floats
+    settled: Flags
 
     @classmethod
-    def at(cls, c: Floats, d0: Floats, share: Floats, x: Floats, s: Floats) -> _DualState:
+    def at(
+        cls, c: Floats, d0: Floats, share: Floats, x: Floats, s: Floats, settled: Flags | None = None
+    ) -> _DualState:  # fmt: skip
         u = np.maximum(s, 0.0) * share
         gradient = -d0[:, None] * x - np.matmul(c, u[:, :, None])[:, :, 0]
         gradient[:, -1] += 1.0
-        return cls(c, d0, share, x, s, u, gradient)
+        return cls(c, d0, share, x, s, u, gradient, np.zeros(len(c), dtype=bool) if settled is None else settled)
 
     @property
     def slope(self) -> Floats:
@@ -199,16 +206,16 @@ class _DualState:
         return np.asarray(np.abs(self.gradient).max(axis=1))
 
     def take(self, rows: Flags) -> _DualState:
-        return _DualState(self.c[rows], self.d0[rows], self.share[rows], self.x[rows], self.s[rows], self.u[rows],
-                          self.gradient[rows])  # fmt: skip
+        return _DualState(*(getattr(self, item.name)[rows] for item in fields(self)))
 
     def step(self) -> _DualState:
         """Newton's step, shortened to where the dual is highest along it."""
         matrix = _curvature(self.c, self.d0, self.share * (self.s > 0))
         direction = np.linalg.solve(matrix, self.gradient[:, :, None])[:, :, 0]
         moved = np.matmul(direction[:, None], self.c)[:, 0]
-        length = self._length(direction, moved)[:, None]
-        return self.at(self.c, self.d0, self.share, self.x + length * direction, self.s + length * moved)
+        same = (((self.s + moved > 0) == (self.s > 0)) | (self.share == 0)).all(axis=1)
+        length = np.where(same, 1.0, self._length(direction, moved))[:, None]
+        return self.at(self.c, self.d0, self.share, self.x + length * direction, self.s + length * moved, same)
 
     def _length(self, direction: Floats, moved: Floats) -> Floats:
         """The length t of the step where the slope of the dual along it, decreasing in t, is zero, (P,): 1 wherever
@@ -223,14 +230,14 @@ class _DualState:
         start, end = slope(low), slope(high)
         if (end >= -0.1 * np.abs(start)).all():
             return high
-        t = high
         short = end < -0.1 * np.abs(start)
-        for _ in range(HALVINGS):
-            t = np.where(short, (low + high) / 2, 1.0)
-            rising = slope(t) > 0
-            low, high = np.where(short & rising, t, low), np.where(short & ~rising, t, high)
-            if not (short & (low == 0)).any() and _ >= 6:
+        for halving in range(MOST_HALVINGS):
+            going = short & ((low == 0) | (halving < HALVINGS))
+            if not going.any():
                 break
+            t = (low + high) / 2
+            rising = slope(t) > 0
+            low, high = np.where(going & rising, t, low), np.where(going & ~rising, t, high)
         return np.where(short, np.where(low > 0, low, high), 1.0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,12 +19,16 @@ from sim.arrays import Floats
 from sim.design import Design
 from sim.errors import bad, one_of
 from sim.panel import Panel
-from sim.presets import Paper
 from sim.schema import Schema
 from sim.streams import Streams
+from sim.world.panel_design import PanelDesign
+from sim.world.parts.adoption import Random
+from sim.world.parts.covariates import Normal
+from sim.world.parts.effect import Effect
 
-Jackknife = Literal["refitted", "renormalised"]
 PANELS_AT_ONCE = 64
+HOME = PanelDesign(units=80, periods=12, covariates=(Normal(effect=0.5),), effect=Effect(size=0.5),
+                   adoption=Random(treated=25, last_periods=4))  # fmt: skip
 STATISTICS = ("pre_rmse", "effective_units", "effective_periods")
 
 
@@ -63,7 +67,7 @@ class SyntheticEstimator(Estimator):
     less x b, b of the two-way regression on untreated cells of the whole sample. errors: jackknife:unit, bootstrap:unit,
     placebo:unit, with normal inference. The jackknife takes two treated units or more, and costs next to nothing; the
     placebo is the only one for a single treated unit, takes more controls than treated units, and assumes that both
-    have errors of one variance. draws: samples of bootstrap and placebo. jackknife: whether the weights are refitted
+    have errors of one variance. draws: samples of bootstrap and placebo. refit: whether the jackknife fits weights anew
     without each unit, or those of the whole sample are renormalised, which is the paper's algorithm 3 and wrong for
     weights of units alone (docs/formulas/synthetic.md: intervals cover too much there, and too little of synthetic
     DID). label: its name in tables.
@@ -73,7 +77,7 @@ class SyntheticEstimator(Estimator):
     controls: tuple[str, ...] | None = None
     errors: tuple[str, ...] = ("jackknife:unit",)
     draws: int = 200
-    jackknife: Jackknife = "refitted"
+    refit: bool = True
     label: str = ""
 
     @property
@@ -83,8 +87,8 @@ class SyntheticEstimator(Estimator):
 
     @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design with one date and without spillovers."""
-        return Paper(calendar="single"), ("did",)
+        """A world of 80 units whose 25 treated ones are chosen at random: as many periods as the weights can serve."""
+        return HOME, ("did",)
 
     def names(self, schema: Schema) -> tuple[str, str, tuple[str, ...]]:
         """Outcome, treatment and covariates; raises BadInput when one is missing."""
@@ -149,7 +153,7 @@ class SyntheticEstimator(Estimator):
         """Standard errors of one type of some panels, (R,)."""
         first = moments.first[some]
         if kind == "jackknife":
-            return jackknife(y, first, found, self.weighting, refit=self.jackknife == "refitted")
+            return jackknife(y, first, found, self.weighting, refit=self.refit)
         out = np.full(len(y), np.nan)
         for row, rng in enumerate(streams.each(kind)):
             if moments.status[some][row] == Status.OK and np.isfinite(found.estimate[row]):
