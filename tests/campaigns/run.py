@@ -23,6 +23,7 @@ CAMPAIGNS = {
     "doors": "doors",
     "another-user": "another_user",
     "numbers": "other_numbers",
+    "synthetic": "synthetic",
 }
 
 
