@@ -261,7 +261,8 @@ def forms(family: Family, attributes: Sequence[str]) -> list[str]:
 def check_error_types(errors: Sequence[str], schema: Schema, asked_by: str, family: Family) -> None:
     """Raise BadInput for error types that a family does not serve, that repeat, or need what the panel lacks."""
     if not errors or len(set(errors)) < len(errors):
-        usual = {"mediation": "delta", "spatial": "information", "synthetic": "jackknife:unit"}.get(family, "cluster:unit")
+        own = {"mediation": "delta", "spatial": "information", "synthetic": "jackknife:unit"}
+        usual = own.get(family, "cluster:unit")
         raise bad(f"errors = {list(errors)}", where=asked_by, allowed="one or more distinct error types",
                   remedy=f'set errors = ["{usual}"]')  # fmt: skip
     for error in errors:

@@ -89,7 +89,8 @@ class Adjustment(Reduction):
             first = np.broadcast_to(plan.first, (rows, plan.first.size)).copy()
             adjusted = y.copy() if plan.fit is None else without_covariates(y, plan.fit, self._values(panel))
             return AdjustedOutcomes(Pieces((adjusted,)), first, fine)
-        first = spread(dates_of(tile.raw(self.treatment)), rows).astype(np.intp)
+        found = dates_of(tile.raw(self.treatment)).astype(np.intp)
+        first = np.broadcast_to(found, (rows, found.shape[1]))
         status = np.where(self._served(first, len(panel.periods)), Status.OK, Status.REFUSED).astype(np.uint8)
         first = np.where(first == UNDATED, len(panel.periods), first)
         if not self.covariates:

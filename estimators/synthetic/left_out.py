@@ -13,7 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from estimators.synthetic.blocks import Block, BlockFit, SampleFit, Weighting
-from estimators.synthetic.simplex import CERTAIN, LEAST, PENALISED, TOLERANCE, by_dual, by_exchange, simplex_least_squares
+from estimators.synthetic.simplex import (
+    CERTAIN,
+    LEAST,
+    PENALISED,
+    TOLERANCE,
+    by_dual,
+    by_exchange,
+    simplex_least_squares,
+)
 from sim.arrays import Codes, Flags, Floats
 
 PROBLEMS_AT_ONCE = 256
@@ -78,10 +86,10 @@ class LeftOut:
         changed &= several[:, None] | own
         if self.how.penalised:
             changed &= ~self._penalised_units(out, changed)
-        rows, missing = np.nonzero(changed)
-        for start in range(0, len(rows), PROBLEMS_AT_ONCE):
+        panels, missing = np.nonzero(changed)
+        for start in range(0, len(panels), PROBLEMS_AT_ONCE):
             some = slice(start, start + PROBLEMS_AT_ONCE)
-            out[rows[some], missing[some]] = self._fitted_units(rows[some], missing[some])
+            out[panels[some], missing[some]] = self._fitted_units(panels[some], missing[some])
         return out
 
     def _fitted_units(self, rows: Codes, missing: Codes) -> Floats:
@@ -101,7 +109,7 @@ class LeftOut:
         """Put weights into `out` (P, N, N) where the dual finds them; says where, (P, N)."""
         compared = self.block.controls > 0
         d = np.square(self.block.zeta) * self.block.date
-        squares = np.where(compared, np.vecdot(self.base, self.base, axis=1), 0.0)
+        squares = np.where(compared, np.square(self.base).sum(axis=1), 0.0)
         scale = squares.sum(axis=1) / np.maximum(compared.sum(axis=1), 1) + d
         usable = np.isfinite(self.base).all(axis=(1, 2)) & (d > PENALISED * scale) & (self.fit.units > 0).any(axis=1)
         scale = np.where(usable, scale, 1.0)
@@ -136,8 +144,7 @@ class LeftOut:
 
     def _periods(self) -> Floats:
         """Weights of periods (P, N, T0): those without unit i in row i."""
-        rows, n, date = *self.block.controls.shape, self.block.date
-        out = np.repeat(self.fit.periods[:, None], n, axis=1)
+        out = np.repeat(self.fit.periods[:, None], self.block.controls.shape[1], axis=1)
         compared = self.block.controls > 0
         if self.how.periods != "fitted":
             return out
@@ -145,7 +152,7 @@ class LeftOut:
         out[few[:, None] & compared] = np.nan
         changed = compared & ~few[:, None]
         left = self.centred - self.change[:, None]
-        left -= (np.matmul(left, self.block.controls[:, :, None]) / compared.sum(axis=1)[:, None, None])
+        left -= np.matmul(left, self.block.controls[:, :, None]) / compared.sum(axis=1)[:, None, None]
         left *= compared[:, None]
         known = self._nearby_periods(out, np.ascontiguousarray(left.transpose(0, 2, 1)), changed)
         panel, missing = np.nonzero(changed & ~known)
@@ -157,7 +164,7 @@ class LeftOut:
     def _fitted_periods(self, left: Floats, rows: Codes, missing: Codes) -> Floats:
         """Weights of some panels without one control each, (Q, T0), of centred differences (P, T0, N)."""
         line, some = np.arange(len(rows)), left[rows]
-        count = (self.block.controls[rows] > 0).sum(axis=1) - 1
+        count = (self.block.controls[rows] > 0).sum(axis=1) - 1.0
         own = some[line, :, missing]
         some += (own / count[:, None])[:, :, None]
         compared = self.block.controls[rows] > 0
@@ -205,8 +212,8 @@ class LeftOut:
 def _downdated_units(c: Floats, d: Floats, inside: Flags, compared: Flags, asked: Flags, out: Floats) -> Flags:
     """Put weights without controls into `out` (P, N, N) where no sign turns wrong; says where, (P, N).
 
-    With K = d I + sum over columns with weight of c_j c_j', K x = e, s = C'x and u = max(0, s), without column i s moves
-    by C'K^-1 c_i s_i / (1 - c_i'K^-1 c_i) (see `synthetic.simplex`).
+    With K = d I + sum over columns with weight of c_j c_j', K x = e, s = C'x and u = max(0, s), without column i s
+    moves by C'K^-1 c_i s_i / (1 - c_i'K^-1 c_i) (see `synthetic.simplex`).
     """
     matrix = np.matmul(c * inside[:, None], c.transpose(0, 2, 1))
     np.einsum("pii->pi", matrix)[:] += d[:, None]

@@ -61,7 +61,7 @@ def simplex_least_squares(b: Floats, penalty: Floats, eligible: Flags, start: Fl
     problems, m, n = b.shape
     count = eligible.sum(axis=1)
     c = np.where(eligible[:, None], b, 0.0)
-    squares = np.vecdot(c, c, axis=1)
+    squares = np.square(c).sum(axis=1)
     scale = (squares.sum(axis=1) + np.where(eligible, penalty, 0.0).sum(axis=1)) / np.maximum(count, 1)
     sound = (count > 0) & np.isfinite(scale)
     c[~sound], scale = 0.0, np.where(sound & (scale > 0), scale, 1.0)
@@ -295,8 +295,8 @@ def _entered(c: Floats, d: Floats, allowed: Flags) -> tuple[Floats, Flags]:
     u_out, optimal = np.zeros((problems, n)), np.zeros(problems, dtype=bool)
     kept = np.arange(problems)
     state = _Active(
-        tableau, target.copy(), squares, allowed, np.zeros((problems, n), dtype=bool), ~allowed, np.zeros((problems, n)),
-        np.zeros(problems, dtype=bool),
+        tableau, target.copy(), squares, allowed, inside=np.zeros((problems, n), dtype=bool), barred=~allowed,
+        u=np.zeros((problems, n)), stalled=np.zeros(problems, dtype=bool),
     )  # fmt: skip
     for _ in range(4 * n + 20):
         pivot, done = state.next_pivot()

@@ -64,10 +64,10 @@ class SyntheticEstimator(Estimator):
     """Base of the estimators that weight control units, periods before adoption, or both.
 
     outcome, controls: names of variables; None = the panel's own roles. Controls are covariates: the outcome is taken
-    less x b, b of the two-way regression on untreated cells of the whole sample. errors: jackknife:unit, bootstrap:unit,
-    placebo:unit, with normal inference. The jackknife takes two treated units or more, and costs next to nothing; the
-    placebo is the only one for a single treated unit, takes more controls than treated units, and assumes that both
-    have errors of one variance. draws: samples of bootstrap and placebo. refit: whether the jackknife fits weights anew
+    less x b, b of the two-way regression on untreated cells of the whole sample. errors: jackknife:unit,
+    bootstrap:unit, placebo:unit, with normal inference. The jackknife takes two treated units or more; the placebo is
+    the only one for a single treated unit, takes more controls than treated units, and assumes that both have errors of
+    one variance. draws: samples of bootstrap and placebo. refit: whether the jackknife fits weights anew
     without each unit, or those of the whole sample are renormalised, which is the paper's algorithm 3 and wrong for
     weights of units alone (docs/formulas/synthetic.md: intervals cover too much there, and too little of synthetic
     DID). label: its name in tables.
@@ -132,7 +132,7 @@ class SyntheticEstimator(Estimator):
         statistics, status = np.full((rows, len(STATISTICS)), np.nan), moments.status.copy()
         for some, y in moments.y.chunks(PANELS_AT_ONCE):
             first = moments.first[some]
-            counts = (first > 0) * (status[some] == Status.OK)[:, None] * 1.0
+            counts = ((first > 0) & (status[some] == Status.OK)[:, None]).astype(np.float64)
             found = fit_samples(y, first, counts, self.weighting)
             own = streams.tile(streams.start + some.start, streams.start + some.stop)
             estimate[some], statistics[some] = found.estimate, summaries(found, self.weighting)
@@ -169,7 +169,7 @@ class SyntheticEstimator(Estimator):
         reduction = self.reduction(panel.schema)
         moments = reduction.reduce(reduction.prepare(alone), Tile(alone))
         y, first = moments.y.parts[0], moments.first
-        found = fit_samples(y, first, (first > 0) * 1.0, self.weighting)
+        found = fit_samples(y, first, (first > 0).astype(np.float64), self.weighting)
         return tuple(_path(alone, y[0], dated, fit) for dated, fit in found.dates)
 
 
@@ -212,6 +212,7 @@ class SyntheticDID(SyntheticEstimator):
     >>> import panelproof as pp
     >>> found = pp.SyntheticDID()(pp.example_panel().panel)
     >>> print(f"{found.params['did']:.3f} ({found.std_errors['did']:.3f})")
+    0.035 (0.011)
     """
 
     kind: ClassVar[str] = "synthetic-did"
@@ -233,6 +234,7 @@ class SyntheticControl(SyntheticEstimator):
     >>> import panelproof as pp
     >>> found = pp.SyntheticControl()(pp.example_panel().panel)
     >>> print(f"{found.params['did']:.3f} ({found.std_errors['did']:.3f})")
+    0.038 (0.012)
     """
 
     kind: ClassVar[str] = "synthetic-control"
@@ -256,6 +258,7 @@ class DemeanedSyntheticControl(SyntheticEstimator):
     >>> import panelproof as pp
     >>> found = pp.DemeanedSyntheticControl()(pp.example_panel().panel)
     >>> print(f"{found.params['did']:.3f} ({found.std_errors['did']:.3f})")
+    0.034 (0.011)
     """
 
     kind: ClassVar[str] = "demeaned-synthetic-control"
@@ -278,6 +281,7 @@ class EquallyWeightedDID(SyntheticEstimator):
     >>> import panelproof as pp
     >>> found = pp.EquallyWeightedDID()(pp.example_panel().panel)
     >>> print(f"{found.params['did']:.3f} ({found.std_errors['did']:.3f})")
+    0.035 (0.010)
     """
 
     kind: ClassVar[str] = "equally-weighted-did"

@@ -23,7 +23,9 @@ SHAPES = {
 }
 
 
-def problems(m: int, n: int, penalty: float, count: int = 25, seed: int = 3) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+def problems(
+    m: int, n: int, penalty: float, count: int = 25, seed: int = 3
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Columns around a factor model, less a target that lies outside of them, some columns not eligible."""
     rng = np.random.default_rng(seed)
     a = rng.standard_normal((count, m, 2)) @ rng.standard_normal((count, 2, n)) + rng.standard_normal((count, m, n))

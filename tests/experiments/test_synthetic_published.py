@@ -7,11 +7,11 @@ from pathlib import Path
 import made_twins
 import numpy as np
 import pytest
+from wage_rows import ROWS, compared, covered, fitted
 
 from estimators import DemeanedSyntheticControl, EquallyWeightedDID, SyntheticControl, SyntheticDID
 from references import synthetic_twin as twin
 from sim import Panel, Roles
-from wage_rows import ROWS, compared, covered, fitted
 
 NEAR = 3.0
 

@@ -117,7 +117,7 @@ def zetas_by_date(y: Floats, first: NDArray[np.intp], kind: Kind) -> dict[int, t
 
 
 def jackknife_error(y: Floats, first: NDArray[np.intp], kind: Kind) -> float:
-    """sqrt((n - 1)/n sum (tau_i - mean)^2) of estimates without each unit, weights fitted anew with the whole's zetas."""
+    """sqrt((n - 1)/n sum (tau_i - mean)^2) of estimates without each unit, weights fitted anew, zetas of the whole."""
     zetas, n = zetas_by_date(y, first, kind), len(y)
     taus = np.array([staggered(np.delete(y, i, axis=0), np.delete(first, i), kind, zetas) for i in range(n)])
     return float(np.sqrt((n - 1) / n * np.square(taus - taus.mean()).sum()))
