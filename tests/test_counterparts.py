@@ -83,6 +83,8 @@ COUNTERPARTS = {
     "experiments/test_twin.py::test_real_city_panel": "::test_what_was_fitted_lies_inside",
     "experiments/test_synthetic_published.py::test_published_coverage_of_the_jackknife":
         "estimators/test_synthetic.py::test_estimates_and_jackknife_are_those_of_the_slow_program",
+    "experiments/test_synthetic_published.py::test_published_coverage_of_samples_drawn_anew":
+        "estimators/test_synthetic.py::test_bootstrap_errors_are_those_of_the_slow_program",
     "experiments/test_synthetic_published.py::test_published_rows":
         "::test_estimates_in_such_worlds_are_those_of_a_plain_program",
     "experiments/test_twin_published.py::test_published_simulations_of_womens_wages":

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from estimators.synthetic.blocks import Block, BlockFit, SampleFit, Weighting
+from estimators.synthetic.comparisons import Comparison, ComparisonFit, SampleFit, Weighting
 from estimators.synthetic.simplex import (
     CERTAIN,
     LEAST,
@@ -30,7 +30,7 @@ LEVERAGE = 1e-6  # what must be left of 1 without a row or column, for the formu
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class LeftOut:
+class WithoutUnits:
     """What P panels need for the fits without each unit: outcomes less the treated mean, before adoption as the units'
     weights see them, base (P, T0, N), and less their means, centred (P, T0, N); mean after adoption less the mean
     before, change (P, N); the block and the fit of the whole."""
@@ -38,12 +38,12 @@ class LeftOut:
     base: Floats
     centred: Floats
     change: Floats
-    block: Block
-    fit: BlockFit
+    block: Comparison
+    fit: ComparisonFit
     how: Weighting
 
     @classmethod
-    def of(cls, y: Floats, block: Block, fit: BlockFit, how: Weighting) -> LeftOut:
+    def of(cls, y: Floats, block: Comparison, fit: ComparisonFit, how: Weighting) -> WithoutUnits:
         """Of outcomes (P, T, N)."""
         date, after = block.date, y.shape[1] - block.date
         z = y - np.matmul(y, block.treated[:, :, None]) / block.treated.sum(axis=1)[:, None, None]
@@ -77,9 +77,9 @@ class LeftOut:
         out = np.repeat(whole[:, None], whole.shape[1], axis=1)
         if self.how.units == "equal":
             alone = compared.sum(axis=1)[:, None, None]
-            missing = np.eye(whole.shape[1], dtype=bool) & compared[:, :, None]
+            itself = np.eye(whole.shape[1], dtype=bool) & compared[:, :, None]
             with np.errstate(divide="ignore", invalid="ignore"):
-                return np.where(compared[:, :, None] & ~missing, compared[:, None] / (alone - 1), out) * ~missing
+                return np.where(compared[:, :, None] & ~itself, compared[:, None] / (alone - 1), out) * ~itself
         changed = (compared & (whole > 0)) | (own & (own.sum(axis=1) > 1)[:, None])
         several = compared.sum(axis=1) > 1
         out[~several[:, None] & compared] = np.nan
@@ -253,15 +253,17 @@ def _downdated_periods(gram: Floats, rows: Floats, factor: Floats, inside: Flags
     return np.asarray(known)
 
 
-def refitted(y: Floats, block: Block, fit: BlockFit, how: Weighting) -> Floats:
+def refitted(y: Floats, block: Comparison, fit: ComparisonFit, how: Weighting) -> Floats:
     """The estimate of a date without each unit, (P, N), of outcomes (P, T, N)."""
     step = max(1, NUMBERS // y.shape[2] ** 2)
     parts = []
     for start in range(0, len(y), step):
         some = slice(start, start + step)
-        own = Block(block.date, *(getattr(block, name)[some] for name in ("controls", "treated", "zeta", "slight")))
-        whole = BlockFit(*(getattr(fit, name)[some] for name in BlockFit.__slots__))
-        parts.append(LeftOut.of(y[some], own, whole, how).estimates())
+        own = Comparison(
+            block.date, *(getattr(block, name)[some] for name in ("controls", "treated", "zeta", "slight"))
+        )
+        whole = ComparisonFit(*(getattr(fit, name)[some] for name in ComparisonFit.__slots__))
+        parts.append(WithoutUnits.of(y[some], own, whole, how).estimates())
     return np.concatenate(parts)
 
 
@@ -269,7 +271,7 @@ WHOLE = 1e-12  # 1 - weight of a unit below which nothing is left without it
 
 
 @np.errstate(divide="ignore", invalid="ignore")
-def renormalised(block: Block, fit: BlockFit) -> Floats:
+def renormalised(block: Comparison, fit: ComparisonFit) -> Floats:
     """The estimate of a date without each unit, (P, N), with the weights of the whole sample, renormalised."""
     own = block.treated > 0
     left = np.where(1 - fit.units > WHOLE, 1 - fit.units, np.nan)

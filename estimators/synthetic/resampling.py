@@ -1,5 +1,5 @@
 """Standard errors of synthetic estimators by samples drawn anew: placebo and bootstrap (Arkhangelsky, Athey, Hirshberg,
-Imbens and Wager 2021, AER 111:4088, algorithms 2 and 4; the jackknife is `synthetic.blocks.jackknife`).
+Imbens and Wager 2021, AER 111:4088, algorithms 2 and 4; the jackknife is `synthetic.left_out.jackknife`).
 
 placebo: the adopters' dates are given to as many never treated units at random, the adopters are left out; the
 standard deviation of the estimates, without a factor. bootstrap: units are drawn with replacement; the standard
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from estimators.synthetic.blocks import SampleFit, Weighting, fit_samples
+from estimators.synthetic.comparisons import SampleFit, Weighting, fit_samples
 from sim.arrays import Codes, Floats
 
 SAMPLES_AT_ONCE = 64

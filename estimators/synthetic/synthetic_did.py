@@ -11,8 +11,8 @@ import numpy as np
 from estimators.core.error_types import check_error_types, kind_of
 from estimators.core.estimator import Estimates, Estimator, Layout, Status, outcome_of, treatment_of
 from estimators.core.tile import Tile
-from estimators.synthetic.blocks import BlockFit, DatedBlock, SampleFit, Weighting, fit_samples
-from estimators.synthetic.covariates import AdjustedOutcomes, Adjustment
+from estimators.synthetic.adjusted import AdjustedOutcomes, Adjustment
+from estimators.synthetic.comparisons import ComparisonFit, DatedComparison, SampleFit, Weighting, fit_samples
 from estimators.synthetic.left_out import jackknife
 from estimators.synthetic.resampling import resampled_error, zetas_of
 from sim.arrays import Floats
@@ -173,7 +173,7 @@ class SyntheticEstimator(Estimator):
         return tuple(_path(alone, y[0], dated, fit) for dated, fit in found.dates)
 
 
-def _path(panel: Panel, y: Floats, dated: DatedBlock, fit: BlockFit) -> SyntheticPath:
+def _path(panel: Panel, y: Floats, dated: DatedComparison, fit: ComparisonFit) -> SyntheticPath:
     """Of one panel's outcomes (T, N) and one date."""
     date, own = dated.block.date, dated.block.treated[0] > 0
     periods = np.zeros(len(y))

@@ -23,7 +23,6 @@ CAMPAIGNS = {
     "doors": "doors",
     "another-user": "another_user",
     "numbers": "other_numbers",
-    "synthetic": "synthetic",
 }
 
 

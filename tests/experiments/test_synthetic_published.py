@@ -7,7 +7,7 @@ from pathlib import Path
 import made_twins
 import numpy as np
 import pytest
-from wage_rows import ROWS, compared, covered, fitted
+from wage_rows import COVERAGE, ROWS, compared, covered, fitted
 
 from estimators import DemeanedSyntheticControl, EquallyWeightedDID, SyntheticControl, SyntheticDID
 from references import synthetic_twin as twin
@@ -28,10 +28,19 @@ def test_published_rows(design: Path, row: str) -> None:
     assert not far
 
 
-@pytest.mark.parametrize("row", ["baseline", "random"])
+@pytest.mark.parametrize("row", COVERAGE)
 def test_published_coverage_of_the_jackknife(design: Path, row: str) -> None:
-    """At 400 replications; bootstrap and placebo in the campaign `synthetic`."""
+    """At 400 replications, within 3 combined Monte Carlo errors."""
     far = [str(each) for each in covered(design, row, "jackknife", 400) if each.distance > NEAR]
+    assert not far
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("error", ["bootstrap", "placebo"])
+@pytest.mark.parametrize("row", COVERAGE)
+def test_published_coverage_of_samples_drawn_anew(design: Path, row: str, error: str) -> None:
+    """The same of 200 samples a panel."""
+    far = [str(each) for each in covered(design, row, error, 400) if each.distance > NEAR]
     assert not far
 
 

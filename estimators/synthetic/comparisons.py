@@ -47,7 +47,7 @@ class Weighting:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Block:
+class Comparison:
     """P comparisons of one date: how often units count as controls and as treated, (P, N), and zeta of the weights of
     units and of periods, (P,)."""
 
@@ -59,7 +59,7 @@ class Block:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class BlockFit:
+class ComparisonFit:
     """Weights of units (P, N) and of periods before adoption (P, T0), the treated less the synthetic path (P, T), the
     estimate (P,), contrasts of units less that of the treated (P, N), whether weights are the optimum (P,)."""
 
@@ -82,14 +82,14 @@ def noise_level(y: Floats, controls: Floats, date: int) -> Floats:
     return np.asarray(np.sqrt(np.matmul(around, controls[:, :, None])[:, :, 0].sum(axis=1) / cells))
 
 
-def block_of(y: Floats, date: int, controls: Floats, treated: Floats, how: Weighting) -> Block:
+def comparison_of(y: Floats, date: int, controls: Floats, treated: Floats, how: Weighting) -> Comparison:
     """A comparison with the zetas of its own sample."""
     sigma = noise_level(y, controls, date)
     cells = treated.sum(axis=1) * (y.shape[1] - date)
-    return Block(date, controls, treated, cells**0.25 * sigma if how.penalised else SLIGHT * sigma, SLIGHT * sigma)
+    return Comparison(date, controls, treated, cells**0.25 * sigma if how.penalised else SLIGHT * sigma, SLIGHT * sigma)
 
 
-def fit_block(y: Floats, block: Block, how: Weighting) -> BlockFit:
+def fit_comparison(y: Floats, block: Comparison, how: Weighting) -> ComparisonFit:
     """Fit outcomes (P, T, N); NaN where there is no control or no treated unit."""
     date, controls, after = block.date, block.controls, y.shape[1] - block.date
     z = y - np.matmul(y, block.treated[:, :, None]) / block.treated.sum(axis=1)[:, None, None]
@@ -102,10 +102,10 @@ def fit_block(y: Floats, block: Block, how: Weighting) -> BlockFit:
     contrasts = post - np.matmul(periods[:, None], z[:, :date])[:, 0]
     estimate = -np.vecdot(units, contrasts)
     sound = (controls.sum(axis=1) > 0) & (block.treated.sum(axis=1) > 0)
-    return BlockFit(units, periods, gap, np.where(sound, estimate, np.nan), contrasts, fitted & optimal & sound)
+    return ComparisonFit(units, periods, gap, np.where(sound, estimate, np.nan), contrasts, fitted & optimal & sound)
 
 
-def _unit_weights(before: Floats, centred: Floats, block: Block, how: Weighting) -> tuple[Floats, Flags]:
+def _unit_weights(before: Floats, centred: Floats, block: Comparison, how: Weighting) -> tuple[Floats, Flags]:
     """omega (P, N) and whether it is the optimum, of outcomes before adoption less those of the treated, and the same
     less their means, (P, T0, N)."""
     if how.units == "equal":
@@ -116,7 +116,7 @@ def _unit_weights(before: Floats, centred: Floats, block: Block, how: Weighting)
     return found.weights, found.optimal
 
 
-def _time_weights(centred: Floats, change: Floats, block: Block, how: Weighting) -> tuple[Floats, Flags]:
+def _time_weights(centred: Floats, change: Floats, block: Comparison, how: Weighting) -> tuple[Floats, Flags]:
     """lambda (P, T0) and whether it is the optimum, of outcomes before adoption and the mean after it, both less the
     mean before adoption, (P, T0, N) and (P, N)."""
     rows, date = len(centred), block.date
@@ -136,11 +136,11 @@ def _time_weights(centred: Floats, change: Floats, block: Block, how: Weighting)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class DatedBlock:
+class DatedComparison:
     """The comparison of one date in those samples that have it, rows (P',) of them, and treated cells (P',)."""
 
     rows: Codes
-    block: Block
+    block: Comparison
     cells: Floats
 
 
@@ -150,7 +150,7 @@ class SampleFit:
 
     estimate: Floats
     cells: Floats
-    dates: tuple[tuple[DatedBlock, BlockFit], ...]
+    dates: tuple[tuple[DatedComparison, ComparisonFit], ...]
     optimal: Flags
 
 
@@ -177,15 +177,15 @@ def fit_samples(
             continue
         some, compared, own = y[rows], controls[rows], treated[rows]
         if zetas is None:
-            block = block_of(some, date, compared, own, how)
+            block = comparison_of(some, date, compared, own, how)
         else:
             zeta, slight = zetas[date]
-            block = Block(date, compared, own, zeta[rows], slight[rows])
-        fit = fit_block(some, block, how)
+            block = Comparison(date, compared, own, zeta[rows], slight[rows])
+        fit = fit_comparison(some, block, how)
         weight = own.sum(axis=1) * (periods - date)
         total[rows] += weight * fit.estimate
         cells[rows] += weight
         optimal[rows] &= fit.optimal
-        fits.append((DatedBlock(rows, block, weight), fit))
+        fits.append((DatedComparison(rows, block, weight), fit))
     estimate = np.where(cells > 0, total / np.where(cells > 0, cells, 1.0), np.nan)
     return SampleFit(estimate, cells, tuple(fits), optimal & (cells > 0))
