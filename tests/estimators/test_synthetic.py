@@ -22,6 +22,7 @@ from estimators import (
     TwoWayDID,
 )
 from estimators.core.tile import dates_of
+from estimators.synthetic.comparisons import fit_samples
 from estimators.synthetic.synthetic_did import SyntheticEstimator
 from references import synthetic_twin as twin
 from sim import BadInput, Panel, Roles, Streams, Wanted
@@ -234,6 +235,22 @@ def test_bootstrap_errors_are_those_of_the_slow_program() -> None:
             taus.append(twin.staggered(y[some], first[some], kind, zetas))
     found = replace(ESTIMATORS["synthetic-did"], errors=("bootstrap:unit",), draws=2000)(panel, Streams(2)).se[0, 0, 0]
     assert found == pytest.approx(np.std(taus), rel=4 * np.sqrt(1 / (2 * 400) + 1 / (2 * 2000)) * 1.3)
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_copies_of_units_are_rows_that_stand_twice(kind: str) -> None:
+    """Samples in which units count several times or not at all, of three dates."""
+    panel = made(DATES["three dates"], 1)
+    y, first = units_first(panel, 0)
+    how, zetas = ESTIMATORS[kind].weighting, twin.zetas_by_date(y, first, twin.KINDS[kind])
+    counts = np.random.default_rng(7).multinomial(17, np.full(17, 1 / 17), size=6).astype(float)
+    counts[:, 16] = np.maximum(counts[:, 16], 1)
+    own = {date: (np.full(6, zeta), np.full(6, slight)) for date, (zeta, slight) in zetas.items()}
+    found = fit_samples(np.broadcast_to(y.T, (6, *y.T.shape)), np.broadcast_to(first, (6, 17)), counts, how, own)
+    for row in range(6):
+        some = np.repeat(np.arange(17), counts[row].astype(int))
+        wanted = twin.staggered(y[some], first[some], twin.KINDS[kind], zetas)
+        assert found.estimate[row] == pytest.approx(wanted, abs=2e-6)
 
 
 @pytest.mark.parametrize("kind", ["synthetic-did", "demeaned-synthetic-control", "equally-weighted-did"])
