@@ -47,7 +47,7 @@ class Weighting:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Comparison:
+class AdoptionBlock:
     """P comparisons of one date: how often units count as controls and as treated, (P, N), and zeta of the weights of
     units and of periods, (P,)."""
 
@@ -82,14 +82,16 @@ def noise_level(y: Floats, controls: Floats, date: int) -> Floats:
     return np.asarray(np.sqrt(np.matmul(around, controls[:, :, None])[:, :, 0].sum(axis=1) / cells))
 
 
-def comparison_of(y: Floats, date: int, controls: Floats, treated: Floats, how: Weighting) -> Comparison:
+def comparison_of(y: Floats, date: int, controls: Floats, treated: Floats, how: Weighting) -> AdoptionBlock:
     """A comparison with the zetas of its own sample."""
     sigma = noise_level(y, controls, date)
     cells = treated.sum(axis=1) * (y.shape[1] - date)
-    return Comparison(date, controls, treated, cells**0.25 * sigma if how.penalised else SLIGHT * sigma, SLIGHT * sigma)
+    return AdoptionBlock(
+        date, controls, treated, cells**0.25 * sigma if how.penalised else SLIGHT * sigma, SLIGHT * sigma
+    )
 
 
-def fit_comparison(y: Floats, block: Comparison, how: Weighting) -> ComparisonFit:
+def fit_comparison(y: Floats, block: AdoptionBlock, how: Weighting) -> ComparisonFit:
     """Fit outcomes (P, T, N); NaN where there is no control or no treated unit."""
     date, controls, after = block.date, block.controls, y.shape[1] - block.date
     z = y - np.matmul(y, block.treated[:, :, None]) / block.treated.sum(axis=1)[:, None, None]
@@ -105,7 +107,7 @@ def fit_comparison(y: Floats, block: Comparison, how: Weighting) -> ComparisonFi
     return ComparisonFit(units, periods, gap, np.where(sound, estimate, np.nan), contrasts, fitted & optimal & sound)
 
 
-def _unit_weights(before: Floats, centred: Floats, block: Comparison, how: Weighting) -> tuple[Floats, Flags]:
+def _unit_weights(before: Floats, centred: Floats, block: AdoptionBlock, how: Weighting) -> tuple[Floats, Flags]:
     """omega (P, N) and whether it is the optimum, of outcomes before adoption less those of the treated, and the same
     less their means, (P, T0, N)."""
     if how.units == "equal":
@@ -116,7 +118,7 @@ def _unit_weights(before: Floats, centred: Floats, block: Comparison, how: Weigh
     return found.weights, found.optimal
 
 
-def _time_weights(centred: Floats, change: Floats, block: Comparison, how: Weighting) -> tuple[Floats, Flags]:
+def _time_weights(centred: Floats, change: Floats, block: AdoptionBlock, how: Weighting) -> tuple[Floats, Flags]:
     """lambda (P, T0) and whether it is the optimum, of outcomes before adoption and the mean after it, both less the
     mean before adoption, (P, T0, N) and (P, N)."""
     rows, date = len(centred), block.date
@@ -140,7 +142,7 @@ class DatedComparison:
     """The comparison of one date in those samples that have it, rows (P',) of them, and treated cells (P',)."""
 
     rows: Codes
-    block: Comparison
+    block: AdoptionBlock
     cells: Floats
 
 
@@ -180,7 +182,7 @@ def fit_samples(
             block = comparison_of(some, date, compared, own, how)
         else:
             zeta, slight = zetas[date]
-            block = Comparison(date, compared, own, zeta[rows], slight[rows])
+            block = AdoptionBlock(date, compared, own, zeta[rows], slight[rows])
         fit = fit_comparison(some, block, how)
         weight = own.sum(axis=1) * (periods - date)
         total[rows] += weight * fit.estimate

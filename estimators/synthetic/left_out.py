@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from estimators.synthetic.comparisons import Comparison, ComparisonFit, SampleFit, Weighting
+from estimators.synthetic.comparisons import AdoptionBlock, ComparisonFit, SampleFit, Weighting
 from estimators.synthetic.simplex import (
     CERTAIN,
     LEAST,
@@ -38,12 +38,12 @@ class WithoutUnits:
     base: Floats
     centred: Floats
     change: Floats
-    block: Comparison
+    block: AdoptionBlock
     fit: ComparisonFit
     how: Weighting
 
     @classmethod
-    def of(cls, y: Floats, block: Comparison, fit: ComparisonFit, how: Weighting) -> WithoutUnits:
+    def of(cls, y: Floats, block: AdoptionBlock, fit: ComparisonFit, how: Weighting) -> WithoutUnits:
         """Of outcomes (P, T, N)."""
         date, after = block.date, y.shape[1] - block.date
         z = y - np.matmul(y, block.treated[:, :, None]) / block.treated.sum(axis=1)[:, None, None]
@@ -253,13 +253,13 @@ def _downdated_periods(gram: Floats, rows: Floats, factor: Floats, inside: Flags
     return np.asarray(known)
 
 
-def refitted(y: Floats, block: Comparison, fit: ComparisonFit, how: Weighting) -> Floats:
+def refitted(y: Floats, block: AdoptionBlock, fit: ComparisonFit, how: Weighting) -> Floats:
     """The estimate of a date without each unit, (P, N), of outcomes (P, T, N)."""
     step = max(1, NUMBERS // y.shape[2] ** 2)
     parts = []
     for start in range(0, len(y), step):
         some = slice(start, start + step)
-        own = Comparison(
+        own = AdoptionBlock(
             block.date, *(getattr(block, name)[some] for name in ("controls", "treated", "zeta", "slight"))
         )
         whole = ComparisonFit(*(getattr(fit, name)[some] for name in ComparisonFit.__slots__))
@@ -271,7 +271,7 @@ WHOLE = 1e-12  # 1 - weight of a unit below which nothing is left without it
 
 
 @np.errstate(divide="ignore", invalid="ignore")
-def renormalised(block: Comparison, fit: ComparisonFit) -> Floats:
+def renormalised(block: AdoptionBlock, fit: ComparisonFit) -> Floats:
     """The estimate of a date without each unit, (P, N), with the weights of the whole sample, renormalised."""
     own = block.treated > 0
     left = np.where(1 - fit.units > WHOLE, 1 - fit.units, np.nan)
