@@ -35,6 +35,12 @@ if TYPE_CHECKING:
     from estimators.staggered.stacked import Stacked
     from estimators.synthetic.interactive_effects import InteractiveEffects
     from estimators.synthetic.matrix_completion import MatrixCompletion
+    from estimators.synthetic.synthetic_did import (
+        DemeanedSyntheticControl,
+        EquallyWeightedDID,
+        SyntheticControl,
+        SyntheticDID,
+    )
 else:
     __getattr__ = lazy(
         __name__,
@@ -59,12 +65,16 @@ else:
             "estimators.staggered.stacked": "Stacked",
             "estimators.synthetic.interactive_effects": "InteractiveEffects",
             "estimators.synthetic.matrix_completion": "MatrixCompletion",
+            "estimators.synthetic.synthetic_did": "DemeanedSyntheticControl EquallyWeightedDID"
+            " SyntheticControl SyntheticDID",
         },
     )
 
 __all__ = [
     "DCDH",
     "CallawaySantAnna",
+    "DemeanedSyntheticControl",
+    "EquallyWeightedDID",
     "Estimates",
     "Estimator",
     "EventStudy",
@@ -87,6 +97,8 @@ __all__ = [
     "Stacked",
     "Status",
     "SunAbraham",
+    "SyntheticControl",
+    "SyntheticDID",
     "Tile",
     "TwoStage",
     "TwoWayDID",

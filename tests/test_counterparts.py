@@ -48,6 +48,12 @@ COUNTERPARTS = {
     "estimators/test_spatial_references.py::test_cigarettes_likelihood_ratios":
         f"{TABLE_7}::test_likelihood_ratios_have_a_degree_of_freedom_a_regressor",
     "estimators/test_spatial_models.py::test_cigarettes_wald_tests_of_lee_yu": f"{TABLE_7}::test_wald_tests",
+    "estimators/test_synthetic.py::test_california_has_the_published_estimates":
+        "::test_estimates_and_jackknife_are_those_of_the_slow_program",
+    "estimators/test_synthetic.py::test_california_has_the_published_placebo_errors":
+        "::test_placebo_errors_are_the_spread_over_all_controls",
+    "estimators/test_synthetic.py::test_california_has_the_published_weights":
+        "::test_weights_and_paths_are_those_of_the_slow_program",
     "estimators/test_sun_abraham.py::test_county_employment_has_the_published_effects":
         "::test_every_cell_is_a_difference_of_four_means",
     "experiments/test_examples.py::test_the_city_panel_runs_end_to_end_and_agrees_with_other_programs":
@@ -73,6 +79,12 @@ COUNTERPARTS = {
     "experiments/test_tables_1_4.py::test_the_real_city_panel": "::test_the_committed_panel",
     "experiments/test_trust.py::test_the_real_city_panel": "::test_the_folder_holds_the_page_and_ordinary_stores",
     "experiments/test_twin.py::test_real_city_panel": "::test_what_was_fitted_lies_inside",
+    "experiments/test_synthetic_published.py::test_published_coverage_of_the_jackknife":
+        "estimators/test_synthetic.py::test_estimates_and_jackknife_are_those_of_the_slow_program",
+    "experiments/test_synthetic_published.py::test_published_coverage_of_samples_drawn_anew":
+        "estimators/test_synthetic.py::test_bootstrap_errors_are_those_of_the_slow_program",
+    "experiments/test_synthetic_published.py::test_published_rows":
+        "::test_estimates_in_such_worlds_are_those_of_a_plain_program",
     "experiments/test_twin_published.py::test_published_simulations_of_womens_wages":
         "::test_the_five_steps_as_a_plain_program",
     "experiments/test_warnings.py::test_the_real_city_panel":

@@ -15,13 +15,14 @@ from typing import Literal
 from sim.errors import bad, one_of
 from sim.schema import Schema
 
-Family = Literal["regression", "least-squares", "spatial", "durbin-least-squares", "mediation"]
+Family = Literal["regression", "least-squares", "spatial", "durbin-least-squares", "mediation", "synthetic"]
 Argument = Literal["none", "group", "groups", "distance", "size"]
 
 PLACE = ("longitude", "latitude")
 SHAPES = ("uniform", "bartlett")  # of a Conley kernel
 LEAST_SQUARES: tuple[Family, ...] = ("regression", "least-squares")
 SPATIAL: tuple[Family, ...] = ("spatial", "durbin-least-squares")
+BY_UNIT = ("bootstrap", "jackknife", "placebo")  # of synthetic estimators, which take no other group
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +122,16 @@ KINDS: dict[str, ErrorKind] = {
             "by Monte Carlo from the coefficients' normal distribution", ("mediation",),
         ),
         ErrorKind(
-            "bootstrap", "both equations estimated on resampled groups of units", "by bootstrap of "
-                                                                                  "{of}", ("mediation",), "group"
+            "bootstrap", "estimated on resampled groups of units; of synthetic estimators, of units",
+            "by bootstrap of {of}", ("mediation", "synthetic"), "group",
+        ),
+        ErrorKind(
+            "jackknife", "each unit left out in turn, with the weights of the whole sample (Arkhangelsky and others "
+            "2021)", "by the jackknife over {of}", ("synthetic",), "group",
+        ),
+        ErrorKind(
+            "placebo", "never treated units at random in the place of the treated (Arkhangelsky and others 2021)",
+            "by placebos of never treated {of}", ("synthetic",), "group",
         ),
         ErrorKind(
             "simulation", "draws from the estimates' normal distribution (setting `simulate`)",
@@ -227,13 +236,15 @@ def served(error: str, attributes: Sequence[str], family: Family) -> bool:
     found = read_error(error, attributes)
     if found is None or family not in found.kind.families:
         return False
+    if family == "synthetic":
+        return found.groups == ("unit",)
     return family not in SPATIAL or (len(found.groups) < 2 and "period" not in found.groups)
 
 
 def forms(family: Family, attributes: Sequence[str]) -> list[str]:
     """The error types that a family serves, as users write them."""
     written = []
-    groups = [name for name in ("unit", *attributes) if name not in PLACE]
+    groups = ["unit"] if family == "synthetic" else [name for name in ("unit", *attributes) if name not in PLACE]
     for kind in (item for item in KINDS.values() if family in item.families):
         if kind.argument == "none":
             written.append(kind.kind)
@@ -250,7 +261,8 @@ def forms(family: Family, attributes: Sequence[str]) -> list[str]:
 def check_error_types(errors: Sequence[str], schema: Schema, asked_by: str, family: Family) -> None:
     """Raise BadInput for error types that a family does not serve, that repeat, or need what the panel lacks."""
     if not errors or len(set(errors)) < len(errors):
-        usual = {"mediation": "delta", "spatial": "information"}.get(family, "cluster:unit")
+        own = {"mediation": "delta", "spatial": "information", "synthetic": "jackknife:unit"}
+        usual = own.get(family, "cluster:unit")
         raise bad(f"errors = {list(errors)}", where=asked_by, allowed="one or more distinct error types",
                   remedy=f'set errors = ["{usual}"]')  # fmt: skip
     for error in errors:
@@ -279,7 +291,7 @@ def error_label(error: str) -> str:
     entry = KINDS.get(kind)
     if entry is None:
         return error
-    if kind == "bootstrap" and text == "unit":
+    if kind in BY_UNIT and text == "unit":
         text = "units"
     if entry.argument == "size" and text:
         text = f", by {text}"

@@ -53,7 +53,9 @@ _MODELS = {
 _HEADINGS = {
     "did": "Two-way DID", "event-study": "Event study", "callaway-santanna": "Callaway-Sant'Anna",
     "imputation": "Imputation", "two-stage": "Two-stage", "sun-abraham": "Sun-Abraham", "stacked": "Stacked",
-    "spatial-did": "Neighbours' treatment", "rings": "Rings",
+    "spatial-did": "Neighbours' treatment", "rings": "Rings", "synthetic-did": "Synthetic DID",
+    "synthetic-control": "Synthetic control", "demeaned-synthetic-control": "Demeaned synthetic control",
+    "equally-weighted-did": "Equally weighted DID",
 }  # fmt: skip
 _MOMENTS = {
     "normality": "under normality",

@@ -180,6 +180,11 @@ def test_two_folders_may_not_share_the_name_of_a_module(beside: Path, tmp_path: 
         ("sunab", "sun-abraham"),
         ("callaway_santana", "callaway-santanna"),
         ("Two-Stage", "two-stage"),
+        ("sdid", "synthetic-did"),
+        ("sc", "synthetic-control"),
+        ("difp", "demeaned-synthetic-control"),
+        ("synthdid", "synthetic-did"),
+        ("scpi", "synthetic-control"),
     ],
 )
 def test_suggestions_know_classes_and_other_programs(name: str, kind: str) -> None:

@@ -1,0 +1,302 @@
+"""The estimate of one date without each of its units, the weights fitted anew: what a jackknife needs of P panels.
+
+Without a control whose weight is 0 the weights of units stay, and without a treated unit those of periods. For the
+others the columns that have weight mostly stay the same, and the solution without one row or column follows from that
+of the whole by the formula of Sherman and Morrison (1950); it is the optimum where no sign turns wrong, which is
+checked. The rest is fitted by `synthetic.simplex`, beginning with the columns of the whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from estimators.synthetic.comparisons import AdoptionBlock, ComparisonFit, SampleFit, Weighting
+from estimators.synthetic.simplex import (
+    CERTAIN,
+    LEAST,
+    PENALISED,
+    TOLERANCE,
+    by_dual,
+    by_exchange,
+    simplex_least_squares,
+)
+from sim.arrays import Codes, Flags, Floats
+
+PROBLEMS_AT_ONCE = 256
+NUMBERS = 2**20  # of arrays (P, N, N) that are worked on together
+LEVERAGE = 1e-6  # what must be left of 1 without a row or column, for the formula
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class WithoutUnits:
+    """What P panels need for the fits without each unit: outcomes less the treated mean, before adoption as the units'
+    weights see them, base (P, T0, N), and less their means, centred (P, T0, N); mean after adoption less the mean
+    before, change (P, N); the block and the fit of the whole."""
+
+    base: Floats
+    centred: Floats
+    change: Floats
+    block: AdoptionBlock
+    fit: ComparisonFit
+    how: Weighting
+
+    @classmethod
+    def of(cls, y: Floats, block: AdoptionBlock, fit: ComparisonFit, how: Weighting) -> WithoutUnits:
+        """Of outcomes (P, T, N)."""
+        date, after = block.date, y.shape[1] - block.date
+        z = y - np.matmul(y, block.treated[:, :, None]) / block.treated.sum(axis=1)[:, None, None]
+        before = np.matmul(np.full(date, 1 / date), z[:, :date])
+        centred = z[:, :date] - before[:, None]
+        post = np.matmul(np.full(after, 1 / after), z[:, date:])
+        base = z[:, :date] if how.units == "fitted" else centred
+        return cls(base, centred, post - before, block, fit, how)
+
+    def estimates(self) -> Floats:
+        """The estimate without each unit, (P, N); units of neither side leave it as it is, NaN where there is none."""
+        own, n = self.block.treated > 0, self.block.treated.sum(axis=1)[:, None]
+        compared = self.block.controls > 0
+        units, periods = self._units(), self._periods()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            treated = np.where(own, np.where(n > 1, -self.fit.contrasts / (n - 1), np.nan), 0.0)
+            if self.how.periods == "none":
+                return np.where(own | compared, treated - self._without_periods(units), self.fit.estimate[:, None])
+            after = np.matmul(units, self.change[:, :, None])[:, :, 0]
+            before = np.vecdot(np.matmul(units, self.centred.transpose(0, 2, 1)), periods)
+        return np.where(own | compared, treated - after + before, self.fit.estimate[:, None])
+
+    def _without_periods(self, units: Floats) -> Floats:
+        """Synthetic contrasts that are means after adoption alone, (P, N)."""
+        return np.asarray(np.matmul(units, self.fit.contrasts[:, :, None])[:, :, 0])
+
+    def _units(self) -> Floats:
+        """Weights of units (P, N, N): those without unit i in row i."""
+        own, compared = self.block.treated > 0, self.block.controls > 0
+        whole = self.fit.units
+        out = np.repeat(whole[:, None], whole.shape[1], axis=1)
+        if self.how.units == "equal":
+            alone = compared.sum(axis=1)[:, None, None]
+            itself = np.eye(whole.shape[1], dtype=bool) & compared[:, :, None]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                return np.where(compared[:, :, None] & ~itself, compared[:, None] / (alone - 1), out) * ~itself
+        changed = (compared & (whole > 0)) | (own & (own.sum(axis=1) > 1)[:, None])
+        several = compared.sum(axis=1) > 1
+        out[~several[:, None] & compared] = np.nan
+        changed &= several[:, None] | own
+        if self.how.penalised:
+            changed &= ~self._penalised_units(out, changed)
+        panels, missing = np.nonzero(changed)
+        for start in range(0, len(panels), PROBLEMS_AT_ONCE):
+            some = slice(start, start + PROBLEMS_AT_ONCE)
+            out[panels[some], missing[some]] = self._fitted_units(panels[some], missing[some])
+        return out
+
+    def _fitted_units(self, rows: Codes, missing: Codes) -> Floats:
+        """Weights of some panels without one unit each, (Q, N); NaN where there is no optimum."""
+        line, own = np.arange(len(rows)), self.block.treated[rows, missing] > 0
+        base, eligible = self.base[rows], self.block.controls[rows] > 0
+        left = np.maximum(self.block.treated[rows].sum(axis=1) - 1, 1)
+        shift = base[line, :, missing] * (own / left)[:, None]
+        base += shift[:, :, None]
+        eligible[line, missing] = False
+        penalty = np.broadcast_to((np.square(self.block.zeta) * self.block.date)[rows, None], eligible.shape)
+        start = self.fit.units[rows] > 0
+        found = simplex_least_squares(base, penalty, eligible, start)
+        return np.where(found.optimal[:, None], found.weights, np.nan)
+
+    def _penalised_units(self, out: Floats, changed: Flags) -> Flags:
+        """Put weights into `out` (P, N, N) where the dual finds them; says where, (P, N)."""
+        compared = self.block.controls > 0
+        d = np.square(self.block.zeta) * self.block.date
+        squares = np.where(compared, np.square(self.base).sum(axis=1), 0.0)
+        scale = squares.sum(axis=1) / np.maximum(compared.sum(axis=1), 1) + d
+        usable = np.isfinite(self.base).all(axis=(1, 2)) & (d > PENALISED * scale) & (self.fit.units > 0).any(axis=1)
+        scale = np.where(usable, scale, 1.0)
+        c = np.where(usable[:, None, None], self.base, 0.0) / np.sqrt(scale)[:, None, None]
+        c, d = np.concatenate([c, compared[:, None] * 1.0], axis=1), np.where(usable, d / scale, 1.0)
+        known = _downdated_units(c, d, self.fit.units > 0, compared, changed & compared & usable[:, None], out)
+        if c.shape[1] > c.shape[2]:
+            return known
+        rows, missing = np.nonzero(changed & ~known & usable[:, None])
+        for start in range(0, len(rows), PROBLEMS_AT_ONCE):
+            some = slice(start, start + PROBLEMS_AT_ONCE)
+            at, unit = rows[some], missing[some]
+            weights, arrived = self._by_dual(c[at], d[at], at, unit)
+            out[at[arrived], unit[arrived]] = weights[arrived]
+            known[at[arrived], unit[arrived]] = True
+        return known
+
+    def _by_dual(self, c: Floats, d: Floats, rows: Codes, missing: Codes) -> tuple[Floats, Flags]:
+        """Weights of some panels without one unit each, (Q, N), and whether they are the optimum, from normalised
+        columns of the whole, (Q, T0 + 1, N), which it moves where a treated unit is missing."""
+        line, own = np.arange(len(rows)), self.block.treated[rows, missing] > 0
+        remaining = np.maximum(self.block.treated[rows].sum(axis=1) - 1, 1)
+        c[:, :-1] += (c[line, :-1, missing] * (own / remaining)[:, None])[:, :, None]
+        allowed = self.block.controls[rows] > 0
+        allowed[line, missing] = False
+        near = (self.fit.units[rows] > 0) & allowed
+        near = np.where(near.any(axis=1)[:, None], near, allowed)
+        u, arrived = by_dual(c, np.broadcast_to(d[:, None], allowed.shape), allowed, near)
+        total = u.sum(axis=1)
+        arrived &= total > 0
+        return u / np.where(arrived, total, 1.0)[:, None], arrived
+
+    def _periods(self) -> Floats:
+        """Weights of periods (P, N, T0): those without unit i in row i."""
+        out = np.repeat(self.fit.periods[:, None], self.block.controls.shape[1], axis=1)
+        compared = self.block.controls > 0
+        if self.how.periods != "fitted":
+            return out
+        few = compared.sum(axis=1) < 2
+        out[few[:, None] & compared] = np.nan
+        changed = compared & ~few[:, None]
+        left = self.centred - self.change[:, None]
+        left -= np.matmul(left, self.block.controls[:, :, None]) / compared.sum(axis=1)[:, None, None]
+        left *= compared[:, None]
+        known = self._nearby_periods(out, np.ascontiguousarray(left.transpose(0, 2, 1)), changed)
+        panel, missing = np.nonzero(changed & ~known)
+        for start in range(0, len(panel), PROBLEMS_AT_ONCE):
+            some = slice(start, start + PROBLEMS_AT_ONCE)
+            out[panel[some], missing[some]] = self._fitted_periods(left, panel[some], missing[some])
+        return out
+
+    def _fitted_periods(self, left: Floats, rows: Codes, missing: Codes) -> Floats:
+        """Weights of some panels without one control each, (Q, T0), of centred differences (P, T0, N)."""
+        line, some = np.arange(len(rows)), left[rows]
+        count = (self.block.controls[rows] > 0).sum(axis=1) - 1.0
+        own = some[line, :, missing]
+        some += (own / count[:, None])[:, :, None]
+        compared = self.block.controls[rows] > 0
+        compared[line, missing] = False
+        some *= compared[:, None]
+        penalty = np.broadcast_to((np.square(self.block.slight[rows]) * count)[:, None], own.shape)
+        columns = np.ascontiguousarray(some.transpose(0, 2, 1))
+        found = simplex_least_squares(columns, penalty, np.ones(own.shape, dtype=bool), self.fit.periods[rows] > 0)
+        return np.where(found.optimal[:, None], found.weights, np.nan)
+
+    def _nearby_periods(self, out: Floats, left: Floats, changed: Flags) -> Flags:
+        """Put weights into `out` (P, N, T0) where they follow from cross products of centred rows left (P, N, T0), less
+        those of one; says where, (P, N).
+
+        With l_i the centred row of control i of n, the sum of squares around the mean without it is that of the whole
+        less n/(n - 1) l_i l_i'.
+        """
+        inside, count = self.fit.periods > 0, (self.block.controls > 0).sum(axis=1)
+        scale = np.vecdot(left, left).sum(axis=1) / inside.shape[1]
+        usable = np.isfinite(scale) & (scale > 0) & inside.any(axis=1) & (count > 1)
+        rows = np.where(usable[:, None, None], left, 0.0) / np.sqrt(np.where(usable, scale, 1.0))[:, None, None]
+        gram = np.matmul(rows.transpose(0, 2, 1), rows) + 1.0
+        small = np.square(self.block.slight) * count / np.where(usable, scale, 1.0)
+        np.einsum("pii->pi", gram)[:] += np.where(usable, np.maximum(small, LEAST), 1.0)[:, None]
+        factor = count / np.maximum(count - 1, 1)
+        known = _downdated_periods(gram, rows, factor, inside, changed & usable[:, None], out)
+        if rows.shape[1] <= rows.shape[2]:
+            return known
+        panel, missing = np.nonzero(changed & ~known & usable[:, None])
+        for start in range(0, len(panel), PROBLEMS_AT_ONCE):
+            some = slice(start, start + PROBLEMS_AT_ONCE)
+            at, unit = panel[some], missing[some]
+            own = rows[at, unit]
+            less = gram[at]
+            less -= (factor[at, None] * own)[:, :, None] * own[:, None]
+            u, optimal = by_exchange(less, np.ones(own.shape, dtype=bool), inside[at])
+            total = u.sum(axis=1)
+            optimal &= total > 0
+            out[at[optimal], unit[optimal]] = u[optimal] / total[optimal, None]
+            known[at[optimal], unit[optimal]] = True
+        return known
+
+
+@np.errstate(divide="ignore", invalid="ignore")  # of those that are not asked for
+def _downdated_units(c: Floats, d: Floats, inside: Flags, compared: Flags, asked: Flags, out: Floats) -> Flags:
+    """Put weights without controls into `out` (P, N, N) where no sign turns wrong; says where, (P, N).
+
+    With K = d I + sum over columns with weight of c_j c_j', K x = e, s = C'x and u = max(0, s), without column i s
+    moves by C'K^-1 c_i s_i / (1 - c_i'K^-1 c_i) (see `synthetic.simplex`).
+    """
+    matrix = np.matmul(c * inside[:, None], c.transpose(0, 2, 1))
+    np.einsum("pii->pi", matrix)[:] += d[:, None]
+    target = np.zeros((len(c), c.shape[1], 1))
+    target[:, -1] = 1.0
+    solved = np.linalg.solve(matrix, np.concatenate([target, c], axis=2))
+    s = np.matmul(solved[:, None, :, 0], c)[:, 0]
+    reach = np.matmul(solved[:, :, 1:].transpose(0, 2, 1), c)
+    left = 1 - np.einsum("pii->pi", reach)
+    far = left > LEVERAGE
+    reach *= (s / np.where(far, left, 1.0))[:, :, None]
+    reach += s[:, None]
+    others = ~np.eye(inside.shape[1], dtype=bool)
+    kept = inside[:, None] & others
+    wrong = (kept ^ (reach > 0)) & compared[:, None] & others
+    known = asked & far & ~wrong.any(axis=2)
+    u = np.where(kept, reach, 0.0)
+    np.copyto(out, u / u.sum(axis=2, keepdims=True), where=known[:, :, None])
+    return np.asarray(known)
+
+
+@np.errstate(divide="ignore", invalid="ignore")  # of those that are not asked for
+def _downdated_periods(gram: Floats, rows: Floats, factor: Floats, inside: Flags, asked: Flags, out: Floats) -> Flags:
+    """Put weights without rows into `out` (P, N, T0) where no sign turns wrong; says where, (P, N)."""
+    matrix = np.where(inside[:, :, None] & inside[:, None], gram, 0.0)
+    np.einsum("pii->pi", matrix)[:] += ~inside
+    sides = np.concatenate([np.ones((*inside.shape, 1)), rows.transpose(0, 2, 1)], axis=2) * inside[:, :, None]
+    solved = np.linalg.solve(matrix, sides)
+    u, reach = solved[:, None, :, 0], solved[:, :, 1:].transpose(0, 2, 1)
+    rest = 1 - factor[:, None] * np.vecdot(rows, reach)
+    far = rest > LEVERAGE
+    moved = u + reach * (factor[:, None] * np.vecdot(rows, u) / np.where(far, rest, 1.0))[:, :, None]
+    gradient = 1 - np.matmul(moved, gram) + rows * (factor[:, None] * np.vecdot(rows, moved))[:, :, None]
+    wrong = np.where(inside[:, None], (moved <= 0) | (np.abs(gradient) > CERTAIN), gradient > TOLERANCE)
+    known = asked & far & ~wrong.any(axis=2)
+    np.copyto(out, moved / moved.sum(axis=2, keepdims=True), where=known[:, :, None])
+    return np.asarray(known)
+
+
+def refitted(y: Floats, block: AdoptionBlock, fit: ComparisonFit, how: Weighting) -> Floats:
+    """The estimate of a date without each unit, (P, N), of outcomes (P, T, N)."""
+    step = max(1, NUMBERS // y.shape[2] ** 2)
+    parts = []
+    for start in range(0, len(y), step):
+        some = slice(start, start + step)
+        own = AdoptionBlock(
+            block.date, *(getattr(block, name)[some] for name in ("controls", "treated", "zeta", "slight"))
+        )
+        whole = ComparisonFit(*(getattr(fit, name)[some] for name in ComparisonFit.__slots__))
+        parts.append(WithoutUnits.of(y[some], own, whole, how).estimates())
+    return np.concatenate(parts)
+
+
+WHOLE = 1e-12  # 1 - weight of a unit below which nothing is left without it
+
+
+@np.errstate(divide="ignore", invalid="ignore")
+def renormalised(block: AdoptionBlock, fit: ComparisonFit) -> Floats:
+    """The estimate of a date without each unit, (P, N), with the weights of the whole sample, renormalised."""
+    own = block.treated > 0
+    left = np.where(1 - fit.units > WHOLE, 1 - fit.units, np.nan)
+    synthetic = (-fit.estimate[:, None] - fit.units * fit.contrasts) / left
+    remaining = own.sum(axis=1)[:, None] - 1
+    return np.asarray(np.where(own, np.where(remaining > 0, -fit.contrasts / remaining, np.nan), 0.0) - synthetic)
+
+
+@np.errstate(divide="ignore", invalid="ignore")
+def jackknife(y: Floats, first: Codes, found: SampleFit, how: Weighting, *, refit: bool) -> Floats:
+    """Standard errors (P,) from samples without one unit each, sqrt((n - 1)/n sum_i (tau_i - mean)^2) over n units.
+
+    Outcomes (P, T, N), first treated periods (P, N). NaN where a unit cannot be missed: the only treated one, or a
+    control with all weight that is not fitted anew.
+    """
+    total, cells, periods = np.zeros(first.shape), np.zeros(first.shape), y.shape[1]
+    for dated, fit in found.dates:
+        own, weight = dated.block.treated > 0, periods - dated.block.date
+        treated = own.sum(axis=1)[:, None] - own
+        taus = refitted(y[dated.rows], dated.block, fit, how) if refit else renormalised(dated.block, fit)
+        total[dated.rows] += np.where(treated > 0, weight * treated * taus, 0.0)
+        cells[dated.rows] += weight * treated
+    parts = first > 0
+    taus = np.where(parts, total / cells, 0.0)
+    n = parts.sum(axis=1)
+    mean = taus.sum(axis=1) / n
+    around = np.where(parts, np.square(taus - mean[:, None]), 0.0).sum(axis=1)
+    return np.asarray(np.sqrt((n - 1) / n * around))

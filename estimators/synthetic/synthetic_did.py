@@ -1,0 +1,292 @@
+"""Synthetic difference-in-differences, synthetic control and its demeaned form, on R panels at once."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from estimators.core.error_types import check_error_types, kind_of
+from estimators.core.estimator import Estimates, Estimator, Layout, Status, outcome_of, treatment_of
+from estimators.core.tile import Tile
+from estimators.synthetic.adjusted import AdjustedOutcomes, Adjustment
+from estimators.synthetic.comparisons import ComparisonFit, DatedComparison, SampleFit, Weighting, fit_samples
+from estimators.synthetic.left_out import jackknife
+from estimators.synthetic.resampling import resampled_error, zetas_of
+from sim.arrays import Floats
+from sim.design import Design
+from sim.errors import bad, one_of
+from sim.panel import Panel
+from sim.schema import Schema
+from sim.streams import Streams
+from sim.world.panel_design import PanelDesign
+from sim.world.parts.adoption import Random
+from sim.world.parts.covariates import Normal
+from sim.world.parts.effect import Effect
+
+PANELS_AT_ONCE = 64
+HOME = PanelDesign(units=80, periods=12, covariates=(Normal(effect=0.5),), effect=Effect(size=0.5),
+                   adoption=Random(treated=25, last_periods=4))  # fmt: skip
+STATISTICS = ("pre_rmse", "effective_units", "effective_periods")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SyntheticPath:
+    """Units that adopt at one date beside their synthetic control.
+
+    adopted: the first treated period. treated: their names. units: weights (N,) of the panel's units; periods: weights
+    (T,) of the panel's periods, zero from adoption on. observed, synthetic: mean of the treated and weighted mean of
+    the controls, (T,), in units of the outcome less covariates. estimate: the effect; shift: the level by which the
+    observed path stands above the synthetic one before adoption, over the periods' weights (0 where there are none),
+    so that estimate is the mean gap after adoption less shift. treated_cells: its weight among the dates.
+    """
+
+    adopted: int
+    treated: tuple[str, ...]
+    units: Floats
+    periods: Floats
+    observed: Floats
+    synthetic: Floats
+    estimate: float
+    shift: float
+    treated_cells: int
+
+    @property
+    def gap(self) -> Floats:
+        """Observed less synthetic path, (T,)."""
+        return self.observed - self.synthetic
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticEstimator(Estimator):
+    """Base of the estimators that weight control units, periods before adoption, or both.
+
+    outcome, controls: names of variables; None = the panel's own roles. Controls are covariates: the outcome is taken
+    less x b, b of the two-way regression on untreated cells of the whole sample. errors: jackknife:unit,
+    bootstrap:unit, placebo:unit, with normal inference. The jackknife takes two treated units or more; the placebo is
+    the only one for a single treated unit, takes more controls than treated units, and assumes that both have errors of
+    one variance. draws: samples of bootstrap and placebo. refit: whether the jackknife fits weights anew
+    without each unit, or those of the whole sample are renormalised, which is the paper's algorithm 3 and wrong for
+    weights of units alone (docs/formulas/synthetic.md: intervals cover too much there, and too little of synthetic
+    DID). label: its name in tables.
+    """
+
+    outcome: str | None = None
+    controls: tuple[str, ...] | None = None
+    errors: tuple[str, ...] = ("jackknife:unit",)
+    draws: int = 200
+    refit: bool = True
+    label: str = ""
+
+    @property
+    @abstractmethod
+    def weighting(self) -> Weighting:
+        """How units and periods are weighted."""
+
+    @property
+    def home(self) -> tuple[Design, tuple[str, ...]]:
+        """A world of 80 units whose 25 treated ones are chosen at random: as many periods as the weights can serve."""
+        return HOME, ("did",)
+
+    def names(self, schema: Schema) -> tuple[str, str, tuple[str, ...]]:
+        """Outcome, treatment and covariates; raises BadInput when one is missing."""
+        treatment = treatment_of(None, schema, self.name)
+        controls = schema.roles.controls if self.controls is None else self.controls
+        return outcome_of(self.outcome, schema, self.name), treatment, controls
+
+    def layout(self, schema: Schema) -> Layout:
+        """The treatment alone. Statistics, means over dates by treated cells: pre_rmse, the root mean squared gap
+        before adoption, less its mean where there is an intercept; effective_units and effective_periods, one over the
+        sum of squared weights (0 where periods have none)."""
+        outcome, treatment, controls = self.names(schema)
+        for name in (outcome, treatment, *controls):
+            schema.require(name, self.name)
+        if len({outcome, treatment, *controls}) < 2 + len(controls):
+            raise bad(f"a variable is used twice among {one_of((outcome, treatment, *controls))}", where=self.name,
+                      allowed="each variable once", remedy="remove the repeated name")  # fmt: skip
+        if schema.roles.continuous:
+            raise bad(f"{treatment!r} has any strength", where=self.name, allowed="a treatment of 0 and 1",
+                      remedy='choose another estimator, such as "did"')  # fmt: skip
+        check_error_types(self.errors, schema, self.name, "synthetic")
+        if self.draws < 2:
+            raise bad(f"draws = {self.draws}", where=self.name, allowed="2 or more", remedy="set draws = 200")
+        return Layout((treatment,), self.errors, STATISTICS, {treatment: "att"})
+
+    def variables(self, schema: Schema) -> frozenset[str]:
+        """Outcome, treatment and covariates."""
+        outcome, treatment, controls = self.names(schema)
+        return frozenset((outcome, treatment, *controls))
+
+    def reduction(self, schema: Schema) -> Adjustment:
+        """Outcomes less covariates, and adoption."""
+        return Adjustment(*self.names(schema), self.weighting.fewest_before, self.name)
+
+    @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
+    def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
+        """Weights, estimates and errors."""
+        assert isinstance(moments, AdjustedOutcomes)
+        rows = len(moments.first)
+        estimate, se = np.full(rows, np.nan), np.full((rows, len(self.errors)), np.nan)
+        statistics, status = np.full((rows, len(STATISTICS)), np.nan), moments.status.copy()
+        for some, y in moments.y.chunks(PANELS_AT_ONCE):
+            first = moments.first[some]
+            counts = ((first > 0) & (status[some] == Status.OK)[:, None]).astype(np.float64)
+            found = fit_samples(y, first, counts, self.weighting)
+            own = streams.tile(streams.start + some.start, streams.start + some.stop)
+            estimate[some], statistics[some] = found.estimate, summaries(found, self.weighting)
+            for column, error in enumerate(self.errors):
+                se[some, column] = self._errors(kind_of(error), y, moments, some, found, own)
+            missed = (status[some] == Status.OK) & ~(found.optimal & np.isfinite(found.estimate))
+            kind = np.where(np.isfinite(y).all(axis=(1, 2)), Status.NOT_CONVERGED, Status.SINGULAR)
+            status[some] = np.where(missed, kind, status[some])
+        failed = status != Status.OK
+        estimate[failed], se[failed], statistics[failed] = np.nan, np.nan, np.nan
+        named = dict(zip(STATISTICS, statistics.T, strict=True))
+        dof = np.full((rows, len(self.errors), 1), np.inf)
+        return Estimates.of(self.layout(schema), estimate[:, None], se[:, :, None], dof, named, status=status)
+
+    def _errors(
+        self, kind: str, y: Floats, moments: AdjustedOutcomes, some: slice, found: SampleFit, streams: Streams
+    ) -> Floats:
+        """Standard errors of one type of some panels, (R,)."""
+        first = moments.first[some]
+        if kind == "jackknife":
+            return jackknife(y, first, found, self.weighting, refit=self.refit)
+        out = np.full(len(y), np.nan)
+        for row, rng in enumerate(streams.each(kind)):
+            if moments.status[some][row] == Status.OK and np.isfinite(found.estimate[row]):
+                zetas = zetas_of(found, row)
+                out[row] = resampled_error(y[row], first[row], zetas, self.weighting, kind, self.draws, rng)
+        return out
+
+    def paths(self, panel: Panel, replication: int = 0) -> tuple[SyntheticPath, ...]:
+        """Weights and paths of one panel, the earliest date of adoption first. Raises BadInput as a fit does, and for a
+        draw that cannot be fitted."""
+        self.layout(panel.schema)
+        alone = panel.replication(replication)
+        reduction = self.reduction(panel.schema)
+        moments = reduction.reduce(reduction.prepare(alone), Tile(alone))
+        y, first = moments.y.parts[0], moments.first
+        found = fit_samples(y, first, (first > 0).astype(np.float64), self.weighting)
+        return tuple(_path(alone, y[0], dated, fit) for dated, fit in found.dates)
+
+
+def _path(panel: Panel, y: Floats, dated: DatedComparison, fit: ComparisonFit) -> SyntheticPath:
+    """Of one panel's outcomes (T, N) and one date."""
+    date, own = dated.block.date, dated.block.treated[0] > 0
+    periods = np.zeros(len(y))
+    periods[:date] = fit.periods[0]
+    synthetic = y @ fit.units[0]
+    observed = y @ (own / own.sum())
+    names = tuple(str(name) for name in np.array(panel.units)[own])
+    shift = float(periods @ (observed - synthetic))
+    return SyntheticPath(int(panel.periods[date]), names, fit.units[0], periods, observed, synthetic,
+                         float(fit.estimate[0]), shift, int(dated.cells[0]))  # fmt: skip
+
+
+def summaries(found: SampleFit, how: Weighting) -> Floats:
+    """The statistics of each sample, (P, 3)."""
+    out = np.zeros((len(found.estimate), len(STATISTICS)))
+    for dated, fit in found.dates:
+        before = fit.gap[:, : dated.block.date]
+        if how.units != "fitted":
+            before = before - before.mean(axis=1, keepdims=True)
+        squares = np.vecdot(fit.periods, fit.periods)
+        periods = np.where(squares > 0, 1 / np.where(squares > 0, squares, 1.0), 0.0)
+        own = [np.sqrt(np.square(before).mean(axis=1)), 1 / np.vecdot(fit.units, fit.units), periods]
+        out[dated.rows] += dated.cells[:, None] * np.stack(own, axis=1)
+    return out / np.where(found.cells > 0, found.cells, np.nan)[:, None]
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticDID(SyntheticEstimator):
+    """Synthetic difference-in-differences: a double difference with weights of units and of periods.
+
+    Controls are weighted so that, up to a constant, they move as the treated did before adoption; periods before it so
+    that they resemble those after it (Arkhangelsky, Athey, Hirshberg, Imbens and Wager 2021). Every date of adoption is
+    compared with the never treated, and dates are averaged by treated cells (Clarke, Pailanir, Athey and Imbens 2023).
+    Unbalanced panels are refused. `paths` has weights and paths of one panel.
+
+    >>> import panelproof as pp
+    >>> found = pp.SyntheticDID()(pp.example_panel().panel)
+    >>> print(f"{found.params['did']:.3f} ({found.std_errors['did']:.3f})")
+    0.035 (0.011)
+    """
+
+    kind: ClassVar[str] = "synthetic-did"
+
+    @property
+    def weighting(self) -> Weighting:
+        """Units with an intercept and the penalty of the paper, periods hardly penalised."""
+        return Weighting("demeaned", "fitted", penalised=True)
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticControl(SyntheticEstimator):
+    """Synthetic control: the treated less weighted controls that were at their level before adoption.
+
+    Weights are those of outcomes alone (Abadie, Diamond and Hainmueller 2010, without their weights of predictors), in
+    the form of Arkhangelsky and others (2021, section 2). regularised: with the penalty of synthetic DID, else hardly
+    penalised. Dates of adoption as in `SyntheticDID`.
+
+    >>> import panelproof as pp
+    >>> found = pp.SyntheticControl()(pp.example_panel().panel)
+    >>> print(f"{found.params['did']:.3f} ({found.std_errors['did']:.3f})")
+    0.038 (0.012)
+    """
+
+    kind: ClassVar[str] = "synthetic-control"
+
+    regularised: bool = False
+
+    @property
+    def weighting(self) -> Weighting:
+        """Units without an intercept, no periods."""
+        return Weighting("fitted", "none", self.regularised)
+
+
+@dataclass(frozen=True, slots=True)
+class DemeanedSyntheticControl(SyntheticEstimator):
+    """Demeaned synthetic control: as synthetic control, but controls need only move as the treated did (DIFP).
+
+    The weights have an intercept, and gaps are differences from their mean before adoption (Doudchenko and Imbens 2016;
+    Ferman and Pinto 2021). regularised: with the penalty of synthetic DID, else hardly penalised. Dates of adoption as
+    in `SyntheticDID`.
+
+    >>> import panelproof as pp
+    >>> found = pp.DemeanedSyntheticControl()(pp.example_panel().panel)
+    >>> print(f"{found.params['did']:.3f} ({found.std_errors['did']:.3f})")
+    0.034 (0.011)
+    """
+
+    kind: ClassVar[str] = "demeaned-synthetic-control"
+
+    regularised: bool = False
+
+    @property
+    def weighting(self) -> Weighting:
+        """Units with an intercept, all periods alike."""
+        return Weighting("demeaned", "equal", self.regularised)
+
+
+@dataclass(frozen=True, slots=True)
+class EquallyWeightedDID(SyntheticEstimator):
+    """The double difference with equal weights of controls and of periods before adoption: DID with these errors.
+
+    With one date of adoption it equals `did`; of several, each is compared with the never treated alone, and dates are
+    averaged by treated cells, so that no treated unit serves as a control.
+
+    >>> import panelproof as pp
+    >>> found = pp.EquallyWeightedDID()(pp.example_panel().panel)
+    >>> print(f"{found.params['did']:.3f} ({found.std_errors['did']:.3f})")
+    0.035 (0.010)
+    """
+
+    kind: ClassVar[str] = "equally-weighted-did"
+
+    @property
+    def weighting(self) -> Weighting:
+        """All alike."""
+        return Weighting("equal", "equal", penalised=False)

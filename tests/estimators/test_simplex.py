@@ -1,0 +1,169 @@
+"""Least squares on the simplex: scipy's solvers, conditions of the optimum, hard cases, batches bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from estimators.synthetic import simplex
+from estimators.synthetic.simplex import simplex_least_squares
+from references.synthetic_twin import simplex_by_nnls, simplex_by_slsqp
+
+Floats = NDArray[np.float64]
+SHAPES = {
+    "wide": (12, 30, 1.5),
+    "wide, hardly penalised": (12, 30, 1e-12),
+    "tall": (40, 14, 1.5),
+    "tall, hardly penalised": (40, 14, 1e-12),
+    "very wide": (6, 150, 0.7),
+    "very wide, hardly penalised": (9, 150, 1e-12),
+    "one column": (5, 1, 1e-12),
+    "two columns": (1, 2, 0.1),
+}
+
+
+def problems(
+    m: int, n: int, penalty: float, count: int = 25, seed: int = 3
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Columns around a factor model, less a target that lies outside of them, some columns not eligible."""
+    rng = np.random.default_rng(seed)
+    a = rng.standard_normal((count, m, 2)) @ rng.standard_normal((count, 2, n)) + rng.standard_normal((count, m, n))
+    target = a[:, :, : max(n // 4, 1)].mean(axis=2) + 2.5 * rng.standard_normal((count, m))
+    eligible = rng.random((count, n)) < 0.8
+    eligible[:, -1] = True
+    return a - target[:, :, None], np.full((count, n), penalty * m), eligible
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_weights_are_those_of_nnls(shape: str) -> None:
+    b, penalty, eligible = problems(*SHAPES[shape])
+    found = simplex_least_squares(b, penalty, eligible)
+    assert found.optimal.all()
+    for row in range(len(b)):
+        own = eligible[row]
+        wanted = simplex_by_nnls(b[row][:, own], np.zeros(b.shape[1]), penalty[row, 0], intercept=False)
+        np.testing.assert_allclose(found.weights[row, own], wanted, atol=2e-7)
+        assert not found.weights[row, ~own].any()
+
+
+def test_weights_are_those_of_slsqp() -> None:
+    b, penalty, eligible = problems(12, 20, 1.0, count=6)
+    found = simplex_least_squares(b, penalty, np.ones_like(eligible))
+    for row in range(6):
+        wanted = simplex_by_slsqp(b[row], np.zeros(12), penalty[row, 0])
+        np.testing.assert_allclose(found.weights[row], wanted, atol=1e-5)
+
+
+def gap_of(b: Floats, penalty: Floats, w: Floats) -> float:
+    """By how much the objective might fall at most (the gap of Frank and Wolfe), relative to a column's squares."""
+    slope = 2 * (b.T @ (b @ w) + penalty * w)
+    return float((slope @ w - slope.min()) / np.square(b).sum(axis=0).mean())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_direction_goes_down(shape: str) -> None:
+    b, penalty, eligible = problems(*SHAPES[shape], count=60, seed=8)
+    found = simplex_least_squares(b, penalty, eligible)
+    np.testing.assert_allclose(found.weights.sum(axis=1), 1.0, rtol=1e-12)
+    assert (found.weights >= 0).all()
+    for row in range(len(b)):
+        own = eligible[row]
+        assert gap_of(b[row][:, own], penalty[row, own], found.weights[row, own]) < 1e-10
+
+
+def test_penalties_may_differ_between_columns() -> None:
+    """Two copies of a column with penalty d each are one column with penalty d/2, and share its weight."""
+    b, _, _ = problems(8, 12, 1.0, count=10)
+    every = np.ones((10, 12), dtype=bool)
+    penalty = np.full((10, 12), 3.0)
+    penalty[:, 4] = 1.5
+    one = simplex_least_squares(b, penalty, every).weights
+    twice = np.concatenate([b, b[:, :, 4:5]], axis=2)
+    two = simplex_least_squares(twice, np.full((10, 13), 3.0), np.ones((10, 13), dtype=bool)).weights
+    np.testing.assert_allclose(two[:, 4], two[:, 12], atol=1e-12)
+    np.testing.assert_allclose(one[:, 4], two[:, 4] + two[:, 12], atol=1e-12)
+    assert one[:, 4].max() > 0.05
+
+
+def test_of_perfect_fits_the_shortest_is_chosen() -> None:
+    """A target inside of many columns: the limit of weights as the penalty falls, by least norm on the support."""
+    rng = np.random.default_rng(2)
+    a = rng.standard_normal((5, 3, 40))
+    b = a - a.mean(axis=2, keepdims=True) - 0.1 * rng.standard_normal((5, 3, 1))
+    every = np.ones((5, 40), dtype=bool)
+    found = simplex_least_squares(b, np.full((5, 40), 1e-12), every)
+    assert found.optimal.all()
+    for row in range(5):
+        w = found.weights[row]
+        assert np.abs(b[row] @ w).max() < 1e-9
+        on = w > 0
+        assert on.sum() > 4  # more than a vertex has
+        rows = np.vstack([b[row][:, on], np.ones(on.sum())])
+        least = np.linalg.pinv(rows) @ np.array([0.0, 0.0, 0.0, 1.0])
+        np.testing.assert_allclose(w[on], least, atol=1e-8)
+
+
+def test_equal_columns_share_weight_and_none_is_lost() -> None:
+    """Columns that stand twice, hardly penalised: no rounding decides between them by more than their weight."""
+    b, _, _ = problems(30, 6, 1e-12, count=8)
+    doubled = np.concatenate([b, b], axis=2)
+    penalty, every = np.full((8, 12), 1e-10), np.ones((8, 12), dtype=bool)
+    both = simplex_least_squares(doubled, penalty, every)
+    one = simplex_least_squares(b, penalty[:, :6], every[:, :6])
+    assert both.optimal.all()
+    np.testing.assert_allclose(both.weights[:, :6] + both.weights[:, 6:], one.weights, atol=1e-7)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_one_problem_is_the_same_alone_bit_for_bit(shape: str) -> None:
+    b, penalty, eligible = problems(*SHAPES[shape], count=70)
+    whole = simplex_least_squares(b, penalty, eligible).weights
+    for row in (0, 13, 69):
+        some = slice(row, row + 1)
+        alone = simplex_least_squares(b[some], penalty[some], eligible[some]).weights
+        np.testing.assert_array_equal(alone[0], whole[row])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_where_it_begins_does_not_matter(shape: str) -> None:
+    b, penalty, eligible = problems(*SHAPES[shape])
+    whole = simplex_least_squares(b, penalty, eligible).weights
+    near = np.random.default_rng(5).random(eligible.shape) < 0.3
+    other = simplex_least_squares(b, penalty, eligible, near).weights
+    np.testing.assert_allclose(other, whole, atol=1e-8)
+
+
+def test_scale_does_not_matter() -> None:
+    b, penalty, eligible = problems(12, 30, 1.5)
+    one = simplex_least_squares(b, penalty, eligible).weights
+    for factor in (1e-8, 1e9):
+        other = simplex_least_squares(factor * b, factor**2 * penalty, eligible).weights
+        np.testing.assert_allclose(other, one, atol=1e-9)
+
+
+def test_columns_one_at_a_time_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way that cannot cycle, where the quick ones do not arrive."""
+    b, penalty, eligible = problems(20, 14, 0.4)
+    quick = simplex_least_squares(b, penalty, eligible)
+    monkeypatch.setattr(simplex, "EXCHANGES", 1)
+    slow = simplex_least_squares(b, penalty, eligible)
+    assert slow.optimal.all()
+    np.testing.assert_allclose(slow.weights, quick.weights, atol=1e-10)
+
+
+def test_what_cannot_be_weighted_is_nan_and_spoils_no_other() -> None:
+    b, penalty, eligible = problems(12, 30, 1.5, count=6)
+    sound = simplex_least_squares(b, penalty, eligible).weights
+    b, eligible = b.copy(), eligible.copy()
+    eligible[1] = False
+    b[4, 2, eligible[4].argmax()] = np.nan
+    found = simplex_least_squares(b, penalty, eligible)
+    assert found.optimal.tolist() == [True, False, True, True, False, True]
+    assert np.isnan(found.weights[[1, 4]]).all()
+    np.testing.assert_array_equal(found.weights[[0, 2, 3, 5]], sound[[0, 2, 3, 5]])
+
+
+def test_nothing_to_fit_gives_equal_weights() -> None:
+    found = simplex_least_squares(np.zeros((2, 3, 7)), np.zeros((2, 7)), np.ones((2, 7), dtype=bool))
+    np.testing.assert_allclose(found.weights, 1 / 7, atol=1e-9)

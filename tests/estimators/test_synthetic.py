@@ -1,0 +1,448 @@
+"""Synthetic DID, synthetic control and their relatives: a slow program, published numbers, truths, invariances."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from estimators import (
+    DemeanedSyntheticControl,
+    EquallyWeightedDID,
+    Imputation,
+    PermutationTest,
+    Status,
+    SyntheticControl,
+    SyntheticDID,
+    TwoWayDID,
+)
+from estimators.core.tile import dates_of
+from estimators.synthetic.comparisons import fit_samples
+from estimators.synthetic.synthetic_did import SyntheticEstimator
+from references import synthetic_twin as twin
+from sim import BadInput, Panel, Roles, Streams, Wanted
+from sim.world.panel_design import PanelDesign
+from sim.world.parts.adoption import Random
+from sim.world.parts.effect import Effect
+from sim.world.parts.errors import Process
+from sim.world.parts.levels import Effects
+
+Floats = NDArray[np.float64]
+ESTIMATORS: dict[str, SyntheticEstimator] = {
+    "equally-weighted-did": EquallyWeightedDID(),
+    "synthetic-control": SyntheticControl(),
+    "synthetic-did": SyntheticDID(),
+    "demeaned-synthetic-control": DemeanedSyntheticControl(),
+    "synthetic-control-reg": SyntheticControl(regularised=True),
+    "demeaned-synthetic-control-reg": DemeanedSyntheticControl(regularised=True),
+}
+DATES = {"one date": {14: 7, 15: 7, 16: 7}, "three dates": {13: 5, 14: 7, 15: 7, 16: 9}}
+
+
+def made(dates: dict[int, int], replications: int = 3, *, units: int = 17, periods: int = 12, seed: int = 4) -> Panel:
+    """Panels of a factor model with noise, and adoption by unit and period."""
+    rng = np.random.default_rng(seed)
+    loadings, paths = rng.standard_normal((units, 2)), np.cumsum(rng.standard_normal((periods, 2)), axis=0)
+    y = 5 + paths @ loadings.T + rng.standard_normal(units) + 0.7 * rng.standard_normal((replications, periods, units))
+    did = np.zeros((1, periods, units))
+    for unit, date in dates.items():
+        did[0, date:, unit] = 1.0
+    names = tuple(f"u{i:02d}" for i in range(units))
+    return Panel(names, tuple(range(2001, 2001 + periods)), {"y": y, "did": did}, Roles("y", "did"))
+
+
+def units_first(panel: Panel, row: int) -> tuple[Floats, NDArray[np.intp]]:
+    """Outcomes (N, T) and first treated periods (N,) of one replication."""
+    return panel.variables["y"][row].T, dates_of(panel.variables["did"])[0].astype(np.intp)
+
+
+@pytest.mark.parametrize("dates", DATES)
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_estimates_and_jackknife_are_those_of_the_slow_program(kind: str, dates: str) -> None:
+    panel = made(DATES[dates])
+    found = ESTIMATORS[kind](panel)
+    assert (found.status == Status.OK).all()
+    for row in range(3):
+        y, first = units_first(panel, row)
+        assert found.estimate[row, 0] == pytest.approx(twin.staggered(y, first, twin.KINDS[kind]), abs=2e-6)
+        assert found.se[row, 0, 0] == pytest.approx(twin.jackknife_error(y, first, twin.KINDS[kind]), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_renormalised_weights_are_those_of_the_slow_program(kind: str) -> None:
+    panel = made(DATES["one date"])
+    found = replace(ESTIMATORS[kind], refit=False)(panel)
+    for row in range(3):
+        y, _ = units_first(panel, row)
+        wanted = twin.renormalised_error(y, 14, 7, twin.KINDS[kind])
+        assert found.se[row, 0, 0] == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_200_panels_within_a_millionth_of_sigma(kind: str) -> None:
+    """Of random sizes and dates, against weights by `scipy.optimize.nnls`."""
+    rng, compared = np.random.default_rng(17), 0
+    for number in range(280):
+        units, periods = int(rng.integers(8, 30)), int(rng.integers(6, 24))
+        date, treated = int(rng.integers(3, periods)), int(rng.integers(1, 5))
+        panel = made({units - 1 - i: date for i in range(treated)}, 1, units=units, periods=periods, seed=number)
+        y, first = units_first(panel, 0)
+        wanted = twin.staggered(y, first, twin.KINDS[kind])
+        level = twin.sigma(y, units - treated, date)
+        if _several(y, units - treated, date, kind):
+            continue  # a perfect fit: `test_of_perfect_fits_the_shortest_is_chosen`
+        got = replace(ESTIMATORS[kind], errors=("placebo:unit",), draws=2)(panel, Streams(1)).estimate[0, 0]
+        assert abs(got - wanted) <= 1e-6 * level, number
+        compared += 1
+    assert compared >= 200
+
+
+def _several(y: Floats, controls: int, date: int, kind: str) -> bool:
+    """Whether hardly penalised weights are not told by the data, up to 1e-4 of sigma."""
+    how, level = twin.KINDS[kind], twin.sigma(y, controls, date)
+    _, omega, lam = twin.one_date_weights(y, controls, date, how)
+    left = y[controls:, :date].mean(axis=0) - omega @ y[:controls, :date]
+    across = y[:controls, date:].mean(axis=1) - y[:controls, :date] @ lam
+    left, across = left - (left.mean() if how.unit_intercept else 0.0), across - across.mean()
+    units = how.unit_intercept is not None and not how.penalised and np.abs(left).max() < 1e-4 * level
+    return bool(units or (how.periods and np.abs(across).max() < 1e-4 * level))
+
+
+def test_equal_weights_are_two_way_did_with_one_date() -> None:
+    panel = made(DATES["one date"], 5)
+    did = TwoWayDID()(panel).estimate
+    np.testing.assert_allclose(EquallyWeightedDID()(panel).estimate, did, rtol=1e-10)
+
+
+# California's Proposition 99 (docs/formulas/synthetic.md).
+
+CALIFORNIA = {
+    "equally-weighted-did": (-27.3, 17.7),
+    "synthetic-control": (-19.6, 9.9),
+    "synthetic-did": (-15.6, 8.4),
+    "demeaned-synthetic-control": (-11.1, 9.5),
+}
+UNITS = {
+    "synthetic-control": {"Utah": 0.40, "Montana": 0.23, "Nevada": 0.20, "Connecticut": 0.10, "New Hampshire": 0.04,
+                          "Colorado": 0.01},
+    "synthetic-did": {"Nevada": 0.12, "New Hampshire": 0.10, "Connecticut": 0.08, "Delaware": 0.07, "Colorado": 0.06},
+}  # fmt: skip
+
+
+def wide(table: pd.DataFrame, column: str) -> Floats:
+    """A variable of a long table, (1, T, N)."""
+    return table.pivot(index="Year", columns="State", values=column).to_numpy(float)[None]
+
+
+@pytest.fixture(scope="module")
+def california(shared_data: Path) -> Panel:
+    table = pd.read_csv(shared_data / "california_prop99.csv", sep=";")
+    values = {"packs": wide(table, "PacksPerCapita"), "law": wide(table, "treated")}
+    states, years = sorted(table["State"].unique()), sorted(table["Year"].unique().tolist())
+    return Panel(tuple(states), tuple(years), values, Roles("packs", "law"))
+
+
+@pytest.mark.parametrize("kind", CALIFORNIA)
+def test_california_has_the_published_estimates(california: Panel, kind: str) -> None:
+    assert abs(ESTIMATORS[kind](california).estimate[0, 0] - CALIFORNIA[kind][0]) <= 0.1
+
+
+@pytest.mark.parametrize("kind", UNITS)
+def test_california_has_the_published_weights(california: Panel, kind: str) -> None:
+    (path,) = ESTIMATORS[kind].paths(california)
+    assert path.treated == ("California",)
+    assert path.adopted == 1989
+    for state, weight in UNITS[kind].items():
+        assert abs(path.units[california.units.index(state)] - weight) <= 0.01
+    if kind == "synthetic-did":
+        years = dict(zip(california.periods, path.periods, strict=True))
+        assert {year for year in years if years[year] > 0.001} == {1986, 1987, 1988}
+        assert abs(years[1988] - 0.43) <= 0.01
+        assert abs(years[1986] - 0.37) <= 0.01
+        assert abs(years[1987] - 0.21) <= 0.01
+
+
+@pytest.mark.parametrize("kind", CALIFORNIA)
+def test_california_has_the_published_placebo_errors(california: Panel, kind: str) -> None:
+    """Within three Monte Carlo errors of 200 published placebos, each one of 38 states: the exact standard deviation
+    over states, and the error of one that is estimated from 200 draws, sd sqrt((kurtosis - 1)/(4 B))."""
+    estimator, taus = ESTIMATORS[kind], []
+    law = california.variables["law"]
+    for state in range(39):
+        if law[0, -1, state]:
+            continue
+        moved = np.zeros_like(law)
+        moved[0, 19:, state] = 1.0
+        others = [i for i in range(39) if not law[0, -1, i]]
+        alone = Panel(tuple(california.units[i] for i in others), california.periods,
+                      {"packs": california.variables["packs"][:, :, others], "law": moved[:, :, others]},
+                      california.roles)  # fmt: skip
+        taus.append(estimator(alone).estimate[0, 0])
+    around = np.array(taus) - np.mean(taus)
+    sd = np.sqrt(np.square(around).mean())
+    error = sd * np.sqrt((np.mean(around**4) / sd**4 - 1) / (4 * 200))
+    assert abs(sd - CALIFORNIA[kind][1]) <= 3 * error
+    drawn = replace(estimator, errors=("placebo:unit",), draws=400)(california, Streams(6)).se[0, 0, 0]
+    assert abs(drawn - sd) <= 4 * error * np.sqrt(200 / 400) + 0.15 * sd  # penalties of the whole sample, not its own
+
+
+def test_weights_and_paths_are_those_of_the_slow_program() -> None:
+    """What California shows, on a made-up panel."""
+    panel = made({16: 7}, 1)
+    y, _ = units_first(panel, 0)
+    for kind, estimator in ESTIMATORS.items():
+        (path,) = estimator.paths(panel)
+        tau, omega, lam = twin.one_date_weights(y, 16, 7, twin.KINDS[kind])
+        np.testing.assert_allclose(path.units[:16], omega, atol=1e-5)
+        np.testing.assert_allclose(path.periods[:7], lam, atol=1e-5)
+        np.testing.assert_array_equal(path.periods[7:], 0.0)
+        np.testing.assert_allclose(path.observed, y[16])
+        np.testing.assert_allclose(path.synthetic, path.units[:16] @ y[:16])
+        assert (path.adopted, path.treated, path.treated_cells) == (2008, ("u16",), 5)
+        assert path.gap[7:].mean() - path.shift == pytest.approx(path.estimate)
+        assert path.estimate == pytest.approx(tau, abs=1e-5)
+        assert path.estimate == pytest.approx(estimator(panel).estimate[0, 0], rel=1e-12)
+
+
+def test_placebo_errors_are_the_spread_over_all_controls() -> None:
+    """One treated unit: the placebos are its controls, each in turn, with the penalties of the whole."""
+    panel = made({16: 7}, 1)
+    y, _ = units_first(panel, 0)
+    for kind in ("synthetic-did", "demeaned-synthetic-control"):
+        zetas = twin.zetas_of(y, 16, 7, twin.KINDS[kind])
+        taus = [twin.one_date(y[[*(j for j in range(16) if j != i), i]], 15, 7, twin.KINDS[kind], zetas)
+                for i in range(16)]  # fmt: skip
+        found = replace(ESTIMATORS[kind], errors=("placebo:unit",), draws=4000)(panel, Streams(2)).se[0, 0, 0]
+        around = np.array(taus) - np.mean(taus)
+        kurtosis = np.mean(around**4) / np.mean(around**2) ** 2
+        assert found == pytest.approx(np.std(taus), rel=4 * np.sqrt((kurtosis - 1) / (4 * 4000)))
+
+
+def test_bootstrap_errors_are_those_of_the_slow_program() -> None:
+    """The same law of samples, drawn apart; penalties of the whole, copies of units as rows."""
+    panel = made({13: 7, 14: 7, 15: 7, 16: 7}, 1)
+    y, first = units_first(panel, 0)
+    rng, kind = np.random.default_rng(1), twin.KINDS["synthetic-did"]
+    zetas, taus = twin.zetas_by_date(y, first, kind), []
+    while len(taus) < 400:
+        some = np.sort(rng.integers(0, 17, 17))
+        if 0 < (some < 13).sum() < 17:
+            taus.append(twin.staggered(y[some], first[some], kind, zetas))
+    found = replace(ESTIMATORS["synthetic-did"], errors=("bootstrap:unit",), draws=2000)(panel, Streams(2)).se[0, 0, 0]
+    assert found == pytest.approx(np.std(taus), rel=4 * np.sqrt(1 / (2 * 400) + 1 / (2 * 2000)) * 1.3)
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_copies_of_units_are_rows_that_stand_twice(kind: str) -> None:
+    """Samples in which units count several times or not at all, of three dates."""
+    panel = made(DATES["three dates"], 1)
+    y, first = units_first(panel, 0)
+    how, zetas = ESTIMATORS[kind].weighting, twin.zetas_by_date(y, first, twin.KINDS[kind])
+    counts = np.random.default_rng(7).multinomial(17, np.full(17, 1 / 17), size=6).astype(float)
+    counts[:, 16] = np.maximum(counts[:, 16], 1)
+    own = {date: (np.full(6, zeta), np.full(6, slight)) for date, (zeta, slight) in zetas.items()}
+    found = fit_samples(np.broadcast_to(y.T, (6, *y.T.shape)), np.broadcast_to(first, (6, 17)), counts, how, own)
+    for row in range(6):
+        some = np.repeat(np.arange(17), counts[row].astype(int))
+        wanted = twin.staggered(y[some], first[some], twin.KINDS[kind], zetas)
+        assert found.estimate[row] == pytest.approx(wanted, abs=2e-6)
+
+
+@pytest.mark.parametrize("kind", ["synthetic-did", "demeaned-synthetic-control", "equally-weighted-did"])
+def test_unit_and_period_effects_do_not_matter(kind: str) -> None:
+    panel = made(DATES["three dates"])
+    rng = np.random.default_rng(3)
+    moved = panel.variables["y"] + 9 * rng.standard_normal((1, 1, 17)) + 7 * rng.standard_normal((1, 12, 1))
+    got, wanted = (ESTIMATORS[kind](each) for each in (panel.with_variables({"y": moved}), panel))
+    if kind != "synthetic-did":
+        np.testing.assert_allclose(got.estimate, wanted.estimate, rtol=1e-7)
+        return
+    trend = panel.variables["y"] + 9 * rng.standard_normal((1, 1, 17)) + np.linspace(0, 40, 12)[:, None]
+    for other in (trend, panel.variables["y"] + 9 * rng.standard_normal((1, 1, 17))):  # sigma stays
+        got = ESTIMATORS[kind](panel.with_variables({"y": other}))
+        np.testing.assert_allclose(got.estimate, wanted.estimate, rtol=1e-7)
+        np.testing.assert_allclose(got.se, wanted.se, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_order_and_scale(kind: str) -> None:
+    panel = made(DATES["three dates"])
+    wanted = ESTIMATORS[kind](panel)
+    order = np.random.default_rng(1).permutation(17)
+    shuffled = Panel(tuple(panel.units[i] for i in order), panel.periods,
+                     {name: values[:, :, order] for name, values in panel.variables.items()}, panel.roles)  # fmt: skip
+    got = ESTIMATORS[kind](shuffled)
+    np.testing.assert_allclose(got.estimate, wanted.estimate, rtol=1e-7)
+    np.testing.assert_allclose(got.se, wanted.se, rtol=1e-7)
+    for factor in (1e-6, -250.0):
+        got = ESTIMATORS[kind](panel.with_variables({"y": factor * panel.variables["y"]}))
+        np.testing.assert_allclose(got.estimate, factor * wanted.estimate, rtol=1e-6)
+        np.testing.assert_allclose(got.se, abs(factor) * wanted.se, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_an_effect_is_added_whole(kind: str) -> None:
+    """Weights see no outcome of the treated after adoption: y + c D has the estimate plus c, and the same errors."""
+    panel = made(DATES["three dates"])
+    moved = panel.with_variables({"y": panel.variables["y"] + 3.5 * panel.variables["did"]})
+    got, wanted = ESTIMATORS[kind](moved), ESTIMATORS[kind](panel)
+    np.testing.assert_allclose(got.estimate, wanted.estimate + 3.5, rtol=1e-9)
+    np.testing.assert_allclose(got.se, wanted.se, rtol=1e-7)
+
+
+def world(**dials: Any) -> PanelDesign:
+    """Units that adopt by a factor's loading: parallel trends fail."""
+    own: dict[str, Any] = {"units": 60, "periods": 24, "effect": Effect(size=1.0),
+                           "levels": Effects(unit_sd=2.0, factors=1, factor_share=1.0), "errors": Process(sd=0.3),
+                           "adoption": Random(treated=10, last_periods=8)}  # fmt: skip
+    return PanelDesign(**(own | dials))
+
+
+def errors_in(design: PanelDesign, estimators: dict[str, Any], worlds: int = 24) -> dict[str, Floats]:
+    """Estimates less the effect, of draws of many worlds."""
+    found: dict[str, list[Floats]] = {name: [] for name in estimators}
+    for number in range(worlds):
+        streams = Streams(9, f"world {number}")
+        draw = design.settle(streams).draw(streams.tile(0, 16), Wanted(frozenset({"y", "did"}), ("att",)))
+        for name, estimator in estimators.items():
+            got = estimator(draw.panel)
+            found[name].append(got.estimate[:, got.terms.index("did")] - draw.truth["att"])
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def test_with_factors_synthetic_did_is_nearer_than_two_way_did() -> None:
+    kinds = {"did": TwoWayDID(errors=("iid",)), "sdid": SyntheticDID(refit=False), "difp":
+             DemeanedSyntheticControl(refit=False)}  # fmt: skip
+    rmse = {name: np.sqrt(np.square(e).mean()) for name, e in errors_in(world(), kinds).items()}
+    assert rmse["sdid"] < 0.5 * rmse["did"]
+    assert rmse["difp"] < 0.5 * rmse["did"]
+
+
+def test_without_factors_two_way_did_is_not_worse() -> None:
+    """A world where equal weights are best: what weights cost there."""
+    kinds = {"did": TwoWayDID(errors=("iid",)), "sdid": SyntheticDID(refit=False), "sc": SyntheticControl(refit=False)}
+    found = errors_in(world(levels=Effects(unit_sd=0.0)), kinds)
+    rmse = {name: np.sqrt(np.square(e).mean()) for name, e in found.items()}
+    assert rmse["did"] < rmse["sdid"] < 1.5 * rmse["did"]
+    for errors in found.values():
+        assert abs(errors.mean()) < 4 * errors.std() / np.sqrt(len(errors))
+
+
+def test_covariates_are_taken_out_with_slopes_of_untreated_cells() -> None:
+    panel = made(DATES["three dates"])
+    rng = np.random.default_rng(8)
+    x = rng.standard_normal((1, 12, 17)) + panel.variables["did"]
+    with_x = panel.with_variables({"y": panel.variables["y"] + 2.0 * x, "x": x})
+    controlled = replace(with_x, roles=replace(panel.roles, controls=("x",)))
+    did = panel.variables["did"][0]
+    untreated = did == 0
+    t, n = did.shape
+    dummies = np.hstack([np.kron(np.eye(t), np.ones((n, 1))), np.kron(np.ones((t, 1)), np.eye(n))])
+    for kind in ("synthetic-did", "synthetic-control"):
+        got = ESTIMATORS[kind](controlled)
+        for row in range(3):
+            y = controlled.variables["y"][row]
+            z = np.column_stack([x[0].ravel(), dummies])[untreated.ravel()]
+            slope = np.linalg.lstsq(z, y[untreated], rcond=None)[0][0]
+            less = panel.with_variables({"y": (y - slope * x[0])[None]})
+            assert got.estimate[row, 0] == pytest.approx(ESTIMATORS[kind](less).estimate[0, 0], rel=1e-7)
+    redrawn = controlled.with_variables({"x": np.repeat(x, 3, axis=0), "did": np.repeat(did[None], 3, axis=0)})
+    np.testing.assert_allclose(SyntheticDID()(redrawn).estimate, SyntheticDID()(controlled).estimate, rtol=1e-9)
+
+
+@pytest.mark.parametrize("error", ["jackknife:unit", "bootstrap:unit", "placebo:unit"])
+def test_a_replication_has_its_own_draws_whatever_its_block(error: str) -> None:
+    panel = made(DATES["three dates"], 70)
+    estimator = SyntheticDID(errors=(error,), draws=8)
+    whole = estimator(panel, Streams(3, "cell", 0, 70))
+    for row in (0, 66):
+        alone = estimator(panel.replication(row), Streams(3, "cell").tile(row, row + 1))
+        np.testing.assert_array_equal(alone.se[0], whole.se[row])
+        np.testing.assert_array_equal(alone.estimate[0], whole.estimate[row])
+    assert len(np.unique(whole.se)) == 70
+
+
+def test_one_treated_unit_has_no_jackknife_and_few_controls_no_placebo() -> None:
+    errors = ("jackknife:unit", "bootstrap:unit", "placebo:unit")
+    one = SyntheticDID(errors=errors, draws=20)(made({16: 7}, 1), Streams(1))
+    assert np.isnan(one.se[0, 0, 0])
+    assert one.se[0, 2, 0] > 0
+    assert one.status[0] == Status.OK
+    many = SyntheticDID(errors=errors, draws=20)(made(dict.fromkeys(range(8, 17), 7), 1), Streams(1))
+    assert np.isnan(many.se[0, 2, 0])
+    assert (many.se[0, :2, 0] > 0).all()
+
+
+def test_permutation_tests_take_it() -> None:
+    """The exact p value of one treated unit among seventeen: its place among the placebos of all."""
+    panel = made({16: 7}, 1)
+    found = PermutationTest.of(SyntheticControl(), scheme="space", draws=99)(panel, Streams(1))
+    taus = []
+    for unit in range(17):
+        did = np.zeros_like(panel.variables["did"])
+        did[0, 7:, unit] = 1.0
+        taus.append(SyntheticControl()(panel.with_variables({"did": did})).estimate[0, 0])
+    assert found.statistics["exact"][0] == 1
+    assert found.pvalue is not None
+    assert found.pvalue[0, 0, 0] == pytest.approx(np.mean(np.abs(taus) >= abs(taus[16]) - 1e-12))
+
+
+def refused(panel: Panel, **settings: Any) -> str:
+    with pytest.raises(BadInput) as caught:
+        SyntheticDID(**settings)(panel)
+    return str(caught.value)
+
+
+def test_bad_input_is_one_clear_line() -> None:
+    panel = made(DATES["one date"], 1)
+    did = panel.variables["did"]
+    holes = np.ones((1, 12, 17), dtype=bool)
+    holes[0, 2, 3] = False
+    assert "the panel is unbalanced" in refused(replace(panel, observed=holes))
+    every = np.array(did)
+    every[0, -1] = 1.0
+    assert "every unit is treated in the end" in refused(panel.with_variables({"did": every}))
+    assert "fewer than 2 periods before" in refused(made({15: 1, 16: 7}, 1))
+    assert "not 0/1 and absorbing" in refused(panel.with_variables({"did": did * 0.5}))
+    assert "unknown error type 'placebo:province'" in refused(panel, errors=("placebo:province",))
+    assert "allowed: bootstrap:unit, jackknife:unit, placebo:unit" in refused(panel, errors=("cluster:unit",))
+    assert "draws = 1" in refused(panel, draws=1)
+    assert "has any strength" in refused(replace(panel, roles=replace(panel.roles, continuous=True)))
+    assert "used twice" in refused(panel, controls=("did",))
+
+
+def test_a_draw_that_cannot_serve_is_refused_alone() -> None:
+    panel = made(DATES["one date"], 4)
+    did = np.repeat(panel.variables["did"], 4, axis=0)
+    did[1] = 0.0  # nobody
+    did[2, 1:, 3] = 1.0  # one period before
+    did[3, 5, 2] = 1.0  # not absorbing
+    found = SyntheticDID()(panel.with_variables({"did": did}))
+    assert found.status.tolist() == [Status.OK, *[Status.REFUSED] * 3]
+    assert np.isnan(found.estimate[1:]).all()
+    np.testing.assert_array_equal(found.estimate[0], SyntheticDID()(panel).estimate[0])
+
+
+def test_units_treated_from_the_start_take_no_part() -> None:
+    panel = made({0: 0, 14: 7, 15: 7}, 2)
+    others = {name: x[:, :, 1:] for name, x in panel.variables.items()}
+    rest = Panel(panel.units[1:], panel.periods, others, panel.roles)
+    for estimator in ESTIMATORS.values():
+        np.testing.assert_allclose(estimator(panel).estimate, estimator(rest).estimate, rtol=1e-9)
+        np.testing.assert_allclose(estimator(panel).se, estimator(rest).se, rtol=1e-7)
+
+
+def test_dates_of_the_never_treated_alone_agree_with_imputation_where_noise_is_small() -> None:
+    """Two ways to an effect of 2 in staggered panels without factors."""
+    rng = np.random.default_rng(5)
+    panel = made(DATES["three dates"], 1)
+    y = rng.standard_normal((1, 1, 17)) + rng.standard_normal((1, 12, 1)) + 1e-4 * rng.standard_normal((1, 12, 17))
+    exact = panel.with_variables({"y": y + 2 * panel.variables["did"]})
+    assert Imputation()(exact).params["overall"] == pytest.approx(2, abs=1e-3)
+    for kind in ("synthetic-did", "equally-weighted-did"):
+        assert ESTIMATORS[kind](exact).estimate[0, 0] == pytest.approx(2, abs=1e-3)
