@@ -32,7 +32,7 @@ from sim.design import Design
 from sim.errors import bad, listed, one_of
 from sim.streams import Streams
 
-Form = Literal["imputation", "regression"]
+FactorForm = Literal["imputation", "regression"]
 Criterion = Literal["ic1", "ic2", "ic3"]
 CRITERIA = get_args(Criterion)
 FLOOR = 1e-14  # share of the sum of squares below which what factors leave is rounding
@@ -187,7 +187,7 @@ class InteractiveEffects(ImputedEffects):
 
     kind: ClassVar[str] = "interactive-effects"
 
-    form: Form = "imputation"
+    form: FactorForm = "imputation"
     factors: int | Criterion = "ic2"
     most_factors: int = 8
 

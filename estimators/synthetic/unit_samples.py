@@ -56,7 +56,7 @@ class UnitSamples:
         return UnitSamples(self.rows[some], self.chosen[some], self.first[some], seeds)
 
 
-Statistic = Callable[[UnitSamples], Floats]  # B samples -> (B,), NaN where there is none
+SampleStatistic = Callable[[UnitSamples], Floats]  # B samples -> (B,), NaN where there is none
 
 
 def check_resampled(errors: Sequence[str], draws: int, asked_by: str) -> None:
@@ -70,7 +70,7 @@ def check_resampled(errors: Sequence[str], draws: int, asked_by: str) -> None:
 
 
 def standard_error(
-    error: str, first: Codes, periods: int, statistic: Statistic, streams: Streams, draws: int
+    error: str, first: Codes, periods: int, statistic: SampleStatistic, streams: Streams, draws: int
 ) -> Floats:
     """The error (R,) of a statistic of R = streams.replications panels.
 
@@ -89,7 +89,7 @@ def standard_error(
     return found
 
 
-def _computed(samples: UnitSamples, periods: int, statistic: Statistic) -> Floats:
+def _computed(samples: UnitSamples, periods: int, statistic: SampleStatistic) -> Floats:
     """The statistic of all samples, so many at a time as fit."""
     step = max(1, AT_ONCE // (periods * samples.chosen.shape[1]))
     parts = [statistic(samples.take(slice(k, k + step))) for k in range(0, len(samples.rows), step)]
@@ -108,7 +108,7 @@ def _enough(dates: Codes, periods: int) -> Flags:
     return np.asarray((adopts.sum(axis=1) > 1) & ((dates > earliest[:, None]).sum(axis=1) > 1))
 
 
-def _jackknife(dates: Codes, periods: int, statistic: Statistic) -> Floats:
+def _jackknife(dates: Codes, periods: int, statistic: SampleStatistic) -> Floats:
     rows, units = dates.shape
     found, able = np.full(rows, np.nan), np.flatnonzero(_enough(dates, periods))
     if not able.size:
