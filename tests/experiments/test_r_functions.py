@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,23 @@ def test_the_code_is_part_of_the_study(script: Path, tmp_path: Path) -> None:
     again = pp.Study.from_settings(studies[0].settings)
     assert again.fingerprint == studies[0].fingerprint
     assert studies[0].own_estimators
+
+
+@pp.estimator(terms=["did"], errors=[])
+def means(icr, did):
+    return icr[did == 1].mean() - icr[did == 0].mean()
+
+
+@needs_r
+def test_a_study_file_holds_the_code_of_a_function_in_r(tmp_path: Path) -> None:
+    """The study of the recipe, whose function is a difference of two means."""
+    page = (Path(__file__).parents[2] / "docs" / "recipes" / "other_estimators.md").read_text(encoding="utf-8")
+    (tmp_path / "study.toml").write_text(page.split("```toml\n")[1].split("```")[0], encoding="utf-8")
+    study = pp.Study.from_toml(tmp_path / "study.toml")
+    (block,) = pp.run(study.resized(replications=64)).blocks(0)
+    ours = replace(study, estimators=(means(),))
+    (other,) = pp.run(ours).blocks(0)
+    np.testing.assert_allclose(block.estimates["means"].estimate, other.estimates["means"].estimate, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("file", "function", "said"), [
