@@ -20,10 +20,12 @@ from rich.table import Table
 from rich.text import Text
 
 from estimators.core.estimator import Estimator, Layout, critical_values, estimators, usual_error
+from estimators.linear.did import TwoWayDID
 from experiments.panel_spec.spec import RealPanel
 from experiments.run.reporting import without_nan
 from experiments.run.runner import run
 from experiments.study import Study
+from experiments.tables.ledger import treated_units
 from experiments.trust.claim import EFFECT, HEADLINE, PanelClaim, claim_of
 from experiments.trust.studies import BLOCK, Means, TermFits, fits_of, timed
 from experiments.twins.real import section_of
@@ -33,6 +35,7 @@ from results.text import bracketed, fixed, joined
 from sim.arrays import Floats
 from sim.errors import BadInput, bad, closest, one_of
 from sim.streams import Streams
+from sim.world.context import LARGEST
 from sim.world.panel_design import PanelDesign
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 
 CONTESTANTS = ("imputation", "two-stage", "callaway-santanna", "sun-abraham", "synthetic-did", "synthetic-control",
                "demeaned-synthetic-control", "matrix-completion", "interactive-effects")  # fmt: skip
+JACKKNIFE, PLACEBO = "jackknife:unit", "placebo:unit"  # of synthetic estimators
 TRENDS = "unit-trends"  # the two-way regression with a linear trend a unit
 SELECTION = "selection on factors"
 LEVEL, NOMINAL = 0.10, 0.95
@@ -177,6 +181,9 @@ def race(
     Raises BadInput for claims that are no effect, unknown estimators, and panels of which no twin can be made.
     """
     begin, means = time.perf_counter(), means or Means()
+    if effect is not None and not abs(effect) < LARGEST:
+        raise bad(f"effect {effect:g}", where="--effect", allowed=f"a number below {LARGEST:g} in size",
+                  remedy="correct it")  # fmt: skip
     named = claim_of(real, claim)
     if named.dial != EFFECT:
         raise bad(f"the claim {claim!r} is no effect of the treatment itself", where="--claim",
@@ -219,7 +226,8 @@ def contestants(claim: PanelClaim, kinds: Sequence[str] = ()) -> tuple[Field, tu
     field: dict[str, tuple[Estimator, str, str]] = {}
     panel: list[OnPanel] = []
     own = replace(claim, errors=(claim.printed,) if claim.errors else ()).estimator
-    for estimator in (own, *_further(kinds or (TRENDS, *(kind for kind in CONTESTANTS if kind in found)))):
+    alone = treated_units(claim.panel).sum() == 1
+    for estimator in (own, *_further(kinds or (TRENDS, *CONTESTANTS), alone=bool(alone))):
         name = getattr(claim.fitted.estimator, "kind", "") if estimator is own else estimator.name
         try:
             term, error, said = _on_panel(claim, estimator, name, claim.term if estimator is own else "")
@@ -234,14 +242,16 @@ def contestants(claim: PanelClaim, kinds: Sequence[str] = ()) -> tuple[Field, tu
     return field, tuple(panel)
 
 
-def _further(kinds: Sequence[str]) -> Iterator[Estimator]:
-    """Estimators by kind at their defaults, with errors that hold for few treated units where they have them."""
+def _further(kinds: Sequence[str], *, alone: bool) -> Iterator[Estimator]:
+    """Estimators by kind at their defaults; with one treated unit, errors by placebos where they have them."""
     found = estimators()
     for kind in kinds:
         if kind == TRENDS:
-            yield found["did"](errors=("cluster:unit",), effects=("unit", "period", "unit-trend"), label=TRENDS)  # type: ignore[call-arg]
-        else:
-            yield found[kind]()
+            yield TwoWayDID(errors=("cluster:unit",), effects=("unit", "period", "unit-trend"), label=TRENDS)
+            continue
+        made = found[kind]()
+        held: Any = made
+        yield replace(held, errors=(PLACEBO,)) if alone and JACKKNIFE in getattr(made, "errors", ()) else made
 
 
 def _on_panel(claim: PanelClaim, estimator: Estimator, name: str, term: str) -> tuple[str, str, OnPanel]:

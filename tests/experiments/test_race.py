@@ -14,7 +14,8 @@ import panelproof as pp
 from estimators.core.estimator import p_values
 from experiments import cli
 from experiments.panel_spec.spec import RealPanel, read_spec
-from experiments.race import SELECTION, RaceResult, chosen, confidence_set, judged, race
+from experiments.race import SELECTION, RaceResult, chosen, confidence_set, contestants, judged, race
+from experiments.trust.claim import claim_of
 from experiments.trust.studies import TermFits
 from results.text import bracketed, fixed
 from sim import BadInput
@@ -181,7 +182,18 @@ def test_all_race_on_the_same_draws() -> None:
     assert found.result(world, "did").rmse == again.result(world, "did").rmse
 
 
+def test_with_one_treated_unit_synthetic_estimators_take_placebos(tmp_path: Path) -> None:
+    world = World("alone", units=20, periods=10, dates=((6, 1),))
+    y = world.outcome(world.noise(np.random.default_rng(1), 1), 1.0)
+    (tmp_path / "spec.toml").write_text(SPEC.format(groups="", seed=3), encoding="utf-8")
+    real = RealPanel(world.panel(y), read_spec(tmp_path / "spec.toml"), world.panel(y).units, ())
+    field, panel = contestants(claim_of(real), ("synthetic-did", "imputation"))
+    assert field["synthetic-did"][2] == "placebo:unit"
+    assert np.isfinite(next(one.se for one in panel if one.estimator == "synthetic-did"))
+
+
 @pytest.mark.parametrize(("asked", "said"), [
+    ({"effect": float("nan")}, "effect nan"),
     ({"kinds": ("synth",)}, "no estimator 'synth'"),
     ({"claim": "indirect:did"}, "effect"),
 ])  # fmt: skip
