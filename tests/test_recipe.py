@@ -59,7 +59,7 @@ def copied(folder: Path) -> Path:
     """The program in another folder, with the conformance suites."""
     for name in (*ROOMS, "tests/support", "tests/data"):
         shutil.copytree(REPOSITORY / name, folder / name)
-    for name in ("pyproject.toml", "panelproof.py", "tests/conftest.py", *SUITES.values()):
+    for name in ("pyproject.toml", "panelproof.py", "tests/conftest.py", "tests/long.txt", *SUITES.values()):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy2(REPOSITORY / name, folder / name)
     return folder

@@ -130,8 +130,8 @@ def test_a_claim_on_a_group_is_the_claim_on_a_file_of_that_group(tmp_path: Path)
     fits = [{one.dial: one.value for one in twin(claim.sample).parameters} for claim in (part, alone)]
     assert fits[0] == pytest.approx(fits[1], rel=1e-9)
     tests = [placebos_of(claim)[0] for claim in (part, alone)]
-    assert [(one.scheme, one.pvalue) for one in tests[0]] == [(one.scheme, one.pvalue) for one in tests[1]]
-    assert tests[0][0].mean == pytest.approx(tests[1][0].mean, rel=1e-9)
+    assert [(one["scheme"], one["pvalue"]) for one in tests[0]] == [(one["scheme"], one["pvalue"]) for one in tests[1]]
+    assert tests[0][0]["mean"] == pytest.approx(tests[1][0]["mean"], rel=1e-9)
 
 
 def test_a_staggered_claim_leaves_out_what_its_column_leaves_out(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def used(monkeypatch: pytest.MonkeyPatch) -> list[Estimator]:
     """Every estimator that is called while tables are made, whether the runner calls it or a table does."""
     seen: list[Estimator] = []
     for cls in estimators().values():
-        for method in ("__call__", "solve"):
+        for method in ("__call__", "solve", *(("estimates",) if hasattr(cls, "estimates") else ())):
             monkeypatch.setattr(cls, method, _watched(getattr(cls, method), seen))
     return seen
 

@@ -156,7 +156,7 @@ WORLD: dict[str, Any] = {
     "effect": {"size": 0.5},
     "weights": {"kind": "none"},
 }
-TRUTH = {"errors.sd": 1.0, "errors.treated_scale": 1.5, "errors.post_scale": 1.4, "errors.growth": 0.04}
+NOISE_TRUTH = {"errors.sd": 1.0, "errors.treated_scale": 1.5, "errors.post_scale": 1.4, "errors.growth": 0.04}
 SPEC = made_twins.ALONE + "ar = 1\n"
 
 
@@ -173,19 +173,19 @@ def noise_found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[P
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("dial", TRUTH)
+@pytest.mark.parametrize("dial", NOISE_TRUTH)
 def test_sizes_by_treatment_and_period_are_found_again(noise_found: Mapping[str, list[Parameter]], dial: str) -> None:
     """On average, up to 4 standard errors of the mean over panels; one size for all would be 8 or more away."""
     values = np.array([item.value for item in noise_found[dial]])
     error = values.std(ddof=1) / np.sqrt(NOISE_PANELS)
-    assert abs(values.mean() - TRUTH[dial]) < 4 * error
+    assert abs(values.mean() - NOISE_TRUTH[dial]) < 4 * error
     if dial != "errors.sd":
         neutral = 0.0 if dial == "errors.growth" else 1.0
         assert abs(values.mean() - neutral) > 8 * error
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("dial", [*TRUTH, "errors.serial"])
+@pytest.mark.parametrize("dial", [*NOISE_TRUTH, "errors.serial"])
 def test_standard_errors_are_the_spread_over_panels(noise_found: Mapping[str, list[Parameter]], dial: str) -> None:
     """The mean of the reported ones within 25% of the standard deviation of the estimates, whose own error is 11%."""
     spread = np.std([item.value for item in noise_found[dial]], ddof=1)
