@@ -13,7 +13,7 @@ from estimators.core.estimator import Estimator
 from estimators.synthetic.interactive_effects import (
     CRITERIA,
     FactorFit,
-    Form,
+    FactorForm,
     PeriodMoments,
     chosen_ranks,
     first_vectors,
@@ -23,7 +23,7 @@ from references.completion_programs import factor_panel, plain_generalised_synth
 from references.staggered_panels import adoption_of, staggered_panel
 from sim import BadInput, Panel, Streams
 
-FORMS: tuple[Form, ...] = ("imputation", "regression")
+FORMS: tuple[FactorForm, ...] = ("imputation", "regression")
 
 
 def regressors(panel: Panel, row: int) -> list[np.ndarray]:
@@ -72,7 +72,7 @@ def test_regression_is_where_an_optimiser_ends() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_without_factors_it_is_two_way_did(form: Form) -> None:
+def test_without_factors_it_is_two_way_did(form: FactorForm) -> None:
     panel = factor_panel(replications=3)
     got = InteractiveEffects(form=form, factors=0)(panel)
     np.testing.assert_allclose(got.estimate, TwoWayDID()(panel).estimate, rtol=1e-9)
@@ -189,9 +189,8 @@ def test_it_is_unbiased_under_factors_where_two_way_did_is_not() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.long
 @pytest.mark.parametrize("form", FORMS)
-def test_its_errors_cover(form: Form) -> None:
+def test_its_errors_cover(form: FactorForm) -> None:
     """Bias and coverage of 95% intervals of the defaults, number of factors chosen, at 2,000 replications."""
     panel = world(2_000)
     found = InteractiveEffects(form=form)(panel)
@@ -234,7 +233,7 @@ def test_trends_of_units_are_one_factor() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("error", ["jackknife:unit", "placebo:unit", "bootstrap:unit"])
-def test_levels_scale_and_covariates(form: Form, error: str) -> None:
+def test_levels_scale_and_covariates(form: FactorForm, error: str) -> None:
     panel = factor_panel(replications=2, covariate=0.5, staggered=True)
     estimator = InteractiveEffects(form=form, errors=(error,), draws=20)
     rng, y = np.random.default_rng(3), panel.variables["y"]
@@ -250,7 +249,7 @@ def test_levels_scale_and_covariates(form: Form, error: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_order_of_units(form: Form) -> None:
+def test_order_of_units(form: FactorForm) -> None:
     panel = factor_panel(replications=2, covariate=0.5, staggered=True)
     order = np.random.default_rng(1).permutation(24)
     shuffled = replace(
@@ -263,7 +262,7 @@ def test_order_of_units(form: Form) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_replications_stand_alone_bit_for_bit(form: Form) -> None:
+def test_replications_stand_alone_bit_for_bit(form: FactorForm) -> None:
     panel = factor_panel(replications=3, covariate=0.5, staggered=True)
     estimator = InteractiveEffects(form=form, errors=("placebo:unit", "bootstrap:unit", "jackknife:unit"), draws=20)
     whole = estimator(panel, Streams(1).tile(5, 8))
