@@ -92,7 +92,7 @@ def shortened(left_out: Iterable[str], every: Iterable[str]) -> list[str]:
 
 def collected(expression: str) -> list[str]:
     """The tests that pytest would run of those of some marker."""
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-m", expression, "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", expression, "-p", "no:cacheprovider"]
     lines = subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True, check=True).stdout.splitlines()
     return [line for line in lines if "::" in line]
 
