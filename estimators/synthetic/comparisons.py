@@ -10,8 +10,8 @@ ybar the mean of the treated, ypost of the periods after adoption, i the control
 With the contrast of a unit d_i = ypost_i - sum_t lambda_t y_it the estimate is mean_treated d - sum_i omega_i d_i
 (Arkhangelsky, Athey, Hirshberg, Imbens and Wager 2021, AER 111:4088, algorithm 1). sigma is the standard deviation
 about its mean of the first differences of the controls before adoption, zeta = (N_tr (T - T0))^(1/4) sigma or 1e-6
-sigma, zeta_l = 1e-6 sigma. Units may count several times, as in a bootstrap: k copies of a control share its weight.
-Of several dates the estimates are averaged by treated cells (Clarke, Pailanir, Athey and Imbens 2023, section 2.3).
+sigma, zeta_l = 1e-6 sigma. Of several dates the estimates are averaged by treated cells (Clarke, Pailanir, Athey and
+Imbens 2023, section 2.3).
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Weighting:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class AdoptionBlock:
-    """P comparisons of one date: how often units count as controls and as treated, (P, N), and zeta of the weights of
-    units and of periods, (P,)."""
+    """P comparisons of one date: 1 for controls and 1 for treated units, (P, N), and zeta of the weights of units and
+    of periods, (P,)."""
 
     date: int
     controls: Floats
@@ -72,7 +72,7 @@ class ComparisonFit:
 
 
 def noise_level(y: Floats, controls: Floats, date: int) -> Floats:
-    """sigma of outcomes (P, T, N) with controls that count (P, N) times, (P,); 0 with fewer than two periods before."""
+    """sigma of outcomes (P, T, N) with controls (P, N), (P,); 0 with fewer than two periods before."""
     if date < FEWEST_BEFORE:
         return np.zeros(len(y))
     steps = np.diff(y[:, :date], axis=1)
@@ -112,8 +112,7 @@ def _unit_weights(before: Floats, centred: Floats, block: AdoptionBlock, how: We
     less their means, (P, T0, N)."""
     if how.units == "equal":
         return block.controls / block.controls.sum(axis=1)[:, None], np.ones(len(before), dtype=bool)
-    copies = np.where(block.controls > 0, block.controls, 1.0)
-    penalty = (np.square(block.zeta) * block.date)[:, None] / copies
+    penalty = np.broadcast_to((np.square(block.zeta) * block.date)[:, None], block.controls.shape)
     found = simplex_least_squares(centred if how.units == "demeaned" else before, penalty, block.controls > 0)
     return found.weights, found.optimal
 
@@ -127,7 +126,7 @@ def _time_weights(centred: Floats, change: Floats, block: AdoptionBlock, how: We
         return np.full((rows, date), share), np.ones(rows, dtype=bool)
     left, total = centred - change[:, None], block.controls.sum(axis=1)
     left -= np.matmul(left, block.controls[:, :, None]) / total[:, None, None]
-    left *= np.sqrt(block.controls)[:, None]
+    left *= block.controls[:, None]
     penalty = np.broadcast_to((np.square(block.slight) * total)[:, None], (rows, date))
     columns = np.ascontiguousarray(left.transpose(0, 2, 1))
     found = simplex_least_squares(columns, penalty, np.ones((rows, date), dtype=bool))
@@ -156,21 +155,31 @@ class SampleFit:
     optimal: Flags
 
 
+def zetas_of(found: SampleFit, samples: Codes) -> dict[int, tuple[Floats, Floats]]:
+    """The penalties of each date of whole samples, for samples (B,) of them, (B,); NaN where one has no such date."""
+    out = {}
+    for dated, _ in found.dates:
+        both = np.full((2, len(found.estimate)), np.nan)
+        both[:, dated.rows] = dated.block.zeta, dated.block.slight
+        out[dated.block.date] = both[0, samples], both[1, samples]
+    return out
+
+
 def fit_samples(
-    y: Floats, first: Codes, counts: Floats, how: Weighting, zetas: Mapping[int, tuple[Floats, Floats]] | None = None
+    y: Floats, first: Codes, how: Weighting, zetas: Mapping[int, tuple[Floats, Floats]] | None = None
 ) -> SampleFit:
-    """Fit P samples: outcomes (P, T, N), first treated periods (P, N), T = never, and how often units count (P, N).
+    """Fit P samples: outcomes (P, T, N), first treated periods (P, N), T = never.
 
     zetas: of each date, of units' and of periods' weights (P,), None = of the samples themselves. Units treated from
     the first period on take no part. NaN where a sample has no treated unit, no control, or too few periods before.
     """
     periods = y.shape[1]
-    controls = np.where(first == periods, counts, 0.0)
+    controls = (first == periods).astype(np.float64)
     total, cells, optimal = np.zeros(len(y)), np.zeros(len(y)), np.ones(len(y), dtype=bool)
     possible = controls.any(axis=1)
     fits = []
     for date in np.unique(first[(first > 0) & (first < periods)]).tolist():
-        treated = np.where(first == date, counts, 0.0)
+        treated = (first == date).astype(np.float64)
         rows = np.flatnonzero(treated.any(axis=1) & possible)
         if not rows.size:
             continue

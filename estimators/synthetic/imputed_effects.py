@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from estimators.core import regression as ols
+from estimators.core.error_types import check_error_types
 from estimators.core.estimator import Estimates, Estimator, Layout, Status, check_names, outcome_of, treatment_of
 from estimators.core.tile import UNDATED, dates_of, spread
 from estimators.staggered.aggregation import Cohorts, check_balanced
-from estimators.synthetic.unit_samples import UnitSamples, check_resampled, standard_error
+from estimators.synthetic.unit_samples import UnitSamples, check_draws, standard_error
 from estimators.synthetic.untreated import UnitPanels
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import bad, listed
@@ -85,7 +86,8 @@ class ImputedEffects(Estimator):
         """The term `overall`; raises BadInput for names and error types that do not exist."""
         outcome, treatment, controls = self.names(schema)
         check_names(schema, outcome, (treatment, *controls), self.name)
-        check_resampled(self.errors, self.draws, self.name)
+        check_error_types(self.errors, schema, self.name, "synthetic")
+        check_draws(self.draws, self.name)
         return Layout((OVERALL,), self.errors, self.own_statistics(), {OVERALL: "att"})
 
     def variables(self, schema: Schema) -> frozenset[str]:

@@ -12,10 +12,17 @@ from estimators.core.error_types import check_error_types, kind_of
 from estimators.core.estimator import Estimates, Estimator, Layout, Status, outcome_of, treatment_of
 from estimators.core.tile import Tile
 from estimators.synthetic.adjusted import AdjustedOutcomes, Adjustment
-from estimators.synthetic.comparisons import ComparisonFit, DatedComparison, SampleFit, Weighting, fit_samples
+from estimators.synthetic.comparisons import (
+    ComparisonFit,
+    DatedComparison,
+    SampleFit,
+    Weighting,
+    fit_samples,
+    zetas_of,
+)
 from estimators.synthetic.left_out import jackknife
-from estimators.synthetic.resampling import resampled_error, zetas_of
-from sim.arrays import Floats
+from estimators.synthetic.unit_samples import UnitSamples, check_draws, standard_error
+from sim.arrays import Codes, Floats
 from sim.design import Design
 from sim.errors import bad, one_of
 from sim.panel import Panel
@@ -110,8 +117,7 @@ class SyntheticEstimator(Estimator):
             raise bad(f"{treatment!r} has any strength", where=self.name, allowed="a treatment of 0 and 1",
                       remedy='choose another estimator, such as "did"')  # fmt: skip
         check_error_types(self.errors, schema, self.name, "synthetic")
-        if self.draws < 2:
-            raise bad(f"draws = {self.draws}", where=self.name, allowed="2 or more", remedy="set draws = 200")
+        check_draws(self.draws, self.name)
         return Layout((treatment,), self.errors, STATISTICS, {treatment: "att"})
 
     def variables(self, schema: Schema) -> frozenset[str]:
@@ -132,12 +138,12 @@ class SyntheticEstimator(Estimator):
         statistics, status = np.full((rows, len(STATISTICS)), np.nan), moments.status.copy()
         for some, y in moments.y.chunks(PANELS_AT_ONCE):
             first = moments.first[some]
-            counts = ((first > 0) & (status[some] == Status.OK)[:, None]).astype(np.float64)
-            found = fit_samples(y, first, counts, self.weighting)
+            first = np.where((status[some] == Status.OK)[:, None], first, 0)  # units that take no part
+            found = fit_samples(y, first, self.weighting)
             own = streams.tile(streams.start + some.start, streams.start + some.stop)
             estimate[some], statistics[some] = found.estimate, summaries(found, self.weighting)
             for column, error in enumerate(self.errors):
-                se[some, column] = self._errors(kind_of(error), y, moments, some, found, own)
+                se[some, column] = self._errors(error, y, first, found, own)
             missed = (status[some] == Status.OK) & ~(found.optimal & np.isfinite(found.estimate))
             kind = np.where(np.isfinite(y).all(axis=(1, 2)), Status.NOT_CONVERGED, Status.SINGULAR)
             status[some] = np.where(missed, kind, status[some])
@@ -147,19 +153,16 @@ class SyntheticEstimator(Estimator):
         dof = np.full((rows, len(self.errors), 1), np.inf)
         return Estimates.of(self.layout(schema), estimate[:, None], se[:, :, None], dof, named, status=status)
 
-    def _errors(
-        self, kind: str, y: Floats, moments: AdjustedOutcomes, some: slice, found: SampleFit, streams: Streams
-    ) -> Floats:
-        """Standard errors of one type of some panels, (R,)."""
-        first = moments.first[some]
-        if kind == "jackknife":
+    def _errors(self, error: str, y: Floats, first: Codes, found: SampleFit, streams: Streams) -> Floats:
+        """Standard errors of one type of some panels, (R,); samples that are drawn keep the penalties of the panel."""
+        if kind_of(error) == "jackknife":
             return jackknife(y, first, found, self.weighting, refit=self.refit)
-        out = np.full(len(y), np.nan)
-        for row, rng in enumerate(streams.each(kind)):
-            if moments.status[some][row] == Status.OK and np.isfinite(found.estimate[row]):
-                zetas = zetas_of(found, row)
-                out[row] = resampled_error(y[row], first[row], zetas, self.weighting, kind, self.draws, rng)
-        return out
+
+        def estimated(samples: UnitSamples) -> Floats:
+            zetas = zetas_of(found, samples.rows)
+            return fit_samples(samples.of(y), samples.first, self.weighting, zetas).estimate
+
+        return standard_error(error, first, y.shape[1], estimated, streams, self.draws)
 
     def paths(self, panel: Panel, replication: int = 0) -> tuple[SyntheticPath, ...]:
         """Weights and paths of one panel, the earliest date of adoption first. Raises BadInput as a fit does, and for a
@@ -169,7 +172,7 @@ class SyntheticEstimator(Estimator):
         reduction = self.reduction(panel.schema)
         moments = reduction.reduce(reduction.prepare(alone), Tile(alone))
         y, first = moments.y.parts[0], moments.first
-        found = fit_samples(y, first, (first > 0).astype(np.float64), self.weighting)
+        found = fit_samples(y, first, self.weighting)
         return tuple(_path(alone, y[0], dated, fit) for dated, fit in found.dates)
 
 

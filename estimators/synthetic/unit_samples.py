@@ -15,17 +15,16 @@ a type cannot serve, its error is NaN.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.arrays import Codes, Flags, Floats
-from sim.errors import bad, one_of
+from sim.errors import bad
 from sim.streams import Streams
 
-RESAMPLED = ("placebo:unit", "jackknife:unit", "bootstrap:unit")
 FEWEST_DRAWS = 20
 AT_ONCE = 300_000  # numbers of outcomes in samples that are computed together: they stay in the cache
 MOST_ROUNDS = 200  # in which bootstrap samples without treated or untreated units are drawn again
@@ -59,11 +58,8 @@ class UnitSamples:
 SampleStatistic = Callable[[UnitSamples], Floats]  # B samples -> (B,), NaN where there is none
 
 
-def check_resampled(errors: Sequence[str], draws: int, asked_by: str) -> None:
-    """Raise BadInput for other error types, ones that repeat, and too few draws."""
-    if not errors or len(set(errors)) < len(errors) or not set(errors) <= set(RESAMPLED):
-        raise bad(f"errors = {list(errors)}", where=asked_by, allowed=f"distinct names among {one_of(RESAMPLED)}",
-                  remedy='set errors = ["jackknife:unit"]')  # fmt: skip
+def check_draws(draws: int, asked_by: str) -> None:
+    """Raise BadInput for too few draws of placebo and bootstrap."""
     if draws < FEWEST_DRAWS:
         raise bad(f"draws = {draws}", where=asked_by, allowed=f"{FEWEST_DRAWS} or more (200 is a good choice)",
                   remedy="draw more")  # fmt: skip
@@ -75,7 +71,8 @@ def standard_error(
     """The error (R,) of a statistic of R = streams.replications panels.
 
     first (1 or R, N): first treated period, T = `periods` for never, 0 for units treated all the time, which take no
-    part in placebos. draws: of placebo and bootstrap; each replication draws from a stream of its own.
+    part in placebos. draws: of placebo and bootstrap; each replication draws from a stream of its own. A draw without a
+    value does not count; there is no error with fewer than two that have one.
     """
     rows = streams.replications
     dates = np.broadcast_to(first, (rows, first.shape[1]))
@@ -85,7 +82,9 @@ def standard_error(
     sampler = _placebos if error == "placebo:unit" else _bootstraps
     for group, samples in sampler(dates, periods, streams, draws):
         values = _computed(samples, periods, statistic).reshape(len(group), draws)
-        found[group] = np.sqrt(_squares(values).mean(axis=1))
+        known = np.isfinite(values)
+        enough = known.sum(axis=1) > 1
+        found[group[enough]] = values[enough].std(axis=1, where=known[enough])
     return found
 
 
@@ -94,11 +93,6 @@ def _computed(samples: UnitSamples, periods: int, statistic: SampleStatistic) ->
     step = max(1, AT_ONCE // (periods * samples.chosen.shape[1]))
     parts = [statistic(samples.take(slice(k, k + step))) for k in range(0, len(samples.rows), step)]
     return np.concatenate(parts)
-
-
-def _squares(values: Floats) -> Floats:
-    """Squared distances from the mean of a replication's draws, (R, S); NaN where a draw has no value."""
-    return np.square(values - values.mean(axis=1, keepdims=True))
 
 
 def _enough(dates: Codes, periods: int) -> Flags:
@@ -118,7 +112,7 @@ def _jackknife(dates: Codes, periods: int, statistic: SampleStatistic) -> Floats
         np.repeat(able, units), np.tile(left, (len(able), 1)), dates[able][:, left].reshape(-1, units - 1)
     )
     values = _computed(samples, periods, statistic).reshape(len(able), units)
-    found[able] = np.sqrt((units - 1) / units * _squares(values).sum(axis=1))
+    found[able] = np.sqrt((units - 1) * values.var(axis=1))
     return found
 
 

@@ -267,7 +267,7 @@ def test_panels_that_cannot_serve() -> None:
         FAST(panel.with_variables({"did": everybody}))
     with pytest.raises(BadInput, match="absorbing"):
         FAST(panel.with_variables({"did": panel.variables["did"][:, ::-1]}))
-    with pytest.raises(BadInput, match=r"errors = \['cluster:unit'\]"):
+    with pytest.raises(BadInput, match="unknown error type 'cluster:unit'"):
         MatrixCompletion(errors=("cluster:unit",))(panel)
     with pytest.raises(BadInput, match="draws = 5"):
         MatrixCompletion(draws=5)(panel)

@@ -96,7 +96,7 @@ def test_200_panels_within_a_millionth_of_sigma(kind: str) -> None:
         level = twin.sigma(y, units - treated, date)
         if _several(y, units - treated, date, kind):
             continue  # a perfect fit: `test_of_perfect_fits_the_shortest_is_chosen`
-        got = replace(ESTIMATORS[kind], errors=("placebo:unit",), draws=2)(panel, Streams(1)).estimate[0, 0]
+        got = replace(ESTIMATORS[kind], errors=("placebo:unit",), draws=20)(panel, Streams(1)).estimate[0, 0]
         assert abs(got - wanted) <= 1e-6 * level, number
         compared += 1
     assert compared >= 200
@@ -238,17 +238,16 @@ def test_bootstrap_errors_are_those_of_the_slow_program() -> None:
 
 
 @pytest.mark.parametrize("kind", ESTIMATORS)
-def test_copies_of_units_are_rows_that_stand_twice(kind: str) -> None:
-    """Samples in which units count several times or not at all, of three dates."""
+def test_samples_with_units_that_stand_twice(kind: str) -> None:
+    """Samples of three dates with penalties that are given, as a bootstrap has them."""
     panel = made(DATES["three dates"], 1)
     y, first = units_first(panel, 0)
     how, zetas = ESTIMATORS[kind].weighting, twin.zetas_by_date(y, first, twin.KINDS[kind])
-    counts = np.random.default_rng(7).multinomial(17, np.full(17, 1 / 17), size=6).astype(float)
-    counts[:, 16] = np.maximum(counts[:, 16], 1)
+    chosen = np.random.default_rng(7).integers(0, 17, (6, 17))
+    chosen[:, 0] = 16
     own = {date: (np.full(6, zeta), np.full(6, slight)) for date, (zeta, slight) in zetas.items()}
-    found = fit_samples(np.broadcast_to(y.T, (6, *y.T.shape)), np.broadcast_to(first, (6, 17)), counts, how, own)
-    for row in range(6):
-        some = np.repeat(np.arange(17), counts[row].astype(int))
+    found = fit_samples(y[chosen].transpose(0, 2, 1).copy(), first[chosen], how, own)
+    for row, some in enumerate(chosen):
         wanted = twin.staggered(y[some], first[some], twin.KINDS[kind], zetas)
         assert found.estimate[row] == pytest.approx(wanted, abs=2e-6)
 
@@ -355,10 +354,27 @@ def test_covariates_are_taken_out_with_slopes_of_untreated_cells() -> None:
     np.testing.assert_allclose(SyntheticDID()(redrawn).estimate, SyntheticDID()(controlled).estimate, rtol=1e-9)
 
 
+def test_samples_keep_the_penalties_of_the_panel() -> None:
+    """The same draws by the slow program, with penalties of the whole panel: a placebo, one date and several."""
+    for dates in ("one date", "three dates"):
+        panel = made(DATES[dates], 1)
+        y, first = units_first(panel, 0)
+        kind, periods = twin.KINDS["synthetic-did"], y.shape[1]
+        zetas = twin.zetas_by_date(y, first, kind)
+        streams = Streams(6).tile(0, 1)
+        (generator,) = streams.each("placebo:unit")
+        never, own = np.flatnonzero(first == periods), first[(first > 0) & (first < periods)]
+        orders = np.argsort(generator.random((20, len(never))), axis=1)
+        dated = np.r_[own, np.full(len(never) - len(own), periods)]
+        taus = [twin.staggered(y[never[order]], dated, kind, zetas) for order in orders]
+        found = SyntheticDID(errors=("placebo:unit",), draws=20)(panel, streams).se[0, 0, 0]
+        assert found == pytest.approx(np.std(taus), rel=1e-5)
+
+
 @pytest.mark.parametrize("error", ["jackknife:unit", "bootstrap:unit", "placebo:unit"])
 def test_a_replication_has_its_own_draws_whatever_its_block(error: str) -> None:
     panel = made(DATES["three dates"], 70)
-    estimator = SyntheticDID(errors=(error,), draws=8)
+    estimator = SyntheticDID(errors=(error,), draws=20)
     whole = estimator(panel, Streams(3, "cell", 0, 70))
     for row in (0, 66):
         alone = estimator(panel.replication(row), Streams(3, "cell").tile(row, row + 1))

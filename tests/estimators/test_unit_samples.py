@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from estimators.synthetic.unit_samples import RESAMPLED, UnitSamples, check_resampled, standard_error
+from estimators.synthetic.unit_samples import UnitSamples, check_draws, standard_error
 from sim import BadInput, Streams
 
+RESAMPLED = ("placebo:unit", "jackknife:unit", "bootstrap:unit")
 PERIODS = 6
 Y = np.random.default_rng(1).standard_normal((3, PERIODS, 10))
 FIRST = np.array([[4, 4, 3, 6, 6, 6, 6, 6, 6, 6], [6, 6, 6, 6, 6, 6, 4, 4, 6, 6], [6, 5, 6, 6, 3, 6, 6, 6, 4, 0]])
@@ -107,10 +108,21 @@ def test_samples_take_units_of_their_own_panel() -> None:
     np.testing.assert_array_equal(samples.of(x)[1], x[0][:, :, [9, 0]])
 
 
-def test_error_types_that_do_not_exist() -> None:
-    with pytest.raises(BadInput, match=r"errors = \[\]; allowed: distinct names among placebo:unit"):
-        check_resampled((), 200, "it")
+def test_draws_without_a_value_do_not_count() -> None:
+    first = np.array([[1, 1, 2, 2, 2, 2, 2, 2]])
+    y = np.arange(16.0).reshape(1, 2, 8) ** 1.5
+
+    def sometimes(samples: UnitSamples) -> np.ndarray:
+        found = samples.of(y)[:, 1, 0]
+        return np.where(samples.chosen[:, 0] == 3, np.nan, found)
+
+    got = standard_error("placebo:unit", first, 2, sometimes, Streams(4).tile(0, 1), 40)
+    (generator,) = Streams(4).tile(0, 1).each("placebo:unit")
+    chosen = np.arange(2, 8)[np.argsort(generator.random((40, 6)), axis=1)[:, 0]]
+    assert got[0] == pytest.approx(y[0, 1, chosen[chosen != 3]].std())
+
+
+def test_too_few_draws_are_refused() -> None:
     with pytest.raises(BadInput, match="draws = 19"):
-        check_resampled(("placebo:unit",), 19, "it")
-    with pytest.raises(BadInput, match="errors"):
-        check_resampled(("placebo:unit", "placebo:unit"), 200, "it")
+        check_draws(19, "it")
+    check_draws(20, "it")
