@@ -51,12 +51,12 @@ class ClassSource:
 class ClassSources(dict[str, ClassSource]):
     """The classes of a folder and below it by name; raises SyntaxError for a file that is not Python.
 
-    Only files that say ClassVar, or make a class of an estimator, are read: where none does, no class has a kind.
+    Only files that say ClassVar, or begin a class of an estimator, are read: where none does, no class has a kind.
     """
 
     def __init__(self, folder: Path) -> None:
         for file in sorted(folder.rglob("*.py")):
-            if "ClassVar" in (text := file.read_text(encoding="utf-8")) or "(Estimator)" in text:
+            if "ClassVar" in (text := file.read_text(encoding="utf-8")) or "Estimator):" in text:
                 self.update((node.name, _class_source(node)) for node in ast.parse(text, str(file)).body
                             if isinstance(node, ast.ClassDef))  # fmt: skip
 

@@ -23,14 +23,12 @@ from estimators.core.estimator import Estimator, Layout, critical_values, estima
 from estimators.linear.did import TwoWayDID
 from experiments.panel_spec.spec import RealPanel
 from experiments.run.reporting import without_nan
-from experiments.run.runner import run
 from experiments.study import Study
 from experiments.tables.ledger import treated_units
 from experiments.trust.claim import EFFECT, HEADLINE, PanelClaim, claim_of
-from experiments.trust.studies import BLOCK, Means, TermFits, fits_of, timed
+from experiments.trust.studies import BLOCK, Means, SimulatedStudy, in_memory, timed
 from experiments.twins.real import section_of
 from experiments.twins.twin import Twin, twin
-from results.store import Store
 from results.text import bracketed, fixed, joined
 from sim.arrays import Floats
 from sim.errors import BadInput, bad, closest, one_of
@@ -59,11 +57,11 @@ CLEAR = 0.02  # of the root mean squared error, by which another estimator must 
 
 @dataclass(frozen=True, slots=True)
 class RaceResult:
-    """How an estimator did in a world: its misses of the effect, each with its Monte Carlo error.
+    """How an estimator did in a world: its misses of the effect, with Monte Carlo errors.
 
     spread: standard deviation of its estimates. coverage, width: of its 95% intervals; power: how often it rejects 0.
     failures: share of fits without an answer; n: fits. confidence: p value of the model confidence set, NaN outside of
-    the race for it. valid: whether bias and coverage allow to recommend it.
+    the race for it.
     """
 
     world: str
@@ -81,7 +79,12 @@ class RaceResult:
     failures: float = NONE
     n: int = 0
     confidence: float = NONE
-    valid: bool = False
+
+    @property
+    def valid(self) -> bool:
+        """Whether bias and coverage allow to recommend it."""
+        covers = self.coverage + BEYOND * self.coverage_mcse >= LEAST_COVERAGE
+        return covers and abs(self.bias) - BEYOND * self.bias_mcse <= MOST_BIAS * self.spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ class Race:
         """A row a world and estimator."""
         import pandas as pd  # loaded where a table is asked for
 
-        return pd.DataFrame([asdict(one) for one in self.results])
+        return pd.DataFrame([_plain(one) for one in self.results])
 
     def result(self, world: str, estimator: str) -> RaceResult:
         """How an estimator did in a world."""
@@ -195,11 +198,13 @@ def race(
     results: list[RaceResult] = []
     for world, design in worlds.items():
         say(f"{world}: {len(field)} estimators on up to {max(counts.values()):,} panels")
-        fits = {}
+        found, fits = [], {}
         for name, (estimator, term, error) in field.items():
             study = _study(named, f"race-{world}-{name}", design, estimator, size, counts[name])
-            fits[name] = fits_of(means.run(study.name, study), 0, estimator.name, term, error)
-        results += judged(world, fits, {name: error for name, (_, _, error) in field.items()}, size, study.seed)
+            simulated = SimulatedStudy(world, study, means.run(study.name, study), term)
+            found.append(result_of(simulated, name, error))
+            fits[name] = simulated.fits(error).estimate
+        results += with_confidence(found, fits, size, study.seed)
     best, agree = chosen(results, next(iter(field)))
     fewer = [f"{name} on {count:,}" for name, count in counts.items() if count < max(counts.values())]
     if fewer:
@@ -332,50 +337,37 @@ def _replications(
     share = budget * means.executor.workers / (len(field) * len(worlds))
     for name, (estimator, _, _) in field.items():
         study = _study(claim, "pilot", design, estimator, 0.0, TIMED)
-        cost = timed(partial(_in_memory, study), TIMED)
+        cost = timed(partial(in_memory, study), TIMED)
         counts[name] = int(np.clip(share / max(cost, 1e-9) // 64 * 64, LEAST, MOST))
     return counts
-
-
-def _in_memory(study: Study, replications: int) -> Store:
-    return run(study.resized(replications=replications))
 
 
 # What a race found: misses in each world, the model confidence set, and whom to use.
 
 
-def judged(
-    world: str, fits: Mapping[str, TermFits], errors: Mapping[str, str], effect: float, seed: int
+def result_of(found: SimulatedStudy, name: str, error: str) -> RaceResult:
+    """What a study of one estimator in a world says, its Monte Carlo errors clustered by worlds as in every report."""
+    bias, rmse = found.measure("bias"), found.measure("rmse")
+    coverage, fits = found.measure("coverage", error), found.fits(error)
+    return RaceResult(
+        found.method, name, error, bias.value, bias.mcse, rmse.value, rmse.mcse, found.measure("empirical_se").value,
+        coverage.value, coverage.mcse, float(np.nanmean(2 * critical_values(fits.dof, 1 - NOMINAL) * fits.se)),
+        found.measure("rejection", error).value, float(np.mean(~np.isfinite(fits.estimate))), bias.n,
+    )  # fmt: skip
+
+
+def with_confidence(
+    found: Sequence[RaceResult], fits: Mapping[str, Floats], effect: float, seed: int
 ) -> list[RaceResult]:
-    """The results of a world, with who may be recommended and the model confidence set of those."""
-    found = [_result(world, name, errors[name], fit, effect) for name, fit in fits.items()]
+    """Results of one world with the model confidence set of those that are valid; fits: estimates by name, (R,)."""
     sound = [one for one in found if one.valid]
     if len(sound) < 2:
         return [replace(one, confidence=1.0) if one.valid else one for one in found]
-    shortest = min(len(fits[one.estimator].estimate) for one in sound)
-    losses = np.column_stack([np.square(fits[one.estimator].estimate[:shortest] - effect) for one in sound])
+    shortest = min(len(fits[one.estimator]) for one in sound)
+    losses = np.column_stack([np.square(fits[one.estimator][:shortest] - effect) for one in sound])
     p = confidence_set(losses[np.isfinite(losses).all(axis=1)], np.random.default_rng(seed))
     known = dict(zip((one.estimator for one in sound), p.tolist(), strict=True))
-    return [replace(one, confidence=known.get(one.estimator, float("nan"))) for one in found]
-
-
-def _result(world: str, name: str, error: str, fits: TermFits, effect: float) -> RaceResult:
-    good = np.isfinite(fits.estimate)
-    n, failures = int(good.sum()), float(1 - good.mean())
-    if n < 2:
-        return RaceResult(world, name, error, failures=failures, n=n)
-    missed, width = fits.estimate[good] - effect, critical_values(fits.dof[good], 1 - NOMINAL) * fits.se[good]
-    bias, spread, rmse = float(missed.mean()), float(missed.std(ddof=1)), float(np.sqrt(np.square(missed).mean()))
-    of_bias = spread / np.sqrt(n)
-    coverage = float((np.abs(missed) <= width).mean())
-    of_coverage = float(np.sqrt(max(coverage * (1 - coverage), 0.25 / n) / n))
-    covers = coverage + BEYOND * of_coverage >= LEAST_COVERAGE
-    return RaceResult(
-        world, name, error, bias, float(of_bias), rmse,
-        float(np.square(missed).std(ddof=1) / (2 * rmse * np.sqrt(n))) if rmse else 0.0,
-        spread, coverage, of_coverage, float(2 * width.mean()), float((fits.pvalue[good] <= 1 - NOMINAL).mean()),
-        failures, n, valid=bool(covers and abs(bias) - BEYOND * of_bias <= MOST_BIAS * spread),
-    )  # fmt: skip
+    return [replace(one, confidence=known.get(one.estimator, NONE)) for one in found]
 
 
 def confidence_set(losses: Floats, rng: np.random.Generator, samples: int = SAMPLES) -> Floats:
@@ -440,11 +432,15 @@ def document(found: Race) -> dict[str, Any]:
         "best": found.best,
         "agree": found.agree,
         "answer": found.answer,
-        "worlds": [without_nan(asdict(one)) for one in found.results],
+        "worlds": [without_nan(_plain(one)) for one in found.results],
         "panel": [without_nan(asdict(one)) for one in found.panel],
         "notes": list(found.notes),
         "seconds": found.seconds,
     }
+
+
+def _plain(one: RaceResult) -> dict[str, Any]:
+    return asdict(one) | {"valid": one.valid}
 
 
 def print_race(found: Race, console: Console) -> None:

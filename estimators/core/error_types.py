@@ -126,8 +126,8 @@ KINDS: dict[str, ErrorKind] = {
             "by bootstrap of {of}", ("mediation", "synthetic"), "group",
         ),
         ErrorKind(
-            "jackknife", "each unit left out in turn, with the weights of the whole sample (Arkhangelsky and others "
-            "2021)", "by the jackknife over {of}", ("synthetic",), "group",
+            "jackknife", "each unit left out in turn (Arkhangelsky and others 2021)",
+            "by the jackknife over {of}", ("synthetic",), "group",
         ),
         ErrorKind(
             "placebo", "never treated units at random in the place of the treated (Arkhangelsky and others 2021)",

@@ -9,7 +9,7 @@ import numpy as np
 
 from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types
-from estimators.core.estimator import Estimates, Estimator, Layout, Status, check_names, outcome_of, treatment_of
+from estimators.core.estimator import Estimates, Layout, Status, TreatmentEstimator, check_names
 from estimators.core.tile import UNDATED, dates_of, spread
 from estimators.staggered.aggregation import Cohorts, check_balanced
 from estimators.synthetic.unit_samples import UnitSamples, check_draws, standard_error
@@ -47,7 +47,7 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
-class ImputedEffects(Estimator):
+class ImputedEffects(TreatmentEstimator):
     """Base of estimators of the mean effect over all treated cells, as observed less completed outcomes.
 
     outcome, controls: names of variables; None = the panel's own roles. errors: placebo:unit, jackknife:unit,
@@ -76,12 +76,6 @@ class ImputedEffects(Estimator):
     def check_calendar(self, first: Codes, periods: tuple[int, ...]) -> None:
         """Raise BadInput for dates (N,) that leave nothing to complete from."""
 
-    def names(self, schema: Schema) -> tuple[str, str, tuple[str, ...]]:
-        """Outcome, treatment and controls; raises BadInput when one is missing."""
-        treatment = treatment_of(None, schema, self.name)
-        controls = schema.roles.controls if self.controls is None else self.controls
-        return outcome_of(self.outcome, schema, self.name), treatment, controls
-
     def layout(self, schema: Schema) -> Layout:
         """The term `overall`; raises BadInput for names and error types that do not exist."""
         outcome, treatment, controls = self.names(schema)
@@ -89,11 +83,6 @@ class ImputedEffects(Estimator):
         check_error_types(self.errors, schema, self.name, "synthetic")
         check_draws(self.draws, self.name)
         return Layout((OVERALL,), self.errors, self.own_statistics(), {OVERALL: "att"})
-
-    def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome, treatment and controls."""
-        outcome, treatment, controls = self.names(schema)
-        return frozenset((outcome, treatment, *controls))
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def completed(self, panel: Panel, streams: Streams | None = None) -> Floats:

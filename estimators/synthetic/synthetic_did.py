@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from estimators.core.error_types import check_error_types, kind_of
-from estimators.core.estimator import Estimates, Estimator, Layout, Status, outcome_of, treatment_of
+from estimators.core.estimator import Estimates, Layout, Status, TreatmentEstimator
 from estimators.core.tile import Tile
 from estimators.synthetic.adjusted import AdjustedOutcomes, Adjustment
 from estimators.synthetic.comparisons import (
@@ -67,7 +67,7 @@ class SyntheticPath:
 
 
 @dataclass(frozen=True, slots=True)
-class SyntheticEstimator(Estimator):
+class SyntheticEstimator(TreatmentEstimator):
     """Base of the estimators that weight control units, periods before adoption, or both.
 
     outcome, controls: names of variables; None = the panel's own roles. Controls are covariates: the outcome is taken
@@ -97,12 +97,6 @@ class SyntheticEstimator(Estimator):
         """A world of 80 units whose 25 treated ones are chosen at random: as many periods as the weights can serve."""
         return HOME, ("did",)
 
-    def names(self, schema: Schema) -> tuple[str, str, tuple[str, ...]]:
-        """Outcome, treatment and covariates; raises BadInput when one is missing."""
-        treatment = treatment_of(None, schema, self.name)
-        controls = schema.roles.controls if self.controls is None else self.controls
-        return outcome_of(self.outcome, schema, self.name), treatment, controls
-
     def layout(self, schema: Schema) -> Layout:
         """The treatment alone. Statistics, means over dates by treated cells: pre_rmse, the root mean squared gap
         before adoption, less its mean where there is an intercept; effective_units and effective_periods, one over the
@@ -119,11 +113,6 @@ class SyntheticEstimator(Estimator):
         check_error_types(self.errors, schema, self.name, "synthetic")
         check_draws(self.draws, self.name)
         return Layout((treatment,), self.errors, STATISTICS, {treatment: "att"})
-
-    def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome, treatment and covariates."""
-        outcome, treatment, controls = self.names(schema)
-        return frozenset((outcome, treatment, *controls))
 
     def reduction(self, schema: Schema) -> Adjustment:
         """Outcomes less covariates, and adoption."""

@@ -60,6 +60,11 @@ def timed(work: Callable[[int], object], replications: int) -> float:
     return (time.perf_counter() - begin) / replications
 
 
+def in_memory(study: Study, replications: int) -> Store:
+    """A study run on so many replications and kept nowhere, as a pilot times it."""
+    return run(study.resized(replications=replications))
+
+
 def shared_out(costs: Mapping[str, tuple[int, float]], budget: float, workers: int = 1) -> dict[str, int]:
     """Replications a cell of each study: the first gets most of the budget, the others equal parts of the rest.
 

@@ -28,6 +28,7 @@ from experiments.trust.studies import (
     calibrated,
     effects_of,
     fits_of,
+    in_memory,
     pilot_of,
     rejections,
     shared_out,
@@ -266,7 +267,7 @@ def _planned(claim: PanelClaim, twins: Twin, ask: Ask, means: Means, say: SayLin
     if counts is not None and counts.keys() >= pilots.keys():
         say(f"replications as in an earlier run with a budget of {ask.budget:g} s or more")
     elif ask.replications is None:
-        costs = {name: (len(effects[name]), timed(partial(_in_memory, pilot), TIMED)) for name, pilot in pilots.items()}
+        costs = {name: (len(effects[name]), timed(partial(in_memory, pilot), TIMED)) for name, pilot in pilots.items()}
         counts = shared_out(costs, ask.budget * (1 - 2 * NEARBY), means.executor.workers)
         say(f"budget {ask.budget:g} s: " + ", ".join(f"{name} {count:,}" for name, count in counts.items())
             + " replications a cell")  # fmt: skip
@@ -276,10 +277,6 @@ def _planned(claim: PanelClaim, twins: Twin, ask: Ask, means: Means, say: SayLin
         one.method: means.fitting(one.method, study_of(claim, one, effects[one.method], counts[one.method]))
         for one in twins.all
     }
-
-
-def _in_memory(study: Study, replications: int) -> Store:
-    return run(study.resized(replications=replications))
 
 
 def _pilot(study: Study) -> Store:

@@ -3,60 +3,84 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 from verdict_worlds import SPEC, World
 
 import panelproof as pp
-from estimators.core.estimator import p_values
 from experiments import cli
 from experiments.panel_spec.spec import RealPanel, read_spec
-from experiments.race import SELECTION, RaceResult, chosen, confidence_set, contestants, judged, race
+from experiments.race import (
+    SELECTION,
+    RaceResult,
+    chosen,
+    confidence_set,
+    contestants,
+    race,
+    with_confidence,
+    worlds_of,
+)
 from experiments.trust.claim import claim_of
-from experiments.trust.studies import TermFits
 from results.text import bracketed, fixed
 from sim import BadInput
 
 
-def fits(estimate: np.ndarray, se: float, dof: float = 20.0) -> TermFits:
-    errors = np.where(np.isfinite(estimate), se, np.nan)
-    with np.errstate(invalid="ignore"):
-        return TermFits(estimate, errors, np.full(len(estimate), dof), p_values(estimate / errors, np.array(dof)))
+def test_measures_are_those_of_the_same_fits_by_hand() -> None:
+    """Of 128 twins, fitted once more and looked at in plain numpy."""
+    real, effect = pp.example_panel(30), 0.05
+    found = race(real, replications=128, kinds=("imputation",), effect=effect)
+    world = found.worlds[0]
+    design = worlds_of(found.claim.sample)[0][world]
+    fitted = pp.Imputation()
+    study = pp.Study("by hand", design, (fitted,), grid=(("effect.size", (effect,)),), replications=128, block=256,
+                     seed=real.spec.inference.seed)  # fmt: skip
+    (block,) = pp.run(study).blocks(0)
+    fits = block.estimates["imputation"]
+    k, e = fits.terms.index("overall"), fits.errors.index("cluster:unit")
+    missed, se, dof = fits.estimate[:, k] - effect, fits.se[:, e, k], fits.dof[:, e, k]
+    width = stats.t.ppf(0.975, dof) * se
+    one = found.result(world, "imputation")
+    assert one.n == 128
+    assert one.failures == 0
+    assert one.bias == pytest.approx(missed.mean())
+    assert one.rmse == pytest.approx(np.sqrt((missed**2).mean()))
+    assert one.spread == pytest.approx(missed.std(ddof=1), rel=0.02)  # as worlds have it
+    assert one.coverage == pytest.approx((np.abs(missed) <= width).mean())
+    assert one.width == pytest.approx(2 * width.mean())
+    assert one.power == pytest.approx((np.abs(fits.estimate[:, k]) > width).mean())
+    assert one.bias_mcse == pytest.approx(missed.std(ddof=1) / np.sqrt(128), rel=0.7)  # clustered by worlds
 
 
-def test_measures_of_a_world_are_those_by_hand() -> None:
-    estimate = np.array([1.0, 1.4, 0.7, 1.1, np.nan])
-    (found,) = judged("w", {"a": fits(estimate, 0.1)}, {"a": "iid"}, 1.0, 1)
-    missed = np.array([0.0, 0.4, -0.3, 0.1])
-    assert found.n == 4
-    assert found.failures == pytest.approx(0.2)
-    assert found.bias == pytest.approx(0.05)
-    assert found.bias_mcse == pytest.approx(missed.std(ddof=1) / 2)
-    assert found.rmse == pytest.approx(np.sqrt((0.16 + 0.09 + 0.01) / 4))
-    assert found.rmse_mcse == pytest.approx(np.square(missed).std(ddof=1) / (2 * found.rmse * 2))
-    assert found.coverage == 0.5  # 2.086 errors of .1 hold 0 and .1
-    assert found.width == pytest.approx(2 * 2.0859634 * 0.1)
-    assert found.power == 1.0
+@pytest.mark.parametrize(("changes", "valid"), [
+    ({}, True),
+    ({"bias": 0.6}, True),  # .6 less two errors of .06 is below half of 1
+    ({"bias": -0.63}, False),
+    ({"coverage": 0.87}, True),  # .87 and two errors of .02 reach .90
+    ({"coverage": 0.85}, False),
+    ({"bias": float("nan")}, False),
+    ({"coverage": float("nan")}, False),
+])  # fmt: skip
+def test_bias_and_coverage_decide_who_is_valid(changes: dict[str, float], valid: bool) -> None:
+    sound = RaceResult("w", "a", "iid", bias=0.0, bias_mcse=0.06, spread=1.0, coverage=0.95, coverage_mcse=0.02)
+    assert replace(sound, **changes).valid is valid
 
 
-def test_bias_and_coverage_decide_who_is_valid() -> None:
+def test_the_confidence_set_is_among_the_valid() -> None:
     rng = np.random.default_rng(3)
-    centred = rng.standard_normal(4000)
-    parts = {
-        "good": fits(centred, 1.0, 1e6),
-        "biased": fits(centred + 0.7, 1.3, 1e6),
-        "narrow": fits(centred, 0.6, 1e6),
-    }
-    found = {one.estimator: one for one in judged("w", parts, dict.fromkeys(parts, "iid"), 0.0, 1)}
-    assert found["good"].valid
-    assert found["biased"].coverage > 0.9
-    assert not found["biased"].valid
-    assert not found["narrow"].valid
-    assert found["good"].confidence == 1.0
-    assert np.isnan(found["biased"].confidence)
+    good = rng.standard_normal(400)
+    fits = {"good": good, "same": good + 1e-3, "far": 3 * good, "odd": 0 * good}
+    found = with_confidence([result("w", name, 1.0, valid=name != "odd") for name in fits], fits, 0.0, 1)
+    confidence = {one.estimator: one.confidence for one in found}
+    assert confidence["far"] < 0.01
+    assert max(confidence["good"], confidence["same"]) == 1.0
+    assert np.isnan(confidence["odd"])
+    (alone,) = with_confidence([result("w", "good", 1.0)], fits, 0.0, 1)
+    assert alone.confidence == 1.0
 
 
 def slow_set(losses: np.ndarray, rng: np.random.Generator, samples: int) -> list[float]:
@@ -107,7 +131,8 @@ def test_models_with_the_same_losses_all_stay() -> None:
 
 
 def result(world: str, name: str, rmse: float, confidence: float = 1.0, *, valid: bool = True) -> RaceResult:
-    return RaceResult(world, name, "iid", rmse=rmse, confidence=confidence, valid=valid)
+    return RaceResult(world, name, "iid", bias=0.0, bias_mcse=0.01, rmse=rmse, spread=rmse,
+                      coverage=0.95 if valid else 0.5, coverage_mcse=0.01, confidence=confidence)  # fmt: skip
 
 
 @pytest.mark.parametrize(("results", "best", "agree"), [
