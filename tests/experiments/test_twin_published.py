@@ -2,51 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
 import made_twins
 import numpy as np
 import pytest
-import tomli_w
+from published_rows import ROWS, SPEC, fitted, measures_of
 
-from experiments.cli import run_command
-from experiments.run.runner import run
 from experiments.study import Study
 from experiments.toml_files import read_toml
-from results.diagnosis import diagnose
 from sim import Streams
 
-SPEC = """
-[panel]
-unit = "{unit}"
-period = "{period}"
-outcome = "{outcome}"
-
-[twin]
-method = "factor"
-rank = {rank}
-ar = 2
-round = 2
-standardize = true
-
-[twin.adoption]
-kind = "propensity"
-on = "factors"
-indicator = "{indicator}"
-most = {most}
-last_periods = {last}
-"""
-CHANGES: dict[str, dict[str, dict[str, float]]] = {  # dials of the design by row
-    "baseline": {},
-    "no correlation": {"errors": {"serial": 0}},
-    "no M": {"levels": {"interactive": 0}},
-    "no F": {"levels": {"additive": 0}},
-    "only noise": {"levels": {"interactive": 0, "additive": 0}},
-    "no noise": {"errors": {"scale": 0}},
-    "random": {},
-}
 PUBLISHED = {  # RMSE, its Monte Carlo error, bias, its Monte Carlo error
     "baseline": (0.0487, 0.0011, 0.0205, 0.0014),
     "no correlation": (0.0489, 0.0011, 0.0206, 0.0014),
@@ -68,34 +35,18 @@ PLAIN: dict[str, dict[str, Any]] = {  # the same rows in the plain program
 REPLICATIONS, OWN = 20_000, 4_000
 
 
-def fitted(panel: Path, folder: Path, spec: str) -> Path:
-    """The folder of a twin that the command line made."""
-    (folder / "spec.toml").write_text(spec, encoding="utf-8")
-    assert run_command(["twin", str(panel), "--spec", str(folder / "spec.toml"), "--out", str(folder / "twin")]) == 0
-    return folder / "twin"
-
-
-def row_of(folder: Path, row: str, replications: int) -> tuple[float, float, float, float]:
+def row_of(design: Path, row: str, replications: int) -> tuple[float, float, float, float]:
     """RMSE and bias of DID with their Monte Carlo errors, of the design with the dials of a row."""
-    tables = copy.deepcopy(read_toml(folder / "design.toml", "a study"))
-    for part, dials in CHANGES[row].items():
-        tables["design"][part] |= dials
-    if row == "random":
-        tables["grid"] = {"adoption.kind": ["random"], "adoption.share": [0.5]}
-    file = folder / f"{row}.toml"
-    file.write_text(tomli_w.dumps(tables), encoding="utf-8")
-    found = diagnose(run(Study.from_toml(file).resized(replications=replications))).frame
-    own = found[(found["term"] == "did") & found["measure"].isin(["rmse", "bias"])].set_index("measure")
-    return tuple(float(own.loc[name, column]) for name in ("rmse", "bias") for column in ("value", "mcse"))  # type: ignore[return-value, arg-type]
+    found = {key[2]: value for key, value in measures_of(design, row, replications).items() if key[2] != "coverage"}
+    return *found["rmse"], *found["bias"]
 
 
 @pytest.fixture(scope="module")
 def wages(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    text = SPEC.format(unit="state", period="year", outcome="log_wage", indicator="min_wage", rank=4, most=10, last=10)
-    return fitted(shared_data / "cps_wages.csv", tmp_path_factory.mktemp("wages"), text)
+    return fitted(shared_data / "cps_wages.csv", tmp_path_factory.mktemp("wages"))
 
 
-@pytest.mark.parametrize("row", CHANGES)
+@pytest.mark.parametrize("row", ROWS)
 def test_published_simulations_of_womens_wages(wages: Path, row: str) -> None:
     """Bias and RMSE at 20,000 replications, within 3 combined Monte Carlo errors of the published 1,000."""
     rmse, rmse_error, bias, bias_error = row_of(wages, row, REPLICATIONS)
@@ -117,7 +68,7 @@ def plain() -> made_twins.FiveSteps:
     return made_twins.FiveSteps.of(made_twins.low_rank_table(), rank=3, order=2, digits=2, most=6, last=5)
 
 
-@pytest.mark.parametrize("row", CHANGES)
+@pytest.mark.parametrize("row", ROWS)
 def test_the_five_steps_as_a_plain_program(made: Path, plain: made_twins.FiveSteps, row: str) -> None:
     rmse, rmse_error, bias, bias_error = row_of(made, row, OWN)
     own = plain.estimates(OWN, 5, **PLAIN[row])
@@ -143,7 +94,7 @@ def test_an_indicator_may_be_the_treatment_of_the_spec(made: Path, tmp_path: Pat
     table.to_csv(tmp_path / "panel.csv", index=False)
     text = SPEC.format(unit="unit", period="period", outcome="y", indicator="law", rank=3, most=6, last=5)
     own = fitted(tmp_path / "panel.csv", tmp_path, text.replace("[twin]", 'treatment = "law"\n\n[twin]', 1))
-    one, two = (read_toml(folder / "design.toml", "a study")["design"] for folder in (made, own))
+    one, two = (read_toml(design, "a study")["design"] for design in (made, own))
     assert two["effect"]["size"] == 0.0
     for part in ("levels", "errors", "adoption"):
         assert one[part] == two[part]
@@ -151,7 +102,7 @@ def test_an_indicator_may_be_the_treatment_of_the_spec(made: Path, tmp_path: Pat
 
 def test_chances_are_those_of_the_plain_logit(made: Path, plain: made_twins.FiveSteps) -> None:
     """Whatever the signs of singular vectors: only fitted probabilities are the same."""
-    design = Study.from_toml(made / "design.toml").design
+    design = Study.from_toml(made).design
 
     world = design.settle(Streams(1))
     chances = design.adoption.chances(world.settled.ground)  # type: ignore[attr-defined]
