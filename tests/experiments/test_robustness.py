@@ -495,15 +495,6 @@ SPEC: dict[str, tuple[str, list[str]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SPEC)
-def test_wrong_in_the_spec(name: str, tmp_path: Path) -> None:
-    menu, words = SPEC[name]
-    found = problems(tmp_path, menu)
-    assert len(found) == 1, found
-    for word in words:
-        assert word in found[0]
-
-
 FILE: dict[str, tuple[str, list[str]]] = {
     "unknown column": ('[robustness]\noutcomes = ["othr"]\n', ["no column 'othr'", "[robustness] outcomes", "'other'"]),
     "unknown policy": ('[robustness]\npolicies = ["z"]\n', ["no column 'z'", "[robustness] policies"]),
@@ -532,9 +523,9 @@ FILE: dict[str, tuple[str, list[str]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", FILE)
-def test_wrong_for_this_panel(name: str, tmp_path: Path) -> None:
-    menu, words = FILE[name]
+@pytest.mark.parametrize("name", [*SPEC, *FILE])
+def test_wrong_in_the_spec_or_for_this_panel(name: str, tmp_path: Path) -> None:
+    menu, words = (SPEC | FILE)[name]
     found = problems(tmp_path, menu)
     assert len(found) == 1, found
     for word in words:
