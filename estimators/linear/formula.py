@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -39,7 +40,10 @@ ELSEWHERE = ("hc2", "hc3", "crv3")  # error types of pyfixest that TwoWayDID doe
 SPELLED = {"iid": "iid", "hetero": "hc1", "HC1": "hc1", "HC2": "hc2", "HC3": "hc3"}
 CLUSTERED = {"CRV1": "cluster", "CRV3": "crv3"}
 GRAMMAR = "OUTCOME ~ TERMS, OUTCOME ~ TERMS | EFFECTS, or with | ENDOGENOUS ~ INSTRUMENTS behind"
-INTERCEPT = "Intercept"  # as pyfixest calls the constant
+NAME = re.compile(r"(?<![\w.])[^\W\d]\w*(?!\w*\s*=)")  # but of an argument
+SAID = re.compile(r"'[^']*'|\"[^\"]*\"")  # text in quotes
+INSIDE = re.compile(r"\([^()]*(?:\([^()]*\)[^()]*)*\)")  # what stands in parentheses, which may hold others once
+OUTSIDE = re.compile(r"\*\*|\^|/|%")  # of the grammar of terms: more than a reader expects
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +123,7 @@ class Formula(Estimator):
         """The variables that it names."""
         if not self.formula:
             return self._native(self._parsed(schema), schema).variables(schema)
-        text = self.formula.replace("^", "+").replace("|", "+").replace("~", "+").replace(":", "*")
-        named = {node.id for node in ast.walk(_expression(text, self.label)) if isinstance(node, ast.Name)}
-        return frozenset(named & set(schema.variables))
+        return frozenset({*_names(self.formula)} & set(schema.variables))
 
     def tried_on(self, panel: Panel, schema: Schema) -> Self:
         """The same with the names of its coefficients, where they hang on a panel's levels or on pyfixest."""
@@ -276,10 +278,9 @@ def parse(text: str, unit: str, period: str, schema: Schema, where: str) -> Pars
     """A formula in parts, on panels of a schema; raises BadInput for what is no formula or names what is not there."""
     outcome, *parts = _split(text, where)
     known = {*schema.variables, *schema.attributes, unit, period}
-    for node in ast.walk(_expression(" + ".join([outcome, *parts]).replace("~", "+").replace("^", "+"), where)):
-        if isinstance(node, ast.Name) and node.id not in known | {*FUNCTIONS, INDICATORS, CATEGORIES}:
-            raise bad(f"nothing is called {node.id!r}", where=f"{where} {text!r}", allowed=listed(sorted(known), 20),
-                      remedy=closest(node.id, known))  # fmt: skip
+    if strange := [name for name in _names(text) if name not in known | {*FUNCTIONS, INDICATORS, CATEGORIES}]:
+        raise bad(f"nothing is called {strange[0]!r}", where=f"{where} {text!r}", allowed=listed(sorted(known), 20),
+                  remedy=closest(strange[0], known))  # fmt: skip
     reasons: list[str] = []
     terms, constant = _terms(parts[0], where, schema, reasons)
     effects = tuple(_effects(parts[1], unit, period, schema, reasons)) if len(parts) > 1 else ()
@@ -301,82 +302,61 @@ def _split(text: str, where: str) -> list[str]:
     return [ast.unparse(_expression(outcome.strip(), where)), *parts]
 
 
+def _names(text: str) -> list[str]:
+    """What a formula names, functions among it, in order."""
+    return NAME.findall(SAID.sub("", text))
+
+
 def _expression(text: str, where: str) -> ast.expr:
-    """Text as an expression of Python, in which `:` is a product of terms."""
+    """Text as an expression of Python."""
     try:
-        return ast.parse(text.replace(":", "@"), mode="eval").body
+        return ast.parse(text, mode="eval").body
     except SyntaxError as error:
         raise bad(f"{text!r} cannot be read", where=where, allowed=GRAMMAR, remedy="correct it") from error
 
 
 def _terms(text: str, where: str, schema: Schema, reasons: list[str]) -> tuple[tuple[Term, ...], bool]:
-    """The terms of a sum, and whether it has a constant; `reasons` gets what pyfixest must fit."""
+    """The terms of a sum, read by formulaic as pyfixest does, and whether it has a constant; `reasons` gets what
+    pyfixest must fit."""
+    from formulaic.errors import FormulaSyntaxError  # loaded where a formula is read
+    from formulaic.parser import DefaultFormulaParser
+
+    if power := OUTSIDE.search(INSIDE.sub("", text)):
+        raise bad(f"{power[0]} between terms", where=f"{where} {text!r}", allowed="sums of variables, a:b, a*b, I(...)",
+                  remedy="write arithmetic as I(x ** 2)")  # fmt: skip
+    try:
+        read = [[factor.expr for factor in term.factors]
+                for term in DefaultFormulaParser(include_intercept=True).get_terms(text)]  # fmt: skip
+    except (FormulaSyntaxError, SyntaxError) as error:
+        raise bad(f"{text!r} cannot be read", where=where, allowed=GRAMMAR, remedy="correct it") from error
     found: list[Term] = []
-    constant = True
-
-    def add(node: ast.expr) -> None:
-        nonlocal constant
-        match node:
-            case ast.BinOp(left, ast.Add(), right):
-                add(left)
-                add(right)
-            case ast.BinOp(left, ast.Sub(), ast.Constant(1)):
-                add(left)
-                constant = False
-            case ast.BinOp(left, ast.Mult(), right):
-                add(left)
-                add(right)
-                found.append(_product(left, right, where))
-            case ast.BinOp(left, ast.MatMult(), right):
-                found.append(_product(left, right, where))
-            case ast.Constant(int(value)) | ast.UnaryOp(ast.USub(), ast.Constant(int(value))):
-                constant = constant and value == 1 and isinstance(node, ast.Constant)
-            case ast.Call(ast.Name(name)) if name == INDICATORS:
-                found.append(_indicators(node, where, schema, reasons))
-            case ast.Name() | ast.Call():
-                found.append(Term(_written(node), (_written(node),)))
-            case _:
-                raise bad(f"{_written(node)} is no term", where=where, allowed="sums of variables, a:b, a*b, I(...)",
-                          remedy=f"write I({_written(node)})")  # fmt: skip
-
-    add(_expression(text, where))
-    for node in (node for term in found for factor in term.factors for node in ast.walk(_expression(factor, where))):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == CATEGORIES:
-            reasons.append("categories")
-        if isinstance(node, ast.Name) and node.id in schema.attributes and node.id not in schema.variables:
-            reasons.append(f"the attribute {node.id} as a term")
-    return tuple(found), constant
+    for factors in read:
+        nodes = [_expression(factor, where) for factor in factors]
+        calls = [getattr(node.func, "id", "") if isinstance(node, ast.Call) else "" for node in nodes]
+        if INDICATORS in calls and len(factors) == 1:
+            found.append(_indicators(nodes[0], where, schema, reasons))
+        elif factors != ["1"]:
+            reasons += ["categories"] * (CATEGORIES in calls) + ["products of i()"] * (INDICATORS in calls)
+            reasons += [f"the attribute {name} as a term" for factor in factors for name in _names(factor)
+                        if name in schema.attributes and name not in schema.variables]  # fmt: skip
+            found.append(Term(":".join(factors), tuple(factors)))
+    return tuple(found), ["1"] in read
 
 
-def _written(node: ast.expr) -> str:
-    return ast.unparse(node).replace(" @ ", ":")
-
-
-def _product(left: ast.expr, right: ast.expr, where: str) -> Term:
-    """The product of two terms, each of which may be one itself."""
-    factors: list[str] = []
-    for side in (left, right):
-        if isinstance(side, ast.BinOp) and not isinstance(side.op, ast.MatMult):
-            raise bad(f"{_written(side)} in a product", where=where, allowed="a:b, a:b:c, a*b of variables",
-                      remedy="write the products one by one")  # fmt: skip
-        factors += _written(side).split(":")
-    return Term(":".join(factors), tuple(factors))
-
-
-def _indicators(call: ast.Call, where: str, schema: Schema, reasons: list[str]) -> Term:
+def _indicators(call: Any, where: str, schema: Schema, reasons: list[str]) -> Term:
     """i(LEVELS, BY, ref = ...): indicators of the levels, times BY."""
-    names = [_written(argument) for argument in call.args]
+    names = [ast.unparse(argument) for argument in call.args]
     given = {keyword.arg: keyword.value for keyword in call.keywords}
     if not 1 <= len(names) <= 2 or set(given) - {"ref", "ref2"}:
-        raise bad(f"{_written(call)}", where=where, allowed="i(LEVELS), i(LEVELS, BY), each with ref = LEVEL",
+        raise bad(f"{ast.unparse(call)}", where=where, allowed="i(LEVELS), i(LEVELS, BY), each with ref = LEVEL",
                   remedy="write it so")  # fmt: skip
     if "ref2" in given or names[0] in schema.variables or (len(names) > 1 and names[1] in schema.attributes):
-        reasons.append(f"{_written(call)}")
+        reasons.append(f"{ast.unparse(call)}")
     reference: tuple[str, ...] = ()
     if "ref" in given:
         value = ast.literal_eval(given["ref"])
         reference = tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),)
-    return Term(_written(call), (), names[0], reference, names[1] if len(names) > 1 else "")
+    return Term(ast.unparse(call), (), names[0], reference, names[1] if len(names) > 1 else "")
 
 
 def _effects(text: str, unit: str, period: str, schema: Schema, reasons: list[str]) -> Iterator[str]:
@@ -412,7 +392,7 @@ def _values(text: str, panel: Panel, fit: Formula) -> Floats:
                 return ARITHMETIC[type(operator)](value(operand))
             case ast.Call(ast.Name(name), [argument], []) if name in FUNCTIONS:
                 return FUNCTIONS[name](value(argument))
-        raise bad(f"{_written(node)} cannot be computed", where=f"{fit.label} {text!r}",
+        raise bad(f"{ast.unparse(node)} cannot be computed", where=f"{fit.label} {text!r}",
                   allowed=f"numbers, variables, + - * / **, {listed(FUNCTIONS)}",
                   remedy="compute it before")  # fmt: skip
 
