@@ -51,7 +51,7 @@ def main() -> None:
         "--panels",
         type=int,
         default=128 * BLOCK,
-        help="panels of each timed run: so many that its start, a tenth of a second, counts little",
+        help="panels of each timed run: so many that its start counts little",
     )
     options.add_argument("--pairs", type=int, default=3, help="how often all are timed, in turns")
     options.add_argument("--million", action="store_true", help="a million panels with their report instead")
