@@ -519,7 +519,8 @@ def _of_table(frame: Any, naming: Naming, where: str) -> Panel:
 Truth = float | str | Mapping[str, Any] | Function | None
 MAIN = "att"  # the estimand that a truth without a name is of
 FIXED = "fixed_rng"  # the parameter of what is drawn once for all replications
-RESERVED = {"kind", "draw", "settle", "schema", "noiseless", "identity", "recipe", "panel", "data"}
+RESERVED = {"kind", "draw", "settle", "schema", "noiseless", "identity", "recipe", "panel", "data", "parameters",
+            "found_as"}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,7 +33,7 @@ TABLES = ("df", "data", "frame", "table")  # parameters that get a long table
 RANDOM = "rng"  # the parameter that gets the replication's own generator
 OWN = "own"  # the error type of a standard error without a name
 RESERVED = {"kind", "name", "home", "layout", "variables", "reduction", "solve", "recipe", "settings", "targets",
-            "terms", "errors", "label", "found_as", *TABLES, PANEL, RANDOM}  # fmt: skip
+            "terms", "errors", "label", "found_as", "parameters", *TABLES, PANEL, RANDOM}  # fmt: skip
 ALLOWED = "an estimate, (estimate, se), (estimate, se, dof), a dict of them by term, a fit, or None: no answer"
 
 

@@ -269,6 +269,7 @@ WRONG = {
     "two generators": ({"draw": lambda rng, effect: 1}, r"2 parameters without a default \(rng, effect\)"),
     "any keyword": ({"draw": lambda rng, **dials: 1}, r"parameter \*\*dials; allowed: parameters with names"),
     "a reserved dial": ({"draw": lambda rng, kind=1: 1}, "the setting 'kind' has a reserved name"),
+    "a dial of the class": ({"draw": lambda rng, parameters=1: 1}, "the setting 'parameters' has a reserved name"),
     "a default that is no setting": ({"draw": lambda rng, w=OBJECT: 1}, "the setting 'w' has the default"),
     "no function": ({"draw": 3}, "draw is int; allowed: a function or a design"),
     "a list": ({"draw": lambda rng: [1, 2]}, "returned list; allowed: a DataFrame, a dict of arrays"),
