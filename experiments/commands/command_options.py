@@ -90,6 +90,13 @@ def complete_study(ctx: click.Context, param: click.Parameter, incomplete: str) 
     return [*(CompletionItem(name) for name in builtin_names() if name.startswith(incomplete)), files]
 
 
+def budget_option(default: str) -> Callable[[CommandFunction], CommandFunction]:
+    """The time that simulations may take."""
+    return click.option("--budget", default=default, show_default=True, metavar="TIME",
+                        help="Time for the simulations, such as 50s, 2m or 1h; a pilot turns it into "
+                             "replications.")  # fmt: skip
+
+
 def panel_and_spec(command: CommandFunction) -> CommandFunction:
     """A panel's file and its spec."""
     spec = click.option("--spec", required=True, type=click.Path(path_type=Path), help="The SPEC.toml of this panel.")

@@ -17,6 +17,7 @@ from experiments.commands.command_options import (
     Command,
     accept_options,
     as_json_option,
+    budget_option,
     cluster_options,
     panel_and_spec,
     print_json,
@@ -341,10 +342,7 @@ def twin(panel: Path, spec: Path, out: Path | None, methods: tuple[str, ...], as
 )  # fmt: skip
 @click.option("--errors", metavar="TYPE", help="The error type that you print (default: that of the tables).")
 @click.option("--effect", type=float, metavar="SIZE", help="The effect that matters: its power, and rates at it.")
-@click.option(
-    "--budget", default="50s", show_default=True, metavar="TIME",
-    help="Time for the simulations, such as 50s, 2m or 1h; a pilot turns it into replications.",
-)  # fmt: skip
+@budget_option("50s")
 @cluster_options("serial")
 @accept_options
 @click.option("--json", "as_json", is_flag=True, help="Print trust.json on stdout and nothing else.")
@@ -389,18 +387,14 @@ def trust(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **choi
 
 
 @click.command("race", cls=Command)
-@click.argument("panel", type=click.Path(path_type=Path))
-@click.option("--spec", required=True, type=click.Path(path_type=Path), help="The SPEC.toml of this panel.")
+@panel_and_spec
 @click.option("--claim", default="did", show_default=True, metavar="CLAIM", help="The claim, as of `trust`.")
 @click.option("--effect", type=float, metavar="SIZE", help="The effect in the twins (default: as estimated).")
 @click.option(
     "--estimator", "kinds", multiple=True, metavar="KIND",
     help="An estimator that races beside the claim's own; may be given repeatedly (default: all that can serve).",
 )  # fmt: skip
-@click.option(
-    "--budget", default="2m", show_default=True, metavar="TIME",
-    help="Time for the simulations, such as 50s, 2m or 1h; a pilot turns it into replications.",
-)  # fmt: skip
+@budget_option("2m")
 @click.option("--replications", type=click.IntRange(64), help="Panels a world, in place of a budget.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file for every number, as JSON.")
 @as_json_option

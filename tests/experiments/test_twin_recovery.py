@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,16 @@ SPREAD = {"levels.unit_spatial": 0.16}  # most that the standard error of the me
 def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[Parameter]]:
     """Every parameter of twins of 20 panels of one design, by dial."""
     folder = tmp_path_factory.mktemp("recovery")
-    fits = [fit_by("parametric", Real.of(made_twins.drawn_panel(folder, number))) for number in range(PANELS)]
-    by_dial: dict[str, list[Parameter]] = {}
-    for item in (item for fit in fits for item in fit.parameters):
-        by_dial.setdefault(item.dial, []).append(item)
-    return by_dial
+    return by_dial(made_twins.drawn_panel(folder, number) for number in range(PANELS))
+
+
+def by_dial(panels: Iterable[RealPanel]) -> dict[str, list[Parameter]]:
+    """Every parameter of parametric twins, by dial."""
+    found: dict[str, list[Parameter]] = {}
+    for panel in panels:
+        for item in fit_by("parametric", Real.of(panel)).parameters:
+            found.setdefault(item.dial, []).append(item)
+    return found
 
 
 @pytest.mark.long
@@ -164,12 +169,7 @@ SPEC = made_twins.ALONE + "ar = 1\n"
 def noise_found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[Parameter]]:
     """Every parameter of twins of 40 panels of one design, by dial."""
     folder = tmp_path_factory.mktemp("noise")
-    by_dial: dict[str, list[Parameter]] = {}
-    for number in range(NOISE_PANELS):
-        real = made_twins.drawn_panel(folder, number, WORLD, SPEC)
-        for item in fit_by("parametric", Real.of(real)).parameters:
-            by_dial.setdefault(item.dial, []).append(item)
-    return by_dial
+    return by_dial(made_twins.drawn_panel(folder, number, WORLD, SPEC) for number in range(NOISE_PANELS))
 
 
 @pytest.mark.long
