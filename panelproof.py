@@ -52,11 +52,11 @@ if TYPE_CHECKING:
     from experiments.panel_spec.spec import RealPanel, read_spec
     from experiments.placebo import PlaceboAnswer
     from experiments.r_functions import r_estimator
-    from experiments.race import Race
     from experiments.run.progress import run
     from experiments.study import Study
     from experiments.table_frames import Tables
     from experiments.trust.document import write_trust
+    from experiments.trust.race import Race
     from experiments.twins.twin import Twin, write_twin
     from results.diagnosed import diagnose
     from results.store.bucket import StorePath
@@ -274,7 +274,7 @@ def race(panel: Given, spec: Asked = None, *, claim: str = "did", budget: float 
     >>> sorted(set(found.frame["estimator"]))
     ['did', 'imputation']
     """
-    from experiments.race import race as raced
+    from experiments.trust.race import race as raced
 
     return raced(_read(panel, spec), claim, budget=budget, **choices)
 
@@ -299,9 +299,9 @@ def show(answer: Document | PlaceboAnswer | Twin | Race | Mapping[str, Any], err
     from rich.console import Console
 
     from experiments.placebo import print_placebo
-    from experiments.race import Race, print_race
     from experiments.tables.ledger import journal_tables
     from experiments.trust.document import print_trust
+    from experiments.trust.race import Race, print_race
     from experiments.twins.twin import Twin, print_twin
     from results.tables.records import Document
     from results.tables.terminal_tables import print_estimates

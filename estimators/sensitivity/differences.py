@@ -23,6 +23,7 @@ How an alternative is written:
 | trend | less kappa g, the bias of unequal linear trends |
 | lead:K | less the placebo in time: the estimate with adoption K periods earlier, without treated cells |
 | cohort-wise | plus Callaway and Sant'Anna's (2021) mean effect less the two-way one, both without controls |
+| imputed | the mean imputed effect (Borusyak, Jaravel and Spiess 2024), with the claim's controls |
 
 g is the slope of units that are ever treated against those that never are, over all untreated cells, with the claim's
 effects and controls; kappa is the claim's coefficient when the variable of that slope takes the outcome's place. The
@@ -56,6 +57,7 @@ from estimators.linear.equal_effects import group_labels
 from estimators.linear.least_squares import LeastSquares, LinearPlan
 from estimators.staggered.aggregation import Cohorts, check_clusters
 from estimators.staggered.callaway_santanna import CallawaySantAnna, CallawaySantAnnaPlan, CallawaySantAnnaReduction
+from estimators.staggered.imputation import Imputation, ImputationFit
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.errors import BadInput, bad, closest, one_of
@@ -67,9 +69,9 @@ DIFFERENCE, ALTERNATIVE = "difference:", "alternative:"  # how terms begin
 FORMS = (
     "effects:NAME-by-period", "effects:unit-trend", "controls:none", "controls:-NAME", "without:ATTRIBUTE=VALUE",
     "without-cohort:PERIOD", "without-unit:UNIT", "balanced", "neighbours:W", "outcome:NAME", "trend", "lead:K",
-    "cohort-wise",
+    "cohort-wise", "imputed",
 )  # fmt: skip
-ALONE = ("balanced", "trend", "cohort-wise")
+ALONE = ("balanced", "trend", "cohort-wise", "imputed")
 NAMED = ("effects", "controls", "without", "without-cohort", "without-unit", "neighbours", "outcome", "lead")
 SLOPE, EXPOSURE, MOVED = "(slope)", "(exposure)", "(moved adoption)"  # variables that are made for an alternative
 SAME = 1e-20  # share of the claim's variance below which a difference's is rounding: both are one estimate
@@ -369,6 +371,17 @@ def cohort_wise(
     return way
 
 
+def imputed(fit: ImputationFit, at: int, outcome: str) -> Way:
+    """One mean of imputed effects."""
+
+    def way(outcomes: Mapping[str, Floats], claim: DifferenceFit) -> DifferenceFit:
+        estimate, influence = fit(outcomes[outcome])
+        own = influence[:, at] / np.sqrt(claim.factor)  # its variance has no factor
+        return DifferenceFit(estimate[:, at], own, claim.factor, claim.dof)
+
+    return way
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class DifferencesPlan:
     """The claim and its alternatives, None where one cannot be had."""
@@ -443,7 +456,7 @@ class Ways:
             "effects": self._effects, "controls": self._controls, "without": self._without,
             "without-cohort": self._without, "without-unit": self._without, "balanced": self._without,
             "neighbours": self._neighbours, "outcome": self._outcome, "trend": self._trend, "lead": self._lead,
-            "cohort-wise": self._cohort_wise,
+            "cohort-wise": self._cohort_wise, "imputed": self._imputed,
         }  # fmt: skip
         return made[one.kind](one, panel, claim)
 
@@ -534,6 +547,19 @@ class Ways:
         if not plan.certain[0, 0] or not plan.identified[0]:
             raise self._refused(one, "the cohort-wise mean effect has no error")
         return cohort_wise(side, reduction, plan, sample)
+
+    def _imputed(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
+        treatment = self._treatment(one, panel)
+        if not panel.balanced:
+            raise self._refused(one, "cells are missing")
+        if set(self.effects) != {"unit", "period"}:
+            raise self._refused(one, "the claim has other effects")
+        others = tuple(name for name in self.regressors if name != treatment)
+        own = Imputation(outcome=self.outcome, controls=others, window=(0, 0), label=self.asked_by)
+        fit, at = own.fit(panel), own.terms().index("overall")
+        if not fit.identified[at] or not fit.certain[at]:
+            raise self._refused(one, "the mean imputed effect has no error")
+        return imputed(fit, at, self.outcome)
 
     def _treatment(self, one: Alternative, panel: Panel) -> str:
         """The treatment, where it is what is asked about; raises BadInput where it is not."""

@@ -411,8 +411,8 @@ def race(
     from rich.console import Console
 
     from experiments.panel_spec.spec import read_real_panel, read_spec
-    from experiments.race import document, print_race, race
     from experiments.run.reporting import write_whole
+    from experiments.trust.race import document, print_race, race
     from experiments.trust.studies import seconds_of
 
     seconds = seconds_of(budget)

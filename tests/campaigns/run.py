@@ -19,6 +19,7 @@ CAMPAIGNS = {
     "searches": "searches",
     "pages": "trusted_pages",
     "verdicts": "verdicts",
+    "races": "races",
     "plugins": "plug_ins",
     "places": "places",
     "doors": "doors",

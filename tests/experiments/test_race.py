@@ -15,7 +15,8 @@ from verdict_worlds import SPEC, World
 import panelproof as pp
 from experiments import cli
 from experiments.panel_spec.spec import RealPanel, read_spec
-from experiments.race import (
+from experiments.trust.claim import claim_of
+from experiments.trust.race import (
     SELECTION,
     RaceResult,
     chosen,
@@ -25,7 +26,6 @@ from experiments.race import (
     with_confidence,
     worlds_of,
 )
-from experiments.trust.claim import claim_of
 from results.text import bracketed, fixed
 from sim import BadInput
 

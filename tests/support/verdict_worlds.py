@@ -15,6 +15,7 @@ from experiments.panel_spec.spec import RealPanel, read_spec
 from sim import Streams
 from sim.panel import Panel
 from sim.schema import Roles
+from sim.weights import Weights
 
 Floats = NDArray[np.float64]
 
@@ -50,6 +51,7 @@ class World:
     unless a calendar gives its value in every period. groups: of equal size, and
     sd of shocks that a group shares in a period. whole: whole groups adopt. heavy: t errors with 4 degrees of freedom.
     ramp: the effect starts at a fraction and is whole in the last period. spill: share that neighbours on a ring get.
+    selected: by how much the loadings of treated units are larger, in sd. ring: whether the panel has the ring as W.
     """
 
     name: str
@@ -69,6 +71,8 @@ class World:
     heavy: bool = False
     ramp: bool = False
     spill: float = 0.0
+    selected: float = 0.0
+    ring: bool = False
     family: bool = True
     biased: bool = False
 
@@ -107,7 +111,8 @@ class World:
         e = e * scale * np.exp(self.growth * np.linspace(-0.5, 0.5, self.periods))[:, None]
         if self.factor:
             paths = np.reshape(self.calendar or walks(rng, count, self.periods), (-1, self.periods, 1))
-            e = e + self.factor * paths * rng.standard_normal((count, 1, self.units))
+            loadings = rng.standard_normal((count, 1, self.units)) + self.selected * (self.first < self.periods)
+            e = e + self.factor * paths * loadings
         if self.group_sd:
             shared = rng.standard_normal((count, self.periods + 20, self.groups))
             for t in range(1, shared.shape[1]):
@@ -121,25 +126,33 @@ class World:
         rng.standard_normal((1, self.periods + 20, self.units))  # its errors, which are drawn before
         return replace(self, calendar=tuple(walks(rng, 1, self.periods)[0].tolist()))
 
-    def outcome(self, noise: Floats, effect: float, drift: float = 0.0) -> Floats:
-        """With an effect and a drift of the treated a period, whether they are treated or not yet."""
-        dose, ever = self.dose, self.first < self.periods
+    @property
+    def reach(self) -> Floats:
+        """What an effect of 1 does to every unit-period, its own and that of neighbours, (T, N)."""
+        dose = self.dose
         if self.ramp:
             since = np.arange(self.periods)[:, None] - self.first + 1.0
             dose = dose * np.clip(since / 6.0, 0.0, 1.0)
             dose = dose * self.dose.sum() / dose.sum()
-        out = noise + effect * dose + drift * np.arange(self.periods)[:, None] * ever
-        if self.spill:
-            beside = (np.roll(dose, 1, axis=1) + np.roll(dose, -1, axis=1)) / 2
-            out = out + self.spill * effect * beside
-        return out
+        return dose + self.spill * (np.roll(dose, 1, axis=1) + np.roll(dose, -1, axis=1)) / 2
+
+    def outcome(self, noise: Floats, effect: float, drift: float = 0.0) -> Floats:
+        """With an effect and a drift of the treated a period, whether they are treated or not yet."""
+        ever = self.first < self.periods
+        return noise + effect * self.reach + drift * np.arange(self.periods)[:, None] * ever
+
+    def att(self, effect: float) -> float:
+        """The mean effect on treated unit-periods, that of their neighbours' treatment in it."""
+        return effect * float(self.reach[self.dose > 0].mean())
 
     def panel(self, y: Floats) -> Panel:
         """y (R, T, N) as a panel."""
         names = tuple(f"u{i:03d}" for i in range(self.units))
         attributes = {"group": np.array([f"g{code:02d}" for code in self.group])} if self.groups else {}
+        around = np.roll(np.eye(self.units), 1, axis=0) + np.roll(np.eye(self.units), -1, axis=0)
+        weights = {"ring": Weights.of(names, around, name="ring")} if self.ring else {}
         return Panel(names, tuple(range(2001, 2001 + self.periods)), {"y": y, "did": self.dose[None]},
-                     Roles("y", "did"), attributes)  # fmt: skip
+                     Roles("y", "did"), attributes, weights=weights)  # fmt: skip
 
     def real(self, folder: Path, number: int, effect: float = 0.0, drift: float = 0.0) -> RealPanel:
         """One panel as a user has it."""

@@ -76,7 +76,8 @@ class Effect(EffectPart):
     """The effect of the treatment on its own unit.
 
     size: effect of a treatment of 1. shape: over periods since adoption: constant | growing (whole in the fifth period)
-    | fading (.8 of it is left a period later). unit_sd: standard deviation of units' effects as a share of size, drawn
+    | fading (.8 of it is left a period later). path: shares of size by periods since adoption, the last one from then
+    on, in place of a shape. unit_sd: standard deviation of units' effects as a share of size, drawn
     in every replication. by_cohort: change of the effect with each period of later adoption, as a share of size.
     by_covariate: a covariate that scales the effect: times 1 + covariate_slope z, z its standardised mean of a unit.
     covariate_slope: see by_covariate. anticipation: periods before adoption in which half of the effect is already
@@ -92,6 +93,7 @@ class Effect(EffectPart):
 
     size: float = 0.0
     shape: Literal["constant", "growing", "fading"] = "constant"
+    path: tuple[float, ...] = ()
     unit_sd: float = 0.0
     by_cohort: float = 0.0
     by_covariate: str = ""
@@ -106,12 +108,16 @@ class Effect(EffectPart):
             yield fault(f"anticipation = {self.anticipation}", f"0 to {len(outline.periods) - 1}", "correct it")
         if self.by_covariate and self.by_covariate not in outline.covariates:
             yield unknown_covariate("by_covariate", self.by_covariate, outline)
+        if self.path and self.shape != "constant":
+            yield fault(f"a path and shape = {self.shape!r}", "one of the two", "leave one out")
+        if not np.isfinite(self.path).all():
+            yield fault(f"path = {list(self.path)}", "finite numbers", "correct it")
         if self.by_covariate in outline.moved:
             yield fault(f"by_covariate = {self.by_covariate!r}, which the treatment moves", "another covariate",
                         "name another covariate, or set its bad_control = false")  # fmt: skip
         if not outline.absorbing:
-            needs = {"shape": self.shape != "constant", "by_cohort": self.by_cohort, "anticipation": self.anticipation,
-                     "jump": self.jump}  # fmt: skip
+            needs = {"shape": self.shape != "constant", "path": self.path, "by_cohort": self.by_cohort,
+                     "anticipation": self.anticipation, "jump": self.jump}  # fmt: skip
             for dial in (name for name, used in needs.items() if used):
                 yield fault(f"{dial} = {getattr(self, dial)} where units do not stay treated", "an absorbing adoption",
                             f"leave {dial} out")  # fmt: skip
@@ -119,7 +125,7 @@ class Effect(EffectPart):
     @property
     def coefficient(self) -> float:
         """size, where all units have it at once and in full."""
-        same = self.shape == "constant" and not (self.unit_sd or self.by_cohort or self.by_covariate)
+        same = self.shape == "constant" and not (self.path or self.unit_sd or self.by_cohort or self.by_covariate)
         return self.size if same and not self.anticipation else float("nan")
 
     @property
@@ -134,12 +140,14 @@ class Effect(EffectPart):
 
     def dose(self, ground: Ground, treatment: Floats) -> Floats:
         """The treatment itself, or the shape of an absorbing one."""
-        if self.shape == "constant" and not self.anticipation:
+        if self.shape == "constant" and not self.path and not self.anticipation:
             return treatment
         since = periods_since(ground, treatment)
         treated = treatment > 0
         years = np.where(treated, since, 0.0)
-        if self.shape == "constant":
+        if self.path:
+            shaped = np.array(self.path)[np.minimum(years.astype(int), len(self.path) - 1)]
+        elif self.shape == "constant":
             shaped = np.ones_like(years)
         else:
             shaped = np.minimum((years + 1) / FULL_AFTER, 1.0) if self.shape == "growing" else FADING**years

@@ -1,9 +1,8 @@
 """Estimators raced on the twins of a panel: which one misses the effect least there, and what each says of the panel.
 
-Every estimator that serves the claim's estimand is fitted to the same draws of each twin that can serve as a world with
-a known effect, and of one more: a factor twin in which who adopts hangs on the factors as it does in the panel
-(Arkhangelsky, Athey, Hirshberg, Imbens and Wager 2021, section 3). Where trends of the treated differ because factors
-move them, this is the world in which that costs something.
+Every estimator that serves the claim's estimand is fitted to the same draws of each world (`race_worlds`), and of each
+the error type is taken whose intervals cover best in these worlds. An estimator is valid in a world where bias and
+coverage allow to recommend it; those that are valid are held against one another by the model confidence set.
 """
 
 from __future__ import annotations
@@ -19,16 +18,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from estimators.core.estimator import Estimator, Layout, critical_values, estimators, usual_error
+from estimators.core.estimator import Estimates, Estimator, Layout, estimators, usual_error
 from estimators.linear.did import TwoWayDID
 from experiments.panel_spec.spec import RealPanel
 from experiments.run.reporting import without_nan
 from experiments.study import Study
 from experiments.tables.ledger import treated_units
 from experiments.trust.claim import EFFECT, HEADLINE, PanelClaim, claim_of
-from experiments.trust.studies import BLOCK, Means, SimulatedStudy, in_memory, timed
-from experiments.twins.real import section_of
-from experiments.twins.twin import Twin, twin
+from experiments.trust.race_worlds import departures_of, worlds_of
+from experiments.trust.recommend import FEW_TREATED, errors_named, forbidden_of
+from experiments.trust.studies import BLOCK, UNIT, Means, SimulatedStudy, in_memory, timed
+from results.diagnosis.fits import Fits, fits_of
+from results.store.block import Block
 from results.text import bracketed, fixed, joined
 from sim.arrays import Floats
 from sim.errors import BadInput, bad, closest, one_of
@@ -41,15 +42,19 @@ if TYPE_CHECKING:
 
 CONTESTANTS = ("imputation", "two-stage", "callaway-santanna", "sun-abraham", "synthetic-did", "synthetic-control",
                "demeaned-synthetic-control", "matrix-completion", "interactive-effects")  # fmt: skip
+QUICK = ("imputation", "callaway-santanna", "synthetic-did")  # of which a page of trust has room beside the claim
+OVER_W = "spatial-did"  # where the panel has W
 JACKKNIFE, PLACEBO = "jackknife:unit", "placebo:unit"  # of synthetic estimators
 TRENDS = "unit-trends"  # the two-way regression with a linear trend a unit
-SELECTION = "selection on factors"
 LEVEL, NOMINAL = 0.10, 0.95
 LEAST_COVERAGE = 0.90  # of nominal 95% intervals, below which an estimator is not recommended
 MOST_BIAS = 0.5  # of its standard deviation, above which an estimator is not recommended
 BEYOND = 2.0  # Monte Carlo errors within which a bound is not exceeded
 SAMPLES = 999  # of the bootstrap behind the model confidence set
-LEAST, MOST, TIMED = 128, 4096, 64  # replications
+LEAST, MOST = 16, 2048  # replications of an estimator in a world
+ENOUGH = 64  # replications from which an estimator may be recommended
+SOON = 2.0  # seconds that a pilot of `UNIT` replications may take
+WORLDS_NEARBY = 8  # in which the recommended estimator is held against the claim's own
 NONE = float("nan")
 SAME = 1e-12  # of the largest mean loss: what rounding leaves of no difference
 CLEAR = 0.02  # of the root mean squared error, by which another estimator must be smaller
@@ -103,7 +108,8 @@ class OnPanel:
 @dataclass(frozen=True)
 class Race:
     """What was found. own: the claim's estimator. effect: that was planted. best: the estimator to use, the claim's own
-    where none is clearly better; agree: whether all worlds say so. notes: what a reader should know."""
+    where none is clearly better; agree: whether all worlds say so. nearby: in how many of the worlds near the decisive
+    one it misses less than the claim's own, and how many there were. notes: what a reader should know."""
 
     claim: PanelClaim
     own: str
@@ -112,8 +118,9 @@ class Race:
     panel: tuple[OnPanel, ...]
     best: str
     agree: bool
-    notes: tuple[str, ...]
-    seconds: float
+    nearby: tuple[int, int] = (0, 0)
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
 
     @property
     def worlds(self) -> tuple[str, ...]:
@@ -136,6 +143,11 @@ class Race:
         return all(one.valid for one in self.results if one.estimator == estimator)
 
     @property
+    def better(self) -> bool:
+        """Whether another estimator than the claim's own is to be used."""
+        return self.best != self.own and self.valid(self.best)
+
+    @property
     def answer(self) -> str:
         """The race in a few sentences."""
         if not self.valid(self.best):
@@ -144,14 +156,38 @@ class Race:
                     f"{self._dissent()}")  # fmt: skip
         if self.best == self.own:
             return f"On panels like yours no estimator is clearly better than your {self.own}, which is valid there."
-        worst = max(self.worlds, key=lambda world: self.result(world, self.own).rmse)
-        ours, theirs = self.result(worst, self.own), self.result(worst, self.best)
-        here = next(one for one in self.panel if one.estimator == self.best)
-        bias = f" (bias {ours.bias:.3g})" if abs(ours.bias) > BEYOND * ours.bias_mcse else ""
-        interval = f"{here.estimate:.4g}, error {here.se:.3g}, interval {here.lower:.4g} to {here.upper:.4g}"
+        return f"{self.reason} {self.advice}{self._dissent()}"
+
+    @property
+    def reason(self) -> str:
+        """The misses of the best and of the claim's own estimator where these differ most, in a sentence."""
+        ours, theirs = self.result(self.decisive, self.own), self.result(self.decisive, self.best)
+        faults = [f"bias {ours.bias:.3g}"] if abs(ours.bias) > BEYOND * ours.bias_mcse else []
+        if ours.coverage + BEYOND * ours.coverage_mcse < LEAST_COVERAGE:
+            faults.append(f"its 95% intervals cover {ours.coverage:.0%}")
+        said = f" ({', '.join(faults)})" if faults else ""
         return (f"On panels like yours {self.best} misses the effect by {theirs.rmse:.3g}, your {self.own} by "
-                f"{ours.rmse:.3g}{bias}. Use {self.best} with errors {here.error}: {interval}."
-                f"{self._dissent()}")  # fmt: skip
+                f"{ours.rmse:.3g}{said}.")  # fmt: skip
+
+    @property
+    def advice(self) -> str:
+        """What to use, with what it says of the panel, and how it does in worlds nearby."""
+        here = next(one for one in self.panel if one.estimator == self.best)
+        error = f"error {here.se:.3g}, " if np.isfinite(here.se) else ""
+        count, tried = self.nearby
+        near = f" It misses less than your {self.own} in {count} of {tried} worlds near that one." if tried else ""
+        return (f"Use {self.best} with {errors_named(here.error)}: {here.estimate:.4g}, {error}interval "
+                f"{here.lower:.4g} to {here.upper:.4g}.{near}")  # fmt: skip
+
+    @property
+    def decisive(self) -> str:
+        """The world in which the claim's own estimator fares worst beside the best: one where it is not valid first."""
+
+        def fares(world: str) -> tuple[bool, float]:
+            ours = self.result(world, self.own)
+            return not ours.valid, ours.rmse / self.result(world, self.best).rmse
+
+        return max(self.worlds, key=fares)
 
     def _dissent(self) -> str:
         """Who misses least where the worlds do not agree."""
@@ -183,7 +219,7 @@ def race(
     that serve. budget: seconds of the simulations, turned into replications by a pilot; replications: in its place.
     Raises BadInput for claims that are no effect, unknown estimators, and panels of which no twin can be made.
     """
-    begin, means = time.perf_counter(), means or Means()
+    means = means or Means()
     if effect is not None and not abs(effect) < LARGEST:
         raise bad(f"effect {effect:g}", where="--effect", allowed=f"a number below {LARGEST:g} in size",
                   remedy="correct it")  # fmt: skip
@@ -191,35 +227,79 @@ def race(
     if named.dial != EFFECT:
         raise bad(f"the claim {claim!r} is no effect of the treatment itself", where="--claim",
                   allowed="did, or another estimate of the effect", remedy="leave --claim out")  # fmt: skip
+    return raced(named, kinds, effect=effect, budget=budget, replications=replications, means=means, say=say)
+
+
+def raced(
+    named: PanelClaim,
+    kinds: Sequence[str] = (),
+    *,
+    means: Means,
+    effect: float | None = None,
+    budget: float = 120.0,
+    replications: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Race:
+    """The race of a claim that is an effect; see `race`."""
+    begin = time.perf_counter()
     size = named.estimate if effect is None else effect
-    field, panel = contestants(named, kinds)
-    worlds, notes = worlds_of(named.sample)
-    counts = _replications(named, field, worlds, budget, replications, means)
-    results: list[RaceResult] = []
+    field, left_out = contestants(named, kinds)
+    own = next(iter(field))
+    worlds, near, notes = worlds_of(named.sample, departures_of(named), size)
+    counts, slow = _replications(named, field, worlds, budget, replications, means)
+    racing = {name: one for name, one in field.items() if name in counts}
+    by_world: dict[str, dict[str, SimulatedStudy]] = {}
     for world, design in worlds.items():
-        say(f"{world}: {len(field)} estimators on up to {max(counts.values()):,} panels")
-        found, fits = [], {}
-        for name, (estimator, term, error) in field.items():
-            study = _study(named, f"race-{world}-{name}", design, estimator, size, counts[name])
-            simulated = SimulatedStudy(world, study, means.run(study.name, study), term)
-            found.append(result_of(simulated, name, error))
-            fits[name] = simulated.fits(error).estimate
-        results += with_confidence(found, fits, size, study.seed)
-    best, agree = chosen(results, next(iter(field)))
+        say(f"{world}: {len(racing)} estimators on up to {max(counts.values()):,} panels")
+        studies = {name: _study(named, f"race-{world}-{name}", design, one.estimator, size, counts[name])
+                   for name, one in racing.items()}  # fmt: skip
+        by_world[world] = {name: SimulatedStudy(world, study, means.run(study.name, study), racing[name].term)
+                           for name, study in studies.items()}  # fmt: skip
+    errors = {name: best_error([held[name] for held in by_world.values()], one.printed, forbidden_of(one.found.errors,
+                                                                                                      named.panel))
+              for name, one in racing.items()}  # fmt: skip
+    results: list[RaceResult] = []
+    for held in by_world.values():
+        of_world = [result_of(one, name, errors[name]) for name, one in held.items()]
+        losses = {name: losses_of(one) for name, one in held.items()}
+        results += with_confidence(of_world, losses, named.real.spec.inference.seed)
+    best, agree = chosen(results, own)
     fewer = [f"{name} on {count:,}" for name, count in counts.items() if count < max(counts.values())]
     if fewer:
         notes = (*notes, f"Slow estimators raced on fewer panels: {joined(fewer)}.")
-    return Race(named, next(iter(field)), size, tuple(results), panel, best, agree, notes, time.perf_counter() - begin)
+    said = (*(one.on_panel(errors[name]) for name, one in racing.items()), *left_out, *slow)
+    found = Race(named, own, size, tuple(results), said, best, agree, notes=notes)
+    if best != own:
+        nearby = _nearby(named, near.get(found.decisive, ()), (racing[own], racing[best]), size)
+        found = replace(found, nearby=nearby)
+    return replace(found, seconds=time.perf_counter() - begin)
 
 
-# Who races, and where.
+# Who races.
 
 
-Field = Mapping[str, tuple[Estimator, str, str]]  # estimator, term and error type, by name
+@dataclass(frozen=True, eq=False, slots=True)
+class Contestant:
+    """An estimator that races: its term that is the effect, the error type that it prints, and its fit of the panel."""
+
+    name: str
+    estimator: Estimator
+    term: str
+    printed: str
+    found: Estimates
+
+    def on_panel(self, error: str) -> OnPanel:
+        """What it says of the panel under an error type."""
+        k, fits = self.found.terms.index(self.term), self.found.with_errors(error)
+        lower, upper = fits.conf_int().to_numpy()[k].tolist()
+        return OnPanel(self.name, error, float(fits.estimate[0, k]), float(fits.se[0, 0, k]), lower, upper)
+
+
+Field = Mapping[str, Contestant]
 
 
 def contestants(claim: PanelClaim, kinds: Sequence[str] = ()) -> tuple[Field, tuple[OnPanel, ...]]:
-    """The estimators that can serve a claim's panel, the claim's own first, and what each says of it.
+    """The estimators that can serve a claim's panel by name, the claim's own first, and why others cannot.
 
     Raises BadInput for unknown kinds.
     """
@@ -228,27 +308,26 @@ def contestants(claim: PanelClaim, kinds: Sequence[str] = ()) -> tuple[Field, tu
         if kind not in found and kind != TRENDS:
             raise bad(f"no estimator {kind!r}", where="--estimator", allowed=one_of(sorted((*found, TRENDS))),
                       remedy=closest(kind, (*found, TRENDS)))  # fmt: skip
-    field: dict[str, tuple[Estimator, str, str]] = {}
-    panel: list[OnPanel] = []
-    own = replace(claim, errors=(claim.printed,) if claim.errors else ()).estimator
-    alone = treated_units(claim.panel).sum() == 1
-    for estimator in (own, *_further(kinds or (TRENDS, *CONTESTANTS), alone=bool(alone))):
+    every = (TRENDS, *([OVER_W] if claim.panel.weights else []), *CONTESTANTS)
+    field: dict[str, Contestant] = {}
+    left_out: list[OnPanel] = []
+    few = bool(treated_units(claim.panel).sum() < FEW_TREATED)
+    own = claim.estimator
+    for estimator in (own, *_further(kinds or every, few=few)):
         name = getattr(claim.fitted.estimator, "kind", "") if estimator is own else estimator.name
+        if name in field:
+            continue
         try:
-            term, error, said = _on_panel(claim, estimator, name, claim.term if estimator is own else "")
+            field[name] = _contestant(claim, estimator, name, claim.term if estimator is own else "")
         except BadInput as fault:
             if estimator is own:
                 raise
-            panel.append(OnPanel(name, left_out=fault.problems[0].what))
-            continue
-        if name not in field:
-            field[name] = estimator, term, error
-            panel.append(said)
-    return field, tuple(panel)
+            left_out.append(OnPanel(name, left_out=fault.problems[0].what))
+    return field, tuple(left_out)
 
 
-def _further(kinds: Sequence[str], *, alone: bool) -> Iterator[Estimator]:
-    """Estimators by kind at their defaults; with one treated unit, errors by placebos where they have them."""
+def _further(kinds: Sequence[str], *, few: bool) -> Iterator[Estimator]:
+    """Estimators by kind at their defaults; with few treated units, errors by placebos where they have them."""
     found = estimators()
     for kind in kinds:
         if kind == TRENDS:
@@ -256,24 +335,20 @@ def _further(kinds: Sequence[str], *, alone: bool) -> Iterator[Estimator]:
             continue
         made = found[kind]()
         held: Any = made
-        yield replace(held, errors=(PLACEBO,)) if alone and JACKKNIFE in getattr(made, "errors", ()) else made
+        yield replace(held, errors=(PLACEBO,)) if few and JACKKNIFE in getattr(made, "errors", ()) else made
 
 
-def _on_panel(claim: PanelClaim, estimator: Estimator, name: str, term: str) -> tuple[str, str, OnPanel]:
-    """The term that is the effect, the error type, and the estimate on the panel; raises BadInput for none."""
+def _contestant(claim: PanelClaim, estimator: Estimator, name: str, term: str) -> Contestant:
+    """An estimator fitted to the panel; raises BadInput for one that cannot serve."""
     layout = estimator.layout(claim.panel.schema)
     term = term or _effect(layout, estimator, str(claim.panel.roles.treatment))
     if not layout.errors:
         raise bad("it has no standard errors", where=name, allowed="estimators with errors", remedy="leave it out")
-    error = claim.printed if claim.printed in layout.errors else usual_error(layout.errors)
     found = estimator(claim.panel, Streams(claim.real.spec.inference.seed, "race"))
-    k, e = found.terms.index(term), found.errors.index(error)
-    estimate, se, dof = found.estimate[0, k], found.se[0, e, k], found.dof[0, e, k]
-    if not np.isfinite(estimate):
+    if not np.isfinite(found.estimate[0, found.terms.index(term)]):
         raise bad("it has no estimate on this panel", where=name, allowed="panels that it fits", remedy="leave it out")
-    width = critical_values(np.array(dof), 1 - NOMINAL) * se
-    lower, upper = float(estimate - width), float(estimate + width)
-    return term, error, OnPanel(name, error, float(estimate), float(se), lower, upper)
+    printed = claim.printed if claim.printed in layout.errors else usual_error(layout.errors)
+    return Contestant(name, estimator, term, printed, found)
 
 
 def _effect(layout: Layout, estimator: Estimator, treatment: str) -> str:
@@ -285,41 +360,6 @@ def _effect(layout: Layout, estimator: Estimator, treatment: str) -> str:
     return treatment if treatment in terms else terms[0]
 
 
-def worlds_of(sample: RealPanel) -> tuple[dict[str, PanelDesign], tuple[str, ...]]:
-    """Designs with a known effect: twins that serve as a null, and one with selection on factors where there are any.
-
-    With sentences on those that are left out. Raises BadInput where none is left.
-    """
-    fitted = twin(sample)
-    worlds = {one.method: one.design for one in fitted.all if one.null}
-    notes = [f"Twins by the method {one.method} cannot serve as a known world." for one in fitted.all if not one.null]
-    try:
-        selected = _selected(sample)
-        worlds |= {} if selected is None else {SELECTION: selected}
-    except BadInput as fault:
-        notes.append(f"There is no world with selection on factors: {fault.problems[0].what}.")
-    if not worlds:
-        raise bad("no twin of this panel can serve as a known world", where="[twin]",
-                  allowed="a kept or redrawn adoption", remedy="leave levels out of keep")  # fmt: skip
-    return worlds, tuple(notes)
-
-
-def _selected(sample: RealPanel) -> PanelDesign | None:
-    """A factor twin whose adoption is drawn by a logit on its factors; None where the panel has no factors."""
-    plain = _factor_twin(sample, {})
-    rank = next((int(item.value) for item in plain.parameters if item.dial == "rank"), 0)
-    if rank == 0:
-        return None
-    return _factor_twin(sample, {"adoption": {"kind": "propensity", "on": "factors"}}).design
-
-
-def _factor_twin(sample: RealPanel, changes: Mapping[str, Any]) -> Twin:
-    own = section_of(sample.spec)
-    written = own.model_dump(exclude_unset=True) | {"method": ["factor"], **changes}
-    section = type(own).model_validate(written | {"keep": [name for name in own.keep if name != "levels"]})
-    return twin(replace(sample, spec=sample.spec.model_copy(update={"twin": section})))
-
-
 def _study(claim: PanelClaim, name: str, design: PanelDesign, estimator: Estimator, effect: float, count: int) -> Study:
     """One estimator in one world; others of the same world get the same draws."""
     return Study(name, design, (estimator,), grid=((claim.dial, (effect,)),), replications=count, block=BLOCK,
@@ -329,44 +369,105 @@ def _study(claim: PanelClaim, name: str, design: PanelDesign, estimator: Estimat
 
 def _replications(
     claim: PanelClaim, field: Field, worlds: Mapping[str, PanelDesign], budget: float, asked: int | None, means: Means
-) -> dict[str, int]:
-    """Panels a world for each estimator: equal parts of the time, as measured by a pilot in the first world."""
+) -> tuple[dict[str, int], tuple[OnPanel, ...]]:
+    """Panels a world for each estimator, as measured by a pilot in the first world, and those that are too slow.
+
+    Time is shared evenly; what quick ones leave goes to slower ones.
+    """
     if asked is not None:
-        return dict.fromkeys(field, asked)
-    design, counts = next(iter(worlds.values())), {}
-    share = budget * means.executor.workers / (len(field) * len(worlds))
-    for name, (estimator, _, _) in field.items():
-        study = _study(claim, "pilot", design, estimator, 0.0, TIMED)
-        cost = timed(partial(in_memory, study), TIMED)
-        counts[name] = int(np.clip(share / max(cost, 1e-9) // 64 * 64, LEAST, MOST))
-    return counts
+        return dict.fromkeys(field, asked), ()
+    design = next(iter(worlds.values()))
+    costs = {name: _cost(_study(claim, "pilot", design, one.estimator, 0.0, UNIT)) for name, one in field.items()}
+    left, counts, slow = budget * means.executor.workers / len(worlds), dict[str, int](), list[OnPanel]()
+    order = sorted(field, key=lambda name: costs[name])
+    for place, name in enumerate(order):
+        count = int(min(left / (len(order) - place) / costs[name], MOST))
+        if count < LEAST and name != next(iter(field)):
+            slow.append(OnPanel(name, left_out=f"too slow: {costs[name]:.2g} s a panel; --budget gives more time"))
+            continue
+        counts[name] = max(count // UNIT * UNIT if count >= UNIT else count, LEAST)
+        left -= counts[name] * costs[name]
+    return {name: counts[name] for name in field if name in counts}, tuple(slow)
+
+
+def _cost(study: Study) -> float:
+    """Seconds of a panel: of one alone where more would take long."""
+    begin = time.perf_counter()
+    in_memory(study, 2)
+    once = (time.perf_counter() - begin) / 2
+    return max(timed(partial(in_memory, study), UNIT) if UNIT * once < SOON else once, 1e-9)
+
+
+def _nearby(
+    claim: PanelClaim, designs: Sequence[PanelDesign], pair: tuple[Contestant, Contestant], effect: float
+) -> tuple[int, int]:
+    """In how many worlds near the fitted one the second misses less than the first, and how many there are."""
+    less = 0
+    for design in designs[:WORLDS_NEARBY]:
+        studies = [_study(claim, "nearby", design, one.estimator, effect, UNIT) for one in pair]
+        own, best = (np.nanmean(losses_of(SimulatedStudy("nearby", study, in_memory(study, UNIT), one.term)))
+                     for study, one in zip(studies, pair, strict=True))  # fmt: skip
+        less += bool(best < own)
+    return less, len(designs[:WORLDS_NEARBY])
 
 
 # What a race found: misses in each world, the model confidence set, and whom to use.
 
 
+def fits_of_term(found: SimulatedStudy) -> Fits:
+    """Every fit of a study of one estimator in a world, its term alone."""
+    layout = found.store.layouts[found.estimator]
+    fits = fits_of(Block.join(list(found.store.blocks(0))), found.estimator, layout, 1 - NOMINAL)
+    assert fits is not None
+    return fits.part(list(range(len(layout.errors))), [layout.terms.index(found.term)])
+
+
+def losses_of(found: SimulatedStudy) -> Floats:
+    """Squared misses of the effect, (R,), NaN where a fit failed."""
+    fits = fits_of_term(found)
+    return np.asarray(np.where(fits.ok, np.square(fits.estimate - fits.truth)[:, 0], np.nan))
+
+
 def result_of(found: SimulatedStudy, name: str, error: str) -> RaceResult:
     """What a study of one estimator in a world says, its Monte Carlo errors clustered by worlds as in every report."""
-    bias, rmse = found.measure("bias"), found.measure("rmse")
-    coverage, fits = found.measure("coverage", error), found.fits(error)
+    bias, rmse, coverage = found.measure("bias"), found.measure("rmse"), found.measure("coverage", error)
+    fits, at = fits_of_term(found), found.errors.index(error)
     return RaceResult(
         found.method, name, error, bias.value, bias.mcse, rmse.value, rmse.mcse, found.measure("empirical_se").value,
-        coverage.value, coverage.mcse, float(np.nanmean(2 * critical_values(fits.dof, 1 - NOMINAL) * fits.se)),
-        found.measure("rejection", error).value, float(np.mean(~np.isfinite(fits.estimate))), bias.n,
+        coverage.value, coverage.mcse, float(np.mean((fits.upper - fits.lower)[fits.ok, at])),
+        found.measure("rejection", error).value, float(np.mean(~fits.ok)), bias.n,
     )  # fmt: skip
 
 
-def with_confidence(
-    found: Sequence[RaceResult], fits: Mapping[str, Floats], effect: float, seed: int
-) -> list[RaceResult]:
-    """Results of one world with the model confidence set of those that are valid; fits: estimates by name, (R,)."""
+def best_error(worlds: Sequence[SimulatedStudy], printed: str, forbidden: Mapping[str, str]) -> str:
+    """The error type of an estimator whose intervals cover in every world: the printed one if they do, else that of the
+    largest least coverage among those that may be printed, if this is enough."""
+    allowed = [error for error in worlds[0].errors if error not in forbidden]
+
+    def least(error: str) -> float:
+        held = [one.measure("coverage", error) for one in worlds]
+        return float(np.nan_to_num(min(min(one.value + BEYOND * one.mcse, NOMINAL) for one in held)))
+
+    if not allowed or (printed in allowed and least(printed) >= LEAST_COVERAGE):
+        return printed
+    best = max(allowed, key=least)
+    return best if least(best) >= LEAST_COVERAGE or printed not in allowed else printed
+
+
+def with_confidence(found: Sequence[RaceResult], losses: Mapping[str, Floats], seed: int) -> list[RaceResult]:
+    """Results of one world with the model confidence set of those that are valid.
+
+    losses: squared misses by name, (R,). One that ran on fewer panels is held against all that ran on as many.
+    """
     sound = [one for one in found if one.valid]
-    if len(sound) < 2:
-        return [replace(one, confidence=1.0) if one.valid else one for one in found]
-    shortest = min(len(fits[one.estimator]) for one in sound)
-    losses = np.column_stack([np.square(fits[one.estimator][:shortest] - effect) for one in sound])
-    p = confidence_set(losses[np.isfinite(losses).all(axis=1)], np.random.default_rng(seed))
-    known = dict(zip((one.estimator for one in sound), p.tolist(), strict=True))
+    known = {one.estimator: 1.0 for one in sound}
+    for count in sorted({len(losses[one.estimator]) for one in sound}):
+        field = [one.estimator for one in sound if len(losses[one.estimator]) >= count]
+        if len(field) < 2:
+            continue
+        held = np.column_stack([losses[name][:count] for name in field])
+        p = confidence_set(held[np.isfinite(held).all(axis=1)], np.random.default_rng(seed))
+        known |= dict(zip(field, p.tolist(), strict=True))
     return [replace(one, confidence=known.get(one.estimator, NONE)) for one in found]
 
 
@@ -398,18 +499,21 @@ def chosen(results: Sequence[RaceResult], own: str) -> tuple[str, bool]:
 
     The claim's own stays where it is valid in every world and in no world clearly behind: in the model confidence set,
     or within 2% of the least root mean squared error. Else it is the estimator, valid in most worlds, whose root mean
-    squared error is on average the fewest times that of the best valid one.
+    squared error is on average the fewest times that of the best valid one. Those that ran on few panels are not
+    recommended.
     """
-    worlds = list(dict.fromkeys(one.world for one in results))
-    least = {world: min((one.rmse for one in results if one.world == world and one.valid), default=np.nan)
+    by_name: dict[str, list[RaceResult]] = {}
+    for one in results:
+        if one.estimator == own or one.n >= ENOUGH:
+            by_name.setdefault(one.estimator, []).append(one)
+    able = [one for of_name in by_name.values() for one in of_name]
+    worlds = list(dict.fromkeys(one.world for one in able))
+    least = {world: min((one.rmse for one in able if one.world == world and one.valid), default=np.nan)
              for world in worlds}  # fmt: skip
 
     def near(one: RaceResult) -> bool:
         return one.valid and (one.confidence > LEVEL or one.rmse <= (1 + CLEAR) * least[one.world])
 
-    by_name: dict[str, list[RaceResult]] = {}
-    for one in results:
-        by_name.setdefault(one.estimator, []).append(one)
     agreed = [name for name, of_name in by_name.items() if all(map(near, of_name))]
     if own in agreed:
         return own, True
@@ -430,7 +534,9 @@ def document(found: Race) -> dict[str, Any]:
         "estimator": found.own,
         "effect": found.effect,
         "best": found.best,
+        "better": found.better,
         "agree": found.agree,
+        "nearby": list(found.nearby),
         "answer": found.answer,
         "worlds": [without_nan(_plain(one)) for one in found.results],
         "panel": [without_nan(asdict(one)) for one in found.panel],

@@ -1,0 +1,252 @@
+"""The worlds of a race: twins of a panel with a known effect, in which stands what the panel shows beside it.
+
+A world is a twin that can serve as a null, or a factor twin in which who adopts hangs on the factors as it does in the
+panel (Arkhangelsky, Athey, Hirshberg, Imbens and Wager 2021, section 3), where a logit on loadings tells that it does.
+
+In twins trends are parallel, the effect is one number and reaches nobody else. Three departures from that are told by
+differences of other estimates to the two-way one, with the clustered errors of the differences: a linear trend of the
+treated (slopes in untreated cells), effects that differ by time since adoption and date (the mean imputed effect),
+and effects on neighbours (the exposure W D). What a departure of size 1 does to each difference is known, so that sizes
+follow from a linear system. The trend is looked for first, then, beside those that were found, the more significant of
+the others. Departures that are significant at 5% are planted in every world as they are estimated; where adoption hangs
+on factors, these are the trend. Errors rest on
+the clusters that hold treated units: t has one degree of freedom less than these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.special import chdtrc
+
+from estimators.core.estimator import p_values
+from estimators.core.regression import logit
+from estimators.sensitivity.differences import Differences
+from estimators.staggered.aggregation import Cohorts
+from estimators.staggered.imputation import Imputation
+from experiments.panel_spec.spec import RealPanel
+from experiments.tables.ledger import main_cluster, treated_units
+from experiments.trust.claim import PanelClaim
+from experiments.trust.studies import LEVEL
+from experiments.twins.real import Real, section_of
+from experiments.twins.twin import Twin, twin
+from sim.arrays import Flags, Floats
+from sim.errors import BadInput, bad
+from sim.panel import Panel
+from sim.world.panel_design import PanelDesign
+from sim.world.parts.effect import Effect
+from sim.world.parts.spillover import Neighbours
+
+SELECTION = "selection on factors"
+TREND, COHORTS, NEIGHBOURS = "trend", "cohorts", "neighbours"
+SAID = {
+    TREND: "Treated units have a trend of their own of {:.3g} a period",
+    COHORTS: "Effects differ by time since adoption and date",
+    NEIGHBOURS: "The treatment of all neighbours moves a unit by {:.3g}",
+}
+SLOPES = np.linspace(-0.8, 2.0, 57)  # changes of an effect from the earliest date to the latest that are tried
+UNTOLD = 1e8  # condition number above which departures cannot be told apart
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """What a panel shows beside one effect under parallel trends: its size with a clustered error.
+
+    size: of a trend, the slope a period; of neighbours, the coefficient of W D; of effects that differ, how much an
+    effect would have to grow a period since adoption to move the two-way estimate as far. change: what it does to the
+    outcome, (T, N).
+    """
+
+    name: str
+    size: float
+    se: float
+    pvalue: float
+    change: Floats
+
+    @property
+    def sentence(self) -> str:
+        """In words, with its p value."""
+        return f"{SAID[self.name].format(self.size)} on the panel (p = {self.pvalue:.2g}), and in every world."
+
+
+def departures_of(claim: PanelClaim) -> dict[str, Departure]:
+    """Departures that the panel of a claim shows, by name; none where they cannot be told."""
+    panel = claim.sample.panel
+    changes = _changes(panel)
+    error = main_cluster(claim.sample.spec)
+    asked = {TREND: "trend", COHORTS: "imputed", NEIGHBOURS: f"neighbours:{next(iter(panel.weights), '')}"}
+    asked = {name: text for name, text in asked.items() if name in changes}
+    try:
+        every = Differences(term=panel.roles.treatment, error=error, alternatives=tuple(asked.values())).served(panel)
+    except BadInput:
+        return {}
+    names = [name for name, text in asked.items() if text in every.alternatives]
+    if not names:
+        return {}
+    found = every.stacked(panel)
+    differences, influence = found.estimate[0, 1::2], found.influence[0, 1::2]
+    outcome = str(panel.roles.outcome)
+    moved = [every.stacked(panel.with_variables({outcome: panel.variables[outcome] + changes[name]})).estimate[0, 1::2]
+             for name in names]  # fmt: skip
+    response = np.array(moved).T - differences[:, None]
+    treated = _treated_clusters(panel, error)
+    few = np.sqrt(treated / max(treated - 1, 1))
+
+    def solved(some: list[int]) -> list[Departure]:
+        """Sizes of some departures, if there are no others."""
+        if not some or not np.linalg.cond(response[np.ix_(some, some)]) < UNTOLD:
+            return []
+        inverse = np.linalg.inv(response[np.ix_(some, some)])
+        sizes = inverse @ differences[some]
+        se = few * np.sqrt(np.square(inverse @ influence[some]).sum(axis=1))
+        p = p_values(sizes / se, np.full(len(some), max(treated - 1.0, 1.0)))
+        rows = zip(some, sizes.tolist(), se.tolist(), p.tolist(), strict=True)
+        return [Departure(names[k], value, error, pvalue, changes[names[k]]) for k, value, error, pvalue in rows]
+
+    kept: list[int] = []
+    waiting = sorted(range(len(names)), key=lambda k: names[k] != TREND)
+    while waiting:
+        tried = {k: solved([*kept, k])[-1:] for k in (waiting[:1] if names[waiting[0]] == TREND else waiting)}
+        best = min(tried, key=lambda k: tried[k][0].pvalue if tried[k] else np.inf)
+        if tried[best] and tried[best][0].pvalue <= LEVEL:
+            kept.append(best)
+        elif names[best] != TREND:
+            break
+        waiting.remove(best)
+    return {one.name: one for one in solved(kept)}
+
+
+def _treated_clusters(panel: Panel, error: str) -> int:
+    """How many clusters of an error type hold units that are treated at some time."""
+    treated, name = treated_units(panel), error.partition(":")[2]
+    labels = panel.attributes[name] if name in panel.attributes else np.array(panel.units)
+    return len(np.unique(np.asarray(labels)[treated].astype(str)))
+
+
+def _changes(panel: Panel) -> dict[str, Floats]:
+    """What each departure of size 1 does to the outcome, (T, N); those that the panel can have."""
+    treatment = panel.roles.treatment
+    if treatment is None or panel.roles.continuous or not panel.balanced:
+        return {}
+    d = panel.variables[treatment]
+    ever = d[0].any(axis=0)
+    steps = np.arange(len(panel.periods), dtype=np.float64)
+    out = {TREND: (steps - steps.mean())[:, None] * ever, COHORTS: np.maximum(np.cumsum(d[0], axis=0) - 1.0, 0.0)}
+    if panel.weights:
+        out[NEIGHBOURS] = next(iter(panel.weights.values())).lag(d)[0]
+    return out
+
+
+def planted(design: PanelDesign, departures: Mapping[str, Departure], panel: Panel, size: float) -> PanelDesign:
+    """A world with departures of a panel; size: the mean effect in it."""
+    changes: dict[str, Any] = {}
+    if TREND in departures:
+        changes["trend_gap"] = departures[TREND].size
+    if COHORTS in departures and size:
+        changes |= effects_that_differ(panel, departures, size)
+    assert isinstance(design.effect, Effect)
+    spread = departures.get(NEIGHBOURS)
+    spillover = design.spillover if spread is None else Neighbours(w_effect=spread.size)
+    return replace(design, effect=replace(design.effect, **changes), spillover=spillover)
+
+
+def effects_that_differ(panel: Panel, departures: Mapping[str, Departure], size: float) -> dict[str, Any]:
+    """The dials path and by_cohort of effects with the mean `size` over treated cells that differ as imputed ones do.
+
+    A mean imputed effect of a cohort in a period is taken for size times path(periods since adoption) (1 + by_cohort
+    date), by least squares over treated cells. What other departures do is taken out first.
+    """
+    treatment, outcome = str(panel.roles.treatment), str(panel.roles.outcome)
+    y = panel.variables[outcome] - sum(one.size * one.change for name, one in departures.items() if name != COHORTS)
+    try:
+        fit = Imputation().fit(panel)
+    except BadInput:
+        return {}
+    effects = fit.first_stage.adjusted(y)[0]
+    first = Cohorts.of(panel, treatment, "race").first
+    since = np.arange(len(panel.periods))[:, None] - first
+    cells = (since >= 0) & (first > 0) & (panel.variables[treatment][0] > 0)
+    tau, late = effects[cells], np.broadcast_to(first, cells.shape)[cells] / max(int(first[cells.any(axis=0)].max()), 1)
+    tau = tau - tau.mean() + size
+    at = since[cells]
+
+    def path(slope: float) -> tuple[float, Floats]:
+        factor = 1.0 + slope * late
+        sums = np.bincount(at, factor * tau), np.bincount(at, factor * factor)
+        means = sums[0] / np.where(sums[1] > 0, sums[1], 1.0)
+        fitted = factor * means[at]
+        return float(np.square(tau - fitted).sum()), means / fitted.mean()
+
+    slope = min(SLOPES.tolist(), key=lambda one: path(one)[0])
+    last = int(first[cells.any(axis=0)].max())
+    return {"path": tuple(path(slope)[1].tolist()), "by_cohort": slope / last}
+
+
+def worlds_of(
+    sample: RealPanel, departures: Mapping[str, Departure], size: float
+) -> tuple[dict[str, PanelDesign], dict[str, tuple[PanelDesign, ...]], tuple[str, ...]]:
+    """Designs by name, the worlds near them, and sentences on what is in them and what was left out.
+
+    size: the mean effect. Raises BadInput where no world is left.
+    """
+    fitted, selected, without = twin(sample), None, tuple[str, ...]()
+    votes = [one for one in fitted.all if one.null]
+    try:
+        selected = _selected(sample)
+    except BadInput as fault:
+        without = (f"There is no world with selection on factors: {fault.problems[0].what}.",)
+    if selected is not None:  # factors hold the trend of the treated
+        departures = {name: one for name, one in departures.items() if name != TREND}
+    designs = {one.method: one.design for one in votes} | ({} if selected is None else {SELECTION: selected})
+    worlds = {name: planted(design, departures, sample.panel, size) for name, design in designs.items()}
+    near = {
+        one.method: tuple(planted(design, departures, sample.panel, size) for design in one.nearby) for one in votes
+    }
+    barred = [one.method for one in fitted.all if not one.null]
+    notes = (*(one.sentence for one in departures.values()), *without,
+             *(f"Twins by the method {method} cannot serve as a known world." for method in barred))  # fmt: skip
+    if not worlds:
+        raise bad("no twin of this panel can serve as a known world", where="[twin]",
+                  allowed="a kept or redrawn adoption", remedy="leave levels out of keep")  # fmt: skip
+    return worlds, near, notes
+
+
+def _selected(sample: RealPanel) -> PanelDesign | None:
+    """A factor twin whose adoption is drawn by a logit on its factors; None where there are none, or a likelihood ratio
+    test does not tell that adoption hangs on them."""
+    plain = _factor_twin(sample, {})
+    rank = next((int(item.value) for item in plain.parameters if item.dial == "rank"), 0)
+    if rank == 0 or sample.panel.roles.treatment is None:
+        return None
+    treated = treated_units(sample.panel)
+    loadings = loadings_before(Real.of(sample), treated, rank)
+    if loadings is None:
+        return None
+    found, share = logit(loadings, treated), treated.mean()
+    alone = len(treated) * float(share * np.log(share) + (1 - share) * np.log(1 - share))
+    if not chdtrc(rank, 2 * (found.loglik - alone)) <= LEVEL:
+        return None
+    return _factor_twin(sample, {"adoption": {"kind": "propensity", "on": "factors"}}).design
+
+
+def loadings_before(real: Real, treated: Flags, rank: int) -> Floats | None:
+    """Loadings (N, rank) of all units on the factors of the never treated, from the periods before any adoption (Xu
+    2017, step 2); None where these are too few."""
+    y, before = real.rest, int(real.policy_off.all(axis=1).argmin()) if treated.any() else len(real.rest)
+    if treated.all() or (~treated).sum() <= rank or before < rank + 2:
+        return None
+    y = y - y[:, ~treated].mean(axis=1, keepdims=True)
+    controls = y[:, ~treated]
+    factors = np.linalg.svd(controls - controls.mean(axis=0), full_matrices=False)[0][:, :rank]
+    x = np.column_stack([np.ones(before), factors[:before]])
+    return np.asarray(np.linalg.lstsq(x, y[:before], rcond=None)[0][1:].T)
+
+
+def _factor_twin(sample: RealPanel, changes: Mapping[str, Any]) -> Twin:
+    own = section_of(sample.spec)
+    written = own.model_dump(exclude_unset=True) | {"method": ["factor"], **changes}
+    section = type(own).model_validate(written | {"keep": [name for name in own.keep if name != "levels"]})
+    return twin(replace(sample, spec=sample.spec.model_copy(update={"twin": section})))
