@@ -19,6 +19,7 @@ from rich.text import Text
 from estimators.core.error_types import error_label
 from estimators.sensitivity.sensitivity import bias_corrected, pesaran_cd, serial_correlation
 from experiments.run.reporting import without_nan, write_whole
+from experiments.trust.race import document as race_document
 from experiments.trust.studies import SimulatedStudy, is_least
 from experiments.trust.trust import Trust
 from experiments.trust.verdict import verdict
@@ -62,6 +63,7 @@ def document(found: Trust) -> dict[str, Any]:
         "checks": [check.record | {"sentence": check.sentence, "severity": check.severity,
                                    "numbers": dict(check.numbers)} for check in found.checks],
         "family": {"critical": evidence["critical"], "false_alarm": evidence["familywise"]},
+        "race": None if found.race is None else race_document(found.race),
         "trends": {name: evidence[name] for name in ("lean", "pretrend")},
         "fidelity": [asdict(row) for one in found.twin.all for row in one.fidelity],
         "fidelity_joint": {"pvalue": found.twin.joint},

@@ -57,7 +57,7 @@ SOON = 2.0  # seconds that a pilot of `UNIT` replications may take
 WORLDS_NEARBY = 8  # in which the recommended estimator is held against the claim's own
 NONE = float("nan")
 SAME = 1e-12  # of the largest mean loss: what rounding leaves of no difference
-CLEAR = 0.02  # of the root mean squared error, by which another estimator must be smaller
+CLEAR = 0.05  # of the root mean squared error, by which another estimator must be smaller
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,52 +227,9 @@ def race(
     if named.dial != EFFECT:
         raise bad(f"the claim {claim!r} is no effect of the treatment itself", where="--claim",
                   allowed="did, or another estimate of the effect", remedy="leave --claim out")  # fmt: skip
-    return raced(named, kinds, effect=effect, budget=budget, replications=replications, means=means, say=say)
-
-
-def raced(
-    named: PanelClaim,
-    kinds: Sequence[str] = (),
-    *,
-    means: Means,
-    effect: float | None = None,
-    budget: float = 120.0,
-    replications: int | None = None,
-    say: Callable[[str], None] = lambda line: None,
-) -> Race:
-    """The race of a claim that is an effect; see `race`."""
-    begin = time.perf_counter()
-    size = named.estimate if effect is None else effect
-    field, left_out = contestants(named, kinds)
-    own = next(iter(field))
-    worlds, near, notes = worlds_of(named.sample, departures_of(named), size)
-    counts, slow = _replications(named, field, worlds, budget, replications, means)
-    racing = {name: one for name, one in field.items() if name in counts}
-    by_world: dict[str, dict[str, SimulatedStudy]] = {}
-    for world, design in worlds.items():
-        say(f"{world}: {len(racing)} estimators on up to {max(counts.values()):,} panels")
-        studies = {name: _study(named, f"race-{world}-{name}", design, one.estimator, size, counts[name])
-                   for name, one in racing.items()}  # fmt: skip
-        by_world[world] = {name: SimulatedStudy(world, study, means.run(study.name, study), racing[name].term)
-                           for name, study in studies.items()}  # fmt: skip
-    errors = {name: best_error([held[name] for held in by_world.values()], one.printed, forbidden_of(one.found.errors,
-                                                                                                      named.panel))
-              for name, one in racing.items()}  # fmt: skip
-    results: list[RaceResult] = []
-    for held in by_world.values():
-        of_world = [result_of(one, name, errors[name]) for name, one in held.items()]
-        losses = {name: losses_of(one) for name, one in held.items()}
-        results += with_confidence(of_world, losses, named.real.spec.inference.seed)
-    best, agree = chosen(results, own)
-    fewer = [f"{name} on {count:,}" for name, count in counts.items() if count < max(counts.values())]
-    if fewer:
-        notes = (*notes, f"Slow estimators raced on fewer panels: {joined(fewer)}.")
-    said = (*(one.on_panel(errors[name]) for name, one in racing.items()), *left_out, *slow)
-    found = Race(named, own, size, tuple(results), said, best, agree, notes=notes)
-    if best != own:
-        nearby = _nearby(named, near.get(found.decisive, ()), (racing[own], racing[best]), size)
-        found = replace(found, nearby=nearby)
-    return replace(found, seconds=time.perf_counter() - begin)
+    lineup = Lineup.of(named, kinds, effect)
+    counts = lineup.replications(budget, means) if replications is None else dict.fromkeys(lineup.field, replications)
+    return lineup.run(counts, means, say)
 
 
 # Who races.
@@ -360,36 +317,6 @@ def _effect(layout: Layout, estimator: Estimator, treatment: str) -> str:
     return treatment if treatment in terms else terms[0]
 
 
-def _study(claim: PanelClaim, name: str, design: PanelDesign, estimator: Estimator, effect: float, count: int) -> Study:
-    """One estimator in one world; others of the same world get the same draws."""
-    return Study(name, design, (estimator,), grid=((claim.dial, (effect,)),), replications=count, block=BLOCK,
-                 seed=claim.real.spec.inference.seed,
-                 question="How do estimators of the effect do on twins?")  # fmt: skip
-
-
-def _replications(
-    claim: PanelClaim, field: Field, worlds: Mapping[str, PanelDesign], budget: float, asked: int | None, means: Means
-) -> tuple[dict[str, int], tuple[OnPanel, ...]]:
-    """Panels a world for each estimator, as measured by a pilot in the first world, and those that are too slow.
-
-    Time is shared evenly; what quick ones leave goes to slower ones.
-    """
-    if asked is not None:
-        return dict.fromkeys(field, asked), ()
-    design = next(iter(worlds.values()))
-    costs = {name: _cost(_study(claim, "pilot", design, one.estimator, 0.0, UNIT)) for name, one in field.items()}
-    left, counts, slow = budget * means.executor.workers / len(worlds), dict[str, int](), list[OnPanel]()
-    order = sorted(field, key=lambda name: costs[name])
-    for place, name in enumerate(order):
-        count = int(min(left / (len(order) - place) / costs[name], MOST))
-        if count < LEAST and name != next(iter(field)):
-            slow.append(OnPanel(name, left_out=f"too slow: {costs[name]:.2g} s a panel; --budget gives more time"))
-            continue
-        counts[name] = max(count // UNIT * UNIT if count >= UNIT else count, LEAST)
-        left -= counts[name] * costs[name]
-    return {name: counts[name] for name in field if name in counts}, tuple(slow)
-
-
 def _cost(study: Study) -> float:
     """Seconds of a panel: of one alone where more would take long."""
     begin = time.perf_counter()
@@ -398,17 +325,93 @@ def _cost(study: Study) -> float:
     return max(timed(partial(in_memory, study), UNIT) if UNIT * once < SOON else once, 1e-9)
 
 
-def _nearby(
-    claim: PanelClaim, designs: Sequence[PanelDesign], pair: tuple[Contestant, Contestant], effect: float
-) -> tuple[int, int]:
-    """In how many worlds near the fitted one the second misses less than the first, and how many there are."""
-    less = 0
-    for design in designs[:WORLDS_NEARBY]:
-        studies = [_study(claim, "nearby", design, one.estimator, effect, UNIT) for one in pair]
-        own, best = (np.nanmean(losses_of(SimulatedStudy("nearby", study, in_memory(study, UNIT), one.term)))
-                     for study, one in zip(studies, pair, strict=True))  # fmt: skip
-        less += bool(best < own)
-    return less, len(designs[:WORLDS_NEARBY])
+@dataclass(frozen=True, eq=False, slots=True)
+class Lineup:
+    """What races where. effect: in the worlds. field: estimators by name, the claim's own first. worlds: designs by
+    name. near: worlds near some of them. left_out: estimators that cannot serve. costs: seconds a panel, as a pilot
+    measures them. notes: what stands in the worlds."""
+
+    claim: PanelClaim
+    effect: float
+    field: Field
+    worlds: Mapping[str, PanelDesign]
+    near: Mapping[str, tuple[PanelDesign, ...]]
+    left_out: tuple[OnPanel, ...]
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, claim: PanelClaim, kinds: Sequence[str] = (), effect: float | None = None) -> Lineup:
+        """Of a claim that is an effect; see `race`."""
+        size = claim.estimate if effect is None else effect
+        field, left_out = contestants(claim, kinds)
+        worlds, near, notes = worlds_of(claim.sample, departures_of(claim), size)
+        return cls(claim, size, field, worlds, near, left_out, notes)
+
+    @property
+    def own(self) -> str:
+        """The claim's own estimator."""
+        return next(iter(self.field))
+
+    def study(self, world: str, design: PanelDesign, one: Contestant, count: int) -> Study:
+        """One estimator in one world; others of the same world get the same draws."""
+        return Study(f"race-{world.replace(' ', '-')}-{one.name}", design, (one.estimator,),
+                     grid=((self.claim.dial, (self.effect,)),), replications=count, block=BLOCK,
+                     seed=self.claim.real.spec.inference.seed,
+                     question="How do estimators of the effect do on twins?")  # fmt: skip
+
+    def replications(self, budget: float, means: Means) -> dict[str, int]:
+        """Panels a world for each estimator, as measured by a pilot in the first world; none for those too slow.
+
+        Time is shared evenly; what quick ones leave goes to slower ones. The claim's own runs in any case.
+        """
+        design = next(iter(self.worlds.values()))
+        costs = {name: _cost(self.study("pilot", design, one, UNIT)) for name, one in self.field.items()}
+        left, counts = budget * means.executor.workers / len(self.worlds), dict[str, int]()
+        order = sorted(self.field, key=lambda name: costs[name])
+        for place, name in enumerate(order):
+            count = int(min(left / (len(order) - place) / costs[name], MOST))
+            if count >= LEAST or name == self.own:
+                counts[name] = max(count // UNIT * UNIT if count >= UNIT else count, LEAST)
+                left -= counts[name] * costs[name]
+        return {name: counts[name] for name in self.field if name in counts}
+
+    def run(self, counts: Mapping[str, int], means: Means, say: Callable[[str], None] = lambda line: None) -> Race:
+        """The race; counts: panels a world of those that run."""
+        begin = time.perf_counter()
+        racing = {name: self.field[name] for name in counts}
+        by_world: dict[str, dict[str, SimulatedStudy]] = {}
+        for world, design in self.worlds.items():
+            say(f"{world}: {len(racing)} estimators on up to {max(counts.values()):,} panels")
+            studies = {name: self.study(world, design, one, counts[name]) for name, one in racing.items()}
+            by_world[world] = {name: SimulatedStudy(world, study, means.run(study.name, study), racing[name].term)
+                               for name, study in studies.items()}  # fmt: skip
+        errors = {name: best_error([held[name] for held in by_world.values()], one.printed,
+                                   forbidden_of(one.found.errors, self.claim.panel))
+                  for name, one in racing.items()}  # fmt: skip
+        results: list[RaceResult] = []
+        for held in by_world.values():
+            of_world = [result_of(one, name, errors[name]) for name, one in held.items()]
+            losses = {name: losses_of(one) for name, one in held.items()}
+            results += with_confidence(of_world, losses, self.claim.real.spec.inference.seed)
+        best, agree = chosen(results, self.own)
+        fewer = [f"{name} on {count:,}" for name, count in counts.items() if count < max(counts.values())]
+        notes = (*self.notes, f"Slow estimators raced on fewer panels: {joined(fewer)}.") if fewer else self.notes
+        slow = (OnPanel(name, left_out="too slow for this budget") for name in self.field if name not in counts)
+        said = (*(one.on_panel(errors[name]) for name, one in racing.items()), *self.left_out, *slow)
+        found = Race(self.claim, self.own, self.effect, tuple(results), said, best, agree, notes=notes)
+        nearby = (0, 0) if best == self.own else self._nearby(found.decisive, racing[best])
+        return replace(found, nearby=nearby, seconds=time.perf_counter() - begin)
+
+    def _nearby(self, world: str, best: Contestant) -> tuple[int, int]:
+        """In how many worlds near one an estimator misses less than the claim's own, and how many there are."""
+        less, designs = 0, self.near.get(world, ())[:WORLDS_NEARBY]
+        for design in designs:
+            missed = []
+            for one in (self.field[self.own], best):
+                study = self.study("nearby", design, one, UNIT)
+                missed.append(np.nanmean(losses_of(SimulatedStudy(world, study, in_memory(study, UNIT), one.term))))
+            less += bool(missed[1] < missed[0])
+        return less, len(designs)
 
 
 # What a race found: misses in each world, the model confidence set, and whom to use.
@@ -498,7 +501,7 @@ def chosen(results: Sequence[RaceResult], own: str) -> tuple[str, bool]:
     """The estimator to use, and whether all worlds agree.
 
     The claim's own stays where it is valid in every world and in no world clearly behind: in the model confidence set,
-    or within 2% of the least root mean squared error. Else it is the estimator, valid in most worlds, whose root mean
+    or within 5% of the least root mean squared error. Else it is the estimator, valid in most worlds, whose root mean
     squared error is on average the fewest times that of the best valid one. Those that ran on few panels are not
     recommended.
     """
@@ -538,6 +541,8 @@ def document(found: Race) -> dict[str, Any]:
         "agree": found.agree,
         "nearby": list(found.nearby),
         "answer": found.answer,
+        "reason": found.reason if found.better else "",
+        "advice": found.advice if found.better else "",
         "worlds": [without_nan(_plain(one)) for one in found.results],
         "panel": [without_nan(asdict(one)) for one in found.panel],
         "notes": list(found.notes),

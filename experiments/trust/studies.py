@@ -121,12 +121,14 @@ class Means:
             return None
 
     def remember(self, seconds: float, replications: Mapping[str, int]) -> None:
-        """Keep what a budget was turned into, unless an earlier one was as large."""
-        if self.folder is None or self.remembered(seconds) is not None:
+        """Keep what a budget was turned into, beside what one as large was turned into earlier."""
+        held = self.remembered(seconds) or {}
+        if self.folder is None or replications.keys() <= held.keys():
             return
         file = self.folder / "stores" / BUDGET_FILE
         file.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"seconds": seconds, "replications": dict(replications)})
+        kept = max(seconds, json.loads(file.read_text(encoding="utf-8"))["seconds"]) if held else seconds
+        text = json.dumps({"seconds": kept, "replications": dict(replications) | held})
         file.write_text(text, encoding="utf-8")
 
     def check(self, name: str, study: Study) -> None:

@@ -19,6 +19,7 @@ from experiments.run.runner import run
 from experiments.study import Study
 from experiments.trust.claim import EFFECT, HEADLINE, PanelClaim, claim_of
 from experiments.trust.evidence import Benchmarks, Evidence, Nearby, Rehearsal, nearby_of
+from experiments.trust.race import OVER_W, QUICK, TRENDS, Lineup, Race
 from experiments.trust.recommend import advice, forbidden_of, placebos_of
 from experiments.trust.studies import (
     Means,
@@ -49,6 +50,9 @@ from sim.world.context import LARGEST
 TIMED = 128  # replications of a timed pilot
 REHEARSED = 512  # twins on which the checks run, and fewer where a budget allows no more for the claim itself
 NEARBY = 0.15  # share of the budget for worlds near the fitted one, and as much for the checks on twins
+RACE = 0.2  # share of the budget for a race of a few estimators
+RACED = 256  # panels of a race, at most
+RACING = "race "  # before the names of its estimators where replications are remembered
 
 SayLine = Callable[[str], None]
 
@@ -57,13 +61,15 @@ SayLine = Callable[[str], None]
 class Ask:
     """What is asked. errors: the error type that the user prints. effect: the size that matters. budget: seconds of the
     simulations; replications: a cell, in place of a budget. benchmarks: twins behind what bounds under unequal trends
-    show on sound panels. alone: without placebos, checks and worlds nearby."""
+    show on sound panels. race: whether other estimators race on the twins. alone: without placebos, checks, worlds
+    nearby and race."""
 
     errors: str | None = None
     effect: float | None = None
     budget: float = 60.0
     replications: int | None = None
     benchmarks: int = 64
+    race: bool = True
     alone: bool = False
 
 
@@ -84,6 +90,7 @@ class Trust:
     checks: tuple[Check, ...] = ()
     evidence: Evidence = field(default_factory=Evidence)
     nearby: Nearby = field(default_factory=Nearby)
+    race: Race | None = None
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
 
@@ -184,6 +191,8 @@ def trust(
     if not ask.alone:
         say("checks, placebos and worlds near the fitted one")
         plain = _examined(plain, means)
+    if ask.race and not ask.alone and named.dial == EFFECT:
+        plain = _raced(plain, means, say)
     return replace(plain, seconds=time.perf_counter() - begin)
 
 
@@ -203,6 +212,24 @@ def _examined(found: Trust, means: Means) -> Trust:
         evidence = replace(rehearsal.evidence(found.asked), pretrend=sound.pretrend(checks))
         found = replace(found, evidence=evidence, notes=(*found.notes, *sound.notes))
     return replace(found, checks=tuple(sorted(checks, key=lambda check: -check.severity)))
+
+
+def _raced(found: Trust, means: Means, say: SayLine) -> Trust:
+    """With a race of quick estimators on the twins."""
+    claim, ask = found.claim, found.ask
+    try:
+        lineup = Lineup.of(claim, (TRENDS, *([OVER_W] if claim.panel.weights else []), *QUICK))
+    except BadInput as fault:
+        return replace(found, notes=(*found.notes, f"No other estimators race: {fault.problems[0].what}."))
+    counts = {} if ask.replications else means.remembered(ask.budget) or {}
+    counts = {name.removeprefix(RACING): count for name, count in counts.items() if name.startswith(RACING)}
+    if ask.replications:
+        counts = dict.fromkeys(lineup.field, min(ask.replications, RACED))
+    elif not counts:
+        pilot = lineup.replications(RACE * ask.budget, means)
+        counts = {name: min(count, RACED) for name, count in pilot.items()}
+        means.remember(ask.budget, {f"{RACING}{name}": count for name, count in counts.items()})
+    return replace(found, race=lineup.run(counts, means, say))
 
 
 def _rehearsed(found: Trust, case: Case, means: Means) -> Rehearsal | None:
@@ -268,7 +295,7 @@ def _planned(claim: PanelClaim, twins: Twin, ask: Ask, means: Means, say: SayLin
         say(f"replications as in an earlier run with a budget of {ask.budget:g} s or more")
     elif ask.replications is None:
         costs = {name: (len(effects[name]), timed(partial(in_memory, pilot), TIMED)) for name, pilot in pilots.items()}
-        counts = shared_out(costs, ask.budget * (1 - 2 * NEARBY), means.executor.workers)
+        counts = shared_out(costs, ask.budget * (1 - 2 * NEARBY - RACE), means.executor.workers)
         say(f"budget {ask.budget:g} s: " + ", ".join(f"{name} {count:,}" for name, count in counts.items())
             + " replications a cell")  # fmt: skip
     else:

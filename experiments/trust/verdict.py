@@ -163,6 +163,8 @@ def opening(found: Trust) -> tuple[str, ...]:
         out.append(f"{found.reason[:1].upper()}{found.reason[1:]}.")
     elif found.recommended != found.printed:
         out.append(f"Print {errors_named(found.recommended)}: {found.reason}.")
+    if found.race is not None and found.race.better:
+        out += [found.race.reason, found.race.advice]
     return tuple(out)
 
 
