@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def document(found: Trust) -> dict[str, Any]:
         "checks": [check.record | {"sentence": check.sentence, "severity": check.severity,
                                    "numbers": dict(check.numbers)} for check in found.checks],
         "family": {"critical": evidence["critical"], "false_alarm": evidence["familywise"]},
-        "race": None if found.race is None else race_document(found.race),
+        "race": None if found.race is None else race_document(replace(found.race, seconds=0.0)),
         "trends": {name: evidence[name] for name in ("lean", "pretrend")},
         "fidelity": [asdict(row) for one in found.twin.all for row in one.fidelity],
         "fidelity_joint": {"pvalue": found.twin.joint},

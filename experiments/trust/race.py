@@ -175,7 +175,7 @@ class Race:
         here = next(one for one in self.panel if one.estimator == self.best)
         error = f"error {here.se:.3g}, " if np.isfinite(here.se) else ""
         count, tried = self.nearby
-        near = f" It misses less than your {self.own} in {count} of {tried} worlds near that one." if tried else ""
+        near = f" It misses less than {self.own} in {count} of {tried} worlds near the fitted one." if tried else ""
         return (f"Use {self.best} with {errors_named(here.error)}: {here.estimate:.4g}, {error}interval "
                 f"{here.lower:.4g} to {here.upper:.4g}.{near}")  # fmt: skip
 
@@ -435,9 +435,10 @@ def result_of(found: SimulatedStudy, name: str, error: str) -> RaceResult:
     """What a study of one estimator in a world says, its Monte Carlo errors clustered by worlds as in every report."""
     bias, rmse, coverage = found.measure("bias"), found.measure("rmse"), found.measure("coverage", error)
     fits, at = fits_of_term(found), found.errors.index(error)
+    widths = (fits.upper - fits.lower)[fits.ok, at]
     return RaceResult(
         found.method, name, error, bias.value, bias.mcse, rmse.value, rmse.mcse, found.measure("empirical_se").value,
-        coverage.value, coverage.mcse, float(np.mean((fits.upper - fits.lower)[fits.ok, at])),
+        coverage.value, coverage.mcse, float(np.mean(widths)) if widths.size else NONE,
         found.measure("rejection", error).value, float(np.mean(~fits.ok)), bias.n,
     )  # fmt: skip
 

@@ -188,7 +188,7 @@ def effects_that_differ(panel: Panel, departures: Mapping[str, Departure], size:
 def worlds_of(
     sample: RealPanel, departures: Mapping[str, Departure], size: float
 ) -> tuple[dict[str, PanelDesign], dict[str, tuple[PanelDesign, ...]], tuple[str, ...]]:
-    """Designs by name, the worlds near them, and sentences on what is in them and what was left out.
+    """Designs by name, worlds near the fitted ones, and sentences on what is in them and what was left out.
 
     size: the mean effect. Raises BadInput where no world is left.
     """
@@ -202,9 +202,9 @@ def worlds_of(
         departures = {name: one for name, one in departures.items() if name != TREND}
     designs = {one.method: one.design for one in votes} | ({} if selected is None else {SELECTION: selected})
     worlds = {name: planted(design, departures, sample.panel, size) for name, design in designs.items()}
-    near = {
-        one.method: tuple(planted(design, departures, sample.panel, size) for design in one.nearby) for one in votes
-    }
+    fits = next((one.nearby for one in votes if one.nearby), ())
+    nearby = tuple(planted(design, departures, sample.panel, size) for design in fits)
+    near = dict.fromkeys((one.method for one in votes), nearby)
     barred = [one.method for one in fitted.all if not one.null]
     notes = (*(one.sentence for one in departures.values()), *without,
              *(f"Twins by the method {method} cannot serve as a known world." for method in barred))  # fmt: skip

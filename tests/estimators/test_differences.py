@@ -13,12 +13,14 @@ from estimators.linear.did import TwoWayDID
 from estimators.sensitivity.differences import FORMS, Alternative, Differences
 from estimators.spatial.spatial_panel import SpatialPanel
 from estimators.staggered.callaway_santanna import CallawaySantAnna
+from estimators.staggered.imputation import Imputation
 from sim import BadInput, Panel, Roles
 from sim.panel import part, seen_part
 
 FIXED = (
     "effects:province-by-period", "effects:unit-trend", "controls:none", "controls:-road", "without:province=P2",
-    "without-cohort:2014", "neighbours:grid", "trend", "lead:1", "lead:2", "cohort-wise", "outcome:second",
+    "without-cohort:2014", "neighbours:grid", "trend", "lead:1", "lead:2", "cohort-wise", "imputed",
+    "outcome:second",
 )  # fmt: skip
 
 
@@ -197,6 +199,18 @@ def test_cohort_by_cohort_is_compared_with_two_way_without_controls(panel: Panel
     assert found.se[0, 0, 1] == pytest.approx(np.sqrt(np.square(parts).sum()), rel=1e-9)
     bare = replace(panel, roles=Roles("y", "did"))
     assert Differences(alternatives=("cohort-wise",))(bare).estimate[0, 2] == pytest.approx(answer.estimate[0, at])
+
+
+def test_the_imputed_effect_is_that_of_imputation(panel: Panel) -> None:
+    """Its estimate with the claim's controls, and the error of the difference from influences by unit."""
+    found = Differences(alternatives=("imputed",))(panel)
+    own = Imputation(controls=("road", "book"))
+    assert found.estimate[0, 2] == pytest.approx(own(panel).params["overall"], rel=1e-9)
+    assert found.se[0, 0, 2] == pytest.approx(own(panel).std_errors["overall"], rel=1e-9)
+    fit, claim = own.fit(panel), claim_of(panel)
+    _, parts = fit(panel.variables["y"])
+    parts = parts[0, own.terms().index("overall")] - np.sqrt(claim.factor(9)) * claim.parts
+    assert found.se[0, 0, 1] == pytest.approx(np.sqrt(np.square(parts).sum()), rel=1e-9)
 
 
 def test_another_outcome_has_the_scale_of_the_first(panel: Panel) -> None:

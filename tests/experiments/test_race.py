@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
-from verdict_worlds import SPEC, World
+from verdict_worlds import SPEC, World, walks
 
 import panelproof as pp
 from experiments import cli
 from experiments.panel_spec.spec import RealPanel, read_spec
 from experiments.trust.claim import claim_of
+from experiments.trust.document import document
 from experiments.trust.race import (
-    SELECTION,
     RaceResult,
     chosen,
     confidence_set,
     contestants,
     race,
     with_confidence,
-    worlds_of,
 )
+from experiments.trust.race_worlds import SELECTION, departures_of, loadings_before, worlds_of
+from experiments.trust.trust import trust
+from experiments.twins.real import Real
+from results.report.trust_page import trust_page
 from results.text import bracketed, fixed
-from sim import BadInput
+from sim import BadInput, Streams, Wanted
 
 
 def test_measures_are_those_of_the_same_fits_by_hand() -> None:
@@ -35,7 +40,7 @@ def test_measures_are_those_of_the_same_fits_by_hand() -> None:
     real, effect = pp.example_panel(30), 0.05
     found = race(real, replications=128, kinds=("imputation",), effect=effect)
     world = found.worlds[0]
-    design = worlds_of(found.claim.sample)[0][world]
+    design = worlds_of(found.claim.sample, departures_of(found.claim), effect)[0][world]
     fitted = pp.Imputation()
     study = pp.Study("by hand", design, (fitted,), grid=(("effect.size", (effect,)),), replications=128, block=256,
                      seed=real.spec.inference.seed)  # fmt: skip
@@ -74,13 +79,27 @@ def test_the_confidence_set_is_among_the_valid() -> None:
     rng = np.random.default_rng(3)
     good = rng.standard_normal(400)
     fits = {"good": good, "same": good + 1e-3, "far": 3 * good, "odd": 0 * good}
-    found = with_confidence([result("w", name, 1.0, valid=name != "odd") for name in fits], fits, 0.0, 1)
+    losses = {name: np.square(values) for name, values in fits.items()}
+    found = with_confidence([result("w", name, 1.0, valid=name != "odd") for name in fits], losses, 1)
     confidence = {one.estimator: one.confidence for one in found}
     assert confidence["far"] < 0.01
     assert max(confidence["good"], confidence["same"]) == 1.0
     assert np.isnan(confidence["odd"])
-    (alone,) = with_confidence([result("w", "good", 1.0)], fits, 0.0, 1)
+    (alone,) = with_confidence([result("w", "good", 1.0)], losses, 1)
     assert alone.confidence == 1.0
+
+
+def test_who_ran_on_few_panels_costs_the_others_no_power() -> None:
+    """The confidence of those that ran on all panels is that of a race without the slow one."""
+    rng = np.random.default_rng(4)
+    good = rng.standard_normal(400)
+    losses = {"good": good**2, "worse": (1.3 * good) ** 2, "slow": rng.standard_normal(16) ** 2}
+    results = [result("w", name, 1.0) for name in losses]
+    found = {one.estimator: one.confidence for one in with_confidence(results, losses, 1)}
+    without = {one.estimator: one.confidence for one in with_confidence(results[:2], losses, 1)}
+    assert {name: found[name] for name in without} == without
+    assert found["worse"] < 0.01
+    assert 0 <= found["slow"] <= 1
 
 
 def slow_set(losses: np.ndarray, rng: np.random.Generator, samples: int) -> list[float]:
@@ -130,15 +149,18 @@ def test_models_with_the_same_losses_all_stay() -> None:
     assert confidence_set(losses, np.random.default_rng(1)).tolist() == [1.0] * 3
 
 
-def result(world: str, name: str, rmse: float, confidence: float = 1.0, *, valid: bool = True) -> RaceResult:
+def result(
+    world: str, name: str, rmse: float, confidence: float = 1.0, *, valid: bool = True, n: int = 128
+) -> RaceResult:
     return RaceResult(world, name, "iid", bias=0.0, bias_mcse=0.01, rmse=rmse, spread=rmse,
-                      coverage=0.95 if valid else 0.5, coverage_mcse=0.01, confidence=confidence)  # fmt: skip
+                      coverage=0.95 if valid else 0.5, coverage_mcse=0.01, confidence=confidence, n=n)  # fmt: skip
 
 
 @pytest.mark.parametrize(("results", "best", "agree"), [
     ([result("a", "did", 1.0), result("a", "x", 0.9)], "did", True),  # x is not clearly better
     ([result("a", "did", 1.0, 0.01), result("a", "x", 0.9)], "x", True),
-    ([result("a", "did", 1.01, 0.01), result("a", "x", 1.0)], "did", True),  # by 1%: not worth it
+    ([result("a", "did", 1.04, 0.01), result("a", "x", 1.0)], "did", True),  # by 4%: not worth it
+    ([result("a", "did", 2.0, 0.01), result("a", "x", 1.0, n=16)], "did", True),  # x ran on too few
     ([result("a", "did", 1.0, valid=False), result("a", "x", 1.5)], "x", True),
     ([result("a", "did", 1.0), result("a", "x", 2.0, 0.0), result("b", "did", 2.0, 0.0), result("b", "x", 1.0)],
      "did", False),  # equal ratios: the first
@@ -175,10 +197,12 @@ def test_a_did_that_factors_bias_gives_way_to_synthetic_did(factors: RealPanel) 
     assert found.best == "synthetic-did"
     ours = pp.SyntheticDID()(factors.panel)
     said = (
-        f"Use synthetic-did with errors jackknife:unit: {ours.params.iloc[0]:.4g}, error {ours.std_errors.iloc[0]:.3g}"
+        f"Use synthetic-did with errors by the jackknife over units: {ours.params.iloc[0]:.4g}, "
+        f"error {ours.std_errors.iloc[0]:.3g}"
     )
     assert said in found.answer
-    assert f"your did by {here.rmse:.3g} (bias {here.bias:.3g})" in found.answer
+    assert f"your did by {here.rmse:.3g} (bias {here.bias:.3g}" in found.answer
+    assert found.decisive == SELECTION
 
 
 def test_a_sound_did_stays_and_its_panel_is_shown_beside_the_others(tmp_path: Path) -> None:
@@ -186,8 +210,9 @@ def test_a_sound_did_stays_and_its_panel_is_shown_beside_the_others(tmp_path: Pa
     found = race(real, replications=128, kinds=("imputation", "unit-trends"))
     assert found.own == found.best == "did"
     assert "no estimator is clearly better than your did" in found.answer
-    own = pp.TwoWayDID(errors=("cluster:unit",))(real.panel)
+    assert not found.better
     shown = {one.estimator: one for one in found.panel}
+    own = pp.TwoWayDID(errors=(shown["did"].error,))(real.panel)
     assert shown["did"].estimate == pytest.approx(own.params["did"])
     assert shown["did"].se == pytest.approx(own.std_errors["did"])
     other = pp.Imputation()(real.panel)
@@ -212,9 +237,140 @@ def test_with_one_treated_unit_synthetic_estimators_take_placebos(tmp_path: Path
     y = world.outcome(world.noise(np.random.default_rng(1), 1), 1.0)
     (tmp_path / "spec.toml").write_text(SPEC.format(groups="", seed=3), encoding="utf-8")
     real = RealPanel(world.panel(y), read_spec(tmp_path / "spec.toml"), world.panel(y).units, ())
-    field, panel = contestants(claim_of(real), ("synthetic-did", "imputation"))
-    assert field["synthetic-did"][2] == "placebo:unit"
-    assert np.isfinite(next(one.se for one in panel if one.estimator == "synthetic-did"))
+    field, _ = contestants(claim_of(real), ("synthetic-did", "imputation"))
+    assert field["synthetic-did"].printed == "placebo:unit"
+    assert np.isfinite(field["synthetic-did"].on_panel("placebo:unit").se)
+
+
+# What the panel shows beside one effect under parallel trends.
+
+
+STAGGERED = World("departures", units=60, dates=((6, 8), (8, 8), (10, 8)), ring=True)
+
+
+def panel_of(world: World, folder: Path, number: int = 3, effect: float = 1.0, drift: float = 0.0) -> RealPanel:
+    return world.real(folder, number, effect, drift)
+
+
+def test_a_trend_of_the_treated_is_its_regression_by_hand(tmp_path: Path) -> None:
+    """Slopes of the treated in untreated cells, with dummies of units and periods."""
+    real = panel_of(STAGGERED, tmp_path, drift=0.25)
+    found = departures_of(claim_of(real))["trend"]
+    y, d = real.panel.variables["y"][0], real.panel.variables["did"][0]
+    cells = d == 0
+    t, i = np.nonzero(cells)
+    x = np.column_stack([np.eye(60)[i], np.eye(14)[t][:, 1:], t * d.any(axis=0)[i]])
+    slope = np.linalg.lstsq(x, y[cells], rcond=None)[0][-1]
+    assert found.size == pytest.approx(slope, rel=1e-6)
+    assert found.pvalue < 0.01
+
+
+def test_effects_on_neighbours_are_the_coefficient_of_the_exposure(tmp_path: Path) -> None:
+    real = panel_of(replace(STAGGERED, spill=0.9), tmp_path, effect=2.0)
+    found = departures_of(claim_of(real))
+    own = pp.SpatialDID()(real.panel)
+    assert set(found) == {"neighbours"}
+    assert found["neighbours"].size == pytest.approx(own.params["w_did"], rel=1e-6)
+
+
+def test_a_departure_is_told_beside_those_that_were_found(tmp_path: Path) -> None:
+    """What one departure does to the difference of another is taken out: with a trend as large as this the exposure
+    would move too."""
+    real = panel_of(replace(STAGGERED, spill=0.9), tmp_path, effect=2.0, drift=0.4)
+    found = departures_of(claim_of(real))
+    assert {"trend", "neighbours"} <= set(found)
+    without = real.panel.variables["y"] - found["trend"].size * found["trend"].change
+    own = pp.SpatialDID()(real.panel.with_variables({"y": without}))
+    if set(found) == {"trend", "neighbours"}:
+        assert found["neighbours"].size == pytest.approx(own.params["w_did"], rel=1e-6)
+
+
+def test_sound_panels_show_few_departures(tmp_path: Path) -> None:
+    """Each of three tests fires in about 5% of sound panels."""
+    count = sum(len(departures_of(claim_of(panel_of(STAGGERED, tmp_path, number)))) for number in range(40))
+    assert count <= 3 * 40 * 0.05 + 2 * np.sqrt(3 * 40 * 0.05)
+
+
+def test_effects_that_differ_are_planted_as_they_are_imputed(tmp_path: Path) -> None:
+    """The mean effect stays, and the path is the one that the world has."""
+    world = replace(STAGGERED, ramp=True, ring=False)
+    real = panel_of(world, tmp_path, effect=8.0)
+    claim = claim_of(real)
+    found = departures_of(claim)
+    assert set(found) == {"cohorts"}
+    design = worlds_of(claim.sample, found, 8.0)[0]["residual"]
+    design = replace(design, effect=replace(design.effect, size=8.0))
+    drawn = design.settle(Streams(1)).draw(Streams(1).tile(0, 1), Wanted(frozenset({"y", "did"}), ("att", "event(0)")))
+    assert drawn.truth["att"][0] == pytest.approx(8.0, rel=1e-6)
+    assert drawn.truth["event(0)"][0] == pytest.approx(world.reach[6, world.first == 6].mean() * 8.0, abs=1.0)
+
+
+def test_a_did_that_weights_effects_wrongly_gives_way_to_imputation(tmp_path: Path) -> None:
+    real = panel_of(replace(STAGGERED, ramp=True, ring=False), tmp_path, effect=8.0)
+    found = race(real, replications=64, kinds=("imputation",))
+    assert found.best == "imputation"
+    assert found.better
+    assert found.nearby[1] == 8
+    assert found.nearby[0] >= 7
+    assert f"in {found.nearby[0]} of 8 worlds near the fitted one" in found.answer
+    assert any("Effects differ by time since adoption" in note for note in found.notes)
+
+
+def test_loadings_before_adoption_are_those_of_the_world() -> None:
+    """On one strong factor: correlation with the true loadings, and the shift of the treated."""
+    rng = np.random.default_rng(2)
+    world = World("loadings", units=80, periods=20, dates=((12, 30),))
+    true = rng.standard_normal(80) + 1.0 * (world.first < 20)
+    y = 0.3 * world.noise(rng, 1) + rng.standard_normal(20).cumsum()[None, :, None] * true
+    panel = world.panel(y)
+    spec = pp.example_panel(30).spec
+    real = Real.of(RealPanel(panel, spec.model_copy(update={"panel": spec.panel.model_copy(
+        update={"controls": (), "groups": ()})}), panel.units, ()))  # fmt: skip
+    found = loadings_before(real, world.first < 20, 1)
+    assert found is not None
+    assert found.shape == (80, 1)
+    assert abs(np.corrcoef(found[:, 0], true)[0, 1]) > 0.95
+
+
+# The page of trust.
+
+
+SELECTED = World("factors that select", units=60, periods=24, dates=((16, 15),), factor=1.0, selected=1.0,
+                 calendar=tuple(walks(np.random.default_rng(2), 1, 24)[0].tolist()))  # fmt: skip
+
+
+def first_screen(page: str) -> str:
+    """What stands above the first section, without tags."""
+    return re.sub(r"<[^>]+>|\s+", " ", page[page.index("<h1") : page.index("<section")])
+
+
+def test_the_page_of_a_did_that_factors_bias_names_the_better_estimator_first(tmp_path: Path) -> None:
+    found = trust(SELECTED.real(tmp_path, 4, 2.0), replications=128, benchmarks=0)
+    held = document(found)
+    assert found.race is not None
+    assert found.race.better
+    assert held["race"]["best"] == "synthetic-did"
+    assert not found.race.result(SELECTION, "did").valid
+    seen = first_screen(trust_page(held))
+    assert "Use synthetic-did instead." in seen
+    assert found.race.reason in unescape(seen).replace("  ", " ")
+    assert found.race.advice in held["verdict"]["sentences"]
+
+
+def test_the_page_of_a_sound_did_names_no_other(tmp_path: Path) -> None:
+    world = World("sound", units=60, periods=14, dates=((7, 25),))
+    found = trust(world.real(tmp_path, 1, 1.0), replications=128, benchmarks=0)
+    held = document(found)
+    assert held["race"]["better"] is False
+    assert "instead" not in first_screen(trust_page(held))
+    assert not any("Use " in sentence for sentence in held["verdict"]["sentences"])
+    assert "no estimator is clearly better than your did" in held["race"]["answer"]
+    shown = {row["estimator"]: row for row in held["race"]["panel"]}
+    own = pp.SyntheticDID()(found.claim.panel)
+    assert shown["synthetic-did"]["estimate"] == pytest.approx(own.params.iloc[0])
+
+
+# What is printed.
 
 
 @pytest.mark.parametrize(("asked", "said"), [

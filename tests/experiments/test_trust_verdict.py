@@ -231,7 +231,7 @@ def trust(
         "record": record(p), "advised": record(advised), "printed": printed, "recommended": recommended,
         "reason": "a reason", "forbidden": {}, "mde": Detectable(0.8, 0.3, 0.2, 0.4), "voters": voters,
         "main": voters[0], "calibrated": lambda by=None: (by or voters[0]).p, "checks": (), "evidence": Evidence(),
-        "claim": SimpleNamespace(estimate=estimate), "asked": 0.3,
+        "claim": SimpleNamespace(estimate=estimate), "asked": 0.3, "race": None,
     }  # fmt: skip
     return cast(Trust, SimpleNamespace(**made | more))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +11,13 @@ import pytest
 from estimators.linear.random_effects import ErrorComponents
 from references.potential_outcomes import first_years, persistent, policy_mean
 from references.small_panels import small_panel
-from sim import Design, Draw, Panel, Streams, Wanted
+from sim import BadInput, Design, Draw, Panel, Streams, Wanted
 from sim.design import Estimand
 from sim.presets import BertrandDufloMullainathan, Clustered
 from sim.real_panels import Observed, Placebo
+from sim.world.panel_design import PanelDesign
+from sim.world.parts.adoption import Random, Switching
+from sim.world.parts.effect import Effect
 
 TILE = Streams(11, "truths", 5, 9)
 UNKNOWN = ("rho", "lambda", "dependence", "nde", "nie", "contrast", "direct(did)", "total(did)", "indirect(x)",
@@ -143,3 +147,32 @@ def test_other_kinds_take_lists() -> None:
 def test_what_is_no_estimand(name: str) -> None:
     with pytest.raises(ValueError, match="not the name of an estimand"):
         Estimand.parse(name)
+
+
+def test_a_path_is_the_effect_by_time_since_adoption() -> None:
+    """Outcomes with and without the effect, period by period; the last share goes on."""
+    names = ("att", "event(0)", "event(1)", "event(2)", "event(5)", "beta(did)")
+    design = PanelDesign(units=12, periods=10, adoption=Random(treated=4, last_periods=6))
+    path = drawn(replace(design, effect=Effect(size=2.0, path=(0.5, -1.0, 3.0))), names)
+    none, d = drawn(design, ()), path.panel.variables["did"][0]
+    gain = (path.panel.variables["y"] - none.panel.variables["y"])[0]
+    expected = 2.0 * np.array([0.5, -1.0, 3.0, 3.0, 3.0, 3.0])
+    np.testing.assert_allclose(gain[4:, d.any(axis=0)], np.repeat(expected[:, None], 4, axis=1), atol=1e-12)
+    assert (gain[d == 0] == 0).all()
+    told = [path.truth[name][0] for name in names[:-1]]
+    np.testing.assert_allclose(told, [expected.mean(), 1.0, -2.0, 6.0, 6.0])
+    assert np.isnan(path.truth["beta(did)"]).all()
+
+
+@pytest.mark.parametrize(("effect", "said"), [
+    (Effect(size=1.0, path=(1.0,), shape="growing"), "a path and shape"),
+    (Effect(size=1.0, path=(1.0, float("nan"))), "finite numbers"),
+])  # fmt: skip
+def test_a_path_that_cannot_be_is_refused(effect: Effect, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        drawn(PanelDesign(units=12, periods=10, effect=effect), ("att",))
+
+
+def test_a_path_needs_units_that_stay_treated() -> None:
+    with pytest.raises(BadInput, match="path"):
+        PanelDesign(units=12, periods=10, adoption=Switching(), effect=Effect(size=1.0, path=(1.0, 2.0)))
