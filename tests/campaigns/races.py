@@ -46,10 +46,11 @@ KINDS = ("unit-trends", "imputation", "callaway-santanna", "synthetic-did", "syn
 HEAD = """# How often the advice of `race` is right
 
 `python tests/campaigns/run.py races` draws panels of six known worlds in plain numpy, with none of the parts that twins
-are made of, and races the claim's two-way DID against seven others on the twins of each panel: {kinds}, and with
-spillovers spatial-did over the W of the panel. Each race has {replications} panels a world and estimator. What an
-estimator does in a world is told by up to {truths:,} panels of the world itself, by fewer where it is slow. It is valid there where its bias is at
-most half its standard deviation and its intervals cover at least 90%.
+are made of, and races the claim's two-way DID on the twins of each panel against
+{kinds}; with spillovers also against spatial-did, over the W of the
+panel. Each race has {replications} panels a world and estimator. What an estimator does in a world is told by up to
+{truths:,} panels of the world itself, by fewer where it is slow. It is valid there where its bias is at most half its
+standard deviation and its intervals cover at least 90%.
 """
 HELD = "Every bar holds within two Monte Carlo errors of this many races."
 
