@@ -397,6 +397,7 @@ def trust(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **choi
 @budget_option("2m")
 @click.option("--replications", type=click.IntRange(64), help="Panels a world, in place of a budget.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file for every number, as JSON.")
+@cluster_options("serial")
 @as_json_option
 def race(
     panel: Path, spec: Path, budget: str, kinds: tuple[str, ...], out: Path | None, as_json: bool, **choices: Any
@@ -404,21 +405,27 @@ def race(
     """Race estimators of the effect on twins of PANEL, and say which one to use.
 
     Each estimator is fitted to the same twins: by the methods of [twin], and factor twins in which who adopts hangs on
-    the factors as it does in the panel. Bias, root mean squared error, coverage, width and power have Monte Carlo
-    errors. An estimator whose bias or coverage is bad is not recommended; among the others the model confidence set
-    (Hansen, Lunde and Nason 2011) tells which ones miss least.
+    the factors where it does in the panel. What the panel shows beside one effect under parallel trends is in them.
+    Bias, root mean squared error, coverage, width and power have Monte Carlo errors. An estimator whose bias or
+    coverage is bad is not recommended; among the others the model confidence set (Hansen, Lunde and Nason 2011) tells
+    which ones miss least.
     """
     from rich.console import Console
 
     from experiments.panel_spec.spec import read_real_panel, read_spec
+    from experiments.run.places import named_place
     from experiments.run.reporting import write_whole
+    from experiments.run.resume import Resume
     from experiments.trust.race import document, print_race, race
-    from experiments.trust.studies import seconds_of
+    from experiments.trust.studies import opened, seconds_of
 
     seconds = seconds_of(budget)
+    place = named_place({name: choices.pop(name) for name in CLUSTER_OPTIONS}, default="serial")
     console = Console(highlight=False, stderr=as_json)
-    found = race(read_real_panel(panel, read_spec(spec)), kinds=kinds, budget=seconds,
-                 say=lambda line: console.print(line, style="dim"), **choices)  # fmt: skip
+    real = read_real_panel(panel, read_spec(spec))
+    with opened(None, place, Resume()) as means:
+        found = race(real, kinds=kinds, budget=seconds, means=means,
+                     say=lambda line: console.print(line, style="dim"), **choices)  # fmt: skip
     text = json.dumps(document(found), ensure_ascii=False, indent=1)
     if out is not None:
         write_whole(out.parent, {out.name: text})

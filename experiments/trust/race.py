@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from experiments.tables.ledger import treated_units
 from experiments.trust.claim import EFFECT, HEADLINE, PanelClaim, claim_of
 from experiments.trust.race_worlds import departures_of, worlds_of
 from experiments.trust.recommend import FEW_TREATED, errors_named, forbidden_of
-from experiments.trust.studies import BLOCK, UNIT, Means, SimulatedStudy, in_memory, timed
+from experiments.trust.studies import BLOCK, UNIT, Means, SimulatedStudy, in_memory
 from results.diagnosis.fits import Fits, fits_of
 from results.store.block import Block
 from results.text import bracketed, fixed, joined
@@ -53,7 +53,7 @@ BEYOND = 2.0  # Monte Carlo errors within which a bound is not exceeded
 SAMPLES = 999  # of the bootstrap behind the model confidence set
 LEAST, MOST = 16, 2048  # replications of an estimator in a world
 ENOUGH = 64  # replications from which an estimator may be recommended
-SOON = 2.0  # seconds that a pilot of `UNIT` replications may take
+SOON = 1.0  # seconds that a pilot of `UNIT` replications may take
 WORLDS_NEARBY = 8  # in which the recommended estimator is held against the claim's own
 NONE = float("nan")
 SAME = 1e-12  # of the largest mean loss: what rounding leaves of no difference
@@ -318,18 +318,20 @@ def _effect(layout: Layout, estimator: Estimator, treatment: str) -> str:
 
 
 def _cost(study: Study) -> float:
-    """Seconds of a panel: of one alone where more would take long."""
-    begin = time.perf_counter()
-    in_memory(study, 2)
-    once = (time.perf_counter() - begin) / 2
-    return max(timed(partial(in_memory, study), UNIT) if UNIT * once < SOON else once, 1e-9)
+    """Seconds of a panel: of two alone where more would take long."""
+    for count in (2, UNIT):
+        begin = time.perf_counter()
+        in_memory(study, count)
+        once = max((time.perf_counter() - begin) / count, 1e-9)
+        if UNIT * once > SOON:
+            break
+    return once
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Lineup:
     """What races where. effect: in the worlds. field: estimators by name, the claim's own first. worlds: designs by
-    name. near: worlds near some of them. left_out: estimators that cannot serve. costs: seconds a panel, as a pilot
-    measures them. notes: what stands in the worlds."""
+    name. near: worlds near some of them. left_out: estimators that cannot serve. notes: what stands in the worlds."""
 
     claim: PanelClaim
     effect: float
