@@ -151,9 +151,12 @@ class Race:
     def answer(self) -> str:
         """The race in a few sentences."""
         if not self.valid(self.best):
-            return (f"On panels like yours no estimator that raced is valid in every world; your {self.own} is not in "
-                    f"{joined([one.world for one in self.results if one.estimator == self.own and not one.valid])}."
-                    f"{self._dissent()}")  # fmt: skip
+            faulty = joined([one.world for one in self.results if one.estimator == self.own and not one.valid])
+            said = f"; your {self.own} is not in {faulty}" if faulty else ""
+            least = "" if self.best == self.own else f" There {self._misses} It is not valid in every world itself."
+            return (
+                f"On panels like yours no estimator that raced is valid in every world{said}.{least}{self._dissent()}"
+            )
         if self.best == self.own:
             return f"On panels like yours no estimator is clearly better than your {self.own}, which is valid there."
         return f"{self.reason} {self.advice}{self._dissent()}"
@@ -161,13 +164,16 @@ class Race:
     @property
     def reason(self) -> str:
         """The misses of the best and of the claim's own estimator where these differ most, in a sentence."""
+        return f"On panels like yours {self._misses}"
+
+    @property
+    def _misses(self) -> str:
         ours, theirs = self.result(self.decisive, self.own), self.result(self.decisive, self.best)
         faults = [f"bias {ours.bias:.3g}"] if abs(ours.bias) > BEYOND * ours.bias_mcse else []
         if ours.coverage + BEYOND * ours.coverage_mcse < LEAST_COVERAGE:
             faults.append(f"its 95% intervals cover {ours.coverage:.0%}")
         said = f" ({', '.join(faults)})" if faults else ""
-        return (f"On panels like yours {self.best} misses the effect by {theirs.rmse:.3g}, your {self.own} by "
-                f"{ours.rmse:.3g}{said}.")  # fmt: skip
+        return f"{self.best} misses the effect by {theirs.rmse:.3g}, your {self.own} by {ours.rmse:.3g}{said}."
 
     @property
     def advice(self) -> str:
@@ -514,8 +520,12 @@ def chosen(results: Sequence[RaceResult], own: str) -> tuple[str, bool]:
             by_name.setdefault(one.estimator, []).append(one)
     able = [one for of_name in by_name.values() for one in of_name]
     worlds = list(dict.fromkeys(one.world for one in able))
-    least = {world: min((one.rmse for one in able if one.world == world and one.valid), default=np.nan)
-             for world in worlds}  # fmt: skip
+    least = {}
+    for world in worlds:
+        here = [one for one in able if one.world == world and one.rmse == one.rmse]
+        least[world] = min(
+            (one.rmse for one in here if one.valid), default=min((one.rmse for one in here), default=NONE)
+        )
 
     def near(one: RaceResult) -> bool:
         return one.valid and (one.confidence > LEVEL or one.rmse <= (1 + CLEAR) * least[one.world])
