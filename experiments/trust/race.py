@@ -26,7 +26,7 @@ from experiments.study import Study
 from experiments.tables.ledger import treated_units
 from experiments.trust.claim import EFFECT, HEADLINE, PanelClaim, claim_of
 from experiments.trust.race_worlds import departures_of, worlds_of
-from experiments.trust.recommend import FEW_TREATED, errors_named, forbidden_of
+from experiments.trust.recommend import FEW_TREATED, errors_named, forbidden_of, rank_of
 from experiments.trust.studies import BLOCK, UNIT, Means, SimulatedStudy, in_memory
 from results.diagnosis.fits import Fits, fits_of
 from results.store.block import Block
@@ -311,7 +311,10 @@ def _contestant(claim: PanelClaim, estimator: Estimator, name: str, term: str) -
     if not np.isfinite(found.estimate[0, found.terms.index(term)]):
         raise bad("it has no estimate on this panel", where=name, allowed="panels that it fits", remedy="leave it out")
     printed = claim.printed if claim.printed in layout.errors else usual_error(layout.errors)
-    return Contestant(name, estimator, term, printed, found)
+    made = Contestant(name, estimator, term, printed, found)
+    if not any(np.isfinite(made.on_panel(error).upper) for error in layout.errors):
+        raise bad("it has no error on this panel", where=name, allowed="panels that it fits", remedy="leave it out")
+    return made
 
 
 def _effect(layout: Layout, estimator: Estimator, treatment: str) -> str:
@@ -452,18 +455,15 @@ def result_of(found: SimulatedStudy, name: str, error: str) -> RaceResult:
 
 
 def best_error(worlds: Sequence[SimulatedStudy], printed: str, forbidden: Mapping[str, str]) -> str:
-    """The error type of an estimator whose intervals cover in every world: the printed one if they do, else that of the
-    largest least coverage among those that may be printed, if this is enough."""
-    allowed = [error for error in worlds[0].errors if error not in forbidden]
+    """The error type of an estimator: of those that may be printed and whose intervals cover in every world the printed
+    one, else that which assumes least; where none covers, the printed one."""
 
     def least(error: str) -> float:
         held = [one.measure("coverage", error) for one in worlds]
-        return float(np.nan_to_num(min(min(one.value + BEYOND * one.mcse, NOMINAL) for one in held)))
+        return float(np.nan_to_num(min(one.value + BEYOND * one.mcse for one in held)))
 
-    if not allowed or (printed in allowed and least(printed) >= LEAST_COVERAGE):
-        return printed
-    best = max(allowed, key=least)
-    return best if least(best) >= LEAST_COVERAGE or printed not in allowed else printed
+    allowed = [error for error in worlds[0].errors if error not in forbidden and least(error) >= LEAST_COVERAGE]
+    return printed if printed in allowed else min(allowed, key=rank_of, default=printed)
 
 
 def with_confidence(found: Sequence[RaceResult], losses: Mapping[str, Floats], seed: int) -> list[RaceResult]:
@@ -583,13 +583,12 @@ def print_race(found: Race, console: Console) -> None:
     console.print()
     console.print(Text("On the panel itself"))
     table = Table("estimator", "errors", "estimate", "s.e.", "95% interval", box=None, pad_edge=False)
-    for here in found.panel:
-        if here.left_out:
-            table.add_row(here.estimator, "", Text(f"left out: {here.left_out}"))
-        else:
-            table.add_row(here.estimator, here.error, f"{here.estimate:.4g}", f"{here.se:.3g}",
-                          f"{here.lower:.4g} to {here.upper:.4g}")  # fmt: skip
+    for here in (one for one in found.panel if not one.left_out):
+        table.add_row(here.estimator, here.error, f"{here.estimate:.4g}", f"{here.se:.3g}",
+                      f"{here.lower:.4g} to {here.upper:.4g}")  # fmt: skip
     console.print(table)
+    for here in (one for one in found.panel if one.left_out):
+        console.print(Text(f"Left out: {here.estimator}: {here.left_out}."))
     for note in found.notes:
         console.print(Text(note, style="dim"))
 

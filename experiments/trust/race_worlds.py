@@ -9,8 +9,8 @@ treated (slopes in untreated cells), effects that differ by time since adoption 
 and effects on neighbours (the exposure W D). What a departure of size 1 does to each difference is known, so that sizes
 follow from a linear system. The trend is looked for first, then, beside those that were found, the more significant of
 the others. Departures that are significant at 5% are planted in every world as they are estimated; where adoption hangs
-on factors, these are the trend. Errors rest on
-the clusters that hold treated units: t has one degree of freedom less than these.
+on factors, these are the trend. Errors rest on the clusters that hold treated units, or on those that hold others where
+these are fewer: t has one degree of freedom less.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ def departures_of(claim: PanelClaim) -> dict[str, Departure]:
     except BadInput:
         return {}
     names = [name for name, text in asked.items() if text in every.alternatives]
-    if not names:
+    few = _fewest_clusters(panel, error)
+    if not names or few < 2:
         return {}
     found = every.stacked(panel)
     differences, influence = found.estimate[0, 1::2], found.influence[0, 1::2]
@@ -92,8 +93,6 @@ def departures_of(claim: PanelClaim) -> dict[str, Departure]:
     moved = [every.stacked(panel.with_variables({outcome: panel.variables[outcome] + changes[name]})).estimate[0, 1::2]
              for name in names]  # fmt: skip
     response = np.array(moved).T - differences[:, None]
-    treated = _treated_clusters(panel, error)
-    few = np.sqrt(treated / max(treated - 1, 1))
 
     def solved(some: list[int]) -> list[Departure]:
         """Sizes of some departures, if there are no others."""
@@ -101,8 +100,8 @@ def departures_of(claim: PanelClaim) -> dict[str, Departure]:
             return []
         inverse = np.linalg.inv(response[np.ix_(some, some)])
         sizes = inverse @ differences[some]
-        se = few * np.sqrt(np.square(inverse @ influence[some]).sum(axis=1))
-        p = p_values(sizes / se, np.full(len(some), max(treated - 1.0, 1.0)))
+        se = np.sqrt(few / (few - 1)) * np.sqrt(np.square(inverse @ influence[some]).sum(axis=1))
+        p = p_values(sizes / se, np.full(len(some), few - 1.0))
         rows = zip(some, sizes.tolist(), se.tolist(), p.tolist(), strict=True)
         return [Departure(names[k], value, error, pvalue, changes[names[k]]) for k, value, error, pvalue in rows]
 
@@ -119,11 +118,12 @@ def departures_of(claim: PanelClaim) -> dict[str, Departure]:
     return {one.name: one for one in solved(kept)}
 
 
-def _treated_clusters(panel: Panel, error: str) -> int:
-    """How many clusters of an error type hold units that are treated at some time."""
+def _fewest_clusters(panel: Panel, error: str) -> int:
+    """How many clusters of an error type hold units that are treated at some time, or units that never are: the fewer
+    of both."""
     treated, name = treated_units(panel), error.partition(":")[2]
-    labels = panel.attributes[name] if name in panel.attributes else np.array(panel.units)
-    return len(np.unique(np.asarray(labels)[treated].astype(str)))
+    labels = np.asarray(panel.attributes.get(name, panel.units)).astype(str)
+    return min(len(np.unique(labels[some])) for some in (treated, ~treated))
 
 
 def _changes(panel: Panel) -> dict[str, Floats]:

@@ -78,7 +78,7 @@ def advice(sizes: Mapping[str, MeasureWithError], printed: str, forbidden: Mappi
     if printed in allowed and _excess(sizes[printed]) == 0.0:
         return printed, f"its test rejects in {sizes[printed].value:.1%} of twins without an effect"
     choice = allowed or [error for error in known if error in FOR_FEW] or known
-    best = min(choice, key=lambda error: (_excess(sizes[error]), _rank(error), abs(sizes[error].value - LEVEL)),
+    best = min(choice, key=lambda error: (_excess(sizes[error]), rank_of(error), abs(sizes[error].value - LEVEL)),
                default=printed)  # fmt: skip
     if not known:
         return printed, "no error type could be judged on twins"
@@ -105,7 +105,8 @@ def errors_named(error: str) -> str:
     return f"{'p values by' if error in FOR_FEW else 'errors'} {error_label(error)}"
 
 
-def _rank(error: str) -> int:
+def rank_of(error: str) -> int:
+    """The place of an error type among those that assume least, these first."""
     kind = error.partition(":")[0]
     return ORDER.index(kind) if kind in ORDER else len(ORDER)
 
