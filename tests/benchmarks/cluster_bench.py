@@ -179,7 +179,9 @@ def say(words: str, ratios: list[float]) -> None:
 
 
 def million(panels: int) -> None:
-    """Print the time of a run and its report on two workers, start of the cluster included, and the memory curve."""
+    """Print the time of a run and its report on two workers, start of the cluster included, the memory curve, and the
+    ratio to bare loops in two processes over as many panels: one half before the run, one half after it."""
+    halves = [bare_on(2, panels // 2)]
     with tempfile.TemporaryDirectory() as folder, memory_curve() as curve:
         begin = time.perf_counter()
         path = Path(folder) / "million.zarr"
@@ -190,8 +192,12 @@ def million(panels: int) -> None:
         (Path(folder) / "page.html").write_text(html_report(diagnose(ZarrStore.open(path)), ReportFacts("million")),
                                                 encoding="utf-8")  # fmt: skip
         ended = time.perf_counter()
+    halves.append(bare_on(2, panels // 2))
     print(f"{panels:,} panels of the full job on two workers: run {ran - begin:.1f} s, report {ended - ran:.1f} s, "
           f"together {ended - begin:.1f} s")  # fmt: skip
+    said = " and ".join(f"{seconds:.1f} s" for seconds in halves)
+    print(f"bare loops in two processes, half of the panels before and half after: {said}; run and report / both: "
+          f"{(ended - begin) / sum(halves):.3f}")  # fmt: skip
     print("memory in MB, this process / its children: "
           + "  ".join(f"{at:.0f} s {own:.0f}/{others:.0f}" for at, own, others in curve))  # fmt: skip
 
