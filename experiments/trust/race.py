@@ -22,6 +22,7 @@ from estimators.core.estimator import Estimates, Estimator, Layout, estimators, 
 from estimators.linear.did import TwoWayDID
 from experiments.panel_spec.spec import RealPanel
 from experiments.run.reporting import without_nan
+from experiments.run.tasks import runner_of
 from experiments.study import Study
 from experiments.tables.ledger import treated_units
 from experiments.trust.claim import EFFECT, HEADLINE, PanelClaim, claim_of
@@ -327,14 +328,32 @@ def _effect(layout: Layout, estimator: Estimator, treatment: str) -> str:
 
 
 def _cost(study: Study) -> float:
-    """Seconds of a panel: of two alone where more would take long."""
+    """Seconds of drawing and fitting a panel: of two where more would take long."""
+    runner, done, once = runner_of(study, 0), 2, 0.0
+    runner.run(0, done)  # what a first panel costs is no part of it
     for count in (2, UNIT):
         begin = time.perf_counter()
-        in_memory(study, count)
+        runner.run(done, done + count)
         once = max((time.perf_counter() - begin) / count, 1e-9)
+        done += count
         if UNIT * once > SOON:
             break
     return once
+
+
+def shared(costs: Mapping[str, float], seconds: float, own: str) -> dict[str, int]:
+    """Panels of each estimator: `LEAST`, and equal shares of the time that is left, what quick ones leave going to
+    slower ones; costs: seconds a panel. The slowest are left out until the others can have `LEAST` each; `own` stays.
+    """
+    order = sorted(costs, key=lambda name: costs[name])
+    while (slow := [name for name in order if name != own]) and LEAST * sum(costs[name] for name in order) > seconds:
+        order.remove(slow[-1])
+    left, counts = max(seconds - LEAST * sum(costs[name] for name in order), 0.0), dict[str, int]()
+    for place, name in enumerate(order):
+        count = LEAST + int(min(left / (len(order) - place) / costs[name], MOST - LEAST))
+        counts[name] = count // UNIT * UNIT if count >= UNIT else count
+        left -= (counts[name] - LEAST) * costs[name]
+    return counts
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -371,19 +390,10 @@ class Lineup:
                      question="How do estimators of the effect do on twins?")  # fmt: skip
 
     def replications(self, budget: float, means: Means) -> dict[str, int]:
-        """Panels a world for each estimator, as measured by a pilot in the first world; none for those too slow.
-
-        Time is shared evenly; what quick ones leave goes to slower ones. The claim's own runs in any case.
-        """
+        """Panels a world for each estimator, as measured by a pilot in the first world; none for those too slow."""
         design = next(iter(self.worlds.values()))
         costs = {name: _cost(self.study("pilot", design, one, UNIT)) for name, one in self.field.items()}
-        left, counts = budget * means.executor.workers / len(self.worlds), dict[str, int]()
-        order = sorted(self.field, key=lambda name: costs[name])
-        for place, name in enumerate(order):
-            count = int(min(left / (len(order) - place) / costs[name], MOST))
-            if count >= LEAST or name == self.own:
-                counts[name] = max(count // UNIT * UNIT if count >= UNIT else count, LEAST)
-                left -= counts[name] * costs[name]
+        counts = shared(costs, budget * means.executor.workers / len(self.worlds), self.own)
         return {name: counts[name] for name in self.field if name in counts}
 
     def run(self, counts: Mapping[str, int], means: Means, say: Callable[[str], None] = lambda line: None) -> Race:

@@ -25,6 +25,7 @@ from experiments.trust.race import (
     confidence_set,
     contestants,
     race,
+    shared,
     with_confidence,
 )
 from experiments.trust.race_worlds import SELECTION, departures_of, loadings_before, worlds_of
@@ -170,6 +171,17 @@ def result(
 ])  # fmt: skip
 def test_whom_to_use(results: list[RaceResult], best: str, agree: bool) -> None:
     assert chosen(results, "did") == (best, agree)
+
+
+@pytest.mark.parametrize(("costs", "seconds", "counts"), [
+    ({"did": 1e-6, "x": 1e-6}, 10.0, {"did": 2048, "x": 2048}),
+    ({"did": 1e-6, "x": 0.1}, 10.0, {"did": 2048, "x": 64}),  # 99 rounded to 64
+    ({"did": 1e-6, "x": 0.2, "y": 0.5, "z": 5.0}, 20.0, {"did": 2048, "x": 37, "y": 25}),  # z has no room
+    ({"did": 1e-6, "x": 0.2, "y": 0.5, "z": 5.0}, 91.3, {"did": 2048, "x": 16, "y": 16, "z": 16}),
+    ({"did": 9.0, "x": 0.1}, 10.0, {"did": 16}),  # the claim's own always runs
+])  # fmt: skip
+def test_time_is_shared_out(costs: dict[str, float], seconds: float, counts: dict[str, int]) -> None:
+    assert shared(costs, seconds, "did") == counts
 
 
 @pytest.fixture(scope="module")
