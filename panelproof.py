@@ -2,8 +2,9 @@
 
 `pp.Study`, `pp.run`, `pp.diagnose`, `pp.open_store` serve studies; `pp.design` and `pp.estimator` make designs and
 estimators of plain functions; `pp.read_panel`, `pp.estimate`, `pp.placebo`, `pp.twin`, `pp.trust`, `pp.race`,
-`pp.show`, `pp.write_files`, `pp.write_twin`, `pp.write_trust` serve a real panel. Every design and every estimator is
-here under the name of its class, such as `pp.Paper` and `pp.TwoWayDID`. Nothing is loaded before its first use.
+`pp.plot_paths`, `pp.plot_weights`, `pp.show`, `pp.write_files`, `pp.write_twin`, `pp.write_trust` serve a real panel.
+Every design and every estimator is here under the name of its class, such as `pp.Paper` and `pp.TwoWayDID`. Nothing is
+loaded before its first use.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from experiments.trust.race import Race
     from experiments.twins.twin import Twin, write_twin
     from results.diagnosed import diagnose
+    from results.plots.paper import Picture
     from results.store.bucket import StorePath
     from results.store.zarr_store import ZarrStore
     from results.tables.records import Document
@@ -121,6 +123,8 @@ __all__ = [
     "formula",
     "open_store",
     "placebo",
+    "plot_paths",
+    "plot_weights",
     "r_estimator",
     "race",
     "read_panel",
@@ -183,6 +187,45 @@ def estimate(
     from experiments.table_frames import Tables
 
     return Tables.of(application.estimate(_read(panel, spec), cross_check=cross_check, estimators=estimators))
+
+
+def plot_paths(panel: Given, spec: Asked = None, *, estimator: str = "synthetic-did") -> Picture:
+    """Observed and synthetic paths of each date of adoption, with the weights of periods, as in `estimate`.
+
+    A figure of matplotlib: notebooks show it, `.savefig` writes it. estimator: synthetic-did, synthetic-control,
+    demeaned-synthetic-control or equally-weighted-did. Raises BadInput for a panel with gaps, or with fewer than two
+    units that are never treated. Numbers: `pp.SyntheticDID().paths(panel.panel)`.
+
+    >>> import panelproof as pp
+    >>> figure = pp.plot_paths(pp.example_panel())
+    >>> figure.savefig("paths.pdf")
+    >>> print(figure.axes[0].get_title(loc="left"))
+    朝阳市 from 2008: effect 0.0686
+    """
+    from experiments.tables.synthetic_table import plot_paths as plotted
+
+    return plotted(_read(panel, spec), estimator)
+
+
+def plot_weights(
+    panel: Given,
+    spec: Asked = None,
+    *,
+    estimators: Sequence[str] = ("synthetic-did", "synthetic-control", "demeaned-synthetic-control"),
+) -> Picture:
+    """Weights of control units by several synthetic estimators, a row a unit, the heaviest first.
+
+    The units are those of table C2, and of several dates weights are averaged by treated cells. estimators, and what
+    is raised: as in `plot_paths`.
+
+    >>> import panelproof as pp
+    >>> figure = pp.plot_weights(pp.example_panel(), estimators=["synthetic-control"])
+    >>> print(figure.axes[0].get_xlabel())
+    weight
+    """
+    from experiments.tables.synthetic_table import plot_weights as plotted
+
+    return plotted(_read(panel, spec), estimators)
 
 
 def placebo(

@@ -74,6 +74,7 @@ COUNTERPARTS = {
     "experiments/test_table_7.py::test_lm_tests_of_cigarettes": f"{TABLE_7}::test_lm_tests_have_one_degree_of_freedom",
     "experiments/test_table_7.py::test_notes_on_cities": ITSELF,
     "experiments/test_table_7.py::test_statistics_of_every_column": ITSELF,
+    "experiments/test_table_synthetic.py::test_california_as_published": "::test_the_committed_panel",
     "experiments/test_table_staggered.py::test_published_numbers_of_the_minimum_wage_panel":
         "::test_the_committed_panel",
     "experiments/test_tables_1_4.py::test_the_real_city_panel": "::test_the_committed_panel",

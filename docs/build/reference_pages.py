@@ -21,6 +21,7 @@ from experiments.panel_spec.sections import (
     PanelSection,
     PsmSection,
     RobustnessSection,
+    SyntheticSection,
     TwinSection,
 )
 from experiments.panel_spec.transforms import EXAMPLES, POINTWISE, SHAPES
@@ -134,7 +135,8 @@ def spec_page() -> str:
     for kind, model in weights_sections():
         out += [f'### kind = "{kind}"\n', f"{first_line(model)}\n", key_table(model)]
     for name, model in (("inference", InferenceSection), ("robustness", RobustnessSection),
-                        ("robustness.psm", PsmSection), ("twin", TwinSection)):  # fmt: skip
+                        ("robustness.psm", PsmSection), ("robustness.synthetic", SyntheticSection),
+                        ("twin", TwinSection)):  # fmt: skip
         out += [f"## [{name}]\n", f"{first_line(model)}\n", key_table(model)]
     return "\n".join(out)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -176,6 +177,13 @@ def _path(panel: Panel, y: Floats, dated: DatedComparison, fit: ComparisonFit) -
     shift = float(periods @ (observed - synthetic))
     return SyntheticPath(int(panel.periods[date]), names, fit.units[0], periods, observed, synthetic,
                          float(fit.estimate[0]), shift, int(dated.cells[0]))  # fmt: skip
+
+
+def average_weights(paths: Sequence[SyntheticPath]) -> tuple[Floats, Floats]:
+    """Weights of units (N,) and of periods (T,) of one panel's dates, averaged by treated cells as estimates are."""
+    cells = np.array([path.treated_cells for path in paths], dtype=np.float64)
+    share = cells / cells.sum()
+    return share @ np.stack([path.units for path in paths]), share @ np.stack([path.periods for path in paths])
 
 
 def summaries(found: SampleFit, how: Weighting) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, override
+from typing import Annotated, Any, ClassVar, Literal, get_args, override
 
 from pydantic import BeforeValidator, Field
 
@@ -102,6 +102,7 @@ PLACES = ("capital", "longitude", "latitude")  # attributes with names of their 
 Balance = Literal["error", "drop-units", "drop-periods"]
 Years = tuple[Whole, Whole]
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+SyntheticKind = Literal["synthetic-did", "synthetic-control", "demeaned-synthetic-control", "equally-weighted-did"]
 Width = Annotated[float, Field(gt=0, strict=True)]
 
 
@@ -277,6 +278,26 @@ class PsmSection(Table):
         yield from repeats({"methods": self.methods, "covariates": self.covariates or ()}, where)
 
 
+class SyntheticSection(Table):
+    """[robustness.synthetic]: tables C and figures of synthetic control and its relatives.
+
+    estimators: which; each is a column and a figure. errors: the type of standard errors; without it the jackknife, or
+    placebos for a single treated unit.
+    """
+
+    place: ClassVar[str] = "[robustness.synthetic]"
+    partial: ClassVar[bool] = True
+
+    estimators: tuple[SyntheticKind, ...] = ("synthetic-did", "synthetic-control", "demeaned-synthetic-control")
+    errors: Literal["jackknife:unit", "placebo:unit", "bootstrap:unit"] | None = None
+
+    @override
+    def faults(self, where: str) -> Iterator[Problem]:
+        if not self.estimators:
+            yield Problem("estimators = []", where, one_of(get_args(SyntheticKind)), "name one or more")
+        yield from repeats({"estimators": self.estimators}, where)
+
+
 class RobustnessSection(Table):
     """[robustness]: every key adds a column to the table of robustness checks, or one for each item of its list.
 
@@ -285,7 +306,7 @@ class RobustnessSection(Table):
     windows: first and last period of shorter samples. exclude: values of a group column, or names of units, to leave
     out. policies: columns of other policies, each added, then all. outcomes: other outcomes. staggered: tables S, of
     estimators for staggered adoption and their diagnostics; honest: bounds when trends may differ as well. psm: the
-    table [robustness.psm].
+    table [robustness.psm]. synthetic: the table [robustness.synthetic].
     """
 
     place: ClassVar[str] = "[robustness]"
@@ -306,6 +327,7 @@ class RobustnessSection(Table):
     staggered: Flag = False
     honest: Flag = False
     psm: PsmSection | None = None
+    synthetic: SyntheticSection | None = None
 
     @property
     def covariates(self) -> Names:

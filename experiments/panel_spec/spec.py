@@ -288,6 +288,9 @@ def _robustness_problems(section: RobustnessSection, panel: PanelSection, where:
     if section.staggered and not treatment:
         yield Problem("staggered: there is no treatment to adopt", where, "treatment or first_treated in [panel]",
                       "name it, or remove the key")  # fmt: skip
+    if section.synthetic is not None and not treatment:
+        yield Problem("synthetic: there is no treatment to adopt", where, "treatment or first_treated in [panel]",
+                      "name it, or remove [robustness.synthetic]")  # fmt: skip
 
 
 def _psm_problems(psm: PsmSection, panel: PanelSection, where: str) -> Iterator[Problem]:

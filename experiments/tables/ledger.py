@@ -395,13 +395,36 @@ def _remedy(wild: str, asked: tuple[str, ...]) -> str:
     )
 
 
+# Tables that need every unit in every period.
+
+
+def balanced_for(real: RealPanel, ledger: Ledger, table: str) -> Panel | None:
+    """The panel's balanced part; None, and a note that there is no such table, where the spec allows none."""
+    try:
+        return real.balanced()
+    except BadInput as refusal:
+        ledger.note(f"No table {table}, which needs a balanced panel: {reasons(refusal)}. Set balance in [panel].")
+        return None
+
+
+def say_balanced(ledger: Ledger, panel: Panel, tables: Sequence[str]) -> None:
+    """Name those of some tables that there are of the balanced part."""
+    made = {record.table for record in ledger.records} | {statistic.table for statistic in ledger.statistics}
+    names = [name for name in tables if name in made]
+    if names:
+        some = f"Tables {', '.join(names[:-1])} and {names[-1]} are" if names[1:] else f"Table {names[0]} is"
+        ledger.note(f"{some} of the balanced part: {len(panel.units)} units, {len(panel.periods)} periods.")
+
+
 # Facts of a panel.
 
 
 def facts_of(real: RealPanel) -> dict[str, Any]:
     """Facts of a panel and its spec, as estimates.json holds them."""
     panel, section = real.panel, real.spec.index
-    cut = panel.weights or (real.spec.robustness.staggered and real.spec.panel.balance != "error")
+    robustness = real.spec.robustness
+    cuts = robustness.staggered or robustness.synthetic is not None
+    cut = panel.weights or (cuts and real.spec.panel.balance != "error")
     balanced = real.balanced() if cut and not panel.balanced else None
     part = {} if balanced is None else {"balanced_part": _size(balanced)}
     dated = {"first_treated": real.spec.panel.first_treated} if real.spec.panel.first_treated else {}

@@ -28,9 +28,11 @@ from experiments.tables.ledger import (
     ALONE,
     FittedColumn,
     Ledger,
+    balanced_for,
     known_terms,
     main_cluster,
     reasons,
+    say_balanced,
     say_what_has_no_error,
 )
 from results.plots.event_plot import EventPath, event_figure, event_path
@@ -98,7 +100,7 @@ def add(real: RealPanel, ledger: Ledger) -> None:
         add_diagnostics(found.panel, found.core, ledger, found.errors, honest=real.spec.robustness.honest)
         _add_spillovers(found)
         if found.panel is not real.panel:
-            _say_balanced(ledger, found.panel)
+            say_balanced(ledger, found.panel, (STAGGERED, COMPARISONS, BOUNDS, SPILLOVERS))
 
 
 def add_effects(real: RealPanel, ledger: Ledger) -> None:
@@ -112,7 +114,7 @@ def _sample_of(real: RealPanel, ledger: Ledger) -> StaggeredTable | None:
     """The panel that the tables are of; None, and a note, where the spec or the panel gives none."""
     if not real.spec.robustness.staggered or real.panel.roles.treatment is None:
         return None
-    panel = _balanced(real, ledger)
+    panel = balanced_for(real, ledger, STAGGERED)
     if panel is None:
         return None
     treatment = str(real.panel.roles.treatment)
@@ -131,23 +133,6 @@ def _sample_of(real: RealPanel, ledger: Ledger) -> StaggeredTable | None:
     )
     _say_sample(found, cohorts)
     return found
-
-
-def _balanced(real: RealPanel, ledger: Ledger) -> Panel | None:
-    try:
-        return real.balanced()
-    except BadInput as refusal:
-        ledger.note(f"No table {STAGGERED}, which needs a balanced panel: {reasons(refusal)}. Set balance in [panel].")
-        return None
-
-
-def _say_balanced(ledger: Ledger, panel: Panel) -> None:
-    """Name the tables that there are of the balanced part."""
-    made = {record.table for record in ledger.records} | {statistic.table for statistic in ledger.statistics}
-    names = [name for name in (STAGGERED, COMPARISONS, BOUNDS, SPILLOVERS) if name in made]
-    if names:
-        some = f"Tables {', '.join(names[:-1])} and {names[-1]} are" if names[1:] else f"Table {names[0]} is"
-        ledger.note(f"{some} of the balanced part: {len(panel.units)} units, {len(panel.periods)} periods.")
 
 
 def _errors(real: RealPanel, panel: Panel) -> tuple[str, ...]:

@@ -260,11 +260,11 @@ def _plot(chart: Chart) -> Plot:
     letter = LETTER * (LARGE if len(chart.panels) == 1 else 1.0)
     width, top = float(width_of(chart)), 34.0 if any(panel.title for panel in chart.panels) else 20.0
     if chart.form in {"dots", "zip"}:
-        labels = max((len(_short(text)) for _, text in chart.places.ticks), default=0)
+        labels = max((len(short_label(text)) for _, text in chart.places.ticks), default=0)
         rows = chart.places.high - chart.places.low
         height = 260.0 if chart.form == "zip" else 19.0 * rows + 6
         return Plot(width, top + height + 40, labels * letter + 10, width - 12, top, top + height)
-    lines = [_short(series.label) for panel in chart.panels for series in panel.series]
+    lines = [short_label(series.label) for panel in chart.panels for series in panel.series]
     single = max((len(panel.series) for panel in chart.panels), default=0) < 2 or chart.form == "scatter"
     right = width - 14 if single else width - max(map(len, lines)) * letter - 20
     most = max(len(panel.series) for panel in chart.panels)
@@ -328,7 +328,7 @@ def _labels(chart: Chart, lines: Sequence[Series], plot: Plot) -> Iterator[Marku
         x = plot.across(chart.places, point.at) + step + 4
         yield Markup('<path class="leader k{}" d="M{:.1f} {:.1f}L{:.1f} {:.1f}"/>').format(
             series.kind % KINDS, x, wanted, plot.right + 8, y)  # fmt: skip
-        yield _text(plot.right + 11, y + 4, _short(series.label), "name")
+        yield _text(plot.right + 11, y + 4, short_label(series.label), "name")
 
 
 def apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -356,7 +356,7 @@ def _across(chart: Chart, panel: Facet, plot: Plot, told: bool) -> Iterator[Mark
             yield _text(x, plot.top - 6, reference.label, "tick mid strong")
     yield _text((plot.left + plot.right) / 2, plot.bottom + 32, chart.values.label, "axis mid")
     for at, text in chart.places.ticks:
-        yield _text(plot.left - 8, plot.down(chart.places, at) + 4, _short(text), "name end")
+        yield _text(plot.left - 8, plot.down(chart.places, at) + 4, short_label(text), "name end")
     for series in panel.series:
         yield Markup('<g class="k{}">').format(series.kind % KINDS)
         for point in series.points:
@@ -400,7 +400,8 @@ def _text(x: float, y: float, text: str, css: str) -> Markup:
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(css, x, y, escape(text))
 
 
-def _short(text: str) -> str:
+def short_label(text: str) -> str:
+    """A label of at most 26 letters."""
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 

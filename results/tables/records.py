@@ -35,6 +35,7 @@ SPATIAL: dict[str, Place] = {
     "sem": ("7", 1), "sar": ("7", 2), "sdm": ("7", 3), "slx": ("7", 4), "sdem": ("7", 5), "sac": ("7", 6),
 }  # fmt: skip
 STAGGERED = "S"  # of staggered adoption, not in the paper
+SYNTHETIC_TABLE = "C"  # synthetic control and its relatives, not in the paper
 CROSS_CHECK = ""  # other programs' numbers
 ROBUSTNESS = "R"  # the referee's menu, which the paper does not number
 

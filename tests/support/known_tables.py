@@ -232,6 +232,31 @@ def _tables_s(book: Book) -> None:
         book.say(fit, unexposed=book.number(), **{"vif:did": book.number()})
 
 
+def _table_c(book: Book) -> None:
+    units = {"north": 0.4321, "south": 0.2109, "middle": 0.1234, "coast": 0.0876, "hill": 0.0543, "dale": 0.0321,
+             "moor": 0.0217, "fen": 0.0165, "isle": 0.0112, "cape": 0.0081, "bay": 0.0021}  # fmt: skip
+    periods = {"2001": 0.0127, "2002": 0.2874, "2003": 0.6999}
+    for column, model in enumerate(("synthetic-did", "synthetic-control", "equally-weighted-did"), start=1):
+        fit = Fit(("C", column), model)
+        book.fit(fit, ("did",), ("jackknife:unit",))
+        none = {"effective_periods": 0.0} if model == "synthetic-control" else {}
+        book.say(
+            fit, **book.numbers("pre_rmse"), effective_units=book.test(), **({"effective_periods": book.test()} | none)
+        )
+        book.say(fit, treated_units=book.count(), control_units=book.count(), treated_cells=book.count())
+        for date in ("2004", "2006"):
+            book.say(fit, date, effect=book.number(), units=float({"2004": 1, "2006": 13}[date]), cells=book.count())
+        for position, (unit, weight) in enumerate(units.items()):
+            turned = list(units.values())[(position + 3) % len(units)]
+            own = {"synthetic-did": weight, "synthetic-control": turned}.get(model, 1 / 13)
+            book.say(fit, unit, unit_weight=own)
+        book.say(fit, "loch", unit_weight=0.0004 if column < 3 else 1 / 13)
+        book.say(fit, "glen", unit_weight=0.0003 if column < 3 else 1 / 13)
+        for period, weight in periods.items():
+            own = {"synthetic-did": weight, "synthetic-control": 0.0}.get(model, 1 / 3)
+            book.say(fit, period, period_weight=own)
+
+
 def _table_r(book: Book) -> None:
     menu = ("province-by-year effects", "2003-2007", "without east", "lagged by 1", "with low_carbon", "matched")
     edges = (0.01, 0.05, 0.10, 0.0099, 0.0499, 0.0999)  # p values by column
@@ -259,7 +284,7 @@ def _local_clusters(book: Book) -> None:
 def known_document(facts: Mapping[str, Any] = FACTS, notes: tuple[str, ...] = ()) -> Document:
     """Known numbers of every table, on a panel with these facts."""
     book = Book()
-    for fill in (_tables_1_to_4, _table_5, _table_6, _table_7, _tables_s, _table_r, _local_clusters):
+    for fill in (_tables_1_to_4, _table_5, _table_6, _table_7, _tables_s, _table_r, _local_clusters, _table_c):
         fill(book)
     agreements = (Agreement("2", "linearmodels", "coefficients", 41, 1.1e-10),
                   Agreement("2", "linearmodels", "errors", 1042, 2.3e-9),

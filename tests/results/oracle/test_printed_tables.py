@@ -266,7 +266,8 @@ def test_a_standard_error_and_stars_are_those_of_the_estimate_above(asked: str) 
             assert below == bootstrap, told
             continue
         assert (own.identity, own.term) == (record.identity, record.term), told
-        first = "delta" if record.model == "mediation" else "cluster:unit"
+        usual = {"5": "delta" if record.model == "mediation" else "cluster:unit", "C": "jackknife:unit"}
+        first = usual.get(record.table, "cluster:unit")
         assert own.se_type == (error if error in served[fit] - {"wild:unit"} else first), told
         assert cell == cell.rstrip("*") + stars(None if record.term in WITHOUT_STARS else own.pvalue), told
         found.add((fit, record.term))
