@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from sim.schema import period_step
 from sim.streams import Streams
 from sim.world.context import (
     FINITE,
+    LATER,
     NOT_NEGATIVE,
     Ground,
     Outline,
@@ -93,7 +94,7 @@ class Effect(EffectPart):
 
     size: float = 0.0
     shape: Literal["constant", "growing", "fading"] = "constant"
-    path: tuple[float, ...] = ()
+    path: tuple[float, ...] = field(default=(), metadata={LATER: True})
     unit_sd: float = 0.0
     by_cohort: float = 0.0
     by_covariate: str = ""
