@@ -143,11 +143,17 @@ class PanelDials(Design):
         outline = self.outline
         names = [self.outcome, self.treatment, *outline.covariates, *outline.mediators, *outline.indicators]
         labels = [item.label for item in (self.weights, *self.other_weights)]
-        for what, given in (("variables", names), ("weights", labels)):
+        attributes = [*self.geography.attributes, *self.size_attributes]
+        for what, given in (("variables", names), ("weights", labels), ("attributes", attributes)):
             if twice := sorted({name for name in given if given.count(name) > 1}):
                 yield Problem(
                     f"{what} share the name {twice[0]!r}", "[design]", "a name for each", "rename one of them"
                 )
+
+    @property
+    def size_attributes(self) -> tuple[str, ...]:
+        """Attributes that hold sizes of units made of covariates."""
+        return tuple(item.size_attribute for item in self.covariates if item.size_attribute)
 
     @property
     def schema(self) -> Schema:
@@ -158,7 +164,7 @@ class PanelDials(Design):
             units=self.size,
             periods=self.periods,
             variables=(self.outcome, *filter(None, (treatment,)), *covariates, *mediators, *self.indicators.names),
-            attributes=self.geography.attributes,
+            attributes=(*self.geography.attributes, *self.size_attributes),
             weights=tuple(item.label for item in (self.weights, *self.other_weights) if item.exists),
             roles=Roles(self.outcome, treatment, covariates, mediators, self.adoption.continuous),
         )

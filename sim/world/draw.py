@@ -31,7 +31,7 @@ from sim.filters import SpatialFilter
 from sim.panel import Panel
 from sim.schema import period_step
 from sim.streams import Streams
-from sim.world.context import Ground
+from sim.world.context import Ground, standard
 from sim.world.dials import PanelDials
 from sim.world.parts.adoption import Absorbing
 from sim.world.parts.covariates import SettledCovariate
@@ -226,8 +226,11 @@ def settled(design: PanelDials, streams: Streams) -> Settled:
     ground = replace(ground, levels=levels, covariates={name: x.values(None)[0] for name, x in covariates.items()})
     gaps = design.missing.some and not design.missing.follows_outcome
     observed = design.missing.fixed(ground, streams.fixed("missing"))[None] if gaps else None
-    frame = Panel(places.names, design.labels, {}, design.schema.roles,
-                  {name: places.attributes[name] for name in design.schema.attributes},
+    facts = {name: places.attributes[name] for name in design.geography.attributes}
+    for part in design.covariates:
+        if part.size_attribute:
+            facts[part.size_attribute] = np.exp(standard(ground.covariates[part.name].mean(axis=0)))
+    frame = Panel(places.names, design.labels, {}, design.schema.roles, facts,
                   None if observed is None else observed > 0, weights)  # fmt: skip
     world = Settled(
         design=design,

@@ -22,7 +22,11 @@ from results.verdict.answer import answer
 from sim.errors import BadInput
 
 MOST_LINES = 60
-SLOW = {"placebo": ("treated", (14,)), "mediation": ("effect", (0.0, 0.0157))}  # studies run with fewer cells
+SLOW = {  # studies run with fewer cells
+    "placebo": ("treated", (14,)),
+    "mediation": ("effect", (0.0, 0.0157)),
+    "synthetic": ("levels.factor_share", (0.2,)),
+}
 
 
 @pytest.mark.parametrize("name", builtin_names())

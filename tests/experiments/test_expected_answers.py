@@ -212,3 +212,83 @@ def test_selection_on_trends_biases_by_the_gap_of_trends_and_pre_trends_seldom_w
     p = np.concatenate([block.estimates["event-study"].statistics["pretrend_hotelling_p"]
                         for block in records.blocks(steep.index)])  # fmt: skip
     assert 0.05 < (p < 0.05).mean() < 0.5
+
+
+def alone(study: Study, *names: str, errors: tuple[str, ...] = ()) -> Study:
+    """A study with these estimators and one list of error types where it is given; its claims name others."""
+    chosen = [item for item in study.estimators if item.name in names]
+    fewer = tuple(replace(item, errors=errors) if errors else item for item in chosen)  # type: ignore[call-arg]
+    return replace(study, estimators=fewer, claims=())
+
+
+@pytest.mark.long
+def test_synthetic_did_and_its_demeaned_relative_miss_least_where_loadings_drive_adoption() -> None:
+    """Penalised weights of units without weights of periods lose, noise alone is best met by equal weights."""
+    names = ("equally-weighted-did", "synthetic-control", "synthetic-control-reg", "synthetic-did",
+             "demeaned-synthetic-control", "demeaned-synthetic-control-reg")  # fmt: skip
+    study = with_grid(builtin_study("synthetic"), errors_serial=(0.0,))
+    found = measured(alone(study, *names, errors=("jackknife:unit",)), 512)
+
+    def of(strength: float, share: float, measure: str, error: str = "") -> dict[str, float]:
+        return {name: found[strength, share, 0.0, name, "did", measure, error][0] for name in names}
+
+    did, sc, sc_reg, sdid, difp, difp_reg = names
+    baseline, random, noise = of(0.3, 0.2, "rmse"), of(0.0, 0.2, "rmse"), of(0.3, 0.0, "rmse")
+    assert sdid == min(random, key=random.__getitem__)
+    assert set(sorted(names, key=baseline.__getitem__)[:2]) == {sdid, difp}
+    assert did == max(baseline, key=baseline.__getitem__)
+    assert baseline[sc_reg] > 1.2 * baseline[sc]
+    assert baseline[difp_reg] > 1.2 * baseline[difp]
+    assert did == min(noise, key=noise.__getitem__)
+    bias = of(0.3, 0.2, "bias")
+    assert 0 < bias[difp] < bias[sdid] < bias[did]
+    for name in names:
+        value, mcse = found[0.0, 0.2, 0.0, name, "did", "bias", ""]
+        assert abs(value) < 4 * mcse
+    covered = of(0.3, 0.2, "coverage", "jackknife:unit")
+    assert covered[did] < 0.85 < covered[sdid] < covered[difp]
+
+
+@pytest.mark.long
+def test_factors_bias_did_and_not_interactive_effects() -> None:
+    names = ("did", "imputation", "synthetic-did", "demeaned-synthetic-control", "interactive-effects")
+    study = with_grid(alone(builtin_study("factors"), *names), levels_factors=(1, 3), levels_factor_share=(1.0,))
+    found = measured(study, 512)
+    bias = {key[:4]: pair for key, pair in found.items() if key[4:6] in {("did", "bias"), ("overall", "bias")}}
+    rmse = {key[:4]: value for key, (value, _) in found.items() if key[4:6] in {("did", "rmse"), ("overall", "rmse")}}
+    for (_, _, strength, _), (value, mcse) in bias.items():
+        if strength == 0:
+            assert abs(value) < 4 * mcse
+    for factors in (1, 3):
+        cell = factors, 1.0, 1.0
+        did, sdid, difp, interactive = (bias[*cell, name][0] for name in names if name != "imputation")
+        assert bias[*cell, "imputation"][0] == pytest.approx(did, abs=1e-9)
+        assert did > 0.5
+        assert interactive < difp < sdid < 0.6 * did
+        assert abs(interactive) < 0.1 * did
+        assert min(names, key=lambda name, cell=cell: rmse[*cell, name]) == "interactive-effects"  # type: ignore[misc]
+    assert bias[3, 1.0, 1.0, "synthetic-did"][0] > bias[1, 1.0, 1.0, "synthetic-did"][0]
+
+
+@pytest.mark.long
+def test_few_treated_units_are_served_by_placebos_and_unequal_ones_by_sizes() -> None:
+    """Without an effect, one and ten treated units: size against 5%, 4 Monte Carlo errors of it."""
+    names = ("did", "did-wild", "did-space", "synthetic-did")
+    study = with_grid(alone(builtin_study("few-treated"), *names), adoption_share=(0.02, 0.2), effect_size=(0.0,))
+    found = measured(study, 512)
+    error = 4 * np.sqrt(0.05 * 0.95 / 512)
+
+    def size(share: float, slope: float, name: str, kind: str) -> float:
+        return found[share, slope, 0.0, name, "did", "rejection", kind][0]
+
+    placebos = (("did", "conley-taber"), ("did-space", "permutation:space"), ("synthetic-did", "placebo:unit"))
+    for share in (0.02, 0.2):
+        for name, kind in placebos:
+            assert abs(size(share, 0.0, name, kind) - 0.05) < error
+            assert size(share, -0.5, name, kind) > 0.05 + error
+        for slope in (0.0, -0.5):
+            assert abs(size(share, slope, "did", "ferman-pinto:size") - 0.05) < error
+    for slope in (0.0, -0.5):
+        assert size(0.02, slope, "did", "cluster:unit") > 0.5
+        assert size(0.02, slope, "did-wild", "wild:unit") < 0.01
+        assert abs(size(0.2, slope, "did", "cluster:unit") - 0.05) < error

@@ -1,4 +1,5 @@
-"""The built-in studies `staggered`, `pretrends` and `placebo`: they run, their truths are there, and they show it."""
+"""Built-in studies run, their truths are there, and they show it: `staggered`, `pretrends`, `placebo`, and those of
+synthetic estimators, of factors and of few treated units."""
 
 from __future__ import annotations
 
@@ -65,8 +66,14 @@ def in_errors(values: np.ndarray) -> float:
             ),
             2,
         ),
+        (
+            small("synthetic", **{"adoption.strength": (0.3,), "levels.factor_share": (0.2,), "errors.serial": (0.0,)}),
+            1,
+        ),
+        (small("few-treated", **{"adoption.share": (0.1,)}), 4),
+        (small("factors", **{"levels.factors": (0, 2), "levels.factor_share": (1.0,)}), 4),
     ],
-    ids=["staggered", "pretrends", "placebo"],
+    ids=["staggered", "pretrends", "placebo", "synthetic", "few-treated", "factors"],
 )
 def test_every_draw_is_fitted_and_has_its_truths(study: Study, cells: int) -> None:
     found = results(study, 64)
@@ -87,6 +94,23 @@ def test_placebo_covers_treated_shares_errors_and_assignments() -> None:
     for cell in study.cells[::16]:
         draw = cell.design.draw(cell.streams(study.seed), Wanted(frozenset({"did"}), ()))
         assert draw.panel.variables["did"].any(axis=1).sum() == cell.parameters["treated"]
+
+
+def test_few_treated_are_one_two_five_and_ten_small_units() -> None:
+    """Errors that need two treated units have no answer for one; all others have theirs."""
+    study = small("few-treated", **{"errors.covariate_slope": (-0.5,), "effect.size": (0.0,)})
+    for cell, count in zip(study.cells, (1, 2, 5, 10), strict=True):
+        draw = cell.design.draw(cell.streams(study.seed), Wanted(frozenset({"did"}), ()))
+        treated = draw.panel.variables["did"].any(axis=1)[0]
+        assert treated.sum() == count
+        sizes = np.asarray(draw.panel.attributes["size"])
+        assert np.log(sizes[treated]).mean() < np.log(sizes[~treated]).mean()
+    alone = small("few-treated", **{"adoption.share": (0.02,), "effect.size": (0.0,)})
+    for result in results(alone, 64).values():
+        served = {name: (estimates.status == Status.OK) for name, (estimates, _) in result.items()}
+        without = {name for name, ok in served.items() if not ok.any()}
+        assert without == {"did-corrected", "synthetic-did-jackknife"}
+        assert all(ok.all() for name, ok in served.items() if name not in without)
 
 
 def modern(kind: str) -> Estimator:

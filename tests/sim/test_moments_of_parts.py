@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from estimators import TwoWayDID
-from experiments.settings import build
+from experiments.settings import build, to_settings
 from sim import Panel, Streams, Wanted
+from sim.errors import BadInput
 from sim.world.draw import DrawnWorld
 from sim.world.panel_design import PanelDesign
 
@@ -135,6 +136,52 @@ def test_levels_have_their_spread() -> None:
         factors.append(np.square(own.total - own.unit).mean())
     for values, expected in ((units, 4.0), (periods, 0.25), (trends, 0.09), (factors, 2.0)):
         assert_close(np.array(values), expected)
+
+
+def test_factors_rise_by_their_drift() -> None:
+    """Who loads more on a factor grows faster by its drift; a large one leaves a line."""
+
+    def slopes_on_loadings(drift: float) -> np.ndarray:
+        found = []
+        for number in range(200):
+            dials = {"unit_sd": 1.0, "period_sd": 0.0, "factors": 1, "factor_drift": drift}
+            design = design_of(periods=20, levels=dials)
+            levels = design.levels.settle(_ground(design, number), Streams(SEED, f"world {number}"))
+            path = (levels.total - levels.unit) @ levels.loadings[:, 0]
+            found.append(np.corrcoef(path, np.arange(20.0))[0, 1])
+        return np.array(found)
+
+    assert_close(slopes_on_loadings(0.0), 0.0)
+    rising = slopes_on_loadings(0.3)
+    assert rising.mean() > 0.5
+    assert (rising > 0).mean() > 0.8
+    np.testing.assert_allclose(slopes_on_loadings(1e4), 1.0, atol=1e-6)
+
+
+def test_a_covariate_is_the_size_of_units() -> None:
+    """Errors whose variance is one over the size, which Ferman and Pinto's rescaling is told."""
+    z = {"name": "z", "between": 1.0, "attribute": "people"}
+    panel = panel_of(covariates=[z], errors={"by_covariate": "z", "covariate_slope": -0.5, "sd": 2.0}, **SILENT)
+    means = panel.variables["z"][0].mean(axis=0)
+    people = np.asarray(panel.attributes["people"])
+    np.testing.assert_allclose(np.log(people), (means - means.mean()) / means.std(), atol=1e-12)
+    assert "people" in design_of(covariates=[z]).schema.attributes
+    variances = np.square(panel.variables["y"]).mean(axis=1)  # (R, N)
+    expected = 4.0 / people / (1 / people).mean()
+    for unit in (int(people.argmin()), int(people.argmax())):
+        assert_close(variances[:, unit], float(expected[unit]))
+    with pytest.raises(BadInput, match="attributes share the name 'people'"):
+        design_of(covariates=[z, z | {"name": "x"}])
+
+
+def test_dials_that_came_later_are_no_settings_of_worlds_that_leave_them() -> None:
+    """Studies of worlds without them keep their fingerprints."""
+    held = to_settings(design_of(levels={"factors": 1}, covariates=[{"name": "z"}]))
+    assert "factor_drift" not in held["levels"]
+    assert "attribute" not in held["covariates"][0]
+    moved = to_settings(design_of(levels={"factors": 1, "factor_drift": 0.1}, covariates=[{"attribute": "size"}]))
+    assert moved["levels"]["factor_drift"] == 0.1
+    assert moved["covariates"][0]["attribute"] == "size"
 
 
 def _ground(design: PanelDesign, number: int) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ from sim.streams import Streams
 from sim.world.context import (
     FINITE,
     INSIDE,
+    LATER,
     NOT_NEGATIVE,
     POSITIVE,
     SHARE,
@@ -66,6 +67,11 @@ class Covariate(Part):
     def has_unit_part(self) -> bool:
         """Whether units differ in what stays where the covariate is drawn anew in every replication."""
         return True
+
+    @property
+    def size_attribute(self) -> str:
+        """The attribute of the panel that holds sizes of units made of it; "" for none."""
+        return ""
 
     @property
     def shift(self) -> float:
@@ -219,7 +225,8 @@ class Normal(Covariate):
     its variance that units of a group have in common in a period. serial: first-order autocorrelation of what changes
     over periods. spatial: spatial coefficient over W, of both parts. on_prosperity: correlation of the units' part with
     prosperity. distribution: of its values: normal | uniform | lognormal | binary (1 where the score is above 0; mean
-    and sd are then not used).
+    and sd are then not used). attribute: the name of an attribute of units, which is then exp(z), z the covariate's
+    standardised mean of a unit: sizes, such as ferman-pinto:NAME takes them.
     """
 
     kind: ClassVar[str] = "normal"
@@ -236,6 +243,12 @@ class Normal(Covariate):
     spatial: float = 0.0
     on_prosperity: float = 0.0
     distribution: LawOfValues = "normal"
+    attribute: str = field(default="", metadata={LATER: True})
+
+    @property
+    def size_attribute(self) -> str:
+        """`attribute`."""
+        return self.attribute
 
     def faults(self, outline: Outline) -> Iterator[Problem]:
         """What every covariate may have wrong, and shares above one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from sim.streams import Streams
 from sim.world.context import (
     FINITE,
     INSIDE,
+    LATER,
     NOT_NEGATIVE,
     POSITIVE,
     Ground,
@@ -62,14 +63,16 @@ class Effects(Levels):
     mean: of the outcome. unit_sd, period_sd: standard deviations of unit and period effects. unit_spatial: spatial
     coefficient of unit effects over W, so that neighbours are alike. on_prosperity: correlation of unit effects with
     prosperity before they are spread over neighbours. trends_sd: standard deviation of units' own linear trends, a
-    period. factors: number of common factors with a loading of each unit (interactive effects). factor_share: variance
-    of the interactive part as a share of unit_sd^2.
+    period. factors: number of common factors with a loading of each unit (interactive effects), random walks over
+    periods that are standardised. factor_share: variance of the interactive part as a share of unit_sd^2. factor_drift:
+    mean step of those walks in standard deviations of a step; above 0, units with larger loadings grow faster.
     """
 
     kind: ClassVar[str] = "effects"
     ranges: ClassVar = {
         "mean": FINITE, "unit_sd": NOT_NEGATIVE, "period_sd": NOT_NEGATIVE, "trends_sd": NOT_NEGATIVE,
         "unit_spatial": INSIDE, "on_prosperity": INSIDE, "factors": whole_from(0), "factor_share": NOT_NEGATIVE,
+        "factor_drift": FINITE,
     }  # fmt: skip
 
     mean: float = 0.0
@@ -80,6 +83,7 @@ class Effects(Levels):
     trends_sd: float = 0.0
     factors: int = 0
     factor_share: float = 0.5
+    factor_drift: float = field(default=0.0, metadata={LATER: True})
 
     @property
     def interacts(self) -> bool:
@@ -107,7 +111,8 @@ class Effects(Levels):
         period = self.period_sd * rng.standard_normal(periods)
         trend = self.trends_sd * rng.standard_normal(units)
         loadings = rng.standard_normal((units, self.factors))
-        paths = np.array([standard(np.cumsum(rng.standard_normal(periods))) for _ in range(self.factors)])
+        steps = (rng.standard_normal(periods) + self.factor_drift for _ in range(self.factors))
+        paths = np.array([standard(np.cumsum(step)) for step in steps])
         total = self.mean + unit + period[:, None] + trend * centred_time(ground)[:, None]
         if self.factors:
             scale = self.unit_sd * np.sqrt(self.factor_share / self.factors)
