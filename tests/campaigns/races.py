@@ -47,10 +47,13 @@ HEAD = """# How often the advice of `race` is right
 
 `python tests/campaigns/run.py races` draws panels of six known worlds in plain numpy, with none of the parts that twins
 are made of, and races the claim's two-way DID on the twins of each panel against
-{kinds}; with spillovers also against spatial-did, over the W of the
-panel. Each race has {replications} panels a world and estimator. What an estimator does in a world is told by up to
-{truths:,} panels of the world itself, by fewer where it is slow. It is valid there where its bias is at most half its
-standard deviation and its intervals cover at least 90%.
+{kinds};
+with spillovers also against spatial-did, over the W of the panel. Each race has {replications} panels a world and
+estimator. What an estimator does in a world is told by up to {truths:,} panels of the world itself, by fewer where it
+is slow. It is valid there where its bias is at most half its standard deviation and its intervals cover at least 90%.
+
+A race plants in its worlds what a 5% test tells of the panel. Where a departure is there and the test does not tell it,
+the advice is that of a sound world, so that a share of races goes wrong wherever departures are not sure to be seen.
 """
 HELD = "Every bar holds within two Monte Carlo errors of this many races."
 

@@ -20,6 +20,8 @@ from experiments.panel_spec.spec import RealPanel, read_spec
 from experiments.trust.claim import claim_of
 from experiments.trust.document import document
 from experiments.trust.race import (
+    COST,
+    RACES,
     RaceResult,
     chosen,
     confidence_set,
@@ -215,6 +217,7 @@ def test_a_did_that_factors_bias_gives_way_to_synthetic_did(factors: RealPanel) 
     assert said in found.answer
     assert f"your did by {here.rmse:.3g} (bias {here.bias:.3g}" in found.answer
     assert found.decisive == SELECTION
+    assert COST in found.notes
 
 
 def test_a_sound_did_stays_and_its_panel_is_shown_beside_the_others(tmp_path: Path) -> None:
@@ -342,6 +345,15 @@ def test_loadings_before_adoption_are_those_of_the_world() -> None:
     assert found is not None
     assert found.shape == (80, 1)
     assert abs(np.corrcoef(found[:, 0], true)[0, 1]) > 0.95
+
+
+def test_the_cost_of_selection_is_that_of_the_campaign() -> None:
+    page = (Path(__file__).parents[2] / "docs/studies/races.md").read_text(encoding="utf-8")
+    races = [int(count) for count in re.findall(r"^\| [a-z ]+ \| (\d+) \| [a-z-]+ \d", page, flags=re.M)]
+    covered, fixed = re.findall(r"^\| all \| ([\d.]+)% .*?\| ([\d.]+)% ", page, flags=re.M)[0]
+    assert sum(races) == RACES
+    assert f"covered the effect in {covered}%" in COST
+    assert f"fixed beforehand, in {fixed}%" in COST
 
 
 # The page of trust.
