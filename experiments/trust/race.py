@@ -54,7 +54,8 @@ BEYOND = 2.0  # Monte Carlo errors within which a bound is not exceeded
 SAMPLES = 999  # of the bootstrap behind the model confidence set
 LEAST, MOST = 16, 2048  # replications of an estimator in a world
 ENOUGH = 64  # replications from which an estimator may be recommended
-SOON = 1.0  # seconds that a pilot of `UNIT` replications may take
+PART = 32  # panels of a pilot
+SOON = 1.0  # seconds that a longer pilot may take
 WORLDS_NEARBY = 8  # in which the recommended estimator is held against the claim's own
 NONE = float("nan")
 SAME = 1e-12  # of the largest mean loss: what rounding leaves of no difference
@@ -241,7 +242,7 @@ def race(
         raise bad(f"the claim {claim!r} is no effect of the treatment itself", where="--claim",
                   allowed="did, or another estimate of the effect", remedy="leave --claim out")  # fmt: skip
     lineup = Lineup.of(named, kinds, effect)
-    counts = lineup.replications(budget, means) if replications is None else dict.fromkeys(lineup.field, replications)
+    counts = lineup.replications(budget) if replications is None else dict.fromkeys(lineup.field, replications)
     return lineup.run(counts, means, say)
 
 
@@ -334,10 +335,10 @@ def _effect(layout: Layout, estimator: Estimator, treatment: str) -> str:
 
 
 def _cost(study: Study) -> float:
-    """Seconds of drawing and fitting a panel: of two where more would take long."""
-    runner, done, once = runner_of(study, 0), 2, 0.0
-    runner.run(0, done)  # what a first panel costs is no part of it
-    for count in (2, UNIT):
+    """Seconds of drawing and fitting a panel, many at once: what a first panel costs is no part of it where more take
+    little time."""
+    runner, done, once = runner_of(study, 0), 0, 0.0
+    for count in (PART, UNIT):
         begin = time.perf_counter()
         runner.run(done, done + count)
         once = max((time.perf_counter() - begin) / count, 1e-9)
@@ -365,7 +366,8 @@ def shared(costs: Mapping[str, float], seconds: float, own: str) -> dict[str, in
 @dataclass(frozen=True, eq=False, slots=True)
 class Lineup:
     """What races where. effect: in the worlds. field: estimators by name, the claim's own first. worlds: designs by
-    name. near: worlds near some of them. left_out: estimators that cannot serve. notes: what stands in the worlds."""
+    name. near: worlds near some of them. left_out: estimators that cannot serve. notes: what stands in the worlds.
+    begun: when the panel was first fitted."""
 
     claim: PanelClaim
     effect: float
@@ -374,14 +376,15 @@ class Lineup:
     near: Mapping[str, tuple[PanelDesign, ...]]
     left_out: tuple[OnPanel, ...]
     notes: tuple[str, ...]
+    begun: float
 
     @classmethod
     def of(cls, claim: PanelClaim, kinds: Sequence[str] = (), effect: float | None = None) -> Lineup:
         """Of a claim that is an effect; see `race`."""
-        size = claim.estimate if effect is None else effect
+        begun, size = time.perf_counter(), claim.estimate if effect is None else effect
         field, left_out = contestants(claim, kinds)
         worlds, near, notes = worlds_of(claim.sample, departures_of(claim), size)
-        return cls(claim, size, field, worlds, near, left_out, notes)
+        return cls(claim, size, field, worlds, near, left_out, notes, begun)
 
     @property
     def own(self) -> str:
@@ -391,20 +394,24 @@ class Lineup:
     def study(self, world: str, design: PanelDesign, one: Contestant, count: int) -> Study:
         """One estimator in one world; others of the same world get the same draws."""
         return Study(f"race-{world.replace(' ', '-')}-{one.name}", design, (one.estimator,),
-                     grid=((self.claim.dial, (self.effect,)),), replications=count, block=BLOCK,
+                     grid=((self.claim.dial, (self.effect,)),), replications=count,
+                     block=UNIT if count <= BLOCK else BLOCK,
                      seed=self.claim.real.spec.inference.seed,
                      question="How do estimators of the effect do on twins?")  # fmt: skip
 
-    def replications(self, budget: float, means: Means) -> dict[str, int]:
-        """Panels a world for each estimator, as measured by a pilot in the first world; none for those too slow."""
+    def replications(self, budget: float) -> dict[str, int]:
+        """Panels a world for each estimator, as measured by a pilot in the first world; none for those too slow.
+
+        budget: seconds from the first fit of the panel on, a quarter of them for the race in any case.
+        """
         design = next(iter(self.worlds.values()))
         costs = {name: _cost(self.study("pilot", design, one, UNIT)) for name, one in self.field.items()}
-        counts = shared(costs, budget * means.executor.workers / len(self.worlds), self.own)
+        left = max(budget - (time.perf_counter() - self.begun), budget / 4)
+        counts = shared(costs, left / len(self.worlds), self.own)
         return {name: counts[name] for name in self.field if name in counts}
 
     def run(self, counts: Mapping[str, int], means: Means, say: Callable[[str], None] = lambda line: None) -> Race:
         """The race; counts: panels a world of those that run."""
-        begin = time.perf_counter()
         racing = {name: self.field[name] for name in counts}
         by_world: dict[str, dict[str, SimulatedStudy]] = {}
         for world, design in self.worlds.items():
@@ -428,7 +435,7 @@ class Lineup:
         notes = notes if best == self.own else (*notes, COST)
         found = Race(self.claim, self.own, self.effect, tuple(results), said, best, agree, notes=notes)
         nearby = (0, 0) if best == self.own else self._nearby(found.decisive, racing[best])
-        return replace(found, nearby=nearby, seconds=time.perf_counter() - begin)
+        return replace(found, nearby=nearby, seconds=time.perf_counter() - self.begun)
 
     def _nearby(self, world: str, best: Contestant) -> tuple[int, int]:
         """In how many worlds near one an estimator misses less than the claim's own, and how many there are."""

@@ -226,7 +226,7 @@ def _raced(found: Trust, means: Means, say: SayLine) -> Trust:
     if ask.replications:
         counts = dict.fromkeys(lineup.field, min(ask.replications, RACED))
     elif not counts:
-        pilot = lineup.replications(RACE * ask.budget, means)
+        pilot = lineup.replications(RACE * ask.budget)
         counts = {name: min(count, RACED) for name, count in pilot.items()}
         means.remember(ask.budget, {f"{RACING}{name}": count for name, count in counts.items()})
     return replace(found, race=lineup.run(counts, means, say))
