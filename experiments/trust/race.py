@@ -432,8 +432,9 @@ class Lineup:
         notes = (*self.notes, f"Slow estimators raced on fewer panels: {joined(fewer)}.") if fewer else self.notes
         slow = (OnPanel(name, left_out="too slow for this budget") for name in self.field if name not in counts)
         said = (*(one.on_panel(errors[name]) for name, one in racing.items()), *self.left_out, *slow)
-        notes = notes if best == self.own else (*notes, COST)
         found = Race(self.claim, self.own, self.effect, tuple(results), said, best, agree, notes=notes)
+        if found.better:
+            found = replace(found, notes=(*notes, COST))
         nearby = (0, 0) if best == self.own else self._nearby(found.decisive, racing[best])
         return replace(found, nearby=nearby, seconds=time.perf_counter() - self.begun)
 

@@ -165,6 +165,8 @@ def opening(found: Trust) -> tuple[str, ...]:
         out.append(f"Print {errors_named(found.recommended)}: {found.reason}.")
     if found.race is not None and found.race.better:
         out += [found.race.reason, found.race.advice]
+    elif found.race is not None and not found.race.valid(found.race.own):
+        out.append(found.race.answer)
     return tuple(out)
 
 

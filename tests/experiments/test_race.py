@@ -394,6 +394,16 @@ def test_the_page_of_a_sound_did_names_no_other(tmp_path: Path) -> None:
     assert shown["synthetic-did"]["estimate"] == pytest.approx(own.params.iloc[0])
 
 
+def test_where_no_estimator_is_valid_the_page_says_so(tmp_path: Path) -> None:
+    """The example panel has effects on neighbours beside effects that differ, which no estimator has together."""
+    found = trust(pp.example_panel(), replications=128, benchmarks=0)
+    assert found.race is not None
+    assert not found.race.better
+    assert not found.race.valid("did")
+    assert found.race.answer in document(found)["verdict"]["sentences"]
+    assert COST not in found.race.notes
+
+
 # What is printed.
 
 
