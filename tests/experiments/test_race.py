@@ -395,8 +395,9 @@ def test_the_page_of_a_sound_did_names_no_other(tmp_path: Path) -> None:
 
 
 def test_where_no_estimator_is_valid_the_page_says_so(tmp_path: Path) -> None:
-    """The example panel has effects on neighbours beside effects that differ, which no estimator has together."""
-    found = trust(pp.example_panel(), replications=128, benchmarks=0)
+    """Effects on neighbours beside effects that differ: no estimator has both."""
+    real = panel_of(replace(STAGGERED, ramp=True, spill=0.9), tmp_path, effect=8.0)
+    found = trust(real, replications=128, benchmarks=0)
     assert found.race is not None
     assert not found.race.better
     assert not found.race.valid("did")
