@@ -20,6 +20,7 @@ from estimators.core.error_types import error_label
 from estimators.sensitivity.sensitivity import bias_corrected, pesaran_cd, serial_correlation
 from experiments.run.reporting import without_nan, write_whole
 from experiments.trust.race import document as race_document
+from experiments.trust.race import rows_of
 from experiments.trust.studies import SimulatedStudy, is_least
 from experiments.trust.trust import Trust
 from experiments.trust.verdict import verdict
@@ -63,7 +64,8 @@ def document(found: Trust) -> dict[str, Any]:
         "checks": [check.record | {"sentence": check.sentence, "severity": check.severity,
                                    "numbers": dict(check.numbers)} for check in found.checks],
         "family": {"critical": evidence["critical"], "false_alarm": evidence["familywise"]},
-        "race": None if found.race is None else race_document(replace(found.race, seconds=0.0)),
+        "race": [] if found.race is None else rows_of(found.race),
+        "instead": None if found.race is None else race_document(replace(found.race, seconds=0.0)),
         "trends": {name: evidence[name] for name in ("lean", "pretrend")},
         "fidelity": [asdict(row) for one in found.twin.all for row in one.fidelity],
         "fidelity_joint": {"pvalue": found.twin.joint},

@@ -588,6 +588,19 @@ def document(found: Race) -> dict[str, Any]:
     }
 
 
+def rows_of(found: Race) -> list[dict[str, Any]]:
+    """A row an estimator in the decisive world, with what it says of the panel, the one to use marked best."""
+    rows = []
+    for here in (one for one in found.panel if not one.left_out):
+        one = found.result(found.decisive, here.estimator)
+        plain = {name: value for name, value in _plain(one).items() if not name.endswith("_mcse") and name != "error"}
+        errors = {name: getattr(one, f"{name}_mcse") for name in ("bias", "rmse", "coverage")}
+        rows.append(without_nan(plain | {"errors": one.error, "mcse": errors, "best": one.estimator == found.best,
+                                         "estimate": here.estimate, "se": here.se, "lower": here.lower,
+                                         "upper": here.upper}))  # fmt: skip
+    return rows
+
+
 def _plain(one: RaceResult) -> dict[str, Any]:
     return asdict(one) | {"valid": one.valid}
 

@@ -373,23 +373,32 @@ def test_the_page_of_a_did_that_factors_bias_names_the_better_estimator_first(tm
     held = document(found)
     assert found.race is not None
     assert found.race.better
-    assert held["race"]["best"] == "synthetic-did"
+    assert held["instead"]["best"] == "synthetic-did"
     assert not found.race.result(SELECTION, "did").valid
     seen = first_screen(trust_page(held))
     assert "Use synthetic-did instead." in seen
     assert found.race.reason in unescape(seen).replace("  ", " ")
     assert found.race.advice in held["verdict"]["sentences"]
+    rows = {row["estimator"]: row for row in held["race"]}
+    assert [name for name, row in rows.items() if row["best"]] == ["synthetic-did"]
+    one, own = found.race.result(SELECTION, "synthetic-did"), pp.SyntheticDID()(found.claim.panel)
+    shown = rows["synthetic-did"]
+    assert (shown["world"], shown["errors"], shown["bias"], shown["rmse"], shown["width"]) == (
+        SELECTION, one.error, one.bias, one.rmse, one.width)  # fmt: skip
+    assert shown["mcse"] == {"bias": one.bias_mcse, "rmse": one.rmse_mcse, "coverage": one.coverage_mcse}
+    assert shown["estimate"] == pytest.approx(own.params.iloc[0])
+    assert shown["se"] == pytest.approx(own.std_errors.iloc[0])
 
 
 def test_the_page_of_a_sound_did_names_no_other(tmp_path: Path) -> None:
     world = World("sound", units=60, periods=14, dates=((7, 25),))
     found = trust(world.real(tmp_path, 1, 1.0), replications=128, benchmarks=0)
     held = document(found)
-    assert held["race"]["better"] is False
+    assert held["instead"]["better"] is False
     assert "instead" not in first_screen(trust_page(held))
     assert not any("Use " in sentence for sentence in held["verdict"]["sentences"])
-    assert "no estimator is clearly better than your did" in held["race"]["answer"]
-    shown = {row["estimator"]: row for row in held["race"]["panel"]}
+    assert "no estimator is clearly better than your did" in held["instead"]["answer"]
+    shown = {row["estimator"]: row for row in held["instead"]["panel"]}
     own = pp.SyntheticDID()(found.claim.panel)
     assert shown["synthetic-did"]["estimate"] == pytest.approx(own.params.iloc[0])
 
