@@ -414,6 +414,13 @@ def test_where_no_estimator_is_valid_the_page_says_so(tmp_path: Path) -> None:
     assert COST not in found.race.notes
 
 
+@pytest.mark.parametrize(("selected", "seen"), [(0.0, False), (1.5, True)])
+def test_adoption_at_random_is_no_selection_on_factors(tmp_path: Path, selected: float, seen: bool) -> None:
+    real = replace(SELECTED, selected=selected).real(tmp_path, 2, 1.0)
+    claim = claim_of(real)
+    assert (SELECTION in worlds_of(claim.sample, {}, 1.0)[0]) is seen
+
+
 # What is printed.
 
 
