@@ -603,7 +603,7 @@ class Ways:
         variance = np.vecdot(sums, sums)
         same = variance <= SAME * variance[:, :1]
         return StackedScores(np.where(same, 0.0, estimate), np.where(same[:, :, None], 0.0, sums),
-                       np.broadcast_to(np.array(dofs), estimate.shape).copy())  # fmt: skip
+                       np.broadcast_to(np.array(dofs, dtype=np.float64), estimate.shape).copy())  # fmt: skip
 
 
 def missing(claim: DifferenceFit) -> DifferenceFit:

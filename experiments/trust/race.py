@@ -26,12 +26,12 @@ from experiments.run.tasks import runner_of
 from experiments.study import Study
 from experiments.tables.ledger import treated_units
 from experiments.trust.claim import EFFECT, HEADLINE, PanelClaim, claim_of
-from experiments.trust.race_worlds import departures_of, worlds_of
+from experiments.trust.race_worlds import departures_of, untold, worlds_of
 from experiments.trust.recommend import FEW_TREATED, errors_named, forbidden_of, rank_of
 from experiments.trust.studies import BLOCK, UNIT, Means, SimulatedStudy, in_memory
 from results.diagnosis.fits import Fits, fits_of
 from results.store.block import Block
-from results.text import bracketed, fixed, joined
+from results.text import DASH, bracketed, fixed, joined
 from sim.arrays import Floats
 from sim.errors import BadInput, bad, closest, one_of
 from sim.streams import Streams
@@ -95,9 +95,12 @@ class RaceResult:
 
     @property
     def valid(self) -> bool:
-        """Whether bias and coverage allow to recommend it."""
-        covers = self.coverage + BEYOND * self.coverage_mcse >= LEAST_COVERAGE
-        return covers and abs(self.bias) - BEYOND * self.bias_mcse <= MOST_BIAS * self.spread
+        """Whether bias and coverage allow to recommend it. Their doubt is at most that of as many independent panels:
+        errors of few worlds are vague, and an estimator is not to gain by that."""
+        alone = 1 / np.sqrt(max(self.n, 1))
+        covers = self.coverage + BEYOND * min(self.coverage_mcse, 0.5 * alone) >= LEAST_COVERAGE
+        return bool(covers and abs(self.bias) - BEYOND * min(self.bias_mcse, alone * self.spread)
+                    <= MOST_BIAS * self.spread)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +244,7 @@ def race(
     if named.dial != EFFECT:
         raise bad(f"the claim {claim!r} is no effect of the treatment itself", where="--claim",
                   allowed="did, or another estimate of the effect", remedy="leave --claim out")  # fmt: skip
-    lineup = Lineup.of(named, kinds, effect)
+    lineup = Lineup.of(named, (kinds,) if isinstance(kinds, str) else kinds, effect)
     counts = lineup.replications(budget) if replications is None else dict.fromkeys(lineup.field, replications)
     return lineup.run(counts, means, say)
 
@@ -384,7 +387,7 @@ class Lineup:
         begun, size = time.perf_counter(), claim.estimate if effect is None else effect
         field, left_out = contestants(claim, kinds)
         worlds, near, notes = worlds_of(claim.sample, departures_of(claim), size)
-        return cls(claim, size, field, worlds, near, left_out, notes, begun)
+        return cls(claim, size, field, worlds, near, left_out, (*notes, *untold(claim)), begun)
 
     @property
     def own(self) -> str:
@@ -616,19 +619,24 @@ def print_race(found: Race, console: Console) -> None:
         for one in rows:
             within = f"{one.confidence:.2f}" if one.valid else "not valid"
             table.add_row(one.estimator, _with(one.bias, one.bias_mcse), _with(one.rmse, one.rmse_mcse),
-                          f"{one.coverage:.1%}", f"{one.power:.1%}", within)  # fmt: skip
+                          *_shares(one), within)  # fmt: skip
         console.print(table)
     console.print()
     console.print(Text("On the panel itself"))
     table = Table("estimator", "errors", "estimate", "s.e.", "95% interval", box=None, pad_edge=False)
     for here in (one for one in found.panel if not one.left_out):
-        table.add_row(here.estimator, here.error, f"{here.estimate:.4g}", f"{here.se:.3g}",
-                      f"{here.lower:.4g} to {here.upper:.4g}")  # fmt: skip
+        se = f"{here.se:.3g}" if np.isfinite(here.se) else DASH
+        table.add_row(here.estimator, here.error, f"{here.estimate:.4g}", se, f"{here.lower:.4g} to {here.upper:.4g}")
     console.print(table)
     for here in (one for one in found.panel if one.left_out):
         console.print(Text(f"Left out: {here.estimator}: {here.left_out}."))
     for note in found.notes:
         console.print(Text(note, style="dim"))
+
+
+def _shares(one: RaceResult) -> tuple[str, ...]:
+    """Coverage and power, where there are any."""
+    return tuple(f"{value:.1%}" if np.isfinite(value) else DASH for value in (one.coverage, one.power))
 
 
 def _with(value: float, mcse: float) -> str:

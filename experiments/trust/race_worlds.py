@@ -47,6 +47,12 @@ SAID = {
     COHORTS: "Effects differ by time since adoption and date",
     NEIGHBOURS: "The treatment of all neighbours moves a unit by {:.3g}",
 }
+WHETHER = {
+    TREND: "Whether treated units have a trend of their own",
+    COHORTS: "Whether effects differ by time since adoption and date",
+    NEIGHBOURS: "Whether the treatment moves neighbours",
+}
+SMALL = 0.05  # of the spread of effects over treated cells: a mean effect below cannot be told in shares of itself
 SLOPES = np.linspace(-0.8, 2.0, 57)  # changes of an effect from the earliest date to the latest that are tried
 UNTOLD = 1e8  # condition number above which departures cannot be told apart
 
@@ -72,15 +78,42 @@ class Departure:
         return f"{SAID[self.name].format(self.size)} on the panel (p = {self.pvalue:.2g}), and in every world."
 
 
+def untold(claim: PanelClaim) -> tuple[str, ...]:
+    """Departures of which the panel of a claim cannot tell, with the reason, in sentences."""
+    panel, error = claim.sample.panel, main_cluster(claim.sample.spec)
+    asked = _asked(panel)
+    if not asked:
+        return ()
+    if _fewest_clusters(panel, error) < 2:
+        return ("Departures from parallel trends and one effect cannot be told: fewer than two clusters are treated, "
+                "or are not.",)  # fmt: skip
+    try:
+        reasons = _differences(panel, error, tuple(asked.values())).available(panel)
+    except BadInput as fault:
+        return (f"Departures from parallel trends and one effect cannot be told: {fault.problems[0].what}.",)
+    return tuple(f"{WHETHER[name]} cannot be told: {reasons[text].removeprefix(f'{text}: ')}."
+                 for name, text in asked.items() if reasons[text])  # fmt: skip
+
+
+def _asked(panel: Panel) -> dict[str, str]:
+    """The alternatives that tell of departures, by their names."""
+    asked = {TREND: "trend", COHORTS: "imputed", NEIGHBOURS: f"neighbours:{next(iter(panel.weights), '')}"}
+    changes = _changes(panel)
+    return {name: text for name, text in asked.items() if name in changes}
+
+
+def _differences(panel: Panel, error: str, alternatives: tuple[str, ...]) -> Differences:
+    return Differences(term=panel.roles.treatment, error=error, alternatives=alternatives)
+
+
 def departures_of(claim: PanelClaim) -> dict[str, Departure]:
     """Departures that the panel of a claim shows, by name; none where they cannot be told."""
     panel = claim.sample.panel
     changes = _changes(panel)
     error = main_cluster(claim.sample.spec)
-    asked = {TREND: "trend", COHORTS: "imputed", NEIGHBOURS: f"neighbours:{next(iter(panel.weights), '')}"}
-    asked = {name: text for name, text in asked.items() if name in changes}
+    asked = _asked(panel)
     try:
-        every = Differences(term=panel.roles.treatment, error=error, alternatives=tuple(asked.values())).served(panel)
+        every = _differences(panel, error, tuple(asked.values())).served(panel)
     except BadInput:
         return {}
     names = [name for name, text in asked.items() if text in every.alternatives]
@@ -145,7 +178,7 @@ def planted(design: PanelDesign, departures: Mapping[str, Departure], panel: Pan
     changes: dict[str, Any] = {}
     if TREND in departures:
         changes["trend_gap"] = departures[TREND].size
-    if COHORTS in departures and size:
+    if COHORTS in departures:
         changes |= effects_that_differ(panel, departures, size)
     assert isinstance(design.effect, Effect)
     spread = departures.get(NEIGHBOURS)
@@ -157,7 +190,8 @@ def effects_that_differ(panel: Panel, departures: Mapping[str, Departure], size:
     """The dials path and by_cohort of effects with the mean `size` over treated cells that differ as imputed ones do.
 
     A mean imputed effect of a cohort in a period is taken for size times path(periods since adoption) (1 + by_cohort
-    date), by least squares over treated cells. What other departures do is taken out first.
+    date), by least squares over treated cells. What other departures do is taken out first. None where the mean effect
+    is small beside what it varies.
     """
     treatment, outcome = str(panel.roles.treatment), str(panel.roles.outcome)
     y = panel.variables[outcome] - sum(one.size * one.change for name, one in departures.items() if name != COHORTS)
@@ -178,8 +212,10 @@ def effects_that_differ(panel: Panel, departures: Mapping[str, Departure], size:
         sums = np.bincount(at, factor * tau), np.bincount(at, factor * factor)
         means = sums[0] / np.where(sums[1] > 0, sums[1], 1.0)
         fitted = factor * means[at]
-        return float(np.square(tau - fitted).sum()), means / fitted.mean()
+        return float(np.square(tau - fitted).sum()), (means + (size - fitted.mean()) / factor.mean()) / size
 
+    if abs(size) < SMALL * tau.std():
+        return {}
     slope = min(SLOPES.tolist(), key=lambda one: path(one)[0])
     last = int(first[cells.any(axis=0)].max())
     return {"path": tuple(path(slope)[1].tolist()), "by_cohort": slope / last}
@@ -206,6 +242,9 @@ def worlds_of(
     nearby = tuple(planted(design, departures, sample.panel, size) for design in fits)
     near = dict.fromkeys((one.method for one in votes), nearby)
     barred = [one.method for one in fitted.all if not one.null]
+    if COHORTS in departures and not effects_that_differ(sample.panel, departures, size):
+        without = (*without, "Effects differ on the panel, which worlds of so small an effect cannot hold.")
+        departures = {name: one for name, one in departures.items() if name != COHORTS}
     notes = (*(one.sentence for one in departures.values()), *without,
              *(f"Twins by the method {method} cannot serve as a known world." for method in barred))  # fmt: skip
     if not worlds:

@@ -153,6 +153,7 @@ def placed(values: Floats, terms: tuple[str, ...], layout: Layout) -> Floats:
 
 def _critical(dof: Floats, alpha: float) -> Floats:
     """Critical values (R or 1, E, K): degrees of freedom seldom change between replications, and sorting them costs."""
+    dof = np.asarray(dof, dtype=np.float64)  # whose bytes are read below
     one = dof[:1]
     if len(dof) and ((dof == one).all() or np.array_equal(dof, np.broadcast_to(one, dof.shape), equal_nan=True)):
         return _critical_of(one.tobytes(), one.shape, alpha)

@@ -8,12 +8,14 @@ import made_cities
 import numpy as np
 import pytest
 from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
+from scipy import stats
 
 from estimators.linear.did import TwoWayDID
 from estimators.sensitivity.differences import FORMS, Alternative, Differences
 from estimators.spatial.spatial_panel import SpatialPanel
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.imputation import Imputation
+from results.diagnosis.fits import _critical as critical_of_diagnosis
 from sim import BadInput, Panel, Roles
 from sim.panel import part, seen_part
 
@@ -211,6 +213,13 @@ def test_the_imputed_effect_is_that_of_imputation(panel: Panel) -> None:
     _, parts = fit(panel.variables["y"])
     parts = parts[0, own.terms().index("overall")] - np.sqrt(claim.factor(9)) * claim.parts
     assert found.se[0, 0, 1] == pytest.approx(np.sqrt(np.square(parts).sum()), rel=1e-9)
+
+
+def test_degrees_of_freedom_are_numbers_of_which_intervals_can_be_made(panel: Panel) -> None:
+    """Kept intervals are those of t, whatever the type of the degrees of freedom."""
+    assert Differences(alternatives=("trend",))(panel).dof.dtype == np.float64
+    whole = critical_of_diagnosis(np.full((3, 1, 2), 59), 0.05)
+    np.testing.assert_allclose(whole, np.full((1, 1, 2), stats.t.ppf(0.975, 59)))
 
 
 def test_another_outcome_has_the_scale_of_the_first(panel: Panel) -> None:

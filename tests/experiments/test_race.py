@@ -30,7 +30,14 @@ from experiments.trust.race import (
     shared,
     with_confidence,
 )
-from experiments.trust.race_worlds import SELECTION, departures_of, loadings_before, worlds_of
+from experiments.trust.race_worlds import (
+    SELECTION,
+    departures_of,
+    effects_that_differ,
+    loadings_before,
+    untold,
+    worlds_of,
+)
 from experiments.trust.trust import trust
 from experiments.twins.real import Real
 from results.report.trust_page import trust_page
@@ -74,8 +81,16 @@ def test_measures_are_those_of_the_same_fits_by_hand() -> None:
     ({"coverage": float("nan")}, False),
 ])  # fmt: skip
 def test_bias_and_coverage_decide_who_is_valid(changes: dict[str, float], valid: bool) -> None:
-    sound = RaceResult("w", "a", "iid", bias=0.0, bias_mcse=0.06, spread=1.0, coverage=0.95, coverage_mcse=0.02)
+    sound = RaceResult("w", "a", "iid", bias=0.0, bias_mcse=0.06, spread=1.0, coverage=0.95, coverage_mcse=0.02, n=128)
     assert replace(sound, **changes).valid is valid
+
+
+def test_few_worlds_are_no_excuse() -> None:
+    """Errors clustered by two worlds may be as large as the share itself."""
+    vague = RaceResult("w", "a", "iid", bias=0.0, bias_mcse=0.06, spread=1.0, coverage=0.6, coverage_mcse=0.5, n=64)
+    assert not vague.valid
+    assert replace(vague, coverage=0.8, n=64).valid  # two errors of 64 independent panels
+    assert not replace(vague, coverage=0.95, bias=1.0, bias_mcse=0.9).valid
 
 
 def test_the_confidence_set_is_among_the_valid() -> None:
@@ -329,6 +344,41 @@ def test_a_did_that_weights_effects_wrongly_gives_way_to_imputation(tmp_path: Pa
     assert found.nearby[0] >= 7
     assert f"in {found.nearby[0]} of 8 worlds near the fitted one" in found.answer
     assert any("Effects differ by time since adoption" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("size", [0.1, -0.4, 3.0])
+def test_effects_that_differ_keep_their_differences_at_any_mean(tmp_path: Path, size: float) -> None:
+    """The two-way estimate misses the mean of what is planted by as much as on the panel, whatever that mean is."""
+    real = panel_of(replace(STAGGERED, ramp=True, ring=False), tmp_path, effect=1.5)
+    found, d = departures_of(claim_of(real)), real.panel.variables["did"][0]
+    dials = effects_that_differ(real.panel, found, size)
+    first = np.where(d.any(axis=0), d.argmax(axis=0), 0)
+    since = np.maximum(np.arange(14)[:, None] - first, 0)
+    effects = size * np.array(dials["path"])[np.minimum(since, len(dials["path"]) - 1)]
+    effects = effects * (1 + dials["by_cohort"] * first) * d
+    assert effects[d > 0].mean() == pytest.approx(size, rel=1e-9)
+    two_way = pp.TwoWayDID(errors=("iid",))
+    missed = size - two_way(real.panel.with_variables({"y": effects[None]})).params["did"]
+    here = pp.Imputation()(real.panel).params["overall"] - two_way(real.panel).params["did"]
+    assert missed == pytest.approx(here, rel=0.25)
+
+
+def test_worlds_of_no_effect_hold_no_effects_that_differ(tmp_path: Path) -> None:
+    real = panel_of(replace(STAGGERED, ramp=True, ring=False), tmp_path, effect=8.0)
+    claim = claim_of(real)
+    worlds, _, notes = worlds_of(claim.sample, departures_of(claim), 0.0)
+    assert all(not design.effect.path for design in worlds.values())
+    assert any("cannot hold" in note for note in notes)
+    assert not any("in every world" in note for note in notes)
+
+
+def test_what_a_panel_cannot_tell_of_is_said(tmp_path: Path) -> None:
+    real = panel_of(STAGGERED, tmp_path)
+    uneven = replace(real.panel, periods=(*range(2001, 2009), *range(2011, 2017)))
+    said = untold(claim_of(replace(real, panel=uneven)))
+    assert len(said) == 1
+    assert "Whether effects differ by time since adoption and date cannot be told: periods are not evenly" in said[0]
+    assert untold(claim_of(real)) == ()
 
 
 def test_loadings_before_adoption_are_those_of_the_world() -> None:
