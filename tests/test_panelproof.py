@@ -111,7 +111,7 @@ def test_the_panel_of_the_page_of_tables_is_estimated_and_tested(tmp_path, monke
     pd.read_csv(made_cities.DATA / "cities.csv").to_stata(tmp_path / "mypanel.dta", write_index=False)
     Path("SPEC.toml").write_text(made_cities.PANEL)
     changes = {"draws=9999": "draws=99", "example/panel.csv": "mypanel.dta", "example/spec.toml": "SPEC.toml"}
-    names = run_block_of("docs/estimates.md", "pp.read_panel(", changes, {})
+    names = run_block_of("docs/estimates.md", "panel = pp.read_panel(", changes, {})
     printed = capsys.readouterr().out
     assert "Table 2" in printed
     assert "Placebo test of did:" in printed
