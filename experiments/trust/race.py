@@ -1,7 +1,7 @@
 """Estimators raced on the twins of a panel: which one misses the effect least there, and what each says of the panel.
 
 Every estimator that serves the claim's estimand is fitted to the same draws of each world (`race_worlds`), and of each
-the error type is taken whose intervals cover best in these worlds. An estimator is valid in a world where bias and
+an error type is taken whose intervals cover in these worlds. An estimator is valid in a world where bias and
 coverage allow to recommend it; those that are valid are held against one another by the model confidence set.
 """
 
@@ -26,9 +26,10 @@ from experiments.run.tasks import runner_of
 from experiments.study import Study
 from experiments.tables.ledger import treated_units
 from experiments.trust.claim import EFFECT, HEADLINE, PanelClaim, claim_of
-from experiments.trust.race_worlds import departures_of, untold, worlds_of
+from experiments.trust.race_worlds import SELECTION, departures_of, worlds_of
 from experiments.trust.recommend import FEW_TREATED, errors_named, forbidden_of, rank_of
 from experiments.trust.studies import BLOCK, UNIT, Means, SimulatedStudy, in_memory
+from experiments.twins.twin import Twin
 from results.diagnosis.fits import Fits, fits_of
 from results.store.block import Block
 from results.text import DASH, bracketed, fixed, joined
@@ -119,7 +120,7 @@ class OnPanel:
 @dataclass(frozen=True)
 class Race:
     """What was found. own: the claim's estimator. effect: that was planted. best: the estimator to use, the claim's own
-    where none is clearly better; agree: whether all worlds say so. nearby: in how many of the worlds near the decisive
+    where none is clearly better; agree: whether all worlds say so. nearby: in how many of the worlds near the fitted
     one it misses less than the claim's own, and how many there were. notes: what a reader should know."""
 
     claim: PanelClaim
@@ -369,25 +370,28 @@ def shared(costs: Mapping[str, float], seconds: float, own: str) -> dict[str, in
 @dataclass(frozen=True, eq=False, slots=True)
 class Lineup:
     """What races where. effect: in the worlds. field: estimators by name, the claim's own first. worlds: designs by
-    name. near: worlds near some of them. left_out: estimators that cannot serve. notes: what stands in the worlds.
+    name. near: worlds near the fitted ones. left_out: estimators that cannot serve. notes: what stands in the worlds.
     begun: when the panel was first fitted."""
 
     claim: PanelClaim
     effect: float
     field: Field
     worlds: Mapping[str, PanelDesign]
-    near: Mapping[str, tuple[PanelDesign, ...]]
+    near: tuple[PanelDesign, ...]
     left_out: tuple[OnPanel, ...]
     notes: tuple[str, ...]
     begun: float
 
     @classmethod
-    def of(cls, claim: PanelClaim, kinds: Sequence[str] = (), effect: float | None = None) -> Lineup:
-        """Of a claim that is an effect; see `race`."""
+    def of(
+        cls, claim: PanelClaim, kinds: Sequence[str] = (), effect: float | None = None, fitted: Twin | None = None
+    ) -> Lineup:
+        """Of a claim that is an effect; see `race`. fitted: the twin of its sample, where it is there."""
         begun, size = time.perf_counter(), claim.estimate if effect is None else effect
         field, left_out = contestants(claim, kinds)
-        worlds, near, notes = worlds_of(claim.sample, departures_of(claim), size)
-        return cls(claim, size, field, worlds, near, left_out, (*notes, *untold(claim)), begun)
+        departures, untold = departures_of(claim)
+        worlds, near, notes = worlds_of(claim.sample, departures, size, fitted)
+        return cls(claim, size, field, worlds, near, left_out, (*notes, *untold), begun)
 
     @property
     def own(self) -> str:
@@ -419,7 +423,8 @@ class Lineup:
         by_world: dict[str, dict[str, SimulatedStudy]] = {}
         for world, design in self.worlds.items():
             say(f"{world}: {len(racing)} estimators on up to {max(counts.values()):,} panels")
-            studies = {name: self.study(world, design, one, counts[name]) for name, one in racing.items()}
+            wanted = {name: self.study(world, design, one, counts[name]) for name, one in racing.items()}
+            studies = {name: means.fitting(study.name, study) for name, study in wanted.items()}
             by_world[world] = {name: SimulatedStudy(world, study, means.run(study.name, study), racing[name].term)
                                for name, study in studies.items()}  # fmt: skip
         errors = {name: best_error([held[name] for held in by_world.values()], one.printed,
@@ -442,8 +447,9 @@ class Lineup:
         return replace(found, nearby=nearby, seconds=time.perf_counter() - self.begun)
 
     def _nearby(self, world: str, best: Contestant) -> tuple[int, int]:
-        """In how many worlds near one an estimator misses less than the claim's own, and how many there are."""
-        less, designs = 0, self.near.get(world, ())[:WORLDS_NEARBY]
+        """In how many worlds near the fitted one an estimator misses less than the claim's own, and how many there are;
+        world: the decisive one, which has none nearby where adoption hangs on factors."""
+        less, designs = 0, () if world == SELECTION else self.near[:WORLDS_NEARBY]
         for design in designs:
             missed = []
             for one in (self.field[self.own], best):
@@ -506,7 +512,10 @@ def with_confidence(found: Sequence[RaceResult], losses: Mapping[str, Floats], s
         if len(field) < 2:
             continue
         held = np.column_stack([losses[name][:count] for name in field])
-        p = confidence_set(held[np.isfinite(held).all(axis=1)], np.random.default_rng(seed))
+        held = held[np.isfinite(held).all(axis=1)]
+        if len(held) < 2:
+            continue
+        p = confidence_set(held, np.random.default_rng(seed))
         known |= dict(zip(field, p.tolist(), strict=True))
     return [replace(one, confidence=known.get(one.estimator, NONE)) for one in found]
 
@@ -572,7 +581,6 @@ def chosen(results: Sequence[RaceResult], own: str) -> tuple[str, bool]:
 
 def document(found: Race) -> dict[str, Any]:
     """Every number that is shown, as plain data."""
-
     return {
         "claim": found.claim.text,
         "estimator": found.own,

@@ -31,6 +31,7 @@ from experiments.panel_spec.spec import RealPanel
 from experiments.tables.ledger import main_cluster, treated_units
 from experiments.trust.claim import PanelClaim
 from experiments.trust.studies import LEVEL
+from experiments.twins.methods import fit_by
 from experiments.twins.real import Real, section_of
 from experiments.twins.twin import Twin, twin
 from sim.arrays import Flags, Floats
@@ -40,7 +41,7 @@ from sim.world.panel_design import PanelDesign
 from sim.world.parts.effect import Effect
 from sim.world.parts.spillover import Neighbours
 
-SELECTION = "selection on factors"
+SELECTION, FACTOR = "selection on factors", "factor"
 TREND, COHORTS, NEIGHBOURS = "trend", "cohorts", "neighbours"
 SAID = {
     TREND: "Treated units have a trend of their own of {:.3g} a period",
@@ -78,58 +79,43 @@ class Departure:
         return f"{SAID[self.name].format(self.size)} on the panel (p = {self.pvalue:.2g}), and in every world."
 
 
-def untold(claim: PanelClaim) -> tuple[str, ...]:
-    """Departures of which the panel of a claim cannot tell, with the reason, in sentences."""
+def departures_of(claim: PanelClaim) -> tuple[dict[str, Departure], tuple[str, ...]]:
+    """Departures that the panel of a claim shows, by name, and sentences on those of which it cannot tell."""
     panel, error = claim.sample.panel, main_cluster(claim.sample.spec)
-    asked = _asked(panel)
-    if not asked:
-        return ()
-    if _fewest_clusters(panel, error) < 2:
-        return ("Departures from parallel trends and one effect cannot be told: fewer than two clusters are treated, "
-                "or are not.",)  # fmt: skip
-    try:
-        reasons = _differences(panel, error, tuple(asked.values())).available(panel)
-    except BadInput as fault:
-        return (f"Departures from parallel trends and one effect cannot be told: {fault.problems[0].what}.",)
-    return tuple(f"{WHETHER[name]} cannot be told: {reasons[text].removeprefix(f'{text}: ')}."
-                 for name, text in asked.items() if reasons[text])  # fmt: skip
-
-
-def _asked(panel: Panel) -> dict[str, str]:
-    """The alternatives that tell of departures, by their names."""
+    changes = _changes(panel)
     asked = {TREND: "trend", COHORTS: "imputed", NEIGHBOURS: f"neighbours:{next(iter(panel.weights), '')}"}
-    changes = _changes(panel)
-    return {name: text for name, text in asked.items() if name in changes}
-
-
-def _differences(panel: Panel, error: str, alternatives: tuple[str, ...]) -> Differences:
-    return Differences(term=panel.roles.treatment, error=error, alternatives=alternatives)
-
-
-def departures_of(claim: PanelClaim) -> dict[str, Departure]:
-    """Departures that the panel of a claim shows, by name; none where they cannot be told."""
-    panel = claim.sample.panel
-    changes = _changes(panel)
-    error = main_cluster(claim.sample.spec)
-    asked = _asked(panel)
-    try:
-        every = _differences(panel, error, tuple(asked.values())).served(panel)
-    except BadInput:
-        return {}
-    names = [name for name, text in asked.items() if text in every.alternatives]
+    asked = {name: text for name, text in asked.items() if name in changes}
+    if not asked:
+        return {}, ()
     few = _fewest_clusters(panel, error)
-    if not names or few < 2:
-        return {}
-    found = every.stacked(panel)
-    differences, influence = found.estimate[0, 1::2], found.influence[0, 1::2]
-    outcome = str(panel.roles.outcome)
-    moved = [every.stacked(panel.with_variables({outcome: panel.variables[outcome] + changes[name]})).estimate[0, 1::2]
-             for name in names]  # fmt: skip
+    every = Differences(term=panel.roles.treatment, error=error, alternatives=tuple(asked.values()))
+    try:
+        reasons = every.available(panel)
+        if few < 2:
+            raise bad("fewer than two clusters are treated, or are not", where="race", allowed="two", remedy="none")
+    except BadInput as fault:
+        return {}, (f"Departures from parallel trends and one effect cannot be told: {fault.problems[0].what}.",)
+    untold = tuple(f"{WHETHER[name]} cannot be told: {reasons[text].removeprefix(f'{text}: ')}."
+                   for name, text in asked.items() if reasons[text])  # fmt: skip
+    told = {name: text for name, text in asked.items() if not reasons[text]}
+    if not told:
+        return {}, untold
+    return _shown(panel, replace(every, alternatives=tuple(told.values())), {name: changes[name] for name in told},
+                  few), untold  # fmt: skip
+
+
+def _shown(panel: Panel, every: Differences, changes: Mapping[str, Floats], few: int) -> dict[str, Departure]:
+    """Departures that are significant; changes: what each does to the outcome, as the alternatives are ordered; few:
+    clusters that errors rest on."""
+    found, outcome = every.stacked(panel), str(panel.roles.outcome)
+    differences, influence, names = found.estimate[0, 1::2], found.influence[0, 1::2], list(changes)
+    moved = [every.stacked(panel.with_variables({outcome: panel.variables[outcome] + change})).estimate[0, 1::2]
+             for change in changes.values()]  # fmt: skip
     response = np.array(moved).T - differences[:, None]
 
     def solved(some: list[int]) -> list[Departure]:
         """Sizes of some departures, if there are no others."""
-        if not some or not np.linalg.cond(response[np.ix_(some, some)]) < UNTOLD:
+        if not np.linalg.cond(response[np.ix_(some, some)]) < UNTOLD:
             return []
         inverse = np.linalg.inv(response[np.ix_(some, some)])
         sizes = inverse @ differences[some]
@@ -138,17 +124,21 @@ def departures_of(claim: PanelClaim) -> dict[str, Departure]:
         rows = zip(some, sizes.tolist(), se.tolist(), p.tolist(), strict=True)
         return [Departure(names[k], value, error, pvalue, changes[names[k]]) for k, value, error, pvalue in rows]
 
+    def pvalue(k: int) -> float:
+        """Of a departure beside those that are kept; 1 where it cannot be told from them."""
+        beside = solved([*kept, k])
+        return float(np.nan_to_num(beside[-1].pvalue, nan=1.0)) if beside else 1.0
+
     kept: list[int] = []
-    waiting = sorted(range(len(names)), key=lambda k: names[k] != TREND)
+    kept += [k for k, name in enumerate(names) if name == TREND and pvalue(k) <= LEVEL]
+    waiting = [k for k, name in enumerate(names) if name != TREND]
     while waiting:
-        tried = {k: solved([*kept, k])[-1:] for k in (waiting[:1] if names[waiting[0]] == TREND else waiting)}
-        best = min(tried, key=lambda k: tried[k][0].pvalue if tried[k] else np.inf)
-        if tried[best] and tried[best][0].pvalue <= LEVEL:
-            kept.append(best)
-        elif names[best] != TREND:
+        best = min(waiting, key=pvalue)
+        if pvalue(best) > LEVEL:
             break
+        kept.append(best)
         waiting.remove(best)
-    return {one.name: one for one in solved(kept)}
+    return {one.name: one for one in solved(kept)} if kept else {}
 
 
 def _fewest_clusters(panel: Panel, error: str) -> int:
@@ -173,17 +163,13 @@ def _changes(panel: Panel) -> dict[str, Floats]:
     return out
 
 
-def planted(design: PanelDesign, departures: Mapping[str, Departure], panel: Panel, size: float) -> PanelDesign:
-    """A world with departures of a panel; size: the mean effect in it."""
-    changes: dict[str, Any] = {}
-    if TREND in departures:
-        changes["trend_gap"] = departures[TREND].size
-    if COHORTS in departures:
-        changes |= effects_that_differ(panel, departures, size)
+def planted(design: PanelDesign, departures: Mapping[str, Departure], effects: Mapping[str, Any]) -> PanelDesign:
+    """A world with departures of a panel; effects: the dials of effects that differ."""
     assert isinstance(design.effect, Effect)
+    gap: dict[str, Any] = {"trend_gap": departures[TREND].size} if TREND in departures else {}
     spread = departures.get(NEIGHBOURS)
     spillover = design.spillover if spread is None else Neighbours(w_effect=spread.size)
-    return replace(design, effect=replace(design.effect, **changes), spillover=spillover)
+    return replace(design, effect=replace(design.effect, **gap, **effects), spillover=spillover)
 
 
 def effects_that_differ(panel: Panel, departures: Mapping[str, Departure], size: float) -> dict[str, Any]:
@@ -222,53 +208,54 @@ def effects_that_differ(panel: Panel, departures: Mapping[str, Departure], size:
 
 
 def worlds_of(
-    sample: RealPanel, departures: Mapping[str, Departure], size: float
-) -> tuple[dict[str, PanelDesign], dict[str, tuple[PanelDesign, ...]], tuple[str, ...]]:
-    """Designs by name, worlds near the fitted ones, and sentences on what is in them and what was left out.
+    sample: RealPanel, departures: Mapping[str, Departure], size: float, fitted: Twin | None = None
+) -> tuple[dict[str, PanelDesign], tuple[PanelDesign, ...], tuple[str, ...]]:
+    """Designs by name, worlds near the first fitted one, and sentences on what is in them and what was left out.
 
-    size: the mean effect. Raises BadInput where no world is left.
+    size: the mean effect. fitted: the twin of the sample, where it is there. Raises BadInput where no world is left.
     """
-    fitted, selected, without = twin(sample), None, tuple[str, ...]()
-    votes = [one for one in fitted.all if one.null]
+    fitted = fitted or twin(sample)
+    votes, selected, without = [one for one in fitted.all if one.null], None, tuple[str, ...]()
     try:
-        selected = _selected(sample)
+        selected = _selected(sample, fitted)
     except BadInput as fault:
         without = (f"There is no world with selection on factors: {fault.problems[0].what}.",)
     if selected is not None:  # factors hold the trend of the treated
         departures = {name: one for name, one in departures.items() if name != TREND}
-    designs = {one.method: one.design for one in votes} | ({} if selected is None else {SELECTION: selected})
-    worlds = {name: planted(design, departures, sample.panel, size) for name, design in designs.items()}
-    fits = next((one.nearby for one in votes if one.nearby), ())
-    nearby = tuple(planted(design, departures, sample.panel, size) for design in fits)
-    near = dict.fromkeys((one.method for one in votes), nearby)
-    barred = [one.method for one in fitted.all if not one.null]
-    if COHORTS in departures and not effects_that_differ(sample.panel, departures, size):
+    effects = effects_that_differ(sample.panel, departures, size) if COHORTS in departures else {}
+    if COHORTS in departures and not effects:
         without = (*without, "Effects differ on the panel, which worlds of so small an effect cannot hold.")
         departures = {name: one for name, one in departures.items() if name != COHORTS}
-    notes = (*(one.sentence for one in departures.values()), *without,
-             *(f"Twins by the method {method} cannot serve as a known world." for method in barred))  # fmt: skip
-    if not worlds:
+    designs = {one.method: one.design for one in votes} | ({} if selected is None else {SELECTION: selected})
+    if not designs:
         raise bad("no twin of this panel can serve as a known world", where="[twin]",
                   allowed="a kept or redrawn adoption", remedy="leave levels out of keep")  # fmt: skip
-    return worlds, near, notes
+    near = next((one.nearby for one in votes if one.nearby), ())
+    notes = (*(one.sentence for one in departures.values()), *without,
+             *(f"Twins by the method {one.method} cannot serve as a known world." for one in fitted.all
+               if not one.null))  # fmt: skip
+    return ({name: planted(design, departures, effects) for name, design in designs.items()},
+            tuple(planted(design, departures, effects) for design in near), notes)  # fmt: skip
 
 
-def _selected(sample: RealPanel) -> PanelDesign | None:
+def _selected(sample: RealPanel, fitted: Twin) -> PanelDesign | None:
     """A factor twin whose adoption is drawn by a logit on its factors; None where there are none, or a likelihood ratio
     test does not tell that adoption hangs on them."""
-    plain = _factor_twin(sample, {})
-    rank = next((int(item.value) for item in plain.parameters if item.dial == "rank"), 0)
+    real = Real.of(_by_factors(sample, {}))
+    there = (one.parameters for one in fitted.all if one.method == FACTOR)
+    parameters = next(there, None) or fit_by(FACTOR, real).parameters
+    rank = next((int(item.value) for item in parameters if item.dial == "rank"), 0)
     if rank == 0 or sample.panel.roles.treatment is None:
         return None
     treated = treated_units(sample.panel)
-    loadings = loadings_before(Real.of(sample), treated, rank)
+    loadings = loadings_before(real, treated, rank)
     if loadings is None:
         return None
     found, share = logit(loadings, treated), treated.mean()
     alone = len(treated) * float(share * np.log(share) + (1 - share) * np.log(1 - share))
     if not chdtrc(rank, 2 * (found.loglik - alone)) <= LEVEL:
         return None
-    return _factor_twin(sample, {"adoption": {"kind": "propensity", "on": "factors"}}).design
+    return twin(_by_factors(sample, {"adoption": {"kind": "propensity", "on": "factors"}})).design
 
 
 def loadings_before(real: Real, treated: Flags, rank: int) -> Floats | None:
@@ -284,8 +271,9 @@ def loadings_before(real: Real, treated: Flags, rank: int) -> Floats | None:
     return np.asarray(np.linalg.lstsq(x, y[:before], rcond=None)[0][1:].T)
 
 
-def _factor_twin(sample: RealPanel, changes: Mapping[str, Any]) -> Twin:
+def _by_factors(sample: RealPanel, changes: Mapping[str, Any]) -> RealPanel:
+    """The panel with [twin] that asks for a factor twin alone, and further keys of it."""
     own = section_of(sample.spec)
-    written = own.model_dump(exclude_unset=True) | {"method": ["factor"], **changes}
+    written = own.model_dump(exclude_unset=True) | {"method": [FACTOR], **changes}
     section = type(own).model_validate(written | {"keep": [name for name in own.keep if name != "levels"]})
-    return twin(replace(sample, spec=sample.spec.model_copy(update={"twin": section})))
+    return replace(sample, spec=sample.spec.model_copy(update={"twin": section}))

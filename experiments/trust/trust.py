@@ -218,7 +218,7 @@ def _raced(found: Trust, means: Means, say: SayLine) -> Trust:
     """With a race of quick estimators on the twins."""
     claim, ask = found.claim, found.ask
     try:
-        lineup = Lineup.of(claim, (TRENDS, *([OVER_W] if claim.panel.weights else []), *QUICK))
+        lineup = Lineup.of(claim, (TRENDS, *([OVER_W] if claim.panel.weights else []), *QUICK), fitted=found.twin)
     except BadInput as fault:
         return replace(found, notes=(*found.notes, f"No other estimators race: {fault.problems[0].what}."))
     counts = {} if ask.replications else means.remembered(ask.budget) or {}
