@@ -170,7 +170,7 @@ def _critical_of(dof: bytes, shape: tuple[int, ...], alpha: float) -> Floats:
 
 BUDGET = 256 * 2**20  # bytes of blocks that are kept between passes
 PIECE = 8192  # replications that are judged together, at most: memory is then that of a piece
-JOINED = 2048  # replications of small blocks that are judged together
+JOINED = 8192  # replications of small blocks that are judged together
 WORKERS = 4  # at most, and no more than cores: each holds a block and what is made of it
 
 
