@@ -15,7 +15,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Self
@@ -310,15 +310,17 @@ def read_table(
     attributes: Sequence[str] | Mapping[str, str] = (),
     missing: Missing = "error",
     variables: Sequence[str] | None = None,
+    treatment: TreatmentKind | None = None,
 ) -> LongTable:
     """A panel's parts from the columns that `roles` and `variables` name, units in the table's order, periods sorted.
 
     The treatment becomes the variable `did`. `attributes` are columns that are constant within units, as a list or as
     attribute -> column. `variables` are columns without a role; None = none, or every numeric column when `roles` is
     empty. A row with a missing value is an error or, with missing = "drop", unobserved; a unit-period without a row is
-    unobserved, and units or periods with no row at all are left out. Raises BadInput for columns that lack or are used
-    twice, repeated unit-periods, text, infinities, gaps, fewer than two units or periods, attributes that vary, and a
-    treatment that is not 0/1, switches off, or does not vary; `frame.attrs["called"]` is what messages call columns.
+    unobserved, and units or periods with no row at all are left out. treatment: of which kind it is; None = as its
+    values say, where they leave no doubt. Raises BadInput for columns that lack or are used twice, repeated
+    unit-periods, text, infinities, gaps, fewer than two units or periods, attributes that vary, and what
+    `treatment_problems` finds; `frame.attrs["called"]` is what messages call columns.
     """
     named = dict(attributes) if isinstance(attributes, Mapping) else {name: name for name in attributes}
     sources = _sources(frame, unit, period, roles, named, variables)
@@ -328,7 +330,7 @@ def read_table(
     values = _all_numbers(frame, sources, rows)
     kept, dropped = _complete(values, sources, rows, missing)
     values = {name: column[kept] for name, column in values.items()}
-    parts = _rectangle(frame.loc[kept], rows.those(kept), values, roles, named, (unit, period))
+    parts = _rectangle(frame.loc[kept], rows.those(kept), values, roles, named, (unit, period), treatment)
     return LongTable(parts, MappingProxyType(dropped), order)
 
 
@@ -339,6 +341,7 @@ def _rectangle(
     roles: Roles,
     named: Mapping[str, str],
     keys: tuple[str, str],
+    kind: TreatmentKind | None = None,
 ) -> dict[str, Any]:
     """Complete rows spread over (1, T, N), NaN and unobserved where there is no row."""
     units = tuple(dict.fromkeys(rows.labels))
@@ -351,17 +354,18 @@ def _rectangle(
     arrays = {name: np.full(observed.shape, np.nan) for name in values}
     for name, column in values.items():
         arrays[name][0, t, i] = column
-    problems = _attribute_problems(frame, named, rows)
+    problems, own = _attribute_problems(frame, named, rows), Roles(roles.outcome, None, roles.controls, roles.mediators)
     if roles.treatment is not None:
         column = frame.attrs.get("called", {}).get(roles.treatment, roles.treatment)
-        where = f"{rows.file}, column {column!r}"
-        problems += treatment_problems(arrays[TREATMENT][0], units, periods, where)
+        where, path = f"{rows.file}, column {column!r}", arrays[TREATMENT][0]
+        problems += treatment_problems(path, units, periods, where, kind)
+        own = replace(own, treatment=TREATMENT, continuous=(kind or kind_of_treatment(path)) != "absorbing")
     refuse(problems)
     return {
         "units": units,
         "periods": periods,
         "variables": arrays,
-        "roles": Roles(roles.outcome, TREATMENT if roles.treatment else None, roles.controls, roles.mediators),
+        "roles": own,
         "attributes": {name: _attribute(frame[column], i, len(units)) for name, column in named.items()},
         "observed": None if observed.all() else observed,
     }
@@ -538,25 +542,55 @@ def _attribute(column: pd.Series[Any], codes: Codes, units: int) -> NDArray[Any]
     return np.array([_label(value) for value in firsts.tolist()], dtype=np.str_)
 
 
-def treatment_problems(did: Floats, units: tuple[str, ...], periods: tuple[int, ...], where: str) -> list[Problem]:
-    """Problems of a treatment (T, N) that is not 0/1 and absorbing, or that does not vary; NaN = not observed."""
-    seen = ~np.isnan(did)
+TreatmentKind = Literal["absorbing", "switching", "continuous"]
+MANY, LEAST = 0.1, 5  # share and number of values that are neither 0 nor 1 beyond which they are no slips
+
+
+def kind_of_treatment(did: Floats) -> TreatmentKind:
+    """What the values of a treatment (T, N) are: 0 and 1 alone, or any strength; NaN = not observed."""
+    values = did[~np.isnan(did)]
+    other = (values != 0) & (values != 1)
+    no_slips = other.sum() >= LEAST and other.mean() > MANY and len(np.unique(values)) > 2
+    return "continuous" if no_slips else "absorbing"
+
+
+def treatment_problems(
+    did: Floats, units: tuple[str, ...], periods: tuple[int, ...], where: str, kind: TreatmentKind | None = None
+) -> list[Problem]:
+    """Problems of a treatment (T, N) that does not vary or is not of its kind; NaN = not observed.
+
+    kind: absorbing, 0/1 and 1 from the first treated period on; switching, 0/1; continuous, any numbers; None =
+    continuous where there are three or more values and more than a tenth of the panel is neither 0 nor 1, else
+    absorbing.
+    """
+    seen, kind = ~np.isnan(did), kind or kind_of_treatment(did)
+    if kind == "continuous":
+        return _constant(did[seen], where)
     odd = np.argwhere(seen & (did != 0) & (did != 1))
     if odd.size:
         t, i = odd[0]
         return [Problem(f"the treatment is {did[t, i]:g}", f"{where}, unit {units[i]}, {periods[t]}", "0 or 1",
-                        "code it 1 from the first treated period on, else 0")]  # fmt: skip
+                        "code it 1 from the first treated period on, else 0; if it is a dose or an index, say "
+                        'treatment_kind = "continuous" in [panel]')]  # fmt: skip
     with np.errstate(invalid="ignore"):
         off = np.argwhere((did < np.fmax.accumulate(did, axis=0)) & seen)
-    if off.size:
+    if off.size and kind == "absorbing":
         t, i = off[0]
         count = len(np.unique(off[:, 1]))
         return [Problem(f"the treatment of {count} units switches off", f"{where}, unit {units[i]}, {periods[t]}",
                         "a treatment that stays on (absorbing)",
-                        "code it 1 from the first treated period on, or leave those units out")]  # fmt: skip
+                        "code it 1 from the first treated period on, leave those units out, or, if it does switch "
+                        'off, say treatment_kind = "switching" in [panel]')]  # fmt: skip
     if not (did[seen] == 1).any():
         return [Problem("nobody is treated", where, "some units treated in some periods", "check the column")]
     if not (did[seen] == 0).any():
         return [Problem("everybody is always treated", where, "untreated units or periods to compare with",
                         "check the column, add earlier periods or untreated units")]  # fmt: skip
     return []
+
+
+def _constant(values: Floats, where: str) -> list[Problem]:
+    if len(values) and values.min() < values.max():
+        return []
+    said = f"is {values[0]:g} everywhere" if len(values) else "is observed nowhere"
+    return [Problem(f"the treatment {said}", where, "a treatment that varies", "check the column")]

@@ -44,7 +44,7 @@ def panel_text(panel: Panel) -> str:
     about = {
         "units": panel.units,
         "periods": [int(period) for period in panel.periods],
-        "roles": [roles.outcome, roles.treatment, roles.controls, roles.mediators],
+        "roles": [roles.outcome, roles.treatment, roles.controls, roles.mediators, *([True] * roles.continuous)],
         "variables": list(panel.variables),
         "attributes": list(panel.attributes),
         "weights": [[name, w.standardize, w.name] for name, w in panel.weights.items()],
@@ -68,7 +68,7 @@ def panel_from(text: str, where: str, remedy: str) -> Panel:
 def _unpacked(arrays: Mapping[str, Any]) -> Panel:
     about = json.loads(str(arrays["about"]))
     units = tuple(about["units"])
-    outcome, treatment, controls, mediators = about["roles"]
+    outcome, treatment, controls, mediators, *continuous = about["roles"]
     weights = {}
     for name, standardize, own in about["weights"]:
         data, indices, indptr = (arrays[f"w:{name}:{part}"] for part in ("data", "indices", "indptr"))
@@ -78,7 +78,7 @@ def _unpacked(arrays: Mapping[str, Any]) -> Panel:
         units=units,
         periods=tuple(about["periods"]),
         variables={name: arrays[f"v:{name}"] for name in about["variables"]},
-        roles=Roles(outcome, treatment, tuple(controls), tuple(mediators)),
+        roles=Roles(outcome, treatment, tuple(controls), tuple(mediators), continuous=bool(continuous)),
         attributes={name: arrays[f"a:{name}"] for name in about["attributes"]},
         observed=arrays.get("observed"),
         weights=weights,

@@ -19,7 +19,7 @@ from estimators.sensitivity.sensitivity import LeftOut, leave_one_out
 from estimators.staggered.aggregation import multipliers, simultaneous_critical_values
 from experiments.checks.check import LEVEL, LEVELS, answers_of, modules, needed_of
 from experiments.panel_spec.spec import RealPanel
-from experiments.tables.ledger import FittedColumn, Ledger, main_cluster
+from experiments.tables.ledger import FittedColumn, Ledger, main_cluster, switches
 from results.tables.records import ANSWERS, BASELINE, INFORMS, WEAKENS, Answer, Check, Record
 from results.tables.typography import stars
 from sim.arrays import Codes, Floats
@@ -151,6 +151,12 @@ class Case:
     def unit(self) -> str:
         """What a unit is called."""
         return self.real.spec.panel.unit
+
+    @property
+    def called(self) -> str:
+        """What the tables call the treatment."""
+        own = self.real.panel.roles.continuous and not switches(self.real.panel)
+        return str(self.real.spec.panel.treatment) if own else "DID"
 
     @property
     def main_error(self) -> str:
@@ -338,7 +344,10 @@ class Case:
 
     @cached_property
     def cohorts(self) -> tuple[Codes, tuple[str, ...]]:
-        """The cohort of every unit, coded (N,), and the cohorts' first treated periods, NEVER among them."""
+        """The cohort of every unit, coded (N,), and the cohorts' first treated periods, NEVER among them; one, of all,
+        where there are no dates of adoption."""
+        if self.panel.roles.continuous:
+            return np.zeros(len(self.panel.units), dtype=np.intp), (NEVER,)
         treated = (self.panel.variables[str(self.panel.roles.treatment)][0] > 0) & (self.mask > 0)
         first = np.where(treated.any(axis=0), treated.argmax(axis=0), len(self.panel.periods))
         values, codes = np.unique(first, return_inverse=True)

@@ -44,13 +44,13 @@ def _of_the_treatment(case: Case, name: str) -> Check:
     if made_of_it:
         said = (
             f"The control {name} is a function of the treatment (all untreated rows have the same value): the "
-            f"coefficient of DID beside it is not the mean effect{_effect(case)}."
+            f"coefficient of {case.called} beside it is not the mean effect{_effect(case)}."
         )
         return Check.fact(code, OVERTURNS, said, remedy=f"leave {name} out, or use its values before adoption")
     t, share = _moved(case, name)
     said = (
-        f"The treatment moves the control {name} (t = {t:.1f}, {share:.0%} of its variance): the coefficient of DID "
-        "leaves out the part of the effect that goes through it."
+        f"The treatment moves the control {name} (t = {t:.1f}, {share:.0%} of its variance): the coefficient of "
+        f"{case.called} leaves out the part of the effect that goes through it."
     )
     moved = abs(t) > MOVED_T and share > MOVED_SHARE
     return Check.fact(code, WEAKENS if moved else SILENT, said, quiet, {"t": t, "share": share}, benchmark=MOVED_T,
@@ -128,8 +128,9 @@ def _treated(case: Case) -> Iterator[Check]:
     """One treated unit; treated units that are never seen untreated."""
     treated = treated_units(case.panel)
     count, name = int(treated.sum()), case.panel.units[int(treated.argmax())]
-    effect = case.effect
-    stars = starred(effect.estimate, effect.pvalue) if effect is not None and effect.estimate is not None else "DID"
+    effect, stars = case.effect, case.called
+    if effect is not None and effect.estimate is not None:
+        stars = starred(effect.estimate, effect.pvalue)
     said = (
         f"Only {name} is treated: errors clustered by {case.unit} know nothing of its own shocks, so that the stars of "
         f"{stars} mean nothing. Use panelproof placebo."
@@ -143,6 +144,8 @@ def _treated(case: Case) -> Iterator[Check]:
                      remedy="use panelproof placebo" if severity else "")  # fmt: skip
     if case.main_error != "cluster:unit":
         yield _one_cluster(case, treated, stars)
+    if case.panel.roles.continuous:
+        return
     did = case.panel.variables[str(case.panel.roles.treatment)][0]
     before = (seen_in(case.panel) & (did == 0)).any(axis=0)
     late = [case.panel.units[i] for i in np.flatnonzero(treated & ~before)]

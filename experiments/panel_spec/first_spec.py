@@ -152,7 +152,8 @@ def _treatment_lines(look: Look) -> list[str]:
         return [f"first_treated = {_text(look.first_treated)}  # a unit's first treated period; empty or 0 = never",
                 *doubts]  # fmt: skip
     if look.treatment is None:
-        return ['# treatment = "..."  # 0/1 and stays 1; or first_treated = "...", a column that is empty where never',
+        return ['# treatment = "..."  # 0/1 and stays 1, or of any strength, such as an index;',
+                '# or first_treated = "...", a column that is empty where never',
                 *doubts]  # fmt: skip
     lines = [f"treatment = {_text(look.treatment)}  # 0/1 and stays 1", *doubts]
     if look.policies:

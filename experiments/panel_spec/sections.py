@@ -14,6 +14,7 @@ from experiments.panel_spec.weights import AnyWeights, Economic, Nested
 from experiments.settings import build
 from experiments.toml_files import Flag, Name, Names, NamesByName, Positive, Table, Value, Whole
 from sim.errors import BadInput, Problem, closest, one_of
+from sim.panel_files import TreatmentKind
 from sim.world.context import Slot
 from sim.world.parts.adoption import Adoption
 
@@ -118,8 +119,10 @@ class PanelSection(Table):
     """[panel]: which columns are what, and what to do about gaps.
 
     unit: the column of units, such as cities. period: the column of periods, whole numbers such as years. outcome: the
-    column to explain; required unless there is an [index]. treatment: a column that is 0 or 1, and stays 1 once it is.
-    first_treated: in place of treatment, the column of a unit's first treated period, empty where it is never treated.
+    column to explain; required unless there is an [index]. treatment: a column that is 0 or 1, and stays 1 once it is,
+    or of any strength. treatment_kind: absorbing (0, then 1), switching (0 or 1), or continuous (a dose, an index);
+    without it what its values say, where they leave no doubt. first_treated: in place of treatment, the column of a
+    unit's first treated period, empty where it is never treated.
     controls: columns of control variables. mediators: columns through which the treatment may work, for table 5.
     other_policy: a column of another policy, for table 3. capital: a column that is 1 for capitals, which table 3
     leaves out. groups: columns of groups of units, for the subsamples of table 4. cluster: the column by which errors
@@ -133,6 +136,7 @@ class PanelSection(Table):
     period: Name
     outcome: Name | None = None
     treatment: Name | None = None
+    treatment_kind: TreatmentKind | None = None
     first_treated: Name | None = None
     controls: Names = ()
     mediators: Names = ()

@@ -197,6 +197,9 @@ def _index_problems(index: IndexSection, spec: Spec, where: str) -> Iterator[Pro
 def _role_problems(panel: PanelSection, index: IndexSection | None, where: str) -> Iterator[Problem]:
     if panel.treatment and panel.first_treated:
         yield Problem("treatment and first_treated are both given", where, "one of them", "remove one")
+    if panel.treatment_kind and not panel.treatment:
+        yield Problem(f"treatment_kind = {panel.treatment_kind!r} without treatment", where,
+                      'treatment = "..." as well', "name the treatment, or remove the key")  # fmt: skip
     if (panel.longitude is None) != (panel.latitude is None):
         yield Problem("longitude and latitude are not both given", where, "both or none", "add the other")
     single = [panel.unit, panel.period, panel.outcome, panel.treatment, panel.first_treated, panel.other_policy]
@@ -426,10 +429,12 @@ def _treatment_problems(panel: Panel, units: Flags, periods: Flags, what: str, w
     did = panel.variables[panel.roles.treatment][0][periods][:, units]
     seen = seen_in(panel)[periods][:, units]
     levels = set(np.unique(did[seen]).tolist())
-    if levels <= {0.0} or levels <= {1.0}:
+    if len(levels) < 2:
         left = (
             "leaves no observation"
             if not levels
+            else f"leaves one value of the treatment, {min(levels):g}"
+            if panel.roles.continuous
             else "leaves no treated observation"
             if levels == {0.0}
             else "leaves no untreated observation"
@@ -439,7 +444,7 @@ def _treatment_problems(panel: Panel, units: Flags, periods: Flags, what: str, w
 
 def _matching_problems(psm: PsmSection | None, panel: Panel, where: str) -> Iterator[Problem]:
     treatment = panel.roles.treatment
-    if psm is None or treatment is None:
+    if psm is None or treatment is None or panel.roles.continuous:
         return
     treated = (panel.variables[treatment][0] > 0) & seen_in(panel)
     if treated.any(axis=0).all():
@@ -573,6 +578,7 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
         attributes=attributes,
         missing=section.missing,
         variables=(*([section.other_policy] if section.other_policy else []), *spec.indicators),
+        treatment=section.treatment_kind,
     )
     panel, index = with_index(with_capital(Panel(**table.parts), rows.file, section.capital), spec, rows.file)
     further = further_variables(frame, rows, spec, panel)
@@ -616,7 +622,7 @@ def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
     wanted = dict.fromkeys(spec.mean_columns, f"{spec.file} [[weights]] variable")
     wanted |= dict.fromkeys(spec.clusters, f"{spec.file} [inference] errors")
     for key, value in spec.panel:
-        if key not in ("missing", "balance", "synthetic", *(["outcome"] if spec.index else [])):
+        if key not in ("missing", "balance", "synthetic", "treatment_kind", *(["outcome"] if spec.index else [])):
             names = value if isinstance(value, tuple) else (value,) if value else ()
             wanted |= dict.fromkeys(names, f"{spec.file} [panel] {key}")
     wanted |= {name: f"{spec.file} {key}" for name, key in spec.further.items() if "[twin" in key}
@@ -663,9 +669,12 @@ def _notes(table: LongTable, rows: Rows, without: list[int], panel: Panel, secti
     if table.absent:
         cells = len(panel.units) * len(panel.periods)
         yield f"Unbalanced: {table.absent} of {cells} unit-periods are not observed."
-    if always := _always_treated(panel):
+    if panel.roles.continuous:
+        yield _strength(panel, section)
+    elif always := _always_treated(panel):
         yield f"{len(always)} units are treated in every period: {listed(always, 12)}."
-    if section.first_treated is None and (unseen := _adoption_unseen(panel)):
+    dated = panel.roles.continuous or section.first_treated is not None
+    if not dated and (unseen := _adoption_unseen(panel)):
         yield (f"{len(unseen)} units are not observed in the period before they are first seen treated, so that they "
                f"may have adopted earlier: {listed(unseen, 12)}.")  # fmt: skip
     for name, weights in panel.weights.items():
@@ -673,6 +682,16 @@ def _notes(table: LongTable, rows: Rows, without: list[int], panel: Panel, secti
             links = listed((f"{unit} to {nearest}" for unit, nearest in weights.attached), 12)
             yield (f"Weights {name}: {len(weights.attached)} units have no neighbours there and are linked to the "
                    f"nearest unit: {links}.")  # fmt: skip
+
+
+def _strength(panel: Panel, section: PanelSection) -> str:
+    """What a treatment that is not absorbing is, and what its estimates are of."""
+    values = np.unique(panel.variables[str(panel.roles.treatment)][0][seen_in(panel)])
+    if set(values.tolist()) <= {0.0, 1.0}:
+        return f"{section.treatment} is 0 or 1 and switches off: what needs dates of adoption is left out."
+    some = listed((f"{value:g}" for value in values), 6) if len(values) <= 6 else f"{len(values):,} values"
+    return (f"{section.treatment} is a treatment of any strength ({some}, {values[0]:g} to {values[-1]:g}): estimates "
+            "are effects of one unit of it, and what needs dates of adoption is left out.")  # fmt: skip
 
 
 def _absent_periods(rows: Rows) -> list[str]:

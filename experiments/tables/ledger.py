@@ -339,9 +339,18 @@ def _clusters(panel: Panel, name: str) -> int:
 
 
 def treated_units(panel: Panel) -> Flags:
-    """Units that are treated in an observed period, (N,)."""
-    did = panel.variables[panel.roles.treatment or "did"][0] > 0
-    return np.asarray((did & seen_in(panel)).any(axis=0))
+    """Units that are treated in an observed period, (N,); of a treatment of any strength, those whose own changes."""
+    did, seen = panel.variables[panel.roles.treatment or "did"][0], seen_in(panel)
+    if panel.roles.continuous:
+        low, high = (fill(np.where(seen, did, empty), axis=0) for fill, empty in ((np.min, np.inf), (np.max, -np.inf)))
+        return np.asarray(low < high)
+    return np.asarray(((did > 0) & seen).any(axis=0))
+
+
+def switches(panel: Panel) -> bool:
+    """Whether a treatment that units do not keep is 0 or 1 all the same."""
+    did = panel.variables[panel.roles.treatment or "did"][0][seen_in(panel)]
+    return bool(panel.roles.continuous and np.isin(did, (0.0, 1.0)).all())
 
 
 def few_treated(panel: Panel, spec: Spec) -> str | None:
@@ -407,6 +416,13 @@ def balanced_for(real: RealPanel, ledger: Ledger, table: str) -> Panel | None:
         return None
 
 
+def undated(real: RealPanel, ledger: Ledger, lacking: str) -> bool:
+    """Whether the treatment has no dates of adoption; a note then says what is lacking."""
+    if real.panel.roles.continuous:
+        ledger.note(f"{lacking}: {real.spec.panel.treatment} has no dates of adoption.")
+    return real.panel.roles.continuous
+
+
 def say_balanced(ledger: Ledger, panel: Panel, tables: Sequence[str]) -> None:
     """Name those of some tables that there are of the balanced part."""
     made = {record.table for record in ledger.records} | {statistic.table for statistic in ledger.statistics}
@@ -440,6 +456,7 @@ def facts_of(real: RealPanel) -> dict[str, Any]:
         "outcome": panel.roles.outcome,
         "treatment": panel.roles.treatment,
         "treatment_column": real.spec.panel.treatment or real.spec.panel.first_treated,
+        **({"treatment_kind": "switching" if switches(panel) else "continuous"} if panel.roles.continuous else {}),
         "controls": list(panel.roles.controls),
         "weights": {name: {"digest": w.digest, "standardize": w.standardize} for name, w in panel.weights.items()},
         **dated,

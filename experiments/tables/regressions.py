@@ -196,7 +196,8 @@ def _values(real: RealPanel, group: str) -> tuple[NDArray[np.str_], list[str]]:
 
 def _count_treated(part: Panel, spec: Spec, ledger: Ledger, fit: Fit) -> None:
     """How many units are treated in an observed period, and a warning where they are few (MacKinnon and Webb 2018)."""
-    ledger.value(fit, "treated_units", float(treated_units(part).sum()))
+    if not part.roles.continuous:
+        ledger.value(fit, "treated_units", float(treated_units(part).sum()))
     if few := few_treated(part, spec):
         ledger.note(f"{fit.sample} has {few}: {TOO_SMALL}.")
 

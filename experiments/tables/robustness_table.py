@@ -26,6 +26,7 @@ from experiments.tables.ledger import (
     regression,
     say_what_has_no_error,
     say_what_is_left_out,
+    undated,
     unfit,
 )
 from results.tables.journal_table import Heading, JournalTable, TableSetting, fit_columns, number_rows, regressions
@@ -171,7 +172,7 @@ def _fit(real: RealPanel, ledger: Ledger, check: RobustnessCheck, fit: Fit) -> N
 def _add_matched(real: RealPanel, ledger: Ledger, first_column: int) -> None:
     """A column a method; one without a matched sample is a note that says why."""
     section = real.spec.robustness.psm
-    if section is None:
+    if section is None or undated(real, ledger, f"Table {ROBUSTNESS} has no PSM columns"):
         return
     try:
         panel, without = _with_covariates(real, section)

@@ -185,6 +185,8 @@ def _warn(balanced: Panel, weights: str, found: Mapping[Fit, Estimates], ledger:
         ledger.note(f"Weights {weights}: the lag of the treatment is collinear with the other regressors (variance "
                     f"inflation {inflation:.1f}), as when treatment clusters in space or W is dense. The data "
                     f"determine w_{treatment} and indirect effects badly.")  # fmt: skip
+    if balanced.roles.continuous:
+        return
     near = (tile.raw(treatment) != 0) | (tile.lag(treatment, weights) != 0)
     if near.any(axis=1).all():
         ledger.note(f"Weights {weights}: every unit is treated or has a treated neighbour at some time. Without units "

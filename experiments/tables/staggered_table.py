@@ -34,6 +34,7 @@ from experiments.tables.ledger import (
     reasons,
     say_balanced,
     say_what_has_no_error,
+    undated,
 )
 from results.plots.event_plot import EventPath, event_figure, event_path
 from results.tables.journal_table import (
@@ -113,6 +114,8 @@ def add_effects(real: RealPanel, ledger: Ledger) -> None:
 def _sample_of(real: RealPanel, ledger: Ledger) -> StaggeredTable | None:
     """The panel that the tables are of; None, and a note, where the spec or the panel gives none."""
     if not real.spec.robustness.staggered or real.panel.roles.treatment is None:
+        return None
+    if undated(real, ledger, f"No table {STAGGERED}"):
         return None
     panel = balanced_for(real, ledger, STAGGERED)
     if panel is None:

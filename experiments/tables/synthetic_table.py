@@ -23,7 +23,7 @@ from estimators.synthetic.synthetic_did import (
 )
 from experiments.panel_spec.sections import Spec, SyntheticSection
 from experiments.panel_spec.spec import RealPanel
-from experiments.tables.ledger import Ledger, balanced_for, reasons, say_balanced, say_what_has_no_error
+from experiments.tables.ledger import Ledger, balanced_for, reasons, say_balanced, say_what_has_no_error, undated
 from results.plots.paper import Picture
 from results.plots.synthetic_plot import (
     SyntheticPlot,
@@ -100,6 +100,8 @@ class SyntheticFits:
 def add(real: RealPanel, ledger: Ledger) -> None:
     """Tables and figures of [robustness.synthetic]; what the panel does not allow is a note."""
     if real.spec.robustness.synthetic is None or real.panel.roles.treatment is None:
+        return
+    if undated(real, ledger, f"No table {SYNTHETIC_TABLE}"):
         return
     panel = balanced_for(real, ledger, SYNTHETIC_TABLE)
     if panel is None:

@@ -282,7 +282,7 @@ def assigned_by(panel: Panel) -> str:
 def _for_few_treated(panel: Panel) -> list[str]:
     """Inference for few treated units, where they are few and others are never treated."""
     treated = treated_units(panel) if panel.roles.treatment else np.ones(0, dtype=bool)
-    few = 0 < treated.sum() < FEW and (~treated).sum() >= FEWEST_CONTROLS
+    few = not panel.roles.continuous and 0 < treated.sum() < FEW and (~treated).sum() >= FEWEST_CONTROLS
     return ["conley-taber", "ferman-pinto"] if few else []
 
 
@@ -368,7 +368,7 @@ def _check_panel(real: RealPanel) -> None:
     if treatment is None:
         problems.append(Problem("the panel has no treatment", where, "treatment or first_treated",
                                 "name the treatment"))  # fmt: skip
-    else:
+    elif not real.panel.roles.continuous:
         treated = (real.panel.variables[treatment][0] > 0) & seen_in(real.panel)
         ever = treated.any(axis=0)
         if ever.any() and treated[0][ever].all():

@@ -330,8 +330,9 @@ def _contestant(claim: PanelClaim, estimator: Estimator, name: str, term: str) -
 
 
 def _effect(layout: Layout, estimator: Estimator, treatment: str) -> str:
-    """The term that is held to the average effect on the treated; raises BadInput where there is none."""
-    terms = [term for term, target in layout.targets.items() if target == "att"]
+    """The term that is held to the average effect on the treated, of a treatment of any strength to that of a unit of
+    it; raises BadInput where there is none."""
+    terms = [term for term, target in layout.targets.items() if target in ("att", f"beta({treatment})")]
     if not terms:
         raise bad("it does not estimate the average effect on the treated", where=estimator.name,
                   allowed="estimators of the effect", remedy="leave it out")  # fmt: skip

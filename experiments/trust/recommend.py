@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from estimators.core.error_types import error_label, groups_of
+from estimators.linear.covariances import cells_of
 from estimators.linear.did import TwoWayDID
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.checks.inputs import FOR_FEW
 from experiments.placebo import answer, prepared
 from experiments.run.runner import run
+from experiments.tables.ledger import treated_units
 from experiments.trust.claim import PanelClaim, assigned_by
 from experiments.trust.studies import LEVEL, MeasureWithError
 from experiments.twins.real import Real
@@ -30,7 +32,7 @@ FEW_TREATED = 4  # treated units below which no clustered errors serve
 def forbidden_of(errors: tuple[str, ...], panel: Panel) -> dict[str, str]:
     """Why error types may not be printed on a panel, whatever their size on twins, by error type."""
     group, own = assigned_by(panel), panel.roles.treatment
-    treated = int((panel.variables[own][0] > 0).any(axis=0).sum()) if own else 0
+    treated = int(treated_units(panel).sum()) if own else 0
     out = {}
     for error in errors:
         kind, _, name = error.partition(":")
@@ -54,6 +56,8 @@ def _too_few(kind: str, name: str, panel: Panel) -> str:
     """What clustered errors lack, in words; "" = nothing."""
     facts = TwoWayDID(errors=("iid",)).cluster_facts(panel, name)
     effective, treated, others = (float(values[0]) for values in (facts.effective, facts.treated, facts.untreated))
+    if panel.roles.continuous:  # every unit is a comparison
+        treated, others = float(len(np.unique(cells_of(name, panel)[0][treated_units(panel)]))), np.inf
     if min(treated, others) < FEWEST_TREATED[kind]:
         which = "treated" if treated <= others else "untreated"
         least = int(min(treated, others))

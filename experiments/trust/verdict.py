@@ -22,6 +22,8 @@ CLAIMED = max(LEVELS)  # p value up to which an effect is one that is claimed
 RARE = 0.01  # share of sound twins with as large a joint test before adoption that leaves a claim undecided
 PARALLEL = ("The verdict assumes parallel trends where the data cannot speak: they hold by construction in twins, and "
             "the trends before adoption are all that tests them.")  # fmt: skip
+EXOGENOUS = ("The verdict assumes that changes of the treatment have nothing to do with what else moves the outcome: "
+             "it holds by construction in twins.")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ def verdict(found: Trust) -> TrustVerdict:
     said = [(answer, reason) for answer, reasons in RULES for reason in reasons(found)]
     answer, reason = said[0] if said else ("supported", _support(found))
     more = [] if answer == "no claim" else [other for _, other in said[1:]]
-    return TrustVerdict(answer, reason, (*opening(found), *dict.fromkeys(more), *_rates(found), PARALLEL))
+    assumed = EXOGENOUS if found.claim.panel.roles.continuous else PARALLEL
+    return TrustVerdict(answer, reason, (*opening(found), *dict.fromkeys(more), *_rates(found), assumed))
 
 
 def _no_claim(found: Trust) -> list[str]:

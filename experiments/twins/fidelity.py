@@ -164,9 +164,10 @@ def features(real: Real, panel: Panel, y: Floats) -> dict[str, Floats]:
     shares = variance_shares(y)
     out = {f"variance share of {what}": shares[:, k] for k, what in enumerate(("units", "periods", "the rest"))}
     out |= _of_residuals(real, panel, parts.residuals, policy)
-    if policy is not None:
+    if policy is not None and not real.panel.roles.continuous:
         leads = max(sum(x.any() for x in lead_dummies(panel.variables[real.treatment][:1], LEADS)), 1)
         out["pre-trend F"] = pretrend_f(y, regression, policy, int(leads))
+    if policy is not None:
         out["correlation of unit effects with treatment"] = correlation(parts.units, policy.mean(axis=1))
     return out | {
         f"correlation of unit effects with {name}": correlation(parts.units, panel.variables[name].mean(axis=1))
@@ -180,8 +181,9 @@ def _of_residuals(real: Real, panel: Panel, e: Floats, policy: Floats | None) ->
     if real.weights is not None:
         by_period = moran_by_period(e, panel.weights[next(iter(real.panel.weights))])
         out |= {MORAN: by_period.mean(axis=1), MORAN_BY_PERIOD: by_period}
+    plain = policy is None or real.panel.roles.continuous
     status = TreatmentStatus.of(
-        np.zeros((1, *e.shape[1:]), dtype=bool) if policy is None else policy != 0, real.freedom
+        np.zeros((1, *e.shape[1:]), dtype=bool) if plain else np.asarray(policy) != 0, real.freedom
     )
     groups = status.by_group(e)
     if real.status.compares_units:

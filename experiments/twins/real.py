@@ -18,7 +18,7 @@ from sim.errors import BadInput, Problem, bad
 from sim.panel import Panel
 from sim.weights import Weights
 
-FIXED = {"kept", "never"}  # kinds of adoption that are the same in every replication
+FIXED = {"kept", "kept-paths", "never"}  # kinds of adoption that are the same in every replication
 TINY = 1e-6  # share of variance that residuals keep at least
 TREATMENT = "did"  # what a twin calls a treatment that the panel does not have
 
@@ -130,8 +130,9 @@ class Real:
     @property
     def redraws_adoption(self) -> bool:
         """Whether who is treated, or when, differs between twins."""
-        asked = self.section.own_adoption
-        return asked.get("kind") not in FIXED if asked else "calendar" not in self.section.keep
+        if asked := self.section.own_adoption:
+            return asked.get("kind") not in FIXED or bool(asked.get("permuted"))
+        return "calendar" not in self.section.keep
 
     @cached_property
     def estimates(self) -> Floats:
@@ -189,8 +190,9 @@ class Real:
 
     @cached_property
     def policy_off(self) -> NDArray[np.bool_]:
-        """Unit-periods that are not treated, (T, N)."""
-        return np.ones(self.y.shape[1:], dtype=bool) if self.policy is None else self.policy[0] == 0
+        """Unit-periods that are not treated, (T, N); all where the treatment has any strength."""
+        plain = self.policy is None or self.panel.roles.continuous
+        return np.ones(self.y.shape[1:], dtype=bool) if plain else np.asarray(self.policy)[0] == 0
 
     @cached_property
     def parts(self) -> Split:
@@ -246,7 +248,8 @@ def _indicator(real: RealPanel, panel: Panel) -> Floats | None:
     name = section_of(real.spec).indicator
     if name is None:
         policy = panel.roles.treatment
-        return None if policy is None else (panel.variables[policy][0] > 0).any(axis=0).astype(np.float64)
+        dated = policy is not None and not panel.roles.continuous
+        return (panel.variables[str(policy)][0] > 0).any(axis=0).astype(np.float64) if dated else None
     held = panel.variables.get(name, real.further.get(name))
     assert held is not None
     kept = [real.panel.units.index(unit) for unit in panel.units]

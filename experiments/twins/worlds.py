@@ -13,7 +13,7 @@ from estimators.core.regression import logit
 from experiments.settings import build
 from experiments.tables.ledger import clustered_enough, error_types, main_cluster
 from experiments.twins.methods import MethodFit
-from experiments.twins.real import FIXED, Real
+from experiments.twins.real import Real
 from experiments.twins.statistics import autoregression, within
 from sim.arrays import Floats
 from sim.errors import bad
@@ -41,7 +41,10 @@ def adoption_table(real: Real, fit: MethodFit, held: Panel, labels: tuple[int, .
         return _propensity(real, fit, held, labels)
     if asked:
         return dict(asked)
-    if "calendar" in real.section.keep:
+    kept = "calendar" in real.section.keep
+    if real.panel.roles.continuous:
+        return {"kind": "kept-paths", "variable": real.treatment} | ({} if kept else {"permuted": True})
+    if kept:
         return {"kind": "kept", "variable": real.treatment}
     return {"kind": "calendar", "dates": [[year, count] for year, count in dates_of(real, labels)]}
 
@@ -152,7 +155,7 @@ def design_table(real: Real, fit: MethodFit, held: Panel, panel: str) -> dict[st
         "first_period": periods[0],
         "outcome": real.outcome,
         "treatment": real.treatment,
-        **({} if adoption["kind"] in FIXED else {"redraw": ["adoption"]}),
+        **({"redraw": ["adoption"]} if real.redraws_adoption else {}),
         "geography": geography,
         "weights": main,
         **({"other_weights": others} if others else {}),

@@ -381,9 +381,14 @@ class TableSetting:
         return str(self.document.panel.get("treatment_column") or self.treatment or "")
 
     @property
+    def treatment_label(self) -> str:
+        """What rows call the treatment: DID, or its own name where it has any strength."""
+        return self.treatment_name if self.document.panel.get("treatment_kind") == "continuous" else "DID"
+
+    @property
     def treatment_note(self) -> str:
         """What DID is in the panel's file: the treatment, or 1 from the period on that a column holds."""
-        if not self.treatment or self.treatment_name in ("", "DID"):
+        if not self.treatment or self.treatment_name in ("", self.treatment_label):
             return ""
         dated = self.document.panel.get("first_treated") == self.treatment_name
         return f"DID is 1 from {self.treatment_name} on." if dated else f"DID is {self.treatment_name}."
@@ -405,7 +410,7 @@ class TableSetting:
 
     def label(self, term: str) -> str:
         """A term as a row's label."""
-        return term_label(term, self.treatment, self.controls)
+        return term_label(term, self.treatment, self.controls, self.treatment_label)
 
     def full_label(self, term: str) -> str:
         """The same, where no heading says that it is an effect."""
@@ -464,7 +469,7 @@ class TableSetting:
             fits = [column for column in columns if ":" not in term or column.model == "sdm"]
             found = [(column, marks) for column in fits if len(marks := _stars_by_error(column, term)) > 1]
             said = "; ".join(f"{_own_name(column, columns)} {_named_stars(marks)}" for column, marks in found)
-            name = f"the {term.partition(':')[0]} effect of DID" if ":" in term else "DID"
+            name = f"the {term.partition(':')[0]} effect of " * (":" in term) + self.treatment_label
             notes += [f"{FRAGILE} {name} depend on the error type: {said}."] if said else []
         return notes
 

@@ -179,20 +179,21 @@ def ascii_only(text: str) -> str:
     return text.translate(_ASCII)
 
 
-def term_label(term: str, treatment: str | None, variables: Collection[str] = ()) -> str:
+def term_label(term: str, treatment: str | None, variables: Collection[str] = (), called: str = "DID") -> str:
     """A term as a row's label: DID for the treatment, W x NAME for lags, the bare name in effects, Greek letters.
 
-    variables: names that are their own labels, whatever they look like.
+    variables: names that are their own labels, whatever they look like. called: the treatment's label, where it is no
+    dummy.
     """
     if term == treatment:
-        return "DID"
+        return called
     if term in variables:
         return term
     head, _, name = term.partition(":")
     if name and head in EFFECTS:
-        return term_label(name, treatment, variables)
+        return term_label(name, treatment, variables, called)
     if term.startswith("w_"):
-        return f"W × {term_label(term[2:], treatment, variables)}"
+        return f"W × {term_label(term[2:], treatment, variables, called)}"
     return GREEK.get(term, term)
 
 

@@ -15,7 +15,7 @@ from experiments.trust.evidence import Evidence, Lean
 from experiments.trust.recommend import advice, assigned_by, forbidden_of
 from experiments.trust.studies import MeasureWithError
 from experiments.trust.trust import Trust
-from experiments.trust.verdict import PARALLEL, RULES, verdict
+from experiments.trust.verdict import EXOGENOUS, PARALLEL, RULES, verdict
 from results.diagnosis.power import Detectable
 from results.tables.records import Check
 from sim.panel import Panel
@@ -221,6 +221,11 @@ def study(method: str, p: MeasureWithError, rejects: float = 0.051) -> Any:
     return SimpleNamespace(method=method, p=p, size=lambda error: MeasureWithError(rejects, 0.003))
 
 
+def claim_of(estimate: float, *, continuous: bool = False) -> Any:
+    """What of a claim the rules look at."""
+    return SimpleNamespace(estimate=estimate, panel=SimpleNamespace(roles=Roles(continuous=continuous)))
+
+
 def trust(
     p: float | None = 0.001, advised: float | None = 0.001, calibrated: tuple[tuple[Any, ...], ...] = FINE,
     printed: str = "cluster:unit", recommended: str = "cluster:unit", estimate: float = 0.5, **more: Any,
@@ -231,7 +236,7 @@ def trust(
         "record": record(p), "advised": record(advised), "printed": printed, "recommended": recommended,
         "reason": "a reason", "forbidden": {}, "mde": Detectable(0.8, 0.3, 0.2, 0.4), "voters": voters,
         "main": voters[0], "calibrated": lambda by=None: (by or voters[0]).p, "checks": (), "evidence": Evidence(),
-        "claim": SimpleNamespace(estimate=estimate), "asked": 0.3, "race": None,
+        "claim": claim_of(estimate), "asked": 0.3, "race": None,
     }  # fmt: skip
     return cast(Trust, SimpleNamespace(**made | more))
 
@@ -261,6 +266,7 @@ def test_where_nothing_is_wrong_the_claim_is_supported() -> None:
     assert verdict(trust(checks=mirrored, estimate=-0.5)).reason.endswith("(less a trend: -0.1 instead of -0.5).")
     assert "and at most 0.001 calibrated" in verdict(trust(calibrated=((0.001, 0.0, 999),))).reason
     assert found.sentences[-1] == PARALLEL
+    assert verdict(trust(claim=claim_of(0.5, continuous=True))).sentences[-1] == EXOGENOUS
     assert verdict(trust()).reason == "p is 0.001 with errors clustered by unit and 0.002 calibrated on twins."
 
 

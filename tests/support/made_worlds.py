@@ -76,6 +76,8 @@ PARTS: dict[str, dict[str, Any]] = {
         "propensity": {"kind": "propensity", "share": 0.4, "independent": False, "last_periods": 2},
         "selected": {"kind": "propensity", "share": 0.4, "most": 9, "on": "covariates", "covariates": ["x"]},
         "kept": {"kind": "kept", "variable": "d"},
+        "kept paths": {"kind": "kept-paths", "variable": "d"},
+        "permuted paths": {"kind": "kept-paths", "variable": "d", "permuted": True},
         "switching": {"kind": "switching", "share": 0.8},
         "dose": {"kind": "dose", "share": 0.5, "serial": 0.3},
         "lognormal dose": {"kind": "dose", "distribution": "lognormal", "last_periods": 5},
@@ -136,14 +138,15 @@ PARTS: dict[str, dict[str, Any]] = {
     },
 }
 OF_KEPT = {("weights", "kept"), ("levels", "fitted"), ("covariates", "kept"), ("errors", "residuals"),
-           ("adoption", "kept")}  # fmt: skip
+           ("adoption", "kept"), ("adoption", "kept paths"), ("adoption", "permuted paths")}  # fmt: skip
 OF_W = {
     ("levels", "spatial"), ("covariates", "lag"), ("covariates", "moved lag"), ("errors", "spatial"),
     ("errors", "spatial ma"), ("mediators", "spatial"),
     *(("spillover", name) for name in ("rho", "lag", "durbin", "treated", "controls", "all of it")),
 }  # fmt: skip
 OF_STAYING = {("effect", "growing"), ("effect", "fading"), ("effect", "early")}
-COMING_AND_GOING = {("adoption", "switching"), ("adoption", "dose"), ("adoption", "lognormal dose")}
+COMING_AND_GOING = {("adoption", name)
+                    for name in ("switching", "dose", "lognormal dose", "kept paths", "permuted paths")}  # fmt: skip
 OF_X = {("effect", "by covariate"), ("errors", "by covariate")}
 OF_PLACES = {("weights", name) for name in ("knn", "band", "inverse-distance", "spectral", "queen", "rook")}
 

@@ -282,6 +282,35 @@ class AdoptionOfPanel(Absorbing):
         return np.where(treated.any(axis=0), ground.years[treated.argmax(axis=0)], np.inf)
 
 
+@dataclass(frozen=True, slots=True)
+class PathsOfPanel(Adoption):
+    """The real treatment of any strength, as in the panel of the geography "kept".
+
+    Its effect is effect.size a unit of it. variable: the treatment there. permuted: whether units exchange their whole
+    paths at random.
+    """
+
+    kind: ClassVar[str] = "kept-paths"
+
+    variable: str = "did"
+    permuted: bool = False
+
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """Nothing, unless paths are permuted and the design does not draw that anew."""
+        return ("adoption",) if self.permuted else ()
+
+    @property
+    def continuous(self) -> bool:
+        """Paths hold any numbers."""
+        return True
+
+    def path(self, ground: Ground, rng: np.random.Generator) -> Floats:
+        """The real paths, or the same in another order of units."""
+        real = ground.places.variable(self.variable, "[design.adoption] variable")
+        return np.asarray(real[:, rng.permutation(ground.units)] if self.permuted else real)
+
+
 # No unit adopts.
 
 

@@ -1,0 +1,268 @@
+"""Treatments that are not 0 and then 1: what is asked, what is refused, and every command on a panel of an index."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyfixest
+import pytest
+
+import panelproof as pp
+from estimators import TwoWayDID
+from experiments.cli import run_command
+from experiments.panel_spec.spec import RealPanel
+from experiments.run.runner import run
+from experiments.study import Study
+from experiments.tables.ledger import few_treated, treated_units
+from experiments.trust.recommend import forbidden_of
+from experiments.twins.real import Real
+from experiments.twins.twin import twin
+from results.diagnosis import diagnose
+from sim.design import Wanted
+from sim.errors import BadInput
+from sim.panel import Panel
+from sim.panel_sidecars import panel_from, panel_text
+from sim.schema import Roles
+from sim.streams import Streams
+from sim.world.parts.adoption import PathsOfPanel
+
+UNITS, PERIODS = 40, 9
+SPEC = """
+[panel]
+unit = "city"
+period = "year"
+outcome = "y"
+treatment = "fi"
+controls = ["x"]
+groups = ["region"]
+longitude = "lon"
+latitude = "lat"
+
+[[weights]]
+kind = "knn"
+k = 4
+"""
+
+
+def frame(seed: int = 1, effect: float = 0.2) -> pd.DataFrame:
+    """A panel of an index `fi` that grows at each unit's own pace, and of a 0/1 policy `did`."""
+    rng = np.random.default_rng(seed)
+    city, year = (part.ravel() for part in np.meshgrid(np.arange(UNITS), np.arange(PERIODS), indexing="ij"))
+    pace = rng.normal(1.0, 0.4, UNITS)
+    fi = 10 + rng.normal(0, 2, UNITS)[city] + pace[city] * year + rng.normal(0, 0.6, city.size)
+    first = rng.choice([3, 5, 99], UNITS)
+    x, noise = rng.normal(size=city.size), rng.normal(0, 0.5, city.size)
+    return pd.DataFrame({
+        "city": [f"c{i:02d}" for i in city], "year": 2000 + year, "fi": fi.round(4), "x": x,
+        "did": (year >= first[city]).astype(int), "region": np.where(city % 2 == 0, "north", "south"),
+        "lon": 100 + rng.uniform(0, 20, UNITS)[city], "lat": 25 + rng.uniform(0, 15, UNITS)[city],
+        "y": rng.normal(size=UNITS)[city] + 0.1 * year + effect * fi + 0.3 * x + noise,
+    })  # fmt: skip
+
+
+def written(folder: Path, data: pd.DataFrame, spec: str = SPEC) -> tuple[str, str]:
+    data.to_csv(folder / "panel.csv", index=False)
+    (folder / "spec.toml").write_text(spec, encoding="utf-8")
+    return str(folder / "panel.csv"), str(folder / "spec.toml")
+
+
+def read(folder: Path, data: pd.DataFrame | None = None, spec: str = SPEC) -> RealPanel:
+    return pp.read_panel(*written(folder, frame() if data is None else data, spec))
+
+
+def refusal(folder: Path, data: pd.DataFrame, spec: str = SPEC) -> str:
+    with pytest.raises(BadInput) as error:
+        read(folder, data, spec)
+    return str(error.value)
+
+
+def kind(text: str) -> str:
+    return SPEC.replace('treatment = "fi"', f'treatment = "fi"\ntreatment_kind = "{text}"')
+
+
+def test_an_index_is_a_treatment_of_any_strength(tmp_path: Path) -> None:
+    real = read(tmp_path)
+    assert real.panel.roles.continuous
+    np.testing.assert_array_equal(real.panel.variables["did"][0].T.ravel(), frame()["fi"])
+    assert "fi is a treatment of any strength" in " ".join(real.notes)
+    assert "one unit of it" in " ".join(real.notes)
+
+
+def test_a_slip_in_a_dummy_is_asked_about_and_not_taken_for_a_dose(tmp_path: Path) -> None:
+    slip = frame().assign(fi=lambda d: d["did"].astype(float))
+    slip.loc[slip.index[7], "fi"] = 2
+    assert "the treatment is 2" in refusal(tmp_path, slip)
+    assert 'treatment_kind = "continuous"' in refusal(tmp_path, slip)
+    assert read(tmp_path, slip, kind("continuous")).panel.roles.continuous
+    assert "the treatment is 2" in refusal(tmp_path, slip, kind("switching"))
+    labels = frame().assign(fi=lambda d: d["did"] + 1)
+    assert "allowed: 0 or 1" in refusal(tmp_path, labels)
+    levels = frame().assign(fi=lambda d: d["did"] * (1 + (d["year"] > 2006)))
+    assert read(tmp_path, levels).panel.roles.continuous
+    assert "3 values" not in " ".join(read(tmp_path, levels).notes)
+    assert "(0, 1, 2, 0 to 2)" in " ".join(read(tmp_path, levels).notes)
+
+
+def test_a_dummy_that_switches_off_is_taken_where_the_spec_says_so(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    data = frame().assign(fi=lambda d: rng.integers(0, 2, len(d)))
+    assert 'treatment_kind = "switching"' in refusal(tmp_path, data)
+    real = read(tmp_path, data, kind("switching"))
+    assert real.panel.roles.continuous
+    assert "fi is 0 or 1 and switches off" in " ".join(real.notes)
+    assert not read(tmp_path, frame().assign(fi=lambda d: d["did"])).panel.roles.continuous
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda d: d.assign(fi=3.0), "the treatment is 3"),
+        (lambda d: d.assign(fi=d.groupby("city")["fi"].transform("mean")), "absorbed"),
+        (lambda d: d.assign(fi=d["year"] * 1.5), "absorbed"),
+        (lambda d: d.assign(fi=d["x"] * 2.0), "collinear"),
+        (lambda d: d.assign(fi=d["fi"].astype(str) + "%"), "allowed: numbers"),
+    ],
+)
+def test_what_cannot_be_a_dose_is_one_line(tmp_path: Path, made: object, said: str, capsys: object) -> None:
+    panel, spec = written(tmp_path, made(frame()))  # type: ignore[operator]
+    assert run_command(["estimate", panel, "--spec", spec, "--out", str(tmp_path / "out")]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line]  # type: ignore[attr-defined]
+    assert all(line.startswith("panelproof: ") for line in lines)
+    assert said in lines[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_kind_without_a_treatment_is_refused(tmp_path: Path) -> None:
+    spec = SPEC.replace('treatment = "fi"', 'treatment_kind = "continuous"')
+    assert "treatment_kind = 'continuous' without treatment" in refusal(tmp_path, frame(), spec)
+
+
+@pytest.mark.parametrize(("vcov", "error"), [("HC1", "hc1"), ({"CRV1": "city"}, "cluster:unit")])
+def test_table_2_of_an_index_is_pyfixest_to_1e_8(tmp_path: Path, vcov: object, error: str) -> None:
+    tables = pp.estimate(read(tmp_path)).frame
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it uses what pandas has deprecated
+        theirs = pyfixest.feols("y ~ fi + x | city + year", frame(), vcov=vcov,  # type: ignore[arg-type]
+                                ssc=pyfixest.ssc(k_fixef="nonnested"),
+                                demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000))  # fmt: skip
+    own = tables[(tables["table"] == "2") & (tables["column"] == 5) & (tables["se_type"] == error)].set_index("term")
+    for ours, name in (("did", "fi"), ("x", "x")):
+        np.testing.assert_allclose(own.loc[ours, "estimate"], theirs.coef()[name], rtol=1e-8)
+        np.testing.assert_allclose(own.loc[ours, "se"], theirs.se()[name], rtol=1e-8)
+
+
+def test_tables_call_it_by_its_own_name_and_leave_out_what_needs_dates(tmp_path: Path, capsys: object) -> None:
+    spec = SPEC + "[robustness]\nstaggered = true\nunit_trends = true\n[robustness.psm]\n[robustness.synthetic]\n"
+    panel, path = written(tmp_path, frame(), spec)
+    assert run_command(["estimate", panel, "--spec", path, "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out  # type: ignore[attr-defined]
+    for lacking in (
+        "No table S: fi has no dates",
+        "No table C: fi has no dates",
+        "has no PSM columns: fi has no dates",
+    ):
+        assert lacking in " ".join(said.split())
+    assert "DID" not in said
+    assert "W × fi" in said
+    assert "Treated units" not in said
+    assert "treated in every period" not in said
+
+
+def test_every_command_leaves_the_files_of_a_0_1_treatment(tmp_path: Path) -> None:
+    found = {}
+    for treatment in ("fi", "did"):
+        folder = tmp_path / treatment
+        folder.mkdir()
+        panel, spec = written(folder, frame(), SPEC.replace('"fi"', f'"{treatment}"'))
+        given = [panel, "--spec", spec]
+        assert run_command(["estimate", *given, "--out", str(folder / "tables")]) == 0
+        assert run_command(["placebo", *given, "--draws", "99", "--out", str(folder / "placebo"), "--store",
+                            str(folder / "p.zarr")]) == 0  # fmt: skip
+        assert run_command(["twin", *given, "--out", str(folder / "twin")]) == 0
+        assert run_command(["trust", *given, "--out", str(folder / "trust"), "--budget", "2s"]) == 0
+        assert run_command(["race", *given, "--out", str(folder / "race.json"), "--replications", "64",
+                            "--estimator", "unit-trends"]) == 0  # fmt: skip
+        assert run_command(["run", str(folder / "twin" / "design.toml"), "--replications", "64", "--store",
+                            str(folder / "study.zarr"), "--html", str(folder / "study.html")]) == 0  # fmt: skip
+        every = (path.relative_to(folder) for path in folder.rglob("*") if ".zarr" not in str(path))
+        found[treatment] = {str(path) for path in every if (folder / path).is_file()}
+        race = json.loads((folder / "race.json").read_text())
+        assert {row["estimator"] for row in race["panel"]} >= {"did", "unit-trends"}
+    assert found["fi"] == found["did"]
+
+
+def test_twins_hold_the_real_paths_and_permuted_ones_in_their_place(tmp_path: Path) -> None:
+    real = read(tmp_path)
+    for keep, same in (("", True), ('\n[twin]\nkeep = ["covariates", "weights"]\n', False)):
+        made = twin(read(tmp_path, spec=SPEC + keep)).design
+        assert made.adoption == PathsOfPanel(permuted=not same)
+        assert made.schema.roles.continuous
+        wanted = Wanted(frozenset(made.schema.variables), ())
+        drawn = made.settle(Streams(4)).draw(Streams(4).tile(0, 3), wanted).panel.variables["did"]
+        paths = np.broadcast_to(real.panel.variables["did"], (3, PERIODS, UNITS))
+        if same:
+            np.testing.assert_array_equal(np.broadcast_to(drawn, paths.shape), paths)
+        else:
+            assert not np.array_equal(drawn[0], drawn[1])
+            order = [np.argsort(one[0]) for one in (drawn[0], paths[0])]
+            np.testing.assert_array_equal(drawn[0][:, order[0]], paths[0][:, order[1]])
+
+
+@pytest.mark.parametrize("permuted", [False, True])
+def test_the_effect_of_a_unit_is_found_in_worlds_of_real_paths(tmp_path: Path, permuted: bool) -> None:
+    """Bias within four Monte Carlo errors, and coverage of 95% intervals of 2,000 panels."""
+    design = twin(read(tmp_path)).design
+    made = replace(design, adoption=PathsOfPanel(permuted=permuted), redraw=("adoption",) if permuted else ())
+    study = Study("dose", made, (TwoWayDID(errors=("cluster:unit",)),), replications=2000, worlds=1)
+    frame_of = diagnose(run(study)).frame
+    own = frame_of[(frame_of["term"] == "did") & (frame_of["sample"] == "own")].set_index("measure")
+    assert own["value"]["truth"] == pytest.approx(made.effect.coefficient)
+    assert abs(own["value"]["bias"]) < 4 * own["mcse"]["bias"]
+    assert 0.93 < own["value"]["coverage"] < 0.97
+
+
+def test_a_dose_in_other_units_is_the_effect_in_other_units(tmp_path: Path) -> None:
+    plain = pp.estimate(read(tmp_path)).frame
+    scaled = pp.estimate(read(tmp_path, frame().assign(fi=lambda d: d["fi"] * 100 - 7))).frame
+    pick = plain["term"].eq("did") & plain["table"].isin(["2", "4"]) & plain["se"].notna() & plain["column"].ge(4)
+    assert pick.sum() > 4
+    np.testing.assert_allclose(scaled.loc[pick, "estimate"] * 100, plain.loc[pick, "estimate"], rtol=1e-8)
+    np.testing.assert_allclose(scaled.loc[pick, "se"] * 100, plain.loc[pick, "se"], rtol=1e-8)
+
+
+def test_a_panel_text_keeps_the_strength(tmp_path: Path) -> None:
+    panel = read(tmp_path).panel
+    assert panel_from(panel_text(panel), "here", "none").roles == panel.roles
+    plain = replace(panel, roles=replace(panel.roles, continuous=False))
+    assert panel_text(plain) != panel_text(panel)
+
+
+def test_few_units_whose_dose_changes_are_few_treated_units(tmp_path: Path) -> None:
+    data = frame().assign(fi=lambda d: np.where(d["city"] <= "c02", d["fi"], 5.0))
+    real = read(tmp_path, data, kind("continuous"))
+    assert treated_units(real.panel).sum() == 3
+    assert few_treated(real.panel, real.spec) == "3 treated units"
+    assert "3 units are treated" in forbidden_of(("iid",), real.panel)["iid"]
+    whole = read(tmp_path).panel
+    assert treated_units(whole).all()
+    assert "untreated" not in str(forbidden_of(("cluster:unit", "cv3:unit"), whole))
+
+
+def test_residual_features_of_an_index_compare_no_treated_cells(tmp_path: Path) -> None:
+    real = Real.of(read(tmp_path))
+    assert real.policy_off.all()
+    assert real.indicator is None
+    assert not real.status.compares_units
+
+
+def test_a_panel_of_doses_in_python_needs_no_file() -> None:
+    data = frame()
+    panel = Panel.from_frame(data, unit="city", period="year", roles=Roles("y", "fi", ("x",)))
+    found = TwoWayDID(errors=("hc1",))(panel)
+    assert found.terms[0] == "did"
+    assert panel.roles.continuous
