@@ -173,6 +173,12 @@ class PanelClaim:
         return float(self.fitted.estimates.estimate[0, self.fitted.estimates.terms.index(self.term)])
 
     @property
+    def called(self) -> str:
+        """The claim in words: a treatment of any strength by its own name."""
+        own = self.real.panel.roles.continuous and self.text == HEADLINE
+        return str(self.real.spec.panel.treatment) if own else self.text
+
+    @property
     def panel(self) -> Panel:
         """The panel that the estimator was fitted to."""
         return self.fitted.panel

@@ -49,7 +49,7 @@ def document(found: Trust) -> dict[str, Any]:
     rates = {name: evidence[name] for name in RATES}
     claim = {name: value for name, value in found.record.plain.items() if name != "name"}
     plain: dict[str, Any] = {
-        "claim": claim | {"text": found.claim.text, "outcome": found.claim.panel.roles.outcome},
+        "claim": claim | {"text": found.claim.called, "outcome": found.claim.panel.roles.outcome},
         "verdict": {"answer": judged.answer, "reason": judged.reason, "line": judged.line,
                     "sentences": list(judged.sentences), "rates": rates},
         "errors": _errors(found),

@@ -152,12 +152,13 @@ def _differing(found: Trust) -> str:
 def opening(found: Trust) -> tuple[str, ...]:
     """The claim as it is printed, the size of its test, and the error type to print."""
     record, size = found.record, found.main.size(found.printed)
+    named = found.claim.called if found.claim.text == record.term else record.term
     p = record.pvalue
     level = next((level for level in (0.01, 0.05, 0.10) if p is not None and p <= level), None)
     said = f"significant at {level:.0%}" if level else "not significant at 10%"
     value = "no p value" if p is None else f"p = {p:.3g}"
     out = [
-        f"The estimate of {record.term} in table {record.table}, column {record.column} is {found.claim.estimate:.4g}, "
+        f"The estimate of {named} in table {record.table}, column {record.column} is {found.claim.estimate:.4g}, "
         f"{said} with {errors_named(found.printed)} ({value}).",
         f"On panels like yours, this 5% test rejects in {size.value:.1%} of cases where there is no effect"
         f"{_others(found)}.",
