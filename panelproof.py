@@ -1,8 +1,9 @@
 """One name to import: `import panelproof as pp`.
 
-`pp.Study`, `pp.run`, `pp.diagnose`, `pp.open_store` serve studies; `pp.design` and `pp.estimator` make designs and
-estimators of plain functions; `pp.read_panel`, `pp.estimate`, `pp.placebo`, `pp.twin`, `pp.trust`, `pp.race`,
-`pp.plot_paths`, `pp.plot_weights`, `pp.show`, `pp.write_files`, `pp.write_twin`, `pp.write_trust` serve a real panel.
+`pp.Study`, `pp.run`, `pp.diagnose`, `pp.compare`, `pp.solve`, `pp.breakdown`, `pp.replay`, `pp.open_store` serve
+studies; `pp.design` and `pp.estimator` make designs and estimators of plain functions; `pp.init`, `pp.read_panel`,
+`pp.estimate`, `pp.placebo`, `pp.twin`, `pp.trust`, `pp.race`, `pp.plot_paths`, `pp.plot_weights`, `pp.show`,
+`pp.write_files`, `pp.write_twin`, `pp.write_trust` serve a real panel; `pp.replicate` and `pp.rerun` an archive.
 Every design and every estimator is here under the name of its class, such as `pp.Paper` and `pp.TwoWayDID`. Nothing is
 loaded before its first use.
 """
@@ -12,13 +13,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
 
     from estimators import (
@@ -53,14 +52,19 @@ if TYPE_CHECKING:
     from experiments.panel_spec.spec import RealPanel, read_spec
     from experiments.placebo import PlaceboAnswer
     from experiments.r_functions import r_estimator
+    from experiments.replication import Finding
     from experiments.run.progress import run
+    from experiments.run.replay import Replay
+    from experiments.search.solve import SearchAnswer
     from experiments.study import Study
     from experiments.table_frames import Tables
     from experiments.trust.document import write_trust
     from experiments.trust.race import Race
     from experiments.twins.twin import Twin, write_twin
     from results.diagnosed import diagnose
+    from results.diagnosis.comparison import Comparison
     from results.plots.paper import Picture
+    from results.store import Store
     from results.store.bucket import StorePath
     from results.store.zarr_store import ZarrStore
     from results.tables.records import Document
@@ -115,12 +119,15 @@ __all__ = [
     "Twin",
     "TwoStage",
     "TwoWayDID",
+    "breakdown",
+    "compare",
     "design",
     "diagnose",
     "estimate",
     "estimator",
     "example_panel",
     "formula",
+    "init",
     "open_store",
     "placebo",
     "plot_paths",
@@ -129,8 +136,12 @@ __all__ = [
     "race",
     "read_panel",
     "read_spec",
+    "replay",
+    "replicate",
+    "rerun",
     "run",
     "show",
+    "solve",
     "trust",
     "twin",
     "write_files",
@@ -322,6 +333,193 @@ def race(panel: Given, spec: Asked = None, *, claim: str = "did", budget: float 
     return raced(_read(panel, spec), claim, budget=budget, **choices)
 
 
+def solve(
+    goal: str,
+    study: str | Study,
+    dial: str,
+    *,
+    out: str | Path | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    precision: float = 0.02,
+    budget: int = 200_000,
+    cluster: str | None = None,
+    workers: int | None = None,
+    **chosen: Any,
+) -> list[SearchAnswer]:
+    """Where a measure reaches a level along a dial, as `panelproof solve`: an answer a cell of the other dials.
+
+    goal: such as "power:0.8", or "mcse:coverage=0.003" for replications. study: one of yours, a built-in one by name,
+    or a file. dial: effect, units, periods, treated, replications, or any that holds a number. out: a folder where
+    every point is kept and resumed; without it they stay in memory. low, high: where the search begins and ends.
+    precision: half the interval over the answer. budget: replications of one answer. cluster, workers: as in `run`.
+    chosen: estimator, term, error, seed. Each answer has `value`, `lower`, `upper` (99%) and a `sentence`; `show`
+    prints them.
+
+    >>> import panelproof as pp
+    >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), {"effect": [0.0]}, replications=64, block=64)
+    >>> found = pp.solve("mcse:coverage=0.02", study, "replications")
+    >>> found[0].state, found[0].dial
+    ('found', 'replications')
+    """
+    from experiments.search.searches import solving
+    from experiments.search.solve import Search
+
+    folder, options = None if out is None else Path(out), Search(low, high, precision, budget)
+    seed = chosen.pop("seed", None)
+    return _searched(solving(_study(study, seed), goal, dial, folder, options, **chosen), cluster, workers)
+
+
+def breakdown(
+    study: str | Study,
+    dial: str,
+    second: str | None = None,
+    *,
+    measure: str = "coverage:0.90",
+    out: str | Path | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    to_second: float | None = None,
+    precision: float = 0.02,
+    budget: int = 200_000,
+    cluster: str | None = None,
+    workers: int | None = None,
+    **chosen: Any,
+) -> list[SearchAnswer]:
+    """The smallest departure along a dial at which a measure passes a level, as `panelproof breakdown`.
+
+    study, out, and what follows it: as in `solve`. dial: such as trend_gap or errors.serial. second: a second
+    departure, for the frontier along both; to_second: where it ends. measure: coverage:0.90, size:0.10, or bias:25%
+    (of the effect).
+
+    >>> import panelproof as pp
+    >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), {"effect": [0.0128]}, replications=64, block=64)
+    >>> found = pp.breakdown(study, "trend_gap", measure="bias:25%", high=0.05, precision=0.2, budget=4096)
+    >>> found[0].dial
+    'trend_gap'
+    """
+    from experiments.search.searches import breaking
+    from experiments.search.solve import Search
+
+    folder, options = None if out is None else Path(out), Search(low, high, precision, budget, to_second)
+    seed = chosen.pop("seed", None)
+    return _searched(breaking(_study(study, seed), measure, dial, second, folder, options, **chosen), cluster, workers)
+
+
+def compare(a: str | StorePath | Store, b: str | StorePath | Store, alpha: float = 0.05) -> Comparison:
+    """What store `b` says minus what store `a` says, paired where both drew the same panels; `.frame` has the numbers.
+
+    >>> import panelproof as pp
+    >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)
+    >>> set(pp.compare(pp.run(study), pp.run(study.resized(seed=2))).frame["estimator"])
+    {'did'}
+    """
+    from results.diagnosis.comparison import compare as compared
+
+    return compared(_opened(a), _opened(b), alpha)
+
+
+def replay(store: str | StorePath | ZarrStore, cell: int, replication: int, *, trust: bool = False) -> Replay:
+    """One replication of a store again, drawn and fitted: `.panel` and `.block`, the numbers of its fits.
+
+    trust: import the modules that the store names, which only a store of your own should ask for. Raises BadInput when
+    there is no such replication.
+
+    >>> import panelproof as pp
+    >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)
+    >>> pp.replay(pp.run(study, store="again.zarr"), 0, 7).panel.replications
+    1
+    """
+    from experiments.run.replay import replay as replayed
+
+    return replayed(_opened(store), cell, replication, trust=trust)
+
+
+def init(panel: str | Path | pd.DataFrame, out: str | Path | None = None) -> str:
+    """The SPEC.toml that `panelproof init` proposes for a file or a table; out: where it is written too.
+
+    Raises BadInput for a table that is no panel, and for an `out` that exists.
+
+    >>> import pandas as pd
+    >>> import panelproof as pp
+    >>> table = pd.DataFrame({"city": list("aabb"), "year": [1, 2, 1, 2], "y": [1.0, 2.0, 1.5, 1.0]})
+    >>> 'unit = "city"' in pp.init(table)
+    True
+    """
+    from experiments.panel_spec.first_spec import propose_spec, write_first_spec
+    from sim.panel_files import read_frame
+
+    def proposed() -> str:
+        if isinstance(panel, str | Path):
+            return propose_spec(read_frame(panel), Path(panel).name)
+        return propose_spec(panel.copy(), "table")
+
+    return proposed() if out is None else write_first_spec(proposed, Path(out))
+
+
+def replicate(
+    folder: str | Path,
+    stores: Sequence[str | StorePath] = (),
+    panel: str | Path | None = None,
+    spec: str | Path | None = None,
+    *,
+    with_data: bool = False,
+    trust: bool = False,
+) -> list[str]:
+    """Write a bundle for a journal's archive into a new folder, as `panelproof replicate`; its files by name.
+
+    stores: of studies. panel, spec: a real panel and its SPEC.toml; the panel itself goes in only `with_data`. trust:
+    of stores that name code. Raises BadInput for what cannot be run again.
+
+    >>> import panelproof as pp
+    >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)
+    >>> _ = pp.run(study, store="archived.zarr")
+    >>> pp.replicate("bundle", ["archived.zarr"])[:2]
+    ['README.md', 'SHA256SUMS']
+    """
+    from experiments.replication import write_bundle
+    from results.store.bucket import store_path
+
+    given = [None if part is None else Path(part) for part in (panel, spec)]
+    return write_bundle(Path(folder), [store_path(store) for store in stores], *given, with_data=with_data, trust=trust)
+
+
+def rerun(folder: str | Path, *, trust: bool = False) -> list[Finding]:
+    """Run every part of a bundle again, and say of each whether it is the same: part, verdict, reason.
+
+    >>> import panelproof as pp
+    >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)
+    >>> _ = pp.run(study, store="deposited.zarr")
+    >>> _ = pp.replicate("deposit", ["deposited.zarr"])
+    >>> [found.verdict for found in pp.rerun("deposit")]
+    ['same bits', 'same bits']
+    """
+    from experiments.replication import rerun as again
+
+    return list(again(Path(folder), trust=trust))
+
+
+def _opened(store: Any) -> Any:
+    """A store that is named, opened, or itself."""
+    return open_store(store) if isinstance(store, str | Path) else store
+
+
+def _study(study: str | Study, seed: int | None) -> Study:
+    from experiments.study import study_of
+
+    return (study_of(study) if isinstance(study, str) else study).resized(seed=seed)
+
+
+def _searched(asked: tuple[Any, Any], cluster: str | None, workers: int | None) -> list[SearchAnswer]:
+    """The answers of a search on its bench."""
+    from experiments.run.progress import opened
+
+    bench, search = asked
+    with opened(cluster, workers) as bench.executor:
+        answers: list[SearchAnswer] = search()
+    return answers
+
+
 def open_store(path: str | StorePath) -> ZarrStore:
     """The store that a run has made, in a folder, a zip or an object store; raises BadInput when there is none.
 
@@ -337,11 +535,16 @@ def open_store(path: str | StorePath) -> ZarrStore:
     return ZarrStore.open(store_path(path))
 
 
-def show(answer: Document | PlaceboAnswer | Twin | Race | Mapping[str, Any], errors: str | None = None) -> None:
-    """Print what `estimate`, `placebo`, `twin`, `trust` or `race` returned; estimates with the error type `errors`."""
+def show(
+    answer: Document | PlaceboAnswer | Twin | Race | Mapping[str, Any] | Sequence[SearchAnswer],
+    errors: str | None = None,
+) -> None:
+    """Print what `estimate`, `placebo`, `twin`, `trust`, `race`, `solve` or `breakdown` returned; estimates with the
+    error type `errors`."""
     from rich.console import Console
 
     from experiments.placebo import print_placebo
+    from experiments.search.searches import print_answers
     from experiments.tables.ledger import journal_tables
     from experiments.trust.document import print_trust
     from experiments.trust.race import Race, print_race
@@ -358,6 +561,8 @@ def show(answer: Document | PlaceboAnswer | Twin | Race | Mapping[str, Any], err
         print_race(answer, console)
     elif isinstance(answer, Mapping):
         print_trust(answer, console)
+    elif isinstance(answer, Sequence):
+        print_answers(answer, console)
     else:
         print_placebo(answer, console)
 

@@ -132,6 +132,10 @@ class PlaceboAnswer(PlaceboCard):
     no_interval: str
     randomisation: Randomisation
 
+    def __repr__(self) -> str:
+        tested = f"p = {self.permutation_p:.4g}" if self.question.is_test else f"{self.share_as_large:.4g} as large"
+        return f"PlaceboAnswer({self.question.scheme}, {len(self.placebos):,} placebos: {tested})"
+
     @property
     def usable(self) -> Floats:
         """Placebos whose fit succeeded, (B or fewer,)."""

@@ -29,12 +29,12 @@ from results.diagnosis.own_measures import own_measures
 from sim.design import Design, Estimand, Wanted, designs, find_design
 from sim.errors import BadInput, Problem, bad, closest, gathering, listed, naming, one_of, reason
 from sim.functions import Function
-from sim.panel import card, shown
+from sim.panel import Panel, card, shown
 from sim.panel_sidecars import ENDING, panel_text, read_beside
 from sim.real_panels import Observed
 from sim.registry import join_search
 from sim.schema import Schema
-from sim.streams import Streams
+from sim.streams import TILE, Streams, world_of
 from sim.world.context import Part, Slot, slots_of
 
 # What studies, twins, placebo tests and trust pages show of themselves in a notebook.
@@ -602,6 +602,23 @@ class Study(FromFunctions, StudyCard):
             key = "" if self.common_random_numbers else hashlib.sha256(text.encode()).hexdigest()[:16]
             cells.setdefault(text, Cell(len(cells), parameters, design, key))
         return tuple(cells.values())
+
+    def draw(self, cell: int = 0, replication: int = 0) -> Panel:
+        """The panel of one replication of a cell, as a run draws it; raises BadInput when there is no such one.
+
+        >>> import panelproof as pp
+        >>> pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),)).draw(0, 7).replications
+        1
+        """
+        for name, value, count in (("cell", cell, len(self.cells)), ("replication", replication, self.replications)):
+            if not 0 <= value < count:
+                raise bad(f"no {name} {value}", where=f"study {self.name}", allowed=f"0 to {count - 1}",
+                          remedy="choose another")  # fmt: skip
+        own, streams = self.cells[cell], self.cells[cell].streams(self.seed)
+        first = replication - replication % TILE
+        world = own.design.settle(streams.of_world(int(world_of(first, self.world_count))))
+        panel = world.draw(streams.tile(first, first + TILE), self.wanted(own)).panel
+        return panel.replication(replication - first)
 
     @property
     def world_count(self) -> int:

@@ -56,6 +56,12 @@ class Tables(Document):
     place: tuple[str, ...] = ()
     errors: str | None = None
 
+    def __repr__(self) -> str:
+        tables = dict.fromkeys(record.table for record in self.records)
+        column = f", column {self.records[0].column}" if self.place == PLACES and self.records else ""
+        numbers = f"{len(self.records):,} numbers; pp.show prints them, .frame holds them"
+        return f"Tables({', '.join(tables)}{column}: {numbers})"
+
     @classmethod
     def of(cls, document: Document) -> Tables:
         """The same that answers."""

@@ -366,6 +366,10 @@ class Diagnosed(Diagnosis):
 
     records: Records = field(kw_only=True, repr=False)
 
+    def __repr__(self) -> str:
+        return (f"Diagnosed({len(self.cells)} cells, {', '.join(self.layouts)}: {len(self.frame):,} measures; .table() "
+                "and .plot show them, .frame holds them)")  # fmt: skip
+
     def table(self, rows: str | Sequence[str] = (), columns: str | Sequence[str] = (), measure: str = "", *,
               term: str | None = None, number: NumberShown = "value", sample: str = "own") -> pd.DataFrame:  # fmt: skip
         """One measure as a table. rows, columns: dials, "estimator", "term" or "error"; whatever else varies is added

@@ -51,6 +51,10 @@ class Streams:
         """The same streams, whose tiles hold replications of one of so many worlds."""
         return replace(self, worlds=worlds)
 
+    def of_world(self, index: int) -> Streams:
+        """Those of what a world of a cell holds fixed."""
+        return self.within(f"world {index}")
+
     def within(self, name: str) -> Streams:
         """Streams of a narrower scope, independent of this one's."""
         return replace(self, scope=f"{self.scope}/{name}")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from cluster.backends.backend import BackEnd, Say, bytes_of, silent
@@ -73,7 +75,17 @@ class Local(BackEnd):
                 )
         except (OSError, RuntimeError, TimeoutError) as error:  # Dask has closed what had started
             why = str(error.__cause__ or error).strip(" .") or type(error).__name__
-            raise ClusterLost(f"local cluster: a worker ended before it was ready: {why}") from error
+            raise ClusterLost(f"local cluster: a worker ended before it was ready: {why}{_of_a_script()}") from error
+
+
+def _of_a_script() -> str:
+    """What a script must know, which its workers import."""
+    main = sys.modules["__main__"]
+    if getattr(main, "__spec__", None) is not None or not getattr(main, "__file__", None):
+        return ""
+    return (
+        f'; workers import {Path(str(main.__file__)).name}: it must keep what it runs under if __name__ == "__main__":'
+    )
 
 
 @dataclass(frozen=True, slots=True)

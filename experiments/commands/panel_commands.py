@@ -42,15 +42,10 @@ if TYPE_CHECKING:
 )
 def init(panel: Path, out: Path) -> None:
     """Read PANEL (csv, parquet, dta, xlsx) and write a SPEC.toml to edit."""
-    from experiments.panel_spec.first_spec import propose_spec
-    from sim.errors import bad
+    from experiments.panel_spec.first_spec import propose_spec, write_first_spec
     from sim.panel_files import read_frame
 
-    if out.exists():
-        raise bad("exists already", where=str(out), allowed="a new file", remedy="remove it or choose another --out")
-    text = propose_spec(read_frame(panel), panel.name)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf-8")
+    write_first_spec(lambda: propose_spec(read_frame(panel), panel.name), out)
     click.echo(
         f"wrote {out}: edit the names, then: panelproof estimate {quote(str(panel))} --spec {quote(str(out))} "
         f"--out {quote(f'results-of-{panel.stem}')}"

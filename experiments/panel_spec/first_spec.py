@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,16 @@ def propose_spec(frame: pd.DataFrame, panel_filename: str) -> str:
         *_weights_lines(look),
     ]
     return "\n".join(lines) + "\n"
+
+
+def write_first_spec(proposed: Callable[[], str], out: Path) -> str:
+    """Write a proposal into a new file, and return it; raises BadInput, before it is made, for one that exists."""
+    if out.exists():
+        raise bad("exists already", where=str(out), allowed="a new file", remedy="remove it or choose another --out")
+    text = proposed()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text, encoding="utf-8")
+    return text
 
 
 def look_at(frame: pd.DataFrame, filename: str) -> Look:

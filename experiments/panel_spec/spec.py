@@ -489,6 +489,11 @@ class RealPanel:
     further: Mapping[str, Floats] = field(default_factory=dict)
     file: str = "table"
 
+    def __repr__(self) -> str:
+        roles = ((name, getattr(self.spec.panel, name)) for name in ("outcome", "treatment", "first_treated"))
+        named = "".join(f", {name} {column}" for name, column in roles if column)
+        return f"RealPanel({self.file}, {len(self.panel.units)} units x {len(self.panel.periods)} periods{named})"
+
     def _repr_html_(self) -> str:
         from sim.panel import panel_card  # for notebooks alone
 

@@ -90,14 +90,11 @@ class CellRunner:
         """A world, settled now unless it is remembered; the random numbers of one do not depend on how many there
         are."""
         if index not in self.settled:
-            self.settled[index] = SettledWorld(self.cell.design.settle(self._streams_of_world(index)))
+            self.settled[index] = SettledWorld(self.cell.design.settle(self.streams.of_world(index)))
             while len(self.settled) > KEPT_WORLDS:
                 self.settled.popitem(last=False)
         self.settled.move_to_end(index)
         return self.settled[index]
-
-    def _streams_of_world(self, index: int) -> Streams:
-        return self.streams.within(f"world {index}")
 
     def plan(self, index: int, panel: Panel) -> Mapping[Reduction, Any]:
         """Every reduction's work on what does not change in a world, each once; the panel is any tile of it.
@@ -125,7 +122,7 @@ class CellRunner:
 
     def check_repeatable(self) -> None:
         """Raise BadInput when the first tile differs between its world, which has drawn before, and a fresh one."""
-        fresh = self.cell.design.settle(self._streams_of_world(0)).draw(self.streams.tile(0, TILE), self.wanted)
+        fresh = self.cell.design.settle(self.streams.of_world(0)).draw(self.streams.tile(0, TILE), self.wanted)
         check_repeated(self.cell.design, fresh, self.draw(0))
 
     def try_fits(self, estimators: Iterable[Estimator]) -> None:

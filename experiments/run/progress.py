@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cluster import Executor
 from experiments.run import runner
+from experiments.run.places import place_of
 from experiments.run.runner import Progress as Step
 from experiments.run.runner import ProgressListener
 from experiments.study import Study
 from results.store import Store
 from results.store.bucket import StorePath
+from sim.errors import bad
 
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 SHOWN_EVERY = 0.5  # seconds between pictures of a notebook's bar
@@ -197,6 +201,8 @@ def run(
     *,
     store: str | StorePath | None = None,
     client: object = None,
+    cluster: str | None = None,
+    workers: int | None = None,
     until: str | None = None,
     progress: bool | None = None,
     listen: ProgressListener | None = None,
@@ -204,8 +210,10 @@ def run(
 ) -> Store:
     """Run what is missing of a study and return its records, in a Zarr store at `store` or in memory.
 
-    `client` is a running Dask Client, which is used and left open. `until`, as in "coverage:0.005,bias:1e-4", ends each
-    cell once its Monte Carlo errors are that small; the study's replications are then the most. progress: a bar in a
+    `client` is a running Dask Client, which is used and left open. `cluster` starts one with so many `workers`, or
+    connects to one, as `panelproof run --cluster` does ("local", "tcp://HOST:PORT"); it is closed at the end.
+    `until`, as in "coverage:0.005,bias:1e-4", ends each cell once its Monte Carlo errors are that small; the study's
+    replications are then the most. progress: a bar in a
     notebook unless it is False, and on a terminal if it is True. `listen` and
     others (`executor`, `shuffle`, `plan`, `writes`, `numbers`) are as in `experiments.run.runner.run`, which says what
     is raised.
@@ -219,7 +227,29 @@ def run(
     watch = watch_of(progress)
     with nullcontext() if watch is None else watch:
         listen = _all(listen, watch.step if watch else None)
-        return runner.run(study, store=store, client=client, until=until, listen=listen, **others)
+        with opened(cluster, workers, others.pop("executor", None)) as others["executor"]:
+            return runner.run(study, store=store, client=client, until=until, listen=listen, **others)
+
+
+@contextmanager
+def opened(cluster: str | None, workers: int | None, executor: Executor | None = None) -> Iterator[Executor | None]:
+    """The executor that is given, or that of a cluster, which is closed at the end; None where neither is named.
+
+    Raises BadInput for both, for a cluster that there is not, and for workers without one.
+    """
+    if cluster is None:
+        if workers is not None:
+            raise bad(f"workers = {workers} without a cluster", where="pp.run", allowed='cluster = "local" beside it',
+                      remedy="name the cluster, or leave workers out")  # fmt: skip
+        yield executor
+        return
+    if executor is not None:
+        raise bad("cluster and executor are both given", where="pp.run", allowed="one of them", remedy="leave one out")
+    made = place_of(cluster, workers).open()
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 def _all(*listeners: ProgressListener | None) -> ProgressListener | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from experiments.search.solve import (
     settings_of_rest,
     solve,
 )
-from experiments.study import MOST_REPLICATIONS, study_of
+from experiments.study import MOST_REPLICATIONS, Study, study_of
 from results.diagnosis.diagnose import PROPORTIONS, diagnose
 from results.plots.power_plot import FrontierPoint, frontier_svg
 from results.store import Store
@@ -146,19 +146,31 @@ def check_search(text: str, out: Path | None, options: Search, where: dict[str, 
     return folder, place
 
 
+type Searching = Callable[[], list[SearchAnswer]]
+
+
 def run_solve(text: str, goal: str, name: str, out: Path | None, chosen: dict[str, Any], options: Search,
               where: dict[str, Any], as_json: bool) -> int:  # fmt: skip
     """`panelproof solve`."""
     folder, place = check_search(text, out, options, where)
     study = study_of(text).resized(seed=chosen.pop("seed", None))
+    return _searched(*solving(study, goal, name, folder, options, **chosen), place, as_json)
+
+
+def solving(study: Study, goal: str, name: str, folder: Path | None, options: Search,
+            **chosen: Any) -> tuple[Bench, Searching]:  # fmt: skip
+    """The bench of a goal, and the search on it; raises BadInput, before any run, for what cannot be searched.
+
+    name: of the dial, or "replications". chosen: estimator, term, error.
+    """
     if goal.startswith("mcse:") or name == CALLED:
         measure, target = _error_goal(goal, name)
         bench = bench_of(study, f"{measure}:0.5", folder, where="GOAL", **chosen)
-        return _searched(bench, place, as_json, lambda: replications_for(bench, target, options.budget))
+        return bench, lambda: replications_for(bench, target, options.budget)
     bench = bench_of(study, goal, folder, where="GOAL", **chosen)
     dial = dial_of(study, name, "--for")
     check_possible(bench, dial, settings_of_rest(study, [dial]), options)
-    return _searched(bench, place, as_json, lambda: solve(bench, dial, options))
+    return bench, lambda: solve(bench, dial, options)
 
 
 def _error_goal(goal: str, name: str) -> tuple[str, float]:
@@ -182,21 +194,28 @@ def run_breakdown(text: str, dial: str, second: str | None, measure: str, out: P
     """`panelproof breakdown`."""
     folder, place = check_search(text, out, options, where)
     study = study_of(text).resized(seed=chosen.pop("seed", None))
+    return _searched(*breaking(study, measure, dial, second, folder, options, **chosen), place, as_json)
+
+
+def breaking(study: Study, measure: str, dial: str, second: str | None, folder: Path | None, options: Search,
+             **chosen: Any) -> tuple[Bench, Searching]:  # fmt: skip
+    """The bench of a departure, or of a frontier of two, and the search on it; what is raised as of `solving`."""
     bench = bench_of(study, measure, folder, where="--measure", **chosen)
     if second is None:
         name = dial_of(study, dial, "--dial")
         check_possible(bench, name, settings_of_rest(study, [name]), options)
-        return _searched(bench, place, as_json, lambda: breakdown(bench, name, options))
+        return bench, lambda: breakdown(bench, name, options)
     first, other = dials_of(study, (dial, second), "--dial2")
     check_frontier(bench, first, other, options)
 
     def both() -> list[SearchAnswer]:
         answers = frontier(bench, first, other, options)
-        svg = frontier_svg(points_of(answers, first, other), first, other, bench.question.words)
-        write_whole(folder, {FIGURE: svg})
+        if folder is not None:
+            svg = frontier_svg(points_of(answers, first, other), first, other, bench.question.words)
+            write_whole(folder, {FIGURE: svg})
         return answers
 
-    return _searched(bench, place, as_json, both)
+    return bench, both
 
 
 def points_of(answers: list[SearchAnswer], first: str, second: str) -> list[FrontierPoint]:
@@ -208,7 +227,7 @@ def points_of(answers: list[SearchAnswer], first: str, second: str) -> list[Fron
     ]  # fmt: skip
 
 
-def _searched(bench: Bench, place: ClusterPlace, as_json: bool, search: Callable[[], list[SearchAnswer]]) -> int:
+def _searched(bench: Bench, search: Searching, place: ClusterPlace, as_json: bool) -> int:
     """Search, write answer.json and print the answers; 1 where a measure never crosses its level."""
     assert bench.folder is not None
     console = Console(highlight=False)
@@ -224,12 +243,12 @@ def _searched(bench: Bench, place: ClusterPlace, as_json: bool, search: Callable
     if as_json:
         click.echo(text)
     else:
-        _print(answers, console)
+        print_answers(answers, console)
         console.print(f"answer  {file}", markup=False, soft_wrap=True)
     return 0 if any(item.state == "found" for item in answers) else 1
 
 
-def _print(answers: list[SearchAnswer], console: Console) -> None:
+def print_answers(answers: Sequence[SearchAnswer], console: Console) -> None:
     """A sentence each, and a table where there are several."""
     if len(answers) > 1:
         dials = list(dict.fromkeys(name for item in answers for name in (*item.setting, item.dial)))

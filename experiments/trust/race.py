@@ -134,6 +134,9 @@ class Race:
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
 
+    def __repr__(self) -> str:
+        return f"Race({len(self.panel)} estimators in {len(self.worlds)} worlds; use {self.best}; pp.show prints it)"
+
     @property
     def worlds(self) -> tuple[str, ...]:
         """In the order of the race."""

@@ -61,6 +61,10 @@ class Twin:
     variations: tuple[tuple[Mapping[str, Any], Mapping[str, Any]], ...] = ()
     others: tuple[Twin, ...] = ()
 
+    def __repr__(self) -> str:
+        others = "".join(f", beside {other.method}" for other in self.others)
+        return f"Twin({self.method} of {len(self.held.units)} units x {len(self.held.periods)} periods{others})"
+
     @cached_property
     def study(self) -> Study:
         """The study of design.toml with the panel in it."""

@@ -164,6 +164,12 @@ class Store(ABC):
     origins: NDArray[np.uint16]  # (cells, blocks, parts): numbers of environments, from 1; 0 where it is not known
     _origin: int = 0
 
+    def __repr__(self) -> str:
+        done = int((self.states == BlockState.DONE).sum())
+        return (f"{type(self).__name__}({self.schema.study.get('name', '')!r}, {len(self.cells)} cells x "
+                f"{self.replications:,} replications, {done} of {self.states.size} blocks, "
+                f"{', '.join(self.layouts)})")  # fmt: skip
+
     # What is in it
 
     @property
@@ -535,7 +541,7 @@ def _of(key: str) -> str:
 # A study's records in memory, with the interface of the Zarr store.
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class MemoryStore(Store):
     """A study's results in memory; the same interface as ZarrStore for those who run and those who read."""
 
