@@ -435,8 +435,9 @@ def replay(store: str | StorePath | ZarrStore, cell: int, replication: int, *, t
     return replayed(_opened(store), cell, replication, trust=trust)
 
 
-def init(panel: str | Path | pd.DataFrame, out: str | Path | None = None) -> str:
-    """The SPEC.toml that `panelproof init` proposes for a file or a table; out: where it is written too.
+def init(panel: str | Path | pd.DataFrame, out: str | Path | None = None, *, sheet: str | None = None) -> str:
+    """The SPEC.toml that `panelproof init` proposes for a file or a table; out: where it is written too; sheet: of a
+    workbook.
 
     Raises BadInput for a table that is no panel, and for an `out` that exists.
 
@@ -451,7 +452,7 @@ def init(panel: str | Path | pd.DataFrame, out: str | Path | None = None) -> str
 
     def proposed() -> str:
         if isinstance(panel, str | Path):
-            return propose_spec(read_frame(panel), Path(panel).name)
+            return propose_spec(read_frame(panel, sheet), Path(panel).name, sheet)
         return propose_spec(panel.copy(), "table")
 
     return proposed() if out is None else write_first_spec(proposed, Path(out))

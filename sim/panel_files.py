@@ -26,7 +26,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sim.arrays import Codes, Flags, Floats
-from sim.errors import BadInput, Problem, bad, closest, first_line, listed, refuse
+from sim.errors import BadInput, Problem, bad, closest, first_line, listed, one_of, refuse
 from sim.schema import Roles, uneven_code
 
 MARK = "FILE:"
@@ -77,20 +77,23 @@ UNREADABLE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeErr
               struct.error, BadZipFile, pd.errors.ParserWarning)  # fmt: skip
 
 
-def read_frame(path: str | Path) -> pd.DataFrame:
-    """The table in a .csv, .parquet, .dta or .xlsx (first sheet) file, one row an observation.
+def read_frame(path: str | Path, sheet: str | None = None) -> pd.DataFrame:
+    """The table in a .csv, .parquet, .dta or .xlsx file, one row an observation.
 
-    `frame.attrs` remembers the file's name and the number of the first row, for messages. Raises BadInput for a file
-    that is missing, empty, of another kind, unreadable, without rows, or with repeated column names.
+    sheet: of a workbook; None = the only one that holds a table. `frame.attrs` remembers the file's name and the number
+    of the first row, for messages. Raises BadInput for a file that is missing, empty, of another kind, unreadable,
+    without rows, or with repeated column names, for a workbook with several tables, and for a sheet that is not there.
     """
     path = Path(path)
     check_file(path, TABLES)
     readers: dict[str, Callable[[Path], pd.DataFrame]] = {
-        ".csv": read_csv_text, ".parquet": pd.read_parquet, ".dta": _read_stata, ".xlsx": _read_excel,
+        ".csv": read_csv_text, ".parquet": pd.read_parquet, ".dta": _read_stata
     }  # fmt: skip
     extension = path.suffix.lower()
+    if sheet is not None and extension != ".xlsx":
+        raise bad(f"sheet = {sheet!r}", where=path.name, allowed="a sheet of a workbook (.xlsx)", remedy="remove it")
     try:
-        frame = readers[extension](path)
+        frame = _read_excel(path, sheet) if extension == ".xlsx" else readers[extension](path)
     except BadInput:
         raise
     except UNREADABLE as error:
@@ -101,6 +104,35 @@ def read_frame(path: str | Path) -> pd.DataFrame:
     _check_table(frame, path)
     frame.attrs = {"file": path.name, "first_row": 2 if extension in (".csv", ".xlsx") else 1}
     return frame
+
+
+CODES = (-9.0, -99.0, -999.0, -9999.0, 99.0, 999.0, 9999.0, 99999.0)  # that data files write for a missing value
+ENOUGH = 10  # other values, without which no value is far from them
+
+
+def codes_in(values: Floats) -> dict[float, int]:
+    """Values that look like codes of a missing one, and how often each stands in a column, (rows,).
+
+    They lie beyond all others by more than these spread.
+    """
+    seen = values[np.isfinite(values)]
+    rest = seen[~np.isin(seen, CODES)]
+    if len(rest) < ENOUGH or len(rest) == len(seen):
+        return {}
+    low, high = rest.min(), rest.max()
+    spread = max(high - low, np.finfo(float).tiny)
+    return {code: int((seen == code).sum()) for code in CODES
+            if (seen == code).any() and not low - spread <= code <= high + spread}  # fmt: skip
+
+
+def without_codes(frame: pd.DataFrame, codes: Sequence[float], keys: Sequence[str]) -> pd.DataFrame:
+    """The table with empty cells where columns other than the keys hold numbers that mean missing."""
+    if not codes:
+        return frame
+    numeric = [name for name in frame.columns if name not in keys and pd.api.types.is_numeric_dtype(frame[name])]
+    made = frame.assign(**{name: frame[name].mask(frame[name].isin(codes)) for name in numeric})
+    made.attrs = frame.attrs
+    return made
 
 
 def check_file(path: Path, extensions: tuple[str, ...]) -> None:
@@ -189,14 +221,29 @@ def _stata_dates(path: Path, frame: pd.DataFrame) -> dict[str, pd.Series[Any]]:
     return found | {name: converted[name] for name in named}
 
 
-def _read_excel(path: Path) -> pd.DataFrame:
-    with warnings.catch_warnings():
+def _read_excel(path: Path, sheet: str | None) -> pd.DataFrame:
+    with warnings.catch_warnings(), pd.ExcelFile(path) as book:
         warnings.simplefilter("ignore", UserWarning)  # styles and validations that openpyxl does not know
-        header = pd.read_excel(path, header=None, nrows=1, dtype=str)
-        frame = pd.read_excel(path)
+        chosen = _sheet(book, path.name, sheet)
+        header = pd.read_excel(book, sheet_name=chosen, header=None, nrows=1, dtype=str)
+        frame = pd.read_excel(book, sheet_name=chosen)
     if not header.empty:
         _check_header([str(name).strip() for name in header.iloc[0].dropna()], path)
     return frame
+
+
+def _sheet(book: pd.ExcelFile, file: str, sheet: str | None) -> str:
+    """The sheet that is named, or the only one with two rows and two columns; raises BadInput for a doubt."""
+    names = [str(name) for name in book.sheet_names]
+    if sheet is not None:
+        if sheet not in names:
+            raise bad(f"there is no sheet {sheet!r}", where=file, allowed=one_of(names), remedy=closest(sheet, names))
+        return sheet
+    tables = [name for name in names if min(pd.read_excel(book, sheet_name=name, header=None, nrows=2).shape) > 1]
+    if len(tables) > 1:
+        raise bad(f"{len(tables)} sheets hold tables: {listed(tables)}", where=file, allowed="one of them",
+                  remedy=f'say sheet = "{tables[0]}" in [panel] (--sheet of init)')  # fmt: skip
+    return (tables or names)[0]
 
 
 def _check_header(names: list[str], path: Path) -> None:

@@ -247,7 +247,8 @@ def among_nearest(distance: Floats, k: int) -> Flags:
 
 
 CALLED = {
-    "band": "band-{w.km:g}", "contiguity": "{w.rule}", "economic": "economic", "file": "{w.path.stem}",
+    "band": "band-{w.km:g}", "contiguity": "{w.rule}", "distance": "{w.path.stem}", "economic": "economic",
+    "file": "{w.path.stem}",
     "inverse-distance": "inverse-distance", "knn": "knn-{w.k}", "nested": "nested",
 }  # what a W without a name is called, by the kind of its settings  # fmt: skip
 Islands = Literal["error", "nearest"]
@@ -567,6 +568,8 @@ def from_file(
     islands: Islands = "error",
     coordinates: Coordinates | None = None,
     name: str | None = None,
+    of_distance: Strength | None = None,
+    meant: bool = False,
 ) -> Weights:
     """Weights from a file, standardised whatever the file holds unless told not to; named after the file.
 
@@ -574,7 +577,8 @@ def from_file(
     in the first row and column; .gal and .gwt: as libpysal reads them, units named, or numbered from 0 or 1 in the
     order of `units`; .npy and .mtx: N x N in the order of `units`. Raw entries are read for `units` and cut down to
     `keep` (with its `coordinates`) before they are standardised. others: what to do with units of the file that are
-    not in `units`. Raises BadInput.
+    not in `units`. of_distance: the file holds distances, and this makes weights of them. Raises BadInput, also for a
+    matrix that looks like distances unless it is `meant` as it is.
     """
     path = Path(path)
     check_file(path, FILES)
@@ -592,7 +596,49 @@ def from_file(
         rows = [position[unit] for unit in keep]
         raw = sp.csr_array(raw[rows][:, rows])
     kept = keep or units
+    if of_distance is not None:
+        raw = _from_distances(raw, kept, of_distance, path)
+    elif not meant and look_like_distances(raw):
+        raise bad("farther units weigh more: these look like distances", where=path.name,
+                  allowed="weights, of which near units have larger ones",
+                  remedy='say kind = "distance", or meant = true if they are weights')  # fmt: skip
     return connected(raw, kept, islands, coordinates, standardize, name)
+
+
+TRIPLES = 20_000  # in which distances are looked for
+APART = 10.0  # the largest distance over the smallest, at least; weights that are nearly equal are no distances
+
+
+def look_like_distances(raw: sp.csr_array) -> bool:
+    """Whether a matrix (N, N) is full, symmetric, unequal and keeps the triangle inequality d_ij <= d_ik + d_kj."""
+    n = raw.shape[0]
+    if n < 3 or raw.nnz < 0.9 * n * (n - 1):
+        return False
+    d = raw.toarray()
+    off = d[~np.eye(n, dtype=bool)]
+    positive = off[off > 0]
+    if np.diag(d).any() or len(positive) < 0.9 * len(off) or positive.max() < APART * positive.min():
+        return False
+    if not np.allclose(d, d.T, rtol=1e-6):
+        return False
+    i, j, k = np.random.default_rng(1).integers(0, n, (3, TRIPLES))
+    apart = (i != j) & (j != k) & (i != k)
+    i, j, k = i[apart], j[apart], k[apart]
+    return bool((d[i, j] <= (d[i, k] + d[k, j]) * (1 + 1e-6)).mean() > 0.999)
+
+
+def _from_distances(raw: sp.csr_array, units: tuple[str, ...], strength: Strength, path: Path) -> sp.csr_array:
+    """Weights of distances, links that the file does not hold left out; raises BadInput for units at one place."""
+    dense = raw.toarray()
+    together = np.argwhere((dense <= 0) & ~np.eye(len(units), dtype=bool))
+    if raw.nnz > 0.9 * len(units) * (len(units) - 1) and together.size:
+        a, b = (units[i] for i in together[0])
+        raise bad(f"the distance of {a} and {b} is {dense[tuple(together[0])]:g}", where=path.name,
+                  allowed="distances above 0", remedy="correct it")  # fmt: skip
+    linked = sp.coo_array(raw)
+    apart = linked.row != linked.col
+    weight = strength(np.asarray(linked.data[apart], dtype=np.float64))
+    return sp.csr_array((weight, (linked.row[apart], linked.col[apart])), shape=raw.shape)
 
 
 def matrix_size(path: Path) -> tuple[int, ...] | None:

@@ -12,25 +12,63 @@ from experiments.checks.case import Case, number, some, starred
 from experiments.tables.ledger import treated_units
 from results.tables.records import INFORMS, OVERTURNS, SILENT, WEAKENS, Check
 from sim.arrays import Flags, Floats
+from sim.errors import listed
 from sim.panel import seen_in
+from sim.panel_files import codes_in
 
 NAME = "what was given"
 ORDER = 20
 SAME = 0.95  # correlation, without effects, from which a control is the outcome in another form
 MOVED_T, MOVED_SHARE = 5.0, 0.10  # t with the main errors, and share of the control's variance
 ROUNDING = 1e-9
+MUCH_LOST = 0.1  # share of rows
 FOR_FEW = ("conley-taber", "ferman-pinto")  # kinds of errors that know the shocks of one treated unit
 
 
 def check(case: Case) -> Iterator[Check]:
     """Every control, then how many units are treated and since when."""
     roles = case.panel.roles
+    yield from _codes(case)
+    yield from _balanced(case)
     if roles.treatment is not None:
         for name in roles.controls:
             yield _of_the_treatment(case, name)
         yield from _treated(case)
     for name in roles.controls if roles.outcome else ():
         yield _outcome_again(case, name)
+
+
+def _codes(case: Case) -> Iterator[Check]:
+    """Numbers of a variable that look like codes of a missing value."""
+    seen = seen_in(case.panel)
+    found = {name: held for name, values in case.panel.variables.items() if (held := codes_in(values[0][seen]))}
+    every = [(name, code, count) for name, held in found.items() for code, count in held.items()]
+    said = listed((f"{name} is {code:g} in {count} rows" for name, code, count in every), 4)
+    codes = ", ".join(f"{code:g}" for code in sorted({code for _, code, _ in every}))
+    yield Check.fact(
+        "missing-codes", OVERTURNS if found else SILENT,
+        f"{said}, far from all other values: it looks like a code of a missing value, and tables take it for a number.",
+        "No variable holds a number that looks like a code of a missing value.",
+        {"variables": float(len(found))}, unit="variables",
+        remedy=f'say missing_codes = [{codes}] and missing = "drop" in [panel]' if found else "",
+    )  # fmt: skip
+
+
+def _balanced(case: Case) -> Iterator[Check]:
+    """Units that tables of the balanced part leave out because of a few empty cells."""
+    how, robustness = case.real.spec.panel.balance, case.real.spec.robustness
+    panel = case.real.panel
+    if panel.observed is None or how == "error" or not (panel.weights or robustness.staggered or robustness.synthetic):
+        return
+    part = case.real.balanced()
+    cells, units = int((~panel.observed[0]).sum()), len(panel.units) - len(part.units)
+    lost = 1.0 - part.nobs / panel.nobs
+    left = f"{units} of {len(panel.units)} units" if units else f"{len(panel.periods) - len(part.periods)} periods"
+    said = (f"{cells} of {panel.observed.size:,} unit-periods are missing, and tables that need a balanced panel leave "
+            f"out {left} for them, {lost:.0%} of the rows.")  # fmt: skip
+    yield Check.fact("balanced-part", WEAKENS if lost > MUCH_LOST else INFORMS, said, "", {"share": lost},
+                     benchmark=MUCH_LOST, unit="share of rows", remedy="fill those cells, or leave out other units or "
+                     'periods (balance = "drop-units" or "drop-periods")')  # fmt: skip
 
 
 def _of_the_treatment(case: Case, name: str) -> Check:

@@ -23,7 +23,7 @@ from experiments.panel_spec.spec import RealPanel, real_panel_of, spec_of
 from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad, listed
 from sim.panel import Panel, seen_in
-from sim.panel_files import Rows, numbers, treatment_problems, unit_labels
+from sim.panel_files import Rows, codes_in, numbers, treatment_problems, unit_labels, without_codes
 from sim.presets import Paper
 from sim.schema import uneven_code
 from sim.streams import Streams
@@ -49,7 +49,8 @@ CAPITAL_WORDS = ("capital", "省会")
 class Look:
     """What the columns of a table seem to be; None or empty where nothing fits.
 
-    doubtful: columns that look like a treatment, and what forbids it. parts: columns that make up the outcome.
+    doubtful: columns that look like a treatment, and what forbids it. parts: columns that make up the outcome. codes:
+    values of columns that look like codes of a missing one, and how often they stand there.
     """
 
     unit: str
@@ -67,10 +68,14 @@ class Look:
     incomplete: bool
     unbalanced: bool
     units: int
+    codes: dict[str, dict[float, int]]
 
 
-def propose_spec(frame: pd.DataFrame, panel_filename: str) -> str:
-    """A commented SPEC.toml for a long table; raises BadInput when no columns identify its rows as unit-periods."""
+def propose_spec(frame: pd.DataFrame, panel_filename: str, sheet: str | None = None) -> str:
+    """A commented SPEC.toml for a long table; raises BadInput when no columns identify its rows as unit-periods.
+
+    sheet: of the workbook that the table is from.
+    """
     look = look_at(frame, panel_filename)
     lines = [
         f"# Guessed from the columns of {_text(panel_filename)}: check every name.",
@@ -86,11 +91,15 @@ def propose_spec(frame: pd.DataFrame, panel_filename: str) -> str:
         *([f"capital = {_text(look.capital)}  # 0/1"] if look.capital else []),
         *([f"groups = {_texts(look.groups)}"] if look.groups else []),
         f"cluster = {_text(look.unit)}",
+        *([f"sheet = {_text(sheet)}"] if sheet else []),
+        *_codes_lines(look),
     ]
     if look.coordinates:
         lines += [f"longitude = {_text(look.coordinates[0])}", f"latitude = {_text(look.coordinates[1])}"]
     lines += [
-        'missing = "drop"  # some rows lack a value of these columns' if look.incomplete else 'missing = "error"',
+        'missing = "drop"  # some rows lack a value of these columns'
+        if look.incomplete or look.codes
+        else 'missing = "error"',
         'balance = "drop-units"  # spatial models need a balanced panel; or "drop-periods"'
         if look.unbalanced
         else 'balance = "error"',
@@ -114,9 +123,11 @@ def write_first_spec(proposed: Callable[[], str], out: Path) -> str:
 
 def look_at(frame: pd.DataFrame, filename: str) -> Look:
     """Guess what the columns of a long table are; raises BadInput when none identify its rows or none varies."""
-    numeric = _numeric(frame)
-    unit, period = _keys(frame, numeric, filename)
-    rows = Rows.of(frame, unit, period)
+    unit, period = _keys(frame, _numeric(frame), filename)
+    codes = {name: codes_in(x) for name, x in _numeric(frame).items() if name not in (unit, period)}
+    codes = {name: found for name, found in codes.items() if found}
+    frame = without_codes(frame, sorted({code for found in codes.values() for code in found}), (unit, period))
+    rows, numeric = Rows.of(frame, unit, period), _numeric(frame)
     others = {name: x for name, x in numeric.items() if name not in (unit, period)}
     constant = [str(name) for name in frame.columns if name not in (unit, period) and _constant(frame[name], rows)]
     moving = {name: x for name, x in others.items() if name not in constant and _remains(_within(x, rows), x)}
@@ -149,6 +160,7 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
         incomplete=not complete.all(),
         unbalanced=int(complete.sum()) < units * len(np.unique(rows.years)),
         units=units,
+        codes=codes,
     )
 
 
@@ -170,6 +182,15 @@ def _treatment_lines(look: Look) -> list[str]:
     if look.policies:
         lines.append(f"# other_policy = {_text(look.policies[0])}  # of {', '.join(map(_text, look.policies))}")
     return lines
+
+
+def _codes_lines(look: Look) -> list[str]:
+    if not look.codes:
+        return []
+    every = [(name, code, count) for name, found in look.codes.items() for code, count in found.items()]
+    held = ", ".join(f"{_text(name)} {code:g} ({count})" for name, code, count in every)
+    codes = ", ".join(f"{code:g}" for code in sorted({code for _, code, _ in every}))
+    return [f"missing_codes = [{codes}]  # far from all other values: {held}; remove those that are real"]
 
 
 def _parts_lines(look: Look) -> list[str]:
@@ -478,7 +499,7 @@ def description(panel: Panel) -> dict[str, Any]:
 
 def _treated(panel: Panel) -> dict[str, Any] | None:
     """How many units and unit-periods are treated, and how many units first in each period."""
-    if not panel.roles.treatment:
+    if not panel.roles.treatment or panel.roles.continuous:
         return None
     treated = np.nan_to_num(panel.variables[panel.roles.treatment][0])
     ever = treated.any(axis=0)

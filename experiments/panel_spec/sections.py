@@ -129,7 +129,7 @@ class PanelSection(Table):
     are clustered; without it the unit. longitude, latitude: columns in degrees, for distances. missing: "error" refuses
     empty cells, "drop" leaves their rows out and says how many. balance: what spatial models do about a panel with
     gaps: "error" refuses it, the others leave out units or periods. synthetic: whether the tables say that the data are
-    synthetic.
+    synthetic. sheet: of a workbook that holds several tables. missing_codes: numbers that mean missing, such as -99.
     """
 
     unit: Name
@@ -149,6 +149,8 @@ class PanelSection(Table):
     missing: Literal["error", "drop"] = "error"
     balance: Balance = "error"
     synthetic: Flag = False
+    sheet: Name | None = None
+    missing_codes: tuple[Number, ...] = ()
 
     @property
     def group_columns(self) -> tuple[str, ...]:

@@ -49,6 +49,7 @@ from sim.panel_files import (
     numbers,
     read_frame,
     read_table,
+    without_codes,
 )
 from sim.schema import Roles, period_step
 from sim.weights import Weights
@@ -553,7 +554,7 @@ def _spec_of(tables: SpecTables, file: str) -> Spec:
 
 def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
     """Read, transform and check a panel file, and build its weights; raises BadInput."""
-    return real_panel_of(read_frame(path), spec)
+    return real_panel_of(read_frame(path, spec.panel.sheet), spec)
 
 
 def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
@@ -563,6 +564,7 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
     """
     _check_columns(frame, spec)
     section = spec.panel
+    frame = without_codes(frame, section.missing_codes, (section.unit, section.period))
     rows = Rows.of(frame, section.unit, section.period)
     frame = add_diversification(apply_transforms(frame, spec.transform, rows), spec.index, rows)
     treatment = section.treatment
@@ -622,12 +624,15 @@ def balanced(panel: Panel, how: Balance, spec: Spec | None = None, order: tuple[
     return kept if spec is None else with_weights(kept, spec, order or panel.units)
 
 
+NO_COLUMNS = ("missing", "missing_codes", "balance", "synthetic", "sheet", "treatment_kind")  # keys of [panel]
+
+
 def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
     """Raise BadInput for every column that the spec names and the file lacks."""
     wanted = dict.fromkeys(spec.mean_columns, f"{spec.file} [[weights]] variable")
     wanted |= dict.fromkeys(spec.clusters, f"{spec.file} [inference] errors")
     for key, value in spec.panel:
-        if key not in ("missing", "balance", "synthetic", "treatment_kind", *(["outcome"] if spec.index else [])):
+        if key not in NO_COLUMNS and not (key == "outcome" and spec.index):
             names = value if isinstance(value, tuple) else (value,) if value else ()
             wanted |= dict.fromkeys(names, f"{spec.file} [panel] {key}")
     wanted |= {name: f"{spec.file} {key}" for name, key in spec.further.items() if "[twin" in key}
@@ -661,6 +666,8 @@ def _without_lags(spec: Spec, rows: Rows) -> list[int]:
 
 def _notes(table: LongTable, rows: Rows, without: list[int], panel: Panel, section: PanelSection) -> Iterator[str]:
     """What was left out of a panel, with its weights, and what a reader should know of it."""
+    if (step := period_step(rows.years)) > 1:
+        yield f"Periods are {step} apart: a lag or a difference of one period is one of {step}."
     if absent := _absent_periods(rows):
         yield f"No rows for {listed(absent, 12)}: lags and differences are not computed across this gap."
     if without:

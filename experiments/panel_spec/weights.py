@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, override
 import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from experiments.toml_files import Name, Positive, Table, TomlReading
+from experiments.toml_files import Flag, Name, Positive, Table, TomlReading
 from sim import weights
 from sim.arrays import Floats
 from sim.errors import Problem
@@ -171,6 +171,7 @@ class File(WithIslands):
 
     path: the file, relative to the spec: .csv with the columns focal, neighbor and weight, .gal, .gwt, .npy or .mtx.
     others: what to do about units of the file that the panel lacks: "error" refuses them, "drop" leaves them out.
+    meant: whether a matrix that looks like distances holds weights all the same.
     """
 
     needs_places: ClassVar[bool] = False
@@ -178,17 +179,44 @@ class File(WithIslands):
     kind: Literal["file"]
     path: Beside
     others: Others = "error"
+    meant: Flag = False
 
     @override
     def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
         return from_file(
-            self.path, order, keep=panel.units, others=self.others, standardize=self.standardize,
-            islands=self.islands, coordinates=_coordinates(panel) if self.places else None, name=self.label,
+            self.path, order, keep=panel.units, others=self.others, standardize=self.standardize, islands=self.islands,
+            coordinates=_coordinates(panel) if self.places else None, name=self.label, meant=self.meant,
+        )  # fmt: skip
+
+
+class Distance(WithIslands):
+    """1/d^power of a file's distances, up to a cutoff.
+
+    path: the file, relative to the spec, as of the kind file, with distances for weights. power: of the distance.
+    cutoff: the distance beyond which W is 0; without it all units are neighbours. others: as of the kind file.
+    """
+
+    needs_places: ClassVar[bool] = False
+
+    kind: Literal["distance"]
+    path: Beside
+    power: Positive = 1.0
+    cutoff: Positive | None = None
+    others: Others = "error"
+
+    @override
+    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
+        limit = np.inf if self.cutoff is None else self.cutoff
+        return from_file(
+            self.path, order, keep=panel.units, others=self.others, standardize=self.standardize, islands=self.islands,
+            coordinates=_coordinates(panel) if self.places else None, name=self.label,
+            of_distance=lambda d: np.where(d <= limit, d**-self.power, 0.0),
         )  # fmt: skip
 
 
 AnyWeights = Annotated[
-    KnnSpec | InverseDistanceSpec | BandSpec | ContiguitySpec | Economic | Nested | File, Field(discriminator="kind")
+    KnnSpec | InverseDistanceSpec | BandSpec | ContiguitySpec | Economic | Nested | File | Distance,
+    Field(discriminator="kind"),
 ]
 
 

@@ -200,7 +200,10 @@ def test_lags_of_a_biennial_panel_are_of_two_years(tmp_path: Path) -> None:
     annual = read_real_panel(panel_file(tmp_path), spec)
     biennial = read_real_panel(panel_file(tmp_path, frame().assign(year=lambda table: 2 * table["year"])), spec)
     assert biennial.panel.periods == (4014, 4016)
-    assert biennial.notes == ("4010, 4012 left out: lags and differences have no value there.",)
+    assert biennial.notes == (
+        "Periods are 2 apart: a lag or a difference of one period is one of 2.",
+        "4010, 4012 left out: lags and differences have no value there.",
+    )
     for name, values in annual.panel.variables.items():
         np.testing.assert_array_equal(biennial.panel.variables[name], values)
     uneven = frame().assign(year=lambda table: table["year"].map({2005: 1990, 2006: 1995, 2007: 1998, 2008: 2008}))

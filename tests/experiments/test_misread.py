@@ -1,0 +1,204 @@
+"""Files that one program reads without a word and gets wrong: each is asked about, refused or warned of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import panelproof as pp
+from experiments.cli import run_command
+from experiments.panel_spec.spec import RealPanel
+from sim.errors import BadInput
+from sim.panel_files import codes_in, read_frame, without_codes
+from sim.weights import from_file, look_like_distances
+
+UNITS, PERIODS = 24, 8
+SPEC = {"panel": {"unit": "city", "period": "year", "outcome": "y", "treatment": "d", "controls": ["x"]}}
+
+
+def frame(seed: int = 2) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    city, year = (part.ravel() for part in np.meshgrid(np.arange(UNITS), np.arange(PERIODS), indexing="ij"))
+    first = rng.choice([3, 5, 99], UNITS)
+    d = (year >= first[city]).astype(int)
+    y = rng.normal(size=UNITS)[city] + 0.1 * year + 0.5 * d + rng.normal(0, 0.3, city.size)
+    return pd.DataFrame({"city": [f"c{i:02d}" for i in city], "year": 2000 + year, "y": y + 3, "d": d,
+                         "x": rng.normal(size=city.size)})  # fmt: skip
+
+
+def spec(**panel: object) -> dict[str, object]:
+    return {**SPEC, "panel": {**SPEC["panel"], **panel}}
+
+
+def checks(real: RealPanel) -> dict[str, str]:
+    return {check.name: check.sentence for check in pp.estimate(real).warnings if check.severity}
+
+
+# A workbook with several sheets.
+
+
+def workbook(folder: Path, *names: str) -> Path:
+    path = folder / "panel.xlsx"
+    halves = [frame().query("year < 2004"), frame()]
+    with pd.ExcelWriter(path) as book:
+        pd.DataFrame({"note": ["about the data"]}).to_excel(book, sheet_name="about", index=False)
+        for name, part in zip(names, halves, strict=False):
+            part.to_excel(book, sheet_name=name, index=False)
+    return path
+
+
+def test_of_two_sheets_with_tables_none_is_taken_unasked(tmp_path: Path) -> None:
+    path = workbook(tmp_path, "old", "new")
+    with pytest.raises(BadInput, match="2 sheets hold tables: old, new") as error:
+        pp.read_panel(path, spec())
+    assert 'sheet = "old" in [panel]' in str(error.value)
+    assert pp.read_panel(path, spec(sheet="new")).panel.periods == tuple(range(2000, 2008))
+    assert len(pp.read_panel(path, spec(sheet="old")).panel.periods) == 4
+    with pytest.raises(BadInput, match="there is no sheet 'news'"):
+        pp.read_panel(path, spec(sheet="news"))
+
+
+def test_a_sheet_of_notes_beside_one_table_is_no_doubt(tmp_path: Path) -> None:
+    assert len(read_frame(workbook(tmp_path, "only"))) == UNITS * 4
+    frame().to_csv(tmp_path / "panel.csv", index=False)
+    with pytest.raises(BadInput, match="a sheet of a workbook"):
+        read_frame(tmp_path / "panel.csv", "new")
+
+
+def test_init_asks_for_the_sheet_and_writes_it(tmp_path: Path) -> None:
+    path, out = str(workbook(tmp_path, "old", "new")), tmp_path / "SPEC.toml"
+    assert run_command(["init", path, "--out", str(out)]) == 2
+    assert not out.exists()
+    assert run_command(["init", path, "--out", str(out), "--sheet", "new"]) == 0
+    assert 'sheet = "new"' in out.read_text()
+    assert len(pp.read_panel(path, out).panel.periods) == PERIODS
+
+
+# Numbers that mean missing.
+
+
+@pytest.mark.parametrize(
+    ("held", "codes"),
+    [
+        ([-99.0, -99.0], {-99.0: 2}),
+        ([9999.0], {9999.0: 1}),
+        ([-9.0], {}),  # not far enough from values of -3 to 3
+        ([], {}),
+        ([-999.0, 999.0], {-999.0: 1, 999.0: 1}),
+    ],
+)
+def test_codes_lie_far_from_all_other_values(held: list[float], codes: dict[float, int]) -> None:
+    values = np.random.default_rng(1).uniform(-4, 4, 200)
+    assert codes_in(np.append(values, held)) == codes
+
+
+def test_a_count_that_happens_to_be_99_is_no_code() -> None:
+    assert codes_in(np.arange(60.0, 140.0)) == {}
+    assert codes_in(np.array([99.0, 1.0])) == {}
+    assert codes_in(np.append(np.ones(50), 99.0)) == {99.0: 1}
+    assert codes_in(np.append(np.linspace(0, 50_000, 300), 9999.0)) == {}
+
+
+def test_a_code_is_a_warning_a_key_and_a_proposal(tmp_path: Path) -> None:
+    data = frame()
+    data.loc[[3, 40, 77], "y"] = -99.0
+    found = checks(pp.read_panel(data, spec()))
+    assert "y is -99 in 3 rows" in found["missing-codes"]
+    real = pp.read_panel(data, spec(missing_codes=[-99], missing="drop"))
+    assert "missing-codes" not in checks(real)
+    assert real.panel.nobs == len(data) - 3
+    data.to_csv(tmp_path / "panel.csv", index=False)
+    text = pp.init(tmp_path / "panel.csv", tmp_path / "SPEC.toml")
+    assert 'missing_codes = [-99]  # far from all other values: "y" -99 (3)' in text
+    proposed = pp.read_panel(tmp_path / "panel.csv", tmp_path / "SPEC.toml").panel
+    assert np.nanmin(proposed.variables["y"]) > -50
+    assert "missing_codes" not in pp.init(frame())
+
+
+def test_codes_of_keys_stay() -> None:
+    data = frame().assign(year=lambda d: d["year"].replace(2003, 9999))
+    pd.testing.assert_series_equal(without_codes(data, (9999.0,), ("city", "year"))["year"], data["year"])
+
+
+# Periods that are further apart, and cells that cost units.
+
+
+def test_biennial_periods_are_said(tmp_path: Path) -> None:
+    real = pp.read_panel(frame().assign(year=lambda d: 2000 + 2 * (d["year"] - 2000)), spec())
+    assert "Periods are 2 apart: a lag or a difference of one period is one of 2." in real.notes
+    assert not any("apart: a lag" in note for note in pp.read_panel(frame(), spec()).notes)
+
+
+def test_units_that_a_few_cells_cost_are_said_first() -> None:
+    data = frame().drop(index=[5, 50, 100, 150])
+    asked = {**spec(balance="drop-units"), "robustness": {"staggered": True}}
+    said = checks(pp.read_panel(data, asked))["balanced-part"]
+    assert said.startswith("4 of 192 unit-periods are missing")
+    assert "4 of 24 units" in said
+    assert "balanced-part" not in checks(pp.read_panel(frame(), asked))
+
+
+# A matrix of kilometres that is given as W.
+
+
+def places(n: int = UNITS) -> np.ndarray:
+    at = np.random.default_rng(5).uniform(0, 1000, (n, 2))
+    return np.asarray(np.hypot(*(at[:, None] - at).transpose(2, 0, 1)))
+
+
+def matrix(folder: Path, values: np.ndarray) -> Path:
+    names = [f"c{i:02d}" for i in range(len(values))]
+    pd.DataFrame(values, index=names, columns=names).to_csv(folder / "w.csv")
+    return folder / "w.csv"
+
+
+def with_w(folder: Path, values: np.ndarray, **table: object) -> RealPanel:
+    path = matrix(folder, values)
+    return pp.read_panel(frame(), {**spec(), "weights": [{"path": str(path), **table}]})
+
+
+def test_distances_as_weights_are_asked_about(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="farther units weigh more: these look like distances") as error:
+        with_w(tmp_path, places(), kind="file")
+    assert 'kind = "distance"' in str(error.value)
+    meant = with_w(tmp_path, places(), kind="file", meant=True)
+    np.testing.assert_allclose(meant.panel.weights["w"].dense[0, 1:], places()[0, 1:] / places()[0].sum(), rtol=1e-10)
+
+
+def test_distances_become_weights_of_them(tmp_path: Path) -> None:
+    real = with_w(tmp_path, places(), kind="distance", power=2.0, cutoff=600.0)
+    with np.errstate(divide="ignore"):
+        expected = np.where((places() > 0) & (places() <= 600), places() ** -2.0, 0.0)
+    np.testing.assert_allclose(real.panel.weights["w"].dense, expected / expected.sum(axis=1, keepdims=True), rtol=1e-9)
+    together = places()
+    together[2, 3] = together[3, 2] = 0.0
+    with pytest.raises(BadInput, match="the distance of c02 and c03 is 0"):
+        with_w(tmp_path, together, kind="distance")
+    with pytest.raises(BadInput, match="cutoff"):
+        with_w(tmp_path, places(), kind="distance", cutoff=-1.0)
+
+
+def test_weights_of_many_kinds_do_not_look_like_distances() -> None:
+    import scipy.sparse as sp
+
+    rng, n = np.random.default_rng(3), UNITS
+    level = rng.normal(size=n)
+    with np.errstate(divide="ignore"):
+        inverse = np.where(places() > 0, 1 / places(), 0)
+        economic = np.where(np.eye(n) > 0, 0, 1 / np.abs(level[:, None] - level))
+    even = (1 - np.eye(n)) / (n - 1)
+    near = (places() < 300) * 1.0 - np.eye(n)
+    uneven = np.triu(rng.uniform(0.5, 1.0, (n, n)), 1)
+    for weights in (inverse, economic, even, near, uneven + uneven.T, np.exp(-places() / 200) - np.eye(n)):
+        assert not look_like_distances(sp.csr_array(np.nan_to_num(weights)))
+    assert look_like_distances(sp.csr_array(places()))
+
+
+def test_links_of_distances_are_weights_of_those_links(tmp_path: Path) -> None:
+    names = tuple("abc")
+    (tmp_path / "w.csv").write_text("focal,neighbor,weight\na,b,2\nb,a,2\nb,c,4\nc,b,4\n")
+    found = from_file(tmp_path / "w.csv", names, standardize="none", of_distance=lambda d: 1 / d)
+    np.testing.assert_allclose(found.dense, [[0, 0.5, 0], [0.5, 0, 0.25], [0, 0.25, 0]])
