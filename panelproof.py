@@ -447,12 +447,11 @@ def init(panel: str | Path | pd.DataFrame, out: str | Path | None = None, *, she
     >>> 'unit = "city"' in pp.init(table)
     True
     """
-    from experiments.panel_spec.first_spec import propose_spec, write_first_spec
-    from sim.panel_files import read_frame
+    from experiments.panel_spec.first_spec import first_spec, propose_spec, write_first_spec
 
     def proposed() -> str:
         if isinstance(panel, str | Path):
-            return propose_spec(read_frame(panel, sheet), Path(panel).name, sheet)
+            return first_spec(panel, sheet)
         return propose_spec(panel.copy(), "table")
 
     return proposed() if out is None else write_first_spec(proposed, Path(out))

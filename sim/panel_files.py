@@ -77,23 +77,27 @@ UNREADABLE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeErr
               struct.error, BadZipFile, pd.errors.ParserWarning)  # fmt: skip
 
 
-def read_frame(path: str | Path, sheet: str | None = None) -> pd.DataFrame:
+def read_frame(path: str | Path, sheet: str | None = None, skip: int = 0) -> pd.DataFrame:
     """The table in a .csv, .parquet, .dta or .xlsx file, one row an observation.
 
-    sheet: of a workbook; None = the only one that holds a table. `frame.attrs` remembers the file's name and the number
-    of the first row, for messages. Raises BadInput for a file that is missing, empty, of another kind, unreadable,
-    without rows, or with repeated column names, for a workbook with several tables, and for a sheet that is not there.
+    sheet: of a workbook; None = the only one that holds a table. skip: rows above the header (csv, xlsx). `frame.attrs`
+    remembers the file's name and the number of the first row, for messages. Raises BadInput for a file that is missing,
+    empty, of another kind, unreadable, without rows, or with repeated column names, for a workbook with several tables,
+    and for a sheet that is not there.
     """
     path = Path(path)
     check_file(path, TABLES)
     readers: dict[str, Callable[[Path], pd.DataFrame]] = {
-        ".csv": read_csv_text, ".parquet": pd.read_parquet, ".dta": _read_stata
+        ".parquet": pd.read_parquet, ".dta": _read_stata
     }  # fmt: skip
     extension = path.suffix.lower()
     if sheet is not None and extension != ".xlsx":
         raise bad(f"sheet = {sheet!r}", where=path.name, allowed="a sheet of a workbook (.xlsx)", remedy="remove it")
     try:
-        frame = _read_excel(path, sheet) if extension == ".xlsx" else readers[extension](path)
+        if extension == ".xlsx":
+            frame = _read_excel(path, sheet, skip)
+        else:
+            frame = read_csv_text(path, skip) if extension == ".csv" else readers[extension](path)
     except BadInput:
         raise
     except UNREADABLE as error:
@@ -102,7 +106,7 @@ def read_frame(path: str | Path, sheet: str | None = None) -> pd.DataFrame:
                   remedy="open it in the program that wrote it and save it again") from error  # fmt: skip
     frame = frame.rename(columns={name: str(name).strip() for name in frame.columns})
     _check_table(frame, path)
-    frame.attrs = {"file": path.name, "first_row": 2 if extension in (".csv", ".xlsx") else 1}
+    frame.attrs = {"file": path.name, "first_row": 2 + skip if extension in (".csv", ".xlsx") else 1}
     return frame
 
 
@@ -149,13 +153,13 @@ def check_file(path: Path, extensions: tuple[str, ...]) -> None:
         raise bad("is empty", where=path.name, allowed=f"{allowed}, with a header and rows", remedy="save it again")
 
 
-def read_csv_text(path: Path) -> pd.DataFrame:
+def read_csv_text(path: Path, skip: int = 0) -> pd.DataFrame:
     """A csv file in UTF-8, UTF-16 or GB18030 as it stands, its columns separated by commas, semicolons or tabs.
 
     Where they are not commas and all decimal marks are, these are read as such. Raises BadInput for another encoding
     or repeated column names, and what pandas raises.
     """
-    text = csv_text(path)
+    text = "\n".join(csv_text(path).splitlines()[skip:]) if skip else csv_text(path)
     separator = separator_of(text)
     points = separator == "," or DECIMAL_COMMA.search(text) is None or DECIMAL_POINT.search(text) is not None
     header = pd.read_csv(io.StringIO(text), sep=separator, header=None, nrows=1, dtype=str)
@@ -221,12 +225,12 @@ def _stata_dates(path: Path, frame: pd.DataFrame) -> dict[str, pd.Series[Any]]:
     return found | {name: converted[name] for name in named}
 
 
-def _read_excel(path: Path, sheet: str | None) -> pd.DataFrame:
+def _read_excel(path: Path, sheet: str | None, skip: int) -> pd.DataFrame:
     with warnings.catch_warnings(), pd.ExcelFile(path) as book:
         warnings.simplefilter("ignore", UserWarning)  # styles and validations that openpyxl does not know
         chosen = _sheet(book, path.name, sheet)
-        header = pd.read_excel(book, sheet_name=chosen, header=None, nrows=1, dtype=str)
-        frame = pd.read_excel(book, sheet_name=chosen)
+        header = pd.read_excel(book, sheet_name=chosen, header=None, nrows=1, skiprows=skip, dtype=str)
+        frame = pd.read_excel(book, sheet_name=chosen, skiprows=skip)
     if not header.empty:
         _check_header([str(name).strip() for name in header.iloc[0].dropna()], path)
     return frame

@@ -43,10 +43,9 @@ if TYPE_CHECKING:
 @click.option("--sheet", metavar="NAME", help="The sheet of a workbook that holds several tables.")
 def init(panel: Path, out: Path, sheet: str | None) -> None:
     """Read PANEL (csv, parquet, dta, xlsx) and write a SPEC.toml to edit."""
-    from experiments.panel_spec.first_spec import propose_spec, write_first_spec
-    from sim.panel_files import read_frame
+    from experiments.panel_spec.first_spec import first_spec, write_first_spec
 
-    write_first_spec(lambda: propose_spec(read_frame(panel, sheet), panel.name, sheet), out)
+    write_first_spec(lambda: first_spec(panel, sheet), out)
     click.echo(
         f"wrote {out}: edit the names, then: panelproof estimate {quote(str(panel))} --spec {quote(str(out))} "
         f"--out {quote(f'results-of-{panel.stem}')}"

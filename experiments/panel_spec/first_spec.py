@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from experiments.panel_spec.reading import first_read, proposed
 from experiments.panel_spec.spec import RealPanel, real_panel_of, spec_of
 from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad, listed
@@ -71,11 +72,19 @@ class Look:
     codes: dict[str, dict[float, int]]
 
 
-def propose_spec(frame: pd.DataFrame, panel_filename: str, sheet: str | None = None) -> str:
+def first_spec(path: str | Path, sheet: str | None = None) -> str:
+    """The SPEC.toml that is proposed for a file; raises BadInput as `propose_spec` and `read_frame`."""
+    skip, frame = first_read(path, sheet)
+    return propose_spec(frame, Path(path).name, sheet, skip)
+
+
+def propose_spec(frame: pd.DataFrame, panel_filename: str, sheet: str | None = None, skip: int = 0) -> str:
     """A commented SPEC.toml for a long table; raises BadInput when no columns identify its rows as unit-periods.
 
-    sheet: of the workbook that the table is from.
+    sheet: of the workbook that the table is from. skip: rows that were left out above its header.
     """
+    rules = proposed(frame, skip)
+    frame = rules(frame)
     look = look_at(frame, panel_filename)
     lines = [
         f"# Guessed from the columns of {_text(panel_filename)}: check every name.",
@@ -104,6 +113,7 @@ def propose_spec(frame: pd.DataFrame, panel_filename: str, sheet: str | None = N
         if look.unbalanced
         else 'balance = "error"',
         "",
+        *rules.lines,
         '[transform]  # new columns, such as ln_y = { log = "y" } or share = { ratio = ["a", "b"] }',
         "",
         *_weights_lines(look),

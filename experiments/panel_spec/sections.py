@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from estimators.core.error_types import columns_of
 from estimators.linear.covariances import ClusterK
+from experiments.panel_spec.reading import ReadSection, Recoding
 from experiments.panel_spec.transforms import Transforms
 from experiments.panel_spec.weights import AnyWeights, Economic, Nested
 from experiments.settings import build
@@ -395,6 +396,10 @@ class SpecTables(Table):
     partial: ClassVar[bool] = True
 
     panel: PanelSection
+    read: ReadSection = ReadSection()
+    recode: Recoding = Field(
+        default_factory=dict, description='numbers of values by column, such as { eip = { "是" = 1, "否" = 0 } }'
+    )
     transform: Transforms = ()
     index: IndexSection | None = None
     inference: InferenceSection = InferenceSection()

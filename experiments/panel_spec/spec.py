@@ -14,6 +14,7 @@ import pandas as pd
 from estimators.core.error_types import columns_of, forms, served
 from estimators.core.regression import fixed_columns, useless
 from estimators.core.tile import Tile
+from experiments.panel_spec.reading import as_read
 from experiments.panel_spec.sections import (
     PLACES,
     Balance,
@@ -554,7 +555,7 @@ def _spec_of(tables: SpecTables, file: str) -> Spec:
 
 def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
     """Read, transform and check a panel file, and build its weights; raises BadInput."""
-    return real_panel_of(read_frame(path, spec.panel.sheet), spec)
+    return real_panel_of(read_frame(path, spec.panel.sheet, spec.read.skip), spec)
 
 
 def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
@@ -564,7 +565,8 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
     """
     _check_columns(frame, spec)
     section = spec.panel
-    frame = without_codes(frame, section.missing_codes, (section.unit, section.period))
+    keys = (section.unit, section.period)
+    frame = without_codes(as_read(frame, spec.read, spec.recode, keys, spec.file), section.missing_codes, keys)
     rows = Rows.of(frame, section.unit, section.period)
     frame = add_diversification(apply_transforms(frame, spec.transform, rows), spec.index, rows)
     treatment = section.treatment

@@ -202,3 +202,91 @@ def test_links_of_distances_are_weights_of_those_links(tmp_path: Path) -> None:
     (tmp_path / "w.csv").write_text("focal,neighbor,weight\na,b,2\nb,a,2\nb,c,4\nc,b,4\n")
     found = from_file(tmp_path / "w.csv", names, standardize="none", of_distance=lambda d: 1 / d)
     np.testing.assert_allclose(found.dense, [[0, 0.5, 0], [0.5, 0, 0.25], [0, 0.25, 0]])
+
+
+# Cells of text, rows above the header, periods in words.
+
+
+def odd() -> pd.DataFrame:
+    """The panel as yearbooks have it: grouped digits, per cent, marks for missing values, words for yes and no."""
+    data = frame()
+    return pd.DataFrame({
+        "city": data["city"], "year": data["year"].map("{}年".format), "y": (1000 * data["y"]).map("{:,.2f}".format),
+        "d": data["d"].map({0: "否", 1: "是"}),
+        "x": [f"{value:.3f}%" if i % 40 else "—" for i, value in enumerate(data["x"])],
+    })  # fmt: skip
+
+
+def test_an_odd_file_goes_from_init_to_its_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "panel.csv"
+    path.write_text("Yearbook of cities,,,,\n(unit: million),,,,\n" + odd().to_csv(index=False), encoding="utf-8")
+    text = pp.init(path, tmp_path / "SPEC.toml")
+    for line in ("skip = 2", 'missing = ["—"]', "thousands = true", 'percent = "points"', "years = true",
+                 '"d" = { "是" = 1, "否" = 0 }', 'treatment = "d"'):  # fmt: skip
+        assert line in text
+    more = text.replace("controls = []", 'controls = ["x"]').replace('missing = "error"', 'missing = "drop"')
+    (tmp_path / "SPEC.toml").write_text(more, encoding="utf-8")
+    real = pp.read_panel(path, tmp_path / "SPEC.toml")
+    plain = frame()
+    kept = np.arange(len(plain)) % 40 != 0
+    assert real.panel.nobs == kept.sum()
+    seen = real.panel.observed[0].T.ravel()  # type: ignore[index]
+    np.testing.assert_array_equal(seen, kept)
+    for name, scale, digits in (("y", 1000, 2), ("x", 1, 3), ("did", 1, 0)):
+        expected = (plain["d" if name == "did" else name].to_numpy() * scale).round(digits)
+        np.testing.assert_allclose(real.panel.variables[name][0].T.ravel()[seen], expected[kept], rtol=1e-12)
+
+
+def test_a_workbook_with_a_title_is_read_below_it(tmp_path: Path) -> None:
+    path = tmp_path / "panel.xlsx"
+    with pd.ExcelWriter(path) as book:
+        pd.DataFrame([["Yearbook of cities"]]).to_excel(book, index=False, header=False)
+        frame().to_excel(book, index=False, startrow=2)
+    text = pp.init(path, tmp_path / "SPEC.toml")
+    assert "skip = 2  # rows above the header" in text
+    assert pp.read_panel(path, tmp_path / "SPEC.toml").panel.nobs == UNITS * PERIODS
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        ({"recode": {"d": {"是": 1.0}}}, "'d' holds '否'"),
+        ({"recode": {"e": {"是": 1.0}}}, "there is no column 'e'"),
+        ({"read": {"missing": ["-99"]}}, "missing names the number '-99'"),
+        ({"read": {"percent": "half"}}, "points"),
+        ({"read": {"skip": -1}}, "skip"),
+        ({}, "the period is '2000年'"),
+        ({"read": {"years": True}}, "holds '2,620.25'"),
+    ],
+)
+def test_what_the_rules_leave_is_one_line_each(tables: dict[str, object], said: str) -> None:
+    with pytest.raises(BadInput) as error:
+        pp.read_panel(odd(), {**SPEC, **tables})
+    assert said in str(error.value)
+    assert len(str(error.value).splitlines()) == len(error.value.problems)
+
+
+def test_a_period_with_two_years_is_asked_about() -> None:
+    data = frame().assign(year=lambda d: d["year"].map("{}/2001".format))
+    with pytest.raises(BadInput, match="holds several years"):
+        pp.read_panel(data, {**SPEC, "read": {"years": True}})
+
+
+def test_dates_have_the_year_of_their_period() -> None:
+    data = frame().assign(year=lambda d: pd.to_datetime(d["year"].map("{}-12-31".format)))
+    assert "years = true" in pp.init(data)
+    assert pp.read_panel(data, {**SPEC, "read": {"years": True}}).panel.periods == tuple(range(2000, 2008))
+
+
+def test_a_share_is_a_hundredth_of_its_points() -> None:
+    data = frame().assign(x=lambda d: (100 * d["x"]).map("{:.6f}%".format))
+    shares, points = (pp.read_panel(data, {**SPEC, "read": {"percent": how}}) for how in ("share", "points"))
+    np.testing.assert_allclose(shares.panel.variables["x"] * 100, points.panel.variables["x"], rtol=1e-12)
+
+
+def test_a_plain_table_gets_no_rules() -> None:
+    text = pp.init(frame())
+    assert "[read]" not in text
+    assert "[recode]" not in text
+    names = frame().assign(province=lambda d: np.where(d["city"] < "c10", "north", "south"))
+    assert "[recode]" not in pp.init(names)
