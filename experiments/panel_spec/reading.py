@@ -190,12 +190,15 @@ def proposed(frame: pd.DataFrame, skip: int = 0) -> Proposal:
     for name in frame.columns:
         column = frame[name]
         if pd.api.types.is_datetime64_any_dtype(column):
-            found.period = found.period or str(name) * (column.dt.year.nunique() > 1)
+            one_each = 1 < column.dt.year.nunique() == column.nunique()
+            found.period = found.period or str(name) * one_each
             continue
         labels = [label for label in (column.map(_label) if _is_text(column) else ()) if label]
         if not labels:
             continue
-        if all(len(set(YEAR.findall(label))) == 1 and not label.isdecimal() for label in labels):
+        years = {label: set(YEAR.findall(label)) for label in labels}
+        each = {next(iter(found_in)) for found_in in years.values() if len(found_in) == 1}
+        if 1 < len(each) == len(years) and not all(map(str.isdecimal, labels)):
             found.period = found.period or str(name)
             continue
         words = {label.lower(): label for label in labels}
