@@ -57,7 +57,7 @@ def init(panel: Path, out: Path, sheet: str | None) -> None:
 
 @click.group("panel")
 def panel() -> None:
-    """Check a panel file, or write an example."""
+    """Check a panel file, make a long one of a wide one, or write an example."""
 
 
 @panel.command("check", cls=Command)
@@ -100,6 +100,26 @@ def panel_example(folder: Path) -> None:
     click.echo(f"wrote {folder / 'panel.csv'} and {folder / 'spec.toml'} (synthetic data)")
     panel, spec, out = (quote(str(folder / name)) for name in ("panel.csv", "spec.toml", "out"))
     click.echo(f"next: panelproof estimate {panel} --spec {spec} --out {out}")
+
+
+@panel.command("reshape", cls=Command)
+@click.argument("wide", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The csv file to write.")
+@click.option("--value", default="value", show_default=True, metavar="NAME",
+              help="The variable whose columns are called by their years alone.")  # fmt: skip
+@click.option("--period", default="year", show_default=True, metavar="NAME", help="The column of years.")
+@click.option("--sheet", metavar="NAME", help="The sheet of a workbook that holds several tables.")
+def panel_reshape(wide: Path, out: Path, value: str, period: str, sheet: str | None) -> None:
+    """Write the long table of WIDE, whose columns are called by a name and a year, such as gdp2006."""
+    from experiments.panel_spec.reading import first_read, to_long
+    from sim.errors import bad
+
+    if out.exists():
+        raise bad("exists already", where=str(out), allowed="a new file", remedy="choose another --out")
+    long = to_long(first_read(wide, sheet)[1], value=value, period=period)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    long.to_csv(out, index=False)
+    click.echo(f"wrote {out}: {len(long):,} rows\nnext: panelproof init {quote(str(out))}")
 
 
 # `panelproof estimate`: the paper's tables on a real panel.

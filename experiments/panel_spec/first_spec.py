@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from experiments.panel_spec.reading import first_read, proposed
+from experiments.panel_spec.reading import first_read, proposed, wide_columns
 from experiments.panel_spec.spec import RealPanel, real_panel_of, spec_of
 from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad, listed
@@ -232,6 +232,11 @@ def _keys(frame: pd.DataFrame, numeric: dict[str, Floats], filename: str) -> tup
                 continue
             if not pd.MultiIndex.from_arrays([column, whole[period]]).duplicated().any():
                 return unit, period
+    if (wide := wide_columns(frame)) and not _likeliest(list(periods), PERIOD_WORDS):
+        years = next(iter(wide.values()))
+        raise bad(f"is a wide table: {listed(years.values(), 3)} are one variable in {len(years)} years",
+                  where=filename, allowed="one row per unit and period",
+                  remedy=f"reshape it: panelproof panel reshape {filename} --out long.csv")  # fmt: skip
     raise _unidentified(frame, labels, {name: whole[name] for name in periods}, filename)
 
 

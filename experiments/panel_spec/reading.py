@@ -134,6 +134,48 @@ def _years(frame: pd.DataFrame, period: str) -> pd.Series[Any]:
     return found.map(lambda years: int(next(iter(years))))
 
 
+# Wide tables: a row a unit, a column for every variable and year.
+
+
+WIDE = re.compile(r"(?P<name>.*?)[ _.\-]?(?P<year>1[89]\d\d|20\d\d|21\d\d)年?")
+FEWEST_YEARS = 2  # of a variable of a wide table
+
+
+def wide_columns(frame: pd.DataFrame) -> dict[str, dict[int, str]]:
+    """The columns of each variable of a wide table by their years: gdp2006, gdp_2006 or, as variable "", 2006."""
+    found: dict[str, dict[int, str]] = {}
+    for name in map(str, frame.columns):
+        if match := WIDE.fullmatch(name.strip()):
+            found.setdefault(match["name"].strip(), {})[int(match["year"])] = name
+    return {name: years for name, years in found.items() if len(years) >= FEWEST_YEARS}
+
+
+def to_long(frame: pd.DataFrame, *, value: str = "value", period: str = "year") -> pd.DataFrame:
+    """The long table of a wide one: a row a unit and year, other columns repeated.
+
+    value: the name of a variable whose columns are called by their years alone. period: the name of the years' column.
+    Raises BadInput for a table that is not wide, and for names that are taken.
+    """
+    variables, file = wide_columns(frame), str(frame.attrs.get("file", "table"))
+    if not variables:
+        raise bad("no column is called by a name and a year", where=file, allowed="columns such as gdp2006 and gdp2007",
+                  remedy="the table may be long already: panelproof init")  # fmt: skip
+    names = {name: name or value for name in variables}
+    moved = {column for years in variables.values() for column in years.values()}
+    kept = [name for name in map(str, frame.columns) if name not in moved]
+    taken = [name for name in (period, *names.values()) if name in kept]
+    if taken or len(set(names.values())) < len(names):
+        raise bad(f"the name {(taken or [value])[0]!r} is taken", where=file, allowed="new names",
+                  remedy="rename that column, or say --value and --period")  # fmt: skip
+    frame = frame.set_axis(list(map(str, frame.columns)), axis=1)
+    every = sorted({year for years in variables.values() for year in years})
+    parts = [frame[kept].assign(**{period: year}, **{
+        names[name]: frame[years[year]] if year in years else np.nan for name, years in variables.items()
+    }) for year in every]  # fmt: skip
+    long = pd.concat(parts, ignore_index=True)
+    return long.iloc[np.argsort(np.tile(np.arange(len(frame)), len(every)), kind="stable")].reset_index(drop=True)
+
+
 # What `init` proposes for a table as it was read.
 
 

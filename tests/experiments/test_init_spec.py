@@ -171,7 +171,7 @@ def test_a_few_repeated_rows_are_named_whatever_columns_are_called(tmp_path: Pat
 @pytest.mark.parametrize(
     ("frame", "what"),
     [
-        (pd.DataFrame({"city": ["a", "b"], "y2006": [1.0, 2.0], "y2007": [1.0, 3.0]}), "no two columns identify"),
+        (pd.DataFrame({"city": ["a", "b"], "y2006": [1.0, 2.0], "y2007": [1.0, 3.0]}), "is a wide table"),
         (example_frame().loc[[*range(40), 3]], "no two columns identify"),
         (example_frame()[["city", "year", "lon"]], "no column of numbers varies"),
     ],

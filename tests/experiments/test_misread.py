@@ -10,6 +10,7 @@ import pytest
 
 import panelproof as pp
 from experiments.cli import run_command
+from experiments.panel_spec.reading import to_long
 from experiments.panel_spec.spec import RealPanel
 from sim.errors import BadInput
 from sim.panel_files import codes_in, read_frame, without_codes
@@ -290,3 +291,54 @@ def test_a_plain_table_gets_no_rules() -> None:
     assert "[recode]" not in text
     names = frame().assign(province=lambda d: np.where(d["city"] < "c10", "north", "south"))
     assert "[recode]" not in pp.init(names)
+
+
+# Wide tables.
+
+
+def wide() -> pd.DataFrame:
+    parts = [
+        frame().pivot(index="city", columns="year", values=name).add_prefix(f"{name}_") for name in ("y", "d", "x")
+    ]
+    made = pd.concat(parts, axis=1).reset_index()
+    return made.assign(region=lambda d: np.where(d["city"] < "c10", "north", "south"))
+
+
+def test_a_wide_table_is_recognised_and_reshaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wide().to_csv(tmp_path / "wide.csv", index=False)
+    assert run_command(["init", str(tmp_path / "wide.csv"), "--out", str(tmp_path / "SPEC.toml")]) == 2
+    assert "panelproof panel reshape wide.csv --out long.csv" in capsys.readouterr().err
+    assert run_command(["panel", "reshape", str(tmp_path / "wide.csv"), "--out", str(tmp_path / "long.csv")]) == 0
+    long = pd.read_csv(tmp_path / "long.csv")
+    expected = frame().sort_values(["city", "year"]).reset_index(drop=True)
+    pd.testing.assert_frame_equal(long[list(expected)], expected, check_exact=False, rtol=1e-12)
+    assert long.groupby("city")["region"].nunique().max() == 1
+    text = pp.init(tmp_path / "long.csv")
+    assert 'treatment = "d"' in text
+    assert 'groups = ["region"]' in text
+
+
+def test_years_alone_are_one_variable_that_is_named() -> None:
+    table = frame().pivot(index="city", columns="year", values="y").reset_index()
+    long = to_long(table, value="gdp", period="t")
+    assert list(long.columns) == ["city", "t", "gdp"]
+    np.testing.assert_allclose(long["gdp"], frame().sort_values(["city", "year"])["y"])
+
+
+def test_gaps_of_a_wide_table_stay_gaps() -> None:
+    long = to_long(wide().drop(columns="x_2003"))
+    assert long.loc[long["year"] == 2003, "x"].isna().all()
+    assert long.loc[long["year"] == 2003, "y"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (lambda: frame().rename(columns={"year": "t"}), "no column is called by a name and a year"),
+        (lambda: wide().assign(year=1), "the name 'year' is taken"),
+        (lambda: wide().assign(y=1), "the name 'y' is taken"),
+    ],
+)
+def test_what_cannot_be_reshaped_is_said(table: object, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        to_long(table())  # type: ignore[operator]
