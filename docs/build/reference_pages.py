@@ -18,6 +18,7 @@ from experiments.panel_spec import weights
 from experiments.panel_spec.sections import (
     IndexSection,
     InferenceSection,
+    IvSection,
     PanelSection,
     PsmSection,
     RobustnessSection,
@@ -136,7 +137,7 @@ def spec_page() -> str:
         out += [f'### kind = "{kind}"\n', f"{first_line(model)}\n", key_table(model)]
     for name, model in (("inference", InferenceSection), ("robustness", RobustnessSection),
                         ("robustness.psm", PsmSection), ("robustness.synthetic", SyntheticSection),
-                        ("twin", TwinSection)):  # fmt: skip
+                        ("iv", IvSection), ("twin", TwinSection)):  # fmt: skip
         out += [f"## [{name}]\n", f"{first_line(model)}\n", key_table(model)]
     return "\n".join(out)
 

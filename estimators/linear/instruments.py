@@ -195,11 +195,11 @@ class ConfidenceSets:
         outside = (value <= self.lower) | (value >= self.upper)
         return np.asarray(np.where(self.shape == RAYS, outside, inside | (self.shape == LINE)))
 
-    @property
-    def hull(self) -> tuple[Floats, Floats]:
-        """Ends of the least interval that holds the set: infinite of two rays."""
-        rays = self.shape == RAYS
-        return np.where(rays, -np.inf, self.lower), np.where(rays, np.inf, self.upper)
+    def hull(self, rejected: Floats) -> tuple[Floats, Floats]:
+        """Ends of the least interval that holds the set: infinite of two rays; of the empty set both are a value (R,)
+        that every test rejects, so that the interval is a point beside it."""
+        shapes = [self.shape == RAYS, self.shape == EMPTY]
+        return np.select(shapes, [-np.inf, rejected], self.lower), np.select(shapes, [np.inf, rejected], self.upper)
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")

@@ -91,8 +91,8 @@ class PanelIV(TileEstimator, RegressionEstimator):
     None = those of the panel's roles. errors: iid, hc1, cluster:unit, cluster:ATTRIBUTE, cluster:A+B, driscoll-kraay,
     conley:KM, of scores xhat_it u_it with the factors of `did`; and anderson-rubin, p value and interval of one
     endogenous regressor without a standard error: lower and upper are the ends of the least interval that holds the
-    set. test: the error type of all tests below and of anderson-rubin. cluster_k, target, effects, singletons: as in
-    `did`. label: its name in tables.
+    set, both the estimate where the set is empty. test: the error type of all tests below and of anderson-rubin.
+    cluster_k, target, effects, singletons: as in `did`. label: its name in tables.
 
     Statistics. first_stage_f: F of the instruments with independent errors; of several endogenous regressors that of
     Cragg and Donald (1993). kp_f: the same under `test` (Kleibergen and Paap 2006). effective_f, effective_f_critical:
@@ -107,7 +107,7 @@ class PanelIV(TileEstimator, RegressionEstimator):
     >>> panel = pp.example_panel().panel
     >>> found = pp.PanelIV(endogenous=("inv",), instruments=("road",), regressors=("did",))(panel)
     >>> print(found.terms, f"{found.statistics['kp_f'][0]:.2f}")
-    ('inv', 'did') 0.03
+    ('inv', 'did') 1.46
     """
 
     kind: ClassVar[str] = "iv"
@@ -256,7 +256,7 @@ class PanelIV(TileEstimator, RegressionEstimator):
             elif error == AR:
                 shapes, *ends = (statistics[f"ar_{name}"] for name in ("shape", "lower", "upper"))
                 sets = ConfidenceSets(shapes.astype(np.intp), *ends)
-                for name, values in zip(layout.stored, (statistics["ar_p"], *sets.hull), strict=True):
+                for name, values in zip(layout.stored, (statistics["ar_p"], *sets.hull(fit.beta[:, 0])), strict=True):
                     stored[name][:, row, 0] = values
                 dof[:, row] = self._reduced(plan, names)[1]
             else:

@@ -14,6 +14,7 @@ from scipy.stats import f as f_distribution
 
 from estimators import PanelIV, Status, TwoWayDID
 from estimators.linear.instruments import EMPTY, INTERVAL, LINE, RAYS, ConfidenceSets, anderson_rubin_set
+from experiments.references import linearmodels as linearmodels_reference
 from experiments.references.reference import long_frame
 from references.iv_twin import INSTRUMENTS, DummyIV, made_panel
 from sim import BadInput, Panel, Streams, Wanted
@@ -71,36 +72,19 @@ def test_effective_f_is_that_of_pyfixest_without_controls(panel: Panel) -> None:
     assert ours["kp_f"][0] == pytest.approx(theirs._f_stat_1st_stage, rel=1e-8)
 
 
-def linearmodels_frames(panel: Panel) -> dict[str, pd.DataFrame]:
-    """The panel's variables, and dummies of units and periods."""
-    frame = long_frame(panel, NAMES)
-    dummies = pd.get_dummies(frame[["unit", "period"]].astype(str), dtype=float)
-    first = next(name for name in dummies if name.startswith("period"))
-    return {"frame": frame, "dummies": dummies.drop(columns=first)}
-
-
 @pytest.mark.parametrize("endogenous", [("d",), ("d", "e")])
 def test_estimates_errors_and_tests_are_those_of_linearmodels(panel: Panel, endogenous: tuple[str, ...]) -> None:
-    from linearmodels.iv import IV2SLS
-
-    frame, dummies = linearmodels_frames(panel).values()
-    x = pd.concat([frame[list(CONTROLS)], dummies], axis=1)
-    model = IV2SLS(frame["y"], x, frame[list(endogenous)], frame[list(INSTRUMENTS)])
     ours = iv(endogenous=endogenous, cluster_k="all", test="iid")(panel)
-    order = list(ours.terms)
-    clusters = pd.factorize(frame["unit"])[0]
-    for error, settings in {"iid": {"cov_type": "unadjusted"}, "hc1": {"cov_type": "robust"},
-                            "cluster:unit": {"cov_type": "clustered", "clusters": clusters}}.items():  # fmt: skip
-        theirs = model.fit(debiased=True, **settings)
-        np.testing.assert_allclose(ours.estimate[0], theirs.params.loc[order], rtol=1e-8)
-        at = ours.errors.index(error)
-        np.testing.assert_allclose(ours.se[0, at], theirs.std_errors.loc[order], rtol=1e-8, err_msg=error)
-    plain = model.fit(cov_type="unadjusted", debiased=True)
-    hausman = plain.wu_hausman()
-    assert ours.statistics["sargan"][0] == pytest.approx(plain.sargan.stat, rel=1e-7)
-    assert ours.statistics["sargan_p"][0] == pytest.approx(plain.sargan.pval, rel=1e-7)
-    assert ours.statistics["endogeneity_f"][0] == pytest.approx(hausman.stat, rel=1e-7)
-    assert ours.statistics["endogeneity_p"][0] == pytest.approx(hausman.pval, rel=1e-7)
+    theirs = linearmodels_reference.two_stages(
+        panel, outcome="y", regressors=CONTROLS, endogenous=endogenous, instruments=INSTRUMENTS, errors=tuple(ERRORS)
+    )
+    np.testing.assert_allclose(theirs.ours(ours), theirs.estimate, rtol=1e-8)
+    for error in ERRORS:
+        np.testing.assert_allclose(theirs.our_se(ours, error), theirs.se[error], rtol=1e-8, err_msg=error)
+    tests = {"endogeneity_f", "endogeneity_p"} | {"sargan", "sargan_p"}
+    assert set(theirs.statistics) == tests
+    for name, value in theirs.statistics.items():
+        assert ours.statistics[name][0] == pytest.approx(value, rel=1e-7), name
 
 
 @pytest.mark.parametrize("error", ERRORS)
@@ -108,8 +92,8 @@ def test_hansen_j_is_that_of_linearmodels(panel: Panel, error: str) -> None:
     """Two-step GMM on variables without effects; its moments are those of the partialled-out regression."""
     from linearmodels.iv import IVGMM
 
-    frame, dummies = linearmodels_frames(panel).values()
-    base = dummies.to_numpy()
+    frame = long_frame(panel, NAMES)
+    base = pd.get_dummies(frame[["unit", "period"]].astype(str), dtype=float).to_numpy()
     within = frame[list(NAMES)] - base @ np.linalg.lstsq(base, frame[list(NAMES)].to_numpy(), rcond=None)[0]
     settings = {"iid": {"weight_type": "unadjusted"}, "hc1": {"weight_type": "robust"},
                 "cluster:unit": {"weight_type": "clustered", "clusters": pd.factorize(frame["unit"])[0]}}  # fmt: skip
@@ -190,10 +174,13 @@ def test_sets_have_four_shapes(
         assert found.holds(b)[0] == inside, b
 
 
-def test_the_hull_of_two_rays_is_the_line() -> None:
-    assert [end[0] for end in forms([5.0], [1.0]).hull] == [-np.inf, np.inf]
+def test_the_hull_of_two_rays_is_the_line_and_that_of_the_empty_set_a_point() -> None:
+    at = np.array([7.0])
+    assert [end[0] for end in forms([5.0], [1.0]).hull(at)] == [-np.inf, np.inf]
     interval = forms([3.0], [3.0])
-    assert [end[0] for end in interval.hull] == [interval.lower[0], interval.upper[0]]
+    assert [end[0] for end in interval.hull(at)] == [interval.lower[0], interval.upper[0]]
+    assert [end[0] for end in forms([9.0, -9.0], [9.0, 9.0]).hull(at)] == [7.0, 7.0]
+    assert [end[0] for end in forms([1.0], [1.0]).hull(at)] == [-np.inf, np.inf]
 
 
 def test_one_instrument_solves_the_quadratic() -> None:
@@ -331,6 +318,10 @@ def test_strong_instruments_are_right_and_ols_is_not() -> None:
         assert 0.93 <= (np.abs(error) <= half).mean() <= 0.97, found.errors[row]
     covered = (found.lower[:, 3, 0] <= truth) & (truth <= found.upper[:, 3, 0])
     assert 0.93 <= covered.mean() <= 0.97
+    assert np.isfinite(found.lower[:, 3, 0]).all()
+    assert (
+        found.statistics["ar_shape"] == EMPTY
+    ).any()  # instruments that disagree: no value fits, and none is covered
     for name in ("sargan_p", "hansen_p"):  # valid instruments
         assert abs((found.statistics[name] < 0.05).mean() - 0.05) <= 4 * np.sqrt(0.05 * 0.95 / 2000), name
     ols, _ = simulated(design, TwoWayDID(), 200, 5)
