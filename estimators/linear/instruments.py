@@ -16,7 +16,8 @@ from scipy.special import chndtrix
 
 from estimators.core import regression as ols
 from estimators.core.regression import flat, gram
-from estimators.linear.covariances import ScoreSum
+from estimators.linear.covariances import ScoreSum, cancelled
+from estimators.linear.influence import SUMMED, meat
 from sim.arrays import Flags, Floats
 
 LEVEL = 0.05  # of confidence sets and of the test of weak instruments
@@ -87,7 +88,11 @@ def stacked_covariance(
         both = (gram(residuals) / free)[:, :, None, :, None] * gram(psi)[:, None, :, None, :]
         return np.reshape(both, (r, j * m, j * m))
     scores = (residuals[:, :, None] * psi[:, None]).reshape(r, j * m, *psi.shape[2:])
-    return total.matrix(scores, np.ones((r, *psi.shape[2:])))[0] * factor
+    if total.floors or (total.kind != "hc1" and total.kind not in SUMMED):
+        return total.matrix(scores, np.ones((r, *psi.shape[2:])))[0] * factor
+    sums = meat(total, scores)
+    rounding = cancelled(np.diagonal(sums, axis1=1, axis2=2), scores)
+    return np.where(rounding[:, :, None] | rounding[:, None, :], np.nan, sums) * factor
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -231,15 +236,10 @@ def anderson_rubin_set(coefficients: Floats, covariance: Floats, most: float) ->
     companion[:, m:] = -np.linalg.solve(two, np.concatenate([zero, one], axis=2))
     roots = np.sort(np.linalg.eigvals(companion).real, axis=1)
 
-    def inside(b: Floats) -> Flags:
-        values = np.empty(b.shape)
-        for column in range(b.shape[1]):
-            at = b[:, column, None]
-            spread = yy - at[:, :, None] * cross + at[:, :, None] ** 2 * dd
-            values[:, column] = wald(pi_y - at * pi_d, spread)
-        return np.asarray(values <= most)
-
-    within = inside((roots[:, 1:] + roots[:, :-1]) / 2)
+    middle = (roots[:, 1:] + roots[:, :-1])[:, :, None] / 2
+    spreads = yy[:, None] - middle[..., None] * cross[:, None] + middle[..., None] ** 2 * dd[:, None]
+    apart = pi_y[:, None] - middle * pi_d[:, None]
+    within = np.reshape(wald(apart.reshape(-1, m), spreads.reshape(-1, m, m)) <= most, middle.shape[:2])
     far = wald(pi_d, dd) <= most
     sets = _pieces(roots * unit[:, None], within, far)
     return ConfidenceSets(np.where(sound, sets.shape, EMPTY), *(np.where(sound, end, np.nan)
