@@ -49,6 +49,7 @@ bench: $(STAMP)
 >$(BIN)/python tests/benchmarks/cluster_bench.py
 >$(BIN)/python tests/benchmarks/staggered_bench.py
 >$(BIN)/python tests/benchmarks/synthetic_bench.py
+>$(BIN)/python tests/benchmarks/iv_bench.py
 >$(BIN)/python tests/benchmarks/numbers_bench.py
 
 mutants: $(STAMP)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from estimators.core.tile import Tile
     from estimators.linear.did import TwoWayDID
     from estimators.linear.equal_effects import InteractionTest
+    from estimators.linear.panel_iv import PanelIV
     from estimators.linear.random_effects import RandomEffects
     from estimators.matching.psm_did import PsmDID
     from estimators.mediation.mediation import Mediation
@@ -50,6 +51,7 @@ else:
             "estimators.core.tile": "Tile",
             "estimators.linear.did": "TwoWayDID",
             "estimators.linear.equal_effects": "InteractionTest",
+            "estimators.linear.panel_iv": "PanelIV",
             "estimators.linear.random_effects": "RandomEffects",
             "estimators.matching.psm_did": "PsmDID",
             "estimators.mediation.mediation": "Mediation",
@@ -87,6 +89,7 @@ __all__ = [
     "Mediation",
     "Moments",
     "MoranTest",
+    "PanelIV",
     "PermutationTest",
     "PsmDID",
     "RandomEffects",

@@ -325,7 +325,7 @@ def _variables(panel: Any) -> Iterator[tuple[Any, ...]]:
     seen = np.ones((len(panel.periods), len(panel.units)), bool) if panel.observed is None else panel.observed[0]
     roles = panel.roles
     of: dict[str | None, str] = {roles.outcome: "outcome", roles.treatment: "treatment"}
-    for names, role in ((roles.controls, "control"), (roles.mediators, "mediator")):
+    for names, role in ((roles.controls, "control"), (roles.mediators, "mediator"), (roles.instruments, "instrument")):
         of.update((name, role) for name in names)
     for name, array in panel.variables.items():
         values = array[0][seen]

@@ -15,7 +15,8 @@ from sim.errors import bad, closest, one_of
 class Roles:
     """What the variables of a panel are to the question: names of variables, in order.
 
-    continuous: whether the treatment has any strength, so that a regression finds its effect a unit.
+    continuous: whether the treatment has any strength, so that a regression finds its effect a unit. instruments:
+    what moves the treatment and is no regressor.
     """
 
     outcome: str | None = None
@@ -23,6 +24,7 @@ class Roles:
     controls: tuple[str, ...] = ()
     mediators: tuple[str, ...] = ()
     continuous: bool = field(default=False, repr=False)  # not shown, so that digests of panels stay what they were
+    instruments: tuple[str, ...] = field(default=(), repr=False)  # for the same reason
 
     @property
     def regressors(self) -> tuple[str, ...]:

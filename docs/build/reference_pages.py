@@ -19,6 +19,7 @@ from experiments.panel_spec.reading import ReadSection
 from experiments.panel_spec.sections import (
     IndexSection,
     InferenceSection,
+    IvSection,
     PanelSection,
     PsmSection,
     RobustnessSection,
@@ -139,7 +140,7 @@ def spec_page() -> str:
         out += [f'### kind = "{kind}"\n', f"{first_line(model)}\n", key_table(model)]
     for name, model in (("inference", InferenceSection), ("robustness", RobustnessSection),
                         ("robustness.psm", PsmSection), ("robustness.synthetic", SyntheticSection),
-                        ("twin", TwinSection)):  # fmt: skip
+                        ("iv", IvSection), ("twin", TwinSection)):  # fmt: skip
         out += [f"## [{name}]\n", f"{first_line(model)}\n", key_table(model)]
     return "\n".join(out)
 

@@ -15,12 +15,12 @@ from typing import Literal
 from sim.errors import bad, one_of
 from sim.schema import Schema
 
-Family = Literal["regression", "least-squares", "spatial", "durbin-least-squares", "mediation", "synthetic"]
+Family = Literal["regression", "least-squares", "iv", "spatial", "durbin-least-squares", "mediation", "synthetic"]
 Argument = Literal["none", "group", "groups", "distance", "size"]
 
 PLACE = ("longitude", "latitude")
 SHAPES = ("uniform", "bartlett")  # of a Conley kernel
-LEAST_SQUARES: tuple[Family, ...] = ("regression", "least-squares")
+LEAST_SQUARES: tuple[Family, ...] = ("regression", "least-squares", "iv")
 SPATIAL: tuple[Family, ...] = ("spatial", "durbin-least-squares")
 BY_UNIT = ("bootstrap", "jackknife", "placebo")  # of synthetic estimators, which take no other group
 
@@ -105,6 +105,11 @@ KINDS: dict[str, ErrorKind] = {
             "ferman-pinto", "the same, rescaled by a variance that depends on the numbers of cells and on SIZE, a "
             "column such as the population (Ferman and Pinto 2019)",
             "rescaled placebos of never treated units (Ferman and Pinto{of})", ("regression",), "size", without_se=True,
+        ),
+        ErrorKind(
+            "anderson-rubin", "with instruments: the endogenous regressor's p value and set of values that are not "
+            "rejected, right however weak instruments are (Anderson and Rubin 1949)",
+            "Anderson-Rubin set", ("iv",), without_se=True,
         ),
         ErrorKind("information", "inverse of the expected information", "from the information matrix", SPATIAL),
         ErrorKind("hessian", "inverse of the observed Hessian", "from the observed Hessian", SPATIAL),

@@ -23,7 +23,7 @@ from estimators.core.estimator import (
 )
 from estimators.core.tile import Tile, check_effects, spread, without_singletons
 from estimators.core.treatment_kernels import TreatmentKernel
-from estimators.linear.covariances import ClusterK, counted_parameters
+from estimators.linear.covariances import ClusterK
 from estimators.linear.few_clusters import ADJUSTED, PLACEBOS, ClusterFacts, FewTreatedTest, FittedTreatment, facts_of
 from estimators.linear.least_squares import LeastSquares, LinearMoments, LinearPlan, Singletons, moments_of_redrawn
 from estimators.linear.wild import wild_clusters
@@ -176,10 +176,7 @@ class TwoWayDID(RegressionEstimator):
 
     def _factor(self, error: str, plan: LinearPlan, reduction: LeastSquares) -> tuple[float, float]:
         """Small-sample factor and degrees of freedom of an error type that is a sum of scores."""
-        slopes = len(reduction.regressors)
-        counting: ClusterK = self.cluster_k if self.effects else "all"
-        counted = counted_parameters(slopes, plan.effects, plan.nested[error], counting)
-        return plan.totals[error].factor(plan.nobs, plan.nobs - slopes - plan.effects, counted)
+        return plan.factor(error, len(reduction.regressors), self.cluster_k if self.effects else "all")
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:

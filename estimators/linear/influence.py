@@ -229,26 +229,27 @@ class RedrawnInfluence:
         """As `Influence.variances`."""
         if total.floors or (total.kind != "hc1" and total.kind not in SUMMED):
             return Influence(self.psi, self.own).variances(total, e, ssr)
-        meat, step = np.empty_like(self.bread), max(1, CELLS // e[0].size)
+        sums, step = np.empty_like(self.bread), max(1, CELLS // e[0].size)
         for start in range(0, len(e), step):
             rows = slice(start, start + step)
-            meat[rows] = self._meat(total, self.x[rows] * e[rows, None])
-        variance, none = np.vecdot(np.matmul(self.bread, meat), self.bread), np.zeros(len(e), dtype=bool)
+            sums[rows] = meat(total, self.x[rows] * e[rows, None])
+        variance, none = np.vecdot(np.matmul(self.bread, sums), self.bread), np.zeros(len(e), dtype=bool)
         if total.kind == "hc1":
             return variance, none
         scale = self.own * ssr[:, None] / e[0].size
         return np.where(variance > DEGENERATE * scale, variance, np.nan), none
 
-    def _meat(self, total: ScoreSum, scores: Floats) -> Floats:
-        """Sums of products of scores (R, K, T, N), (R, K, K)."""
-        if total.kind == "hc1":
-            return gram(scores)
-        if total.unit_codes is None:
-            return bartlett_sum(scores.sum(axis=3), total.lag)
-        sums = np.matmul(np.ones(scores.shape[2]), scores)
-        if total.membership is not None:
-            sums = np.matmul(sums, total.membership.T)
-        return bartlett_sum(sums, 0)
+
+def meat(total: ScoreSum, scores: Floats) -> Floats:
+    """Sums of products of scores (R, K, T, N) without floors, (R, K, K), of hc1 and of the kinds in `SUMMED`."""
+    if total.kind == "hc1":
+        return gram(scores)
+    if total.unit_codes is None:
+        return bartlett_sum(scores.sum(axis=3), total.lag)
+    sums = np.matmul(np.ones(scores.shape[2]), scores)
+    if total.membership is not None:
+        sums = np.matmul(sums, total.membership.T)
+    return bartlett_sum(sums, 0)
 
 
 def _bartlett(sums: Floats, lag: int) -> Floats:

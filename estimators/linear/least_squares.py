@@ -18,7 +18,14 @@ from estimators.core.error_types import without_se
 from estimators.core.estimator import ROWS_AT_ONCE, Moments, Reduction
 from estimators.core.tile import Tile, Transform, observed_mask, spread, transform_of, without_singletons
 from estimators.core.treatments import Fields, Projection, TreatmentMoments
-from estimators.linear.covariances import ScoreSum, cells_of, check_two_clusters, nested_effects
+from estimators.linear.covariances import (
+    ClusterK,
+    ScoreSum,
+    cells_of,
+    check_two_clusters,
+    counted_parameters,
+    nested_effects,
+)
 from estimators.linear.few_clusters import ADJUSTED, AdjustedInfluence, ClusterSpan, FewTreated, adjusted_influences
 from estimators.linear.influence import Influence, RedrawnInfluence
 from estimators.linear.redrawn_did import DIDKernel, RedrawnRegression
@@ -123,6 +130,11 @@ class LinearPlan:
     def nobs(self) -> int:
         """Observations used."""
         return self.used.nobs
+
+    def factor(self, error: str, slopes: int, cluster_k: ClusterK) -> tuple[float, float]:
+        """Small-sample factor and degrees of freedom of an error type that is a sum of scores, of so many slopes."""
+        counted = counted_parameters(slopes, self.effects, self.nested[error], cluster_k)
+        return self.totals[error].factor(self.nobs, self.nobs - slopes - self.effects, counted)
 
     def within(self, tile: Tile, name: str) -> Floats:
         """A variable without effects, (1 or R, T, N), zero where unused."""

@@ -4,13 +4,19 @@
 
 The indirect effect of D is a b, the direct one c'; the total is the coefficient of D in the regression of Y without M.
 On one sample total = c' + a b is an identity of least squares, for by Frisch, Waugh and Lovell b = u'v / u'u and
-c' = total - a b, with v the residual of Y on D and X. Sources: Baron and Kenny (1986); Sobel (1982); MacKinnon,
-Lockwood and Williams (2004) for the interval from draws; Imai, Keele and Yamamoto (2010) for the sensitivity.
+c' = total - a b, with v the residual of Y on D and X.
+
+Where M and Y have a common unobserved cause, instruments Z that move M and reach Y through M alone identify b: both
+equations are then 2SLS, with Z among the regressors of M. With r the part of u that Z explains, b = r'v / r'u; c' =
+t_0 - a_0 b of the coefficients t_0, a_0 of D in the regressions of Y and M on D and X alone; and total = c' + a b
+(Wooldridge 2010, chapter 5; Froelich and Huber 2017 for what such instruments identify). Sources: Baron and Kenny
+(1986); Sobel (1982); MacKinnon, Lockwood and Williams (2004) for the interval from draws; Imai, Keele and Yamamoto
+(2010) for the sensitivity.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +28,8 @@ from estimators.core.estimator import Estimates, Estimator, Layout, check_names,
 from estimators.core.inversion import NullTests
 from estimators.core.tile import Tile, spread
 from estimators.linear.covariances import ClusterK, check_two_clusters, membership
+from estimators.linear.instruments import joined
+from estimators.linear.panel_iv import PanelIV
 from sim.arrays import Codes, Floats
 from sim.design import Design
 from sim.errors import bad, one_of
@@ -29,6 +37,7 @@ from sim.panel import Panel
 from sim.presets import Paper
 from sim.schema import Schema
 from sim.streams import Streams
+from sim.world.context import LATER
 
 # The two equations of a mediation on arrays: paths, their clustered covariance, bootstrap samples, sensitivity.
 
@@ -38,20 +47,23 @@ TERMS = ("a", "b", "nde", "nie", "total", "proportion")
 
 @dataclass(frozen=True, slots=True)
 class Variables:
-    """Names: outcome, mediator, and regressors with the treatment last."""
+    """Names: outcome, mediator, regressors with the treatment last, and the mediator's instruments."""
 
     outcome: str
     mediator: str
     regressors: tuple[str, ...]
+    instruments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class System:
-    """Variables without unit and time effects: x (1 or R, K, T, N) with the treatment last, m and y (1 or R, T, N)."""
+    """Variables without unit and time effects: x (1 or R, K, T, N) with the treatment last, m and y (1 or R, T, N), and
+    instruments z (1 or R, M, T, N) of m, None without."""
 
     x: Floats
     m: Floats
     y: Floats
+    z: Floats | None = None
 
     @classmethod
     def of(cls, tile: Tile, names: Variables) -> System:
@@ -60,12 +72,19 @@ class System:
         m, y = tile.within(names.mediator), tile.within(names.outcome)
         x[ols.any_absorbed(tile, names.regressors, np.square(x).sum(axis=(2, 3)))] = np.nan
         none = ols.any_absorbed(tile, (names.mediator,), ols.sum_of_squares(m)[:, None])
-        return cls(x, np.where(none[:, None, None], np.nan, m), y)
+        z = ols.stack([tile.within(name) for name in names.instruments]) if names.instruments else None
+        return cls(x, np.where(none[:, None, None], np.nan, m), y, z)
 
     def replication(self, row: int) -> Floats:
-        """All variables of one panel: controls, treatment, mediator, outcome, (K + 2, T, N)."""
+        """All variables of one panel: controls, treatment, instruments, mediator, outcome, (K + M + 2, T, N)."""
         x, m, y = (part[row if len(part) > 1 else 0] for part in (self.x, self.m, self.y))
-        return np.concatenate([x, m[None], y[None]])
+        z = np.empty((0, *y.shape)) if self.z is None else self.z[row if len(self.z) > 1 else 0]
+        return np.concatenate([x, z, m[None], y[None]])
+
+    @property
+    def instruments(self) -> int:
+        """How many there are."""
+        return 0 if self.z is None else self.z.shape[1]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -84,6 +103,8 @@ class MediationPaths:
     @classmethod
     def fit(cls, system: System, rows: int) -> MediationPaths:
         """Least squares of both equations; NaN where treatment, controls and mediator are collinear."""
+        if system.z is not None:
+            return cls._instrumented(system, system.z, rows)
         m, y = spread(system.m, rows), spread(system.y, rows)
         bread = ols.invert(ols.gram(system.x))[0]
         to_mediator = ols.solved(bread, system.x, m)
@@ -102,6 +123,36 @@ class MediationPaths:
             influence=np.stack([on_a, on_b, on_nde, on_total], axis=1),
             squares=squares,
             totals=np.stack([mm, ols.sum_of_squares(y)], axis=1),
+        )
+
+    @classmethod
+    def _instrumented(cls, system: System, z: Floats, rows: int) -> MediationPaths:
+        """2SLS of the outcome; NaN where instruments are collinear with the others or do not move the mediator."""
+        m, y = spread(system.m, rows), spread(system.y, rows)
+        both, k = joined(system.x, z), system.x.shape[1]
+        bread, alone = ols.invert(ols.gram(both))[0], ols.invert(ols.gram(system.x))[0]
+        first = ols.solved(bread, both, m)
+        own = ols.residual(m, both, first)  # of the mediator's equation
+        u = ols.residual(m, system.x, ols.solved(alone, system.x, m))
+        v = ols.residual(y, system.x, ols.solved(alone, system.x, y))
+        r = u - own
+        moved, whole = ols.sum_of_squares(r), ols.sum_of_squares(u)
+        moved = np.where(moved > ols.ROUNDING * whole, moved, np.nan)
+        b = ols.dot(r, v) / moved
+        e = v - b[:, None, None] * u
+        on_a = (ols.influences(bread, both)[:, k - 1] * own).sum(axis=1)
+        policy = ols.influences(alone, system.x)[:, -1]
+        a_0, t_0 = ols.dot(policy, m), ols.dot(policy, y)
+        on_b = (r * e).sum(axis=1) / moved[:, None]
+        on_nde = (policy * e).sum(axis=1) - a_0[:, None] * on_b
+        a, nde = first[:, k - 1], t_0 - a_0 * b
+        on_total = on_nde + a[:, None] * on_b + b[:, None] * on_a
+        squares = np.stack([(one * two).sum(axis=1) for one, two in ((u, u), (v, v), (u, v))], axis=1)
+        return cls(
+            values=np.stack([a, b, nde, nde + a * b], axis=1),
+            influence=np.stack([on_a, on_b, on_nde, on_total], axis=1),
+            squares=squares,
+            totals=np.stack([ols.sum_of_squares(m), ols.sum_of_squares(y)], axis=1),
         )
 
     @property
@@ -180,15 +231,16 @@ def bootstrap(system: System, clusters: Codes, mask: Floats | None, draws: int, 
         picks = generator.integers(0, groups, size=(draws, groups))
         picks += groups * np.arange(draws)[:, None]
         counts = np.bincount(picks.ravel(), minlength=draws * groups).reshape(draws, groups).astype(np.float64)
-        out[row] = weighted_paths(system.replication(row), counts[:, clusters], mask)
+        out[row] = weighted_paths(system.replication(row), counts[:, clusters], mask, system.instruments)
     return out
 
 
-def weighted_paths(variables: Floats, weights: Floats, mask: Floats | None = None) -> Floats:
+def weighted_paths(variables: Floats, weights: Floats, mask: Floats | None = None, instruments: int = 0) -> Floats:
     """(a, b, nde) of samples in which unit i stands w_i times, each copy with its own effect, (B, 3).
 
-    variables (P, T, N): controls, treatment, mediator, outcome, each with mean zero within every unit; weights (B, N);
-    mask (T, N) or None when balanced. Time effects are projected out anew in each sample: with h_t = sum_i w_i z_it,
+    variables (P, T, N): controls, treatment, so many instruments, mediator, outcome, each with mean zero within every
+    unit; weights (B, N); mask (T, N) or None when balanced. Time effects are projected out anew in each sample: with
+    h_t = sum_i w_i z_it,
 
         S(w) = sum_i w_i sum_t z_it z_it' - h' A(w)^+ h,  A(w) = sum_i w_i (diag(m_i) - m_i m_i' / n_i),
 
@@ -206,7 +258,8 @@ def weighted_paths(variables: Floats, weights: Floats, mask: Floats | None = Non
     else:
         projected = np.matmul(np.linalg.pinv(_time_matrices(weights, mask), rcond=1e-10, hermitian=True), sums)
     cross -= np.matmul(sums.transpose(0, 2, 1), projected).transpose(1, 2, 0)
-    return _eliminated(cross, half[np.flatnonzero(rows == columns)])
+    scale = half[np.flatnonzero(rows == columns)]
+    return _eliminated_with(cross, scale, instruments) if instruments else _eliminated(cross, scale)
 
 
 def _time_matrices(weights: Floats, mask: Floats) -> Floats:
@@ -229,6 +282,30 @@ def _eliminated(cross: Floats, scale: Floats) -> Floats:
         cross[j + 1 :, j + 1 :] -= cross[j, j + 1 :, None] * ratios[-1]
     (a, total), (b,) = ratios[-2:]
     return np.stack([a, b, total - a * b], axis=1)
+
+
+@np.errstate(divide="ignore", invalid="ignore")
+def _eliminated_with(cross: Floats, scale: Floats, instruments: int) -> Floats:
+    """The same by 2SLS: the `instruments` variables before the mediator are eliminated last but two.
+
+    What each of them takes from the products of mediator and outcome sums to r'u and r'v.
+    """
+    last = len(cross) - 2
+    first = last - instruments
+    own = np.zeros((2, scale.shape[1]))  # r'u and r'v
+    coefficients = np.empty(0)
+    for j in range(last):
+        pivot = np.where(cross[j, j] > ols.COLLINEAR * scale[j], cross[j, j], np.nan)
+        ratio = cross[j, j + 1 :] / pivot
+        if j == first - 1:
+            coefficients = ratio.copy()  # of the treatment, in instruments, mediator, outcome
+            a_0, t_0 = coefficients[-2].copy(), coefficients[-1].copy()
+        elif j >= first:
+            own += ratio[-2] * cross[j, last:]
+            coefficients[j - first + 1 :] -= ratio * coefficients[j - first]
+        cross[j + 1 :, j + 1 :] -= cross[j, j + 1 :, None] * ratio
+    b = own[1] / own[0]
+    return np.stack([coefficients[-2], b, t_0 - a_0 * b], axis=1)
 
 
 def terms_of(a: Floats, b: Floats, nde: Floats, total: Floats) -> Floats:
@@ -256,6 +333,7 @@ def root_of(covariance: Floats) -> Floats:
 
 
 STATISTICS = ("rho_at_zero", "r2_product_at_zero", "r2_total_product_at_zero", "sd_ratio", "corr_ab")
+STRENGTH = ("kp_f", "effective_f", "effective_f_critical")  # of instruments
 STORED = ("pvalue", "lower", "upper")
 LEVEL = 0.05  # of percentile intervals
 
@@ -280,9 +358,11 @@ class Mediation(Estimator):
     rejects at 5% exactly where the interval excludes 0; and se = sd of the draws. B counts the draws that are kept.
     cluster: unit or an attribute, of delta, sobel and monte-carlo. Each equation has the factor of its own regression,
     G/(G-1) (n-1)/(n-k), k as cluster_k says.
-    draws: of monte-carlo and of the bootstrap. cluster_k: as in `did`. label: its name in tables.
+    draws: of monte-carlo and of the bootstrap. cluster_k: as in `did`. label: its name in tables. instruments: of the
+    mediator in the outcome's equation, which is then 2SLS; they are regressors of the mediator's own equation.
 
-    Statistics: rho_at_zero, r2_product_at_zero, r2_total_product_at_zero and sd_ratio as `indirect_at` says;
+    Statistics, with instruments: kp_f, effective_f, effective_f_critical as in `iv`, clustered by `cluster`, and
+    corr_ab; without: rho_at_zero, r2_product_at_zero, r2_total_product_at_zero and sd_ratio as `indirect_at` says;
     corr_ab, the correlation of the estimates of a and b under delta.
 
     >>> import panelproof as pp
@@ -301,6 +381,7 @@ class Mediation(Estimator):
     cluster: str = "unit"
     cluster_k: ClusterK = "nonnested"
     label: str = "mediation"
+    instruments: tuple[str, ...] = field(default=(), metadata={LATER: True})
 
     @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
@@ -314,16 +395,19 @@ class Mediation(Estimator):
         """
         variables = self._variables(schema)
         check_names(schema, variables.outcome, (*variables.regressors, variables.mediator), self.label)
+        if self.instruments:
+            self._second_stage(schema).layout(schema)
         self._check_settings(schema)
         of = f"({variables.mediator})" if len(schema.roles.mediators) > 1 else ""
         targets = {"b": f"beta({variables.mediator})", "nde": f"nde{of}", "nie": f"nie{of}", "total": "att"}
         drawn = any(error == "monte-carlo" or error.startswith("bootstrap:") for error in self.errors)
-        return Layout(TERMS, self.errors, STATISTICS, targets, STORED if drawn else ())
+        statistics = (*STRENGTH, "corr_ab") if self.instruments else STATISTICS
+        return Layout(TERMS, self.errors, statistics, targets, STORED if drawn else ())
 
     def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome, mediator and regressors."""
+        """Outcome, mediator, regressors and instruments."""
         variables = self._variables(schema)
-        return frozenset((variables.outcome, variables.mediator, *variables.regressors))
+        return frozenset((variables.outcome, variables.mediator, *variables.regressors, *variables.instruments))
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
@@ -349,7 +433,8 @@ class Mediation(Estimator):
         dof = np.stack([np.full((rows, len(TERMS)), item.dof) for item in answers], axis=1)
         sound = np.isfinite(paths.values).all(axis=1)  # the proportion of a total of zero is infinite
         status = status_where(sound)
-        statistics = paths.sensitivity() | {"corr_ab": correlations(covariance)[0][:, 0, 1]}
+        found = self._second_stage(panel.schema)(panel).statistics if self.instruments else paths.sensitivity()
+        statistics = {**found, "corr_ab": correlations(covariance)[0][:, 0, 1]}
         return Estimates.of(layout, paths.terms, se, dof, statistics, status=status, **stored)
 
     @np.errstate(divide="ignore", invalid="ignore")
@@ -357,9 +442,12 @@ class Mediation(Estimator):
         """nie and its standard error if the equations' errors correlate by each of rho (J,) in (-1, 1): (R, J) each.
 
         The formula is `indirect_at`'s, the error the delta method's over a, u'u, v'v and u'v, clustered as `cluster`
-        says with the factors of a and b; at rho = 0 it is that of "delta".
+        says with the factors of a and b; at rho = 0 it is that of "delta". Raises BadInput with instruments.
         """
         self.layout(panel.schema)
+        if self.instruments:
+            raise bad("sensitivity of a mediator that has instruments", where=self.label, allowed="least squares",
+                      remedy="leave instruments out")  # fmt: skip
         fit = self.fitted(panel)
         return fit.paths.indirect(rho, fit.clusters, fit.roots)
 
@@ -367,10 +455,12 @@ class Mediation(Estimator):
         """The paths of R panels with what their errors need; raises BadInput as a fit does."""
         names = self._variables(panel.schema)
         ols.check_fixed(panel, (*names.regressors, names.mediator), self.label)
+        if self.instruments:
+            self._second_stage(panel.schema).prepare(panel)
         tile = Tile(panel)
         system = System.of(tile, names)
         clusters = _clusters(self.cluster, panel, self.label)
-        roots = self._roots_of_factors(tile, len(names.regressors), clusters)
+        roots = self._roots_of_factors(tile, len(names.regressors), len(names.instruments), clusters)
         return MediationFit(
             system, MediationPaths.fit(system, panel.replications), clusters, roots, tile.transform.mask
         )
@@ -389,7 +479,15 @@ class Mediation(Estimator):
             raise bad(what, where=self.label, allowed="a treatment that affects the mediator",
                       remedy="name one")  # fmt: skip
         controls = tuple(name for name in regressors if name != treatment)
-        return Variables(outcome_of(self.outcome, schema, self.label), mediator, (*controls, treatment))
+        outcome = outcome_of(self.outcome, schema, self.label)
+        return Variables(outcome, mediator, (*controls, treatment), self.instruments)
+
+    def _second_stage(self, schema: Schema) -> PanelIV:
+        """2SLS of the outcome on mediator, treatment and controls, whose tests are of the mediator's instruments."""
+        names = self._variables(schema)
+        return PanelIV(names.outcome, names.regressors, (names.mediator,), self.instruments,
+                       (f"cluster:{self.cluster}",), f"cluster:{self.cluster}", self.cluster_k, label=self.label,
+                       singletons="keep")  # fmt: skip
 
     def _check_settings(self, schema: Schema) -> None:
         check_error_types(self.errors, schema, self.label, "mediation")
@@ -400,12 +498,13 @@ class Mediation(Estimator):
             raise bad(f"draws = {self.draws}", where=self.label, allowed="99 or more (999 is a good choice)",
                       remedy="draw more")  # fmt: skip
 
-    def _roots_of_factors(self, tile: Tile, regressors: int, clusters: Codes) -> Floats:
+    def _roots_of_factors(self, tile: Tile, regressors: int, instruments: int, clusters: Codes) -> Floats:
         """Square roots of the small-sample factors of a, b, nde, total, (4,)."""
         panel, effects = tile.panel, tile.transform.effects
         units = len(panel.units) if panel.observed is None else int(panel.observed[0].any(axis=0).sum())
         beside = {"slopes": 0, "nonnested": effects - units + 1, "all": effects}[self.cluster_k]
-        slopes = np.array([regressors, regressors + 1, regressors + 1, regressors])
+        total = regressors + 1 if instruments else regressors  # of 2SLS the sum of what both equations say
+        slopes = np.array([regressors + instruments, regressors + 1, regressors + 1, total])
         groups = clusters.max() + 1
         n = panel.nobs
         return np.asarray(np.sqrt(groups / (groups - 1) * (n - 1) / (n - slopes - beside)))

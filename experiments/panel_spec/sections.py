@@ -383,6 +383,42 @@ class RobustnessSection(Table):
         yield from repeats(lists, where)
 
 
+class IvSection(Table):
+    """[iv]: table I, two-stage least squares beside least squares, with what tells how strong instruments are.
+
+    instruments: columns that move the endogenous regressor and reach the outcome through it alone. endogenous: the
+    column that needs them; without it the treatment. One that is no control is added to the regressors. mediator:
+    columns that move the mediator and reach the outcome through it alone, for table I2.
+    """
+
+    place: ClassVar[str] = "[iv]"
+
+    instruments: Names = ()
+    endogenous: Name | None = None
+    mediator: Names = ()
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Every column that it names, and the key that asks for each."""
+        named = {self.endogenous: "[iv] endogenous"} if self.endogenous else {}
+        return (
+            named | dict.fromkeys(self.instruments, "[iv] instruments") | dict.fromkeys(self.mediator, "[iv] mediator")
+        )
+
+    @override
+    def faults(self, where: str) -> Iterator[Problem]:
+        if not (self.instruments or self.mediator):
+            yield Problem("there is no instrument", where, "instruments = [...], mediator = [...] or both",
+                          "name columns, or remove [iv]")  # fmt: skip
+        if self.endogenous and not self.instruments:
+            yield Problem(f"endogenous = {self.endogenous!r} without instruments", where, "instruments = [...]",
+                          "name columns that move it")  # fmt: skip
+        if self.endogenous in self.instruments:
+            yield Problem(f"instruments names {self.endogenous!r}, the endogenous regressor itself", where,
+                          "another column", "remove it")  # fmt: skip
+        yield from repeats({"instruments": self.instruments, "mediator": self.mediator}, where)
+
+
 def value_label(value: object) -> str:
     """A value of a column as text: 1, 1.0 and true are "1"."""
     if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
@@ -405,13 +441,15 @@ class SpecTables(Table):
     inference: InferenceSection = InferenceSection()
     robustness: RobustnessSection = RobustnessSection()
     weights: tuple[AnyWeights, ...] = ()
+    iv: IvSection | None = None
     twin: TwinSection | None = None
 
 
 class Spec(SpecTables):
     """A whole SPEC.toml: what the columns of a panel file are, new columns, an index, weights (the first: the main).
 
-    inference and robustness: what is asked of the estimates beside the paper's own. twin: how a twin is fitted.
+    inference and robustness: what is asked of the estimates beside the paper's own. iv: instruments. twin: how a twin
+    is fitted.
     """
 
     file: str = "spec.toml"
@@ -447,8 +485,11 @@ class Spec(SpecTables):
 
     @property
     def further(self) -> dict[str, str]:
-        """Columns that become variables for a check or a twin alone, and the key that asks for each."""
+        """Columns that become variables for a check, instruments or a twin alone, and the key that asks for each."""
         asked = {name: f"[robustness] {key}" for name, key in self.robustness.further.items()}
+        own = (self.panel.treatment, self.panel.first_treated)  # which have another name as variables
+        named = {} if self.iv is None else self.iv.columns
+        asked |= {name: key for name, key in named.items() if name not in own}
         indicator = None if self.twin is None else self.twin.indicator
         return ({indicator: "[twin.adoption] indicator"} if indicator else {}) | asked
 

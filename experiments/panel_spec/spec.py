@@ -20,6 +20,7 @@ from experiments.panel_spec.sections import (
     Balance,
     IndexSection,
     InferenceSection,
+    IvSection,
     PanelSection,
     PsmSection,
     RobustnessSection,
@@ -176,6 +177,8 @@ def conflicts(spec: Spec) -> Iterator[Problem]:
     yield from _robustness_problems(spec.robustness, panel, f"{file}, [robustness]")
     if spec.robustness.psm is not None:
         yield from _psm_problems(spec.robustness.psm, panel, f"{file}, [robustness.psm]")
+    if spec.iv is not None:
+        yield from _iv_problems(spec.iv, panel, f"{file}, [iv]")
 
 
 def _index_problems(index: IndexSection, spec: Spec, where: str) -> Iterator[Problem]:
@@ -220,6 +223,7 @@ def _names_of_terms(spec: Spec) -> Iterator[Problem]:
     regressors |= {panel.other_policy: "[panel] other_policy"} if panel.other_policy else {}
     regressors |= dict.fromkeys(robustness.policies, "[robustness] policies")
     regressors |= dict.fromkeys(robustness.covariates, "[robustness.psm] covariates")
+    regressors |= spec.iv.columns if spec.iv is not None else {}
     others = {panel.outcome: "[panel] outcome"} if panel.outcome and spec.index is None else {}
     others |= dict.fromkeys(spec.indicators, "[index]") | dict.fromkeys(robustness.outcomes, "[robustness] outcomes")
     lags = {f"w_{name}" for name in (TREATMENT, *regressors)}
@@ -307,11 +311,36 @@ def _psm_problems(psm: PsmSection, panel: PanelSection, where: str) -> Iterator[
                       "name one or more")  # fmt: skip
 
 
-# What [robustness] takes from a panel's file beside the panel, and what is wrong with it there.
+def _iv_problems(section: IvSection, panel: PanelSection, where: str) -> Iterator[Problem]:
+    treatment = panel.treatment or panel.first_treated
+    taken = {panel.unit: "the unit", panel.period: "the period"}
+    taken |= {panel.outcome: "the outcome"} if panel.outcome else {}
+    own = section.endogenous or treatment
+    if own in taken:
+        yield Problem(f"endogenous names {own!r}, which is {taken[own]}", where, "a regressor", "name another column")
+    if section.instruments and own is None:
+        yield Problem("there is no endogenous regressor", where, 'endogenous = "...", or a treatment in [panel]',
+                      "name the column that the instruments move")  # fmt: skip
+    if section.mediator and (not treatment or len(panel.mediators) != 1):
+        what = "there is no treatment" if not treatment else f"mediators = {list(panel.mediators)}"
+        yield Problem(f"mediator = {list(section.mediator)}, and {what}", where,
+                      "a treatment and one mediator in [panel]", "name them, or remove mediator")  # fmt: skip
+    taken |= {treatment: "the treatment"} if treatment else {}
+    taken |= dict.fromkeys(panel.controls, "a control")
+    for key, names in (("instruments", section.instruments), ("mediator", section.mediator)):
+        others = taken | (dict.fromkeys(panel.mediators, "the mediator") if key == "mediator" else {})
+        for name in names:
+            if name in others:
+                yield Problem(f"{key} names {name!r}, which is {others[name]}", where,
+                              "a column that reaches the outcome only through what it moves", "remove it from one of "
+                                                                                              "them")  # fmt: skip
+
+
+# What [robustness] and [iv] take from a panel's file beside the panel, and what is wrong with it there.
 
 
 def further_variables(frame: pd.DataFrame, rows: Rows, spec: Spec, panel: Panel) -> dict[str, Floats]:
-    """Columns that only robustness checks use, (1, T, N) each, NaN where missing or where the panel is not observed.
+    """Columns that only robustness checks and [iv] use, (1, T, N) each, NaN where missing or not observed.
 
     They do not decide which rows the panel has: a check leaves out what it misses itself. Raises BadInput for text,
     infinities, gaps where missing = "error" (but for periods without lags and differences), outcomes that effects or
@@ -480,7 +509,8 @@ class RealPanel:
 
     order: all units of the file in its order, which weights given as matrices follow. index: the outcome's weights,
     where it is an index; estimated once from the whole panel, whatever part of it is used later. further: variables
-    (1, T, N) that only robustness checks use, NaN where missing. file: the name of the panel's file, for messages.
+    (1, T, N) that only robustness checks and [iv] use, NaN where missing. file: the name of the panel's file, for
+    messages.
     """
 
     panel: Panel
@@ -637,7 +667,7 @@ def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
         if key not in NO_COLUMNS and not (key == "outcome" and spec.index):
             names = value if isinstance(value, tuple) else (value,) if value else ()
             wanted |= dict.fromkeys(names, f"{spec.file} [panel] {key}")
-    wanted |= {name: f"{spec.file} {key}" for name, key in spec.further.items() if "[twin" in key}
+    wanted |= {name: f"{spec.file} {key}" for name, key in spec.further.items() if key.startswith(("[twin", "[iv"))}
     wanted |= columns_asked_for(spec) | spec.robustness.columns_asked_for(spec.file, spec.panel.unit)
     problems = missing_columns(frame, {name: asked for name, asked in wanted.items() if name not in spec.made})
     problems += column_problems(frame, spec)

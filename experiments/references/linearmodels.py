@@ -66,6 +66,52 @@ def random_effects(
         return ReferenceFit("linearmodels", data.terms, data.estimate(fit), {"iid": data.errors(fit)})
 
 
+def two_stages(
+    panel: Panel,
+    *,
+    outcome: str | None,
+    regressors: tuple[str, ...],
+    endogenous: tuple[str, ...],
+    instruments: tuple[str, ...],
+    errors: tuple[str, ...] = ("iid", "hc1", "cluster:unit"),
+) -> ReferenceFit:
+    """2SLS of one real panel, balanced or not, with dummies of units and periods, all counted in k; statistics: Sargan
+    and Wu-Hausman tests. Endogenous regressors come first among the terms."""
+    from linearmodels.iv import IV2SLS
+
+    y = outcome or panel.roles.outcome
+    assert y is not None
+    terms = (*endogenous, *(name for name in regressors if name not in endogenous))
+    frame = long_frame(panel, tuple(dict.fromkeys((y, *terms, *instruments))))
+    scaled = Scaled.of(frame[[y, *terms, *instruments]].to_numpy(), centred=True)
+    data = pd.DataFrame(scaled.columns, frame.index, [y, *terms, *instruments])
+    dummies = pd.get_dummies(frame[["unit", "period"]].astype(str), dtype=float)
+    dummies = dummies.drop(columns=next(name for name in dummies if str(name).startswith("period")))
+    exogenous = pd.concat([data[[name for name in terms if name not in endogenous]], dummies], axis=1)
+    model = IV2SLS(data[y], exogenous, data[list(endogenous)], data[list(instruments)])
+    fits = {error: model.fit(debiased=True, **_kernel(error, frame)) for error in errors}
+    fit, units = next(iter(fits.values())), scaled.unit[0] / scaled.unit[1 : len(terms) + 1]
+    hausman = fit.wu_hausman()
+    statistics = {"endogeneity_f": float(hausman.stat), "endogeneity_p": float(hausman.pval)}
+    if len(instruments) > len(endogenous):
+        statistics |= {"sargan": float(fit.sargan.stat), "sargan_p": float(fit.sargan.pval)}
+    return ReferenceFit(
+        program="linearmodels",
+        terms=terms,
+        estimate=fit.params.loc[list(terms)].to_numpy() * units,
+        se={error: each.std_errors.loc[list(terms)].to_numpy() * units for error, each in fits.items()},
+        statistics=statistics,
+    )
+
+
+def _kernel(error: str, frame: pd.DataFrame) -> dict[str, Any]:
+    """Arguments of `fit` of instrumental variables for an error type."""
+    if error in KINDS:
+        return {"cov_type": KINDS[error]}
+    codes = frame[error.removeprefix("cluster:")].astype("category").cat.codes
+    return {"cov_type": "clustered", "clusters": codes.to_numpy()}
+
+
 def _covariance(error: str, frame: pd.DataFrame, cluster_k: str) -> dict[str, Any]:
     """Arguments of `fit` for an error type."""
     if error in KINDS:

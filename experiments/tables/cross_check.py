@@ -11,6 +11,7 @@ import numpy as np
 
 from estimators.core.estimator import Estimates
 from estimators.linear.did import TwoWayDID
+from estimators.linear.panel_iv import PanelIV
 from estimators.linear.random_effects import RandomEffects
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.references import linearmodels, pysal
@@ -100,6 +101,13 @@ def _asked(one: FittedColumn) -> tuple[str, Callable[[], ReferenceFit], Estimate
                 effects=ols.effects, constant=ols.constant, errors=ERRORS,
             )  # fmt: skip
             return "linearmodels", ask, replace(ols, errors=ERRORS, cluster_k="all")(one.panel)
+        case PanelIV(effects=("unit", "period")) as iv:
+            names = iv.all_names(one.panel.schema)
+            ask = partial(
+                linearmodels.two_stages, one.panel, outcome=names.outcome, regressors=names.regressors,
+                endogenous=names.endogenous, instruments=names.instruments, errors=ERRORS,
+            )  # fmt: skip
+            return "linearmodels", ask, replace(iv, errors=ERRORS, cluster_k="all")(one.panel)
         case RandomEffects() as random if not random.periods:
             ask = partial(
                 linearmodels.random_effects, one.panel, outcome=random.outcome, regressors=random.regressors

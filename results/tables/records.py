@@ -36,6 +36,7 @@ SPATIAL: dict[str, Place] = {
 }  # fmt: skip
 STAGGERED = "S"  # of staggered adoption, not in the paper
 SYNTHETIC_TABLE = "C"  # synthetic control and its relatives, not in the paper
+INSTRUMENTS, INSTRUMENTED_MEDIATOR = "I", "I2"  # instrumental variables, not in the paper
 CROSS_CHECK = ""  # other programs' numbers
 ROBUSTNESS = "R"  # the referee's menu, which the paper does not number
 

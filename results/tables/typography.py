@@ -49,6 +49,8 @@ COUNTS = {
 _MODELS = {
     "did": "Fixed effects", "pooled": "Pooled OLS", "random": "Random effects", "mediator": "Mediator",
     "outcome": "Outcome", "mediation": "Mediation", "interaction": "Interaction",
+    "ols": "OLS", "iv": "2SLS", "first-stage": "First stage", "reduced-form": "Reduced form",
+    "instrumented-mediation": "2SLS",
 }  # fmt: skip
 _HEADINGS = {
     "did": "Two-way DID", "event-study": "Event study", "callaway-santanna": "Callaway-Sant'Anna",

@@ -166,8 +166,11 @@ class PanelDials(Design):
             variables=(self.outcome, *filter(None, (treatment,)), *covariates, *mediators, *self.indicators.names),
             attributes=(*self.geography.attributes, *self.size_attributes),
             weights=tuple(item.label for item in (self.weights, *self.other_weights) if item.exists),
-            roles=Roles(self.outcome, treatment, covariates, mediators, self.adoption.continuous),
-        )
+            roles=Roles(
+                self.outcome, treatment, tuple(name for name in covariates if name not in self.adoption.moved_by),
+                mediators, self.adoption.continuous, self.adoption.moved_by,
+            ),
+        )  # fmt: skip
 
     @property
     def held_fixed(self) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ from sim.schema import period_step
 from sim.streams import Streams
 from sim.world.context import Ground, standard
 from sim.world.dials import PanelDials
-from sim.world.parts.adoption import Absorbing
+from sim.world.parts.adoption import Absorbing, InstrumentedDose
 from sim.world.parts.covariates import SettledCovariate
 from sim.world.parts.errors import ErrorProcess
 from sim.world.parts.mediators import MediatorPart, structural_sd
@@ -272,6 +272,7 @@ class DrawnWorld:
         changes |= {"effects"} if self.design.effect.varies or follows else set()
         changes |= {"mediators"} if any(not item.within for item in self.design.mediators) else set()
         changes |= {"missing"} if self.design.missing.follows_outcome else set()
+        changes |= {"adoption"} if self.design.adoption.endogenous else set()
         return not changes & {*what}
 
     def _once[T](self, name: Hashable, compute: Callable[[], T], *what: str) -> T:
@@ -281,9 +282,18 @@ class DrawnWorld:
     @cached_property
     def did(self) -> Floats:
         """The treatment."""
+        if isinstance(self.design.adoption, InstrumentedDose):
+            return self._instrumented(self.design.adoption)
         if "adoption" not in self.design.redraw:
             return self.world.treatment
         return drawn_treatments(self.design, self.ground, self.streams)
+
+    def _instrumented(self, part: InstrumentedDose) -> Floats:
+        """Doses that follow instruments and the outcome's errors, (R, T, N)."""
+        own = self.design.errors.like(self.streams.normals("adoption", *self.ground.shape))
+        errors = self.innovations / self._period_sd if self._period_sd else np.zeros_like(own)
+        signal = part.signal([self.world.covariates[name].values(self._covariate_streams) for name in part.instruments])
+        return part.dose(signal, self.world.levels, errors, own)
 
     @cached_property
     def dose(self) -> Floats:
@@ -326,12 +336,16 @@ class DrawnWorld:
         """Covariates as they are seen: those that the treatment moves are moved."""
 
         def compute() -> dict[str, Floats]:
-            streams = self.streams if "covariates" in self.design.redraw else None
-            values = {name: item.values(streams) for name, item in self.world.covariates.items()}
+            values = {name: item.values(self._covariate_streams) for name, item in self.world.covariates.items()}
             return {part.name: values[part.name] + part.shift * self.did if part.shift else values[part.name]
                     for part in self.design.covariates}  # fmt: skip
 
         return self._once("covariates", compute, "adoption", "covariates")
+
+    @property
+    def _covariate_streams(self) -> Streams | None:
+        """None where covariates are fixed."""
+        return self.streams if "covariates" in self.design.redraw else None
 
     @cached_property
     def untreated_mediators(self) -> Mapping[str, Floats]:
@@ -355,7 +369,7 @@ class DrawnWorld:
 
     def outcome(self, wanted: list[str]) -> Floats:
         """The outcome, (R, T, N); it takes the place of the errors unless a mediator that is wanted is made of them."""
-        needed = wanted or any(not item.within for item in self.design.mediators)
+        needed = wanted or any(not item.within for item in self.design.mediators) or self.design.adoption.endogenous
         mediated = self._mediated() if needed else None
         noise = self.world.errors.spread(self.innovations)
         if noise is self.innovations and needed:

@@ -264,6 +264,7 @@ def redrawn_treatment(panel: Panel) -> Panel:
     treatment = panel.roles.treatment or ""
     did = np.repeat(panel.variables[treatment][:1], 12, axis=0)
     never = np.flatnonzero(~did[0].any(axis=0))
+    never = never if never.size else np.arange(did.shape[2])  # all have doses
     for row in range(12):
         did[row, 10:, never[row]] = 1.0
     return panel.with_variables({treatment: did})

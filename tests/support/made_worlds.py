@@ -78,6 +78,7 @@ PARTS: dict[str, dict[str, Any]] = {
         "kept": {"kind": "kept", "variable": "d"},
         "kept paths": {"kind": "kept-paths", "variable": "d"},
         "permuted paths": {"kind": "kept-paths", "variable": "d", "permuted": True},
+        "instrumented": {"kind": "instrumented", "instruments": ["x"], "concentration": 50.0},
         "switching": {"kind": "switching", "share": 0.8},
         "dose": {"kind": "dose", "share": 0.5, "serial": 0.3},
         "lognormal dose": {"kind": "dose", "distribution": "lognormal", "last_periods": 5},
@@ -145,9 +146,9 @@ OF_W = {
     *(("spillover", name) for name in ("rho", "lag", "durbin", "treated", "controls", "all of it")),
 }  # fmt: skip
 OF_STAYING = {("effect", "growing"), ("effect", "fading"), ("effect", "early")}
-COMING_AND_GOING = {("adoption", name)
-                    for name in ("switching", "dose", "lognormal dose", "kept paths", "permuted paths")}  # fmt: skip
-OF_X = {("effect", "by covariate"), ("errors", "by covariate")}
+COMING_AND_GOING = {("adoption", name) for name in ("switching", "dose", "lognormal dose", "instrumented",
+                                                    "kept paths", "permuted paths")}  # fmt: skip
+OF_X = {("effect", "by covariate"), ("errors", "by covariate"), ("adoption", "instrumented")}
 OF_PLACES = {("weights", name) for name in ("knn", "band", "inverse-distance", "spectral", "queen", "rook")}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, Literal
@@ -54,6 +54,16 @@ class Adoption(Part):
     def treats(self) -> bool:
         """Whether there is a treatment at all."""
         return True
+
+    @property
+    def moved_by(self) -> tuple[str, ...]:
+        """Covariates that are its instruments, and so no controls."""
+        return ()
+
+    @property
+    def endogenous(self) -> bool:
+        """Whether it follows the outcome's errors, so that every replication has its own."""
+        return False
 
     @abstractmethod
     def path(self, ground: Ground, rng: np.random.Generator) -> Floats:
@@ -255,6 +265,90 @@ class Dose(Adoption):
             return np.asarray(self.mean + self.sd * np.sqrt(12) * (ndtr(score) - 0.5))
         spread = np.log1p((self.sd / self.mean) ** 2)
         return np.asarray(self.mean * np.exp(np.sqrt(spread) * score - spread / 2))
+
+
+# A treatment of any strength that follows instruments, and the outcome's errors.
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentedDose(Adoption):
+    """A continuous treatment that covariates move, its instruments, and that follows the outcome's errors.
+
+    dose = mean + levels (unit and period effects) + strength sum z + v, v = sd (endogeneity e + sqrt(1 - endogeneity^2)
+    own noise), e the outcome's error with variance 1 before it spreads, own noise as persistent as e. Its effect is
+    effect.size a unit of dose, the truth of beta(TREATMENT). All units have doses.
+
+    instruments: covariates; they are no controls of the panel. One with an effect of its own is no valid instrument.
+    concentration: of the instruments, from which their common strength follows: mu^2 = strength^2 q'q / sd^2, q the sum
+    of the instruments without unit and period effects (Stock, Wright and Yogo 2002): with K instruments, an expected F
+    of 1 + mu^2/K where errors are independent; 0 is no relation. endogeneity: correlation of v and e. mean, sd: of the
+    dose's own part. levels: factor of the outcome's unit and period effects in the dose.
+    """
+
+    kind: ClassVar[str] = "instrumented"
+    ranges: ClassVar = {"concentration": NOT_NEGATIVE, "endogeneity": INSIDE, "mean": FINITE, "sd": POSITIVE,
+                        "levels": FINITE}  # fmt: skip
+
+    instruments: tuple[str, ...] = ("z",)
+    concentration: float = 100.0
+    endogeneity: float = 0.5
+    mean: float = 0.0
+    sd: float = 1.0
+    levels: float = 1.0
+
+    @property
+    def continuous(self) -> bool:
+        """Doses are any numbers."""
+        return True
+
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """Nothing: doses follow the errors."""
+        return ()
+
+    @property
+    def moved_by(self) -> tuple[str, ...]:
+        """The instruments."""
+        return self.instruments
+
+    @property
+    def endogenous(self) -> bool:
+        """It follows them."""
+        return True
+
+    def faults(self, outline: Outline) -> Iterator[Problem]:
+        """Instruments that are no covariates, that repeat, or that the treatment moves; too few cells."""
+        if not self.instruments:
+            yield fault("instruments = []", "names of covariates", "name one or more")
+        for name in dict.fromkeys(self.instruments):
+            if name not in outline.covariates:
+                yield unknown_covariate("instruments", name, outline)
+            if name in outline.moved:
+                yield fault(f"instruments names {name!r}, which the treatment moves", "one that it leaves alone",
+                            "name another, or set its bad_control = false")  # fmt: skip
+        if len(set(self.instruments)) < len(self.instruments):
+            yield fault("instruments names a covariate twice", "each once", "remove one")
+        if len(outline.periods) < 2:
+            yield fault("instruments that change over periods need two of them", "periods of 2 or more", "set periods")
+
+    def signal(self, instruments: Sequence[Floats]) -> Floats:
+        """What instruments (1 or R, T, N) add to the dose, of the same shape."""
+        total = np.sum(np.broadcast_arrays(*instruments), axis=0)
+        means = total.mean(axis=1, keepdims=True) + total.mean(axis=2, keepdims=True)
+        within = total - means + total.mean(axis=(1, 2), keepdims=True)
+        squares = np.square(within).sum(axis=(1, 2), keepdims=True)
+        strength = np.sqrt(self.concentration / np.where(squares > 0, squares, np.inf)) * self.sd
+        return np.asarray(strength * total)
+
+    def dose(self, signal: Floats, levels: Floats, errors: Floats, own: Floats) -> Floats:
+        """Doses (R, T, N) of what instruments add, the outcome's levels (T, N), its errors and own noise, both with
+        variance 1."""
+        noise = self.endogeneity * errors + np.sqrt(1 - self.endogeneity**2) * own
+        return np.asarray(self.mean + self.levels * (levels - levels.mean()) + signal + self.sd * noise)
+
+    def path(self, ground: Ground, rng: np.random.Generator) -> Floats:
+        """What instruments give alone: doses of a replication need its errors."""
+        return self.mean + self.signal([ground.covariates[name][None] for name in self.instruments])[0]
 
 
 # The treatment of the panel that is kept.

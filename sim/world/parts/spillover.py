@@ -40,6 +40,10 @@ class SpilloverPart(Part):
     def alone(self, ground: Ground) -> Floats:
         """What a dose of one of unit j adds to unit i where no other unit has a dose, (N, N)."""
 
+    def felt(self, dose: Floats) -> Floats:
+        """What of a unit's dose others feel where it is the only one, as a dose."""
+        return dose
+
 
 # Spillovers over W or within a radius, and outcomes that depend on neighbours' outcomes.
 
@@ -89,6 +93,10 @@ class Neighbours(SpilloverPart):
             return np.zeros((ground.units, ground.units))
         reach = ground.main_weights.dense if self.radius is None else self._near(ground).astype(np.float64)
         return self.w_effect * reach
+
+    def felt(self, dose: Floats) -> Floats:
+        """All of it; within a radius, where the largest dose counts, nothing of a negative one."""
+        return dose if self.radius is None else np.maximum(dose, 0.0)
 
     def _near(self, ground: Ground) -> NDArray[np.bool_]:
         """Whether units are within the radius of each other, (N, N)."""

@@ -1,0 +1,486 @@
+"""Two-stage least squares against pyfixest, linearmodels, a slow program with dummies, truth, and careless uses."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import chi2, ncx2
+from scipy.stats import f as f_distribution
+
+from estimators import PanelIV, Status, TwoWayDID
+from estimators.linear.instruments import EMPTY, INTERVAL, LINE, RAYS, ConfidenceSets, anderson_rubin_set
+from experiments.references import linearmodels as linearmodels_reference
+from experiments.references.reference import long_frame
+from references.iv_twin import INSTRUMENTS, DummyIV, made_panel
+from sim import BadInput, Panel, Streams, Wanted
+from sim.world.panel_design import PanelDesign
+from sim.world.parts.adoption import InstrumentedDose
+from sim.world.parts.covariates import Normal
+from sim.world.parts.effect import Effect
+from sim.world.parts.errors import Process
+
+CONTROLS = ("inv", "road")
+NAMES = ("y", "d", "e", *CONTROLS, *INSTRUMENTS)
+ERRORS = {"iid": "iid", "hc1": "hc1", "cluster:unit": "cluster"}
+
+
+def iv(**settings: Any) -> PanelIV:
+    return PanelIV(**{"regressors": CONTROLS, "endogenous": ("d",), "instruments": INSTRUMENTS, **settings})
+
+
+@pytest.fixture(scope="module", params=[0, 7], ids=["balanced", "gaps"])
+def panel(request: pytest.FixtureRequest) -> Panel:
+    return made_panel(20, 5, missing=request.param)
+
+
+def pyfixest_iv(panel: Panel, error: str, formula: str) -> Any:
+    import pyfixest
+
+    kind = {"CRV1": "unit"} if error.startswith("cluster") else {"iid": "iid", "hc1": "hetero"}[error]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit = pyfixest.feols(
+            formula, data=long_frame(panel, NAMES), vcov=kind, fixef_rm="none",
+            ssc=pyfixest.ssc(k_adj=True, k_fixef="nonnested" if error.startswith("cluster") else "full", G_adj=True),
+            demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000),
+        )  # fmt: skip
+        fit.first_stage()
+        fit.IV_Diag()
+    return fit
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_estimates_errors_and_first_stage_are_those_of_pyfixest(panel: Panel, error: str) -> None:
+    theirs = pyfixest_iv(panel, error, "y ~ inv + road | unit + period | d ~ z1 + z2 + z3")
+    ours = iv(errors=(error,), test=error)(panel)
+    order = list(ours.terms)
+    np.testing.assert_allclose(ours.estimate[0], theirs.coef().loc[order], rtol=1e-8)
+    np.testing.assert_allclose(ours.se[0, 0], theirs.se().loc[order], rtol=1e-8)
+    if error == "iid":  # its first stage counts effects otherwise under other errors
+        assert ours.statistics["first_stage_f"][0] == pytest.approx(theirs._f_stat_1st_stage, rel=1e-8)
+
+
+def test_effective_f_is_that_of_pyfixest_without_controls(panel: Panel) -> None:
+    theirs = pyfixest_iv(panel, "cluster:unit", "y ~ 1 | unit + period | d ~ z1 + z2 + z3")
+    ours = iv(regressors=())(panel).statistics
+    assert ours["effective_f"][0] == pytest.approx(theirs._eff_F, rel=1e-8)
+    assert ours["kp_f"][0] == pytest.approx(theirs._f_stat_1st_stage, rel=1e-8)
+
+
+@pytest.mark.parametrize("endogenous", [("d",), ("d", "e")])
+def test_estimates_errors_and_tests_are_those_of_linearmodels(panel: Panel, endogenous: tuple[str, ...]) -> None:
+    ours = iv(endogenous=endogenous, cluster_k="all", test="iid")(panel)
+    theirs = linearmodels_reference.two_stages(
+        panel, outcome="y", regressors=CONTROLS, endogenous=endogenous, instruments=INSTRUMENTS, errors=tuple(ERRORS)
+    )
+    np.testing.assert_allclose(theirs.ours(ours), theirs.estimate, rtol=1e-8)
+    for error in ERRORS:
+        np.testing.assert_allclose(theirs.our_se(ours, error), theirs.se[error], rtol=1e-8, err_msg=error)
+    tests = {"endogeneity_f", "endogeneity_p"} | {"sargan", "sargan_p"}
+    assert set(theirs.statistics) == tests
+    for name, value in theirs.statistics.items():
+        assert ours.statistics[name][0] == pytest.approx(value, rel=1e-7), name
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_hansen_j_is_that_of_linearmodels(panel: Panel, error: str) -> None:
+    """Two-step GMM on variables without effects; its moments are those of the partialled-out regression."""
+    from linearmodels.iv import IVGMM
+
+    frame = long_frame(panel, NAMES)
+    base = pd.get_dummies(frame[["unit", "period"]].astype(str), dtype=float).to_numpy()
+    within = frame[list(NAMES)] - base @ np.linalg.lstsq(base, frame[list(NAMES)].to_numpy(), rcond=None)[0]
+    settings = {"iid": {"weight_type": "unadjusted"}, "hc1": {"weight_type": "robust"},
+                "cluster:unit": {"weight_type": "clustered", "clusters": pd.factorize(frame["unit"])[0]}}  # fmt: skip
+    theirs = IVGMM(within["y"], within[list(CONTROLS)], within[["d"]], within[list(INSTRUMENTS)], **settings[error])
+    found = theirs.fit(iter_limit=2).j_stat
+    ours = iv(test=error)(panel).statistics
+    assert ours["hansen_j"][0] == pytest.approx(found.stat, rel=1e-7)
+    assert ours["hansen_p"][0] == pytest.approx(found.pval, rel=1e-7)
+    assert (error == "iid") == (ours["hansen_j"][0] == pytest.approx(ours["sargan"][0], rel=1e-10))
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_tests_and_sets_are_those_of_the_slow_program(panel: Panel, error: str) -> None:
+    slow = DummyIV.of(panel, ("d",), CONTROLS, INSTRUMENTS, ERRORS[error])
+    ours = iv(test=error, cluster_k="all")(panel).statistics
+    assert ours["kp_f"][0] == pytest.approx(slow.kleibergen_paap(), rel=1e-8)
+    assert ours["ar_f"][0] == pytest.approx(slow.anderson_rubin(0.0), rel=1e-8)
+    free = len(slow.y) - slow.w.shape[1] - 3
+    dof = len(panel.units) - 1 if error == "cluster:unit" else free
+    assert ours["ar_p"][0] == pytest.approx(f_distribution.sf(ours["ar_f"][0], 3, dof), rel=1e-10)
+    ends = slow.set_ends(f_distribution.ppf(0.95, 3, dof))
+    np.testing.assert_allclose([ours["ar_lower"][0], ours["ar_upper"][0]], ends, rtol=1e-7)
+    assert ours["ar_shape"][0] == INTERVAL
+    both = DummyIV.of(panel, ("d", "e"), CONTROLS, INSTRUMENTS, ERRORS[error])
+    several = iv(endogenous=("d", "e"), test=error, cluster_k="all")(panel).statistics
+    assert several["kp_f"][0] == pytest.approx(both.kleibergen_paap(), rel=1e-8)
+    assert set(several) & {"effective_f", "ar_lower"} == set()
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_the_test_of_endogeneity_is_a_regression_with_first_stage_residuals(panel: Panel, error: str) -> None:
+    first = TwoWayDID(outcome="d", regressors=(*CONTROLS, *INSTRUMENTS), errors=("iid",))
+    slow = DummyIV.of(panel, ("d",), CONTROLS, INSTRUMENTS, ERRORS[error])
+    x = np.column_stack([slow.z, slow.w])
+    v = slow.d[:, 0] - x @ np.linalg.lstsq(x, slow.d[:, 0], rcond=None)[0]
+    b, _, covariance = slow.fit(np.column_stack([v, slow.d, slow.w]), slow.y)
+    ours = iv(test=error, cluster_k="all")(panel).statistics
+    assert ours["endogeneity_f"][0] == pytest.approx(b[0] ** 2 / covariance[0, 0], rel=1e-8)
+    assert first(panel).statistics["sigma2"][0] == pytest.approx(v @ v / (len(v) - x.shape[1]), rel=1e-10)
+
+
+def test_the_critical_value_of_one_instrument_is_that_of_the_paper() -> None:
+    """23.1 for a bias of 10% with one instrument (Montiel Olea and Pflueger 2013, table 1); else by their formula."""
+    panel = made_panel()
+    one = iv(instruments=("z1",))(panel).statistics
+    assert one["effective_f_critical"][0] == pytest.approx(23.1, abs=0.05)
+    assert one["effective_f_critical"][0] == pytest.approx(ncx2.ppf(0.95, 1, 10), rel=1e-8)
+    assert one["effective_f"][0] == pytest.approx(one["kp_f"][0], rel=1e-10)
+    many = iv(test="iid")(panel).statistics  # W is a multiple of the identity, so that K_eff = K
+    assert many["effective_f_critical"][0] == pytest.approx(ncx2.ppf(0.95, 3, 30) / 3, rel=1e-8)
+    assert many["effective_f"][0] == pytest.approx(many["first_stage_f"][0], rel=1e-10)
+
+
+# Sets of Anderson and Rubin.
+
+
+def forms(pi_y: list[float], pi_d: list[float], scale: float = 1.0) -> ConfidenceSets:
+    """The set of one panel with independent coefficients of variance `scale`, at a critical value of 4."""
+    m = len(pi_y)
+    return anderson_rubin_set(np.array([[pi_y, pi_d]]), scale * np.eye(2 * m)[None], 4.0)
+
+
+@pytest.mark.parametrize(("pi_y", "pi_d", "shape", "ends"), [
+    ([3.0], [3.0], INTERVAL, None),
+    ([1.0], [1.0], LINE, (-np.inf, np.inf)),
+    ([5.0], [1.0], RAYS, None),
+    ([9.0, -9.0], [9.0, 9.0], EMPTY, (np.nan, np.nan)),
+])  # fmt: skip
+def test_sets_have_four_shapes(
+    pi_y: list[float], pi_d: list[float], shape: int, ends: tuple[float, float] | None
+) -> None:
+    found = forms(pi_y, pi_d)
+    assert found.shape[0] == shape
+    if ends is not None:
+        np.testing.assert_array_equal([found.lower[0], found.upper[0]], ends)
+    for b in np.linspace(-20, 20, 4001):  # (pi_y - b pi_d)^2 / (1 + b^2) <= 4, summed
+        inside = sum((y - b * d) ** 2 for y, d in zip(pi_y, pi_d, strict=True)) / (1 + b**2) <= 4
+        assert found.holds(b)[0] == inside, b
+
+
+def test_the_hull_of_two_rays_is_the_line_and_that_of_the_empty_set_a_point() -> None:
+    at = np.array([7.0])
+    assert [end[0] for end in forms([5.0], [1.0]).hull(at)] == [-np.inf, np.inf]
+    interval = forms([3.0], [3.0])
+    assert [end[0] for end in interval.hull(at)] == [interval.lower[0], interval.upper[0]]
+    assert [end[0] for end in forms([9.0, -9.0], [9.0, 9.0]).hull(at)] == [7.0, 7.0]
+    assert [end[0] for end in forms([1.0], [1.0]).hull(at)] == [-np.inf, np.inf]
+
+
+def test_one_instrument_solves_the_quadratic() -> None:
+    """(3 - 3 b)^2 = 4 (1 + b^2): 5 b^2 - 18 b + 5 = 0."""
+    found = forms([3.0], [3.0])
+    np.testing.assert_allclose([found.lower[0], found.upper[0]], np.sort(np.roots([5, -18, 5])), rtol=1e-12)
+
+
+def test_p_and_interval_of_the_error_type_are_those_of_the_statistics() -> None:
+    found = iv(errors=("cluster:unit", "anderson-rubin"))(made_panel(replications=3))
+    assert np.isnan(found.se[:, 1]).all()
+    np.testing.assert_array_equal(found.pvalue[:, 1, 0], found.statistics["ar_p"])
+    np.testing.assert_array_equal(found.lower[:, 1, 0], found.statistics["ar_lower"])
+    assert np.isnan(found.pvalue[:, 1, 1:]).all()
+    assert np.isnan(found.pvalue[:, 0]).all()
+
+
+# Invariances.
+
+
+def test_just_identified_is_the_ratio_of_reduced_form_and_first_stage(panel: Panel) -> None:
+    found = iv(instruments=("z1",))(panel)
+    stages = {y: TwoWayDID(outcome=y, regressors=("z1", *CONTROLS))(panel) for y in ("y", "d")}
+    ratio = stages["y"].estimate[0, 0] / stages["d"].estimate[0, 0]
+    assert found.estimate[0, 0] == pytest.approx(ratio, rel=1e-12)
+    t = stages["y"].estimate[0, 0] / stages["y"].se[0, 2, 0]
+    assert found.statistics["ar_f"][0] == pytest.approx(t**2, rel=1e-10)
+    t = stages["d"].estimate[0, 0] / stages["d"].se[0, 2, 0]
+    assert found.statistics["kp_f"][0] == pytest.approx(t**2, rel=1e-10)
+    assert not {"sargan", "hansen_j"} & set(found.statistics)
+
+
+def test_an_instrument_that_the_treatment_is_made_of_gives_ols() -> None:
+    """As noise in the first stage goes to zero, 2SLS goes to OLS with its errors."""
+    panel = made_panel()
+    near = panel.variables["d"] + 3e-3 * panel.variables["z3"]
+    found = iv(instruments=("near",))(panel.with_variables({"near": near}))
+    ols = TwoWayDID(regressors=("d", *CONTROLS))(panel)
+    np.testing.assert_allclose(found.estimate, ols.estimate, rtol=1e-3)
+    np.testing.assert_allclose(found.se, ols.se, rtol=1e-3)
+
+
+@pytest.mark.parametrize("change", ["scale", "rotate", "effects", "order", "control"])
+def test_numbers_do_not_depend_on_units_bases_effects_and_order(change: str) -> None:
+    panel = made_panel(missing=11)
+    x, names, factor = panel.variables, INSTRUMENTS, 1.0
+    settings: dict[str, Any] = {}
+    changed = panel
+    if change == "scale":
+        changed, factor = panel.with_variables({"d": 1000 * x["d"], "z1": -0.001 * x["z1"]}), 1000.0
+    elif change == "rotate":
+        changed = panel.with_variables({"z1": x["z1"] + x["z2"], "z2": x["z1"] - 3 * x["z3"]})
+    elif change == "effects":
+        moved = np.arange(30.0) ** 2 + 5 * np.arange(6.0)[:, None]
+        changed = panel.with_variables({name: x[name] + moved for name in ("y", "d", "z2")})
+    elif change == "control":  # instruments may hold a part of controls
+        changed = panel.with_variables({"z3": x["z3"] + 2 * x["road"]})
+    else:
+        order = np.random.default_rng(3).permutation(len(panel.units))
+        assert panel.observed is not None
+        changed = replace(
+            panel, units=tuple(panel.units[i] for i in order), observed=panel.observed[:, :, order],
+            variables={name: values[:, :, order] for name, values in x.items()},
+            attributes={name: values[order] for name, values in panel.attributes.items()},
+        )  # fmt: skip
+    one, other = iv(instruments=names, **settings)(panel), iv(instruments=names, **settings)(changed)
+    np.testing.assert_allclose(other.estimate[0, 0] * factor, one.estimate[0, 0], rtol=1e-8)
+    np.testing.assert_allclose(other.se[0, :, 0] * factor, one.se[0, :, 0], rtol=1e-8)
+    for name, values in one.statistics.items():
+        scale = factor if name in ("ar_lower", "ar_upper") else 1.0
+        np.testing.assert_allclose(other.statistics[name] * scale, values, rtol=1e-7, err_msg=name)
+
+
+def test_a_batch_is_its_panels() -> None:
+    whole = made_panel(replications=5)
+    batch = iv(errors=("iid", "hc1", "cluster:province", "driscoll-kraay"), test="hc1")
+    together = batch(whole)
+    for row in range(5):
+        alone = batch(whole.replication(row))
+        np.testing.assert_allclose(alone.estimate[0], together.estimate[row], rtol=1e-11)
+        np.testing.assert_allclose(alone.se[0], together.se[row], rtol=1e-11)
+        for name, values in alone.statistics.items():
+            np.testing.assert_allclose(values[0], together.statistics[name][row], rtol=1e-8, err_msg=name)
+
+
+@pytest.mark.parametrize("effects", [(), ("unit",), ("unit", "period", "unit-trend"), ("unit", "province-by-period")])
+def test_other_effects_are_dummies(effects: tuple[str, ...]) -> None:
+    """Estimates of just-identified 2SLS are ratios of regressions with these effects."""
+    panel = made_panel(60, 8, missing=9)
+    found = iv(instruments=("z1",), effects=effects)(panel)
+    stages = [TwoWayDID(outcome=y, regressors=("z1", *CONTROLS), effects=effects, constant=not effects)(panel)
+              for y in ("y", "d")]  # fmt: skip
+    assert found.estimate[0, 0] == pytest.approx(stages[0].estimate[0, 0] / stages[1].estimate[0, 0], rel=1e-10)
+    assert found.statistics["nobs"] == stages[0].statistics["nobs"]
+    t = stages[1].estimate[0, 0] / stages[1].se[0, 2, 0]
+    assert found.statistics["kp_f"][0] == pytest.approx(t**2, rel=1e-10)
+
+
+# Truth.
+
+
+def dose_design(
+    concentration: float, endogeneity: float, effect: float = 1.0, count: int = 2, **more: Any
+) -> PanelDesign:
+    names = tuple(f"z{i}" for i in range(1, count + 1))
+    return PanelDesign(
+        units=60, periods=8, covariates=(Normal("x", 0.5), *map(Normal, names)),
+        adoption=InstrumentedDose(instruments=names, concentration=concentration, endogeneity=endogeneity),
+        effect=Effect(size=effect), **more,
+    )  # fmt: skip
+
+
+def simulated(design: PanelDesign, estimator: Any, replications: int, seed: int) -> tuple[Any, Any]:
+    """Estimates and truth in worlds of 50 replications."""
+    streams = Streams(seed, "iv")
+    found, truth = [], []
+    wanted = Wanted(frozenset(design.schema.variables), ("beta(did)",))
+    for start in range(0, replications, 50):
+        world = design.settle(streams.within(f"world {start}"))
+        draw = world.draw(streams.tile(start, start + 50), wanted)
+        found.append(estimator(draw.panel))
+        truth.append(draw.truth["beta(did)"])
+    return type(found[0]).join(found), np.concatenate(truth)
+
+
+def test_strong_instruments_are_right_and_ols_is_not() -> None:
+    """Bias within 4 Monte Carlo errors and coverage in [.93, .97] over 2,000 panels; OLS is off by its known bias."""
+    design = dose_design(400.0, 0.6)
+    found, truth = simulated(design, PanelIV(errors=("iid", "hc1", "cluster:unit", "anderson-rubin")), 2000, 5)
+    assert (found.status == Status.OK).all()
+    error = found.estimate[:, 0] - truth
+    assert abs(error.mean()) <= 4 * error.std(ddof=1) / np.sqrt(2000)
+    for row in range(3):
+        half = f_distribution.ppf(0.95, 1, found.dof[:, row, 0]) ** 0.5 * found.se[:, row, 0]
+        assert 0.93 <= (np.abs(error) <= half).mean() <= 0.97, found.errors[row]
+    covered = (found.lower[:, 3, 0] <= truth) & (truth <= found.upper[:, 3, 0])
+    assert 0.93 <= covered.mean() <= 0.97
+    assert np.isfinite(found.lower[:, 3, 0]).all()
+    assert (
+        found.statistics["ar_shape"] == EMPTY
+    ).any()  # instruments that disagree: no value fits, and none is covered
+    for name in ("sargan_p", "hansen_p"):  # valid instruments
+        assert abs((found.statistics[name] < 0.05).mean() - 0.05) <= 4 * np.sqrt(0.05 * 0.95 / 2000), name
+    ols, _ = simulated(design, TwoWayDID(), 200, 5)
+    free = 59 * 7  # cells less effects: v varies within by so many, instruments by 400
+    assert (ols.estimate[:, 0] - 1).mean() == pytest.approx(0.6 * free / (free + 400), abs=0.03)
+
+
+def test_the_dial_is_the_concentration() -> None:
+    """E F = (1 + mu^2/K) dof/(dof - 2) with independent normal errors, whatever their standard deviation."""
+    for concentration in (0.0, 20.0):
+        found, _ = simulated(dose_design(concentration, 0.3, count=3), PanelIV(test="iid", errors=("iid",)), 1000, 6)
+        free = 59 * 7 - 4
+        f = found.statistics["first_stage_f"] * (free - 2) / free
+        assert abs(f.mean() - (1 + concentration / 3)) <= 4 * f.std(ddof=1) / np.sqrt(1000)
+
+
+def test_weak_instruments_mislead_t_intervals_and_not_the_set() -> None:
+    design = dose_design(3.0, 0.95, effect=0.0, count=3)
+    found, truth = simulated(design, PanelIV(test="iid", errors=("iid", "anderson-rubin")), 1000, 7)
+    error = found.estimate[:, 0] - truth
+    covered = np.abs(error) <= 1.96 * found.se[:, 0, 0]
+    assert covered.mean() < 0.6
+    assert np.median(error) > 0.4
+    rejected = found.statistics["ar_p"] < 0.05  # the truth is 0, so that the set lacks it as often
+    assert abs(rejected.mean() - 0.05) <= 4 * np.sqrt(0.05 * 0.95 / 1000)
+    sets = ConfidenceSets(found.statistics["ar_shape"].astype(int), found.statistics["ar_lower"],
+                          found.statistics["ar_upper"])  # fmt: skip
+    np.testing.assert_array_equal(sets.holds(0.0), ~rejected)
+    assert set(np.unique(sets.shape)) >= {INTERVAL, RAYS, LINE}
+    weak = found.statistics["effective_f"] < found.statistics["effective_f_critical"]
+    assert weak.mean() > 0.99
+
+
+def test_an_instrument_with_an_effect_of_its_own_is_found_by_overidentification() -> None:
+    covariates = (Normal("x", 0.5), Normal("z1", 0.6), Normal("z2"))
+    design = replace(dose_design(400.0, 0.5), covariates=covariates)
+    found, _ = simulated(design, PanelIV(), 200, 8)
+    assert (found.statistics["hansen_p"] < 0.05).mean() > 0.9
+    assert abs(np.median(found.estimate[:, 0]) - 1) > 0.1
+
+
+def test_doses_follow_the_errors_as_dialled() -> None:
+    """Without instruments' strength, levels and an effect, corr(dose, outcome) within is the endogeneity."""
+    covariates = (Normal("z"),)
+    dose = InstrumentedDose(concentration=0.0, endogeneity=-0.7, levels=0.0, sd=3.0, mean=5.0)
+    design = PanelDesign(units=100, periods=10, covariates=covariates, adoption=dose, errors=Process(sd=0.2))
+    draw = design.settle(Streams(1)).draw(Streams(1).tile(0, 40), Wanted(frozenset(design.schema.variables), ("att",)))
+    did, y = draw.panel.variables["did"], draw.panel.variables["y"]
+    assert did.shape == (40, 10, 100)
+    assert did.mean() == pytest.approx(5.0, abs=0.1)
+    assert did.std() == pytest.approx(3.0, rel=0.02)
+    flat = [(x - x.mean(axis=1, keepdims=True) - x.mean(axis=2, keepdims=True)).ravel() for x in (did, y)]
+    assert np.corrcoef(*flat)[0, 1] == pytest.approx(-0.7, abs=0.02)
+    assert design.schema.roles.controls == ()
+    assert design.schema.roles.instruments == ("z",)
+
+
+def test_a_replication_is_the_same_in_every_tile() -> None:
+    design = dose_design(50.0, 0.5, redraw=("covariates",))
+    wanted = Wanted(frozenset(design.schema.variables), ("beta(did)", "att"))
+    world = design.settle(Streams(3))
+    whole, part = (
+        world.draw(Streams(3).tile(0, 6), wanted),
+        design.settle(Streams(3)).draw(Streams(3).tile(4, 6), wanted),
+    )
+    for name, values in part.panel.variables.items():
+        rows = whole.panel.variables[name][-len(values) :]
+        np.testing.assert_array_equal(rows, values, err_msg=name)
+    np.testing.assert_array_equal(whole.truth["beta(did)"], np.ones(6))
+
+
+# Careless uses.
+
+
+@pytest.mark.parametrize(("settings", "words"), [
+    ({"instruments": ("d",)}, "the instrument 'd' is the endogenous regressor itself"),
+    ({"instruments": ("inv",)}, "the instrument 'inv' is among the regressors"),
+    ({"instruments": ("y",)}, "the instrument 'y' is the outcome"),
+    ({"instruments": ("zz1",)}, "no variable 'zz1' in the panel"),
+    ({"instruments": ()}, "there is no instrument"),
+    ({"instruments": ("z1", "z1")}, "an instrument is named twice"),
+    ({"endogenous": ("d", "e"), "instruments": ("z1",)}, "1 instruments for 2 endogenous regressors"),
+    ({"instruments": ("copy",)}, "instruments and controls fit the endogenous regressor 'd' exactly"),
+    ({"instruments": ("z1", "double")}, "instrument 'double' is collinear with inv, road, z1 and the effects"),
+    ({"instruments": ("scaled",)}, "instrument 'scaled' is collinear with inv, road and the effects"),
+    ({"instruments": ("place",)}, "instrument 'place' is absorbed by the unit and time effects"),
+    ({"instruments": ("year",)}, "instrument 'year' is absorbed by the unit and time effects"),
+    ({"instruments": ("one",)}, "instrument 'one' is constant"),
+    ({"endogenous": ("place",)}, "variable 'place' is absorbed by the unit and time effects"),
+    ({"errors": ("wild:unit",)}, "unknown error type 'wild:unit'"),
+    ({"errors": ("cluster:town",)}, "unknown error type 'cluster:town'"),
+    ({"test": "anderson-rubin"}, "test = 'anderson-rubin'"),
+    ({"test": "cluster"}, "unknown error type 'cluster'"),
+    ({"endogenous": ("d", "e"), "errors": ("anderson-rubin",)}, "anderson-rubin of 2 endogenous regressors"),
+    ({"regressors": ("inv", "inv")}, "a variable is used twice"),
+    ({"outcome": "income"}, "no variable 'income'"),
+    ({"effects": ("city",)}, "effects = ['city'] are unknown"),
+])  # fmt: skip
+def test_careless_uses_are_one_line(settings: dict[str, Any], words: str) -> None:
+    panel = made_panel()
+    x = panel.variables
+    shape = (1, len(panel.periods), len(panel.units))
+    panel = panel.with_variables({
+        "copy": 3.0 * x["d"] - 1.0, "double": 2.0 * x["z1"], "scaled": 2.0 * x["inv"] + 1.0, "one": np.ones(shape),
+        "place": np.broadcast_to(np.arange(30.0), shape), "year": np.broadcast_to(np.arange(6.0)[:, None], shape),
+    })  # fmt: skip
+    with pytest.raises(BadInput) as caught:
+        iv(**settings)(panel)
+    assert len(caught.value.problems) == 1
+    problem = caught.value.problems[0]
+    assert words in problem.what
+    assert problem.where.startswith("iv")
+    assert problem.remedy
+    assert "\n" not in str(caught.value)
+
+
+def test_a_panel_without_treatment_or_instruments_says_so() -> None:
+    panel = made_panel()
+    without = replace(panel, roles=replace(panel.roles, treatment=None, instruments=()))
+    with pytest.raises(BadInput, match="the panel has no treatment"):
+        PanelIV()(without)
+    with pytest.raises(BadInput, match="there is no instrument"):
+        PanelIV()(replace(panel, roles=replace(panel.roles, instruments=())))
+    assert PanelIV()(panel).terms == ("d", *CONTROLS)
+
+
+def test_too_few_observations_are_one_line() -> None:
+    panel = made_panel(6, 2)
+    with pytest.raises(BadInput, match="12 observations for 12 parameters"):
+        iv()(panel)
+
+
+def test_an_instrument_that_moves_nothing_is_singular() -> None:
+    """A draw whose instrument is orthogonal to the treatment has no estimate, and spoils no other."""
+    panel = made_panel(replications=3)
+    z = np.repeat(panel.variables["z1"], 3, axis=0)
+    z[1] = 0.0
+    found = iv(instruments=("z1",))(panel.with_variables({"z1": z}))
+    assert found.status.tolist() == [Status.OK, Status.SINGULAR, Status.OK]
+    assert np.isnan(found.estimate[1]).all()
+
+
+@pytest.mark.parametrize("dials", [
+    {"instruments": ()}, {"instruments": ("w",)}, {"instruments": ("z", "z")}, {"concentration": -1.0},
+    {"endogeneity": 1.0}, {"sd": 0.0},
+])  # fmt: skip
+def test_careless_dials_are_one_line(dials: dict[str, Any]) -> None:
+    with pytest.raises(BadInput) as caught:
+        PanelDesign(covariates=(Normal("z"),), adoption=InstrumentedDose(**dials))
+    assert len(caught.value.problems) == 1
+    assert caught.value.problems[0].where == "[design.adoption]"
+
+
+def test_an_instrument_that_the_treatment_moves_is_refused() -> None:
+    with pytest.raises(BadInput, match="'z', which the treatment moves"):
+        PanelDesign(covariates=(Normal("z", bad_control=True),), adoption=InstrumentedDose())
+
+
+def test_chi_square_p_values(panel: Panel) -> None:
+    found = iv()(panel).statistics
+    for name, p in (("sargan", "sargan_p"), ("hansen_j", "hansen_p")):
+        assert found[p][0] == pytest.approx(chi2.sf(found[name][0], 2), rel=1e-10)
