@@ -53,7 +53,7 @@ class Neighbours(SpilloverPart):
     """A spatial Durbin world: y = rho W y + ... + w_effect (what reaches a unit of its neighbours' doses).
 
     rho: coefficient of neighbours' outcomes (W y). w_effect: effect of neighbours' doses: of their W-weighted mean, or
-    with a radius of the largest dose within it. radius: km within which a treated unit reaches others, in place of W.
+    with a radius of the largest dose above 0 in it. radius: km within which a treated unit reaches others, in place of W.
     on: whom neighbours' doses reach: all | treated (unit-periods with a dose of their own) | controls (those without).
     """
 
@@ -105,9 +105,9 @@ class Neighbours(SpilloverPart):
         return near
 
     def _within(self, ground: Ground, dose: Floats) -> Floats:
-        """The largest dose among other units within the radius; 0 where there is none."""
+        """The largest dose above 0 among other units within the radius; 0 where there is none."""
         near = self._near(ground)
         out = np.zeros_like(dose)
         for i in np.flatnonzero(near.any(axis=1)):
-            out[:, :, i] = dose[:, :, near[i]].max(axis=2)
+            out[:, :, i] = dose[:, :, near[i]].max(axis=2, initial=0.0)
         return out

@@ -119,7 +119,7 @@ class PanelPieces:
                 exposure = dose @ self.w[i]
             else:
                 near = [j for j in range(self.n) if j != i and self.distances[i, j] <= dials.radius]
-                exposure = dose[:, near].max(axis=1) if near else np.zeros(len(dose))
+                exposure = dose[:, near].max(axis=1, initial=0.0) if near else np.zeros(len(dose))
             own = dose[:, i] != 0
             reached = {"all": np.ones(len(dose), bool), "treated": own, "controls": ~own}[dials.on]
             out[:, i] = dials.w_effect * exposure * reached
