@@ -53,8 +53,9 @@ class Neighbours(SpilloverPart):
     """A spatial Durbin world: y = rho W y + ... + w_effect (what reaches a unit of its neighbours' doses).
 
     rho: coefficient of neighbours' outcomes (W y). w_effect: effect of neighbours' doses: of their W-weighted mean, or
-    with a radius of the largest dose above 0 in it. radius: km within which a treated unit reaches others, in place of W.
-    on: whom neighbours' doses reach: all | treated (unit-periods with a dose of their own) | controls (those without).
+    with a radius of the largest dose above 0 within it. radius: km within which a treated unit reaches others, in place
+    of W. on: whom neighbours' doses reach: all | treated (unit-periods with a dose of their own) | controls (those
+    without).
     """
 
     kind: ClassVar[str] = "neighbours"
