@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from estimators.matching.psm_did import PsmDID
     from estimators.mediation.mediation import Mediation
     from estimators.placebo.permutation import PermutationTest
+    from estimators.spatial.dynamic_panel import DynamicSpatialPanel
     from estimators.spatial.lm_tests import LMTests
     from estimators.spatial.residual_moran import MoranTest
     from estimators.spatial.spatial_panel import SpatialPanel
@@ -58,6 +59,7 @@ else:
             "estimators.placebo.permutation": "PermutationTest",
             "estimators.spatial.lm_tests": "LMTests",
             "estimators.spatial.residual_moran": "MoranTest",
+            "estimators.spatial.dynamic_panel": "DynamicSpatialPanel",
             "estimators.spatial.spatial_panel": "SpatialPanel",
             "estimators.staggered.callaway_santanna": "CallawaySantAnna",
             "estimators.staggered.dcdh": "DCDH",
@@ -76,6 +78,7 @@ __all__ = [
     "DCDH",
     "CallawaySantAnna",
     "DemeanedSyntheticControl",
+    "DynamicSpatialPanel",
     "EquallyWeightedDID",
     "Estimates",
     "Estimator",

@@ -38,6 +38,7 @@ from experiments.tables.ledger import (
     table_modules,
 )
 from experiments.tables.regressions import add_chosen
+from experiments.tables.spatial_models import transforms_of
 from results.tables.journal_table import JournalTable
 from results.tables.records import Document
 from results.tables.word import check_word
@@ -67,9 +68,10 @@ def estimator_called(
     if chosen is None or chosen not in known:
         raise bad("the panel has no such spatial weights", where=f"--estimator {name}", allowed=one_of(known),
                   remedy="add a [[weights]] table")  # fmt: skip
-    transform = "lee-yu" if known[chosen].row_stochastic else "direct"
+    transform = transforms_of(known[chosen], real.spec.spatial.effects[0])[-1]
     model = SpatialPanel().model if name == SpatialPanel.kind else name
-    return SpatialPanel(model, transform, regressors=regressors, weights=chosen)  # type: ignore[arg-type]
+    effects = real.spec.spatial.effects[0]
+    return SpatialPanel(model, transform, regressors=regressors, weights=chosen, effects=effects)  # type: ignore[arg-type]
 
 
 def _discovered(kind: str) -> Estimator:

@@ -67,6 +67,53 @@ def _filter(weights: Weights, rho: float) -> SpatialFilter:
     return SpatialFilter(weights, rho)
 
 
+@dataclass(frozen=True, eq=False)
+class SpaceTimeFilter:
+    """m_t = rho W m_t + gamma m_t-1 + eta W m_t-1 + u_t over the periods of a panel (Yu, de Jong and Lee 2008)."""
+
+    space: SpatialFilter
+    gamma: float
+    eta: float
+
+    @classmethod
+    def of(cls, weights: Weights, rho: float, gamma: float, eta: float) -> SpaceTimeFilter:
+        """The filter; raises BadInput where it is not stable: an eigenvalue of (I - rho W)^-1 (gamma I + eta W) has
+        modulus 1 or more, or rho is outside its range."""
+        space = SpatialFilter.of(weights, rho)
+        eigenvalues = weights.eigenvalues
+        root = float(np.abs((gamma + eta * eigenvalues) / (1 - rho * eigenvalues)).max())
+        if not root < 1 - EDGE:
+            raise bad(f"gamma = {gamma:g}, eta = {eta:g}, rho = {rho:g}: the largest root is {root:.4g}",
+                      where=f"weights {weights.name}", allowed="a root below 1, such that the process is stable",
+                      remedy="choose a smaller gamma or eta")  # fmt: skip
+        return cls(space, gamma, eta)
+
+    @cached_property
+    @one_thread
+    def _transition(self) -> Floats:
+        """The transpose of A = (gamma I + eta W) S, (N, N)."""
+        w = self.space.weights.dense
+        return np.ascontiguousarray(((self.gamma * np.eye(len(w)) + self.eta * w) @ self.space.multiplier).T)
+
+    @cached_property
+    @one_thread
+    def long_run(self) -> Floats:
+        """((1 - gamma) I - (rho + eta) W)^-1: what a lasting u makes in the end, (N, N)."""
+        w = self.space.weights.dense
+        return np.linalg.inv((1 - self.gamma) * np.eye(len(w)) - (self.space.rho + self.eta) * w)
+
+    def apply(self, array: Floats, before: Floats | None = None) -> Floats:
+        """m of u over the last axis, (R, T, N); before (R, N): m a period earlier, None = as u's first period, had it
+        lasted for ever."""
+        if before is None:
+            before = array[:, 0] @ self.long_run.T
+        out = np.array(self.space.apply(array))
+        for t in range(out.shape[1]):
+            out[:, t] += before @ self._transition
+            before = out[:, t]
+        return out
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Elimination:
     """(I - rho W) x = u for sparse W: rounds of independent sets are eliminated, the rest is solved densely; exact.

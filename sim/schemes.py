@@ -583,7 +583,7 @@ def is_null(scheme: Scheme, ask: Estimand, roles: Roles) -> bool:
     """Whether an estimand is zero when what the scheme assigns again does nothing."""
     of = ask.arguments[0] if ask.kind in OF_A_VARIABLE and len(ask.arguments) == 1 else None
     if isinstance(scheme, Relabel):
-        spatial = ask.kind == "indirect" or (of or "").startswith("w_")
+        spatial = ask.kind in {"indirect", "long_indirect"} or (of or "").startswith("w_")
         known = (of or "").removeprefix("w_") in (*roles.regressors, *roles.mediators)
         return (ask.kind in OF_SPACE and not ask.arguments) or (spatial and known)
     if of is not None:

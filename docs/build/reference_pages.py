@@ -23,6 +23,7 @@ from experiments.panel_spec.sections import (
     PanelSection,
     PsmSection,
     RobustnessSection,
+    SpatialSection,
     SyntheticSection,
     TwinSection,
 )
@@ -140,7 +141,7 @@ def spec_page() -> str:
         out += [f'### kind = "{kind}"\n', f"{first_line(model)}\n", key_table(model)]
     for name, model in (("inference", InferenceSection), ("robustness", RobustnessSection),
                         ("robustness.psm", PsmSection), ("robustness.synthetic", SyntheticSection),
-                        ("iv", IvSection), ("twin", TwinSection)):  # fmt: skip
+                        ("iv", IvSection), ("spatial", SpatialSection), ("twin", TwinSection)):  # fmt: skip
         out += [f"## [{name}]\n", f"{first_line(model)}\n", key_table(model)]
     return "\n".join(out)
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from estimators.core.tile import Tile
+from estimators.core.tile import PanelEffects, Tile
 from sim.arrays import Flags, Floats
 from sim.errors import BadInput, Problem, listed
 from sim.panel import Panel
@@ -184,11 +184,11 @@ def check_fixed(panel: Panel, names: tuple[str, ...], asked_by: str) -> None:
         raise BadInput(*problems)
 
 
-def fixed_columns(tile: Tile, names: tuple[str, ...]) -> list[RegressorColumn]:
+def fixed_columns(tile: Tile, names: tuple[str, ...], effects: PanelEffects = "two-way") -> list[RegressorColumn]:
     """Those of the variables that are the same in all replications."""
     seen = slice(None) if tile.transform.mask is None else tile.transform.mask > 0
     return [
-        RegressorColumn(name, f"variable {name!r}", tile.raw(name)[:, seen], tile.within(name))
+        RegressorColumn(name, f"variable {name!r}", tile.raw(name)[:, seen], tile.within(name, effects))
         for name in names
         if tile.raw(name).shape[0] == 1
     ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +84,23 @@ def balanced_split(x: Floats) -> tuple[Floats, Floats]:
     unit += first - first[:, :, :1]
     unit -= unit.sum(axis=2, keepdims=True) / n
     return within, t * np.square(unit).sum(axis=(1, 2)) + n * np.square(time).sum(axis=(1, 2))
+
+
+PanelEffects = Literal["two-way", "unit", "period", "none"]
+TAKEN_OUT: dict[PanelEffects, tuple[str, ...]] = {
+    "two-way": ("unit", "period"), "unit": ("unit",), "period": ("period",), "none": (),
+}  # fmt: skip
+
+
+def without_effects(values: Floats, effects: Collection[str]) -> Floats:
+    """Values (..., T, N) of a balanced panel without the effects, or without their mean where there are none."""
+    if not effects:
+        return values - values.mean(axis=(-2, -1), keepdims=True)
+    if "unit" in effects:
+        values = values - values.mean(axis=-2, keepdims=True)
+    if "period" in effects:
+        values = values - values.mean(axis=-1, keepdims=True)
+    return values
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -254,13 +273,15 @@ class Tile:
         """The spatial lag W x."""
         return self._remember(("lag", name, weights))
 
-    def within(self, name: str) -> Floats:
-        """The variable without unit and time effects, Q x."""
-        return self._remember(("within", name))
+    def within(self, name: str, effects: PanelEffects = "two-way") -> Floats:
+        """The variable without unit and time effects, Q x; of a balanced panel without other effects."""
+        return self._remember(("within", name) if effects == "two-way" else ("without", effects, name))
 
-    def within_lag(self, name: str, weights: str) -> Floats:
+    def within_lag(self, name: str, weights: str, effects: PanelEffects = "two-way") -> Floats:
         """Q (W x): lagged first, then demeaned (equal to time dummies)."""
-        return self._remember(("within lag", name, weights))
+        if effects == "two-way":
+            return self._remember(("within lag", name, weights))
+        return self._remember(("without", effects, name, weights))
 
     def first_treated(self, name: str) -> NDArray[np.int16] | None:
         """As `first_treated`, of a variable of a balanced panel; None where cells are missing."""
@@ -286,6 +307,9 @@ class Tile:
             match key:
                 case ("lag", name, weights):
                     self._memo[key] = self.panel.weights[weights].lag(self.raw(name))
+                case ("without", effects, name, *weights):
+                    values = self.lag(name, weights[0]) if weights else self.raw(name)
+                    self._memo[key] = without_effects(values, TAKEN_OUT[effects])  # type: ignore[index]
                 case ("within", name) if self.transform.mask is None:
                     self._memo[key], self._memo["between squares", name] = balanced_split(self.raw(name))
                 case ("within", name):

@@ -14,10 +14,19 @@ from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.estimator import ROWS_AT_ONCE, Moments, Pieces, Reduction
-from estimators.core.tile import UNDATED, Tile, balanced_split, dates_of, spread
+from estimators.core.tile import (
+    TAKEN_OUT,
+    UNDATED,
+    PanelEffects,
+    Tile,
+    balanced_split,
+    dates_of,
+    spread,
+    without_effects,
+)
 from estimators.core.treatment_kernels import product
 from estimators.core.treatments import adjoint_lag
-from estimators.spatial.likelihood import Sizes, SpatialForm
+from estimators.spatial.likelihood import Sizes, SpatialForm, determinant
 from estimators.spatial.spectrum import (
     NODES,
     SPARSE_FROM,
@@ -268,9 +277,9 @@ TOGETHER = 32  # replications whose regressors differ
 class FixedForms:
     """The forms for regressors that no replication changes, Z (P, T, N): interpolated matrices, contracted with b."""
 
-    def __init__(self, z: Floats, spectrum: Spectrum) -> None:
-        self._own = z.shape[0]
-        self._z = z if spectrum.weights.row_stochastic else np.concatenate([z, _time_dummies(z)])
+    def __init__(self, z: Floats, spectrum: Spectrum, effects: PanelEffects = "two-way") -> None:
+        self._own, self._effects = z.shape[0], effects
+        self._z = np.concatenate([z, _time_dummies(z)]) if lets_through(spectrum.weights, effects) else z
         self._spectrum = spectrum
         self._upper = np.triu_indices(self._z.shape[0])
         self._forms = PiecewiseChebyshev(self._forms_at, spectrum.weights.radius)
@@ -288,10 +297,22 @@ class FixedForms:
     def _forms_at(self, rho: float) -> Floats:
         gz = self._spectrum.multiplier.apply(rho, self._z)
         p = self._z.shape[0]
-        centred = (gz - gz.mean(axis=2, keepdims=True)).reshape(p, -1)
+        centred = (gz - _returned(gz, self._effects)).reshape(p, -1)
         cross = self._z.reshape(p, -1) @ gz.reshape(p, -1).T
         twice = np.where(self._upper[0] == self._upper[1], 1.0, 2.0)  # a symmetric form, of which a triangle is kept
         return np.concatenate([cross.ravel(), (centred @ centred.T)[self._upper] * twice])
+
+
+def lets_through(weights: Weights, effects: PanelEffects) -> bool:
+    """Whether W makes of period effects, or of the constant where there are no effects, what these do not absorb."""
+    return not weights.row_stochastic and effects != "unit"
+
+
+def _returned(moved: Floats, effects: PanelEffects) -> Floats | float:
+    """What a matrix of units brings back of the effects into demeaned fields (..., T, N): no unit effects."""
+    if effects == "unit":
+        return 0.0
+    return moved.mean(axis=-1 if effects != "none" else (-2, -1), keepdims=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,6 +322,7 @@ class Columns:
     names: int
     anew: NDArray[np.intp]
     fixed: Floats
+    effects: PanelEffects = "two-way"
 
     @cached_property
     def kept(self) -> NDArray[np.intp]:
@@ -372,7 +394,7 @@ class RedrawnForms:
         if drift is not None:
             fitted += drift[:, :, None]
         q = self.spectrum.series.apply(rho, fitted)
-        q -= q.mean(axis=2, keepdims=True)
+        q -= _returned(q, self.columns.effects)
         zgzb[:, new] = np.vecdot(ols.flat(z), ols.flat(q)[:, None])
         zgzb[:, old] = ols.inner(fixed[None], q)
         return zgzb, ols.sum_of_squares(q)
@@ -512,7 +534,7 @@ def check_no_gaps(panel: Panel, asked_by: str) -> None:
 class SpatialCrossProducts(Reduction):
     """One demeaning, one lag, one projection for every spatial model of an outcome, its regressors and a W.
 
-    lags = 2: also those of W^2, for SDEM and SAC.
+    lags = 2: also those of W^2, for SDEM and SAC. effects: which are taken out of all.
     """
 
     outcome: str
@@ -520,18 +542,20 @@ class SpatialCrossProducts(Reduction):
     weights: str
     keep_arrays: bool
     lags: int = 1
+    effects: PanelEffects = "two-way"
 
     def prepare(self, panel: Panel) -> SpatialPlan:
         """Cross products and forms of fixed regressors; raises BadInput for absorbed ones and unbalanced panels."""
         asked_by = f"spatial model of {self.outcome}"
         check_no_gaps(panel, asked_by)
         tile = Tile(panel)
-        columns = ols.fixed_columns(tile, self.names)
-        if problems := ols.useless(columns, asked_by):
+        two_way = self.effects == "two-way"
+        columns = ols.fixed_columns(tile, self.names, self.effects)
+        if problems := ols.useless(columns, asked_by, two_way=two_way):
             raise BadInput(*problems)
         lagged = [
             ols.RegressorColumn(f"w_{column.name}", f"the spatial lag of {column.name!r}",
-                                tile.lag(column.name, self.weights), tile.within_lag(column.name, self.weights),
+                                tile.lag(column.name, self.weights), self._within_lag(tile, column.name),
                                 OTHER_MODEL)
             for column in columns
         ]  # fmt: skip
@@ -540,16 +564,16 @@ class SpatialCrossProducts(Reduction):
         p = 2 * len(self.names)
         kept = tuple(name for name in self.names if panel.variables[name].shape[0] == 1)
         fixed = self._regressors(tile, kept)[0] if kept else np.empty((0, len(panel.periods), len(panel.units)))
-        columns_of = Columns(len(self.names), anew, fixed)
+        columns_of = Columns(len(self.names), anew, fixed, self.effects)
         z, gram, forms = None, ols.gram(fixed[None]), None
         if not anew.size:
-            z, forms = fixed, {size: FixedForms(fixed[:size], spectrum) for size in (p // 2, p)}
-        by_dates = anew.size == 1 and len(fixed) <= MOST_FIELDS and not self.keep_arrays
+            z, forms = fixed, {size: FixedForms(fixed[:size], spectrum, self.effects) for size in (p // 2, p)}
+        by_dates = two_way and anew.size == 1 and len(fixed) <= MOST_FIELDS and not self.keep_arrays
         beside = FixedSide.of(fixed[: p - 2], spectrum) if by_dates else None
         dated = beside is not None and bool((dates_of(panel.variables[self.names[anew[0]]]) != UNDATED).all())
         return SpatialPlan(self.names, len(panel.units), len(panel.periods), spectrum, z, gram, forms, columns_of,
                            beside, dated, self.keep_arrays, panel.units, dict(panel.attributes),
-                           tuple(ols.useless([*columns, *lagged], asked_by)))  # fmt: skip
+                           tuple(ols.useless([*columns, *lagged], asked_by, two_way=two_way)))  # fmt: skip
 
     def for_worlds(self, plan: SpatialPlan, worlds: int) -> SpatialPlan:
         """Tables of what dates meet take some 50 ms and 24 MB a world, a hundred replications' worth."""
@@ -568,13 +592,18 @@ class SpatialCrossProducts(Reduction):
         return ols.stack(self._columns(tile, names))
 
     def _columns(self, tile: Tile, names: tuple[str, ...]) -> list[Floats]:
-        lagged = [tile.within_lag(name, self.weights) for name in names]
+        lagged = [self._within_lag(tile, name) for name in names]
         further = [self._within_second_lag(tile, name) for name in names] if self.lags == 2 else []
-        return [tile.within(name) for name in names] + lagged + further
+        return [tile.within(name, self.effects) for name in names] + lagged + further
+
+    def _within_lag(self, tile: Tile, name: str) -> Floats:
+        return tile.within_lag(name, self.weights, self.effects)
 
     def _within_second_lag(self, tile: Tile, name: str) -> Floats:
         """Q (W W x), (1 or R, T, N)."""
         w = tile.panel.weights[self.weights]
+        if self.effects != "two-way":
+            return without_effects(w.lag(tile.lag(name, self.weights)), TAKEN_OUT[self.effects])
         if w.row_stochastic:
             return w.lag(tile.within_lag(name, self.weights), centred=True)
         return tile.transform(w.lag(tile.lag(name, self.weights)))
@@ -586,7 +615,14 @@ class SpatialCrossProducts(Reduction):
             variables = [[*lagged, w.lag(lagged[1])] for lagged in variables]
         own, *others = ([values.mean(axis=2) for values in lagged] for lagged in variables)
         means = [*own, *(mean for order in zip(*others, strict=True) for mean in order)]
-        return np.stack([spread(mean - mean.mean(axis=1, keepdims=True), rows) for mean in means], axis=1)
+        return np.stack([spread(self._beside_units(mean), rows) for mean in means], axis=1)
+
+    def _beside_units(self, means: Floats) -> Floats:
+        """Of means over units (1 or R, T), what is no unit effect; without effects the constant, in every period."""
+        level = means.mean(axis=1, keepdims=True)
+        if self.effects == "none":
+            return np.broadcast_to(level, means.shape)
+        return means - level if self.effects == "two-way" else means
 
     def _without_absorbed(self, tile: Tile, gram: Floats) -> Floats:
         """Z'Z of redrawn regressors, exactly zero for those that the effects absorb: rounding is no variation."""
@@ -601,7 +637,7 @@ class SpatialCrossProducts(Reduction):
         """One tile's cross products."""
         if plan.z is None:
             return self._of_redrawn(plan, tile)
-        y, wy = tile.within(self.outcome), tile.within_lag(self.outcome, self.weights)
+        y, wy = tile.within(self.outcome, self.effects), self._within_lag(tile, self.outcome)
         z, rows = plan.z[None], tile.panel.replications
         y, wy = (spread(v, rows) for v in (y, wy))  # one outcome for all: a placebo
         zwwy, products = None, None
@@ -612,7 +648,7 @@ class SpatialCrossProducts(Reduction):
         return SpatialMoments(
             zy=ols.inner(z, y),
             zwy=ols.inner(z, wy),
-            yy=spread(tile.within_sum_of_squares(self.outcome), rows),
+            yy=spread(tile.within_sum_of_squares(self.outcome), rows) if self.effects == "two-way" else ols.dot(y, y),
             ywy=ols.dot(y, wy),
             wyy=ols.sum_of_squares(wy),
             gram=None,
@@ -667,7 +703,7 @@ class SpatialCrossProducts(Reduction):
             raw = spread(ols.stack(parts), rows)
         return {
             "tss": spread(tile.total_sum_of_squares(self.outcome), rows),
-            "drift": None if plan.spectrum.weights.row_stochastic else self._drift(tile, rows),
+            "drift": self._drift(tile, rows) if lets_through(plan.spectrum.weights, self.effects) else None,
             "y": spread(tile.raw(self.outcome), rows) if self.keep_arrays else None,
             "x": raw,
         }
@@ -695,7 +731,17 @@ class SpatialRegression:
     @property
     def sizes(self) -> Sizes:
         """Effective numbers of observations and periods."""
-        return Sizes.of(self.plan.units, self.plan.periods, self.transform)
+        return Sizes.of(self.plan.units, self.plan.periods, self.transform, self.effects)
+
+    @property
+    def effects(self) -> PanelEffects:
+        """Which are in the model."""
+        return self.plan.columns.effects
+
+    @property
+    def determinant(self) -> Transform:
+        """Whose log-determinant the likelihood has."""
+        return determinant(self.transform, self.effects)
 
     @property
     def spectrum(self) -> Spectrum:

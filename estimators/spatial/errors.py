@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.error_types import Family, check_error_types
+from estimators.core.tile import TAKEN_OUT, PanelEffects, without_effects
 from estimators.linear.covariances import (
     bartlett_lag,
     bartlett_sum,
@@ -31,7 +32,7 @@ from estimators.linear.covariances import (
     outer,
 )
 from estimators.spatial.cross_products import SpatialPlan, SpatialRegression, lagged_gram
-from estimators.spatial.likelihood import Sizes, SpatialForm
+from estimators.spatial.likelihood import Sizes, SpatialForm, determinant
 from estimators.spatial.spectrum import Spectrum, Transform
 from sim.arrays import Floats
 from sim.schema import Schema
@@ -48,7 +49,7 @@ from sim.schema import Schema
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SpatialScores:
-    """Arrays of one panel at its estimate, all demeaned over units and periods.
+    """Arrays of one panel at its estimate, all without the effects.
 
     e (T, N); z (P, T, N) = QBZ; linear (S, T, N) = QGf and QHd, the latter 0 for a row-stochastic W; multipliers: G and
     H of the transform, (N, N) each, moved: what they make of e, (T, N) each; traces (S,) = tr G, tr H; products (S, S)
@@ -65,17 +66,19 @@ class SpatialScores:
     sigma2: float
     sizes: Sizes
     form: SpatialForm
+    effects: PanelEffects
 
     @classmethod
     def of_panel(cls, model: SpatialRegression, row: int, parameters: Floats) -> SpatialScores:
         """Of one of the panels; parameters (P + S + 1,): slopes, spatial parameters, sigma2."""
         y, x = model.raw
-        return cls.at(y[row], x[row], parameters, model.form, model.spectrum, model.transform)
+        return cls.at(y[row], x[row], parameters, model.form, model.spectrum, model.transform, model.effects)
 
     @classmethod
     def at(
-        cls, y: Floats, z: Floats, parameters: Floats, form: SpatialForm, spectrum: Spectrum, transform: Transform
-    ) -> SpatialScores:
+        cls, y: Floats, z: Floats, parameters: Floats, form: SpatialForm, spectrum: Spectrum, transform: Transform,
+        effects: PanelEffects = "two-way",
+    ) -> SpatialScores:  # fmt: skip
         """From raw y (T, N), Z (P, T, N) and parameters."""
         p, lag = z.shape[0], spectrum.weights.lag
         slopes, spatial = parameters[:p], dict(zip(form.parameters, parameters[p:-1], strict=True))
@@ -83,26 +86,28 @@ class SpatialScores:
         wy = lag(y)
         unexplained = y - rho * wy - np.tensordot(slopes, z, axes=1)
         w_unexplained = lag(unexplained)
-        e = demeaned(unexplained - lam * w_unexplained)
+        e = demeaned(unexplained - lam * w_unexplained, effects)
         every = {"rho": (rho, wy - lam * lag(wy)), "lambda": (lam, w_unexplained)}
         multipliers = tuple(spectrum.near_multiplier(float(every[name][0])) for name in form.parameters)
-        if transform == "lee-yu":
+        if determinant(transform, effects) == "lee-yu":
             for g in multipliers:
                 g -= g.mean(axis=0)  # Q_N G
         moved = tuple(e @ g.T for g in multipliers)
-        linear = [demeaned(every[name][1] - move) for name, move in zip(form.parameters, moved, strict=True)]
-        traces, products = _traces_of(np.array(parameters[p:-1]), spectrum, transform)
+        linear = [demeaned(every[name][1] - move, effects)
+                  for name, move in zip(form.parameters, moved, strict=True)]  # fmt: skip
+        traces, products = _traces_of(np.array(parameters[p:-1]), spectrum, determinant(transform, effects))
         return cls(
             e=e,
-            z=demeaned(z - lam * lag(z)),
+            z=demeaned(z - lam * lag(z), effects),
             linear=np.reshape(linear, (len(form.parameters), *y.shape)),
             multipliers=multipliers,
             moved=moved,
             traces=traces,
             products=products,
             sigma2=float(parameters[-1]),
-            sizes=Sizes.of(y.shape[1], y.shape[0], transform),
+            sizes=Sizes.of(y.shape[1], y.shape[0], transform, effects),
             form=form,
+            effects=effects,
         )
 
     def information(self) -> Floats:
@@ -116,18 +121,19 @@ class SpatialScores:
         """Omega, what a fourth cumulant other than the normal one adds to the scores' variance (Lee and Yu 2010).
 
         The cumulant of demeaned residuals is shrunk by c_T c_N, c_K = (1 - 1/K)^4 + (K - 1)/K^4. Third moments do not
-        matter: regressors sum to zero over time. Under `direct` it meets T sum G_ii^2, as if effects cost nothing, like
-        the information that it goes with: together they leave rho T sum (G_ii - tr G/N)^2 of it. The diagonals of
-        Q_T x Q_N G Q_N, which Lee and Yu's form has, sum to tr G - 1/(1 - rho) and would add T/(N (1 - rho)^2) to that;
-        terms of this order, to which rho's own bias belongs, are what `direct` neglects.
+        matter with unit effects: regressors sum to zero over time; without them see `_skewness`. Under `direct` it
+        meets T sum G_ii^2, as if effects cost nothing, like the information that it goes with: together they leave rho
+        T sum (G_ii - tr G/N)^2 of it. The diagonals of Q_T x Q_N G Q_N, which Lee and Yu's form has, sum to
+        tr G - 1/(1 - rho) and would add T/(N (1 - rho)^2) to that; terms of this order, to which rho's own bias
+        belongs, are what `direct` neglects.
         """
         periods, units = self.e.shape
-        shrunk = np.prod([(1 - 1 / k) ** 4 + (k - 1) / k**4 for k in self.e.shape])
+        shrunk = np.prod([(1 - 1 / k) ** 4 + (k - 1) / k**4 for k in self._means])
         fourth = np.mean(self.e**4) - 3 * np.mean(self.e**2) ** 2
-        free = np.square(self.e).sum() / ((units - 1) * (periods - 1))
+        free = np.square(self.e).sum() / self._free
         kurtosis = fourth / shrunk / free**2
-        within = self.sizes.periods < periods
-        f, share = (1 - 1 / periods, 1 - 1 / units) if within else (1.0, 1.0)
+        f = 1 - 1 / periods if self.sizes.periods < periods else 1.0
+        share = 1 - 1 / units if self.sizes.nobs < units * self.sizes.periods else 1.0
         diagonals = np.reshape([np.diagonal(g) for g in self.multipliers], (len(self.multipliers), units))
         p = self.z.shape[0]
         out = np.zeros((p + len(diagonals) + 1,) * 2)
@@ -135,7 +141,33 @@ class SpatialScores:
         out[p:-1, p:-1] = t * diagonals @ diagonals.T
         out[p:-1, -1] = out[-1, p:-1] = t * share * diagonals.sum(axis=1) / (2 * self.sigma2)
         out[-1, -1] = t * units * share**2 / (4 * self.sigma2**2)
-        return np.asarray(kurtosis * out)
+        return np.asarray(kurtosis * out) if "unit" in TAKEN_OUT[self.effects] else kurtosis * out + self._skewness()
+
+    @property
+    def _means(self) -> tuple[int, ...]:
+        """Of how many values each mean is made that e is around: periods of a unit, units of a period, or all."""
+        (periods, units), taken = self.e.shape, TAKEN_OUT[self.effects]
+        return tuple(k for k, name in ((periods, "unit"), (units, "period")) if name in taken) or (periods * units,)
+
+    @property
+    def _free(self) -> int:
+        """Degrees of freedom that the effects leave."""
+        (periods, units), taken = self.e.shape, TAKEN_OUT[self.effects]
+        return (periods - ("unit" in taken)) * (units - ("period" in taken)) - (not taken)
+
+    def _skewness(self) -> Floats:
+        """What the third moment mu3 adds to Omega: regressors that do not sum to zero over time meet diag(G).
+
+        mu3/s2^2 times sum_it z_it G_ii for slopes by rho, sum_it (QGf)_it G_ii twice for rho itself (Lee and Yu 2010).
+        """
+        third = np.mean(self.e**3) / np.prod([(1 - 1 / k) * (1 - 2 / k) for k in self._means])
+        p, diagonals = self.z.shape[0], np.reshape([np.diagonal(g) for g in self.multipliers], (-1, self.e.shape[1]))
+        out = np.zeros((p + len(diagonals) + 1,) * 2)
+        across = self.z.sum(axis=1) @ diagonals.T
+        out[:p, p:-1], out[p:-1, :p] = across, across.T
+        both = self.linear.sum(axis=1) @ diagonals.T
+        out[p:-1, p:-1] = both + both.T
+        return np.asarray(third / self.sigma2**2 * out)
 
     def by_observation(self, order: NDArray[np.intp]) -> Floats:
         """Scores of every unit and period, (P + S + 1, T, N); each row sums to zero at the maximum.
@@ -213,10 +245,9 @@ def inverse(matrix: Floats) -> Floats:
     return ols.invert(matrix[None])[0][0]
 
 
-def demeaned(x: Floats) -> Floats:
-    """Values (..., T, N) without unit and time effects."""
-    out = x - x.mean(axis=-2, keepdims=True)
-    return np.asarray(out - out.mean(axis=-1, keepdims=True))
+def demeaned(x: Floats, effects: PanelEffects = "two-way") -> Floats:
+    """Values (..., T, N) without the effects."""
+    return without_effects(x, TAKEN_OUT[effects])
 
 
 def _flat(x: Floats) -> Floats:
@@ -295,7 +326,7 @@ def observed_information(model: SpatialRegression, parameters: Floats) -> Floats
     out[:, both, slopes] = out[:, slopes, both].swapaxes(1, 2)
     out[:, both, both] = square / s2
     for at, name in enumerate(form.parameters, start=p):
-        out[:, at, at] += sizes.periods * model.spectrum.slopes(spatial[name][:, 0, 0], model.transform)[2]
+        out[:, at, at] += sizes.periods * model.spectrum.slopes(spatial[name][:, 0, 0], model.determinant)[2]
     out[:, both, last] = out[:, last, both] = (space.inner(by_spatial, e) / s2**2)[:, :, 0]
     out[:, last, last] = sizes.nobs / (2 * s2[:, 0, 0] ** 2)
     return out
@@ -388,10 +419,10 @@ def _factor(error: str, scores: SpatialScores, kernel: Kernel | None) -> float:
     (periods, units), k = scores.e.shape, scores.z.shape[0]
     n = units * periods
     if error == "hc1":
-        return n / (n - k - units - periods + 1)
+        return n / (scores._free - k)
     if kernel is not None and kernel.groups is not None:
         g = kernel.groups
-        return g / (g - 1) * (n - 1) / (n - k - periods)
+        return g / (g - 1) * (n - 1) / (n - k - (periods if "period" in TAKEN_OUT[scores.effects] else 1))
     return 1.0
 
 

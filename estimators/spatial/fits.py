@@ -7,7 +7,7 @@ inverse, so that variances need no K x K matrix; the whole covariance is made on
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -238,7 +238,7 @@ def fit_model(model: SpatialRegression) -> SpatialFit:
         return _least_squares(model)
     maximise = _lag_fit if form.lag else _error_fit
     slopes, ssr, rho, converged, covariance = maximise(model)
-    traces = model.spectrum.traces(rho, model.transform)
+    traces = model.spectrum.traces(rho, model.determinant)
     sigma2 = ssr / sizes.nobs
     spread = sizes.periods * (traces.hh + traces.hth) - 2 * (sizes.periods * traces.h) ** 2 / sizes.nobs
     rho_variance = 1.0 / (spread + covariance.left / sigma2)
@@ -295,7 +295,7 @@ def _lag_fit(model: SpatialRegression) -> Maximised:
     a = m.yy - (zy * b0).sum(axis=1)
     b = m.ywy - (zy * b1).sum(axis=1)
     c = m.wyy - (zwy * b1).sum(axis=1)
-    rho, converged = maximise_lag(a, b, c, model.spectrum, model.sizes, model.transform)
+    rho, converged = maximise_lag(a, b, c, model.spectrum, model.sizes, model.determinant)
     slopes = b0 - rho[:, None] * b1
     drift = None if m.drift is None else m.drift[:, 0] - rho[:, None] * m.drift[:, 1]
     zgzb, quadratic = _forms(model, p, rho, slopes, drift)
@@ -330,8 +330,9 @@ def _error_fit(model: SpatialRegression) -> Maximised:
         xx=last[z, z], xw=last[z, wz], ww=last[wz, wz],
         xy=zy[z], xwy=zwy[z], wxy=zy[wz], wxwy=zwy[wz], yy=m.yy, ywy=m.ywy, wyy=m.wyy,
     )  # fmt: skip
-    lam, converged = products.maximise(model.spectrum, model.sizes, model.transform)
-    beta, ssr, at_lambda = products.fit(lam)
+    lam, converged = products.maximise(model.spectrum, model.sizes, model.determinant)
+    pair = products if lam.size > 1 else products.take(np.zeros(2, dtype=np.intp))  # sums are then made alike
+    beta, ssr, at_lambda = (values[..., : lam.size] for values in pair.fit(np.resize(lam, max(lam.size, 2))))
     slopes = np.ascontiguousarray(beta.T)
     at_lambda = np.ascontiguousarray(np.moveaxis(at_lambda, -1, 0))
     bread, sound = ols.invert(at_lambda)
@@ -378,11 +379,13 @@ def _combined(model: SpatialRegression) -> SpatialFit:
     """SAC: rho and lambda together, from y, Wy, WWy, X and WX."""
     size, spectrum, units = 3 + 2 * len(model.plan.names), model.spectrum, model.plan.units
     columns = np.ascontiguousarray(np.moveaxis(lagged_gram(model)[:, :size, :size], 0, -1))
-    best = CombinedModel(columns, spectrum, model.sizes, model.transform).maximise()
+    best = CombinedModel(columns, spectrum, model.sizes, model.determinant).maximise()
+    sound = ols.invert(model.gram[:, : model.slopes, : model.slopes])[1]
+    best = replace(best, rho=np.where(sound, best.rho, np.nan), lam=np.where(sound, best.lam, np.nan))
     sigma2 = best.ssr / model.sizes.nobs
     covariance = _combined_covariance(model, best.rho, best.lam, best.slopes, sigma2)
-    traces = spectrum.traces(best.rho, model.transform)
-    log_det = traces.log_det + spectrum.slopes(best.lam, model.transform)[0]
+    traces = spectrum.traces(best.rho, model.determinant)
+    log_det = traces.log_det + spectrum.slopes(best.lam, model.determinant)[0]
     effects = effects_of(best.slopes, best.rho, traces, units, model.form)
     moved = jacobian(best.slopes, best.rho, traces, units, model.form)
     variance = np.concatenate([np.diagonal(covariance, axis1=1, axis2=2), effect_variances(moved, covariance)], axis=1)
@@ -401,7 +404,7 @@ def _combined_covariance(model: SpatialRegression, rho: Floats, lam: Floats, slo
 
     A W that is not row-stochastic lets time effects through, which adds to what lambda meets.
     """
-    m, spectrum, sizes, transform = model.moments, model.spectrum, model.sizes, model.transform
+    m, spectrum, sizes, transform = model.moments, model.spectrum, model.sizes, model.determinant
     k, t = len(model.plan.names), sizes.periods
     filtered = np.concatenate([slopes, -lam[:, None] * slopes], axis=1)
     drift = None
@@ -435,7 +438,7 @@ def _combined_covariance(model: SpatialRegression, rho: Floats, lam: Floats, slo
 
 def _without_lag(model: SpatialRegression, like: Floats) -> Traces:
     """Traces at rho = 0, (R,) each."""
-    return model.spectrum.traces(np.zeros_like(like), model.transform)
+    return model.spectrum.traces(np.zeros_like(like), model.determinant)
 
 
 def fit_statistics(model: SpatialRegression, slopes: Floats, rho: Floats) -> dict[str, Floats]:
@@ -447,7 +450,7 @@ def fit_statistics(model: SpatialRegression, slopes: Floats, rho: Floats) -> dic
     """
     y, x = model.raw
     signal = np.einsum("rp,rptn->rtn", slopes, x)
-    within = demeaned(signal)
+    within = demeaned(signal, model.effects)
     if not model.form.lag:
         reduced, naive, corrected = signal, signal, within
     else:
@@ -456,7 +459,7 @@ def fit_statistics(model: SpatialRegression, slopes: Floats, rho: Floats) -> dic
             both = np.stack([signal[row], within[row]])
             reduced[row], corrected[row] = both + value * model.spectrum.multiplier.apply(float(value), both)
         naive = signal + rho[:, None, None] * model.spectrum.weights.lag(y)
-    out = {"r2_corr": ols.squared_correlation(demeaned(y), corrected)}
+    out = {"r2_corr": ols.squared_correlation(demeaned(y, model.effects), corrected)}
     for name, prediction in (("reduced", reduced), ("naive", naive)):
         changes = [values - values.mean(axis=1, keepdims=True) for values in (y, prediction)]
         out[f"r2_{name}_within"] = ols.squared_correlation(*changes)

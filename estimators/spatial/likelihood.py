@@ -2,7 +2,8 @@
 
 SAR and SDM (Elhorst 2014, chapter 3; Lee and Yu 2010): lnL(r) = -n/2 (ln 2 pi + 1) - n/2 ln s2(r) + T ln|I - r W|, with
 s2(r) = (a - 2 r b + r^2 c)/n. SEM: the same with s2(l) = e'e(l)/n, quadratic in l through y - l Wy and X - l WX.
-Under Lee and Yu n = (N-1)(T-1), T - 1 stands for T, and ln|I - r W| - ln(1 - r) for the log-determinant.
+Under Lee and Yu n = (N-1)(T-1), T - 1 stands for T, and ln|I - r W| - ln(1 - r) for the log-determinant; with unit
+effects alone n = N(T-1) and the log-determinant is W's own, with period effects alone n = (N-1)T and T stays.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from estimators.core.tile import TAKEN_OUT, PanelEffects
 from estimators.spatial.spectrum import Spectrum, Transform
 from sim.arrays import Floats
 
@@ -72,17 +74,23 @@ HIGHER = 1e-6  # of a log-likelihood, above which another one is no matter of ro
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Effective numbers of observations and periods of a transform (n, T) or ((N-1)(T-1), T-1)."""
+    """Effective numbers of observations and periods of a transform (n, T) or, with both effects, ((N-1)(T-1), T-1)."""
 
     nobs: int
     periods: int
 
     @classmethod
-    def of(cls, units: int, periods: int, transform: Transform) -> Sizes:
-        """Sizes of N units x T periods."""
-        if transform == "direct":
-            return cls(units * periods, periods)
-        return cls((units - 1) * (periods - 1), periods - 1)
+    def of(cls, units: int, periods: int, transform: Transform, effects: PanelEffects = "two-way") -> Sizes:
+        """Sizes of N units x T periods: unit effects cost a transformed panel a period, period effects a unit."""
+        if transform == "lee-yu":
+            taken = TAKEN_OUT[effects]
+            units, periods = units - ("period" in taken), periods - ("unit" in taken)
+        return cls(units * periods, periods)
+
+
+def determinant(transform: Transform, effects: PanelEffects) -> Transform:
+    """Whose log-determinant and traces a likelihood has: Lee and Yu's lack W's unit eigenvalue for period effects."""
+    return transform if "period" in TAKEN_OUT[effects] else "direct"
 
 
 def log_likelihood(ssr: Floats, log_det: Floats, sizes: Sizes) -> Floats:

@@ -32,7 +32,7 @@ from estimators.core.estimator import (
     check_names,
     weights_of,
 )
-from estimators.core.tile import Tile, spread
+from estimators.core.tile import Tile, spread, without_effects
 from estimators.spatial.cross_products import (
     SpatialCrossProducts,
     SpatialMoments,
@@ -228,14 +228,14 @@ def score_moments(
     y: Floats, x: Floats, weights: Weights, effects: Collection[str], lags_first: bool = True
 ) -> ScoreMoments:
     """The sums from y (R, T, N) and x (1 or R, K, T, N) for any effects and any W: W f = Wy - We."""
-    qy, qx = _without(y, effects), _without(x, effects)
+    qy, qx = without_effects(y, effects), without_effects(x, effects)
     gram = ols.gram(qx)
-    spread, total = (np.square(values).sum(axis=(2, 3)) for values in (_without(x, ()), x))
+    spread, total = (np.square(values).sum(axis=(2, 3)) for values in (without_effects(x, ()), x))
     absorbed = ols.absorbed(np.diagonal(gram, axis1=1, axis2=2), spread, total)
     bread, _ = ols.invert(np.where(absorbed.any(axis=1)[:, None, None], np.nan, gram))
     e = ols.residual(qy, qx, np.matvec(bread, ols.inner(qx, qy)))
     if lags_first:
-        wy, we = _without(weights.lag(y), effects), _without(weights.lag(e), effects)
+        wy, we = without_effects(weights.lag(y), effects), without_effects(weights.lag(e), effects)
     else:
         wy, we = weights.lag(qy), weights.lag(e)
     signal = wy - we
@@ -268,17 +268,6 @@ class ScoreSums(Reduction):
         y = spread(tile.raw(self.outcome), tile.panel.replications)
         x = ols.stack([tile.raw(name) for name in self.names])
         return score_moments(y, x, plan[0], self.effects, self.lags_first)
-
-
-def _without(values: Floats, effects: Collection[str]) -> Floats:
-    """Values (..., T, N) without the effects, or without their mean where there are none."""
-    if not effects:
-        return values - values.mean(axis=(-2, -1), keepdims=True)
-    if "unit" in effects:
-        values = values - values.mean(axis=-2, keepdims=True)
-    if "period" in effects:
-        values = values - values.mean(axis=-1, keepdims=True)
-    return values
 
 
 def _unexplained(total: Floats, explained: Floats) -> Floats:

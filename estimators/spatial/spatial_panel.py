@@ -1,15 +1,16 @@
-"""Spatial lag, error and Durbin panels with two-way effects by maximum likelihood (equation 10 of the study).
+"""Spatial lag, error and Durbin panels with fixed effects by maximum likelihood (equation 10 of the study).
 
 Time effects are demeaned after the spatial lag (equal to time dummies; in the error models only for a row-stochastic W,
 else the dummies themselves would be filtered). `transform = "direct"` maximises the likelihood with dummies; "lee-yu"
 that of the orthonormal transformation (Lee and Yu 2010), whose rho and sigma2 are not biased by the effects and which
-needs a row-stochastic W.
+needs a row-stochastic W where there are period effects. The effects are those of units and periods, of one of them, or
+a constant alone, which needs no transformation: both forms of the likelihood are then one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -27,7 +28,7 @@ from estimators.core.estimator import (
     outcome_of,
     weights_of,
 )
-from estimators.core.tile import Tile
+from estimators.core.tile import TAKEN_OUT, PanelEffects, Tile
 from estimators.core.treatment_kernels import TreatmentKernel
 from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan, SpatialRegression
 from estimators.spatial.errors import (
@@ -48,16 +49,18 @@ from estimators.spatial.fits import (
     jacobian,
     simulate,
 )
-from estimators.spatial.likelihood import FORMS, Model, Sizes, SpatialForm, log_likelihood
+from estimators.spatial.likelihood import FORMS, Model, Sizes, SpatialForm, determinant, log_likelihood
 from estimators.spatial.redrawn_sdm import DurbinKernel, RedrawnDurbin, RedrawnDurbinPlan, terms_of
 from estimators.spatial.spectrum import Transform
 from sim.arrays import Floats
 from sim.design import Design
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel
-from sim.presets import Paper
+from sim.presets import LEVELS, Paper
 from sim.schema import Schema
 from sim.streams import Streams
+from sim.world.context import LATER, repr_of
+from sim.world.parts.levels import Effects
 
 # Tests between nested spatial models, what they choose, and information criteria.
 #
@@ -132,12 +135,13 @@ def likelihood_ratio(larger: float, smaller: float, df: int) -> tuple[float, flo
     return statistic, float(chdtrc(df, statistic))
 
 
-def variance_inflation(tile: Tile, names: tuple[str, ...], weights: str) -> Floats:
+def variance_inflation(tile: Tile, names: tuple[str, ...], weights: str, effects: PanelEffects = "two-way") -> Floats:
     """Variance inflation factors (2 K,) of [QX, QWX] of the first replication: 1 / (1 - R2) of each on the others.
 
     The diagonal of X'X times that of its inverse (Belsley, Kuh and Welsch 1980), infinite where they are collinear.
     """
-    parts = [tile.within(name)[:1] for name in names] + [tile.within_lag(name, weights)[:1] for name in names]
+    parts = [tile.within(name, effects)[:1] for name in names]
+    parts += [tile.within_lag(name, weights, effects)[:1] for name in names]
     gram = ols.gram(ols.stack(parts))
     inverse, sound = ols.invert(gram)
     return np.where(sound[0], np.diagonal(gram[0]) * np.diagonal(inverse[0]), np.inf)
@@ -187,9 +191,15 @@ HOMES = {
 }  # fmt: skip
 
 
+def _levels(effects: PanelEffects) -> Effects:
+    """Levels of the `paper` design's size with these effects, and no others."""
+    taken = TAKEN_OUT[effects]
+    return Effects(LEVELS.mean, LEVELS.unit_sd * ("unit" in taken), LEVELS.period_sd * ("period" in taken))
+
+
 @dataclass(frozen=True, slots=True)
 class SpatialPanel(Estimator):
-    """SAR, SEM, SDM, SLX, SDEM or SAC with unit and time effects.
+    """SAR, SEM, SDM, SLX, SDEM or SAC with unit and time effects, one of them, or neither.
 
     model: sar (rho) | sem (lambda) | sdm (rho, WX) | slx (WX, least squares) | sdem (lambda, WX) | sac (rho, lambda).
     transform: direct | lee-yu. outcome, regressors: names of variables; None = the panel's own roles. weights: name of
@@ -203,7 +213,7 @@ class SpatialPanel(Estimator):
     intervals. label: its name in tables, by default MODEL-TRANSFORM. A fit is OK when its estimates and the errors of
     the first type are sound; another type may be NaN, as where the observed Hessian is not that of a maximum. terms:
     those that are reported, None = all; of the SDM the treatment's and rho alone with errors from the Hessian are quick
-    where the treatment alone is redrawn.
+    where the treatment alone is redrawn. effects: two-way | unit | period | none (a constant).
 
     >>> import panelproof as pp
     >>> found = pp.SpatialPanel(model="sdm")(pp.example_panel().panel)
@@ -223,6 +233,7 @@ class SpatialPanel(Estimator):
     errors: tuple[str, ...] = ("information",)
     simulate: int = 0
     terms: tuple[str, ...] | None = None
+    effects: PanelEffects = field(default="two-way", metadata={LATER: True})
 
     def __post_init__(self) -> None:
         Estimator.__post_init__(self)
@@ -230,20 +241,28 @@ class SpatialPanel(Estimator):
             raise bad(f"simulate = {self.simulate}", where="spatial estimator", allowed="0, or 2 or more draws",
                       remedy="use some thousand draws: they give two digits of a quantile")  # fmt: skip
 
+    def __repr__(self) -> str:
+        return repr_of(self)  # streams are keyed by it
+
     @property
     def name(self) -> str:
-        """Its label, or e.g. sdm-lee-yu."""
-        return self.label or f"{self.model}-{self.transform}"
+        """Its label, or e.g. sdm-lee-yu, sdm-lee-yu-unit."""
+        return self.label or f"{self.model}-{self.transform}{'' if self.effects == 'two-way' else f'-{self.effects}'}"
 
     @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design with this model's own spillovers; rho, lambda, sigma2 are right under Lee-Yu alone."""
+        """The `paper` design with this model's own spillovers and effects.
+
+        rho and lambda are right under Lee-Yu alone, and where there are no effects.
+        """
         own = ("did", "direct:did")
         rest = {"sar": ("rho", "indirect:did", "total:did"), "sem": ("lambda",),
                 "sdm": ("rho", "w_did", "indirect:did", "total:did"), "slx": ("w_did", "indirect:did", "total:did"),
                 "sdem": ("lambda", "w_did", "indirect:did", "total:did"),
                 "sac": ("rho", "lambda", "indirect:did", "total:did")}  # fmt: skip
-        return HOMES[self.model], own + (rest[self.model] if self.transform == "lee-yu" else ())
+        paper = HOMES[self.model]
+        design = paper if self.effects == "two-way" else replace(paper.parts, levels=_levels(self.effects))
+        return design, own + (rest[self.model] if self.transform == "lee-yu" or self.effects == "none" else ())
 
     @property
     def form(self) -> SpatialForm:
@@ -304,17 +323,17 @@ class SpatialPanel(Estimator):
     def _products(self, schema: Schema) -> SpatialCrossProducts:
         outcome, names, weights = self._names(schema)
         arrays = self.full_fit or needs_scores(self.errors)
-        return SpatialCrossProducts(outcome, names, weights, arrays, self.form.lags)
+        return SpatialCrossProducts(outcome, names, weights, arrays, self.form.lags, self.effects)
 
     def _has_kernel(self, schema: Schema, terms: tuple[str, ...] | None) -> bool:
         """Whether these terms follow from the products of the treatment and its lag, all else being fixed."""
         treatment, names = schema.roles.treatment, self._names(schema)[1]
         known = terms is not None and treatment in names and set(terms) <= set(terms_of(str(treatment)))
-        return known and self.model == "sdm"
+        return known and self.model == "sdm" and self.effects == "two-way"
 
     def for_redrawn_treatments(self, schema: Schema) -> Estimator:
         """Of the SDM the treatment's terms and rho, with errors from the observed Hessian."""
-        if self.model != "sdm" or schema.roles.treatment not in self._names(schema)[1]:
+        if self.model != "sdm" or self.effects != "two-way" or schema.roles.treatment not in self._names(schema)[1]:
             return self
         terms = terms_of(str(schema.roles.treatment))
         return replace(self, terms=terms, errors=("hessian",), full_fit=False, simulate=0)
@@ -390,12 +409,13 @@ class SpatialPanel(Estimator):
         """Raise BadInput for a W, or lags of regressors, that this model cannot serve."""
         weights = plan.spectrum.weights
         where = f"{self.name}, weights {weights.name}"
-        if self.transform == "lee-yu" and not weights.row_stochastic:
+        likelihood = determinant(self.transform, self.effects)
+        if likelihood == "lee-yu" and not weights.row_stochastic:
             raise bad("Lee-Yu's transformation needs a row-stochastic W", where=where, allowed='standardize = "row"',
                       remedy='use transform = "direct"')  # fmt: skip
         if self.form.durbin and plan.useless_lags:
             raise BadInput(*plan.useless_lags)
-        if self.form.parameters and plan.spectrum.is_flat(self.transform):
+        if self.form.parameters and plan.spectrum.is_flat(likelihood):
             raise bad(f"W links all units equally or almost equally: the transformed likelihood hardly depends on "
                       f"{' and '.join(self.form.parameters)}", where=where, allowed="weights that differ between "
                                                                                     "near and far units",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, override
 from pydantic import BeforeValidator, Field
 
 from estimators.core.error_types import columns_of
+from estimators.core.tile import PanelEffects
 from estimators.linear.covariances import ClusterK
 from experiments.panel_spec.reading import ReadSection, Recoding
 from experiments.panel_spec.transforms import Transforms
@@ -106,6 +107,25 @@ Years = tuple[Whole, Whole]
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 SyntheticKind = Literal["synthetic-did", "synthetic-control", "demeaned-synthetic-control", "equally-weighted-did"]
 Width = Annotated[float, Field(gt=0, strict=True)]
+
+
+class SpatialSection(Table):
+    """[spatial]: what the spatial models of table 7 have beside their spatial terms.
+
+    effects: one or a list, each with columns of its own: two-way (units and periods), unit, period, none (a constant).
+    The first is that of claims and placebos.
+    """
+
+    place: ClassVar[str] = "[spatial]"
+    partial: ClassVar[bool] = True
+
+    effects: Annotated[tuple[PanelEffects, ...], BeforeValidator(_listed)] = ("two-way",)
+
+    @override
+    def faults(self, where: str) -> Iterator[Problem]:
+        if not self.effects:
+            yield Problem("effects = []", where, one_of(get_args(PanelEffects)), "name one or more")
+        yield from repeats({"effects": self.effects}, where)
 
 
 def repeats(lists: Mapping[str, Sequence[object]], where: str) -> Iterator[Problem]:
@@ -442,14 +462,15 @@ class SpecTables(Table):
     robustness: RobustnessSection = RobustnessSection()
     weights: tuple[AnyWeights, ...] = ()
     iv: IvSection | None = None
+    spatial: SpatialSection = SpatialSection()
     twin: TwinSection | None = None
 
 
 class Spec(SpecTables):
     """A whole SPEC.toml: what the columns of a panel file are, new columns, an index, weights (the first: the main).
 
-    inference and robustness: what is asked of the estimates beside the paper's own. iv: instruments. twin: how a twin
-    is fitted.
+    inference and robustness: what is asked of the estimates beside the paper's own. iv: instruments. spatial: what the
+    spatial models have beside their spatial terms. twin: how a twin is fitted.
     """
 
     file: str = "spec.toml"

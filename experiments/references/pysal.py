@@ -1,4 +1,4 @@
-"""spreg's maximum-likelihood panels with unit effects and time dummies (ML_LagFE, ML_ErrorFE).
+"""spreg's maximum-likelihood panels with unit effects, with or without time dummies (ML_LagFE, ML_ErrorFE).
 
 Data are stacked time-major, as spreg takes a long panel without asking. Time dummies among the regressors make it the
 likelihood with both effects, and make its information matrix the one with demeaned GZb. Its own impacts are not used
@@ -23,13 +23,14 @@ from sim.weights import Weights
 EPSILON = 1e-10
 
 
-def twoway_spatial(
+def spatial_panel(
     panel: Panel,
     model: Literal["sar", "sem", "sdm"],
     *,
     outcome: str | None = None,
     regressors: tuple[str, ...] | None = None,
     weights: str | None = None,
+    effects: Literal["two-way", "unit"] = "two-way",
 ) -> ReferenceFit:
     """SAR, SEM or SDM of one real balanced panel by the `direct` likelihood; errors from the information matrix."""
     from spreg import ML_ErrorFE, ML_LagFE
@@ -49,7 +50,7 @@ def twoway_spatial(
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # spreg prints the name of its class
         warnings.simplefilter("ignore")  # spreg and scipy.sparse warn about formats
         fit = (ML_ErrorFE if model == "sem" else ML_LagFE)(
-            dependent, stacked, as_libpysal(w), time_effects=True, epsilon=EPSILON, **options
+            dependent, stacked, as_libpysal(w), time_effects=effects == "two-way", epsilon=EPSILON, **options
         )
     coefficients = np.asarray(fit.betas, dtype=np.float64).ravel()
     slopes, unit = len(terms), data.unit[0]

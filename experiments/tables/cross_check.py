@@ -113,10 +113,14 @@ def _asked(one: FittedColumn) -> tuple[str, Callable[[], ReferenceFit], Estimate
                 linearmodels.random_effects, one.panel, outcome=random.outcome, regressors=random.regressors
             )  # fmt: skip
             return "linearmodels", ask, one.estimates
-        case SpatialPanel(model="sar" | "sem" | "sdm" as model, transform="direct") as spatial:
+        case (
+            SpatialPanel(
+                model="sar" | "sem" | "sdm" as model, transform="direct", effects="two-way" | "unit" as effects
+            ) as spatial
+        ):
             ask = partial(
-                pysal.twoway_spatial, one.panel, model, outcome=spatial.outcome, regressors=spatial.regressors,
-                weights=spatial.weights,
+                pysal.spatial_panel, one.panel, model, outcome=spatial.outcome, regressors=spatial.regressors,
+                weights=spatial.weights, effects=effects,
             )  # fmt: skip
             return "spreg", ask, one.estimates
         case _:

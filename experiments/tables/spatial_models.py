@@ -1,6 +1,8 @@
 """Table 7: spatial panel models by maximum likelihood, and the tests that choose between them.
 
-For every W the direct transform and Lee and Yu's beside it, and LM tests on the residuals of the two-way regression.
+For every W and every choice of effects the direct transform and Lee and Yu's beside it, and LM tests on the residuals
+of the regression with these effects. A fit with other effects than those of units and periods names them in its
+transform: "direct, unit effects".
 In the appendix, how the models predict, and the treatment's coefficient under all error types, of table 2 too.
 """
 
@@ -9,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import get_args
 
 import numpy as np
@@ -16,7 +19,7 @@ import numpy as np
 from estimators.core.error_types import KINDS, error_label, served
 from estimators.core.error_types import SPATIAL as SPATIAL_FAMILIES
 from estimators.core.estimator import Estimates, Estimator
-from estimators.core.tile import Tile
+from estimators.core.tile import TAKEN_OUT, PanelEffects, Tile
 from estimators.spatial.likelihood import Model
 from estimators.spatial.lm_tests import Form, LMTests
 from estimators.spatial.spatial_panel import (
@@ -69,15 +72,16 @@ def add(real: RealPanel, ledger: Ledger) -> None:
         ledger.note(text)
     found = _fit_models(real.spec, balanced, ledger)
     compared = False
-    for name in balanced.weights:
-        lagrange = _add_lagrange(balanced, name, ledger)
-        for transform in _transforms(balanced.weights[name]):
-            ratios = _likelihood_ratios(found, sdm_of(name, transform), ledger)
+    for name, effects in product(balanced.weights, real.spec.spatial.effects):
+        lagrange = _add_lagrange(balanced, name, effects, ledger)
+        for transform in transforms_of(balanced.weights[name], effects):
+            ratios = _likelihood_ratios(found, sdm_of(name, with_effects(transform, effects)), ledger)
             compared |= bool(ratios)
             if ratios and lagrange:
-                ledger.note(f"Weights {name}, {transform}: {conclusion(ratios, lagrange)}")
-        _warn(balanced, name, found, ledger)
+                ledger.note(f"Weights {name}, {with_effects(transform, effects)}: {conclusion(ratios, lagrange)}")
+        _warn(balanced, name, effects, found, ledger)
     _warn_of_modes(found, ledger)
+    _test_effects(found, balanced, ledger)
     if compared:
         ledger.note("LR statistics compare log-likelihoods of one W and one transform; direct and Lee-Yu columns have "
                     "likelihoods of different data. LR and LM statistics assume independent errors. The notes under "
@@ -96,26 +100,45 @@ def error_types(spec: Spec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(("information", *own, main_cluster(spec), *asked)))
 
 
-def _transforms(weights: Weights) -> tuple[Transform, ...]:
-    return get_args(Transform) if weights.row_stochastic else ("direct",)
+def transforms_of(weights: Weights, effects: PanelEffects) -> tuple[Transform, ...]:
+    """Which likelihoods there are: a constant needs no transformation, unit effects none of W."""
+    able = weights.row_stochastic if "period" in TAKEN_OUT[effects] else effects == "unit"
+    return get_args(Transform) if able else ("direct",)
+
+
+def with_effects(transform: str, effects: PanelEffects) -> str:
+    """The transform of a fit by its effects, which are named unless they are those of units and periods."""
+    return ", ".join(filter(None, (transform, EFFECTS_SAID[effects])))
+
+
+def likelihood_of(transform: str | None) -> str:
+    """direct or lee-yu, whatever the effects; "" of neither."""
+    return str(transform or "").partition(", ")[0]
+
+
+def effects_of(transform: str | None) -> PanelEffects:
+    """The effects that a fit's transform names."""
+    said = str(transform or "").rpartition(", ")[2]
+    return next((effects for effects, words in EFFECTS_SAID.items() if words == said), "two-way")
 
 
 def _fit_models(spec: Spec, balanced: Panel, ledger: Ledger) -> dict[Fit, Estimates]:
     """All columns that could be fitted; effects whose errors are simulated say so."""
     fits: dict[Estimator, Fit] = {}
     errors = clustered_enough(balanced, error_types(spec))
-    for name, weights in balanced.weights.items():
-        if not weights.row_stochastic:
+    for (name, weights), effects in product(balanced.weights.items(), spec.spatial.effects):
+        if not weights.row_stochastic and "period" in TAKEN_OUT[effects]:
             ledger.note(
                 f"Weights {name}: there are no Lee-Yu columns, because the transformation needs rows that sum to one."
             )
-        for transform in _transforms(weights):
+        for transform in transforms_of(weights, effects):
+            named = with_effects(transform, effects)
             for model in MODELS:
                 estimator = SpatialPanel(
-                    model, transform, weights=name, full_fit=True, errors=errors,
-                    simulate=spec.inference.draws, label=f"{model}-{transform}-{name}",
+                    model, transform, weights=name, full_fit=True, errors=errors, effects=effects,
+                    simulate=spec.inference.draws, label=f"{model}-{named.replace(', ', '-').replace(' ', '-')}-{name}",
                 )  # fmt: skip
-                fits[estimator] = Fit(SPATIAL[model], model, transform, weights=name)
+                fits[estimator] = Fit(SPATIAL[model], model, named, weights=name)
     before = len(ledger.records)
     found = ledger.fit(balanced, fits)
     ledger.records[before:] = [
@@ -141,19 +164,39 @@ def _likelihood_ratios(found: Mapping[Fit, Estimates], sdm: Fit, ledger: Ledger)
     return tests
 
 
-def _add_lagrange(balanced: Panel, weights: str, ledger: Ledger) -> dict[str, float]:
+def _test_effects(found: Mapping[Fit, Estimates], balanced: Panel, ledger: Ledger) -> None:
+    """LR tests of each model's effects against fewer: direct likelihoods, of the same data.
+
+    N - 1 degrees of freedom for unit effects, T - 1 for period effects (Elhorst 2014, chapter 3).
+    """
+    free = {"unit": len(balanced.units) - 1, "period": len(balanced.periods) - 1}
+    direct = {(fit.model, fit.weights, effects_of(fit.transform)): (fit, estimates)
+              for fit, estimates in found.items() if likelihood_of(fit.transform) == "direct"}  # fmt: skip
+    for (model, weights, effects), (fit, larger) in direct.items():
+        for fewer, taken in TAKEN_OUT.items():
+            smaller = direct.get((model, weights, fewer))
+            if smaller is None or not set(taken) < set(TAKEN_OUT[effects]):
+                continue
+            df = sum(free[name] for name in TAKEN_OUT[effects] if name not in taken)
+            high, low = (float(one.statistics["loglik"][0]) for one in (larger, smaller[1]))
+            statistic, pvalue = likelihood_ratio(high, low, df)
+            ledger.values(fit, {f"lr_{fewer}": statistic, f"lr_{fewer}_df": float(df), f"lr_{fewer}_p": pvalue})
+
+
+def _add_lagrange(balanced: Panel, weights: str, effects: PanelEffects, ledger: Ledger) -> dict[str, float]:
     """Both forms of the LM tests, Elhorst's under names that say so; returns the exact ones, none under a useless W."""
+    place = Fit(("7", 0), "lm", EFFECTS_SAID[effects] or None, weights=weights)
     try:
-        exact, elhorst = _lm_tests(balanced, weights, "exact"), _lm_tests(balanced, weights, "elhorst")
+        exact, elhorst = (_lm_tests(balanced, weights, effects, form) for form in ("exact", "elhorst"))
     except BadInput as error:
         ledger.note(f"Weights {weights}: there are no LM tests and no choice between models: {reasons(error)}.")
         return {}
     for tests, ending in ((exact, ""), (elhorst, "_elhorst")):
         for name, value in tests.items():
             term, p, _ = name.partition("_p")
-            ledger.value(Fit(("7", 0), "lm", weights=weights), f"{term}{ending}{p}", _finite(value))
+            ledger.value(place, f"{term}{ending}{p}", _finite(value))
     differ = [name for name in exact if name.endswith("_p") and (exact[name] < LEVEL) != (elhorst[name] < LEVEL)]
-    if differ:
+    if differ and "period" in TAKEN_OUT[effects]:
         names = listed(name.removesuffix("_p") for name in differ)
         ledger.note(f"Weights {weights}: with period effects, Elhorst's form of the LM tests is not centred. At 5%, "
                     f"its decision on {names} differs from that of the exact form, which the conclusions "
@@ -161,9 +204,9 @@ def _add_lagrange(balanced: Panel, weights: str, ledger: Ledger) -> dict[str, fl
     return exact
 
 
-def _lm_tests(balanced: Panel, weights: str, form: Form) -> dict[str, float]:
+def _lm_tests(balanced: Panel, weights: str, effects: PanelEffects, form: Form) -> dict[str, float]:
     """The four statistics and their p values."""
-    got = LMTests(form, weights=weights, keep_arrays=True)(balanced)
+    got = LMTests(form, TAKEN_OUT[effects], weights=weights, keep_arrays=True)(balanced)  # type: ignore[arg-type]
     assert got.pvalue is not None
     tests: dict[str, float] = {}
     for term, statistic, pvalue in zip(got.terms, got.estimate[0], got.pvalue[0, 0], strict=True):
@@ -171,16 +214,17 @@ def _lm_tests(balanced: Panel, weights: str, form: Form) -> dict[str, float]:
     return tests
 
 
-def _warn(balanced: Panel, weights: str, found: Mapping[Fit, Estimates], ledger: Ledger) -> None:
+def _warn(balanced: Panel, weights: str, effects: PanelEffects, found: Mapping[Fit, Estimates], ledger: Ledger) -> None:
     """What makes the effect of the neighbours' treatment hard to tell: collinearity, no units far from all treated."""
     treatment = balanced.roles.treatment
     if treatment is None:
         return
     tile, names = Tile(balanced), balanced.roles.regressors
-    inflation = float(variance_inflation(tile, names, weights)[len(names) + names.index(treatment)])
-    for transform in _transforms(balanced.weights[weights]):
-        if sdm_of(weights, transform) in found:
-            ledger.value(sdm_of(weights, transform), "vif", _finite(inflation), term=f"w_{treatment}")
+    inflation = float(variance_inflation(tile, names, weights, effects)[len(names) + names.index(treatment)])
+    for transform in transforms_of(balanced.weights[weights], effects):
+        sdm = sdm_of(weights, with_effects(transform, effects))
+        if sdm in found:
+            ledger.value(sdm, "vif", _finite(inflation), term=f"w_{treatment}")
     if inflation > INFLATED:
         ledger.note(f"Weights {weights}: the lag of the treatment is collinear with the other regressors (variance "
                     f"inflation {inflation:.1f}), as when treatment clusters in space or W is dense. The data "
@@ -219,26 +263,44 @@ def _left_out(panel: Panel, balanced: Panel) -> list[str]:
 # How it is arranged: the records of a document as a table.
 
 
-TRANSFORMS = {None: "", "direct": "direct maximum likelihood", "lee-yu": "Lee and Yu's transformed likelihood"}
+EFFECTS_SAID: dict[PanelEffects, str] = {
+    "two-way": "", "unit": "unit effects", "period": "period effects", "none": "no effects",
+}  # fmt: skip
+TRANSFORMS = {"": "", "direct": "direct maximum likelihood", "lee-yu": "Lee and Yu's transformed likelihood"}
 _CONVENTIONS = {
-    "direct": "Direct: the likelihood with dummies for units and periods; period effects are taken out after the lag.",
-    "lee-yu": "Lee-Yu: the likelihood of the data after the transformation of Lee and Yu (2010), (N - 1)(T - 1) "
-    "observations.",
+    "direct": "Direct: the likelihood with {dummies}.",
+    "lee-yu": "Lee-Yu: the likelihood of the data after the transformation of Lee and Yu (2010), {n} observations.",
 }
+_DUMMIES: dict[PanelEffects, str] = {
+    "two-way": "dummies for units and periods; period effects are taken out after the lag",
+    "unit": "dummies for units",
+    "period": "dummies for periods; they are taken out after the lag",
+    "none": "a constant",
+}
+_EFFECTS: dict[PanelEffects, tuple[str, str]] = {
+    "two-way": ("unit and period effects", "both effects"), "unit": ("unit effects", "unit effects"),
+    "period": ("period effects", "period effects"), "none": ("the constant", "the constant"),
+}  # fmt: skip
 _FIT_NOTES = {
-    "r2": "R²: one minus the ratio of residual to total sum of squares; unit and period effects count as explained.",
-    "r2_within": "R² within: the same for the outcome net of unit and period effects.",
-    "r2_corr": "R² squared correlation: between the outcome net of both effects and its reduced-form prediction by the "
+    "r2": "R²: one minus the ratio of residual to total sum of squares; {effects} count{s} as explained.",
+    "r2_within": "R² within: the same for the outcome net of {effects}.",
+    "r2_corr": "R² squared correlation: between the outcome net of {both} and its reduced-form prediction by the "
     "regressors alone (Elhorst's corrected R²).",
     "aic": "AIC = -2 ln L + 2k and BIC = -2 ln L + k ln n; k counts slopes, ρ, λ and σ², not the effects; n is the "
     "likelihood's, {n}.",
 }
-_OBSERVATIONS = {"direct": "NT", "lee-yu": "(N - 1)(T - 1)"}
+_OBSERVATIONS: dict[tuple[str, PanelEffects], str] = {
+    ("lee-yu", "two-way"): "(N - 1)(T - 1)", ("lee-yu", "unit"): "N(T - 1)", ("lee-yu", "period"): "(N - 1)T",
+    **{("direct", effects): "NT" for effects in EFFECTS_SAID},
+}  # fmt: skip
 _TESTS = {
     "lr_sar": "LR against SAR, χ²",
     "lr_sem": "LR against SEM, χ²",
     "wald_sar": "Wald against SAR, χ²",
     "wald_sem": "Wald against SEM, χ²",
+    "lr_unit": "LR against unit effects alone, χ²",
+    "lr_period": "LR against period effects alone, χ²",
+    "lr_none": "LR against no effects, χ²",
 }
 LIKELIHOOD_RATIOS = {"sar": "lr_sar", "sem": "lr_sem"}
 _HEADS = tuple(Heading(label) for label in ("SE", "t or z", "p", "95% from", "to"))
@@ -255,8 +317,17 @@ def spatial_models(setting: TableSetting) -> list[JournalTable]:
 
 
 def _ranked(columns: Sequence[FitColumn]) -> list[FitColumn]:
-    """Least squares, then the direct likelihood, then Lee and Yu's."""
-    return sorted(columns, key=lambda column: list(TRANSFORMS).index(column.transform))
+    """By effects in the order of the specification; least squares, then the direct likelihood, then Lee and Yu's."""
+    found = list(dict.fromkeys(effects_of(column.transform) for column in columns))
+    likelihoods = list(TRANSFORMS)
+    return sorted(columns, key=lambda column: (found.index(effects_of(column.transform)),
+                                               likelihoods.index(likelihood_of(column.transform))))  # fmt: skip
+
+
+def _method_of(transform: str | None) -> str:
+    """The likelihood, and the effects unless they are those of units and periods."""
+    named = TRANSFORMS[likelihood_of(transform)] or "least squares"
+    return with_effects(named, effects_of(transform))
 
 
 def _models(
@@ -275,16 +346,26 @@ def _models(
         rows += [Row(f"{effect.capitalize()} effects", kind="head"), *found] if found else []
     rows += _chosen([_with_printed_tests(setting, column) for column in columns])
     heads = tuple(Heading(model_label(column.model), f"({column.column})") for column in columns)
-    title = f"Spatial models of {setting.outcome}, W {weights}, {TRANSFORMS.get(transform) or 'least squares'}"
-    said = (_CONVENTIONS.get(str(transform), ""), _effects_note(setting, columns), *_choices(setting, columns))
-    notes = setting.notes(columns, *said, *_fit_notes(columns, str(transform)))
+    title = f"Spatial models of {setting.outcome}, W {weights}, {_method_of(transform)}"
+    said = (_convention(transform), _effects_note(setting, columns), *_choices(setting, columns))
+    notes = setting.notes(columns, *said, *_fit_notes(columns, transform))
     return JournalTable("7", title, heads, tuple(rows), notes)
 
 
-def _fit_notes(columns: Sequence[FitColumn], transform: str) -> list[str]:
+def _convention(transform: str | None) -> str:
+    """What the likelihood of a table is."""
+    likelihood, effects = likelihood_of(transform), effects_of(transform)
+    size = _OBSERVATIONS.get((likelihood, effects), "")
+    return _CONVENTIONS.get(likelihood, "").format(dummies=_DUMMIES[effects], n=size)
+
+
+def _fit_notes(columns: Sequence[FitColumn], transform: str | None) -> list[str]:
     """What the measures of fit are, those that the columns have."""
-    size = _OBSERVATIONS.get(transform, "the number of observations")
-    return [text.format(n=size) for name, text in _FIT_NOTES.items()
+    effects = effects_of(transform)
+    size = _OBSERVATIONS.get((likelihood_of(transform), effects), "the number of observations")
+    every, both = _EFFECTS[effects]
+    words = {"n": size, "effects": every, "both": both, "s": "s" if effects == "none" else ""}
+    return [text.format(**words) for name, text in _FIT_NOTES.items()
             if any(name in column.statistics for column in columns)]  # fmt: skip
 
 
@@ -298,7 +379,7 @@ def predictions(setting: TableSetting) -> list[JournalTable]:
     tables = []
     for (weights,), of_weights in grouped(columns, "weights").items():
         found = _ranked(of_weights)
-        heads = tuple(Heading(model_label(column.model), f"({column.column})", TRANSFORMS[column.transform])
+        heads = tuple(Heading(model_label(column.model), f"({column.column})", _method_of(column.transform))
                       for column in found)  # fmt: skip
         title = f"Predictions of {setting.outcome} by the spatial models, W {weights}"
         rows = tuple(value_rows(found, PREDICTIONS))
@@ -339,7 +420,8 @@ def _choices(setting: TableSetting, columns: Sequence[FitColumn]) -> list[str]:
         of = f"standard errors {error_label(error)}"
         notes.append(f"Wald tests use the covariance of {of}. LR tests assume independent errors with one variance.")
         lagrange = next((other.statistics for other in fit_columns(setting.document, "7", ("lm",))
-                         if other.weights == column.weights), {})  # fmt: skip
+                         if (other.weights, effects_of(other.transform))
+                         == (column.weights, effects_of(column.transform))), {})  # fmt: skip
         if {"lm_lag", "lm_lag_p", "lm_err", "lm_err_p"} <= set(lagrange):
             notes.append(conclusion(column.statistics, lagrange, names, f"Wald tests with {of}"))
     return notes
@@ -389,7 +471,7 @@ def _lagrange(setting: TableSetting) -> list[JournalTable]:
         for ending, form in (("", "exact"), ("_elhorst", "Elhorst's form")):
             if f"lm_lag{ending}" not in column.statistics:
                 continue
-            group = f"W {column.weights}, {form}"
+            group = ", ".join(filter(None, (f"W {column.weights}", column.transform, form)))
             heads += [Heading("χ²(1)", "", group), Heading("p", "", group)]
             for name, found in cells.items():
                 found.append(decimals(column.statistics.get(f"{name}{ending}")))
@@ -397,7 +479,9 @@ def _lagrange(setting: TableSetting) -> list[JournalTable]:
     if not heads:
         return []
     rows = tuple(Row(label, tuple(cells[name])) for name, label in _LM.items())
-    note = ("Tests on the residuals of the model with unit and period effects. Exact form: the scores are centred and "
+    fixed = any(column.transform is not None for column in columns)
+    model = "each model with its effects" if fixed else "the model with unit and period effects"
+    note = (f"Tests on the residuals of {model}. Exact form: the scores are centred and "
             "scaled for the effects that were taken out. Elhorst's form: they are not.")  # fmt: skip
     return [JournalTable("7", "Lagrange multiplier tests", tuple(heads), rows, (note, setting.data))]
 
@@ -417,7 +501,7 @@ def every_error(setting: TableSetting) -> list[JournalTable]:
     spatial = fit_columns(setting.document, "7", LIKELIHOOD)
     for (weights, transform), fits in grouped(spatial, "weights", "transform").items():
         shown = [(column, term) for column in fits for term in _terms(column, main)]
-        method = TRANSFORMS.get(transform) or "least squares"
+        method = _method_of(transform)
         tables.append(_errors(setting.balanced_part, f"spatial models, W {weights}, {method}", shown))
     return [table for table in tables if table.rows]
 

@@ -37,6 +37,7 @@ from experiments.tables.ledger import (
     reasons,
     treated_units,
 )
+from experiments.tables.spatial_models import likelihood_of
 from results.tables.records import BASELINE, EFFECTS, SPATIAL, Place, Record, records_of
 from sim.arrays import Floats
 from sim.design import Estimand
@@ -344,7 +345,9 @@ def _found(ledger: Ledger, place: Place, term: str, text: str, choose: Callable[
     if term not in terms:
         raise bad(f"the panel gives no estimate of the term {term!r}", where=f"--claim {text}",
                   allowed=nearest_first(term, terms), remedy="choose one of them")  # fmt: skip
-    return min(found, key=lambda item: item.fit.transform != "lee-yu")  # of both transforms, the unbiased one
+    return min(
+        found, key=lambda item: likelihood_of(item.fit.transform) != "lee-yu"
+    )  # of both transforms, the unbiased one
 
 
 def _no_column(ledger: Ledger, place: Place, term: str, text: str) -> BadInput:

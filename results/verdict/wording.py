@@ -16,7 +16,7 @@ from scipy.special import ndtr, stdtrit
 from estimators.core.estimator import Layout, Status
 from results.diagnosis.diagnose import NO_ESTIMATE, PROPORTIONS, Diagnosis
 from results.text import DASH, bracketed, fixed, is_extreme, level, setting_text, share_text, written
-from sim.design import Estimand
+from sim.design import OF_A_VARIABLE, Estimand
 
 # The bias table: one row a cell, estimator, term and error type, with the measures side by side.
 
@@ -27,7 +27,6 @@ BY_ERROR = ("mean_se", "se_error", "coverage", "bias_eliminated_coverage", "reje
 INFERENCE = frozenset({"mean_se", "coverage", "rejection"})  # what a fit has of an error type, at least one of them
 # The indirect effect is what a mediation study is about, so that it goes before the direct one.
 ORDER = ("did", "overall", "nie", "nde", "w_did", "rho", "lambda", "direct:did", "indirect:did", "total:did", "sigma2")
-OF_A_VARIABLE = frozenset({"beta", "direct", "indirect", "total"})
 
 
 def bias_table(diagnosis: Diagnosis, *, all_terms: bool = False, sample: str = "own") -> pd.DataFrame:

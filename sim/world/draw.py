@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from sim.arrays import Floats
 from sim.design import Estimand
-from sim.filters import SpatialFilter
+from sim.filters import SpaceTimeFilter, SpatialFilter
 from sim.panel import Panel
 from sim.schema import period_step
 from sim.streams import Streams
@@ -164,6 +164,7 @@ class Settled:
 
     levels: all that units and periods bring along, (T, N). treatment: the fixed one, (1, T, N). frame: units, periods,
     attributes and weights without variables. multiplier: S, None where outcomes do not depend on those of neighbours.
+    dynamics: S and the lags in time, None without such lags.
     observed: 1 where unit-periods are seen, (1, T, N), None where all are or where that differs between replications.
     streams: those that the world was drawn from.
     """
@@ -179,6 +180,7 @@ class Settled:
     treatment: Floats
     observed: Floats | None
     streams: Streams
+    dynamics: SpaceTimeFilter | None = None
     _kept: dict[Hashable, Any] = field(default_factory=dict)
 
     def once[T](self, name: Hashable, compute: Callable[[], T]) -> T:
@@ -188,7 +190,9 @@ class Settled:
         return cast(T, self._kept[name])
 
     def spread(self, values: Floats, *, overwrite: bool = False) -> Floats:
-        """S over the last axis; `overwrite` allows the array to become the result."""
+        """S over the last axis, and the lags in time; `overwrite` allows the array to become the result."""
+        if self.dynamics is not None:
+            return self.dynamics.apply(values)
         return values if self.multiplier is None else self.multiplier.apply(values, overwrite=overwrite)
 
     def lag(self, values: Floats) -> Floats:
@@ -244,11 +248,18 @@ def settled(design: PanelDials, streams: Streams) -> Settled:
         treatment=design.adoption.path(ground, streams.fixed("adoption"))[None],
         observed=observed,
         streams=streams,
+        dynamics=_dynamics(design, ground),
     )
     if not design.levels.holds_mean:
         return world
     fixed = {name: values[None] for name, values in ground.covariates.items()}
     return replace(world, levels=levels.total - world.spread(world.covariate_signal(fixed)).mean())
+
+
+def _dynamics(design: PanelDials, ground: Ground) -> SpaceTimeFilter | None:
+    """The lags in time, if there are any; raises BadInput in a world without W."""
+    (gamma, eta), rho = design.spillover.past, design.spillover.rho
+    return SpaceTimeFilter.of(ground.main_weights, rho, gamma, eta) if gamma or eta else None
 
 
 # One tile of replications of a world of parts, from its fixed facts and the replications' own random numbers.
@@ -377,6 +388,9 @@ class DrawnWorld:
         sizes = self._once("cells", lambda: self.design.errors.cells(self.did), "adoption")
         if sizes is not None:
             noise *= sizes
+        if self.world.dynamics is not None:
+            steady = self._signal() if mediated is None else self._signal() + mediated
+            return self.world.dynamics.apply(noise, self._before()) + self.world.spread(steady) + self._levels()
         if mediated is None and self.fixed("adoption", "covariates", "effects"):
             outcome = self.world.spread(noise, overwrite=True)
             outcome += self.world.once("base", lambda: self._levels() + self.world.spread(self._signal()))
@@ -387,6 +401,13 @@ class DrawnWorld:
         outcome = self.world.spread(noise, overwrite=True)
         outcome += self._levels()
         return outcome
+
+    def _before(self) -> Floats:
+        """What errors of as many periods before the first have left in a world with lags in time, (R, N)."""
+        assert self.world.dynamics is not None
+        errors, streams = self.world.errors, self.streams.within("before the first period")
+        past = errors.spread(errors.draw(streams))
+        return self.world.dynamics.apply(past, np.zeros_like(past[:, 0]))[:, -1]
 
     def through(self, part: MediatorPart) -> Floats:
         """What the treatment adds to the outcome through a mediator, before S: NIE of each unit-period."""

@@ -9,6 +9,7 @@ Besides the means of `policy_truths`, whose effects include what neighbours' tre
     nie, nie(M)           mean over treated unit-periods of what goes through mediators, or through M alone
     nde, nde(M)           att less that
     direct, indirect, total(X)   average impacts of S (b I + c W) (LeSage and Pace 2009)
+    long_direct, ...(X)   those of ((1 - gamma) I - (rho + eta) W)^-1 (b I + c W): the same without lags in time
     contrast              what two-way DID estimates with one date
 
 With unit-periods that are not observed, means are over those that are, and there is no contrast. Where the outcome is
@@ -24,7 +25,7 @@ from functools import cached_property
 import numpy as np
 
 from sim.arrays import Floats
-from sim.design import Estimand
+from sim.design import LONG_RUN, Estimand
 from sim.world.draw import POLICY_MEANS, DrawnWorld
 
 NONE = np.array([np.nan])
@@ -72,6 +73,8 @@ class Truth:
                 return self.of(Estimand("att", ())) - self.of(Estimand("att_own", ()))
             case (("nde" | "nie"), _):
                 return self._mediated(ask)
+            case kind, (name,) if kind in LONG_RUN:
+                return self.world.once(ask, lambda: np.array([self._long_impact(kind, name)]))
             case kind, (name,) if kind in IMPACTS:
                 if self._takes_sizes and name == self.design.treatment:
                     return self._impact(kind, name)
@@ -104,6 +107,8 @@ class Truth:
     def _own_gain(self) -> Floats:
         """What each unit's own treatment does to it, (1 or R, T, N): diagonals of the world's impact matrices."""
         tile, spillover = self.tile, self.design.spillover
+        if self.world.dynamics is not None:  # what comes back from neighbours depends on the time since
+            return np.full((1, 1, 1), np.nan)
         added = tile.sizes * tile.dose
         for part in self.design.mediators:
             added = added if part.within else added + tile.through(part)
@@ -169,6 +174,20 @@ class Truth:
             total = (effects * s.sum(axis=0)).mean(axis=1) + lagged * sw.sum() / n
         return {"direct": direct, "total": total, "indirect": total - direct}[kind]
 
+    def _long_impact(self, kind: str, name: str) -> float:
+        """Average impacts of a lasting change in the long run; NaN where units' effects differ."""
+        if not self.design.weights.exists or (name == self.design.treatment and self._takes_sizes):
+            return float("nan")
+        dynamics, w = self.world.dynamics, self.world.ground.main_weights.dense
+        own, lagged = self._pair(name)
+        if dynamics is not None:
+            long = dynamics.long_run
+        else:
+            long = np.eye(len(w)) if self.world.multiplier is None else self.world.multiplier.multiplier
+        effects = own * long + lagged * long @ w
+        direct, total = float(np.trace(effects)) / len(w), float(effects.sum()) / len(w)
+        return {"long_direct": direct, "long_total": total, "long_indirect": total - direct}[kind]
+
     @property
     def _takes_sizes(self) -> bool:
         """Whether units' effects differ although the dose is the treatment itself."""
@@ -201,8 +220,14 @@ class Truth:
                 return self._pair(name[2:])[1] if self.design.weights.exists else float("nan")
             return self._pair(name)[0] if name != self.design.treatment or not self._takes_sizes else float("nan")
         rho, errors = self.design.spillover.rho, self.design.errors
-        values = {"sigma2": errors.sigma2}
+        gamma, eta = self.design.spillover.past
+        values = {"sigma2": errors.sigma2, "gamma": gamma}
         if self.design.weights.exists:
             own = errors.dependence
-            values |= {"rho": rho, "lambda": errors.lam, "dependence": float(np.fmax(abs(rho), own)) if rho else own}
+            values |= {
+                "rho": rho,
+                "eta": eta,
+                "lambda": errors.lam,
+                "dependence": float(np.fmax(abs(rho), own)) if rho else own,
+            }
         return float("nan") if ask.arguments else values.get(ask.kind, float("nan"))

@@ -147,7 +147,7 @@ def did_of(fit: Callable[..., object]) -> Callable[[Panel], object]:
 
 def spatial_of(model: str) -> Callable[[Panel], object]:
     """Spreg's two-way spatial model."""
-    return lambda panel: spreg_reference.twoway_spatial(panel, model)
+    return lambda panel: spreg_reference.spatial_panel(panel, model)
 
 
 def timed(call: Callable[[], object], times: int) -> float:

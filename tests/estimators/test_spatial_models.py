@@ -35,7 +35,7 @@ def value(got: Estimates, term: str) -> float:
 
 
 def assert_agrees(got: Estimates, panel: Panel, model: str, transform: str) -> None:
-    twin = brute_force.twoway_spatial(panel, model, transform)
+    twin = brute_force.spatial_panel(panel, model, transform)
     assert got.status.tolist() == [Status.OK]
     assert set(twin.terms) == set(got.terms)
     np.testing.assert_allclose(twin.ours(got), twin.estimate, rtol=1e-8, atol=1e-9)
@@ -196,7 +196,7 @@ def test_sdem_equals_spreg_with_lagged_regressors(rho: float) -> None:
     panel = small_panel(30, 6, seed=2, rho=rho, model="sem")
     lagged = {f"w_{name}": panel.weights["knn"].lag(panel.variables[name]) for name in panel.roles.regressors}
     terms = (*panel.roles.regressors, *lagged)
-    theirs = pysal.twoway_spatial(panel.with_variables(lagged), "sem", regressors=terms)
+    theirs = pysal.spatial_panel(panel.with_variables(lagged), "sem", regressors=terms)
     got = SpatialPanel("sdem")(panel)
     np.testing.assert_allclose(theirs.ours(got), theirs.estimate, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(theirs.our_se(got, "information"), theirs.se["information"], rtol=1e-6)

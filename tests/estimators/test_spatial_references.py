@@ -20,7 +20,7 @@ MODELS = ("sar", "sem", "sdm")
 
 
 def assert_agrees(panel: Panel, model: str) -> None:
-    ours, theirs = SpatialPanel(model=model)(panel), spreg_reference.twoway_spatial(panel, model)
+    ours, theirs = SpatialPanel(model=model)(panel), spreg_reference.spatial_panel(panel, model)
     np.testing.assert_allclose(theirs.ours(ours), theirs.estimate, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(theirs.our_se(ours, "information"), theirs.se["information"], rtol=1e-6)
     assert ours.statistics["loglik"][0] == pytest.approx(theirs.statistics["loglik"], rel=1e-9)
@@ -183,7 +183,7 @@ RHOS = (-0.6, 0.0, 0.4, 0.8)
 
 def assert_equals_its_twin(panel: Panel, model: str, transform: str) -> None:
     ours = SpatialPanel(model=model, transform=transform)(panel)
-    twin = brute_force.twoway_spatial(panel, model, transform)
+    twin = brute_force.spatial_panel(panel, model, transform)
     assert ours.status.tolist() == [Status.OK]
     assert set(twin.terms) == set(ours.terms)
     np.testing.assert_allclose(twin.ours(ours), twin.estimate, rtol=1e-9, atol=1e-10)
@@ -213,7 +213,7 @@ def test_redrawn_regressors_equal_the_twin_panel_by_panel(model: str, weights: s
     batch = small_panel(30, 6, seed=9, weights=weights, replications=4, redrawn=True, model=model, rho=0.5)
     ours = SpatialPanel(model=model)(batch)
     for row in range(4):
-        twin = brute_force.twoway_spatial(batch.replication(row), model, "direct")
+        twin = brute_force.spatial_panel(batch.replication(row), model, "direct")
         mine = ours.take(np.array([row]))
         np.testing.assert_allclose(twin.ours(mine), twin.estimate, rtol=1e-9, atol=1e-10)
         np.testing.assert_allclose(twin.our_se(mine, "information"), twin.se["information"], rtol=1e-8)

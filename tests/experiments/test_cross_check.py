@@ -97,8 +97,8 @@ def test_linearmodels_reference_follows_levels_and_units(effects: tuple[str, ...
 @pytest.mark.parametrize("model", ["sar", "sem", "sdm"])
 def test_spreg_reference_follows_levels_and_units(model: Any) -> None:
     plain, unit = small_panel(20, 6, seed=2), 4096.0
-    near = pysal.twoway_spatial(plain, model, regressors=NAMES)
-    far = pysal.twoway_spatial(moved(plain, 1e8, unit), model, regressors=NAMES)
+    near = pysal.spatial_panel(plain, model, regressors=NAMES)
+    far = pysal.spatial_panel(moved(plain, 1e8, unit), model, regressors=NAMES)
     by_name = {"did": unit, "w_did": unit, "sigma2": unit**2}
     times = np.array([by_name.get(term, 1.0) for term in near.terms])
     np.testing.assert_allclose(far.estimate, near.estimate * times, rtol=1e-5, atol=1e-6)  # of its search

@@ -121,7 +121,7 @@ def of_cities(cities: RealPanel) -> Ledger:
 
 @pytest.mark.parametrize("model", ["sar", "sem", "sdm"])
 def test_cities_equal_spreg_with_time_dummies(cities: RealPanel, of_cities: Ledger, model: str) -> None:
-    theirs = pysal.twoway_spatial(cities.panel, model, weights="knn-6")  # type: ignore[arg-type]
+    theirs = pysal.spatial_panel(cities.panel, model, weights="knn-6")  # type: ignore[arg-type]
     own = {"model": model, "transform": "direct", "weights": "knn-6", "se_type": "information"}
     ours = [one(of_cities, term=term, **own) for term in theirs.terms]
     np.testing.assert_allclose([record.estimate for record in ours], theirs.estimate, rtol=1e-6, atol=1e-6)

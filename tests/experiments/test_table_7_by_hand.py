@@ -44,7 +44,7 @@ def printed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @cache
 def slow(regressors: tuple[str, ...], weights: str, model: str, transform: str) -> brute_force.Reference:
-    return brute_force.twoway_spatial(panel_of(regressors, weights), model, transform)  # type: ignore[arg-type]
+    return brute_force.spatial_panel(panel_of(regressors, weights), model, transform)  # type: ignore[arg-type]
 
 
 @cache

@@ -147,7 +147,7 @@ def test_truths_have_one_value_a_replication(design: Design, most: int) -> None:
 
 
 def test_estimands_that_a_world_lacks_are_nan(design: Design, most: int) -> None:
-    unknown = ("beta(nonsense)", "gamma", "att(1900,1901)", "direct(nonsense)", "rho(did)", "beta")
+    unknown = ("beta(nonsense)", "kappa", "att(1900,1901)", "direct(nonsense)", "rho(did)", "beta")
     for name, values in draw(design, 0, most, unknown).truth.items():
         assert np.isnan(values).all(), name
         assert values.shape == (most,), name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sim.arrays import Floats
 from sim.errors import Problem
-from sim.world.context import FINITE, INSIDE, POSITIVE, Ground, Outline, Part, fault
+from sim.world.context import FINITE, INSIDE, LATER, POSITIVE, Ground, Outline, Part, fault
 
 
 class SpilloverPart(Part):
@@ -21,6 +21,11 @@ class SpilloverPart(Part):
     default: ClassVar[str] = "neighbours"
 
     rho: float
+
+    @property
+    def past(self) -> tuple[float, float]:
+        """gamma and eta, coefficients of a unit's own and of its neighbours' outcomes a period before."""
+        return 0.0, 0.0
 
     @property
     @abstractmethod
@@ -52,19 +57,29 @@ class SpilloverPart(Part):
 class Neighbours(SpilloverPart):
     """A spatial Durbin world: y = rho W y + ... + w_effect (what reaches a unit of its neighbours' doses).
 
+    With gamma or eta it is a dynamic one: y_t = rho W y_t + gamma y_t-1 + eta W y_t-1 + ..., started from what
+    the first period's covariates and treatment make of it in the long run, and from errors of as many periods before.
+
     rho: coefficient of neighbours' outcomes (W y). w_effect: effect of neighbours' doses: of their W-weighted mean, or
     with a radius of the largest dose above 0 within it. radius: km within which a treated unit reaches others, in place
     of W. on: whom neighbours' doses reach: all | treated (unit-periods with a dose of their own) | controls (those
-    without).
+    without). gamma, eta: coefficients of a unit's own and of its neighbours' outcomes a period before, net of levels.
     """
 
     kind: ClassVar[str] = "neighbours"
-    ranges: ClassVar = {"rho": INSIDE, "w_effect": FINITE, "radius": POSITIVE}
+    ranges: ClassVar = {"rho": INSIDE, "w_effect": FINITE, "radius": POSITIVE, "gamma": INSIDE, "eta": INSIDE}
 
     rho: float = 0.0
     w_effect: float = 0.0
     radius: float | None = None
     on: Literal["treated", "controls", "all"] = "all"
+    gamma: float = field(default=0.0, metadata={LATER: True})
+    eta: float = field(default=0.0, metadata={LATER: True})
+
+    @property
+    def past(self) -> tuple[float, float]:
+        """gamma and eta."""
+        return self.gamma, self.eta
 
     def faults(self, outline: Outline) -> Iterator[Problem]:
         """Numbers out of range, a radius without an effect."""

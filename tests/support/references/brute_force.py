@@ -23,14 +23,18 @@ Floats = NDArray[np.float64]
 STEP = 1e-20  # of the complex-step derivative
 Model = Literal["sar", "sem", "sdm", "slx", "sdem", "sac"]
 Transform = Literal["direct", "lee-yu"]
+Effects = Literal["two-way", "unit", "period", "none"]
 SPATIAL = {"sar": ("rho",), "sem": ("lambda",), "sdm": ("rho",), "slx": (), "sdem": ("lambda",),
            "sac": ("rho", "lambda")}  # fmt: skip
 DURBIN = {"sdm", "slx", "sdem"}
 
 
-def dummies(n: int, t: int) -> Floats:
-    """Unit dummies and all but the first time dummy, (T N, N + T - 1), rows time-major."""
-    return np.hstack([np.tile(np.eye(n), (t, 1)), np.repeat(np.eye(t), n, axis=0)[:, 1:]])
+def dummies(n: int, t: int, effects: Effects = "two-way") -> Floats:
+    """Unit dummies and all but the first time dummy, (T N, N + T - 1), rows time-major; or those of some effects."""
+    unit, period = np.tile(np.eye(n), (t, 1)), np.repeat(np.eye(t), n, axis=0)
+    return {
+        "two-way": np.hstack([unit, period[:, 1:]]), "unit": unit, "period": period, "none": np.ones((n * t, 1)),
+    }[effects]  # fmt: skip
 
 
 def twoway_did(panel: Panel, regressors: tuple[str, ...] | None = None) -> ReferenceFit:
@@ -72,21 +76,23 @@ class Stacked:
         return np.kron(np.eye(self.periods), self.w) @ values
 
 
-def twoway_spatial(panel: Panel, model: Model, transform: Transform = "direct") -> ReferenceFit:
+def spatial_panel(
+    panel: Panel, model: Model, transform: Transform = "direct", effects: Effects = "two-way"
+) -> ReferenceFit:
     """A spatial model of one panel with its information errors and delta-method effects."""
     w = next(iter(panel.weights.values())).dense
-    data = _stack(panel, w, model, transform)
+    data = _stack(panel, w, model, transform, effects)
     spatial = _maximise(data, model)
     slopes, nuisance, ssr, e = _fit(data, spatial)
     sigma2 = ssr / len(e)
     covariance = _covariance(data, spatial, slopes, nuisance, sigma2)
     names = panel.roles.regressors
     parameters = np.array([*slopes, *spatial.values(), sigma2])
-    effects, effect_se, effect_names = _effects(parameters, covariance, w, names, model)
+    impacts, effect_se, effect_names = _effects(parameters, covariance, w, names, model)
     return ReferenceFit(
         program="brute force",
         terms=(*slope_names(panel, model), *spatial, "sigma2", *effect_names),
-        estimate=np.array([*parameters, *effects]),
+        estimate=np.array([*parameters, *impacts]),
         se={"information": np.array([*np.sqrt(np.diag(covariance)), *effect_se])},
         statistics={"loglik": _log_likelihood(data, spatial)},
     )
@@ -98,18 +104,19 @@ def slope_names(panel: Panel, model: Model) -> tuple[str, ...]:
     return (*names, *(f"w_{name}" for name in names)) if model in DURBIN else names
 
 
-def _stack(panel: Panel, w: Floats, model: str, transform: str) -> Stacked:
+def _stack(panel: Panel, w: Floats, model: str, transform: str, effects: Effects = "two-way") -> Stacked:
     n, t = len(panel.units), len(panel.periods)
     y = panel.variables[panel.roles.outcome or ""][0]
     x = [panel.variables[name][0] for name in panel.roles.regressors]
     if model in DURBIN:
         x += [values @ w.T for values in x]
-    if transform == "direct":
-        return Stacked(y.ravel(), np.column_stack([v.ravel() for v in x]), dummies(n, t), w, t)
-    f_n, f_t = scipy.linalg.null_space(np.ones((1, n))), scipy.linalg.null_space(np.ones((1, t)))
+    if transform == "direct" or effects == "none":
+        return Stacked(y.ravel(), np.column_stack([v.ravel() for v in x]), dummies(n, t, effects), w, t)
+    f_n = np.eye(n) if effects == "unit" else scipy.linalg.null_space(np.ones((1, n)))
+    f_t = np.eye(t) if effects == "period" else scipy.linalg.null_space(np.ones((1, t)))
     y, x = f_t.T @ y @ f_n, [f_t.T @ v @ f_n for v in x]
     z = np.column_stack([v.ravel() for v in x])
-    return Stacked(y.ravel(), z, np.empty((len(z), 0)), f_n.T @ w @ f_n, t - 1)
+    return Stacked(y.ravel(), z, np.empty((len(z), 0)), f_n.T @ w @ f_n, f_t.shape[1])
 
 
 def _filtered(data: Stacked, spatial: dict[str, float]) -> tuple[Floats, Floats]:
@@ -197,20 +204,22 @@ def _covariance(data: Stacked, spatial: dict[str, float], slopes: Floats, nuisan
     return np.linalg.inv(information)[np.ix_(keep, keep)]
 
 
-def covariance(panel: Panel, model: Model, transform: Transform = "direct") -> Floats:
+def covariance(panel: Panel, model: Model, transform: Transform = "direct", effects: Effects = "two-way") -> Floats:
     """The covariance of slopes, spatial parameters and sigma2 from the information matrix."""
-    data = _stack(panel, next(iter(panel.weights.values())).dense, model, transform)
+    data = _stack(panel, next(iter(panel.weights.values())).dense, model, transform, effects)
     spatial = _maximise(data, model)
     slopes, nuisance, ssr, e = _fit(data, spatial)
     return _covariance(data, spatial, slopes, nuisance, ssr / len(e))
 
 
-def observed_hessian(panel: Panel, model: Model, transform: Transform, parameters: Floats) -> Floats:
+def observed_hessian(
+    panel: Panel, model: Model, transform: Transform, parameters: Floats, effects: Effects = "two-way"
+) -> Floats:
     """Minus the Hessian of the log-likelihood by slopes, spatial parameters and sigma2, effects projected out.
 
     Central differences of complex-step gradients: some nine digits.
     """
-    data = _stack(panel, next(iter(panel.weights.values())).dense, model, transform)
+    data = _stack(panel, next(iter(panel.weights.values())).dense, model, transform, effects)
     names, p = SPATIAL[model], data.z.shape[1]
     annihilator = np.eye(len(data.y)) - data.d @ np.linalg.pinv(data.d)
     identity = np.eye(len(data.w))
@@ -268,9 +277,9 @@ def _effect(kind: str, j: int, values: NDArray[np.complex128], w: Floats, k: int
     return complex({"direct": direct, "total": total, "indirect": total - direct}[kind])
 
 
-def profile(panel: Panel, model: Model, transform: Transform, grid: Floats) -> Floats:
+def profile(panel: Panel, model: Model, transform: Transform, grid: Floats, effects: Effects = "two-way") -> Floats:
     """The concentrated log-likelihood over a grid of rho and lambda, (len(grid),) or (len(grid), len(grid))."""
-    data = _stack(panel, next(iter(panel.weights.values())).dense, model, transform)
+    data = _stack(panel, next(iter(panel.weights.values())).dense, model, transform, effects)
     names = SPATIAL[model]
     points = itertools.product(map(float, grid), repeat=len(names))
     values = [_log_likelihood(data, dict(zip(names, point, strict=True))) for point in points]

@@ -1,0 +1,301 @@
+"""Dynamic spatial panels: spreg and linearmodels, a dense twin, exact means of scores, truths, invariances."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from agreement import assert_batch_is_its_panels, in_another_order
+
+from estimators import DynamicSpatialPanel, Estimates, Status
+from estimators.spatial.dynamic_panel import DynamicLikelihood, DynamicPlan, dynamic_world
+from estimators.spatial.spectrum import spectrum_of
+from experiments.references import pysal
+from references.dynamic_twin import DynamicTwin, impacts
+from references.small_panels import small_panel, small_weights
+from sim import BadInput, Panel, Roles, Streams, Wanted
+from sim.filters import SpaceTimeFilter
+from sim.world.panel_design import PanelDesign
+from sim.world.parts.adoption import Calendar
+from sim.world.parts.spillover import Neighbours
+
+MODELS = ("sdm", "sar", "ar")
+EFFECTS = ("two-way", "unit")
+
+
+def made(n: int = 14, t: int = 8, *, seed: int = 1, rows: int = 1, rho: float = 0.3, gamma: float = 0.4,
+         eta: float = -0.1, weights: str = "knn") -> Panel:  # fmt: skip
+    """A small dynamic panel with unit and time effects, two regressors."""
+    rng, w = np.random.default_rng(seed), small_weights(n, weights, seed)  # type: ignore[arg-type]
+    x = rng.standard_normal((2, 1, t, n))
+    e = rng.standard_normal((rows, t, n)) + x[0] + 0.3 * w.lag(x[1]) + 2 * rng.standard_normal(n)
+    y = SpaceTimeFilter.of(w, rho, gamma, eta).apply(e + rng.standard_normal((t, 1)))
+    return Panel(w.units, tuple(range(2000, 2000 + t)), {"y": y, "did": x[0], "inv": x[1]},
+                 Roles("y", "did", ("inv",)), weights={weights: w})  # fmt: skip
+
+
+def with_lags(panel: Panel) -> Panel:
+    """The panel without its first period, the lags of the outcome and those of regressors among the controls."""
+    w, y = next(iter(panel.weights.values())), panel.variables["y"]
+    own = {name: values[:, 1:] for name, values in panel.variables.items()}
+    lags = {"w_did": w.lag(own["did"]), "w_inv": w.lag(own["inv"]), "past": y[:, :-1], "w_past": w.lag(y[:, :-1])}
+    roles = Roles("y", "did", ("inv", *lags))
+    return Panel(panel.units, panel.periods[1:], own | lags, roles, weights=dict(panel.weights))
+
+
+def term(got: Estimates, name: str, row: int = 0) -> float:
+    return float(got.estimate[row, got.terms.index(name)])
+
+
+@pytest.mark.parametrize("weights", ["knn", "contiguity", "inverse-distance"])
+def test_the_uncorrected_maximum_with_unit_effects_is_spregs(weights: str) -> None:
+    """ML_LagFE with the lags of the outcome among its regressors."""
+    panel = made(weights=weights)
+    got = DynamicSpatialPanel("sdm", "none", "unit")(panel)
+    theirs = pysal.spatial_panel(with_lags(panel), "sar", effects="unit")
+    names = ("did", "inv", "w_did", "w_inv", "gamma", "eta", "rho", "sigma2")
+    np.testing.assert_allclose([term(got, name) for name in names], theirs.estimate, rtol=1e-6, atol=1e-7)
+    assert got.statistics["loglik"][0] == pytest.approx(theirs.statistics["loglik"], rel=1e-9)
+
+
+@pytest.mark.parametrize("effects", EFFECTS)
+def test_without_spatial_terms_and_correction_it_is_linearmodels(effects: str) -> None:
+    import pandas as pd
+    from linearmodels.panel import PanelOLS
+
+    panel = with_lags(made(rho=0.0, eta=0.0))
+    index = pd.MultiIndex.from_product([panel.units, panel.periods])
+    frame = pd.DataFrame({name: panel.variables[name][0].T.ravel() for name in ("y", "did", "inv", "past")}, index)
+    theirs = PanelOLS(frame["y"], frame[["did", "inv", "past"]], entity_effects=True,
+                      time_effects=effects == "two-way").fit()  # fmt: skip
+    got = DynamicSpatialPanel("ar", "none", effects)(made(rho=0.0, eta=0.0))  # type: ignore[arg-type]
+    np.testing.assert_allclose([term(got, name) for name in ("did", "inv", "gamma")], theirs.params, rtol=1e-8)
+
+
+def own_parameters(got: Estimates) -> np.ndarray:
+    return got.estimate[0, : got.terms.index("sigma2") + 1]
+
+
+@pytest.mark.parametrize("effects", EFFECTS)
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("correction", ["none", "analytic", "score"])
+def test_every_correction_equals_the_dense_twin(model: Any, effects: Any, correction: Any) -> None:
+    panel = made(seed=4)
+    got, twin = DynamicSpatialPanel(model, correction, effects)(panel), DynamicTwin.of(panel, model, effects)
+    p = twin.maximum()
+    if correction == "analytic":
+        values = twin.analytic()
+    else:
+        values = twin.whole(twin.root(p) if correction == "score" else p, corrected=correction == "score")
+    assert got.status.tolist() == [Status.OK]
+    np.testing.assert_allclose(own_parameters(got), values, rtol=2e-6, atol=1e-6)
+    assert got.statistics["loglik"][0] == pytest.approx(twin.loglik(p), rel=1e-9)
+    information = twin.information(values, corrected=correction == "score")
+    if correction == "analytic":  # the expected curvature of sigma2, whose score is not zero here
+        information[-1, -1] = twin.y.size / (2 * values[-1] ** 2)
+    own = np.linalg.inv(information)
+    np.testing.assert_allclose(got.se[0, 0, : len(values)], np.sqrt(np.diag(own)), rtol=1e-5)
+    if model == "ar":
+        return
+    w = next(iter(panel.weights.values())).dense
+    effects_of = [impacts(values, w, 2, model == "sdm", long) for long in (False, True)]
+    np.testing.assert_allclose(got.estimate[0, len(values) :], np.concatenate(effects_of), rtol=1e-5, atol=1e-6)
+    steps = 1e-6 * np.eye(len(values))
+    moved = np.array([np.concatenate([(impacts(values + h, w, 2, model == "sdm", long)
+                                       - impacts(values - h, w, 2, model == "sdm", long)) / 2e-6
+                                      for long in (False, True)]) for h in steps])  # fmt: skip
+    np.testing.assert_allclose(got.se[0, 0, len(values) :], np.sqrt(np.diag(moved.T @ own @ moved)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("effects", EFFECTS)
+def test_means_of_scores_are_exact_for_any_number_of_periods(effects: Any) -> None:
+    """E sum_t (Q lag_t)'e_t from the weights of every error in every outcome, five units and four periods."""
+    n, t, (rho, gamma, eta) = 5, 4, (0.3, 0.5, -0.2)
+    weights = small_weights(n, "contiguity")
+    w = weights.dense
+    s = np.linalg.inv(np.eye(n) - rho * w)
+    a = s @ (gamma * np.eye(n) + eta * w)
+    response = np.zeros((t + 1, n, t, n))  # of y_0 ... y_T to e_1 ... e_T; y_0 has none
+    for at in range(t):
+        response[at + 1] = np.tensordot(a, response[at], axes=1)
+        response[at + 1, :, at] += s
+    q = np.kron(np.eye(t) - 1 / t, np.eye(n) - (1 / n if effects == "two-way" else 0.0))
+    lags = {"rho": np.einsum("ij,tjsk->tisk", w, response[1:]), "gamma": response[:-1],
+            "eta": np.einsum("ij,tjsk->tisk", w, response[:-1])}  # fmt: skip
+    exact = [np.trace(q @ lags[name].reshape(t * n, t * n)) for name in ("rho", "gamma", "eta")]
+    plan = DynamicPlan(n, t, spectrum_of(weights))
+    likelihood = DynamicLikelihood.of(plan, t, ("rho", "gamma", "eta"), effects)
+    point = np.array([[rho, gamma, eta]])
+    first, second = likelihood.means(point, corrected=True)
+    np.testing.assert_allclose(first[0], exact, rtol=1e-12, atol=1e-12)
+    steps = 1e-6 * np.eye(3)
+    ends = [[likelihood.means(point + way * h, corrected=True)[0][0] for way in (1, -1)] for h in steps]
+    slopes = [(high - low) / 2e-6 for high, low in ends]
+    np.testing.assert_allclose(second[0], slopes, rtol=1e-6, atol=1e-7)
+
+
+def part(panel: Panel, first: int, last: int) -> Panel:
+    values = {name: x[:, first:last] for name, x in panel.variables.items()}
+    return Panel(panel.units, panel.periods[first:last], values, panel.roles, weights=dict(panel.weights))
+
+
+@pytest.mark.parametrize("t", [9, 10])
+def test_the_jackknife_is_twice_the_whole_less_the_halves(t: int) -> None:
+    """Of nine explained periods both ways to halve them count."""
+    panel = made(t=t, seed=3)
+    whole = own_parameters(DynamicSpatialPanel("sdm", "none")(panel))
+    cuts = {(t - 1) // 2, t - 1 - (t - 1) // 2}
+    halves = [own_parameters(DynamicSpatialPanel("sdm", "none")(part(panel, *ends)))
+              for cut in cuts for ends in ((0, cut + 1), (cut, t))]  # fmt: skip
+    got = DynamicSpatialPanel("sdm", "jackknife")(panel)
+    np.testing.assert_allclose(own_parameters(got), 2 * whole - np.mean(halves, axis=0), rtol=1e-7, atol=1e-9)
+
+
+def test_hahn_and_kuersteiner_without_regressors_that_matter() -> None:
+    """gamma + (1 + gamma)/T but for what the regressors explain of the lag."""
+    panel = made(60, 31, rho=0.0, eta=0.0, seed=2)
+    noise = np.random.default_rng(3).standard_normal((2, 1, 31, 60))
+    y = SpaceTimeFilter.of(next(iter(panel.weights.values())), 0.0, 0.4, 0.0).apply(
+        np.random.default_rng(4).standard_normal((1, 31, 60)), np.zeros((1, 60)))  # fmt: skip
+    panel = panel.with_variables({"y": y, "did": noise[0], "inv": noise[1]})
+    none, corrected = (term(DynamicSpatialPanel("ar", c, "unit")(panel), "gamma") for c in ("none", "analytic"))
+    assert corrected == pytest.approx(none + (1 + none) / 30, abs=0.004)
+
+
+def drawn(design: PanelDesign, estimator: DynamicSpatialPanel, rows: int, seed: int = 5) -> tuple[Estimates, Any]:
+    targets = estimator.layout(design.schema).targets
+    streams = Streams(seed, "dynamic")
+    wanted = Wanted(estimator.variables(design.schema), tuple(dict.fromkeys(targets.values())))
+    draw = design.settle(streams).draw(streams.tile(0, rows), wanted)
+    return estimator(draw.panel), {name: draw.truth[target] for name, target in targets.items()}
+
+
+def test_corrections_take_the_bias_away_and_what_is_off_without() -> None:
+    """18 explained periods: gamma is off by more than 15 Monte Carlo errors, and within 4 after the correction."""
+    design = replace(dynamic_world("two-way", spatial=True), units=100,
+                     adoption=Calendar(dates=((2005, 20), (2009, 20), (2014, 20))))  # fmt: skip
+    biased = {}
+    for correction in ("none", "analytic", "score"):
+        got, truth = drawn(design, DynamicSpatialPanel(correction=correction), 192)  # type: ignore[arg-type]
+        assert (got.status == Status.OK).all()
+        for name in ("gamma", "sigma2", "did"):
+            errors = got.estimate[:, got.terms.index(name)] - truth[name]
+            biased[correction, name] = errors.mean() / (errors.std(ddof=1) / np.sqrt(len(errors)))
+    assert biased["none", "gamma"] < -15
+    assert biased["none", "sigma2"] < -10
+    assert biased["none", "did"] > 4
+    for name in ("gamma", "sigma2", "did"):
+        assert abs(biased["score", name]) < 4
+    assert abs(biased["analytic", "gamma"]) < 0.25 * abs(biased["none", "gamma"])
+
+
+def test_long_run_truths_are_what_lasting_changes_make() -> None:
+    """A regressor raised for ever by one in one unit, and in all: 400 periods later."""
+    design = replace(dynamic_world("unit", spatial=True), units=16, periods=5, adoption=Calendar(dates=((2003, 5),)))
+    names = ("long_direct(did)", "long_indirect(did)", "long_total(did)", "gamma", "eta", "rho", "total(did)")
+    streams = Streams(1, "truth")
+    world = design.settle(streams)
+    truth = world.draw(streams.tile(0, 2), Wanted(frozenset({"did"}), names)).truth
+    w = world.settled.ground.main_weights  # type: ignore[attr-defined]
+    lags = SpaceTimeFilter.of(w, 0.3, 0.4, -0.15)
+    single = np.repeat(np.eye(16)[:, None], 400, axis=1)
+    made_of = lags.apply(single + 0.4 * w.lag(single), np.zeros((16, 16)))[:, -1]
+    direct, total = np.trace(made_of) / 16, made_of.sum() / 16
+    np.testing.assert_allclose([truth[name][0] for name in names[:3]], [direct, total - direct, total], rtol=1e-10)
+    assert [truth[name][1] for name in names[3:6]] == [0.4, -0.15, 0.3]
+    assert truth["total(did)"][0] == pytest.approx(1.4 / 0.7)
+
+
+def test_the_world_follows_its_equation_and_starts_in_the_long_run() -> None:
+    design = replace(dynamic_world("two-way", spatial=True), units=16, periods=6, adoption=Calendar(dates=((2004, 5),)))
+    quiet = replace(design, errors=replace(design.errors, sd=0.0))
+    streams = Streams(2, "world")
+    world = quiet.settle(streams)
+    draw = world.draw(streams.tile(0, 1), Wanted(frozenset({"did", "x"}), ("att",)))
+    w = world.settled.ground.main_weights  # type: ignore[attr-defined]
+    x, did, y = (draw.panel.variables[name][0] for name in ("x", "did", quiet.outcome))
+    m = y - world.levels  # type: ignore[attr-defined]
+    signal = x - 0.3 * w.lag(x) + did + 0.4 * w.lag(did)
+    np.testing.assert_allclose(m[1:] - 0.3 * w.lag(m)[1:] - 0.4 * m[:-1] + 0.15 * w.lag(m)[:-1], signal[1:], atol=1e-10)
+    np.testing.assert_allclose(0.6 * m[0] - 0.15 * w.lag(m)[0], signal[0], atol=1e-10)
+    without = replace(quiet, effect=replace(quiet.effect, size=0.0), spillover=replace(quiet.spillover, w_effect=0.0))
+    base = without.settle(streams).draw(streams.tile(0, 1), Wanted(frozenset({"did", "x"}), ()))
+    gain = y - base.panel.variables[quiet.outcome][0]
+    assert draw.truth["att"][0] == pytest.approx(gain[did > 0].mean(), rel=1e-9)
+    assert (gain[:3] == 0).all()
+
+
+def test_replications_do_not_depend_on_the_tile() -> None:
+    design = replace(dynamic_world("two-way", spatial=True), units=16, periods=6, adoption=Calendar(dates=((2004, 5),)))
+    streams = Streams(3, "tile")
+    world, wanted = design.settle(streams), Wanted(frozenset({"did", "x"}), ())
+    whole, last = (
+        world.draw(streams.tile(*rows), wanted).panel.variables[design.outcome] for rows in ((0, 16), (8, 16))
+    )
+    np.testing.assert_array_equal(whole[8:], last)
+
+
+@pytest.mark.parametrize("correction", ["score", "analytic", "jackknife", "none"])
+def test_invariances(correction: Any) -> None:
+    panel = made(t=10, seed=6)
+    estimator = DynamicSpatialPanel("sdm", correction)
+    got = estimator(panel)
+    y = panel.variables["y"]
+    levels = np.random.default_rng(1).standard_normal(14) + np.arange(10.0)[:, None]
+    moved = estimator(panel.with_variables({"y": y + levels}))
+    np.testing.assert_allclose(moved.estimate, got.estimate, rtol=1e-6, atol=1e-8)
+    scaled = estimator(panel.with_variables({"y": 3 * y}))
+    for name in ("rho", "gamma", "eta"):
+        assert term(scaled, name) == pytest.approx(term(got, name), abs=1e-7)
+    assert term(scaled, "long_total:did") == pytest.approx(3 * term(got, "long_total:did"), rel=1e-6)
+    np.testing.assert_allclose(estimator(in_another_order(panel)[0]).estimate, got.estimate, rtol=1e-6, atol=1e-8)
+    assert_batch_is_its_panels(estimator, made(t=10, seed=7, rows=4), rtol=1e-8, atol=1e-9)
+
+
+def test_unstable_and_degenerate_panels_have_a_status() -> None:
+    panel = made(rows=2, t=8)
+    y = np.array(panel.variables["y"])
+    y[1] = 1.7 ** np.arange(8.0)[:, None] * np.random.default_rng(1).random(14)  # it explodes
+    got = DynamicSpatialPanel("ar", "none", "unit")(panel.with_variables({"y": y}))
+    assert got.status.tolist() == [Status.OK, Status.NOT_CONVERGED]
+    assert got.statistics["largest_root"][1] > 1
+    flat = np.array(panel.variables["y"])
+    flat[1] = 2.0
+    got = DynamicSpatialPanel()(panel.with_variables({"y": flat}))
+    assert got.status[0] == Status.OK
+    assert got.status[1] != Status.OK
+
+
+def test_careless_uses_are_one_line() -> None:
+    panel = made()
+    with pytest.raises(BadInput, match="2 periods"):
+        DynamicSpatialPanel()(part(panel, 0, 2))
+    with pytest.raises(BadInput, match="4 periods"):
+        DynamicSpatialPanel(correction="jackknife")(part(panel, 0, 4))
+    with pytest.raises(BadInput, match="row-stochastic W"):
+        DynamicSpatialPanel()(made(weights="uneven"))
+    assert DynamicSpatialPanel(effects="unit")(made(weights="uneven")).status.tolist() == [Status.OK]
+    with pytest.raises(BadInput, match="no spatial weights"):
+        DynamicSpatialPanel()(replace(panel, weights={}))
+    assert DynamicSpatialPanel("ar")(replace(panel, weights={})).status.tolist() == [Status.OK]
+    with pytest.raises(BadInput, match="names of terms"):
+        DynamicSpatialPanel(regressors=("gamma",))(panel.with_variables({"gamma": panel.variables["did"]}))
+    with pytest.raises(BadInput, match="unit-periods are missing"):
+        DynamicSpatialPanel()(small_panel(20, 6, missing=3))
+    for wrong in ({"model": "sem"}, {"correction": "nickell"}, {"effects": "period"}):
+        with pytest.raises(BadInput, match=next(iter(wrong))):
+            DynamicSpatialPanel(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="no term 'tau'"):
+        DynamicSpatialPanel(terms=("tau",))(panel)
+    assert DynamicSpatialPanel(terms=("gamma",))(panel).terms == ("gamma",)
+    assert "eta" not in DynamicSpatialPanel(space_time=False)(panel).terms
+
+
+def test_worlds_that_are_not_stable_are_bad_input() -> None:
+    design = replace(dynamic_world("unit", spatial=True), spillover=Neighbours(rho=0.5, gamma=0.4, eta=0.2))
+    with pytest.raises(BadInput, match=r"largest root is 1\.2"):
+        design.settle(Streams(1))
+    with pytest.raises(BadInput, match="gamma = 1"):
+        replace(design, spillover=Neighbours(gamma=1.0))
