@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import Field, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from experiments.toml_files import as_written, no_pairs, unknown_key, written_key, wrong_value
 from sim.errors import BadInput, Problem, bad, one_of
-from sim.world.context import KEPT_CLASSES, LATER, Part, Slot, slots_of
+from sim.world.context import KEPT_CLASSES, Part, Slot, left_out, slots_of
 
 PAIRS = "tuple[tuple[str,"  # how the type of a setting begins that a table can give: pairs of name and value
 
@@ -31,7 +31,7 @@ def build[T](cls: type[T], settings: Mapping[str, Any], where: str) -> T:
 def to_settings(value: Any) -> Any:
     """Plain data (dict, list, str, number, bool, None) of settings."""
     if is_dataclass(value) and not isinstance(value, type):
-        shown = [item for item in fields(value) if item.init and item.repr and not _left_out(item, value)]
+        shown = [item for item in fields(value) if item.init and item.repr and not left_out(item, value)]
         own = {item.name: to_settings(getattr(value, item.name)) for item in shown}
         return {"kind": kind_of(value, "sim"), **own} if isinstance(value, Part) else own
     if isinstance(value, Mapping):
@@ -39,11 +39,6 @@ def to_settings(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [to_settings(item) for item in value]
     return value
-
-
-def _left_out(item: Field[Any], value: object) -> bool:
-    """A dial that came later, at its default: studies that do not set it keep their fingerprints."""
-    return bool(item.metadata.get(LATER)) and getattr(value, item.name) == item.default
 
 
 def kind_of(item: object, room: str) -> str:

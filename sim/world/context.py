@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from abc import ABC
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field
 from functools import cache, cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
@@ -88,6 +88,13 @@ class Range:
 
 KEPT_CLASSES = 512  # whose types are remembered: to read them from their texts takes long
 LATER = "later"  # metadata of a dial that is no part of a study's settings while it has its default
+
+
+def left_out(item: Field[Any], value: object) -> bool:
+    """Whether a dial came later and is at its default: what does not set it keeps its fingerprint and its streams."""
+    return bool(item.metadata.get(LATER)) and getattr(value, item.name) == item.default
+
+
 LARGEST = 1e30  # of a number in any unit of measurement: its fourth power is finite
 MOST = 1e9  # of what is counted
 FINITE = Range(-LARGEST, LARGEST, "a finite number")
@@ -108,6 +115,7 @@ class Outline:
 
     covariates, moved: names of all covariates, and of those that the treatment moves. groups: how many the geography
     has. absorbing: whether units stay treated. indicators: names of what the outcome is made of, if it is an index.
+    signed: whether doses may be below 0.
     """
 
     units: int
@@ -118,6 +126,7 @@ class Outline:
     mediators: tuple[str, ...]
     absorbing: bool
     indicators: tuple[str, ...] = ()
+    signed: bool = False
 
 
 class Part(ABC):

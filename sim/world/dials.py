@@ -92,6 +92,7 @@ class PanelDials(Design):
             mediators=tuple(item.name for item in self.mediators),
             absorbing=self.adoption.absorbing,
             indicators=self.indicators.names,
+            signed=self.adoption.endogenous,
         )
 
     @property

@@ -23,6 +23,7 @@ from sim.world.parts.adoption import InstrumentedDose
 from sim.world.parts.covariates import Normal
 from sim.world.parts.effect import Effect
 from sim.world.parts.errors import Process
+from sim.world.parts.spillover import Neighbours
 
 CONTROLS = ("inv", "road")
 NAMES = ("y", "d", "e", *CONTROLS, *INSTRUMENTS)
@@ -478,6 +479,14 @@ def test_careless_dials_are_one_line(dials: dict[str, Any]) -> None:
 def test_an_instrument_that_the_treatment_moves_is_refused() -> None:
     with pytest.raises(BadInput, match="'z', which the treatment moves"):
         PanelDesign(covariates=(Normal("z", bad_control=True),), adoption=InstrumentedDose())
+
+
+def test_the_largest_dose_within_a_radius_is_none_of_doses_below_zero() -> None:
+    with pytest.raises(BadInput, match="doses may be below 0") as caught:
+        PanelDesign(
+            covariates=(Normal("z"),), adoption=InstrumentedDose(), spillover=Neighbours(w_effect=1.0, radius=9.0)
+        )
+    assert caught.value.problems[0].where == "[design.spillover]"
 
 
 def test_chi_square_p_values(panel: Panel) -> None:

@@ -79,6 +79,7 @@ PARTS: dict[str, dict[str, Any]] = {
         "switching": {"kind": "switching", "share": 0.8},
         "dose": {"kind": "dose", "share": 0.5, "serial": 0.3},
         "lognormal dose": {"kind": "dose", "distribution": "lognormal", "last_periods": 5},
+        "instrumented": {"kind": "instrumented", "instruments": ["x"], "endogeneity": 0.6},
         "never": {"kind": "never"},
     },
     "effect": {
@@ -143,7 +144,8 @@ OF_W = {
     *(("spillover", name) for name in ("rho", "lag", "durbin", "treated", "controls", "all of it")),
 }  # fmt: skip
 OF_STAYING = {("effect", "growing"), ("effect", "fading"), ("effect", "early")}
-COMING_AND_GOING = {("adoption", "switching"), ("adoption", "dose"), ("adoption", "lognormal dose")}
+COMING_AND_GOING = {("adoption", name) for name in ("switching", "dose", "lognormal dose", "instrumented")}
+OF_LARGEST = {("spillover", name) for name in ("radius", "controls", "all of it")}
 OF_X = {("effect", "by covariate"), ("errors", "by covariate")}
 OF_PLACES = {("weights", name) for name in ("knn", "band", "inverse-distance", "spectral", "queen", "rook")}
 
@@ -155,12 +157,13 @@ def forbidden(row: Row) -> bool:
     return bool(
         (anew and row.get("errors") == "by covariate")
         or (anew and row.get("adoption") == "selected")
-        or (row.get("adoption") == "selected" and row.get("covariates") == "none")
+        or (row.get("adoption") in ("selected", "instrumented") and row.get("covariates") == "none")
         or (row.get("geography", "kept") != "kept" and held & OF_KEPT)
         or (row.get("weights") == "none" and held & OF_W)
         or (row.get("geography") == "nowhere" and held & OF_PLACES)
         or (held & COMING_AND_GOING and held & OF_STAYING)
         or (row.get("covariates") == "none" and held & OF_X)
+        or (row.get("adoption") == "instrumented" and held & OF_LARGEST)
         or (row.get("missing") == "on_outcome" and row.get("indicators", "none") != "none")
     )
 

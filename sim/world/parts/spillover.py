@@ -62,9 +62,12 @@ class Neighbours(SpilloverPart):
     on: Literal["treated", "controls", "all"] = "all"
 
     def faults(self, outline: Outline) -> Iterator[Problem]:
-        """Numbers out of range, a radius without an effect."""
+        """Numbers out of range, a radius without an effect, or of doses that may be below 0."""
         if self.radius is not None and not self.w_effect:
             yield fault(f"radius = {self.radius:g} without w_effect", "a w_effect other than 0", "set w_effect")
+        if self.radius is not None and outline.signed:
+            yield fault(f"radius = {self.radius:g} of the largest dose, and doses may be below 0", "doses over W",
+                        "leave radius out")  # fmt: skip
 
     @property
     def lag(self) -> float:
