@@ -16,7 +16,7 @@ t_0 - a_0 b of the coefficients t_0, a_0 of D in the regressions of Y and M on D
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,7 +37,7 @@ from sim.panel import Panel
 from sim.presets import Paper
 from sim.schema import Schema
 from sim.streams import Streams
-from sim.world.context import LATER
+from sim.world.context import LATER, left_out
 
 # The two equations of a mediation on arrays: paths, their clustered covariance, bootstrap samples, sensitivity.
 
@@ -382,6 +382,10 @@ class Mediation(Estimator):
     cluster_k: ClusterK = "nonnested"
     label: str = "mediation"
     instruments: tuple[str, ...] = field(default=(), metadata={LATER: True})
+
+    def __repr__(self) -> str:
+        shown = [item.name for item in fields(self) if not left_out(item, self)]  # streams are keyed by it
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
     @property
     def home(self) -> tuple[Design, tuple[str, ...]]:

@@ -91,7 +91,7 @@ LATER = "later"  # metadata of a dial that is no part of a study's settings whil
 
 
 def left_out(item: Field[Any], value: object) -> bool:
-    """A dial that came later, at its default: studies that do not set it keep their fingerprints and their draws."""
+    """A dial that came later, at its default: what does not set it keeps its fingerprint, its streams and draws."""
     return bool(item.metadata.get(LATER)) and getattr(value, item.name) == item.default
 
 

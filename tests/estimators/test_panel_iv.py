@@ -23,6 +23,7 @@ from sim.world.parts.adoption import InstrumentedDose
 from sim.world.parts.covariates import Normal
 from sim.world.parts.effect import Effect
 from sim.world.parts.errors import Process
+from sim.world.parts.spillover import Neighbours
 
 CONTROLS = ("inv", "road")
 NAMES = ("y", "d", "e", *CONTROLS, *INSTRUMENTS)
@@ -478,6 +479,12 @@ def test_careless_dials_are_one_line(dials: dict[str, Any]) -> None:
 def test_an_instrument_that_the_treatment_moves_is_refused() -> None:
     with pytest.raises(BadInput, match="'z', which the treatment moves"):
         PanelDesign(covariates=(Normal("z", bad_control=True),), adoption=InstrumentedDose())
+
+
+def test_a_dose_below_zero_reaches_nobody_within_a_radius() -> None:
+    part = Neighbours(w_effect=1.0, radius=9.0)
+    np.testing.assert_array_equal(part.felt(np.array([-2.0, 3.0])), [0.0, 3.0])
+    np.testing.assert_array_equal(replace(part, radius=None).felt(np.array([-2.0, 3.0])), [-2.0, 3.0])
 
 
 def test_chi_square_p_values(panel: Panel) -> None:

@@ -78,7 +78,7 @@ PARTS: dict[str, dict[str, Any]] = {
         "kept": {"kind": "kept", "variable": "d"},
         "kept paths": {"kind": "kept-paths", "variable": "d"},
         "permuted paths": {"kind": "kept-paths", "variable": "d", "permuted": True},
-        "instrumented": {"kind": "instrumented", "instruments": ["x"], "concentration": 50.0},
+        "instrumented": {"kind": "instrumented", "instruments": ["x"], "concentration": 50.0, "endogeneity": 0.6},
         "switching": {"kind": "switching", "share": 0.8},
         "dose": {"kind": "dose", "share": 0.5, "serial": 0.3},
         "lognormal dose": {"kind": "dose", "distribution": "lognormal", "last_periods": 5},
