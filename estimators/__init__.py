@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from estimators.placebo.permutation import PermutationTest
     from estimators.spatial.dynamic_panel import DynamicSpatialPanel
     from estimators.spatial.lm_tests import LMTests
+    from estimators.spatial.random_panel import SpatialRandomEffects
     from estimators.spatial.residual_moran import MoranTest
     from estimators.spatial.spatial_panel import SpatialPanel
     from estimators.staggered.callaway_santanna import CallawaySantAnna
@@ -60,6 +61,7 @@ else:
             "estimators.spatial.lm_tests": "LMTests",
             "estimators.spatial.residual_moran": "MoranTest",
             "estimators.spatial.dynamic_panel": "DynamicSpatialPanel",
+            "estimators.spatial.random_panel": "SpatialRandomEffects",
             "estimators.spatial.spatial_panel": "SpatialPanel",
             "estimators.staggered.callaway_santanna": "CallawaySantAnna",
             "estimators.staggered.dcdh": "DCDH",
@@ -100,6 +102,7 @@ __all__ = [
     "Rings",
     "SpatialDID",
     "SpatialPanel",
+    "SpatialRandomEffects",
     "Stacked",
     "Status",
     "SunAbraham",

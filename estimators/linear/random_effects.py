@@ -4,17 +4,24 @@ y_it = a + x_it'b + u_i + e_it with u_i independent of x. sigma_e^2 = e_w'e_w / 
 sigma_u^2 = max(0, e_b'e_b / (N - rank) - sigma_e^2 / Tbar) of the regression of unit means, Tbar the harmonic mean of
 T_i; theta_i = 1 - sqrt(sigma_e^2 / (T_i sigma_u^2 + sigma_e^2)); then least squares of y - theta_i ybar_i on the
 regressors and the constant so transformed (Baltagi 2021, chapters 2 and 9; Stata's `xtreg, re` and linearmodels).
+
+Two tests ask whether regressors are free of the unit effects. Hausman's (1978) is d'(V_f - V_r)^-1 d of the slopes'
+distance d to those of fixed effects, each V = s2 (X'X)^-1 of its own regression, chi-square with K degrees of freedom;
+it holds for independent errors alone, and is NaN where V_f - V_r is not positive definite. Mundlak's (1978) adds the
+regressors' unit means to the transformed regression and is Wald's test of them with clustered errors (Wooldridge 2010,
+section 10.7.3): over K it is F(K, G - 1).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
+from scipy.special import chdtrc, fdtrc
 
 from estimators.core import regression as ols
-from estimators.core.error_types import check_error_types, may_be_floored
+from estimators.core.error_types import check_error_types, kind_of, may_be_floored
 from estimators.core.estimator import Estimates, Layout, RegressionEstimator, check_names, slope_targets
 from estimators.core.tile import WithinTransform, observed_mask, spread
 from estimators.linear.covariances import Sample, covariance
@@ -24,7 +31,9 @@ from sim.errors import bad
 from sim.panel import Panel
 from sim.schema import Roles, Schema
 from sim.streams import Streams
+from sim.world.context import LATER, repr_of
 
+TESTS = ("hausman", "hausman_df", "hausman_p", "mundlak", "mundlak_df", "mundlak_p")
 STATISTICS = ("r2_overall", "r2_within", "r2_between", "sigma_u", "sigma_e", "theta")
 RANK = 1e-10  # share of the largest singular value below which one counts as zero
 
@@ -38,7 +47,7 @@ class RandomEffects(RegressionEstimator):
     of all observed periods but the first among the regressors, not reported. errors: as of `linear.covariances`,
     without wild; iid is s2 (X*'X*)^-1 with s2 = e*'e* / (n - k) of the transformed regression, and k counts the
     constant and the period dummies. target: the estimand that the treatment's coefficient is held to. label: its name
-    in tables.
+    in tables. tests: also Hausman's test and Mundlak's, clustered by the first clustered type of `errors`, or by unit.
 
     Statistics: squared correlations of y and x'b over all observations, within units and between unit means (period
     dummies count as regressors), as Stata reports them; sigma_u, sigma_e; theta, the mean of theta_i over units.
@@ -57,6 +66,10 @@ class RandomEffects(RegressionEstimator):
     errors: tuple[str, ...] = ("iid", "cluster:unit")
     label: str = ""
     target: str = "att"
+    tests: bool = field(default=False, metadata={LATER: True})
+
+    def __repr__(self) -> str:
+        return repr_of(self)  # streams are keyed by it
 
     @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
@@ -70,7 +83,8 @@ class RandomEffects(RegressionEstimator):
         check_error_types(self.errors, schema, self.name, "least-squares")
         floors = (f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
         targets = slope_targets(schema, regressors, self.target)
-        return Layout((*regressors, "constant"), self.errors, (*STATISTICS, *floors), targets)
+        tests = TESTS if self.tests else ()
+        return Layout((*regressors, "constant"), self.errors, (*STATISTICS, *floors, *tests), targets)
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
@@ -95,6 +109,11 @@ class RandomEffects(RegressionEstimator):
             "theta": theta[:, data.counts > 0].mean(axis=1),
             **{f"floored:{error}": each.floored.astype(np.float64) for error, each in found.items()},
         }
+        if self.tests:
+            of_random = covariance("iid", psi, e, sample).matrix
+            statistics |= _hausman(data, len(regressors), beta, of_random)
+            cluster = next((error for error in self.errors if kind_of(error) == "cluster"), "cluster:unit")
+            statistics |= _mundlak(data, len(regressors), theta, cluster, panel)
         r = len(beta)
         dof = np.stack([np.full((r, len(reported)), float(each.dof)) for each in found.values()], axis=1)
         return Estimates.of(layout, beta[:, reported], np.sqrt(np.stack(variances, axis=1)), dof, statistics)
@@ -148,15 +167,53 @@ def _generalised(data: _Data, theta: Floats) -> tuple[dict[str, Floats], Floats,
     return fitted, beta, psi, e
 
 
+def _hausman(data: _Data, k: int, beta: Floats, of_random: Floats) -> dict[str, Floats]:
+    """Hausman's test of the first K slopes against those of fixed unit effects, (R,) each."""
+    fixed, bread, ssr = _within(data)
+    free = int(data.counts.sum()) - int((data.counts > 0).sum()) - bread.shape[1]
+    of_fixed = (ssr / free)[:, None, None] * bread[:, :k, :k]
+    statistic = _wald(fixed[:, :k] - beta[:, :k], of_fixed - of_random[:, :k, :k])
+    return {"hausman": statistic, "hausman_df": np.full_like(statistic, k), "hausman_p": chdtrc(k, statistic)}
+
+
+def _mundlak(data: _Data, k: int, theta: Floats, cluster: str, panel: Panel) -> dict[str, Floats]:
+    """Wald's test of unit means of the first K regressors, clustered, (R,) each."""
+    means = data.means(data.x[:, :k])[:, :, None, :] * data.mask
+    x_level = np.insert(data.x_level, [data.x.shape[1] - 1] * k, 0.0, axis=1)
+    wider = replace(data, x=np.concatenate([data.x[:, :-1], means, data.x[:, -1:]], axis=1), x_level=x_level)
+    _, beta, psi, e = _generalised(wider, theta)
+    size, added = wider.x.shape[1], slice(wider.x.shape[1] - 1 - k, wider.x.shape[1] - 1)
+    found = covariance(cluster, psi[:, added], e, Sample(panel, panel.nobs, size, {cluster: size}))
+    statistic = _wald(beta[:, added], found.matrix)
+    pvalue = fdtrc(k, found.dof, statistic / k)
+    return {"mundlak": statistic, "mundlak_df": np.full_like(statistic, k), "mundlak_p": pvalue}
+
+
+def _wald(gap: Floats, variance: Floats) -> Floats:
+    """d'V^-1 d, (R,); NaN where V is not positive definite."""
+    scale = np.sqrt(np.abs(np.diagonal(variance, axis1=1, axis2=2)))
+    scaled = variance / (scale[:, :, None] * scale[:, None, :])
+    finite = np.isfinite(scaled).all(axis=(1, 2))
+    lowest = np.linalg.eigvalsh(np.where(finite[:, None, None], scaled, -np.eye(gap.shape[1])))[:, 0]
+    inverse = ols.invert(np.where((lowest > ols.COLLINEAR)[:, None, None], variance, np.nan))[0]
+    return np.asarray(np.vecdot(np.matmul(inverse, gap[:, :, None])[:, :, 0], gap))
+
+
+def _within(data: _Data) -> tuple[Floats, Floats, Floats]:
+    """Slopes of the regression with fixed unit effects (R, K), its (X'X)^-1 and sum of squares (R,)."""
+    slopes = data.x[:, :-1]
+    x = slopes - data.means(slopes)[:, :, None, :] * data.mask
+    y = data.y - data.means(data.y)[:, None, :] * data.mask
+    bread = ols.invert(ols.gram(x))[0]
+    beta = ols.solved(bread, x, y)
+    return beta, bread, ols.sum_of_squares(ols.residual(y, x, beta))
+
+
 def _components(data: _Data, asked_by: str) -> tuple[Floats, Floats]:
     """sigma_e^2 and sigma_u^2 of each panel, (R,)."""
     seen = data.counts > 0
     units, nobs = int(seen.sum()), int(data.counts.sum())
-    slopes = data.x[:, :-1]
-    x = slopes - data.means(slopes)[:, :, None, :] * data.mask
-    y = data.y - data.means(data.y)[:, None, :] * data.mask
-    beta = ols.solved(ols.invert(ols.gram(x))[0], x, y)
-    within = ols.sum_of_squares(ols.residual(y, x, beta))
+    slopes, within = data.x[:, :-1], _within(data)[2]
     between_x = data.means(data.x)[:, :, seen].transpose(0, 2, 1)  # (1 or R, N, K)
     between_y = data.means(data.y)[:, seen, None]
     between_x = between_x / np.linalg.norm(between_x, axis=1, keepdims=True)
@@ -164,7 +221,7 @@ def _components(data: _Data, asked_by: str) -> tuple[Floats, Floats]:
     u = u * (values > RANK * values[:, :1])[:, None, :]
     rank = (values > RANK * values[:, :1]).sum(axis=1)
     rest = between_y - u @ (u.transpose(0, 2, 1) @ between_y)
-    free_within, free_between = nobs - units - x.shape[1], units - rank
+    free_within, free_between = nobs - units - slopes.shape[1], units - rank
     if free_within < 1 or (free_between < 1).any():
         raise bad(f"{nobs} observations of {units} units for {data.x.shape[1]} coefficients", where=asked_by,
                   allowed="more units, and more periods, than coefficients", remedy="drop regressors")  # fmt: skip

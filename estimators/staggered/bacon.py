@@ -3,6 +3,11 @@
 With shares of units and periods, the comparison of a treated group a with a group b that keeps its status during the
 window weighs n_a n_b T_pre T_post / T^2 over the variance of the demeaned treatment: equations 7-10 of the paper, whose
 (n_a + n_b)^2 n_ab (1 - n_ab) is n_a n_b and whose window^2 D (1 - D) is T_pre T_post / T^2.
+
+With controls (his section on them) the coefficient is that of y on d = D - X b, both demeaned. d differs between units
+of one cohort, as D does not: a share of the coefficient compares units treated alike whose controls differ. The rest
+compares the mean paths of two cohorts, whatever the window: with shares n, sum_k n_k z_k'w_k of paths that average to
+zero is sum_k<l n_k n_l (z_k - z_l)'(w_k - w_l), so that a pair weighs n_k n_l |d_k - d_l|^2 over the variance of d.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from estimators.core.estimator import check_names, outcome_of
+from estimators.core.regression import ABSORBED, check_fixed
 from estimators.core.tile import WithinTransform
 from estimators.staggered.aggregation import Cohorts
 from sim.arrays import Flags, Floats
@@ -96,6 +102,92 @@ def decompose(panel: Panel, outcome: str | None = None, treatment: str | None = 
     scale = 1.0 / (variance * cohorts.first.size * len(cohorts.periods))
     comparisons = tuple(_comparison(cohorts, *pair, scale) for pair in pairs)
     return Decomposition(comparisons, estimates, np.tensordot(y, demeaned, axes=2) / variance)
+
+
+@dataclass(frozen=True, slots=True)
+class CohortPair:
+    """Two cohorts by first treated period, None: never treated; weight: their share of the coefficient with controls.
+
+    units: of both.
+    """
+
+    first: int
+    second: int | None
+    units: tuple[int, int]
+    weight: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ControlledDecomposition:
+    """Pairs of cohorts with their estimates (R, C), what units of one cohort add, and the coefficient, (R,).
+
+    within: share of comparisons of units that are treated alike. within_estimate (R,): their estimate, NaN without such
+    a share. Weights of the pairs and `within` sum to one and none is negative.
+    """
+
+    pairs: tuple[CohortPair, ...]
+    estimates: Floats
+    within: float
+    within_estimate: Floats
+    twfe: Floats
+
+    @property
+    def weights(self) -> Floats:
+        """Weights of the pairs, (C,)."""
+        return np.array([pair.weight for pair in self.pairs])
+
+
+def decompose_with_controls(
+    panel: Panel, outcome: str | None = None, treatment: str | None = None, controls: tuple[str, ...] | None = None
+) -> ControlledDecomposition:
+    """The decomposition of the two-way DID coefficient with controls, on a balanced panel of R outcomes.
+
+    outcome, treatment, controls: names of variables; None = the panel's own roles. Units treated from the first period
+    on are a cohort too. Raises BadInput as `decompose`, for controls that differ between replications, that effects
+    absorb or that are collinear, and where there are none.
+    """
+    asked_by = "decomposition with controls"
+    y_name, d_name = outcome_of(outcome, panel.schema, asked_by), treatment or panel.roles.treatment or "did"
+    names = panel.roles.controls if controls is None else controls
+    check_names(panel.schema, y_name, (d_name, *names), asked_by)
+    if not names:
+        raise bad("there are no controls", where=asked_by, allowed="one or more controls",
+                  remedy="name them, or decompose without controls")  # fmt: skip
+    for name in names:
+        if panel.variables[name].shape[0] > 1:
+            raise bad(f"the control {name!r} differs between replications", where=asked_by,
+                      allowed="the same controls in all replications", remedy="fit them one by one")  # fmt: skip
+    cohorts = Cohorts.of(panel, d_name, asked_by, even=False)
+    check_fixed(panel, (d_name, *names), asked_by)
+    within = WithinTransform.of(panel)
+    x = np.concatenate([within(panel.variables[name][:1]) for name in names]).reshape(len(names), -1)
+    treated = within(panel.variables[d_name][:1])[0]
+    d = (treated.ravel() - x.T @ np.linalg.lstsq(x.T, treated.ravel())[0]).reshape(treated.shape)
+    return _by_cohort(within(panel.variables[y_name]), d, cohorts)
+
+
+def _by_cohort(y: Floats, d: Floats, cohorts: Cohorts) -> ControlledDecomposition:
+    """The decomposition of the coefficient of y (R, T, N) on d (T, N), both demeaned."""
+    variance, groups = float(np.square(d).sum()), np.unique(cohorts.first)
+    member = (cohorts.first[:, None] == groups) / np.bincount(cohorts.first, minlength=int(groups[-1]) + 1)[groups]
+    own, of_d = y @ member, d @ member  # (R, T, G) and (T, G)
+    one, other = np.triu_indices(groups.size, 1)
+    sizes = np.array([cohorts.size(int(group)) for group in groups])
+    gap = of_d[:, one] - of_d[:, other]
+    squares = np.square(gap).sum(axis=0)
+    products = ((own[:, :, one] - own[:, :, other]) * gap).sum(axis=1)
+    weights = sizes[one] * sizes[other] * squares / (cohorts.first.size * variance)
+    left = d - of_d[:, np.searchsorted(groups, cohorts.first)]
+    share = float(np.square(left).sum()) / variance
+    with np.errstate(divide="ignore", invalid="ignore"):
+        estimates = np.where(squares > 0, products / squares, np.nan)
+        inside = np.tensordot(y, left, axes=2) / (share * variance) if share > ABSORBED else np.full(len(y), np.nan)
+    labels = [*cohorts.periods, None]
+    pairs = tuple(
+        CohortPair(cohorts.periods[groups[k]], labels[groups[m]], (int(sizes[k]), int(sizes[m])), float(weight))
+        for k, m, weight in zip(one, other, weights, strict=True)
+    )
+    return ControlledDecomposition(pairs, estimates, share, inside, np.tensordot(y, d, axes=2) / variance)
 
 
 def _change(treated: int, span: range, periods: int) -> Floats:

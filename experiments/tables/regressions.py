@@ -132,7 +132,7 @@ def _column(title: str, regressors: tuple[str, ...], spec: Spec) -> dict[Estimat
     if model == "pooled":
         random = RandomEffects(
             regressors=regressors, periods="period" in effects, errors=least_squares_errors(spec),
-            label=f"{label}-random",
+            label=f"{label}-random", tests=True,
         )  # fmt: skip
         fits[random] = Fit(place, "random")
     return fits

@@ -11,7 +11,7 @@ import pytest
 from agreement import in_another_order, with_effects
 
 from estimators import TwoWayDID
-from estimators.staggered.bacon import ALWAYS, EARLIER, KINDS, LATER, NEVER, decompose
+from estimators.staggered.bacon import ALWAYS, EARLIER, KINDS, LATER, NEVER, decompose, decompose_with_controls
 from references.small_panels import names, small_panel
 from sim import BadInput, Panel, Roles
 
@@ -139,3 +139,70 @@ def test_bad_input_is_said_in_one_line() -> None:
         decompose(replace(single, roles=Roles("yy", "did")))
     with pytest.raises(BadInput, match="no comparisons of kind 'late'"):
         decompose(single).share("late")
+
+
+# With controls.
+
+
+def with_controls(on: Panel, by_cohort: bool = False) -> Panel:
+    """Two controls; by_cohort: one that is the same in all units of a cohort."""
+    rng, (_, t, n) = np.random.default_rng(2), on.variables["did"].shape
+    first = on.variables["did"][0].sum(axis=0).astype(int)
+    x = rng.standard_normal((10, t))[first].T if by_cohort else rng.standard_normal((t, n))
+    z = rng.standard_normal((10, t))[first].T
+    more = {"x": x[None] + 0.3 * on.variables["did"], "z": z[None]}
+    return replace(on, roles=Roles("y", "did", ("x", "z"))).with_variables(more)
+
+
+@pytest.mark.parametrize(("always", "never"), [(0, 8), (0, 0), (6, 8)])
+@pytest.mark.parametrize("by_cohort", [False, True])
+def test_with_controls_pairs_and_units_treated_alike_are_the_coefficient(
+    always: int, never: int, by_cohort: bool
+) -> None:
+    on = with_controls(panel(always, never), by_cohort)
+    got = decompose_with_controls(on)
+    assert got.weights.min() >= 0
+    assert got.within >= 0
+    assert got.weights.sum() + got.within == pytest.approx(1, abs=1e-12)
+    total = got.estimates @ got.weights + got.within * (0.0 if by_cohort else got.within_estimate)
+    np.testing.assert_allclose(total, coefficient(on), rtol=0, atol=1e-11)
+    np.testing.assert_allclose(got.twfe, coefficient(on), rtol=0, atol=1e-11)
+    groups = 4 + bool(always) + bool(never)
+    assert len(got.pairs) == groups * (groups - 1) // 2
+    if by_cohort:  # controls that do not differ within cohorts leave nothing to compare there
+        assert got.within < 1e-12
+        assert np.isnan(got.within_estimate).all()
+
+
+def test_a_pair_with_controls_is_a_regression_on_its_cohorts() -> None:
+    """Of y on D - X b, b of the whole panel, on the means of two cohorts by unit and period effects."""
+    on = with_controls(panel())
+    got = decompose_with_controls(on)
+    did = on.variables["did"][0]
+    first, t = np.where(did.any(axis=0), did.argmax(axis=0), 9), 9
+    dummies = np.hstack([np.tile(np.eye(did.shape[1]), (t, 1)), np.repeat(np.eye(t), did.shape[1], axis=0)])
+    x = np.column_stack([on.variables[name][0].ravel() for name in ("x", "z")])
+    d = did.ravel() - (np.column_stack([x, dummies])
+                       @ np.linalg.lstsq(np.column_stack([x, dummies]), did.ravel())[0])  # fmt: skip
+    for pair, estimate in zip(got.pairs, got.estimates.T, strict=True):
+        ends = [pair.first - 2001, 9 if pair.second is None else pair.second - 2001]
+        means = [[values.reshape(t, -1)[:, first == end].mean(axis=1) for end in ends]
+                 for values in (d, *(y.ravel() for y in on.variables["y"]))]  # fmt: skip
+        own, *outcomes = (np.subtract(*pairs) - np.subtract(*pairs).mean() for pairs in means)
+        np.testing.assert_allclose(estimate, [own @ y / (own @ own) for y in outcomes], rtol=1e-8)
+        assert pair.units == tuple(int((first == end).sum()) for end in ends)
+
+
+def test_careless_decompositions_with_controls_are_one_line() -> None:
+    on = panel()
+    with pytest.raises(BadInput, match="no controls"):
+        decompose_with_controls(on)
+    ready = with_controls(on)
+    redrawn = ready.with_variables({"x": np.repeat(ready.variables["x"], 3, axis=0)})
+    with pytest.raises(BadInput, match="'x' differs between replications"):
+        decompose_with_controls(redrawn)
+    constant = ready.with_variables({"x": np.ones_like(ready.variables["x"])})
+    with pytest.raises(BadInput, match="'x' is constant"):
+        decompose_with_controls(constant)
+    with pytest.raises(BadInput, match="no variable 'w'"):
+        decompose_with_controls(ready, controls=("w",))

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
 from published_panels import grunfeld
+from scipy.stats import chi2
+from scipy.stats import f as f_law
 
 from estimators import Status
 from estimators.core.estimator import critical_values
@@ -180,3 +182,75 @@ def test_components_and_coverage_in_its_own_world() -> None:
         squares = got.statistics[name] ** 2
         assert abs(squares.mean() - value**2) < 4 * squares.std() / np.sqrt(2000), name
     assert (got.statistics["theta"] > 0).all()
+
+
+# Tests against fixed effects.
+
+
+@pytest.mark.parametrize("periods", [False, True])
+def test_hausman_by_arithmetic_from_linearmodels(panel: Panel, periods: bool) -> None:
+    from linearmodels.panel import PanelOLS
+    from linearmodels.panel import RandomEffects as Theirs
+
+    ours = RandomEffects(periods=periods, tests=True)(panel)
+    frame = long_frame(panel, ("y", *NAMES)).assign(constant=1.0)
+    dummies = [f"d{year}" for year in range(2002, 2009)] if periods else []
+    frame = frame.assign(**{name: (frame["period"] == int(name[1:])).astype(float) for name in dummies})
+    frame = frame.set_index(["unit", "period"], drop=False)
+    random = Theirs(frame["y"], frame[[*NAMES, *dummies, "constant"]]).fit(debiased=True)
+    fixed = PanelOLS(frame["y"], frame[[*NAMES, *dummies]], entity_effects=True).fit(debiased=True)
+    names = list(NAMES)
+    gap = (fixed.params - random.params)[names].to_numpy()
+    difference = (fixed.cov - random.cov).loc[names, names].to_numpy()
+    definite = np.linalg.eigvalsh(difference)[0] > 0
+    statistic = gap @ np.linalg.solve(difference, gap) if definite else np.nan
+    np.testing.assert_allclose(ours.statistics["hausman"][0], statistic, rtol=1e-6)
+    np.testing.assert_allclose(ours.statistics["hausman_p"][0], chi2.sf(statistic, 3), rtol=1e-6)
+
+
+@pytest.mark.parametrize("cluster", ["unit", "province"])
+def test_mundlak_is_a_clustered_wald_test_of_unit_means(panel: Panel, cluster: str) -> None:
+    """linearmodels' pooled regression of variables less theta_i times their means, unit means beside them."""
+    from linearmodels.panel import PooledOLS
+    from linearmodels.panel import RandomEffects as Theirs
+
+    ours = RandomEffects(errors=(f"cluster:{cluster}",), tests=True)(panel)
+    frame = long_frame(panel, ("y", *NAMES)).assign(constant=1.0)
+    means = frame.groupby("unit")[list(NAMES)].transform("mean").add_prefix("mean_")
+    frame = frame.join(means).set_index(["unit", "period"], drop=False)
+    theta = Theirs(frame["y"], frame[[*NAMES, "constant"]]).fit().theta["theta"]
+    numbers = frame[["y", *NAMES, *means, "constant"]]
+    share = frame["unit"].map(theta).to_numpy()[:, None]
+    moved = numbers - share * numbers.groupby(level=0).transform("mean")
+    codes = frame[cluster].astype("category").cat.codes
+    fit = PooledOLS(moved["y"], moved[[*NAMES, *means, "constant"]]).fit(
+        cov_type="clustered", clusters=codes, group_debias=True, debiased=True
+    )
+    b, v = fit.params[list(means)].to_numpy(), fit.cov.loc[list(means), list(means)].to_numpy()
+    statistic = b @ np.linalg.solve(v, b)
+    assert ours.statistics["mundlak"][0] == pytest.approx(statistic, rel=1e-8)
+    groups = codes.nunique()
+    assert ours.statistics["mundlak_p"][0] == pytest.approx(f_law.sf(statistic / 3, 3, groups - 1), rel=1e-8)
+
+
+def test_both_tests_have_their_size_and_see_effects_that_regressors_know_of() -> None:
+    design, streams = ErrorComponents(units=60, periods=8), Streams(3, "tests")
+    panel = design.settle(streams).draw(streams.tile(0, 1000), Wanted(frozenset({"did", "x"}), ())).panel
+    estimator = RandomEffects(tests=True)
+    free = estimator(panel).statistics
+    tied = estimator(
+        panel.with_variables({"y": panel.variables["y"] + panel.variables["x"].mean(axis=1, keepdims=True)})
+    )
+    for name in ("hausman", "mundlak"):
+        one, other = (found[f"{name}_p"][np.isfinite(found[f"{name}_p"])] for found in (free, tied.statistics))
+        assert min(len(one), len(other)) > 700
+        assert abs((one < 0.05).mean() - 0.05) < 4 * np.sqrt(0.05 * 0.95 / len(one)) + 0.01
+        assert (other < 0.05).mean() > 0.95
+
+
+def test_without_the_tests_nothing_is_new(panel: Panel) -> None:
+    plain, tested = RandomEffects()(panel), RandomEffects(tests=True)(panel)
+    np.testing.assert_array_equal(plain.estimate, tested.estimate)
+    np.testing.assert_array_equal(plain.se, tested.se)
+    assert repr(RandomEffects()) == repr(RandomEffects(tests=False))
+    assert "tests" not in repr(RandomEffects())
