@@ -225,6 +225,8 @@ class Panel:
     def digest(self) -> str:
         """SHA-256 over labels, roles and every number."""
         sha = hashlib.sha256(repr((self.units, self.periods, self.roles)).encode())
+        if self.roles.weight is not None:
+            sha.update(f"\x1fweight {self.roles.weight}".encode())
         for group in (self.variables, self.attributes):
             for name in sorted(group):
                 values = group[name]
@@ -311,6 +313,7 @@ def panel_card(panel: Any, facts: Sequence[tuple[str, object]] = (), notes: Sequ
         ("replications", panel.replications if many else None),
         ("outcome", panel.roles.outcome),
         ("treatment", panel.roles.treatment),
+        ("weighted by", panel.roles.weight),
         ("weights", listed(panel.weights)),
         ("attributes", listed(panel.attributes)),
     ]

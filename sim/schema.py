@@ -16,6 +16,7 @@ class Roles:
     """What the variables of a panel are to the question: names of variables, in order.
 
     continuous: whether the treatment has any strength, so that a regression finds its effect a unit.
+    weight: a variable, positive where observed, by which estimators weight unit-periods, such as the population.
     """
 
     outcome: str | None = None
@@ -23,6 +24,7 @@ class Roles:
     controls: tuple[str, ...] = ()
     mediators: tuple[str, ...] = ()
     continuous: bool = field(default=False, repr=False)  # not shown, so that digests of panels stay what they were
+    weight: str | None = field(default=None, repr=False)
 
     @property
     def regressors(self) -> tuple[str, ...]:

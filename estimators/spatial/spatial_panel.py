@@ -23,6 +23,7 @@ from estimators.core.estimator import (
     Layout,
     Reduction,
     Status,
+    WeightUse,
     check_names,
     outcome_of,
     weights_of,
@@ -212,6 +213,7 @@ class SpatialPanel(Estimator):
     """
 
     kind: ClassVar[str] = "spatial"
+    weight_use: ClassVar[WeightUse] = "ignored"
 
     model: Model = "sdm"
     transform: Transform = "direct"

@@ -154,13 +154,15 @@ class DCDH(Estimator):
 
     def layout(self, schema: Schema) -> Layout:
         """The instantaneous effect and its placebo."""
+        self.weight(schema)
         outcome, treatment = self._names(schema)
         check_names(schema, outcome, (treatment,), self.label)
         check_clusters(self.errors, schema, self.label)
         return Layout(("event(0)", "placebo"), self.errors, ("switchers",), {"event(0)": "event(0)"})
 
     def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome and treatment."""
+        """Outcome and treatment; raises BadInput for weights."""
+        self.weight(schema)
         return frozenset(self._names(schema))
 
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
