@@ -32,6 +32,15 @@ class Roles:
         return (*((self.treatment,) if self.treatment else ()), *self.controls)
 
 
+def refuse_weights(
+    roles: Roles, asked_by: str, allowed: str = "a panel without weights", remedy: str = "remove weight from [panel]"
+) -> None:
+    """Raise BadInput where a panel has weights, for what cannot take them."""
+    if roles.weight is not None:
+        raise bad(f"{asked_by} cannot take weights: the panel is weighted by {roles.weight!r}", where=asked_by,
+                  allowed=allowed, remedy=remedy)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Schema:
     """All that is known of a panel before its numbers: sizes, names, roles."""

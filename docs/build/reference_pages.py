@@ -16,6 +16,7 @@ from experiments.cli import panelproof as program
 from experiments.kinds import Entry, catalogue, meanings_of, type_text
 from experiments.panel_spec import weights
 from experiments.panel_spec.sections import (
+    CollapseSection,
     IndexSection,
     InferenceSection,
     PanelSection,
@@ -119,7 +120,7 @@ def spec_page() -> str:
     """The reference of SPEC.toml."""
     out = ["# SPEC.toml\n", WRITTEN, "A SPEC.toml says what the columns of a panel file are. `panelproof init PANEL`"
            " writes one to edit. Unknown keys are errors, and all errors are listed at once.\n"]  # fmt: skip
-    for name, model in (("panel", PanelSection), ("index", IndexSection)):
+    for name, model in (("panel", PanelSection), ("index", IndexSection), ("collapse", CollapseSection)):
         out += [f"## [{name}]\n", f"{first_line(model)}\n", key_table(model)]
     rows: list[list[object]] = []
     for name, what in SHAPES.items():

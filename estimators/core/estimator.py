@@ -19,7 +19,7 @@ from sim.design import Design
 from sim.errors import BadInput, bad, choice_problems, closest, listed, one_of, refuse
 from sim.panel import Panel, Text, card
 from sim.registry import discover, find
-from sim.schema import Schema
+from sim.schema import Schema, refuse_weights
 from sim.streams import Streams
 
 if TYPE_CHECKING:
@@ -443,9 +443,8 @@ class Estimator(ABC):
             return ()
         if self.weight_use == "refused":
             takers = sorted(kind for kind, found in estimators().items() if found.weight_use == "used")
-            raise bad(f"{self.name} cannot take weights: the panel is weighted by {name!r}", where=self.name,
-                      allowed=f"estimators that take weights: {listed(takers, 20)}",
-                      remedy="choose one of them, or remove weight from [panel]")  # fmt: skip
+            refuse_weights(schema.roles, self.name, f"estimators that take weights: {listed(takers, 20)}",
+                           "choose one of them, or remove weight from [panel]")  # fmt: skip
         return (schema.require(name, f"{self.name} weight"),)
 
     def used(self, panel: Panel) -> Panel:

@@ -36,6 +36,7 @@ from estimators.linear.influence import Influence
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import bad
 from sim.panel import Panel
+from sim.schema import refuse_weights
 
 ADJUSTED = ("cv3", "cr2")  # kinds that are made here
 SPANNED = 1e-10  # 1 - a squared singular value of W_g below which a direction is that of the cluster alone
@@ -392,10 +393,8 @@ class FewTreated:
         names = [error for error in errors if kind_of(error) in PLACEBOS]
         if not names:
             return None
-        if panel.roles.weight is not None:
-            raise bad(f"{names[0]} cannot take weights: the panel is weighted by {panel.roles.weight!r}",
-                      where=f"{asked_by} errors", allowed="other error types, such as cv3:unit or wild:unit",
-                      remedy="choose one, or remove weight from [panel]")  # fmt: skip
+        refuse_weights(panel.roles, names[0], "other error types, such as cv3:unit or wild:unit",
+                       "choose one, or remove weight from [panel]")  # fmt: skip
         mask, treatment = observed_mask(panel), panel.variables[str(panel.roles.treatment)]
         if len(treatment) == 1:
             check_controls(treatment[0], mask, names[0], asked_by)

@@ -22,7 +22,7 @@ from sim.design import Design
 from sim.errors import bad
 from sim.panel import Panel
 from sim.presets import Paper
-from sim.schema import Schema
+from sim.schema import Schema, refuse_weights
 from sim.streams import Streams
 
 ROUNDING = 1e-12  # share of the largest weight below which a weight counts as zero, and a difference as none
@@ -74,6 +74,7 @@ def coefficient_weights(
     fixed = {name: _one(panel, name, asked_by) for name in (d_name, *controls)}
     panel = panel.with_variables(fixed)
     ols.check_fixed(panel, (d_name, *controls), asked_by)
+    refuse_weights(panel.roles, "the decomposition")
     mask = observed_mask(panel) > 0
     d = np.where(mask, fixed[d_name][0], 0.0)
     check_binary(d, d_name, asked_by)

@@ -121,12 +121,13 @@ class PanelSection(Table):
     column to explain; required unless there is an [index]. treatment: a column that is 0 or 1, and stays 1 once it is.
     first_treated: in place of treatment, the column of a unit's first treated period, empty where it is never treated.
     controls: columns of control variables. mediators: columns through which the treatment may work, for table 5.
-    other_policy: a column of another policy, for table 3. capital: a column that is 1 for capitals, which table 3
-    leaves out. groups: columns of groups of units, for the subsamples of table 4. cluster: the column by which errors
-    are clustered; without it the unit. longitude, latitude: columns in degrees, for distances. missing: "error" refuses
-    empty cells, "drop" leaves their rows out and says how many. balance: what spatial models do about a panel with
-    gaps: "error" refuses it, the others leave out units or periods. synthetic: whether the tables say that the data are
-    synthetic.
+    other_policy: a column of another policy, for table 3. weight: a column of positive numbers, such as the population,
+    by which linear, mediation and staggered models weight unit-periods. capital: a column that is 1 for capitals, which
+    table 3 leaves out. groups: columns of groups of units, for the subsamples of table 4. cluster: the column by which
+    errors are clustered; without it the unit. longitude, latitude: columns in degrees, for distances. missing: "error"
+    refuses empty cells, "drop" leaves their rows out and says how many. balance: what spatial models do about a panel
+    with gaps: "error" refuses it, the others leave out units or periods. synthetic: whether the tables say that the
+    data are synthetic.
     """
 
     unit: Name
@@ -137,6 +138,7 @@ class PanelSection(Table):
     controls: Names = ()
     mediators: Names = ()
     other_policy: Name | None = None
+    weight: Name | None = None
     capital: Name | None = None
     groups: Names = ()
     cluster: Name | None = None
@@ -218,6 +220,20 @@ class IndexSection(Table):
                 if share in self.diversification:
                     yield Problem(f"{name} takes {share!r}, which is a diversification itself", where,
                                   "columns of shares", "name the shares")  # fmt: skip
+
+
+class CollapseSection(Table):
+    """[collapse]: a file of individuals, several rows a unit and period, of which means are taken.
+
+    weight: a column of the rows' survey weights; without it all rows count alike. name: the new column that holds the
+    number of rows of a unit and period, or the sum of their weights; estimates are weighted by it unless [panel] names
+    another weight.
+    """
+
+    place: ClassVar[str] = "[collapse]"
+
+    weight: Name | None = None
+    name: Name = "rows"
 
 
 class InferenceSection(Table):
@@ -391,6 +407,7 @@ class SpecTables(Table):
     panel: PanelSection
     transform: Transforms = ()
     index: IndexSection | None = None
+    collapse: CollapseSection | None = None
     inference: InferenceSection = InferenceSection()
     robustness: RobustnessSection = RobustnessSection()
     weights: tuple[AnyWeights, ...] = ()
@@ -400,7 +417,8 @@ class SpecTables(Table):
 class Spec(SpecTables):
     """A whole SPEC.toml: what the columns of a panel file are, new columns, an index, weights (the first: the main).
 
-    inference and robustness: what is asked of the estimates beside the paper's own. twin: how a twin is fitted.
+    collapse: how rows of individuals become a panel. inference and robustness: what is asked of the estimates beside
+    the paper's own. twin: how a twin is fitted.
     """
 
     file: str = "spec.toml"
@@ -431,7 +449,7 @@ class Spec(SpecTables):
         """Columns that become variables, in order; the treatment under its own name."""
         own = self.panel
         outcome = own.outcome if self.index is None else None
-        single = [name for name in (outcome, own.treatment, own.other_policy) if name]
+        single = [name for name in (outcome, own.treatment, own.other_policy, own.weight) if name]
         return tuple(dict.fromkeys((*single, *own.controls, *own.mediators, *self.indicators)))
 
     @property
@@ -444,7 +462,9 @@ class Spec(SpecTables):
     @property
     def made(self) -> frozenset[str]:
         """Columns that the spec makes and the file need not have."""
-        return frozenset((*(made.name for made in self.transform), *(self.index.diversification if self.index else ())))
+        counted = () if self.collapse is None else (self.collapse.name,)
+        diversified = self.index.diversification if self.index else ()
+        return frozenset((*(made.name for made in self.transform), *diversified, *counted))
 
     @property
     def indicators(self) -> tuple[str, ...]:
