@@ -327,7 +327,7 @@ def _variables(panel: Any) -> Iterator[tuple[Any, ...]]:
     """A row a variable of a panel with R = 1."""
     seen = np.ones((len(panel.periods), len(panel.units)), bool) if panel.observed is None else panel.observed[0]
     roles = panel.roles
-    of: dict[str | None, str] = {roles.outcome: "outcome", roles.treatment: "treatment"}
+    of: dict[str | None, str] = {roles.weight: "weight", roles.outcome: "outcome", roles.treatment: "treatment"}
     for names, role in ((roles.controls, "control"), (roles.mediators, "mediator")):
         of.update((name, role) for name in names)
     for name, array in panel.variables.items():

@@ -33,11 +33,12 @@ class Roles:
 
 
 def refuse_weights(
-    roles: Roles, asked_by: str, allowed: str = "a panel without weights", remedy: str = "remove weight from [panel]"
-) -> None:
-    """Raise BadInput where a panel has weights, for what cannot take them."""
+    roles: Roles, what: str, allowed: str = "a panel without weights", remedy: str = "remove weight from [panel]",
+    where: str = "",
+) -> None:  # fmt: skip
+    """Raise BadInput where a panel has weights, for what cannot take them; where: by default what it is."""
     if roles.weight is not None:
-        raise bad(f"{asked_by} cannot take weights: the panel is weighted by {roles.weight!r}", where=asked_by,
+        raise bad(f"{what} cannot take weights: the panel is weighted by {roles.weight!r}", where=where or what,
                   allowed=allowed, remedy=remedy)  # fmt: skip
 
 

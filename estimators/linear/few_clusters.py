@@ -394,7 +394,7 @@ class FewTreated:
         if not names:
             return None
         refuse_weights(panel.roles, names[0], "other error types, such as cv3:unit or wild:unit",
-                       "choose one, or remove weight from [panel]")  # fmt: skip
+                       "choose one, or remove weight from [panel]", f"{asked_by} errors")  # fmt: skip
         mask, treatment = observed_mask(panel), panel.variables[str(panel.roles.treatment)]
         if len(treatment) == 1:
             check_controls(treatment[0], mask, names[0], asked_by)

@@ -483,7 +483,8 @@ def example_frame(seed: int = SEED) -> pd.DataFrame:
 
 def description(panel: Panel) -> dict[str, Any]:
     """What a panel holds, as a user would check it before estimating, as plain data."""
-    roles: dict[str | None, str] = {panel.roles.outcome: "outcome", panel.roles.treatment: "treatment"}
+    own = panel.roles
+    roles: dict[str | None, str] = {own.weight: "weight", own.outcome: "outcome", own.treatment: "treatment"}
     roles |= dict.fromkeys(panel.roles.controls, "control")
     roles |= dict.fromkeys(panel.roles.mediators, "mediator")
     variables = []

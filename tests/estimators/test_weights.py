@@ -384,6 +384,27 @@ def test_differences_are_those_of_weighted_regressions() -> None:
     assert found.std_errors["did"] == pytest.approx(claim.se[0, 0, 0], rel=1e-9)
 
 
+def test_other_alternatives_are_those_of_weighted_estimators() -> None:
+    panel = uneven(staggered_panel(seed=2), fixed=True)
+    found = Differences(alternatives=("trend", "lead:1", "cohort-wise", "imputed"))(panel)
+    first, years = adoption_of(panel), np.array(panel.periods, dtype=np.float64)[:, None]
+    slope = (years - years.mean()) * np.isfinite(first)
+    variables = {"slope": slope[None], "moved": (years >= first - 1)[None] * 1.0}
+    more, untreated = panel.with_variables(variables), (years < first)[None]
+    settings: dict[str, Any] = {"errors": ("iid",), "singletons": "keep"}
+    before = replace(more, observed=untreated)
+    claim = TwoWayDID(**settings)(panel).estimate[0, 0]
+    kappa = TwoWayDID(outcome="slope", **settings)(more).estimate[0, 0]
+    g = TwoWayDID(regressors=("slope", "inv", "road"), **settings)(before).estimate[0, 0]
+    early = TwoWayDID(regressors=("moved", "inv", "road"), **settings)(before).estimate[0, 0]
+    bare = TwoWayDID(regressors=("did",), **settings)(panel).estimate[0, 0]
+    cohorts = CallawaySantAnna(window=(0, 0))(panel).params["overall"]
+    wanted = {"trend": claim - kappa * g, "lead:1": claim - early, "cohort-wise": claim + cohorts - bare,
+              "imputed": Imputation(window=(0, 0))(panel).params["overall"]}  # fmt: skip
+    for text, value in wanted.items():
+        assert found.params[f"alternative:{text}"] == pytest.approx(value, rel=1e-9), text
+
+
 def test_weights_stay_with_their_units_when_treatments_are_drawn() -> None:
     """A permutation test refits the weighted regression of every assignment."""
     panel = uneven(small_panel(20, 6, seed=2))
