@@ -478,6 +478,27 @@ def test_panels_keep_their_weights() -> None:
     assert weight_root(bare) is None
 
 
+def test_castle_doctrine_laws_raise_homicide_by_population_alone() -> None:
+    """Cheng and Hoekstra (2013): weighted by population the effect is significant at 5%, unweighted not at 10%."""
+    pyfixest, castle = pytest.importorskip("pyfixest"), pytest.importorskip("causaldata").castle
+    frame = castle.load_pandas().data[["sid", "year", "l_homicide", "post", "popwt"]].astype(float)
+    frame = frame.astype({"sid": int, "year": int})  # the others are floats of 4 bytes in the file
+    by = Panel.from_frame(frame, unit="sid", period="year", roles=Roles("l_homicide", "post", weight="popwt"))
+    plain = replace(by, roles=replace(by.roles, weight=None))
+    found, other = (TwoWayDID(errors=("cluster:unit",))(panel) for panel in (by, plain))
+    assert found.pvalues["did"] < 0.05
+    assert other.pvalues["did"] > 0.10
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit = pyfixest.feols(
+            "l_homicide ~ post | sid + year", data=frame, weights="popwt", weights_type="aweights",
+            vcov={"CRV1": "sid"}, ssc=pyfixest.ssc(k_adj=True, k_fixef="nonnested", G_adj=True),
+            demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000),
+        )  # fmt: skip
+    assert found.params["did"] == pytest.approx(fit.coef()["post"], rel=1e-8)
+    assert found.std_errors["did"] == pytest.approx(fit.se()["post"], rel=1e-8)
+
+
 def test_weighted_estimates_are_right_where_errors_follow_the_weights() -> None:
     """Errors with variance 1/w: no bias, 95% intervals, and a smaller variance than without weights."""
     rng, (r, t, n) = np.random.default_rng(20), (2000, 6, 40)
