@@ -225,6 +225,8 @@ class Panel:
     def digest(self) -> str:
         """SHA-256 over labels, roles and every number."""
         sha = hashlib.sha256(repr((self.units, self.periods, self.roles)).encode())
+        if self.roles.weight is not None:
+            sha.update(f"\x1fweight {self.roles.weight}".encode())
         for group in (self.variables, self.attributes):
             for name in sorted(group):
                 values = group[name]
@@ -311,6 +313,7 @@ def panel_card(panel: Any, facts: Sequence[tuple[str, object]] = (), notes: Sequ
         ("replications", panel.replications if many else None),
         ("outcome", panel.roles.outcome),
         ("treatment", panel.roles.treatment),
+        ("weighted by", panel.roles.weight),
         ("weights", listed(panel.weights)),
         ("attributes", listed(panel.attributes)),
     ]
@@ -324,7 +327,7 @@ def _variables(panel: Any) -> Iterator[tuple[Any, ...]]:
     """A row a variable of a panel with R = 1."""
     seen = np.ones((len(panel.periods), len(panel.units)), bool) if panel.observed is None else panel.observed[0]
     roles = panel.roles
-    of: dict[str | None, str] = {roles.outcome: "outcome", roles.treatment: "treatment"}
+    of: dict[str | None, str] = {roles.weight: "weight", roles.outcome: "outcome", roles.treatment: "treatment"}
     for names, role in ((roles.controls, "control"), (roles.mediators, "mediator"), (roles.instruments, "instrument")):
         of.update((name, role) for name in names)
     for name, array in panel.variables.items():

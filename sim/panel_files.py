@@ -276,6 +276,7 @@ def _nearby(path: Path) -> str:
 
 
 Missing = Literal["error", "drop"]
+INDIVIDUALS = 2  # rows a unit and period, on average, from which they are taken for individuals
 TREATMENT = "did"  # the treatment's name in every panel, so that terms are the same whatever the column is called
 
 
@@ -309,8 +310,15 @@ class Rows:
 
     @classmethod
     def of(cls, frame: pd.DataFrame, unit: str, period: str) -> Self:
-        """Read the two columns; raises BadInput for gaps, repeated unit-periods, and periods that are not integers or
-        code months, quarters or days."""
+        """Read the two columns; raises BadInput as `read`, and for repeated unit-periods."""
+        rows = cls.read(frame, unit, period)
+        rows._check_unique(unit, period)
+        return rows
+
+    @classmethod
+    def read(cls, frame: pd.DataFrame, unit: str, period: str) -> Self:
+        """Read the two columns, of several rows a unit and period too; raises BadInput for gaps, and periods that are
+        not integers or code months, quarters or days."""
         file, first = str(frame.attrs.get("file", "table")), int(frame.attrs.get("first_row", 1))
         labels = unit_labels(frame[unit])
         blank = [i for i, label in enumerate(labels) if label == ""]
@@ -330,18 +338,18 @@ class Rows:
                                     "one step apart as numbers", f"{file}, column {period!r}",
                                     "whole numbers one step apart", code[1]))  # fmt: skip
         refuse(problems)
-        rows = cls(file, first, labels, years)
-        rows._check_unique(unit, period)
-        return rows
+        return cls(file, first, labels, years)
 
     def _check_unique(self, unit: str, period: str) -> None:
         pairs = pd.MultiIndex.from_arrays([self.labels, self.years])
         twice = pairs[pairs.duplicated()].unique()
         if len(twice):
             named = listed((f"{label} in {year}" for label, year in twice), 4)
+            many = len(pairs) >= INDIVIDUALS * len(pairs.unique())
             raise bad(f"{len(twice)} unit-periods have more than one row: {named}",
                       where=f"{self.file}, columns {unit!r} and {period!r}", allowed="one row per unit and period",
-                      remedy="remove the duplicates or name another unit column")  # fmt: skip
+                      remedy="if rows are individuals, add a table [collapse]; or name another unit column" if many
+                      else "remove the duplicates or name another unit column")  # fmt: skip
 
     def at(self, row: int, column: str) -> str:
         """Where a cell is: file, column, unit, year, row."""
@@ -379,6 +387,8 @@ def read_table(
     rows = Rows.of(frame, unit, period)
     order = tuple(dict.fromkeys(rows.labels))
     values = _all_numbers(frame, sources, rows)
+    if roles.weight is not None:
+        refuse(weight_problems(values[roles.weight], roles.weight, rows))
     kept, dropped = _complete(values, sources, rows, missing)
     values = {name: column[kept] for name, column in values.items()}
     parts = _rectangle(frame.loc[kept], rows.those(kept), values, roles, named, (unit, period), treatment)
@@ -405,7 +415,10 @@ def _rectangle(
     arrays = {name: np.full(observed.shape, np.nan) for name in values}
     for name, column in values.items():
         arrays[name][0, t, i] = column
-    problems, own = _attribute_problems(frame, named, rows), Roles(roles.outcome, None, roles.controls, roles.mediators)
+    problems, own = (
+        _attribute_problems(frame, named, rows),
+        Roles(roles.outcome, None, roles.controls, roles.mediators, weight=roles.weight),
+    )
     if roles.treatment is not None:
         column = frame.attrs.get("called", {}).get(roles.treatment, roles.treatment)
         where, path = f"{rows.file}, column {column!r}", arrays[TREATMENT][0]
@@ -498,6 +511,8 @@ def _sources(
         *([(TREATMENT, roles.treatment)] if roles.treatment else []),
         *((name, name) for name in (*roles.controls, *roles.mediators)),
     ]
+    if roles.weight is not None and roles.weight not in (*roles.controls, *roles.mediators, *(extra or ())):
+        of_roles.append((roles.weight, roles.weight))  # a control may be the weight too
     if extra is None and not of_roles:
         left = frame.drop(columns=[unit, period, *named.values()], errors="ignore")
         extra = [str(name) for name in left.select_dtypes(["number", "bool"]).columns]
@@ -591,6 +606,16 @@ def _attribute(column: pd.Series[Any], codes: Codes, units: int) -> NDArray[Any]
     if all(isinstance(value, bool) for value in firsts):
         return np.array(firsts, dtype=bool)
     return np.array([_label(value) for value in firsts.tolist()], dtype=np.str_)
+
+
+def weight_problems(values: Floats, column: str, rows: Rows) -> list[Problem]:
+    """A problem for weights (rows,) that are 0 or negative; NaN = missing."""
+    wrong = np.flatnonzero(values <= 0)
+    if not wrong.size:
+        return []
+    more = f" (and {wrong.size - 1} more such rows)" if wrong.size > 1 else ""
+    return [Problem(f"the weight is {values[wrong[0]]:g}{more}", rows.at(int(wrong[0]), column), "positive numbers",
+                    'correct the cells, or empty them and leave these rows out with missing = "drop"')]  # fmt: skip
 
 
 TreatmentKind = Literal["absorbing", "switching", "continuous"]

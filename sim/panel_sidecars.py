@@ -49,6 +49,8 @@ def panel_text(panel: Panel) -> str:
         "attributes": list(panel.attributes),
         "weights": [[name, w.standardize, w.name] for name, w in panel.weights.items()],
     }
+    if roles.weight is not None:
+        about["weight"] = roles.weight
     file = io.BytesIO()
     np.savez_compressed(file, about=np.array(json.dumps(about, ensure_ascii=False)), **arrays)
     return base64.b85encode(file.getvalue()).decode("ascii")
@@ -78,7 +80,14 @@ def _unpacked(arrays: Mapping[str, Any]) -> Panel:
         units=units,
         periods=tuple(about["periods"]),
         variables={name: arrays[f"v:{name}"] for name in about["variables"]},
-        roles=Roles(outcome, treatment, tuple(controls), tuple(mediators), continuous=bool(continuous)),
+        roles=Roles(
+            outcome,
+            treatment,
+            tuple(controls),
+            tuple(mediators),
+            continuous=bool(continuous),
+            weight=about.get("weight"),
+        ),  # fmt: skip
         attributes={name: arrays[f"a:{name}"] for name in about["attributes"]},
         observed=arrays.get("observed"),
         weights=weights,

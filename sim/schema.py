@@ -16,7 +16,8 @@ class Roles:
     """What the variables of a panel are to the question: names of variables, in order.
 
     continuous: whether the treatment has any strength, so that a regression finds its effect a unit. instruments:
-    what moves the treatment and is no regressor.
+    what moves the treatment and is no regressor. weight: a variable, positive where observed, by which estimators
+    weight unit-periods, such as the population.
     """
 
     outcome: str | None = None
@@ -25,11 +26,22 @@ class Roles:
     mediators: tuple[str, ...] = ()
     continuous: bool = field(default=False, repr=False)  # not shown, so that digests of panels stay what they were
     instruments: tuple[str, ...] = field(default=(), repr=False)  # for the same reason
+    weight: str | None = field(default=None, repr=False)
 
     @property
     def regressors(self) -> tuple[str, ...]:
         """The treatment, if there is one, and the controls."""
         return (*((self.treatment,) if self.treatment else ()), *self.controls)
+
+
+def refuse_weights(
+    roles: Roles, what: str, allowed: str = "a panel without weights", remedy: str = "remove weight from [panel]",
+    where: str = "",
+) -> None:  # fmt: skip
+    """Raise BadInput where a panel has weights, for what cannot take them; where: by default what it is."""
+    if roles.weight is not None:
+        raise bad(f"{what} cannot take weights: the panel is weighted by {roles.weight!r}", where=where or what,
+                  allowed=allowed, remedy=remedy)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from experiments.kinds import Entry, catalogue, meanings_of, type_text
 from experiments.panel_spec import weights
 from experiments.panel_spec.reading import ReadSection
 from experiments.panel_spec.sections import (
+    CollapseSection,
     IndexSection,
     InferenceSection,
     IvSection,
@@ -122,7 +123,8 @@ def spec_page() -> str:
     """The reference of SPEC.toml."""
     out = ["# SPEC.toml\n", WRITTEN, "A SPEC.toml says what the columns of a panel file are. `panelproof init PANEL`"
            " writes one to edit. Unknown keys are errors, and all errors are listed at once.\n"]  # fmt: skip
-    for name, model in (("panel", PanelSection), ("read", ReadSection), ("index", IndexSection)):
+    for name, model in (("panel", PanelSection), ("read", ReadSection), ("index", IndexSection),
+                        ("collapse", CollapseSection)):  # fmt: skip
         out += [f"## [{name}]\n", f"{first_line(model)}\n", key_table(model)]
     out += ["## [recode]\n", "A number for every value of a column of labels: `d = { \"yes\" = 1, \"no\" = 0 }`."
             " Numbers that are labels are named as text.\n"]  # fmt: skip

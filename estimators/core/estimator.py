@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,10 @@ from estimators.core.tile import Tile
 from estimators.core.treatment_kernels import TreatmentKernel
 from sim.arrays import Flags, Floats
 from sim.design import Design
-from sim.errors import BadInput, bad, choice_problems, closest, one_of, refuse
+from sim.errors import BadInput, bad, choice_problems, closest, listed, one_of, refuse
 from sim.panel import Panel, Text, card
 from sim.registry import discover, find
-from sim.schema import Schema
+from sim.schema import Schema, refuse_weights
 from sim.streams import Streams
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def usual_error(kinds: Sequence[str], asked: str | None = None) -> str:
     return next(iter([*clustered, *(kind for kind in kinds if kind == "information"), *kinds[-1:]]), "")
 
 
+WeightUse = Literal["used", "ignored", "refused"]  # what an estimator does with the weights of a panel
 LEVEL = 0.05
 HEADS = ("term", "estimate", "std. error", "t", "p", "lower", "upper")
 ROWS_AT_ONCE = 4096  # replications solved together: enough to spread the calls, few enough for the cache
@@ -411,6 +412,7 @@ class Estimator(ABC):
     """Frozen settings; the same object serves real and synthetic panels. Subclasses are frozen dataclasses."""
 
     kind: ClassVar[str]
+    weight_use: ClassVar[WeightUse] = "refused"
 
     def __post_init__(self) -> None:
         """Raise BadInput for settings of listed values that hold another one; who has checks of its own calls this."""
@@ -433,6 +435,17 @@ class Estimator(ABC):
     @abstractmethod
     def variables(self, schema: Schema) -> frozenset[str]:
         """The variables that it reads."""
+
+    def weight(self, schema: Schema) -> tuple[str, ...]:
+        """The variable of the panel's weights, none without; raises BadInput where it cannot take weights."""
+        name = schema.roles.weight
+        if name is None or self.weight_use == "ignored":
+            return ()
+        if self.weight_use == "refused":
+            takers = sorted(kind for kind, found in estimators().items() if found.weight_use == "used")
+            refuse_weights(schema.roles, self.name, f"estimators that take weights: {listed(takers, 20)}",
+                           "choose one of them, or remove weight from [panel]")  # fmt: skip
+        return (schema.require(name, f"{self.name} weight"),)
 
     def used(self, panel: Panel) -> Panel:
         """The part of a real panel that its estimates rest on, for the sizes that tables print."""
@@ -554,14 +567,15 @@ class RegressionEstimator(Estimator):
     regressors: tuple[str, ...] | None
 
     def names(self, schema: Schema) -> tuple[str, tuple[str, ...]]:
-        """Outcome and regressors; raises BadInput when no outcome is named."""
+        """Outcome and regressors; raises BadInput when no outcome is named, and for weights that are refused."""
+        self.weight(schema)
         regressors = schema.roles.regressors if self.regressors is None else self.regressors
         return outcome_of(self.outcome, schema, self.name), regressors
 
     def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome and regressors."""
+        """Outcome and regressors, and the weights."""
         outcome, regressors = self.names(schema)
-        return frozenset((outcome, *regressors))
+        return frozenset((outcome, *regressors, *self.weight(schema)))
 
 
 class TreatmentEstimator(Estimator):
@@ -571,15 +585,16 @@ class TreatmentEstimator(Estimator):
     controls: tuple[str, ...] | None
 
     def names(self, schema: Schema) -> tuple[str, str, tuple[str, ...]]:
-        """Outcome, treatment and controls; raises BadInput when one is missing."""
+        """Outcome, treatment and controls; raises BadInput when one is missing, and for weights that are refused."""
+        self.weight(schema)
         treatment = treatment_of(None, schema, self.name)
         controls = schema.roles.controls if self.controls is None else self.controls
         return outcome_of(self.outcome, schema, self.name), treatment, controls
 
     def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome, treatment and controls."""
+        """Outcome, treatment and controls, and the weights."""
         outcome, treatment, controls = self.names(schema)
-        return frozenset((outcome, treatment, *controls))
+        return frozenset((outcome, treatment, *controls, *self.weight(schema)))
 
 
 def slope_targets(schema: Schema, regressors: tuple[str, ...], of_treatment: str) -> dict[str, str]:

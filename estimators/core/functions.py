@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self, cast, overload
 import numpy as np
 
 from estimators.core.answers import answers_of
-from estimators.core.estimator import Estimates, Estimator, Layout, Status
+from estimators.core.estimator import Estimates, Estimator, Layout, Status, WeightUse
 from sim.design import Design, Estimand
 from sim.errors import bad, listed, reason
 from sim.functions import (
@@ -80,6 +80,7 @@ class FunctionEstimator(MadeOfFunction, Estimator):
     name. label: its name in tables and stores.
     """
 
+    weight_use: ClassVar[WeightUse] = "ignored"  # what the function does with them is its own affair
     recipe: ClassVar[EstimatorRecipe]
     terms: tuple[str, ...]
     errors: tuple[str, ...]

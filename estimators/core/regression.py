@@ -251,11 +251,12 @@ class Logit:
         return 1.0 - self.loglik / float(null)
 
 
-def logit(x: Floats, chosen: Flags) -> Logit:
+def logit(x: Floats, chosen: Flags, weights: Floats | None = None) -> Logit:
     """P(chosen) = 1 / (1 + exp(-b0 - x b)) by Newton's method (iteratively reweighted least squares).
 
-    x (N, K), chosen (N,); errors from the information matrix. Not converged: collinear covariates, groups of one kind,
-    or covariates that separate the groups, for which the likelihood has no maximum.
+    x (N, K), chosen (N,), weights (N,) of the log-likelihood, None = 1; errors from the information matrix. Not
+    converged: collinear covariates, groups of one kind, or covariates that separate the groups, for which the
+    likelihood has no maximum.
     """
     centre, scale = x.mean(axis=0), x.std(axis=0)
     failed = Logit(np.full(x.shape[1] + 1, np.nan), np.full(x.shape[1] + 1, np.nan), np.full(len(x), np.nan), np.nan,
@@ -267,10 +268,13 @@ def logit(x: Floats, chosen: Flags) -> Logit:
     b[0] = np.log(chosen.mean() / (1 - chosen.mean()))
     for _ in range(MOST_STEPS):
         p = expit(z @ b)
-        inverse, sound = invert((z.T @ (z * (p * (1 - p))[:, None]))[None])
+        information, score = p * (1 - p), chosen - p
+        if weights is not None:
+            information, score = weights * information, weights * score
+        inverse, sound = invert((z.T @ (z * information[:, None]))[None])
         if not sound[0]:
             return failed
-        step = inverse[0] @ (z.T @ (chosen - p))
+        step = inverse[0] @ (z.T @ score)
         b = b + step
         if np.abs(z @ b).max() > SEPARATED:
             return failed
@@ -281,6 +285,7 @@ def logit(x: Floats, chosen: Flags) -> Logit:
     back = np.diag(np.r_[1.0, 1 / scale])
     back[0, 1:] = -centre / scale
     eta = z @ b
-    loglik = -float(np.logaddexp(0.0, np.where(chosen, -eta, eta)).sum())
+    terms = np.logaddexp(0.0, np.where(chosen, -eta, eta))
+    loglik = -float((terms if weights is None else weights * terms).sum())
     variance = np.einsum("ij,jk,ik->i", back, inverse[0], back)
     return Logit(back @ b, np.sqrt(variance), expit(eta), loglik, converged=True)

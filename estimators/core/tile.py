@@ -57,6 +57,12 @@ class WithinTransform:
         rank = int(np.linalg.matrix_rank(normal, tol=1e-10 * t, hermitian=True))
         return cls(int((mask.sum(axis=0) > 0).sum()) + rank, mask, solver)
 
+    @property
+    def time_solver(self) -> Floats:
+        """The pseudo-inverse above, of a panel with gaps."""
+        assert self.solver is not None
+        return self.solver
+
     def __call__(self, x: Floats) -> Floats:
         """Q x, (R, T, N) -> (R, T, N)."""
         if self.mask is None or self.solver is None:
@@ -104,12 +110,101 @@ def without_effects(values: Floats, effects: Collection[str]) -> Floats:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class WeightedWithin:
+    """What is left of a variable after a weighted projection on unit and time effects.
+
+    weights (T, N), 0 or more, 0 = left out; a balanced or an unbalanced panel with unit weights are special cases.
+    The time effects solve (diag(sum_i w_it) - W diag(1 / sum_t w_it) W') l = sum_i w_it (x_it - xbar_i), xbar_i the
+    weighted mean of a unit: the normal equations of least squares with dummies after unit effects are solved for.
+    `effects` is the number of free unit and time effects; cells left out come out as zero.
+    """
+
+    weights: Floats
+    solver: Floats
+    effects: int
+
+    @classmethod
+    def of(cls, weights: Floats) -> WeightedWithin:
+        """The transformation of weights (T, N); their scale does not matter."""
+        per_unit = _at_least_one_cell(weights)
+        normal = np.diag(weights.sum(axis=1)) - (weights / per_unit) @ weights.T
+        scale = float(weights.sum(axis=1).max())
+        solver = np.linalg.pinv(normal / scale, rcond=1e-10, hermitian=True) / scale
+        rank = int(np.linalg.matrix_rank(normal / scale, tol=1e-10 * len(weights), hermitian=True))
+        return cls(weights, solver, int((weights.sum(axis=0) > 0).sum()) + rank)
+
+    def __call__(self, x: Floats) -> Floats:
+        """(R, T, N) -> (R, T, N)."""
+        per_unit = _at_least_one_cell(self.weights)
+        seen = self.weights > 0
+        x = np.where(seen, x, 0.0)
+        unit = (self.weights * x).sum(axis=1, keepdims=True) / per_unit
+        time = (self.weights * (x - unit)).sum(axis=2) @ self.solver
+        x = x - time[:, :, None]
+        return np.where(seen, x - (self.weights * x).sum(axis=1, keepdims=True) / per_unit, 0.0)
+
+
+def _at_least_one_cell(weights: Floats) -> Floats:
+    """Each unit's sum of weights, 1 for a unit without any, (N,)."""
+    total = weights.sum(axis=0)
+    return np.asarray(np.where(total > 0, total, 1.0))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ScaledWithin:
+    """Two-way Q of variables that are times the root of weights, (T, N): root x -> root (x - effects by weights)."""
+
+    within: WeightedWithin
+    root: Floats
+
+    @classmethod
+    def of(cls, root: Floats) -> ScaledWithin:
+        """That of the roots of weights, 0 = not observed."""
+        return cls(WeightedWithin.of(np.square(root)), root)
+
+    @property
+    def effects(self) -> int:
+        """Free unit and time effects."""
+        return self.within.effects
+
+    def __call__(self, x: Floats) -> Floats:
+        """Q x, (R, T, N) -> (R, T, N)."""
+        return self.root * self.within(x / np.where(self.root > 0, self.root, 1.0))
+
+
+def weight_root(panel: Panel) -> Floats | None:
+    """Roots of the panel's weights, which are brought to a sum of n over its n observed cells, (T, N), 0 elsewhere.
+
+    None where the panel has none. Least squares of root y on root x are weighted ones, so that all errors follow from
+    scaled variables and residuals. Raises BadInput for weights that are not positive, or that replications differ in.
+    """
+    name = panel.roles.weight
+    if name is None:
+        return None
+    values, mask = panel.variables[panel.schema.require(name, "weight")], observed_mask(panel)
+    if len(values) > 1 and (values != values[:1])[:, mask > 0].any():
+        raise bad(f"replications differ in the weight {name!r}", where="panel weight",
+                  allowed="one weight of each unit-period", remedy="fit the replications one by one")  # fmt: skip
+    wrong = np.argwhere((mask > 0) & ~(values[0] > 0))
+    if wrong.size:
+        t, i = wrong[0]
+        raise bad(f"the weight {name!r} is {values[0, t, i]:g} for unit {panel.units[i]} in {panel.periods[t]}",
+                  where="panel weight", allowed="positive numbers",
+                  remedy="correct it, or leave those rows out")  # fmt: skip
+    weights = np.where(mask > 0, values[0], 0.0)
+    return np.sqrt(weights / weights.max() * (mask.sum() / (weights / weights.max()).sum()))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class EffectsProjection:
     """Q of effects of each unit and time effects of each group of units, any pattern of observations; exact.
 
     Unit i's own effects are the columns of a basis B (T, q) on its observed rows, with annihilator A_i (T, T); the time
     effects of group g then solve (sum_i A_i) l = sum_i A_i x_i over the units of g (Frisch and Waugh), and
     Q x_i = A_i (x_i - l). `effects` is the number of free effects; unobserved cells come out as zero.
+
+    root: of weights; all columns are then times the root, and so must be x: with r_i the root on the diagonal the
+    columns of B are r_i B, (sum_i r_i A_i r_i) l = sum_i r_i A_i x_i and Q x_i = A_i (x_i - r_i l).
     """
 
     effects: int
@@ -117,50 +212,66 @@ class EffectsProjection:
     annihilators: Floats  # (N, T, T)
     members: Floats | None = None  # (G, N), 1 where unit i has the time effects of group g; None = no time effects
     solvers: Floats | None = None  # (G, T, T), pseudo-inverses of the matrices above
+    root: Floats | None = None  # (T, N), None = no weights
 
     @classmethod
-    def of(cls, panel: Panel, basis: Floats, groups: NDArray[np.intp] | None) -> EffectsProjection:
+    def of(
+        cls, panel: Panel, basis: Floats, groups: NDArray[np.intp] | None, root: Floats | None = None
+    ) -> EffectsProjection:
         """The projection of a panel: basis (T, q) of unit effects, groups (N,) coded 0, 1, ... of the time effects."""
         mask = observed_mask(panel)
-        own = mask.T[:, :, None] * basis  # (N, T, q)
+        own = (mask if root is None else root).T[:, :, None] * basis  # (N, T, q)
         effects = int(np.linalg.matrix_rank(own, rtol=TINY).sum()) if basis.shape[1] else 0
         annihilators = mask.T[:, :, None] * np.eye(len(mask)) - own @ np.linalg.pinv(own, rtol=TINY)
         if groups is None:
             return cls(effects, mask, annihilators)
         members = (np.arange(int(groups.max()) + 1)[:, None] == groups).astype(np.float64)
-        normal = np.tensordot(members, annihilators, axes=1)
-        sizes = members.sum(axis=1)
+        pulled, sizes = annihilators, members.sum(axis=1)
+        if root is not None:
+            pulled = root.T[:, :, None] * annihilators * root.T[:, None, :]
+            sizes = (members @ np.square(root).T).max(axis=1)
+        normal = np.tensordot(members, pulled, axes=1)
         values, vectors = np.linalg.eigh(normal)
         free = values > TINY * sizes[:, None]
         inverses = np.where(free, 1.0 / np.where(free, values, 1.0), 0.0)
         solvers = (vectors * inverses[:, None, :]) @ vectors.transpose(0, 2, 1)
-        return cls(effects + int(free.sum()), mask, annihilators, members, solvers)
+        return cls(effects + int(free.sum()), mask, annihilators, members, solvers, root)
 
     def __call__(self, x: Floats) -> Floats:
         """Q x, (R, T, N) -> (R, T, N)."""
         by_unit = np.where(self.mask > 0, x, 0.0).transpose(2, 1, 0)
         if self.members is not None and self.solvers is not None:
-            sums = np.tensordot(self.members, self.annihilators @ by_unit, axes=1)
-            by_unit = by_unit - np.tensordot(self.members.T, self.solvers @ sums, axes=1)
+            root = None if self.root is None else self.root.T[:, :, None]
+            left = self.annihilators @ by_unit
+            sums = np.tensordot(self.members, left if root is None else root * left, axes=1)
+            time = np.tensordot(self.members.T, self.solvers @ sums, axes=1)
+            by_unit = by_unit - (time if root is None else root * time)
         return np.ascontiguousarray((self.annihilators @ by_unit).transpose(2, 1, 0))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class GrandMean:
-    """Takes out the grand mean over observed cells (effects = 1), or nothing (0); unobserved cells come out as zero."""
+    """Takes out the grand mean over observed cells (effects = 1), or nothing (0); unobserved cells come out as zero.
+
+    root: of weights, times which x and the column of ones are; None = no weights.
+    """
 
     effects: int
     mask: Floats  # (T, N)
+    root: Floats | None = None  # (T, N)
 
     def __call__(self, x: Floats) -> Floats:
         """x less its mean, (R, T, N) -> (R, T, N)."""
         observed = np.where(self.mask > 0, x, 0.0)
         if not self.effects:
             return observed
+        if self.root is not None:
+            mean = (self.root * observed).sum(axis=(1, 2), keepdims=True) / np.square(self.root).sum()
+            return np.asarray(observed - mean * self.root)
         return (observed - observed.sum(axis=(1, 2), keepdims=True) / self.mask.sum()) * self.mask
 
 
-Transform = WithinTransform | EffectsProjection | GrandMean
+Transform = WithinTransform | ScaledWithin | EffectsProjection | GrandMean
 BY_PERIOD = "-by-period"
 
 
@@ -180,12 +291,15 @@ def check_effects(effects: tuple[str, ...], schema: Schema, asked_by: str) -> No
                       remedy='set effects = ["unit", "period"]')  # fmt: skip
 
 
-def transform_of(effects: tuple[str, ...], panel: Panel, *, constant: bool) -> Transform:
-    """The projection that takes out checked effects; without any it takes out the constant, if there is one."""
+def transform_of(effects: tuple[str, ...], panel: Panel, *, constant: bool, root: Floats | None = None) -> Transform:
+    """The projection that takes out checked effects; without any it takes out the constant, if there is one.
+
+    root (T, N): of weights, as `weight_root` makes it; the projection is then of variables times it.
+    """
     if not effects:
-        return GrandMean(int(constant), observed_mask(panel))
+        return GrandMean(int(constant), observed_mask(panel), root)
     if set(effects) == {"unit", "period"}:
-        return WithinTransform.of(panel)
+        return WithinTransform.of(panel) if root is None else ScaledWithin.of(root)
     years = np.array(panel.periods, dtype=np.float64)
     columns = []
     if "unit" in effects:
@@ -199,7 +313,7 @@ def transform_of(effects: tuple[str, ...], panel: Panel, *, constant: bool) -> T
         groups = np.unique(panel.attributes[grouped[0]], return_inverse=True)[1]
     elif "period" in effects:
         groups = np.zeros(len(panel.units), dtype=np.intp)
-    return EffectsProjection.of(panel, basis, groups)
+    return EffectsProjection.of(panel, basis, groups, root)
 
 
 def nested_in(clusters: tuple[str, ...], effects: tuple[str, ...], panel: Panel) -> tuple[str, ...]:
@@ -253,10 +367,15 @@ UNDATED = -1  # in place of dates: the treatment is not absorbing
 
 
 class Tile:
-    """A view of a panel that remembers what estimators derive from it. Arrays are (1 or R, T, N)."""
+    """A view of a panel that remembers what estimators derive from it. Arrays are (1 or R, T, N).
 
-    def __init__(self, panel: Panel) -> None:
+    weighted: whether demeaned variables and sums of squares are those of the panel's weights, where it has some, as
+    `ScaledWithin` has them; lags never are.
+    """
+
+    def __init__(self, panel: Panel, *, weighted: bool = False) -> None:
         self.panel = panel
+        self.root = weight_root(panel) if weighted else None
         self._memo: dict[tuple[str, ...], Floats] = {}
         self._adoptions: dict[str, NDArray[np.int16] | None] = {}
 
@@ -264,6 +383,11 @@ class Tile:
     def transform(self) -> WithinTransform:
         """The two-way within transformation of this panel's pattern of observations."""
         return WithinTransform.of(self.panel)
+
+    @cached_property
+    def _weighted(self) -> WeightedWithin:
+        assert self.root is not None
+        return WeightedWithin.of(np.square(self.root))
 
     def raw(self, name: str) -> Floats:
         """A variable as it is in the panel."""
@@ -310,6 +434,8 @@ class Tile:
                 case ("without", effects, name, *weights):
                     values = self.lag(name, weights[0]) if weights else self.raw(name)
                     self._memo[key] = without_effects(values, TAKEN_OUT[effects])  # type: ignore[index]
+                case ("within", name) if self.root is not None:
+                    self._memo[key] = self.root * self._weighted(self.raw(name))
                 case ("within", name) if self.transform.mask is None:
                     self._memo[key], self._memo["between squares", name] = balanced_split(self.raw(name))
                 case ("within", name):
@@ -326,6 +452,10 @@ class Tile:
 
     def _total(self, name: str) -> Floats:
         """sum (x - xbar)^2: what is left within, and between units and periods."""
+        if self.root is not None:
+            root = self.root[self.root > 0]
+            seen = self._observed(name)
+            return _squares(seen - root * (seen @ root / root.size)[:, None])
         if self.transform.mask is None:
             return self.within_sum_of_squares(name) + self._memo["between squares", name]
         seen = self._observed(name)
@@ -334,6 +464,8 @@ class Tile:
     def _observed(self, name: str) -> Floats:
         """Values of observed cells, (1 or R, cells)."""
         x, mask = self.raw(name), self.transform.mask
+        if self.root is not None:
+            return x[:, self.root > 0] * self.root[self.root > 0]
         return x.reshape(x.shape[0], -1) if mask is None else x[:, mask > 0]
 
     def _within_lag(self, name: str, weights: str) -> Floats:

@@ -17,6 +17,7 @@ from estimators.core.estimator import (
     Estimator,
     Layout,
     RegressionEstimator,
+    WeightUse,
     check_names,
     slope_targets,
     treatment_of,
@@ -53,6 +54,9 @@ class TwoWayDID(RegressionEstimator):
     used. terms: those that are reported, None = all; the treatment's alone, with iid or clustered errors, is quick
     where the treatment alone is redrawn.
 
+    Where the panel has a weight, least squares are weighted by it (`linear.least_squares`), under all error types but
+    conley-taber and ferman-pinto; r2 are shares of weighted sums of squares, sigma2 is that of weights of mean 1.
+
     >>> import panelproof as pp
     >>> found = pp.TwoWayDID()(pp.example_panel().panel)
     >>> print(f"{found.params['did']:.3f} ({found.std_errors['did']:.3f})")
@@ -60,6 +64,7 @@ class TwoWayDID(RegressionEstimator):
     """
 
     kind: ClassVar[str] = "did"
+    weight_use: ClassVar[WeightUse] = "used"
 
     outcome: str | None = None
     regressors: tuple[str, ...] | None = None
@@ -142,7 +147,7 @@ class TwoWayDID(RegressionEstimator):
         k = reduction.regressors.index(treatment)
         codes = plan.totals[f"cluster:{group}"].unit_codes
         assert codes is not None
-        return facts_of(found.slopes.psi[:, k], tile.raw(treatment), codes, plan.mask)
+        return facts_of(found.slopes.psi[:, k], tile.raw(treatment), codes, plan.mask, plan.root)
 
     def reduction(self, schema: Schema) -> LeastSquares:
         """Least squares and the variances of the error types asked for."""
@@ -258,11 +263,11 @@ class TwoWayDID(RegressionEstimator):
         else:
             assert plan.regressors is not None
             psi, z = plan.regressors.psi, reduction.entering(plan)
-        mask = plan.mask
+        ones = plan.scale
 
         def project(x: Floats) -> Floats:
-            mean = (x * mask).sum(axis=(1, 2), keepdims=True) / mask.sum()
-            return plan.transform(x) + mean * mask if self.constant else plan.transform(x)
+            mean = (x * ones).sum(axis=(1, 2), keepdims=True) / plan.nobs
+            return plan.transform(x) + mean * ones if self.constant else plan.transform(x)
 
         own = streams.tile(streams.start, streams.start + len(moments.e))
         tests = wild_clusters(psi, moments.e, moments.beta, z, project, plan.wild[error], own.each(error), self.draws)

@@ -11,7 +11,7 @@ from scipy.special import fdtrc
 
 from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, may_be_floored
-from estimators.core.estimator import Estimates, Layout, RegressionEstimator, Status, check_names
+from estimators.core.estimator import Estimates, Layout, RegressionEstimator, Status, WeightUse, check_names
 from estimators.core.tile import Tile, transform_of
 from estimators.linear.covariances import ClusterK, Sample, covariance, unit_clusters
 from estimators.linear.influence import GroupFits, UnitRows, group_sums
@@ -43,6 +43,8 @@ class InteractionTest(RegressionEstimator):
     permutation test, 0 = none. cluster_k: which parameters count in the cluster factor, as in TwoWayDID. label: its
     name in tables.
 
+    Where the panel has a weight, the regressions are weighted by it, as in TwoWayDID.
+
     Statistics: wald of all differences (`wald_of_equality`), wald_p from F(V - 1, G - 1) at wald / (V - 1), so that
     with two groups it is the p-value of the term; floored:ERROR, 1 where negative eigenvalues were set to zero.
     permutation_p = (1 + c)/(draws + 1), where c counts assignments with a Wald statistic as large as the observed one,
@@ -58,6 +60,7 @@ class InteractionTest(RegressionEstimator):
     """
 
     kind: ClassVar[str] = "interaction"
+    weight_use: ClassVar[WeightUse] = "used"
 
     group: str = "region"
     values: tuple[str, ...] = ("east", "central")
@@ -111,14 +114,14 @@ class InteractionTest(RegressionEstimator):
         sample = self._sample(compared, len(self.values) * len(regressors))
         clusters = None if self.test == "cluster:unit" else unit_clusters(self.test, compared)
         mask = None if compared.observed is None else compared.observed[0].astype(np.float64)
-        tile, treatment = Tile(compared), _treatment(panel.schema)
+        tile, treatment = Tile(compared, weighted=True), _treatment(panel.schema)
         columns = [tile.within(name) for name in (*regressors, outcome)]
         did = compared.variables[treatment] > 0
         first = 0 if streams is None else streams.start
         streams = (streams or Streams(0)).tile(first, first + panel.replications)
         found = []
         for row, rng in enumerate(streams.each("permutation")):
-            units = UnitRows.of(np.stack([_row(column, row) for column in columns]), mask)
+            units = UnitRows.of(np.stack([_row(column, row) for column in columns]), mask, tile.root)
             treated = (_row(did, row) if mask is None else _row(did, row) & (mask > 0)).any(axis=0)
             test = _Test(units, codes, len(self.values), regressors.index(treatment), clusters)
             p = test.permutation(treated, self.draws, rng) if self.draws else np.nan

@@ -36,6 +36,7 @@ from estimators.linear.influence import Influence
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import bad
 from sim.panel import Panel
+from sim.schema import refuse_weights
 
 ADJUSTED = ("cv3", "cr2")  # kinds that are made here
 SPANNED = 1e-10  # 1 - a squared singular value of W_g below which a direction is that of the cluster alone
@@ -55,15 +56,19 @@ class ClusterSpan:
     cells: tuple[Codes, ...]
 
     @classmethod
-    def of(cls, panel: Panel, effects: tuple[str, ...], total: ScoreSum, *, constant: bool) -> ClusterSpan:
-        """Of an error type by clusters of units; constant: whether a regression without effects has one."""
+    def of(
+        cls, panel: Panel, effects: tuple[str, ...], total: ScoreSum, *, constant: bool, root: Floats | None = None
+    ) -> ClusterSpan:
+        """Of an error type by clusters of units; constant: whether a regression without effects has one; root: of
+        weights, (T, N)."""
         groups = tuple(total.error.partition(":")[2:])
         inside = nested_in(groups, effects, panel)
         mask, codes = observed_mask(panel) > 0, total.cells[0]
         cells = (np.flatnonzero((codes == g) & mask) for g in range(int(codes.max()) + 1))
         outside = tuple(effect for effect in effects if effect not in inside)
-        nested = transform_of(inside, panel, constant=False)
+        nested = transform_of(inside, panel, constant=False, root=root)
         columns = effect_columns(panel, outside, constant=constant and not effects)
+        columns = columns if root is None else columns * root
         return cls(nested, orthonormal(nested(columns), columns), tuple(each for each in cells if len(each)))
 
 
@@ -180,8 +185,9 @@ class ClusterFacts:
     shared: Floats
 
 
-def facts_of(psi: Floats, treatment: Floats, codes: Codes, mask: Floats) -> ClusterFacts:
-    """Of a coefficient's psi (1 or R, T, N), treatment (1 or R, T, N), clusters of units (N,), used cells (T, N)."""
+def facts_of(psi: Floats, treatment: Floats, codes: Codes, mask: Floats, root: Floats | None = None) -> ClusterFacts:
+    """Of a coefficient's psi (1 or R, T, N), treatment (1 or R, T, N), clusters of units (N,), used cells (T, N), the
+    root of weights."""
     members = membership(codes)
     seen = mask.sum(axis=0) > 0
     used = (members[seen] > 0).any(axis=0)
@@ -189,7 +195,8 @@ def facts_of(psi: Floats, treatment: Floats, codes: Codes, mask: Floats) -> Clus
     begun = np.logical_or.accumulate(own.any(axis=2), axis=1)[:, :, None]
     ever, beside = own.any(axis=1), (begun & ~own & (mask > 0)).any(axis=1)  # (R, N)
     treated, untreated = (((units @ members) > 0).sum(axis=1) for units in (ever * 1.0, beside * 1.0))
-    shares = np.square(psi).sum(axis=1) @ members, np.square(psi @ members).sum(axis=1)
+    whole = psi if root is None else psi * root
+    shares = np.square(psi).sum(axis=1) @ members, np.square(whole @ members).sum(axis=1)
     effective, shared = (effective_clusters(each[:, used]) for each in shares)
     return ClusterFacts(int(used.sum()), treated.astype(float), untreated.astype(float), effective, shared)
 
@@ -386,6 +393,8 @@ class FewTreated:
         names = [error for error in errors if kind_of(error) in PLACEBOS]
         if not names:
             return None
+        refuse_weights(panel.roles, names[0], "other error types, such as cv3:unit or wild:unit",
+                       "choose one, or remove weight from [panel]", f"{asked_by} errors")  # fmt: skip
         mask, treatment = observed_mask(panel), panel.variables[str(panel.roles.treatment)]
         if len(treatment) == 1:
             check_controls(treatment[0], mask, names[0], asked_by)

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from estimators.core.error_types import kind_of
-from estimators.core.estimator import Estimates, Estimator, Layout, Reduction, Status, slope_targets
+from estimators.core.estimator import Estimates, Estimator, Layout, Reduction, Status, WeightUse, slope_targets
 from estimators.linear.did import TwoWayDID
 from sim.arrays import Floats
 from sim.design import Design
@@ -82,6 +82,8 @@ class Formula(Estimator):
     and hc2, hc3, crv3:GROUP. unit, period: what the formula calls them. terms: names of the coefficients, found by one
     fit where the formula has i() or pyfixest fits it. label: its name in tables.
 
+    Where the panel has a weight, least squares are weighted by it.
+
     >>> import panelproof as pp
     >>> fit = pp.formula("icr ~ did + inv | unit + period", vcov={"CRV1": "unit"})
     >>> found = fit(pp.example_panel().panel)
@@ -90,6 +92,7 @@ class Formula(Estimator):
     """
 
     kind: ClassVar[str] = "formula"
+    weight_use: ClassVar[WeightUse] = "used"
 
     formula: str = ""
     errors: tuple[str, ...] = ("cluster:unit",)
@@ -123,7 +126,7 @@ class Formula(Estimator):
         """The variables that it names."""
         if not self.formula:
             return self._native(self._parsed(schema), schema).variables(schema)
-        return frozenset({*_names(self.formula)} & set(schema.variables))
+        return frozenset({*_names(self.formula)} & set(schema.variables) | set(self.weight(schema)))
 
     def tried_on(self, panel: Panel, schema: Schema) -> Self:
         """The same with the names of its coefficients, where they hang on a panel's levels or on pyfixest."""
@@ -218,7 +221,9 @@ class Formula(Estimator):
         parts = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it uses what pandas has deprecated
-            model = pyfixest.feols(self.formula, long_table(panel, self.unit, self.period), _vcov(self.errors[0]))
+            weights = next(iter(self.weight(panel.schema)), None)  # pyfixest's default for them is aweights
+            model = pyfixest.feols(self.formula, long_table(panel, self.unit, self.period), _vcov(self.errors[0]),
+                                   weights=weights)  # fmt: skip
             for error in self.errors:
                 if error != self.errors[0]:
                     model.vcov(_vcov(error))

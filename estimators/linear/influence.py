@@ -31,18 +31,27 @@ class UnitRows:
 
     rows (N, T, P): regressors and, last, the outcome, without unit means, zero where unobserved; products (N, P, P), a
     unit's cross products; mask (N, T), None = balanced; overlap (N, T, T) = m_i m_i' / T_i of the observed periods m_i.
+
+    With weights rows are times their root r, mask is r^2 and overlap r_i^2 r_i^2' / sum r_i^2; pulled (N, T, P) are
+    rows times the root once more, whose sums over units the period effects solve for.
     """
 
     rows: Floats
     products: Floats
     mask: Floats | None = None
     overlap: Floats | None = None
+    pulled: Floats | None = None
 
     @classmethod
-    def of(cls, columns: Floats, mask: Floats | None = None) -> UnitRows:
-        """From columns (P, T, N) without unit means and the mask of observed cells (T, N), None = balanced."""
+    def of(cls, columns: Floats, mask: Floats | None = None, root: Floats | None = None) -> UnitRows:
+        """From columns (P, T, N) without unit means and the mask of observed cells (T, N), None = balanced; root (T,
+        N): of weights, which the columns are times, in place of the mask."""
         rows = np.ascontiguousarray(columns.transpose(2, 1, 0))
         products = rows.transpose(0, 2, 1) @ rows
+        if root is not None:
+            weights, total = np.ascontiguousarray(np.square(root).T), np.square(root).sum(axis=0)[:, None]
+            overlap = weights[:, :, None] * (weights / np.where(total > 0, total, 1.0))[:, None, :]
+            return cls(rows, products, weights, overlap, rows * root.T[:, :, None])
         if mask is None:
             return cls(rows, products)
         seen = np.ascontiguousarray(mask.T)
@@ -73,7 +82,8 @@ class GroupFits:
         members = (codes[:, None, :] == np.arange(groups)[:, None]).astype(np.float64).reshape(-1, codes.shape[1])
         n, t, p = units.rows.shape
         own = (members @ units.products.reshape(n, -1)).reshape(-1, p, p)
-        totals = (members @ units.rows.reshape(n, -1)).reshape(-1, t, p)
+        summed = units.rows if units.pulled is None else units.pulled
+        totals = (members @ summed.reshape(n, -1)).reshape(-1, t, p)
         if units.mask is None or units.overlap is None:
             periods = totals / np.maximum(members.sum(axis=1), 1.0)[:, None, None]
         else:
@@ -110,8 +120,13 @@ class GroupFits:
         draws = np.arange(len(self.codes))[:, None]
         own = weights[draws, self.codes]
         out = (self.units.rows @ own.transpose(1, 2, 0)).transpose(2, 0, 1)
-        out = out - (self.periods @ weights[:, :, :, None])[:, :, :, 0][draws, self.codes]
+        periods = (self.periods @ weights[:, :, :, None])[:, :, :, 0][draws, self.codes]
         mask = self.units.mask
+        if mask is not None and self.units.pulled is not None:
+            root, total = np.sqrt(mask), mask.sum(axis=1)
+            out = out - root * periods
+            return out - root * ((out * root).sum(axis=2) / np.where(total > 0, total, 1.0))[:, :, None]
+        out = out - periods
         if mask is None:
             return out
         seen = np.maximum(mask.sum(axis=1), 1.0)

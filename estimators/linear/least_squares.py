@@ -3,6 +3,10 @@
 Effects are taken out by a projection Q (Frisch and Waugh 1933; Lovell 1963). The constant, where it is reported, takes
 Stata's form: Qy + ybar is regressed on Qx + xbar and 1, so that it is ybar - xbar'b, the mean of the effects over
 observations, and has an error.
+
+With weights w that sum to n every column, effects and the constant too, is times root w. Q, coefficients, residuals and
+influences are those of the scaled columns, and all errors follow from them as without weights: iid are those of errors
+with variance sigma2 / w, sums of scores are of w x e (Solon, Haider and Wooldridge 2015, J. Human Resources 50:301).
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import numpy as np
 from estimators.core import regression as ols
 from estimators.core.error_types import without_se
 from estimators.core.estimator import ROWS_AT_ONCE, Moments, Reduction
-from estimators.core.tile import Tile, Transform, observed_mask, spread, transform_of, without_singletons
+from estimators.core.tile import Tile, Transform, observed_mask, spread, transform_of, weight_root, without_singletons
 from estimators.core.treatments import Fields, Projection, TreatmentMoments
 from estimators.linear.covariances import (
     ClusterK,
@@ -88,10 +92,10 @@ class Regressors:
             out[:, errors.index(error)] = found.dof
         return out
 
-    def entering(self, mask: Floats) -> Floats:
-        """The regressors of the form with a constant, Qx + xbar and 1, (1 or R, K + 1, T, N)."""
-        ones = np.broadcast_to(mask, (len(self.x), 1, *mask.shape))
-        return np.concatenate([self.x + self.means[:, :, None, None] * mask, ones], axis=1)
+    def entering(self, scale: Floats) -> Floats:
+        """The regressors of the form with a constant, Qx + xbar and 1, (1 or R, K + 1, T, N), of the column of ones."""
+        ones = np.broadcast_to(scale, (len(self.x), 1, *scale.shape))
+        return np.concatenate([self.x + self.means[:, :, None, None] * scale, ones], axis=1)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -101,7 +105,7 @@ class LinearPlan:
     used: the panel without singletons. transform: Q; None = the tile's own two-way one. mask (T, N): used cells.
     regressors: None when redrawn. totals: what each error type that is a sum of scores adds up; nested: how many
     effects its clusters nest; spans: those that adjust scores within clusters. wild: clusters of cells (T, N) by error
-    type. few: for error types by placebos. redrawn: where one regressor alone differs.
+    type. few: for error types by placebos. redrawn: where one regressor alone differs. root (T, N): of weights.
     """
 
     used: Panel
@@ -115,6 +119,12 @@ class LinearPlan:
     spans: dict[str, ClusterSpan] = field(default_factory=dict)
     few: FewTreated | None = None
     redrawn: RedrawnRegression | None = None
+    root: Floats | None = None
+
+    @property
+    def scale(self) -> Floats:
+        """The column of ones, (T, N): the root of weights in used cells, 1 without weights."""
+        return self.mask if self.root is None else self.root
 
     @property
     def tests(self) -> bool:
@@ -138,24 +148,31 @@ class LinearPlan:
 
     def within(self, tile: Tile, name: str) -> Floats:
         """A variable without effects, (1 or R, T, N), zero where unused."""
+        if self.root is not None:
+            return self.transform(self.seen(tile, name))
         return tile.within(name) if self.shared else self.transform(tile.raw(name))
 
     def seen(self, tile: Tile, name: str) -> Floats:
-        """Used values, zero elsewhere, (1 or R, T, N)."""
-        return np.where(self.mask > 0, tile.raw(name), 0.0)
+        """Used values times the root of weights, zero elsewhere, (1 or R, T, N)."""
+        values = np.where(self.mask > 0, tile.raw(name), 0.0)
+        return values if self.root is None else values * self.root
 
     def means(self, tile: Tile, names: tuple[str, ...]) -> Floats:
-        """Means over used cells, (1 or R, K)."""
-        columns = [self.seen(tile, name).sum(axis=(1, 2)) / self.nobs for name in names]
+        """Weighted means over used cells, (1 or R, K)."""
+        columns = [self._sum(self.seen(tile, name)) / self.nobs for name in names]
         return np.stack(np.broadcast_arrays(*columns), axis=1)
 
+    def _sum(self, seen: Floats) -> Floats:
+        """Inner products with the column of ones, (1 or R,)."""
+        return np.asarray((seen if self.root is None else seen * self.root).sum(axis=(1, 2)))
+
     def total(self, tile: Tile, name: str, *, centred: bool) -> Floats:
-        """Sum of squares of used values around their mean or around zero, (1 or R,)."""
+        """Weighted sum of squares of used values around their mean or around zero, (1 or R,)."""
         if self.shared and centred:
             return tile.total_sum_of_squares(name)
         values = self.seen(tile, name)
         if centred:
-            values = (values - (values.sum(axis=(1, 2)) / self.nobs)[:, None, None]) * self.mask
+            values = values - (self._sum(values) / self.nobs)[:, None, None] * self.scale
         return ols.sum_of_squares(values)
 
 
@@ -223,14 +240,15 @@ class LeastSquares(Reduction):
         observations or clusters."""
         mask = observed_mask(panel)
         used = without_singletons(panel, self.effects) if self.singletons == "drop" else panel
-        shared = set(self.effects) == TWO_WAY and used is panel
-        transform = transform_of(self.effects, used, constant=self.constant)
+        root = weight_root(used)
+        shared = set(self.effects) == TWO_WAY and used is panel and root is None
+        transform = transform_of(self.effects, used, constant=self.constant, root=root)
         plan = LinearPlan(
             used, transform, shared, mask if used is panel else observed_mask(used), None,
             {error: ScoreSum.of(error, used, self.asked_by) for error in self.summed},
             {error: nested_effects(error, self.effects, used) for error in self.summed},
             {error: self._wild_cells(error, used) for error in self.errors if error.startswith("wild:")},
-            few=FewTreated.of(self.errors, used, self.asked_by),
+            few=FewTreated.of(self.errors, used, self.asked_by), root=root,
         )  # fmt: skip
         self._check(plan, panel)
         plan = replace(plan, spans=self._spans(plan))
@@ -290,7 +308,7 @@ class LeastSquares(Reduction):
     def _spans(self, plan: LinearPlan) -> dict[str, ClusterSpan]:
         """Of error types that adjust scores within clusters."""
         return {
-            error: ClusterSpan.of(plan.used, self.effects, total, constant=self.constant)
+            error: ClusterSpan.of(plan.used, self.effects, total, constant=self.constant, root=plan.root)
             for error, total in plan.totals.items()
             if total.kind in ADJUSTED
         }
@@ -320,7 +338,7 @@ class LeastSquares(Reduction):
             adjusted = adjusted_influences(plan.spans, x, bread, slopes.psi) if plan.spans else {}
             return Regressors(x, np.zeros((1, 0)), bread, slopes, None, adjusted)
         means = plan.means(tile, self.regressors)
-        last = plan.mask / plan.nobs - np.einsum("rk,rktn->rtn", spread(means, len(x)), slopes.psi)
+        last = plan.scale / plan.nobs - np.einsum("rk,rktn->rtn", spread(means, len(x)), slopes.psi)
         level = Influence.of(last[:, None], ols.sum_of_squares(last)[:, None])
         found = Regressors(x, means, bread, slopes, level)
         return replace(found, adjusted=adjusted_influences(plan.spans, x, bread, found.psi)) if plan.spans else found
@@ -363,7 +381,7 @@ class LeastSquares(Reduction):
         return np.column_stack([slopes, ybar - np.vecdot(slopes, np.broadcast_to(found.means, slopes.shape))])
 
     def _entering(self, plan: LinearPlan, found: Regressors) -> Floats:
-        return found.entering(plan.mask) if self.constant else found.x
+        return found.entering(plan.scale) if self.constant else found.x
 
     def entering(self, plan: LinearPlan) -> Floats:
         """Fixed regressors as they enter, the constant last, (1, K, T, N)."""

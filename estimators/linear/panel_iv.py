@@ -137,6 +137,7 @@ class PanelIV(TileEstimator, RegressionEstimator):
 
     def all_names(self, schema: Schema) -> InstrumentedNames:
         """What is what; raises BadInput for names that are missing or stand for two things."""
+        self.weight(schema)  # which it refuses
         controls = schema.roles.regressors if self.regressors is None else self.regressors
         endogenous = self.endogenous or (treatment_of(None, schema, self.label),)
         instruments = schema.roles.instruments if self.instruments is None else self.instruments

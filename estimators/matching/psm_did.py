@@ -16,12 +16,13 @@ from estimators.core.estimator import (
     Layout,
     RegressionEstimator,
     Status,
+    WeightUse,
     check_names,
     slope_targets,
     status_where,
 )
 from estimators.core.regression import Logit, check_fixed, logit
-from estimators.core.tile import spread
+from estimators.core.tile import WeightedWithin, spread, weight_root
 from estimators.linear.covariances import Covariance, Sample, cells_of, covariance
 from sim.arrays import Flags, Floats
 from sim.design import Design
@@ -136,55 +137,14 @@ def _contrast(x: Floats, treated: Flags, weights: Floats) -> Mapping[str, Floats
     return out
 
 
-# Two-way regressions with weights: the weighted within transformation and weighted least squares after it.
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class WeightedWithin:
-    """What is left of a variable after a weighted projection on unit and time effects.
-
-    weights (T, N), 0 or more, 0 = left out; a balanced or an unbalanced panel with unit weights are special cases.
-    The time effects solve (diag(sum_i w_it) - W diag(1 / sum_t w_it) W') l = sum_i w_it (x_it - xbar_i), xbar_i the
-    weighted mean of a unit: the normal equations of least squares with dummies after unit effects are solved for.
-    `effects` is the number of free unit and time effects; cells left out come out as zero.
-    """
-
-    weights: Floats
-    solver: Floats
-    effects: int
-
-    @classmethod
-    def of(cls, weights: Floats) -> WeightedWithin:
-        """The transformation of weights (T, N); their scale does not matter."""
-        per_unit = _at_least_one_cell(weights)
-        normal = np.diag(weights.sum(axis=1)) - (weights / per_unit) @ weights.T
-        scale = float(weights.sum(axis=1).max())
-        solver = np.linalg.pinv(normal / scale, rcond=1e-10, hermitian=True) / scale
-        rank = int(np.linalg.matrix_rank(normal / scale, tol=1e-10 * len(weights), hermitian=True))
-        return cls(weights, solver, int((weights.sum(axis=0) > 0).sum()) + rank)
-
-    def __call__(self, x: Floats) -> Floats:
-        """(R, T, N) -> (R, T, N)."""
-        per_unit = _at_least_one_cell(self.weights)
-        seen = self.weights > 0
-        x = np.where(seen, x, 0.0)
-        unit = (self.weights * x).sum(axis=1, keepdims=True) / per_unit
-        time = (self.weights * (x - unit)).sum(axis=2) @ self.solver
-        x = x - time[:, :, None]
-        return np.where(seen, x - (self.weights * x).sum(axis=1, keepdims=True) / per_unit, 0.0)
-
-
-def _at_least_one_cell(weights: Floats) -> Floats:
-    """Each unit's sum of weights, 1 for a unit without any, (N,)."""
-    total = weights.sum(axis=0)
-    return np.asarray(np.where(total > 0, total, 1.0))
+# Two-way regressions with weights: weighted least squares after the weighted within transformation.
 
 
 @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
 def weighted_two_way(
     panel: Panel, outcome: str, regressors: tuple[str, ...], errors: tuple[str, ...], weights: Floats
 ) -> Estimates:
-    """A two-way regression of R panels in which unit i has weight w_i, (N,); units of weight 0 are left out.
+    """A two-way regression of R panels by weights of units (N,) or of cells (T, N); those of weight 0 are left out.
 
     Coefficients minimise the weighted sum of squares; the constant, the last term, is ybar - xbar'b in weighted means.
     errors: of `linear.covariances`, with weights as inverse variances under iid and in the scores w x e of all
@@ -358,8 +318,11 @@ class PsmDID(RegressionEstimator):
     before anybody is treated. target: the estimand that the treatment's coefficient is held to. label: its name in
     tables. covariates: None = the panel's controls. errors: see `linear.covariances`; they take the matching weights as
     given. A panel that has no error of some type is REFUSED: clustered ones of the treatment take two clusters of
-    matched treated units and two of controls, as in `staggered.adoption_effects.has_error`. Source: Heckman, Ichimura
-    and Todd (1997), with two-way effects.
+    matched treated units and two of controls, as in `staggered.adoption_effects.has_error`. Source: Heckman,
+    Ichimura and Todd (1997), with two-way effects.
+
+    Where the panel has a weight, the regression is weighted by its product with the matching weights, and the matching
+    is not weighted (DuGoff, Schuler and Stuart 2014, Health Services Research 49:284).
 
     >>> import panelproof as pp
     >>> found = pp.PsmDID()(pp.example_panel().panel)
@@ -368,6 +331,7 @@ class PsmDID(RegressionEstimator):
     """
 
     kind: ClassVar[str] = "psm-did"
+    weight_use: ClassVar[WeightUse] = "used"
 
     outcome: str | None = None
     regressors: tuple[str, ...] | None = None
@@ -416,7 +380,7 @@ class PsmDID(RegressionEstimator):
         """Outcome, regressors, covariates and the treatment."""
         names = (*self._covariates(schema), *([schema.roles.treatment] if schema.roles.treatment else []))
         outcome, regressors = self.names(schema)
-        return frozenset((outcome, *regressors, *names))
+        return frozenset((outcome, *regressors, *names, *self.weight(schema)))
 
     def used(self, panel: Panel) -> Panel:
         """The matched units."""
@@ -489,7 +453,9 @@ class PsmDID(RegressionEstimator):
     def fit(self, panel: Panel, found: Matched) -> Estimates:
         """The regression of R panels on a matched sample; errors that there are not are NaN and change no status."""
         outcome, regressors = self.names(panel.schema)
-        estimates = weighted_two_way(panel, outcome, regressors, self.errors, found.weights)
+        root = weight_root(panel)
+        weights = found.weights if root is None else found.weights * np.square(root)
+        estimates = weighted_two_way(panel, outcome, regressors, self.errors, weights)
         clusters = [found.clusters(error, panel) for error in self.errors]
         lacking = np.array([count is not None and min(count) < LEAST_CLUSTERS for count in clusters])
         own = np.array([term == panel.roles.treatment for term in estimates.terms])

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, served
-from estimators.core.estimator import Estimates, Estimator, Layout, check_names, outcome_of, status_where
+from estimators.core.estimator import Estimates, Estimator, Layout, WeightUse, check_names, outcome_of, status_where
 from estimators.core.inversion import NullTests
 from estimators.core.tile import Tile, spread
 from estimators.linear.covariances import ClusterK, check_two_clusters, membership
@@ -244,7 +244,9 @@ def weighted_paths(variables: Floats, weights: Floats, mask: Floats | None = Non
 
         S(w) = sum_i w_i sum_t z_it z_it' - h' A(w)^+ h,  A(w) = sum_i w_i (diag(m_i) - m_i m_i' / n_i),
 
-    where A(w)^+ h = h / sum_i w_i when balanced. Sums over units are matrix products over samples.
+    where A(w)^+ h = h / sum_i w_i when balanced. Sums over units are matrix products over samples. In a panel with
+    weights of its own variables are times their root r, mask is r, m_i is r_i^2, n_i its sum, and h_t is
+    sum_i w_i r_it z_it.
     """
     p, t, n = variables.shape
     rows, columns = np.triu_indices(p)
@@ -252,11 +254,13 @@ def weighted_paths(variables: Floats, weights: Floats, mask: Floats | None = Non
     half = (weights @ products).T
     cross = np.empty((p, p, len(weights)))
     cross[rows, columns] = cross[columns, rows] = half
-    sums = (weights @ variables.transpose(2, 1, 0).reshape(n, t * p)).reshape(-1, t, p)
+    pulled = variables if mask is None else variables * mask
+    sums = (weights @ pulled.transpose(2, 1, 0).reshape(n, t * p)).reshape(-1, t, p)
     if mask is None:
         projected = sums / weights.sum(axis=1)[:, None, None]
     else:
-        projected = np.matmul(np.linalg.pinv(_time_matrices(weights, mask), rcond=1e-10, hermitian=True), sums)
+        matrices = _time_matrices(weights, np.square(mask))
+        projected = np.matmul(np.linalg.pinv(matrices, rcond=1e-10, hermitian=True), sums)
     cross -= np.matmul(sums.transpose(0, 2, 1), projected).transpose(1, 2, 0)
     scale = half[np.flatnonzero(rows == columns)]
     return _eliminated_with(cross, scale, instruments) if instruments else _eliminated(cross, scale)
@@ -264,8 +268,8 @@ def weighted_paths(variables: Floats, weights: Floats, mask: Floats | None = Non
 
 def _time_matrices(weights: Floats, mask: Floats) -> Floats:
     """A(w) of every sample, (B, T, T)."""
-    t, n = mask.shape
-    pairs = np.einsum("sn,tn->nst", mask / np.maximum(mask.sum(axis=0), 1.0), mask)
+    (t, n), total = mask.shape, mask.sum(axis=0)
+    pairs = np.einsum("sn,tn->nst", mask / np.where(total > 0, total, 1.0), mask)
     matrices = -(weights @ pairs.reshape(n, t * t)).reshape(-1, t, t)
     matrices[:, np.arange(t), np.arange(t)] += weights @ mask.T
     return matrices
@@ -361,6 +365,8 @@ class Mediation(Estimator):
     draws: of monte-carlo and of the bootstrap. cluster_k: as in `did`. label: its name in tables. instruments: of the
     mediator in the outcome's equation, which is then 2SLS; they are regressors of the mediator's own equation.
 
+    Where the panel has a weight, all equations are weighted by it, as in `did`; instruments take none.
+
     Statistics, with instruments: kp_f, effective_f, effective_f_critical as in `iv`, clustered by `cluster`, and
     corr_ab; without: rho_at_zero, r2_product_at_zero, r2_total_product_at_zero and sd_ratio as `indirect_at` says;
     corr_ab, the correlation of the estimates of a and b under delta.
@@ -372,6 +378,7 @@ class Mediation(Estimator):
     """
 
     kind: ClassVar[str] = "mediation"
+    weight_use: ClassVar[WeightUse] = "used"
 
     mediator: str | None = None
     outcome: str | None = None
@@ -402,6 +409,7 @@ class Mediation(Estimator):
         if self.instruments:
             self._second_stage(schema).layout(schema)
         self._check_settings(schema)
+        self.weight(schema)
         of = f"({variables.mediator})" if len(schema.roles.mediators) > 1 else ""
         targets = {"b": f"beta({variables.mediator})", "nde": f"nde{of}", "nie": f"nie{of}", "total": "att"}
         drawn = any(error == "monte-carlo" or error.startswith("bootstrap:") for error in self.errors)
@@ -409,9 +417,10 @@ class Mediation(Estimator):
         return Layout(TERMS, self.errors, statistics, targets, STORED if drawn else ())
 
     def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome, mediator, regressors and instruments."""
-        variables = self._variables(schema)
-        return frozenset((variables.outcome, variables.mediator, *variables.regressors, *variables.instruments))
+        """Outcome, mediator, regressors and instruments, and the weights."""
+        names = self._variables(schema)
+        own = names.outcome, names.mediator, *names.regressors, *names.instruments
+        return frozenset((*own, *self.weight(schema)))
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
@@ -461,13 +470,12 @@ class Mediation(Estimator):
         ols.check_fixed(panel, (*names.regressors, names.mediator), self.label)
         if self.instruments:
             self._second_stage(panel.schema).prepare(panel)
-        tile = Tile(panel)
+        tile = Tile(panel, weighted=True)
         system = System.of(tile, names)
         clusters = _clusters(self.cluster, panel, self.label)
         roots = self._roots_of_factors(tile, len(names.regressors), len(names.instruments), clusters)
-        return MediationFit(
-            system, MediationPaths.fit(system, panel.replications), clusters, roots, tile.transform.mask
-        )
+        mask = tile.transform.mask if tile.root is None else tile.root
+        return MediationFit(system, MediationPaths.fit(system, panel.replications), clusters, roots, mask)
 
     def _variables(self, schema: Schema) -> Variables:
         mediator = self.mediator or next(iter(schema.roles.mediators), None)
@@ -516,7 +524,8 @@ class Mediation(Estimator):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class MediationFit:
-    """A fitted system; clusters (N,), roots of the equations' factors (4,), mask (T, N) or None when balanced."""
+    """A fitted system; clusters (N,), roots of the equations' factors (4,), mask (T, N) or None when balanced; where
+    there are weights mask is their root."""
 
     system: System
     paths: MediationPaths

@@ -18,6 +18,7 @@ from estimators.core.estimator import (
     Reduction,
     Status,
     TileEstimator,
+    WeightUse,
     find_estimator,
     outcome_of,
 )
@@ -83,6 +84,7 @@ class SomeTerms(Estimator):
     """
 
     kind: ClassVar[str] = "some-terms"
+    weight_use: ClassVar[WeightUse] = "used"
 
     estimator: str = "did"
     settings: tuple[tuple[str, Value], ...] = ()
@@ -279,6 +281,7 @@ class PermutationTest(TileEstimator):
     """
 
     kind: ClassVar[str] = "permutation"
+    weight_use: ClassVar[WeightUse] = "used"
 
     estimator: str = "did"
     settings: tuple[tuple[str, Value], ...] = ()

@@ -46,6 +46,7 @@ from estimators.core.estimator import (
     RegressionEstimator,
     Status,
     TileEstimator,
+    WeightUse,
     check_names,
     one_by_one,
     status_where,
@@ -123,6 +124,7 @@ class Differences(RegressionEstimator, TileEstimator):
     """
 
     kind: ClassVar[str] = "differences"
+    weight_use: ClassVar[WeightUse] = "used"
 
     outcome: str | None = None
     regressors: tuple[str, ...] | None = None
@@ -304,13 +306,14 @@ class PreparedRegression:
 
     @property
     def psi(self) -> Floats:
-        """Weights of the used cells, (T', N')."""
+        """Weights of the used cells, times the root of the panel's weights, (T', N')."""
         assert self.plan.regressors is not None
         return np.asarray(self.plan.regressors.slopes.psi[0, self.at])
 
     def of(self, values: Floats) -> float:
         """The coefficient of a variable (T, N) of the panel in place of the outcome."""
-        return float((self.psi * values[np.ix_(self.periods, self.units)]).sum())
+        used = values[np.ix_(self.periods, self.units)]
+        return float((self.psi * (used if self.plan.root is None else used * self.plan.root)).sum())
 
     def seen(self, y: Floats) -> Floats:
         """The used part of a variable (R, T, N)."""
@@ -320,7 +323,10 @@ class PreparedRegression:
         """Outcomes (R, T, N) of the whole panel."""
         found = self.plan.regressors
         assert found is not None
-        y = self.plan.transform(self.seen(y))
+        y = self.seen(y)
+        if self.plan.root is not None:
+            y = np.where(self.plan.mask > 0, y, 0.0) * self.plan.root
+        y = self.plan.transform(y)
         slopes = ols.solved(found.bread, found.x, y)
         e = ols.residual(y, found.x, slopes)
         influence = np.zeros((len(y), self.count))
@@ -436,6 +442,7 @@ class Ways:
         """A regression on some cells (T, N), None = all, for its coefficient of `asked`."""
         name = outcome or self.outcome
         kept = {one: panel.variables[one] for one in regressors} | {name: panel.variables[name][:2]}
+        kept |= {one: panel.variables[one] for one in (panel.roles.weight,) if one is not None}
         whole = replace(panel, variables=kept, weights={})
         seen = seen_in(panel)
         chosen = seen if cells is None else cells & seen
@@ -534,14 +541,15 @@ class Ways:
             raise self._refused(one, "the balanced part has fewer than two cohorts")
         cells = np.broadcast_to(core, seen_in(panel).shape)
         side = self._regression(panel, ("unit", "period"), (treatment,), cells=cells, asked=treatment)
-        sample = part(replace(panel, variables={treatment: panel.variables[treatment]}, weights={}), core,
+        own = {one: panel.variables[one] for one in (treatment, panel.roles.weight) if one is not None}
+        sample = part(replace(panel, variables=own, weights={}), core,
                       np.ones(len(panel.periods), dtype=bool))  # fmt: skip
         sample = replace(sample, roles=replace(sample.roles, outcome=self.outcome, controls=(), mediators=()))
         never = Cohorts.of(sample, treatment, self.asked_by).never.any()
-        own = CallawaySantAnna(outcome=self.outcome, treatment=treatment, controls="never" if never else "not-yet",
-                               window=(0, 0), errors=(self.error,), label=self.asked_by)  # fmt: skip
+        found = CallawaySantAnna(outcome=self.outcome, treatment=treatment, controls="never" if never else "not-yet",
+                                 window=(0, 0), errors=(self.error,), label=self.asked_by)  # fmt: skip
         terms = ("overall",)
-        reduction = CallawaySantAnnaReduction(self.outcome, treatment, own.controls, None, (), own.base, 0, terms,
+        reduction = CallawaySantAnnaReduction(self.outcome, treatment, found.controls, None, (), found.base, 0, terms,
                                               (self.error,), False, self.asked_by)  # fmt: skip
         plan = reduction.plan(sample)
         if not plan.certain[0, 0] or not plan.identified[0]:

@@ -29,6 +29,7 @@ from estimators.core.estimator import (
     Moments,
     Reduction,
     RegressionEstimator,
+    WeightUse,
     check_names,
     weights_of,
 )
@@ -69,6 +70,7 @@ class LMTests(RegressionEstimator):
     """
 
     kind: ClassVar[str] = "lm"
+    weight_use: ClassVar[WeightUse] = "ignored"
 
     form: Form = "exact"
     effects: tuple[Effect, ...] = EFFECTS

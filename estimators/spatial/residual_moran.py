@@ -17,6 +17,7 @@ from estimators.core.estimator import (
     Layout,
     RegressionEstimator,
     TileEstimator,
+    WeightUse,
     check_names,
     status_where,
     weights_of,
@@ -326,6 +327,7 @@ class MoranTest(RegressionEstimator, TileEstimator):
     """
 
     kind: ClassVar[str] = "moran"
+    weight_use: ClassVar[WeightUse] = "ignored"
 
     outcome: str | None = None
     regressors: tuple[str, ...] | None = None

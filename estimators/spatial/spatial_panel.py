@@ -24,6 +24,7 @@ from estimators.core.estimator import (
     Layout,
     Reduction,
     Status,
+    WeightUse,
     check_names,
     outcome_of,
     weights_of,
@@ -222,6 +223,7 @@ class SpatialPanel(Estimator):
     """
 
     kind: ClassVar[str] = "spatial"
+    weight_use: ClassVar[WeightUse] = "ignored"
 
     model: Model = "sdm"
     transform: Transform = "direct"

@@ -90,6 +90,9 @@ class AdoptionEffects(TreatmentEstimator, TileEstimator):
     outcome, controls: names of variables; None = the panel's own roles. window: first and last event time of the terms
     event(K). errors: cluster:unit, cluster:ATTRIBUTE. uniform_draws: draws behind the statistic `uniform`; 0 leaves it
     out. label: its name in tables.
+
+    Where the panel has a weight, effects are fitted and averaged by it: by that of each unit in the first period, but
+    for `event-study`, a regression, by that of each unit-period.
     """
 
     outcome: str | None = None

@@ -1,7 +1,7 @@
 """From effects of cohorts in periods, att(G,T), to averages over events, cohorts and calendar time.
 
 Every average here is a mean of ratios sum_c n_g(c) q_c att_c / sum_c n_g(c) q_c over cells c = (G,T), with n_g the
-number of units in cohort g (Callaway and Sant'Anna 2021, section 3.1):
+number of units in cohort g, or the sum of their weights (Callaway and Sant'Anna 2021, section 3.1):
 
 | term | cells, q = 1 unless said |
 |---|---|
@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core.estimator import Moments
+from estimators.core.tile import weight_root
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Estimand
 from sim.errors import bad, one_of
@@ -49,11 +50,14 @@ class Cohorts:
 
     first (N,): index of the first treated period, T for never. firsts: those indices that occur, ascending, without
     never and without 0 (units treated from the first period on have no period before and compare with nobody).
+    weights (N,): of units, mean 1; None = the panel has none. Those of the first period, which no treatment has moved:
+    a weight that follows the treatment would change what is averaged.
     """
 
     periods: tuple[int, ...]
     first: Codes
     firsts: tuple[int, ...]
+    weights: Floats | None = None
 
     @classmethod
     def of(cls, panel: Panel, treatment: str, asked_by: str, *, even: bool = True) -> Cohorts:
@@ -82,7 +86,9 @@ class Cohorts:
             raise bad("no unit becomes treated within the panel", where=asked_by,
                       allowed="units that are first untreated and later treated",
                       remedy="add earlier periods")  # fmt: skip
-        return cls(panel.periods, first, firsts)
+        root = weight_root(panel)
+        weights = None if root is None else np.square(root[0]) / np.square(root[0]).mean()
+        return cls(panel.periods, first, firsts, weights)
 
     @property
     def never(self) -> Flags:
@@ -102,6 +108,10 @@ class Cohorts:
     def size(self, first: int) -> int:
         """Units that adopt at this index."""
         return int((self.first == first).sum())
+
+    def mass(self, first: int) -> float:
+        """Sum of the weights of units that adopt at this index, their number without weights."""
+        return float(self.size(first)) if self.weights is None else float(self.weights[self.first == first].sum())
 
 
 def check_balanced(panel: Panel, asked_by: str) -> None:
@@ -207,7 +217,7 @@ class Aggregation:
     @classmethod
     def of(cls, terms: tuple[str, ...], cells: CohortPeriods, cohorts: Cohorts) -> Aggregation:
         """The averages named `terms` over identified cells."""
-        sizes = np.array([cohorts.size(g) for g in cohorts.firsts], dtype=np.float64)
+        sizes = np.array([cohorts.mass(g) for g in cohorts.firsts], dtype=np.float64)
         weights = np.zeros((len(terms), len(cells.cohort)))
         slopes = np.zeros((len(terms), len(sizes), len(cells.cohort)))
         identified = np.zeros(len(terms), dtype=bool)
@@ -290,13 +300,15 @@ class _Asked:
 
 
 def on_units(terms: tuple[str, ...], cohorts: Cohorts, identified: Flags) -> Floats:
-    """Weights of terms on unit-periods (K, T, N), a cohort's units alike; identified (G, T); NaN as `known`."""
+    """Weights of terms on unit-periods (K, T, N), a cohort's units alike or by weight; identified (G, T); NaN as
+    `known`."""
     cells = CohortPeriods(*np.nonzero(identified))
     weights = Aggregation.of(terms, cells, cohorts).known
     out = np.zeros((len(terms), len(cohorts.periods), len(cohorts.first)))
     for weight, g, t in zip(weights.T, cells.cohort, cells.period, strict=True):
         members = cohorts.first == cohorts.firsts[g]
-        out[:, t, members] = weight[:, None] / members.sum()
+        mass = members.sum() if cohorts.weights is None else cohorts.weights[members].sum() / cohorts.weights[members]
+        out[:, t, members] = weight[:, None] / mass
     out[np.isnan(weights).any(axis=1)] = np.nan
     return out
 

@@ -24,6 +24,7 @@ from estimators.staggered.aggregation import Cohorts
 from sim.arrays import Flags, Floats
 from sim.errors import bad, one_of
 from sim.panel import Panel
+from sim.schema import refuse_weights
 
 NEVER, EARLIER, LATER, ALWAYS = "treated v never", "earlier v later", "later v earlier", "treated v always"
 KINDS = (NEVER, EARLIER, LATER, ALWAYS)
@@ -85,6 +86,7 @@ def decompose(panel: Panel, outcome: str | None = None, treatment: str | None = 
     asked_by = "decomposition"
     y_name, d_name = outcome_of(outcome, panel.schema, asked_by), treatment or panel.roles.treatment or "did"
     check_names(panel.schema, y_name, (d_name,), asked_by)
+    refuse_weights(panel.roles, asked_by)
     cohorts = Cohorts.of(panel, d_name, asked_by, even=False)
     pairs = list(_pairs(cohorts))
     if not pairs:

@@ -15,7 +15,17 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
-from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status, outcome_of, treatment_of
+from estimators.core.estimator import (
+    Estimates,
+    Estimator,
+    Layout,
+    Moments,
+    Reduction,
+    Status,
+    WeightUse,
+    outcome_of,
+    treatment_of,
+)
 from estimators.core.regression import invert, logit
 from estimators.core.tile import Tile, spread
 from estimators.linear.covariances import sums_by_cluster, unit_clusters
@@ -52,7 +62,7 @@ from sim.streams import Streams
 #
 # For given covariates each is linear in d, and so is each unit's influence, including that of estimated b and p: a
 # diagonal matrix plus one of low rank. Influences are scaled so that the variance is their sum of squares, without
-# small-sample factor.
+# small-sample factor. With weights of units all sums, the logit and the regression among them, are weighted.
 
 
 Adjustment = Literal["regression", "ipw", "dr"]
@@ -73,8 +83,10 @@ class LinearContrast:
         return LinearContrast(a, left, right)
 
 
-def contrast(treated: Flags, covariates: Floats, method: Adjustment) -> LinearContrast | None:
-    """The map for treated (n,) and covariates (n, p) without a constant.
+def contrast(
+    treated: Flags, covariates: Floats, method: Adjustment, units: Floats | None = None
+) -> LinearContrast | None:
+    """The map for treated (n,), covariates (n, p) without a constant, and weights of units (n,), None = 1.
 
     None when the data do not identify it: covariates that are collinear (among controls, for the regression), or that
     separate the treated from the controls, for which the logit has no maximum.
@@ -82,21 +94,24 @@ def contrast(treated: Flags, covariates: Floats, method: Adjustment) -> LinearCo
     controls = ~treated
     x = _standardised(covariates)
     n, p = x.shape
-    share = treated / treated.sum()
+    own = np.ones(n) if units is None else units
+    share = own * treated / (own * treated).sum()
     weights, scores, regressed = np.zeros(n), np.zeros((n, p)), np.zeros((n, p))
     if method != "regression":
-        fit = logit(covariates, treated)
+        fit = logit(covariates, treated, units)
         if not fit.converged:
             return None
-        odds = controls * fit.score / (1 - fit.score)
+        odds = own * controls * fit.score / (1 - fit.score)
         weights = odds / odds.sum()
-        inverse, _ = invert((x.T @ (x * (fit.score * (1 - fit.score))[:, None]))[None])
-        scores = (treated - fit.score)[:, None] * (x @ inverse[0])
+        inverse, _ = invert((x.T @ (x * (own * fit.score * (1 - fit.score))[:, None]))[None])
+        scores = (own * (treated - fit.score))[:, None] * (x @ inverse[0])
     if method != "ipw":
-        inverse, sound = invert((x[controls].T @ x[controls])[None])
+        others = x[controls]
+        scaled = others if units is None else others * units[controls, None]
+        inverse, sound = invert((others.T @ scaled)[None])
         if not sound[0]:
             return None
-        regressed = controls[:, None] * (x @ inverse[0])  # b = d @ regressed
+        regressed = (own * controls)[:, None] * (x @ inverse[0])  # b = d @ regressed
     deviations = weights[:, None] * (x - weights @ x)
     means = np.column_stack([share, weights, deviations])  # of e: among treated, among weighted controls, by the score
     means = means - regressed @ (x.T @ means)
@@ -126,13 +141,15 @@ class Comparisons:
     """Cohort-periods (C,) with their base periods (C,) and the cohorts that serve as controls.
 
     groups (N,): position in `Cohorts.firsts`, G for never treated, -1 for units treated throughout, which serve
-    nowhere. sizes (G + 1,): units of each. controls (C, G + 1): whose units are the controls of a cell.
+    nowhere. counts (G + 1,): units of each; sizes (G + 1,): the sums of their weights, counts without weights. controls
+    (C, G + 1): whose units are the controls of a cell.
     """
 
     cohorts: Cohorts
     cells: CohortPeriods
     base: Codes
     groups: Codes
+    counts: Codes
     sizes: Floats
     controls: Flags
 
@@ -159,10 +176,15 @@ class Comparisons:
         serves &= np.arange(len(adopted)) != cohort[:, None]
         position = np.searchsorted(adopted, cohorts.first)
         groups = np.where(cohorts.first == 0, -1, position).astype(np.intp)
-        sizes = np.bincount(groups[groups >= 0], minlength=len(adopted)).astype(np.float64)
+        within, own = groups >= 0, cohorts.weights
+        counts = np.bincount(groups[within], minlength=len(adopted))
+        sizes = counts.astype(np.float64)
+        if own is not None:
+            sizes = np.bincount(groups[within], own[within], minlength=len(adopted))
         possible = (chosen >= 0) & (serves @ sizes > 0)
         lasting = np.isin(cohort, cohort[possible & (period >= firsts[cohort])])
-        return cls(cohorts, CohortPeriods(cohort, period), chosen, groups, sizes, serves).take(possible & lasting)
+        cells = CohortPeriods(cohort, period)
+        return cls(cohorts, cells, chosen, groups, counts, sizes, serves).take(possible & lasting)
 
     @property
     def treated(self) -> Flags:
@@ -185,7 +207,7 @@ class Comparisons:
     def take(self, chosen: Flags) -> Comparisons:
         """Some of them."""
         cells, controls = self.cells.take(chosen), self.controls[chosen]
-        return Comparisons(self.cohorts, cells, self.base[chosen], self.groups, self.sizes, controls)
+        return Comparisons(self.cohorts, cells, self.base[chosen], self.groups, self.counts, self.sizes, controls)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -202,7 +224,8 @@ class MeansMap:
 
     order (N',): the units that serve; edges (G + 2,): where each group begins in it; averaging (N', G + 1): from paths
     to group means. estimates (T (G + 1), K) and offsets (T (G + 1), K (G + 1)) act on means by period and group, own
-    (G + 1, K, T) on the path of a unit of each group, whose influence is the sum of own and offset. units: N.
+    (G + 1, K, T) on the path of a unit of each group, whose influence is the sum of own and offset, times its weight.
+    units: N. weights (N',): in that order, None = 1.
     """
 
     order: Codes
@@ -212,6 +235,7 @@ class MeansMap:
     own: Floats
     offsets: Floats
     units: int
+    weights: Floats | None = None
 
     @classmethod
     def of(cls, found: Comparisons, aggregation: Aggregation) -> MeansMap:
@@ -233,16 +257,20 @@ class MeansMap:
         offsets = (of_treated + shares) @ treated_mean + (of_control - shares) @ control_mean  # (K, G + 1, T (G + 1))
         order = np.argsort(found.groups, kind="stable")
         order = order[found.groups[order] >= 0]
-        edges = np.append(0, np.cumsum(found.sizes)).astype(np.intp)
+        edges = np.append(0, np.cumsum(found.counts)).astype(np.intp)
         member = found.groups[order][:, None] == np.arange(groups)
+        every = found.cohorts.weights
+        each = None if every is None else every[order]
         return cls(
             order=order,
             edges=edges,
-            averaging=member / np.maximum(found.sizes, 1.0),
+            averaging=(member if each is None else member * each[:, None])
+            / np.where(found.counts > 0, found.sizes, 1.0),
             estimates=(weights @ (treated_mean - control_mean)).T,
             own=own,
             offsets=offsets.reshape(-1, periods * groups).T,
             units=len(found.groups),
+            weights=each,
         )
 
     def __call__(self, y: Floats) -> CohortEstimates:
@@ -256,7 +284,7 @@ class MeansMap:
         sorted_influence = np.empty((r, k, len(self.order)))
         for h, (start, stop) in enumerate(zip(self.edges[:-1], self.edges[1:], strict=True)):
             sorted_influence[:, :, start:stop] = self.own[h] @ paths[:, :, start:stop] + offsets[:, :, h, None]
-        influence[:, :, self.order] = sorted_influence
+        influence[:, :, self.order] = sorted_influence if self.weights is None else sorted_influence * self.weights
         return CohortEstimates(means @ self.estimates, influence)
 
 
@@ -273,6 +301,7 @@ class CovariateMap:
     right: Floats
     aggregation: Aggregation
     cohort: Codes
+    weights: Floats | None = None
 
     @classmethod
     def of(
@@ -296,7 +325,7 @@ class CovariateMap:
         on_path = np.array([one.a for one in linear]).reshape(-1, n).T @ averaged.reshape(len(linear), k * t)
         right = np.concatenate([np.empty((0, n)), *(one.right for one in linear)])
         cohort = np.where(left.groups == len(left.cohorts.firsts), -1, left.groups)
-        return cls(tuple(parts), on_path.reshape(n, k, t), right, aggregation, cohort), left
+        return cls(tuple(parts), on_path.reshape(n, k, t), right, aggregation, cohort, left.cohorts.weights), left
 
     def __call__(self, y: Floats) -> CohortEstimates:
         """Averages and influences of outcomes (R, T, N)."""
@@ -308,7 +337,8 @@ class CovariateMap:
             att[:, part.cells], coefficients[:, part.terms, part.columns] = part(y)
         influence = (coefficients.reshape(r * k, -1) @ self.right).reshape(r, k, -1)
         influence += (self.own @ np.ascontiguousarray(y.transpose(2, 1, 0))).transpose(2, 1, 0)
-        influence += self.aggregation.of_shares(att, self.cohort)
+        shares = self.aggregation.of_shares(att, self.cohort)
+        influence += shares if self.weights is None else shares * self.weights
         return CohortEstimates(self.aggregation.estimate(att), influence)
 
 
@@ -354,7 +384,9 @@ def _contrast(found: Comparisons, cell: int, covariates: Floats, method: Adjustm
     treated = found.groups == found.cells.cohort[cell]
     control = np.isin(found.groups, np.flatnonzero(found.controls[cell]))
     units = np.flatnonzero(treated | control)
-    linear = contrast(treated[units], covariates[found.base[cell], units], method)
+    weights = found.cohorts.weights
+    own = None if weights is None else weights[units]
+    linear = contrast(treated[units], covariates[found.base[cell], units], method, own)
     return None if linear is None else linear.embedded(units, len(found.groups))
 
 
@@ -377,6 +409,9 @@ class CallawaySantAnna(Estimator):
     the first error type. draws: of that bootstrap. alpha: one minus the level at which the band holds. label: its name
     in tables, by default its kind.
 
+    Where the panel has a weight, units have that of the first period in all means, the logit, the regressions and the
+    cohorts' shares, as with `weightsname` of the R package did.
+
     A term that averages one treated unit, or compares with one other, has no error: `adoption_effects.has_error`.
 
     Statistics: cells, the number of treated att(G,T) that enter; left_out, of those that nothing identifies.
@@ -388,6 +423,7 @@ class CallawaySantAnna(Estimator):
     """
 
     kind: ClassVar[str] = "callaway-santanna"
+    weight_use: ClassVar[WeightUse] = "used"
 
     outcome: str | None = None
     treatment: str | None = None
@@ -425,8 +461,9 @@ class CallawaySantAnna(Estimator):
         return tuple(family for family in FAMILIES if any(term.startswith(f"{family}(") for term in terms))
 
     def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome, treatment and covariates."""
-        return frozenset((outcome_of(self.outcome, schema, self.name), self._treatment(schema), *self.covariates))
+        """Outcome, treatment and covariates, and the weights."""
+        named = (outcome_of(self.outcome, schema, self.name), self._treatment(schema), *self.covariates)
+        return frozenset((*named, *self.weight(schema)))
 
     def _treatment(self, schema: Schema) -> str:
         return treatment_of(self.treatment, schema, self.name)

@@ -22,7 +22,7 @@ from sim.design import Design
 from sim.errors import bad
 from sim.panel import Panel
 from sim.presets import Paper
-from sim.schema import Schema
+from sim.schema import Schema, refuse_weights
 from sim.streams import Streams
 
 ROUNDING = 1e-12  # share of the largest weight below which a weight counts as zero, and a difference as none
@@ -74,6 +74,7 @@ def coefficient_weights(
     fixed = {name: _one(panel, name, asked_by) for name in (d_name, *controls)}
     panel = panel.with_variables(fixed)
     ols.check_fixed(panel, (d_name, *controls), asked_by)
+    refuse_weights(panel.roles, "the decomposition")
     mask = observed_mask(panel) > 0
     d = np.where(mask, fixed[d_name][0], 0.0)
     check_binary(d, d_name, asked_by)
@@ -154,13 +155,15 @@ class DCDH(Estimator):
 
     def layout(self, schema: Schema) -> Layout:
         """The instantaneous effect and its placebo."""
+        self.weight(schema)
         outcome, treatment = self._names(schema)
         check_names(schema, outcome, (treatment,), self.label)
         check_clusters(self.errors, schema, self.label)
         return Layout(("event(0)", "placebo"), self.errors, ("switchers",), {"event(0)": "event(0)"})
 
     def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome and treatment."""
+        """Outcome and treatment; raises BadInput for weights."""
+        self.weight(schema)
         return frozenset(self._names(schema))
 
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:

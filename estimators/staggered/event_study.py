@@ -7,6 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from estimators.core.estimator import WeightUse
+from estimators.core.tile import weight_root
 from estimators.staggered.adoption_effects import AdoptionEffects, CohortEffects
 from estimators.staggered.aggregation import Aggregation, CohortPeriods, Cohorts, event_averages
 from estimators.staggered.dummy_regression import DummyRegression, Shares
@@ -36,6 +38,7 @@ class EventStudy(AdoptionEffects):
     """
 
     kind: ClassVar[str] = "event-study"
+    weight_use: ClassVar[WeightUse] = "used"
 
     @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
@@ -57,10 +60,11 @@ class EventStudy(AdoptionEffects):
         binned = np.where(used & ~cohorts.never, np.clip(since, low, high), -1)
         events = [k for k in range(low, high + 1) if k != -1 and (binned == k).any()]
         dummies = np.array([(binned == k) & used for k in events], dtype=np.float64)
-        counts = dummies.sum(axis=(1, 2))
+        root = weight_root(panel)
+        counts = (dummies if root is None else dummies * np.square(root)).sum(axis=(1, 2))
         fit = DummyRegression.of(
             panel, np.broadcast_to(used, since.shape), dummies, controls,
-            event_averages(self.terms(), events, counts), used & cohorts.later,
+            event_averages(self.terms(), events, counts), used & cohorts.later, root=root,
         )  # fmt: skip
         if not fit.sound and not controls:
             raise bad("event times are collinear with the effects", where=self.name,
@@ -99,6 +103,7 @@ class SunAbraham(CohortEffects):
     """
 
     kind: ClassVar[str] = "sun-abraham"
+    weight_use: ClassVar[WeightUse] = "used"
     has_reference: ClassVar[bool] = True
 
     estimated_shares: bool = True
@@ -131,8 +136,9 @@ class SunAbraham(CohortEffects):
         if self.estimated_shares:
             derivatives = np.pad(aggregation.slopes[:, :, moves].transpose(2, 0, 1), ((0, 0), (0, 0), (0, 1)))
             places = np.searchsorted(cohorts.firsts, cohorts.first)  # never treated units come last
-            shares = Shares(derivatives, np.where(cohorts.first > 0, places, len(cohorts.firsts)))
+            shares = Shares(derivatives, np.where(cohorts.first > 0, places, len(cohorts.firsts)), cohorts.weights)
         return DummyRegression.of(
             panel, shown[:, None] & (cohorts.first > 0), dummies, controls, weights[:, moves],
             cohorts.first >= last, (np.nan_to_num(weights)[:, several] != 0).any(axis=1), shares,
+            None if cohorts.weights is None else np.sqrt(np.broadcast_to(cohorts.weights, (t, len(cohorts.first)))),
         )  # fmt: skip

@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from estimators.core import regression as ols
+from estimators.core.estimator import WeightUse
 from estimators.staggered.adoption_effects import CohortEffects, LinearFit
 from estimators.staggered.aggregation import Cohorts, event_of, on_units
 from estimators.staggered.dummy_regression import Averages, UntreatedFit, sums_by_unit, units_first
@@ -48,6 +49,7 @@ class Imputation(CohortEffects):
     """
 
     kind: ClassVar[str] = "imputation"
+    weight_use: ClassVar[WeightUse] = "used"
 
     averages: Averaging = "treated"
 
@@ -62,7 +64,7 @@ class Imputation(CohortEffects):
         _, treatment, controls = self.names(panel.schema)
         cohorts = Cohorts.of(panel, treatment, self.name)
         first_stage = UntreatedFit.of(panel, cohorts, controls, self.name)
-        averages = Averages.of(self._groups(cohorts))
+        averages = Averages.of(self._groups(cohorts), cohorts.weights)
         since = np.arange(len(cohorts.periods)) - np.array(cohorts.firsts)[:, None]
         w = on_units(self.terms(), cohorts, since >= 0)
         early = np.array([(event_of(term) or 0) < 0 for term in self.terms()])
@@ -153,11 +155,11 @@ def _pretrend_regression(
     present = np.unique(since[(since < 0) & ever])
     kept = [place for place, k in enumerate(events) if k in present and k != present[0]]
     raw = np.array([((since == events[place]) & ever) * 1.0 for place in kept]).reshape(-1, *since.shape)
-    x = first_stage.adjusted(raw) * first_stage.mask
-    bread, sound = ols.invert(ols.gram(x[None]))
+    x = first_stage.adjusted(raw) * first_stage.seen
+    bread, sound = ols.invert(ols.gram((x * np.sqrt(first_stage.mask))[None]))
     if not sound[0]:
         kept, raw, x, bread = [], raw[:0], x[:0], bread[:, :0, :0]
-    psi = np.tensordot(bread[0], x, axes=1)
+    psi = np.tensordot(bread[0], x * first_stage.mask, axes=1)
     identified = np.isin(np.arange(len(events)), kept)
     return identified, PretrendRegression(raw, x, psi, units_first(psi), np.array(kept, dtype=np.intp))
 
@@ -189,6 +191,7 @@ class TwoStage(CohortEffects):
     """
 
     kind: ClassVar[str] = "two-stage"
+    weight_use: ClassVar[WeightUse] = "used"
 
     @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
@@ -210,7 +213,7 @@ class TwoStage(CohortEffects):
         for family, groups in _dummies(cohorts).items():
             places = np.flatnonzero(families == family)
             if places.size:
-                averages = Averages.of(groups)
+                averages = Averages.of(groups, cohorts.weights)
                 certain[places] = ~averages.alone(w[places])
                 second.append((averages, places, units_first(w[places])))
         return TwoStageFit(

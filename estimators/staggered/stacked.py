@@ -18,6 +18,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from estimators.core import regression as ols
+from estimators.core.estimator import WeightUse
 from estimators.staggered.adoption_effects import AdoptionEffects, LinearFit
 from estimators.staggered.aggregation import Cohorts, event_averages
 from estimators.staggered.dummy_regression import invert_partialled, sums_by_unit, units_first
@@ -55,6 +56,7 @@ class Stacked(AdoptionEffects):
     """
 
     kind: ClassVar[str] = "stacked"
+    weight_use: ClassVar[WeightUse] = "used"
 
     weighting: Weighting = "variance"
     complete: bool = True
@@ -85,7 +87,7 @@ class Stacked(AdoptionEffects):
         since = np.unique(np.concatenate([stack.since for stack in stacks]))
         events = [int(k) for k in since if k != -1]
         raw = np.stack([panel.variables[name][0] for name in controls]) if controls else np.empty((0, 1, 1))
-        return _fit(self.terms(), stacks, self._weights(stacks), events, raw, cohorts)
+        return _fit(self.terms(), stacks, self._weights(stacks, cohorts), events, raw, cohorts)
 
     def sample(self, panel: Panel) -> StackedSample:
         """Which cohorts, units and periods the stacks of a panel hold; raises BadInput when it has no cohorts."""
@@ -128,14 +130,17 @@ class Stacked(AdoptionEffects):
         """First and last event time of a stack: the window with the reference period."""
         return min(self.window[0], -1), self.window[1]
 
-    def _weights(self, stacks: list[Stack]) -> list[Floats]:
-        treated = sum(stack.treated for stack in stacks)
-        clean = sum(stack.clean for stack in stacks)
-        corrected = [(stack.treated / treated) / (stack.clean / clean) for stack in stacks]
-        return [
+    def _weights(self, stacks: list[Stack], cohorts: Cohorts) -> list[Floats]:
+        masses = [stack.masses(cohorts) for stack in stacks]
+        treated, clean = (sum(each) for each in zip(*masses, strict=True))
+        corrected = [(own / treated) / (others / clean) for own, others in masses]
+        weights = [
             np.where(np.arange(len(stack.units)) < stack.treated, 1.0, q if self.weighting == "corrective" else 1.0)
             for stack, q in zip(stacks, corrected, strict=True)
         ]
+        if cohorts.weights is None:
+            return weights
+        return [w * cohorts.weights[stack.units] for w, stack in zip(weights, stacks, strict=True)]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -156,6 +161,13 @@ class Stack:
     def rows(self) -> int:
         """Unit-periods."""
         return len(self.periods) * len(self.units)
+
+    def masses(self, cohorts: Cohorts) -> tuple[float, float]:
+        """Treated and control units, or the sums of their weights."""
+        if cohorts.weights is None:
+            return self.treated, self.clean
+        own = cohorts.weights[self.units]
+        return float(own[: self.treated].sum()), float(own[self.treated :].sum())
 
     def adoption(self, cohorts: Cohorts) -> int:
         """The first treated period of the stack's cohort as the panel names it."""
@@ -218,8 +230,9 @@ def _fit(
     raw = [stack.regressors(events, controls) for stack in stacks]
     left = [_within(x, w) for x, w in zip(raw, weights, strict=True)]
     solution, sound = invert_partialled(_joined(raw, weights), _joined(left, weights))
-    treated = np.sum([[(stack.since == k).any() * stack.treated for k in events] for stack in stacks], axis=0)
-    combine = event_averages(terms, events, treated.astype(np.float64))
+    masses = [stack.masses(cohorts)[0] for stack in stacks]
+    present = [[(stack.since == k).any() * mass for k in events] for stack, mass in zip(stacks, masses, strict=True)]
+    combine = event_averages(terms, events, np.sum(present, axis=0).astype(np.float64))
     padded = np.column_stack([np.nan_to_num(combine), np.zeros((len(combine), len(controls)))])
     slopes_of, shared, explained = _influences(padded, solution, stacks, left, weights, (t, n))
     places = [[stack.periods, np.full(len(stack.periods), row)] for row, stack in enumerate(stacks)]

@@ -372,7 +372,8 @@ class TrendEvidence(Estimator):
         return Layout(terms, (self.error,), (), {TERMS[0]: "att"}, tests=True, perhaps=terms[1:])
 
     def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome and treatment."""
+        """Outcome and treatment; raises BadInput for weights."""
+        self.weight(schema)
         return frozenset((outcome_of(self.outcome, schema, self.name), self._treatment(schema)))
 
     def _treatment(self, schema: Schema) -> str:

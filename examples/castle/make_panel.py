@@ -31,9 +31,10 @@ def main(folder: Path) -> None:
     panel["state"] = panel["sid"].map(_names(states["state"].tolist()))
     panel["year"] = panel["year"].astype(int)
     panel["law"] = panel["post"].astype(int)
+    panel["population"] = panel["popwt"]
     panel["region"] = _regions(panel)
     panel = panel.merge(places, on="state")
-    columns = ["state", "year", "region", "lon", "lat", "law", *COLUMNS]
+    columns = ["state", "year", "region", "lon", "lat", "law", "population", *COLUMNS]
     panel[columns].sort_values(["state", "year"]).to_csv(folder / "castle.csv", index=False)
     shutil.copy(Path(__file__).with_name("SPEC.toml"), folder / "SPEC.toml")
     print(f"wrote {folder / 'castle.csv'}, {folder / 'states.geojson'} and {folder / 'SPEC.toml'}")

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from estimators.core.estimator import Estimates, Estimator, critical_values
-from estimators.core.tile import WithinTransform, observed_mask
+from estimators.core.tile import ScaledWithin, WithinTransform, observed_mask, weight_root
 from estimators.linear.covariances import unit_clusters
 from estimators.linear.did import TwoWayDID
 from estimators.linear.few_clusters import ADJUSTED
@@ -24,6 +24,7 @@ from results.tables.records import ANSWERS, BASELINE, INFORMS, WEAKENS, Answer, 
 from results.tables.typography import stars
 from sim.arrays import Codes, Floats
 from sim.panel import Panel, seen_in, seen_part
+from sim.schema import refuse_weights
 from sim.streams import Streams
 
 NEVER = "never treated"  # the label of units that no cohort holds
@@ -296,8 +297,13 @@ class Case:
         return observed_mask(self.panel)
 
     @cached_property
-    def _transform(self) -> WithinTransform:
-        return WithinTransform.of(self.panel)
+    def root(self) -> Floats | None:
+        """The root of the panel's weights, times which demeaned arrays are; None without weights."""
+        return weight_root(self.panel)
+
+    @cached_property
+    def _transform(self) -> WithinTransform | ScaledWithin:
+        return WithinTransform.of(self.panel) if self.root is None else ScaledWithin.of(self.root)
 
     def within(self, name: str) -> Floats:
         """A variable without unit and period effects, (T, N), zero where unobserved."""
@@ -305,7 +311,12 @@ class Case:
 
     def demeaned(self, values: Floats) -> Floats:
         """Values (T, N) without unit and period effects, zero where unobserved."""
-        return np.asarray(self._transform(values[None])[0])
+        scaled = values if self.root is None else np.where(self.mask > 0, values, 0.0) * self.root
+        return np.asarray(self._transform(scaled[None])[0])
+
+    def unscaled(self, e: Floats) -> Floats:
+        """Residuals (T, N) of demeaned arrays as they are in the units of the outcome."""
+        return e if self.root is None else e / np.where(self.root > 0, self.root, 1.0)
 
     @cached_property
     def outcome(self) -> Floats:
@@ -336,7 +347,8 @@ class Case:
         return np.asarray((raw - raw.sum(axis=1, keepdims=True) / np.maximum(self.mask.sum(axis=0), 1)) * self.mask)
 
     def left_out(self, codes: Codes) -> LeftOut:
-        """The effect without each group of units, codes (N,), with the main errors."""
+        """The effect without each group of units, codes (N,), with the main errors; raises BadInput for weights."""
+        refuse_weights(self.panel.roles, "leaving out each unit")
         return leave_one_out(
             self._around_unit_means, codes, self.clusters, None if self.panel.balanced else self.mask,
             counted=len(self.panel.roles.regressors), cluster_k=self.real.spec.inference.cluster_k,

@@ -64,7 +64,7 @@ def check(case: Case) -> Iterator[Check]:
 def _residuals(case: Case) -> Floats:
     """Of the two-way column of table 2, (T, N)."""
     own = [case.treatment] if case.panel.roles.treatment else []
-    return without(case.outcome, np.stack([*own, *case.controls]))
+    return case.unscaled(without(case.outcome, np.stack([*own, *case.controls])))
 
 
 def _serial(case: Case, e: Floats, others: Sequence[Model]) -> Check:
@@ -111,7 +111,7 @@ def _others(case: Case) -> Iterator[Model]:
         if isinstance(one.estimator, TwoWayDID):
             outcome, names = one.estimator.names(one.panel.schema)
             e = without(case.within(outcome), np.stack([case.within(name) for name in names]))
-            yield Model(f"table 5, {one.fit.mediator}, {one.fit.model}", one.fit, one.panel, e)
+            yield Model(f"table 5, {one.fit.mediator}, {one.fit.model}", one.fit, one.panel, case.unscaled(e))
     for one in case.fitted("7"):
         if one.fit.transform == "direct" and one.fit.model in ("sar", "sdm"):
             yield Model(f"table 7, {one.fit.model}, {one.fit.weights}", one.fit, one.panel, spatial_residuals(one))

@@ -8,7 +8,7 @@ import numpy as np
 
 from estimators.core.estimator import p_values
 from estimators.core.regression import check_fixed
-from estimators.core.tile import WithinTransform, observed_mask
+from estimators.core.tile import Tile, observed_mask
 from estimators.sensitivity.sensitivity import signed_statistics, stepdown
 from experiments.checks.case import SIGNIFICANT, Case, without
 from experiments.tables.robustness_table import with_outcome
@@ -78,8 +78,8 @@ def _where_possible(case: Case, panel: Panel, name: str) -> Iterator[tuple[str, 
 
 def _of(panel: Panel, name: str, clusters: Codes, count: int = 0) -> tuple[Floats, float]:
     """Sums of influence by cluster, with the factor of their errors, and the coefficient, of a two-way regression."""
-    q, mask = WithinTransform.of(panel), observed_mask(panel)
-    y, d, *x = (np.asarray(q(panel.variables[one][:1])[0]) for one in (name, *panel.roles.regressors))
+    tile, mask = Tile(panel, weighted=True), observed_mask(panel)
+    y, d, *x = (np.asarray(tile.within(one)[0]) for one in (name, *panel.roles.regressors))
     others = np.stack(x) if x else np.empty((0, *mask.shape))
     left = without(d, others)
     square = float(np.square(left).sum())

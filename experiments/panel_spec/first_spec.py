@@ -24,7 +24,15 @@ from experiments.panel_spec.spec import RealPanel, real_panel_of, spec_of
 from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad, listed
 from sim.panel import Panel, seen_in
-from sim.panel_files import Rows, codes_in, numbers, treatment_problems, unit_labels, without_codes
+from sim.panel_files import (
+    INDIVIDUALS,
+    Rows,
+    codes_in,
+    numbers,
+    treatment_problems,
+    unit_labels,
+    without_codes,
+)
 from sim.presets import Paper
 from sim.schema import uneven_code
 from sim.streams import Streams
@@ -44,6 +52,7 @@ OUTCOME_WORDS = ("outcome", "icr", "y", "resilience", "韧性")
 LONGITUDE_WORDS = ("longitude", "lon", "lng", "经度")
 LATITUDE_WORDS = ("latitude", "lat", "纬度")
 CAPITAL_WORDS = ("capital", "省会")
+WEIGHT_WORDS = ("population", "pop", "人口")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -66,6 +75,7 @@ class Look:
     coordinates: tuple[str, str] | None
     capital: str | None
     groups: tuple[str, ...]
+    weight: str | None
     incomplete: bool
     unbalanced: bool
     units: int
@@ -83,9 +93,14 @@ def propose_spec(frame: pd.DataFrame, panel_filename: str, sheet: str | None = N
 
     sheet: of the workbook that the table is from. skip: rows that were left out above its header.
     """
-    rules = proposed(frame, skip)
+    rules, keys = proposed(frame, skip), None
     frame = rules(frame)
-    look = look_at(frame, panel_filename)
+    try:
+        look = look_at(frame, panel_filename)
+    except BadInput:
+        if (keys := _several(frame)) is None:
+            raise
+        look = look_at(_cell_means(frame, keys), panel_filename)
     lines = [
         f"# Guessed from the columns of {_text(panel_filename)}: check every name.",
         f"# All columns: {', '.join(_text(name) for name in frame.columns)}",
@@ -99,6 +114,7 @@ def propose_spec(frame: pd.DataFrame, panel_filename: str, sheet: str | None = N
         *_parts_lines(look),
         *([f"capital = {_text(look.capital)}  # 0/1"] if look.capital else []),
         *([f"groups = {_texts(look.groups)}"] if look.groups else []),
+        *([f"# weight = {_text(look.weight)}  # to weight unit-periods by it"] if look.weight else []),
         f"cluster = {_text(look.unit)}",
         *([f"sheet = {_text(sheet)}"] if sheet else []),
         *_codes_lines(look),
@@ -116,6 +132,7 @@ def propose_spec(frame: pd.DataFrame, panel_filename: str, sheet: str | None = N
         *rules.lines,
         '[transform]  # new columns, such as ln_y = { log = "y" } or share = { ratio = ["a", "b"] }',
         "",
+        *(_COLLAPSED if keys else ()),
         *_weights_lines(look),
     ]
     return "\n".join(lines) + "\n"
@@ -129,6 +146,35 @@ def write_first_spec(proposed: Callable[[], str], out: Path) -> str:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
     return text
+
+
+_COLLAPSED = (
+    "[collapse]  # several rows a unit and period: their means, weighted by how many they are",
+    '# weight = "..."  # a column of survey weights of the rows',
+    "",
+)
+
+
+def _several(frame: pd.DataFrame) -> tuple[str, str] | None:
+    """The columns of unit and period by their names, where there are several rows of each on average."""
+    period = _likeliest([str(name) for name in frame.columns], PERIOD_WORDS)
+    names = [str(name) for name in frame.columns if str(name) != period and 1 < frame[name].nunique() <= len(frame) / 2]
+    unit = _likeliest(names, UNIT_WORDS)
+    if unit is None or period is None or frame[[unit, period]].isna().to_numpy().any():
+        return None
+    cells = len(frame[[unit, period]].drop_duplicates())
+    return (unit, period) if len(frame) >= INDIVIDUALS * cells and frame[period].nunique() > 1 else None
+
+
+def _cell_means(frame: pd.DataFrame, keys: tuple[str, str]) -> pd.DataFrame:
+    """Means of columns of numbers by unit and period, the first value of others."""
+    grouped = frame.groupby(list(keys), sort=False)
+    numeric = {name for name in _numeric(frame) if name not in keys}
+    parts = {str(name): grouped[name].mean() if str(name) in numeric else grouped[name].first()
+             for name in frame.columns if str(name) not in keys}  # fmt: skip
+    found = pd.DataFrame(parts).reset_index()[[str(name) for name in frame.columns]]
+    found.attrs = dict(frame.attrs)
+    return found
 
 
 def look_at(frame: pd.DataFrame, filename: str) -> Look:
@@ -167,6 +213,7 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
         coordinates=_coordinates(fixed),
         capital=_likeliest([name for name, x in fixed.items() if set(np.unique(x)) == {0.0, 1.0}], CAPITAL_WORDS),
         groups=tuple(name for name in constant if name not in others and 2 <= frame[name].nunique() <= MOST_GROUPS),
+        weight=_likeliest([name for name, x in others.items() if (x[np.isfinite(x)] > 0).all()], WEIGHT_WORDS),
         incomplete=not complete.all(),
         unbalanced=int(complete.sum()) < units * len(np.unique(rows.years)),
         units=units,
@@ -491,7 +538,8 @@ def example_frame(seed: int = SEED) -> pd.DataFrame:
 
 def description(panel: Panel) -> dict[str, Any]:
     """What a panel holds, as a user would check it before estimating, as plain data."""
-    roles: dict[str | None, str] = {panel.roles.outcome: "outcome", panel.roles.treatment: "treatment"}
+    own = panel.roles
+    roles: dict[str | None, str] = {own.weight: "weight", own.outcome: "outcome", own.treatment: "treatment"}
     roles |= dict.fromkeys(panel.roles.controls, "control")
     roles |= dict.fromkeys(panel.roles.mediators, "mediator")
     variables = []

@@ -145,12 +145,14 @@ class PanelSection(Table):
     without it what its values say, where they leave no doubt. first_treated: in place of treatment, the column of a
     unit's first treated period, empty where it is never treated.
     controls: columns of control variables. mediators: columns through which the treatment may work, for table 5.
-    other_policy: a column of another policy, for table 3. capital: a column that is 1 for capitals, which table 3
-    leaves out. groups: columns of groups of units, for the subsamples of table 4. cluster: the column by which errors
-    are clustered; without it the unit. longitude, latitude: columns in degrees, for distances. missing: "error" refuses
-    empty cells, "drop" leaves their rows out and says how many. balance: what spatial models do about a panel with
-    gaps: "error" refuses it, the others leave out units or periods. synthetic: whether the tables say that the data are
-    synthetic. sheet: of a workbook that holds several tables. missing_codes: numbers that mean missing, such as -99.
+    other_policy: a column of another policy, for table 3. weight: a column of positive numbers, such as the population,
+    by which linear, mediation and staggered models weight unit-periods. capital: a column that is 1 for capitals, which
+    table 3 leaves out. groups: columns of groups of units, for the subsamples of table 4. cluster: the column by which
+    errors are clustered; without it the unit. longitude, latitude: columns in degrees, for distances. missing: "error"
+    refuses empty cells, "drop" leaves their rows out and says how many. balance: what spatial models do about a panel
+    with gaps: "error" refuses it, the others leave out units or periods. synthetic: whether the tables say that the
+    data are synthetic. sheet: of a workbook that holds several tables. missing_codes: numbers that mean missing, such
+    as -99.
     """
 
     unit: Name
@@ -162,6 +164,7 @@ class PanelSection(Table):
     controls: Names = ()
     mediators: Names = ()
     other_policy: Name | None = None
+    weight: Name | None = None
     capital: Name | None = None
     groups: Names = ()
     cluster: Name | None = None
@@ -245,6 +248,20 @@ class IndexSection(Table):
                 if share in self.diversification:
                     yield Problem(f"{name} takes {share!r}, which is a diversification itself", where,
                                   "columns of shares", "name the shares")  # fmt: skip
+
+
+class CollapseSection(Table):
+    """[collapse]: a file of individuals, several rows a unit and period, of which means are taken.
+
+    weight: a column of the rows' survey weights; without it all rows count alike. name: the new column that holds the
+    number of rows of a unit and period, or the sum of their weights; estimates are weighted by it unless [panel] names
+    another weight.
+    """
+
+    place: ClassVar[str] = "[collapse]"
+
+    weight: Name | None = None
+    name: Name = "rows"
 
 
 class InferenceSection(Table):
@@ -458,6 +475,7 @@ class SpecTables(Table):
     )
     transform: Transforms = ()
     index: IndexSection | None = None
+    collapse: CollapseSection | None = None
     inference: InferenceSection = InferenceSection()
     robustness: RobustnessSection = RobustnessSection()
     weights: tuple[AnyWeights, ...] = ()
@@ -469,8 +487,9 @@ class SpecTables(Table):
 class Spec(SpecTables):
     """A whole SPEC.toml: what the columns of a panel file are, new columns, an index, weights (the first: the main).
 
-    inference and robustness: what is asked of the estimates beside the paper's own. iv: instruments. spatial: what the
-    spatial models have beside their spatial terms. twin: how a twin is fitted.
+    collapse: how rows of individuals become a panel. inference and robustness: what is asked of the estimates beside
+    the paper's own. iv: instruments. spatial: what the spatial models have beside their spatial terms. twin: how a twin
+    is fitted.
     """
 
     file: str = "spec.toml"
@@ -501,7 +520,7 @@ class Spec(SpecTables):
         """Columns that become variables, in order; the treatment under its own name."""
         own = self.panel
         outcome = own.outcome if self.index is None else None
-        single = [name for name in (outcome, own.treatment, own.other_policy) if name]
+        single = [name for name in (outcome, own.treatment, own.other_policy, own.weight) if name]
         return tuple(dict.fromkeys((*single, *own.controls, *own.mediators, *self.indicators)))
 
     @property
@@ -517,7 +536,9 @@ class Spec(SpecTables):
     @property
     def made(self) -> frozenset[str]:
         """Columns that the spec makes and the file need not have."""
-        return frozenset((*(made.name for made in self.transform), *(self.index.diversification if self.index else ())))
+        counted = () if self.collapse is None else (self.collapse.name,)
+        diversified = self.index.diversification if self.index else ()
+        return frozenset((*(made.name for made in self.transform), *diversified, *counted))
 
     @property
     def indicators(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import pandas as pd
 from estimators.core.error_types import columns_of, forms, served
 from estimators.core.regression import fixed_columns, useless
 from estimators.core.tile import Tile
+from experiments.panel_spec.collapse import collapse_rows
 from experiments.panel_spec.reading import as_read
 from experiments.panel_spec.sections import (
     PLACES,
@@ -157,6 +158,7 @@ def index_notes(section: IndexSection | None, index: EntropyIndex | None) -> tup
 # What is wrong between keys of a SPEC.toml that are fine on their own, before any panel is read.
 
 
+FEW_EFFECTIVE = 0.1  # share of the rows that weights leave (Kish 1965) below which they are said to be very uneven
 TERMS = ("constant", TREATMENT, "rho", "lambda", "sigma2")
 EFFECTS = ("direct:", "indirect:", "total:")
 
@@ -213,6 +215,11 @@ def _role_problems(panel: PanelSection, index: IndexSection | None, where: str) 
     for name in dict.fromkeys(roles):
         if roles.count(name) > 1:
             yield Problem(f"the column {name!r} is used twice", where, "one role for each column", "name it once")
+    keys = ("unit", "period", "outcome", "treatment", "first_treated", "other_policy")
+    taken = {getattr(panel, key): key for key in keys} | dict.fromkeys(indicators, "an indicator of the index")
+    if panel.weight and panel.weight in taken:
+        yield Problem(f"weight = {panel.weight!r} is {taken[panel.weight].replace('_', ' ')}", where,
+                      "a column of its own (or a control), such as the population", "name another column")  # fmt: skip
 
 
 def _names_of_terms(spec: Spec) -> Iterator[Problem]:
@@ -580,6 +587,8 @@ def _spec_of(tables: SpecTables, file: str) -> Spec:
         index = index.model_copy(update={"name": panel.outcome})
     if index is not None:
         panel = panel.model_copy(update={"outcome": panel.outcome or index.name})
+    if tables.collapse is not None:
+        panel = panel.model_copy(update={"weight": panel.weight or tables.collapse.name})
     return Spec.model_construct(**(dict(tables) | {"panel": panel, "index": index}), file=file)
 
 
@@ -594,11 +603,13 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
     Attributes: `capital` (bool), `longitude`, `latitude`, and groups and cluster under their columns' names.
     """
     _check_columns(frame, spec)
-    section = spec.panel
+    section, transforms, said = spec.panel, spec.transform, tuple[str, ...]()
     keys = (section.unit, section.period)
     frame = without_codes(as_read(frame, spec.read, spec.recode, keys, spec.file), section.missing_codes, keys)
+    if spec.collapse is not None:
+        frame, transforms, said = collapse_rows(frame, spec)
     rows = Rows.of(frame, section.unit, section.period)
-    frame = add_diversification(apply_transforms(frame, spec.transform, rows), spec.index, rows)
+    frame = add_diversification(apply_transforms(frame, transforms, rows), spec.index, rows)
     treatment = section.treatment
     if section.first_treated:
         treatment = f"did from {section.first_treated}"
@@ -613,7 +624,13 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
         frame.loc[~np.isin(rows.years, without)],
         section.unit,
         section.period,
-        roles=Roles(None if spec.index else section.outcome, treatment, section.controls, section.mediators),
+        roles=Roles(
+            None if spec.index else section.outcome,
+            treatment,
+            section.controls,
+            section.mediators,
+            weight=section.weight,
+        ),
         attributes=attributes,
         missing=section.missing,
         variables=(*([section.other_policy] if section.other_policy else []), *spec.indicators),
@@ -622,7 +639,7 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
     panel, index = with_index(with_capital(Panel(**table.parts), rows.file, section.capital), spec, rows.file)
     further = further_variables(frame, rows, spec, panel)
     panel = with_weights(panel, spec, table.order)
-    notes = (*_notes(table, rows, without, panel, spec.panel), *index_notes(spec.index, index))
+    notes = (*said, *_notes(table, rows, without, panel, spec.panel), *index_notes(spec.index, index))
     return RealPanel(panel, spec, table.order, notes, index, further, rows.file)
 
 
@@ -663,6 +680,8 @@ def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
     """Raise BadInput for every column that the spec names and the file lacks."""
     wanted = dict.fromkeys(spec.mean_columns, f"{spec.file} [[weights]] variable")
     wanted |= dict.fromkeys(spec.clusters, f"{spec.file} [inference] errors")
+    if spec.collapse is not None and spec.collapse.weight is not None:
+        wanted[spec.collapse.weight] = f"{spec.file} [collapse] weight"
     for key, value in spec.panel:
         if key not in NO_COLUMNS and not (key == "outcome" and spec.index):
             names = value if isinstance(value, tuple) else (value,) if value else ()
@@ -713,6 +732,8 @@ def _notes(table: LongTable, rows: Rows, without: list[int], panel: Panel, secti
     if table.absent:
         cells = len(panel.units) * len(panel.periods)
         yield f"Unbalanced: {table.absent} of {cells} unit-periods are not observed."
+    if section.weight is not None:
+        yield from _of_weights(panel.variables[section.weight][0][seen_in(panel)], section.weight)
     if panel.roles.continuous:
         yield _strength(panel, section)
     elif always := _always_treated(panel):
@@ -736,6 +757,16 @@ def _strength(panel: Panel, section: PanelSection) -> str:
     some = listed((f"{value:g}" for value in values), 6) if len(values) <= 6 else f"{len(values):,} values"
     return (f"{section.treatment} is a treatment of any strength ({some}, {values[0]:g} to {values[-1]:g}): estimates "
             "are effects of one unit of it, and what needs dates of adoption is left out.")  # fmt: skip
+
+
+def _of_weights(values: Floats, name: str) -> Iterator[str]:
+    """A warning on weights (n,) that change nothing, or that leave next to nothing of the panel."""
+    effective = float(values.sum() ** 2 / np.square(values).sum())
+    if values.min() == values.max():
+        yield f"The weight {name} is the same in all rows: weighted estimates equal those without weights."
+    elif effective < FEW_EFFECTIVE * len(values):
+        yield (f"The weight {name} is very uneven: {len(values):,} rows weigh as much as {effective:,.0f} equal ones, "
+               "so that estimates rest on few of them.")  # fmt: skip
 
 
 def _absent_periods(rows: Rows) -> list[str]:

@@ -35,13 +35,14 @@ def least_squares(
     cluster_k: Literal["slopes", "all"] = "all",
 ) -> ReferenceFit:
     """Least squares of one real panel, balanced or not, with unit effects, period effects, both or none; errors as
-    TwoWayDID names them."""
+    TwoWayDID names them. The panel's weights are the regression's."""
     from linearmodels.panel import PanelOLS
 
     data = _Regression.of(panel, outcome, regressors, constant=constant, centred=constant or bool(effects))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of roots of variances that are rounding
-        model = PanelOLS(data.y, data.x, entity_effects="unit" in effects, time_effects="period" in effects)
+        model = PanelOLS(data.y, data.x, entity_effects="unit" in effects, time_effects="period" in effects,
+                         weights=data.weights)  # fmt: skip
         fits = {error: model.fit(**_covariance(error, data.frame, cluster_k)) for error in errors}
         fit = next(iter(fits.values()))
         return ReferenceFit(
@@ -139,6 +140,7 @@ class _Regression:
     offset: Floats
     back: Floats
     outcome_unit: float
+    weights: pd.Series[float] | None = None
 
     @classmethod
     def of(
@@ -148,7 +150,9 @@ class _Regression:
         y = outcome or panel.roles.outcome
         names = panel.roles.regressors if regressors is None else regressors
         assert y is not None
-        frame = long_frame(panel, tuple(dict.fromkeys((y, *names)))).set_index(["unit", "period"], drop=False)
+        weight = panel.roles.weight
+        needed = (y, *names, *((weight,) if weight else ()))
+        frame = long_frame(panel, tuple(dict.fromkeys(needed))).set_index(["unit", "period"], drop=False)
         scaled = Scaled.of(frame[[y, *names]].to_numpy(), centred=centred)
         back = np.diag(scaled.unit[0] / scaled.unit[1:])
         offset = np.zeros(len(names))
@@ -159,7 +163,7 @@ class _Regression:
             back = np.vstack([np.column_stack([back, offset]), last])
             offset = np.append(offset, scaled.centre[0])
         outcomes = pd.DataFrame(scaled.columns[:, :1], frame.index, [y])
-        return cls(frame, outcomes, x, offset, back, float(scaled.unit[0]))
+        return cls(frame, outcomes, x, offset, back, float(scaled.unit[0]), frame[weight] if weight else None)
 
     @property
     def terms(self) -> tuple[str, ...]:

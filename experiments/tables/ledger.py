@@ -458,6 +458,7 @@ def facts_of(real: RealPanel) -> dict[str, Any]:
         "treatment_column": real.spec.panel.treatment or real.spec.panel.first_treated,
         **({"treatment_kind": "switching" if switches(panel) else "continuous"} if panel.roles.continuous else {}),
         "controls": list(panel.roles.controls),
+        **({} if panel.roles.weight is None else {"weight": panel.roles.weight}),
         "weights": {name: {"digest": w.digest, "standardize": w.standardize} for name, w in panel.weights.items()},
         **dated,
         **part,

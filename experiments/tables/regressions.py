@@ -57,6 +57,11 @@ EFFECTS: dict[str, tuple[str, ...]] = {  # of a column of `BASELINE`
     "controls, units": ("unit",),
     "controls, units, periods": ("unit", "period"),
 }
+WEIGHTED = (
+    "Least squares, mediation, matching and staggered estimators are weighted by {name}, the last by that of each unit "
+    "in the first period. Random effects, which take no weights, are left out of table 2. Spatial models, tests of "
+    "spatial correlation and descriptive statistics are not weighted."
+)
 MOST_COLUMNS = 8  # of one group of units
 LEAST_UNITS = 3  # the scores of two cancel, and leave no clustered variance
 
@@ -82,7 +87,9 @@ def add_baseline(real: RealPanel, ledger: Ledger) -> None:
     if roles.treatment is not None and not roles.controls:
         ledger.note("Table 2 has no column 2: this column adds controls, and the spec names none.")
     lacking = [error for error in error_types(real.spec) if error not in least_squares_errors(real.spec)]
-    if lacking:
+    if roles.weight is not None:
+        ledger.note(WEIGHTED.format(name=roles.weight))
+    elif lacking:
         ledger.note(f"Random effects have no {listed(lacking)} errors; their columns show the other error types.")
     _say_what_is_few(real, ledger)
     fits: dict[Estimator, Fit] = {}
@@ -129,7 +136,7 @@ def _column(title: str, regressors: tuple[str, ...], spec: Spec) -> dict[Estimat
     model = "did" if "unit" in effects else "pooled"
     label = f"table-{place[0]}-column-{place[1]}"
     fits: dict[Estimator, Fit] = {regression(spec, f"{label}-{model}", regressors, effects=effects): Fit(place, model)}
-    if model == "pooled":
+    if model == "pooled" and spec.panel.weight is None:
         random = RandomEffects(
             regressors=regressors, periods="period" in effects, errors=least_squares_errors(spec),
             label=f"{label}-random", tests=True,

@@ -43,7 +43,7 @@ from sim.arrays import Floats
 from sim.design import Estimand
 from sim.errors import BadInput, Problem, bad, closest, listed, naming, nearest_first, one_of, refuse
 from sim.panel import Panel, seen_in
-from sim.schema import Roles
+from sim.schema import Roles, refuse_weights
 from sim.weights import Weights
 from sim.world.draw import POLICY_MEANS
 
@@ -59,6 +59,7 @@ def sample_of(real: RealPanel, fitted: FittedColumn) -> RealPanel:
     sample's last notes say what differs from the whole panel. Raises BadInput for a fit on variables that are neither.
     """
     panel, own = fitted.panel, real.panel.roles
+    refuse_weights(own, "twins")
     outcome, controls = _variables(real, fitted)
     if panel is real.panel and (outcome, controls) == (own.outcome, own.controls):
         return real

@@ -14,8 +14,9 @@ from experiments.panel_spec.sections import Spec, TwinSection
 from experiments.panel_spec.spec import RealPanel
 from experiments.twins.statistics import CohortRegression, Split, TreatmentStatus, split
 from sim.arrays import Floats
-from sim.errors import BadInput, Problem, bad
+from sim.errors import BadInput, Problem, bad, gathering
 from sim.panel import Panel
+from sim.schema import refuse_weights
 from sim.weights import Weights
 
 FIXED = {"kept", "kept-paths", "never"}  # kinds of adoption that are the same in every replication
@@ -214,7 +215,9 @@ def section_of(spec: Spec) -> TwinSection:
 def _check(real: RealPanel) -> None:
     """Raise BadInput, all at once, for panels that no twin can be fitted to."""
     spec, panel, where = real.spec, real.panel, f"{real.spec.file}, [twin]"
-    problems = []
+    problems: list[Problem] = []
+    with gathering(problems):
+        refuse_weights(panel.roles, "twins")
     if panel.roles.treatment is None and not section_of(spec).adoption:
         allowed = "treatment or first_treated, or a table [twin.adoption]"
         problems.append(Problem("the panel has no treatment", f"{spec.file}, [panel]", allowed, "name the treatment"))

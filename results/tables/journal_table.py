@@ -441,9 +441,15 @@ class TableSetting:
                                 if column.statistics.get(f"floored:{kind}"))  # fmt: skip
         errors += [f"{FLOORED} {error_label(kind)}." for kind in floored]
         errors += self.cluster_counts(columns)
-        return tuple(
-            filter(None, (self.treatment_note, *errors, *more, *self._fragile(columns), STARS_NOTE, self.data))
-        )
+        notes = (self.treatment_note, self._weighted(columns), *errors, *more, *self._fragile(columns), STARS_NOTE)
+        return tuple(filter(None, (*notes, self.data)))
+
+    def _weighted(self, columns: Sequence[FitColumn]) -> str:
+        """By what a table of fits is weighted; fits with a W are spatial, and are not."""
+        name = self.document.panel.get("weight")
+        if name is None:
+            return ""
+        return "Not weighted." if all(column.weights for column in columns) else f"Weighted by {name}."
 
     def error_kinds(self, columns: Sequence[FitColumn]) -> dict[tuple[str, bool], list[FitColumn]]:
         """The columns by the error type that they show, and whether they are likelihoods."""

@@ -18,6 +18,7 @@ from experiments.toml_files import Table
 
 TABLES: list[type[Table]] = [
     sections.PanelSection,
+    sections.CollapseSection,
     sections.IndexSection,
     sections.InferenceSection,
     sections.RobustnessSection,

@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from estimators import Estimates, Status
-from estimators.matching.psm_did import WeightedWithin, weighted_two_way
+from estimators.core.tile import WeightedWithin
+from estimators.matching.psm_did import weighted_two_way
 from experiments.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import names, small_panel

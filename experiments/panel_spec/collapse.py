@@ -1,0 +1,134 @@
+"""Rows of individuals, several a unit and period, as one row of means that weighs as much as they do.
+
+With unit and period effects and regressors that are the same for all rows of a unit-period, least squares on the means,
+weighted by the number of rows, or by the sum of their weights, have the coefficients of least squares on the rows, and
+sums of scores by unit, so that clustered errors are equal but for the factor (n - 1)/(n - k), whose n counts cells
+(Angrist and Pischke 2009, section 3.1.2; Donald and Lang 2007).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from experiments.panel_spec.sections import Spec
+from experiments.panel_spec.transforms import OVER_TIME, Transform, apply_transforms, number_columns
+from sim.arrays import Codes, Flags, Floats
+from sim.errors import Problem, listed, refuse
+from sim.panel_files import Rows, numbers, weight_problems
+
+
+def collapse_rows(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, tuple[Transform, ...], tuple[str, ...]]:
+    """One row a unit and period: means of columns of numbers, the first of others, and the rows' number or weights.
+
+    Gives the table, the transforms that are left to do, lags and differences and what is made of them, and what was
+    done in words: all others are made of each row, so that a log is averaged and no average logged. A row that misses a
+    used value is an error or, with missing = "drop", left out. Raises BadInput for text, gaps, weights that are not
+    positive, and for a treatment or a fact of the units that varies within a unit and period.
+    """
+    section, panel = spec.collapse, spec.panel
+    assert section is not None
+    rows = Rows.read(frame, panel.unit, panel.period)
+    before, after = _split(spec.transform)
+    frame = apply_transforms(frame, before, rows)
+    if section.name in frame.columns:
+        refuse([Problem(f"the column {section.name!r} exists already", f"{rows.file}, {spec.file} [collapse] name",
+                        "a new name", 'give it another name = "..."')])  # fmt: skip
+    values, kept = _used(frame, spec, after, rows)
+    rows, frame = rows.those(kept), frame.loc[kept].reset_index(drop=True)
+    weights = np.ones(len(frame)) if section.weight is None else values.pop(section.weight)[kept]
+    cells = pd.MultiIndex.from_arrays([rows.labels, rows.years])
+    codes, found = pd.factorize(cells)
+    index = pd.MultiIndex.from_tuples(found.tolist())
+    refuse(list(_varying(frame, spec, codes, index.tolist(), rows.file)))
+    made = _averaged(frame, codes, weights, {panel.unit, panel.period})
+    made[panel.unit], made[panel.period] = index.get_level_values(0), index.get_level_values(1)
+    made[section.name] = np.bincount(codes, weights)
+    out = pd.DataFrame({name: made[name] for name in (*map(str, frame.columns), section.name)})
+    out.attrs = {"file": f"{rows.file} (collapsed)", "first_row": 1}
+    return out, after, tuple(_notes(frame, spec, codes, int((~kept).sum())))
+
+
+def _split(transforms: tuple[Transform, ...]) -> tuple[tuple[Transform, ...], tuple[Transform, ...]]:
+    """Transforms of each row, and those that need a panel: lags, differences and what is made of them."""
+    later: list[Transform] = []
+    for transform in transforms:
+        if transform.function in OVER_TIME or {one.name for one in later} & set(transform.columns):
+            later.append(transform)
+    return tuple(one for one in transforms if one not in later), tuple(later)
+
+
+def _used(frame: pd.DataFrame, spec: Spec, after: tuple[Transform, ...], rows: Rows) -> tuple[dict[str, Floats], Flags]:
+    """Used columns of numbers, (rows,) each, and the rows that miss none of them."""
+    section = spec.collapse
+    assert section is not None
+    asked = (*spec.variables, *(name for one in after for name in one.columns), section.weight)
+    names = tuple(dict.fromkeys(name for name in asked if name is not None and name in frame.columns))
+    values = dict(zip(names, number_columns(frame, names, rows), strict=True))
+    problems = [] if section.weight is None else weight_problems(values[section.weight], section.weight, rows)
+    kept: Flags = np.ones(len(frame), dtype=bool)
+    for name, column in values.items():
+        gaps = np.isnan(column)
+        if gaps.any() and spec.panel.missing == "error":
+            problems.append(Problem(f"is missing in {gaps.sum()} rows", rows.at(int(gaps.argmax()), name),
+                                    "a number in every row",
+                                    'fill them, or leave these rows out with missing = "drop"'))  # fmt: skip
+        kept &= ~gaps
+    refuse(problems)
+    return values, kept
+
+
+def _varying(
+    frame: pd.DataFrame, spec: Spec, codes: Codes, cells: Sequence[tuple[str, int]], file: str
+) -> Iterator[Problem]:
+    """Problems for columns that must be facts of a unit and period, and differ between its rows."""
+    single = (spec.panel.treatment, spec.panel.first_treated, spec.panel.other_policy)
+    for name in dict.fromkeys((*single, *spec.attributes.values())):
+        if name is None or name not in frame.columns:
+            continue
+        distinct = frame[name].groupby(codes).nunique()
+        if (distinct > 1).any():
+            unit, year = cells[int((distinct > 1).to_numpy().argmax())]
+            yield Problem(f"varies within the unit {unit} in {year}", f"{file}, column {name!r}",
+                          "one value for all rows of a unit and period",
+                          "name a unit that is treated as a whole, or correct the rows")  # fmt: skip
+
+
+def _averaged(frame: pd.DataFrame, codes: Codes, weights: Floats, keys: set[str]) -> dict[str, object]:
+    """Weighted means of columns of numbers by cell, exact where all rows agree; the first value of other columns."""
+    total, made = np.bincount(codes, weights), dict[str, object]()
+    for name in frame.columns:
+        if name in keys:
+            continue
+        x, wrong = numbers(frame[name])
+        grouped = frame[name].groupby(codes)
+        if wrong.size:
+            made[str(name)] = grouped.first().to_numpy()
+            continue
+        alike = pd.Series(x).groupby(codes)
+        low, high = alike.min().to_numpy(), alike.max().to_numpy()
+        made[str(name)] = np.where(low == high, low, np.bincount(codes, weights * x) / total)
+    return made
+
+
+def _notes(frame: pd.DataFrame, spec: Spec, codes: Codes, gone: int) -> Iterator[str]:
+    section = spec.collapse
+    assert section is not None
+    counts = np.bincount(codes)
+    by = "the number of their rows" if section.weight is None else f"the sum of {section.weight}"
+    means = "means" if section.weight is None else f"means by {section.weight}"
+    yield (f"{len(codes):,} rows are collapsed to {len(counts):,} unit-periods of {counts.min():,} to {counts.max():,} "
+           f"rows: {means}. {section.name} is {by}.")  # fmt: skip
+    if gone:
+        yield f"{gone:,} row{'s' * (gone != 1)} with missing values left out before."
+    differ = [name for name in spec.panel.controls if name in frame.columns and _differs(frame[name], codes)]
+    if differ:
+        many = "s" * (len(differ) == 1)
+        yield (f"{listed(differ, 12)} differ{many} between rows of a unit-period: estimates on means are not those on "
+               "rows.")  # fmt: skip
+
+
+def _differs(column: pd.Series[float], codes: Codes) -> bool:
+    return bool((column.groupby(codes).nunique() > 1).any())

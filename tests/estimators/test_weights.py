@@ -1,0 +1,546 @@
+"""Weights of a panel: pyfixest, linearmodels, regressions on scaled columns and on copies, truth, invariances."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
+from mediation_panels import panel_of
+from numpy.typing import NDArray
+
+from estimators import (
+    CallawaySantAnna,
+    Estimates,
+    EventStudy,
+    Imputation,
+    InteractionTest,
+    Mediation,
+    PermutationTest,
+    PsmDID,
+    Stacked,
+    SunAbraham,
+    TwoStage,
+    TwoWayDID,
+)
+from estimators.core.estimator import Estimator, estimators
+from estimators.core.tile import weight_root
+from estimators.matching.psm_did import weighted_two_way
+from estimators.mediation.mediation import weighted_paths
+from estimators.placebo.permutation import Draws
+from estimators.sensitivity.differences import Differences
+from experiments.references.reference import long_frame
+from references.cohort_effects_twin import Twin
+from references.pyfixest_reference import K_FIXEF
+from references.regressions import panel_ols
+from references.small_panels import small_panel
+from references.staggered_panels import adoption_of, frame_of, staggered_panel
+from sim import BadInput, Panel, Roles, Streams
+from sim.panel_sidecars import panel_from, panel_text
+
+Floats = NDArray[np.float64]
+NAMES = ("did", "inv", "road")
+ERRORS = ("iid", "hc1", "cluster:unit", "cluster:province")
+EVERY_ERROR = (*ERRORS, "cluster:period", "cluster:province+period", "driscoll-kraay", "cv3:unit", "cv3:province",
+               "cr2:unit", "cr2:province", "wild:province")  # fmt: skip
+STAGGERED = (
+    EventStudy(window=(-3, 4)), SunAbraham(window=(-3, 4)), SunAbraham(estimated_shares=False),
+    Stacked(window=(-2, 2)), Stacked(window=(-2, 2), weighting="corrective"), Imputation(),
+    Imputation(averages="event"), TwoStage(), CallawaySantAnna(),
+    CallawaySantAnna(method="dr", covariates=("inv",), controls="not-yet"),
+    CallawaySantAnna(method="ipw", covariates=("inv",), base="universal"),
+    CallawaySantAnna(method="regression", covariates=("inv",)),
+)  # fmt: skip
+
+
+def weighted(panel: Panel, weights: Floats) -> Panel:
+    """The panel with `pop`, weights that broadcast to (1, T, N), NaN where nothing is observed."""
+    pop = np.broadcast_to(weights, (1, len(panel.periods), len(panel.units)))
+    pop = pop.copy() if panel.observed is None else np.where(panel.observed, pop, np.nan)
+    return replace(panel, variables={**panel.variables, "pop": pop}, roles=replace(panel.roles, weight="pop"))
+
+
+def uneven(panel: Panel, seed: int = 3, *, fixed: bool = False) -> Panel:
+    """With weights between 0.1 and 5 that vary over time, or one a unit."""
+    rng, (t, n) = np.random.default_rng(seed), (len(panel.periods), len(panel.units))
+    return weighted(panel, rng.gamma(1.0, 1.0, (1, n) if fixed else (t, n)) + 0.1)
+
+
+def copied(panel: Panel, copies: NDArray[np.int_]) -> Panel:
+    """Every unit as often as counted, with a unit effect for each copy and the unit that it is of as `own`."""
+    places = np.repeat(np.arange(len(panel.units)), copies)
+    return Panel(
+        units=tuple(f"{panel.units[i]}, {k}" for k, i in enumerate(places)),
+        periods=panel.periods,
+        variables={name: values[:, :, places] for name, values in panel.variables.items()},
+        roles=panel.roles,
+        attributes={"own": places},
+        observed=None if panel.observed is None else panel.observed[:, :, places],
+    )
+
+
+@pytest.mark.parametrize("missing", [0, 23])
+def test_two_way_regression_equals_pyfixest_and_linearmodels(missing: int) -> None:
+    pyfixest = pytest.importorskip("pyfixest")
+    from linearmodels.panel import PanelOLS
+
+    panel = uneven(small_panel(40, 8, seed=5, missing=missing))
+    ours = TwoWayDID(errors=ERRORS)(panel)
+    frame = long_frame(panel, ("y", *NAMES, "pop"))
+    for e, error in enumerate(ERRORS):
+        clustered = error.startswith("cluster:")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it uses what pandas has deprecated
+            fit = pyfixest.feols(
+                "y ~ did + inv + road | unit + period",
+                data=frame,
+                weights="pop",
+                weights_type="aweights",
+                vcov={"CRV1": error.removeprefix("cluster:")} if clustered else {"iid": "iid", "hc1": "HC1"}[error],
+                ssc=pyfixest.ssc(k_adj=True, k_fixef=K_FIXEF["nonnested"] if clustered else "full", G_adj=True),
+                fixef_rm="none",
+                demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000),
+            )
+        np.testing.assert_allclose(ours.estimate[0], fit.coef().to_numpy(), rtol=1e-8)
+        np.testing.assert_allclose(ours.se[0, e], fit.se().to_numpy(), rtol=1e-8, err_msg=error)
+    data = frame.set_index(["unit", "period"])
+    other = PanelOLS(data["y"], data[list(NAMES)], entity_effects=True, time_effects=True, weights=data["pop"])
+    kinds: dict[str, dict[str, Any]] = {"iid": {"cov_type": "unadjusted"}, "hc1": {"cov_type": "robust"}}
+    for error, kind in kinds.items():
+        found = other.fit(**kind, debiased=True)
+        np.testing.assert_allclose(ours.estimate[0], found.params[list(NAMES)], rtol=1e-8)
+        np.testing.assert_allclose(ours.se[0, ours.errors.index(error)], found.std_errors[list(NAMES)], rtol=1e-8)
+    assert ours.statistics["r2_within"][0] == pytest.approx(found.rsquared, rel=1e-8)
+    clustered_fit = other.fit(cov_type="clustered", cluster_entity=True, debiased=True, group_debias=True)
+    all_effects = TwoWayDID(errors=("cluster:unit",), cluster_k="all")(panel)
+    np.testing.assert_allclose(all_effects.se[0, 0], clustered_fit.std_errors[list(NAMES)], rtol=1e-8)
+
+
+EFFECTS: dict[str, tuple[str, ...]] = {
+    "pooled": (),
+    "unit": ("unit",),
+    "period": ("period",),
+    "two-way": ("unit", "period"),
+    "province-by-period": ("unit", "province-by-period"),
+    "trend": ("unit", "period", "unit-trend"),
+}
+
+
+def scaled_columns(panel: Panel, effects: tuple[str, ...]) -> Panel:
+    """A panel of y, regressors and independent columns of effects, each times the root of its weights, without any."""
+    assert panel.observed is not None
+    mask = panel.observed[0]
+    (t, n), codes = mask.shape, np.unique(panel.attributes["province"], return_inverse=True)[1]
+    unit, period = np.arange(n)[None, :] + np.zeros((t, 1), int), np.arange(t)[:, None] + np.zeros((1, n), int)
+    levels = {
+        "unit": np.equal.outer(np.arange(n), unit) * 1.0,
+        "period": np.equal.outer(np.arange(t), period) * 1.0,
+        "unit-trend": np.equal.outer(np.arange(n), unit) * (period - t / 2),
+        "province-by-period": np.equal.outer(np.arange(7 * t), codes * t + period) * 1.0,
+    }
+    columns = np.concatenate([np.ones((1, t, n)), *(levels[effect] for effect in effects)])
+    root = np.sqrt(np.where(mask, panel.variables["pop"][0], 0.0))
+    kept: list[Floats] = []
+    for column in columns:
+        rank = np.linalg.matrix_rank(np.array([*kept, column * root]).reshape(len(kept) + 1, -1), rtol=1e-9)
+        kept += [column * root] if rank > len(kept) else []
+    made = {f"e{k}": values[None] for k, values in enumerate(kept)}
+    own = {name: np.where(mask, panel.variables[name], 0.0) * root for name in ("y", *NAMES)}
+    return replace(panel, variables=own | made, roles=Roles("y", "did", (*NAMES[1:], *made)))
+
+
+@pytest.mark.parametrize("effects", EFFECTS.values(), ids=EFFECTS)
+def test_every_error_is_that_of_scaled_columns_without_weights(effects: tuple[str, ...]) -> None:
+    """Least squares of root w y on root w x and root w times a column of each effect, by the unweighted estimator."""
+    panel = uneven(small_panel(21, 5, seed=8, missing=9))
+    apart = "cluster:province+period" if effects else ""  # floored in the matrix of all columns, dummies among them
+    errors = tuple(error for error in EVERY_ERROR if error != apart)
+    settings: dict[str, Any] = {"errors": errors, "draws": 99, "singletons": "keep", "cluster_k": "all"}
+    ours = TwoWayDID(effects=effects, constant=not effects, **settings)(panel, Streams(4))
+    plain = TwoWayDID(effects=(), **settings)(scaled_columns(panel, effects), Streams(4)).only(NAMES)
+    assert_agree(ours.only(NAMES), plain, rtol=1e-8, atol=1e-9)
+    assert ours.statistics["nobs"] == [96]
+
+
+@pytest.mark.parametrize("missing", [0, 20])
+def test_a_constant_is_the_difference_of_weighted_means(missing: int) -> None:
+    panel = uneven(small_panel(30, 6, seed=4, missing=missing))
+    ours, bare = panel_ols(errors=ERRORS)(panel), TwoWayDID(errors=ERRORS)(panel)
+    seen = np.ones((6, 30), bool) if panel.observed is None else panel.observed[0]
+    values = {name: panel.variables[name][0][seen] for name in ("y", *NAMES, "pop")}
+    mean = {name: np.average(values[name], weights=values["pop"]) for name in ("y", *NAMES)}
+    assert ours.estimate[0, 3] == pytest.approx(mean["y"] - bare.estimate[0] @ [mean[name] for name in NAMES])
+    np.testing.assert_allclose(ours.estimate[0, :3], bare.estimate[0], rtol=1e-11)
+    np.testing.assert_allclose(ours.se[0, :, :3], bare.se[0], rtol=1e-11)
+    one = np.linspace(0.2, 3.0, 30)  # of units alone, by the regression of matched samples
+    fixed = weighted(panel, one)
+    twin = weighted_two_way(panel, "y", NAMES, (*ERRORS, "cluster:province+period", "driscoll-kraay"), one)
+    again = panel_ols(errors=(*ERRORS, "cluster:province+period", "driscoll-kraay"))(fixed)
+    np.testing.assert_allclose(again.estimate, twin.estimate, rtol=1e-10)
+    np.testing.assert_allclose(again.se, twin.se, rtol=1e-9)
+
+
+def takers(panel: Panel) -> list[Estimator]:
+    """Estimators of a staggered panel that take weights."""
+    return [
+        TwoWayDID(errors=("iid", "hc1", "cluster:unit", "cv3:unit", "cr2:unit", "wild:province"), draws=99),
+        TwoWayDID(effects=("unit", "period", "unit-trend")), panel_ols(effects=()),
+        InteractionTest("region", ("a", "b"), draws=19), PsmDID(), Differences(),
+        Mediation(mediator="inv", regressors=("did", "road"), errors=("delta", "bootstrap:unit"), draws=99),
+        PermutationTest(draws=99), *STAGGERED,
+    ]  # fmt: skip
+
+
+def test_equal_weights_are_no_weights() -> None:
+    """Up to the last digits, which differ so that nothing is equal by construction."""
+    panel = staggered_panel(seed=2, replications=2)
+    panel = replace(panel, attributes={**panel.attributes, "region": np.array(["a", "b"] * 12 + ["a"])})
+    rng = np.random.default_rng(1)
+    alike = weighted(panel, 37.0 * (1 + 1e-14 * rng.random((8, 25))))
+    for estimator in takers(panel):
+        plain, same = estimator(panel, Streams(3).tile(0, 2)), estimator(alike, Streams(3).tile(0, 2))
+        assert_agree(same, plain, rtol=1e-10, atol=1e-10)
+
+
+def test_the_scale_of_weights_and_the_order_of_units_do_not_matter() -> None:
+    panel = staggered_panel(seed=2)
+    panel = replace(panel, attributes={**panel.attributes, "region": np.array(["a", "b"] * 12 + ["a"])})
+    panel = uneven(panel)
+    moved = in_another_order(weighted(panel, 1e9 * panel.variables["pop"]))[0]
+    drawn = {"permutation", "mediation", "interaction"}  # what they draw hangs on the order
+    for estimator in takers(panel):
+        found = estimator(moved, Streams(3))
+        wanted = estimator(panel, Streams(3))
+        if estimator.kind in drawn:
+            np.testing.assert_allclose(found.estimate, wanted.estimate, rtol=1e-9, atol=1e-10)
+        elif estimator.kind != "did":
+            assert_agree(found, wanted, rtol=1e-9, atol=1e-10)
+        else:
+            np.testing.assert_allclose(found.se, wanted.se, rtol=1e-9)
+
+
+@pytest.mark.parametrize("estimator", STAGGERED, ids=lambda one: f"{one.kind}-{getattr(one, 'method', '')}")
+def test_staggered_estimators_are_those_of_copies(estimator: Any) -> None:
+    """A whole weight is so many copies of a unit, whose scores are summed; the factors count other rows."""
+    panel = staggered_panel(replications=2)
+    copies = np.random.default_rng(2).integers(1, 5, len(panel.units))
+    ours = estimator(weighted(panel, 0.37 * copies))
+    many = replace(estimator, errors=("cluster:own",))(copied(panel, copies))
+    np.testing.assert_allclose(ours.estimate, many.estimate, rtol=1e-9, atol=1e-10)
+    known = np.isfinite(ours.se)
+    np.testing.assert_array_equal(known, np.isfinite(many.se))
+    ratio = (ours.se / many.se)[known]
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-9)
+    if estimator.kind in ("imputation", "two-stage", "callaway-santanna"):  # without a factor
+        assert ratio[0] == pytest.approx(1.0, rel=1e-9)
+    assert_batch_is_its_panels(estimator, weighted(panel, 0.37 * copies))
+
+
+def test_the_weights_of_the_first_period_are_those_of_cohorts() -> None:
+    """But for the event study, a regression, which takes the weight of each unit-period."""
+    panel = uneven(staggered_panel(seed=6))
+    first = weighted(panel, panel.variables["pop"][:, :1])
+    for estimator in STAGGERED:
+        found, fixed = estimator(panel), estimator(first)
+        if estimator.kind == "event-study":
+            assert (np.abs(found.estimate - fixed.estimate) > 1e-3).any()
+        else:
+            assert_agree(found, fixed)
+
+
+@pytest.mark.parametrize("method", ["unconditional", "regression", "ipw", "dr"])
+@pytest.mark.parametrize("controls", ["never", "not-yet"])
+def test_cohort_effects_are_those_of_loops_and_derivatives(method: Any, controls: Any) -> None:
+    panel = uneven(staggered_panel(seed=3, size=6, never=12), fixed=True)
+    covariates = () if method == "unconditional" else ("inv",)
+    years = panel.periods
+    found = CallawaySantAnna(method=method, covariates=covariates, controls=controls, window=(-3, 4),
+                             cohorts=(2003, 2005), years=(2006,))  # fmt: skip
+    adoption = adoption_of(panel)
+    first = np.where(np.isinf(adoption), len(years), np.nan_to_num(adoption, posinf=0) - years[0]).astype(int)
+    x = np.stack([panel.variables[name][0] for name in covariates], axis=-1) if covariates else np.empty((8, 30, 0))
+    weights = panel.variables["pop"][0, 0] / panel.variables["pop"][0, 0].mean()
+    twin = Twin(panel.variables["y"][0], first, weights, x, controls, method)
+    terms = twin.terms()
+    influence = twin.influence()
+    named = {"cohort(2003)": "cohort(2)", "cohort(2005)": "cohort(4)", "calendar(2006)": "calendar(5)",
+             "att(2003,2006)": "att(2,5)", "att(2005,2006)": "att(4,5)"}  # fmt: skip
+    got = found(panel)
+    for k, term in enumerate(got.terms):
+        name = named.get(term, term)
+        if np.isfinite(got.estimate[0, k]):
+            assert got.estimate[0, k] == pytest.approx(terms[name], rel=1e-8)
+        if np.isfinite(got.se[0, 0, k]):
+            score = influence[name] * weights  # a unit's own weight is as it was drawn
+            assert got.se[0, 0, k] == pytest.approx(np.sqrt(score @ score), rel=1e-5)
+
+
+def test_event_study_of_pyfixest() -> None:
+    pyfixest = pytest.importorskip("pyfixest")
+    panel = uneven(staggered_panel(controls=False))
+    frame = frame_of(panel)
+    ours = EventStudy(window=(-5, 5))(panel)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit = pyfixest.feols(
+            "y ~ i(since, ref=-1) | unit + period", data=frame, weights="pop", weights_type="aweights",
+            vcov={"CRV1": "unit"}, ssc=pyfixest.ssc(k_adj=True, k_fixef="nonnested", G_adj=True), fixef_rm="none",
+            demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000),
+        )  # fmt: skip
+    for k in (-5, -2, 0, 3, 5):
+        at = ours.terms.index(f"event({k})")
+        assert ours.estimate[0, at] == pytest.approx(fit.coef()[f"since::{k}"], rel=1e-8)
+        assert ours.se[0, 0, at] == pytest.approx(fit.se()[f"since::{k}"], rel=1e-8)
+
+
+def test_two_stage_is_did2s_of_pyfixest() -> None:
+    did2s = pytest.importorskip("pyfixest.did.estimation").did2s
+    panel = uneven(staggered_panel(), fixed=True)
+    frame = frame_of(panel).rename(columns={"did": "treated"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = did2s(frame, yname="y", first_stage="~ inv + road | unit + period", second_stage="~ i(since, ref=-1)",
+                      treatment="treated", cluster="unit", weights="pop")  # fmt: skip
+    ours = TwoStage(window=(-5, 5))(panel)
+    for k in (-4, -2, 0, 2, 4):
+        at = ours.terms.index(f"event({k})")
+        # its first-stage effects come from lsqr, which stops at 1e-6: all that follows has no more digits
+        assert ours.estimate[0, at] == pytest.approx(found.coef()[f"since::{k}"], abs=1e-5)
+        assert ours.se[0, 0, at] == pytest.approx(found.se()[f"since::{k}"], rel=1e-5)
+
+
+@pytest.mark.parametrize("missing", [0, 14])
+def test_mediation_is_two_weighted_regressions(missing: int) -> None:
+    panel = uneven(panel_of(24, 6, missing=missing))
+    found = Mediation(errors=("delta",), cluster_k="slopes")(panel)
+    settings: dict[str, Any] = {"errors": ("cluster:unit",), "cluster_k": "slopes"}
+    first = TwoWayDID("m", NAMES, **settings)(panel)
+    second = TwoWayDID("y", (*NAMES, "m"), **settings)(panel)
+    total = TwoWayDID("y", NAMES, **settings)(panel)
+    wanted = {"a": first, "b": second, "nde": second, "total": total}
+    for term, fit in wanted.items():
+        at = fit.terms.index("m" if term == "b" else "did")
+        assert found.params[term] == pytest.approx(fit.estimate[0, at], rel=1e-10)
+        assert found.std_errors[term] == pytest.approx(fit.se[0, 0, at], rel=1e-9)
+    one = Mediation().fitted(panel)
+    counts = np.random.default_rng(1).integers(0, 3, 24)
+    got = weighted_paths(one.system.replication(0), counts[None].astype(float), one.mask)[0]
+    again = Mediation(errors=("delta",))(replace(copied(panel, counts), roles=panel.roles))
+    np.testing.assert_allclose(got, again.estimate[0, :3], rtol=1e-9)
+
+
+def test_groups_of_the_interaction_test_are_weighted_regressions_of_their_own() -> None:
+    panel = small_panel(40, 8, seed=5, missing=23)
+    panel = replace(panel, attributes={**panel.attributes, "region": np.array(["a", "b"] * 20)}, weights={})
+    panel = uneven(panel)
+    found = InteractionTest("region", ("a", "b"), errors=("hc1", "cluster:unit"), cluster_k="slopes")(panel)
+    parts = [_units(panel, panel.attributes["region"] == value) for value in ("a", "b")]
+    own = [TwoWayDID(errors=("hc1",))(part) for part in parts]
+    assert found.estimate[0, 0] == pytest.approx(own[0].estimate[0, 0], rel=1e-10)
+    assert found.estimate[0, 1] == pytest.approx(own[1].estimate[0, 0] - own[0].estimate[0, 0], rel=1e-10)
+    together = _units(panel, np.ones(40, bool))
+    doubled = {f"{name}_{value}": values * (panel.attributes["region"] == value)
+               for value in ("a", "b") for name, values in panel.variables.items() if name in NAMES}  # fmt: skip
+    names = tuple(doubled)
+    whole = TwoWayDID("y", names, ("hc1", "cluster:unit"), "slopes", effects=("unit", "region-by-period"))(
+        together.with_variables(doubled)
+    )
+    np.testing.assert_allclose(found.se[0, :, 0], whole.se[0, :, names.index("did_a")], rtol=1e-9)
+
+
+def _units(panel: Panel, kept: NDArray[np.bool_]) -> Panel:
+    return replace(
+        panel,
+        units=tuple(unit for unit, keep in zip(panel.units, kept, strict=True) if keep),
+        variables={name: values[:, :, kept] for name, values in panel.variables.items()},
+        attributes={name: values[kept] for name, values in panel.attributes.items()},
+        observed=None if panel.observed is None else panel.observed[:, :, kept],
+        weights={},
+    )
+
+
+def test_matched_samples_are_weighted_by_the_product() -> None:
+    panel = uneven(small_panel(40, 8, seed=5))
+    found = PsmDID(caliper=0.3)
+    cells = found.match(panel).weights * panel.variables["pop"][0]
+    wanted = weighted_two_way(replace(panel, roles=replace(panel.roles, weight=None)), "y", NAMES, found.errors, cells)
+    np.testing.assert_allclose(found(panel).estimate, wanted.estimate, rtol=1e-10)
+
+
+def test_differences_are_those_of_weighted_regressions() -> None:
+    panel = uneven(small_panel(40, 8, seed=5, missing=9))
+    asked = ("effects:unit-trend", "controls:none", "without:province=p1")
+    found = Differences(alternatives=asked)(panel)
+    fits = (TwoWayDID(effects=("unit", "period", "unit-trend")), TwoWayDID(regressors=("did",)))
+    wanted = [fit(panel).estimate[0, 0] for fit in fits]
+    wanted += [TwoWayDID()(_units(panel, panel.attributes["province"] != "p1")).estimate[0, 0]]
+    own = [found.params[f"alternative:{text}"] for text in asked]
+    np.testing.assert_allclose(own, wanted, rtol=1e-9)
+    claim = TwoWayDID(errors=("cluster:unit",))(panel)
+    assert found.params["did"] == pytest.approx(claim.estimate[0, 0], rel=1e-10)
+    assert found.std_errors["did"] == pytest.approx(claim.se[0, 0, 0], rel=1e-9)
+
+
+def test_other_alternatives_are_those_of_weighted_estimators() -> None:
+    panel = uneven(staggered_panel(seed=2), fixed=True)
+    found = Differences(alternatives=("trend", "lead:1", "cohort-wise", "imputed"))(panel)
+    first, years = adoption_of(panel), np.array(panel.periods, dtype=np.float64)[:, None]
+    slope = (years - years.mean()) * np.isfinite(first)
+    variables = {"slope": slope[None], "moved": (years >= first - 1)[None] * 1.0}
+    more, untreated = panel.with_variables(variables), (years < first)[None]
+    settings: dict[str, Any] = {"errors": ("iid",), "singletons": "keep"}
+    before = replace(more, observed=untreated)
+    claim = TwoWayDID(**settings)(panel).estimate[0, 0]
+    kappa = TwoWayDID(outcome="slope", **settings)(more).estimate[0, 0]
+    g = TwoWayDID(regressors=("slope", "inv", "road"), **settings)(before).estimate[0, 0]
+    early = TwoWayDID(regressors=("moved", "inv", "road"), **settings)(before).estimate[0, 0]
+    bare = TwoWayDID(regressors=("did",), **settings)(panel).estimate[0, 0]
+    cohorts = CallawaySantAnna(window=(0, 0))(panel).params["overall"]
+    wanted = {"trend": claim - kappa * g, "lead:1": claim - early, "cohort-wise": claim + cohorts - bare,
+              "imputed": Imputation(window=(0, 0))(panel).params["overall"]}  # fmt: skip
+    for text, value in wanted.items():
+        assert found.params[f"alternative:{text}"] == pytest.approx(value, rel=1e-9), text
+
+
+def test_weights_stay_with_their_units_when_treatments_are_drawn() -> None:
+    """A permutation test refits the weighted regression of every assignment."""
+    panel = uneven(small_panel(20, 6, seed=2))
+    test = PermutationTest.of(TwoWayDID(regressors=("did",)), draws=99)
+    found = test(panel, Streams(1))
+    draws = Draws.of(panel, "space", 99, 0)
+    assigned = draws.randomisation.variables(draws.codes)["did"]
+    paths = [panel.with_variables({"did": one[None].copy()}) for one in assigned]
+    drawn = np.array([TwoWayDID(regressors=("did",))(one).estimate[0, 0] for one in paths])
+    real = TwoWayDID(regressors=("did",))(panel).estimate[0, 0]
+    share = (1 + (np.abs(drawn) >= abs(real) * (1 - 1e-9)).sum()) / (1 + len(drawn))
+    assert found.params["did"] == pytest.approx(real, rel=1e-12)
+    assert found.pvalue is not None
+    assert found.pvalue[0, 0, 0] == pytest.approx(share)
+
+
+def test_estimators_of_a_weighted_panel_take_weights_or_say_so() -> None:
+    """Every kind: used ones move, ignored ones do not, and the rest refuse in a line that names who takes them."""
+    panel = small_panel(30, 14, seed=2)
+    panel = replace(panel, attributes={**panel.attributes, "region": np.array(["a", "b"] * 15)})
+    by, moved = uneven(panel), set()
+    settings: dict[str, dict[str, Any]] = {"interaction": {"group": "region", "values": ("a", "b")},
+                                           "mediation": {"mediator": "inv", "regressors": ("did",)}}  # fmt: skip
+    for kind, cls in estimators().items():
+        estimator = cls(**settings.get(kind, {}))
+        if cls.weight_use == "refused":
+            with pytest.raises(BadInput, match=f"{estimator.name} cannot take weights: the panel is weighted by 'pop'"):
+                estimator.layout(by.schema)
+            continue
+        plain, own = estimator(panel, Streams(1)), estimator(by, Streams(1))
+        same = np.array_equal(own.estimate, plain.estimate, equal_nan=True)
+        assert same == (cls.weight_use == "ignored"), kind
+        assert ("pop" in estimator.variables(by.schema)) == (cls.weight_use == "used"), kind
+        moved |= {kind} if not same else set()
+    assert {"did", "mediation", "psm-did", "imputation", "stacked", "callaway-santanna"} <= moved
+
+
+@pytest.mark.parametrize("error", ["conley-taber", "ferman-pinto"])
+def test_placebos_of_few_treated_units_refuse_weights(error: str) -> None:
+    with pytest.raises(BadInput, match=f"{error} cannot take weights"):
+        TwoWayDID(errors=(error,))(uneven(small_panel()))
+
+
+@pytest.mark.parametrize("value", [0.0, -2.0])
+def test_weights_that_are_not_positive_are_bad_input(value: float) -> None:
+    panel = uneven(small_panel())
+    pop = panel.variables["pop"].copy()
+    pop[0, 2, 3] = value
+    with pytest.raises(BadInput, match=f"the weight 'pop' is {value:g} for unit unit 003 in 2003"):
+        TwoWayDID()(panel.with_variables({"pop": pop}))
+
+
+def test_weights_that_are_missing_or_differ_between_replications_are_bad_input() -> None:
+    panel = uneven(small_panel(replications=2))
+    with pytest.raises(BadInput, match="no variable 'people' in the panel"):
+        TwoWayDID()(replace(panel, roles=replace(panel.roles, weight="people")))
+    with pytest.raises(BadInput, match="replications differ in the weight 'pop'"):
+        TwoWayDID()(panel.with_variables({"pop": panel.variables["pop"] + np.arange(2.0)[:, None, None]}))
+
+
+def test_panels_keep_their_weights() -> None:
+    panel = uneven(small_panel(12, 5, seed=1))
+    bare = replace(panel, roles=replace(panel.roles, weight=None))
+    again = panel_from(panel_text(panel), "here", "write it again")
+    assert again.roles == panel.roles
+    assert again.digest == panel.digest != bare.digest
+    assert "weighted by" in panel._repr_html_()
+    root = weight_root(panel)
+    assert root is not None
+    np.testing.assert_allclose(np.square(root).sum(), 60.0)
+    assert weight_root(bare) is None
+
+
+def test_castle_doctrine_laws_raise_homicide_by_population_alone() -> None:
+    """Cheng and Hoekstra (2013): weighted by population the effect is significant at 5%, unweighted not at 10%."""
+    pyfixest, castle = pytest.importorskip("pyfixest"), pytest.importorskip("causaldata").castle
+    frame = castle.load_pandas().data[["sid", "year", "l_homicide", "post", "popwt"]].astype(float)
+    frame = frame.astype({"sid": int, "year": int})  # the others are floats of 4 bytes in the file
+    by = Panel.from_frame(frame, unit="sid", period="year", roles=Roles("l_homicide", "post", weight="popwt"))
+    plain = replace(by, roles=replace(by.roles, weight=None))
+    found, other = (TwoWayDID(errors=("cluster:unit",))(panel) for panel in (by, plain))
+    assert found.pvalues["did"] < 0.05
+    assert other.pvalues["did"] > 0.10
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit = pyfixest.feols(
+            "l_homicide ~ post | sid + year", data=frame, weights="popwt", weights_type="aweights",
+            vcov={"CRV1": "sid"}, ssc=pyfixest.ssc(k_adj=True, k_fixef="nonnested", G_adj=True),
+            demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000),
+        )  # fmt: skip
+    assert found.params["did"] == pytest.approx(fit.coef()["post"], rel=1e-8)
+    assert found.std_errors["did"] == pytest.approx(fit.se()["post"], rel=1e-8)
+
+
+def test_weighted_estimates_are_right_where_errors_follow_the_weights() -> None:
+    """Errors with variance 1/w: no bias, 95% intervals, and a smaller variance than without weights."""
+    rng, (r, t, n) = np.random.default_rng(20), (2000, 6, 40)
+    pop = rng.gamma(0.7, 1.0, (1, t, n)) + 0.05
+    panel = small_panel(n, t, seed=3, model="none", sigma=0.0)
+    y = panel.variables["y"] + rng.standard_normal((r, t, n)) / np.sqrt(pop)
+    by = weighted(panel.with_variables({"y": y}), pop)
+    found = TwoWayDID(errors=("iid", "hc1", "cluster:unit", "cr2:unit"))(by)
+    plain = TwoWayDID(errors=("cluster:unit",))(replace(by, roles=replace(by.roles, weight=None)))
+    for k, truth in enumerate((1.0, 0.7, -0.4)):
+        _check_bias(found.estimate[:, k], truth)
+    assert found.estimate[:, 0].var() < 0.5 * plain.estimate[:, 0].var()
+    covered = _covered(found, 0, 1.0)
+    assert covered[0] == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / r))
+    assert covered[3] == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / r))
+    assert (covered > 0.90).all()
+
+
+def test_weighted_averages_of_effects_are_those_of_the_population() -> None:
+    """Effects that grow with the population: the target is the mean over people, not over units."""
+    rng, panel = np.random.default_rng(21), staggered_panel(seed=4, size=20, never=60, controls=False)
+    r, n = 600, len(panel.units)
+    pop = rng.gamma(2.0, 1.0, n) + 0.1
+    did = panel.variables["did"]
+    y = did * (1 + pop) + rng.standard_normal((r, 8, n)) + rng.standard_normal(n)
+    by = weighted(panel.with_variables({"y": y}), pop)
+    cells = did[0] * pop
+    truth = float((cells * (1 + pop)).sum() / cells.sum())
+    assert truth > 0.3 + float((did[0] * (1 + pop)).sum() / did.sum())
+    for estimator in (Imputation(), TwoStage(), CallawaySantAnna(), SunAbraham(estimated_shares=False)):
+        found = estimator(by)
+        at = found.terms.index("overall")
+        _check_bias(found.estimate[:, at], truth)
+        assert _covered(found, at, truth)[0] > 0.94  # effects that differ make the errors of averages conservative
+
+
+def _check_bias(estimates: Floats, truth: float) -> None:
+    assert abs(estimates.mean() - truth) < 4 * estimates.std() / np.sqrt(len(estimates))
+
+
+def _covered(found: Estimates, term: int, truth: float) -> Floats:
+    from estimators.core.estimator import critical_values
+
+    half = critical_values(found.dof[:, :, term], 0.05) * found.se[:, :, term]
+    return np.asarray((np.abs(found.estimate[:, None, term] - truth) <= half).mean(axis=0))
