@@ -24,7 +24,7 @@ from experiments.panel_spec.sections import (
     SyntheticSection,
     TwinSection,
 )
-from experiments.panel_spec.transforms import EXAMPLES, POINTWISE, SHAPES
+from experiments.panel_spec.transforms import CENTRE, EXAMPLES, POINTWISE, SHAPES
 from experiments.study import StudyTables
 from experiments.toml_files import Table
 
@@ -33,6 +33,7 @@ WRITTEN = (
     "*This page is written by `docs/build/reference_pages.py` from the code itself. A test holds it to the code.*\n"
 )
 OVER_TIME = "every value; the first period has none"
+MEAN = "every value, less the mean of the rows that have one"
 
 
 def cell(text: object) -> str:
@@ -123,7 +124,7 @@ def spec_page() -> str:
         out += [f"## [{name}]\n", f"{first_line(model)}\n", key_table(model)]
     rows: list[list[object]] = []
     for name, what in SHAPES.items():
-        domain = POINTWISE[name].domain if name in POINTWISE else OVER_TIME
+        domain = POINTWISE[name].domain if name in POINTWISE else MEAN if name == CENTRE else OVER_TIME
         rows.append(
             [f"`{name}`", what, domain, f"`new = {{ {name} = {EXAMPLES.get(name, chr(34) + 'a' + chr(34))} }}`"]
         )

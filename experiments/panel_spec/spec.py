@@ -577,7 +577,8 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
     panel, index = with_index(with_capital(Panel(**table.parts), rows.file, section.capital), spec, rows.file)
     further = further_variables(frame, rows, spec, panel)
     panel = with_weights(panel, spec, table.order)
-    notes = (*_notes(table, rows, without, panel, spec.panel), *index_notes(spec.index, index))
+    notes = (*_notes(table, rows, without, panel, spec.panel), *frame.attrs.get("centred", ()),
+             *index_notes(spec.index, index))  # fmt: skip
     return RealPanel(panel, spec, table.order, notes, index, further, rows.file)
 
 

@@ -38,11 +38,15 @@ POINTWISE = {
     "log1p": Function("a column", lambda a: a > -1, "values above -1", np.log1p),
     "square": Function("a column", _anywhere, "numbers", np.square),
     "ratio": Function("two columns", lambda a, b: b != 0, "a denominator other than 0", np.divide),
+    "product": Function("two columns", _anywhere, "numbers", np.multiply),
     "scale": Function("a column and a factor", _anywhere, "numbers", np.multiply),
 }
 OVER_TIME = ("lag", "difference")
-SHAPES = {name: function.takes for name, function in POINTWISE.items()} | dict.fromkeys(OVER_TIME, "a column")
-EXAMPLES = {"ratio": '["a", "b"]', "scale": '["a", 0.001]'}
+CENTRE = "centre"  # a column less its mean over the rows that have a value
+SHAPES = {name: function.takes for name, function in POINTWISE.items()} | dict.fromkeys(
+    (*OVER_TIME, CENTRE), "a column"
+)
+EXAMPLES = {"ratio": '["a", "b"]', "product": '["a", "b"]', "scale": '["a", 0.001]'}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,38 @@ def _read_transforms(data: object, info: ValidationInfo) -> tuple[Transform, ...
     for name, value in data.items():
         with gathering(reading.problems):
             found.append(read_transform(name, value, where))
+    reading.problems.extend(_order_problems(found, where))
     return tuple(found)
+
+
+def _order_problems(transforms: Sequence[Transform], where: str) -> list[Problem]:
+    """Columns that are made of themselves, or of one that is made after them."""
+    made = {transform.name: transform.columns for transform in transforms}
+    problems, before = [], set[str]()
+    for name, columns in made.items():
+        for column in (column for column in columns if column in made and column not in before):
+            circle = _way(made, column, name)
+            what = (
+                f"a circle: {' takes '.join((name, *circle))}" if circle else f"takes {column!r}, which is made later"
+            )
+            remedy = "make one of them of other columns" if circle else f"write {column} above {name}"
+            problems.append(Problem(what, f"{where} {name}", "columns of the file, and those made above", remedy))
+        before.add(name)
+    return problems
+
+
+def _way(made: Mapping[str, Sequence[str]], start: str, end: str) -> tuple[str, ...]:
+    """The columns from one that is made to another that it is made of; none where it is not."""
+    ways: list[tuple[str, ...]] = [(start,)]
+    seen = {start}
+    while ways:
+        way = ways.pop()
+        if way[-1] == end:
+            return way
+        further = [column for column in made.get(way[-1], ()) if column not in seen]
+        seen.update(further)
+        ways += [(*way, column) for column in further]
+    return ()
 
 
 Transforms = Annotated[tuple[Transform, ...], BeforeValidator(_read_transforms)]
@@ -101,10 +136,16 @@ Transforms = Annotated[tuple[Transform, ...], BeforeValidator(_read_transforms)]
 def apply_transforms(frame: pd.DataFrame, transforms: tuple[Transform, ...], rows: Rows) -> pd.DataFrame:
     """The table with its new columns; raises BadInput for lacking columns, text, and values out of a domain."""
     frame = frame.copy()
+    centred = []
     for transform in transforms:
         _check(frame, transform)
         columns = number_columns(frame, transform.columns, rows)
         frame[transform.name] = _value(transform, columns, rows)
+        if transform.function == CENTRE:
+            given = columns[0][~np.isnan(columns[0])]
+            centred.append(f"{transform.name} is {transform.columns[0]} less {given.mean():.6g}, its mean over the "
+                           f"{given.size:,} rows of the file that have a value.")  # fmt: skip
+    frame.attrs["centred"] = tuple(centred)
     return frame
 
 
@@ -146,6 +187,8 @@ def _value(transform: Transform, columns: list[Floats], rows: Rows) -> Floats:
     if transform.function in OVER_TIME:
         before = _previous(columns[0], rows)
         return before if transform.function == "lag" else columns[0] - before
+    if transform.function == CENTRE:
+        return _centred(transform, columns[0], rows)
     function = POINTWISE[transform.function]
     given = np.all([~np.isnan(values) for values in columns], axis=0)
     outside = np.flatnonzero(given & ~function.defined(*columns))
@@ -157,6 +200,16 @@ def _value(transform: Transform, columns: list[Floats], rows: Rows) -> Floats:
     if transform.function == "scale":
         columns = [*columns, np.asarray(transform.factor)]
     return np.asarray(function.apply(*columns))
+
+
+def _centred(transform: Transform, values: Floats, rows: Rows) -> Floats:
+    """A column less its mean over rows with a value, (rows,); raises BadInput where there is none."""
+    given = values[~np.isnan(values)]
+    if not given.size:
+        where = f"{rows.file}, [transform] {transform.name}"
+        raise bad(f"{transform.columns[0]!r} has no value in any row", where=where, allowed="a column with values",
+                  remedy="name another column")  # fmt: skip
+    return np.asarray(values - given.mean())
 
 
 def _previous(values: Floats, rows: Rows) -> Floats:

@@ -157,6 +157,25 @@ def test_functions_of_columns(tmp_path: Path) -> None:
     np.testing.assert_allclose(values["e"], frame().groupby("city")["x"].diff().dropna())
 
 
+def test_products_and_centred_columns_are_chained(tmp_path: Path) -> None:
+    text = 'missing = "drop"\ncontrols = ["x_c", "both"]\n[transform]\nx_c = { centre = "x" }\n'
+    table = frame()
+    table.loc[3, "x"] = np.nan
+    reading = read_real_panel(
+        panel_file(tmp_path, table), spec_of(tmp_path, PANEL + text + 'both = { product = ["x_c", "gdp"] }\n')
+    )
+    seen = table.dropna(subset="x")
+    mean = seen["x"].mean()  # of all rows with a value, whatever else they lack
+    assert reading.notes[-1] == (
+        f"x_c is x less {mean:.6g}, its mean over the {len(seen)} rows of the file that have a value."
+    )
+    got = reading.panel.replication(0).variables["both"][0].T[reading.panel.observed[0].T]
+    np.testing.assert_allclose(got, (seen["x"] - mean) * seen["gdp"], rtol=1e-12)
+    table["x"] = np.nan
+    with pytest.raises(BadInput, match="'x' has no value in any row"):
+        read_real_panel(panel_file(tmp_path, table), spec_of(tmp_path, PANEL + text + 'both = { log = "gdp" }\n'))
+
+
 def test_a_lag_never_crosses_units_or_gaps(tmp_path: Path) -> None:
     table = frame().drop(index=[5])  # city 1 in 2006
     spec = spec_of(tmp_path, PANEL + 'missing = "drop"\ncontrols = ["before"]\n[transform]\nbefore = { lag = "x" }\n')
@@ -383,6 +402,13 @@ WRONG_SPECS: dict[str, tuple[str, list[str]]] = {
     "cluster by the unit's column": (PANEL + '[inference]\nerrors = ["cluster:city", "cluster:unit+year"]\n',
                                      ["'city' is the unit", "'year' is the period", "cluster:unit"]),
     "error type twice": (PANEL + '[inference]\nerrors = ["hc1", "hc1"]\n', ["names 'hc1' twice"]),
+    "product of one": (PANEL + '[transform]\nz = { product = ["y"] }\n', ["product of two columns", '["a", "b"]']),
+    "centre of two": (PANEL + '[transform]\nz = { centre = ["x", "y"] }\n', ["centre of a column", '{ centre = "a" }']),
+    "made later": (PANEL + '[transform]\nz = { log = "u" }\nu = { square = "x" }\n',
+                   ["[transform] z", "takes 'u', which is made later", "write u above z"]),
+    "made of itself": (PANEL + '[transform]\nz = { log = "z" }\n', ["a circle: z takes z"]),
+    "made in a circle": (PANEL + '[transform]\nz = { log = "u" }\nu = { product = ["x", "z"] }\n',
+                         ["a circle: z takes u takes z", "make one of them of other columns"]),
     "infinite factor": (PANEL + '[transform]\nz = { scale = ["y", inf] }\n', ["scale of a column and a factor"]),
     "transform is the period": (PANEL + '[transform]\nyear = { log = "y" }\n', ["'year' is the unit or the period"]),
 }  # fmt: skip
