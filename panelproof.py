@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from estimators import (
         DCDH,
+        Ancova,
         CallawaySantAnna,
         DemeanedSyntheticControl,
         EquallyWeightedDID,
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
         InteractiveEffects,
         MatrixCompletion,
         Mediation,
+        Moderation,
         PermutationTest,
+        PostOnly,
         PsmDID,
         RandomEffects,
         Rings,
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
         SunAbraham,
         SyntheticControl,
         SyntheticDID,
+        TripleDifference,
         TwoStage,
         TwoWayDID,
     )
@@ -90,6 +94,7 @@ PLACES = {
 }
 __all__ = [
     "DCDH",
+    "Ancova",
     "BadInput",
     "CallawaySantAnna",
     "DemeanedSyntheticControl",
@@ -100,8 +105,10 @@ __all__ = [
     "InteractiveEffects",
     "MatrixCompletion",
     "Mediation",
+    "Moderation",
     "Paper",
     "PermutationTest",
+    "PostOnly",
     "PsmDID",
     "RandomEffects",
     "Rings",
@@ -112,6 +119,7 @@ __all__ = [
     "SunAbraham",
     "SyntheticControl",
     "SyntheticDID",
+    "TripleDifference",
     "Twin",
     "TwoStage",
     "TwoWayDID",

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
         find_estimator,
     )
     from estimators.core.tile import Tile
+    from estimators.linear.ancova import Ancova, PostOnly
     from estimators.linear.did import TwoWayDID
     from estimators.linear.equal_effects import InteractionTest
+    from estimators.linear.interactions import Moderation, TripleDifference
     from estimators.linear.random_effects import RandomEffects
     from estimators.matching.psm_did import PsmDID
     from estimators.mediation.mediation import Mediation
@@ -48,8 +50,10 @@ else:
             "estimators.core.estimator": "Estimates Estimator Layout Moments Reduction Status"
             " estimators find_estimator",
             "estimators.core.tile": "Tile",
+            "estimators.linear.ancova": "Ancova PostOnly",
             "estimators.linear.did": "TwoWayDID",
             "estimators.linear.equal_effects": "InteractionTest",
+            "estimators.linear.interactions": "Moderation TripleDifference",
             "estimators.linear.random_effects": "RandomEffects",
             "estimators.matching.psm_did": "PsmDID",
             "estimators.mediation.mediation": "Mediation",
@@ -72,6 +76,7 @@ else:
 
 __all__ = [
     "DCDH",
+    "Ancova",
     "CallawaySantAnna",
     "DemeanedSyntheticControl",
     "EquallyWeightedDID",
@@ -85,9 +90,11 @@ __all__ = [
     "Layout",
     "MatrixCompletion",
     "Mediation",
+    "Moderation",
     "Moments",
     "MoranTest",
     "PermutationTest",
+    "PostOnly",
     "PsmDID",
     "RandomEffects",
     "Reduction",
@@ -100,6 +107,7 @@ __all__ = [
     "SyntheticControl",
     "SyntheticDID",
     "Tile",
+    "TripleDifference",
     "TwoStage",
     "TwoWayDID",
     "estimators",
