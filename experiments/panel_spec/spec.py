@@ -39,7 +39,7 @@ from experiments.toml_files import read_toml, validated
 from sim.arrays import Flags, Floats
 from sim.errors import BadInput, Problem, bad, closest, gathering, listed, one_of, refuse
 from sim.index import EntropyIndex, hhi_diversification, no_shares, panel_index
-from sim.panel import Panel, part, seen_in, seen_part
+from sim.panel import Panel, group_labels, part, seen_in, seen_part
 from sim.panel_files import (
     TREATMENT,
     LongTable,
@@ -172,6 +172,7 @@ def conflicts(spec: Spec) -> Iterator[Problem]:
     yield from _weights_problems(spec)
     yield from _error_problems(spec.inference, panel, spec.group_columns, f"{file}, [inference] errors")
     yield from _robustness_problems(spec.robustness, panel, f"{file}, [robustness]")
+    yield from _interaction_problems(spec)
     if spec.robustness.psm is not None:
         yield from _psm_problems(spec.robustness.psm, panel, f"{file}, [robustness.psm]")
 
@@ -215,6 +216,7 @@ def _names_of_terms(spec: Spec) -> Iterator[Problem]:
     regressors |= {panel.other_policy: "[panel] other_policy"} if panel.other_policy else {}
     regressors |= dict.fromkeys(robustness.policies, "[robustness] policies")
     regressors |= dict.fromkeys(robustness.covariates, "[robustness.psm] covariates")
+    regressors |= dict.fromkeys(() if spec.moderation is None else spec.moderation.by, "[moderation] by")
     others = {panel.outcome: "[panel] outcome"} if panel.outcome and spec.index is None else {}
     others |= dict.fromkeys(spec.indicators, "[index]") | dict.fromkeys(robustness.outcomes, "[robustness] outcomes")
     lags = {f"w_{name}" for name in (TREATMENT, *regressors)}
@@ -293,6 +295,24 @@ def _robustness_problems(section: RobustnessSection, panel: PanelSection, where:
                       "name it, or remove [robustness.synthetic]")  # fmt: skip
 
 
+def _interaction_problems(spec: Spec) -> Iterator[Problem]:
+    """What [moderation] and [ddd] name that is no moderator, and no group."""
+    panel = spec.panel
+    treatment = panel.treatment or panel.first_treated
+    taken = {panel.unit: "the unit", panel.period: "the period", panel.outcome: "the outcome"}
+    taken |= {treatment: "the treatment"} if treatment else {}
+    for place, key, names in (
+        ("[moderation]", "by", () if spec.moderation is None else spec.moderation.by),
+        ("[ddd]", "group", () if spec.ddd is None else (spec.ddd.group,)),
+    ):
+        where = f"{spec.file}, {place}"
+        if names and not treatment:
+            yield Problem("there is no treatment", where, "treatment or first_treated in [panel]",
+                          f"name it, or remove {place}")  # fmt: skip
+        for name in (name for name in names if name in taken):
+            yield Problem(f"{key} names {name!r}, which is {taken[name]}", where, "another column", "name another")
+
+
 def _psm_problems(psm: PsmSection, panel: PanelSection, where: str) -> Iterator[Problem]:
     if not (panel.treatment or panel.first_treated):
         yield Problem("there is no treatment to match on", where, "treatment or first_treated in [panel]",
@@ -363,6 +383,12 @@ def _panel_problems(spec: Spec, panel: Panel) -> Iterator[Problem]:
     yield from _window_problems(section, panel, where)
     yield from _matching_problems(section.psm, panel, f"{spec.file}, [robustness.psm]")
     yield from _exclusion_problems(spec, panel, where)
+    if spec.ddd is not None:
+        values = dict.fromkeys(group_labels(panel.attributes[spec.ddd.group]).tolist())
+        if len(values) != 2:
+            yield Problem(f"group = {spec.ddd.group!r} has {len(values)} value{'s' * (len(values) != 1)}: "
+                          f"{listed(values)}", f"{spec.file}, [ddd]", "a column of two values",
+                          "name another, or make one in [transform]")  # fmt: skip
 
 
 def _group_problems(section: RobustnessSection, panel: Panel, where: str) -> Iterator[Problem]:
@@ -577,7 +603,7 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
     panel, index = with_index(with_capital(Panel(**table.parts), rows.file, section.capital), spec, rows.file)
     further = further_variables(frame, rows, spec, panel)
     panel = with_weights(panel, spec, table.order)
-    notes = (*_notes(table, rows, without, panel, spec.panel), *frame.attrs.get("centred", ()),
+    notes = (*_notes(table, rows, without, panel, spec.panel), *frame.attrs.get("made", ()),
              *index_notes(spec.index, index))  # fmt: skip
     return RealPanel(panel, spec, table.order, notes, index, further, rows.file)
 
@@ -620,7 +646,9 @@ def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
         if key not in ("missing", "balance", "synthetic", *(["outcome"] if spec.index else [])):
             names = value if isinstance(value, tuple) else (value,) if value else ()
             wanted |= dict.fromkeys(names, f"{spec.file} [panel] {key}")
-    wanted |= {name: f"{spec.file} {key}" for name, key in spec.further.items() if "[twin" in key}
+    own = ("[twin", "[moderation]")
+    wanted |= {name: f"{spec.file} {key}" for name, key in spec.further.items() if key.startswith(own)}
+    wanted |= {} if spec.ddd is None else {spec.ddd.group: f"{spec.file} [ddd] group"}
     wanted |= columns_asked_for(spec) | spec.robustness.columns_asked_for(spec.file, spec.panel.unit)
     problems = missing_columns(frame, {name: asked for name, asked in wanted.items() if name not in spec.made})
     problems += column_problems(frame, spec)

@@ -27,6 +27,7 @@ from experiments.tables.ledger import (
     say_what_has_no_error,
     say_what_is_left_out,
     unfit,
+    with_further,
 )
 from results.tables.journal_table import Heading, JournalTable, TableSetting, fit_columns, number_rows, regressions
 from results.tables.records import ROBUSTNESS, Fit
@@ -118,29 +119,14 @@ def winsorized(panel: Panel, shares: tuple[float, float]) -> RobustnessCheck:
 
 def with_policies(real: RealPanel, names: tuple[str, ...], sample: str) -> RobustnessCheck:
     """Other policies beside the treatment."""
-    panel, note = _with_further(real, names)
+    panel, note = with_further(real, names)
     return RobustnessCheck(sample, panel, further=names, note=note)
 
 
 def with_outcome(real: RealPanel, name: str) -> RobustnessCheck:
     """Another outcome."""
-    panel, note = _with_further(real, (name,))
+    panel, note = with_further(real, (name,))
     return RobustnessCheck(f"outcome {name}", panel, outcome=name, note=note)
-
-
-def _with_further(real: RealPanel, names: tuple[str, ...]) -> tuple[Panel, str]:
-    """The panel with further variables where they are all there, and in words what that leaves out."""
-    panel = replace(real.panel, weights={})
-    further = {name: real.further[name] for name in names if name not in panel.variables}
-    before = seen_in(panel)
-    seen = before & np.all([np.isfinite(array[0]) for array in further.values()], axis=0) if further else before
-    whole = replace(panel, variables={**panel.variables, **further}, observed=seen[None].copy())
-    if not seen.any():
-        raise bad(f"no row has {listed(names)}", where=f"{real.spec.file}, [robustness]",
-                  allowed="columns with values in the panel's rows", remedy="fill these columns, or remove them "
-                                                                            "from the spec")  # fmt: skip
-    lost = int(before.sum() - seen.sum())
-    return seen_part(whole, seen), f"{lost} rows with a missing value are left out" if lost else ""
 
 
 def _fit(real: RealPanel, ledger: Ledger, check: RobustnessCheck, fit: Fit) -> None:

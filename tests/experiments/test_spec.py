@@ -176,6 +176,26 @@ def test_products_and_centred_columns_are_chained(tmp_path: Path) -> None:
         read_real_panel(panel_file(tmp_path, table), spec_of(tmp_path, PANEL + text + 'both = { log = "gdp" }\n'))
 
 
+def test_groups_by_quantiles_of_a_base_period(tmp_path: Path) -> None:
+    text = PANEL + 'groups = ["half"]\n[transform]\nsquared = { square = "gdp" }\n'
+    spec = spec_of(tmp_path, text + 'half = { quantiles = ["squared", 3, 2006] }\n')
+    reading = read_real_panel(panel_file(tmp_path), spec)
+    base = frame().query("year == 2006").set_index("city")["gdp"]
+    wanted = base.rank(method="first").sub(1).floordiv(2).add(1)  # 6 cities in threes of two
+    assert reading.panel.attributes["half"].tolist() == wanted.reindex(reading.panel.units).tolist()
+    assert reading.notes[-1].startswith("half groups units by squared in 2006: 1 up to ")
+    assert reading.notes[-1].endswith("3 (2 units).")
+    wrong = {
+        "gdp has no value in 1999 for 6 units": ["gdp", 3, 1999],
+        "2 groups by same in 2006 have 6, 0 units": ["same", 2, 2006],
+    }
+    file = panel_file(tmp_path, frame().assign(same=1.0))
+    for said, given in wrong.items():
+        text = f"{PANEL}groups = ['half']\n[transform]\nhalf = {{ quantiles = {given} }}"
+        with pytest.raises(BadInput, match=said):
+            read_real_panel(file, spec_of(tmp_path, text))
+
+
 def test_a_lag_never_crosses_units_or_gaps(tmp_path: Path) -> None:
     table = frame().drop(index=[5])  # city 1 in 2006
     spec = spec_of(tmp_path, PANEL + 'missing = "drop"\ncontrols = ["before"]\n[transform]\nbefore = { lag = "x" }\n')
@@ -404,6 +424,9 @@ WRONG_SPECS: dict[str, tuple[str, list[str]]] = {
     "error type twice": (PANEL + '[inference]\nerrors = ["hc1", "hc1"]\n', ["names 'hc1' twice"]),
     "product of one": (PANEL + '[transform]\nz = { product = ["y"] }\n', ["product of two columns", '["a", "b"]']),
     "centre of two": (PANEL + '[transform]\nz = { centre = ["x", "y"] }\n', ["centre of a column", '{ centre = "a" }']),
+    "one group": (PANEL + '[transform]\nz = { quantiles = ["x", 1, 2006] }\n', ["2 to 20 groups, and a period"]),
+    "half a group": (PANEL + '[transform]\nz = { quantiles = ["x", 2.5, 2006] }\n', ["2 to 20 groups, and a period"]),
+    "groups of no period": (PANEL + '[transform]\nz = { quantiles = ["x", 2] }\n', ['{ quantiles = ["a", 2, 2006] }']),
     "made later": (PANEL + '[transform]\nz = { log = "u" }\nu = { square = "x" }\n',
                    ["[transform] z", "takes 'u', which is made later", "write u above z"]),
     "made of itself": (PANEL + '[transform]\nz = { log = "z" }\n', ["a circle: z takes z"]),
