@@ -11,7 +11,7 @@ from estimators.core.estimator import usual_error
 from estimators.core.hypotheses import HypothesisTest
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables.ledger import FittedColumn, Ledger
-from results.tables.journal_table import Heading, JournalTable, Row, TableSetting, fit_columns, interval
+from results.tables.journal_table import Heading, JournalTable, Row, TableSetting, bracket, fit_columns, interval
 from results.tables.records import HYPOTHESES, Fit, Record
 from results.tables.typography import STARS_NOTE, decimals, digits, probability, stars
 from sim.errors import Problem, bad, gathering, listed, one_of, refuse
@@ -85,7 +85,7 @@ def record_of(fit: Fit, test: HypothesisTest, error: str, size: Record) -> Recor
 # How they are arranged: the records of a document as a table.
 
 
-_HEADS = ("estimate", "std. error", "t or F", "p", "interval")
+_HEADS = ("estimate", "t or F", "p", "interval")
 _KINDS = {
     "combination": "Tests are two-sided, of the estimate against the number at the right of =, 0 where there is none; "
     "intervals are of 95%.",
@@ -100,14 +100,16 @@ def hypotheses(setting: TableSetting) -> list[JournalTable]:
     found = [column.records[0] for column in fit_columns(setting.document, HYPOTHESES) if column.records]
     if not found:
         return []
-    rows = []
+    rows: list[Row] = []
     for record in found:
-        both = (record.estimate, record.se)
-        numbers = [*(digits(value, both) for value in both), decimals(record.statistic)]
-        cells = [*numbers, probability(record.pvalue) + stars(record.pvalue), interval(record)]
-        rows.append(Row(f"{record.sample}: {record.term}", tuple(cells)))
+        estimate = digits(record.estimate, [record.se])
+        pvalue = probability(record.pvalue) + stars(record.pvalue)
+        cells = (estimate, decimals(record.statistic), pvalue, interval(record))
+        rows.append(Row(f"{record.sample}: {record.term}", cells))
+        if record.se is not None:
+            rows.append(Row("", (bracket(record), "", "", ""), "error"))
     kinds = listed(dict.fromkeys(error_label(record.se_type) for record in found))
-    errors = f"Standard errors, {kinds}, and degrees of freedom are those of the columns."
+    errors = f"Standard errors in brackets, {kinds}, and degrees of freedom are those of the columns."
     notes = [text for kind, text in _KINDS.items() if any(record.model == kind for record in found)]
     heads = tuple(Heading(label) for label in _HEADS)
     return [

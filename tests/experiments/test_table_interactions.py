@@ -110,7 +110,7 @@ def test_table_t_holds_the_users_tests() -> None:
     assert found["2.5: did = 0, inv = 0"].estimate is None
     table = rows("T")
     assert table["2.5: did = 0.02"][0] == rows("2")["DID"][-1].rstrip("*")
-    assert len(table["M.1: -0.1 < did x inv < 0.1"]) == 5
+    assert len(table["M.1: -0.1 < did x inv < 0.1"]) == 4
 
 
 def test_tests_and_interactions_change_no_other_number() -> None:
