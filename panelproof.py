@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from estimators import (
         DCDH,
+        Ancova,
         CallawaySantAnna,
         DemeanedSyntheticControl,
         DynamicSpatialPanel,
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
         InteractiveEffects,
         MatrixCompletion,
         Mediation,
+        Moderation,
         PanelIV,
         PermutationTest,
+        PostOnly,
         PsmDID,
         RandomEffects,
         Rings,
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
         SunAbraham,
         SyntheticControl,
         SyntheticDID,
+        TripleDifference,
         TwoStage,
         TwoWayDID,
     )
@@ -97,6 +101,7 @@ PLACES = {
 }
 __all__ = [
     "DCDH",
+    "Ancova",
     "BadInput",
     "CallawaySantAnna",
     "DemeanedSyntheticControl",
@@ -108,9 +113,11 @@ __all__ = [
     "InteractiveEffects",
     "MatrixCompletion",
     "Mediation",
+    "Moderation",
     "PanelIV",
     "Paper",
     "PermutationTest",
+    "PostOnly",
     "PsmDID",
     "RandomEffects",
     "Rings",
@@ -122,6 +129,7 @@ __all__ = [
     "SunAbraham",
     "SyntheticControl",
     "SyntheticDID",
+    "TripleDifference",
     "Twin",
     "TwoStage",
     "TwoWayDID",

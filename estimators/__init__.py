@@ -18,8 +18,10 @@ if TYPE_CHECKING:
         find_estimator,
     )
     from estimators.core.tile import Tile
+    from estimators.linear.ancova import Ancova, PostOnly
     from estimators.linear.did import TwoWayDID
     from estimators.linear.equal_effects import InteractionTest
+    from estimators.linear.interactions import Moderation, TripleDifference
     from estimators.linear.panel_iv import PanelIV
     from estimators.linear.random_effects import RandomEffects
     from estimators.matching.psm_did import PsmDID
@@ -51,9 +53,11 @@ else:
             "estimators.core.estimator": "Estimates Estimator Layout Moments Reduction Status"
             " estimators find_estimator",
             "estimators.core.tile": "Tile",
+            "estimators.linear.ancova": "Ancova PostOnly",
             "estimators.linear.did": "TwoWayDID",
             "estimators.linear.equal_effects": "InteractionTest",
             "estimators.linear.panel_iv": "PanelIV",
+            "estimators.linear.interactions": "Moderation TripleDifference",
             "estimators.linear.random_effects": "RandomEffects",
             "estimators.matching.psm_did": "PsmDID",
             "estimators.mediation.mediation": "Mediation",
@@ -78,6 +82,7 @@ else:
 
 __all__ = [
     "DCDH",
+    "Ancova",
     "CallawaySantAnna",
     "DemeanedSyntheticControl",
     "DynamicSpatialPanel",
@@ -92,10 +97,12 @@ __all__ = [
     "Layout",
     "MatrixCompletion",
     "Mediation",
+    "Moderation",
     "Moments",
     "MoranTest",
     "PanelIV",
     "PermutationTest",
+    "PostOnly",
     "PsmDID",
     "RandomEffects",
     "Reduction",
@@ -109,6 +116,7 @@ __all__ = [
     "SyntheticControl",
     "SyntheticDID",
     "Tile",
+    "TripleDifference",
     "TwoStage",
     "TwoWayDID",
     "estimators",

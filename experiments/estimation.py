@@ -261,6 +261,7 @@ def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Sequence
         figures=tuple(ledger.figures),
         cross_check=cross_check_of(ledger.fitted, ledger.records, balanced) if cross_check else (),
         specifications=tuple(ledger.specifications),
+        fitted=tuple(ledger.fitted),
     )
 
 

@@ -25,7 +25,7 @@ from experiments.plugin_contracts import FromFunctions, layout_of, schema_of_des
 from experiments.settings import build, kind_of, to_settings
 from experiments.toml_files import Flag, Table, Whole, read_toml, validated
 from results.diagnosis.claims import MEASURES, Claim
-from results.diagnosis.own_measures import own_measures
+from results.diagnosis.own_measures import FORMS, hypothesis_measures, is_test, own_measures
 from sim.design import Design, Estimand, Wanted, designs, find_design
 from sim.errors import BadInput, Problem, bad, closest, gathering, listed, naming, one_of, reason
 from sim.functions import Function
@@ -377,7 +377,8 @@ def expanded(cls: type, options: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{**options, **dict(zip(lists, choice, strict=True))} for choice in combinations]
 
 
-# Measures of a user's own by name: "measures.py:worst_case", a function of a file, or "package.module:function".
+# Measures of a user's own by name: "measures.py:worst_case", a function of a file, or "package.module:function"; tests
+# at a null other than 0, "null:did=0.02", and of equivalence, "equivalence:-0.01<did<0.01".
 
 
 def resolved(text: str, folder: Path) -> str:
@@ -390,7 +391,10 @@ def load_measures(texts: Iterable[str], where: str) -> dict[str, Function]:
     """The functions by name; raises BadInput with every one that cannot be used."""
     found: dict[str, Function] = {}
     problems: list[Problem] = []
-    for text in texts:
+    texts = tuple(texts)
+    with gathering(problems):
+        found |= hypothesis_measures((text for text in texts if is_test(text)), where)
+    for text in (text for text in texts if not is_test(text)):
         with gathering(problems):
             name, function = _load(text, where)
             if name in found and found[name] is not function:
@@ -408,7 +412,8 @@ def _load(text: str, where: str) -> tuple[str, Function]:
     """The name and function of one text."""
     place, colon, name = text.rpartition(":")
     if not colon or not place or not name:
-        raise bad(f"measure {text!r}", where=where, allowed="FILE.py:FUNCTION or MODULE:FUNCTION",
+        raise bad(f"measure {text!r}", where=where,
+                  allowed=f"FILE.py:FUNCTION or MODULE:FUNCTION, {' or '.join(FORMS.values())}",
                   remedy='write for instance "measures.py:worst_case"')  # fmt: skip
     module = _of_file(Path(place), where) if place.endswith(".py") else _of_module(place, where)
     names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]

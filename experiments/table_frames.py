@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from estimators.core.error_types import error_label
+from estimators.core.hypotheses import HypothesisTest
 from results.tables.journal_table import FitColumn, fit_columns
 from results.tables.records import Document, Record
 from sim.errors import bad, closest, one_of
@@ -119,6 +120,36 @@ class Tables(Document):
             raise bad(f"no error type {kind!r}", where="with_errors", allowed=one_of(known),
                       remedy=closest(kind, known))  # fmt: skip
         return replace(self, errors=kind)
+
+    def lincom(self, combination: str, **which: Any) -> HypothesisTest:
+        """A linear combination of the terms of one column, such as "did - 2 * inv", with its error, test and interval.
+
+        which: of several fits of a column, one of model, transform, sample, weights. Raises BadInput for names that are
+        no terms, and for more than one combination.
+
+        >>> import panelproof as pp
+        >>> found = pp.estimate(pp.example_panel())["2", 5].lincom("did + inv")
+        >>> print(f"{found.estimate:.3f} ({found.se:.3f})")
+        0.104 (0.027)
+        """
+        found = self.test(combination, **which)
+        if found.kind != "combination":
+            raise bad(f"{combination!r} is no single combination", where="lincom", allowed='one, such as "did - inv"',
+                      remedy="for several hypotheses or bounds: test")  # fmt: skip
+        return found
+
+    def test(self, hypothesis: str, **which: Any) -> HypothesisTest:
+        """The test of "did = 0.02", of several hypotheses, "did = 0, inv = 0", or of equivalence, "-0.01 < did < 0.01".
+
+        It is of the terms of one column, `tables["2", 5]`, with the errors that are shown; which: as in `lincom`.
+        """
+        from experiments.tables.hypotheses_table import chosen
+
+        if self.place != PLACES:
+            raise bad("several columns", where="test", allowed="one column", remedy='choose it: tables["2", 5]')
+        (place, *_) = dict.fromkeys((record.table, record.column) for record in self.records)
+        fitted = chosen(self.fitted, *place, [str(word) for word in which.values()], "test")
+        return fitted.test(hypothesis, self.errors, "test")
 
     def summary(self) -> Text:
         """One column as a table of coefficients; a whole table, or all of them, as `show` prints them."""

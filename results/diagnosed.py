@@ -18,6 +18,7 @@ from estimators.core.estimator import usual_error
 from results.diagnosis.comparison import Target, contrast
 from results.diagnosis.diagnose import Diagnosis
 from results.diagnosis.diagnose import diagnose as reduce
+from results.diagnosis.fits import with_normal
 from results.plots.chart import Chart
 from results.plots.curves import fits_one_picture, measure_chart, nested_chart
 from results.plots.grid import check_names, dials, measures_of, shown
@@ -143,6 +144,7 @@ def diagnosis_card(diagnosis: Diagnosis) -> str:
         ("cells", len(diagnosis.cells)),
         ("estimators", listed(diagnosis.layouts, 8)),
         ("level of tests", level(diagnosis.alpha)),
+        ("distribution", "N(0,1) in place of t" if diagnosis.normal else ""),
         ("held fixed", ", ".join(diagnosis.held_fixed)),
     ]
     return card("Diagnosis", facts, heads, rows, answer=answer_sentences(diagnosis))
@@ -336,12 +338,14 @@ def _drawn(chart: Chart) -> Picture:
 
 
 def diagnose(
-    records: Records, alpha: float = 0.05, measures: Mapping[str, Callable[..., Any]] | None = None
-) -> Diagnosed:
+    records: Records, alpha: float = 0.05, measures: Mapping[str, Callable[..., Any]] | None = None, *,
+    normal: bool = False,
+) -> Diagnosed:  # fmt: skip
     """Every measure of docs/measures.md; alpha is the level of tests and of intervals that are not stored.
 
-    measures: functions of your own by name, as `results/diagnosis/own_measures.py` says. Raises BadInput for their
-    faults.
+    measures: functions of your own by name, as `results/diagnosis/own_measures.py` says; its `RejectionAt` and
+    `Equivalence` test other hypotheses. normal: critical values of N(0,1) in place of those of t. Raises BadInput for
+    faults of measures.
 
     >>> import panelproof as pp
     >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)
@@ -349,8 +353,9 @@ def diagnose(
     >>> diagnosis.frame.query("measure == 'coverage' and term == 'did'")["error"].tolist()
     ['iid', 'hc1', 'cluster:unit']
     """
-    found = reduce(records, alpha, measures)
-    return Diagnosed(**{each.name: getattr(found, each.name) for each in fields(found)}, records=records)
+    found = reduce(records, alpha, measures, normal=normal)
+    kept = with_normal(records) if normal else records
+    return Diagnosed(**{each.name: getattr(found, each.name) for each in fields(found)}, records=kept)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -299,6 +299,12 @@ def seen_in(panel: Panel) -> Flags:
     return panel.observed[0]
 
 
+def group_labels(values: NDArray[Any]) -> NDArray[np.str_]:
+    """An attribute (N,) as text: whole numbers without a decimal point, words as they are."""
+    whole = values.dtype.kind == "f" and bool((values == np.floor(values)).all())
+    return np.array([str(int(value) if whole else value) for value in values.tolist()], dtype=np.str_)
+
+
 # What a panel shows of itself in a notebook.
 
 

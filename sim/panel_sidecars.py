@@ -87,7 +87,7 @@ def _unpacked(arrays: Mapping[str, Any]) -> Panel:
             tuple(mediators),
             continuous=bool(continuous),
             weight=about.get("weight"),
-        ),  # fmt: skip
+        ),
         attributes={name: arrays[f"a:{name}"] for name in about["attributes"]},
         observed=arrays.get("observed"),
         weights=weights,

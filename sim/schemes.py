@@ -562,6 +562,7 @@ FORMS = ("space", "strata:ATTRIBUTE", "blocks", "blocks:WEIGHTS", "blocks:WEIGHT
 
 OF_POLICY = {"att", "att_event", "att_cohort", "att_calendar", "contrast", "nde", "nie"}
 OF_PERIODS = {"att", "event", "cohort", "calendar"}  # with arguments
+OF_UNITS = {"slope", "level", "att_of", "ddd"}  # likewise
 OF_SPACE = {"rho", "lambda", "dependence"}
 
 
@@ -591,7 +592,7 @@ def is_null(scheme: Scheme, ask: Estimand, roles: Roles) -> bool:
     if isinstance(scheme, Mediator):
         return ask.kind == "nie" and not ask.arguments
     if ask.arguments:
-        return ask.kind in OF_PERIODS
+        return ask.kind in OF_PERIODS | OF_UNITS
     return ask.kind in OF_POLICY and (ask.kind not in {"nde", "nie"} or bool(roles.mediators))
 
 

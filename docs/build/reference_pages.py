@@ -21,14 +21,16 @@ from experiments.panel_spec.sections import (
     IndexSection,
     InferenceSection,
     IvSection,
+    ModerationSection,
     PanelSection,
     PsmSection,
     RobustnessSection,
     SpatialSection,
     SyntheticSection,
+    TripleDifferenceSection,
     TwinSection,
 )
-from experiments.panel_spec.transforms import EXAMPLES, POINTWISE, SHAPES
+from experiments.panel_spec.transforms import CENTRE, EXAMPLES, POINTWISE, QUANTILES, SHAPES
 from experiments.study import StudyTables
 from experiments.toml_files import Table
 
@@ -37,6 +39,10 @@ WRITTEN = (
     "*This page is written by `docs/build/reference_pages.py` from the code itself. A test holds it to the code.*\n"
 )
 OVER_TIME = "every value; the first period has none"
+ITS_OWN = {
+    CENTRE: "every value, less the mean of the rows that have one",
+    QUANTILES: "every unit has one in that period; 1, 2, ... for the group of its unit",
+}
 
 
 def cell(text: object) -> str:
@@ -130,7 +136,7 @@ def spec_page() -> str:
             " Numbers that are labels are named as text.\n"]  # fmt: skip
     rows: list[list[object]] = []
     for name, what in SHAPES.items():
-        domain = POINTWISE[name].domain if name in POINTWISE else OVER_TIME
+        domain = POINTWISE[name].domain if name in POINTWISE else ITS_OWN.get(name, OVER_TIME)
         rows.append(
             [f"`{name}`", what, domain, f"`new = {{ {name} = {EXAMPLES.get(name, chr(34) + 'a' + chr(34))} }}`"]
         )
@@ -141,7 +147,8 @@ def spec_page() -> str:
             " required.\n"]  # fmt: skip
     for kind, model in weights_sections():
         out += [f'### kind = "{kind}"\n', f"{first_line(model)}\n", key_table(model)]
-    for name, model in (("inference", InferenceSection), ("robustness", RobustnessSection),
+    for name, model in (("inference", InferenceSection), ("moderation", ModerationSection),
+                        ("ddd", TripleDifferenceSection), ("robustness", RobustnessSection),
                         ("robustness.psm", PsmSection), ("robustness.synthetic", SyntheticSection),
                         ("iv", IvSection), ("spatial", SpatialSection), ("twin", TwinSection)):  # fmt: skip
         out += [f"## [{name}]\n", f"{first_line(model)}\n", key_table(model)]

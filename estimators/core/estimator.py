@@ -388,6 +388,15 @@ class Estimates(Moments):
         )
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class TermCovariance:
+    """The covariance of an estimator's terms under one error type: terms (K,), matrix (R, K, K), dof of their t."""
+
+    terms: tuple[str, ...]
+    matrix: Floats
+    dof: float
+
+
 class Reduction(ABC):
     """The work on T x N numbers that several estimators share; frozen, hashable, compared by value."""
 
@@ -469,6 +478,14 @@ class Estimator(ABC):
         All variables but the outcome are the same in all replications. Raises BadInput for a panel that cannot serve.
         """
         return None
+
+    def covariance(self, panel: Panel, error: str) -> TermCovariance:
+        """The covariance of its terms under one of its error types; its diagonal holds the squared standard errors.
+
+        Raises BadInput for an estimator that has variances alone, and for a panel that cannot serve.
+        """
+        raise bad(f"the estimator {self.name} has no covariance of its terms", where="covariance",
+                  allowed="a linear regression or a spatial model", remedy="test one term at a time")  # fmt: skip
 
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
         """Fit R panels. Deterministic estimators ignore `streams`. Raises BadInput for a panel that cannot serve."""

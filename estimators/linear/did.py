@@ -17,6 +17,7 @@ from estimators.core.estimator import (
     Estimator,
     Layout,
     RegressionEstimator,
+    TermCovariance,
     WeightUse,
     check_names,
     slope_targets,
@@ -148,6 +149,30 @@ class TwoWayDID(RegressionEstimator):
         codes = plan.totals[f"cluster:{group}"].unit_codes
         assert codes is not None
         return facts_of(found.slopes.psi[:, k], tile.raw(treatment), codes, plan.mask, plan.root)
+
+    def covariance(self, panel: Panel, error: str) -> TermCovariance:
+        """The covariance of its terms under an error type; raises BadInput for a test, and for cr2, whose degrees of
+        freedom are those of one coefficient.
+
+        >>> import panelproof as pp
+        >>> found = pp.TwoWayDID().covariance(pp.example_panel().panel, "cluster:unit")
+        >>> print(found.terms[0], f"{found.matrix[0, 0, 0] ** 0.5:.4f}", found.dof)
+        did 0.0039 56
+        """
+        if without_se(error) or kind_of(error) == "cr2":
+            raise bad(f"{error} has no covariance of several terms", where=self.label,
+                      allowed="an error type with one number of degrees of freedom",
+                      remedy="choose another, such as cluster:unit")  # fmt: skip
+        alone = replace(self, errors=(error,), terms=None)
+        terms = alone.layout(panel.schema).terms
+        reduction = alone.reduction(panel.schema)
+        plan = reduction.prepare(panel)
+        factor, dof = (1.0, float(plan.nobs - len(reduction.regressors) - plan.effects))
+        if error != "iid":
+            factor, dof = alone._factor(error, plan, reduction)
+        matrix = reduction.covariance(plan, Tile(panel), error) * factor
+        kept = [terms.index(term) for term in self.terms or terms]
+        return TermCovariance(self.terms or terms, matrix[:, kept][:, :, kept], dof)
 
     def reduction(self, schema: Schema) -> LeastSquares:
         """Least squares and the variances of the error types asked for."""

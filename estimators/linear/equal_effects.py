@@ -18,7 +18,7 @@ from estimators.linear.influence import GroupFits, UnitRows, group_sums
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.errors import bad, one_of
-from sim.panel import Panel
+from sim.panel import Panel, group_labels
 from sim.presets import Paper
 from sim.schema import Schema
 from sim.streams import Streams
@@ -254,12 +254,6 @@ class _Test:
                 shuffled[:, stratum] = rng.permuted(shuffled[:, stratum], axis=1)
             smaller += int((self.wald(shuffled) < observed * (1 - TIED)).sum())
         return (1 + draws - smaller) / (draws + 1)
-
-
-def group_labels(values: NDArray[Any]) -> NDArray[np.str_]:
-    """An attribute (N,) as text: whole numbers without a decimal point, words as they are."""
-    whole = values.dtype.kind == "f" and bool((values == np.floor(values)).all())
-    return np.array([str(int(value) if whole else value) for value in values.tolist()], dtype=np.str_)
 
 
 def wald_of_equality(effects: Floats, covariances: Floats) -> Floats:

@@ -29,6 +29,7 @@ from estimators.linear.covariances import (
     check_two_clusters,
     counted_parameters,
     nested_effects,
+    outer,
 )
 from estimators.linear.few_clusters import ADJUSTED, AdjustedInfluence, ClusterSpan, FewTreated, adjusted_influences
 from estimators.linear.influence import Influence, RedrawnInfluence
@@ -82,6 +83,15 @@ class Regressors:
             return np.column_stack([variance, self.level.variances(total, e, ssr)[0]]), floored
         whole, more = Influence(self.psi, self.own).variances(total, e, ssr)
         return whole if together else np.column_stack([variance, whole[:, -1]]), floored | more
+
+    def matrix(self, total: ScoreSum, e: Floats, *, together: bool) -> Floats:
+        """The covariance of all terms before its factor, (R, K, K), whose diagonal is that of `variances`."""
+        if total.error in self.adjusted:
+            return total.matrix(self.adjusted[total.error].influence.psi, e)[0]
+        whole = total.matrix(self.psi, e)[0]
+        if self.level is not None and total.floors and not together:
+            whole[:, :-1, :-1] = total.matrix(self.slopes.psi, e)[0]
+        return whole
 
     def dof(self, errors: tuple[str, ...], rows: int) -> Floats | None:
         """Degrees of freedom of t where an error type has its own for each coefficient, (R, M, K); None without."""
@@ -373,6 +383,16 @@ class LeastSquares(Reduction):
             d=spread(tile.raw(str(tile.panel.roles.treatment)), r) if plan.few and redrawn else None,
             dof=found.dof(self.summed, r),
         )
+
+    def covariance(self, plan: LinearPlan, tile: Tile, error: str) -> Floats:
+        """The covariance of all terms under an error type before its factor, (R, K, K); of iid errors the whole."""
+        found = plan.regressors or self.regressors_of(plan, tile)
+        y = spread(plan.within(tile, self.outcome), tile.panel.replications)
+        e = ols.residual(y, found.x, ols.solved(found.bread, found.x, y))
+        if error != "iid":
+            return found.matrix(plan.totals[error], e, together=not self.effects)
+        free = plan.nobs - len(self.regressors) - plan.effects
+        return outer(found.psi) * (ols.sum_of_squares(e) / free)[:, None, None]
 
     def _with_constant(self, plan: LinearPlan, tile: Tile, slopes: Floats, found: Regressors) -> Floats:
         if not self.constant:

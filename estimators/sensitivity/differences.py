@@ -54,7 +54,6 @@ from estimators.core.estimator import (
 )
 from estimators.core.tile import BY_PERIOD, Tile, check_effects, spread
 from estimators.linear.covariances import ClusterK, counted_parameters, sums_by_cluster
-from estimators.linear.equal_effects import group_labels
 from estimators.linear.least_squares import LeastSquares, LinearPlan
 from estimators.staggered.aggregation import Cohorts, check_clusters
 from estimators.staggered.callaway_santanna import CallawaySantAnna, CallawaySantAnnaPlan, CallawaySantAnnaReduction
@@ -62,7 +61,7 @@ from estimators.staggered.imputation import Imputation, ImputationFit
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.errors import BadInput, bad, closest, one_of
-from sim.panel import Panel, part, seen_in, seen_part
+from sim.panel import Panel, group_labels, part, seen_in, seen_part
 from sim.presets import Paper
 from sim.schema import Schema
 

@@ -24,6 +24,7 @@ from estimators.core.estimator import (
     Layout,
     Reduction,
     Status,
+    TermCovariance,
     WeightUse,
     check_names,
     outcome_of,
@@ -406,6 +407,23 @@ class SpatialPanel(Estimator):
         psi = unit_influence(error, fit.parameters[0], model)
         moved = jacobian(fit.slopes, fit.rho(self.form), fit.traces, plan.units, self.form)[0] @ psi
         return fit.estimate[0], np.concatenate([psi, moved])
+
+    def covariance(self, panel: Panel, error: str) -> TermCovariance:
+        """The covariance of all its terms, effects by the delta method, under one of its error types but simulation."""
+        own = replace(self, errors=(error,), full_fit=False, simulate=0, terms=None)
+        own.layout(panel.schema)
+        products = own._products(panel.schema)
+        plan = products.prepare(panel)
+        own._check(plan)
+        model = SpatialRegression(self.form, self.transform, plan, products.reduce(plan, Tile(panel)))
+        fit = fit_model(model)
+        found = fit.covariance()
+        if error != "information":
+            found = covariances((error,), fit.parameters, model).matrices[:, 0]
+        moved = jacobian(fit.slopes, fit.rho(self.form), fit.traces, plan.units, self.form)
+        whole = np.concatenate([np.broadcast_to(np.eye(found.shape[1]), (len(found), *found.shape[1:])), moved], axis=1)
+        return TermCovariance(_all_terms(own, own._names(panel.schema)[1]), whole @ found @ whole.transpose(0, 2, 1),
+                              np.inf)  # fmt: skip
 
     def _check(self, plan: SpatialPlan | RedrawnDurbinPlan) -> None:
         """Raise BadInput for a W, or lags of regressors, that this model cannot serve."""

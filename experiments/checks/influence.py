@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from estimators.linear.equal_effects import group_labels
 from experiments.checks.case import NEVER, Case, number
 from results.tables.records import INFORMS, SILENT, Check
+from sim.panel import group_labels
 
 NAME = "one influential group, cohort or unit"
 ORDER = 65

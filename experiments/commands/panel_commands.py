@@ -146,6 +146,11 @@ def panel_reshape(wide: Path, out: Path, value: str, period: str, sheet: str | N
     "--estimator", "estimators", multiple=True, metavar="KIND",
     help="Any kind of estimator, with its default settings, as a further column of table 2; may be given repeatedly.",
 )  # fmt: skip
+@click.option(
+    "--test", "tests", multiple=True, metavar="HYPOTHESIS",
+    help='A test for table T, e.g. "2.5: did = 0.02", "2.5: did - inv", "2.5: did = 0, inv = 0" or, of equivalence, '
+    '"2.5: -0.01 < did < 0.01"; may be given repeatedly.',
+)  # fmt: skip
 @click.option("--cross-check", is_flag=True, help="Recompute with linearmodels, spreg and esda; exit 1 if they differ.")
 @as_json_option
 def estimate(
@@ -155,6 +160,7 @@ def estimate(
     formats: str,
     errors: str | None,
     estimators: tuple[str, ...],
+    tests: tuple[str, ...],
     cross_check: bool,
     as_json: bool,
 ) -> int:
@@ -175,7 +181,8 @@ def estimate(
     from results.tables.terminal_tables import print_estimates
 
     chosen = check_formats(formats, out)
-    found = estimate(read_real_panel(panel, read_spec(spec)), cross_check=cross_check, estimators=estimators)
+    asked = read_spec(spec).with_tests(tests)
+    found = estimate(read_real_panel(panel, asked), cross_check=cross_check, estimators=estimators)
     if out is not None:
         written = write_files(found, out, chosen, errors)
     if as_json:

@@ -249,9 +249,11 @@ def run(
 @click.option("--all-terms", is_flag=True, help="Print everything, the controls too.")
 @click.option("--by", default="", metavar="DIALS",
               help="Print one measure by these dials, comma-separated; the last one gives the columns.")  # fmt: skip
-@click.option("--measure", "measures", multiple=True, metavar="NAME|FILE.py:NAME",
+@click.option("--measure", "measures", multiple=True, metavar="NAME|FILE.py:NAME|TEST",
               help="The measure of the table (power, size, coverage, bias, rmse, ...), or a function of estimate, se, "
-              "pvalue, lower, upper, truth to show as well; repeatable.")  # fmt: skip
+              "dof, pvalue, lower, upper, truth to show as well, or a test, null:did=0.02 or "
+              "equivalence:-0.01<did<0.01; repeatable.")  # fmt: skip
+@click.option("--normal", is_flag=True, help="Critical values of N(0,1) in place of those of t.")
 @click.option("--trust", is_flag=True, help="Load the measures that STORE names (only for a store of your own).")
 @click.option("--figures", type=click.Path(path_type=Path, file_okay=False),
               help="Write every picture into this folder, as svg, pdf and png.")  # fmt: skip
@@ -261,7 +263,7 @@ def run(
 @alpha_option
 def report(
     store: StorePath, html: Path | None, as_json: bool, full: bool, all_terms: bool, by: str, measures: tuple[str, ...],
-    figures: Path | None, formats: str, out: Path | None, alpha: float, trust: bool,
+    figures: Path | None, formats: str, out: Path | None, alpha: float, trust: bool, normal: bool,
 ) -> None:  # fmt: skip
     """Print the answer to a study's question on one screen, from a store that `run` made; --full prints all of it."""
 
@@ -286,7 +288,7 @@ def report(
     if as_json and wanted.any_pivot:
         raise bad("--json beside a table by dials", where="--json", allowed="one of the two",
                   remedy="leave --by and the measure's name out: --json has every measure of every cell")  # fmt: skip
-    diagnosis = diagnose(records, alpha, own)
+    diagnosis = diagnose(records, alpha, own, normal=normal)
     pivots = pivots_of(diagnosis, wanted) if wanted.any_pivot or wanted.formats else []
     console = NamesConsole(highlight=False)
     if as_json:

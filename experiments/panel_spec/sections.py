@@ -270,7 +270,8 @@ class InferenceSection(Table):
     errors: as the estimators name them, e.g. "driscoll-kraay", "cluster:unit+province", "conley:200", "wild:unit",
     "cv3:province", "conley-taber".
     cluster_k: parameters that count in the factor of clustered errors, as in `TwoWayDID`. draws: of every bootstrap,
-    permutation and simulation. seed: of all of them.
+    permutation and simulation. seed: of all of them. tests: hypotheses on the terms of columns, for table T, such as
+    "2.5: did = 0.02".
     """
 
     place: ClassVar[str] = "[inference]"
@@ -280,6 +281,7 @@ class InferenceSection(Table):
     cluster_k: ClusterK = "nonnested"
     draws: Annotated[int, Field(ge=99, le=100_000, strict=True)] = 999
     seed: Annotated[int, Field(ge=0, strict=True)] = 20240601
+    tests: Names = ()
 
     def clusters(self, groups: tuple[str, ...]) -> tuple[str, ...]:
         """Columns of groups or sizes that error types name; `groups`: columns that are, whatever their names hold."""
@@ -288,7 +290,37 @@ class InferenceSection(Table):
 
     @override
     def faults(self, where: str) -> Iterator[Problem]:
-        return repeats({"errors": self.errors}, where)
+        return repeats({"errors": self.errors, "tests": self.tests}, where)
+
+
+class ModerationSection(Table):
+    """[moderation]: table M, the effect of the treatment by a moderator, one column a moderator, with a figure.
+
+    by: columns that the effect may differ with; they need not be controls.
+    """
+
+    place: ClassVar[str] = "[moderation]"
+    partial: ClassVar[bool] = True
+
+    by: Names
+
+    @override
+    def faults(self, where: str) -> Iterator[Problem]:
+        if not self.by:
+            yield Problem("by = []", where, "one or more columns", "name them, or remove [moderation]")
+        yield from repeats({"by": self.by}, where)
+
+
+class TripleDifferenceSection(Table):
+    """[ddd]: table D, the difference between the DID of two groups of units, with period effects of each.
+
+    group: a column of two values that units keep, such as 0 and 1.
+    """
+
+    place: ClassVar[str] = "[ddd]"
+    partial: ClassVar[bool] = True
+
+    group: Name
 
 
 class PsmSection(Table):
@@ -477,6 +509,8 @@ class SpecTables(Table):
     index: IndexSection | None = None
     collapse: CollapseSection | None = None
     inference: InferenceSection = InferenceSection()
+    moderation: ModerationSection | None = None
+    ddd: TripleDifferenceSection | None = None
     robustness: RobustnessSection = RobustnessSection()
     weights: tuple[AnyWeights, ...] = ()
     iv: IvSection | None = None
@@ -497,7 +531,8 @@ class Spec(SpecTables):
     @property
     def attributes(self) -> dict[str, str]:
         """Attribute -> column of everything that is constant within units."""
-        further = (*self.robustness.attributes(self.panel.unit), *self.clusters)
+        compared = () if self.ddd is None else (self.ddd.group,)
+        further = (*self.robustness.attributes(self.panel.unit), *self.clusters, *compared)
         return self.panel.attributes | {name: name for name in further if name != self.panel.unit}
 
     @property
@@ -525,13 +560,20 @@ class Spec(SpecTables):
 
     @property
     def further(self) -> dict[str, str]:
-        """Columns that become variables for a check, instruments or a twin alone, and the key that asks for each."""
+        """Columns that become variables for a check, instruments, a twin or table M alone, and the key that asks for
+        each."""
         asked = {name: f"[robustness] {key}" for name, key in self.robustness.further.items()}
         own = (self.panel.treatment, self.panel.first_treated)  # which have another name as variables
         named = {} if self.iv is None else self.iv.columns
         asked |= {name: key for name, key in named.items() if name not in own}
         indicator = None if self.twin is None else self.twin.indicator
-        return ({indicator: "[twin.adoption] indicator"} if indicator else {}) | asked
+        moderators = dict.fromkeys(() if self.moderation is None else self.moderation.by, "[moderation] by")
+        return ({indicator: "[twin.adoption] indicator"} if indicator else {}) | asked | moderators
+
+    def with_tests(self, tests: Sequence[str]) -> Spec:
+        """The same with further hypotheses for table T."""
+        every = tuple(dict.fromkeys((*self.inference.tests, *tests)))
+        return self.model_copy(update={"inference": self.inference.model_copy(update={"tests": every})})
 
     @property
     def made(self) -> frozenset[str]:

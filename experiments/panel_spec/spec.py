@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +15,14 @@ from estimators.core.error_types import columns_of, forms, served
 from estimators.core.regression import fixed_columns, useless
 from estimators.core.tile import Tile
 from experiments.panel_spec.collapse import collapse_rows
+from experiments.panel_spec.index_outcome import (
+    add_diversification,
+    column_problems,
+    columns_asked_for,
+    index_notes,
+    shares_behind,
+    with_index,
+)
 from experiments.panel_spec.reading import as_read
 from experiments.panel_spec.sections import (
     PLACES,
@@ -32,7 +40,6 @@ from experiments.panel_spec.sections import (
 from experiments.panel_spec.transforms import (
     apply_transforms,
     from_first_year,
-    number_columns,
     periods_without,
     unit_mean,
     with_capital,
@@ -41,8 +48,8 @@ from experiments.panel_spec.weights import mean_of
 from experiments.toml_files import read_toml, validated
 from sim.arrays import Flags, Floats
 from sim.errors import BadInput, Problem, bad, closest, gathering, listed, one_of, refuse
-from sim.index import EntropyIndex, hhi_diversification, no_shares, panel_index
-from sim.panel import Panel, part, seen_in, seen_part
+from sim.index import EntropyIndex
+from sim.panel import Panel, group_labels, part, seen_in, seen_part
 from sim.panel_files import (
     TREATMENT,
     LongTable,
@@ -56,104 +63,6 @@ from sim.panel_files import (
 )
 from sim.schema import Roles, period_step
 from sim.weights import Weights
-
-# The [index] table of a SPEC.toml at work: checks, columns of diversification, the outcome, and what is said of it.
-
-
-def columns_asked_for(spec: Spec) -> dict[str, str]:
-    """Columns that [index] needs of the file or of [transform], and what asks for each."""
-    if spec.index is None:
-        return {}
-    shares = shares_behind(spec.index, tuple(spec.index.diversification))
-    asked = dict.fromkeys(shares, f"{spec.file} [index] diversification")
-    return asked | dict.fromkeys(spec.indicators, f"{spec.file} [index]")
-
-
-def column_problems(frame: pd.DataFrame, spec: Spec) -> list[Problem]:
-    """Problems for new columns of [index] that the file has already."""
-    if spec.index is None:
-        return []
-    file = f"{frame.attrs.get('file', 'table')}, {spec.file} [index]"
-    problems = [
-        Problem(f"the column {name!r} exists already", f"{file} diversification", "a new name", "choose another name")
-        for name in spec.index.diversification
-        if name in frame.columns
-    ]
-    if spec.index.name in frame.columns:
-        problems.append(Problem(f"the column {spec.index.name!r} exists already", file, "a new name for the index",
-                                'give it another name = "...", or remove [index] to take the column'))  # fmt: skip
-    return problems
-
-
-def shares_behind(index: IndexSection | None, used: Sequence[str]) -> tuple[str, ...]:
-    """The columns of shares that the `used` columns are made of."""
-    made = {} if index is None else index.diversification
-    return tuple(share for name in used for share in made.get(name, ()))
-
-
-def add_diversification(frame: pd.DataFrame, index: IndexSection | None, rows: Rows) -> pd.DataFrame:
-    """The table with its columns of diversification, 1/HHI of shares; raises BadInput for what cannot be shares."""
-    made, problems = {}, list[Problem]()
-    for name, shares in ({} if index is None else index.diversification).items():
-        with gathering(problems):
-            columns = number_columns(frame, shares, rows)
-            outside = np.flatnonzero(no_shares(np.asarray(columns)))
-            if outside.size:
-                where = f"{rows.at(int(outside[0]), shares[0])}, for {name!r}"
-                given = ", ".join(f"{values[outside[0]]:g}" for values in columns)
-                raise bad(f"shares of {given} ({outside.size} such rows)", where=where,
-                          allowed="0 or more, and not all zero",
-                          remedy="correct those cells or leave them empty")  # fmt: skip
-            made[name] = hhi_diversification(columns)
-    refuse(problems)
-    return frame.assign(**made)
-
-
-def with_index(panel: Panel, spec: Spec, file: str) -> tuple[Panel, EntropyIndex | None]:
-    """The panel with the index as its outcome, estimated from all its observed rows; as it is without [index]."""
-    section = spec.index
-    if section is None:
-        return panel, None
-    index = panel_index(panel, section.positive, section.negative, where=f"{file}, {spec.file} [index]")
-    variables = {section.name: index.score, **panel.variables}
-    return replace(panel, variables=variables, roles=replace(panel.roles, outcome=section.name)), index
-
-
-def index_facts(section: IndexSection, index: EntropyIndex) -> dict[str, Any]:
-    """What the JSON document says of an index: of each indicator its weight, entropy and divergence; subtotals."""
-    columns = zip(index.indicators, index.weights[0], index.entropies[0], index.divergences[0], strict=True)
-    return {
-        "name": section.name,
-        "method": "entropy weights",
-        "nobs": int(index.observations[0]),
-        "indicators": {
-            name: {
-                "direction": "negative" if name in index.negative else "positive",
-                "weight": float(weight),
-                "entropy": float(entropy),
-                "divergence": float(divergence),
-            }
-            for name, weight, entropy, divergence in columns
-        },
-        "dimensions": {
-            name: {"indicators": list(section.dimensions[name]), "weight": float(weight[0])}
-            for name, weight in index.subtotals(section.dimensions).items()
-        },
-    }
-
-
-def index_notes(section: IndexSection | None, index: EntropyIndex | None) -> tuple[str, ...]:
-    """A line on the weights for the reader, and one on dimensions."""
-    if section is None or index is None:
-        return ()
-    weights = zip(index.indicators, index.weights[0], strict=True)
-    notes = [f"{section.name} is an entropy-weight index over {index.observations[0]:,} unit-periods; subsamples "
-             f"keep its weights: {', '.join(f'{name} {weight:.4f}' for name, weight in weights)}."]  # fmt: skip
-    if section.dimensions:
-        totals = index.subtotals(section.dimensions).items()
-        notes.append(f"Weights of its dimensions: {', '.join(f'{name} {total[0]:.4f}' for name, total in totals)}.")
-    return tuple(notes)
-
 
 # What is wrong between keys of a SPEC.toml that are fine on their own, before any panel is read.
 
@@ -177,6 +86,7 @@ def conflicts(spec: Spec) -> Iterator[Problem]:
     yield from _weights_problems(spec)
     yield from _error_problems(spec.inference, panel, spec.group_columns, f"{file}, [inference] errors")
     yield from _robustness_problems(spec.robustness, panel, f"{file}, [robustness]")
+    yield from _interaction_problems(spec)
     if spec.robustness.psm is not None:
         yield from _psm_problems(spec.robustness.psm, panel, f"{file}, [robustness.psm]")
     if spec.iv is not None:
@@ -231,6 +141,7 @@ def _names_of_terms(spec: Spec) -> Iterator[Problem]:
     regressors |= dict.fromkeys(robustness.policies, "[robustness] policies")
     regressors |= dict.fromkeys(robustness.covariates, "[robustness.psm] covariates")
     regressors |= spec.iv.columns if spec.iv is not None else {}
+    regressors |= dict.fromkeys(() if spec.moderation is None else spec.moderation.by, "[moderation] by")
     others = {panel.outcome: "[panel] outcome"} if panel.outcome and spec.index is None else {}
     others |= dict.fromkeys(spec.indicators, "[index]") | dict.fromkeys(robustness.outcomes, "[robustness] outcomes")
     lags = {f"w_{name}" for name in (TREATMENT, *regressors)}
@@ -307,6 +218,24 @@ def _robustness_problems(section: RobustnessSection, panel: PanelSection, where:
     if section.synthetic is not None and not treatment:
         yield Problem("synthetic: there is no treatment to adopt", where, "treatment or first_treated in [panel]",
                       "name it, or remove [robustness.synthetic]")  # fmt: skip
+
+
+def _interaction_problems(spec: Spec) -> Iterator[Problem]:
+    """What [moderation] and [ddd] name that is no moderator, and no group."""
+    panel = spec.panel
+    treatment = panel.treatment or panel.first_treated
+    taken = {panel.unit: "the unit", panel.period: "the period", panel.outcome: "the outcome"}
+    taken |= {treatment: "the treatment"} if treatment else {}
+    for place, key, names in (
+        ("[moderation]", "by", () if spec.moderation is None else spec.moderation.by),
+        ("[ddd]", "group", () if spec.ddd is None else (spec.ddd.group,)),
+    ):
+        where = f"{spec.file}, {place}"
+        if names and not treatment:
+            yield Problem("there is no treatment", where, "treatment or first_treated in [panel]",
+                          f"name it, or remove {place}")  # fmt: skip
+        for name in (name for name in names if name in taken):
+            yield Problem(f"{key} names {name!r}, which is {taken[name]}", where, "another column", "name another")
 
 
 def _psm_problems(psm: PsmSection, panel: PanelSection, where: str) -> Iterator[Problem]:
@@ -404,6 +333,12 @@ def _panel_problems(spec: Spec, panel: Panel) -> Iterator[Problem]:
     yield from _window_problems(section, panel, where)
     yield from _matching_problems(section.psm, panel, f"{spec.file}, [robustness.psm]")
     yield from _exclusion_problems(spec, panel, where)
+    if spec.ddd is not None:
+        values = dict.fromkeys(group_labels(panel.attributes[spec.ddd.group]).tolist())
+        if len(values) != 2:
+            yield Problem(f"group = {spec.ddd.group!r} has {len(values)} value{'s' * (len(values) != 1)}: "
+                          f"{listed(values)}", f"{spec.file}, [ddd]", "a column of two values",
+                          "name another, or make one in [transform]")  # fmt: skip
 
 
 def _group_problems(section: RobustnessSection, panel: Panel, where: str) -> Iterator[Problem]:
@@ -639,7 +574,8 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
     panel, index = with_index(with_capital(Panel(**table.parts), rows.file, section.capital), spec, rows.file)
     further = further_variables(frame, rows, spec, panel)
     panel = with_weights(panel, spec, table.order)
-    notes = (*said, *_notes(table, rows, without, panel, spec.panel), *index_notes(spec.index, index))
+    notes = (*said, *_notes(table, rows, without, panel, spec.panel), *frame.attrs.get("made", ()),
+             *index_notes(spec.index, index))  # fmt: skip
     return RealPanel(panel, spec, table.order, notes, index, further, rows.file)
 
 
@@ -686,7 +622,9 @@ def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
         if key not in NO_COLUMNS and not (key == "outcome" and spec.index):
             names = value if isinstance(value, tuple) else (value,) if value else ()
             wanted |= dict.fromkeys(names, f"{spec.file} [panel] {key}")
-    wanted |= {name: f"{spec.file} {key}" for name, key in spec.further.items() if key.startswith(("[twin", "[iv"))}
+    own = ("[twin", "[moderation]", "[iv")
+    wanted |= {name: f"{spec.file} {key}" for name, key in spec.further.items() if key.startswith(own)}
+    wanted |= {} if spec.ddd is None else {spec.ddd.group: f"{spec.file} [ddd] group"}
     wanted |= columns_asked_for(spec) | spec.robustness.columns_asked_for(spec.file, spec.panel.unit)
     problems = missing_columns(frame, {name: asked for name, asked in wanted.items() if name not in spec.made})
     problems += column_problems(frame, spec)

@@ -38,21 +38,31 @@ POINTWISE = {
     "log1p": Function("a column", lambda a: a > -1, "values above -1", np.log1p),
     "square": Function("a column", _anywhere, "numbers", np.square),
     "ratio": Function("two columns", lambda a, b: b != 0, "a denominator other than 0", np.divide),
+    "product": Function("two columns", _anywhere, "numbers", np.multiply),
     "scale": Function("a column and a factor", _anywhere, "numbers", np.multiply),
 }
 OVER_TIME = ("lag", "difference")
-SHAPES = {name: function.takes for name, function in POINTWISE.items()} | dict.fromkeys(OVER_TIME, "a column")
-EXAMPLES = {"ratio": '["a", "b"]', "scale": '["a", 0.001]'}
+CENTRE = "centre"  # a column less its mean over the rows that have a value
+QUANTILES = "quantiles"  # units in groups of about one size, by their values of a column in a period
+SHAPES = {name: function.takes for name, function in POINTWISE.items()} | dict.fromkeys(
+    (*OVER_TIME, CENTRE), "a column"
+) | {QUANTILES: "a column, a number of groups and a period"}  # fmt: skip
+COUNTS = {  # columns and numbers of each
+    "a column": (1, 0), "two columns": (2, 0), "a column and a factor": (1, 1), SHAPES[QUANTILES]: (1, 2),
+}  # fmt: skip
+EXAMPLES = {"ratio": '["a", "b"]', "product": '["a", "b"]', "scale": '["a", 0.001]', QUANTILES: '["a", 2, 2006]'}
+MOST_GROUPS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """The new column `name` = function(columns), or columns[0] x factor."""
+    """The new column `name` = function(columns), columns[0] x factor, or `factor` groups by values in a period."""
 
     name: str
     function: str
     columns: tuple[str, ...]
     factor: float = 1.0
+    period: int = 0
 
 
 def read_transform(name: str, value: Any, where: str) -> Transform:
@@ -70,12 +80,17 @@ def read_transform(name: str, value: Any, where: str) -> Transform:
     factors = [
         part for part in parts if isinstance(part, int | float) and not isinstance(part, bool) and isfinite(part)
     ]
-    wanted = {"a column": (1, 0), "two columns": (2, 0), "a column and a factor": (1, 1)}[takes]
+    wanted = COUNTS[takes]
     if (len(columns), len(factors)) != wanted or len(parts) != sum(wanted):
         example = EXAMPLES.get(function, '"a"')
         raise BadInput(Problem(f"{function} = {given!r}", where, f"{function} of {takes}",
                                f"write {{ {function} = {example} }}"))  # fmt: skip
-    return Transform(name, function, tuple(columns), float(factors[0]) if factors else 1.0)
+    if function == QUANTILES and not (isinstance(factors[0], int) and 2 <= factors[0] <= MOST_GROUPS
+                                      and isinstance(factors[1], int)):  # fmt: skip
+        raise BadInput(Problem(f"{function} = {given!r}", where, f"2 to {MOST_GROUPS} groups, and a period",
+                               "write the column, the number of groups, the period"))  # fmt: skip
+    period = int(factors[1]) if len(factors) > 1 else 0
+    return Transform(name, function, tuple(columns), float(factors[0]) if factors else 1.0, period)
 
 
 def _read_transforms(data: object, info: ValidationInfo) -> tuple[Transform, ...]:
@@ -92,7 +107,38 @@ def _read_transforms(data: object, info: ValidationInfo) -> tuple[Transform, ...
     for name, value in data.items():
         with gathering(reading.problems):
             found.append(read_transform(name, value, where))
+    reading.problems.extend(_order_problems(found, where))
     return tuple(found)
+
+
+def _order_problems(transforms: Sequence[Transform], where: str) -> list[Problem]:
+    """Columns that are made of themselves, or of one that is made after them."""
+    made = {transform.name: transform.columns for transform in transforms}
+    problems, before = [], set[str]()
+    for name, columns in made.items():
+        for column in (column for column in columns if column in made and column not in before):
+            circle = _way(made, column, name)
+            what = (
+                f"a circle: {' takes '.join((name, *circle))}" if circle else f"takes {column!r}, which is made later"
+            )
+            remedy = "make one of them of other columns" if circle else f"write {column} above {name}"
+            problems.append(Problem(what, f"{where} {name}", "columns of the file, and those made above", remedy))
+        before.add(name)
+    return problems
+
+
+def _way(made: Mapping[str, Sequence[str]], start: str, end: str) -> tuple[str, ...]:
+    """The columns from one that is made to another that it is made of; none where it is not."""
+    ways: list[tuple[str, ...]] = [(start,)]
+    seen = {start}
+    while ways:
+        way = ways.pop()
+        if way[-1] == end:
+            return way
+        further = [column for column in made.get(way[-1], ()) if column not in seen]
+        seen.update(further)
+        ways += [(*way, column) for column in further]
+    return ()
 
 
 Transforms = Annotated[tuple[Transform, ...], BeforeValidator(_read_transforms)]
@@ -101,10 +147,12 @@ Transforms = Annotated[tuple[Transform, ...], BeforeValidator(_read_transforms)]
 def apply_transforms(frame: pd.DataFrame, transforms: tuple[Transform, ...], rows: Rows) -> pd.DataFrame:
     """The table with its new columns; raises BadInput for lacking columns, text, and values out of a domain."""
     frame = frame.copy()
+    notes: list[str] = []
     for transform in transforms:
         _check(frame, transform)
         columns = number_columns(frame, transform.columns, rows)
-        frame[transform.name] = _value(transform, columns, rows)
+        frame[transform.name] = _value(transform, columns, rows, notes)
+    frame.attrs["made"] = tuple(notes)
     return frame
 
 
@@ -142,10 +190,15 @@ def _check(frame: pd.DataFrame, transform: Transform) -> None:
     refuse(problems)
 
 
-def _value(transform: Transform, columns: list[Floats], rows: Rows) -> Floats:
+def _value(transform: Transform, columns: list[Floats], rows: Rows, notes: list[str]) -> Floats:
+    """The new column, (rows,), and notes on what it is where its file does not say so."""
     if transform.function in OVER_TIME:
         before = _previous(columns[0], rows)
         return before if transform.function == "lag" else columns[0] - before
+    if transform.function == CENTRE:
+        return _centred(transform, columns[0], rows, notes)
+    if transform.function == QUANTILES:
+        return _grouped(transform, columns[0], rows, notes)
     function = POINTWISE[transform.function]
     given = np.all([~np.isnan(values) for values in columns], axis=0)
     outside = np.flatnonzero(given & ~function.defined(*columns))
@@ -157,6 +210,44 @@ def _value(transform: Transform, columns: list[Floats], rows: Rows) -> Floats:
     if transform.function == "scale":
         columns = [*columns, np.asarray(transform.factor)]
     return np.asarray(function.apply(*columns))
+
+
+def _centred(transform: Transform, values: Floats, rows: Rows, notes: list[str]) -> Floats:
+    """A column less its mean over rows with a value, (rows,); raises BadInput where there is none."""
+    given = values[~np.isnan(values)]
+    if not given.size:
+        where = f"{rows.file}, [transform] {transform.name}"
+        raise bad(f"{transform.columns[0]!r} has no value in any row", where=where, allowed="a column with values",
+                  remedy="name another column")  # fmt: skip
+    notes.append(f"{transform.name} is {transform.columns[0]} less {given.mean():.6g}, its mean over the "
+                 f"{given.size:,} rows of the file that have a value.")  # fmt: skip
+    return np.asarray(values - given.mean())
+
+
+def _grouped(transform: Transform, values: Floats, rows: Rows, notes: list[str]) -> Floats:
+    """1, 2, ... by the quantiles of units' values in a period, the same in all rows of a unit, (rows,).
+
+    Raises BadInput for units without a value then, and for values of which some group has none.
+    """
+    name, groups, period = transform.columns[0], int(transform.factor), transform.period
+    where = f"{rows.file}, [transform] {transform.name}"
+    base = pd.Series(values[rows.years == period], np.asarray(rows.labels)[rows.years == period]).dropna()
+    lacking = [str(unit) for unit in dict.fromkeys(rows.labels) if unit not in base.index]
+    if lacking:
+        raise bad(f"{name} has no value in {period} for {len(lacking)} units: {listed(lacking)}", where=where,
+                  allowed="a value of every unit in that period",
+                  remedy="choose another period, or fill them")  # fmt: skip
+    ends = np.quantile(base, np.arange(1, groups) / groups)
+    codes = pd.Series(np.searchsorted(ends, base.to_numpy(), side="left") + 1.0, base.index)
+    sizes = [int((codes == group + 1).sum()) for group in range(groups)]
+    if min(sizes) == 0:
+        raise bad(f"{groups} groups by {name} in {period} have {listed(sizes)} units", where=where,
+                  allowed="units in every group",
+                  remedy="ask for fewer groups: many units have the same value")  # fmt: skip
+    said = [f"{group + 1}{f' up to {end:.6g}' if end is not None else ''} ({size} units)"
+            for group, (end, size) in enumerate(zip((*ends.tolist(), None), sizes, strict=True))]  # fmt: skip
+    notes.append(f"{transform.name} groups units by {name} in {period}: {', '.join(said)}.")
+    return codes.reindex(rows.labels).to_numpy(dtype=np.float64)
 
 
 def _previous(values: Floats, rows: Rows) -> Floats:

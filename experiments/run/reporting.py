@@ -18,6 +18,7 @@ from rich.console import Console
 
 from experiments.study import load_measures, resolved
 from results.diagnosis.diagnose import Diagnosis, diagnose
+from results.diagnosis.own_measures import is_test
 from results.plots.chart import Chart
 from results.plots.grid import MEASURES, ShownMeasure, measures_of
 from results.plots.paper import FORMATS as PICTURES
@@ -92,14 +93,15 @@ def measures_asked(
     trust: whether those that the store names are loaded, which runs their code; without it a line says that they are
     not.
     """
-    held = store.noted("measures", [])
+    noted = store.noted("measures", [])
+    tests, held = [text for text in noted if is_test(text)], [text for text in noted if not is_test(text)]
     if held and not trust:
         click.echo(f"panelproof: the store names measures of its own ({listed(map(_short, held))}); --trust loads them",
                    err=True)  # fmt: skip
     own = [text for text in (held if trust else []) if not text.rpartition(":")[0].endswith(".py")
            or Path(text.rpartition(":")[0]).is_file()]  # fmt: skip
     here = [resolved(text, Path()) for text in further]
-    return load_measures(dict.fromkeys((*own, *here)), "--measure" if further else "measures of the study")
+    return load_measures(dict.fromkeys((*tests, *own, *here)), "--measure" if further else "measures of the study")
 
 
 def _short(text: str) -> str:
@@ -130,6 +132,7 @@ def print_json(store: ZarrStore, diagnosis: Diagnosis) -> None:
     """Print the verdict and every measure as one JSON document (NaN as null)."""
     rows = json.loads(diagnosis.frame.to_json(orient="records", double_precision=15))
     study = {"name": store.facts["study"]["name"], "fingerprint": store.fingerprint, "alpha": diagnosis.alpha}
+    study |= {"critical_values": "normal"} if diagnosis.normal else {}
     done, blocks = blocks_of(store)
     study |= {"blocks": blocks, "blocks_done": done, "complete": done == blocks}
     if store.stopped is not None:

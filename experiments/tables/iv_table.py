@@ -25,8 +25,8 @@ from experiments.tables.ledger import (
     regression,
     say_what_has_no_error,
     say_what_is_left_out,
+    with_further,
 )
-from experiments.tables.robustness_table import with_further
 from results.tables.journal_table import (
     FitColumn,
     Heading,

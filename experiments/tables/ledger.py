@@ -19,14 +19,16 @@ import numpy as np
 
 import experiments.tables
 from estimators.core.error_types import error_label, groups_of, kind_of, served, without_se
-from estimators.core.estimator import Estimates, Estimator, Status, outcome_of
+from estimators.core.estimator import Estimates, Estimator, Status, TermCovariance, outcome_of, usual_error
+from estimators.core.hypotheses import HypothesisTest, combine, hypothesis_test, parse_hypothesis
 from estimators.core.regression import check_fixed
 from estimators.core.tile import without_singletons
 from estimators.linear.covariances import cells_of, count_clusters, equal_to
 from estimators.linear.did import TwoWayDID
 from estimators.linear.few_clusters import ADJUSTED, PLACEBOS, treated_and_never
+from experiments.panel_spec.index_outcome import index_facts
 from experiments.panel_spec.sections import Spec
-from experiments.panel_spec.spec import RealPanel, index_facts
+from experiments.panel_spec.spec import RealPanel
 from experiments.run.blocks import fit_panel
 from results.tables.journal_table import JournalTable, TableSetting, shown_errors
 from results.tables.records import (
@@ -42,9 +44,9 @@ from results.tables.records import (
     statistics_of,
 )
 from results.text import joined
-from sim.arrays import Flags
-from sim.errors import BadInput, bad, listed, one_of
-from sim.panel import Panel, seen_in
+from sim.arrays import Flags, Floats
+from sim.errors import BadInput, bad, listed, naming, one_of
+from sim.panel import Panel, seen_in, seen_part
 from sim.panel_files import TREATMENT
 
 CLUSTERED = ("cluster", *ADJUSTED)  # kinds of error types whose tables say how many clusters there are
@@ -58,6 +60,21 @@ class FittedColumn:
     estimator: Estimator
     fit: Fit
     estimates: Estimates
+
+    def test(self, text: str, error: str | None, where: str) -> HypothesisTest:
+        """The test of a hypothesis on its terms under an error type (None: the usual one); raises BadInput for what is
+        none, and for several terms of an estimator that has variances alone."""
+        found = self.estimates
+        hypothesis = parse_hypothesis(text, found.terms, where)
+        kind = usual_error(found.errors, error)
+        with naming(where):
+            if hypothesis.alone is None:
+                covariance = self.estimator.covariance(self.panel, kind)
+            else:
+                row, k = found.errors.index(kind), hypothesis.alone
+                own = np.diag(np.square(found.se[0, row]))[None]
+                covariance = TermCovariance(found.terms, own, float(found.dof[0, row, k]))
+            return hypothesis_test(hypothesis, found.estimate[0], covariance)
 
 
 @dataclass(eq=False, slots=True)
@@ -127,6 +144,19 @@ class Ledger:
             if names not in ((), ("unit",)):
                 fewest = min(count_clusters(cells_of(name, panel), panel) for name in names)
                 self.value(fit, clusters_of(error), float(fewest))
+
+    def combine(self, fitted: FittedColumn, terms: Mapping[str, Floats]) -> None:
+        """Keep combinations of a fit's terms, weights (K,) by name, under the error types that have covariances."""
+        found, weights = fitted.estimates, np.array(list(terms.values()))
+        kept = [error for error in found.errors if not without_se(error) and kind_of(error) != "cr2"]
+        estimate, se, dof = weights @ found.estimate[0], [], []
+        for error in kept:
+            covariance = fitted.estimator.covariance(fitted.panel, error)
+            se.append(combine(found.estimate[0], covariance, weights)[1])
+            dof.append(np.full(len(terms), covariance.dof))
+        made = Estimates(tuple(terms), tuple(kept), estimate[None], np.array([se]), np.array([dof]), found.status)
+        first = next(record for record in self.records if Fit(**record.identity) == fitted.fit)
+        self.records += records_of(fitted.fit, made, first.nobs, first.units, first.periods)
 
     def value(self, fit: Fit, name: str, value: float | None, term: str | None = None) -> None:
         """Keep one more statistic of a fit, of one of its terms or of all."""
@@ -430,6 +460,21 @@ def say_balanced(ledger: Ledger, panel: Panel, tables: Sequence[str]) -> None:
     if names:
         some = f"Tables {', '.join(names[:-1])} and {names[-1]} are" if names[1:] else f"Table {names[0]} is"
         ledger.note(f"{some} of the balanced part: {len(panel.units)} units, {len(panel.periods)} periods.")
+
+
+def with_further(real: RealPanel, names: tuple[str, ...], asked_by: str = "[robustness]") -> tuple[Panel, str]:
+    """The panel with further variables where they are all there, and in words what that leaves out."""
+    panel = replace(real.panel, weights={})
+    further = {name: real.further[name] for name in names if name not in panel.variables}
+    before = seen_in(panel)
+    seen = before & np.all([np.isfinite(array[0]) for array in further.values()], axis=0) if further else before
+    whole = replace(panel, variables={**panel.variables, **further}, observed=seen[None].copy())
+    if not seen.any():
+        raise bad(f"no row has {listed(names)}", where=f"{real.spec.file}, {asked_by}",
+                  allowed="columns with values in the panel's rows", remedy="fill these columns, or remove them "
+                                                                            "from the spec")  # fmt: skip
+    lost = int(before.sum() - seen.sum())
+    return seen_part(whole, seen), f"{lost} rows with a missing value are left out" if lost else ""
 
 
 # Facts of a panel.

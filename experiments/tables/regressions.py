@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimator
 from estimators.core.tile import Tile
-from estimators.linear.equal_effects import InteractionTest, group_labels
+from estimators.linear.equal_effects import InteractionTest
 from estimators.linear.random_effects import RandomEffects
 from experiments.panel_spec.sections import Spec
 from experiments.panel_spec.spec import RealPanel
@@ -48,7 +48,7 @@ from results.tables.records import (
 )
 from results.tables.typography import decimals, digits, legend, model_label, probability
 from sim.errors import BadInput, listed
-from sim.panel import Panel, seen_in
+from sim.panel import Panel, group_labels, seen_in
 
 EFFECTS: dict[str, tuple[str, ...]] = {  # of a column of `BASELINE`
     "alone": (),

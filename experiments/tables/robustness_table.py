@@ -28,6 +28,7 @@ from experiments.tables.ledger import (
     say_what_is_left_out,
     undated,
     unfit,
+    with_further,
 )
 from results.tables.journal_table import Heading, JournalTable, TableSetting, fit_columns, number_rows, regressions
 from results.tables.records import ROBUSTNESS, Fit
@@ -127,22 +128,6 @@ def with_outcome(real: RealPanel, name: str) -> RobustnessCheck:
     """Another outcome."""
     panel, note = with_further(real, (name,))
     return RobustnessCheck(f"outcome {name}", panel, outcome=name, note=note)
-
-
-def with_further(real: RealPanel, names: tuple[str, ...], key: str = "[robustness]") -> tuple[Panel, str]:
-    """The panel with further variables where they are all there, and in words what that leaves out; key: of the spec,
-    that asks for them. Raises BadInput where no row has them."""
-    panel = replace(real.panel, weights={})
-    further = {name: real.further[name] for name in names if name not in panel.variables}
-    before = seen_in(panel)
-    seen = before & np.all([np.isfinite(array[0]) for array in further.values()], axis=0) if further else before
-    whole = replace(panel, variables={**panel.variables, **further}, observed=seen[None].copy())
-    if not seen.any():
-        raise bad(f"no row has {listed(names)}", where=f"{real.spec.file}, {key}",
-                  allowed="columns with values in the panel's rows", remedy="fill these columns, or remove them "
-                                                                            "from the spec")  # fmt: skip
-    lost = int(before.sum() - seen.sum())
-    return seen_part(whole, seen), f"{lost} rows with a missing value are left out" if lost else ""
 
 
 def _fit(real: RealPanel, ledger: Ledger, check: RobustnessCheck, fit: Fit) -> None:

@@ -16,9 +16,9 @@ import pandas as pd
 from estimators.core.estimator import Layout, Status
 from results.diagnosis import measures
 from results.diagnosis.claims import Claim
-from results.diagnosis.fits import Fits, Reading, Reported, for_each
+from results.diagnosis.fits import Fits, Reading, Reported, for_each, with_normal
 from results.diagnosis.measures import Measured
-from results.diagnosis.own_measures import own_measures, own_rows
+from results.diagnosis.own_measures import check_terms, own_measures, own_rows
 from results.diagnosis.passes import (
     FirstPass,
     SecondPass,
@@ -53,7 +53,8 @@ class Diagnosis:
     terms rejects (rejection:STATISTIC) have term "". cells: their parameters. parameters: names of the parameters'
     columns. layouts: by estimator. nulls: the null cell that gave the size-adjusted power of a (cell, estimator, term).
     worlds: in how many what a cell holds fixed was to be drawn. held_fixed: what that is, in words. own: names of the
-    user's own measures. claims: what the study asks; () where it states nothing.
+    user's own measures. claims: what the study asks; () where it states nothing. normal: whether tests and intervals
+    are those of N(0,1) in place of t.
     """
 
     frame: pd.DataFrame
@@ -66,17 +67,21 @@ class Diagnosis:
     held_fixed: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
+    normal: bool = False
 
 
 def diagnose(
-    records: Records, alpha: float = 0.05, measures: Mapping[str, Callable[..., Any]] | None = None
-) -> Diagnosis:
+    records: Records, alpha: float = 0.05, measures: Mapping[str, Callable[..., Any]] | None = None, *,
+    normal: bool = False,
+) -> Diagnosis:  # fmt: skip
     """Every measure of docs/measures.md; alpha is the level of tests and of intervals that are not stored.
 
     measures: functions of your own by name, as `results/diagnosis/own_measures.py` says. Raises BadInput for their
-    faults.
+    faults. normal: critical values and p values of N(0,1) in place of t, where they are not stored.
     """
     own_ones = own_measures(measures)
+    check_terms(own_ones, records.layouts)
+    records = with_normal(records) if normal else records
     reading = Reading(records, alpha)
     firsts = for_each(range(len(records.cells)), lambda cell: _first(reading, cell, _own))
     own = {(cell, name): first for cell, by_name in firsts.items() for name, first in by_name.items()}
@@ -101,7 +106,7 @@ def diagnose(
     named = {(cell, name, terms[name][term]): null for (cell, name, term), null in nulls.items()}
     return Diagnosis(frame, alpha, tuple(records.cells), tuple(parameters.values()), records.layouts, named,
                      records.worlds, records.held_fixed, tuple(own_ones),
-                     tuple(map(Claim.of, records.claims)))  # fmt: skip
+                     tuple(map(Claim.of, records.claims)), normal)  # fmt: skip
 
 
 _Sample = Callable[[Mapping[str, Fits], str], Flags]  # which fits of a piece count for an estimator, (R,)

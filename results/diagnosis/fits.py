@@ -18,7 +18,7 @@ from scipy.special import chdtri, fdtri
 from estimators.core.estimator import Layout, Status, critical_values
 from results.diagnosis import measures
 from results.diagnosis.measures import Grouping, Measured, RunningMoments, Tally
-from results.store.block import Block, Records
+from results.store.block import Block, Records, SomeBlocks
 from sim.arrays import Flags, Floats
 from sim.streams import world_of
 
@@ -149,6 +149,18 @@ def placed(values: Floats, terms: tuple[str, ...], layout: Layout) -> Floats:
     if values.strides[0] == values.itemsize:
         return values
     return np.moveaxis(np.ascontiguousarray(np.moveaxis(values, 0, -1)), -1, 0)
+
+
+def with_normal(records: Records) -> Records:
+    """The same records with the normal distribution in place of t: dof = inf wherever there is one."""
+
+    def read(cell: int) -> Iterator[Block]:
+        for block in records.blocks(cell):
+            estimates = {name: replace(found, dof=np.where(np.isnan(found.dof), np.nan, np.inf))
+                         for name, found in block.estimates.items()}  # fmt: skip
+            yield replace(block, estimates=estimates)
+
+    return SomeBlocks.of(records, records.cells, read)
 
 
 def _critical(dof: Floats, alpha: float) -> Floats:

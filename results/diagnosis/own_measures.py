@@ -7,28 +7,33 @@ A function takes some of `ARGUMENTS` by name, each an array (n,) over fits of on
 - a number: a statistic of all fits, whose Monte Carlo error is the delete-a-group jackknife's over runs of
   replications and over worlds, whichever is larger (Shao and Tu 1995, The Jackknife and Bootstrap, 2.3), or
 - a pair of numbers: the statistic and its Monte Carlo error.
+
+`RejectionAt` and `Equivalence` are such functions: tests of another null than 0, and equivalence tests.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.core.estimator import Layout, Status, p_values
+from estimators.core.estimator import Layout, Status, critical_values, p_values
 from results.diagnosis import measures
 from results.diagnosis.fits import Reported, clustered, fits_of, placed
 from results.diagnosis.measures import MEANINGS, Measured, RunningMoments
 from results.store.block import Block, Records
 from sim.arrays import Floats
-from sim.errors import BadInput, Problem, bad, one_of, reason
+from sim.errors import BadInput, Problem, bad, closest, one_of, reason, refuse
 from sim.functions import Function
 
-ARGUMENTS = ("estimate", "se", "pvalue", "lower", "upper", "truth")
-OF_AN_ERROR = frozenset({"se", "pvalue", "lower", "upper"})  # arguments that differ between error types
+ARGUMENTS = ("estimate", "se", "dof", "pvalue", "lower", "upper", "truth")
+OF_AN_ERROR = frozenset({"se", "dof", "pvalue", "lower", "upper"})  # arguments that differ between error types
+OF_A_ROW = ("term", "alpha")  # further ones, which are no arrays: the term, and the level of tests
 RUNS = 32  # groups of consecutive replications that the jackknife leaves out
 
 
@@ -44,7 +49,7 @@ def own_measures(functions: Mapping[str, Any] | None) -> dict[str, Function]:
             problems.append(Problem(f"{type(function).__name__} is no function", where, "a function", "name another"))
             continue
         arguments = _arguments(function)
-        if not arguments or set(arguments) - set(ARGUMENTS):
+        if not set(arguments) & set(ARGUMENTS) or set(arguments) - {*ARGUMENTS, *OF_A_ROW}:
             what = f"arguments ({', '.join(arguments)})"
             problems.append(Problem(what, where, f"one or more of {one_of(ARGUMENTS)}", "rename the arguments"))
     if problems:
@@ -57,6 +62,92 @@ def _arguments(function: Function) -> tuple[str, ...]:
     return tuple(inspect.signature(function).parameters)
 
 
+@dataclass(frozen=True)
+class RejectionAt:
+    """Whether the two-sided test rejects that a term is some number: it lies outside of the interval.
+
+    null: the number by term; other terms have no such measure. Where intervals are stored the level is theirs.
+    """
+
+    null: Mapping[str, float]
+
+    def __call__(self, lower: Floats, upper: Floats, term: str) -> Floats:
+        """1 or 0 for each fit, (n,)."""
+        null = self.null.get(term, np.nan)
+        return np.where(np.isnan(null), np.nan, (null < lower) | (upper < null))
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """Whether two one-sided tests, each at level alpha, say that a term lies within bounds (Schuirmann 1987).
+
+    bounds: lower and upper by term; other terms have no such measure.
+    """
+
+    bounds: Mapping[str, tuple[float, float]]
+
+    def __call__(self, estimate: Floats, se: Floats, dof: Floats, term: str, alpha: float) -> Floats:
+        """1 or 0 for each fit, (n,)."""
+        low, high = self.bounds.get(term, (np.nan, np.nan))
+        margin = critical_values(dof, 2 * alpha) * se
+        return np.where(np.isnan(low), np.nan, (low < estimate - margin) & (estimate + margin < high))
+
+
+TESTS = {"null": "rejection_at_null", "equivalence": "equivalence"}  # words before a colon, and names of measures
+FORMS = {"null": "null:did=0.02", "equivalence": "equivalence:-0.01<did<0.01"}
+
+
+def is_test(text: str) -> bool:
+    """Whether a text is a test at a null or of equivalence, "null:did=0.02" or "equivalence:-0.01<did<0.01"."""
+    return text.partition(":")[0].strip() in TESTS
+
+
+def hypothesis_measures(texts: Iterable[str], where: str) -> dict[str, Function]:
+    """The measures of such texts, by name, several terms together; raises BadInput with all that are none."""
+    nulls: dict[str, float] = {}
+    bounds: dict[str, tuple[float, float]] = {}
+    problems: list[Problem] = []
+    for text in texts:
+        kind, _, said = text.partition(":")
+        parts = said.rsplit("=", 1) if kind.strip() == "null" else said.split("<")
+        term, numbers = (parts[0], parts[1:]) if kind.strip() == "null" else (parts[len(parts) // 2], parts[::2])
+        found = [_finite(number) for number in numbers]
+        form = Problem(f"measure {text!r}", where, FORMS[kind.strip()], "write it so")
+        sound = len(found) == (1 if kind.strip() == "null" else 2) and None not in found and bool(term.strip())
+        if not sound:
+            problems.append(form)
+        elif kind.strip() == "null":
+            nulls[term.strip()] = found[0] or 0.0
+        elif not (found[0] or 0.0) < (found[1] or 0.0):
+            problems.append(Problem(f"{form.what}: the lower bound is not below the upper", where,
+                                    form.allowed, "write the smaller number first"))  # fmt: skip
+        else:
+            bounds[term.strip()] = (found[0] or 0.0, found[1] or 0.0)
+    refuse(problems)
+    made: dict[str, Function] = {TESTS["null"]: RejectionAt(nulls)} if nulls else {}
+    return made | ({TESTS["equivalence"]: Equivalence(bounds)} if bounds else {})
+
+
+def _finite(text: str) -> float | None:
+    """A finite number, None for other text."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+def check_terms(functions: Mapping[str, Function], layouts: Mapping[str, Layout]) -> None:
+    """Raise BadInput for tests of terms that no estimator has."""
+    known = list(dict.fromkeys(term for layout in layouts.values() for term in layout.terms))
+    for name, function in functions.items():
+        asked = {**getattr(function, "null", {}), **getattr(function, "bounds", {})}
+        for term in asked if isinstance(function, RejectionAt | Equivalence) else ():
+            if term not in known:
+                raise bad(f"no estimator has the term {term!r}", where=f"measure {name}", allowed=one_of(known),
+                          remedy=closest(term, known))  # fmt: skip
+
+
 def own_rows(records: Records, cell: int, chosen: Mapping[str, Function], alpha: float) -> Iterator[dict[str, Any]]:
     """The rows of a cell: one a measure, estimator, term and, where it takes an error type, error type."""
     for name, layout in records.layouts.items() if chosen else ():
@@ -67,9 +158,16 @@ def own_rows(records: Records, cell: int, chosen: Mapping[str, Function], alpha:
             for measure, function in chosen.items():
                 by_error = OF_AN_ERROR & set(_arguments(function))
                 for e, error in enumerate(layout.errors) if by_error else ((0, ""),):
-                    row = _row(measure, function, arrays, e, k, records.worlds)
+                    facts = {"term": term, "alpha": alpha}
+                    row = _row(measure, _with_facts(function, facts), arrays, e, k, records.worlds)
                     if row is not None:
                         yield head | {"error": error, "measure": measure} | row
+
+
+def _with_facts(function: Function, facts: Mapping[str, Any]) -> Function:
+    """A function of arrays alone, with those facts of the row that it asks for."""
+    asked = {name: facts[name] for name in OF_A_ROW if name in _arguments(function)}
+    return partial(function, **asked) if asked else function
 
 
 def _gathered(records: Records, cell: int, name: str, layout: Layout, alpha: float) -> tuple[dict[str, Floats], int]:
@@ -83,6 +181,7 @@ def _gathered(records: Records, cell: int, name: str, layout: Layout, alpha: flo
             continue
         attempted += int((fits.status != Status.NOT_RUN).sum())
         values = {key: getattr(fits, key) for key in ("estimate", "truth", "se", "lower", "upper", "world")}
+        values["dof"] = placed(block.estimates[name].dof, block.estimates[name].terms, layout)
         values["pvalue"] = _pvalues(block, name, layout, fits.statistic)
         parts.append({key: array[fits.ok] for key, array in values.items()})
     if not sum(len(part["world"]) for part in parts):
@@ -94,13 +193,16 @@ def _row(
     name: str, function: Function, arrays: Mapping[str, Floats], e: int, k: int, worlds: int
 ) -> dict[str, Any] | None:
     """The numbers of one row; None where no fit has what the measure asks for. Raises BadInput for its faults."""
-    found = {key: arrays[key][:, e, k] if key in OF_AN_ERROR else arrays[key][:, k] for key in _arguments(function)}
+    asked = [key for key in _arguments(function) if key in ARGUMENTS]
+    found = {key: arrays[key][:, e, k] if key in OF_AN_ERROR else arrays[key][:, k] for key in asked}
     has = ~np.isnan(np.stack(list(found.values()))).any(axis=0)
     if not has.any():
         return None
     given, world = {key: values[has] for key, values in found.items()}, arrays["world"][has].astype(np.intp)
     groups = np.asarray(float(len(np.unique(world)))) if worlds > 1 else None
     measured = _measured(name, function, given, world, worlds)
+    if not measured.n.any():
+        return None
     whole = Reported(measured, *measures.interval(measured, False, groups), np.asarray(float(len(np.unique(world)))))
     return whole.row(())
 

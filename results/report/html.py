@@ -21,6 +21,7 @@ from results.text import joined
 from results.verdict.answer import answer, worlds_reached
 from results.verdict.wording import (
     LEAST_FITS,
+    NORMAL,
     TOO_FEW,
     bias_table,
     departures,
@@ -172,7 +173,7 @@ def html_report(diagnosis: Diagnosis, about: ReportFacts, *, lead: ShownMeasure 
     return draw.get_template("report.html").render(
         about=about,
         alpha=diagnosis.alpha,
-        departures=departures(diagnosis.alpha, worlds_reached(diagnosis)),
+        departures=departures(diagnosis.alpha, worlds_reached(diagnosis)) + f" {NORMAL}" * diagnosis.normal,
         worlds=worlds_reached(diagnosis),
         held_fixed=joined(diagnosis.held_fixed),
         too_few=TOO_FEW,

@@ -28,6 +28,7 @@ from results.verdict.verdicts import Grade, Judged, Verdict
 from results.verdict.wording import (
     EXTREMES,
     LEAST_FITS,
+    NORMAL,
     TOO_FEW,
     bias_table,
     by_cell,
@@ -432,6 +433,8 @@ def _legend(diagnosis: Diagnosis, table: pd.DataFrame) -> Iterator[str]:
     )
     if any(table[name].isin([0.0, 1.0]).any() for name in ("coverage", "rejection")):
         yield EXTREMES
+    if diagnosis.normal:
+        yield NORMAL
     worlds = worlds_reached(diagnosis)
     if worlds > 1:
         yield BETWEEN

@@ -39,6 +39,9 @@ SYNTHETIC_TABLE = "C"  # synthetic control and its relatives, not in the paper
 INSTRUMENTS, INSTRUMENTED_MEDIATOR = "I", "I2"  # instrumental variables, not in the paper
 CROSS_CHECK = ""  # other programs' numbers
 ROBUSTNESS = "R"  # the referee's menu, which the paper does not number
+MODERATION = "M"  # the effect by moderators, not in the paper
+TRIPLE_DIFFERENCE = "D"  # not in the paper
+HYPOTHESES = "T"  # tests that the user writes
 
 
 # What speaks for and against an estimate of a panel: one record a check, most serious first.
@@ -267,6 +270,7 @@ class Document:
     """All estimates on one panel: facts of the panel, records, fit statistics, notes for the reader, figures.
 
     warnings: every check of the estimates, silent ones too; specifications: the ways in which the effect was estimated.
+    fitted: the fits themselves, for tests of several terms.
     """
 
     panel: Mapping[str, Any]
@@ -278,6 +282,7 @@ class Document:
     cross_check: tuple[Agreement, ...] = ()
     warnings: tuple[Check, ...] = ()
     specifications: tuple[Specification, ...] = ()
+    fitted: tuple[Any, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def exit_code(self) -> int:

@@ -201,6 +201,9 @@ def is_off(row: Row, name: str, nominal: float) -> bool:
     return abs(share - nominal) > clear(worlds) * wide * float(np.sqrt(nominal * (1 - nominal) / n))
 
 
+NORMAL = "Tests and intervals that are not stored have the critical values of N(0,1) in place of t."
+
+
 def departures(alpha: float, worlds: int = 1) -> str:
     """What is marked, for a legend: the rules of `is_biased` and `is_off`; worlds: that replications share."""
     coverage, size, far = level(1 - alpha), level(alpha), f"{clear(worlds):.1f}".removesuffix(".0")

@@ -11,6 +11,10 @@ Besides the means of `policy_truths`, whose effects include what neighbours' tre
     direct, indirect, total(X)   average impacts of S (b I + c W) (LeSage and Pace 2009)
     long_direct, ...(X)   those of ((1 - gamma) I - (rho + eta) W)^-1 (b I + c W): the same without lags in time
     contrast              what two-way DID estimates with one date
+    slope(X), level(X)    over treated unit-periods, the slope of the effect on a covariate or mediator X, and what the
+                          line says of the mean of X over all unit-periods (least squares of the effect on X)
+    att_of(A,V)           mean over treated unit-periods of the units whose attribute, or covariate, A is V
+    ddd(A,V,U)            att_of(A,U) less att_of(A,V)
 
 With unit-periods that are not observed, means are over those that are, and there is no contrast. Where the outcome is
 an index of indicators, effects are those of the index, and what is no total effect (att_own, spill(treated), nde, nie,
@@ -26,10 +30,12 @@ import numpy as np
 
 from sim.arrays import Floats
 from sim.design import LONG_RUN, Estimand
+from sim.panel import group_labels
 from sim.world.draw import POLICY_MEANS, DrawnWorld
 
 NONE = np.array([np.nan])
 IMPACTS = frozenset({"direct", "indirect", "total"})
+OF_VALUES = ("slope(", "level(", "att_of(", "ddd(")  # of covariates or mediators, which may be drawn anew
 
 
 def truths(tile: DrawnWorld, names: tuple[str, ...], index: Floats | None) -> Mapping[str, Floats]:
@@ -45,9 +51,17 @@ def truths(tile: DrawnWorld, names: tuple[str, ...], index: Floats | None) -> Ma
         return {name: np.repeat(value, rows) if value.size == 1 else value for name, value in values.items()}
 
     interacts = any(item.interaction for item in tile.design.mediators)
-    if index is None and tile.fixed("adoption", "effects", "missing", *(["mediators"] if interacts else [])):
+    of_values = any(name.startswith(OF_VALUES) for name in names)
+    drawn = ["mediators"] * (interacts or of_values) + ["covariates"] * of_values
+    if index is None and tile.fixed("adoption", "effects", "missing", *drawn):
         return tile.world.once(("truths", names, rows), compute)
     return compute()
+
+
+def _mean_of(values: Floats, weights: Floats) -> Floats:
+    """Weighted means (R,) of values (R, T, N), NaN without weights."""
+    total = weights.sum(axis=(1, 2))
+    return np.divide((values * weights).sum(axis=(1, 2)), total, out=np.full(len(total), np.nan), where=total > 0)
 
 
 class Truth:
@@ -65,6 +79,12 @@ class Truth:
                 return self._contrast()
             case "spill", (("untreated" | "never") as who,):
                 return self._spill(who)
+            case (("slope" | "level"), (name,)):
+                return self._line(name)[ask.kind]
+            case "att_of", (name, value):
+                return self._of_group(name, value)
+            case "ddd", (name, first, second):
+                return self._of_group(name, second) - self._of_group(name, first)
             case _ if self.index is not None:
                 return NONE
             case "att_own", ():
@@ -94,6 +114,30 @@ class Truth:
         if ask.arguments and not self.design.adoption.absorbing:
             return NONE
         return self.tile.adoption.mean_effect(gain, ask)
+
+    def _line(self, name: str) -> Mapping[str, Floats]:
+        """The line of effects on a covariate or mediator over treated unit-periods, (1 or R,)."""
+        mediator = name in self.tile.untreated_mediators  # one within the outcome's errors has no line
+        if not mediator and name not in self.tile.covariates:
+            return {"slope": NONE, "level": NONE}
+        values = self.tile.mediators[name] if mediator else self.tile.covariates[name]
+        seen = np.ones((1, 1, 1)) if self.tile.seen is None else self.tile.seen
+        weights = (self.tile.did != 0) * seen
+        gain, x, weights, seen = np.broadcast_arrays(self._gain, values, weights, seen)
+        centre, effect = (_mean_of(each, weights) for each in (x, gain))
+        left = (x - centre[:, None, None]) * weights
+        spread, shared = (left * x).sum(axis=(1, 2)), (left * gain).sum(axis=(1, 2))
+        slope = np.divide(shared, spread, out=np.full(len(spread), np.nan), where=spread > 0)
+        return {"slope": slope, "level": effect + slope * (_mean_of(x, seen) - centre)}
+
+    def _of_group(self, name: str, value: str) -> Floats:
+        """The mean effect on treated unit-periods of the units with a value, (1 or R,)."""
+        covariate, facts = self.tile.covariates.get(name), self.world.frame.attributes
+        if name not in facts and covariate is None:
+            return NONE
+        held = group_labels(facts[name] if covariate is None else covariate[0, 0])
+        on = (self.tile.did != 0) * (1.0 if self.tile.seen is None else self.tile.seen) * (held == value)
+        return _mean_of(*np.broadcast_arrays(self._gain, on))
 
     def _contrast(self) -> Floats:
         """Defined where all treated units adopt at one date and all is observed."""

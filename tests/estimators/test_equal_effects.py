@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from estimators import Estimates, Status, TwoWayDID
-from estimators.linear.equal_effects import InteractionTest, group_labels
+from estimators.linear.equal_effects import InteractionTest
 from experiments.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Streams
+from sim.panel import group_labels
 
 Floats = NDArray[np.float64]
 VALUES = ("a", "b", "c")

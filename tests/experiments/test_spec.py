@@ -157,6 +157,45 @@ def test_functions_of_columns(tmp_path: Path) -> None:
     np.testing.assert_allclose(values["e"], frame().groupby("city")["x"].diff().dropna())
 
 
+def test_products_and_centred_columns_are_chained(tmp_path: Path) -> None:
+    text = 'missing = "drop"\ncontrols = ["x_c", "both"]\n[transform]\nx_c = { centre = "x" }\n'
+    table = frame()
+    table.loc[3, "x"] = np.nan
+    reading = read_real_panel(
+        panel_file(tmp_path, table), spec_of(tmp_path, PANEL + text + 'both = { product = ["x_c", "gdp"] }\n')
+    )
+    seen = table.dropna(subset="x")
+    mean = seen["x"].mean()  # of all rows with a value, whatever else they lack
+    assert reading.notes[-1] == (
+        f"x_c is x less {mean:.6g}, its mean over the {len(seen)} rows of the file that have a value."
+    )
+    got = reading.panel.replication(0).variables["both"][0].T[reading.panel.observed[0].T]
+    np.testing.assert_allclose(got, (seen["x"] - mean) * seen["gdp"], rtol=1e-12)
+    table["x"] = np.nan
+    with pytest.raises(BadInput, match="'x' has no value in any row"):
+        read_real_panel(panel_file(tmp_path, table), spec_of(tmp_path, PANEL + text + 'both = { log = "gdp" }\n'))
+
+
+def test_groups_by_quantiles_of_a_base_period(tmp_path: Path) -> None:
+    text = PANEL + 'groups = ["half"]\n[transform]\nsquared = { square = "gdp" }\n'
+    spec = spec_of(tmp_path, text + 'half = { quantiles = ["squared", 3, 2006] }\n')
+    reading = read_real_panel(panel_file(tmp_path), spec)
+    base = frame().query("year == 2006").set_index("city")["gdp"]
+    wanted = base.rank(method="first").sub(1).floordiv(2).add(1)  # 6 cities in threes of two
+    assert reading.panel.attributes["half"].tolist() == wanted.reindex(reading.panel.units).tolist()
+    assert reading.notes[-1].startswith("half groups units by squared in 2006: 1 up to ")
+    assert reading.notes[-1].endswith("3 (2 units).")
+    wrong = {
+        "gdp has no value in 1999 for 6 units": ["gdp", 3, 1999],
+        "2 groups by same in 2006 have 6, 0 units": ["same", 2, 2006],
+    }
+    file = panel_file(tmp_path, frame().assign(same=1.0))
+    for said, given in wrong.items():
+        text = f"{PANEL}groups = ['half']\n[transform]\nhalf = {{ quantiles = {given} }}"
+        with pytest.raises(BadInput, match=said):
+            read_real_panel(file, spec_of(tmp_path, text))
+
+
 def test_a_lag_never_crosses_units_or_gaps(tmp_path: Path) -> None:
     table = frame().drop(index=[5])  # city 1 in 2006
     spec = spec_of(tmp_path, PANEL + 'missing = "drop"\ncontrols = ["before"]\n[transform]\nbefore = { lag = "x" }\n')
@@ -386,6 +425,16 @@ WRONG_SPECS: dict[str, tuple[str, list[str]]] = {
     "cluster by the unit's column": (PANEL + '[inference]\nerrors = ["cluster:city", "cluster:unit+year"]\n',
                                      ["'city' is the unit", "'year' is the period", "cluster:unit"]),
     "error type twice": (PANEL + '[inference]\nerrors = ["hc1", "hc1"]\n', ["names 'hc1' twice"]),
+    "product of one": (PANEL + '[transform]\nz = { product = ["y"] }\n', ["product of two columns", '["a", "b"]']),
+    "centre of two": (PANEL + '[transform]\nz = { centre = ["x", "y"] }\n', ["centre of a column", '{ centre = "a" }']),
+    "one group": (PANEL + '[transform]\nz = { quantiles = ["x", 1, 2006] }\n', ["2 to 20 groups, and a period"]),
+    "half a group": (PANEL + '[transform]\nz = { quantiles = ["x", 2.5, 2006] }\n', ["2 to 20 groups, and a period"]),
+    "groups of no period": (PANEL + '[transform]\nz = { quantiles = ["x", 2] }\n', ['{ quantiles = ["a", 2, 2006] }']),
+    "made later": (PANEL + '[transform]\nz = { log = "u" }\nu = { square = "x" }\n',
+                   ["[transform] z", "takes 'u', which is made later", "write u above z"]),
+    "made of itself": (PANEL + '[transform]\nz = { log = "z" }\n', ["a circle: z takes z"]),
+    "made in a circle": (PANEL + '[transform]\nz = { log = "u" }\nu = { product = ["x", "z"] }\n',
+                         ["a circle: z takes u takes z", "make one of them of other columns"]),
     "infinite factor": (PANEL + '[transform]\nz = { scale = ["y", inf] }\n', ["scale of a column and a factor"]),
     "transform is the period": (PANEL + '[transform]\nyear = { log = "y" }\n', ["'year' is the unit or the period"]),
 }  # fmt: skip

@@ -24,7 +24,7 @@ POLICY = (
     "att", "att_event", "att_cohort", "att_calendar", "contrast", "att_own", "spill(treated)", "spill(untreated)",
     "spill(never)", "nde", "nie", "nie(m)", "nde(n)", "nie(n)", "nde(m)", "att(2004,2005)", "att(2003,2003)",
     "att(2004,2003)", "event(0)", "event(2)", "event(-1)", "cohort(2004)", "cohort(2002)", "calendar(2004)",
-    "calendar(2002)",
+    "calendar(2002)", "slope(x)", "level(x)", "slope(z)", "level(z)", "slope(b)", "slope(m)", "level(m)", "slope(q)",
 )  # fmt: skip
 OF_VARIABLES = tuple(
     f"{kind}({name})"

@@ -222,6 +222,8 @@ class PanelPieces:
             return self.on_untreated(never=inside == "never")
         if kind == "contrast":
             return self.contrast()
+        if kind in ("slope", "level"):
+            return self.line(kind, inside)
         if self.design.indicators.names:
             return np.nan
         if kind == "att_own":
@@ -231,6 +233,22 @@ class PanelPieces:
         if kind in ("nie", "nde"):
             return self.mediated(kind, inside)
         return self.coefficient(kind, inside)
+
+    def line(self, kind: str, name: str) -> float:
+        """The slope of treated unit-periods' effects on a variable, or the line at the variable's mean."""
+        moved = {part.name: part.shift for part in self.design.covariates}
+        if name in moved:
+            x = self.covariates[name] + moved[name] * self.drawn
+        elif name in self.mediators:
+            (part,) = (part for part in self.design.mediators if part.name == name)
+            x = self.mediators[name] + part.a * self.drawn
+        else:
+            return np.nan
+        on = [(t, i) for t, i in np.argwhere(self.seen > 0) if self.drawn[t, i] != 0]
+        if len({x[cell] for cell in on}) < 2:
+            return np.nan
+        slope, start = np.polyfit([x[cell] for cell in on], [self.gain[cell] for cell in on], 1)
+        return float(slope if kind == "slope" else start + slope * x[self.seen > 0].mean())
 
     def mediated(self, kind: str, inside: str) -> float:
         names = [part.name for part in self.design.mediators]

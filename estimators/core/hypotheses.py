@@ -1,0 +1,288 @@
+"""Tests of linear hypotheses on an estimator's terms, written as users write them.
+
+    did - 2 * inv                one combination, held against 0
+    did = 0.02                   against another number; terms may stand on both sides
+    did = 0, inv = road          several hypotheses together, by Wald's F
+    -0.01 < did < 0.01           equivalence: two one-sided tests (Schuirmann 1987)
+
+A term is written as it is printed; one with signs in its name, such as `a-b`, stands between backticks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.special import chdtrc, fdtrc, ndtr, stdtr
+
+from estimators.core.estimator import TermCovariance, critical_values, p_values
+from sim.arrays import Floats
+from sim.errors import bad, closest, one_of
+
+Kind = Literal["combination", "joint", "equivalence"]
+ALPHA = 0.05
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|`(?P<quoted>[^`]+)`|(?P<sign>[-+*/()=,<]))"
+)
+_WORD = re.compile(r"\s*([^-+*/()=,<\s][^-+*/()=,<]*)")
+FORMS = 'a combination such as "did - inv", "did = 0.02", "did = 0, inv = 0" or "-0.01 < did < 0.01"'
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LinearHypothesis:
+    """What is tested: rows of weights (Q, K) on terms (K,), and what each combination is held against, (Q,).
+
+    lower, upper: bounds of equivalence, for that kind alone.
+    """
+
+    text: str
+    kind: Kind
+    weights: Floats
+    null: Floats
+    lower: float = float("nan")
+    upper: float = float("nan")
+
+    @property
+    def alone(self) -> int | None:
+        """The one term that a single combination is of, None where it is of several."""
+        used = np.flatnonzero(self.weights.any(axis=0))
+        return int(used[0]) if len(self.weights) == 1 and used.size == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class HypothesisTest:
+    """The answer to a hypothesis.
+
+    estimate, se: of the combination, None of several together. statistic: t of the combination less the null, F of
+    several; of equivalence the smaller t of the two one-sided tests. pvalue: two-sided; of equivalence the larger of
+    both. lower, upper: the interval of the combination, of 95%, or of 90% with equivalence, which is shown at 5% where
+    it lies within the bounds. dof: of t, or the second of F; inf for the normal distribution. restrictions: how many
+    hypotheses are tested together.
+
+    >>> import panelproof as pp
+    >>> found = pp.estimate(pp.example_panel())["2", 5].test("did = 0.02")
+    >>> print(f"{found.estimate:.4f} ({found.se:.4f}), p = {found.pvalue:.3f}")
+    0.0303 (0.0039), p = 0.011
+    """
+
+    hypothesis: str
+    kind: Kind
+    statistic: float
+    pvalue: float
+    dof: float
+    restrictions: int = 1
+    estimate: float | None = None
+    se: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+
+
+def parse_hypothesis(text: str, terms: Sequence[str], where: str = "test") -> LinearHypothesis:
+    """The hypothesis in a text on an estimator's terms.
+
+    Raises BadInput for names that are no terms, what is not linear, bounds that are reversed, hypotheses that repeat or
+    contradict one another, and anything else that is none.
+    """
+    reader = _Reader(text, tuple(terms), where)
+    if "<" in text:
+        return reader.equivalence()
+    parts = [reader.equation() for _ in reader.parts()]
+    weights, null = np.array([part[0] for part in parts]), np.array([part[1] for part in parts])
+    if len(parts) > 1 and np.linalg.matrix_rank(weights) < len(parts):
+        raise bad(f"{text!r}: one hypothesis follows from the others, or contradicts them", where=where,
+                  allowed="hypotheses of which none follows from others", remedy="leave one out")  # fmt: skip
+    return LinearHypothesis(text.strip(), "joint" if len(parts) > 1 else "combination", weights, null)
+
+
+class _Reader:
+    """Reads sums of multiples of terms from left to right; (K + 1,) vectors hold weights and, last, a number."""
+
+    def __init__(self, text: str, terms: tuple[str, ...], where: str) -> None:
+        self.text, self.terms, self.where = text, terms, where
+        self.tokens = [*self._tokens(), ""]
+        self.at = 0
+
+    def fault(self, what: str, remedy: str = "correct the hypothesis") -> Exception:
+        """The problem, in one line."""
+        return bad(f"{self.text!r}: {what}", where=self.where, allowed=FORMS, remedy=remedy)
+
+    def _tokens(self) -> Iterator[str | float | int]:
+        """Signs as text, numbers as float, terms as their positions (int)."""
+        longest, at = sorted(self.terms, key=len, reverse=True), 0
+        while self.text[at:].strip():
+            rest = self.text[at:]
+            start = at + len(rest) - len(rest.lstrip())
+            term = next((name for name in longest if self._stands(name, start)), None)
+            found = _TOKEN.match(self.text, at)
+            if term is not None:
+                yield self.terms.index(term)
+                at = start + len(term)
+            elif found is not None:
+                at = found.end()
+                if found["quoted"] is not None:
+                    yield self._named(found["quoted"])
+                else:
+                    yield float(found["number"]) if found["number"] else found["sign"]
+            else:
+                word = _WORD.match(self.text, at)
+                named = word[1] if word else rest
+                yield self._named(named.strip())
+                at = start + len(named)
+
+    def _stands(self, name: str, start: int) -> bool:
+        """Whether a term stands at a place, and no longer word does."""
+        end = self.text[start + len(name) : start + len(name) + 1]
+        return self.text.startswith(name, start) and not (end.isalnum() or (end and end in "_:"))
+
+    def _named(self, name: str) -> int:
+        if name not in self.terms:
+            raise bad(f"no term {name!r}", where=self.where, allowed=one_of(self.terms),
+                      remedy=closest(name, self.terms))  # fmt: skip
+        return self.terms.index(name)
+
+    def _next(self) -> str | float | int:
+        return self.tokens[self.at]
+
+    def _take(self) -> str | float | int:
+        self.at += 1
+        return self.tokens[self.at - 1]
+
+    def parts(self) -> Iterator[int]:
+        """One step a hypothesis; those after a comma."""
+        yield 0
+        while self._next() == ",":
+            self._take()
+            yield self.at
+        if self._next() != "":
+            raise self.fault(f"{self._shown(self._next())} stands where nothing can follow")
+
+    def equation(self) -> tuple[Floats, float]:
+        """Weights (K,) and null of a combination, or of the difference of two sides."""
+        left, right = self._sum(), np.zeros(len(self.terms) + 1)
+        if self._next() == "=":
+            self._take()
+            right = self._sum()
+        if not left[:-1].any():  # 0.02 = did
+            left, right = right, left
+        both = left - right if right[:-1].any() else left
+        return self._checked(both), float(right[-1] - left[-1])
+
+    def equivalence(self) -> LinearHypothesis:
+        """LOWER < combination < UPPER."""
+        bounds: list[Floats] = [self._sum()]
+        while self._next() == "<":
+            self._take()
+            bounds.append(self._sum())
+        if len(bounds) != 3 or self._next() != "" or bounds[0][:-1].any() or bounds[2][:-1].any():
+            raise self.fault("bounds of equivalence are two numbers", "write it as -0.01 < did < 0.01")
+        lower, upper = (float(bound[-1] - bounds[1][-1]) for bound in (bounds[0], bounds[2]))
+        if not lower < upper:
+            raise self.fault("the lower bound is not below the upper", "write the smaller number first")
+        return LinearHypothesis(self.text.strip(), "equivalence", self._checked(bounds[1])[None], np.zeros(1), lower,
+                                upper)  # fmt: skip
+
+    def _checked(self, combination: Floats) -> Floats:
+        if not combination[:-1].any():
+            raise self.fault("it is of no term", f"name one: {one_of(self.terms)}")
+        return combination[:-1]
+
+    def _sum(self) -> Floats:
+        total = self._product()
+        while self._next() in ("+", "-"):
+            sign = 1.0 if self._take() == "+" else -1.0
+            total = total + sign * self._product()
+        return total
+
+    def _product(self) -> Floats:
+        value = self._factor()
+        while self._next() in ("*", "/"):
+            over = self._take() == "/"
+            other = self._factor()
+            if over and (other[:-1].any() or other[-1] == 0):
+                raise self.fault("it divides by a term or by 0")
+            if value[:-1].any() and other[:-1].any():
+                raise self.fault("it multiplies terms, which is not linear")
+            number, rest = (other[-1], value) if not other[:-1].any() else (value[-1], other)
+            value = rest / number if over else rest * number
+        return value
+
+    def _factor(self) -> Floats:
+        token = self._take()
+        out = np.zeros(len(self.terms) + 1)
+        if token in ("+", "-"):
+            return self._factor() if token == "+" else -self._factor()
+        if token == "(":
+            out = self._sum()
+            if self._take() != ")":
+                raise self.fault("a bracket is not closed")
+        elif isinstance(token, str):
+            raise self.fault(f"{self._shown(token)} stands where a term or a number should")
+        else:
+            out[token if isinstance(token, int) else -1] = 1.0 if isinstance(token, int) else token
+        return out
+
+    def _shown(self, token: str | float | int) -> str:
+        if token == "":
+            return "the end"
+        return repr(self.terms[token]) if isinstance(token, int) else repr(token)
+
+
+# The tests, of one panel.
+
+
+def combine(estimate: Floats, covariance: TermCovariance, weights: Floats) -> tuple[Floats, Floats]:
+    """Combinations (Q,) of the terms of one panel, (K,), and their standard errors (Q,), by weights (Q, K)."""
+    variance = np.einsum("qk,kl,ql->q", weights, covariance.matrix[0], weights)
+    return weights @ estimate, np.sqrt(np.where(variance >= 0, variance, np.nan))
+
+
+def hypothesis_test(found: LinearHypothesis, estimate: Floats, covariance: TermCovariance) -> HypothesisTest:
+    """The test of a hypothesis on the terms of one panel, (K,); NaN where a term has no standard error.
+
+    A combination: t with the dof of the error type. Several: F = d' (L V L')^-1 d / Q with Q and dof degrees of
+    freedom, chi-square over Q where dof is infinite. Equivalence: t of both one-sided tests.
+    """
+    values, se = combine(estimate, covariance, _nonzero(found.weights, covariance))
+    dof = np.array([covariance.dof])
+    if found.kind == "joint":
+        return _joint(found, values - found.null, covariance)
+    value, error = float(values[0]), float(se[0])
+    level = 2 * ALPHA if found.kind == "equivalence" else ALPHA
+    margin = float(critical_values(dof, level)[0]) * error
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if found.kind == "equivalence":
+            statistic = float(min(values[0] - found.lower, found.upper - values[0]) / se[0])
+            tail = ndtr(-statistic) if np.isinf(covariance.dof) else stdtr(covariance.dof, -statistic)
+            pvalue = float(tail)
+        else:
+            statistic = float((values[0] - found.null[0]) / se[0])
+            pvalue = float(p_values(np.array([statistic]), dof)[0])
+    return HypothesisTest(found.text, found.kind, statistic, pvalue, covariance.dof, 1, value, error, value - margin,
+                          value + margin)  # fmt: skip
+
+
+def _nonzero(weights: Floats, covariance: TermCovariance) -> Floats:
+    """The weights; raises BadInput for one on a term that has no standard error."""
+    lacking = ~np.isfinite(np.diagonal(covariance.matrix[0])) & weights.any(axis=0)
+    if lacking.any():
+        name = covariance.terms[int(np.flatnonzero(lacking)[0])]
+        raise bad(f"the term {name!r} has no standard error", where="test", allowed="terms with one",
+                  remedy="choose another error type, or another term")  # fmt: skip
+    return weights
+
+
+def _joint(found: LinearHypothesis, distance: Floats, covariance: TermCovariance) -> HypothesisTest:
+    """Wald's F of several combinations, as `distance` from what they are held against (Q,)."""
+    own = np.isfinite(np.diagonal(covariance.matrix[0]))
+    weights, count = found.weights[:, own], len(distance)
+    variance = weights @ covariance.matrix[0][own][:, own] @ weights.T
+    if np.linalg.matrix_rank(variance, hermitian=True) < count:
+        raise bad(f"{found.text!r}: the covariance of its combinations is singular", where="test",
+                  allowed="fewer hypotheses than clusters", remedy="test fewer together")  # fmt: skip
+    statistic = float(distance @ np.linalg.solve(variance, distance)) / count
+    infinite = np.isinf(covariance.dof)
+    pvalue = chdtrc(count, statistic * count) if infinite else fdtrc(count, covariance.dof, statistic)
+    return HypothesisTest(found.text, "joint", statistic, float(pvalue), covariance.dof, count)

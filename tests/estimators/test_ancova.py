@@ -1,0 +1,140 @@
+"""ANCOVA and post-only regressions against statsmodels, the truth of draws and the variances of the literature."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from estimators import Ancova, Estimator, PostOnly, Status, TwoWayDID
+from estimators.core.estimator import critical_values
+from references.small_panels import small_panel
+from sim import BadInput, Panel, Streams, Wanted
+from sim.presets import Paper
+from sim.world.panel_design import PanelDesign
+from sim.world.parts.adoption import Random
+from sim.world.parts.effect import Effect
+from sim.world.parts.errors import Process
+from sim.world.parts.levels import Effects
+
+
+def panel_of(missing: int = 0, first: int = 3) -> Panel:
+    """Half of 40 units treated in the same period."""
+    panel = small_panel(40, 8, seed=6, missing=missing)
+    did = np.zeros((1, 8, 40))
+    did[:, first:, ::2] = 1.0
+    return panel.with_variables({"did": did})
+
+
+@pytest.mark.parametrize("missing", [0, 40])
+@pytest.mark.parametrize("controls", [(), ("inv", "road")])
+@pytest.mark.parametrize("cls", [Ancova, PostOnly])
+def test_they_equal_statsmodels_on_means(cls: type[Ancova | PostOnly], controls: tuple[str, ...], missing: int) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import statsmodels.api as sm
+    panel = panel_of(missing)
+    rows = []
+    for i in range(40):  # the slow plain program
+        seen = [t for t in range(8) if panel.observed is None or panel.observed[0, t, i]]
+        values = {name: panel.variables[name][0, :, i] for name in ("y", "did", "inv", "road")}
+        before, after = [t for t in seen if t < 3], [t for t in seen if t >= 3]
+        if after and (before or (cls is PostOnly and not controls)):
+            own = {name: np.mean(values[name][before]) if before else np.nan for name in ("y", "inv", "road")}
+            rows.append({"after": np.mean(values["y"][after]), "did": float(i % 2 == 0), "before": own["y"],
+                         "inv": own["inv"], "road": own["road"], "constant": 1.0})  # fmt: skip
+    frame = pd.DataFrame(rows)
+    terms = ["did", *(["before"] if cls is Ancova else []), *controls, "constant"]
+    ours = cls(controls=controls)(panel)
+    assert ours.terms == tuple(terms)
+    for e, kind in enumerate(("nonrobust", "HC1")):
+        theirs = sm.OLS(frame["after"], frame[terms]).fit(cov_type=kind, use_t=True)
+        np.testing.assert_allclose(ours.estimate[0], theirs.params, rtol=1e-9)
+        np.testing.assert_allclose(ours.se[0, e], theirs.bse, rtol=1e-9)
+        np.testing.assert_allclose(ours.pvalues if e else ours.with_errors("iid").pvalues, theirs.pvalues, rtol=1e-7,
+                                   atol=1e-12)  # fmt: skip
+    assert ours.statistics["nobs"][0] == len(frame)
+
+
+def test_a_slope_of_one_on_the_mean_before_is_two_way_did() -> None:
+    """With one date DID is the change of means: ANCOVA of the outcome less the mean before, without that regressor."""
+    panel = panel_of()
+    y = panel.variables["y"]
+    change = panel.with_variables({"y": y - y[:, :3].mean(axis=1, keepdims=True)})
+    did = TwoWayDID(regressors=("did",))(panel)
+    np.testing.assert_allclose(PostOnly()(change).estimate[0, 0], did.estimate[0, 0], rtol=1e-10)
+
+
+def world(serial: float = 0.0) -> PanelDesign:
+    return PanelDesign(
+        units=60, periods=8, levels=Effects(unit_sd=1.0), errors=Process(sd=1.0, serial=serial), adoption=Random(
+            treated=30, date=5), effect=Effect(size=0.4), first_period=1, redraw=("adoption",),
+    )  # fmt: skip
+
+
+def drawn(design: PanelDesign, estimators: tuple[Estimator, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Errors and margins of 95% intervals of 2,000 draws in worlds of 10, (2000, E)."""
+    streams, found = Streams(8, "ancova"), []
+    for start in range(0, 2000, 10):
+        rows = streams.tile(start, start + 10)
+        made = design.settle(streams.within(f"world {start}")).draw(rows, Wanted(frozenset(("y", "did")), ("att",)))
+        got = [one(made.panel) for one in estimators]
+        assert all((one.status == Status.OK).all() for one in got)
+        errors = [one.estimate[:, 0] - made.truth["att"] for one in got]
+        margins = [critical_values(one.dof, 0.05)[:, -1, 0] * one.se[:, -1, 0] for one in got]
+        found.append(np.stack([np.stack(errors, 1), np.stack(margins, 1)]))
+    errors, margins = np.concatenate(found, axis=1)
+    return errors, margins
+
+
+def test_2000_draws_are_unbiased_covered_and_as_precise_as_the_literature_says() -> None:
+    errors, margins = drawn(world(), (Ancova(), PostOnly(), TwoWayDID(regressors=("did",))))
+    spread = errors.std(axis=0)
+    assert (np.abs(errors.mean(axis=0)) <= 4 * spread / np.sqrt(2000)).all()
+    coverage = (np.abs(errors) <= margins).mean(axis=0)
+    assert ((coverage >= 0.93) & (coverage <= 0.97)).all(), coverage
+    c, m, r = 0.5, 4, 4  # unit and error have variance one each
+    post, did = (1 + (r - 1) * c) / r, (1 - c) / r + (1 - c) / m
+    known = np.sqrt(np.array([post - m * c**2 / (1 + (m - 1) * c), post, did]) * 2 * (1 / 30 + 1 / 30))
+    np.testing.assert_allclose(spread, known, rtol=4 / np.sqrt(2 * 2000) + 0.02)  # a slope is estimated in the first
+    assert spread[0] < min(spread[1:])
+
+
+@pytest.mark.parametrize(
+    ("panel", "estimator", "said"),
+    [
+        (small_panel(30, 6), Ancova(), "the treatment is not that of one date: units begin in"),
+        (panel_of(first=0), Ancova(), "the first period"),
+        (panel_of(first=0), PostOnly(), "one period before it, or more"),
+        (panel_of(), Ancova(errors=("driscoll-kraay",)), "driscoll-kraay with 1 period"),
+        (panel_of(), Ancova(controls=("did",)), "a variable is used twice"),
+        (panel_of(), Ancova(controls=("gdp",)), "no variable 'gdp'"),
+        (panel_of().with_variables({"did": np.ones((1, 8, 40))}), PostOnly(), "the first period"),
+        (panel_of().with_variables({"did": np.eye(8, 40)[None]}), PostOnly(), "units begin in"),
+        (panel_of().with_variables({"did": 0.5 * panel_of().variables["did"]}), PostOnly(), "other than 0 and 1"),
+        (panel_of().with_variables({"did": np.zeros((1, 8, 40))}), PostOnly(), "'did' is constant"),
+    ],
+)  # fmt: skip
+def test_what_they_cannot_serve_is_one_line(panel: Panel, estimator: Estimator, said: str) -> None:
+    with pytest.raises(BadInput, match=said) as caught:
+        estimator(panel)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_staggered_adoption_is_refused_as_the_paper_has_it() -> None:
+    panel = Paper().draw(Streams(1)).panel
+    with pytest.raises(BadInput, match="choose an estimator of staggered adoption"):
+        Ancova()(panel)
+
+
+def test_a_unit_without_rows_before_is_left_out_of_ancova_alone() -> None:
+    panel = panel_of()
+    seen = np.ones((1, 8, 40), dtype=bool)
+    seen[0, :3, 5] = False
+    gaps = replace(panel, observed=seen)
+    assert Ancova()(gaps).statistics["nobs"][0] == 39
+    assert PostOnly()(gaps).statistics["nobs"][0] == 40
+    assert Ancova().used(gaps).nobs == 39
