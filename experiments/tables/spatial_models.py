@@ -325,9 +325,8 @@ def _ranked(columns: Sequence[FitColumn]) -> list[FitColumn]:
 
 
 def _method_of(transform: str | None) -> str:
-    """The likelihood, and the effects unless they are those of units and periods."""
-    named = TRANSFORMS[likelihood_of(transform)] or "least squares"
-    return with_effects(named, effects_of(transform))
+    """The likelihood, and the effects unless they are those of units and periods; "" of a fit without a transform."""
+    return with_effects(TRANSFORMS[likelihood_of(transform)], effects_of(transform))
 
 
 def _models(
@@ -346,7 +345,7 @@ def _models(
         rows += [Row(f"{effect.capitalize()} effects", kind="head"), *found] if found else []
     rows += _chosen([_with_printed_tests(setting, column) for column in columns])
     heads = tuple(Heading(model_label(column.model), f"({column.column})") for column in columns)
-    title = f"Spatial models of {setting.outcome}, W {weights}, {_method_of(transform)}"
+    title = f"Spatial models of {setting.outcome}, W {weights}, {_method_of(transform) or 'least squares'}"
     said = (_convention(transform), _effects_note(setting, columns), *_choices(setting, columns))
     notes = setting.notes(columns, *said, *_fit_notes(columns, transform))
     return JournalTable("7", title, heads, tuple(rows), notes)
@@ -501,7 +500,7 @@ def every_error(setting: TableSetting) -> list[JournalTable]:
     spatial = fit_columns(setting.document, "7", LIKELIHOOD)
     for (weights, transform), fits in grouped(spatial, "weights", "transform").items():
         shown = [(column, term) for column in fits for term in _terms(column, main)]
-        method = _method_of(transform)
+        method = _method_of(transform) or "least squares"
         tables.append(_errors(setting.balanced_part, f"spatial models, W {weights}, {method}", shown))
     return [table for table in tables if table.rows]
 
