@@ -262,12 +262,11 @@ def _iv_problems(section: IvSection, panel: PanelSection, where: str) -> Iterato
         yield Problem(f"mediator = {list(section.mediator)}, and {what}", where,
                       "a treatment and one mediator in [panel]", "name them, or remove mediator")  # fmt: skip
     taken |= {treatment: "the treatment"} if treatment else {}
-    taken |= dict.fromkeys(panel.controls, "a control")
+    taken |= dict.fromkeys(panel.controls, "a control") | dict.fromkeys(panel.mediators, "a mediator")
     for key, names in (("instruments", section.instruments), ("mediator", section.mediator)):
-        others = taken | (dict.fromkeys(panel.mediators, "the mediator") if key == "mediator" else {})
         for name in names:
-            if name in others:
-                yield Problem(f"{key} names {name!r}, which is {others[name]}", where,
+            if name in taken:
+                yield Problem(f"{key} names {name!r}, which is {taken[name]}", where,
                               "a column that reaches the outcome only through what it moves", "remove it from one of "
                                                                                               "them")  # fmt: skip
 

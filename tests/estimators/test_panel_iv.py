@@ -380,17 +380,19 @@ def test_doses_follow_the_errors_as_dialled() -> None:
     assert design.schema.roles.instruments == ("z",)
 
 
-def test_a_replication_is_the_same_in_every_tile() -> None:
-    design = dose_design(50.0, 0.5, redraw=("covariates",))
+@pytest.mark.parametrize("redraw", [(), ("covariates",)])
+def test_a_replication_is_the_same_in_every_tile(redraw: tuple[str, ...]) -> None:
+    """What a world remembers of one tile does no harm to another."""
+    design = dose_design(50.0, 0.5, redraw=redraw)
     wanted = Wanted(frozenset(design.schema.variables), ("beta(did)", "att"))
+    whole = design.settle(Streams(3)).draw(Streams(3).tile(0, 6), wanted)
     world = design.settle(Streams(3))
-    whole, part = (
-        world.draw(Streams(3).tile(0, 6), wanted),
-        design.settle(Streams(3)).draw(Streams(3).tile(4, 6), wanted),
-    )
+    world.draw(Streams(3).tile(0, 4), wanted)
+    part = world.draw(Streams(3).tile(4, 6), wanted)
     for name, values in part.panel.variables.items():
-        rows = whole.panel.variables[name][-len(values) :]
-        np.testing.assert_array_equal(rows, values, err_msg=name)
+        np.testing.assert_array_equal(whole.panel.variables[name][-len(values) :], values, err_msg=name)
+    for name, truth in part.truth.items():
+        np.testing.assert_array_equal(whole.truth[name][4:], truth)
     np.testing.assert_array_equal(whole.truth["beta(did)"], np.ones(6))
 
 

@@ -291,3 +291,23 @@ def test_few_treated_units_are_served_by_placebos_and_unequal_ones_by_sizes() ->
         assert size(0.02, slope, "did", "cluster:unit") > 0.5
         assert size(0.02, slope, "did-wild", "wild:unit") < 0.01
         assert abs(size(0.2, slope, "did", "cluster:unit") - 0.05) < error
+
+
+def test_weak_instruments_mislead_2sls_and_not_the_set() -> None:
+    """Bias as a share of that of least squares, and size against 5%, 4 Monte Carlo errors of it."""
+    study = with_grid(builtin_study("weak-iv"), adoption_concentration=(1.0, 600.0), adoption_endogeneity=(0.9,))
+    found = measured(study, 512)
+    error = 4 * np.sqrt(0.05 * 0.95 / 512)
+
+    def value(strength: float, name: str, measure: str, kind: str = "") -> float:
+        return found[strength, 0.9, name, "did", measure, kind][0]
+
+    for strength in (1.0, 600.0):
+        assert abs(value(strength, "iv", "rejection", "anderson-rubin") - 0.05) < error
+        assert value(strength, "did", "rejection", "hc1") > 0.95
+    shares = [value(strength, "iv", "bias") / value(strength, "did", "bias") for strength in (1.0, 600.0)]
+    assert shares[0] > 0.5
+    assert abs(shares[1]) < 0.02
+    assert value(1.0, "iv", "rejection", "hc1") > 0.4
+    assert abs(value(600.0, "iv", "rejection", "hc1") - 0.05) < error
+    assert value(1.0, "iv", "coverage", "anderson-rubin") > 0.95 - error

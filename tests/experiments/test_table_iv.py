@@ -277,6 +277,12 @@ def test_useless_instruments_are_a_note_in_place_of_the_table(column: str, words
     assert f"No table I: {words}." in found.notes
 
 
+@pytest.mark.parametrize("key", ["instruments", "mediator"])
+def test_a_mediator_is_no_instrument(key: str) -> None:
+    with pytest.raises(pp.BadInput, match=f"{key} names 'm', which is a mediator"):
+        real_of(cities(), panel={**SPEC["panel"], "mediators": ["m"]}, iv={key: ["m"]})
+
+
 def test_text_in_an_instrument_is_refused_by_cell() -> None:
     frame = cities().copy()
     frame["z1"] = frame["z1"].astype(object)
