@@ -308,12 +308,40 @@ _LM = {"lm_lag": "LM lag", "lm_err": "LM error", "rlm_lag": "Robust LM lag", "rl
 
 
 def spatial_models(setting: TableSetting) -> list[JournalTable]:
-    """Table 7: for every W the direct likelihood, then Lee and Yu's; then the LM tests."""
+    """Table 7: for every W the direct likelihood, then Lee and Yu's; one model under every W; then the LM tests."""
     setting, columns = setting.balanced_part, fit_columns(setting.document, "7", LIKELIHOOD)
     ranked = [column for of_weights in grouped(columns, "weights").values() for column in _ranked(of_weights)]
     panels = grouped(ranked, "weights", "transform").items()
     tables = [_models(setting, weights, transform, found) for (weights, transform), found in panels]
-    return tables + _lagrange(setting)
+    return tables + _under_every_w(setting, ranked) + _lagrange(setting)
+
+
+def _under_every_w(setting: TableSetting, columns: Sequence[FitColumn]) -> list[JournalTable]:
+    """SLX and SDM under each of several W beside the two-way DID: how far an answer hangs on W."""
+    main = setting.treatment or next(iter(setting.controls), None)
+    by_w = grouped(columns, "weights")
+    if main is None or len(by_w) < 2:
+        return []
+    place = BASELINE["controls, units, periods"]
+    found = [column for column in fit_columns(setting.document, place[0], ("did",)) if column.column == place[1]]
+    heads = [Heading("DID", "", "no W") for _ in found]
+    for (weights,), of_weights in by_w.items():
+        for model in ("slx", "sdm"):
+            for column in [each for each in of_weights if each.model == model][:1]:
+                found.append(column)
+                heads.append(Heading(model_label(model), "", f"W {weights}"))
+    rows: list[Row] = []
+    for term in (main, f"w_{main}", "rho", *(f"{effect}:{main}" for effect in EFFECTS)):
+        shown = [setting.shown(column, term) for column in found]
+        if any(record is not None for record in shown):
+            label = setting.full_label(term)
+            rows += coefficient_rows(label if ":" not in term else label[:1].upper() + label[1:], shown)
+    rows += size_rows(found, setting.units, setting.periods)
+    rows += value_rows(found, {"loglik": "Log-likelihood", "aic": "AIC"}, decimals) + setting.error_row(found)
+    note = ("Controls and their lags are in every model. The lag W × D of SLX is that of the table of its W; log-"
+            "likelihoods of one transform can be compared between W.")  # fmt: skip
+    title = f"One model under every W: {setting.about}"
+    return [JournalTable("7", title, tuple(heads), tuple(rows), setting.notes(found, note))]
 
 
 def _ranked(columns: Sequence[FitColumn]) -> list[FitColumn]:
