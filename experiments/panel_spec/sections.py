@@ -113,19 +113,23 @@ class SpatialSection(Table):
     """[spatial]: what the spatial models of table 7 have beside their spatial terms.
 
     effects: one or a list, each with columns of its own: two-way (units and periods), unit, period, none (a constant).
-    The first is that of claims and placebos.
+    The first is that of claims and placebos. cutoffs: distances in km for table K, the SDM under W of all units within
+    each; needs coordinates.
     """
 
     place: ClassVar[str] = "[spatial]"
     partial: ClassVar[bool] = True
 
     effects: Annotated[tuple[PanelEffects, ...], BeforeValidator(_listed)] = ("two-way",)
+    cutoffs: tuple[Positive, ...] = ()
 
     @override
     def faults(self, where: str) -> Iterator[Problem]:
         if not self.effects:
             yield Problem("effects = []", where, one_of(get_args(PanelEffects)), "name one or more")
-        yield from repeats({"effects": self.effects}, where)
+        if list(self.cutoffs) != sorted(self.cutoffs):
+            yield Problem(f"cutoffs = {list(self.cutoffs)}", where, "distances in ascending order", "put them in order")
+        yield from repeats({"effects": self.effects, "cutoffs": self.cutoffs}, where)
 
 
 def repeats(lists: Mapping[str, Sequence[object]], where: str) -> Iterator[Problem]:

@@ -158,6 +158,9 @@ def _names_of_terms(spec: Spec) -> Iterator[Problem]:
 
 def _weights_problems(spec: Spec) -> Iterator[Problem]:
     where = f"{spec.file}, [[weights]]"
+    if spec.spatial.cutoffs and spec.panel.longitude is None:
+        yield Problem("cutoffs need coordinates", f"{spec.file}, [spatial]", "longitude and latitude in [panel]",
+                      "name the columns in degrees")  # fmt: skip
     labels = [section.label for section in spec.weights]
     for label in dict.fromkeys(labels):
         if labels.count(label) > 1:

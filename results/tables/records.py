@@ -39,6 +39,7 @@ SYNTHETIC_TABLE = "C"  # synthetic control and its relatives, not in the paper
 INSTRUMENTS, INSTRUMENTED_MEDIATOR = "I", "I2"  # instrumental variables, not in the paper
 CROSS_CHECK = ""  # other programs' numbers
 ROBUSTNESS = "R"  # the referee's menu, which the paper does not number
+CUTOFFS = "K"  # the SDM by distance cut-off, not in the paper
 MODERATION = "M"  # the effect by moderators, not in the paper
 TRIPLE_DIFFERENCE = "D"  # not in the paper
 HYPOTHESES = "T"  # tests that the user writes

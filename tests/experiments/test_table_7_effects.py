@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ from scipy.stats import chi2
 
 from estimators import LMTests, SpatialPanel
 from experiments.estimation import estimate, estimator_called, journal_tables
-from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec, spec_of
 from references.small_panels import small_panel
 from results.tables.records import Document
+from results.text import number
 from sim import BadInput, Panel
+from sim.weights import band
 
 SPEC = """[panel]
 unit = "unit"
@@ -168,3 +171,41 @@ def test_slx_and_sdm_of_every_w_stand_beside_the_did(tmp_path: Path) -> None:
 
 def test_a_single_w_has_no_such_table(found: tuple[Panel, Document]) -> None:
     assert not [table for table in journal_tables(found[1]) if "every W" in table.title]
+
+
+# The SDM by distance cut-off.
+
+
+def test_each_cutoff_is_the_sdm_under_its_band(tmp_path: Path) -> None:
+    real = real_panel(tmp_path, "[spatial]\ncutoffs = [150, 300]\n")
+    document, panel = estimate(real), real.balanced()
+    for column, km in ((1, 150), (2, 300)):
+        places = (np.asarray(panel.attributes[name], float) for name in ("longitude", "latitude"))
+        weights = band(panel.units, *places, km=km, islands="nearest")
+        got = SpatialPanel("sdm", "lee-yu")(replace(panel, weights={weights.name: weights}))
+        for term in ("w_did", "rho", "indirect:did"):
+            (record,) = [one for one in document.records if (one.table, one.column, one.term, one.se_type)
+                         == ("K", column, term, "information")]  # fmt: skip
+            assert record.estimate == pytest.approx(got.params[term], rel=1e-10)
+        (count,) = [one.value for one in document.statistics
+                    if (one.table, one.column, one.name) == ("K", column, "neighbours")]  # fmt: skip
+        assert count == pytest.approx((weights.dense != 0).sum(axis=1).mean())
+    (table,) = [table for table in journal_tables(document) if table.name == "K"]
+    assert [head.label for head in table.columns] == ["150 km", "300 km"]
+    (figure,) = [figure for figure in document.figures if figure.name == "cutoffs"]
+    assert "ρ 150 km" in figure.svg
+    assert all(f"{number(got.params[term], 3)}" in figure.svg for term in ("rho", "indirect:did"))
+
+
+@pytest.mark.parametrize(
+    ("spatial", "said"),
+    [("cutoffs = [300, 150]", "ascending order"), ("cutoffs = [0]", "cutoffs"), ("cutoffs = [150, 150]", "twice")],
+)
+def test_cutoffs_that_cannot_be_are_one_line(tmp_path: Path, spatial: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        real_panel(tmp_path, f"[spatial]\n{spatial}\n")
+
+
+def test_cutoffs_need_coordinates() -> None:
+    with pytest.raises(BadInput, match="cutoffs need coordinates"):
+        spec_of({"panel": {"unit": "u", "period": "t", "outcome": "y"}, "spatial": {"cutoffs": [1.0, 2.0]}})
