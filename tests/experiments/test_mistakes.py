@@ -24,7 +24,8 @@ def frame() -> pd.DataFrame:
     y = rng.normal(size=UNITS)[city] + 0.1 * year + 0.5 * d + 0.2 * fi + 0.3 * x + 0.4 * u
     made = {"y": y, "d": d, "fi": fi, "x": x, "z": z, "weak": rng.normal(size=size), "zero": 0.0, "less": -1.0,
             "fixed": rng.normal(size=UNITS)[city], "x2": 2 * x, "polluting": city % 3 == 0, "name": "text",
-            "coded": np.where(rng.random(size) < 0.02, -99.0, x), "again": 3 * y + rng.normal(size=size) / 9}  # fmt: skip
+            "coded": np.where(rng.random(size) < 0.02, -99.0, x), "again": 3 * y + rng.normal(size=size) / 9,
+            }  # fmt: skip
     table = pd.DataFrame({"city": [f"c{i:02d}" for i in city], "year": 2000 + year, **made})
     places = rng.uniform(size=(2, UNITS)) * 10
     return table.assign(polluting=table["polluting"].astype(int), lon=100 + places[0][city], lat=30 + places[1][city])
