@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyfixest
 import pytest
+import walk
 
 import panelproof as pp
 from estimators import TwoWayDID
@@ -194,6 +196,22 @@ def test_every_command_leaves_the_files_of_a_0_1_treatment(tmp_path: Path) -> No
         race = json.loads((folder / "race.json").read_text())
         assert {row["estimator"] for row in race["panel"]} >= {"did", "unit-trends"}
     assert found["fi"] == found["did"]
+
+
+def test_a_dose_walks_through_no_file_of_its_own(tmp_path: Path) -> None:
+    """Tables, placebos and twins of an index run the code of those of a policy, and none beside it."""
+    for name, call in (
+        ("tables", pp.estimate),
+        ("placebos", lambda real: pp.placebo(real, draws=99)),
+        ("twin", pp.twin),
+    ):
+        files = {}
+        for treatment in ("did", "fi"):
+            (folder := tmp_path / name / treatment).mkdir(parents=True)
+            real = read(folder, spec=SPEC.replace('"fi"', f'"{treatment}"'))
+            files[treatment] = set(walk.walked(partial(call, real))[0].files)
+        assert files["fi"] <= files["did"] | {"cluster/process.py"}, name
+        assert "estimators/core/tile.py" in files["fi"] or name == "twin"
 
 
 def test_twins_hold_the_real_paths_and_permuted_ones_in_their_place(tmp_path: Path) -> None:
