@@ -90,6 +90,12 @@ COUNTERPARTS = {
         "::test_the_five_steps_as_a_plain_program",
     "experiments/test_warnings.py::test_the_real_city_panel":
         "::test_specifications_of_the_committed_panel",
+    "estimators/test_spatial_panel_effects.py::test_likelihoods_of_least_squares_on_the_cigarette_panel":
+        "::test_every_model_equals_dummies_and_transformed_data",
+    "estimators/test_spatial_panel_effects.py::test_unit_effects_on_the_cigarette_panel":
+        "::test_unit_effects_equal_spreg",
+    "estimators/test_spatial_random_effects.py::test_the_lag_model_on_the_cigarette_panel":
+        "::test_the_lag_model_is_spregs",
     "sim/test_files.py::test_the_real_city_panel": "::test_the_committed_panels",
     "sim/test_frames.py::test_the_published_two_way_did_is_slightly_unbalanced":
         "::test_the_committed_panel_with_gaps_lacks_what_its_file_lacks",

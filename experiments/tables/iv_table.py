@@ -214,7 +214,10 @@ _MEDIATION_FACTOR = "each equation's factor is that of its own regression; t wit
 
 def _effects(setting: TableSetting, columns: Sequence[FitColumn]) -> Iterator[Row]:
     for term in _MEDIATION:
-        yield from coefficient_rows(term, [setting.shown(column, term) for column in columns])
+        shown = [setting.shown(column, term) for column in columns]
+        if term == "proportion":  # zero is no hypothesis of it
+            shown = [record and replace(record, pvalue=None) for record in shown]
+        yield from coefficient_rows(term, shown)
 
 
 TABLES = (INSTRUMENTS, INSTRUMENTED_MEDIATOR)

@@ -22,6 +22,7 @@ WITHOUT_JSON = {
     "completion",
     "init",
     "panel example",
+    "panel reshape",
     "replay",
     "store hash",
     "store pack",

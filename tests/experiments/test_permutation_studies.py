@@ -70,7 +70,7 @@ REFUSED = {
         f"{PLACE}settings of did; unknown key 'eror'; allowed: outcome, regressors, errors,",
     ),
     "an unknown error type": ('settings = {errors = ["hc9"]}', "study.toml, did-space, did errors; unknown error type"),
-    "an unknown estimator": ('estimator = "dod"', f"{PLACE}estimator; unknown kind 'dod'; allowed: did,"),
+    "an unknown estimator": ('estimator = "dod"', f"{PLACE}estimator; unknown kind 'dod'; allowed: ancova,"),
     "a test of a test": ('estimator = "permutation"', f"{PLACE}estimator; a permutation test of a permutation test;"),
     "a test of a test by its module": (
         'estimator = "estimators.placebo.permutation:PermutationTest"',

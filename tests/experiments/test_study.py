@@ -156,7 +156,7 @@ WRONG = {
         {"kind": "did", "errors": "iid"},
         r'errors = \'iid\'; allowed: a list in brackets, such as \["iid"\]; write errors = ',
     ),
-    "no kind": ({"errors": ["iid"]}, r"\[\[estimators\]\] 1; kind is missing; allowed: kind = one of did, "),
+    "no kind": ({"errors": ["iid"]}, r"\[\[estimators\]\] 1; kind is missing; allowed: kind = one of ancova, "),
     "text for a number": (
         {"kind": "spatial", "model": "sdm", "simulate": "x"},
         "simulate = 'x'; allowed: a whole number;",

@@ -59,10 +59,10 @@ def test_a_resume_opens_each_mark_once_a_look_and_no_number(tmp_path: Path, monk
 
 
 def test_small_blocks_are_judged_together_but_never_over_a_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = fabricated(many_blocks(1, 70), tmp_path / "x.zarr", without=[(0, 5)])
+    store = fabricated(many_blocks(1, 140), tmp_path / "x.zarr", without=[(0, 5)])
     pieces = list(fits.Reading(store).pieces(0))
     assert [(piece.start, piece.replications) for piece in pieces] == [
-        (0, 5 * BLOCK), (6 * BLOCK, 32 * BLOCK), (38 * BLOCK, 32 * BLOCK)
+        (0, 5 * BLOCK), (6 * BLOCK, 128 * BLOCK), (134 * BLOCK, 6 * BLOCK)
     ]  # fmt: skip
     joined = np.concatenate([piece.truth["att"] for piece in pieces])
     np.testing.assert_array_equal(joined, np.concatenate([block.truth["att"] for block in store.blocks(0)]))

@@ -281,10 +281,56 @@ def _local_clusters(book: Book) -> None:
                      quadrant=quadrant, p=book.share(), fdr_p=fdr)  # fmt: skip
 
 
+def _tables_i(book: Book) -> None:
+    stages = {"ols": ("did", *CONTROLS), "iv": ("did", *CONTROLS), "first-stage": ("coast", *CONTROLS),
+              "reduced-form": ("coast", *CONTROLS)}  # fmt: skip
+    for column, (model, terms) in enumerate(stages.items(), start=1):
+        fit = Fit(("I", column), model)
+        book.fit(fit, terms, LINEAR)
+        if model == "iv":
+            strength = ("first_stage_f", "kp_f", "effective_f", "effective_f_critical")
+            book.say(fit, **{name: book.test() for name in strength})
+            book.say(fit, **{name: book.share() for name in ("ar_p", "hansen_p", "sargan_p", "endogeneity_p")})
+            book.say(fit, ar_shape=1.0, ar_lower=-book.number(), ar_upper=book.number())
+    for column, model in enumerate(("mediation", "instrumented-mediation"), start=1):
+        fit = Fit(("I2", column), model, mediator="fdi")
+        book.fit(fit, ("a", "b", "nie", "nde", "total", "proportion"), ("delta",))
+        if column == 2:
+            book.say(fit, kp_f=book.test())
+
+
+def _tables_m_and_d(book: Book) -> None:
+    for column, name in enumerate(("income", "altitude"), start=1):
+        fit = Fit(("M", column), "moderation", sample=f"by {name}")
+        own = (name,) if name == "income" else ()
+        book.fit(fit, ("did", f"did x {name}", *own, "rain", "did at p10", "did at p50", "did at p90"), LINEAR)
+        book.say(fit, r2=book.number())
+        book.say(fit, name, **book.numbers("moderator_mean", "moderator_p10", "moderator_p50", "moderator_p90"))
+    fit = Fit(("D", 1), "triple-difference", sample="polluting = 1 less 0")
+    book.fit(fit, ("did", "did x 1", "rain", "did in 1"), LINEAR)
+    book.say(fit, r2=book.number())
+
+
+def _table_t(book: Book) -> None:
+    for column, (kind, text) in enumerate({"combination": "did - rain = 0.5", "joint": "did = 0, rain = 0",
+                                           "equivalence": "-9 < did < 9"}.items(), start=1):  # fmt: skip
+        none = {"estimate": None, "se": None, "lower": None, "upper": None} if kind == "joint" else {}
+        book.fit(Fit(("T", column), kind, sample="2.5"), (text,), ("cluster:unit",), **none)
+
+
+def _table_k(book: Book) -> None:
+    for column, km in enumerate((150, 300), start=1):
+        fit = Fit(("K", column), "sdm", "lee-yu", weights=f"band-{km}")
+        effects = tuple(f"{effect}:did" for effect in EFFECTS)
+        book.fit(fit, ("did", "w_did", "rho", *effects), LIKELIHOOD)
+        book.say(fit, neighbours=book.test(), loglik=book.test(), aic=-book.test())
+
+
 def known_document(facts: Mapping[str, Any] = FACTS, notes: tuple[str, ...] = ()) -> Document:
     """Known numbers of every table, on a panel with these facts."""
     book = Book()
-    for fill in (_tables_1_to_4, _table_5, _table_6, _table_7, _tables_s, _table_r, _local_clusters, _table_c):
+    for fill in (_tables_1_to_4, _table_5, _table_6, _table_7, _tables_s, _table_r, _local_clusters, _table_c,
+                 _tables_i, _tables_m_and_d, _table_t, _table_k):  # fmt: skip
         fill(book)
     agreements = (Agreement("2", "linearmodels", "coefficients", 41, 1.1e-10),
                   Agreement("2", "linearmodels", "errors", 1042, 2.3e-9),

@@ -188,17 +188,33 @@ SAID = {
 WITHOUT_STARS = ("sigma2", "proportion")
 
 
+OF_ONE_ROW = {
+    "T": {}, "I2": {},
+    "D": {"did": "DID, polluting = 0", "did in 1": "DID, polluting = 1", "did x 1": "Triple difference"},
+}  # labels of terms of tables that have them to themselves  # fmt: skip
+UNDER_EVERY_W = "One model under every W"
+
+
 def label_of(record: Record) -> set[str]:
     term = str(record.term)
     if term.startswith("event(0)"):
         return {"0", "Period of the switch"}
     own = {"did": "DID"}
+    if record.table in OF_ONE_ROW:
+        return {OF_ONE_ROW[record.table].get(term, f"{record.sample}: {term}" if record.table == "T" else term)}
+    if record.table == "M":
+        share = term.partition(" at p")[2]
+        of_products = (
+            "DID × moderator" if term.startswith("did x ") else f"DID at the {share}% quantile" if share else term
+        )
+        return {"DID, at the moderator's mean" if term == "did" else of_products}
     if term == "did" and record.table == "S":
         return {LABELS["overall"]}
     if term.startswith("w_"):
         return {f"W × {own.get(term[2:], term[2:])}"}
     name = term.partition(":")[2] if term.partition(":")[0] in ("direct", "indirect", "total") else ""
-    return {own.get(name, name) or LABELS.get(term, term)}
+    beside = {f"{term.partition(':')[0].capitalize()} effect of {own.get(name, name)}"} if name else set()
+    return {own.get(name, name) or LABELS.get(term, term)} | beside
 
 
 def stars(p: float | None) -> str:
@@ -219,7 +235,7 @@ def cells_of(asked: str) -> Iterator[tuple[str, Head, str, str, str, str]]:
 @pytest.mark.parametrize("asked", ASKED)
 def test_a_number_stands_under_its_column_beside_its_label(asked: str) -> None:
     document = made(asked)[0]
-    known = {f"{record.estimate:.4f}": record for record in document.records}
+    known = {f"{record.estimate:.4f}": record for record in document.records if record.estimate is not None}
     for record in (item for item in document.statistics if item.name in SAID and item.estimate is not None):
         whole = record.estimate > 1000 and record.estimate.is_integer()
         known |= {(f"{record.estimate:{form}}"): record for form in ([",.0f"] if whole else [".4f", ",.3f"])}
@@ -230,10 +246,12 @@ def test_a_number_stands_under_its_column_beside_its_label(asked: str) -> None:
             continue
         seen += 1
         told, effect = (caption, label, cell), str(record.term).partition(":")[0]
-        assert re.fullmatch(rf"Table {record.table}[a-z]?", caption.partition(".")[0]), told
+        side_by_side = UNDER_EVERY_W in caption
+        of = "7" if side_by_side and record.place == ("2", 5) else record.table
+        assert re.fullmatch(rf"Table {of}[a-z]?", caption.partition(".")[0]), told
         assert column in ("", f"({record.column})") or record.model == "interaction", told
         assert record.weights is None or f"W {record.weights}" in f"{caption}, {group}, {heading}" or (
-            record.table == "S4"), told  # fmt: skip
+            record.table in ("S4", "K")), told  # fmt: skip
         if record.name:
             of_weights = (record.model, record.name) == ("dcdh-weights", "cells")
             assert label == ("Treated unit-periods" if of_weights else SAID[record.name]), told
@@ -241,14 +259,15 @@ def test_a_number_stands_under_its_column_beside_its_label(asked: str) -> None:
             assert label == str(record.year or "All periods"), told
         else:
             assert label in label_of(record), told
-            assert effect not in EFFECTS or record.table != "7" or heading == f"{effect.capitalize()} effects", told
+            alone = side_by_side or record.table != "7"
+            assert effect not in EFFECTS or alone or heading == f"{effect.capitalize()} effects", told
     assert seen > 500
 
 
 @pytest.mark.parametrize("asked", ASKED)
 def test_a_standard_error_and_stars_are_those_of_the_estimate_above(asked: str) -> None:
     document, error = made(asked)[0], ASKED[asked][0]
-    estimates = {f"{record.estimate:.4f}": record for record in document.records}
+    estimates = {f"{record.estimate:.4f}": record for record in document.records if record.estimate is not None}
     errors = {f"({record.se:.4f})": record for record in document.records if record.se is not None}
     served: dict[Fit, set[str]] = defaultdict(set)
     for item in document.records:
@@ -266,14 +285,15 @@ def test_a_standard_error_and_stars_are_those_of_the_estimate_above(asked: str) 
             assert below == bootstrap, told
             continue
         assert (own.identity, own.term) == (record.identity, record.term), told
-        usual = {"5": "delta" if record.model == "mediation" else "cluster:unit", "C": "jackknife:unit"}
+        usual = {"5": "delta" if record.model == "mediation" else "cluster:unit", "C": "jackknife:unit", "I2": "delta"}
         first = usual.get(record.table, "cluster:unit")
         assert own.se_type == (error if error in served[fit] - {"wild:unit"} else first), told
-        assert cell == cell.rstrip("*") + stars(None if record.term in WITHOUT_STARS else own.pvalue), told
+        bare = record.term in WITHOUT_STARS or record.table == "T"  # whose stars stand beside p values
+        assert cell == cell.rstrip("*") + stars(None if bare else own.pvalue), told
         found.add((fit, record.term))
     elsewhere = {wild.identity["place"]} if error == "wild:unit" else set()
     wanted = {(Fit(**item.identity), item.term) for item in document.records
-              if item.table != "6" and item.term != "did x north"
+              if item.table != "6" and item.term != "did x north" and item.estimate is not None
               and not (item.place in elsewhere and item.term == "did")}  # fmt: skip
     assert wanted == found
 
