@@ -609,12 +609,7 @@ class Study(FromFunctions, StudyCard):
         return tuple(cells.values())
 
     def draw(self, cell: int = 0, replication: int = 0) -> Panel:
-        """The panel of one replication of a cell, as a run draws it; raises BadInput when there is no such one.
-
-        >>> import panelproof as pp
-        >>> pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),)).draw(0, 7).replications
-        1
-        """
+        """The panel of one replication of a cell, as a run draws it; raises BadInput when there is no such one."""
         for name, value, count in (("cell", cell, len(self.cells)), ("replication", replication, self.replications)):
             if not 0 <= value < count:
                 raise bad(f"no {name} {value}", where=f"study {self.name}", allowed=f"0 to {count - 1}",

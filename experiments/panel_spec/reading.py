@@ -56,14 +56,17 @@ class ReadSection(Table):
 Recoding = dict[Name, dict[Text, Number]]
 
 
-def as_read(frame: pd.DataFrame, read: ReadSection, recode: Mapping[str, Mapping[str, float]], keys: tuple[str, str],
-            file: str) -> pd.DataFrame:  # fmt: skip
+def as_read(
+    frame: pd.DataFrame, asked: ReadSection | None, recode: Mapping[str, Mapping[str, float]], keys: tuple[str, str],
+    file: str,
+) -> pd.DataFrame:  # fmt: skip
     """The table with numbers for the texts that [read] and [recode] name, the keys' as they are.
 
     keys: the columns of units and periods. Raises BadInput for columns that lack, for values of a recoded column that
     have no number, and for periods without one year.
     """
     made: dict[str, pd.Series[Any]] = {}
+    read = asked or ReadSection()
     if read.missing or read.thousands or read.percent:
         for name in (name for name in frame.columns if name not in keys and _is_text(frame[name])):
             made[name] = frame[name].map(lambda value: _number(value, read))

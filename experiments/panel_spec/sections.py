@@ -505,7 +505,7 @@ class SpecTables(Table):
     partial: ClassVar[bool] = True
 
     panel: PanelSection
-    read: ReadSection = ReadSection()
+    read: ReadSection | None = None
     recode: Recoding = Field(
         default_factory=dict, description='numbers of values by column, such as { eip = { "是" = 1, "否" = 0 } }'
     )

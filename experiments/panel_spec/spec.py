@@ -531,7 +531,7 @@ def _spec_of(tables: SpecTables, file: str) -> Spec:
 
 def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
     """Read, transform and check a panel file, and build its weights; raises BadInput."""
-    return real_panel_of(read_frame(path, spec.panel.sheet, spec.read.skip), spec)
+    return real_panel_of(read_frame(path, spec.panel.sheet, 0 if spec.read is None else spec.read.skip), spec)
 
 
 def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
@@ -542,11 +542,15 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
     _check_columns(frame, spec)
     section, transforms, said = spec.panel, spec.transform, tuple[str, ...]()
     keys = (section.unit, section.period)
-    frame = without_codes(as_read(frame, spec.read, spec.recode, keys, spec.file), section.missing_codes, keys)
+    if spec.read is not None or spec.recode:
+        frame = as_read(frame, spec.read, spec.recode, keys, spec.file)
+    frame = without_codes(frame, section.missing_codes, keys)
     if spec.collapse is not None:
         frame, transforms, said = collapse_rows(frame, spec)
     rows = Rows.of(frame, section.unit, section.period)
-    frame = add_diversification(apply_transforms(frame, transforms, rows), spec.index, rows)
+    frame = apply_transforms(frame, transforms, rows)
+    if spec.index is not None:
+        frame = add_diversification(frame, spec.index, rows)
     treatment = section.treatment
     if section.first_treated:
         treatment = f"did from {section.first_treated}"
@@ -573,11 +577,13 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
         variables=(*([section.other_policy] if section.other_policy else []), *spec.indicators),
         treatment=section.treatment_kind,
     )
-    panel, index = with_index(with_capital(Panel(**table.parts), rows.file, section.capital), spec, rows.file)
+    panel, index = with_capital(Panel(**table.parts), rows.file, section.capital), None
+    if spec.index is not None:
+        panel, index = with_index(panel, spec, rows.file)
     further = further_variables(frame, rows, spec, panel)
     panel = with_weights(panel, spec, table.order)
     notes = (*said, *_notes(table, rows, without, panel, spec.panel), *frame.attrs.get("made", ()),
-             *index_notes(spec.index, index))  # fmt: skip
+             *(index_notes(spec.index, index) if spec.index else ()))  # fmt: skip
     return RealPanel(panel, spec, table.order, notes, index, further, rows.file)
 
 
@@ -627,9 +633,11 @@ def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
     own = ("[twin", "[moderation]", "[iv")
     wanted |= {name: f"{spec.file} {key}" for name, key in spec.further.items() if key.startswith(own)}
     wanted |= {} if spec.ddd is None else {spec.ddd.group: f"{spec.file} [ddd] group"}
-    wanted |= columns_asked_for(spec) | spec.robustness.columns_asked_for(spec.file, spec.panel.unit)
+    wanted |= (columns_asked_for(spec) if spec.index else {}) | spec.robustness.columns_asked_for(
+        spec.file, spec.panel.unit
+    )
     problems = missing_columns(frame, {name: asked for name, asked in wanted.items() if name not in spec.made})
-    problems += column_problems(frame, spec)
+    problems += column_problems(frame, spec) if spec.index else []
     refuse(problems)
 
 
@@ -646,7 +654,7 @@ def with_weights(panel: Panel, spec: Spec, order: tuple[str, ...]) -> Panel:
 
 def _without_lags(spec: Spec, rows: Rows) -> list[int]:
     """Periods that no unit has a lag or difference in; raises BadInput when that are all."""
-    used = frozenset((*spec.variables, *shares_behind(spec.index, spec.variables)))
+    used = frozenset((*spec.variables, *(shares_behind(spec.index, spec.variables) if spec.index else ())))
     without = periods_without(spec.transform, used, rows)
     if without == frozenset(rows.years.tolist()):
         raise bad("lags and differences have no value in any period", where=f"{spec.file}, [transform]",

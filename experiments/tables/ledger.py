@@ -370,11 +370,12 @@ def _clusters(panel: Panel, name: str) -> int:
 
 def treated_units(panel: Panel) -> Flags:
     """Units that are treated in an observed period, (N,); of a treatment of any strength, those whose own changes."""
-    did, seen = panel.variables[panel.roles.treatment or "did"][0], seen_in(panel)
+    path = panel.variables[panel.roles.treatment or "did"][0]
     if panel.roles.continuous:
-        low, high = (fill(np.where(seen, did, empty), axis=0) for fill, empty in ((np.min, np.inf), (np.max, -np.inf)))
-        return np.asarray(low < high)
-    return np.asarray(((did > 0) & seen).any(axis=0))
+        seen = seen_in(panel)
+        return np.asarray(np.where(seen, path, np.inf).min(axis=0) < np.where(seen, path, -np.inf).max(axis=0))
+    did = path > 0
+    return np.asarray((did & seen_in(panel)).any(axis=0))
 
 
 def switches(panel: Panel) -> bool:

@@ -163,9 +163,8 @@ class Truth:
         multiplier = self.world.multiplier.multiplier
         own = np.diag(multiplier) * (added + self._interactions)
         if spillover.reaches:  # what a neighbour's neighbour gives back
-            own = own + np.einsum("ij,ji->i", multiplier, spillover.alone(self.world.ground)) * spillover.felt(
-                tile.dose
-            )
+            felt = spillover.felt(tile.dose)
+            own = own + np.einsum("ij,ji->i", multiplier, spillover.alone(self.world.ground)) * felt
         lags = sum(item.shift * item.lag_effect for item in self.design.covariates)
         lagged = np.einsum("ij,ji->i", multiplier, self.world.ground.main_weights.dense) if lags else 0.0
         return own + lags * lagged * tile.did
