@@ -30,6 +30,7 @@ Name = Annotated[str, Field(min_length=1)]
 Names = tuple[Name, ...]
 Flag = Annotated[bool, Field(strict=True)]
 Positive = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Whole = Annotated[int, Field(strict=True)]
 Value = Annotated[bool | int | float | str, BeforeValidator(_plain)]
 NamesByName = Annotated[

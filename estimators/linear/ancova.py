@@ -14,7 +14,6 @@ units that begin apart do not differ by the mean before alone, as DID has it.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -38,15 +37,19 @@ from sim.world.parts.levels import Effects
 BEFORE = "before"  # the term of the outcome's mean before the date
 
 
+@dataclass(frozen=True, slots=True)
 class PostPeriodRegression(DerivedRegression):
-    """A regression over units of post-period means, on the treatment and on means before the date."""
+    """A regression over units of post-period means, on the treatment and on means before the date.
 
-    label: str
+    baseline: whether the outcome's mean before the date is a regressor.
+    """
 
-    @property
-    @abstractmethod
-    def baseline(self) -> bool:
-        """Whether the outcome's mean before the date is a regressor."""
+    baseline: ClassVar[bool]
+
+    outcome: str | None = None
+    controls: tuple[str, ...] | None = ()
+    errors: tuple[str, ...] = ("iid", "hc1")
+    label: str = ""
 
     @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
@@ -136,16 +139,9 @@ class Ancova(PostPeriodRegression):
     """
 
     kind: ClassVar[str] = "ancova"
+    baseline: ClassVar[bool] = True
 
-    outcome: str | None = None
-    controls: tuple[str, ...] | None = ()
-    errors: tuple[str, ...] = ("iid", "hc1")
     label: str = "ancova"
-
-    @property
-    def baseline(self) -> bool:
-        """It is."""
-        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,16 +163,9 @@ class PostOnly(PostPeriodRegression):
     """
 
     kind: ClassVar[str] = "post-only"
+    baseline: ClassVar[bool] = False
 
-    outcome: str | None = None
-    controls: tuple[str, ...] | None = ()
-    errors: tuple[str, ...] = ("iid", "hc1")
     label: str = "post-only"
-
-    @property
-    def baseline(self) -> bool:
-        """It is not."""
-        return False
 
 
 def _means(values: Floats, among: Flags) -> Floats:

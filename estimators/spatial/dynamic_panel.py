@@ -66,7 +66,7 @@ from sim.world.parts.levels import Effects
 from sim.world.parts.spillover import Neighbours
 from sim.world.parts.weights import Contiguity
 
-Model = Literal["sdm", "sar", "ar"]
+DynamicModel = Literal["sdm", "sar", "ar"]
 Correction = Literal["score", "analytic", "jackknife", "none"]
 FORMS = {
     "sdm": SpatialForm(durbin=True, lag=True, error=False),
@@ -450,7 +450,7 @@ class DynamicSpatialPanel(RegressionEstimator):
 
     kind: ClassVar[str] = "dynamic-spatial"
 
-    model: Model = "sdm"
+    model: DynamicModel = "sdm"
     correction: Correction = "score"
     effects: Literal["two-way", "unit"] = "two-way"
     space_time: bool = True

@@ -62,7 +62,7 @@ from sim.world.parts.levels import Effects
 from sim.world.parts.spillover import Neighbours
 from sim.world.parts.weights import Contiguity
 
-Model = Literal["sar", "sem", "sdm"]
+RandomModel = Literal["sar", "sem", "sdm"]
 MOST_STEPS = 200  # of Breusch's iteration
 SETTLED = 1e-11  # change of phi^2 at which it has arrived
 STATISTICS = ("loglik", "phi", "hausman", "hausman_df", "hausman_p")
@@ -270,7 +270,7 @@ def _square(gram: Floats, e: Floats) -> Floats:
     return np.asarray(np.vecdot(np.matmul(gram, e[:, :, None])[:, :, 0], e))
 
 
-def random_world(model: Model) -> PanelDesign:
+def random_world(model: RandomModel) -> PanelDesign:
     """144 units on a grid over 8 periods: unit effects pass through W as errors do, and regressors are free of them."""
     spatial = 0.4
     lags = Neighbours(w_effect=0.5 if model == "sdm" else 0.0, rho=0.0 if model == "sem" else spatial)
@@ -310,7 +310,7 @@ class SpatialRandomEffects(RegressionEstimator):
     kind: ClassVar[str] = "spatial-random"
     effects: ClassVar[PanelEffects] = "unit"
 
-    model: Model = "sdm"
+    model: RandomModel = "sdm"
     outcome: str | None = None
     regressors: tuple[str, ...] | None = None
     weights: str | None = None

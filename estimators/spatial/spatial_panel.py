@@ -394,36 +394,34 @@ class SpatialPanel(Estimator):
         Sums within the clusters of the error type have the covariance of the terms as their sum of products: the
         sandwich of scores, effects by the delta method. Raises BadInput for a panel that cannot serve.
         """
-        own = replace(self, errors=(error,), full_fit=False, simulate=0, terms=None)
-        own.layout(panel.schema)
-        products = own._products(panel.schema)
-        plan = products.prepare(panel)
-        own._check(plan)
-        model = SpatialRegression(self.form, self.transform, plan, products.reduce(plan, Tile(panel)))
-        fit = fit_model(model)
+        model, fit = self._fit_of(panel, error)
         if not fit.converged[0]:
             raise bad("the likelihood has no maximum inside its bounds", where=self.name, allowed="a fit",
                       remedy="choose another model or W")  # fmt: skip
         psi = unit_influence(error, fit.parameters[0], model)
-        moved = jacobian(fit.slopes, fit.rho(self.form), fit.traces, plan.units, self.form)[0] @ psi
+        moved = jacobian(fit.slopes, fit.rho(self.form), fit.traces, len(panel.units), self.form)[0] @ psi
         return fit.estimate[0], np.concatenate([psi, moved])
 
     def covariance(self, panel: Panel, error: str) -> TermCovariance:
         """The covariance of all its terms, effects by the delta method, under one of its error types but simulation."""
+        model, fit = self._fit_of(panel, error)
+        found = fit.covariance()
+        if error != "information":
+            found = covariances((error,), fit.parameters, model).matrices[:, 0]
+        moved = jacobian(fit.slopes, fit.rho(self.form), fit.traces, len(panel.units), self.form)
+        whole = np.concatenate([np.broadcast_to(np.eye(found.shape[1]), (len(found), *found.shape[1:])), moved], axis=1)
+        return TermCovariance(_all_terms(self, self._names(panel.schema)[1]), whole @ found @ whole.transpose(0, 2, 1),
+                              np.inf)  # fmt: skip
+
+    def _fit_of(self, panel: Panel, error: str) -> tuple[SpatialRegression, SpatialFit]:
+        """The model of one panel and its fit; raises BadInput for an error type or a panel that cannot serve."""
         own = replace(self, errors=(error,), full_fit=False, simulate=0, terms=None)
         own.layout(panel.schema)
         products = own._products(panel.schema)
         plan = products.prepare(panel)
         own._check(plan)
         model = SpatialRegression(self.form, self.transform, plan, products.reduce(plan, Tile(panel)))
-        fit = fit_model(model)
-        found = fit.covariance()
-        if error != "information":
-            found = covariances((error,), fit.parameters, model).matrices[:, 0]
-        moved = jacobian(fit.slopes, fit.rho(self.form), fit.traces, plan.units, self.form)
-        whole = np.concatenate([np.broadcast_to(np.eye(found.shape[1]), (len(found), *found.shape[1:])), moved], axis=1)
-        return TermCovariance(_all_terms(own, own._names(panel.schema)[1]), whole @ found @ whole.transpose(0, 2, 1),
-                              np.inf)  # fmt: skip
+        return model, fit_model(model)
 
     def _check(self, plan: SpatialPlan | RedrawnDurbinPlan) -> None:
         """Raise BadInput for a W, or lags of regressors, that this model cannot serve."""

@@ -19,7 +19,7 @@ from estimators.sensitivity.sensitivity import LeftOut, leave_one_out
 from estimators.staggered.aggregation import multipliers, simultaneous_critical_values
 from experiments.checks.check import LEVEL, LEVELS, answers_of, modules, needed_of
 from experiments.panel_spec.spec import RealPanel
-from experiments.tables.ledger import FittedColumn, Ledger, main_cluster, switches
+from experiments.tables.ledger import FittedColumn, Ledger, main_cluster
 from results.tables.records import ANSWERS, BASELINE, INFORMS, WEAKENS, Answer, Check, Record
 from results.tables.typography import stars
 from sim.arrays import Codes, Floats
@@ -156,8 +156,7 @@ class Case:
     @property
     def called(self) -> str:
         """What the tables call the treatment."""
-        own = self.real.panel.roles.continuous and not switches(self.real.panel)
-        return str(self.real.spec.panel.treatment) if own else "DID"
+        return self.real.called
 
     @property
     def main_error(self) -> str:

@@ -43,7 +43,7 @@ def collapse_rows(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, tuple[
     codes, found = pd.factorize(cells)
     index = pd.MultiIndex.from_tuples(found.tolist())
     refuse(list(_varying(frame, spec, codes, index.tolist(), rows.file)))
-    made = _averaged(frame, codes, weights, {panel.unit, panel.period})
+    made = averaged(frame, codes, weights, {panel.unit, panel.period})
     made[panel.unit], made[panel.period] = index.get_level_values(0), index.get_level_values(1)
     made[section.name] = np.bincount(codes, weights)
     out = pd.DataFrame({name: made[name] for name in (*map(str, frame.columns), section.name)})
@@ -96,7 +96,7 @@ def _varying(
                           "name a unit that is treated as a whole, or correct the rows")  # fmt: skip
 
 
-def _averaged(frame: pd.DataFrame, codes: Codes, weights: Floats, keys: set[str]) -> dict[str, object]:
+def averaged(frame: pd.DataFrame, codes: Codes, weights: Floats, keys: set[str]) -> dict[str, object]:
     """Weighted means of columns of numbers by cell, exact where all rows agree; the first value of other columns."""
     total, made = np.bincount(codes, weights), dict[str, object]()
     for name in frame.columns:

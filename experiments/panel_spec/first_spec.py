@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from experiments.panel_spec.collapse import averaged
 from experiments.panel_spec.reading import first_read, proposed, wide_columns
 from experiments.panel_spec.spec import RealPanel, real_panel_of, spec_of
 from sim.arrays import Floats
@@ -168,11 +169,9 @@ def _several(frame: pd.DataFrame) -> tuple[str, str] | None:
 
 def _cell_means(frame: pd.DataFrame, keys: tuple[str, str]) -> pd.DataFrame:
     """Means of columns of numbers by unit and period, the first value of others."""
-    grouped = frame.groupby(list(keys), sort=False)
-    numeric = {name for name in _numeric(frame) if name not in keys}
-    parts = {str(name): grouped[name].mean() if str(name) in numeric else grouped[name].first()
-             for name in frame.columns if str(name) not in keys}  # fmt: skip
-    found = pd.DataFrame(parts).reset_index()[[str(name) for name in frame.columns]]
+    codes, cells = pd.factorize(pd.MultiIndex.from_frame(frame[list(keys)].astype(object)))
+    made = averaged(frame, codes, np.ones(len(frame)), {*keys})
+    found = pd.DataFrame(dict(zip(keys, zip(*cells.tolist(), strict=True), strict=True)) | made)[list(frame.columns)]
     found.attrs = dict(frame.attrs)
     return found
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.panel_spec.sections import IndexSection, Spec
+from experiments.panel_spec.sections import IndexSection
 from experiments.panel_spec.transforms import number_columns
 from sim.errors import Problem, bad, gathering, refuse
 from sim.index import EntropyIndex, hhi_diversification, no_shares, panel_index
@@ -17,41 +17,36 @@ from sim.panel import Panel
 from sim.panel_files import Rows
 
 
-def columns_asked_for(spec: Spec) -> dict[str, str]:
-    """Columns that [index] needs of the file or of [transform], and what asks for each."""
-    if spec.index is None:
-        return {}
-    shares = shares_behind(spec.index, tuple(spec.index.diversification))
-    asked = dict.fromkeys(shares, f"{spec.file} [index] diversification")
-    return asked | dict.fromkeys(spec.indicators, f"{spec.file} [index]")
+def columns_asked_for(index: IndexSection, spec: str) -> dict[str, str]:
+    """Columns that [index] needs of the file or of [transform], and what asks for each; spec: the spec's file."""
+    shares = shares_behind(index, tuple(index.diversification))
+    asked = dict.fromkeys(shares, f"{spec} [index] diversification")
+    return asked | dict.fromkeys(index.indicators, f"{spec} [index]")
 
 
-def column_problems(frame: pd.DataFrame, spec: Spec) -> list[Problem]:
+def column_problems(frame: pd.DataFrame, index: IndexSection, spec: str) -> list[Problem]:
     """Problems for new columns of [index] that the file has already."""
-    if spec.index is None:
-        return []
-    file = f"{frame.attrs.get('file', 'table')}, {spec.file} [index]"
+    file = f"{frame.attrs.get('file', 'table')}, {spec} [index]"
     problems = [
         Problem(f"the column {name!r} exists already", f"{file} diversification", "a new name", "choose another name")
-        for name in spec.index.diversification
+        for name in index.diversification
         if name in frame.columns
     ]
-    if spec.index.name in frame.columns:
-        problems.append(Problem(f"the column {spec.index.name!r} exists already", file, "a new name for the index",
+    if index.name in frame.columns:
+        problems.append(Problem(f"the column {index.name!r} exists already", file, "a new name for the index",
                                 'give it another name = "...", or remove [index] to take the column'))  # fmt: skip
     return problems
 
 
-def shares_behind(index: IndexSection | None, used: Sequence[str]) -> tuple[str, ...]:
+def shares_behind(index: IndexSection, used: Sequence[str]) -> tuple[str, ...]:
     """The columns of shares that the `used` columns are made of."""
-    made = {} if index is None else index.diversification
-    return tuple(share for name in used for share in made.get(name, ()))
+    return tuple(share for name in used for share in index.diversification.get(name, ()))
 
 
-def add_diversification(frame: pd.DataFrame, index: IndexSection | None, rows: Rows) -> pd.DataFrame:
+def add_diversification(frame: pd.DataFrame, index: IndexSection, rows: Rows) -> pd.DataFrame:
     """The table with its columns of diversification, 1/HHI of shares; raises BadInput for what cannot be shares."""
     made, problems = {}, list[Problem]()
-    for name, shares in ({} if index is None else index.diversification).items():
+    for name, shares in index.diversification.items():
         with gathering(problems):
             columns = number_columns(frame, shares, rows)
             outside = np.flatnonzero(no_shares(np.asarray(columns)))
@@ -66,12 +61,9 @@ def add_diversification(frame: pd.DataFrame, index: IndexSection | None, rows: R
     return frame.assign(**made)
 
 
-def with_index(panel: Panel, spec: Spec, file: str) -> tuple[Panel, EntropyIndex | None]:
-    """The panel with the index as its outcome, estimated from all its observed rows; as it is without [index]."""
-    section = spec.index
-    if section is None:
-        return panel, None
-    index = panel_index(panel, section.positive, section.negative, where=f"{file}, {spec.file} [index]")
+def with_index(panel: Panel, section: IndexSection, where: str) -> tuple[Panel, EntropyIndex]:
+    """The panel with the index as its outcome, estimated from all its observed rows."""
+    index = panel_index(panel, section.positive, section.negative, where=f"{where} [index]")
     variables = {section.name: index.score, **panel.variables}
     return replace(panel, variables=variables, roles=replace(panel.roles, outcome=section.name)), index
 
@@ -99,10 +91,8 @@ def index_facts(section: IndexSection, index: EntropyIndex) -> dict[str, Any]:
     }
 
 
-def index_notes(section: IndexSection | None, index: EntropyIndex | None) -> tuple[str, ...]:
+def index_notes(section: IndexSection, index: EntropyIndex) -> tuple[str, ...]:
     """A line on the weights for the reader, and one on dimensions."""
-    if section is None or index is None:
-        return ()
     weights = zip(index.indicators, index.weights[0], strict=True)
     notes = [f"{section.name} is an entropy-weight index over {index.observations[0]:,} unit-periods; subsamples "
              f"keep its weights: {', '.join(f'{name} {weight:.4f}' for name, weight in weights)}."]  # fmt: skip

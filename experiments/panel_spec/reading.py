@@ -12,12 +12,11 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from experiments.toml_files import Flag, Name, Table
+from experiments.toml_files import Flag, Name, Number, Table
 from sim.errors import BadInput, Problem, bad, listed, refuse
-from sim.panel_files import numbers, read_frame
+from sim.panel_files import numbers, read_frame, unit_labels
 
 Text = Annotated[str, Field(strict=True)]
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d|21\d\d)(?!\d)")
 GROUPED = re.compile(r"[-+]?\d{1,3}(?:[,\uff0c]\d{3})+(?:\.\d+)?%?")
 PERCENT = re.compile(r"[-+]?[\d.,\uff0c]+\s*[%\uff05]")
@@ -78,7 +77,7 @@ def as_read(
             problems.append(Problem(f"there is no column {name!r}", f"{file}, [recode]", listed(frame.columns, 12),
                                     "correct the name"))  # fmt: skip
             continue
-        labels = frame[name].map(_label)
+        labels = pd.Series(unit_labels(frame[name]), index=frame.index)
         given = sorted({label for label in labels if label and label not in table})
         if given:
             problems.append(Problem(f"{name!r} holds {listed(map(repr, given), 4)}", f"{file}, [recode] {name}",
@@ -92,15 +91,6 @@ def as_read(
 
 def _is_text(column: pd.Series[Any]) -> bool:
     return not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column))
-
-
-def _label(value: object) -> str:
-    """A cell as the keys of [recode] have it: 1.0 is "1"."""
-    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
 
 
 def _number(value: object, read: ReadSection) -> object:
@@ -126,7 +116,7 @@ def _years(frame: pd.DataFrame, period: str) -> pd.Series[Any]:
     column = frame[period]
     if pd.api.types.is_datetime64_any_dtype(column):
         return column.dt.year
-    found = column.map(lambda value: set(YEAR.findall(_label(value))))
+    found = pd.Series([set(YEAR.findall(label)) for label in unit_labels(column)], index=column.index)
     wrong = np.flatnonzero(found.map(len).to_numpy() != 1)
     if wrong.size:
         at, many = int(wrong[0]), "several years" if found.iloc[wrong[0]] else "no year"
@@ -238,7 +228,7 @@ def proposed(frame: pd.DataFrame, skip: int = 0) -> Proposal:
             one_each = 1 < column.dt.year.nunique() == column.nunique()
             found.period = found.period or str(name) * one_each
             continue
-        labels = [label for label in (column.map(_label) if _is_text(column) else ()) if label]
+        labels = [label for label in (unit_labels(column) if _is_text(column) else ()) if label]
         if not labels:
             continue
         years = {label: set(YEAR.findall(label)) for label in labels}

@@ -14,7 +14,7 @@ from experiments.panel_spec.reading import ReadSection, Recoding
 from experiments.panel_spec.transforms import Transforms
 from experiments.panel_spec.weights import AnyWeights, Economic, Nested
 from experiments.settings import build
-from experiments.toml_files import Flag, Name, Names, NamesByName, Positive, Table, Value, Whole
+from experiments.toml_files import Flag, Name, Names, NamesByName, Number, Positive, Table, Value, Whole
 from sim.errors import BadInput, Problem, closest, one_of
 from sim.panel_files import TreatmentKind
 from sim.world.context import Slot
@@ -27,7 +27,6 @@ TwinMethod = Literal["parametric", "factor", "residual"]
 Kept = Literal["covariates", "weights", "calendar", "missing", "levels"]
 KEPT: tuple[Kept, ...] = ("covariates", "weights", "calendar", "missing")
 Count = Annotated[int, Field(ge=1, strict=True)]
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
 def _listed(value: object) -> object:

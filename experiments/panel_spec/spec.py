@@ -49,7 +49,7 @@ from experiments.toml_files import read_toml, validated
 from sim.arrays import Flags, Floats
 from sim.errors import BadInput, Problem, bad, closest, gathering, listed, one_of, refuse
 from sim.index import EntropyIndex
-from sim.panel import Panel, group_labels, part, seen_in, seen_part
+from sim.panel import Panel, group_labels, part, seen_in, seen_part, switches
 from sim.panel_files import (
     TREATMENT,
     LongTable,
@@ -475,6 +475,12 @@ class RealPanel:
 
         return panel_card(self.panel, [("file", self.file), ("spec", self.spec.file)], self.notes)
 
+    @property
+    def called(self) -> str:
+        """What tables call the treatment: DID, or its own name where it has any strength."""
+        dose = self.panel.roles.continuous and not switches(self.panel)
+        return str(self.spec.panel.treatment) if dose else "DID"
+
     def balanced(self, how: Balance | None = None) -> Panel:
         """The panel without gaps, W built anew for the units kept; `how` = None takes the spec's own."""
         return balanced(self.panel, how or self.spec.panel.balance, self.spec, self.order)
@@ -579,11 +585,11 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
     )
     panel, index = with_capital(Panel(**table.parts), rows.file, section.capital), None
     if spec.index is not None:
-        panel, index = with_index(panel, spec, rows.file)
+        panel, index = with_index(panel, spec.index, f"{rows.file}, {spec.file}")
     further = further_variables(frame, rows, spec, panel)
     panel = with_weights(panel, spec, table.order)
     notes = (*said, *_notes(table, rows, without, panel, spec.panel), *frame.attrs.get("made", ()),
-             *(index_notes(spec.index, index) if spec.index else ()))  # fmt: skip
+             *(index_notes(spec.index, index) if spec.index and index else ()))  # fmt: skip
     return RealPanel(panel, spec, table.order, notes, index, further, rows.file)
 
 
@@ -633,11 +639,11 @@ def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
     own = ("[twin", "[moderation]", "[iv")
     wanted |= {name: f"{spec.file} {key}" for name, key in spec.further.items() if key.startswith(own)}
     wanted |= {} if spec.ddd is None else {spec.ddd.group: f"{spec.file} [ddd] group"}
-    wanted |= (columns_asked_for(spec) if spec.index else {}) | spec.robustness.columns_asked_for(
+    wanted |= (columns_asked_for(spec.index, spec.file) if spec.index else {}) | spec.robustness.columns_asked_for(
         spec.file, spec.panel.unit
     )
     problems = missing_columns(frame, {name: asked for name, asked in wanted.items() if name not in spec.made})
-    problems += column_problems(frame, spec) if spec.index else []
+    problems += column_problems(frame, spec.index, spec.file) if spec.index else []
     refuse(problems)
 
 
@@ -699,9 +705,9 @@ def _notes(table: LongTable, rows: Rows, without: list[int], panel: Panel, secti
 
 def _strength(panel: Panel, section: PanelSection) -> str:
     """What a treatment that is not absorbing is, and what its estimates are of."""
-    values = np.unique(panel.variables[str(panel.roles.treatment)][0][seen_in(panel)])
-    if set(values.tolist()) <= {0.0, 1.0}:
+    if switches(panel):
         return f"{section.treatment} is 0 or 1 and switches off: what needs dates of adoption is left out."
+    values = np.unique(panel.variables[str(panel.roles.treatment)][0][seen_in(panel)])
     some = listed((f"{value:g}" for value in values), 6) if len(values) <= 6 else f"{len(values):,} values"
     return (f"{section.treatment} is a treatment of any strength ({some}, {values[0]:g} to {values[-1]:g}): estimates "
             "are effects of one unit of it, and what needs dates of adoption is left out.")  # fmt: skip

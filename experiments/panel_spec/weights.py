@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, override
+from typing import Annotated, Any, ClassVar, Literal, override
 
 import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo
@@ -166,7 +166,22 @@ class Nested(WeightsSection):
         return weights.nested(panel.units, *_degrees(panel), level, standardize=self.standardize, name=self.label)
 
 
-class File(WithIslands):
+class OfFile(WithIslands, ABC):
+    """A table whose W, or distances, stand in a file."""
+
+    needs_places: ClassVar[bool] = False
+
+    path: Beside
+    others: Others = "error"
+
+    def _read(self, panel: Panel, order: tuple[str, ...], **how: Any) -> Weights:
+        return from_file(
+            self.path, order, keep=panel.units, others=self.others, standardize=self.standardize, islands=self.islands,
+            coordinates=_coordinates(panel) if self.places else None, name=self.label, **how,
+        )  # fmt: skip
+
+
+class File(OfFile):
     """An edge list or a matrix.
 
     path: the file, relative to the spec: .csv with the columns focal, neighbor and weight, .gal, .gwt, .npy or .mtx.
@@ -174,44 +189,29 @@ class File(WithIslands):
     meant: whether a matrix that looks like distances holds weights all the same.
     """
 
-    needs_places: ClassVar[bool] = False
-
     kind: Literal["file"]
-    path: Beside
-    others: Others = "error"
     meant: Flag = False
 
     @override
     def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
-        return from_file(
-            self.path, order, keep=panel.units, others=self.others, standardize=self.standardize, islands=self.islands,
-            coordinates=_coordinates(panel) if self.places else None, name=self.label, meant=self.meant,
-        )  # fmt: skip
+        return self._read(panel, order, meant=self.meant)
 
 
-class Distance(WithIslands):
+class Distance(OfFile):
     """1/d^power of a file's distances, up to a cutoff.
 
-    path: the file, relative to the spec, as of the kind file, with distances for weights. power: of the distance.
-    cutoff: the distance beyond which W is 0; without it all units are neighbours. others: as of the kind file.
+    path: the file, relative to the spec, as of the kind file, with distances for weights. others: as of the kind file.
+    power: of the distance. cutoff: the distance beyond which W is 0; without it all units are neighbours.
     """
 
-    needs_places: ClassVar[bool] = False
-
     kind: Literal["distance"]
-    path: Beside
     power: Positive = 1.0
     cutoff: Positive | None = None
-    others: Others = "error"
 
     @override
     def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
         limit = np.inf if self.cutoff is None else self.cutoff
-        return from_file(
-            self.path, order, keep=panel.units, others=self.others, standardize=self.standardize, islands=self.islands,
-            coordinates=_coordinates(panel) if self.places else None, name=self.label,
-            of_distance=lambda d: np.where(d <= limit, d**-self.power, 0.0),
-        )  # fmt: skip
+        return self._read(panel, order, of_distance=lambda d: np.where(d <= limit, d**-self.power, 0.0))
 
 
 AnyWeights = Annotated[

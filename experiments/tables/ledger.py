@@ -46,7 +46,7 @@ from results.tables.records import (
 from results.text import joined
 from sim.arrays import Flags, Floats
 from sim.errors import BadInput, bad, listed, naming, one_of
-from sim.panel import Panel, seen_in, seen_part
+from sim.panel import Panel, seen_in, seen_part, switches
 from sim.panel_files import TREATMENT
 
 CLUSTERED = ("cluster", *ADJUSTED)  # kinds of error types whose tables say how many clusters there are
@@ -376,12 +376,6 @@ def treated_units(panel: Panel) -> Flags:
         return np.asarray(np.where(seen, path, np.inf).min(axis=0) < np.where(seen, path, -np.inf).max(axis=0))
     did = path > 0
     return np.asarray((did & seen_in(panel)).any(axis=0))
-
-
-def switches(panel: Panel) -> bool:
-    """Whether a treatment that units do not keep is 0 or 1 all the same."""
-    did = panel.variables[panel.roles.treatment or "did"][0][seen_in(panel)]
-    return bool(panel.roles.continuous and np.isin(did, (0.0, 1.0)).all())
 
 
 def few_treated(panel: Panel, spec: Spec) -> str | None:

@@ -177,8 +177,8 @@ class PanelClaim:
     @property
     def called(self) -> str:
         """The claim in words: a treatment of any strength by its own name."""
-        own = self.real.panel.roles.continuous and self.text == HEADLINE
-        return str(self.real.spec.panel.treatment) if own else self.text
+        own = self.real.called
+        return own if self.text == HEADLINE and own != "DID" else self.text
 
     @property
     def panel(self) -> Panel:
