@@ -7,25 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from estimators.core.error_types import error_label
-from estimators.core.estimator import Estimates, critical_values, usual_error
+from estimators.core.estimator import usual_error
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.panel_spec.spec import RealPanel
-from experiments.tables.ledger import Ledger, clustered_enough, main_cluster, reasons
-from experiments.tables.spatial_models import error_types, transforms_of, with_effects
+from experiments.tables.ledger import Ledger, balanced_for, clustered_enough, main_cluster
+from experiments.tables.spatial_models import error_types, main_rows, transforms_of, with_effects
 from results.plots.cutoff_plot import CutoffPlot, cutoff_figure
-from results.tables.journal_table import (
-    Heading,
-    JournalTable,
-    Row,
-    TableSetting,
-    coefficient_rows,
-    fit_columns,
-    size_rows,
-    value_rows,
-)
-from results.tables.records import CUTOFFS, EFFECTS, LEVEL, Fit
-from results.tables.typography import decimals
-from sim.errors import BadInput
+from results.tables.journal_table import Heading, JournalTable, TableSetting, fit_columns
+from results.tables.records import CUTOFFS, EFFECTS, Fit
 from sim.panel import Panel
 from sim.weights import band
 
@@ -35,13 +24,11 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     asked, roles = real.spec.spatial.cutoffs, real.panel.roles
     if not asked or not roles.regressors:
         return
-    try:
-        balanced = real.balanced()
-    except BadInput as refusal:
-        ledger.note(f"No table {CUTOFFS}: {reasons(refusal)}.")
+    balanced = balanced_for(real, ledger, CUTOFFS)
+    if balanced is None:
         return
     effects, main = real.spec.spatial.effects[0], roles.treatment or roles.regressors[0]
-    found: dict[float, Estimates] = {}
+    found: list[float] = []
     for column, km in enumerate(asked, start=1):
         panel = _under(balanced, km)
         name, weights = next(iter(panel.weights.items()))
@@ -50,11 +37,11 @@ def add(real: RealPanel, ledger: Ledger) -> None:
         errors = tuple(error for error in clustered_enough(panel, error_types(real.spec)) if error != "simulation")
         own = SpatialPanel("sdm", transform, weights=name, full_fit=True, errors=errors, effects=effects,
                            label=f"table-{CUTOFFS}-column-{column}")  # fmt: skip
-        if (estimates := ledger.fit(panel, {own: fit}).get(own)) is not None:
-            found[km] = estimates
+        if own in ledger.fit(panel, {own: fit}):
+            found.append(km)
             ledger.value(fit, "neighbours", float((weights.matrix != 0).sum() / len(panel.units)))
     if len(found) > 1:
-        ledger.draw(cutoff_figure, _plot(found, main, main_cluster(real.spec), real))
+        ledger.draw(cutoff_figure, _plot(ledger, tuple(found), main, real))
 
 
 def _under(panel: Panel, km: float) -> Panel:
@@ -64,20 +51,20 @@ def _under(panel: Panel, km: float) -> Panel:
     return replace(panel, weights={weights.name: weights})
 
 
-def _plot(found: dict[float, Estimates], main: str, cluster: str, real: RealPanel) -> CutoffPlot:
+def _plot(ledger: Ledger, cutoffs: tuple[float, ...], main: str, real: RealPanel) -> CutoffPlot:
     """rho and the treatment's effects with the intervals of the printed errors."""
-    series, known = {}, next(iter(found.values())).errors
+    records = [record for record in ledger.records if record.table == CUTOFFS]
+    known, cluster = tuple(dict.fromkeys(record.se_type for record in records)), main_cluster(real.spec)
     error = cluster if cluster in known else usual_error(known)
-    for term in ("rho", *(f"{effect}:{main}" for effect in EFFECTS)):
-        rows = []
-        for estimates in found.values():
-            at, row = estimates.terms.index(term), estimates.errors.index(error)
-            value, se = estimates.estimate[0, at], estimates.se[0, row, at]
-            half = float(critical_values(estimates.dof[:1, row, at], LEVEL)[0]) * se
-            rows.append((value, value - half, value + half))
-        series[term.partition(":")[0]] = np.array(rows)
+    series = {
+        term.partition(":")[0]: np.array([
+            (record.estimate, record.lower, record.upper)
+            for record in records if record.term == term and record.se_type == error
+        ], dtype=np.float64)
+        for term in ("rho", *(f"{effect}:{main}" for effect in EFFECTS))
+    }  # fmt: skip
     called = real.spec.panel.treatment or real.spec.panel.first_treated or main
-    return CutoffPlot(str(real.panel.roles.outcome), called, tuple(found), series, error_label(error))
+    return CutoffPlot(str(real.panel.roles.outcome), called, cutoffs, series, error_label(error))
 
 
 def cutoffs(setting: TableSetting) -> list[JournalTable]:
@@ -87,21 +74,13 @@ def cutoffs(setting: TableSetting) -> list[JournalTable]:
     if not columns or main is None:
         return []
     setting = setting.balanced_part
-    rows: list[Row] = []
-    for term in (main, f"w_{main}", "rho", *(f"{effect}:{main}" for effect in EFFECTS)):
-        label = setting.full_label(term)
-        shown = [setting.shown(column, term) for column in columns]
-        rows += coefficient_rows(label if ":" not in term else label[:1].upper() + label[1:], shown)
-    rows += value_rows(columns, {"neighbours": "Neighbours a unit"}, decimals)
-    rows += size_rows(columns, setting.units, setting.periods)
-    rows += value_rows(columns, {"loglik": "Log-likelihood", "aic": "AIC"}, decimals) + setting.error_row(columns)
     heads = tuple(
         Heading(str(column.weights).removeprefix("band-") + " km", f"({column.column})") for column in columns
     )
     note = ("SDM with controls and their lags. W holds all units within the distance, rows sum to one; a unit without "
             "any is linked to the nearest.")  # fmt: skip
     title = f"The SDM by distance cut-off: {setting.about}"
-    return [JournalTable(CUTOFFS, title, heads, tuple(rows), setting.notes(columns, note))]
+    return [JournalTable(CUTOFFS, title, heads, tuple(main_rows(setting, columns, main)), setting.notes(columns, note))]
 
 
 TABLES = (CUTOFFS,)

@@ -330,18 +330,24 @@ def _under_every_w(setting: TableSetting, columns: Sequence[FitColumn]) -> list[
             for column in [each for each in of_weights if each.model == model][:1]:
                 found.append(column)
                 heads.append(Heading(model_label(model), "", f"W {weights}"))
-    rows: list[Row] = []
-    for term in (main, f"w_{main}", "rho", *(f"{effect}:{main}" for effect in EFFECTS)):
-        shown = [setting.shown(column, term) for column in found]
-        if any(record is not None for record in shown):
-            label = setting.full_label(term)
-            rows += coefficient_rows(label if ":" not in term else label[:1].upper() + label[1:], shown)
-    rows += size_rows(found, setting.units, setting.periods)
-    rows += value_rows(found, {"loglik": "Log-likelihood", "aic": "AIC"}, decimals) + setting.error_row(found)
+    rows = main_rows(setting, found, main)
     note = ("Controls and their lags are in every model. The lag W × D of SLX is that of the table of its W; log-"
             "likelihoods of one transform can be compared between W.")  # fmt: skip
     title = f"One model under every W: {setting.about}"
     return [JournalTable("7", title, tuple(heads), tuple(rows), setting.notes(found, note))]
+
+
+def main_rows(setting: TableSetting, columns: Sequence[FitColumn], main: str) -> list[Row]:
+    """What models say of one regressor side by side: its coefficient, its lag, rho and effects; sizes and fit."""
+    rows: list[Row] = []
+    for term in (main, f"w_{main}", "rho", *(f"{effect}:{main}" for effect in EFFECTS)):
+        shown = [setting.shown(column, term) for column in columns]
+        if any(record is not None for record in shown):
+            label = setting.full_label(term)
+            rows += coefficient_rows(label if ":" not in term else label[:1].upper() + label[1:], shown)
+    rows += value_rows(columns, {"neighbours": "Neighbours a unit"}, decimals)
+    rows += size_rows(columns, setting.units, setting.periods)
+    return rows + value_rows(columns, {"loglik": "Log-likelihood", "aic": "AIC"}, decimals) + setting.error_row(columns)
 
 
 def _ranked(columns: Sequence[FitColumn]) -> list[FitColumn]:
