@@ -14,6 +14,7 @@ units that begin apart do not differ by the mean before alone, as DID has it.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -39,17 +40,17 @@ BEFORE = "before"  # the term of the outcome's mean before the date
 
 @dataclass(frozen=True, slots=True)
 class PostPeriodRegression(DerivedRegression):
-    """A regression over units of post-period means, on the treatment and on means before the date.
-
-    baseline: whether the outcome's mean before the date is a regressor.
-    """
-
-    baseline: ClassVar[bool]
+    """A regression over units of post-period means, on the treatment and on means before the date."""
 
     outcome: str | None = None
     controls: tuple[str, ...] | None = ()
     errors: tuple[str, ...] = ("iid", "hc1")
     label: str = ""
+
+    @property
+    @abstractmethod
+    def baseline(self) -> bool:
+        """Whether the outcome's mean before the date is a regressor."""
 
     @property
     def home(self) -> tuple[Design, tuple[str, ...]]:

@@ -28,21 +28,24 @@ from sim.schema import refuse_weights
 
 NEVER, EARLIER, LATER, ALWAYS = "treated v never", "earlier v later", "later v earlier", "treated v always"
 KINDS = (NEVER, EARLIER, LATER, ALWAYS)
+DATES, WITHIN = "two dates", "one cohort"
+CONTROLLED_KINDS = (NEVER, DATES, WITHIN)  # of a decomposition with controls
 
 
 @dataclass(frozen=True, slots=True)
 class BaconComparison:
-    """One two-by-two DID: cohorts by first treated period (None: never treated or always treated, as the kind says).
+    """One comparison of two cohorts by first treated period (None: never treated or always treated, as the kind says).
 
-    weight: its share in the coefficient. units: of the treated and of the control group; window: periods before and
-    after.
+    Without controls, a two-by-two DID. With controls, the earlier and the later cohort over all periods, or, twice the
+    same, units of one. weight: its share in the coefficient. units: of the treated and of the control group. window:
+    periods before and after, None where it is all periods.
     """
 
     kind: str
-    treated: int
+    treated: int | None
     control: int | None
     units: tuple[int, int]
-    window: tuple[int, int]
+    window: tuple[int, int] | None
     weight: float
 
 
@@ -71,8 +74,9 @@ class Decomposition:
         return np.asarray(self.estimates[:, own] @ self.weights[own] / self.weights[own].sum())
 
     def _of(self, kind: str) -> Flags:
-        if kind not in KINDS:
-            raise bad(f"no comparisons of kind {kind!r}", where="decomposition", allowed=one_of(KINDS),
+        if kind not in (*KINDS, *CONTROLLED_KINDS):
+            raise bad(f"no comparisons of kind {kind!r}", where="decomposition",
+                      allowed=one_of(dict.fromkeys((*KINDS, *CONTROLLED_KINDS))),
                       remedy="choose one of them")  # fmt: skip
         return np.array([comparison.kind == kind for comparison in self.comparisons])
 
@@ -106,43 +110,12 @@ def decompose(panel: Panel, outcome: str | None = None, treatment: str | None = 
     return Decomposition(comparisons, estimates, np.tensordot(y, demeaned, axes=2) / variance)
 
 
-@dataclass(frozen=True, slots=True)
-class CohortPair:
-    """Two cohorts by first treated period, None: never treated; weight: their share of the coefficient with controls.
-
-    units: of both.
-    """
-
-    first: int
-    second: int | None
-    units: tuple[int, int]
-    weight: float
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class ControlledDecomposition:
-    """Pairs of cohorts with their estimates (R, C), what units of one cohort add, and the coefficient, (R,).
-
-    within: share of comparisons of units that are treated alike. within_estimate (R,): their estimate, NaN without such
-    a share. Weights of the pairs and `within` sum to one and none is negative.
-    """
-
-    pairs: tuple[CohortPair, ...]
-    estimates: Floats
-    within: float
-    within_estimate: Floats
-    twfe: Floats
-
-    @property
-    def weights(self) -> Floats:
-        """Weights of the pairs, (C,)."""
-        return np.array([pair.weight for pair in self.pairs])
-
-
 def decompose_with_controls(
     panel: Panel, outcome: str | None = None, treatment: str | None = None, controls: tuple[str, ...] | None = None
-) -> ControlledDecomposition:
+) -> Decomposition:
     """The decomposition of the two-way DID coefficient with controls, on a balanced panel of R outcomes.
+
+    Comparisons are of pairs of cohorts (NEVER, DATES) and of units of one cohort (WITHIN), those with a weight.
 
     outcome, treatment, controls: names of variables; None = the panel's own roles. Units treated from the first period
     on are a cohort too. Raises BadInput as `decompose`, for controls that differ between replications, that effects
@@ -152,6 +125,7 @@ def decompose_with_controls(
     y_name, d_name = outcome_of(outcome, panel.schema, asked_by), treatment or panel.roles.treatment or "did"
     names = panel.roles.controls if controls is None else controls
     check_names(panel.schema, y_name, (d_name, *names), asked_by)
+    refuse_weights(panel.roles, asked_by)
     if not names:
         raise bad("there are no controls", where=asked_by, allowed="one or more controls",
                   remedy="name them, or decompose without controls")  # fmt: skip
@@ -168,28 +142,31 @@ def decompose_with_controls(
     return _by_cohort(within(panel.variables[y_name]), d, cohorts)
 
 
-def _by_cohort(y: Floats, d: Floats, cohorts: Cohorts) -> ControlledDecomposition:
+def _by_cohort(y: Floats, d: Floats, cohorts: Cohorts) -> Decomposition:
     """The decomposition of the coefficient of y (R, T, N) on d (T, N), both demeaned."""
     variance, groups = float(np.square(d).sum()), np.unique(cohorts.first)
-    member = (cohorts.first[:, None] == groups) / np.bincount(cohorts.first, minlength=int(groups[-1]) + 1)[groups]
-    own, of_d = y @ member, d @ member  # (R, T, G) and (T, G)
+    member = cohorts.first[:, None] == groups  # (N, G)
+    sizes = member.sum(axis=0)
+    own, of_d = y @ (member / sizes), d @ (member / sizes)  # (R, T, G) and (T, G)
     one, other = np.triu_indices(groups.size, 1)
-    sizes = np.array([cohorts.size(int(group)) for group in groups])
     gap = of_d[:, one] - of_d[:, other]
-    squares = np.square(gap).sum(axis=0)
-    products = ((own[:, :, one] - own[:, :, other]) * gap).sum(axis=1)
-    weights = sizes[one] * sizes[other] * squares / (cohorts.first.size * variance)
     left = d - of_d[:, np.searchsorted(groups, cohorts.first)]
-    share = float(np.square(left).sum()) / variance
-    with np.errstate(divide="ignore", invalid="ignore"):
-        estimates = np.where(squares > 0, products / squares, np.nan)
-        inside = np.tensordot(y, left, axes=2) / (share * variance) if share > ABSORBED else np.full(len(y), np.nan)
-    labels = [*cohorts.periods, None]
-    pairs = tuple(
-        CohortPair(cohorts.periods[groups[k]], labels[groups[m]], (int(sizes[k]), int(sizes[m])), float(weight))
-        for k, m, weight in zip(one, other, weights, strict=True)
-    )
-    return ControlledDecomposition(pairs, estimates, share, inside, np.tensordot(y, d, axes=2) / variance)
+    shares = sizes[one] * sizes[other] / cohorts.first.size  # of pairs
+    squares = np.concatenate([shares * np.square(gap).sum(axis=0), np.square(left).sum(axis=0) @ member])
+    products = np.concatenate([shares * ((own[:, :, one] - own[:, :, other]) * gap).sum(axis=1),
+                               (y * left).sum(axis=1) @ member], axis=1)  # fmt: skip
+    dates = [*cohorts.periods, None]
+    kept = np.flatnonzero(squares > ABSORBED * variance)
+    first, second = (np.concatenate([pairs, np.arange(groups.size)]) for pairs in (one, other))
+    comparisons = tuple(
+        BaconComparison(
+            WITHIN if place >= one.size else NEVER if dates[groups[second[place]]] is None else DATES,
+            dates[groups[first[place]]], dates[groups[second[place]]],
+            (int(sizes[first[place]]), int(sizes[second[place]])), None, float(squares[place]) / variance,
+        )
+        for place in kept
+    )  # fmt: skip
+    return Decomposition(comparisons, products[:, kept] / squares[kept], np.tensordot(y, d, axes=2) / variance)
 
 
 def _change(treated: int, span: range, periods: int) -> Floats:

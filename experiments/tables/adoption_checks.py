@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from estimators.staggered.bacon import KINDS, decompose
+from estimators.staggered.bacon import CONTROLLED_KINDS, KINDS, decompose, decompose_with_controls
 from estimators.staggered.dcdh import DCDH, coefficient_weights
 from estimators.staggered.honest import BoundsQuestion, Restriction, sensitivity
 from estimators.staggered.trend_evidence import EventTimes, pretrend_power, reference_estimator
@@ -42,7 +42,10 @@ RESTRICTIONS: tuple[tuple[Restriction, tuple[float, ...]], ...] = (
 
 def add_diagnostics(panel: Panel, core: Panel, ledger: Ledger, errors: tuple[str, ...], *, honest: bool) -> None:
     """Both tables. panel: balanced; core: without units treated from the first period on."""
-    _attempt(ledger, "Goodman-Bacon decomposition", partial(_add_bacon, panel, ledger))
+    _attempt(ledger, "Goodman-Bacon decomposition", partial(_add_bacon, panel, ledger, None))
+    if panel.roles.controls:
+        what = "Goodman-Bacon decomposition with controls"
+        _attempt(ledger, what, partial(_add_bacon, panel, ledger, "controls"))
     for column, controls in enumerate(dict.fromkeys(((), panel.roles.controls)), start=1):
         _attempt(ledger, "weights of the two-way coefficient", partial(_add_weights, panel, ledger, column, controls))
     _attempt(ledger, "DID_M", partial(_add_switchers, panel, ledger, errors))
@@ -66,15 +69,17 @@ def _attempt(ledger: Ledger, what: str, make: Callable[[], None]) -> None:
         ledger.note(f"Table {COMPARISONS if 'bounds' not in what else BOUNDS} has no {what}: {reasons(refusal)}.")
 
 
-def _add_bacon(panel: Panel, ledger: Ledger) -> None:
-    found, fit = decompose(panel), Fit((COMPARISONS, 1), "goodman-bacon")
-    for kind in KINDS:
+def _add_bacon(panel: Panel, ledger: Ledger, transform: str | None) -> None:
+    found = decompose_with_controls(panel) if transform else decompose(panel)
+    fit = Fit((COMPARISONS, 1), "goodman-bacon", transform)
+    for kind in CONTROLLED_KINDS if transform else KINDS:
         count = sum(comparison.kind == kind for comparison in found.comparisons)
         if count:
             own = {"weight": found.share(kind), "mean": float(found.average(kind)[0]), "comparisons": float(count)}
             ledger.values(fit, own, kind)
     ledger.value(fit, "twfe", float(found.twfe[0]))
-    ledger.draw(bacon_figure, found, str(panel.roles.outcome))
+    if not transform:
+        ledger.draw(bacon_figure, found, str(panel.roles.outcome))
 
 
 def _add_weights(panel: Panel, ledger: Ledger, column: int, controls: tuple[str, ...]) -> None:
@@ -140,7 +145,22 @@ _KINDS = {
     "earlier v later": "Earlier v later cohort",
     "later v earlier": "Later v earlier cohort",
     "treated v always": "Treated v always treated",
+    "two dates": "Cohorts of two dates",
+    "one cohort": "Units of one cohort",
 }
+_WITHOUT_CONTROLS = (
+    "Goodman-Bacon (2021): without controls, the two-way coefficient is the mean of all two-by-two comparisons of "
+    "cohorts, weighted by size and by the variance of treatment. An earlier cohort is compared with a later cohort "
+    "until the later one is treated. A later cohort is compared with an earlier cohort that is already treated. This "
+    "last comparison takes changes of the earlier cohort's effect for a trend: it is biased where effects grow or "
+    "fade."
+)
+_WITH_CONTROLS = (
+    "Goodman-Bacon (2021): with controls, the two-way coefficient is the mean of comparisons of the mean paths of two "
+    "cohorts, earlier and later together, and of units of one cohort, which are treated alike but whose controls "
+    "differ. Units treated from the first period on are a cohort of that date. Weights are those of the treatment "
+    "less what effects and controls explain of it."
+)
 _WEIGHTS = {
     "coefficient": "Two-way coefficient",
     "cells": "Treated unit-periods",
@@ -175,16 +195,10 @@ def _bacon(setting: TableSetting) -> Iterable[JournalTable]:
                 if ("weight", kind) in column.by_term]  # fmt: skip
         total = sum(value for (name, _), value in column.by_term.items() if name == "comparisons")
         rows.append(Row("Two-way coefficient", ("1.0000", digits(twfe, row=means), count(total)), rule=True))
-        notes = (
-            "Goodman-Bacon (2021): without controls, the two-way coefficient is the mean of all two-by-two comparisons "
-            "of cohorts, weighted by size and by the variance of treatment. An earlier cohort is compared with a later "
-            "cohort until the later one is treated. A later cohort is compared with an earlier cohort that is already "
-            "treated. This last comparison takes changes of the earlier cohort's effect for a trend: it is biased "
-            "where effects grow or fade.",
-            setting.data,
-        )
+        notes = (_WITH_CONTROLS if column.transform else _WITHOUT_CONTROLS, setting.data)
         heads = (Heading("Weight"), Heading("Mean estimate"), Heading("Comparisons"))
-        title = f"What the two-way coefficient compares: {setting.about}, without controls"
+        with_or_not = "with" if column.transform else "without"
+        title = f"What the two-way coefficient compares: {setting.about}, {with_or_not} controls"
         yield JournalTable(COMPARISONS, title, heads, tuple(rows), notes)
 
 

@@ -11,7 +11,17 @@ import pytest
 from agreement import in_another_order, with_effects
 
 from estimators import TwoWayDID
-from estimators.staggered.bacon import ALWAYS, EARLIER, KINDS, LATER, NEVER, decompose, decompose_with_controls
+from estimators.staggered.bacon import (
+    ALWAYS,
+    DATES,
+    EARLIER,
+    KINDS,
+    LATER,
+    NEVER,
+    WITHIN,
+    decompose,
+    decompose_with_controls,
+)
 from references.small_panels import names, small_panel
 from sim import BadInput, Panel, Roles
 
@@ -161,17 +171,15 @@ def test_with_controls_pairs_and_units_treated_alike_are_the_coefficient(
 ) -> None:
     on = with_controls(panel(always, never), by_cohort)
     got = decompose_with_controls(on)
-    assert got.weights.min() >= 0
-    assert got.within >= 0
-    assert got.weights.sum() + got.within == pytest.approx(1, abs=1e-12)
-    total = got.estimates @ got.weights + got.within * (0.0 if by_cohort else got.within_estimate)
-    np.testing.assert_allclose(total, coefficient(on), rtol=0, atol=1e-11)
+    assert got.weights.min() > 0
+    assert got.weights.sum() == pytest.approx(1, abs=1e-12)
+    np.testing.assert_allclose(got.estimates @ got.weights, coefficient(on), rtol=0, atol=1e-11)
     np.testing.assert_allclose(got.twfe, coefficient(on), rtol=0, atol=1e-11)
-    groups = 4 + bool(always) + bool(never)
-    assert len(got.pairs) == groups * (groups - 1) // 2
-    if by_cohort:  # controls that do not differ within cohorts leave nothing to compare there
-        assert got.within < 1e-12
-        assert np.isnan(got.within_estimate).all()
+    groups, kinds = 4 + bool(always) + bool(never), [comparison.kind for comparison in got.comparisons]
+    assert kinds.count(NEVER) == (groups - 1) * bool(never)
+    assert kinds.count(NEVER) + kinds.count(DATES) == groups * (groups - 1) // 2
+    several = np.unique(on.variables["did"][0].sum(axis=0), return_counts=True)[1] > 1
+    assert kinds.count(WITHIN) == several.sum() * (not by_cohort)  # units of a cohort whose controls differ
 
 
 def test_a_pair_with_controls_is_a_regression_on_its_cohorts() -> None:
@@ -184,13 +192,19 @@ def test_a_pair_with_controls_is_a_regression_on_its_cohorts() -> None:
     x = np.column_stack([on.variables[name][0].ravel() for name in ("x", "z")])
     d = did.ravel() - (np.column_stack([x, dummies])
                        @ np.linalg.lstsq(np.column_stack([x, dummies]), did.ravel())[0])  # fmt: skip
-    for pair, estimate in zip(got.pairs, got.estimates.T, strict=True):
-        ends = [pair.first - 2001, 9 if pair.second is None else pair.second - 2001]
+    for pair, estimate in zip(got.comparisons, got.estimates.T, strict=True):
+        ends = [9 if year is None else year - 2001 for year in (pair.treated, pair.control)]
+        assert pair.units == tuple(int((first == end).sum()) for end in ends)
+        if pair.kind == WITHIN:
+            part = first == ends[0]
+            own, *outcomes = ((values - values.mean(axis=1, keepdims=True)).ravel()
+                              for values in (d.reshape(t, -1)[:, part], *on.variables["y"][:, :, part]))  # fmt: skip
+            np.testing.assert_allclose(estimate, [own @ y / (own @ own) for y in outcomes], rtol=1e-8)
+            continue
         means = [[values.reshape(t, -1)[:, first == end].mean(axis=1) for end in ends]
                  for values in (d, *(y.ravel() for y in on.variables["y"]))]  # fmt: skip
         own, *outcomes = (np.subtract(*pairs) - np.subtract(*pairs).mean() for pairs in means)
         np.testing.assert_allclose(estimate, [own @ y / (own @ own) for y in outcomes], rtol=1e-8)
-        assert pair.units == tuple(int((first == end).sum()) for end in ends)
 
 
 def test_careless_decompositions_with_controls_are_one_line() -> None:
@@ -204,5 +218,8 @@ def test_careless_decompositions_with_controls_are_one_line() -> None:
     constant = ready.with_variables({"x": np.ones_like(ready.variables["x"])})
     with pytest.raises(BadInput, match="'x' is constant"):
         decompose_with_controls(constant)
+    weighted = replace(ready, roles=replace(ready.roles, weight="z"))
+    with pytest.raises(BadInput, match="weight"):
+        decompose_with_controls(weighted)
     with pytest.raises(BadInput, match="no variable 'w'"):
         decompose_with_controls(ready, controls=("w",))

@@ -183,13 +183,20 @@ def test_the_order_of_units_does_not_matter(usual: tuple[RealPanel, Ledger], tmp
 def test_table_s2_is_what_the_diagnostics_say(usual: tuple[RealPanel, Ledger]) -> None:
     real, ledger = usual
     bacon = decompose(real.panel)
-    kinds = [one.term for one in ledger.statistics if one.model == "goodman-bacon" and one.name == "weight"]
-    shares = [said(ledger, "goodman-bacon", kind) for kind in kinds]
-    weights = np.array([share["weight"] for share in shares], dtype=float)
-    assert kinds == ["treated v never", "earlier v later", "later v earlier"]
-    assert weights.sum() == pytest.approx(1.0, abs=1e-12)
-    total = said(ledger, "goodman-bacon")["twfe"]
-    assert weights @ np.array([share["mean"] for share in shares], dtype=float) == pytest.approx(total, abs=1e-12)
+    for controls, wanted in (
+        (None, ["treated v never", "earlier v later", "later v earlier"]),
+        ("controls", ["treated v never", "two dates", "one cohort"]),
+    ):
+        kinds = [one.term for one in ledger.statistics
+                 if one.model == "goodman-bacon" and one.name == "weight" and one.transform == controls]  # fmt: skip
+        shares = [said(ledger, "goodman-bacon", kind, transform=controls) for kind in kinds]
+        weights = np.array([share["weight"] for share in shares], dtype=float)
+        assert kinds == wanted
+        assert weights.sum() == pytest.approx(1.0, abs=1e-12)
+        total = said(ledger, "goodman-bacon", transform=controls)["twfe"]
+        assert weights @ np.array([share["mean"] for share in shares], dtype=float) == pytest.approx(total, abs=1e-12)
+    assert total == pytest.approx(found(ledger, "did")["did"].estimate, abs=1e-10)
+    total = said(ledger, "goodman-bacon", transform=None)["twfe"]
     assert total == pytest.approx(two_way(frame(), ("d",)), abs=1e-10)
     assert total == bacon.twfe[0]
     plain = said(ledger, "dcdh-weights", transform=None)
@@ -416,7 +423,8 @@ def test_all_of_it_in_a_document(tmp_path: Path) -> None:
     assert document.exit_code == 0
     assert json.loads(document.to_json())["records"]
     names = [table.name for table in journal_tables(document) if not table.appendix]
-    assert [name for name in dict.fromkeys(names) if name.startswith("S")] == ["S", "S2a", "S2b", "S2c", "S2d", "S3"]
+    letters = [f"S2{letter}" for letter in "abcde"]
+    assert [name for name in dict.fromkeys(names) if name.startswith("S")] == ["S", *letters, "S3"]
     assert {"event-study", "goodman-bacon"} <= {figure.name for figure in document.figures}
 
 

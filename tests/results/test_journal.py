@@ -169,7 +169,7 @@ def test_table_7_direct_before_lee_yu_for_every_w() -> None:
     assert any("direct" in note for note in table.notes)
     assert any("delta method" in note for note in table.notes)
     assert any("(N - 1)(T - 1)" in note for note in tables[1].notes)
-    tests = tables[4]
+    tests = next(table for table in tables if table.title.startswith("Lagrange multiplier"))
     assert [column.group for column in tests.columns][::2] == [
         "W knn-6, exact", "W knn-6, Elhorst's form", "W queen, exact", "W queen, Elhorst's form",
     ]  # fmt: skip

@@ -326,11 +326,18 @@ def _table_k(book: Book) -> None:
         book.say(fit, neighbours=book.test(), loglik=book.test(), aic=-book.test())
 
 
+def _controlled_bacon(book: Book) -> None:
+    controlled = Fit(("S2", 1), "goodman-bacon", "controls")
+    for kind in ("treated v never", "two dates", "one cohort"):
+        book.say(controlled, kind, weight=book.number(), mean=book.number(), comparisons=book.count())
+    book.say(controlled, twfe=book.number())
+
+
 def known_document(facts: Mapping[str, Any] = FACTS, notes: tuple[str, ...] = ()) -> Document:
     """Known numbers of every table, on a panel with these facts."""
     book = Book()
     for fill in (_tables_1_to_4, _table_5, _table_6, _table_7, _tables_s, _table_r, _local_clusters, _table_c,
-                 _tables_i, _tables_m_and_d, _table_t, _table_k):  # fmt: skip
+                 _tables_i, _tables_m_and_d, _table_t, _table_k, _controlled_bacon):  # fmt: skip
         fill(book)
     agreements = (Agreement("2", "linearmodels", "coefficients", 41, 1.1e-10),
                   Agreement("2", "linearmodels", "errors", 1042, 2.3e-9),
