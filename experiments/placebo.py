@@ -28,6 +28,7 @@ from experiments.run.runner import preflight
 from experiments.study import SCHEMA_VERSION, PlaceboCard, Study
 from experiments.tables.ledger import main_cluster
 from results.plots.placebo_plot import PlaceboPlot, placebo_figure
+from results.report.trust_page import placebo_page
 from results.store.block import Records
 from results.store.bucket import StorePath
 from results.store.zarr_store import ZarrStore
@@ -545,9 +546,12 @@ def print_placebo(found: PlaceboAnswer, console: Console) -> None:
 
 
 def write_placebo(found: PlaceboAnswer, folder: Path) -> list[Path]:
-    """Write placebo.svg and placebo.json into a folder; raises BadInput when it cannot be written."""
+    """Write placebo.html, placebo.svg and placebo.json into a folder; raises BadInput when it cannot be written."""
+    ask, svg = found.question, placebo_figure(found.plot)
+    title = f"Placebo test of {ask.term}: {ask.estimator.name}, scheme {ask.scheme}"
     files = {
-        "placebo.svg": placebo_figure(found.plot),
+        "placebo.html": placebo_page(title, _lines(found), svg, found.notes),
+        "placebo.svg": svg,
         "placebo.json": json.dumps(found.document, indent=1, ensure_ascii=False) + "\n",
     }
     check_folder(folder)

@@ -262,7 +262,9 @@ Terms that they test:
     "--store", type=STORE, help="A folder or an address (s3://...) for the draws (default: runs/placebo-SCHEME.zarr)."
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for placebo.svg and placebo.json."
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for placebo.html, placebo.svg and placebo.json.",
 )
 @cluster_options("serial")
 @accept_options
@@ -419,10 +421,18 @@ def trust(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **choi
 @budget_option("2m")
 @click.option("--replications", type=click.IntRange(64), help="Panels a world, in place of a budget.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file for every number, as JSON.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write the answer as a page here.")
 @cluster_options("serial")
 @as_json_option
 def race(
-    panel: Path, spec: Path, budget: str, kinds: tuple[str, ...], out: Path | None, as_json: bool, **choices: Any
+    panel: Path,
+    spec: Path,
+    budget: str,
+    kinds: tuple[str, ...],
+    out: Path | None,
+    html: Path | None,
+    as_json: bool,
+    **choices: Any,
 ) -> None:
     """Race estimators of the effect on twins of PANEL, and say which one to use.
 
@@ -436,27 +446,31 @@ def race(
 
     from experiments.panel_spec.spec import read_real_panel, read_spec
     from experiments.run.places import named_place
-    from experiments.run.reporting import write_whole
+    from experiments.run.reporting import check_html, write_whole
     from experiments.run.resume import Resume
     from experiments.trust.race import document, print_race, race
     from experiments.trust.studies import opened, seconds_of
+    from results.report.trust_page import race_page
 
     seconds = seconds_of(budget)
     place = named_place({name: choices.pop(name) for name in CLUSTER_OPTIONS}, default="serial")
+    if html is not None:
+        check_html(html)
     console = Console(highlight=False, stderr=as_json)
     real = read_real_panel(panel, read_spec(spec))
     with opened(None, place, Resume()) as means:
         found = race(real, kinds=kinds, budget=seconds, means=means,
                      say=lambda line: console.print(line, style="dim"), **choices)  # fmt: skip
     text = json.dumps(document(found), ensure_ascii=False, indent=1)
-    if out is not None:
-        write_whole(out.parent, {out.name: text})
+    written = [] if out is None else write_whole(out.parent, {out.name: text})
+    if html is not None:
+        written += write_whole(html.parent, {html.name: race_page(document(found), found.decisive)})
     if as_json:
         click.echo(text)
         return
     print_race(found, console)
-    if out is not None:
-        console.print(f"wrote {out}", markup=False)
+    for path in written:
+        console.print(f"wrote {path}", markup=False)
 
 
 # `panelproof replicate`: a bundle for a journal's archive, made or run again.

@@ -222,16 +222,22 @@ def lost_fits(store: Store) -> list[str]:
     return lines
 
 
-def show(store: ZarrStore, console: Console, html: Path | None, *, full: bool = False, as_json: bool = False) -> None:
-    """The answer, with `full` every cell, or one JSON document; the HTML report if wanted, and where the files are."""
-    from experiments.run.reporting import print_json, print_report, read_diagnosis, write_html
+def show(store: ZarrStore, console: Console, html: Path | None, *, full: bool = False, as_json: bool = False,
+         chart: bool = False, opened: bool = False) -> None:  # fmt: skip
+    """The answer, with `full` every cell, or one JSON document; the HTML report if wanted, and where the files are.
+
+    chart: whether the answer's picture is drawn below it. opened: whether a browser shows the page.
+    """
+    from experiments.run.reporting import open_page, print_chart, print_json, print_report, read_diagnosis, write_html
 
     if as_json:
         diagnosis = read_diagnosis(store, trust=True)
         print_json(store, diagnosis)
     else:
         diagnosis = print_report(store, console, full=full, trust=True)
+        if chart:
+            print_chart(diagnosis, console)
+    console.print(f"store   {store.path}", markup=False)
     if html is not None:
         write_html(store, diagnosis, html)
-        console.print(f"report  {html}", markup=False)
-    console.print(f"store   {store.path}", markup=False)
+        console.print(f"report  {html}{' (opened in the browser)' if opened and open_page(html) else ''}", markup=False)

@@ -6,7 +6,9 @@ import json
 import math
 import os
 import shlex
+import sys
 import tempfile
+import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +26,9 @@ from results.plots.grid import MEASURES, ShownMeasure, measures_of
 from results.plots.paper import FORMATS as PICTURES
 from results.plots.paper import figure_bytes
 from results.plots.replications import contrast_chart, replication_charts
-from results.report.facts import ReportFacts, lead_of
-from results.report.html import FOLDED, every_cell, html_report, pictures_of
+from results.plots.terminal_chart import text_chart
+from results.report.facts import ReportFacts, lead_of, opened_by
+from results.report.html import FOLDED, every_cell, first_picture, html_report, pictures_of
 from results.report.pivot import (
     FORMATS,
     Pivot,
@@ -126,6 +129,30 @@ def print_report(
     command = f"panelproof report {shlex.quote(str(store.path))} --full"
     print_bias_table(diagnosis, console, facts_of(store), all_terms=all_terms, full=full, command=command)
     return diagnosis
+
+
+def print_chart(diagnosis: Diagnosis, console: Console) -> None:
+    """Draw the picture with which the page opens in letters; nothing where it has no form for that."""
+    charts = pictures_of(diagnosis, *opened_by(diagnosis, answer(diagnosis)))
+    chart = first_picture(charts)
+    lines = text_chart(chart, console.width, plain=console.options.ascii_only) if chart is not None else []
+    for line in ["", *lines] if lines else []:
+        console.print(line, markup=False, no_wrap=True, crop=True)
+
+
+def open_page(page: Path) -> bool:
+    """Open a page in the desktop's browser; False where there is none or nobody who looks at it.
+
+    Nobody looks at it where the output is no terminal, in continuous integration, and on another machine over SSH.
+    """
+    away = {"CI", "SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY"} & set(os.environ)
+    desktop = sys.platform in ("darwin", "win32") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ))
+    if away or not desktop or not sys.stdout.isatty():
+        return False
+    try:
+        return webbrowser.open(page.resolve().as_uri())
+    except webbrowser.Error:
+        return False
 
 
 def print_json(store: ZarrStore, diagnosis: Diagnosis) -> None:
