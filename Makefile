@@ -15,8 +15,9 @@ $(STAMP): pyproject.toml constraints.txt find-python.sh
 >$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 >@touch $(STAMP)
 
+# which standard errors hold? one minute; the answer, its picture, and a page
 demo: $(STAMP)
->$(BIN)/panelproof run bias --html runs/bias.html
+>@$(BIN)/panelproof run size --replications 1000 --html runs/size.html --chart --open
 
 # what everybody runs, in 5 minutes; tests/support/tiers.py says how it is chosen
 test: $(STAMP)

@@ -550,7 +550,7 @@ def write_placebo(found: PlaceboAnswer, folder: Path) -> list[Path]:
     ask, svg = found.question, placebo_figure(found.plot)
     title = f"Placebo test of {ask.term}: {ask.estimator.name}, scheme {ask.scheme}"
     files = {
-        "placebo.html": placebo_page(title, _lines(found), svg, found.notes),
+        "placebo.html": placebo_page(title, _lines(found), found.document, svg),
         "placebo.svg": svg,
         "placebo.json": json.dumps(found.document, indent=1, ensure_ascii=False) + "\n",
     }

@@ -200,6 +200,7 @@ LARGE = 1.22  # by how much letters of a lone panel grow on a phone (results/pag
 LINE = 13.0  # height of a line of labels
 TOLD = 600  # points of a picture that tell their value under the pointer
 LONGEST = 34  # letters of a label
+LONGEST_ROW = 42  # letters of the name of a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +268,7 @@ def _plot(chart: Chart) -> Plot:
     lines = max((len(_title_lines(chart, panel)) for panel in chart.panels), default=0)
     width, top = float(width_of(chart)), 20.0 + LINE * lines + bool(lines)
     if chart.form in {"dots", "zip"}:
-        labels = max((len(short_label(text)) for _, text in chart.places.ticks), default=0)
+        labels = max((len(short_label(text, LONGEST_ROW)) for _, text in chart.places.ticks), default=0)
         rows = chart.places.high - chart.places.low
         height = 260.0 if chart.form == "zip" else 19.0 * rows + 6
         return Plot(width, top + height + 40, labels * letter + 10, width - 12, top, top + height)
@@ -374,7 +375,7 @@ def _across(chart: Chart, panel: Facet, plot: Plot, told: bool) -> Iterator[Mark
             yield _text(x, plot.top - 6, reference.label, "tick mid strong")
     yield _text((plot.left + plot.right) / 2, plot.bottom + 32, chart.values.label, "axis mid")
     for at, text in chart.places.ticks:
-        yield _text(plot.left - 8, plot.down(chart.places, at) + 4, short_label(text), "name end")
+        yield _text(plot.left - 8, plot.down(chart.places, at) + 4, short_label(text, LONGEST_ROW), "name end")
     for series in panel.series:
         yield Markup('<g class="k{}">').format(series.kind % KINDS)
         for point in series.points:
@@ -418,9 +419,9 @@ def _text(x: float, y: float, text: str, css: str) -> Markup:
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(css, x, y, escape(text))
 
 
-def short_label(text: str) -> str:
-    """A label of at most `LONGEST` letters."""
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+def short_label(text: str, most: int = LONGEST) -> str:
+    """A label of at most so many letters."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 # A picture as a figure of a page: small multiples that stand beside or, on a phone, below each other.

@@ -72,7 +72,7 @@ def marks_of(console: Console) -> tuple[Marks, str]:
 
 def _legend_of(marks: Marks) -> str:
     said = ", ".join(f"{marks[grade]} {words}" for grade, words in BRIEFLY.items())
-    return f"Marks: {said}. Monte Carlo errors are in the full report."
+    return f"Marks: {said}; Monte Carlo errors are in --full."
 
 
 def print_short(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -159,18 +160,33 @@ def race_page(document: Mapping[str, Any], world: str) -> str:
     return _answer_page("Which estimator to use", document["answer"], picture, tables, [*left_out, *document["notes"]])
 
 
-def placebo_page(title: str, lines: Sequence[tuple[str, str]], svg: str, notes: Sequence[str]) -> str:
-    """The real estimate among its placebos; lines: names and values as the terminal prints them."""
-    answer = "; ".join(f"{name} {value}" for name, value in lines[:3])
-    figure = Markup('<figure><div class="paper">{}</div></figure>').format(Markup(svg))
-    return _answer_page(title, f"{answer[:1].upper()}{answer[1:]}.", figure, [("All numbers", ("", "value"), lines)],
-                        notes)  # fmt: skip
+def placebo_page(title: str, lines: Sequence[tuple[str, str]], document: Mapping[str, Any], svg: str) -> str:
+    """The real estimate among its placebos; lines: names and values as the terminal prints them. document: as
+    `panelproof placebo --json` prints it."""
+    (_, estimate), _, (name, value), *_ = lines
+    answer = f"{name[:1].upper()}{name[1:]} {value}. Real estimate {estimate}."
+    table = "All numbers", ("number", "value"), lines
+    return _answer_page(title, answer, chart_figure(placebo_chart(document)), [table], document["notes"], svg)
 
 
-def _answer_page(title: str, answer: str, figure: Markup, tables: Sequence[Any], notes: Sequence[str]) -> str:
-    """A page that opens with its answer beside its picture; tables: titles, heads and rows of text."""
+def placebo_chart(document: Mapping[str, Any]) -> Chart:
+    """The estimate with the interval of its own test, and the middle 95% of the placebos."""
+    ends = [document["placebo_quantiles"].get(q) for q in ("0.025", "0.975")]
+    low, high = ends if None not in ends else (math.nan, math.nan)
+    se = document["se"] or math.nan
+    rows = [("real estimate", document["estimate"], document["estimate"] - TWO * se, document["estimate"] + TWO * se,
+             True), ("placebos", document["placebo_mean"], low, high, False)]  # fmt: skip
+    caption = ("The filled mark is the estimate with 1.96 of its own standard errors on either side, the other is the "
+               "mean of the placebos with their middle 95%.")  # fmt: skip
+    return dots("placebos", f"{document['term']} and its placebos", "estimate", rows, 0.0, caption)
+
+
+def _answer_page(title: str, answer: str, figure: Markup, tables: Sequence[Any], notes: Sequence[str],
+                 svg: str = "") -> str:  # fmt: skip
+    """A page that opens with its answer beside its picture; tables: titles, heads and rows of text. svg: one more
+    picture below."""
     return page("results.report").get_template("answer.html").render(
-        title=title, answer=answer, figure=figure, tables=tables, notes=notes)  # fmt: skip
+        title=title, answer=answer, figure=figure, tables=tables, notes=notes, further=Markup(svg))  # fmt: skip
 
 
 # The fidelity report of a twin as one HTML page that needs nothing else.
