@@ -127,7 +127,7 @@ def _term(item: Verdict) -> str:
 
 NAMES = ("estimator", "term", "errors", "setting")
 Names = tuple[str, str, str, str]
-RowOfEntries = tuple[Names, tuple["Entry", ...]]
+RowOfEntries = tuple[Names, tuple["MarkedNumber", ...]]
 MOST_COLUMNS = 7  # values of a dial side by side
 UNITS = {
     "bias": "in standard errors",
@@ -139,7 +139,7 @@ UNITS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class MarkedNumber:
     """A number as text and its grade, which is its mark."""
 
     text: str
@@ -160,7 +160,7 @@ class ShortTable:
 
     title: str
     heads: tuple[str, ...]
-    rows: tuple[tuple[tuple[str, ...], tuple[Entry, ...]], ...]
+    rows: tuple[tuple[tuple[str, ...], tuple[MarkedNumber, ...]], ...]
     names: int
     dial: str = ""
     first: str = "the worst"
@@ -237,12 +237,12 @@ def _of_verdicts(
             yield _names(verdict, setting), tuple(_cell(verdict, cells.get(value)) for value in columns)
 
 
-def _cell(verdict: Verdict, item: Judged | None) -> Entry:
+def _cell(verdict: Verdict, item: Judged | None) -> MarkedNumber:
     if item is None:
-        return Entry(DASH)
+        return MarkedNumber(DASH)
     if verdict.measure == "bias":
-        return Entry(written(item.value, ".2f"), item.grade)
-    return Entry(written(100 * item.value, ".1f"), item.grade)
+        return MarkedNumber(written(item.value, ".2f"), item.grade)
+    return MarkedNumber(written(100 * item.value, ".1f"), item.grade)
 
 
 def _of_power(
@@ -254,7 +254,7 @@ def _of_power(
         cells = {dial_value(dials[item.cell].get(dial)): item for item in curve.cells}
         shown = [_cell(verdict, cells.get(value)) for value in values] or [_cell(verdict, curve.largest)]
         rest = {name: value for name, value in dials[curve.largest.cell].items() if name != curve.dial}
-        yield _names(verdict, setting_text(rest, dials, named)), (*shown, Entry(_detectable(curve)))
+        yield _names(verdict, setting_text(rest, dials, named)), (*shown, MarkedNumber(_detectable(curve)))
 
 
 def _detectable(curve: PowersBySize) -> str:
@@ -266,11 +266,10 @@ def _detectable(curve: PowersBySize) -> str:
 def _of_screens(part: ClaimAnswer) -> ShortTable:
     heads = ("estimator", "setting", "rejects %", "bias of all", "bias of fits that pass")
     found = sorted(part.screens, key=lambda item: -abs(item.passing) if item.passing == item.passing else 0.0)
-    rows = tuple(
-        ((item.estimator, item.setting), (Entry(written(100 * item.rejects, ".1f")), Entry(written(item.bias, ".2f")),
-                                          Entry(written(item.passing, ".2f"))))
-        for item in found
-    )  # fmt: skip
+    numbers = ((written(100 * item.rejects, ".1f"), *(written(value, ".2f") for value in (item.bias, item.passing)))
+               for item in found)  # fmt: skip
+    rows = tuple(((item.estimator, item.setting), tuple(map(MarkedNumber, own)))
+                 for item, own in zip(found, numbers, strict=True))  # fmt: skip
     return ShortTable("Screens; bias in standard errors", heads, rows, 2)
 
 
@@ -282,6 +281,6 @@ def own_tables(table: pd.DataFrame, own: Sequence[str]) -> list[ShortTable]:
     names = ("estimator", "term", "error", "setting")
     kept = [name for name in names if len({row[name] for row in rows}) > 1] or ["estimator"]
     shown = tuple((tuple(plain_error(row[name]) if name == "error" and row[name] else row[name] for name in kept),
-                   tuple(Entry(own_text(row, name)) for name in own)) for row in rows)  # fmt: skip
+                   tuple(MarkedNumber(own_text(row, name)) for name in own)) for row in rows)  # fmt: skip
     heads = (*(name.replace("error", "errors") for name in kept), *(f"{name} (MCSE)" for name in own))
     return [ShortTable("Your own measures", heads, shown, len(kept), first="the first cells")]
