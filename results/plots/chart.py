@@ -200,7 +200,7 @@ LARGE = 1.22  # by how much letters of a lone panel grow on a phone (results/pag
 LINE = 13.0  # height of a line of labels
 TOLD = 600  # points of a picture that tell their value under the pointer
 LONGEST = 34  # letters of a label
-LONGEST_ROW = 42  # letters of the name of a row
+LONGEST_ROW = 46  # letters of the name of a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +278,7 @@ def _plot(chart: Chart) -> Plot:
     most = max(len(panel.series) for panel in chart.panels)
     height = max(170.0, LINE * most + 12)
     below = HEIGHT * len(chart.loops) + 6 if chart.loops else 40.0
-    left = max((len(text) for _, text in chart.values.ticks), default=3) * letter + 10
+    left = max((len(text) for _, text in chart.values.ticks), default=3) * letter + 16
     return Plot(width, top + height + below, left, right, top, top + height)
 
 

@@ -204,7 +204,7 @@ def grid_html(table: ShortTable) -> Markup:
     for own, entries in table.rows:
         cells = Markup("").join(Markup('<th scope="row" class="left">{}</th>').format(text) for text in own)
         cells += Markup("").join(
-            Markup('<td class="{}">{}<span class="flag">{}</span></td>').format(
+            Markup('<td class="{}">{}<span class="sign">{}</span></td>').format(
                 CLASSES[entry.grade], entry.text, entry.marked(MARKS).removeprefix(entry.text).strip())
             for entry in entries)  # fmt: skip
         rows.append(Markup("<tr>{}</tr>").format(cells))

@@ -61,6 +61,7 @@ MOST_CHIP_ROWS = 4  # of a claim; where there are more they are counted, and the
 UNBROKEN = "\N{NO-BREAK SPACE}"  # in a name, at which no line is broken
 LEAST_ROWS = 2  # of a table; where fewer fit it is left out
 AROUND = 3  # lines of a table besides its rows: a blank one, the title and the heads
+NARROW = 100  # letters, below which a title may take two lines
 
 Marks = Mapping[Grade, str]
 
@@ -90,7 +91,7 @@ def print_short(
     tables += own_tables(table, diagnosis.own)
     closing = [_legend_of(marks), _dials_text(diagnosis), _left_out(99, 99, command)]
     room = MOST_LINES - len(lines) - 1 - len(_wrapped(map(Text, closing), width))
-    counts = shared_out([len(table.rows) for table in tables], room)
+    counts = shared_out([len(table.rows) for table in tables], room, AROUND + (width < NARROW))
     for item, rows in zip(tables, counts, strict=True):
         if rows:
             lines += ["", *_table_lines(item, rows, width, marks)]  # type: ignore[list-item]
@@ -101,13 +102,16 @@ def print_short(
         console.print(line, crop=True, no_wrap=True, overflow="crop")
 
 
-def shared_out(rows: Sequence[int], room: int) -> list[int]:
-    """How many rows of each table fit into so many lines: evenly, and none of a table that gets too few."""
+def shared_out(rows: Sequence[int], room: int, around: int = AROUND) -> list[int]:
+    """How many rows of each table fit into so many lines: evenly, and none of a table that gets too few.
+
+    around: lines of a table besides its rows.
+    """
     counts = [0] * len(rows)
     for place, many in enumerate(rows):
         least = min(many, LEAST_ROWS)
-        if many and room >= least + AROUND:
-            counts[place], room = least, room - least - AROUND
+        if many and room >= least + around:
+            counts[place], room = least, room - least - around
     while room > 0 and any(0 < count < many for count, many in zip(counts, rows, strict=True)):
         for place, many in enumerate(rows):
             if room > 0 and 0 < counts[place] < many:
