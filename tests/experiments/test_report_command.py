@@ -26,12 +26,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_pivot_is_printed_alone(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["report", str(store), "--by", "effect,serial", "--measure", "coverage"]) == 0
-    head, *lines = capsys.readouterr().out.splitlines()
-    assert head.strip() == "Coverage for did, estimator did, by serial (columns)"
+    first, second, *lines = capsys.readouterr().out.splitlines()
+    said = " ".join(f"{first} {second}".split())
+    assert said == "Coverage for did, estimator did, by autocorrelation of errors (columns)"
     frame = diagnose(ZarrStore.open(store)).frame
     row = frame[(frame["measure"] == "coverage") & (frame["term"] == "did") & (frame["error"] == "hc1")
                 & (frame["effect"] == 0.0157)]  # fmt: skip
-    (line,) = [line for line in lines if line.split()[:1] == ["0.0157"] or "hc1" in line][-1:]
+    (line,) = [line for line in lines if line.split()[:1] == ["0.0157"] or "HC1" in line][-1:]
     for value in row["value"]:
         assert f"{100 * value:.1f}" in line
     assert "Verdict" not in "\n".join(lines)
