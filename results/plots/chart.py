@@ -271,7 +271,7 @@ def _plot(chart: Chart) -> Plot:
         labels = max((len(short_label(text, LONGEST_ROW)) for _, text in chart.places.ticks), default=0)
         rows = chart.places.high - chart.places.low
         height = 260.0 if chart.form == "zip" else 19.0 * rows + 6
-        return Plot(width, top + height + 40, labels * letter + 16, width - 12, top, top + height)
+        return Plot(width, top + height + 40, labels * letter + 16, width - 20, top, top + height)
     names = [short_label(series.label) for panel in chart.panels for series in panel.series]
     single = max((len(panel.series) for panel in chart.panels), default=0) < 2 or chart.form == "scatter"
     right = width - 14 if single else width - max(map(len, names)) * letter - 20
