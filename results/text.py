@@ -165,7 +165,7 @@ def setting_text(
 PLAIN_DIALS = {
     "adoption.concentration": "strength of the instruments",
     "adoption.endogeneity": "endogeneity of the dose",
-    "adoption.on": "what adoption hangs on",
+    "adoption.on": "adoption by",
     "adoption.share": "share of units that adopt",
     "adoption.strength": "strength of selection",
     "anticipation": "periods of anticipation",
@@ -177,7 +177,7 @@ PLAIN_DIALS = {
     "indicators.treated": "indicators that the treatment moves",
     "levels.factor_share": "share of common factors",
     "levels.factors": "number of common factors",
-    "missing.pattern": "which values are missing",
+    "missing.pattern": "pattern of missing values",
     "missing.share": "share of missing values",
     "rho": "spatial lag of the outcome",
     "serial": "autocorrelation of errors",
@@ -188,6 +188,12 @@ PLAIN_DIALS = {
     "weights.k": "number of neighbours in W",
     "weights.kind": "kind of W",
 }  # of the designs of this package; other names are words as they are
+
+
+def last_part(name: str, names: Iterable[str]) -> str:
+    """A dial by what follows its last dot, where no other of these names ends so: "errors.serial" as "serial"."""
+    last = name.rpartition(".")[2]
+    return last if sum(other.rpartition(".")[2] == last for other in names) == 1 else name
 
 
 def plain_dial(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from textwrap import wrap
 
 from results.plots.chart import Axis, Chart, Facet, Point, apart, short_label
 
@@ -24,7 +25,7 @@ def text_chart(chart: Chart, width: int, *, plain: bool = False) -> list[str]:
         return []
     title = f"{chart.title}: {chart.values.label}" if chart.form == "curves" else chart.title
     body = (_curves if chart.form == "curves" else _dots)(chart, chart.panels[0], min(width, WIDEST), plain)
-    return [title, *(line.rstrip() for line in body)] if body else []
+    return [*wrap(title, width), *(line.rstrip() for line in body)] if body else []
 
 
 def _curves(chart: Chart, panel: Facet, width: int, plain: bool) -> list[str]:

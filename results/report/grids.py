@@ -172,7 +172,7 @@ def short_table(part: ClaimAnswer, dials: Dials, named: Callable[[str], str] = s
     named: how the settings of rows call a dial.
     """
     if part.claim.measure == "screen":
-        return _of_screens(part)
+        return _of_screens(part, dials, named)
     dial = column_dial(part, dials)
     values = _values(dial, [item.cell for verdict in part.verdicts for item in verdict.cells], dials)
     make = _of_power if part.curves else _of_verdicts
@@ -263,12 +263,12 @@ def _detectable(curve: PowersBySize) -> str:
     return written(curve.mde, ".3g")
 
 
-def _of_screens(part: ClaimAnswer) -> ShortTable:
-    heads = ("estimator", "setting", "rejects %", "bias of all", "bias of fits that pass")
+def _of_screens(part: ClaimAnswer, dials: Dials, named: Callable[[str], str]) -> ShortTable:
+    heads = ("estimator", "setting", "rejects %", "bias, all fits", "bias, passing")
     found = sorted(part.screens, key=lambda item: -abs(item.passing) if item.passing == item.passing else 0.0)
     numbers = ((written(100 * item.rejects, ".1f"), *(written(value, ".2f") for value in (item.bias, item.passing)))
                for item in found)  # fmt: skip
-    rows = tuple(((item.estimator, item.setting), tuple(map(MarkedNumber, own)))
+    rows = tuple(((item.estimator, setting_text(dials[item.cell], dials, named)), tuple(map(MarkedNumber, own)))
                  for item, own in zip(found, numbers, strict=True))  # fmt: skip
     return ShortTable("Screens; bias in standard errors", heads, rows, 2)
 

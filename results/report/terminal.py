@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from textwrap import fill, wrap
 from typing import Any
 
@@ -32,7 +33,7 @@ from results.report.grids import (
     short_table,
 )
 from results.store.store import Store
-from results.text import DASH, PLAIN_DIALS, plain_dial, plain_error, varying
+from results.text import DASH, PLAIN_DIALS, last_part, plain_dial, plain_error, varying
 from results.verdict.answer import Answer, answer, missing, worlds_reached
 from results.verdict.verdicts import Grade
 from results.verdict.wording import (
@@ -87,7 +88,9 @@ def print_short(
     width, (marks, between) = console.width, marks_of(console)
     said = _claim_lines(found, diagnosis, marks, between, width)
     lines = [*_wrapped(head, width), *_answer_lines(found, said, "" if facts is None else facts.expected, width)]
-    tables = [short_table(part, diagnosis.cells) for part in found.claims]
+    names = varying(diagnosis.cells)
+    named = partial(last_part, names=names) if width < NARROW else str
+    tables = [short_table(part, diagnosis.cells, named) for part in found.claims]
     tables += own_tables(table, diagnosis.own)
     closing = [_legend_of(marks), _dials_text(diagnosis), _left_out(99, 99, command)]
     room = MOST_LINES - len(lines) - 1 - len(_wrapped(map(Text, closing), width))
@@ -169,8 +172,8 @@ def _chip(chip: Chip, marks: Marks) -> str:
 def _dials_text(diagnosis: Diagnosis) -> str:
     """What the dials of the grid are in words, where their names do not say it."""
     said = {name: plain_dial(name) for name in varying(diagnosis.cells)}
-    named = [f"{name} is the {words}" for name, words in said.items() if name in PLAIN_DIALS]
-    return f"Dials: {'; '.join(named)}." if named else ""
+    named = [f"{name}: {words}" for name, words in said.items() if name in PLAIN_DIALS]
+    return f"Dials in words: {'; '.join(named)}." if named else ""
 
 
 def _table_lines(table: ShortTable, count: int, width: int, marks: Marks) -> list[Text]:

@@ -239,7 +239,7 @@ def test_chips_say_who_holds_who_fails_and_who_cannot_be_told(fabricate: Any, sa
     worst = next(one for one in answer(diagnosis).verdicts if one.error == "three").worst
     assert f"at worst three errors reject {worst.value:.1%} when autocorrelation of errors = 0.8" in said
     assert "Size rejected, in %, by autocorrelation of errors (errors.serial)" in said
-    assert "Dials: errors.serial is the autocorrelation of errors." in said
+    assert "Dials in words: errors.serial: autocorrelation of errors." in said
     assert "Marks: \N{CHECK MARK} holds, ~ detectable but too small to matter, ? cannot be told, \N{BALLOT X}" in said
 
 
