@@ -42,10 +42,10 @@ def lead_of(diagnosis: Diagnosis) -> tuple[ShownMeasure, str | None]:
 
 
 def opened_by(diagnosis: Diagnosis, found: Answer) -> tuple[ShownMeasure, str | None]:
-    """The measure and term of the first picture of a page: of the worst that fails and has one, else `lead_of`."""
-    chosen = [item for item in found.verdicts if item.grade is Grade.FAILS]
+    """The measure and term of the first picture of a page: of the worst of the first failing claim, else `lead_of`."""
+    failing = [item for part in found.claims for item in worst_first(part.verdicts) if item.grade is Grade.FAILS]
     firsts = lead_terms(diagnosis)
-    for item in worst_first(chosen):
+    for item in failing:
         term = None if firsts.get(item.estimator) == item.term else item.term
         if item.measure in MEASURES and values_of(diagnosis, MEASURES[item.measure], lead_terms(diagnosis, term)):
             return MEASURES[item.measure], term

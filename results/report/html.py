@@ -257,6 +257,7 @@ def html_report(diagnosis: Diagnosis, about: ReportFacts, *, lead: ShownMeasure 
         lead=shown,
         parts=list(folded_parts(diagnosis, measure, term, further)),
         long=LONG,
+        asked=bool(pivots),
         short_list=SHORT_LIST,
         grid_rows=GRID_ROWS,
         table=cell_table(diagnosis, table),

@@ -109,6 +109,7 @@ def test_nothing_is_cut_when_all_is_unfolded_on_a_phone(
 
 def test_a_click_on_a_heading_sorts_and_words_filter(pages: dict[str, tuple[Path, str]], chromium: Browser) -> None:
     chromium.open(pages["power"][0].as_uri(), *WIDE)
+    chromium.run("document.querySelectorAll('details').forEach(item => { item.open = true; })")
     table = "document.querySelector('.pivot table.sortable')"
     cells = f"[...{table}.tBodies[0].rows].map(row => Number(row.cells[row.cells.length - 1].dataset.v))"
     before = chromium.run(cells)
