@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import warnings
 from dataclasses import replace
@@ -188,13 +189,15 @@ def test_every_command_leaves_the_files_of_a_0_1_treatment(tmp_path: Path) -> No
         assert run_command(["twin", *given, "--out", str(folder / "twin")]) == 0
         assert run_command(["trust", *given, "--out", str(folder / "trust"), "--budget", "2s"]) == 0
         assert run_command(["race", *given, "--out", str(folder / "race.json"), "--replications", "64",
-                            "--estimator", "unit-trends"]) == 0  # fmt: skip
+                            "--html", str(folder / "race.html"), "--estimator", "unit-trends"]) == 0  # fmt: skip
         assert run_command(["run", str(folder / "twin" / "design.toml"), "--replications", "64", "--store",
                             str(folder / "study.zarr"), "--html", str(folder / "study.html")]) == 0  # fmt: skip
         every = (path.relative_to(folder) for path in folder.rglob("*") if ".zarr" not in str(path))
         found[treatment] = {str(path) for path in every if (folder / path).is_file()}
         race = json.loads((folder / "race.json").read_text())
         assert {row["estimator"] for row in race["panel"]} >= {"did", "unit-trends"}
+        page = html.unescape((folder / "race.html").read_text(encoding="utf-8"))
+        assert page.index(race["answer"]) < page.index("Misses in the world") < page.index("On the panel itself")
     assert found["fi"] == found["did"]
 
 
