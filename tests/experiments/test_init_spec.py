@@ -11,7 +11,8 @@ import pytest
 from long_tables import load_panel
 
 from estimators.linear.did import TwoWayDID
-from experiments.panel_spec.first_spec import example_frame, look_at, propose_spec
+from experiments.panel_spec.first_spec import example_frame, propose_spec
+from experiments.panel_spec.look import look_at
 from experiments.panel_spec.spec import read_spec
 from sim.errors import BadInput
 from sim.panel import Panel

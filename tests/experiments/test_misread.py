@@ -14,7 +14,7 @@ from experiments.panel_spec.reading import to_long
 from experiments.panel_spec.spec import RealPanel
 from sim.errors import BadInput
 from sim.panel_files import codes_in, read_frame, without_codes
-from sim.weights import from_file, look_like_distances
+from sim.weights_files import from_file, look_like_distances
 
 UNITS, PERIODS = 24, 8
 SPEC = {"panel": {"unit": "city", "period": "year", "outcome": "y", "treatment": "d", "controls": ["x"]}}

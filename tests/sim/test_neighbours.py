@@ -23,12 +23,12 @@ from sim.weights import (
     band,
     contiguity,
     economic,
-    from_file,
     great_circle_km,
     inverse_distance,
     knn,
     nested,
 )
+from sim.weights_files import from_file
 from sim.world.context import cities
 
 # Four places on the equator, one degree (111.195 km) apart, the last ten degrees away.
