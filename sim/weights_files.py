@@ -119,7 +119,7 @@ def from_file(
         edges = _named(_square(content, layout.order, path), layout.order)
     else:
         edges = None
-    raw = _square(content, units, path) if edges is None else _from_edges(edges, units, others, path)  # type: ignore[arg-type]
+    raw = _square(content, units, path) if edges is None else _from_edges(edges, units, others, path)
     _check_entries(raw, units, path, distances=of_distance is not None)
     raw = _both_ways(raw, units, layout.symmetric, path, distances=of_distance is not None)
     if edges is not None and islands == "error":

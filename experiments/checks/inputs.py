@@ -9,7 +9,9 @@ import numpy as np
 from estimators.core.error_types import kind_of
 from estimators.linear.did import TwoWayDID
 from experiments.checks.case import Case, number, some, starred
-from experiments.tables.ledger import treated_units
+from experiments.panel_spec.look import TOTAL_WORDS
+from experiments.panel_spec.spec import RealPanel
+from experiments.tables.ledger import Ledger, treated_units
 from results.tables.records import INFORMS, OVERTURNS, SILENT, WEAKENS, Check
 from sim.arrays import Flags, Floats
 from sim.errors import listed
@@ -22,19 +24,36 @@ SAME = 0.95  # correlation, without effects, from which a control is the outcome
 MOVED_T, MOVED_SHARE = 5.0, 0.10  # t with the main errors, and share of the control's variance
 ROUNDING = 1e-9
 MUCH_LOST = 0.1  # share of rows
+FEWEST = 4  # units, and one period more, from which one that equals a sum of others is no chance
+CLOSE = 1e-3  # standard deviations between a total and what it is made of, which rounding may leave
 FOR_FEW = ("conley-taber", "ferman-pinto")  # kinds of errors that know the shocks of one treated unit
 
 
 def check(case: Case) -> Iterator[Check]:
-    """Every control, then how many units are treated and since when."""
+    """What the file may hold by mistake, every control, then how many units are treated and since when."""
     roles = case.panel.roles
-    yield from _codes(case)
-    yield from _balanced(case)
+    yield from _of_the_file(case)
     if roles.treatment is not None:
         for name in roles.controls:
             yield _of_the_treatment(case, name)
         yield from _treated(case)
-    for name in roles.controls if roles.outcome else ():
+    yield from _outcomes_again(case)
+
+
+def check_file(real: RealPanel) -> tuple[Check, ...]:
+    """What `panel check` says of a panel before anything is estimated: checks of the file that found something."""
+    case = Case(real, Ledger(real.spec.inference.seed), real.panel, None)
+    return tuple(found for found in (*_of_the_file(case), *_outcomes_again(case)) if found.severity)
+
+
+def _of_the_file(case: Case) -> Iterator[Check]:
+    yield from _codes(case)
+    yield from _totals(case)
+    yield from _balanced(case)
+
+
+def _outcomes_again(case: Case) -> Iterator[Check]:
+    for name in case.panel.roles.controls if case.panel.roles.outcome else ():
         yield _outcome_again(case, name)
 
 
@@ -51,6 +70,29 @@ def _codes(case: Case) -> Iterator[Check]:
         "No variable holds a number that looks like a code of a missing value.",
         {"variables": float(len(found))}, unit="variables",
         remedy=f'say missing_codes = [{codes}] and missing = "drop" in [panel]' if found else "",
+    )  # fmt: skip
+
+
+def _totals(case: Case) -> Iterator[Check]:
+    """Units that are the sum or the mean of all others in every period, or are called so."""
+    panel, seen = case.panel, seen_in(case.panel)
+    found = {unit: "is called so" for unit in panel.units if unit.lower() in TOTAL_WORDS}
+    for name, values in panel.variables.items():
+        if name == panel.roles.treatment or len(panel.units) < FEWEST or len(panel.periods) < FEWEST - 1:
+            continue
+        x = np.where(seen, values[0], np.nan)
+        spread, count = np.nanstd(x, axis=1)[:, None], seen.sum(axis=1)[:, None]
+        rest = np.nansum(x, axis=1)[:, None] - x
+        for said, other in (("sum", rest), ("mean", rest / np.maximum(count - 1, 1))):
+            same = (np.abs(x - other) <= CLOSE * spread) | ~seen
+            alike = same.all(axis=0) & (seen.sum(axis=0) >= FEWEST - 1) & (spread.min() > 0)
+            found |= {panel.units[i]: f"is the {said} of all others in {name}" for i in np.flatnonzero(alike)}
+    held = listed((f"{unit} {why}" for unit, why in found.items()), 3)
+    yield Check.fact(
+        "total-rows", OVERTURNS if found else SILENT,
+        f"A unit seems to be a total or a mean of others: {held}.", "No unit is a total or a mean of all others.",
+        {"units": float(len(found))}, unit="units",
+        remedy=f'leave it out: exclude = {{ {case.unit} = ["{next(iter(found))}"] }} in [read]' if found else "",
     )  # fmt: skip
 
 

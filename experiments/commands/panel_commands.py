@@ -74,6 +74,7 @@ def panel_check(panel: Path, spec: Path, as_json: bool) -> None:
     """Read PANEL as SPEC says and describe it. All errors, also those of `estimate`, are listed at once (exit 2)."""
     from rich.console import Console
 
+    from experiments.checks.inputs import check_file
     from experiments.estimation import check_estimable
     from experiments.panel_spec.first_spec import description, print_description
     from experiments.panel_spec.spec import read_real_panel, read_spec
@@ -82,12 +83,14 @@ def panel_check(panel: Path, spec: Path, as_json: bool) -> None:
     found = description(real.panel)
     if as_json:
         check_estimable(real)
-        print_json(found | {"notes": list(real.notes)})
+        print_json(found | {"notes": list(real.notes), "warnings": [check.sentence for check in check_file(real)]})
         return
     print_description(found, console)
     for note in real.notes:
         console.print(note, markup=False)
     check_estimable(real)
+    for check in check_file(real):
+        console.print(f"warning: {check.sentence} {check.remedy[:1].upper()}{check.remedy[1:]}.", markup=False)
 
 
 @panel.command("example", cls=Command)

@@ -137,10 +137,22 @@ def _questions(look: Look) -> Iterator[str]:
         yield f"treatment: is it {look.treatment}, and not {listed(look.policies, 6)}?"
     if look.treatment is None and look.first_treated:
         yield f"first_treated: is {look.first_treated} a unit's first treated period, and 0, 9999 or empty never?"
+    for name in look.again:
+        yield f"controls: {name} is {look.outcome} in another form, and left out: is that right?"
+    yield from _of_periods(look)
     if look.dates.startswith("disagrees"):
         yield f"treatment: {look.first_treated} {look.dates}: which of the two is right?"
     for name, held in look.codes.items():
         yield f"missing_codes: does {listed(f'{code:g}' for code in held)} in {name} mean missing?"
+
+
+def _of_periods(look: Look) -> Iterator[str]:
+    missing, cells, units = look.gaps
+    if look.step > 1:
+        yield f"period: periods are {look.step} apart: a lag of one period is one of {look.step}; is that right?"
+    if missing:
+        yield (f"balance: {missing} of {cells} unit-periods lack a value, and tables that need a balanced panel leave "
+               f"out {units} of {look.units} units for them: can they be filled?")  # fmt: skip
 
 
 def _panel_lines(look: Look, sheet: str | None) -> list[str]:
@@ -150,7 +162,7 @@ def _panel_lines(look: Look, sheet: str | None) -> list[str]:
         f"period = {_text(look.period)}",
         f"outcome = {_text(look.outcome)}  # a guess: name your outcome",
         *_treatment_lines(look),
-        f"controls = {_texts(look.controls)}  # complete columns that vary within units: choose yours",
+        f"controls = {_texts(look.controls)}  # columns that vary within units: choose yours",
         *_parts_lines(look),
         *([f"capital = {_text(look.capital)}  # 0/1"] if look.capital else []),
         *([f"groups = {_texts(look.groups)}"] if look.groups else []),
@@ -166,7 +178,7 @@ def _panel_lines(look: Look, sheet: str | None) -> list[str]:
         if look.incomplete or look.codes
         else 'missing = "error"',
         'balance = "drop-units"  # spatial models need a balanced panel; or "drop-periods"'
-        if look.unbalanced
+        if look.gaps[0]
         else 'balance = "error"',
         *_unused_lines(look),
     ]
@@ -175,7 +187,7 @@ def _panel_lines(look: Look, sheet: str | None) -> list[str]:
 
 def _unused_lines(look: Look) -> list[str]:
     """Which columns have no place, and why."""
-    reasons = dict(look.unused)
+    reasons = dict(look.unused) | dict.fromkeys(look.again, f"is {look.outcome} in another form")
     if look.treatment and look.first_treated and look.dates:
         reasons[look.first_treated] = look.dates
     return [f"# not used: {_text(name)} {' '.join(why.split())}" for name, why in reasons.items()]

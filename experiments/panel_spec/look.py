@@ -13,16 +13,17 @@ from numpy.typing import NDArray
 
 from experiments.panel_spec.collapse import averaged
 from experiments.panel_spec.reading import PERIOD_WORDS, rank, unnamed, wide_columns
-from sim.arrays import Floats
+from sim.arrays import Flags, Floats
 from sim.errors import BadInput, Problem, bad, listed
 from sim.panel_files import INDIVIDUALS, Rows, codes_in, numbers, shown, treatment_problems, unit_labels, without_codes
-from sim.schema import uneven_code
+from sim.schema import period_step, uneven_code
 
 MOST_CONTROLS = 4
 MOST_GROUPS = 10
 MOST_LEVELS = 5  # values of a column from 0 to 1 that may be meant as a treatment
 MADE = 0.999  # R2 of a column from which others make it up
 PART = 0.01  # standard deviations that a part of the outcome moves it by
+NEARLY = 0.05  # share of empty cells that a control may have
 FEW = 0.1  # share of rows that may be repeated by mistake
 LEFT = 1e-6  # share of a column's variation that the effects and the columns before it must leave
 ROUNDS = 30  # of alternating demeaning; exact at once in a balanced panel
@@ -44,10 +45,12 @@ FAR = 60  # periods outside of the panel in which a unit may have been treated f
 class Look:
     """What the columns of a table seem to be; None or empty where nothing fits.
 
-    doubtful: columns that look like a treatment, and what forbids it. parts: columns that make up the outcome. codes:
-    values of columns that look like codes of a missing one, and how often they stand there. cohorts: in how many
-    periods units are first treated. rivals: other columns that could be the outcome. dates: whether first treated
-    periods say the same as the treatment, in words. unused: why other columns have no place, in words.
+    doubtful: columns that look like a treatment, and what forbids it. parts: columns that make up the outcome. again:
+    the outcome in another form, such as its logarithm. codes: values of columns that look like codes of a missing one,
+    and how often they stand there. cohorts: in how many periods units are first treated. gaps: unit-periods without a
+    value of these columns, all of them, and units that lack one. step: from one period to the next. rivals: other
+    columns that could be the outcome. dates: whether first treated periods say the same as the treatment, in words.
+    unused: why other columns have no place, in words.
     """
 
     unit: str
@@ -59,12 +62,14 @@ class Look:
     doubtful: dict[str, Problem]
     controls: tuple[str, ...]
     parts: tuple[str, ...]
+    again: tuple[str, ...]
     coordinates: tuple[str, str] | None
     capital: str | None
     groups: tuple[str, ...]
     weight: str | None
     incomplete: bool
-    unbalanced: bool
+    gaps: tuple[int, int, int]
+    step: int
     units: int
     codes: dict[str, dict[float, int]]
     cohorts: int
@@ -95,6 +100,8 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
     outcome, rivals = _outcome(able, filename)
     treatment = policies[0] if policies else None
     candidates = [name for name in moving if name not in (outcome, *policies, *doubtful)]
+    again = tuple(name for name in candidates if _same_order(moving[name], moving[outcome]))
+    candidates = [name for name in candidates if name not in again]
     controls, parts, beyond = _controls(moving, outcome, treatment, candidates, rows)
     complete = np.isfinite(np.array([others[name] for name in (outcome, *policies[:1], *controls)])).all(axis=0)
     fixed = {name: x for name, x in others.items() if name in constant and np.isfinite(x).all()}
@@ -104,7 +111,19 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
     weight = _likeliest([name for name, x in others.items() if (x[np.isfinite(x)] > 0).all()], WEIGHT_WORDS)
     first = dates[0] if dates else None
     starts = None if first is None else _starts(frame[first])
-    used = {*keys, outcome, *policies, *controls, *parts, *doubtful, *groups, *(coordinates or ()), capital, weight}
+    used = {
+        *keys,
+        outcome,
+        *policies,
+        *controls,
+        *parts,
+        *again,
+        *doubtful,
+        *groups,
+        *(coordinates or ()),
+        capital,
+        weight,
+    }
     used |= {first} if treatment is None else set()
     seen = (constant, moving, beyond)
     return Look(
@@ -117,12 +136,14 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
         doubtful=doubtful,
         controls=controls,
         parts=parts,
+        again=again,
         coordinates=coordinates,
         capital=capital,
         groups=groups,
         weight=weight,
         incomplete=not complete.all(),
-        unbalanced=int(complete.sum()) < units * len(np.unique(rows.years)),
+        gaps=_gaps(complete, rows),
+        step=period_step(rows.years),
         units=units,
         codes=codes,
         cohorts=_cohorts(moving[treatment] if treatment else starts, rows, dummy=treatment is not None),
@@ -190,6 +211,20 @@ def _compared(x: Floats, starts: Floats, names: tuple[str, str], rows: Rows) -> 
     return f"disagrees with {names[0]} in {differ.size} rows, such as {rows.labels[at]} in {rows.years[at]}"
 
 
+def _gaps(complete: Flags, rows: Rows) -> tuple[int, int, int]:
+    """How many unit-periods lack a value, of how many, and how many units lack one; complete: rows that lack none."""
+    seen = pd.Series(complete).groupby(rows.labels).sum().to_numpy()
+    periods = len(np.unique(rows.years))
+    return int(periods * len(seen) - seen.sum()), periods * len(seen), int((seen < periods).sum())
+
+
+def _same_order(x: Floats, y: Floats) -> bool:
+    """Whether two columns put the rows in the same order, or in the opposite one, as a logarithm does."""
+    seen = np.isfinite(x) & np.isfinite(y)
+    ranks = [pd.Series(values[seen]).rank() for values in (x, y)]
+    return bool(seen.sum() > 2 and ranks[0].nunique() > 2 and abs(ranks[0].corr(ranks[1])) > MADE)
+
+
 def _unused(
     frame: pd.DataFrame, names: list[str], rows: Rows, seen: tuple[list[str], dict[str, Floats], tuple[str, ...]]
 ) -> dict[str, str]:
@@ -211,7 +246,7 @@ def _unused(
             found[name] = "is constant within units"
         elif name not in moving:
             found[name] = "is made up of effects of units and periods"
-        elif np.isnan(values).any():
+        elif np.isnan(values).mean() > NEARLY:
             found[name] = f"is empty in {int(np.isnan(values).sum())} rows"
         elif name in beyond:
             found[name] = f"comes after the first {MOST_CONTROLS} controls"
@@ -391,13 +426,13 @@ def _doubtful(columns: dict[str, Floats], rows: Rows) -> dict[str, Problem]:
 def _controls(
     moving: dict[str, Floats], outcome: str, treatment: str | None, candidates: list[str], rows: Rows
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Complete columns that neither one another, nor the treatment, nor the effects explain; parts of the outcome; and
+    """Columns, all but complete, that neither one another, nor the treatment, nor the effects explain; parts of the outcome; and
     columns that were not looked at any more."""
     own = [treatment] if treatment else []
-    complete = [name for name in candidates if np.isfinite(moving[name]).all()]
+    complete = [name for name in candidates if np.isnan(moving[name]).mean() <= NEARLY]
     seen = np.isfinite(moving[outcome])
     within = {name: _within(moving[name], rows) for name in (outcome, *own, *complete)}
-    plain = {name: moving[name][seen] - moving[name][seen].mean() for name in within}
+    plain = {name: np.nan_to_num(moving[name][seen] - np.nanmean(moving[name][seen])) for name in within}
     chosen: list[str] = []
     parts: list[str] = []
     left = list(complete)

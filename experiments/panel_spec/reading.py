@@ -233,7 +233,7 @@ class Proposal:
     """Rules that make numbers of a table's text, what to ask about them, in words, and where the table stands."""
 
     place: TablePlace = field(default_factory=TablePlace)
-    exclude: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    exclude: dict[str, tuple[bool | int | float | str, ...]] = field(default_factory=dict)
     missing: dict[str, None] = field(default_factory=dict)
     thousands: bool = False
     percent: bool = False
@@ -257,13 +257,13 @@ class Proposal:
     def lines(self) -> list[str]:
         """The tables as a SPEC.toml has them, with a remark where something is a choice."""
         place = self.place
+        totals = [f"{_quoted(name)} = [{', '.join(_quoted(str(value)) for value in values)}]"
+                  for name, values in self.exclude.items()]  # fmt: skip
         rules = [
             *([f"skip = {place.skip}  # rows above the header"] if place.skip else []),
             *([f"skip_below = {place.below}  # rows below the table, such as notes"] if place.below else []),
             *([f"header = {place.header}  # rows of the header, joined"] if place.header > 1 else []),
-            *([f"exclude = {{ {held} }}  # rows of totals"] if (held := ", ".join(
-                f"{_quoted(name)} = [{', '.join(map(_quoted, values))}]" for name, values in self.exclude.items()
-            )) else []),
+            *([f"exclude = {{ {', '.join(totals)} }}  # rows of totals"] if totals else []),
             *([f"missing = [{', '.join(map(_quoted, self.missing))}]  # texts among numbers"] if self.missing else []),
             *(['thousands = true  # "1,234" is 1234'] if self.thousands else []),
             *(['percent = "points"  # "12%" is 12; or "share": 0.12'] if self.percent else []),

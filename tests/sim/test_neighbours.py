@@ -258,7 +258,7 @@ WRONG_FILES: dict[str, tuple[str, str, list[str]]] = {
     "unknown unit": ("w.csv", "focal,neighbor\na,b\nb,Z\n", ["1 units are not in the panel: Z", 'others = "drop"']),
     "no unit of the panel": ("w.csv", "focal,neighbor\nx,y\n", ["2 units are not in the panel: x, y"]),
     "other columns": ("w.csv", "from,neighbour\na,b\n", ["no column 'focal'", "columns focal, neighbor, weight"]),
-    "misspelt column": ("w.csv", "focal,neighbour\na,b\n", ["no column 'neighbor'", "did you mean 'neighbour'?"]),
+    "misspelt column": ("w.csv", "focal,neigbor\na,b\n", ["no column 'neighbor'", "did you mean 'neigbor'?"]),
     "link twice": ("w.csv", "focal,neighbor\na,b\na,b\n", ["links appear more than once: a to b"]),
     "text weight": ("w.csv", "focal,neighbor,weight\na,b,far\n", ["a weight is 'far'", "column 'weight', row 2"]),
     "gap": ("w.csv", "focal,neighbor,weight\na,b,1\nb,a,\n", ["a weight is nan", "row 3"]),
@@ -276,7 +276,7 @@ WRONG_FILES: dict[str, tuple[str, str, list[str]]] = {
     "broken gwt": ("w.gwt", "0 4 x y\n", ["cannot be read as gwt"]),
     "broken mtx": ("w.mtx", "nothing\n", ["cannot be read as mtx"]),
     "broken npy": ("w.npy", "nothing\n", ["cannot be read as npy"]),
-    "other extension": ("w.txt", "a b\n", ["has the extension .txt", ".csv, .gal, .gwt, .npy, .mtx"]),
+    "other extension": ("w.txt", "a b\n", ["has the extension .txt", ".csv, .xlsx, .dta, .gal, .gwt, .npy, .mtx"]),
     "empty": ("w.csv", "", ["is empty"]),
 }
 
