@@ -125,7 +125,7 @@ def read_frame(
         frame = frame.rename(columns={name: str(name).strip() for name in frame.columns})
         _check_table(frame, path)
     above = place.skip + place.header
-    frame.attrs = {"file": path.name, "first_row": 1 + above if extension in (".csv", ".xlsx") else 1}
+    frame.attrs |= {"file": path.name, "first_row": 1 + above if extension in (".csv", ".xlsx") else 1}
     return frame
 
 
@@ -193,7 +193,7 @@ def read_csv_text(path: Path, place: TablePlace = TablePlace()) -> pd.DataFrame:
                             skiprows=place.header if names else 0, low_memory=False)  # fmt: skip
     if place.header:
         _check_header(names or [str(name).strip() for name in header.iloc[0].dropna()], path)
-    return _without_empty_end(frame)
+    return _without_empty_rows(frame)
 
 
 def _joined(header: pd.DataFrame) -> list[str]:
@@ -208,10 +208,15 @@ def _joined(header: pd.DataFrame) -> list[str]:
     return names
 
 
-def _without_empty_end(frame: pd.DataFrame) -> pd.DataFrame:
-    """A table without the rows at its end in which no cell holds anything."""
-    held = np.flatnonzero(frame.notna().any(axis=1).to_numpy())
-    return frame if not held.size or held[-1] == len(frame) - 1 else frame.iloc[: held[-1] + 1]
+def _without_empty_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table without rows in which no cell holds anything; `attrs` remembers where the others stood."""
+    held = frame.notna().any(axis=1).to_numpy()
+    last = int(np.flatnonzero(held)[-1]) if held.any() else len(frame) - 1
+    if held[: last + 1].all() or not held.any():
+        return frame.iloc[: last + 1]
+    kept = frame.loc[held].infer_objects().reset_index(drop=True)
+    kept.attrs = {"positions": tuple(np.flatnonzero(held).tolist())}
+    return kept
 
 
 def csv_text(path: Path) -> str:
@@ -291,8 +296,9 @@ def _read_excel(path: Path, sheet: str | None, place: TablePlace) -> pd.DataFram
         frame.columns = pd.Index(_joined(header)[: len(frame.columns)])
     if not header.empty and place.header:
         _check_header([str(name).strip() for name in (frame.columns if several else header.iloc[0].dropna())], path)
-    frame = _without_empty_end(frame)
-    return frame.iloc[: len(frame) - place.below].infer_objects() if place.below else frame
+    last = np.flatnonzero(frame.notna().any(axis=1).to_numpy())
+    end = (int(last[-1]) + 1 if last.size else len(frame)) - place.below
+    return _without_empty_rows(frame.iloc[:end].infer_objects())
 
 
 def _sheet(book: pd.ExcelFile, file: str, sheet: str | None) -> str:

@@ -114,7 +114,7 @@ def from_file(
     name = name or path.stem
     content = _read(path, layout)
     if isinstance(content, Edges):
-        edges: Edges | None = _in_order(content, units) if path.suffix.lower() in (".gal", ".gwt") else content
+        edges: Edges | None = _in_order(content, units, path, layout)
     elif layout.order is not None:
         edges = _named(_square(content, layout.order, path), layout.order)
     else:
@@ -247,16 +247,21 @@ def keys_of_file(path: Path, units: tuple[str, ...]) -> tuple[dict[str, Any], li
     asked, layout = [], FileLayout()
     try:
         content = _read(path, layout)
-    except BadInput as error:
-        content = _read(path, replace(layout, order=units))
         if isinstance(content, Edges):
-            raise
+            content = _in_order(content, units, path, layout)
+    except BadInput as error:
+        layout = replace(layout, order=units)
+        content = _read(path, layout)
+        if isinstance(content, Edges):
+            content = _in_order(content, units, path, layout)
+            if not set(units) & content.named:
+                raise
         first = error.problems[0]
         keys["units"] = "file"
         asked.append(f"units: {first.what}; are its rows in the order of the panel's file ({listed(units, 3)})? If "
                      "they follow a column of the panel, name it")  # fmt: skip
     if isinstance(content, Edges):
-        edges = _in_order(content, units)
+        edges = content
         if edges.read:
             asked.append(edges.read.rstrip(".") + "?")
     else:
@@ -277,8 +282,11 @@ def keys_of_file(path: Path, units: tuple[str, ...]) -> tuple[dict[str, Any], li
         try:
             _both_ways(raw, units, None, path, distances=distances)
         except BadInput as error:
-            keys["symmetric"] = sp.csr_array(raw).multiply(raw.T).nnz == 0
-            asked.append(f"symmetric: {error.problems[0].what}; does each link go both ways?")
+            once = sp.csr_array(raw).multiply(raw.T).nnz == 0
+            keys["symmetric"] = once
+            question = "does each link go both ways?" if once else "are both meant?"
+            asked.append(f"symmetric: {error.problems[0].what}; {question}")
+        _check_entries(raw, units, path, distances=distances)
     except BadInput as error:
         asked += [f"{problem.what}; {problem.remedy}" for problem in error.problems]
     return keys, asked
@@ -324,7 +332,9 @@ def _of_table(path: Path, layout: FileLayout) -> Edges | Floats:
     """Links or a matrix of a table; raises BadInput for a matrix without names whose order nobody says."""
     plain = _without_header(path, layout.sheet)
     if plain is not None:
-        table, links = plain, False
+        heads = numbers(plain.iloc[0])[0]
+        counted = len(plain) == len(plain.columns) + 1 and (np.diff(heads) == 1).all() and heads[0] in (0, 1)
+        table, links = plain.iloc[int(counted) :].reset_index(drop=True), False  # without numbers of the columns
     else:
         table = read_csv_text(path) if path.suffix.lower() == ".csv" else read_frame(path, layout.sheet)
         table.columns = pd.Index([str(name).strip() for name in table.columns])
@@ -488,14 +498,20 @@ def _weights_of(column: pd.Series[Any], path: Path, number: int | None = None, *
     return values
 
 
-def _in_order(edges: Edges, units: tuple[str, ...]) -> Edges:
-    """Links between units by name, where the file numbers them all from 0 or 1 and these are not their names."""
-    ids = {*edges.focal, *edges.neighbor}
+def _in_order(edges: Edges, units: tuple[str, ...], path: Path, layout: FileLayout) -> Edges:
+    """Links between units by name, where the file numbers them all from 0 or 1 and these are not their names.
+
+    Raises BadInput for a table whose order nobody says; .gal and .gwt are in that of the units.
+    """
+    ids = {*edges.named}
+    order = layout.order or units
     for first in (0, 1):
-        named = {str(first + i): unit for i, unit in enumerate(units)}
+        named = {str(first + i): unit for i, unit in enumerate(order)}
         if ids == named.keys() and not ids & set(units):
+            if layout.order is None and path.suffix.lower() not in (".gal", ".gwt"):
+                raise _no_names(path, f"numbers its units from {first}")
             focal, neighbor = (np.array([named[i] for i in column], object) for column in (edges.focal, edges.neighbor))
-            return Edges.between(focal, neighbor, edges.weight)
+            return Edges(focal, neighbor, edges.weight, frozenset(order), edges.read, edges.distances)
     return edges
 
 

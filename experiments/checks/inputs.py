@@ -9,7 +9,7 @@ import numpy as np
 from estimators.core.error_types import kind_of
 from estimators.linear.did import TwoWayDID
 from experiments.checks.case import Case, number, some, starred
-from experiments.panel_spec.look import TOTAL_WORDS
+from experiments.panel_spec.look import totals
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables.ledger import Ledger, treated_units
 from results.tables.records import INFORMS, OVERTURNS, SILENT, WEAKENS, Check
@@ -24,8 +24,6 @@ SAME = 0.95  # correlation, without effects, from which a control is the outcome
 MOVED_T, MOVED_SHARE = 5.0, 0.10  # t with the main errors, and share of the control's variance
 ROUNDING = 1e-9
 MUCH_LOST = 0.1  # share of rows
-FEWEST = 4  # units, and one period more, from which one that equals a sum of others is no chance
-CLOSE = 1e-3  # standard deviations between a total and what it is made of, which rounding may leave
 FOR_FEW = ("conley-taber", "ferman-pinto")  # kinds of errors that know the shocks of one treated unit
 
 
@@ -76,17 +74,8 @@ def _codes(case: Case) -> Iterator[Check]:
 def _totals(case: Case) -> Iterator[Check]:
     """Units that are the sum or the mean of all others in every period, or are called so."""
     panel, seen = case.panel, seen_in(case.panel)
-    found = {unit: "is called so" for unit in panel.units if unit.lower() in TOTAL_WORDS}
-    for name, values in panel.variables.items():
-        if name == panel.roles.treatment or len(panel.units) < FEWEST or len(panel.periods) < FEWEST - 1:
-            continue
-        x = np.where(seen, values[0], np.nan)
-        spread, count = np.nanstd(x, axis=1)[:, None], seen.sum(axis=1)[:, None]
-        rest = np.nansum(x, axis=1)[:, None] - x
-        for said, other in (("sum", rest), ("mean", rest / np.maximum(count - 1, 1))):
-            same = (np.abs(x - other) <= CLOSE * spread) | ~seen
-            alike = same.all(axis=0) & (seen.sum(axis=0) >= FEWEST - 1) & (spread.min() > 0)
-            found |= {panel.units[i]: f"is the {said} of all others in {name}" for i in np.flatnonzero(alike)}
+    found = totals({name: np.where(seen, values[0], np.nan) for name, values in panel.variables.items()
+                    if name != panel.roles.treatment}, panel.units)  # fmt: skip
     held = listed((f"{unit} {why}" for unit, why in found.items()), 3)
     yield Check.fact(
         "total-rows", OVERTURNS if found else SILENT,

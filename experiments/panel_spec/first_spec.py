@@ -20,7 +20,16 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from experiments.kinds import meanings_of, type_text
-from experiments.panel_spec.look import Look, cell_means, keys_of, look_at, several, switches_of, totals_of
+from experiments.panel_spec.look import (
+    Look,
+    cell_means,
+    keys_of,
+    look_at,
+    merged_columns,
+    several,
+    switches_of,
+    totals_of,
+)
 from experiments.panel_spec.reading import Proposal, first_read, proposed
 from experiments.panel_spec.sections import SpecTables
 from experiments.panel_spec.spec import RealPanel, real_panel_of, spec_of
@@ -99,8 +108,12 @@ def _rules(frame: pd.DataFrame, filename: str, place: TablePlace) -> tuple[Propo
     try:
         keys = keys_of(made, filename)
     except BadInput:
-        return rules, made
-    rules.exclude = {keys[0]: found} if (found := totals_of(made, keys[0])) else {}
+        rules.fill = merged_columns(made, filename)
+        made = rules(frame)
+        if not rules.fill:
+            return rules, made
+        keys = keys_of(made, filename)
+    rules.exclude = {keys[0]: found} if (found := totals_of(made, keys)) else {}
     made = rules(frame)
     rules.recode |= switches_of(made, Rows.of(made, *keys), keys)
     return rules, rules(frame)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,11 +32,14 @@ TREATMENT_WORDS = ("did", "treat", "treated", "treatment", "policy", "eip", "政
 OUTCOME_WORDS = ("outcome", "icr", "y", "resilience", "韧性")
 LONGITUDE_WORDS = ("longitude", "lon", "long", "lng", "longitud", "经度")
 LATITUDE_WORDS = ("latitude", "lat", "latitud", "纬度")
+PLACE_WORDS = (*LONGITUDE_WORDS, *LATITUDE_WORDS)
 CAPITAL_WORDS = ("capital", "省会")
 WEIGHT_WORDS = ("population", "pop", "人口")
 FIRST_WORDS = ("gvar", "cohort", "first", "adoption", "adopted", "adopt", "start", "pilot", *TREATMENT_WORDS, "首次")
 TOTAL_WORDS = ("total", "totals", "sum", "all", "national", "nation", "average", "mean", "overall", "全国", "合计",
                "总计", "总和", "平均", "全省")  # fmt: skip
+FEWEST = 4  # units, and one period less, from which one that equals a sum of others is no chance
+CLOSE = 1e-3  # standard deviations between a total and what it is made of, which rounding may leave
 NEVER = (0.0, 9999.0)  # codes of a first treated period for units that never are
 FAR = 60  # periods outside of the panel in which a unit may have been treated first
 
@@ -155,14 +158,52 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
     )
 
 
+def merged_columns(frame: pd.DataFrame, filename: str) -> tuple[str, ...]:
+    """Columns whose empty cells seem to be merged with the one above, where units are then identified; else none."""
+    blank = {str(name): unit_labels(frame[name]) == "" for name in frame.columns}
+    held = tuple(name for name, gone in blank.items() if gone.mean() >= 0.5 and not gone[0] and not gone.all())
+    if not held:
+        return ()
+    try:
+        unit, _ = keys_of(frame.assign(**{name: frame[name].ffill() for name in held}), filename)
+    except BadInput:
+        return ()
+    return tuple(name for name in held if (blank[name] == blank[unit]).all()) if unit in held else ()
+
+
 def keys_of(frame: pd.DataFrame, filename: str) -> tuple[str, str]:
     """The columns of units and periods; raises BadInput where none identify the rows."""
     return _keys(frame, _numeric(frame), filename)
 
 
-def totals_of(frame: pd.DataFrame, unit: str) -> tuple[str, ...]:
-    """Units that are called like a total or a mean of others."""
-    return tuple(label for label in dict.fromkeys(unit_labels(frame[unit])) if label.lower() in TOTAL_WORDS)
+def totals_of(frame: pd.DataFrame, keys: tuple[str, str]) -> tuple[str, ...]:
+    """Units that are called like a total or a mean of others, or are one in a column of numbers."""
+    rows, numeric = Rows.of(frame, *keys), _numeric(frame)
+    units, years = pd.factorize(rows.labels)[1], np.unique(rows.years)
+    at = (np.searchsorted(years, rows.years), pd.Index(units).get_indexer(pd.Index(rows.labels)))
+    arrays = {}
+    for name in (name for name in numeric if name not in keys):
+        arrays[name] = np.full((len(years), len(units)), np.nan)
+        arrays[name][at] = numeric[name]
+    return tuple(totals(arrays, tuple(units)))
+
+
+def totals(arrays: Mapping[str, Floats], units: tuple[str, ...]) -> dict[str, str]:
+    """Units that are the sum or the mean of all others in all periods of a variable (T, N), or are called so, and why.
+
+    NaN = not observed.
+    """
+    found = {unit: "is called so" for unit in units if unit.lower() in TOTAL_WORDS}
+    for name, x in arrays.items():
+        seen = np.isfinite(x)
+        if x.shape[1] < FEWEST or (seen.sum(axis=1) < FEWEST).any() or len(np.unique(x[seen])) < FEWEST:
+            continue
+        spread, rest = np.nanstd(x, axis=1)[:, None], np.nansum(x, axis=1)[:, None] - x
+        for said, other in (("sum", rest), ("mean", rest / (seen.sum(axis=1)[:, None] - 1))):
+            alike = ((np.abs(x - other) <= CLOSE * spread) | ~seen).all(axis=0) & (seen.sum(axis=0) >= FEWEST - 1)
+            if (spread > 0).all():
+                found |= {units[i]: f"is the {said} of all others in {name}" for i in np.flatnonzero(alike)}
+    return found
 
 
 def switches_of(frame: pd.DataFrame, rows: Rows, keys: tuple[str, str]) -> dict[str, dict[str, float]]:
@@ -171,7 +212,7 @@ def switches_of(frame: pd.DataFrame, rows: Rows, keys: tuple[str, str]) -> dict[
     for name in (str(name) for name in frame.columns if name not in keys):
         labels = unit_labels(frame[name])
         values = sorted({*labels} - {""})
-        if len(values) != 2 or values == ["0", "1"]:
+        if len(values) != 2 or values == ["0", "1"] or pd.api.types.is_bool_dtype(frame[name]):
             continue
         for one, zero in (values, values[::-1]):
             x = np.where(labels == "", np.nan, labels == one).astype(float)
@@ -242,6 +283,8 @@ def _unused(
             found[name] = f"holds text in {wrong.size} rows, such as {shown(frame[name].iloc[wrong[0]])}"
         elif wrong.size:
             found[name] = "holds dates" if pd.api.types.is_datetime64_any_dtype(frame[name]) else "holds text"
+        elif name in constant and rank(name, PLACE_WORDS) < len(PLACE_WORDS):
+            found[name] = f"holds {np.nanmin(values):g} to {np.nanmax(values):g}, or lacks its counterpart: no degrees?"
         elif name in constant:
             found[name] = "is constant within units"
         elif name not in moving:
@@ -426,8 +469,8 @@ def _doubtful(columns: dict[str, Floats], rows: Rows) -> dict[str, Problem]:
 def _controls(
     moving: dict[str, Floats], outcome: str, treatment: str | None, candidates: list[str], rows: Rows
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Columns, all but complete, that neither one another, nor the treatment, nor the effects explain; parts of the outcome; and
-    columns that were not looked at any more."""
+    """Columns, all but complete, that neither one another, nor the treatment, nor the effects explain; parts of the
+    outcome; and columns that were not looked at any more."""
     own = [treatment] if treatment else []
     complete = [name for name in candidates if np.isnan(moving[name]).mean() <= NEARLY]
     seen = np.isfinite(moving[outcome])

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from experiments.toml_files import Flag, Name, Number, Table, Value
+from experiments.toml_files import Flag, Name, Names, Number, Table, Value
 from sim.errors import BadInput, Problem, bad, closest, listed, refuse
-from sim.panel_files import TablePlace, numbers, read_frame, unit_labels
+from sim.panel_files import TablePlace, missing_columns, numbers, read_frame, unit_labels
+from sim.schema import serial_years
 
 Text = Annotated[str, Field(strict=True)]
 YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d|21\d\d)(?!\d)")
@@ -33,8 +34,9 @@ class ReadSection(Table):
     """[read]: where the table stands in its file, and how cells that are no plain numbers are read.
 
     skip: rows above the header, such as a title (csv, xlsx). skip_below: rows below the table, such as notes. header:
-    rows of the header, whose texts are joined: 2 where names of groups stand above those of columns. exclude: values of
-    a column whose rows are left out, such as totals. missing: texts that mean missing, such as "-" and "...".
+    rows of the header, whose texts are joined: 2 where names of groups stand above those of columns. fill: columns
+    whose empty cells take the value above them, such as names in merged cells. exclude: values of a column whose rows
+    are left out, such as totals. missing: texts that mean missing, such as "-" and "...".
     thousands: whether "1,234" is 1234. percent: "points" reads "12%" as 12, "share" as 0.12. years: whether a period,
     or a first treated period, is the one year that its text or date holds, such as "2006年".
     """
@@ -45,6 +47,7 @@ class ReadSection(Table):
     skip: Annotated[int, Field(ge=0, le=100, strict=True)] = 0
     skip_below: Annotated[int, Field(ge=0, le=1000, strict=True)] = 0
     header: Annotated[int, Field(ge=1, le=3, strict=True)] = 1
+    fill: Names = ()
     exclude: dict[Name, tuple[Value, ...]] = Field(
         default_factory=dict, description='lists of values by column, such as { city = ["Total"] }'
     )
@@ -79,7 +82,7 @@ def as_read(
     values that lack, for values of a recoded column that have no number, and for periods without one year.
     """
     read = asked or ReadSection()
-    frame = _without_rows(frame, read.exclude, file)
+    frame = _without_rows(_filled(frame, read.fill, file), read.exclude, file)
     made: dict[str, pd.Series[Any]] = {}
     if read.missing or read.thousands or read.percent:
         for name in (name for name in frame.columns if name not in keys and _is_text(frame[name])):
@@ -105,6 +108,14 @@ def as_read(
     return changed
 
 
+def _filled(frame: pd.DataFrame, names: Names, file: str) -> pd.DataFrame:
+    """A table with the value above in empty cells of these columns; raises BadInput for columns that lack."""
+    refuse(missing_columns(frame, dict.fromkeys(names, f"{file} [read] fill")))
+    made = frame.assign(**{name: frame[name].where(unit_labels(frame[name]) != "").ffill() for name in names})
+    made.attrs = frame.attrs
+    return made
+
+
 def _without_rows(frame: pd.DataFrame, exclude: Mapping[str, tuple[Any, ...]], file: str) -> pd.DataFrame:
     """A table without the rows that hold these values; raises BadInput for what it does not hold."""
     problems, gone = [], np.zeros(len(frame), dtype=bool)
@@ -122,8 +133,9 @@ def _without_rows(frame: pd.DataFrame, exclude: Mapping[str, tuple[Any, ...]], f
     refuse(problems)
     if not gone.any():
         return frame
-    kept = frame.loc[~gone].infer_objects()
-    kept.attrs = {**frame.attrs, "positions": tuple(np.flatnonzero(~gone).tolist())}
+    kept = frame.loc[~gone].infer_objects().reset_index(drop=True)
+    before = frame.attrs.get("positions", range(len(frame)))
+    kept.attrs = {**frame.attrs, "positions": tuple(before[i] for i in np.flatnonzero(~gone).tolist())}
     return kept
 
 
@@ -155,7 +167,8 @@ def _years(frame: pd.DataFrame, name: str, *, gaps: bool = False) -> pd.Series[A
     if pd.api.types.is_datetime64_any_dtype(column):
         return column.dt.year
     if pd.api.types.is_numeric_dtype(column):
-        return column
+        days = serial_years(numbers(column)[0])
+        return column if days is None else pd.Series(days, index=column.index)
     found = pd.Series([_year_of(value) for value in column], index=column.index, dtype=object)
     wrong = np.flatnonzero([len(years) != 1 and not (gaps and not years and _blank(value))
                             for years, value in zip(found, column, strict=True)])  # fmt: skip
@@ -233,6 +246,7 @@ class Proposal:
     """Rules that make numbers of a table's text, what to ask about them, in words, and where the table stands."""
 
     place: TablePlace = field(default_factory=TablePlace)
+    fill: tuple[str, ...] = ()
     exclude: dict[str, tuple[bool | int | float | str, ...]] = field(default_factory=dict)
     missing: dict[str, None] = field(default_factory=dict)
     thousands: bool = False
@@ -249,7 +263,7 @@ class Proposal:
     def read(self) -> ReadSection:
         """The section."""
         return ReadSection(skip=self.place.skip, skip_below=self.place.below, header=self.place.header,
-                           exclude=self.exclude, missing=tuple(self.missing), thousands=self.thousands,
+                           fill=self.fill, exclude=self.exclude, missing=tuple(self.missing), thousands=self.thousands,
                            percent="points" if self.percent else None,
                            years=bool(self.period or self.dates))  # fmt: skip
 
@@ -263,6 +277,7 @@ class Proposal:
             *([f"skip = {place.skip}  # rows above the header"] if place.skip else []),
             *([f"skip_below = {place.below}  # rows below the table, such as notes"] if place.below else []),
             *([f"header = {place.header}  # rows of the header, joined"] if place.header > 1 else []),
+            *([f"fill = [{', '.join(map(_quoted, self.fill))}]  # merged cells"] if self.fill else []),
             *([f"exclude = {{ {', '.join(totals)} }}  # rows of totals"] if totals else []),
             *([f"missing = [{', '.join(map(_quoted, self.missing))}]  # texts among numbers"] if self.missing else []),
             *(['thousands = true  # "1,234" is 1234'] if self.thousands else []),
@@ -287,6 +302,8 @@ class Proposal:
                 yield f"[read] {key}: {count} row{'s' * (count > 1)} {where} left out: no row of the table?"
         if place.header > 1:
             yield f"[read] header: {place.header} rows joined to names: is each column what its name says?"
+        if self.fill:
+            yield f"[read] fill: do empty cells of {listed(self.fill)} have the value above them?"
         for name, values in self.exclude.items():
             yield f"[read] exclude: rows of {name} {listed(map(repr, values))} left out: are they totals?"
         if self.missing:
@@ -308,7 +325,7 @@ def proposed(frame: pd.DataFrame, place: TablePlace | None = None) -> Proposal:
     two words that say yes and no."""
     found = Proposal(place or TablePlace())
     dated = [str(name) for name in frame.columns if _holds_years(frame[name])]
-    counted = [name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])]
+    counted = [name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name]) and str(name) not in dated]
     if not any(_rank_of(name) < len(PERIOD_WORDS) for name in counted):
         whole = sorted((name for name in dated if not any(map(_blank, frame[name]))), key=_rank_of)
         found.period = whole[0] if whole else ""
@@ -348,6 +365,8 @@ def _holds_years(column: pd.Series[Any]) -> bool:
     """Whether a column of dates or text holds one year in each cell that is not empty, and different ones."""
     if pd.api.types.is_datetime64_any_dtype(column):
         return 1 < column.dt.year.nunique() == column.nunique()
+    if pd.api.types.is_numeric_dtype(column) and serial_years(numbers(column)[0]) is not None:
+        return True
     if not _is_text(column):
         return False
     given = [value for value in column.tolist() if not _blank(value)]
