@@ -143,9 +143,11 @@ def _said(
     path: Path, content: Edges | sp.csr_array | Floats, edges: Edges | None, units: tuple[str, ...], layout: FileLayout
 ) -> str:
     """What a reader should know of how a file was read: nothing where it leaves no choice."""
-    if edges is not None:
-        return edges.read if edges is content else _in_file_order(path, units)
-    return _in_file_order(path, units) if layout.order is None else ""
+    if edges is not None and edges is content:
+        return edges.read
+    if layout.order is None or layout.order == units:
+        return _in_file_order(path, units)
+    return f"{path.name} names no units: its rows are taken for {listed(layout.order, 3)}."
 
 
 def _in_file_order(path: Path, units: tuple[str, ...]) -> str:

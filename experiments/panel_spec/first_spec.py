@@ -152,6 +152,9 @@ def _questions(look: Look) -> Iterator[str]:
         yield f"first_treated: is {look.first_treated} a unit's first treated period, and 0, 9999 or empty never?"
     for name in look.again:
         yield f"controls: {name} is {look.outcome} in another form, and left out: is that right?"
+    for name, why in look.unused.items():
+        if "degrees" in why:
+            yield f"longitude, latitude: {name} {why}"
     yield from _of_periods(look)
     if look.dates.startswith("disagrees"):
         yield f"treatment: {look.first_treated} {look.dates}: which of the two is right?"

@@ -202,7 +202,7 @@ def totals(arrays: Mapping[str, Floats], units: tuple[str, ...]) -> dict[str, st
         for said, other in (("sum", rest), ("mean", rest / (seen.sum(axis=1)[:, None] - 1))):
             alike = ((np.abs(x - other) <= CLOSE * spread) | ~seen).all(axis=0) & (seen.sum(axis=0) >= FEWEST - 1)
             if (spread > 0).all():
-                found |= {units[i]: f"is the {said} of all others in {name}" for i in np.flatnonzero(alike)}
+                found = {units[i]: f"is the {said} of all others in {name}" for i in np.flatnonzero(alike)} | found
     return found
 
 
@@ -284,7 +284,8 @@ def _unused(
         elif wrong.size:
             found[name] = "holds dates" if pd.api.types.is_datetime64_any_dtype(frame[name]) else "holds text"
         elif name in constant and rank(name, PLACE_WORDS) < len(PLACE_WORDS):
-            found[name] = f"holds {np.nanmin(values):g} to {np.nanmax(values):g}, or lacks its counterpart: no degrees?"
+            found[name] = (f"holds {np.nanmin(values):g} to {np.nanmax(values):g}, and no pair of columns holds "
+                           "degrees of longitude and latitude")  # fmt: skip
         elif name in constant:
             found[name] = "is constant within units"
         elif name not in moving:

@@ -471,10 +471,13 @@ def _without_notes(
     path: str | Path, sheet: str | None, place: TablePlace, frame: pd.DataFrame
 ) -> tuple[TablePlace, pd.DataFrame]:
     """The table without rows at its end in which one or two of several cells hold something."""
-    filled = frame.notna().sum(axis=1).to_numpy()
-    few = 1 if len(frame.columns) < 5 else 2
-    notes = int(np.argmax((filled > few)[::-1])) if (filled > few).any() else 0
-    if not notes or len(frame.columns) < 3 or not str(path).lower().endswith((".csv", ".xlsx")):
+    if len(frame.columns) < 3 or not str(path).lower().endswith((".csv", ".xlsx")):
         return place, frame
-    place = TablePlace(place.skip, place.below + notes, place.header)
-    return place, read_frame(path, sheet, place=place)
+    few = 1 if len(frame.columns) < 5 else 2
+    while True:
+        filled = frame.notna().sum(axis=1).to_numpy()
+        notes = int(np.argmax((filled > few)[::-1])) if (filled > few).any() else 0
+        if not notes:
+            return place, frame
+        place = TablePlace(place.skip, place.below + notes, place.header)
+        frame = read_frame(path, sheet, place=place)

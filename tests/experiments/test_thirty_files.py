@@ -21,6 +21,7 @@ import pytest
 
 import panelproof as pp
 from estimators.linear.did import TwoWayDID
+from experiments.checks.inputs import check_file
 from experiments.cli import run_command
 from experiments.panel_spec.spec import RealPanel
 from sim.streams import Streams
@@ -122,7 +123,16 @@ def _(folder: Path) -> Path:
 @door("workbook with a title and notes", asks=("skip: 2 rows above", "skip_below: 3 rows at the end"))
 def _(folder: Path) -> Path:
     book = openpyxl.Workbook()
-    rows = [["Yearbook of cities"], [], [*clean()], *clean().values.tolist(), [], ["Source: yearbook"], ["Note: none"]]
+    rows = [
+        ["Yearbook of cities"],
+        [],
+        [*clean()],
+        *clean().values.tolist(),
+        [],
+        ["Source: yearbook"],
+        [],
+        ["Note: none"],
+    ]
     for row in rows:
         book.active.append(row)
     book.save(folder / "panel.xlsx")
@@ -410,13 +420,223 @@ def test_a_file_goes_from_init_to_the_right_effect(name: str, tmp_path: Path) ->
         np.testing.assert_allclose(weights.reordered(tuple(NAMES)).dense, given.w, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["wide workbook whose header has merged cells", "distances of each pair once, origin "
-                                  "and destination"])  # fmt: skip
-def test_estimate_prints_that_effect(name: str, tmp_path: Path) -> None:
-    path, spec, _ = through(DOORS[name], tmp_path)
+def test_estimate_prints_that_effect(tmp_path: Path) -> None:
+    path, spec, _ = through(DOORS["distances of each pair once, origin and destination"], tmp_path)
     code, said = said_by("estimate", path, "--spec", spec, "--out", tmp_path / "out")
     assert code == 0, said
     records = json.loads((tmp_path / "out" / "estimates.json").read_text())["records"]
     (found,) = {r["estimate"] for r in records if (r["table"], r["column"], r["term"]) == ("2", 5, "did")}
     assert found == pytest.approx(effect(), rel=1e-6)
     assert any(record["table"].startswith("S") for record in records)  # dates differ, so init asked for these tables
+
+
+# Ten odd files: each is read as it is meant, asked about, or refused.
+
+
+def total_row(folder: Path, name: str = "全国", how: str = "sum") -> Path:
+    sums = clean().groupby("year", as_index=False)[["y", "x"]].agg(how).assign(city=name, d=0)
+    return csv(folder, pd.concat([clean(), sums])[list(clean())])
+
+
+def row_numbers(folder: Path) -> Path:
+    clean().to_csv(folder / "panel.csv", encoding="utf-8-sig")
+    return folder / "panel.csv"
+
+
+def twice(folder: Path) -> Path:
+    return csv(folder, pd.concat([clean(), clean().iloc[[3, 9]]]))
+
+
+def blanks_in_names(folder: Path) -> Path:
+    shown = pd.DataFrame(NEAR, [f"{name} " for name in NAMES], [f"\u3000{name}" for name in NAMES]).iloc[::-1]
+    shown.to_excel(folder / "w.xlsx")
+    return csv(folder, clean().assign(city=lambda f: f["city"] + "  "))
+
+
+def as_text(folder: Path) -> Path:
+    return xlsx(folder, clean().astype(str))
+
+
+def serial_days(folder: Path) -> Path:
+    days = [(pd.Timestamp(year, 12, 31) - pd.Timestamp(1899, 12, 30)).days for year in clean()["year"]]
+    return xlsx(folder, clean().assign(year=days))
+
+
+def codes_of_two_types(folder: Path) -> Path:
+    i, j = np.nonzero(NEAR)
+    pd.DataFrame({"id1": (i + 1).astype(str), "id2": (j + 1).astype(str)}).to_excel(folder / "w.xlsx", index=False)
+    return csv(folder, clean().assign(city=lambda f: [float(NAMES.index(name) + 1) for name in f["city"]]))
+
+
+def hidden_sheet(folder: Path) -> Path:
+    with pd.ExcelWriter(folder / "panel.xlsx") as book:
+        clean().query("year < 2009").to_excel(book, sheet_name="old", index=False)
+        clean().to_excel(book, sheet_name="data", index=False)
+        book.book["old"].sheet_state = "hidden"
+    return folder / "panel.xlsx"
+
+
+def by_year(folder: Path) -> Path:
+    np.save(folder / "w.npy", NEAR)
+    return csv(folder, clean().sort_values(["year", "city"], ascending=[True, False]))
+
+
+def roads(change: float) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        km = KM.copy()
+        km[0, 3] = change * km[0, 3]
+        pd.DataFrame(km, NAMES, NAMES).to_csv(folder / "w.csv")
+        return csv(folder, clean())
+
+    return write
+
+
+def merged_names(folder: Path) -> Path:
+    book = openpyxl.Workbook()
+    for row in [[*clean()], *clean().values.tolist()]:
+        book.active.append(row)
+    for unit in range(UNITS):
+        book.active.merge_cells(
+            start_row=2 + unit * PERIODS, end_row=1 + (unit + 1) * PERIODS, start_column=1, end_column=1
+        )
+    book.save(folder / "panel.xlsx")
+    return folder / "panel.xlsx"
+
+
+READ = {
+    "a total row": (total_row, "", "rows of city '全国' left out: are they totals?"),
+    "a mean that is called like a unit": (lambda folder: total_row(folder, "c12", "mean"), "", "rows of city 'c12'"),
+    "a byte order mark and row numbers": (row_numbers, "", ""),
+    "blanks around names": (blanks_in_names, "w.xlsx", ""),
+    "numbers as text": (as_text, "", ""),
+    "dates as serial days": (serial_days, "", ""),
+    "codes as numbers and as text": (codes_of_two_types, "w.xlsx", "links of w.xlsx go from 'id1' to 'id2'"),
+    "merged cells of names": (merged_names, "", "do empty cells of city have the value above them?"),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_an_odd_file_is_read_as_it_is_meant(name: str, tmp_path: Path) -> None:
+    write, w, question = READ[name]
+    path, spec, said = through(Door(write, weights=w), tmp_path)
+    assert question in said
+    real = pp.read_panel(path, spec)
+    assert coefficient(real) == pytest.approx(effect(), rel=1e-6)
+    assert real.panel.nobs == UNITS * PERIODS
+    if w:
+        np.testing.assert_allclose(real.panel.weights["w"].dense, rows_sum_to_one(NEAR), rtol=1e-6)
+
+
+REFUSED = {
+    "rows twice": (twice, "2 unit-periods have more than one row: c00 in 2009, c01 in 2009"),
+    "a hidden sheet": (hidden_sheet, "2 sheets hold tables: old (hidden), data"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_odd_file_is_refused_with_what_to_do(name: str, tmp_path: Path) -> None:
+    write, why = REFUSED[name]
+    code, said = said_by("init", write(tmp_path), "--out", tmp_path / "SPEC.toml")
+    assert code == 2
+    assert why in said
+    assert not (tmp_path / "SPEC.toml").exists()
+
+
+def test_a_matrix_without_names_says_in_which_order_it_is_read(tmp_path: Path) -> None:
+    path, spec, said = through(Door(by_year, weights="w.npy"), tmp_path)
+    order = "its rows are taken for those of the panel's file in its order (c11, c10, c09 and 9 more)"
+    assert order in said
+    assert order in said_by("panel", "check", path, "--spec", spec)[1]
+    text = spec.read_text().replace('kind = "file"\npath', 'kind = "file"\nunits = "city"\npath')
+    spec.write_text(text)
+    weights = pp.read_panel(path, spec).panel.weights["w"]
+    np.testing.assert_allclose(weights.reordered(tuple(NAMES)).dense, rows_sum_to_one(NEAR), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "asked", "refused"),
+    [(1.02, "symmetric: c00 to c03 is", "symmetric = false if both are meant"), (-1.0, "negative entries", "negative")],
+)
+def test_distances_that_differ_or_are_negative_are_asked_about(
+    change: float, asked: str, refused: str, tmp_path: Path
+) -> None:
+    path, _, said = through(Door(roads(change), weights="w.csv"), tmp_path)
+    assert asked in said
+    settings = {"panel": {"unit": "city", "period": "year", "outcome": "y", "treatment": "d"},
+                "weights": [{"kind": "distance", "path": str(tmp_path / "w.csv")}]}  # fmt: skip
+    with pytest.raises(pp.BadInput, match=refused):
+        pp.read_panel(path, settings)
+
+
+# What used to be read without a word: a question of `init`, a line of `panel check`, a warning of `estimate`.
+
+
+def gaps(folder: Path) -> Path:
+    return csv(folder, clean().drop(index=[3, 20, 41, 60]))
+
+
+def logarithm(folder: Path) -> Path:
+    return csv(folder, clean().assign(ln_y=lambda f: np.log(f["y"]).round(6)))
+
+
+def codes(folder: Path) -> Path:
+    data = clean()
+    data.loc[[7, 40], "y"] = -99
+    return csv(folder, data)
+
+
+def two_years(folder: Path) -> Path:
+    return csv(folder, clean().assign(year=lambda f: 2000 + 2 * (f["year"] - FIRST)))
+
+
+MISREAD = {
+    "codes of missing values": (
+        codes, "missing_codes: does -99 in y mean missing?", "missing_codes = [-99]", "", "y is -99 in 2 rows"),
+    "periods two years apart": (two_years, "period: periods are 2 apart", "", "", "Periods are 2 apart"),
+    "the outcome as a control": (
+        logarithm, "controls: ln_y is y in another form", 'controls = ["x"]', 'controls = ["x", "ln_y"]',
+        "The control ln_y is the outcome in another form"),
+    "gaps that cost units": (
+        gaps, "balance: 4 of 72 unit-periods lack a value", "", "", "4 of 72 unit-periods are missing"),
+    "a total": (total_row, "are they totals?", 'exclude = { "city" = ["全国"] }', "", "全国 is called so"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISREAD)
+def test_what_may_be_misread_is_asked_and_checked(name: str, tmp_path: Path) -> None:
+    write, question, old, new, warning = MISREAD[name]
+    path, spec, said = through(Door(write), tmp_path)
+    assert question in said
+    lines = spec.read_text(encoding="utf-8")
+    assert old in lines
+    spec.write_text("\n".join(
+        (new if old and line.startswith(old) else line) for line in lines.splitlines()), encoding="utf-8")  # fmt: skip
+    code, checked = said_by("panel", "check", path, "--spec", spec)
+    assert code == 0, checked
+    assert warning in checked
+
+
+def test_estimate_warns_of_all_that_panel_check_finds(tmp_path: Path) -> None:
+    data = pd.read_csv(total_row(tmp_path)).assign(year=lambda f: 2 * f["year"]).drop(index=[3, 20])
+    settings = {"panel": {"unit": "city", "period": "year", "outcome": "y", "treatment": "d", "balance": "drop-units"},
+                "robustness": {"staggered": True}}  # fmt: skip
+    real = pp.read_panel(data.assign(y=lambda f: f["y"].where(f.index != 7, -999)), settings)
+    found = {check.name: check.sentence for check in check_file(real)}
+    assert {*found} == {"missing-codes", "total-rows", "balanced-part"}
+    tables = pp.estimate(real)
+    assert found.items() <= {check.name: check.sentence for check in tables.warnings}.items()
+    assert any("Periods are 2 apart" in note for note in tables.notes)
+
+
+def test_what_is_not_used_is_said_and_every_key_is_there(tmp_path: Path) -> None:
+    data = clean().assign(mayor="x", gdp=lambda f: np.where(f.index % 3, np.cos(f.index), np.nan),
+                          first_treat=lambda f: [int(START[NAMES.index(name)]) for name in f["city"]],
+                          Lat=100.0, Long=30.0)  # fmt: skip
+    text = pp.init(data)
+    for line in ('# not used: "gdp" is empty in 24 rows', '# not used: "first_treat" says the same as d',
+                 '# not used: "mayor" holds text', '# not used: "Lat" holds 100 to 100, and no pair',
+                 "staggered = true", "# treatment_kind = ...", '# standardize = "row"', "# draws = 999",
+                 "# [robustness.psm]", '# kind = "distance"'):  # fmt: skip
+        assert line in text
+    wrong = data.assign(first_treat=lambda f: f["first_treat"].replace(2009, 2010))
+    assert "# ? treatment: first_treat disagrees with d in 2 rows, such as c02 in 2009" in pp.init(wrong)
