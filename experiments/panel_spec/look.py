@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ TOTAL_WORDS = ("total", "totals", "sum", "all", "national", "nation", "average",
                "总计", "总和", "平均", "全省")  # fmt: skip
 FEWEST = 4  # units, and one period less, from which one that equals a sum of others is no chance
 CLOSE = 1e-3  # standard deviations between a total and what it is made of, which rounding may leave
+MOVES = 50  # times that, by which a total must change over time
 NEVER = (0.0, 9999.0)  # codes of a first treated period for units that never are
 FAR = 60  # periods outside of the panel in which a unit may have been treated first
 
@@ -114,22 +115,7 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
     weight = _likeliest([name for name, x in others.items() if (x[np.isfinite(x)] > 0).all()], WEIGHT_WORDS)
     first = dates[0] if dates else None
     starts = None if first is None else _starts(frame[first])
-    used = {
-        *keys,
-        outcome,
-        *policies,
-        *controls,
-        *parts,
-        *again,
-        *doubtful,
-        *groups,
-        *(coordinates or ()),
-        capital,
-        weight,
-    }
-    used |= {first} if treatment is None else set()
-    seen = (constant, moving, beyond)
-    return Look(
+    look = Look(
         unit=unit,
         period=period,
         outcome=outcome,
@@ -151,11 +137,10 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
         codes=codes,
         cohorts=_cohorts(moving[treatment] if treatment else starts, rows, dummy=treatment is not None),
         rivals=rivals,
-        dates=""
-        if treatment is None or starts is None
-        else _compared(moving[treatment], starts, (treatment, str(first)), rows),
-        unused=_unused(frame, [str(name) for name in frame.columns if str(name) not in used], rows, seen),
+        dates=_compared(moving, treatment, starts, rows),
+        unused={},
     )
+    return replace(look, unused=_unused(frame, look, rows, (constant, moving, beyond)))
 
 
 def merged_columns(frame: pd.DataFrame, filename: str) -> tuple[str, ...]:
@@ -199,8 +184,11 @@ def totals(arrays: Mapping[str, Floats], units: tuple[str, ...]) -> dict[str, st
         if x.shape[1] < FEWEST or (seen.sum(axis=1) < FEWEST).any() or len(np.unique(x[seen])) < FEWEST:
             continue
         spread, rest = np.nanstd(x, axis=1)[:, None], np.nansum(x, axis=1)[:, None] - x
+        with np.errstate(invalid="ignore"):
+            moves = np.fmax.reduce(x, axis=0) - np.fmin.reduce(x, axis=0) > MOVES * CLOSE * spread.mean()
         for said, other in (("sum", rest), ("mean", rest / (seen.sum(axis=1)[:, None] - 1))):
             alike = ((np.abs(x - other) <= CLOSE * spread) | ~seen).all(axis=0) & (seen.sum(axis=0) >= FEWEST - 1)
+            alike &= moves  # one that stays as it is may happen to be the mean
             if (spread > 0).all():
                 found = {units[i]: f"is the {said} of all others in {name}" for i in np.flatnonzero(alike)} | found
     return found
@@ -243,13 +231,16 @@ def _cohorts(x: Floats | None, rows: Rows, *, dummy: bool) -> int:
     return int((held > rows.years.min()).sum())
 
 
-def _compared(x: Floats, starts: Floats, names: tuple[str, str], rows: Rows) -> str:
-    """Whether a treatment (rows,) is what first treated periods say, in words."""
+def _compared(moving: dict[str, Floats], treatment: str | None, starts: Floats | None, rows: Rows) -> str:
+    """Whether a treatment is what first treated periods (rows,) say, in words; "" where there are not both."""
+    if treatment is None or starts is None:
+        return ""
+    x = moving[treatment]
     differ = np.flatnonzero(np.isfinite(x) & (x != (rows.years >= starts)))
     if not differ.size:
-        return f"says the same as {names[0]}"
+        return f"says the same as {treatment}"
     at = int(differ[0])
-    return f"disagrees with {names[0]} in {differ.size} rows, such as {rows.labels[at]} in {rows.years[at]}"
+    return f"disagrees with {treatment} in {differ.size} rows, such as {rows.labels[at]} in {rows.years[at]}"
 
 
 def _gaps(complete: Flags, rows: Rows) -> tuple[int, int, int]:
@@ -267,12 +258,15 @@ def _same_order(x: Floats, y: Floats) -> bool:
 
 
 def _unused(
-    frame: pd.DataFrame, names: list[str], rows: Rows, seen: tuple[list[str], dict[str, Floats], tuple[str, ...]]
+    frame: pd.DataFrame, look: Look, rows: Rows, seen: tuple[list[str], dict[str, Floats], tuple[str, ...]]
 ) -> dict[str, str]:
     """Why columns have no place in the proposal; seen: which are constant, move, and came after the last control."""
     constant, moving, beyond = seen
+    used = {look.unit, look.period, look.outcome, look.treatment, look.capital, look.weight, *(look.coordinates or ()),
+            *look.policies, *look.doubtful, *look.controls, *look.parts, *look.again, *look.groups,
+            look.first_treated if look.treatment is None else None}  # fmt: skip
     found = {}
-    for name in names:
+    for name in (str(name) for name in frame.columns if str(name) not in used):
         values, wrong = numbers(frame[name])
         given = int(frame[name].notna().sum())
         if unnamed(name):

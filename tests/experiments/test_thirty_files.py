@@ -616,6 +616,14 @@ def test_what_may_be_misread_is_asked_and_checked(name: str, tmp_path: Path) -> 
     assert warning in checked
 
 
+def test_a_unit_that_stays_at_the_mean_is_no_total() -> None:
+    lon = np.linspace(100, 110, UNITS)
+    lon[5] = np.delete(lon, 5).mean()
+    assert "exclude = { " not in pp.init(
+        clean().assign(lon=lambda f: f["city"].map(dict(zip(NAMES, lon, strict=True))))
+    )
+
+
 def test_estimate_warns_of_all_that_panel_check_finds(tmp_path: Path) -> None:
     data = pd.read_csv(total_row(tmp_path)).assign(year=lambda f: 2 * f["year"]).drop(index=[3, 20])
     settings = {"panel": {"unit": "city", "period": "year", "outcome": "y", "treatment": "d", "balance": "drop-units"},
