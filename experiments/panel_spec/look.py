@@ -104,9 +104,12 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
     outcome, rivals = _outcome(able, filename)
     treatment = policies[0] if policies else None
     candidates = [name for name in moving if name not in (outcome, *policies, *doubtful)]
-    again = tuple(name for name in candidates if _same_order(moving[name], moving[outcome]))
-    candidates = [name for name in candidates if name not in again]
     controls, parts, beyond = _controls(moving, outcome, treatment, candidates, rows)
+    left = [name for name in candidates if name not in parts]
+    again = tuple(name for name in left if _same_order(moving[name], moving[outcome]))
+    if again:
+        kept = [name for name in left if name not in again]
+        controls, _, beyond = _controls(moving, outcome, treatment, kept, rows)
     complete = np.isfinite(np.array([others[name] for name in (outcome, *policies[:1], *controls)])).all(axis=0)
     fixed = {name: x for name, x in others.items() if name in constant and np.isfinite(x).all()}
     units, coordinates = len(set(rows.labels)), _coordinates(fixed)

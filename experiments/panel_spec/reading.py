@@ -27,6 +27,7 @@ MOST_MARKS = 3  # texts of a column of numbers that may mean missing
 MOSTLY = 0.8  # share of numbers from which a column of text is meant as one
 PERIOD_WORDS = ("year", "period", "time", "date", "年份", "年度", "年")
 YES = ("yes", "y", "true", "treated", "是", "有", "1")
+NEVER_WORDS = ("never", "none", "no", "nan", "n/a", "na", "-", "--", "—", ".", "未", "无", "从未")  # no date
 NO = ("no", "n", "false", "control", "untreated", "否", "无", "0")
 
 
@@ -327,12 +328,14 @@ def proposed(frame: pd.DataFrame, place: TablePlace | None = None) -> Proposal:
     dated = [str(name) for name in frame.columns if _holds_years(frame[name])]
     counted = [name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name]) and str(name) not in dated]
     if not any(_rank_of(name) < len(PERIOD_WORDS) for name in counted):
-        whole = sorted((name for name in dated if not any(map(_blank, frame[name]))), key=_rank_of)
+        whole = [name for name in dated if not any(_blank(value) or _never(value) for value in frame[name])]
+        whole.sort(key=_rank_of)
         found.period = whole[0] if whole else ""
     found.dates = dict.fromkeys(name for name in dated if name != found.period)
     for name in frame.columns:
         column = frame[name]
         if str(name) in dated:
+            found.missing |= dict.fromkeys(sorted({str(value).strip() for value in column if _never(value)}))
             continue
         labels = [label for label in (unit_labels(column) if _is_text(column) else ()) if label]
         if not labels:
@@ -369,7 +372,7 @@ def _holds_years(column: pd.Series[Any]) -> bool:
         return True
     if not _is_text(column):
         return False
-    given = [value for value in column.tolist() if not _blank(value)]
+    given = [value for value in column.tolist() if not _blank(value) and not _never(value)]
     labels = {str(value): _year_of(value) for value in given}
     if not labels or all(str(value).strip().isdecimal() for value in given):
         return False
@@ -378,11 +381,18 @@ def _holds_years(column: pd.Series[Any]) -> bool:
     return plausible and 1 < len(each) == len(labels)
 
 
+def _never(value: object) -> bool:
+    return isinstance(value, str) and value.strip().lower() in NEVER_WORDS
+
+
 def _propose_numbers(labels: list[str], found: Proposal) -> None:
     """Rules for a column of text that is mostly numbers."""
     tried = ReadSection(thousands=True, percent="points")
     marks = {label for label in labels if isinstance(_number(label, tried), str)}
     numeric = sum(label not in marks for label in labels)
+    if marks and all(map(_never, marks)) and all(YEAR.fullmatch(label) for label in labels if label not in marks):
+        found.missing |= dict.fromkeys(sorted(marks))
+        return
     if numeric < MOSTLY * len(labels) or len(marks) > MOST_MARKS or any(mark[:1].isdigit() for mark in marks):
         return
     found.missing |= dict.fromkeys(sorted(marks))

@@ -316,6 +316,27 @@ def _(folder: Path) -> Path:
     return xlsx(folder, data.merge(at, on="city"))
 
 
+@pytest.mark.parametrize("never", ["never", "-", "未"])
+@pytest.mark.parametrize("shown", ["{}", "{}年", "{}-07-01"])
+def test_words_for_never_and_dates_as_text(never: str, shown: str, tmp_path: Path) -> None:
+    data = dated(lambda year: never if year == 9999 else shown.format(year), "pilot")
+    path, spec, said = through(Door(lambda folder: xlsx(folder, data)), tmp_path)
+    assert "is pilot a unit's first treated period" in said
+    assert coefficient(pp.read_panel(path, spec)) == pytest.approx(effect(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("longitude", "latitude"),
+    [("Long", "LAT"), ("cityLon", "cityLat"), ("lng_wgs84", "lat_wgs84"), ("经度(°)", "纬度(°)"),
+     ("Longitude (deg)", "Latitude (deg)")],
+)  # fmt: skip
+def test_places_are_found_under_any_usual_name(longitude: str, latitude: str) -> None:
+    at = pd.DataFrame({"city": NAMES, latitude: 30 + PLACES[:, 1] / 100, longitude: 100 + PLACES[:, 0] / 100})
+    text = pp.init(clean().merge(at, on="city"))
+    assert f'longitude = "{longitude}"' in text
+    assert f'latitude = "{latitude}"' in text
+
+
 # W.
 
 
