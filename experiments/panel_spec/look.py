@@ -100,8 +100,7 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
     doubtful = _doubtful({name: x for name, x in moving.items() if name not in policies}, rows)
     if policies or dates:
         doubtful = {name: problem for name, problem in doubtful.items() if _likeliest([name], TREATMENT_WORDS)}
-    able = {name: x for name, x in moving.items() if name not in doubtful}
-    outcome, rivals = _outcome(able, filename)
+    outcome, rivals = _outcome({name: x for name, x in moving.items() if name not in doubtful}, filename)
     treatment = policies[0] if policies else None
     candidates = [name for name in moving if name not in (outcome, *policies, *doubtful)]
     controls, parts, beyond = _controls(moving, outcome, treatment, candidates, rows)
@@ -116,14 +115,13 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
     capital = _likeliest([name for name, x in fixed.items() if set(np.unique(x)) == {0.0, 1.0}], CAPITAL_WORDS)
     groups = tuple(name for name in constant if name not in others and 2 <= frame[name].nunique() <= MOST_GROUPS)
     weight = _likeliest([name for name, x in others.items() if (x[np.isfinite(x)] > 0).all()], WEIGHT_WORDS)
-    first = dates[0] if dates else None
-    starts = None if first is None else _starts(frame[first])
+    starts = _starts(frame[dates[0]]) if dates else None
     look = Look(
         unit=unit,
         period=period,
         outcome=outcome,
         treatment=treatment,
-        first_treated=first,
+        first_treated=dates[0] if dates else None,
         policies=policies[1:],
         doubtful=doubtful,
         controls=controls,
