@@ -116,6 +116,25 @@ alpha_option = click.option("--alpha", type=click.FloatRange(0, 1, min_open=True
                             show_default=True, callback=_level, help="Level of tests and intervals.")  # fmt: skip
 
 
+def _called_otherwise(ctx: click.Context, param: click.Parameter, given: bool) -> None:
+    """Raise BadInput for the old name of --load-code."""
+    if given:
+        from sim.errors import bad
+
+        raise bad("this option is called --load-code now, because that is what it does", where="--trust",
+                  allowed="--load-code", remedy="say --load-code")  # fmt: skip
+
+
+def load_code_option(purpose: str) -> Callable[[CommandFunction], CommandFunction]:
+    """What lets the code run that a store or a bundle names; nothing else does."""
+    old = click.option("--trust", is_flag=True, hidden=True, expose_value=False, callback=_called_otherwise)
+
+    def add(command: CommandFunction) -> CommandFunction:
+        return click.option("--load-code", is_flag=True, help=purpose)(old(command))
+
+    return add
+
+
 def search_options(command: CommandFunction) -> CommandFunction:
     """Those of searches: what is judged, between which values, how precisely, where it runs and is kept."""
     options = (

@@ -13,7 +13,7 @@ import pandas as pd
 from pydantic import Field
 
 from experiments.toml_files import Flag, Name, Number, Table
-from sim.errors import BadInput, Problem, bad, listed, refuse
+from sim.errors import BadInput, Problem, bad, listed, one_of, refuse
 from sim.panel_files import numbers, read_frame, unit_labels
 
 Text = Annotated[str, Field(strict=True)]
@@ -74,7 +74,7 @@ def as_read(
     problems = []
     for name, table in recode.items():
         if name not in frame.columns:
-            problems.append(Problem(f"there is no column {name!r}", f"{file}, [recode]", listed(frame.columns, 12),
+            problems.append(Problem(f"there is no column {name!r}", f"{file}, [recode]", one_of(frame.columns, name),
                                     "correct the name"))  # fmt: skip
             continue
         labels = pd.Series(unit_labels(frame[name]), index=frame.index)

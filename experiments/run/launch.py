@@ -223,14 +223,17 @@ def lost_fits(store: Store) -> list[str]:
 
 
 def show(store: ZarrStore, console: Console, html: Path | None, *, full: bool = False, as_json: bool = False) -> None:
-    """The answer, with `full` every cell, or one JSON document; the HTML report if wanted, and where the files are."""
+    """The answer, with `full` every cell, or one JSON document; the HTML report if wanted, and where the files are.
+
+    The study's name and question stand above, where `describe` has printed them.
+    """
     from experiments.run.reporting import print_json, print_report, read_diagnosis, write_html
 
     if as_json:
-        diagnosis = read_diagnosis(store, trust=True)
+        diagnosis = read_diagnosis(store, load_code=True)
         print_json(store, diagnosis)
     else:
-        diagnosis = print_report(store, console, full=full, trust=True)
+        diagnosis = print_report(store, console, full=full, load_code=True, titled=False)
     if html is not None:
         write_html(store, diagnosis, html)
         console.print(f"report  {html}", markup=False)

@@ -25,7 +25,7 @@ from results.diagnosis.diagnose import PROPORTIONS, diagnose
 from results.store import Store
 from results.verdict.wording import key_terms
 from sim.arrays import Floats
-from sim.errors import BadInput, Problem, bad, closest, one_of, refuse
+from sim.errors import BadInput, Problem, all_of, bad, closest, one_of, refuse
 from sim.streams import TILE
 
 # What a search asks: a measure of one estimator's term, and the level that it is to cross.
@@ -160,15 +160,18 @@ def question_of(text: str, layouts: Mapping[str, Layout], estimator: str | None,
         problems.append(Problem(f"level {level!r}", where, allowed, 'write for instance "coverage:0.90"'))
     name = estimator or next(iter(layouts))
     if name not in layouts:
-        problems.append(Problem(f"estimator {name!r}", "--estimator", one_of(layouts), closest(name, tuple(layouts))))
+        problems.append(Problem(f"estimator {name!r}", "--estimator", one_of(layouts, name),
+                                closest(name, tuple(layouts))))  # fmt: skip
         raise BadInput(*problems)
     layout = layouts[name]
     chosen = term or key_terms(layout)[0]
     kind = error or main_error(layout.errors)
     if chosen not in layout.terms:
-        problems.append(Problem(f"term {chosen!r}", "--term", one_of(layout.terms), closest(chosen, layout.terms)))
+        problems.append(Problem(f"term {chosen!r}", "--term", one_of(layout.terms, chosen),
+                                closest(chosen, layout.terms)))  # fmt: skip
     if kind and kind not in layout.errors:
-        problems.append(Problem(f"error type {kind!r}", "--error", one_of(layout.errors), closest(kind, layout.errors)))
+        problems.append(Problem(f"error type {kind!r}", "--error", one_of(layout.errors, kind),
+                                closest(kind, layout.errors)))  # fmt: skip
     refuse(problems or _lacking(measure, layout, name, chosen, where))
     return SearchQuestion(measure, number, share and measure == "bias", name, chosen, "" if measure == "bias" else kind)
 
@@ -448,8 +451,8 @@ def dial_of(study: Study, name: str, where: str) -> str:
     short = [short for short, own in NAMED.items() if any(dial in dials for dial in own)]
     near = difflib.get_close_matches(name, dials, n=3, cutoff=0.5)
     raise bad(f"design {study.design.kind!r} has no dial {name!r}", where=where,
-              allowed=f"{one_of(dict.fromkeys((*short, *near)))}, or another dial that holds a number",
-              remedy=f"`panelproof kinds {study.design.kind}` lists them")  # fmt: skip
+              allowed=f"{one_of((*short, *near))}, or another dial that holds a number (all: {all_of(study.design)})",
+              remedy=closest(name, (*short, *dials), "name another dial"))  # fmt: skip
 
 
 def solve(bench: Bench, dial: str, options: Search) -> list[SearchAnswer]:

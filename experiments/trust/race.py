@@ -24,7 +24,7 @@ from experiments.panel_spec.spec import RealPanel
 from experiments.run.reporting import without_nan
 from experiments.run.tasks import runner_of
 from experiments.study import Study
-from experiments.tables.ledger import treated_units
+from experiments.tables.ledger import treated_units, why_failed, why_no_error
 from experiments.trust.claim import EFFECT, HEADLINE, PanelClaim, claim_of
 from experiments.trust.race_worlds import SELECTION, departures_of, worlds_of
 from experiments.trust.recommend import FEW_TREATED, errors_named, forbidden_of, rank_of
@@ -284,7 +284,8 @@ def contestants(claim: PanelClaim, kinds: Sequence[str] = ()) -> tuple[Field, tu
     found = estimators()
     for kind in kinds:
         if kind not in found and kind != TRENDS:
-            raise bad(f"no estimator {kind!r}", where="--estimator", allowed=one_of(sorted((*found, TRENDS))),
+            raise bad(f"no estimator {kind!r}", where="--estimator",
+                      allowed=one_of(sorted((*found, TRENDS)), kind, "`panelproof kinds`"),
                       remedy=closest(kind, (*found, TRENDS)))  # fmt: skip
     every = (TRENDS, *([OVER_W] if claim.panel.weights else []), *CONTESTANTS)
     field: dict[str, Contestant] = {}
@@ -324,11 +325,13 @@ def _contestant(claim: PanelClaim, estimator: Estimator, name: str, term: str) -
         raise bad("it has no standard errors", where=name, allowed="estimators with errors", remedy="leave it out")
     found = estimator(claim.panel, Streams(claim.real.spec.inference.seed, "race"))
     if not np.isfinite(found.estimate[0, found.terms.index(term)]):
-        raise bad("it has no estimate on this panel", where=name, allowed="panels that it fits", remedy="leave it out")
+        raise bad(f"it has no estimate on this panel: {why_failed(found)}", where=name, allowed="panels that it fits",
+                  remedy="leave it out")  # fmt: skip
     printed = claim.printed if claim.printed in layout.errors else usual_error(layout.errors)
     made = Contestant(name, estimator, term, printed, found)
     if not any(np.isfinite(made.on_panel(error).upper) for error in layout.errors):
-        raise bad("it has no error on this panel", where=name, allowed="panels that it fits", remedy="leave it out")
+        raise bad(f"it has no error on this panel: {why_no_error(printed)}", where=name, allowed="panels that it fits",
+                  remedy="leave it out")  # fmt: skip
     return made
 
 

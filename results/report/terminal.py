@@ -325,30 +325,30 @@ class NamesConsole(Console):
 
 def print_bias_table(
     diagnosis: Diagnosis, console: Console, facts: ReportFacts | None = None, *, all_terms: bool = False,
-    full: bool = False, command: str = FULL,
+    full: bool = False, command: str = FULL, titled: bool = True,
 ) -> None:  # fmt: skip
     """Print the answer with the rows that matter on one screen, or with `full` or `all_terms` everything.
 
-    all_terms: controls too. command: what prints everything, for the line that says what is left out.
+    all_terms: controls too. command: what prints everything, for the line that says what is left out. titled: the
+    study's name and question stand first; not where they were printed already.
     """
     table = bias_table(diagnosis, all_terms=all_terms)
-    found = answer(diagnosis, table)
+    found, head = answer(diagnosis, table), list(_head(diagnosis, table, facts))[not titled and facts is not None :]
     own_width = console.width
     if not console.is_terminal:
         console.width = max(own_width, PLAIN_WIDTH)
     try:
         if full or all_terms:
-            _print_all(diagnosis, table, found, console, facts)
+            _print_all(diagnosis, table, found, head, console, facts)
         else:
-            print_short(diagnosis, table, found, list(_head(diagnosis, table, facts)), console, command, facts)
+            print_short(diagnosis, table, found, head, console, command, facts)
     finally:
         console.width = own_width
 
 
-def _print_all(
-    diagnosis: Diagnosis, table: pd.DataFrame, found: Answer, console: Console, facts: ReportFacts | None
-) -> None:
-    for line in _head(diagnosis, table, facts):
+def _print_all(diagnosis: Diagnosis, table: pd.DataFrame, found: Answer, head: Sequence[Text], console: Console,
+               facts: ReportFacts | None) -> None:  # fmt: skip
+    for line in head:
         _print(console, line)
     for sentence in (*found.sentences, *found.notes):
         style = "yellow" if sentence == found.failures or sentence in found.notes[1:] else ""
