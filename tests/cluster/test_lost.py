@@ -12,6 +12,7 @@ from distributed import Client, LocalCluster
 
 from cluster import ClusterLost, dask_cluster, dask_pool
 from cluster.backends import local
+from cluster.dask_cluster import reaching
 from cluster.dask_pool import DaskPool
 from cluster.survey import bandwidth, ship, survey
 
@@ -53,7 +54,7 @@ def test_a_pool_of_a_client_that_has_closed_is_lost_and_closes_its_cluster(sched
     client = Client(scheduler)
     client.close(timeout=5)
     ended: list[float] = []
-    with pytest.raises(ClusterLost, match="^the scheduler is gone$"):
+    with pytest.raises(ClusterLost, match=r"^the scheduler is gone$"):
         DaskPool(client, SimpleNamespace(close=lambda timeout: ended.append(timeout)))
     assert len(ended) == 1
 
@@ -62,7 +63,7 @@ def test_an_error_of_our_own_is_no_lost_scheduler(scheduler: LocalCluster) -> No
     with (
         Client(scheduler) as client,
         pytest.raises(AttributeError, match="nothing"),
-        dask_cluster.reaching(client, "it"),
+        reaching(client, "it"),
     ):
         raise AttributeError("nothing")
 
@@ -80,7 +81,7 @@ def test_a_scheduler_that_goes_before_its_workers_come_is_lost(scheduler: LocalC
         status = "closed"
 
         def wait_for_workers(self, *_: object, **__: object) -> None:
-            client.wait_for_workers(1, timeout=1)
+            client.wait_for_workers(5, timeout=1)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dask_cluster, "Client", lambda *_, **__: Closed())
@@ -92,7 +93,7 @@ def test_a_scheduler_that_goes_before_its_workers_come_is_lost(scheduler: LocalC
 
 
 @pytest.mark.parametrize("failure", [AttributeError("'NoneType' object has no attribute 'address'"),
-                                     asyncio.TimeoutError("no answer"), OSError("closed")])  # fmt: skip
+                                     TimeoutError("no answer"), OSError("closed")])  # fmt: skip
 def test_a_worker_that_ends_as_soon_as_it_has_started_is_one_line(
     failure: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
