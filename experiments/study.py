@@ -801,6 +801,9 @@ def builtin_study(name: str) -> Study:
 
 def study_of(text: str) -> Study:
     """The study that a command line names: a built-in one or a TOML file."""
-    if text.endswith(".toml") or "/" in text:
+    if (Path(text) / "zarr.json").is_file():
+        raise bad("is a store and no study", where=text, allowed="a study's name or file",
+                  remedy=f"`panelproof report {text}` prints it")  # fmt: skip
+    if text.endswith(".toml") or "/" in text or (text not in builtin_names() and Path(text).exists()):
         return Study.from_toml(Path(text))
     return builtin_study(text)

@@ -164,9 +164,9 @@ def as_written(value: object) -> str:
     return repr(list(value) if isinstance(value, tuple) else value)
 
 
-def unknown_key(key: str, names: Sequence[str], where: str) -> Problem:
-    """A key that is none of the names, with the nearest one."""
-    return Problem(f"unknown key {key!r}", where, one_of(names, key), closest(key, names))
+def unknown_key(key: str, names: Sequence[str], where: str, whole: str = "") -> Problem:
+    """A key that is none of the names, with the nearest one; whole: where all names stand."""
+    return Problem(f"unknown key {key!r}", where, one_of(names, key, whole), closest(key, names))
 
 
 def written_key(loc: Sequence[int | str]) -> str:
