@@ -166,6 +166,8 @@ def solving(study: Study, goal: str, name: str, folder: Path | None, options: Se
     if goal.startswith("mcse:") or name == CALLED:
         measure, target = _error_goal(goal, name)
         bench = bench_of(study, f"{measure}:0.5", folder, where="GOAL", **chosen)
+        for rest in settings_of_rest(bench.study, []):
+            bench.check(rest)
         return bench, lambda: replications_for(bench, target, options.budget)
     bench = bench_of(study, goal, folder, where="GOAL", **chosen)
     dial = dial_of(study, name, "--for")

@@ -290,6 +290,8 @@ class Bench:
     def truth(self, dials: Mapping[str, Any]) -> tuple[str, Floats]:
         """The estimand that is asked of, and one tile of its truth at values of the dials; none of a term without."""
         study = self.study_at(dials, BLOCK)
+        asked = tuple(item for item in study.estimators if item.name == self.question.estimator)
+        study = replace(study, estimators=asked)  # the others need not be prepared
         target = study.layouts(study.cells[0].design.schema)[self.question.estimator].targets.get(self.question.term)
         return ("", np.empty(0)) if target is None else (target, runner_of(study, 0).draw(0).truth[target])
 
@@ -481,17 +483,11 @@ def check_possible(bench: Bench, dial: str, rests: Sequence[Mapping[str, Any]], 
                    to: str = "--to") -> None:  # fmt: skip
     """Raise BadInput for a search that cannot be, before anything is fitted: tiles of truths are drawn, no more.
 
-    A dial without a number, ends that the design does not allow, ends that are equal, and a measure that there is not
-    where the search begins or goes. to: the option that says where it ends.
+    What `check_settings` refuses, ends that the design does not allow, and a measure that there is not where the search
+    begins or goes. to: the option that says where it ends.
     """
+    check_settings(bench, dial, options, to)
     whole, start = _counts(bench.study, dial), _start(bench, dial, options)
-    for name, value in (("--from", options.low), (to, options.high)):
-        if value is not None and not (math.isfinite(value) and (float(value).is_integer() or not whole)):
-            raise bad(f"{dial} = {value:g}", where=name, allowed="a whole number" if whole else "a finite number",
-                      remedy="correct the number")  # fmt: skip
-    if options.high == start:
-        raise bad(f"the search begins at {dial} = {start:g} too", where=to, allowed="another value",
-                  remedy="correct it, or say --from")  # fmt: skip
     effect, needs = dial in NAMED["effect"], bench.question.needs_effect
     beyond = _own_value(bench.study, dial) or 1.0
     end = beyond if effect and options.high is None else options.high
@@ -502,6 +498,19 @@ def check_possible(bench: Bench, dial: str, rests: Sequence[Mapping[str, Any]], 
         if not (effect and needs and not value):  # without an effect power is the size; others begin beside it
             for rest in rests:
                 bench.check({**rest, dial: int(value) if whole else value})
+
+
+def check_settings(bench: Bench, dial: str, options: Search, to: str = "--to") -> None:
+    """Raise BadInput for what names and settings alone say, before anything is drawn: a dial without a number, and
+    ends that are none or equal."""
+    whole, start = _counts(bench.study, dial), _start(bench, dial, options)
+    for name, value in (("--from", options.low), (to, options.high)):
+        if value is not None and not (math.isfinite(value) and (float(value).is_integer() or not whole)):
+            raise bad(f"{dial} = {value:g}", where=name, allowed="a whole number" if whole else "a finite number",
+                      remedy="correct the number")  # fmt: skip
+    if options.high == start:
+        raise bad(f"the search begins at {dial} = {start:g} too", where=to, allowed="another value",
+                  remedy="correct it, or say --from")  # fmt: skip
 
 
 def _check_moved(bench: Bench, dial: str, start: Mapping[str, Any], end: Mapping[str, Any]) -> None:
@@ -544,8 +553,11 @@ def check_frontier(bench: Bench, dial: str, second: str, options: Search) -> dic
     if len(rests) > 1:
         raise bad(f"the grid has other dials: {', '.join(rests[0])}", where="--dial2", allowed="a grid of both dials",
                   remedy="leave the others out of [grid]")  # fmt: skip
+    along_second = replace(options, low=None, high=options.second)
+    check_settings(bench, dial, options)
+    check_settings(bench, second, along_second, "--to2")
     check_possible(bench, dial, rests, options)
-    check_possible(bench, second, rests, replace(options, low=None, high=options.second), "--to2")
+    check_possible(bench, second, rests, along_second, "--to2")
     return rests[0]
 
 

@@ -241,6 +241,7 @@ def race(
     Raises BadInput for claims that are no effect, unknown estimators, and panels of which no twin can be made.
     """
     means = means or Means()
+    check_kinds(kinds := (kinds,) if isinstance(kinds, str) else kinds)
     if effect is not None and not abs(effect) < LARGEST:
         raise bad(f"effect {effect:g}", where="--effect", allowed=f"a number below {LARGEST:g} in size",
                   remedy="correct it")  # fmt: skip
@@ -248,7 +249,7 @@ def race(
     if named.dial != EFFECT:
         raise bad(f"the claim {claim!r} is no effect of the treatment itself", where="--claim",
                   allowed="did, or another estimate of the effect", remedy="leave --claim out")  # fmt: skip
-    lineup = Lineup.of(named, (kinds,) if isinstance(kinds, str) else kinds, effect)
+    lineup = Lineup.of(named, kinds, effect)
     counts = lineup.replications(budget) if replications is None else dict.fromkeys(lineup.field, replications)
     return lineup.run(counts, means, say)
 
@@ -277,16 +278,7 @@ Field = Mapping[str, Contestant]
 
 
 def contestants(claim: PanelClaim, kinds: Sequence[str] = ()) -> tuple[Field, tuple[OnPanel, ...]]:
-    """The estimators that can serve a claim's panel by name, the claim's own first, and why others cannot.
-
-    Raises BadInput for unknown kinds.
-    """
-    found = estimators()
-    for kind in kinds:
-        if kind not in found and kind != TRENDS:
-            raise bad(f"no estimator {kind!r}", where="--estimator",
-                      allowed=one_of(sorted((*found, TRENDS)), kind, "`panelproof kinds`"),
-                      remedy=closest(kind, (*found, TRENDS)))  # fmt: skip
+    """The estimators that can serve a claim's panel by name, the claim's own first, and why others cannot."""
     every = (TRENDS, *([OVER_W] if claim.panel.weights else []), *CONTESTANTS)
     field: dict[str, Contestant] = {}
     left_out: list[OnPanel] = []
@@ -303,6 +295,15 @@ def contestants(claim: PanelClaim, kinds: Sequence[str] = ()) -> tuple[Field, tu
                 raise
             left_out.append(OnPanel(name, left_out=fault.problems[0].what))
     return field, tuple(left_out)
+
+
+def check_kinds(kinds: Sequence[str]) -> None:
+    """Raise BadInput for estimators that there are not."""
+    found = (*estimators(), TRENDS)
+    if unknown := [kind for kind in kinds if kind not in found]:
+        raise bad(f"no estimator {unknown[0]!r}", where="--estimator",
+                  allowed=one_of(sorted(found), unknown[0], "`panelproof kinds`"),
+                  remedy=closest(unknown[0], found))  # fmt: skip
 
 
 def _further(kinds: Sequence[str], *, few: bool) -> Iterator[Estimator]:
