@@ -97,6 +97,25 @@ def say(text: str) -> None:
     click.echo(visible(text))
 
 
+def say_fact(name: str, text: str) -> None:
+    """A name and what it is, within the width of a terminal; one line elsewhere, which other programs read."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from sim.errors import visible
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        say(f"{name:<14}{text}")
+        return
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(width=13)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(name), Text(visible(text)))
+    console.print(grid)
+
+
 def complete_study(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Built-in studies and TOML files that begin with what was typed."""
     from experiments.listing import builtin_names

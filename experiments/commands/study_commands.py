@@ -233,7 +233,7 @@ def run(
     if not quiet or html is not None:
         show(records, console, html, full=full, as_json=as_json)
     for line in (wrong := what_failed(records, poisoned)):
-        console.print(line, style="red", markup=False, soft_wrap=True)
+        console.print(line, style="red", markup=False, soft_wrap=not console.is_terminal)
     return 3 if wrong else 0
 
 

@@ -124,17 +124,21 @@ def foretell(study: Study, store: StorePath, console: Console) -> int:
     held = _held(store)
     replications = study.replications if held is None else max(held.replications, study.replications)
     found = pilot(study, replications)
-    console.print(f"A pilot of {found.pilot:,} replications per cell says: about {duration(found.seconds)} on one "
-                  f"worker, {size(found.bytes)} in the store.", markup=False, soft_wrap=True)  # fmt: skip
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=not console.is_terminal)
+
+    say(f"A pilot of {found.pilot:,} replications per cell says: about {duration(found.seconds)} on one worker, "
+        f"{size(found.bytes)} in the store.")  # fmt: skip
     errors: list[dict[str, Any]] = found.errors.to_dict("records")  # type: ignore[assignment]
     for measure in dict.fromkeys(row["measure"] for row in errors):
         worst = max((row for row in errors if row["measure"] == measure), key=lambda row: float(row["mcse"]))
         who = " ".join(part for part in (worst["estimator"], worst["term"], worst["error"]) if part)
         cells = f", cell {worst['cell']}" if len(study.cells) > 1 else ""
-        console.print(f"Monte Carlo error of {measure} after {replications:,} replications: at most "
-                      f"{worst['mcse']:.2g} ({who}{cells})", markup=False, soft_wrap=True)  # fmt: skip
+        say(f"Monte Carlo error of {measure} after {replications:,} replications: at most {worst['mcse']:.2g} "
+            f"({who}{cells})")  # fmt: skip
     for line in _planned(study, replications):
-        console.print(line, markup=False, soft_wrap=True)
+        say(line)
     return 0
 
 
@@ -178,7 +182,7 @@ def launch(
     watch = Bar(console) if console.is_terminal else Lines(console)
 
     def tell(line: str) -> None:
-        console.print(line, style="yellow", markup=False, soft_wrap=True)
+        console.print(line, style="yellow", markup=False, soft_wrap=not console.is_terminal)
 
     executor = place.open(tell)
     try:

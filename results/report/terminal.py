@@ -7,7 +7,6 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from textwrap import fill, wrap
 from typing import Any
 
 import pandas as pd
@@ -21,7 +20,7 @@ from results.diagnosis.comparison import Comparison
 from results.diagnosis.diagnose import Diagnosis
 from results.report.facts import NOT_JUDGED, ReportFacts, passing_fits, side_tests
 from results.store.store import Store
-from results.text import DASH, dial_value, setting_text, varying, written
+from results.text import DASH, dial_value, in_columns, setting_text, varying, written
 from results.verdict.answer import Answer, ClaimAnswer, answer, missing, worlds_reached
 from results.verdict.sentences import Dials, PowersBySize, brief_sentence
 from results.verdict.verdicts import Grade, Judged, Verdict
@@ -232,7 +231,7 @@ def shared_out(rows: Sequence[int], room: int) -> list[int]:
 def _wrapped(items: Sequence[Text], width: int) -> list[Text]:
     lines = []
     for item in items:
-        parts = wrap(item.plain, width, subsequent_indent="  ", break_on_hyphens=False) or [""]
+        parts = in_columns(item.plain, width) or [""]
         lines += [Text(part, style=item.style) for part in parts]
     return lines
 
@@ -352,7 +351,7 @@ def _print_all(diagnosis: Diagnosis, table: pd.DataFrame, found: Answer, head: S
         _print(console, line)
     for sentence in (*found.sentences, *found.notes):
         style = "yellow" if sentence == found.failures or sentence in found.notes[1:] else ""
-        _print(console, Text(fill(f"- {sentence}", console.width, subsequent_indent="  "), style=style))
+        _print(console, Text("\n".join(in_columns(f"- {sentence}", console.width, at_hyphens=True)), style=style))
     if facts is not None and facts.expected:
         _print(console, Text(f"Expected: {facts.expected}"))
     cells = by_cell(table, len(diagnosis.cells))
