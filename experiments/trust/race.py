@@ -35,6 +35,7 @@ from results.store.block import Block
 from results.text import DASH, bracketed, fixed, joined
 from sim.arrays import Floats
 from sim.errors import BadInput, bad, closest, one_of
+from sim.panel import card
 from sim.streams import Streams
 from sim.world.context import LARGEST
 from sim.world.panel_design import PanelDesign
@@ -136,6 +137,14 @@ class Race:
 
     def __repr__(self) -> str:
         return f"Race({len(self.panel)} estimators in {len(self.worlds)} worlds; use {self.best}; pp.show prints it)"
+
+    def _repr_html_(self) -> str:
+        facts = [("effect in the worlds", self.effect), ("decided in the world", self.decisive)]
+        rows = [(row["estimator"], row["bias"], row["rmse"], row["coverage"], row["estimate"], row["se"])
+                for row in rows_of(self)]  # fmt: skip
+        out = [f"Left out: {one.estimator}: {one.left_out}." for one in self.panel if one.left_out]
+        heads = ("estimator", "bias", "RMSE", "coverage", "estimate", "std. error")
+        return card("Race of estimators", facts, heads, rows, [*out, *self.notes], answer=[self.answer])
 
     @property
     def worlds(self) -> tuple[str, ...]:
