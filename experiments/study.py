@@ -27,7 +27,7 @@ from experiments.toml_files import Flag, Table, Whole, read_toml, validated
 from results.diagnosis.claims import MEASURES, Claim
 from results.diagnosis.own_measures import FORMS, hypothesis_measures, is_test, own_measures
 from sim.design import Design, Estimand, Wanted, designs, find_design
-from sim.errors import BadInput, Problem, all_of, bad, closest, gathering, listed, naming, one_of, reason
+from sim.errors import BadInput, Problem, a_kind, all_of, bad, closest, gathering, listed, naming, one_of, reason
 from sim.functions import Function
 from sim.panel import Panel, card, shown
 from sim.panel_sidecars import ENDING, panel_text, read_beside
@@ -330,15 +330,14 @@ def read_estimators(settings: Mapping[str, Any], where: str) -> list[Estimator]:
     tables = settings.get("estimators")
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise bad("no estimators", where=where, allowed="one or more tables [[estimators]]",
-                  remedy=f"add [[estimators]] {_a_kind(estimators())}")  # fmt: skip
+                  remedy=f"add [[estimators]] {a_kind(estimators())}")  # fmt: skip
     found: list[Estimator] = []
     problems: list[Problem] = []
     for number, table in enumerate(tables, 1):
         place = f"{where} [[estimators]] {number}"
         with gathering(problems):
             if "kind" not in table:
-                raise bad("kind is missing", where=place,
-                          allowed=f"{_a_kind(estimators())}",
+                raise bad("kind is missing", where=place, allowed=a_kind(estimators()),
                           remedy='add kind = "did", or another')  # fmt: skip
             cls = find_estimator(str(table["kind"]), place)
             options = {key: value for key, value in table.items() if key != "kind"}
@@ -565,8 +564,7 @@ class Study(FromFunctions, StudyCard):
         for dial, values in self.grid:
             if dial not in dials:
                 yield Problem(f"design {self.design.kind!r} has no dial {dial!r}", f"{where} [grid]",
-                              one_of(dials, dial, all_of(self.design)),
-                              closest(dial, dials))  # fmt: skip
+                              one_of(dials, dial, all_of(self.design)), closest(dial, dials))  # fmt: skip
             if not values:
                 yield Problem(f"{dial!r} has no values", f"{where} [grid]", "one or more distinct values",
                               "correct the list")  # fmt: skip
@@ -771,19 +769,13 @@ def canonical_json(value: object) -> str:
 def _design(settings: Mapping[str, Any], where: str) -> Design | None:
     table = settings.get("design")
     if not isinstance(table, dict) or not isinstance(table.get("kind"), str):
-        raise bad("no design is named", where=f"{where} [design]",
-                  allowed=f"{_a_kind(designs())}",
+        raise bad("no design is named", where=f"{where} [design]", allowed=a_kind(designs()),
                   remedy='add [design] kind = "paper"')  # fmt: skip
     dials = {key: value for key, value in table.items() if key != "kind"}
     if table["kind"] == "observed":
         raise bad("kind = 'observed' is a panel in memory", where=f"{where} [design]", allowed="a design that draws",
                   remedy="use `panelproof estimate` for a real panel")  # fmt: skip
     return build(find_design(table["kind"], f"{where} [design]"), dials, f"{where} [design]")
-
-
-def _a_kind(kinds: Iterable[str]) -> str:
-    """What a table without a kind may have."""
-    return f"kind = one of {one_of(kinds, whole='`panelproof kinds`')}"
 
 
 # The built-in studies: TOML files beside this module.
@@ -793,9 +785,8 @@ def builtin_study(name: str) -> Study:
     """A built-in study; raises BadInput when there is none of that name."""
     known = builtin_names()
     if name not in known:
-        raise bad(f"no study {name!r}", where="STUDY",
-                  allowed=f"{one_of(known, name, '`panelproof studies`')}, or a file that ends in .toml",
-                  remedy=closest(name, known))  # fmt: skip
+        allowed = f"{one_of(known, name, '`panelproof studies`')}, or a file that ends in .toml"
+        raise bad(f"no study {name!r}", where="STUDY", allowed=allowed, remedy=closest(name, known))
     return Study.from_toml(STUDIES / f"{name}.toml")
 
 

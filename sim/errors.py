@@ -119,6 +119,11 @@ def one_of(names: Iterable[str], like: object = "", whole: str = "") -> str:
     return f"{text} (all: {whole})" if whole and len(found) > MOST_NAMES else text
 
 
+def a_kind(kinds: Iterable[str]) -> str:
+    """What a table without a kind may have."""
+    return f"kind = one of {one_of(kinds, whole='`panelproof kinds`')}"
+
+
 def closest(name: str, names: Iterable[str], otherwise: str = "correct the name") -> str:
     """A remedy for a misspelt name: the nearest allowed one if any is near, else another remedy."""
     near = _near(name, names, 1)

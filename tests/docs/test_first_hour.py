@@ -10,7 +10,6 @@ from typing import Any
 import nbclient
 import nbformat
 import pytest
-from jupyter_client import AsyncKernelManager
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "docs" / "tutorials" / "first-hour.ipynb"
 CELLS, MOST_LINES, MOST_SECONDS = 12, 40, 90
@@ -35,8 +34,7 @@ def test_the_first_hour_runs_and_is_read_in_minutes(tmp_path: Path) -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(notebook)
     assert all(not cell.get("outputs") for cell in notebook.cells), "the notebook is kept without outputs"
-    kernel = AsyncKernelManager(transport="ipc", kernel_name="python3")
-    client = nbclient.NotebookClient(notebook, km=kernel, timeout=240, resources={"metadata": {"path": str(tmp_path)}})
+    client = nbclient.NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}})
     begin = time.monotonic()
     client.execute()
     took = time.monotonic() - begin
