@@ -182,7 +182,7 @@ def cluster_kinds(as_json: bool) -> None:
 
     console = Console(highlight=False)
     for item in found:
-        console.print(Text(item["form"]))
+        console.print(Text(str(item["form"])))
         console.print(Padding(Text(f"{item['meaning']}\noptions: {', '.join(item['options'])}\n"), (0, 0, 0, 4)))
 
 

@@ -23,9 +23,7 @@ def lines_of(output: Any) -> int:
     if "image/png" in shown or "image/svg+xml" in shown:
         return 1
     html = shown.get("text/html")
-    if html is not None and "<svg" in html:
-        return 1
-    return len(shown["text/plain"].splitlines()) if html is None else len(re.findall(r"<(?:tr|div)\b", html))
+    return len(shown["text/plain"].splitlines()) if html is None else len(re.findall(r"<(?:tr|div|img|svg)\b", html))
 
 
 @pytest.mark.documents
