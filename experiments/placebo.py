@@ -410,7 +410,7 @@ def _check_term(term: str, scheme: str, layout: Layout, panel: Panel) -> None:
     """Raise BadInput for a term that the estimator lacks or that the scheme does not test."""
     tested = terms_tested(scheme_of(scheme), layout.terms, layout.targets, panel.roles)
     if term not in layout.terms:
-        raise bad(f"no term {term!r}", where="--term", allowed=one_of(tested), remedy=closest(term, tested))
+        raise bad(f"no term {term!r}", where="--term", allowed=one_of(tested, term), remedy=closest(term, tested))
     if term not in tested:
         raise bad(f"scheme {scheme} does not test {term!r}", where="--term", allowed=one_of(tested),
                   remedy="choose among these terms, or a scheme that tests it")  # fmt: skip

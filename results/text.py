@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -300,3 +301,19 @@ def of_errors(error: str) -> Subject:
     """An error type as the subject of a sentence."""
     words = error_words(error)
     return Subject(words, plural=not words.startswith(ALONE))
+
+
+def in_columns(text: str, width: int, first: str = "", rest: str = "  ", *, at_hyphens: bool = False) -> list[str]:
+    """Lines that a terminal of so many columns shows whole, where Chinese letters take two.
+
+    first, rest: how the first line and the others begin. at_hyphens: whether words are parted there.
+    """
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.text import Text
+
+    if cell_len(text) == len(text):
+        return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=at_hyphens)
+    room = width - max(len(first), len(rest))
+    lines = Text(text).wrap(Console(width=room), room)
+    return [f"{rest if number else first}{line.plain.rstrip()}" for number, line in enumerate(lines)]

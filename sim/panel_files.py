@@ -306,7 +306,8 @@ def _sheet(book: pd.ExcelFile, file: str, sheet: str | None) -> str:
     names = [str(name) for name in book.sheet_names]
     if sheet is not None:
         if sheet not in names:
-            raise bad(f"there is no sheet {sheet!r}", where=file, allowed=one_of(names), remedy=closest(sheet, names))
+            raise bad(f"there is no sheet {sheet!r}", where=file, allowed=one_of(names, sheet),
+                      remedy=closest(sheet, names))  # fmt: skip
         return sheet
     tables = [name for name in names if min(pd.read_excel(book, sheet_name=name, header=None, nrows=9).shape) > 1]
     if len(tables) > 1:
@@ -533,7 +534,7 @@ def missing_columns(frame: pd.DataFrame, wanted: Mapping[str, str]) -> list[Prob
     columns = [str(name) for name in frame.columns]
     file = str(frame.attrs.get("file", "table"))
     return [
-        Problem(f"there is no column {name!r}", f"{file}, {asked_by}", listed(columns, 12), closest(name, columns))
+        Problem(f"there is no column {name!r}", f"{file}, {asked_by}", one_of(columns, name), closest(name, columns))
         for name, asked_by in wanted.items()
         if name not in columns
     ]

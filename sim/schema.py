@@ -58,7 +58,7 @@ class Schema:
     def require(self, name: str, asked_by: str) -> str:
         """`name` if the panel has that variable; raises BadInput otherwise."""
         if name not in self.variables:
-            raise bad(f"no variable {name!r} in the panel", where=asked_by, allowed=one_of(self.variables),
+            raise bad(f"no variable {name!r} in the panel", where=asked_by, allowed=one_of(self.variables, name),
                       remedy=closest(name, self.variables))  # fmt: skip
         return name
 

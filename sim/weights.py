@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sim.arrays import Flags, Floats, one_thread
-from sim.errors import bad, closest, listed
+from sim.errors import bad, closest, listed, one_of
 from sim.panel_files import UNREADABLE, check_file
 
 # Spatial weights: what they hold, how they are built, and the spatial filter that they define.
@@ -63,7 +63,8 @@ class Weights:
         _check_entries(units, matrix, name)
         if standardize not in get_args(Standardize):
             raise bad(f"standardize = {standardize!r}", where=f"weights {name}",
-                      allowed=", ".join(get_args(Standardize)), remedy="choose one of them")  # fmt: skip
+                      allowed=one_of(get_args(Standardize)),
+                      remedy=closest(str(standardize), get_args(Standardize), "choose one of them"))  # fmt: skip
         if standardize == "row":
             matrix = sp.csr_array(sp.diags_array(1.0 / matrix.sum(axis=1)) @ matrix)
         elif standardize == "spectral":
@@ -512,7 +513,7 @@ def _polygons(path: Path, unit: str, units: tuple[str, ...]) -> Any:
                   allowed="polygons in " + ", ".join(MAPS), remedy="save it again")  from error  # fmt: skip
     columns = [str(name) for name in table.columns if name != "geometry"]
     if unit not in columns:
-        raise bad(f"there is no column {unit!r}", where=path.name, allowed=listed(columns, 12),
+        raise bad(f"there is no column {unit!r}", where=path.name, allowed=one_of(columns, unit),
                   remedy=closest(unit, columns))  # fmt: skip
     labels = unit_labels(table[unit])
     position = {label: i for i, label in enumerate(labels)}

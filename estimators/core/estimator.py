@@ -198,7 +198,7 @@ class Layout:
             return self
         for term in terms:
             if term not in self.terms:
-                raise bad(f"no term {term!r}", where=f"{asked_by} terms", allowed=one_of(self.terms),
+                raise bad(f"no term {term!r}", where=f"{asked_by} terms", allowed=one_of(self.terms, term),
                           remedy=closest(term, self.terms))  # fmt: skip
         targets = {term: self.targets[term] for term in terms if term in self.targets}
         return replace(self, terms=terms, targets=targets, perhaps=tuple(x for x in self.perhaps if x in terms))
@@ -289,7 +289,7 @@ class Estimates(Moments):
     def with_errors(self, kind: str) -> Estimates:
         """The same with one of its error types, such as "hc1". Raises BadInput for one that it lacks."""
         if kind not in self.errors:
-            raise bad(f"no error type {kind!r}", where="with_errors", allowed=one_of(self.errors),
+            raise bad(f"no error type {kind!r}", where="with_errors", allowed=one_of(self.errors, kind),
                       remedy=closest(kind, self.errors))  # fmt: skip
         at = [self.errors.index(kind)]
         arrays = {name: getattr(self, name) for name in ("se", "dof", "pvalue", "lower", "upper")}
@@ -647,6 +647,6 @@ def weights_of(weights: str | None, schema: Schema, asked_by: str) -> str:
                   remedy="add a [[weights]] table")  # fmt: skip
     name = weights or schema.weights[0]
     if name not in schema.weights:
-        raise bad(f"no weights {name!r}", where=asked_by, allowed=one_of(schema.weights),
+        raise bad(f"no weights {name!r}", where=asked_by, allowed=one_of(schema.weights, name),
                   remedy=closest(name, schema.weights))  # fmt: skip
     return name

@@ -11,7 +11,7 @@ import numpy as np
 from estimators.core.answers import answers_of
 from estimators.core.estimator import Estimates, Estimator, Layout, Status, WeightUse, of_a_dose
 from sim.design import Design, Estimand
-from sim.errors import bad, listed, reason
+from sim.errors import bad, listed, one_of, reason
 from sim.functions import (
     MAIN,
     Function,
@@ -113,7 +113,7 @@ class FunctionEstimator(MadeOfFunction, Estimator):
                    if name not in named and name != RANDOM and not self._takes_all(name)]  # fmt: skip
         if unknown:
             raise bad(f"parameter {listed(map(repr, unknown))} is nothing of the panel", where=self.recipe.where,
-                      allowed=listed((PANEL, *TABLES, RANDOM, *schema.variables), 20),
+                      allowed=one_of((PANEL, *TABLES, RANDOM, *schema.variables)),
                       remedy="rename the parameter, or give it a default")  # fmt: skip
         everything = any(self._takes_all(name) for name in self.parameters.given if name not in named)
         return frozenset(schema.variables) if everything else named

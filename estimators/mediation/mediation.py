@@ -41,7 +41,7 @@ from estimators.linear.instruments import joined
 from estimators.linear.panel_iv import PanelIV
 from sim.arrays import Codes, Floats
 from sim.design import Design
-from sim.errors import bad, one_of
+from sim.errors import bad, closest, one_of
 from sim.panel import Panel
 from sim.presets import Paper
 from sim.schema import Schema
@@ -515,8 +515,9 @@ class Mediation(Estimator):
     def _check_settings(self, schema: Schema) -> None:
         check_error_types(self.errors, schema, self.label, "mediation")
         if not served(f"bootstrap:{self.cluster}", schema.attributes, "mediation"):
-            raise bad(f"cluster = {self.cluster!r}", where=self.label, allowed=one_of(("unit", *schema.attributes)),
-                      remedy="choose one of them")  # fmt: skip
+            raise bad(f"cluster = {self.cluster!r}", where=self.label,
+                      allowed=one_of(("unit", *schema.attributes), self.cluster),
+                      remedy=closest(self.cluster, ("unit", *schema.attributes), "choose one of them"))  # fmt: skip
         if self.draws < 99:
             raise bad(f"draws = {self.draws}", where=self.label, allowed="99 or more (999 is a good choice)",
                       remedy="draw more")  # fmt: skip

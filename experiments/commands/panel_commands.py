@@ -19,6 +19,7 @@ from experiments.commands.command_options import (
     as_json_option,
     budget_option,
     cluster_options,
+    load_code_option,
     panel_and_spec,
     print_json,
     say,
@@ -496,7 +497,7 @@ CODES = {"differs": 1, "not checked": 3}
 @click.option("--panel", type=click.Path(path_type=Path), help="Make a bundle with the estimates of this panel.")
 @click.option("--spec", type=click.Path(path_type=Path), help="The SPEC.toml of that panel.")
 @click.option("--with-data", is_flag=True, help="Put the panel, and files that its spec names, into the bundle.")
-@click.option("--trust", is_flag=True, help="Import the code that a store or a bundle names, because you trust it.")
+@load_code_option("Import the code that a store or a bundle names, because you trust it.")
 @cluster_options("local")
 @as_json_option
 def replicate(
@@ -505,7 +506,7 @@ def replicate(
     panel: Path | None,
     spec: Path | None,
     with_data: bool,
-    trust: bool,
+    load_code: bool,
     as_json: bool,
     **where: Any,
 ) -> int:
@@ -514,34 +515,33 @@ def replicate(
     A bundle holds study files, the spec, the numbers that were found, versions, hashes, checksums and a README with the
     commands. It never holds the panel unless --with-data says so. Run again, it exits with 0 when all is the same, with
     1 when something differs, and with 3 when the panel is not there. Nothing is run when a file is not as deposited;
-    code that the bundle holds is run with --trust alone.
+    code that the bundle holds is run with --load-code alone.
     """
     if stores or panel or spec:
         from experiments.replication import write_bundle
 
-        return _said_of_files(
-            folder, write_bundle(folder, stores, panel, spec, with_data=with_data, trust=trust), trust, as_json
-        )
-    return _run_again(folder, where, trust, as_json)
+        files = write_bundle(folder, stores, panel, spec, with_data=with_data, load_code=load_code)
+        return _said_of_files(folder, files, load_code, as_json)
+    return _run_again(folder, where, load_code, as_json)
 
 
-def _said_of_files(folder: Path, files: list[str], trust: bool, as_json: bool) -> int:
+def _said_of_files(folder: Path, files: list[str], load_code: bool, as_json: bool) -> int:
     if as_json:
         print_json({"folder": str(folder), "files": files})
     else:
-        again = f"panelproof replicate {quote(str(folder))}{' --trust' * trust}"
+        again = f"panelproof replicate {quote(str(folder))}{' --load-code' * load_code}"
         say(f"wrote {folder}: {', '.join(files)}\nrun it again: {again}")
     return 0
 
 
-def _run_again(folder: Path, where: Mapping[str, Any], trust: bool, as_json: bool) -> int:
+def _run_again(folder: Path, where: Mapping[str, Any], load_code: bool, as_json: bool) -> int:
     from dataclasses import asdict
 
     from experiments.replication import rerun
     from experiments.run.places import named_place
 
     findings = []
-    for finding in rerun(folder, named_place(where).open, trust=trust):
+    for finding in rerun(folder, named_place(where).open, load_code=load_code):
         findings.append(finding)
         if not as_json:
             say(f"{finding.part}: {finding.verdict}; {finding.reason}")

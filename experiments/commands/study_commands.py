@@ -20,6 +20,7 @@ from experiments.commands.command_options import (
     as_json_option,
     cluster_options,
     complete_study,
+    load_code_option,
     print_json,
     search_options,
 )
@@ -250,7 +251,7 @@ def run(
     if not quiet or html is not None:
         show(records, console, html, full=full, as_json=as_json, chart=chart, opened=opened)
     for line in (wrong := what_failed(records, poisoned)):
-        console.print(line, style="red", markup=False, soft_wrap=True)
+        console.print(line, style="red", markup=False, soft_wrap=not console.is_terminal)
     return 3 if wrong else 0
 
 
@@ -274,7 +275,7 @@ def run(
               "dof, pvalue, lower, upper, truth to show as well, or a test, null:did=0.02 or "
               "equivalence:-0.01<did<0.01; repeatable.")  # fmt: skip
 @click.option("--normal", is_flag=True, help="Critical values of N(0,1) in place of those of t.")
-@click.option("--trust", is_flag=True, help="Load the measures that STORE names (only for a store of your own).")
+@load_code_option("Load the measures that STORE names (only for a store of your own).")
 @click.option("--figures", type=click.Path(path_type=Path, file_okay=False),
               help="Write every picture into this folder, as svg, pdf and png.")  # fmt: skip
 @click.option("--format", "formats", default="", metavar="LIST",
@@ -283,8 +284,8 @@ def run(
 @alpha_option
 def report(
     store: StorePath, html: Path | None, as_json: bool, full: bool, chart: bool, opened: bool, all_terms: bool, by: str,
-    measures: tuple[str, ...], figures: Path | None, formats: str, out: Path | None, alpha: float, trust: bool,
-    normal: bool,
+    measures: tuple[str, ...], figures: Path | None, formats: str, out: Path | None, alpha: float,
+    load_code: bool, normal: bool,
 ) -> None:  # fmt: skip
     """Print the answer to a study's question on one screen, from a store that `run` made; --full prints all of it."""
 
@@ -308,7 +309,7 @@ def report(
     prepare_process()
     check_open(opened, html)
     records = ZarrStore.open(store)
-    wanted, own = wishes(records, by, measures, figures, formats, out, html, trust=trust)
+    wanted, own = wishes(records, by, measures, figures, formats, out, html, load_code=load_code)
     if as_json and wanted.any_pivot:
         raise bad("--json beside a table by dials", where="--json", allowed="one of the two",
                   remedy="leave --by and the measure's name out: --json has every measure of every cell")  # fmt: skip
@@ -371,8 +372,8 @@ def compare(a: StorePath, b: StorePath, everything: bool, as_json: bool, alpha: 
 @click.option(
     "--save", type=click.Path(path_type=Path, dir_okay=False), help="Save the drawn panel (.csv or .parquet)."
 )
-@click.option("--trust", is_flag=True, help="Import the modules that STORE names (only for a store of your own).")
-def replay(store: StorePath, cell: int, replication: int, save: Path | None, trust: bool) -> int:
+@load_code_option("Import the modules that STORE names (only for a store of your own).")
+def replay(store: StorePath, cell: int, replication: int, save: Path | None, load_code: bool) -> int:
     """Draw and fit REPLICATION of CELL again, and compare with what STORE holds (exit 1 when it differs)."""
 
     from experiments.run.replay import compare, replay, save_panel
@@ -381,7 +382,7 @@ def replay(store: StorePath, cell: int, replication: int, save: Path | None, tru
 
     console = NamesConsole(highlight=False)
     records = ZarrStore.open(store)
-    again = replay(records, cell, replication, trust=trust)
+    again = replay(records, cell, replication, load_code=load_code)
     if save is not None:
         save_panel(again.panel, save)
         console.print(f"panel   {save}", markup=False)

@@ -14,7 +14,7 @@ import pandas as pd
 from pydantic import Field
 
 from experiments.toml_files import Flag, Name, Names, Number, Table, Value
-from sim.errors import BadInput, Problem, bad, closest, listed, refuse
+from sim.errors import BadInput, Problem, bad, closest, listed, one_of, refuse
 from sim.panel_files import TablePlace, missing_columns, numbers, read_frame, unit_labels
 from sim.schema import serial_years
 
@@ -94,7 +94,7 @@ def as_read(
     problems = []
     for name, table in recode.items():
         if name not in frame.columns:
-            problems.append(Problem(f"there is no column {name!r}", f"{file}, [recode]", listed(frame.columns, 12),
+            problems.append(Problem(f"there is no column {name!r}", f"{file}, [recode]", one_of(frame.columns, name),
                                     closest(name, frame.columns)))  # fmt: skip
             continue
         labels = pd.Series(unit_labels(frame[name]), index=frame.index)

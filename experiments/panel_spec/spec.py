@@ -182,7 +182,9 @@ def _error_problems(
         named = columns_of(error, groups)
         called = [f"{name!r} is the {keys[name]}" for name in named if name in keys and name != keys[name]]
         if not _exists(error, groups):
-            yield Problem(f"unknown error type {error!r}", where, one_of(allowed), "choose among them")
+            yield Problem(f"unknown error type {error!r}", where,
+                          one_of(allowed, error, "`panelproof kinds`"),
+                          closest(error, allowed, "choose among them"))  # fmt: skip
         elif called:
             yield Problem(f"{error!r}: {' and '.join(called)}", where, "unit, period, or a column of groups of units",
                           "write cluster:unit, wild:unit or cluster:period")  # fmt: skip
@@ -389,7 +391,7 @@ def _exclusion_problems(spec: Spec, panel: Panel, where: str) -> Iterator[Proble
         unknown = [text for text in map(value_label, values) if text not in labels]
         for text in unknown:
             yield Problem(f"exclude.{name} names {text!r}, which is not in the panel", where,
-                          listed(sorted(set(labels)), 12), closest(text, labels))  # fmt: skip
+                          one_of(sorted(set(labels)), text), closest(text, labels))  # fmt: skip
         left = kept_units(spec, panel, name)
         if left.sum() < 2:
             yield Problem(f"exclude.{name} leaves {left.sum()} units", where, "two or more", "exclude fewer")
@@ -608,7 +610,8 @@ def balanced(panel: Panel, how: Balance, spec: Spec | None = None, order: tuple[
     gaps = [f"{panel.units[i]} in {panel.periods[t]}" for t, i in np.argwhere(~seen)]
     where, remedy = "a spatial model of this panel", 'set balance = "drop-units" or "drop-periods" in [panel]'
     if how not in get_args(Balance):
-        raise bad(f"balance = {how!r}", where=where, allowed=one_of(get_args(Balance)), remedy="choose one of them")
+        raise bad(f"balance = {how!r}", where=where, allowed=one_of(get_args(Balance)),
+                  remedy=closest(how, get_args(Balance), "choose one of them"))  # fmt: skip
     if how == "error":
         raise bad(f"{len(gaps)} unit-periods are missing: {listed(gaps)}", where=where, allowed="a balanced panel",
                   remedy=remedy)  # fmt: skip

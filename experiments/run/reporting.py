@@ -47,7 +47,7 @@ from results.tables.latex import latex_tables
 from results.tables.records import Document
 from results.tables.word import check_word, word_tables
 from results.verdict.answer import answer, verdict_records
-from sim.errors import Problem, bad, gathering, listed, one_of, refuse, visible_json
+from sim.errors import Problem, bad, closest, gathering, listed, one_of, refuse, visible_json
 from sim.panel import Panel
 from sim.real_panels import Placebo, panel_of
 from sim.world.parts.geography import UnitsOfPanel
@@ -89,19 +89,19 @@ def blocks_of(store: ZarrStore) -> tuple[int, int]:
 
 
 def measures_asked(
-    store: ZarrStore, further: Sequence[str] = (), *, trust: bool = False
+    store: ZarrStore, further: Sequence[str] = (), *, load_code: bool = False
 ) -> dict[str, Callable[..., Any]]:
     """The measures of their own that the command line and the study name; those of files that are gone are left out.
 
-    trust: whether those that the store names are loaded, which runs their code; without it a line says that they are
-    not.
+    load_code: whether those that the store names are loaded, which runs their code; without it a line says that they
+    are not.
     """
     noted = store.noted("measures", [])
     tests, held = [text for text in noted if is_test(text)], [text for text in noted if not is_test(text)]
-    if held and not trust:
-        click.echo(f"panelproof: the store names measures of its own ({listed(map(_short, held))}); --trust loads them",
-                   err=True)  # fmt: skip
-    own = [text for text in (held if trust else []) if not text.rpartition(":")[0].endswith(".py")
+    if held and not load_code:
+        names = listed(map(_short, held))
+        click.echo(f"panelproof: the store names measures of its own ({names}); --load-code loads them", err=True)
+    own = [text for text in (held if load_code else []) if not text.rpartition(":")[0].endswith(".py")
            or Path(text.rpartition(":")[0]).is_file()]  # fmt: skip
     here = [resolved(text, Path()) for text in further]
     return load_measures(dict.fromkeys((*tests, *own, *here)), "--measure" if further else "measures of the study")
@@ -112,22 +112,23 @@ def _short(text: str) -> str:
     return text.rpartition("/")[2]
 
 
-def read_diagnosis(store: ZarrStore, *, trust: bool) -> Diagnosis:
-    """The diagnosis of a store at 5%. trust: whether measures that the store names are loaded for it."""
-    return diagnose(store, measures=measures_asked(store, trust=trust))
+def read_diagnosis(store: ZarrStore, *, load_code: bool) -> Diagnosis:
+    """The diagnosis of a store at 5%. load_code: whether measures that the store names are loaded for it."""
+    return diagnose(store, measures=measures_asked(store, load_code=load_code))
 
 
 def print_report(
     store: ZarrStore, console: Console, diagnosis: Diagnosis | None = None, *, all_terms: bool = False,
-    full: bool = False, trust: bool = False,
+    full: bool = False, load_code: bool = False, titled: bool = True,
 ) -> Diagnosis:  # fmt: skip
     """Print the answer of a store's diagnosis on one screen, with `full` every cell; by default it is made at 5%.
 
-    trust: whether measures that the store names are loaded for it.
+    load_code: whether measures that the store names are loaded for it. titled: the study's name and question first.
     """
-    diagnosis = diagnosis or read_diagnosis(store, trust=trust)
+    diagnosis = diagnosis or read_diagnosis(store, load_code=load_code)
     command = f"panelproof report {shlex.quote(str(store.path))} --full"
-    print_bias_table(diagnosis, console, facts_of(store), all_terms=all_terms, full=full, command=command)
+    print_bias_table(diagnosis, console, facts_of(store), all_terms=all_terms, full=full, command=command,
+                     titled=titled)  # fmt: skip
     return diagnosis
 
 
@@ -299,10 +300,10 @@ class Wishes:
 
 
 def wishes(store: ZarrStore, by: str, measures: Sequence[str], figures: Path | None, formats: str, out: Path | None,
-           html: Path | None, *, trust: bool = False) -> tuple[Wishes, dict[str, Callable[..., Any]]]:  # fmt: skip
+           html: Path | None, *, load_code: bool = False) -> tuple[Wishes, dict[str, Callable[..., Any]]]:  # fmt: skip
     """The wishes of a command line and the functions among its measures; raises BadInput with all faults at once.
 
-    by, formats: comma-separated. measures: names and "FILE.py:NAME". trust: load those that the store names too.
+    by, formats: comma-separated. measures: names and "FILE.py:NAME". load_code: load those that the store names too.
     """
     problems: list[Problem] = []
     names: tuple[str, ...] = ()
@@ -313,7 +314,7 @@ def wishes(store: ZarrStore, by: str, measures: Sequence[str], figures: Path | N
     with gathering(problems):
         names = resolved_names(store.cells, _list(by), "--by")
     with gathering(problems):
-        own = measures_asked(store, [name for name in measures if ":" in name], trust=trust)
+        own = measures_asked(store, [name for name in measures if ":" in name], load_code=load_code)
     named = [name for name in measures if ":" not in name]
     problems += [unknown_measure([*MEASURES, *own], name, "--measure") for name in named if name not in MEASURES | own]
     chosen = _list(formats)
@@ -325,7 +326,8 @@ def wishes(store: ZarrStore, by: str, measures: Sequence[str], figures: Path | N
 def _faults_of_files(chosen: Sequence[str], figures: Path | None, out: Path | None) -> list[Problem]:
     """What is wrong with the formats and folders asked for."""
     problems = [Problem(f"{name!r} is no format", where="--format", allowed=one_of(FORMATS),
-                        remedy="choose some of them") for name in chosen if name not in FORMATS]  # fmt: skip
+                        remedy=closest(name, FORMATS, "choose some of them"))
+                for name in chosen if name not in FORMATS]  # fmt: skip
     if chosen and out is None:
         problems.append(Problem("has no folder to write to", where="--format", allowed="with --out DIR",
                                 remedy="add --out DIR"))  # fmt: skip

@@ -12,7 +12,7 @@ from scipy.special import betainc, ndtr, stdtr, stdtrit
 
 from estimators.core.estimator import Layout
 from results.diagnosis.measures import Z95
-from sim.errors import BadInput, Problem
+from sim.errors import BadInput, Problem, closest, one_of
 
 Measure = Literal["bias", "coverage", "size", "power", "screen"]
 MEASURES: tuple[str, ...] = get_args(Measure)
@@ -48,7 +48,12 @@ class Claim:
     def _problems(self) -> Iterator[Problem]:
         where = "claim"
         if self.measure not in MEASURES:
-            yield Problem(f"measure = {self.measure!r}", where, ", ".join(MEASURES), "choose one of them")
+            yield Problem(
+                f"measure = {self.measure!r}",
+                where,
+                one_of(MEASURES, self.measure, "`panelproof kinds`"),
+                closest(self.measure, MEASURES),
+            )
         if self.tolerance is not None and not self.is_judged:
             yield Problem(f"tolerance of {self.measure}, which is stated and not judged", where,
                           "a tolerance of bias, coverage or size", "leave tolerance out")  # fmt: skip

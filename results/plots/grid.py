@@ -279,5 +279,5 @@ def check_names(diagnosis: Diagnosis, where: str, term: str | None = None, error
     for kind, what, value, names in (("term", "term", term, terms), ("error", "error type", error, errors)):
         known = list(dict.fromkeys(names))
         if value is not None and value not in known:
-            raise bad(f"no estimator has the {what} {value!r}", where=f"{where}, {kind}", allowed=one_of(known),
+            raise bad(f"no estimator has the {what} {value!r}", where=f"{where}, {kind}", allowed=one_of(known, value),
                       remedy=closest(value, known))  # fmt: skip

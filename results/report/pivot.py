@@ -143,7 +143,7 @@ def resolved_names(cells: Sequence[Mapping[str, object]], names: Sequence[str], 
         if len(fits) != 1:
             what = "no dial of this study's grid" if not fits else f"may mean {one_of(fits)}"
             problems.append(Problem(f"{name!r} is {what}" if not fits else f"{name!r} {what}", where=where,
-                                    allowed=one_of(every), remedy=closest(name, every)))  # fmt: skip
+                                    allowed=one_of(every, name), remedy=closest(name, every)))  # fmt: skip
         elif fits[0] in found:
             problems.append(Problem(f"{name!r} stands twice", where=where, allowed="each name once",
                                     remedy="name it once"))  # fmt: skip
@@ -162,7 +162,7 @@ def measure_named(measures: Mapping[str, ShownMeasure], name: str, where: str) -
 
 def unknown_measure(measures: Iterable[str], name: str, where: str) -> Problem:
     """That a name is no measure's, and which there are."""
-    return Problem(f"{name!r} is no measure", where=where, allowed=one_of(measures),
+    return Problem(f"{name!r} is no measure", where=where, allowed=one_of(measures, name, "`panelproof kinds`"),
                    remedy=closest(name, measures))  # fmt: skip
 
 

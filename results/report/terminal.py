@@ -7,7 +7,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from textwrap import fill, wrap
 from typing import Any
 
 import pandas as pd
@@ -33,7 +32,7 @@ from results.report.grids import (
     short_table,
 )
 from results.store.store import Store
-from results.text import DASH, PLAIN_DIALS, last_part, plain_dial, plain_error, varying
+from results.text import DASH, PLAIN_DIALS, in_columns, last_part, plain_dial, plain_error, varying
 from results.verdict.answer import Answer, answer, missing, worlds_reached
 from results.verdict.verdicts import Grade
 from results.verdict.wording import (
@@ -126,7 +125,7 @@ def shared_out(rows: Sequence[int], room: int, around: int = AROUND) -> list[int
 def _wrapped(items: Iterable[Text], width: int, indent: str = "  ") -> list[Text]:
     lines = []
     for item in items:
-        parts = wrap(item.plain, width, subsequent_indent=indent, break_on_hyphens=False) or [""]
+        parts = in_columns(item.plain, width, rest=indent) or [""]
         lines += [Text(part.replace(UNBROKEN, " "), style=item.style) for part in parts]
     return lines
 
@@ -244,34 +243,34 @@ class NamesConsole(Console):
 
 def print_bias_table(
     diagnosis: Diagnosis, console: Console, facts: ReportFacts | None = None, *, all_terms: bool = False,
-    full: bool = False, command: str = FULL,
+    full: bool = False, command: str = FULL, titled: bool = True,
 ) -> None:  # fmt: skip
     """Print the answer with the rows that matter on one screen, or with `full` or `all_terms` everything.
 
-    all_terms: controls too. command: what prints everything, for the line that says what is left out.
+    all_terms: controls too. command: what prints everything, for the line that says what is left out. titled: the
+    study's name and question stand first; not where they were printed already.
     """
     table = bias_table(diagnosis, all_terms=all_terms)
-    found = answer(diagnosis, table)
+    found, head = answer(diagnosis, table), list(_head(diagnosis, table, facts))[not titled and facts is not None :]
     own_width = console.width
     if not console.is_terminal:
         console.width = max(own_width, PLAIN_WIDTH)
     try:
         if full or all_terms:
-            _print_all(diagnosis, table, found, console, facts)
+            _print_all(diagnosis, table, found, head, console, facts)
         else:
-            print_short(diagnosis, table, found, list(_head(diagnosis, table, facts)), console, command, facts)
+            print_short(diagnosis, table, found, head, console, command, facts)
     finally:
         console.width = own_width
 
 
-def _print_all(
-    diagnosis: Diagnosis, table: pd.DataFrame, found: Answer, console: Console, facts: ReportFacts | None
-) -> None:
-    for line in _head(diagnosis, table, facts):
+def _print_all(diagnosis: Diagnosis, table: pd.DataFrame, found: Answer, head: Sequence[Text], console: Console,
+               facts: ReportFacts | None) -> None:  # fmt: skip
+    for line in head:
         _print(console, line)
     for sentence in (*found.sentences, *found.notes):
         style = "yellow" if sentence == found.failures or sentence in found.notes[1:] else ""
-        _print(console, Text(fill(f"- {sentence}", console.width, subsequent_indent="  "), style=style))
+        _print(console, Text("\n".join(in_columns(f"- {sentence}", console.width, at_hyphens=True)), style=style))
     if facts is not None and facts.expected:
         _print(console, Text(f"Expected: {facts.expected}"))
     cells = by_cell(table, len(diagnosis.cells))
