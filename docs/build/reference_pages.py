@@ -183,8 +183,8 @@ def study_page() -> str:
         " no list.\n",
         "## [[claims]]\n",
         "Each says what answers the study's question, and a report begins with the answers, in this order. A study"
-        " without claims is judged on bias, coverage, size and power of its effects and slopes. Claims change no result:"
-        " they may be edited after a run, and `panelproof run` of the same file judges the store anew."
+        " without claims is judged on bias, coverage, size and power of its effects and slopes. Claims change no"
+        " result: they may be edited after a run, and `panelproof run` of the same file judges the store anew."
         " [Measures](../measures.md#how-a-verdict-is-reached) says how a verdict is reached.\n",
         table(["key", "takes", "default", "meaning"], claim_keys()),
     ])  # fmt: skip

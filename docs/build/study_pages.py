@@ -35,9 +35,7 @@ ITEM = re.compile(r"^- (.*(?:\n  .*)*)", re.MULTILINE)
 CLAIM = re.compile(r"Bias of |[\d.]+% (intervals|tests) of |Power of |Screens: |Failed fits: ")  # how answers begin
 OPENS, WRITES = "**Answer.** ", "*`python docs/build/study_pages.py`"
 MOST = 60_000  # bytes of an SVG; a larger one is shown as PNG
-WRITTEN = (
-    f"{WRITES} writes this page: it runs the study and keeps what the commands print.*\n"
-)
+WRITTEN = f"{WRITES} writes this page: it runs the study and keeps what the commands print.*\n"
 
 
 def printed(*arguments: str) -> str:
@@ -116,7 +114,8 @@ def page(study: Study, images: Path) -> str:
     fewer, option = ("", "") if replications == own else (
         f" The study itself has {own:,}.", f" --replications {replications}")  # fmt: skip
     return "\n".join([
-        f"# {name}\n", opening(answer), WRITTEN, f"**Question.** {study.question}\n", f"**Expected.** {study.expected}\n",
+        f"# {name}\n", opening(answer), WRITTEN, f"**Question.** {study.question}\n",
+        f"**Expected.** {study.expected}\n",
         f"**Run.** {len(study.cells)} cells, {replications:,} replications each, seed {study.seed}.{fewer}"
         f" With all replications it takes {study.cost} on two cores.\n",
         f"<!-- study: {digest(study)} -->\n<!-- skip: it takes {study.cost} -->\n"
