@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -284,12 +285,12 @@ def python_page() -> str:
 def _object_lines(name: str, item: Any) -> Iterator[str]:
     yield f"## pp.{name}\n"
     if not (inspect.isclass(item) and issubclass(item, Exception)):
-        yield f"```text\n{name}{_signature(item)}\n```\n"
+        yield f"```text\n{_signature(name, item)}\n```\n"
     yield f"{_documented(item)}\n"
     for method, member in _methods(item):
         yield f"### pp.{name}.{method}\n"
         if callable(member):
-            yield f"```text\n{method}{_signature(member)}\n```\n"
+            yield f"```text\n{_signature(method, member)}\n```\n"
         yield f"{_documented(member)}\n"
 
 
@@ -309,9 +310,10 @@ def _methods(item: Any) -> list[tuple[str, Any]]:
     return [(name, getattr(item, name)) for name in dict.fromkeys(names)]
 
 
-def _signature(item: Any) -> str:
-    """The parameters with their defaults; types as they are written."""
-    return str(inspect.signature(item)).replace("'", "")
+def _signature(name: str, item: Any) -> str:
+    """A call with its parameters and their defaults, types as they are written, on lines that a page holds."""
+    text = name + str(inspect.signature(item)).replace("'", "")
+    return "\n".join(textwrap.wrap(text, 100, subsequent_indent="    ", break_long_words=False))
 
 
 PAGES: dict[str, Callable[[], str]] = {
