@@ -119,7 +119,8 @@ def page(study: Study, images: Path) -> str:
         f"**Run.** {len(study.cells)} cells, {replications:,} replications each, seed {study.seed}.{fewer}"
         f" With all replications it takes {study.cost} on two cores.\n",
         f"<!-- study: {digest(study)} -->\n<!-- short: run {name}{option} => run {name} --replications 2 -->\n"
-        f"<!-- short: --figures runs/{name} => --full -->\n```sh\npanelproof run {name}{option} --html runs/{name}.html\n"
+        f"<!-- short: --figures runs/{name} => --full -->\n"
+        f"```sh\npanelproof run {name}{option} --html runs/{name}.html\n"
         f"panelproof report runs/{name}.zarr --figures runs/{name}\n```\n",
         "## Numbers\n", *([shown] if shown else []), text_block(answer),
         "## World\n", f"The file of the study, `experiments/studies/{name}.toml`:\n",
