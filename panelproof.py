@@ -449,9 +449,15 @@ def replay(store: str | StorePath | ZarrStore, cell: int, replication: int, *, t
     return replayed(_opened(store), cell, replication, trust=trust)
 
 
-def init(panel: str | Path | pd.DataFrame, out: str | Path | None = None, *, sheet: str | None = None) -> str:
+def init(
+    panel: str | Path | pd.DataFrame,
+    out: str | Path | None = None,
+    *,
+    sheet: str | None = None,
+    weights: str | Path | Sequence[str | Path] = (),
+) -> str:
     """The SPEC.toml that `panelproof init` proposes for a file or a table; out: where it is written too; sheet: of a
-    workbook.
+    workbook; weights: a file of W, or several. Lines that begin with "# ?" ask you to look at something.
 
     Raises BadInput for a table that is no panel, and for an `out` that exists.
 
@@ -463,10 +469,13 @@ def init(panel: str | Path | pd.DataFrame, out: str | Path | None = None, *, she
     """
     from experiments.panel_spec.first_spec import first_spec, propose_spec, write_first_spec
 
+    files = (weights,) if isinstance(weights, str | Path) else tuple(weights)
+    folder = Path() if out is None else Path(out).parent
+
     def proposed() -> str:
         if isinstance(panel, str | Path):
-            return first_spec(panel, sheet)
-        return propose_spec(panel.copy(), "table")
+            return first_spec(panel, sheet, files, folder)
+        return propose_spec(panel.copy(), "table", weights=files, folder=folder)
 
     return proposed() if out is None else write_first_spec(proposed, Path(out))
 

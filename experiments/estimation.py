@@ -45,10 +45,12 @@ from results.tables.word import check_word
 from sim.errors import BadInput, Problem, bad, closest, gathering, one_of, refuse
 from sim.panel import Panel, seen_in
 
+OTHER_SPATIAL = ("dynamic-spatial", "spatial-random")  # kinds that need a balanced panel
+
 
 def panel_for(name: str, real: RealPanel) -> Panel:
     """What the estimator called `name` is fitted on: spatial models have the balanced part."""
-    return real.balanced() if name in (*FORMS, SpatialPanel.kind) else real.panel
+    return real.balanced() if name in (*FORMS, SpatialPanel.kind, *OTHER_SPATIAL) else real.panel
 
 
 def estimator_called(

@@ -15,7 +15,7 @@ from scipy.special import ndtr, ndtri, stdtr, stdtrit
 from estimators.core.tile import Tile
 from estimators.core.treatment_kernels import TreatmentKernel
 from sim.arrays import Flags, Floats
-from sim.design import Design
+from sim.design import A_UNIT, Design
 from sim.errors import BadInput, bad, choice_problems, closest, listed, one_of, refuse
 from sim.panel import Panel, Text, card
 from sim.registry import discover, find
@@ -617,7 +617,15 @@ class TreatmentEstimator(Estimator):
 def slope_targets(schema: Schema, regressors: tuple[str, ...], of_treatment: str) -> dict[str, str]:
     """The estimands of slopes: a control's is its coefficient, the treatment's the given one."""
     treatment = schema.roles.treatment or "did"
-    return {name: of_treatment if name == treatment else f"beta({name})" for name in regressors}
+    own = of_a_dose(schema, of_treatment) if of_treatment == "att" else of_treatment
+    return {name: own if name == treatment else f"beta({name})" for name in regressors}
+
+
+def of_a_dose(schema: Schema, estimand: str) -> str:
+    """What a regression finds in place of an effect of treatment: the same a unit of a continuous treatment."""
+    if not schema.roles.continuous:
+        return estimand
+    return f"beta({schema.roles.treatment})" if estimand == "att" else f"{A_UNIT}{estimand}"
 
 
 def check_names(schema: Schema, outcome: str, regressors: tuple[str, ...], asked_by: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self, cast, overload
 import numpy as np
 
 from estimators.core.answers import answers_of
-from estimators.core.estimator import Estimates, Estimator, Layout, Status, WeightUse
+from estimators.core.estimator import Estimates, Estimator, Layout, Status, WeightUse, of_a_dose
 from sim.design import Design, Estimand
 from sim.errors import bad, listed, reason
 from sim.functions import (
@@ -208,8 +208,8 @@ class FunctionEstimator(MadeOfFunction, Estimator):
 
     def _target(self, term: str, schema: Schema) -> str:
         """The estimand of a term that nobody named one for; "" where there is none."""
-        if term == schema.roles.treatment:
-            return self.recipe.target
+        if term in (schema.roles.treatment, self.recipe.target):
+            return of_a_dose(schema, self.recipe.target) if self.recipe.target == "att" else self.recipe.target
         if term in schema.variables:
             return f"beta({term})"
         try:

@@ -41,11 +41,18 @@ if TYPE_CHECKING:
     help="The file to write.",
 )
 @click.option("--sheet", metavar="NAME", help="The sheet of a workbook that holds several tables.")
-def init(panel: Path, out: Path, sheet: str | None) -> None:
-    """Read PANEL (csv, parquet, dta, xlsx) and write a SPEC.toml to edit."""
-    from experiments.panel_spec.first_spec import first_spec, write_first_spec
+@click.option("--weights", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+              help="A file of W or of distances; may be given repeatedly.")  # fmt: skip
+def init(panel: Path, out: Path, sheet: str | None, weights: tuple[Path, ...]) -> None:
+    """Read PANEL (csv, parquet, dta, sav, xlsx) and write a SPEC.toml to edit.
 
-    write_first_spec(lambda: first_spec(panel, sheet), out)
+    What the file leaves open is asked about, one line each: correct the line of the spec where the answer is no.
+    """
+    from experiments.panel_spec.first_spec import first_spec, questions_in, write_first_spec
+
+    text = write_first_spec(lambda: first_spec(panel, sheet, weights, out.parent), out)
+    for question in questions_in(text):
+        say(f"? {question}")
     click.echo(
         f"wrote {out}: edit the names, then: panelproof estimate {quote(str(panel))} --spec {quote(str(out))} "
         f"--out {quote(f'results-of-{panel.stem}')}"
@@ -67,6 +74,7 @@ def panel_check(panel: Path, spec: Path, as_json: bool) -> None:
     """Read PANEL as SPEC says and describe it. All errors, also those of `estimate`, are listed at once (exit 2)."""
     from rich.console import Console
 
+    from experiments.checks.inputs import check_file
     from experiments.estimation import check_estimable
     from experiments.panel_spec.first_spec import description, print_description
     from experiments.panel_spec.spec import read_real_panel, read_spec
@@ -75,12 +83,14 @@ def panel_check(panel: Path, spec: Path, as_json: bool) -> None:
     found = description(real.panel)
     if as_json:
         check_estimable(real)
-        print_json(found | {"notes": list(real.notes)})
+        print_json(found | {"notes": list(real.notes), "warnings": [check.sentence for check in check_file(real)]})
         return
     print_description(found, console)
     for note in real.notes:
         console.print(note, markup=False)
     check_estimable(real)
+    for check in check_file(real):
+        console.print(f"warning: {check.sentence} {check.remedy[:1].upper()}{check.remedy[1:]}.", markup=False)
 
 
 @panel.command("example", cls=Command)

@@ -44,7 +44,7 @@ from experiments.panel_spec.transforms import (
     unit_mean,
     with_capital,
 )
-from experiments.panel_spec.weights import mean_of
+from experiments.panel_spec.weights import OfFile, mean_of, with_orders
 from experiments.toml_files import read_toml, validated
 from sim.arrays import Flags, Floats
 from sim.errors import BadInput, Problem, bad, closest, gathering, listed, one_of, refuse
@@ -537,7 +537,8 @@ def _spec_of(tables: SpecTables, file: str) -> Spec:
 
 def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
     """Read, transform and check a panel file, and build its weights; raises BadInput."""
-    return real_panel_of(read_frame(path, spec.panel.sheet, 0 if spec.read is None else spec.read.skip), spec)
+    place = None if spec.read is None else spec.read.table_place
+    return real_panel_of(read_frame(path, spec.panel.sheet, place=place), spec)
 
 
 def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
@@ -549,7 +550,8 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
     section, transforms, said = spec.panel, spec.transform, tuple[str, ...]()
     keys = (section.unit, section.period)
     if spec.read is not None or spec.recode:
-        frame = as_read(frame, spec.read, spec.recode, keys, spec.file)
+        dates = (section.first_treated,) if section.first_treated else ()
+        frame = as_read(frame, spec.read, spec.recode, keys, spec.file, dates)
     frame = without_codes(frame, section.missing_codes, keys)
     if spec.collapse is not None:
         frame, transforms, said = collapse_rows(frame, spec)
@@ -587,6 +589,7 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
     if spec.index is not None:
         panel, index = with_index(panel, spec.index, f"{rows.file}, {spec.file}")
     further = further_variables(frame, rows, spec, panel)
+    spec = spec.model_copy(update={"weights": with_orders(spec.weights, frame, rows)})
     panel = with_weights(panel, spec, table.order)
     notes = (*said, *_notes(table, rows, without, panel, spec.panel), *frame.attrs.get("made", ()),
              *(index_notes(spec.index, index) if spec.index and index else ()))  # fmt: skip
@@ -629,6 +632,8 @@ NO_COLUMNS = ("missing", "missing_codes", "balance", "synthetic", "sheet", "trea
 def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
     """Raise BadInput for every column that the spec names and the file lacks."""
     wanted = dict.fromkeys(spec.mean_columns, f"{spec.file} [[weights]] variable")
+    orders = (section.order_column for section in spec.weights if isinstance(section, OfFile))
+    wanted |= dict.fromkeys((name for name in orders if name), f"{spec.file} [[weights]] units")
     wanted |= dict.fromkeys(spec.clusters, f"{spec.file} [inference] errors")
     if spec.collapse is not None and spec.collapse.weight is not None:
         wanted[spec.collapse.weight] = f"{spec.file} [collapse] weight"
@@ -638,6 +643,7 @@ def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
             wanted |= dict.fromkeys(names, f"{spec.file} [panel] {key}")
     own = ("[twin", "[moderation]", "[iv")
     wanted |= {name: f"{spec.file} {key}" for name, key in spec.further.items() if key.startswith(own)}
+    wanted |= {} if spec.read is None else dict.fromkeys(spec.read.exclude, f"{spec.file} [read] exclude")
     wanted |= {} if spec.ddd is None else {spec.ddd.group: f"{spec.file} [ddd] group"}
     wanted |= (columns_asked_for(spec.index, spec.file) if spec.index else {}) | spec.robustness.columns_asked_for(
         spec.file, spec.panel.unit
@@ -697,6 +703,8 @@ def _notes(table: LongTable, rows: Rows, without: list[int], panel: Panel, secti
         yield (f"{len(unseen)} units are not observed in the period before they are first seen treated, so that they "
                f"may have adopted earlier: {listed(unseen, 12)}.")  # fmt: skip
     for name, weights in panel.weights.items():
+        if weights.read:
+            yield f"Weights {name}: {weights.read}"
         if weights.attached:
             links = listed((f"{unit} to {nearest}" for unit, nearest in weights.attached), 12)
             yield (f"Weights {name}: {len(weights.attached)} units have no neighbours there and are linked to the "

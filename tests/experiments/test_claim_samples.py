@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 import panelproof as pp
+from estimators.core.estimator import Status
 from estimators.placebo.permutation import SomeTerms
+from experiments.estimation import estimator_called, panel_for
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables import staggered_table
 from experiments.tables.ledger import Ledger
@@ -403,3 +405,14 @@ def test_a_sample_with_gaps_is_one_line(tmp_path: Path) -> None:
     claim = claim_of(dropped, "R:11:did")
     assert claim.panel.nobs == 322
     assert twin(claim.sample).design.schema.units == 34
+
+
+@pytest.mark.parametrize("name", ["sdm", "spatial", "dynamic-spatial", "spatial-random"])
+def test_spatial_models_that_a_user_names_have_the_balanced_part(tmp_path: Path, name: str) -> None:
+    table = CITIES.copy()
+    table.loc[[3, 40], "y"] = np.nan
+    spec = SPEC.replace("[panel]", '[panel]\nmissing = "drop"\nbalance = "drop-units"')
+    real = made_cities.real_panel(tmp_path, spec, table)
+    assert not real.panel.balanced
+    assert panel_for(name, real).balanced
+    assert estimator_called(name, real)(panel_for(name, real)).status.tolist() == [Status.OK]
