@@ -30,8 +30,9 @@ class Claim:
     before it is believed, such as one of pre-trends, and the bias of the fits that pass. terms: judged in every
     estimator that has them; () = its key terms. estimators, errors: those that are judged; () = all. over: the dial
     along which answers are given. tolerance: the departure that still does not matter, in standard errors for bias and
-    as a share for coverage and size; None = .2 standard errors, and half of the level for shares. Raises BadInput for
-    values that make no sense.
+    as a share for coverage and size; None = .2 standard errors, and half of the level for shares.
+
+    Raises BadInput for values that make no sense.
     """
 
     measure: Measure
