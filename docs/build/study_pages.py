@@ -26,6 +26,7 @@ from experiments.study import Study, builtin_names, builtin_study, canonical_jso
 from results.diagnosis.diagnose import diagnose
 from results.plots.paper import figure_bytes
 from results.report.facts import lead_of
+from results.report.grids import MARKS
 from results.report.html import pictures_of
 from results.store.zarr_store import ZarrStore
 
@@ -33,6 +34,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = REPOSITORY / "docs" / "studies"
 ITEM = re.compile(r"^- (.*(?:\n  .*)*)", re.MULTILINE)
 CLAIM = re.compile(r"Bias of |[\d.]+% (intervals|tests) of |Power of |Screens: |Failed fits: ")  # how answers begin
+OWN_LINE = re.compile(rf"  ([{''.join(MARKS.values())}] |\S+: .*[{''.join(MARKS.values())}])")  # within an answer
 OPENS, WRITES = "**Answer.** ", "*`python docs/build/study_pages.py`"
 MOST = 60_000  # bytes of an SVG; a larger one is shown as PNG
 WRITTEN = f"{WRITES} writes this page: it runs the study and keeps what the commands print.*\n"
@@ -92,11 +94,23 @@ def opening(report: str) -> str:
     Raises ValueError when the report has no such sentence.
     """
     head = report.partition("\nExpected: ")[0].partition("\n\n")[0]
-    found = [item for item in (" ".join(text.split()) for text in ITEM.findall(head)) if CLAIM.match(item)]
+    found = [sentence(text) for text in ITEM.findall(head) if CLAIM.match(text)]
     if not found:
         raise ValueError(f"the report begins with no answer to a claim:\n{head}")
     found.sort(key=lambda item: item.startswith("Failed fits"))
     return "\n".join([OPENS + found[0], *(["", *(f"- {item}" for item in found[1:])] if found[1:] else [])]) + "\n"
+
+
+def sentence(item: str) -> str:
+    """An answer that is printed in lines as one paragraph: the claim, its estimators, what the marks come to."""
+    parts: list[list[str]] = []
+    for line in item.splitlines():
+        opens = not parts or (not line.startswith("    ") and OWN_LINE.match(line))
+        parts = [*parts, [line.strip()]] if opens else [*parts[:-1], [*parts[-1], line.strip()]]
+    said = [" ".join(lines) for lines in parts]
+    rows = [text for text in said[1:] if text[0] not in MARKS.values()]
+    head = f"{said[0]} {'; '.join(rows)}" if rows else said[0]
+    return ". ".join([head, *(text for text in said[1:] if text not in rows)]).rstrip(".") + "."
 
 
 def reopened(text: str) -> str:

@@ -28,7 +28,8 @@ def newcomer() -> ModuleType:
 def test_the_path_of_readme_begins_with_the_demo_and_finds_every_command(newcomer: ModuleType) -> None:
     found = newcomer.commands(blocks.REPOSITORY / "README.md")
     assert found[:2] == [newcomer.DEMO, ". .venv/bin/activate"]
-    assert {line.split()[0] for line in found[2:]} == {"panelproof"}
+    assert found[2] == "make test"
+    assert {line.split()[0] for line in found[3:]} == {"panelproof"}
     assert "panelproof panel example example" in found
     assert len(found) > 10
 
