@@ -126,8 +126,8 @@ def _term(item: Verdict) -> str:
 
 
 NAMES = ("estimator", "term", "errors", "setting")
-Names = tuple[str, str, str, str]
-RowOfEntries = tuple[Names, tuple["MarkedNumber", ...]]
+PlainNames = tuple[str, str, str, str]
+RowOfEntries = tuple[PlainNames, tuple["MarkedNumber", ...]]
 MOST_COLUMNS = 7  # values of a dial side by side
 UNITS = {
     "bias": "in standard errors",
@@ -186,7 +186,7 @@ def short_table(part: ClaimAnswer, dials: Dials, named: Callable[[str], str] = s
     return ShortTable(title, heads, shown, len(kept), dial, first)
 
 
-def _tells(names: Sequence[Names], place: int) -> bool:
+def _tells(names: Sequence[PlainNames], place: int) -> bool:
     """Whether a column of names tells rows apart; terms and error types only those of one estimator."""
     if place not in (1, 2):
         return len({row[place] for row in names}) > 1
@@ -213,7 +213,7 @@ def _values(dial: str, cells: Sequence[int], dials: Dials) -> list[str]:
     return list(dict.fromkeys(dial_value(dials[cell].get(dial)) for cell in sorted(set(cells)))) if dial else []
 
 
-def _names(verdict: Verdict, setting: str) -> Names:
+def _names(verdict: Verdict, setting: str) -> PlainNames:
     return verdict.estimator, verdict.term, plain_error(verdict.error) if verdict.error else "", setting
 
 
