@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from string import ascii_lowercase
 
 import numpy as np
 
@@ -39,8 +41,8 @@ from experiments.tables.ledger import (
 )
 from experiments.tables.regressions import add_chosen
 from experiments.tables.spatial_models import transforms_of
-from results.tables.journal_table import JournalTable
-from results.tables.records import Document
+from results.tables.journal_table import EVERY, JournalTable
+from results.tables.records import CROSS_CHECK, Document
 from results.tables.word import check_word
 from sim.errors import BadInput, Problem, bad, closest, gathering, one_of, refuse
 from sim.panel import Panel, seen_in
@@ -94,7 +96,9 @@ def check_estimable(real: RealPanel) -> None:
     with gathering(problems):
         if real.panel.weights:
             real.balanced()
-    problems += [*_column_problems(real), *_cluster_problems(real)]
+    problems += [*_column_problems(real), *_cluster_problems(real), *_label_problems(real)]
+    with gathering(problems):
+        check_tables(",".join(real.spec.output.tables) or None, f"{real.spec.file}, [output] tables")
     refuse(problems)
 
 
@@ -118,6 +122,17 @@ def _cluster_problems(real: RealPanel) -> Iterator[Problem]:
                           "a treatment, and 2 or more units without it", "choose another error type")  # fmt: skip
         else:
             yield Problem(f"{error} has 1 cluster", where, "2 or more clusters", "choose a finer grouping")
+
+
+def _label_problems(real: RealPanel) -> Iterator[Problem]:
+    """Labels of what is no variable of the panel."""
+    section, panel = real.spec.panel, real.panel
+    own = (section.treatment, section.first_treated, section.outcome, panel.roles.outcome)
+    groups = (*real.spec.attributes, *section.groups)
+    known = list(dict.fromkeys(str(name) for name in (*own, *panel.variables, *real.further, *groups) if name))
+    for name in real.spec.output.labels:
+        if name not in known:
+            yield Problem(f"labels names {name!r}", f"{real.spec.file}, [output]", one_of(known), closest(name, known))
 
 
 def _column_problems(real: RealPanel) -> Iterator[Problem]:
@@ -182,6 +197,21 @@ def check_formats(text: str, folder: Path | None = None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(("json", *chosen)))
 
 
+def check_tables(text: str | None, where: str = "--tables") -> tuple[str, ...]:
+    """The names of a comma-separated list of tables, none where there is no list; raises BadInput for one that no panel
+    has."""
+    names = tuple(dict.fromkeys(part.strip() for part in (text or "").split(",") if part.strip()))
+    known = [name for module in table_modules() for name in module.TABLES if name != CROSS_CHECK]
+    numbers = {name.casefold() for name in known} | {EVERY}
+    unknown = [name for name in names if name.casefold().rstrip(ascii_lowercase) not in numbers
+               and name.casefold() not in numbers and not re.fullmatch(r"[aA]\d+", name)]  # fmt: skip
+    if unknown or (text is not None and not names):
+        raise bad(f"table {one_of(unknown) if unknown else repr(text)}", where=where,
+                  allowed=f"{one_of(dict.fromkeys(known))}, one with its letter such as 7b, A1 and on for the "
+                          f"appendix, or {EVERY}", remedy="choose among them")  # fmt: skip
+    return names
+
+
 def write_files(
     document: Document, folder: str | Path, formats: Sequence[str], errors: str | None = None
 ) -> list[Path]:
@@ -191,7 +221,7 @@ def write_files(
     """
     folder = Path(folder)
     tables = journal_tables(document, errors)
-    files = {FORMATS[name]: _content(name, document, tables) for name in formats}
+    files = {FORMATS[name]: _content(name, document, tables, errors) for name in formats}
     files |= {f"{figure.name}.svg": figure.svg.encode() for figure in document.figures}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -202,11 +232,14 @@ def write_files(
     return [folder / name for name in files]
 
 
-def _content(name: str, document: Document, tables: Sequence[JournalTable]) -> bytes:
+def _content(name: str, document: Document, tables: Sequence[JournalTable], errors: str | None) -> bytes:
     if name == "html":
+        from results.plots.chart import figure
+        from results.plots.specification_curve import effect_chart
         from results.tables.html_tables import html_tables
 
-        return html_tables(document, tables).encode()
+        chart = effect_chart(document, errors)
+        return html_tables(document, tables, errors, "" if chart is None else figure(chart)).encode()
     if name == "tex":
         from results.tables.latex import latex_tables
 
@@ -262,6 +295,7 @@ def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Sequence
         cross_check=cross_check_of(ledger.fitted, ledger.records, balanced) if cross_check else (),
         specifications=tuple(ledger.specifications),
         fitted=tuple(ledger.fitted),
+        style=real.spec.output.style,
     )
 
 
@@ -270,7 +304,7 @@ def ledger_of(real: RealPanel, estimators: Sequence[str] = (), *, pictures: bool
     chosen = _chosen(real, estimators) if estimators else {}
     _check_sizes(real.panel)
     check_estimable(real)
-    ledger = Ledger(real.spec.inference.seed, pictures, notes=list(real.notes))
+    ledger = Ledger(real.spec.inference.seed, pictures, real.names, notes=list(real.notes))
     for module in table_modules():
         if hasattr(module, "add"):
             module.add(real, ledger)

@@ -55,7 +55,7 @@ def test_a_terminal_is_never_overrun_and_nothing_is_dropped(width: int) -> None:
 
 def test_digits_stand_under_digits() -> None:
     lines = printed(80).splitlines()
-    first = next(j for j, line in enumerate(lines) if line.startswith("DID ") and "***" in line)
+    first = next(j for j, line in enumerate(lines) if line.startswith("eip ") and "***" in line)
     assert [m.start() for m in re.finditer(r"\d\*\*\*", lines[first])] == [
         m.start() for m in re.finditer(r"\d\)", lines[first + 1])
     ]
@@ -64,7 +64,7 @@ def test_digits_stand_under_digits() -> None:
 def test_a_terminal_without_greek_gets_it_spelt_out() -> None:
     text = printed(100, encoding="ascii")
     assert "rho " in text
-    assert "W x DID" in text
+    assert "W x eip" in text
     assert "sigma2" in text
 
 

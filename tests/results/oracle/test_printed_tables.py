@@ -159,7 +159,7 @@ def test_a_document_without_numbers_has_no_tables() -> None:
 # The numeric oracle: whatever was approved, a number that is known stands under its column and beside its label.
 
 LABELS = {
-    "did": "DID", "constant": "Constant", "rho": "ρ", "lambda": "λ", "sigma2": "σ²", "att": "Effect on the treated",
+    "did": "park", "constant": "Constant", "rho": "ρ", "lambda": "λ", "sigma2": "σ²", "att": "Effect on the treated",
     "spill:treated": "of it through others", "spill:untreated": "Spillover on the untreated",
     "did_bias": "Bias of DID without it", "untreated:0-100": "Untreated, other at 0-100 km",
     "treated:0-100": "Treated, other at 0-100 km", "overall": "ATT, unit-periods alike",
@@ -176,8 +176,8 @@ SAID = {
     "lr_sar": "LR against SAR, χ²", "lr_sem": "LR against SEM, χ²", "wald_sar": "Wald against SAR, χ²",
     "wald_sem": "Wald against SEM, χ²", "lm_lag": "LM lag", "lm_err": "LM error", "rlm_lag": "Robust LM lag",
     "rlm_err": "Robust LM error", "pretrend_p": "Pre-trends, p", "pretrend_hotelling_p": "Pre-trends, p (Hotelling)",
-    "uniform": "Uniform critical value", "rho_at_zero": "ρ at which a × b is 0", "correlation": "Correlation with DID",
-    "correlation_within": "net of the effects", "twfe": "Two-way coefficient", "vif:did": "VIF of DID",
+    "uniform": "Uniform critical value", "rho_at_zero": "ρ at which a × b is 0", "correlation": "Correlation with park",
+    "correlation_within": "net of the effects", "twfe": "Two-way coefficient", "vif:did": "VIF of park",
     "unexposed": "Untreated unexposed, share", "slope": "Slope per period", "permutation_p": "p by permutation",
     "bias_untested": "Mean bias, without a test", "bias_passed": "Mean bias, test passed",
     "bayes_factor": "Bayes factor of passing", "coefficient": "Two-way coefficient", "cells": "Cohort-periods used",
@@ -190,7 +190,7 @@ WITHOUT_STARS = ("sigma2", "proportion")
 
 OF_ONE_ROW = {
     "T": {}, "I2": {},
-    "D": {"did": "DID, polluting = 0", "did in 1": "DID, polluting = 1", "did x 1": "Triple difference"},
+    "D": {"did": "park, polluting = 0", "did in 1": "park, polluting = 1", "did x 1": "Triple difference"},
 }  # labels of terms of tables that have them to themselves  # fmt: skip
 UNDER_EVERY_W = "One model under every W"
 
@@ -199,15 +199,15 @@ def label_of(record: Record) -> set[str]:
     term = str(record.term)
     if term.startswith("event(0)"):
         return {"0", "Period of the switch"}
-    own = {"did": "DID"}
+    own = {"did": "park"}
     if record.table in OF_ONE_ROW:
         return {OF_ONE_ROW[record.table].get(term, f"{record.sample}: {term}" if record.table == "T" else term)}
     if record.table == "M":
         share = term.partition(" at p")[2]
         of_products = (
-            "DID × moderator" if term.startswith("did x ") else f"DID at the {share}% quantile" if share else term
+            "park × moderator" if term.startswith("did x ") else f"park at the {share}% quantile" if share else term
         )
-        return {"DID, at the moderator's mean" if term == "did" else of_products}
+        return {"park, at the moderator's mean" if term == "did" else of_products}
     if term == "did" and record.table == "S":
         return {LABELS["overall"]}
     if term.startswith("w_"):
