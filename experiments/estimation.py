@@ -42,7 +42,7 @@ from experiments.tables.ledger import (
 from experiments.tables.regressions import add_chosen
 from experiments.tables.spatial_models import transforms_of
 from results.tables.journal_table import EVERY, JournalTable
-from results.tables.records import CROSS_CHECK, Document
+from results.tables.records import CROSS_CHECK, Document, heading, sentences
 from results.tables.word import check_word
 from sim.errors import BadInput, Problem, bad, closest, gathering, one_of, refuse
 from sim.panel import Panel, seen_in
@@ -177,7 +177,12 @@ def _remedy(name: str, outcome: str | None, treatment: str | None, collinear: bo
 # The files of `panelproof estimate`: numbers, tables in several formats, figures; all of them or none.
 
 
-FORMATS = {"json": "estimates.json", "html": "tables.html", "tex": "tables.tex", "docx": "tables.docx"}
+FORMATS = {
+    "json": "estimates.json", "html": "tables.html", "tex": "tables.tex", "docx": "tables.docx", "xlsx": "tables.xlsx",
+    "csv": "table-*.csv", "rtf": "tables.rtf", "pdf": "*.pdf", "png": "*.png",
+}  # fmt: skip
+PICTURES = ("pdf", "png")  # formats of the figures alone, which are always written as svg
+WARNINGS = "warnings.md"
 
 
 def check_formats(text: str, folder: Path | None = None) -> tuple[str, ...]:
@@ -215,14 +220,23 @@ def check_tables(text: str | None, where: str = "--tables") -> tuple[str, ...]:
 def write_files(
     document: Document, folder: str | Path, formats: Sequence[str], errors: str | None = None
 ) -> list[Path]:
-    """Write estimates.json, tables.html, tables.tex, tables.docx as asked, and each figure as NAME.svg, into FOLDER.
+    """Write estimates.json, the tables in the formats that are asked for, warnings.md, and each figure as NAME.svg (and
+    pdf or png as asked) into FOLDER.
 
     Every file is made before the first is put in place; raises BadInput when the folder cannot be written.
     """
     folder = Path(folder)
     tables = journal_tables(document, errors)
-    files = {FORMATS[name]: _content(name, document, tables, errors) for name in formats}
-    files |= {f"{figure.name}.svg": figure.svg.encode() for figure in document.figures}
+    files: dict[str, bytes] = {}
+    for name in (name for name in formats if name not in PICTURES):
+        content = _content(name, document, tables, errors)
+        files |= content if isinstance(content, dict) else {FORMATS[name]: content}
+    if document.warnings:
+        files[WARNINGS] = _warnings(document).encode()
+    for figure in document.figures:
+        files[f"{figure.name}.svg"] = figure.svg.encode()
+        drawn = figure.drawn
+        files |= {f"{figure.name}.{form}": drawn(form) for form in PICTURES if form in formats and drawn is not None}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _put(folder, files)
@@ -232,7 +246,19 @@ def write_files(
     return [folder / name for name in files]
 
 
-def _content(name: str, document: Document, tables: Sequence[JournalTable], errors: str | None) -> bytes:
+def _warnings(document: Document) -> str:
+    """The warnings in words, the most serious first, what was checked and found nothing, and the notes."""
+    silent = [one.sentence for one in document.warnings if not one.severity]
+    parts = {heading(document.warnings): sentences(document.warnings), "What was checked and found nothing": silent,
+             "Notes": document.notes}  # fmt: skip
+    said = ["\n".join([f"# {title}", "", *(f"- {one}" for one in parts[title])]) for title in parts if parts[title]]
+    return "\n\n".join(said) + "\n"
+
+
+def _content(
+    name: str, document: Document, tables: Sequence[JournalTable], errors: str | None
+) -> bytes | dict[str, bytes]:  # fmt: skip
+    """The content of a file, or of several by their names."""
     if name == "html":
         from results.plots.chart import figure
         from results.plots.specification_curve import effect_chart
@@ -248,6 +274,14 @@ def _content(name: str, document: Document, tables: Sequence[JournalTable], erro
         from results.tables.word import word_tables
 
         return word_tables(document, tables)
+    if name in ("xlsx", "csv"):
+        from results.tables.sheets import csv_tables, xlsx_tables
+
+        return xlsx_tables(document, tables) if name == "xlsx" else csv_tables(document, tables)
+    if name == "rtf":
+        from results.tables.rtf import rtf_tables
+
+        return rtf_tables(document, tables).encode("ascii")
     return document.to_json().encode()
 
 

@@ -134,7 +134,8 @@ def panel_reshape(wide: Path, out: Path, value: str, period: str, sheet: str | N
     default="json",
     show_default=True,
     metavar="LIST",
-    help="Files for --out, comma-separated: json (every number, always written), html, tex, docx (the tables).",
+    help="Files for --out, comma-separated: json (every number, always written), html, tex, docx, xlsx, csv, rtf (the "
+    "tables), pdf, png (the figures, beside svg).",
 )
 @click.option(
     "--errors",

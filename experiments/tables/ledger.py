@@ -30,6 +30,7 @@ from experiments.panel_spec.index_outcome import index_facts
 from experiments.panel_spec.sections import Spec
 from experiments.panel_spec.spec import RealPanel
 from experiments.run.blocks import fit_panel
+from results.tables.chinese import in_language
 from results.tables.journal_table import JournalTable, TableSetting, named_tables, shown_errors
 from results.tables.records import (
     CROSS_CHECK,
@@ -571,7 +572,8 @@ def journal_tables(document: Document, errors: str | None = None) -> tuple[Journ
         *_lettered([table for table in made if not table.appendix]),
         *(replace(table, name=f"A{number}") for number, table in enumerate(behind, start=1)),
     )
-    return named_tables(every, style.tables) if style.tables else every
+    asked = named_tables(every, style.tables) if style.tables else every
+    return tuple(in_language(table, document) for table in asked)
 
 
 def _lettered(tables: Sequence[JournalTable]) -> Iterator[JournalTable]:

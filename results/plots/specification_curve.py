@@ -18,7 +18,7 @@ from matplotlib.figure import Figure as Canvas
 
 from results.plots.chart import Axis, Chart, Facet, Point, ReferenceLine, Series, axis_of
 from results.plots.chart import span as ends
-from results.plots.paper import BLUE, INK, RED, SOFT, draw, frame, span
+from results.plots.paper import BLUE, INK, RED, SOFT, figure, frame, span
 from results.tables.journal_table import FitColumn, TableSetting, coefficient, fit_columns, interval
 from results.tables.records import BASELINE, Document, Figure, Specification
 from results.tables.typography import in_style, model_label
@@ -76,7 +76,7 @@ def curve_figure(every: Sequence[Specification], effect: float, outcome: str) ->
     kinds = [kind for kind in KINDS if any(one.kind == kind for one in every)]
     size = WIDTH, HEIGHT + ROW * len(kinds)
     paint = partial(_paint, ordered=ordered, kinds=kinds, effect=effect, title=title)
-    return Figure(NAME, title, caption, draw(NAME, size, title, caption, paint))
+    return figure(NAME, size, title, caption, paint)
 
 
 def counts(every: Sequence[Specification], effect: float) -> tuple[int, int, int]:

@@ -9,6 +9,8 @@ from itertools import groupby
 from string import ascii_lowercase
 from typing import Any, Literal
 
+from rich.cells import cell_len
+
 from estimators.core.error_types import error_label
 from estimators.core.estimator import usual_error
 from estimators.spatial.lm_tests import CHI_SQUARE
@@ -32,6 +34,7 @@ from results.tables.typography import (
     term_label,
 )
 
+WORD = "Table "  # before the number of a table
 BETWEEN = 3  # letters' worth of space between columns on paper
 
 
@@ -60,7 +63,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class JournalTable:
-    """One table. name: "2", "7", "R", "A1"; appendix: whether it stands behind the others and not in the terminal."""
+    """One table. name: "2", "7", "R", "A1"; appendix: whether it stands behind the others and not in the terminal.
+
+    word: what stands before its name in the caption.
+    """
 
     name: str
     title: str
@@ -68,11 +74,12 @@ class JournalTable:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     appendix: bool = False
+    word: str = WORD
 
     @property
     def caption(self) -> str:
         """Name and title; the title alone without a name."""
-        return f"Table {self.name}. {self.title}" if self.name else self.title
+        return f"{self.word}{self.name}. {self.title}" if self.name else self.title
 
     @property
     def groups(self) -> tuple[tuple[str, int], ...]:
@@ -88,7 +95,7 @@ class JournalTable:
     @property
     def lengths(self) -> tuple[int, ...]:
         """Letters of the longest label, then of each column's longest cell or word of its heading."""
-        labels = (len(row.label) for row in self.rows if row.kind != "head")
+        labels = (cell_len(row.label) for row in self.rows if row.kind != "head")
         return (max(labels, default=0), *(self._longest(j) for j in range(len(self.columns))))
 
     @property
@@ -96,13 +103,13 @@ class JournalTable:
         """About how many letters it is wide on paper, with the space between columns."""
         columns, start, beyond = self.lengths[1:], 0, 0
         for group, span in self.groups:
-            beyond += max(0, len(group) - sum(columns[start : start + span]) - BETWEEN * (span - 1))
+            beyond += max(0, cell_len(group) - sum(columns[start : start + span]) - BETWEEN * (span - 1))
             start += span
         return sum(self.lengths) + BETWEEN * len(columns) + beyond
 
     def _longest(self, j: int) -> int:
-        words = (len(word) for word in (*self.columns[j].label.split(), self.columns[j].number))
-        return max((*words, *(len(row.cells[j]) for row in self.rows if row.cells)), default=0)
+        words = (cell_len(word) for word in (*self.columns[j].label.split(), self.columns[j].number))
+        return max((*words, *(cell_len(row.cells[j]) for row in self.rows if row.cells)), default=0)
 
     def select(self, wanted: Sequence[int]) -> JournalTable:
         """The same table with some of its columns; rows that are empty in all of them are left out."""
@@ -152,7 +159,8 @@ class JournalTable:
 
 def _continued(whole: JournalTable, parts: Sequence[JournalTable]) -> tuple[JournalTable, ...]:
     """Parts that say that they go on, with the notes under the last."""
-    titles = [whole.title, *(f"{whole.title} (continued)" for _ in parts[1:])]
+    more = "（续）" if whole.word != WORD else " (continued)"
+    titles = [whole.title, *(f"{whole.title}{more}" for _ in parts[1:])]
     notes = [*(() for _ in parts[1:]), whole.notes]
     return tuple(replace(part, title=title, notes=said)
                  for part, title, said in zip(parts, titles, notes, strict=True))  # fmt: skip

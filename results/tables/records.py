@@ -9,7 +9,7 @@ declared once. Statistics are records too: a name and a number without uncertain
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
@@ -247,12 +247,16 @@ class Record(Fit):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A picture: the name of its file without ending, a title, what it shows in a sentence, and the SVG itself."""
+    """A picture: the name of its file without ending, a title, what it shows in a sentence, and the SVG itself.
+
+    drawn: the same as the content of a "pdf" or a "png" of 300 dots an inch, drawn when it is asked for.
+    """
 
     name: str
     title: str
     caption: str
     svg: str
+    drawn: Callable[[str], bytes] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from results.tables.chinese import wording
 from results.tables.journal_table import EVERY, JournalTable, Row, TableSetting, named_tables
 from results.tables.records import LEAST_SHOWN, MOST_LINES, Document, heading, sentences
 from results.tables.typography import ascii_only, split_stars
@@ -33,7 +34,7 @@ def print_estimates(
     are named in a line.
     """
     if headline := TableSetting(document, errors).headline:
-        _say(console, headline, "bold")
+        _say(console, wording(document)(headline), "bold")
         console.print()
     if document.warnings:
         _print_warnings(document, console)

@@ -122,7 +122,8 @@ def test_the_effect_in_a_sentence_is_that_of_table_2() -> None:
     said = TableSetting(known()).headline
     ends = f"{one.lower:.4f} to {one.upper:.4f}"
     assert said == (f"Effect of park on growth: {one.estimate:.4f}, 95% interval {ends}, "
-                    f"p = {one.pvalue:.4f} (two-way fixed effects with controls; errors: " "clustered by unit).")  # fmt: skip
+                    f"p = {one.pvalue:.4f} (two-way fixed effects with controls; errors: "
+                    "clustered by unit).")  # fmt: skip
     other = TableSetting(known(), "hc1").headline
     assert "errors: heteroskedasticity-robust (HC1)" in other
     chart = effect_chart(known())
