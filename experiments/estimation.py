@@ -232,7 +232,7 @@ def write_files(
         content = _content(name, document, tables, errors)
         files |= content if isinstance(content, dict) else {FORMATS[name]: content}
     if document.warnings:
-        files[WARNINGS] = _warnings(document).encode()
+        files[WARNINGS] = warnings_text(document).encode()
     for figure in document.figures:
         files[f"{figure.name}.svg"] = figure.svg.encode()
         drawn = figure.drawn
@@ -246,13 +246,14 @@ def write_files(
     return [folder / name for name in files]
 
 
-def _warnings(document: Document) -> str:
+def warnings_text(document: Document) -> str:
     """The warnings in words, the most serious first, what was checked and found nothing, and the notes."""
     silent = [one.sentence for one in document.warnings if not one.severity]
-    parts = {heading(document.warnings): sentences(document.warnings), "What was checked and found nothing": silent,
+    said = sentences(document.warnings) or ("None.",) * bool(document.warnings)
+    parts = {heading(document.warnings): said, "What was checked and found nothing": silent,
              "Notes": document.notes}  # fmt: skip
-    said = ["\n".join([f"# {title}", "", *(f"- {one}" for one in parts[title])]) for title in parts if parts[title]]
-    return "\n\n".join(said) + "\n"
+    texts = ["\n".join([f"# {title}", "", *(f"- {one}" for one in parts[title])]) for title in parts if parts[title]]
+    return "\n\n".join(texts) + "\n"
 
 
 def _content(

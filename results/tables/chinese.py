@@ -11,7 +11,7 @@ from importlib.resources import files
 
 from results.tables.journal_table import JournalTable
 from results.tables.records import Document
-from results.tables.typography import Cell
+from results.tables.typography import NumberCell
 
 PLACE = re.compile(r"\\\{(\w+)\\\}")
 OPENING = ("standard errors", "t statistics", "p values", "95% intervals", "brackets hold")  # of notes on columns
@@ -57,7 +57,7 @@ def names_of(document: Document) -> frozenset[str]:
 
 def _of_cell(cell: str) -> str:
     """Words of a cell; numbers are left alone."""
-    return cell if isinstance(cell, Cell) else chinese(cell)
+    return cell if isinstance(cell, NumberCell) else chinese(cell)
 
 
 def chinese(text: str, names: Collection[str] = ()) -> str:

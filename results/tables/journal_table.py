@@ -18,7 +18,7 @@ from results.tables.records import BASELINE, EFFECTS, Brackets, Document, Fit, R
 from results.tables.typography import (
     COUNTS,
     STATISTICS,
-    Cell,
+    NumberCell,
     Written,
     count,
     decimals,
@@ -285,7 +285,7 @@ def shown_numbers(records: Iterable[Record | None]) -> list[float | None]:
 
 def coefficient(record: Record | None, row: Sequence[float | None] = ()) -> str:
     """An estimate with its stars; a variance has none. row: numbers beside which it is written."""
-    return "" if record is None else Cell.of(partial(_coefficient, record, tuple(row)))
+    return "" if record is None else NumberCell.of(partial(_coefficient, record, tuple(row)))
 
 
 def _coefficient(record: Record, row: Sequence[float | None], style: Style) -> Written:
@@ -296,7 +296,7 @@ def _coefficient(record: Record, row: Sequence[float | None], style: Style) -> W
 def bracket(record: Record | None, row: Sequence[float | None] = ()) -> str:
     """The standard error in brackets; the interval where there is none, and a dash where a test has no bounded one; of
     a test statistic its p value. Other styles put t, p or the interval there."""
-    return "" if record is None else Cell.of(partial(_bracket, record, tuple(row)))
+    return "" if record is None else NumberCell.of(partial(_bracket, record, tuple(row)))
 
 
 def _bracket(record: Record, row: Sequence[float | None], style: Style) -> Written:
@@ -321,7 +321,7 @@ def unbounded(record: Record) -> bool:
 
 def interval(record: Record | None, row: Sequence[float | None] = ()) -> str:
     """The interval in square brackets."""
-    return "" if record is None else Cell.of(partial(_interval, record, tuple(row)))
+    return "" if record is None else NumberCell.of(partial(_interval, record, tuple(row)))
 
 
 def _interval(record: Record, row: Sequence[float | None], style: Style) -> Written:

@@ -101,7 +101,7 @@ Written = tuple[str, float | None]  # the text of a cell, and the one number tha
 Writer = Callable[[Style], Written]
 
 
-class Cell(str):
+class NumberCell(str):
     """The text of a cell that remembers the number it shows, and how it is written in another style."""
 
     __slots__ = ("number", "writer")
@@ -122,17 +122,17 @@ class Cell(str):
 
 def in_style(cell: str, style: Style) -> str:
     """A cell in another style: one that holds no number is as it was."""
-    return Cell.of(cell.writer, style) if isinstance(cell, Cell) else cell
+    return NumberCell.of(cell.writer, style) if isinstance(cell, NumberCell) else cell
 
 
 def number_of(cell: str) -> float | None:
     """The one number that a cell shows; None for words, intervals and nothing."""
-    return cell.number if isinstance(cell, Cell) else None
+    return cell.number if isinstance(cell, NumberCell) else None
 
 
-def digits(value: float | None, beside: Sequence[float | None] = (), row: Sequence[float | None] = ()) -> Cell:
+def digits(value: float | None, beside: Sequence[float | None] = (), row: Sequence[float | None] = ()) -> NumberCell:
     """A cell of a number alone, as `figures` writes it."""
-    return Cell.of(partial(_digits, value, tuple(beside), tuple(row)))
+    return NumberCell.of(partial(_digits, value, tuple(beside), tuple(row)))
 
 
 def _digits(value: float | None, beside: Sequence[float | None], row: Sequence[float | None], style: Style) -> Written:
@@ -181,35 +181,35 @@ def _sizes(values: Sequence[float | None]) -> set[float]:
     return {abs(value) for value in values if value is not None and isfinite(value) and value != 0}
 
 
-def decimals(value: float | None) -> Cell:
+def decimals(value: float | None) -> NumberCell:
     """Three decimals, as programs print z values, test statistics and log-likelihoods; "" for none."""
     return _cell("" if value is None or not isfinite(value) else f"{value:,.3f}", value)
 
 
-def count(value: float | None) -> Cell:
+def count(value: float | None) -> NumberCell:
     """A whole number; "" for none."""
     return _cell("" if value is None else f"{value:,.0f}", value)
 
 
-def probability(value: float | None) -> Cell:
+def probability(value: float | None) -> NumberCell:
     """A p value with four decimals, "<0.0001" below them."""
     if value is None or not isfinite(value):
         return _cell("", None)
     return _cell("<0.0001" if value < 0.00005 else f"{value:.4f}", value)
 
 
-def starred_probability(value: float | None) -> Cell:
+def starred_probability(value: float | None) -> NumberCell:
     """The same with its stars."""
-    return Cell.of(partial(_starred, value))
+    return NumberCell.of(partial(_starred, value))
 
 
 def _starred(value: float | None, style: Style) -> Written:
     return probability(value) + stars(value, style.stars), value
 
 
-def span(low: float | None, high: float | None) -> Cell:
+def span(low: float | None, high: float | None) -> NumberCell:
     """Two ends in square brackets."""
-    return Cell.of(partial(_span, low, high))
+    return NumberCell.of(partial(_span, low, high))
 
 
 def _span(low: float | None, high: float | None, style: Style) -> Written:
@@ -217,8 +217,8 @@ def _span(low: float | None, high: float | None, style: Style) -> Written:
     return f"[{figures(low, ends, (), style.digits)}, {figures(high, ends, (), style.digits)}]", None
 
 
-def _cell(text: str, value: float | None) -> Cell:
-    return Cell.of(partial(_as_is, text, value))
+def _cell(text: str, value: float | None) -> NumberCell:
+    return NumberCell.of(partial(_as_is, text, value))
 
 
 def short_p(value: float) -> str:
