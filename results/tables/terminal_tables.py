@@ -50,7 +50,7 @@ def print_estimates(
 
 def _elsewhere(note: str, chosen: Sequence[JournalTable]) -> bool:
     """Whether a note begins with the number of a table that is not printed."""
-    found = re.match(r"Table (\w+)", note)
+    found = re.match(r"Table (\w+): ", note)
     return found is not None and not named_tables(chosen, [found[1]])
 
 

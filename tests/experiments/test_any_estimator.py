@@ -184,9 +184,9 @@ def test_slopes_and_effects_of_a_further_column_have_rows_of_their_own(
     text = capsys.readouterr().out
     start = text.index("Table 2")
     lines = text[start : text.index("Table ", start + 7)].splitlines()
-    of_effects = [f"{effect} effect of DID" for effect in ("direct", "indirect", "total")]
+    of_effects = [f"{effect} effect of law" for effect in ("direct", "indirect", "total")]
     assert [sum(line.strip().startswith(label) for line in lines) for label in of_effects] == [1, 1, 1]
-    assert sum(line.startswith("DID  ") for line in lines) == 1
+    assert sum(line.startswith("law  ") for line in lines) == 1
 
 
 def test_estimators_that_test_nothing_or_do_not_exist_are_one_line(

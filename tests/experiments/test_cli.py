@@ -230,8 +230,8 @@ def test_estimate_shows_the_same_numbers_in_every_format(estimated: Path) -> Non
     for words in (
         f"{estimate}***",
         f"({se})",
-        "Table 1.",
-        "Table 7a. Spatial models of icr, W knn-6, direct",
+        "Effect of eip on icr: ",
+        "Table 2. Regressions of icr on eip",
         "wrote ",
     ):
         assert words in printed

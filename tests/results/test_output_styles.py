@@ -142,14 +142,14 @@ def shown(document: Document, tables: Sequence[JournalTable], names: Sequence[st
 
 
 def test_a_terminal_shows_the_effect_then_the_tables_that_are_asked_for() -> None:
-    document = replace(known(), notes=("Table 5 is of interest.", "For all."))
+    document = replace(known(), notes=("Table 5: of interest.", "For all."))
     text = shown(document, tables_in(PLAIN))
     assert text.startswith("Effect of park on growth: ")
     assert "Table 2. Regressions" in text
     assert "Table T." in text
     assert "Table 7" not in text
     assert "more tables: 1, 3, 4, 5, 6a" in text
-    assert "Table 5 is of interest." not in text
+    assert "Table 5: of interest." not in text
     assert "For all." in text
     text = shown(document, tables_in(PLAIN), ["7", "A1"])
     assert "Table 7a." in text
