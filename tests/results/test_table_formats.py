@@ -279,8 +279,8 @@ def exact() -> Document:
 
 
 def numbers_of(document: Document) -> set[float]:
-    held = {getattr(record, name) for record in document.records
-            for name in ("estimate", "se", "statistic", "pvalue", "nobs", "units", "periods")}  # fmt: skip
+    names = ("estimate", "se", "statistic", "pvalue", "lower", "upper", "nobs", "units", "periods")
+    held = {getattr(record, name) for record in document.records for name in names}
     return {float(value) for value in (*held, *(one.estimate for one in document.statistics)) if value is not None}
 
 
