@@ -205,7 +205,7 @@ def estimate(
     0.03 0.0039
     >>> pp.show(tables["3"])
     Table 3...
-    >>> sorted(file.name for file in pp.write_files(tables, "out", ["json", "tex"]) if file.suffix != ".svg")
+    >>> sorted(file.name for file in pp.write_files(tables, "out", ["json", "tex"]) if file.suffix in {".json", ".tex"})
     ['estimates.json', 'tables.tex']
     """
     from experiments import estimation as application
@@ -562,11 +562,13 @@ def open_store(path: str | StorePath) -> ZarrStore:
 def show(
     answer: Document | PlaceboAnswer | Twin | Race | Mapping[str, Any] | Sequence[SearchAnswer],
     errors: str | None = None,
+    tables: str | None = None,
 ) -> None:
     """Print what `estimate`, `placebo`, `twin`, `trust`, `race`, `solve` or `breakdown` returned; estimates with the
-    error type `errors`."""
+    error type `errors` and the tables of a list, such as "2,7" or "all" (default: table 2 and tests)."""
     from rich.console import Console
 
+    from experiments.estimation import check_tables
     from experiments.placebo import print_placebo
     from experiments.search.searches import print_answers
     from experiments.tables.ledger import journal_tables
@@ -574,11 +576,12 @@ def show(
     from experiments.trust.race import Race, print_race
     from experiments.twins.twin import Twin, print_twin
     from results.tables.records import Document
-    from results.tables.terminal_tables import print_estimates
+    from results.tables.terminal_tables import main_tables, print_estimates
 
     console = Console(highlight=False)
     if isinstance(answer, Document):
-        print_estimates(answer, journal_tables(answer, errors), console)
+        made = journal_tables(answer, errors)
+        print_estimates(answer, made, console, errors, check_tables(tables, "show") or main_tables(made))
     elif isinstance(answer, Twin):
         print_twin(answer, console)
     elif isinstance(answer, Race):

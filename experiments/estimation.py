@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from string import ascii_lowercase
 
 import numpy as np
 
@@ -39,8 +41,8 @@ from experiments.tables.ledger import (
 )
 from experiments.tables.regressions import add_chosen
 from experiments.tables.spatial_models import transforms_of
-from results.tables.journal_table import JournalTable
-from results.tables.records import Document
+from results.tables.journal_table import EVERY, JournalTable
+from results.tables.records import CROSS_CHECK, Document, heading, sentences
 from results.tables.word import check_word
 from sim.errors import BadInput, Problem, bad, closest, gathering, one_of, refuse
 from sim.panel import Panel, seen_in
@@ -96,7 +98,9 @@ def check_estimable(real: RealPanel) -> None:
     with gathering(problems):
         if real.panel.weights:
             real.balanced()
-    problems += [*_column_problems(real), *_cluster_problems(real)]
+    problems += [*_column_problems(real), *_cluster_problems(real), *_label_problems(real)]
+    with gathering(problems):
+        check_tables(",".join(real.spec.output.tables) or None, f"{real.spec.file}, [output] tables")
     refuse(problems)
 
 
@@ -120,6 +124,17 @@ def _cluster_problems(real: RealPanel) -> Iterator[Problem]:
                           "a treatment, and 2 or more units without it", "choose another error type")  # fmt: skip
         else:
             yield Problem(f"{error} has 1 cluster", where, "2 or more clusters", "choose a finer grouping")
+
+
+def _label_problems(real: RealPanel) -> Iterator[Problem]:
+    """Labels of what is no variable of the panel."""
+    section, panel = real.spec.panel, real.panel
+    own = (section.treatment, section.first_treated, section.outcome, panel.roles.outcome)
+    groups = (*real.spec.attributes, *section.groups)
+    known = list(dict.fromkeys(str(name) for name in (*own, *panel.variables, *real.further, *groups) if name))
+    for name in real.spec.output.labels:
+        if name not in known:
+            yield Problem(f"labels names {name!r}", f"{real.spec.file}, [output]", one_of(known), closest(name, known))
 
 
 def _column_problems(real: RealPanel) -> Iterator[Problem]:
@@ -164,7 +179,12 @@ def _remedy(name: str, outcome: str | None, treatment: str | None, collinear: bo
 # The files of `panelproof estimate`: numbers, tables in several formats, figures; all of them or none.
 
 
-FORMATS = {"json": "estimates.json", "html": "tables.html", "tex": "tables.tex", "docx": "tables.docx"}
+FORMATS = {
+    "json": "estimates.json", "html": "tables.html", "tex": "tables.tex", "docx": "tables.docx", "xlsx": "tables.xlsx",
+    "csv": "table-*.csv", "rtf": "tables.rtf", "pdf": "*.pdf", "png": "*.png",
+}  # fmt: skip
+PICTURES = ("pdf", "png")  # formats of the figures alone, which are always written as svg
+WARNINGS = "warnings.md"
 
 
 def check_formats(text: str, folder: Path | None = None) -> tuple[str, ...]:
@@ -184,17 +204,41 @@ def check_formats(text: str, folder: Path | None = None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(("json", *chosen)))
 
 
+def check_tables(text: str | None, where: str = "--tables") -> tuple[str, ...]:
+    """The names of a comma-separated list of tables, none where there is no list; raises BadInput for one that no panel
+    has."""
+    names = tuple(dict.fromkeys(part.strip() for part in (text or "").split(",") if part.strip()))
+    known = [name for module in table_modules() for name in module.TABLES if name != CROSS_CHECK]
+    numbers = {name.casefold() for name in known} | {EVERY}
+    unknown = [name for name in names if name.casefold().rstrip(ascii_lowercase) not in numbers
+               and name.casefold() not in numbers and not re.fullmatch(r"[aA]\d+", name)]  # fmt: skip
+    if unknown or (text is not None and not names):
+        raise bad(f"table {one_of(unknown) if unknown else repr(text)}", where=where,
+                  allowed=f"{one_of(dict.fromkeys(known))}, one with its letter such as 7b, A1 and on for the "
+                          f"appendix, or {EVERY}", remedy="choose among them")  # fmt: skip
+    return names
+
+
 def write_files(
     document: Document, folder: str | Path, formats: Sequence[str], errors: str | None = None
 ) -> list[Path]:
-    """Write estimates.json, tables.html, tables.tex, tables.docx as asked, and each figure as NAME.svg, into FOLDER.
+    """Write estimates.json, the tables in the formats that are asked for, warnings.md, and each figure as NAME.svg (and
+    pdf or png as asked) into FOLDER.
 
     Every file is made before the first is put in place; raises BadInput when the folder cannot be written.
     """
     folder = Path(folder)
     tables = journal_tables(document, errors)
-    files = {FORMATS[name]: _content(name, document, tables) for name in formats}
-    files |= {f"{figure.name}.svg": figure.svg.encode() for figure in document.figures}
+    files: dict[str, bytes] = {}
+    for name in (name for name in formats if name not in PICTURES):
+        content = _content(name, document, tables, errors)
+        files |= content if isinstance(content, dict) else {FORMATS[name]: content}
+    if document.warnings:
+        files[WARNINGS] = warnings_text(document).encode()
+    for figure in document.figures:
+        files[f"{figure.name}.svg"] = figure.svg.encode()
+        drawn = figure.drawn
+        files |= {f"{figure.name}.{form}": drawn(form) for form in PICTURES if form in formats and drawn is not None}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _put(folder, files)
@@ -204,11 +248,27 @@ def write_files(
     return [folder / name for name in files]
 
 
-def _content(name: str, document: Document, tables: Sequence[JournalTable]) -> bytes:
+def warnings_text(document: Document) -> str:
+    """The warnings in words, the most serious first, what was checked and found nothing, and the notes."""
+    silent = [one.sentence for one in document.warnings if not one.severity]
+    said = sentences(document.warnings) or ("None.",) * bool(document.warnings)
+    parts = {heading(document.warnings): said, "What was checked and found nothing": silent,
+             "Notes": document.notes}  # fmt: skip
+    texts = ["\n".join([f"# {title}", "", *(f"- {one}" for one in parts[title])]) for title in parts if parts[title]]
+    return "\n\n".join(texts) + "\n"
+
+
+def _content(
+    name: str, document: Document, tables: Sequence[JournalTable], errors: str | None
+) -> bytes | dict[str, bytes]:  # fmt: skip
+    """The content of a file, or of several by their names."""
     if name == "html":
+        from results.plots.chart import figure
+        from results.plots.specification_curve import effect_chart
         from results.tables.html_tables import html_tables
 
-        return html_tables(document, tables).encode()
+        chart = effect_chart(document, errors)
+        return html_tables(document, tables, errors, "" if chart is None else figure(chart)).encode()
     if name == "tex":
         from results.tables.latex import latex_tables
 
@@ -217,6 +277,14 @@ def _content(name: str, document: Document, tables: Sequence[JournalTable]) -> b
         from results.tables.word import word_tables
 
         return word_tables(document, tables)
+    if name in ("xlsx", "csv"):
+        from results.tables.sheets import csv_tables, xlsx_tables
+
+        return xlsx_tables(document, tables) if name == "xlsx" else csv_tables(document, tables)
+    if name == "rtf":
+        from results.tables.rtf import rtf_tables
+
+        return rtf_tables(document, tables).encode("ascii")
     return document.to_json().encode()
 
 
@@ -264,6 +332,7 @@ def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Sequence
         cross_check=cross_check_of(ledger.fitted, ledger.records, balanced) if cross_check else (),
         specifications=tuple(ledger.specifications),
         fitted=tuple(ledger.fitted),
+        style=real.spec.output.style,
     )
 
 
@@ -272,7 +341,7 @@ def ledger_of(real: RealPanel, estimators: Sequence[str] = (), *, pictures: bool
     chosen = _chosen(real, estimators) if estimators else {}
     _check_sizes(real.panel)
     check_estimable(real)
-    ledger = Ledger(real.spec.inference.seed, pictures, notes=list(real.notes))
+    ledger = Ledger(real.spec.inference.seed, pictures, real.names, notes=list(real.notes))
     for module in table_modules():
         if hasattr(module, "add"):
             module.add(real, ledger)

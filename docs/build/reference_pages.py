@@ -24,6 +24,7 @@ from experiments.panel_spec.sections import (
     InferenceSection,
     IvSection,
     ModerationSection,
+    OutputSection,
     PanelSection,
     PsmSection,
     RobustnessSection,
@@ -158,7 +159,7 @@ def spec_page() -> str:
             " required.\n"]  # fmt: skip
     for kind, model in weights_sections():
         out += [f'### kind = "{kind}"\n', f"{first_line(model)}\n", key_table(model)]
-    for name, model in (("inference", InferenceSection), ("moderation", ModerationSection),
+    for name, model in (("inference", InferenceSection), ("output", OutputSection), ("moderation", ModerationSection),
                         ("ddd", TripleDifferenceSection), ("robustness", RobustnessSection),
                         ("robustness.psm", PsmSection), ("robustness.synthetic", SyntheticSection),
                         ("iv", IvSection), ("spatial", SpatialSection), ("twin", TwinSection)):  # fmt: skip

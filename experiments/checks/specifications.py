@@ -79,7 +79,7 @@ def check(case: Case) -> Iterator[Check]:
         every = [*_of_tables(case), *tried(case)]
         yield _counts(case, every)
         case.ledger.specifications += every
-        case.ledger.draw(curve_figure, every, case.effect.estimate, case.outcome_name)
+        case.ledger.draw(curve_figure, every, case.effect.estimate, case.ledger.name(case.outcome_name))
 
 
 def _trends(case: Case, found: Check) -> Check:

@@ -22,7 +22,7 @@ def check(case: Case) -> Iterator[Check]:
     found = _statistics(case, TWO_STAGES)
     if found:
         own = endogenous_of(case.real.spec)
-        name = "DID" if own == TREATMENT else own
+        name = case.ledger.treatment if own == TREATMENT else own
         interval = written_set(found)
         yield _strength("weak-instruments", name, found, f"Use the Anderson-Rubin interval of table I: {interval}.")
         yield from _agreement(name, found)

@@ -145,7 +145,8 @@ def panel_reshape(wide: Path, out: Path, value: str, period: str, sheet: str | N
     default="json",
     show_default=True,
     metavar="LIST",
-    help="Files for --out, comma-separated: json (every number, always written), html, tex, docx (the tables).",
+    help="Files for --out, comma-separated: json (every number, always written), html, tex, docx, xlsx, csv, rtf (the "
+    "tables), pdf, png (the figures, beside svg).",
 )
 @click.option(
     "--errors",
@@ -162,6 +163,11 @@ def panel_reshape(wide: Path, out: Path, value: str, period: str, sheet: str | N
     help='A test for table T, e.g. "2.5: did = 0.02", "2.5: did - inv", "2.5: did = 0, inv = 0" or, of equivalence, '
     '"2.5: -0.01 < did < 0.01"; may be given repeatedly.',
 )  # fmt: skip
+@click.option(
+    "--tables", metavar="LIST",
+    help="Tables to print, comma-separated, e.g. 2,7 or all. Default: table 2, and table T where tests are asked for. "
+    "The files hold all tables.",
+)  # fmt: skip
 @click.option("--cross-check", is_flag=True, help="Recompute with linearmodels, spreg and esda; exit 1 if they differ.")
 @as_json_option
 def estimate(
@@ -172,26 +178,28 @@ def estimate(
     errors: str | None,
     estimators: tuple[str, ...],
     tests: tuple[str, ...],
+    tables: str | None,
     cross_check: bool,
     as_json: bool,
 ) -> int:
-    """Estimate the paper's tables 1 to 7 and figure 2 on PANEL as SPEC says, and print them.
+    """Estimate the paper's tables 1 to 7 and figure 2 on PANEL as SPEC says; print the effect and the tables asked for.
 
     What the spec does not name is left out: no table 3 without capitals or another policy, no table 5 without
-    mediators, none of tables 6 and 7 without weights. The warnings come first: what in these estimates disagrees, and
-    what speaks against the effect. The file estimates.json holds all of them. The figure specification-curve shows the
-    effect in every way it was estimated. A column that the panel cannot have, such as that of a group without treated
-    units, is left out with a note. Exit code 3 means that an estimation failed; a note says which one and why. Exit
-    code 1 means that another program gives other numbers.
+    mediators, none of tables 6 and 7 without weights. The effect of the treatment comes first, then the warnings: what
+    in these estimates disagrees, and what speaks against the effect. The file estimates.json holds all of them. The
+    figure specification-curve shows the effect in every way it was estimated. A column that the panel cannot have, such
+    as that of a group without treated units, is left out with a note. Exit code 3 means that an estimation failed; a
+    note says which one and why. Exit code 1 means that another program gives other numbers.
     """
     from rich.console import Console
 
-    from experiments.estimation import check_formats, estimate, write_files
+    from experiments.estimation import check_formats, check_tables, estimate, write_files
     from experiments.panel_spec.spec import read_real_panel, read_spec
     from experiments.tables.ledger import journal_tables
-    from results.tables.terminal_tables import print_estimates
+    from results.tables.journal_table import TableSetting
+    from results.tables.terminal_tables import main_tables, print_estimates
 
-    chosen = check_formats(formats, out)
+    chosen, shown = check_formats(formats, out), check_tables(tables)
     asked = read_spec(spec).with_tests(tests)
     found = estimate(read_real_panel(panel, asked), cross_check=cross_check, estimators=estimators)
     if out is not None:
@@ -200,9 +208,14 @@ def estimate(
         click.echo(found.to_json())
         return found.exit_code
     console = Console(highlight=False)
-    print_estimates(found, journal_tables(found, errors), console)
+    made = journal_tables(found, errors)
+    print_estimates(found, made, console, errors, shown or main_tables(made))
     if out is not None:
         console.print(f"\nwrote {', '.join(map(str, written))}", markup=False)
+    if TableSetting(found).headline and "weight" not in found.panel:
+        words = ["trust", str(panel), "--spec", str(spec), *(["--errors", errors] if errors else []), "--out",
+                 f"trust-of-{panel.stem}"]  # fmt: skip
+        console.print(f"next: panelproof {' '.join(map(quote, words))}", markup=False, soft_wrap=True)
     return found.exit_code
 
 

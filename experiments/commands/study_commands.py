@@ -277,21 +277,29 @@ def run(
 @click.option("--normal", is_flag=True, help="Critical values of N(0,1) in place of those of t.")
 @load_code_option("Load the measures that STORE names (only for a store of your own).")
 @click.option("--figures", type=click.Path(path_type=Path, file_okay=False),
-              help="Write every picture into this folder, as svg, pdf and png.")  # fmt: skip
+              help="Write pictures into this folder, as svg, pdf and png unless --format names some.")  # fmt: skip
+@click.option("--figure", "names", multiple=True, metavar="NAME",
+              help="A picture for --figures by the name of its file, or by its measure, such as power; repeatable. "
+              "Default: every one.")  # fmt: skip
+@click.option(
+    "--term", metavar="TERM", help="The term that the pictures of --figures show (default: that of the answer)."
+)
 @click.option("--format", "formats", default="", metavar="LIST",
-              help="Files of tables for --out, comma-separated: tex, docx, xlsx, csv (with all measures).")  # fmt: skip
+              help="Comma-separated: files of tables for --out, tex, docx, xlsx, csv (with all measures); of pictures "
+              "for --figures, svg, pdf, png.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files of --format.")
 @alpha_option
 def report(
     store: StorePath, html: Path | None, as_json: bool, full: bool, chart: bool, opened: bool, all_terms: bool, by: str,
-    measures: tuple[str, ...], figures: Path | None, formats: str, out: Path | None, alpha: float,
-    load_code: bool, normal: bool,
+    measures: tuple[str, ...], figures: Path | None, names: tuple[str, ...], term: str | None, formats: str,
+    out: Path | None, alpha: float, load_code: bool, normal: bool,
 ) -> None:  # fmt: skip
     """Print the answer to a study's question on one screen, from a store that `run` made; --full prints all of it."""
 
     from cluster import prepare_process
     from experiments.run.reporting import (
         open_page,
+        pictures_asked,
         pivots_of,
         print_chart,
         print_json,
@@ -309,12 +317,15 @@ def report(
     prepare_process()
     check_open(opened, html)
     records = ZarrStore.open(store)
-    wanted, own = wishes(records, by, measures, figures, formats, out, html, load_code=load_code)
+    wanted, own = wishes(
+        records, by, measures, figures, formats, out, html, load_code=load_code, names=names, term=term
+    )
     if as_json and wanted.any_pivot:
         raise bad("--json beside a table by dials", where="--json", allowed="one of the two",
                   remedy="leave --by and the measure's name out: --json has every measure of every cell")  # fmt: skip
     diagnosis = diagnose(records, alpha, own, normal=normal)
     pivots = pivots_of(diagnosis, wanted) if wanted.any_pivot or wanted.formats else []
+    charts = pictures_asked(records, diagnosis, wanted)
     console = NamesConsole(highlight=False)
     if as_json:
         print_json(records, diagnosis)
@@ -324,7 +335,7 @@ def report(
         print_report(records, console, diagnosis, all_terms=all_terms, full=full)
     if chart and not as_json:
         print_chart(diagnosis, console)
-    written = write_exports(records, diagnosis, pivots, wanted)
+    written = write_exports(records, diagnosis, pivots, charts, wanted)
     if html is not None:
         write_html(records, diagnosis, html, pivots if wanted.any_pivot else ())
         written.append(html)

@@ -15,6 +15,7 @@ from experiments.panel_spec.transforms import Transforms
 from experiments.panel_spec.weights import AnyWeights, Economic, Nested
 from experiments.settings import build
 from experiments.toml_files import Flag, Name, Names, NamesByName, Number, Positive, Table, Value, Whole
+from results.tables.records import STAR_LEVELS, Brackets, Language, Style
 from sim.errors import BadInput, Problem, closest, one_of
 from sim.panel_files import TreatmentKind
 from sim.world.context import Slot
@@ -105,6 +106,7 @@ Balance = Literal["error", "drop-units", "drop-periods"]
 Years = tuple[Whole, Whole]
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 SyntheticKind = Literal["synthetic-did", "synthetic-control", "demeaned-synthetic-control", "equally-weighted-did"]
+Level = Annotated[float, Field(gt=0, lt=1, strict=True)]
 Width = Annotated[float, Field(gt=0, strict=True)]
 
 
@@ -294,6 +296,48 @@ class InferenceSection(Table):
     @override
     def faults(self, where: str) -> Iterator[Problem]:
         return repeats({"errors": self.errors, "tests": self.tests}, where)
+
+
+def _levels(value: object) -> object:
+    """Levels of stars: true means the usual ones, false none."""
+    return (STAR_LEVELS if value else ()) if isinstance(value, bool) else value
+
+
+class OutputSection(Table):
+    """[output]: how tables and figures look.
+
+    tables: those that are printed and written, such as ["2", "7"]; without it all are written. labels: of variables, by
+    their columns, in all tables and figures. stars: true, false or levels of one, two, ... stars. brackets: below an
+    estimate: "se" for its standard error, "t" for its t statistic, "p" for its p value, "ci" for its 95% interval.
+    digits: decimals of estimates. language: "en", or "zh" for tables in Chinese.
+    """
+
+    place: ClassVar[str] = "[output]"
+    partial: ClassVar[bool] = True
+
+    tables: Names = ()
+    labels: dict[Name, Name] = Field(
+        default_factory=dict, description='texts by column, such as { eip = "Eco-industrial park" }'
+    )
+    stars: Annotated[tuple[Level, ...], BeforeValidator(_levels)] = Field(
+        default=STAR_LEVELS, description="true, false, or levels such as [0.1, 0.05, 0.01]"
+    )
+    brackets: Brackets = "se"
+    digits: Annotated[int, Field(ge=1, le=10, strict=True)] = 4
+    language: Language = "en"
+
+    @property
+    def style(self) -> Style:
+        """What tables and figures are made with."""
+        return Style(self.tables, self.labels, self.stars, self.brackets, self.digits, self.language)
+
+    @override
+    def faults(self, where: str) -> Iterator[Problem]:
+        if list(self.stars) != sorted(self.stars, reverse=True):
+            yield Problem(f"stars = {list(self.stars)}", where,
+                          "levels from the largest down, such as [0.1, 0.05, 0.01]", "put them in order")  # fmt: skip
+        yield from repeats({"tables": self.tables, "stars": self.stars}, where)
+        yield from repeats({"labels": tuple(self.labels.values())}, where)
 
 
 class ModerationSection(Table):
@@ -512,6 +556,7 @@ class SpecTables(Table):
     index: IndexSection | None = None
     collapse: CollapseSection | None = None
     inference: InferenceSection = InferenceSection()
+    output: OutputSection = OutputSection()
     moderation: ModerationSection | None = None
     ddd: TripleDifferenceSection | None = None
     robustness: RobustnessSection = RobustnessSection()
@@ -525,8 +570,8 @@ class Spec(SpecTables):
     """A whole SPEC.toml: what the columns of a panel file are, new columns, an index, weights (the first: the main).
 
     collapse: how rows of individuals become a panel. inference and robustness: what is asked of the estimates beside
-    the paper's own. iv: instruments. spatial: what the spatial models have beside their spatial terms. twin: how a twin
-    is fitted.
+    the paper's own. output: how tables and figures look. iv: instruments. spatial: what the spatial models have beside
+    their spatial terms. twin: how a twin is fitted.
     """
 
     file: str = "spec.toml"

@@ -479,9 +479,15 @@ class RealPanel:
 
     @property
     def called(self) -> str:
-        """What tables call the treatment: DID, or its own name where it has any strength."""
-        dose = self.panel.roles.continuous and not switches(self.panel)
-        return str(self.spec.panel.treatment) if dose else "DID"
+        """What tables, figures and texts call the treatment: its label, or its column."""
+        section, labels = self.spec.panel, self.spec.output.labels
+        own = section.treatment or section.first_treated or TREATMENT
+        return labels.get(own) or labels.get(TREATMENT) or own
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Labels by variable, of those that have one and of the treatment."""
+        return {**self.spec.output.labels, TREATMENT: self.called}
 
     def balanced(self, how: Balance | None = None) -> Panel:
         """The panel without gaps, W built anew for the units kept; `how` = None takes the spec's own."""

@@ -24,7 +24,7 @@ from results.diagnosis.own_measures import is_test
 from results.plots.chart import Chart
 from results.plots.grid import MEASURES, ShownMeasure, measures_of
 from results.plots.paper import FORMATS as PICTURES
-from results.plots.paper import figure_bytes
+from results.plots.paper import Format, figure_bytes
 from results.plots.replications import contrast_chart, replication_charts
 from results.plots.terminal_chart import text_chart
 from results.report.facts import ReportFacts, lead_of, opened_by
@@ -285,13 +285,19 @@ def without_none(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What a user asks of a report: pivots by dials (full names) of measures, pictures and files."""
+    """What a user asks of a report: pivots by dials (full names) of measures, pictures and files.
+
+    names, term, pictures: which pictures, of which term, in which formats.
+    """
 
     by: tuple[str, ...] = ()
     measures: tuple[str, ...] = ()
     figures: Path | None = None
     formats: tuple[str, ...] = ()
     out: Path | None = None
+    names: tuple[str, ...] = ()
+    term: str | None = None
+    pictures: tuple[Format, ...] = PICTURES
 
     @property
     def any_pivot(self) -> bool:
@@ -300,33 +306,41 @@ class Wishes:
 
 
 def wishes(store: ZarrStore, by: str, measures: Sequence[str], figures: Path | None, formats: str, out: Path | None,
-           html: Path | None, *, load_code: bool = False) -> tuple[Wishes, dict[str, Callable[..., Any]]]:  # fmt: skip
+           html: Path | None, *, load_code: bool = False, names: Sequence[str] = (),
+           term: str | None = None) -> tuple[Wishes, dict[str, Callable[..., Any]]]:  # fmt: skip
     """The wishes of a command line and the functions among its measures; raises BadInput with all faults at once.
 
     by, formats: comma-separated. measures: names and "FILE.py:NAME". load_code: load those that the store names too.
     """
     problems: list[Problem] = []
-    names: tuple[str, ...] = ()
+    dials: tuple[str, ...] = ()
     own: dict[str, Callable[..., Any]] = {}
     with gathering(problems):
         if html is not None:
             check_html(html)
     with gathering(problems):
-        names = resolved_names(store.cells, _list(by), "--by")
+        dials = resolved_names(store.cells, _list(by), "--by")
     with gathering(problems):
         own = measures_asked(store, [name for name in measures if ":" in name], load_code=load_code)
     named = [name for name in measures if ":" not in name]
     problems += [unknown_measure([*MEASURES, *own], name, "--measure") for name in named if name not in MEASURES | own]
     chosen = _list(formats)
+    drawn = tuple(form for form in PICTURES if form in chosen)
+    chosen = [form for form in chosen if form not in PICTURES]
     problems += _faults_of_files(chosen, figures, out)
+    asked = {"--figure": names, "--term": term, "--format": drawn}
+    problems += [Problem("has no folder for pictures", where=option, allowed="with --figures DIR",
+                         remedy="add --figures DIR") for option, given in asked.items()
+                 if given and figures is None]  # fmt: skip
     refuse(problems)
-    return Wishes(names, tuple(named), figures, tuple(dict.fromkeys(chosen)), out), own
+    every = tuple(dict.fromkeys(chosen))
+    return Wishes(dials, tuple(named), figures, every, out, tuple(names), term, drawn or PICTURES), own
 
 
 def _faults_of_files(chosen: Sequence[str], figures: Path | None, out: Path | None) -> list[Problem]:
     """What is wrong with the formats and folders asked for."""
-    problems = [Problem(f"{name!r} is no format", where="--format", allowed=one_of(FORMATS),
-                        remedy=closest(name, FORMATS, "choose some of them"))
+    problems = [Problem(f"{name!r} is no format", where="--format", allowed=one_of([*FORMATS, *PICTURES]),
+                        remedy=closest(name, [*FORMATS, *PICTURES], "choose some of them"))
                 for name in chosen if name not in FORMATS]  # fmt: skip
     if chosen and out is None:
         problems.append(Problem("has no folder to write to", where="--format", allowed="with --out DIR",
@@ -377,19 +391,44 @@ def print_pivots(pivots: Sequence[Pivot], console: Console) -> None:
         console.print(table.note, style="dim", markup=False)
 
 
-def charts_of(store: ZarrStore, diagnosis: Diagnosis) -> list[Chart]:
-    """The picture that answers the question, then all cells of many dials, every measure, single replications."""
-    found = [*pictures_of(diagnosis, *lead_of(diagnosis)), *every_cell(diagnosis, *lead_of(diagnosis))]
-    found += [chart for name in FOLDED for chart in pictures_of(diagnosis, MEASURES[name])]
-    return list({chart.key: chart for chart in (*found, *further_charts(store, diagnosis))}.values())
+def charts_of(store: ZarrStore, diagnosis: Diagnosis, term: str | None = None) -> list[Chart]:
+    """The picture that answers the question, then all cells of many dials, every measure, single replications; of a
+    term those of measures alone."""
+    measure, own = lead_of(diagnosis)
+    found = [*pictures_of(diagnosis, measure, term or own), *every_cell(diagnosis, measure, term or own)]
+    found += [chart for name in FOLDED for chart in pictures_of(diagnosis, MEASURES[name], term)]
+    found += further_charts(store, diagnosis) if term is None else []
+    return list({chart.key: chart for chart in found}.values())
 
 
-def write_exports(store: ZarrStore, diagnosis: Diagnosis, pivots: Sequence[Pivot], wanted: Wishes) -> list[Path]:
+def pictures_asked(store: ZarrStore, diagnosis: Diagnosis, wanted: Wishes) -> list[Chart]:
+    """The pictures of the names and the term that were asked for; raises BadInput for those that there are not."""
+    if wanted.figures is None:
+        return []
+    terms = list(dict.fromkeys(map(str, diagnosis.frame["term"])))
+    if wanted.term is not None and wanted.term not in terms:
+        raise bad(f"no term {wanted.term!r}", where="--term", allowed=one_of(terms), remedy=closest(wanted.term, terms))
+    charts = charts_of(store, diagnosis, wanted.term)
+    keys = [chart.key for chart in charts]
+    problems = [Problem(f"no picture {name!r}", where="--figure", allowed=one_of(keys), remedy=closest(name, keys))
+                for name in wanted.names if not any(_is_named(chart, name) for chart in charts)]  # fmt: skip
+    refuse(problems)
+    return [chart for chart in charts if not wanted.names or any(_is_named(chart, name) for name in wanted.names)]
+
+
+def _is_named(chart: Chart, name: str) -> bool:
+    """By the name of its file, or by the measure with which this begins."""
+    return chart.key == name or chart.key.startswith(f"{name}-")
+
+
+def write_exports(
+    store: ZarrStore, diagnosis: Diagnosis, pivots: Sequence[Pivot], charts: Sequence[Chart], wanted: Wishes
+) -> list[Path]:  # fmt: skip
     """Write the files that were asked for; their paths. Raises BadInput when a place cannot be written."""
     files: dict[Path, bytes] = {}
     if wanted.figures is not None:
-        for chart in charts_of(store, diagnosis):
-            files |= {wanted.figures / f"{chart.key}.{form}": figure_bytes(chart, form) for form in PICTURES}
+        for chart in charts:
+            files |= {wanted.figures / f"{chart.key}.{form}": figure_bytes(chart, form) for form in wanted.pictures}
     if wanted.out is not None:
         files |= {wanted.out / name: content for name, content in _tables(store, diagnosis, pivots, wanted.formats)}
     for path, content in files.items():

@@ -26,7 +26,7 @@ from results.tables.journal_table import (
     value_rows,
 )
 from results.tables.records import Fit
-from results.tables.typography import count, digits
+from results.tables.typography import count, digits, span
 from sim.errors import BadInput
 from sim.panel import Panel
 
@@ -79,7 +79,7 @@ def _add_bacon(panel: Panel, ledger: Ledger, transform: str | None) -> None:
             ledger.values(fit, own, kind)
     ledger.value(fit, "twfe", float(found.twfe[0]))
     if not transform:
-        ledger.draw(bacon_figure, found, str(panel.roles.outcome))
+        ledger.draw(bacon_figure, found, ledger.name(panel.roles.outcome))
 
 
 def _add_weights(panel: Panel, ledger: Ledger, column: int, controls: tuple[str, ...]) -> None:
@@ -194,7 +194,7 @@ def _bacon(setting: TableSetting) -> Iterable[JournalTable]:
         rows = [Row(label, _compared_with(column, kind, means)) for kind, label in _KINDS.items()
                 if ("weight", kind) in column.by_term]  # fmt: skip
         total = sum(value for (name, _), value in column.by_term.items() if name == "comparisons")
-        rows.append(Row("Two-way coefficient", ("1.0000", digits(twfe, row=means), count(total)), rule=True))
+        rows.append(Row("Two-way coefficient", (digits(1.0), digits(twfe, row=means), count(total)), rule=True))
         notes = (_WITH_CONTROLS if column.transform else _WITHOUT_CONTROLS, setting.data)
         heads = (Heading("Weight"), Heading("Mean estimate"), Heading("Comparisons"))
         with_or_not = "with" if column.transform else "without"
@@ -313,7 +313,7 @@ def _interval(column: FitColumn | None, term: str | None) -> str:
         return ""
     ends = [column.statistics.get(f"original_{end}") if term is None else column.by_term.get((end, term))
             for end in ("lower", "upper")]  # fmt: skip
-    return "none" if None in ends else f"[{digits(ends[0], ends)}, {digits(ends[1], ends)}]"
+    return "none" if None in ends else span(*ends)
 
 
 def _breakdown(column: FitColumn | None) -> str:

@@ -226,7 +226,7 @@ def _plot(
     outlines, surroundings = _outlines(sections.real, panel.units)
     return MoranPlot(
         units=panel.units,
-        outcome=sections.outcome,
+        outcome=sections.ledger.name(sections.outcome),
         year=panel.periods[last],
         weights=name,
         row_stochastic=weights.row_stochastic,

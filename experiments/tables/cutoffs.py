@@ -63,8 +63,8 @@ def _plot(ledger: Ledger, cutoffs: tuple[float, ...], main: str, real: RealPanel
         ], dtype=np.float64)
         for term in ("rho", *(f"{effect}:{main}" for effect in EFFECTS))
     }  # fmt: skip
-    called = real.spec.panel.treatment or real.spec.panel.first_treated or main
-    return CutoffPlot(str(real.panel.roles.outcome), called, cutoffs, series, error_label(error))
+    outcome, called = ledger.name(real.panel.roles.outcome), ledger.name(main)
+    return CutoffPlot(outcome, called, cutoffs, series, error_label(error))
 
 
 def cutoffs(setting: TableSetting) -> list[JournalTable]:

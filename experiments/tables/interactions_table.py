@@ -89,7 +89,7 @@ def _moderate(real: RealPanel, ledger: Ledger, name: str, column: int) -> None:
     ledger.combine(fitted, {f"{estimates.terms[0]} at {share}": weights for share, weights in at.items()})
     for share, place in zip(QUANTILES, places.tolist(), strict=True):
         ledger.value(fit, f"moderator_p{share}", place, term=name)
-    ledger.draw(marginal_figure, _plot(fitted, observed, tuple(places.tolist()), name))
+    ledger.draw(marginal_figure, _plot(fitted, observed, tuple(places.tolist()), name, ledger))
 
 
 def _moderation(real: RealPanel, ledger: Ledger, panel: Panel, name: str, fit: Fit) -> Moderation:
@@ -114,7 +114,9 @@ def _at(estimates: Estimates, distance: float) -> np.ndarray:
     return np.array([1.0, distance, *(0.0 for _ in estimates.terms[2:])])
 
 
-def _plot(fitted: FittedColumn, observed: np.ndarray, places: tuple[float, ...], name: str) -> MarginalPlot:
+def _plot(
+    fitted: FittedColumn, observed: np.ndarray, places: tuple[float, ...], name: str, ledger: Ledger
+) -> MarginalPlot:
     """The effect over the range of the moderator, with the errors that tables print."""
     found = fitted.estimates
     error = usual_error([error for error in found.errors if not without_se(error) and kind_of(error) != "cr2"])
@@ -123,9 +125,9 @@ def _plot(fitted: FittedColumn, observed: np.ndarray, places: tuple[float, ...],
     covariance = fitted.estimator.covariance(fitted.panel, error)
     effect, se = combine(found.estimate[0], covariance, weights)
     margin = critical_values(np.full(POINTS, covariance.dof), LEVEL) * se
-    outcome, column = str(fitted.panel.roles.outcome), fitted.fit.column
+    outcome, column = ledger.name(fitted.panel.roles.outcome), fitted.fit.column
     return MarginalPlot(
-        name, outcome, values, effect, effect - margin, effect + margin, places, error_label(error), column
+        ledger.name(name), outcome, values, effect, effect - margin, effect + margin, places, error_label(error), column
     )  # fmt: skip
 
 
@@ -161,7 +163,7 @@ def _compare_groups(real: RealPanel, ledger: Ledger, group: str) -> None:
 
 _MODERATION_NOTE = (
     "Each column adds the product of the treatment and a moderator less its mean over observed unit-periods, and the "
-    "moderator itself where the effects leave it a coefficient. DID is the effect at that mean."
+    "moderator itself where the effects leave it a coefficient. {name} is the effect at that mean."
 )
 _TRIPLE_NOTE = (
     "One regression with unit effects and period effects of each group; controls have one slope. The triple difference "
@@ -176,7 +178,7 @@ def moderation(setting: TableSetting) -> list[JournalTable]:
     if not columns:
         return []
     names = [column.sample.removeprefix("by ") for column in columns]
-    treatment = str(setting.treatment)
+    treatment, name = str(setting.treatment), setting.treatment_name
     shares = [f"{treatment} at p{share}" for share in QUANTILES]
     products = [f"{treatment} x {name}" for name in names]
 
@@ -185,23 +187,24 @@ def moderation(setting: TableSetting) -> list[JournalTable]:
             label, [setting.shown(column, term) for column, term in zip(columns, terms, strict=True)]
         )
 
-    rows = row("DID, at the moderator's mean", [treatment] * len(columns))
-    rows += row("DID × moderator", products)
+    rows = row(f"{name}, at the moderator's mean", [treatment] * len(columns))
+    rows += row(f"{name} × moderator", products)
     for share, term in zip(QUANTILES, shares, strict=True):
-        rows += row(f"DID at the {share}% quantile", [term] * len(columns))
+        rows += row(f"{name} at the {share}% quantile", [term] * len(columns))
     own = dict.fromkeys(term for column in columns for term in column.terms
                         if term not in (treatment, *shares, *products))  # fmt: skip
     for term in own:
-        rows += row(term, [term] * len(columns))
+        rows += row(setting.label(term), [term] * len(columns))
     of_moderator = {"moderator_mean": "Moderator: mean"}
     of_moderator |= {f"moderator_p{share}": f"  {share}% quantile" for share in QUANTILES}
     pairs = list(zip(columns, names, strict=True))
-    values = {label: [column.by_term.get((name, moderator)) for column, moderator in pairs]
-              for name, label in of_moderator.items()}  # fmt: skip
+    values = {label: [column.by_term.get((statistic, moderator)) for column, moderator in pairs]
+              for statistic, label in of_moderator.items()}  # fmt: skip
     rows += number_rows(values)
     rows += size_rows(columns, setting.units, setting.periods) + fit_rows(columns) + setting.error_row(columns)
-    heads = tuple(Heading(name, f"({column.column})", "by") for name, column in zip(names, columns, strict=True))
-    notes = setting.notes(columns, _MODERATION_NOTE)
+    heads = tuple(Heading(setting.name(by), f"({column.column})", "by")
+                  for by, column in zip(names, columns, strict=True))  # fmt: skip
+    notes = setting.notes(columns, _MODERATION_NOTE.format(name=name))
     return [JournalTable(MODERATION, f"Moderation: {setting.about}", heads, tuple(rows), notes)]
 
 
@@ -213,11 +216,11 @@ def triple_difference(setting: TableSetting) -> list[JournalTable]:
     (column,) = columns
     group, _, values = column.sample.partition(" = ")
     second, _, first = values.rpartition(" less ")
-    treatment = str(setting.treatment)
-    labels = {treatment: f"DID, {group} = {first}", f"{treatment} in {second}": f"DID, {group} = {second}",
+    treatment, own = str(setting.treatment), setting.treatment_name
+    labels = {treatment: f"{own}, {group} = {first}", f"{treatment} in {second}": f"{own}, {group} = {second}",
               f"{treatment} x {second}": "Triple difference"}  # fmt: skip
     rows: list[Row] = []
-    for term, label in {**labels, **{term: term for term in column.terms if term not in labels}}.items():
+    for term, label in {**labels, **{term: setting.label(term) for term in column.terms if term not in labels}}.items():
         rows += coefficient_rows(label, [setting.shown(column, term)])
     rows += size_rows(columns, setting.units, setting.periods) + fit_rows(columns)
     notes = setting.notes(columns, _TRIPLE_NOTE)

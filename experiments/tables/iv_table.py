@@ -170,7 +170,7 @@ def instruments(setting: TableSetting) -> list[JournalTable]:
     sets = tuple(written_set(column.statistics) for column in shown)
     rows = [*rows, Row("Anderson-Rubin 95%", sets)] if any(sets) else rows
     tested = own.shown_error(None)
-    said = f"Instruments of {listed(map(setting.label, moved))}: {listed(used)}."
+    said = f"Instruments of {listed(map(setting.label, moved))}: {listed(map(setting.label, used))}."
     agree = _AGREEMENT_NOTE if "hansen_p" in own.statistics else ""
     under = f"Kleibergen-Paap, effective F, Anderson-Rubin{', Hansen J' * bool(agree)} and endogeneity: " \
             f"{error_label(tested)}."  # fmt: skip
@@ -204,7 +204,7 @@ def instrumented_mediator(setting: TableSetting) -> list[JournalTable]:
     heads = tuple(Heading(names[column.model], f"({column.column})") for column in columns)
     rows: list[Row] = [*_effects(setting, columns)]
     rows += value_rows(columns, _STRENGTH, decimals) + size_rows(columns, setting.units, setting.periods)
-    title = f"Mediation with an instrumented mediator, {columns[0].mediator}: {setting.about}"
+    title = f"Mediation with an instrumented mediator, {setting.name(columns[0].mediator)}: {setting.about}"
     notes = setting.notes(columns, legend(_MEDIATION), _MEDIATION_NOTE, factor=_MEDIATION_FACTOR)
     return [JournalTable(INSTRUMENTED_MEDIATOR, title, heads, tuple(rows), notes)]
 
@@ -216,7 +216,7 @@ def _effects(setting: TableSetting, columns: Sequence[FitColumn]) -> Iterator[Ro
     for term in _MEDIATION:
         shown = [setting.shown(column, term) for column in columns]
         if term == "proportion":  # zero is no hypothesis of it
-            shown = [record and replace(record, pvalue=None) for record in shown]
+            shown = [record and replace(record, statistic=None, pvalue=None) for record in shown]
         yield from coefficient_rows(term, shown)
 
 

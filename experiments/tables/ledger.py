@@ -30,7 +30,8 @@ from experiments.panel_spec.index_outcome import index_facts
 from experiments.panel_spec.sections import Spec
 from experiments.panel_spec.spec import RealPanel
 from experiments.run.blocks import fit_panel
-from results.tables.journal_table import JournalTable, TableSetting, shown_errors
+from results.tables.chinese import in_language
+from results.tables.journal_table import JournalTable, TableSetting, named_tables, shown_errors
 from results.tables.records import (
     CROSS_CHECK,
     Document,
@@ -81,11 +82,12 @@ class FittedColumn:
 class Ledger:
     """Grows table by table. `seed` is that of everything that is drawn: bootstraps, permutations, simulations.
 
-    pictures: whether figures are drawn, which takes longer than many tables.
+    pictures: whether figures are drawn, which takes longer than many tables. names: labels by variable.
     """
 
     seed: int
     pictures: bool = True
+    names: Mapping[str, str] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
     statistics: list[Record] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -94,6 +96,15 @@ class Ledger:
     fitted: list[FittedColumn] = field(default_factory=list)
     specifications: list[Specification] = field(default_factory=list)
     left_out: dict[tuple[str, tuple[str, ...]], list[Fit]] = field(default_factory=dict)
+
+    def name(self, variable: object) -> str:
+        """A variable as notes and figures call it: by its label where it has one."""
+        return self.names.get(str(variable), str(variable))
+
+    @property
+    def treatment(self) -> str:
+        """What notes call the treatment."""
+        return self.name(TREATMENT)
 
     def fit(self, panel: Panel, fits: Mapping[Estimator, Fit]) -> dict[Estimator, Estimates]:
         """Fit estimators (of distinct names) on one panel as a study does and keep what they say.
@@ -310,13 +321,13 @@ def say_what_has_no_error(
     ledger: Ledger, fit: Fit, part: Panel, estimates: Estimates, why: Callable[[str], str] = lambda error: ROUNDING
 ) -> None:
     """A note for every error type that is missing of some terms; why: in words, why an error type is."""
-    names = ["DID" if term == part.roles.treatment else term for term in estimates.terms]
+    names = [ledger.treatment if term == part.roles.treatment else term for term in estimates.terms]
     for row, error in enumerate(estimates.errors):
         tested = estimates.pvalue if without_se(error) else estimates.se
         assert tested is not None
         lacking = [name for name, value in zip(names, tested[0, row], strict=True) if np.isnan(value)]
         if kind_of(error) in PLACEBOS:
-            lacking = [name for name in lacking if name == "DID"]  # it is a test of the treatment alone
+            lacking = [name for name in lacking if name == ledger.treatment]  # it is a test of the treatment alone
         if kind_of(error) in ADJUSTED:
             lacking = [name for name in lacking if name != "constant"]  # without a cluster its effects are unknown
         if lacking:
@@ -548,7 +559,7 @@ def layouts() -> Mapping[Layout, frozenset[str]]:
 
 
 def journal_tables(document: Document, errors: str | None = None) -> tuple[JournalTable, ...]:
-    """All tables of a document, those of the appendix last and numbered A1, A2, ...; of one number 7a, 7b, ...
+    """The tables of a document that its style asks for, those of one number as 7a, 7b, ..., the appendix last
 
     errors: the error type to show where a fit has it (default: clustered);
     raises BadInput when no fit has it.
@@ -560,12 +571,15 @@ def journal_tables(document: Document, errors: str | None = None) -> tuple[Journ
     setting = TableSetting(document, errors)
     present = {item.table for item in (*document.records, *document.statistics)}
     present |= {CROSS_CHECK} if document.cross_check else set()
-    made = [table for layout, shown in layouts().items() if present & shown for table in layout(setting)]
+    style = document.style
+    made = [table.styled(style) for layout, shown in layouts().items() if present & shown for table in layout(setting)]
     behind = [table for table in made if table.appendix]
-    return (
+    every = (
         *_lettered([table for table in made if not table.appendix]),
         *(replace(table, name=f"A{number}") for number, table in enumerate(behind, start=1)),
     )
+    asked = named_tables(every, style.tables) if style.tables else every
+    return tuple(in_language(table, document) for table in asked)
 
 
 def _lettered(tables: Sequence[JournalTable]) -> Iterator[JournalTable]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -26,8 +27,8 @@ from results.tables.journal_table import (
     shown_numbers,
     value_rows,
 )
-from results.tables.records import LEVEL, Fit, Record
-from results.tables.typography import digits, split_stars
+from results.tables.records import LEVEL, Brackets, Fit, Record, Style
+from results.tables.typography import digits
 
 CORRELATIONS = tuple(step / 10 for step in range(-9, 10))  # of the two equations' errors
 
@@ -121,17 +122,18 @@ def mediation(setting: TableSetting) -> list[JournalTable]:
     """Table 5: two columns a mediator, the effects through it under that of the outcome."""
     columns = fit_columns(setting.document, "5", ("mediator", "outcome"))
     found = {column.mediator: column for column in fit_columns(setting.document, "5", ("mediation",))}
-    heads = [Heading(str(column.mediator) if column.model == "mediator" else setting.outcome, f"({column.column})",
-                    f"Mediator {column.mediator}") for column in columns]  # fmt: skip
+    named = [setting.name(column.mediator) for column in columns]
+    heads = [Heading(name if column.model == "mediator" else setting.outcome, f"({column.column})", f"Mediator {name}")
+             for name, column in zip(named, columns, strict=True)]  # fmt: skip
     paths = [found.get(column.mediator) if column.model == "outcome" else None for column in columns]
-    rows = [row for term, label in _EFFECTS for row in _through(term, label, paths)]
+    rows = [row for term, label in _EFFECTS for row in _through(term, label, paths, setting.style)]
     rows += value_rows([path or FitColumn(("5", 0), "") for path in paths], _SENSITIVITY)
     own = [_clustered(path) for path in paths]
     if any(kind and kind != column.shown_error(setting.asked) for kind, column in zip(own, columns, strict=True)):
         rows = [Row("Standard errors", tuple(own)), *rows]
     rows = [Row("Effects through the mediator", kind="head"), *rows] if rows else []
     kinds = "".join(f"{error_label(kind)}; " for kind in dict.fromkeys(filter(None, own)))
-    note = (f"Effects through the mediator: {kinds}each method's standard error in brackets and 95% interval; the "
+    note = (f"Effects through the mediator: {kinds}each method's {_IN_BRACKETS[setting.style.brackets]}; the "
             "stars are those of the first method. The effects are causal only without confounding of mediator and "
             "outcome.")  # fmt: skip
     title = f"Mediation: {setting.about}"
@@ -150,27 +152,33 @@ def _method(kind: str) -> str:
     return f"{name} bootstrap" if name != kind else _INTERVALS.get(kind, kind)
 
 
-def _through(term: str, label: str, paths: Sequence[FitColumn | None]) -> list[Row]:
+_IN_BRACKETS: dict[Brackets, str] = {
+    "se": "standard error in brackets and 95% interval", "t": "t statistic in brackets and 95% interval",
+    "p": "p value in brackets and 95% interval", "ci": "95% interval in brackets",
+}  # fmt: skip
+
+
+def _through(term: str, label: str, paths: Sequence[FitColumn | None], style: Style) -> list[Row]:
     """An effect with its standard error and interval: of that through the mediator by every method."""
-    records = [{} if path is None else {record.se_type: record for record in path.records if record.term == term}
-               for path in paths]  # fmt: skip
+    records = [{} if path is None else {record.se_type: _untested(record) for record in path.records
+                                        if record.term == term} for path in paths]  # fmt: skip
     kinds = list(dict.fromkeys(kind for found in records for kind in found))
     every = shown_numbers(record for found in records for record in found.values())
-    rows = [Row(label, tuple(_headline(next(iter(found.values()), None), every) for found in records))] if kinds else []
+    rows = (
+        [Row(label, tuple(coefficient(next(iter(found.values()), None), every) for found in records))] if kinds else []
+    )
     for kind in kinds if term in ("nie", "proportion") else kinds[:1]:
         chosen = [found.get(kind) for found in records]
         name = f"  {_method(kind)}"
-        both = (tuple(bracket(record, every) for record in chosen),
-                tuple(interval(record, every) for record in chosen))  # fmt: skip
-        rows += [Row(name if number == 0 else "", cells, "error")
-                 for number, cells in enumerate(dict.fromkeys(both)) if any(cells)]  # fmt: skip
+        both = [tuple(bracket(record, every) for record in chosen), tuple(interval(record, every) for record in chosen)]
+        both = both[1:] if style.brackets == "ci" else list(dict.fromkeys(both))
+        rows += [Row(name if number == 0 else "", cells, "error") for number, cells in enumerate(both) if any(cells)]
     return rows
 
 
-def _headline(record: Record | None, row: Sequence[float | None]) -> str:
-    """An estimate; a share is not tested against 0."""
-    text = coefficient(record, row)
-    return split_stars(text)[0] if record is not None and record.term == "proportion" else text
+def _untested(record: Record) -> Record:
+    """The record as it is, of a share without its test: zero is no hypothesis of it."""
+    return replace(record, statistic=None, pvalue=None) if record.term == "proportion" else record
 
 
 def confounded_mediation(setting: TableSetting) -> list[JournalTable]:
@@ -182,7 +190,9 @@ def confounded_mediation(setting: TableSetting) -> list[JournalTable]:
         values = {term: [column.by_term.get((name, term)) for name in names] for term in terms}
         rows = tuple(Row(term.replace("rho", "ρ"), tuple(digits(value, found) for value in found))
                      for term, found in values.items())  # fmt: skip
-        title = f"Indirect effect through {column.mediator} by the correlation ρ of the two equations' errors"
+        title = (
+            f"Indirect effect through {setting.name(column.mediator)} by the correlation ρ of the two equations' errors"
+        )
         heads = (Heading("Indirect effect"), Heading("95% from"), Heading("to"))
         note = (
             "ρ = 0 is the assumption of table 5: mediator and outcome have no common unobserved cause (Imai, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -259,7 +260,7 @@ _FIT = {
     "random": "R² within, between and overall of random effects are squared correlations of the outcome with x'b, for "
     "deviations from unit means, for unit means, and for all values.",
 }
-_CORRELATIONS = {"correlation": "Correlation with DID", "correlation_within": "  net of the effects"}
+_CORRELATIONS = {"correlation": "Correlation with {treatment}", "correlation_within": "  net of the effects"}
 
 
 def baseline(setting: TableSetting) -> list[JournalTable]:
@@ -289,10 +290,10 @@ def checks(setting: TableSetting) -> list[JournalTable]:
     heads = []
     for column in columns:
         others = [term for term in column.terms if term not in (setting.treatment, "constant", *setting.controls)]
-        words = column.sample if column.sample != "all" else f"with {', '.join(others)}"
+        words = column.sample if column.sample != "all" else f"with {', '.join(map(setting.name, others))}"
         heads.append(Heading(words, f"({column.column})"))
-    together = [Row(label, tuple(_of_any_term(column, name) for column in columns))
-                for name, label in _CORRELATIONS.items()]  # fmt: skip
+    labels = {name: label.format(treatment=setting.treatment_name) for name, label in _CORRELATIONS.items()}
+    together = [Row(label, tuple(_of_any_term(column, name) for column in columns)) for name, label in labels.items()]
     rows = [row for row in together if any(row.cells)]
     title = f"Other sample, other policy: {setting.about}"
     return regressions(setting, "3", title, columns, heads, None, rows=rows)
@@ -315,6 +316,7 @@ def subsamples(setting: TableSetting) -> list[JournalTable]:
     note = ("The test of equal effects is that of the fully interacted regression. For its p value by permutation, "
             "group labels are permuted among treated units and among untreated units.")  # fmt: skip
     title, said = f"Subsamples: {setting.about}", note if rows else ""
+    heads = [replace(head, group=setting.name(head.group) if head.group else "") for head in heads]
     return regressions(setting, "4", title, columns, heads, None, said, rows=rows, tests=tests)
 
 

@@ -317,7 +317,7 @@ def _draw(found: StaggeredTable, estimates: dict[tuple[str, str | None], Estimat
         if model in DRAWN and model not in paths and any(term.startswith("event(") for term in one.terms):
             paths[model] = event_path(one, heading(model, transform))
     if paths:
-        found.ledger.draw(event_figure, tuple(paths.values()), str(found.panel.roles.outcome))
+        found.ledger.draw(event_figure, tuple(paths.values()), found.ledger.name(found.panel.roles.outcome))
 
 
 def _add_spillovers(found: StaggeredTable) -> None:
@@ -471,7 +471,9 @@ def spillovers(setting: TableSetting) -> list[JournalTable]:
     for term in [*(term for term in terms if term not in named), *(term for term in named if term in terms)]:
         label = named.get(term) or _ring(term) or setting.label(term)
         rows += coefficient_rows(label, [setting.shown(column, term) for column in columns])
-    rows += value_rows(columns, {"vif:did": "VIF of DID", "unexposed": "Untreated unexposed, share"})
+    rows += value_rows(
+        columns, {"vif:did": f"VIF of {setting.treatment_name}", "unexposed": "Untreated unexposed, share"}
+    )
     rows += size_rows(columns, setting.units, setting.periods)
     note = (
         "Two-way DID with the controls, the unit's own treatment and the treatment of others: the share of treated "

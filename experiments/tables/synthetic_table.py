@@ -7,7 +7,7 @@ as the estimate is. Figures show the paths of each estimator and the weights of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -209,8 +209,11 @@ def _keep_weights(found: SyntheticFits, ledger: Ledger) -> None:
 def _draw(found: SyntheticFits, ledger: Ledger) -> None:
     """A figure of paths an estimator, and one of the weights of all."""
     for estimator in found.paths:
-        ledger.draw(paths_figure, found.plot(estimator))
-    ledger.draw(weights_figure, found.weights_plot)
+        plot = found.plot(estimator)
+        adjusted = tuple(map(ledger.name, plot.adjusted))
+        ledger.draw(paths_figure, replace(plot, outcome=ledger.name(plot.outcome), adjusted=adjusted))
+    weights = found.weights_plot
+    ledger.draw(weights_figure, replace(weights, outcome=ledger.name(weights.outcome)))
 
 
 def _largest_of(weights: Weights) -> tuple[Weights, Mapping[str, float]]:
@@ -295,8 +298,9 @@ def effects(setting: TableSetting) -> list[JournalTable]:
     counts = {"treated_units": COUNTS["treated_units"], "control_units": "Control units",
               "treated_cells": "Treated unit-periods"}  # fmt: skip
     rows += value_rows(columns, counts, count) + setting.error_row(columns)
-    adjusted = f"The outcome is taken less the controls ({listed(setting.controls)}), by their coefficients where " \
-               "nobody is treated." if setting.controls else ""  # fmt: skip
+    names = listed(map(setting.name, setting.controls))
+    adjusted = f"The outcome is taken less the controls ({names}), by their coefficients where nobody is treated."
+    adjusted = adjusted if setting.controls else ""
     notes = setting.notes(columns, _EFFECT_NOTE, adjusted, _DATES_NOTE if len(dates) > 1 else "", _GAP_NOTE,
                           factor=_FACTOR_NOTE)  # fmt: skip
     return [JournalTable(SYNTHETIC_TABLE, f"Synthetic controls: {setting.about}", _heads(columns), tuple(rows), notes)]

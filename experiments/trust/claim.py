@@ -177,9 +177,8 @@ class PanelClaim:
 
     @property
     def called(self) -> str:
-        """The claim in words: a treatment of any strength by its own name."""
-        own = self.real.called
-        return own if self.text == HEADLINE and own != "DID" else self.text
+        """The claim in words: the treatment as the tables call it."""
+        return self.real.called if self.text == HEADLINE else self.text
 
     @property
     def panel(self) -> Panel:
@@ -324,7 +323,7 @@ def _dial(real: RealPanel, target: str) -> str | None:
 
 def _ledger(real: RealPanel, place: Place) -> Ledger:
     """The fits of the table that a claim stands in."""
-    ledger = Ledger(seed=real.spec.inference.seed)
+    ledger = Ledger(real.spec.inference.seed, names=real.names)
     module = import_module(f"experiments.tables.{TABLES[place[0]]}")
     part = {"2": "add_baseline", "S": "add_effects"}.get(place[0], "add")
     getattr(module, part)(real, ledger)

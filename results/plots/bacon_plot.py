@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from estimators.staggered.bacon import ALWAYS, EARLIER, KINDS, LATER, NEVER, Decomposition
-from results.plots.paper import BLUE, INK, ORANGE, RED, SKY, draw, frame, handle, mark, span
+from results.plots.paper import BLUE, INK, ORANGE, RED, SKY, figure, frame, handle, mark, span
 from results.tables.records import Figure
 from results.text import number
 from sim.errors import bad
@@ -38,7 +38,7 @@ def bacon_figure(found: Decomposition, outcome: str) -> Figure:
                   remedy="decompose panel.replication(i)")  # fmt: skip
     title = f"Two-by-two comparisons behind the two-way DID coefficient of {outcome}"
     caption = _caption(found, outcome)
-    return Figure(NAME, title, caption, draw(NAME, SIZE, title, caption, partial(_paint, found=found, title=title)))
+    return figure(NAME, SIZE, title, caption, partial(_paint, found=found, title=title))
 
 
 def _caption(found: Decomposition, outcome: str) -> str:

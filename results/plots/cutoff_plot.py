@@ -8,7 +8,7 @@ from functools import partial
 
 from matplotlib.figure import Figure as Canvas
 
-from results.plots.paper import BLUE, INK, draw, frame, span
+from results.plots.paper import BLUE, INK, figure, frame, span
 from results.tables.records import Figure
 from results.text import number
 from sim.arrays import Floats
@@ -54,8 +54,7 @@ class CutoffPlot:
 
 def cutoff_figure(plot: CutoffPlot) -> Figure:
     """The figure, the same bytes for the same numbers."""
-    svg = draw("cutoffs", (WIDTH, HEIGHT), plot.title, plot.alt, partial(_paint, plot=plot))
-    return Figure("cutoffs", plot.title, plot.caption, svg)
+    return figure("cutoffs", (WIDTH, HEIGHT), plot.title, plot.caption, partial(_paint, plot=plot), plot.alt)
 
 
 def _paint(canvas: Canvas, plot: CutoffPlot) -> dict[str, str]:

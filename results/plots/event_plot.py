@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates, critical_values
 from estimators.staggered.aggregation import event_of
-from results.plots.paper import INK, SERIES, SOFT, draw, frame, handle, mark, span
+from results.plots.paper import INK, SERIES, SOFT, figure, frame, handle, mark, span
 from results.tables.records import Figure
 from results.text import number
 from sim.arrays import Floats
@@ -100,8 +100,8 @@ def event_figure(paths: Sequence[EventPath], outcome: str, *, level: float = 0.9
     title = f"Effect on {outcome} by periods since adoption"
     caption = _caption(paths, outcome, level)
     size = WIDTH, HEIGHT + LEGEND_LINE * len(paths)
-    svg = draw(NAME, size, title, f"{caption} {_numbers(paths)}", partial(_paint, paths=paths, title=title))
-    return Figure(NAME, title, caption, svg)
+    paint = partial(_paint, paths=paths, title=title)
+    return figure(NAME, size, title, caption, paint, f"{caption} {_numbers(paths)}")
 
 
 def _paint(canvas: Canvas, paths: Sequence[EventPath], title: str) -> dict[str, str]:

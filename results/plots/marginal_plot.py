@@ -8,7 +8,7 @@ from functools import partial
 from matplotlib.figure import Figure as Canvas
 
 from results.plots.chart import short_label
-from results.plots.paper import BLUE, INK, SOFT, draw, frame, span
+from results.plots.paper import BLUE, INK, SOFT, figure, frame, span
 from results.tables.records import Figure
 from results.text import number
 from sim.arrays import Floats
@@ -65,8 +65,7 @@ class MarginalPlot:
 
 def marginal_figure(plot: MarginalPlot) -> Figure:
     """The figure of one moderator, the same bytes for the same numbers."""
-    svg = draw(plot.name, (WIDTH, HEIGHT), plot.title, plot.alt, partial(_paint, plot=plot))
-    return Figure(plot.name, plot.title, plot.caption, svg)
+    return figure(plot.name, (WIDTH, HEIGHT), plot.title, plot.caption, partial(_paint, plot=plot), plot.alt)
 
 
 def _paint(canvas: Canvas, plot: MarginalPlot) -> dict[str, str]:

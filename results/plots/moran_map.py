@@ -16,7 +16,7 @@ from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
 from estimators.spatial.residual_moran import QUADRANTS
-from results.plots.paper import BLUE, FAINT, INK, MARKERS, ORANGE, RED, SIZE, SKY, SOFT, draw, frame, handle
+from results.plots.paper import BLUE, FAINT, INK, MARKERS, ORANGE, RED, SIZE, SKY, SOFT, figure, frame, handle
 from results.tables.records import LEVEL, Figure
 from results.tables.typography import short_p
 from sim.arrays import Flags, Floats
@@ -88,8 +88,7 @@ def moran_figure(plot: MoranPlot) -> Figure:
     caption = _caption(plot)
     title = f"Moran scatter plot{' and local Moran clusters' if plot.has_map else ''} of {plot.outcome}, {plot.year}"
     size = (518.4, 280.8) if plot.has_map else (273.6, 302.4)
-    svg = draw(NAME, size, title, f"{caption} {_names(plot)}", partial(_paint, plot=plot))
-    return Figure(NAME, title, caption, svg)
+    return figure(NAME, size, title, caption, partial(_paint, plot=plot), f"{caption} {_names(plot)}")
 
 
 def _caption(plot: MoranPlot) -> str:

@@ -22,6 +22,7 @@ from matplotlib.font_manager import fontManager
 from matplotlib.lines import Line2D
 
 from results.plots.chart import Axis, Chart, Facet, Series, apart
+from results.tables.records import Figure
 
 # What all figures share: greys that are read on light and on dark paper, colours, markers, one way to an SVG.
 #
@@ -57,6 +58,26 @@ def draw(name: str, size: tuple[float, float], title: str, description: str, pai
         file = io.StringIO()
         canvas.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     return _accessible(file.getvalue(), name, title, description, said)
+
+
+def figure(
+    name: str, size: tuple[float, float], title: str, caption: str, paint: Paint, description: str = ""
+) -> Figure:  # fmt: skip
+    """A picture of a document, which can be drawn again as a pdf or a png; description: what is read out (default: the
+    caption)."""
+    svg = draw(name, size, title, description or caption, paint)
+    return Figure(name, title, caption, svg, partial(painted, name, size, paint))
+
+
+def painted(name: str, size: tuple[float, float], paint: Paint, form: str) -> bytes:
+    """A pdf, or a png of 300 dots an inch, on white; size: in points. The same picture is the same bytes."""
+    with house_style(name):
+        canvas = Canvas(figsize=(size[0] / INCH, size[1] / INCH), facecolor="white")
+        paint(canvas)
+        file = io.BytesIO()
+        dated: dict[str, Any] = {"CreationDate": None} if form == "pdf" else {"Software": None}
+        canvas.savefig(file, format=form, dpi=DOTS_PER_INCH, metadata=dated)
+    return file.getvalue()
 
 
 def frame(canvas: Canvas, box: tuple[float, float, float, float], title: str = "") -> Axes:
@@ -159,13 +180,7 @@ def figure_bytes(chart: Chart, form: Format) -> bytes:
     size, paint = _size(chart), partial(_paint, chart=chart)
     if form == "svg":
         return draw(chart.key, size, chart.title, chart.alt, paint).encode()
-    with house_style(chart.key):
-        canvas = Canvas(figsize=(size[0] / 72, size[1] / 72), facecolor="white")
-        paint(canvas)
-        file = io.BytesIO()
-        dated: dict[str, Any] = {"CreationDate": None} if form == "pdf" else {"Software": None}
-        canvas.savefig(file, format=form, dpi=DOTS_PER_INCH, metadata=dated)
-    return file.getvalue()
+    return painted(chart.key, size, paint, form)
 
 
 def picture_of(chart: Chart) -> Picture:

@@ -1,4 +1,6 @@
-"""The specification curve: the effect in every way it was estimated, from the lowest to the highest, with intervals.
+"""The effect in table 2's columns, for the head of a page, and the specification curve.
+
+The curve is the effect in every way it was estimated, from the lowest to the highest, with intervals.
 
 Above, an estimate a way with its 95% interval, filled where it is significant at 5%, half filled at 10%; below, a row
 of ticks for every group of ways (Simonsohn, Simmons and Nelson 2020).
@@ -14,8 +16,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from results.plots.paper import BLUE, INK, RED, SOFT, draw, frame, span
-from results.tables.records import Figure, Specification
+from results.plots.chart import Axis, Chart, Facet, Point, ReferenceLine, Series, axis_of
+from results.plots.chart import span as ends
+from results.plots.paper import BLUE, INK, RED, SOFT, figure, frame, span
+from results.tables.journal_table import FitColumn, TableSetting, coefficient, fit_columns, interval
+from results.tables.records import BASELINE, Document, Figure, Specification
+from results.tables.typography import in_style, model_label
 from results.text import number
 
 NAME = "specification-curve"
@@ -26,6 +32,42 @@ KINDS = {
 }  # fmt: skip
 
 
+def effect_chart(document: Document, errors: str | None = None) -> Chart | None:
+    """The effect of the treatment in each column of table 2, with its interval; None without the main one.
+
+    errors: the error type that is shown where a column has it. Random effects are left to the table.
+    """
+    setting = TableSetting(document, errors)
+    main = setting.main
+    if main is None or main.estimate is None:
+        return None
+    points: list[Point] = []
+    marks: list[tuple[float, str]] = []
+    for column in (column for column in fit_columns(document, main.table) if column.model != "random"):
+        record = setting.shown(column, str(setting.treatment))
+        if record is None or record.estimate is None:
+            continue
+        row, label = float(len(points)), f"({column.column}) {_way(column)}"
+        low, high = (math.nan if end is None else end for end in (record.lower, record.upper))
+        said = " ".join(in_style(cell, document.style) for cell in (coefficient(record), interval(record))).strip()
+        points.append(Point(row, record.estimate, low, high, f"{label}: {said}", record.identity == main.identity))
+        marks.append((row, label))
+    low, high = ends([0.0, *(value for one in points for value in (one.value, one.low, one.high))])
+    name = setting.treatment_name
+    return Chart(
+        "effect-in-table-2", "dots", f"Effect of {name} on {setting.outcome}",
+        Axis("column of table 2", -0.5, len(points) - 0.5, tuple(marks)), axis_of("estimate", low, high),
+        (Facet("", (Series("", 0, tuple(points)),)),), (ReferenceLine(0.0, "0"),),
+        "Estimates of table 2 by what else is in the regression, with 95% intervals; the filled one is that above.",
+    )  # fmt: skip
+
+
+def _way(column: FitColumn) -> str:
+    """What else is in the regression of a column of table 2."""
+    given = {place: words for words, place in BASELINE.items()}
+    return given.get(column.place, model_label(column.model)).replace("units, periods", "both effects")
+
+
 def curve_figure(every: Sequence[Specification], effect: float, outcome: str) -> Figure:
     """The figure of all specifications, the same bytes for the same numbers; effect: the one that is claimed."""
     title = f"Effect on {outcome} in {len(every)} specifications"
@@ -34,7 +76,7 @@ def curve_figure(every: Sequence[Specification], effect: float, outcome: str) ->
     kinds = [kind for kind in KINDS if any(one.kind == kind for one in every)]
     size = WIDTH, HEIGHT + ROW * len(kinds)
     paint = partial(_paint, ordered=ordered, kinds=kinds, effect=effect, title=title)
-    return Figure(NAME, title, caption, draw(NAME, size, title, caption, paint))
+    return figure(NAME, size, title, caption, paint)
 
 
 def counts(every: Sequence[Specification], effect: float) -> tuple[int, int, int]:

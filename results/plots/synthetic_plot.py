@@ -30,7 +30,7 @@ from results.plots.paper import (
     SOFT,
     Paint,
     Picture,
-    draw,
+    figure,
     frame,
     handle,
     house_style,
@@ -133,8 +133,7 @@ def paths_figure(plot: SyntheticPlot) -> Figure:
     """The figure of one estimator, the same bytes for the same numbers; raises BadInput without a date."""
     _check(plot.paths, "date of adoption")
     name = f"paths-{plot.kind}"
-    svg = draw(name, plot.size, plot.title, plot.alt, partial(_paint, plot=plot))
-    return Figure(name, plot.title, plot.caption, svg)
+    return figure(name, plot.size, plot.title, plot.caption, partial(_paint, plot=plot), plot.alt)
 
 
 def paths_picture(plot: SyntheticPlot) -> Picture:
@@ -290,8 +289,7 @@ class WeightsPlot:
 def weights_figure(plot: WeightsPlot) -> Figure:
     """The figure, the same bytes for the same numbers; raises BadInput without a unit."""
     _check(plot.units, "control unit")
-    svg = draw(WEIGHTS, plot.size, plot.title, plot.alt, partial(_paint_weights, plot=plot))
-    return Figure(WEIGHTS, plot.title, plot.caption, svg)
+    return figure(WEIGHTS, plot.size, plot.title, plot.caption, partial(_paint_weights, plot=plot), plot.alt)
 
 
 def weights_picture(plot: WeightsPlot) -> Picture:

@@ -9,7 +9,8 @@ from dataclasses import replace
 from markupsafe import Markup
 
 from results.page import SYNTHETIC, page
-from results.tables.journal_table import JournalTable
+from results.tables.chinese import wording
+from results.tables.journal_table import JournalTable, TableSetting
 from results.tables.records import INFORMS, OVERTURNS, WEAKENS, Document, Figure, heading, spoken
 from results.tables.typography import split_stars, with_minus
 
@@ -25,15 +26,23 @@ SIGNS = {OVERTURNS: "against", WEAKENS: "weakens", INFORMS: "note"}  # words bef
 _SCRIPT = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", re.DOTALL)
 
 
-def html_tables(document: Document, tables: Sequence[JournalTable]) -> str:
-    """Tables in the order given, figures, the panel's facts and the document's notes; no scripts, no other files."""
-    facts = document.panel
-    treatment = facts.get("treatment_column") or facts.get("treatment")
+def html_tables(
+    document: Document, tables: Sequence[JournalTable], errors: str | None = None, picture: str = ""
+) -> str:  # fmt: skip
+    """The main effect, tables in the order given, figures, the panel's facts and the document's notes; no scripts, no
+    other files. errors: the error type of the tables; picture: the element of a page that stands under the effect.
+    """
+    facts, said = document.panel, wording(document)
+    treatment = TableSetting(document).treatment_name
+    outcome = document.style.name(facts.get("outcome"))
     numbered = [(f"t{number}", table) for number, table in enumerate(tables, start=1)]
-    pages = page("results.tables", minus=with_minus, cell=_cell)
+    pages = page("results.tables", minus=with_minus, cell=_cell, said=said)
     return pages.get_template("tables.html").render(
-        title=f"{facts.get('outcome')} on {treatment}" if treatment else str(facts.get("outcome")),
+        title=said(f"{outcome} on {treatment}") if treatment else outcome,
         statement=SYNTHETIC if facts.get("synthetic") else "Estimates on the user's own panel.",
+        headline=said(TableSetting(document, errors).headline),
+        language=document.style.language,
+        picture=Markup(picture),  # made by results.plots.chart, which escapes what it is given
         tables=[(anchor, table) for anchor, table in numbered if not table.appendix],
         appendix=[(anchor, table) for anchor, table in numbered if table.appendix],
         figures=[_picture(figure) for figure in document.figures],

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
+from string import ascii_lowercase
 from typing import Any, Literal
+
+from rich.cells import cell_len
 
 from estimators.core.error_types import error_label
 from estimators.core.estimator import usual_error
 from estimators.spatial.lm_tests import CHI_SQUARE
-from results.tables.records import EFFECTS, Document, Fit, Record, clusters_of
+from results.tables.records import BASELINE, EFFECTS, Brackets, Document, Fit, Record, Style, clusters_of
 from results.tables.typography import (
     COUNTS,
-    STARS_NOTE,
     STATISTICS,
+    NumberCell,
+    Written,
     count,
     decimals,
     digits,
     error_note,
+    figures,
+    in_style,
     model_label,
     p_value,
+    probability,
     stars,
+    stars_note,
     term_label,
 )
 
+WORD = "Table "  # before the number of a table
 BETWEEN = 3  # letters' worth of space between columns on paper
 
 
@@ -53,7 +63,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class JournalTable:
-    """One table. name: "2", "7", "R", "A1"; appendix: whether it stands behind the others and not in the terminal."""
+    """One table. name: "2", "7", "R", "A1"; appendix: whether it stands behind the others and not in the terminal.
+
+    word: what stands before its name in the caption.
+    """
 
     name: str
     title: str
@@ -61,11 +74,12 @@ class JournalTable:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     appendix: bool = False
+    word: str = WORD
 
     @property
     def caption(self) -> str:
         """Name and title; the title alone without a name."""
-        return f"Table {self.name}. {self.title}" if self.name else self.title
+        return f"{self.word}{self.name}. {self.title}" if self.name else self.title
 
     @property
     def groups(self) -> tuple[tuple[str, int], ...]:
@@ -81,7 +95,7 @@ class JournalTable:
     @property
     def lengths(self) -> tuple[int, ...]:
         """Letters of the longest label, then of each column's longest cell or word of its heading."""
-        labels = (len(row.label) for row in self.rows if row.kind != "head")
+        labels = (cell_len(row.label) for row in self.rows if row.kind != "head")
         return (max(labels, default=0), *(self._longest(j) for j in range(len(self.columns))))
 
     @property
@@ -89,13 +103,13 @@ class JournalTable:
         """About how many letters it is wide on paper, with the space between columns."""
         columns, start, beyond = self.lengths[1:], 0, 0
         for group, span in self.groups:
-            beyond += max(0, len(group) - sum(columns[start : start + span]) - BETWEEN * (span - 1))
+            beyond += max(0, cell_len(group) - sum(columns[start : start + span]) - BETWEEN * (span - 1))
             start += span
         return sum(self.lengths) + BETWEEN * len(columns) + beyond
 
     def _longest(self, j: int) -> int:
-        words = (len(word) for word in (*self.columns[j].label.split(), self.columns[j].number))
-        return max((*words, *(len(row.cells[j]) for row in self.rows if row.cells)), default=0)
+        words = (cell_len(word) for word in (*self.columns[j].label.split(), self.columns[j].number))
+        return max((*words, *(cell_len(row.cells[j]) for row in self.rows if row.cells)), default=0)
 
     def select(self, wanted: Sequence[int]) -> JournalTable:
         """The same table with some of its columns; rows that are empty in all of them are left out."""
@@ -106,6 +120,11 @@ class JournalTable:
             columns=tuple(self.columns[j] for j in wanted),
             rows=without_empty(row for row in rows if row.kind == "head" or any(row.cells)),
         )
+
+    def styled(self, style: Style) -> JournalTable:
+        """The same table with its numbers written in another style."""
+        rows = tuple(replace(row, cells=tuple(in_style(cell, style) for cell in row.cells)) for row in self.rows)
+        return replace(self, rows=tuple(row for row in rows if row.kind != "error" or row.label or any(row.cells)))
 
     def blocks(self, fits: Callable[[JournalTable], bool]) -> tuple[JournalTable, ...]:
         """The table in parts with as many columns as fit, groups kept together where they can be."""
@@ -140,10 +159,26 @@ class JournalTable:
 
 def _continued(whole: JournalTable, parts: Sequence[JournalTable]) -> tuple[JournalTable, ...]:
     """Parts that say that they go on, with the notes under the last."""
-    titles = [whole.title, *(f"{whole.title} (continued)" for _ in parts[1:])]
+    more = "（续）" if whole.word != WORD else " (continued)"
+    titles = [whole.title, *(f"{whole.title}{more}" for _ in parts[1:])]
     notes = [*(() for _ in parts[1:]), whole.notes]
     return tuple(replace(part, title=title, notes=said)
                  for part, title, said in zip(parts, titles, notes, strict=True))  # fmt: skip
+
+
+EVERY = "all"  # in a list of tables
+
+
+def named_tables(tables: Sequence[JournalTable], names: Sequence[str]) -> tuple[JournalTable, ...]:
+    """The tables of some names: "7c" alone, "7" with all of its letters, "all" but for the appendix."""
+    asked = {name.casefold() for name in names}
+    return tuple(table for table in tables if asked & _names_of(table))
+
+
+def _names_of(table: JournalTable) -> set[str]:
+    """All that a table is called in a list."""
+    number = table.name.rstrip(ascii_lowercase)
+    return {table.name.casefold(), number.casefold()} | (set() if table.appendix else {EVERY})
 
 
 def without_empty(rows: Iterable[Row]) -> tuple[Row, ...]:
@@ -250,36 +285,51 @@ def shown_numbers(records: Iterable[Record | None]) -> list[float | None]:
 
 def coefficient(record: Record | None, row: Sequence[float | None] = ()) -> str:
     """An estimate with its stars; a variance has none. row: numbers beside which it is written."""
-    if record is None:
-        return ""
-    text = digits(record.estimate, shown_numbers([record]), row)
-    return text + ("" if record.term == "sigma2" else stars(record.pvalue))
+    return "" if record is None else NumberCell.of(partial(_coefficient, record, tuple(row)))
+
+
+def _coefficient(record: Record, row: Sequence[float | None], style: Style) -> Written:
+    text = figures(record.estimate, shown_numbers([record]), row, style.digits)
+    return text + ("" if record.term == "sigma2" else stars(record.pvalue, style.stars)), record.estimate
 
 
 def bracket(record: Record | None, row: Sequence[float | None] = ()) -> str:
     """The standard error in brackets; the interval where there is none, and a dash where a test has no bounded one; of
-    a test statistic its p value."""
-    if record is None:
-        return ""
+    a test statistic its p value. Other styles put t, p or the interval there."""
+    return "" if record is None else NumberCell.of(partial(_bracket, record, tuple(row)))
+
+
+def _bracket(record: Record, row: Sequence[float | None], style: Style) -> Written:
     if record.se_type == CHI_SQUARE:
-        return p_value(record.pvalue)
-    if record.se is None:
-        return interval(record, row) or UNBOUNDED * unbounded(record)
-    return f"({digits(record.se, shown_numbers([record]), row)})"
+        return p_value(record.pvalue), record.pvalue
+    if style.brackets == "p":
+        said = probability(record.pvalue)
+        return f"({said})" if said else "", record.pvalue
+    if style.brackets == "ci" or record.se is None:
+        return _interval(record, row, style)[0] or UNBOUNDED * unbounded(record), None
+    if style.brackets == "t":
+        said = decimals(record.statistic)
+        return f"({said})" if said else "", record.statistic
+    return f"({figures(record.se, shown_numbers([record]), row, style.digits)})", record.se
 
 
 def unbounded(record: Record) -> bool:
     """Whether a test has a p value alone: the interval that inverts it has no ends."""
     tested = record.se is None and record.pvalue is not None and record.se_type != CHI_SQUARE
-    return tested and not interval(record)
+    return tested and (record.lower is None or record.upper is None)
 
 
 def interval(record: Record | None, row: Sequence[float | None] = ()) -> str:
     """The interval in square brackets."""
-    if record is None or record.lower is None or record.upper is None:
-        return ""
+    return "" if record is None else NumberCell.of(partial(_interval, record, tuple(row)))
+
+
+def _interval(record: Record, row: Sequence[float | None], style: Style) -> Written:
+    if record.lower is None or record.upper is None:
+        return "", None
     beside = (*shown_numbers([record]), record.lower, record.upper)
-    return f"[{digits(record.lower, beside, row)}, {digits(record.upper, beside, row)}]"
+    low, high = (figures(end, beside, row, style.digits) for end in (record.lower, record.upper))
+    return f"[{low}, {high}]", None
 
 
 def coefficient_rows(label: str, records: Sequence[Record | None]) -> list[Row]:
@@ -297,7 +347,7 @@ def value_rows(
     rows = []
     for name, label in labels.items():
         values = [column.statistics.get(name) for column in columns]
-        cells = tuple(digits(value, row=values) if form is None else form(value) for value in values)
+        cells: tuple[str, ...] = tuple(digits(value, row=values) if form is None else form(value) for value in values)
         if any(cells):
             rows.append(Row(label, cells))
     return rows
@@ -312,9 +362,9 @@ def size_rows(columns: Sequence[FitColumn], units: str, periods: str) -> list[Ro
     """N, units and periods."""
     firsts = [column.records[0] if column.records else None for column in columns]
     return [
-        Row("N", tuple("" if first is None else f"{first.nobs:,}" for first in firsts), rule=True),
-        Row(units, tuple("" if first is None else f"{first.units:,}" for first in firsts)),
-        Row(periods, tuple("" if first is None else f"{first.periods:,}" for first in firsts)),
+        Row("N", tuple("" if first is None else count(first.nobs) for first in firsts), rule=True),
+        Row(units, tuple("" if first is None else count(first.units) for first in firsts)),
+        Row(periods, tuple("" if first is None else count(first.periods) for first in firsts)),
     ]
 
 
@@ -348,7 +398,11 @@ UNBOUNDED_NOTE = (
     f"{UNBOUNDED}: the interval has no bound on one or both sides, because the test rejects no value there; the stars "
     "follow the p value."
 )
-BESIDE = "Where the column's error type gives no error of a term, brackets hold the standard error"
+BESIDE = "Where the column's error type gives no error of a term, brackets hold"
+ELSEWHERE: dict[Brackets, str] = {
+    "se": "the standard error", "t": "the t statistic by errors", "p": "the p value by errors",
+    "ci": "the interval by errors",
+}  # fmt: skip
 FRAGILE = "The stars of"
 FLOORED = "In a column, negative eigenvalues of the covariance were set to zero for standard errors"
 
@@ -361,9 +415,14 @@ class TableSetting:
     asked: str | None = None
 
     @property
+    def style(self) -> Style:
+        """How the user wants the tables to look."""
+        return self.document.style
+
+    @property
     def outcome(self) -> str:
-        """The outcome's name."""
-        return str(self.document.panel.get("outcome") or "outcome")
+        """The outcome's label."""
+        return self.name(self.document.panel.get("outcome") or "outcome")
 
     @property
     def treatment(self) -> str | None:
@@ -377,26 +436,47 @@ class TableSetting:
 
     @property
     def treatment_name(self) -> str:
-        """The treatment as the panel's file calls it."""
-        return str(self.document.panel.get("treatment_column") or self.treatment or "")
-
-    @property
-    def treatment_label(self) -> str:
-        """What rows call the treatment: DID, or its own name where it has any strength."""
-        return self.treatment_name if self.document.panel.get("treatment_kind") == "continuous" else "DID"
+        """What the tables call the treatment: its label, or the name that the panel's file has for it."""
+        own = str(self.document.panel.get("treatment_column") or self.treatment or "")
+        return self.style.labels.get(own) or self.style.labels.get(str(self.treatment)) or own
 
     @property
     def treatment_note(self) -> str:
-        """What DID is in the panel's file: the treatment, or 1 from the period on that a column holds."""
-        if not self.treatment or self.treatment_name in ("", self.treatment_label):
-            return ""
-        dated = self.document.panel.get("first_treated") == self.treatment_name
-        return f"DID is 1 from {self.treatment_name} on." if dated else f"DID is {self.treatment_name}."
+        """What the treatment is, where the panel's file holds the period in which it begins."""
+        column = self.document.panel.get("first_treated")
+        return f"{self.treatment_name} is 1 from the period in column {column} on." if column else ""
+
+    def name(self, variable: object) -> str:
+        """A variable's label, its own name where it has none; the treatment as all tables call it."""
+        return self.treatment_name if self.treatment and variable == self.treatment else self.style.name(variable)
 
     @property
     def about(self) -> str:
         """What is regressed on what, for titles."""
         return f"{self.outcome} on {self.treatment_name or 'its regressors'}"
+
+    @property
+    def main(self) -> Record | None:
+        """The effect of the treatment with unit and period effects and all controls, as table 2 shows it."""
+        place = BASELINE["controls, units, periods"]
+        found = (column for column in fit_columns(self.document, place[0], ["did"]) if column.column == place[1])
+        column = next(found, None)
+        return None if column is None or self.treatment is None else self.shown(column, self.treatment)
+
+    @property
+    def headline(self) -> str:
+        """The main effect in a sentence, with its interval and its error type; "" where there is none."""
+        record = self.main
+        if record is None or record.estimate is None:
+            return ""
+        dose = "one unit of " * (self.document.panel.get("treatment_kind") == "continuous")
+        value, ends = (in_style(cell, self.style).strip("[]*") for cell in (coefficient(record), interval(record)))
+        ends = ends.replace(", ", " to ")
+        said = f"95% interval {ends}" if ends else "95% interval without bounds"
+        p = p_value(record.pvalue).strip("[]")
+        return (f"Effect of {dose}{self.treatment_name} on {self.outcome}: {value}, {said}"
+                f"{f', {p}' if p else ''} (two-way fixed effects{' with controls' * bool(self.controls)}; errors: "
+                f"{error_label(record.se_type)}).")  # fmt: skip
 
     @property
     def units(self) -> str:
@@ -410,7 +490,7 @@ class TableSetting:
 
     def label(self, term: str) -> str:
         """A term as a row's label."""
-        return term_label(term, self.treatment, self.controls, self.treatment_label)
+        return term_label(term, self.controls, self.name)
 
     def full_label(self, term: str) -> str:
         """The same, where no heading says that it is an effect."""
@@ -433,23 +513,28 @@ class TableSetting:
         """
         kinds = self.error_kinds(columns)
         counted = str(self.document.panel.get("cluster_k", "nonnested"))
-        errors = [of_columns(error_note(kind, likelihood=likelihood, factor=factor, cluster_k=counted), found, columns,
-                             len(kinds) > 1)
+        errors = [of_columns(error_note(kind, likelihood=likelihood, factor=factor, cluster_k=counted,
+                                        brackets=self.style.brackets), found, columns, len(kinds) > 1)
                   for (kind, likelihood), found in kinds.items()]  # fmt: skip
         errors += self._beside(columns)
         floored = dict.fromkeys(kind for kind, _ in kinds for column in columns
                                 if column.statistics.get(f"floored:{kind}"))  # fmt: skip
         errors += [f"{FLOORED} {error_label(kind)}." for kind in floored]
         errors += self.cluster_counts(columns)
-        notes = (self.treatment_note, self._weighted(columns), *errors, *more, *self._fragile(columns), STARS_NOTE)
+        notes = (self.treatment_note, self._weighted(columns), *errors, *more, *self._fragile(columns), self.stars_note)
         return tuple(filter(None, (*notes, self.data)))
+
+    @property
+    def stars_note(self) -> str:
+        """What the stars mean, "" without stars."""
+        return stars_note(self.style.stars)
 
     def _weighted(self, columns: Sequence[FitColumn]) -> str:
         """By what a table of fits is weighted; fits with a W are spatial, and are not."""
         name = self.document.panel.get("weight")
         if name is None:
             return ""
-        return "Not weighted." if all(column.weights for column in columns) else f"Weighted by {name}."
+        return "Not weighted." if all(column.weights for column in columns) else f"Weighted by {self.name(name)}."
 
     def error_kinds(self, columns: Sequence[FitColumn]) -> dict[tuple[str, bool], list[FitColumn]]:
         """The columns by the error type that they show, and whether they are likelihoods."""
@@ -465,7 +550,7 @@ class TableSetting:
                  if (record := self.shown(column, term)) is not None]  # fmt: skip
         others = {record.se_type: None for column, record in shown
                   if record.se is not None and record.se_type != column.shown_error(self.asked)}  # fmt: skip
-        notes = [f"{BESIDE} {error_label(kind)}." for kind in others]
+        notes = [f"{BESIDE} {ELSEWHERE[self.style.brackets]} {error_label(kind)}." for kind in others]
         return notes + [UNBOUNDED_NOTE] * any(unbounded(record) for _, record in shown)
 
     def _fragile(self, columns: Sequence[FitColumn]) -> list[str]:
@@ -473,9 +558,10 @@ class TableSetting:
         notes: list[str] = []
         for term in (str(self.treatment), *(f"{effect}:{self.treatment}" for effect in EFFECTS)):
             fits = [column for column in columns if ":" not in term or column.model == "sdm"]
-            found = [(column, marks) for column in fits if len(marks := _stars_by_error(column, term)) > 1]
+            found = [(column, marks) for column in fits
+                     if len(marks := _stars_by_error(column, term, self.style.stars)) > 1]  # fmt: skip
             said = "; ".join(f"{_own_name(column, columns)} {_named_stars(marks)}" for column, marks in found)
-            name = f"the {term.partition(':')[0]} effect of " * (":" in term) + self.treatment_label
+            name = f"the {term.partition(':')[0]} effect of " * (":" in term) + self.treatment_name
             notes += [f"{FRAGILE} {name} depend on the error type: {said}."] if said else []
         return notes
 
@@ -542,12 +628,12 @@ def _runs(numbers: Sequence[int]) -> list[str]:
                                               [f"({number})" for number in run])]  # fmt: skip
 
 
-def _stars_by_error(column: FitColumn, term: str) -> dict[str, list[str]]:
+def _stars_by_error(column: FitColumn, term: str, levels: Sequence[float]) -> dict[str, list[str]]:
     """The error types under which a term has a p value, by the stars that they give it."""
     found: dict[str, list[str]] = {}
     for record in column.records:
         if record.term == term and record.pvalue is not None:
-            found.setdefault(stars(record.pvalue), []).append(record.se_type)
+            found.setdefault(stars(record.pvalue, levels), []).append(record.se_type)
     return found
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from results.tables.journal_table import Heading, JournalTable, Row
-from results.tables.records import Document, heading, sentences
+from results.tables.records import Document
 from results.tables.typography import split_stars, with_minus
 
 UPRIGHT, TURNED = 118, 175  # widest table on an upright page and on one that lies on its side, in letters
@@ -45,8 +45,6 @@ def latex_tables(document: Document, tables: Sequence[JournalTable]) -> str:
     """
     parts = [part for table in tables for part in _parts(table)]
     body = "\n\n".join(_float(part) for part in parts)
-    if document.warnings:
-        body = f"{_list(heading(document.warnings), sentences(document.warnings))}\n\n{body}"
     if document.notes:
         body += f"\n\n\\clearpage\n{_list('Notes', document.notes)}"
     engine, fonts = _fonts(body)

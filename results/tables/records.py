@@ -9,7 +9,7 @@ declared once. Statistics are records too: a name and a number without uncertain
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
@@ -247,12 +247,16 @@ class Record(Fit):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A picture: the name of its file without ending, a title, what it shows in a sentence, and the SVG itself."""
+    """A picture: the name of its file without ending, a title, what it shows in a sentence, and the SVG itself.
+
+    drawn: the same as the content of a "pdf" or a "png" of 300 dots an inch, drawn when it is asked for.
+    """
 
     name: str
     title: str
     caption: str
     svg: str
+    drawn: Callable[[str], bytes] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,12 +270,42 @@ class Agreement:
     largest: float
 
 
+Brackets = Literal["se", "t", "p", "ci"]
+Language = Literal["en", "zh"]
+BRACKETS: tuple[Brackets, ...] = get_args(Brackets)
+STAR_LEVELS = (0.1, 0.05, 0.01)
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a user wants tables to look ([output] of a SPEC.toml).
+
+    tables: names of those that are printed and written, empty for the usual ones. labels: of variables, by their names.
+    stars: levels of one, two, ... stars, empty for none. brackets: what stands below an estimate: standard error, t, p
+    or the 95% interval. digits: decimals of estimates. language: of labels, titles and notes.
+    """
+
+    tables: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    stars: tuple[float, ...] = STAR_LEVELS
+    brackets: Brackets = "se"
+    digits: int = 4
+    language: Language = "en"
+
+    def name(self, variable: object) -> str:
+        """A variable's label, its own name where it has none."""
+        return self.labels.get(str(variable), str(variable))
+
+
+PLAIN = Style()
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """All estimates on one panel: facts of the panel, records, fit statistics, notes for the reader, figures.
 
     warnings: every check of the estimates, silent ones too; specifications: the ways in which the effect was estimated.
-    fitted: the fits themselves, for tests of several terms.
+    fitted: the fits themselves, for tests of several terms. style: how the user wants the tables to look.
     """
 
     panel: Mapping[str, Any]
@@ -284,6 +318,7 @@ class Document:
     warnings: tuple[Check, ...] = ()
     specifications: tuple[Specification, ...] = ()
     fitted: tuple[Any, ...] = field(default=(), repr=False, compare=False)
+    style: Style = PLAIN
 
     @property
     def exit_code(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from itertools import accumulate
@@ -10,7 +11,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from results.tables.journal_table import JournalTable, Row
+from results.tables.chinese import wording
+from results.tables.journal_table import EVERY, JournalTable, Row, TableSetting, named_tables
 from results.tables.records import LEAST_SHOWN, MOST_LINES, Document, heading, sentences
 from results.tables.typography import ascii_only, split_stars
 
@@ -19,15 +21,42 @@ LABEL_WIDTH, HEAD_WIDTH = 30, 14  # of row labels, and of the lines into which a
 ROOM = 3  # behind the last digit, for stars or a bracket
 
 
-def print_estimates(document: Document, tables: Sequence[JournalTable], console: Console) -> None:
-    """What must be known before the tables, every table but those of the appendix, then the notes of the document."""
+MAIN = ("2", "T")  # tables that are printed where nobody asks for others
+
+
+def print_estimates(
+    document: Document, tables: Sequence[JournalTable], console: Console, errors: str | None = None,
+    shown: Sequence[str] = (EVERY,),
+) -> None:  # fmt: skip
+    """The main effect, what must be known of it, the tables that are asked for, then the notes of the document.
+
+    errors: the error type of the tables. shown: names of tables (`named_tables`); those that are there and not shown
+    are named in a line.
+    """
+    if headline := TableSetting(document, errors).headline:
+        _say(console, wording(document)(headline), "bold")
+        console.print()
     if document.warnings:
         _print_warnings(document, console)
-    for table in tables:
-        if not table.appendix:
-            print_table(table, console)
+    chosen = named_tables(tables, shown)
+    for table in chosen:
+        print_table(table, console)
+    if EVERY not in shown and (rest := [table.name for table in tables if table not in chosen]):
+        _say(console, f"{len(rest)} more tables: {', '.join(rest)}. Name them after --tables, or write all with --out.")
     for note in document.notes:
-        _say(console, note)
+        if EVERY in shown or not _elsewhere(note, chosen):
+            _say(console, note)
+
+
+def _elsewhere(note: str, chosen: Sequence[JournalTable]) -> bool:
+    """Whether a note begins with the number of a table that is not printed."""
+    found = re.match(r"Table (\w+): ", note)
+    return found is not None and not named_tables(chosen, [found[1]])
+
+
+def main_tables(tables: Sequence[JournalTable]) -> tuple[str, ...]:
+    """The names of those that are printed where nobody asks for others: all where none of the main ones is there."""
+    return MAIN if named_tables(tables, MAIN) else (EVERY,)
 
 
 def _print_warnings(document: Document, console: Console) -> None:

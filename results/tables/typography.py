@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from math import isfinite
+from typing import Any, Self
 
 from estimators.core.error_types import KINDS, error_label, factor_text, kind_of, without_se
 from estimators.spatial.lm_tests import CHI_SQUARE
-from results.tables.records import EFFECTS
+from results.tables.records import EFFECTS, PLAIN, Brackets, Style
 
-STARS = ((0.01, "***"), (0.05, "**"), (0.10, "*"))
-STARS_NOTE = "*** p < 0.01, ** p < 0.05, * p < 0.1."
+DECIMALS = PLAIN.digits
 SMALL, TINY, LARGE, HUGE = 1e-3, 1e-5, 1e4, 1e7
 FULL = 0.1  # from which on four decimals show four significant digits
 GREEK = {"rho": "ρ", "lambda": "λ", "sigma2": "σ²", "constant": "Constant"}
@@ -96,22 +97,70 @@ _ASCII = str.maketrans({
 })  # fmt: skip
 
 
-def digits(value: float | None, beside: Sequence[float | None] = (), row: Sequence[float | None] = ()) -> str:
-    """Four decimals, of small numbers two significant digits, of large ones one decimal; four significant digits and
-    an exponent for tiny ones and where `has_exponent`, which judges a number with those beside it and in its row; ""
-    for none."""
+Written = tuple[str, float | None]  # the text of a cell, and the one number that it shows
+Writer = Callable[[Style], Written]
+
+
+class NumberCell(str):
+    """The text of a cell that remembers the number it shows, and how it is written in another style."""
+
+    __slots__ = ("number", "writer")
+    number: float | None
+    writer: Writer
+
+    @classmethod
+    def of(cls, writer: Writer, style: Style = PLAIN) -> Self:
+        """What a writer writes in a style."""
+        text, number = writer(style)
+        cell = cls(text)
+        cell.number, cell.writer = number, writer
+        return cell
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).of, (self.writer,)
+
+
+def in_style(cell: str, style: Style) -> str:
+    """A cell in another style: one that holds no number is as it was."""
+    return NumberCell.of(cell.writer, style) if isinstance(cell, NumberCell) else cell
+
+
+def number_of(cell: str) -> float | None:
+    """The one number that a cell shows; None for words, intervals and nothing."""
+    return cell.number if isinstance(cell, NumberCell) else None
+
+
+def digits(value: float | None, beside: Sequence[float | None] = (), row: Sequence[float | None] = ()) -> NumberCell:
+    """A cell of a number alone, as `figures` writes it."""
+    return NumberCell.of(partial(_digits, value, tuple(beside), tuple(row)))
+
+
+def _digits(value: float | None, beside: Sequence[float | None], row: Sequence[float | None], style: Style) -> Written:
+    return figures(value, beside, row, style.digits), value
+
+
+def _as_is(text: str, value: float | None, style: Style) -> Written:
+    return text, value
+
+
+def figures(
+    value: float | None, beside: Sequence[float | None] = (), row: Sequence[float | None] = (), places: int = DECIMALS
+) -> str:  # fmt: skip
+    """Four decimals, or as many as are asked for, of small numbers two significant digits, of large ones one decimal;
+    four significant digits and an exponent for tiny ones and where `has_exponent`, which judges a number with those
+    beside it and in its row; "" for none."""
     if value is None or not isfinite(value):
         return ""
     size = abs(value)
     if 0 < size < TINY or (size and has_exponent((value, *beside), row)):
         mantissa, _, exponent = f"{value:.3e}".partition("e")
         return f"{mantissa}e{int(exponent)}"
-    if size == 0 or SMALL <= size < LARGE:
-        return f"{value:.4f}"
+    if size == 0 or max(SMALL, 10.0 ** (1 - places)) <= size < LARGE:
+        return f"{value:.{places}f}"
     if size >= LARGE:
         return f"{value:,.1f}"
     leading = int(f"{size:.1e}".partition("e")[2])
-    return f"{value:.{1 - leading}f}"
+    return f"{value:.{max(1 - leading, places)}f}"
 
 
 def has_exponent(together: Sequence[float | None], row: Sequence[float | None] = ()) -> bool:
@@ -132,21 +181,44 @@ def _sizes(values: Sequence[float | None]) -> set[float]:
     return {abs(value) for value in values if value is not None and isfinite(value) and value != 0}
 
 
-def decimals(value: float | None) -> str:
+def decimals(value: float | None) -> NumberCell:
     """Three decimals, as programs print z values, test statistics and log-likelihoods; "" for none."""
-    return "" if value is None or not isfinite(value) else f"{value:,.3f}"
+    return _cell("" if value is None or not isfinite(value) else f"{value:,.3f}", value)
 
 
-def count(value: float | None) -> str:
+def count(value: float | None) -> NumberCell:
     """A whole number; "" for none."""
-    return "" if value is None else f"{value:,.0f}"
+    return _cell("" if value is None else f"{value:,.0f}", value)
 
 
-def probability(value: float | None) -> str:
+def probability(value: float | None) -> NumberCell:
     """A p value with four decimals, "<0.0001" below them."""
     if value is None or not isfinite(value):
-        return ""
-    return "<0.0001" if value < 0.00005 else f"{value:.4f}"
+        return _cell("", None)
+    return _cell("<0.0001" if value < 0.00005 else f"{value:.4f}", value)
+
+
+def starred_probability(value: float | None) -> NumberCell:
+    """The same with its stars."""
+    return NumberCell.of(partial(_starred, value))
+
+
+def _starred(value: float | None, style: Style) -> Written:
+    return probability(value) + stars(value, style.stars), value
+
+
+def span(low: float | None, high: float | None) -> NumberCell:
+    """Two ends in square brackets."""
+    return NumberCell.of(partial(_span, low, high))
+
+
+def _span(low: float | None, high: float | None, style: Style) -> Written:
+    ends = (low, high)
+    return f"[{figures(low, ends, (), style.digits)}, {figures(high, ends, (), style.digits)}]", None
+
+
+def _cell(text: str, value: float | None) -> NumberCell:
+    return NumberCell.of(partial(_as_is, text, value))
 
 
 def short_p(value: float) -> str:
@@ -160,9 +232,15 @@ def p_value(value: float | None) -> str:
     return f"[p < {said[1:]}]" if said.startswith("<") else f"[p = {said}]" if said else ""
 
 
-def stars(pvalue: float | None) -> str:
-    """*** below .01, ** below .05, * below .1."""
-    return next((mark for level, mark in STARS if pvalue is not None and pvalue < level), "")
+def stars(pvalue: float | None, levels: Sequence[float] = PLAIN.stars) -> str:
+    """A star for every level that a p value is below: *** below .01, ** below .05, * below .1."""
+    return "*" * sum(pvalue is not None and pvalue < level for level in levels)
+
+
+def stars_note(levels: Sequence[float]) -> str:
+    """What stars mean, "" where there are none."""
+    marked = [f"{stars(0.0, levels[:many])} p < {levels[many - 1]:g}" for many in range(len(levels), 0, -1)]
+    return f"{', '.join(marked)}." if marked else ""
 
 
 def split_stars(cell: str) -> tuple[str, str]:
@@ -181,22 +259,19 @@ def ascii_only(text: str) -> str:
     return text.translate(_ASCII)
 
 
-def term_label(term: str, treatment: str | None, variables: Collection[str] = (), called: str = "DID") -> str:
-    """A term as a row's label: DID for the treatment, W x NAME for lags, the bare name in effects, Greek letters.
+def term_label(term: str, variables: Collection[str] = (), name: Callable[[str], str] = str) -> str:
+    """A term as a row's label: W x NAME for lags, the bare name in effects, Greek letters; variables by their labels.
 
-    variables: names that are their own labels, whatever they look like. called: the treatment's label, where it is no
-    dummy.
+    variables: names that are their own labels, whatever they look like. name: of a variable its label.
     """
-    if term == treatment:
-        return called
     if term in variables:
-        return term
-    head, _, name = term.partition(":")
-    if name and head in EFFECTS:
-        return term_label(name, treatment, variables, called)
+        return name(term)
+    head, _, rest = term.partition(":")
+    if rest and head in EFFECTS:
+        return term_label(rest, variables, name)
     if term.startswith("w_"):
-        return f"W × {term_label(term[2:], treatment, variables, called)}"
-    return GREEK.get(term, term)
+        return f"W × {term_label(term[2:], variables, name)}"
+    return GREEK.get(term) or name(term)
 
 
 def legend(terms: Iterable[str]) -> str:
@@ -227,18 +302,27 @@ def moment_label(kind: str) -> str:
     return _MOMENTS.get(kind, kind)
 
 
-def error_note(kind: str, *, likelihood: bool, factor: str = "", cluster_k: str = "nonnested") -> str:
+IN_BRACKETS: dict[Brackets, str] = {
+    "se": "Standard errors in brackets,", "t": "t statistics in brackets; standard errors",
+    "p": "p values in brackets; standard errors", "ci": "95% intervals in brackets; standard errors",
+}  # fmt: skip
+
+
+def error_note(
+    kind: str, *, likelihood: bool, factor: str = "", cluster_k: str = "nonnested", brackets: Brackets = "se"
+) -> str:  # fmt: skip
     """A sentence on an error type: what it is, its small-sample factor (or the given one) and its distribution.
 
-    cluster_k: which parameters the factor of clustered errors counts.
+    cluster_k: which parameters the factor of clustered errors counts. brackets: what they hold.
     """
     entry = KINDS.get(kind_of(kind))
     if kind == CHI_SQUARE:
         return "Test statistics, χ² with one degree of freedom; brackets hold their p values."
     if without_se(kind):
         restricted = "restricted " * (kind_of(kind) == "wild")
-        return f"Brackets hold 95% intervals, not standard errors: {restricted}{error_label(kind)}, its test inverted."
-    said = f"Standard errors in brackets, {error_label(kind)}"
+        what = "p values" if brackets == "p" else "95% intervals"
+        return f"Brackets hold {what}, not standard errors: {restricted}{error_label(kind)}, its test inverted."
+    said = f"{IN_BRACKETS[brackets]} {error_label(kind)}"
     if factor:
         return f"{said}: {factor}"
     if likelihood:

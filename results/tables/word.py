@@ -1,4 +1,4 @@
-"""The tables of a document as a Word file: three-line tables whose headings repeat on every page.
+"""The tables and figures of a document as a Word file: three-line tables whose headings repeat on every page.
 
 Written by hand on python-docx, for the table libraries cannot carry it (tried on 80 rows and 24 columns with Chinese
 names): great_tables 1.1 writes no Word file; maketables 0.2 sets all columns on one upright page, repeats no heading,
@@ -8,6 +8,7 @@ names no East Asian font, does not raise stars, gives other bytes every time and
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,14 +16,16 @@ from html import escape
 from importlib.util import find_spec
 from typing import Any, Literal
 
+from results.tables.chinese import wording
 from results.tables.journal_table import JournalTable, Row
-from results.tables.records import Document, heading, sentences
+from results.tables.records import Document, Figure
 from results.tables.typography import split_stars, with_minus
 from sim.errors import bad
 
 UPRIGHT, TURNED = 105, 160  # widest table on an upright page and on one that lies on its side, in letters
 FONT, EAST_ASIAN, POINTS = "Times New Roman", "SimSun", 9
 LETTER, MARGIN = 4.6, 12.0  # points: mean width of a letter, and what a cell keeps free at its sides
+TEXT_WIDTH, TEXT_HEIGHT = 170, 235  # millimetres that a figure may take on an upright page
 TWENTIETHS = 20  # of a point, in which the format measures widths
 CELL = "TableCell"  # style of the paragraphs in tables
 WORDS = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
@@ -47,33 +50,75 @@ def check_word() -> None:
 
 
 def word_tables(document: Document, tables: Sequence[JournalTable]) -> bytes:
-    """The file's bytes: tables with more columns than a page holds in parts, then the document's notes."""
+    """The file's bytes: contents, tables with more columns than a page holds in parts, figures, notes."""
     check_word()
     import docx
 
     file = docx.Document()
     _set_up(file, str(document.panel.get("outcome") or ""))
-    if document.warnings:
-        file.add_paragraph(heading(document.warnings), style="Caption")
-    for sentence in sentences(document.warnings):
-        file.add_paragraph(with_minus(sentence), style="List Bullet")
+    figures = [figure for figure in document.figures if figure.drawn is not None]
+    said = wording(document)
+    if len(tables) + len(figures) > 1:
+        _contents(file, said("Contents"), [*(table.caption for table in tables), *(each.title for each in figures)])
     turned = False
     for part in (part for table in tables for part in table.blocks(lambda part: part.width <= TURNED)):
         turned = _turn(file, turned, part.width > UPRIGHT)
         _write(file, part)
+    turned = _turn(file, turned, False)
+    for figure in figures:
+        _draw(file, figure)
+    if document.notes:
+        file.add_paragraph(said("Notes"), style="Heading 1")
     for note in document.notes:
         file.add_paragraph(note, style="List Bullet")
     out = io.BytesIO()
     file.save(out)
-    return _undated(out.getvalue())
+    return undated(out.getvalue())
 
 
-def _undated(package: bytes) -> bytes:
-    """The same package with no day in its directory: the same tables are the same bytes."""
+def _contents(file: Any, title: str, entries: Sequence[str]) -> None:
+    """A table of contents: a field of the headings, which Word fills with page numbers when it updates its fields."""
+    from docx.oxml import parse_xml
+
+    file.add_paragraph(title, style="Title")
+    started = '<w:fldChar w:fldCharType="begin" w:dirty="true"/>', '<w:fldChar w:fldCharType="separate"/>'
+    code = r'<w:instrText xml:space="preserve"> TOC \o "1-2" \h \z \u </w:instrText>'
+    for number, entry in enumerate(entries):
+        paragraph = file.add_paragraph()
+        if number == 0:
+            for part in (started[0], code, started[1]):
+                paragraph._p.append(parse_xml(f'<w:r xmlns:w="{WORDS}">{part}</w:r>'))
+        paragraph.add_run(with_minus(entry))
+    paragraph._p.append(parse_xml(f'<w:r xmlns:w="{WORDS}"><w:fldChar w:fldCharType="end"/></w:r>'))
+
+
+def _draw(file: Any, figure: Figure) -> None:
+    """A figure of 300 dots an inch, as wide as the text at most, with its title and caption."""
+    from docx.shared import Mm, Pt
+
+    assert figure.drawn is not None
+    file.add_paragraph(with_minus(figure.title), style="Heading 2")
+    shape = file.add_picture(io.BytesIO(figure.drawn("png")))
+    scale = min(1.0, Mm(TEXT_WIDTH) / shape.width, Mm(TEXT_HEIGHT) / shape.height)
+    shape.width, shape.height = round(shape.width * scale), round(shape.height * scale)
+    shape._inline.docPr.set("descr", figure.caption)
+    file.paragraphs[-1].paragraph_format.keep_with_next = True
+    for run in file.add_paragraph(with_minus(figure.caption)).runs:
+        run.font.size = Pt(POINTS - 1)
+
+
+def undated(package: bytes, *, dated: Sequence[str] = ()) -> bytes:
+    """The same package with no day in its directory: the same tables are the same bytes.
+
+    dated: elements of its properties that hold a day, which are left out.
+    """
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(package)) as given, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as kept:
         for name in given.namelist():
-            kept.writestr(zipfile.ZipInfo(name), given.read(name), zipfile.ZIP_DEFLATED)
+            content = given.read(name)
+            for element in dated if name == "docProps/core.xml" else ():
+                content = re.sub(rf"<{element}\b.*?</{element}>".encode(), b"", content)
+            kept.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
     return out.getvalue()
 
 
@@ -81,12 +126,15 @@ def _set_up(file: Any, title: str) -> None:
     """Fonts for Latin and East Asian letters, A4, the document's properties."""
     from docx.enum.style import WD_STYLE_TYPE
     from docx.oxml.ns import qn
-    from docx.shared import Mm, Pt
+    from docx.shared import Mm, Pt, RGBColor
 
-    for name in ("Normal", "Caption"):
+    for name, size in (("Normal", POINTS), ("Heading 2", POINTS + 1), ("Heading 1", POINTS + 3), ("Title", POINTS + 5)):
         style = file.styles[name]
-        style.font.name, style.font.size = FONT, Pt(POINTS + (name == "Caption"))
-        style.element.get_or_add_rPr().get_or_add_rFonts().set(qn("w:eastAsia"), EAST_ASIAN)
+        style.font.name, style.font.size, style.font.color.rgb = FONT, Pt(size), RGBColor(0, 0, 0)
+        fonts = style.element.get_or_add_rPr().get_or_add_rFonts()
+        for theme in ("asciiTheme", "hAnsiTheme", "eastAsiaTheme", "cstheme"):
+            fonts.attrib.pop(qn(f"w:{theme}"), None)  # a theme's font would win
+        fonts.set(qn("w:eastAsia"), EAST_ASIAN)
         style.paragraph_format.space_after = Pt(2)
     cell = file.styles.add_style(CELL, WD_STYLE_TYPE.PARAGRAPH)
     cell.base_style = file.styles["Normal"]
@@ -115,12 +163,11 @@ def _turn(file: Any, turned: bool, wanted: bool) -> bool:
 
 def _write(file: Any, table: JournalTable) -> None:
     from docx.oxml import parse_xml
-    from docx.shared import Pt, RGBColor
+    from docx.shared import Pt
 
-    caption = file.add_paragraph(with_minus(table.caption), style="Caption")
+    caption = file.add_paragraph(with_minus(table.caption), style="Heading 2")
     caption.paragraph_format.keep_with_next = True
     caption.paragraph_format.space_before = Pt(14)
-    caption.runs[0].font.color.rgb = RGBColor(0, 0, 0)
     caption._p.addnext(parse_xml(_grid(table)))
     notes = file.add_paragraph(" ".join(table.notes))
     for run in notes.runs:

@@ -102,7 +102,7 @@ def test_further_columns_of_table_2_are_headed_by_their_names(
     assert run_command(["estimate", files[0], "--spec", files[1], *options]) == 0
     text = capsys.readouterr().out
     start = text.index("Table 2")
-    table = text[start : text.index("Table ", start + 7)]
+    table = text[start : text.index("more tables:", start)]
     numbers, names = (next(line for line in table.splitlines() if word in line) for word in ("(5)", "first-difference"))
     assert numbers.split()[-2:] == ["(6)", "(7)"]
     assert names.split()[-2:] == ["rings", "first-difference"]
@@ -114,7 +114,7 @@ def further_column(files: tuple[str, str], capsys: pytest.CaptureFixture[str], k
     assert run_command(["estimate", files[0], "--spec", files[1], "--estimator", kind]) == 0
     text = capsys.readouterr().out
     start = text.index("Table 2")
-    return text[start : text.index("Table ", start + 7)]
+    return text[start : text.index("more tables:", start)]
 
 
 def test_below_a_test_statistic_stands_its_p_value(
@@ -183,10 +183,10 @@ def test_slopes_and_effects_of_a_further_column_have_rows_of_their_own(
     assert run_command(["estimate", files[0], "--spec", files[1], "--estimator", "sdm"]) == 0
     text = capsys.readouterr().out
     start = text.index("Table 2")
-    lines = text[start : text.index("Table ", start + 7)].splitlines()
-    of_effects = [f"{effect} effect of DID" for effect in ("direct", "indirect", "total")]
+    lines = text[start : text.index("more tables:", start)].splitlines()
+    of_effects = [f"{effect} effect of park" for effect in ("direct", "indirect", "total")]
     assert [sum(line.strip().startswith(label) for line in lines) for label in of_effects] == [1, 1, 1]
-    assert sum(line.startswith("DID  ") for line in lines) == 1
+    assert sum(line.startswith("park  ") for line in lines) == 1
 
 
 def test_estimators_that_test_nothing_or_do_not_exist_are_one_line(

@@ -167,7 +167,7 @@ def test_table_2_of_an_index_is_pyfixest_to_1e_8(tmp_path: Path, vcov: object, e
 def test_tables_call_it_by_its_own_name_and_leave_out_what_needs_dates(tmp_path: Path, capsys: object) -> None:
     spec = SPEC + "[robustness]\nstaggered = true\nunit_trends = true\n[robustness.psm]\n[robustness.synthetic]\n"
     panel, path = written(tmp_path, frame(), spec)
-    assert run_command(["estimate", panel, "--spec", path, "--out", str(tmp_path / "out")]) == 0
+    assert run_command(["estimate", panel, "--spec", path, "--out", str(tmp_path / "out"), "--tables", "all"]) == 0
     said = capsys.readouterr().out  # type: ignore[attr-defined]
     for lacking in (
         "No table S: fi has no dates",

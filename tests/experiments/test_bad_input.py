@@ -198,7 +198,7 @@ COMMANDS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "directory as a panel": (["panel", "check", "{folder}", "--spec", "{folder}"], ("director",)),
     "empty panel file": (["init", "{folder}/empty.csv"], ("empty",)),
     "panel of an unknown kind": (["init", "{folder}/panel.pdf"], (".pdf", ".csv")),
-    "unknown format": (["estimate", "p.csv", "--spec", "s.toml", "--format", "pdf"], ("pdf", "json")),
+    "unknown format": (["estimate", "p.csv", "--spec", "s.toml", "--format", "odt"], ("odt", "json")),
     "unknown command": (["estimat"], ("estimat",)),
     "replay of nothing": (["replay", "{folder}/nothing.zarr", "0", "0"], ("nothing.zarr",)),
     "misspelt command": (["estimte"], ("no command 'estimte'; did you mean 'estimate'?; allowed: estimate, ",)),

@@ -75,7 +75,7 @@ def test_a_column_of_one_treated_cluster_says_why_it_has_no_jackknife(tmp_path: 
     panel = real(tmp_path, frame(treated=(0, 6, 12)))
     ledger = Ledger(1)
     add_baseline(panel, ledger)
-    why = "error of DID: without one of the clusters there is no such coefficient."
+    why = "error of did: without one of the clusters there is no such coefficient."
     assert [note for note in ledger.notes if why in note] == [
         f"Table 2, column {column} (all) has no {error}:province {why}"
         for column in (1, 2, 3, 4, 5)

@@ -56,19 +56,39 @@ def test_files_and_figures_are_written(store: Path, tmp_path: Path, capsys: pyte
     assert html.index('id="pivot-size-effect-error-serial"') < html.index('id="more"')
 
 
+def test_pictures_are_chosen_by_name_term_and_format(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "f"
+    wanted = ["--figures", str(folder), "--figure", "power", "--term", "inv", "--format", "pdf"]
+    assert run_command(["report", str(store), *wanted]) == 0
+    names = sorted(file.name for file in folder.iterdir())
+    assert names
+    assert all(name.startswith("power-inv") and name.endswith(".pdf") for name in names), names
+    for words, said in ((["--figures", str(tmp_path / "g"), "--figure", "pover"], "no picture 'pover'"),
+                        (["--figures", str(tmp_path / "g"), "--term", "inw"], "did you mean 'inv'?"),
+                        (["--figure", "power"], "--figures DIR"), (["--format", "png"], "--figures DIR")):  # fmt: skip
+        capsys.readouterr()
+        assert run_command(["report", str(store), *words]) == 2
+        captured = capsys.readouterr()
+        assert said in captured.err
+        assert captured.out == ""
+    assert not (tmp_path / "g").exists()
+
+
 def test_all_faults_are_named_at_once_and_nothing_is_written(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("x")
     before = sorted(tmp_path.rglob("*"))
-    wanted = ["--by", "effekt,serial", "--measure", "pover", "--format", "tex,pdf"]
+    wanted = ["--by", "effekt,serial", "--measure", "pover", "--format", "tex,odt"]
     wanted += ["--figures", str(tmp_path / "file" / "f"), "--html", str(tmp_path / "r.txt")]
     assert run_command(["report", str(store), *wanted]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     lines = captured.err.splitlines()
     for place, what in (("--by", "'effekt' is no dial"), ("--measure", "'pover' is no measure"),
-                        ("--format", "'pdf' is no format"), ("--format", "has no folder"), ("--figures", "is a file"),
+                        ("--format", "'odt' is no format"), ("--format", "has no folder"), ("--figures", "is a file"),
                         ("--html", "does not end in .html")):  # fmt: skip
         assert [line for line in lines if place in line and what in line], (place, lines)
     assert len(lines) == 6

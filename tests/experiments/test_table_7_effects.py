@@ -158,15 +158,15 @@ def test_slx_and_sdm_of_every_w_stand_beside_the_did(tmp_path: Path) -> None:
     names = ("knn-4", "inverse-distance")
     assert heads == [("DID", "no W"), *((model, f"W {name}") for name in names for model in ("SLX", "SDM"))]
     rows = {row.label: row.cells for row in table.rows if row.kind == "value"}
-    assert list(rows)[:6] == ["DID", "W × DID", "ρ", "Direct effect of DID", "Indirect effect of DID",
-                              "Total effect of DID"]  # fmt: skip
+    assert list(rows)[:6] == ["did", "W × did", "ρ", "Direct effect of did", "Indirect effect of did",
+                              "Total effect of did"]  # fmt: skip
     for column, (model, weights) in enumerate([(model, name) for name in names for model in ("slx", "sdm")], start=1):
-        for label, term in (("DID", "did"), ("W × DID", "w_did"), ("Indirect effect of DID", "indirect:did")):
+        for label, term in (("did", "did"), ("W × did", "w_did"), ("Indirect effect of did", "indirect:did")):
             found = next(one for one in document.records if (one.table, one.model, one.weights, one.term)
                          == ("7", model, weights, term) and one.se_type == "cluster:unit")  # fmt: skip
             assert float(rows[label][column].rstrip("* ")) == pytest.approx(found.estimate, abs=6e-5)
     assert rows["ρ"][1] == rows["ρ"][3] == ""
-    assert rows["W × DID"][0] == ""
+    assert rows["W × did"][0] == ""
 
 
 def test_a_single_w_has_no_such_table(found: tuple[Panel, Document]) -> None:

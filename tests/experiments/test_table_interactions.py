@@ -81,13 +81,13 @@ def test_the_second_group_is_the_first_of_the_other_order() -> None:
 
 def test_tables_say_what_they_hold() -> None:
     table = rows("M")
-    assert list(table)[:5] == ["DID, at the moderator's mean", "DID × moderator", "DID at the 10% quantile",
-                               "DID at the 50% quantile", "DID at the 90% quantile"]  # fmt: skip
+    assert list(table)[:5] == ["eip, at the moderator's mean", "eip × moderator", "eip at the 10% quantile",
+                               "eip at the 50% quantile", "eip at the 90% quantile"]  # fmt: skip
     assert table["gpat"][1]
     assert not table["gpat"][0]
     assert "still" not in table  # absorbed
     assert any("column 3: still does not change within units" in note for note in document().notes)
-    assert list(rows("D"))[:3] == ["DID, rich = 1", "DID, rich = 2", "Triple difference"]
+    assert list(rows("D"))[:3] == ["eip, rich = 1", "eip, rich = 2", "Triple difference"]
     assert any(note.startswith("rich groups units by road in 2006: 1 up to") for note in document().notes)
 
 
@@ -109,7 +109,7 @@ def test_table_t_holds_the_users_tests() -> None:
     assert (shown.estimate, shown.se, shown.pvalue) == (by_hand.estimate, by_hand.se, by_hand.pvalue)
     assert found["2.5: did = 0, inv = 0"].estimate is None
     table = rows("T")
-    assert table["2.5: did = 0.02"][0] == rows("2")["DID"][-1].rstrip("*")
+    assert table["2.5: did = 0.02"][0] == rows("2")["eip"][-1].rstrip("*")
     assert len(table["M.1: -0.1 < did x inv < 0.1"]) == 4
 
 

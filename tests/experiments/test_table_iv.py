@@ -107,7 +107,7 @@ def test_the_table_reads_as_it_should(document: Document) -> None:
     assert table.title == "Instrumental variables: y on inv"
     assert [heading.label for heading in table.columns] == ["OLS", "2SLS", "First stage", "Reduced form"]
     rows = {row.label: row.cells for row in table.rows if row.label}
-    assert list(rows)[:6] == ["DID", "z1", "z2", "inv", "road", "Constant"]
+    assert list(rows)[:6] == ["park", "z1", "z2", "inv", "road", "Constant"]
     assert rows["z1"][:2] == ("", "")
     assert rows["inv"][2:] == ("", "")
     for label in ("First-stage F, iid", "Kleibergen-Paap F", "Effective F", "  critical, bias 10%", "Sargan p",

@@ -96,8 +96,8 @@ def test_estimates_errors_and_dates_are_those_of_the_slow_program(
     assert [column.label for column in two_dates[1]["C"].columns] == [heading(kind, None) for kind in ALL]
     for column, kind in enumerate(ALL):
         how = twin.KINDS[kind]
-        assert numbers(found["DID"])[column] == pytest.approx(twin.staggered(y, first, how), abs=6e-5)
-        assert numbers(found["DID se"])[column] == pytest.approx(twin.jackknife_error(y, first, how), abs=6e-5)
+        assert numbers(found["d"])[column] == pytest.approx(twin.staggered(y, first, how), abs=6e-5)
+        assert numbers(found["d se"])[column] == pytest.approx(twin.jackknife_error(y, first, how), abs=6e-5)
         for date, label in ((2006, "2006 (1 unit)"), (2008, "2008 (2 units)")):
             own = np.flatnonzero(first == date - 2001)
             order = np.concatenate([np.flatnonzero(first == len(YEARS)), own])
@@ -334,7 +334,7 @@ def test_california_as_published(shared_data: Path, tmp_path: Path) -> None:
     named = table.rename(columns={"State": "unit", "Year": "year", "PacksPerCapita": "y", "treated": "d"})
     panel = real(tmp_path, named, f"estimators = {list(ALL)}")
     found = tables_of(panel, fitted(panel))
-    effects = dict(zip(ALL, numbers(cells(found["C"])["DID"]), strict=True))
+    effects = dict(zip(ALL, numbers(cells(found["C"])["d"]), strict=True))
     published = {"synthetic-did": -15.6, "synthetic-control": -19.6, "demeaned-synthetic-control": -11.1,
                  "equally-weighted-did": -27.3}  # fmt: skip
     for kind, wanted in published.items():
@@ -346,4 +346,4 @@ def test_california_as_published(shared_data: Path, tmp_path: Path) -> None:
     assert {label for label in years if label.isdigit()} == {"1986", "1987", "1988"}
     assert numbers(years["1988"])[0] == pytest.approx(0.427, abs=0.001)
     (path,) = SyntheticControl().paths(panel.panel)
-    assert numbers(cells(found["C"])["DID"])[1] == pytest.approx(path.estimate, abs=6e-5)
+    assert numbers(cells(found["C"])["d"])[1] == pytest.approx(path.estimate, abs=6e-5)

@@ -44,15 +44,15 @@ def test_table_1_has_the_parts_between_and_within() -> None:
     assert [row.label for row in table.rows[:3]] == ["icr", "  between", "  within"]
     assert cells(table, "icr") == ("0.4402", "0.1091", "0.2003", "0.8402", "5,130")
     assert cells(table, "icr", 1) == ("", "0.1000", "0.2500", "0.8000", "")
-    assert "DID" in [row.label for row in table.rows]
+    assert "eip" in [row.label for row in table.rows]
 
 
 def test_table_2_prints_pooled_and_random_side_by_side_and_says_which() -> None:
     table = only("2")
     assert table.groups == (("Pooled OLS", 3), ("Random effects", 3), ("Fixed effects", 2))
     assert [column.number for column in table.columns] == ["(1)", "(2)", "(3)", "(1)", "(2)", "(3)", "(4)", "(5)"]
-    assert cells(table, "DID")[7] == "0.0157***"
-    assert cells(table, "DID", 1)[7] == "(0.0040)"  # clustered, the third error type
+    assert cells(table, "eip")[7] == "0.0157***"
+    assert cells(table, "eip", 1)[7] == "(0.0040)"  # clustered, the third error type
     assert cells(table, "inv")[0] == ""
     assert cells(table, "Unit effects") == ("no", "no", "no", "random", "random", "random", "yes", "yes")
     assert cells(table, "Period effects") == ("no", "no", "yes", "no", "no", "yes", "no", "yes")
@@ -63,11 +63,11 @@ def test_table_2_prints_pooled_and_random_side_by_side_and_says_which() -> None:
 
 def test_the_errors_asked_for_are_shown_and_named() -> None:
     table = only("2", "hc1")
-    assert cells(table, "DID", 1)[7] == "(0.0030)"
+    assert cells(table, "eip", 1)[7] == "(0.0030)"
     assert any("HC1" in note for note in table.notes)
     assert not any("clustered" in note for note in table.notes)
     spatial = only("7", "hessian")
-    assert cells(spatial, "DID", 1)[0] == "(0.0030)"
+    assert cells(spatial, "eip", 1)[0] == "(0.0030)"
     assert any("observed Hessian" in note for note in spatial.notes)
     assert any("clustered" in note for note in only("2", "hessian").notes)
 
@@ -75,8 +75,8 @@ def test_the_errors_asked_for_are_shown_and_named() -> None:
 def test_errors_that_only_some_columns_have_are_named_column_by_column() -> None:
     table = only("2", "wild:unit")
     assert cells(table, "Standard errors")[6:] == ("cluster:unit", "wild:unit")
-    assert cells(table, "DID", 1)[7] == "[0.0012, 0.0301]"
-    assert cells(table, "DID")[7] == "0.0157**"
+    assert cells(table, "eip", 1)[7] == "[0.0012, 0.0301]"
+    assert cells(table, "eip")[7] == "0.0157**"
     assert cells(table, "inv", 1)[7] == "(0.0040)"  # of which the bootstrap says nothing
     assert any("not standard errors" in note for note in table.notes)
 
@@ -91,7 +91,7 @@ def test_table_3_names_the_sample_and_the_other_policy() -> None:
     assert [column.label for column in table.columns] == ["without capitals", "with low_carbon"]
     assert cells(table, "Units (city)") == ("260", "285")
     assert cells(table, "low_carbon")[0] == ""
-    assert cells(table, "Correlation with DID") == ("", "0.2856")
+    assert cells(table, "Correlation with eip") == ("", "0.2856")
 
 
 def test_table_4_has_the_test_of_equal_effects_under_its_columns() -> None:
@@ -158,7 +158,7 @@ def test_table_7_direct_before_lee_yu_for_every_w() -> None:
     ] * 4
     table = tables[0]
     assert [column.label for column in table.columns] == ["SEM", "SAR", "SDM", "SLX", "SDEM", "SAC"]
-    assert cells(table, "W × DID")[2] == "0.0124***"
+    assert cells(table, "W × eip")[2] == "0.0124***"
     assert cells(table, "σ²")[0] == "0.00090"  # a variance is not tested
     assert cells(table, "Log-likelihood")[0] == "10,954.386"
     labels = [row.label for row in table.rows]
@@ -179,13 +179,13 @@ def test_table_7_direct_before_lee_yu_for_every_w() -> None:
 def test_the_appendix_has_the_treatment_under_every_standard_error() -> None:
     table = next(table for table in journal_tables(full_document()) if table.appendix)
     assert [row.label for row in table.rows] == [
-        "Fixed effects: DID 0.0157", "homoskedastic", "heteroskedasticity-robust (HC1)", "clustered by unit",
+        "Fixed effects: eip 0.0157", "homoskedastic", "heteroskedasticity-robust (HC1)", "clustered by unit",
         "wild cluster bootstrap by unit",
     ]  # fmt: skip
     assert table.rows[1].cells == ("0.0020", "7.850", "0.0010", "0.0118", "0.0196")
     assert table.rows[4].cells == ("", "", "0.0200", "0.0012", "0.0301")
     spatial = next(t for t in journal_tables(full_document()) if t.appendix and "knn-6, direct" in t.title)
-    assert "SDM: indirect effect of DID 0.0131" in [row.label for row in spatial.rows]
+    assert "SDM: indirect effect of eip 0.0131" in [row.label for row in spatial.rows]
 
 
 def test_the_appendix_has_z_by_every_method_and_the_clusters() -> None:
@@ -216,7 +216,7 @@ def test_effects_by_simulation_stand_beside_those_by_the_delta_method() -> None:
     found = records(fit, {"did": 0.01, "rho": 0.1, "indirect:did": 0.02}, ("information",))
     found += records(fit, {"indirect:did": 0.02}, ("simulation",), effects_method="simulation")
     document = Document(FACTS, tuple(found), ())
-    assert cells(only("7", document=document), "DID", 1) == ("(0.0020)",)
+    assert cells(only("7", document=document), "eip", 1) == ("(0.0020)",)
     behind = next(table for table in journal_tables(document) if table.appendix)
     assert [row.label for row in behind.rows][-1].startswith("by simulation")
     asked = only("7", "simulation", document)
@@ -230,15 +230,15 @@ def test_a_document_with_a_single_fit_and_no_treatment() -> None:
     first, behind = journal_tables(document)
     assert first.caption == "Table 2. Regressions of icr on its regressors"
     assert [column.number for column in first.columns] == ["(5)"]
-    assert "DID" not in " ".join([row.label for row in first.rows] + list(first.notes))
+    assert "eip" not in " ".join([row.label for row in first.rows] + list(first.notes))
     assert behind.rows[0].label == "Fixed effects: inv 0.0700"
 
 
-def test_did_is_said_to_be_1_from_the_period_on_that_a_column_holds() -> None:
-    for facts, said in (({}, "DID is eip."), ({"first_treated": "eip"}, "DID is 1 from eip on.")):
-        document = full_document({**FACTS, **facts})
-        for name in ("2", "5", "7"):
-            assert only(name, document=document).notes[0] == said
+def test_a_treatment_is_said_to_be_1_from_the_period_on_that_a_column_holds() -> None:
+    document = full_document({**FACTS, "first_treated": "eip"})
+    for name in ("2", "5", "7"):
+        assert only(name, document=document).notes[0] == "eip is 1 from the period in column eip on."
+        assert not only(name).notes[0].startswith("eip")
 
 
 def test_statistics_without_records_and_empty_documents_do_no_harm() -> None:
@@ -260,11 +260,12 @@ def test_synthetic_data_are_called_so_under_every_table() -> None:
 
 
 def test_controls_keep_their_names_whatever_they_look_like() -> None:
-    assert term_label("w_did", "did", CONTROLS) == "W × DID"
-    assert term_label("w_rain", "did", ("w_rain",)) == "w_rain"
-    assert term_label("w_w_rain", "did", ("w_rain",)) == "W × w_rain"
-    assert term_label("indirect:did", "did") == "DID"
-    assert term_label("lambda", None) == "λ"
+    named = {"did": "eip"}
+    assert term_label("w_did", CONTROLS, lambda name: named.get(name, name)) == "W × eip"
+    assert term_label("w_rain", ("w_rain",)) == "w_rain"
+    assert term_label("w_w_rain", ("w_rain",)) == "W × w_rain"
+    assert term_label("indirect:did", (), lambda name: named.get(name, name)) == "eip"
+    assert term_label("lambda") == "λ"
 
 
 def test_p_values_stars_and_minus_signs() -> None:
@@ -391,7 +392,7 @@ def test_table_s4_names_spillovers_and_the_document_has_none_without_them() -> N
     assert table.groups == (("Neighbours' treatment", 1),)
     labels = [row.label for row in table.rows if row.kind == "value"]
     assert labels[:6] == [
-        "DID", "W × DID", "Untreated, other at 0-100 km", "Effect on the treated", "Spillover on the untreated",
+        "eip", "W × eip", "Untreated, other at 0-100 km", "Effect on the treated", "Spillover on the untreated",
         "Bias of DID without it",
     ]  # fmt: skip
     assert not [table for table in journal_tables(full_document()) if table.name.startswith("S")]

@@ -25,10 +25,10 @@ def wild_fit(lower: float | None, upper: float | None, *, pvalue: float) -> Docu
 def test_a_test_without_a_bounded_interval_lends_no_other_errors(lower: float | None, upper: float | None) -> None:
     document = wild_fit(lower, upper, pvalue=0.21)
     table = only("2", "wild:region", document)
-    assert cells(table, "DID") == ("1.5749",)
-    assert cells(table, "DID", 1) == (UNBOUNDED,)
+    assert cells(table, "eip") == ("1.5749",)
+    assert cells(table, "eip", 1) == (UNBOUNDED,)
     assert UNBOUNDED_NOTE in table.notes
-    assert cells(only("2", "cluster:unit", document), "DID", 1) == ("(0.0040)",)
+    assert cells(only("2", "cluster:unit", document), "eip", 1) == ("(0.0040)",)
     assert UNBOUNDED_NOTE not in only("2", "cluster:unit", document).notes
 
 
@@ -44,9 +44,9 @@ def test_without_clusters_a_likelihood_shows_the_information_matrix(kinds: tuple
 
 
 def test_its_stars_are_by_its_own_p_value() -> None:
-    assert cells(only("2", "wild:region", wild_fit(None, None, pvalue=0.03)), "DID") == ("1.5749**",)
+    assert cells(only("2", "wild:region", wild_fit(None, None, pvalue=0.03)), "eip") == ("1.5749**",)
     bounded = only("2", "wild:region", wild_fit(0.2, 3.0, pvalue=0.03))
-    assert cells(bounded, "DID", 1) == ("[0.2000, 3.0000]",)
+    assert cells(bounded, "eip", 1) == ("[0.2000, 3.0000]",)
     assert UNBOUNDED_NOTE not in bounded.notes
 
 

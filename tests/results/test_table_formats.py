@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import re
 import shutil
@@ -13,16 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import docx
+import openpyxl
 import pytest
 from documents import FACTS, full_document
 from rich.cells import cell_len
 from rich.console import Console
+from table_parsers import displayed
 
 from experiments.estimation import check_formats, journal_tables, write_files
-from results.plots.paper import draw, frame
+from results.plots.paper import draw, figure, frame
 from results.tables.html_tables import html_tables
 from results.tables.latex import escape, latex_tables
-from results.tables.records import Document
+from results.tables.records import Check, Document, Record, Style
+from results.tables.sheets import csv_tables, xlsx_tables
 from results.tables.terminal_tables import print_estimates
 from results.tables.word import word_tables
 from sim.errors import BadInput
@@ -55,7 +59,7 @@ def test_a_terminal_is_never_overrun_and_nothing_is_dropped(width: int) -> None:
 
 def test_digits_stand_under_digits() -> None:
     lines = printed(80).splitlines()
-    first = next(j for j, line in enumerate(lines) if line.startswith("DID ") and "***" in line)
+    first = next(j for j, line in enumerate(lines) if line.startswith("eip ") and "***" in line)
     assert [m.start() for m in re.finditer(r"\d\*\*\*", lines[first])] == [
         m.start() for m in re.finditer(r"\d\)", lines[first + 1])
     ]
@@ -64,7 +68,7 @@ def test_digits_stand_under_digits() -> None:
 def test_a_terminal_without_greek_gets_it_spelt_out() -> None:
     text = printed(100, encoding="ascii")
     assert "rho " in text
-    assert "W x DID" in text
+    assert "W x eip" in text
     assert "sigma2" in text
 
 
@@ -195,7 +199,7 @@ def test_the_word_file_reads_back() -> None:
     document = full_document(CHINESE)
     tables = [table for table in journal_tables(document) if table.name in {"2", "4", "R"}]
     file = docx.Document(io.BytesIO(word_tables(document, tables)))
-    captions = [paragraph.text for paragraph in file.paragraphs if paragraph.style.name == "Caption"]
+    captions = [paragraph.text for paragraph in file.paragraphs if paragraph.style.name == "Heading 2"]
     assert captions[0] == "Table 2. Regressions of 产业链韧性 on eip"
     assert document.notes[0] in [paragraph.text for paragraph in file.paragraphs]
     assert any("clustered by unit" in paragraph.text for paragraph in file.paragraphs)
@@ -230,11 +234,95 @@ def test_all_files_or_none(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
+PAINTED = figure("lines", (300.0, 200.0), "Two lines", "A line and another.", lambda canvas: {})
+
+
+def test_figures_stand_inside_the_word_file_with_300_dots_an_inch(tmp_path: Path) -> None:
+    document = replace(full_document(), figures=(*full_document().figures, PAINTED))
+    file = docx.Document(io.BytesIO(word_tables(document, journal_tables(document))))
+    (shape,) = file.inline_shapes
+    assert (shape.width.pt, shape.height.pt) == (pytest.approx(300, abs=1), pytest.approx(200, abs=1))
+    (part,) = [
+        part for name, part in ((one.partname, one) for one in file.part.package.iter_parts()) if "media" in name
+    ]
+    assert (part.image.px_width, part.image.px_height) == (1250, 833)
+    heads = [paragraph.text for paragraph in file.paragraphs if paragraph.style.name == "Heading 2"]
+    assert heads[-1] == "Two lines"
+    assert [head.partition(".")[0] for head in heads[:3]] == ["Table 1", "Table 2", "Table 3"]
+    listed = [paragraph.text for paragraph in file.paragraphs if paragraph.style.name == "Normal"]
+    assert [table.caption for table in journal_tables(document)] == listed[: len(journal_tables(document))]
+    assert ' TOC \\o "1-2"' in file.element.xml
+
+
+def test_every_format_and_the_warnings_are_written(tmp_path: Path) -> None:
+    document = replace(full_document(), figures=(PAINTED,), warnings=(Check.fact("a", 2, "It is weak."),))
+    formats = check_formats("docx,xlsx,csv,rtf,pdf,png", tmp_path)
+    names = {path.name for path in write_files(document, tmp_path / "out", formats)}
+    tables = {f"table-{table.name}.csv" for table in journal_tables(document)}
+    assert names == tables | {"estimates.json", "tables.docx", "tables.xlsx", "tables.rtf", "warnings.md", "lines.svg",
+                              "lines.pdf", "lines.png"}  # fmt: skip
+    assert "It is weak." in (tmp_path / "out" / "warnings.md").read_text(encoding="utf-8")
+    assert (tmp_path / "out" / "lines.png").read_bytes()[:4] == b"\x89PNG"
+    assert (tmp_path / "out" / "lines.pdf").read_bytes()[:4] == b"%PDF"
+
+
+def exact() -> Document:
+    """Numbers with more digits than a table prints."""
+    document = full_document()
+    names = ("estimate", "se", "statistic", "pvalue", "lower", "upper")
+
+    def longer(record: Record) -> Record:
+        return replace(record, **{name: None if (value := getattr(record, name)) is None else value * (1 + 1e-7 * j)
+                                  for j, name in enumerate(names, start=1)})  # fmt: skip
+
+    return replace(document, records=tuple(map(longer, document.records)))
+
+
+def numbers_of(document: Document) -> set[float]:
+    names = ("estimate", "se", "statistic", "pvalue", "lower", "upper", "nobs", "units", "periods")
+    held = {getattr(record, name) for record in document.records for name in names}
+    return {float(value) for value in (*held, *(one.estimate for one in document.statistics)) if value is not None}
+
+
+def test_a_workbook_and_csv_files_hold_numbers_in_full_beside_what_tables_print() -> None:
+    document = exact()
+    tables, known = journal_tables(document), numbers_of(document)
+    book = openpyxl.load_workbook(io.BytesIO(xlsx_tables(document, tables)))
+    files = csv_tables(document, tables)
+    assert [sheet.title for sheet in book] == [f"Table {table.name}" for table in tables]
+    seen = 0
+    for table, sheet, content in zip(tables, book.worksheets, files.values(), strict=True):
+        first = int(sheet.freeze_panes.removeprefix("B"))
+        lines = list(csv.reader(io.StringIO(content.decode("utf-8-sig"))))[1:]
+        assert len(lines) == len(table.rows)
+        for row, cells, line in zip(table.rows, sheet.iter_rows(min_row=first), lines, strict=False):
+            for text, cell, written in zip(row.cells or [""] * (len(line) - 1), cells[1:], line[1:], strict=True):
+                assert displayed(cell) == text
+                if isinstance(cell.value, int | float):
+                    seen += 1
+                    assert any(cell.value == pytest.approx(one, rel=1e-14) for one in known)
+                    assert float(written) == pytest.approx(cell.value, rel=1e-14)
+                else:
+                    assert written == text
+    assert seen > 800
+
+
+def test_a_csv_file_says_what_a_row_holds() -> None:
+    document = exact()
+    for brackets, said in (("se", "standard error"), ("t", "t statistic"), ("p", "p value"), ("ci", "95% interval")):
+        styled = replace(document, style=Style(brackets=brackets))
+        text = csv_tables(styled, journal_tables(styled))["table-2.csv"].decode("utf-8-sig")
+        rows = list(csv.reader(io.StringIO(text)))
+        assert rows[0][1] == "Pooled OLS (1)"
+        assert rows[2][0] == f"eip ({said})"
+
+
 def test_formats_are_checked_before_any_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert check_formats("json") == ("json",)
     assert check_formats("docx,html", tmp_path) == ("json", "docx", "html")
     assert check_formats("HTML", tmp_path) == ("json", "html")
-    for text, words in (("pdf", "pdf.*json"), ("", "format"), ("html", "--out")):
+    assert check_formats("xlsx,csv,rtf,pdf,png", tmp_path) == ("json", "xlsx", "csv", "rtf", "pdf", "png")
+    for text, words in (("odt", "odt.*json"), ("", "format"), ("html", "--out")):
         with pytest.raises(BadInput, match=words):
             check_formats(text)
     monkeypatch.setattr("results.tables.word.find_spec", lambda name: None)

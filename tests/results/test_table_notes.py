@@ -80,7 +80,7 @@ def fragile(fit: Fit, pvalues: dict[str, float], term: str = "did") -> list[str]
 def test_stars_that_depend_on_the_error_type_are_said() -> None:
     fit = Fit(BASELINE["controls, units, periods"], "did")
     assert fragile(fit, {"iid": 0.004, "hc1": 0.03, "cluster:unit": 0.2, "conley:100": 0.009}) == [
-        "The stars of DID depend on the error type: column (5) *** (iid, conley:100) ** (hc1) none (cluster:unit)."
+        "The stars of eip depend on the error type: column (5) *** (iid, conley:100) ** (hc1) none (cluster:unit)."
     ]
     assert fragile(fit, {"iid": 0.004, "hc1": 0.009}) == []
     assert fragile(fit, {"iid": 0.004, "hc1": 0.2}, term="inv") == []
@@ -90,7 +90,7 @@ def test_stars_of_effects_are_those_of_the_durbin_model() -> None:
     pvalues = {"information": 0.004, "cluster:unit": 0.2}
     sdm, sar = (Fit(SPATIAL[model], model, "direct", weights="knn-6") for model in ("sdm", "sar"))
     assert fragile(sdm, pvalues, term="indirect:did") == [
-        "The stars of the indirect effect of DID depend on the error type: column (3) *** (information) none "
+        "The stars of the indirect effect of eip depend on the error type: column (3) *** (information) none "
         "(cluster:unit)."
     ]
     assert fragile(sar, pvalues, term="indirect:did") == []

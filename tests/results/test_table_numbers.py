@@ -102,7 +102,7 @@ def test_behind_the_tables_numbers_are_written_alike_too() -> None:
     found = [replace(record(FIT, "did", LARGE[0], error, kind), lower=9e11, upper=1.5e12)
              for error, kind in ((LARGE[1], "iid"), (9.1e6, "hc1"))]  # fmt: skip
     appendix = next(table for table in journal_tables(document(found)) if table.appendix)
-    assert appendix.rows[0].label.endswith("DID 1.235e12")
+    assert appendix.rows[0].label.endswith("eip 1.235e12")
     assert [(row.cells[0], *row.cells[3:]) for row in appendix.rows[1:]] == [
         ("3.688e11", "9.000e11", "1.500e12"), ("9.100e6", "9.000e11", "1.500e12"),
     ]  # fmt: skip

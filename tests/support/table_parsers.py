@@ -1,4 +1,4 @@
-"""Tables read back from a terminal, a page, a LaTeX file and a Word file."""
+"""Tables read back from a terminal, a page, a LaTeX file, a Word file, a workbook and an RTF file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from itertools import pairwise
+from typing import Any
 from xml.etree import ElementTree
+
+import openpyxl
 
 Head = tuple[str, str, str]  # group, number, label
 Line = tuple[str, tuple[str, ...] | None]  # label and cells; None: a heading inside the table
@@ -269,3 +272,70 @@ def _word_table(caption: str, table: ElementTree.Element, notes: str) -> Printed
         (head if row.find(f"{WORD}trPr/{WORD}tblHeader") is not None else body).append(cells)
     heads = [[text for text, span in row for _ in range(span)][1:] for row in head]
     return Printed(caption, heads_of(heads), _lines(body), notes)
+
+
+def from_xlsx(content: bytes) -> list[Printed]:
+    """Tables of a workbook, each cell as a spreadsheet shows its number."""
+    book = openpyxl.load_workbook(io.BytesIO(content))
+    return [_sheet_table(sheet) for sheet in book.worksheets]
+
+
+def _sheet_table(sheet: Any) -> Printed:
+    first = int(sheet.freeze_panes.lstrip("B"))
+    rows = list(sheet.iter_rows())
+    heads = [[str(cell.value or "") for cell in row[1:]] for row in rows[1 : first - 1]]
+    for merged in sheet.merged_cells.ranges:
+        start, end = merged.min_col - 2, merged.max_col - 1
+        heads[0][start:end] = [heads[0][start]] * (end - start)
+    body = [row for row in rows[first - 1 :] if row[0].font.i or row[1].number_format != "General"]
+    notes = [str(row[0].value) for row in rows[first - 1 + len(body) :]]
+    lines: list[Line] = [
+        (plain(str(row[0].value or "")), None if row[0].font.i else tuple(plain(displayed(cell)) for cell in row[1:]))
+        for row in body
+    ]
+    return Printed(str(sheet["A1"].value), heads_of(heads), tuple(lines), plain(" ".join(notes)))
+
+
+def displayed(cell: Any) -> str:
+    """A cell as a spreadsheet shows it: texts as they are, numbers by the format."""
+    if not isinstance(cell.value, int | float):
+        return str(cell.value or "")
+    sections = cell.number_format.split(";")
+    section = sections[1] if cell.value < 0 and len(sections) > 1 else sections[0]
+    found = re.fullmatch(r'((?:"[^"]*")?)(-?)([#,0]*)(\.0+)?(E\+0)?((?:"[^"]*")?)', section)
+    assert found is not None, section
+    before, minus, whole, part, exponent, behind = (text or "" for text in found.groups())
+    places, size = max(len(part) - 1, 0), abs(cell.value)
+    body = "" if not whole else f"{size:.{places}e}" if exponent else f"{size:{',' * ('#' in whole)}.{places}f}"
+    if exponent:
+        mantissa, _, power = body.partition("e")
+        body = f"{mantissa}e{int(power)}"
+    return before.strip('"') + minus + body + behind.strip('"')
+
+
+def from_rtf(text: str) -> list[Printed]:
+    """Tables of an RTF file, each with its caption and notes."""
+    captions = list(re.finditer(r"\\outlinelevel1\{\\b (.*)\}\\par", text))
+    ends = [*(match.start() for match in captions[1:]), len(text)]
+    return [_rtf_table(_rtf_text(match[1]), text[match.end() : end])
+            for match, end in zip(captions, ends, strict=True)]  # fmt: skip
+
+
+def _rtf_table(caption: str, text: str) -> Printed:
+    rows = [line for line in text.splitlines() if line.startswith(r"\trowd")]
+    edges = [[int(edge) for edge in re.findall(r"\\cellx(\d+)", row)] for row in rows]
+    columns = max(edges, key=len)
+    head, body = [], []
+    for row, own in zip(rows, edges, strict=True):
+        texts = [_rtf_text(cell) for cell in re.findall(r"\\intbl\\q[lc] (.*?)\\cell(?!x)", row)]
+        spans = [columns.index(edge) - (columns.index(own[j - 1]) if j else -1) for j, edge in enumerate(own)]
+        (head if r"\trhdr" in row else body).append(list(zip(texts, spans, strict=True)))
+    heads = [[cell for cell, span in row for _ in range(span)][1:] for row in head]
+    notes = " ".join(_rtf_text(note) for note in re.findall(r"\\pard\\sb60\\fs\d+ (.*)\\par", text))
+    return Printed(caption, heads_of(heads), _lines(body), notes)
+
+
+def _rtf_text(text: str) -> str:
+    text = re.sub(r"\{\\(?:super|i|b) (.*?)\}", r"\1", text)
+    text = re.sub(r"\\u(-?\d+)\?", lambda found: chr(int(found[1]) % 65536), text).replace(r"\~", " ")
+    return plain(re.sub(r"\\([\\{}])", r"\1", text))

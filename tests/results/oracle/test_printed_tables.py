@@ -21,13 +21,27 @@ from pathlib import Path
 import pytest
 from known_tables import ASKED, EFFECTS, UNBALANCED, known_document
 from rich.console import Console
-from table_parsers import Head, Line, Printed, from_html, from_latex, from_terminal, from_word, joined, plain
+from table_parsers import (
+    Head,
+    Line,
+    Printed,
+    from_html,
+    from_latex,
+    from_rtf,
+    from_terminal,
+    from_word,
+    from_xlsx,
+    joined,
+    plain,
+)
 
 from experiments.tables.ledger import journal_tables, layouts
 from results.tables.html_tables import html_tables
 from results.tables.journal_table import JournalTable, TableSetting
 from results.tables.latex import latex_tables
 from results.tables.records import Document, Fit, Record
+from results.tables.rtf import rtf_tables
+from results.tables.sheets import xlsx_tables
 from results.tables.terminal_tables import print_estimates
 from results.tables.word import word_tables
 
@@ -35,7 +49,7 @@ APPROVED = Path(__file__).resolve().parents[2] / "data/tables"
 WIDTHS = {"terminal": 2000, "narrow terminal": 100}
 PLAIN = ("terminal", "html")  # in every way of asking; the other formats in those that change columns and notes most
 PRINTED = [pytest.param(asked, kind, id=f"{asked}-{kind}") for asked in ASKED
-           for kind in ("terminal", "narrow terminal", "html", "latex", "word")
+           for kind in ("terminal", "narrow terminal", "html", "latex", "word", "xlsx", "rtf")
            if kind in PLAIN or asked in ("usual", "wild", "unbalanced")]  # fmt: skip
 LABEL_ROOM = 30  # letters of a row's label in a terminal
 NOTES = ("The first note of the document: 5% of a_b.", "The second note.")
@@ -95,6 +109,10 @@ def printed(kind: str, asked: str) -> tuple[Printed, ...]:
         return tuple(from_html(html_tables(document, tables)))
     if kind == "latex":
         return tuple(from_latex(latex_tables(document, tables)))
+    if kind == "xlsx":
+        return tuple(from_xlsx(xlsx_tables(document, tables)))
+    if kind == "rtf":
+        return tuple(from_rtf(rtf_tables(document, tables)))
     return tuple(from_word(word_tables(document, tables)))
 
 
@@ -159,7 +177,7 @@ def test_a_document_without_numbers_has_no_tables() -> None:
 # The numeric oracle: whatever was approved, a number that is known stands under its column and beside its label.
 
 LABELS = {
-    "did": "DID", "constant": "Constant", "rho": "ρ", "lambda": "λ", "sigma2": "σ²", "att": "Effect on the treated",
+    "did": "park", "constant": "Constant", "rho": "ρ", "lambda": "λ", "sigma2": "σ²", "att": "Effect on the treated",
     "spill:treated": "of it through others", "spill:untreated": "Spillover on the untreated",
     "did_bias": "Bias of DID without it", "untreated:0-100": "Untreated, other at 0-100 km",
     "treated:0-100": "Treated, other at 0-100 km", "overall": "ATT, unit-periods alike",
@@ -176,8 +194,8 @@ SAID = {
     "lr_sar": "LR against SAR, χ²", "lr_sem": "LR against SEM, χ²", "wald_sar": "Wald against SAR, χ²",
     "wald_sem": "Wald against SEM, χ²", "lm_lag": "LM lag", "lm_err": "LM error", "rlm_lag": "Robust LM lag",
     "rlm_err": "Robust LM error", "pretrend_p": "Pre-trends, p", "pretrend_hotelling_p": "Pre-trends, p (Hotelling)",
-    "uniform": "Uniform critical value", "rho_at_zero": "ρ at which a × b is 0", "correlation": "Correlation with DID",
-    "correlation_within": "net of the effects", "twfe": "Two-way coefficient", "vif:did": "VIF of DID",
+    "uniform": "Uniform critical value", "rho_at_zero": "ρ at which a × b is 0", "correlation": "Correlation with park",
+    "correlation_within": "net of the effects", "twfe": "Two-way coefficient", "vif:did": "VIF of park",
     "unexposed": "Untreated unexposed, share", "slope": "Slope per period", "permutation_p": "p by permutation",
     "bias_untested": "Mean bias, without a test", "bias_passed": "Mean bias, test passed",
     "bayes_factor": "Bayes factor of passing", "coefficient": "Two-way coefficient", "cells": "Cohort-periods used",
@@ -190,7 +208,7 @@ WITHOUT_STARS = ("sigma2", "proportion")
 
 OF_ONE_ROW = {
     "T": {}, "I2": {},
-    "D": {"did": "DID, polluting = 0", "did in 1": "DID, polluting = 1", "did x 1": "Triple difference"},
+    "D": {"did": "park, polluting = 0", "did in 1": "park, polluting = 1", "did x 1": "Triple difference"},
 }  # labels of terms of tables that have them to themselves  # fmt: skip
 UNDER_EVERY_W = "One model under every W"
 
@@ -199,15 +217,15 @@ def label_of(record: Record) -> set[str]:
     term = str(record.term)
     if term.startswith("event(0)"):
         return {"0", "Period of the switch"}
-    own = {"did": "DID"}
+    own = {"did": "park"}
     if record.table in OF_ONE_ROW:
         return {OF_ONE_ROW[record.table].get(term, f"{record.sample}: {term}" if record.table == "T" else term)}
     if record.table == "M":
         share = term.partition(" at p")[2]
         of_products = (
-            "DID × moderator" if term.startswith("did x ") else f"DID at the {share}% quantile" if share else term
+            "park × moderator" if term.startswith("did x ") else f"park at the {share}% quantile" if share else term
         )
-        return {"DID, at the moderator's mean" if term == "did" else of_products}
+        return {"park, at the moderator's mean" if term == "did" else of_products}
     if term == "did" and record.table == "S":
         return {LABELS["overall"]}
     if term.startswith("w_"):

@@ -14,6 +14,7 @@ import pytest
 from known_tables import known_document
 from rich.console import Console
 
+from experiments.estimation import warnings_text
 from experiments.tables.ledger import journal_tables
 from results.plots.specification_curve import curve_figure
 from results.tables.html_tables import html_tables
@@ -30,7 +31,7 @@ WARNINGS = tuple(
                  "", {"estimate": 0.25 + i, "none": float("nan")})
     for i, severity in enumerate(SEVERITIES)
 )  # fmt: skip
-FORMATS = ("terminal", "narrow", "html", "latex", "word")
+FORMATS = ("terminal", "narrow", "html", "file")
 
 
 def document(warnings: tuple[Check, ...] = WARNINGS) -> Document:
@@ -51,6 +52,8 @@ def text_of(kind: str, found: Document) -> str:
     elif kind == "html":
         page = html_tables(found, journal_tables(found))
         text = unescape(re.sub(r"<[^>]*>", " ", page[page.index("<main") :]))
+    elif kind == "file":
+        text = warnings_text(found).replace("\n- ", "\n")
     elif kind == "latex":
         text = latex_tables(found, journal_tables(found)).replace(r"\%", "%").replace(r"\_", "_").replace(r"\item", " ")
     else:
@@ -74,7 +77,7 @@ def shown_in(kind: str) -> tuple[int, ...]:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_warnings_stand_before_the_tables_most_serious_first(kind: str) -> None:
     text = text_of(kind, document())
-    first_table = text.index("Table 1. ") if kind != "latex" else text.index(r"\caption")
+    first_table = len(text) if kind == "file" else text.index("Table 1. ")
     assert text.index("Before the tables: 9 warnings, the most serious first (3 checks found nothing)") < first_table
     places = [text.find(WARNINGS[i].sentence) for i in shown_in(kind)]
     assert -1 not in places
@@ -82,7 +85,7 @@ def test_warnings_stand_before_the_tables_most_serious_first(kind: str) -> None:
     assert places[-1] < first_table
     for i in set(range(len(WARNINGS))) - set(shown_in(kind)):
         said = text.count(WARNINGS[i].sentence)
-        assert said == (1 if kind == "html" and SEVERITIES[i] == 0 else 0)
+        assert said == (1 if kind in ("html", "file") and SEVERITIES[i] == 0 else 0)
     assert ("more: see estimates.json." in text) == (kind == "narrow")
     if kind == "narrow":
         assert f"{len(ORDER) - len(shown_in(kind))} more: see estimates.json." in text
@@ -100,6 +103,13 @@ def test_nothing_is_said_where_nothing_was_checked(kind: str) -> None:
 def test_silence_is_said(kind: str) -> None:
     silent = tuple(warning for warning in WARNINGS if not warning.severity)
     assert "Before the tables: no warnings (3 checks found nothing)" in text_of(kind, document(silent))
+
+
+@pytest.mark.parametrize("kind", ["latex", "word"])
+def test_what_is_sent_to_a_journal_holds_no_warnings(kind: str) -> None:
+    text = text_of(kind, document())
+    assert "Before the tables" not in text
+    assert "Finding number" not in text
 
 
 def test_one_warning() -> None:

@@ -1,0 +1,121 @@
+"""Tables in Chinese: their words and sentences by the vocabulary in chinese.toml, names of variables as they are."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from functools import cache
+from importlib.resources import files
+
+from results.tables.journal_table import JournalTable
+from results.tables.records import Document
+from results.tables.typography import NumberCell
+
+PLACE = re.compile(r"\\\{(\w+)\\\}")
+OPENING = ("standard errors", "t statistics", "p values", "95% intervals", "brackets hold")  # of notes on columns
+SAID_OF_COLUMNS = {"columns": "列", "column": "列", "none": "无", "Pooled OLS": "混合OLS", "Random effects": "随机效应",
+                   "Fixed effects": "固定效应", "test of equal effects": "组间系数差异检验"}  # fmt: skip
+Templates = tuple[tuple[re.Pattern[str], str], ...]
+
+
+def wording(document: Document) -> Callable[[str], str]:
+    """What writes a word or a sentence of the program in the language of a document."""
+    names = names_of(document)
+
+    def said(text: str) -> str:
+        found = sentence(text, names)
+        return found if found != text else chinese(text, names)
+
+    return said if document.style.language == "zh" else str
+
+
+def in_language(table: JournalTable, document: Document) -> JournalTable:
+    """A table in the language of its document; what the user called something keeps its name."""
+    if document.style.language == "en":
+        return table
+    names = names_of(document)
+
+    def said(text: str) -> str:
+        return chinese(text, names)
+
+    columns = (replace(one, label=said(one.label), group=said(one.group)) for one in table.columns)
+    rows = (replace(row, label=said(row.label), cells=tuple(map(_of_cell, row.cells))) for row in table.rows)
+    notes = tuple(sentence(note, names) for note in table.notes)
+    return replace(table, title=said(table.title), columns=tuple(columns), rows=tuple(rows), notes=notes, word="表")
+
+
+def names_of(document: Document) -> frozenset[str]:
+    """What the user has called variables, columns and W."""
+    facts = document.panel
+    own = (facts.get(name) for name in ("outcome", "treatment_column", "unit", "period", "weight"))
+    mediators = (record.mediator for record in document.records)
+    return frozenset(str(name) for name in (*own, *facts.get("controls", ()), *facts.get("weights", ()), *mediators,
+                                            *document.style.labels.values()) if name)  # fmt: skip
+
+
+def _of_cell(cell: str) -> str:
+    """Words of a cell; numbers are left alone."""
+    return cell if isinstance(cell, NumberCell) else chinese(cell)
+
+
+def chinese(text: str, names: Collection[str] = ()) -> str:
+    """A label in Chinese; one that the vocabulary does not hold, and a name, as they are."""
+    body = text.strip()
+    start = text[: len(text) - len(text.lstrip())]
+    if not body or body in names:
+        return text
+    words, labels, _ = _vocabulary()
+    return start + (words.get(body) or _filled(body, labels, names) or body)
+
+
+def sentence(text: str, names: Collection[str] = ()) -> str:
+    """A note in Chinese; one that the vocabulary does not hold as it is."""
+    words, _, sentences = _vocabulary()
+    if said := words.get(text) or _filled(text, sentences, names):
+        return said
+    columns, _, note = text.partition(": ")
+    if re.search(r"\(\d+\)", columns) and note.startswith(OPENING):
+        whole = note if note.startswith("t ") else note[0].upper() + note[1:]
+        return f"{_columns(columns)}：{sentence(whole, names)}"
+    return text
+
+
+def _filled(text: str, templates: Templates, names: Collection[str]) -> str:
+    """A text by the first template that it fits, its parts in their turn; "" where it fits none."""
+    for pattern, said in templates:
+        if found := pattern.fullmatch(text):
+            return said.format(**{name: _part(name, part, names) for name, part in found.groupdict().items()})
+    return ""
+
+
+def _part(name: str, text: str, names: Collection[str]) -> str:
+    if name in ("raw", "number"):
+        return text
+    if name == "columns":
+        return _columns(text)
+    return "；".join(chinese(part, names) for part in text.split("; ")) if name == "list" else chinese(text, names)
+
+
+def _columns(text: str) -> str:
+    """Columns by their numbers, with the words beside them."""
+    for word, said in SAID_OF_COLUMNS.items():
+        text = re.sub(rf"\b{word}\b", said, text)
+    return text.replace(") to (", ")至(")
+
+
+@cache
+def _vocabulary() -> tuple[dict[str, str], Templates, Templates]:
+    """Words; labels and sentences as patterns, those with most letters of their own first."""
+    held = tomllib.loads(files("results.tables").joinpath("chinese.toml").read_text(encoding="utf-8"))
+    return held["words"], _templates(held["labels"]), _templates(held["sentences"])
+
+
+def _templates(given: Mapping[str, str]) -> Templates:
+    ordered = sorted(given.items(), key=lambda pair: -len(re.sub(r"\{\w+\}", "", pair[0])))
+    return tuple((re.compile(PLACE.sub(_place, re.escape(english))), said) for english, said in ordered)
+
+
+def _place(found: re.Match[str]) -> str:
+    return rf"(?P<{found[1]}>{'[-0-9.,e]+' if found[1] == 'number' else '.+?'})"

@@ -1,0 +1,103 @@
+"""The tables of a document as one RTF file, which every word processor opens: three-line tables and their notes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from results.tables.chinese import wording
+from results.tables.journal_table import JournalTable, Row
+from results.tables.records import Document
+from results.tables.typography import split_stars, with_minus
+
+FONT, POINTS = "Times New Roman", 9
+LETTER, MARGIN = 92, 200  # twentieths of a point: mean width of a letter, what a column keeps free
+PAGE, TURNED, EDGE = 11906, 16838, 1134  # twentieths of a point: short and long side of A4, its margins
+RULE = r"\clbrdr{side}\brdrs\brdrw{width}"
+HEAD = (
+    rf"{{\rtf1\ansi\ansicpg1252\deff0\uc1{{\fonttbl{{\f0\froman {FONT};}}}}"
+    rf"\paperw{PAGE}\paperh{TURNED}\margl{EDGE}\margr{EDGE}\margt{EDGE}\margb{EDGE}\f0\fs{2 * POINTS}"
+)
+
+
+def rtf_tables(document: Document, tables: Sequence[JournalTable]) -> str:
+    """The file: tables with more columns than a page holds in parts, then the document's notes."""
+    parts = [part for table in tables for part in table.blocks(lambda part: sum(_widths(part)) <= TURNED - 2 * EDGE)]
+    body = "\n".join(_table(part, first=number == 0) for number, part in enumerate(parts))
+    if document.notes:
+        said = wording(document)("Notes")
+        body += rf"\sect\sectd\pgwsxn{PAGE}\pghsxn{TURNED}" + "\n"
+        body += "\n".join(rf"\pard {text}\par" for text in (rf"{{\b {escape(said)}}}", *map(escape, document.notes)))
+    return f"{HEAD}\n{body}\n}}\n"
+
+
+def escape(text: str) -> str:
+    """Text with special characters made harmless, and every letter beyond ASCII as its number."""
+    plain = with_minus(text).replace("\\", "\\\\").replace("{", r"\{").replace("}", r"\}")
+    return "".join(letter if ord(letter) < 128 else _numbered(letter) for letter in plain)
+
+
+def _numbered(letter: str) -> str:
+    """A letter as the signed numbers of its 16-bit units."""
+    units = letter.encode("utf-16-le")
+    numbers = (int.from_bytes(units[at : at + 2], "little", signed=True) for at in range(0, len(units), 2))
+    return "".join(rf"\u{number}?" for number in numbers)
+
+
+def _widths(table: JournalTable) -> list[int]:
+    return [LETTER * length + MARGIN for length in table.lengths]
+
+
+def _table(table: JournalTable, *, first: bool) -> str:
+    """Caption, rows and notes, in a section that lies as wide as the table needs."""
+    widths = _widths(table)
+    wide = sum(widths) > PAGE - 2 * EDGE
+    turned = rf"\lndscpsxn\pgwsxn{TURNED}\pghsxn{PAGE}" if wide else rf"\pgwsxn{PAGE}\pghsxn{TURNED}"
+    section = rf"{'' if first else chr(92) + 'sect'}\sectd{'' if wide or first else chr(92) + 'sbknone'}{turned}"
+    ends = [sum(widths[: j + 1]) for j in range(len(widths))]
+    heads = _heads(table, ends)
+    lines = [section, rf"\pard\keepn\sb240\outlinelevel1{{\b {escape(table.caption)}}}\par", *heads]
+    last = len(table.rows) - 1
+    for number, row in enumerate(table.rows):
+        lines.append(_row(row, ends, bottom=number == last))
+    lines += [rf"\pard\sb60\fs{2 * POINTS - 2} {escape(note)}\par" for note in table.notes]
+    return "\n".join([*lines, rf"\pard\fs{2 * POINTS}"])
+
+
+def _heads(table: JournalTable, ends: Sequence[int]) -> list[str]:
+    """Groups, numbers and headings, repeated on every page; a rule above the first line and below the last."""
+    lines: list[tuple[list[str], list[int]]] = []
+    if table.groups:
+        spans, at = [0], 0
+        for _, span in table.groups:
+            at += span
+            spans.append(at)
+        lines.append((["", *(group for group, _ in table.groups)], [ends[j] for j in spans]))
+    if table.numbered:
+        lines.append((["", *(column.number for column in table.columns)], list(ends)))
+    if any(column.label for column in table.columns):
+        lines.append((["", *(column.label for column in table.columns)], list(ends)))
+    last = len(lines) - 1
+    return [_line([escape(text) for text in texts], own, top=18 * (j == 0), bottom=8 * (j == last), head=True)
+            for j, (texts, own) in enumerate(lines)]  # fmt: skip
+
+
+def _row(row: Row, ends: Sequence[int], *, bottom: bool) -> str:
+    top, below = 6 * (row.rule or row.kind == "head"), 18 * bottom
+    if row.kind == "head":
+        return _line([rf"{{\i {escape(row.label)}}}"], [ends[-1]], top=top, bottom=below)
+    label = escape(row.label.strip())
+    cells = [rf"\~\~{label}" if row.label.startswith("  ") else label, *map(_cell, row.cells)]
+    return _line(cells, ends, top=top, bottom=below)
+
+
+def _cell(text: str) -> str:
+    body, stars = split_stars(text)
+    return escape(body) + (rf"{{\super {stars}}}" if stars else "")
+
+
+def _line(cells: Sequence[str], ends: Sequence[int], *, top: int = 0, bottom: int = 0, head: bool = False) -> str:
+    """A row: its cells with their right edges, and the width of the rules above and below it."""
+    rules = "".join(RULE.format(side=side, width=width) for side, width in (("t", top), ("b", bottom)) if width)
+    edges = "".join(rf"{rules}\cellx{end}" for end in ends)
+    texts = "".join(rf"\pard\intbl{r'\ql' if j == 0 else r'\qc'} {text}\cell" for j, text in enumerate(cells))
+    return rf"\trowd\trqc\trgaph70\trkeep{r'\trhdr' * head}{edges}{texts}\row"

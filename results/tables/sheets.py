@@ -1,0 +1,153 @@
+"""The tables of a document for spreadsheets: an xlsx with a sheet a table, and a csv file a table.
+
+Both hold every number in full, as a number. A cell of the xlsx shows it as the table prints it, with its stars and
+brackets, by the format of the cell; a csv file says at the row what it holds, without stars.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from results.tables.chinese import wording
+from results.tables.journal_table import JournalTable, Row
+from results.tables.records import Brackets, Document
+from results.tables.typography import number_of
+from results.tables.word import undated
+
+NUMBER = re.compile(r"-?[\d,]*\d(?:\.\d+)?(?:e-?\d+)?")
+IN_BRACKETS: dict[Brackets, str] = {
+    "se": "standard error", "t": "t statistic", "p": "p value", "ci": "95% interval",
+}  # fmt: skip
+WIDEST = 60  # letters of a column
+
+
+def xlsx_tables(document: Document, tables: Sequence[JournalTable]) -> bytes:
+    """The workbook's bytes, a sheet a table in their order; the same tables are the same bytes."""
+    from openpyxl import Workbook
+
+    book = Workbook()
+    book.remove(book.active)
+    for table in tables:
+        _fill(book.create_sheet(_sheet_name(table, [sheet.title for sheet in book])), table)
+    if not tables:
+        book.create_sheet("1")
+    book.properties.creator = "panelproof"
+    out = io.BytesIO()
+    book.save(out)
+    return undated(out.getvalue(), dated=("dcterms:created", "dcterms:modified"))
+
+
+def _sheet_name(table: JournalTable, taken: Sequence[str]) -> str:
+    """Its number, or its title as far as a sheet's name may hold it."""
+    name = re.sub(r"[\[\]:*?/\\]", " ", table.caption.partition(".")[0] if table.name else table.title)[:28]
+    return name if name not in taken else f"{name} {len(taken)}"
+
+
+def _fill(sheet: Any, table: JournalTable) -> None:
+    """Caption, headings, rows, notes; what a heading spans is one cell."""
+    from openpyxl.styles import Alignment, Border, Font, Side
+    from openpyxl.utils import get_column_letter
+
+    bold, thin = Font(bold=True), Side(style="thin")
+    sheet.append([table.caption])
+    sheet["A1"].font = bold
+    heads = list(_heads(table))
+    for line in heads:
+        sheet.append(["", *line])
+    first, columns = 2 + len(heads), len(table.columns)
+    start = 2
+    for group, span in table.groups:
+        if group and span > 1:
+            sheet.merge_cells(start_row=2, start_column=start, end_row=2, end_column=start + span - 1)
+        start += span
+    for row in sheet.iter_rows(min_row=2, max_row=first - 1, min_col=2, max_col=1 + columns):
+        for cell in row:
+            cell.font, cell.alignment = bold, Alignment(horizontal="center", wrap_text=True)
+    for at, row in enumerate(table.rows, start=first):
+        _write(sheet, at, row)
+        if row.rule or row.kind == "head" or at == first:
+            for j in range(1, columns + 2):
+                sheet.cell(at, j).border = Border(top=thin)
+    for note in table.notes:
+        sheet.append([note])
+    label, *widths = table.lengths
+    for j, width in enumerate((label, *widths), start=1):
+        sheet.column_dimensions[get_column_letter(j)].width = min(max(width, 6) + 4, WIDEST)
+    sheet.freeze_panes = f"B{first}"
+
+
+def _heads(table: JournalTable) -> Iterator[list[str]]:
+    """Lines above the numbers: groups, numbers, headings, those that there are."""
+    if table.groups:
+        groups: list[str] = []
+        for group, span in table.groups:
+            groups += [group, *[""] * (span - 1)]
+        yield groups
+    if table.numbered:
+        yield [column.number for column in table.columns]
+    if any(column.label for column in table.columns):
+        yield [column.label for column in table.columns]
+
+
+def _write(sheet: Any, at: int, row: Row) -> None:
+    from openpyxl.styles import Alignment, Font
+
+    sheet.cell(at, 1, row.label).font = Font(italic=row.kind == "head")
+    for j, cell in enumerate(row.cells, start=2):
+        value = number_of(cell)
+        found = NUMBER.search(cell)
+        place = sheet.cell(at, j)
+        place.alignment = Alignment(horizontal="right")
+        if value is None or found is None:
+            place.value = str(cell) or None
+            place.number_format = "@"
+        else:
+            place.value, place.number_format = value, number_format(cell)
+
+
+def number_format(cell: str) -> str:
+    """The format under which a spreadsheet shows a number as a cell of a table does."""
+    found = NUMBER.search(cell)
+    assert found is not None
+    before, body, behind = cell[: found.start()], found[0].lstrip("-"), cell[found.end() :]
+    if before.endswith("<"):
+        return f'"{cell}"'  # below what four decimals show
+    whole, _, part = body.partition("e")[0].partition(".")
+    form = ("#,##0" if "," in whole or not part else "0") + ("." + "0" * len(part) if part else "")
+    form += "E+0" if "e" in body else ""
+    quoted = [f'"{text}"' if text else "" for text in (before, behind)]
+    plus, minus = (f"{quoted[0]}{sign}{form}{quoted[1]}" for sign in ("", "-"))
+    return f"{plus};{minus}"
+
+
+def csv_tables(document: Document, tables: Sequence[JournalTable]) -> dict[str, bytes]:
+    """Content by the name of the file, table-2.csv, in UTF-8 with a mark by which spreadsheets see that."""
+    said = wording(document)
+    found = {}
+    for number, table in enumerate(tables, start=1):
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["", *(" ".join(filter(None, (one.group, one.number, one.label))) for one in table.columns)])
+        above = ""
+        for row in table.rows:
+            label = row.label.strip() or f"{above} ({said(_what(row, document.style.brackets))})"
+            above = row.label.strip() or above
+            writer.writerow([label, *map(_full, row.cells or ("",) * len(table.columns))])
+        found[f"table-{table.name or number}.csv"] = text.getvalue().encode("utf-8-sig")
+    return found
+
+
+def _what(row: Row, brackets: Brackets) -> str:
+    """What a row without a label holds."""
+    first = next(filter(None, row.cells), "")
+    return "p value" if first.startswith("[p") else "95% interval" if first.startswith("[") else IN_BRACKETS[brackets]
+
+
+def _full(cell: str) -> str:
+    """A number in full, a text as it is."""
+    value = number_of(cell)
+    return str(cell) if value is None or not cell else repr(int(value) if value == int(value) else value)
