@@ -40,9 +40,17 @@ def mediation(**settings: Any) -> Mediation:
     return Mediation(**{"errors": ("delta",), "instruments": ("z1", "z2"), **settings})
 
 
-@pytest.fixture(scope="module", params=[0, 15], ids=["balanced", "gaps"])
+PANELS = {"balanced": (0, False), "gaps": (15, False), "weights": (0, True), "weights and gaps": (15, True)}
+
+
+@pytest.fixture(scope="module", params=PANELS.values(), ids=PANELS)
 def panel(request: pytest.FixtureRequest) -> Panel:
-    return panel_of(missing=request.param)
+    missing, by_weight = request.param
+    found = panel_of(missing=missing)
+    if not by_weight:
+        return found
+    pop = np.random.default_rng(2).gamma(1.0, 1.0, found.variables["y"].shape) + 0.1
+    return replace(found.with_variables({"pop": pop}), roles=replace(found.roles, weight="pop"))
 
 
 @pytest.mark.parametrize("instruments", [("z1",), ("z1", "z2")])

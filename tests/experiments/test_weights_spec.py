@@ -78,7 +78,7 @@ def test_tables_are_weighted_and_say_so_and_spatial_ones_are_not() -> None:
     assert "Not weighted." in next(found for name, found in notes.items() if name.startswith("7"))
     said = [note for table in journal_tables(plain) for note in table.notes]
     assert not {"Not weighted.", "Weighted by population."} & set(said)
-    assert any(note.startswith("Least squares, mediation, matching and staggered") for note in by.notes)
+    assert any(note.startswith("Least squares, 2SLS, mediation, matching and staggered") for note in by.notes)
     assert {check.name for check in by.warnings} >= {"residual-ar1", "robustness-value", "not-checked:influence"}
 
 
