@@ -279,6 +279,18 @@ def test_linear_estimators_are_those_of_copies(estimator: Any, missing: int) -> 
     assert_agree(estimator(weighted(panel, 1e9 * copies)), ours, rtol=1e-10, atol=1e-11)
 
 
+@pytest.mark.parametrize("missing", [0, 30])
+def test_an_absorbed_instrument_of_a_weighted_panel_is_refused(missing: int) -> None:
+    """One that does not change within units, and one that effects and controls make."""
+    panel = uneven(one_date(missing))
+    shape = panel.variables["did"].shape
+    levels = np.broadcast_to(np.random.default_rng(1).standard_normal(24), shape).copy()
+    panel = panel.with_variables({"place": levels, "made": 3 * panel.variables["road"] + levels})
+    for name, words in (("place", "absorbed by the unit and time effects"), ("made", "collinear with")):
+        with pytest.raises(BadInput, match=f"instrument '{name}' is {words}"):
+            PanelIV(regressors=("did", "road"), endogenous=("inv",), instruments=(name,))(panel)
+
+
 def test_the_weights_of_the_first_period_are_those_of_cohorts() -> None:
     """But for the event study, a regression, which takes the weight of each unit-period."""
     panel = uneven(staggered_panel(seed=6))
