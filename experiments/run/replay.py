@@ -30,15 +30,15 @@ class Replay:
     block: Block
 
 
-def replay(store: ZarrStore, cell: int, replication: int, *, trust: bool = False) -> Replay:
+def replay(store: ZarrStore, cell: int, replication: int, *, load_code: bool = False) -> Replay:
     """Replication `replication` of cell `cell`; raises BadInput when the study has no such one.
 
-    trust: import the modules that the store names; without it a store that names any is refused.
+    load_code: import the modules that the store names; without it a store that names any is refused.
     """
     for name, value, count in (("cell", cell, len(store.cells)), ("replication", replication, store.replications)):
         if value >= count:
             raise bad(f"no {name} {value}", where=str(store.path), allowed=f"0 to {count - 1}", remedy="choose another")
-    if not trust:
+    if not load_code:
         check_trusted(store.facts["study"], str(store.path))
     runner = runner_of(Study.from_settings(store.facts["study"], str(store.path)), cell)
     first = replication - replication % TILE
