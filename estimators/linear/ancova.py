@@ -31,7 +31,7 @@ from sim.arrays import Flags, Floats
 from sim.design import Design
 from sim.errors import bad, listed
 from sim.panel import Panel
-from sim.schema import Roles, Schema
+from sim.schema import Schema
 from sim.world.panel_design import PanelDesign
 from sim.world.parts.adoption import Random
 from sim.world.parts.covariates import Normal
@@ -77,7 +77,8 @@ class PostPeriodRegression(DerivedRegression):
     def derived_schema(self, schema: Schema) -> Schema:
         """One period, with the outcome before it."""
         more = (BEFORE, WEIGHT) if self.weight(schema) else (BEFORE,)
-        return replace(with_variables(schema, *more), periods=1, weights=(), roles=_roles(schema.roles))
+        roles = replace(schema.roles, weight=WEIGHT if self.weight(schema) else None)
+        return replace(with_variables(schema, *more), periods=1, weights=(), roles=roles)
 
     def derived(self, panel: Panel) -> Panel:
         """One period: who is treated, means of the outcome after the date and before it, of controls before it; units
@@ -97,7 +98,8 @@ class PostPeriodRegression(DerivedRegression):
         kept = np.logical_and.reduce([np.isfinite(values).all(axis=0, keepdims=True) for values in found.values()])
         if root is not None:
             found[WEIGHT] = _means(w[None], after, np.ones((1, 1)))
-        return Panel(panel.units, panel.periods[-1:], found, _roles(panel.roles), panel.attributes,
+        roles = self.derived_schema(panel.schema).roles
+        return Panel(panel.units, panel.periods[-1:], found, roles, panel.attributes,
                      None if kept.all() else kept)  # fmt: skip
 
     def _after(self, panel: Panel, d: Floats, seen: Flags) -> Flags:
@@ -182,11 +184,6 @@ class PostOnly(PostPeriodRegression):
     baseline: ClassVar[bool] = False
 
     label: str = "post-only"
-
-
-def _roles(roles: Roles) -> Roles:
-    """Those of the derived panel, whose weight is a variable of its own."""
-    return roles if roles.weight is None else replace(roles, weight=WEIGHT)
 
 
 def _means(values: Floats, among: Flags, weights: Floats) -> Floats:

@@ -11,7 +11,7 @@ import pytest
 
 from estimators import Ancova, Estimator, PostOnly, Status, TwoWayDID
 from estimators.core.estimator import critical_values
-from references.small_panels import small_panel
+from references.small_panels import small_panel, uneven
 from sim import BadInput, Panel, Streams, Wanted
 from sim.presets import Paper
 from sim.world.panel_design import PanelDesign
@@ -29,12 +29,6 @@ def panel_of(missing: int = 0, first: int = 3) -> Panel:
     return panel.with_variables({"did": did})
 
 
-def weighted(panel: Panel) -> Panel:
-    """With weights between 0.1 and 5 that vary over time."""
-    pop = np.random.default_rng(2).gamma(1.0, 1.0, panel.variables["y"].shape) + 0.1
-    return replace(panel.with_variables({"pop": pop}), roles=replace(panel.roles, weight="pop"))
-
-
 @pytest.mark.parametrize("by", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("missing", [0, 40])
 @pytest.mark.parametrize("controls", [(), ("inv", "road")])
@@ -45,7 +39,7 @@ def test_they_equal_statsmodels_on_means(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import statsmodels.api as sm
-    panel = weighted(panel_of(missing)) if by else panel_of(missing)
+    panel = uneven(panel_of(missing)) if by else panel_of(missing)
     pop = panel.variables["pop"][0] if by else np.ones((8, 40))
     rows = []
     for i in range(40):  # the slow plain program
@@ -74,7 +68,7 @@ def test_they_equal_statsmodels_on_means(
 
 def test_weights_of_post_only_are_those_of_the_rows_after_the_date() -> None:
     """Of a panel without gaps: least squares of all outcomes after the date, weighted by row."""
-    panel = weighted(panel_of())
+    panel = uneven(panel_of())
     y, did, pop = (panel.variables[name][0, 3:].ravel() for name in ("y", "did", "pop"))
     wanted = [np.average(y[did == value], weights=pop[did == value]) for value in (0, 1)]
     found = PostOnly()(panel)
@@ -85,7 +79,7 @@ def test_weights_of_post_only_are_those_of_the_rows_after_the_date() -> None:
 
 @pytest.mark.parametrize("cls", [Ancova, PostOnly])
 def test_the_weight_may_be_a_control_as_well(cls: type[Ancova | PostOnly]) -> None:
-    panel = weighted(panel_of(40))
+    panel = uneven(panel_of(40))
     copied = panel.with_variables({"people": panel.variables["pop"]})
     ours, twin = cls(controls=("pop",))(panel), cls(controls=("people",))(copied)
     np.testing.assert_array_equal(ours.estimate, twin.estimate)

@@ -11,7 +11,7 @@ import pytest
 from estimators import Mediation, PanelIV, Status, TwoWayDID
 from estimators.core.estimator import critical_values
 from estimators.mediation.mediation import System, Variables, weighted_paths
-from references.small_panels import small_panel
+from references.small_panels import small_panel, uneven
 from sim import BadInput, Panel, Streams
 from sim.panel import part
 
@@ -47,10 +47,7 @@ PANELS = {"balanced": (0, False), "gaps": (15, False), "weights": (0, True), "we
 def panel(request: pytest.FixtureRequest) -> Panel:
     missing, by_weight = request.param
     found = panel_of(missing=missing)
-    if not by_weight:
-        return found
-    pop = np.random.default_rng(2).gamma(1.0, 1.0, found.variables["y"].shape) + 0.1
-    return replace(found.with_variables({"pop": pop}), roles=replace(found.roles, weight="pop"))
+    return uneven(found) if by_weight else found
 
 
 @pytest.mark.parametrize("instruments", [("z1",), ("z1", "z2")])

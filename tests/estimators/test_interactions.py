@@ -11,7 +11,7 @@ import pytest
 from estimators import Estimator, InteractionTest, Moderation, Status, TripleDifference, TwoWayDID
 from estimators.core.estimator import critical_values
 from experiments.references.reference import long_frame
-from references.small_panels import small_panel
+from references.small_panels import small_panel, uneven
 from sim import BadInput, Panel, Streams, Wanted
 from sim.world.panel_design import PanelDesign
 from sim.world.parts.adoption import Dose, Random
@@ -30,12 +30,6 @@ def panel_of(missing: int = 0) -> Panel:
     return replace(panel, attributes={**panel.attributes, "half": half})
 
 
-def weighted(panel: Panel) -> Panel:
-    """With weights between 0.1 and 5 that vary over time."""
-    pop = np.random.default_rng(2).gamma(1.0, 1.0, panel.variables["y"].shape) + 0.1
-    return replace(panel.with_variables({"pop": pop}), roles=replace(panel.roles, weight="pop"))
-
-
 def mean_of(panel: Panel, name: str) -> float:
     """Over observed unit-periods, by the panel's weights."""
     seen = np.ones(panel.variables[name].shape, bool) if panel.observed is None else panel.observed
@@ -43,7 +37,7 @@ def mean_of(panel: Panel, name: str) -> float:
     return float(np.average(panel.variables[name][seen], weights=weights))
 
 
-PANELS = {"balanced": panel_of(), "gaps": panel_of(30), "weights": weighted(panel_of())}
+PANELS = {"balanced": panel_of(), "gaps": panel_of(30), "weights": uneven(panel_of())}
 
 
 def pyfixest_of(panel: Panel, formula: str, error: str, products: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
@@ -130,7 +124,7 @@ def part_without(panel: Panel, units: np.ndarray) -> Panel:
 @pytest.mark.parametrize("kind", ["moderation", "triple-difference"])
 def test_they_are_weighted_least_squares_on_dummies(kind: str) -> None:
     """Of a panel with gaps, by columns times the root of weights; all effects count in factors."""
-    panel = weighted(panel_of(30))
+    panel = uneven(panel_of(30))
     seen = panel.observed[0]  # type: ignore[index]
     y, did, inv, road, pop = (panel.variables[name][0][seen] for name in ("y", "did", "inv", "road", "pop"))
     period, unit = np.nonzero(seen)

@@ -17,6 +17,7 @@ from estimators.linear.instruments import EMPTY, INTERVAL, LINE, RAYS, Confidenc
 from experiments.references import linearmodels as linearmodels_reference
 from experiments.references.reference import long_frame
 from references.iv_twin import INSTRUMENTS, DummyIV, made_panel
+from references.small_panels import uneven
 from sim import BadInput, Panel, Streams, Wanted
 from sim.world.panel_design import PanelDesign
 from sim.world.parts.adoption import InstrumentedDose
@@ -34,12 +35,6 @@ def iv(**settings: Any) -> PanelIV:
     return PanelIV(**{"regressors": CONTROLS, "endogenous": ("d",), "instruments": INSTRUMENTS, **settings})
 
 
-def weighted(panel: Panel, seed: int = 4) -> Panel:
-    """With weights between 0.1 and 5 that vary over time."""
-    pop = np.random.default_rng(seed).gamma(1.0, 1.0, panel.variables["y"][:1].shape) + 0.1
-    return replace(panel.with_variables({"pop": pop}), roles=replace(panel.roles, weight="pop"))
-
-
 PANELS = {"balanced": (0, False), "gaps": (7, False), "weights": (0, True), "weights and gaps": (7, True)}
 
 
@@ -47,7 +42,7 @@ PANELS = {"balanced": (0, False), "gaps": (7, False), "weights": (0, True), "wei
 def panel(request: pytest.FixtureRequest) -> Panel:
     missing, by_weight = request.param
     found = made_panel(20, 5, missing=missing)
-    return weighted(found) if by_weight else found
+    return uneven(found, seed=4) if by_weight else found
 
 
 def pyfixest_iv(panel: Panel, error: str, formula: str) -> Any:

@@ -41,7 +41,7 @@ from experiments.references.reference import long_frame
 from references.cohort_effects_twin import Twin
 from references.pyfixest_reference import K_FIXEF
 from references.regressions import panel_ols
-from references.small_panels import small_panel
+from references.small_panels import small_panel, uneven, weighted
 from references.staggered_panels import adoption_of, frame_of, staggered_panel
 from sim import BadInput, Panel, Roles, Streams
 from sim.panel_sidecars import panel_from, panel_text
@@ -59,19 +59,6 @@ STAGGERED = (
     CallawaySantAnna(method="ipw", covariates=("inv",), base="universal"),
     CallawaySantAnna(method="regression", covariates=("inv",)),
 )  # fmt: skip
-
-
-def weighted(panel: Panel, weights: Floats) -> Panel:
-    """The panel with `pop`, weights that broadcast to (1, T, N), NaN where nothing is observed."""
-    pop = np.broadcast_to(weights, (1, len(panel.periods), len(panel.units)))
-    pop = pop.copy() if panel.observed is None else np.where(panel.observed, pop, np.nan)
-    return replace(panel, variables={**panel.variables, "pop": pop}, roles=replace(panel.roles, weight="pop"))
-
-
-def uneven(panel: Panel, seed: int = 3, *, fixed: bool = False) -> Panel:
-    """With weights between 0.1 and 5 that vary over time, or one a unit."""
-    rng, (t, n) = np.random.default_rng(seed), (len(panel.periods), len(panel.units))
-    return weighted(panel, rng.gamma(1.0, 1.0, (1, n) if fixed else (t, n)) + 0.1)
 
 
 def copied(panel: Panel, copies: NDArray[np.int_]) -> Panel:
@@ -277,6 +264,18 @@ def test_linear_estimators_are_those_of_copies(estimator: Any, missing: int) -> 
     assert ours.statistics["nobs"] < many.statistics["nobs"]
     assert_agree(estimator(weighted(panel, np.full(24, 5.0))), estimator(panel), rtol=1e-10, atol=1e-11)
     assert_agree(estimator(weighted(panel, 1e9 * copies)), ours, rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize("estimator", LINEAR, ids=lambda one: one.kind)
+def test_a_batch_of_weighted_panels_is_its_panels(estimator: Any) -> None:
+    """Of fixed regressors, and of a treatment, an instrument and a moderator that are drawn anew."""
+    panel, rng = one_date(30), np.random.default_rng(7)
+    y = panel.variables["y"] + rng.standard_normal((3, 8, 24))
+    fixed = uneven(panel.with_variables({"y": y}))
+    assert_batch_is_its_panels(estimator, fixed)
+    names = {name: fixed.variables[name] + rng.standard_normal((3, 8, 24)) for name in ("inv", "road")}
+    did = np.stack([fixed.variables["did"][0][:, rng.permutation(24)] for _ in range(3)])
+    assert_batch_is_its_panels(estimator, fixed.with_variables({**names, "did": did}))
 
 
 @pytest.mark.parametrize("missing", [0, 30])
