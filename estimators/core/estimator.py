@@ -452,8 +452,9 @@ class Estimator(ABC):
             return ()
         if self.weight_use == "refused":
             takers = sorted(kind for kind, found in estimators().items() if found.weight_use == "used")
-            refuse_weights(schema.roles, self.name, f"estimators that take weights: {listed(takers, 20)}",
-                           "choose one of them, or remove weight from [panel]")  # fmt: skip
+            refuse_weights(schema.roles, f"the estimator {self.kind}",  # labels of tables are not the user's words
+                           f"estimators that take weights: {listed(takers, 20)}",
+                           "choose one of them, or remove weight from [panel]", self.name)  # fmt: skip
         return (schema.require(name, f"{self.name} weight"),)
 
     def used(self, panel: Panel) -> Panel:

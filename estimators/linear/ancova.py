@@ -10,6 +10,10 @@ Development Economics 99:210)
 
 so that ANCOVA is never worse than the others where treatment is assigned at random. It is biased where it is not:
 units that begin apart do not differ by the mean before alone, as DID has it.
+
+Where the panel has a weight w_it, all means over periods are by weight, and a unit's row has the mean of w_it over the
+observed periods after the date. A panel without gaps then gives the coefficients of least squares of the outcomes after
+the date, weighted by w_it; equal weights give the regression without weights, with gaps too.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from estimators.core.tile import observed_mask
+from estimators.core.tile import observed_mask, weight_root
 from estimators.linear.derived import DerivedRegression, with_variables
 from estimators.linear.did import TwoWayDID
 from sim.arrays import Flags, Floats
@@ -36,6 +40,7 @@ from sim.world.parts.errors import Process
 from sim.world.parts.levels import Effects
 
 BEFORE = "before"  # the term of the outcome's mean before the date
+WEIGHT = "weight after the date"  # the derived panel's, apart from a control of the same name
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,9 @@ class PostPeriodRegression(DerivedRegression):
 
     def derived_schema(self, schema: Schema) -> Schema:
         """One period, with the outcome before it."""
-        return replace(with_variables(schema, BEFORE), periods=1, weights=())
+        more = (BEFORE, WEIGHT) if self.weight(schema) else (BEFORE,)
+        roles = replace(schema.roles, weight=WEIGHT if self.weight(schema) else None)
+        return replace(with_variables(schema, *more), periods=1, weights=(), roles=roles)
 
     def derived(self, panel: Panel) -> Panel:
         """One period: who is treated, means of the outcome after the date and before it, of controls before it; units
@@ -80,13 +87,19 @@ class PostPeriodRegression(DerivedRegression):
         observed_mask(panel)  # one pattern for all replications
         seen = np.ones((1, 1, 1), dtype=bool) if panel.observed is None else panel.observed[:1]
         d = np.where(seen, panel.variables[treatment], 0.0)
-        after = seen & self._after(panel, d, seen)
-        found: dict[str, Floats] = {outcome: _means(panel.variables[outcome], after)}
+        after, root = seen & self._after(panel, d, seen), weight_root(panel)
+        w = np.ones((1, 1)) if root is None else np.square(root)
+        found: dict[str, Floats] = {outcome: _means(panel.variables[outcome], after, w)}
         found[treatment] = d.any(axis=1, keepdims=True).astype(np.float64)
         before = (outcome, *controls) if self.baseline else controls
-        found |= {BEFORE if name == outcome else name: _means(panel.variables[name], seen & ~after) for name in before}
+        found |= {
+            BEFORE if name == outcome else name: _means(panel.variables[name], seen & ~after, w) for name in before
+        }
         kept = np.logical_and.reduce([np.isfinite(values).all(axis=0, keepdims=True) for values in found.values()])
-        return Panel(panel.units, panel.periods[-1:], found, panel.roles, panel.attributes,
+        if root is not None:
+            found[WEIGHT] = _means(w[None], after, np.ones((1, 1)))
+        roles = self.derived_schema(panel.schema).roles
+        return Panel(panel.units, panel.periods[-1:], found, roles, panel.attributes,
                      None if kept.all() else kept)  # fmt: skip
 
     def _after(self, panel: Panel, d: Floats, seen: Flags) -> Flags:
@@ -131,6 +144,8 @@ class Ancova(PostPeriodRegression):
     None = the panel's own. errors: iid, hc1, cluster:ATTRIBUTE; each unit is one row. label: its name in tables. Terms:
     the treatment, before (the outcome's mean before the date), controls, constant.
 
+    Where the panel has a weight, means are by weight, and a row has the unit's mean weight after the date.
+
     >>> import panelproof as pp
     >>> from sim import Streams
     >>> panel = pp.Paper(calendar="single", assignment="random").draw(Streams(1)).panel
@@ -155,6 +170,8 @@ class PostOnly(PostPeriodRegression):
     None = the panel's own. errors: iid, hc1, cluster:ATTRIBUTE; each unit is one row. label: its name in tables. Terms:
     the treatment, controls, constant.
 
+    Where the panel has a weight, means are by weight, and a row has the unit's mean weight after the date.
+
     >>> import panelproof as pp
     >>> from sim import Streams
     >>> panel = pp.Paper(calendar="single", assignment="random").draw(Streams(1)).panel
@@ -169,8 +186,8 @@ class PostOnly(PostPeriodRegression):
     label: str = "post-only"
 
 
-def _means(values: Floats, among: Flags) -> Floats:
-    """Means over some periods, (1 or R, 1, N), NaN where a unit has none of them."""
-    counts = among.sum(axis=1, keepdims=True)
-    total = np.where(among, values, 0.0).sum(axis=1, keepdims=True)
+def _means(values: Floats, among: Flags, weights: Floats) -> Floats:
+    """Means by weights (T, N) over some periods, (1 or R, 1, N), NaN where a unit has none of them."""
+    counts = (among * weights).sum(axis=1, keepdims=True)
+    total = (np.where(among, values, 0.0) * weights).sum(axis=1, keepdims=True)
     return np.divide(total, counts, out=np.full(np.broadcast(total, counts).shape, np.nan), where=counts > 0)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from estimators.core.error_types import kind_of
-from estimators.core.estimator import Estimates, Layout, Reduction, TermCovariance, TreatmentEstimator
-from estimators.core.tile import Tile
+from estimators.core.estimator import Estimates, Layout, Reduction, TermCovariance, TreatmentEstimator, WeightUse
+from estimators.core.tile import Tile, weight_root
 from estimators.linear.did import TwoWayDID
 from estimators.linear.few_clusters import PLACEBOS
 from estimators.linear.least_squares import LeastSquares, LinearMoments, LinearPlan
@@ -26,7 +26,9 @@ from sim.streams import Streams
 
 
 class DerivedRegression(TreatmentEstimator):
-    """A regression on the panel that `derived` makes of the one that is given."""
+    """A regression on the panel that `derived` makes of another one, weighted where that one has a weight."""
+
+    weight_use: ClassVar[WeightUse] = "used"
 
     errors: tuple[str, ...]
 
@@ -104,8 +106,11 @@ def with_variables(schema: Schema, *names: str) -> Schema:
 
 
 def observed_mean(panel: Panel, name: str) -> Floats:
-    """The mean of a variable over observed unit-periods, (1 or R, 1, 1)."""
-    values = panel.variables[name]
+    """The mean of a variable over observed unit-periods, by weight where the panel has one, (1 or R, 1, 1)."""
+    values, root = panel.variables[name], weight_root(panel)
+    if root is not None:
+        seen = np.where(root > 0, values, 0.0) * np.square(root)
+        return np.asarray(seen.sum(axis=(1, 2), keepdims=True) / np.square(root).sum())
     if panel.observed is None:
         return np.asarray(values.mean(axis=(1, 2), keepdims=True))
     total = np.where(panel.observed, values, 0.0).sum(axis=(1, 2), keepdims=True)

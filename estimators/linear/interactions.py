@@ -39,6 +39,8 @@ class Moderation(DerivedRegression):
     of variables, None = the panel's own; M is taken out of them. errors, cluster_k, effects, draws, terms:
     as in `TwoWayDID`, but for placebos. label: its name in tables. Terms: the treatment, "did x M", M, controls.
 
+    Where the panel has a weight, the regression is weighted by it, as in `TwoWayDID`, and m is the mean by weight.
+
     >>> import panelproof as pp
     >>> found = pp.Moderation("inv")(pp.example_panel().panel)
     >>> print(f"{found.params['did x inv']:.3f} ({found.std_errors['did x inv']:.3f})")
@@ -79,9 +81,9 @@ class Moderation(DerivedRegression):
         return outcome, treatment, tuple(name for name in controls if name != self.moderator)
 
     def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome, treatment, moderator and controls."""
+        """Outcome, treatment, moderator and controls, and the weights."""
         outcome, treatment, controls = self.names(schema)
-        return frozenset((outcome, treatment, self.moderator, *controls))
+        return frozenset((outcome, treatment, self.moderator, *controls, *self.weight(schema)))
 
     def product(self, schema: Schema) -> str:
         """The term of D x M."""
@@ -130,6 +132,8 @@ class TripleDifference(DerivedRegression):
     controls: names of variables, None = the panel's own without the group. errors, cluster_k, draws, terms:
     as in `TwoWayDID`, but for placebos. label: its name in tables. Terms: the treatment, "did x SECOND", controls.
 
+    Where the panel has a weight, the regression is weighted by it, as in `TwoWayDID`.
+
     >>> import panelproof as pp
     >>> found = pp.TripleDifference("region", ("east", "west"))(pp.example_panel().panel)
     >>> print(f"{found.params['did x west']:.3f} ({found.std_errors['did x west']:.3f})")
@@ -167,10 +171,10 @@ class TripleDifference(DerivedRegression):
         return outcome, treatment, tuple(name for name in controls if name != self.group)
 
     def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome, treatment and controls, and a group that is a variable."""
+        """Outcome, treatment and controls, a group that is a variable, and the weights."""
         outcome, treatment, controls = self.names(schema)
         own = () if self.group in schema.attributes else (self.group,)
-        return frozenset((outcome, treatment, *own, *controls))
+        return frozenset((outcome, treatment, *own, *controls, *self.weight(schema)))
 
     def product(self, schema: Schema) -> str:
         """The term of the triple difference."""

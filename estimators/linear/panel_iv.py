@@ -21,13 +21,22 @@ from estimators.core.estimator import (
     Layout,
     RegressionEstimator,
     TileEstimator,
+    WeightUse,
     check_names,
     outcome_of,
     slope_targets,
     treatment_of,
 )
 from estimators.core.regression import gram
-from estimators.core.tile import Tile, check_effects, observed_mask, spread, transform_of, without_singletons
+from estimators.core.tile import (
+    Tile,
+    check_effects,
+    observed_mask,
+    spread,
+    transform_of,
+    weight_root,
+    without_singletons,
+)
 from estimators.linear.covariances import ClusterK
 from estimators.linear.influence import RedrawnInfluence
 from estimators.linear.instruments import (
@@ -94,6 +103,9 @@ class PanelIV(TileEstimator, RegressionEstimator):
     set, both the estimate where the set is empty. test: the error type of all tests below and of anderson-rubin.
     cluster_k, target, effects, singletons: as in `did`. label: its name in tables.
 
+    Where the panel has a weight, both stages, all errors and all tests are weighted by it, as in `did`: every variable
+    and effect is times the root of the weights; nobs is a count.
+
     Statistics. first_stage_f: F of the instruments with independent errors; of several endogenous regressors that of
     Cragg and Donald (1993). kp_f: the same under `test` (Kleibergen and Paap 2006). effective_f, effective_f_critical:
     of Montiel Olea and Pflueger (2013) and its critical value for a bias of 10% of the worst case. ar_f, ar_p: F test
@@ -111,6 +123,7 @@ class PanelIV(TileEstimator, RegressionEstimator):
     """
 
     kind: ClassVar[str] = "iv"
+    weight_use: ClassVar[WeightUse] = "used"
 
     outcome: str | None = None
     regressors: tuple[str, ...] | None = None
@@ -137,7 +150,6 @@ class PanelIV(TileEstimator, RegressionEstimator):
 
     def all_names(self, schema: Schema) -> InstrumentedNames:
         """What is what; raises BadInput for names that are missing or stand for two things."""
-        self.weight(schema)  # which it refuses
         controls = schema.roles.regressors if self.regressors is None else self.regressors
         endogenous = self.endogenous or (treatment_of(None, schema, self.label),)
         instruments = schema.roles.instruments if self.instruments is None else self.instruments
@@ -190,9 +202,9 @@ class PanelIV(TileEstimator, RegressionEstimator):
         return Layout(names.regressors, self.errors, statistics, targets, stored)
 
     def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome, regressors and instruments."""
+        """Outcome, regressors and instruments, and the weights."""
         names = self.all_names(schema)
-        return frozenset((names.outcome, *names.regressors, *names.instruments))
+        return frozenset((names.outcome, *names.regressors, *names.instruments, *self.weight(schema)))
 
     def used(self, panel: Panel) -> Panel:
         """Without singletons, where they are dropped."""
@@ -212,7 +224,8 @@ class PanelIV(TileEstimator, RegressionEstimator):
     def _check(self, panel: Panel, names: InstrumentedNames) -> None:
         """Raise BadInput for fixed variables that cannot serve, each called what it is."""
         used, tile, two_way = self.used(panel), Tile(panel), set(self.effects) == TWO_WAY
-        transform, cells = transform_of(self.effects, used, constant=True), observed_mask(used) > 0
+        root, cells = weight_root(used), observed_mask(used) > 0
+        transform = transform_of(self.effects, used, constant=True, root=root)
         slopes = len(names.controls) + max(
             len(names.instruments), 2 * len(names.endogenous)
         )  # of the largest regression
@@ -222,7 +235,8 @@ class PanelIV(TileEstimator, RegressionEstimator):
 
         def column(name: str, word: str, remedy: str = ols.REMOVE) -> list[ols.RegressorColumn]:
             raw = tile.raw(name)
-            found = ols.RegressorColumn(name, f"{word} {name!r}", raw[:, cells], transform(raw), remedy)
+            within = transform(raw if root is None else np.where(cells, raw, 0.0) * root)
+            found = ols.RegressorColumn(name, f"{word} {name!r}", raw[:, cells], within, remedy)
             return [found] if raw.shape[0] == 1 else []
 
         controls = [one for name in names.controls for one in column(name, "variable")]
@@ -285,13 +299,14 @@ class PanelIV(TileEstimator, RegressionEstimator):
     def _system(self, plan: LinearPlan, tile: Tile, names: InstrumentedNames) -> Instrumented:
         """Variables without effects; NaN where the effects absorb a redrawn one."""
         rows = tile.panel.replications
+        scaled = tile if plan.root is None else Tile(tile.panel, weighted=True)
 
         def columns(of: tuple[str, ...]) -> Floats:
             if not of:
                 return np.empty((1, 0, *plan.mask.shape))
             found = ols.stack([plan.within(tile, name) for name in of])
             if len(found) > 1:
-                found[ols.any_absorbed(tile, of, np.square(found).sum(axis=(2, 3)))] = np.nan
+                found[ols.any_absorbed(scaled, of, np.square(found).sum(axis=(2, 3)))] = np.nan
             return found
 
         d = columns(names.endogenous)

@@ -374,7 +374,7 @@ class Mediation(Estimator):
     draws: of monte-carlo and of the bootstrap. cluster_k: as in `did`. label: its name in tables. instruments: of the
     mediator in the outcome's equation, which is then 2SLS; they are regressors of the mediator's own equation.
 
-    Where the panel has a weight, all equations are weighted by it, as in `did`; instruments take none.
+    Where the panel has a weight, all equations are weighted by it, as in `did`, those of 2SLS too.
 
     Statistics, with instruments: kp_f, effective_f, effective_f_critical as in `iv`, clustered by `cluster`, and
     corr_ab; without: rho_at_zero, r2_product_at_zero, r2_total_product_at_zero and sd_ratio as `indirect_at` says;

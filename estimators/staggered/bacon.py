@@ -90,7 +90,7 @@ def decompose(panel: Panel, outcome: str | None = None, treatment: str | None = 
     asked_by = "decomposition"
     y_name, d_name = outcome_of(outcome, panel.schema, asked_by), treatment or panel.roles.treatment or "did"
     check_names(panel.schema, y_name, (d_name,), asked_by)
-    refuse_weights(panel.roles, asked_by)
+    refuse_weights(panel.roles, "the Goodman-Bacon decomposition")
     cohorts = Cohorts.of(panel, d_name, asked_by, even=False)
     pairs = list(_pairs(cohorts))
     if not pairs:
@@ -125,7 +125,7 @@ def decompose_with_controls(
     y_name, d_name = outcome_of(outcome, panel.schema, asked_by), treatment or panel.roles.treatment or "did"
     names = panel.roles.controls if controls is None else controls
     check_names(panel.schema, y_name, (d_name, *names), asked_by)
-    refuse_weights(panel.roles, asked_by)
+    refuse_weights(panel.roles, "the Goodman-Bacon decomposition with controls")
     if not names:
         raise bad("there are no controls", where=asked_by, allowed="one or more controls",
                   remedy="name them, or decompose without controls")  # fmt: skip

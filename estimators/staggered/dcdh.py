@@ -74,7 +74,7 @@ def coefficient_weights(
     fixed = {name: _one(panel, name, asked_by) for name in (d_name, *controls)}
     panel = panel.with_variables(fixed)
     ols.check_fixed(panel, (d_name, *controls), asked_by)
-    refuse_weights(panel.roles, "the decomposition")
+    refuse_weights(panel.roles, "the decomposition of the two-way coefficient")
     mask = observed_mask(panel) > 0
     d = np.where(mask, fixed[d_name][0], 0.0)
     check_binary(d, d_name, asked_by)

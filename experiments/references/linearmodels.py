@@ -77,19 +77,21 @@ def two_stages(
     errors: tuple[str, ...] = ("iid", "hc1", "cluster:unit"),
 ) -> ReferenceFit:
     """2SLS of one real panel, balanced or not, with dummies of units and periods, all counted in k; statistics: Sargan
-    and Wu-Hausman tests. Endogenous regressors come first among the terms."""
+    and Wu-Hausman tests. Endogenous regressors come first among the terms. The panel's weights are the regression's."""
     from linearmodels.iv import IV2SLS
 
     y = outcome or panel.roles.outcome
     assert y is not None
     terms = (*endogenous, *(name for name in regressors if name not in endogenous))
-    frame = long_frame(panel, tuple(dict.fromkeys((y, *terms, *instruments))))
+    weight = panel.roles.weight
+    frame = long_frame(panel, tuple(dict.fromkeys((y, *terms, *instruments, *((weight,) if weight else ())))))
     scaled = Scaled.of(frame[[y, *terms, *instruments]].to_numpy(), centred=True)
     data = pd.DataFrame(scaled.columns, frame.index, [y, *terms, *instruments])
     dummies = pd.get_dummies(frame[["unit", "period"]].astype(str), dtype=float)
     dummies = dummies.drop(columns=next(name for name in dummies if str(name).startswith("period")))
     exogenous = pd.concat([data[[name for name in terms if name not in endogenous]], dummies], axis=1)
-    model = IV2SLS(data[y], exogenous, data[list(endogenous)], data[list(instruments)])
+    model = IV2SLS(data[y], exogenous, data[list(endogenous)], data[list(instruments)],
+                   weights=frame[weight] if weight else None)  # fmt: skip
     fits = {error: model.fit(debiased=True, **_kernel(error, frame)) for error in errors}
     fit, units = next(iter(fits.values())), scaled.unit[0] / scaled.unit[1 : len(terms) + 1]
     hausman = fit.wu_hausman()

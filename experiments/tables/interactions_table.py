@@ -9,6 +9,7 @@ import numpy as np
 from estimators.core.error_types import error_label, kind_of, without_se
 from estimators.core.estimator import Estimates, critical_values, usual_error
 from estimators.core.hypotheses import combine
+from estimators.linear.derived import observed_mean
 from estimators.linear.few_clusters import PLACEBOS
 from estimators.linear.interactions import Moderation, TripleDifference
 from experiments.panel_spec.spec import RealPanel
@@ -81,15 +82,15 @@ def _moderate(real: RealPanel, ledger: Ledger, name: str, column: int) -> None:
     if estimates is None:
         return
     say_what_has_no_error(ledger, fit, panel, estimates)
-    observed = values[seen_in(panel)]
-    ledger.value(fit, "moderator_mean", float(observed.mean()), term=name)
+    observed, mean = values[seen_in(panel)], float(observed_mean(panel, name)[0, 0, 0])
+    ledger.value(fit, "moderator_mean", mean, term=name)
     fitted = FittedColumn(panel, estimator, fit, estimates)
     places = np.percentile(observed, QUANTILES)
-    at = {f"p{share}": _at(estimates, place - observed.mean()) for share, place in zip(QUANTILES, places, strict=True)}
+    at = {f"p{share}": _at(estimates, place - mean) for share, place in zip(QUANTILES, places, strict=True)}
     ledger.combine(fitted, {f"{estimates.terms[0]} at {share}": weights for share, weights in at.items()})
     for share, place in zip(QUANTILES, places.tolist(), strict=True):
         ledger.value(fit, f"moderator_p{share}", place, term=name)
-    ledger.draw(marginal_figure, _plot(fitted, observed, tuple(places.tolist()), name, ledger))
+    ledger.draw(marginal_figure, _plot(fitted, observed, mean, tuple(places.tolist()), name, ledger))
 
 
 def _moderation(real: RealPanel, ledger: Ledger, panel: Panel, name: str, fit: Fit) -> Moderation:
@@ -115,13 +116,14 @@ def _at(estimates: Estimates, distance: float) -> np.ndarray:
 
 
 def _plot(
-    fitted: FittedColumn, observed: np.ndarray, places: tuple[float, ...], name: str, ledger: Ledger
+    fitted: FittedColumn, observed: np.ndarray, mean: float, places: tuple[float, ...], name: str, ledger: Ledger
 ) -> MarginalPlot:
-    """The effect over the range of the moderator, with the errors that tables print."""
+    """The effect over the range of the moderator, whose mean is where that of the treatment is, with the errors that
+    tables print."""
     found = fitted.estimates
     error = usual_error([error for error in found.errors if not without_se(error) and kind_of(error) != "cr2"])
     values = np.linspace(observed.min(), observed.max(), POINTS)
-    weights = np.array([_at(found, value - observed.mean()) for value in values])
+    weights = np.array([_at(found, value - mean) for value in values])
     covariance = fitted.estimator.covariance(fitted.panel, error)
     effect, se = combine(found.estimate[0], covariance, weights)
     margin = critical_values(np.full(POINTS, covariance.dof), LEVEL) * se
@@ -165,6 +167,7 @@ _MODERATION_NOTE = (
     "Each column adds the product of the treatment and a moderator less its mean over observed unit-periods, and the "
     "moderator itself where the effects leave it a coefficient. {name} is the effect at that mean."
 )
+_WEIGHTED_NOTE = "The mean of a moderator is by weight; its quantiles count unit-periods alike."
 _TRIPLE_NOTE = (
     "One regression with unit effects and period effects of each group; controls have one slope. The triple difference "
     "is the DID of the second group less that of the first."
@@ -204,7 +207,8 @@ def moderation(setting: TableSetting) -> list[JournalTable]:
     rows += size_rows(columns, setting.units, setting.periods) + fit_rows(columns) + setting.error_row(columns)
     heads = tuple(Heading(setting.name(by), f"({column.column})", "by")
                   for by, column in zip(names, columns, strict=True))  # fmt: skip
-    notes = setting.notes(columns, _MODERATION_NOTE.format(name=name))
+    by_weight = _WEIGHTED_NOTE if "weight" in setting.document.panel else ""
+    notes = setting.notes(columns, _MODERATION_NOTE.format(name=name), by_weight)
     return [JournalTable(MODERATION, f"Moderation: {setting.about}", heads, tuple(rows), notes)]
 
 

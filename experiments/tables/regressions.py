@@ -59,9 +59,9 @@ EFFECTS: dict[str, tuple[str, ...]] = {  # of a column of `BASELINE`
     "controls, units, periods": ("unit", "period"),
 }
 WEIGHTED = (
-    "Least squares, mediation, matching and staggered estimators are weighted by {name}, the last by that of each unit "
-    "in the first period. Random effects, which take no weights, are left out of table 2. Spatial models, tests of "
-    "spatial correlation and descriptive statistics are not weighted."
+    "Least squares, 2SLS, mediation, matching and staggered estimators are weighted by {name}, the last by that of "
+    "each unit in the first period. Random effects, which take no weights, are left out of table 2. Spatial models, "
+    "tests of spatial correlation and descriptive statistics are not weighted."
 )
 MOST_COLUMNS = 8  # of one group of units
 LEAST_UNITS = 3  # the scores of two cancel, and leave no clustered variance

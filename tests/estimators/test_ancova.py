@@ -11,7 +11,7 @@ import pytest
 
 from estimators import Ancova, Estimator, PostOnly, Status, TwoWayDID
 from estimators.core.estimator import critical_values
-from references.small_panels import small_panel
+from references.small_panels import small_panel, uneven
 from sim import BadInput, Panel, Streams, Wanted
 from sim.presets import Paper
 from sim.world.panel_design import PanelDesign
@@ -29,34 +29,61 @@ def panel_of(missing: int = 0, first: int = 3) -> Panel:
     return panel.with_variables({"did": did})
 
 
+@pytest.mark.parametrize("by", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("missing", [0, 40])
 @pytest.mark.parametrize("controls", [(), ("inv", "road")])
 @pytest.mark.parametrize("cls", [Ancova, PostOnly])
-def test_they_equal_statsmodels_on_means(cls: type[Ancova | PostOnly], controls: tuple[str, ...], missing: int) -> None:
+def test_they_equal_statsmodels_on_means(
+    cls: type[Ancova | PostOnly], controls: tuple[str, ...], missing: int, by: bool
+) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import statsmodels.api as sm
-    panel = panel_of(missing)
+    panel = uneven(panel_of(missing)) if by else panel_of(missing)
+    pop = panel.variables["pop"][0] if by else np.ones((8, 40))
     rows = []
     for i in range(40):  # the slow plain program
         seen = [t for t in range(8) if panel.observed is None or panel.observed[0, t, i]]
         values = {name: panel.variables[name][0, :, i] for name in ("y", "did", "inv", "road")}
         before, after = [t for t in seen if t < 3], [t for t in seen if t >= 3]
         if after and (before or (cls is PostOnly and not controls)):
-            own = {name: np.mean(values[name][before]) if before else np.nan for name in ("y", "inv", "road")}
-            rows.append({"after": np.mean(values["y"][after]), "did": float(i % 2 == 0), "before": own["y"],
-                         "inv": own["inv"], "road": own["road"], "constant": 1.0})  # fmt: skip
+            own = {name: np.average(values[name][before], weights=pop[before, i]) if before else np.nan
+                   for name in ("y", "inv", "road")}  # fmt: skip
+            rows.append({
+                "after": np.average(values["y"][after], weights=pop[after, i]), "w": pop[after, i].mean(),
+                "did": float(i % 2 == 0), "before": own["y"], "inv": own["inv"], "road": own["road"], "constant": 1.0,
+            })  # fmt: skip
     frame = pd.DataFrame(rows)
     terms = ["did", *(["before"] if cls is Ancova else []), *controls, "constant"]
     ours = cls(controls=controls)(panel)
     assert ours.terms == tuple(terms)
     for e, kind in enumerate(("nonrobust", "HC1")):
-        theirs = sm.OLS(frame["after"], frame[terms]).fit(cov_type=kind, use_t=True)
+        theirs = sm.WLS(frame["after"], frame[terms], frame["w"]).fit(cov_type=kind, use_t=True)
         np.testing.assert_allclose(ours.estimate[0], theirs.params, rtol=1e-9)
         np.testing.assert_allclose(ours.se[0, e], theirs.bse, rtol=1e-9)
         np.testing.assert_allclose(ours.pvalues if e else ours.with_errors("iid").pvalues, theirs.pvalues, rtol=1e-7,
                                    atol=1e-12)  # fmt: skip
     assert ours.statistics["nobs"][0] == len(frame)
+
+
+def test_weights_of_post_only_are_those_of_the_rows_after_the_date() -> None:
+    """Of a panel without gaps: least squares of all outcomes after the date, weighted by row."""
+    panel = uneven(panel_of())
+    y, did, pop = (panel.variables[name][0, 3:].ravel() for name in ("y", "did", "pop"))
+    wanted = [np.average(y[did == value], weights=pop[did == value]) for value in (0, 1)]
+    found = PostOnly()(panel)
+    np.testing.assert_allclose(found.estimate[0], [wanted[1] - wanted[0], wanted[0]], rtol=1e-10)
+    ahead = panel.with_variables({"pop": np.where(np.arange(8)[:, None] < 3, 9.0, 1.0) * panel.variables["pop"]})
+    np.testing.assert_allclose(PostOnly()(ahead).estimate, found.estimate, rtol=1e-12)  # those before do not count
+
+
+@pytest.mark.parametrize("cls", [Ancova, PostOnly])
+def test_the_weight_may_be_a_control_as_well(cls: type[Ancova | PostOnly]) -> None:
+    panel = uneven(panel_of(40))
+    copied = panel.with_variables({"people": panel.variables["pop"]})
+    ours, twin = cls(controls=("pop",))(panel), cls(controls=("people",))(copied)
+    np.testing.assert_array_equal(ours.estimate, twin.estimate)
+    assert "pop" in ours.terms
 
 
 def test_a_slope_of_one_on_the_mean_before_is_two_way_did() -> None:

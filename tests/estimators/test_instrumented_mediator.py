@@ -11,7 +11,7 @@ import pytest
 from estimators import Mediation, PanelIV, Status, TwoWayDID
 from estimators.core.estimator import critical_values
 from estimators.mediation.mediation import System, Variables, weighted_paths
-from references.small_panels import small_panel
+from references.small_panels import small_panel, uneven
 from sim import BadInput, Panel, Streams
 from sim.panel import part
 
@@ -40,9 +40,14 @@ def mediation(**settings: Any) -> Mediation:
     return Mediation(**{"errors": ("delta",), "instruments": ("z1", "z2"), **settings})
 
 
-@pytest.fixture(scope="module", params=[0, 15], ids=["balanced", "gaps"])
+PANELS = {"balanced": (0, False), "gaps": (15, False), "weights": (0, True), "weights and gaps": (15, True)}
+
+
+@pytest.fixture(scope="module", params=PANELS.values(), ids=PANELS)
 def panel(request: pytest.FixtureRequest) -> Panel:
-    return panel_of(missing=request.param)
+    missing, by_weight = request.param
+    found = panel_of(missing=missing)
+    return uneven(found) if by_weight else found
 
 
 @pytest.mark.parametrize("instruments", [("z1",), ("z1", "z2")])

@@ -11,7 +11,7 @@ import pytest
 from estimators import Estimator, InteractionTest, Moderation, Status, TripleDifference, TwoWayDID
 from estimators.core.estimator import critical_values
 from experiments.references.reference import long_frame
-from references.small_panels import small_panel
+from references.small_panels import small_panel, uneven
 from sim import BadInput, Panel, Streams, Wanted
 from sim.world.panel_design import PanelDesign
 from sim.world.parts.adoption import Dose, Random
@@ -30,6 +30,16 @@ def panel_of(missing: int = 0) -> Panel:
     return replace(panel, attributes={**panel.attributes, "half": half})
 
 
+def mean_of(panel: Panel, name: str) -> float:
+    """Over observed unit-periods, by the panel's weights."""
+    seen = np.ones(panel.variables[name].shape, bool) if panel.observed is None else panel.observed
+    weights = panel.variables["pop"][seen] if panel.roles.weight else None
+    return float(np.average(panel.variables[name][seen], weights=weights))
+
+
+PANELS = {"balanced": panel_of(), "gaps": panel_of(30), "weights": uneven(panel_of())}
+
+
 def pyfixest_of(panel: Panel, formula: str, error: str, products: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
     import pyfixest
 
@@ -37,22 +47,21 @@ def pyfixest_of(panel: Panel, formula: str, error: str, products: dict[str, np.n
     frame = long_frame(own, tuple(own.variables))
     frame["half_period"] = frame["period"] + 1000 * (frame["half"] == "dirty")
     clustered = error.startswith("cluster:")
+    by = {"weights": "pop", "weights_type": "aweights"} if panel.roles.weight else {}
+    by |= {"demeaner": pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fit = pyfixest.feols(
-            formula, data=frame, fixef_rm="none", demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000),
+            formula, data=frame, fixef_rm="none", **by,
             vcov={"CRV1": error.removeprefix("cluster:")} if clustered else {"iid": "iid", "hc1": "HC1"}[error],
             ssc=pyfixest.ssc(k_adj=True, k_fixef="nonnested" if clustered else "full", G_adj=True),
         )  # fmt: skip
     return fit.coef().to_numpy(), fit.se().to_numpy()
 
 
-@pytest.mark.parametrize("missing", [0, 30])
-def test_moderation_equals_pyfixest(missing: int) -> None:
-    panel = panel_of(missing)
-    seen = np.ones(panel.variables["inv"].shape, bool) if panel.observed is None else panel.observed
-    inv, did = panel.variables["inv"], panel.variables["did"]
-    product = {"did_inv": did * (inv - inv[seen].mean())}
+@pytest.mark.parametrize("panel", PANELS.values(), ids=PANELS)
+def test_moderation_equals_pyfixest(panel: Panel) -> None:
+    product = {"did_inv": panel.variables["did"] * (panel.variables["inv"] - mean_of(panel, "inv"))}
     ours = Moderation("inv", errors=ERRORS)(panel)
     assert ours.terms == ("did", "did x inv", "inv", "road")
     for error in ERRORS:
@@ -61,10 +70,9 @@ def test_moderation_equals_pyfixest(missing: int) -> None:
         np.testing.assert_allclose(ours.se[0, ERRORS.index(error)], se, rtol=1e-8, err_msg=error)
 
 
-@pytest.mark.parametrize("missing", [0, 30])
-def test_a_triple_difference_equals_pyfixest(missing: int) -> None:
+@pytest.mark.parametrize("panel", PANELS.values(), ids=PANELS)
+def test_a_triple_difference_equals_pyfixest(panel: Panel) -> None:
     """Unit and group-by-period effects number N + 2 T - 2, for the groups share no effect; pyfixest counts one more."""
-    panel = panel_of(missing)
     product = {"did_dirty": panel.variables["did"] * (panel.attributes["half"] == "dirty")}
     ours = TripleDifference("half", ("clean", "dirty"), errors=ERRORS)(panel)
     assert ours.terms == ("did", "did x dirty", "inv", "road")
@@ -111,6 +119,36 @@ def part_without(panel: Panel, units: np.ndarray) -> Panel:
     from sim.panel import part
 
     return part(panel, ~units, np.ones(len(panel.periods), dtype=bool))
+
+
+@pytest.mark.parametrize("kind", ["moderation", "triple-difference"])
+def test_they_are_weighted_least_squares_on_dummies(kind: str) -> None:
+    """Of a panel with gaps, by columns times the root of weights; all effects count in factors."""
+    panel = uneven(panel_of(30))
+    seen = panel.observed[0]  # type: ignore[index]
+    y, did, inv, road, pop = (panel.variables[name][0][seen] for name in ("y", "did", "inv", "road", "pop"))
+    period, unit = np.nonzero(seen)
+    dirty = panel.attributes["half"][unit] == "dirty"
+    units, periods = np.equal.outer(unit, np.arange(42)), np.equal.outer(period, np.arange(1, 8))
+    if kind == "moderation":
+        ours = Moderation("inv", errors=ERRORS[:3], cluster_k="all")(panel)
+        columns = [did, did * (inv - mean_of(panel, "inv")), inv, road, units, periods]
+    else:
+        ours = TripleDifference("half", ("clean", "dirty"), errors=ERRORS[:3], cluster_k="all")(panel)
+        columns = [did, did * dirty, inv, road, units, periods & dirty[:, None], periods & ~dirty[:, None]]
+    root = np.sqrt(pop / pop.mean())
+    x, ry = np.column_stack(columns) * root[:, None], y * root
+    bread = np.linalg.inv(x.T @ x)
+    beta, n, k = bread @ x.T @ ry, len(y), x.shape[1]
+    e = ry - x @ beta
+    scores = x * e[:, None]
+    sums = np.equal.outer(np.arange(42), unit) @ scores
+    meats = [x.T @ x * (e @ e) / (n - k), scores.T @ scores * n / (n - k),
+             sums.T @ sums * 42 / 41 * (n - 1) / (n - k)]  # fmt: skip
+    np.testing.assert_allclose(ours.estimate[0], beta[:4], rtol=1e-8)
+    for own, meat in zip(ours.se[0], meats, strict=True):
+        np.testing.assert_allclose(own, np.sqrt(np.diagonal(bread @ meat @ bread)[:4]), rtol=1e-8)
+    assert ours.statistics["sigma2"][0] == pytest.approx(e @ e / (n - k), rel=1e-8)
 
 
 def test_moderation_is_a_regression_on_dummies() -> None:

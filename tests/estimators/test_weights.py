@@ -13,16 +13,21 @@ from mediation_panels import panel_of
 from numpy.typing import NDArray
 
 from estimators import (
+    Ancova,
     CallawaySantAnna,
     Estimates,
     EventStudy,
     Imputation,
     InteractionTest,
     Mediation,
+    Moderation,
+    PanelIV,
     PermutationTest,
+    PostOnly,
     PsmDID,
     Stacked,
     SunAbraham,
+    TripleDifference,
     TwoStage,
     TwoWayDID,
 )
@@ -36,7 +41,7 @@ from experiments.references.reference import long_frame
 from references.cohort_effects_twin import Twin
 from references.pyfixest_reference import K_FIXEF
 from references.regressions import panel_ols
-from references.small_panels import small_panel
+from references.small_panels import small_panel, uneven, weighted
 from references.staggered_panels import adoption_of, frame_of, staggered_panel
 from sim import BadInput, Panel, Roles, Streams
 from sim.panel_sidecars import panel_from, panel_text
@@ -56,19 +61,6 @@ STAGGERED = (
 )  # fmt: skip
 
 
-def weighted(panel: Panel, weights: Floats) -> Panel:
-    """The panel with `pop`, weights that broadcast to (1, T, N), NaN where nothing is observed."""
-    pop = np.broadcast_to(weights, (1, len(panel.periods), len(panel.units)))
-    pop = pop.copy() if panel.observed is None else np.where(panel.observed, pop, np.nan)
-    return replace(panel, variables={**panel.variables, "pop": pop}, roles=replace(panel.roles, weight="pop"))
-
-
-def uneven(panel: Panel, seed: int = 3, *, fixed: bool = False) -> Panel:
-    """With weights between 0.1 and 5 that vary over time, or one a unit."""
-    rng, (t, n) = np.random.default_rng(seed), (len(panel.periods), len(panel.units))
-    return weighted(panel, rng.gamma(1.0, 1.0, (1, n) if fixed else (t, n)) + 0.1)
-
-
 def copied(panel: Panel, copies: NDArray[np.int_]) -> Panel:
     """Every unit as often as counted, with a unit effect for each copy and the unit that it is of as `own`."""
     places = np.repeat(np.arange(len(panel.units)), copies)
@@ -77,7 +69,7 @@ def copied(panel: Panel, copies: NDArray[np.int_]) -> Panel:
         periods=panel.periods,
         variables={name: values[:, :, places] for name, values in panel.variables.items()},
         roles=panel.roles,
-        attributes={"own": places},
+        attributes={name: values[places] for name, values in panel.attributes.items()} | {"own": places},
         observed=None if panel.observed is None else panel.observed[:, :, places],
     )
 
@@ -190,6 +182,9 @@ def takers(panel: Panel) -> list[Estimator]:
         TwoWayDID(effects=("unit", "period", "unit-trend")), panel_ols(effects=()),
         InteractionTest("region", ("a", "b"), draws=19), PsmDID(), Differences(),
         Mediation(mediator="inv", regressors=("did", "road"), errors=("delta", "bootstrap:unit"), draws=99),
+        Mediation(mediator="inv", regressors=("did",), instruments=("road",)),
+        PanelIV(regressors=("did",), endogenous=("inv",), instruments=("road",)), Moderation("inv"),
+        TripleDifference("region", ("a", "b")),
         PermutationTest(draws=99), *STAGGERED,
     ]  # fmt: skip
 
@@ -237,6 +232,62 @@ def test_staggered_estimators_are_those_of_copies(estimator: Any) -> None:
     if estimator.kind in ("imputation", "two-stage", "callaway-santanna"):  # without a factor
         assert ratio[0] == pytest.approx(1.0, rel=1e-9)
     assert_batch_is_its_panels(estimator, weighted(panel, 0.37 * copies))
+
+
+def one_date(missing: int = 0) -> Panel:
+    """Half of 24 units treated from the fourth of 8 periods on, with a region and each unit as an attribute."""
+    panel = small_panel(24, 8, seed=6, missing=missing)
+    did = np.zeros((1, 8, 24))
+    did[:, 3:, ::2] = 1.0
+    attributes = {"own": np.arange(24), "region": np.array(["a", "a", "b", "b"] * 6)}
+    return replace(panel.with_variables({"did": did}), attributes=attributes, weights={})
+
+
+LINEAR = (
+    PanelIV(regressors=("did",), endogenous=("inv",), instruments=("road",), errors=("cluster:own",)),
+    Moderation("inv", errors=("cluster:own",)),
+    TripleDifference("region", ("a", "b"), errors=("cluster:own",)),
+    Ancova(controls=("inv",), errors=("cluster:own",)), PostOnly(errors=("cluster:own",)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("missing", [0, 30])
+@pytest.mark.parametrize("estimator", LINEAR, ids=lambda one: one.kind)
+def test_linear_estimators_are_those_of_copies(estimator: Any, missing: int) -> None:
+    """A whole weight is so many copies of a unit, whose scores are summed; equal weights are none; scale is nothing."""
+    panel = one_date(missing)
+    copies = np.random.default_rng(2).integers(1, 5, 24)
+    ours, many = estimator(weighted(panel, 0.37 * copies)), estimator(copied(panel, copies))
+    np.testing.assert_allclose(ours.estimate, many.estimate, rtol=1e-9, atol=1e-10)
+    ratio = ours.se / many.se
+    np.testing.assert_allclose(ratio, ratio[0, 0, 0], rtol=1e-9)
+    assert ours.statistics["nobs"] < many.statistics["nobs"]
+    assert_agree(estimator(weighted(panel, np.full(24, 5.0))), estimator(panel), rtol=1e-10, atol=1e-11)
+    assert_agree(estimator(weighted(panel, 1e9 * copies)), ours, rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize("estimator", LINEAR, ids=lambda one: one.kind)
+def test_a_batch_of_weighted_panels_is_its_panels(estimator: Any) -> None:
+    """Of fixed regressors, and of a treatment, an instrument and a moderator that are drawn anew."""
+    panel, rng = one_date(30), np.random.default_rng(7)
+    y = panel.variables["y"] + rng.standard_normal((3, 8, 24))
+    fixed = uneven(panel.with_variables({"y": y}))
+    assert_batch_is_its_panels(estimator, fixed)
+    names = {name: fixed.variables[name] + rng.standard_normal((3, 8, 24)) for name in ("inv", "road")}
+    did = np.stack([fixed.variables["did"][0][:, rng.permutation(24)] for _ in range(3)])
+    assert_batch_is_its_panels(estimator, fixed.with_variables({**names, "did": did}))
+
+
+@pytest.mark.parametrize("missing", [0, 30])
+def test_an_absorbed_instrument_of_a_weighted_panel_is_refused(missing: int) -> None:
+    """One that does not change within units, and one that effects and controls make."""
+    panel = uneven(one_date(missing))
+    shape = panel.variables["did"].shape
+    levels = np.broadcast_to(np.random.default_rng(1).standard_normal(24), shape).copy()
+    panel = panel.with_variables({"place": levels, "made": 3 * panel.variables["road"] + levels})
+    for name, words in (("place", "absorbed by the unit and time effects"), ("made", "collinear with")):
+        with pytest.raises(BadInput, match=f"instrument '{name}' is {words}"):
+            PanelIV(regressors=("did", "road"), endogenous=("inv",), instruments=(name,))(panel)
 
 
 def test_the_weights_of_the_first_period_are_those_of_cohorts() -> None:
@@ -425,21 +476,33 @@ def test_estimators_of_a_weighted_panel_take_weights_or_say_so() -> None:
     """Every kind: used ones move, ignored ones do not, and the rest refuse in a line that names who takes them."""
     panel = small_panel(30, 14, seed=2)
     panel = replace(panel, attributes={**panel.attributes, "region": np.array(["a", "b"] * 15)})
-    by, moved = uneven(panel), set()
-    settings: dict[str, dict[str, Any]] = {"interaction": {"group": "region", "values": ("a", "b")},
-                                           "mediation": {"mediator": "inv", "regressors": ("did",)}}  # fmt: skip
+    together = np.arange(14)[:, None] >= np.array([14, 14, 14, 7, 7])[np.arange(30) % 5]
+    settings: dict[str, dict[str, Any]] = {
+        "interaction": {"group": "region", "values": ("a", "b")},
+        "triple-difference": {"group": "region", "values": ("a", "b")}, "moderation": {"moderator": "inv"},
+        "iv": {"regressors": ("did",), "endogenous": ("inv",), "instruments": ("road",)},
+        "mediation": {"mediator": "inv", "regressors": ("did",)},
+    }  # fmt: skip
+    moved = set()
     for kind, cls in estimators().items():
         estimator = cls(**settings.get(kind, {}))
+        one = panel.with_variables({"did": together[None] * 1.0}) if kind in ("ancova", "post-only") else panel
+        by = uneven(one)
         if cls.weight_use == "refused":
-            with pytest.raises(BadInput, match=f"{estimator.name} cannot take weights: the panel is weighted by 'pop'"):
-                estimator.layout(by.schema)
+            renamed = replace(estimator, label="table-M-column-1") if hasattr(estimator, "label") else estimator
+            with pytest.raises(BadInput) as caught:
+                renamed.layout(by.schema)
+            (problem,) = caught.value.problems
+            assert problem.what == f"the estimator {kind} cannot take weights: the panel is weighted by 'pop'"
+            assert {"did", "iv", "moderation"} <= set(problem.allowed.replace(",", "").split())
             continue
-        plain, own = estimator(panel, Streams(1)), estimator(by, Streams(1))
+        plain, own = estimator(one, Streams(1)), estimator(by, Streams(1))
         same = np.array_equal(own.estimate, plain.estimate, equal_nan=True)
         assert same == (cls.weight_use == "ignored"), kind
         assert ("pop" in estimator.variables(by.schema)) == (cls.weight_use == "used"), kind
         moved |= {kind} if not same else set()
-    assert {"did", "mediation", "psm-did", "imputation", "stacked", "callaway-santanna"} <= moved
+    assert {"did", "mediation", "psm-did", "imputation", "stacked", "callaway-santanna", "iv", "moderation",
+            "triple-difference", "ancova", "post-only"} <= moved  # fmt: skip
 
 
 @pytest.mark.parametrize("error", ["conley-taber", "ferman-pinto"])

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from estimators import TwoWayDID
+from estimators import Estimator, Mediation, Moderation, PanelIV, TripleDifference, TwoWayDID
 from experiments.cli import run_command
 from experiments.estimation import estimate
 from experiments.panel_spec.first_spec import propose_spec
@@ -79,7 +79,7 @@ def test_tables_are_weighted_and_say_so_and_spatial_ones_are_not() -> None:
     assert "Not weighted." in next(found for name, found in notes.items() if name.startswith("7"))
     said = [note for table in journal_tables(plain) for note in table.notes]
     assert not {"Not weighted.", "Weighted by population."} & set(said)
-    assert any(note.startswith("Least squares, mediation, matching and staggered") for note in by.notes)
+    assert any(note.startswith("Least squares, 2SLS, mediation, matching and staggered") for note in by.notes)
     assert {check.name for check in by.warnings} >= {"residual-ar1", "robustness-value", "not-checked:influence"}
 
 
@@ -96,6 +96,51 @@ def test_robustness_and_staggered_tables_are_weighted_or_say_why_not() -> None:
         assert any(f"has no {what}: " in note and "cannot take weights" in note for note in found.notes)
     models = {record.model for record in found.records if record.table == "S"}
     assert {"imputation", "two-stage", "sun-abraham", "callaway-santanna"} <= models
+
+
+def instrumented() -> pd.DataFrame:
+    """The cities with an instrument of `second` and of `patents`, and two groups."""
+    frame, rng = cities(), np.random.default_rng(0)
+    frame["z"] = rng.standard_normal(len(frame))
+    frame["second"] += frame["z"]
+    frame["patents"] += 5 * frame["z"]
+    frame["side"] = np.where(frame["city"].astype("category").cat.codes % 2, "left", "right")
+    return frame
+
+
+def test_tables_of_instruments_moderators_and_groups_are_weighted() -> None:
+    asked: dict[str, Any] = {
+        "moderation": {"by": ["road"]}, "ddd": {"group": "side"}, "inference": {"draws": 99},
+        "iv": {"endogenous": "second", "instruments": ["z"], "mediator": ["z"]},
+    }  # fmt: skip
+    real = read(instrumented(), {"groups": ["side"], "mediators": ["patents"]}, **asked)
+    found = estimate(real, cross_check=True)
+    whole = real.panel.with_variables(real.further)
+    own: dict[tuple[str, int], Estimator] = {
+        ("M", 1): Moderation("road"), ("D", 1): TripleDifference("side", ("left", "right")),
+        ("I", 2): PanelIV(endogenous=("second",), instruments=("z",)),
+        ("I2", 2): Mediation("patents", errors=("delta",), instruments=("z",)),
+    }  # fmt: skip
+    for place, estimator in own.items():
+        fit, error = estimator(whole), "delta" if place[0] == "I2" else "cluster:unit"
+        shown = {record.term: record for record in found.records if record.place == place and record.se_type == error}
+        for k, term in enumerate(fit.terms):
+            assert shown[term].estimate == pytest.approx(fit.estimate[0, k], rel=1e-9), (place, term)
+            assert shown[term].se == pytest.approx(fit.se[0, fit.errors.index(error), k], rel=1e-9), (place, term)
+    road, pop = whole.variables["road"], whole.variables["population"]
+    (mean,) = (item for item in found.statistics if item.place == ("M", 1) and item.name == "moderator_mean")
+    assert mean.estimate == pytest.approx(np.average(road, weights=pop), rel=1e-12)
+    (high,) = (record for record in found.records if record.place == ("M", 1) and record.se_type == "cluster:unit"
+               and record.term == "did at p90")  # fmt: skip
+    at = Moderation("road", at=float(np.percentile(road, 90)))(whole)
+    assert high.estimate == pytest.approx(at.params["did"], rel=1e-8)
+    assert high.se == pytest.approx(at.std_errors["did"], rel=1e-8)
+    notes = {table.name: table.notes for table in journal_tables(found)}
+    assert all("Weighted by population." in notes[name] for name in ("M", "D", "I", "I2"))
+    assert "The mean of a moderator is by weight; its quantiles count unit-periods alike." in notes["M"]
+    assert {"2", "I"} <= {item.table for item in found.cross_check}
+    assert max(item.largest for item in found.cross_check) < 1e-8
+    assert not [note for note in found.notes if "table-" in note]
 
 
 def test_robustness_values_are_those_of_the_weighted_regression() -> None:
@@ -220,6 +265,39 @@ def test_means_have_the_coefficients_and_clustered_errors_of_the_rows(weight: st
     assert name == ("rows" if weight is None else "mass")
     assert real.panel.variables[name].sum() == pytest.approx(each.sum())
     assert f"{len(frame):,} rows are collapsed to 105 unit-periods" in real.notes[0]
+
+
+def test_collapsed_rows_serve_tables_of_instruments_moderators_and_groups() -> None:
+    """Coefficients of 2SLS, of a product and of a triple difference are those of the people."""
+    frame = people().assign(side=lambda rows: rows["province"].isin(["p0", "p1"]).map({True: "a", False: "b"}))
+    of_cell = frame.groupby(["city", "year"], sort=False).ngroup().to_numpy()
+    rng = np.random.default_rng(5)
+    z, v = (rng.standard_normal(of_cell.max() + 1)[of_cell] for _ in range(2))
+    frame["z"], frame["dose"] = z, z + v
+    frame["pay"] = np.log(frame["wage"]) + 0.4 * frame["dose"] + v
+    frame.attrs = {"file": "people.csv", "first_row": 2}
+    panel = {"unit": "city", "period": "year", "outcome": "pay", "treatment": "policy", "controls": ["dose"],
+             "groups": ["side"]}  # fmt: skip
+    spec = spec_of({"panel": panel, "collapse": {}, "iv": {"endogenous": "dose", "instruments": ["z"]},
+                    "moderation": {"by": ["rain"]}, "ddd": {"group": "side"}})  # fmt: skip
+    found = estimate(real_panel_of(frame, spec))
+    mine = {(record.table, record.column, record.term): record.estimate for record in found.records}
+    policy, dose, rain = (frame[name].to_numpy(np.float64) for name in ("policy", "dose", "rain"))
+    city = pd.get_dummies(frame["city"], dtype=float).to_numpy()
+    year = pd.get_dummies(frame["year"], dtype=float).to_numpy()
+    b = (frame["side"] == "b").to_numpy()[:, None]
+    y, both = frame["pay"].to_numpy(), np.column_stack([city, year[:, 1:]])
+
+    def slopes(*columns: np.ndarray) -> np.ndarray:
+        return np.linalg.lstsq(np.column_stack(columns), y, rcond=None)[0]
+
+    first = np.column_stack([z, policy, both])
+    fitted = first @ np.linalg.lstsq(first, dose, rcond=None)[0]
+    assert mine["I", 2, "dose"] == pytest.approx(slopes(fitted, policy, both)[0], rel=1e-8)
+    product = slopes(policy, policy * (rain - rain.mean()), rain, dose, both)
+    assert [mine["M", 1, "did"], mine["M", 1, "did x rain"]] == pytest.approx(product[:2], rel=1e-8)
+    triple = slopes(policy, policy * b[:, 0], dose, city, (year * b)[:, 1:], (year * ~b)[:, 1:])
+    assert [mine["D", 1, "did"], mine["D", 1, "did x b"]] == pytest.approx(triple[:2], rel=1e-8)
 
 
 def test_lags_are_of_means_and_logs_of_rows() -> None:

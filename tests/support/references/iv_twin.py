@@ -41,7 +41,8 @@ def made_panel(
 @dataclass(frozen=True, eq=False)
 class DummyIV:
     """One panel as matrices: y (n,), endogenous d (n, L), controls with all dummies w (n, K + effects), instruments z
-    (n, M), clusters (n,)."""
+    (n, M), clusters (n,); all times the root of the panel's weights, where it has some, brought to a mean
+    of 1."""
 
     y: Floats
     d: Floats
@@ -65,7 +66,11 @@ class DummyIV:
             [unit[:, None] == np.arange(seen.shape[1]), period[:, None] == np.arange(1, len(seen))]
         )
         w = np.column_stack([columns(controls), dummies.astype(np.float64)])
-        return cls(panel.variables["y"][0][seen], columns(endogenous), w, columns(instruments), unit, error)
+        weight = panel.roles.weight
+        weights = columns((weight,)) if weight else np.ones((len(unit), 1))
+        root = np.sqrt(weights / weights.mean())
+        y, d, z = (columns(names) * root for names in (("y",), endogenous, instruments))
+        return cls(y[:, 0], d, w * root, z, unit, error)
 
     def fit(self, x: Floats, y: Floats, z: Floats | None = None) -> tuple[Floats, Floats, Floats]:
         """Coefficients, residuals, covariance of 2SLS of y on x with instruments z; all parameters count in factors."""

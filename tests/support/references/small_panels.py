@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -99,3 +100,16 @@ def _mask(n: int, t: int, missing: int, rng: np.random.Generator) -> NDArray[np.
     assert (mask[0].sum(axis=0) > 1).all()
     assert (mask[0].sum(axis=1) > 1).all()
     return mask
+
+
+def weighted(panel: Panel, weights: Floats) -> Panel:
+    """The panel with `pop`, weights that broadcast to (1, T, N), NaN where nothing is observed."""
+    pop = np.broadcast_to(weights, (1, len(panel.periods), len(panel.units)))
+    pop = pop.copy() if panel.observed is None else np.where(panel.observed, pop, np.nan)
+    return replace(panel, variables={**panel.variables, "pop": pop}, roles=replace(panel.roles, weight="pop"))
+
+
+def uneven(panel: Panel, seed: int = 3, *, fixed: bool = False) -> Panel:
+    """With weights between 0.1 and 5 that vary over time, or one a unit."""
+    rng, (t, n) = np.random.default_rng(seed), (len(panel.periods), len(panel.units))
+    return weighted(panel, rng.gamma(1.0, 1.0, (1, n) if fixed else (t, n)) + 0.1)
