@@ -10,7 +10,7 @@ import numpy as np
 from estimators.core.error_types import kind_of
 from estimators.linear.did import TwoWayDID
 from experiments.checks.case import Case, number, some, starred
-from experiments.checks.interactions import turning_point
+from experiments.checks.products import turning_point
 from experiments.tables.iv_table import endogenous_of
 from experiments.tables.ledger import treated_units
 from results.tables.records import INFORMS, OVERTURNS, SILENT, WEAKENS, Check

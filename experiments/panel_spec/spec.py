@@ -162,6 +162,9 @@ def _weights_problems(spec: Spec) -> Iterator[Problem]:
     if spec.spatial.cutoffs and spec.panel.longitude is None:
         yield Problem("cutoffs need coordinates", f"{spec.file}, [spatial]", "longitude and latitude in [panel]",
                       "name the columns in degrees")  # fmt: skip
+    if "effects" in spec.spatial.model_fields_set and not (spec.weights or spec.spatial.cutoffs):
+        yield Problem("effects without spatial weights: there is no spatial model", f"{spec.file}, [spatial]",
+                      "[[weights]] as well, or cutoffs", "add a table [[weights]], or remove effects")  # fmt: skip
     labels = [section.label for section in spec.weights]
     for label in dict.fromkeys(labels):
         if labels.count(label) > 1:

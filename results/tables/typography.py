@@ -8,7 +8,7 @@ from math import isfinite
 
 from estimators.core.error_types import KINDS, error_label, factor_text, kind_of, without_se
 from estimators.spatial.lm_tests import CHI_SQUARE
-from results.tables.records import EFFECTS
+from results.tables.records import EFFECTS, LONG_RUN
 
 STARS = ((0.01, "***"), (0.05, "**"), (0.10, "*"))
 STARS_NOTE = "*** p < 0.01, ** p < 0.05, * p < 0.1."
@@ -192,7 +192,7 @@ def term_label(term: str, treatment: str | None, variables: Collection[str] = ()
     if term in variables:
         return term
     head, _, name = term.partition(":")
-    if name and head in EFFECTS:
+    if name and head.removeprefix(LONG_RUN) in EFFECTS:
         return term_label(name, treatment, variables, called)
     if term.startswith("w_"):
         return f"W × {term_label(term[2:], treatment, variables, called)}"

@@ -264,6 +264,8 @@ def test_controls_keep_their_names_whatever_they_look_like() -> None:
     assert term_label("w_rain", "did", ("w_rain",)) == "w_rain"
     assert term_label("w_w_rain", "did", ("w_rain",)) == "W × w_rain"
     assert term_label("indirect:did", "did") == "DID"
+    assert term_label("long_indirect:did", "did") == "DID"
+    assert term_label("long_run:did", "did") == "long_run:did"
     assert term_label("lambda", None) == "λ"
 
 

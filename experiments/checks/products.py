@@ -35,9 +35,10 @@ def _product(case: Case, name: str, parts: tuple[str, ...]) -> Check:
     x = np.stack(others) if others else np.empty((0, *beside.mask.shape))
     lacking = [part for part in parts if not _held(beside, case.variable(part), x)]
     code, made = f"interaction-parts:{name}", "square" if len(parts) == 1 else "product"
+    none = "is no regressor" if len(lacking) == 1 else "are no regressors"
     quiet = f"All parts of the {made} {name} are among regressors and effects."
     said = (
-        f"{name} is the {made} of {listed(parts)}, and {listed(lacking)} {'is no regressor' if len(lacking) == 1 else 'are no regressors'}: "
+        f"{name} is the {made} of {listed(parts)}, and {listed(lacking)} {none}: "
         f"the coefficient of the {made} holds the effect of what is left out."
     )
     of_treatment = case.panel.roles.treatment in (own, *map(case.variable, parts))
