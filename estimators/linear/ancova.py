@@ -98,7 +98,7 @@ class PostPeriodRegression(DerivedRegression):
         first = np.where(begun.any(axis=1), begun.argmax(axis=1), t // 2)[:, None]  # (1 or R, 1, 1)
         after = np.arange(t)[:, None] >= first
         if (d != (ever & after & seen)).any():
-            raise bad(f"the treatment is not that of one date: {self._dates(panel, d, seen)}", where=self.label,
+            raise bad(f"the treatment is not that of one date: {self._dates(panel, d)}", where=self.label,
                       allowed="a 0/1 treatment that all treated units get in one period and keep",
                       remedy="choose an estimator of staggered adoption, such as imputation")  # fmt: skip
         if (first == 0).any():
@@ -107,17 +107,15 @@ class PostPeriodRegression(DerivedRegression):
         return np.asarray(after)
 
     @staticmethod
-    def _dates(panel: Panel, d: Floats, seen: Flags) -> str:
-        """That it is no 0/1 treatment, that it ends, or the first treated periods of a replication with several."""
+    def _dates(panel: Panel, d: Floats) -> str:
+        """That it is no 0/1 treatment, the first treated periods of a replication with several, or that it ends."""
         if not np.isin(d, (0.0, 1.0)).all():
             return "it has values other than 0 and 1"
-        if (seen & (d < np.maximum.accumulate(d, axis=1))).any():
-            return "it ends for some units"
         for row in d:
             firsts = sorted({panel.periods[t] for t in row.argmax(axis=0)[row.any(axis=0)]})
             if len(firsts) > 1:
                 return f"units begin in {listed(firsts)}"
-        return "it is another one in each replication"
+        return "it ends for some units"
 
     def targets(self, schema: Schema) -> dict[str, str]:
         """The treatment's is the ATT; the others have none."""
