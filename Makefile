@@ -12,11 +12,17 @@ $(STAMP): pyproject.toml constraints.txt find-python.sh
 >@python=$$(sh find-python.sh) || exit 1; \
 >echo "using $$python"; \
 >rm -rf $(VENV) && "$$python" -m venv $(VENV)
->$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+>@echo "installing panelproof and its libraries (numpy, pandas, dask, zarr and others) into $(VENV):" \
+>  "a minute or two, a dot a second"
+>@(while sleep 1 && kill -0 $$$$ 2>/dev/null; do printf .; done) & dots=$$!; \
+>$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+>code=$$?; kill $$dots; echo; exit $$code
 >@touch $(STAMP)
 
+# which standard errors hold? one minute; the answer, its picture, and a page
 demo: $(STAMP)
->$(BIN)/panelproof run bias --html runs/bias.html
+>@echo "now the study runs on simulated panels; its first lines come in a few seconds"
+>@$(BIN)/panelproof run size --replications 1000 --html runs/size.html --chart --open
 
 # what everybody runs, in 5 minutes; tests/support/tiers.py says how it is chosen
 test: $(STAMP)

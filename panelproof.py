@@ -433,11 +433,11 @@ def compare(a: str | StorePath | Store, b: str | StorePath | Store, alpha: float
     return compared(_opened(a), _opened(b), alpha)
 
 
-def replay(store: str | StorePath | Store, cell: int, replication: int, *, trust: bool = False) -> Replay:
+def replay(store: str | StorePath | Store, cell: int, replication: int, *, load_code: bool = False) -> Replay:
     """One replication of a store, or of what `run` returned, again: `.panel` and `.block`, the numbers of its fits.
 
-    trust: import the modules that the store names, which only a store of your own should ask for. Raises BadInput when
-    there is no such replication.
+    load_code: import the modules that the store names, which only a store of your own should ask for. Raises BadInput
+    when there is no such replication.
 
     >>> import panelproof as pp
     >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)
@@ -446,12 +446,18 @@ def replay(store: str | StorePath | Store, cell: int, replication: int, *, trust
     """
     from experiments.run.replay import replay as replayed
 
-    return replayed(_opened(store), cell, replication, trust=trust)
+    return replayed(_opened(store), cell, replication, load_code=load_code)
 
 
-def init(panel: str | Path | pd.DataFrame, out: str | Path | None = None, *, sheet: str | None = None) -> str:
+def init(
+    panel: str | Path | pd.DataFrame,
+    out: str | Path | None = None,
+    *,
+    sheet: str | None = None,
+    weights: str | Path | Sequence[str | Path] = (),
+) -> str:
     """The SPEC.toml that `panelproof init` proposes for a file or a table; out: where it is written too; sheet: of a
-    workbook.
+    workbook; weights: a file of W, or several. Lines that begin with "# ?" ask you to look at something.
 
     Raises BadInput for a table that is no panel, and for an `out` that exists.
 
@@ -463,10 +469,13 @@ def init(panel: str | Path | pd.DataFrame, out: str | Path | None = None, *, she
     """
     from experiments.panel_spec.first_spec import first_spec, propose_spec, write_first_spec
 
+    files = (weights,) if isinstance(weights, str | Path) else tuple(weights)
+    folder = Path() if out is None else Path(out).parent
+
     def proposed() -> str:
         if isinstance(panel, str | Path):
-            return first_spec(panel, sheet)
-        return propose_spec(panel.copy(), "table")
+            return first_spec(panel, sheet, files, folder)
+        return propose_spec(panel.copy(), "table", weights=files, folder=folder)
 
     return proposed() if out is None else write_first_spec(proposed, Path(out))
 
@@ -478,12 +487,12 @@ def replicate(
     spec: str | Path | None = None,
     *,
     with_data: bool = False,
-    trust: bool = False,
+    load_code: bool = False,
 ) -> list[str]:
     """Write a bundle for a journal's archive into a new folder, as `panelproof replicate`; its files by name.
 
-    stores: of studies. panel, spec: a real panel and its SPEC.toml; the panel itself goes in only `with_data`. trust:
-    of stores that name code. Raises BadInput for what cannot be run again.
+    stores: of studies. panel, spec: a real panel and its SPEC.toml; the panel itself goes in only `with_data`.
+    load_code: of stores that name code. Raises BadInput for what cannot be run again.
 
     >>> import panelproof as pp
     >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)
@@ -495,10 +504,11 @@ def replicate(
     from results.store.bucket import store_path
 
     given = [None if part is None else Path(part) for part in (panel, spec)]
-    return write_bundle(Path(folder), [store_path(store) for store in stores], *given, with_data=with_data, trust=trust)
+    places = [store_path(store) for store in stores]
+    return write_bundle(Path(folder), places, *given, with_data=with_data, load_code=load_code)
 
 
-def rerun(folder: str | Path, *, trust: bool = False) -> list[Finding]:
+def rerun(folder: str | Path, *, load_code: bool = False) -> list[Finding]:
     """Run every part of a bundle again, and say of each whether it is the same: part, verdict, reason.
 
     >>> import panelproof as pp
@@ -510,7 +520,7 @@ def rerun(folder: str | Path, *, trust: bool = False) -> list[Finding]:
     """
     from experiments.replication import rerun as again
 
-    return list(again(Path(folder), trust=trust))
+    return list(again(Path(folder), load_code=load_code))
 
 
 def _opened(store: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import dask
 from distributed import Client, Security
 
-from cluster.executor import ClusterLost
+from cluster.executor import ClusterLost, WorkerRefused
 from cluster.numbers import member_environment
 from cluster.options import Fault, Refused
 from cluster.orphans import MODULE as ORPHANS
@@ -91,6 +91,25 @@ def removed_scratch(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def reaching(client: Client, scheduler: str) -> Iterator[None]:
+    """What a scheduler raises that does not answer, and a client that has given it up, as ClusterLost.
+
+    scheduler: its name in a message. A client that has closed has no scheduler to ask any longer, and Dask raises
+    what that leads to: AttributeError, ValueError or another.
+    """
+    try:
+        yield
+    except (ClusterLost, WorkerRefused):
+        raise
+    except (OSError, TimeoutError) as error:
+        raise ClusterLost(f"{scheduler} does not answer") from error
+    except Exception as error:
+        if client.status in {"running", "connecting"}:
+            raise
+        raise ClusterLost(f"{scheduler} is gone") from error  # as Dask has closed the client
+
+
 def client_of(
     owned: Any,
     workers: int,
@@ -109,8 +128,9 @@ def client_of(
     while True:
         try:
             client = client or Client(cluster or owned, timeout=CONNECT_SECONDS)
-            client.wait_for_workers(workers, timeout=max(1.0, min(LOOK_SECONDS, deadline - time.monotonic())))
-        except (OSError, TimeoutError) as error:
+            with reaching(client, "its scheduler"):
+                client.wait_for_workers(workers, timeout=max(1.0, min(LOOK_SECONDS, deadline - time.monotonic())))
+        except (OSError, TimeoutError, ClusterLost) as error:
             why = hopeless()
             if not why and time.monotonic() < deadline:
                 if client is not None and client.status != "running":  # its connection broke while all was starting
@@ -132,8 +152,9 @@ def connected(address: str, security: Security | None) -> Client:
         certificates = ", or not with these certificates" if security is not None else ""
         raise ClusterLost(f"no scheduler answers at {address}{certificates}; nothing was started") from error
     try:
-        client.wait_for_workers(1, timeout=STARTUP_SECONDS)
-    except (OSError, TimeoutError) as error:
+        with reaching(client, "it"):
+            client.wait_for_workers(1, timeout=STARTUP_SECONDS)
+    except ClusterLost as error:
         with contextlib.suppress(Exception):
             client.close(timeout=5)
         raise ClusterLost(f"the scheduler at {address} has no workers; nothing was started") from error

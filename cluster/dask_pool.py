@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import cloudpickle
 from distributed import Client, Future, KilledWorker, wait
 
+from cluster.dask_cluster import reaching
 from cluster.executor import Careful, ClusterLost, Outcome, Pace, Work, WorkerRefused
 from cluster.group import Answers, InChild, Request, run_group
 
@@ -86,7 +88,7 @@ class DaskPool:
         absence: float | None = None,
     ) -> None:
         self.client = client
-        self.address = str(client.scheduler.address)  # which a client that lost it knows no longer
+        self.address = str(getattr(client.scheduler, "address", ""))  # which a client that lost it knows no longer
         self.on_this_machine = on_this_machine
         self.refused: dict[str, str] = {}  # workers that may not compute, and why
         self.say = say
@@ -97,28 +99,24 @@ class DaskPool:
         self._memory = memory
         self._stamp = f"{time.time_ns():x}"
         self._numbers = itertools.count()
-        self._threads: dict[str, int] = dict(client.nthreads())
+        self._threads: dict[str, int] = {}
         self._left: list[str] = []  # workers that went and that no outcome has told of
         self._asked = self._seen = time.monotonic()
+        try:
+            self._ask()
+        except BaseException:
+            if owned is not None:
+                self.close()
+            raise
 
     @property
     def workers(self) -> int:
         """Threads of all workers that may compute, as last heard."""
         return max(1, sum(self._threads[name] for name in self._fit()))
 
-    @contextlib.contextmanager
-    def reaching(self) -> Iterator[None]:
-        """What a scheduler raises that does not answer, and a client that has given it up, as ClusterLost."""
-        try:
-            yield
-        except (ClusterLost, WorkerRefused):
-            raise
-        except (OSError, TimeoutError) as error:
-            raise ClusterLost(f"the scheduler at {self.address} does not answer") from error
-        except Exception as error:
-            if self.client.status in {"running", "connecting"}:
-                raise
-            raise ClusterLost(f"the scheduler at {self.address} is gone") from error  # as Dask has closed the client
+    def reaching(self) -> AbstractContextManager[None]:
+        """What the scheduler raises that does not answer, or is gone, as ClusterLost."""
+        return reaching(self.client, f"the scheduler at {self.address}" if self.address else "the scheduler")
 
     def run(self, function: Work, jobs: Iterable[Any], careful: Careful | None = None) -> Iterator[Outcome]:
         """Outcomes as they come. Raises ClusterLost, and WorkerRefused when no worker may compute.
@@ -237,9 +235,10 @@ class DaskPool:
             raise ClusterLost(f"no workers at {self.address} for {self.absence:.0f} s{self._logs}")
 
     def _ask(self) -> None:
-        """Which workers there are; raises WorkerRefused when none of them may compute, TimeoutError without answer."""
-        ask = partial(self.client.scheduler.ncores, workers=None)
-        before, self._threads = self._threads, dict(self.client.sync(ask, callback_timeout=ANSWER_SECONDS))
+        """Which workers there are; raises WorkerRefused when none of them may compute, ClusterLost without answer."""
+        with self.reaching():
+            ask = partial(self.client.scheduler.ncores, workers=None)
+            before, self._threads = self._threads, dict(self.client.sync(ask, callback_timeout=ANSWER_SECONDS))
         self._left += sorted(before.keys() - self._threads.keys())
         self._asked = time.monotonic()
         if self._threads and not self._fit():

@@ -7,7 +7,7 @@ import difflib
 import ipaddress
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 from urllib.parse import urlsplit
@@ -39,10 +39,26 @@ WORDS = {
     tuple: 'a list of texts, such as ["a", "b"], or a,b on the command line',
     dict: "a table",
 }
+MOST_NAMES = 8  # that a message lists
 MEMORY = re.compile(r"\d+(\.\d+)?\s*([kMGT]i?)?B", re.IGNORECASE)
 NAME = re.compile(r"[\w.@%+:,/=~$-]+")  # of a queue, a host, a folder; nothing that a shell would run
 CLOCK = re.compile(r"\d+:[0-5]\d:[0-5]\d")  # HH:MM:SS
 LASTING = re.compile(r"(\d+-)?\d{1,2}(:\d{2}){1,2}|\d+")  # D-HH:MM:SS, HH:MM:SS, MM:SS or minutes, as Slurm has them
+
+
+def nearest(name: str, names: Sequence[str], otherwise: str) -> str:
+    """A remedy for a misspelt name: the nearest one, if any is near."""
+    near = difflib.get_close_matches(name, names, 1)
+    return f"did you mean {near[0]!r}?" if near else otherwise
+
+
+def some_of(names: Sequence[str], like: str) -> str:
+    """At most eight names as text, those like a misspelt one first, and where all stand."""
+    if len(names) <= MOST_NAMES:
+        return ", ".join(names)
+    first = dict.fromkeys((*difflib.get_close_matches(like, names, MOST_NAMES), *names))
+    rest = len(names) - MOST_NAMES
+    return f"{', '.join(list(first)[:MOST_NAMES])} and {rest} more (all: `panelproof cluster kinds`)"
 
 
 def read_options[T](kind: type[T], given: Mapping[str, Any], where: str) -> T:
@@ -52,9 +68,8 @@ def read_options[T](kind: type[T], given: Mapping[str, Any], where: str) -> T:
     values, faults = dict[str, Any](), list[Fault]()
     for key, value in given.items():
         if key not in names:
-            near = difflib.get_close_matches(key, names, 1)
-            remedy = f"did you mean {near[0]}?" if near else "leave it out"
-            faults.append(Fault(f"unknown option {key!r}", where, ", ".join(names) or "no options", remedy))
+            remedy, allowed = nearest(key, names, "leave it out"), some_of(names, key) or "no options"
+            faults.append(Fault(f"unknown option {key!r}", where, allowed, remedy))
             continue
         wanted = _plain_type(hints[key])
         try:

@@ -79,8 +79,9 @@ def bandwidth(pool: DaskPool, worker: str) -> tuple[float, float]:
     seconds = []
     for size in (1, SENT_BYTES):
         begin = time.perf_counter()
-        future = pool.client.submit(bytes, os.urandom(size), workers=[worker], pure=False)
-        future.result(timeout=ASK_SECONDS)
+        with pool.reaching():
+            future = pool.client.submit(bytes, os.urandom(size), workers=[worker], pure=False)
+            future.result(timeout=ASK_SECONDS)
         seconds.append(time.perf_counter() - begin)
     empty, full = seconds
     return empty, 2 * SENT_BYTES / max(full - empty, 1e-9)
@@ -114,11 +115,16 @@ def _all_files(modules: Iterable[str]) -> dict[str, Path]:
     return found
 
 
-def ship(client: Any, modules: Iterable[str]) -> int:
-    """Send the code of modules to all workers of a Dask client, those that come later too; the bytes that it takes."""
+def ship(pool: DaskPool, modules: Iterable[str]) -> int:
+    """Send the code of modules to all workers of a pool, those that come later too; the bytes that it takes.
+
+    Raises ClusterLost.
+    """
     modules = tuple(modules)
     content = archive(modules)
-    client.register_plugin(_plugin(content, modules), name=f"panelproof-{hashlib.sha256(content).hexdigest()[:16]}")
+    name = f"panelproof-{hashlib.sha256(content).hexdigest()[:16]}"
+    with pool.reaching():
+        pool.client.register_plugin(_plugin(content, modules), name=name)
     return len(content)
 
 

@@ -66,6 +66,18 @@ class _Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(f"experiments.commands.{place}_commands"), name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first word names; raises BadInput for one that there is not."""
+        if args[0] in COMMANDS or args[0].startswith("-") or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        from sim.errors import bad, closest, one_of
+
+        allowed = one_of(COMMANDS, args[0], "`panelproof --help`")
+        raise bad(f"no command {args[0]!r}", where="panelproof", allowed=allowed,
+                  remedy=closest(args[0], COMMANDS))  # fmt: skip
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -203,7 +215,10 @@ def _usage(error: click.ClickException) -> int:
         return 2
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "panelproof"
-    return _said(f"{' '.join(error.format_message().split())} See `{path} --help`.", 2)
+    text = " ".join(error.format_message().split())
+    if isinstance(error, click.exceptions.NoSuchOption) and path == "panelproof":
+        text += " Options of a command stand behind its name, as in `panelproof run STUDY --workers 2`."
+    return _said(f"{text.removesuffix('.')}. See `{path} --help`.", 2)
 
 
 def _expected(error: Exception, *, resumed: bool) -> int | None:

@@ -51,11 +51,13 @@ from results.tables.word import check_word
 from sim.errors import BadInput, Problem, bad, closest, gathering, one_of, refuse
 from sim.panel import Panel, seen_in
 
+OTHER_SPATIAL = ("dynamic-spatial", "spatial-random")  # kinds that need a balanced panel
+
 
 def panel_for(name: str, real: RealPanel) -> Panel:
     """What the estimator called `name` is fitted on: spatial models have the balanced part; those that a section of the
     spec sets up have the rows with its columns."""
-    if name in (*FORMS, SpatialPanel.kind):
+    if name in (*FORMS, SpatialPanel.kind, *OTHER_SPATIAL):
         return real.balanced()
     named = _columns_of(name, real.spec)
     return with_further(real, named, f"--estimator {name}")[0] if named else real.panel
@@ -123,8 +125,8 @@ def _discovered(kind: str) -> Estimator:
         known = [*FORMS, *(name for name in estimators() if name != PermutationTest.kind)]
         meant = closest(kind, [*known, PermutationTest.kind])
         remedy = "for permutation tests: panelproof placebo" if repr(PermutationTest.kind) in meant else meant
-        raise bad(f"estimator {kind!r}", where="--estimator", allowed=f"{one_of(known)}, or module:Object",
-                  remedy=remedy)  # fmt: skip
+        raise bad(f"estimator {kind!r}", where="--estimator", remedy=remedy,
+                  allowed=f"{one_of(known, kind, '`panelproof kinds`')}, or module:Object")  # fmt: skip
     return build(found, {}, f"--estimator {kind}")
 
 
@@ -217,7 +219,7 @@ def check_formats(text: str, folder: Path | None = None) -> tuple[str, ...]:
     unknown = [part for part in chosen if part not in FORMATS]
     if unknown or not chosen:
         raise bad(f"format {one_of(unknown) if unknown else repr(text)}", where="--format", allowed=one_of(FORMATS),
-                  remedy="choose among them")  # fmt: skip
+                  remedy=closest((unknown or [text])[0], FORMATS, "choose among them"))  # fmt: skip
     if folder is None and set(chosen) != {"json"}:
         raise bad("--format without --out", where="--format", allowed="a folder for the files", remedy="add --out DIR")
     if "docx" in chosen:

@@ -153,7 +153,12 @@ def entries_called(name: str) -> dict[str, tuple[Entry, ...]]:
     if not found:
         classes = {known: entry.source.partition(":")[2] for group, entries in whole.items() for entry in entries
                    for known in ([entry.kind.replace(": ", ".")] if group == "parts" else [entry.kind])}  # fmt: skip
-        raise bad(f"unknown kind {name!r}", where="KIND", allowed=one_of(classes), remedy=suggestion(name, classes))
+        raise bad(
+            f"unknown kind {name!r}",
+            where="KIND",
+            allowed=one_of(classes, name, "`panelproof kinds`"),
+            remedy=suggestion(name, classes),
+        )
     return found
 
 

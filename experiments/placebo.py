@@ -28,6 +28,7 @@ from experiments.run.runner import preflight
 from experiments.study import SCHEMA_VERSION, PlaceboCard, Study
 from experiments.tables.ledger import main_cluster
 from results.plots.placebo_plot import PlaceboPlot, placebo_figure
+from results.report.trust_page import placebo_page
 from results.store.block import Records
 from results.store.bucket import StorePath
 from results.store.zarr_store import ZarrStore
@@ -409,7 +410,7 @@ def _check_term(term: str, scheme: str, layout: Layout, panel: Panel) -> None:
     """Raise BadInput for a term that the estimator lacks or that the scheme does not test."""
     tested = terms_tested(scheme_of(scheme), layout.terms, layout.targets, panel.roles)
     if term not in layout.terms:
-        raise bad(f"no term {term!r}", where="--term", allowed=one_of(tested), remedy=closest(term, tested))
+        raise bad(f"no term {term!r}", where="--term", allowed=one_of(tested, term), remedy=closest(term, tested))
     if term not in tested:
         raise bad(f"scheme {scheme} does not test {term!r}", where="--term", allowed=one_of(tested),
                   remedy="choose among these terms, or a scheme that tests it")  # fmt: skip
@@ -545,9 +546,12 @@ def print_placebo(found: PlaceboAnswer, console: Console) -> None:
 
 
 def write_placebo(found: PlaceboAnswer, folder: Path) -> list[Path]:
-    """Write placebo.svg and placebo.json into a folder; raises BadInput when it cannot be written."""
+    """Write placebo.html, placebo.svg and placebo.json into a folder; raises BadInput when it cannot be written."""
+    ask, svg = found.question, placebo_figure(found.plot)
+    title = f"Placebo test of {ask.term}: {ask.estimator.name}, scheme {ask.scheme}"
     files = {
-        "placebo.svg": placebo_figure(found.plot),
+        "placebo.html": placebo_page(title, _lines(found), found.document, svg),
+        "placebo.svg": svg,
         "placebo.json": json.dumps(found.document, indent=1, ensure_ascii=False) + "\n",
     }
     check_folder(folder)

@@ -20,7 +20,7 @@ from estimators.core.functions import FunctionEstimator
 from estimators.linear.formula import Formula
 from sim import functions as drawing
 from sim.design import Design, Draw, Estimand, Wanted
-from sim.errors import BadInput, Problem, bad, listed, reason
+from sim.errors import BadInput, Problem, bad, listed, one_of, reason
 from sim.functions import MAIN, FunctionDesign, Naming, Truth, place_of
 from sim.panel import Panel
 from sim.real_panels import Observed
@@ -325,7 +325,7 @@ def design_of(draw: DrawFunction, truth: Truth, naming: Naming, dials: Mapping[s
     cls = drawing.DesignRecipe(draw, truth, naming, main=main_estimand(truth)).inline_class()
     known = cls.parameters.dials
     if unknown := [name for name in dials if name not in known]:
-        raise bad(f"no dial {unknown[0]!r}", where=place_of(draw), allowed=", ".join(known) or "(none)",
+        raise bad(f"no dial {unknown[0]!r}", where=place_of(draw), allowed=one_of(known, unknown[0]),
                   remedy="make it a parameter with a default")  # fmt: skip
     return cls(**dials)
 

@@ -228,7 +228,7 @@ def _code(code: list[str]) -> Iterator[str]:
     if code:
         names = ", ".join(f"`{name}`" for name in code)
         yield from (f"The studies name code in this folder ({names}). Read it, and then say",
-                    "`panelproof replicate . --trust`; without that nothing of it is run.", "")  # fmt: skip
+                    "`panelproof replicate . --load-code`; without that nothing of it is run.", "")  # fmt: skip
 
 
 def _application_lines(application: Mapping[str, Any] | None) -> Iterator[str]:
@@ -278,14 +278,14 @@ def write_bundle(
     spec: Path | None,
     *,
     with_data: bool = False,
-    trust: bool = False,
+    load_code: bool = False,
 ) -> list[str]:
     """Write a bundle into a new folder and return the names of its files.
 
     stores: of the studies. panel, spec: the real panel and its SPEC.toml; the panel itself, and files of weights, go
     into the bundle only `with_data`. Raises BadInput for a folder that holds something, for what cannot be run again,
-    for a store that names code unless `trust`, and for a study that holds a real panel unless `with_data`; nothing is
-    left behind then.
+    for a store that names code unless `load_code`, and for a study that holds a real panel unless `with_data`; nothing
+    is left behind then.
     """
     if not stores and panel is None:
         raise bad("nothing to replicate", where="replicate", allowed="--from STORE, or --panel with --spec, or both",
@@ -298,7 +298,7 @@ def write_bundle(
     try:
         for name in (STUDIES, PANEL, RESULTS):
             (folder / name).mkdir(parents=True)
-        studies = [_study(folder, store, with_data, trust) for store in stores]
+        studies = [_study(folder, store, with_data, load_code) for store in stores]
         application = None if panel is None or spec is None else _application(folder, panel, spec, with_data)
         _about(folder, studies, application)
     except BaseException:
@@ -322,12 +322,12 @@ def _about(folder: Path, studies: list[dict[str, Any]], application: dict[str, A
     write_sums(folder)
 
 
-def _study(folder: Path, path: StorePath, with_data: bool, trust: bool) -> dict[str, Any]:
+def _study(folder: Path, path: StorePath, with_data: bool, load_code: bool) -> dict[str, Any]:
     """Put a store's study and its measures into the bundle; returns what the manifest says of it."""
     store = ZarrStore.open(path)
     settings = {key: value for key, value in store.facts["study"].items() if key not in NOT_NUMBERS}
     _check_portable(settings, path, with_data)
-    if not trust:
+    if not load_code:
         check_trusted(settings, str(path))
     if set(store.pending()) & set(store.wanted()):
         raise bad("is not finished", where=str(path), allowed="a store whose blocks are all there",
@@ -426,11 +426,12 @@ class Finding:
     reason: str
 
 
-def rerun(folder: Path, opened: Callable[[], Executor] | None = None, *, trust: bool = False) -> Iterator[Finding]:
+def rerun(folder: Path, opened: Callable[[], Executor] | None = None, *, load_code: bool = False) -> Iterator[Finding]:
     """Run every part of a bundle again, into its folder `rerun`, and say of each whether it is the same.
 
     When a file is not as deposited nothing is run. opened: starts the place where studies run, which is closed at the
-    end; None = this process. Raises BadInput when `folder` is no bundle, and for one that names code unless `trust`.
+    end; None = this process. Raises BadInput when `folder` is no bundle, and for one that names code unless
+    `load_code`.
     """
     manifest = read_manifest(folder)
     if changed := changed_files(folder, manifest):
@@ -438,7 +439,7 @@ def rerun(folder: Path, opened: Callable[[], Executor] | None = None, *, trust: 
         return
     yield Finding("files", "same bits", "all are as deposited")
     code = code_of(folder, manifest)
-    if not trust:
+    if not load_code:
         refuse_code(code, str(folder), "bundle")
     executor = None if opened is None else opened()
     try:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from experiments.toml_files import as_written, no_pairs, unknown_key, written_key, wrong_value
-from sim.errors import BadInput, Problem, bad, one_of
+from sim.errors import BadInput, Problem, all_of, bad, one_of
 from sim.world.context import KEPT_CLASSES, Part, Slot, left_out, slots_of
 
 PAIRS = "tuple[tuple[str,"  # how the type of a setting begins that a table can give: pairs of name and value
@@ -56,7 +56,7 @@ def _built[T](cls: type[T], settings: Mapping[str, Any], where: str) -> tuple[T 
     A part is made of its sound settings when others are wrong, so that a design can say what is wrong between parts.
     """
     names = [item.name for item in fields(cls) if item.init]  # type: ignore[arg-type]
-    problems = [unknown_key(key, names, where) for key in settings if key not in names]
+    problems = [unknown_key(key, names, where, all_of(cls)) for key in settings if key not in names]
     settings = _with_parts(cls, settings, where, problems)
     tables = {item.name for item in fields(cls) if str(item.type).startswith(PAIRS)}  # type: ignore[arg-type]
     known = {key: _pairs(value) if key in tables else value for key, value in settings.items() if key in names}

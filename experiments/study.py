@@ -27,7 +27,7 @@ from experiments.toml_files import Flag, Table, Whole, read_toml, validated
 from results.diagnosis.claims import MEASURES, Claim
 from results.diagnosis.own_measures import FORMS, hypothesis_measures, is_test, own_measures
 from sim.design import Design, Estimand, Wanted, designs, find_design
-from sim.errors import BadInput, Problem, bad, closest, gathering, listed, naming, one_of, reason
+from sim.errors import BadInput, Problem, a_kind, all_of, bad, closest, gathering, listed, naming, one_of, reason
 from sim.functions import Function
 from sim.panel import Panel, card, shown
 from sim.panel_sidecars import ENDING, panel_text, read_beside
@@ -227,7 +227,7 @@ def _unknown(
     for what, (given, known) in held.items():
         for name in given:
             if name not in known:
-                yield Problem(f"no {what} {name!r}", where, one_of(known), closest(name, known))
+                yield Problem(f"no {what} {name!r}", where, one_of(known, name), closest(name, known))
     if claim.over and claim.over not in dials:
         yield Problem(f"over = {claim.over!r} is no dial of [grid]", where, one_of(dials) or "(no dials)",
                       closest(claim.over, dials))  # fmt: skip
@@ -330,14 +330,14 @@ def read_estimators(settings: Mapping[str, Any], where: str) -> list[Estimator]:
     tables = settings.get("estimators")
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise bad("no estimators", where=where, allowed="one or more tables [[estimators]]",
-                  remedy=f"add [[estimators]] kind = one of {one_of(estimators())}")  # fmt: skip
+                  remedy=f"add [[estimators]] {a_kind(estimators())}")  # fmt: skip
     found: list[Estimator] = []
     problems: list[Problem] = []
     for number, table in enumerate(tables, 1):
         place = f"{where} [[estimators]] {number}"
         with gathering(problems):
             if "kind" not in table:
-                raise bad("kind is missing", where=place, allowed=f"kind = one of {one_of(estimators())}",
+                raise bad("kind is missing", where=place, allowed=a_kind(estimators()),
                           remedy='add kind = "did", or another')  # fmt: skip
             cls = find_estimator(str(table["kind"]), place)
             options = {key: value for key, value in table.items() if key != "kind"}
@@ -418,7 +418,7 @@ def _load(text: str, where: str) -> tuple[str, Function]:
     module = _of_file(Path(place), where) if place.endswith(".py") else _of_module(place, where)
     names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
     if not callable(function := getattr(module, name, None)):
-        raise bad(f"{place} has no function {name!r}", where=where, allowed=", ".join(names) or "(it has none)",
+        raise bad(f"{place} has no function {name!r}", where=where, allowed=one_of(names, name),
                   remedy=closest(name, names))  # fmt: skip
     return name, function
 
@@ -563,8 +563,8 @@ class Study(FromFunctions, StudyCard):
         dials = dial_names(self.design, dict(self.grid)) if self.grid else ()
         for dial, values in self.grid:
             if dial not in dials:
-                yield Problem(f"design {self.design.kind!r} has no dial {dial!r}", f"{where} [grid]", one_of(dials),
-                              closest(dial, dials))  # fmt: skip
+                yield Problem(f"design {self.design.kind!r} has no dial {dial!r}", f"{where} [grid]",
+                              one_of(dials, dial, all_of(self.design)), closest(dial, dials))  # fmt: skip
             if not values:
                 yield Problem(f"{dial!r} has no values", f"{where} [grid]", "one or more distinct values",
                               "correct the list")  # fmt: skip
@@ -769,7 +769,7 @@ def canonical_json(value: object) -> str:
 def _design(settings: Mapping[str, Any], where: str) -> Design | None:
     table = settings.get("design")
     if not isinstance(table, dict) or not isinstance(table.get("kind"), str):
-        raise bad("no design is named", where=f"{where} [design]", allowed=f"kind = one of {one_of(designs())}",
+        raise bad("no design is named", where=f"{where} [design]", allowed=a_kind(designs()),
                   remedy='add [design] kind = "paper"')  # fmt: skip
     dials = {key: value for key, value in table.items() if key != "kind"}
     if table["kind"] == "observed":
@@ -785,13 +785,16 @@ def builtin_study(name: str) -> Study:
     """A built-in study; raises BadInput when there is none of that name."""
     known = builtin_names()
     if name not in known:
-        raise bad(f"no study {name!r}", where="STUDY", allowed=f"{one_of(known)}, or a file that ends in .toml",
-                  remedy=closest(name, known))  # fmt: skip
+        allowed = f"{one_of(known, name, '`panelproof studies`')}, or a file that ends in .toml"
+        raise bad(f"no study {name!r}", where="STUDY", allowed=allowed, remedy=closest(name, known))
     return Study.from_toml(STUDIES / f"{name}.toml")
 
 
 def study_of(text: str) -> Study:
     """The study that a command line names: a built-in one or a TOML file."""
-    if text.endswith(".toml") or "/" in text:
+    if (Path(text) / "zarr.json").is_file():
+        raise bad("is a store and no study", where=text, allowed="a study's name or file",
+                  remedy=f"`panelproof report {text}` prints it")  # fmt: skip
+    if text.endswith(".toml") or "/" in text or (text not in builtin_names() and Path(text).exists()):
         return Study.from_toml(Path(text))
     return builtin_study(text)

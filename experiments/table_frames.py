@@ -75,7 +75,7 @@ class Tables(Document):
         tables = {item.table for item in (*self.records, *self.statistics)}
         known = sorted(tables, key=lambda name: (len(name), name))
         if table not in known:
-            raise bad(f"no table {table!r}", where=where, allowed=one_of(known), remedy=closest(table, known))
+            raise bad(f"no table {table!r}", where=where, allowed=one_of(known, table), remedy=closest(table, known))
         columns = sorted({item.column for item in self.records if item.table == table})
         if column is not None and column not in columns:
             raise bad(f"table {table} has no column {column}", where=where, allowed=one_of(map(str, columns)),
@@ -117,7 +117,7 @@ class Tables(Document):
         """The same that shows errors of a type, such as "hc1", where a fit has them. Raises BadInput for another."""
         known = list(dict.fromkeys(record.se_type for record in self.records))
         if kind not in known:
-            raise bad(f"no error type {kind!r}", where="with_errors", allowed=one_of(known),
+            raise bad(f"no error type {kind!r}", where="with_errors", allowed=one_of(known, kind),
                       remedy=closest(kind, known))  # fmt: skip
         return replace(self, errors=kind)
 

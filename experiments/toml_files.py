@@ -143,7 +143,9 @@ class _Place:
             if len(self.tables) > 1 and item["type"].startswith("union_tag"):
                 kinds, kind = [_kind(one) for one in self.tables], item.get("ctx", {}).get("tag")
                 what = "the key 'kind' is missing" if kind is None else f"kind = {kind!r}"
-                return Problem(what, self.where, one_of(kinds), "add kind" if kind is None else closest(kind, kinds))
+                return Problem(
+                    what, self.where, one_of(kinds, kind or ""), "add kind" if kind is None else closest(kind, kinds)
+                )
             return Problem(f"is {as_written(item['input'])}", self.where, f"a table with the keys {one_of(names)}",
                            "write it as a table")  # fmt: skip
         if item["type"] == "extra_forbidden":
@@ -162,9 +164,9 @@ def as_written(value: object) -> str:
     return repr(list(value) if isinstance(value, tuple) else value)
 
 
-def unknown_key(key: str, names: Sequence[str], where: str) -> Problem:
-    """A key that is none of the names, with the nearest one."""
-    return Problem(f"unknown key {key!r}", where, one_of(names), closest(key, names))
+def unknown_key(key: str, names: Sequence[str], where: str, whole: str = "") -> Problem:
+    """A key that is none of the names, with the nearest one; whole: where all names stand."""
+    return Problem(f"unknown key {key!r}", where, one_of(names, key, whole), closest(key, names))
 
 
 def written_key(loc: Sequence[int | str]) -> str:

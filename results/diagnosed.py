@@ -62,8 +62,9 @@ def labelled(diagnosis: Diagnosis, sample: str = "own") -> xr.DataTree:
     """
     frame = diagnosis.frame[diagnosis.frame["sample"] == sample]
     if frame.empty:
-        raise bad(f"no sample {sample!r}", where="to_xarray", allowed=one_of(diagnosis.frame["sample"].unique()),
-                  remedy="choose one of them")  # fmt: skip
+        known = diagnosis.frame["sample"].unique()
+        raise bad(f"no sample {sample!r}", where="to_xarray", allowed=one_of(known),
+                  remedy=closest(sample, known, "choose one of them"))  # fmt: skip
     axes = axes_of(diagnosis.cells, {*KEYS, *frame["measure"].unique()})
     parts = dict(iter(frame.groupby("measure", sort=False)))
     found = {name: xr.Dataset({str(measure): _array(rows, axes, name, len(diagnosis.cells))
@@ -121,7 +122,7 @@ def _target(records: Records, given: str | Target, argument: str) -> Target:
                       allowed="an estimator, or (estimator, term, error type)")  # fmt: skip
         return given
     if given not in records.layouts:
-        raise bad(f"no estimator {given!r}", where=f"contrast {argument}", allowed=one_of(records.layouts),
+        raise bad(f"no estimator {given!r}", where=f"contrast {argument}", allowed=one_of(records.layouts, given),
                   remedy=closest(given, records.layouts))  # fmt: skip
     layout = records.layouts[given]
     return given, key_terms(layout)[0], usual_error(layout.errors)
@@ -196,7 +197,8 @@ def table(diagnosis: Diagnosis, rows: Sequence[str], columns: Sequence[str], mea
     """One measure by dials, estimators, terms or error types. Raises BadInput, see `Shown.table`."""
     for name, value, allowed in (("number", number, NUMBERS), ("sample", sample, SAMPLES)):
         if value not in allowed:
-            raise bad(f"{name} = {value!r}", where="table", allowed=one_of(allowed), remedy="choose one of them")
+            raise bad(f"{name} = {value!r}", where="table", allowed=one_of(allowed, value),
+                      remedy=closest(value, allowed, "choose one of them"))  # fmt: skip
     check_names(diagnosis, "table", term)
     asked, lead_term = lead_of(diagnosis)
     if measure:

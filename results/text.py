@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -151,9 +152,54 @@ def varying(cells: Sequence[Mapping[str, object]]) -> list[str]:
     return [name for name in dial_names(cells) if any(cell.get(name) != cells[0].get(name) for cell in cells)]
 
 
-def setting_text(dials: Mapping[str, object], cells: Sequence[Mapping[str, object]]) -> str:
-    """Those of some dials that differ between cells, as text; without dials that the kind of a part lacks."""
-    return ", ".join(f"{name} = {dial_value(dials[name])}" for name in varying(cells) if dials.get(name) is not None)
+def setting_text(
+    dials: Mapping[str, object], cells: Sequence[Mapping[str, object]], named: Callable[[str], str] = str
+) -> str:
+    """Those of some dials that differ between cells, as text; without dials that the kind of a part lacks.
+
+    named: how a dial is called, by its own name or, with `plain_dial`, in words.
+    """
+    return ", ".join(f"{named(name)} = {dial_value(dials[name])}" for name in varying(cells)
+                     if dials.get(name) is not None)  # fmt: skip
+
+
+PLAIN_DIALS = {
+    "adoption.concentration": "strength of the instruments",
+    "adoption.endogeneity": "endogeneity of the dose",
+    "adoption.on": "adoption by",
+    "adoption.share": "share of units that adopt",
+    "adoption.strength": "strength of selection",
+    "anticipation": "periods of anticipation",
+    "effect.size": "size of the effect",
+    "errors.covariate_slope": "variance of errors over the covariate",
+    "errors.serial": "autocorrelation of errors",
+    "errors.spatial": "spatial correlation of errors",
+    "indicators.noise": "noise of the indicators",
+    "indicators.treated": "indicators that the treatment moves",
+    "levels.factor_share": "share of common factors",
+    "levels.factors": "number of common factors",
+    "missing.pattern": "pattern of missing values",
+    "missing.share": "share of missing values",
+    "rho": "spatial lag of the outcome",
+    "serial": "autocorrelation of errors",
+    "shape": "shape of the effect",
+    "spatial_error": "spatial correlation of errors",
+    "treated": "number of treated units",
+    "trend_gap": "gap between trends",
+    "weights.k": "number of neighbours in W",
+    "weights.kind": "kind of W",
+}  # of the designs of this package; other names are words as they are
+
+
+def last_part(name: str, names: Iterable[str]) -> str:
+    """A dial by what follows its last dot, where no other of these names ends so: "errors.serial" as "serial"."""
+    last = name.rpartition(".")[2]
+    return last if sum(other.rpartition(".")[2] == last for other in names) == 1 else name
+
+
+def plain_dial(name: str) -> str:
+    """A dial in words: "errors.serial" as "autocorrelation of errors", a name of others as "some name"."""
+    return PLAIN_DIALS.get(name) or name.replace("_", " ").replace(".", " ")
 
 
 def region(cells: Sequence[int], every: Sequence[int], dials: Sequence[Mapping[str, object]]) -> str:
@@ -245,7 +291,29 @@ def error_words(error: str) -> str:
     return ERRORS.get(error, f"{error} errors")
 
 
+def plain_error(error: str) -> str:
+    """An error type as a head or a mark names it: "clustered by unit", "iid", "wild bootstrap by unit"."""
+    words = error_words(error).removeprefix("errors ").removeprefix(ALONE)
+    return words.replace("'s errors", "").replace(" errors clustered", ", clustered").removesuffix(" errors")
+
+
 def of_errors(error: str) -> Subject:
     """An error type as the subject of a sentence."""
     words = error_words(error)
     return Subject(words, plural=not words.startswith(ALONE))
+
+
+def in_columns(text: str, width: int, first: str = "", rest: str = "  ", *, at_hyphens: bool = False) -> list[str]:
+    """Lines that a terminal of so many columns shows whole, where Chinese letters take two.
+
+    first, rest: how the first line and the others begin. at_hyphens: whether words are parted there.
+    """
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.text import Text
+
+    if cell_len(text) == len(text):
+        return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=at_hyphens)
+    room = width - max(len(first), len(rest))
+    lines = Text(text).wrap(Console(width=room), room)
+    return [f"{rest if number else first}{line.plain.rstrip()}" for number, line in enumerate(lines)]

@@ -24,6 +24,7 @@ from sim.streams import Streams
 
 
 LONG_RUN = ("long_direct", "long_indirect", "long_total")  # of a world with lags in time
+A_UNIT = "unit_"  # begins the names of effects a unit of the treatment, e.g. `unit_nie`
 OF_A_VARIABLE = frozenset({"beta", "direct", "indirect", "total", *LONG_RUN})
 NULLS = {"dependence": "rho = lambda = 0"}  # what a test of an estimand says, where it is not "NAME = 0"
 _CALL = re.compile(r"(?P<kind>[a-z0-9_]+)(?:\((?P<arguments>.*)\))?", re.DOTALL)

@@ -13,12 +13,17 @@ from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+MOST_NAMES = 8  # that a message lists of what is allowed
+SUGGESTS = "did you mean "
 REMEMBERED = 512  # classes of settings whose types are remembered: to read them from their texts takes long
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with what the user gave; `str(problem)` is a single line."""
+    """One thing wrong with what the user gave; `str(problem)` is a single line.
+
+    A suggestion ("did you mean 'effect'?") stands before what is allowed, another remedy behind it.
+    """
 
     what: str
     where: str
@@ -26,7 +31,8 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        parts = (self.where, self.what, f"allowed: {self.allowed}", self.remedy)
+        before, behind = (self.remedy, "") if self.remedy.startswith(SUGGESTS) else ("", self.remedy)
+        parts = (self.where, self.what, before, f"allowed: {self.allowed}", behind)
         return visible(" ".join("; ".join(part for part in parts if part).split()))
 
 
@@ -102,21 +108,26 @@ def gathering(problems: list[Problem]) -> Iterator[None]:
         problems += error.problems
 
 
-def one_of(names: Iterable[str]) -> str:
-    """The allowed names as text, or a word that there are none."""
-    return ", ".join(names) or "(none)"
+def one_of(names: Iterable[str], like: object = "", whole: str = "") -> str:
+    """What is allowed as text: at most eight names, those like a misspelt one first, or a word that there are none.
+
+    Behind more names stands how many are left out, and where all stand: whole, such as "`panelproof kinds panel`".
+    """
+    found = list(dict.fromkeys(map(str, names)))
+    near = _near(str(like), found, MOST_NAMES) if like and len(found) > MOST_NAMES else []
+    text = listed(dict.fromkeys((*near, *found)), MOST_NAMES) or "(none)"
+    return f"{text} (all: {whole})" if whole and len(found) > MOST_NAMES else text
+
+
+def a_kind(kinds: Iterable[str]) -> str:
+    """What a table without a kind may have."""
+    return f"kind = one of {one_of(kinds, whole='`panelproof kinds`')}"
 
 
 def closest(name: str, names: Iterable[str], otherwise: str = "correct the name") -> str:
     """A remedy for a misspelt name: the nearest allowed one if any is near, else another remedy."""
     near = _near(name, names, 1)
-    return f"did you mean {near[0]!r}?" if near else otherwise
-
-
-def nearest_first(name: str, names: Iterable[str], most: int = 8) -> str:
-    """At most `most` allowed names as text, those near a misspelt one first, with a count of the rest."""
-    names = list(names)
-    return listed(dict.fromkeys((*_near(name, names, most), *names)), most) or "(none)"
+    return f"{SUGGESTS}{near[0]!r}?" if near else otherwise
 
 
 def _near(name: str, names: Iterable[str], most: int) -> list[str]:
@@ -132,8 +143,14 @@ def choice_problems(settings: object, where: str) -> Iterator[Problem]:
         value = getattr(settings, name)
         for one in value if isinstance(value, tuple) else (value,):
             if one not in options:
-                yield Problem(f"{name} = {one!r}", where, one_of(str(x) or '""' for x in options if x is not None),
-                              closest(str(one), [str(x) for x in options if x]))  # fmt: skip
+                allowed = one_of((str(x) or '""' for x in options if x is not None), one, all_of(cls))
+                yield Problem(f"{name} = {one!r}", where, allowed, closest(str(one), [str(x) for x in options if x]))
+
+
+def all_of(kind: Any) -> str:
+    """The command that lists all dials of a kind, or of a class that has one; "" for any other class."""
+    named = kind if isinstance(kind, str) else getattr(kind, "kind", None)
+    return f"`panelproof kinds {named}`" if isinstance(named, str) and named else ""
 
 
 @lru_cache(maxsize=REMEMBERED)
@@ -267,7 +284,7 @@ def suggestion(name: str, kinds: Mapping[str, str]) -> str:
     aliases = {_plain(alias): kind for alias, kind in ALIASES.items() if kind in kinds}
     known = aliases | classes | {_plain(kind): kind for kind in kinds}
     near = difflib.get_close_matches(_plain(name), known, n=1)
-    return f"did you mean {known[near[0]]!r}?" if near else "correct the name"
+    return f"{SUGGESTS}{known[near[0]]!r}?" if near else "correct the name"
 
 
 def _plain(name: str) -> str:

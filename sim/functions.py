@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from sim.arrays import Floats
 from sim.design import Design, Draw, Estimand, Wanted
-from sim.errors import BadInput, Problem, bad, closest, listed
+from sim.errors import BadInput, Problem, bad, closest, listed, one_of
 from sim.panel import Panel
 from sim.registry import INLINE, enrol, enrolled
 from sim.schema import Roles, Schema
@@ -382,7 +382,7 @@ class Naming:
         """Roles of the variables; raises BadInput for names that the panel lacks."""
         named = [name for name in (self.outcome, self.treatment, *self.controls) if name]
         if lacking := [name for name in named if name not in variables]:
-            raise bad(f"no variable {listed(map(repr, lacking))}", where=where, allowed=listed(variables, 12),
+            raise bad(f"no variable {listed(map(repr, lacking))}", where=where, allowed=one_of(variables, lacking[0]),
                       remedy="correct outcome, treatment or controls")  # fmt: skip
         outcome = self.outcome or ("y" if "y" in variables else None)
         treatment = self.treatment or ("did" if "did" in variables else None)
@@ -500,7 +500,7 @@ def _of_table(frame: Any, naming: Naming, where: str) -> Panel:
 
     keys = (naming.unit, naming.period)
     if lacking := [key for key in keys if key not in frame.columns]:
-        raise bad(f"no column {listed(map(repr, lacking))}", where=where, allowed=listed(map(str, frame.columns), 12),
+        raise bad(f"no column {listed(map(repr, lacking))}", where=where, allowed=one_of(frame.columns, lacking[0]),
                   remedy="name the columns: unit = ..., period = ...")  # fmt: skip
     words = [str(name) for name in frame.columns if name not in keys and frame[name].dtype.kind not in "fiub"]
     frame = frame.assign(**{name: frame[name].astype(float) for name in frame.columns
@@ -719,7 +719,7 @@ def _check_truth(recipe: DesignRecipe, parameters: Parameters) -> None:
     for name, value in given.items():
         if isinstance(value, str) and value not in parameters.dials:
             raise bad(f"the truth of {name} is {value!r}, which is no dial", where=recipe.where,
-                      allowed=listed(parameters.dials, 12) or "(no dials)",
+                      allowed=one_of(parameters.dials, value),
                       remedy=closest(value, parameters.dials))  # fmt: skip
 
 

@@ -66,7 +66,7 @@ def as_file(text: str) -> Iterator[Path]:
 # Tables from files: csv, Parquet, Stata or Excel, with every failure said in one line.
 
 
-TABLES = (".csv", ".parquet", ".dta", ".xlsx")
+TABLES = (".csv", ".parquet", ".dta", ".sav", ".xlsx")
 ENCODINGS = ("utf-8-sig", "gb18030")  # the second is what a Chinese spreadsheet program writes by default
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # how "Unicode text" of a spreadsheet program begins
 SEPARATORS = ",;\t"
@@ -77,36 +77,55 @@ UNREADABLE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeErr
               struct.error, BadZipFile, pd.errors.ParserWarning)  # fmt: skip
 
 
-def read_frame(path: str | Path, sheet: str | None = None, skip: int = 0) -> pd.DataFrame:
-    """The table in a .csv, .parquet, .dta or .xlsx file, one row an observation.
+@dataclass(frozen=True, slots=True)
+class TablePlace:
+    """Where the table of a file begins and ends: rows above its header and below its last row, rows of the header.
 
-    sheet: of a workbook; None = the only one that holds a table. skip: rows above the header (csv, xlsx). `frame.attrs`
-    remembers the file's name and the number of the first row, for messages. Raises BadInput for a file that is missing,
-    empty, of another kind, unreadable, without rows, or with repeated column names, for a workbook with several tables,
-    and for a sheet that is not there.
+    header: 0 = the table has none; 2 = groups of columns stand above their names, and both are joined.
     """
-    path = Path(path)
+
+    skip: int = 0
+    below: int = 0
+    header: int = 1
+
+
+def read_frame(
+    path: str | Path, sheet: str | None = None, skip: int = 0, *, place: TablePlace | None = None
+) -> pd.DataFrame:
+    """The table in a .csv, .parquet, .dta, .sav or .xlsx file, one row an observation.
+
+    sheet: of a workbook; None = the only one that holds a table. skip, or place: where it begins and ends (csv, xlsx).
+    `frame.attrs` remembers the file's name and the number of the first row, for messages. Raises BadInput for a file
+    that is missing, empty, of another kind, unreadable, without rows, or with repeated column names, for a workbook
+    with several tables, and for a sheet that is not there.
+    """
+    path, place = Path(path), place or TablePlace(skip)
     check_file(path, TABLES)
     readers: dict[str, Callable[[Path], pd.DataFrame]] = {
-        ".parquet": pd.read_parquet, ".dta": _read_stata
+        ".parquet": pd.read_parquet, ".dta": _read_stata, ".sav": _read_spss
     }  # fmt: skip
     extension = path.suffix.lower()
     if sheet is not None and extension != ".xlsx":
         raise bad(f"sheet = {sheet!r}", where=path.name, allowed="a sheet of a workbook (.xlsx)", remedy="remove it")
+    if extension in readers and place != TablePlace():
+        raise bad("rows above, below or of the header are left out", where=path.name, allowed="a csv or xlsx file",
+                  remedy="remove skip, skip_below and header from [read]")  # fmt: skip
     try:
         if extension == ".xlsx":
-            frame = _read_excel(path, sheet, skip)
+            frame = _read_excel(path, sheet, place)
         else:
-            frame = read_csv_text(path, skip) if extension == ".csv" else readers[extension](path)
+            frame = read_csv_text(path, place) if extension == ".csv" else readers[extension](path)
     except BadInput:
         raise
     except UNREADABLE as error:
         raise bad(f"cannot be read as {extension[1:]} ({first_line(error)})",
                   where=path.name, allowed="a table with one header row and one row per unit and period",
                   remedy="open it in the program that wrote it and save it again") from error  # fmt: skip
-    frame = frame.rename(columns={name: str(name).strip() for name in frame.columns})
-    _check_table(frame, path)
-    frame.attrs = {"file": path.name, "first_row": 2 + skip if extension in (".csv", ".xlsx") else 1}
+    if place.header:
+        frame = frame.rename(columns={name: str(name).strip() for name in frame.columns})
+        _check_table(frame, path)
+    above = place.skip + place.header
+    frame.attrs |= {"file": path.name, "first_row": 1 + above if extension in (".csv", ".xlsx") else 1}
     return frame
 
 
@@ -153,22 +172,51 @@ def check_file(path: Path, extensions: tuple[str, ...]) -> None:
         raise bad("is empty", where=path.name, allowed=f"{allowed}, with a header and rows", remedy="save it again")
 
 
-def read_csv_text(path: Path, skip: int = 0) -> pd.DataFrame:
+def read_csv_text(path: Path, place: TablePlace = TablePlace()) -> pd.DataFrame:
     """A csv file in UTF-8, UTF-16 or GB18030 as it stands, its columns separated by commas, semicolons or tabs.
 
     Where they are not commas and all decimal marks are, these are read as such. Raises BadInput for another encoding
     or repeated column names, and what pandas raises.
     """
-    text = "\n".join(csv_text(path).splitlines()[skip:]) if skip else csv_text(path)
+    text = csv_text(path)
+    if place.skip or place.below:
+        lines = text.rstrip("\r\n,;\t ").splitlines()
+        text = "\n".join(lines[place.skip : len(lines) - place.below])
     separator = separator_of(text)
     points = separator == "," or DECIMAL_COMMA.search(text) is None or DECIMAL_POINT.search(text) is not None
-    header = pd.read_csv(io.StringIO(text), sep=separator, header=None, nrows=1, dtype=str)
+    header = pd.read_csv(io.StringIO(text), sep=separator, header=None, nrows=max(place.header, 1), dtype=str)
+    names = _joined(header) if place.header > 1 else None
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
         frame = pd.read_csv(io.StringIO(text), sep=separator, decimal="." if points else ",", index_col=False,
-                            low_memory=False)  # fmt: skip
-    _check_header([str(name).strip() for name in header.iloc[0].dropna()], path)
-    return frame
+                            header=0 if place.header == 1 else None, names=names,
+                            skiprows=place.header if names else 0, low_memory=False)  # fmt: skip
+    if place.header:
+        _check_header(names or [str(name).strip() for name in header.iloc[0].dropna()], path)
+    return _without_empty_rows(frame)
+
+
+def _joined(header: pd.DataFrame) -> list[str]:
+    """Names of columns whose header has several rows: the name of a group, which may span columns, before a name."""
+    rows = [["" if pd.isna(cell) else str(cell).strip() for cell in row] for row in header.to_numpy()]
+    names, group = [], ""
+    for top, *under in zip(*rows, strict=True):
+        lower = " ".join(filter(None, under))
+        group = top or group
+        names.append(f"{group} {lower}".strip() if lower else top)
+        group = group if lower else ""
+    return names
+
+
+def _without_empty_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table without rows in which no cell holds anything; `attrs` remembers where the others stood."""
+    held = frame.notna().any(axis=1).to_numpy()
+    last = int(np.flatnonzero(held)[-1]) if held.any() else len(frame) - 1
+    if held[: last + 1].all() or not held.any():
+        return frame.iloc[: last + 1]
+    kept = frame.loc[held].infer_objects().reset_index(drop=True)
+    kept.attrs = {"positions": tuple(np.flatnonzero(held).tolist())}
+    return kept
 
 
 def csv_text(path: Path) -> str:
@@ -225,15 +273,32 @@ def _stata_dates(path: Path, frame: pd.DataFrame) -> dict[str, pd.Series[Any]]:
     return found | {name: converted[name] for name in named}
 
 
-def _read_excel(path: Path, sheet: str | None, skip: int) -> pd.DataFrame:
+def _read_spss(path: Path) -> pd.DataFrame:
+    """A file of SPSS, labelled values as their labels; raises BadInput where what reads it is not installed."""
+    try:
+        return pd.read_spss(path)
+    except ImportError as error:
+        raise bad("is a file of SPSS, and pyreadstat is not installed", where=path.name,
+                  allowed="what this installation reads: " + ", ".join(name for name in TABLES if name != ".sav"),
+                  remedy="pip install panelproof[spss], or save it as .dta") from error  # fmt: skip
+
+
+def _read_excel(path: Path, sheet: str | None, place: TablePlace) -> pd.DataFrame:
     with warnings.catch_warnings(), pd.ExcelFile(path) as book:
         warnings.simplefilter("ignore", UserWarning)  # styles and validations that openpyxl does not know
         chosen = _sheet(book, path.name, sheet)
-        header = pd.read_excel(book, sheet_name=chosen, header=None, nrows=1, skiprows=skip, dtype=str)
-        frame = pd.read_excel(book, sheet_name=chosen, skiprows=skip)
-    if not header.empty:
-        _check_header([str(name).strip() for name in header.iloc[0].dropna()], path)
-    return frame
+        header = pd.read_excel(book, sheet_name=chosen, header=None, nrows=max(place.header, 1), skiprows=place.skip,
+                               dtype=str)  # fmt: skip
+        several = place.header > 1
+        frame = pd.read_excel(book, sheet_name=chosen, skiprows=place.skip + (place.header if several else 0),
+                              header=0 if place.header == 1 else None)  # fmt: skip
+    if several:
+        frame.columns = pd.Index(_joined(header)[: len(frame.columns)])
+    if not header.empty and place.header:
+        _check_header([str(name).strip() for name in (frame.columns if several else header.iloc[0].dropna())], path)
+    last = np.flatnonzero(frame.notna().any(axis=1).to_numpy())
+    end = (int(last[-1]) + 1 if last.size else len(frame)) - place.below
+    return _without_empty_rows(frame.iloc[:end].infer_objects())
 
 
 def _sheet(book: pd.ExcelFile, file: str, sheet: str | None) -> str:
@@ -241,12 +306,16 @@ def _sheet(book: pd.ExcelFile, file: str, sheet: str | None) -> str:
     names = [str(name) for name in book.sheet_names]
     if sheet is not None:
         if sheet not in names:
-            raise bad(f"there is no sheet {sheet!r}", where=file, allowed=one_of(names), remedy=closest(sheet, names))
+            raise bad(f"there is no sheet {sheet!r}", where=file, allowed=one_of(names, sheet),
+                      remedy=closest(sheet, names))  # fmt: skip
         return sheet
-    tables = [name for name in names if min(pd.read_excel(book, sheet_name=name, header=None, nrows=2).shape) > 1]
+    tables = [name for name in names if min(pd.read_excel(book, sheet_name=name, header=None, nrows=9).shape) > 1]
     if len(tables) > 1:
-        raise bad(f"{len(tables)} sheets hold tables: {listed(tables)}", where=file, allowed="one of them",
-                  remedy=f'say sheet = "{tables[0]}" in [panel] (--sheet of init)')  # fmt: skip
+        hidden = [name for name in tables if getattr(book.book[name], "sheet_state", "visible") != "visible"]
+        said = listed(f"{name} (hidden)" if name in hidden else name for name in tables)
+        likeliest = next((name for name in tables if name not in hidden), tables[0])
+        raise bad(f"{len(tables)} sheets hold tables: {said}", where=file, allowed="one of them",
+                  remedy=f'say sheet = "{likeliest}" in [panel] (--sheet of init)')  # fmt: skip
     return (tables or names)[0]
 
 
@@ -307,6 +376,7 @@ class Rows:
     first: int
     labels: NDArray[np.object_]
     years: NDArray[np.int64]
+    positions: Sequence[int] | None = None  # of the rows in the file, where some were left out
 
     @classmethod
     def of(cls, frame: pd.DataFrame, unit: str, period: str) -> Self:
@@ -320,17 +390,20 @@ class Rows:
         """Read the two columns, of several rows a unit and period too; raises BadInput for gaps, and periods that are
         not integers or code months, quarters or days."""
         file, first = str(frame.attrs.get("file", "table")), int(frame.attrs.get("first_row", 1))
+        places: Sequence[int] = frame.attrs.get("positions", ())
+        places = places if len(places) == len(frame) else range(len(frame))
         labels = unit_labels(frame[unit])
         blank = [i for i, label in enumerate(labels) if label == ""]
         problems = []
         if blank:
             problems.append(Problem(f"the unit is missing in {len(blank)} rows",
-                                    f"{file}, column {unit!r}, row {first + blank[0]}", "a name or code in every row",
+                                    f"{file}, column {unit!r}, row {first + places[blank[0]]}",
+                                    "a name or code in every row",
                                     "fill it or delete the rows"))  # fmt: skip
         years, wrong = _integers(frame[period])
         if wrong is not None:
             problems.append(Problem(f"the period is {shown(frame[period].iloc[wrong])}",
-                                    f"{file}, column {period!r}, row {first + wrong}, unit {labels[wrong]}",
+                                    f"{file}, column {period!r}, row {first + places[wrong]}, unit {labels[wrong]}",
                                     "whole numbers such as 2006",
                                     "give the year as a number, or number the periods 1, 2, 3 and so on"))  # fmt: skip
         elif code := uneven_code(years):
@@ -338,7 +411,7 @@ class Rows:
                                     "one step apart as numbers", f"{file}, column {period!r}",
                                     "whole numbers one step apart", code[1]))  # fmt: skip
         refuse(problems)
-        return cls(file, first, labels, years)
+        return cls(file, first, labels, years, places)
 
     def _check_unique(self, unit: str, period: str) -> None:
         pairs = pd.MultiIndex.from_arrays([self.labels, self.years])
@@ -353,7 +426,8 @@ class Rows:
 
     def at(self, row: int, column: str) -> str:
         """Where a cell is: file, column, unit, year, row."""
-        place = f"unit {self.labels[row]}, {self.years[row]} (row {self.first + row})"
+        number = row if self.positions is None else self.positions[row]
+        place = f"unit {self.labels[row]}, {self.years[row]} (row {self.first + number})"
         return f"{self.file}, column {column!r}, {place}"
 
     def those(self, keep: Flags) -> Rows:
@@ -460,7 +534,7 @@ def missing_columns(frame: pd.DataFrame, wanted: Mapping[str, str]) -> list[Prob
     columns = [str(name) for name in frame.columns]
     file = str(frame.attrs.get("file", "table"))
     return [
-        Problem(f"there is no column {name!r}", f"{file}, {asked_by}", listed(columns, 12), closest(name, columns))
+        Problem(f"there is no column {name!r}", f"{file}, {asked_by}", one_of(columns, name), closest(name, columns))
         for name, asked_by in wanted.items()
         if name not in columns
     ]

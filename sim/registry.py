@@ -94,7 +94,8 @@ def find(package: str, base: type, kind: str, where: str) -> type:
         raise BadInput(found.refused[kind])
     if kind not in found.kinds:
         classes = {known: cls.__name__ for known, cls in found.kinds.items()}
-        unknown = Problem(f"unknown kind {kind!r}", where, one_of(classes), suggestion(kind, classes))
+        unknown = Problem(f"unknown kind {kind!r}", where, one_of(classes, kind, "`panelproof kinds`"),
+                          suggestion(kind, classes))  # fmt: skip
         raise BadInput(unknown, *found.problems)
     return found.kinds[kind]
 

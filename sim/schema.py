@@ -58,7 +58,7 @@ class Schema:
     def require(self, name: str, asked_by: str) -> str:
         """`name` if the panel has that variable; raises BadInput otherwise."""
         if name not in self.variables:
-            raise bad(f"no variable {name!r} in the panel", where=asked_by, allowed=one_of(self.variables),
+            raise bad(f"no variable {name!r} in the panel", where=asked_by, allowed=one_of(self.variables, name),
                       remedy=closest(name, self.variables))  # fmt: skip
         return name
 
@@ -78,6 +78,26 @@ def period_step(years: NDArray[np.int64] | Sequence[int]) -> int:
     return int(np.gcd.reduce(np.diff(np.unique(years)))) or 1
 
 
+SERIAL_DAY, SERIAL_FIRST, SERIAL_LAST = np.datetime64("1899-12-30"), 10_000, 75_000  # 1927 to 2105
+
+
+def serial_years(values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Years of dates as spreadsheet programs count days, (rows,), where all are the same day of several years; else
+    None. NaN stays."""
+    given = np.unique(values[np.isfinite(values)])
+    if len(given) < 2 or given[0] < SERIAL_FIRST or given[-1] > SERIAL_LAST or (given % 1).any():
+        return None
+    days = SERIAL_DAY + given.astype("timedelta64[D]")
+    month_day = [str(day)[5:] for day in days]
+    if len(set(month_day)) > 1:
+        return None
+    years = np.array([float(str(day)[:4]) for day in days])
+    found = np.full(len(values), np.nan)
+    seen = np.isfinite(values)
+    found[seen] = years[np.searchsorted(given, values[seen])]
+    return found
+
+
 def uneven_code(periods: NDArray[np.int64]) -> tuple[str, str] | None:
     """The code of periods (rows,) that runs unevenly from one year or month to the next; None where nothing does.
 
@@ -87,6 +107,8 @@ def uneven_code(periods: NDArray[np.int64]) -> tuple[str, str] | None:
     codes = np.unique(periods)
     if not codes.size:
         return None
+    if serial_years(codes.astype(np.float64)) is not None:
+        return "dates as spreadsheet programs count days", "say years = true in [read], or give the years"
     for size, most in ((100, 12), (10, 4)):
         years, parts = codes // size, codes % size
         if _are_years(years) and _within(parts, most):

@@ -339,7 +339,7 @@ def weights_of(panel: Panel, name: str | None, asked_by: str) -> Weights:
                   remedy="add a [[weights]] table")  # fmt: skip
     name = next(iter(panel.weights)) if name is None else name
     if name not in panel.weights:
-        raise bad(f"no weights {name!r}", where=asked_by, allowed=one_of(panel.weights),
+        raise bad(f"no weights {name!r}", where=asked_by, allowed=one_of(panel.weights, name),
                   remedy=closest(name, panel.weights))  # fmt: skip
     return panel.weights[name]
 
@@ -386,7 +386,7 @@ def scheme_of(text: str) -> Scheme:
             return known[kind].parse(tuple(arguments))
     except (KeyError, ValueError):
         pass
-    raise bad(f"unknown scheme {text!r}", where="scheme", allowed=one_of(FORMS), remedy=closest(text, FORMS))
+    raise bad(f"unknown scheme {text!r}", where="scheme", allowed=one_of(FORMS, text), remedy=closest(text, FORMS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,7 +415,8 @@ class Strata(Scheme):
         """Each value is a stratum."""
         if self.attribute not in panel.attributes:
             raise bad(f"no attribute {self.attribute!r} in the panel", where=self.text,
-                      allowed=one_of(panel.attributes), remedy=closest(self.attribute, panel.attributes))  # fmt: skip
+                      allowed=one_of(panel.attributes, self.attribute),
+                      remedy=closest(self.attribute, panel.attributes))  # fmt: skip
         codes = np.unique(panel.attributes[self.attribute], return_inverse=True)[1]
         return within_strata(panel, codes.astype(np.intp), self.text)
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
-import pandas as pd
 import scipy.linalg
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sim.arrays import Codes, Flags, Floats, one_thread
-from sim.errors import BadInput, bad, closest, first_line, listed
-from sim.panel_files import UNREADABLE, check_file, csv_text, numbers, read_csv_text, separator_of, shown, unit_labels
+from sim.arrays import Flags, Floats, one_thread
+from sim.errors import bad, closest, listed, one_of
+from sim.panel_files import UNREADABLE, check_file
 
 # Spatial weights: what they hold, how they are built, and the spatial filter that they define.
 
@@ -39,7 +38,7 @@ class Weights:
     """A spatial weights matrix with a zero diagonal, already standardised; build it with `Weights.of`.
 
     `matrix` is CSR, (N, N); row i holds the weights of i's neighbours. attached: units that had no neighbour of their
-    own, each with the one that it was given.
+    own, each with the one that it was given. read: in words, what was found out about the file that it is from.
     """
 
     units: tuple[str, ...]
@@ -47,6 +46,7 @@ class Weights:
     standardize: Standardize = "row"
     name: str = "w"
     attached: tuple[tuple[str, str], ...] = ()
+    read: str = ""
 
     @classmethod
     def of(
@@ -63,7 +63,8 @@ class Weights:
         _check_entries(units, matrix, name)
         if standardize not in get_args(Standardize):
             raise bad(f"standardize = {standardize!r}", where=f"weights {name}",
-                      allowed=", ".join(get_args(Standardize)), remedy="choose one of them")  # fmt: skip
+                      allowed=one_of(get_args(Standardize)),
+                      remedy=closest(str(standardize), get_args(Standardize), "choose one of them"))  # fmt: skip
         if standardize == "row":
             matrix = sp.csr_array(sp.diags_array(1.0 / matrix.sum(axis=1)) @ matrix)
         elif standardize == "spectral":
@@ -512,7 +513,7 @@ def _polygons(path: Path, unit: str, units: tuple[str, ...]) -> Any:
                   allowed="polygons in " + ", ".join(MAPS), remedy="save it again")  from error  # fmt: skip
     columns = [str(name) for name in table.columns if name != "geometry"]
     if unit not in columns:
-        raise bad(f"there is no column {unit!r}", where=path.name, allowed=listed(columns, 12),
+        raise bad(f"there is no column {unit!r}", where=path.name, allowed=one_of(columns, unit),
                   remedy=closest(unit, columns))  # fmt: skip
     labels = unit_labels(table[unit])
     position = {label: i for i, label in enumerate(labels)}
@@ -534,245 +535,3 @@ def _polygons(path: Path, unit: str, units: tuple[str, ...]) -> Any:
         raise bad(f"units are not polygons: {listed(flat)}", where=where, allowed="polygons",
                   remedy='use another map, or kind = "knn"')  # fmt: skip
     return shapes
-
-
-# Weights from files: edge lists and matrices as csv, GAL, GWT, NumPy and Matrix Market.
-
-
-Others = Literal["error", "drop"]
-FILES = (".csv", ".gal", ".gwt", ".npy", ".mtx")
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Edges:
-    """Links of a file: labels of focal units and their neighbours, weights, each (links,); named: all units in it."""
-
-    focal: NDArray[np.object_]
-    neighbor: NDArray[np.object_]
-    weight: Floats
-    named: frozenset[str]
-
-    @classmethod
-    def between(cls, focal: NDArray[np.object_], neighbor: NDArray[np.object_], weight: Floats) -> Self:
-        """Links of a file that names the units of its links alone."""
-        return cls(focal, neighbor, weight, frozenset((*focal, *neighbor)))
-
-
-def from_file(
-    path: str | Path,
-    units: tuple[str, ...],
-    *,
-    keep: tuple[str, ...] | None = None,
-    others: Others = "error",
-    standardize: Standardize = "row",
-    islands: Islands = "error",
-    coordinates: Coordinates | None = None,
-    name: str | None = None,
-    of_distance: Strength | None = None,
-    meant: bool = False,
-) -> Weights:
-    """Weights from a file, standardised whatever the file holds unless told not to; named after the file.
-
-    .csv: an edge list with columns focal, neighbor, weight (1 when there is none), or a square matrix with unit names
-    in the first row and column; .gal and .gwt: as libpysal reads them, units named, or numbered from 0 or 1 in the
-    order of `units`; .npy and .mtx: N x N in the order of `units`. Raw entries are read for `units` and cut down to
-    `keep` (with its `coordinates`) before they are standardised. others: what to do with units of the file that are
-    not in `units`. of_distance: the file holds distances, and this makes weights of them. Raises BadInput, also for a
-    matrix that looks like distances unless it is `meant` as it is.
-    """
-    path = Path(path)
-    check_file(path, FILES)
-    name = name or path.stem
-    content = _read(path)
-    if isinstance(content, Edges):
-        edges = _in_order(content, units) if path.suffix.lower() in (".gal", ".gwt") else content
-        raw = _from_edges(edges, units, others, path)
-        if islands == "error":
-            _check_whole(edges, keep or units, path)
-    else:
-        raw = _square(content, units, path)
-    if keep is not None and keep != units:
-        position = {unit: i for i, unit in enumerate(units)}
-        rows = [position[unit] for unit in keep]
-        raw = sp.csr_array(raw[rows][:, rows])
-    kept = keep or units
-    if of_distance is not None:
-        raw = _from_distances(raw, kept, of_distance, path)
-    elif not meant and look_like_distances(raw):
-        raise bad("farther units weigh more: these look like distances", where=path.name,
-                  allowed="weights, of which near units have larger ones",
-                  remedy='say kind = "distance", or meant = true if they are weights')  # fmt: skip
-    return connected(raw, kept, islands, coordinates, standardize, name)
-
-
-TRIPLES = 20_000  # in which distances are looked for
-APART = 10.0  # the largest distance over the smallest, at least; weights that are nearly equal are no distances
-
-
-def look_like_distances(raw: sp.csr_array) -> bool:
-    """Whether a matrix (N, N) is full, symmetric, unequal and keeps the triangle inequality d_ij <= d_ik + d_kj."""
-    n = raw.shape[0]
-    if n < 3 or raw.nnz < 0.9 * n * (n - 1):
-        return False
-    d = raw.toarray()
-    off = d[~np.eye(n, dtype=bool)]
-    positive = off[off > 0]
-    if np.diag(d).any() or len(positive) < 0.9 * len(off) or positive.max() < APART * positive.min():
-        return False
-    if not np.allclose(d, d.T, rtol=1e-6):
-        return False
-    i, j, k = np.random.default_rng(1).integers(0, n, (3, TRIPLES))
-    apart = (i != j) & (j != k) & (i != k)
-    i, j, k = i[apart], j[apart], k[apart]
-    return bool((d[i, j] <= (d[i, k] + d[k, j]) * (1 + 1e-6)).mean() > 0.999)
-
-
-def _from_distances(raw: sp.csr_array, units: tuple[str, ...], strength: Strength, path: Path) -> sp.csr_array:
-    """Weights of distances, links that the file does not hold left out; raises BadInput for units at one place."""
-    dense = raw.toarray()
-    together = np.argwhere((dense <= 0) & ~np.eye(len(units), dtype=bool))
-    if raw.nnz > 0.9 * len(units) * (len(units) - 1) and together.size:
-        a, b = (units[i] for i in together[0])
-        raise bad(f"the distance of {a} and {b} is {dense[tuple(together[0])]:g}", where=path.name,
-                  allowed="distances above 0", remedy="correct it")  # fmt: skip
-    linked = sp.coo_array(raw)
-    apart = linked.row != linked.col
-    weight = strength(np.asarray(linked.data[apart], dtype=np.float64))
-    return sp.csr_array((weight, (linked.row[apart], linked.col[apart])), shape=raw.shape)
-
-
-def matrix_size(path: Path) -> tuple[int, ...] | None:
-    """The shape of the matrix that a file holds; None for links between units that it names. Raises BadInput."""
-    content = _read(path)
-    return None if isinstance(content, Edges) else content.shape
-
-
-def _read(path: Path) -> Edges | sp.csr_array | Floats:
-    """What a file holds; raises BadInput for one that cannot be read."""
-    try:
-        return _content(path)
-    except BadInput:
-        raise
-    except (*UNREADABLE, UnicodeError) as error:
-        raise bad(f"cannot be read as {path.suffix[1:]} ({first_line(error)})", where=path.name,
-                  allowed="an edge list or an N x N matrix of numbers", remedy="save it again") from error  # fmt: skip
-
-
-def _content(path: Path) -> Edges | sp.csr_array | Floats:
-    match path.suffix.lower():
-        case ".npy":
-            return np.asarray(np.load(path, allow_pickle=False))
-        case ".mtx":
-            from scipy.io import mmread
-
-            return sp.csr_array(mmread(path, spmatrix=False))
-        case ".csv":
-            return _csv(path)
-        case extension:
-            from libpysal.graph import read_gal, read_gwt
-
-            adjacency = (read_gal if extension == ".gal" else read_gwt)(path).adjacency.reset_index()
-            # An island appears as its own neighbour with weight 0.
-            return Edges.between(unit_labels(adjacency["focal"]), unit_labels(adjacency["neighbor"]),
-                                 adjacency["weight"].to_numpy(np.float64))  # fmt: skip
-
-
-def _csv(path: Path) -> Edges:
-    text = csv_text(path)
-    header = text.lstrip("\r\n").partition("\n")[0].split(separator_of(text))
-    if len(header) > 2 and all(map(_is_number, header)):
-        raise bad("has no names in its first row", where=path.name, allowed="a square matrix with names in the first "
-                  "row and column, or columns focal, neighbor, weight", remedy="add the units' names (without names, "
-                  "in the order of the panel, save it as .npy or .mtx)")  # fmt: skip
-    table = read_csv_text(path)
-    columns = [str(name).strip() for name in table.columns]
-    table.columns = pd.Index(columns)
-    if "focal" in columns or "neighbor" in columns or len(columns) < 4 or len(columns) != len(table) + 1:
-        return _edge_list(table, path)
-    rows = unit_labels(table.iloc[:, 0])
-    if sorted(rows) != sorted(unit_labels(pd.Series(columns[1:]))):
-        return _edge_list(table, path)
-    weights = np.empty((len(rows), len(rows)))
-    for j in range(len(rows)):
-        weights[:, j] = _weights_of(table.iloc[:, j + 1], path)
-    row, column = np.nonzero(weights)
-    return Edges(rows[row], unit_labels(pd.Series(columns[1:]))[column], weights[row, column], frozenset(rows))
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell.strip().strip('"').replace(",", "."))
-    except ValueError:
-        return False
-    return True
-
-
-def _edge_list(table: pd.DataFrame, path: Path) -> Edges:
-    columns = [str(name) for name in table.columns]
-    for wanted in ("focal", "neighbor"):
-        if wanted not in columns:
-            raise bad(f"there is no column {wanted!r} among {listed(columns)}", where=path.name,
-                      allowed="columns focal, neighbor, weight, or a square matrix with names in first row and column",
-                      remedy=closest(wanted, columns))  # fmt: skip
-    weight = _weights_of(table["weight"], path) if "weight" in columns else np.ones(len(table))
-    edges = Edges.between(unit_labels(table["focal"]), unit_labels(table["neighbor"]), weight)
-    pairs = pd.MultiIndex.from_arrays([edges.focal, edges.neighbor])
-    twice = pairs[pairs.duplicated()]
-    if len(twice):
-        raise bad(f"links appear more than once: {listed((f'{a} to {b}' for a, b in twice), 3)}", where=path.name,
-                  allowed="one row per link", remedy="remove the duplicates")  # fmt: skip
-    return edges
-
-
-def _weights_of(column: pd.Series[Any], path: Path) -> Floats:
-    values, wrong = numbers(column)
-    unusable = np.union1d(wrong, np.flatnonzero(~np.isfinite(values)))
-    if unusable.size:
-        row = int(unusable[0])
-        raise bad(f"a weight is {shown(column.iloc[row])}", where=f"{path.name}, column {column.name!r}, row {row + 2}",
-                  allowed="numbers >= 0", remedy="correct the cell")  # fmt: skip
-    return values
-
-
-def _in_order(edges: Edges, units: tuple[str, ...]) -> Edges:
-    """Links between units by name, where the file numbers them all from 0 or 1 and these are not their names."""
-    ids = {*edges.focal, *edges.neighbor}
-    for first in (0, 1):
-        named = {str(first + i): unit for i, unit in enumerate(units)}
-        if ids == named.keys() and not ids & set(units):
-            focal, neighbor = (np.array([named[i] for i in column], object) for column in (edges.focal, edges.neighbor))
-            return Edges.between(focal, neighbor, edges.weight)
-    return edges
-
-
-def _from_edges(edges: Edges, units: tuple[str, ...], others: Others, path: Path) -> sp.csr_array:
-    position = {unit: i for i, unit in enumerate(units)}
-    unknown = list(dict.fromkeys(label for label in (*edges.focal, *edges.neighbor) if label not in position))
-    if unknown and (others == "error" or not position.keys() & {*edges.focal}):
-        raise bad(f"{len(unknown)} units are not in the panel: {listed(unknown)}", where=path.name,
-                  allowed=f"the panel's units, such as {listed(units, 3)}",
-                  remedy='correct the names, or leave the others out with others = "drop"')  # fmt: skip
-    inside = np.array([a in position and b in position for a, b in zip(edges.focal, edges.neighbor, strict=True)], bool)
-    i, j = (_positions(labels[inside], position) for labels in (edges.focal, edges.neighbor))
-    return sp.csr_array((edges.weight[inside], (i, j)), shape=(len(units), len(units)))
-
-
-def _check_whole(edges: Edges, units: tuple[str, ...], path: Path) -> None:
-    absent = [unit for unit in units if unit not in edges.named]
-    if absent:
-        raise bad(f"has no row for {listed(absent, 12)}", where=path.name, allowed="links of every unit of the panel",
-                  remedy='add them, leave those units out, or set islands = "nearest"')  # fmt: skip
-
-
-def _positions(labels: Iterable[str], position: dict[str, int]) -> Codes:
-    return np.array([position[label] for label in labels], dtype=np.intp)
-
-
-def _square(matrix: sp.csr_array | Floats, units: tuple[str, ...], path: Path) -> sp.csr_array:
-    n = len(units)
-    if matrix.shape != (n, n) or matrix.dtype.kind not in "fiub":
-        size = " x ".join(map(str, matrix.shape)) or "a single number"
-        raise bad(f"W is {size} of {matrix.dtype}", where=path.name,
-                  allowed=f"{n} x {n} numbers, one row per unit in the panel's order",
-                  remedy="give W for exactly the panel's units")  # fmt: skip
-    return sp.csr_array(matrix, dtype=np.float64)

@@ -89,3 +89,25 @@ def test_uv_installs_a_program_that_runs_a_study(tmp_path: Path) -> None:
     assert said("--version").startswith("panelproof, version ")
     assert said("run", "size", "--replications", "64", "--cluster", "serial", "--quiet") == ""
     assert said("report", "runs/size.zarr").startswith("size: ")
+
+
+def test_make_says_at_once_what_is_installed_and_shows_that_it_goes_on(tmp_path: Path) -> None:
+    """With stand-ins for Python and pip, which is silent for two seconds; its failure is that of make."""
+    (tmp_path / "Makefile").write_bytes((REPOSITORY / "Makefile").read_bytes())
+    for name in ("pyproject.toml", "constraints.txt"):
+        (tmp_path / name).touch()
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\n[ "$2" = venv ] && mkdir -p .venv/bin && cp "$0" .venv/bin/python && exit 0\n'
+                      "sleep 2.5\n[ ! -e fails ]\n")  # fmt: skip
+    python.chmod(0o755)
+    (tmp_path / "find-python.sh").write_text(f"echo {python}\n")
+    made = subprocess.run(["make", "venv"], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
+    using, said, dots, *_ = made.stdout.splitlines()
+    assert using.startswith("using ")
+    assert said.startswith("installing panelproof and its libraries")
+    assert "a minute or two" in said
+    assert set(dots) == {"."}
+    (tmp_path / "fails").touch()
+    (tmp_path / ".venv" / ".installed").unlink()
+    assert subprocess.run(["make", "venv"], cwd=tmp_path, capture_output=True, check=False, timeout=60).returncode != 0
+    assert not (tmp_path / ".venv" / ".installed").exists()

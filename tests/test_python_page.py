@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 import xarray as xr
 
+import panelproof as pp
 from results.diagnosed import chart_of
 
 pytestmark = pytest.mark.documents
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "python.md"
+README = PAGE.parent.parent / "README.md"
+NAME = re.compile(r"\bpp\.(\w+)")
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +28,13 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
             exec(block, names)
     return names
+
+
+def test_the_page_names_every_function_of_pp_and_no_other_page_names_what_is_not_there() -> None:
+    named = {page: set(NAME.findall(page.read_text(encoding="utf-8"))) for page in (*PAGE.parent.rglob("*.md"), README)}
+    assert set(pp.__all__) - set(pp._classes()) - named[PAGE] == set()
+    assert {page.name: names - set(dir(pp)) for page, names in named.items() if names - set(dir(pp))} == {}
+    assert len(named[PAGE]) > 30
 
 
 def test_every_block_runs_and_files_are_there(page: dict[str, Any]) -> None:

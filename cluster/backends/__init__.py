@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from cluster.backends.backend import BackEnd
-from cluster.options import Fault, Refused, read_options
+from cluster.options import Fault, Refused, nearest, read_options
 
 __all__ = ["BackEnd", "back_end", "back_ends", "forms"]
 
@@ -42,7 +42,8 @@ def back_end(where: str, options: Mapping[str, Any] | None = None, *, source: st
     """
     kind = back_ends().get(name_of(where))
     if kind is None or ("://" in where) != ("://" in kind.form):
-        raise Refused(Fault(f"cluster {where!r}", "--cluster", ", ".join(forms()), "choose one of them"))
+        raise Refused(Fault(f"cluster {where!r}", "--cluster", ", ".join(forms()),
+                            nearest(name_of(where), tuple(back_ends()), "choose one of them")))  # fmt: skip
     given = dict(options or {})
     if "://" in kind.form:
         given["address"] = where

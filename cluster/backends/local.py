@@ -39,7 +39,7 @@ class Local(BackEnd):
     def open(self, limit: float | None = None, say: Say = silent) -> Executor:
         """Start the workers, one thread each."""
         from cluster.certificates import security_of
-        from cluster.dask_cluster import client_of, ignore_interrupts, made_scratch, removing_on_error
+        from cluster.dask_cluster import client_of, ignore_interrupts, made_scratch, reaching, removing_on_error
         from cluster.dask_pool import DaskPool
 
         count, folder = self.workers or available_cores(), made_scratch()
@@ -47,11 +47,13 @@ class Local(BackEnd):
             owned = _WithLeftovers(self._started(count, security_of(self.tls, "[cluster] tls"), folder), folder)
         client = client_of(owned, count, "local cluster", cluster=owned.cluster)
         try:
-            client.run(ignore_interrupts)
-        except (OSError, TimeoutError) as error:
+            with reaching(client, "its scheduler"):
+                client.run(ignore_interrupts)
+            return DaskPool(client, owned, Pace(limit), bytes_of(self.memory), say, on_this_machine=True)
+        except ClusterLost as error:
             owned.close(timeout=10)
-            raise ClusterLost(f"local cluster: a worker ended as soon as it had started: {error}") from error
-        return DaskPool(client, owned, Pace(limit), bytes_of(self.memory), say, on_this_machine=True)
+            why = str(error.__cause__ or error)
+            raise ClusterLost(f"local cluster: a worker ended as soon as it had started: {why}") from error
 
     def _started(self, count: int, security: Any, folder: str) -> Any:
         """Dask's cluster; raises ClusterLost when a worker ends before it is ready."""

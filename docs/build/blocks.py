@@ -168,7 +168,7 @@ def _tried(block: Block, names: dict[str, Any], page: str, *, short: bool) -> tu
             return "file", ""
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
             if block.language == "python":
-                exec(compile(text, f"{page}:{block.line}", "exec"), names)
+                exec(compile(text, f"{page}:{block.line}", "exec", dont_inherit=True), names)
             else:
                 _run_commands(block, text, out, short=short)
     except (Exception, SystemExit) as error:  # noqa: BLE001  (a block may raise anything, and the page says what)

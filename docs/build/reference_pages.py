@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import textwrap
 from collections.abc import Callable, Iterator
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -33,6 +35,7 @@ from experiments.panel_spec.sections import (
 from experiments.panel_spec.transforms import CENTRE, EXAMPLES, POINTWISE, QUANTILES, SHAPES
 from experiments.study import StudyTables
 from experiments.toml_files import Table
+from results.diagnosis.claims import Claim
 
 FOLDER = Path(__file__).resolve().parents[1] / "reference"
 WRITTEN = (
@@ -107,6 +110,14 @@ def keys(model: type[Table]) -> list[list[object]]:
     return found
 
 
+def claim_keys() -> list[list[object]]:
+    """A row for every key of a table [[claims]], as `keys` gives them."""
+    hints, meanings = get_type_hints(Claim), meanings_of(Claim, [item.name for item in fields(Claim)])
+    return [[f"`{item.name}`", takes(hints[item.name]),
+             "(required)" if item.default is MISSING else as_toml(item.default), meanings[item.name]]
+            for item in fields(Claim)]  # fmt: skip
+
+
 def key_table(model: type[Table]) -> str:
     """The keys of a table of a TOML file."""
     return table(["key", "takes", "default", "meaning"], keys(model))
@@ -171,6 +182,12 @@ def study_page() -> str:
         "`kind` names an estimator, such as `\"did\"`, or `\"module:Object\"` of your own. The other keys are its"
         " dials: see [Kinds](kinds.md#estimators). A list makes one estimator of each value, where the dial itself is"
         " no list.\n",
+        "## [[claims]]\n",
+        "Each says what answers the study's question, and a report begins with the answers, in this order. A study"
+        " without claims is judged on bias, coverage, size and power of its effects and slopes. Claims change no"
+        " result: they may be edited after a run, and `panelproof run` of the same file judges the store anew."
+        " [Measures](../measures.md#how-a-verdict-is-reached) says how a verdict is reached.\n",
+        table(["key", "takes", "default", "meaning"], claim_keys()),
     ])  # fmt: skip
 
 
@@ -268,12 +285,12 @@ def python_page() -> str:
 def _object_lines(name: str, item: Any) -> Iterator[str]:
     yield f"## pp.{name}\n"
     if not (inspect.isclass(item) and issubclass(item, Exception)):
-        yield f"```text\n{name}{_signature(item)}\n```\n"
+        yield f"```text\n{_signature(name, item)}\n```\n"
     yield f"{_documented(item)}\n"
     for method, member in _methods(item):
         yield f"### pp.{name}.{method}\n"
         if callable(member):
-            yield f"```text\n{method}{_signature(member)}\n```\n"
+            yield f"```text\n{_signature(method, member)}\n```\n"
         yield f"{_documented(member)}\n"
 
 
@@ -293,9 +310,10 @@ def _methods(item: Any) -> list[tuple[str, Any]]:
     return [(name, getattr(item, name)) for name in dict.fromkeys(names)]
 
 
-def _signature(item: Any) -> str:
-    """The parameters with their defaults; types as they are written."""
-    return str(inspect.signature(item)).replace("'", "")
+def _signature(name: str, item: Any) -> str:
+    """A call with its parameters and their defaults, types as they are written, on lines that a page holds."""
+    text = name + str(inspect.signature(item)).replace("'", "")
+    return "\n".join(textwrap.wrap(text, 100, subsequent_indent="    ", break_long_words=False))
 
 
 PAGES: dict[str, Callable[[], str]] = {

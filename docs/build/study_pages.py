@@ -2,7 +2,8 @@
 
 `python docs/build/study_pages.py [NAME...] [--replications R]` runs the studies (all without names) into `runs/` as
 `panelproof run` does, which resumes what is there, and writes a page of what `panelproof report` printed, with the
-first picture that `--figures` draws.
+first picture that `--figures` draws. A page opens with the sentences of its own report that answer the study's claims;
+`--opening` alone writes these again, without a run.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import sys
 from importlib import resources
 from pathlib import Path
@@ -29,10 +31,11 @@ from results.store.zarr_store import ZarrStore
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = REPOSITORY / "docs" / "studies"
+ITEM = re.compile(r"^- (.*(?:\n  .*)*)", re.MULTILINE)
+CLAIM = re.compile(r"Bias of |[\d.]+% (intervals|tests) of |Power of |Screens: |Failed fits: ")  # how answers begin
+OPENS, WRITES = "**Answer.** ", "*`python docs/build/study_pages.py`"
 MOST = 60_000  # bytes of an SVG; a larger one is shown as PNG
-WRITTEN = (
-    "*`python docs/build/study_pages.py` writes this page: it runs the study and keeps what the commands print.*\n"
-)
+WRITTEN = f"{WRITES} writes this page: it runs the study and keeps what the commands print.*\n"
 
 
 def printed(*arguments: str) -> str:
@@ -83,6 +86,26 @@ def picture(name: str, images: Path) -> str:
     return f"![{alt}](../{images.name}/{target.name})\n"
 
 
+def opening(report: str) -> str:
+    """The first paragraph of a page: what a printed report answers, a sentence a claim, failed fits last.
+
+    Raises ValueError when the report has no such sentence.
+    """
+    head = report.partition("\nExpected: ")[0].partition("\n\n")[0]
+    found = [item for item in (" ".join(text.split()) for text in ITEM.findall(head)) if CLAIM.match(item)]
+    if not found:
+        raise ValueError(f"the report begins with no answer to a claim:\n{head}")
+    found.sort(key=lambda item: item.startswith("Failed fits"))
+    return "\n".join([OPENS + found[0], *(["", *(f"- {item}" for item in found[1:])] if found[1:] else [])]) + "\n"
+
+
+def reopened(text: str) -> str:
+    """A page whose first paragraph is that of the report that it shows."""
+    title, _, rest = text.partition("\n")
+    report = rest.partition("```text\n")[2].partition("\n```")[0]
+    return f"{title}\n\n{opening(report)}\n{WRITES}{rest.partition(WRITES)[2]}"
+
+
 def page(study: Study, images: Path) -> str:
     """The page of a study whose results are in runs/NAME.zarr; its picture is put into `images`."""
     name, replications = study.name, study.replications
@@ -91,13 +114,15 @@ def page(study: Study, images: Path) -> str:
     fewer, option = ("", "") if replications == own else (
         f" The study itself has {own:,}.", f" --replications {replications}")  # fmt: skip
     return "\n".join([
-        f"# {name}\n", WRITTEN, f"**Question.** {study.question}\n", f"**Expected.** {study.expected}\n",
+        f"# {name}\n", opening(answer), WRITTEN, f"**Question.** {study.question}\n",
+        f"**Expected.** {study.expected}\n",
         f"**Run.** {len(study.cells)} cells, {replications:,} replications each, seed {study.seed}.{fewer}"
         f" With all replications it takes {study.cost} on two cores.\n",
-        f"<!-- study: {digest(study)} -->\n<!-- skip: it takes {study.cost} -->\n"
+        f"<!-- study: {digest(study)} -->\n<!-- short: run {name}{option} => run {name} --replications 2 -->\n"
+        f"<!-- short: --figures runs/{name} => --full -->\n"
         f"```sh\npanelproof run {name}{option} --html runs/{name}.html\n"
         f"panelproof report runs/{name}.zarr --figures runs/{name}\n```\n",
-        "## Answer\n", *([shown] if shown else []), text_block(answer),
+        "## Numbers\n", *([shown] if shown else []), text_block(answer),
         "## World\n", f"The file of the study, `experiments/studies/{name}.toml`:\n",
         f"```toml\n{source_of(name)}\n```\n",
     ])  # fmt: skip
@@ -141,9 +166,12 @@ def main() -> None:
     parser.add_argument("--cluster", default="local")
     parser.add_argument("--place", type=Path, default=REPOSITORY, help="the folder whose folder runs/ has the stores")
     parser.add_argument("--pages", type=Path, default=PAGES)
+    parser.add_argument("--opening", action="store_true", help="only the first paragraphs, from the pages themselves")
     chosen = parser.parse_args()
     os.environ["COLUMNS"] = "100"
-    for name in chosen.names:
+    for path in (chosen.pages / f"study-{name}.md" for name in chosen.names if chosen.opening):
+        path.write_text(reopened(path.read_text(encoding="utf-8")), encoding="utf-8")
+    for name in [] if chosen.opening else chosen.names:
         write(name, chosen.replications, chosen.pages, chosen.place, chosen.cluster)
         print(f"wrote {chosen.pages}/study-{name}.md", file=sys.stderr)
     (chosen.pages / "README.md").write_text(index() + "\n", encoding="utf-8")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sim.errors import bad, one_of
+from sim.errors import bad, closest, one_of
 from sim.schema import Schema
 
 Family = Literal["regression", "least-squares", "iv", "spatial", "durbin-least-squares", "mediation", "synthetic"]
@@ -272,8 +272,10 @@ def check_error_types(errors: Sequence[str], schema: Schema, asked_by: str, fami
                   remedy=f'set errors = ["{usual}"]')  # fmt: skip
     for error in errors:
         if not served(error, schema.attributes, family):
+            known = forms(family, schema.attributes)
             raise bad(f"unknown error type {error!r}", where=f"{asked_by} errors",
-                      allowed=one_of(forms(family, schema.attributes)), remedy="choose among them")  # fmt: skip
+                      allowed=one_of(known, error, "`panelproof kinds`"),
+                      remedy=closest(error, known, "choose among them"))  # fmt: skip
         if kind_of(error) == "conley" and not set(PLACE) <= set(schema.attributes):
             raise bad(f"{error} without coordinates", where=f"{asked_by} errors", allowed="a panel with longitude and "
                       "latitude", remedy="name their columns, or choose another error type")  # fmt: skip

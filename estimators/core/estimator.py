@@ -15,7 +15,7 @@ from scipy.special import ndtr, ndtri, stdtr, stdtrit
 from estimators.core.tile import Tile
 from estimators.core.treatment_kernels import TreatmentKernel
 from sim.arrays import Flags, Floats
-from sim.design import Design
+from sim.design import A_UNIT, Design
 from sim.errors import BadInput, bad, choice_problems, closest, listed, one_of, refuse
 from sim.panel import Panel, Text, card
 from sim.registry import discover, find
@@ -198,7 +198,7 @@ class Layout:
             return self
         for term in terms:
             if term not in self.terms:
-                raise bad(f"no term {term!r}", where=f"{asked_by} terms", allowed=one_of(self.terms),
+                raise bad(f"no term {term!r}", where=f"{asked_by} terms", allowed=one_of(self.terms, term),
                           remedy=closest(term, self.terms))  # fmt: skip
         targets = {term: self.targets[term] for term in terms if term in self.targets}
         return replace(self, terms=terms, targets=targets, perhaps=tuple(x for x in self.perhaps if x in terms))
@@ -289,7 +289,7 @@ class Estimates(Moments):
     def with_errors(self, kind: str) -> Estimates:
         """The same with one of its error types, such as "hc1". Raises BadInput for one that it lacks."""
         if kind not in self.errors:
-            raise bad(f"no error type {kind!r}", where="with_errors", allowed=one_of(self.errors),
+            raise bad(f"no error type {kind!r}", where="with_errors", allowed=one_of(self.errors, kind),
                       remedy=closest(kind, self.errors))  # fmt: skip
         at = [self.errors.index(kind)]
         arrays = {name: getattr(self, name) for name in ("se", "dof", "pvalue", "lower", "upper")}
@@ -617,7 +617,15 @@ class TreatmentEstimator(Estimator):
 def slope_targets(schema: Schema, regressors: tuple[str, ...], of_treatment: str) -> dict[str, str]:
     """The estimands of slopes: a control's is its coefficient, the treatment's the given one."""
     treatment = schema.roles.treatment or "did"
-    return {name: of_treatment if name == treatment else f"beta({name})" for name in regressors}
+    own = of_a_dose(schema, of_treatment) if of_treatment == "att" else of_treatment
+    return {name: own if name == treatment else f"beta({name})" for name in regressors}
+
+
+def of_a_dose(schema: Schema, estimand: str) -> str:
+    """What a regression finds in place of an effect of treatment: the same a unit of a continuous treatment."""
+    if not schema.roles.continuous:
+        return estimand
+    return f"beta({schema.roles.treatment})" if estimand == "att" else f"{A_UNIT}{estimand}"
 
 
 def check_names(schema: Schema, outcome: str, regressors: tuple[str, ...], asked_by: str) -> None:
@@ -639,6 +647,6 @@ def weights_of(weights: str | None, schema: Schema, asked_by: str) -> str:
                   remedy="add a [[weights]] table")  # fmt: skip
     name = weights or schema.weights[0]
     if name not in schema.weights:
-        raise bad(f"no weights {name!r}", where=asked_by, allowed=one_of(schema.weights),
+        raise bad(f"no weights {name!r}", where=asked_by, allowed=one_of(schema.weights, name),
                   remedy=closest(name, schema.weights))  # fmt: skip
     return name

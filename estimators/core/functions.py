@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Self, cast, overload
 import numpy as np
 
 from estimators.core.answers import answers_of
-from estimators.core.estimator import Estimates, Estimator, Layout, Status, WeightUse
+from estimators.core.estimator import Estimates, Estimator, Layout, Status, WeightUse, of_a_dose
 from sim.design import Design, Estimand
-from sim.errors import bad, listed, reason
+from sim.errors import bad, listed, one_of, reason
 from sim.functions import (
     MAIN,
     Function,
@@ -113,7 +113,7 @@ class FunctionEstimator(MadeOfFunction, Estimator):
                    if name not in named and name != RANDOM and not self._takes_all(name)]  # fmt: skip
         if unknown:
             raise bad(f"parameter {listed(map(repr, unknown))} is nothing of the panel", where=self.recipe.where,
-                      allowed=listed((PANEL, *TABLES, RANDOM, *schema.variables), 20),
+                      allowed=one_of((PANEL, *TABLES, RANDOM, *schema.variables)),
                       remedy="rename the parameter, or give it a default")  # fmt: skip
         everything = any(self._takes_all(name) for name in self.parameters.given if name not in named)
         return frozenset(schema.variables) if everything else named
@@ -208,8 +208,8 @@ class FunctionEstimator(MadeOfFunction, Estimator):
 
     def _target(self, term: str, schema: Schema) -> str:
         """The estimand of a term that nobody named one for; "" where there is none."""
-        if term == schema.roles.treatment:
-            return self.recipe.target
+        if term in (schema.roles.treatment, self.recipe.target):
+            return of_a_dose(schema, self.recipe.target) if self.recipe.target == "att" else self.recipe.target
         if term in schema.variables:
             return f"beta({term})"
         try:

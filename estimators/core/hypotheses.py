@@ -139,7 +139,7 @@ class _Reader:
 
     def _named(self, name: str) -> int:
         if name not in self.terms:
-            raise bad(f"no term {name!r}", where=self.where, allowed=one_of(self.terms),
+            raise bad(f"no term {name!r}", where=self.where, allowed=one_of(self.terms, name),
                       remedy=closest(name, self.terms))  # fmt: skip
         return self.terms.index(name)
 

@@ -97,8 +97,7 @@ class TwoWayDID(RegressionEstimator):
         self._check_placebos(schema, regressors)
         if self.draws < 1:
             raise bad(f"draws = {self.draws}", where=self.label, allowed="1 or more", remedy="set draws = 999")
-        own = self.target if self.target != "att" or not schema.roles.continuous else f"beta({schema.roles.treatment})"
-        targets = slope_targets(schema, regressors, own)
+        targets = slope_targets(schema, regressors, self.target)
         within = ("r2_within",) if self.effects else ()
         floored = (f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
         tests = any(without_se(error) for error in self.errors)

@@ -11,7 +11,15 @@ from scipy.special import fdtrc
 
 from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, may_be_floored
-from estimators.core.estimator import Estimates, Layout, RegressionEstimator, Status, WeightUse, check_names
+from estimators.core.estimator import (
+    Estimates,
+    Layout,
+    RegressionEstimator,
+    Status,
+    WeightUse,
+    check_names,
+    of_a_dose,
+)
 from estimators.core.tile import Tile, transform_of
 from estimators.linear.covariances import ClusterK, Sample, covariance, unit_clusters
 from estimators.linear.influence import GroupFits, UnitRows, group_sums
@@ -98,7 +106,8 @@ class InteractionTest(RegressionEstimator):
         permutation = ("permutation_p", "permutation_p_mcse") if self.draws else ()
         terms = (treatment, *(f"{treatment} x {value}" for value in self.values[1:]))
         floored = (f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
-        return Layout(terms, self.errors, ("wald", "wald_p", *permutation, *floored), {treatment: "att"})
+        targets = {treatment: of_a_dose(schema, "att")}
+        return Layout(terms, self.errors, ("wald", "wald_p", *permutation, *floored), targets)
 
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
         """Fit R panels one after the other, for each has its own permutations.

@@ -23,7 +23,7 @@ from estimators.core.estimator import Estimates, Estimator, Layout, Reduction, S
 from estimators.linear.did import TwoWayDID
 from sim.arrays import Floats
 from sim.design import Design
-from sim.errors import bad, closest, listed
+from sim.errors import bad, closest, listed, one_of
 from sim.panel import Panel, long_table
 from sim.presets import Paper
 from sim.schema import Schema
@@ -284,7 +284,8 @@ def parse(text: str, unit: str, period: str, schema: Schema, where: str) -> Pars
     outcome, *parts = _split(text, where)
     known = {*schema.variables, *schema.attributes, unit, period}
     if strange := [name for name in _names(text) if name not in known | {*FUNCTIONS, INDICATORS, CATEGORIES}]:
-        raise bad(f"nothing is called {strange[0]!r}", where=f"{where} {text!r}", allowed=listed(sorted(known), 20),
+        raise bad(f"nothing is called {strange[0]!r}", where=f"{where} {text!r}",
+                  allowed=one_of(sorted(known), strange[0]),
                   remedy=closest(strange[0], known))  # fmt: skip
     reasons: list[str] = []
     terms, constant = _terms(parts[0], where, schema, reasons)
@@ -424,7 +425,7 @@ def _columns_of(term: Term, panel: Panel, fit: Formula) -> Iterator[tuple[str, F
     levels = list(dict.fromkeys(sorted(labels.ravel().tolist())))
     if strange := set(term.reference) - set(map(str, levels)):
         raise bad(f"ref = {listed(strange)} is no level of {term.levels}", where=fit.label,
-                  allowed=listed(map(str, levels), 20), remedy="choose one of them")  # fmt: skip
+                  allowed=one_of(levels), remedy="choose one of them")  # fmt: skip
     for level in levels:
         if str(level) not in term.reference:
             yield f"{term.levels}::{level}" + f":{term.by}" * bool(term.by), others * (labels == level)

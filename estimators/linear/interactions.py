@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from estimators.core import regression as ols
-from estimators.core.estimator import slope_targets
+from estimators.core.estimator import of_a_dose, slope_targets
 from estimators.core.tile import Tile
 from estimators.linear.covariances import ClusterK
 from estimators.linear.derived import DerivedRegression, observed_mean, with_variables
@@ -111,9 +111,9 @@ class Moderation(DerivedRegression):
         """Level and slope of the effect over M; those of M and controls are their coefficients. No level at another
         value than the mean."""
         _, treatment, controls = self.names(schema)
-        own = {treatment: f"level({self.moderator})"} if self.at is None else {}
+        own = {treatment: of_a_dose(schema, f"level({self.moderator})")} if self.at is None else {}
         others = slope_targets(schema, (self.moderator, *controls), "")
-        return own | {self.product(schema): f"slope({self.moderator})"} | others
+        return own | {self.product(schema): of_a_dose(schema, f"slope({self.moderator})")} | others
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,4 +235,4 @@ class TripleDifference(DerivedRegression):
         _, treatment, controls = self.names(schema)
         first, second = self.values
         own = {treatment: f"att_of({self.group},{first})", self.product(schema): f"ddd({self.group},{first},{second})"}
-        return own | slope_targets(schema, controls, "")
+        return {term: of_a_dose(schema, effect) for term, effect in own.items()} | slope_targets(schema, controls, "")

@@ -179,7 +179,6 @@ class PanelIV(TileEstimator, RegressionEstimator):
         if AR in self.errors and len(names.endogenous) > 1:
             raise bad(f"{AR} of {len(names.endogenous)} endogenous regressors", where=f"{self.label} errors",
                       allowed="one endogenous regressor", remedy="leave it out; ar_p tests all of them")  # fmt: skip
-        own = self.target if self.target != "att" or not schema.roles.continuous else f"beta({schema.roles.treatment})"
         one, more = len(names.endogenous) == 1, len(names.instruments) > len(names.endogenous)
         statistics = (
             "first_stage_f", "kp_f", *(OF_ONE[:2] if one else ()), "ar_f", "ar_p", *(OF_ONE[2:] if one else ()),
@@ -187,7 +186,8 @@ class PanelIV(TileEstimator, RegressionEstimator):
             *(f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes)),
         )  # fmt: skip
         stored = ("pvalue", "lower", "upper") if AR in self.errors else ()
-        return Layout(names.regressors, self.errors, statistics, slope_targets(schema, names.regressors, own), stored)
+        targets = slope_targets(schema, names.regressors, self.target)
+        return Layout(names.regressors, self.errors, statistics, targets, stored)
 
     def variables(self, schema: Schema) -> frozenset[str]:
         """Outcome, regressors and instruments."""

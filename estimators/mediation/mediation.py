@@ -24,7 +24,16 @@ from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, served
-from estimators.core.estimator import Estimates, Estimator, Layout, WeightUse, check_names, outcome_of, status_where
+from estimators.core.estimator import (
+    Estimates,
+    Estimator,
+    Layout,
+    WeightUse,
+    check_names,
+    of_a_dose,
+    outcome_of,
+    status_where,
+)
 from estimators.core.inversion import NullTests
 from estimators.core.tile import Tile, spread
 from estimators.linear.covariances import ClusterK, check_two_clusters, membership
@@ -32,7 +41,7 @@ from estimators.linear.instruments import joined
 from estimators.linear.panel_iv import PanelIV
 from sim.arrays import Codes, Floats
 from sim.design import Design
-from sim.errors import bad, one_of
+from sim.errors import bad, closest, one_of
 from sim.panel import Panel
 from sim.presets import Paper
 from sim.schema import Schema
@@ -411,7 +420,9 @@ class Mediation(Estimator):
         self._check_settings(schema)
         self.weight(schema)
         of = f"({variables.mediator})" if len(schema.roles.mediators) > 1 else ""
-        targets = {"b": f"beta({variables.mediator})", "nde": f"nde{of}", "nie": f"nie{of}", "total": "att"}
+        effects = {"nde": f"nde{of}", "nie": f"nie{of}", "total": "att"}
+        targets = {"b": f"beta({variables.mediator})"}
+        targets |= {term: of_a_dose(schema, effect) for term, effect in effects.items()}
         drawn = any(error == "monte-carlo" or error.startswith("bootstrap:") for error in self.errors)
         statistics = (*STRENGTH, "corr_ab") if self.instruments else STATISTICS
         return Layout(TERMS, self.errors, statistics, targets, STORED if drawn else ())
@@ -504,8 +515,9 @@ class Mediation(Estimator):
     def _check_settings(self, schema: Schema) -> None:
         check_error_types(self.errors, schema, self.label, "mediation")
         if not served(f"bootstrap:{self.cluster}", schema.attributes, "mediation"):
-            raise bad(f"cluster = {self.cluster!r}", where=self.label, allowed=one_of(("unit", *schema.attributes)),
-                      remedy="choose one of them")  # fmt: skip
+            raise bad(f"cluster = {self.cluster!r}", where=self.label,
+                      allowed=one_of(("unit", *schema.attributes), self.cluster),
+                      remedy=closest(self.cluster, ("unit", *schema.attributes), "choose one of them"))  # fmt: skip
         if self.draws < 99:
             raise bad(f"draws = {self.draws}", where=self.label, allowed="99 or more (999 is a good choice)",
                       remedy="draw more")  # fmt: skip

@@ -61,7 +61,7 @@ def outside(kind: str, settings: Pairs, asked_by: str) -> Estimator:
     names = [item.name for item in fields(cls)]  # type: ignore[arg-type]
     for name, _ in settings:
         if name not in names:
-            raise bad(f"unknown setting {name!r}", where=f"{asked_by} of {kind}", allowed=one_of(names),
+            raise bad(f"unknown setting {name!r}", where=f"{asked_by} of {kind}", allowed=one_of(names, name),
                       remedy=closest(name, names))  # fmt: skip
     return cls(**dict(settings))
 
@@ -341,7 +341,7 @@ class PermutationTest(TileEstimator):
         missing = [term for term in terms if term not in inner.terms]
         if missing or not terms:
             what = f"no terms {listed(missing)}" if missing else f"nothing that {self.scheme} assigns is a term"
-            raise bad(what, where=self.name, allowed=one_of(tested),
+            raise bad(what, where=self.name, allowed=one_of(tested, missing[0] if missing else ""),
                       remedy=closest(missing[0], tested) if missing else "set terms")  # fmt: skip
         if untested := [term for term in terms if term not in tested]:
             raise bad(f"{self.scheme} does not test {listed(untested)}", where=self.name, allowed=one_of(tested),
@@ -362,7 +362,7 @@ class PermutationTest(TileEstimator):
             name = getattr(scheme, what, None)
             if name is not None and name not in there:
                 raise bad(f"no {what} {name!r} in the panel", where=f"{self.name}, scheme {self.scheme}",
-                          allowed=one_of(there), remedy=closest(name, there))  # fmt: skip
+                          allowed=one_of(there, name), remedy=closest(name, there))  # fmt: skip
 
     def _default_terms(self, schema: Schema, inner: Layout) -> tuple[str, ...]:
         scheme = scheme_of(self.scheme)

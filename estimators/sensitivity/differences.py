@@ -144,7 +144,7 @@ class Differences(RegressionEstimator, TileEstimator):
         term = self.term or treatment_of(None, schema, self.name)
         regressors = self.names(schema)[1]
         if term not in regressors:
-            raise bad(f"the term {term!r} is no regressor", where=self.name, allowed=one_of(regressors),
+            raise bad(f"the term {term!r} is no regressor", where=self.name, allowed=one_of(regressors, term),
                       remedy=closest(term, regressors))  # fmt: skip
         return term
 
@@ -186,7 +186,7 @@ class Differences(RegressionEstimator, TileEstimator):
         }
         allowed = held.get(one.kind, (one.name,))
         if one.name not in allowed:
-            raise bad(f"alternative {one.text!r}", where=self.name, allowed=one_of(allowed),
+            raise bad(f"alternative {one.text!r}", where=self.name, allowed=one_of(allowed, one.name),
                       remedy=closest(one.name, allowed))  # fmt: skip
 
     def variables(self, schema: Schema) -> frozenset[str]:

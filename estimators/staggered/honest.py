@@ -327,7 +327,7 @@ def breakdown(question: BoundsQuestion, restriction: Restriction, null: float = 
 def _interval_of(restriction: Restriction) -> Callable[[BoundsQuestion, float], tuple[float, float]]:
     """The interval under a restriction; raises BadInput for one that does not exist."""
     if restriction not in INTERVALS:
-        raise bad(f"restriction = {restriction!r}", where="honest bounds", allowed=one_of(INTERVALS),
+        raise bad(f"restriction = {restriction!r}", where="honest bounds", allowed=one_of(INTERVALS, restriction),
                   remedy=closest(restriction, INTERVALS))  # fmt: skip
     return INTERVALS[restriction]
 

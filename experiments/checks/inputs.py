@@ -11,8 +11,10 @@ from estimators.core.error_types import kind_of
 from estimators.linear.did import TwoWayDID
 from experiments.checks.case import Case, number, some, starred
 from experiments.checks.products import turning_point
+from experiments.panel_spec.look import totals
+from experiments.panel_spec.spec import RealPanel
 from experiments.tables.iv_table import endogenous_of
-from experiments.tables.ledger import treated_units
+from experiments.tables.ledger import Ledger, treated_units
 from results.tables.records import INFORMS, OVERTURNS, SILENT, WEAKENS, Check
 from sim.arrays import Flags, Floats
 from sim.errors import listed
@@ -29,16 +31,33 @@ FOR_FEW = ("conley-taber", "ferman-pinto")  # kinds of errors that know the shoc
 
 
 def check(case: Case) -> Iterator[Check]:
-    """Every control, then how many units are treated and since when."""
+    """What the file may hold by mistake, every control, then how many units are treated and since when."""
     roles = case.panel.roles
-    yield from _codes(case)
-    yield from _balanced(case)
+    yield from _of_the_file(case)
     if roles.treatment is not None:
         for name in roles.controls:
             if turning_point(case, name) is None:  # the square of a dose is said by itself
                 yield _of_the_treatment(case, name)
         yield from _treated(case)
-    for name in roles.controls if roles.outcome else ():
+    yield from _outcomes_again(case)
+
+
+def check_file(real: RealPanel) -> tuple[Check, ...]:
+    """What `panel check` says of a panel before anything is estimated: checks of the file that found something."""
+    case = Case(real, Ledger(real.spec.inference.seed), real.panel, None)
+    return tuple(found for found in (*_of_the_file(case), *_outcomes_again(case)) if found.severity)
+
+
+def _of_the_file(case: Case) -> Iterator[Check]:
+    yield from _codes(case)
+    yield from _totals(case)
+    yield from _balanced(case)
+
+
+def _outcomes_again(case: Case) -> Iterator[Check]:
+    if not case.panel.roles.outcome:
+        return
+    for name in case.panel.roles.controls:
         yield _again(case, name, "control", case.outcome_name)
     known = {*case.real.panel.variables, *case.real.further}
     for name, word in _further(case).items() if case.outcome_name in known else ():
@@ -62,6 +81,20 @@ def _codes(case: Case) -> Iterator[Check]:
         {"variables": float(len(found))}, unit="variables",
         remedy=f'say missing_codes = [{codes}] and missing = "drop" in [panel]' if found else "",
     )  # fmt: skip
+
+
+def _totals(case: Case) -> Iterator[Check]:
+    """Units that are the sum or the mean of all others in every period, or are called so."""
+    panel, seen = case.panel, seen_in(case.panel)
+    found = totals({name: np.where(seen, values[0], np.nan) for name, values in panel.variables.items()
+                    if name != panel.roles.treatment}, panel.units)  # fmt: skip
+    if found:
+        held = listed((f"{unit} {why}" for unit, why in found.items()), 3)
+        yield Check.fact(
+            "total-rows", OVERTURNS, f"A unit seems to be a total or a mean of others: {held}.", "",
+            {"units": float(len(found))}, unit="units",
+            remedy=f'leave it out: exclude = {{ {case.unit} = ["{next(iter(found))}"] }} in [read]',
+        )  # fmt: skip
 
 
 def _balanced(case: Case) -> Iterator[Check]:

@@ -27,17 +27,32 @@ class StoreType(click.Path):
         super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """A path as it is, an address as such; raises BadInput for an empty text."""
+        """A path as it is, an address as such; raises BadInput for an empty text, and for a study in place of a store
+        that is read."""
         if value == "":
             from sim.errors import bad
 
             raise bad("an empty path", where="--store", allowed="the path of a store, such as runs/mine.zarr",
                       remedy="name one, or leave --store out")  # fmt: skip
+        if isinstance(param, click.Argument):
+            _check_no_study(str(value))
         if ":/" not in str(value):
             return super().convert(value, param, ctx)
         from results.store.bucket import store_path  # loads zarr
 
         return store_path(value)
+
+
+def _check_no_study(text: str) -> None:
+    """Raise BadInput for the name or the file of a study, where a store is read."""
+    from experiments.listing import builtin_names
+
+    path = Path(text)
+    if (path.suffix == ".toml" and path.is_file()) or (text in builtin_names() and not path.exists()):
+        from sim.errors import bad
+
+        raise bad("is a study and no store", where=text, allowed="the folder that `panelproof run` made of it",
+                  remedy=f"run it first: panelproof run {text}; its results are in runs/{path.stem}.zarr")  # fmt: skip
 
 
 STORE = StoreType()
@@ -82,6 +97,25 @@ def say(text: str) -> None:
     click.echo(visible(text))
 
 
+def say_fact(name: str, text: str) -> None:
+    """A name and what it is, within the width of a terminal; one line elsewhere, which other programs read."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from sim.errors import visible
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        say(f"{name:<14}{text}")
+        return
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(width=13)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(name), Text(visible(text)))
+    console.print(grid)
+
+
 def complete_study(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Built-in studies and TOML files that begin with what was typed."""
     from experiments.listing import builtin_names
@@ -114,6 +148,25 @@ def _level(ctx: click.Context, param: click.Parameter, alpha: float) -> float:
 
 alpha_option = click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05,
                             show_default=True, callback=_level, help="Level of tests and intervals.")  # fmt: skip
+
+
+def _called_otherwise(ctx: click.Context, param: click.Parameter, given: bool) -> None:
+    """Raise BadInput for the old name of --load-code."""
+    if given:
+        from sim.errors import bad
+
+        raise bad("this option is called --load-code now, because that is what it does", where="--trust",
+                  allowed="--load-code", remedy="say --load-code")  # fmt: skip
+
+
+def load_code_option(purpose: str) -> Callable[[CommandFunction], CommandFunction]:
+    """What lets the code run that a store or a bundle names; nothing else does."""
+    old = click.option("--trust", is_flag=True, hidden=True, expose_value=False, callback=_called_otherwise)
+
+    def add(command: CommandFunction) -> CommandFunction:
+        return click.option("--load-code", is_flag=True, help=purpose)(old(command))
+
+    return add
 
 
 def search_options(command: CommandFunction) -> CommandFunction:

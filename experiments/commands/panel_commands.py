@@ -19,6 +19,7 @@ from experiments.commands.command_options import (
     as_json_option,
     budget_option,
     cluster_options,
+    load_code_option,
     panel_and_spec,
     print_json,
     say,
@@ -41,11 +42,18 @@ if TYPE_CHECKING:
     help="The file to write.",
 )
 @click.option("--sheet", metavar="NAME", help="The sheet of a workbook that holds several tables.")
-def init(panel: Path, out: Path, sheet: str | None) -> None:
-    """Read PANEL (csv, parquet, dta, xlsx) and write a SPEC.toml to edit."""
-    from experiments.panel_spec.first_spec import first_spec, write_first_spec
+@click.option("--weights", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+              help="A file of W or of distances; may be given repeatedly.")  # fmt: skip
+def init(panel: Path, out: Path, sheet: str | None, weights: tuple[Path, ...]) -> None:
+    """Read PANEL (csv, parquet, dta, sav, xlsx) and write a SPEC.toml to edit.
 
-    write_first_spec(lambda: first_spec(panel, sheet), out)
+    What the file leaves open is asked about, one line each: correct the line of the spec where the answer is no.
+    """
+    from experiments.panel_spec.first_spec import first_spec, questions_in, write_first_spec
+
+    text = write_first_spec(lambda: first_spec(panel, sheet, weights, out.parent), out)
+    for question in questions_in(text):
+        say(f"? {question}")
     click.echo(
         f"wrote {out}: edit the names, then: panelproof estimate {quote(str(panel))} --spec {quote(str(out))} "
         f"--out {quote(f'results-of-{panel.stem}')}"
@@ -67,6 +75,7 @@ def panel_check(panel: Path, spec: Path, as_json: bool) -> None:
     """Read PANEL as SPEC says and describe it. All errors, also those of `estimate`, are listed at once (exit 2)."""
     from rich.console import Console
 
+    from experiments.checks.inputs import check_file
     from experiments.estimation import check_estimable
     from experiments.panel_spec.first_spec import description, print_description
     from experiments.panel_spec.spec import read_real_panel, read_spec
@@ -75,12 +84,14 @@ def panel_check(panel: Path, spec: Path, as_json: bool) -> None:
     found = description(real.panel)
     if as_json:
         check_estimable(real)
-        print_json(found | {"notes": list(real.notes)})
+        print_json(found | {"notes": list(real.notes), "warnings": [check.sentence for check in check_file(real)]})
         return
     print_description(found, console)
     for note in real.notes:
         console.print(note, markup=False)
     check_estimable(real)
+    for check in check_file(real):
+        console.print(f"warning: {check.sentence} {check.remedy[:1].upper()}{check.remedy[1:]}.", markup=False)
 
 
 @panel.command("example", cls=Command)
@@ -262,7 +273,9 @@ Terms that they test:
     "--store", type=STORE, help="A folder or an address (s3://...) for the draws (default: runs/placebo-SCHEME.zarr)."
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for placebo.svg and placebo.json."
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for placebo.html, placebo.svg and placebo.json.",
 )
 @cluster_options("serial")
 @accept_options
@@ -419,10 +432,18 @@ def trust(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **choi
 @budget_option("2m")
 @click.option("--replications", type=click.IntRange(64), help="Panels a world, in place of a budget.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file for every number, as JSON.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write the answer as a page here.")
 @cluster_options("serial")
 @as_json_option
 def race(
-    panel: Path, spec: Path, budget: str, kinds: tuple[str, ...], out: Path | None, as_json: bool, **choices: Any
+    panel: Path,
+    spec: Path,
+    budget: str,
+    kinds: tuple[str, ...],
+    out: Path | None,
+    html: Path | None,
+    as_json: bool,
+    **choices: Any,
 ) -> None:
     """Race estimators of the effect on twins of PANEL, and say which one to use.
 
@@ -436,27 +457,31 @@ def race(
 
     from experiments.panel_spec.spec import read_real_panel, read_spec
     from experiments.run.places import named_place
-    from experiments.run.reporting import write_whole
+    from experiments.run.reporting import check_html, write_whole
     from experiments.run.resume import Resume
     from experiments.trust.race import document, print_race, race
     from experiments.trust.studies import opened, seconds_of
+    from results.report.trust_page import race_page
 
     seconds = seconds_of(budget)
     place = named_place({name: choices.pop(name) for name in CLUSTER_OPTIONS}, default="serial")
+    if html is not None:
+        check_html(html)
     console = Console(highlight=False, stderr=as_json)
     real = read_real_panel(panel, read_spec(spec))
     with opened(None, place, Resume()) as means:
         found = race(real, kinds=kinds, budget=seconds, means=means,
                      say=lambda line: console.print(line, style="dim"), **choices)  # fmt: skip
     text = json.dumps(document(found), ensure_ascii=False, indent=1)
-    if out is not None:
-        write_whole(out.parent, {out.name: text})
+    written = [] if out is None else write_whole(out.parent, {out.name: text})
+    if html is not None:
+        written += write_whole(html.parent, {html.name: race_page(document(found), found.decisive)})
     if as_json:
         click.echo(text)
         return
     print_race(found, console)
-    if out is not None:
-        console.print(f"wrote {out}", markup=False)
+    for path in written:
+        console.print(f"wrote {path}", markup=False)
 
 
 # `panelproof replicate`: a bundle for a journal's archive, made or run again.
@@ -472,7 +497,7 @@ CODES = {"differs": 1, "not checked": 3}
 @click.option("--panel", type=click.Path(path_type=Path), help="Make a bundle with the estimates of this panel.")
 @click.option("--spec", type=click.Path(path_type=Path), help="The SPEC.toml of that panel.")
 @click.option("--with-data", is_flag=True, help="Put the panel, and files that its spec names, into the bundle.")
-@click.option("--trust", is_flag=True, help="Import the code that a store or a bundle names, because you trust it.")
+@load_code_option("Import the code that a store or a bundle names, because you trust it.")
 @cluster_options("local")
 @as_json_option
 def replicate(
@@ -481,7 +506,7 @@ def replicate(
     panel: Path | None,
     spec: Path | None,
     with_data: bool,
-    trust: bool,
+    load_code: bool,
     as_json: bool,
     **where: Any,
 ) -> int:
@@ -490,34 +515,33 @@ def replicate(
     A bundle holds study files, the spec, the numbers that were found, versions, hashes, checksums and a README with the
     commands. It never holds the panel unless --with-data says so. Run again, it exits with 0 when all is the same, with
     1 when something differs, and with 3 when the panel is not there. Nothing is run when a file is not as deposited;
-    code that the bundle holds is run with --trust alone.
+    code that the bundle holds is run with --load-code alone.
     """
     if stores or panel or spec:
         from experiments.replication import write_bundle
 
-        return _said_of_files(
-            folder, write_bundle(folder, stores, panel, spec, with_data=with_data, trust=trust), trust, as_json
-        )
-    return _run_again(folder, where, trust, as_json)
+        files = write_bundle(folder, stores, panel, spec, with_data=with_data, load_code=load_code)
+        return _said_of_files(folder, files, load_code, as_json)
+    return _run_again(folder, where, load_code, as_json)
 
 
-def _said_of_files(folder: Path, files: list[str], trust: bool, as_json: bool) -> int:
+def _said_of_files(folder: Path, files: list[str], load_code: bool, as_json: bool) -> int:
     if as_json:
         print_json({"folder": str(folder), "files": files})
     else:
-        again = f"panelproof replicate {quote(str(folder))}{' --trust' * trust}"
+        again = f"panelproof replicate {quote(str(folder))}{' --load-code' * load_code}"
         say(f"wrote {folder}: {', '.join(files)}\nrun it again: {again}")
     return 0
 
 
-def _run_again(folder: Path, where: Mapping[str, Any], trust: bool, as_json: bool) -> int:
+def _run_again(folder: Path, where: Mapping[str, Any], load_code: bool, as_json: bool) -> int:
     from dataclasses import asdict
 
     from experiments.replication import rerun
     from experiments.run.places import named_place
 
     findings = []
-    for finding in rerun(folder, named_place(where).open, trust=trust):
+    for finding in rerun(folder, named_place(where).open, load_code=load_code):
         findings.append(finding)
         if not as_json:
             say(f"{finding.part}: {finding.verdict}; {finding.reason}")

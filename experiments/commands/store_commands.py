@@ -18,6 +18,7 @@ from experiments.commands.command_options import (
     cluster_options,
     print_json,
     say,
+    say_fact,
 )
 
 if TYPE_CHECKING:
@@ -70,14 +71,14 @@ def info(store: StorePath, as_json: bool) -> None:
     if as_json:
         print_json(_facts(records, study))
         return
-    say(f"study         {study['name']}: {study['question']}")
-    say(f"cells         {len(records.cells)}")
-    say(f"replications  {records.replications} per cell, in blocks of {records.block}")
+    say_fact("study", f"{study['name']}: {study['question']}")
+    say_fact("cells", str(len(records.cells)))
+    say_fact("replications", f"{records.replications} per cell, in blocks of {records.block}")
     if records.stopped is not None:
-        say(f"until         {records.stopped.sentence}")
-    say(f"estimators    {', '.join(records.layouts)}")
-    say(f"seed          {study['seed']}")
-    say(f"fingerprint   {records.fingerprint}")
+        say_fact("until", records.stopped.sentence)
+    say_fact("estimators", ", ".join(records.layouts))
+    say_fact("seed", str(study["seed"]))
+    say_fact("fingerprint", records.fingerprint)
     _say_environments(records)
     _say_failures(records)
 
@@ -135,7 +136,7 @@ def _say_environments(records: Store) -> None:
     """Where its blocks were computed: one line an environment, with what differs from the first."""
     for origin in records.environments:
         differs = f"; differs from the first: {', '.join(origin.differs)}" if origin.differs else ""
-        say(f"made with     {origin.text} ({origin.blocks} block{'s' * (origin.blocks != 1)}{differs})")
+        say_fact("made with", f"{origin.text} ({origin.blocks} block{'s' * (origin.blocks != 1)}{differs})")
 
 
 def _say_failures(records: Store) -> None:
@@ -145,9 +146,9 @@ def _say_failures(records: Store) -> None:
     for name, counts in records.status_counts().items():
         for status, count in sorted(counts.items()):
             if status is not Status.OK:
-                say(f"failed fits   {name}: {count} of {counts.total()}, {status.meaning}")
+                say_fact("failed fits", f"{name}: {count} of {counts.total()}, {status.meaning}")
     for key, text in records.tracebacks.items():
-        say(f"traceback     {key}: {(text.strip().splitlines() or ['(empty)'])[-1]}")
+        say_fact("traceback", f"{key}: {(text.strip().splitlines() or ['(empty)'])[-1]}")
     if records.tracebacks:
         say("`panelproof replay STORE CELL REPLICATION` prints the full traceback of a fit")
 
@@ -175,8 +176,14 @@ def cluster_kinds(as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console = Console(highlight=False)
     for item in found:
-        click.echo(f"{item['form']}\n    {item['meaning']}\n    options: {', '.join(item['options'])}\n")
+        console.print(Text(str(item["form"])))
+        console.print(Padding(Text(f"{item['meaning']}\noptions: {', '.join(item['options'])}\n"), (0, 0, 0, 4)))
 
 
 @cluster.command("numbers", cls=Command)

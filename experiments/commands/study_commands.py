@@ -20,6 +20,7 @@ from experiments.commands.command_options import (
     as_json_option,
     cluster_options,
     complete_study,
+    load_code_option,
     print_json,
     search_options,
 )
@@ -157,6 +158,19 @@ def _print_entry(console: Console, group: str, entry: Entry) -> None:
 # `panelproof run`: run or resume a study.
 
 
+chart_option = click.option("--chart", is_flag=True, help="Draw the picture of the answer below it, in letters.")
+open_option = click.option("--open", "opened", is_flag=True,
+                           help="Open the page of --html in a browser, on a desktop that has one.")  # fmt: skip
+
+
+def check_open(opened: bool, html: Path | None) -> None:
+    """Raise BadInput where a page is to be opened that nobody asked for."""
+    from sim.errors import bad
+
+    if opened and html is None:
+        raise bad("there is no page to open", where="--open", allowed="with --html FILE", remedy="add --html FILE")
+
+
 @click.command("run", cls=Command)
 @click.argument("study", metavar="STUDY|FILE.toml", shell_complete=complete_study)
 @click.option(
@@ -177,6 +191,8 @@ def _print_entry(console: Console, group: str, entry: Entry) -> None:
 )
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write the HTML report here.")
 @click.option("--full", is_flag=True, help="Print every measure of every cell instead of one screen.")
+@chart_option
+@open_option
 @click.option(
     "--dry-run", is_flag=True, help="Check everything, run a pilot, print what the run would take and give, and stop."
 )
@@ -198,6 +214,8 @@ def run(
     store: StorePath | None,
     html: Path | None,
     full: bool,
+    chart: bool,
+    opened: bool,
     dry_run: bool,
     retry: str | None,
     writes: str | None,
@@ -215,6 +233,7 @@ def run(
     from results.report.terminal import NamesConsole
 
     console = NamesConsole(highlight=False, stderr=as_json)
+    check_open(opened, html)
     where = {name: others.pop(name) for name in CLUSTER_OPTIONS}
     with redirect_stdout(sys.stderr if as_json else sys.stdout):  # plug-ins may print
         place = named_place(where, table_of(study))
@@ -230,9 +249,9 @@ def run(
         return foretell(chosen, target, console)
     records, poisoned = launch(chosen, target, place, console, plan, until, writes)
     if not quiet or html is not None:
-        show(records, console, html, full=full, as_json=as_json)
+        show(records, console, html, full=full, as_json=as_json, chart=chart, opened=opened)
     for line in (wrong := what_failed(records, poisoned)):
-        console.print(line, style="red", markup=False, soft_wrap=True)
+        console.print(line, style="red", markup=False, soft_wrap=not console.is_terminal)
     return 3 if wrong else 0
 
 
@@ -246,6 +265,8 @@ def run(
 )
 @click.option("--json", "as_json", is_flag=True, help="Print every measure as one JSON document and nothing else.")
 @click.option("--full", is_flag=True, help="Print every measure of every cell instead of one screen.")
+@chart_option
+@open_option
 @click.option("--all-terms", is_flag=True, help="Print everything, the controls too.")
 @click.option("--by", default="", metavar="DIALS",
               help="Print one measure by these dials, comma-separated; the last one gives the columns.")  # fmt: skip
@@ -254,7 +275,7 @@ def run(
               "dof, pvalue, lower, upper, truth to show as well, or a test, null:did=0.02 or "
               "equivalence:-0.01<did<0.01; repeatable.")  # fmt: skip
 @click.option("--normal", is_flag=True, help="Critical values of N(0,1) in place of those of t.")
-@click.option("--trust", is_flag=True, help="Load the measures that STORE names (only for a store of your own).")
+@load_code_option("Load the measures that STORE names (only for a store of your own).")
 @click.option("--figures", type=click.Path(path_type=Path, file_okay=False),
               help="Write every picture into this folder, as svg, pdf and png.")  # fmt: skip
 @click.option("--format", "formats", default="", metavar="LIST",
@@ -262,14 +283,17 @@ def run(
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files of --format.")
 @alpha_option
 def report(
-    store: StorePath, html: Path | None, as_json: bool, full: bool, all_terms: bool, by: str, measures: tuple[str, ...],
-    figures: Path | None, formats: str, out: Path | None, alpha: float, trust: bool, normal: bool,
+    store: StorePath, html: Path | None, as_json: bool, full: bool, chart: bool, opened: bool, all_terms: bool, by: str,
+    measures: tuple[str, ...], figures: Path | None, formats: str, out: Path | None, alpha: float,
+    load_code: bool, normal: bool,
 ) -> None:  # fmt: skip
     """Print the answer to a study's question on one screen, from a store that `run` made; --full prints all of it."""
 
     from cluster import prepare_process
     from experiments.run.reporting import (
+        open_page,
         pivots_of,
+        print_chart,
         print_json,
         print_pivots,
         print_report,
@@ -283,8 +307,9 @@ def report(
     from sim.errors import bad
 
     prepare_process()
+    check_open(opened, html)
     records = ZarrStore.open(store)
-    wanted, own = wishes(records, by, measures, figures, formats, out, html, trust=trust)
+    wanted, own = wishes(records, by, measures, figures, formats, out, html, load_code=load_code)
     if as_json and wanted.any_pivot:
         raise bad("--json beside a table by dials", where="--json", allowed="one of the two",
                   remedy="leave --by and the measure's name out: --json has every measure of every cell")  # fmt: skip
@@ -297,10 +322,14 @@ def report(
         print_pivots(pivots, console)
     else:
         print_report(records, console, diagnosis, all_terms=all_terms, full=full)
+    if chart and not as_json:
+        print_chart(diagnosis, console)
     written = write_exports(records, diagnosis, pivots, wanted)
     if html is not None:
         write_html(records, diagnosis, html, pivots if wanted.any_pivot else ())
         written.append(html)
+        if opened:
+            open_page(html)
     if written and not as_json:
         console.print(f"wrote   {', '.join(map(str, written))}", markup=False, soft_wrap=True)
 
@@ -343,8 +372,8 @@ def compare(a: StorePath, b: StorePath, everything: bool, as_json: bool, alpha: 
 @click.option(
     "--save", type=click.Path(path_type=Path, dir_okay=False), help="Save the drawn panel (.csv or .parquet)."
 )
-@click.option("--trust", is_flag=True, help="Import the modules that STORE names (only for a store of your own).")
-def replay(store: StorePath, cell: int, replication: int, save: Path | None, trust: bool) -> int:
+@load_code_option("Import the modules that STORE names (only for a store of your own).")
+def replay(store: StorePath, cell: int, replication: int, save: Path | None, load_code: bool) -> int:
     """Draw and fit REPLICATION of CELL again, and compare with what STORE holds (exit 1 when it differs)."""
 
     from experiments.run.replay import compare, replay, save_panel
@@ -353,7 +382,7 @@ def replay(store: StorePath, cell: int, replication: int, save: Path | None, tru
 
     console = NamesConsole(highlight=False)
     records = ZarrStore.open(store)
-    again = replay(records, cell, replication, trust=trust)
+    again = replay(records, cell, replication, load_code=load_code)
     if save is not None:
         save_panel(again.panel, save)
         console.print(f"panel   {save}", markup=False)

@@ -1,143 +1,127 @@
 """A first SPEC.toml, the description of a panel, and an example to try both on.
 
-A first SPEC.toml from a look at a table: guesses to edit, each said to be one.
+A first SPEC.toml from a look at a table: guesses to edit, each said to be one, what to look at, and every other key.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import tomllib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as RichTable
 
-from experiments.panel_spec.collapse import averaged
-from experiments.panel_spec.reading import first_read, proposed, wide_columns
-from experiments.panel_spec.spec import RealPanel, real_panel_of, spec_of
-from sim.arrays import Floats
-from sim.errors import BadInput, Problem, bad, listed
-from sim.panel import Panel, seen_in
-from sim.panel_files import (
-    INDIVIDUALS,
-    Rows,
-    codes_in,
-    numbers,
-    treatment_problems,
-    unit_labels,
-    without_codes,
+from experiments.kinds import meanings_of, type_text
+from experiments.panel_spec.look import (
+    Look,
+    cell_means,
+    keys_of,
+    look_at,
+    merged_columns,
+    several,
+    switches_of,
+    totals_of,
 )
+from experiments.panel_spec.reading import Proposal, first_read, proposed
+from experiments.panel_spec.sections import SpecTables
+from experiments.panel_spec.spec import RealPanel, real_panel_of, spec_of
+from experiments.panel_spec.weights import AnyWeights, WeightsSection
+from experiments.toml_files import Table
+from sim.errors import BadInput, bad, listed
+from sim.panel import Panel, seen_in
+from sim.panel_files import Rows, TablePlace, unit_labels
 from sim.presets import Paper
-from sim.schema import uneven_code
 from sim.streams import Streams
+from sim.weights_files import keys_of_file
 
-MOST_CONTROLS = 4
-MOST_GROUPS = 10
-MOST_LEVELS = 5  # values of a column from 0 to 1 that may be meant as a treatment
-MADE = 0.999  # R2 of a column from which others make it up
-PART = 0.01  # standard deviations that a part of the outcome moves it by
-FEW = 0.1  # share of rows that may be repeated by mistake
-LEFT = 1e-6  # share of a column's variation that the effects and the columns before it must leave
-ROUNDS = 30  # of alternating demeaning; exact at once in a balanced panel
-PERIOD_WORDS = ("year", "period", "time", "date", "年份", "年度", "年")
-UNIT_WORDS = ("city", "county", "province", "state", "unit", "id", "name", "code", "城市", "地区", "县", "名称", "代码")
-TREATMENT_WORDS = ("did", "treat", "treated", "treatment", "policy", "eip", "政策", "处理", "试点")
-ID_WORDS = ("id", "pid", "person", "index", "编号", "个体", "序号")
-OUTCOME_WORDS = ("outcome", "icr", "y", "resilience", "韧性")
-LONGITUDE_WORDS = ("longitude", "lon", "lng", "经度")
-LATITUDE_WORDS = ("latitude", "lat", "纬度")
-CAPITAL_WORDS = ("capital", "省会")
-WEIGHT_WORDS = ("population", "pop", "人口")
+ASKED = "# ? "  # how a line begins that asks the user to look at something
+EVERY_KEY = "# Every other table and key, with its default:"
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Look:
-    """What the columns of a table seem to be; None or empty where nothing fits.
+def first_spec(
+    path: str | Path, sheet: str | None = None, weights: Sequence[str | Path] = (), folder: Path = Path()
+) -> str:
+    """The SPEC.toml that is proposed for a file; raises BadInput as `propose_spec` and `read_frame`.
 
-    doubtful: columns that look like a treatment, and what forbids it. parts: columns that make up the outcome. codes:
-    values of columns that look like codes of a missing one, and how often they stand there.
+    weights: files of W. folder: of the spec, for the paths in it.
     """
-
-    unit: str
-    period: str
-    outcome: str
-    treatment: str | None
-    first_treated: str | None
-    policies: tuple[str, ...]
-    doubtful: dict[str, Problem]
-    controls: tuple[str, ...]
-    parts: tuple[str, ...]
-    coordinates: tuple[str, str] | None
-    capital: str | None
-    groups: tuple[str, ...]
-    weight: str | None
-    incomplete: bool
-    unbalanced: bool
-    units: int
-    codes: dict[str, dict[float, int]]
+    place, frame = first_read(path, sheet)
+    return propose_spec(frame, Path(path).name, sheet, place, weights, folder)
 
 
-def first_spec(path: str | Path, sheet: str | None = None) -> str:
-    """The SPEC.toml that is proposed for a file; raises BadInput as `propose_spec` and `read_frame`."""
-    skip, frame = first_read(path, sheet)
-    return propose_spec(frame, Path(path).name, sheet, skip)
-
-
-def propose_spec(frame: pd.DataFrame, panel_filename: str, sheet: str | None = None, skip: int = 0) -> str:
+def propose_spec(
+    frame: pd.DataFrame,
+    panel_filename: str,
+    sheet: str | None = None,
+    place: TablePlace | None = None,
+    weights: Sequence[str | Path] = (),
+    folder: Path = Path(),
+) -> str:
     """A commented SPEC.toml for a long table; raises BadInput when no columns identify its rows as unit-periods.
 
-    sheet: of the workbook that the table is from. skip: rows that were left out above its header.
+    sheet: of the workbook that the table is from. place: where it stood in the file. weights, folder: as `first_spec`.
     """
-    rules, keys = proposed(frame, skip), None
-    frame = rules(frame)
+    rules, made = _rules(frame, panel_filename, place or TablePlace())
+    keys = None
     try:
-        look = look_at(frame, panel_filename)
+        look = look_at(made, panel_filename)
     except BadInput:
-        if (keys := _several(frame)) is None:
+        if (keys := several(made)) is None:
             raise
-        look = look_at(_cell_means(frame, keys), panel_filename)
+        look = look_at(cell_means(made, keys), panel_filename)
+    first = look.first_treated if look.treatment is None else None
+    rules.dates = {name: None for name in rules.dates if name == first}
+    order = tuple(dict.fromkeys(unit_labels(made[look.unit])))
+    spatial, doubts = _weights_lines(look, order, weights, folder)
+    staggered = look.cohorts > 1 and keys is None
+    asked = [*_questions(look), *rules.questions, *doubts]
     lines = [
         f"# Guessed from the columns of {_text(panel_filename)}: check every name.",
         f"# All columns: {', '.join(_text(name) for name in frame.columns)}",
+        *(ASKED + " ".join(question.split()) for question in asked),
         "",
-        "[panel]",
-        f"unit = {_text(look.unit)}",
-        f"period = {_text(look.period)}",
-        f"outcome = {_text(look.outcome)}  # a guess: name your outcome",
-        *_treatment_lines(look),
-        f"controls = {_texts(look.controls)}  # complete columns that vary within units: choose yours",
-        *_parts_lines(look),
-        *([f"capital = {_text(look.capital)}  # 0/1"] if look.capital else []),
-        *([f"groups = {_texts(look.groups)}"] if look.groups else []),
-        *([f"# weight = {_text(look.weight)}  # to weight unit-periods by it"] if look.weight else []),
-        f"cluster = {_text(look.unit)}",
-        *([f"sheet = {_text(sheet)}"] if sheet else []),
-        *_codes_lines(look),
-    ]
-    if look.coordinates:
-        lines += [f"longitude = {_text(look.coordinates[0])}", f"latitude = {_text(look.coordinates[1])}"]
-    lines += [
-        'missing = "drop"  # some rows lack a value of these columns'
-        if look.incomplete or look.codes
-        else 'missing = "error"',
-        'balance = "drop-units"  # spatial models need a balanced panel; or "drop-periods"'
-        if look.unbalanced
-        else 'balance = "error"',
+        *_panel_lines(look, sheet),
         "",
-        *rules.lines,
+        *_completed(rules.lines),
         '[transform]  # new columns, such as ln_y = { log = "y" } or share = { ratio = ["a", "b"] }',
         "",
         *(_COLLAPSED if keys else ()),
-        *_weights_lines(look),
-    ]
-    return "\n".join(lines) + "\n"
+        *(_completed(["[robustness]", "staggered = true  # units are first treated in different periods", ""])
+          if staggered else ()),
+        *spatial,
+    ]  # fmt: skip
+    return "\n".join([*lines, "", EVERY_KEY, *_other_tables(lines)]) + "\n"
+
+
+def _rules(frame: pd.DataFrame, filename: str, place: TablePlace) -> tuple[Proposal, pd.DataFrame]:
+    """How a table is read, and the table as it is read."""
+    rules = proposed(frame, place)
+    made = rules(frame)
+    try:
+        keys = keys_of(made, filename)
+    except BadInput:
+        rules.fill = merged_columns(made, filename)
+        made = rules(frame)
+        if not rules.fill:
+            return rules, made
+        keys = keys_of(made, filename)
+    rules.exclude = {keys[0]: found} if (found := totals_of(made, keys)) else {}
+    made = rules(frame)
+    rules.recode |= switches_of(made, Rows.of(made, *keys), keys)
+    return rules, rules(frame)
+
+
+def questions_in(text: str) -> list[str]:
+    """What a proposal asks its user to look at."""
+    return [line.removeprefix(ASKED) for line in text.splitlines() if line.startswith(ASKED)]
 
 
 def write_first_spec(proposed: Callable[[], str], out: Path) -> str:
@@ -157,82 +141,72 @@ _COLLAPSED = (
 )
 
 
-def _several(frame: pd.DataFrame) -> tuple[str, str] | None:
-    """The columns of unit and period by their names, where there are several rows of each on average."""
-    period = _likeliest([str(name) for name in frame.columns], PERIOD_WORDS)
-    names = [str(name) for name in frame.columns if str(name) != period and 1 < frame[name].nunique() <= len(frame) / 2]
-    unit = _likeliest(names, UNIT_WORDS)
-    if unit is None or period is None or frame[[unit, period]].isna().to_numpy().any():
-        return None
-    cells = len(frame[[unit, period]].drop_duplicates())
-    return (unit, period) if len(frame) >= INDIVIDUALS * cells and frame[period].nunique() > 1 else None
+def _questions(look: Look) -> Iterator[str]:
+    if look.rivals:
+        yield f"outcome: is it {look.outcome}, and not {listed(look.rivals, 6)}?"
+    if look.treatment is None and look.first_treated is None:
+        yield "treatment: no column is 0, then 1; name the treatment, if there is one"
+    if look.policies:
+        yield f"treatment: is it {look.treatment}, and not {listed(look.policies, 6)}?"
+    if look.treatment is None and look.first_treated:
+        yield f"first_treated: is {look.first_treated} a unit's first treated period, and 0, 9999 or empty never?"
+    for name in look.again:
+        yield f"controls: {name} is {look.outcome} in another form, and left out: is that right?"
+    for name, why in look.unused.items():
+        if "degrees" in why:
+            yield f"longitude, latitude: {name} {why}"
+    yield from _of_periods(look)
+    if look.dates.startswith("disagrees"):
+        yield f"treatment: {look.first_treated} {look.dates}: which of the two is right?"
+    for name, held in look.codes.items():
+        yield f"missing_codes: does {listed(f'{code:g}' for code in held)} in {name} mean missing?"
 
 
-def _cell_means(frame: pd.DataFrame, keys: tuple[str, str]) -> pd.DataFrame:
-    """Means of columns of numbers by unit and period, the first value of others."""
-    codes, cells = pd.factorize(pd.MultiIndex.from_frame(frame[list(keys)].astype(object)))
-    made = averaged(frame, codes, np.ones(len(frame)), {*keys})
-    columns = [name for name in frame.columns if name in keys or not _identifies(frame, name)]
-    found = pd.DataFrame(dict(zip(keys, zip(*cells.tolist(), strict=True), strict=True)) | made)[columns]
-    found.attrs = dict(frame.attrs)
-    return found
+def _of_periods(look: Look) -> Iterator[str]:
+    missing, cells, units = look.gaps
+    if look.step > 1:
+        yield f"period: periods are {look.step} apart: a lag of one period is one of {look.step}; is that right?"
+    if missing:
+        yield (f"balance: {missing} of {cells} unit-periods lack a value, and tables that need a balanced panel leave "
+               f"out {units} of {look.units} units for them: can they be filled?")  # fmt: skip
 
 
-def _identifies(frame: pd.DataFrame, name: str) -> bool:
-    """Whether a column numbers individuals or rows: whole numbers under such a name, or one after the other."""
-    values = frame[name]
-    if not pd.api.types.is_integer_dtype(values) or pd.api.types.is_bool_dtype(values):
-        return False
-    called = str(name).lower()
-    if called in ID_WORDS or called.endswith("_id"):
-        return True
-    return bool(values.is_unique and len(values) > 1 and values.max() - values.min() == len(values) - 1)
-
-
-def look_at(frame: pd.DataFrame, filename: str) -> Look:
-    """Guess what the columns of a long table are; raises BadInput when none identify its rows or none varies."""
-    unit, period = _keys(frame, _numeric(frame), filename)
-    codes = {name: codes_in(x) for name, x in _numeric(frame).items() if name not in (unit, period)}
-    codes = {name: found for name, found in codes.items() if found}
-    frame = without_codes(frame, sorted({code for found in codes.values() for code in found}), (unit, period))
-    rows, numeric = Rows.of(frame, unit, period), _numeric(frame)
-    others = {name: x for name, x in numeric.items() if name not in (unit, period)}
-    constant = [str(name) for name in frame.columns if name not in (unit, period) and _constant(frame[name], rows)]
-    moving = {name: x for name, x in others.items() if name not in constant and _remains(_within(x, rows), x)}
-    policies = _ranked([name for name, x in moving.items() if _absorbing(x, rows)], TREATMENT_WORDS)
-    first_treated = next((name for name, x in others.items() if _first_periods(x, rows)), None)
-    doubtful = _doubtful({name: x for name, x in moving.items() if name not in policies}, rows)
-    if policies or first_treated:
-        doubtful = {name: problem for name, problem in doubtful.items() if _likeliest([name], TREATMENT_WORDS)}
-    outcome = _outcome({name: x for name, x in moving.items() if name not in doubtful}, filename)
-    treatment = policies[0] if policies else None
-    candidates = [
-        name for name in moving if name not in (outcome, *policies, *doubtful) and not _identifies(frame, name)
+def _panel_lines(look: Look, sheet: str | None) -> list[str]:
+    lines = [
+        "[panel]",
+        f"unit = {_text(look.unit)}",
+        f"period = {_text(look.period)}",
+        f"outcome = {_text(look.outcome)}  # a guess: name your outcome",
+        *_treatment_lines(look),
+        f"controls = {_texts(look.controls)}  # columns that vary within units: choose yours",
+        *_parts_lines(look),
+        *([f"capital = {_text(look.capital)}  # 0/1"] if look.capital else []),
+        *([f"groups = {_texts(look.groups)}"] if look.groups else []),
+        *([f"# weight = {_text(look.weight)}  # to weight unit-periods by it"] if look.weight else []),
+        f"cluster = {_text(look.unit)}",
+        *([f"sheet = {_text(sheet)}"] if sheet else []),
+        *_codes_lines(look),
     ]
-    controls, parts = _controls(moving, outcome, treatment, candidates, rows)
-    used = [others[name] for name in (outcome, *policies[:1], *controls)]
-    complete = np.isfinite(np.array(used)).all(axis=0)
-    fixed = {name: x for name, x in others.items() if name in constant and np.isfinite(x).all()}
-    units = len(set(rows.labels))
-    return Look(
-        unit=unit,
-        period=period,
-        outcome=outcome,
-        treatment=treatment,
-        first_treated=first_treated,
-        policies=policies[1:],
-        doubtful=doubtful,
-        controls=controls,
-        parts=parts,
-        coordinates=_coordinates(fixed),
-        capital=_likeliest([name for name, x in fixed.items() if set(np.unique(x)) == {0.0, 1.0}], CAPITAL_WORDS),
-        groups=tuple(name for name in constant if name not in others and 2 <= frame[name].nunique() <= MOST_GROUPS),
-        weight=_likeliest([name for name, x in others.items() if (x[np.isfinite(x)] > 0).all()], WEIGHT_WORDS),
-        incomplete=not complete.all(),
-        unbalanced=int(complete.sum()) < units * len(np.unique(rows.years)),
-        units=units,
-        codes=codes,
-    )
+    if look.coordinates:
+        lines += [f"longitude = {_text(look.coordinates[0])}", f"latitude = {_text(look.coordinates[1])}"]
+    lines += [
+        'missing = "drop"  # some rows lack a value of these columns'
+        if look.incomplete or look.codes
+        else 'missing = "error"',
+        'balance = "drop-units"  # spatial models need a balanced panel; or "drop-periods"'
+        if look.gaps[0]
+        else 'balance = "error"',
+        *_unused_lines(look),
+    ]
+    return _completed(lines)
+
+
+def _unused_lines(look: Look) -> list[str]:
+    """Which columns have no place, and why."""
+    reasons = dict(look.unused) | dict.fromkeys(look.again, f"is {look.outcome} in another form")
+    if look.treatment and look.first_treated and look.dates:
+        reasons[look.first_treated] = look.dates
+    return [f"# not used: {_text(name)} {' '.join(why.split())}" for name, why in reasons.items()]
 
 
 def _treatment_lines(look: Look) -> list[str]:
@@ -269,212 +243,109 @@ def _parts_lines(look: Look) -> list[str]:
     return [f"# {_text(look.outcome)} is a combination of {made_of}: do not use them as controls"] if look.parts else []
 
 
-def _weights_lines(look: Look) -> list[str]:
+def _weights_lines(
+    look: Look, order: tuple[str, ...], files: Sequence[str | Path], folder: Path
+) -> tuple[list[str], list[str]]:
+    """The [[weights]] tables, and what is asked about them."""
+    lines, asked = [], []
+    for file in files:
+        settings, doubts = keys_of_file(Path(file), order)
+        relative = os.path.relpath(Path(file).resolve(), folder.resolve())
+        shown = {"path": Path(relative).as_posix()} | settings
+        kind = str(shown.pop("kind"))
+        lines += ["[[weights]]", f"kind = {_text(kind)}", *(f"{key} = {_toml(value)}" for key, value in shown.items())]
+        lines += [*_left(_KINDS[kind], {"kind", *shown}), ""]
+        asked += [f"[[weights]] {Path(file).name}: {doubt}" for doubt in doubts]
+    if files:
+        return lines[:-1], asked
     lines = ["[[weights]]", 'kind = "knn"', f"k = {min(6, look.units - 1)}"]
     if look.coordinates:
-        return lines
-    return ["# For spatial models, name longitude and latitude in [panel] and then:", *(f"# {line}" for line in lines),
-            '# or give a file: kind = "file", path = "w.csv" (columns focal, neighbor, weight)']  # fmt: skip
+        return lines, []
+    hints = ["# For spatial models, name longitude and latitude in [panel] and then:", *(f"# {line}" for line in lines),
+             '# or give a file: kind = "file", path = "w.csv" (or: panelproof init PANEL --weights w.csv)']  # fmt: skip
+    return hints, []
 
 
-def _keys(frame: pd.DataFrame, numeric: dict[str, Floats], filename: str) -> tuple[str, str]:
-    """The columns of unit and period: texts before numbers, likely names before others."""
-    whole = {name: x for name, x in numeric.items() if np.isfinite(x).all() and (x == np.round(x)).all()}
-    periods = [name for name, x in whole.items() if x.min() > 1000 and x.max() < 3000]
-    named = [name for name in whole if _likeliest([name], PERIOD_WORDS)]
-    coded = [name for name, x in whole.items() if uneven_code(x.astype(np.int64))]
-    periods += [name for name in dict.fromkeys((*named, *coded)) if name not in periods]
-    texts = [str(name) for name in frame.columns if str(name) not in numeric]
-    labels = {name: unit_labels(frame[name]) for name in (*_ranked(texts, UNIT_WORDS), *_ranked(whole, UNIT_WORDS))}
-    for period in _ranked(periods, PERIOD_WORDS):
-        for unit, column in labels.items():
-            # Two rows a unit at the least: amounts of money also tell rows apart.
-            if unit == period or not 1 < len(set(column)) <= len(frame) / 2 or "" in column:
-                continue
-            if not pd.MultiIndex.from_arrays([column, whole[period]]).duplicated().any():
-                return unit, period
-    if (wide := wide_columns(frame)) and not _likeliest(list(periods), PERIOD_WORDS):
-        years = next(iter(wide.values()))
-        raise bad(f"is a wide table: {listed(years.values(), 3)} are one variable in {len(years)} years",
-                  where=filename, allowed="one row per unit and period",
-                  remedy=f"reshape it: panelproof panel reshape {filename} --out long.csv")  # fmt: skip
-    raise _unidentified(frame, labels, {name: whole[name] for name in periods}, filename)
+# Every key of a SPEC.toml as a comment.
 
 
-def _unidentified(
-    frame: pd.DataFrame, labels: dict[str, NDArray[np.object_]], periods: dict[str, Floats], filename: str
-) -> BadInput:
-    """Why no two columns identify the rows: what is wrong with those that seem meant to, if any do."""
-    period = _likeliest([str(name) for name in frame.columns], PERIOD_WORDS)
-    repeats = {name: column for name, column in labels.items() if 1 < len(set(column)) <= len(frame) / 2}
-    unit = _likeliest([name for name in repeats if name != period], UNIT_WORDS)
-    likely = (unit, period) if unit and period else _nearly(repeats, periods)
-    if likely:
-        try:
-            Rows.of(frame, *likely)
-        except BadInput as error:
-            keys = pd.MultiIndex.from_arrays([unit_labels(frame[name]) for name in likely])
-            if not keys.duplicated().any():
-                return error
-            first = error.problems[0]
-            return bad(f"no two columns identify the rows as unit and period: by {likely[0]!r} and {likely[1]!r}, "
-                       f"{first.what}", where=filename, allowed=first.allowed, remedy=first.remedy)  # fmt: skip
-    return bad("no two columns identify the rows as unit and period", where=filename,
-               allowed=f"one row a unit and period; it has the columns {listed(frame.columns, 12)}",
-               remedy="add the missing column, remove duplicates, or make a wide table long")  # fmt: skip
+_KINDS: dict[str, type[Table]] = {
+    get_args(cls.model_fields["kind"].annotation)[0]: cls for cls in get_args(get_args(AnyWeights)[0])
+}
+_KEY = re.compile(r"(?:# )?([A-Za-z_]+) = ")
 
 
-def _nearly(labels: dict[str, NDArray[np.object_]], periods: dict[str, Floats]) -> tuple[str, str] | None:
-    """The unit and period that the fewest rows repeat, if these are few."""
-    repeated = {
-        (unit, period): float(pd.MultiIndex.from_arrays([column, years]).duplicated().mean())
-        for unit, column in labels.items()
-        for period, years in periods.items()
-        if unit != period
-    }
-    return min((pair for pair, share in repeated.items() if share <= FEW), key=repeated.__getitem__, default=None)
+def _completed(lines: list[str]) -> list[str]:
+    """Lines of tables, with the keys that each lacks as comments."""
+    out: list[str] = []
+    held: set[str] = set()
+    model: type[Table] | None = None
+    for line in [*lines, ""]:
+        if match := re.match(r"\[([a-z.]+)\]", line):
+            model, held = _MODELS.get(match[1]), set()
+        if line == "" and model is not None:
+            out += _left(model, held)
+            model = None
+        if match := _KEY.match(line):
+            held.add(match[1])
+        out.append(line)
+    return out[:-1]
 
 
-def _numeric(frame: pd.DataFrame) -> dict[str, Floats]:
-    """Columns that hold finite numbers and gaps only."""
-    found = {}
-    for name in frame.columns:
-        values, wrong = numbers(frame[name])
-        if not wrong.size and np.isfinite(values).any() and not np.isinf(values).any():
-            found[str(name)] = values
-    return found
-
-
-def _constant(column: pd.Series[Any], rows: Rows) -> bool:
-    grouped = column.groupby(rows.labels).nunique()
-    return bool((grouped == 1).all())
-
-
-def _absorbing(x: Floats, rows: Rows) -> bool:
-    """Whether a column is 0/1 and stays 1 within units."""
-    if not set(np.unique(x)) <= {0.0, 1.0}:
-        return False
-    order = np.lexsort((rows.years, rows.labels.astype(str)))
-    same = rows.labels[order][1:] == rows.labels[order][:-1]
-    return bool((np.diff(x[order])[same] >= 0).all())
-
-
-def _first_periods(x: Floats, rows: Rows) -> bool:
-    """Whether a column may hold units' first treated periods: one a unit, within the panel, absent or 0 for some."""
-    given = np.isfinite(x) & (x != 0)
-    same = pd.Series(x).groupby(rows.labels).nunique()
-    within = (x[given] >= rows.years.min()) & (x[given] <= rows.years.max()) & (x[given] == np.round(x[given]))
-    return bool(given.any() and not given.all() and (same <= 1).all() and within.all())
-
-
-def _within(x: Floats, rows: Rows) -> Floats:
-    """A column without unit and period effects, 0 where it is missing."""
-    seen = np.isfinite(x)
-    codes = [pd.factorize(rows.labels)[0], pd.factorize(rows.years)[0]]
-    left = np.where(seen, x, 0.0)
-    for _ in range(ROUNDS):
-        for code in codes:
-            counts = np.maximum(np.bincount(code, seen), 1.0)
-            left = np.where(seen, left - (np.bincount(code, left) / counts)[code], 0.0)
-    return left
-
-
-def _remains(left: Floats, x: Floats) -> bool:
-    """Whether more than a trace of a column's variation is left."""
-    return float(left @ left) > LEFT * max(float(np.nansum((x - np.nanmean(x)) ** 2)), 1e-300)
-
-
-def _outcome(moving: dict[str, Floats], filename: str) -> str:
-    """The likeliest column to explain; raises BadInput where none has more than two values."""
-    outcomes = [name for name, x in moving.items() if len(np.unique(x)) > 2]
-    if not outcomes:
-        raise bad("no column of numbers varies within units over time", where=filename, allowed="a column to explain",
-                  remedy="add the outcome")  # fmt: skip
-    return _ranked(outcomes, OUTCOME_WORDS)[0]
-
-
-def _doubtful(columns: dict[str, Floats], rows: Rows) -> dict[str, Problem]:
-    """Columns of few values from 0 to 1 that could be a treatment, and why they cannot be one as they are."""
-    periods = np.unique(rows.years)
-    i, units = pd.factorize(rows.labels)
-    found = {}
-    for name, x in columns.items():
-        levels = np.unique(x[np.isfinite(x)])
-        if len(levels) > MOST_LEVELS or levels[0] != 0 or levels[-1] > 1:
+def _left(model: type[Table], held: set[str]) -> list[str]:
+    """The keys of a table but those that are held, as comments with their defaults and meanings."""
+    names, hints = list(model.model_fields), get_type_hints(model)
+    meanings = meanings_of(model, names)
+    lines = []
+    for name, item in model.model_fields.items():
+        if name in held or name == "kind" or _tables_in(hints[name]):
             continue
-        did = np.full((len(periods), len(units)), np.nan)
-        did[np.searchsorted(periods, rows.years), i] = x
-        for problem in treatment_problems(did, tuple(units), tuple(periods.tolist()), f"column {_text(name)}"):
-            found[name] = problem
-    return found
+        default = None if item.is_required() else item.get_default(call_default_factory=True)
+        shown = "..." if default is None else _toml(default)
+        lines.append(
+            f"# {name} = {shown}  # {meanings[name].rstrip('.') or item.description or type_text(hints[name])}"
+        )
+    return lines
 
 
-def _controls(
-    moving: dict[str, Floats], outcome: str, treatment: str | None, candidates: list[str], rows: Rows
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Complete columns that neither one another, nor the treatment, nor the effects explain; parts of the outcome."""
-    own = [treatment] if treatment else []
-    complete = [name for name in candidates if np.isfinite(moving[name]).all()]
-    seen = np.isfinite(moving[outcome])
-    within = {name: _within(moving[name], rows) for name in (outcome, *own, *complete)}
-    plain = {name: moving[name][seen] - moving[name][seen].mean() for name in within}
-    chosen: list[str] = []
-    parts: list[str] = []
-    left = list(complete)
-    while left and len(chosen) < MOST_CONTROLS:
-        name = left.pop(0)
-        if _explained(within[name], [within[other] for other in (*own, *chosen)])[0] > MADE:
-            continue
-        made = [part for part in _parts(outcome, (*own, *chosen, name), (within, plain)) if part != treatment]
-        if made:
-            parts += made
-            chosen, left = [], [name for name in complete if name not in parts]
-        else:
-            chosen.append(name)
-    return tuple(chosen), tuple(name for name in complete if name in parts)
+def _tables_in(hint: Any) -> bool:
+    return any(isinstance(part, type) and issubclass(part, Table) for part in (hint, *get_args(hint)))
 
 
-def _explained(column: Floats, others: list[Floats]) -> tuple[float, Floats]:
-    """R2 of a column on others, and by how many of its standard deviations each of them moves it."""
-    if not others:
-        return 0.0, np.empty(0)
-    x = np.column_stack(others)
-    x /= np.maximum(np.sqrt(np.square(x).sum(axis=0)), 1e-300)
-    moves = np.linalg.lstsq(x, column)[0]
-    rest, total = column - x @ moves, float(column @ column)
-    return 1 - float(rest @ rest) / total, np.abs(moves) / np.sqrt(total)
+def _models(model: type[Table], above: str = "") -> Iterator[tuple[str, type[Table]]]:
+    """Every table of a SPEC.toml by its dotted name."""
+    for name, hint in get_type_hints(model).items():
+        for part in (hint, *get_args(hint)):
+            if isinstance(part, type) and issubclass(part, Table):
+                yield f"{above}{name}", part
+                yield from _models(part, f"{above}{name}.")
 
 
-def _parts(outcome: str, names: tuple[str, ...], views: tuple[dict[str, Floats], ...]) -> list[str]:
-    """Those of some columns that make up the outcome in any view of the data, the last of them at least; else none."""
-    for view in views:
-        r2, moves = _explained(view[outcome], [view[name] for name in names])
-        if r2 > MADE:
-            return [name for name, move in zip(names, moves, strict=True) if move > PART or name == names[-1]]
-    return []
+_MODELS = dict(_models(SpecTables))
 
 
-def _coordinates(fixed: dict[str, Floats]) -> tuple[str, str] | None:
-    longitude = _likeliest([name for name, x in fixed.items() if np.abs(x).max() < 180], LONGITUDE_WORDS)
-    latitude = _likeliest([name for name, x in fixed.items() if np.abs(x).max() < 90], LATITUDE_WORDS)
-    return (longitude, latitude) if longitude and latitude else None
+def _other_tables(lines: Sequence[str]) -> Iterator[str]:
+    """Tables that a proposal lacks, as comments."""
+    given = {match[1] for line in lines if (match := re.match(r"\[([a-z.]+)\]", line))}
+    for name, model in _MODELS.items():
+        if name not in given:
+            yield from ("#", f"# [{name}]", *_left(model, set()))
+    if "recode" not in given:
+        yield from ("#", "# [recode]  # numbers for labels, by column", '# d = { "yes" = 1, "no" = 0 }')
+    shared = set(WeightsSection.model_fields)
+    for number, (kind, model) in enumerate(_KINDS.items()):
+        yield from ("#", "# [[weights]]", f"# kind = {_text(kind)}", *_left(model, shared if number else set()))
 
 
-def _rank(name: str, words: tuple[str, ...]) -> int:
-    """Rank of the first word that a column's name has among its parts; len(words) when there is none."""
-    parts = name.lower().replace("-", "_").replace(" ", "_").split("_")
-    hits = (rank for rank, word in enumerate(words) if word in parts or (not word.isascii() and word in name))
-    return next(hits, len(words))
-
-
-def _ranked(names: Iterable[str], words: tuple[str, ...]) -> tuple[str, ...]:
-    """Names with the likeliest words first, otherwise in their order."""
-    return tuple(sorted(names, key=lambda name: _rank(name, words)))
-
-
-def _likeliest(names: list[str], words: tuple[str, ...]) -> str | None:
-    """The likeliest name that has one of the words."""
-    return next((name for name in _ranked(names, words) if _rank(name, words) < len(words)), None)
+def _toml(value: Any) -> str:
+    """A value of a setting as TOML."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_toml(held)}' for key, held in value.items())} }}" if value else "{}"
+    return _text(value) if isinstance(value, str) else f"{value}"
 
 
 def _text(name: object) -> str:
@@ -591,7 +462,7 @@ def print_description(found: dict[str, Any], console: Console) -> None:
     span = f"{found['periods'][0]}-{found['periods'][-1]}"
     console.print(f"{found['units']} units x {len(found['periods'])} periods ({span}), {found['observations']:,} "
                   f"observations, {balance}")  # fmt: skip
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = RichTable(box=None, pad_edge=False, header_style="bold")
     for heading in ("variable", "role", "mean", "sd", "min", "max"):
         table.add_column(heading, justify="left" if heading in {"variable", "role"} else "right")
     for row in found["variables"]:

@@ -1,7 +1,8 @@
-"""[read] and [recode] of a SPEC.toml: how cells that hold text become numbers, and what `init` proposes for them."""
+"""[read] and [recode] of a SPEC.toml: where a table stands, how text becomes numbers, and what `init` proposes."""
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,9 +13,10 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from experiments.toml_files import Flag, Name, Number, Table
-from sim.errors import BadInput, Problem, bad, listed, refuse
-from sim.panel_files import numbers, read_frame, unit_labels
+from experiments.toml_files import Flag, Name, Names, Number, Table, Value
+from sim.errors import BadInput, Problem, bad, closest, listed, one_of, refuse
+from sim.panel_files import TablePlace, missing_columns, numbers, read_frame, unit_labels
+from sim.schema import serial_years
 
 Text = Annotated[str, Field(strict=True)]
 YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d|21\d\d)(?!\d)")
@@ -23,26 +25,42 @@ PERCENT = re.compile(r"[-+]?[\d.,\uff0c]+\s*[%\uff05]")
 MOST_TITLES = 6  # rows above a header that `init` leaves out by itself
 MOST_MARKS = 3  # texts of a column of numbers that may mean missing
 MOSTLY = 0.8  # share of numbers from which a column of text is meant as one
+PERIOD_WORDS = ("year", "period", "time", "date", "年份", "年度", "年")
 YES = ("yes", "y", "true", "treated", "是", "有", "1")
+NEVER_WORDS = ("never", "none", "no", "nan", "n/a", "na", "-", "--", "—", ".", "未", "无", "从未")  # no date
 NO = ("no", "n", "false", "control", "untreated", "否", "无", "0")
 
 
 class ReadSection(Table):
-    """[read]: how cells that are no plain numbers are read.
+    """[read]: where the table stands in its file, and how cells that are no plain numbers are read.
 
-    skip: rows above the header, such as a title (csv, xlsx). missing: texts that mean missing, such as "-" and "...".
-    thousands: whether "1,234" is 1234. percent: "points" reads "12%" as 12, "share" as 0.12. years: whether a period is
-    the one year that its text or date holds, such as "2006年".
+    skip: rows above the header, such as a title (csv, xlsx). skip_below: rows below the table, such as notes. header:
+    rows of the header, whose texts are joined: 2 where names of groups stand above those of columns. fill: columns
+    whose empty cells take the value above them, such as names in merged cells. exclude: values of a column whose rows
+    are left out, such as totals. missing: texts that mean missing, such as "-" and "...".
+    thousands: whether "1,234" is 1234. percent: "points" reads "12%" as 12, "share" as 0.12. years: whether a period,
+    or a first treated period, is the one year that its text or date holds, such as "2006年".
     """
 
     place: ClassVar[str] = "[read]"
     partial: ClassVar[bool] = True
 
     skip: Annotated[int, Field(ge=0, le=100, strict=True)] = 0
+    skip_below: Annotated[int, Field(ge=0, le=1000, strict=True)] = 0
+    header: Annotated[int, Field(ge=1, le=3, strict=True)] = 1
+    fill: Names = ()
+    exclude: dict[Name, tuple[Value, ...]] = Field(
+        default_factory=dict, description='lists of values by column, such as { city = ["Total"] }'
+    )
     missing: tuple[Text, ...] = ()
     thousands: Flag = False
     percent: Literal["points", "share"] | None = None
     years: Flag = False
+
+    @property
+    def table_place(self) -> TablePlace:
+        """Where the table begins and ends."""
+        return TablePlace(self.skip, self.skip_below, self.header)
 
     @override
     def faults(self, where: str) -> Iterator[Problem]:
@@ -57,28 +75,30 @@ Recoding = dict[Name, dict[Text, Number]]
 
 def as_read(
     frame: pd.DataFrame, asked: ReadSection | None, recode: Mapping[str, Mapping[str, float]], keys: tuple[str, str],
-    file: str,
+    file: str, dates: tuple[str, ...] = (),
 ) -> pd.DataFrame:  # fmt: skip
-    """The table with numbers for the texts that [read] and [recode] name, the keys' as they are.
+    """The table without excluded rows, with numbers for the texts that [read] and [recode] name, the keys' as they are.
 
-    keys: the columns of units and periods. Raises BadInput for columns that lack, for values of a recoded column that
-    have no number, and for periods without one year.
+    keys: the columns of units and periods. dates: further columns that hold a year. Raises BadInput for columns and
+    values that lack, for values of a recoded column that have no number, and for periods without one year.
     """
-    made: dict[str, pd.Series[Any]] = {}
     read = asked or ReadSection()
+    frame = _without_rows(_filled(frame, read.fill, file), read.exclude, file)
+    made: dict[str, pd.Series[Any]] = {}
     if read.missing or read.thousands or read.percent:
         for name in (name for name in frame.columns if name not in keys and _is_text(frame[name])):
-            made[name] = frame[name].map(lambda value: _number(value, read))
-    if read.years and keys[1] in frame.columns:
-        made[keys[1]] = _years(frame, keys[1])
+            made[name] = frame[name].map(lambda value: _number(value, read)).infer_objects()
+    if read.years:
+        for name in (name for name in (keys[1], *dates) if name in frame.columns):
+            made[name] = _years(frame.assign(**{name: made.get(name, frame[name])}), name, gaps=name != keys[1])
     problems = []
     for name, table in recode.items():
         if name not in frame.columns:
-            problems.append(Problem(f"there is no column {name!r}", f"{file}, [recode]", listed(frame.columns, 12),
-                                    "correct the name"))  # fmt: skip
+            problems.append(Problem(f"there is no column {name!r}", f"{file}, [recode]", one_of(frame.columns, name),
+                                    closest(name, frame.columns)))  # fmt: skip
             continue
         labels = pd.Series(unit_labels(frame[name]), index=frame.index)
-        given = sorted({label for label in labels if label and label not in table})
+        given = sorted({label for label in labels if label and label not in table and label not in read.missing})
         if given:
             problems.append(Problem(f"{name!r} holds {listed(map(repr, given), 4)}", f"{file}, [recode] {name}",
                                     "a number for every value", f"add {given[0]!r} = ..."))  # fmt: skip
@@ -87,6 +107,37 @@ def as_read(
     changed = frame.assign(**made) if made else frame
     changed.attrs = frame.attrs
     return changed
+
+
+def _filled(frame: pd.DataFrame, names: Names, file: str) -> pd.DataFrame:
+    """A table with the value above in empty cells of these columns; raises BadInput for columns that lack."""
+    refuse(missing_columns(frame, dict.fromkeys(names, f"{file} [read] fill")))
+    made = frame.assign(**{name: frame[name].where(unit_labels(frame[name]) != "").ffill() for name in names})
+    made.attrs = frame.attrs
+    return made
+
+
+def _without_rows(frame: pd.DataFrame, exclude: Mapping[str, tuple[Any, ...]], file: str) -> pd.DataFrame:
+    """A table without the rows that hold these values; raises BadInput for what it does not hold."""
+    problems, gone = [], np.zeros(len(frame), dtype=bool)
+    for name, values in exclude.items():
+        if name not in frame.columns:
+            problems.append(Problem(f"there is no column {name!r}", f"{file}, [read] exclude",
+                                    listed(frame.columns, 12), closest(name, frame.columns)))  # fmt: skip
+            continue
+        labels, wanted = unit_labels(frame[name]), list(unit_labels(pd.Series(values, dtype=object)))
+        if absent := [value for value in wanted if value not in set(labels)]:
+            problems.append(Problem(f"{name!r} does not hold {listed(map(repr, absent), 4)}",
+                                    f"{file}, [read] exclude", "values of the column",
+                                    "correct or remove it"))  # fmt: skip
+        gone |= np.isin(labels.astype(str), wanted)
+    refuse(problems)
+    if not gone.any():
+        return frame
+    kept = frame.loc[~gone].infer_objects().reset_index(drop=True)
+    before = frame.attrs.get("positions", range(len(frame)))
+    kept.attrs = {**frame.attrs, "positions": tuple(before[i] for i in np.flatnonzero(~gone).tolist())}
+    return kept
 
 
 def _is_text(column: pd.Series[Any]) -> bool:
@@ -111,34 +162,53 @@ def _number(value: object, read: ReadSection) -> object:
         return value
 
 
-def _years(frame: pd.DataFrame, period: str) -> pd.Series[Any]:
-    """The year of each period; raises BadInput for a text that has none, or two."""
-    column = frame[period]
+def _years(frame: pd.DataFrame, name: str, *, gaps: bool = False) -> pd.Series[Any]:
+    """The year of each period; raises BadInput for a text that has none, or two. gaps: whether cells may be empty."""
+    column = frame[name]
     if pd.api.types.is_datetime64_any_dtype(column):
         return column.dt.year
-    found = pd.Series([set(YEAR.findall(label)) for label in unit_labels(column)], index=column.index)
-    wrong = np.flatnonzero(found.map(len).to_numpy() != 1)
+    if pd.api.types.is_numeric_dtype(column):
+        days = serial_years(numbers(column)[0])
+        return column if days is None else pd.Series(days, index=column.index)
+    found = pd.Series([_year_of(value) for value in column], index=column.index, dtype=object)
+    wrong = np.flatnonzero([len(years) != 1 and not (gaps and not years and _blank(value))
+                            for years, value in zip(found, column, strict=True)])  # fmt: skip
     if wrong.size:
         at, many = int(wrong[0]), "several years" if found.iloc[wrong[0]] else "no year"
-        row = int(frame.attrs.get("first_row", 1)) + at
+        place = frame.attrs.get("positions", range(len(frame)))[at]
+        row = int(frame.attrs.get("first_row", 1)) + place
         raise bad(f"the period {column.iloc[at]!r} holds {many}",
-                  where=f"{frame.attrs.get('file', 'table')}, column {period!r}, row {row}",
+                  where=f"{frame.attrs.get('file', 'table')}, column {name!r}, row {row}",
                   allowed='one year, such as "2006年"', remedy="correct it, or leave years out of [read]")  # fmt: skip
-    return found.map(lambda years: int(next(iter(years))))
+    return found.map(lambda years: next(iter(years)) if years else np.nan).astype(float)
+
+
+def _blank(value: object) -> bool:
+    return not unit_labels(pd.Series([value], dtype=object))[0]
+
+
+def _year_of(value: object) -> set[int]:
+    """The years that a cell holds: of a date, of a text, or a number (0 and 9999 too, which mean never)."""
+    if isinstance(value, datetime.date):  # a pandas Timestamp and a datetime are such
+        return {value.year}
+    label = str(unit_labels(pd.Series([value], dtype=object))[0])
+    return {int(label)} if label.isdecimal() else {int(year) for year in YEAR.findall(label)}
 
 
 # Wide tables: a row a unit, a column for every variable and year.
 
 
-WIDE = re.compile(r"(?P<name>.*?)[ _.\-]?(?P<year>1[89]\d\d|20\d\d|21\d\d)年?")
+WIDE = re.compile(r"(?P<name>.*?)[ _.:,\-]*[(\[（]?(?P<year>1[89]\d\d|20\d\d|21\d\d)年?[)\]）]?")
+WIDE_FIRST = re.compile(r"(?P<year>1[89]\d\d|20\d\d|21\d\d)年?[ _.:,\-]*(?P<name>\D.*)")
 FEWEST_YEARS = 2  # of a variable of a wide table
 
 
 def wide_columns(frame: pd.DataFrame) -> dict[str, dict[int, str]]:
-    """The columns of each variable of a wide table by their years: gdp2006, gdp_2006 or, as variable "", 2006."""
+    """The columns of each variable of a wide table by their years: gdp2006, gdp (2006), 2006_gdp or, as variable "",
+    2006."""
     found: dict[str, dict[int, str]] = {}
     for name in map(str, frame.columns):
-        if match := WIDE.fullmatch(name.strip()):
+        if match := WIDE.fullmatch(name.strip()) or WIDE_FIRST.fullmatch(name.strip()):
             found.setdefault(match["name"].strip(), {})[int(match["year"])] = name
     return {name: years for name, years in found.items() if len(years) >= FEWEST_YEARS}
 
@@ -174,34 +244,46 @@ def to_long(frame: pd.DataFrame, *, value: str = "value", period: str = "year") 
 
 @dataclass(slots=True)
 class Proposal:
-    """Rules that make numbers of a table's text, and why, in words."""
+    """Rules that make numbers of a table's text, what to ask about them, in words, and where the table stands."""
 
+    place: TablePlace = field(default_factory=TablePlace)
+    fill: tuple[str, ...] = ()
+    exclude: dict[str, tuple[bool | int | float | str, ...]] = field(default_factory=dict)
     missing: dict[str, None] = field(default_factory=dict)
     thousands: bool = False
     percent: bool = False
     recode: dict[str, dict[str, float]] = field(default_factory=dict)
-    skip: int = 0
     period: str = ""  # the column of texts or dates with one year each
+    dates: dict[str, None] = field(default_factory=dict)  # further such columns, of units' first years
 
     def __call__(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The table as these rules read it."""
-        return as_read(frame, self.read, self.recode, ("", self.period), "[read]")
+        return as_read(frame, self.read, self.recode, ("", self.period), "[read]", tuple(self.dates))
 
     @property
     def read(self) -> ReadSection:
         """The section."""
-        return ReadSection(skip=self.skip, missing=tuple(self.missing), thousands=self.thousands,
-                           percent="points" if self.percent else None, years=bool(self.period))  # fmt: skip
+        return ReadSection(skip=self.place.skip, skip_below=self.place.below, header=self.place.header,
+                           fill=self.fill, exclude=self.exclude, missing=tuple(self.missing), thousands=self.thousands,
+                           percent="points" if self.percent else None,
+                           years=bool(self.period or self.dates))  # fmt: skip
 
     @property
     def lines(self) -> list[str]:
         """The tables as a SPEC.toml has them, with a remark where something is a choice."""
+        place = self.place
+        totals = [f"{_quoted(name)} = [{', '.join(_quoted(str(value)) for value in values)}]"
+                  for name, values in self.exclude.items()]  # fmt: skip
         rules = [
-            *([f"skip = {self.skip}  # rows above the header"] if self.skip else []),
+            *([f"skip = {place.skip}  # rows above the header"] if place.skip else []),
+            *([f"skip_below = {place.below}  # rows below the table, such as notes"] if place.below else []),
+            *([f"header = {place.header}  # rows of the header, joined"] if place.header > 1 else []),
+            *([f"fill = [{', '.join(map(_quoted, self.fill))}]  # merged cells"] if self.fill else []),
+            *([f"exclude = {{ {', '.join(totals)} }}  # rows of totals"] if totals else []),
             *([f"missing = [{', '.join(map(_quoted, self.missing))}]  # texts among numbers"] if self.missing else []),
             *(['thousands = true  # "1,234" is 1234'] if self.thousands else []),
             *(['percent = "points"  # "12%" is 12; or "share": 0.12'] if self.percent else []),
-            *(['years = true  # a period is the year in its text'] if self.period else []),
+            *(['years = true  # a period is the year in its text'] if self.period or self.dates else []),
         ]  # fmt: skip
         tables = ["[read]", *rules, ""] if rules else []
         if self.recode:
@@ -212,29 +294,51 @@ class Proposal:
             tables.append("")
         return tables
 
+    @property
+    def questions(self) -> Iterator[str]:
+        """What a user should look at, one line each."""
+        place = self.place
+        for count, key, where in ((place.skip, "skip", "above the header"), (place.below, "skip_below", "at the end")):
+            if count:
+                yield f"[read] {key}: {count} row{'s' * (count > 1)} {where} left out: no row of the table?"
+        if place.header > 1:
+            yield f"[read] header: {place.header} rows joined to names: is each column what its name says?"
+        if self.fill:
+            yield f"[read] fill: do empty cells of {listed(self.fill)} have the value above them?"
+        for name, values in self.exclude.items():
+            yield f"[read] exclude: rows of {name} {listed(map(repr, values))} left out: are they totals?"
+        if self.missing:
+            yield f"[read] missing: do {listed(map(repr, self.missing))} mean missing?"
+        if self.percent:
+            yield '[read] percent: "12%" is read as 12; or "share", as 0.12?'
+        for name, table in self.recode.items():
+            one = next(label for label, value in table.items() if value == 1)
+            yield f"[recode] {name}: is {one!r} the value of the treated, or of yes?"
+
 
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
-def proposed(frame: pd.DataFrame, skip: int = 0) -> Proposal:
+def proposed(frame: pd.DataFrame, place: TablePlace | None = None) -> Proposal:
     """Rules for columns of text that are mostly numbers, periods that are texts or dates with one year, and columns of
     two words that say yes and no."""
-    found = Proposal(skip=skip)
+    found = Proposal(place or TablePlace())
+    dated = [str(name) for name in frame.columns if _holds_years(frame[name])]
+    counted = [name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name]) and str(name) not in dated]
+    if not any(_rank_of(name) < len(PERIOD_WORDS) for name in counted):
+        whole = [name for name in dated if not any(_blank(value) or _never(value) for value in frame[name])]
+        whole.sort(key=_rank_of)
+        found.period = whole[0] if whole else ""
+    found.dates = dict.fromkeys(name for name in dated if name != found.period)
     for name in frame.columns:
         column = frame[name]
-        if pd.api.types.is_datetime64_any_dtype(column):
-            one_each = 1 < column.dt.year.nunique() == column.nunique()
-            found.period = found.period or str(name) * one_each
+        if str(name) in dated:
+            found.missing |= dict.fromkeys(sorted({str(value).strip() for value in column if _never(value)}))
             continue
         labels = [label for label in (unit_labels(column) if _is_text(column) else ()) if label]
         if not labels:
-            continue
-        years = {label: set(YEAR.findall(label)) for label in labels}
-        each = {next(iter(found_in)) for found_in in years.values() if len(found_in) == 1}
-        if 1 < len(each) == len(years) and not all(map(str.isdecimal, labels)):
-            found.period = found.period or str(name)
             continue
         words = {label.lower(): label for label in labels}
         yes, no = ([words[word] for word in words if word in side] for side in (YES, NO))
@@ -245,11 +349,50 @@ def proposed(frame: pd.DataFrame, skip: int = 0) -> Proposal:
     return found
 
 
+def _rank_of(name: object) -> int:
+    return rank(str(name), PERIOD_WORDS)
+
+
+def rank(name: str, words: tuple[str, ...]) -> int:
+    """Rank of the first word that a column's name has among its parts; len(words) when there is none.
+
+    Parts are what stands between blanks, dashes, brackets and the like, and words of cityName.
+    """
+    parts = {part.lower() for part in re.split(r"[\W_]+", name)}
+    parts |= {part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
+    hits = (at for at, word in enumerate(words) if word in parts or (not word.isascii() and word in name))
+    return next(hits, len(words))
+
+
+def _holds_years(column: pd.Series[Any]) -> bool:
+    """Whether a column of dates or text holds one year in each cell that is not empty, and different ones."""
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return 1 < column.dt.year.nunique() == column.nunique()
+    if pd.api.types.is_numeric_dtype(column) and serial_years(numbers(column)[0]) is not None:
+        return True
+    if not _is_text(column):
+        return False
+    given = [value for value in column.tolist() if not _blank(value) and not _never(value)]
+    labels = {str(value): _year_of(value) for value in given}
+    if not labels or all(str(value).strip().isdecimal() for value in given):
+        return False
+    each = {next(iter(years)) for years in labels.values() if len(years) == 1}
+    plausible = all(1800 <= year < 2200 or year in (0, 9999) for year in each)
+    return plausible and 1 < len(each) == len(labels)
+
+
+def _never(value: object) -> bool:
+    return isinstance(value, str) and value.strip().lower() in NEVER_WORDS
+
+
 def _propose_numbers(labels: list[str], found: Proposal) -> None:
     """Rules for a column of text that is mostly numbers."""
     tried = ReadSection(thousands=True, percent="points")
     marks = {label for label in labels if isinstance(_number(label, tried), str)}
     numeric = sum(label not in marks for label in labels)
+    if marks and all(map(_never, marks)) and all(YEAR.fullmatch(label) for label in labels if label not in marks):
+        found.missing |= dict.fromkeys(sorted(marks))
+        return
     if numeric < MOSTLY * len(labels) or len(marks) > MOST_MARKS or any(mark[:1].isdigit() for mark in marks):
         return
     found.missing |= dict.fromkeys(sorted(marks))
@@ -257,24 +400,94 @@ def _propose_numbers(labels: list[str], found: Proposal) -> None:
     found.percent |= any(PERCENT.fullmatch(label) is not None for label in labels)
 
 
-def first_read(path: str | Path, sheet: str | None = None) -> tuple[int, pd.DataFrame]:
-    """How many rows stand above the header of a file, and its table: the first whose columns all have names.
+def first_read(path: str | Path, sheet: str | None = None) -> tuple[TablePlace, pd.DataFrame]:
+    """Where the table of a file stands, and the table: the first whose columns all have names, without notes below it.
 
     Raises BadInput for a file that is no table with any of the first rows left out.
     """
     found, refusal = [], None
+    several = str(path).lower().endswith((".csv", ".xlsx"))
     for skip in range(MOST_TITLES + 1):
-        try:
-            frame = read_frame(path, sheet, skip)
-        except BadInput as error:
-            if skip == 0 and not str(path).lower().endswith((".csv", ".xlsx")):
-                raise
-            refusal = refusal or error
+        for below in (0, *(range(1, MOST_TITLES + 1) if skip < 3 and several else ())):
+            try:
+                frame = read_frame(path, sheet, place=TablePlace(skip, below))
+                break
+            except BadInput as error:
+                if skip == 0 and (not several or "sheet" in error.problems[0].what):
+                    raise
+                refusal = refusal or error
+        else:
             continue
-        if len(frame.columns) > 2 and not any(str(name).startswith("Unnamed") for name in frame.columns):
-            return skip, frame
-        found.append((skip, frame))
+        place = TablePlace(skip, below)
+        if len(frame.columns) > 2 and _has_header(frame):
+            return _without_notes(path, sheet, place, frame)
+        if several and (joined := _with_groups(path, sheet, place, frame)) is not None:
+            return _without_notes(path, sheet, *joined)
+        found.append((place, frame))
     if not found:
         assert refusal is not None
         raise refusal
-    return found[0]
+    return _without_notes(path, sheet, *found[0])
+
+
+def _has_header(frame: pd.DataFrame) -> bool:
+    """Whether all columns have names that are no data; a first one without a name may number the rows."""
+    names = [str(name) for name in frame.columns]
+    if unnamed(names[0]) and _numbers_rows(frame.iloc[:, 0]):
+        names = names[1:]
+    plain = [name for name in names if not _no_name(name)]
+    return not any(map(unnamed, names)) and len(plain) > len(names) / 2
+
+
+def unnamed(name: object) -> bool:
+    """Whether a column has no name of its own."""
+    return str(name).startswith("Unnamed: ")
+
+
+def _numbers_rows(column: pd.Series[Any]) -> bool:
+    values, wrong = numbers(column)
+    return not wrong.size and np.array_equal(np.diff(values), np.ones(len(values) - 1))
+
+
+def _no_name(name: str) -> bool:
+    """Whether a heading is a number that is no year, as of a first row of data."""
+    try:
+        value = float(name)
+    except ValueError:
+        return False
+    return not 1800 <= value < 2200
+
+
+def _with_groups(
+    path: str | Path, sheet: str | None, place: TablePlace, frame: pd.DataFrame
+) -> tuple[TablePlace, pd.DataFrame] | None:
+    """The table with a second row of its header, where that names columns which the first leaves without a name."""
+    blank = [unnamed(name) for name in frame.columns]
+    under = frame.iloc[0]
+    fills = all(isinstance(cell, str) or not without for cell, without in zip(under, blank, strict=True))
+    if unnamed(frame.columns[0]) or not pd.isna(under.iloc[0]) or not (fills or _years_below(under, blank)):
+        return None
+    place = TablePlace(place.skip, place.below, 2)
+    joined = read_frame(path, sheet, place=place)
+    return (place, joined) if _has_header(joined) else None
+
+
+def _years_below(under: pd.Series[Any], blank: list[bool]) -> bool:
+    """Whether the cells below headings that are empty hold years, as of a wide table."""
+    return all(len(_year_of(cell)) == 1 for cell, without in zip(under, blank, strict=True) if without)
+
+
+def _without_notes(
+    path: str | Path, sheet: str | None, place: TablePlace, frame: pd.DataFrame
+) -> tuple[TablePlace, pd.DataFrame]:
+    """The table without rows at its end in which one or two of several cells hold something."""
+    if len(frame.columns) < 3 or not str(path).lower().endswith((".csv", ".xlsx")):
+        return place, frame
+    few = 1 if len(frame.columns) < 5 else 2
+    while True:
+        filled = frame.notna().sum(axis=1).to_numpy()
+        notes = int(np.argmax((filled > few)[::-1])) if (filled > few).any() else 0
+        if not notes:
+            return place, frame
+        place = TablePlace(place.skip, place.below + notes, place.header)
+        frame = read_frame(path, sheet, place=place)

@@ -44,7 +44,7 @@ from experiments.panel_spec.transforms import (
     unit_mean,
     with_capital,
 )
-from experiments.panel_spec.weights import mean_of
+from experiments.panel_spec.weights import OfFile, mean_of, with_orders
 from experiments.toml_files import read_toml, validated
 from sim.arrays import Flags, Floats
 from sim.errors import BadInput, Problem, bad, closest, gathering, listed, one_of, refuse
@@ -186,7 +186,9 @@ def _error_problems(
         named = columns_of(error, groups)
         called = [f"{name!r} is the {keys[name]}" for name in named if name in keys and name != keys[name]]
         if not _exists(error, groups):
-            yield Problem(f"unknown error type {error!r}", where, one_of(allowed), "choose among them")
+            yield Problem(f"unknown error type {error!r}", where,
+                          one_of(allowed, error, "`panelproof kinds`"),
+                          closest(error, allowed, "choose among them"))  # fmt: skip
         elif called:
             yield Problem(f"{error!r}: {' and '.join(called)}", where, "unit, period, or a column of groups of units",
                           "write cluster:unit, wild:unit or cluster:period")  # fmt: skip
@@ -393,7 +395,7 @@ def _exclusion_problems(spec: Spec, panel: Panel, where: str) -> Iterator[Proble
         unknown = [text for text in map(value_label, values) if text not in labels]
         for text in unknown:
             yield Problem(f"exclude.{name} names {text!r}, which is not in the panel", where,
-                          listed(sorted(set(labels)), 12), closest(text, labels))  # fmt: skip
+                          one_of(sorted(set(labels)), text), closest(text, labels))  # fmt: skip
         left = kept_units(spec, panel, name)
         if left.sum() < 2:
             yield Problem(f"exclude.{name} leaves {left.sum()} units", where, "two or more", "exclude fewer")
@@ -557,7 +559,8 @@ def _spec_of(tables: SpecTables, file: str) -> Spec:
 
 def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
     """Read, transform and check a panel file, and build its weights; raises BadInput."""
-    return real_panel_of(read_frame(path, spec.panel.sheet, 0 if spec.read is None else spec.read.skip), spec)
+    place = None if spec.read is None else spec.read.table_place
+    return real_panel_of(read_frame(path, spec.panel.sheet, place=place), spec)
 
 
 def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
@@ -569,7 +572,8 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
     section, transforms, said = spec.panel, spec.transform, tuple[str, ...]()
     keys = (section.unit, section.period)
     if spec.read is not None or spec.recode:
-        frame = as_read(frame, spec.read, spec.recode, keys, spec.file)
+        dates = (section.first_treated,) if section.first_treated else ()
+        frame = as_read(frame, spec.read, spec.recode, keys, spec.file, dates)
     frame = without_codes(frame, section.missing_codes, keys)
     if spec.collapse is not None:
         frame, transforms, said = collapse_rows(frame, spec)
@@ -607,6 +611,7 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
     if spec.index is not None:
         panel, index = with_index(panel, spec.index, f"{rows.file}, {spec.file}")
     further = further_variables(frame, rows, spec, panel)
+    spec = spec.model_copy(update={"weights": with_orders(spec.weights, frame, rows)})
     panel = with_weights(panel, spec, table.order)
     notes = (*said, *_notes(table, rows, without, panel, spec.panel), *frame.attrs.get("made", ()),
              *(index_notes(spec.index, index) if spec.index and index else ()))  # fmt: skip
@@ -625,7 +630,8 @@ def balanced(panel: Panel, how: Balance, spec: Spec | None = None, order: tuple[
     gaps = [f"{panel.units[i]} in {panel.periods[t]}" for t, i in np.argwhere(~seen)]
     where, remedy = "a spatial model of this panel", 'set balance = "drop-units" or "drop-periods" in [panel]'
     if how not in get_args(Balance):
-        raise bad(f"balance = {how!r}", where=where, allowed=one_of(get_args(Balance)), remedy="choose one of them")
+        raise bad(f"balance = {how!r}", where=where, allowed=one_of(get_args(Balance)),
+                  remedy=closest(how, get_args(Balance), "choose one of them"))  # fmt: skip
     if how == "error":
         raise bad(f"{len(gaps)} unit-periods are missing: {listed(gaps)}", where=where, allowed="a balanced panel",
                   remedy=remedy)  # fmt: skip
@@ -649,6 +655,8 @@ NO_COLUMNS = ("missing", "missing_codes", "balance", "synthetic", "sheet", "trea
 def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
     """Raise BadInput for every column that the spec names and the file lacks."""
     wanted = dict.fromkeys(spec.mean_columns, f"{spec.file} [[weights]] variable")
+    orders = (section.order_column for section in spec.weights if isinstance(section, OfFile))
+    wanted |= dict.fromkeys((name for name in orders if name), f"{spec.file} [[weights]] units")
     wanted |= dict.fromkeys(spec.clusters, f"{spec.file} [inference] errors")
     if spec.collapse is not None and spec.collapse.weight is not None:
         wanted[spec.collapse.weight] = f"{spec.file} [collapse] weight"
@@ -658,6 +666,7 @@ def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
             wanted |= dict.fromkeys(names, f"{spec.file} [panel] {key}")
     own = ("[twin", "[moderation]", "[iv")
     wanted |= {name: f"{spec.file} {key}" for name, key in spec.further.items() if key.startswith(own)}
+    wanted |= {} if spec.read is None else dict.fromkeys(spec.read.exclude, f"{spec.file} [read] exclude")
     wanted |= {} if spec.ddd is None else {spec.ddd.group: f"{spec.file} [ddd] group"}
     wanted |= (columns_asked_for(spec.index, spec.file) if spec.index else {}) | spec.robustness.columns_asked_for(
         spec.file, spec.panel.unit
@@ -717,6 +726,8 @@ def _notes(table: LongTable, rows: Rows, without: list[int], panel: Panel, secti
         yield (f"{len(unseen)} units are not observed in the period before they are first seen treated, so that they "
                f"may have adopted earlier: {listed(unseen, 12)}.")  # fmt: skip
     for name, weights in panel.weights.items():
+        if weights.read:
+            yield f"Weights {name}: {weights.read}"
         if weights.attached:
             links = listed((f"{unit} to {nearest}" for unit, nearest in weights.attached), 12)
             yield (f"Weights {name}: {len(weights.attached)} units have no neighbours there and are linked to the "

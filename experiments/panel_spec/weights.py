@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, override
 
 import numpy as np
+import pandas as pd
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from experiments.toml_files import Flag, Name, Positive, Table, TomlReading
+from experiments.toml_files import Flag, Name, Names, Positive, Table, TomlReading
 from sim import weights
 from sim.arrays import Floats
-from sim.errors import Problem
+from sim.errors import Problem, bad, gathering, refuse
 from sim.panel import Panel
-from sim.weights import CALLED, Coordinates, Islands, Others, Standardize, Weights, from_file
+from sim.panel_files import Rows, numbers, unit_labels
+from sim.weights import CALLED, Coordinates, Islands, Standardize, Weights
+from sim.weights_files import FileLayout, Others, from_file
+
+FILE_ORDER = "file"  # units of a matrix without names: in the order of the panel's file
 
 
 def _beside_the_spec(path: Path, info: ValidationInfo) -> Path:
@@ -167,25 +172,50 @@ class Nested(WeightsSection):
 
 
 class OfFile(WithIslands, ABC):
-    """A table whose W, or distances, stand in a file."""
+    """A table whose W, or distances, stand in a file.
+
+    path: the file, relative to the spec: .csv, .xlsx or .dta with the columns focal, neighbor and weight, or a square
+    matrix; .gal, .gwt, .npy or .mtx. others: what to do about units of the file that the panel lacks: "error" refuses
+    them, "drop" leaves them out. sheet: of a workbook that holds several tables. focal, neighbor, weight: the columns
+    of the two ends of a link and of its weight; without it those called so, or from and to, origin and destination.
+    units: of a matrix without names, the order of its rows: "file" is that in which the panel's file first names its
+    units, another name a column of the panel by which they are sorted, a list the units themselves. symmetric: whether
+    a link that stands in the file once goes both ways.
+    """
 
     needs_places: ClassVar[bool] = False
 
     path: Beside
     others: Others = "error"
+    sheet: Name | None = None
+    focal: Name | None = None
+    neighbor: Name | None = None
+    weight: Name | None = None
+    units: Name | Names | None = Field(
+        default=None, description='`"file"`, a column of the panel, or a list of its units'
+    )
+    symmetric: Flag | None = None
+
+    @property
+    def order_column(self) -> str | None:
+        """The column of the panel by which the rows of a matrix are sorted."""
+        return self.units if isinstance(self.units, str) and self.units != FILE_ORDER else None
 
     def _read(self, panel: Panel, order: tuple[str, ...], **how: Any) -> Weights:
+        if self.order_column is not None:
+            raise bad(f"units = {self.order_column!r} is a column of the panel's file", where="[[weights]] units",
+                      allowed="the spec of a panel that was read", remedy="read the panel with this spec")  # fmt: skip
+        rows = order if isinstance(self.units, str) else self.units
         return from_file(
             self.path, order, keep=panel.units, others=self.others, standardize=self.standardize, islands=self.islands,
-            coordinates=_coordinates(panel) if self.places else None, name=self.label, **how,
+            coordinates=_coordinates(panel) if self.places else None, name=self.label,
+            layout=FileLayout(self.sheet, self.focal, self.neighbor, self.weight, rows, self.symmetric), **how,
         )  # fmt: skip
 
 
 class File(OfFile):
     """An edge list or a matrix.
 
-    path: the file, relative to the spec: .csv with the columns focal, neighbor and weight, .gal, .gwt, .npy or .mtx.
-    others: what to do about units of the file that the panel lacks: "error" refuses them, "drop" leaves them out.
     meant: whether a matrix that looks like distances holds weights all the same.
     """
 
@@ -200,7 +230,6 @@ class File(OfFile):
 class Distance(OfFile):
     """1/d^power of a file's distances, up to a cutoff.
 
-    path: the file, relative to the spec, as of the kind file, with distances for weights. others: as of the kind file.
     power: of the distance. cutoff: the distance beyond which W is 0; without it all units are neighbours.
     """
 
@@ -232,3 +261,32 @@ def _degrees(panel: Panel) -> tuple[Floats, Floats]:
 
 def _coordinates(panel: Panel) -> Coordinates:
     return Coordinates(panel.units, *_degrees(panel))
+
+
+def with_orders(sections: tuple[AnyWeights, ...], frame: pd.DataFrame, rows: Rows) -> tuple[AnyWeights, ...]:
+    """The tables with the units themselves for a column by which a matrix is sorted; raises BadInput where it does not
+    sort them."""
+    problems: list[Problem] = []
+    made = []
+    for section in sections:
+        if isinstance(section, OfFile) and section.order_column is not None:
+            with gathering(problems):
+                section = section.model_copy(update={"units": _order_by(section.order_column, frame, rows)})
+        made.append(section)
+    refuse(problems)
+    return tuple(made)
+
+
+def _order_by(name: str, frame: pd.DataFrame, rows: Rows) -> tuple[str, ...]:
+    """Units in ascending order of a column: of its numbers, or else of its text."""
+    values, wrong = numbers(frame[name])
+    keys = pd.Series(unit_labels(frame[name]) if wrong.size else values).groupby(rows.labels, sort=False)
+    first, distinct = keys.first(), keys.nunique()
+    where, remedy = f"{rows.file}, column {name!r}, for [[weights]] units", "name a column that numbers the units"
+    if (distinct != 1).any():
+        raise bad(f"is not one value for the unit {distinct.index[distinct != 1][0]}", where=where,
+                  allowed="one value per unit in all periods", remedy=remedy)  # fmt: skip
+    if first.duplicated().any():
+        raise bad(f"is {first[first.duplicated()].iloc[0]} for several units", where=where,
+                  allowed="another value for each unit", remedy=remedy)  # fmt: skip
+    return tuple(str(unit) for unit in first.sort_values(kind="stable").index)

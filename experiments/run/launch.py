@@ -124,17 +124,21 @@ def foretell(study: Study, store: StorePath, console: Console) -> int:
     held = _held(store)
     replications = study.replications if held is None else max(held.replications, study.replications)
     found = pilot(study, replications)
-    console.print(f"A pilot of {found.pilot:,} replications per cell says: about {duration(found.seconds)} on one "
-                  f"worker, {size(found.bytes)} in the store.", markup=False, soft_wrap=True)  # fmt: skip
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=not console.is_terminal)
+
+    say(f"A pilot of {found.pilot:,} replications per cell says: about {duration(found.seconds)} on one worker, "
+        f"{size(found.bytes)} in the store.")  # fmt: skip
     errors: list[dict[str, Any]] = found.errors.to_dict("records")  # type: ignore[assignment]
     for measure in dict.fromkeys(row["measure"] for row in errors):
         worst = max((row for row in errors if row["measure"] == measure), key=lambda row: float(row["mcse"]))
         who = " ".join(part for part in (worst["estimator"], worst["term"], worst["error"]) if part)
         cells = f", cell {worst['cell']}" if len(study.cells) > 1 else ""
-        console.print(f"Monte Carlo error of {measure} after {replications:,} replications: at most "
-                      f"{worst['mcse']:.2g} ({who}{cells})", markup=False, soft_wrap=True)  # fmt: skip
+        say(f"Monte Carlo error of {measure} after {replications:,} replications: at most {worst['mcse']:.2g} "
+            f"({who}{cells})")  # fmt: skip
     for line in _planned(study, replications):
-        console.print(line, markup=False, soft_wrap=True)
+        say(line)
     return 0
 
 
@@ -178,7 +182,7 @@ def launch(
     watch = Bar(console) if console.is_terminal else Lines(console)
 
     def tell(line: str) -> None:
-        console.print(line, style="yellow", markup=False, soft_wrap=True)
+        console.print(line, style="yellow", markup=False, soft_wrap=not console.is_terminal)
 
     executor = place.open(tell)
     try:
@@ -222,16 +226,23 @@ def lost_fits(store: Store) -> list[str]:
     return lines
 
 
-def show(store: ZarrStore, console: Console, html: Path | None, *, full: bool = False, as_json: bool = False) -> None:
-    """The answer, with `full` every cell, or one JSON document; the HTML report if wanted, and where the files are."""
-    from experiments.run.reporting import print_json, print_report, read_diagnosis, write_html
+def show(store: ZarrStore, console: Console, html: Path | None, *, full: bool = False, as_json: bool = False,
+         chart: bool = False, opened: bool = False) -> None:  # fmt: skip
+    """The answer, with `full` every cell, or one JSON document; the HTML report if wanted, and where the files are.
+
+    chart: whether the answer's picture is drawn below it. opened: whether a browser shows the page. The
+    study's name and question stand above, where `describe` has printed them.
+    """
+    from experiments.run.reporting import open_page, print_chart, print_json, print_report, read_diagnosis, write_html
 
     if as_json:
-        diagnosis = read_diagnosis(store, trust=True)
+        diagnosis = read_diagnosis(store, load_code=True)
         print_json(store, diagnosis)
     else:
-        diagnosis = print_report(store, console, full=full, trust=True)
+        diagnosis = print_report(store, console, full=full, load_code=True, titled=False)
+        if chart:
+            print_chart(diagnosis, console)
+    console.print(f"store   {store.path}", markup=False)
     if html is not None:
         write_html(store, diagnosis, html)
-        console.print(f"report  {html}", markup=False)
-    console.print(f"store   {store.path}", markup=False)
+        console.print(f"report  {html}{' (opened in the browser)' if opened and open_page(html) else ''}", markup=False)

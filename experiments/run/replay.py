@@ -30,18 +30,17 @@ class Replay:
     block: Block
 
 
-def replay(store: Store, cell: int, replication: int, *, trust: bool = False) -> Replay:
-    """Replication `replication` of cell `cell` of a store, kept or in memory; raises BadInput when the study has no
-    such one.
+def replay(store: Store, cell: int, replication: int, *, load_code: bool = False) -> Replay:
+    """Replication `replication` of cell `cell`; raises BadInput when the study has no such one.
 
-    trust: import the modules that the store names; without it a store that names any is refused. Those of a run in
+    load_code: import the modules that the store names; without it a store that names any is refused. Those of a run in
     memory are imported already.
     """
     where = str(store.path) if isinstance(store, ZarrStore) else "the run in memory"
     for name, value, count in (("cell", cell, len(store.cells)), ("replication", replication, store.replications)):
         if not 0 <= value < count:
             raise bad(f"no {name} {value}", where=where, allowed=f"0 to {count - 1}", remedy="choose another")
-    if isinstance(store, ZarrStore) and not trust:
+    if isinstance(store, ZarrStore) and not load_code:
         check_trusted(store.schema.study, where)
     runner = runner_of(Study.from_settings(store.schema.study, where), cell)
     first = replication - replication % TILE

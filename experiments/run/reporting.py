@@ -6,7 +6,9 @@ import json
 import math
 import os
 import shlex
+import sys
 import tempfile
+import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +26,9 @@ from results.plots.grid import MEASURES, ShownMeasure, measures_of
 from results.plots.paper import FORMATS as PICTURES
 from results.plots.paper import figure_bytes
 from results.plots.replications import contrast_chart, replication_charts
-from results.report.facts import ReportFacts, lead_of
-from results.report.html import FOLDED, every_cell, html_report, pictures_of
+from results.plots.terminal_chart import text_chart
+from results.report.facts import ReportFacts, lead_of, opened_by
+from results.report.html import FOLDED, every_cell, first_picture, html_report, pictures_of
 from results.report.pivot import (
     FORMATS,
     Pivot,
@@ -44,7 +47,7 @@ from results.tables.latex import latex_tables
 from results.tables.records import Document
 from results.tables.word import check_word, word_tables
 from results.verdict.answer import answer, verdict_records
-from sim.errors import Problem, bad, gathering, listed, one_of, refuse, visible_json
+from sim.errors import Problem, bad, closest, gathering, listed, one_of, refuse, visible_json
 from sim.panel import Panel
 from sim.real_panels import Placebo, panel_of
 from sim.world.parts.geography import UnitsOfPanel
@@ -86,19 +89,19 @@ def blocks_of(store: ZarrStore) -> tuple[int, int]:
 
 
 def measures_asked(
-    store: ZarrStore, further: Sequence[str] = (), *, trust: bool = False
+    store: ZarrStore, further: Sequence[str] = (), *, load_code: bool = False
 ) -> dict[str, Callable[..., Any]]:
     """The measures of their own that the command line and the study name; those of files that are gone are left out.
 
-    trust: whether those that the store names are loaded, which runs their code; without it a line says that they are
-    not.
+    load_code: whether those that the store names are loaded, which runs their code; without it a line says that they
+    are not.
     """
     noted = store.noted("measures", [])
     tests, held = [text for text in noted if is_test(text)], [text for text in noted if not is_test(text)]
-    if held and not trust:
-        click.echo(f"panelproof: the store names measures of its own ({listed(map(_short, held))}); --trust loads them",
-                   err=True)  # fmt: skip
-    own = [text for text in (held if trust else []) if not text.rpartition(":")[0].endswith(".py")
+    if held and not load_code:
+        names = listed(map(_short, held))
+        click.echo(f"panelproof: the store names measures of its own ({names}); --load-code loads them", err=True)
+    own = [text for text in (held if load_code else []) if not text.rpartition(":")[0].endswith(".py")
            or Path(text.rpartition(":")[0]).is_file()]  # fmt: skip
     here = [resolved(text, Path()) for text in further]
     return load_measures(dict.fromkeys((*tests, *own, *here)), "--measure" if further else "measures of the study")
@@ -109,23 +112,48 @@ def _short(text: str) -> str:
     return text.rpartition("/")[2]
 
 
-def read_diagnosis(store: ZarrStore, *, trust: bool) -> Diagnosis:
-    """The diagnosis of a store at 5%. trust: whether measures that the store names are loaded for it."""
-    return diagnose(store, measures=measures_asked(store, trust=trust))
+def read_diagnosis(store: ZarrStore, *, load_code: bool) -> Diagnosis:
+    """The diagnosis of a store at 5%. load_code: whether measures that the store names are loaded for it."""
+    return diagnose(store, measures=measures_asked(store, load_code=load_code))
 
 
 def print_report(
     store: ZarrStore, console: Console, diagnosis: Diagnosis | None = None, *, all_terms: bool = False,
-    full: bool = False, trust: bool = False,
+    full: bool = False, load_code: bool = False, titled: bool = True,
 ) -> Diagnosis:  # fmt: skip
     """Print the answer of a store's diagnosis on one screen, with `full` every cell; by default it is made at 5%.
 
-    trust: whether measures that the store names are loaded for it.
+    load_code: whether measures that the store names are loaded for it. titled: the study's name and question first.
     """
-    diagnosis = diagnosis or read_diagnosis(store, trust=trust)
+    diagnosis = diagnosis or read_diagnosis(store, load_code=load_code)
     command = f"panelproof report {shlex.quote(str(store.path))} --full"
-    print_bias_table(diagnosis, console, facts_of(store), all_terms=all_terms, full=full, command=command)
+    print_bias_table(diagnosis, console, facts_of(store), all_terms=all_terms, full=full, command=command,
+                     titled=titled)  # fmt: skip
     return diagnosis
+
+
+def print_chart(diagnosis: Diagnosis, console: Console) -> None:
+    """Draw the picture with which the page opens in letters; nothing where it has no form for that."""
+    charts = pictures_of(diagnosis, *opened_by(diagnosis, answer(diagnosis)))
+    chart = first_picture(charts)
+    lines = text_chart(chart, console.width, plain=console.options.ascii_only) if chart is not None else []
+    for line in ["", *lines] if lines else []:
+        console.print(line, markup=False, no_wrap=True, crop=True)
+
+
+def open_page(page: Path) -> bool:
+    """Open a page in the desktop's browser; False where there is none or nobody who looks at it.
+
+    Nobody looks at it where the output is no terminal, in continuous integration, and on another machine over SSH.
+    """
+    away = {"CI", "SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY"} & set(os.environ)
+    desktop = sys.platform in ("darwin", "win32") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ))
+    if away or not desktop or not sys.stdout.isatty():
+        return False
+    try:
+        return webbrowser.open(page.resolve().as_uri())
+    except webbrowser.Error:
+        return False
 
 
 def print_json(store: ZarrStore, diagnosis: Diagnosis) -> None:
@@ -272,10 +300,10 @@ class Wishes:
 
 
 def wishes(store: ZarrStore, by: str, measures: Sequence[str], figures: Path | None, formats: str, out: Path | None,
-           html: Path | None, *, trust: bool = False) -> tuple[Wishes, dict[str, Callable[..., Any]]]:  # fmt: skip
+           html: Path | None, *, load_code: bool = False) -> tuple[Wishes, dict[str, Callable[..., Any]]]:  # fmt: skip
     """The wishes of a command line and the functions among its measures; raises BadInput with all faults at once.
 
-    by, formats: comma-separated. measures: names and "FILE.py:NAME". trust: load those that the store names too.
+    by, formats: comma-separated. measures: names and "FILE.py:NAME". load_code: load those that the store names too.
     """
     problems: list[Problem] = []
     names: tuple[str, ...] = ()
@@ -286,7 +314,7 @@ def wishes(store: ZarrStore, by: str, measures: Sequence[str], figures: Path | N
     with gathering(problems):
         names = resolved_names(store.cells, _list(by), "--by")
     with gathering(problems):
-        own = measures_asked(store, [name for name in measures if ":" in name], trust=trust)
+        own = measures_asked(store, [name for name in measures if ":" in name], load_code=load_code)
     named = [name for name in measures if ":" not in name]
     problems += [unknown_measure([*MEASURES, *own], name, "--measure") for name in named if name not in MEASURES | own]
     chosen = _list(formats)
@@ -298,7 +326,8 @@ def wishes(store: ZarrStore, by: str, measures: Sequence[str], figures: Path | N
 def _faults_of_files(chosen: Sequence[str], figures: Path | None, out: Path | None) -> list[Problem]:
     """What is wrong with the formats and folders asked for."""
     problems = [Problem(f"{name!r} is no format", where="--format", allowed=one_of(FORMATS),
-                        remedy="choose some of them") for name in chosen if name not in FORMATS]  # fmt: skip
+                        remedy=closest(name, FORMATS, "choose some of them"))
+                for name in chosen if name not in FORMATS]  # fmt: skip
     if chosen and out is None:
         problems.append(Problem("has no folder to write to", where="--format", allowed="with --out DIR",
                                 remedy="add --out DIR"))  # fmt: skip

@@ -55,7 +55,7 @@ def refuse_code(found: list[str], where: str, what: str) -> None:
         known = f"if this {what} is yours" if what == "store" else "if you have read its code"
         raise bad(f"its study names code that would be imported: {listed(found)}", where=where,
                   allowed=f"a {what} of built-in kinds, or one that you trust",
-                  remedy=f"say --trust (in Python trust=True) {known}")  # fmt: skip
+                  remedy=f"say --load-code (in Python load_code=True) {known}")  # fmt: skip
 
 
 # How a run goes on with a store: what is computed again, and beside which blocks.

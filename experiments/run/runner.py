@@ -194,7 +194,7 @@ def _both(*checks: Callable[[], None]) -> Callable[[], None]:
 def _writer(writes: str | None, store: str | StorePath | None, where: Executor) -> str:
     """Who writes blocks; raises BadInput for an unknown one, and for workers that would write where no store is."""
     if writes is not None and writes not in WRITES:
-        raise bad(f"writes = {writes!r}", where="run", allowed=one_of(WRITES), remedy=closest(writes, WRITES))
+        raise bad(f"writes = {writes!r}", where="run", allowed=one_of(WRITES, writes), remedy=closest(writes, WRITES))
     if writes == "workers" and store is None:
         raise bad("workers cannot write into memory", where="run", allowed="a store in a folder that all share",
                   remedy="name a store")  # fmt: skip

@@ -268,5 +268,5 @@ def send(pool: Any, here: Environment) -> None:
     """Send the code of this process to all workers."""
     from cluster.survey import ship
 
-    size = ship(pool.client, [name for name, _ in here.code if name != BY_VALUE])
+    size = ship(pool, [name for name, _ in here.code if name != BY_VALUE])
     pool.say(f"sent {size / 1e6:.1f} MB of code to the workers")

@@ -93,7 +93,7 @@ def _problems(text: str, layouts: Mapping[str, Layout], names: tuple[str, ...], 
     if measure not in JUDGED:
         yield Problem(f"measure {measure!r}", where, one_of(JUDGED), closest(measure, JUDGED))
     if which and which not in names:
-        yield Problem(f"{which!r} is no error type and no term of this study", where, one_of(names),
+        yield Problem(f"{which!r} is no error type and no term of this study", where, one_of(names, which),
                       closest(which, names))  # fmt: skip
     elif which and measure in OF_A_TERM and not any(which in layout.terms for layout in layouts.values()):
         yield Problem(f"{measure} has no error types, so {which!r} does not fit", where, f"{measure}:TERM:MCSE",

@@ -40,7 +40,7 @@ from experiments.study import MOST_REPLICATIONS, Study, study_of
 from results.diagnosis.diagnose import PROPORTIONS, diagnose
 from results.plots.power_plot import FrontierPoint, frontier_svg
 from results.store import Store
-from sim.errors import bad, one_of
+from sim.errors import bad, closest, one_of
 
 # How many replications give a measure a wanted Monte Carlo error, with an interval.
 
@@ -166,6 +166,8 @@ def solving(study: Study, goal: str, name: str, folder: Path | None, options: Se
     if goal.startswith("mcse:") or name == CALLED:
         measure, target = _error_goal(goal, name)
         bench = bench_of(study, f"{measure}:0.5", folder, where="GOAL", **chosen)
+        for rest in settings_of_rest(bench.study, []):
+            bench.check(rest)
         return bench, lambda: replications_for(bench, target, options.budget)
     bench = bench_of(study, goal, folder, where="GOAL", **chosen)
     dial = dial_of(study, name, "--for")
@@ -185,7 +187,7 @@ def _error_goal(goal: str, name: str) -> tuple[str, float]:
                   allowed=f'"mcse:MEASURE=ERROR" --for {CALLED}; MEASURE:LEVEL --for {one_of((*NAMED, "a dial"))}',
                   remedy='write for instance mcse:coverage=0.003 --for replications')  # fmt: skip
     if measure not in MEASURES:
-        raise bad(f"measure {measure!r}", where="GOAL", allowed=one_of(MEASURES), remedy="choose one of them")
+        raise bad(f"measure {measure!r}", where="GOAL", allowed=one_of(MEASURES), remedy=closest(measure, MEASURES))
     return measure, target
 
 

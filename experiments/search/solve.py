@@ -25,7 +25,7 @@ from results.diagnosis.diagnose import PROPORTIONS, diagnose
 from results.store import Store
 from results.verdict.wording import key_terms
 from sim.arrays import Floats
-from sim.errors import BadInput, Problem, bad, closest, one_of, refuse
+from sim.errors import BadInput, Problem, all_of, bad, closest, one_of, refuse
 from sim.streams import TILE
 
 # What a search asks: a measure of one estimator's term, and the level that it is to cross.
@@ -160,15 +160,18 @@ def question_of(text: str, layouts: Mapping[str, Layout], estimator: str | None,
         problems.append(Problem(f"level {level!r}", where, allowed, 'write for instance "coverage:0.90"'))
     name = estimator or next(iter(layouts))
     if name not in layouts:
-        problems.append(Problem(f"estimator {name!r}", "--estimator", one_of(layouts), closest(name, tuple(layouts))))
+        problems.append(Problem(f"estimator {name!r}", "--estimator", one_of(layouts, name),
+                                closest(name, tuple(layouts))))  # fmt: skip
         raise BadInput(*problems)
     layout = layouts[name]
     chosen = term or key_terms(layout)[0]
     kind = error or main_error(layout.errors)
     if chosen not in layout.terms:
-        problems.append(Problem(f"term {chosen!r}", "--term", one_of(layout.terms), closest(chosen, layout.terms)))
+        problems.append(Problem(f"term {chosen!r}", "--term", one_of(layout.terms, chosen),
+                                closest(chosen, layout.terms)))  # fmt: skip
     if kind and kind not in layout.errors:
-        problems.append(Problem(f"error type {kind!r}", "--error", one_of(layout.errors), closest(kind, layout.errors)))
+        problems.append(Problem(f"error type {kind!r}", "--error", one_of(layout.errors, kind),
+                                closest(kind, layout.errors)))  # fmt: skip
     refuse(problems or _lacking(measure, layout, name, chosen, where))
     return SearchQuestion(measure, number, share and measure == "bias", name, chosen, "" if measure == "bias" else kind)
 
@@ -287,6 +290,8 @@ class Bench:
     def truth(self, dials: Mapping[str, Any]) -> tuple[str, Floats]:
         """The estimand that is asked of, and one tile of its truth at values of the dials; none of a term without."""
         study = self.study_at(dials, BLOCK)
+        asked = tuple(item for item in study.estimators if item.name == self.question.estimator)
+        study = replace(study, estimators=asked)  # the others need not be prepared
         target = study.layouts(study.cells[0].design.schema)[self.question.estimator].targets.get(self.question.term)
         return ("", np.empty(0)) if target is None else (target, runner_of(study, 0).draw(0).truth[target])
 
@@ -448,8 +453,8 @@ def dial_of(study: Study, name: str, where: str) -> str:
     short = [short for short, own in NAMED.items() if any(dial in dials for dial in own)]
     near = difflib.get_close_matches(name, dials, n=3, cutoff=0.5)
     raise bad(f"design {study.design.kind!r} has no dial {name!r}", where=where,
-              allowed=f"{one_of(dict.fromkeys((*short, *near)))}, or another dial that holds a number",
-              remedy=f"`panelproof kinds {study.design.kind}` lists them")  # fmt: skip
+              allowed=f"{one_of((*short, *near))}, or another dial that holds a number (all: {all_of(study.design)})",
+              remedy=closest(name, (*short, *dials), "name another dial"))  # fmt: skip
 
 
 def solve(bench: Bench, dial: str, options: Search) -> list[SearchAnswer]:
@@ -478,17 +483,11 @@ def check_possible(bench: Bench, dial: str, rests: Sequence[Mapping[str, Any]], 
                    to: str = "--to") -> None:  # fmt: skip
     """Raise BadInput for a search that cannot be, before anything is fitted: tiles of truths are drawn, no more.
 
-    A dial without a number, ends that the design does not allow, ends that are equal, and a measure that there is not
-    where the search begins or goes. to: the option that says where it ends.
+    What `check_settings` refuses, ends that the design does not allow, and a measure that there is not where the search
+    begins or goes. to: the option that says where it ends.
     """
+    check_settings(bench, dial, options, to)
     whole, start = _counts(bench.study, dial), _start(bench, dial, options)
-    for name, value in (("--from", options.low), (to, options.high)):
-        if value is not None and not (math.isfinite(value) and (float(value).is_integer() or not whole)):
-            raise bad(f"{dial} = {value:g}", where=name, allowed="a whole number" if whole else "a finite number",
-                      remedy="correct the number")  # fmt: skip
-    if options.high == start:
-        raise bad(f"the search begins at {dial} = {start:g} too", where=to, allowed="another value",
-                  remedy="correct it, or say --from")  # fmt: skip
     effect, needs = dial in NAMED["effect"], bench.question.needs_effect
     beyond = _own_value(bench.study, dial) or 1.0
     end = beyond if effect and options.high is None else options.high
@@ -499,6 +498,19 @@ def check_possible(bench: Bench, dial: str, rests: Sequence[Mapping[str, Any]], 
         if not (effect and needs and not value):  # without an effect power is the size; others begin beside it
             for rest in rests:
                 bench.check({**rest, dial: int(value) if whole else value})
+
+
+def check_settings(bench: Bench, dial: str, options: Search, to: str = "--to") -> None:
+    """Raise BadInput for what names and settings alone say, before anything is drawn: a dial without a number, and
+    ends that are none or equal."""
+    whole, start = _counts(bench.study, dial), _start(bench, dial, options)
+    for name, value in (("--from", options.low), (to, options.high)):
+        if value is not None and not (math.isfinite(value) and (float(value).is_integer() or not whole)):
+            raise bad(f"{dial} = {value:g}", where=name, allowed="a whole number" if whole else "a finite number",
+                      remedy="correct the number")  # fmt: skip
+    if options.high == start:
+        raise bad(f"the search begins at {dial} = {start:g} too", where=to, allowed="another value",
+                  remedy="correct it, or say --from")  # fmt: skip
 
 
 def _check_moved(bench: Bench, dial: str, start: Mapping[str, Any], end: Mapping[str, Any]) -> None:
@@ -541,8 +553,11 @@ def check_frontier(bench: Bench, dial: str, second: str, options: Search) -> dic
     if len(rests) > 1:
         raise bad(f"the grid has other dials: {', '.join(rests[0])}", where="--dial2", allowed="a grid of both dials",
                   remedy="leave the others out of [grid]")  # fmt: skip
+    along_second = replace(options, low=None, high=options.second)
+    check_settings(bench, dial, options)
+    check_settings(bench, second, along_second, "--to2")
     check_possible(bench, dial, rests, options)
-    check_possible(bench, second, rests, replace(options, low=None, high=options.second), "--to2")
+    check_possible(bench, second, rests, along_second, "--to2")
     return rests[0]
 
 

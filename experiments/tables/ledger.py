@@ -127,7 +127,7 @@ class Ledger:
         """Whether a fit has estimates; one that has none is a failure in words."""
         status = Status(int(estimates.status[0]))
         if status is not Status.OK:
-            self.failures.append(f"No column {name}: {_why(estimates, status)}.")
+            self.failures.append(f"No column {name}: {why_failed(estimates)}.")
         return status is Status.OK
 
     def keep(self, panel: Panel, fit: Fit, estimates: Estimates, nobs: int | None = None) -> None:
@@ -211,8 +211,11 @@ def _refusal(estimator: Estimator, panel: Panel) -> str:
     return Status.REFUSED.meaning
 
 
-def _why(estimates: Estimates, status: Status) -> str:
-    """Why a fit failed, with the place where the search for rho or lambda ended."""
+def why_failed(estimates: Estimates) -> str:
+    """Why the fit of one panel gave no estimate, in a clause, with the place where a search for rho or lambda ended."""
+    status = Status(int(estimates.status[0]))
+    if status is Status.OK:
+        return "nothing of the panel tells of its effect"
     for name in ("rho", "lambda"):
         if status is Status.NOT_CONVERGED and name in estimates.terms:
             at = estimates.estimate[0, estimates.terms.index(name)]
@@ -317,9 +320,12 @@ def say_what_has_no_error(
         if kind_of(error) in ADJUSTED:
             lacking = [name for name in lacking if name != "constant"]  # without a cluster its effects are unknown
         if lacking:
-            ledger.note(
-                f"{fit.where} has no {error} error of {listed(lacking)}: {_WHY.get(kind_of(error)) or why(error)}."
-            )
+            ledger.note(f"{fit.where} has no {error} error of {listed(lacking)}: {why_no_error(error, why(error))}.")
+
+
+def why_no_error(error: str, otherwise: str = ROUNDING) -> str:
+    """Why an error type is missing of a term, in a clause; otherwise: where the error type alone does not say it."""
+    return _WHY.get(kind_of(error), otherwise)
 
 
 def known_terms(estimates: Estimates) -> tuple[str, ...]:

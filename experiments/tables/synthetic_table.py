@@ -47,7 +47,7 @@ from results.tables.journal_table import (
 )
 from results.tables.records import SYNTHETIC_TABLE, Fit
 from results.tables.typography import COUNTS, count, decimals, heading
-from sim.errors import BadInput, bad, listed, one_of
+from sim.errors import BadInput, bad, closest, listed, one_of
 from sim.panel import Panel, part
 
 FEWEST_CONTROLS = 2
@@ -147,9 +147,8 @@ def _cohorts(panel: Panel, asked_by: str) -> Cohorts:
 def estimator_of(kind: str, panel: Panel, spec: Spec) -> SyntheticEstimator:
     """A column's estimator with the errors and draws of the spec; raises BadInput for a kind that is none of them."""
     if kind not in CLASSES:
-        raise bad(
-            f"estimator {kind!r}", where="synthetic controls", allowed=one_of(CLASSES), remedy="choose one of them"
-        )
+        raise bad(f"estimator {kind!r}", where="synthetic controls", allowed=one_of(CLASSES, kind),
+                  remedy=closest(kind, CLASSES, "choose one of them"))  # fmt: skip
     asked = (spec.robustness.synthetic or SyntheticSection()).errors
     cohorts = _cohorts(panel, "")
     usual = "placebo:unit" if int((~cohorts.never).sum()) == 1 else "jackknife:unit"

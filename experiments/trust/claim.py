@@ -36,12 +36,13 @@ from experiments.tables.ledger import (
     main_cluster,
     reasons,
     treated_units,
+    why_failed,
 )
 from experiments.tables.spatial_models import likelihood_of
 from results.tables.records import BASELINE, EFFECTS, SPATIAL, Place, Record, records_of
 from sim.arrays import Floats
 from sim.design import Estimand
-from sim.errors import BadInput, Problem, bad, closest, listed, naming, nearest_first, one_of, refuse
+from sim.errors import BadInput, Problem, bad, closest, listed, naming, one_of, refuse
 from sim.panel import Panel, seen_in
 from sim.schema import Roles, refuse_weights
 from sim.weights import Weights
@@ -211,8 +212,8 @@ class PanelClaim:
         estimator = self.estimator
         found = fit_panel(panel, (estimator,), seed=1)[estimator.name].only((self.term,))
         if not np.isfinite(found.estimate[0]).all():
-            raise bad("the estimator has no estimate", where="the claim", allowed="a panel that it fits",
-                      remedy="choose another claim")  # fmt: skip
+            raise bad(f"{estimator.name} has no estimate of {self.term}: {why_failed(found)}", where="the claim",
+                      allowed="a panel that it fits", remedy="choose another claim")  # fmt: skip
         seen = seen_in(panel)
         sizes = panel.nobs, int(seen.any(axis=0).sum()), int(seen.any(axis=1).sum())
         records = records_of(self.fitted.fit, found, *sizes)
@@ -305,7 +306,7 @@ def dial_of(real: RealPanel, fitted: FittedColumn, term: str, text: str) -> str:
     event = event_of(term)
     early = "" if event is None else " before adoption" if event < 0 else ", which holds several times since adoption"
     raise bad(f"twins have no dial for the term {term!r}{early}", where=f"--claim {text}",
-              allowed=nearest_first(term, others), remedy=closest(term, others, "choose one of them"))  # fmt: skip
+              allowed=one_of(others, term), remedy=closest(term, others, "choose one of them"))  # fmt: skip
 
 
 def _dial(real: RealPanel, target: str) -> str | None:
@@ -341,11 +342,11 @@ def _found(ledger: Ledger, place: Place, term: str, text: str, choose: Callable[
     if not found:
         beside = [item.fit.column for item in ledger.fitted if term in known_terms(item.estimates)]
         remedy = f"did you mean {place[0]}:{beside[0]}:{term}?" if beside else "choose one of them"
-        raise bad(f"no term {term!r}", where=f"--claim {text}", allowed=nearest_first(term, terms),
+        raise bad(f"no term {term!r}", where=f"--claim {text}", allowed=one_of(terms, term),
                   remedy=closest(term, terms, remedy))  # fmt: skip
     if term not in terms:
         raise bad(f"the panel gives no estimate of the term {term!r}", where=f"--claim {text}",
-                  allowed=nearest_first(term, terms), remedy="choose one of them")  # fmt: skip
+                  allowed=one_of(terms, term), remedy="choose one of them")  # fmt: skip
     return min(
         found, key=lambda item: likelihood_of(item.fit.transform) != "lee-yu"
     )  # of both transforms, the unbiased one
@@ -366,7 +367,7 @@ def _no_column(ledger: Ledger, place: Place, term: str, text: str) -> BadInput:
     else:
         what = f"this spec gives no table {table} with claims"
     remedy = f"did you mean {table}:{columns[0]}:{term}?" if columns else MISSING.get(table, "correct it")
-    return bad(what, where=f"--claim {text}", allowed=listed((f"{table}:{other}" for other in columns), 8) or "(none)",
+    return bad(what, where=f"--claim {text}", allowed=one_of(f"{table}:{other}" for other in columns),
                remedy=listed((one.rstrip(".") for one in said), 1) or remedy)  # fmt: skip
 
 
@@ -461,10 +462,10 @@ def _errors(
     if usual in (*family, *table):
         why = ALONE if isinstance(fitted.estimator, Staggered) else ROUNDING
         raise bad(f"the term {term!r} has no {usual} error: {why}", where=f"--claim {text}",
-                  allowed=f"--errors {nearest_first(usual, known)}" if known else "a term with an error",
+                  allowed=f"--errors {one_of(known, usual)}" if known else "a term with an error",
                   remedy="choose another error type" if known else "choose another term")  # fmt: skip
     drawn = " is drawn anew for every panel, and is not run on thousands of twins" if kind_of(usual) in DRAWN else ""
-    raise bad(f"error type {usual!r}{drawn}", where="--errors", allowed=nearest_first(usual, known),
+    raise bad(f"error type {usual!r}{drawn}", where="--errors", allowed=one_of(known, usual),
               remedy=closest(usual, known, "choose one of them"))  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from experiments.twins.fidelity import misses
 from experiments.twins.real import Real
 from experiments.twins.statistics import moran_by_period
 from results.report.trust_page import marked, number, trust_page
-from results.text import interval, probability, share
+from results.text import in_columns, interval, probability, share
 
 POINTS = 61  # of the fitted power curve
 RATES = ("supported_without_effect", "supported_at_effect", "contradicted_without_threat")
@@ -166,7 +166,8 @@ def _held_fixed(found: Trust) -> list[str]:
 # What `panelproof trust` prints and writes.
 
 
-WIDTH, NAME = 80, 23  # columns of the terminal, and of the name of a check
+WIDTH, NAME = 80, 23  # columns of the tables, and of the name of a check
+LEAST = 50  # columns below which nothing is made narrower
 LINES = 45
 STYLES = {"supported": "bold green", "not decided": "bold yellow", "contradicted": "bold red", "no claim": "bold"}
 LABEL = 33  # letters of an error type
@@ -182,12 +183,13 @@ def write_trust(held: Mapping[str, Any], folder: str | Path) -> list[Path]:
 
 
 def print_trust(held: Mapping[str, Any], console: Console) -> None:
-    """The page in the terminal, at most 45 lines of 80 columns: the verdict, what to print, power, checks."""
-    said = textwrap.wrap(held["verdict"]["line"], WIDTH)
+    """The page in the terminal, at most 45 lines: the verdict, what to print, power, checks."""
+    width = max(console.width, LEAST)
+    said = in_columns(held["verdict"]["line"], width, rest="", at_hyphens=True)
     for line in said:
         console.print(Text(line, style=STYLES[held["verdict"]["answer"]]), soft_wrap=True)
-    lines = [line for part in (_sentences(held), _error_lines(held), _power_lines(held), _checks(held), _rest(held))
-             for line in part]  # fmt: skip
+    parts = (_sentences, _error_lines, _power_lines, _checks, _rest)
+    lines = [line for part in parts for line in part(held, width)]
     room = LINES - len(said)
     if len(lines) > room:
         lines = [*lines[: room - 1], "More: trust.html and trust.json."]
@@ -195,60 +197,67 @@ def print_trust(held: Mapping[str, Any], console: Console) -> None:
         console.print(Text(line), soft_wrap=True)
 
 
-def _wrapped(text: str, first: str = "- ") -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent="  ")
+def _wrapped(text: str, width: int, first: str = "- ") -> list[str]:
+    return in_columns(text, width, first, at_hyphens=True)
 
 
-def _sentences(held: Mapping[str, Any]) -> Iterator[str]:
+def _sentences(held: Mapping[str, Any], width: int) -> Iterator[str]:
     for sentence in held["verdict"]["sentences"]:
-        yield from _wrapped(sentence)
+        yield from _wrapped(sentence, width)
 
 
-def _error_lines(held: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{'standard errors':<36}{'size':>7}{'95% interval':>16}{'s.e.':>10}{'p':>9}"
+def _error_lines(held: Mapping[str, Any], width: int) -> Iterator[str]:
+    room = LABEL - max(WIDTH - width, 0)
+    yield f"{'standard errors':<{room + 3}}{'size':>7}{'95% interval':>16}{'s.e.':>10}{'p':>9}"
     for row in held["errors"]:
         mark = " -" if not row["allowed"] else " *" if row["recommended"] else ""
         ends = interval(row["lower_size"], row["upper_size"], share)
         label = error_label(row["se_type"])
-        label = label if len(label) <= LABEL else row["se_type"]  # as --errors takes it
-        yield (f"{label + mark:<36}{share(row['size']):>7}{ends:>16}"
+        label = label if len(label) <= room else row["se_type"]  # as --errors takes it
+        label = label if len(label) <= room else f"{label[: room - 2]}.."
+        yield (f"{label + mark:<{room + 3}}{share(row['size']):>7}{ends:>16}"
                f"{number(row['se']):>10}{probability(row['pvalue']):>9}")  # fmt: skip
     tests = "".join(f", by permutation ({one['scheme']}) {probability(one['pvalue'])}" for one in held["placebos"])
     yield from _wrapped(f"* to print, - not to be printed here. p calibrated on the twins "
-                        f"{probability(held['calibrated']['pvalue'])}{tests}", "")  # fmt: skip
+                        f"{probability(held['calibrated']['pvalue'])}{tests}", width, "")  # fmt: skip
 
 
-def _power_lines(held: Mapping[str, Any]) -> Iterator[str]:
+def _power_lines(held: Mapping[str, Any], width: int) -> Iterator[str]:
     mde = held["mde"]
     at = ", ".join(f"{share(row['power'])} at {words}" for words, row in marked(held))
     yield from _wrapped(f"Power {share(mde['power'])} at {number(mde['value'])} ({number(mde['lower'])} to "
-                        f"{number(mde['upper'])}); {at}", "")  # fmt: skip
+                        f"{number(mde['upper'])}); {at}", width, "")  # fmt: skip
 
 
-def _checks(held: Mapping[str, Any]) -> Iterator[str]:
-    """Checks that re-estimate, the most serious first; no "needed" where no effect is claimed."""
+def _checks(held: Mapping[str, Any], width: int) -> Iterator[str]:
+    """Checks that re-estimate, the most serious first; no "needed" where no effect is claimed, no intervals where the
+    terminal is narrow."""
     if held["verdict"]["answer"] == "no claim":
         return
     rows = [row for row in held["checks"] if row["difference"] is not None]
     if rows:
-        yield f"{'the effect':<{NAME}} {'needs':>8} {'found':>9} {'95% jointly':>21}  answer"
-    lines = [_check(row) for row in rows]
+        yield _check_line("the effect", "needs", "found", "95% jointly", "answer", width)
+    lines = [_check(row, width) for row in rows]
     shown = next((k for k in range(len(lines)) if sum(map(len, lines[: k + 1])) > MOST), len(lines))
     yield from (line for part in lines[:shown] for line in part)
     if shown < len(rows):
         yield f"{len(rows) - shown} more in trust.html"
 
 
-def _check(row: Mapping[str, Any]) -> list[str]:
+def _check(row: Mapping[str, Any], width: int) -> list[str]:
     """The lines of a check: its numbers, and what is left of a long name below."""
     first, *more = textwrap.wrap(row["alternative"] or row["name"], NAME, subsequent_indent="  ")
     ends = interval(row["lower"], row["upper"], number)
-    numbers = f"{number(row['needed']):>8} {number(row['difference']):>9} {ends:>21}"
-    return [f"{first:<{NAME}} {numbers}  {row['answer']}", *more]
+    return [_check_line(first, number(row["needed"]), number(row["difference"]), ends, row["answer"], width), *more]
 
 
-def _rest(held: Mapping[str, Any]) -> Iterator[str]:
+def _check_line(name: str, needs: str, found: str, ends: str, answer: str, width: int) -> str:
+    jointly = f" {ends:>21}" if width >= WIDTH else ""
+    return f"{name:<{NAME}} {needs:>8} {found:>9}{jointly}  {answer}"
+
+
+def _rest(held: Mapping[str, Any], width: int) -> Iterator[str]:
     for row in held["studies"]:
         vote = "" if row["votes"] else " (no vote)"
-        yield from _wrapped(f"{row['method']}{vote}: {row['replications']:,} replications a cell, size "
-                            f"{share(row['size'])}, calibrated p {probability(row['calibrated'])}", "")  # fmt: skip
+        line = f"{row['method']}{vote}: {row['replications']:,} replications a cell, size {share(row['size'])}, "
+        yield from _wrapped(f"{line}calibrated p {probability(row['calibrated'])}", width, "")

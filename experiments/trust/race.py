@@ -24,7 +24,7 @@ from experiments.panel_spec.spec import RealPanel
 from experiments.run.reporting import without_nan
 from experiments.run.tasks import runner_of
 from experiments.study import Study
-from experiments.tables.ledger import treated_units
+from experiments.tables.ledger import treated_units, why_failed, why_no_error
 from experiments.trust.claim import EFFECT, HEADLINE, PanelClaim, claim_of
 from experiments.trust.race_worlds import SELECTION, departures_of, worlds_of
 from experiments.trust.recommend import FEW_TREATED, errors_named, forbidden_of, rank_of
@@ -35,6 +35,7 @@ from results.store.block import Block
 from results.text import DASH, bracketed, fixed, joined
 from sim.arrays import Floats
 from sim.errors import BadInput, bad, closest, one_of
+from sim.panel import card
 from sim.streams import Streams
 from sim.world.context import LARGEST
 from sim.world.panel_design import PanelDesign
@@ -136,6 +137,14 @@ class Race:
 
     def __repr__(self) -> str:
         return f"Race({len(self.panel)} estimators in {len(self.worlds)} worlds; use {self.best}; pp.show prints it)"
+
+    def _repr_html_(self) -> str:
+        facts = [("effect in the worlds", self.effect), ("decided in the world", self.decisive)]
+        rows = [(row["estimator"], row["bias"], row["rmse"], row["coverage"], row["estimate"], row["se"])
+                for row in rows_of(self)]  # fmt: skip
+        out = [f"Left out: {one.estimator}: {one.left_out}." for one in self.panel if one.left_out]
+        heads = ("estimator", "bias", "RMSE", "coverage", "estimate", "std. error")
+        return card("Race of estimators", facts, heads, rows, [*out, *self.notes], answer=[self.answer])
 
     @property
     def worlds(self) -> tuple[str, ...]:
@@ -241,6 +250,7 @@ def race(
     Raises BadInput for claims that are no effect, unknown estimators, and panels of which no twin can be made.
     """
     means = means or Means()
+    check_kinds(kinds := (kinds,) if isinstance(kinds, str) else kinds)
     if effect is not None and not abs(effect) < LARGEST:
         raise bad(f"effect {effect:g}", where="--effect", allowed=f"a number below {LARGEST:g} in size",
                   remedy="correct it")  # fmt: skip
@@ -248,7 +258,7 @@ def race(
     if named.dial != EFFECT:
         raise bad(f"the claim {claim!r} is no effect of the treatment itself", where="--claim",
                   allowed="did, or another estimate of the effect", remedy="leave --claim out")  # fmt: skip
-    lineup = Lineup.of(named, (kinds,) if isinstance(kinds, str) else kinds, effect)
+    lineup = Lineup.of(named, kinds, effect)
     counts = lineup.replications(budget) if replications is None else dict.fromkeys(lineup.field, replications)
     return lineup.run(counts, means, say)
 
@@ -277,15 +287,7 @@ Field = Mapping[str, Contestant]
 
 
 def contestants(claim: PanelClaim, kinds: Sequence[str] = ()) -> tuple[Field, tuple[OnPanel, ...]]:
-    """The estimators that can serve a claim's panel by name, the claim's own first, and why others cannot.
-
-    Raises BadInput for unknown kinds.
-    """
-    found = estimators()
-    for kind in kinds:
-        if kind not in found and kind != TRENDS:
-            raise bad(f"no estimator {kind!r}", where="--estimator", allowed=one_of(sorted((*found, TRENDS))),
-                      remedy=closest(kind, (*found, TRENDS)))  # fmt: skip
+    """The estimators that can serve a claim's panel by name, the claim's own first, and why others cannot."""
     every = (TRENDS, *([OVER_W] if claim.panel.weights else []), *CONTESTANTS)
     field: dict[str, Contestant] = {}
     left_out: list[OnPanel] = []
@@ -302,6 +304,15 @@ def contestants(claim: PanelClaim, kinds: Sequence[str] = ()) -> tuple[Field, tu
                 raise
             left_out.append(OnPanel(name, left_out=fault.problems[0].what))
     return field, tuple(left_out)
+
+
+def check_kinds(kinds: Sequence[str]) -> None:
+    """Raise BadInput for estimators that there are not."""
+    found = (*estimators(), TRENDS)
+    if unknown := [kind for kind in kinds if kind not in found]:
+        raise bad(f"no estimator {unknown[0]!r}", where="--estimator",
+                  allowed=one_of(sorted(found), unknown[0], "`panelproof kinds`"),
+                  remedy=closest(unknown[0], found))  # fmt: skip
 
 
 def _further(kinds: Sequence[str], *, few: bool) -> Iterator[Estimator]:
@@ -324,11 +335,13 @@ def _contestant(claim: PanelClaim, estimator: Estimator, name: str, term: str) -
         raise bad("it has no standard errors", where=name, allowed="estimators with errors", remedy="leave it out")
     found = estimator(claim.panel, Streams(claim.real.spec.inference.seed, "race"))
     if not np.isfinite(found.estimate[0, found.terms.index(term)]):
-        raise bad("it has no estimate on this panel", where=name, allowed="panels that it fits", remedy="leave it out")
+        raise bad(f"it has no estimate on this panel: {why_failed(found)}", where=name, allowed="panels that it fits",
+                  remedy="leave it out")  # fmt: skip
     printed = claim.printed if claim.printed in layout.errors else usual_error(layout.errors)
     made = Contestant(name, estimator, term, printed, found)
     if not any(np.isfinite(made.on_panel(error).upper) for error in layout.errors):
-        raise bad("it has no error on this panel", where=name, allowed="panels that it fits", remedy="leave it out")
+        raise bad(f"it has no error on this panel: {why_no_error(printed)}", where=name, allowed="panels that it fits",
+                  remedy="leave it out")  # fmt: skip
     return made
 
 

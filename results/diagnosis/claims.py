@@ -12,7 +12,7 @@ from scipy.special import betainc, ndtr, stdtr, stdtrit
 
 from estimators.core.estimator import Layout
 from results.diagnosis.measures import Z95
-from sim.errors import BadInput, Problem
+from sim.errors import BadInput, Problem, closest, one_of
 
 Measure = Literal["bias", "coverage", "size", "power", "screen"]
 MEASURES: tuple[str, ...] = get_args(Measure)
@@ -30,8 +30,9 @@ class Claim:
     before it is believed, such as one of pre-trends, and the bias of the fits that pass. terms: judged in every
     estimator that has them; () = its key terms. estimators, errors: those that are judged; () = all. over: the dial
     along which answers are given. tolerance: the departure that still does not matter, in standard errors for bias and
-    as a share for coverage and size; None = .2 standard errors, and half of the level for shares. Raises BadInput for
-    values that make no sense.
+    as a share for coverage and size; None = .2 standard errors, and half of the level for shares.
+
+    Raises BadInput for values that make no sense.
     """
 
     measure: Measure
@@ -48,7 +49,12 @@ class Claim:
     def _problems(self) -> Iterator[Problem]:
         where = "claim"
         if self.measure not in MEASURES:
-            yield Problem(f"measure = {self.measure!r}", where, ", ".join(MEASURES), "choose one of them")
+            yield Problem(
+                f"measure = {self.measure!r}",
+                where,
+                one_of(MEASURES, self.measure, "`panelproof kinds`"),
+                closest(self.measure, MEASURES),
+            )
         if self.tolerance is not None and not self.is_judged:
             yield Problem(f"tolerance of {self.measure}, which is stated and not judged", where,
                           "a tolerance of bias, coverage or size", "leave tolerance out")  # fmt: skip

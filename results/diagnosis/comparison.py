@@ -25,7 +25,7 @@ from results.store.block import Block, Records
 from results.store.skeleton import differences
 from results.store.store import BlockState, Store
 from sim.arrays import Floats
-from sim.errors import bad, one_of
+from sim.errors import bad, closest, one_of
 from sim.streams import world_of
 
 # Paired contrasts of two estimators on the same draws, far more precise than the difference of two diagnoses.
@@ -88,13 +88,13 @@ def _check(records: Records, target: Target, argument: str) -> None:
     name, term, error = target
     layouts = records.layouts
     if name not in layouts:
-        raise bad(f"no estimator {name!r}", where=argument, allowed=one_of(layouts),
-                  remedy="choose one of them")  # fmt: skip
+        raise bad(f"no estimator {name!r}", where=argument, allowed=one_of(layouts, name),
+                  remedy=closest(name, layouts, "choose one of them"))  # fmt: skip
     errors = layouts[name].errors or ("",)  # without errors there are no intervals either
     for what, value, allowed in (("term", term, layouts[name].terms), ("error type", error, errors)):
         if value not in allowed:
-            raise bad(f"{name} has no {what} {value!r}", where=argument, allowed=one_of(allowed),
-                      remedy="choose one of them")  # fmt: skip
+            raise bad(f"{name} has no {what} {value!r}", where=argument, allowed=one_of(allowed, value),
+                      remedy=closest(value, allowed, "choose one of them"))  # fmt: skip
 
 
 def _pairs(blocks: Iterable[Block], records: Records, targets: tuple[Target, Target],

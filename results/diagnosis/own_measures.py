@@ -144,7 +144,7 @@ def check_terms(functions: Mapping[str, Function], layouts: Mapping[str, Layout]
         asked = {**getattr(function, "null", {}), **getattr(function, "bounds", {})}
         for term in asked if isinstance(function, RejectionAt | Equivalence) else ():
             if term not in known:
-                raise bad(f"no estimator has the term {term!r}", where=f"measure {name}", allowed=one_of(known),
+                raise bad(f"no estimator has the term {term!r}", where=f"measure {name}", allowed=one_of(known, term),
                           remedy=closest(term, known))  # fmt: skip
 
 

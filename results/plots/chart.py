@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Literal
 
 from markupsafe import Markup, escape
@@ -198,7 +199,8 @@ LETTER = 6.2  # mean width of a letter of a label
 LARGE = 1.22  # by how much letters of a lone panel grow on a phone (results/page/page.css)
 LINE = 13.0  # height of a line of labels
 TOLD = 600  # points of a picture that tell their value under the pointer
-LONGEST = 26  # letters of a label
+LONGEST = 34  # letters of a label
+LONGEST_ROW = 46  # letters of the name of a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,28 +251,34 @@ def _panel(chart: Chart, panel: Facet, number: int, told: bool) -> Markup:
         Markup('<svg class="chart" role="img" viewBox="0 0 {:.0f} {:.0f}" aria-labelledby="{}-t {}-d">').format(
             plot.width, plot.height, key, key),
         Markup('<title id="{}-t">{}</title><desc id="{}-d">{}</desc>').format(key, said, key, chart.alt_of(panel)),
-        *([_text(0, 13, panel.title, "group")] if panel.title else ()),
+        *(_text(0, 13 + LINE * k, line, "group") for k, line in enumerate(_title_lines(chart, panel))),
         *draw(chart, panel, plot, told),
         Markup("</svg>"),
     ))  # fmt: skip
 
 
+def _title_lines(chart: Chart, panel: Facet) -> list[str]:
+    """The title of a panel in lines that its width holds; its bold letters are wider than those of labels."""
+    return wrap(panel.title, int(width_of(chart) / (1.25 * LETTER)), break_on_hyphens=False)
+
+
 def _plot(chart: Chart) -> Plot:
     """The box of the plot: room for labels of rows at the left, of lines at the right, of the axis below."""
     letter = LETTER * (LARGE if len(chart.panels) == 1 else 1.0)
-    width, top = float(width_of(chart)), 34.0 if any(panel.title for panel in chart.panels) else 20.0
+    lines = max((len(_title_lines(chart, panel)) for panel in chart.panels), default=0)
+    width, top = float(width_of(chart)), 20.0 + LINE * lines + bool(lines)
     if chart.form in {"dots", "zip"}:
-        labels = max((len(short_label(text)) for _, text in chart.places.ticks), default=0)
+        labels = max((len(short_label(text, LONGEST_ROW)) for _, text in chart.places.ticks), default=0)
         rows = chart.places.high - chart.places.low
         height = 260.0 if chart.form == "zip" else 19.0 * rows + 6
-        return Plot(width, top + height + 40, labels * letter + 10, width - 12, top, top + height)
-    lines = [short_label(series.label) for panel in chart.panels for series in panel.series]
+        return Plot(width, top + height + 40, labels * letter + 16, width - 20, top, top + height)
+    names = [short_label(series.label) for panel in chart.panels for series in panel.series]
     single = max((len(panel.series) for panel in chart.panels), default=0) < 2 or chart.form == "scatter"
-    right = width - 14 if single else width - max(map(len, lines)) * letter - 20
+    right = width - 14 if single else width - max(map(len, names)) * letter - 20
     most = max(len(panel.series) for panel in chart.panels)
     height = max(170.0, LINE * most + 12)
     below = HEIGHT * len(chart.loops) + 6 if chart.loops else 40.0
-    left = max((len(text) for _, text in chart.values.ticks), default=3) * letter + 10
+    left = max((len(text) for _, text in chart.values.ticks), default=3) * letter + 16
     return Plot(width, top + height + below, left, right, top, top + height)
 
 
@@ -285,8 +293,8 @@ def _upward(chart: Chart, panel: Facet, plot: Plot, told: bool) -> Iterator[Mark
         yield _line("ref", plot.left, plot.right, y, y)
         if all(abs(plot.up(chart.values, tick) - y) >= LINE for tick, _ in chart.values.ticks):
             yield _text(plot.left - 5, y + 4, reference.label, "tick end strong")
-    for at, text in chart.places.ticks:
-        yield _text(plot.across(chart.places, at), plot.bottom + 15, text, "tick mid")
+    for x, text in _with_room([(plot.across(chart.places, at), text) for at, text in chart.places.ticks]):
+        yield _text(x, plot.bottom + 15, text, "tick mid")
     yield _text(plot.left, plot.top - 7, chart.values.label, "axis")
     if chart.form == "nested":
         yield from loops(chart, plot)
@@ -296,6 +304,16 @@ def _upward(chart: Chart, panel: Facet, plot: Plot, told: bool) -> Iterator[Mark
         yield from _series(chart, series, plot, told)
     if len(panel.series) > 1 and chart.form != "scatter":
         yield from _labels(chart, panel.series, plot)
+
+
+def _with_room(marks: Sequence[tuple[float, str]]) -> Iterator[tuple[float, str]]:
+    """The texts of an axis, without those that would touch the one before."""
+    free = -math.inf
+    for x, text in marks:
+        half = 0.5 * LETTER * LARGE * (len(text) + 1)
+        if x - half >= free:
+            free = x + half
+            yield x, text
 
 
 def _series(chart: Chart, series: Series, plot: Plot, told: bool) -> Iterator[Markup]:
@@ -345,9 +363,10 @@ def apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[
 
 def _across(chart: Chart, panel: Facet, plot: Plot, told: bool) -> Iterator[Markup]:
     """Values from left to right, one row a place: dots and zips."""
-    for value, text in chart.values.ticks:
-        x = plot.across(chart.values, value)
+    marks = [(plot.across(chart.values, value), text) for value, text in chart.values.ticks]
+    for x, _ in marks:
         yield _line("grid", x, x, plot.top, plot.bottom)
+    for x, text in _with_room(marks):
         yield _text(x, plot.bottom + 15, text, "tick mid")
     for reference in chart.references:
         x = plot.across(chart.values, reference.value)
@@ -356,7 +375,7 @@ def _across(chart: Chart, panel: Facet, plot: Plot, told: bool) -> Iterator[Mark
             yield _text(x, plot.top - 6, reference.label, "tick mid strong")
     yield _text((plot.left + plot.right) / 2, plot.bottom + 32, chart.values.label, "axis mid")
     for at, text in chart.places.ticks:
-        yield _text(plot.left - 8, plot.down(chart.places, at) + 4, short_label(text), "name end")
+        yield _text(plot.left - 8, plot.down(chart.places, at) + 4, short_label(text, LONGEST_ROW), "name end")
     for series in panel.series:
         yield Markup('<g class="k{}">').format(series.kind % KINDS)
         for point in series.points:
@@ -400,9 +419,9 @@ def _text(x: float, y: float, text: str, css: str) -> Markup:
     return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(css, x, y, escape(text))
 
 
-def short_label(text: str) -> str:
-    """A label of at most 26 letters."""
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+def short_label(text: str, most: int = LONGEST) -> str:
+    """A label of at most so many letters."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 # A picture as a figure of a page: small multiples that stand beside or, on a phone, below each other.

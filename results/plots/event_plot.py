@@ -23,7 +23,7 @@ from results.plots.paper import INK, SERIES, SOFT, draw, frame, handle, mark, sp
 from results.tables.records import Figure
 from results.text import number
 from sim.arrays import Floats
-from sim.errors import bad
+from sim.errors import bad, closest, one_of
 
 NAME = "event-study"
 WIDTH, HEIGHT, LEGEND_LINE = 518.4, 260.0, 13.0  # points
@@ -74,8 +74,8 @@ def event_path(fit: Estimates, name: str, *, error: str | None = None, level: fl
                   remedy="name another")  # fmt: skip
     error = error or fit.errors[0]
     if error not in fit.errors:
-        raise bad(f"no error type {error!r}", where="figure of event times", allowed=", ".join(fit.errors),
-                  remedy="choose one of them")  # fmt: skip
+        raise bad(f"no error type {error!r}", where="figure of event times", allowed=one_of(fit.errors, error),
+                  remedy=closest(error, fit.errors, "choose one of them"))  # fmt: skip
     row, columns = fit.errors.index(error), [column for _, column in found]
     events = np.array([event for event, _ in found])
     has_reference = events[0] < -1 < events[-1] and -1 not in events

@@ -11,7 +11,17 @@ from typing import Any, Literal
 
 from results.diagnosis.diagnose import PROPORTIONS, Diagnosis
 from results.diagnosis.measures import MEANINGS
-from results.text import bracketed, dial_names, dial_value, fixed, share_text
+from results.plots.chart import LONGEST
+from results.text import (
+    bracketed,
+    dial_names,
+    dial_value,
+    error_words,
+    fixed,
+    plain_dial,
+    plain_error,
+    share_text,
+)
 from results.verdict.wording import LEAST_FITS, clear, has_test, is_off, key_terms
 from sim.errors import bad, closest, one_of
 
@@ -150,7 +160,7 @@ class Dial:
     @property
     def words(self) -> str:
         """Its name as an axis or title has it."""
-        return words_of(self.name)
+        return plain_dial(self.name)
 
     @cached_property
     def is_number(self) -> bool:
@@ -169,13 +179,8 @@ class Dial:
 
 
 def place_of(grid: Sequence[Dial], cell: int) -> str:
-    """The value of each dial in a cell, in words: "effect 0.1, errors serial 0.4"."""
+    """The value of each dial in a cell, in words: "effect 0.1, autocorrelation of errors 0.4"."""
     return ", ".join(f"{dial.words} {dial.names[dial.at[cell]]}" for dial in grid)
-
-
-def words_of(name: str) -> str:
-    """A dial's name in words: "errors.serial" as "errors serial"."""
-    return name.replace("_", " ").replace(".", " ")
 
 
 def shown(value: object) -> str:
@@ -245,15 +250,21 @@ def lines_of(values: Sequence[Value]) -> dict[tuple[str, str], str]:
     several, errors = len({name for name, _ in keys}) > 1, {error for _, error in keys}
     many = {name for name, _ in keys if len({error for one, error in keys if one == name}) > 1}
     if not several:
-        return {(name, error): error if len(errors) > 1 else name for name, error in keys}
-    return {(name, error): f"{name}, {error}" if name in many else name for name, error in keys}
+        return {(name, error): plain_error(error) if len(errors) > 1 else name for name, error in keys}
+    return {(name, error): _line_of(name, error) if name in many else name for name, error in keys}
+
+
+def _line_of(name: str, error: str) -> str:
+    """An estimator with one of its error types: in words where a picture has room for them."""
+    words = f"{name}, {plain_error(error)}"
+    return words if len(words) <= LONGEST else f"{name}, {error}"
 
 
 def subject_of(values: Sequence[Value]) -> str:
     """The estimator and error type that all values have in common, in words; "" where they have neither."""
     names, errors = {value.place[1] for value in values}, {value.place[3] for value in values}
     parts = [f"estimator {name}" for name in names if len(names) == 1]
-    parts += [f"{error} errors" for error in errors if len(errors) == 1 and error]
+    parts += [error_words(error) for error in errors if len(errors) == 1 and error]
     return " with ".join(parts)
 
 
@@ -268,5 +279,5 @@ def check_names(diagnosis: Diagnosis, where: str, term: str | None = None, error
     for kind, what, value, names in (("term", "term", term, terms), ("error", "error type", error, errors)):
         known = list(dict.fromkeys(names))
         if value is not None and value not in known:
-            raise bad(f"no estimator has the {what} {value!r}", where=f"{where}, {kind}", allowed=one_of(known),
+            raise bad(f"no estimator has the {what} {value!r}", where=f"{where}, {kind}", allowed=one_of(known, value),
                       remedy=closest(value, known))  # fmt: skip

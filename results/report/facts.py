@@ -10,9 +10,11 @@ from results.diagnosis.diagnose import Diagnosis
 from results.page import SYNTHETIC
 from results.plots.grid import MEASURES, ShownMeasure, dials, lead_terms, values_of
 from results.text import bracketed, fixed, level, share_text
+from results.verdict.answer import Answer
+from results.verdict.verdicts import Grade, worst_first
 from results.verdict.wording import first_rows, key_terms, percent
 
-# Which measure and term answer a study's question, and with it the first picture of its report.
+# Which measure and term answer a study's question, and which picture its page opens with.
 
 
 def lead_of(diagnosis: Diagnosis) -> tuple[ShownMeasure, str | None]:
@@ -37,6 +39,17 @@ def lead_of(diagnosis: Diagnosis) -> tuple[ShownMeasure, str | None]:
     numbers = [dial for dial in dials(diagnosis.cells) if dial.is_number and len(dial.values) > 2]
     through = any(value.null for value in truths) and len(levels) > 2 and bool(numbers)
     return MEASURES["power" if through else "bias"], None
+
+
+def opened_by(diagnosis: Diagnosis, found: Answer) -> tuple[ShownMeasure, str | None]:
+    """The measure and term of the first picture of a page: of the worst of the first failing claim, else `lead_of`."""
+    failing = [item for part in found.claims for item in worst_first(part.verdicts) if item.grade is Grade.FAILS]
+    firsts = lead_terms(diagnosis)
+    for item in failing:
+        term = None if firsts.get(item.estimator) == item.term else item.term
+        if item.measure in MEASURES and values_of(diagnosis, MEASURES[item.measure], lead_terms(diagnosis, term)):
+            return MEASURES[item.measure], term
+    return lead_of(diagnosis)
 
 
 @dataclass(frozen=True, slots=True)

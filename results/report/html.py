@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -12,13 +13,15 @@ from markupsafe import Markup
 from estimators.core.estimator import Layout
 from results.diagnosis.diagnose import Diagnosis
 from results.page import page
-from results.plots.chart import Chart, figure
+from results.plots.chart import Chart, Facet, figure
 from results.plots.curves import fits_one_picture, measure_chart, nested_chart
 from results.plots.grid import MEASURES, ShownMeasure, dials, lead_terms, measures_of, values_of
-from results.report.facts import NOT_JUDGED, ReportFacts, lead_of, side_tests
-from results.report.pivot import Pivot, default_pivot, pivot_html
-from results.text import joined
-from results.verdict.answer import answer, worlds_reached
+from results.report.facts import NOT_JUDGED, ReportFacts, opened_by, side_tests
+from results.report.grids import BRIEFLY, MARKS, Glance, ShortTable, glances, short_table
+from results.report.pivot import Pivot, default_pivot, pivot_html, with_key
+from results.text import joined, plain_dial, plain_error, varying
+from results.verdict.answer import answer, fixed_sentence, worlds_reached
+from results.verdict.verdicts import Grade
 from results.verdict.wording import (
     LEAST_FITS,
     NORMAL,
@@ -43,11 +46,11 @@ TOO_LONG = 2500
 
 
 def cell_table(diagnosis: Diagnosis, table: pd.DataFrame) -> dict[str, Any]:
-    """A bias table as text: its `rows`, the heads of their `dials`, and how many are `left_out` for want of room.
+    """A bias table as text: its `rows`, the names of their `dials`, and how many are `left_out` for want of room.
 
     In a row `flags` names the measures that clearly depart.
     """
-    varying = dials(diagnosis.cells)
+    dialled = dials(diagnosis.cells)
     kept = table[table["attempted"].notna()]
     if len(kept) > MOST_ROWS:
         lead = lead_terms(diagnosis)
@@ -57,10 +60,10 @@ def cell_table(diagnosis: Diagnosis, table: pd.DataFrame) -> dict[str, Any]:
     rows = []
     for row in kept.to_dict("records"):
         own_ones = {name: own_text(row, name) for name in diagnosis.own}
-        settings = tuple(dial.names[dial.at[row["cell"]]] for dial in varying)
+        settings = tuple(dial.names[dial.at[row["cell"]]] for dial in dialled)
         about = {"dials": settings, "purpose": purpose([diagnosis.layouts[row["estimator"]]], row["term"])}
         rows.append(row_texts(row, diagnosis.alpha) | own_ones | about)
-    return {"dials": [dial.words for dial in varying], "rows": rows, "left_out": len(table) - len(kept)}
+    return {"dials": [dial.name for dial in dialled], "rows": rows, "left_out": len(table) - len(kept)}
 
 
 def purpose(layouts: Sequence[Layout], term: str) -> str:
@@ -153,8 +156,66 @@ def _other_terms(diagnosis: Diagnosis) -> Iterator[PagePart]:
             yield PagePart(f"Term {term}", tuple(charts), (), purpose(list(diagnosis.layouts.values()), term))
 
 
+# The first screen: the claims, the worst first, beside one picture.
+
+
+def worst_glances_first(found: Sequence[Glance], measure: ShownMeasure) -> list[Glance]:
+    """The claims by grade, the one of the picture first among equals."""
+    return sorted(found, key=lambda item: (-item.grade.rank, item.measure != measure.name))
+
+
+def first_picture(charts: Sequence[Chart]) -> Chart | None:
+    """What stands beside the claims: the first picture, or of several panels the one that departs most.
+
+    None where there is no picture.
+    """
+    if not charts:
+        return None
+    chart = charts[0]
+    if len(chart.panels) == 1:
+        return chart
+    known = [point for panel in chart.panels for point in panel.points if math.isfinite(point.value)]
+    nominal = chart.references[0].value if chart.references else 0.0
+    far = max(known, key=lambda point: (point.clear, abs(point.value - nominal)), default=None)
+    panel = next((panel for panel in chart.panels if far in panel.points), chart.panels[0])
+    title = f"{chart.title}, {panel.title}" if panel.title else chart.title
+    return replace(chart, key=f"{chart.key}-first", title=title, panels=(Facet("", panel.series),))
+
+
+def keys_of(diagnosis: Diagnosis) -> dict[str, str]:
+    """Dials and error types that have another name in words, by their keys."""
+    errors = dict.fromkeys(error for layout in diagnosis.layouts.values() for error in layout.errors)
+    found = {name: plain_dial(name) for name in varying(diagnosis.cells)} | {one: plain_error(one) for one in errors}
+    return {key: words for key, words in found.items() if words.lower() != key.lower()}
+
+
+CLASSES = {Grade.FAILS: "departs", Grade.OPEN: "open", Grade.HARMLESS: "open", Grade.HOLDS: "holds", Grade.STATED: ""}
+
+
+def grid_html(table: ShortTable) -> Markup:
+    """A table of marks: numbers as the terminal has them, coloured by their marks."""
+    names, columns = table.heads[: table.names], table.heads[table.names :]
+    heads = Markup("").join(Markup('<th scope="col" class="left">{}</th>').format(name) for name in names)
+    heads += Markup("").join(Markup('<th scope="col">{}</th>').format(name) for name in columns)
+    above = Markup('<tr class="over"><td colspan="{}"></td><th scope="colgroup" colspan="{}" class="group"><span>{}'
+                   "</span></th></tr>").format(table.names, len(columns), with_key(table.dial)
+                                               ) if table.dial else Markup("")  # fmt: skip
+    rows = []
+    for own, entries in table.rows:
+        cells = Markup("").join(Markup('<th scope="row" class="left">{}</th>').format(text) for text in own)
+        cells += Markup("").join(
+            Markup('<td class="{}">{}<span class="sign">{}</span></td>').format(
+                CLASSES[entry.grade], entry.text, entry.marked(MARKS).removeprefix(entry.text).strip())
+            for entry in entries)  # fmt: skip
+        rows.append(Markup("<tr>{}</tr>").format(cells))
+    return Markup('<div class="wide dense pivot marks" tabindex="0" role="region" aria-label="{0}">\n<table><caption>'
+                  "{0}</caption><thead>{1}<tr>{2}</tr></thead>\n<tbody>{3}</tbody></table></div>").format(
+        table.title, above, heads, Markup("\n").join(rows))  # fmt: skip
+
+
 __all__ = ["ReportFacts", "html_report"]
 
+GRID_ROWS = 14  # of a table of marks, from which on it is folded
 SHORT_LIST = 8  # rows of a list from which on it is folded
 
 
@@ -168,8 +229,10 @@ def html_report(diagnosis: Diagnosis, about: ReportFacts, *, lead: ShownMeasure 
     table = bias_table(diagnosis)
     attempted = table["attempted"].dropna()
     names = [name or "all draws" for name in settings(diagnosis)]
-    measure, term = (lead, None) if lead is not None else lead_of(diagnosis)
-    draw = page("results.report", figure=figure, pivot=pivot_html)
+    found, fixed = answer(diagnosis, table), fixed_sentence(diagnosis)
+    measure, term = (lead, None) if lead is not None else opened_by(diagnosis, found)
+    shown = lead_part(diagnosis, measure, term, pivots)
+    draw = page("results.report", figure=figure, pivot=pivot_html, grid=grid_html, named=with_key)
     return draw.get_template("report.html").render(
         about=about,
         alpha=diagnosis.alpha,
@@ -181,11 +244,22 @@ def html_report(diagnosis: Diagnosis, about: ReportFacts, *, lead: ShownMeasure 
         cells=len(diagnosis.cells),
         own=diagnosis.own,
         replications="" if attempted.empty else f"{int(attempted.max()):,}",
-        answer=answer(diagnosis, table),
-        lead=lead_part(diagnosis, measure, term, pivots),
+        answer=found,
+        glances=worst_glances_first(glances(found, diagnosis.cells, diagnosis.alpha), measure),
+        marks=MARKS,
+        classes=CLASSES,
+        briefly=BRIEFLY,
+        fixed=fixed,
+        notes=[note for note in (note.removeprefix(fixed).strip() for note in found.notes) if note],
+        grids=[short_table(part, diagnosis.cells, plain_dial) for part in found.claims],
+        keys=keys_of(diagnosis),
+        first=first_picture(shown.charts),
+        lead=shown,
         parts=list(folded_parts(diagnosis, measure, term, further)),
         long=LONG,
+        asked=bool(pivots),
         short_list=SHORT_LIST,
+        grid_rows=GRID_ROWS,
         table=cell_table(diagnosis, table),
         common=cell_table(diagnosis, bias_table(diagnosis, sample="common")),
         not_judged=NOT_JUDGED,

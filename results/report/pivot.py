@@ -16,9 +16,9 @@ from rich.text import Text
 
 from results.diagnosis.diagnose import Diagnosis
 from results.plots.chart import key_of
-from results.plots.grid import Dial, ShownMeasure, Value, dials, lead_terms, subject_of, values_of, words_of
+from results.plots.grid import Dial, ShownMeasure, Value, dials, lead_terms, subject_of, values_of
 from results.tables.journal_table import Heading, JournalTable, Row
-from results.text import dial_names
+from results.text import BEGINNINGS, ERRORS, PLAIN_DIALS, dial_names, plain_dial, plain_error
 from sim.errors import BadInput, Problem, closest, one_of
 
 ESTIMATOR, TERM, ERROR = "estimator", "term", "error"
@@ -63,7 +63,7 @@ class Pivot:
     @property
     def heads(self) -> tuple[str, ...]:
         """Names of the row keys, in words."""
-        return tuple(words_of(name) for name in self.down)
+        return tuple(plain_dial(name) for name in self.down)
 
     @property
     def column_heads(self) -> tuple[str, ...]:
@@ -75,7 +75,7 @@ class Pivot:
     @property
     def across_words(self) -> str:
         """What its columns are, in words."""
-        return ", ".join(words_of(name) for name in self.across)
+        return ", ".join(plain_dial(name) for name in self.across)
 
     @property
     def values(self) -> list[PivotCell]:
@@ -143,7 +143,7 @@ def resolved_names(cells: Sequence[Mapping[str, object]], names: Sequence[str], 
         if len(fits) != 1:
             what = "no dial of this study's grid" if not fits else f"may mean {one_of(fits)}"
             problems.append(Problem(f"{name!r} is {what}" if not fits else f"{name!r} {what}", where=where,
-                                    allowed=one_of(every), remedy=closest(name, every)))  # fmt: skip
+                                    allowed=one_of(every, name), remedy=closest(name, every)))  # fmt: skip
         elif fits[0] in found:
             problems.append(Problem(f"{name!r} stands twice", where=where, allowed="each name once",
                                     remedy="name it once"))  # fmt: skip
@@ -162,13 +162,30 @@ def measure_named(measures: Mapping[str, ShownMeasure], name: str, where: str) -
 
 def unknown_measure(measures: Iterable[str], name: str, where: str) -> Problem:
     """That a name is no measure's, and which there are."""
-    return Problem(f"{name!r} is no measure", where=where, allowed=one_of(measures),
+    return Problem(f"{name!r} is no measure", where=where, allowed=one_of(measures, name, "`panelproof kinds`"),
                    remedy=closest(name, measures))  # fmt: skip
 
 
 def _named(name: str, key: str) -> str:
     """A key with the name of its dial; what is no dial says by itself what it is."""
-    return key if name in OTHERS else f"{words_of(name)} {key}"
+    return _shown(name, key) if name in OTHERS else f"{plain_dial(name)} {key}"
+
+
+def _shown(name: str, key: str) -> str:
+    """The key of a row or column as text: an error type in words."""
+    return plain_error(key) if name == ERROR and key else key
+
+
+def with_key(key: str) -> Markup:
+    """The plain name of a dial or an error type, and beside it the key by which files and options call it."""
+    words = PLAIN_DIALS.get(key) or (plain_error(key) if key_of_error(key) else plain_dial(key))
+    beside = Markup(' <code class="key">{}</code>').format(key) if words.lower() != key.lower() else Markup("")
+    return Markup("{}{}").format(words, beside)
+
+
+def key_of_error(key: str) -> bool:
+    """Whether a key is that of an error type that has other words."""
+    return plain_error(key) != key and (key in ERRORS or key.startswith(tuple(BEGINNINGS)))
 
 
 def _keys(diagnosis: Diagnosis, values: Sequence[Value]) -> dict[str, Callable[[Value], str]]:
@@ -219,7 +236,7 @@ def pivot_html(table: Pivot) -> Markup:
     """The table: a number with its Monte Carlo error beneath; data-v holds what its column is sorted by."""
     caption = Markup("<caption>{}{}</caption>").format(
         table.title, Markup(" <small>{}</small>").format(table.fixed) if table.fixed else "")  # fmt: skip
-    body = [_row(keys, cells) for keys, cells in zip(table.rows, table.cells, strict=True)]
+    body = [_row(table.down, keys, cells) for keys, cells in zip(table.rows, table.cells, strict=True)]
     start = Markup('<div class="wide dense pivot" tabindex="0" role="region" aria-label="{}">\n<table id="{}" '
                    'class="sortable">').format(table.title, table.key)  # fmt: skip
     inner = Markup("{}\n<thead>{}</thead>\n<tbody>\n{}\n</tbody></table></div>").format(
@@ -229,7 +246,7 @@ def pivot_html(table: Pivot) -> Markup:
 
 def _head(table: Pivot) -> Markup:
     """One line of headings, of which a dial in the columns is named by a second one above."""
-    names = [Markup('<th scope="col" class="left">{}</th>').format(name) for name in table.heads]
+    names = [Markup('<th scope="col" class="left">{}</th>').format(with_key(name)) for name in table.down]
     one = len(table.across) == 1 and table.across[0] not in OTHERS
     keys = [column[0] for column in table.columns] if one else table.column_heads
     heads = [Markup('<th scope="col">{}</th>').format(key) for key in keys]
@@ -237,12 +254,13 @@ def _head(table: Pivot) -> Markup:
     if one:
         blank = Markup('<td colspan="{}"></td>').format(len(names)) if names else Markup("")
         above = Markup('<tr class="over">{}<th scope="colgroup" colspan="{}" class="group"><span>{}</span></th></tr>'
-                       ).format(blank, len(heads), table.across_words)  # fmt: skip
+                       ).format(blank, len(heads), with_key(table.across[0]))  # fmt: skip
     return Markup("{}<tr>{}{}</tr>").format(above, Markup("").join(names), Markup("").join(heads))
 
 
-def _row(keys: tuple[str, ...], cells: tuple[PivotCell | None, ...]) -> Markup:
-    names = Markup("").join(Markup('<th scope="row" class="left">{}</th>').format(key) for key in keys)
+def _row(down: Keys, keys: Keys, cells: tuple[PivotCell | None, ...]) -> Markup:
+    named = (with_key(key) if name == ERROR and key else key for name, key in zip(down, keys, strict=True))
+    names = Markup("").join(Markup('<th scope="row" class="left">{}</th>').format(key) for key in named)
     return Markup("<tr>{}{}</tr>").format(names, Markup("").join(map(_html_cell, cells)))
 
 
@@ -278,7 +296,8 @@ def terminal_table(table: Pivot) -> Table:
     above: tuple[str, ...] = ()
     for keys, cells in zip(table.rows, table.cells, strict=True):
         same = next((k for k, (one, other) in enumerate(zip(keys, above, strict=False)) if one != other), len(above))
-        names = [Text("" if k < same and k < len(keys) - 1 else key) for k, key in enumerate(keys)]
+        names = [Text("" if k < same and k < len(keys) - 1 else _shown(table.down[k], key))
+                 for k, key in enumerate(keys)]  # fmt: skip
         out.add_row(*names, *map(_bracketed, cells))
         above = keys
     return out
@@ -297,10 +316,11 @@ def journal_table(table: Pivot) -> JournalTable:
     rows: list[Row] = []
     for outer, group in groupby(zip(table.rows, table.cells, strict=True), key=lambda row: row[0][:-1]):
         if outer:
-            words = ", ".join(f"{name} {key}" for name, key in zip(table.heads[:-1], outer, strict=True))
+            words = ", ".join(f"{plain_dial(name)} {_shown(name, key)}"
+                              for name, key in zip(table.down[:-1], outer, strict=True))  # fmt: skip
             rows.append(Row(words, kind="head"))
         for keys, cells in group:
-            label = keys[-1] if keys else table.measure.short
+            label = _shown(table.down[-1], keys[-1]) if keys else table.measure.short
             rows.append(Row(f"  {label}" if outer else label, tuple(_number(cell) for cell in cells)))
             rows.append(Row("", tuple(f"({cell.mcse})" if cell and cell.mcse else "" for cell in cells), kind="error"))
     inner = f"Rows: {table.heads[-1]}. " if table.heads else ""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from textwrap import fill, wrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -20,11 +19,22 @@ from rich.text import Text
 from results.diagnosis.comparison import Comparison
 from results.diagnosis.diagnose import Diagnosis
 from results.report.facts import NOT_JUDGED, ReportFacts, passing_fits, side_tests
+from results.report.grids import (
+    BRIEFLY,
+    DOT,
+    MARKS,
+    PLAIN_DOT,
+    PLAIN_MARKS,
+    Chip,
+    ShortTable,
+    glances,
+    own_tables,
+    short_table,
+)
 from results.store.store import Store
-from results.text import DASH, dial_value, setting_text, varying, written
-from results.verdict.answer import Answer, ClaimAnswer, answer, missing, worlds_reached
-from results.verdict.sentences import Dials, PowersBySize, brief_sentence
-from results.verdict.verdicts import Grade, Judged, Verdict
+from results.text import DASH, PLAIN_DIALS, in_columns, last_part, plain_dial, plain_error, varying
+from results.verdict.answer import Answer, answer, missing, worlds_reached
+from results.verdict.verdicts import Grade
 from results.verdict.wording import (
     EXTREMES,
     LEAST_FITS,
@@ -42,154 +52,28 @@ from results.verdict.wording import (
 from sim.design import null_hypothesis
 from sim.errors import listed, visible
 
-# The tables of the short report: one a claim, with the rows that matter, a dial of the grid in its columns.
-
-
-MOST_COLUMNS = 7  # values of a dial side by side
-MARKS = {Grade.FAILS: "!", Grade.OPEN: "?", Grade.HARMLESS: "~", Grade.HOLDS: "", Grade.STATED: ""}
-UNITS = {
-    "bias": "in standard errors",
-    "coverage": "in %",
-    "size": "rejected, in %",
-    "power": "found, in %",
-    "screen": "",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ShortTable:
-    """A table as text. names: how many of the first columns are names, on the left. first: which row comes first."""
-
-    title: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    names: int
-    first: str = "the worst"
-
-
-def short_table(part: ClaimAnswer, dials: Dials) -> ShortTable:
-    """The table of a claim: rows by verdict, the worst first, and by the dials that are not in the columns."""
-    if part.claim.measure == "screen":
-        return _of_screens(part)
-    dial = column_dial(part, dials)
-    values = _values(dial, [item.cell for verdict in part.verdicts for item in verdict.cells], dials)
-    rows = list(_of_power(part, dial, values, dials) if part.curves else _of_verdicts(part, dial, values, dials))
-    first = "the smallest effect" if part.curves else "the worst"
-    by = f", by {dial}" if dial else ""
-    title = f"{part.claim.measure.capitalize()} {UNITS[part.claim.measure]}{by}"
-    own = ("estimator", "term", "errors", "setting")
-    kept = [place for place in range(len(own)) if _tells(rows, place)] or [0]
-    heads = (*(own[place] for place in kept), *(values or ["value"]), *(["80% found"] if part.curves else []))
-    shown = tuple((*(row[place] for place in kept), *row[len(own) :]) for row in rows)
-    return ShortTable(title, heads, shown, len(kept), first)
-
-
-def _tells(rows: Sequence[tuple[str, ...]], place: int) -> bool:
-    """Whether a column of names tells rows apart; terms and error types only those of one estimator."""
-    if place not in (1, 2):
-        return len({row[place] for row in rows}) > 1
-    return len({(row[0], row[place]) for row in rows}) > len({row[0] for row in rows})
-
-
-def column_dial(part: ClaimAnswer, dials: Dials) -> str:
-    """The dial whose values are the columns: that of the claim, else the one with most values that fit."""
-    cells = sorted({item.cell for verdict in part.verdicts for item in verdict.cells})
-    counts = {name: len(_values(name, cells, dials)) for name in varying([dials[cell] for cell in cells])}
-    if part.curves:
-        (_, drawn), *_ = part.curves
-        dial = drawn[0].dial if drawn else ""
-    else:
-        dial = part.claim.over
-    if 1 < counts.get(dial, 0) <= MOST_COLUMNS:
-        return dial
-    fitting = {name: count for name, count in counts.items() if 1 < count <= MOST_COLUMNS}
-    return max(fitting, key=lambda name: fitting[name], default="")
-
-
-def _values(dial: str, cells: Sequence[int], dials: Dials) -> list[str]:
-    """The values of a dial over cells, as text; none where there is no dial."""
-    return list(dict.fromkeys(dial_value(dials[cell].get(dial)) for cell in sorted(set(cells)))) if dial else []
-
-
-def _names(verdict: Verdict, setting: str) -> tuple[str, str, str, str]:
-    return verdict.estimator, verdict.term, verdict.error, setting
-
-
-def _of_verdicts(part: ClaimAnswer, dial: str, values: Sequence[str], dials: Dials) -> Iterator[tuple[str, ...]]:
-    """A row for each verdict and setting of the other dials; within a verdict the worst first."""
-    for verdict in part.verdicts:
-        by_setting: dict[str, dict[str, Judged]] = {}
-        own_dials = [dials[item.cell] for item in verdict.cells]
-        for item in verdict.cells:
-            rest = {name: value for name, value in dials[item.cell].items() if name != dial}
-            by_setting.setdefault(setting_text(rest, own_dials), {})[dial_value(dials[item.cell].get(dial))] = item
-
-        def badness(cells: Mapping[str, Judged], own: Verdict = verdict) -> tuple[int, float]:
-            return max((item.grade.rank, item.departure(own.nominal)) for item in cells.values())
-
-        for setting, cells in sorted(by_setting.items(), key=lambda pair: badness(pair[1]), reverse=True):
-            columns = values or [dial_value(dials[0].get(dial))]
-            yield *_names(verdict, setting), *(_cell(verdict, cells.get(value)) for value in columns)
-
-
-def _cell(verdict: Verdict, item: Judged | None) -> str:
-    if item is None:
-        return f"{DASH} "
-    mark = MARKS[item.grade] or " "
-    if verdict.measure == "bias":
-        return f"{written(item.value, '.2f')}{mark}"
-    return f"{written(100 * item.value, '.1f')}{mark}"
-
-
-def _of_power(part: ClaimAnswer, dial: str, values: Sequence[str], dials: Dials) -> Iterator[tuple[str, ...]]:
-    """A row a curve, the smallest detectable effect first."""
-    rows = [(verdict, curve) for verdict, drawn in part.curves for curve in drawn]
-    for verdict, curve in sorted(rows, key=lambda row: (row[1].beyond, row[1].mde != row[1].mde, row[1].mde)):
-        cells = {dial_value(dials[item.cell].get(dial)): item for item in curve.cells}
-        shown = [_cell(verdict, cells.get(value)) for value in values] or [_cell(verdict, curve.largest)]
-        yield *_names(verdict, curve.setting), *shown, _detectable(curve)
-
-
-def _detectable(curve: PowersBySize) -> str:
-    if curve.beyond:
-        return f"above {abs(curve.largest.row['truth']):.3g}"
-    return written(curve.mde, ".3g")
-
-
-def _of_screens(part: ClaimAnswer) -> ShortTable:
-    heads = ("estimator", "setting", "rejects %", "bias of all", "bias of fits that pass")
-    found = sorted(part.screens, key=lambda item: -abs(item.passing) if item.passing == item.passing else 0.0)
-    rows = tuple(
-        (item.estimator, item.setting, written(100 * item.rejects, ".1f"), written(item.bias, ".2f"),
-         written(item.passing, ".2f"))
-        for item in found
-    )  # fmt: skip
-    return ShortTable("Screens; bias in standard errors", heads, rows, 2)
-
-
-def own_tables(table: pd.DataFrame, own: Sequence[str]) -> list[ShortTable]:
-    """The measures of the user's own, from the bias table; no table where there are none."""
-    rows = table[table["n"] > 0].to_dict("records") if own else []
-    if not rows:
-        return []
-    names = ("estimator", "term", "error", "setting")
-    kept = [name for name in names if len({row[name] for row in rows}) > 1] or ["estimator"]
-    shown = tuple((*(row[name] for name in kept), *(own_text(row, name) for name in own)) for row in rows)
-    heads = (*(name.replace("error", "errors") for name in kept), *(f"{name} (MCSE)" for name in own))
-    return [ShortTable("Your own measures", heads, shown, len(kept), "the first cells")]
-
-
 # The short report of a terminal: the question, the answer, and of each claim the rows that matter, on one screen.
 
 
 MOST_LINES = 58  # of a report; a command may add where its files are
 MOST_SAID = 12  # lines of the answer and what is expected
-LONG = 4  # lines of a sentence, of which a brief one takes two or three
-BRIEF = frozenset({"bias", "coverage", "size"})  # measures that have such sentences
+MOST_CHIP_ROWS = 4  # of a claim; where there are more they are counted, and the table has them
+UNBROKEN = "\N{NO-BREAK SPACE}"  # in a name, at which no line is broken
 LEAST_ROWS = 2  # of a table; where fewer fit it is left out
 AROUND = 3  # lines of a table besides its rows: a blank one, the title and the heads
-MARKED = ("Marks: ! fails, ? cannot be told, ~ detectable but too small to matter. Monte Carlo errors are in the full "
-          "report.")  # fmt: skip
+NARROW = 100  # letters, below which a title may take two lines
+
+Marks = Mapping[Grade, str]
+
+
+def marks_of(console: Console) -> tuple[Marks, str]:
+    """The marks that a terminal can show, and what stands between chips."""
+    return (PLAIN_MARKS, PLAIN_DOT) if console.options.ascii_only else (MARKS, DOT)
+
+
+def _legend_of(marks: Marks) -> str:
+    said = ", ".join(f"{marks[grade]} {words}" for grade, words in BRIEFLY.items())
+    return f"Marks: {said}; Monte Carlo errors are in --full."
 
 
 def print_short(
@@ -200,27 +84,36 @@ def print_short(
 
     table: the bias table. head: the lines that name the study and its question. command: what prints the rest.
     """
-    width = console.width
-    lines = [*_wrapped(head, width), *_answer_lines(found, "" if facts is None else facts.expected, diagnosis, width)]
-    tables = [short_table(part, diagnosis.cells) for part in found.claims]
+    width, (marks, between) = console.width, marks_of(console)
+    said = _claim_lines(found, diagnosis, marks, between, width)
+    lines = [*_wrapped(head, width), *_answer_lines(found, said, "" if facts is None else facts.expected, width)]
+    names = varying(diagnosis.cells)
+    named = partial(last_part, names=names) if width < NARROW else str
+    tables = [short_table(part, diagnosis.cells, named) for part in found.claims]
     tables += own_tables(table, diagnosis.own)
-    room = MOST_LINES - len(lines) - 1 - len(_wrapped([Text(MARKED), Text(_left_out(99, 99, command))], width))
-    counts = shared_out([len(table.rows) for table in tables], room)
+    closing = [_legend_of(marks), _dials_text(diagnosis), _left_out(99, 99, command)]
+    room = MOST_LINES - len(lines) - 1 - len(_wrapped(map(Text, closing), width))
+    counts = shared_out([len(table.rows) for table in tables], room, AROUND + (width < NARROW))
     for item, rows in zip(tables, counts, strict=True):
         if rows:
-            lines += ["", *_table_lines(item, rows, width)]  # type: ignore[list-item]
-    lines += ["", *_closing(tables, counts, command, width)]  # type: ignore[list-item]
+            lines += ["", *_table_lines(item, rows, width, marks)]  # type: ignore[list-item]
+    closing[-1] = _left_out_of(tables, counts, command)
+    shown = [Text(text, style="dim") for text in closing[0 if any(counts) else -1 :] if text]
+    lines += ["", *_wrapped(shown, width)]  # type: ignore[list-item]
     for line in lines[:MOST_LINES]:
         console.print(line, crop=True, no_wrap=True, overflow="crop")
 
 
-def shared_out(rows: Sequence[int], room: int) -> list[int]:
-    """How many rows of each table fit into so many lines: evenly, and none of a table that gets too few."""
+def shared_out(rows: Sequence[int], room: int, around: int = AROUND) -> list[int]:
+    """How many rows of each table fit into so many lines: evenly, and none of a table that gets too few.
+
+    around: lines of a table besides its rows.
+    """
     counts = [0] * len(rows)
     for place, many in enumerate(rows):
         least = min(many, LEAST_ROWS)
-        if many and room >= least + AROUND:
-            counts[place], room = least, room - least - AROUND
+        if many and room >= least + around:
+            counts[place], room = least, room - least - around
     while room > 0 and any(0 < count < many for count, many in zip(counts, rows, strict=True)):
         for place, many in enumerate(rows):
             if room > 0 and 0 < counts[place] < many:
@@ -229,50 +122,77 @@ def shared_out(rows: Sequence[int], room: int) -> list[int]:
     return counts
 
 
-def _wrapped(items: Sequence[Text], width: int) -> list[Text]:
+def _wrapped(items: Iterable[Text], width: int, indent: str = "  ") -> list[Text]:
     lines = []
     for item in items:
-        parts = wrap(item.plain, width, subsequent_indent="  ", break_on_hyphens=False) or [""]
-        lines += [Text(part, style=item.style) for part in parts]
+        parts = in_columns(item.plain, width, rest=indent) or [""]
+        lines += [Text(part.replace(UNBROKEN, " "), style=item.style) for part in parts]
     return lines
 
 
-def _answer_lines(found: Answer, expected: str, diagnosis: Diagnosis, width: int) -> list[Text]:
-    """Failures, then a sentence a claim, then what a reader must know beside them, and what the study expects.
+def _answer_lines(found: Answer, said: Sequence[Text], expected: str, width: int) -> list[Text]:
+    """Failures, then the claims, then what a reader must know beside them, and what the study expects.
 
-    Where they are more than `MOST_SAID` lines, long sentences are told in brief, as the tables have their numbers, and
-    what is expected gives way to the answer.
+    What is expected gives way where they are more than `MOST_SAID` lines.
     """
     first = [Text(f"- {text}", style="yellow") for text in (found.failures, found.nothing) if text]
     last = [Text(f"- {note}", style="yellow" if place else "") for place, note in enumerate(found.notes)]
+    lines = [*_wrapped(first, width), *said, *_wrapped(last, width)]
     beside = _wrapped([Text(f"Expected: {expected}", style="dim")], width) if expected else []
-    said = [Text(f"- {part.sentence}", style="bold") for part in found.claims]
-    lines = _wrapped([*first, *said, *last], width)
-    if len(lines) + len(beside) <= MOST_SAID:
-        return lines + beside
-    for place, part in enumerate(found.claims):
-        if part.claim.measure in BRIEF and len(_wrapped([said[place]], width)) > LONG:
-            said[place] = Text(f"- {brief_sentence(part.claim, part.verdicts, diagnosis.alpha)}", style="bold")
-    shorter = _wrapped([*first, *said, *last], width)
-    return shorter if len(shorter) < len(lines) else lines + beside
+    return lines + beside if len(lines) + len(beside) <= MOST_SAID else lines
 
 
-def _table_lines(table: ShortTable, count: int, width: int) -> list[Text]:
+def _claim_lines(found: Answer, diagnosis: Diagnosis, marks: Marks, between: str, width: int) -> list[Text]:
+    """Of each claim its chips and what its marks come to; of one that is only stated its sentence."""
+    lines = []
+    for item in glances(found, diagnosis.cells, diagnosis.alpha):
+        if not item.rows:
+            lines += _wrapped([Text(f"- {item.sentence}", style="bold")], width)
+            continue
+        rows = [f"{row.label}: " * bool(row.label) + between.join(_chip(chip, marks) for chip in row.chips)
+                for row in item.rows]  # fmt: skip
+        if len(rows) > MOST_CHIP_ROWS:
+            counts = between.join(f"{marks[grade]} {count:,}" for grade, count in item.counts.items())
+            rows = [f"{counts} of {sum(item.counts.values()):,}"]
+        one = f"- {item.title}: {rows[0]}"
+        shown = [one] if len(rows) == 1 and len(one) <= width else [f"- {item.title}:", *(f"  {row}" for row in rows)]
+        texts = "; ".join(f"{marks[grade]} {BRIEFLY[grade]}{text and f': {text}'}" for grade, text in item.texts)
+        for row in shown:
+            lines += _wrapped([Text(row, style="bold")], width, "    ")
+        lines += _wrapped([Text(f"  {texts}")], width)
+    return lines
+
+
+def _chip(chip: Chip, marks: Marks) -> str:
+    """A chip as text, which no line breaks."""
+    return f"{chip.name} {marks[chip.grade]}".rstrip().replace(" ", UNBROKEN)
+
+
+def _dials_text(diagnosis: Diagnosis) -> str:
+    """What the dials of the grid are in words, where their names do not say it."""
+    said = {name: plain_dial(name) for name in varying(diagnosis.cells)}
+    named = [f"{name}: {words}" for name, words in said.items() if name in PLAIN_DIALS]
+    return f"Dials in words: {'; '.join(named)}." if named else ""
+
+
+def _table_lines(table: ShortTable, count: int, width: int, marks: Marks) -> list[Text]:
     """The title, the heads and the first rows; names are shortened where the width asks for it."""
-    rows = table.rows[:count]
+    rows = [(*names, *(entry.marked(marks) for entry in entries)) for names, entries in table.rows[:count]]
     widths = [max(len(row[place]) for row in (table.heads, *rows)) for place in range(len(table.heads))]
     spare = sum(widths) + 2 * (len(widths) - 1) - width
     for place in sorted(range(table.names), key=lambda place: -widths[place]):
         cut = min(max(spare, 0), max(widths[place] - 12, 0))
         widths[place], spare = widths[place] - cut, spare - cut
     of = f" ({count} of {len(table.rows)} rows, {table.first} first)" if count < len(table.rows) else ""
+    by = f", by {plain_dial(table.dial)}" if table.dial else ""
+    by += f" ({table.dial})" if table.dial in PLAIN_DIALS else ""
 
     def line(row: Sequence[str]) -> str:
         cells = [_fitted(text, wide, left=place < table.names)
                  for place, (text, wide) in enumerate(zip(row, widths, strict=True))]  # fmt: skip
         return "  ".join(cells).rstrip()
 
-    return [Text(f"{table.title}{of}", style="bold"), Text(line(table.heads), style="dim"),
+    return [*_wrapped([Text(f"{table.title}{by}{of}", style="bold")], width), Text(line(table.heads), style="dim"),
             *(Text(line(row)) for row in rows)]  # fmt: skip
 
 
@@ -281,12 +201,10 @@ def _fitted(text: str, wide: int, *, left: bool) -> str:
     return text.ljust(wide) if left else text.rjust(wide)
 
 
-def _closing(tables: Sequence[ShortTable], counts: Sequence[int], command: str, width: int) -> list[Text]:
-    """What marks mean and what is left out, with the command that shows it."""
+def _left_out_of(tables: Sequence[ShortTable], counts: Sequence[int], command: str) -> str:
+    """What of some tables is left out, and the command that shows it."""
     rows = sum(len(table.rows) - count for table, count in zip(tables, counts, strict=True) if count)
-    gone = sum(not count for count in counts)
-    marks = [Text(MARKED, style="dim")] if any(counts) else []
-    return _wrapped([*marks, Text(_left_out(rows, gone, command), style="dim")], width)
+    return _left_out(rows, sum(not count for count in counts), command)
 
 
 def _left_out(rows: int, tables: int, command: str) -> str:
@@ -325,34 +243,34 @@ class NamesConsole(Console):
 
 def print_bias_table(
     diagnosis: Diagnosis, console: Console, facts: ReportFacts | None = None, *, all_terms: bool = False,
-    full: bool = False, command: str = FULL,
+    full: bool = False, command: str = FULL, titled: bool = True,
 ) -> None:  # fmt: skip
     """Print the answer with the rows that matter on one screen, or with `full` or `all_terms` everything.
 
-    all_terms: controls too. command: what prints everything, for the line that says what is left out.
+    all_terms: controls too. command: what prints everything, for the line that says what is left out. titled: the
+    study's name and question stand first; not where they were printed already.
     """
     table = bias_table(diagnosis, all_terms=all_terms)
-    found = answer(diagnosis, table)
+    found, head = answer(diagnosis, table), list(_head(diagnosis, table, facts))[not titled and facts is not None :]
     own_width = console.width
     if not console.is_terminal:
         console.width = max(own_width, PLAIN_WIDTH)
     try:
         if full or all_terms:
-            _print_all(diagnosis, table, found, console, facts)
+            _print_all(diagnosis, table, found, head, console, facts)
         else:
-            print_short(diagnosis, table, found, list(_head(diagnosis, table, facts)), console, command, facts)
+            print_short(diagnosis, table, found, head, console, command, facts)
     finally:
         console.width = own_width
 
 
-def _print_all(
-    diagnosis: Diagnosis, table: pd.DataFrame, found: Answer, console: Console, facts: ReportFacts | None
-) -> None:
-    for line in _head(diagnosis, table, facts):
+def _print_all(diagnosis: Diagnosis, table: pd.DataFrame, found: Answer, head: Sequence[Text], console: Console,
+               facts: ReportFacts | None) -> None:  # fmt: skip
+    for line in head:
         _print(console, line)
     for sentence in (*found.sentences, *found.notes):
         style = "yellow" if sentence == found.failures or sentence in found.notes[1:] else ""
-        _print(console, Text(fill(f"- {sentence}", console.width, subsequent_indent="  "), style=style))
+        _print(console, Text("\n".join(in_columns(f"- {sentence}", console.width, at_hyphens=True)), style=style))
     if facts is not None and facts.expected:
         _print(console, Text(f"Expected: {facts.expected}"))
     cells = by_cell(table, len(diagnosis.cells))
@@ -493,7 +411,7 @@ def _lines(rows: pd.DataFrame, alpha: float, own: tuple[str, ...]) -> list[dict[
     for row in rows.to_dict("records"):
         texts = row_texts(row, alpha)
         line = {
-            "errors": Text(row["error"]),
+            "errors": Text(plain_error(row["error"]) if row["error"] else ""),
             "mean SE": Text(texts["mean_se"]),
             "cover % (MCSE)": _flagged(texts, "coverage"),
             "reject % (MCSE)": _flagged(texts, "rejection"),

@@ -1,8 +1,9 @@
-"""The page of `panelproof trust`: HTML that needs nothing else, from the numbers of trust.json."""
+"""The pages of what was found on a real panel, as HTML that needs nothing else: trust, twin, race, placebo."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -10,7 +11,10 @@ from markupsafe import Markup
 from estimators.core.error_types import error_label
 from results import text
 from results.page import page
+from results.plots.chart import Axis, Chart, Facet, Point, ReferenceLine, Series, axis_of, span
+from results.plots.chart import figure as chart_figure
 from results.plots.power_plot import PowerPlot, power_figure
+from results.text import plain_error
 
 ANSWERS = {"supported": "Supported", "not decided": "Not decided", "contradicted": "Contradicted",
            "no claim": "No claim"}  # fmt: skip
@@ -43,6 +47,7 @@ def trust_page(held: Mapping[str, Any]) -> str:
         number=number, share=text.share, rows=[row for row in held["checks"] if row["difference"] is not None],
         facts=[row for row in held["checks"] if row["difference"] is None and row["severity"] > 0],
         silent=sum(row["difference"] is None and row["severity"] == 0 for row in held["checks"]),
+        first=chart_figure(claim_chart(held)),
     )  # fmt: skip
 
 
@@ -71,6 +76,119 @@ def figure(held: Mapping[str, Any]) -> Markup:
     return Markup(power_figure(plot))
 
 
+# The pictures of first screens: one row a name, its value with an interval.
+
+
+MOST_ROWS = 6  # of one kind in the picture of a claim
+
+
+def dots(key: str, title: str, label: str, rows: Sequence[tuple[str, float, float, float, bool]], line: float | None,
+         caption: str) -> Chart:  # fmt: skip
+    """A picture of names with values, interval ends, and whether the mark is filled; line: a value that is drawn."""
+    points = [Point(float(at), value, low, high, text.number(value, 3), clear)
+              for at, (_, value, low, high, clear) in enumerate(rows)]  # fmt: skip
+    ends = [end for _, value, low, high, _ in rows for end in (value, low, high)] + [0.0 if line is None else line]
+    places = Axis("", -0.5, len(rows) - 0.5, tuple((float(at), row[0]) for at, row in enumerate(rows)))
+    references = () if line is None else (ReferenceLine(line, text.number(line)),)
+    series = tuple(Series(row[0], 0, (point,)) for row, point in zip(rows, points, strict=True))
+    return Chart(key, "dots", title, places, axis_of(label, *span(ends, 0.08)), (Facet("", series),), references,
+                 caption)  # fmt: skip
+
+
+def claim_chart(held: Mapping[str, Any]) -> Chart:
+    """The claim with the interval of each error type, the one to print filled, and the other estimates that raced."""
+    errors = sorted((row for row in held["errors"] if row["lower"] is not None), key=lambda row: not row["recommended"])
+    rows = [(plain_error(row["se_type"]), row["estimate"], row["lower"], row["upper"], row["recommended"])
+            for row in errors[:MOST_ROWS]]  # fmt: skip
+    rows += [(row["estimator"], row["estimate"], row["lower"], row["upper"], False) for row in held["race"][:MOST_ROWS]
+             if row["lower"] is not None and row["estimate"] != held["claim"]["estimate"]]  # fmt: skip
+    caption = "95% intervals of the claim by error type; the filled mark has the one to print."
+    caption += " Below them what other estimators say of the panel." if len(rows) > len(errors[:MOST_ROWS]) else ""
+    return dots("claim", f"{held['claim']['term']} on {held['claim']['outcome']}", "estimate with its 95% interval",
+                rows, 0.0, caption)  # fmt: skip
+
+
+def fidelity_chart(twin: Mapping[str, Any]) -> Chart:
+    """Each feature of the panel on the scale of its band, which reaches from -1 to 1; one outside is filled."""
+    rows = []
+    for row in twin["rows"]:
+        middle, half = 0.5 * (row["lower"] + row["upper"]), 0.5 * (row["upper"] - row["lower"])
+        place = (row["real"] - middle) / half if half > 0 else 0.0
+        rows.append((row["feature"], min(max(place, -FARTHEST), FARTHEST), -1.0, 1.0, not row["inside"]))
+    caption = (f"Bars are the bands of 95% of twins, marks the panel; filled ones lie outside, at most {FARTHEST:g} "
+               "half bands away as drawn.")  # fmt: skip
+    return dots(f"fidelity-{twin['method']}", f"The panel among its {twin['method']} twins", "half widths of the band",
+                rows, None, caption)  # fmt: skip
+
+
+FARTHEST = 3.0  # half bands from the middle at which a feature is drawn at most
+
+
+def race_chart(document: Mapping[str, Any], world: str) -> Chart:
+    """How far each estimator misses the effect in a world, the best one filled."""
+    rows = sorted((row for row in document["worlds"] if row["world"] == world and row["rmse"] is not None),
+                  key=lambda row: float(row["rmse"]))  # fmt: skip
+    wide = [TWO * (row["rmse_mcse"] or 0.0) for row in rows]
+    shown = [(row["estimator"], row["rmse"], row["rmse"] - half, row["rmse"] + half,
+              row["estimator"] == document["best"]) for row, half in zip(rows, wide, strict=True)]  # fmt: skip
+    caption = "Bars are 95% Monte Carlo intervals; the filled mark is the estimator to use."
+    return dots("race", f"Misses in the world {world}", "root mean squared error", shown, 0.0, caption)
+
+
+TWO = 1.96
+OF_RACES = ("estimator", "bias", "RMSE", "coverage", "power", "in the set")
+ON_PANEL = ("estimator", "errors", "estimate", "s.e.", "from", "to")
+
+
+def race_page(document: Mapping[str, Any], world: str) -> str:
+    """The answer of a race, how far each estimator misses, and what each says of the panel.
+
+    document: as `panelproof race --json` prints it. world: the one that decides.
+    """
+    tables = []
+    for name in dict.fromkeys(row["world"] for row in document["worlds"]):
+        own = sorted((row for row in document["worlds"] if row["world"] == name), key=lambda row: row["rmse"] or 0.0)
+        rows = [(row["estimator"], number(row["bias"]), number(row["rmse"]), text.share(row["coverage"]),
+                 text.share(row["power"]), number(row["confidence"], 2)) for row in own]  # fmt: skip
+        tables.append((f"In the world {name}, effect {number(document['effect'])}", OF_RACES, rows))
+    said = ("estimate", "se", "lower", "upper")
+    on_panel = [(row["estimator"], plain_error(row["error"]), *(number(row[key]) for key in said))
+                for row in document["panel"] if not row["left_out"]]  # fmt: skip
+    left_out = [f"Left out: {row['estimator']}: {row['left_out']}." for row in document["panel"] if row["left_out"]]
+    tables.append(("On the panel itself", ON_PANEL, on_panel))
+    picture = chart_figure(race_chart(document, world))
+    return _answer_page("Which estimator to use", document["answer"], picture, tables, [*left_out, *document["notes"]])
+
+
+def placebo_page(title: str, lines: Sequence[tuple[str, str]], document: Mapping[str, Any], svg: str) -> str:
+    """The real estimate among its placebos; lines: names and values as the terminal prints them. document: as
+    `panelproof placebo --json` prints it."""
+    (_, estimate), _, (name, value), *_ = lines
+    answer = f"{name[:1].upper()}{name[1:]} {value}. Real estimate {estimate}."
+    table = "All numbers", ("number", "value"), lines
+    return _answer_page(title, answer, chart_figure(placebo_chart(document)), [table], document["notes"], svg)
+
+
+def placebo_chart(document: Mapping[str, Any]) -> Chart:
+    """The estimate with the interval of its own test, and the middle 95% of the placebos."""
+    ends = [document["placebo_quantiles"].get(q) for q in ("0.025", "0.975")]
+    low, high = ends if None not in ends else (math.nan, math.nan)
+    se = document["se"] or math.nan
+    rows = [("real estimate", document["estimate"], document["estimate"] - TWO * se, document["estimate"] + TWO * se,
+             True), ("placebos", document["placebo_mean"], low, high, False)]  # fmt: skip
+    caption = ("The filled mark is the estimate with 1.96 of its own standard errors on either side, the other is the "
+               "mean of the placebos with their middle 95%.")  # fmt: skip
+    return dots("placebos", f"{document['term']} and its placebos", "estimate", rows, 0.0, caption)
+
+
+def _answer_page(title: str, answer: str, figure: Markup, tables: Sequence[Any], notes: Sequence[str],
+                 svg: str = "") -> str:  # fmt: skip
+    """A page that opens with its answer beside its picture; tables: titles, heads and rows of text. svg: one more
+    picture below."""
+    return page("results.report").get_template("answer.html").render(
+        title=title, answer=answer, figure=figure, tables=tables, notes=notes, further=Markup(svg))  # fmt: skip
+
+
 # The fidelity report of a twin as one HTML page that needs nothing else.
 
 
@@ -81,4 +199,7 @@ def fidelity_page(document: Mapping[str, Any], caution: str) -> str:
     twins = [
         dict(twin) | {"rows": [row for row in rows if row["method"] == twin["method"]]} for twin in document["twins"]
     ]
+    for twin in twins:
+        twin["inside"] = sum(row["inside"] for row in twin["rows"])
+        twin["figure"] = chart_figure(fidelity_chart(twin))
     return pages.get_template("fidelity.html").render(twins=twins, caution=caution)

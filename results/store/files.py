@@ -202,7 +202,10 @@ def root_damage(path: StorePath) -> Damage | None:
         return Damage(META, "cannot be read: it holds the study, its cells and its settings")
     attributes = held["attributes"]
     if "digest" not in attributes:
-        return Damage(META, "holds no digest: it is damaged, or of version 0.1.0, whose stores are no longer read")
+        return Damage(
+            META,
+            "holds no digest: it is damaged, of another program, or of version 0.1.0, whose stores are no longer read",
+        )
     if not held.keys() <= ROOT_KEYS or held.get("node_type") != "group" or attributes.get("digest") != seal(attributes):
         return Damage(META, "does not match its digest: the study, its cells or its settings are not as written")
     if not all(isinstance(attributes.get(key), dict) and all(map(is_inside, attributes[key])) for key in NAMING):

@@ -18,9 +18,11 @@ from results.text import (
     level,
     of_errors,
     per_cent,
+    plain_dial,
     region,
     rounded,
     setting_text,
+    share,
     span_text,
     standard_errors,
     written,
@@ -249,44 +251,54 @@ def _over(claim: Claim, dials: Dials) -> str:
     return f" over {claim.over} {dial_value(min(values))} to {dial_value(max(values))}"
 
 
-# A claim in two lines, for a screen whose tables show the numbers: who holds, who fails and by how much at worst.
+# A claim by its marks, beside the chips that name who has each.
 
 
-MOST_IN_BRIEF = 3  # of those that hold or are open
-MOST_FAILED = 6
-
-
-def brief_sentence(claim: Claim, found: Sequence[Verdict], alpha: float) -> str:
-    """The answer to a claim of bias, coverage or size from its verdicts, the worst first; alpha: the level."""
-    parts = []
-    if fine := _of_grade(found, Grade.HOLDS, Grade.HARMLESS):
-        groups = sorted(groups_of(fine, found), key=lambda group: not group.whole)  # those of which all terms are meant
-        parts.append(f"{_together(groups, MOST_IN_BRIEF).does('hold')} ({span_of(fine)})")
-    if failed := _of_grade(found, Grade.FAILS):
-        parts.append(_failed(groups_of(failed, found)))
+def grade_texts(claim: Claim, found: Sequence[Verdict], dials: Dials) -> dict[Grade, str]:
+    """What each grade of a claim on bias, coverage or size comes to, the best first; shares have one decimal."""
+    texts = {}
+    for grade in (Grade.HOLDS, Grade.HARMLESS):
+        if fine := _of_grade(found, grade):
+            texts[grade] = _extent_of(fine)
     if unsure := _of_grade(found, Grade.OPEN):
-        parts.append(f"{len(unsure)} of {len(found)} cannot be told{_needs(unsure)}")
-    return f"{head(claim, found, alpha)}: {'; '.join(parts)}."
+        texts[Grade.OPEN] = _unsure(unsure)
+    if failed := _of_grade(found, Grade.FAILS):
+        texts[Grade.FAILS] = _worst_of(failed, found, dials)
+    return texts
 
 
-def _needs(unsure: Sequence[Verdict]) -> str:
-    """The most replications that one of them is planned to need; "" where all have so many."""
-    counts = [needed(item, item.worst) for item in unsure if item.worst.value == item.worst.value]
+def _extent_of(chosen: Sequence[Verdict]) -> str:
+    """The values of some verdicts together, as the tables write them."""
+    ends = [item.span for item in chosen]
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    if chosen[0].measure == "bias":
+        return f"at most {max(abs(low), abs(high)):.2f} standard errors"
+    return f"{share(low)} to {share(high)}"
+
+
+def _unsure(chosen: Sequence[Verdict]) -> str:
+    """What would tell: the most replications that one of them is planned to need."""
+    cells = [item for verdict in chosen for item in verdict.of_grade(Grade.OPEN)]
+    counts = [needed(item, item.worst) for item in chosen if item.worst.value == item.worst.value]
     counts = [item for item in counts if not item.at_value and item.replications < MOST_ASKED]
-    return f" ({needs_text(max(counts, key=lambda item: item.replications))})" if counts else ""
+    asked = f", {needs_text(max(counts, key=lambda item: item.replications))}" if counts else ""
+    every = sum(len(verdict.cells) for verdict in chosen)
+    what = "cells" if len(chosen) == 1 else "numbers"
+    return f"in {len(cells)} of {every} {what}{asked}" if every > 1 else asked.removeprefix(", ")
 
 
-def _failed(groups: Sequence[Group]) -> str:
-    """Who fails, and the worst of it."""
-    every = joined([group.who.text for group in groups], MOST_FAILED)
-    verdict = max((item for group in groups for item in group.verdicts), key=lambda item: item.times)
-    (group,) = (group for group in groups if verdict in group.verdicts)
+def _worst_of(failed: Sequence[Verdict], found: Sequence[Verdict], dials: Dials) -> str:
+    """The worst of those that fail, and where."""
+    verdict = max(failed, key=lambda item: item.times)
+    (group,) = groups_of([verdict], found)
     about, worst = group.one(verdict), verdict.worst
-    said = _rate(about, verdict)
     if verdict.measure == "bias":
-        said = f"{about.is_} too {'low' if worst.value < 0 else 'high'} by {standard_errors(abs(worst.value))}"
-    when = f" when {worst.row['setting']}" if worst.row["setting"] else ""
-    return f"{Subject(every, plural=len(groups) > 1).does('fail')} (at worst {said}{when})"
+        side = "low" if worst.value < 0 else "high"
+        said = f"{about.is_} too {side} by {abs(worst.value):.2f} standard errors"
+    else:
+        said = f"{about.does('cover' if verdict.measure == 'coverage' else 'reject')} {share(worst.value)}"
+    setting = setting_text(dials[worst.cell], dials, plain_dial)
+    return f"at worst {said}" + (f" when {setting}" if setting else "")
 
 
 # Power over the effects of a grid, and the smallest effect that 80% of panels find, for each setting of the rest.

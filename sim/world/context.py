@@ -251,7 +251,7 @@ class Places:
         """A variable of the panel that is kept, (T, N); raises BadInput where it has none of this name."""
         held = self.held(where).variables
         if name not in held:
-            raise bad(f"the panel that is kept has no variable {name!r}", where=where, allowed=one_of(held),
+            raise bad(f"the panel that is kept has no variable {name!r}", where=where, allowed=one_of(held, name),
                       remedy=closest(name, held))  # fmt: skip
         return held[name][0]
 

@@ -15,6 +15,8 @@ Besides the means of `policy_truths`, whose effects include what neighbours' tre
                           line says of the mean of X over all unit-periods (least squares of the effect on X)
     att_of(A,V)           mean over treated unit-periods of the units whose attribute, or covariate, A is V
     ddd(A,V,U)            att_of(A,U) less att_of(A,V)
+    unit_nie, unit_...    of nie, nde, slope, level, att_of, ddd: means of effects a unit of the treatment, which is
+                          what regressions on a continuous treatment find
 
 With unit-periods that are not observed, means are over those that are, and there is no contrast. Where the outcome is
 an index of indicators, effects are those of the index, and what is no total effect (att_own, spill(treated), nde, nie,
@@ -29,12 +31,13 @@ from functools import cached_property
 import numpy as np
 
 from sim.arrays import Floats
-from sim.design import LONG_RUN, Estimand
+from sim.design import A_UNIT, LONG_RUN, Estimand
 from sim.panel import group_labels
 from sim.world.draw import POLICY_MEANS, DrawnWorld
 
 NONE = np.array([np.nan])
 IMPACTS = frozenset({"direct", "indirect", "total"})
+KINDS_A_UNIT = frozenset({"nie", "nde", "slope", "level", "att_of", "ddd"})
 OF_VALUES = ("slope(", "level(", "att_of(", "ddd(")  # of covariates or mediators, which may be drawn anew
 
 
@@ -51,7 +54,7 @@ def truths(tile: DrawnWorld, names: tuple[str, ...], index: Floats | None) -> Ma
         return {name: np.repeat(value, rows) if value.size == 1 else value for name, value in values.items()}
 
     interacts = any(item.interaction for item in tile.design.mediators)
-    of_values = any(name.startswith(OF_VALUES) for name in names)
+    of_values = any(name.removeprefix(A_UNIT).startswith(OF_VALUES) for name in names)
     drawn = ["mediators"] * (interacts or of_values) + ["covariates"] * of_values
     if index is None and tile.fixed("adoption", "effects", "missing", *drawn):
         return tile.world.once(("truths", names, rows), compute)
@@ -65,15 +68,17 @@ def _mean_of(values: Floats, weights: Floats) -> Floats:
 
 
 class Truth:
-    """The truths of one tile."""
+    """The truths of one tile; a_unit: of effects over the treatment of their unit-period."""
 
-    def __init__(self, tile: DrawnWorld, index: Floats | None) -> None:
-        self.tile, self.world, self.design, self.index = tile, tile.world, tile.design, index
+    def __init__(self, tile: DrawnWorld, index: Floats | None, *, a_unit: bool = False) -> None:
+        self.tile, self.world, self.design, self.index, self.a_unit = tile, tile.world, tile.design, index, a_unit
 
     def of(self, ask: Estimand) -> Floats:
         """The true value of one estimand, (1 or R,)."""
         if ask.kind in POLICY_MEANS:
             return self._mean(self._gain, ask)
+        if (kind := ask.kind.removeprefix(A_UNIT)) in KINDS_A_UNIT and kind != ask.kind:
+            return Truth(self.tile, self.index, a_unit=True).of(Estimand(kind, ask.arguments))
         match ask.kind, ask.arguments:
             case "contrast", ():
                 return self._contrast()
@@ -105,7 +110,13 @@ class Truth:
     @property
     def _gain(self) -> Floats:
         """Y(d) - Y(0) of the outcome, be it an index or not."""
-        return self.tile.gain if self.index is None else self.index
+        return self._a_unit(self.tile.gain if self.index is None else self.index)
+
+    def _a_unit(self, gain: Floats) -> Floats:
+        if not self.a_unit:
+            return gain
+        gain, did = np.broadcast_arrays(gain, self.tile.did)
+        return np.divide(gain, did, out=np.zeros(gain.shape), where=did != 0)
 
     def _mean(self, gain: Floats, ask: Estimand) -> Floats:
         """A mean over treated unit-periods; that of cohorts and event times only where units stay treated."""
@@ -196,7 +207,7 @@ class Truth:
             return NONE
         within = Estimand("att", () if named else ask.arguments)
         through = self.world.spread(np.sum([self.tile.through(part) for part in parts], axis=0))
-        return self._mean(through if ask.kind == "nie" else self.tile.gain - through, within)
+        return self._mean(self._a_unit(through if ask.kind == "nie" else self.tile.gain - through), within)
 
     def _impact(self, kind: str, name: str) -> Floats:
         """Average direct, indirect and total impacts of S (b I + c W)."""

@@ -25,6 +25,7 @@ CAMPAIGNS = {
     "doors": "doors",
     "another-user": "another_user",
     "numbers": "other_numbers",
+    "newcomer": "newcomer",
 }
 
 

@@ -22,6 +22,7 @@ from real_parts import ENVIRONMENT, by_command_line, wait_until
 from cluster import Refused, back_end, scratch
 from cluster.backends import ssh
 from cluster.certificates import written
+from cluster.dask_pool import DaskPool
 from cluster.scratch import NoSafePlace, began, boot, host, is_gone, own_folder, record_of, space, sweep
 from cluster.survey import ship
 
@@ -131,7 +132,7 @@ def test_shipped_code_lies_in_a_folder_of_our_own_whoever_owns_the_scratch_folde
     with by_command_line(tmp_path, workers=1, nanny=False) as cluster:
         client = connected(cluster.where, None)
         try:
-            ship(client, ["slow_jobs"])
+            ship(DaskPool(client), ["slow_jobs"])
             first, scratch = client.submit(lambda: (sys.path[0], facts(0)[1])).result(timeout=30)
         finally:
             client.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from typing import get_args
 
 import pytest
@@ -15,6 +16,7 @@ from experiments.panel_spec import sections, weights
 from experiments.panel_spec.sections import TwinSection
 from experiments.study import StudyTables, builtin_names, builtin_study
 from experiments.toml_files import Table
+from results.diagnosis.claims import MEASURES, Claim
 
 TABLES: list[type[Table]] = [
     sections.PanelSection,
@@ -51,6 +53,16 @@ def test_every_table_of_a_spec_is_in_the_reference() -> None:
         assert f'### kind = "{kind}"' in page
 
 
+def test_every_key_of_a_claim_is_in_the_reference_with_a_meaning() -> None:
+    rows = reference_pages.claim_keys()
+    assert [str(row[0]).strip("`") for row in rows] == [item.name for item in fields(Claim)]
+    assert [row[0] for row in rows if not row[3]] == []
+    page = (reference_pages.FOLDER / "study.md").read_text(encoding="utf-8").partition("## [[claims]]")[2]
+    assert all(f"| `{item.name}` |" in page for item in fields(Claim))
+    guide = (reference_pages.FOLDER.parent / "monte-carlo.md").read_text(encoding="utf-8")
+    assert all(f"`{measure}`" in guide for measure in MEASURES)
+
+
 def test_every_command_is_in_the_reference() -> None:
     page = reference_pages.commands_page()
     assert all(f"## panelproof {name}\n" in page for name in COMMANDS)
@@ -66,6 +78,26 @@ def test_a_built_in_study_has_a_page_of_its_own_results(name: str) -> None:
     assert study.question in page
     assert study.expected in page
     assert f"seed {study.seed}" in page
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_a_page_of_a_study_opens_with_the_answer_of_its_own_report(name: str) -> None:
+    """Written anew by `python docs/build/study_pages.py --opening`."""
+    page = (study_pages.PAGES / f"study-{name}.md").read_text(encoding="utf-8")
+    assert page == study_pages.reopened(page)
+    first = page.split("\n\n")[1]
+    assert first.startswith(study_pages.OPENS)
+    said = first.removeprefix(study_pages.OPENS)
+    assert not said.startswith("Failed fits")
+    assert f"- {said}" in " ".join(page.partition("```text")[2].split())
+
+
+def test_a_report_without_an_answer_makes_no_page() -> None:
+    report = "size: why?\nSynthetic data\n- Calendars were drawn in 2 worlds.\n\nSize, in %\n- Bias of x: y.\n"
+    with pytest.raises(ValueError, match="begins with no answer to a claim"):
+        study_pages.opening(report)
+    found = study_pages.opening(report.replace("- Cal", "- Failed fits: did.\n- 5% tests of did: a\n  b.\n- Cal"))
+    assert found == "**Answer.** 5% tests of did: a b.\n\n- Failed fits: did.\n"
 
 
 def test_the_list_of_studies_is_what_the_code_makes() -> None:

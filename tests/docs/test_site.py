@@ -9,12 +9,16 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import browser
 import pytest
 
 pytestmark = pytest.mark.documents
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href", "object": "data"}
+BOXES = """[...document.querySelectorAll(".md-typeset pre > code")].map(box => [
+    box.scrollWidth - box.clientWidth, Math.max(...box.innerText.split("\\n").map(line => line.length)),
+    box.innerText.slice(0, 80)])"""
 WARNING = re.compile(r"^(WARNING|ERROR)", re.MULTILINE)
 
 
@@ -90,6 +94,28 @@ def test_the_site_loads_nothing_from_the_network(site: Path, pages: dict[Path, P
 def test_the_search_works_without_a_server(site: Path, pages: dict[Path, Page]) -> None:
     assert (site / "search" / "search_index.js").read_text("utf-8").startswith("var __index")
     assert all(any("iframe-worker.js" in address for address in page.loaded) for page in pages.values())
+
+
+def test_pages_about_development_stand_under_development() -> None:
+    text = (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8")
+    parts = dict(re.findall(r"^  - ([\w ]+):\n((?:      .*\n?)+)", text, re.MULTILINE))
+    assert all(page in parts["Development"] for page in ("architecture.md", "threat-model.md", "scaling.md"))
+    assert "coming-from.md" in parts["Guide"]
+
+
+@pytest.mark.browser
+def test_boxes_of_code_hold_their_lines_and_no_page_is_wider_than_a_phone(site: Path) -> None:
+    path = browser.binary()
+    if path is None:
+        pytest.skip("no Chromium")
+    with browser.browser(path) as opened:
+        for name in ("coming-from.html", "estimates.html", "studies/study-size.html", "reference/python.html"):
+            opened.open((site / name).as_uri(), 1280, 900)
+            boxes = opened.run(BOXES)
+            assert boxes
+            assert [text for cut, longest, text in boxes if cut > 1 and longest <= 120] == [], name
+            opened.open((site / name).as_uri(), 390, 844)
+            assert opened.run("document.documentElement.scrollWidth") <= 390, name
 
 
 def test_addresses_of_pages_are_files(pages: dict[Path, Page]) -> None:

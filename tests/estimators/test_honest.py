@@ -293,5 +293,5 @@ def test_bad_input_is_said_in_one_line() -> None:
 def test_a_restriction_that_does_not_exist_is_bad_input() -> None:
     question = honest.BoundsQuestion(np.array([0.1, 0.2]), np.eye(2), 1)
     for ask in (honest.breakdown, lambda *given: honest.sensitivity(*given, np.ones(1))):
-        with pytest.raises(BadInput, match="restriction = 'smooth'; allowed: smoothness, relative magnitudes; did you"):
+        with pytest.raises(BadInput, match="restriction = 'smooth'; did you mean 'smoothness'"):
             ask(question, "smooth")  # type: ignore[arg-type]

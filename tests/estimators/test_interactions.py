@@ -14,7 +14,7 @@ from experiments.references.reference import long_frame
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Streams, Wanted
 from sim.world.panel_design import PanelDesign
-from sim.world.parts.adoption import Random
+from sim.world.parts.adoption import Dose, Random
 from sim.world.parts.covariates import Normal
 from sim.world.parts.effect import Effect
 from sim.world.parts.errors import Process
@@ -166,8 +166,14 @@ DDD = TripleDifference("dirt", ("0", "1"), controls=())
 BY_M = Moderation("m", controls=())
 
 
-@pytest.mark.parametrize(("design", "estimator"), [(world(errors=Process(scale=0.0)), DDD), (world(errors=Process(
-    scale=0.0), **MODERATED), BY_M)], ids=["triple difference", "moderation"])  # fmt: skip
+EXACT = {"errors": Process(scale=0.0)}
+DOSES = {**EXACT, "adoption": Dose(share=0.7, mean=3.0)}
+
+
+@pytest.mark.parametrize(("design", "estimator"), [
+    (world(**EXACT), DDD), (world(**EXACT, **MODERATED), BY_M), (world(**DOSES), DDD),
+    (world(**DOSES, **MODERATED), BY_M),
+], ids=["triple difference", "moderation", "triple difference of doses", "moderation of doses"])  # fmt: skip
 def test_without_errors_every_draw_gives_its_truth(design: PanelDesign, estimator: Estimator) -> None:
     targets = estimator.layout(design.schema).targets
     terms = [term for term in targets if term.startswith("did")]

@@ -61,8 +61,8 @@ def test_a_value_that_is_not_listed_is_bad_input(cls: type, name: str, many: boo
 
 
 def test_the_message_names_the_estimator_and_the_nearest_value() -> None:
-    with pytest.raises(BadInput, match=r"^estimator callaway-santanna; controls = 'nevr'; allowed: never, not-yet; did "
-                                       r"you mean 'never'\?$"):  # fmt: skip
+    with pytest.raises(BadInput, match=r"^estimator callaway-santanna; controls = 'nevr'; did you mean 'never'\?; "
+                                       r"allowed: never, not-yet$"):  # fmt: skip
         CallawaySantAnna(controls="nevr")  # type: ignore[arg-type]
 
 

@@ -319,7 +319,7 @@ def test_a_draw_that_effects_absorb_is_singular(model: str) -> None:
 
 
 def test_unknown_models_are_bad_input() -> None:
-    with pytest.raises(BadInput, match="model = 'sdmm'; allowed: sar, sem, sdm, slx, sdem, sac; did you mean 'sdm'"):
+    with pytest.raises(BadInput, match=r"model = 'sdmm'; did you mean 'sdm'\?; allowed: sar, sem, sdm, slx, sdem, sac"):
         SpatialPanel(model="sdmm")  # type: ignore[arg-type]
 
 

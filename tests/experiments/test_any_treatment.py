@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import warnings
 from dataclasses import replace
@@ -16,6 +17,7 @@ import walk
 
 import panelproof as pp
 from estimators import TwoWayDID
+from estimators.core.estimator import Estimator
 from experiments.cli import run_command
 from experiments.panel_spec.spec import RealPanel
 from experiments.run.runner import run
@@ -31,7 +33,11 @@ from sim.panel import Panel
 from sim.panel_sidecars import panel_from, panel_text
 from sim.schema import Roles
 from sim.streams import Streams
-from sim.world.parts.adoption import PathsOfPanel
+from sim.world.panel_design import PanelDesign
+from sim.world.parts.adoption import Dose, PathsOfPanel
+from sim.world.parts.effect import Effect
+from sim.world.parts.errors import Process
+from sim.world.parts.mediators import Linear
 
 UNITS, PERIODS = 40, 9
 SPEC = """
@@ -188,13 +194,15 @@ def test_every_command_leaves_the_files_of_a_0_1_treatment(tmp_path: Path) -> No
         assert run_command(["twin", *given, "--out", str(folder / "twin")]) == 0
         assert run_command(["trust", *given, "--out", str(folder / "trust"), "--budget", "2s"]) == 0
         assert run_command(["race", *given, "--out", str(folder / "race.json"), "--replications", "64",
-                            "--estimator", "unit-trends"]) == 0  # fmt: skip
+                            "--html", str(folder / "race.html"), "--estimator", "unit-trends"]) == 0  # fmt: skip
         assert run_command(["run", str(folder / "twin" / "design.toml"), "--replications", "64", "--store",
                             str(folder / "study.zarr"), "--html", str(folder / "study.html")]) == 0  # fmt: skip
         every = (path.relative_to(folder) for path in folder.rglob("*") if ".zarr" not in str(path))
         found[treatment] = {str(path) for path in every if (folder / path).is_file()}
         race = json.loads((folder / "race.json").read_text())
         assert {row["estimator"] for row in race["panel"]} >= {"did", "unit-trends"}
+        page = html.unescape((folder / "race.html").read_text(encoding="utf-8"))
+        assert page.index(race["answer"]) < page.index("Misses in the world") < page.index("On the panel itself")
     assert found["fi"] == found["did"]
 
 
@@ -284,3 +292,35 @@ def test_a_panel_of_doses_in_python_needs_no_file() -> None:
     found = TwoWayDID(errors=("hc1",))(panel)
     assert found.terms[0] == "did"
     assert panel.roles.continuous
+
+
+def slope(y: np.ndarray, did: np.ndarray) -> float:
+    left = did - did.mean(0) - did.mean(1, keepdims=True) + did.mean()
+    return float((left * y).sum() / (left * left).sum())
+
+
+@pytest.mark.parametrize(("estimator", "targets"), [
+    (pp.RandomEffects(regressors=("did",), periods=True), {"did": "beta(did)"}),
+    (pp.formula("y ~ did | unit + period"), {"did": "beta(did)"}),
+    (pp.estimator(terms=["did"], errors=[])(slope)(), {"did": "beta(did)"}),
+    (pp.estimator(terms=["att"], errors=[])(slope)(), {"att": "beta(did)"}),
+    (pp.Mediation(mediator="m", regressors=("did",), errors=("delta",)),
+     {"nde": "unit_nde", "nie": "unit_nie", "total": "beta(did)"}),
+], ids=["random", "formula", "function", "one answer", "mediation"])  # fmt: skip
+def test_effects_of_a_dose_are_held_to_those_of_one_unit(estimator: Estimator, targets: dict[str, str]) -> None:
+    """Doses are 3 on average, so that the effect on the treated is three times that of a unit."""
+    design = PanelDesign(
+        units=30, periods=6, adoption=Dose(share=0.6, mean=3.0), effect=Effect(size=0.5), redraw=("adoption",),
+        mediators=(Linear("m", a=0.7, b=0.4, sd=0.5),), errors=Process(sd=0.3),
+    )  # fmt: skip
+    streams = Streams(6).tile(0, 200)
+    draw = design.settle(Streams(6)).draw(
+        streams, Wanted(frozenset(design.schema.variables), (*targets.values(), "att"))
+    )
+    layout = estimator.layout(design.schema)
+    assert {term: layout.targets[term] for term in targets} == targets
+    found = estimator(draw.panel, streams)
+    for term, target in targets.items():
+        miss = found.estimate[:, found.terms.index(term)] - draw.truth[target]
+        assert abs(miss.mean()) < 4 * miss.std(ddof=1) / np.sqrt(200), term
+        assert draw.truth["att"].mean() > 2 * draw.truth[target].mean()

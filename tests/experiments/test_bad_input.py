@@ -201,7 +201,38 @@ COMMANDS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "unknown format": (["estimate", "p.csv", "--spec", "s.toml", "--format", "pdf"], ("pdf", "json")),
     "unknown command": (["estimat"], ("estimat",)),
     "replay of nothing": (["replay", "{folder}/nothing.zarr", "0", "0"], ("nothing.zarr",)),
-}
+    "misspelt command": (["estimte"], ("no command 'estimte'; did you mean 'estimate'?; allowed: estimate, ",)),
+    "misspelt command of a group": (["store", "inf", "x.zarr"], ("'inf'", "info")),
+    "misspelt option": (["run", "bias", "--workrs", "2"], ("--workrs", "--workers")),
+    "options before the command": (["--workers", "2", "run", "bias"], ("stand behind its name",)),
+    "no workers": (["run", "bias", "--workers", "0"], ("--workers", "x>=1")),
+    "no replications": (["run", "bias", "--replications", "0"], ("--replications",)),
+    "replications in words": (["run", "bias", "--replications", "many"], ("'many'",)),
+    "two studies": (["run", "bias", "size"], ("size",)),
+    "no study": (["run"], ("STUDY",)),
+    "empty study file": (["run", "{folder}/empty.toml"], ("no design is named", "no estimators")),
+    "folder as a study, without a slash": (["run", "{folder}"], ("is a directory",)),
+    "table as a study": (["run", "{folder}/panel.csv"], ("is not valid TOML",)),
+    "store as a study": (["run", "{folder}/other.zarr"], ("is a store and no study", "panelproof report")),
+    "study as a store": (["report", "bias"], ("is a study and no store", "runs/bias.zarr")),
+    "study file as a store": (["compare", "{folder}/empty.toml", "b.zarr"], ("is a study and no store",)),
+    "store of another program": (["store", "info", "{folder}/other.zarr"], ("of another program",)),
+    "panel as a store": (["report", "{folder}/panel.csv"], ("panel.csv; ", "`panelproof run` made")),
+    "one store to compare": (["compare", "{folder}/other.zarr"], ("'B'",)),
+    "page over a folder": (["report", "{folder}/other.zarr", "--html", "{folder}"], ("is a directory",)),
+    "tables over a file": (["estimate", "p.csv", "--spec", "s", "--out", "{folder}/empty.csv"], ("is a file",)),
+    "spec over a folder": (["init", "{folder}/panel.csv", "--out", "{folder}"], ("is a directory",)),
+    "no spec": (["estimate", "{folder}/panel.csv"], ("--spec",)),
+    "panel and spec in each other's place": (
+        ["estimate", "{folder}/empty.toml", "--spec", "{folder}/panel.csv"], ("panel.csv", "is not valid TOML")),
+    "dial that there is not": (["breakdown", "bias", "--dial", "serail"], ("did you mean 'serial'?",)),
+    "kind that there is not": (["kinds", "didd"], ("did you mean 'did'?", "(all: `panelproof kinds`)")),
+    "estimator that there is not, in a race": (
+        ["race", "{folder}/example.csv", "--spec", "{folder}/spec.toml", "--out", "{folder}/o", "--estimator", "dod"],
+        ("did you mean 'did'?",)),
+    "an old name of an option": (["report", "x.zarr", "--trust"], ("called --load-code now",)),
+}  # fmt: skip
+LISTS = 8  # names that a message may list
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -209,6 +240,13 @@ def test_careless_command(name: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     arguments, words = COMMANDS[name]
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "panel.pdf").write_text("%PDF")
+    (tmp_path / "panel.csv").write_text("city,year\na,2001\n")
+    (tmp_path / "empty.toml").write_text("")
+    (tmp_path / "spec.toml").write_text(EXAMPLE_SPEC)
+    (tmp_path / "other.zarr").mkdir()
+    (tmp_path / "other.zarr" / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
+    if "{folder}/example.csv" in arguments:
+        example_frame().to_csv(tmp_path / "example.csv", index=False)
     before = sorted(tmp_path.rglob("*"))
     refused([argument.replace("{folder}", str(tmp_path)) for argument in arguments], words, capsys)
     assert sorted(tmp_path.rglob("*")) == before
@@ -223,5 +261,8 @@ def refused(arguments: list[str], words: tuple[str, ...], capsys: pytest.Capture
     assert lines
     assert all(line.startswith("panelproof: ") for line in lines), captured.err
     assert "Traceback" not in captured.err
+    for line in lines:
+        allowed = line.partition("allowed: ")[2].partition(";")[0]
+        assert allowed.count(", ") <= LISTS, line
     for word in words:
         assert word in captured.err, (word, captured.err)

@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 import panelproof as pp
+from estimators.core.estimator import Status
 from estimators.placebo.permutation import SomeTerms
+from experiments.estimation import estimator_called, panel_for
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables import staggered_table
 from experiments.tables.ledger import Ledger
@@ -309,7 +311,7 @@ CARELESS: Mapping[str, tuple[str, str]] = {  # what is wrong, what is suggested
     "indirect": ("claim 'indirect'", "did you mean 'indirect:did'?"),
     "sdm:w_dog": ("no term 'w_dog'; allowed: w_did, did,", "did you mean 'w_did'?"),
     "7:3:rho": ("twins have no dial for the term 'rho'; allowed: did,", "choose one of them"),
-    "indirect:road": ("no dial for the term 'indirect:road'; allowed: indirect:did,", "did you mean 'indirect:did'?"),
+    "indirect:road": ("no dial for the term 'indirect:road'; allowed: indirect:did", "did you mean 'indirect:did'?"),
     "7:w_did": ("the claim names no column", "such as 7:1:w_did"),
     "2:5": ("the claim names no term", "such as 2:5:did"),
     "2:5:DID": ("no term 'DID'; allowed: did,", "did you mean 'did'?"),
@@ -337,8 +339,9 @@ def test_careless_claims_are_one_line_with_the_nearest_name_first(real: RealPane
     with pytest.raises(BadInput) as caught:
         claim_of(real, text)
     said = str(caught.value)
-    assert what in said
+    assert [part for part in what.split("; ") if part not in said] == []
     assert remedy in said
+    assert said.index(remedy) < said.index("allowed: ") or not remedy.startswith("did you mean")
     assert "--claim" in said
     assert len(said.splitlines()) == 1
     assert len(caught.value.problems[0].allowed.split(", ")) <= 9
@@ -403,3 +406,14 @@ def test_a_sample_with_gaps_is_one_line(tmp_path: Path) -> None:
     claim = claim_of(dropped, "R:11:did")
     assert claim.panel.nobs == 322
     assert twin(claim.sample).design.schema.units == 34
+
+
+@pytest.mark.parametrize("name", ["sdm", "spatial", "dynamic-spatial", "spatial-random"])
+def test_spatial_models_that_a_user_names_have_the_balanced_part(tmp_path: Path, name: str) -> None:
+    table = CITIES.copy()
+    table.loc[[3, 40], "y"] = np.nan
+    spec = SPEC.replace("[panel]", '[panel]\nmissing = "drop"\nbalance = "drop-units"')
+    real = made_cities.real_panel(tmp_path, spec, table)
+    assert not real.panel.balanced
+    assert panel_for(name, real).balanced
+    assert estimator_called(name, real)(panel_for(name, real)).status.tolist() == [Status.OK]

@@ -77,7 +77,7 @@ def test_an_estimator_that_never_fits_is_said_and_corrected_and_retried(folder: 
     assert info.returncode == 0
     assert "failed fits   mine: 128 of 128" in info.stdout
     assert "traceback     cell 0 block 0 replication 0 mine: ArithmeticError: no such root" in info.stdout
-    again = panelproof(folder, "replay", "x.zarr", "0", "90", "--trust")
+    again = panelproof(folder, "replay", "x.zarr", "0", "90", "--load-code")
     assert again.returncode == 0
     assert "ArithmeticError: no such root" in again.stdout
     assert "made_up_broken.py" in again.stdout

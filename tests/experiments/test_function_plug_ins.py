@@ -84,7 +84,7 @@ def test_a_study_file_names_functions_of_a_module_beside_it(folder: Path) -> Non
     study = Study.from_toml(folder / "study.toml")
     assert run(study, store=folder / "y.zarr").content_hash() == store.content_hash()  # type: ignore[union-attr]
     assert store.fingerprint == study.fingerprint
-    again = panelproof(folder, "replay", "x.zarr", "1", "17", "--trust")
+    again = panelproof(folder, "replay", "x.zarr", "1", "17", "--load-code")
     assert again.returncode == 0, again.stderr
     assert "same" in again.stdout
     assert "differs" not in again.stdout

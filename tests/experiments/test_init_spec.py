@@ -11,7 +11,8 @@ import pytest
 from long_tables import load_panel
 
 from estimators.linear.did import TwoWayDID
-from experiments.panel_spec.first_spec import example_frame, look_at, propose_spec
+from experiments.panel_spec.first_spec import example_frame, propose_spec
+from experiments.panel_spec.look import look_at
 from experiments.panel_spec.spec import read_spec
 from sim.errors import BadInput
 from sim.panel import Panel
@@ -122,7 +123,7 @@ def test_what_only_looks_like_a_treatment_is_said_to_be_none(tmp_path: Path, val
     assert f'# "law" looks like a treatment, but {words}' in text
     text, panel = proposed(tmp_path, frame)
     assert panel.roles.treatment == "did"
-    assert "looks like" not in text  # beside a treatment, other columns may go on and off
+    assert "looks like a treatment" not in text  # beside a treatment, other columns may go on and off
     named = frame.rename(columns={"law": "other_policy"})
     assert '# "other_policy" looks like a treatment, but' in proposed(tmp_path, named)[0]
 

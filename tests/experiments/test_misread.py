@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from experiments.panel_spec.reading import to_long
 from experiments.panel_spec.spec import RealPanel
 from sim.errors import BadInput
 from sim.panel_files import codes_in, read_frame, without_codes
-from sim.weights import from_file, look_like_distances
+from sim.weights_files import from_file, look_like_distances
 
 UNITS, PERIODS = 24, 8
 SPEC = {"panel": {"unit": "city", "period": "year", "outcome": "y", "treatment": "d", "controls": ["x"]}}
@@ -116,7 +117,7 @@ def test_a_code_is_a_warning_a_key_and_a_proposal(tmp_path: Path) -> None:
     assert 'missing_codes = [-99]  # far from all other values: "y" -99 (3)' in text
     proposed = pp.read_panel(tmp_path / "panel.csv", tmp_path / "SPEC.toml").panel
     assert np.nanmin(proposed.variables["y"]) > -50
-    assert "missing_codes" not in pp.init(frame())
+    assert "missing_codes" not in tomllib.loads(pp.init(frame()))["panel"]
 
 
 def test_codes_of_keys_stay() -> None:
@@ -287,10 +288,9 @@ def test_a_share_is_a_hundredth_of_its_points() -> None:
 
 def test_a_plain_table_gets_no_rules() -> None:
     text = pp.init(frame())
-    assert "[read]" not in text
-    assert "[recode]" not in text
+    assert not {"read", "recode"} & tomllib.loads(text).keys()
     names = frame().assign(province=lambda d: np.where(d["city"] < "c10", "north", "south"))
-    assert "[recode]" not in pp.init(names)
+    assert "recode" not in tomllib.loads(pp.init(names))
 
 
 # Wide tables.

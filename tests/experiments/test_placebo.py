@@ -68,6 +68,10 @@ def test_the_command_prints_writes_and_keeps(
     assert document["draws"] == 199
     assert document["lower"] < document["estimate"] < document["upper"]
     ElementTree.fromstring((out / "placebo.svg").read_text(encoding="utf-8"))
+    page = (out / "placebo.html").read_text(encoding="utf-8")
+    assert f"Permutation p {document['permutation_pvalue']:.4f}" in page
+    assert page.count("<svg") == 2
+    assert not re.search(r"https?://(?!www.w3.org)", page)
     kept = ZarrStore.open(store)
     placebos = next(iter(kept.blocks(0))).estimates["did"].estimate[:, 0]
     assert document["placebo_mean"] == pytest.approx(placebos.mean())

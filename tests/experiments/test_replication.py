@@ -231,10 +231,10 @@ def test_plug_ins_go_into_the_bundle(tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
     assert run_command(["replicate", str(folder), "--from", str(store)]) == 2  # a stranger's store runs no code
     assert not folder.exists()
-    assert run_command(["replicate", str(folder), "--from", str(store), "--trust"]) == 0
+    assert run_command(["replicate", str(folder), "--from", str(store), "--load-code"]) == 0
     assert (folder / "studies" / "gap_of_means.py").read_text() == PLUG_IN
     command = [sys.executable, "-m", "experiments", "replicate", str(folder), "--cluster", "serial"]
-    assert "panelproof replicate . --trust" in (folder / "README.md").read_text()
+    assert "panelproof replicate . --load-code" in (folder / "README.md").read_text()
     (tmp_path / "gap_of_means.py").unlink()
 
     def again(*more: str) -> subprocess.CompletedProcess[str]:
@@ -246,7 +246,7 @@ def test_plug_ins_go_into_the_bundle(tmp_path: Path) -> None:
     assert "its study names code that would be imported: gap_of_means:gap" in refused.stderr
     assert not (folder / "studies" / "__pycache__").exists(), "it was not imported"
     assert not (folder / "rerun").exists()
-    done = again("--trust")
+    done = again("--load-code")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "study own: same bits" in done.stdout
 
@@ -263,7 +263,7 @@ def test_a_strangers_bundle_runs_no_code(tmp_path: Path, store: Path, named: str
     text = study.read_text()
     study.write_text(f"{text}\n[[estimators]]\n{named}\n" if "kind" in named else f"{named}\n{text}")
     (folder / "studies" / "evil.py").write_text(EVIL.format(mark=str(mark)))
-    for words in ([], ["--trust"]):
+    for words in ([], ["--load-code"]):
         capsys.readouterr()
         assert run_command(["replicate", str(folder), "--cluster", "serial", *words]) == 1
         assert "not as deposited: studies/quick.toml, studies/evil.py; nothing was run" in capsys.readouterr().out
@@ -274,9 +274,9 @@ def test_a_strangers_bundle_runs_no_code(tmp_path: Path, store: Path, named: str
     assert run_command(["replicate", str(folder), "--cluster", "serial"]) == 2
     said = capsys.readouterr().err
     assert "names code that would be imported: evil" in said
-    assert "--trust" in said
+    assert "--load-code" in said
     assert not mark.exists()
-    run_command(["replicate", str(folder), "--cluster", "serial", "--trust"])
+    run_command(["replicate", str(folder), "--cluster", "serial", "--load-code"])
     assert mark.exists(), "what is trusted is imported"
 
 

@@ -26,12 +26,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_pivot_is_printed_alone(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["report", str(store), "--by", "effect,serial", "--measure", "coverage"]) == 0
-    head, *lines = capsys.readouterr().out.splitlines()
-    assert head.strip() == "Coverage for did, estimator did, by serial (columns)"
+    first, second, *lines = capsys.readouterr().out.splitlines()
+    said = " ".join(f"{first} {second}".split())
+    assert said == "Coverage for did, estimator did, by autocorrelation of errors (columns)"
     frame = diagnose(ZarrStore.open(store)).frame
     row = frame[(frame["measure"] == "coverage") & (frame["term"] == "did") & (frame["error"] == "hc1")
                 & (frame["effect"] == 0.0157)]  # fmt: skip
-    (line,) = [line for line in lines if line.split()[:1] == ["0.0157"] or "hc1" in line][-1:]
+    (line,) = [line for line in lines if line.split()[:1] == ["0.0157"] or "HC1" in line][-1:]
     for value in row["value"]:
         assert f"{100 * value:.1f}" in line
     assert "Verdict" not in "\n".join(lines)
@@ -83,3 +84,41 @@ def test_a_measure_that_is_nowhere_defined_is_refused(tmp_path: Path, capsys: py
     captured = capsys.readouterr()
     assert "size is not defined in any cell" in captured.err
     assert not out.exists()
+
+
+def test_make_demo_ends_with_answer_picture_and_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command of the Makefile with fewer replications, where nobody looks at a browser."""
+    lines = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8").splitlines()
+    recipe = lines[lines.index("demo: $(STAMP)") + 1]
+    words = recipe.removeprefix(">@$(BIN)/panelproof ").split()
+    assert words[:3] == ["run", "size", "--replications"]
+    assert int(words[3]) * 5 <= 5000  # panels: seconds of work, and a start of Python
+    words[3] = "64"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CI", "1")
+    assert run_command([*words, "--cluster", "serial"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    answered = next(place for place, line in enumerate(out) if line.startswith("- 5% tests of did"))
+    pictured = out.index("Size for did: share of tests that reject a true null")
+    assert answered < pictured
+    assert "cannot be told" in out[answered + 1]  # 64 replications tell nothing, and the answer says so
+    assert "replications" in " ".join(out[answered + 1 : answered + 3])
+    assert out[pictured + 15].strip() == "autocorrelation of errors"
+    assert out[-1] == "report  runs/size.html"
+    assert (tmp_path / "runs" / "size.html").is_file()
+
+
+def test_a_page_that_nobody_asked_for_is_not_opened(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["report", str(store), "--open"]) == 2
+    assert "--open; there is no page to open; allowed: with --html FILE; add --html FILE" in capsys.readouterr().err
+
+
+def test_a_report_draws_its_picture_where_it_is_asked(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["report", str(store)]) == 0
+    plain = capsys.readouterr().out
+    assert run_command(["report", str(store), "--chart"]) == 0
+    drawn = capsys.readouterr().out
+    assert drawn.startswith(plain)
+    assert len(drawn.splitlines()) > len(plain.splitlines()) + 3

@@ -13,12 +13,14 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
+from estimators import TwoWayDID
 from estimators.core.estimator import Layout
 from experiments.run.runner import run
+from experiments.run.tasks import runner_of
 from experiments.search import solve
 from experiments.search import solve as points
 from experiments.search.root import Found, Limits, SearchPoint, fitted, narrow, search, settled
-from experiments.search.searches import needed
+from experiments.search.searches import breaking, needed, solving
 from experiments.search.solve import (
     BLOCK,
     Search,
@@ -293,6 +295,45 @@ def test_what_cannot_be_is_refused_before_anything_is_fitted(monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
+    ("first", "second", "options", "said"),
+    [("errors.serial", "effect.shape", Search(), "effect.shape = 'constant' is no number"),
+     ("effect.shape", "errors.serial", Search(), "effect.shape = 'constant' is no number"),
+     ("errors.serial", "units", Search(second=20.5), "--to2; units = 20.5"),
+     ("errors.serial", "effect.jump", Search(second=0.0), "--to2; the search begins at effect.jump = 0 too"),
+     ("units", "errors.serial", Search(low=math.nan), "--from; units = nan")],
+)  # fmt: skip
+def test_what_names_and_settings_say_is_refused_before_the_first_draw(
+    first: str, second: str, options: Search, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(points, "runner_of", lambda *_: pytest.fail("a draw"))
+    monkeypatch.setattr(points, "run", lambda *_, **__: pytest.fail("a fit"))
+    with pytest.raises(BadInput) as error:
+        breaking(known.study(1, 0.5), "coverage:0.9", first, second, None, options)
+    assert said in str(error.value)
+
+
+def test_a_measure_without_a_truth_is_refused_before_a_cluster_starts() -> None:
+    study = replace(known.study(1, 0.5), replications=64)
+    with pytest.raises(BadInput, match=r"the truth of did is 0\.5"):
+        solving(study, "mcse:size=0.01", "replications", None, Search())
+
+
+def test_a_truth_is_drawn_without_preparing_the_estimators_that_are_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared: list[tuple[str, ...]] = []
+
+    def runner_of_one(study: Study, cell: int) -> Any:
+        prepared.append(tuple(item.name for item in study.estimators))
+        return runner_of(study, cell)
+
+    monkeypatch.setattr(points, "runner_of", runner_of_one)
+    study = known.study(1, 0.5)
+    other = TwoWayDID(errors=("iid",), label="other")
+    bench = bench_of(replace(study, estimators=(*study.estimators, other)), "coverage:0.9", None, estimator="other")
+    target, truth = bench.truth({"errors.serial": 0.0})
+    assert (target, set(truth.tolist()), prepared) == ("att", {0.5}, [("other",)])
+
+
+@pytest.mark.parametrize(
     ("measure", "estimator", "said"),
     [("coverage:0.9", "lm", "lm tests and estimates nothing: it has no coverage; allowed: size, power, rejection"),
      ("bias:0.1", "lm", "it has no bias"), ("power:0.8", "bare", "constant of bare has no truth"),
@@ -377,8 +418,8 @@ def test_a_dial_that_there_is_not_is_refused_in_a_short_line() -> None:
     with pytest.raises(BadInput) as error:
         solve.dial_of(known.study(1), "errors.serail", "--for")
     said = str(error.value)
-    assert "no dial 'errors.serail'; allowed: effect, units, periods, treated, errors.serial" in said
-    assert len(said) < 240
+    assert "no dial 'errors.serail'; did you mean 'errors.serial'?; allowed: effect, units, periods, " in said
+    assert len(said) < 300
 
 
 def test_replications_of_a_share_by_hand() -> None:

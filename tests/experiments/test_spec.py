@@ -17,7 +17,7 @@ from estimators.linear.did import TwoWayDID
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.panel_spec.first_spec import EXAMPLE_SPEC, example_frame
 from experiments.panel_spec.spec import balanced, read_real_panel, read_spec
-from sim.errors import BadInput
+from sim.errors import MOST_NAMES, BadInput
 from sim.streams import Streams
 
 
@@ -481,8 +481,9 @@ def test_all_error_types_are_checked_before_the_panel_is_read(tmp_path: Path) ->
     lines = str(caught.value).splitlines()
     assert len(lines) == len(WRONG_ERRORS)
     for line, error in zip(lines, WRONG_ERRORS, strict=True):
-        assert line.startswith(f"spec.toml, [inference] errors; unknown error type {error!r}; allowed: iid, hc1, ")
-        assert "cluster:region, cluster:north+south, cluster:COLUMN" in line
+        assert line.startswith(f"spec.toml, [inference] errors; unknown error type {error!r}; ")
+        assert " more (all: `panelproof kinds`)" in line
+        assert line.partition("allowed: ")[2].count(", ") == MOST_NAMES - 1
         assert "longitude" not in line
 
 

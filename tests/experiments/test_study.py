@@ -189,9 +189,9 @@ def test_every_fault_of_a_study_file_is_said_at_once(tmp_path: Path) -> None:
     expected = [
         "; grid.serial = 0.5; allowed: a list in brackets, such as [0.5]; write grid.serial = [0.5]",
         "; replications = 'x'; allowed: a whole number; correct replications",
-        "; unknown key 'sed'; allowed: name, question, expected, cost, design, grid, estimators, replications, block, "
-        "seed, worlds, common_random_numbers, measures, claims; did you mean 'seed'?",
-        " [design]; unknown kind 'papr'; allowed: ",
+        "; unknown key 'sed'; did you mean 'seed'?; allowed: seed, name, question, expected, cost, design, grid, "
+        "estimators and 6 more",
+        " [design]; unknown kind 'papr'; did you mean 'paper'?; allowed: ",
         ' [[estimators]] 1; errors = \'iid\'; allowed: a list in brackets, such as ["iid"]; write errors = ["iid"]',
         " [[estimators]] 2; kind is missing; allowed: ",
     ]

@@ -9,7 +9,7 @@ import walk
 
 from estimators.spatial.spectrum import PiecewiseChebyshev
 
-MOST_FILES = 35  # of table 7 alone
+MOST_FILES = 36  # of table 7 alone
 MOST_OF_A_BLOCK = 30, 14  # files and crossings; 30 and 15 are the bars
 
 

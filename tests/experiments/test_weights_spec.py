@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -286,4 +287,4 @@ def test_init_proposes_to_collapse_individuals_and_a_weight_as_a_comment(tmp_pat
     assert found["panel"]["weight"] == "rows"
     proposed = propose_spec(cities(), "cities.csv")
     assert '# weight = "population"' in proposed
-    assert "[collapse]" not in proposed
+    assert "collapse" not in tomllib.loads(proposed)

@@ -126,7 +126,7 @@ def test_every_mark_maps_back_to_its_value(diagnosis: Any, name: str) -> None:
 def test_roles_of_dials(diagnosis: Any) -> None:
     power = measure_chart(diagnosis, MEASURES["power"])
     assert power is not None
-    assert (power.form, power.places.label) == ("curves", "effect size")
+    assert (power.form, power.places.label) == ("curves", "size of the effect")
     assert {series.label for series in power.panels[0].series} == {
         "exact, one", "exact, two", "biased, one", "biased, two"}  # fmt: skip
     assert power.panels[0].title == "units 50, kind plain"
@@ -171,7 +171,7 @@ def test_nested_loops_show_every_cell_in_the_order_of_the_dials(diagnosis: Any) 
     assert chart is not None
     cells = len(EFFECTS) * len(UNITS) * len(KINDS)
     assert [len(series.points) for series in chart.panels[0].series] == [cells, cells]
-    assert [loop.name for loop in chart.loops] == ["effect size", "units", "kind"]
+    assert [loop.name for loop in chart.loops] == ["size of the effect", "units", "kind"]
     for loop, levels in zip(chart.loops, (EFFECTS, UNITS, KINDS), strict=True):
         assert sorted(set(loop.levels)) == list(range(len(levels)))
     (svg,) = panel_svgs(chart)

@@ -147,20 +147,20 @@ def test_a_summary_answers_and_lists(diagnosis: Diagnosed):
 
 
 @pytest.mark.parametrize(("ask", "said"), [
-    (lambda one: one.table("efect"), "rows and columns; 'efect' is no dial of this study's grid; allowed: effect, "
-     "noise, estimator, term, error; did you mean 'effect'?"),
-    (lambda one: one.table(measure="powr"), "table, measure; 'powr' is no measure; allowed: power, *mean 'power'?"),
-    (lambda one: one.table(term="dit"), "table, term; no estimator has the term 'dit'; allowed: did, att; did you mean "
-     "'did'?"),
-    (lambda one: one.table(number="se"), "table; number = 'se'; allowed: value, mcse, lower, upper, n; *"),
+    (lambda one: one.table("efect"), "rows and columns; 'efect' is no dial of this study's grid; did you mean "
+     "'effect'?; allowed: effect, noise, estimator, term, error"),
+    (lambda one: one.table(measure="powr"), "table, measure; 'powr' is no measure; *mean 'power'?; allowed: power, *"),
+    (lambda one: one.table(term="dit"), "table, term; no estimator has the term 'dit'; did you mean 'did'?; "
+     "allowed: did, att"),
+    (lambda one: one.table(number="se"), "table; number = 'se'; *allowed: value, mcse, lower, upper, n*"),
     (lambda one: one.table(measure="size_adjusted_power", sample="passing"), "*has no value in any cell*"),
     (lambda one: one.plot.power(axis="nois"), "plot.power, axis; 'nois' is no dial of this study's grid; *'noise'?"),
     (lambda one: one.plot.power(axis="estimator"), "plot.power, axis; 'estimator' is no dial with several numbers; "
      "allowed: effect, noise; *"),
-    (lambda one: one.plot.power(error="idd"), "plot.power, error; no estimator has the error type 'idd'; allowed: iid, "
-     "cluster:unit; did you mean 'iid'?"),
+    (lambda one: one.plot.power(error="idd"), "plot.power, error; no estimator has the error type 'idd'; did you "
+     "mean 'iid'?; allowed: iid, cluster:unit"),
     (lambda one: one.plot("powr"), "plot; 'powr' is no measure; *did you mean 'power'?"),
-    (lambda one: one.contrast("did", "rawe"), "contrast b; no estimator 'rawe'; allowed: did, raw; *mean 'raw'?"),
+    (lambda one: one.contrast("did", "rawe"), "contrast b; no estimator 'rawe'; *mean 'raw'?; allowed: did, raw"),
     (lambda one: one.contrast("did", "raw", cell=9), "contrast; no cell 9; allowed: 0 to 5; *"),
     (lambda one: one.contrast(("did", "did"), "raw"), "contrast a; *allowed: an estimator, or (estimator, term, *"),
     (lambda one: one.to_xarray("all"), "to_xarray; no sample 'all'; allowed: own; choose one of them"),

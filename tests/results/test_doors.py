@@ -136,7 +136,7 @@ def test_a_module_that_a_store_names_is_imported_only_when_it_is_trusted(
         run_command(command)
         assert not mark.exists(), command
     assert "its study names code that would be imported: made_up_evil:Thing" in capsys.readouterr().err
-    assert run_command(["replay", str(store), "0", "0", "--trust"]) == 2
+    assert run_command(["replay", str(store), "0", "0", "--load-code"]) == 2
     assert mark.exists(), "what is trusted is imported"
     sys.modules.pop("made_up_evil", None)
 
@@ -150,9 +150,9 @@ def test_measures_that_a_store_names_are_loaded_only_when_it_is_trusted(
     for options in ([], ["--json"], ["--html", str(tmp_path / "x.html")]):
         assert run_command(["report", str(store), *options]) == 0
         said = capsys.readouterr()
-        assert "the store names measures of its own (evil.py:half); --trust loads them" in said.err
+        assert "the store names measures of its own (evil.py:half); --load-code loads them" in said.err
         assert not mark.exists()
-    assert run_command(["report", str(store), "--trust"]) == 0
+    assert run_command(["report", str(store), "--load-code"]) == 0
     assert "half (MCSE)" in capsys.readouterr().out
     assert mark.exists()
 

@@ -113,10 +113,10 @@ def test_a_summary_of_one_column_holds_its_numbers(document: Tables):
 
 
 @pytest.mark.parametrize(("ask", "said"), [
-    (lambda one: one["22"], "tables[...]; no table '22'; allowed: 1, 2, 3, 4, 5, 6, 7; did you mean '2'?"),
+    (lambda one: one["22"], "tables[...]; no table '22'; did you mean '2'?; allowed: 1, 2, 3, 4, 5, 6, 7"),
     (lambda one: one["2", 9], "tables[...]; table 2 has no column 9; allowed: 1, 2, 3, 4, 5; choose one of them"),
-    (lambda one: one["2"].with_errors("hc"), "with_errors; no error type 'hc'; allowed: iid, hc1, cluster:unit; did "
-     "you mean 'hc1'?"),
+    (lambda one: one["2"].with_errors("hc"), "with_errors; no error type 'hc'; did you mean 'hc1'?; allowed: iid, "
+     "hc1, cluster:unit"),
 ])  # fmt: skip
 def test_what_there_is_not_is_said_in_one_line(document: Tables, ask, said: str):
     with pytest.raises(BadInput) as caught:

@@ -191,7 +191,7 @@ def test_measures_of_a_study_file_are_shown_everywhere(folder: Path, capsys: pyt
     text = page.read_text(encoding="utf-8")
     assert '<th scope="col">median_error (MCSE)</th>' in text
     extra = ["--measure", str(folder / "measures.py") + ":wide"]
-    assert run_command(["report", str(folder / "x.zarr"), "--json", "--trust", *extra]) == 0
+    assert run_command(["report", str(folder / "x.zarr"), "--json", "--load-code", *extra]) == 0
     measures = json.loads(capsys.readouterr().out)["measures"]
     by_name = {name: [row for row in measures if row["measure"] == name] for name in ("median_error", "covers", "wide")}
     assert [len(found) for found in by_name.values()] == [1, 3, 3]

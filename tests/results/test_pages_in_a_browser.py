@@ -13,19 +13,24 @@ import pytest
 from verdict_worlds import SMALL, World
 
 from estimators.core.error_types import error_label
+from experiments.placebo import answer as answer_of
+from experiments.placebo import question, write_placebo
 from experiments.run.reporting import facts_of, further_charts
 from experiments.run.runner import run
 from experiments.study import builtin_study
 from experiments.trust.document import document
+from experiments.trust.race import document as document_of
+from experiments.trust.race import race
 from experiments.trust.trust import trust
+from experiments.twins.twin import twin, write_twin
 from results.diagnosis.diagnose import diagnose
 from results.report.html import html_report
-from results.report.trust_page import trust_page
+from results.report.trust_page import race_page, trust_page
 from results.store.zarr_store import ZarrStore
 from results.verdict.answer import answer
 from tests.support.browser import Browser, binary, browser
 
-STUDIES = ("bias", "size", "power", "staggered")
+STUDIES = ("bias", "size", "power", "staggered", "spillover")
 TALLEST = 6000
 WIDE, PHONE = (1280, 800), (390, 844)
 CHROMIUM = binary()
@@ -73,7 +78,7 @@ def test_pages_are_readable_everywhere(
     assert chromium.run("document.documentElement.scrollWidth <= innerWidth"), chromium.run(ESCAPES)
     assert size != WIDE or chromium.run("document.documentElement.scrollHeight") <= TALLEST
     assert chromium.run("document.querySelectorAll('details[open]').length") == 0
-    assert " ".join(chromium.run("document.querySelector('main section').innerText").split()).find(sentence) >= 0
+    assert " ".join(chromium.run("document.querySelector('main').textContent").split()).find(sentence) >= 0
     top = chromium.run(
         "document.querySelector('main section .lead, main section .verdicts').getBoundingClientRect().top"
     )
@@ -104,6 +109,7 @@ def test_nothing_is_cut_when_all_is_unfolded_on_a_phone(
 
 def test_a_click_on_a_heading_sorts_and_words_filter(pages: dict[str, tuple[Path, str]], chromium: Browser) -> None:
     chromium.open(pages["power"][0].as_uri(), *WIDE)
+    chromium.run("document.querySelectorAll('details').forEach(item => { item.open = true; })")
     table = "document.querySelector('.pivot table.sortable')"
     cells = f"[...{table}.tBodies[0].rows].map(row => Number(row.cells[row.cells.length - 1].dataset.v))"
     before = chromium.run(cells)
@@ -221,6 +227,63 @@ def test_tables_of_a_trust_page_are_read_on_a_phone(
     assert max(answers) < size[0]
     letters = "[...document.querySelectorAll('.paper svg text')].map(e => e.getBoundingClientRect().height)"
     assert min(chromium.run(letters)) > 8
+
+
+# Boxes of every kind of page: nothing is cut, no letters run into each other, the first screen has answer and picture
+
+KINDS = ("size", "spillover", "power", "supported", "twin", "placebo", "race")
+TEXTS = "h1, h2, h3, p, li, dt, dd, summary, figcaption, .chip, .who, .row-label"
+CUT = f"""(() => [...document.querySelectorAll('{TEXTS}')].filter(e => e.offsetParent !== null
+  && (e.scrollWidth > e.clientWidth + 1
+    || e.getBoundingClientRect().right > innerWidth + 1)).map(e => e.tagName + ': ' + e.innerText))()"""
+OF_SVGS = """[...document.querySelectorAll('svg.chart')].filter(s => s.getBoundingClientRect().width > 0)"""
+COLLIDING = f"""(() => {OF_SVGS}.flatMap(s => {{
+  const b = [...s.querySelectorAll('text')].map(t => [t.textContent, t.getBoundingClientRect()]);
+  const over = (p, q, a, z) => Math.min(p[z], q[z]) - Math.max(p[a], q[a]);
+  return b.flatMap(([m, p], i) => b.slice(i + 1).filter(
+    ([n, q]) => over(p, q, 'left', 'right') > 1 && over(p, q, 'top', 'bottom') > 4
+  ).map(([n]) => m + ' | ' + n)); }}))()"""
+OUTSIDE = f"""(() => {OF_SVGS}.flatMap(s => [...s.querySelectorAll('text')].filter(t => {{
+  const b = t.getBoundingClientRect(), p = s.getBoundingClientRect();
+  return b.left < p.left - 1 || b.right > p.right + 1 || t.textContent.includes('\u2026'); }})
+  .map(t => t.textContent)))()"""
+ANSWERED = "document.querySelector('.chips, .reason').getBoundingClientRect().bottom"
+SEEN = """(() => { const b = document.querySelector('svg').getBoundingClientRect();
+  return (Math.min(b.bottom, innerHeight) - Math.max(b.top, 0)) / b.height; })()"""
+
+
+@pytest.fixture(scope="module")
+def every_page(
+    pages: dict[str, tuple[Path, str]],
+    trusted: dict[str, tuple[Path, dict[str, Any]]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Path]:
+    """A page of every kind."""
+    folder = tmp_path_factory.mktemp("every")
+    real = made_cities.real_panel(folder, CITIES)
+    write_twin(twin(real), folder)
+    ask = question(real, draws=99)
+    write_placebo(answer_of(ask, run(ask.study)), folder)
+    raced = race(real, kinds=("imputation",), replications=64)
+    (folder / "race.html").write_text(race_page(document_of(raced), raced.decisive), encoding="utf-8")
+    found = {name: page for name, (page, _) in pages.items()} | {name: page for name, (page, _) in trusted.items()}
+    return found | {"twin": folder / "fidelity.html", "placebo": folder / "placebo.html", "race": folder / "race.html"}
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("size", SIZES)
+def test_no_text_is_cut_and_the_first_screen_has_answer_and_picture(
+    every_page: dict[str, Path], chromium: Browser, name: str, size: tuple[int, int]
+) -> None:
+    chromium.open(every_page[name].as_uri(), *size)
+    assert chromium.run("document.documentElement.scrollWidth <= innerWidth"), chromium.run(ESCAPES)
+    assert 0 < chromium.run(ANSWERED) < size[1]
+    assert chromium.run(SEEN) >= 0.5
+    chromium.run("document.querySelectorAll('details').forEach(item => { item.open = true; })")
+    assert chromium.run(CUT) == []
+    assert chromium.run(COLLIDING) == []
+    assert chromium.run(OUTSIDE) == []
+    assert chromium.complaints == []
 
 
 def _light(colour: Any) -> bool:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import io
+import webbrowser
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from reports import printed
+from reports import printed, tables_of
+from rich.console import Console
 
 from estimators.core.estimator import Layout, Status
+from experiments.run.reporting import open_page, print_chart
 from results.diagnosis.diagnose import diagnose
-from results.report.facts import ReportFacts
-from results.report.terminal import MOST_SAID
+from results.plots.curves import measure_chart
+from results.plots.grid import MEASURES
+from results.plots.terminal_chart import text_chart
+from results.report.facts import ReportFacts, lead_of, opened_by
+from results.report.grids import glances
+from results.report.html import html_report
+from results.report.terminal import MOST_SAID, print_bias_table
+from results.verdict.answer import answer
+from results.verdict.verdicts import Grade
 from results.verdict.wording import bias_table, failures, in_order, is_off, key_terms
 
 FACTS = ReportFacts("toy", "Does it hold?", seed=42)
@@ -70,7 +83,7 @@ def test_a_terminal_is_never_overrun(paper_records: Any, width: int) -> None:
     text = printed(diagnose(paper_records), width, FACTS, terminal=True)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
-    assert "cluster:unit" in text
+    assert "clustered by unit" in text
 
 
 def test_plain_output_has_every_column(paper_records: Any) -> None:
@@ -190,9 +203,135 @@ def test_a_long_answer_is_told_in_brief_on_the_first_screen_alone(fabricate: Any
     answer = printed(diagnosis, 80, facts, full=False).split("\n\n")[0]
     assert len(answer.splitlines()) <= 2 + MOST_SAID
     said = " ".join(answer.split())
-    assert "estimator-right holds (at most 0.018 standard errors); estimator-lowest, estimator-highest" in said
-    assert "fail (at worst t" in said
+    assert "- Bias of t2, t1 and t0: \N{CHECK MARK} 3 \N{MIDDLE DOT} \N{BALLOT X} 18 of 21" in said
+    assert "\N{CHECK MARK} holds: at most 0." in said
+    assert "\N{BALLOT X} fails: at worst t" in said
     assert "of estimator-lowest is too low by 1." in said
-    assert "Expected" not in said
+    assert "Expected" in said
     full = " ".join(printed(diagnosis).split())
     assert "estimator-highest is too high by" in full
+
+
+# The first lines: chips, their marks, what they come to, and the picture in letters.
+
+
+def sized(fabricate: Any, sample_of: Any) -> Any:
+    """Three error types over two dials of a grid: right, right in one cell alone and hard to tell, and wrong."""
+    rng = np.random.default_rng(5)
+    cells = []
+    for serial in (0.0, 0.4, 0.8):
+        theta = np.zeros((4000, 1))
+        sizes = 1.0, 1.0 - 0.075 * (serial > 0), 1.0 - serial / 2
+        se = np.stack([np.full((4000, 1), size) for size in sizes], axis=1)
+        cells.append(({"errors.serial": serial}, {"did": sample_of(theta, rng.standard_normal((4000, 1)), se, 1e6)}))
+    return diagnose(replace(fabricate(cells), claims=({"measure": "size", "over": "errors.serial"},)))
+
+
+def test_chips_say_who_holds_who_fails_and_who_cannot_be_told(fabricate: Any, sample_of: Any) -> None:
+    diagnosis = sized(fabricate, sample_of)
+    (item,) = glances(answer(diagnosis), diagnosis.cells, 0.05)
+    (row,) = item.rows
+    assert [(chip.name, chip.grade) for chip in row.chips] == [
+        ("one", Grade.HOLDS), ("two", Grade.OPEN), ("three", Grade.FAILS)]  # fmt: skip
+    said = " ".join(printed(diagnosis, 80, full=False).split())
+    chips = " \N{MIDDLE DOT} ".join(("one \N{CHECK MARK}", "two ?", "three \N{BALLOT X}"))
+    assert f"5% tests of t0 where the truth is 0: {chips}" in said
+    worst = next(one for one in answer(diagnosis).verdicts if one.error == "three").worst
+    assert f"at worst three errors reject {worst.value:.1%} when autocorrelation of errors = 0.8" in said
+    assert "Size rejected, in %, by autocorrelation of errors (errors.serial)" in said
+    assert "Dials in words: errors.serial: autocorrelation of errors." in said
+    assert "Marks: \N{CHECK MARK} holds, ~ detectable but too small to matter, ? cannot be told, \N{BALLOT X}" in said
+
+
+def test_a_terminal_without_letters_gets_marks_of_ascii(fabricate: Any, sample_of: Any) -> None:
+    diagnosis = sized(fabricate, sample_of)
+    held = io.BytesIO()
+    console = Console(file=io.TextIOWrapper(held, encoding="ascii", write_through=True), width=80)
+    print_bias_table(diagnosis, console, ReportFacts("toy"))
+    print_chart(diagnosis, console)
+    text = held.getvalue().decode("ascii")
+    assert "one ok | two ? | three !" in text
+    assert "Marks: ok holds, ~ detectable but too small to matter, ? cannot be told, ! fails" in " ".join(text.split())
+    assert " o one" in text
+
+
+def test_the_page_has_the_numbers_and_marks_of_the_terminal(fabricate: Any, sample_of: Any) -> None:
+    diagnosis = sized(fabricate, sample_of)
+    lines = printed(diagnosis, 100, full=False).splitlines()
+    at = next(place for place, line in enumerate(lines) if line.startswith("Size rejected"))
+    on_terminal = [line.split() for line in lines[at + 2 : at + 5]]
+    page = html_report(diagnosis, FACTS)
+    rows = dict(tables_of(page))["Size rejected, in %"]
+    assert [[text for text in row if text] for row in rows[-3:]] == on_terminal
+    assert rows[0][-1] == "autocorrelation of errors errors.serial"
+    assert page.index('class="beside"') < page.index("Size rejected, in %")
+
+
+def test_the_page_opens_with_the_picture_of_what_fails(fabricate: Any, sample_of: Any) -> None:
+    rng = np.random.default_rng(6)
+    theta = np.ones((2000, 1))
+    cells = [({"n": n}, {"ols": sample_of(theta, theta + rng.standard_normal((2000, 1)), np.full((2000, 1, 1), 0.5))})
+             for n in (1, 2, 3)]  # fmt: skip
+    claims = ({"measure": "bias"}, {"measure": "coverage"})
+    diagnosis = diagnose(replace(fabricate(cells), claims=claims))
+    found = answer(diagnosis)
+    assert [part.grade for part in found.claims] == [Grade.HOLDS, Grade.FAILS]
+    assert lead_of(diagnosis)[0].name == "bias"
+    assert opened_by(diagnosis, found)[0].name == "coverage"
+    page = html_report(diagnosis, FACTS)
+    assert page.index("<h3>Coverage for t0") < page.index("Bias in standard errors")
+    held = diagnose(replace(fabricate(cells), claims=claims[:1]))
+    assert opened_by(held, answer(held))[0].name == "bias"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_picture_in_letters_has_its_values_where_they_are(fabricate: Any, sample_of: Any, width: int) -> None:
+    diagnosis = sized(fabricate, sample_of)
+    chart = measure_chart(diagnosis, MEASURES["size"])
+    assert chart is not None
+    lines = text_chart(chart, width)
+    assert lines[0] == "Size for t0: share of tests that reject a true null"
+    assert max(map(len, lines)) <= width
+    plot = lines[1:14]
+    (last,) = (row for row, line in enumerate(plot) if line.endswith("three"))
+    high = max(point.value for point in chart.panels[0].points)
+    assert last == round(12 * (1 - high / chart.values.high))  # from the top, in rows of a thirteenth
+    assert "0.4" in lines[14]
+    assert lines[15].strip() == "autocorrelation of errors"
+    assert text_chart(replace(chart, panels=chart.panels * 2), width) == []
+    assert text_chart(chart, 20) == []
+
+
+def test_a_picture_of_rows_has_marks_intervals_and_values(fabricate: Any, sample_of: Any) -> None:
+    rng = np.random.default_rng(7)
+    theta = np.zeros((500, 1))
+    samples = {name: sample_of(theta, shift + 0.1 * rng.standard_normal((500, 1)), np.full((500, 1, 1), 0.1))
+               for name, shift in (("low", -1.0), ("right", 0.0), ("high", 1.0))}  # fmt: skip
+    chart = measure_chart(diagnose(fabricate([({}, samples)])), MEASURES["bias"])
+    assert chart is not None
+    lines = text_chart(chart, 90)
+    low, right, high = (line.index("\N{BLACK CIRCLE}") for line in lines[1:4])
+    assert low < right < high
+    assert abs(high - 2 * right + low) <= 1
+    assert [line.split()[0] for line in lines[1:4]] == ["low", "right", "high"]
+    assert "-1.0" in lines[1]
+    assert "!" in lines[1]
+
+
+@pytest.mark.parametrize("away", ["CI", "SSH_CONNECTION", "SSH_TTY"])
+def test_a_page_is_opened_on_a_desktop_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, away: str) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", lambda address: bool(opened.append(address)) or True)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    for name in ("CI", "SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DISPLAY", ":0")
+    page = tmp_path / "page.html"
+    assert open_page(page)
+    assert opened == [page.as_uri()]
+    monkeypatch.setenv(away, "1")
+    assert not open_page(page)
+    monkeypatch.delenv(away)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False)
+    assert not open_page(page)
+    assert len(opened) == 1

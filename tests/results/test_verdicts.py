@@ -267,7 +267,7 @@ def test_the_short_table_shows_every_cell_of_a_small_study(fabricate: Any, sampl
         for line in printed(diagnosis, 100, terminal=True, full=False).splitlines()
         if line.startswith(("one ", "two "))
     ]
-    assert rows == [["two", f"{found['two'][0]:.1f}", f"{found['two'][1]:.1f}!"],
+    assert rows == [["two", f"{found['two'][0]:.1f}", f"{found['two'][1]:.1f}\N{BALLOT X}"],
                     ["one", f"{found['one'][0]:.1f}", f"{found['one'][1]:.1f}"]]  # fmt: skip
 
 

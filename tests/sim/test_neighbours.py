@@ -23,12 +23,12 @@ from sim.weights import (
     band,
     contiguity,
     economic,
-    from_file,
     great_circle_km,
     inverse_distance,
     knn,
     nested,
 )
+from sim.weights_files import FileLayout, from_file
 from sim.world.context import cities
 
 # Four places on the equator, one degree (111.195 km) apart, the last ten degrees away.
@@ -258,7 +258,7 @@ WRONG_FILES: dict[str, tuple[str, str, list[str]]] = {
     "unknown unit": ("w.csv", "focal,neighbor\na,b\nb,Z\n", ["1 units are not in the panel: Z", 'others = "drop"']),
     "no unit of the panel": ("w.csv", "focal,neighbor\nx,y\n", ["2 units are not in the panel: x, y"]),
     "other columns": ("w.csv", "from,neighbour\na,b\n", ["no column 'focal'", "columns focal, neighbor, weight"]),
-    "misspelt column": ("w.csv", "focal,neighbour\na,b\n", ["no column 'neighbor'", "did you mean 'neighbour'?"]),
+    "misspelt column": ("w.csv", "focal,neigbor\na,b\n", ["no column 'neighbor'", "did you mean 'neigbor'?"]),
     "link twice": ("w.csv", "focal,neighbor\na,b\na,b\n", ["links appear more than once: a to b"]),
     "text weight": ("w.csv", "focal,neighbor,weight\na,b,far\n", ["a weight is 'far'", "column 'weight', row 2"]),
     "gap": ("w.csv", "focal,neighbor,weight\na,b,1\nb,a,\n", ["a weight is nan", "row 3"]),
@@ -276,7 +276,7 @@ WRONG_FILES: dict[str, tuple[str, str, list[str]]] = {
     "broken gwt": ("w.gwt", "0 4 x y\n", ["cannot be read as gwt"]),
     "broken mtx": ("w.mtx", "nothing\n", ["cannot be read as mtx"]),
     "broken npy": ("w.npy", "nothing\n", ["cannot be read as npy"]),
-    "other extension": ("w.txt", "a b\n", ["has the extension .txt", ".csv, .gal, .gwt, .npy, .mtx"]),
+    "other extension": ("w.txt", "a b\n", ["has the extension .txt", ".csv, .xlsx, .dta, .gal, .gwt, .npy, .mtx"]),
     "empty": ("w.csv", "", ["is empty"]),
 }
 
@@ -377,3 +377,46 @@ def test_the_committed_square_csv() -> None:
     row, column = np.divmod(np.arange(36), 6)
     links = np.abs(row[:, None] - row) + np.abs(column[:, None] - column) == 1
     np.testing.assert_allclose(weights.dense, links / links.sum(axis=1, keepdims=True), rtol=1e-14)
+
+
+LINKS = "a,b,2\nb,c,1\nc,d,3\nd,a,1\n"
+RAW = np.array([[0, 2, 0, 1], [2, 0, 1, 0], [0, 1, 0, 3], [1, 0, 3, 0]], dtype=float)
+
+
+def test_links_that_stand_once_are_asked_about(tmp_path: Path) -> None:
+    path = write(tmp_path / "w.csv", "focal,neighbor,weight\n" + LINKS)
+    with pytest.raises(BadInput, match=r"each of 4 links goes one way alone, such as a to b.*symmetric = true"):
+        from_file(path, UNITS)
+    both, one = (from_file(path, UNITS, standardize="none", layout=FileLayout(symmetric=how)) for how in (True, False))
+    np.testing.assert_array_equal(both.dense, RAW)
+    np.testing.assert_array_equal(one.dense, np.triu(RAW, 1) * (RAW[0, 3] != RAW) + [[0] * 4, [0, 0, 1, 0], [0] * 4,
+                                                                                      [1, 0, 0, 0]])  # fmt: skip
+
+
+def test_columns_of_any_name_can_be_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "w.csv", "start,end,flow,minutes\n" + LINKS.replace("\n", ",9\n"))
+    with pytest.raises(BadInput, match=r"no column 'focal' among start, end.*focal = "):
+        from_file(path, UNITS)
+    with pytest.raises(BadInput, match="which column holds the weights: flow, minutes"):
+        from_file(path, UNITS, layout=FileLayout(focal="start", neighbor="end"))
+    named = FileLayout(focal="start", neighbor="end", weight="flow", symmetric=True)
+    found = from_file(path, UNITS, standardize="none", layout=named)
+    np.testing.assert_array_equal(found.dense, RAW)
+    assert found.read == "links of w.csv go from 'start' to 'end', by 'flow'."
+
+
+@pytest.mark.parametrize("heads", [["v1", "v2", "v3", "v4"], list(UNITS)])
+def test_a_stata_matrix_names_its_rows_and_may_number_its_columns(tmp_path: Path, heads: list[str]) -> None:
+    pd.DataFrame(RAW, columns=heads).assign(id=UNITS)[["id", *heads]].to_stata(tmp_path / "w.dta", write_index=False)
+    np.testing.assert_array_equal(from_file(tmp_path / "w.dta", UNITS[::-1], standardize="none").dense,
+                                  RAW[::-1, ::-1])  # fmt: skip
+
+
+def test_a_matrix_without_names_needs_an_order(tmp_path: Path) -> None:
+    for text in ("", "0,1,2,3\n"):
+        path = write(tmp_path / "w.csv", text + "\n".join(",".join(f"{x:g}" for x in row) for row in RAW))
+        with pytest.raises(BadInput, match=r'no names in its first row.*units = "file"'):
+            from_file(path, UNITS)
+        found = from_file(path, UNITS, standardize="none", layout=FileLayout(order=UNITS[::-1]))
+        np.testing.assert_array_equal(found.dense, RAW[::-1, ::-1])
+        assert found.read == "w.csv names no units: its rows are taken for d, c, b and 1 more."

@@ -147,7 +147,7 @@ class UnitsOfFile(Geography):
         named = [self.unit, self.longitude, self.latitude, *filter(None, (self.group, self.prosperity)), *self.columns]
         lacking = [name for name in dict.fromkeys(named) if name not in table.columns]
         for name in lacking:
-            yield fault(f"the table has no column {name!r}", one_of(map(str, table.columns)),
+            yield fault(f"the table has no column {name!r}", one_of(table.columns, name),
                         closest(name, map(str, table.columns)))  # fmt: skip
         if self.unit not in lacking and len(set(names := self._names)) < len(names):
             twice = sorted({name for name in names if names.count(name) > 1})

@@ -66,7 +66,8 @@ class Entropy(IndicatorsPart):
         for dial in ("treated", "negative"):
             for name in getattr(self, dial):
                 if name not in self.names:
-                    yield fault(f"{dial} names no indicator: {name!r}", one_of(self.names), closest(name, self.names))
+                    yield fault(f"{dial} names no indicator: {name!r}", one_of(self.names, name),
+                      closest(name, self.names))  # fmt: skip
         if not self.noise and 0 in self.loadings:
             yield fault("an indicator with loading 0 and noise 0 never varies", "a loading or noise", "set noise")
         if self.names and outline.units * len(outline.periods) < 2:

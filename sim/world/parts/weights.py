@@ -128,7 +128,7 @@ class WeightsOfFile(WeightsPart):
 
     def faults(self, outline: Outline) -> Iterator[Problem]:
         """A file that cannot be read, or a matrix of another N."""
-        from sim.weights import matrix_size  # pandas is slow to import
+        from sim.weights_files import matrix_size  # pandas is slow to import
 
         try:
             with as_file(self.path) as path:
@@ -143,13 +143,14 @@ class WeightsOfFile(WeightsPart):
 
     def build(self, places: Places) -> Weights:
         """W of the places; raises BadInput where the file is of other units."""
-        from sim.weights import Coordinates, from_file
+        from sim.weights import Coordinates
+        from sim.weights_files import AS_IT_STANDS, from_file
 
         where = Coordinates(places.names, places.longitude, places.latitude)
         try:
             with as_file(self.path) as path:
                 return from_file(path, places.names, standardize=self.standardize, islands=self.islands,
-                                 coordinates=where, name=self.label)  # fmt: skip
+                                 coordinates=where, name=self.label, layout=AS_IT_STANDS)  # fmt: skip
         except BadInput as error:
             first = error.problems[0]
             raise bad(f"{first.where}: {first.what}", where="[design.weights] path", allowed=first.allowed,

@@ -1,0 +1,539 @@
+"""What the columns of a table seem to be: guesses for a first SPEC.toml, each to be looked at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from experiments.panel_spec.collapse import averaged
+from experiments.panel_spec.reading import PERIOD_WORDS, rank, unnamed, wide_columns
+from sim.arrays import Flags, Floats
+from sim.errors import BadInput, Problem, bad, listed
+from sim.panel_files import INDIVIDUALS, Rows, codes_in, numbers, shown, treatment_problems, unit_labels, without_codes
+from sim.schema import period_step, uneven_code
+
+MOST_CONTROLS = 4
+MOST_GROUPS = 10
+MOST_LEVELS = 5  # values of a column from 0 to 1 that may be meant as a treatment
+MADE = 0.999  # R2 of a column from which others make it up
+PART = 0.01  # standard deviations that a part of the outcome moves it by
+NEARLY = 0.05  # share of empty cells that a control may have
+FEW = 0.1  # share of rows that may be repeated by mistake
+LEFT = 1e-6  # share of a column's variation that the effects and the columns before it must leave
+ROUNDS = 30  # of alternating demeaning; exact at once in a balanced panel
+UNIT_WORDS = ("city", "county", "province", "state", "unit", "id", "name", "code", "城市", "地区", "县", "名称", "代码")
+TREATMENT_WORDS = ("did", "treat", "treated", "treatment", "policy", "eip", "政策", "处理", "试点")
+ID_WORDS = ("id", "pid", "person", "index", "编号", "个体", "序号")
+OUTCOME_WORDS = ("outcome", "icr", "y", "resilience", "韧性")
+LONGITUDE_WORDS = ("longitude", "lon", "long", "lng", "longitud", "经度")
+LATITUDE_WORDS = ("latitude", "lat", "latitud", "纬度")
+PLACE_WORDS = (*LONGITUDE_WORDS, *LATITUDE_WORDS)
+CAPITAL_WORDS = ("capital", "省会")
+WEIGHT_WORDS = ("population", "pop", "人口")
+FIRST_WORDS = ("gvar", "cohort", "first", "adoption", "adopted", "adopt", "start", "pilot", *TREATMENT_WORDS, "首次")
+TOTAL_WORDS = ("total", "totals", "sum", "all", "national", "nation", "average", "mean", "overall", "全国", "合计",
+               "总计", "总和", "平均", "全省")  # fmt: skip
+FEWEST = 4  # units, and one period less, from which one that equals a sum of others is no chance
+CLOSE = 1e-3  # standard deviations between a total and what it is made of, which rounding may leave
+MOVES = 50  # times that, by which a total must change over time
+NEVER = (0.0, 9999.0)  # codes of a first treated period for units that never are
+FAR = 60  # periods outside of the panel in which a unit may have been treated first
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Look:
+    """What the columns of a table seem to be; None or empty where nothing fits.
+
+    doubtful: columns that look like a treatment, and what forbids it. parts: columns that make up the outcome. again:
+    the outcome in another form, such as its logarithm. codes: values of columns that look like codes of a missing one,
+    and how often they stand there. cohorts: in how many periods units are first treated. gaps: unit-periods without a
+    value of these columns, all of them, and units that lack one. step: from one period to the next. rivals: other
+    columns that could be the outcome. dates: whether first treated periods say the same as the treatment, in words.
+    unused: why other columns have no place, in words.
+    """
+
+    unit: str
+    period: str
+    outcome: str
+    treatment: str | None
+    first_treated: str | None
+    policies: tuple[str, ...]
+    doubtful: dict[str, Problem]
+    controls: tuple[str, ...]
+    parts: tuple[str, ...]
+    again: tuple[str, ...]
+    coordinates: tuple[str, str] | None
+    capital: str | None
+    groups: tuple[str, ...]
+    weight: str | None
+    incomplete: bool
+    gaps: tuple[int, int, int]
+    step: int
+    units: int
+    codes: dict[str, dict[float, int]]
+    cohorts: int
+    rivals: tuple[str, ...]
+    dates: str
+    unused: dict[str, str]
+
+
+def look_at(frame: pd.DataFrame, filename: str) -> Look:
+    """Guess what the columns of a long table are; raises BadInput when none identify its rows or none varies."""
+    unit, period = keys_of(frame, filename)
+    keys = (unit, period)
+    dates = _dates(frame, Rows.of(frame, unit, period), keys)
+    codes = {name: codes_in(x) for name, x in _numeric(frame).items() if name not in (*keys, *dates)}
+    codes = {name: found for name, found in codes.items() if found}
+    frame = without_codes(frame, sorted({code for found in codes.values() for code in found}), (*keys, *dates))
+    rows, numeric = Rows.of(frame, unit, period), _numeric(frame)
+    others = {name: x for name, x in numeric.items() if name not in keys}
+    constant = [str(name) for name in frame.columns if name not in keys and _constant(frame[name], rows)]
+    moving = {
+        name: x for name, x in others.items() if name not in (*constant, *dates) and _remains(_within(x, rows), x)
+    }
+    policies = _ranked([name for name, x in moving.items() if _absorbing(x, rows)], TREATMENT_WORDS)
+    doubtful = _doubtful({name: x for name, x in moving.items() if name not in policies}, rows)
+    if policies or dates:
+        doubtful = {name: problem for name, problem in doubtful.items() if _likeliest([name], TREATMENT_WORDS)}
+    outcome, rivals = _outcome({name: x for name, x in moving.items() if name not in doubtful}, filename)
+    treatment = policies[0] if policies else None
+    candidates = [
+        name for name in moving if name not in (outcome, *policies, *doubtful) and not _identifies(frame, name)
+    ]
+    controls, parts, beyond = _controls(moving, outcome, treatment, candidates, rows)
+    left = [name for name in candidates if name not in parts]
+    again = tuple(name for name in left if _same_order(moving[name], moving[outcome]))
+    if again:
+        kept = [name for name in left if name not in again]
+        controls, _, beyond = _controls(moving, outcome, treatment, kept, rows)
+    complete = np.isfinite(np.array([others[name] for name in (outcome, *policies[:1], *controls)])).all(axis=0)
+    fixed = {name: x for name, x in others.items() if name in constant and np.isfinite(x).all()}
+    units, coordinates = len(set(rows.labels)), _coordinates(fixed)
+    capital = _likeliest([name for name, x in fixed.items() if set(np.unique(x)) == {0.0, 1.0}], CAPITAL_WORDS)
+    groups = tuple(name for name in constant if name not in others and 2 <= frame[name].nunique() <= MOST_GROUPS)
+    weight = _likeliest([name for name, x in others.items() if (x[np.isfinite(x)] > 0).all()], WEIGHT_WORDS)
+    starts = _starts(frame[dates[0]]) if dates else None
+    look = Look(
+        unit=unit,
+        period=period,
+        outcome=outcome,
+        treatment=treatment,
+        first_treated=dates[0] if dates else None,
+        policies=policies[1:],
+        doubtful=doubtful,
+        controls=controls,
+        parts=parts,
+        again=again,
+        coordinates=coordinates,
+        capital=capital,
+        groups=groups,
+        weight=weight,
+        incomplete=not complete.all(),
+        gaps=_gaps(complete, rows),
+        step=period_step(rows.years),
+        units=units,
+        codes=codes,
+        cohorts=_cohorts(moving[treatment] if treatment else starts, rows, dummy=treatment is not None),
+        rivals=rivals,
+        dates=_compared(moving, treatment, starts, rows),
+        unused={},
+    )
+    return replace(look, unused=_unused(frame, look, rows, (constant, moving, beyond)))
+
+
+def merged_columns(frame: pd.DataFrame, filename: str) -> tuple[str, ...]:
+    """Columns whose empty cells seem to be merged with the one above, where units are then identified; else none."""
+    blank = {str(name): unit_labels(frame[name]) == "" for name in frame.columns}
+    held = tuple(name for name, gone in blank.items() if gone.mean() >= 0.5 and not gone[0] and not gone.all())
+    if not held:
+        return ()
+    try:
+        unit, _ = keys_of(frame.assign(**{name: frame[name].ffill() for name in held}), filename)
+    except BadInput:
+        return ()
+    return tuple(name for name in held if (blank[name] == blank[unit]).all()) if unit in held else ()
+
+
+def keys_of(frame: pd.DataFrame, filename: str) -> tuple[str, str]:
+    """The columns of units and periods; raises BadInput where none identify the rows."""
+    return _keys(frame, _numeric(frame), filename)
+
+
+def totals_of(frame: pd.DataFrame, keys: tuple[str, str]) -> tuple[str, ...]:
+    """Units that are called like a total or a mean of others, or are one in a column of numbers."""
+    rows, numeric = Rows.of(frame, *keys), _numeric(frame)
+    units, years = pd.factorize(rows.labels)[1], np.unique(rows.years)
+    at = (np.searchsorted(years, rows.years), pd.Index(units).get_indexer(pd.Index(rows.labels)))
+    arrays = {}
+    for name in (name for name in numeric if name not in keys):
+        arrays[name] = np.full((len(years), len(units)), np.nan)
+        arrays[name][at] = numeric[name]
+    return tuple(totals(arrays, tuple(units)))
+
+
+def totals(arrays: Mapping[str, Floats], units: tuple[str, ...]) -> dict[str, str]:
+    """Units that are the sum or the mean of all others in all periods of a variable (T, N), or are called so, and why.
+
+    NaN = not observed.
+    """
+    found = {unit: "is called so" for unit in units if unit.lower() in TOTAL_WORDS}
+    for name, x in arrays.items():
+        seen = np.isfinite(x)
+        if x.shape[1] < FEWEST or (seen.sum(axis=1) < FEWEST).any() or len(np.unique(x[seen])) < FEWEST:
+            continue
+        spread, rest = np.nanstd(x, axis=1)[:, None], np.nansum(x, axis=1)[:, None] - x
+        with np.errstate(invalid="ignore"):
+            moves = np.fmax.reduce(x, axis=0) - np.fmin.reduce(x, axis=0) > MOVES * CLOSE * spread.mean()
+        for said, other in (("sum", rest), ("mean", rest / (seen.sum(axis=1)[:, None] - 1))):
+            alike = ((np.abs(x - other) <= CLOSE * spread) | ~seen).all(axis=0) & (seen.sum(axis=0) >= FEWEST - 1)
+            alike &= moves  # one that stays as it is may happen to be the mean
+            if (spread > 0).all():
+                found = {units[i]: f"is the {said} of all others in {name}" for i in np.flatnonzero(alike)} | found
+    return found
+
+
+def switches_of(frame: pd.DataFrame, rows: Rows, keys: tuple[str, str]) -> dict[str, dict[str, float]]:
+    """Columns of two values, other than 0 and 1, of which units take one from some period on, with that value as 1."""
+    found = {}
+    for name in (str(name) for name in frame.columns if name not in keys):
+        labels = unit_labels(frame[name])
+        values = sorted({*labels} - {""})
+        if len(values) != 2 or values == ["0", "1"] or pd.api.types.is_bool_dtype(frame[name]):
+            continue
+        for one, zero in (values, values[::-1]):
+            x = np.where(labels == "", np.nan, labels == one).astype(float)
+            if _absorbing(x, rows) and _remains(_within(x, rows), x):
+                found[name] = {one: 1.0, zero: 0.0}
+    return found
+
+
+def _dates(frame: pd.DataFrame, rows: Rows, keys: tuple[str, str]) -> tuple[str, ...]:
+    """Columns that hold units' first treated periods, the likeliest first."""
+    found = [str(name) for name in frame.columns if name not in keys and _first_periods(frame[name], rows)]
+    return _ranked(found, FIRST_WORDS)
+
+
+def _starts(column: pd.Series[Any]) -> Floats:
+    """First treated periods, (rows,), NaN where never."""
+    x = numbers(column)[0]
+    return np.where(np.isin(x, NEVER) | np.isinf(x), np.nan, x)
+
+
+def _cohorts(x: Floats | None, rows: Rows, *, dummy: bool) -> int:
+    """In how many periods after the first one units are first treated, by a treatment (rows,) or first periods."""
+    if x is None:
+        return 0
+    treated = (x == 1) if dummy else rows.years >= x
+    first = pd.Series(np.where(treated, rows.years, np.iinfo(np.int64).max)).groupby(rows.labels).min()
+    held = np.unique(first[first < np.iinfo(np.int64).max])
+    return int((held > rows.years.min()).sum())
+
+
+def _compared(moving: dict[str, Floats], treatment: str | None, starts: Floats | None, rows: Rows) -> str:
+    """Whether a treatment is what first treated periods (rows,) say, in words; "" where there are not both."""
+    if treatment is None or starts is None:
+        return ""
+    x = moving[treatment]
+    differ = np.flatnonzero(np.isfinite(x) & (x != (rows.years >= starts)))
+    if not differ.size:
+        return f"says the same as {treatment}"
+    at = int(differ[0])
+    return f"disagrees with {treatment} in {differ.size} rows, such as {rows.labels[at]} in {rows.years[at]}"
+
+
+def _gaps(complete: Flags, rows: Rows) -> tuple[int, int, int]:
+    """How many unit-periods lack a value, of how many, and how many units lack one; complete: rows that lack none."""
+    seen = pd.Series(complete).groupby(rows.labels).sum().to_numpy()
+    periods = len(np.unique(rows.years))
+    return int(periods * len(seen) - seen.sum()), periods * len(seen), int((seen < periods).sum())
+
+
+def _same_order(x: Floats, y: Floats) -> bool:
+    """Whether two columns put the rows in the same order, or in the opposite one, as a logarithm does."""
+    seen = np.isfinite(x) & np.isfinite(y)
+    ranks = [pd.Series(values[seen]).rank() for values in (x, y)]
+    return bool(seen.sum() > 2 and ranks[0].nunique() > 2 and abs(ranks[0].corr(ranks[1])) > MADE)
+
+
+def _unused(
+    frame: pd.DataFrame, look: Look, rows: Rows, seen: tuple[list[str], dict[str, Floats], tuple[str, ...]]
+) -> dict[str, str]:
+    """Why columns have no place in the proposal; seen: which are constant, move, and came after the last control."""
+    constant, moving, beyond = seen
+    used = {look.unit, look.period, look.outcome, look.treatment, look.capital, look.weight, *(look.coordinates or ()),
+            *look.policies, *look.doubtful, *look.controls, *look.parts, *look.again, *look.groups,
+            look.first_treated if look.treatment is None else None}  # fmt: skip
+    found = {}
+    for name in (str(name) for name in frame.columns if str(name) not in used):
+        values, wrong = numbers(frame[name])
+        given = int(frame[name].notna().sum())
+        if unnamed(name):
+            found[name] = "has no name"
+        elif not given:
+            found[name] = "is empty"
+        elif wrong.size and wrong.size < given:
+            found[name] = f"holds text in {wrong.size} rows, such as {shown(frame[name].iloc[wrong[0]])}"
+        elif wrong.size:
+            found[name] = "holds dates" if pd.api.types.is_datetime64_any_dtype(frame[name]) else "holds text"
+        elif name in constant and rank(name, PLACE_WORDS) < len(PLACE_WORDS):
+            found[name] = (f"holds {np.nanmin(values):g} to {np.nanmax(values):g}, and no pair of columns holds "
+                           "degrees of longitude and latitude")  # fmt: skip
+        elif name in constant:
+            found[name] = "is constant within units"
+        elif name not in moving:
+            found[name] = "is made up of effects of units and periods"
+        elif np.isnan(values).mean() > NEARLY:
+            found[name] = f"is empty in {int(np.isnan(values).sum())} rows"
+        elif name in beyond:
+            found[name] = f"comes after the first {MOST_CONTROLS} controls"
+        else:
+            found[name] = "is made up of the treatment and other columns"
+    return found
+
+
+def several(frame: pd.DataFrame) -> tuple[str, str] | None:
+    """The columns of unit and period by their names, where there are several rows of each on average."""
+    period = _likeliest([str(name) for name in frame.columns], PERIOD_WORDS)
+    names = [str(name) for name in frame.columns if str(name) != period and 1 < frame[name].nunique() <= len(frame) / 2]
+    unit = _likeliest(names, UNIT_WORDS)
+    if unit is None or period is None or frame[[unit, period]].isna().to_numpy().any():
+        return None
+    cells = len(frame[[unit, period]].drop_duplicates())
+    return (unit, period) if len(frame) >= INDIVIDUALS * cells and frame[period].nunique() > 1 else None
+
+
+def _identifies(frame: pd.DataFrame, name: str) -> bool:
+    """Whether a column numbers individuals or rows: whole numbers under such a name, or one after the other."""
+    values = frame[name]
+    if not pd.api.types.is_integer_dtype(values) or pd.api.types.is_bool_dtype(values):
+        return False
+    called = str(name).lower()
+    if called in ID_WORDS or called.endswith("_id"):
+        return True
+    return bool(values.is_unique and len(values) > 1 and values.max() - values.min() == len(values) - 1)
+
+
+def cell_means(frame: pd.DataFrame, keys: tuple[str, str]) -> pd.DataFrame:
+    """Means of columns of numbers by unit and period, the first value of others."""
+    codes, cells = pd.factorize(pd.MultiIndex.from_frame(frame[list(keys)].astype(object)))
+    made = averaged(frame, codes, np.ones(len(frame)), {*keys})
+    columns = [name for name in frame.columns if name in keys or not _identifies(frame, name)]
+    found = pd.DataFrame(dict(zip(keys, zip(*cells.tolist(), strict=True), strict=True)) | made)[columns]
+    found.attrs = dict(frame.attrs)
+    return found
+
+
+def _keys(frame: pd.DataFrame, numeric: dict[str, Floats], filename: str) -> tuple[str, str]:
+    """The columns of unit and period: texts before numbers, likely names before others."""
+    whole = {name: x for name, x in numeric.items() if np.isfinite(x).all() and (x == np.round(x)).all()}
+    periods = [name for name, x in whole.items() if x.min() > 1000 and x.max() < 3000]
+    named = [name for name in whole if _likeliest([name], PERIOD_WORDS)]
+    coded = [name for name, x in whole.items() if uneven_code(x.astype(np.int64))]
+    periods += [name for name in dict.fromkeys((*named, *coded)) if name not in periods]
+    texts = [str(name) for name in frame.columns if str(name) not in numeric]
+    labels = {name: unit_labels(frame[name]) for name in (*_ranked(texts, UNIT_WORDS), *_ranked(whole, UNIT_WORDS))}
+    for period in _ranked(periods, PERIOD_WORDS):
+        for unit, column in labels.items():
+            # Two rows a unit at the least: amounts of money also tell rows apart.
+            if unit == period or unnamed(unit) or not 1 < len(set(column)) <= len(frame) / 2 or "" in column:
+                continue
+            if not pd.MultiIndex.from_arrays([column, whole[period]]).duplicated().any():
+                return unit, period
+    if (wide := wide_columns(frame)) and not _likeliest(list(periods), PERIOD_WORDS):
+        years = next(iter(wide.values()))
+        raise bad(f"is a wide table: {listed(years.values(), 3)} are one variable in {len(years)} years",
+                  where=filename, allowed="one row per unit and period",
+                  remedy=f"reshape it: panelproof panel reshape {filename} --out long.csv")  # fmt: skip
+    raise _unidentified(frame, labels, {name: whole[name] for name in periods}, filename)
+
+
+def _unidentified(
+    frame: pd.DataFrame, labels: dict[str, NDArray[np.object_]], periods: dict[str, Floats], filename: str
+) -> BadInput:
+    """Why no two columns identify the rows: what is wrong with those that seem meant to, if any do."""
+    period = _likeliest([str(name) for name in frame.columns], PERIOD_WORDS)
+    repeats = {name: column for name, column in labels.items() if 1 < len(set(column)) <= len(frame) / 2}
+    unit = _likeliest([name for name in repeats if name != period], UNIT_WORDS)
+    likely = (unit, period) if unit and period else _nearly(repeats, periods)
+    if likely:
+        try:
+            Rows.of(frame, *likely)
+        except BadInput as error:
+            keys = pd.MultiIndex.from_arrays([unit_labels(frame[name]) for name in likely])
+            if not keys.duplicated().any():
+                return error
+            first = error.problems[0]
+            return bad(f"no two columns identify the rows as unit and period: by {likely[0]!r} and {likely[1]!r}, "
+                       f"{first.what}", where=filename, allowed=first.allowed, remedy=first.remedy)  # fmt: skip
+    return bad("no two columns identify the rows as unit and period", where=filename,
+               allowed=f"one row a unit and period; it has the columns {listed(frame.columns, 12)}",
+               remedy="add the missing column, remove duplicates, or make a wide table long")  # fmt: skip
+
+
+def _nearly(labels: dict[str, NDArray[np.object_]], periods: dict[str, Floats]) -> tuple[str, str] | None:
+    """The unit and period that the fewest rows repeat, if these are few."""
+    repeated = {
+        (unit, period): float(pd.MultiIndex.from_arrays([column, years]).duplicated().mean())
+        for unit, column in labels.items()
+        for period, years in periods.items()
+        if unit != period
+    }
+    return min((pair for pair, share in repeated.items() if share <= FEW), key=repeated.__getitem__, default=None)
+
+
+def _numeric(frame: pd.DataFrame) -> dict[str, Floats]:
+    """Columns that hold finite numbers and gaps only."""
+    found = {}
+    for name in frame.columns:
+        values, wrong = numbers(frame[name])
+        if not wrong.size and np.isfinite(values).any() and not np.isinf(values).any():
+            found[str(name)] = values
+    return found
+
+
+def _constant(column: pd.Series[Any], rows: Rows) -> bool:
+    grouped = column.groupby(rows.labels).nunique()
+    return bool((grouped == 1).all())
+
+
+def _absorbing(x: Floats, rows: Rows) -> bool:
+    """Whether a column is 0/1 and stays 1 within units."""
+    if not set(np.unique(x)) <= {0.0, 1.0}:
+        return False
+    order = np.lexsort((rows.years, rows.labels.astype(str)))
+    same = rows.labels[order][1:] == rows.labels[order][:-1]
+    return bool((np.diff(x[order])[same] >= 0).all())
+
+
+def _first_periods(column: pd.Series[Any], rows: Rows) -> bool:
+    """Whether a column may hold units' first treated periods: whole numbers, one a unit, some within the panel.
+
+    Where its name says so, all units may be treated, some outside of the panel; else some never are, and all within.
+    """
+    x, wrong = numbers(column)
+    if wrong.size or pd.api.types.is_bool_dtype(column):
+        return False
+    x = np.where(np.isinf(x), np.nan, x)
+    given = np.isfinite(x) & ~np.isin(x, NEVER)
+    if not given.any() or (pd.Series(x).groupby(rows.labels).nunique() > 1).any() or (x[given] % 1).any():
+        return False
+    low, high = int(rows.years.min()), int(rows.years.max())
+    inside = (x[given] >= low) & (x[given] <= high)
+    if rank(str(column.name), FIRST_WORDS) < len(FIRST_WORDS) and low > FAR:
+        near = (x[given] >= low - FAR) & (x[given] <= high + FAR)
+        return bool(near.all() and (inside & (x[given] > low)).any())
+    return bool(not given.all() and inside.all())
+
+
+def _within(x: Floats, rows: Rows) -> Floats:
+    """A column without unit and period effects, 0 where it is missing."""
+    seen = np.isfinite(x)
+    codes = [pd.factorize(rows.labels)[0], pd.factorize(rows.years)[0]]
+    left = np.where(seen, x, 0.0)
+    for _ in range(ROUNDS):
+        for code in codes:
+            counts = np.maximum(np.bincount(code, seen), 1.0)
+            left = np.where(seen, left - (np.bincount(code, left) / counts)[code], 0.0)
+    return left
+
+
+def _remains(left: Floats, x: Floats) -> bool:
+    """Whether more than a trace of a column's variation is left."""
+    return float(left @ left) > LEFT * max(float(np.nansum((x - np.nanmean(x)) ** 2)), 1e-300)
+
+
+def _outcome(moving: dict[str, Floats], filename: str) -> tuple[str, tuple[str, ...]]:
+    """The likeliest column to explain, and others where its name does not say so; raises BadInput where none has more
+    than two values."""
+    outcomes = [name for name, x in moving.items() if len(np.unique(x[np.isfinite(x)])) > 2]
+    if not outcomes:
+        raise bad("no column of numbers varies within units over time", where=filename, allowed="a column to explain",
+                  remedy="add the outcome")  # fmt: skip
+    first, *others = _ranked(outcomes, OUTCOME_WORDS)
+    return first, () if rank(first, OUTCOME_WORDS) < len(OUTCOME_WORDS) else tuple(others)
+
+
+def _doubtful(columns: dict[str, Floats], rows: Rows) -> dict[str, Problem]:
+    """Columns of few values from 0 to 1 that could be a treatment, and why they cannot be one as they are."""
+    periods = np.unique(rows.years)
+    i, units = pd.factorize(rows.labels)
+    found = {}
+    for name, x in columns.items():
+        levels = np.unique(x[np.isfinite(x)])
+        if len(levels) > MOST_LEVELS or levels[0] != 0 or levels[-1] > 1:
+            continue
+        did = np.full((len(periods), len(units)), np.nan)
+        did[np.searchsorted(periods, rows.years), i] = x
+        for problem in treatment_problems(
+            did, tuple(units), tuple(periods.tolist()), f"column {json.dumps(name, ensure_ascii=False)}"
+        ):
+            found[name] = problem
+    return found
+
+
+def _controls(
+    moving: dict[str, Floats], outcome: str, treatment: str | None, candidates: list[str], rows: Rows
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Columns, all but complete, that neither one another, nor the treatment, nor the effects explain; parts of the
+    outcome; and columns that were not looked at any more."""
+    own = [treatment] if treatment else []
+    complete = [name for name in candidates if np.isnan(moving[name]).mean() <= NEARLY]
+    seen = np.isfinite(moving[outcome])
+    within = {name: _within(moving[name], rows) for name in (outcome, *own, *complete)}
+    plain = {name: np.nan_to_num(moving[name][seen] - np.nanmean(moving[name][seen])) for name in within}
+    chosen: list[str] = []
+    parts: list[str] = []
+    left = list(complete)
+    while left and len(chosen) < MOST_CONTROLS:
+        name = left.pop(0)
+        if _explained(within[name], [within[other] for other in (*own, *chosen)])[0] > MADE:
+            continue
+        made = [part for part in _parts(outcome, (*own, *chosen, name), (within, plain)) if part != treatment]
+        if made:
+            parts += made
+            chosen, left = [], [name for name in complete if name not in parts]
+        else:
+            chosen.append(name)
+    return tuple(chosen), tuple(name for name in complete if name in parts), tuple(left)
+
+
+def _explained(column: Floats, others: list[Floats]) -> tuple[float, Floats]:
+    """R2 of a column on others, and by how many of its standard deviations each of them moves it."""
+    if not others:
+        return 0.0, np.empty(0)
+    x = np.column_stack(others)
+    x /= np.maximum(np.sqrt(np.square(x).sum(axis=0)), 1e-300)
+    moves = np.linalg.lstsq(x, column)[0]
+    rest, total = column - x @ moves, float(column @ column)
+    return 1 - float(rest @ rest) / total, np.abs(moves) / np.sqrt(total)
+
+
+def _parts(outcome: str, names: tuple[str, ...], views: tuple[dict[str, Floats], ...]) -> list[str]:
+    """Those of some columns that make up the outcome in any view of the data, the last of them at least; else none."""
+    for view in views:
+        r2, moves = _explained(view[outcome], [view[name] for name in names])
+        if r2 > MADE:
+            return [name for name, move in zip(names, moves, strict=True) if move > PART or name == names[-1]]
+    return []
+
+
+def _coordinates(fixed: dict[str, Floats]) -> tuple[str, str] | None:
+    longitude = _likeliest([name for name, x in fixed.items() if np.abs(x).max() < 180], LONGITUDE_WORDS)
+    latitude = _likeliest([name for name, x in fixed.items() if np.abs(x).max() < 90], LATITUDE_WORDS)
+    return (longitude, latitude) if longitude and latitude else None
+
+
+def _ranked(names: Iterable[str], words: tuple[str, ...]) -> tuple[str, ...]:
+    """Names with the likeliest words first, otherwise in their order."""
+    return tuple(sorted(names, key=lambda name: rank(name, words)))
+
+
+def _likeliest(names: list[str], words: tuple[str, ...]) -> str | None:
+    """The likeliest name that has one of the words."""
+    return next((name for name in _ranked(names, words) if rank(name, words) < len(words)), None)

@@ -1,0 +1,286 @@
+"""What became of each claim at a glance: a line of chips, what its marks stand for, and a table with marks.
+
+One record a claim for the terminal and the page, which therefore have the same names, units and decimals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from results.text import DASH, dial_value, plain_error, setting_text, varying, written
+from results.verdict.answer import Answer, ClaimAnswer
+from results.verdict.sentences import Dials, PowersBySize, grade_texts, head
+from results.verdict.verdicts import Grade, Judged, Verdict, worst_of
+from results.verdict.wording import own_text
+
+# Chips: who holds, who fails and who cannot be told, in one line.
+
+
+MARKS = {Grade.HOLDS: "\N{CHECK MARK}", Grade.HARMLESS: "~", Grade.OPEN: "?", Grade.FAILS: "\N{BALLOT X}",
+         Grade.STATED: ""}  # fmt: skip
+PLAIN_MARKS = MARKS | {Grade.HOLDS: "ok", Grade.FAILS: "!"}  # for a terminal without these letters
+DOT, PLAIN_DOT = " \N{MIDDLE DOT} ", " | "
+BRIEFLY = {Grade.HOLDS: "holds", Grade.HARMLESS: "detectable but too small to matter", Grade.OPEN: "cannot be told",
+           Grade.FAILS: "fails"}  # fmt: skip
+BEST_FIRST = tuple(BRIEFLY)
+MOST_CHIPS = 8  # of a claim on the first screen of a page
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """A name with the worst grade of what it stands for. key: how files and options call it, where that differs."""
+
+    name: str
+    grade: Grade
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChipRow:
+    """The chips of one estimator, or of a whole claim where each estimator is one chip. label: "" where none tells."""
+
+    label: str
+    chips: tuple[Chip, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """A claim at a glance. title: what was judged. grade: the worst. rows: its chips. texts: what each grade comes to.
+
+    sentence: all of it in words. measure: of the claim. called: the measure, or what tells it from another claim's.
+    """
+
+    measure: str
+    called: str
+    title: str
+    grade: Grade
+    rows: tuple[ChipRow, ...]
+    texts: tuple[tuple[Grade, str], ...]
+    sentence: str
+
+    @property
+    def is_long(self) -> bool:
+        """Whether its chips are so many that a page counts them and folds them."""
+        return sum(len(row.chips) for row in self.rows) > MOST_CHIPS
+
+    @property
+    def counts(self) -> dict[Grade, int]:
+        """How many chips have each grade, the best first."""
+        every = [chip.grade for row in self.rows for chip in row.chips]
+        return {grade: every.count(grade) for grade in BEST_FIRST if grade in every}
+
+
+def glances(found: Answer, dials: Dials, alpha: float) -> tuple[Glance, ...]:
+    """The claims of an answer, in their order; what is only stated has no chips."""
+    measures = [part.claim.measure for part in found.claims]
+    return tuple(_glance(part, dials, alpha, alone=measures.count(part.claim.measure) < 2) for part in found.claims)
+
+
+def _glance(part: ClaimAnswer, dials: Dials, alpha: float, *, alone: bool) -> Glance:
+    title = head(part.claim, part.verdicts, alpha)
+    about = part.claim.measure, part.claim.measure if alone else title, title, part.grade
+    if not part.claim.is_judged:
+        return Glance(*about, (), (), part.sentence)
+    texts = tuple(grade_texts(part.claim, part.verdicts, dials).items())
+    return Glance(*about, tuple(chip_rows(part.verdicts)), texts, part.sentence)
+
+
+def chip_rows(found: Sequence[Verdict]) -> Iterator[ChipRow]:
+    """The verdicts of a claim as rows of chips, the best first in a row and the worst row first.
+
+    A chip is an error type where an estimator has several, else a term where it has several, else an estimator.
+    """
+    errors, terms = ({(item.estimator, key(item)) for item in found} for key in (_error, _term))
+    names = {item.estimator for item in found}
+    by_error, by_term = len(errors) > len(names), len(terms) > len(names)
+    rows: dict[str, dict[tuple[str, str], list[Grade]]] = {}
+    for item in found:
+        if by_error:
+            label = " ".join([item.estimator] * (len(names) > 1) + [item.term] * by_term)
+            chip = plain_error(item.error), item.error
+        elif by_term:
+            label, chip = item.estimator if len(names) > 1 else "", (item.term, "")
+        else:
+            label, chip = "", (item.estimator, "")
+        rows.setdefault(label, {}).setdefault(chip, []).append(item.grade)
+    for label, own in rows.items():
+        chips = [
+            Chip(name, worst_of(grades), key if key.lower() != name.lower() else "")
+            for (name, key), grades in own.items()
+        ]
+        yield ChipRow(label, tuple(sorted(chips, key=lambda chip: chip.grade.rank)))
+
+
+def _error(item: Verdict) -> str:
+    return item.error
+
+
+def _term(item: Verdict) -> str:
+    return item.term
+
+
+# The tables of the answer: one a claim, the worst row first, a dial of the grid in the columns.
+
+
+NAMES = ("estimator", "term", "errors", "setting")
+Names = tuple[str, str, str, str]
+RowOfEntries = tuple[Names, tuple["MarkedNumber", ...]]
+MOST_COLUMNS = 7  # values of a dial side by side
+UNITS = {
+    "bias": "in standard errors",
+    "coverage": "in %",
+    "size": "rejected, in %",
+    "power": "found, in %",
+    "screen": "",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedNumber:
+    """A number as text and its grade, which is its mark."""
+
+    text: str
+    grade: Grade = Grade.STATED
+
+    def marked(self, marks: Mapping[Grade, str]) -> str:
+        """The number with a mark, or a blank in its place; what holds has none."""
+        return f"{self.text}{marks[self.grade] if self.grade in (Grade.FAILS, Grade.OPEN, Grade.HARMLESS) else ' '}"
+
+
+@dataclass(frozen=True, slots=True)
+class ShortTable:
+    """A table: of each row its names, which stand on the left, and its entries.
+
+    heads: of the names, then of the entries. dial: whose values the entries' heads are; "" where they are none.
+    first: which row comes first.
+    """
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[tuple[str, ...], tuple[MarkedNumber, ...]], ...]
+    names: int
+    dial: str = ""
+    first: str = "the worst"
+
+
+def short_table(part: ClaimAnswer, dials: Dials, named: Callable[[str], str] = str) -> ShortTable:
+    """The table of a claim: rows by verdict, the worst first, and by the dials that are not in the columns.
+
+    named: how the settings of rows call a dial.
+    """
+    if part.claim.measure == "screen":
+        return _of_screens(part, dials, named)
+    dial = column_dial(part, dials)
+    values = _values(dial, [item.cell for verdict in part.verdicts for item in verdict.cells], dials)
+    make = _of_power if part.curves else _of_verdicts
+    rows = list(make(part, dial, values, dials, named))
+    first = "the smallest effect" if part.curves else "the worst"
+    title = f"{part.claim.measure.capitalize()} {UNITS[part.claim.measure]}"
+    names = [row for row, _ in rows]
+    kept = [place for place in range(len(NAMES)) if _tells(names, place)] or [0]
+    heads = (*(NAMES[place] for place in kept), *(values or ["value"]), *(["80% found"] if part.curves else []))
+    shown = tuple((tuple(row[place] for place in kept), entries) for row, entries in rows)
+    return ShortTable(title, heads, shown, len(kept), dial, first)
+
+
+def _tells(names: Sequence[Names], place: int) -> bool:
+    """Whether a column of names tells rows apart; terms and error types only those of one estimator."""
+    if place not in (1, 2):
+        return len({row[place] for row in names}) > 1
+    return len({(row[0], row[place]) for row in names}) > len({row[0] for row in names})
+
+
+def column_dial(part: ClaimAnswer, dials: Dials) -> str:
+    """The dial whose values are the columns: that of the claim, else the one with most values that fit."""
+    cells = sorted({item.cell for verdict in part.verdicts for item in verdict.cells})
+    counts = {name: len(_values(name, cells, dials)) for name in varying([dials[cell] for cell in cells])}
+    if part.curves:
+        (_, drawn), *_ = part.curves
+        dial = drawn[0].dial if drawn else ""
+    else:
+        dial = part.claim.over
+    if 1 < counts.get(dial, 0) <= MOST_COLUMNS:
+        return dial
+    fitting = {name: count for name, count in counts.items() if 1 < count <= MOST_COLUMNS}
+    return max(fitting, key=lambda name: fitting[name], default="")
+
+
+def _values(dial: str, cells: Sequence[int], dials: Dials) -> list[str]:
+    """The values of a dial over cells, as text; none where there is no dial."""
+    return list(dict.fromkeys(dial_value(dials[cell].get(dial)) for cell in sorted(set(cells)))) if dial else []
+
+
+def _names(verdict: Verdict, setting: str) -> Names:
+    return verdict.estimator, verdict.term, plain_error(verdict.error) if verdict.error else "", setting
+
+
+def _of_verdicts(
+    part: ClaimAnswer, dial: str, values: Sequence[str], dials: Dials, named: Callable[[str], str]
+) -> Iterator[RowOfEntries]:
+    """A row for each verdict and setting of the other dials; within a verdict the worst first."""
+    for verdict in part.verdicts:
+        by_setting: dict[str, dict[str, Judged]] = {}
+        own_dials = [dials[item.cell] for item in verdict.cells]
+        for item in verdict.cells:
+            rest = {name: value for name, value in dials[item.cell].items() if name != dial}
+            own = by_setting.setdefault(setting_text(rest, own_dials, named), {})
+            own[dial_value(dials[item.cell].get(dial))] = item
+
+        def badness(cells: Mapping[str, Judged], own: Verdict = verdict) -> tuple[int, float]:
+            return max((item.grade.rank, item.departure(own.nominal)) for item in cells.values())
+
+        for setting, cells in sorted(by_setting.items(), key=lambda pair: badness(pair[1]), reverse=True):
+            columns = values or [dial_value(dials[0].get(dial))]
+            yield _names(verdict, setting), tuple(_cell(verdict, cells.get(value)) for value in columns)
+
+
+def _cell(verdict: Verdict, item: Judged | None) -> MarkedNumber:
+    if item is None:
+        return MarkedNumber(DASH)
+    if verdict.measure == "bias":
+        return MarkedNumber(written(item.value, ".2f"), item.grade)
+    return MarkedNumber(written(100 * item.value, ".1f"), item.grade)
+
+
+def _of_power(
+    part: ClaimAnswer, dial: str, values: Sequence[str], dials: Dials, named: Callable[[str], str]
+) -> Iterator[RowOfEntries]:
+    """A row a curve, the smallest detectable effect first."""
+    rows = [(verdict, curve) for verdict, drawn in part.curves for curve in drawn]
+    for verdict, curve in sorted(rows, key=lambda row: (row[1].beyond, row[1].mde != row[1].mde, row[1].mde)):
+        cells = {dial_value(dials[item.cell].get(dial)): item for item in curve.cells}
+        shown = [_cell(verdict, cells.get(value)) for value in values] or [_cell(verdict, curve.largest)]
+        rest = {name: value for name, value in dials[curve.largest.cell].items() if name != curve.dial}
+        yield _names(verdict, setting_text(rest, dials, named)), (*shown, MarkedNumber(_detectable(curve)))
+
+
+def _detectable(curve: PowersBySize) -> str:
+    if curve.beyond:
+        return f"above {abs(curve.largest.row['truth']):.3g}"
+    return written(curve.mde, ".3g")
+
+
+def _of_screens(part: ClaimAnswer, dials: Dials, named: Callable[[str], str]) -> ShortTable:
+    heads = ("estimator", "setting", "rejects %", "bias, all fits", "bias, passing")
+    found = sorted(part.screens, key=lambda item: -abs(item.passing) if item.passing == item.passing else 0.0)
+    numbers = ((written(100 * item.rejects, ".1f"), *(written(value, ".2f") for value in (item.bias, item.passing)))
+               for item in found)  # fmt: skip
+    rows = tuple(((item.estimator, setting_text(dials[item.cell], dials, named)), tuple(map(MarkedNumber, own)))
+                 for item, own in zip(found, numbers, strict=True))  # fmt: skip
+    return ShortTable("Screens; bias in standard errors", heads, rows, 2)
+
+
+def own_tables(table: pd.DataFrame, own: Sequence[str]) -> list[ShortTable]:
+    """The measures of the user's own, from the bias table; no table where there are none."""
+    rows = table[table["n"] > 0].to_dict("records") if own else []
+    if not rows:
+        return []
+    names = ("estimator", "term", "error", "setting")
+    kept = [name for name in names if len({row[name] for row in rows}) > 1] or ["estimator"]
+    shown = tuple((tuple(plain_error(row[name]) if name == "error" and row[name] else row[name] for name in kept),
+                   tuple(MarkedNumber(own_text(row, name)) for name in own)) for row in rows)  # fmt: skip
+    heads = (*(name.replace("error", "errors") for name in kept), *(f"{name} (MCSE)" for name in own))
+    return [ShortTable("Your own measures", heads, shown, len(kept), first="the first cells")]

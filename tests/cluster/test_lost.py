@@ -1,0 +1,126 @@
+"""A scheduler or a worker that is gone is said in words by whoever asks, and never as an error of Dask's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from distributed import Client, LocalCluster
+
+from cluster import ClusterLost, dask_cluster, dask_pool
+from cluster.backends import local
+from cluster.dask_cluster import reaching
+from cluster.dask_pool import DaskPool
+from cluster.survey import bandwidth, ship, survey
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[LocalCluster]:
+    """A scheduler in this process, with one worker."""
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        yield cluster
+
+
+def lost(scheduler: LocalCluster) -> DaskPool:
+    """A pool whose client Dask has closed, as it does some seconds after its scheduler has gone."""
+    pool = DaskPool(Client(scheduler))
+    pool.client.close(timeout=5)
+    assert pool.client.scheduler is None
+    return pool
+
+
+ASKED: dict[str, Callable[[DaskPool], Any]] = {
+    "jobs": lambda pool: list(pool.run(abs, [1])),
+    "workers": lambda pool: pool._ask(),
+    "a worker is left out": lambda pool: pool.refuse("tcp://127.0.0.1:1", "another code"),
+    "what workers are": lambda pool: survey(pool, (), ()),
+    "how fast it is": lambda pool: bandwidth(pool, "tcp://127.0.0.1:1"),
+    "code is sent": lambda pool: ship(pool, ["json"]),
+}
+
+
+@pytest.mark.parametrize("asks", ASKED)
+def test_whoever_asks_a_scheduler_that_is_gone_says_so_in_words(asks: str, scheduler: LocalCluster) -> None:
+    pool = lost(scheduler)
+    with pytest.raises(ClusterLost, match=f"^the scheduler at {pool.address} is gone$"):
+        ASKED[asks](pool)
+    pool.close()
+
+
+def test_a_pool_of_a_client_that_has_closed_is_lost_and_closes_its_cluster(scheduler: LocalCluster) -> None:
+    client = Client(scheduler)
+    client.close(timeout=5)
+    ended: list[float] = []
+    with pytest.raises(ClusterLost, match=r"^the scheduler is gone$"):
+        DaskPool(client, SimpleNamespace(close=lambda timeout: ended.append(timeout)))
+    assert len(ended) == 1
+
+
+def test_an_error_of_our_own_is_no_lost_scheduler(scheduler: LocalCluster) -> None:
+    with (
+        Client(scheduler) as client,
+        pytest.raises(AttributeError, match="nothing"),
+        reaching(client, "it"),
+    ):
+        raise AttributeError("nothing")
+
+
+def test_a_scheduler_that_goes_before_its_workers_come_is_lost(scheduler: LocalCluster) -> None:
+    """The client waits for workers, and its scheduler closes meanwhile."""
+    client = Client(scheduler)
+    client.close(timeout=5)
+    closed: list[float] = []
+    owned = SimpleNamespace(close=lambda timeout: closed.append(timeout))
+
+    class Closed:
+        """What a client becomes whose scheduler went: each call raises what Dask raises then."""
+
+        status = "closed"
+
+        def wait_for_workers(self, *_: object, **__: object) -> None:
+            client.wait_for_workers(5, timeout=1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dask_cluster, "Client", lambda *_, **__: Closed())
+        with pytest.raises(ClusterLost, match=r"^local cluster: no worker answered within 0 s$"):
+            dask_cluster.client_of(owned, 1, "local cluster", 0.3)
+        with pytest.raises(ClusterLost, match="has no workers; nothing was started"):
+            dask_cluster.connected("tcp://127.0.0.1:1", None)
+    assert closed == [10]
+
+
+@pytest.mark.parametrize("failure", [AttributeError("'NoneType' object has no attribute 'address'"),
+                                     TimeoutError("no answer"), OSError("closed")])  # fmt: skip
+def test_a_worker_that_ends_as_soon_as_it_has_started_is_one_line(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise failure
+
+    closed: list[float] = []
+    client = SimpleNamespace(run=fails, status="closed", scheduler=None)
+    cluster = SimpleNamespace(workers={}, close=lambda timeout: closed.append(timeout))
+    monkeypatch.setattr(local.Local, "_started", lambda *_: cluster)
+    monkeypatch.setattr(dask_cluster, "client_of", lambda *_, **__: client)
+    with pytest.raises(ClusterLost, match=r"^local cluster: a worker ended as soon as it had started: \S"):
+        local.Local(workers=1).open()
+    assert closed == [10]
+
+
+def test_a_scheduler_that_does_not_answer_in_time_is_lost(
+    scheduler: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask_pool, "ANSWER_SECONDS", 0.2)
+    with Client(scheduler) as client:
+        pool = DaskPool(client)
+
+        async def never(**_: object) -> None:
+            await asyncio.sleep(5)
+
+        monkeypatch.setattr(client, "scheduler", SimpleNamespace(ncores=never, address=pool.address))
+        with pytest.raises(ClusterLost, match=f"^the scheduler at {pool.address} does not answer$"):
+            pool._ask()
+        monkeypatch.undo()

@@ -1,0 +1,671 @@
+"""Thirty files of all kinds, each from the file to the right effect by `init`, `panel check` and `estimate`.
+
+Each holds the same small panel. What `init` asks is answered where the answer is no; nothing else is edited. Ten odd
+files follow, none of which may be misread without a word.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import openpyxl
+import pandas as pd
+import pyreadstat
+import pytest
+
+import panelproof as pp
+from estimators.linear.did import TwoWayDID
+from experiments.checks.inputs import check_file
+from experiments.cli import run_command
+from experiments.panel_spec.spec import RealPanel
+from sim.streams import Streams
+
+UNITS, PERIODS, FIRST = 12, 6, 2006
+NAMES = [f"c{i:02d}" for i in range(UNITS)]
+START = np.array([2008, 2008, 2009, 2009, 2010, 2010] + [9999] * 6)
+PLACES = np.random.default_rng(8).uniform(0, 1000, (UNITS, 2))
+KM = np.hypot(*(PLACES[:, None] - PLACES).transpose(2, 0, 1)).round(2)
+NEAR = ((KM > 0) & (np.argsort(np.argsort(KM, axis=1), axis=1) <= 4)).astype(float)
+NEAR = np.maximum(NEAR, NEAR.T)  # symmetric, so that half of its links say all
+
+
+def clean() -> pd.DataFrame:
+    """The panel as it should be read, a row a city and year."""
+    rng = np.random.default_rng(3)
+    city, year = (part.ravel() for part in np.meshgrid(np.arange(UNITS), np.arange(PERIODS), indexing="ij"))
+    d = (FIRST + year >= START[city]).astype(int)
+    x = rng.normal(5, 1, city.size).round(3)
+    y = rng.normal(size=UNITS)[city] + 0.1 * year + 0.5 * d + 0.3 * x + rng.normal(0, 0.3, city.size)
+    return pd.DataFrame({"city": np.array(NAMES)[city], "year": FIRST + year, "y": (y + 5).round(4), "d": d, "x": x})
+
+
+def effect(rows: pd.DataFrame | None = None) -> float:
+    """The two-way coefficient of d beside x, by least squares on dummies."""
+    data = clean() if rows is None else rows
+    dummies = pd.get_dummies(data[["city", "year"]].astype(str)).to_numpy(float)
+    design = np.column_stack([data["d"], data["x"], dummies])
+    return float(np.linalg.lstsq(design, data["y"].to_numpy(float))[0][0])
+
+
+@dataclass(frozen=True)
+class Door:
+    """A kind of file: how it is written, what `init` asks of it, and what is answered where the answer is no.
+
+    expected: the effect, by default that of the whole panel. w: the matrix that must come of `weights`, rows summing
+    to one. warns: what `panel check` warns of.
+    """
+
+    write: Callable[[Path], Path]
+    asks: tuple[str, ...] = ()
+    answers: dict[str, str] = field(default_factory=dict)
+    expected: Callable[[], float] = effect
+    reshape: bool = False
+    sheet: str = ""
+    weights: str = ""
+    w: np.ndarray | None = None
+    warns: tuple[str, ...] = ()
+
+
+DOORS: dict[str, Door] = {}
+
+
+def door(name: str, **more: object) -> Callable[[Callable[[Path], Path]], Callable[[Path], Path]]:
+    def keep(write: Callable[[Path], Path]) -> Callable[[Path], Path]:
+        DOORS[name] = Door(write, **more)  # type: ignore[arg-type]
+        return write
+
+    return keep
+
+
+def csv(folder: Path, data: pd.DataFrame, name: str = "panel.csv", **how: object) -> Path:
+    data.to_csv(folder / name, index=False, **how)  # type: ignore[call-overload]
+    return folder / name
+
+
+def xlsx(folder: Path, data: pd.DataFrame, name: str = "panel.xlsx", **how: object) -> Path:
+    data.to_excel(folder / name, index=False, **how)  # type: ignore[arg-type]
+    return folder / name
+
+
+# Plain files, sheets, titles, notes.
+
+
+@door("plain csv")
+def _(folder: Path) -> Path:
+    return csv(folder, clean())
+
+
+@door("workbook")
+def _(folder: Path) -> Path:
+    return xlsx(folder, clean())
+
+
+@door("parquet")
+def _(folder: Path) -> Path:
+    clean().to_parquet(folder / "panel.parquet")
+    return folder / "panel.parquet"
+
+
+@door("workbook of two tables", sheet="all")
+def _(folder: Path) -> Path:
+    with pd.ExcelWriter(folder / "panel.xlsx") as book:
+        clean().query("year < 2009").to_excel(book, sheet_name="old", index=False)
+        clean().to_excel(book, sheet_name="all", index=False)
+    return folder / "panel.xlsx"
+
+
+@door("workbook with a title and notes", asks=("skip: 2 rows above", "skip_below: 3 rows at the end"))
+def _(folder: Path) -> Path:
+    book = openpyxl.Workbook()
+    rows = [
+        ["Yearbook of cities"],
+        [],
+        [*clean()],
+        *clean().values.tolist(),
+        [],
+        ["Source: yearbook"],
+        [],
+        ["Note: none"],
+    ]
+    for row in rows:
+        book.active.append(row)
+    book.save(folder / "panel.xlsx")
+    return folder / "panel.xlsx"
+
+
+@door("csv with a title and notes that hold commas", asks=("skip: 1 row above", "skip_below: 2 rows at the end"))
+def _(folder: Path) -> Path:
+    notes = "Source: yearbook, statistical office, 2012, tables 1, 2, 3 and 4\nNote: preliminary\n"
+    (folder / "panel.csv").write_text("Cities of the country\n" + clean().to_csv(index=False) + notes)
+    return folder / "panel.csv"
+
+
+@door("csv in GB18030, its columns separated by semicolons, decimal commas")
+def _(folder: Path) -> Path:
+    names = {"city": "城市", "year": "年份", "y": "韧性", "d": "试点", "x": "投资"}
+    return csv(folder, clean().rename(columns=names), encoding="gb18030", sep=";", decimal=",")
+
+
+# Wide tables.
+
+
+def wide(name: str = "{}{}") -> pd.DataFrame:
+    parts = [clean().pivot(index="city", columns="year", values=column).rename(columns=lambda year, column=column:
+             name.format(column, year)) for column in ("y", "d", "x")]  # fmt: skip
+    return pd.concat(parts, axis=1).reset_index()
+
+
+@door("wide csv, y2006", reshape=True)
+def _(folder: Path) -> Path:
+    return csv(folder, wide())
+
+
+@door("wide workbook, y (2006), with a title", reshape=True)
+def _(folder: Path) -> Path:
+    return xlsx(folder, wide("{} ({})"), startrow=2)
+
+
+@door("wide workbook whose header has merged cells", reshape=True)
+def _(folder: Path) -> Path:
+    book = openpyxl.Workbook()
+    sheet, table = book.active, wide()
+    sheet.append(["city", *(name if t == 0 else None for name in ("y", "d", "x") for t in range(PERIODS))])
+    sheet.append([None, *([FIRST + t for t in range(PERIODS)] * 3)])
+    for row in table.values.tolist():
+        sheet.append(row)
+    sheet.merge_cells("A1:A2")
+    for at in range(3):
+        sheet.merge_cells(start_row=1, end_row=1, start_column=2 + at * PERIODS, end_column=1 + (at + 1) * PERIODS)
+    book.save(folder / "panel.xlsx")
+    return folder / "panel.xlsx"
+
+
+@door("wide csv, 2006_y", reshape=True)
+def _(folder: Path) -> Path:
+    return csv(folder, wide("{1}_{0}"))
+
+
+# Labelled values, codes, words.
+
+
+@door("Stata file of pandas, 1 yes, 2 no", asks=("is 'yes' the value of the treated",))
+def _(folder: Path) -> Path:
+    data = clean().assign(d=lambda f: 2 - f["d"])
+    data.to_stata(folder / "panel.dta", write_index=False, value_labels={"d": {1: "yes", 2: "no"}})
+    return folder / "panel.dta"
+
+
+@door("Stata file of pyreadstat, labels of another language", asks=("is 'Pilotstadt' the value of the treated",))
+def _(folder: Path) -> Path:
+    data = clean().assign(d=lambda f: 1 + f["d"])
+    labels = {"d": {1: "keine", 2: "Pilotstadt"}}
+    pyreadstat.write_dta(data, str(folder / "panel.dta"), variable_value_labels=labels)
+    return folder / "panel.dta"
+
+
+@door("SPSS file, 1 treated, 2 not", asks=("is 'treated' the value of the treated",))
+def _(folder: Path) -> Path:
+    data = clean().assign(d=lambda f: 2 - f["d"])
+    labels = {"d": {1: "treated", 2: "not treated"}}
+    pyreadstat.write_sav(data, str(folder / "panel.sav"), variable_value_labels=labels)
+    return folder / "panel.sav"
+
+
+@door("codes 1 and 2 without labels", asks=("is '2' the value of the treated",))
+def _(folder: Path) -> Path:
+    return csv(folder, clean().assign(d=lambda f: 1 + f["d"]))
+
+
+@door("words of Chinese for yes and no", asks=("is '是' the value of the treated",))
+def _(folder: Path) -> Path:
+    return xlsx(folder, clean().assign(d=lambda f: f["d"].map({0: "否", 1: "是"})))
+
+
+# Numbers as text.
+
+
+def scaled() -> float:
+    return 1000 * effect()
+
+
+@door("1,234 and per cent", asks=('"12%" is read as 12',), expected=scaled)
+def _(folder: Path) -> Path:
+    data = clean()
+    shown = data.assign(y=(1000 * data["y"]).map("{:,.1f}".format), x=data["x"].map("{:.3f}%".format))
+    return csv(folder, shown)
+
+
+def without(*rows: int) -> Callable[[], float]:
+    return lambda: effect(clean().drop(index=list(rows)))
+
+
+@door("- and ... among numbers", asks=("do '...', '-' mean missing", "2 of 72 unit-periods"), expected=without(7, 40),
+      warns=("2 of 72 unit-periods are missing",))  # fmt: skip
+def _(folder: Path) -> Path:
+    data = clean().astype({"x": object, "y": object})
+    data.loc[7, "x"], data.loc[40, "y"] = "-", "..."
+    return xlsx(folder, data)
+
+
+@door("-99 and 9999", asks=("does -99 in y mean missing", "does 9999 in x mean missing"), expected=without(7, 40),
+      warns=("2 of 72 unit-periods are missing",))  # fmt: skip
+def _(folder: Path) -> Path:
+    data = clean()
+    data.loc[7, "y"], data.loc[40, "x"] = -99, 9999
+    return csv(folder, data)
+
+
+# Periods.
+
+
+@door("2006年")
+def _(folder: Path) -> Path:
+    return csv(folder, clean().assign(year=lambda f: f["year"].map("{}年".format)))
+
+
+@door("dates in a workbook")
+def _(folder: Path) -> Path:
+    return xlsx(folder, clean().assign(year=lambda f: pd.to_datetime(f["year"].map("{}-12-31".format))))
+
+
+@door("dates in a Stata file")
+def _(folder: Path) -> Path:
+    data = clean().assign(year=lambda f: pd.to_datetime(f["year"].map("{}-06-30".format)))
+    data.to_stata(folder / "panel.dta", write_index=False, convert_dates={"year": "td"})
+    return folder / "panel.dta"
+
+
+@door("every second year", asks=("periods are 2 apart",))
+def _(folder: Path) -> Path:
+    return csv(folder, clean().assign(year=lambda f: 2000 + 2 * (f["year"] - FIRST)))
+
+
+# Dates of adoption.
+
+
+def dated(first: Callable[[int], object], name: str = "first_treat") -> pd.DataFrame:
+    data = clean()
+    return data.drop(columns="d").assign(**{name: [first(int(START[NAMES.index(c)])) for c in data["city"]]})
+
+
+ADOPTION = ("is first_treat a unit's first treated period",)
+
+
+@door("first treated period, 0 for never", asks=ADOPTION)
+def _(folder: Path) -> Path:
+    return csv(folder, dated(lambda year: 0 if year == 9999 else year))
+
+
+@door("first treated period, 9999 for never", asks=ADOPTION)
+def _(folder: Path) -> Path:
+    data = dated(lambda year: year)
+    data.to_stata(folder / "panel.dta", write_index=False)
+    return folder / "panel.dta"
+
+
+@door("first treated period as a date, empty for never, with Lat and Long", asks=ADOPTION)
+def _(folder: Path) -> Path:
+    data = dated(lambda year: pd.NaT if year == 9999 else pd.Timestamp(year, 7, 1))
+    at = pd.DataFrame({"city": NAMES, "Lat": 30 + PLACES[:, 1] / 100, "Long": 100 + PLACES[:, 0] / 100})
+    return xlsx(folder, data.merge(at, on="city"))
+
+
+@pytest.mark.parametrize("never", ["never", "-", "未"])
+@pytest.mark.parametrize("shown", ["{}", "{}年", "{}-07-01"])
+def test_words_for_never_and_dates_as_text(never: str, shown: str, tmp_path: Path) -> None:
+    data = dated(lambda year: never if year == 9999 else shown.format(year), "pilot")
+    path, spec, said = through(Door(lambda folder: xlsx(folder, data)), tmp_path)
+    assert "is pilot a unit's first treated period" in said
+    assert coefficient(pp.read_panel(path, spec)) == pytest.approx(effect(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("longitude", "latitude"),
+    [("Long", "LAT"), ("cityLon", "cityLat"), ("lng_wgs84", "lat_wgs84"), ("经度(°)", "纬度(°)"),
+     ("Longitude (deg)", "Latitude (deg)")],
+)  # fmt: skip
+def test_places_are_found_under_any_usual_name(longitude: str, latitude: str) -> None:
+    at = pd.DataFrame({"city": NAMES, latitude: 30 + PLACES[:, 1] / 100, longitude: 100 + PLACES[:, 0] / 100})
+    text = pp.init(clean().merge(at, on="city"))
+    assert f'longitude = "{longitude}"' in text
+    assert f'latitude = "{latitude}"' in text
+
+
+# W.
+
+
+def rows_sum_to_one(raw: np.ndarray) -> np.ndarray:
+    return np.asarray(raw / raw.sum(axis=1, keepdims=True))
+
+
+def inverse() -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return rows_sum_to_one(np.where(KM > 0, 1 / KM, 0.0))
+
+
+@door("W in a workbook", weights="w.xlsx", w=rows_sum_to_one(NEAR))
+def _(folder: Path) -> Path:
+    pd.DataFrame(NEAR, NAMES, NAMES).to_excel(folder / "w.xlsx")
+    return csv(folder, clean())
+
+
+@door("W in a Stata file, from and to", weights="w.dta", w=rows_sum_to_one(NEAR), asks=("go from 'from' to 'to'",))
+def _(folder: Path) -> Path:
+    i, j = np.nonzero(NEAR)
+    links = pd.DataFrame({"from": np.array(NAMES)[i], "to": np.array(NAMES)[j]})
+    links.to_stata(folder / "w.dta", write_index=False)
+    return csv(folder, clean())
+
+
+@door(
+    "a matrix without names, in the order of a column of the panel", weights="w.csv", w=rows_sum_to_one(NEAR),
+    asks=("are its rows in the order of the panel's file",), answers={'units = "file"': 'units = "id"'},
+)  # fmt: skip
+def _(folder: Path) -> Path:
+    id_of = {name: 100 - i for i, name in enumerate(NAMES)}
+    np.savetxt(folder / "w.csv", NEAR[::-1, ::-1], delimiter=",", fmt="%g")
+    return csv(folder, clean().assign(id=lambda f: f["city"].map(id_of)))
+
+
+@door("distances of each pair once, origin and destination", weights="km.xlsx", w=inverse(),
+      asks=("look like distances", "does each link go both ways"))  # fmt: skip
+def _(folder: Path) -> Path:
+    i, j = np.triu_indices(UNITS, 1)
+    links = pd.DataFrame({"origin": np.array(NAMES)[i], "destination": np.array(NAMES)[j], "km": KM[i, j]})
+    links.to_excel(folder / "km.xlsx", index=False)
+    return csv(folder, clean())
+
+
+# From the file to the effect.
+
+
+def said_by(*command: object) -> tuple[int, str]:
+    """The exit code of a command, and all that it printed, blanks of any length as one."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        code = run_command([str(part) for part in command])
+    return code, " ".join(out.getvalue().split())
+
+
+def through(given: Door, folder: Path) -> tuple[Path, Path, str]:
+    """The panel's file, its spec as `init` proposes it and as its questions are answered, and what `init` printed."""
+    path, spec = given.write(folder), folder / "SPEC.toml"
+    if given.reshape:
+        code, said = said_by("init", path, "--out", spec)
+        assert code == 2, said
+        assert "panelproof panel reshape" in said
+        code, said = said_by("panel", "reshape", path, "--out", folder / "long.csv")
+        assert code == 0, said
+        path = folder / "long.csv"
+    sheet, weights = (("--sheet", given.sheet) if given.sheet else ()), (
+        ("--weights", folder / given.weights) if given.weights else ())  # fmt: skip
+    code, said = said_by("init", path, "--out", spec, *sheet, *weights)
+    assert code == 0, said
+    text = spec.read_text(encoding="utf-8")
+    for old, new in given.answers.items():
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    spec.write_text(text, encoding="utf-8")
+    return path, spec, said
+
+
+def coefficient(real: RealPanel) -> float:
+    found = TwoWayDID(real.panel.roles.outcome, real.panel.roles.regressors)(real.panel, Streams(1))
+    return float(found.estimate[0, found.terms.index("did")])
+
+
+def test_there_are_thirty() -> None:
+    assert len(DOORS) == 30
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_a_file_goes_from_init_to_the_right_effect(name: str, tmp_path: Path) -> None:
+    given = DOORS[name]
+    path, spec, said = through(given, tmp_path)
+    for question in given.asks:
+        assert question in said
+    code, checked = said_by("panel", "check", path, "--spec", spec)
+    assert code == 0, checked
+    assert checked.count("warning:") == len(given.warns)
+    assert all(part in checked for part in given.warns)
+    real = pp.read_panel(path, spec)
+    assert coefficient(real) == pytest.approx(given.expected(), rel=1e-6)
+    if given.w is not None:
+        (weights,) = real.panel.weights.values()
+        np.testing.assert_allclose(weights.reordered(tuple(NAMES)).dense, given.w, rtol=1e-6)
+
+
+def test_estimate_prints_that_effect(tmp_path: Path) -> None:
+    path, spec, _ = through(DOORS["distances of each pair once, origin and destination"], tmp_path)
+    code, said = said_by("estimate", path, "--spec", spec, "--out", tmp_path / "out")
+    assert code == 0, said
+    records = json.loads((tmp_path / "out" / "estimates.json").read_text())["records"]
+    (found,) = {r["estimate"] for r in records if (r["table"], r["column"], r["term"]) == ("2", 5, "did")}
+    assert found == pytest.approx(effect(), rel=1e-6)
+    assert any(record["table"].startswith("S") for record in records)  # dates differ, so init asked for these tables
+
+
+# Ten odd files: each is read as it is meant, asked about, or refused.
+
+
+def total_row(folder: Path, name: str = "全国", how: str = "sum") -> Path:
+    sums = clean().groupby("year", as_index=False)[["y", "x"]].agg(how).assign(city=name, d=0)
+    return csv(folder, pd.concat([clean(), sums])[list(clean())])
+
+
+def row_numbers(folder: Path) -> Path:
+    clean().to_csv(folder / "panel.csv", encoding="utf-8-sig")
+    return folder / "panel.csv"
+
+
+def twice(folder: Path) -> Path:
+    return csv(folder, pd.concat([clean(), clean().iloc[[3, 9]]]))
+
+
+def blanks_in_names(folder: Path) -> Path:
+    shown = pd.DataFrame(NEAR, [f"{name} " for name in NAMES], [f"\u3000{name}" for name in NAMES]).iloc[::-1]
+    shown.to_excel(folder / "w.xlsx")
+    return csv(folder, clean().assign(city=lambda f: f["city"] + "  "))
+
+
+def as_text(folder: Path) -> Path:
+    return xlsx(folder, clean().astype(str))
+
+
+def serial_days(folder: Path) -> Path:
+    days = [(pd.Timestamp(year, 12, 31) - pd.Timestamp(1899, 12, 30)).days for year in clean()["year"]]
+    return xlsx(folder, clean().assign(year=days))
+
+
+def codes_of_two_types(folder: Path) -> Path:
+    i, j = np.nonzero(NEAR)
+    pd.DataFrame({"id1": (i + 1).astype(str), "id2": (j + 1).astype(str)}).to_excel(folder / "w.xlsx", index=False)
+    return csv(folder, clean().assign(city=lambda f: [float(NAMES.index(name) + 1) for name in f["city"]]))
+
+
+def hidden_sheet(folder: Path) -> Path:
+    with pd.ExcelWriter(folder / "panel.xlsx") as book:
+        clean().query("year < 2009").to_excel(book, sheet_name="old", index=False)
+        clean().to_excel(book, sheet_name="data", index=False)
+        book.book["old"].sheet_state = "hidden"
+    return folder / "panel.xlsx"
+
+
+def by_year(folder: Path) -> Path:
+    np.save(folder / "w.npy", NEAR)
+    return csv(folder, clean().sort_values(["year", "city"], ascending=[True, False]))
+
+
+def roads(change: float) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        km = KM.copy()
+        km[0, 3] = change * km[0, 3]
+        pd.DataFrame(km, NAMES, NAMES).to_csv(folder / "w.csv")
+        return csv(folder, clean())
+
+    return write
+
+
+def merged_names(folder: Path) -> Path:
+    book = openpyxl.Workbook()
+    for row in [[*clean()], *clean().values.tolist()]:
+        book.active.append(row)
+    for unit in range(UNITS):
+        book.active.merge_cells(
+            start_row=2 + unit * PERIODS, end_row=1 + (unit + 1) * PERIODS, start_column=1, end_column=1
+        )
+    book.save(folder / "panel.xlsx")
+    return folder / "panel.xlsx"
+
+
+READ = {
+    "a total row": (total_row, "", "rows of city '全国' left out: are they totals?"),
+    "a mean that is called like a unit": (lambda folder: total_row(folder, "c12", "mean"), "", "rows of city 'c12'"),
+    "a byte order mark and row numbers": (row_numbers, "", ""),
+    "blanks around names": (blanks_in_names, "w.xlsx", ""),
+    "numbers as text": (as_text, "", ""),
+    "dates as serial days": (serial_days, "", ""),
+    "codes as numbers and as text": (codes_of_two_types, "w.xlsx", "links of w.xlsx go from 'id1' to 'id2'"),
+    "merged cells of names": (merged_names, "", "do empty cells of city have the value above them?"),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_an_odd_file_is_read_as_it_is_meant(name: str, tmp_path: Path) -> None:
+    write, w, question = READ[name]
+    path, spec, said = through(Door(write, weights=w), tmp_path)
+    assert question in said
+    real = pp.read_panel(path, spec)
+    assert coefficient(real) == pytest.approx(effect(), rel=1e-6)
+    assert real.panel.nobs == UNITS * PERIODS
+    if w:
+        np.testing.assert_allclose(real.panel.weights["w"].dense, rows_sum_to_one(NEAR), rtol=1e-6)
+
+
+REFUSED = {
+    "rows twice": (twice, "2 unit-periods have more than one row: c00 in 2009, c01 in 2009"),
+    "a hidden sheet": (hidden_sheet, "2 sheets hold tables: old (hidden), data"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_odd_file_is_refused_with_what_to_do(name: str, tmp_path: Path) -> None:
+    write, why = REFUSED[name]
+    code, said = said_by("init", write(tmp_path), "--out", tmp_path / "SPEC.toml")
+    assert code == 2
+    assert why in said
+    assert not (tmp_path / "SPEC.toml").exists()
+
+
+def test_a_matrix_without_names_says_in_which_order_it_is_read(tmp_path: Path) -> None:
+    path, spec, said = through(Door(by_year, weights="w.npy"), tmp_path)
+    order = "its rows are taken for those of the panel's file in its order (c11, c10, c09 and 9 more)"
+    assert order in said
+    assert order in said_by("panel", "check", path, "--spec", spec)[1]
+    text = spec.read_text().replace('kind = "file"\npath', 'kind = "file"\nunits = "city"\npath')
+    spec.write_text(text)
+    weights = pp.read_panel(path, spec).panel.weights["w"]
+    np.testing.assert_allclose(weights.reordered(tuple(NAMES)).dense, rows_sum_to_one(NEAR), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "asked", "refused"),
+    [(1.02, "symmetric: c00 to c03 is", "symmetric = false if both are meant"), (-1.0, "negative entries", "negative")],
+)
+def test_distances_that_differ_or_are_negative_are_asked_about(
+    change: float, asked: str, refused: str, tmp_path: Path
+) -> None:
+    path, _, said = through(Door(roads(change), weights="w.csv"), tmp_path)
+    assert asked in said
+    settings = {"panel": {"unit": "city", "period": "year", "outcome": "y", "treatment": "d"},
+                "weights": [{"kind": "distance", "path": str(tmp_path / "w.csv")}]}  # fmt: skip
+    with pytest.raises(pp.BadInput, match=refused):
+        pp.read_panel(path, settings)
+
+
+# What used to be read without a word: a question of `init`, a line of `panel check`, a warning of `estimate`.
+
+
+def gaps(folder: Path) -> Path:
+    return csv(folder, clean().drop(index=[3, 20, 41, 60]))
+
+
+def logarithm(folder: Path) -> Path:
+    return csv(folder, clean().assign(ln_y=lambda f: np.log(f["y"]).round(6)))
+
+
+def codes(folder: Path) -> Path:
+    data = clean()
+    data.loc[[7, 40], "y"] = -99
+    return csv(folder, data)
+
+
+def two_years(folder: Path) -> Path:
+    return csv(folder, clean().assign(year=lambda f: 2000 + 2 * (f["year"] - FIRST)))
+
+
+MISREAD = {
+    "codes of missing values": (
+        codes, "missing_codes: does -99 in y mean missing?", "missing_codes = [-99]", "", "y is -99 in 2 rows"),
+    "periods two years apart": (two_years, "period: periods are 2 apart", "", "", "Periods are 2 apart"),
+    "the outcome as a control": (
+        logarithm, "controls: ln_y is y in another form", 'controls = ["x"]', 'controls = ["x", "ln_y"]',
+        "The control ln_y is the outcome in another form"),
+    "gaps that cost units": (
+        gaps, "balance: 4 of 72 unit-periods lack a value", "", "", "4 of 72 unit-periods are missing"),
+    "a total": (total_row, "are they totals?", 'exclude = { "city" = ["全国"] }', "", "全国 is called so"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISREAD)
+def test_what_may_be_misread_is_asked_and_checked(name: str, tmp_path: Path) -> None:
+    write, question, old, new, warning = MISREAD[name]
+    path, spec, said = through(Door(write), tmp_path)
+    assert question in said
+    lines = spec.read_text(encoding="utf-8")
+    assert old in lines
+    spec.write_text("\n".join(
+        (new if old and line.startswith(old) else line) for line in lines.splitlines()), encoding="utf-8")  # fmt: skip
+    code, checked = said_by("panel", "check", path, "--spec", spec)
+    assert code == 0, checked
+    assert warning in checked
+
+
+def test_a_unit_that_stays_at_the_mean_is_no_total() -> None:
+    lon = np.linspace(100, 110, UNITS)
+    lon[5] = np.delete(lon, 5).mean()
+    assert "exclude = { " not in pp.init(
+        clean().assign(lon=lambda f: f["city"].map(dict(zip(NAMES, lon, strict=True))))
+    )
+
+
+def test_estimate_warns_of_all_that_panel_check_finds(tmp_path: Path) -> None:
+    data = pd.read_csv(total_row(tmp_path)).assign(year=lambda f: 2 * f["year"]).drop(index=[3, 20])
+    settings = {"panel": {"unit": "city", "period": "year", "outcome": "y", "treatment": "d", "balance": "drop-units"},
+                "robustness": {"staggered": True}}  # fmt: skip
+    real = pp.read_panel(data.assign(y=lambda f: f["y"].where(f.index != 7, -999)), settings)
+    found = {check.name: check.sentence for check in check_file(real)}
+    assert {*found} == {"missing-codes", "total-rows", "balanced-part"}
+    tables = pp.estimate(real)
+    assert found.items() <= {check.name: check.sentence for check in tables.warnings}.items()
+    assert any("Periods are 2 apart" in note for note in tables.notes)
+
+
+def test_what_is_not_used_is_said_and_every_key_is_there(tmp_path: Path) -> None:
+    data = clean().assign(mayor="x", gdp=lambda f: np.where(f.index % 3, np.cos(f.index), np.nan),
+                          first_treat=lambda f: [int(START[NAMES.index(name)]) for name in f["city"]],
+                          Lat=100.0, Long=30.0)  # fmt: skip
+    text = pp.init(data)
+    for line in ('# not used: "gdp" is empty in 24 rows', '# not used: "first_treat" says the same as d',
+                 '# not used: "mayor" holds text', '# not used: "Lat" holds 100 to 100, and no pair',
+                 "staggered = true", "# treatment_kind = ...", '# standardize = "row"', "# draws = 999",
+                 "# [robustness.psm]", '# kind = "distance"'):  # fmt: skip
+        assert line in text
+    wrong = data.assign(first_treat=lambda f: f["first_treat"].replace(2009, 2010))
+    assert "# ? treatment: first_treat disagrees with d in 2 rows, such as c02 in 2009" in pp.init(wrong)
