@@ -433,8 +433,8 @@ def compare(a: str | StorePath | Store, b: str | StorePath | Store, alpha: float
     return compared(_opened(a), _opened(b), alpha)
 
 
-def replay(store: str | StorePath | ZarrStore, cell: int, replication: int, *, load_code: bool = False) -> Replay:
-    """One replication of a store again, drawn and fitted: `.panel` and `.block`, the numbers of its fits.
+def replay(store: str | StorePath | Store, cell: int, replication: int, *, load_code: bool = False) -> Replay:
+    """One replication of a store, or of what `run` returned, again: `.panel` and `.block`, the numbers of its fits.
 
     load_code: import the modules that the store names, which only a store of your own should ask for. Raises BadInput
     when there is no such replication.

@@ -16,19 +16,24 @@ from string import ascii_lowercase
 
 import numpy as np
 
-from estimators.core.error_types import kind_of
+from estimators.core.error_types import kind_of, served
 from estimators.core.estimator import Estimator, estimators, find_estimator
 from estimators.core.regression import check_fixed
 from estimators.linear.did import TwoWayDID
 from estimators.linear.few_clusters import PLACEBOS
+from estimators.linear.interactions import Moderation, TripleDifference
+from estimators.linear.panel_iv import PanelIV
 from estimators.placebo.permutation import PermutationTest
 from estimators.spatial.likelihood import FORMS
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.checks import checks_of
 from experiments.checks.case import Case
+from experiments.panel_spec.sections import Spec
 from experiments.panel_spec.spec import RealPanel
 from experiments.settings import build
 from experiments.tables.cross_check import cross_check as cross_check_of
+from experiments.tables.interactions_table import moderation_of, triple_difference_of
+from experiments.tables.iv_table import endogenous_of, two_stages
 from experiments.tables.ledger import (
     Ledger,
     clustered_enough,
@@ -38,6 +43,7 @@ from experiments.tables.ledger import (
     never_treated,
     regression,
     table_modules,
+    with_further,
 )
 from experiments.tables.regressions import add_chosen
 from experiments.tables.spatial_models import transforms_of
@@ -51,8 +57,12 @@ OTHER_SPATIAL = ("dynamic-spatial", "spatial-random")  # kinds that need a balan
 
 
 def panel_for(name: str, real: RealPanel) -> Panel:
-    """What the estimator called `name` is fitted on: spatial models have the balanced part."""
-    return real.balanced() if name in (*FORMS, SpatialPanel.kind, *OTHER_SPATIAL) else real.panel
+    """What the estimator called `name` is fitted on: spatial models have the balanced part; those that a section of the
+    spec sets up have the rows with its columns."""
+    if name in (*FORMS, SpatialPanel.kind, *OTHER_SPATIAL):
+        return real.balanced()
+    named = _columns_of(name, real.spec)
+    return with_further(real, named, f"--estimator {name}")[0] if named else real.panel
 
 
 def estimator_called(
@@ -65,6 +75,8 @@ def estimator_called(
     """
     if name == TwoWayDID.kind:
         return regression(real.spec, name, regressors)
+    if name in SECTIONS:
+        return _of_section(name, real)
     if name not in (*FORMS, SpatialPanel.kind):
         return _discovered(name)
     known = panel_for(name, real).weights
@@ -76,6 +88,37 @@ def estimator_called(
     model = SpatialPanel().model if name == SpatialPanel.kind else name
     effects = real.spec.spatial.effects[0]
     return SpatialPanel(model, transform, regressors=regressors, weights=chosen, effects=effects)  # type: ignore[arg-type]
+
+
+SECTIONS = {  # kinds of which a section of the spec says what they are about
+    PanelIV.kind: '[iv] with instruments = ["..."]',
+    Moderation.kind: '[moderation] with by = ["..."], one column',
+    TripleDifference.kind: '[ddd] with group = "..."',
+}
+
+
+def _columns_of(name: str, spec: Spec) -> tuple[str, ...]:
+    """Columns that a section names for the estimator called `name`."""
+    if name == PanelIV.kind and spec.iv is not None:
+        return (endogenous_of(spec), *spec.iv.instruments)
+    return spec.moderation.by if name == Moderation.kind and spec.moderation is not None else ()
+
+
+def _of_section(name: str, real: RealPanel) -> Estimator:
+    """An estimator as its section of the spec says; raises BadInput where there is none, or several are meant."""
+    spec, panel = real.spec, panel_for(name, real)
+    errors = clustered_enough(panel, tuple(error for error in error_types(spec) if kind_of(error) not in PLACEBOS))
+    if name == PanelIV.kind and spec.iv is not None and spec.iv.instruments:
+        own = tuple(error for error in errors if served(error, tuple(panel.attributes), "iv"))
+        return replace(two_stages(real, spec.iv.instruments, own), label=name)
+    if name == TripleDifference.kind and spec.ddd is not None:
+        return triple_difference_of(real, panel, spec.ddd.group, errors, name)
+    by = () if name != Moderation.kind or spec.moderation is None else spec.moderation.by
+    if len(by) == 1:
+        return moderation_of(real, panel, by[0], errors, name)
+    what = f"by names {len(by)} moderators" if by else "the spec does not say what it is about"
+    remedy = "name one of them; table M has a column for each" if by else "write this section"
+    raise bad(what, where=f"--estimator {name}", allowed=f"{spec.file} {SECTIONS[name]}", remedy=remedy)
 
 
 def _discovered(kind: str) -> Estimator:

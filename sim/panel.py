@@ -255,12 +255,6 @@ class Panel:
         return cls(**read_table(frame, unit, period, roles or Roles()).parts)
 
 
-def switches(panel: Panel) -> bool:
-    """Whether the treatment is 0 or 1 although units do not keep it: a dummy, and no dose."""
-    did = panel.variables[panel.roles.treatment or "did"][0][seen_in(panel)]
-    return bool(panel.roles.continuous and np.isin(did, (0.0, 1.0)).all())
-
-
 def _check_replications(variables: Mapping[str, Floats]) -> None:
     if len({array.shape[0] for array in variables.values()} - {1}) > 1:
         sizes = {name: array.shape[0] for name, array in variables.items()}

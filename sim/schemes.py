@@ -23,6 +23,9 @@ relabel[:WEIGHTS]   units change places in W: all variables are permuted togethe
                     Exchangeable: the units' places. The hypothesis is that W does not matter to anything.
 mediator[:NAME]     units exchange the paths of a mediator (of all mediators together). Exchangeable: units.
 
+In an unbalanced panel, units exchange paths of an absorbing treatment freely, for its gaps are known. Paths of a dose
+or of a treatment that switches are exchanged whole among units (and blocks) that are observed in the same periods.
+
 Assignments are rows of codes (N,): unit i takes path `codes[i]` of a table of paths (Abadie, Diamond and Hainmueller
 2010 and MacKinnon and Webb 2020 on permutations of who is treated; Chen, Qi and Yan 2023 on placebos in space, time
 and both).
@@ -169,13 +172,33 @@ class Randomisation:
 
 
 def within_strata(panel: Panel, strata: Codes, asked_by: str) -> Randomisation:
-    """Permutations of the treatment's paths within strata, (N,) coded 0, 1, ..."""
+    """Permutations of the treatment's paths within strata, (N,) coded 0, 1, ..., and within `alike_in_gaps`."""
     paths, real = treatment_paths(panel, asked_by)
+    strata = np.unique(np.stack([strata, alike_in_gaps(panel)]), axis=1, return_inverse=True)[1].ravel()
     places = [np.flatnonzero(strata == label)[:, None] for label in range(int(strata.max()) + 1)]
     found = exchanges(paths, real, places)
-    check_varied(found.count or 0, asked_by, "all exchangeable units have the same treatment",
-            "choose another scheme, or a coarser attribute")  # fmt: skip
+    _check_exchanged(found, panel, asked_by, "all exchangeable units have the same treatment",
+                     "choose another scheme, or a coarser attribute")  # fmt: skip
     return found
+
+
+def alike_in_gaps(panel: Panel) -> Codes:
+    """Units that may exchange the treatment's paths as far as missing cells go, (N,) coded 0, 1, ...
+
+    All, of a balanced panel and of an absorbing treatment, whose gaps are known. Else those observed in the same
+    periods: a path is known where its unit was observed, and is exchanged whole.
+    """
+    if panel.balanced or _absorbing(panel, treatment_of(panel, "scheme"), "scheme") is not None:
+        return np.zeros(len(panel.units), dtype=np.intp)
+    return np.unique(seen_in(panel), axis=1, return_inverse=True)[1].ravel().astype(np.intp)
+
+
+def _check_exchanged(found: Randomisation, panel: Panel, asked_by: str, what: str, remedy: str) -> None:
+    """Raise BadInput, saying why, where units have nothing to exchange: for their gaps, or as `what` says."""
+    if alike_in_gaps(panel).any():
+        what = "no two exchangeable units that are observed in the same periods differ in their treatment"
+        remedy = 'choose another scheme, or set balance = "drop-units" or "drop-periods"'
+    check_varied(found.count or 0, asked_by, what, remedy)
 
 
 def exchanges(paths: Mapping[str, Floats], real: Codes, places: Sequence[Codes]) -> Randomisation:
@@ -215,15 +238,31 @@ def whole_paths(panel: Panel, names: tuple[str, ...], asked_by: str) -> Randomis
 
 
 def adoption(panel: Panel, asked_by: str) -> Codes:
-    """Index of each unit's first treated period, T = never, (N,); raises BadInput unless 0/1, absorbing and fixed."""
-    did, seen = _fixed(panel, treatment_of(panel, asked_by), asked_by), seen_in(panel)
+    """Index of each unit's first treated period, T = never, (N,); raises BadInput unless 0/1, absorbing and fixed, and
+    where the panel's roles say that it is a dose or switches."""
+    first = _first_treated(panel, treatment_of(panel, asked_by), asked_by)
+    if first is None:
+        raise bad("the treatment is not 0/1 and absorbing", where=asked_by, allowed="0 before adoption, 1 after",
+                  remedy='code it so, or use scheme = "space"')  # fmt: skip
+    if panel.roles.continuous:
+        raise bad("the treatment is declared to be a dose or to switch, and has no dates of adoption", where=asked_by,
+                  allowed="a treatment with dates of adoption",
+                  remedy='say treatment_kind = "absorbing" in [panel], or use scheme = "space"')  # fmt: skip
+    return first
+
+
+def _first_treated(panel: Panel, name: str, asked_by: str) -> Codes | None:
+    """As `adoption`, None where the treatment is not 0/1 and absorbing."""
+    did, seen = _fixed(panel, name, asked_by), seen_in(panel)
     path = np.where(seen, did, 0.0)
     first = np.where(path.any(axis=0), path.argmax(axis=0), len(panel.periods)).astype(np.intp)
     absorbing = np.arange(len(panel.periods))[:, None] >= first
-    if (np.where(seen, did, absorbing) != absorbing).any():
-        raise bad("the treatment is not 0/1 and absorbing", where=asked_by, allowed="0 before adoption, 1 after",
-                  remedy='code it so, or use scheme = "space"')  # fmt: skip
-    return first
+    return first if (np.where(seen, did, absorbing) == absorbing).all() else None
+
+
+def _absorbing(panel: Panel, name: str, asked_by: str) -> Codes | None:
+    """First treated periods (N,) of a treatment that is absorbing and not declared a dose, else None."""
+    return None if panel.roles.continuous else _first_treated(panel, name, asked_by)
 
 
 def arrangements(codes: Codes) -> int:
@@ -247,11 +286,15 @@ def permutations(codes: Codes) -> Iterator[Codes]:
 
 
 def treatment_paths(panel: Panel, asked_by: str) -> tuple[dict[str, Floats], Codes]:
-    """Distinct paths of the treatment (P, T) and each unit's, (N,); gaps of an absorbing treatment are filled."""
+    """Distinct paths of the treatment (P, T) and each unit's, (N,).
+
+    Gaps of an absorbing treatment are filled; of others they are 0, which no unit shows that is observed there.
+    """
     name = treatment_of(panel, asked_by)
     table = _fixed(panel, name, asked_by).T
     if not panel.balanced:
-        table = steps(len(panel.periods))[adoption(panel, asked_by)]
+        first = _absorbing(panel, name, asked_by)
+        table = np.where(seen_in(panel).T, table, 0.0) if first is None else steps(len(panel.periods))[first]
     paths, real = np.unique(table, axis=0, return_inverse=True)
     return {name: paths}, real.ravel().astype(np.intp)
 
@@ -414,10 +457,12 @@ class Blocks(Scheme):
         if whole < 2:
             raise bad(f"{whole} blocks of {self.size} neighbours", where=self.text, allowed="two or more",
                       remedy="choose smaller blocks")  # fmt: skip
-        sizes = sorted({len(block) for block in blocks}, reverse=True)
-        found = exchanges(paths, real, [np.array([b for b in blocks if len(b) == size]) for size in sizes])
-        check_varied(found.count or 0, self.text, "blocks of one size have the same content",
-                     "choose another size or scheme")  # fmt: skip
+        gaps = alike_in_gaps(panel)
+        kinds = sorted({(len(block), *gaps[block].tolist()) for block in blocks}, reverse=True)
+        places = [np.array([b for b in blocks if (len(b), *gaps[b].tolist()) == kind]) for kind in kinds]
+        found = exchanges(paths, real, places)
+        _check_exchanged(found, panel, self.text, "blocks of one size have the same content",
+                         "choose another size or scheme")  # fmt: skip
         return found
 
     def _grown(self, panel: Panel, links: Flags) -> Randomisation:

@@ -20,6 +20,7 @@ from sim.panel import Panel
 
 ABSORBED = 1e-10  # share of a regressor's variation that survives demeaning, below which it counts as absorbed
 ROUNDING = 1e-24  # share of its sum of squares below which what is left of a regressor is rounding
+EXACT = 1e-20  # share of the outcome's total sum of squares below which residuals are rounding: the fit is exact
 FEW = 6  # columns whose products one by one are faster than BLAS makes them together
 TOGETHER = 8  # replications of one product with fixed regressors
 COLLINEAR = 1e-9  # 1 / sum of variance inflation factors, below which regressors count as collinear

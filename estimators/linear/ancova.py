@@ -121,12 +121,14 @@ class PostPeriodRegression(DerivedRegression):
 
     @staticmethod
     def _dates(panel: Panel, d: Floats) -> str:
-        """The first treated periods of the units of the first replication that has several, or has another fault."""
+        """That it is no 0/1 treatment, the first treated periods of a replication with several, or that it ends."""
+        if not np.isin(d, (0.0, 1.0)).all():
+            return "it has values other than 0 and 1"
         for row in d:
             firsts = sorted({panel.periods[t] for t in row.argmax(axis=0)[row.any(axis=0)]})
             if len(firsts) > 1:
                 return f"units begin in {listed(firsts)}"
-        return "it ends, or has values other than 0 and 1"
+        return "it ends for some units"
 
     def targets(self, schema: Schema) -> dict[str, str]:
         """The treatment's is the ATT; the others have none."""

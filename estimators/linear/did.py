@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, groups_of, kind_of, may_be_floored, without_se
 from estimators.core.estimator import (
     Estimates,
@@ -241,6 +242,9 @@ class TwoWayDID(RegressionEstimator):
                 variance[:, row] = moments.robust[:, at] * factor
                 if moments.dof is not None and kind_of(error) in ADJUSTED:
                     dof[:, row] = moments.dof[:, at]
+        exact = moments.ssr <= ols.EXACT * moments.tss
+        for values in (variance, *stored.values()):
+            values[exact] = np.nan
         statistics = self._statistics(plan, moments, free, reduction)
         whole = replace(layout, terms=terms)
         return Estimates.of(whole, moments.beta, np.sqrt(variance), dof, statistics, **stored).only(layout.terms)

@@ -31,7 +31,7 @@ from estimators.core.estimator import Moments
 from estimators.core.tile import weight_root
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Estimand
-from sim.errors import bad, one_of
+from sim.errors import BadInput, bad, one_of
 from sim.panel import Panel
 from sim.schema import Schema, period_step
 
@@ -65,6 +65,11 @@ class Cohorts:
 
         even: also for periods that are not all one step apart, where K periods since adoption would mean several times.
         """
+        if not panel.balanced:  # a treatment that has no dates cannot be had of the balanced part either
+            seen = np.asarray(panel.observed)
+            known = np.where(seen, panel.variables[treatment], 0.0)
+            if not np.isin(known, (0.0, 1.0)).all() or (seen & (known < np.maximum.accumulate(known, axis=1))).any():
+                raise cls._undated(treatment, asked_by)
         check_balanced(panel, asked_by)
         step = period_step(panel.periods)
         if even and (jumps := [before for before, after in pairwise(panel.periods) if after - before != step]):
@@ -77,8 +82,7 @@ class Cohorts:
                       allowed="the same dates in all replications", remedy="fit them one by one")  # fmt: skip
         path = did[0]
         if not np.isin(path, (0.0, 1.0)).all() or (np.diff(path, axis=0) < 0).any():
-            raise bad(f"{treatment!r} is not 0/1 and absorbing", where=asked_by, allowed="0 before adoption, 1 after",
-                      remedy="code it so, or leave those units out")  # fmt: skip
+            raise cls._undated(treatment, asked_by)
         first = np.where(path.any(axis=0), path.argmax(axis=0), len(panel.periods)).astype(np.intp)
         occurring = np.unique(first)
         firsts = tuple(int(g) for g in occurring if 0 < g < len(panel.periods))
@@ -89,6 +93,11 @@ class Cohorts:
         root = weight_root(panel)
         weights = None if root is None else np.square(root[0]) / np.square(root[0]).mean()
         return cls(panel.periods, first, firsts, weights)
+
+    @staticmethod
+    def _undated(treatment: str, asked_by: str) -> BadInput:
+        return bad(f"{treatment!r} is not 0/1 and absorbing", where=asked_by, allowed="0 before adoption, 1 after",
+                   remedy="code it so, or leave those units out")  # fmt: skip
 
     @property
     def never(self) -> Flags:

@@ -19,11 +19,12 @@ from estimators.sensitivity.sensitivity import LeftOut, leave_one_out
 from estimators.staggered.aggregation import multipliers, simultaneous_critical_values
 from experiments.checks.check import LEVEL, LEVELS, answers_of, modules, needed_of
 from experiments.panel_spec.spec import RealPanel
-from experiments.tables.ledger import FittedColumn, Ledger, main_cluster
+from experiments.tables.ledger import FittedColumn, Ledger, main_cluster, with_further
 from results.tables.records import ANSWERS, BASELINE, INFORMS, WEAKENS, Answer, Check, Record
 from results.tables.typography import stars
 from sim.arrays import Codes, Floats
 from sim.panel import Panel, seen_in, seen_part
+from sim.panel_files import TREATMENT
 from sim.schema import refuse_weights
 from sim.streams import Streams
 
@@ -144,6 +145,11 @@ class Case:
         return self.effect is not None and self.panel.roles.treatment in (self.effect.term, self.term)
 
     @property
+    def dated(self) -> bool:
+        """Whether the claim is the coefficient of a treatment with dates of adoption."""
+        return self.treated and not self.real.undated
+
+    @property
     def headline(self) -> bool:
         """Whether the claim is that of table 2's two-way column."""
         return self.effect is not None and self.effect.place == BASELINE["controls, units, periods"]
@@ -162,6 +168,17 @@ class Case:
     def main_error(self) -> str:
         """The main error type."""
         return main_cluster(self.real.spec)
+
+    def beside(self, names: Iterable[str]) -> Case:
+        """The same claim on the rows of the whole panel that have further variables, by the columns' names; raises
+        BadInput where none has."""
+        columns = dict.fromkeys(name for name in names if self.variable(name) not in self.real.panel.variables)
+        return replace(self, panel=with_further(self.real, tuple(columns))[0])
+
+    def variable(self, column: str) -> str:
+        """What the panel calls a column of the spec."""
+        section = self.real.spec.panel
+        return TREATMENT if column in (section.treatment, section.first_treated) else column
 
     def random(self, purpose: str) -> np.random.Generator:
         """The generator of one purpose."""

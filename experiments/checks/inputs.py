@@ -1,4 +1,5 @@
-"""Columns that make an effect something else: controls made of the treatment, or the outcome in another form."""
+"""Columns that make an effect something else: controls made of the treatment; the outcome, or an endogenous regressor,
+in another form."""
 
 from __future__ import annotations
 
@@ -9,14 +10,16 @@ import numpy as np
 from estimators.core.error_types import kind_of
 from estimators.linear.did import TwoWayDID
 from experiments.checks.case import Case, number, some, starred
+from experiments.checks.products import turning_point
 from experiments.panel_spec.look import totals
 from experiments.panel_spec.spec import RealPanel
+from experiments.tables.iv_table import endogenous_of
 from experiments.tables.ledger import Ledger, treated_units
 from results.tables.records import INFORMS, OVERTURNS, SILENT, WEAKENS, Check
 from sim.arrays import Flags, Floats
 from sim.errors import listed
 from sim.panel import seen_in
-from sim.panel_files import codes_in
+from sim.panel_files import TREATMENT, codes_in
 
 NAME = "what was given"
 ORDER = 20
@@ -33,7 +36,8 @@ def check(case: Case) -> Iterator[Check]:
     yield from _of_the_file(case)
     if roles.treatment is not None:
         for name in roles.controls:
-            yield _of_the_treatment(case, name)
+            if turning_point(case, name) is None:  # the square of a dose is said by itself
+                yield _of_the_treatment(case, name)
         yield from _treated(case)
     yield from _outcomes_again(case)
 
@@ -51,8 +55,16 @@ def _of_the_file(case: Case) -> Iterator[Check]:
 
 
 def _outcomes_again(case: Case) -> Iterator[Check]:
-    for name in case.panel.roles.controls if case.panel.roles.outcome else ():
-        yield _outcome_again(case, name)
+    if not case.panel.roles.outcome:
+        return
+    for name in case.panel.roles.controls:
+        yield _again(case, name, "control", case.outcome_name)
+    known = {*case.real.panel.variables, *case.real.further}
+    for name, word in _further(case).items() if case.outcome_name in known else ():
+        beside = case.beside((name, case.outcome_name))
+        yield _again(beside, name, word, case.outcome_name)
+        if word == "instrument":
+            yield _again(beside, name, word, endogenous_of(case.real.spec))
 
 
 def _codes(case: Case) -> Iterator[Check]:
@@ -145,22 +157,45 @@ def _moved(case: Case, name: str) -> tuple[float, float]:
     return slope / float(found.se[0, 0, 0]), share
 
 
-def _outcome_again(case: Case, name: str) -> Check:
+def _further(case: Case) -> dict[str, str]:
+    """Instruments, mediators and moderators that are no regressors, by their columns, and what each is."""
+    spec = case.real.spec
+    words = dict.fromkeys(() if spec.moderation is None else spec.moderation.by, "moderator")
+    words |= dict.fromkeys(spec.panel.mediators, "mediator")
+    words |= {} if spec.iv is None else dict.fromkeys((*spec.iv.instruments, *spec.iv.mediator), "instrument")
+    regressors = (*case.panel.roles.regressors, TREATMENT, case.outcome_name)
+    return {name: word for name, word in words.items() if case.variable(name) not in regressors}
+
+
+SAYS = {  # what a column means that is the outcome again
+    "control": "the effect is what the treatment does to the rest",
+    "instrument": "it holds all that moves the outcome, and 2SLS with it says nothing of the effect",
+    "mediator": "whatever moves the outcome works through it",
+    "moderator": "an effect that differs with it differs with the outcome itself",
+}
+
+
+def _again(case: Case, name: str, word: str, other: str) -> Check:
+    """Whether a column is another variable, the outcome or an endogenous regressor, in another form."""
+    outcome = other == case.outcome_name
+    called = "outcome" if outcome else f"endogenous regressor {case.called if other == TREATMENT else other}"
     found = {
-        "values": _correlation(case.within(name), case.outcome),
-        "ranks": _correlation(case.demeaned(_ranks(case, name)), case.demeaned(_ranks(case, case.outcome_name))),
+        "values": _correlation(case.within(name), case.within(other)),
+        "ranks": _correlation(case.demeaned(_ranks(case, name)), case.demeaned(_ranks(case, other))),
     }
     how = max(found, key=lambda way: abs(found[way]))
     correlation = found[how]
     said = (
-        f"The control {name} is the outcome in another form (correlation of their {how} within units and periods "
+        f"The {word} {name} is the {called} in another form (correlation of their {how} within units and periods "
         f"{correlation:.3f}): "
-        "the effect is what the treatment does to the rest."
+        f"{SAYS[word] if outcome else 'it holds what makes the regressor endogenous, and 2SLS is next to OLS'}."
     )
-    quiet = f"The control {name} is not the outcome in another form."
-    severity = OVERTURNS if abs(correlation) > SAME else SILENT
+    quiet = f"The {word} {name} is not the {called} in another form."
+    same = OVERTURNS if word == "control" else WEAKENS  # the claim is not made with the others
+    severity = same if abs(correlation) > SAME else SILENT
     numbers = {"correlation": correlation, "of_values": found["values"], "of_ranks": found["ranks"]}
-    return Check.fact(f"outcome-again:{name}", severity, said, quiet, numbers, benchmark=SAME,
+    code = f"{'outcome' if outcome else 'endogenous'}-again:{name}"
+    return Check.fact(code, severity, said, quiet, numbers, benchmark=SAME,
                       unit="correlation within units and periods",
                       remedy=f"leave {name} out" if severity else "")  # fmt: skip
 
@@ -176,7 +211,8 @@ def _ranks(case: Case, name: str) -> Floats:
 
 def _correlation(x: Floats, y: Floats) -> float:
     """Of two demeaned variables."""
-    return float((x * y).sum() / np.sqrt(np.square(x).sum() * np.square(y).sum()))
+    squares = float(np.square(x).sum() * np.square(y).sum())
+    return float((x * y).sum() / np.sqrt(squares)) if squares > 0 else 0.0
 
 
 def _one_cluster(case: Case, treated: Flags, stars: str) -> Check:

@@ -16,7 +16,7 @@ COHORT_WISE = "cohort-wise"
 
 def alternatives(case: Case) -> Iterator[str]:
     """The cohort-wise mean effect."""
-    if case.treated:
+    if case.dated:
         yield COHORT_WISE
 
 

@@ -31,7 +31,7 @@ def leads(case: Case) -> dict[str, str]:
 
 def alternatives(case: Case) -> Iterator[str]:
     """Less the bias of unequal slopes, less placebos in time."""
-    if case.treated:
+    if case.dated:
         yield TREND
         yield from leads(case)
 
@@ -39,6 +39,10 @@ def alternatives(case: Case) -> Iterator[str]:
 def check(case: Case) -> Iterator[Check]:
     """The slopes, the placebos in time, then what needs a balanced panel with absorbing adoption."""
     if case.effect is None or not case.treated:
+        return
+    if not case.dated:
+        yield Check.fact("unequal-trends", SILENT, "There is no slope of trends, no placebo in time and no test of "
+                         f"pre-trends: {case.real.undated}.")  # fmt: skip
         return
     remedy = "argue why trends are parallel, or compare units with like trends"
     slope = case.judged("unequal-trends", (TREND,), {TREND: "less the bias of unequal linear trends"}, remedy)

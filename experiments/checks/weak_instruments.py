@@ -19,21 +19,21 @@ def check(case: Case) -> Iterator[Check]:
     section = case.real.spec.iv
     if section is None:
         return
-    found = _statistics(case, TWO_STAGES)
+    found = statistics_at(case, TWO_STAGES)
     if found:
         own = endogenous_of(case.real.spec)
         name = case.ledger.treatment if own == TREATMENT else own
         interval = written_set(found)
         yield _strength("weak-instruments", name, found, f"Use the Anderson-Rubin interval of table I: {interval}.")
         yield from _agreement(name, found)
-    moved = _statistics(case, (INSTRUMENTED_MEDIATOR, 2))
+    moved = statistics_at(case, (INSTRUMENTED_MEDIATOR, 2))
     if moved:
         (mediator,) = case.real.panel.roles.mediators
         remedy = f"Effects through {mediator} in table I2 mislead then."
         yield _strength("weak-mediator-instruments", mediator, moved, remedy)
 
 
-def _statistics(case: Case, place: tuple[str, int]) -> Mapping[str, float]:
+def statistics_at(case: Case, place: tuple[str, int]) -> Mapping[str, float]:
     """Statistics of a column by name."""
     return {item.name: item.estimate for item in case.ledger.statistics
             if item.place == place and item.term is None and item.estimate is not None}  # fmt: skip

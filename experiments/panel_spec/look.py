@@ -29,6 +29,7 @@ LEFT = 1e-6  # share of a column's variation that the effects and the columns be
 ROUNDS = 30  # of alternating demeaning; exact at once in a balanced panel
 UNIT_WORDS = ("city", "county", "province", "state", "unit", "id", "name", "code", "城市", "地区", "县", "名称", "代码")
 TREATMENT_WORDS = ("did", "treat", "treated", "treatment", "policy", "eip", "政策", "处理", "试点")
+ID_WORDS = ("id", "pid", "person", "index", "编号", "个体", "序号")
 OUTCOME_WORDS = ("outcome", "icr", "y", "resilience", "韧性")
 LONGITUDE_WORDS = ("longitude", "lon", "long", "lng", "longitud", "经度")
 LATITUDE_WORDS = ("latitude", "lat", "latitud", "纬度")
@@ -102,7 +103,9 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
         doubtful = {name: problem for name, problem in doubtful.items() if _likeliest([name], TREATMENT_WORDS)}
     outcome, rivals = _outcome({name: x for name, x in moving.items() if name not in doubtful}, filename)
     treatment = policies[0] if policies else None
-    candidates = [name for name in moving if name not in (outcome, *policies, *doubtful)]
+    candidates = [
+        name for name in moving if name not in (outcome, *policies, *doubtful) and not _identifies(frame, name)
+    ]
     controls, parts, beyond = _controls(moving, outcome, treatment, candidates, rows)
     left = [name for name in candidates if name not in parts]
     again = tuple(name for name in left if _same_order(moving[name], moving[outcome]))
@@ -305,11 +308,23 @@ def several(frame: pd.DataFrame) -> tuple[str, str] | None:
     return (unit, period) if len(frame) >= INDIVIDUALS * cells and frame[period].nunique() > 1 else None
 
 
+def _identifies(frame: pd.DataFrame, name: str) -> bool:
+    """Whether a column numbers individuals or rows: whole numbers under such a name, or one after the other."""
+    values = frame[name]
+    if not pd.api.types.is_integer_dtype(values) or pd.api.types.is_bool_dtype(values):
+        return False
+    called = str(name).lower()
+    if called in ID_WORDS or called.endswith("_id"):
+        return True
+    return bool(values.is_unique and len(values) > 1 and values.max() - values.min() == len(values) - 1)
+
+
 def cell_means(frame: pd.DataFrame, keys: tuple[str, str]) -> pd.DataFrame:
     """Means of columns of numbers by unit and period, the first value of others."""
     codes, cells = pd.factorize(pd.MultiIndex.from_frame(frame[list(keys)].astype(object)))
     made = averaged(frame, codes, np.ones(len(frame)), {*keys})
-    found = pd.DataFrame(dict(zip(keys, zip(*cells.tolist(), strict=True), strict=True)) | made)[list(frame.columns)]
+    columns = [name for name in frame.columns if name in keys or not _identifies(frame, name)]
+    found = pd.DataFrame(dict(zip(keys, zip(*cells.tolist(), strict=True), strict=True)) | made)[columns]
     found.attrs = dict(frame.attrs)
     return found
 

@@ -11,7 +11,7 @@ from estimators.core.error_types import columns_of
 from estimators.core.tile import PanelEffects
 from estimators.linear.covariances import ClusterK
 from experiments.panel_spec.reading import ReadSection, Recoding
-from experiments.panel_spec.transforms import Transforms
+from experiments.panel_spec.transforms import LINEAR, Transforms
 from experiments.panel_spec.weights import AnyWeights, Economic, Nested
 from experiments.settings import build
 from experiments.toml_files import Flag, Name, Names, NamesByName, Number, Positive, Table, Value, Whole
@@ -616,7 +616,9 @@ class Spec(SpecTables):
         asked |= {name: key for name, key in named.items() if name not in own}
         indicator = None if self.twin is None else self.twin.indicator
         moderators = dict.fromkeys(() if self.moderation is None else self.moderation.by, "[moderation] by")
-        return ({indicator: "[twin.adoption] indicator"} if indicator else {}) | asked | moderators
+        parts = {name: "[transform]" for every in self.products.values() for name in every if name not in own}
+        indicators = {indicator: "[twin.adoption] indicator"} if indicator else {}
+        return parts | indicators | asked | moderators
 
     def with_tests(self, tests: Sequence[str]) -> Spec:
         """The same with further hypotheses for table T."""
@@ -629,6 +631,19 @@ class Spec(SpecTables):
         counted = () if self.collapse is None else (self.collapse.name,)
         diversified = self.index.diversification if self.index else ()
         return frozenset((*(made.name for made in self.transform), *diversified, *counted))
+
+    @property
+    def products(self) -> dict[str, tuple[str, ...]]:
+        """Regressors that [transform] makes a product or a square, scaled or centred after it or not, and their parts;
+        the parts of a square are one."""
+        made, found, own = {one.name: one for one in self.transform}, {}, self.panel
+        for name in (own.treatment, own.other_policy, *own.controls):
+            one = made.get(str(name))
+            while one is not None and one.function in LINEAR:
+                one = made.get(one.columns[0])
+            if name is not None and one is not None and one.function in ("product", "square"):
+                found[name] = tuple(dict.fromkeys(one.columns))
+        return found
 
     @property
     def indicators(self) -> tuple[str, ...]:

@@ -49,11 +49,12 @@ from experiments.toml_files import read_toml, validated
 from sim.arrays import Flags, Floats
 from sim.errors import BadInput, Problem, bad, closest, gathering, listed, one_of, refuse
 from sim.index import EntropyIndex
-from sim.panel import Panel, group_labels, part, seen_in, seen_part, switches
+from sim.panel import Panel, group_labels, part, seen_in, seen_part
 from sim.panel_files import (
     TREATMENT,
     LongTable,
     Rows,
+    TreatmentKind,
     missing_columns,
     number_problems,
     numbers,
@@ -161,6 +162,9 @@ def _weights_problems(spec: Spec) -> Iterator[Problem]:
     if spec.spatial.cutoffs and spec.panel.longitude is None:
         yield Problem("cutoffs need coordinates", f"{spec.file}, [spatial]", "longitude and latitude in [panel]",
                       "name the columns in degrees")  # fmt: skip
+    if "effects" in spec.spatial.model_fields_set and not (spec.weights or spec.spatial.cutoffs):
+        yield Problem("effects without spatial weights: there is no spatial model", f"{spec.file}, [spatial]",
+                      "[[weights]] as well, or cutoffs", "add a table [[weights]], or remove effects")  # fmt: skip
     labels = [section.label for section in spec.weights]
     for label in dict.fromkeys(labels):
         if labels.count(label) > 1:
@@ -489,6 +493,23 @@ class RealPanel:
         """Labels by variable, of those that have one and of the treatment."""
         return {**self.spec.output.labels, TREATMENT: self.called}
 
+    @property
+    def treatment_kind(self) -> TreatmentKind:
+        """What the treatment is: as the spec declares it, else as its values say."""
+        return self.spec.panel.treatment_kind or ("continuous" if self.panel.roles.continuous else "absorbing")
+
+    @property
+    def undated(self) -> str:
+        """Why there are no dates of adoption, in words; "" where there are."""
+        name = self.spec.panel.treatment
+        if self.treatment_kind == "absorbing":
+            return ""
+        if np.isin(self.panel.variables[TREATMENT][0][seen_in(self.panel)], (0.0, 1.0)).all():
+            kind = "a dose" if self.treatment_kind == "continuous" else "switching"
+            declared = f'it is declared {kind} (treatment_kind = "{self.treatment_kind}")'
+            return f"{name} has no dates of adoption, for {declared}"
+        return f"{name} has no dates of adoption"
+
     def balanced(self, how: Balance | None = None) -> Panel:
         """The panel without gaps, W built anew for the units kept; `how` = None takes the spec's own."""
         return balanced(self.panel, how or self.spec.panel.balance, self.spec, self.order)
@@ -722,12 +743,20 @@ def _notes(table: LongTable, rows: Rows, without: list[int], panel: Panel, secti
 
 def _strength(panel: Panel, section: PanelSection) -> str:
     """What a treatment that is not absorbing is, and what its estimates are of."""
-    if switches(panel):
-        return f"{section.treatment} is 0 or 1 and switches off: what needs dates of adoption is left out."
+    if section.treatment_kind == "switching":
+        values, seen = panel.variables[str(panel.roles.treatment)][0], seen_in(panel)
+        off = (values < np.fmax.accumulate(np.where(seen, values, 0.0), axis=0)) & seen
+        said = "switches off" if off.any() else "is declared switching, although no unit switches off"
+        return f"{section.treatment} is 0 or 1 and {said}: what needs dates of adoption is left out."
     values = np.unique(panel.variables[str(panel.roles.treatment)][0][seen_in(panel)])
-    some = listed((f"{value:g}" for value in values), 6) if len(values) <= 6 else f"{len(values):,} values"
-    return (f"{section.treatment} is a treatment of any strength ({some}, {values[0]:g} to {values[-1]:g}): estimates "
-            "are effects of one unit of it, and what needs dates of adoption is left out.")  # fmt: skip
+    left_out = "estimates are effects of one unit of it, and what needs dates of adoption is left out."
+    if np.isin(values, (0.0, 1.0)).all():
+        return f'{section.treatment} is 0 or 1, and treatment_kind = "continuous" declares it a dose: {left_out}'
+    nearest, largest = float(np.diff(values).min()) if len(values) <= 6 else float(np.ptp(values)), abs(values).max()
+    digits = max(6, 3 + int(np.ceil(np.log10(largest / nearest))))  # so that different numbers are told apart
+    *few, low, high = (f"{value:.{digits}g}" for value in (*values[:6], values[0], values[-1]))
+    some = listed(few, 6) if len(values) <= 6 else f"{len(values):,} values"
+    return f"{section.treatment} is a treatment of any strength ({some}, {low} to {high}): {left_out}"
 
 
 def _of_weights(values: Floats, name: str) -> Iterator[str]:

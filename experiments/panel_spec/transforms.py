@@ -43,6 +43,7 @@ POINTWISE = {
 }
 OVER_TIME = ("lag", "difference")
 CENTRE = "centre"  # a column less its mean over the rows that have a value
+LINEAR = (CENTRE, "scale")  # functions of which a column is the same but for its origin and its unit
 QUANTILES = "quantiles"  # units in groups of about one size, by their values of a column in a period
 SHAPES = {name: function.takes for name, function in POINTWISE.items()} | dict.fromkeys(
     (*OVER_TIME, CENTRE), "a column"

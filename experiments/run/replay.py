@@ -13,7 +13,7 @@ from estimators.core.estimator import Status
 from experiments.run.resume import check_trusted
 from experiments.run.tasks import runner_of
 from experiments.study import Study
-from results.store import BlockState, ZarrStore
+from results.store import BlockState, Store, ZarrStore
 from results.store.block import Block
 from sim.errors import bad
 from sim.panel import Panel, long_table
@@ -30,17 +30,19 @@ class Replay:
     block: Block
 
 
-def replay(store: ZarrStore, cell: int, replication: int, *, load_code: bool = False) -> Replay:
+def replay(store: Store, cell: int, replication: int, *, load_code: bool = False) -> Replay:
     """Replication `replication` of cell `cell`; raises BadInput when the study has no such one.
 
-    load_code: import the modules that the store names; without it a store that names any is refused.
+    load_code: import the modules that the store names; without it a store that names any is refused. Those of a run in
+    memory are imported already.
     """
+    where = str(store.path) if isinstance(store, ZarrStore) else "the run in memory"
     for name, value, count in (("cell", cell, len(store.cells)), ("replication", replication, store.replications)):
-        if value >= count:
-            raise bad(f"no {name} {value}", where=str(store.path), allowed=f"0 to {count - 1}", remedy="choose another")
-    if not load_code:
-        check_trusted(store.facts["study"], str(store.path))
-    runner = runner_of(Study.from_settings(store.facts["study"], str(store.path)), cell)
+        if not 0 <= value < count:
+            raise bad(f"no {name} {value}", where=where, allowed=f"0 to {count - 1}", remedy="choose another")
+    if isinstance(store, ZarrStore) and not load_code:
+        check_trusted(store.schema.study, where)
+    runner = runner_of(Study.from_settings(store.schema.study, where), cell)
     first = replication - replication % TILE
     whole = runner.run(first, first + TILE, tracebacks=TILE)
     row = slice(replication - first, replication - first + 1)

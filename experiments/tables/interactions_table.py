@@ -60,7 +60,8 @@ def _moderate(real: RealPanel, ledger: Ledger, name: str, column: int) -> None:
     try:
         held = name in real.panel.variables
         panel, lost = (real.panel, "") if held else with_further(real, (name,), "[moderation]")
-        estimator = _moderation(real, ledger, panel, name, fit)
+        errors = _errors(real, panel, fit, ledger)
+        estimator = moderation_of(real, panel, name, errors, f"table-{MODERATION}-column-{column}")
         made = estimator.derived(panel)
     except BadInput as refusal:
         ledger.note(f"Table {MODERATION} has no column {column} ({fit.sample}): {reasons(refusal)}.")
@@ -93,12 +94,23 @@ def _moderate(real: RealPanel, ledger: Ledger, name: str, column: int) -> None:
     ledger.draw(marginal_figure, _plot(fitted, observed, mean, tuple(places.tolist()), name, ledger))
 
 
-def _moderation(real: RealPanel, ledger: Ledger, panel: Panel, name: str, fit: Fit) -> Moderation:
+def moderation_of(real: RealPanel, panel: Panel, name: str, errors: tuple[str, ...], label: str) -> Moderation:
     """The estimator of a column, with the moderator's own coefficient where the effects leave it one."""
-    errors = _errors(real, panel, fit, ledger)
     return Moderation(
         name, unfit(replace(panel, weights={}), (name,)) is None, errors=errors, draws=real.spec.inference.draws,
-        cluster_k=real.spec.inference.cluster_k, label=f"table-{MODERATION}-column-{fit.column}",
+        cluster_k=real.spec.inference.cluster_k, label=label,
+    )  # fmt: skip
+
+
+def triple_difference_of(
+    real: RealPanel, panel: Panel, group: str, errors: tuple[str, ...], label: str
+) -> TripleDifference:
+    """The estimator of table D: the second value of a group less the first, numbers by size."""
+    attribute = panel.attributes[group]
+    first, second = dict.fromkeys(group_labels(attribute)[np.argsort(attribute, kind="stable")].tolist())
+    return TripleDifference(
+        group, (first, second), errors=errors, draws=real.spec.inference.draws,
+        cluster_k=real.spec.inference.cluster_k, label=label,
     )  # fmt: skip
 
 
@@ -136,14 +148,11 @@ def _plot(
 def _compare_groups(real: RealPanel, ledger: Ledger, group: str) -> None:
     """The DID of both groups and their difference, or a note why there is none."""
     panel = replace(real.panel, weights={})
-    attribute = panel.attributes[group]
-    labels = group_labels(attribute)[np.argsort(attribute, kind="stable")]
-    first, second = dict.fromkeys(labels.tolist())
+    label = f"table-{TRIPLE_DIFFERENCE}-column-1"
+    estimator = triple_difference_of(real, panel, group, (), label)
+    first, second = estimator.values
     fit = Fit((TRIPLE_DIFFERENCE, 1), "triple-difference", sample=f"{group} = {second} less {first}")
-    estimator = TripleDifference(
-        group, (first, second), errors=_errors(real, panel, fit, ledger), draws=real.spec.inference.draws,
-        cluster_k=real.spec.inference.cluster_k, label=f"table-{TRIPLE_DIFFERENCE}-column-1",
-    )  # fmt: skip
+    estimator = replace(estimator, errors=_errors(real, panel, fit, ledger))
     try:
         why = unfit(estimator.derived(panel), estimator.names(panel.schema)[2])
     except BadInput as refusal:

@@ -47,7 +47,7 @@ from results.tables.records import (
 from results.text import joined
 from sim.arrays import Flags, Floats
 from sim.errors import BadInput, bad, listed, naming, one_of
-from sim.panel import Panel, seen_in, seen_part, switches
+from sim.panel import Panel, seen_in, seen_part
 from sim.panel_files import TREATMENT
 
 CLUSTERED = ("cluster", *ADJUSTED)  # kinds of error types whose tables say how many clusters there are
@@ -460,9 +460,9 @@ def balanced_for(real: RealPanel, ledger: Ledger, table: str) -> Panel | None:
 
 def undated(real: RealPanel, ledger: Ledger, lacking: str) -> bool:
     """Whether the treatment has no dates of adoption; a note then says what is lacking."""
-    if real.panel.roles.continuous:
-        ledger.note(f"{lacking}: {real.spec.panel.treatment} has no dates of adoption.")
-    return real.panel.roles.continuous
+    if real.undated:
+        ledger.note(f"{lacking}: {real.undated}.")
+    return bool(real.undated)
 
 
 def say_balanced(ledger: Ledger, panel: Panel, tables: Sequence[str]) -> None:
@@ -513,7 +513,7 @@ def facts_of(real: RealPanel) -> dict[str, Any]:
         "outcome": panel.roles.outcome,
         "treatment": panel.roles.treatment,
         "treatment_column": real.spec.panel.treatment or real.spec.panel.first_treated,
-        **({"treatment_kind": "switching" if switches(panel) else "continuous"} if panel.roles.continuous else {}),
+        **({"treatment_kind": real.treatment_kind} if panel.roles.continuous else {}),
         "controls": list(panel.roles.controls),
         **({} if panel.roles.weight is None else {"weight": panel.roles.weight}),
         "weights": {name: {"digest": w.digest, "standardize": w.standardize} for name, w in panel.weights.items()},

@@ -313,8 +313,11 @@ def subsamples(setting: TableSetting) -> list[JournalTable]:
     heads += [Heading("test alone", "", test.sample) for test in alone]
     columns += [FitColumn(EQUAL_EFFECTS, "interaction", sample=test.sample) for test in alone]
     rows = _equal_effects(setting, heads, tests)
+    dose = "treatment_kind" in setting.document.panel
+    within = "units whose treatment is not always 0 and among the others" if dose else \
+             "treated units and among untreated units"  # fmt: skip
     note = ("The test of equal effects is that of the fully interacted regression. For its p value by permutation, "
-            "group labels are permuted among treated units and among untreated units.")  # fmt: skip
+            f"group labels are permuted among {within}.")  # fmt: skip
     title, said = f"Subsamples: {setting.about}", note if rows else ""
     heads = [replace(head, group=setting.name(head.group) if head.group else "") for head in heads]
     return regressions(setting, "4", title, columns, heads, None, said, rows=rows, tests=tests)

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from experiments.checks.check import LEVELS
+from experiments.checks.two_stages import DISAGREE
 from experiments.trust.recommend import errors_named
 from experiments.trust.studies import BEYOND, LEVEL, is_least, within_level
 from experiments.trust.trust import Trust
@@ -46,7 +47,14 @@ def verdict(found: Trust) -> TrustVerdict:
     answer, reason = said[0] if said else ("supported", _support(found))
     more = [] if answer == "no claim" else [other for _, other in said[1:]]
     assumed = EXOGENOUS if found.claim.panel.roles.continuous else PARALLEL
-    return TrustVerdict(answer, reason, (*opening(found), *dict.fromkeys(more), *_rates(found), assumed))
+    return TrustVerdict(
+        answer, reason, (*_two_stages(found), *opening(found), *dict.fromkeys(more), *_rates(found), assumed)
+    )
+
+
+def _two_stages(found: Trust) -> list[str]:
+    """That 2SLS with the spec's instruments gives another estimate, which is no rule: its error rates are not known."""
+    return [check.sentence for check in found.checks if check.name == DISAGREE and check.severity]
 
 
 def _no_claim(found: Trust) -> list[str]:
@@ -130,7 +138,8 @@ def _support(found: Trust) -> str:
     answers = [check.answer for check in found.checks if check.difference is not None]
     vague = answers.count("cannot tell")
     few = f"; {vague} of them cannot tell" if vague else ""
-    checks = f", and none of {len(answers)} other estimates contradicts it{few}" if answers else ""
+    beside = "; 2SLS with the spec's instruments, which disagrees, is not among them" if _two_stages(found) else ""
+    checks = f", and none of {len(answers)} other estimates contradicts it{few}{beside}" if answers else beside
     least = "at most " if is_least(p) else ""
     return (f"p is {own:.3g} with {errors_named(found.recommended)} and {least}{p.value:.3g} calibrated on twins"
             f"{checks}{_differing(found)}.")  # fmt: skip

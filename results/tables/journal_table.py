@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from estimators.core.error_types import error_label
 from estimators.core.estimator import usual_error
 from estimators.spatial.lm_tests import CHI_SQUARE
-from results.tables.records import BASELINE, EFFECTS, Brackets, Document, Fit, Record, Style, clusters_of
+from results.tables.records import BASELINE, EFFECTS, LONG_RUN, Brackets, Document, Fit, Record, Style, clusters_of
 from results.tables.typography import (
     COUNTS,
     STATISTICS,
@@ -495,7 +495,10 @@ class TableSetting:
     def full_label(self, term: str) -> str:
         """The same, where no heading says that it is an effect."""
         effect, _, name = term.partition(":")
-        return f"{effect} effect of {self.label(name)}" if name and effect in EFFECTS else self.label(term)
+        kind = effect.removeprefix(LONG_RUN)
+        if not name or kind not in EFFECTS:
+            return self.label(term)
+        return f"{'long-run ' * (kind != effect)}{kind} effect of {self.label(name)}"
 
     def shown(self, column: FitColumn, term: str) -> Record | None:
         """A term of a fit under the error type that is shown."""

@@ -173,6 +173,7 @@ def sentences(checks: Sequence[Check], most: int | None = None) -> tuple[str, ..
 LEVEL = 0.05  # of the intervals
 AGREE = 1e-5  # relative difference up to which two programs give the same number
 EFFECTS = ("direct", "indirect", "total")
+LONG_RUN = "long_"  # before the name of an effect: in the long run
 NO_HYPOTHESIS = (("sigma2", "statistic"), ("sigma2", "pvalue"))  # sigma2 = 0 is none
 
 
@@ -379,7 +380,7 @@ def records_of(fit: Fit, estimates: Estimates, nobs: int, units: int, periods: i
             nobs=nobs,
             units=units,
             periods=periods,
-            effects_method="delta" if term.split(":")[0] in EFFECTS else None,
+            effects_method="delta" if term.split(":")[0].removeprefix(LONG_RUN) in EFFECTS else None,
         )
         for e, error in enumerate(estimates.errors)
         for k, term in enumerate(estimates.terms)

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from estimators.core.error_types import KINDS, error_label, factor_text, kind_of, without_se
 from estimators.spatial.lm_tests import CHI_SQUARE
-from results.tables.records import EFFECTS, PLAIN, Brackets, Style
+from results.tables.records import EFFECTS, LONG_RUN, PLAIN, Brackets, Style
 
 DECIMALS = PLAIN.digits
 SMALL, TINY, LARGE, HUGE = 1e-3, 1e-5, 1e4, 1e7
@@ -267,7 +267,7 @@ def term_label(term: str, variables: Collection[str] = (), name: Callable[[str],
     if term in variables:
         return name(term)
     head, _, rest = term.partition(":")
-    if rest and head in EFFECTS:
+    if rest and head.removeprefix(LONG_RUN) in EFFECTS:
         return term_label(rest, variables, name)
     if term.startswith("w_"):
         return f"W × {term_label(term[2:], variables, name)}"

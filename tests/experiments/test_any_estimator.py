@@ -13,10 +13,11 @@ import pytest
 from first_difference import FirstDifference, one_fit
 from placebo_files import command, write
 
+import panelproof as pp
 from estimators import Estimator, PermutationTest, SpatialPanel, TwoWayDID, estimators
 from estimators.matching.psm_did import PsmDID
 from experiments.cli import run_command
-from experiments.estimation import estimate, estimator_called
+from experiments.estimation import SECTIONS, estimate, estimator_called
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.placebo import answer, check_fits, question
 from experiments.run.runner import run
@@ -224,7 +225,65 @@ def test_every_kind_begins_with_settings_that_a_name_can_give(real: RealPanel) -
             with pytest.raises(BadInput, match="estimator 'permutation'"):
                 estimator_called(kind, real)
             continue
+        if kind in SECTIONS:  # the spec has no such section
+            with pytest.raises(BadInput, match="does not say what it is about"):
+                estimator_called(kind, real)
+            continue
         own: Estimator = estimator_called(kind, real)
         assert own.kind == kind
         if not isinstance(own, TwoWayDID | SpatialPanel):
             assert own == type(own)()
+
+
+@pytest.fixture(scope="module")
+def long_table() -> pd.DataFrame:
+    """A dose with an instrument z and a moderator m, of units of two groups, with a few rows missing."""
+    rng = np.random.default_rng(5)
+    city, year = (part.ravel() for part in np.meshgrid(np.arange(30), np.arange(6), indexing="ij"))
+    z, u, m, x = rng.normal(size=(4, city.size))
+    fi = z + 0.5 * u + rng.normal(size=city.size)
+    table = pd.DataFrame({"city": [f"c{i:02d}" for i in city], "year": 2000 + year, "y": fi + u + 0.2 * x, "fi": fi,
+                          "z": z, "m": m, "x": x, "g": city % 2})  # fmt: skip
+    return table[rng.random(len(table)) > 0.05]
+
+
+SPEC_OF_A_DOSE = {"panel": {"unit": "city", "period": "year", "outcome": "y", "treatment": "fi", "controls": ["x"]}}
+SECTIONS_OF = {"iv": ({"iv": {"instruments": ["z"]}}, "I", 2), "moderation": ({"moderation": {"by": ["m"]}}, "M", 1),
+               "triple-difference": ({"ddd": {"group": "g"}}, "D", 1)}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SECTIONS_OF)
+def test_a_named_kind_takes_its_settings_from_its_section(kind: str, long_table: pd.DataFrame) -> None:
+    """The further column of table 2 is the column of the section's own table."""
+    section, table, column = SECTIONS_OF[kind]
+    found = pp.estimate(long_table, SPEC_OF_A_DOSE | section, estimators=(kind,)).frame
+    keys = ["term", "se_type", "estimate", "se"]
+    own = found[(found["table"] == table) & (found["column"] == column)][keys].reset_index(drop=True)
+    named = found[(found["table"] == "2") & (found["column"] == 6)][keys].reset_index(drop=True)
+    assert len(named)
+    merged = named.merge(own, on=["term", "se_type"])
+    assert len(merged) == len(named)
+    np.testing.assert_allclose(merged[["estimate_x", "se_x"]], merged[["estimate_y", "se_y"]], rtol=1e-12)
+    with pytest.raises(BadInput, match=rf"--estimator {kind}; the spec does not say what it is about"):
+        pp.estimate(long_table, SPEC_OF_A_DOSE, estimators=(kind,))
+
+
+def test_several_moderators_are_asked_about(long_table: pd.DataFrame) -> None:
+    with pytest.raises(BadInput, match="by names 2 moderators"):
+        pp.estimate(long_table, SPEC_OF_A_DOSE | {"moderation": {"by": ["m", "z"]}}, estimators=("moderation",))
+
+
+@pytest.mark.parametrize("treatment", [{"treatment": "fi"}, {"treatment": "on", "treatment_kind": "switching"}])
+def test_placebos_of_a_dose_on_a_panel_with_gaps(long_table: pd.DataFrame, treatment: dict[str, str]) -> None:
+    table = long_table.assign(on=(long_table["fi"] > 0).astype(int))
+    spec = {"panel": SPEC_OF_A_DOSE["panel"] | treatment}
+    found = pp.placebo(table, spec, draws=99)
+    assert found.permutation_p == 0.01  # an effect of 1.5 standard errors of the outcome
+    assert any("keep what they have" in note for note in found.notes)
+    assert np.isfinite(found.placebos).all()
+
+
+@pytest.mark.parametrize(("kind", "why"), [("ancova", "values other than 0 and 1"), ("imputation", "not 0/1 and abs")])
+def test_what_needs_dates_says_so_of_a_dose(long_table: pd.DataFrame, kind: str, why: str) -> None:
+    tables = pp.estimate(long_table, SPEC_OF_A_DOSE, estimators=(kind,))
+    assert any(kind in note and why in note for note in tables.notes), tables.notes

@@ -19,10 +19,12 @@ import pandas as pd
 import pytest
 from long_tables import load_panel
 
+import panelproof as pp
 from estimators import SpatialPanel, TwoWayDID
 from experiments.cli import KEPT, Terminated, run_command
 from experiments.panel_spec.spec import read_spec
 from results.store import ZarrStore, locked
+from sim.errors import BadInput
 
 STUDY = """
 question = "Does it run?"
@@ -110,6 +112,16 @@ def test_a_dry_run_says_that_a_store_is_in_use(tmp_path: Path, capsys: pytest.Ca
     with locked(store):
         assert run_command(["run", str(tmp_path / "study.toml"), "--store", str(store), "--dry-run"]) == 75
     assert "in use by another run" in capsys.readouterr().err
+
+
+def test_replay_of_a_run_in_memory_finds_the_same_numbers() -> None:
+    store = pp.run(pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64))
+    again = pp.replay(store, 0, 7)
+    (kept,) = store.blocks(0)
+    assert again.panel.replications == 1
+    np.testing.assert_array_equal(again.block.estimates["did"].estimate[0], kept.estimates["did"].estimate[7])
+    with pytest.raises(BadInput, match="the run in memory; no replication 64; allowed: 0 to 63"):
+        pp.replay(store, 0, 64)
 
 
 def test_replay_finds_the_same_numbers_and_saves_the_panel(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -234,3 +234,18 @@ def test_the_committed_panel_without_a_treatment(tmp_path: Path) -> None:
     assert look_at(frame, "panel.csv").treatment is None
     assert panel.roles.treatment is None
     assert "[panel]" in text
+
+
+@pytest.mark.parametrize("name", ["id", "person_id", "row"])
+def test_numbers_of_individuals_are_no_control(tmp_path: Path, name: str) -> None:
+    frame = example_frame().head(18 * 20)
+    frame = pd.concat([frame.assign(age=30.0), frame.assign(age=50.0)]).sort_values(["city", "year"])
+    frame["age"] += np.random.default_rng(1).normal(size=len(frame))
+    frame[name] = np.arange(len(frame))
+    text = propose_spec(frame, "people.csv")
+    (controls,) = [line for line in text.splitlines() if line.startswith("controls")]
+    assert f'"{name}"' not in controls
+    assert "[collapse]" in text
+    (alone,) = [line for line in propose_spec(example_frame().assign(**{name: range(285 * 18)}), "cities.csv")
+                .splitlines() if line.startswith("controls")]  # fmt: skip
+    assert f'"{name}"' not in alone

@@ -27,6 +27,7 @@ def frame() -> pd.DataFrame:
             "coded": np.where(rng.random(size) < 0.02, -99.0, x), "again": 3 * y + rng.normal(size=size) / 9,
             }  # fmt: skip
     table = pd.DataFrame({"city": [f"c{i:02d}" for i in city], "year": 2000 + year, **made})
+    table = table.assign(twice=2 * y + 1, about5=(fi - 5) ** 2, strong=z + rng.normal(size=size) / 3)
     places = rng.uniform(size=(2, UNITS)) * 10
     return table.assign(polluting=table["polluting"].astype(int), lon=100 + places[0][city], lat=30 + places[1][city])
 
@@ -52,6 +53,7 @@ REFUSED = {
         spec(transform={"p": {"product": ["d", "q"]}}, controls=("p",)), "there is no column 'q'"),
     "transforms in a circle": (
         spec(transform={"a": {"product": ["b", "x"]}, "b": {"centre": "a"}}, controls=("a",)), "a circle"),
+    "effects of spatial models without W": (spec(spatial={"effects": ["unit"]}), "effects without spatial weights"),
     "effects that no model has": (spec(spatial={"effects": ["both"]}), "two-way"),
     "cut-offs without places": (spec(spatial={"cutoffs": [100.0, 200.0]}), "cutoffs need coordinates"),
 }  # fmt: skip
@@ -66,6 +68,25 @@ SAID = {
     "a code that is taken for a number": (spec("d", controls=("coded",)), "coded is -99"),
     "the outcome again as a control": (spec("d", controls=("again", "x")), "is the outcome in another form"),
     "tables that need dates, of a dose": (spec(robustness={"staggered": True}), "fi has no dates of adoption"),
+    "the outcome again as an instrument": (spec(iv={"instruments": ["twice"]}), "is the outcome in another form"),
+    "the outcome again as a mediator": (spec(panel={"mediators": ["twice"]}), "is the outcome in another form"),
+    "the outcome again as a moderator": (spec(moderation={"by": ["twice"]}), "is the outcome in another form"),
+    "the treatment again as an instrument": (
+        spec(transform={"z2": {"square": "fi"}}, iv={"instruments": ["z2"]}), "regressor fi in another form"),
+    "a product without a part": (
+        spec(controls=("p",), transform={"p": {"product": ["fi", "x"]}}), "x is no regressor"),
+    "a product of the treatment in its place": (
+        spec("p", controls=("x",), transform={"p": {"product": ["fi", "x"]}}), "fi is no regressor"),
+    "a square without its part": (spec(controls=("s",), transform={"s": {"square": "x"}}), "x is no regressor"),
+    "the square of the treatment": (
+        spec(controls=("x", "s"), transform={"s": {"square": "fi"}}), "slope of its effect where fi is 0"),
+    "the square of a file about the mean of a dose": (
+        spec(controls=("x", "about5")), "slope of its effect where fi is 5"),
+    "OLS and 2SLS apart": (spec(iv={"instruments": ["strong"]}), "OLS and 2SLS disagree"),
+    "a 0/1 policy as a dose": (spec("d", panel={"treatment_kind": "continuous"}), "declares it a dose"),
+    "a 0/1 policy as a dose, and dates": (
+        spec("d", panel={"treatment_kind": "continuous"}, robustness={"staggered": True}),
+        'd has no dates of adoption, for it is declared a dose'),
     "weights and instruments": (spec(iv={"instruments": ["z"]}, panel={"weight": "lon"}), "cannot take weights"),
 }  # fmt: skip
 
@@ -86,6 +107,48 @@ def test_a_mistake_that_may_be_meant_is_said(mistake: str) -> None:
     tables = pp.estimate(frame(), settings)
     sentences = [*tables.notes, *(check.sentence for check in tables.warnings if check.severity)]
     assert any(said in sentence for sentence in sentences), sentences
+
+
+FINE = {
+    "a product with all its parts": spec(controls=("x", "z", "p"), transform={"p": {"product": ["x", "z"]}}),
+    "a product with what the effects absorb": spec(controls=("x", "p"), transform={"p": {"product": ["x", "fixed"]}}),
+    "parts centred and in another unit": spec(
+        controls=("x", "p"), transform={"c": {"centre": "x"}, "k": {"scale": ["c", 3]}, "p": {"square": "k"}}),
+    "an instrument of its own": spec(iv={"instruments": ["z"]}),
+}  # fmt: skip
+SPOKEN = ("interaction-parts:", "square-of-treatment:", "outcome-again:", "endogenous-again:")
+
+
+@pytest.mark.parametrize("case", FINE)
+def test_what_is_no_mistake_is_not_warned_of(case: str) -> None:
+    found = [check for check in pp.estimate(frame(), FINE[case]).warnings if check.name.startswith(SPOKEN)]
+    assert found
+    assert not [check.sentence for check in found if check.severity]
+
+
+def test_a_declared_dose_is_asked_nothing_that_needs_dates() -> None:
+    names = {check.name for check in pp.estimate(frame(), spec("d")).warnings}
+    dose = pp.estimate(frame(), spec("d", panel={"treatment_kind": "continuous"})).warnings
+    dated = {"cohort-wise", "placebo-in-time", "pre-trend", "leave-out:cohort"}
+    assert dated <= names
+    assert not dated & {check.name for check in dose}
+    (why,) = [check.sentence for check in dose if check.name == "unequal-trends"]
+    assert "declared a dose" in why
+
+
+def test_a_range_of_a_dose_has_the_digits_that_tell_its_ends_apart() -> None:
+    (said,) = [note for note in pp.estimate(frame().assign(fi=lambda t: 1e6 + t["fi"] / 1e3), spec()).notes
+               if "any strength" in note]  # fmt: skip
+    low, _, high = said.partition("values, ")[2].partition(")")[0].partition(" to ")
+    assert float(low) < float(high)
+
+
+def test_a_regression_that_fits_exactly_has_no_errors() -> None:
+    tables = pp.estimate(frame(), spec(iv={"instruments": ["twice"]})).frame
+    reduced = tables[(tables["table"] == "I") & (tables["column"] == 4)]
+    assert len(reduced)
+    assert reduced["se"].isna().all()
+    assert reduced["pvalue"].isna().all()
 
 
 def test_a_test_of_a_term_that_is_not_there_names_those_that_are() -> None:

@@ -11,13 +11,14 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from experiments.checks.two_stages import DISAGREE
 from experiments.trust.evidence import Evidence, Lean
 from experiments.trust.recommend import advice, assigned_by, forbidden_of
 from experiments.trust.studies import MeasureWithError
 from experiments.trust.trust import Trust
 from experiments.trust.verdict import EXOGENOUS, PARALLEL, RULES, verdict
 from results.diagnosis.power import Detectable
-from results.tables.records import Check
+from results.tables.records import SILENT, WEAKENS, Check
 from sim.panel import Panel
 from sim.schema import Roles
 
@@ -326,6 +327,16 @@ def test_the_first_rule_that_applies_answers_and_the_others_are_said() -> None:
         assert found.answer == ALONE[first][1]
         assert ALONE[first][2] in found.reason
         assert any(ALONE[second][2] in sentence for sentence in found.sentences)
+
+
+def test_two_stages_that_disagree_are_said_first_and_decide_nothing() -> None:
+    apart = Check.fact(DISAGREE, WEAKENS, "OLS and 2SLS disagree: so they say.")
+    found = verdict(trust(checks=(moved("consistent"), apart)))
+    assert found.answer == "supported"
+    assert found.sentences[0] == apart.sentence
+    assert "none of 1 other estimates contradicts it; 2SLS with the spec's instruments, which disagrees" in found.reason
+    agreeing = Check.fact(DISAGREE, SILENT, "OLS and 2SLS disagree: so they say.", "They agree.")
+    assert "2SLS" not in " ".join((lambda one: (one.reason, *one.sentences))(verdict(trust(checks=(agreeing,)))))
 
 
 def test_without_a_claim_no_other_reason_is_said() -> None:

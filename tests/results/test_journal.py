@@ -265,6 +265,8 @@ def test_controls_keep_their_names_whatever_they_look_like() -> None:
     assert term_label("w_rain", ("w_rain",)) == "w_rain"
     assert term_label("w_w_rain", ("w_rain",)) == "W × w_rain"
     assert term_label("indirect:did", (), lambda name: named.get(name, name)) == "eip"
+    assert term_label("long_indirect:did", (), lambda name: named.get(name, name)) == "eip"
+    assert term_label("long_run:did") == "long_run:did"
     assert term_label("lambda") == "λ"
 
 

@@ -348,3 +348,51 @@ def test_exact_placebos_are_each_assignment_once(scheme: str) -> None:
 def test_assignments_that_cannot_be_gone_through(scheme: str) -> None:
     with pytest.raises(BadInput, match=r"draw them: exact = false"):
         Placebo.of(small_panel(40, 6, seed=4), scheme, exact=True).settle(Streams(1))
+
+
+def unbalanced_dose(*, switching: bool = False) -> Panel:
+    """24 units in three patterns of gaps, 8 of each but the last, which is alone in its own."""
+    base = small_panel(25, 6, seed=3, model="none")
+    rng = np.random.default_rng(2)
+    seen = np.ones((1, 6, 25), dtype=bool)
+    seen[0, 2, 8:16], seen[0, 0, 16:24], seen[0, 1:3, 24] = False, False, False
+    dose = rng.integers(0, 2, (1, 6, 25)) * 1.0 if switching else rng.normal(size=(1, 6, 25))
+    roles = dataclasses.replace(base.roles, continuous=True)
+    made = {name: np.where(seen, values, np.nan) for name, values in {**base.variables, "did": dose}.items()}
+    return dataclasses.replace(base, roles=roles, observed=seen, variables=made)
+
+
+@pytest.mark.parametrize("switching", [False, True])
+def test_paths_of_a_dose_are_exchanged_whole_among_units_of_the_same_gaps(switching: bool) -> None:
+    of = unbalanced_dose(switching=switching)
+    assert of.observed is not None
+    seen, own = of.observed[0], of.variables["did"][0]
+    found, codes = drawn(of, "space", 200)
+    anew = found.variables(codes)["did"]
+    for first, last in ((0, 8), (8, 16), (16, 24)):
+        kept = sorted(map(tuple, own[seen[:, first], first:last].T))
+        for one in anew[:20]:
+            assert sorted(map(tuple, one[seen[:, first], first:last].T)) == kept
+    assert (anew[:, seen[:, 24], 24] == own[seen[:, 24], 24]).all()  # alone in its gaps
+    assert found.still is not None
+    assert found.still[24]
+    assert len(np.unique(codes[:, 0])) > 1
+
+
+def test_a_dose_that_no_unit_can_exchange_for_its_gaps_is_refused_with_that_reason() -> None:
+    base = unbalanced_dose()
+    seen = np.ones((1, 6, 6), dtype=bool)
+    seen[0, np.arange(6), np.arange(6)] = False
+    few = {name: np.where(seen, np.nan_to_num(values[:, :, :6]), np.nan) for name, values in base.variables.items()}
+    panel = Panel(base.units[:6], base.periods, few, base.roles, observed=seen)
+    with pytest.raises(BadInput, match="observed in the same periods differ"):
+        scheme_of("space").on(panel)
+
+
+def test_schemes_of_dates_refuse_what_is_declared_a_dose() -> None:
+    base = panel()
+    declared = dataclasses.replace(base, roles=dataclasses.replace(base.roles, continuous=True))
+    for scheme in ("time", "mixed", "blocks"):
+        with pytest.raises(BadInput, match="declared to be a dose or to switch"):
+            scheme_of(scheme).on(declared)
+    assert scheme_of("space").on(declared).count == scheme_of("space").on(base).count
