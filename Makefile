@@ -28,13 +28,14 @@ demo: $(STAMP)
 test: $(STAMP)
 >$(BIN)/python -m pytest -n 2 -m "not (long or browser or server or documents)"
 
+# three at once on two cores: a third of the time goes into tests that wait for clusters, locks and broken links
 check: $(STAMP)
 >$(BIN)/ruff check .
 >$(BIN)/ruff format --check .
 >$(BIN)/mypy
 >$(BIN)/lint-imports
 >$(BIN)/codespell
->$(BIN)/python -m pytest -n 2
+>$(BIN)/python -m pytest -n 3
 
 # the site, into build/site; it opens without a server
 docs: $(STAMP)
