@@ -106,12 +106,7 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
     candidates = [
         name for name in moving if name not in (outcome, *policies, *doubtful) and not _identifies(frame, name)
     ]
-    controls, parts, beyond = _controls(moving, outcome, treatment, candidates, rows)
-    left = [name for name in candidates if name not in parts]
-    again = tuple(name for name in left if _same_order(moving[name], moving[outcome]))
-    if again:
-        kept = [name for name in left if name not in again]
-        controls, _, beyond = _controls(moving, outcome, treatment, kept, rows)
+    controls, parts, again, beyond = _explaining(moving, outcome, treatment, candidates, rows)
     complete = np.isfinite(np.array([others[name] for name in (outcome, *policies[:1], *controls)])).all(axis=0)
     fixed = {name: x for name, x in others.items() if name in constant and np.isfinite(x).all()}
     units, coordinates = len(set(rows.labels)), _coordinates(fixed)
@@ -475,6 +470,19 @@ def _doubtful(columns: dict[str, Floats], rows: Rows) -> dict[str, Problem]:
         ):
             found[name] = problem
     return found
+
+
+def _explaining(
+    moving: dict[str, Floats], outcome: str, treatment: str | None, candidates: list[str], rows: Rows
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Controls, columns that make up the outcome, the outcome in another form, and what the controls leave out."""
+    controls, parts, beyond = _controls(moving, outcome, treatment, candidates, rows)
+    left = [name for name in candidates if name not in parts]
+    again = tuple(name for name in left if _same_order(moving[name], moving[outcome]))
+    if again:
+        kept = [name for name in left if name not in again]
+        controls, _, beyond = _controls(moving, outcome, treatment, kept, rows)
+    return controls, parts, again, beyond
 
 
 def _controls(

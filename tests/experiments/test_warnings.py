@@ -448,8 +448,11 @@ def test_a_panel_that_starts_after_adoption(tmp_path: Path, start: int, severity
     assert of(committed, "without-pre-periods").severity == SILENT
 
 
-def links(folder: Path, table: pd.DataFrame) -> Check:
+def links(folder: Path, table: pd.DataFrame, own: str = "") -> Check:
     real = made_cities.real_panel(folder, SPEC)
+    if own:
+        path = folder / "spec.toml"
+        path.write_text(path.read_text("utf-8").replace('path = "w.csv"', f'path = "w.csv"\n{own}'), "utf-8")
     table.to_csv(folder / "w.csv", index=False)
     real = read_real_panel(folder / "panel.csv", read_spec(folder / "spec.toml"))
     (found,) = (w for w in estimate(real).warnings if w.name in ("links:w", "pairs-once:w"))
@@ -461,7 +464,7 @@ def test_pairs_that_are_named_once(tmp_path: Path, committed: Document) -> None:
     (tmp_path / "spec").mkdir()
     once = edges[edges["focal"] < edges["neighbor"]]
     last = pd.DataFrame([("C36", "C01", 1.0)], columns=["focal", "neighbor", "weight"])  # else an island
-    found = links(tmp_path, pd.concat([once, last]))
+    found = links(tmp_path, pd.concat([once, last]), "symmetric = false")
     assert found.name == "pairs-once:w"
     assert found.severity == OVERTURNS
     count = len(once) + 1
