@@ -26,7 +26,8 @@ UNIT = "times the largest change of trends before adoption"
 def leads(case: Case) -> dict[str, str]:
     """Placebos in time, in words."""
     period = case.real.spec.panel.period
-    return {f"lead:{k}": f"less the placebo {k} {period}{'s' * (k > 1)} before adoption" for k in LEADS}
+    many = "s" * period.isascii()
+    return {f"lead:{k}": f"less the placebo {k} {period}{many * (k > 1)} before adoption" for k in LEADS}
 
 
 def alternatives(case: Case) -> Iterator[str]:
