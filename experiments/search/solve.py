@@ -291,7 +291,7 @@ class Bench:
         """The estimand that is asked of, and one tile of its truth at values of the dials; none of a term without."""
         study = self.study_at(dials, BLOCK)
         asked = tuple(item for item in study.estimators if item.name == self.question.estimator)
-        study = replace(study, estimators=asked)  # the others need not be prepared
+        study = replace(study, estimators=asked, claims=())  # the others need not be prepared
         target = study.layouts(study.cells[0].design.schema)[self.question.estimator].targets.get(self.question.term)
         return ("", np.empty(0)) if target is None else (target, runner_of(study, 0).draw(0).truth[target])
 

@@ -297,3 +297,30 @@ def test_points_of_different_values_are_drawn_independently() -> None:
         bench.measure({"effect.size": value}, 256)
     estimates = [bench.store_at({"effect.size": value}).sound(0, 0).estimates["did"].estimate for value in (0.0, 0.1)]
     assert abs(np.corrcoef(*(each[:, 0] for each in estimates))[0, 1]) < 4 / math.sqrt(256)
+
+
+def test_claims_on_estimators_that_are_not_asked_about_harm_no_search(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The study is drawn with the estimator that is asked about alone."""
+    text = f"""{STUDY}[[estimators]]
+kind = "random"
+[[claims]]
+measure = "size"
+terms = ["constant"]
+estimators = ["random"]
+"""
+    (tmp_path / "two.toml").write_text(text)
+    command = [
+        "solve",
+        "power:0.8",
+        str(tmp_path / "two.toml"),
+        "--for",
+        "effect",
+        "--estimator",
+        "did",
+        "--error",
+        "iid",
+    ]
+    assert run_here(*command, "--precision", "0.2") == 0, capsys.readouterr().err
+    assert "reaches 80% at effect.size" in capsys.readouterr().out
