@@ -180,7 +180,7 @@ def test_a_part_of_two_units_says_what_has_no_error(estimated: Ask) -> None:
     _, document, _ = estimated(frame, 'groups = ["zone"]\n')
     (note,) = (note for note in document["notes"] if "has no cluster:unit error" in note)
     where = "Table 4, column 1 (zone = east)"
-    assert note == f"{where} has no cluster:unit error of DID, x, constant: it is zero up to rounding."
+    assert note == f"{where} has no cluster:unit error of did, x, constant: it is zero up to rounding."
     assert not any(note.startswith("With two units") for note in document["notes"])
 
 

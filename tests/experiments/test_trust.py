@@ -220,7 +220,7 @@ def test_lines_of_the_terminal_are_short_whatever_the_numbers(held: dict[str, An
     small = [row | numbers | long for row in held["checks"]]
     for answer in ("supported", "contradicted", "not decided", "no claim"):
         judged = held["verdict"] | {"answer": answer, "line": f"{answer.capitalize()}: {'because ' * 30}."}
-        console = Console(file=io.StringIO(), width=200)
+        console = Console(file=io.StringIO(), width=80)
         print_trust(held | {"checks": small, "verdict": judged}, console)
         lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
         assert max(len(line) for line in lines) <= 80
