@@ -311,7 +311,7 @@ CARELESS: Mapping[str, tuple[str, str]] = {  # what is wrong, what is suggested
     "indirect": ("claim 'indirect'", "did you mean 'indirect:did'?"),
     "sdm:w_dog": ("no term 'w_dog'; allowed: w_did, did,", "did you mean 'w_did'?"),
     "7:3:rho": ("twins have no dial for the term 'rho'; allowed: did,", "choose one of them"),
-    "indirect:road": ("no dial for the term 'indirect:road'; allowed: indirect:did", "did you mean 'indirect:did'?"),
+    "indirect:road": ("no dial for the term 'indirect:road'; allowed: did,", "did you mean 'indirect:did'?"),
     "7:w_did": ("the claim names no column", "such as 7:1:w_did"),
     "2:5": ("the claim names no term", "such as 2:5:did"),
     "2:5:DID": ("no term 'DID'; allowed: did,", "did you mean 'did'?"),

@@ -87,7 +87,6 @@ SAID = {
     "a 0/1 policy as a dose, and dates": (
         spec("d", panel={"treatment_kind": "continuous"}, robustness={"staggered": True}),
         'd has no dates of adoption, for it is declared a dose'),
-    "weights and instruments": (spec(iv={"instruments": ["z"]}, panel={"weight": "lon"}), "cannot take weights"),
 }  # fmt: skip
 
 

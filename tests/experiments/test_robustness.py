@@ -391,7 +391,7 @@ def test_one_matched_pair_has_no_clustered_error(tmp_path: Path) -> None:
         one = found["cluster:unit", term]
         assert (one.se, one.pvalue, one.lower, one.upper) == (None,) * 4
         assert found["iid", term].se
-    (note,) = (note for note in document.notes if "has no cluster:unit error of DID, x, constant" in note)
+    (note,) = (note for note in document.notes if "has no cluster:unit error of eip, x, constant" in note)
     assert note.endswith("of matched treated units and as many of matched controls, and there are 1 and 1.")
     (shown,) = (one for one in journal_tables(document) if one.name == "R" and not one.appendix)
     assert not any(row.kind == "error" for row in shown.rows)
@@ -408,7 +408,7 @@ def test_treated_units_of_one_cluster_have_no_error_of_it(tmp_path: Path) -> Non
     assert found["cluster:province", "did"] is None
     assert found["cluster:province", "x"]
     assert found["cluster:unit", "did"]
-    assert any("has no cluster:province error of DID: " in note for note in ledger.notes)
+    assert any("has no cluster:province error of did: " in note for note in ledger.notes)
 
 
 def test_treated_units_without_a_match_are_counted(tmp_path: Path) -> None:
