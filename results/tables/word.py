@@ -139,9 +139,10 @@ def _set_up(file: Any, title: str) -> None:
     cell = file.styles.add_style(CELL, WD_STYLE_TYPE.PARAGRAPH)
     cell.base_style = file.styles["Normal"]
     cell.paragraph_format.space_after = cell.paragraph_format.space_before = Pt(0)
+    cell.paragraph_format.line_spacing = Pt(POINTS + 0.5)
     section = file.sections[0]
     section.page_width, section.page_height = Mm(210), Mm(297)
-    section.left_margin = section.right_margin = section.top_margin = section.bottom_margin = Mm(20)
+    section.left_margin = section.right_margin = section.top_margin = section.bottom_margin = Mm(16)
     properties = file.core_properties
     for element in list(properties._element):  # author, comment and dates of the library's template
         properties._element.remove(element)
