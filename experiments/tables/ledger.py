@@ -579,7 +579,7 @@ def journal_tables(document: Document, errors: str | None = None) -> tuple[Journ
         *(replace(table, name=f"A{number}") for number, table in enumerate(behind, start=1)),
     )
     asked = named_tables(every, style.tables) if style.tables else every
-    return tuple(in_language(table, document) for table in asked)
+    return asked if style.language == "en" else tuple(in_language(table, document) for table in asked)
 
 
 def _lettered(tables: Sequence[JournalTable]) -> Iterator[JournalTable]:

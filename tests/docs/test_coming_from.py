@@ -155,6 +155,8 @@ def is_settings(code: str) -> bool:
 @pytest.mark.parametrize("row", SPECS, ids=lambda row: " ".join(row.codes)[:60])
 def test_keys_on_the_page_are_read(row: Row, frame: pd.DataFrame, tmp_path: Path) -> None:
     spec = spec_of(row)
+    if "spatial" in spec:
+        spec.setdefault("weights", [{"kind": "file"}])
     for table in spec.get("weights", []):
         if table["kind"] == "file":
             pairs = [(a, b, 1.0) for a in frame["city"].unique() for b in frame["city"].unique() if a != b]

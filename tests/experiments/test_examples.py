@@ -39,7 +39,7 @@ def test_castle_doctrine_runs_end_to_end(tmp_path):
     assert max(agreement["largest"] for agreement in document["cross_check"]) < 1e-6
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "estimates.json", "tables.html", "tables.tex", "tables.docx", "figure-2.svg",
-        "specification-curve.svg",
+        "specification-curve.svg", "warnings.md",
     }  # fmt: skip
 
 

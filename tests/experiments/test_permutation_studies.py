@@ -67,10 +67,10 @@ REFUSED = {
     ),
     "an unknown setting": (
         'settings = {eror = ["iid"]}',
-        f"{PLACE}settings of did; unknown key 'eror'; allowed: outcome, regressors, errors,",
+        f"{PLACE}settings of did; unknown key 'eror'; did you mean 'errors'?; allowed: errors, outcome,",
     ),
     "an unknown error type": ('settings = {errors = ["hc9"]}', "study.toml, did-space, did errors; unknown error type"),
-    "an unknown estimator": ('estimator = "dod"', f"{PLACE}estimator; unknown kind 'dod'; allowed: ancova,"),
+    "an unknown estimator": ('estimator = "dod"', f"{PLACE}estimator; unknown kind 'dod'; did you mean 'did'?"),
     "a test of a test": ('estimator = "permutation"', f"{PLACE}estimator; a permutation test of a permutation test;"),
     "a test of a test by its module": (
         'estimator = "estimators.placebo.permutation:PermutationTest"',
@@ -78,7 +78,7 @@ REFUSED = {
     ),
     "an attribute that is not there": (
         'scheme = "strata:regoin"',
-        "did-strata-regoin, scheme strata:regoin; no attribute 'regoin' in the panel; allowed: province, region,",
+        "scheme strata:regoin; no attribute 'regoin' in the panel; did you mean 'region'?; allowed: province,",
     ),
     "an attribute that own draws would miss": ('scheme = "strata:regoin"\ncommon = false', "did you mean 'region'?"),
     "a scheme that is no test": (
@@ -86,7 +86,7 @@ REFUSED = {
         "[[estimators]] 1; the scheme time has no p value, for placebo dates are always earlier than the real ones; "
         "allowed: space, strata:ATTRIBUTE,",
     ),
-    "weights that are not there": ('scheme = "blocks:knn-7"', "no weights 'knn-7' in the panel; allowed: knn-6;"),
+    "weights that are not there": ('scheme = "blocks:knn-7"', "no weights 'knn-7' in the panel; did you mean 'knn-6'?"),
 }  # fmt: skip
 
 

@@ -403,11 +403,11 @@ def test_stars_that_depend_on_the_error_type_are_noted(of_regions: Document) -> 
     table_7 = next(table for table in journal_tables(of_regions) if table.name == "7a")
     by_kind = {record.se_type: stars(record.pvalue) for record in of_regions.records
                if (record.model, record.transform, record.term) == ("sdm", "direct", "indirect:did")}  # fmt: skip
-    noted = [note for note in table_7.notes if note.startswith(FRAGILE) and "effect of DID" in note]
+    noted = [note for note in table_7.notes if note.startswith(FRAGILE) and "effect of did" in note]
     assert bool(noted) == any(len({stars(record.pvalue) for record in of_regions.records
                                    if (record.model, record.transform, record.term) == ("sdm", "direct", f"{kind}:did")
                                    }) > 1 for kind in KINDS)  # fmt: skip
-    assert ("indirect effect of DID" in "".join(noted)) == (len(set(by_kind.values())) > 1)
+    assert ("indirect effect of did" in "".join(noted)) == (len(set(by_kind.values())) > 1)
     assert noted
 
 
