@@ -13,6 +13,7 @@ import pytest
 from verdict_worlds import SMALL, World
 
 from estimators.core.error_types import error_label
+from experiments.estimation import estimate, write_files
 from experiments.placebo import answer as answer_of
 from experiments.placebo import question, write_placebo
 from experiments.run.reporting import facts_of, further_charts
@@ -231,7 +232,7 @@ def test_tables_of_a_trust_page_are_read_on_a_phone(
 
 # Boxes of every kind of page: nothing is cut, no letters run into each other, the first screen has answer and picture
 
-KINDS = ("size", "spillover", "power", "supported", "twin", "placebo", "race")
+KINDS = ("size", "spillover", "power", "supported", "twin", "placebo", "race", "tables")
 TEXTS = "h1, h2, h3, p, li, dt, dd, summary, figcaption, .chip, .who, .row-label"
 CUT = f"""(() => [...document.querySelectorAll('{TEXTS}')].filter(e => e.offsetParent !== null
   && (e.scrollWidth > e.clientWidth + 1
@@ -247,7 +248,7 @@ OUTSIDE = f"""(() => {OF_SVGS}.flatMap(s => [...s.querySelectorAll('text')].filt
   const b = t.getBoundingClientRect(), p = s.getBoundingClientRect();
   return b.left < p.left - 1 || b.right > p.right + 1 || t.textContent.includes('\u2026'); }})
   .map(t => t.textContent)))()"""
-ANSWERED = "document.querySelector('.chips, .reason').getBoundingClientRect().bottom"
+ANSWERED = "document.querySelector('.chips, .reason, .headline .lead').getBoundingClientRect().bottom"
 SEEN = """(() => { const b = document.querySelector('svg').getBoundingClientRect();
   return (Math.min(b.bottom, innerHeight) - Math.max(b.top, 0)) / b.height; })()"""
 
@@ -265,9 +266,11 @@ def every_page(
     ask = question(real, draws=99)
     write_placebo(answer_of(ask, run(ask.study)), folder)
     raced = race(real, kinds=("imputation",), replications=64)
+    write_files(estimate(real), folder, ("html",))
     (folder / "race.html").write_text(race_page(document_of(raced), raced.decisive), encoding="utf-8")
     found = {name: page for name, (page, _) in pages.items()} | {name: page for name, (page, _) in trusted.items()}
-    return found | {"twin": folder / "fidelity.html", "placebo": folder / "placebo.html", "race": folder / "race.html"}
+    files = {"twin": "fidelity.html", "placebo": "placebo.html", "race": "race.html", "tables": "tables.html"}
+    return found | {name: folder / file for name, file in files.items()}
 
 
 @pytest.mark.parametrize("name", KINDS)
