@@ -14,7 +14,8 @@ $(STAMP): pyproject.toml constraints.txt find-python.sh
 >rm -rf $(VENV) && "$$python" -m venv $(VENV)
 >@echo "installing panelproof and its libraries (numpy, pandas, dask, zarr and others) into $(VENV):" \
 >  "a minute or two, a dot a second"
->@(while sleep 1 && kill -0 $$$$ 2>/dev/null; do printf .; done) & dots=$$!; \
+>@(n=0; while sleep 1 && kill -0 $$$$ 2>/dev/null; do printf .; n=$$((n + 1)); [ $$((n % 60)) != 0 ] || echo; done) & \
+>dots=$$!; \
 >$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
 >code=$$?; kill $$dots; echo; exit $$code
 >@touch $(STAMP)
