@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,8 @@ def test_the_claim_is_the_record_of_estimate(folder: Path, held: dict[str, Any])
 
 
 def test_every_number_of_the_page_is_in_the_json(folder: Path, held: dict[str, Any]) -> None:
-    text = page_numbers.text_of((folder / "out" / "trust.html").read_text(encoding="utf-8"))
+    page = (folder / "out" / "trust.html").read_text(encoding="utf-8")
+    text = page_numbers.text_of(re.sub(r'<text[^>]*class="tick[^>]*>[^<]*</text>', "", page))  # axes are no findings
     rows = [row for row in held["checks"] if row["difference"] is not None]
     silent = [row for row in held["checks"] if row["difference"] is None and row["severity"] == 0]
     told = [row["answer"] for row in rows]
