@@ -53,13 +53,12 @@ from results.tables.word import check_word
 from sim.errors import BadInput, Problem, bad, closest, gathering, one_of, refuse
 from sim.panel import Panel, seen_in
 
-OTHER_SPATIAL = ("dynamic-spatial", "spatial-random")  # kinds that need a balanced panel
-
 
 def panel_for(name: str, real: RealPanel) -> Panel:
-    """What the estimator called `name` is fitted on: spatial models have the balanced part; those that a section of the
-    spec sets up have the rows with its columns."""
-    if name in (*FORMS, SpatialPanel.kind, *OTHER_SPATIAL):
+    """What the estimator called `name` is fitted on: the balanced part where it takes no gaps, the rows with its
+    columns where a section of the spec sets it up."""
+    found = SpatialPanel if name in FORMS else estimators().get(name)
+    if found is not None and not found.gaps:
         return real.balanced()
     named = _columns_of(name, real.spec)
     return with_further(real, named, f"--estimator {name}")[0] if named else real.panel

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sim.arrays import Flags, Floats
 from sim.errors import bad, listed
-from sim.schema import Roles, Schema
+from sim.schema import Roles, Schema, absent_periods, period_step
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -253,6 +253,21 @@ class Panel:
         from sim.panel_files import read_table  # pandas is loaded where a table is there already
 
         return cls(**read_table(frame, unit, period, roles or Roles()).parts)
+
+
+def check_balanced(panel: Panel, asked_by: str) -> None:
+    """Raise BadInput for a panel with gaps."""
+    if not panel.balanced:
+        raise bad(f"{len(panel.units) * len(panel.periods) - panel.nobs} unit-periods are missing", where=asked_by,
+                  allowed="a balanced panel", remedy='set balance = "drop-units" or "drop-periods"')  # fmt: skip
+
+
+def check_steps(panel: Panel, asked_by: str) -> None:
+    """Raise BadInput for a panel that lacks whole periods, across which neither lags nor times since a date count."""
+    if absent := absent_periods(panel.periods):
+        raise bad(f"periods are not evenly spaced: the panel has no {listed(absent)}", where=asked_by,
+                  allowed=f"periods {period_step(panel.periods)} apart",
+                  remedy="leave out the periods before or after the gap")  # fmt: skip
 
 
 def _check_replications(variables: Mapping[str, Floats]) -> None:

@@ -89,17 +89,15 @@ class TablePlace:
     header: int = 1
 
 
-def read_frame(
-    path: str | Path, sheet: str | None = None, skip: int = 0, *, place: TablePlace | None = None
-) -> pd.DataFrame:
+def read_frame(path: str | Path, sheet: str | None = None, *, place: TablePlace | None = None) -> pd.DataFrame:
     """The table in a .csv, .parquet, .dta, .sav or .xlsx file, one row an observation.
 
-    sheet: of a workbook; None = the only one that holds a table. skip, or place: where it begins and ends (csv, xlsx).
+    sheet: of a workbook; None = the only one that holds a table. place: where it begins and ends (csv, xlsx).
     `frame.attrs` remembers the file's name and the number of the first row, for messages. Raises BadInput for a file
     that is missing, empty, of another kind, unreadable, without rows, or with repeated column names, for a workbook
     with several tables, and for a sheet that is not there.
     """
-    path, place = Path(path), place or TablePlace(skip)
+    path, place = Path(path), place or TablePlace()
     check_file(path, TABLES)
     readers: dict[str, Callable[[Path], pd.DataFrame]] = {
         ".parquet": pd.read_parquet, ".dta": _read_stata, ".sav": _read_spss
@@ -509,11 +507,20 @@ def _rectangle(
     }
 
 
+def unit_label(value: object) -> str:
+    """A unit as text without surrounding blanks: 110000.0 is "110000", a missing one is ""."""
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
 def unit_labels(column: pd.Series[Any]) -> NDArray[np.object_]:
-    """Units as text without surrounding blanks, (rows,): 110000.0 is "110000", a missing one is ""."""
+    """Units as text, (rows,), see `unit_label`."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object)
-    return np.array([_label(value) for value in column.tolist()], dtype=object)
+    return np.array([unit_label(value) for value in column.tolist()], dtype=object)
 
 
 def numbers(column: pd.Series[Any]) -> tuple[Floats, Codes]:
@@ -558,14 +565,6 @@ def number_problems(values: Floats, wrong: Codes, column: pd.Series[Any], rows: 
 def shown(value: object) -> str:
     """A cell as messages show it: text in quotes, numbers and dates plain."""
     return repr(value) if isinstance(value, str) else str(value)
-
-
-def _label(value: object) -> str:
-    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
 
 
 def _integers(column: pd.Series[Any]) -> tuple[NDArray[np.int64], int | None]:
@@ -679,7 +678,7 @@ def _attribute(column: pd.Series[Any], codes: Codes, units: int) -> NDArray[Any]
         return np.array(firsts.to_numpy())
     if all(isinstance(value, bool) for value in firsts):
         return np.array(firsts, dtype=bool)
-    return np.array([_label(value) for value in firsts.tolist()], dtype=np.str_)
+    return np.array([unit_label(value) for value in firsts.tolist()], dtype=np.str_)
 
 
 def weight_problems(values: Floats, column: str, rows: Rows) -> list[Problem]:

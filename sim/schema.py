@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +77,13 @@ def period_step(years: NDArray[np.int64] | Sequence[int]) -> int:
     So 1 where a year is missing from an annual panel, and 2 in a biennial one.
     """
     return int(np.gcd.reduce(np.diff(np.unique(years)))) or 1
+
+
+def absent_periods(years: NDArray[np.int64] | Sequence[int]) -> list[str]:
+    """Periods, or spans such as 2009-2011, that a panel lacks between its first and last."""
+    step, found = period_step(years), np.unique(years).tolist()
+    gaps = [(before + step, after - step) for before, after in pairwise(found) if after - before > step]
+    return [str(first) if first == last else f"{first}-{last}" for first, last in gaps]
 
 
 SERIAL_DAY, SERIAL_FIRST, SERIAL_LAST = np.datetime64("1899-12-30"), 10_000, 75_000  # 1927 to 2105

@@ -46,7 +46,7 @@ import scipy.sparse as sp
 from sim.arrays import Codes, Flags, Floats
 from sim.design import OF_A_VARIABLE, Estimand
 from sim.errors import bad, closest, one_of
-from sim.panel import Panel, seen_in
+from sim.panel import Panel, check_balanced, seen_in
 from sim.schema import Roles
 from sim.weights import Weights
 
@@ -228,9 +228,7 @@ def exchanges(paths: Mapping[str, Floats], real: Codes, places: Sequence[Codes])
 
 def whole_paths(panel: Panel, names: tuple[str, ...], asked_by: str) -> Randomisation:
     """Permutations of the units' whole paths of some variables, together."""
-    if not panel.balanced:
-        raise bad("the panel is unbalanced", where=asked_by, allowed="every unit in every period",
-                  remedy='set balance = "drop-units" or "drop-periods"')  # fmt: skip
+    check_balanced(panel, asked_by)
     n = len(panel.units)
     paths = {name: np.ascontiguousarray(_fixed(panel, name, asked_by).T) for name in names}
     real = np.arange(n)

@@ -422,6 +422,7 @@ class Estimator(ABC):
 
     kind: ClassVar[str]
     weight_use: ClassVar[WeightUse] = "refused"
+    gaps: ClassVar[bool] = True  # whether it takes panels that lack unit-periods
 
     def __post_init__(self) -> None:
         """Raise BadInput for settings of listed values that hold another one; who has checks of its own calls this."""

@@ -38,8 +38,8 @@ from estimators.spatial.spectrum import (
     spectrum_of,
 )
 from sim.arrays import Codes, Flags, Floats, one_thread
-from sim.errors import BadInput, Problem, bad
-from sim.panel import Panel
+from sim.errors import BadInput, Problem
+from sim.panel import Panel, check_balanced
 from sim.weights import Weights
 
 # Forms in G where one absorbing treatment D alone is redrawn and W is row-stochastic: no work of T x N in any fit.
@@ -523,13 +523,6 @@ class SpatialMoments(Moments):
     met: Met = field(default_factory=Met, init=False, repr=False)
 
 
-def check_no_gaps(panel: Panel, asked_by: str) -> None:
-    """Raise BadInput for missing cells: their neighbours' lags are not known."""
-    if not panel.balanced:
-        raise bad(f"{len(panel.units) * len(panel.periods) - panel.nobs} unit-periods are missing", where=asked_by,
-                  allowed="a balanced panel", remedy='set balance = "drop-units" or "drop-periods"')  # fmt: skip
-
-
 @dataclass(frozen=True, slots=True)
 class SpatialCrossProducts(Reduction):
     """One demeaning, one lag, one projection for every spatial model of an outcome, its regressors and a W.
@@ -547,7 +540,7 @@ class SpatialCrossProducts(Reduction):
     def prepare(self, panel: Panel) -> SpatialPlan:
         """Cross products and forms of fixed regressors; raises BadInput for absorbed ones and unbalanced panels."""
         asked_by = f"spatial model of {self.outcome}"
-        check_no_gaps(panel, asked_by)
+        check_balanced(panel, asked_by)
         tile = Tile(panel)
         two_way = self.effects == "two-way"
         columns = ols.fixed_columns(tile, self.names, self.effects)

@@ -46,15 +46,15 @@ from estimators.core.estimator import (
     weights_of,
 )
 from estimators.core.tile import TAKEN_OUT, PanelEffects, Tile, spread, without_effects
-from estimators.spatial.cross_products import OTHER_MODEL, check_no_gaps
+from estimators.spatial.cross_products import OTHER_MODEL
 from estimators.spatial.fits import effect_variances, effects_of, jacobian
 from estimators.spatial.likelihood import SETTLED, Sizes, SpatialForm, determinant, log_likelihood, maximise_lag
 from estimators.spatial.spectrum import Spectrum, Transform, spectrum_of
 from sim.arrays import Flags, Floats
 from sim.design import Design
 from sim.errors import BadInput, bad, listed
-from sim.panel import Panel
-from sim.schema import Schema, period_step
+from sim.panel import Panel, check_balanced, check_steps
+from sim.schema import Schema
 from sim.streams import Streams
 from sim.world.panel_design import PanelDesign
 from sim.world.parts.adoption import Calendar
@@ -99,15 +99,6 @@ class DynamicPlan:
     spectrum: Spectrum | None
 
 
-def _check_steps(panel: Panel, asked_by: str) -> None:
-    """Raise BadInput for a period that the panel lacks: the lag of the next one is not known."""
-    step = period_step(panel.periods)
-    if absent := sorted(set(range(panel.periods[0], panel.periods[-1], step)) - set(panel.periods)):
-        raise bad(f"the panel has no {listed(absent)}, and lags in time would skip it", where=asked_by,
-                  allowed=f"periods one step apart, of {step}",
-                  remedy="keep the periods before or after the gap")  # fmt: skip
-
-
 def windows_of(periods: int, *, halves: bool) -> tuple[slice, ...]:
     """The periods that are fitted: all; for the jackknife the half-panels too, of an odd T halved in both ways."""
     cuts = sorted({periods // 2, periods - periods // 2}) if halves else []
@@ -130,8 +121,8 @@ class DynamicCrossProducts(Reduction):
         """Check the panel. Raises BadInput for missing cells and periods, too few periods, and fixed regressors that
         the effects absorb."""
         asked_by = f"dynamic panel of {self.outcome}"
-        check_no_gaps(panel, asked_by)
-        _check_steps(panel, asked_by)
+        check_balanced(panel, asked_by)
+        check_steps(panel, asked_by)
         least = 2 * LEAST_PERIODS - 1 if self.halves else LEAST_PERIODS
         if len(panel.periods) < least:
             raise bad(f"the panel has {len(panel.periods)} periods", where=asked_by, allowed=f"{least} or more",
@@ -460,6 +451,7 @@ class DynamicSpatialPanel(RegressionEstimator):
     """
 
     kind: ClassVar[str] = "dynamic-spatial"
+    gaps: ClassVar[bool] = False
 
     model: DynamicModel = "sdm"
     correction: Correction = "score"

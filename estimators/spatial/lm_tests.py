@@ -38,14 +38,13 @@ from estimators.spatial.cross_products import (
     SpatialCrossProducts,
     SpatialMoments,
     SpatialPlan,
-    check_no_gaps,
     regressors,
 )
 from estimators.spatial.spectrum import FLAT, own_information
 from sim.arrays import Floats
 from sim.design import Design
 from sim.errors import bad, one_of
-from sim.panel import Panel
+from sim.panel import Panel, check_balanced
 from sim.presets import Paper
 from sim.schema import Schema
 from sim.streams import Streams
@@ -71,6 +70,7 @@ class LMTests(RegressionEstimator):
 
     kind: ClassVar[str] = "lm"
     weight_use: ClassVar[WeightUse] = "ignored"
+    gaps: ClassVar[bool] = False
 
     form: Form = "exact"
     effects: tuple[Effect, ...] = EFFECTS
@@ -262,7 +262,7 @@ class ScoreSums(Reduction):
 
     def prepare(self, panel: Panel) -> tuple[Weights, int]:
         """W and T. Raises BadInput for an unbalanced panel."""
-        check_no_gaps(panel, f"LM tests of {self.outcome}")
+        check_balanced(panel, f"LM tests of {self.outcome}")
         return panel.weights[self.weights], len(panel.periods)
 
     def reduce(self, plan: tuple[Weights, int], tile: Tile) -> ScoreMoments:

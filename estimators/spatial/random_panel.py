@@ -308,6 +308,7 @@ class SpatialRandomEffects(RegressionEstimator):
     """
 
     kind: ClassVar[str] = "spatial-random"
+    gaps: ClassVar[bool] = False
     effects: ClassVar[PanelEffects] = "unit"
 
     model: RandomModel = "sdm"

@@ -26,7 +26,7 @@ from estimators.core.tile import Tile, WithinTransform, spread
 from sim.arrays import Floats
 from sim.design import Design
 from sim.errors import bad
-from sim.panel import Panel
+from sim.panel import Panel, check_balanced
 from sim.presets import Paper
 from sim.schema import Schema
 from sim.weights import Weights
@@ -266,7 +266,7 @@ class ResidualMaker:
     @classmethod
     def of(cls, panel: Panel, regressors: tuple[str, ...]) -> ResidualMaker:
         """M of the first replication; raises BadInput for an unbalanced panel."""
-        check_balance(panel, "residuals")
+        check_balanced(panel, "autocorrelation of residuals")
         shape = (len(panel.periods), len(panel.units))
         kept = []
         for name in regressors:
@@ -328,6 +328,7 @@ class MoranTest(RegressionEstimator, TileEstimator):
 
     kind: ClassVar[str] = "moran"
     weight_use: ClassVar[WeightUse] = "ignored"
+    gaps: ClassVar[bool] = False
 
     outcome: str | None = None
     regressors: tuple[str, ...] | None = None
@@ -348,7 +349,7 @@ class MoranTest(RegressionEstimator, TileEstimator):
     def prepare(self, panel: Panel) -> Regressors | None:
         """What the regressors give, None when they are redrawn; raises BadInput where the moments do not hold."""
         regressors, weights = self.names(panel.schema)[1], weights_of(self.weights, panel.schema, self.label)
-        check_balance(panel, self.label)
+        check_balanced(panel, f"autocorrelation of {self.label}")
         if LinkSums.of(panel.weights[weights]).uniform:
             raise bad("W links all units equally: Moran's I is then the same for all values", where=f"{self.label}, "
                       f"weights {weights}", allowed="weights that differ between near and far units",
@@ -386,13 +387,6 @@ class MoranTest(RegressionEstimator, TileEstimator):
 
 # Demeaned regressors (1 or R, K, T, N), their bread (1 or R, K, K), and the mean and variance of I, (1 or R,).
 Regressors = tuple[Floats, Floats, Floats, Floats]
-
-
-def check_balance(panel: Panel, asked_by: str) -> None:
-    """Raise BadInput for a panel with gaps."""
-    if not panel.balanced:
-        raise bad("unit-periods are missing", where=f"autocorrelation of {asked_by}", allowed="a balanced panel",
-                  remedy='set balance = "drop-units" or "drop-periods" in [panel]')  # fmt: skip
 
 
 def _within(y: Floats) -> Floats:

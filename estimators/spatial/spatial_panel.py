@@ -225,6 +225,7 @@ class SpatialPanel(Estimator):
 
     kind: ClassVar[str] = "spatial"
     weight_use: ClassVar[WeightUse] = "ignored"
+    gaps: ClassVar[bool] = False
 
     model: Model = "sdm"
     transform: Transform = "direct"

@@ -95,6 +95,8 @@ class AdoptionEffects(TreatmentEstimator, TileEstimator):
     for `event-study`, a regression, by that of each unit-period.
     """
 
+    gaps: ClassVar[bool] = False
+
     outcome: str | None = None
     controls: tuple[str, ...] | None = None
     window: Window = (-5, 5)

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -31,9 +30,9 @@ from estimators.core.estimator import Moments
 from estimators.core.tile import weight_root
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Estimand
-from sim.errors import BadInput, bad, one_of
-from sim.panel import Panel
-from sim.schema import Schema, period_step
+from sim.errors import bad, one_of
+from sim.panel import Panel, check_balanced, check_steps
+from sim.schema import Schema
 
 # Who is treated from when: the cohorts of a staggered, absorbing treatment, and the names of what is estimated of
 # it.
@@ -65,24 +64,19 @@ class Cohorts:
 
         even: also for periods that are not all one step apart, where K periods since adoption would mean several times.
         """
-        if not panel.balanced:  # a treatment that has no dates cannot be had of the balanced part either
-            seen = np.asarray(panel.observed)
-            known = np.where(seen, panel.variables[treatment], 0.0)
-            if not np.isin(known, (0.0, 1.0)).all() or (seen & (known < np.maximum.accumulate(known, axis=1))).any():
-                raise cls._undated(treatment, asked_by)
-        check_balanced(panel, asked_by)
-        step = period_step(panel.periods)
-        if even and (jumps := [before for before, after in pairwise(panel.periods) if after - before != step]):
-            gap = f"periods are not evenly spaced: {jumps[0]} is not followed by {jumps[0] + step}"
-            raise bad(gap, where=asked_by, allowed=f"periods {step} apart",
-                      remedy="leave out the periods before or after the gap")  # fmt: skip
         did = panel.variables[treatment]
+        seen = np.ones((1, 1, 1), dtype=bool) if panel.observed is None else panel.observed
+        known = np.where(seen, did, 0.0)
+        if not np.isin(known, (0.0, 1.0)).all() or (seen & (known < np.maximum.accumulate(known, axis=1))).any():
+            raise bad(f"{treatment!r} is not 0/1 and absorbing", where=asked_by, allowed="0 before adoption, 1 after",
+                      remedy="code it so, or leave those units out")  # fmt: skip
+        check_balanced(panel, asked_by)  # later: a treatment without dates has none in the balanced part either
+        if even:
+            check_steps(panel, asked_by)
         if (did != did[:1]).any():
             raise bad("the dates of adoption differ between replications", where=asked_by,
                       allowed="the same dates in all replications", remedy="fit them one by one")  # fmt: skip
         path = did[0]
-        if not np.isin(path, (0.0, 1.0)).all() or (np.diff(path, axis=0) < 0).any():
-            raise cls._undated(treatment, asked_by)
         first = np.where(path.any(axis=0), path.argmax(axis=0), len(panel.periods)).astype(np.intp)
         occurring = np.unique(first)
         firsts = tuple(int(g) for g in occurring if 0 < g < len(panel.periods))
@@ -93,11 +87,6 @@ class Cohorts:
         root = weight_root(panel)
         weights = None if root is None else np.square(root[0]) / np.square(root[0]).mean()
         return cls(panel.periods, first, firsts, weights)
-
-    @staticmethod
-    def _undated(treatment: str, asked_by: str) -> BadInput:
-        return bad(f"{treatment!r} is not 0/1 and absorbing", where=asked_by, allowed="0 before adoption, 1 after",
-                   remedy="code it so, or leave those units out")  # fmt: skip
 
     @property
     def never(self) -> Flags:
@@ -121,13 +110,6 @@ class Cohorts:
     def mass(self, first: int) -> float:
         """Sum of the weights of units that adopt at this index, their number without weights."""
         return float(self.size(first)) if self.weights is None else float(self.weights[self.first == first].sum())
-
-
-def check_balanced(panel: Panel, asked_by: str) -> None:
-    """Raise BadInput for a panel with gaps."""
-    if not panel.balanced:
-        raise bad("the panel is unbalanced", where=asked_by, allowed="every unit in every period",
-                  remedy='set balance = "drop-units" or "drop-periods"')  # fmt: skip
 
 
 def check_binary(

@@ -424,6 +424,7 @@ class CallawaySantAnna(Estimator):
 
     kind: ClassVar[str] = "callaway-santanna"
     weight_use: ClassVar[WeightUse] = "used"
+    gaps: ClassVar[bool] = False
 
     outcome: str | None = None
     treatment: str | None = None

@@ -16,11 +16,11 @@ from estimators.core import regression as ols
 from estimators.core.estimator import Estimates, Estimator, Layout, check_names, outcome_of, status_where
 from estimators.core.tile import WithinTransform, observed_mask
 from estimators.linear.covariances import membership, unit_clusters
-from estimators.staggered.aggregation import check_balanced, check_binary, check_clusters
+from estimators.staggered.aggregation import check_binary, check_clusters
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.errors import bad
-from sim.panel import Panel
+from sim.panel import Panel, check_balanced
 from sim.presets import Paper
 from sim.schema import Schema, refuse_weights
 from sim.streams import Streams
@@ -139,6 +139,7 @@ class DCDH(Estimator):
     """
 
     kind: ClassVar[str] = "dcdh"
+    gaps: ClassVar[bool] = False
 
     outcome: str | None = None
     treatment: str | None = None

@@ -39,11 +39,11 @@ from estimators.core.estimator import (
 )
 from estimators.core.tile import Tile, spread, transform_of
 from estimators.linear.covariances import ClusterK, Sample, ScoreSum, covariance
-from estimators.staggered.aggregation import check_balanced, check_binary
+from estimators.staggered.aggregation import check_binary
 from sim.arrays import Floats
 from sim.design import Design
 from sim.errors import bad
-from sim.panel import Panel
+from sim.panel import Panel, check_balanced
 from sim.presets import Paper
 from sim.schema import Schema
 from sim.weights import great_circle_km, within_km
@@ -58,6 +58,8 @@ SPILLS = {"treated": "spill:treated", "untreated": "spill:untreated"}
 @dataclass(frozen=True, slots=True)
 class _ExposureDID(TreatmentEstimator, TileEstimator):
     """What both estimators share: names, layout, and the answer from their moments."""
+
+    gaps: ClassVar[bool] = False
 
     outcome: str | None = None
     controls: tuple[str, ...] | None = None

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from estimators.core import regression as ols
 from estimators.core.estimator import ROWS_AT_ONCE, Moments, Pieces, Reduction, Status
 from estimators.core.tile import UNDATED, Tile, dates_of, spread
-from estimators.staggered.aggregation import Cohorts, check_balanced
+from estimators.staggered.aggregation import Cohorts
 from estimators.staggered.dummy_regression import UntreatedFit
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import BadInput, bad, listed
-from sim.panel import Panel
+from sim.panel import Panel, check_balanced
 
 NUMBERS_AT_ONCE = 2**23  # of outcomes that are solved together
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -11,12 +12,12 @@ from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types
 from estimators.core.estimator import Estimates, Layout, Status, TreatmentEstimator, check_names
 from estimators.core.tile import UNDATED, dates_of, spread
-from estimators.staggered.aggregation import Cohorts, check_balanced
+from estimators.staggered.aggregation import Cohorts
 from estimators.synthetic.unit_samples import UnitSamples, check_draws, standard_error
 from estimators.synthetic.untreated import UnitPanels
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import bad, listed
-from sim.panel import Panel
+from sim.panel import Panel, check_balanced
 from sim.schema import Schema
 from sim.streams import Streams
 from sim.world.panel_design import PanelDesign
@@ -53,6 +54,8 @@ class ImputedEffects(TreatmentEstimator):
     outcome, controls: names of variables; None = the panel's own roles. errors: placebo:unit, jackknife:unit,
     bootstrap:unit. draws: of placebo and bootstrap. label: its name in tables.
     """
+
+    gaps: ClassVar[bool] = False
 
     outcome: str | None = None
     controls: tuple[str, ...] | None = None

@@ -81,6 +81,8 @@ class SyntheticEstimator(TreatmentEstimator):
     DID). label: its name in tables.
     """
 
+    gaps: ClassVar[bool] = False
+
     outcome: str | None = None
     controls: tuple[str, ...] | None = None
     errors: tuple[str, ...] = ("jackknife:unit",)

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from experiments.toml_files import Flag, Name, Names, Number, Table, Value
 from sim.errors import BadInput, Problem, bad, closest, listed, one_of, refuse
-from sim.panel_files import TablePlace, missing_columns, numbers, read_frame, unit_labels
+from sim.panel_files import TablePlace, missing_columns, numbers, read_frame, unit_label, unit_labels
 from sim.schema import serial_years
 
 Text = Annotated[str, Field(strict=True)]
@@ -184,14 +184,14 @@ def _years(frame: pd.DataFrame, name: str, *, gaps: bool = False) -> pd.Series[A
 
 
 def _blank(value: object) -> bool:
-    return not unit_labels(pd.Series([value], dtype=object))[0]
+    return not unit_label(value)
 
 
 def _year_of(value: object) -> set[int]:
     """The years that a cell holds: of a date, of a text, or a number (0 and 9999 too, which mean never)."""
     if isinstance(value, datetime.date):  # a pandas Timestamp and a datetime are such
         return {value.year}
-    label = str(unit_labels(pd.Series([value], dtype=object))[0])
+    label = unit_label(value)
     return {int(label)} if label.isdecimal() else {int(year) for year in YEAR.findall(label)}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -62,7 +61,7 @@ from sim.panel_files import (
     read_table,
     without_codes,
 )
-from sim.schema import Roles, period_step
+from sim.schema import Roles, absent_periods, period_step
 from sim.weights import Weights
 
 # What is wrong between keys of a SPEC.toml that are fine on their own, before any panel is read.
@@ -635,7 +634,7 @@ def balanced(panel: Panel, how: Balance, spec: Spec | None = None, order: tuple[
         return panel
     seen = panel.observed.all(axis=0)
     gaps = [f"{panel.units[i]} in {panel.periods[t]}" for t, i in np.argwhere(~seen)]
-    where, remedy = "a spatial model of this panel", 'set balance = "drop-units" or "drop-periods" in [panel]'
+    where, remedy = "a model of this panel's balanced part", 'set balance = "drop-units" or "drop-periods" in [panel]'
     if how not in get_args(Balance):
         raise bad(f"balance = {how!r}", where=where, allowed=one_of(get_args(Balance)),
                   remedy=closest(how, get_args(Balance), "choose one of them"))  # fmt: skip
@@ -709,7 +708,7 @@ def _notes(table: LongTable, rows: Rows, without: list[int], panel: Panel, secti
     """What was left out of a panel, with its weights, and what a reader should know of it."""
     if (step := period_step(rows.years)) > 1:
         yield f"Periods are {step} apart: a lag or a difference of one period is one of {step}."
-    if absent := _absent_periods(rows):
+    if absent := absent_periods(rows.years):
         yield f"No rows for {listed(absent, 12)}: lags and differences are not computed across this gap."
     if without:
         yield f"{listed(without)} left out: lags and differences have no value there."
@@ -767,13 +766,6 @@ def _of_weights(values: Floats, name: str) -> Iterator[str]:
     elif effective < FEW_EFFECTIVE * len(values):
         yield (f"The weight {name} is very uneven: {len(values):,} rows weigh as much as {effective:,.0f} equal ones, "
                "so that estimates rest on few of them.")  # fmt: skip
-
-
-def _absent_periods(rows: Rows) -> list[str]:
-    """Periods or spans within the panel's range, by its step, that have no row."""
-    years, step = np.unique(rows.years).tolist(), period_step(rows.years)
-    gaps = [(before + step, after - step) for before, after in pairwise(years) if after - before > step]
-    return [str(first) if first == last else f"{first}-{last}" for first, last in gaps]
 
 
 def _adoption_unseen(panel: Panel) -> list[str]:

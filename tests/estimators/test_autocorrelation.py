@@ -241,9 +241,9 @@ def test_absorbed_and_collinear_regressors_add_nothing() -> None:
 
 def test_gaps_are_bad_input() -> None:
     panel = small_panel(14, 5, missing=3)
-    with pytest.raises(BadInput, match="autocorrelation of residuals; unit-periods are missing"):
+    with pytest.raises(BadInput, match="autocorrelation of residuals; 3 unit-periods are missing"):
         ResidualMaker.of(panel, ("inv",))
-    with pytest.raises(BadInput, match="autocorrelation of moran; unit-periods are missing"):
+    with pytest.raises(BadInput, match="autocorrelation of moran; 3 unit-periods are missing"):
         MoranTest()(panel)
 
 

@@ -102,6 +102,17 @@ def assert_same_bits(got: Estimates, wanted: Estimates) -> None:
         np.testing.assert_array_equal(values, wanted.statistics[name], err_msg=name)
 
 
+def test_one_that_takes_no_gaps_refuses_them_and_no_other_does(estimator: Estimator, panel: Panel) -> None:
+    seen = np.ones((1, len(panel.periods), len(panel.units)), dtype=bool)
+    seen[0, 1, 3] = False
+    holed = dataclasses.replace(panel, observed=seen)
+    if estimator.gaps:
+        estimator(holed, Streams(20, "gaps"))
+    else:
+        with pytest.raises(BadInput, match="unit-periods are missing"):
+            estimator(holed, Streams(20, "gaps"))
+
+
 def test_estimators_are_found() -> None:
     assert {"did", "spatial"} <= set(estimators())
 

@@ -419,7 +419,7 @@ def test_bad_input_is_one_clear_line() -> None:
     did = panel.variables["did"]
     holes = np.ones((1, 12, 17), dtype=bool)
     holes[0, 2, 3] = False
-    assert "the panel is unbalanced" in refused(replace(panel, observed=holes))
+    assert "1 unit-periods are missing" in refused(replace(panel, observed=holes))
     every = np.array(did)
     every[0, -1] = 1.0
     assert "every unit is treated in the end" in refused(panel.with_variables({"did": every}))

@@ -408,8 +408,10 @@ def test_a_sample_with_gaps_is_one_line(tmp_path: Path) -> None:
     assert twin(claim.sample).design.schema.units == 34
 
 
-@pytest.mark.parametrize("name", ["sdm", "spatial", "dynamic-spatial", "spatial-random"])
-def test_spatial_models_that_a_user_names_have_the_balanced_part(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["sdm", "spatial", "dynamic-spatial", "spatial-random", "callaway-santanna", "imputation"]
+)
+def test_models_without_gaps_that_a_user_names_have_the_balanced_part(tmp_path: Path, name: str) -> None:
     table = CITIES.copy()
     table.loc[[3, 40], "y"] = np.nan
     spec = SPEC.replace("[panel]", '[panel]\nmissing = "drop"\nbalance = "drop-units"')

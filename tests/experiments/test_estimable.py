@@ -108,7 +108,7 @@ def test_everything_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
     lines = said(tmp_path, capsys, SPEC, edit)
     assert [line.partition(";")[0] for line in lines] == [
-        "a spatial model of this panel",
+        "a model of this panel's balanced part",
         "panel.csv, column 'z'",
         "panel.csv, column 'y'",
     ]
