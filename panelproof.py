@@ -576,12 +576,12 @@ def show(
     from experiments.trust.race import Race, print_race
     from experiments.twins.twin import Twin, print_twin
     from results.tables.records import Document
-    from results.tables.terminal_tables import main_tables, print_estimates
+    from results.tables.terminal_tables import print_estimates
 
     console = Console(highlight=False)
     if isinstance(answer, Document):
         made = journal_tables(answer, errors)
-        print_estimates(answer, made, console, errors, check_tables(tables, "show") or main_tables(made))
+        print_estimates(answer, made, console, errors, check_tables(tables, "show"))
     elif isinstance(answer, Twin):
         print_twin(answer, console)
     elif isinstance(answer, Race):

@@ -28,7 +28,7 @@ from experiments.run.runner import preflight
 from experiments.study import SCHEMA_VERSION, PlaceboCard, Study
 from experiments.tables.ledger import main_cluster
 from results.plots.placebo_plot import PlaceboPlot, placebo_figure
-from results.report.trust_page import placebo_page
+from results.report.panel_pages import placebo_page
 from results.store.block import Records
 from results.store.bucket import StorePath
 from results.store.zarr_store import ZarrStore

@@ -16,7 +16,7 @@ import pandas as pd
 
 from estimators.core.error_types import error_label
 from estimators.core.hypotheses import HypothesisTest
-from results.tables.journal_table import FitColumn, fit_columns
+from results.tables.journal_table import EVERY, FitColumn, fit_columns
 from results.tables.records import Document, Record
 from sim.errors import bad, closest, one_of
 from sim.panel import Text, card
@@ -163,7 +163,7 @@ class Tables(Document):
 
         file = io.StringIO()
         console = Console(file=file, width=100, highlight=False, color_system=None)
-        print_estimates(self, journal_tables(self, self.errors), console)
+        print_estimates(self, journal_tables(self, self.errors), console, shown=(EVERY,))
         return Text(file.getvalue().rstrip())
 
     def _repr_html_(self) -> str:

@@ -42,7 +42,7 @@ def check(case: Case) -> Iterator[Check]:
     yield from _outcomes_again(case)
 
 
-def check_file(real: RealPanel) -> tuple[Check, ...]:
+def checks_of_file(real: RealPanel) -> tuple[Check, ...]:
     """What `panel check` says of a panel before anything is estimated: checks of the file that found something."""
     case = Case(real, Ledger(real.spec.inference.seed), real.panel, None)
     return tuple(found for found in (*_of_the_file(case), *_outcomes_again(case)) if found.severity)

@@ -75,7 +75,7 @@ def panel_check(panel: Path, spec: Path, as_json: bool) -> None:
     """Read PANEL as SPEC says and describe it. All errors, also those of `estimate`, are listed at once (exit 2)."""
     from rich.console import Console
 
-    from experiments.checks.inputs import check_file
+    from experiments.checks.inputs import checks_of_file
     from experiments.estimation import check_estimable
     from experiments.panel_spec.first_spec import description, print_description
     from experiments.panel_spec.spec import read_real_panel, read_spec
@@ -84,13 +84,13 @@ def panel_check(panel: Path, spec: Path, as_json: bool) -> None:
     found = description(real.panel)
     if as_json:
         check_estimable(real)
-        print_json(found | {"notes": list(real.notes), "warnings": [check.sentence for check in check_file(real)]})
+        print_json(found | {"notes": list(real.notes), "warnings": [check.sentence for check in checks_of_file(real)]})
         return
     print_description(found, console)
     for note in real.notes:
         console.print(note, markup=False)
     check_estimable(real)
-    for check in check_file(real):
+    for check in checks_of_file(real):
         console.print(f"warning: {check.sentence} {check.remedy[:1].upper()}{check.remedy[1:]}.", markup=False)
 
 
@@ -197,7 +197,7 @@ def estimate(
     from experiments.panel_spec.spec import read_real_panel, read_spec
     from experiments.tables.ledger import journal_tables
     from results.tables.journal_table import TableSetting
-    from results.tables.terminal_tables import main_tables, print_estimates
+    from results.tables.terminal_tables import print_estimates
 
     chosen, shown = check_formats(formats, out), check_tables(tables)
     asked = read_spec(spec).with_tests(tests)
@@ -209,7 +209,7 @@ def estimate(
         return found.exit_code
     console = Console(highlight=False)
     made = journal_tables(found, errors)
-    print_estimates(found, made, console, errors, shown or main_tables(made))
+    print_estimates(found, made, console, errors, shown)
     if out is not None:
         console.print(f"\nwrote {', '.join(map(str, written))}", markup=False)
     if TableSetting(found).headline and "weight" not in found.panel:
@@ -474,7 +474,7 @@ def race(
     from experiments.run.resume import Resume
     from experiments.trust.race import document, print_race, race
     from experiments.trust.studies import opened, seconds_of
-    from results.report.trust_page import race_page
+    from results.report.panel_pages import race_page
 
     seconds = seconds_of(budget)
     place = named_place({name: choices.pop(name) for name in CLUSTER_OPTIONS}, default="serial")

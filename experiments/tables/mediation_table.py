@@ -27,8 +27,8 @@ from results.tables.journal_table import (
     shown_numbers,
     value_rows,
 )
-from results.tables.records import LEVEL, Brackets, Fit, Record, Style
-from results.tables.typography import digits
+from results.tables.records import LEVEL, Fit, Record, Style
+from results.tables.typography import IN_BRACKETS, digits
 
 CORRELATIONS = tuple(step / 10 for step in range(-9, 10))  # of the two equations' errors
 
@@ -133,7 +133,9 @@ def mediation(setting: TableSetting) -> list[JournalTable]:
         rows = [Row("Standard errors", tuple(own)), *rows]
     rows = [Row("Effects through the mediator", kind="head"), *rows] if rows else []
     kinds = "".join(f"{error_label(kind)}; " for kind in dict.fromkeys(filter(None, own)))
-    note = (f"Effects through the mediator: {kinds}each method's {_IN_BRACKETS[setting.style.brackets]}; the "
+    brackets = setting.style.brackets
+    held = f"{IN_BRACKETS[brackets]} in brackets{' and 95% interval' * (brackets != 'ci')}"
+    note = (f"Effects through the mediator: {kinds}each method's {held}; the "
             "stars are those of the first method. The effects are causal only without confounding of mediator and "
             "outcome.")  # fmt: skip
     title = f"Mediation: {setting.about}"
@@ -150,12 +152,6 @@ def _method(kind: str) -> str:
     """A method's name beside its errors."""
     name = kind.removeprefix(_BOOTSTRAP)
     return f"{name} bootstrap" if name != kind else _INTERVALS.get(kind, kind)
-
-
-_IN_BRACKETS: dict[Brackets, str] = {
-    "se": "standard error in brackets and 95% interval", "t": "t statistic in brackets and 95% interval",
-    "p": "p value in brackets and 95% interval", "ci": "95% interval in brackets",
-}  # fmt: skip
 
 
 def _through(term: str, label: str, paths: Sequence[FitColumn | None], style: Style) -> list[Row]:

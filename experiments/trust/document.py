@@ -27,7 +27,8 @@ from experiments.trust.verdict import verdict
 from experiments.twins.fidelity import misses
 from experiments.twins.real import Real
 from experiments.twins.statistics import moran_by_period
-from results.report.trust_page import marked, number, trust_page
+from results.diagnosis.measures import Z95
+from results.report.panel_pages import marked, number, trust_page
 from results.text import in_columns, interval, probability, share
 
 POINTS = 61  # of the fitted power curve
@@ -122,7 +123,7 @@ def _curve(found: Trust) -> list[list[float]]:
 def _detectable(found: Trust) -> dict[str, Any]:
     """The detectable effect with both kinds of uncertainty, the simulation's alone, and the worst of worlds nearby."""
     own = found.simulated_mde
-    error = (own.upper - own.lower) / (2 * 1.96)
+    error = (own.upper - own.lower) / (2 * Z95)
     size = found.main.size(found.recommended)
     return asdict(found.mde) | {"mcse": error, "worst": found.nearby.worst(found.recommended, size, own),
                                 "worlds": len(found.nearby.others)}  # fmt: skip

@@ -25,7 +25,8 @@ from experiments.trust.claim import PanelClaim
 from experiments.trust.studies import BLOCK, LEVEL, MeasureWithError, TermFits, fits_in, pilot_of, within_level
 from experiments.twins.twin import Twin
 from results.diagnosis.claims import POWER, interval_point
-from results.diagnosis.power import Z95, Detectable
+from results.diagnosis.measures import Z95
+from results.diagnosis.power import Detectable
 from results.store import Store
 from results.tables.records import Answer, Check
 from sim.arrays import Flags, Floats

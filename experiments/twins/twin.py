@@ -26,7 +26,7 @@ from experiments.twins.fidelity import FidelityRow, fidelity, misses
 from experiments.twins.methods import MethodFit, Parameter, fit_by
 from experiments.twins.real import Real, section_of
 from experiments.twins.worlds import FILE, consecutive, held_panel, study_table
-from results.report.trust_page import fidelity_page
+from results.report.panel_pages import fidelity_page
 from sim.arrays import Floats
 from sim.errors import BadInput
 from sim.panel import Panel

@@ -13,7 +13,7 @@ from scipy.special import ndtr, xlog1py, xlogy
 
 from results.diagnosis.claims import POWER
 from results.diagnosis.fits import Tests, for_each, variance_inflation
-from results.diagnosis.measures import Grouping, Measured, Tally
+from results.diagnosis.measures import Z95, Grouping, Measured, Tally
 from sim.arrays import Floats
 
 # The power curve between simulated effects, and the effect that a test finds with a given power.
@@ -29,7 +29,6 @@ from sim.arrays import Floats
 # will.
 
 
-Z95 = 1.959963984540054
 STEP = 1e-5  # of difference quotients
 SCORINGS, SMALL = 50, 1e-8  # steps of Fisher scoring at most, and the step at which it ends
 EXPLAINED = 1e-11  # loss a panel at which none is left: every effect is found always or never

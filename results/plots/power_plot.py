@@ -8,6 +8,7 @@ from functools import partial
 
 from matplotlib.figure import Figure as Canvas
 
+from results.diagnosis.measures import Z95
 from results.plots.paper import BLUE, FAINT, INK, RED, SOFT, draw, frame, mark, span
 from results.text import number
 
@@ -16,7 +17,6 @@ from results.text import number
 
 NAME = "power"
 SIZE = 518.4, 230.0  # points
-TWO = 1.96
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def _paint(canvas: Canvas, plot: PowerPlot, title: str) -> dict[str, str]:
         axes.annotate(text, (x, 0.02 if low else 0.12), xytext=(3, 2), textcoords="offset points", color=INK)
     said = {}
     for k, (x, y, error) in enumerate(zip(plot.effects, plot.powers, plot.mcse, strict=True)):
-        axes.plot([x, x], [y - TWO * error, y + TWO * error], color=BLUE, linewidth=1.6, zorder=3, gid=f"whisker-{k}")
+        axes.plot([x, x], [y - Z95 * error, y + Z95 * error], color=BLUE, linewidth=1.6, zorder=3, gid=f"whisker-{k}")
         mark(axes, x, y, 0, BLUE, gid=f"point-{k}")
         said[f"point-{k}"] = f"effect {number(x, 3)}: power {y:.1%}"
     return said

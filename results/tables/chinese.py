@@ -15,8 +15,15 @@ from results.tables.typography import NumberCell
 
 PLACE = re.compile(r"\\\{(\w+)\\\}")
 OPENING = ("standard errors", "t statistics", "p values", "95% intervals", "brackets hold")  # of notes on columns
-SAID_OF_COLUMNS = {"columns": "列", "column": "列", "none": "无", "Pooled OLS": "混合OLS", "Random effects": "随机效应",
-                   "Fixed effects": "固定效应", "test of equal effects": "组间系数差异检验"}  # fmt: skip
+OF_COLUMNS = (
+    "columns",
+    "column",
+    "none",
+    "Pooled OLS",
+    "Random effects",
+    "Fixed effects",
+    "test of equal effects",
+)  # words in a list of columns
 Templates = tuple[tuple[re.Pattern[str], str], ...]
 
 
@@ -41,7 +48,8 @@ def in_language(table: JournalTable, document: Document) -> JournalTable:
     columns = (replace(one, label=said(one.label), group=said(one.group)) for one in table.columns)
     rows = (replace(row, label=said(row.label), cells=tuple(map(_of_cell, row.cells))) for row in table.rows)
     notes = tuple(sentence(note, names) for note in table.notes)
-    return replace(table, title=said(table.title), columns=tuple(columns), rows=tuple(rows), notes=notes, word="表")
+    return replace(table, title=said(table.title), columns=tuple(columns), rows=tuple(rows), notes=notes, word="表",
+                   more="（续）")  # fmt: skip
 
 
 def names_of(document: Document) -> frozenset[str]:
@@ -98,8 +106,9 @@ def _part(name: str, text: str, names: Collection[str]) -> str:
 
 def _columns(text: str) -> str:
     """Columns by their numbers, with the words beside them."""
-    for word, said in SAID_OF_COLUMNS.items():
-        text = re.sub(rf"\b{word}\b", said, text)
+    words, *_ = _vocabulary()
+    for word in OF_COLUMNS:
+        text = re.sub(rf"\b{word}\b", words[word], text)
     return text.replace(") to (", ")至(")
 
 

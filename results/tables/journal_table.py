@@ -14,9 +14,10 @@ from rich.cells import cell_len
 from estimators.core.error_types import error_label
 from estimators.core.estimator import usual_error
 from estimators.spatial.lm_tests import CHI_SQUARE
-from results.tables.records import BASELINE, EFFECTS, LONG_RUN, Brackets, Document, Fit, Record, Style, clusters_of
+from results.tables.records import BASELINE, EFFECTS, LONG_RUN, Document, Fit, Record, Style, clusters_of
 from results.tables.typography import (
     COUNTS,
+    IN_BRACKETS,
     STATISTICS,
     NumberCell,
     Written,
@@ -34,7 +35,6 @@ from results.tables.typography import (
     term_label,
 )
 
-WORD = "Table "  # before the number of a table
 BETWEEN = 3  # letters' worth of space between columns on paper
 
 
@@ -65,7 +65,7 @@ class Row:
 class JournalTable:
     """One table. name: "2", "7", "R", "A1"; appendix: whether it stands behind the others and not in the terminal.
 
-    word: what stands before its name in the caption.
+    word: what stands before its name in the caption. more: what stands behind the title where it goes on.
     """
 
     name: str
@@ -74,7 +74,8 @@ class JournalTable:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     appendix: bool = False
-    word: str = WORD
+    word: str = "Table "
+    more: str = " (continued)"
 
     @property
     def caption(self) -> str:
@@ -159,8 +160,7 @@ class JournalTable:
 
 def _continued(whole: JournalTable, parts: Sequence[JournalTable]) -> tuple[JournalTable, ...]:
     """Parts that say that they go on, with the notes under the last."""
-    more = "（续）" if whole.word != WORD else " (continued)"
-    titles = [whole.title, *(f"{whole.title}{more}" for _ in parts[1:])]
+    titles = [whole.title, *(f"{whole.title}{whole.more}" for _ in parts[1:])]
     notes = [*(() for _ in parts[1:]), whole.notes]
     return tuple(replace(part, title=title, notes=said)
                  for part, title, said in zip(parts, titles, notes, strict=True))  # fmt: skip
@@ -399,10 +399,6 @@ UNBOUNDED_NOTE = (
     "follow the p value."
 )
 BESIDE = "Where the column's error type gives no error of a term, brackets hold"
-ELSEWHERE: dict[Brackets, str] = {
-    "se": "the standard error", "t": "the t statistic by errors", "p": "the p value by errors",
-    "ci": "the interval by errors",
-}  # fmt: skip
 FRAGILE = "The stars of"
 FLOORED = "In a column, negative eigenvalues of the covariance were set to zero for standard errors"
 
@@ -553,7 +549,9 @@ class TableSetting:
                  if (record := self.shown(column, term)) is not None]  # fmt: skip
         others = {record.se_type: None for column, record in shown
                   if record.se is not None and record.se_type != column.shown_error(self.asked)}  # fmt: skip
-        notes = [f"{BESIDE} {ELSEWHERE[self.style.brackets]} {error_label(kind)}." for kind in others]
+        brackets = self.style.brackets
+        held = f"the {IN_BRACKETS[brackets]}{' by errors' * (brackets != 'se')}"
+        notes = [f"{BESIDE} {held} {error_label(kind)}." for kind in others]
         return notes + [UNBOUNDED_NOTE] * any(unbounded(record) for _, record in shown)
 
     def _fragile(self, columns: Sequence[FitColumn]) -> list[str]:

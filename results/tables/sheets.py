@@ -15,13 +15,10 @@ from typing import Any
 from results.tables.chinese import wording
 from results.tables.journal_table import JournalTable, Row
 from results.tables.records import Brackets, Document
-from results.tables.typography import number_of
+from results.tables.typography import IN_BRACKETS, number_of
 from results.tables.word import undated
 
 NUMBER = re.compile(r"-?[\d,]*\d(?:\.\d+)?(?:e-?\d+)?")
-IN_BRACKETS: dict[Brackets, str] = {
-    "se": "standard error", "t": "t statistic", "p": "p value", "ci": "95% interval",
-}  # fmt: skip
 WIDEST = 60  # letters of a column
 
 

@@ -26,13 +26,14 @@ MAIN = ("2", "T")  # tables that are printed where nobody asks for others
 
 def print_estimates(
     document: Document, tables: Sequence[JournalTable], console: Console, errors: str | None = None,
-    shown: Sequence[str] = (EVERY,),
+    shown: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """The main effect, what must be known of it, the tables that are asked for, then the notes of the document.
 
-    errors: the error type of the tables. shown: names of tables (`named_tables`); those that are there and not shown
-    are named in a line.
+    errors: the error type of the tables. shown: names of tables (`named_tables`), none = the main ones, or all
+    where none of these is there; tables that are not shown are named in a line.
     """
+    shown = shown or (MAIN if named_tables(tables, MAIN) else (EVERY,))
     if headline := TableSetting(document, errors).headline:
         _say(console, wording(document)(headline), "bold")
         console.print()
@@ -52,11 +53,6 @@ def _elsewhere(note: str, chosen: Sequence[JournalTable]) -> bool:
     """Whether a note begins with the number of a table that is not printed."""
     found = re.match(r"Table (\w+): ", note)
     return found is not None and not named_tables(chosen, [found[1]])
-
-
-def main_tables(tables: Sequence[JournalTable]) -> tuple[str, ...]:
-    """The names of those that are printed where nobody asks for others: all where none of the main ones is there."""
-    return MAIN if named_tables(tables, MAIN) else (EVERY,)
 
 
 def _print_warnings(document: Document, console: Console) -> None:

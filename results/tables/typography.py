@@ -303,9 +303,15 @@ def moment_label(kind: str) -> str:
 
 
 IN_BRACKETS: dict[Brackets, str] = {
-    "se": "Standard errors in brackets,", "t": "t statistics in brackets; standard errors",
-    "p": "p values in brackets; standard errors", "ci": "95% intervals in brackets; standard errors",
+    "se": "standard error", "t": "t statistic", "p": "p value", "ci": "95% interval"
 }  # fmt: skip
+
+
+def errors_in_brackets(brackets: Brackets) -> str:
+    """What brackets hold, as a sentence on errors begins."""
+    return (
+        "Standard errors in brackets," if brackets == "se" else f"{IN_BRACKETS[brackets]}s in brackets; standard errors"
+    )
 
 
 def error_note(
@@ -322,7 +328,7 @@ def error_note(
         restricted = "restricted " * (kind_of(kind) == "wild")
         what = "p values" if brackets == "p" else "95% intervals"
         return f"Brackets hold {what}, not standard errors: {restricted}{error_label(kind)}, its test inverted."
-    said = f"{IN_BRACKETS[brackets]} {error_label(kind)}"
+    said = f"{errors_in_brackets(brackets)} {error_label(kind)}"
     if factor:
         return f"{said}: {factor}"
     if likelihood:

@@ -143,7 +143,7 @@ def test_bad_input_is_said_in_one_line() -> None:
     did[:] = np.arange(9)[:, None] >= 4
     with pytest.raises(BadInput, match="all units become treated at the same time"):
         decompose(single.with_variables({"did": did}))
-    with pytest.raises(BadInput, match="unbalanced"):
+    with pytest.raises(BadInput, match="4 unit-periods are missing"):
         decompose(small_panel(missing=4))
     with pytest.raises(BadInput, match="no variable 'yy'"):
         decompose(replace(single, roles=Roles("yy", "did")))

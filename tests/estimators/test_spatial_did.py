@@ -222,7 +222,7 @@ def test_bad_input_is_said_in_one_line() -> None:
         (lambda: SpatialDID()(replace(panel, weights={})), "no spatial weights"),
         (lambda: SpatialDID()(no_treatment), "no treatment"),
         (lambda: SpatialDID()(dose), "'did' is not 0/1"),
-        (lambda: SpatialDID()(small_panel(missing=5)), "unbalanced"),
+        (lambda: SpatialDID()(small_panel(missing=5)), "5 unit-periods are missing"),
         (lambda: SpatialDID(errors=("cluster:country",))(halves), "cluster:country has 1 cluster"),
         (lambda: SpatialDID(errors=("wild:unit",))(panel), "unknown error type 'wild:unit'"),
         (lambda: SpatialDID(errors=("cluster:nothing",))(panel), "unknown error type"),

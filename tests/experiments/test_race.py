@@ -39,7 +39,7 @@ from experiments.trust.race_worlds import (
 )
 from experiments.trust.trust import trust
 from experiments.twins.real import Real
-from results.report.trust_page import trust_page
+from results.report.panel_pages import trust_page
 from results.text import bracketed, fixed
 from sim import BadInput, Streams, Wanted
 

@@ -21,7 +21,7 @@ import pytest
 
 import panelproof as pp
 from estimators.linear.did import TwoWayDID
-from experiments.checks.inputs import check_file
+from experiments.checks.inputs import checks_of_file
 from experiments.cli import run_command
 from experiments.panel_spec.spec import RealPanel
 from sim.streams import Streams
@@ -650,7 +650,7 @@ def test_estimate_warns_of_all_that_panel_check_finds(tmp_path: Path) -> None:
     settings = {"panel": {"unit": "city", "period": "year", "outcome": "y", "treatment": "d", "balance": "drop-units"},
                 "robustness": {"staggered": True}}  # fmt: skip
     real = pp.read_panel(data.assign(y=lambda f: f["y"].where(f.index != 7, -999)), settings)
-    found = {check.name: check.sentence for check in check_file(real)}
+    found = {check.name: check.sentence for check in checks_of_file(real)}
     assert {*found} == {"missing-codes", "total-rows", "balanced-part"}
     tables = pp.estimate(real)
     assert found.items() <= {check.name: check.sentence for check in tables.warnings}.items()

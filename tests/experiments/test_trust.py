@@ -23,7 +23,7 @@ from experiments.study import Study, TrustCard
 from experiments.trust.document import print_trust
 from experiments.trust.studies import Means
 from results.diagnosis.diagnose import diagnose
-from results.report.trust_page import trust_page
+from results.report.panel_pages import trust_page
 from results.store.zarr_store import ZarrStore
 
 SPEC = f"""{made_cities.PANEL}

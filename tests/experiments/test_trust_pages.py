@@ -21,7 +21,7 @@ from experiments.trust.recommend import advice, forbidden_of
 from experiments.trust.studies import MeasureWithError, TermFits
 from experiments.trust.trust import Trust, trust
 from experiments.trust.verdict import verdict
-from results.report.trust_page import trust_page
+from results.report.panel_pages import trust_page
 from sim.errors import BadInput
 
 WORLD = World("small staggered", **SMALL, dates=((4, 7), (6, 7), (8, 6)))

@@ -26,7 +26,7 @@ from experiments.trust.trust import trust
 from experiments.twins.twin import twin, write_twin
 from results.diagnosis.diagnose import diagnose
 from results.report.html import html_report
-from results.report.trust_page import race_page, trust_page
+from results.report.panel_pages import race_page, trust_page
 from results.store.zarr_store import ZarrStore
 from results.verdict.answer import answer
 from tests.support.browser import Browser, binary, browser

@@ -39,7 +39,7 @@ def printed(width: int, document: Document | None = None, encoding: str = "utf-8
     file = io.TextIOWrapper(raw, encoding=encoding)
     document = document or full_document()
     console = Console(file=file, width=width, color_system=None, highlight=False)
-    print_estimates(document, journal_tables(document), console)
+    print_estimates(document, journal_tables(document), console, shown=("all",))
     file.flush()
     return raw.getvalue().decode(encoding)
 

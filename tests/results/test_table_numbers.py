@@ -88,7 +88,8 @@ def test_every_format_writes_large_numbers_alike() -> None:
     shown = document([record(FIT, "did", *LARGE, "iid")])
     tables = journal_tables(shown)
     out = io.StringIO()
-    print_estimates(shown, tables, Console(file=out, width=100, color_system=None, highlight=False))
+    console = Console(file=out, width=100, color_system=None, highlight=False)
+    print_estimates(shown, tables, console, shown=("all",))
     word = docx.Document(io.BytesIO(word_tables(shown, tables))).tables[0]
     written = (out.getvalue(), html_tables(shown, tables), latex_tables(shown, tables),
                " ".join(cell.text for row in word.rows for cell in row.cells))  # fmt: skip

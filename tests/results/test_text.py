@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from results.report.trust_page import ANSWERS, MARKS, marked, number
+from results.report.panel_pages import ANSWERS, MARKS, marked, number
 from results.text import (
     bracketed,
     error_words,

@@ -100,7 +100,8 @@ def printed(kind: str, asked: str) -> tuple[Printed, ...]:
     if kind in WIDTHS:
         raw = io.BytesIO()
         file = io.TextIOWrapper(raw, encoding="utf-8")
-        print_estimates(document, tables, Console(file=file, width=WIDTHS[kind], color_system=None, highlight=False))
+        console = Console(file=file, width=WIDTHS[kind], color_system=None, highlight=False)
+        print_estimates(document, tables, console, shown=("all",))
         file.flush()
         text = raw.getvalue().decode()
         assert all(note in text for note in NOTES)

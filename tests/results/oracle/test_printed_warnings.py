@@ -44,9 +44,8 @@ def text_of(kind: str, found: Document) -> str:
         raw = io.BytesIO()
         file = io.TextIOWrapper(raw, encoding="utf-8")
         width = 300 if kind == "terminal" else 60
-        print_estimates(
-            found, journal_tables(found), Console(file=file, width=width, color_system=None, highlight=False)
-        )
+        console = Console(file=file, width=width, color_system=None, highlight=False)
+        print_estimates(found, journal_tables(found), console, shown=("all",))
         file.flush()
         text = raw.getvalue().decode()
     elif kind == "html":

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from estimators.core.error_types import error_label
 from results import text
+from results.diagnosis.measures import Z95
 from results.page import page
 from results.plots.chart import Axis, Chart, Facet, Point, ReferenceLine, Series, axis_of, span
 from results.plots.chart import figure as chart_figure
@@ -128,14 +129,13 @@ def race_chart(document: Mapping[str, Any], world: str) -> Chart:
     """How far each estimator misses the effect in a world, the best one filled."""
     rows = sorted((row for row in document["worlds"] if row["world"] == world and row["rmse"] is not None),
                   key=lambda row: float(row["rmse"]))  # fmt: skip
-    wide = [TWO * (row["rmse_mcse"] or 0.0) for row in rows]
+    wide = [Z95 * (row["rmse_mcse"] or 0.0) for row in rows]
     shown = [(row["estimator"], row["rmse"], row["rmse"] - half, row["rmse"] + half,
               row["estimator"] == document["best"]) for row, half in zip(rows, wide, strict=True)]  # fmt: skip
     caption = "Bars are 95% Monte Carlo intervals; the filled mark is the estimator to use."
     return dots("race", f"Misses in the world {world}", "root mean squared error", shown, 0.0, caption)
 
 
-TWO = 1.96
 OF_RACES = ("estimator", "bias", "RMSE", "coverage", "power", "in the set")
 ON_PANEL = ("estimator", "errors", "estimate", "s.e.", "from", "to")
 
@@ -174,7 +174,7 @@ def placebo_chart(document: Mapping[str, Any]) -> Chart:
     ends = [document["placebo_quantiles"].get(q) for q in ("0.025", "0.975")]
     low, high = ends if None not in ends else (math.nan, math.nan)
     se = document["se"] or math.nan
-    rows = [("real estimate", document["estimate"], document["estimate"] - TWO * se, document["estimate"] + TWO * se,
+    rows = [("real estimate", document["estimate"], document["estimate"] - Z95 * se, document["estimate"] + Z95 * se,
              True), ("placebos", document["placebo_mean"], low, high, False)]  # fmt: skip
     caption = ("The filled mark is the estimate with 1.96 of its own standard errors on either side, the other is the "
                "mean of the placebos with their middle 95%.")  # fmt: skip
