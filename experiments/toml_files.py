@@ -164,6 +164,17 @@ def as_written(value: object) -> str:
     return repr(list(value) if isinstance(value, tuple) else value)
 
 
+def in_toml(value: Any) -> str:
+    """A value as a TOML file has it on one line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(in_toml, value))}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {in_toml(held)}' for key, held in value.items())} }}" if value else "{}"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else f"{value}"  # JSON's escapes are TOML's
+
+
 def unknown_key(key: str, names: Sequence[str], where: str, whole: str = "") -> Problem:
     """A key that is none of the names, with the nearest one; whole: where all names stand."""
     return Problem(f"unknown key {key!r}", where, one_of(names, key, whole), closest(key, names))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import made_cities
 import numpy as np
 import pandas as pd
 import pytest
+from scripts import module_of
 
 from sim.panel_files import read_frame
 
@@ -19,13 +19,8 @@ LAST_DIGIT = 1.01e-4  # of four decimals: other processors may round the last on
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the four files, written anew."""
-    spec = importlib.util.spec_from_file_location("make_cities", made_cities.DATA / "make_cities.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     folder = tmp_path_factory.mktemp("written")
-    module.main(folder)
+    module_of(made_cities.DATA / "make_cities.py").main(folder)
     return folder
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiers
+from scripts import module_of
 
 RUNNER = Path(__file__).parent / "mutants" / "run.py"
 MODULE = "def double(x):\n    return 2 * x\n"
@@ -26,13 +25,7 @@ def test_it_is_there():
 
 @pytest.fixture(scope="module")
 def runner() -> Any:
-    spec = importlib.util.spec_from_file_location("mutant_runner", RUNNER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return module_of(RUNNER, "mutant_runner")
 
 
 @pytest.fixture

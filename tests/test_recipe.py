@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from typing import Any
 import made_cities
 import numpy as np
 import pytest
+from scripts import module_of
 
 from estimators import Estimates, TwoWayDID
 from references.small_panels import small_panel
@@ -46,13 +46,7 @@ kind = "{estimator}"
 @pytest.fixture(scope="module")
 def template() -> ModuleType:
     """The template as a module, outside of the program."""
-    spec = importlib.util.spec_from_file_location("first_difference_template", TEMPLATE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return module_of(TEMPLATE, "first_difference_template")
 
 
 def copied(folder: Path) -> Path:

@@ -5,11 +5,10 @@ A first SPEC.toml from a look at a table: guesses to edit, each said to be one, 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -34,7 +33,7 @@ from experiments.panel_spec.reading import Proposal, first_read, proposed
 from experiments.panel_spec.sections import SpecTables
 from experiments.panel_spec.spec import RealPanel, real_panel_of, spec_of
 from experiments.panel_spec.weights import AnyWeights, WeightsSection
-from experiments.toml_files import Table
+from experiments.toml_files import Table, in_toml
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel, seen_in
 from sim.panel_files import Rows, TablePlace, unit_labels
@@ -84,8 +83,8 @@ def propose_spec(
     staggered = look.cohorts > 1 and keys is None
     asked = [*_questions(look), *rules.questions, *doubts]
     lines = [
-        f"# Guessed from the columns of {_text(panel_filename)}: check every name.",
-        f"# All columns: {', '.join(_text(name) for name in frame.columns)}",
+        f"# Guessed from the columns of {in_toml(panel_filename)}: check every name.",
+        f"# All columns: {', '.join(in_toml(str(name)) for name in frame.columns)}",
         *(ASKED + " ".join(question.split()) for question in asked),
         "",
         *_panel_lines(look, sheet),
@@ -174,21 +173,21 @@ def _of_periods(look: Look) -> Iterator[str]:
 def _panel_lines(look: Look, sheet: str | None) -> list[str]:
     lines = [
         "[panel]",
-        f"unit = {_text(look.unit)}",
-        f"period = {_text(look.period)}",
-        f"outcome = {_text(look.outcome)}  # a guess: name your outcome",
+        f"unit = {in_toml(look.unit)}",
+        f"period = {in_toml(look.period)}",
+        f"outcome = {in_toml(look.outcome)}  # a guess: name your outcome",
         *_treatment_lines(look),
-        f"controls = {_texts(look.controls)}  # columns that vary within units: choose yours",
+        f"controls = {in_toml(look.controls)}  # columns that vary within units: choose yours",
         *_parts_lines(look),
-        *([f"capital = {_text(look.capital)}  # 0/1"] if look.capital else []),
-        *([f"groups = {_texts(look.groups)}"] if look.groups else []),
-        *([f"# weight = {_text(look.weight)}  # to weight unit-periods by it"] if look.weight else []),
-        f"cluster = {_text(look.unit)}",
-        *([f"sheet = {_text(sheet)}"] if sheet else []),
+        *([f"capital = {in_toml(look.capital)}  # 0/1"] if look.capital else []),
+        *([f"groups = {in_toml(look.groups)}"] if look.groups else []),
+        *([f"# weight = {in_toml(look.weight)}  # to weight unit-periods by it"] if look.weight else []),
+        f"cluster = {in_toml(look.unit)}",
+        *([f"sheet = {in_toml(sheet)}"] if sheet else []),
         *_codes_lines(look),
     ]
     if look.coordinates:
-        lines += [f"longitude = {_text(look.coordinates[0])}", f"latitude = {_text(look.coordinates[1])}"]
+        lines += [f"longitude = {in_toml(look.coordinates[0])}", f"latitude = {in_toml(look.coordinates[1])}"]
     lines += [
         'missing = "drop"  # some rows lack a value of these columns'
         if look.incomplete or look.codes
@@ -206,26 +205,26 @@ def _unused_lines(look: Look) -> list[str]:
     reasons = dict(look.unused) | dict.fromkeys(look.again, f"is {look.outcome} in another form")
     if look.treatment and look.first_treated and look.dates:
         reasons[look.first_treated] = look.dates
-    return [f"# not used: {_text(name)} {' '.join(why.split())}" for name, why in reasons.items()]
+    return [f"# not used: {in_toml(name)} {' '.join(why.split())}" for name, why in reasons.items()]
 
 
 def _treatment_lines(look: Look) -> list[str]:
     doubts = [
         " ".join(
-            f"# {_text(name)} looks like a treatment, but {problem.what} ({problem.where}): {problem.remedy}".split()
+            f"# {in_toml(name)} looks like a treatment, but {problem.what} ({problem.where}): {problem.remedy}".split()
         )
         for name, problem in look.doubtful.items()
     ]
     if look.treatment is None and look.first_treated:
-        return [f"first_treated = {_text(look.first_treated)}  # a unit's first treated period; empty or 0 = never",
+        return [f"first_treated = {in_toml(look.first_treated)}  # a unit's first treated period; empty or 0 = never",
                 *doubts]  # fmt: skip
     if look.treatment is None:
         return ['# treatment = "..."  # 0/1 and stays 1, or of any strength, such as an index;',
                 '# or first_treated = "...", a column that is empty where never',
                 *doubts]  # fmt: skip
-    lines = [f"treatment = {_text(look.treatment)}  # 0/1 and stays 1", *doubts]
+    lines = [f"treatment = {in_toml(look.treatment)}  # 0/1 and stays 1", *doubts]
     if look.policies:
-        lines.append(f"# other_policy = {_text(look.policies[0])}  # of {', '.join(map(_text, look.policies))}")
+        lines.append(f"# other_policy = {in_toml(look.policies[0])}  # of {', '.join(map(in_toml, look.policies))}")
     return lines
 
 
@@ -233,14 +232,16 @@ def _codes_lines(look: Look) -> list[str]:
     if not look.codes:
         return []
     every = [(name, code, count) for name, found in look.codes.items() for code, count in found.items()]
-    held = ", ".join(f"{_text(name)} {code:g} ({count})" for name, code, count in every)
+    held = ", ".join(f"{in_toml(name)} {code:g} ({count})" for name, code, count in every)
     codes = ", ".join(f"{code:g}" for code in sorted({code for _, code, _ in every}))
     return [f"missing_codes = [{codes}]  # far from all other values: {held}; remove those that are real"]
 
 
 def _parts_lines(look: Look) -> list[str]:
-    made_of = ", ".join(map(_text, look.parts))
-    return [f"# {_text(look.outcome)} is a combination of {made_of}: do not use them as controls"] if look.parts else []
+    if not look.parts:
+        return []
+    made_of = ", ".join(map(in_toml, look.parts))
+    return [f"# {in_toml(look.outcome)} is a combination of {made_of}: do not use them as controls"]
 
 
 def _weights_lines(
@@ -253,7 +254,8 @@ def _weights_lines(
         relative = os.path.relpath(Path(file).resolve(), folder.resolve())
         shown = {"path": Path(relative).as_posix()} | settings
         kind = str(shown.pop("kind"))
-        lines += ["[[weights]]", f"kind = {_text(kind)}", *(f"{key} = {_toml(value)}" for key, value in shown.items())]
+        keys = (f"{key} = {in_toml(value)}" for key, value in shown.items())
+        lines += ["[[weights]]", f"kind = {in_toml(kind)}", *keys]
         lines += [*_left(_KINDS[kind], {"kind", *shown}), ""]
         asked += [f"[[weights]] {Path(file).name}: {doubt}" for doubt in doubts]
     if files:
@@ -301,7 +303,7 @@ def _left(model: type[Table], held: set[str]) -> list[str]:
         if name in held or name == "kind" or _tables_in(hints[name]):
             continue
         default = None if item.is_required() else item.get_default(call_default_factory=True)
-        shown = "..." if default is None else _toml(default)
+        shown = "..." if default is None else in_toml(default)
         lines.append(
             f"# {name} = {shown}  # {meanings[name].rstrip('.') or item.description or type_text(hints[name])}"
         )
@@ -334,26 +336,7 @@ def _other_tables(lines: Sequence[str]) -> Iterator[str]:
         yield from ("#", "# [recode]  # numbers for labels, by column", '# d = { "yes" = 1, "no" = 0 }')
     shared = set(WeightsSection.model_fields)
     for number, (kind, model) in enumerate(_KINDS.items()):
-        yield from ("#", "# [[weights]]", f"# kind = {_text(kind)}", *_left(model, shared if number else set()))
-
-
-def _toml(value: Any) -> str:
-    """A value of a setting as TOML."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, dict):
-        return f"{{ {', '.join(f'{key} = {_toml(held)}' for key, held in value.items())} }}" if value else "{}"
-    return _text(value) if isinstance(value, str) else f"{value}"
-
-
-def _text(name: object) -> str:
-    return json.dumps(str(name), ensure_ascii=False)  # JSON's escapes are TOML's
-
-
-def _texts(names: Iterable[str]) -> str:
-    return f"[{', '.join(map(_text, names))}]"
+        yield from ("#", "# [[weights]]", f"# kind = {in_toml(kind)}", *_left(model, shared if number else set()))
 
 
 # A synthetic example panel as a researcher's table, with the spec that goes with it.

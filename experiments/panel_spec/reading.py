@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from experiments.toml_files import Flag, Name, Names, Number, Table, Value
+from experiments.toml_files import Flag, Name, Names, Number, Table, Value, in_toml
 from sim.errors import BadInput, Problem, bad, closest, listed, one_of, refuse
 from sim.panel_files import TablePlace, missing_columns, numbers, read_frame, unit_label, unit_labels
 from sim.schema import serial_years
@@ -272,15 +272,15 @@ class Proposal:
     def lines(self) -> list[str]:
         """The tables as a SPEC.toml has them, with a remark where something is a choice."""
         place = self.place
-        totals = [f"{_quoted(name)} = [{', '.join(_quoted(str(value)) for value in values)}]"
+        totals = [f"{in_toml(name)} = [{', '.join(in_toml(str(value)) for value in values)}]"
                   for name, values in self.exclude.items()]  # fmt: skip
         rules = [
             *([f"skip = {place.skip}  # rows above the header"] if place.skip else []),
             *([f"skip_below = {place.below}  # rows below the table, such as notes"] if place.below else []),
             *([f"header = {place.header}  # rows of the header, joined"] if place.header > 1 else []),
-            *([f"fill = [{', '.join(map(_quoted, self.fill))}]  # merged cells"] if self.fill else []),
+            *([f"fill = [{', '.join(map(in_toml, self.fill))}]  # merged cells"] if self.fill else []),
             *([f"exclude = {{ {', '.join(totals)} }}  # rows of totals"] if totals else []),
-            *([f"missing = [{', '.join(map(_quoted, self.missing))}]  # texts among numbers"] if self.missing else []),
+            *([f"missing = [{', '.join(map(in_toml, self.missing))}]  # texts among numbers"] if self.missing else []),
             *(['thousands = true  # "1,234" is 1234'] if self.thousands else []),
             *(['percent = "points"  # "12%" is 12; or "share": 0.12'] if self.percent else []),
             *(['years = true  # a period is the year in its text'] if self.period or self.dates else []),
@@ -289,8 +289,8 @@ class Proposal:
         if self.recode:
             tables.append("[recode]  # check which value is 1")
             for name, table in self.recode.items():
-                held = ", ".join(f"{_quoted(label)} = {value:g}" for label, value in table.items())
-                tables.append(f"{_quoted(name)} = {{ {held} }}")
+                held = ", ".join(f"{in_toml(label)} = {value:g}" for label, value in table.items())
+                tables.append(f"{in_toml(name)} = {{ {held} }}")
             tables.append("")
         return tables
 
@@ -314,11 +314,6 @@ class Proposal:
         for name, table in self.recode.items():
             one = next(label for label, value in table.items() if value == 1)
             yield f"[recode] {name}: is {one!r} the value of the treated, or of yes?"
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def proposed(frame: pd.DataFrame, place: TablePlace | None = None) -> Proposal:

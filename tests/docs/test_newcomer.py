@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -10,19 +9,14 @@ from types import ModuleType
 
 import blocks
 import pytest
+from scripts import module_of
 
 FILE = blocks.REPOSITORY / "tests" / "campaigns" / "newcomer.py"
 
 
 @pytest.fixture(scope="module")
 def newcomer() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("newcomer", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["newcomer"] = module  # its dataclass asks for it
-    spec.loader.exec_module(module)
-    return module
+    return module_of(FILE)
 
 
 def test_the_path_of_readme_begins_with_the_demo_and_finds_every_command(newcomer: ModuleType) -> None:
