@@ -218,7 +218,8 @@ def _usage(error: click.ClickException) -> int:
     text = " ".join(error.format_message().split())
     if isinstance(error, click.exceptions.NoSuchOption) and path == "panelproof":
         text += " Options of a command stand behind its name, as in `panelproof run STUDY --workers 2`."
-    return _said(f"{text.removesuffix('.')}. See `{path} --help`.", 2)
+    text = text if text.endswith(("?", ")", ".")) else f"{text}."
+    return _said(f"{text} See `{path} --help`.", 2)
 
 
 def _expected(error: Exception, *, resumed: bool) -> int | None:

@@ -398,7 +398,6 @@ def ledger_of(real: RealPanel, estimators: Sequence[str] = (), *, pictures: bool
 
 def _chosen(real: RealPanel, names: Sequence[str]) -> dict[Estimator, Panel]:
     """Estimators by their names, each with its panel; raises BadInput for a name that does not exist."""
-
     return {estimator_called(name, real): panel_for(name, real) for name in names}
 
 

@@ -206,7 +206,7 @@ def test_bad_input_is_said_in_one_line() -> None:
     panel = staggered(replications=2)
     with pytest.raises(BadInput, match=r"errors = \['iid'\]"):
         DCDH(errors=("iid",))(panel)
-    with pytest.raises(BadInput, match="unbalanced"):
+    with pytest.raises(BadInput, match="3 unit-periods are missing"):
         DCDH()(small_panel(missing=3))
     with pytest.raises(BadInput, match="'did' is not 0/1"):
         DCDH()(panel.with_variables({"did": 2 * panel.variables["did"]}))

@@ -259,7 +259,7 @@ def test_panels_that_cannot_serve() -> None:
     gaps = np.ones((1, 8, 10), dtype=bool)
     gaps[0, 0, 0] = False
     y = np.where(gaps, panel.variables["y"], np.nan)
-    with pytest.raises(BadInput, match="unbalanced"):
+    with pytest.raises(BadInput, match="1 unit-periods are missing"):
         FAST(replace(panel, observed=gaps, variables={**panel.variables, "y": y}))
     everybody = np.array(panel.variables["did"])
     everybody[:, -1] = 1.0

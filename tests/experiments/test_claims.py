@@ -26,6 +26,7 @@ SLOW = {  # studies run with fewer cells
     "placebo": ("treated", (14,)),
     "mediation": ("effect", (0.0, 0.0157)),
     "synthetic": ("levels.factor_share", (0.2,)),
+    "factors": ("levels.factor_share", (0.2,)),
 }
 
 

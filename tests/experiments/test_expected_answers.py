@@ -253,7 +253,7 @@ def test_synthetic_did_and_its_demeaned_relative_miss_least_where_loadings_drive
 def test_factors_bias_did_and_not_interactive_effects() -> None:
     names = ("did", "synthetic-did", "demeaned-synthetic-control", "interactive-effects")
     study = with_grid(alone(builtin_study("factors"), *names), levels_factors=(1, 3), levels_factor_share=(1.0,))
-    found = measured(study, 512)
+    found = measured(study, 256)
     bias = {key[:4]: pair for key, pair in found.items() if key[4:6] in {("did", "bias"), ("overall", "bias")}}
     rmse = {key[:4]: value for key, (value, _) in found.items() if key[4:6] in {("did", "rmse"), ("overall", "rmse")}}
     for (_, _, strength, _), (value, mcse) in bias.items():
