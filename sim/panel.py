@@ -316,7 +316,7 @@ def seen_in(panel: Panel) -> Flags:
 
 def group_labels(values: NDArray[Any]) -> NDArray[np.str_]:
     """An attribute (N,) as text: whole numbers without a decimal point, words as they are."""
-    whole = values.dtype.kind == "f" and bool((values == np.floor(values)).all())
+    whole = values.dtype.kind == "f" and bool((np.isfinite(values) & (values == np.floor(values))).all())
     return np.array([str(int(value) if whole else value) for value in values.tolist()], dtype=np.str_)
 
 

@@ -10,6 +10,7 @@ import io
 import re
 import struct
 import tempfile
+import unicodedata
 import warnings
 import zlib
 from collections import Counter
@@ -81,12 +82,19 @@ UNREADABLE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeErr
 class TablePlace:
     """Where the table of a file begins and ends: rows above its header and below its last row, rows of the header.
 
-    header: 0 = the table has none; 2 = groups of columns stand above their names, and both are joined.
+    header: 0 = the table has none; 2 = groups of columns stand above their names, and both are joined. under: rows
+    between the header and the first row, such as units of measurement.
     """
 
     skip: int = 0
     below: int = 0
     header: int = 1
+    under: int = 0
+
+    def rows_out(self, above: int) -> list[int]:
+        """The rows that pandas leaves out: those above, a header of several rows, and those under it."""
+        first = above + self.header
+        return [*range(above), *(range(above, first) if self.header > 1 else ()), *range(first, first + self.under)]
 
 
 def read_frame(path: str | Path, sheet: str | None = None, *, place: TablePlace | None = None) -> pd.DataFrame:
@@ -107,7 +115,7 @@ def read_frame(path: str | Path, sheet: str | None = None, *, place: TablePlace 
         raise bad(f"sheet = {sheet!r}", where=path.name, allowed="a sheet of a workbook (.xlsx)", remedy="remove it")
     if extension in readers and place != TablePlace():
         raise bad("rows above, below or of the header are left out", where=path.name, allowed="a csv or xlsx file",
-                  remedy="remove skip, skip_below and header from [read]")  # fmt: skip
+                  remedy="remove skip, skip_below, skip_under and header from [read]")  # fmt: skip
     try:
         if extension == ".xlsx":
             frame = _read_excel(path, sheet, place)
@@ -122,7 +130,7 @@ def read_frame(path: str | Path, sheet: str | None = None, *, place: TablePlace 
     if place.header:
         frame = frame.rename(columns={name: str(name).strip() for name in frame.columns})
         _check_table(frame, path)
-    above = place.skip + place.header
+    above = place.skip + place.header + place.under
     frame.attrs |= {"file": path.name, "first_row": 1 + above if extension in (".csv", ".xlsx") else 1}
     return frame
 
@@ -134,7 +142,7 @@ ENOUGH = 10  # other values, without which no value is far from them
 def codes_in(values: Floats) -> dict[float, int]:
     """Values that look like codes of a missing one, and how often each stands in a column, (rows,).
 
-    They lie beyond all others by more than these spread.
+    They lie beyond all others by more than these spread, or are negative where no other is.
     """
     seen = values[np.isfinite(values)]
     rest = seen[~np.isin(seen, CODES)]
@@ -143,7 +151,7 @@ def codes_in(values: Floats) -> dict[float, int]:
     low, high = rest.min(), rest.max()
     spread = max(high - low, np.finfo(float).tiny)
     return {code: int((seen == code).sum()) for code in CODES
-            if (seen == code).any() and not low - spread <= code <= high + spread}  # fmt: skip
+            if (seen == code).any() and (not low - spread <= code <= high + spread or code < 0 <= low)}  # fmt: skip
 
 
 def without_codes(frame: pd.DataFrame, codes: Sequence[float], keys: Sequence[str]) -> pd.DataFrame:
@@ -188,7 +196,7 @@ def read_csv_text(path: Path, place: TablePlace = TablePlace()) -> pd.DataFrame:
         warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
         frame = pd.read_csv(io.StringIO(text), sep=separator, decimal="." if points else ",", index_col=False,
                             header=0 if place.header == 1 else None, names=names,
-                            skiprows=place.header if names else 0, low_memory=False)  # fmt: skip
+                            skiprows=place.rows_out(0) if names or place.under else 0, low_memory=False)  # fmt: skip
     if place.header:
         _check_header(names or [str(name).strip() for name in header.iloc[0].dropna()], path)
     return _without_empty_rows(frame)
@@ -274,7 +282,12 @@ def _stata_dates(path: Path, frame: pd.DataFrame) -> dict[str, pd.Series[Any]]:
 def _read_spss(path: Path) -> pd.DataFrame:
     """A file of SPSS, labelled values as their labels; raises BadInput where what reads it is not installed."""
     try:
-        return pd.read_spss(path)
+        from pyreadstat import ReadstatError
+
+        try:
+            return pd.read_spss(path)
+        except ReadstatError as error:  # no ValueError, unlike what other readers raise
+            raise ValueError(str(error)) from error
     except ImportError as error:
         raise bad("is a file of SPSS, and pyreadstat is not installed", where=path.name,
                   allowed="what this installation reads: " + ", ".join(name for name in TABLES if name != ".sav"),
@@ -288,7 +301,7 @@ def _read_excel(path: Path, sheet: str | None, place: TablePlace) -> pd.DataFram
         header = pd.read_excel(book, sheet_name=chosen, header=None, nrows=max(place.header, 1), skiprows=place.skip,
                                dtype=str)  # fmt: skip
         several = place.header > 1
-        frame = pd.read_excel(book, sheet_name=chosen, skiprows=place.skip + (place.header if several else 0),
+        frame = pd.read_excel(book, sheet_name=chosen, skiprows=place.rows_out(place.skip),
                               header=0 if place.header == 1 else None)  # fmt: skip
     if several:
         frame.columns = pd.Index(_joined(header)[: len(frame.columns)])
@@ -516,6 +529,11 @@ def unit_label(value: object) -> str:
     return str(value).strip()
 
 
+def plain(text: str) -> str:
+    """A text without surrounding blanks, its wide digits, signs and blanks as those of ASCII."""
+    return text.strip() if text.isascii() else unicodedata.normalize("NFKC", text).replace("\u2212", "-").strip()
+
+
 def unit_labels(column: pd.Series[Any]) -> NDArray[np.object_]:
     """Units as text, (rows,), see `unit_label`."""
     if isinstance(column.dtype, pd.CategoricalDtype):
@@ -530,7 +548,7 @@ def numbers(column: pd.Series[Any]) -> tuple[Floats, Codes]:
     if pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column):
         return column.to_numpy(dtype=np.float64, na_value=np.nan), np.empty(0, dtype=np.intp)
     column = column.astype(object)
-    text = column.map(lambda value: value.strip() if isinstance(value, str) else value)
+    text = column.map(lambda value: plain(value) if isinstance(value, str) else value)
     given = (text.notna() & (text != "")).to_numpy(dtype=bool)
     parsed = pd.to_numeric(text.where(given, np.nan), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     return parsed, np.flatnonzero(given & np.isnan(parsed))

@@ -11,7 +11,7 @@ from estimators.core.error_types import kind_of
 from estimators.linear.did import TwoWayDID
 from experiments.checks.case import Case, number, some, starred
 from experiments.checks.products import turning_point
-from experiments.panel_spec.look import totals
+from experiments.panel_spec.look import alike, totals
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables.iv_table import endogenous_of
 from experiments.tables.ledger import Ledger, treated_units
@@ -51,7 +51,8 @@ def checks_of_file(real: RealPanel) -> tuple[Check, ...]:
 def _of_the_file(case: Case) -> Iterator[Check]:
     yield from _codes(case)
     yield from _totals(case)
-    yield from _balanced(case)
+    alike_units = tuple(_alike(case))
+    yield from alike_units or _balanced(case)  # with each unit twice, no part may be balanced
 
 
 def _outcomes_again(case: Case) -> Iterator[Check]:
@@ -94,6 +95,19 @@ def _totals(case: Case) -> Iterator[Check]:
             "total-rows", OVERTURNS, f"A unit seems to be a total or a mean of others: {held}.", "",
             {"units": float(len(found))}, unit="units",
             remedy=f'leave it out: exclude = {{ {case.unit} = ["{next(iter(found))}"] }} in [read]',
+        )  # fmt: skip
+
+
+def _alike(case: Case) -> Iterator[Check]:
+    """Units whose names may mean one."""
+    t, i = np.nonzero(seen_in(case.panel))
+    labels = np.array(case.panel.units, dtype=object)[i]
+    if found := alike(labels, np.array(case.panel.periods)[t]):
+        pairs = listed((f"{one} and {other}" for one, other in found), 3)
+        yield Check.fact(
+            "alike-units", OVERTURNS, f"Units whose names are nearly the same share no period: {pairs}. They seem to "
+            "be one unit each, counted as two.", "", {"pairs": float(len(found))}, unit="pairs",
+            remedy="write the name of each in one way",
         )  # fmt: skip
 
 

@@ -26,10 +26,11 @@ from experiments.panel_spec.look import (
     look_at,
     merged_columns,
     several,
+    stray_rows,
     switches_of,
     totals_of,
 )
-from experiments.panel_spec.reading import Proposal, first_read, proposed
+from experiments.panel_spec.reading import Proposal, first_read, proposed, without_rows
 from experiments.panel_spec.sections import SpecTables
 from experiments.panel_spec.spec import RealPanel, real_panel_of, spec_of
 from experiments.panel_spec.weights import AnyWeights, WeightsSection
@@ -102,7 +103,9 @@ def propose_spec(
 
 def _rules(frame: pd.DataFrame, filename: str, place: TablePlace) -> tuple[Proposal, pd.DataFrame]:
     """How a table is read, and the table as it is read."""
-    rules = proposed(frame, place)
+    stray = stray_rows(frame)
+    rules = proposed(without_rows(frame, stray, filename), place)
+    rules.exclude |= stray
     made = rules(frame)
     try:
         keys = keys_of(made, filename)
@@ -112,7 +115,8 @@ def _rules(frame: pd.DataFrame, filename: str, place: TablePlace) -> tuple[Propo
         if not rules.fill:
             return rules, made
         keys = keys_of(made, filename)
-    rules.exclude = {keys[0]: found} if (found := totals_of(made, keys)) else {}
+    if found := totals_of(made, keys):
+        rules.exclude[keys[0]] = (*rules.exclude.get(keys[0], ()), *found)
     made = rules(frame)
     rules.recode |= switches_of(made, Rows.of(made, *keys), keys)
     return rules, rules(frame)
@@ -155,6 +159,9 @@ def _questions(look: Look) -> Iterator[str]:
         if "degrees" in why:
             yield f"longitude, latitude: {name} {why}"
     yield from _of_periods(look)
+    if look.alike:
+        pairs = listed((f"{one} and {other}" for one, other in look.alike), 3)
+        yield f"unit: are {pairs} one unit each? They share no period; write each name in one way"
     if look.dates.startswith("disagrees"):
         yield f"treatment: {look.first_treated} {look.dates}: which of the two is right?"
     for name, held in look.codes.items():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,17 @@ from experiments.panel_spec.collapse import averaged
 from experiments.panel_spec.reading import PERIOD_WORDS, rank, unnamed, wide_columns
 from sim.arrays import Flags, Floats
 from sim.errors import BadInput, Problem, bad, listed
-from sim.panel_files import INDIVIDUALS, Rows, codes_in, numbers, shown, treatment_problems, unit_labels, without_codes
+from sim.panel_files import (
+    INDIVIDUALS,
+    Rows,
+    codes_in,
+    numbers,
+    plain,
+    shown,
+    treatment_problems,
+    unit_labels,
+    without_codes,
+)
 from sim.schema import period_step, uneven_code
 
 MOST_CONTROLS = 4
@@ -39,6 +51,8 @@ WEIGHT_WORDS = ("population", "pop", "人口")
 FIRST_WORDS = ("gvar", "cohort", "first", "adoption", "adopted", "adopt", "start", "pilot", *TREATMENT_WORDS, "首次")
 TOTAL_WORDS = ("total", "totals", "sum", "all", "national", "nation", "average", "mean", "overall", "全国", "合计",
                "总计", "总和", "平均", "全省")  # fmt: skip
+SUBTOTAL_WORDS = ("subtotal", "subtotals", "小计", *TOTAL_WORDS)
+NAME_ENDS = re.compile(r"(市|地区|自治州|盟|\bcity)$")  # of a name that some rows write and others do not
 FEWEST = 4  # units, and one period less, from which one that equals a sum of others is no chance
 CLOSE = 1e-3  # standard deviations between a total and what it is made of, which rounding may leave
 MOVES = 50  # times that, by which a total must change over time
@@ -51,11 +65,11 @@ class Look:
     """What the columns of a table seem to be; None or empty where nothing fits.
 
     doubtful: columns that look like a treatment, and what forbids it. parts: columns that make up the outcome. again:
-    the outcome in another form, such as its logarithm. codes: values of columns that look like codes of a missing one,
-    and how often they stand there. cohorts: in how many periods units are first treated. gaps: unit-periods without a
-    value of these columns, all of them, and units that lack one. step: from one period to the next. rivals: other
-    columns that could be the outcome. dates: whether first treated periods say the same as the treatment, in words.
-    unused: why other columns have no place, in words.
+    the outcome in another form, such as its logarithm. alike: units whose names may mean one. codes: values of columns
+    that look like codes of a missing one, and how often they stand there. cohorts: in how many periods units are first
+    treated. gaps: unit-periods without a value of these columns, all of them, and units that lack one. step: from one
+    period to the next. rivals: other columns that could be the outcome. dates: whether first treated periods say the
+    same as the treatment, in words. unused: why other columns have no place, in words.
     """
 
     unit: str
@@ -76,6 +90,7 @@ class Look:
     gaps: tuple[int, int, int]
     step: int
     units: int
+    alike: tuple[tuple[str, str], ...]
     codes: dict[str, dict[float, int]]
     cohorts: int
     rivals: tuple[str, ...]
@@ -111,7 +126,8 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
     fixed = {name: x for name, x in others.items() if name in constant and np.isfinite(x).all()}
     units, coordinates = len(set(rows.labels)), _coordinates(fixed)
     capital = _likeliest([name for name, x in fixed.items() if set(np.unique(x)) == {0.0, 1.0}], CAPITAL_WORDS)
-    groups = tuple(name for name in constant if name not in others and 2 <= frame[name].nunique() <= MOST_GROUPS)
+    groups = tuple(name for name in constant if name not in (*others, *dates)
+                   and 2 <= frame[name].nunique() <= MOST_GROUPS)  # fmt: skip
     weight = _likeliest([name for name, x in others.items() if (x[np.isfinite(x)] > 0).all()], WEIGHT_WORDS)
     starts = _starts(frame[dates[0]]) if dates else None
     look = Look(
@@ -133,6 +149,7 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
         gaps=_gaps(complete, rows),
         step=period_step(rows.years),
         units=units,
+        alike=alike(rows.labels, rows.years),
         codes=codes,
         cohorts=_cohorts(moving[treatment] if treatment else starts, rows, dummy=treatment is not None),
         rivals=rivals,
@@ -190,6 +207,39 @@ def totals(arrays: Mapping[str, Floats], units: tuple[str, ...]) -> dict[str, st
             alike &= moves  # one that stays as it is may happen to be the mean
             if (spread > 0).all():
                 found = {units[i]: f"is the {said} of all others in {name}" for i in np.flatnonzero(alike)} | found
+    return found
+
+
+def alike(labels: NDArray[np.object_], years: NDArray[np.int64]) -> tuple[tuple[str, str], ...]:
+    """Pairs of units whose names differ in case, blanks or an ending such as 市 alone, and that share no period.
+
+    labels, years: of the rows, (rows,).
+    """
+    named: dict[str, list[str]] = {}
+    for label in dict.fromkeys(labels.tolist()):
+        key = re.sub(r"[\W_]+", "", NAME_ENDS.sub("", plain(label).casefold()))
+        named.setdefault(key, []).append(label)
+    pairs = [(one, other) for same in named.values() for one, other in combinations(same, 2)]
+    seen = {label: set(years[labels == label]) for label in {name for pair in pairs for name in pair}}
+    return tuple((one, other) for one, other in pairs if not seen[one] & seen[other])
+
+
+def stray_rows(frame: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Rows of a table that are none of a panel: the header once more, and subtotals without a period; the values, by
+    column, that tell them."""
+    period = _likeliest([str(name) for name in frame.columns], PERIOD_WORDS)
+    if period is None:
+        return {}
+    found: dict[str, tuple[str, ...]] = {}
+    labels = unit_labels(frame[period])
+    if (labels == period).any() and len(frame.columns) > 1:
+        found[period] = (period,)
+    without = labels == ""
+    for name in (str(name) for name in frame.columns if name != period) if without.any() else ():
+        held = unit_labels(frame[name])
+        if all(rank(label, SUBTOTAL_WORDS) < len(SUBTOTAL_WORDS) for label in held[without]):
+            found[name] = tuple(dict.fromkeys(held[without]))
+            break
     return found
 
 
@@ -399,10 +449,12 @@ def _constant(column: pd.Series[Any], rows: Rows) -> bool:
 
 def _absorbing(x: Floats, rows: Rows) -> bool:
     """Whether a column is 0/1 and stays 1 within units."""
-    if not set(np.unique(x)) <= {0.0, 1.0}:
+    seen = np.isfinite(x)
+    if not set(np.unique(x[seen])) <= {0.0, 1.0} or seen.mean() < 1 - NEARLY:
         return False
-    order = np.lexsort((rows.years, rows.labels.astype(str)))
-    same = rows.labels[order][1:] == rows.labels[order][:-1]
+    x, labels, years = x[seen], rows.labels[seen], rows.years[seen]
+    order = np.lexsort((years, labels.astype(str)))
+    same = labels[order][1:] == labels[order][:-1]
     return bool((np.diff(x[order])[same] >= 0).all())
 
 

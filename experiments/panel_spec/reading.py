@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, override
 
@@ -15,13 +15,15 @@ from pydantic import Field
 
 from experiments.toml_files import Flag, Name, Names, Number, Table, Value, in_toml
 from sim.errors import BadInput, Problem, bad, closest, listed, one_of, refuse
-from sim.panel_files import TablePlace, missing_columns, numbers, read_frame, unit_label, unit_labels
+from sim.panel_files import TablePlace, missing_columns, numbers, plain, read_frame, unit_label, unit_labels
 from sim.schema import serial_years
 
 Text = Annotated[str, Field(strict=True)]
 YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d|21\d\d)(?!\d)")
-GROUPED = re.compile(r"[-+]?\d{1,3}(?:[,\uff0c]\d{3})+(?:\.\d+)?%?")
-PERCENT = re.compile(r"[-+]?[\d.,\uff0c]+\s*[%\uff05]")
+GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(?:[, ]\d{3})+(?:\.\d+)?")  # 1,234.5
+MANY_GROUPS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:,\d{3}|\.\d+)")  # no decimal comma: 1,234,567 or 1,234.5
+BY_COMMA = re.compile(r"[-+]?(?:\d+|[1-9]\d{0,2}(?:[. ]\d{3})+)(?:,\d+)?")  # 1.234,5 with a decimal comma
+PERCENT = re.compile(r"[-+]?[\d., ]+%")
 MOST_TITLES = 6  # rows above a header that `init` leaves out by itself
 MOST_MARKS = 3  # texts of a column of numbers that may mean missing
 MOSTLY = 0.8  # share of numbers from which a column of text is meant as one
@@ -29,17 +31,19 @@ PERIOD_WORDS = ("year", "period", "time", "date", "年份", "年度", "年")
 YES = ("yes", "y", "true", "treated", "是", "有", "1")
 NEVER_WORDS = ("never", "none", "no", "nan", "n/a", "na", "-", "--", "—", ".", "未", "无", "从未")  # no date
 NO = ("no", "n", "false", "control", "untreated", "否", "无", "0")
+UNITS_ROW = 2  # columns of numbers at the least under whose names another text stands
 
 
 class ReadSection(Table):
     """[read]: where the table stands in its file, and how cells that are no plain numbers are read.
 
-    skip: rows above the header, such as a title (csv, xlsx). skip_below: rows below the table, such as notes. header:
-    rows of the header, whose texts are joined: 2 where names of groups stand above those of columns. fill: columns
-    whose empty cells take the value above them, such as names in merged cells. exclude: values of a column whose rows
-    are left out, such as totals. missing: texts that mean missing, such as "-" and "...".
-    thousands: whether "1,234" is 1234. percent: "points" reads "12%" as 12, "share" as 0.12. years: whether a period,
-    or a first treated period, is the one year that its text or date holds, such as "2006年".
+    skip: rows above the header, such as a title (csv, xlsx). skip_below: rows below the table, such as notes.
+    skip_under: rows under the header, such as units of measurement. header: rows of the header, whose texts are joined:
+    2 where names of groups stand above those of columns. fill: columns whose empty cells take the value above them,
+    such as names in merged cells. exclude: values of a column whose rows are left out, such as totals. missing: texts
+    that mean missing, such as "-" and "...". thousands: whether "1,234" is 1234. decimal: "," reads "1,234" as 1.234
+    (and, with thousands, "1.234,5" as 1234.5). percent: "points" reads "12%" as 12, "share" as 0.12. years: whether a
+    period, or a first treated period, is the one year that its text or date holds, such as "2006年".
     """
 
     place: ClassVar[str] = "[read]"
@@ -47,6 +51,7 @@ class ReadSection(Table):
 
     skip: Annotated[int, Field(ge=0, le=100, strict=True)] = 0
     skip_below: Annotated[int, Field(ge=0, le=1000, strict=True)] = 0
+    skip_under: Annotated[int, Field(ge=0, le=10, strict=True)] = 0
     header: Annotated[int, Field(ge=1, le=3, strict=True)] = 1
     fill: Names = ()
     exclude: dict[Name, tuple[Value, ...]] = Field(
@@ -54,13 +59,14 @@ class ReadSection(Table):
     )
     missing: tuple[Text, ...] = ()
     thousands: Flag = False
+    decimal: Literal[".", ","] = "."
     percent: Literal["points", "share"] | None = None
     years: Flag = False
 
     @property
     def table_place(self) -> TablePlace:
         """Where the table begins and ends."""
-        return TablePlace(self.skip, self.skip_below, self.header)
+        return TablePlace(self.skip, self.skip_below, self.header, self.skip_under)
 
     @override
     def faults(self, where: str) -> Iterator[Problem]:
@@ -83,15 +89,17 @@ def as_read(
     values that lack, for values of a recoded column that have no number, and for periods without one year.
     """
     read = asked or ReadSection()
-    frame = _without_rows(_filled(frame, read.fill, file), read.exclude, file)
+    frame = without_rows(_filled(frame, read.fill, file), read.exclude, file)
     made: dict[str, pd.Series[Any]] = {}
-    if read.missing or read.thousands or read.percent:
-        for name in (name for name in frame.columns if name not in keys and _is_text(frame[name])):
+    problems = []
+    if read.missing or read.thousands or read.percent or read.decimal == ",":
+        for name in (name for name in frame.columns if name != keys[0] and _is_text(frame[name])):
             made[name] = frame[name].map(lambda value: _number(value, read)).infer_objects()
+            if read.percent:
+                problems += _percents(frame[name], made[name], file)
     if read.years:
         for name in (name for name in (keys[1], *dates) if name in frame.columns):
             made[name] = _years(frame.assign(**{name: made.get(name, frame[name])}), name, gaps=name != keys[1])
-    problems = []
     for name, table in recode.items():
         if name not in frame.columns:
             problems.append(Problem(f"there is no column {name!r}", f"{file}, [recode]", one_of(frame.columns, name),
@@ -117,8 +125,11 @@ def _filled(frame: pd.DataFrame, names: Names, file: str) -> pd.DataFrame:
     return made
 
 
-def _without_rows(frame: pd.DataFrame, exclude: Mapping[str, tuple[Any, ...]], file: str) -> pd.DataFrame:
-    """A table without the rows that hold these values; raises BadInput for what it does not hold."""
+def without_rows(frame: pd.DataFrame, exclude: Mapping[str, tuple[Any, ...]], file: str) -> pd.DataFrame:
+    """A table without the rows that hold these values; columns whose other cells are all numbers become such.
+
+    Raises BadInput for values that the table does not hold.
+    """
     problems, gone = [], np.zeros(len(frame), dtype=bool)
     for name, values in exclude.items():
         if name not in frame.columns:
@@ -135,6 +146,10 @@ def _without_rows(frame: pd.DataFrame, exclude: Mapping[str, tuple[Any, ...]], f
     if not gone.any():
         return frame
     kept = frame.loc[~gone].infer_objects().reset_index(drop=True)
+    for name in (name for name in kept.columns if _is_text(kept[name])):
+        read, wrong = numbers(kept[name])
+        if not wrong.size and numbers(frame[name])[1].size:
+            kept[name] = read.astype(np.int64) if np.all(read % 1 == 0) else read
     before = frame.attrs.get("positions", range(len(frame)))
     kept.attrs = {**frame.attrs, "positions": tuple(before[i] for i in np.flatnonzero(~gone).tolist())}
     return kept
@@ -148,18 +163,35 @@ def _number(value: object, read: ReadSection) -> object:
     """A cell by the rules: NaN where its text means missing, a number where it is one, else as it is."""
     if not isinstance(value, str):
         return value
-    text = value.strip()
-    if text in read.missing:
+    if value.strip() in read.missing:
         return np.nan
-    share = 1.0
+    text, share = plain(value), 1.0
     if read.percent and PERCENT.fullmatch(text):
-        text, share = text.rstrip("%\uff05 "), 0.01 if read.percent == "share" else 1.0
-    if read.thousands and GROUPED.fullmatch(text):
-        text = text.replace(",", "").replace("\uff0c", "")
+        text, share = text.rstrip("% "), 0.01 if read.percent == "share" else 1.0
+    if read.decimal == ",":
+        grouped = re.search(r"[. ]", text) is not None
+        if not BY_COMMA.fullmatch(text) or (grouped and not read.thousands):
+            return value
+        text = re.sub(r"[. ]", "", text).replace(",", ".")
+    elif read.thousands and GROUPED.fullmatch(text):
+        text = re.sub(r"[, ]", "", text)
     try:
         return float(text) * share
     except ValueError:
         return value
+
+
+def _percents(column: pd.Series[Any], made: pd.Series[Any], file: str) -> list[Problem]:
+    """A problem for a column in which some numbers end in % and others, which are not 0, do not."""
+    signed = np.array([isinstance(value, str) and PERCENT.fullmatch(plain(value)) is not None for value in column])
+    values = numbers(made)[0]
+    bare = np.isfinite(values) & (values != 0) & ~signed
+    if not (signed.any() and bare.any()):
+        return []
+    at = int(np.argmax(bare))
+    return [Problem(f"{int(signed.sum())} cells end in % and {int(bare.sum())} do not, such as {column.iloc[at]}",
+                    f"{file}, column {column.name!r}", "% in all cells that are not 0, or in none",
+                    "write all cells alike")]  # fmt: skip
 
 
 def _years(frame: pd.DataFrame, name: str, *, gaps: bool = False) -> pd.Series[Any]:
@@ -250,7 +282,8 @@ class Proposal:
     fill: tuple[str, ...] = ()
     exclude: dict[str, tuple[bool | int | float | str, ...]] = field(default_factory=dict)
     missing: dict[str, None] = field(default_factory=dict)
-    thousands: bool = False
+    thousands: str = ""  # a number with groups of three digits
+    decimal: str = ""  # one with a decimal comma
     percent: bool = False
     recode: dict[str, dict[str, float]] = field(default_factory=dict)
     period: str = ""  # the column of texts or dates with one year each
@@ -258,14 +291,16 @@ class Proposal:
 
     def __call__(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The table as these rules read it."""
-        return as_read(frame, self.read, self.recode, ("", self.period), "[read]", tuple(self.dates))
+        file = str(frame.attrs.get("file", "[read]"))
+        return as_read(frame, self.read, self.recode, ("", self.period), file, tuple(self.dates))
 
     @property
     def read(self) -> ReadSection:
         """The section."""
         return ReadSection(skip=self.place.skip, skip_below=self.place.below, header=self.place.header,
-                           fill=self.fill, exclude=self.exclude, missing=tuple(self.missing), thousands=self.thousands,
-                           percent="points" if self.percent else None,
+                           skip_under=self.place.under, fill=self.fill, exclude=self.exclude,
+                           missing=tuple(self.missing), thousands=bool(self.thousands),
+                           decimal="," if self.decimal else ".", percent="points" if self.percent else None,
                            years=bool(self.period or self.dates))  # fmt: skip
 
     @property
@@ -278,10 +313,12 @@ class Proposal:
             *([f"skip = {place.skip}  # rows above the header"] if place.skip else []),
             *([f"skip_below = {place.below}  # rows below the table, such as notes"] if place.below else []),
             *([f"header = {place.header}  # rows of the header, joined"] if place.header > 1 else []),
+            *([f"skip_under = {place.under}  # rows under the header, such as units"] if place.under else []),
             *([f"fill = [{', '.join(map(in_toml, self.fill))}]  # merged cells"] if self.fill else []),
             *([f"exclude = {{ {', '.join(totals)} }}  # rows of totals"] if totals else []),
             *([f"missing = [{', '.join(map(in_toml, self.missing))}]  # texts among numbers"] if self.missing else []),
-            *(['thousands = true  # "1,234" is 1234'] if self.thousands else []),
+            *([f'decimal = ","  # "{self.decimal}" has a decimal comma'] if self.decimal else []),
+            *([f'thousands = true  # "{self.thousands}" is one number'] if self.thousands else []),
             *(['percent = "points"  # "12%" is 12; or "share": 0.12'] if self.percent else []),
             *(['years = true  # a period is the year in its text'] if self.period or self.dates else []),
         ]  # fmt: skip
@@ -301,6 +338,8 @@ class Proposal:
         for count, key, where in ((place.skip, "skip", "above the header"), (place.below, "skip_below", "at the end")):
             if count:
                 yield f"[read] {key}: {count} row{'s' * (count > 1)} {where} left out: no row of the table?"
+        if place.under:
+            yield f"[read] skip_under: {place.under} row under the header left out: does it hold units?"
         if place.header > 1:
             yield f"[read] header: {place.header} rows joined to names: is each column what its name says?"
         if self.fill:
@@ -309,11 +348,22 @@ class Proposal:
             yield f"[read] exclude: rows of {name} {listed(map(repr, values))} left out: are they totals?"
         if self.missing:
             yield f"[read] missing: do {listed(map(repr, self.missing))} mean missing?"
+        if self.decimal:
+            yield f'[read] decimal: "{self.decimal}" is read as {_said(self.decimal, ",")}: is that right?'
+        elif self.thousands:
+            other = f'; or, by decimal = ",", as {part}' if (part := _said(self.thousands, ",")) else ""
+            yield f'[read] thousands: "{self.thousands}" is read as {_said(self.thousands, ".")}{other}: is that right?'
         if self.percent:
             yield '[read] percent: "12%" is read as 12; or "share", as 0.12?'
         for name, table in self.recode.items():
             one = next(label for label, value in table.items() if value == 1)
             yield f"[recode] {name}: is {one!r} the value of the treated, or of yes?"
+
+
+def _said(number: str, mark: Literal[".", ","]) -> str:
+    """A number as it is read with groups and a decimal mark; "" where it is none."""
+    value = _number(number, ReadSection(thousands=True, decimal=mark))
+    return f"{value:.10g}" if isinstance(value, float) else ""
 
 
 def proposed(frame: pd.DataFrame, place: TablePlace | None = None) -> Proposal:
@@ -327,6 +377,7 @@ def proposed(frame: pd.DataFrame, place: TablePlace | None = None) -> Proposal:
         whole.sort(key=_rank_of)
         found.period = whole[0] if whole else ""
     found.dates = dict.fromkeys(name for name in dated if name != found.period)
+    found.decimal = _decimal_comma(frame)
     for name in frame.columns:
         column = frame[name]
         if str(name) in dated:
@@ -335,10 +386,10 @@ def proposed(frame: pd.DataFrame, place: TablePlace | None = None) -> Proposal:
         labels = [label for label in (unit_labels(column) if _is_text(column) else ()) if label]
         if not labels:
             continue
-        words = {label.lower(): label for label in labels}
-        yes, no = ([words[word] for word in words if word in side] for side in (YES, NO))
-        if len(words) == 2 and len(yes) == len(no) == 1:
-            found.recode[str(name)] = {yes[0]: 1.0, no[0]: 0.0}
+        words = {label.lower() for label in labels}
+        if len(words) == 2 and all(len(words.intersection(side)) == 1 for side in (YES, NO)):
+            each = sorted(dict.fromkeys(labels), key=lambda label: label.lower() not in YES)
+            found.recode[str(name)] = {label: float(label.lower() in YES) for label in each}
             continue
         _propose_numbers(labels, found)
     return found
@@ -382,7 +433,7 @@ def _never(value: object) -> bool:
 
 def _propose_numbers(labels: list[str], found: Proposal) -> None:
     """Rules for a column of text that is mostly numbers."""
-    tried = ReadSection(thousands=True, percent="points")
+    tried = ReadSection(thousands=True, percent="points", decimal="," if found.decimal else ".")
     marks = {label for label in labels if isinstance(_number(label, tried), str)}
     numeric = sum(label not in marks for label in labels)
     if marks and all(map(_never, marks)) and all(YEAR.fullmatch(label) for label in labels if label not in marks):
@@ -391,8 +442,25 @@ def _propose_numbers(labels: list[str], found: Proposal) -> None:
     if numeric < MOSTLY * len(labels) or len(marks) > MOST_MARKS or any(mark[:1].isdigit() for mark in marks):
         return
     found.missing |= dict.fromkeys(sorted(marks))
-    found.thousands |= any(GROUPED.fullmatch(label.rstrip("%\uff05 ")) is not None for label in labels)
-    found.percent |= any(PERCENT.fullmatch(label) is not None for label in labels)
+    texts = [plain(label).rstrip("% ") for label in labels]
+    pattern = re.compile(rf"(?=.*[. ]\d{{3}}){BY_COMMA.pattern}") if found.decimal else GROUPED
+    grouped = (text for text in texts if pattern.fullmatch(text))
+    found.thousands = found.thousands or next(grouped, "")
+    found.percent |= any(PERCENT.fullmatch(plain(label)) is not None for label in labels)
+
+
+def _decimal_comma(frame: pd.DataFrame) -> str:
+    """A number that only a decimal comma explains, such as 0,315 or 7,31, where none speaks against it; else ""."""
+    found = ""
+    for name in (name for name in frame.columns if _is_text(frame[name])):
+        texts = [plain(label).rstrip("% ") for label in unit_labels(frame[name]) if label]
+        held = [text for text in texts if "," in text and BY_COMMA.fullmatch(text)]
+        if len(held) < MOSTLY * len(texts):
+            continue
+        if any(map(MANY_GROUPS.fullmatch, texts)):
+            return ""
+        found = found or next((text for text in held if not GROUPED.fullmatch(text)), "")
+    return found
 
 
 def first_read(path: str | Path, sheet: str | None = None) -> tuple[TablePlace, pd.DataFrame]:
@@ -415,14 +483,35 @@ def first_read(path: str | Path, sheet: str | None = None) -> tuple[TablePlace, 
             continue
         place = TablePlace(skip, below)
         if len(frame.columns) > 2 and _has_header(frame):
-            return _without_notes(path, sheet, place, frame)
+            return _without_notes(path, sheet, *_without_units(path, sheet, place, frame))
         if several and (joined := _with_groups(path, sheet, place, frame)) is not None:
             return _without_notes(path, sheet, *joined)
         found.append((place, frame))
-    if not found:
-        assert refusal is not None
+    if refusal is not None and (not found or "repeat" in refusal.problems[0].what):
         raise refusal
     return _without_notes(path, sheet, *found[0])
+
+
+def _without_units(
+    path: str | Path, sheet: str | None, place: TablePlace, frame: pd.DataFrame
+) -> tuple[TablePlace, pd.DataFrame]:
+    """The table without a first row in which columns of numbers hold words, such as their units of measurement."""
+    if len(frame) < 3 or not str(path).lower().endswith((".csv", ".xlsx")):
+        return place, frame
+    tried, words = ReadSection(thousands=True, percent="points"), 0
+    for name in (name for name in frame.columns if _is_text(frame[name])):
+        labels = [label for label in unit_labels(frame[name].iloc[1:]) if label]
+        counted = sum(not isinstance(_number(label, tried), str) for label in labels)
+        if labels and counted >= MOSTLY * len(labels):
+            first = unit_label(frame[name].iloc[0])
+            if first and not (isinstance(_number(first, tried), str) and not _never(first)):
+                return place, frame
+            words += bool(first)
+    plain_numbers = any(pd.api.types.is_numeric_dtype(frame[name]) and pd.notna(frame[name].iloc[0]) for name in frame)
+    if words < UNITS_ROW or plain_numbers:
+        return place, frame
+    place = replace(place, under=1)
+    return place, read_frame(path, sheet, place=place)
 
 
 def _has_header(frame: pd.DataFrame) -> bool:
@@ -484,5 +573,5 @@ def _without_notes(
         notes = int(np.argmax((filled > few)[::-1])) if (filled > few).any() else 0
         if not notes:
             return place, frame
-        place = TablePlace(place.skip, place.below + notes, place.header)
+        place = replace(place, below=place.below + notes)
         frame = read_frame(path, sheet, place=place)

@@ -205,7 +205,8 @@ def _value(transform: Transform, columns: list[Floats], rows: Rows, notes: list[
     outside = np.flatnonzero(given & ~function.defined(*columns))
     if outside.size:
         value, where = columns[-1][outside[0]], rows.at(int(outside[0]), transform.columns[-1])
-        remedy = "correct those cells or leave them empty" + (", or use log1p" if transform.function == "log" else "")
+        other = ", or use log1p" if transform.function == "log" and columns[0][outside].min() > -1 else ""
+        remedy = f"correct those cells or leave them empty{other}"
         raise BadInput(Problem(f"{transform.function} of {value:g} ({outside.size} such rows)",
                                f"{where}, for {transform.name!r}", function.domain, remedy))  # fmt: skip
     if transform.function == "scale":
