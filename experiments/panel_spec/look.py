@@ -52,6 +52,7 @@ FIRST_WORDS = ("gvar", "cohort", "first", "adoption", "adopted", "adopt", "start
 TOTAL_WORDS = ("total", "totals", "sum", "all", "national", "nation", "average", "mean", "overall", "全国", "合计",
                "总计", "总和", "平均", "全省")  # fmt: skip
 SUBTOTAL_WORDS = ("subtotal", "subtotals", "小计", *TOTAL_WORDS)
+PART_OF_YEAR = re.compile(r"(?:1[89]|20)\d\d ?[-/年.]?(?:[QqHhMm]|第)?(?:\d{1,2}|[一二三四])(?:季度?|月)?")  # 2018Q1
 NAME_ENDS = re.compile(r"(市|地区|自治州|盟|\bcity)$")  # of a name that some rows write and others do not
 FEWEST = 4  # units, and one period less, from which one that equals a sum of others is no chance
 CLOSE = 1e-3  # standard deviations between a total and what it is made of, which rounding may leave
@@ -402,6 +403,11 @@ def _unidentified(
     frame: pd.DataFrame, labels: dict[str, NDArray[np.object_]], periods: dict[str, Floats], filename: str
 ) -> BadInput:
     """Why no two columns identify the rows: what is wrong with those that seem meant to, if any do."""
+    for name, column in labels.items():
+        if all(map(PART_OF_YEAR.fullmatch, column)):
+            return bad(f"{name!r} holds parts of years, such as {column[0]!r}", where=filename,
+                       allowed="whole numbers one step apart",
+                       remedy="number the periods 1, 2, 3 and so on")  # fmt: skip
     period = _likeliest([str(name) for name in frame.columns], PERIOD_WORDS)
     repeats = {name: column for name, column in labels.items() if 1 < len(set(column)) <= len(frame) / 2}
     unit = _likeliest([name for name in repeats if name != period], UNIT_WORDS)

@@ -345,7 +345,8 @@ class Proposal:
         if self.fill:
             yield f"[read] fill: do empty cells of {listed(self.fill)} have the value above them?"
         for name, values in self.exclude.items():
-            yield f"[read] exclude: rows of {name} {listed(map(repr, values))} left out: are they totals?"
+            what = "is it the header once more" if values == (name,) else "are they totals"
+            yield f"[read] exclude: rows of {name} {listed(map(repr, values))} left out: {what}?"
         if self.missing:
             yield f"[read] missing: do {listed(map(repr, self.missing))} mean missing?"
         if self.decimal:

@@ -587,7 +587,7 @@ READ = {
     "decimal commas beside points": (commas_beside_points, "", '[read] decimal: "0,'),
     "groups of three digits": (large_numbers, "", 'by decimal = ",", as '),
     "units under the header": (units_row, "", "1 row under the header left out: does it hold units?"),
-    "the header once more": (header_again, "", "rows of year 'year' left out"),
+    "the header once more": (header_again, "", "rows of year 'year' left out: is it the header once more?"),
     "subtotals without a year": (subtotals, "", "rows of city 'c00 合计'"),
     "wide digits": (wide_digits, "", ""),
     "yes and no in any case": (words_of_any_case, "", "is 'yes' the value of the treated"),
@@ -625,6 +625,11 @@ def names_twice(folder: Path) -> Path:
     return csv(folder, data)
 
 
+def quarters(folder: Path) -> Path:
+    said = {FIRST + at: f"{FIRST + at // 4}Q{1 + at % 4}" for at in range(PERIODS)}
+    return csv(folder, clean().assign(quarter=lambda f: f["year"].map(said)).drop(columns="year"))
+
+
 def damaged(folder: Path) -> Path:
     (folder / "panel.sav").write_text("no file of SPSS")
     return folder / "panel.sav"
@@ -636,6 +641,7 @@ REFUSED = {
         percents_here_and_there,
         "48 cells end in % and 24 do not, such as 7.041; allowed: % in all cells",
     ),
+    "quarters": (quarters, "'quarter' holds parts of years, such as '2006Q1'"),
     "names of columns twice": (names_twice, "column names repeat: x"),
     "a damaged file of SPSS": (damaged, "cannot be read as sav"),
     "a hidden sheet": (hidden_sheet, "2 sheets hold tables: old (hidden), data"),
