@@ -309,7 +309,8 @@ class OutputSection(Table):
     tables: those that are printed and written, such as ["2", "7"]; without it all are written. labels: of variables, by
     their columns, in all tables and figures. stars: true, false or levels of one, two, ... stars. brackets: below an
     estimate: "se" for its standard error, "t" for its t statistic, "p" for its p value, "ci" for its 95% interval.
-    digits: decimals of estimates. language: "en", or "zh" for tables in Chinese.
+    digits: decimals of estimates, as many more as show two significant digits of those below 10^(1 - digits), one
+    decimal from 10,000 on, an exponent for tiny and huge ones. language: "en", or "zh" for tables in Chinese.
     """
 
     place: ClassVar[str] = "[output]"

@@ -8,7 +8,7 @@ from experiments.panel_spec.spec import RealPanel
 from experiments.tables.ledger import Ledger
 from results.tables.journal_table import Heading, JournalTable, Row, TableSetting, fit_columns
 from results.tables.records import Fit
-from results.tables.typography import digits
+from results.tables.typography import count, digits
 from sim.arrays import Flags, Floats
 
 
@@ -56,9 +56,8 @@ def descriptives(setting: TableSetting) -> list[JournalTable]:
         for part, ending in _PARTS:
             cells = [digits(values.get((f"{name}{ending if name != 'mean' else ''}", term)), row=every)
                      for name in ("mean", "sd", "min", "max")]  # fmt: skip
-            count = values.get(("nobs", term))
             first = part == "overall"
-            shown = (cells[0] if first else "", *cells[1:], f"{count:,.0f}" if first and count is not None else "")
+            shown = (cells[0] if first else "", *cells[1:], count(values.get(("nobs", term))) if first else "")
             if any(shown):
                 rows.append(Row(setting.label(term) if first else f"  {part}", shown))
     heads = tuple(Heading(label) for label in ("Mean", "SD", "Min", "Max", "N"))

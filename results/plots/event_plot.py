@@ -21,7 +21,7 @@ from estimators.core.estimator import Estimates, critical_values
 from estimators.staggered.aggregation import event_of
 from results.plots.paper import INK, SERIES, SOFT, figure, frame, handle, mark, span
 from results.tables.records import Figure
-from results.text import number
+from results.text import number, p_value
 from sim.arrays import Floats
 from sim.errors import bad, closest, one_of
 
@@ -157,7 +157,7 @@ def _words(path: EventPath, place: int) -> str:
 
 
 def _key(path: EventPath, index: int) -> Any:
-    test = f" (no effect before adoption: p = {path.pretrend_p:.3f})" if math.isfinite(path.pretrend_p) else ""
+    test = f" (no effect before adoption: {p_value(path.pretrend_p)})" if math.isfinite(path.pretrend_p) else ""
     return handle(index, SERIES[index], f"{path.name}{test}", line=True)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 import math
 import re
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+from contextlib import contextmanager, suppress
+from functools import cache, partial
 from html import escape
 from typing import Any, Literal
 
@@ -18,8 +19,9 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
-from matplotlib.font_manager import fontManager
+from matplotlib.font_manager import findSystemFonts, fontManager
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from results.plots.chart import Axis, Chart, Facet, Series, apart
 from results.tables.records import Figure
@@ -39,6 +41,7 @@ MARKERS = ("o", "s", "D", "^", "v", "<", ">")
 CHINESE = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Microsoft YaHei", "PingFang SC", "SimHei",
            "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Arial Unicode MS")  # fmt: skip
 LATIN = "DejaVu Sans"
+IDEOGRAPH = re.compile("[\u4e00-\u9fff]")
 FAMILIES = ", ".join([f"'{name}'" for name in (LATIN, "Helvetica Neue", "Arial", *CHINESE)] + ["sans-serif"])
 SIZE = 7.5  # of letters, in points
 INCH = 72.0  # points
@@ -77,6 +80,7 @@ def painted(name: str, size: tuple[float, float], paint: Paint, form: str) -> by
         file = io.BytesIO()
         dated: dict[str, Any] = {"CreationDate": None} if form == "pdf" else {"Software": None}
         canvas.savefig(file, format=form, dpi=DOTS_PER_INCH, metadata=dated)
+        _check_letters(canvas)
     return file.getvalue()
 
 
@@ -108,13 +112,53 @@ def span(values: Sequence[float], always: Sequence[float]) -> tuple[float, float
     return low - room, high + room
 
 
+def chinese_fonts() -> list[str]:
+    """The installed fonts with Chinese letters, the best first."""
+    return _known_fonts() or _found_fonts()
+
+
+def _known_fonts() -> list[str]:
+    installed = {font.name for font in fontManager.ttflist}
+    return [each for each in CHINESE if each in installed]
+
+
+@cache
+def _found_fonts() -> list[str]:
+    """Those of files that matplotlib's list lacks, which is kept from run to run: a font may be newer."""
+    listed = {font.fname for font in fontManager.ttflist}
+    for path in sorted(set(findSystemFonts()) - listed):
+        with suppress(OSError, RuntimeError, ValueError):  # a broken file
+            fontManager.addfont(path)
+    return _known_fonts()
+
+
+def _check_letters(canvas: Canvas) -> None:
+    """Say once where Chinese letters are drawn as empty boxes."""
+    texts = (text.get_text() for text in canvas.findobj(Text) if isinstance(text, Text))
+    if not chinese_fonts() and any(IDEOGRAPH.search(text) for text in texts):
+        _say_no_font()
+
+
+@cache
+def _say_no_font() -> None:
+    logging.getLogger(__name__).warning(
+        "warning: no installed font has Chinese letters, which pdf and png show as empty boxes; "
+        "install one, such as %s", CHINESE[0],
+    )  # fmt: skip
+
+
+def _matters(record: logging.LogRecord) -> bool:
+    """Whether a message on fonts is another than that a Chinese font has no such weight, as few have."""
+    said = record.getMessage()
+    return not (said.startswith("findfont: Failed to find font weight") and any(name in said for name in CHINESE))
+
+
 @contextmanager
 def house_style(name: str) -> Iterator[None]:
-    """House fonts, lines and ids; glyphs that no installed font has are left to the viewer's."""
-    installed = {font.name for font in fontManager.ttflist}
+    """House fonts, lines and ids; in an SVG glyphs that no installed font has are left to the viewer's."""
     settings: dict[Any, Any] = {
         "svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False, "axes.formatter.useoffset": False,
-        "font.family": [LATIN, *(each for each in CHINESE if each in installed)],
+        "font.family": [LATIN, *chinese_fonts()],
         "font.size": SIZE, "axes.linewidth": 0.6, "axes.edgecolor": SOFT, "axes.labelcolor": INK, "text.color": INK,
         "xtick.color": SOFT, "ytick.color": SOFT, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
         "xtick.labelsize": SIZE - 0.5, "ytick.labelsize": SIZE - 0.5, "axes.titlesize": SIZE + 1.5,
@@ -124,7 +168,12 @@ def house_style(name: str) -> Iterator[None]:
     }  # fmt: skip
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        yield
+        fonts = logging.getLogger("matplotlib.font_manager")
+        fonts.addFilter(_matters)
+        try:
+            yield
+        finally:
+            fonts.removeFilter(_matters)
 
 
 def _accessible(svg: str, name: str, title: str, description: str, said: Mapping[str, str]) -> str:
@@ -157,6 +206,8 @@ class Picture(Canvas):
         """Write it to a file, whose ending says the format; settings: those of matplotlib."""
         with house_style(self.name):
             super().savefig(fname, **settings)
+            if settings.get("format", str(fname).rpartition(".")[2]) != "svg":
+                _check_letters(self)
 
     def _repr_html_(self) -> str:
         """An image without a background, so that it is read on light and dark pages."""

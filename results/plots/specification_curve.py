@@ -19,10 +19,11 @@ from matplotlib.figure import Figure as Canvas
 from results.plots.chart import Axis, Chart, Facet, Point, ReferenceLine, Series, axis_of
 from results.plots.chart import span as ends
 from results.plots.paper import BLUE, INK, RED, SOFT, figure, frame, span
+from results.tables.chinese import wording
 from results.tables.journal_table import FitColumn, TableSetting, coefficient, fit_columns, interval
 from results.tables.records import BASELINE, Document, Figure, Specification
 from results.tables.typography import in_style, model_label
-from results.text import number
+from results.text import number, p_value
 
 NAME = "specification-curve"
 WIDTH, HEIGHT, ROW = 518.4, 230.0, 12.0  # points
@@ -37,7 +38,7 @@ def effect_chart(document: Document, errors: str | None = None) -> Chart | None:
 
     errors: the error type that is shown where a column has it. Random effects are left to the table.
     """
-    setting = TableSetting(document, errors)
+    setting, words = TableSetting(document, errors), wording(document)
     main = setting.main
     if main is None or main.estimate is None:
         return None
@@ -47,7 +48,7 @@ def effect_chart(document: Document, errors: str | None = None) -> Chart | None:
         record = setting.shown(column, str(setting.treatment))
         if record is None or record.estimate is None:
             continue
-        row, label = float(len(points)), f"({column.column}) {_way(column)}"
+        row, label = float(len(points)), f"({column.column}) {words(_way(column))}"
         low, high = (math.nan if end is None else end for end in (record.lower, record.upper))
         said = " ".join(in_style(cell, document.style) for cell in (coefficient(record), interval(record))).strip()
         points.append(Point(row, record.estimate, low, high, f"{label}: {said}", record.identity == main.identity))
@@ -55,10 +56,11 @@ def effect_chart(document: Document, errors: str | None = None) -> Chart | None:
     low, high = ends([0.0, *(value for one in points for value in (one.value, one.low, one.high))])
     name = setting.treatment_name
     return Chart(
-        "effect-in-table-2", "dots", f"Effect of {name} on {setting.outcome}",
-        Axis("column of table 2", -0.5, len(points) - 0.5, tuple(marks)), axis_of("estimate", low, high),
+        "effect-in-table-2", "dots", words(f"Effect of {name} on {setting.outcome}"),
+        Axis(words("column of table 2"), -0.5, len(points) - 0.5, tuple(marks)), axis_of(words("estimate"), low, high),
         (Facet("", (Series("", 0, tuple(points)),)),), (ReferenceLine(0.0, "0"),),
-        "Estimates of table 2 by what else is in the regression, with 95% intervals; the filled one is that above.",
+        words("Estimates of table 2 by what else is in the regression, with 95% intervals; the filled one is that "
+              "above."),
     )  # fmt: skip
 
 
@@ -109,7 +111,7 @@ def _paint(
         axes.plot([x], [one.estimate], linestyle="", marker="o", markersize=3.4, color=colour, zorder=4,
                   markerfacecolor=colour if one.pvalue < 0.05 else "none", gid=f"way-{x}",
                   markeredgewidth=1.0 if one.pvalue < 0.10 else 0.4)  # fmt: skip
-        said[f"way-{x}"] = f"{one.label}: {number(one.estimate)}, p = {one.pvalue:.3f} ({one.se_type})"
+        said[f"way-{x}"] = f"{one.label}: {number(one.estimate)}, {p_value(one.pvalue)} ({one.se_type})"
         rows.plot([x], [kinds.index(one.kind)], linestyle="", marker="|", markersize=6.5, color=colour, zorder=3)
     _scales(axes, rows, ordered, kinds, effect)
     return said

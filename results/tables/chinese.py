@@ -13,7 +13,12 @@ from results.tables.journal_table import JournalTable
 from results.tables.records import Document
 from results.tables.typography import NumberCell
 
+PLACES = {  # what they hold, where it is not any text
+    **dict.fromkeys(("number", "start", "end"), "[-0-9.,e]+"),
+    "opening": r"Standard errors in brackets,|(?:t statistics|p values|95% intervals) in brackets; standard errors",
+}
 PLACE = re.compile(r"\\\{(\w+)\\\}")
+ERRORS = re.compile(r" \(((?!\d+\))(?:[^()]|\([^()]*\))+)\)")  # in brackets behind stars
 OPENING = ("standard errors", "t statistics", "p values", "95% intervals", "brackets hold")  # of notes on columns
 OF_COLUMNS = (
     "columns",
@@ -84,7 +89,7 @@ def sentence(text: str, names: Collection[str] = ()) -> str:
     columns, _, note = text.partition(": ")
     if re.search(r"\(\d+\)", columns) and note.startswith(OPENING):
         whole = note if note.startswith("t ") else note[0].upper() + note[1:]
-        return f"{_columns(columns)}：{sentence(whole, names)}"
+        return f"{_columns(columns, names)}：{sentence(whole, names)}"
     return text
 
 
@@ -100,16 +105,17 @@ def _part(name: str, text: str, names: Collection[str]) -> str:
     if name in ("raw", "number"):
         return text
     if name == "columns":
-        return _columns(text)
+        return _columns(text, names)
     return "；".join(chinese(part, names) for part in text.split("; ")) if name == "list" else chinese(text, names)
 
 
-def _columns(text: str) -> str:
-    """Columns by their numbers, with the words beside them."""
+def _columns(text: str, names: Collection[str]) -> str:
+    """Columns by their numbers, with the words beside them, and error types in brackets."""
     words, *_ = _vocabulary()
+    text = ERRORS.sub(lambda found: f"（{' / '.join(chinese(one, names) for one in found[1].split(' / '))}）", text)
     for word in OF_COLUMNS:
         text = re.sub(rf"\b{word}\b", words[word], text)
-    return text.replace(") to (", ")至(")
+    return text.replace(") to (", ")至(").replace("; ", "；")
 
 
 @cache
@@ -125,4 +131,4 @@ def _templates(given: Mapping[str, str]) -> Templates:
 
 
 def _place(found: re.Match[str]) -> str:
-    return rf"(?P<{found[1]}>{'[-0-9.,e]+' if found[1] == 'number' else '.+?'})"
+    return rf"(?P<{found[1]}>{PLACES.get(found[1], '.+?')})"

@@ -35,11 +35,14 @@ def html_tables(
     facts, said = document.panel, wording(document)
     treatment = TableSetting(document).treatment_name
     outcome = document.style.name(facts.get("outcome"))
+    span = f"{facts.get('first_period')} to {facts.get('last_period')}"
+    counted = [f"{facts[name]:,} {name}" for name in ("units", "periods") if facts.get(name) is not None]
     numbered = [(f"t{number}", table) for number, table in enumerate(tables, start=1)]
     pages = page("results.tables", minus=with_minus, cell=_cell, said=said)
     return pages.get_template("tables.html").render(
         title=said(f"{outcome} on {treatment}") if treatment else outcome,
-        statement=SYNTHETIC if facts.get("synthetic") else "Estimates on the user's own panel.",
+        size=said(", ".join([*counted, span])),
+        statement=said(SYNTHETIC if facts.get("synthetic") else "Estimates on the user's own panel."),
         headline=said(TableSetting(document, errors).headline),
         language=document.style.language,
         picture=Markup(picture),  # made by results.plots.chart, which escapes what it is given
@@ -47,15 +50,20 @@ def html_tables(
         appendix=[(anchor, table) for anchor, table in numbered if table.appendix],
         figures=[_picture(figure) for figure in document.figures],
         facts=[(label, facts[name]) for name, label in FACTS.items() if facts.get(name) is not None],
-        span=f"{facts.get('first_period')} to {facts.get('last_period')}",
+        span=said(span),
         controls=facts.get("controls", ()),
         weights=facts.get("weights", {}),
-        before=heading(document.warnings) if document.warnings else "",
+        before=said(heading(document.warnings)) if document.warnings else "",
         warnings=[(SIGNS[one.severity], one.sentence) for one in spoken(document.warnings)],
         silent=[one.sentence for one in document.warnings if not one.severity],
         notes=document.notes,
-        failed=document.failed,
+        failed=said(_failed(document.failed)),
     )  # fmt: skip
+
+
+def _failed(fits: int) -> str:
+    """A sentence on fits that gave no column, "" for none."""
+    return f"{fits} fit{'s' * (fits != 1)} gave no column; the notes say which and why." if fits else ""
 
 
 def _cell(text: str) -> tuple[str, str]:

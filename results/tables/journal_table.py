@@ -555,10 +555,14 @@ class TableSetting:
         return notes + [UNBOUNDED_NOTE] * any(unbounded(record) for _, record in shown)
 
     def _fragile(self, columns: Sequence[FitColumn]) -> list[str]:
-        """A sentence if the treatment's stars depend on the error type, and one for each of its effects in an SDM."""
+        """A sentence if the treatment's stars depend on the error type, and one for each of its effects in an SDM.
+
+        Of the fit behind a test of equal effects the table shows no effect of the treatment.
+        """
         notes: list[str] = []
         for term in (str(self.treatment), *(f"{effect}:{self.treatment}" for effect in EFFECTS)):
-            fits = [column for column in columns if ":" not in term or column.model == "sdm"]
+            fits = [column for column in columns
+                    if column.model != "interaction" and (":" not in term or column.model == "sdm")]  # fmt: skip
             found = [(column, marks) for column in fits
                      if len(marks := _stars_by_error(column, term, self.style.stars)) > 1]  # fmt: skip
             said = "; ".join(f"{_own_name(column, columns)} {_named_stars(marks)}" for column, marks in found)
@@ -605,8 +609,9 @@ def of_columns(note: str, columns: Sequence[FitColumn], every: Sequence[FitColum
 
 
 def _repeated(columns: Sequence[FitColumn]) -> bool:
-    """Whether columns share numbers, as pooled and random effects do."""
-    return len({column.column for column in columns}) < len(columns)
+    """Whether columns share numbers, as pooled and random effects do; tests of equal effects have none."""
+    numbers = [column.column for column in columns if column.model != "interaction"]
+    return len(set(numbers)) < len(numbers)
 
 
 def _own_name(column: FitColumn, every: Sequence[FitColumn]) -> str:
@@ -614,12 +619,12 @@ def _own_name(column: FitColumn, every: Sequence[FitColumn]) -> str:
 
 
 def _named(columns: Sequence[FitColumn], model: str | None) -> str:
-    """Columns by their numbers, those of one model by its name too."""
-    if model == "interaction":
-        return "test of equal effects"
-    numbers = [column.column for column in columns if model in (None, column.model)]
+    """Columns by their numbers, those of one model by its name too; tests of equal effects have no column."""
+    chosen = [column for column in columns if model in (None, column.model)]
+    numbers = [column.column for column in chosen if column.model != "interaction"]
     words = f"column{'s' * (len(numbers) > 1)}" if model is None else model_label(model)
-    return f"{words} {', '.join(_runs(numbers))}"
+    named = [f"{words} {', '.join(_runs(numbers))}"] if numbers else []
+    return ", ".join(named + ["test of equal effects"] * (len(numbers) < len(chosen)))
 
 
 def _runs(numbers: Sequence[int]) -> list[str]:
@@ -639,8 +644,9 @@ def _stars_by_error(column: FitColumn, term: str, levels: Sequence[float]) -> di
 
 
 def _named_stars(marks: Mapping[str, Sequence[str]]) -> str:
-    """Error types by stars, most stars first."""
-    return " ".join(f"{mark or 'none'} ({', '.join(marks[mark])})" for mark in sorted(marks, reverse=True))
+    """Error types in words by stars, most stars first."""
+    return " ".join(f"{mark or 'none'} ({' / '.join(map(error_label, marks[mark]))})"
+                    for mark in sorted(marks, reverse=True))  # fmt: skip
 
 
 def shown_errors(document: Document) -> tuple[str, ...]:

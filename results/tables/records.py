@@ -283,7 +283,8 @@ class Style:
 
     tables: names of those that are printed and written, empty for the usual ones. labels: of variables, by their names.
     stars: levels of one, two, ... stars, empty for none. brackets: what stands below an estimate: standard error, t, p
-    or the 95% interval. digits: decimals of estimates. language: of labels, titles and notes.
+    or the 95% interval. digits: decimals of estimates, as far as `figures` of typography keeps them: it shows two
+    significant digits of small ones, one decimal of large ones. language: of labels, titles and notes.
     """
 
     tables: tuple[str, ...] = ()

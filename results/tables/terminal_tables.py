@@ -18,6 +18,10 @@ from results.tables.typography import ascii_only, split_stars
 
 GAP = "  "
 LABEL_WIDTH, HEAD_WIDTH = 30, 14  # of row labels, and of the lines into which a column's heading is broken
+WIDE = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"  # signs of Chinese, its punctuation among them
+OPENS, CLOSES = "（“《", "，。；：、？！）”》"  # punctuation that ends no line, and that begins none
+WORD = rf"[^\s{WIDE}{OPENS}{CLOSES}]+"
+PIECES = re.compile(rf"[{OPENS}]*(?:{WORD}(?: [-<=×/] {WORD})*|[{WIDE}])?[{CLOSES}]*\s*")  # that stay together
 ROOM = 3  # behind the last digit, for stars or a bracket
 
 
@@ -43,7 +47,8 @@ def print_estimates(
     for table in chosen:
         print_table(table, console)
     if EVERY not in shown and (rest := [table.name for table in tables if table not in chosen]):
-        _say(console, f"{len(rest)} more tables: {', '.join(rest)}. Name them after --tables, or write all with --out.")
+        more = f"{len(rest)} more tables: {', '.join(rest)}. Name them after --tables, or write all with --out."
+        _say(console, wording(document)(more))
     for note in document.notes:
         if EVERY in shown or not _elsewhere(note, chosen):
             _say(console, note)
@@ -56,11 +61,12 @@ def _elsewhere(note: str, chosen: Sequence[JournalTable]) -> bool:
 
 
 def _print_warnings(document: Document, console: Console) -> None:
-    _say(console, heading(document.warnings), "bold")
+    said = wording(document)
+    _say(console, said(heading(document.warnings)), "bold")
     lengths = [len(textwrap.wrap(f"- {sentence}", console.width)) for sentence in sentences(document.warnings)]
     most = sum(total <= MOST_LINES for total in accumulate(lengths))
     for sentence in sentences(document.warnings, max(most, LEAST_SHOWN)):
-        _say(console, f"- {sentence}", "yellow")
+        _say(console, f"- {said(sentence)}", "yellow")
     console.print()
 
 
@@ -77,7 +83,20 @@ def print_table(table: JournalTable, console: Console) -> None:
 
 def _say(console: Console, text: str, style: str = "", *, wrap: bool = True) -> None:
     shown = text if console.encoding.lower().startswith("utf") else ascii_only(text).replace("─", "-")
-    console.print(Text(shown, style=style), soft_wrap=not wrap)
+    wide = wrap and re.search(f"[{WIDE}]", shown) is not None
+    lines = _broken(shown, console.width) if wide else [shown]
+    console.print(Text("\n".join(lines), style=style), soft_wrap=wide or not wrap)
+
+
+def _broken(text: str, width: int) -> list[str]:
+    """Lines of a text with Chinese in it: broken between its signs, but inside no Latin word and before no stop."""
+    lines = [""]
+    for piece in PIECES.findall(text):
+        if lines[-1] and cell_len(lines[-1] + piece.rstrip()) > width:
+            lines[-1] = lines[-1].rstrip()
+            lines.append("")
+        lines[-1] += piece.lstrip() if not lines[-1] else piece
+    return lines
 
 
 def _width(table: JournalTable) -> int:
@@ -128,8 +147,8 @@ def _lines(table: JournalTable) -> list[tuple[str, str]]:
     rule = "─" * (label_width + sum(width + len(GAP) for width in widths))
     lines = [(rule, "")]
     lines += [(line, "bold") for line in _head(table, widths, label_width)] + [(rule, "")]
-    for row, cells in zip(table.rows, _padded(table), strict=True):
-        lines += [(rule, "dim")] if row.rule or row.kind == "head" else []
+    for number, (row, cells) in enumerate(zip(table.rows, _padded(table), strict=True)):
+        lines += [(rule, "dim")] if number and (row.rule or row.kind == "head") else []
         lines.append((_label(row, label_width) + _joined(cells, widths), "italic" if row.kind == "head" else ""))
     return [*lines, (rule, "")]
 

@@ -55,9 +55,9 @@ def word_tables(document: Document, tables: Sequence[JournalTable]) -> bytes:
     import docx
 
     file = docx.Document()
-    _set_up(file, str(document.panel.get("outcome") or ""))
-    figures = [figure for figure in document.figures if figure.drawn is not None]
     said = wording(document)
+    _set_up(file, f"{document.panel.get('outcome') or ''}: {said('tables')}")
+    figures = [figure for figure in document.figures if figure.drawn is not None]
     if len(tables) + len(figures) > 1:
         _contents(file, said("Contents"), [*(table.caption for table in tables), *(each.title for each in figures)])
     turned = False
@@ -146,7 +146,7 @@ def _set_up(file: Any, title: str) -> None:
     properties = file.core_properties
     for element in list(properties._element):  # author, comment and dates of the library's template
         properties._element.remove(element)
-    properties.title = f"{title}: tables"
+    properties.title = title
 
 
 def _turn(file: Any, turned: bool, wanted: bool) -> bool:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
+from html.parser import HTMLParser
+from typing import get_args
 
 import pytest
-from documents import full_document
+from documents import FACTS, full_document, records
 from known_tables import ASKED, known_document
 from rich.cells import cell_len
 
+from estimators.core.error_types import KINDS, error_label
 from experiments.tables.ledger import journal_tables
+from results.plots.specification_curve import effect_chart
 from results.tables.chinese import chinese, sentence, wording
 from results.tables.html_tables import html_tables
 from results.tables.journal_table import JournalTable
 from results.tables.latex import latex_tables
-from results.tables.records import Document, Style
-from results.tables.typography import number_of
+from results.tables.records import Brackets, Check, Document, Fit, Style
+from results.tables.typography import error_note, number_of
 
+LATIN = {"ln", "floor", "de"}  # functions, a part of a name
 UNUSUAL = "Table 6, esda: no permutations."  # of a program that compares, in its own words
 CHINESE = Style(language="zh")
 TERMS = {
@@ -119,6 +125,12 @@ MODELS = {
 }  # and what Chinese papers write in Latin letters too
 
 
+def english(text: str) -> set[str]:
+    """Words of a note or a page in small letters that are neither of the user nor Latin letters of the field."""
+    words = re.findall(r"(?<![A-Za-z'_-])[a-z][a-z]+(?![A-Za-z'_-])", text)
+    return set(words) - NAMES - MODELS - LATIN
+
+
 def tables_of(document: Document) -> tuple[JournalTable, ...]:
     return journal_tables(replace(document, style=CHINESE))
 
@@ -163,8 +175,96 @@ def test_notes_of_tables_are_chinese_whole(asked: str) -> None:
             if note == UNUSUAL:
                 continue
             assert re.search("[\u4e00-\u9fff]", note) or note.startswith("*** p"), (table.name, note)
-            phrases = set(re.findall(r"[A-Za-z]{2,}(?: [a-z]{2,}){3,}", note))
-            assert not phrases, (table.name, note)  # four words in a row are a clause that nobody has put into Chinese
+            assert not english(note), (table.name, note)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_every_error_type_has_chinese_words_and_notes(kind: str) -> None:
+    argument = {"groups": ("unit", "park", "unit+park"), "group": ("unit", "park"), "size": ("", "park")}
+    for text in argument.get(KINDS[kind].argument, ("200",) if kind == "conley" else ("",)):
+        error = f"{kind}:{text}" if text else kind
+        assert not english(chinese(error_label(error), NAMES)), error
+        for likelihood, brackets, counted in itertools.product(
+            (False, True), get_args(Brackets), ("slopes", "nonnested", "all")
+        ):
+            note = error_note(error, likelihood=likelihood, cluster_k=counted, brackets=brackets)
+            assert not english(sentence(note, NAMES)), note
+
+
+@pytest.mark.parametrize("measure", ["moran", "geary", "moran-residuals"])
+@pytest.mark.parametrize("kind", ["normality", "randomisation", "permutation", "projection", "simulation"])
+def test_table_6_says_in_chinese_how_its_rows_are_tested(measure: str, kind: str) -> None:
+    fit = Fit(("6", 1), measure, weights="knn-6")
+    rows = [[replace(fit, year=2006), fit], [fit], [replace(fit, year=2006)]]
+    for fits in rows:
+        found = [one for each in fits for one in records(each, {measure.partition("-")[0]: 0.1}, (kind,))]
+        (note, *_) = journal_tables(Document(FACTS, tuple(found), style=CHINESE))[0].notes
+        assert not english(note), note
+
+
+def test_robustness_checks_have_chinese_names() -> None:
+    scope = ["treatment and controls lagged by 1 period", "treatment and controls lagged by 2 periods",
+             "outcome winsorised at 0.01 and 0.99", "outcome fdi", "with fdi", "with all other policies",
+             "PSM, 1 nearest neighbour, caliper 0.05", "PSM, 3 nearest neighbours", "PSM, radius 0.01",
+             "PSM, 2 nearest neighbours, caliper 0.1, without replacement", "PSM, kernel, bandwidth 0.06",
+             "region-by-year effects", "city-specific linear trends", "mean of event(0) to event(5)"]  # fmt: skip
+    assert [text for text in scope if english(chinese(text, NAMES)) - {"event"} or chinese(text, NAMES) == text] == []
+    assert english(chinese("variance ratio")) == set()
+    counts = (
+        "treated 48, controls 237, treated on support 45, treated matched 44, controls matched 39, pseudo r2 0.1173"
+    )
+    assert not english(sentence(f"{counts}, mean bias before 51.1, mean bias after 2.99."))
+
+
+def test_the_stars_note_names_error_types_in_chinese() -> None:
+    note = "The stars of park depend on the error type: column (5) *** (homoskedastic / Conley, 100 km) ** (clustered "
+    note += "by unit); test of equal effects none (heteroskedasticity-robust (HC1))."
+    assert sentence(note) == (
+        "park的显著性星号随标准误类型而变：列 (5) ***（同方差 / Conley（100公里）） **（在个体层面聚类）；"
+        "组间系数差异检验 无（异方差稳健（HC1））。"
+    )
+
+
+class Page(HTMLParser):
+    """The texts of a page but for figures, warnings and notes behind the tables, which are in English."""
+
+    LEFT = ("style", "script", "svg", "ul", "figcaption")
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.away = 0
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.away += tag in self.LEFT
+
+    def handle_endtag(self, tag: str) -> None:
+        self.away -= tag in self.LEFT
+
+    def handle_data(self, data: str) -> None:
+        self.texts += [] if self.away else [data]
+
+
+@pytest.mark.parametrize("synthetic", [False, True])
+@pytest.mark.parametrize("severities", [(), (0,), (2,), (0, 0, 1, 2, 3)])
+def test_the_page_around_the_tables_is_in_chinese(synthetic: bool, severities: tuple[int, ...]) -> None:
+    checks = tuple(Check.fact(f"check-{number}", one, "Said.") for number, one in enumerate(severities))
+    document = replace(full_document(), style=CHINESE, failed=len(severities), warnings=checks)
+    document = replace(document, panel={**document.panel, "synthetic": synthetic})
+    page = html_tables(document, journal_tables(document))
+    assert "285个个体，18个时期，2006至2023" in page
+    assert not english(" ".join(Page(page).texts)) - {"panelproof", "aa", "bb"}
+    chart = effect_chart(document)
+    assert chart is not None
+    said = [
+        chart.title,
+        chart.caption,
+        chart.places.label,
+        chart.values.label,
+        *(text for _, text in chart.places.ticks),
+    ]
+    assert not english(" ".join(said))
 
 
 def test_a_name_of_the_user_is_never_translated_and_an_unknown_sentence_stays_whole() -> None:

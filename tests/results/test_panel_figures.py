@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from html import unescape
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from estimators.staggered.event_study import EventStudy, SunAbraham
 from estimators.staggered.imputation import Imputation
 from references.small_panels import names
 from references.staggered_panels import staggered_panel
+from results.plots import paper
 from results.plots.bacon_plot import BOX as BACON_BOX
 from results.plots.bacon_plot import COLOURS as BACON_COLOURS
 from results.plots.bacon_plot import SIZE as BACON_SIZE
@@ -24,7 +28,8 @@ from results.plots.bacon_plot import bacon_figure
 from results.plots.event_plot import EventPath, event_figure, event_path
 from results.plots.moran_map import COLOURS, MoranPlot, moran_figure
 from results.plots.placebo_plot import BOX, SIZE, PlaceboPlot, _spread, placebo_figure
-from results.tables.records import Figure
+from results.plots.specification_curve import curve_figure
+from results.tables.records import Figure, Specification
 from sim import BadInput, Panel, Roles
 
 
@@ -226,6 +231,80 @@ def test_outlines_in_degrees_or_metres(shift: float) -> None:
         replace(moran_plot(), outlines=outlines, surroundings=((square + np.array([5 + shift, 0]),),))
     )
     assert any("on the map hatched" in text for text in texts(figure.svg))
+
+
+@pytest.mark.parametrize(("p", "said"), [(0.00004, "p < 0.001"), (0.0342, "p = 0.034")])
+def test_small_p_values_of_pictures_are_never_zero(p: float, said: str) -> None:
+    ways = [Specification("controls", f"way {number}", 0.1, "iid", p, 0.05, 0.15) for number in range(3)]
+    assert unescape(curve_figure(ways, 0.1, "y").svg).count(f"0.1, {said} (iid)") == 3
+    path = EventPath("fit", np.arange(2), np.ones(2), np.ones(2), np.ones(2), 2.0, p)
+    assert f"no effect before adoption: {said}" in unescape(event_figure([path], "y").svg)
+
+
+class Fonts:
+    """The fonts that matplotlib knows, those of a list without Chinese ones; `added`: the files that it took in."""
+
+    def __init__(self, *chinese: str) -> None:
+        self.ttflist = [font for font in paper.fontManager.ttflist if font.name not in paper.CHINESE]
+        self.chinese, self.added = chinese, []
+
+    def addfont(self, path: str) -> None:
+        self.added.append(path)
+        if self.chinese:
+            self.ttflist.append(replace(self.ttflist[0], fname=path, name=self.chinese[0]))
+
+
+@pytest.fixture
+def fonts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Fonts]]:
+    """A list of fonts in the place of matplotlib's, beside one file that it lacks."""
+
+    def install(*chinese: str) -> Fonts:
+        known = Fonts(*chinese)
+        monkeypatch.setattr(paper, "fontManager", known)
+        monkeypatch.setattr(paper, "findSystemFonts", lambda: ["new.ttf"])
+        for once in (paper._found_fonts, paper._say_no_font):
+            once.cache_clear()
+        return known
+
+    yield install
+    for once in (paper._found_fonts, paper._say_no_font):
+        once.cache_clear()
+
+
+def picture(label: str) -> bytes:
+    def paint(canvas: Any) -> dict[str, str]:
+        paper.frame(canvas, (0.2, 0.2, 0.7, 0.6), label)
+        return {}
+
+    return paper.painted("words", (120.0, 90.0), paint, "png")
+
+
+def test_a_font_that_is_newer_than_the_list_of_fonts_is_found(fonts: Callable[..., Fonts]) -> None:
+    known = fonts("SimHei")
+    assert paper.chinese_fonts() == ["SimHei"]
+    assert paper.chinese_fonts() == ["SimHei"]
+    assert known.added == ["new.ttf"]
+
+
+def test_chinese_letters_without_a_font_are_said_once(
+    fonts: Callable[..., Fonts], caplog: pytest.LogCaptureFixture
+) -> None:
+    fonts()
+    picture("Resilience")
+    assert caplog.messages == []
+    for _ in range(2):
+        picture("产业链韧性")
+    assert [message.partition(",")[0] for message in caplog.messages] == [
+        "warning: no installed font has Chinese letters"]  # fmt: skip
+
+
+def test_weights_that_a_chinese_font_lacks_are_not_said(caplog: pytest.LogCaptureFixture) -> None:
+    said = logging.getLogger("matplotlib.font_manager").warning
+    with paper.house_style("words"):
+        said("findfont: Failed to find font weight %s for %s, now using %s.", "bold", "WenQuanYi Zen Hei", 500)
+        said("findfont: Font family %s not found.", "Other")
+    said("findfont: Failed to find font weight %s for %s, now using %s.", "bold", "WenQuanYi Zen Hei", 500)
+    assert [message.startswith("findfont: Font family") for message in caplog.messages] == [True, False]
 
 
 def test_names_are_taken_as_they_are() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
 import shutil
 import subprocess
@@ -24,10 +25,11 @@ from table_parsers import displayed
 from experiments.estimation import check_formats, journal_tables, write_files
 from results.plots.paper import draw, figure, frame
 from results.tables.html_tables import html_tables
+from results.tables.journal_table import Heading, JournalTable, Row
 from results.tables.latex import escape, latex_tables
 from results.tables.records import Check, Document, Record, Style
 from results.tables.sheets import csv_tables, xlsx_tables
-from results.tables.terminal_tables import print_estimates
+from results.tables.terminal_tables import print_estimates, print_table
 from results.tables.word import word_tables
 from sim.errors import BadInput
 
@@ -77,6 +79,31 @@ def test_wide_letters_keep_columns_straight() -> None:
     rules = {cell_len(line) for line in text.splitlines() if line.startswith("─")}
     assert "产业链韧性" in text
     assert max(rules) <= 100
+
+
+def test_chinese_lines_break_between_signs_and_inside_no_latin_word() -> None:
+    notes = ("表" * 40 + "。", "残差莫兰指数（单期：simulation of projected normal errors）；" * 3, "自由度G - 1。")
+    words = {"simulation", "of", "projected", "normal", "errors", "G", "Table"}
+    for width in (60, 77, 80, 99, 100):
+        console = Console(file=io.StringIO(), width=width, color_system=None)
+        print_table(JournalTable("1", "描述性统计", (Heading("均值"),), (Row("icr", ("0.5",)),), notes), console)
+        assert isinstance(console.file, io.StringIO)
+        lines = console.file.getvalue().splitlines()
+        assert "".join(notes).replace(" ", "") in "".join(lines).replace(" ", "")
+        assert max(map(cell_len, lines)) <= width
+        assert not [line for line in lines if line.startswith(tuple("。，；：、）")) or line.endswith("（")]
+        beside = (line.strip() for line in lines if re.search("[\u4e00-\u9fff]", line))
+        ends = (re.findall("^[A-Za-z]+|[A-Za-z]+$", line) for line in beside)
+        assert {word for found in ends for word in found} <= words
+
+
+def test_no_two_rules_stand_together() -> None:
+    console = Console(file=io.StringIO(), width=100, color_system=None)
+    for table in journal_tables(full_document()):
+        print_table(table, console)
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert not [line for line, after in itertools.pairwise(lines) if line.startswith("─") and after.startswith("─")]
 
 
 class Counter(HTMLParser):
@@ -305,6 +332,8 @@ def test_a_workbook_and_csv_files_hold_numbers_in_full_beside_what_tables_print(
                 else:
                     assert written == text
     assert seen > 800
+    assert list(csv.reader(io.StringIO(files["table-1.csv"].decode("utf-8-sig"))))[1][-1] == "5130"
+    assert book["Table 1"].cell(3, 6).value == 5130
 
 
 def test_a_csv_file_says_what_a_row_holds() -> None:

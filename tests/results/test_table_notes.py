@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from documents import FACTS, behind, cells, full_document, number_of, only, record, records
+from documents import FACTS, behind, cells, full_document, number_of, only, record, records, statistics
 
 from experiments.tables.ledger import journal_tables
 from results.tables.journal_table import FLOORED, FRAGILE
-from results.tables.records import BASELINE, SPATIAL, Agreement, Document, Fit
+from results.tables.records import BASELINE, EQUAL_EFFECTS, SPATIAL, Agreement, Document, Fit
 from results.tables.typography import decimals, digits, probability
 
 
@@ -80,17 +80,34 @@ def fragile(fit: Fit, pvalues: dict[str, float], term: str = "did") -> list[str]
 def test_stars_that_depend_on_the_error_type_are_said() -> None:
     fit = Fit(BASELINE["controls, units, periods"], "did")
     assert fragile(fit, {"iid": 0.004, "hc1": 0.03, "cluster:unit": 0.2, "conley:100": 0.009}) == [
-        "The stars of eip depend on the error type: column (5) *** (iid, conley:100) ** (hc1) none (cluster:unit)."
+        "The stars of eip depend on the error type: column (5) *** (homoskedastic / Conley, 100 km) ** "
+        "(heteroskedasticity-robust (HC1)) none (clustered by unit)."
     ]
     assert fragile(fit, {"iid": 0.004, "hc1": 0.009}) == []
     assert fragile(fit, {"iid": 0.004, "hc1": 0.2}, term="inv") == []
+
+
+def test_a_test_of_equal_effects_is_no_column_of_the_table() -> None:
+    """The fit behind it has the effect in the first group once more, under the number 0, which no column has."""
+    pvalues = {"iid": 0.004, "cluster:unit": 0.2}
+    fits = (Fit(("4", 1), "did", sample="region = east"), Fit(EQUAL_EFFECTS, "interaction", sample="region"))
+    found = [record(fit, "did", 0.01, 0.004, kind, pvalue=p) for fit in fits for kind, p in pvalues.items()]
+    document = Document(FACTS, tuple(found), tuple(statistics(fits[1], wald=3.0, wald_p=0.1)))
+    notes = only("4", document=document).notes
+    assert [note for note in notes if note.startswith(FRAGILE)] == [
+        "The stars of eip depend on the error type: column (1) *** (homoskedastic) none (clustered by unit)."
+    ]
+    assert not any("(0)" in note for note in notes)
+    hc1 = record(fits[1], "did", 0.01, 0.004, "hc1")
+    mixed = replace(document, records=(*(one for one in found if one.model == "did"), hc1))
+    assert any(note.startswith("Test of equal effects: standard errors") for note in only("4", document=mixed).notes)
 
 
 def test_stars_of_effects_are_those_of_the_durbin_model() -> None:
     pvalues = {"information": 0.004, "cluster:unit": 0.2}
     sdm, sar = (Fit(SPATIAL[model], model, "direct", weights="knn-6") for model in ("sdm", "sar"))
     assert fragile(sdm, pvalues, term="indirect:did") == [
-        "The stars of the indirect effect of eip depend on the error type: column (3) *** (information) none "
-        "(cluster:unit)."
+        "The stars of the indirect effect of eip depend on the error type: column (3) *** (from the information "
+        "matrix) none (clustered by unit)."
     ]
     assert fragile(sar, pvalues, term="indirect:did") == []
