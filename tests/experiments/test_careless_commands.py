@@ -45,7 +45,7 @@ def test_an_example_and_a_bundle_quote_the_next_command(
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (["panel", "init", "x.csv"], "No such command 'init'. Did you mean `panelproof init`? See `panelproof panel --h"),
+        (["panel", "init", "x.csv"], "No such command 'init'. Did you mean `panelproof init`? See `panelproof panel"),
         (["store", "report", "x.zarr"], "Did you mean `panelproof report`?"),
         (["panel", "chek", "x.csv"], "Did you mean 'check'?"),
         (["report", "."], ".; is no store: it has no zarr.json; allowed: a folder that `panelproof run` made"),
