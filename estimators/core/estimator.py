@@ -467,7 +467,7 @@ class Estimator(ABC):
                                  allowed='a text, or several in brackets: ["a", "b"]'))  # fmt: skip
             if isinstance(given, str | list):
                 object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
-        refuse(choice_problems(self, where))
+        refuse(choice_problems(self, f"estimator {self.kind}"))
 
     @property
     def name(self) -> str:
