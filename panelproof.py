@@ -82,6 +82,8 @@ if TYPE_CHECKING:
 type Given = str | Path | pd.DataFrame | RealPanel  # a panel: its file, its table, or what read_panel returned
 type Asked = str | Path | Mapping[str, Any] | Spec | None  # its spec: a file, a dict, or what read_spec returned
 
+TABLE = "a path, or a DataFrame of pandas"
+SPEC = "the path of a SPEC.toml, the same as a dict, or what read_spec returned"
 ROOMS = ("sim", "estimators", "results", "cluster", "experiments")  # the packages that stand beside this module
 PLACES = {
     "BadInput": "sim.errors",
@@ -176,8 +178,15 @@ def read_panel(panel: str | Path | pd.DataFrame, spec: str | Path | Mapping[str,
     >>> pp.read_panel(table, {"panel": {"unit": "city", "period": "year", "outcome": "y"}}).panel.nobs
     4
     """
-    from experiments.panel_spec import spec as reading
+    import pandas as pd
 
+    from experiments.panel_spec import spec as reading
+    from experiments.panel_spec.sections import Spec
+    from sim.errors import refuse, type_problems
+
+    wrong = type_problems(spec, (str, Path, Mapping, Spec), "spec", where="read_panel", allowed=SPEC,
+                          remedy="panelproof.init(panel) proposes one")  # fmt: skip
+    refuse([*type_problems(panel, (str, Path, pd.DataFrame), "panel", where="read_panel", allowed=TABLE), *wrong])
     if isinstance(spec, str | Path):
         spec = reading.read_spec(spec)
     elif isinstance(spec, Mapping):
@@ -378,10 +387,13 @@ def solve(
     """
     from experiments.search.searches import solving
     from experiments.search.solve import Search
+    from experiments.study import study_of
 
     folder, options = None if out is None else Path(out), Search(low, high, precision, budget)
     seed = chosen.pop("seed", None)
-    return _searched(solving(_study(study, seed), goal, dial, folder, options, **chosen), cluster, workers)
+    return _searched(
+        solving(study_of(study).resized(seed=seed), goal, dial, folder, options, **chosen), cluster, workers
+    )
 
 
 def breakdown(
@@ -414,10 +426,13 @@ def breakdown(
     """
     from experiments.search.searches import breaking
     from experiments.search.solve import Search
+    from experiments.study import study_of
 
     folder, options = None if out is None else Path(out), Search(low, high, precision, budget, to_second)
     seed = chosen.pop("seed", None)
-    return _searched(breaking(_study(study, seed), measure, dial, second, folder, options, **chosen), cluster, workers)
+    return _searched(
+        breaking(study_of(study).resized(seed=seed), measure, dial, second, folder, options, **chosen), cluster, workers
+    )
 
 
 def compare(a: str | StorePath | Store, b: str | StorePath | Store, alpha: float = 0.05) -> Comparison:
@@ -467,8 +482,12 @@ def init(
     >>> 'unit = "city"' in pp.init(table)
     True
     """
-    from experiments.panel_spec.first_spec import first_spec, propose_spec, write_first_spec
+    import pandas as pd
 
+    from experiments.panel_spec.first_spec import first_spec, propose_spec, write_first_spec
+    from sim.errors import refuse, type_problems
+
+    refuse(type_problems(panel, (str, Path, pd.DataFrame), "panel", where="init", allowed=TABLE))
     files = (weights,) if isinstance(weights, str | Path) else tuple(weights)
     folder = Path() if out is None else Path(out).parent
 
@@ -528,12 +547,6 @@ def _opened(store: Any) -> Any:
     return open_store(store) if isinstance(store, str | Path) else store
 
 
-def _study(study: str | Study, seed: int | None) -> Study:
-    from experiments.study import study_of
-
-    return (study_of(study) if isinstance(study, str) else study).resized(seed=seed)
-
-
 def _searched(asked: tuple[Any, Any], cluster: str | None, workers: int | None) -> list[SearchAnswer]:
     """The answers of a search on its bench."""
     from experiments.run.progress import opened
@@ -569,14 +582,16 @@ def show(
     from rich.console import Console
 
     from experiments.estimation import check_tables
-    from experiments.placebo import print_placebo
+    from experiments.placebo import PlaceboAnswer, print_placebo
     from experiments.search.searches import print_answers
+    from experiments.search.solve import SearchAnswer
     from experiments.tables.ledger import journal_tables
     from experiments.trust.document import print_trust
     from experiments.trust.race import Race, print_race
     from experiments.twins.twin import Twin, print_twin
     from results.tables.records import Document
     from results.tables.terminal_tables import print_estimates
+    from sim.errors import refuse, type_problems
 
     console = Console(highlight=False)
     if isinstance(answer, Document):
@@ -586,11 +601,15 @@ def show(
         print_twin(answer, console)
     elif isinstance(answer, Race):
         print_race(answer, console)
-    elif isinstance(answer, Mapping):
+    elif isinstance(answer, Mapping) and "verdict" in answer:
         print_trust(answer, console)
-    elif isinstance(answer, Sequence):
+    elif isinstance(answer, list | tuple) and all(isinstance(one, SearchAnswer) for one in answer):
         print_answers(answer, console)
     else:
+        refuse(type_problems(answer, PlaceboAnswer, "answer", where="show",
+                             allowed="what estimate, placebo, twin, trust, race, solve or breakdown returned",
+                             remedy="print(x.summary()) shows a diagnosis or Estimates"))  # fmt: skip
+        assert isinstance(answer, PlaceboAnswer)
         print_placebo(answer, console)
 
 

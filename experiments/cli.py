@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -216,6 +217,8 @@ def _usage(error: click.ClickException) -> int:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "panelproof"
     text = " ".join(error.format_message().split())
+    if (asked := re.match("No such command '([^']+)'", text)) and asked[1] in COMMANDS:  # below another command
+        text += f" Did you mean `panelproof {asked[1]}`?"
     if isinstance(error, click.exceptions.NoSuchOption) and path == "panelproof":
         text += " Options of a command stand behind its name, as in `panelproof run STUDY --workers 2`."
     text = text if text.endswith(("?", ")", ".")) else f"{text}."

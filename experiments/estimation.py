@@ -229,7 +229,7 @@ PICTURES = ("pdf", "png")  # formats of the figures alone, which are always writ
 WARNINGS = "warnings.md"
 
 
-def check_formats(text: str, folder: Path | None = None) -> tuple[str, ...]:
+def check_formats(text: str, folder: Path | None = None, where: str = "--format") -> tuple[str, ...]:
     """The formats of a comma-separated list, JSON always first.
 
     Raises BadInput for one that is not written or cannot be here, and for tables without a folder to hold them.
@@ -237,10 +237,10 @@ def check_formats(text: str, folder: Path | None = None) -> tuple[str, ...]:
     chosen = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
     unknown = [part for part in chosen if part not in FORMATS]
     if unknown or not chosen:
-        raise bad(f"format {one_of(unknown) if unknown else repr(text)}", where="--format", allowed=one_of(FORMATS),
+        raise bad(f"format {one_of(unknown) if unknown else repr(text)}", where=where, allowed=", ".join(FORMATS),
                   remedy=closest((unknown or [text])[0], FORMATS, "choose among them"))  # fmt: skip
     if folder is None and set(chosen) != {"json"}:
-        raise bad("--format without --out", where="--format", allowed="a folder for the files", remedy="add --out DIR")
+        raise bad("--format without --out", where=where, allowed="a folder for the files", remedy="add --out DIR")
     if "docx" in chosen:
         check_word()
     return tuple(dict.fromkeys(("json", *chosen)))
@@ -262,14 +262,16 @@ def check_tables(text: str | None, where: str = "--tables") -> tuple[str, ...]:
 
 
 def write_files(
-    document: Document, folder: str | Path, formats: Sequence[str], errors: str | None = None
+    document: Document, folder: str | Path, formats: str | Sequence[str], errors: str | None = None
 ) -> list[Path]:
     """Write estimates.json, the tables in the formats that are asked for, warnings.md, and each figure as NAME.svg (and
     pdf or png as asked) into FOLDER.
 
-    Every file is made before the first is put in place; raises BadInput when the folder cannot be written.
+    formats: one, such as "html", or several. Every file is made before the first is put in place; raises BadInput for
+    other formats, and when the folder cannot be written.
     """
     folder = Path(folder)
+    formats = check_formats(formats if isinstance(formats, str) else ",".join(map(str, formats)), folder, "formats")
     tables = journal_tables(document, errors)
     files: dict[str, bytes] = {}
     for name in (name for name in formats if name not in PICTURES):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from rich.console import Console
@@ -33,10 +35,20 @@ from results.store.block import Records
 from results.store.bucket import StorePath
 from results.store.zarr_store import ZarrStore
 from sim.arrays import Floats
-from sim.errors import BadInput, bad, closest, listed, one_of
+from sim.errors import BadInput, Problem, bad, closest, listed, one_of, refuse, type_problems
 from sim.panel import Panel
 from sim.real_panels import Placebo, other_assignments, panel_of
-from sim.schemes import Blocks, Mediator, Randomisation, Relabel, Time, redraws_treatment, scheme_of, terms_tested
+from sim.schemes import (
+    FORMS,
+    Blocks,
+    Mediator,
+    Randomisation,
+    Relabel,
+    Time,
+    redraws_treatment,
+    scheme_of,
+    terms_tested,
+)
 
 # Where placebos lie: a scheme that keeps what an estimate comes from has placebos around the estimate, not zero.
 
@@ -239,6 +251,14 @@ def question(
 
     Raises BadInput for a scheme, estimator, term or panel that cannot serve.
     """
+    text = partial(type_problems, kinds=str, where="placebo")
+    number = partial(type_problems, kinds=Integral, where="placebo", allowed="a whole number, such as 1000")
+    problems = [*text(scheme, name="scheme", allowed=one_of(FORMS)),
+                *text(estimator, name="estimator", allowed='the name of one, such as "did"'),
+                *number(draws, name="draws"), *(() if seed is None else number(seed, name="seed"))]  # fmt: skip
+    if statistic not in (known := get_args(Statistic)):
+        problems.append(Problem(f"statistic = {statistic!r}", "placebo", one_of(known), closest(str(statistic), known)))
+    refuse(problems)
     scheme_of(scheme)
     if draws < LEAST_DRAWS:
         raise bad(f"draws = {draws}", where="--draws", allowed=f"{LEAST_DRAWS} or more", remedy="use 1000")

@@ -12,9 +12,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, cast, get_args, get_origin, get_type_hints
 
 from pydantic import Field
 
@@ -27,7 +28,21 @@ from experiments.toml_files import Flag, Table, Whole, read_toml, validated
 from results.diagnosis.claims import MEASURES, Claim
 from results.diagnosis.own_measures import FORMS, hypothesis_measures, is_test, own_measures
 from sim.design import Design, Estimand, Wanted, designs, find_design
-from sim.errors import BadInput, Problem, a_kind, all_of, bad, closest, gathering, listed, naming, one_of, reason
+from sim.errors import (
+    BadInput,
+    Problem,
+    a_kind,
+    all_of,
+    bad,
+    closest,
+    gathering,
+    listed,
+    naming,
+    one_of,
+    reason,
+    refuse,
+    type_problems,
+)
 from sim.functions import Function
 from sim.panel import Panel, card, shown
 from sim.panel_sidecars import ENDING, panel_text, read_beside
@@ -501,8 +516,13 @@ class Study(FromFunctions, StudyCard):
     claims: tuple[Claim, ...] = ()
 
     def __post_init__(self) -> None:
-        pairs = self.grid.items() if isinstance(self.grid, Mapping) else self.grid
-        object.__setattr__(self, "grid", tuple((dial, tuple(values)) for dial, values in pairs))
+        pairs: Any = self.grid.items() if isinstance(self.grid, Mapping) else self.grid
+        given: Any = (self.estimators,) if isinstance(self.estimators, Estimator) else self.estimators
+        for name, held in (("grid", pairs), ("estimators", given)):
+            some = isinstance(held, Iterable) and not isinstance(held, str | type)
+            object.__setattr__(self, name, tuple(held) if some else held)
+        refuse(self._type_problems())
+        object.__setattr__(self, "grid", tuple((dial, tuple(values)) for dial, values in self.grid))
         problems = [*self._problems()]
         if problems:
             raise BadInput(*problems)
@@ -538,6 +558,29 @@ class Study(FromFunctions, StudyCard):
     def _with(self, dials: Mapping[str, Any], where: str) -> Design:
         """The design with other values of some dials."""
         return build(type(self.design), with_dials(self.design, to_settings(self.design), dials), where)
+
+    def _type_problems(self) -> Iterator[Problem]:
+        """What is of another type than the settings, as only Python can give it."""
+        where, grid, estimators = f"study {self.name}", cast(Any, self.grid), cast(Any, self.estimators)
+        yield from type_problems(self.name, str, "name", where="Study", allowed='a text, such as "mine"')
+        whole = {"replications": self.replications, "block": self.block, "seed": self.seed}
+        whole |= {} if self.worlds is None else {"worlds": self.worlds}
+        for key, value in whole.items():
+            yield from type_problems(value, Integral, key, where=where, allowed="a whole number")
+        yield from type_problems(self.design, Design, "design", where=where, allowed="a design, such as Paper()")
+        allowed = "one or more estimators, such as TwoWayDID()"
+        yield from type_problems(estimators, tuple, "estimators", where=where, allowed=allowed)
+        for item in estimators if isinstance(estimators, tuple) else ():
+            yield from type_problems(item, Estimator, "an estimator", where=where, allowed=allowed)
+        if not isinstance(grid, tuple) or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in grid):
+            shown = list(grid) if isinstance(grid, tuple) else grid
+            yield Problem(f"grid = {shown!r}", where, "a dict of dials with their values",
+                          'write grid = {"effect": [0.0, 0.1]}')  # fmt: skip
+            return
+        for dial, values in grid:
+            if isinstance(values, str) or not isinstance(values, Iterable):
+                yield Problem(f"{dial} = {values!r}", f"{where} [grid]", f"a list of values, such as [{values!r}]",
+                              f"write {dial!r}: [{values!r}]")  # fmt: skip
 
     def _problems(self) -> Iterator[Problem]:
         where = f"study {self.name}"
@@ -790,8 +833,13 @@ def builtin_study(name: str) -> Study:
     return Study.from_toml(STUDIES / f"{name}.toml")
 
 
-def study_of(text: str) -> Study:
-    """The study that a command line names: a built-in one or a TOML file."""
+def study_of(given: str | Path | Study) -> Study:
+    """The study that a command line names: a built-in one or a TOML file; a study itself as it is. Raises BadInput."""
+    if isinstance(given, Study):
+        return given
+    refuse(type_problems(given, (str, Path), "study", where="STUDY", remedy="make one: panelproof.Study(...)",
+                         allowed="a Study, the name of a built-in one, or a file that ends in .toml"))  # fmt: skip
+    text = str(given)
     if (Path(text) / "zarr.json").is_file():
         raise bad("is a store and no study", where=text, allowed="a study's name or file",
                   remedy=f"`panelproof report {text}` prints it")  # fmt: skip

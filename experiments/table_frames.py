@@ -17,8 +17,8 @@ import pandas as pd
 from estimators.core.error_types import error_label
 from estimators.core.hypotheses import HypothesisTest
 from results.tables.journal_table import EVERY, FitColumn, fit_columns
-from results.tables.records import Document, Record
-from sim.errors import bad, closest, one_of
+from results.tables.records import LEVEL, Document, Record
+from sim.errors import bad, closest, naming, one_of
 from sim.panel import Text, card
 
 PLACES = ("table", "column")
@@ -109,9 +109,26 @@ class Tables(Document):
         """Two-sided p values, indexed as `params`."""
         return self._series("pvalue", "pvalue")
 
-    def conf_int(self) -> pd.DataFrame:
-        """The 95% intervals, in columns lower and upper, indexed as `params`."""
-        return pd.concat([self._series(name, name) for name in ("lower", "upper")], axis=1)
+    def conf_int(self, alpha: float = LEVEL) -> pd.DataFrame:
+        """Ends of intervals at level 1 - alpha in columns lower and upper, indexed as `params`.
+
+        Raises BadInput for another level than 95% where a table keeps intervals as they were estimated, such as those
+        of mediation.
+        """
+        if alpha == LEVEL:
+            return pd.concat([self._series(name, name) for name in ("lower", "upper")], axis=1)
+        found = {tuple(one.fit.identity.items()): one.estimates for one in self.fitted}
+        ends = []
+        for _, record in self._shown():
+            fit = found.get(tuple(record.identity.items()))
+            if fit is None or record.term not in fit.terms or record.se_type not in fit.errors:
+                raise bad(f"alpha = {alpha} of intervals that are kept as they were estimated",
+                          where=f"table {record.table}, conf_int", allowed=f"{LEVEL}",
+                          remedy='leave alpha out, or choose another table: tables["2"]')  # fmt: skip
+            with naming(f"table {record.table}"):
+                made = fit.with_errors(record.se_type).only((record.term,)).conf_int(alpha)
+            ends.append([float("nan") if record.lower is None else float(end) for end in made.iloc[0]])
+        return pd.DataFrame(ends, self.params.index, ["lower", "upper"], float)
 
     def with_errors(self, kind: str) -> Tables:
         """The same that shows errors of a type, such as "hc1", where a fit has them. Raises BadInput for another."""

@@ -41,7 +41,7 @@ from results.store.labelled import Axes, axes_of, label, spread
 from results.text import dial_names, level
 from results.verdict.answer import answer
 from results.verdict.wording import key_terms
-from sim.errors import bad, closest, listed, one_of
+from sim.errors import bad, closest, listed, one_of, refuse, type_problems
 from sim.panel import MOST_ROWS, Text, card
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _shown(value: object) -> object:
 def _target(records: Records, given: str | Target, argument: str) -> Target:
     """A triple as it is; of an estimator its key term and its usual error type."""
     if not isinstance(given, str):
-        if len(given) != 3:
+        if not isinstance(given, tuple | list) or len(given) != 3:
             raise bad(f"{given!r}", where=f"contrast {argument}", remedy="give one of the two",
                       allowed="an estimator, or (estimator, term, error type)")  # fmt: skip
         return given
@@ -263,6 +263,12 @@ class Plots:
     diagnosis: Diagnosis
     records: Records
 
+    def __getattr__(self, name: str) -> Any:
+        """Raise AttributeError for a picture that there is not, with the nearest one."""
+        pictures = [each for each in vars(Plots) if not each.startswith("_")]
+        own = "" if name.startswith("_") or name not in measures_of(self.diagnosis) else f'write plot("{name}")'
+        raise AttributeError(f"no picture {name!r}; {own or closest(name, pictures, 'see dir(plot)')}")
+
     def __call__(self, measure: str, *, term: str | None = None, error: str | None = None,
                  axis: str | None = None) -> Picture:  # fmt: skip
         """Any measure of docs/measures.md, or one of your own."""
@@ -393,7 +399,9 @@ class Diagnosed(Diagnosis):
         >>> table.shape
         (2, 3)
         """
-        return table(self, _names(rows), _names(columns), measure, term=term, number=number, sample=sample)
+        down, across = (_names(given, name) for given, name in ((rows, "rows"), (columns, "columns")))
+        refuse(type_problems(measure, str, "measure", where="table", allowed='the name of one, such as "power"'))
+        return table(self, down, across, measure, term=term, number=number, sample=sample)
 
     @property
     def plot(self) -> Plots:
@@ -449,5 +457,11 @@ class Diagnosed(Diagnosis):
         return diagnosis_card(self)
 
 
-def _names(given: str | Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
+def _names(given: str | Sequence[str], argument: str) -> tuple[str, ...]:
+    """One name, or several; raises BadInput for what is neither."""
+    allowed = 'a dial, or several in brackets, such as ["effect", "estimator"]'
+    refuse(type_problems(given, (str, list, tuple), argument, where="table", allowed=allowed))
+    names = (given,) if isinstance(given, str) else tuple(given)
+    refuse(problem for name in names for problem in
+           type_problems(name, str, f"one of {argument}", where="table", allowed=allowed))  # fmt: skip
+    return names

@@ -84,6 +84,18 @@ def refuse(problems: Iterable[Problem]) -> None:
         raise BadInput(*found)
 
 
+def type_problems(
+    value: object, kinds: type | tuple[type, ...], name: str, *, where: str, allowed: str, remedy: str = "correct it"
+) -> Iterator[Problem]:
+    """An argument of Python that is of none of these types; True and False are no numbers, and a class no object."""
+    if isinstance(value, type):
+        yield Problem(f"{name} is the class {value.__name__}", where, allowed, f"write {value.__name__}()")
+    elif not isinstance(value, kinds) or isinstance(value, bool):
+        plain = value is None or isinstance(value, str | int | float)
+        what = f"{name} = {value!r}" if plain else f"{name} is of the type {type(value).__name__}"
+        yield Problem(what, where, allowed, remedy)
+
+
 @contextmanager
 def naming(place: str) -> Iterator[None]:
     """Every problem raised inside says that it is in that place, e.g. a study file, unless it does so already."""

@@ -315,16 +315,17 @@ def _read_excel(path: Path, sheet: str | None, place: TablePlace) -> pd.DataFram
 def _sheet(book: pd.ExcelFile, file: str, sheet: str | None) -> str:
     """The sheet that is named, or the only one with two rows and two columns; raises BadInput for a doubt."""
     names = [str(name) for name in book.sheet_names]
+    hidden = {page.title for page in getattr(book.book, "worksheets", ()) if page.sheet_state != "visible"}
+    told = {name: f"{name} (hidden)" if name in hidden else name for name in names}
     if sheet is not None:
         if sheet not in names:
-            raise bad(f"there is no sheet {sheet!r}", where=file, allowed=one_of(names, sheet),
-                      remedy=closest(sheet, names))  # fmt: skip
+            raise bad(f"there is no sheet {sheet!r}", where=file, remedy=closest(sheet, names),
+                      allowed=one_of(told.values(), sheet))  # fmt: skip
         return sheet
     tables = [name for name in names if min(pd.read_excel(book, sheet_name=name, header=None, nrows=9).shape) > 1]
     if len(tables) > 1:
-        hidden = [name for name in tables if getattr(book.book[name], "sheet_state", "visible") != "visible"]
-        said = listed(f"{name} (hidden)" if name in hidden else name for name in tables)
         likeliest = next((name for name in tables if name not in hidden), tables[0])
+        said = listed(told[name] for name in tables)
         raise bad(f"{len(tables)} sheets hold tables: {said}", where=file, allowed="one of them",
                   remedy=f'say sheet = "{likeliest}" in [panel] (--sheet of init)')  # fmt: skip
     return (tables or names)[0]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
+from functools import wraps
+from numbers import Real
+from types import NoneType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import numpy as np
@@ -16,7 +20,7 @@ from estimators.core.tile import Tile
 from estimators.core.treatment_kernels import TreatmentKernel
 from sim.arrays import Flags, Floats
 from sim.design import A_UNIT, Design
-from sim.errors import BadInput, bad, choice_problems, closest, listed, one_of, refuse
+from sim.errors import BadInput, bad, choice_problems, closest, listed, one_of, refuse, type_problems
 from sim.panel import Panel, Text, card
 from sim.registry import discover, find
 from sim.schema import Schema, refuse_weights
@@ -274,6 +278,7 @@ class Estimates(Moments):
         >>> pp.TwoWayDID()(pp.example_panel().panel).conf_int().loc["did"].round(3).tolist()
         [0.022, 0.038]
         """
+        refuse(type_problems(alpha, Real, "alpha", where="conf_int", allowed="a number between 0 and 1"))
         if not 0 < alpha < 1:
             raise bad(f"alpha = {alpha}", where="conf_int", allowed="a number between 0 and 1",
                       remedy="write 0.05 for intervals of 95%")  # fmt: skip
@@ -417,6 +422,26 @@ class Reduction(ABC):
         return ROWS_AT_ONCE
 
 
+LISTS = re.compile(
+    r"tuple\[(?!tuple|int|float).*, \.\.\.\]( \| None)?$"
+)  # how the type of a setting says: any number of texts
+
+
+def of_a_panel(call: Callable[..., Estimates]) -> Callable[..., Estimates]:
+    """A method that fits panels and raises BadInput for what is none, such as a panel with its spec, or a table."""
+
+    @wraps(call)
+    def checked(self: Estimator, panel: Any, *further: Any, **named: Any) -> Estimates:
+        if not isinstance(panel, Panel):
+            real = isinstance(getattr(panel, "panel", None), Panel)
+            remedy = "give its .panel" if real else "panelproof.read_panel(...).panel makes one of a table"
+            refuse(type_problems(panel, Panel, "the panel", where=f"estimator {self.kind}", allowed="a Panel",
+                                 remedy=remedy))  # fmt: skip
+        return call(self, panel, *further, **named)
+
+    return checked
+
+
 class Estimator(ABC):
     """Frozen settings; the same object serves real and synthetic panels. Subclasses are frozen dataclasses."""
 
@@ -424,8 +449,24 @@ class Estimator(ABC):
     weight_use: ClassVar[WeightUse] = "refused"
     gaps: ClassVar[bool] = True  # whether it takes panels that lack unit-periods
 
+    def __init_subclass__(cls, **further: Any) -> None:
+        """Let every estimator refuse what is no panel in the same words, whoever defines how it is called."""
+        super().__init_subclass__(**further)
+        if "__call__" in vars(cls):
+            setattr(cls, "__call__", of_a_panel(vars(cls)["__call__"]))  # noqa: B010  (mypy: a method is assigned)
+
     def __post_init__(self) -> None:
-        """Raise BadInput for settings of listed values that hold another one; who has checks of its own calls this."""
+        """Raise BadInput for settings of listed values that hold another one; who has checks of its own calls this.
+
+        A setting that lists texts takes a single one, and a list, as the tuple that it holds.
+        """
+        where, cls = f"estimator {self.kind}", cast(Any, type(self))
+        for name in (item.name for item in fields(cls) if LISTS.match(str(item.type))):
+            given = getattr(self, name)
+            refuse(type_problems(given, (str, list, tuple, NoneType), name, where=where, remedy=f"correct {name}",
+                                 allowed='a text, or several in brackets: ["a", "b"]'))  # fmt: skip
+            if isinstance(given, str | list):
+                object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
         refuse(choice_problems(self, f"estimator {self.kind}"))
 
     @property
@@ -489,6 +530,7 @@ class Estimator(ABC):
         raise bad(f"the estimator {self.name} has no covariance of its terms", where="covariance",
                   allowed="a linear regression or a spatial model", remedy="test one term at a time")  # fmt: skip
 
+    @of_a_panel
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
         """Fit R panels. Deterministic estimators ignore `streams`. Raises BadInput for a panel that cannot serve."""
         self.layout(panel.schema)

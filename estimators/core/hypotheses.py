@@ -20,7 +20,7 @@ from scipy.special import chdtrc, fdtrc, ndtr, stdtr
 
 from estimators.core.estimator import TermCovariance, critical_values, p_values
 from sim.arrays import Floats
-from sim.errors import bad, closest, one_of
+from sim.errors import bad, closest, one_of, refuse, type_problems
 
 Kind = Literal["combination", "joint", "equivalence"]
 ALPHA = 0.05
@@ -86,6 +86,8 @@ def parse_hypothesis(text: str, terms: Sequence[str], where: str = "test") -> Li
     Raises BadInput for names that are no terms, what is not linear, bounds that are reversed, hypotheses that repeat or
     contradict one another, and anything else that is none.
     """
+    refuse(type_problems(text, str, "the hypothesis", where=where, allowed=FORMS,
+                         remedy='write it as one text, such as "did - inv"'))  # fmt: skip
     reader = _Reader(text, tuple(terms), where)
     if "<" in text:
         return reader.equivalence()

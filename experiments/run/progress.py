@@ -16,7 +16,7 @@ from experiments.run import runner
 from experiments.run.places import place_of
 from experiments.run.runner import Progress as Step
 from experiments.run.runner import ProgressListener
-from experiments.study import Study
+from experiments.study import Study, study_of
 from results.store import Store
 from results.store.bucket import StorePath
 from sim.errors import bad
@@ -197,7 +197,7 @@ def size(count: float) -> str:
 
 
 def run(
-    study: Study,
+    study: str | Study,
     *,
     store: str | StorePath | None = None,
     client: object = None,
@@ -210,6 +210,7 @@ def run(
 ) -> Store:
     """Run what is missing of a study and return its records, in a Zarr store at `store` or in memory.
 
+    study: one of yours, a built-in one by name, or a file.
     `client` is a running Dask Client, which is used and left open. `cluster` starts one with so many `workers`, or
     connects to one, as `panelproof run --cluster` does ("local", "tcp://HOST:PORT"); it is closed at the end.
     `until`, as in "coverage:0.005,bias:1e-4", ends each cell once its Monte Carlo errors are that small; the study's
@@ -224,7 +225,7 @@ def run(
     >>> store.replications
     64
     """
-    watch = watch_of(progress)
+    study, watch = study_of(study), watch_of(progress)
     with nullcontext() if watch is None else watch:
         listen = _all(listen, watch.step if watch else None)
         with opened(cluster, workers, others.pop("executor", None)) as others["executor"]:

@@ -28,7 +28,7 @@ from experiments.tables.ledger import treated_units, why_failed, why_no_error
 from experiments.trust.claim import EFFECT, HEADLINE, PanelClaim, claim_of
 from experiments.trust.race_worlds import SELECTION, departures_of, worlds_of
 from experiments.trust.recommend import FEW_TREATED, errors_named, forbidden_of, rank_of
-from experiments.trust.studies import BLOCK, UNIT, Means, SimulatedStudy, in_memory
+from experiments.trust.studies import BLOCK, UNIT, Means, SimulatedStudy, check_asked, in_memory, seconds_of
 from experiments.twins.twin import Twin
 from results.diagnosis.fits import Fits, fits_of
 from results.store.block import Block
@@ -249,7 +249,8 @@ def race(
     that serve. budget: seconds of the simulations, turned into replications by a pilot; replications: in its place.
     Raises BadInput for claims that are no effect, unknown estimators, and panels of which no twin can be made.
     """
-    means = means or Means()
+    means, budget = means or Means(), seconds_of(budget)
+    check_asked(effect, replications, "race")
     check_kinds(kinds := (kinds,) if isinstance(kinds, str) else kinds)
     if effect is not None and not abs(effect) < LARGEST:
         raise bad(f"effect {effect:g}", where="--effect", allowed=f"a number below {LARGEST:g} in size",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ from results.diagnosis.diagnose import diagnose
 from results.store import Store
 from results.store.zarr_store import ZarrStore
 from sim.arrays import Flags, Floats
-from sim.errors import BadInput, bad
+from sim.errors import BadInput, bad, refuse, type_problems
 
 # How many replications a budget of seconds allows, from a timed pilot.
 
@@ -42,14 +43,27 @@ LEAST, MOST = 128, 20_000
 MAIN = 0.6  # share of the budget that the first method gets
 
 
-def seconds_of(text: str) -> float:
-    """A budget such as 60s, 2m or 1h in seconds; raises BadInput for what is none or is zero."""
-    found = BUDGET.fullmatch(text.strip())
-    seconds = float(found[1]) * SECONDS[found[2]] if found else 0.0
-    if seconds <= 0:
-        raise bad(f"budget {text!r}", where="--budget", allowed="a time above zero such as 60s, 2m or 1h",
+def seconds_of(given: str | float) -> float:
+    """A budget such as 60s, 2m or 1h, or a number of seconds, in seconds; raises BadInput for what is none or is
+    zero."""
+    refuse(type_problems(given, (str, Real), "budget", where="--budget", allowed="a time such as 60s, 2m or 1h"))
+    found = BUDGET.fullmatch(given.strip()) if isinstance(given, str) else None
+    seconds = float(found[1]) * SECONDS[found[2]] if found else 0.0 if isinstance(given, str) else float(given)
+    if not 0 < seconds < float("inf"):
+        raise bad(f"budget {given!r}", where="--budget", allowed="a time above zero such as 60s, 2m or 1h",
                   remedy="use 60s")  # fmt: skip
     return seconds
+
+
+def check_asked(effect: object, replications: object, where: str) -> None:
+    """Raise BadInput for an effect or replications that are no numbers, or fewer than a pilot has; None is none."""
+    least = f"a whole number from {UNIT}"
+    sizes = () if effect is None else type_problems(effect, Real, "effect", where=where, allowed="a number")
+    counts = () if replications is None else type_problems(replications, Integral, "replications", where=where,
+                                                           allowed=least)  # fmt: skip
+    refuse([*sizes, *counts])
+    if isinstance(replications, Integral) and int(replications) < UNIT:
+        raise bad(f"replications = {replications}", where=where, allowed=least, remedy="ask for more")
 
 
 def timed(work: Callable[[int], object], replications: int) -> float:

@@ -27,11 +27,13 @@ from experiments.trust.studies import (
     SimulatedStudy,
     beside,
     calibrated,
+    check_asked,
     effects_of,
     fits_of,
     in_memory,
     pilot_of,
     rejections,
+    seconds_of,
     shared_out,
     spread_of,
     statistic_of,
@@ -172,6 +174,8 @@ def trust(
 ) -> Trust:
     """What a page holds; asked: fields of `Ask`. Raises BadInput before anything is written."""
     begin, means, ask = time.perf_counter(), means or Means(), Ask(**asked)  # type: ignore[arg-type]
+    ask = replace(ask, budget=seconds_of(ask.budget))
+    check_asked(ask.effect, ask.replications, "trust")
     if ask.effect is not None and not 0 < abs(ask.effect) < LARGEST:
         raise bad(f"effect {ask.effect:g}", where="--effect",
                   allowed=f"a number other than 0, below {LARGEST:g} in size", remedy="correct it")  # fmt: skip

@@ -131,6 +131,8 @@ class ZarrStore(Store):
         except StoreUnreachable:
             raise
         except Exception as error:
+            if not self._tree.has(META):
+                raise no_store(path, f"is no store: it has no {META}") from error
             raise bad(f"not a readable store ({type(error).__name__})", where=str(path),
                       allowed="a store that `panelproof run` made", remedy="check the path") from error  # fmt: skip
 

@@ -42,6 +42,27 @@ def test_an_example_and_a_bundle_quote_the_next_command(
     assert capsys.readouterr().out.endswith("run it again: panelproof replicate 'my bundle'\n")
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["panel", "init", "x.csv"], "No such command 'init'. Did you mean `panelproof init`? See `panelproof panel"),
+        (["store", "report", "x.zarr"], "Did you mean `panelproof report`?"),
+        (["panel", "chek", "x.csv"], "Did you mean 'check'?"),
+        (["report", "."], ".; is no store: it has no zarr.json; allowed: a folder that `panelproof run` made"),
+        (["store", "info", "."], ".; is no store"),
+        (["estimate", "x.csv", "--spec", "s.toml", "--format", "nosuch"],
+         "format nosuch; allowed: json, html, tex, docx, xlsx, csv, rtf, pdf, png;"),
+    ],
+)  # fmt: skip
+def test_what_is_named_in_the_wrong_place_is_one_line(
+    command: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_command(command) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
 @pytest.mark.parametrize("command", [["run", "size"], ["placebo", "panel.csv", "--spec", "spec.toml"]])
 def test_a_store_without_a_name_is_refused(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -63,6 +63,15 @@ def test_of_two_sheets_with_tables_none_is_taken_unasked(tmp_path: Path) -> None
         pp.read_panel(path, spec(sheet="news"))
 
 
+def test_hidden_sheets_are_said_to_be_hidden(tmp_path: Path) -> None:
+    path = workbook(tmp_path, "old", "new")
+    with pd.ExcelWriter(path, mode="a", engine="openpyxl") as book:
+        book.book["old"].sheet_state = "hidden"
+    with pytest.raises(BadInput, match=r"no sheet 'nope'; allowed: about, old \(hidden\), new; correct"):
+        pp.read_panel(path, spec(sheet="nope"))
+    assert len(pp.read_panel(path, spec(sheet="old")).panel.periods) == 4
+
+
 def test_a_sheet_of_notes_beside_one_table_is_no_doubt(tmp_path: Path) -> None:
     assert len(read_frame(workbook(tmp_path, "only"))) == UNITS * 4
     frame().to_csv(tmp_path / "panel.csv", index=False)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import panelproof as pp
@@ -106,6 +108,123 @@ def test_what_cannot_be_is_one_line_and_nothing_is_left(
         call()
     assert len(str(error.value).splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+TABLE = pd.DataFrame({"city": list("aabb"), "year": [1, 2, 1, 2], "y": [1.0, 2.0, 1.5, 1.0]})
+SPEC = {"panel": {"unit": "city", "period": "year", "outcome": "y"}}
+
+
+@cache
+def real() -> Any:
+    return pp.example_panel(30)
+
+
+@cache
+def tables() -> Any:
+    return pp.estimate(real())
+
+
+@cache
+def diagnosis() -> Any:
+    return pp.diagnose(pp.run(study()))
+
+
+def of(cls: type, **settings: Any) -> Any:
+    """A study or an estimator of settings that its types forbid."""
+    made: Any = cls
+    return made(**settings)
+
+
+A_STUDY = {"name": "mine", "design": pp.Paper(), "estimators": (pp.TwoWayDID(),)}
+WRONG_TYPES: dict[str, tuple[Any, str]] = {
+    "spec pairs": (lambda: pp.read_panel(TABLE, [("panel", 1)]), "spec is of the type list; allowed: the path of a"),  # type: ignore[arg-type]
+    "spec none": (lambda: pp.read_panel(TABLE, None), "spec = None; allowed: the path of a SPEC.toml"),  # type: ignore[arg-type]
+    "panel dict": (lambda: pp.read_panel({"y": [1]}, SPEC), "panel is of the type dict; allowed: a path, or a Data"),  # type: ignore[arg-type]
+    "panel series": (lambda: pp.read_panel(TABLE["y"], SPEC), "panel is of the type Series"),  # type: ignore[arg-type]
+    "panel number": (lambda: pp.estimate(3, SPEC), "panel = 3; allowed"),  # type: ignore[arg-type]
+    "init dict": (lambda: pp.init({"y": [1]}), "init; panel is of the type dict"),  # type: ignore[arg-type]
+    "did real": (
+        lambda: pp.TwoWayDID()(real()),
+        "estimator did; the panel is of the type RealPanel; .*give its .panel",
+    ),
+    "psm real": (lambda: pp.PsmDID()(real()), "estimator psm-did; .*give its .panel"),
+    "permutation": (lambda: pp.PermutationTest()(real()), "estimator permutation; .*give its .panel"),
+    "did table": (lambda: of(pp.TwoWayDID)(TABLE), "type DataFrame; .*read_panel"),
+    "draws text": (lambda: pp.placebo(real(), draws="99"), "draws = '99'; allowed: a whole number"),
+    "draws decimal": (lambda: pp.placebo(real(), draws=99.0), "draws = 99.0; allowed: a whole number"),
+    "scheme list": (lambda: pp.placebo(real(), scheme=["space"]), "scheme is of the type list; allowed: space"),
+    "statistic": (lambda: pp.placebo(real(), statistic="rwa"), "statistic = 'rwa'; did you mean 'raw'"),
+    "format": (lambda: pp.write_files(tables(), "out", ["pdff"]), "format pdff; did you mean 'pdf'.*rtf, pdf, png$"),
+    "format text": (lambda: pp.write_files(tables(), "out", "htlm"), "format htlm; did you mean 'html'"),
+    "budget text": (lambda: pp.trust(real(), budget="soon"), "budget 'soon'; allowed: a time above zero"),  # type: ignore[arg-type]
+    "budget below 0": (lambda: pp.trust(real(), budget=-1), "budget -1; allowed: a time above zero"),
+    "budget none": (lambda: pp.trust(real(), budget=None), "budget = None; allowed: a time"),  # type: ignore[arg-type]
+    "budget of a race": (lambda: pp.race(real(), budget=-1), "budget -1; allowed"),
+    "few panels": (lambda: pp.trust(real(), replications=3), "replications = 3; allowed: a whole number from 64"),
+    "effect": (lambda: pp.race(real(), effect="x"), "effect = 'x'; allowed: a number"),
+    "lincom": (lambda: tables()["2", 5].lincom(["did", "inv"]), "the hypothesis is of the type list; allowed: a comb"),
+    "alpha": (lambda: tables()["2", 5].conf_int(alpha="x"), "alpha = 'x'; allowed: a number between 0 and 1"),
+    "alpha of mediation": (lambda: tables()["6"].conf_int(alpha=0.1), "table 6, conf_int; alpha = 0.1 of intervals"),
+    "show none": (lambda: pp.show(None), "answer = None; allowed: what estimate"),  # type: ignore[arg-type]
+    "show diagnosis": (lambda: pp.show(diagnosis()), "answer is of the type Diagnosed; .*summary"),
+    "run name": (lambda: pp.run("nosuch"), "no study 'nosuch'"),
+    "run none": (lambda: pp.run(None), "study = None; allowed: a Study"),  # type: ignore[arg-type]
+    "solve number": (lambda: pp.solve("power:0.8", 3, "effect"), "study = 3; allowed: a Study"),  # type: ignore[arg-type]
+    "grid number": (lambda: study(grid={"effect": 0.5}), r"effect = 0.5; allowed: a list of values, such as \[0.5\]"),
+    "grid text": (lambda: study(grid={"controls": "none"}), "controls = 'none'; allowed: a list of values"),
+    "grid alone": (lambda: study(grid="effect"), "grid = 'effect'; allowed: a dict"),
+    "replications": (lambda: study(replications="16"), "replications = '16'; allowed: a whole number"),
+    "worlds": (lambda: study(worlds=2.0), "worlds = 2.0; allowed: a whole number"),
+    "study name": (lambda: of(pp.Study, **A_STUDY | {"name": 3}), "name = 3; allowed: a text"),
+    "design class": (
+        lambda: of(pp.Study, **A_STUDY | {"design": pp.Paper}),
+        r"design is the class Paper; .*Paper\(\)$",
+    ),
+    "estimator text": (lambda: of(pp.Study, **A_STUDY | {"estimators": ["did"]}), "an estimator = 'did'; allowed"),
+    "errors": (lambda: of(pp.TwoWayDID, errors=3), "errors = 3; allowed: a text, or several in brackets"),
+    "rows dict": (lambda: diagnosis().table(rows={"effect": 1}), "rows is of the type dict; allowed: a dial"),
+    "rows number": (lambda: diagnosis().table(rows=[3]), "one of rows = 3; allowed: a dial"),
+    "measure": (lambda: diagnosis().table(measure=["power"]), "measure is of the type list; allowed: the name"),
+    "contrast": (lambda: diagnosis().contrast(3, "did"), "contrast a; 3; allowed: an estimator"),
+}
+
+
+@pytest.mark.parametrize(("call", "said"), WRONG_TYPES.values(), ids=WRONG_TYPES)
+def test_what_is_of_another_type_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Any, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match=said) as error:
+        call()
+    assert len(str(error.value).splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_picture_that_there_is_not_is_an_attribute_error_with_the_nearest() -> None:
+    with pytest.raises(AttributeError, match="no picture 'pwoer'; did you mean 'power'"):
+        diagnosis().plot.pwoer()
+    with pytest.raises(AttributeError, match=r'no picture \'mean_se\'; write plot\("mean_se"\)'):
+        diagnosis().plot.mean_se()
+
+
+def test_one_text_and_a_list_are_the_tuple_that_a_setting_holds() -> None:
+    for given in ("iid", ["iid"]):
+        made = of(pp.TwoWayDID, errors=given, regressors=given)
+        assert (made.errors, made.regressors) == (("iid",), ("iid",))
+        assert made == pp.TwoWayDID(errors=("iid",), regressors=("iid",))
+    assert of(pp.Study, **A_STUDY | {"estimators": pp.TwoWayDID()}) == of(pp.Study, **A_STUDY)
+
+
+def test_one_format_is_a_text(tmp_path: Path) -> None:
+    names = {path.name for path in pp.write_files(tables(), tmp_path / "out", "html")}
+    assert {"tables.html", "estimates.json"} <= names
+
+
+def test_intervals_of_tables_have_any_level() -> None:
+    column = tables()["2", 5].conf_int(alpha=0.1)
+    fitted = pp.TwoWayDID(errors=("cluster:unit",))(real().panel).conf_int(alpha=0.1)
+    np.testing.assert_allclose(column.loc["did"], fitted.loc["did"], rtol=1e-9)
+    np.testing.assert_allclose(tables()["2"].conf_int(alpha=0.0500001), tables()["2"].conf_int(), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.long
