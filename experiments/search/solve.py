@@ -20,7 +20,8 @@ from experiments.run.reporting import without_nan
 from experiments.run.runner import run, schema_of
 from experiments.run.tasks import runner_of
 from experiments.search.root import LEVEL, Found, Limits, SearchPoint, search, settled
-from experiments.study import Study, dial_names, value_of
+from experiments.settings import dial_names, value_of
+from experiments.study import Study
 from results.diagnosis.diagnose import PROPORTIONS, diagnose
 from results.store import Store
 from results.verdict.wording import key_terms
