@@ -152,7 +152,7 @@ def _questions(look: Look) -> Iterator[str]:
     if look.policies:
         yield f"treatment: is it {look.treatment}, and not {listed(look.policies, 6)}?"
     if look.treatment is None and look.first_treated:
-        yield f"first_treated: is {look.first_treated} a unit's first treated period, and 0, 9999 or empty never?"
+        yield f"first_treated: is {look.first_treated} a unit's first treated period, and 0, -1, 9999 or empty never?"
     for name in look.again:
         yield f"controls: {name} is {look.outcome} in another form, and left out: is that right?"
     for name, why in look.unused.items():

@@ -57,7 +57,7 @@ NAME_ENDS = re.compile(r"(市|地区|自治州|盟|\bcity)$")  # of a name that 
 FEWEST = 4  # units, and one period less, from which one that equals a sum of others is no chance
 CLOSE = 1e-3  # standard deviations between a total and what it is made of, which rounding may leave
 MOVES = 50  # times that, by which a total must change over time
-NEVER = (0.0, 9999.0)  # codes of a first treated period for units that never are
+NEVER = (0.0, -1.0, 9999.0)  # codes of a first treated period for units that never are
 FAR = 60  # periods outside of the panel in which a unit may have been treated first
 
 

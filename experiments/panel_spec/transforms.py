@@ -260,14 +260,14 @@ def _previous(values: Floats, rows: Rows) -> Floats:
 
 
 def from_first_year(column: pd.Series[Any], rows: Rows) -> Floats:
-    """1 from a unit's first treated period on, else 0, (rows,); empty, infinite, or 0 before the first = never.
+    """1 from a unit's first treated period on, else 0, (rows,); empty, infinite, 0 or -1 before the first = never.
 
     Raises BadInput for text, fractions, several values within a unit, and values below 0 where no period is.
     """
     given, wrong = numbers(column)
     first = np.where(np.isinf(given), np.nan, given)
     if rows.years.min() > 0:
-        first[first == 0] = np.nan  # the code for "never" of several programs
+        first[np.isin(first, (0, -1))] = np.nan  # codes for "never" of several programs
     problems = number_problems(first, wrong, column, rows)
     outside = np.flatnonzero(~np.isnan(first) & ((first != np.round(first, 0)) | (first < min(0, rows.years.min()))))
     if outside.size:

@@ -302,6 +302,11 @@ def _(folder: Path) -> Path:
     return csv(folder, dated(lambda year: 0 if year == 9999 else year))
 
 
+@door("first treated period, -1 for never", asks=ADOPTION)
+def _(folder: Path) -> Path:
+    return csv(folder, dated(lambda year: -1 if year == 9999 else year))
+
+
 @door("first treated period, 9999 for never", asks=ADOPTION)
 def _(folder: Path) -> Path:
     data = dated(lambda year: year)
