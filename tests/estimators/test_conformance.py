@@ -19,7 +19,7 @@ from sim import BadInput, Draw, Panel, Streams, Wanted
 from sim.design import Estimand
 from sim.world.context import left_out
 
-REPLICATIONS = 1024
+REPLICATIONS = 512
 FEWER = 256  # of settings outside of the cover
 TILE = 8
 ROWS = 32  # of replications in one world
