@@ -422,9 +422,7 @@ class Reduction(ABC):
         return ROWS_AT_ONCE
 
 
-LISTS = re.compile(
-    r"tuple\[(?!tuple|int|float).*, \.\.\.\]( \| None)?$"
-)  # how the type of a setting says: any number of texts
+LISTS = re.compile(r"tuple\[(?!tuple|int|float).*, \.\.\.\]( \| None)?$")  # the type of settings that list texts
 
 
 def of_a_panel(call: Callable[..., Estimates]) -> Callable[..., Estimates]:

@@ -77,7 +77,7 @@ def _codes(case: Case) -> Iterator[Check]:
     codes = ", ".join(f"{code:g}" for code in sorted({code for _, code, _ in every}))
     yield Check.fact(
         "missing-codes", OVERTURNS if found else SILENT,
-        f"{said}, far from all other values: it looks like a code of a missing value, and tables take it for a number.",
+        f"{said}, unlike all other values: it looks like a code of a missing value, and tables take it for a number.",
         "No variable holds a number that looks like a code of a missing value.",
         {"variables": float(len(found))}, unit="variables",
         remedy=f'say missing_codes = [{codes}] and missing = "drop" in [panel]' if found else "",

@@ -241,7 +241,7 @@ def _codes_lines(look: Look) -> list[str]:
     every = [(name, code, count) for name, found in look.codes.items() for code, count in found.items()]
     held = ", ".join(f"{in_toml(name)} {code:g} ({count})" for name, code, count in every)
     codes = ", ".join(f"{code:g}" for code in sorted({code for _, code, _ in every}))
-    return [f"missing_codes = [{codes}]  # far from all other values: {held}; remove those that are real"]
+    return [f"missing_codes = [{codes}]  # unlike all other values: {held}; remove those that are real"]
 
 
 def _parts_lines(look: Look) -> list[str]:

@@ -309,9 +309,9 @@ IN_BRACKETS: dict[Brackets, str] = {
 
 def errors_in_brackets(brackets: Brackets) -> str:
     """What brackets hold, as a sentence on errors begins."""
-    return (
-        "Standard errors in brackets," if brackets == "se" else f"{IN_BRACKETS[brackets]}s in brackets; standard errors"
-    )
+    if brackets == "se":
+        return "Standard errors in brackets,"
+    return f"{IN_BRACKETS[brackets]}s in brackets; standard errors"
 
 
 def error_note(

@@ -123,7 +123,7 @@ def test_a_code_is_a_warning_a_key_and_a_proposal(tmp_path: Path) -> None:
     assert real.panel.nobs == len(data) - 3
     data.to_csv(tmp_path / "panel.csv", index=False)
     text = pp.init(tmp_path / "panel.csv", tmp_path / "SPEC.toml")
-    assert 'missing_codes = [-99]  # far from all other values: "y" -99 (3)' in text
+    assert 'missing_codes = [-99]  # unlike all other values: "y" -99 (3)' in text
     proposed = pp.read_panel(tmp_path / "panel.csv", tmp_path / "SPEC.toml").panel
     assert np.nanmin(proposed.variables["y"]) > -50
     assert "missing_codes" not in tomllib.loads(pp.init(frame()))["panel"]

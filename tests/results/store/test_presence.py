@@ -36,13 +36,17 @@ def move(store: Path) -> None:
 
 def replace(store: Path) -> None:
     """By a copy, which has all marks of this moment and another folder."""
-    move(store)
-    shutil.copytree(store.with_name("moved.zarr"), store)
+    put_in_place(shutil.copytree(store, store.with_name("copy.zarr")), store)
 
 
 def put_another(store: Path) -> None:
+    put_in_place(shutil.copytree(store.with_name("other.zarr"), store.with_name("copy.zarr")), store)
+
+
+def put_in_place(copy: Path, store: Path) -> None:
+    """At once: into a folder that is copied bit by bit a worker would write, and the copy itself would fail."""
     move(store)
-    shutil.copytree(store.with_name("other.zarr"), store)
+    os.rename(copy, store)
 
 
 def overwrite(store: Path) -> None:
