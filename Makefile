@@ -12,8 +12,8 @@ $(STAMP): pyproject.toml constraints.txt find-python.sh
 >@python=$$(sh find-python.sh) || exit 1; \
 >echo "using $$python"; \
 >rm -rf $(VENV) && "$$python" -m venv $(VENV)
->@echo "installing panelproof and its libraries (numpy, pandas, dask, zarr and others) into $(VENV):" \
->  "a minute or two, a dot a second"
+>@echo "installing panelproof and its libraries (numpy, pandas, dask, zarr, others)"
+>@echo "into $(VENV): a minute or two, a dot a second"
 >@(n=0; while sleep 1 && kill -0 $$$$ 2>/dev/null; do printf .; n=$$((n + 1)); [ $$((n % 60)) != 0 ] || echo; done) & \
 >dots=$$!; \
 >$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
