@@ -104,10 +104,11 @@ def test_make_says_at_once_what_is_installed_and_shows_that_it_goes_on(tmp_path:
     alone = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     made = subprocess.run(["make", "venv"], cwd=tmp_path, env=alone, capture_output=True, text=True, check=True,
                           timeout=60)  # fmt: skip
-    using, said, dots, *_ = made.stdout.splitlines()
+    using, said, where, dots, *_ = made.stdout.splitlines()
     assert using.startswith("using ")
     assert said.startswith("installing panelproof and its libraries")
-    assert "a minute or two" in said
+    assert where.startswith("into .venv: a minute or two")
+    assert max(map(len, (said, where, dots))) <= 80
     assert set(dots) == {"."}
     (tmp_path / "fails").touch()
     (tmp_path / ".venv" / ".installed").unlink()
