@@ -218,7 +218,7 @@ def alike(labels: NDArray[np.object_], years: NDArray[np.int64]) -> tuple[tuple[
     """
     named: dict[str, list[str]] = {}
     for label in dict.fromkeys(labels.tolist()):
-        key = re.sub(r"[\W_]+", "", NAME_ENDS.sub("", plain(label).casefold()))
+        key = re.sub(r"\s+", "", NAME_ENDS.sub("", plain(label).casefold()))
         named.setdefault(key, []).append(label)
     pairs = [(one, other) for same in named.values() for one, other in combinations(same, 2)]
     seen = {label: set(years[labels == label]) for label in {name for pair in pairs for name in pair}}
@@ -404,7 +404,7 @@ def _unidentified(
 ) -> BadInput:
     """Why no two columns identify the rows: what is wrong with those that seem meant to, if any do."""
     for name, column in labels.items():
-        if all(map(PART_OF_YEAR.fullmatch, column)):
+        if all(PART_OF_YEAR.fullmatch(label) and not label.isdecimal() for label in column):  # decimals may be codes
             return bad(f"{name!r} holds parts of years, such as {column[0]!r}", where=filename,
                        allowed="whole numbers one step apart",
                        remedy="number the periods 1, 2, 3 and so on")  # fmt: skip

@@ -20,15 +20,8 @@ PLACES = {  # what they hold, where it is not any text
 PLACE = re.compile(r"\\\{(\w+)\\\}")
 ERRORS = re.compile(r" \(((?!\d+\))(?:[^()]|\([^()]*\))+)\)")  # in brackets behind stars
 OPENING = ("standard errors", "t statistics", "p values", "95% intervals", "brackets hold")  # of notes on columns
-OF_COLUMNS = (
-    "columns",
-    "column",
-    "none",
-    "Pooled OLS",
-    "Random effects",
-    "Fixed effects",
-    "test of equal effects",
-)  # words in a list of columns
+OF_COLUMNS = ("columns", "column", "none", "Pooled OLS", "Random effects", "Fixed effects",
+              "test of equal effects")  # words in a list of columns  # fmt: skip
 Templates = tuple[tuple[re.Pattern[str], str], ...]
 
 

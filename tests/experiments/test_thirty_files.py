@@ -23,6 +23,7 @@ import panelproof as pp
 from estimators.linear.did import TwoWayDID
 from experiments.checks.inputs import checks_of_file
 from experiments.cli import run_command
+from experiments.panel_spec.look import alike
 from experiments.panel_spec.spec import RealPanel
 from sim.streams import Streams
 
@@ -757,6 +758,15 @@ def test_what_may_be_misread_is_asked_and_checked(name: str, tmp_path: Path) -> 
     code, checked = said_by("panel", "check", path, "--spec", spec)
     assert code == 0, checked
     assert warning in checked
+
+
+def test_names_are_alike_by_case_blanks_and_endings_in_different_periods_alone() -> None:
+    def found(one: str, other: str, second: int = 2007) -> bool:
+        return bool(alike(np.array([one, other], dtype=object), np.array([2006, second])))
+
+    assert all(found(*pair) for pair in (("Beijing", "BEIJING"), ("北京", "北京市"), ("San Juan", "Sanjuan")))
+    assert not found("Beijing", "BEIJING", 2006)
+    assert not any(found(*pair) for pair in (("1-12", "11-2"), ("吉林省", "吉林市"), ("c1", "c10")))
 
 
 def test_a_unit_that_stays_at_the_mean_is_no_total() -> None:
