@@ -507,7 +507,7 @@ WRONG_PANELS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "transform over a column": ('[transform]\nx = { square = "y" }\n', {}, ["column 'x' exists already"]),
     "first_treated varies": ('first_treated = "eip_year"\n', {"eip_year": 2006.0}, ["unit 城1 has several"]),
     "first_treated fractional": ('first_treated = "eip_year"\n', {"eip_year": 2006.5}, ["is 2006.5", "城1, 2006"]),
-    "first_treated below zero": ('first_treated = "eip_year"\n', {"eip_year": -1.0}, ["is -1", "empty for never"]),
+    "first_treated below zero": ('first_treated = "eip_year"\n', {"eip_year": -3.0}, ["is -3", "empty for never"]),
     "capital is a word": ('capital = "region"\n', {}, ["column 'region'", "neither 0 nor 1 for 城0", "0 or 1"]),
     "projected coordinates": (W + 'kind = "knn"\n', {"lon": 500000.0}, ["varies within the unit 城1"]),
     "k too large": (W + 'kind = "knn"\nk = 6\n', {}, ["weights knn-6", "k = 6", "1 to 5"]),
