@@ -147,6 +147,7 @@ def _watched(kept: ZarrStore, hold: Hold, where: Executor, by: str) -> Iterator[
     At the end all is on the disk. If the disk fails, the next run reads every block.
     """
     with (
+        kept.held(),
         present(kept.path) as there,
         logged(kept.path, on=where.address, writes=by) as log,
         _shared(kept.path, by, where) as into,

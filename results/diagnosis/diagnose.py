@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from estimators.core.estimator import Layout, Status
 from results.diagnosis import measures
 from results.diagnosis.claims import Claim
 from results.diagnosis.fits import Fits, Reading, Reported, for_each, with_normal
-from results.diagnosis.measures import Measured
+from results.diagnosis.measures import Grouping, Measured
 from results.diagnosis.own_measures import check_terms, own_measures, own_rows
 from results.diagnosis.passes import (
     FirstPass,
@@ -149,12 +150,16 @@ def _judged(
 def _first(reading: Reading, cell: int, counts: _Sample) -> dict[str, FirstPass]:
     """Running moments by estimator."""
     firsts: dict[str, FirstPass] = {}
+
+    def add(piece: Mapping[str, Fits], rows: Grouping | None, name: str) -> None:
+        firsts[name].add(piece[name], counts(piece, name), rows)
+
     for piece, rows in reading.fits(cell):
         for name, fits in piece.items():
             if name not in firsts:
                 _, errors, terms = fits.se.shape
                 firsts[name] = FirstPass(terms, errors, fits.beside.shape[1], reading.alpha, reading.records.worlds)
-            firsts[name].add(fits, counts(piece, name), rows)
+        reading.beside(piece, partial(add, piece, rows))
     return firsts
 
 
@@ -162,12 +167,15 @@ def _second(reading: Reading, cell: int, firsts: Mapping[str, FirstPass], counts
             tails: Mapping[tuple[int, str], UpperTail] | None = None) -> dict[str, SecondPass]:  # fmt: skip
     """What needs the totals of the first pass."""
     seconds = {name: SecondPass(first) for name, first in firsts.items()}
+
+    def add(piece: Mapping[str, Fits], rows: Grouping | None, name: str) -> None:
+        fits, usable = piece[name], counts(piece, name)
+        seconds[name].add(fits, usable, rows)
+        if tails and (cell, name) in tails:
+            tails[cell, name].add(fits.statistic if usable.all() else fits.statistic[usable])
+
     for piece, rows in reading.fits(cell):
-        for name, fits in piece.items():
-            usable = counts(piece, name)
-            seconds[name].add(fits, usable, rows)
-            if tails and (cell, name) in tails:
-                tails[cell, name].add(fits.statistic if usable.all() else fits.statistic[usable])
+        reading.beside(piece, partial(add, piece, rows))
     return seconds
 
 

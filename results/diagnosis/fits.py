@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from threading import Lock
 from typing import NamedTuple
 
@@ -208,12 +208,20 @@ class Reading:
 
     def fits(self, cell: int) -> Iterator[tuple[dict[str, Fits], Grouping | None]]:
         """Fits by estimator, piece by piece, with the rows of each piece by world; None where there is one world."""
+        layouts = self.records.layouts
+
+        def read(block: Block, name: str) -> Fits | None:
+            return fits_of(block, name, layouts[name], self.alpha, self.records.worlds)
+
         for block in self.pieces(cell):
-            found = {name: fits_of(block, name, layout, self.alpha, self.records.worlds)
-                     for name, layout in self.records.layouts.items()}  # fmt: skip
+            found = self.beside(layouts, partial(read, block))
             known = {name: fits for name, fits in found.items() if fits is not None}
             some = next(iter(known.values()), None)
             yield known, Grouping.of(some.world) if some is not None and self.records.worlds > 1 else None
+
+    def beside[T](self, names: Iterable[str], work: Callable[[str], T]) -> dict[str, T]:
+        """What some work makes of each estimator of a piece: several at once where cells leave cores idle."""
+        return for_each(names, work, _cores() // max(len(self.records.cells), 1))
 
     def tests(self, cell: int, names: Set[str]) -> Iterator[dict[str, Tests]]:
         """The tests of some estimators, piece by piece, without the fits that failed."""
@@ -285,10 +293,10 @@ def _cores() -> int:
     return min(os.cpu_count() or 1, WORKERS)
 
 
-def for_each[T](items: Iterable[int], work: Callable[[int], T]) -> dict[int, T]:
-    """What some work makes of each item, on several cores; numpy lets threads run beside each other."""
+def for_each[K, T](items: Iterable[K], work: Callable[[K], T], most: int | None = None) -> dict[K, T]:
+    """What some work makes of each item, on several cores, `most` of them; numpy lets threads run beside each other."""
     wanted = list(items)
-    workers = min(len(wanted), _cores())
+    workers = min(len(wanted), _cores() if most is None else most)
     if workers < 2:
         return {item: work(item) for item in wanted}
     with ThreadPoolExecutor(workers) as pool:

@@ -30,11 +30,11 @@ from zarr.core.sync import sync
 
 from results.store.block import Block, block_arrays, part_digests
 from results.store.bucket import ObjectPath, StorePath, StoreUnreachable
-from results.store.disk import flush_files, read_plain, write_beside
-from results.store.files import tree_of
+from results.store.disk import PLAIN, flush_files, read_plain, write_beside
+from results.store.files import tree_of, writable
 from results.store.marks import NO_STAMP, files_of, opened_size, packed, stamp_of
 from results.store.skeleton import StoreSchema, schema_from
-from results.store.tree import META, Folder, Tree
+from results.store.tree import META, Folder, Tree, WritableTree
 from sim.errors import BadInput, bad
 
 # The arrays of a block, straight from and into their files: zarr's event loop and threads cost several times as
@@ -224,7 +224,7 @@ class Written:
 def shared(path: StorePath, *, elsewhere: bool = False) -> Iterator[Shared]:
     """A store for workers to write into, with a token beside it by which they know that they see the same one."""
     real = path.resolve()
-    root = "" if isinstance(real, ObjectPath) else _sha(real / META)
+    root = "" if isinstance(real, ObjectPath) else hashlib.sha256(read_plain(real / META)).hexdigest()
     token = Shared(real, secrets.token_hex(8), root, elsewhere)
     try:
         write_text_beside(token_file(real), token.token)
@@ -239,11 +239,14 @@ def write_chunks(place: Shared, cell: int, index: int, block: Block) -> Written:
     """Write the arrays of a whole block from a worker; raises BadInput where the store cannot be seen or written."""
     _check_seen(place)
     try:
-        schema, arrays = _opened(place)
+        tree, schema, arrays = _opened(place)
         values = block_arrays(block, schema.layouts, schema.estimands)
         rows = slice(index * schema.block, index * schema.block + block.replications)
         zarr.config.set({"array.write_empty_chunks": True})  # a block of fill values is a result too
-        arrays.write(cell, index, rows, packed(values, schema.layouts))
+        with tree.held() as root:
+            if not _is_same(place, root):  # it went after the look before
+                raise _unseen(place, "a worker does not see the store")
+            arrays.write(cell, index, rows, packed(values, schema.layouts))
         if place.elsewhere and isinstance(place.path, Path):
             parts = [part for part in schema.parts if schema.estimands or part != "truth"]
             flush_files(place.path, files_of(cell, index, parts))
@@ -269,25 +272,26 @@ def _check_seen(place: Shared) -> None:
         raise _unseen(place, "a worker does not see the store")
 
 
-def _is_same(place: Shared) -> bool:
-    """Whether the metadata at a store's root are those of the start: into another store nothing is written."""
+def _is_same(place: Shared, held: int | None = None) -> bool:
+    """Whether the metadata at a store's root are those of the start: into another store nothing is written.
+
+    held: the store's folder where it is held open; else it is looked for by its path.
+    """
     if not place.root or isinstance(place.path, ObjectPath):
         return True
+    file = place.path / META if held is None else META
     try:
-        seen = os.stat(file := place.path / META)
-        return _kept_sha(file, (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns)) == place.root
+        seen = os.stat(file, dir_fd=held)
+        return _sha(file, held, (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns)) == place.root
     except OSError:
         return False
 
 
-def _sha(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
 @lru_cache(maxsize=KEPT_STORES)
-def _kept_sha(file: Path, looks: tuple[int, ...]) -> str:
-    """SHA-256 of a file, read once as long as it looks the same."""
-    return _sha(file)
+def _sha(file: Path | str, at: int | None, looks: tuple[int, ...]) -> str:
+    """SHA-256 of a file, in an open folder where `at` is one; read once as long as it looks the same."""
+    with open(os.open(file, os.O_RDONLY | PLAIN, dir_fd=at), "rb") as opened:
+        return hashlib.sha256(opened.read()).hexdigest()
 
 
 def _unseen(place: Shared, what: str) -> BadInput:
@@ -308,11 +312,11 @@ def wait_until_seen(path: StorePath, chunks: Iterable[str], what: str) -> None:
 
 
 @lru_cache(maxsize=KEPT_STORES)
-def _opened(place: Shared) -> tuple[StoreSchema, ChunkArrays]:
-    """The schema of a store and the arrays of its blocks; once a run and worker."""
-    tree = tree_of(place.path)
+def _opened(place: Shared) -> tuple[WritableTree, StoreSchema, ChunkArrays]:
+    """The files of a store, its schema and the arrays of its blocks; once a run and worker."""
+    tree = writable(place.path)
     root = tree.group("r+")
-    return schema_from(dict(root.attrs)), ChunkArrays(tree, cache(root.__getitem__))
+    return tree, schema_from(dict(root.attrs)), ChunkArrays(tree, cache(root.__getitem__))
 
 
 def token_file(real: StorePath) -> StorePath:

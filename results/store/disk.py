@@ -105,13 +105,13 @@ def write_beside(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def folder_inside(root: Path, parts: Sequence[str], *, make: bool) -> Iterator[int]:
+def folder_inside(root: Path | int, parts: Sequence[str], *, make: bool) -> Iterator[int]:
     """The descriptor of a folder below another, entered without following a link.
 
-    make: a folder below root is made where there is none, and in the place of a link or a file; root never is. Without
-    it raises FileNotFoundError and NotADirectoryError.
+    root: a path, or a folder that is held open. make: a folder below root is made where there is none, and in the place
+    of a link or a file; root never is. Without it raises FileNotFoundError and NotADirectoryError.
     """
-    descriptor = os.open(root, FOLDER)
+    descriptor = os.dup(root) if isinstance(root, int) else os.open(root, FOLDER)
     try:
         for part in parts:
             inner = _entered(part, descriptor, make=make)
@@ -148,7 +148,7 @@ def replace_inside(fresh: str, name: str, at: int) -> None:
         os.replace(fresh, name, src_dir_fd=at, dst_dir_fd=at)
 
 
-def delete_inside(root: Path, name: str) -> None:
+def delete_inside(root: Path | int, name: str) -> None:
     """Delete a file, a link or a folder below a folder; it need not be there."""
     *folders, last = name.split("/")
     with (

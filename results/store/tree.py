@@ -23,6 +23,7 @@ from zarr.storage import LocalStore, ObjectStore, ZipStore
 
 from results.store.bucket import HALF_MADE, ObjectPath, answered, client_of, obstore
 from results.store.disk import (
+    FOLDER,
     LINK,
     PLAIN,
     NotPlain,
@@ -118,13 +119,33 @@ class WritableTree(Tree):
     def take_place(self, made: Path) -> None:
         """Become the store that was made in a folder: whole or not at all, also in a power cut."""
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[int | None]:
+        """Meanwhile all is written into what is there now, although its place is given to another store.
+
+        Yields the descriptor of its folder where it is one; not for several threads.
+        """
+        yield None
+
 
 class Folder(WritableTree):
     """A store in a folder, below which no link is followed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._root: Path | int = path  # where files are written: by its path, or the folder that is held open
         self._entered: set[str] = {""}  # folders that are no links
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[int | None]:
+        """Meanwhile all is written into the folder that is there now, wherever it is moved."""
+        before, held = self._root, os.open(self.path, FOLDER)
+        self._root = held
+        try:
+            yield held
+        finally:
+            self._root = before
+            os.close(held)
 
     def group(self, mode: Literal["r", "r+"]) -> zarr.Group:
         """The store as zarr sees it."""
@@ -222,12 +243,14 @@ class Folder(WritableTree):
         """
         if not is_inside(name):
             raise NotPlain(errno.EINVAL, "is no name of a file of a store", name)
-        if name == META:  # who removed a store would get a folder that is none by any other file
+        if name == META and isinstance(
+            self._root, Path
+        ):  # who removed a store would get one that is none by another file
             self.path.mkdir(parents=True, exist_ok=True)
         *folders, last = name.split("/")
         fresh = f"{last}.{secrets.token_hex(4)}.partial"  # two workers may write one block
         try:
-            with folder_inside(self.path, folders, make=True) as at:
+            with folder_inside(self._root, folders, make=True) as at:
                 try:
                     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | PLAIN, 0o666, dir_fd=at)
                     with open(descriptor, "wb") as file:
@@ -249,7 +272,7 @@ class Folder(WritableTree):
     def delete(self, name: str) -> None:
         """Delete a file, which need not be there."""
         if is_inside(name):
-            delete_inside(self.path, name)
+            delete_inside(self._root, name)
 
     def flush(self) -> None:
         """Have all that was written on the disk."""

@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -407,6 +408,10 @@ class ZarrStore(Store):
         return self._arrays[name]
 
     # Writing: one process only
+
+    def held(self) -> AbstractContextManager[object]:
+        """Meanwhile all is written into what is there now, although its place is given to another store."""
+        return cast(WritableTree, self._tree).held()
 
     def _put(
         self, cell: int, index: int, block: Block, origins: NDArray[np.uint16], state: BlockState, kept: Set[str]

@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from estimators import TwoWayDID
 from experiments.run.runner import run
 from experiments.study import Study
 from results.diagnosis import diagnose, fits
+from results.diagnosis.passes import FirstPass
 from results.diagnosis.power import Exceedances, UpperTail
 from results.store import ZarrStore
 from sim.errors import BadInput
@@ -44,6 +46,22 @@ def test_bits_do_not_depend_on_the_cache_or_on_threads(
     expected = frame(path, monkeypatch, 2**28, 1)
     assert expected["measure"].eq("size_adjusted_power").any()
     pd.testing.assert_frame_equal(frame(path, monkeypatch, budget, cores), expected, check_exact=True)
+
+
+def test_estimators_of_a_piece_are_judged_beside_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One cell and two cores: both estimators at once, to the same bits."""
+    estimators = (TwoWayDID(errors=("iid",)), TwoWayDID(label="other", errors=("hc1",)))
+    study = Study("beside", Paper(), estimators, replications=64, block=64)
+    run(study, store=tmp_path / "store.zarr")
+    expected = frame(tmp_path / "store.zarr", monkeypatch, 2**28, 1)
+    both, add = threading.Barrier(2), FirstPass.add
+
+    def waits(first: FirstPass, *given: Any) -> None:
+        both.wait(30.0)
+        add(first, *given)
+
+    monkeypatch.setattr(FirstPass, "add", waits)
+    pd.testing.assert_frame_equal(frame(tmp_path / "store.zarr", monkeypatch, 2**28, 2), expected, check_exact=True)
 
 
 @pytest.mark.parametrize("piece", [1, 48])

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from cluster import Executor
 from experiments.cli import run_command
 from experiments.run.runner import Progress, run
 from results.store import StoreGone, ZarrStore, present
-from results.store.chunks import shared, write_chunks
+from results.store.chunks import ChunkArrays, shared, write_chunks
 from results.store.disk import folder_inside
 from results.store.repair import verified
 from results.store.tree import Folder
@@ -142,6 +143,37 @@ def test_a_worker_leaves_a_store_of_another_study_alone(tmp_path: Path) -> None:
         with pytest.raises(BadInput, match="a worker does not see the store"):
             write_chunks(place, 0, 0, block)
     assert verified(store).sound
+
+
+@pytest.mark.parametrize("who", ["this process", "worker"])
+def test_what_is_written_after_the_last_look_goes_into_no_other_store(
+    who: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The place is given to another store between the look and the write."""
+    store, other, write = tmp_path / "x.zarr", tmp_path / "other.zarr", ChunkArrays.write
+    run(quick_study(320, seed=12), store=other)
+    run(quick_study(128), store=store)
+    block, hash_of_other = ZarrStore.open(store).sound(0, 0), ZarrStore.open(other).content_hash()
+    put = []
+
+    def late(arrays: ChunkArrays, *given: Any) -> None:
+        if not put:
+            put.append(put_another(store))
+        write(arrays, *given)
+
+    monkeypatch.setattr(ChunkArrays, "write", late)
+    if who == "worker":
+        with shared(store) as place:
+            write_chunks(place, 0, 0, block)
+    else:
+        with pytest.raises(StoreGone, match="is another folder"):
+            run(quick_study(320), store=store)
+    assert put
+    assert ZarrStore.open(store).content_hash() == hash_of_other
+    assert verified(store).sound
+    monkeypatch.setattr(ChunkArrays, "write", write)
+    run(quick_study(320), store=tmp_path / "moved.zarr")
+    assert verified(tmp_path / "moved.zarr").sound
 
 
 def test_a_write_makes_no_folder_of_a_store_that_is_gone(tmp_path: Path) -> None:
