@@ -4,6 +4,8 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# tests start hundreds of processes: without compiled files each compiles every module anew, which takes a second
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: venv demo test check docs docs-refresh bench mutants campaigns faults frozen clean
 venv: $(STAMP)

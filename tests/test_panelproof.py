@@ -58,7 +58,7 @@ def test_import_loads_no_numerical_package_and_no_room():
 
 def test_a_run_without_workers_loads_no_library_that_it_does_not_need(tmp_path):
     """They take longer to load than a small study to run."""
-    names = "{'distributed', 'libpysal', 'geopandas', 'sklearn', 'scipy.stats'}"
+    names = "{'distributed', 'libpysal', 'geopandas', 'sklearn', 'scipy.stats', 'matplotlib'}"
     command = "['run', 'size', '--cluster', 'serial', '--replications', '64', '--block', '64', '--store', 'x.zarr']"
     code = f"import sys; from experiments.cli import run_command; assert run_command({command}) == 0"
     done = python("-c", f"{code}; print(sorted({names} & set(sys.modules)))", folder=tmp_path)

@@ -21,10 +21,9 @@ from rich.console import Console
 from experiments.study import load_measures, resolved
 from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.diagnosis.own_measures import is_test
-from results.plots.chart import Chart
+from results.plots.chart import FORMATS as PICTURES
+from results.plots.chart import Chart, Format
 from results.plots.grid import MEASURES, ShownMeasure, measures_of
-from results.plots.paper import FORMATS as PICTURES
-from results.plots.paper import Format, figure_bytes
 from results.plots.replications import contrast_chart, replication_charts
 from results.plots.terminal_chart import text_chart
 from results.report.facts import ReportFacts, lead_of, opened_by
@@ -427,6 +426,8 @@ def write_exports(
     """Write the files that were asked for; their paths. Raises BadInput when a place cannot be written."""
     files: dict[Path, bytes] = {}
     if wanted.figures is not None:
+        from results.plots.paper import figure_bytes  # matplotlib is slow to import
+
         for chart in charts:
             files |= {wanted.figures / f"{chart.key}.{form}": figure_bytes(chart, form) for form in wanted.pictures}
     if wanted.out is not None:

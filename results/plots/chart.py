@@ -15,6 +15,9 @@ from markupsafe import Markup, escape
 
 from results.text import number
 
+Format = Literal["svg", "pdf", "png"]  # of a chart in a file of its own
+FORMATS: tuple[Format, ...] = ("svg", "pdf", "png")
+
 ChartForm = Literal["curves", "dots", "nested", "zip", "scatter"]
 MOST_VALUES = 60  # values that a text alternative lists; the table beside the picture holds all
 

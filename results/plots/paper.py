@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, partial
 from html import escape
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ from matplotlib.font_manager import findSystemFonts, fontManager
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from results.plots.chart import Axis, Chart, Facet, Series, apart
+from results.plots.chart import Axis, Chart, Facet, Format, Series, apart
 from results.tables.records import Figure
 
 # What all figures share: greys that are read on light and on dark paper, colours, markers, one way to an SVG.
@@ -217,8 +217,6 @@ class Picture(Canvas):
         return f'<img style="max-width:100%" alt="{escape(self.alt)}" src="data:image/svg+xml;base64,{data}">'
 
 
-Format = Literal["svg", "pdf", "png"]
-FORMATS: tuple[Format, ...] = ("svg", "pdf", "png")
 WIDE = 518.4  # points: the text width of a page
 ROW, HEAD, FOOT = 11.0, 30.0, 34.0  # points of a row of dots, above a plot and below it
 EDGE = 8.0  # points between the edge of a plot of dots and its labels
