@@ -348,7 +348,7 @@ def test_another_panel_in_the_same_folder_is_refused_and_nothing_is_lost(
 
 @pytest.mark.long
 def test_the_real_city_panel(shared_data: Path, tmp_path: Path) -> None:
-    """DID and SDM with queen W, of four provinces: the page is written, and no error type without clusters has the right
+    """Four provinces, DID and SDM with queen W: the page is written, and no error type without clusters has the right
     size."""
     table = pd.read_csv(shared_data / "city_panel.csv")
     table = table[table["province"].isin(PROVINCES)]
