@@ -197,8 +197,9 @@ def test_every_command_leaves_the_files_of_a_0_1_treatment(tmp_path: Path) -> No
         assert run_command(["trust", *given, "--out", str(folder / "trust"), "--budget", "0.3s"]) == 0
         assert run_command(["race", *given, "--out", str(folder / "race.json"), "--replications", "64",
                             "--html", str(folder / "race.html"), "--estimator", "unit-trends"]) == 0  # fmt: skip
-        assert run_command(["run", str(folder / "twin" / "design.toml"), "--replications", "64", "--store",
-                            str(folder / "study.zarr"), "--html", str(folder / "study.html")]) == 0  # fmt: skip
+        assert run_command(["run", str(folder / "twin" / "design.toml"), "--cluster", "serial", "--replications",
+                            "64", "--store", str(folder / "study.zarr"), "--html",
+                            str(folder / "study.html")]) == 0  # fmt: skip
         every = (path.relative_to(folder) for path in folder.rglob("*") if ".zarr" not in str(path))
         found[treatment] = {str(path) for path in every if (folder / path).is_file()}
         race = json.loads((folder / "race.json").read_text())
