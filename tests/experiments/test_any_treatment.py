@@ -55,6 +55,7 @@ latitude = "lat"
 kind = "knn"
 k = 4
 """
+FEW_TWINS = "[twin]\ndraws = 100\n"  # the fewest that a spec may ask for
 
 
 def frame(seed: int = 1, effect: float = 0.2) -> pd.DataFrame:
@@ -186,17 +187,19 @@ def test_every_command_leaves_the_files_of_a_0_1_treatment(tmp_path: Path) -> No
     for treatment in ("fi", "did"):
         folder = tmp_path / treatment
         folder.mkdir()
-        panel, spec = written(folder, frame(), SPEC.replace('"fi"', f'"{treatment}"'))
+        text = SPEC.replace('"fi"', f'"{treatment}"') + FEW_TWINS + 'method = "parametric"\n'
+        panel, spec = written(folder, frame(), text)
         given = [panel, "--spec", spec]
         assert run_command(["estimate", *given, "--out", str(folder / "tables")]) == 0
         assert run_command(["placebo", *given, "--draws", "99", "--out", str(folder / "placebo"), "--store",
                             str(folder / "p.zarr")]) == 0  # fmt: skip
         assert run_command(["twin", *given, "--out", str(folder / "twin")]) == 0
-        assert run_command(["trust", *given, "--out", str(folder / "trust"), "--budget", "2s"]) == 0
+        assert run_command(["trust", *given, "--out", str(folder / "trust"), "--budget", "0.3s"]) == 0
         assert run_command(["race", *given, "--out", str(folder / "race.json"), "--replications", "64",
                             "--html", str(folder / "race.html"), "--estimator", "unit-trends"]) == 0  # fmt: skip
-        assert run_command(["run", str(folder / "twin" / "design.toml"), "--replications", "64", "--store",
-                            str(folder / "study.zarr"), "--html", str(folder / "study.html")]) == 0  # fmt: skip
+        assert run_command(["run", str(folder / "twin" / "design.toml"), "--cluster", "serial", "--replications",
+                            "64", "--store", str(folder / "study.zarr"), "--html",
+                            str(folder / "study.html")]) == 0  # fmt: skip
         every = (path.relative_to(folder) for path in folder.rglob("*") if ".zarr" not in str(path))
         found[treatment] = {str(path) for path in every if (folder / path).is_file()}
         race = json.loads((folder / "race.json").read_text())
@@ -216,7 +219,7 @@ def test_a_dose_walks_through_no_file_of_its_own(tmp_path: Path) -> None:
         files = {}
         for treatment in ("did", "fi"):
             (folder := tmp_path / name / treatment).mkdir(parents=True)
-            real = read(folder, spec=SPEC.partition("[[weights]]")[0].replace('"fi"', f'"{treatment}"'))
+            real = read(folder, spec=SPEC.partition("[[weights]]")[0].replace('"fi"', f'"{treatment}"') + FEW_TWINS)
             files[treatment] = set(walk.walked(partial(call, real))[0].files)
         assert files["fi"] <= files["did"] | {"cluster/process.py"}, name
         assert "estimators/core/tile.py" in files["fi"] or name == "twin"

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from functools import cache
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from verdict_worlds import SPEC, World, walks
 
 import panelproof as pp
 from experiments import cli
+from experiments.panel_spec.sections import TwinSection
 from experiments.panel_spec.spec import RealPanel, read_spec
 from experiments.trust.claim import claim_of
 from experiments.trust.document import document
@@ -44,9 +47,22 @@ from results.text import bracketed, fixed
 from sim import BadInput, Streams, Wanted
 
 
+def by_method(real: RealPanel, *method: str) -> RealPanel:
+    """The panel with twins by these methods alone, and the fewest in a report of likeness, which no test here reads."""
+    section = real.spec.twin or TwinSection()
+    twins = section.model_copy(update={"method": method, "draws": 100})
+    return replace(real, spec=real.spec.model_copy(update={"twin": twins}))
+
+
+@cache
+def example(*method: str) -> RealPanel:
+    """30 cities of the example."""
+    return by_method(pp.example_panel(30), *(method or ("parametric",)))
+
+
 def test_measures_are_those_of_the_same_fits_by_hand() -> None:
     """Of 128 twins, fitted once more and looked at in plain numpy."""
-    real, effect = pp.example_panel(30), 0.05
+    real, effect = example(), 0.05
     found = race(real, replications=128, kinds=("imputation",), effect=effect)
     world = found.worlds[0]
     design = worlds_of(found.claim.sample, departures_of(found.claim)[0], effect)[0][world]
@@ -215,7 +231,7 @@ def factors(tmp_path_factory: pytest.TempPathFactory) -> RealPanel:
 
 def test_a_did_that_factors_bias_gives_way_to_synthetic_did(factors: RealPanel) -> None:
     """Where adoption follows the factors DID is biased and synthetic DID is not; elsewhere both are valid."""
-    found = race(factors, replications=256, effect=1.0, kinds=("synthetic-did", "imputation"))
+    found = race(factors, replications=128, effect=1.0, kinds=("synthetic-did", "imputation"))
     here, other = found.result(SELECTION, "did"), found.result(SELECTION, "synthetic-did")
     assert abs(here.bias) > 5 * here.bias_mcse
     assert not here.valid
@@ -235,7 +251,7 @@ def test_a_did_that_factors_bias_gives_way_to_synthetic_did(factors: RealPanel) 
 
 
 def test_a_sound_did_stays_and_its_panel_is_shown_beside_the_others(tmp_path: Path) -> None:
-    real = pp.example_panel(30)
+    real = example("parametric", "factor", "residual")
     found = race(real, replications=128, kinds=("imputation", "unit-trends"))
     assert found.own == found.best == "did"
     assert "no estimator is clearly better than your did" in found.answer
@@ -252,9 +268,9 @@ def test_a_sound_did_stays_and_its_panel_is_shown_beside_the_others(tmp_path: Pa
 
 def test_all_race_on_the_same_draws() -> None:
     """An estimator that is there twice misses by the same."""
-    found = race(pp.example_panel(30), replications=64, kinds=("did",))
+    found = race(example(), replications=64, kinds=("did",))
     assert {one.estimator for one in found.panel} == {"did"}
-    again = race(pp.example_panel(30), replications=64, kinds=("two-stage", "imputation"))
+    again = race(example(), replications=64, kinds=("two-stage", "imputation"))
     world = again.worlds[0]
     one, other = again.result(world, "two-stage"), again.result(world, "imputation")
     assert one.rmse == pytest.approx(other.rmse, rel=1e-6)  # equal by arithmetic where both are two-way
@@ -392,7 +408,7 @@ def test_loadings_before_adoption_are_those_of_the_world() -> None:
     true = rng.standard_normal(80) + 1.0 * (world.first < 20)
     y = 0.3 * world.noise(rng, 1) + rng.standard_normal(20).cumsum()[None, :, None] * true
     panel = world.panel(y)
-    spec = pp.example_panel(30).spec
+    spec = example().spec
     real = Real.of(RealPanel(panel, spec.model_copy(update={"panel": spec.panel.model_copy(
         update={"controls": (), "groups": ()})}), panel.units, ()))  # fmt: skip
     found = loadings_before(real, world.first < 20, 1)
@@ -423,7 +439,7 @@ def first_screen(page: str) -> str:
 
 
 def test_the_page_of_a_did_that_factors_bias_names_the_better_estimator_first(tmp_path: Path) -> None:
-    found = trust(SELECTED.real(tmp_path, 4, 2.0), replications=128, benchmarks=0)
+    found = trust(by_method(SELECTED.real(tmp_path, 4, 2.0), "factor"), replications=64, benchmarks=0)
     held = document(found)
     assert found.race is not None
     assert found.race.better
@@ -446,7 +462,7 @@ def test_the_page_of_a_did_that_factors_bias_names_the_better_estimator_first(tm
 
 def test_the_page_of_a_sound_did_names_no_other(tmp_path: Path) -> None:
     world = World("sound", units=60, periods=14, dates=((7, 25),))
-    found = trust(world.real(tmp_path, 1, 1.0), replications=128, benchmarks=0)
+    found = trust(by_method(world.real(tmp_path, 1, 1.0), "parametric"), replications=64, benchmarks=0)
     held = document(found)
     assert held["instead"]["better"] is False
     assert "instead" not in first_screen(trust_page(held))
@@ -460,7 +476,7 @@ def test_the_page_of_a_sound_did_names_no_other(tmp_path: Path) -> None:
 def test_where_no_estimator_is_valid_the_page_says_so(tmp_path: Path) -> None:
     """Effects on neighbours beside effects that differ: no estimator has both."""
     real = panel_of(replace(STAGGERED, ramp=True, spill=0.9), tmp_path, effect=8.0)
-    found = trust(real, replications=128, benchmarks=0)
+    found = trust(by_method(real, "parametric"), replications=64, benchmarks=0)
     assert found.race is not None
     assert not found.race.better
     assert not found.race.valid("did")
@@ -485,7 +501,7 @@ def test_adoption_at_random_is_no_selection_on_factors(tmp_path: Path, selected:
 ])  # fmt: skip
 def test_what_cannot_race_is_refused_in_one_line(asked: dict[str, Any], said: str) -> None:
     with pytest.raises(BadInput) as error:
-        race(pp.example_panel(30), replications=64, **asked)
+        race(example(), replications=64, **asked)
     assert said in str(error.value)
 
 
@@ -493,6 +509,10 @@ def test_the_command_prints_and_keeps_the_same_numbers(tmp_path: Path, capfd: py
     arguments = ["panel", "example", str(tmp_path)]
     with pytest.raises(SystemExit):
         cli.main(arguments)
+    frame = pd.read_csv(tmp_path / "panel.csv")
+    frame[frame["city"].isin(frame["city"].unique()[::7])].to_csv(tmp_path / "panel.csv", index=False)
+    with (tmp_path / "spec.toml").open("a", encoding="utf-8") as spec:
+        spec.write('[twin]\nmethod = "parametric"\ndraws = 100\n')
     capfd.readouterr()
     asked = ["race", str(tmp_path / "panel.csv"), "--spec", str(tmp_path / "spec.toml"), "--replications", "64",
              "--estimator", "imputation", "--out", str(tmp_path / "race.json")]  # fmt: skip

@@ -198,7 +198,7 @@ def spatial(tmp_path_factory: pytest.TempPathFactory) -> Trust:
     dials = made_twins.KNOWN | {"units": 60, "geography": {"groups": 6}, "effect": {"size": 1.0},
                                 "spillover": {"w_effect": 0.8}}  # fmt: skip
     real = made_twins.drawn_panel(tmp_path_factory.mktemp("spatial"), 2, dials, CLUSTERED)
-    return trust(real, replications=256)
+    return trust(real, replications=128, benchmarks=32, race=False)
 
 
 def test_effects_of_the_grid(spatial: Trust) -> None:
@@ -244,7 +244,8 @@ def test_the_claim_needs_what_its_interval_leaves(tmp_path: Path, errors: str) -
     """Towards zero, with the errors and degrees of freedom that the page recommends: of 9 provinces, those of CR2 are
     few."""
     text = f'{made_cities.PANEL}groups = ["province"]\n[twin]\nmethod = "parametric"\ndraws = 100\n'
-    found = trust(made_cities.real_panel(tmp_path, text), errors=errors, replications=128, benchmarks=0)
+    found = trust(made_cities.real_panel(tmp_path, text), errors=errors, replications=64, benchmarks=0,
+                  race=False)  # fmt: skip
     assert found.recommended.startswith("cr2:province") or errors == "cluster:unit"
     lower = found.advised.lower or 0.0
     assert lower > 0
@@ -281,7 +282,8 @@ def test_without_an_effect_none_is_claimed_and_a_drift_is_named(tmp_path: Path) 
                  alone=True)  # fmt: skip
     assert verdict(none).answer == "no claim"
     gap = SERIAL | {"effect": {"size": 0.0, "trend_gap": 0.4}, "errors": {"sd": 0.3, "serial": 0.2}}
-    found = trust(made_twins.drawn_panel(tmp_path, 1, gap, ALONE), replications=128, benchmarks=0)
+    found = trust(made_twins.drawn_panel(tmp_path, 1, gap, ALONE), replications=64, benchmarks=0,
+                  race=False)  # fmt: skip
     judged = verdict(found)
     assert judged.answer == "contradicted"
     assert judged.reason.startswith("Less the bias of unequal linear trends")
@@ -301,15 +303,15 @@ def test_the_detectable_effect_is_that_of_arithmetic(tmp_path: Path) -> None:
 
 
 def test_calibrated_p_values_are_uniform_and_the_recommended_test_has_its_size(tmp_path: Path) -> None:
-    """Twelve panels of AR(.8) without an effect; the mean of p within 4 standard errors of .5, sizes near 5%."""
+    """Eight panels of AR(.8) without an effect; the mean of p within 4 standard errors of .5, sizes near 5%."""
     p, sizes = [], []
-    for number in range(12):
+    for number in range(8):
         real = made_twins.drawn_panel(tmp_path, 100 + number, SERIAL | {"effect": {"size": 0.0}}, ALONE)
-        found = trust(real, replications=128, alone=True)
+        found = trust(real, replications=192, alone=True)
         p.append(found.calibrated().value)
         sizes.append(found.main.size(found.recommended).value)
         assert found.main.size("iid").value > 0.15
-    assert abs(np.mean(p) - 0.5) < 4 * np.sqrt(1 / 12 / 12)
+    assert abs(np.mean(p) - 0.5) < 4 * np.sqrt(1 / 12 / 8)
     assert 0.03 <= np.mean(sizes) <= 0.07
 
 
@@ -324,7 +326,7 @@ def test_the_very_estimator_is_studied(spatial: Trust) -> None:
 def test_a_confounder_is_measured_by_what_estimate_warns_of(tmp_path: Path) -> None:
     """The robustness value by hand: of a t statistic with classical errors."""
     real = made_cities.real_panel(tmp_path, made_cities.PANEL + '[twin]\nmethod = "parametric"\ndraws = 100\n')
-    found = trust(real, replications=128, benchmarks=0)
+    found = trust(real, replications=64, benchmarks=0, race=False)
     seen = {one.name: one for one in found.checks}
     classical, panel = found.shown["iid"], found.claim.panel
     dof = panel.nobs - (len(panel.units) + len(panel.periods) - 1) - len(panel.roles.regressors)

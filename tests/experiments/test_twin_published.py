@@ -32,7 +32,7 @@ PLAIN: dict[str, dict[str, Any]] = {  # the same rows in the plain program
     "no noise": {"scale": 0.0},
     "random": {"share": 0.5},
 }
-REPLICATIONS, OWN = 20_000, 4_000
+REPLICATIONS, OWN = 8_000, 2_000
 
 
 def row_of(design: Path, row: str, replications: int) -> tuple[float, float, float, float]:
@@ -48,7 +48,7 @@ def wages(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("row", ROWS)
 def test_published_simulations_of_womens_wages(wages: Path, row: str) -> None:
-    """Bias and RMSE at 20,000 replications, within 3 combined Monte Carlo errors of the published 1,000."""
+    """Bias and RMSE at 8,000 replications, within 3 combined Monte Carlo errors of the published 1,000."""
     rmse, rmse_error, bias, bias_error = row_of(wages, row, REPLICATIONS)
     published = PUBLISHED[row]
     assert abs(rmse - published[0]) < 3 * np.hypot(rmse_error, published[1])

@@ -85,7 +85,7 @@ def tables() -> Any:
 @pytest.fixture(scope="module")
 def judged() -> Any:
     """What `trust` prints, computed once."""
-    return pp.trust(pp.example_panel(30), replications=64)
+    return pp.trust(pp.example_panel(30), replications=64, benchmarks=0, race=False)
 
 
 def test_tables_follow_the_terminal(width: int, tables: Any, capsys: pytest.CaptureFixture[str]) -> None:
