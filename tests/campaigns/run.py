@@ -16,6 +16,7 @@ CAMPAIGNS = {
     "twins": "recovered_twins",
     "seeds": "reported_errors",
     "completion": "completed_rows",
+    "synthetic": "published_synthetic",
     "searches": "searches",
     "pages": "trusted_pages",
     "verdicts": "verdicts",

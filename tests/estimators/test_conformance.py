@@ -19,8 +19,8 @@ from sim import BadInput, Draw, Panel, Streams, Wanted
 from sim.design import Estimand
 from sim.world.context import left_out
 
-REPLICATIONS = 512
-FEWER = 256  # of settings outside of the cover
+REPLICATIONS = 384
+FEWER = 192  # of settings outside of the cover
 TILE = 8
 ROWS = 32  # of replications in one world
 
@@ -93,6 +93,12 @@ def panel(estimator: Estimator) -> Panel:
     return drawn(estimator, 12).panel
 
 
+@pytest.fixture(scope="module")
+def fits(estimator: Estimator, panel: Panel) -> Estimates:
+    """Of the panel, computed once for all promises; the panel's arrays are never written to."""
+    return estimator(panel, Streams(1))
+
+
 def assert_same_bits(got: Estimates, wanted: Estimates) -> None:
     for name in ("estimate", "se", "dof", "status", "pvalue", "lower", "upper"):
         one, other = getattr(got, name), getattr(wanted, name)
@@ -151,9 +157,8 @@ def test_equal_settings_share_a_hashable_reduction(estimator: Estimator) -> None
     assert pickle.loads(pickle.dumps(one)) == one
 
 
-def test_layout_is_known_before_any_data(estimator: Estimator, panel: Panel) -> None:
-    layout = estimator.layout(estimator.home[0].schema)
-    got = estimator(panel, Streams(1))
+def test_layout_is_known_before_any_data(estimator: Estimator, fits: Estimates) -> None:
+    layout, got = estimator.layout(estimator.home[0].schema), fits
     rows, terms, errors = 12, len(layout.terms), len(layout.errors)
     assert (got.terms, got.errors) == (layout.terms, layout.errors)
     assert len(set(layout.terms)) == terms
@@ -177,24 +182,25 @@ def test_targets_are_estimands_of_its_terms(estimator: Estimator) -> None:
     assert set(estimator.home[1]) <= set(layout.targets)
 
 
-def test_home_draws_are_fitted_whole(estimator: Estimator, panel: Panel) -> None:
-    got = estimator(panel, Streams(1))
-    assert set(got.status.tolist()) == {Status.OK}
-    assert np.isfinite(got.estimate).all()
-    assert (got.dof > 0).all()
-    assert all(np.isfinite(values).all() for values in got.statistics.values())
+def test_home_draws_are_fitted_whole(estimator: Estimator, fits: Estimates) -> None:
+    assert set(fits.status.tolist()) == {Status.OK}
+    assert np.isfinite(fits.estimate).all()
+    assert (fits.dof > 0).all()
+    assert all(np.isfinite(values).all() for values in fits.statistics.values())
 
 
-def test_it_reads_the_variables_that_it_names_and_no_others(estimator: Estimator, panel: Panel) -> None:
+def test_it_reads_the_variables_that_it_names_and_no_others(
+    estimator: Estimator, panel: Panel, fits: Estimates
+) -> None:
     names = estimator.variables(panel.schema)
     assert names <= set(panel.variables)
     other = np.random.default_rng(1).standard_normal((12, len(panel.periods), len(panel.units)))
-    assert_same_bits(estimator(panel.with_variables({"other": other}), Streams(1)), estimator(panel, Streams(1)))
+    assert_same_bits(estimator(panel.with_variables({"other": other}), Streams(1)), fits)
 
 
-def test_the_same_call_gives_the_same_bits(estimator: Estimator, panel: Panel) -> None:
+def test_the_same_call_gives_the_same_bits(estimator: Estimator, panel: Panel, fits: Estimates) -> None:
     again = pickle.loads(pickle.dumps(estimator))
-    assert_same_bits(again(panel, Streams(1)), estimator(panel, Streams(1)))
+    assert_same_bits(again(panel, Streams(1)), fits)
 
 
 @pytest.mark.parametrize("regressors", ["fixed", "redrawn"])
@@ -209,7 +215,7 @@ def test_rows_do_not_depend_on_the_batch_bit_for_bit(estimator: Estimator, panel
     moments = reduction.reduce(plan, Tile(panel))
     assert moments.rows == 12
     whole = estimator.solve(plan, moments, panel.schema, Streams(1))
-    for rows in (slice(0, 1), slice(7, 8), slice(11, 12), slice(2, 4), slice(3, 11), slice(0, 7)):
+    for rows in (slice(0, 1), slice(11, 12), slice(2, 4), slice(3, 11)):
         part = estimator.solve(plan, moments.take(rows), panel.schema, Streams(1))
         assert_same_bits(part, whole.take(rows))
 
@@ -225,8 +231,8 @@ def test_moments_of_tiles_join_to_those_of_the_whole(estimator: Estimator, panel
                      estimator.solve(plan, moments, panel.schema, Streams(1)))  # fmt: skip
 
 
-def test_records_are_taken_apart_and_joined_again(estimator: Estimator, panel: Panel) -> None:
-    whole = estimator(panel, Streams(1))
+def test_records_are_taken_apart_and_joined_again(estimator: Estimator, panel: Panel, fits: Estimates) -> None:
+    whole = fits
     assert_same_bits(Estimates.join([whole.take(slice(0, 3)), whole.take(slice(3, 12))]), whole)
     failed = Estimates.failed(estimator.layout(panel.schema), Status.ERROR)
     joined = Estimates.join([whole, failed])

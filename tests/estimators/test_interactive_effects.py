@@ -191,12 +191,12 @@ def test_it_is_unbiased_under_factors_where_two_way_did_is_not() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("form", FORMS)
 def test_its_errors_cover(form: FactorForm) -> None:
-    """Bias and coverage of 95% intervals of the defaults, number of factors chosen, at 1,000 replications."""
-    panel = world(1_000)
+    """Bias and coverage of 95% intervals of the defaults, number of factors chosen, at 400 replications."""
+    panel = world(400)
     found = InteractiveEffects(form=form)(panel)
     miss = errors_of(found)
     assert (found.status == Status.OK).all()
-    assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(1_000)
+    assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(400)
     assert 0.93 <= (np.abs(miss) < 1.96 * found.se[:, 0, 0]).mean() <= 0.97
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from estimators.core.estimator import Estimator
+from estimators.synthetic.unit_samples import FEWEST_DRAWS
 from experiments.cli import run_command
 from experiments.plugin_contracts import schema_of_design
 from experiments.run.runner import run
@@ -22,6 +24,7 @@ from results.verdict.answer import answer
 from sim.errors import BadInput
 
 MOST_LINES = 60
+REPLICATIONS = 32
 SLOW = {  # studies run with fewer cells
     "placebo": ("treated", (14,)),
     "mediation": ("effect", (0.0, 0.0157)),
@@ -44,13 +47,25 @@ def test_built_in_claims_name_what_the_study_has(name: str) -> None:
         assert claim.over in dict(study.grid)
 
 
+def quick(estimator: Estimator) -> Estimator:
+    """The same terms and error types by fewer draws and samples, and a penalty that leaves no factor to look for: what
+    is said of them is as long."""
+    wanted: dict[str, object] = {"draws": FEWEST_DRAWS, "refit": False, "penalty": 10.0}
+    if "synthetic" not in type(estimator).__module__:
+        wanted = {"draws": 99}  # the fewest that tests by draws take
+    held = {item.name for item in fields(estimator)}  # type: ignore[arg-type]
+    given = {name: value for name, value in wanted.items() if name in held and getattr(estimator, name) != 0}
+    return replace(estimator, **given)  # type: ignore[type-var]
+
+
 @pytest.mark.parametrize("name", builtin_names())
 def test_a_built_in_study_is_answered_on_one_screen(name: str) -> None:
     study = builtin_study(name)
     if name in SLOW:
         dial, values = SLOW[name]
         study = replace(study, grid=tuple((own, values if own == dial else given) for own, given in study.grid))
-    diagnosis = diagnose(run(study.resized(replications=32, block=64)))
+    study = replace(study, estimators=tuple(map(quick, study.estimators)))
+    diagnosis = diagnose(run(study.resized(replications=REPLICATIONS, block=64)))
     assert diagnosis.claims == study.claims
     assert [part.claim for part in answer(diagnosis).claims] == list(study.claims)
     out = io.StringIO()

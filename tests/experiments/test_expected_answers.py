@@ -12,6 +12,8 @@ import pytest
 from closed_forms import Covariances, did_variance, minimum_detectable_effect, power_at
 from scipy import stats
 
+from estimators import DemeanedSyntheticControl, InteractiveEffects, SyntheticDID
+from estimators.core.estimator import Estimator
 from experiments.cli import run_command
 from experiments.listing import builtin_names, study_rows
 from experiments.run.runner import run
@@ -146,8 +148,9 @@ def with_grid(study: Study, estimators: tuple[str, ...] = (), **grid: tuple[obje
 @pytest.mark.long
 def test_a_wrong_w_spoils_the_indirect_effect_and_hardly_the_direct_one() -> None:
     names = ("assumed-knn-4", "assumed-knn-10", "assumed-queen")
-    study = with_grid(builtin_study("wrong-w"), names, weights_kind=("knn", "contiguity"), weights_k=(4, 10))
-    found = measured(study, 1024)
+    study = builtin_study("wrong-w")
+    found = measured(with_grid(study, names, weights_kind=("knn",), weights_k=(4, 10)), 512)
+    found |= measured(with_grid(study, names, weights_kind=("contiguity",), weights_k=(4,)), 512)  # which has no k
     true = {"assumed-knn-4": ("knn", 4), "assumed-knn-10": ("knn", 10), "assumed-queen": ("contiguity", None)}
     for name, (kind, k) in true.items():
         for cell in {key[:2] for key in found}:
@@ -194,9 +197,8 @@ def test_gaps_bias_where_they_depend_on_the_outcome_alone() -> None:
 @pytest.mark.long
 def test_selection_on_trends_biases_by_the_gap_of_trends_and_pre_trends_seldom_warn() -> None:
     study = with_grid(builtin_study("selection"), errors_serial=(0.0,), adoption_strength=(1.0, 2.0))
-    records = run(study.resized(replications=1024))
-    frame = diagnose(records).frame
-    bias = frame[(frame["estimator"] == "did") & (frame["measure"] == "bias")]
+    frame = diagnose(run(alone(study, "did").resized(replications=1024))).frame
+    bias = frame[frame["measure"] == "bias"]
     z, weights = np.polynomial.hermite_e.hermegauss(40)
     weights = weights / weights.sum()
     assert len(bias) == 6
@@ -207,10 +209,9 @@ def test_selection_on_trends_biases_by_the_gap_of_trends_and_pre_trends_seldom_w
         assert abs(row["value"] - wanted) < 4 * row["mcse"]
         if wanted:
             assert f"{wanted:.2f}".lstrip("0") in study.expected
-    (steep,) = (cell for cell in study.cells if cell.parameters["adoption.on"] == "trends"
-                and cell.parameters["adoption.strength"] == 2.0)  # fmt: skip
-    p = np.concatenate([block.estimates["event-study"].statistics["pretrend_hotelling_p"]
-                        for block in records.blocks(steep.index)])  # fmt: skip
+    steep = with_grid(alone(study, "event-study"), adoption_on=("trends",), adoption_strength=(2.0,))
+    blocks = run(steep.resized(replications=1024)).blocks(0)
+    p = np.concatenate([block.estimates["event-study"].statistics["pretrend_hotelling_p"] for block in blocks])
     assert 0.05 < (p < 0.05).mean() < 0.5
 
 
@@ -226,8 +227,13 @@ def test_synthetic_did_and_its_demeaned_relative_miss_least_where_loadings_drive
     """Penalised weights of units without weights of periods lose, noise alone is best met by equal weights."""
     names = ("equally-weighted-did", "synthetic-control", "synthetic-control-reg", "synthetic-did",
              "demeaned-synthetic-control", "demeaned-synthetic-control-reg")  # fmt: skip
-    study = with_grid(builtin_study("synthetic"), errors_serial=(0.0,))
-    found = measured(alone(study, *names, errors=("jackknife:unit",)), 512)
+    study = alone(builtin_study("synthetic"), *names, errors=("jackknife:unit",))
+    coarse = replace(study, estimators=tuple(replace(one, refit=False) for one in study.estimators))  # type: ignore[call-arg]
+    found: Found = {}
+    for strength, share in ((0.3, 0.2), (0.0, 0.2), (0.3, 0.0)):  # errors are asked about in the first alone
+        asked = study if (strength, share) == (0.3, 0.2) else coarse
+        cell = with_grid(asked, adoption_strength=(strength,), levels_factor_share=(share,), errors_serial=(0.0,))
+        found |= measured(cell, 512)
 
     def of(strength: float, share: float, measure: str, error: str = "") -> dict[str, float]:
         return {name: found[strength, share, 0.0, name, "did", measure, error][0] for name in names}
@@ -249,11 +255,20 @@ def test_synthetic_did_and_its_demeaned_relative_miss_least_where_loadings_drive
     assert covered[did] < 0.85 < covered[sdid] < covered[difp]
 
 
+def with_cheap_errors(estimator: Estimator) -> Estimator:
+    """The same estimates; its errors, which nobody asks about, take little time."""
+    if isinstance(estimator, SyntheticDID | DemeanedSyntheticControl):
+        return replace(estimator, refit=False)
+    if isinstance(estimator, InteractiveEffects):
+        return replace(estimator, errors=("placebo:unit",), draws=20)
+    return estimator
+
+
 @pytest.mark.long
 def test_factors_bias_did_and_not_interactive_effects() -> None:
     names = ("did", "synthetic-did", "demeaned-synthetic-control", "interactive-effects")
     study = with_grid(alone(builtin_study("factors"), *names), levels_factors=(1, 3), levels_factor_share=(1.0,))
-    found = measured(study, 256)
+    found = measured(replace(study, estimators=tuple(map(with_cheap_errors, study.estimators))), 256)
     bias = {key[:4]: pair for key, pair in found.items() if key[4:6] in {("did", "bias"), ("overall", "bias")}}
     rmse = {key[:4]: value for key, (value, _) in found.items() if key[4:6] in {("did", "rmse"), ("overall", "rmse")}}
     for (_, _, strength, _), (value, mcse) in bias.items():
@@ -274,8 +289,9 @@ def test_few_treated_units_are_served_by_placebos_and_unequal_ones_by_sizes() ->
     """Without an effect, one and ten treated units: size against 5%, 4 Monte Carlo errors of it."""
     names = ("did", "did-wild", "did-space", "synthetic-did")
     study = with_grid(alone(builtin_study("few-treated"), *names), adoption_share=(0.02, 0.2), effect_size=(0.0,))
-    found = measured(study, 512)
-    error = 4 * np.sqrt(0.05 * 0.95 / 512)
+    fewer = (replace(one, draws=99 if one.draws == 199 else 50) for one in study.estimators)  # type: ignore[call-arg, attr-defined]
+    found = measured(replace(study, estimators=tuple(fewer)), 320)
+    error = 4 * np.sqrt(0.05 * 0.95 / 320)  # fewer replications could not find a size of nothing
 
     def size(share: float, slope: float, name: str, kind: str) -> float:
         return found[share, slope, 0.0, name, "did", "rejection", kind][0]

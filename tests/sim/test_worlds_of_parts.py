@@ -33,7 +33,8 @@ OF_VARIABLES = tuple(
 )
 NAMES = (*POLICY, *OF_VARIABLES, "rho", "lambda", "dependence", "sigma2")
 NUMBERS = range(len(made_worlds.rows()))
-every_row = pytest.mark.parametrize("number", NUMBERS)
+# all tests of a row run one after the other, so that processes that share the tests draw few rows twice
+every_row = pytest.mark.parametrize("number", NUMBERS, scope="module")
 
 
 @cache

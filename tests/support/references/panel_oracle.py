@@ -110,6 +110,12 @@ class PanelPieces:
         half = half + np.cos(lat[:, None]) * np.cos(lat) * np.sin((lon[:, None] - lon) / 2) ** 2
         return 2 * EARTH_KM * np.arcsin(np.sqrt(np.clip(half, 0, 1)))
 
+    @cached_property
+    def near(self) -> list[list[int]]:
+        """The other units within the radius of spillovers, of each unit."""
+        radius = self.design.spillover.radius
+        return [[j for j in range(self.n) if j != i and self.distances[i, j] <= radius] for i in range(self.n)]
+
     def spillovers(self, dose: Floats) -> Floats:
         """What others' doses add to each unit before outcomes depend on each other."""
         dials: Any = self.design.spillover
@@ -118,7 +124,7 @@ class PanelPieces:
             if dials.radius is None:
                 exposure = dose @ self.w[i]
             else:
-                near = [j for j in range(self.n) if j != i and self.distances[i, j] <= dials.radius]
+                near = self.near[i]
                 exposure = dose[:, near].max(axis=1, initial=0.0) if near else np.zeros(len(dose))
             own = dose[:, i] != 0
             reached = {"all": np.ones(len(dose), bool), "treated": own, "controls": ~own}[dials.on]
@@ -140,8 +146,9 @@ class PanelPieces:
                 other = through is not None and only in ("", part.name)
                 m = self.mediator(part.name, through if other and through is not None else d)
                 rhs = rhs + part.b * m + part.interaction * d * m
-        return self.levels + self.apart() + rhs @ self.multiplier.T
+        return self.levels + self.apart + rhs @ self.multiplier.T
 
+    @cached_property
     def apart(self) -> Floats:
         """What sets units that are treated at some time apart whatever the treatment does."""
         dials: Any = self.design.effect
@@ -173,13 +180,15 @@ class PanelPieces:
         scaled, gaps = [], []
         for name, x in values.items():
             at = [float(x[t, i]) for t, i in cells]
-            a = [(max(at) - v if name in dials.negative else v - min(at)) / (max(at) - min(at)) for v in at]
-            p = [v / sum(a) for v in a]
+            low, high = min(at), max(at)
+            a = [(high - v if name in dials.negative else v - low) / (high - low) for v in at]
+            whole = sum(a)
+            p = [v / whole for v in a]
             gaps.append(1 + sum(v * np.log(v) for v in p if v > 0) / np.log(len(p)))
             scaled.append(a)
-        out = np.zeros_like(self.seen)
+        out, weights = np.zeros_like(self.seen), [g / sum(gaps) for g in gaps]
         for row, (t, i) in enumerate(cells):
-            out[t, i] = sum(g / sum(gaps) * a[row] for g, a in zip(gaps, scaled, strict=True))
+            out[t, i] = sum(weight * a[row] for weight, a in zip(weights, scaled, strict=True))
         return out
 
     @cached_property
@@ -344,13 +353,24 @@ class PanelPieces:
             return np.nan if varies else self.pair(name)[0]
         if missing:
             return np.nan
+        if name not in self.impacts:
+            self.impacts[name] = self.impacts_of(name)
+        return self.impacts[name][kind]
+
+    @cached_property
+    def impacts(self) -> dict[str, dict[str, float]]:
+        """Impacts by regressor, as far as they were asked for: three estimands share one product of matrices."""
+        return {}
+
+    def impacts_of(self, name: str) -> dict[str, float]:
         own, lagged = self.pair(name)
         by_unit = self.effects + own - self.design.effect.size_of_units if name == "did" else np.full(self.n, own)
         impact = self.multiplier @ (np.diag(by_unit) + lagged * self.w)
-        if kind == "direct" and not self.design.spillover.rho:
-            return float(by_unit.mean())  # a unit is none of its neighbours
         direct, total = float(np.trace(impact)) / self.n, float(impact.sum()) / self.n
-        return {"direct": direct, "total": total, "indirect": total - direct}[kind]
+        own_alone = float(by_unit.mean())  # a unit is none of its neighbours
+        return {
+            "direct": direct if self.design.spillover.rho else own_alone, "total": total, "indirect": total - direct,
+        }  # fmt: skip
 
     def pair(self, name: str) -> tuple[float, float]:
         """Coefficients of a regressor and of its lag in the equation of the outcome."""
