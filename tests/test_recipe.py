@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import commands
 import made_cities
 import numpy as np
 import pytest
@@ -90,8 +91,12 @@ def apply(block: str, folder: Path) -> None:
 
 def in_copy(folder: Path, *arguments: str) -> str:
     """What a module of Python prints in the copy, which must end well."""
-    done = subprocess.run([sys.executable, "-m", *arguments], cwd=folder, capture_output=True, text=True, check=False,
-                          env=os.environ | {"PYTHONPATH": str(folder), "COLUMNS": "200"}, timeout=240)  # fmt: skip
+    surroundings = os.environ | {"PYTHONPATH": str(folder), "COLUMNS": "200"}
+    if arguments[0] == "experiments":
+        done = commands.run(folder, *arguments[1:], env=surroundings, root=folder)
+    else:
+        done = subprocess.run([sys.executable, "-m", *arguments], cwd=folder, capture_output=True, text=True,
+                              check=False, env=surroundings, timeout=240)  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -223,9 +228,7 @@ def test_a_new_part_is_listed_checked_and_used(copy: Path, tmp_path: Path) -> No
     (bias,) = [row for row in rows if (row["term"], row["measure"]) == ("did", "bias")]
     assert abs(bias["value"]) <= 4 * bias["mcse"]
     (tmp_path / "wrong.toml").write_text(WORLD.replace("pace = 4.0", "pace = -1.0\ntreated = 40"), encoding="utf-8")
-    done = subprocess.run([sys.executable, "-m", "experiments", "run", str(tmp_path / "wrong.toml")], cwd=copy,
-                          capture_output=True, text=True, check=False, timeout=240,
-                          env=os.environ | {"PYTHONPATH": str(copy)})  # fmt: skip
+    done = commands.run(copy, "run", tmp_path / "wrong.toml", env=os.environ | {"PYTHONPATH": str(copy)}, root=copy)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 2
 
@@ -291,16 +294,18 @@ def test_plain_functions_are_a_study_and_plug_ins(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(study, encoding="utf-8")
     surroundings = os.environ | {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
 
-    def python(*arguments: str) -> str:
-        done = subprocess.run([sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False,
-                              env=surroundings, timeout=240)  # fmt: skip
+    def panelproof(*arguments: str) -> str:
+        done = commands.run(tmp_path, *arguments, env=surroundings)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    assert "rejection" in python("script.py")
-    assert "how many." in python("-m", "experiments", "kinds", "mine:two_groups")
-    python("-m", "experiments", "run", "mine.toml", "--cluster", "serial", "--store", "mine.zarr")
-    rows = json.loads(python("-m", "experiments", "report", "mine.zarr", "--json"))["measures"]
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False,
+                          env=surroundings, timeout=240)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "rejection" in done.stdout
+    assert "how many." in panelproof("kinds", "mine:two_groups")
+    panelproof("run", "mine.toml", "--cluster", "serial", "--store", "mine.zarr")
+    rows = json.loads(panelproof("report", "mine.zarr", "--json"))["measures"]
     means = {row["effect"]: row for row in rows if row["measure"] == "bias"}
     assert set(means) == {0.0, 1.0}
     assert all(abs(row["value"]) <= 4 * row["mcse"] for row in means.values())

@@ -20,6 +20,7 @@ from studies import small_study
 pytestmark = pytest.mark.server
 
 LIMIT = 2.0  # seconds of a job
+FEWER = {name: {"workers": 1} for name in ("pbs", "sge", "lsf")}  # two of them prove what two of Slurm prove
 JOBS = (1, 2, DIES, RAISES, HANGS, EXITS, *range(100, 160))
 
 
@@ -37,7 +38,7 @@ def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     assert request.param in PARTS, f"say in tests/support/real_parts.py how the parts of {request.param} are started"
     try:
         with PARTS[request.param](tmp_path_factory.mktemp(request.param)) as cluster:
-            back = back_end(cluster.where, cluster.options)
+            back = back_end(cluster.where, cluster.options | FEWER.get(request.param, {}))
             executor = back.open(LIMIT)
             try:
                 yield Opened(back, cluster, executor)

@@ -300,10 +300,10 @@ def members(folder: Path) -> list[psutil.Process]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", ["pbs", "sge", "lsf"])
+@pytest.mark.parametrize("kind", ["pbs", "lsf"])
 def test_workers_of_a_made_batch_system_join_work_and_leave_nothing(kind: str, tmp_path: Path) -> None:
     """Two workers in one job, over TLS, on the loopback address, in a folder of ours, with a kept log."""
-    asked: dict[str, Any] = {"processes": 2, "log": str(tmp_path / "logs")} | ({"pe": "smp"} if kind == "sge" else {})
+    asked: dict[str, Any] = {"processes": 2, "log": str(tmp_path / "logs")}
     with batch(kind, tmp_path, **asked) as (_, back):
         pool: Any = back.open()
         try:

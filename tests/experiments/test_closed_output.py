@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 from real_parts import ENVIRONMENT
 
@@ -43,8 +44,13 @@ def closed() -> Iterator[int]:
     os.close(writer)
 
 
-def ran(words: Sequence[str], **streams: Any) -> tuple[int, list[str]]:
-    done = subprocess.run(words, env=ENVIRONMENT, **({"stderr": subprocess.PIPE, "text": True} | streams))
+def ran(words: Sequence[str]) -> int:
+    return subprocess.run(words, env=ENVIRONMENT).returncode
+
+
+def panelproof(folder: Path, *words: object, **streams: int) -> tuple[int, list[str]]:
+    """The exit code of a command whose streams are these files, and the lines of its errors."""
+    done = commands.run(folder, *words, **streams)
     return done.returncode, (done.stderr or "").strip().splitlines()
 
 
@@ -56,8 +62,8 @@ def is_whole(store: Path) -> bool:
 def test_a_run_whose_reader_has_gone_writes_its_store(
     study: Path, tmp_path: Path, closed: int, options: list[str]
 ) -> None:
-    words = command("run", study, "--cluster", "serial", "--store", tmp_path / "x.zarr", *options)
-    code, said = ran(words, stdout=closed)
+    words = ("run", study, "--cluster", "serial", "--store", "x.zarr", *options)
+    code, said = panelproof(tmp_path, *words, stdout=closed)
     assert is_whole(tmp_path / "x.zarr")
     assert code == 0
     assert not [line for line in said if "rror" in line]
@@ -65,21 +71,21 @@ def test_a_run_whose_reader_has_gone_writes_its_store(
 
 def test_a_run_whose_errors_nobody_reads_writes_its_store(study: Path, tmp_path: Path, closed: int) -> None:
     """Nor its progress, which `--json` sends there."""
-    words = command("run", study, "--cluster", "serial", "--store", tmp_path / "x.zarr", "--json")
-    assert ran(words, stdout=closed, stderr=closed, text=False)[0] == 0
+    words = ("run", study, "--cluster", "serial", "--store", "x.zarr", "--json")
+    assert panelproof(tmp_path, *words, stdout=closed, stderr=closed)[0] == 0
     assert is_whole(tmp_path / "x.zarr")
 
 
 @needs_full
 def test_a_full_disk_under_standard_output_is_one_line_and_no_success(study: Path, tmp_path: Path) -> None:
-    words = command("run", study, "--cluster", "serial", "--store", tmp_path / "x.zarr")
     with FULL.open("w") as full:
-        code, (line,) = ran(words, stdout=full)
+        words = ("run", study, "--cluster", "serial", "--store", "x.zarr")
+        code, (line,) = panelproof(tmp_path, *words, stdout=full.fileno())
     assert is_whole(tmp_path / "x.zarr")
     assert code == 3
     assert "standard output: No space left on device; not all was printed: what was computed is kept" in line
     with FULL.open("w") as full:
-        code, (line,) = ran(command("studies"), stdout=full)
+        code, (line,) = panelproof(tmp_path, "studies", stdout=full.fileno())
     assert code == 3
     assert "not all was printed: print it elsewhere" in line
 
@@ -87,7 +93,7 @@ def test_a_full_disk_under_standard_output_is_one_line_and_no_success(study: Pat
 def test_a_closed_standard_output_gives_its_number_to_no_file(study: Path, tmp_path: Path) -> None:
     words = command("run", study, "--cluster", "serial", "--store", tmp_path / "x.zarr")
     script = 'exec "$@" >&- 2>&-'
-    assert ran(["sh", "-c", script, "sh", *words], stderr=None)[0] == 0
+    assert ran(["sh", "-c", script, "sh", *words]) == 0
     assert is_whole(tmp_path / "x.zarr")
     assert run_command(["store", "verify", str(tmp_path / "x.zarr"), "-q"]) == 0
 
@@ -103,14 +109,14 @@ number = os.open({str(tmp_path / "first")!r}, os.O_CREAT | os.O_WRONLY)
 os._exit(0 if number > 2 else 9)
 """
     words = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code]
-    assert ran(words, stderr=None)[0] == 0
+    assert ran(words) == 0
 
 
 def test_other_commands_write_their_files_too(tmp_path: Path, closed: int) -> None:
     example, out = tmp_path / "example", tmp_path / "out"
-    assert ran(command("panel", "example", example), stdout=closed)[0] == 0
-    words = command("estimate", example / "panel.csv", "--spec", example / "spec.toml", "--out", out)
-    assert ran(words, stdout=closed)[0] == 0
+    assert panelproof(tmp_path, "panel", "example", example, stdout=closed)[0] == 0
+    words = ("estimate", example / "panel.csv", "--spec", example / "spec.toml", "--out", out)
+    assert panelproof(tmp_path, *words, stdout=closed)[0] == 0
     assert json.loads((out / "estimates.json").read_text())["records"]
 
 

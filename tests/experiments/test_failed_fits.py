@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import commands
 import numpy as np
 import pytest
 
@@ -53,14 +52,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def panelproof(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "experiments", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
-
-
 def run_study(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return panelproof(folder, "run", "study.toml", "--cluster", "serial", "--store", "x.zarr", *options)
+    return commands.run(folder, "run", "study.toml", "--cluster", "serial", "--store", "x.zarr", *options)
 
 
 def words(text: str) -> str:
@@ -73,11 +66,11 @@ def test_an_estimator_that_never_fits_is_said_and_corrected_and_retried(folder: 
         assert failed.returncode == 3
         assert "mine: every fit failed: ArithmeticError: no such root" in failed.stdout
         assert "did: every fit" not in failed.stdout
-    info = panelproof(folder, "store", "info", "x.zarr")
+    info = commands.run(folder, "store", "info", "x.zarr")
     assert info.returncode == 0
     assert "failed fits   mine: 128 of 128" in info.stdout
     assert "traceback     cell 0 block 0 replication 0 mine: ArithmeticError: no such root" in info.stdout
-    again = panelproof(folder, "replay", "x.zarr", "0", "90", "--load-code")
+    again = commands.run(folder, "replay", "x.zarr", "0", "90", "--load-code")
     assert again.returncode == 0
     assert "ArithmeticError: no such root" in again.stdout
     assert "made_up_broken.py" in again.stdout
@@ -97,7 +90,7 @@ def test_an_estimator_that_never_fits_is_said_and_corrected_and_retried(folder: 
     for block in store.blocks(0):
         np.testing.assert_array_equal(block.estimates["mine"].estimate, block.estimates["did"].estimate)
     assert "nothing to retry" in run_study(folder, "--retry", "failed").stdout
-    assert "failed" not in panelproof(folder, "store", "info", "x.zarr").stdout
+    assert "failed" not in commands.run(folder, "store", "info", "x.zarr").stdout
 
 
 def test_only_blocks_with_failed_fits_are_computed_again(folder: Path) -> None:
@@ -113,7 +106,7 @@ def test_only_blocks_with_failed_fits_are_computed_again(folder: Path) -> None:
         retried.stdout
     )
     assert [origin.blocks for origin in ZarrStore.open(folder / "x.zarr").environments] == [1, 1]
-    assert panelproof(folder, "store", "verify", "x.zarr").returncode == 0
+    assert commands.run(folder, "store", "verify", "x.zarr").returncode == 0
 
 
 @dataclass(frozen=True, slots=True)

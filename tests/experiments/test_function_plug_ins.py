@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import commands
 import numpy as np
 import pytest
 
@@ -72,13 +74,11 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def panelproof(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "experiments", *arguments]
-    surroundings = {**os.environ, "COLUMNS": "200"}
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=surroundings, timeout=240)
+    return commands.run(folder, *arguments, env={**os.environ, "COLUMNS": "200"})
 
 
 def test_a_study_file_names_functions_of_a_module_beside_it(folder: Path) -> None:
-    ran = panelproof(folder, "run", "study.toml", "--cluster", "local", "--workers", "2", "--store", "x.zarr")
+    ran = panelproof(folder, "run", "study.toml", "--cluster", "local", "--workers", "1", "--store", "x.zarr")
     assert ran.returncode == 0, ran.stderr
     store = ZarrStore.open(folder / "x.zarr")
     study = Study.from_toml(folder / "study.toml")
@@ -164,7 +164,7 @@ def study(replications):
 if __name__ == "__main__":
     folder, replications = sys.argv[1], int(sys.argv[2])
     if len(sys.argv) > 3:
-        with LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1",
+        with LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1",
                           dashboard_address="127.0.0.1:0") as cluster, Client(cluster) as client:
             store = pp.run(study(replications), store=f"{folder}/x.zarr", client=client)
     else:
@@ -192,13 +192,22 @@ def test_functions_of_a_script_run_on_workers_resume_and_are_replayed(tmp_path: 
     first = script(SCRIPT, tmp_path / "mine.py", tmp_path / "workers", 128, "workers")
     assert first.returncode == 0, first.stderr
     longer = SCRIPT.replace("if __name__", "print('another line of the script')\n\nif __name__")
-    rest = script(longer, tmp_path / "mine.py", tmp_path / "workers", 256, "workers")
+    rest = script(longer, tmp_path / "mine.py", tmp_path / "workers", 256)
     assert rest.returncode == 0, rest.stderr
     assert rest.stdout.split()[-1] == alone.stdout.split()[-1]
 
 
-def test_an_edit_of_what_a_function_does_makes_another_study(tmp_path: Path) -> None:
-    assert script(SCRIPT, tmp_path / "mine.py", tmp_path, 64).returncode == 0
+@pytest.fixture(scope="module")
+def scripted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the script and of a store that it made."""
+    folder = tmp_path_factory.mktemp("scripted")
+    done = script(SCRIPT, folder / "mine.py", folder, 64)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_an_edit_of_what_a_function_does_makes_another_study(scripted: Path, tmp_path: Path) -> None:
+    shutil.copytree(scripted / "x.zarr", tmp_path / "x.zarr")
     before = ZarrStore.open(tmp_path / "x.zarr").content_hash()
     refused = script(SCRIPT.replace("+ SHIFT", "- SHIFT"), tmp_path / "mine.py", tmp_path, 128)
     assert refused.returncode == 1
@@ -232,10 +241,9 @@ def test_a_fingerprint_covers(case: str) -> None:
     assert fingerprint(text) != fingerprint(text.replace(*EDITS[case]))
 
 
-def test_a_store_of_a_script_is_reported_anywhere_and_replayed_there_alone(tmp_path: Path) -> None:
-    assert script(SCRIPT, tmp_path / "mine.py", tmp_path, 64).returncode == 0
-    assert "change" in panelproof(tmp_path, "report", "x.zarr").stdout
-    refused = panelproof(tmp_path, "replay", "x.zarr", "0", "1")
+def test_a_store_of_a_script_is_reported_anywhere_and_replayed_there_alone(scripted: Path) -> None:
+    assert "change" in panelproof(scripted, "report", "x.zarr").stdout
+    refused = panelproof(scripted, "replay", "x.zarr", "0", "1")
     assert refused.returncode == 2
     assert "the function 'draw' is not here" in refused.stderr
     assert "do this from the script" in " ".join(refused.stderr.split())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
+import commands
 import numpy as np
 import pytest
 from harmful_fits import HOW
@@ -29,7 +29,7 @@ harms = [{harms}]
 kind = "did"
 [cluster]
 where = "serial"
-memory = "1000MB"
+memory = "700MB"
 block_timeout = 3
 """
 )
@@ -41,9 +41,8 @@ def run_study(folder: Path, kind: str, *harms: str) -> subprocess.CompletedProce
     text = STUDY.format(kind=kind, harms=", ".join(f'"{harm}"' for harm in harms))
     (folder / f"{len(harms)}.toml").write_text(text)
     path = os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "experiments", "run", f"{len(harms)}.toml"]
-    return subprocess.run([*command, "--store", f"{len(harms)}.zarr"], cwd=folder, capture_output=True,
-                          text=True, env={**os.environ, "PYTHONPATH": path}, timeout=240)  # fmt: skip
+    words = ("run", f"{len(harms)}.toml", "--store", f"{len(harms)}.zarr")
+    return commands.run(folder, *words, env={**os.environ, "PYTHONPATH": path})
 
 
 @pytest.mark.parametrize(("kind", "harms"), [("Harmful", tuple(HOW)), ("HarmfulTiles", ("dies",))])

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 from schedulers import started
 
@@ -56,8 +57,7 @@ def folder(tmp_path: Path) -> Path:
 def panelproof(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own, which finds the modules of the folder."""
     path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "experiments", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
+    return commands.run(folder, *arguments, env={**os.environ, "PYTHONPATH": path})
 
 
 def run_study(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:

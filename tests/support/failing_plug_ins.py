@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import commands
 import numpy as np
 import psutil
 
@@ -19,7 +18,6 @@ from experiments.study import Study
 from results.store import ZarrStore
 from studies import SHORT
 
-ROOT = Path(__file__).resolve().parents[2]
 AT = 40  # the replication in which a plug-in fails
 REPLICATIONS = 128
 SLEEPS = "97.31"  # seconds that a process sleeps which a plug-in leaves: its mark in the list of processes
@@ -110,11 +108,10 @@ class Ended:
 def run_with(folder: Path, failure: Failure, where: str = "serial", *options: str) -> Ended:
     """Run the study of two estimators, a sound one and this one, in a folder."""
     (folder / "failing_plug_in.py").write_text(MODULE.replace("[BODY]", failure.body))
+    workers = ("--workers", "1") if where == "local" else ()
     (folder / "study.toml").write_text(STUDY.replace("[WHERE]", where))
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", "experiments", "run", "study.toml", "--store", "x.zarr", *options]
-    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240,
-                         env={**os.environ, "PYTHONPATH": path, "COLUMNS": "300"})  # fmt: skip
+    ran = commands.run(folder, "run", "study.toml", "--store", "x.zarr", *workers, *options,
+                       env={**os.environ, "COLUMNS": "300"})  # fmt: skip
     store = folder / "x.zarr"
     return Ended(ran.returncode, ran.stdout, ran.stderr, ZarrStore.open(store) if store.exists() else None)
 

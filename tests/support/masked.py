@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+import commands
 
 from results.store import ZarrStore
 
@@ -52,6 +53,10 @@ kind = "mediation"
 errors = ["delta", "sobel", "monte-carlo", "bootstrap:unit"]
 """,
 }
+TOGETHER = f"""{HEAD}spillover = "paper"
+heterogeneity = 0.5
+serial = 0.5
+""" + "".join(text[text.index("[[est") :] for kind, text in STUDIES.items() if kind != "did")  # full-job has did too
 NO_AVX512 = {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"}
 NO_AVX2 = {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR"}
 NO_FMA = {"GLIBC_TUNABLES": "glibc.malloc.check=0:glibc.cpu.hwcaps=-FMA,-FMA4,-AVX2"}
@@ -70,23 +75,22 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
 
 def masked(settings: Mapping[str, str]) -> dict[str, str]:
     """The environment of a process: this one's, with these switches of libraries in place of its own."""
-    own = ("NPY_", "GLIBC_", "OPENBLAS_", "PANELPROOF_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(own)} | dict(settings)
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(commands.SETTINGS)}
+    return plain | dict(settings)
 
 
 def panelproof(
     folder: Path, *arguments: str, settings: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own with these switches."""
-    command = [sys.executable, "-m", "experiments", *arguments]
-    return subprocess.run(command, cwd=folder, env=masked(settings or {}), capture_output=True, text=True, timeout=300)
+    return commands.run(folder, *arguments, env=masked(settings or {}))
 
 
 def ran(
     folder: Path, kind: str, settings: Mapping[str, str], *options: str, store: str = "x.zarr"
 ) -> subprocess.CompletedProcess[str]:
     """A run of one of the studies, in this process's child with these switches."""
-    (folder / f"{kind}.toml").write_text(STUDIES[kind])
+    (folder / f"{kind}.toml").write_text(STUDIES.get(kind, TOGETHER))
     arguments = ("run", f"{kind}.toml", "--cluster", "serial", "--store", store, "-q", *options)
     return panelproof(folder, *arguments, settings=settings)
 

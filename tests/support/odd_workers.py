@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import commands
 from distributed import Client
 from real_parts import PATH, ROOT, SUPPORT, Cluster, start
 
@@ -39,9 +40,7 @@ class Refused:
 
 def panelproof(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The command in a folder."""
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run([sys.executable, "-m", "experiments", *arguments], cwd=folder, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": path}, timeout=120)  # fmt: skip
+    return commands.run(folder, *arguments, timeout=120.0)
 
 
 def edited_copy(folder: Path) -> str:

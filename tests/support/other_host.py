@@ -19,7 +19,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+import commands
 
 SUPPORT = Path(__file__).resolve().parent
 PAUSED = "paused"
@@ -29,15 +31,14 @@ WAIT = 60.0  # seconds for an answer
 class Host:
     """Such a run, as another process started it."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
+    def __init__(self, process: subprocess.Popen[str] | commands.Copy, entry: TextIO, out: TextIO) -> None:
+        self.process, self._entry, self._out = process, entry, out
         self._lines = queue.SimpleQueue[str]()
         self.reader = threading.Thread(target=self._read)
         self.reader.start()
 
     def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
+        for line in self._out:
             self._lines.put(line.rstrip("\n"))
         self._lines.put("")
 
@@ -58,9 +59,8 @@ class Host:
 
     def go_on(self) -> None:
         """Let a paused run go on."""
-        assert self.process.stdin is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
+        self._entry.write("\n")
+        self._entry.flush()
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the run alone."""
@@ -70,21 +70,26 @@ class Host:
 @contextmanager
 def host(store: Path, *options: str, mounts: Sequence[str] = ()) -> Iterator[Host]:
     """A run into a store on a host of its own, in a mount namespace of its own where it mounts something."""
-    command = [sys.executable, str(Path(__file__).resolve()), str(store), *options]
+    words = [str(Path(__file__).resolve()), str(store), *options]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SUPPORT.parent.parent), str(SUPPORT)])}
+    (read_in, write_in), (read_out, write_out) = os.pipe(), os.pipe()
+    process: subprocess.Popen[str] | commands.Copy
     if mounts:
         script = " && ".join([*mounts, 'exec "$@"'])
-        command = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", *command]
-    paths = os.pathsep.join([str(SUPPORT.parent.parent), str(SUPPORT)])
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
-                               env={**os.environ, "PYTHONPATH": paths})  # fmt: skip
-    found = Host(process)
-    try:
-        yield found
-    finally:
-        process.kill()
-        found.reader.join()
-        with process:  # its pipes are closed, and it is waited for
-            pass
+        command = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", sys.executable, *words]
+        process = subprocess.Popen(command, stdin=read_in, stdout=write_out, text=True, env=env)
+    else:
+        process = commands.Copy(Path.cwd(), words, env, write_out, 2, read_in)
+    for number in (read_in, write_out):
+        os.close(number)
+    with os.fdopen(write_in, "w") as entry, os.fdopen(read_out) as out:
+        found = Host(process, entry, out)
+        try:
+            yield found
+        finally:
+            process.kill()
+            found.reader.join()
+            process.wait()
 
 
 def say(line: str) -> None:

@@ -230,7 +230,7 @@ PARTS: dict[str, Any] = {  # by back end: what must run before it can be opened
     "serial": lambda _: nothing("serial"),
     "local": lambda _: nothing("local", workers=2),
     "tcp": by_command_line,
-    "tls": lambda folder: by_command_line(folder, tls=True),
+    "tls": lambda folder: by_command_line(folder, workers=1, tls=True),
     "slurm": slurm,
     "pbs": lambda folder: made_batch_system(folder, "pbs"),
     "sge": lambda folder: made_batch_system(folder, "sge"),

@@ -30,7 +30,9 @@ def started(folder: Path, *python_path: Path, **settings: str) -> Iterator[Machi
     settings: further variables of their environment.
     """
     file = folder / "scheduler.json"
-    path = os.pathsep.join(map(str, [*python_path, SUPPORT, *filter(None, [os.environ.get("PYTHONPATH")])]))
+    path = os.pathsep.join(
+        map(str, [*python_path, SUPPORT.parents[1], SUPPORT, *filter(None, [os.environ.get("PYTHONPATH")])])
+    )
     environment = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", **settings}
     here = ("--host", "127.0.0.1", "--no-dashboard")
 
