@@ -29,7 +29,7 @@ demo: $(STAMP)
 
 # what everybody runs, in 5 minutes; tests/support/tiers.py says how it is chosen
 test: $(STAMP)
->$(BIN)/python -m pytest -n 2 -m "not (long or browser or server or documents)"
+>$(BIN)/python -m pytest -n 2 --dist worksteal -m "not (long or browser or server or documents)"
 
 # three at once on two cores: a third of the time goes into tests that wait for clusters, locks and broken links
 check: $(STAMP)
@@ -38,7 +38,7 @@ check: $(STAMP)
 >$(BIN)/mypy
 >$(BIN)/lint-imports
 >$(BIN)/codespell
->$(BIN)/python -m pytest -n 3
+>$(BIN)/python -m pytest -n 3 --dist worksteal
 
 # the site, into build/site; it opens without a server
 docs: $(STAMP)
