@@ -71,7 +71,15 @@ def store(small: Path, tmp_path: Path) -> Path:
     return tmp_path / "x.zarr"
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(STEPS))[::3], ids="-".join)
+ORDERS = [tuple(list(STEPS)[at] for at in order) for order in ((0, 1, 3, 2), (1, 2, 0, 3), (2, 3, 1, 0), (3, 0, 2, 1))]
+
+
+def test_the_orders_have_every_step_in_every_place_and_right_after_every_other() -> None:
+    assert all(sorted(steps) == sorted(STEPS) for steps in zip(*ORDERS, strict=True))
+    assert {pair for order in ORDERS for pair in itertools.pairwise(order)} == set(itertools.permutations(STEPS, 2))
+
+
+@pytest.mark.parametrize("order", ORDERS, ids="-".join)
 def test_a_store_that_grew_in_any_order_equals_one_run(reference: str, store: Path, order: tuple[str, ...]) -> None:
     study = SMALL
     for step in order:
@@ -186,7 +194,7 @@ run(LARGE, store=Path(sys.argv[1]), listen=lambda _: time.sleep(0.15))
 """
 
 
-@pytest.mark.parametrize("after", [0.0, 0.2, 0.5, 0.8])
+@pytest.mark.parametrize("after", [0.0, 0.5])
 def test_kills_while_it_grows_lose_nothing(reference: str, store: Path, tmp_path: Path, after: float) -> None:
     """kill -9 after a share of the blocks that the larger study adds."""
     command = [sys.executable, "-c", GROWS, str(store), str(Path(__file__).parent)]

@@ -68,21 +68,21 @@ def test_the_number_of_units_of_known_power() -> None:
 
 @pytest.mark.long
 def test_breakdowns_by_formula_lie_in_the_interval() -> None:
-    """Of each kind 8 searches: at least 7 intervals hold the true breakdown (of 99% ones less with odds of 1 in 370).
+    """Of each kind 4 searches: at least 3 intervals hold the true breakdown (fewer of 99% ones: odds of 1 in 1,700).
 
-    All 100 of each kind are too slow for a test.
+    All 100 of each kind are too slow for a test: `python tests/campaigns/run.py searches`.
     """
     cases = {"size:0.10": ("errors.serial", 0.0, known.serial_of_size(0.10), 0.25),
              "bias:25%": ("effect.trend_gap", 0.5, 0.25 * 0.5 / known.bias_under_trend_gap(1.0), 0.05)}  # fmt: skip
     for measure, (dial, effect, truth, precision) in cases.items():
         hits = 0
-        for seed in range(8):
+        for seed in range(4):
             bench = bench_of(known.study(500 + seed, effect), measure, None)
             (answer,) = breakdown(bench, dial, Search(precision=precision))
             assert answer.state == "found"
             assert abs(answer.value / truth - 1) < 3 * precision
             hits += answer.lower <= truth <= answer.upper
-        assert hits >= 7, measure
+        assert hits >= 3, measure
 
 
 def test_formulas_of_known_breakdowns_are_those_of_simulation() -> None:
@@ -91,9 +91,9 @@ def test_formulas_of_known_breakdowns_are_those_of_simulation() -> None:
         ({"errors.serial": 0.4}, "rejection", known.size_under_serial_correlation(0.4)),
         ({"effect.trend_gap": 0.05}, "bias", known.bias_under_trend_gap(0.05)),
     ):
-        study = known.study(31).resized(replications=4096)
+        study = known.study(31)
         records = run(Study(study.name, study.design, study.estimators, tuple((k, (v,)) for k, v in dials.items()),
-                            replications=4096, seed=31, worlds=1))  # fmt: skip
+                            replications=2048, seed=31, worlds=1))  # fmt: skip
         frame = diagnose(records).frame
         row = frame[(frame["measure"] == measure) & (frame["term"] == "did")].iloc[0]
         assert abs(row["value"] - expected) < 4 * row["mcse"], measure
