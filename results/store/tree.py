@@ -243,9 +243,8 @@ class Folder(WritableTree):
         """
         if not is_inside(name):
             raise NotPlain(errno.EINVAL, "is no name of a file of a store", name)
-        if name == META and isinstance(
-            self._root, Path
-        ):  # who removed a store would get one that is none by another file
+        # by no other file: who removed a store would get a folder that is none
+        if name == META and isinstance(self._root, Path):
             self.path.mkdir(parents=True, exist_ok=True)
         *folders, last = name.split("/")
         fresh = f"{last}.{secrets.token_hex(4)}.partial"  # two workers may write one block

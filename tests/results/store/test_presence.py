@@ -176,6 +176,25 @@ def test_what_is_written_after_the_last_look_goes_into_no_other_store(
     assert verified(tmp_path / "moved.zarr").sound
 
 
+def test_a_place_that_is_given_away_before_a_worker_holds_it_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other, held = tmp_path / "x.zarr", tmp_path / "other.zarr", Folder.held
+    run(quick_study(128, seed=12), store=other)
+    run(quick_study(128), store=store)
+    block, hash_of_other = ZarrStore.open(store).sound(0, 0), ZarrStore.open(other).content_hash()
+
+    def late(folder: Folder) -> Any:
+        put_another(store)
+        return held(folder)
+
+    with shared(store) as place:
+        monkeypatch.setattr(Folder, "held", late)
+        with pytest.raises(BadInput, match="a worker does not see the store"):
+            write_chunks(place, 0, 0, block)
+    assert ZarrStore.open(store).content_hash() == hash_of_other
+
+
 def test_a_write_makes_no_folder_of_a_store_that_is_gone(tmp_path: Path) -> None:
     tree = Folder(tmp_path / "x.zarr")
     with pytest.raises(FileNotFoundError):
