@@ -229,7 +229,7 @@ def nothing(where: str, **options: Any) -> Iterator[Cluster]:
 PARTS: dict[str, Any] = {  # by back end: what must run before it can be opened
     "serial": lambda _: nothing("serial"),
     "local": lambda _: nothing("local", workers=2),
-    "tcp": by_command_line,
+    "tcp": lambda folder: by_command_line(folder, workers=1),
     "tls": lambda folder: by_command_line(folder, workers=1, tls=True),
     "slurm": slurm,
     "pbs": lambda folder: made_batch_system(folder, "pbs"),
