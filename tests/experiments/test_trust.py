@@ -65,7 +65,7 @@ def held(folder: Path) -> dict[str, Any]:
 
 def arguments(folder: Path, *further: str, out: str = "out") -> list[str]:
     command = ["trust", str(folder / "panel.csv"), "--spec", str(folder / "spec.toml"), "--out", str(folder / out)]
-    return [*command, "--budget", "0.3s", *further]  # the fewest replications that a budget gives, on any machine
+    return [*command, "--budget", "0.3s", *further]  # gives the studies the fewest replications
 
 
 def test_the_folder_holds_the_page_and_ordinary_stores(folder: Path, held: dict[str, Any]) -> None:
@@ -271,7 +271,7 @@ def test_sizes_are_those_of_a_plain_study_file_of_the_twin(folder: Path) -> None
 
 @pytest.mark.parametrize("claim", ["sdm:did", "7:3:w_did", "7:2:total:did", "2:3:did", "2:5:road"])
 def test_other_claims_are_judged_too(folder: Path, claim: str) -> None:
-    """By their own error types and power; checks of a claim that no dial moves one for one run too, those of the others
+    """By their own error types and power; checks run for a claim that no dial moves one for one, and for a spatial one
     on the real city panel."""
     found = pp.trust(folder / "panel.csv", folder / "spec.toml", claim=claim, replications=128,
                      alone=claim != "2:5:road")  # fmt: skip
