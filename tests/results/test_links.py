@@ -24,10 +24,12 @@ from experiments.run.resume import log_of, logged, read_log
 from experiments.run.runner import run
 from results.store import ZarrStore, locked, marks
 from results.store.chunks import shared
+from results.store.disk import LINK, NotPlain
 from results.store.files import META, PROVENANCE, seal
 from results.store.lock import check_free
 from results.store.marks import body_without_seal, opened_size
 from results.store.repair import verified
+from results.store.tree import Folder
 from sim.errors import BadInput
 from studies import quick_study
 
@@ -366,3 +368,12 @@ def test_a_store_that_was_set_aside_is_no_link(group_folder: Path, made: Path) -
         pass
     assert not (group_folder / "s.zarr").exists()
     assert [path.name for path in group_folder.iterdir()] == [".s.zarr.replaced"]
+
+
+def test_a_folder_that_is_a_link_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "zarr.json").write_text("{}")
+    (tmp_path / "x.zarr").mkdir()
+    (tmp_path / "x.zarr" / "did").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(NotPlain, match=LINK):
+        Folder(tmp_path / "x.zarr").read("did/zarr.json")
