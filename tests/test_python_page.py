@@ -19,11 +19,12 @@ README = PAGE.parent.parent / "README.md"
 NAME = re.compile(r"\bpp\.(\w+)")
 
 
-def page_of(folder: Path) -> dict[str, Any]:
-    """All names of the page once its blocks have run in this folder, and the folder."""
-    names: dict[str, Any] = {"folder": folder}
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """All names of the page once its blocks have run, and the folder where they did."""
+    names: dict[str, Any] = {"folder": tmp_path_factory.mktemp("page")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+        patch.chdir(names["folder"])
         for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
             exec(block, names)
     return names
@@ -36,7 +37,7 @@ def test_the_page_names_every_function_of_pp_and_no_other_page_names_what_is_not
     assert len(named[PAGE]) > 30
 
 
-def files_are_there(page: dict[str, Any]) -> None:
+def test_every_block_runs_and_files_are_there(page: dict[str, Any]) -> None:
     found = {path.name: path for path in page["folder"].iterdir()}
     assert {"power.pdf", "bias.svg", "zip.png", "mine.zarr"} <= set(found)
     assert found["power.pdf"].read_bytes().startswith(b"%PDF")
@@ -44,7 +45,7 @@ def files_are_there(page: dict[str, Any]) -> None:
     assert "effect of the policy" in found["bias.svg"].read_text(encoding="utf-8")
 
 
-def the_power_curve_is_the_diagnosis(page: dict[str, Any]) -> None:
+def test_the_power_curve_is_the_diagnosis(page: dict[str, Any]) -> None:
     diagnosis = page["diagnosis"]
     rows = diagnosis.frame.query("measure == 'rejection'")
     wanted = {(row.noise, row.estimator, row.effect): row.value for row in rows.itertuples()}
@@ -58,7 +59,7 @@ def the_power_curve_is_the_diagnosis(page: dict[str, Any]) -> None:
     assert {(noise, name, effect): table.loc[effect, (noise, name)] for noise, name, effect in wanted} == wanted
 
 
-def the_fitted_line_is_that_of_the_tables(page: dict[str, Any]) -> None:
+def test_the_fitted_line_of_the_page_is_that_of_the_tables(page: dict[str, Any]) -> None:
     fitted, column = page["found"], page["column"]
     assert fitted.params["did"] == pytest.approx(column.params["did"], rel=1e-12)
     assert fitted.std_errors["did"] == pytest.approx(column.std_errors["did"], rel=1e-12)
@@ -67,16 +68,7 @@ def the_fitted_line_is_that_of_the_tables(page: dict[str, Any]) -> None:
     assert (record.estimate, record.se) == (column.params["did"], column.std_errors["did"])
 
 
-def the_arrays_open_without_the_entry_point(page: dict[str, Any]) -> None:
+def test_the_arrays_as_they_are_stored_open_without_the_entry_point(page: dict[str, Any]) -> None:
     plain = xr.open_datatree(page["folder"] / "mine.zarr", engine="zarr", consolidated=False)
     assert plain["did/estimate"].dims == ("cell", "replication", "term")
     assert plain["effect"].dims == ("cell",)
-
-
-def test_every_block_runs_and_gives_what_the_page_says(tmp_path: Path) -> None:
-    """One test: on several processes each would run the page anew."""
-    page = page_of(tmp_path)
-    files_are_there(page)
-    the_power_curve_is_the_diagnosis(page)
-    the_fitted_line_is_that_of_the_tables(page)
-    the_arrays_open_without_the_entry_point(page)

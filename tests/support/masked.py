@@ -90,7 +90,7 @@ def ran(
     folder: Path, kind: str, settings: Mapping[str, str], *options: str, store: str = "x.zarr"
 ) -> subprocess.CompletedProcess[str]:
     """A run of one of the studies, in this process's child with these switches."""
-    (folder / f"{kind}.toml").write_text(STUDIES.get(kind, TOGETHER))
+    (folder / f"{kind}.toml").write_text({**STUDIES, "together": TOGETHER}[kind])
     arguments = ("run", f"{kind}.toml", "--cluster", "serial", "--store", store, "-q", *options)
     return panelproof(folder, *arguments, settings=settings)
 
