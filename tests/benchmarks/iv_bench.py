@@ -1,6 +1,6 @@
 """2SLS, panels a second on one core: 285 units x 18 periods, one control, three instruments, redrawn doses.
 
-Ours are the fits of a study: tiles of 8 replications on one plan, errors of three types and all tests. linearmodels
+Ours are the fits of a study: whole tiles on one plan, errors of three types and all tests. linearmodels
 fits one panel after another, twice: with dummies for units and periods, as its IV2SLS has no effects to absorb, and on
 variables whose effects our program took out beforehand, outside of the time that is measured. Either way it computes
 errors of three types, Sargan's and Wu and Hausman's tests. Panels are drawn beforehand; time is that of the processor.
@@ -26,12 +26,13 @@ from estimators.core.tile import Tile  # noqa: E402
 from experiments.references import linearmodels  # noqa: E402
 from experiments.references.reference import long_frame  # noqa: E402
 from sim import Panel, Streams, Wanted  # noqa: E402
+from sim.streams import TILE  # noqa: E402
 from sim.world.panel_design import PanelDesign  # noqa: E402
 from sim.world.parts.adoption import InstrumentedDose  # noqa: E402
 from sim.world.parts.covariates import Normal  # noqa: E402
 
 INSTRUMENTS = ("z1", "z2", "z3")
-TILE, TILES, REPEATS = 8, 16, 3
+TILES, REPEATS = 4, 3
 WANTED_RATIO = 100  # of our panels a second to those of linearmodels
 DESIGN = PanelDesign(
     units=285, periods=18, covariates=(Normal("x", 0.5), *map(Normal, INSTRUMENTS)),
