@@ -184,6 +184,11 @@ def check_open(opened: bool, html: Path | None) -> None:
 @click.option(
     "--shard", metavar="I/N", help="Compute every N-th block alone; `panelproof store merge` joins the N stores."
 )
+@click.option(
+    "--together",
+    is_flag=True,
+    help="Fill the store with other clients that say so too, on all machines that reach it; each takes free blocks.",
+)
 @click.option("--block", type=click.IntRange(64), help="Replications stored together (a block), a multiple of 64.")
 @click.option("--seed", type=click.IntRange(0), help="The seed (default: the study's).")
 @click.option(
@@ -211,6 +216,7 @@ def run(
     study: str,
     until: str | None,
     shard: str | None,
+    together: bool,
     store: StorePath | None,
     html: Path | None,
     full: bool,
@@ -241,13 +247,13 @@ def run(
         share = share_of(shard, until)
         target = store or Path("runs") / f"{chosen.name}{share.suffix if share else ''}.zarr"
         plan = Resume(retry is not None, accept_code_change, accept_other_numbers, share, reread)
-        check_run(chosen, study, target, html, plan, until)
+        check_run(chosen, study, target, html, plan, until, together=together)
     quiet = click.get_current_context().meta.get(QUIET, False)
     if not quiet:
         describe(chosen, target, place.where, plan, console)
     if dry_run:
         return foretell(chosen, target, console)
-    records, poisoned = launch(chosen, target, place, console, plan, until, writes)
+    records, poisoned = launch(chosen, target, place, console, plan, until, writes, together=together)
     if not quiet or html is not None:
         show(records, console, html, full=full, as_json=as_json, chart=chart, opened=opened)
     for line in (wrong := what_failed(records, poisoned)):

@@ -15,7 +15,7 @@ from experiments.run.careful import LOST, LOST_DRAW
 from experiments.run.places import ClusterPlace
 from experiments.run.progress import Bar, Lines, duration, size
 from experiments.run.resume import Resume, retried, staying
-from experiments.run.runner import preflight, run, schema_of
+from experiments.run.runner import check_together, preflight, run, schema_of
 from experiments.run.tasks import admit, environment_of
 from experiments.run.until import Until
 from experiments.study import Study
@@ -32,12 +32,13 @@ MOST_DAMAGES = 5  # that are named before a run rebuilds them
 
 
 def check_run(
-    study: Study, source: str, store: StorePath, html: Path | None, plan: Resume, until: str | None = None
-) -> None:
+    study: Study, source: str, store: StorePath, html: Path | None, plan: Resume, until: str | None = None, *,
+    together: bool = False,
+) -> None:  # fmt: skip
     """All that can be known before the first block, nothing written: whether files can be, whether panels serve.
 
     source: the study as the user named it. plan: how a store that is there is resumed. until: the target at which cells
-    stop. Raises BadInput, and StoreLocked when another run holds the store.
+    stop. together: other clients may fill the store too. Raises BadInput, and StoreLocked when another run holds it.
     """
     from experiments.run.reporting import check_html
 
@@ -47,12 +48,15 @@ def check_run(
         preflight(study)
     if until is not None:
         Until.read(until, schema_of(study).layouts)
-    check_store(study, store, plan)
+    if together:
+        check_together(store, plan, until)
+    check_store(study, store, plan, together=together)
 
 
-def check_store(study: Study, store: StorePath, plan: Resume) -> None:
+def check_store(study: Study, store: StorePath, plan: Resume, *, together: bool = False) -> None:
     """Raise BadInput for a store that is another study's or cannot be written, StoreLocked for one that is in use."""
     from experiments.run.reporting import unwritable
+    from results.store.crew import Crew
     from results.store.files import check_place
     from results.store.lock import check_free
     from results.store.repair import check_repairable
@@ -64,7 +68,10 @@ def check_store(study: Study, store: StorePath, plan: Resume) -> None:
     if isinstance(store, Path) and (reason := unwritable(store.parent) or unwritable(store)):
         raise bad(f"cannot be written: {reason}", where=str(store), allowed="a store in a writable folder",
                   remedy="choose another --store")  # fmt: skip
-    check_free(store)
+    if not together:  # which waits
+        check_free(store)
+        if isinstance(store, Path):
+            Crew(store).check_free()
 
 
 def describe(study: Study, store: StorePath, where: str, plan: Resume, console: Console) -> None:
@@ -175,8 +182,11 @@ def launch(
     plan: Resume = RESUME,
     until: str | None = None,
     writes: str | None = None,
+    *,
+    together: bool = False,
 ) -> tuple[ZarrStore, int]:
-    """Run or resume into a Zarr store with progress; returns it and the number of blocks that killed their workers."""
+    """Run or resume into a Zarr store with progress; returns it and the number of blocks that could not be computed."""
+    from results.store import BlockState
     from results.store.zarr_store import ZarrStore
 
     watch = Bar(console) if console.is_terminal else Lines(console)
@@ -189,11 +199,11 @@ def launch(
         admit(executor, study, ship=place.ship, any_numbers=plan.accept_other_numbers)
         with watch:
             records = run(study, store=store, executor=executor, listen=watch.step, plan=plan, until=until,
-                          writes=writes, tell=tell)  # fmt: skip
+                          writes=writes, together=together, tell=tell)  # fmt: skip
     finally:
         executor.close()
     assert isinstance(records, ZarrStore)
-    return records, watch.poisoned
+    return records, int((records.states == BlockState.POISONED).sum())
 
 
 def never_fitted(store: Store) -> list[str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import random
 import secrets
+import time
 import traceback
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from cluster import Environment, Executor, Outcome, Serial, WorkerRefused, executor_of, prepare_process
@@ -18,16 +20,19 @@ from cluster.child import Guarded
 from experiments.plugin_contracts import PluginRaised
 from experiments.run.careful import run_carefully
 from experiments.run.places import require_numbers
-from experiments.run.resume import Resume, RunLog, logged, origin_of
+from experiments.run.resume import CODE, NUMBERS, Resume, RunLog, logged, origin_of
 from experiments.run.tasks import Job, Result, check_fits, environment_of, run_job, runner_of
 from experiments.run.until import Stopping, Until
 from experiments.settings import kind_of, to_settings
 from experiments.study import Cell, Study, canonical_json
-from results.store import Hold, MemoryStore, Store, StoreSchema, ZarrStore, locked, present
+from results.store import BlockState, Hold, MemoryStore, Store, StoreLocked, StoreSchema, ZarrStore, locked, present
 from results.store.block import Block, union_of_layouts
 from results.store.bucket import ObjectPath, StorePath, store_path
 from results.store.chunks import Shared, Written, shared
+from results.store.crew import LOOK, Claims, Crew
 from results.store.disk import acknowledged
+from results.store.lock import check_free
+from results.store.merge import take_in
 from results.store.repair import repair
 from sim.errors import BadInput, bad, closest, one_of
 
@@ -97,6 +102,7 @@ def run(
     until: str | None = None,
     writes: str | None = None,
     numbers: str | None = None,
+    together: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Store:
     """Run what is missing of a study and return its records, in a Zarr store at `store` or in memory.
@@ -107,7 +113,9 @@ def run(
     resumed. `until`, as in "coverage:0.005,bias:1e-4", ends each cell once its Monte Carlo errors are that small; the
     study's replications are then the most. `writes`: who writes blocks into the store, "client" (this process) or
     "workers", which all must see it under one path; by default the workers of a local cluster do. `numbers`: "portable"
-    refuses to run unless this process was started with the settings of portable numbers. `tell` is called with a line
+    refuses to run unless this process was started with the settings of portable numbers. `together`: fill the store
+    with other clients that are started in the same way, on whatever machines reach its folder; each computes blocks
+    that no other has taken, and returns when all are done. `tell` is called with a line
     for what is unusual of the store: an earlier run lost its machine, no locks. Raises BadInput
     (before anything is written for what the first sixteen cells show), StoreLocked when another run holds the store,
     StoreGone when it was removed, moved or replaced meanwhile, WorkerRefused when no worker is like this process,
@@ -121,6 +129,8 @@ def run(
     target = None if until is None else Until.read(until, schema.layouts)
     preflight(study)
     place = None if store is None else store_path(store)
+    if together:
+        check_together(place, plan, until, shuffle)
     here = _here(study, place, where)
     asked = here.of_any_numbers if here is not None and plan.accept_other_numbers else here
     if study.own_estimators and (place is None or not place.exists()):
@@ -129,15 +139,138 @@ def run(
         memory = MemoryStore(schema)
         _Filling(study, memory, here, asked, where, listen, target).fill(plan, shuffle)
         return memory
-    with locked(place, tell) as hold:
-        study = study.resized(replications=(kept := _opened(place, schema, plan, here, hold)).replications)
-        if hold.unclean:
-            tell(f"the last run into {place} did not end, and its machine or its disk may have failed: every block is "
-                 "read")  # fmt: skip
-            plan = replace(plan, reread=True)
-        with _watched(kept, hold, where, by) as parts:
-            _Filling(study, kept, here, asked, where, listen, target, **parts).fill(plan, shuffle)
+    running = _Running(study, place, here, asked, where, listen, target, plan, by, shuffle, tell)
+    return running.together() if together else running.fill(place)
+
+
+def check_together(place: StorePath | None, plan: Resume, until: str | None, shuffle: int | None = None) -> None:
+    """Raise BadInput for what several clients cannot do together: a store of objects or in memory, a shard, a target
+    for whole cells, fits that are tried again, another order."""
+    if not isinstance(place, Path):
+        where = "--together" if place is None else str(place)
+        raise bad("clients fill a store together in a folder alone", where=where,
+                  allowed="a store in a folder that all clients reach", remedy="name one, or use --shard")  # fmt: skip
+    beside = {"--shard": plan.shard, "--until": until, "--retry failed": plan.retry_failed or None, "shuffle": shuffle}
+    if found := [flag for flag, given in beside.items() if given is not None]:
+        raise bad(f"--together beside {found[0]}", where="--together", allowed="one of the two",
+                  remedy=f"leave {found[0]} out, or run alone")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A run into a store on the disk, as `run` is asked for it. here, asked: as of `_Filling`. by: who writes."""
+
+    study: Study
+    place: StorePath
+    here: Environment
+    asked: Environment | None
+    executor: Executor
+    listen: ProgressListener | None
+    until: Until | None
+    plan: Resume
+    by: str
+    shuffle: int | None
+    tell: Callable[[str], None]
+
+    def fill(
+        self, path: StorePath, share: Callable[[ZarrStore], Claims] | None = None, *, ended: bool = False
+    ) -> ZarrStore:
+        """Take what a crew has left of a store into it, and compute what is missing.
+
+        share: of the part of a client, which blocks are this client's. ended: the clients of the crew have tried every
+        block, and what they could not compute is not tried again.
+        """
+        crew = Crew(path) if share is None and isinstance(path, Path) else None
+        with locked(path, self.tell) as hold:
+            if crew and not ended:
+                crew.check_free()
+            study = self.study.resized(replications=(kept := self._opened(path, hold)).replications)
+            parts, plan = self._parts(crew) if crew else [], self.plan
+            if hold.unclean:
+                self.tell(f"the last run into {path} did not end, and its machine or its disk may have failed: every "
+                          "block is read")  # fmt: skip
+                plan = replace(plan, reread=True)
+            with _watched(kept, hold, self.executor, self.by) as those:
+                filling = _Filling(study, kept, self.here, self.asked, self.executor, self.listen, self.until,
+                                   claims=None if share is None else share(kept), **those)  # fmt: skip
+                if parts and not kept.there.all():
+                    self.tell(f"the blocks of {len(parts)} client{'s' * (len(parts) != 1)} are joined")
+                    filling.take_in(parts, plan)
+                filling.fill(plan, self.shuffle, poisoned=not ended)
+            if crew and parts:
+                crew.clear(parts)
         return kept
+
+    def _opened(self, path: StorePath, hold: Hold) -> ZarrStore:
+        """The store of the study, held: created, or repaired, checked and grown."""
+        schema = schema_of(self.study)
+        if path.exists():
+            hold.enter()
+            repair(path, schema)
+
+        def check(store: ZarrStore) -> None:
+            hold.enter()  # of a store that another run made just now, or whose marks were repaired
+            self.plan.check(store, schema, self.here)
+
+        return ZarrStore.open_or_create(path, schema, check, hold.follow)
+
+    def _parts(self, crew: Crew) -> list[Path]:
+        """The parts of a crew; those that nobody fills any more as a run resumes them: repaired, checked and grown."""
+        parts = crew.parts()
+        for part in parts:
+            with suppress(StoreLocked), locked(part) as hold:
+                self._opened(part, hold)
+        return parts
+
+    def together(self) -> ZarrStore:
+        """Fill a part of the store beside other clients; when all blocks are done, the store from all parts."""
+        assert isinstance(self.place, Path)
+        crew, place = Crew(self.place), self.place
+        self._when_free(lambda: check_free(place), "")
+        one = replace(self, study=self._as_the_others(crew))
+        schema = schema_of(one.study)
+        part = crew.new_part()
+
+        def share(kept: ZarrStore) -> Claims:
+            missing = self.plan.expected(ZarrStore.open(place), schema) if place.exists() else kept.places()
+            return Claims(crew, part, kept.places(), missing, self.tell)
+
+        def join() -> ZarrStore:
+            if place.exists() and not crew.parts():  # another client has taken all in
+                return ZarrStore.open(place)
+            return one.fill(place, ended=True)
+
+        one.fill(part, share)
+        return self._when_free(join, "all blocks are done; another client joins them: ")
+
+    def _when_free[T](self, act: Callable[[], T], why: str) -> T:
+        """Do something to the store as soon as no other run holds it; the first time it says that it waits."""
+        told = False
+        while True:
+            try:
+                return act()
+            except StoreLocked as error:
+                if not told:
+                    self.tell(f"{why}{error}; this client waits")
+                told = True
+                time.sleep(LOOK)
+
+    def _as_the_others(self, crew: Crew) -> Study:
+        """The study in the size of the store; raises BadInput where it is not the one of the store and of its parts."""
+        study = self.study
+        for path in [*([self.place] if self.place.exists() else []), *crew.parts()]:
+            held = ZarrStore.open(path)
+            self.plan.check(held, schema_of(study), self.here)
+            if held.check_study(schema_of(study)) is not None:
+                raise bad("must grow by cells or estimators first", where=str(path), allowed="one client for that",
+                          remedy="run once without --together")  # fmt: skip
+            if path == self.place:
+                study = study.resized(replications=max(held.replications, study.replications))
+            elif held.replications != study.replications:
+                raise bad(f"another client computes {held.replications:,} replications a cell, this one "
+                          f"{study.replications:,}", where=str(path), allowed="clients of one size",
+                          remedy=f"say --replications {held.replications}")  # fmt: skip
+        return study
 
 
 @contextmanager
@@ -202,19 +335,6 @@ def _writer(writes: str | None, store: str | StorePath | None, where: Executor) 
     return writes or ("workers" if getattr(where, "on_this_machine", False) else "client")
 
 
-def _opened(path: StorePath, schema: StoreSchema, plan: Resume, here: Environment, hold: Hold) -> ZarrStore:
-    """The store of a study, held: created, or repaired, checked and grown."""
-    if path.exists():
-        hold.enter()
-        repair(path, schema)
-
-    def check(store: ZarrStore) -> None:
-        hold.enter()  # of a store that another run made just now, or whose marks were repaired
-        plan.check(store, schema, here)
-
-    return ZarrStore.open_or_create(path, schema, check, hold.follow)
-
-
 def _executor(executor: Executor | None, client: object) -> Executor:
     """Where to run; raises BadInput for what is no executor and no client."""
     if client is not None and executor is not None:
@@ -239,7 +359,8 @@ class _Filling:
     without its numbers where they may have others. until: the target at which cells stop. into: the store that workers
     write into themselves. log: is told of what went wrong. still: raises StoreLocked when the store is no longer this
     run's, StoreGone when it is there no more. written: is told of every block in a store, and raises OSError when an
-    earlier one did not come to the disk. run: a name of this run, by which workers know its study.
+    earlier one did not come to the disk. claims: which blocks are this client's, where others compute too. run: a name
+    of this run, by which workers know its study.
     """
 
     study: Study
@@ -253,12 +374,21 @@ class _Filling:
     log: RunLog | None = None
     still: Callable[[], None] = lambda: None
     written: Callable[..., None] = lambda **_: None
+    claims: Claims | None = None
     run: str = field(default_factory=lambda: secrets.token_hex(8))
 
-    def fill(self, plan: Resume, shuffle: int | None) -> None:
-        """Compute and write what is missing."""
+    def take_in(self, parts: Sequence[Path], plan: Resume) -> None:
+        """Copy what the store lacks from the parts of clients, which nobody fills any more."""
+        assert isinstance(self.store, ZarrStore)
+        for cell, index in take_in(self.store, parts, CODE in plan.accepted, NUMBERS in plan.accepted):
+            self.written(cell=cell, block=index, digest=self.store.digest(cell, index))
+
+    def fill(self, plan: Resume, shuffle: int | None, *, poisoned: bool = True) -> None:
+        """Compute and write what is missing. poisoned: blocks that could not be computed are tried again."""
         where = str(getattr(self.store, "path", "memory"))
         todo = self.store.pending() if self.here is None else plan.todo(self.store, self.here, where)
+        if not poisoned:
+            todo = [place for place in todo if self.store.state(*place) is not BlockState.POISONED]
         self.store.stop(None)
         self.store.take_share(plan.shard)
         tally = _Tally(self.study, len(self.store.wanted()), len(todo), self.listen)
@@ -268,6 +398,11 @@ class _Filling:
         for name, stated in judged_by.items():
             if stated != self.store.noted(name, []):
                 self.store.note(name, stated)
+        if self.claims is not None:
+            for free in self.claims.rounds(self.still):
+                self._send(free, tally, TOLD_FIRST * self.executor.workers)
+            tally.end(len(self.store.wanted()), len(self.study.cells) * self.study.replications)
+            return
         if self.until is None:
             self._compute(todo, shuffle, tally)
             return
@@ -284,7 +419,7 @@ class _Filling:
             random.Random(shuffle).shuffle(places)
         self._send(places, tally, TOLD_FIRST * self.executor.workers)
 
-    def _send(self, places: list[tuple[int, int]], tally: _Tally, tell: int) -> None:
+    def _send(self, places: Iterable[tuple[int, int]], tally: _Tally, tell: int) -> None:
         """Send jobs, the first `tell` of them with the study; again, with it, where a worker does not know it."""
         again: list[tuple[int, int]] = []
         outcomes = self.executor.run(run_job, self._jobs(places, tell), run_carefully)
@@ -299,6 +434,9 @@ class _Filling:
         def keep(outcome: Outcome) -> None:
             self._keep(outcome)
             tally.count(outcome)
+            if self.claims is not None:
+                self.claims.kept((outcome.job.cell, outcome.job.index))
+                tally.elsewhere = self.claims.others
 
         try:
             one_behind(keep, known())
@@ -308,7 +446,7 @@ class _Filling:
         if again:
             self._send(again, tally, len(again))
 
-    def _jobs(self, todo: list[tuple[int, int]], tell: int) -> Iterator[Job]:
+    def _jobs(self, todo: Iterable[tuple[int, int]], tell: int) -> Iterator[Job]:
         size, panels = self.study.block, dict[int, int]()
         for number, (cell, index) in enumerate(todo):
             start = index * size
@@ -367,12 +505,13 @@ class _Tally:
     """Counts blocks for the listener, those that were there before included."""
 
     def __init__(self, study: Study, wanted: int, missing: int, listen: ProgressListener | None) -> None:
-        self._listen = listen
+        self._listen, self._block = listen, study.block
         self._of_blocks = wanted
         self._of_replications = min(wanted * study.block, len(study.cells) * study.replications)
         self._blocks = self._of_blocks - missing
         self._replications = min(self._blocks * study.block, self._of_replications)
         self._poisoned = self._failed = self._bytes = 0
+        self.elsewhere = 0  # blocks that other clients have done
         if listen:
             listen(self._now(-1, -1))
 
@@ -394,13 +533,14 @@ class _Tally:
 
     def end(self, blocks: int, replications: int) -> None:
         """All that is wanted is there: so many blocks and replications."""
-        self._blocks = self._of_blocks = blocks
+        self._blocks, self._of_blocks, self.elsewhere = blocks, blocks, 0
         self._replications = self._of_replications = replications
         if self._listen:
             self._listen(self._now(-1, -1))
 
     def _now(self, cell: int, block: int) -> Progress:
-        done = self._blocks, self._of_blocks, self._replications, self._of_replications
+        more = min(self.elsewhere * self._block, self._of_replications - self._replications)
+        done = self._blocks + self.elsewhere, self._of_blocks, self._replications + more, self._of_replications
         return Progress(*done, self._poisoned, self._failed, self._bytes, cell, block)
 
 

@@ -81,6 +81,26 @@ def merge(
     return Merged(tuple(taken), shared, len(merged.done()), len(merged.places()))
 
 
+def take_in(target: ZarrStore, paths: Sequence[StorePath], code: bool, numbers: bool) -> list[PlaceOfBlock]:
+    """Copy what a store lacks from stores of its study, which are left as they are; returns which blocks it has now.
+
+    A damaged block is not taken. Raises BadInput, with nothing written, as `merge` does.
+    """
+    stores = [target, *(ZarrStore.open(path) for path in paths)]
+    _check_one_study(stores)
+    _check_one_environment(stores, code=code, numbers=numbers, where=str(target.path))
+    numbers_of = [copy_environments(store, target) for store in stores]
+    taken = []
+    for place, held in _holders(stores).items():
+        sound = (
+            n for n in held if n == 0 or stores[n].state(*place) is not BlockState.DONE or stores[n].intact(*place)
+        )
+        if first := next(sound, 0):
+            _take(stores[first], place, target, numbers_of[first])
+            taken.append(place)
+    return taken
+
+
 def _check_one_study(stores: Sequence[ZarrStore]) -> None:
     """Raise BadInput unless all are of the study of the first, in the present format and of the same size."""
     first = stores[0]
@@ -97,18 +117,20 @@ def _check_one_study(stores: Sequence[ZarrStore]) -> None:
                       remedy=f"run both with --replications {max(store.replications, first.replications)}")  # fmt: skip
 
 
-def _check_one_environment(stores: Sequence[ZarrStore], *, code: bool, numbers: bool) -> None:
+def _check_one_environment(
+    stores: Sequence[ZarrStore], *, code: bool, numbers: bool, where: str = "store merge"
+) -> None:
     """Raise BadInput when blocks of several environments would stand in one store, unless that is accepted."""
     origins = [origin for store in stores for origin in (*store.environments, *store.partial_environments)]
     if not numbers and (apart := numbers_apart(origins)):
-        raise bad(f"blocks come from several environments: {apart}", where="store merge", allowed="blocks of one kind",
+        raise bad(f"blocks come from several environments: {apart}", where=where, allowed="blocks of one kind",
                   remedy="run some again, or say --accept-other-numbers")  # fmt: skip
     found = {json.dumps({key: value for key, value in origin.facts.items() if key not in OF_NUMBERS}, sort_keys=True):
              origin for origin in origins}  # fmt: skip
     if len(found) > 1 and not code:
         texts = " | ".join(origin.text for origin in found.values())
         what = f"blocks come from {len(found)} environments: {texts}"
-        raise bad(what, where="store merge", allowed="blocks from one environment",
+        raise bad(what, where=where, allowed="blocks from one environment",
                   remedy="run some again, or say --accept-code-change")  # fmt: skip
 
 

@@ -422,7 +422,7 @@ class Store(ABC):
     @property
     def environments(self) -> tuple[Origin, ...]:
         """The environments that computed the blocks that are there; equal bits are promised for one alone."""
-        return self._environments_of(self.origins[self.states == BlockState.DONE])
+        return self._environments_of(self.origins[self.marked])  # a damaged mark says nothing
 
     @property
     def partial_environments(self) -> tuple[Origin, ...]:

@@ -18,7 +18,8 @@ from estimators import TwoWayDID
 from experiments.run.resume import Resume
 from experiments.run.runner import run, schema_of
 from experiments.study import Study
-from results.store import Shard, ZarrStore, disk, lease, locked
+from results.store import Shard, ZarrStore, crew, disk, lease, locked
+from results.store.crew import Crew
 from results.store.merge import merge, pack
 from results.store.repair import repair
 from results.store.tree import MARKS
@@ -34,6 +35,7 @@ LARGER: dict[str, Study] = {
     "cell": replace(SMALL, grid=(("effect", (-0.01, 0.0, 0.02)),)),
     "estimator": replace(SMALL, estimators=(TwoWayDID(label="more"), *SMALL.estimators)),
     "repair": SMALL,
+    "together": SMALL,
 }
 OTHERS = ("merge", "pack")
 WORKS = (*LARGER, *OTHERS)
@@ -51,7 +53,9 @@ class Counted:
 
 def before(work: str) -> Study | None:
     """The study whose store is there when a piece of work begins; None where there is none."""
-    return None if work == "run" else SMALL.resized(replications=232) if work == "replications-of-a-part" else SMALL
+    if work in ("run", "together"):
+        return None
+    return SMALL.resized(replications=232) if work == "replications-of-a-part" else SMALL
 
 
 def prepare(work: str, folder: Path) -> None:
@@ -75,7 +79,7 @@ def act(work: str, folder: Path) -> None:
         if not (folder / "x.zip").exists():
             pack(folder / "x.zarr", folder / "x.zip")
     else:
-        run(LARGER[work], store=folder / "x.zarr")
+        run(LARGER[work], store=folder / "x.zarr", together=work == "together")
 
 
 def lost(work: str, folder: Path, acknowledged: Iterable[Block | str], reference: str) -> list[str]:
@@ -92,6 +96,7 @@ def _started_again(folder: Path) -> Iterator[None]:
     with (
         mock.patch.object(lease, "_boot", return_value="after the cut"),
         mock.patch.object(lease, "WATCHED", 0.0),
+        mock.patch.object(crew, "EXPIRES", 0.0),
     ):
         yield
 
@@ -130,19 +135,25 @@ def _blocks_lost(work: str, path: Path, facts: set[Block | str]) -> list[Block]:
         wanted |= {(print_, index): old.layouts.keys() for print_ in old.cell_prints for index in whole}
     wanted |= {(larger.cell_prints[fact[0]], fact[1]): larger.layouts.keys()
                for fact in facts if not isinstance(fact, str)}  # fmt: skip
-    with locked(path):
-        if path.exists():
-            repair(path, larger)
-    store = ZarrStore.open(path) if path.exists() else None
+    for place in (path, *Crew(path).parts()):
+        with locked(place):
+            if place.exists():
+                repair(place, larger)
+    stores = [ZarrStore.open(place) for place in (path, *Crew(path).parts()) if place.exists()]
     found = []
     for (print_, index), names in wanted.items():
-        cells = () if store is None else store.schema.cell_prints
-        there = None
-        if store is not None and print_ in cells and index < store.block_count:
-            there = store.sound_parts(cells.index(print_), index)
-        if there is None or not names <= there.estimates.keys():
+        if not any(names <= _kept(store, print_, index) for store in stores):
             found.append((larger.cell_prints.index(print_), index))
     return found
+
+
+def _kept(store: ZarrStore, print_: str, index: int) -> Set[str]:
+    """The estimators of a block that a store holds, by the fingerprint of the cell."""
+    cells = store.schema.cell_prints
+    if print_ not in cells or index >= store.block_count:
+        return set()
+    there = store.sound_parts(cells.index(print_), index)
+    return set() if there is None else there.estimates.keys()
 
 
 def cut_in_a_model(

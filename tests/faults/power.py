@@ -155,6 +155,8 @@ class Recorder:
         before, after = self._place(source, src_dir_fd), self._place(target, dst_dir_fd)
         if before is not None:
             self._look(node := _node_at(before))
+        if after is not None and after[1] in (after[0].inside or {}):  # what has the name by now loses it
+            self._written.pop(_node_at(after), None)
         plain(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
         if before is not None:
             self._written.pop(node, None)

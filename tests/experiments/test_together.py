@@ -1,0 +1,359 @@
+"""Clients that fill one store together: each block once, whoever is killed; one hash; nothing of others is touched."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import commands
+import pytest
+
+from cluster import Serial
+from experiments.cli import LOCKED
+from experiments.run import runner
+from experiments.run.resume import Resume, read_log
+from experiments.run.runner import run
+from experiments.study import Study
+from results.store import BlockState, Shard, StoreLocked, ZarrStore, locked
+from results.store.crew import CLAIMS, Claims, Crew, done_in, is_used, read_claim
+from sim.errors import BadInput
+from studies import SHORT, quick_study
+
+STUDY = quick_study(1024)  # 32 blocks
+DID = SHORT.replace("128", "1024") + '[[estimators]]\nkind = "did"\n[grid]\neffect = [0.0, 0.02]\n'
+SLOW = """
+import time
+from panelproof import TwoWayDID
+class Slow(TwoWayDID):
+    def solve(self, *given):
+        time.sleep(0.02)
+        return super().solve(*given)
+"""
+
+
+class Killed(BaseException):
+    """What ends a client of a test, as a kill does: its claims stay, and what it has done."""
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("reference") / "x.zarr"
+    return hash_of(run(STUDY, store=path))
+
+
+def hash_of(store: object) -> str:
+    assert isinstance(store, ZarrStore)
+    return store.content_hash()
+
+
+def after(blocks: int) -> Callable[[object], None]:
+    """A listener that ends its run after so many blocks; it is called once before the first."""
+    seen = iter(range(blocks))
+
+    def listen(_: object) -> None:
+        if next(seen, None) is None:
+            raise Killed
+
+    return listen
+
+
+def leave(store: Path, blocks: int, study: Study = STUDY) -> Path:
+    """A client that is killed after some blocks, which stay in its part."""
+    before = set(Crew(store).parts())
+    with pytest.raises(Killed):
+        run(study, store=store, together=True, listen=after(blocks))
+    (part,) = set(Crew(store).parts()) - before
+    assert len(done_in(part)) == blocks
+    return part
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "x.zarr"
+
+
+@pytest.fixture
+def alive(store: Path) -> Iterator[Path]:
+    """A part that a run holds, of a client that has done nothing yet."""
+    part = leave(store, 0)
+    with locked(part):
+        yield part
+
+
+def test_one_client_alone_fills_the_store_and_leaves_nothing_beside_it(store: Path, reference: str) -> None:
+    assert hash_of(run(STUDY, store=store, together=True)) == reference
+    assert sorted(path.name for path in store.parent.iterdir()) == ["x.zarr", "x.zarr.log.jsonl"]
+
+
+def test_clients_share_the_blocks_and_all_return_the_whole_store(store: Path, reference: str) -> None:
+    computed: list[list[tuple[int, int]]] = [[], [], []]
+    begin = threading.Barrier(3)
+
+    def client(number: int) -> str:
+        def listen(step: runner.Progress) -> None:
+            if step.cell >= 0:
+                computed[number].append((step.cell, step.block))
+                time.sleep(0.02)
+
+        begin.wait()
+        return hash_of(run(STUDY, store=store, together=True, listen=listen))
+
+    with ThreadPoolExecutor(3) as pool:
+        assert set(pool.map(client, range(3))) == {reference}
+    done = [place for places in computed for place in places]
+    assert len(done) == len(set(done)) == 32, "a block was computed twice"
+    assert all(computed), "a client had nothing to do"
+    assert not Crew(store).folder.exists()
+
+
+def test_three_commands_of_which_one_is_killed_fill_the_store(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(SLOW)
+    text = DID.replace('kind = "did"', 'kind = "own:Slow"')
+    (tmp_path / "s.toml").write_text(text)
+    words = ["experiments", "run", "s.toml", "--together", "--cluster"]
+    places = (["serial"], ["serial"], ["local", "--workers", "1"])
+    with (tmp_path / "said.txt").open("wb") as file:
+        said = file.fileno()
+        clients = [commands.Copy(tmp_path, [*words, *place], os.environ, said, said) for place in places]
+        crew = Crew(tmp_path / "runs" / "s.zarr")
+        deadline = time.monotonic() + 120
+        while sum(len(done_in(part)) for part in crew.parts()) < 4:
+            assert time.monotonic() < deadline, (tmp_path / "said.txt").read_text()
+            time.sleep(0.05)
+        clients[0].kill()
+        codes = [client.wait() for client in clients]
+    assert codes[1:] == [0, 0], (tmp_path / "said.txt").read_text()
+    shutil.move(tmp_path / "runs" / "s.zarr", tmp_path / "together.zarr")
+    assert commands.run(tmp_path, "run", "s.toml", "--cluster", "serial").returncode == 0
+    assert hash_of(ZarrStore.open(tmp_path / "together.zarr")) == hash_of(ZarrStore.open(tmp_path / "runs" / "s.zarr"))
+    assert not crew.folder.exists()
+
+
+def test_a_run_alone_takes_what_killed_clients_left(store: Path, reference: str) -> None:
+    leave(store, 5)
+    leave(store, 7)
+    steps: list[runner.Progress] = []
+    assert hash_of(run(STUDY, store=store, listen=steps.append)) == reference
+    assert sum(step.cell >= 0 for step in steps) == 32 - 12, "blocks that were there were computed again"
+    assert not Crew(store).folder.exists()
+
+
+def test_the_next_client_goes_on_where_killed_ones_stood(store: Path, reference: str) -> None:
+    leave(store, 5)
+    steps: list[runner.Progress] = []
+    assert hash_of(run(STUDY, store=store, together=True, listen=steps.append)) == reference
+    assert sum(step.cell >= 0 for step in steps) == 32 - 5
+    assert max(step.blocks for step in steps) == 32
+
+
+def test_clients_wait_for_the_last_and_take_over_when_it_ends(store: Path, reference: str) -> None:
+    """A client that holds a unit and is gone later leaves it to the one that waits."""
+    part, said = leave(store, 2), list[str]()
+    claims = [read_claim(path) or {} for path in (part.parent / CLAIMS).iterdir()]
+    assert [claim.get("part") for claim in claims if not claim.get("done")], "no unit was on its way"
+    with ThreadPoolExecutor(1) as pool:
+        with locked(part):
+            waiting = pool.submit(run, STUDY, store=store, together=True, tell=said.append)
+            deadline = time.monotonic() + 60
+            while not any("waits" in line for line in said):
+                assert time.monotonic() < deadline
+                assert not waiting.done()
+                time.sleep(0.05)
+            assert not store.exists()
+        assert hash_of(waiting.result(60)) == reference
+
+
+def test_more_replications_leave_what_the_store_has(store: Path) -> None:
+    run(STUDY.resized(replications=512), store=store)
+    steps: list[runner.Progress] = []
+    grown = run(STUDY, store=store, together=True, listen=steps.append)
+    assert sum(step.cell >= 0 for step in steps) == 16
+    alone = run(STUDY, store=store.with_name("alone.zarr"))
+    assert hash_of(grown) == hash_of(alone)
+    again = run(STUDY.resized(replications=512), store=store, together=True)
+    assert hash_of(again) == hash_of(alone), "the store has more replications than were asked for"
+
+
+def test_a_damaged_block_of_a_client_is_computed(store: Path, reference: str) -> None:
+    part = leave(store, 6)
+    chunk = next(path for path in (part / "did" / "inference").glob("c.*") if path.is_file())
+    chunk.write_bytes(chunk.read_bytes()[:-3])
+    steps: list[runner.Progress] = []
+    assert hash_of(run(STUDY, store=store, listen=steps.append)) == reference
+    assert sum(step.cell >= 0 for step in steps) == 32 - 5
+
+
+def test_other_bytes_for_one_block_are_refused_and_nothing_is_lost(store: Path) -> None:
+    first, second = leave(store, 6), leave(store, 3)
+    place = min(done_in(first))
+    other = ZarrStore(second, "a")
+    block = ZarrStore.open(first).sound(*place)
+    changed = replace(block.estimates["did"], estimate=block.estimates["did"].estimate + 1e-12)
+    other.put(*place, replace(block, estimates={"did": changed}), 1)
+    with pytest.raises(BadInput, match=r"other bytes than in .*\.parts"):
+        run(STUDY, store=store)
+    assert done_in(first)
+    assert done_in(second)
+
+
+def test_a_run_alone_beside_living_clients_is_refused(alive: Path, store: Path) -> None:
+    with pytest.raises(StoreLocked, match=r"a client fills .* together; say --together to help"):
+        run(STUDY, store=store)
+    assert not store.exists()
+    (store.parent / "s.toml").write_text(DID)
+    found = commands.run(store.parent, "run", "s.toml", "--store", store, "--cluster", "serial", "--dry-run")
+    assert found.returncode == LOCKED
+    assert "say --together to help" in found.stderr
+    assert alive.exists()
+
+
+def test_what_cannot_be_filled_together_is_refused(store: Path) -> None:
+    said: list[tuple[dict[str, object], str]] = [
+        ({"store": None}, "in a folder alone"),
+        ({"store": "s3://bucket/x.zarr"}, "in a folder alone"),
+        ({"plan": Resume(shard=Shard(1, 2))}, "--together beside --shard"),
+        ({"plan": Resume(retry_failed=True)}, "--together beside --retry failed"),
+        ({"until": "bias:did:1"}, "--together beside --until"),
+        ({"shuffle": 3}, "--together beside shuffle"),
+    ]
+    for given, words in said:
+        with pytest.raises(BadInput, match=words):
+            run(STUDY, **({"store": store} | given), together=True)  # type: ignore[arg-type]
+    assert list(store.parent.iterdir()) == []
+
+
+def test_another_study_or_size_is_refused(store: Path) -> None:
+    leave(store, 2)
+    before = sorted(Crew(store).folder.rglob("*"))
+    with pytest.raises(BadInput, match="another client computes 1,024 replications a cell, this one 512"):
+        run(STUDY.resized(replications=512), store=store, together=True)
+    with pytest.raises(BadInput, match="seed was 11, is now 12"):
+        run(quick_study(1024, seed=12), store=store, together=True)
+    assert sorted(Crew(store).folder.rglob("*")) == before
+    wider = replace(STUDY, grid=(("effect", (0.0, 0.02, 0.03)),))
+    run(STUDY, store=store)
+    with pytest.raises(BadInput, match="must grow by cells or estimators first"):
+        run(wider, store=store, together=True)
+
+
+def test_blocks_of_other_code_are_refused_as_in_a_resume(store: Path) -> None:
+    part = ZarrStore(leave(store, 2), "a")
+    (origin,) = part.noted("origins")
+    part.note("origins", [origin | {"facts": origin["facts"] | {"python": "3.99"}}])
+    for together in (True, False):
+        with pytest.raises(BadInput, match=r"python .* instead of 3\.99.*--accept-code-change|2 environments"):
+            run(STUDY, store=store, together=together)
+    assert done_in(Path(str(part.path)))
+    kept = run(STUDY, store=store, together=True, plan=Resume(accept_code_change=True))
+    assert sorted(origin.blocks for origin in kept.environments) == [2, 30]
+
+
+class Poison(Serial):
+    """Blocks of cell 1 from the third on raise."""
+
+    tried = 0
+
+    def run(self, function, jobs, careful=None):  # type: ignore[no-untyped-def]
+        for outcome in super().run(function, jobs, careful):
+            bad = outcome.job.cell == 1 and outcome.job.index > 2
+            Poison.tried += bad
+            yield replace(outcome, result=None, error=RuntimeError("cannot be drawn")) if bad else outcome
+
+
+def test_blocks_that_cannot_be_computed_are_tried_once(store: Path) -> None:
+    Poison.tried = 0
+    kept = run(STUDY, store=store, together=True, executor=Poison())
+    assert int((kept.states == BlockState.POISONED).sum()) == Poison.tried == 13
+    assert "cannot be drawn" in next(iter(kept.tracebacks.values()))
+
+
+def test_the_folder_of_parts_must_be_our_own(store: Path) -> None:
+    target = store.parent / "elsewhere"
+    target.mkdir()
+    Crew(store).folder.symlink_to(target)
+    for together in (True, False):
+        with pytest.raises(BadInput, match="is a link, which is not followed"):
+            run(STUDY, store=store, together=together)
+    assert list(target.iterdir()) == []
+    Crew(store).folder.unlink()
+    Crew(store).folder.mkdir()
+    with (
+        mock.patch("os.geteuid", return_value=os.geteuid() + 1),
+        pytest.raises(BadInput, match=f"belongs to user {os.getuid()}"),
+    ):
+        Crew(store).new_part()
+
+
+def test_only_its_owner_enters_the_folder_of_parts(store: Path) -> None:
+    leave(store, 1)
+    assert Crew(store).folder.stat().st_mode & 0o777 == 0o700
+
+
+def claims_of(part: Path, places: list[tuple[int, int]]) -> Claims:
+    return Claims(Crew(part.parent.with_name("x.zarr")), part, places, places, lambda _: None)
+
+
+def test_a_claim_that_says_nothing_is_left_for_a_while(store: Path) -> None:
+    """Its maker may be about to say whose it is; one that was killed then never does."""
+    crew = Crew(store)
+    places = [(0, index) for index in range(3)]
+    own = claims_of(crew.new_part(), places)
+    (crew.folder / CLAIMS).mkdir()
+    (crew.folder / CLAIMS / "1").touch()
+    assert list(own._free()) == [(0, 0), (0, 2)]
+    assert list(own._free()) == []
+    with mock.patch("results.store.crew.EXPIRES", 0.0):
+        assert list(own._free()) == [(0, 1)]
+    assert (read_claim(crew.folder / CLAIMS / "1") or {})["part"] == own._part.name
+
+
+def test_two_clients_never_take_one_unit(store: Path) -> None:
+    crew = Crew(store)
+    places = [(cell, index) for index in range(3000) for cell in range(2)]
+    clients = [claims_of(crew.new_part(), places) for _ in range(4)]
+    with mock.patch("results.store.crew.is_used", return_value=True), ThreadPoolExecutor(4) as pool:
+        found = [place for taken in pool.map(lambda one: list(one._free()), clients) for place in taken]
+    assert sorted(found) == sorted(places)
+    assert len(list((crew.folder / CLAIMS).iterdir())) <= 1024
+
+
+def test_a_part_is_used_as_long_as_a_run_holds_it(store: Path) -> None:
+    part = leave(store, 1)
+    assert not is_used(part)
+    with locked(part):
+        assert is_used(part)
+    assert not is_used(part)
+
+
+def test_a_part_that_is_used_is_not_removed(store: Path) -> None:
+    gone, kept = leave(store, 1), leave(store, 1)
+    with locked(kept):
+        Crew(store).clear([gone, kept])
+        assert (gone.exists(), len(done_in(kept))) == (False, 1)
+        assert (Crew(store).folder / CLAIMS).exists()
+    Crew(store).clear([kept])
+    assert not Crew(store).folder.exists()
+
+
+def test_the_log_names_blocks_that_were_joined(store: Path) -> None:
+    run(STUDY, store=store, together=True)
+    events = [line["event"] for line in read_log(store)]
+    assert events.count("commit") == 32
+    assert events[-1] == "end"
+
+
+def test_on_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(DID)
+    words = ["run", "s.toml", "--cluster", "serial", "--together"]
+    found = commands.run(tmp_path, *words, "-q")
+    assert (found.returncode, found.stdout) == (0, "")
+    found = commands.run(tmp_path, *words, "--shard", "1/2")
+    assert found.returncode == 2
+    assert "--together beside --shard" in found.stderr
