@@ -27,6 +27,7 @@ from victim import REPLICATIONS
 from experiments.run.resume import Resume, read_log
 from experiments.run.runner import run
 from results.store import ZarrStore
+from results.store.crew import Crew
 from results.store.repair import verified
 from studies import quick_study
 
@@ -91,6 +92,35 @@ def killed_clients(folder: Path, reference: str, count: int, writes: str = "clie
     what = f"{kills} kill -9 of the client ({writes} write)"
     return Found(f"{what}: {losses} committed blocks lost, {wrong} stores differ",
                  losses == wrong == 0)  # fmt: skip
+
+
+def killed_crew(folder: Path, reference: str, count: int) -> Found:
+    """kill -9 of clients that fill a store together, of three at a time; others take their places."""
+    chance, kills, losses, wrong, stores = random.Random(6), 0, 0, 0, 0
+    while kills < count:
+        store, stores = folder / f"crew-{stores}.zarr", stores + 1
+        clients = [start(store, "together", "client", 0.05) for _ in range(3)]
+        for _ in range(min(4, count - kills)):
+            before = len(_parts_committed(store))
+            while len(_parts_committed(store)) < before + 1 + chance.randrange(4) and clients[0].poll() is None:
+                time.sleep(0.01)
+            if clients[0].poll() is None:
+                clients[0].kill()
+                kills += 1
+                losses += sum(len(lost(part)) for part in Crew(store).parts()) if not store.exists() else 0
+            clients.pop(0).communicate()
+            clients.append(start(store, "together", "client", 0.05))
+        for client in clients:
+            client.communicate(timeout=WAIT_SECONDS)
+            wrong += client.returncode != 0
+        wrong += not finished(store, reference) or Crew(store).folder.exists()
+    return Found(f"{kills} kill -9 of clients that fill {stores} stores together: {losses} committed blocks lost, "
+                 f"{wrong} ends wrong", losses == wrong == 0)  # fmt: skip
+
+
+def _parts_committed(store: Path) -> list[object]:
+    """The blocks that are logged as committed in the parts of a store."""
+    return [block for part in Crew(store).parts() for block in committed(part)]
 
 
 def killed_workers(folder: Path, reference: str, count: int, writes: str = "client") -> Found:

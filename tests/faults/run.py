@@ -23,6 +23,7 @@ from recipes import Found  # noqa: E402
 
 RECIPES: dict[str, Callable[[Path, str], Found]] = {
     "clients": lambda folder, reference: recipes.killed_clients(folder, reference, 20),
+    "crew": lambda folder, reference: recipes.killed_crew(folder, reference, 12),
     "workers": lambda folder, reference: recipes.killed_workers(folder, reference, 6),
     "schedulers": lambda folder, reference: recipes.killed_schedulers(folder, reference, 2),
     "clients-of-writing-workers": lambda folder, reference: recipes.killed_clients(folder, reference, 4, "workers"),

@@ -1,4 +1,4 @@
-"""A run that is there to be killed: STORE WHERE WRITES PAUSE, in a process of its own."""
+"""A run that is there to be killed: STORE WHERE WRITES PAUSE, in a process of its own; WHERE may be "together"."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ REPLICATIONS = 960
 if __name__ == "__main__":
     path, where, writes, pause = Path(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4])
     disk.LEAST_PAUSE, disk.COST = 0.01, 1.0  # blocks are committed as they come: kills come between them
-    pool = open_executor(where, 2 if where == "local" else None)
+    together = where == "together"
+    pool = open_executor("serial" if together else where, 2 if where == "local" else None)
     try:
-        run(quick_study(REPLICATIONS), store=path, executor=pool, listen=lambda _: time.sleep(pause), writes=writes)
+        run(quick_study(REPLICATIONS), store=path, executor=pool, listen=lambda _: time.sleep(pause), writes=writes,
+            together=together)  # fmt: skip
     finally:
         pool.close()
