@@ -87,7 +87,10 @@ def test_uv_installs_a_program_that_runs_a_study(tmp_path: Path) -> None:
                               check=True).stdout  # fmt: skip
 
     assert said("--version").startswith("panelproof, version ")
-    assert said("run", "size", "--replications", "64", "--cluster", "serial", "--quiet") == ""
+    said("panel", "example", "example")
+    said("panel", "check", "example/panel.csv", "--spec", "example/spec.toml")
+    said("run", "size", "--replications", "64", "--cluster", "serial", "--html", "size.html")
+    assert (tmp_path / "size.html").stat().st_size > 0
     assert said("report", "runs/size.zarr").startswith("size: ")
 
 

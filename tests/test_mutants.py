@@ -80,7 +80,8 @@ def test_make_test_sees_nearly_all_faults(
     """Of the faults at least 95% have all their tests in `make test`; the others are seen by `make check`."""
     if [Path(name).resolve() for name in request.config.args] != [tiers.TESTS]:
         pytest.skip("only some tests were collected")
-    faults, unseen = tiers.fault_tests(), tiers.unseen(request.config.stash[tiers.QUICKLY])
+    faults, unseen = tiers.fault_tests(), tiers.unseen(collected := request.config.stash[tiers.QUICKLY])
+    assert [name for names in faults for name in names if not tiers.matching(name, collected)] == []
     share = 1 - len(unseen) / len(faults)
     record_property("faults", f"make test sees {len(faults) - len(unseen)} of {len(faults)} ({share:.1%})")
     assert share >= 0.95, unseen

@@ -176,6 +176,7 @@ def cut_on_disk(kind: str, work: str, count: int, folder: Path, reference: str, 
 
 def _laid(begin: Path, place: Path) -> None:
     """Lay what is there before the work, with its times, and flush it."""
-    shutil.rmtree(place, ignore_errors=True)
+    if place.exists():
+        shutil.rmtree(place)
     shutil.copytree(begin, place)
     disk.flush(place)
