@@ -68,6 +68,8 @@ def check_store(study: Study, store: StorePath, plan: Resume, *, together: bool 
     if isinstance(store, Path) and (reason := unwritable(store.parent) or unwritable(store)):
         raise bad(f"cannot be written: {reason}", where=str(store), allowed="a store in a writable folder",
                   remedy="choose another --store")  # fmt: skip
+    if isinstance(store, Path):
+        Crew(store).parts()
     if not together:  # which waits
         check_free(store)
         if isinstance(store, Path):

@@ -29,11 +29,11 @@ from results.store import BlockState, Hold, MemoryStore, Store, StoreLocked, Sto
 from results.store.block import Block, union_of_layouts
 from results.store.bucket import ObjectPath, StorePath, store_path
 from results.store.chunks import Shared, Written, shared
-from results.store.crew import LOOK, Claims, Crew
+from results.store.crew import LOOK, Crew, Tickets, is_used
 from results.store.disk import acknowledged
 from results.store.lock import check_free
 from results.store.merge import take_in
-from results.store.repair import repair
+from results.store.repair import check_repairable, repair
 from sim.errors import BadInput, bad, closest, one_of
 
 WRITES = ("client", "workers")
@@ -173,7 +173,7 @@ class _Running:
     tell: Callable[[str], None]
 
     def fill(
-        self, path: StorePath, share: Callable[[ZarrStore], Claims] | None = None, *, ended: bool = False
+        self, path: StorePath, share: Callable[[ZarrStore], Tickets] | None = None, *, ended: bool = False
     ) -> ZarrStore:
         """Take what a crew has left of a store into it, and compute what is missing.
 
@@ -184,20 +184,20 @@ class _Running:
         with locked(path, self.tell) as hold:
             if crew and not ended:
                 crew.check_free()
-            study = self.study.resized(replications=(kept := self._opened(path, hold)).replications)
             parts, plan = self._parts(crew) if crew else [], self.plan
+            study = self.study.resized(replications=(kept := self._opened(path, hold)).replications)
             if hold.unclean:
                 self.tell(f"the last run into {path} did not end, and its machine or its disk may have failed: every "
                           "block is read")  # fmt: skip
                 plan = replace(plan, reread=True)
             with _watched(kept, hold, self.executor, self.by) as those:
                 filling = _Filling(study, kept, self.here, self.asked, self.executor, self.listen, self.until,
-                                   claims=None if share is None else share(kept), **those)  # fmt: skip
+                                   tickets=None if share is None else share(kept), **those)  # fmt: skip
                 if parts and not kept.there.all():
                     self.tell(f"the blocks of {len(parts)} client{'s' * (len(parts) != 1)} are joined")
                     filling.take_in(parts, plan)
                 filling.fill(plan, self.shuffle, poisoned=not ended)
-            if crew and parts:
+            if crew and crew.folder.exists():
                 crew.clear(parts)
         return kept
 
@@ -215,29 +215,64 @@ class _Running:
         return ZarrStore.open_or_create(path, schema, check, hold.follow)
 
     def _parts(self, crew: Crew) -> list[Path]:
-        """The parts of a crew; those that nobody fills any more as a run resumes them: repaired, checked and grown."""
-        parts = crew.parts()
+        """The parts of a crew; those that nobody fills any more are repaired and have room for as many replications.
+
+        Raises BadInput where they cannot be joined, before a store is made.
+        """
+        if not (parts := crew.parts()):
+            return []
+        schema = schema_of((sized := self._as_large_as(crew.store)).study)
+        sized._check_alike(parts, schema)
         for part in parts:
-            with suppress(StoreLocked), locked(part) as hold:
-                self._opened(part, hold)
+            if part.exists() and not is_used(part):
+                held = _readable(part)
+                if held is None or held.replications < schema.replications or check_repairable(part, schema):
+                    with suppress(StoreLocked), locked(part, self.tell) as hold:
+                        sized._opened(part, hold)
         return parts
+
+    def _check_alike(self, stores: Iterable[StorePath], schema: StoreSchema) -> None:
+        """Raise BadInput unless a store and parts are of this study, and no part has more replications or is filled
+        with fewer; what is damaged is repaired later."""
+        for path in stores:
+            if (held := _readable(path)) is None:
+                continue
+            self.plan.check(held, schema, self.here)
+            if path == self.place:
+                if held.check_study(schema) is not None:
+                    raise bad("must grow by cells or estimators first", where=str(path), allowed="one client for that",
+                              remedy="run once without --together")  # fmt: skip
+                continue
+            size, wanted = held.replications, schema.replications
+            if size > wanted or (size < wanted and isinstance(path, Path) and is_used(path)):
+                raise bad(f"another client computes {size:,} replications a cell, this one {wanted:,}", where=str(path),
+                          allowed="clients of one size", remedy=f"say --replications {size}")  # fmt: skip
+
+    def _as_large_as(self, place: StorePath) -> _Running:
+        """The same for as many replications as a store has, if it has more."""
+        held = _readable(place)
+        size = max(self.study.replications, 0 if held is None else held.replications)
+        return replace(self, study=self.study.resized(replications=size))
 
     def together(self) -> ZarrStore:
         """Fill a part of the store beside other clients; when all blocks are done, the store from all parts."""
         assert isinstance(self.place, Path)
         crew, place = Crew(self.place), self.place
-        self._when_free(lambda: check_free(place), "")
-        one = replace(self, study=self._as_the_others(crew))
+        self._when_free(self._repaired, "")
+        one = self._as_large_as(place)
         schema = schema_of(one.study)
+        one._check_alike([place, *crew.parts()], schema)
         part = crew.new_part()
 
-        def share(kept: ZarrStore) -> Claims:
+        def share(kept: ZarrStore) -> Tickets:
             missing = self.plan.expected(ZarrStore.open(place), schema) if place.exists() else kept.places()
-            return Claims(crew, part, kept.places(), missing, self.tell)
+            return Tickets(crew, part, kept.places(), missing, self.tell)
 
         def join() -> ZarrStore:
             if place.exists() and not crew.parts():  # another client has taken all in
-                return ZarrStore.open(place)
+                store = ZarrStore.open(place)
+                if store.replications >= schema.replications and store.states.all():
+                    return store
             return one.fill(place, ended=True)
 
         one.fill(part, share)
@@ -255,22 +290,20 @@ class _Running:
                 told = True
                 time.sleep(LOOK)
 
-    def _as_the_others(self, crew: Crew) -> Study:
-        """The study in the size of the store; raises BadInput where it is not the one of the store and of its parts."""
-        study = self.study
-        for path in [*([self.place] if self.place.exists() else []), *crew.parts()]:
-            held = ZarrStore.open(path)
-            self.plan.check(held, schema_of(study), self.here)
-            if held.check_study(schema_of(study)) is not None:
-                raise bad("must grow by cells or estimators first", where=str(path), allowed="one client for that",
-                          remedy="run once without --together")  # fmt: skip
-            if path == self.place:
-                study = study.resized(replications=max(held.replications, study.replications))
-            elif held.replications != study.replications:
-                raise bad(f"another client computes {held.replications:,} replications a cell, this one "
-                          f"{study.replications:,}", where=str(path), allowed="clients of one size",
-                          remedy=f"say --replications {held.replications}")  # fmt: skip
-        return study
+    def _repaired(self) -> None:
+        """See to it that what is damaged of the store beside its blocks is repaired; raises StoreLocked."""
+        check_free(self.place)
+        schema = schema_of(self.study)
+        if self.place.exists() and check_repairable(self.place, schema):
+            with locked(self.place, self.tell):
+                repair(self.place, schema)
+
+
+def _readable(path: StorePath) -> ZarrStore | None:
+    """A store; None where there is none, or one that is to be repaired."""
+    with suppress(BadInput):
+        return ZarrStore.open(path)
+    return None
 
 
 @contextmanager
@@ -359,7 +392,7 @@ class _Filling:
     without its numbers where they may have others. until: the target at which cells stop. into: the store that workers
     write into themselves. log: is told of what went wrong. still: raises StoreLocked when the store is no longer this
     run's, StoreGone when it is there no more. written: is told of every block in a store, and raises OSError when an
-    earlier one did not come to the disk. claims: which blocks are this client's, where others compute too. run: a name
+    earlier one did not come to the disk. tickets: which blocks are this client's, where others compute too. run: a name
     of this run, by which workers know its study.
     """
 
@@ -374,7 +407,7 @@ class _Filling:
     log: RunLog | None = None
     still: Callable[[], None] = lambda: None
     written: Callable[..., None] = lambda **_: None
-    claims: Claims | None = None
+    tickets: Tickets | None = None
     run: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def take_in(self, parts: Sequence[Path], plan: Resume) -> None:
@@ -398,8 +431,8 @@ class _Filling:
         for name, stated in judged_by.items():
             if stated != self.store.noted(name, []):
                 self.store.note(name, stated)
-        if self.claims is not None:
-            for free in self.claims.rounds(self.still):
+        if self.tickets is not None:
+            for free in self.tickets.rounds(self.still):
                 self._send(free, tally, TOLD_FIRST * self.executor.workers)
             tally.end(len(self.store.wanted()), len(self.study.cells) * self.study.replications)
             return
@@ -434,9 +467,9 @@ class _Filling:
         def keep(outcome: Outcome) -> None:
             self._keep(outcome)
             tally.count(outcome)
-            if self.claims is not None:
-                self.claims.kept((outcome.job.cell, outcome.job.index))
-                tally.elsewhere = self.claims.others
+            if self.tickets is not None:
+                self.tickets.kept((outcome.job.cell, outcome.job.index))
+                tally.elsewhere = self.tickets.others
 
         try:
             one_behind(keep, known())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import json
 import os
 import shutil
@@ -320,7 +321,7 @@ def _sweep(real: Path) -> None:
     """Remove what killed runs left beside a store that is this run's."""
     if set_aside(real).is_symlink():
         raise not_ours(set_aside(real), LINK)
-    for leftover in (set_aside(real), *real.parent.glob(f".{real.name}.*.partial")):
+    for leftover in (set_aside(real), *real.parent.glob(f".{glob.escape(real.name)}.*.partial")):
         shutil.rmtree(leftover, ignore_errors=True)
     real.with_name(f".{real.name}.token").unlink(missing_ok=True)  # of a killed run whose workers wrote
 

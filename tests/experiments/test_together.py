@@ -22,7 +22,7 @@ from experiments.run.resume import Resume, read_log
 from experiments.run.runner import run
 from experiments.study import Study
 from results.store import BlockState, Shard, StoreLocked, ZarrStore, locked
-from results.store.crew import CLAIMS, Claims, Crew, done_in, is_used, read_claim
+from results.store.crew import STALE, TICKETS, Crew, Ticket, Tickets, done_in, is_used, read_ticket, write_ticket
 from sim.errors import BadInput
 from studies import SHORT, quick_study
 
@@ -39,7 +39,7 @@ class Slow(TwoWayDID):
 
 
 class Killed(BaseException):
-    """What ends a client of a test, as a kill does: its claims stay, and what it has done."""
+    """What ends a client of a test, as a kill does: its tickets stay, and what it has done."""
 
 
 @pytest.fixture(scope="module")
@@ -154,10 +154,10 @@ def test_the_next_client_goes_on_where_killed_ones_stood(store: Path, reference:
 
 
 def test_clients_wait_for_the_last_and_take_over_when_it_ends(store: Path, reference: str) -> None:
-    """A client that holds a unit and is gone later leaves it to the one that waits."""
+    """A client that holds a lot and is gone later leaves it to the one that waits."""
     part, said = leave(store, 2), list[str]()
-    claims = [read_claim(path) or {} for path in (part.parent / CLAIMS).iterdir()]
-    assert [claim.get("part") for claim in claims if not claim.get("done")], "no unit was on its way"
+    tickets = [read_ticket(path) for path in (part.parent / TICKETS).iterdir()]
+    assert Ticket(part.name, done=False) in tickets, "no lot was on its way"
     with ThreadPoolExecutor(1) as pool:
         with locked(part):
             waiting = pool.submit(run, STUDY, store=store, together=True, tell=said.append)
@@ -296,32 +296,31 @@ def test_only_its_owner_enters_the_folder_of_parts(store: Path) -> None:
     assert Crew(store).folder.stat().st_mode & 0o777 == 0o700
 
 
-def claims_of(part: Path, places: list[tuple[int, int]]) -> Claims:
-    return Claims(Crew(part.parent.with_name("x.zarr")), part, places, places, lambda _: None)
+def tickets_of(part: Path, places: list[tuple[int, int]]) -> Tickets:
+    return Tickets(Crew(part.parent.with_name("x.zarr")), part, places, places, lambda _: None)
 
 
-def test_a_claim_that_says_nothing_is_left_for_a_while(store: Path) -> None:
+def test_a_ticket_that_says_nothing_is_left_for_a_while(store: Path) -> None:
     """Its maker may be about to say whose it is; one that was killed then never does."""
     crew = Crew(store)
     places = [(0, index) for index in range(3)]
-    own = claims_of(crew.new_part(), places)
-    (crew.folder / CLAIMS).mkdir()
-    (crew.folder / CLAIMS / "1").touch()
+    own = tickets_of(crew.new_part(), places)
+    (crew.folder / TICKETS / "1").touch()
     assert list(own._free()) == [(0, 0), (0, 2)]
     assert list(own._free()) == []
     with mock.patch("results.store.crew.EXPIRES", 0.0):
         assert list(own._free()) == [(0, 1)]
-    assert (read_claim(crew.folder / CLAIMS / "1") or {})["part"] == own._part.name
+    assert read_ticket(crew.folder / TICKETS / "1") == Ticket(own._part.name, done=False)
 
 
-def test_two_clients_never_take_one_unit(store: Path) -> None:
+def test_two_clients_never_take_one_lot(store: Path) -> None:
     crew = Crew(store)
     places = [(cell, index) for index in range(3000) for cell in range(2)]
-    clients = [claims_of(crew.new_part(), places) for _ in range(4)]
+    clients = [tickets_of(crew.new_part(), places) for _ in range(4)]
     with mock.patch("results.store.crew.is_used", return_value=True), ThreadPoolExecutor(4) as pool:
         found = [place for taken in pool.map(lambda one: list(one._free()), clients) for place in taken]
     assert sorted(found) == sorted(places)
-    assert len(list((crew.folder / CLAIMS).iterdir())) <= 1024
+    assert len(list((crew.folder / TICKETS).iterdir())) <= 1024
 
 
 def test_a_part_is_used_as_long_as_a_run_holds_it(store: Path) -> None:
@@ -337,9 +336,135 @@ def test_a_part_that_is_used_is_not_removed(store: Path) -> None:
     with locked(kept):
         Crew(store).clear([gone, kept])
         assert (gone.exists(), len(done_in(kept))) == (False, 1)
-        assert (Crew(store).folder / CLAIMS).exists()
+        assert (Crew(store).folder / TICKETS).exists()
     Crew(store).clear([kept])
     assert not Crew(store).folder.exists()
+
+
+def test_what_clients_computed_beyond_a_smaller_store_is_not_removed(store: Path) -> None:
+    small = STUDY.resized(replications=256)
+    run(small, store=store)
+    part = leave(store, 6)
+    for together in (True, False):
+        with pytest.raises(BadInput, match=r"computes 1,024 replications .* this one 256.*say --replications 1024"):
+            run(small, store=store, together=together)
+    assert len(done_in(part)) == 6
+    assert hash_of(run(STUDY, store=store)) == hash_of(run(STUDY, store=store.with_name("alone.zarr")))
+
+
+def test_a_refused_run_makes_no_store(store: Path, reference: str) -> None:
+    leave(store, 2)
+    with pytest.raises(BadInput, match="seed was 11, is now 12"):
+        run(quick_study(1024, seed=12), store=store)
+    assert not store.exists()
+    assert hash_of(run(STUDY, store=store, together=True)) == reference
+
+
+def test_only_what_clients_make_is_removed(store: Path, reference: str) -> None:
+    folder = Crew(store).folder
+    (folder / "mine").mkdir(parents=True)
+    kept = [folder / "notes.txt", folder / "mine" / "data.csv", folder / "abc.zarr"]
+    for path in kept:
+        path.write_text("keep")
+    assert hash_of(run(STUDY, store=store, together=True)) == reference
+    run(STUDY, store=store)
+    assert sorted(path for path in folder.rglob("*") if path.is_file()) == sorted(kept)
+
+
+@pytest.mark.parametrize("name", [TICKETS, "0123456789ab.zarr"])
+@pytest.mark.parametrize("together", [True, False])
+def test_no_link_is_followed_in_the_folder_of_parts(store: Path, name: str, together: bool) -> None:
+    leave(store, 1)
+    other = run(STUDY.resized(replications=256), store=store.with_name("other.zarr"))
+    before = hash_of(other), sorted(store.with_name("other.zarr").rglob("*"))
+    place = Crew(store).folder / name
+    if name == TICKETS:
+        shutil.rmtree(place)
+    place.symlink_to(store.with_name("other.zarr"))
+    if name == TICKETS and not together:  # a run alone looks at no ticket
+        run(STUDY, store=store)
+    else:
+        with pytest.raises(BadInput, match="is a link, which is not followed"):
+            run(STUDY, store=store, together=together)
+    assert (hash_of(other), sorted(store.with_name("other.zarr").rglob("*"))) == before
+
+
+@pytest.mark.parametrize("said", ['{"part": "\\u0000"}', '{"part": 3}', '{"part": "../x.zarr"}', "[]", "no", "{" * 900])
+def test_a_ticket_that_is_damaged_is_made_anew(store: Path, reference: str, said: str) -> None:
+    part = leave(store, 1)
+    (part.parent / TICKETS / "7").write_text(said)
+    with mock.patch("results.store.crew.EXPIRES", 0.0):
+        assert hash_of(run(STUDY, store=store, together=True)) == reference
+
+
+def test_a_folder_in_the_place_of_a_ticket_stays_and_does_no_harm(store: Path, reference: str) -> None:
+    part = leave(store, 1)
+    (part.parent / TICKETS / "7").mkdir()
+    with mock.patch("results.store.crew.EXPIRES", 0.0):
+        assert hash_of(run(STUDY, store=store, together=True)) == reference
+
+
+def test_tickets_without_parts_do_not_keep_anybody_from_work(store: Path, reference: str) -> None:
+    shutil.rmtree(leave(store, 5))
+    assert hash_of(run(STUDY, store=store, together=True)) == reference
+    alone = [line for line in read_log(store) if line["event"] == "commit" and "seconds" in line]
+    assert alone == [], "blocks were left to the client that joins"
+    assert not Crew(store).folder.exists()
+    lock = (part := Crew(store).new_part()).with_name(f"{part.name}.lock")
+    run(STUDY, store=store)
+    assert lock.exists(), "it may be of a client that starts"
+    os.utime(lock, (then := time.time() - 2 * STALE, then))
+    run(STUDY, store=store)
+    assert not Crew(store).folder.exists(), "a run alone leaves what killed clients left"
+
+
+def test_blocks_of_every_killed_client_stay(store: Path, reference: str) -> None:
+    """Also where one lot went from hand to hand: its blocks lie in several parts."""
+    with mock.patch("results.store.crew.MOST_LOTS", 4):
+        for more in (3, 2):
+            leave(store, more)
+        steps: list[runner.Progress] = []
+        assert hash_of(run(STUDY, store=store, together=True, listen=steps.append)) == reference
+    assert sum(step.cell >= 0 for step in steps) == 32 - 5
+
+
+def test_blocks_that_could_not_be_computed_are_tried_by_a_later_crew(store: Path, reference: str) -> None:
+    with mock.patch.object(runner, "Crew", side_effect=Crew) as crews, pytest.raises(Killed):
+        run(STUDY, store=store, together=True, executor=Poison(),
+            tell=lambda line: _raise(Killed()) if "joined" in line else None)  # fmt: skip
+    assert crews.called
+    assert hash_of(run(STUDY, store=store, together=True)) == reference
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+def test_a_ticket_that_another_has_taken_over_is_put_back(store: Path) -> None:
+    """This client looked while the ticket was that of a client that is gone."""
+    crew = Crew(store)
+    own = tickets_of(crew.new_part(), [(0, 0)])
+    ticket = crew.folder / TICKETS / "0"
+    write_ticket(ticket, now := Ticket("abcdefabcdef.zarr", done=True))
+    assert not own._removed(ticket, Ticket("0123456789ab.zarr", done=False))
+    assert read_ticket(ticket) == now
+    assert [path.name for path in ticket.parent.iterdir()] == ["0"]
+
+
+def test_a_part_that_is_joined_meanwhile_is_no_fault(store: Path, reference: str) -> None:
+    gone = leave(store, 2)
+    names = Crew(store).parts()
+    shutil.rmtree(gone)
+    with mock.patch.object(Crew, "parts", side_effect=[names, names, [], [], [], []]):
+        assert hash_of(run(STUDY, store=store, together=True)) == reference
+
+
+def test_a_damaged_store_or_part_is_repaired(store: Path, reference: str) -> None:
+    part = leave(store, 3)
+    (part / "effect" / "zarr.json").write_bytes(b"")
+    assert hash_of(run(STUDY, store=store, together=True)) == reference
+    (store / "zarr.json").write_bytes(b"")
+    assert hash_of(run(STUDY, store=store, together=True)) == reference
 
 
 def test_the_log_names_blocks_that_were_joined(store: Path) -> None:
