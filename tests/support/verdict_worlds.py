@@ -194,7 +194,7 @@ class World:
 
 
 def by_method(real: RealPanel, *method: str) -> RealPanel:
-    """The panel with twins by these methods alone, and the fewest in a report of likeness, which no test of pages reads."""
+    """The panel with twins by these methods alone, and the fewest in a report of likeness, which nobody reads here."""
     section = real.spec.twin or TwinSection()
     twins = section.model_copy(update={"method": method, "draws": 100})
     return replace(real, spec=real.spec.model_copy(update={"twin": twins}))
