@@ -17,7 +17,6 @@ pytestmark = pytest.mark.documents
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "python.md"
 README = PAGE.parent.parent / "README.md"
 NAME = re.compile(r"\bpp\.(\w+)")
-SHORT = {"replications=512": "replications=128", "mcse:coverage=0.02": "mcse:coverage=0.04"}  # what runs instead
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +25,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     names: dict[str, Any] = {"folder": tmp_path_factory.mktemp("page")}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(names["folder"])
-        text = PAGE.read_text(encoding="utf-8")
-        for old, new in SHORT.items():
-            assert text.count(old) == 1, old
-            text = text.replace(old, new)
-        for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
             exec(block, names)
     return names
 

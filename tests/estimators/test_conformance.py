@@ -9,7 +9,6 @@ import pickle
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-import full_sizes
 import numpy as np
 import pytest
 from covering import allowed_pairs, covering_rows, pairs_of
@@ -20,8 +19,8 @@ from sim import BadInput, Draw, Panel, Streams, Wanted
 from sim.design import Estimand
 from sim.world.context import left_out
 
-REPLICATIONS = full_sizes.size(256, 384)
-FEWER = full_sizes.size(128, 192)  # of settings outside of the cover
+REPLICATIONS = 384
+FEWER = 192  # of settings outside of the cover
 TILE = 8
 ROWS = 32  # of replications in one world
 

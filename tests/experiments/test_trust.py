@@ -6,7 +6,6 @@ import io
 import json
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -262,8 +261,6 @@ def test_sizes_are_those_of_a_plain_study_file_of_the_twin(folder: Path) -> None
                      replications=256, alone=True)  # fmt: skip
     pp.write_twin(pp.twin(folder / "panel.csv", folder / "spec.toml"), folder / "twin")
     study = Study.from_toml(folder / "twin" / "design.toml").resized(replications=512, seed=77)
-    study = replace(study, grid=tuple((dial, values[:1]) for dial, values in study.grid))  # without an effect
-    assert study.cells[0].parameters == {"effect.size": 0.0}
     frame = diagnose(run(study)).frame
     plain = frame[(frame["term"] == "indirect:did") & (frame["error"] == "information")
                   & (frame["measure"] == "rejection")].iloc[0]  # fmt: skip
