@@ -27,6 +27,7 @@ CAMPAIGNS = {
     "another-user": "another_user",
     "numbers": "other_numbers",
     "newcomer": "newcomer",
+    "full": "at_full_size",
 }
 
 

@@ -31,11 +31,15 @@ class Slow(TwoWayDID):
         time.sleep(float(os.environ.get("SECONDS_OF_A_BLOCK", "0.2")))
         return TwoWayDID.solve(self, plan, moments, schema, streams)
 """
-REPLICATIONS = 64 * 50
+REPLICATIONS = 64 * 26
 STUDY = f"""{SHORT.replace("128", str(REPLICATIONS))}[[estimators]]
 kind = "slow_plug_in:Slow"
 """
-CLOCKS = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s", "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
+CLOCKS = {
+    "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s",
+    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s",
+}
 
 
 @pytest.fixture

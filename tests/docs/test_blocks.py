@@ -13,6 +13,7 @@ pytestmark = pytest.mark.documents
 COUNTED = ("run", "skip", "same", "file")
 PAGES = blocks.pages()
 PARTS = {"docs": {"docs"}, "studies": {"studies"}}
+ELSEWHERE = {"python.md": "tests/test_python_page.py"}  # pages whose blocks all run in a test of their own
 PARTS["others"] = {page.parent.name for page in PAGES} - PARTS["docs"] - PARTS["studies"]
 
 
@@ -21,7 +22,8 @@ PARTS["others"] = {page.parent.name for page in PAGES} - PARTS["docs"] - PARTS["
 def test_every_block_of_the_documents_runs(
     part: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    pages, failed = [page for page in PAGES if page.parent.name in PARTS[part]], []
+    pages = [page for page in PAGES if page.parent.name in PARTS[part] and page.name not in ELSEWHERE]
+    failed = []
     for page, ran in zip(pages, blocks.in_process(pages, tmp_path), strict=True):
         name = page.relative_to(blocks.REPOSITORY)
         found = [block for block in blocks.blocks_of(page.read_text("utf-8")) if block.kind in COUNTED]
@@ -35,6 +37,14 @@ def test_every_block_of_the_documents_runs(
             if result.kind == "skip":
                 record_property("documents", f"  line {result.line} is skipped: {result.printed}")
     assert failed == []
+
+
+def test_pages_that_run_elsewhere_have_python_alone_and_skip_nothing() -> None:
+    for name, test in ELSEWHERE.items():
+        (page,) = (page for page in PAGES if page.name == name)
+        found = [block for block in blocks.blocks_of(page.read_text("utf-8")) if block.kind in COUNTED]
+        assert {(block.kind, block.language) for block in found} == {("run", "python")}
+        assert name in (blocks.REPOSITORY / test).read_text("utf-8")
 
 
 def test_a_block_that_is_skipped_says_why() -> None:

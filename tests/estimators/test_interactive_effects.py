@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import full_sizes
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
@@ -191,12 +192,12 @@ def test_it_is_unbiased_under_factors_where_two_way_did_is_not() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("form", FORMS)
 def test_its_errors_cover(form: FactorForm) -> None:
-    """Bias and coverage of 95% intervals of the defaults, number of factors chosen, at 400 replications."""
-    panel = world(400)
-    found = InteractiveEffects(form=form)(panel)
+    """Bias and coverage of 95% intervals of the defaults, number of factors chosen; 400 replications in full."""
+    replications = full_sizes.size(200, 400)
+    found = InteractiveEffects(form=form)(world(replications))
     miss = errors_of(found)
     assert (found.status == Status.OK).all()
-    assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(400)
+    assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(replications)
     assert 0.93 <= (np.abs(miss) < 1.96 * found.se[:, 0, 0]).mean() <= 0.97
 
 

@@ -7,6 +7,7 @@ import json
 from dataclasses import fields, replace
 from pathlib import Path
 
+import full_sizes
 import pytest
 from rich.console import Console
 
@@ -25,11 +26,17 @@ from sim.errors import BadInput
 
 MOST_LINES = 60
 REPLICATIONS = 32
-SLOW = {  # studies run with fewer cells
-    "placebo": ("treated", (14,)),
-    "mediation": ("effect", (0.0, 0.0157)),
-    "synthetic": ("levels.factor_share", (0.2,)),
-    "factors": ("levels.factor_share", (0.2,)),
+SLOW: dict[str, dict[str, tuple[object, ...]]] = {  # studies run with fewer cells
+    "placebo": {"treated": (14,)},
+    "mediation": {"effect": (0.0, 0.0157)},
+    "synthetic": {"levels.factor_share": (0.2,)},
+    "factors": {"levels.factor_share": (0.2,)},
+}
+SLOWER: dict[str, dict[str, tuple[object, ...]]] = {  # and outside of the campaign with fewer still
+    "placebo": {"serial": (0.0,)},
+    "synthetic": {"errors.serial": (0.0,)},
+    "factors": {"levels.factors": (1,)},
+    "few-treated": {"adoption.share": (0.02, 0.2)},
 }
 
 
@@ -61,9 +68,9 @@ def quick(estimator: Estimator) -> Estimator:
 @pytest.mark.parametrize("name", builtin_names())
 def test_a_built_in_study_is_answered_on_one_screen(name: str) -> None:
     study = builtin_study(name)
-    if name in SLOW:
-        dial, values = SLOW[name]
-        study = replace(study, grid=tuple((own, values if own == dial else given) for own, given in study.grid))
+    fewer = SLOW.get(name, {}) | full_sizes.size(SLOWER, {}).get(name, {})
+    assert set(fewer) <= set(dict(study.grid))
+    study = replace(study, grid=tuple((dial, fewer.get(dial, values)) for dial, values in study.grid))
     study = replace(study, estimators=tuple(map(quick, study.estimators)))
     diagnosis = diagnose(run(study.resized(replications=REPLICATIONS, block=64)))
     assert diagnosis.claims == study.claims

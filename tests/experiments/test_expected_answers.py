@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import full_sizes
 import numpy as np
 import pytest
 from closed_forms import Covariances, did_variance, minimum_detectable_effect, power_at
@@ -148,9 +149,9 @@ def with_grid(study: Study, estimators: tuple[str, ...] = (), **grid: tuple[obje
 @pytest.mark.long
 def test_a_wrong_w_spoils_the_indirect_effect_and_hardly_the_direct_one() -> None:
     names = ("assumed-knn-4", "assumed-knn-10", "assumed-queen")
-    study = builtin_study("wrong-w")
-    found = measured(with_grid(study, names, weights_kind=("knn",), weights_k=(4, 10)), 512)
-    found |= measured(with_grid(study, names, weights_kind=("contiguity",), weights_k=(4,)), 512)  # which has no k
+    study, replications = builtin_study("wrong-w"), full_sizes.size(192, 512)
+    found = measured(with_grid(study, names, weights_kind=("knn",), weights_k=(4, 10)), replications)
+    found |= measured(with_grid(study, names, weights_kind=("contiguity",), weights_k=(4,)), replications)  # no k
     true = {"assumed-knn-4": ("knn", 4), "assumed-knn-10": ("knn", 10), "assumed-queen": ("contiguity", None)}
     for name, (kind, k) in true.items():
         for cell in {key[:2] for key in found}:
@@ -168,7 +169,7 @@ def test_a_wrong_w_spoils_the_indirect_effect_and_hardly_the_direct_one() -> Non
 
 
 def test_did_finds_the_contrast_of_an_index_and_not_its_mean_change_on_the_treated() -> None:
-    found = measured(builtin_study("index"), 1024)
+    found = measured(builtin_study("index"), full_sizes.size(384, 1024))
     cells = {key[:3] for key in found}
     for cell in cells:
         contrast, att = (found[*cell, name, "did", "bias", ""] for name in ("did-contrast", "did"))
@@ -181,7 +182,7 @@ def test_did_finds_the_contrast_of_an_index_and_not_its_mean_change_on_the_treat
 
 
 def test_gaps_bias_where_they_depend_on_the_outcome_alone() -> None:
-    found = measured(builtin_study("missing"), 1024)
+    found = measured(builtin_study("missing"), full_sizes.size(384, 1024))
     biases = {key[:3]: pair for key, pair in found.items() if key[3:5] == ("did", "bias")}
     assert len(biases) == 8
     for (pattern, share, name), (value, mcse) in biases.items():
@@ -197,7 +198,8 @@ def test_gaps_bias_where_they_depend_on_the_outcome_alone() -> None:
 @pytest.mark.long
 def test_selection_on_trends_biases_by_the_gap_of_trends_and_pre_trends_seldom_warn() -> None:
     study = with_grid(builtin_study("selection"), errors_serial=(0.0,), adoption_strength=(1.0, 2.0))
-    frame = diagnose(run(alone(study, "did").resized(replications=1024))).frame
+    replications = full_sizes.size(384, 1024)
+    frame = diagnose(run(alone(study, "did").resized(replications=replications))).frame
     bias = frame[frame["measure"] == "bias"]
     z, weights = np.polynomial.hermite_e.hermegauss(40)
     weights = weights / weights.sum()
@@ -210,7 +212,7 @@ def test_selection_on_trends_biases_by_the_gap_of_trends_and_pre_trends_seldom_w
         if wanted:
             assert f"{wanted:.2f}".lstrip("0") in study.expected
     steep = with_grid(alone(study, "event-study"), adoption_on=("trends",), adoption_strength=(2.0,))
-    blocks = run(steep.resized(replications=1024)).blocks(0)
+    blocks = run(steep.resized(replications=replications)).blocks(0)
     p = np.concatenate([block.estimates["event-study"].statistics["pretrend_hotelling_p"] for block in blocks])
     assert 0.05 < (p < 0.05).mean() < 0.5
 
@@ -233,7 +235,7 @@ def test_synthetic_did_and_its_demeaned_relative_miss_least_where_loadings_drive
     for strength, share in ((0.3, 0.2), (0.0, 0.2), (0.3, 0.0)):  # errors are asked about in the first alone
         asked = study if (strength, share) == (0.3, 0.2) else coarse
         cell = with_grid(asked, adoption_strength=(strength,), levels_factor_share=(share,), errors_serial=(0.0,))
-        found |= measured(cell, 512)
+        found |= measured(cell, full_sizes.size(256, 512))
 
     def of(strength: float, share: float, measure: str, error: str = "") -> dict[str, float]:
         return {name: found[strength, share, 0.0, name, "did", measure, error][0] for name in names}
@@ -268,7 +270,8 @@ def with_cheap_errors(estimator: Estimator) -> Estimator:
 def test_factors_bias_did_and_not_interactive_effects() -> None:
     names = ("did", "synthetic-did", "demeaned-synthetic-control", "interactive-effects")
     study = with_grid(alone(builtin_study("factors"), *names), levels_factors=(1, 3), levels_factor_share=(1.0,))
-    found = measured(replace(study, estimators=tuple(map(with_cheap_errors, study.estimators))), 256)
+    cheap = replace(study, estimators=tuple(map(with_cheap_errors, study.estimators)))
+    found = measured(cheap, full_sizes.size(128, 256))
     bias = {key[:4]: pair for key, pair in found.items() if key[4:6] in {("did", "bias"), ("overall", "bias")}}
     rmse = {key[:4]: value for key, (value, _) in found.items() if key[4:6] in {("did", "rmse"), ("overall", "rmse")}}
     for (_, _, strength, _), (value, mcse) in bias.items():

@@ -30,12 +30,11 @@ FILE = """
 name = "mine"
 replications = 128
 block = 64
+worlds = 1
 
 [design]
 kind = "paper"
-
-[grid]
-effect = [0.0, 0.02]
+controls = "none"
 
 [[estimators]]
 kind = "did"
@@ -55,11 +54,12 @@ def test_every_command_has_a_name_in_python() -> None:
 def test_solve_and_breakdown_find_what_the_commands_find(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(FILE, encoding="utf-8")
-    asked = ["--budget", "8192", "--precision", "0.1", "--cluster", "serial", "--json"]
+    asked = ["--budget", "2048", "--precision", "0.3", "--cluster", "serial", "--json"]
     assert run_command(["solve", "power:0.8", str(file), "--for", "effect", "--out", str(tmp_path / "a"), *asked]) == 0
     theirs = (tmp_path / "a" / "answer.json").read_text()
-    options: dict[str, Any] = {"budget": 8192, "precision": 0.1}
-    found = pp.solve("power:0.8", study(), "effect", **options)
+    options: dict[str, Any] = {"budget": 2048, "precision": 0.3}
+    same = pp.Study("mine", pp.Paper(controls="none"), (pp.TwoWayDID(),), replications=128, block=64, worlds=1)
+    found = pp.solve("power:0.8", same, "effect", **options)
     assert found[0].state == "found"
     assert f'"value": {found[0].value!r}' in theirs
     command = [
@@ -73,7 +73,7 @@ def test_solve_and_breakdown_find_what_the_commands_find(tmp_path: Path) -> None
         str(tmp_path / "b"),
     ]
     assert run_command([*command, *asked]) == 0
-    gaps = pp.breakdown(study(), "trend_gap", measure="coverage:0.90", out=tmp_path / "c", **options)
+    gaps = pp.breakdown(same, "trend_gap", measure="coverage:0.90", out=tmp_path / "c", **options)
     assert (tmp_path / "c" / "points").is_dir()
     assert f'"value": {gaps[-1].value!r}' in (tmp_path / "b" / "answer.json").read_text()
 

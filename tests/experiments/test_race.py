@@ -14,11 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from verdict_worlds import SPEC, World, walks
+from verdict_worlds import SPEC, World, by_method, walks
 
 import panelproof as pp
 from experiments import cli
-from experiments.panel_spec.sections import TwinSection
 from experiments.panel_spec.spec import RealPanel, read_spec
 from experiments.trust.claim import claim_of
 from experiments.trust.document import document
@@ -45,13 +44,6 @@ from experiments.twins.real import Real
 from results.report.panel_pages import trust_page
 from results.text import bracketed, fixed
 from sim import BadInput, Streams, Wanted
-
-
-def by_method(real: RealPanel, *method: str) -> RealPanel:
-    """The panel with twins by these methods alone, and the fewest in a report of likeness, which no test here reads."""
-    section = real.spec.twin or TwinSection()
-    twins = section.model_copy(update={"method": method, "draws": 100})
-    return replace(real, spec=real.spec.model_copy(update={"twin": twins}))
 
 
 @cache

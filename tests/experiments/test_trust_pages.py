@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 from scipy import stats
-from verdict_worlds import SMALL, World
+from verdict_worlds import SMALL, World, by_method
 
 import panelproof as pp
 from experiments.panel_spec.spec import RealPanel
@@ -30,7 +30,8 @@ TRENDS = ("less the bias of unequal linear trends", "less the placebo", "trends 
 
 
 def judged(folder: Path, number: int, effect: float = 0.0, drift: float = 0.0) -> tuple[str, str]:
-    found = verdict(trust(WORLD.real(folder, number, effect, drift), replications=64, benchmarks=0, race=False))
+    real = by_method(WORLD.real(folder, number, effect, drift), "parametric")
+    found = verdict(trust(real, replications=64, benchmarks=0, race=False))
     return found.answer, found.reason
 
 
@@ -69,7 +70,8 @@ def test_one_treated_unit_is_judged_by_inference_for_few(tmp_path: Path, number:
     """An effect of 5 standard deviations: no error type that clusters or takes errors as homoskedastic is printed, no
     fit is lost, and that the stars of clustered errors mean nothing does not contradict another test."""
     world = World("one treated", **SMALL, dates=((6, 1),))
-    found = trust(world.real(tmp_path, number, 5.0), replications=64, benchmarks=0, race=False)
+    real = by_method(world.real(tmp_path, number, 5.0), "parametric")
+    found = trust(real, replications=64, benchmarks=0, race=False)
     assert found.recommended in {"conley-taber", "ferman-pinto"}
     assert {error for error in found.main.errors if error not in found.forbidden} == {
         "conley-taber", "ferman-pinto"}  # fmt: skip
@@ -130,11 +132,7 @@ def both(
     large = 2.0 * WORLD.detectable()
     effect, drift = (large, 0.0) if request.param == "supported" else (0.0, WORLD.drift_of(large))
     real = WORLD.real(tmp_path_factory.mktemp("mirror"), 1, effect, drift)
-    section = real.spec.twin
-    assert section is not None
-    real = replace(
-        real, spec=real.spec.model_copy(update={"twin": section.model_copy(update={"method": ("residual",)})})
-    )
+    real = by_method(real, "residual")
     ask: dict[str, Any] = {"replications": 64, "benchmarks": 0, "race": False, "effect": 0.9}
     found = document(trust(real, **ask)), document(trust(turned(real), **ask))
     assert found[0]["verdict"]["answer"] == request.param
@@ -214,7 +212,8 @@ ALL = World("all treated", units=60, periods=10, dates=((4, 20), (6, 20), (8, 20
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Trust:
-    return trust(ALONE.real(tmp_path_factory.mktemp("one"), 1, effect=6.0), replications=64, benchmarks=0, race=False)
+    real = by_method(ALONE.real(tmp_path_factory.mktemp("one"), 1, effect=6.0), "parametric")
+    return trust(real, replications=64, benchmarks=0, race=False)
 
 
 def test_errors_that_leave_the_treated_unit_out_are_not_asked_of_twins(alone: Trust) -> None:

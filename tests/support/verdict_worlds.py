@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from estimators.core.estimator import critical_values
 from estimators.linear.did import TwoWayDID
+from experiments.panel_spec.sections import TwinSection
 from experiments.panel_spec.spec import RealPanel, read_spec
 from sim import Streams
 from sim.panel import Panel
@@ -190,6 +191,13 @@ class World:
         one = TwoWayDID(errors=("iid",))(still.panel(still.outcome(np.zeros((1, self.periods, self.units)), 0.0, 1.0)),
                                          Streams(1))  # fmt: skip
         return estimate / float(one.estimate[0, 0])
+
+
+def by_method(real: RealPanel, *method: str) -> RealPanel:
+    """The panel with twins by these methods alone, and the fewest in a report of likeness, which nobody reads here."""
+    section = real.spec.twin or TwinSection()
+    twins = section.model_copy(update={"method": method, "draws": 100})
+    return replace(real, spec=real.spec.model_copy(update={"twin": twins}))
 
 
 @cache
