@@ -17,7 +17,7 @@ from results.store import ZarrStore
 PORTABLE = ("--numbers", "portable")
 EMULATOR = "qemu-x86_64"  # of Debian's package qemu-user
 FEW = ("--replications", "64")  # on an emulated processor, which takes a hundred times as long
-EMULATED = tuple(kind for kind in STUDIES if kind != "full-job")  # which takes an hour there
+EMULATED = tuple(kind for kind in STUDIES if kind != "full-job")  # which takes long there
 PROCESSORS = ("Haswell-noTSX", "EPYC")
 
 
