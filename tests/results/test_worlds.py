@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from reports import printed
 from scipy import stats
 
 from estimators.core.estimator import Status
+from results.diagnosis import fits
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.fits import Fits, between_worlds, clustered, variance_inflation, widened
@@ -82,6 +84,19 @@ def of_moved_intervals(theta: np.ndarray, estimate: np.ndarray, se: np.ndarray) 
     covers = [(np.abs(e - move) <= half_width).astype(float) for move in (bias - half, bias, bias + half)]
     slope = (covers[2].mean() - covers[0].mean()) / (2 * half)
     return covers[1] - covers[1].mean() + slope * (e - bias)
+
+
+@pytest.mark.parametrize("joined", [96, 192])
+def test_the_worlds_of_a_block_are_those_of_its_replications(fabricate: Any, sample_of: Any, joined: int) -> None:
+    """Blocks of a cell are joined while they are small; a later one does not begin in the first world."""
+    x = draw(np.random.default_rng(5), 500, 1, WORLDS)
+    records = fabricate([({}, {"a": sample_of(x["theta"], x["estimate"], x["se"][:, None, :], DOF)})], block=96,
+                        worlds=WORLDS)  # fmt: skip
+    whole = diagnose(records).frame
+    with mock.patch.object(fits, "JOINED", joined):
+        found = diagnose(records).frame
+    assert whole["mcse"].notna().sum() >= 9
+    np.testing.assert_allclose(found["mcse"].astype(float), whole["mcse"].astype(float), rtol=1e-9)
 
 
 def test_each_clustered_error_is_the_sandwich_of_numerical_influences(fabricate: Any, sample_of: Any) -> None:
