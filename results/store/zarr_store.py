@@ -161,7 +161,7 @@ class ZarrStore(Store):
                   if cell < len(self.cells) and index < self.block_count}  # fmt: skip
         for file, held in self._tree.read_all(places).items():
             place = places[file]
-            if isinstance(held, FileNotFoundError):  # a kill came before it was put in place
+            if isinstance(held, FileNotFoundError):  # it went since the marks were listed
                 continue
             self.states[place] = BlockState.DONE  # and without digests, where it is damaged
             try:

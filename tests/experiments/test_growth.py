@@ -26,6 +26,7 @@ from experiments.run.runner import run
 from experiments.study import Study
 from results.store import BlockState, ZarrStore
 from results.store.repair import verified
+from results.store.tree import Folder
 from sim.errors import BadInput
 from sim.presets import Paper
 
@@ -235,6 +236,14 @@ def test_a_mark_that_was_not_renamed_into_place_is_none(reference: str, store: P
     assert [line for line in verified(store).lines if "does not match" in line] == []
     run(LARGE, store=store)
     assert hash_of(store) == reference
+
+
+def test_a_mark_that_goes_while_a_store_is_opened_is_none(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process removes it between the list of marks and a look at this one."""
+    run(LARGE, store=store)
+    mark, real = "block_mark/c.2.1.0", Folder.read_all
+    monkeypatch.setattr(Folder, "read_all", lambda tree, names: {**real(tree, names), mark: FileNotFoundError(mark)})
+    assert ZarrStore.open(store).state(2, 1) is BlockState.PENDING
 
 
 @pytest.mark.parametrize("renamed", [1, 2])
