@@ -68,12 +68,13 @@ def check_store(study: Study, store: StorePath, plan: Resume, *, together: bool 
     if isinstance(store, Path) and (reason := unwritable(store.parent) or unwritable(store)):
         raise bad(f"cannot be written: {reason}", where=str(store), allowed="a store in a writable folder",
                   remedy="choose another --store")  # fmt: skip
-    if isinstance(store, Path):
-        Crew(store).parts()
-    if not together:  # which waits
-        check_free(store)
-        if isinstance(store, Path):
-            Crew(store).check_free()
+    crew = Crew(store) if isinstance(store, Path) else None
+    if together and crew:  # which waits
+        crew.parts()
+        return
+    check_free(store)
+    if crew:
+        crew.check_free()
 
 
 def describe(study: Study, store: StorePath, where: str, plan: Resume, console: Console) -> None:

@@ -16,15 +16,14 @@ import os
 import re
 import secrets
 import shutil
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass
+from functools import cache, cached_property
 from pathlib import Path
 
-from results.store.disk import LINK, flush, not_ours, open_plain, read_plain, write_beside
+from results.store.disk import check_own_folder, flush, open_plain, read_plain, write_beside
 from results.store.lease import EXPIRES, StoreLocked
 from results.store.lock import SUFFIX as LOCK
 from results.store.lock import check_free
@@ -54,13 +53,13 @@ class Crew:
     def parts(self) -> list[Path]:
         """The parts that are there; raises BadInput where one or the folder is a link, a file or another user's."""
         try:
-            _check_own(self.folder)
+            check_own_folder(self.folder)
             found = sorted(self.folder / name for name in os.listdir(self.folder) if PART.fullmatch(name))
         except FileNotFoundError:
             return []
         for part in found:
             with contextlib.suppress(FileNotFoundError):  # it was joined meanwhile
-                _check_own(part)
+                check_own_folder(part)
         return found
 
     def new_part(self) -> Path:
@@ -71,8 +70,8 @@ class Crew:
                 with contextlib.suppress(FileExistsError):
                     folder.mkdir(0o700, parents=True)
             with contextlib.suppress(FileNotFoundError):  # the last client removed the folder just now
-                _check_own(self.folder)
-                _check_own(self.folder / TICKETS)
+                check_own_folder(self.folder)
+                check_own_folder(self.folder / TICKETS)
                 os.close(open_plain(part.with_name(f"{part.name}{LOCK}"), os.O_WRONLY | os.O_CREAT | os.O_EXCL))
                 return part
 
@@ -116,14 +115,6 @@ class Crew:
         with contextlib.suppress(FileNotFoundError):
             return path.name.endswith(STARTING) and time.time() - os.lstat(path).st_mtime < STALE
         return False
-
-
-def _check_own(folder: Path) -> None:
-    """Raise BadInput for what is no folder of this user, FileNotFoundError where there is none."""
-    seen = os.lstat(folder)
-    what = LINK if stat.S_ISLNK(seen.st_mode) else "" if stat.S_ISDIR(seen.st_mode) else "is no folder"
-    if what or seen.st_uid != os.geteuid():
-        raise not_ours(folder, what or f"belongs to user {seen.st_uid}")
 
 
 def is_used(part: Path) -> bool:
@@ -199,9 +190,8 @@ class Tickets:
         for lot, places in self._lots.items():
             with self._turn:
                 settled = lot in self._done or lot in self._own
-            if settled or not self._taken(lot, seen):
+            if settled or (left := self._taken(lot, seen)) is None:
                 continue
-            left = [place for place in places if place not in seen.done] if seen.took_over else places
             with self._turn:
                 self._own[lot] = set(left)
                 self.others += len(places) - len(left)
@@ -209,25 +199,29 @@ class Tickets:
                 self._finish(lot)
             yield from left
 
-    def _taken(self, lot: int, seen: _Seen) -> bool:
-        """Whether a lot is this client's by now. Of clients that are gone, what is in their parts stays there."""
-        ticket, seen.took_over = self._ticket(lot), False
+    def _taken(self, lot: int, seen: _Seen) -> Sequence[PlaceOfBlock] | None:
+        """What is to be computed of a lot that is this client's by now; None where it is not.
+
+        Of clients that are gone, what is in their parts stays there.
+        """
+        ticket, places = self._ticket(lot), self._lots[lot]
         if self._make(ticket):
-            return True
+            return places
         held = read_ticket(ticket)
         if held is None:
             since = self._empty.setdefault(lot, time.monotonic())
             if time.monotonic() - since < EXPIRES:
-                return False  # it is being made, or its maker was killed that very moment
-        elif held.done and (self._is_met(held.part) or set(self._lots[lot]) <= seen.done):
+                return None  # it is being made, or its maker was killed that very moment
+        elif held.done and (self._is_met(held.part) or seen.done >= set(places)):
             with self._turn:
                 self._done.add(lot)
-                self.others += len(self._lots[lot])
-            return False
+                self.others += len(places)
+            return None
         elif not held.done and seen.is_used(held.part):
-            return False
-        seen.took_over = self._removed(ticket, held) and self._make(ticket)
-        return seen.took_over
+            return None
+        if not (self._removed(ticket, held) and self._make(ticket)):
+            return None
+        return [place for place in places if place not in seen.done]
 
     def _is_met(self, name: str) -> bool:
         """Whether a part is of a client that was there with this one: what it could not compute is not tried again."""
@@ -261,7 +255,7 @@ class Tickets:
             ticket.parent.mkdir(0o700)
             return self._make(ticket)
         with open(descriptor, "wb") as file:
-            file.write(json.dumps({"part": self._part.name}).encode())
+            file.write(Ticket(self._part.name, False).data)
         return True
 
 
@@ -269,13 +263,8 @@ class _Seen:
     """What one pass over the lots has seen of parts: which are used, and what is done in them and in the store."""
 
     def __init__(self, crew: Crew) -> None:
-        self._crew, self._used, self.took_over = crew, dict[str, bool](), False
-
-    def is_used(self, name: str) -> bool:
-        """Whether a run holds a part."""
-        if name not in self._used:
-            self._used[name] = is_used(self._crew.folder / name)
-        return self._used[name]
+        self._crew = crew
+        self.is_used = cache(lambda name: is_used(crew.folder / name))  # of a part
 
     @cached_property
     def done(self) -> Set[PlaceOfBlock]:
@@ -290,11 +279,16 @@ class Ticket:
     part: str
     done: bool
 
+    @property
+    def data(self) -> bytes:
+        """What its file holds."""
+        return json.dumps(asdict(self)).encode()
+
 
 def write_ticket(ticket: Path, said: Ticket) -> None:
     """Say anew of a lot whose it is, whole or not at all."""
     fresh = ticket.with_name(f"{ticket.name}.{secrets.token_hex(4)}")
-    write_beside(fresh, json.dumps({"part": said.part, "done": said.done}).encode())
+    write_beside(fresh, said.data)
     os.replace(fresh, ticket)
 
 

@@ -89,6 +89,14 @@ def check_own(descriptor: int, path: Path) -> None:
         raise not_ours(path, "has another name too")
 
 
+def check_own_folder(path: Path) -> None:
+    """Raise BadInput for what is no folder of this user, FileNotFoundError where there is none."""
+    found = os.lstat(path)
+    what = LINK if stat.S_ISLNK(found.st_mode) else "" if stat.S_ISDIR(found.st_mode) else "is no folder"
+    if what or found.st_uid != os.geteuid():
+        raise not_ours(path, what or f"belongs to user {found.st_uid}")
+
+
 def not_ours(path: Path, what: str) -> BadInput:
     """Bad input: what a file beside a store is that a run would write to."""
     return bad(f"{what}, and a run writes into it", where=str(path), allowed="a plain file of your own",

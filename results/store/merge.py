@@ -69,7 +69,8 @@ def merge(
         numbers = [copy_environments(store, target) for store in stores]
         for place, held in holders.items():
             first = held[0]
-            _take(stores[first], place, target, numbers[first])
+            if not _copied(stores[first], place, target, numbers[first]):
+                stores[first].sound(*place)  # it says that the block is damaged
             taken[first] += target.state(*place) is BlockState.DONE
         for name in ("measures", "claims"):
             if stated := stores[0].noted(name):
@@ -84,21 +85,14 @@ def merge(
 def take_in(target: ZarrStore, paths: Sequence[StorePath], code: bool, numbers: bool) -> list[PlaceOfBlock]:
     """Copy what a store lacks from stores of its study, which are left as they are; returns which blocks it has now.
 
-    A damaged block is not taken. Raises BadInput, with nothing written, as `merge` does.
+    Of a damaged block what is sound is taken. Raises BadInput, with nothing written, as `merge` does.
     """
     stores = [target, *(ZarrStore.open(path) for path in paths)]
     _check_one_study(stores)
     _check_one_environment(stores, code=code, numbers=numbers, where=str(target.path))
     numbers_of = [copy_environments(store, target) for store in stores]
-    taken = []
-    for place, held in _holders(stores).items():
-        sound = (
-            n for n in held if n == 0 or stores[n].state(*place) is not BlockState.DONE or stores[n].intact(*place)
-        )
-        if first := next(sound, 0):
-            _take(stores[first], place, target, numbers_of[first])
-            taken.append(place)
-    return taken
+    lacking = {place: first for place, (first, *_) in _holders(stores).items() if first}
+    return [place for place, first in lacking.items() if _copied(stores[first], place, target, numbers_of[first])]
 
 
 def _check_one_study(stores: Sequence[ZarrStore]) -> None:
@@ -167,16 +161,15 @@ def _overlaps(stores: Sequence[ZarrStore], found: Mapping[PlaceOfBlock, list[int
                 break
 
 
-def _take(source: ZarrStore, place: PlaceOfBlock, target: Store, numbers: Mapping[int, int]) -> None:
-    """Copy a block, its mark included; raises BadInput for a damaged one."""
+def _copied(source: ZarrStore, place: PlaceOfBlock, target: Store, numbers: Mapping[int, int]) -> bool:
+    """Whether all of a block could be copied, its mark included."""
     state = source.state(*place)
     if state is BlockState.POISONED:
         cell, index = place
         target.poison(cell, index, source.tracebacks.get(f"cell {cell} block {index}", ""))
-        return
-    copy_block(source, place, target, place, tuple(source.layouts), numbers)
-    if target.state(*place) is not state:
-        source.sound(*place)  # it says that the block is damaged
+    else:
+        copy_block(source, place, target, place, tuple(source.layouts), numbers)
+    return target.state(*place) is state
 
 
 # A store in one zip, which is read in place: few files for a disk quota, an archive or a journal.
