@@ -12,6 +12,8 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")]
 
+from scripts import named  # noqa: E402
+
 CAMPAIGNS = {
     "twins": "recovered_twins",
     "seeds": "reported_errors",
@@ -33,9 +35,10 @@ CAMPAIGNS = {
 
 def main(names: list[str]) -> int:
     """Run the campaigns of these names, or all."""
+    wanted = named(CAMPAIGNS, names, __doc__)
     importlib.import_module("cluster").prepare_process()
     failed = []
-    for name in names or CAMPAIGNS:
+    for name in wanted:
         begin = time.process_time()
         print(f"== {name}", flush=True)
         holds = importlib.import_module(CAMPAIGNS[name]).main()

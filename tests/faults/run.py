@@ -20,6 +20,7 @@ pin_environment()
 
 import recipes  # noqa: E402
 from recipes import Found  # noqa: E402
+from scripts import named  # noqa: E402
 
 RECIPES: dict[str, Callable[[Path, str], Found]] = {
     "clients": lambda folder, reference: recipes.killed_clients(folder, reference, 20),
@@ -39,11 +40,11 @@ RECIPES: dict[str, Callable[[Path, str], Found]] = {
 
 def main(names: list[str]) -> int:
     """Run the recipes of these names, or all."""
-    failed = 0
+    wanted, failed = named(RECIPES, names, __doc__), 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         reference = recipes.serial_hash(folder)
-        for chosen in names or RECIPES:
+        for chosen in wanted:
             begin = time.monotonic()
             found = RECIPES[chosen](folder, reference)
             failed += not found.holds
