@@ -332,10 +332,10 @@ def trust(
     """
     from experiments.study import TrustCard
     from experiments.trust.document import document
-    from experiments.trust.studies import Means
+    from experiments.trust.studies import RunContext
     from experiments.trust.trust import trust as judged
 
-    means = Means(None if out is None else Path(out))
+    means = RunContext(None if out is None else Path(out))
     return TrustCard(document(judged(_read(panel, spec), claim, budget=budget, means=means, **choices)))
 
 
@@ -548,11 +548,11 @@ def _opened(store: Any) -> Any:
 
 
 def _searched(asked: tuple[Any, Any], cluster: str | None, workers: int | None) -> list[SearchAnswer]:
-    """The answers of a search on its bench."""
+    """The answers of a search."""
     from experiments.run.progress import opened
 
-    bench, search = asked
-    with opened(cluster, workers) as bench.executor:
+    evaluator, search = asked
+    with opened(cluster, workers) as evaluator.executor:
         answers: list[SearchAnswer] = search()
     return answers
 

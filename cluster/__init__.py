@@ -7,7 +7,7 @@ from typing import Any
 
 from cluster.backends import BackEnd, back_end, back_ends, forms
 from cluster.environment import Environment, environment
-from cluster.executor import Careful, ClusterLost, Executor, InTwo, JobDied, Outcome, Serial, WorkerRefused
+from cluster.executor import Careful, ClusterLost, Executor, JobDied, Outcome, Serial, TwoPhaseTask, WorkerRefused
 from cluster.options import Fault, Refused, is_loopback
 from cluster.process import available_cores, pin_environment, prepare_process
 
@@ -18,11 +18,11 @@ __all__ = [
     "Environment",
     "Executor",
     "Fault",
-    "InTwo",
     "JobDied",
     "Outcome",
     "Refused",
     "Serial",
+    "TwoPhaseTask",
     "WorkerRefused",
     "available_cores",
     "back_end",

@@ -89,7 +89,7 @@ class JobDied(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class InTwo:
+class TwoPhaseTask:
     """A function whose second part, such as writing, need not be over before the next job begins.
 
     Workers of a cluster do the second part of a job in a thread, while they do the first part of the next one.

@@ -12,7 +12,7 @@ from typing import Any
 import cloudpickle
 
 from cluster.child import Child, ending_after
-from cluster.executor import InTwo, Outcome, WorkerRefused, outcome_of, within
+from cluster.executor import Outcome, TwoPhaseTask, WorkerRefused, outcome_of, within
 from cluster.process import keep_output_free
 
 MEMORY_SHARE = 0.8  # of a worker's limit that a child of it may take
@@ -110,12 +110,12 @@ def _run(worker: Any, function: Any, job: Any, seconds: float, behind: ThreadPoo
     if worker.nanny:  # the process is the worker's alone
         keep_output_free()
     limit = seconds if worker.nanny else None
-    first = function.first if isinstance(function, InTwo) else function
+    first = function.first if isinstance(function, TwoPhaseTask) else function
     with ending_after(limit):
         outcome = outcome_of(first, job)
     if os.getpid() != own:  # a copy that the job made and did not end
         os._exit(0)
-    if outcome.error is not None or not isinstance(function, InTwo):
+    if outcome.error is not None or not isinstance(function, TwoPhaseTask):
         return _Ended(outcome)
     second = behind.submit(outcome_of, lambda one: function.second(one, outcome.result), job)
     return _Ended(outcome, second, limit)

@@ -127,7 +127,7 @@ def printed(code: int, *, resumed: bool) -> int:
     if out.failed is None or out.failed.errno == errno.EPIPE:
         return code
     again = "what was computed is kept, and the same command prints it" if resumed else "print it elsewhere"
-    return _said(f"standard output: {out.failed.strerror}; not all was printed: {again}", code or IN_PART)
+    return _emit(f"standard output: {out.failed.strerror}; not all was printed: {again}", code or IN_PART)
 
 
 def put_own_packages_first() -> None:
@@ -178,9 +178,9 @@ def _outcome(arguments: Sequence[str] | None, said: set[object]) -> int:
     except click.ClickException as error:
         return _usage(error)
     except (KeyboardInterrupt, click.Abort):
-        return _said(_stopped("interrupted", arguments), INTERRUPTED)
+        return _emit(_stopped("interrupted", arguments), INTERRUPTED)
     except Terminated:
-        return _said(_stopped("terminated", arguments), TERMINATED)
+        return _emit(_stopped("terminated", arguments), TERMINATED)
     except Exception as error:
         if arguments is None:
             _restart_where_asked(error)
@@ -222,7 +222,7 @@ def _usage(error: click.ClickException) -> int:
     if isinstance(error, click.exceptions.NoSuchOption) and path == "panelproof":
         text += " Options of a command stand behind its name, as in `panelproof run STUDY --workers 2`."
     text = text if text.endswith(("?", ")", ".")) else f"{text}."
-    return _said(f"{text} See `{path} --help`.", 2)
+    return _emit(f"{text} See `{path} --help`.", 2)
 
 
 def _expected(error: Exception, *, resumed: bool) -> int | None:
@@ -235,27 +235,27 @@ def _expected(error: Exception, *, resumed: bool) -> int | None:
 
     if isinstance(error, BadInput):
         for problem in error.problems:
-            _said(str(problem), 2)
+            _emit(str(problem), 2)
         return 2
     if isinstance(error, StoreLocked):
-        return _said(str(error), LOCKED)
+        return _emit(str(error), LOCKED)
     if isinstance(error, StoreGone):
-        return _said(str(error), IN_PART)
+        return _emit(str(error), IN_PART)
     if isinstance(error, StoreUnreachable):
-        return _said(f"{error}; {KEPT}" if resumed and isinstance(error, StoreSilent) else str(error), 2)
+        return _emit(f"{error}; {KEPT}" if resumed and isinstance(error, StoreSilent) else str(error), 2)
     if isinstance(error, ClusterLost):
-        return _said(f"{error}; {KEPT}", IN_PART)
+        return _emit(f"{error}; {KEPT}", IN_PART)
     if isinstance(error, OSError) and error.errno is not None:
         code = IN_PART if error.errno in (errno.ENOSPC, errno.EDQUOT) else 2
         place = f"{error.filename}: " if error.filename else ""
         kept = "nothing that was finished is lost: " if resumed else ""
-        return _said(f"{place}{error.strerror}; {kept}correct this and try again", code)
+        return _emit(f"{place}{error.strerror}; {kept}correct this and try again", code)
     if isinstance(error, WorkerRefused):
-        return _said(str(error), 2)
+        return _emit(str(error), 2)
     return None
 
 
-def _said(text: str, code: int) -> int:
+def _emit(text: str, code: int) -> int:
     from sim.errors import visible
 
     click.echo(visible(f"panelproof: {text}"), err=True)

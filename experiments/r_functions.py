@@ -112,13 +112,13 @@ def r_function(
     for replication, term, *numbers in zip(*(answers[name] for name in (REPLICATION, "term", "estimate", "se", "dof")),
                                            strict=True):  # fmt: skip
         found[term][:, replication] = [np.nan if number is None else number for number in numbers]
-    return {term: _said(*arrays) for term, arrays in found.items()}
+    return {term: _as_answer(*arrays) for term, arrays in found.items()}
 
 
 RFunction: Any = r_function  # a class of estimators with these settings
 
 
-def _said(estimate: Any, se: Any, dof: Any) -> Any:
+def _as_answer(estimate: Any, se: Any, dof: Any) -> Any:
     """A term as functions return it: without standard errors where R gave none."""
     if np.isnan(se).all():
         return estimate

@@ -44,7 +44,7 @@ from sim.errors import (
     type_problems,
 )
 from sim.functions import Function
-from sim.panel import Panel, card, shown
+from sim.panel import Panel, card, number_text
 from sim.panel_sidecars import ENDING, panel_text, read_beside
 from sim.real_panels import Observed
 from sim.registry import join_search
@@ -72,7 +72,7 @@ class StudyCard:
             ("held fixed", ", ".join(self.held_fixed)),
             ("seed", self.seed),
         ]
-        rows = [(dial, listed(map(shown, values), 8)) for dial, values in self.grid]
+        rows = [(dial, listed(map(number_text, values), 8)) for dial, values in self.grid]
         return card(f"Study {self.name}", facts, ("dial", "values"), rows)
 
 
@@ -97,14 +97,14 @@ class PlaceboCard:
 
     def _repr_html_(self: Any) -> str:
         ask = self.question
-        p = f"{shown(self.permutation_p)} (Monte Carlo error {shown(self.mcse)})"
+        p = f"{number_text(self.permutation_p)} (Monte Carlo error {number_text(self.mcse)})"
         facts = [
             ("estimate", self.estimate),
-            ("standard error", f"{shown(self.se)} ({self.own_error})"),
+            ("standard error", f"{number_text(self.se)} ({self.own_error})"),
             ("its own p value", self.pvalue),
             ("p value of the permutation" if ask.is_test else "share of placebos as large",
              p if ask.is_test else self.share_as_large),
-            ("95% interval", None if self.no_interval else f"{shown(self.lower)} to {shown(self.upper)}"),
+            ("95% interval", None if self.no_interval else f"{number_text(self.lower)} to {number_text(self.upper)}"),
             ("scheme", ask.scheme),
             ("placebos", len(self.placebos)),
         ]  # fmt: skip

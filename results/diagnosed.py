@@ -21,7 +21,7 @@ from results.diagnosis.diagnose import diagnose as reduce
 from results.diagnosis.fits import with_normal
 from results.plots.chart import Chart
 from results.plots.curves import fits_one_picture, measure_chart, nested_chart
-from results.plots.grid import check_names, dials, measures_of, shown
+from results.plots.grid import check_names, dial_text, dials, measures_of
 from results.plots.replications import replication_charts
 from results.report.facts import lead_of
 from results.report.pivot import (
@@ -241,7 +241,7 @@ def _label(diagnosis: Diagnosis, cell: PivotCell, name: str) -> object:
     if name in PLACES:
         return cell.value.place[PLACES[name]]
     value = diagnosis.cells[cell.value.place[0]].get(name)
-    return value if isinstance(value, int | float | str) else shown(value)
+    return value if isinstance(value, int | float | str) else dial_text(value)
 
 
 # Pictures of a diagnosis in Python: `diagnosis.plot.power()` and its like.

@@ -50,7 +50,7 @@ def card(title: str, facts: Iterable[tuple[str, object]] = (), heads: Sequence[s
     return f'<div style="font-size:90%;line-height:1.4">{"".join(parts)}</div>'
 
 
-def shown(value: object) -> str:
+def number_text(value: object) -> str:
     """A number with four significant digits and a true minus sign, a lone dash where there is none; else the text."""
     if value is None:
         return "\N{EN DASH}"
@@ -78,7 +78,7 @@ class Text(str):
 
 
 def _text(value: object, most: int = MOST_LETTERS) -> str:
-    text = shown(value)
+    text = number_text(value)
     return escape(text if len(text) <= most else text[: most - 1] + "\N{HORIZONTAL ELLIPSIS}")
 
 

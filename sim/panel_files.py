@@ -414,7 +414,7 @@ class Rows:
                                     "fill it or delete the rows"))  # fmt: skip
         years, wrong = _integers(frame[period])
         if wrong is not None:
-            problems.append(Problem(f"the period is {shown(frame[period].iloc[wrong])}",
+            problems.append(Problem(f"the period is {cell_text(frame[period].iloc[wrong])}",
                                     f"{file}, column {period!r}, row {first + places[wrong]}, unit {labels[wrong]}",
                                     "whole numbers such as 2006",
                                     "give the year as a number, or number the periods 1, 2, 3 and so on"))  # fmt: skip
@@ -572,7 +572,7 @@ def number_problems(values: Floats, wrong: Codes, column: pd.Series[Any], rows: 
     problems = []
     if wrong.size:
         more = f" and {wrong.size - 1} more such cells" if wrong.size > 1 else ""
-        problems.append(Problem(f"holds {shown(column.iloc[wrong[0]])}{more}", rows.at(wrong[0], name), "numbers",
+        problems.append(Problem(f"holds {cell_text(column.iloc[wrong[0]])}{more}", rows.at(wrong[0], name), "numbers",
                                 "correct the cell, or leave it empty when the value is missing"))  # fmt: skip
     infinite = np.flatnonzero(np.isinf(values))
     if infinite.size:
@@ -581,7 +581,7 @@ def number_problems(values: Floats, wrong: Codes, column: pd.Series[Any], rows: 
     return problems
 
 
-def shown(value: object) -> str:
+def cell_text(value: object) -> str:
     """A cell as messages show it: text in quotes, numbers and dates plain."""
     return repr(value) if isinstance(value, str) else str(value)
 

@@ -22,13 +22,13 @@ from sim.errors import BadInput, bad, closest, first_line, listed
 from sim.panel_files import (
     UNREADABLE,
     TablePlace,
+    cell_text,
     check_file,
     csv_text,
     numbers,
     read_csv_text,
     read_frame,
     separator_of,
-    shown,
     unit_labels,
 )
 from sim.weights import Coordinates, Islands, Standardize, Strength, Weights, connected
@@ -136,10 +136,10 @@ def from_file(
                   allowed="weights, of which near units have larger ones",
                   remedy='say kind = "distance", or meant = true if they are weights')  # fmt: skip
     made = connected(raw, kept, islands, coordinates, standardize, name)
-    return replace(made, read=_said(path, content, edges, units, layout))
+    return replace(made, read=_reading_note(path, content, edges, units, layout))
 
 
-def _said(
+def _reading_note(
     path: Path, content: Edges | sp.csr_array | Floats, edges: Edges | None, units: tuple[str, ...], layout: FileLayout
 ) -> str:
     """What a reader should know of how a file was read: nothing where it leaves no choice."""
@@ -495,7 +495,7 @@ def _weights_of(column: pd.Series[Any], path: Path, number: int | None = None, *
     if unusable.size:
         row = int(unusable[0])
         called = repr(column.name) if number is None or isinstance(column.name, str) else str(number + 1)
-        raise bad(f"a weight is {shown(column.iloc[row])}", where=f"{path.name}, column {called}, row {row + 2}",
+        raise bad(f"a weight is {cell_text(column.iloc[row])}", where=f"{path.name}, column {called}, row {row + 2}",
                   allowed="numbers >= 0", remedy="correct the cell")  # fmt: skip
     return values
 

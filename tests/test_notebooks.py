@@ -20,7 +20,7 @@ from experiments.run.runner import Progress
 from experiments.study import TrustCard
 from results.verdict.answer import answer
 from sim import Panel, Roles
-from sim.panel import MOST_ROWS, Text, card, shown
+from sim.panel import MOST_ROWS, Text, card, number_text
 
 EVIL = '<script>alert("x")</script>&'
 MOST_BYTES = 20_000
@@ -113,7 +113,7 @@ def test_a_card_shows_the_numbers(study):
     diagnosis = pp.diagnose(store)
     text = checked(diagnosis._repr_html_()).text
     bias = diagnosis.frame.query("measure == 'bias' and effect == 1.0")["value"].item()
-    assert shown(float(bias)) in text
+    assert number_text(float(bias)) in text
     first, *_ = answer(diagnosis).sentences
     assert text.index(first) < text.index("level of tests")
     assert "1 of 2 blocks" not in checked(store._repr_html_()).text
@@ -121,17 +121,17 @@ def test_a_card_shows_the_numbers(study):
     assert "0, 1" in checked(study._repr_html_()).text
     found = pp.TwoWayDID()(pp.example_panel().panel)
     text = checked(found._repr_html_()).text
-    assert shown(found.params["did"]) in text
-    assert shown(found.std_errors["did"]) in text
+    assert number_text(found.params["did"]) in text
+    assert number_text(found.std_errors["did"]) in text
     tables = pp.estimate(pp.example_panel())
     text = checked(tables["2", 5]._repr_html_()).text
-    assert shown(tables["2", 5].params["road"]) in text
+    assert number_text(tables["2", 5].params["road"]) in text
     text = checked(tables._repr_html_()).text
-    assert shown(tables["2", 4].params["did"]) in text
+    assert number_text(tables["2", 4].params["did"]) in text
     panel = pp.example_panel()
     text = checked(panel._repr_html_()).text
     assert "57 units in 18 periods" in text
-    assert shown(float(panel.panel.variables["icr"].mean())) in text
+    assert number_text(float(panel.panel.variables["icr"].mean())) in text
 
 
 def test_cards_of_twins_and_placebo_tests(study):
@@ -139,11 +139,11 @@ def test_cards_of_twins_and_placebo_tests(study):
     text = checked(twin._repr_html_()).text
     inside = sum(row.inside for row in twin.fidelity)
     assert f"{inside} of {len(twin.fidelity)} features" in text
-    assert shown(float(twin.parameters[0].value)) in text
+    assert number_text(float(twin.parameters[0].value)) in text
     found = pp.placebo(pp.example_panel(), draws=99)
     text = checked(found._repr_html_()).text
-    assert shown(found.permutation_p) in text
-    assert shown(found.estimate) in text
+    assert number_text(found.permutation_p) in text
+    assert number_text(found.estimate) in text
 
 
 def test_the_card_of_a_big_panel_is_small():
@@ -165,8 +165,8 @@ def test_a_card_cuts_long_texts_and_says_what_is_left_out():
     assert "x" * 200 not in text
     assert "none" not in text
     assert "and 5 more" in text
-    assert shown(-0.00123456) == "\N{MINUS SIGN}0.001235"
-    assert (shown(float("nan")), shown(12345), shown(True)) == ("\N{EN DASH}", "12,345", "True")
+    assert number_text(-0.00123456) == "\N{MINUS SIGN}0.001235"
+    assert (number_text(float("nan")), number_text(12345), number_text(True)) == ("\N{EN DASH}", "12,345", "True")
 
 
 # Progress

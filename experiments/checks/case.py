@@ -169,7 +169,7 @@ class Case:
         """The main error type."""
         return main_cluster(self.real.spec)
 
-    def beside(self, names: Iterable[str]) -> Case:
+    def with_variables(self, names: Iterable[str]) -> Case:
         """The same claim on the rows of the whole panel that have further variables, by the columns' names; raises
         BadInput where none has."""
         columns = dict.fromkeys(name for name in names if self.variable(name) not in self.real.panel.variables)

@@ -62,7 +62,7 @@ def _outcomes_again(case: Case) -> Iterator[Check]:
         yield _again(case, name, "control", case.outcome_name)
     known = {*case.real.panel.variables, *case.real.further}
     for name, word in _further(case).items() if case.outcome_name in known else ():
-        beside = case.beside((name, case.outcome_name))
+        beside = case.with_variables((name, case.outcome_name))
         yield _again(beside, name, word, case.outcome_name)
         if word == "instrument":
             yield _again(beside, name, word, endogenous_of(case.real.spec))

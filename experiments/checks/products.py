@@ -30,7 +30,7 @@ def check(case: Case) -> Iterator[Check]:
 def _product(case: Case, name: str, parts: tuple[str, ...]) -> Check:
     """Whether effects and the other regressors hold every part of a product."""
     own = case.variable(name)
-    beside = case.beside(parts)
+    beside = case.with_variables(parts)
     others = [beside.within(one) for one in case.real.panel.roles.regressors if one != own]
     x = np.stack(others) if others else np.empty((0, *beside.mask.shape))
     lacking = [part for part in parts if not _held(beside, case.variable(part), x)]

@@ -418,8 +418,10 @@ def trust(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **choi
     console = Console(highlight=False, stderr=as_json)
     real = read_real_panel(panel, read_spec(spec))
     accepted = {name: choices.pop(name) for name in ("accept_code_change", "accept_other_numbers")}
-    with opened(out, place, Resume(**accepted)) as means:
-        found = trust(real, budget=seconds, means=means, say=lambda line: console.print(line, style="dim"), **choices)
+    with opened(out, place, Resume(**accepted)) as context:
+        found = trust(
+            real, budget=seconds, context=context, say=lambda line: console.print(line, style="dim"), **choices
+        )
     held = document(found)
     written = write_trust(held, out)
     if as_json:
@@ -482,8 +484,8 @@ def race(
         check_html(html)
     console = Console(highlight=False, stderr=as_json)
     real = read_real_panel(panel, read_spec(spec))
-    with opened(None, place, Resume()) as means:
-        found = race(real, kinds=kinds, budget=seconds, means=means,
+    with opened(None, place, Resume()) as context:
+        found = race(real, kinds=kinds, budget=seconds, context=context,
                      say=lambda line: console.print(line, style="dim"), **choices)  # fmt: skip
     text = json.dumps(document(found), ensure_ascii=False, indent=1)
     written = [] if out is None else write_whole(out.parent, {out.name: text})

@@ -232,7 +232,7 @@ def run(
     **others: Any,
 ) -> int:
     """Run a built-in study or one of your own. After a kill or an interruption, the same command resumes the study."""
-    from experiments.run.launch import check_run, describe, foretell, launch, show, what_failed
+    from experiments.run.launch import check_run, describe, forecast_run, launch, show, what_failed
     from experiments.run.places import named_place, table_of
     from experiments.run.resume import Resume, share_of
     from experiments.study import study_of
@@ -252,7 +252,7 @@ def run(
     if not quiet:
         describe(chosen, target, place.where, plan, console)
     if dry_run:
-        return foretell(chosen, target, console)
+        return forecast_run(chosen, target, console)
     records, poisoned = launch(chosen, target, place, console, plan, until, writes, together=together)
     if not quiet or html is not None:
         show(records, console, html, full=full, as_json=as_json, chart=chart, opened=opened)
@@ -311,7 +311,7 @@ def report(
         print_json,
         print_pivots,
         print_report,
-        wishes,
+        report_options,
         write_exports,
         write_html,
     )
@@ -323,7 +323,7 @@ def report(
     prepare_process()
     check_open(opened, html)
     records = ZarrStore.open(store)
-    wanted, own = wishes(
+    wanted, own = report_options(
         records, by, measures, figures, formats, out, html, load_code=load_code, names=names, term=term
     )
     if as_json and wanted.any_pivot:

@@ -20,10 +20,10 @@ from sim.errors import BadInput, Problem, bad, listed
 from sim.panel_files import (
     INDIVIDUALS,
     Rows,
+    cell_text,
     codes_in,
     numbers,
     plain,
-    shown,
     treatment_problems,
     unit_labels,
     without_codes,
@@ -324,7 +324,7 @@ def _unused(
         elif not given:
             found[name] = "is empty"
         elif wrong.size and wrong.size < given:
-            found[name] = f"holds text in {wrong.size} rows, such as {shown(frame[name].iloc[wrong[0]])}"
+            found[name] = f"holds text in {wrong.size} rows, such as {cell_text(frame[name].iloc[wrong[0]])}"
         elif wrong.size:
             found[name] = "holds dates" if pd.api.types.is_datetime64_any_dtype(frame[name]) else "holds text"
         elif name in constant and rank(name, PLACE_WORDS) < len(PLACE_WORDS):

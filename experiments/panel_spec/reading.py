@@ -350,10 +350,11 @@ class Proposal:
         if self.missing:
             yield f"[read] missing: do {listed(map(repr, self.missing))} mean missing?"
         if self.decimal:
-            yield f'[read] decimal: "{self.decimal}" is read as {_said(self.decimal, ",")}: is that right?'
+            yield f'[read] decimal: "{self.decimal}" is read as {_read_as(self.decimal, ",")}: is that right?'
         elif self.thousands:
-            other = f'; or, by decimal = ",", as {part}' if (part := _said(self.thousands, ",")) else ""
-            yield f'[read] thousands: "{self.thousands}" is read as {_said(self.thousands, ".")}{other}: is that right?'
+            value, part = _read_as(self.thousands, "."), _read_as(self.thousands, ",")
+            other = f'; or, by decimal = ",", as {part}' if part else ""
+            yield f'[read] thousands: "{self.thousands}" is read as {value}{other}: is that right?'
         if self.percent:
             yield '[read] percent: "12%" is read as 12; or "share", as 0.12?'
         for name, table in self.recode.items():
@@ -361,7 +362,7 @@ class Proposal:
             yield f"[recode] {name}: is {one!r} the value of the treated, or of yes?"
 
 
-def _said(number: str, mark: Literal[".", ","]) -> str:
+def _read_as(number: str, mark: Literal[".", ","]) -> str:
     """A number as it is read with groups and a decimal mark; "" where it is none."""
     value = _number(number, ReadSection(thousands=True, decimal=mark))
     return f"{value:.10g}" if isinstance(value, float) else ""

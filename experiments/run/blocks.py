@@ -149,54 +149,54 @@ class CellRunner:
         only: names of the estimators to fit, on the panels that all of them would get; None = all.
         """
         estimators = tuple(item for item in self.estimators if only is None or item.name in only)
-        gathered = _Gathered(tracebacks, estimators)
+        builder = BlockBuilder(tracebacks, estimators)
         by_world: dict[int, list[int]] = {}
         for first in range(start, stop, TILE):
             by_world.setdefault(int(world_of(first, self.worlds)), []).append(first)
         for index, tiles in by_world.items():
-            self._run_in(index, tiles, gathered)
-        order = np.argsort(np.concatenate(gathered.tiles), kind="stable")[: stop - start]
-        truth = {name: np.concatenate([part[name] for part in gathered.truths])[order]
+            self._run_in(index, tiles, builder)
+        order = np.argsort(np.concatenate(builder.tiles), kind="stable")[: stop - start]
+        truth = {name: np.concatenate([part[name] for part in builder.truths])[order]
                  for name in self.wanted.estimands}  # fmt: skip
         check_truths(self.cell.design, truth, TILE)
         return Block(
             truth=truth,
-            estimates={item.name: gathered.estimates_of(item.name, stop - start) for item in estimators},
-            tracebacks={key: text for key, text in gathered.tracebacks.items() if key[0] < stop},
+            estimates={item.name: builder.estimates_of(item.name, stop - start) for item in estimators},
+            tracebacks={key: text for key, text in builder.tracebacks.items() if key[0] < stop},
             start=start,
         )
 
     def run_singly(self, start: int, stop: int, *, reduced: bool) -> Block:
         """Replications of one tile, each fitted on its own; reduced: after the work that the whole tile shares."""
-        first, gathered = start - start % TILE, _Gathered(MOST_TRACEBACKS, self.estimators)
+        first, builder = start - start % TILE, BlockBuilder(MOST_TRACEBACKS, self.estimators)
         draw, rows = self.draw(first), range(start - first, stop - first)
-        for lane in self._lanes(self.plan(int(world_of(first, self.worlds)), draw.panel), gathered):
-            lane.singly(draw.panel, first, rows, reduced=reduced)
+        for batch in self._batches(self.plan(int(world_of(first, self.worlds)), draw.panel), builder):
+            batch.singly(draw.panel, first, rows, reduced=reduced)
         truth = {name: draw.truth[name][rows.start : rows.stop] for name in self.wanted.estimands}
-        estimates = {item.name: gathered.estimates_of(item.name, stop - start) for item in self.estimators}
-        return Block(truth, estimates, gathered.tracebacks, start)
+        estimates = {item.name: builder.estimates_of(item.name, stop - start) for item in self.estimators}
+        return Block(truth, estimates, builder.tracebacks, start)
 
-    def _run_in(self, index: int, tiles: list[int], gathered: _Gathered) -> None:
+    def _run_in(self, index: int, tiles: list[int], builder: BlockBuilder) -> None:
         """The tiles of one world."""
-        lanes: list[_Lane] = []
+        batches: list[ReductionBatch] = []
         for first in tiles:
             draw = self.draw(first)
-            lanes = lanes or self._lanes(self.plan(index, draw.panel), gathered)
-            gathered.tiles.append(np.arange(first, first + draw.panel.replications))
-            gathered.truths.append(draw.truth)
+            batches = batches or self._batches(self.plan(index, draw.panel), builder)
+            builder.tiles.append(np.arange(first, first + draw.panel.replications))
+            builder.truths.append(draw.truth)
             tile = Tile(draw.panel)
-            for lane in lanes:
-                lane.add(tile, first)
-        for lane in lanes:
-            lane.flush()
+            for batch in batches:
+                batch.add(tile, first)
+        for batch in batches:
+            batch.flush()
 
-    def _lanes(self, plans: Mapping[Reduction, Any], gathered: _Gathered) -> list[_Lane]:
+    def _batches(self, plans: Mapping[Reduction, Any], builder: BlockBuilder) -> list[ReductionBatch]:
         """The estimators by their reductions, with the plans of a world."""
         found: dict[Reduction | None, list[Estimator]] = {}
-        for estimator in gathered.estimators:
+        for estimator in builder.estimators:
             reduction = estimator.reduction(self.schema)
             found.setdefault(reduction if reduction in plans else None, []).append(estimator)
-        return [_Lane(self, plans, reduction, members, gathered) for reduction, members in found.items()]
+        return [ReductionBatch(self, plans, reduction, members, builder) for reduction, members in found.items()]
 
     def checked(self, estimator: Estimator, result: Estimates, rows: int) -> Estimates:
         """What an estimator returned; raises WrongAnswer when it is not what its layout says."""
@@ -267,7 +267,7 @@ def _first_rows(panel: Panel) -> Panel:
 
 
 @dataclass(eq=False, slots=True)
-class _Gathered:
+class BlockBuilder:
     """What a block has so far, in the order in which it was computed.
 
     estimators: that are fitted. tiles: replications of each tile. truths: of each tile. parts: estimates of an
@@ -294,14 +294,14 @@ class _Gathered:
 
 
 @dataclass(eq=False, slots=True)
-class _Lane:
+class ReductionBatch:
     """The estimators of one reduction on their way through a world: moments wait here until enough rows are there."""
 
     runner: CellRunner
     plans: Mapping[Reduction, Any]
     reduction: Reduction | None
     estimators: list[Estimator]
-    gathered: _Gathered
+    builder: BlockBuilder
     waiting: list[Moments] = field(default_factory=list)
     replications: list[NDArray[np.intp]] = field(default_factory=list)  # of what waits
 
@@ -392,16 +392,16 @@ class _Lane:
         found = lacking(estimates, runner.layouts[estimator.name], with_errors=not observed)
         for row, what in found.items():
             what = f"{estimator.name}: {what}, although the fit says OK"
-            self.gathered.note(int(replications[row]), estimator.name, what)
+            self.builder.note(int(replications[row]), estimator.name, what)
         if found:
             estimates = replace(estimates, status=estimates.status.copy())
             estimates.status[list(found)] = Status.ERROR
-        self.gathered.parts.setdefault(estimator.name, []).append((replications, estimates))
+        self.builder.parts.setdefault(estimator.name, []).append((replications, estimates))
 
     def _failure(self, estimator: Estimator, replication: int, error: Exception) -> Estimates:
         wrong = isinstance(error, WrongAnswer)  # our own traceback says nothing of the estimator
         refused = isinstance(error, BadInput) and not wrong
         text = str(error) if wrong else "".join(traceback.format_exception(error))
-        self.gathered.note(replication, estimator.name, text)
+        self.builder.note(replication, estimator.name, text)
         layout = self.runner.layouts[estimator.name]
         return Estimates.failed(layout, Status.REFUSED if refused else Status.ERROR)

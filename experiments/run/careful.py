@@ -20,7 +20,7 @@ from cluster.child import Child
 from estimators.core.estimator import Estimates, Estimator, Status
 from estimators.core.tile import Tile
 from experiments.run.blocks import CellRunner
-from experiments.run.tasks import Job, Result, check_environment, runner_of, told
+from experiments.run.tasks import Job, Result, cached_study, check_environment, runner_of
 from results.store.block import Block
 from sim.streams import TILE, world_of
 
@@ -82,12 +82,12 @@ def run_carefully(job: Job, seconds: float | None, memory: int | None) -> Result
 
     Raises DrawDied when panels could not be drawn, and what a job raises.
     """
-    study = told(job)
+    study = cached_study(job)
     if study is None:
         return Result(None, 0.0)
     job = replace(job, study=study)
     begin = time.perf_counter()
-    search = _Search(job, seconds, memory)
+    search = FaultBisection(job, seconds, memory)
     try:
         first = min(job.start + TILE, job.stop)
         blocks = [search.block(job.start, first)]  # how long a tile takes says how long the rest may
@@ -100,7 +100,7 @@ def run_carefully(job: Job, seconds: float | None, memory: int | None) -> Result
 
 
 @dataclass(eq=False, slots=True)
-class _Search:
+class FaultBisection:
     """The search for the fits of a job that end their process; slowest: seconds of a replication so far."""
 
     job: Job

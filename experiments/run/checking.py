@@ -131,7 +131,7 @@ def check_cluster(place: ClusterPlace, study: Study, *, as_json: bool) -> int:
     try:
         executor = place.open()
     except ClusterLost as error:
-        return _said({"where": place.where, "answers": False, "why": str(error), "workers": []}, as_json)
+        return _emit({"where": place.where, "answers": False, "why": str(error), "workers": []}, as_json)
     opened = time.perf_counter() - begin
     try:
         facts = {"where": place.where, "answers": True, "address": executor.address, "seconds_to_open": opened,
@@ -140,7 +140,7 @@ def check_cluster(place: ClusterPlace, study: Study, *, as_json: bool) -> int:
         facts = {"where": place.where, "answers": False, "why": str(error) or "no answer in time", "workers": []}
     finally:
         executor.close()
-    return _said(facts, as_json)
+    return _emit(facts, as_json)
 
 
 def _facts(executor: Executor, study: Study, *, ship: bool) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def _pilot(executor: Executor, study: Study, here: Any) -> dict[str, Any]:
     return {"pilot_replications": rows, "pilot_seconds": seconds[-1], "pilot_error": error}
 
 
-def _said(facts: dict[str, Any], as_json: bool) -> int:
+def _emit(facts: dict[str, Any], as_json: bool) -> int:
     """Print the facts; the exit code."""
     good = facts["answers"] and all(item["fit"] for item in facts["workers"]) and not facts.get("pilot_error")
     if as_json:

@@ -14,7 +14,7 @@ from rich.text import Text
 from experiments.run.careful import LOST, LOST_DRAW
 from experiments.run.places import ClusterPlace
 from experiments.run.progress import Bar, Lines, duration, size
-from experiments.run.resume import Resume, retried, staying
+from experiments.run.resume import Resume, describe_stale_blocks, retried
 from experiments.run.runner import check_together, preflight, run, schema_of
 from experiments.run.tasks import admit, environment_of
 from experiments.run.until import Until
@@ -113,8 +113,8 @@ def _resumed(held: ZarrStore, study: Study, plan: Resume) -> list[str]:
     schema = schema_of(study)
     growth = held.check_study(schema)
     if growth is not None and growth.computes:
-        return [growth.sentence, *(staying(held, here, ()) if growth.kept else ())]
-    lines = staying(held, here, plan.expected(held, schema))
+        return [growth.sentence, *(describe_stale_blocks(held, here, ()) if growth.kept else ())]
+    lines = describe_stale_blocks(held, here, plan.expected(held, schema))
     lines = [growth.sentence, *lines] if growth is not None else lines
     return [retried(held, here, held.raised()), *lines] if plan.retry_failed else lines
 
@@ -127,7 +127,7 @@ def _held(store: StorePath) -> ZarrStore | None:
     return ZarrStore.open(store) if store.exists() and not damages(store) else None
 
 
-def foretell(study: Study, store: StorePath, console: Console) -> int:
+def forecast_run(study: Study, store: StorePath, console: Console) -> int:
     """Run a pilot and say what all replications of the store will take and give; returns the exit code."""
     from experiments.run.checking import pilot
 

@@ -45,7 +45,7 @@ class Watch:
         self.poisoned = step.poisoned
         if self._had < 0:
             self._had, self._begin = step.replications, time.monotonic()
-        self.shown(step)
+        self.show(step)
 
     def rate(self, step: Step) -> float:
         """Panels a second since the start."""
@@ -63,7 +63,7 @@ class Watch:
         self._last = now
         return True
 
-    def shown(self, step: Step) -> None:
+    def show(self, step: Step) -> None:
         """Show it."""
 
 
@@ -84,7 +84,7 @@ class Bar(Watch):
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def shown(self, step: Step) -> None:
+    def show(self, step: Step) -> None:
         """Move the bar."""
         self._progress.update(self._task, total=step.of_replications, completed=step.replications,
                               rate=f"{self.rate(step):,.0f}/s")  # fmt: skip
@@ -113,7 +113,7 @@ class Lines(Watch):
             if self._newest is not None:
                 self._say(self._newest)
 
-    def shown(self, step: Step) -> None:
+    def show(self, step: Step) -> None:
         """Print the first step and the last; the timer prints those between."""
         first, self._newest = self._newest is None, step
         if first or step.blocks == step.of_blocks:
@@ -128,7 +128,7 @@ class Notebook(Watch):
 
     _handle: Any = None
 
-    def shown(self, step: Step) -> None:
+    def show(self, step: Step) -> None:
         """Draw the bar anew when it is due."""
         if not self.due(step, SHOWN_EVERY):
             return

@@ -283,7 +283,7 @@ def without_none(value: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class ReportOptions:
     """What a user asks of a report: pivots by dials (full names) of measures, pictures and files.
 
     names, term, pictures: which pictures, of which term, in which formats.
@@ -304,10 +304,11 @@ class Wishes:
         return bool(self.by or self.measures)
 
 
-def wishes(store: ZarrStore, by: str, measures: Sequence[str], figures: Path | None, formats: str, out: Path | None,
-           html: Path | None, *, load_code: bool = False, names: Sequence[str] = (),
-           term: str | None = None) -> tuple[Wishes, dict[str, Callable[..., Any]]]:  # fmt: skip
-    """The wishes of a command line and the functions among its measures; raises BadInput with all faults at once.
+def report_options(
+    store: ZarrStore, by: str, measures: Sequence[str], figures: Path | None, formats: str, out: Path | None,
+    html: Path | None, *, load_code: bool = False, names: Sequence[str] = (), term: str | None = None,
+) -> tuple[ReportOptions, dict[str, Callable[..., Any]]]:  # fmt: skip
+    """The options of a command line and the functions among its measures; raises BadInput with all faults at once.
 
     by, formats: comma-separated. measures: names and "FILE.py:NAME". load_code: load those that the store names too.
     """
@@ -333,7 +334,7 @@ def wishes(store: ZarrStore, by: str, measures: Sequence[str], figures: Path | N
                  if given and figures is None]  # fmt: skip
     refuse(problems)
     every = tuple(dict.fromkeys(chosen))
-    return Wishes(dials, tuple(named), figures, every, out, tuple(names), term, drawn or PICTURES), own
+    return ReportOptions(dials, tuple(named), figures, every, out, tuple(names), term, drawn or PICTURES), own
 
 
 def _faults_of_files(chosen: Sequence[str], figures: Path | None, out: Path | None) -> list[Problem]:
@@ -357,7 +358,7 @@ def _faults_of_files(chosen: Sequence[str], figures: Path | None, out: Path | No
     return problems
 
 
-def pivots_of(diagnosis: Diagnosis, wanted: Wishes) -> list[Pivot]:
+def pivots_of(diagnosis: Diagnosis, wanted: ReportOptions) -> list[Pivot]:
     """The tables that were asked for, of the measure that answers the question where none was named.
 
     Raises BadInput for a measure that the study defines nowhere.
@@ -400,7 +401,7 @@ def charts_of(store: ZarrStore, diagnosis: Diagnosis, term: str | None = None) -
     return list({chart.key: chart for chart in found}.values())
 
 
-def pictures_asked(store: ZarrStore, diagnosis: Diagnosis, wanted: Wishes) -> list[Chart]:
+def pictures_asked(store: ZarrStore, diagnosis: Diagnosis, wanted: ReportOptions) -> list[Chart]:
     """The pictures of the names and the term that were asked for; raises BadInput for those that there are not."""
     if wanted.figures is None:
         return []
@@ -421,7 +422,7 @@ def _is_named(chart: Chart, name: str) -> bool:
 
 
 def write_exports(
-    store: ZarrStore, diagnosis: Diagnosis, pivots: Sequence[Pivot], charts: Sequence[Chart], wanted: Wishes
+    store: ZarrStore, diagnosis: Diagnosis, pivots: Sequence[Pivot], charts: Sequence[Chart], wanted: ReportOptions
 ) -> list[Path]:  # fmt: skip
     """Write the files that were asked for; their paths. Raises BadInput when a place cannot be written."""
     files: dict[Path, bytes] = {}

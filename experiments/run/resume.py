@@ -88,7 +88,7 @@ def check_origins(
     NUMBERS where those may differ.
     """
     some = again or growing
-    for line, differing in _staying(store, here, again) if some or here.numbers == PORTABLE else ():
+    for line, differing in _stale_blocks(store, here, again) if some or here.numbers == PORTABLE else ():
         kinds = (CODE, NUMBERS) if some else (NUMBERS,)
         if lacking := [flag for flag in kinds if flag in differing and flag not in accepted]:
             undo = " and ".join(UNDO[flag] for flag in lacking)
@@ -96,12 +96,12 @@ def check_origins(
                       remedy=f"{undo}, choose another --store, or say {' and '.join(lacking)}")  # fmt: skip
 
 
-def staying(store: Store, here: Environment, again: Collection[tuple[int, int]]) -> list[str]:
+def describe_stale_blocks(store: Store, here: Environment, again: Collection[tuple[int, int]]) -> list[str]:
     """What a run says of blocks that stay from another environment, a line for each."""
-    return [line for line, _ in _staying(store, here, again)]
+    return [line for line, _ in _stale_blocks(store, here, again)]
 
 
-def _staying(
+def _stale_blocks(
     store: Store, here: Environment, again: Collection[tuple[int, int]]
 ) -> Iterator[tuple[str, frozenset[str]]]:
     """The same, each line with the kinds of its differences."""

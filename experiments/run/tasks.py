@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from cluster import Environment, Executor, InTwo, Serial, WorkerRefused, environment, prepare_process
+from cluster import Environment, Executor, Serial, TwoPhaseTask, WorkerRefused, environment, prepare_process
 from cluster.child import Guarded
 from experiments.run.blocks import CellRunner, one_at_a_time
 from experiments.study import Study
@@ -116,17 +116,17 @@ def _worlds() -> int:
     return sum(len(runner.settled) for runner in _runners.values())
 
 
-_told: OrderedDict[str, Study] = OrderedDict()  # studies that jobs brought, by their runs
+_studies: OrderedDict[str, Study] = OrderedDict()  # studies that jobs brought, by their runs
 
 
-def told(job: Job) -> Study | None:
+def cached_study(job: Job) -> Study | None:
     """The study of a job, which it brings or an earlier job of its run brought to this process; else None."""
     with one_at_a_time:
         if job.study is not None and job.run:
-            _told[job.run] = job.study
-            while len(_told) > KEPT_STUDIES:
-                _told.popitem(last=False)
-        return job.study or _told.get(job.run)
+            _studies[job.run] = job.study
+            while len(_studies) > KEPT_STUDIES:
+                _studies.popitem(last=False)
+        return job.study or _studies.get(job.run)
 
 
 def check_environment(client: Environment | None) -> Environment | None:
@@ -150,7 +150,7 @@ def computed(job: Job) -> Result:
     """
     prepare_process()
     made_in = check_environment(job.environment)
-    study = told(job)
+    study = cached_study(job)
     if study is None:
         return Result(None, 0.0)
     begin = time.perf_counter()
@@ -170,7 +170,7 @@ def written(job: Job, result: Result) -> Result:
     return replace(result, block=kept, seconds=result.seconds + time.perf_counter() - begin)
 
 
-run_job = InTwo(computed, written)  # what executors run; a function of a job as well
+run_job = TwoPhaseTask(computed, written)  # what executors run; a function of a job as well
 
 
 # Before a new store is filled: estimators that are not panelproof's own fit two replications twice.

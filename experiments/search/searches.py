@@ -21,7 +21,7 @@ from experiments.search.solve import (
     BLOCK,
     MEASURES,
     NAMED,
-    Bench,
+    Evaluator,
     Search,
     SearchAnswer,
     SearchQuestion,
@@ -50,34 +50,34 @@ SURE = 0.05  # half the interval of the Monte Carlo error over itself
 CALLED = "replications"
 
 
-def replications_for(bench: Bench, target: float, budget: int) -> list[SearchAnswer]:
-    """The replications at which the bench's measure has the Monte Carlo error `target`, in each cell of the grid.
+def replications_for(evaluator: Evaluator, target: float, budget: int) -> list[SearchAnswer]:
+    """The replications at which its measure has the Monte Carlo error `target`, in each cell of the grid.
 
     The pilot doubles until its own error is known up to 5%, or it has reached the answer or the budget. Raises
     BadInput, after one tile of fits at most, for a measure that there is not.
     """
-    rests = settings_of_rest(bench.study, [])
+    rests = settings_of_rest(evaluator.study, [])
     for rest in rests:
-        bench.check(rest)
-    bench.probe(rests[0])
-    return [_answer(bench, rest, target, budget) for rest in rests]
+        evaluator.check(rest)
+    evaluator.probe(rests[0])
+    return [_answer(evaluator, rest, target, budget) for rest in rests]
 
 
-def _answer(bench: Bench, rest: Mapping[str, Any], target: float, budget: int) -> SearchAnswer:
-    asks = f"the Monte Carlo error of {bench.question.whole_measure} is {target:g}"
-    before, n = len(bench.taken), -(-bench.first // (BLOCK * GROUPS)) * BLOCK * GROUPS
+def _answer(evaluator: Evaluator, rest: Mapping[str, Any], target: float, budget: int) -> SearchAnswer:
+    asks = f"the Monte Carlo error of {evaluator.question.whole_measure} is {target:g}"
+    before, n = len(evaluator.taken), -(-evaluator.first // (BLOCK * GROUPS)) * BLOCK * GROUPS
     point = float(stdtrit(GROUPS - 1, 0.975))
     while True:
-        bench.measure(rest, n)
-        mcse, alone, log_se = spread_of(bench.store_at(rest), n, bench.question)
-        worlds = bench.study.world_count
+        evaluator.measure(rest, n)
+        mcse, alone, log_se = spread_of(evaluator.store_at(rest), n, evaluator.question)
+        worlds = evaluator.study.world_count
         value = needed(mcse, alone, n, worlds, target)
         if point * log_se <= SURE or n >= min(value, budget):
             break
         n = min(2 * n, -(-budget // BLOCK) * BLOCK)
     wide = math.exp(float(stdtrit(GROUPS - 1, (1 + LEVEL) / 2)) * log_se)
     lower, upper = (needed(end, alone, n, worlds, target) for end in (mcse / wide, mcse * wide))
-    taken = tuple(bench.taken[before:])
+    taken = tuple(evaluator.taken[before:])
     if not math.isfinite(value):
         floor = projected(mcse, alone, n, worlds, 1e9)
         note = f" {worlds} worlds leave an error of {floor:.2g}: ask for more worlds."
@@ -158,21 +158,21 @@ def run_solve(text: str, goal: str, name: str, out: Path | None, chosen: dict[st
 
 
 def solving(study: Study, goal: str, name: str, folder: Path | None, options: Search,
-            **chosen: Any) -> tuple[Bench, Searching]:  # fmt: skip
-    """The bench of a goal, and the search on it; raises BadInput, before any run, for what cannot be searched.
+            **chosen: Any) -> tuple[Evaluator, Searching]:  # fmt: skip
+    """The evaluator of a goal, and the search with it; raises BadInput, before any run, for what cannot be searched.
 
     name: of the dial, or "replications". chosen: estimator, term, error.
     """
     if goal.startswith("mcse:") or name == CALLED:
         measure, target = _error_goal(goal, name)
-        bench = bench_of(study, f"{measure}:0.5", folder, where="GOAL", **chosen)
-        for rest in settings_of_rest(bench.study, []):
-            bench.check(rest)
-        return bench, lambda: replications_for(bench, target, options.budget)
-    bench = bench_of(study, goal, folder, where="GOAL", **chosen)
+        evaluator = bench_of(study, f"{measure}:0.5", folder, where="GOAL", **chosen)
+        for rest in settings_of_rest(evaluator.study, []):
+            evaluator.check(rest)
+        return evaluator, lambda: replications_for(evaluator, target, options.budget)
+    evaluator = bench_of(study, goal, folder, where="GOAL", **chosen)
     dial = dial_of(study, name, "--for")
-    check_possible(bench, dial, settings_of_rest(study, [dial]), options)
-    return bench, lambda: solve(bench, dial, options)
+    check_possible(evaluator, dial, settings_of_rest(study, [dial]), options)
+    return evaluator, lambda: solve(evaluator, dial, options)
 
 
 def _error_goal(goal: str, name: str) -> tuple[str, float]:
@@ -200,24 +200,24 @@ def run_breakdown(text: str, dial: str, second: str | None, measure: str, out: P
 
 
 def breaking(study: Study, measure: str, dial: str, second: str | None, folder: Path | None, options: Search,
-             **chosen: Any) -> tuple[Bench, Searching]:  # fmt: skip
-    """The bench of a departure, or of a frontier of two, and the search on it; what is raised as of `solving`."""
-    bench = bench_of(study, measure, folder, where="--measure", **chosen)
+             **chosen: Any) -> tuple[Evaluator, Searching]:  # fmt: skip
+    """The evaluator of a departure, or of a frontier of two, and the search with it; what is raised as of `solving`."""
+    evaluator = bench_of(study, measure, folder, where="--measure", **chosen)
     if second is None:
         name = dial_of(study, dial, "--dial")
-        check_possible(bench, name, settings_of_rest(study, [name]), options)
-        return bench, lambda: breakdown(bench, name, options)
+        check_possible(evaluator, name, settings_of_rest(study, [name]), options)
+        return evaluator, lambda: breakdown(evaluator, name, options)
     first, other = dials_of(study, (dial, second), "--dial2")
-    check_frontier(bench, first, other, options)
+    check_frontier(evaluator, first, other, options)
 
     def both() -> list[SearchAnswer]:
-        answers = frontier(bench, first, other, options)
+        answers = frontier(evaluator, first, other, options)
         if folder is not None:
-            svg = frontier_svg(points_of(answers, first, other), first, other, bench.question.words)
+            svg = frontier_svg(points_of(answers, first, other), first, other, evaluator.question.words)
             write_whole(folder, {FIGURE: svg})
         return answers
 
-    return bench, both
+    return evaluator, both
 
 
 def points_of(answers: list[SearchAnswer], first: str, second: str) -> list[FrontierPoint]:
@@ -229,19 +229,19 @@ def points_of(answers: list[SearchAnswer], first: str, second: str) -> list[Fron
     ]  # fmt: skip
 
 
-def _searched(bench: Bench, search: Searching, place: ClusterPlace, as_json: bool) -> int:
+def _searched(evaluator: Evaluator, search: Searching, place: ClusterPlace, as_json: bool) -> int:
     """Search, write answer.json and print the answers; 1 where a measure never crosses its level."""
-    assert bench.folder is not None
+    assert evaluator.folder is not None
     console = Console(highlight=False)
     if not as_json:
-        bench.listen = lambda line: console.print(line, style="dim", markup=False, soft_wrap=True)
-    bench.executor = place.open()
+        evaluator.listen = lambda line: console.print(line, style="dim", markup=False, soft_wrap=True)
+    evaluator.executor = place.open()
     try:
         answers = search()
     finally:
-        bench.executor.close()
-    text = document(answers, bench.study.settings)
-    (file,) = write_whole(bench.folder, {"answer.json": text})
+        evaluator.executor.close()
+    text = document(answers, evaluator.study.settings)
+    (file,) = write_whole(evaluator.folder, {"answer.json": text})
     if as_json:
         click.echo(text)
     else:

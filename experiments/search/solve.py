@@ -221,7 +221,7 @@ Listener = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Evaluation:
     """What was measured at values of the dials: the measure, its Monte Carlo error, from n replications in a store.
 
     fits: of the replications, those that the measure is a mean of.
@@ -236,7 +236,7 @@ class Taken:
 
 
 @dataclass(eq=False, slots=True)
-class Bench:
+class Evaluator:
     """Where points of a study are measured.
 
     study: its grid is left out. folder: of the stores; None keeps them in memory. taken: what was measured, in order.
@@ -248,7 +248,7 @@ class Bench:
     folder: Path | None
     executor: Executor | None = None
     listen: Listener | None = None
-    taken: list[Taken] = field(default_factory=list)
+    taken: list[Evaluation] = field(default_factory=list)
     stores: dict[str, Store] = field(default_factory=dict)
 
     @property
@@ -266,7 +266,7 @@ class Bench:
         return replace(self.study, grid=tuple((dial, (value,)) for dial, value in dials.items()), block=BLOCK,
                        replications=replications, common_random_numbers=False)  # fmt: skip
 
-    def measure(self, dials: Mapping[str, Any], replications: int) -> Taken:
+    def measure(self, dials: Mapping[str, Any], replications: int) -> Evaluation:
         """The measure at some values of dials, from so many replications in whole blocks; raises BadInput for values
         that it lacks."""
         replications = -(-replications // BLOCK) * BLOCK
@@ -276,7 +276,7 @@ class Bench:
         if held is None or held.replications < replications:
             held = self.stores[name] = run(study, store=place, executor=self.executor)
         value, mcse, fits = self.question.value(diagnose(held.only(0, range(replications // BLOCK))).frame)
-        taken = Taken(dials, value, mcse, replications, "" if self.folder is None else f"points/{name}", fits)
+        taken = Evaluation(dials, value, mcse, replications, "" if self.folder is None else f"points/{name}", fits)
         if taken in self.taken:
             return taken
         self.taken.append(taken)
@@ -368,7 +368,7 @@ class SearchAnswer:
     upper: float
     whole: int | None
     replications: int
-    points: tuple[Taken, ...] = ()
+    points: tuple[Evaluation, ...] = ()
     note: str = ""
 
     @property
@@ -439,10 +439,10 @@ class Search:
 
 def bench_of(study: Study, measure: str, folder: Path | None, *, estimator: str | None = None, term: str | None = None,
              error: str | None = None, where: str = "GOAL", executor: Executor | None = None,
-             listen: Listener | None = None) -> Bench:  # fmt: skip
+             listen: Listener | None = None) -> Evaluator:  # fmt: skip
     """A study with the question that a text asks of it; raises BadInput."""
     question = question_of(measure, schema_of(study).layouts, estimator, term, error, where)
-    return Bench(study, question, folder, executor, listen)
+    return Evaluator(study, question, folder, executor, listen)
 
 
 def dial_of(study: Study, name: str, where: str) -> str:
@@ -458,53 +458,53 @@ def dial_of(study: Study, name: str, where: str) -> str:
               remedy=closest(name, (*short, *dials), "name another dial"))  # fmt: skip
 
 
-def solve(bench: Bench, dial: str, options: Search) -> list[SearchAnswer]:
+def solve(evaluator: Evaluator, dial: str, options: Search) -> list[SearchAnswer]:
     """The value of the dial at which the measure crosses its level, in each cell of the other dials."""
-    rests = _possible_rests(bench, dial, options)
-    asks = bench.question.reaching("reaches")
-    return [_answer(bench, dial, rest, options, asks) for rest in rests]
+    rests = _possible_rests(evaluator, dial, options)
+    asks = evaluator.question.reaching("reaches")
+    return [_answer(evaluator, dial, rest, options, asks) for rest in rests]
 
 
-def breakdown(bench: Bench, dial: str, options: Search) -> list[SearchAnswer]:
+def breakdown(evaluator: Evaluator, dial: str, options: Search) -> list[SearchAnswer]:
     """The smallest departure along the dial that takes the measure beyond its level, in each cell of other dials."""
-    rests = _possible_rests(bench, dial, options)
-    return [_answer(bench, dial, rest, options, bench.question.words, breaks=True) for rest in rests]
+    rests = _possible_rests(evaluator, dial, options)
+    return [_answer(evaluator, dial, rest, options, evaluator.question.words, breaks=True) for rest in rests]
 
 
-def _possible_rests(bench: Bench, dial: str, options: Search) -> list[dict[str, Any]]:
+def _possible_rests(evaluator: Evaluator, dial: str, options: Search) -> list[dict[str, Any]]:
     """The settings of the other dials; raises BadInput, after one tile of fits at most, for what cannot be searched."""
-    rests = settings_of_rest(bench.study, [dial])
-    check_possible(bench, dial, rests, options)
-    start = _start(bench, dial, options)
-    bench.probe({**rests[0], dial: int(start) if _counts(bench.study, dial) else start})
+    rests = settings_of_rest(evaluator.study, [dial])
+    check_possible(evaluator, dial, rests, options)
+    start = _start(evaluator, dial, options)
+    evaluator.probe({**rests[0], dial: int(start) if _counts(evaluator.study, dial) else start})
     return rests
 
 
-def check_possible(bench: Bench, dial: str, rests: Sequence[Mapping[str, Any]], options: Search,
+def check_possible(evaluator: Evaluator, dial: str, rests: Sequence[Mapping[str, Any]], options: Search,
                    to: str = "--to") -> None:  # fmt: skip
     """Raise BadInput for a search that cannot be, before anything is fitted: tiles of truths are drawn, no more.
 
     What `check_settings` refuses, ends that the design does not allow, and a measure that there is not where the search
     begins or goes. to: the option that says where it ends.
     """
-    check_settings(bench, dial, options, to)
-    whole, start = _counts(bench.study, dial), _start(bench, dial, options)
-    effect, needs = dial in NAMED["effect"], bench.question.needs_effect
-    beyond = _own_value(bench.study, dial) or 1.0
+    check_settings(evaluator, dial, options, to)
+    whole, start = _counts(evaluator.study, dial), _start(evaluator, dial, options)
+    effect, needs = dial in NAMED["effect"], evaluator.question.needs_effect
+    beyond = _own_value(evaluator.study, dial) or 1.0
     end = beyond if effect and options.high is None else options.high
     if effect and needs and end is not None:
-        _check_moved(bench, dial, {**rests[0], dial: start}, {**rests[0], dial: end})
+        _check_moved(evaluator, dial, {**rests[0], dial: start}, {**rests[0], dial: end})
     ends = [start] if end is None else [start, end]
     for value in ends:
         if not (effect and needs and not value):  # without an effect power is the size; others begin beside it
             for rest in rests:
-                bench.check({**rest, dial: int(value) if whole else value})
+                evaluator.check({**rest, dial: int(value) if whole else value})
 
 
-def check_settings(bench: Bench, dial: str, options: Search, to: str = "--to") -> None:
+def check_settings(evaluator: Evaluator, dial: str, options: Search, to: str = "--to") -> None:
     """Raise BadInput for what names and settings alone say, before anything is drawn: a dial without a number, and
     ends that are none or equal."""
-    whole, start = _counts(bench.study, dial), _start(bench, dial, options)
+    whole, start = _counts(evaluator.study, dial), _start(evaluator, dial, options)
     for name, value in (("--from", options.low), (to, options.high)):
         if value is not None and not (math.isfinite(value) and (float(value).is_integer() or not whole)):
             raise bad(f"{dial} = {value:g}", where=name, allowed="a whole number" if whole else "a finite number",
@@ -514,51 +514,51 @@ def check_settings(bench: Bench, dial: str, options: Search, to: str = "--to") -
                   remedy="correct it, or say --from")  # fmt: skip
 
 
-def _check_moved(bench: Bench, dial: str, start: Mapping[str, Any], end: Mapping[str, Any]) -> None:
+def _check_moved(evaluator: Evaluator, dial: str, start: Mapping[str, Any], end: Mapping[str, Any]) -> None:
     """Raise BadInput for an effect that the truth in question does not hang on."""
-    target, truth = bench.truth(start)
-    if target and np.isfinite(truth).all() and np.array_equal(truth, bench.truth(end)[1]):
+    target, truth = evaluator.truth(start)
+    if target and np.isfinite(truth).all() and np.array_equal(truth, evaluator.truth(end)[1]):
         raise bad(f"{dial} does not move the truth of {target}, {truth.mean():.4g}", where="the dial",
                   allowed="a dial that does", remedy="name another dial, or another --term")  # fmt: skip
 
 
-def _start(bench: Bench, dial: str, options: Search) -> float:
+def _start(evaluator: Evaluator, dial: str, options: Search) -> float:
     """Where a search begins: at no effect, and along another dial at the dial's own value."""
-    own = _own_value(bench.study, dial)
+    own = _own_value(evaluator.study, dial)
     if options.low is not None:
         return options.low
     return 0.0 if dial in NAMED["effect"] else own
 
 
-def frontier(bench: Bench, dial: str, second: str, options: Search) -> list[SearchAnswer]:
+def frontier(evaluator: Evaluator, dial: str, second: str, options: Search) -> list[SearchAnswer]:
     """The breakdown along `dial` for values of a second dial, from its own value up to `options.second`.
 
     Without that, up to the breakdown along the second dial alone, which is then the last answer, and the only one where
     the result does not break down there. Raises BadInput where the grid has further dials.
     """
-    rest = check_frontier(bench, dial, second, options)
-    bench.probe(rest)
-    words, end, alone = bench.question.words, options.second, list[SearchAnswer]()
+    rest = check_frontier(evaluator, dial, second, options)
+    evaluator.probe(rest)
+    words, end, alone = evaluator.question.words, options.second, list[SearchAnswer]()
     if end is None:
-        alone = [_answer(bench, second, rest, replace(options, low=None, high=None), words, breaks=True)]
+        alone = [_answer(evaluator, second, rest, replace(options, low=None, high=None), words, breaks=True)]
         if alone[0].state != "found":
             note = " Say with --to2 where the frontier ends." if alone[0].state == "not reached" else alone[0].note
             return [replace(alone[0], note=note)]
-    steps = _between(bench.study, second, alone[0].value if end is None else end, last=end is not None)
-    return [*(_answer(bench, dial, {**rest, second: x}, options, words, breaks=True) for x in steps), *alone]
+    steps = _between(evaluator.study, second, alone[0].value if end is None else end, last=end is not None)
+    return [*(_answer(evaluator, dial, {**rest, second: x}, options, words, breaks=True) for x in steps), *alone]
 
 
-def check_frontier(bench: Bench, dial: str, second: str, options: Search) -> dict[str, Any]:
+def check_frontier(evaluator: Evaluator, dial: str, second: str, options: Search) -> dict[str, Any]:
     """The setting of the other dials, none of which a grid may have; raises BadInput for what cannot be searched."""
-    rests = settings_of_rest(bench.study, [dial, second])
+    rests = settings_of_rest(evaluator.study, [dial, second])
     if len(rests) > 1:
         raise bad(f"the grid has other dials: {', '.join(rests[0])}", where="--dial2", allowed="a grid of both dials",
                   remedy="leave the others out of [grid]")  # fmt: skip
     along_second = replace(options, low=None, high=options.second)
-    check_settings(bench, dial, options)
-    check_settings(bench, second, along_second, "--to2")
-    check_possible(bench, dial, rests, options)
-    check_possible(bench, second, rests, along_second, "--to2")
+    check_settings(evaluator, dial, options)
+    check_settings(evaluator, second, along_second, "--to2")
+    check_possible(evaluator, dial, rests, options)
+    check_possible(evaluator, second, rests, along_second, "--to2")
     return rests[0]
 
 
@@ -569,20 +569,20 @@ def _between(study: Study, dial: str, end: float, *, last: bool) -> list[float |
     return list(dict.fromkeys(round(x) if _counts(study, dial) else float(f"{x:.6g}") for x in steps))
 
 
-def _answer(bench: Bench, dial: str, rest: Mapping[str, Any], options: Search, asks: str,
+def _answer(evaluator: Evaluator, dial: str, rest: Mapping[str, Any], options: Search, asks: str,
             breaks: bool = False) -> SearchAnswer:  # fmt: skip
     """One search; breaks: for the place where all is no longer well, on the way from where it is."""
-    before = len(bench.taken)
-    whole, question = _counts(bench.study, dial), bench.question
-    limits = _limits(bench, dial, rest, options, whole)
+    before = len(evaluator.taken)
+    whole, question = _counts(evaluator.study, dial), evaluator.question
+    limits = _limits(evaluator, dial, rest, options, whole)
     sign = SIGNS[question.measure] if breaks else _sign_at_start(question.measure, dial, limits)
-    found = search(bench.along(dial, rest, whole), limits, sign)
+    found = search(evaluator.along(dial, rest, whole), limits, sign)
     first = None
     if whole and found.state == "found":
         first = _first_whole(found, limits, question.measure == "power" and not breaks)
-    taken = tuple(bench.taken[before:])
+    taken = tuple(evaluator.taken[before:])
     return SearchAnswer(asks, dial, dict(rest), found.state, found.value, found.lower, found.upper, first,
-                        found.replications, taken, _note(found, bench, dial, taken))  # fmt: skip
+                        found.replications, taken, _note(found, evaluator, dial, taken))  # fmt: skip
 
 
 def _sign_at_start(measure: str, dial: str, limits: Limits) -> int:
@@ -601,28 +601,28 @@ def _first_whole(found: Found, limits: Limits, reached: bool) -> int:
     return math.ceil(found.value) if up else math.floor(found.value)
 
 
-def _note(found: Found, bench: Bench, dial: str, taken: Sequence[Taken]) -> str:
+def _note(found: Found, evaluator: Evaluator, dial: str, taken: Sequence[Evaluation]) -> str:
     """What a reader must know beside an answer."""
     if found.state == "found" and not found.short:
         return " The interval is wider than --precision asks: raise --budget."
     last = [item for item in taken if item.dials[dial] == found.value]
     if found.state not in {"passed", "tied"} or not last:
         return ""
-    at, question = max(last, key=lambda item: item.n), bench.question
+    at, question = max(last, key=lambda item: item.n), evaluator.question
     scale, unit = (100.0, "%") if question.measure != "bias" or question.share else (1.0, "")
     value = f"{scale * abs(at.value):.3g}{unit} (Monte Carlo error {scale * at.mcse:.2g}{unit})"
-    if question.measure == "power" and not bench.truth(at.dials)[1].any():
+    if question.measure == "power" and not evaluator.truth(at.dials)[1].any():
         return f" There it is the size of the test: {value} where no effect is."
     return f" There it is {value}."
 
 
-def _limits(bench: Bench, dial: str, rest: Mapping[str, Any], options: Search, whole: bool) -> Limits:
+def _limits(evaluator: Evaluator, dial: str, rest: Mapping[str, Any], options: Search, whole: bool) -> Limits:
     """Where a search begins and how it goes on."""
-    own = _own_value(bench.study, dial)
-    common = {"whole": whole, "first": bench.first, "budget": options.budget, "precision": options.precision,
-              "freedom": bench.freedom}  # fmt: skip
+    own = _own_value(evaluator.study, dial)
+    common = {"whole": whole, "first": evaluator.first, "budget": options.budget, "precision": options.precision,
+              "freedom": evaluator.freedom}  # fmt: skip
     limits: Callable[..., Limits] = lambda **more: Limits(**(common | more))  # noqa: E731
-    start, high = _start(bench, dial, options), options.high
+    start, high = _start(evaluator, dial, options), options.high
     if high is not None:
         step = (high - start) / 8
         step = math.copysign(max(1.0, abs(step)), step) if whole else step
@@ -630,42 +630,44 @@ def _limits(bench: Bench, dial: str, rest: Mapping[str, Any], options: Search, w
         return limits(start=start, origin=origin, step=step, factor=2.0, least=min(start, high),
                       most=max(start, high))  # fmt: skip
     if whole:
-        return _counting(bench, dial, rest, int(start), limits)
+        return _counting(evaluator, dial, rest, int(start), limits)
     if dial in NAMED["effect"]:
-        return _of_effect(bench, dial, rest, start, own, limits)
+        return _of_effect(evaluator, dial, rest, start, own, limits)
     return limits(start=start, origin=start, step=abs(start) / 4 or 0.01, factor=3.0, least=start)
 
 
-def _of_effect(bench: Bench, dial: str, rest: Mapping[str, Any], start: float, own: float,
+def _of_effect(evaluator: Evaluator, dial: str, rest: Mapping[str, Any], start: float, own: float,
                limits: Callable[..., Limits]) -> Limits:  # fmt: skip
     """Along an effect, to the side on which the design's own effect lies."""
-    sd = math.copysign(_spread(bench, {**rest, dial: start}) or abs(own) or 1.0, own)
-    if bench.question.needs_effect and bench.question.measure != "power" and not start:
+    sd = math.copysign(_spread(evaluator, {**rest, dial: start}) or abs(own) or 1.0, own)
+    if evaluator.question.needs_effect and evaluator.question.measure != "power" and not start:
         start = LEAST_SPREADS * sd
     least, most = sorted((start, start + MOST_SPREADS * sd))
     return limits(start=start, step=SPREADS * sd, factor=2.0, least=least, most=most)
 
 
-def _counting(bench: Bench, dial: str, rest: Mapping[str, Any], start: int, limits: Callable[..., Limits]) -> Limits:
+def _counting(
+    evaluator: Evaluator, dial: str, rest: Mapping[str, Any], start: int, limits: Callable[..., Limits]
+) -> Limits:
     """Of a dial that counts something: up from its value where that is too few for the level, and down where it is
     not."""
     least, most = LEAST.get(dial, 0), MOST_TIMES * max(start, 1)
     if dial in NAMED["treated"]:  # power is largest where half of the units are treated
-        most = max(bench.study.design.schema.units // 2, start)
+        most = max(evaluator.study.design.schema.units // 2, start)
     up = limits(start=start, step=max(start, 1), factor=2.0, least=least, most=most)
-    begin = settled(bench.along(dial, rest, True), up, 0)[-1]
-    if begin.y * SIGNS[bench.question.measure] < 0:
+    begin = settled(evaluator.along(dial, rest, True), up, 0)[-1]
+    if begin.y * SIGNS[evaluator.question.measure] < 0:
         return up
     return limits(start=start, step=-max(start // 2, 1), factor=1.5, least=least, most=most)
 
 
-def _spread(bench: Bench, dials: Mapping[str, Any]) -> float:
+def _spread(evaluator: Evaluator, dials: Mapping[str, Any]) -> float:
     """The standard deviation of the estimate at some values of dials, a step that moves power; 0 of what is no
     estimate."""
-    other = replace(bench.question, measure="bias", error="", share=False, level=1.0)
-    small = replace(bench, question=other, taken=[], listen=None)
+    other = replace(evaluator.question, measure="bias", error="", share=False, level=1.0)
+    small = replace(evaluator, question=other, taken=[], listen=None)
     try:
-        taken = small.measure(dials, bench.first)
+        taken = small.measure(dials, evaluator.first)
     except BadInput:
         return 0.0
     return taken.mcse * math.sqrt(taken.n)

@@ -196,7 +196,7 @@ def moderation(setting: TableSetting) -> list[JournalTable]:
 
     def row(label: str, terms: list[str]) -> list[Row]:
         return coefficient_rows(
-            label, [setting.shown(column, term) for column, term in zip(columns, terms, strict=True)]
+            label, [setting.shown_record(column, term) for column, term in zip(columns, terms, strict=True)]
         )
 
     rows = row(f"{name}, at the moderator's mean", [treatment] * len(columns))
@@ -234,7 +234,7 @@ def triple_difference(setting: TableSetting) -> list[JournalTable]:
               f"{treatment} x {second}": "Triple difference"}  # fmt: skip
     rows: list[Row] = []
     for term, label in {**labels, **{term: setting.label(term) for term in column.terms if term not in labels}}.items():
-        rows += coefficient_rows(label, [setting.shown(column, term)])
+        rows += coefficient_rows(label, [setting.shown_record(column, term)])
     rows += size_rows(columns, setting.units, setting.periods) + fit_rows(columns)
     notes = setting.notes(columns, _TRIPLE_NOTE)
     return [JournalTable(TRIPLE_DIFFERENCE, f"Triple difference by {group}: {setting.about}",

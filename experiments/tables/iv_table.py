@@ -214,7 +214,7 @@ _MEDIATION_FACTOR = "each equation's factor is that of its own regression; t wit
 
 def _effects(setting: TableSetting, columns: Sequence[FitColumn]) -> Iterator[Row]:
     for term in _MEDIATION:
-        shown = [setting.shown(column, term) for column in columns]
+        shown = [setting.shown_record(column, term) for column in columns]
         if term == "proportion":  # zero is no hypothesis of it
             shown = [record and replace(record, statistic=None, pvalue=None) for record in shown]
         yield from coefficient_rows(term, shown)

@@ -336,7 +336,7 @@ def _equal_effects(setting: TableSetting, heads: Sequence[Heading], tests: Seque
     differences = []
     for head in heads:
         test = by_group.get(head.group)
-        differences.append(None if test is None else setting.shown(test, f"{treatment} x {head.label}"))
+        differences.append(None if test is None else setting.shown_record(test, f"{treatment} x {head.label}"))
     rows = coefficient_rows("Difference to the first", differences) if any(differences) else []
     in_first = [by_group.get(head.group) if first else None for head, first in zip(heads, firsts, strict=True)]
     for name, label, form in (

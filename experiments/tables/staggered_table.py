@@ -400,7 +400,7 @@ def staggered(setting: TableSetting) -> list[JournalTable]:
              for column in columns]  # fmt: skip
     rows: list[Row] = []
     for term, label in AVERAGES.items():
-        found = [setting.shown(column, _own_term(setting, column, term)) for column in columns]
+        found = [setting.shown_record(column, _own_term(setting, column, term)) for column in columns]
         if any(found):
             rows += coefficient_rows(label, found)
     rows.append(Row("Periods since adoption", kind="head"))
@@ -437,7 +437,7 @@ def _events(columns: Sequence[FitColumn]) -> list[int]:
 
 def _event(setting: TableSetting, columns: Sequence[FitColumn], event: int) -> list[Row]:
     number, below, *_ = [*coefficient_rows(f"  {event:+d}" if event else "  0",
-                                           [setting.shown(column, f"event({event})") for column in columns]),
+                                           [setting.shown_record(column, f"event({event})") for column in columns]),
                          Row("")]  # fmt: skip
     if event == -1:
         shown = (cell or ("ref." if column.model in _REFERENCE else "")
@@ -470,7 +470,7 @@ def spillovers(setting: TableSetting) -> list[JournalTable]:
     terms = list(dict.fromkeys(term for column in columns for term in column.terms))
     for term in [*(term for term in terms if term not in named), *(term for term in named if term in terms)]:
         label = named.get(term) or _ring(term) or setting.label(term)
-        rows += coefficient_rows(label, [setting.shown(column, term) for column in columns])
+        rows += coefficient_rows(label, [setting.shown_record(column, term) for column in columns])
     rows += value_rows(
         columns, {"vif:did": f"VIF of {setting.treatment_name}", "unexposed": "Untreated unexposed, share"}
     )

@@ -28,7 +28,7 @@ from experiments.tables.ledger import treated_units, why_failed, why_no_error
 from experiments.trust.claim import EFFECT, HEADLINE, PanelClaim, claim_of
 from experiments.trust.race_worlds import SELECTION, departures_of, worlds_of
 from experiments.trust.recommend import FEW_TREATED, errors_named, forbidden_of, rank_of
-from experiments.trust.studies import BLOCK, UNIT, Means, SimulatedStudy, check_asked, in_memory, seconds_of
+from experiments.trust.studies import BLOCK, UNIT, RunContext, SimulatedStudy, check_asked, in_memory, seconds_of
 from experiments.twins.twin import Twin
 from results.diagnosis.fits import Fits, fits_of
 from results.store.block import Block
@@ -240,7 +240,7 @@ def race(
     kinds: Sequence[str] = (),
     budget: float = 120.0,
     replications: int | None = None,
-    means: Means | None = None,
+    context: RunContext | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Race:
     """Race every estimator that can serve a claim on twins of its panel.
@@ -249,7 +249,7 @@ def race(
     that serve. budget: seconds of the simulations, turned into replications by a pilot; replications: in its place.
     Raises BadInput for claims that are no effect, unknown estimators, and panels of which no twin can be made.
     """
-    means, budget = means or Means(), seconds_of(budget)
+    context, budget = context or RunContext(), seconds_of(budget)
     check_asked(effect, replications, "race")
     check_kinds(kinds := (kinds,) if isinstance(kinds, str) else kinds)
     if effect is not None and not abs(effect) < LARGEST:
@@ -261,7 +261,7 @@ def race(
                   allowed="did, or another estimate of the effect", remedy="leave --claim out")  # fmt: skip
     lineup = Lineup.of(named, kinds, effect)
     counts = lineup.replications(budget) if replications is None else dict.fromkeys(lineup.field, replications)
-    return lineup.run(counts, means, say)
+    return lineup.run(counts, context, say)
 
 
 # Who races.
@@ -435,15 +435,17 @@ class Lineup:
         counts = shared(costs, left / len(self.worlds), self.own)
         return {name: counts[name] for name in self.field if name in counts}
 
-    def run(self, counts: Mapping[str, int], means: Means, say: Callable[[str], None] = lambda line: None) -> Race:
+    def run(
+        self, counts: Mapping[str, int], context: RunContext, say: Callable[[str], None] = lambda line: None
+    ) -> Race:
         """The race; counts: panels a world of those that run."""
         racing = {name: self.field[name] for name in counts}
         by_world: dict[str, dict[str, SimulatedStudy]] = {}
         for world, design in self.worlds.items():
             say(f"{world}: {len(racing)} estimators on up to {max(counts.values()):,} panels")
             wanted = {name: self.study(world, design, one, counts[name]) for name, one in racing.items()}
-            studies = {name: means.fitting(study.name, study) for name, study in wanted.items()}
-            by_world[world] = {name: SimulatedStudy(world, study, means.run(study.name, study), racing[name].term)
+            studies = {name: context.fitting(study.name, study) for name, study in wanted.items()}
+            by_world[world] = {name: SimulatedStudy(world, study, context.run(study.name, study), racing[name].term)
                                for name, study in studies.items()}  # fmt: skip
         errors = {name: best_error([held[name] for held in by_world.values()], one.printed,
                                    forbidden_of(one.found.errors, self.claim.panel))

@@ -102,7 +102,7 @@ BUDGET_FILE = (
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Means:
+class RunContext:
     """folder: its folder `stores` has a store a study; None = in memory. plan: how a store that is there is resumed."""
 
     folder: Path | None = None
@@ -164,11 +164,11 @@ class Means:
 
 
 @contextmanager
-def opened(folder: Path | None, place: ClusterPlace, plan: Resume) -> Iterator[Means]:
-    """Means on a cluster, which is closed in the end."""
+def opened(folder: Path | None, place: ClusterPlace, plan: Resume) -> Iterator[RunContext]:
+    """A context on a cluster, which is closed in the end."""
     executor = place.open()
     try:
-        yield Means(folder, executor, plan)
+        yield RunContext(folder, executor, plan)
     finally:
         executor.close()
 
@@ -324,7 +324,7 @@ def study_of(claim: PanelClaim, twin: Twin, effects: Sequence[float], replicatio
     )  # fmt: skip
 
 
-def beside(study: Study, name: str, estimators: Sequence[Estimator], effect: float, replications: int) -> Study:
+def study_on_twins(study: Study, name: str, estimators: Sequence[Estimator], effect: float, replications: int) -> Study:
     """Further estimators on the same twins, at one effect; without an effect the draws are those of the study."""
     dial = study.grid[0][0]
     return Study(name, study.design, tuple(estimators), grid=((dial, (effect,)),), replications=replications,

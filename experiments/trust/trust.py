@@ -22,10 +22,9 @@ from experiments.trust.evidence import Benchmarks, Evidence, Nearby, Rehearsal, 
 from experiments.trust.race import OVER_W, QUICK, TRENDS, Lineup, Race
 from experiments.trust.recommend import advice, forbidden_of, placebos_of
 from experiments.trust.studies import (
-    Means,
     MeasureWithError,
+    RunContext,
     SimulatedStudy,
-    beside,
     calibrated,
     check_asked,
     effects_of,
@@ -38,6 +37,7 @@ from experiments.trust.studies import (
     spread_of,
     statistic_of,
     study_of,
+    study_on_twins,
     timed,
 )
 from experiments.twins.twin import Twin, twin
@@ -168,12 +168,12 @@ def trust(
     real: RealPanel,
     claim: str = HEADLINE,
     *,
-    means: Means | None = None,
+    context: RunContext | None = None,
     say: SayLine = lambda line: None,
     **asked: object,
 ) -> Trust:
     """What a page holds; asked: fields of `Ask`. Raises BadInput before anything is written."""
-    begin, means, ask = time.perf_counter(), means or Means(), Ask(**asked)  # type: ignore[arg-type]
+    begin, context, ask = time.perf_counter(), context or RunContext(), Ask(**asked)  # type: ignore[arg-type]
     ask = replace(ask, budget=seconds_of(ask.budget))
     check_asked(ask.effect, ask.replications, "trust")
     if ask.effect is not None and not 0 < abs(ask.effect) < LARGEST:
@@ -186,7 +186,7 @@ def trust(
     fitted = twin(named.sample)
     shown = named.on(named.panel)
     forbidden = forbidden_of(tuple(shown), named.panel)
-    found = _simulated(named, fitted, ask, means, say)
+    found = _simulated(named, fitted, ask, context, say)
     sizes = {error: found[0].size(error) for error in found[0].errors}
     best = advice(sizes, named.printed, forbidden)
     plain = Trust(
@@ -194,13 +194,13 @@ def trust(
     )
     if not ask.alone:
         say("checks, placebos and worlds near the fitted one")
-        plain = _examined(plain, means)
+        plain = _examined(plain, context)
     if ask.race and not ask.alone and named.dial == EFFECT:
-        plain = _raced(plain, means, say)
+        plain = _raced(plain, context, say)
     return replace(plain, seconds=time.perf_counter() - begin)
 
 
-def _examined(found: Trust, means: Means) -> Trust:
+def _examined(found: Trust, context: RunContext) -> Trust:
     """With placebos, the checks with their rates, and the uncertainty of the fitted world."""
     tests, without = placebos_of(found.claim)
     near = nearby_of(found.claim, found.twin, (found.printed, found.recommended), _share(found))
@@ -208,35 +208,35 @@ def _examined(found: Trust, means: Means) -> Trust:
     claim = found.claim
     ledger, dof = ledger_of(claim.sample, pictures=False), claim.dof(found.recommended)
     case = Case.of_claim(claim.sample, ledger, claim.fitted, claim.term, found.advised, dof)
-    rehearsal = _rehearsed(found, case, means)
+    rehearsal = _rehearsed(found, case, context)
     checks = checks_of(case, None if rehearsal is None else rehearsal.critical)
     if rehearsal is not None:
-        sound = _benchmarks(found, case, means)
+        sound = _benchmarks(found, case, context)
         checks = tuple(sound.rated(rehearsal.rated(check)) for check in checks)
         evidence = replace(rehearsal.evidence(found.asked), pretrend=sound.pretrend(checks))
         found = replace(found, evidence=evidence, notes=(*found.notes, *sound.notes))
     return replace(found, checks=tuple(sorted(checks, key=lambda check: -check.severity)))
 
 
-def _raced(found: Trust, means: Means, say: SayLine) -> Trust:
+def _raced(found: Trust, context: RunContext, say: SayLine) -> Trust:
     """With a race of quick estimators on the twins."""
     claim, ask = found.claim, found.ask
     try:
         lineup = Lineup.of(claim, (TRENDS, *([OVER_W] if claim.panel.weights else []), *QUICK), fitted=found.twin)
     except BadInput as fault:
         return replace(found, notes=(*found.notes, f"No other estimators race: {fault.problems[0].what}."))
-    counts = {} if ask.replications else means.remembered(ask.budget) or {}
+    counts = {} if ask.replications else context.remembered(ask.budget) or {}
     counts = {name.removeprefix(RACING): count for name, count in counts.items() if name.startswith(RACING)}
     if ask.replications:
         counts = dict.fromkeys(lineup.field, min(ask.replications, RACED))
     elif not counts:
         pilot = lineup.replications(RACE * ask.budget)
         counts = {name: min(count, RACED) for name, count in pilot.items()}
-        means.remember(ask.budget, {f"{RACING}{name}": count for name, count in counts.items()})
-    return replace(found, race=lineup.run(counts, means, say))
+        context.remember(ask.budget, {f"{RACING}{name}": count for name, count in counts.items()})
+    return replace(found, race=lineup.run(counts, context, say))
 
 
-def _rehearsed(found: Trust, case: Case, means: Means) -> Rehearsal | None:
+def _rehearsed(found: Trust, case: Case, context: RunContext) -> Rehearsal | None:
     """The differences on the panel and on twins; None for a claim whose dial does not move it one for one, and for one
     without differences."""
     if found.claim.dial != EFFECT or case.family is None:
@@ -245,14 +245,16 @@ def _rehearsed(found: Trust, case: Case, means: Means) -> Rehearsal | None:
     family = case.family.estimator.served(twin)
     if not family.alternatives:
         return None
-    study = beside(found.main.study, "trust-checks", (found.claim.estimator, family), 0.0, _share(found, REHEARSED))
-    store = means.run("checks", study)
+    study = study_on_twins(
+        found.main.study, "trust-checks", (found.claim.estimator, family), 0.0, _share(found, REHEARSED)
+    )
+    store = context.run("checks", study)
     claim = fits_of(store, 0, study.estimators[0].name, found.claim.term, found.recommended)
     return Rehearsal.of(case.family, store, study.estimators[1].name, claim, found.claim.estimate,
                         found.main.replications, safe=found.recommended not in found.forbidden)  # fmt: skip
 
 
-def _benchmarks(found: Trust, case: Case, means: Means) -> Benchmarks:
+def _benchmarks(found: Trust, case: Case, context: RunContext) -> Benchmarks:
     """What event times before adoption, and bounds that rest on them, show on twins with the effect as estimated."""
     count = min(found.ask.benchmarks, found.main.replications) // 32 * 32
     error = case.main_error if case.main_error.startswith("cluster:") else "cluster:unit"
@@ -260,9 +262,9 @@ def _benchmarks(found: Trust, case: Case, means: Means) -> Benchmarks:
     estimators += [TrendEvidence(error=error, bounds=True, tolerance=1e-3, label="bounds")] if count else []
     parts = {}
     for one, replications in zip(estimators, (_share(found), count), strict=False):
-        study = beside(found.main.study, f"trust-{one.label}", (one,), found.claim.estimate, replications)
+        study = study_on_twins(found.main.study, f"trust-{one.label}", (one,), found.claim.estimate, replications)
         try:
-            parts[one.label] = means.run(one.label, study)
+            parts[one.label] = context.run(one.label, study)
         except BadInput:  # dates that are not final, or no event times
             return Benchmarks()
     return Benchmarks.of(parts)
@@ -273,39 +275,41 @@ def _share(found: Trust, most: int = 256) -> int:
     return min(found.main.replications, most)
 
 
-def _simulated(claim: PanelClaim, fitted: Twin, ask: Ask, means: Means, say: SayLine) -> tuple[SimulatedStudy, ...]:
+def _simulated(
+    claim: PanelClaim, fitted: Twin, ask: Ask, context: RunContext, say: SayLine
+) -> tuple[SimulatedStudy, ...]:
     """The study of each method, run."""
-    studies = _planned(claim, fitted, ask, means, say)
+    studies = _planned(claim, fitted, ask, context, say)
     for method, study in studies.items():
-        means.check(method, study)
+        context.check(method, study)
     if ask.replications is None:
-        means.remember(ask.budget, {method: study.replications for method, study in studies.items()})
+        context.remember(ask.budget, {method: study.replications for method, study in studies.items()})
     found = []
     votes = {one.method: one.null for one in fitted.all}
     for method, study in studies.items():
         say(f"{method}: {len(study.cells)} cells of {study.replications:,} replications")
-        found.append(SimulatedStudy(method, study, means.run(method, study), claim.term, votes[method]))
+        found.append(SimulatedStudy(method, study, context.run(method, study), claim.term, votes[method]))
     return tuple(found)
 
 
-def _planned(claim: PanelClaim, twins: Twin, ask: Ask, means: Means, say: SayLine) -> dict[str, Study]:
+def _planned(claim: PanelClaim, twins: Twin, ask: Ask, context: RunContext, say: SayLine) -> dict[str, Study]:
     """The study of each method, after a timed pilot of each."""
     pilots = {one.method: pilot_of(claim, one) for one in twins.all}
     sd = spread_of(claim, _pilot(pilots[twins.method]))
     effects = {one.method: effects_of(claim, sd, ask.effect) if one is twins.all[0] else (0.0, claim.estimate)
                for one in twins.all}  # fmt: skip
-    counts = None if ask.replications else means.remembered(ask.budget)
+    counts = None if ask.replications else context.remembered(ask.budget)
     if counts is not None and counts.keys() >= pilots.keys():
         say(f"replications as in an earlier run with a budget of {ask.budget:g} s or more")
     elif ask.replications is None:
         costs = {name: (len(effects[name]), timed(partial(in_memory, pilot), TIMED)) for name, pilot in pilots.items()}
-        counts = shared_out(costs, ask.budget * (1 - 2 * NEARBY - RACE), means.executor.workers)
+        counts = shared_out(costs, ask.budget * (1 - 2 * NEARBY - RACE), context.executor.workers)
         say(f"budget {ask.budget:g} s: " + ", ".join(f"{name} {count:,}" for name, count in counts.items())
             + " replications a cell")  # fmt: skip
     else:
         counts = dict.fromkeys(pilots, ask.replications)
     return {
-        one.method: means.fitting(one.method, study_of(claim, one, effects[one.method], counts[one.method]))
+        one.method: context.fitting(one.method, study_of(claim, one, effects[one.method], counts[one.method]))
         for one in twins.all
     }
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from sim.arrays import Flags, Floats
 from sim.streams import Streams
-from sim.world.context import Ground
+from sim.world.context import WorldContext
 from sim.world.parts.errors import Process, SettledProcess
 
 # Errors of many small worlds on common random numbers, by the part of the design that draws them in studies.
@@ -34,17 +34,19 @@ class CommonStreams(Streams):
         return self.drawn[key].copy()
 
 
-def simulated_errors(part: Process, ground: Ground, streams: CommonStreams, treatment: Floats | None = None) -> Floats:
+def simulated_errors(
+    part: Process, context: WorldContext, streams: CommonStreams, treatment: Floats | None = None
+) -> Floats:
     """Errors (R, T, N) of R worlds under a treatment (1, T, N), each with scales of its own for the units."""
     scales = np.ones((streams.replications, 1, 1))
     if part.unit_heteroskedastic:
-        logs = part.unit_heteroskedastic * streams.normals("scales of units", ground.units)
+        logs = part.unit_heteroskedastic * streams.normals("scales of units", context.units)
         scales = (np.exp(logs) / np.sqrt(np.square(np.exp(logs)).mean(axis=1, keepdims=True)))[:, None, :]
-    spatial = ground.spatial(part.spatial)
-    loadings = np.zeros((0, ground.units))
-    process = SettledProcess(part, ground, loadings, part.size * scales, True, spatial, None)
+    spatial = context.spatial(part.spatial)
+    loadings = np.zeros((0, context.units))
+    process = SettledProcess(part, context, loadings, part.size * scales, True, spatial, None)
     errors = process.spread(process.draw(streams))
-    cells = part.cells(np.zeros((1, *ground.shape)) if treatment is None else treatment)
+    cells = part.cells(np.zeros((1, *context.shape)) if treatment is None else treatment)
     return errors if cells is None else errors * cells
 
 

@@ -25,7 +25,7 @@ from experiments.twins.statistics import (
     unequal_variances,
 )
 from sim.arrays import Floats
-from sim.world.context import Ground, Places, standard
+from sim.world.context import Places, WorldContext, standard
 from sim.world.parts.errors import Process
 
 NUMBERS, FEWEST, MOST = 500_000, 64, 400  # of simulated unit-periods; least and most simulated panels
@@ -54,7 +54,7 @@ class ErrorsLaw:
     """
 
     real: Real
-    ground: Ground
+    context: WorldContext
     order: int
     distribution: Literal["normal", "t5"] = "normal"
     unit_means: float = 1.0
@@ -65,13 +65,13 @@ class ErrorsLaw:
         """The law for a panel."""
         origin = np.zeros(len(real.panel.units))
         places = Places(real.panel.units, origin, origin, real.group, origin)
-        ground = Ground(places, real.panel.periods, real.weights)
-        return cls(real, ground, real.section.ar or 1)
+        context = WorldContext(places, real.panel.periods, real.weights)
+        return cls(real, context, real.section.ar or 1)
 
     @property
     def spatial(self) -> bool:
         """With a W."""
-        return self.ground.weights is not None
+        return self.context.weights is not None
 
     @property
     def grouped(self) -> bool:
@@ -99,7 +99,7 @@ class ErrorsLaw:
     @cached_property
     def streams(self) -> CommonStreams:
         """As many panels as make half a million unit-periods."""
-        periods, units = self.ground.shape
+        periods, units = self.context.shape
         count = int(np.clip(NUMBERS // (periods * units), FEWEST, MOST))
         return CommonStreams(self.real.spec.inference.seed, "twin errors", 0, count)
 
@@ -123,10 +123,10 @@ class ErrorsLaw:
     def statistics(self, e: Floats) -> Floats:
         """The statistics of residuals (R, T, N), (R, S)."""
         columns = [root_mean_square(e), *autoregression(e, self.order).T]
-        if self.ground.weights is not None:
-            columns.append(self.as_coefficient(moran_by_period(e, self.ground.weights).mean(axis=1)))
+        if self.context.weights is not None:
+            columns.append(self.as_coefficient(moran_by_period(e, self.context.weights).mean(axis=1)))
         if self.grouped:
-            columns.append(group_correlation(e, self.ground.places.group))
+            columns.append(group_correlation(e, self.context.places.group))
         ratios = self.real.status.ratios(e)
         columns += [ratios[:, k] for k, _, _ in self.compared]
         group = self.real.status.ever[0].astype(np.intp) if self.real.status.compares_units else None
@@ -135,8 +135,8 @@ class ErrorsLaw:
     @cached_property
     def curve(self) -> tuple[Floats, Floats]:
         """Spatial coefficients and the Moran's I that each brings."""
-        assert self.ground.weights is not None
-        return moran_curve(self.ground.weights)
+        assert self.context.weights is not None
+        return moran_curve(self.context.weights)
 
     def as_coefficient(self, moran: Floats) -> Floats:
         """Moran's I as the spatial coefficient that brings it: on this scale averages of panels are linear in it."""
@@ -173,7 +173,7 @@ class ErrorsLaw:
 
     def errors(self, part: Process, streams: CommonStreams | None = None) -> Floats:
         """Simulated errors, (R, T, N)."""
-        return simulated_errors(part, self.ground, streams or self.streams, self.real.policy)
+        return simulated_errors(part, self.context, streams or self.streams, self.real.policy)
 
     def residuals(self, values: Floats) -> Floats:
         """Residuals of simulated errors at these parameters, (R, T, N); those of the last ones are remembered."""
@@ -209,11 +209,11 @@ class ErrorsLaw:
         return neighbourhood(found, self.statistics(self.residuals(found.values)), *self.ends)
 
     def _ranges(self) -> Iterator[tuple[float, float]]:
-        size, periods = self.target[0], self.ground.shape[0]
+        size, periods = self.target[0], self.context.shape[0]
         yield (size * 1e-3, size * 10.0)
         yield from [(-LAST, LAST)] * self.order
-        if self.ground.weights is not None:
-            most = FARTHEST / self.ground.weights.radius
+        if self.context.weights is not None:
+            most = FARTHEST / self.context.weights.radius
             yield (-most, most)
         if self.grouped:
             yield (0.0, 0.95)
@@ -227,7 +227,7 @@ class ErrorsLaw:
 
     def _start(self) -> Floats:
         """Textbook corrections: Nickell's bias of a first-order autoregression, and statistics as they are."""
-        periods = self.ground.shape[0]
+        periods = self.context.shape[0]
         partial = np.zeros(self.order)
         own = float(autoregression(self.real.parts.residuals, 1)[0, 0])
         partial[0] = np.clip(own + (1 + own) / periods, -0.9, 0.95)
@@ -248,7 +248,7 @@ class ErrorsLaw:
 
     def with_order(self, found: Calibration) -> ErrorsLaw:
         """Of order 2 where the spec names no order and a first-order law does not bring the second coefficient."""
-        if self.real.section.ar is not None or self.ground.shape[0] < LEAST_PERIODS:
+        if self.real.section.ar is not None or self.context.shape[0] < LEAST_PERIODS:
             return self
         real = float(autoregression(self.real.parts.residuals, 2)[0, 1])
         drawn = autoregression(self.residuals(found.values), 2)[:, 1]
@@ -335,8 +335,8 @@ class LevelsLaw:
     def statistics(self, parts: Split) -> Floats:
         """The statistics of two-way regressions, (R, S)."""
         columns = [parts.units.std(axis=1), parts.periods.std(axis=1)]
-        if self.errors.ground.weights is not None:
-            columns.append(self.errors.as_coefficient(moran_of_thirds(parts, self.errors.ground.weights)))
+        if self.errors.context.weights is not None:
+            columns.append(self.errors.as_coefficient(moran_of_thirds(parts, self.errors.context.weights)))
         if self.treated is not None:
             columns.append(correlation(parts.units, self.treated[None]))
         return np.nan_to_num(np.stack(columns, axis=1))
@@ -354,12 +354,12 @@ class LevelsLaw:
     def drawn(self, values: Floats) -> Floats:
         """Statistics of simulated panels, (R, S)."""
         named = dict(zip(self.dials, values.tolist(), strict=True))
-        periods, units = self.errors.ground.shape
+        periods, units = self.errors.context.shape
         streams, noise = self.errors.streams, self.noise
         common = named.get("on_prosperity", 0.0)
         own = np.sqrt(1 - common**2) * streams.normals("levels of units", 1, units)
         own += common * (0.0 if self.treated is None else self.treated)
-        spatial = self.errors.ground.spatial(named.get("unit_spatial", 0.0))
+        spatial = self.errors.context.spatial(named.get("unit_spatial", 0.0))
         unit = (own if spatial is None else spatial.apply(own))[:, 0]
         if spatial is not None:  # as `smooth` does: unit effects have the standard deviation asked for
             unit = unit - unit.mean(axis=1, keepdims=True)
@@ -386,7 +386,7 @@ class LevelsLaw:
     @cached_property
     def ends(self) -> tuple[Floats, Floats]:
         """The ranges of the parameters, (P,) each."""
-        weights = self.errors.ground.weights
+        weights = self.errors.context.weights
         most = FARTHEST / weights.radius if weights is not None else 0.0  # neighbours are alike, or independent
         sizes = [max(10 * size, 1e-9) for size in self.target[:2]]
         ends = {"unit_sd": (0.0, sizes[0]), "period_sd": (0.0, sizes[1]), "unit_spatial": (0.0, most),

@@ -20,7 +20,7 @@ from sim.errors import bad
 from sim.panel import Panel
 from sim.schema import Roles, period_step
 from sim.streams import Streams
-from sim.world.context import Ground, LevelParts, Places
+from sim.world.context import LevelParts, Places, WorldContext
 from sim.world.parts.adoption import Propensity, scores
 from sim.world.parts.levels import FittedLevels
 
@@ -93,20 +93,20 @@ def _fitted(real: Real, fit: MethodFit, held: Panel, part: Propensity) -> dict[s
     return {"intercept": intercept, "coefficients": slopes}
 
 
-def _ground(real: Real, fit: MethodFit, held: Panel) -> Ground:
+def _ground(real: Real, fit: MethodFit, held: Panel) -> WorldContext:
     """The real panel as a world in the making, with the fitted levels or, where they are drawn, the real ones."""
     origin = np.zeros(len(held.units))
     places = Places(held.units, origin, origin, real.group, origin, kept=held)
     covariates = {name: values[0] for name, values in real.covariates.items()}
-    ground = Ground(places, real.panel.periods, real.weights, None, covariates)
+    context = WorldContext(places, real.panel.periods, real.weights, None, covariates)
     if fit.levels["kind"] == "fitted":
-        levels = FittedLevels(method=fit.levels["method"]).settle(ground, Streams(0))
+        levels = FittedLevels(method=fit.levels["method"]).settle(context, Streams(0))
     else:
         time = np.arange(len(held.periods)) - (len(held.periods) - 1) / 2
         slopes = time @ (real.rest - real.rest.mean(axis=1, keepdims=True)) / (time @ time)
         parts = real.parts
         levels = LevelParts(parts.units[0], parts.periods[0], slopes, np.zeros((len(origin), 0)), real.rest)
-    return Ground(places, real.panel.periods, real.weights, levels, covariates)
+    return WorldContext(places, real.panel.periods, real.weights, levels, covariates)
 
 
 FILE = "panel.parquet"

@@ -159,7 +159,7 @@ def _first(reading: Reading, cell: int, counts: _Sample) -> dict[str, FirstPass]
             if name not in firsts:
                 _, errors, terms = fits.se.shape
                 firsts[name] = FirstPass(terms, errors, fits.beside.shape[1], reading.alpha, reading.records.worlds)
-        reading.beside(piece, partial(add, piece, rows))
+        reading.per_estimator(piece, partial(add, piece, rows))
     return firsts
 
 
@@ -175,7 +175,7 @@ def _second(reading: Reading, cell: int, firsts: Mapping[str, FirstPass], counts
             tails[cell, name].add(fits.statistic if usable.all() else fits.statistic[usable])
 
     for piece, rows in reading.fits(cell):
-        reading.beside(piece, partial(add, piece, rows))
+        reading.per_estimator(piece, partial(add, piece, rows))
     return seconds
 
 

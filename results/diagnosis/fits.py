@@ -214,12 +214,12 @@ class Reading:
             return fits_of(block, name, layouts[name], self.alpha, self.records.worlds)
 
         for block in self.pieces(cell):
-            found = self.beside(layouts, partial(read, block))
+            found = self.per_estimator(layouts, partial(read, block))
             known = {name: fits for name, fits in found.items() if fits is not None}
             some = next(iter(known.values()), None)
             yield known, Grouping.of(some.world) if some is not None and self.records.worlds > 1 else None
 
-    def beside[T](self, names: Iterable[str], work: Callable[[str], T]) -> dict[str, T]:
+    def per_estimator[T](self, names: Iterable[str], work: Callable[[str], T]) -> dict[str, T]:
         """What some work makes of each estimator of a piece: several at once where cells leave cores idle."""
         return for_each(names, work, _cores() // max(len(self.records.cells), 1))
 

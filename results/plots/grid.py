@@ -155,7 +155,7 @@ class Dial:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Its values as text."""
-        return tuple(map(shown, self.values))
+        return tuple(map(dial_text, self.values))
 
     @property
     def words(self) -> str:
@@ -183,7 +183,7 @@ def place_of(grid: Sequence[Dial], cell: int) -> str:
     return ", ".join(f"{dial.words} {dial.names[dial.at[cell]]}" for dial in grid)
 
 
-def shown(value: object) -> str:
+def dial_text(value: object) -> str:
     """A dial's value as text."""
     return "none" if value is None else dial_value(value)
 

@@ -45,7 +45,7 @@ def effect_chart(document: Document, errors: str | None = None) -> Chart | None:
     points: list[Point] = []
     marks: list[tuple[float, str]] = []
     for column in (column for column in fit_columns(document, main.table) if column.model != "random"):
-        record = setting.shown(column, str(setting.treatment))
+        record = setting.shown_record(column, str(setting.treatment))
         if record is None or record.estimate is None:
             continue
         row, label = float(len(points)), f"({column.column}) {words(_way(column))}"

@@ -454,7 +454,7 @@ def print_comparison(found: Comparison, a: Store, b: Store, console: Console, *,
     """
     for line in sentences(found):
         console.print(line, markup=False, soft_wrap=True)
-    table = found.frame if everything else shown(found.frame, a)
+    table = found.frame if everything else key_rows(found.frame, a)
     marked = table[far(table)]
     rows = marked if len(table) > MOST_ROWS and not everything else table
     for position in sorted(set(rows["cell"])):
@@ -468,7 +468,7 @@ def print_comparison(found: Comparison, a: Store, b: Store, console: Console, *,
                   soft_wrap=True)  # fmt: skip
 
 
-def shown(frame: pd.DataFrame, a: Store) -> pd.DataFrame:
+def key_rows(frame: pd.DataFrame, a: Store) -> pd.DataFrame:
     """The rows of terms that a reader looks at first; the mean estimate only where there is no bias."""
     key = {(name, term) for name, layout in a.layouts.items() for term in key_terms(layout)}
     place = ["cell", "estimator", "term"]

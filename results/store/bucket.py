@@ -211,10 +211,10 @@ def answered(path: ObjectPath) -> Iterator[None]:
         kind = type(error)
         if not kind.__module__.startswith("obstore") or kind.__name__ in {"AlreadyExistsError", "PreconditionError"}:
             raise
-        raise _said(path, error) from None
+        raise _unreachable(path, error) from None
 
 
-def _said(path: ObjectPath, error: Exception) -> StoreUnreachable:
+def _unreachable(path: ObjectPath, error: Exception) -> StoreUnreachable:
     """One line about an error of obstore."""
     text = str(error)
     if "NoSuchBucket" in text:

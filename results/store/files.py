@@ -26,7 +26,7 @@ from sim.errors import BadInput, bad, listed
 
 
 @contextmanager
-def beside(path: StorePath) -> Iterator[Path]:
+def folder_beside(path: StorePath) -> Iterator[Path]:
     """A temporary folder beside a store, which `locked` sweeps after a kill; raises BadInput where none can be.
 
     For a store in an object store it lies where this machine keeps temporary files.

@@ -238,7 +238,7 @@ class InObjects:
         except FileNotFoundError:
             return None
         version = {key: seen[key] for key in ("e_tag", "version") if seen.get(key) is not None}
-        return Held(_said(data), version, seen["last_modified"].timestamp())
+        return Held(_parsed(data), version, seen["last_modified"].timestamp())
 
     def make(self, data: bytes) -> Any:
         """A lease where there is none; raises BadInput where two could be made."""
@@ -266,7 +266,7 @@ class InObjects:
             return self._lock.write_bytes(data, mode)
         except (failures.AlreadyExistsError, failures.PreconditionError, FileNotFoundError):
             held = self.look()
-            return held.version if held is not None and held.said == _said(data) else None
+            return held.version if held is not None and held.said == _parsed(data) else None
 
     def is_own(self) -> bool:
         """Not asked: each question is a request."""
@@ -312,7 +312,7 @@ class InFolder:
             raise not_ours(Path(self.name), str(error.strerror)) from error
         with open(descriptor, "rb") as file:
             seen = os.fstat(descriptor)
-            said = _said(file.read(MOST_BYTES))
+            said = _parsed(file.read(MOST_BYTES))
             return Held(said, _version(seen), seen.st_mtime, said.get("file", seen.st_ino) != seen.st_ino)
 
     def make(self, data: bytes) -> Any:
@@ -322,7 +322,7 @@ class InFolder:
         except FileExistsError:
             return None
         with contextlib.suppress(OSError):
-            os.write(self._file, json.dumps({**_said(data), "file": os.fstat(self._file).st_ino}).encode())
+            os.write(self._file, json.dumps({**_parsed(data), "file": os.fstat(self._file).st_ino}).encode())
             os.fsync(self._file)
             os.fsync(self._folder)
         self._sweep()
@@ -412,7 +412,7 @@ class InFolder:
         self._file = self._folder = self._root = -1
 
 
-def _said(data: bytes) -> dict[str, Any]:
+def _parsed(data: bytes) -> dict[str, Any]:
     """What a lease says; nothing where that cannot be read."""
     try:
         said = json.loads(data)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from results.store.bucket import ObjectPath, StorePath, refused
 from results.store.disk import flush, flush_names
-from results.store.files import PACKED_SUFFIX, beside, check_place, is_packed, no_store, tree_of
+from results.store.files import PACKED_SUFFIX, check_place, folder_beside, is_packed, no_store, tree_of
 from results.store.growth import copy_block, copy_environments
 from results.store.lease import is_lease
 from results.store.lock import check_free, locked
@@ -198,7 +198,7 @@ def pack(path: StorePath, out: StorePath) -> int:
         before = ZarrStore.open(path).content_hash()  # which reads every block
         tree = tree_of(path)
         files = [file for file in tree.files() if not is_lease(file)]
-        with beside(out) as made:
+        with folder_beside(out) as made:
             with zipfile.ZipFile(made / out.name, "w", zipfile.ZIP_STORED) as archive:  # chunks are compressed already
                 for file in files:
                     archive.writestr(file, tree.read(file))

@@ -12,11 +12,11 @@ from results.store.disk import write_beside
 from results.store.files import (
     PROVENANCE,
     Damage,
-    beside,
     check_format,
     check_place,
     damages,
     fixed_files,
+    folder_beside,
     is_packed,
     no_store,
     read_json,
@@ -74,7 +74,7 @@ def repair(path: StorePath, schema: StoreSchema) -> list[Damage]:
     if PROVENANCE in names and writable(path).has(PROVENANCE):
         kept, data = kept_provenance(path), writable(path).read(PROVENANCE)
         write_beside(kept, data) if isinstance(kept, Path) else kept.write_bytes(data)
-    with beside(path) as made:
+    with folder_beside(path) as made:
         write_skeleton(made / "store", whole)
         if META in names:
             expected = fixed_files(tree_of(made / "store"))

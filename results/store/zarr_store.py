@@ -33,10 +33,10 @@ from results.store.chunks import ChunkArrays, Written, wait_until_seen
 from results.store.disk import flush
 from results.store.files import (
     arrays_at_root,
-    beside,
     check_format,
     check_place,
     damages,
+    folder_beside,
     no_store,
     refuse_packed,
     root_damage,
@@ -189,7 +189,7 @@ class ZarrStore(Store):
         check_place(path)
         if path.exists():
             raise bad("already exists", where=str(path), allowed="a new path", remedy="remove it or choose another")
-        with beside(path) as made:
+        with folder_beside(path) as made:
             write_skeleton(made / "store", schema)
             if fill is not None:
                 fill(cls(made / "store", "a"))
@@ -206,7 +206,7 @@ class ZarrStore(Store):
         """
         real = self.path.resolve()
         assert not isinstance(real, ObjectPath), "refused by check_study"
-        with beside(self.path) as made:
+        with folder_beside(self.path) as made:
             write_skeleton(made / "store", schema)
             fill(ZarrStore(made / "store", "a"))
             flush(made / "store")  # before the old store goes, so that none is there for a moment alone

@@ -457,7 +457,7 @@ class TableSetting:
         place = BASELINE["controls, units, periods"]
         found = (column for column in fit_columns(self.document, place[0], ["did"]) if column.column == place[1])
         column = next(found, None)
-        return None if column is None or self.treatment is None else self.shown(column, self.treatment)
+        return None if column is None or self.treatment is None else self.shown_record(column, self.treatment)
 
     @property
     def headline(self) -> str:
@@ -496,7 +496,7 @@ class TableSetting:
             return self.label(term)
         return f"{'long-run ' * (kind != effect)}{kind} effect of {self.label(name)}"
 
-    def shown(self, column: FitColumn, term: str) -> Record | None:
+    def shown_record(self, column: FitColumn, term: str) -> Record | None:
         """A term of a fit under the error type that is shown."""
         return column.record(term, column.shown_error(self.asked))
 
@@ -546,7 +546,7 @@ class TableSetting:
     def _beside(self, columns: Sequence[FitColumn]) -> list[str]:
         """What brackets hold where they are not of the column's own error type, or not bounded."""
         shown = [(column, record) for column in columns for term in column.terms
-                 if (record := self.shown(column, term)) is not None]  # fmt: skip
+                 if (record := self.shown_record(column, term)) is not None]  # fmt: skip
         others = {record.se_type: None for column, record in shown
                   if record.se is not None and record.se_type != column.shown_error(self.asked)}  # fmt: skip
         brackets = self.style.brackets
@@ -685,7 +685,7 @@ def regressions(
                      setting.document)  # fmt: skip
     body: list[Row] = []
     for term in terms:
-        body += coefficient_rows(setting.full_label(term), [setting.shown(column, term) for column in columns])
+        body += coefficient_rows(setting.full_label(term), [setting.shown_record(column, term) for column in columns])
     everything = ["controls, units, periods" if column.records else "-" for column in columns]
     body += _effect_rows(setting, everything if effects is None else effects)
     body += size_rows(columns, setting.units, setting.periods)

@@ -116,7 +116,7 @@ def whole_from(low: int) -> Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Outline:
+class DesignSummary:
     """What the parts of one design must agree on, known before anything is drawn.
 
     covariates, moved: names of all covariates, and of those that the treatment moves. groups: how many the geography
@@ -152,7 +152,7 @@ class Part(ABC):
         """In words, what it draws once in a world; () where it draws nothing or all anew in every replication."""
         return ()
 
-    def problems(self, outline: Outline) -> Iterator[Problem]:
+    def problems(self, summary: DesignSummary) -> Iterator[Problem]:
         """What is wrong with its dials, alone and beside the other parts; `where` is left to the design."""
         yield from choice_problems(self, "")
         wrong: list[str] = []
@@ -162,14 +162,14 @@ class Part(ABC):
                 if value is not None and not (math.isfinite(value) and allowed.holds(value)):
                     wrong.append(f"{name} = ")
                     yield fault(f"{name} = {value:g}", allowed.words, f"correct {name}")
-        yield from (problem for problem in self.faults(outline) if not problem.what.startswith(tuple(wrong)))
+        yield from (problem for problem in self.faults(summary) if not problem.what.startswith(tuple(wrong)))
 
     @property
     def follows(self) -> tuple[str, ...]:
         """Covariates whose values it takes as the world holds them fixed, so that they cannot be drawn anew."""
         return ()
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """What is wrong besides numbers out of range."""
         return iter(())
 
@@ -179,9 +179,9 @@ def fault(what: str, allowed: str, remedy: str) -> Problem:
     return Problem(what, "", allowed, remedy)
 
 
-def unknown_covariate(dial: str, name: str, outline: Outline) -> Problem:
+def unknown_covariate(dial: str, name: str, summary: DesignSummary) -> Problem:
     """A dial that names a covariate which the design lacks."""
-    return fault(f"{dial} names no covariate: {name!r}", one_of(outline.covariates), "add it to [[design.covariates]]")
+    return fault(f"{dial} names no covariate: {name!r}", one_of(summary.covariates), "add it to [[design.covariates]]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +271,7 @@ class LevelParts:
 
 
 @dataclass(frozen=True, eq=False)
-class Ground:
+class WorldContext:
     """A world in the making; levels and covariates (name -> fixed values (T, N)) are there for the parts after them."""
 
     places: Places
@@ -320,8 +320,8 @@ def standard(values: Floats) -> Floats:
     return np.asarray(centred / spread if spread > 0 else np.zeros_like(centred))
 
 
-def smooth(ground: Ground, values: Floats, rho: float) -> Floats:
+def smooth(context: WorldContext, values: Floats, rho: float) -> Floats:
     """Standardised values (N,) spread over neighbours by (I - rho W)^-1; values themselves at rho = 0."""
     if not rho:
         return values
-    return standard(SpatialFilter.of(ground.main_weights, rho).apply(values[None, None].copy())[0, 0])
+    return standard(SpatialFilter.of(context.main_weights, rho).apply(values[None, None].copy())[0, 0])

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from sim.design import Design
 from sim.errors import BadInput, Problem, choice_problems
 from sim.schema import Roles, Schema
-from sim.world.context import Outline, Part
+from sim.world.context import DesignSummary, Part
 from sim.world.parts.adoption import Adoption, Random
 from sim.world.parts.covariates import Covariate
 from sim.world.parts.effect import Effect, EffectPart
@@ -81,9 +81,9 @@ class PanelDials(Design):
         return tuple(range(self.first_period, self.first_period + self.periods))
 
     @property
-    def outline(self) -> Outline:
+    def summary(self) -> DesignSummary:
         """What parts must agree on."""
-        return Outline(
+        return DesignSummary(
             units=self.size,
             periods=self.labels,
             groups=self.geography.group_count,
@@ -116,16 +116,16 @@ class PanelDials(Design):
         yield from self._name_problems()
         yield from choice_problems(self, "[design]")
         yield from self._order_problems()
-        outline = replace(self.outline, units=MOST_UNITS) if "units" in wrong else self.outline
+        summary = replace(self.summary, units=MOST_UNITS) if "units" in wrong else self.summary
         for table, part in self.parts if "periods" not in wrong else ():
-            for problem in part.problems(outline):
+            for problem in part.problems(summary):
                 yield replace(problem, where=table)
         if not wrong:
             yield from self._total_problems()
 
     def _total_problems(self) -> Iterator[Problem]:
         """Mediators within the outcome's error that do not fit into it; nothing where parts are wrong by themselves."""
-        if any(True for part in (self.errors, *self.mediators) for _ in part.problems(self.outline)):
+        if any(True for part in (self.errors, *self.mediators) for _ in part.problems(self.summary)):
             return
         total = self.errors.period_sd(self.periods)
         for problem in total_problems([part for part in self.mediators if part.within], total):
@@ -140,8 +140,8 @@ class PanelDials(Design):
 
     def _name_problems(self) -> Iterator[Problem]:
         """Variables and weights that share a name."""
-        outline = self.outline
-        names = [self.outcome, self.treatment, *outline.covariates, *outline.mediators, *outline.indicators]
+        summary = self.summary
+        names = [self.outcome, self.treatment, *summary.covariates, *summary.mediators, *summary.indicators]
         labels = [item.label for item in (self.weights, *self.other_weights)]
         attributes = [*self.geography.attributes, *self.size_attributes]
         for what, given in (("variables", names), ("weights", labels), ("attributes", attributes)):
@@ -158,7 +158,7 @@ class PanelDials(Design):
     @property
     def schema(self) -> Schema:
         """Sizes, names and roles."""
-        covariates, mediators = self.outline.covariates, self.outline.mediators
+        covariates, mediators = self.summary.covariates, self.summary.mediators
         treatment = self.treatment if self.adoption.treats else None
         return Schema(
             units=self.size,

@@ -31,7 +31,7 @@ from sim.filters import SpaceTimeFilter, SpatialFilter
 from sim.panel import Panel
 from sim.schema import period_step
 from sim.streams import Streams
-from sim.world.context import Ground, standard
+from sim.world.context import WorldContext, standard
 from sim.world.dials import PanelDials
 from sim.world.parts.adoption import Absorbing, InstrumentedDose
 from sim.world.parts.covariates import SettledCovariate
@@ -170,7 +170,7 @@ class Settled:
     """
 
     design: PanelDials
-    ground: Ground
+    context: WorldContext
     frame: Panel
     levels: Floats
     covariates: Mapping[str, SettledCovariate]
@@ -197,11 +197,11 @@ class Settled:
 
     def lag(self, values: Floats) -> Floats:
         """W over the last axis."""
-        return self.ground.main_weights.lag(values)
+        return self.context.main_weights.lag(values)
 
     def covariate_signal(self, covariates: Mapping[str, Floats]) -> Floats:
         """X b + W X c, (1 or R, T, N)."""
-        parts, shape = self.design.covariates, self.ground.shape
+        parts, shape = self.design.covariates, self.context.shape
         acting = [part.acting(covariates[part.name]) for part in parts]
         signal = _weighted([(part.effect, x) for part, x in zip(parts, acting, strict=True) if part.effect], shape)
         lags = [(part.lag_effect, x) for part, x in zip(parts, acting, strict=True) if part.lag_effect]
@@ -223,43 +223,43 @@ def settled(design: PanelDials, streams: Streams) -> Settled:
     """Draw what a world holds fixed: places, levels, covariates, who is treated when."""
     places = design.geography.places(streams, design.size)
     built = {item.label: item.build(places) for item in (design.weights, *design.other_weights)}
-    ground = Ground(places, design.labels, built[design.weights.label])
+    context = WorldContext(places, design.labels, built[design.weights.label])
     weights = {name: w for name, w in built.items() if w is not None}
-    levels = design.levels.settle(ground, streams)
-    covariates = {item.name: item.settle(ground, streams) for item in design.covariates}
-    ground = replace(ground, levels=levels, covariates={name: x.values(None)[0] for name, x in covariates.items()})
+    levels = design.levels.settle(context, streams)
+    covariates = {item.name: item.settle(context, streams) for item in design.covariates}
+    context = replace(context, levels=levels, covariates={name: x.values(None)[0] for name, x in covariates.items()})
     gaps = design.missing.some and not design.missing.follows_outcome
-    observed = design.missing.fixed(ground, streams.fixed("missing"))[None] if gaps else None
+    observed = design.missing.fixed(context, streams.fixed("missing"))[None] if gaps else None
     facts = {name: places.attributes[name] for name in design.geography.attributes}
     for part in design.covariates:
         if part.size_attribute:
-            facts[part.size_attribute] = np.exp(standard(ground.covariates[part.name].mean(axis=0)))
+            facts[part.size_attribute] = np.exp(standard(context.covariates[part.name].mean(axis=0)))
     frame = Panel(places.names, design.labels, {}, design.schema.roles, facts,
                   None if observed is None else observed > 0, weights)  # fmt: skip
     world = Settled(
         design=design,
-        ground=ground,
+        context=context,
         frame=frame,
         levels=levels.total,
         covariates=covariates,
-        errors=design.errors.settle(ground, streams),
-        multiplier=ground.spatial(design.spillover.rho),
-        mediator_filters={item.name: ground.spatial(item.spatial) for item in design.mediators},
-        treatment=design.adoption.path(ground, streams.fixed("adoption"))[None],
+        errors=design.errors.settle(context, streams),
+        multiplier=context.spatial(design.spillover.rho),
+        mediator_filters={item.name: context.spatial(item.spatial) for item in design.mediators},
+        treatment=design.adoption.path(context, streams.fixed("adoption"))[None],
         observed=observed,
         streams=streams,
-        dynamics=_dynamics(design, ground),
+        dynamics=_dynamics(design, context),
     )
     if not design.levels.holds_mean:
         return world
-    fixed = {name: values[None] for name, values in ground.covariates.items()}
+    fixed = {name: values[None] for name, values in context.covariates.items()}
     return replace(world, levels=levels.total - world.spread(world.covariate_signal(fixed)).mean())
 
 
-def _dynamics(design: PanelDials, ground: Ground) -> SpaceTimeFilter | None:
+def _dynamics(design: PanelDials, context: WorldContext) -> SpaceTimeFilter | None:
     """The lags in time, if there are any; raises BadInput in a world without W."""
     (gamma, eta), rho = design.spillover.past, design.spillover.rho
-    return SpaceTimeFilter.of(ground.main_weights, rho, gamma, eta) if gamma or eta else None
+    return SpaceTimeFilter.of(context.main_weights, rho, gamma, eta) if gamma or eta else None
 
 
 # One tile of replications of a world of parts, from its fixed facts and the replications' own random numbers.
@@ -273,7 +273,7 @@ class DrawnWorld:
 
     def __init__(self, world: Settled, streams: Streams) -> None:
         self.world, self.streams = world, streams
-        self.design, self.ground = world.design, world.ground
+        self.design, self.context = world.design, world.context
         self.seen: Floats | None = world.observed  # (1 or R, T, N), 1 where observed; None where all is
 
     def fixed(self, *what: str) -> bool:
@@ -297,11 +297,11 @@ class DrawnWorld:
             return self._instrumented(self.design.adoption)
         if "adoption" not in self.design.redraw:
             return self.world.treatment
-        return drawn_treatments(self.design, self.ground, self.streams)
+        return drawn_treatments(self.design, self.context, self.streams)
 
     def _instrumented(self, part: InstrumentedDose) -> Floats:
         """Doses that follow instruments and the outcome's errors, (R, T, N)."""
-        own = self.design.errors.like(self.streams.normals("adoption", *self.ground.shape))
+        own = self.design.errors.like(self.streams.normals("adoption", *self.context.shape))
         errors = self.innovations / self._period_sd if self._period_sd else np.zeros_like(own)
         signal = part.signal([self.world.covariates[name].values(self._covariate_streams) for name in part.instruments])
         return part.dose(signal, self.world.levels, errors, own)
@@ -309,14 +309,14 @@ class DrawnWorld:
     @cached_property
     def dose(self) -> Floats:
         """How strongly unit-periods are treated."""
-        return self._once("dose", lambda: self.design.effect.dose(self.ground, self.did), "adoption")
+        return self._once("dose", lambda: self.design.effect.dose(self.context, self.did), "adoption")
 
     @cached_property
     def adoption(self) -> DrawnAdoption:
         """The treatment as truths of policies read it."""
 
         def compute() -> DrawnAdoption:
-            return DrawnAdoption((self.did != 0).astype(np.float64), self.ground.years, self.seen)
+            return DrawnAdoption((self.did != 0).astype(np.float64), self.context.years, self.seen)
 
         return self._once("policy", compute, "adoption", "missing")
 
@@ -326,7 +326,7 @@ class DrawnWorld:
 
         def compute() -> Floats:
             followed = self.covariates[effect.covariate] if effect.covariate else None
-            return effect.sizes(self.ground, self.did, followed, self.streams)
+            return effect.sizes(self.context, self.did, followed, self.streams)
 
         effect = self.design.effect
         return self._once("sizes", compute, "adoption", "effects")
@@ -338,7 +338,7 @@ class DrawnWorld:
         def compute() -> Floats:
             spillover = self.design.spillover
             own = self.sizes * self.dose
-            return own + spillover.added(self.ground, self.dose) if spillover.reaches else own
+            return own + spillover.added(self.context, self.dose) if spillover.reaches else own
 
         return self._once("path", compute, "adoption", "effects")
 
@@ -443,7 +443,7 @@ class DrawnWorld:
         return signal
 
     def _levels(self) -> Floats:
-        confounding = self.design.effect.confounding(self.ground, self.did)
+        confounding = self.design.effect.confounding(self.context, self.did)
         return self.world.levels[None] if confounding is None else self.world.levels + confounding
 
     def _mediated(self) -> Floats | None:
@@ -460,7 +460,7 @@ class DrawnWorld:
     def _fresh(self, part: MediatorPart) -> Floats:
         """Standard errors of a mediator, (R, T, N), as persistent as the outcome's; within them shared as they are."""
         purpose = f"mediator {part.name}"
-        shocks = self.streams.normals(purpose, *self.ground.shape)
+        shocks = self.streams.normals(purpose, *self.context.shape)
         return self.design.errors.like(
             self.world.errors.mixed(shocks, self.streams, purpose) if part.within else shocks
         )
@@ -520,13 +520,13 @@ def semidefinite_root(matrix: Floats) -> Floats:
     return out
 
 
-def drawn_treatments(design: PanelDials, ground: Ground, streams: Streams) -> Floats:
+def drawn_treatments(design: PanelDials, context: WorldContext, streams: Streams) -> Floats:
     """The treatment of each replication, (R, T, N)."""
     adoption = design.adoption
     if isinstance(adoption, Absorbing):
-        first = np.stack([adoption.first(ground, rng) for rng in streams.each("adoption")])
-        return (ground.years[:, None] >= first[:, None, :]).astype(np.float64)
-    return np.stack([adoption.path(ground, rng) for rng in streams.each("adoption")])
+        first = np.stack([adoption.first(context, rng) for rng in streams.each("adoption")])
+        return (context.years[:, None] >= first[:, None, :]).astype(np.float64)
+    return np.stack([adoption.path(context, rng) for rng in streams.each("adoption")])
 
 
 # What is seen of a tile: the index of indicators, errors of measurement, unit-periods that are observed.
@@ -539,7 +539,7 @@ def indexed(tile: DrawnWorld, outcome: Floats) -> tuple[Mapping[str, Floats], Fl
     """
     part, observed = tile.design.indicators, tile.world.observed
     untreated = outcome - tile.gain
-    errors = part.errors(tile.ground.shape, tile.streams)
+    errors = part.errors(tile.context.shape, tile.streams)
     indicators = part.values(outcome, untreated, errors)
     score = part.index(indicators, observed)
     without = part.index(part.values(untreated, untreated, errors), observed)
@@ -548,7 +548,7 @@ def indexed(tile: DrawnWorld, outcome: Floats) -> tuple[Mapping[str, Floats], Fl
 
 def measured_outcome(tile: DrawnWorld, outcome: Floats) -> Floats:
     """The outcome as it is seen."""
-    part, shape = tile.design.measurement, tile.ground.shape
+    part, shape = tile.design.measurement, tile.context.shape
     error = tile.streams.normals("measurement of the outcome", *shape) if part.outcome_sd else None
     return part.seen(outcome, error, part.outcome_sd)
 
@@ -572,6 +572,6 @@ def measured_covariates(tile: DrawnWorld) -> Mapping[str, Floats]:
 def _error_of(tile: DrawnWorld, purpose: str, *, anew: bool) -> Floats:
     """Standard normals of a covariate's measurement, (1 or R, T, N)."""
     if anew:
-        return tile.streams.normals(purpose, *tile.ground.shape)
+        return tile.streams.normals(purpose, *tile.context.shape)
     settled = tile.world.streams
-    return tile.world.once(purpose, lambda: settled.fixed(purpose).standard_normal((1, *tile.ground.shape)))
+    return tile.world.once(purpose, lambda: settled.fixed(purpose).standard_normal((1, *tile.context.shape)))

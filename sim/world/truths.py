@@ -175,9 +175,9 @@ class Truth:
         own = np.diag(multiplier) * (added + self._interactions)
         if spillover.reaches:  # what a neighbour's neighbour gives back
             felt = spillover.felt(tile.dose)
-            own = own + np.einsum("ij,ji->i", multiplier, spillover.alone(self.world.ground)) * felt
+            own = own + np.einsum("ij,ji->i", multiplier, spillover.alone(self.world.context)) * felt
         lags = sum(item.shift * item.lag_effect for item in self.design.covariates)
-        lagged = np.einsum("ij,ji->i", multiplier, self.world.ground.main_weights.dense) if lags else 0.0
+        lagged = np.einsum("ij,ji->i", multiplier, self.world.context.main_weights.dense) if lags else 0.0
         return own + lags * lagged * tile.did
 
     @property
@@ -214,16 +214,16 @@ class Truth:
         if not self.design.weights.exists:
             return NONE
         own, lagged = self._pair(name)
-        n = self.world.ground.units
+        n = self.world.context.units
         effects = np.full((1, n), own)
         if name == self.design.treatment and self._takes_sizes:
             effects = effects + (self.tile.sizes[:, 0, :] - self.design.effect.size_of_units)
         if self.world.multiplier is None:
             direct = effects.mean(axis=1)
-            total = direct + (lagged * self.world.ground.main_weights.matrix.sum() / n if lagged else 0.0)
+            total = direct + (lagged * self.world.context.main_weights.matrix.sum() / n if lagged else 0.0)
         else:
             s = self.world.multiplier.multiplier
-            sw = self.world.once("sw", lambda: s @ self.world.ground.main_weights.dense)
+            sw = self.world.once("sw", lambda: s @ self.world.context.main_weights.dense)
             direct = (effects * np.diag(s)).mean(axis=1) + lagged * np.trace(sw) / n
             total = (effects * s.sum(axis=0)).mean(axis=1) + lagged * sw.sum() / n
         return {"direct": direct, "total": total, "indirect": total - direct}[kind]
@@ -232,7 +232,7 @@ class Truth:
         """Average impacts of a lasting change in the long run; NaN where units' effects differ."""
         if not self.design.weights.exists or (name == self.design.treatment and self._takes_sizes):
             return float("nan")
-        dynamics, w = self.world.dynamics, self.world.ground.main_weights.dense
+        dynamics, w = self.world.dynamics, self.world.context.main_weights.dense
         own, lagged = self._pair(name)
         if dynamics is not None:
             long = dynamics.long_run
@@ -269,7 +269,7 @@ class Truth:
         """A coefficient or a parameter of the errors."""
         if ask.kind == "beta" and len(ask.arguments) == 1:
             name = ask.arguments[0]
-            known = {self.design.treatment, *self.design.outline.covariates, *self.design.outline.mediators}
+            known = {self.design.treatment, *self.design.summary.covariates, *self.design.summary.mediators}
             if name not in known and name.startswith("w_"):
                 return self._pair(name[2:])[1] if self.design.weights.exists else float("nan")
             return self._pair(name)[0] if name != self.design.treatment or not self._takes_sizes else float("nan")

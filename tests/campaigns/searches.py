@@ -19,8 +19,8 @@ def main() -> bool:
     for measure, (dial, effect, truth, precision) in CASES.items():
         hits, values = 0, []
         for seed in range(RUNS):
-            bench = bench_of(known.study(2000 + seed, effect), measure, None)
-            (answer,) = breakdown(bench, dial, Search(precision=precision))
+            evaluator = bench_of(known.study(2000 + seed, effect), measure, None)
+            (answer,) = breakdown(evaluator, dial, Search(precision=precision))
             hits += answer.state == "found" and answer.lower <= truth <= answer.upper
             values.append(answer.value)
         print(f"  {measure} along {dial}: truth {truth:.4f}, mean answer {sum(values) / RUNS:.4f}, "

@@ -12,7 +12,7 @@ import cloudpickle
 import distributed
 import pytest
 
-from cluster import InTwo, Serial, WorkerRefused, open_executor
+from cluster import Serial, TwoPhaseTask, WorkerRefused, open_executor
 from cluster.group import Answers, Request, run_group
 
 SECONDS = 10.0  # within which a part must have begun
@@ -53,14 +53,14 @@ def ran(function: Any, jobs: list[int]) -> Answers:
 
 def test_a_second_part_is_done_while_the_next_job_begins(tmp_path: Path, alone: None) -> None:
     parts = Parts(tmp_path, last=4)
-    answers = ran(InTwo(parts.first, parts.second), list(range(5)))
+    answers = ran(TwoPhaseTask(parts.first, parts.second), list(range(5)))
     assert [result for result, *_ in answers.outcomes] == [1, 11, 21, 31, 41]
 
 
 @pytest.mark.parametrize("wrong", [0, 2, 4])
 def test_an_error_of_a_second_part_is_that_job_s_alone(tmp_path: Path, alone: None, wrong: int) -> None:
     parts = Parts(tmp_path, last=4, wrong=wrong)
-    answers = ran(InTwo(parts.first, parts.second), list(range(5)))
+    answers = ran(TwoPhaseTask(parts.first, parts.second), list(range(5)))
     assert [job for job, (_, error, *_) in enumerate(answers.outcomes) if isinstance(error, OSError)] == [wrong]
     assert [result for result, *_ in answers.outcomes] == [None if job == wrong else 10 * job + 1 for job in range(5)]
 
@@ -79,14 +79,14 @@ def test_a_job_whose_first_part_is_refused_has_no_second(tmp_path: Path, alone: 
             file.write(f"{job} ")
         return found
 
-    answers = ran(InTwo(refusing, second), [0, 1, 2])
+    answers = ran(TwoPhaseTask(refusing, second), [0, 1, 2])
     assert answers.refused == "it has other code"
     assert seen.read_text() == "0 "
 
 
 def test_other_executors_do_both_parts_of_a_job_before_the_next(tmp_path: Path) -> None:
     parts = Parts(tmp_path, last=0)
-    assert [found.result for found in Serial().run(InTwo(parts.first, parts.second), [0, 0])] == [1, 1]
+    assert [found.result for found in Serial().run(TwoPhaseTask(parts.first, parts.second), [0, 0])] == [1, 1]
 
 
 def endless(job: int, found: int) -> int:
@@ -105,7 +105,7 @@ def slow(job: int, found: int) -> int:
 
 def test_slow_second_parts_count_for_how_long_jobs_take(alone: None) -> None:
     """Else a store that takes long would get tasks that last many times as long as they should."""
-    answers = ran(InTwo(same, slow), [0, 1, 2])
+    answers = ran(TwoPhaseTask(same, slow), [0, 1, 2])
     assert all(seconds > 0.1 for *_, seconds in answers.outcomes[1:])
 
 
@@ -114,7 +114,7 @@ def test_a_second_part_that_does_not_end_costs_its_job_alone() -> None:
     pool = open_executor("local", 1)
     pool.pace.limit = 2.0  # type: ignore[attr-defined]
     try:
-        outcomes = {found.job: found for found in pool.run(InTwo(same, endless), range(8))}
+        outcomes = {found.job: found for found in pool.run(TwoPhaseTask(same, endless), range(8))}
     finally:
         pool.close()
     assert outcomes.pop(3).died

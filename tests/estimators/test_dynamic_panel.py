@@ -198,7 +198,7 @@ def test_long_run_truths_are_what_lasting_changes_make() -> None:
     streams = Streams(1, "truth")
     world = design.settle(streams)
     truth = world.draw(streams.tile(0, 2), Wanted(frozenset({"did"}), names)).truth
-    w = world.settled.ground.main_weights  # type: ignore[attr-defined]
+    w = world.settled.context.main_weights  # type: ignore[attr-defined]
     lags = SpaceTimeFilter.of(w, 0.3, 0.4, -0.15)
     single = np.repeat(np.eye(16)[:, None], 400, axis=1)
     made_of = lags.apply(single + 0.4 * w.lag(single), np.zeros((16, 16)))[:, -1]
@@ -214,7 +214,7 @@ def test_the_world_follows_its_equation_and_starts_in_the_long_run() -> None:
     streams = Streams(2, "world")
     world = quiet.settle(streams)
     draw = world.draw(streams.tile(0, 1), Wanted(frozenset({"did", "x"}), ("att",)))
-    w = world.settled.ground.main_weights  # type: ignore[attr-defined]
+    w = world.settled.context.main_weights  # type: ignore[attr-defined]
     x, did, y = (draw.panel.variables[name][0] for name in ("x", "did", quiet.outcome))
     m = y - world.levels  # type: ignore[attr-defined]
     signal = x - 0.3 * w.lag(x) + did + 0.4 * w.lag(did)

@@ -182,9 +182,9 @@ def test_type_s_counts_the_significant_fits_alone() -> None:
 
 def ways(monkeypatch: pytest.MonkeyPatch, measure: str, y: float, dial: str = "units") -> Limits:
     """The limits of a search along a dial that counts, where y at its start is known for sure."""
-    bench = bench_of(known.study(1, 0.5), f"{measure}:0.5", None)
-    monkeypatch.setattr(points.Bench, "along", lambda *_: lambda x, n: SearchPoint(x, y, 0.001, n))
-    return solve._limits(bench, dial, {}, Search(), True)
+    evaluator = bench_of(known.study(1, 0.5), f"{measure}:0.5", None)
+    monkeypatch.setattr(points.Evaluator, "along", lambda *_: lambda x, n: SearchPoint(x, y, 0.001, n))
+    return solve._limits(evaluator, dial, {}, Search(), True)
 
 
 @pytest.mark.parametrize(
@@ -224,8 +224,8 @@ def test_along_an_effect_power_rises_and_wrong_signs_fall(measure: str, start: f
 
 @pytest.mark.parametrize(("own", "way"), [(0.5, 1.0), (-0.5, -1.0), (0.0, 1.0)])
 def test_a_search_along_an_effect_goes_to_its_own_side(own: float, way: float) -> None:
-    bench = bench_of(known.study(1, own), "power:0.8", None)
-    limits = solve._limits(bench, "effect.size", {}, Search(), False)
+    evaluator = bench_of(known.study(1, own), "power:0.8", None)
+    limits = solve._limits(evaluator, "effect.size", {}, Search(), False)
     exact = 3 * math.sqrt((1 / 100 + 1 / 100) / 2)  # standard deviations of DID with 100 and 100 units, 4 periods each
     assert limits.step == pytest.approx(way * exact, rel=0.12)  # 4 standard errors of one from 512
     ends = sorted((0.0, limits.step / 3 * 100))
@@ -233,10 +233,10 @@ def test_a_search_along_an_effect_goes_to_its_own_side(own: float, way: float) -
 
 
 def test_an_end_below_the_start_is_looked_for_downwards() -> None:
-    bench = bench_of(known.study(1, 0.5), "coverage:0.9", None)
-    limits = solve._limits(bench, "errors.serial", {}, Search(high=-0.8), False)
+    evaluator = bench_of(known.study(1, 0.5), "coverage:0.9", None)
+    limits = solve._limits(evaluator, "errors.serial", {}, Search(high=-0.8), False)
     assert (limits.start, limits.step, limits.least, limits.most) == (0.0, -0.1, -0.8, 0.0)
-    whole = solve._limits(bench, "units", {}, Search(high=196), True)
+    whole = solve._limits(evaluator, "units", {}, Search(high=196), True)
     assert (whole.start, whole.step, whole.least, whole.most) == (200.0, -1.0, 196.0, 200.0)
 
 
@@ -248,8 +248,8 @@ def test_the_size_above_the_target_power_ends_a_search_at_once() -> None:
     size = known.size_under_serial_correlation(0.9)
     study = known.study(3, 0.5)
     design = replace(study.design, errors=replace(study.design.errors, serial=0.9))  # type: ignore[attr-defined,call-arg]
-    bench = bench_of(replace(study, design=design), "power:0.1", None)
-    (answer,) = solve.solve(bench, "effect.size", Search())
+    evaluator = bench_of(replace(study, design=design), "power:0.1", None)
+    (answer,) = solve.solve(evaluator, "effect.size", Search())
     assert (answer.state, answer.value, answer.replications) == ("passed", 0.0, 512)
     (point,) = answer.points
     assert abs(point.value - size) < 4 * math.sqrt(size * (1 - size) / 512)
@@ -264,8 +264,8 @@ def test_a_search_across_no_effect_never_says_that_it_began_beyond_the_level() -
 
 
 def test_a_negative_effect_of_known_power() -> None:
-    bench = bench_of(known.study(22, -0.5), "power:0.8", None)
-    (answer,) = solve.solve(bench, "effect.size", Search(precision=0.03))
+    evaluator = bench_of(known.study(22, -0.5), "power:0.8", None)
+    (answer,) = solve.solve(evaluator, "effect.size", Search(precision=0.03))
     exact = -(norm.ppf(0.8) + norm.ppf(0.975)) * math.sqrt((1 / 100 + 1 / 100) / 2)
     assert answer.state == "found"
     assert answer.lower < answer.value < answer.upper < 0
@@ -328,8 +328,8 @@ def test_a_truth_is_drawn_without_preparing_the_estimators_that_are_not_asked(mo
     monkeypatch.setattr(points, "runner_of", runner_of_one)
     study = known.study(1, 0.5)
     other = TwoWayDID(errors=("iid",), label="other")
-    bench = bench_of(replace(study, estimators=(*study.estimators, other)), "coverage:0.9", None, estimator="other")
-    target, truth = bench.truth({"errors.serial": 0.0})
+    evaluator = bench_of(replace(study, estimators=(*study.estimators, other)), "coverage:0.9", None, estimator="other")
+    target, truth = evaluator.truth({"errors.serial": 0.0})
     assert (target, set(truth.tolist()), prepared) == ("att", {0.5}, [("other",)])
 
 
@@ -379,10 +379,10 @@ def test_answers_say_their_error_type() -> None:
 
 
 def test_a_part_of_a_block_is_measured_as_a_whole_one() -> None:
-    bench = bench_of(known.study(1), "rejection:0.5", None)
-    part, whole = bench.measure({}, 300), bench.measure({}, 2 * BLOCK)
+    evaluator = bench_of(known.study(1), "rejection:0.5", None)
+    part, whole = evaluator.measure({}, 300), evaluator.measure({}, 2 * BLOCK)
     assert part == whole
-    assert (part.n, part.fits, len(bench.taken)) == (512, 512, 1)
+    assert (part.n, part.fits, len(evaluator.taken)) == (512, 512, 1)
     records = run(replace(known.study(1), replications=512, block=BLOCK, common_random_numbers=False))
     t = [fits.estimate[:, 0] / fits.se[:, 0, 0] for fits in (block.estimates["did"] for block in records.blocks(0))]
     rejected = np.abs(np.concatenate(t)) > 1.9617  # the quantile of t with 1,392 degrees of freedom
@@ -406,12 +406,12 @@ def test_an_effect_that_moves_nothing_is_refused_and_names_no_size() -> None:
         "design": {"kind": "panel", "units": 20, "periods": 6, "covariates": [{"name": "x", "effect": 0.3}]},
         "estimators": [{"kind": "did", "errors": ["iid"]}],
     })  # fmt: skip
-    bench = bench_of(study, "power:0.5", None, term="x")
+    evaluator = bench_of(study, "power:0.5", None, term="x")
     with pytest.raises(BadInput, match=r"effect\.size does not move the truth of beta\(x\), 0\.3; allowed: "):
-        solve.solve(bench, "effect.size", Search())
+        solve.solve(evaluator, "effect.size", Search())
     found = Found("passed", 0.0, math.nan, math.nan, False, (SearchPoint(0.0, 1.0, 0.1, 512),))
-    taken = (points.Taken({"effect.size": 0.0}, 0.9, 0.01, 512, "", 512),)
-    assert solve._note(found, bench, "effect.size", taken) == " There it is 90% (Monte Carlo error 1%)."
+    taken = (points.Evaluation({"effect.size": 0.0}, 0.9, 0.01, 512, "", 512),)
+    assert solve._note(found, evaluator, "effect.size", taken) == " There it is 90% (Monte Carlo error 1%)."
 
 
 def test_a_dial_that_there_is_not_is_refused_in_a_short_line() -> None:

@@ -77,8 +77,8 @@ def test_breakdowns_by_formula_lie_in_the_interval() -> None:
     for measure, (dial, effect, truth, precision) in cases.items():
         hits = 0
         for seed in range(4):
-            bench = bench_of(known.study(500 + seed, effect), measure, None)
-            (answer,) = breakdown(bench, dial, Search(precision=precision))
+            evaluator = bench_of(known.study(500 + seed, effect), measure, None)
+            (answer,) = breakdown(evaluator, dial, Search(precision=precision))
             assert answer.state == "found"
             assert abs(answer.value / truth - 1) < 3 * precision
             hits += answer.lower <= truth <= answer.upper
@@ -101,8 +101,8 @@ def test_formulas_of_known_breakdowns_are_those_of_simulation() -> None:
 
 def test_a_frontier_is_the_line_that_two_biases_make() -> None:
     """A trend gap g and a jump j bias DID by 4 g + j: a quarter of an effect of .5 is passed at g = (.125 - j) / 4."""
-    bench = bench_of(known.study(40, 0.5), "bias:25%", None)
-    answers = frontier(bench, "effect.trend_gap", "effect.jump", Search(precision=0.1))
+    evaluator = bench_of(known.study(40, 0.5), "bias:25%", None)
+    answers = frontier(evaluator, "effect.trend_gap", "effect.jump", Search(precision=0.1))
     assert len(answers) == 6
     *along, alone = answers
     assert (alone.dial, alone.setting) == ("effect.jump", {})
@@ -115,11 +115,11 @@ def test_a_frontier_is_the_line_that_two_biases_make() -> None:
 
 def test_a_second_dial_ends_where_it_is_told_to(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = Study.from_toml(file)
-    bench = bench_of(study, "bias:50%", None)
-    answers = frontier(bench, "effect.trend_gap", "effect.jump", Search(precision=0.3, second=0.1))
+    evaluator = bench_of(study, "bias:50%", None)
+    answers = frontier(evaluator, "effect.trend_gap", "effect.jump", Search(precision=0.3, second=0.1))
     assert [item.setting["effect.jump"] for item in answers] == [0.0, 0.02, 0.04, 0.06, 0.08, 0.1]
     assert {item.dial for item in answers} == {"effect.trend_gap"}
-    (alone,) = frontier(bench, "effect.trend_gap", "errors.serial", Search(precision=0.3))
+    (alone,) = frontier(evaluator, "effect.trend_gap", "errors.serial", Search(precision=0.3))
     assert (alone.dial, alone.state) == ("errors.serial", "not reached")
     assert alone.sentence.endswith("Say with --to2 where the frontier ends.")
 
@@ -132,8 +132,8 @@ def test_replications_of_a_monte_carlo_error(measure: str) -> None:
     exact = {"coverage": 0.95 * 0.05, "bias": SE**2}[measure] / target**2
     assert answer.lower <= exact <= answer.upper
     assert answer.whole is not None
-    bench = bench_of(known.study(50), f"{measure}:0.5", None)
-    attained = bench.measure({}, -(-answer.whole // BLOCK) * BLOCK).mcse
+    evaluator = bench_of(known.study(50), f"{measure}:0.5", None)
+    attained = evaluator.measure({}, -(-answer.whole // BLOCK) * BLOCK).mcse
     assert abs(attained / target - 1) < 0.1
 
 
@@ -166,8 +166,8 @@ class Stops(Serial):
 
 def test_a_search_that_is_interrupted_goes_on_where_it_was(tmp_path: Path) -> None:
     def answer(folder: Path, after: int = -1) -> Any:
-        bench = bench_of(known.study(70), "power:0.8", folder, executor=Stops(after))
-        return solve(bench, "effect.size", Search(precision=0.03))
+        evaluator = bench_of(known.study(70), "power:0.8", folder, executor=Stops(after))
+        return solve(evaluator, "effect.size", Search(precision=0.03))
 
     straight = answer(tmp_path / "straight")
     with pytest.raises(KeyboardInterrupt):
@@ -210,8 +210,8 @@ def test_a_breakdown_along_two_dials_has_a_map(file: Path, capsys: pytest.Captur
 
 def test_a_grid_has_an_answer_in_each_of_its_cells(file: Path) -> None:
     file.write_text(STUDY.replace("units = 40\n", "") + '[grid]\nunits = [40, 160]\n"effect.trend_gap" = [0.0, 0.5]\n')
-    bench = bench_of(Study.from_toml(file), "bias:50%", None)
-    answers = breakdown(bench, "effect.trend_gap", Search(precision=0.2))
+    evaluator = bench_of(Study.from_toml(file), "bias:50%", None)
+    answers = breakdown(evaluator, "effect.trend_gap", Search(precision=0.2))
     assert [item.setting for item in answers] == [{"units": 40}, {"units": 160}]
     assert all(abs(item.value / 0.0625 - 1) < 0.6 for item in answers)
 
@@ -292,10 +292,12 @@ def test_dials_by_their_short_names(file: Path) -> None:
 
 
 def test_points_of_different_values_are_drawn_independently() -> None:
-    bench = bench_of(known.study(80), "power:0.5", None)
+    evaluator = bench_of(known.study(80), "power:0.5", None)
     for value in (0.0, 0.1):
-        bench.measure({"effect.size": value}, 256)
-    estimates = [bench.store_at({"effect.size": value}).sound(0, 0).estimates["did"].estimate for value in (0.0, 0.1)]
+        evaluator.measure({"effect.size": value}, 256)
+    estimates = [
+        evaluator.store_at({"effect.size": value}).sound(0, 0).estimates["did"].estimate for value in (0.0, 0.1)
+    ]
     assert abs(np.corrcoef(*(each[:, 0] for each in estimates))[0, 1]) < 4 / math.sqrt(256)
 
 

@@ -34,7 +34,7 @@ class Recorder:
         for job in jobs:
             sent = pickle.dumps(job)
             if self.forgets(len(self.sizes)):
-                tasks._told.clear()
+                tasks._studies.clear()
             self.sizes.append(len(sent))
             yield Outcome(job, result=function(pickle.loads(sent)))
 
@@ -69,7 +69,7 @@ def test_a_later_run_is_never_mistaken_for_an_earlier_one(tmp_path: Path) -> Non
     first, second = Recorder(), Recorder()
     for recorder, name in ((first, "a"), (second, "b")):
         run(quick_study(64), store=tmp_path / f"{name}.zarr", executor=recorder)
-    names = list(tasks._told)[-2:]
+    names = list(tasks._studies)[-2:]
     assert names[0] != names[1]
-    assert tasks.told(Job(None, 0, 0, 0, 64, None, run=names[1])) is tasks._told[names[1]]
-    assert tasks.told(replace(Job(None, 0, 0, 0, 64, None), run="another")) is None
+    assert tasks.cached_study(Job(None, 0, 0, 0, 64, None, run=names[1])) is tasks._studies[names[1]]
+    assert tasks.cached_study(replace(Job(None, 0, 0, 0, 64, None), run="another")) is None

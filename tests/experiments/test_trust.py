@@ -21,7 +21,7 @@ from experiments.cli import run_command
 from experiments.run.runner import run
 from experiments.study import Study, TrustCard
 from experiments.trust.document import print_trust
-from experiments.trust.studies import Means
+from experiments.trust.studies import RunContext
 from results.diagnosis.diagnose import diagnose
 from results.report.panel_pages import trust_page
 from results.store.zarr_store import ZarrStore
@@ -241,17 +241,17 @@ def test_a_notebook_shows_the_verdict(held: dict[str, Any]) -> None:
 
 def test_a_budget_is_turned_into_replications_once(tmp_path: Path) -> None:
     """However fast the machine is the next time; a larger budget is turned anew, and a damaged note is none."""
-    means = Means(tmp_path)
-    assert means.remembered(20.0) is None
-    means.remember(20.0, {"parametric": 256})
-    means.remember(10.0, {"parametric": 64})
-    assert means.remembered(20.0) == means.remembered(10.0) == {"parametric": 256}
-    assert means.remembered(21.0) is None
-    means.remember(40.0, {"parametric": 512})
-    assert means.remembered(20.0) == {"parametric": 512}
+    context = RunContext(tmp_path)
+    assert context.remembered(20.0) is None
+    context.remember(20.0, {"parametric": 256})
+    context.remember(10.0, {"parametric": 64})
+    assert context.remembered(20.0) == context.remembered(10.0) == {"parametric": 256}
+    assert context.remembered(21.0) is None
+    context.remember(40.0, {"parametric": 512})
+    assert context.remembered(20.0) == {"parametric": 512}
     (tmp_path / "stores" / "budget.json").write_text("{", encoding="utf-8")
-    assert means.remembered(20.0) is None
-    assert Means().remembered(20.0) is None
+    assert context.remembered(20.0) is None
+    assert RunContext().remembered(20.0) is None
 
 
 @pytest.mark.long

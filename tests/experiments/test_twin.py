@@ -386,7 +386,7 @@ def test_a_propensity_is_fitted_to_who_is_treated(tmp_path: Path, on: str) -> No
     real = made_cities.real_panel(tmp_path, SPEC.replace("rank = 2", 'method = "residual"') + adoption)
     design = twin(real).design
     world = design.settle(Streams(1))
-    chances = design.adoption.chances(world.settled.ground)  # type: ignore[attr-defined]
+    chances = design.adoption.chances(world.settled.context)  # type: ignore[attr-defined]
     treated = real.panel.variables["did"][0].any(axis=0)
     assert chances.sum() == pytest.approx(treated.sum(), rel=1e-8)
     assert design.adoption.date_weights == ((2012, 6.0), (2014, 5.0), (2016, 4.0))  # type: ignore[attr-defined]

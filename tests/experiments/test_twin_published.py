@@ -105,6 +105,6 @@ def test_chances_are_those_of_the_plain_logit(made: Path, plain: made_twins.Five
     design = Study.from_toml(made).design
 
     world = design.settle(Streams(1))
-    chances = design.adoption.chances(world.settled.ground)  # type: ignore[attr-defined]
+    chances = design.adoption.chances(world.settled.context)  # type: ignore[attr-defined]
     np.testing.assert_allclose(chances, plain.chances, rtol=1e-6)
     np.testing.assert_allclose(world.settled.levels, plain.additive + plain.interactive, atol=1e-10)  # type: ignore[attr-defined]

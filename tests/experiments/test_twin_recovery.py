@@ -538,7 +538,7 @@ def test_a_kept_variable_is_the_prosperity_of_its_units(name: str) -> None:
     mean = sum(values) / len(values)
     sd = np.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
     expected = [(value - mean) / sd for value in values]
-    np.testing.assert_allclose(world.settled.ground.places.prosperity, expected, atol=1e-12)
+    np.testing.assert_allclose(world.settled.context.places.prosperity, expected, atol=1e-12)
     did = world.draw(streams.tile(0, 300), Wanted(frozenset({"d"}), ())).panel.variables["d"]
     likely = did.any(axis=1).mean(axis=0)
     assert np.corrcoef(likely, expected)[0, 1] > 0.7

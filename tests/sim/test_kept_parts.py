@@ -14,7 +14,7 @@ from scipy.special import expit
 from experiments.settings import build
 from sim import BadInput, Panel, Roles, Streams, Wanted
 from sim.panel_sidecars import panel_text, read_beside, write_beside
-from sim.world.context import Ground, LevelParts, Places
+from sim.world.context import LevelParts, Places, WorldContext
 from sim.world.panel_design import PanelDesign, PanelWorld
 from sim.world.parts.adoption import Propensity
 from sim.world.parts.errors import Process, Residuals, blocks
@@ -143,14 +143,14 @@ def test_a_world_without_weights() -> None:
     assert not panel.weights
 
 
-def ground(unit: np.ndarray, loadings: np.ndarray) -> Ground:
+def context(unit: np.ndarray, loadings: np.ndarray) -> WorldContext:
     zeros = np.zeros(len(unit))
     places = Places(tuple(map(str, range(len(unit)))), zeros, zeros, zeros.astype(np.intp), zeros)
     levels = LevelParts(unit, np.zeros(8), zeros, loadings, np.zeros((8, len(unit))))
-    return Ground(places, tuple(range(2001, 2009)), None, levels)
+    return WorldContext(places, tuple(range(2001, 2009)), None, levels)
 
 
-def adopters(part: Propensity, at: Ground, draws: int) -> np.ndarray:
+def adopters(part: Propensity, at: WorldContext, draws: int) -> np.ndarray:
     rng = np.random.default_rng(8)
     return np.isfinite([part.first(at, rng) for _ in range(draws)])
 
@@ -158,7 +158,7 @@ def adopters(part: Propensity, at: Ground, draws: int) -> np.ndarray:
 def test_units_adopt_with_the_probability_of_a_logit() -> None:
     """Shares of 4,000 draws, up to 4 Monte Carlo errors each."""
     rng = np.random.default_rng(1)
-    at = ground(rng.standard_normal(30), rng.standard_normal((30, 2)))
+    at = context(rng.standard_normal(30), rng.standard_normal((30, 2)))
     part = Propensity(on="factors", coefficients=(1.0, -0.5), intercept=-0.3)
     chances = expit(-0.3 + at.levels.loadings @ np.array([1.0, -0.5]))  # type: ignore[union-attr]
     drawn = adopters(part, at, 4000)
@@ -168,7 +168,7 @@ def test_units_adopt_with_the_probability_of_a_logit() -> None:
 
 
 def test_the_cap_keeps_so_many_at_random_and_nobody_becomes_so_many() -> None:
-    at = ground(np.zeros(20), np.zeros((20, 0)))
+    at = context(np.zeros(20), np.zeros((20, 0)))
     many = adopters(Propensity(strength=0.0, intercept=3.0, most=4), at, 2000)
     assert (many.sum(axis=1) == 4).all()
     assert np.ptp(many.mean(axis=0)) < 8 * np.sqrt(0.2 * 0.8 / 2000)
@@ -179,7 +179,7 @@ def test_the_cap_keeps_so_many_at_random_and_nobody_becomes_so_many() -> None:
 
 
 def test_an_intercept_that_is_not_set_brings_the_share() -> None:
-    at = ground(np.random.default_rng(2).standard_normal(50), np.zeros((50, 0)))
+    at = context(np.random.default_rng(2).standard_normal(50), np.zeros((50, 0)))
     for share in (0.1, 0.6):
         assert Propensity(strength=2.0, share=share).chances(at).mean() == pytest.approx(share)
     counted = adopters(Propensity(strength=2.0, share=0.3, independent=False), at, 200)
@@ -188,7 +188,7 @@ def test_an_intercept_that_is_not_set_brings_the_share() -> None:
 
 
 def test_dates_are_drawn_by_their_weights() -> None:
-    at = ground(np.zeros(400), np.zeros((400, 0)))
+    at = context(np.zeros(400), np.zeros((400, 0)))
     part = Propensity(intercept=9.0, date_weights=((2003, 3.0), (2006, 1.0)))
     first = part.first(at, np.random.default_rng(6))
     treated = first[np.isfinite(first)]
@@ -197,7 +197,7 @@ def test_dates_are_drawn_by_their_weights() -> None:
 
 
 def test_neighbours_and_trends_are_scores() -> None:
-    base = settled(design()).settled.ground
+    base = settled(design()).settled.context
     levels = base.levels
     assert levels is not None
     z = base.main_weights.dense @ levels.unit
@@ -234,7 +234,7 @@ def test_flipped_errors_keep_their_unit_and_blocks_flip_together() -> None:
     signs = drawn[:, 0] / real[0]
     np.testing.assert_allclose(np.abs(signs), 1.0)
     np.testing.assert_allclose(drawn, signs[:, None] * real, atol=1e-12)
-    members = blocks(settled(design()).settled.ground, 6)
+    members = blocks(settled(design()).settled.context, 6)
     for block in members:
         own = signs[:, block[block >= 0]]
         assert (own == own[:, :1]).all()
@@ -242,7 +242,7 @@ def test_flipped_errors_keep_their_unit_and_blocks_flip_together() -> None:
 
 
 def test_blocks_hold_every_unit_once_and_neighbours() -> None:
-    at = settled(design()).settled.ground
+    at = settled(design()).settled.context
     members = blocks(at, 6)
     assert sorted(members[members >= 0].tolist()) == list(range(36))
     linked = at.main_weights.dense > 0
@@ -255,7 +255,7 @@ def test_resampled_blocks_come_from_blocks() -> None:
     real = held().variables["residual.residual"][0]
     real = real / np.sqrt(np.square(real).mean())
     drawn = residual_paths(sd=1.0, block=6)
-    members = blocks(settled(design()).settled.ground, 6)
+    members = blocks(settled(design()).settled.context, 6)
     home = {int(unit): b for b, block in enumerate(members) for unit in block if unit >= 0}
     for r in range(20):
         donors = [int(np.abs(real - drawn[r, :, [i]].T).max(axis=0).argmin()) for i in range(36)]
@@ -266,7 +266,7 @@ def test_resampled_blocks_come_from_blocks() -> None:
 @pytest.mark.parametrize("serial", [0.6, (0.3, -0.2)])
 def test_the_norm_of_the_covariance_is_kept(serial: float | tuple[float, ...]) -> None:
     """||Sigma|| = sd^2 sqrt(T) whatever serial is; the empirical covariance of 20,000 paths."""
-    at = ground(np.zeros(200), np.zeros((200, 0)))
+    at = context(np.zeros(200), np.zeros((200, 0)))
     part = Process(sd=1.5, serial=serial, keeps="norm")
     paths = part.settle(at, STREAMS).draw(STREAMS.tile(0, 100))
     covariance = np.einsum("rtn,rsn->ts", paths, paths) / (100 * 200)

@@ -318,9 +318,9 @@ def test_what_follows_prosperity_is_correlated_with_it_as_dialled(part: str) -> 
         settings = {"covariates": x} if part == "covariate" else {"levels": {"on_prosperity": 0.6, "period_sd": 0.0}}
         streams = Streams(SEED, f"world {i}")
         world: Any = design_of(**settings).settle(streams)
-        ground = world.settled.ground
-        values = ground.covariates["x"][0] if part == "covariate" else ground.levels.unit
-        found.append((values * ground.places.prosperity).mean())
+        context = world.settled.context
+        values = context.covariates["x"][0] if part == "covariate" else context.levels.unit
+        found.append((values * context.places.prosperity).mean())
         squares.append(np.square(values).mean())
     assert_close(found, 0.6)
     assert_close(squares, 1.0)
@@ -388,12 +388,12 @@ def test_unit_levels_that_are_smooth_over_space_keep_their_sd_and_lie_near_each_
     for i in range(60):
         streams = Streams(SEED, f"world {i}")
         world: Any = design_of(levels={"unit_sd": 2.0, "unit_spatial": 0.8, "mean": 5.0}).settle(streams)
-        unit = world.settled.ground.levels.unit
+        unit = world.settled.context.levels.unit
         assert np.square(unit).mean() == pytest.approx(4.0)
         assert unit.mean() == pytest.approx(0.0, abs=1e-9)
-        w = world.settled.ground.main_weights.dense
+        w = world.settled.context.main_weights.dense
         near.append((unit * (w @ unit)).mean() / 4.0)
-        apart.append(world.settled.ground.levels.total.mean())
+        apart.append(world.settled.context.levels.total.mean())
     assert np.mean(near) > 0.3
     assert np.mean(apart) == pytest.approx(5.0, abs=0.5)
 
@@ -403,7 +403,7 @@ def test_bounded_levels_have_their_moments() -> None:
     squares, means = [], []
     for i in range(100):
         world: Any = design_of(levels=levels).settle(Streams(SEED, f"world {i}"))
-        found = world.settled.ground.levels
+        found = world.settled.context.levels
         squares.append(np.square(found.unit).mean())
         means.append(found.unit.mean())
         assert -0.2 <= found.unit.min() <= found.unit.max() <= 0.4
@@ -418,7 +418,7 @@ def test_interactive_levels_have_their_share_and_standard_paths() -> None:
     shares = []
     for i in range(200):
         world: Any = design_of(levels=levels).settle(Streams(SEED, f"world {i}"))
-        found = world.settled.ground.levels
+        found = world.settled.context.levels
         time = np.arange(PERIODS) - (PERIODS - 1) / 2
         shares.append(np.square(found.total - found.unit - found.trend * time[:, None]).mean())
     assert_close(shares, 0.8 * 2.25)
@@ -489,7 +489,7 @@ def test_a_calendar_is_kept_and_prosperous_units_come_first_in_it(prosperity: fl
     world: Any = design.settle(streams)
     did = world.draw(streams.tile(0, 4000), Wanted(frozenset({"did"}), ())).panel.variables["did"]
     counts = did.any(axis=1).mean(axis=0)
-    chances = np.exp(prosperity * world.settled.ground.places.prosperity)
+    chances = np.exp(prosperity * world.settled.context.places.prosperity)
     chances /= chances.sum()
     assert (did.any(axis=1).sum(axis=1) == 1).all()
     assert (np.abs(counts - chances) < 4.5 * np.sqrt(chances * (1 - chances) / 4000)).all()

@@ -185,10 +185,10 @@ def test_dials_that_came_later_are_no_settings_of_worlds_that_leave_them() -> No
 
 
 def _ground(design: PanelDesign, number: int) -> Any:
-    from sim.world.context import Ground
+    from sim.world.context import WorldContext
 
     places = design.geography.places(Streams(SEED, f"world {number}"), design.size)
-    return Ground(places, design.labels, design.weights.build(places))
+    return WorldContext(places, design.labels, design.weights.build(places))
 
 
 def test_covariates_have_their_moments() -> None:
@@ -365,14 +365,14 @@ def test_what_a_file_says_is_what_the_world_has() -> None:
     row = {dial: next(iter(values)) for dial, values in made_worlds.PARTS.items()}
     design = made_worlds.world_of(row | {"geography": "file", "weights": "file"})
     world: Any = design.settle(Streams(SEED))
-    places = world.settled.ground.places
+    places = world.settled.context.places
     assert places.names == made_worlds.NAMES
     assert design.schema.attributes == ("province", "longitude", "latitude", "gdp")
     assert places.attributes["province"].tolist() == ["abcd"[i % 4] for i in range(20)]
     assert places.group.tolist() == [i % 4 for i in range(20)]
     assert np.corrcoef(places.prosperity, places.attributes["gdp"])[0, 1] == pytest.approx(1.0)
     raw = made_worlds.ring(20)
-    np.testing.assert_allclose(world.settled.ground.main_weights.dense, raw / raw.sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(world.settled.context.main_weights.dense, raw / raw.sum(axis=1, keepdims=True))
     assert DrawnWorld(world.settled, Streams(SEED)).did.shape == (1, 6, 20)
 
 

@@ -60,13 +60,13 @@ def pieces(design: PanelDesign, settled: Any, tile: Streams, row: int) -> PanelP
     fixed = {name: item.values(redrawn) for name, item in settled.covariates.items()}
     others = made.untreated_mediators
     mediators = {part.name: one(others[part.name]) for part in design.mediators if not part.within}
-    shape = settled.ground.shape
+    shape = settled.context.shape
     panel = settled.frame if not design.missing.follows_outcome else settled_panel(settled, tile)
     seen = np.ones(shape) if panel.observed is None else one(panel.observed).astype(float)
-    places = settled.ground.places
+    places = settled.context.places
     return PanelPieces(
         design=design,
-        weights=None if settled.ground.weights is None else settled.ground.weights.dense,
+        weights=None if settled.context.weights is None else settled.context.weights.dense,
         place=np.stack([places.longitude, places.latitude], axis=1),
         levels=settled.levels,
         covariates={name: one(values) for name, values in fixed.items()},

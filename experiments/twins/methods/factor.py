@@ -30,7 +30,7 @@ from experiments.twins.real import Real, additive_part
 from experiments.twins.statistics import autoregression
 from sim.arrays import Floats, arma_correlations, is_stationary
 from sim.errors import bad
-from sim.world.context import Ground, Places
+from sim.world.context import Places, WorldContext
 from sim.world.parts.errors import Process
 
 KIND = "factor"
@@ -197,10 +197,10 @@ def _drawn(real: Real, law: Interactive) -> Floats:
     """Residuals of panels of the law, (NEARBY, T, N)."""
     origin = np.zeros(len(real.panel.units))
     places = Places(real.panel.units, origin, origin, real.group, origin)
-    ground = Ground(places, real.panel.periods, real.weights)
+    context = WorldContext(places, real.panel.periods, real.weights)
     part = build(Process, {key: x for key, x in law.table.items() if key != "kind"}, "twin")
     streams = CommonStreams(real.spec.inference.seed, "twin factors", 0, NEARBY)
-    return real.regression(simulated_errors(part, ground, streams)).residuals
+    return real.regression(simulated_errors(part, context, streams)).residuals
 
 
 def _with_signal(real: Real) -> MethodFit:

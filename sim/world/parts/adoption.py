@@ -21,9 +21,9 @@ from sim.world.context import (
     NOT_NEGATIVE,
     POSITIVE,
     SHARE,
-    Ground,
-    Outline,
+    DesignSummary,
     Part,
+    WorldContext,
     fault,
     standard,
     unknown_covariate,
@@ -66,7 +66,7 @@ class Adoption(Part):
         return False
 
     @abstractmethod
-    def path(self, ground: Ground, rng: np.random.Generator) -> Floats:
+    def path(self, context: WorldContext, rng: np.random.Generator) -> Floats:
         """One draw of the treatment, (T, N)."""
 
 
@@ -79,12 +79,12 @@ class Absorbing(Adoption):
         return True
 
     @abstractmethod
-    def first(self, ground: Ground, rng: np.random.Generator) -> Floats:
+    def first(self, context: WorldContext, rng: np.random.Generator) -> Floats:
         """One draw of the label of each unit's first treated period, (N,), inf = never."""
 
-    def path(self, ground: Ground, rng: np.random.Generator) -> Floats:
+    def path(self, context: WorldContext, rng: np.random.Generator) -> Floats:
         """The dummy."""
-        return (ground.years[:, None] >= self.first(ground, rng)).astype(np.float64)
+        return (context.years[:, None] >= self.first(context, rng)).astype(np.float64)
 
 
 def adopting(units: int, chosen: NDArray[np.intp], dates: Floats | float) -> Floats:
@@ -94,29 +94,29 @@ def adopting(units: int, chosen: NDArray[np.intp], dates: Floats | float) -> Flo
     return first
 
 
-def one_date(date: int | None, last_periods: int | None, ground: Ground) -> float:
+def one_date(date: int | None, last_periods: int | None, context: WorldContext) -> float:
     """The period of a common adoption: as dialled, or the first of the last periods; the one after the middle else."""
     if date is not None:
         return float(date)
-    periods = len(ground.periods)
-    return float(ground.periods[periods - (last_periods or periods // 2)])
+    periods = len(context.periods)
+    return float(context.periods[periods - (last_periods or periods // 2)])
 
 
-def date_problems(date: int | None, last_periods: int | None, outline: Outline) -> Iterator[Problem]:
+def date_problems(date: int | None, last_periods: int | None, summary: DesignSummary) -> Iterator[Problem]:
     """A date that is no period, or leaves none before it."""
-    first, last = outline.periods[0], outline.periods[-1]
-    if date is not None and date not in outline.periods[1:]:
+    first, last = summary.periods[0], summary.periods[-1]
+    if date is not None and date not in summary.periods[1:]:
         yield fault(f"date = {date}", f"a period after the first, {first} to {last}", "correct date")
-    if last_periods is not None and not 1 <= last_periods < len(outline.periods):
-        yield fault(f"last_periods = {last_periods}", f"1 to {len(outline.periods) - 1}", "correct last_periods")
+    if last_periods is not None and not 1 <= last_periods < len(summary.periods):
+        yield fault(f"last_periods = {last_periods}", f"1 to {len(summary.periods) - 1}", "correct last_periods")
     if date is not None and last_periods is not None:
         yield fault("date and last_periods are both set", "one of the two", "leave one out")
 
 
-def treated_problems(treated: int | None, outline: Outline) -> Iterator[Problem]:
+def treated_problems(treated: int | None, summary: DesignSummary) -> Iterator[Problem]:
     """More treated units than units, or nobody."""
-    if treated is not None and not 1 <= treated < outline.units:
-        yield fault(f"treated = {treated} of {outline.units} units", f"1 to {outline.units - 1}", "correct treated")
+    if treated is not None and not 1 <= treated < summary.units:
+        yield fault(f"treated = {treated} of {summary.units} units", f"1 to {summary.units - 1}", "correct treated")
 
 
 # A given calendar: so many units at each date.
@@ -136,25 +136,25 @@ class Calendar(Absorbing):
     dates: tuple[tuple[int, int], ...] = ()
     on_prosperity: float = 0.0
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Dates that are no periods, more units than there are."""
-        first, last = outline.periods[0], outline.periods[-1]
+        first, last = summary.periods[0], summary.periods[-1]
         for year, count in self.dates:
-            if year not in outline.periods[1:]:
+            if year not in summary.periods[1:]:
                 yield fault(f"dates: {year}", f"periods after the first, {first} to {last}", "correct dates")
             if count < 0:
                 yield fault(f"dates: {count} units in {year}", "0 or more", "correct dates")
         total = sum(count for _, count in self.dates)
-        if not 1 <= total < outline.units:
-            what = f"dates treat {total} of {outline.units} units"
-            yield fault(what, f"1 to {outline.units - 1}", "give pairs such as [2010, 12]")
+        if not 1 <= total < summary.units:
+            what = f"dates treat {total} of {summary.units} units"
+            yield fault(what, f"1 to {summary.units - 1}", "give pairs such as [2010, 12]")
 
-    def first(self, ground: Ground, rng: np.random.Generator) -> Floats:
+    def first(self, context: WorldContext, rng: np.random.Generator) -> Floats:
         """Units by their score (Gumbel top-k), dates among them at random."""
         dates, several = _in_order(self.dates)
-        score = self.on_prosperity * ground.places.prosperity + rng.gumbel(size=ground.units)
+        score = self.on_prosperity * context.places.prosperity + rng.gumbel(size=context.units)
         chosen = (-score).argsort()[: dates.size]
-        return adopting(ground.units, chosen, rng.permutation(dates) if several else dates)
+        return adopting(context.units, chosen, rng.permutation(dates) if several else dates)
 
 
 @lru_cache(maxsize=256)
@@ -183,27 +183,27 @@ class ClusteredAdoption(Absorbing):
     date: int | None = None
     last_periods: int | None = None
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Numbers of groups and dates that the panel does not have."""
-        yield from date_problems(self.date, self.last_periods, outline)
-        if outline.groups < 2:
-            yield fault(f"whole groups adopt, but the geography has {outline.groups}", "2 groups or more",
+        yield from date_problems(self.date, self.last_periods, summary)
+        if summary.groups < 2:
+            yield fault(f"whole groups adopt, but the geography has {summary.groups}", "2 groups or more",
                         "set groups in [design.geography]")  # fmt: skip
-        elif not 1 <= self._count(outline.groups) < outline.groups:
+        elif not 1 <= self._count(summary.groups) < summary.groups:
             dial, value = ("share", self.share) if self.treated is None else ("treated", self.treated)
-            yield fault(f"{dial} = {value:g} of {outline.groups} groups", f"1 to {outline.groups - 1} groups",
+            yield fault(f"{dial} = {value:g} of {summary.groups} groups", f"1 to {summary.groups - 1} groups",
                         f"correct {dial}")  # fmt: skip
 
     def _count(self, groups: int) -> int:
         return round(self.share * groups) if self.treated is None else self.treated
 
-    def first(self, ground: Ground, rng: np.random.Generator) -> Floats:
+    def first(self, context: WorldContext, rng: np.random.Generator) -> Floats:
         """One draw of the groups."""
-        codes = ground.places.group
+        codes = context.places.group
         present = np.unique(codes)
         chosen = rng.permutation(present)[: self._count(len(present))]
-        date = one_date(self.date, self.last_periods, ground)
-        return adopting(ground.units, np.flatnonzero(np.isin(codes, chosen)), date)
+        date = one_date(self.date, self.last_periods, context)
+        return adopting(context.units, np.flatnonzero(np.isin(codes, chosen)), date)
 
 
 # A treatment of any strength.
@@ -239,23 +239,23 @@ class Dose(Adoption):
         """Doses are any positive numbers."""
         return True
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Nobody with a dose, dates that the panel does not have, doses below 0."""
-        yield from date_problems(self.date, self.last_periods, outline)
-        if round(self.share * outline.units) < 1:
-            yield fault(f"share = {self.share:g} of {outline.units} units", "a share of 1 unit or more",
+        yield from date_problems(self.date, self.last_periods, summary)
+        if round(self.share * summary.units) < 1:
+            yield fault(f"share = {self.share:g} of {summary.units} units", "a share of 1 unit or more",
                         "correct share")  # fmt: skip
         if self.distribution == "uniform" and not self.sd * np.sqrt(3) < self.mean:
             most = f"less than {self.mean / np.sqrt(3):.4g} with this mean, for doses are positive"
             yield fault(f"sd = {self.sd:g}", most, "correct sd, or use lognormal")
 
-    def path(self, ground: Ground, rng: np.random.Generator) -> Floats:
+    def path(self, context: WorldContext, rng: np.random.Generator) -> Floats:
         """Doses of those that are chosen, 0 of the others."""
-        (periods, units), out = ground.shape, np.zeros(ground.shape)
+        (periods, units), out = context.shape, np.zeros(context.shape)
         chosen = rng.permutation(units)[: round(self.share * units)]
         own, shocks = rng.standard_normal(len(chosen)), rng.standard_normal((periods, len(chosen)))
         score = np.sqrt(self.between) * own + np.sqrt(1 - self.between) * persistent(shocks, self.serial)
-        treated = ground.years >= one_date(self.date, self.last_periods, ground)
+        treated = context.years >= one_date(self.date, self.last_periods, context)
         out[:, chosen] = treated[:, None] * self._doses(score)
         return out
 
@@ -316,19 +316,19 @@ class InstrumentedDose(Adoption):
         """It follows them."""
         return True
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Instruments that are no covariates, that repeat, or that the treatment moves; too few cells."""
         if not self.instruments:
             yield fault("instruments = []", "names of covariates", "name one or more")
         for name in dict.fromkeys(self.instruments):
-            if name not in outline.covariates:
-                yield unknown_covariate("instruments", name, outline)
-            if name in outline.moved:
+            if name not in summary.covariates:
+                yield unknown_covariate("instruments", name, summary)
+            if name in summary.moved:
                 yield fault(f"instruments names {name!r}, which the treatment moves", "one that it leaves alone",
                             "name another, or set its bad_control = false")  # fmt: skip
         if len(set(self.instruments)) < len(self.instruments):
             yield fault("instruments names a covariate twice", "each once", "remove one")
-        if len(outline.periods) < 2:
+        if len(summary.periods) < 2:
             yield fault("instruments that change over periods need two of them", "periods of 2 or more", "set periods")
 
     def signal(self, instruments: Sequence[Floats]) -> Floats:
@@ -346,9 +346,9 @@ class InstrumentedDose(Adoption):
         noise = self.endogeneity * errors + np.sqrt(1 - self.endogeneity**2) * own
         return np.asarray(self.mean + self.levels * (levels - levels.mean()) + signal + self.sd * noise)
 
-    def path(self, ground: Ground, rng: np.random.Generator) -> Floats:
+    def path(self, context: WorldContext, rng: np.random.Generator) -> Floats:
         """What instruments give alone: doses of a replication need its errors."""
-        return self.mean + self.signal([ground.covariates[name][None] for name in self.instruments])[0]
+        return self.mean + self.signal([context.covariates[name][None] for name in self.instruments])[0]
 
 
 # The treatment of the panel that is kept.
@@ -370,10 +370,10 @@ class AdoptionOfPanel(Absorbing):
         """Nothing is drawn."""
         return ()
 
-    def first(self, ground: Ground, rng: np.random.Generator) -> Floats:
+    def first(self, context: WorldContext, rng: np.random.Generator) -> Floats:
         """The first treated period of each unit."""
-        treated = ground.places.variable(self.variable, "[design.adoption] variable") > 0
-        return np.where(treated.any(axis=0), ground.years[treated.argmax(axis=0)], np.inf)
+        treated = context.places.variable(self.variable, "[design.adoption] variable") > 0
+        return np.where(treated.any(axis=0), context.years[treated.argmax(axis=0)], np.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,10 +399,10 @@ class PathsOfPanel(Adoption):
         """Paths hold any numbers."""
         return True
 
-    def path(self, ground: Ground, rng: np.random.Generator) -> Floats:
+    def path(self, context: WorldContext, rng: np.random.Generator) -> Floats:
         """The real paths, or the same in another order of units."""
-        real = ground.places.variable(self.variable, "[design.adoption] variable")
-        return np.asarray(real[:, rng.permutation(ground.units)] if self.permuted else real)
+        real = context.places.variable(self.variable, "[design.adoption] variable")
+        return np.asarray(real[:, rng.permutation(context.units)] if self.permuted else real)
 
 
 # No unit adopts.
@@ -424,9 +424,9 @@ class Never(Absorbing):
         """Nothing."""
         return ()
 
-    def first(self, ground: Ground, rng: np.random.Generator) -> Floats:
+    def first(self, context: WorldContext, rng: np.random.Generator) -> Floats:
         """Never, for all."""
-        return np.full(ground.units, np.inf)
+        return np.full(context.units, np.inf)
 
 
 # Units that adopt at random.
@@ -454,30 +454,30 @@ class Random(Absorbing):
     last_periods: int | None = None
     dates: tuple[int, int] | None = None
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Numbers of units and dates that the panel does not have."""
-        yield from treated_problems(self.treated, outline)
-        yield from date_problems(self.date, self.last_periods, outline)
-        if self.treated is None and not self.independent and not 1 <= round(self.share * outline.units) < outline.units:
-            what = f"share = {self.share:g} of {outline.units} units"
+        yield from treated_problems(self.treated, summary)
+        yield from date_problems(self.date, self.last_periods, summary)
+        if self.treated is None and not self.independent and not 1 <= round(self.share * summary.units) < summary.units:
+            what = f"share = {self.share:g} of {summary.units} units"
             yield fault(what, "a share of 1 unit to all but 1", "correct share")
-        if self.most is not None and not 1 <= self.most < outline.units:
-            yield fault(f"most = {self.most} of {outline.units} units", f"1 to {outline.units - 1}", "correct most")
+        if self.most is not None and not 1 <= self.most < summary.units:
+            yield fault(f"most = {self.most} of {summary.units} units", f"1 to {summary.units - 1}", "correct most")
         if self.dates is not None:
             low, high = self.dates
-            if not (outline.periods[0] < low <= high <= outline.periods[-1]):
-                allowed = f"two periods after the first, in order, up to {outline.periods[-1]}"
+            if not (summary.periods[0] < low <= high <= summary.periods[-1]):
+                allowed = f"two periods after the first, in order, up to {summary.periods[-1]}"
                 yield fault(f"dates = [{low}, {high}]", allowed, "correct dates")
 
-    def first(self, ground: Ground, rng: np.random.Generator) -> Floats:
+    def first(self, context: WorldContext, rng: np.random.Generator) -> Floats:
         """One draw of who adopts and when."""
-        date = one_date(self.date, self.last_periods, ground)
+        date = one_date(self.date, self.last_periods, context)
         if self.dates is not None:
             date = float(rng.integers(self.dates[0], self.dates[1] + 1))
         if self.independent:
-            return adopting(ground.units, drawn(np.full(ground.units, self.share), self.most, rng), date)
-        count = self.treated if self.treated is not None else round(self.share * ground.units)
-        return adopting(ground.units, rng.permutation(ground.units)[:count], date)
+            return adopting(context.units, drawn(np.full(context.units, self.share), self.most, rng), date)
+        count = self.treated if self.treated is not None else round(self.share * context.units)
+        return adopting(context.units, rng.permutation(context.units)[:count], date)
 
 
 def drawn(chances: Floats, most: int | None, rng: np.random.Generator) -> np.ndarray:
@@ -527,22 +527,22 @@ class Propensity(Absorbing):
     last_periods: int | None = None
     date_weights: tuple[tuple[int, float], ...] = ()
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Names, numbers of units and dates that the panel does not have."""
-        yield from date_problems(self.date, self.last_periods, outline)
+        yield from date_problems(self.date, self.last_periods, summary)
         if self.on == "covariates" and not self.covariates:
             yield fault('on = "covariates" without covariates', "names of covariates", "set covariates")
         for name in self.covariates:
-            if name not in outline.covariates:
-                yield unknown_covariate("covariates", name, outline)
-            if name in outline.moved:
+            if name not in summary.covariates:
+                yield unknown_covariate("covariates", name, summary)
+            if name in summary.moved:
                 yield fault(f"covariates names {name!r}, which the treatment moves", "a covariate that comes before it",
                             "name another, or set its bad_control = false")  # fmt: skip
-        if self.most is not None and not 1 <= self.most < outline.units:
-            yield fault(f"most = {self.most} of {outline.units} units", f"1 to {outline.units - 1}", "correct most")
+        if self.most is not None and not 1 <= self.most < summary.units:
+            yield fault(f"most = {self.most} of {summary.units} units", f"1 to {summary.units - 1}", "correct most")
         for period, weight in self.date_weights:
-            if period not in outline.periods[1:] or not 0 < weight < np.inf:
-                first, last = outline.periods[0], outline.periods[-1]
+            if period not in summary.periods[1:] or not 0 < weight < np.inf:
+                first, last = summary.periods[0], summary.periods[-1]
                 allowed = f"periods after the first, {first} to {last}, each with a weight above 0"
                 yield fault(f"date_weights: [{period}, {weight:g}]", allowed, "correct date_weights")
         if self.date_weights and (self.date is not None or self.last_periods is not None):
@@ -555,24 +555,24 @@ class Propensity(Absorbing):
         """The covariates that are scores."""
         return self.covariates if self.on == "covariates" else ()
 
-    def first(self, ground: Ground, rng: np.random.Generator) -> Floats:
+    def first(self, context: WorldContext, rng: np.random.Generator) -> Floats:
         """One draw of who adopts and when."""
-        chances = self.chances(ground)
+        chances = self.chances(context)
         if self.independent:
             chosen = drawn(chances, self.most, rng)
         else:
             with np.errstate(divide="ignore"):
                 odds = np.log(chances) - np.log1p(-chances)
-            count = max(round(self.share * ground.units), 1)
-            chosen = np.argsort(-(odds + rng.gumbel(size=ground.units)))[:count]
+            count = max(round(self.share * context.units), 1)
+            chosen = np.argsort(-(odds + rng.gumbel(size=context.units)))[:count]
         if not self.date_weights:
-            return adopting(ground.units, chosen, one_date(self.date, self.last_periods, ground))
+            return adopting(context.units, chosen, one_date(self.date, self.last_periods, context))
         periods, weights = np.array(self.date_weights, dtype=np.float64).T
-        return adopting(ground.units, chosen, rng.choice(periods, size=len(chosen), p=weights / weights.sum()))
+        return adopting(context.units, chosen, rng.choice(periods, size=len(chosen), p=weights / weights.sum()))
 
-    def chances(self, ground: Ground) -> Floats:
+    def chances(self, context: WorldContext) -> Floats:
         """The probability of each unit, (N,)."""
-        x = scores(ground, self.on, self.covariates)
+        x = scores(context, self.on, self.covariates)
         slopes = np.array(self.coefficients) if self.coefficients else np.full(x.shape[1], self.strength)
         index = x @ self._fitting(slopes, x.shape[1])
         if self.intercept is not None:
@@ -589,17 +589,17 @@ class Propensity(Absorbing):
         return slopes
 
 
-def scores(ground: Ground, on: On, covariates: tuple[str, ...] = ()) -> Floats:
+def scores(context: WorldContext, on: On, covariates: tuple[str, ...] = ()) -> Floats:
     """What units' probabilities depend on, (N, K); standardised, but for loadings of factors."""
-    levels = ground.levels
+    levels = context.levels
     assert levels is not None, "levels are settled before adoption"
     if on == "factors":
         return levels.loadings
     if on == "covariates":
-        return np.column_stack([standard(ground.covariates[name].mean(axis=0)) for name in covariates])
+        return np.column_stack([standard(context.covariates[name].mean(axis=0)) for name in covariates])
     values = levels.unit if on == "levels" else levels.trend
     if on == "neighbours":
-        values = ground.main_weights.lag(levels.unit[None, None])[0, 0]
+        values = context.main_weights.lag(levels.unit[None, None])[0, 0]
     return standard(values)[:, None]
 
 
@@ -622,9 +622,9 @@ class StaggeredAdoption(Absorbing):
     never: float = 0.4
     shares: tuple[float, ...] = ()
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Dates that are no periods, more cohorts than there is room for, shares that do not fit."""
-        periods, first, last = outline.periods, outline.periods[0], outline.periods[-1]
+        periods, first, last = summary.periods, summary.periods[0], summary.periods[-1]
         if isinstance(self.cohorts, tuple):
             if wrong := [date for date in self.cohorts if date not in periods[1:]]:
                 yield fault(f"cohorts: {wrong[0]}", f"periods after the first, {first} to {last}", "correct cohorts")
@@ -636,8 +636,8 @@ class StaggeredAdoption(Absorbing):
         if self.shares and (len(self.shares) != self.count or abs(sum(self.shares) - 1) > 1e-9):
             what = f"shares: {len(self.shares)} that sum to {sum(self.shares):g}"
             yield fault(what, f"{self.count} shares that sum to 1", "correct shares")
-        if not 1 <= self.treated(outline.units) <= outline.units:
-            yield fault(f"never = {self.never:g} of {outline.units} units", "a share that leaves a unit to adopt",
+        if not 1 <= self.treated(summary.units) <= summary.units:
+            yield fault(f"never = {self.never:g} of {summary.units} units", "a share that leaves a unit to adopt",
                         "correct never")  # fmt: skip
 
     @property
@@ -656,12 +656,12 @@ class StaggeredAdoption(Absorbing):
         at = [number * len(periods) // (self.cohorts + 1) for number in range(1, self.cohorts + 1)]
         return np.array([periods[max(index, 1)] for index in at], dtype=np.float64)
 
-    def first(self, ground: Ground, rng: np.random.Generator) -> Floats:
+    def first(self, context: WorldContext, rng: np.random.Generator) -> Floats:
         """Units in a random order fill one cohort after the other."""
-        count = self.treated(ground.units)
+        count = self.treated(context.units)
         shares = np.array(self.shares) if self.shares else np.full(self.count, 1 / self.count)
-        dates = np.repeat(self.dates(ground.periods), sizes_of(shares, count))
-        return adopting(ground.units, rng.permutation(ground.units)[:count], dates)
+        dates = np.repeat(self.dates(context.periods), sizes_of(shares, count))
+        return adopting(context.units, rng.permutation(context.units)[:count], dates)
 
 
 def sizes_of(shares: Floats, total: int) -> NDArray[np.intp]:
@@ -691,17 +691,17 @@ class Switching(Adoption):
     off: float = 0.3
     share: float = 1.0
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Nobody who may be treated, or a panel of one period."""
-        if len(outline.periods) < 2:
+        if len(summary.periods) < 2:
             yield fault("a treatment that switches on needs an earlier period", "periods of 2 or more", "set periods")
-        if round(self.share * outline.units) < 1:
-            yield fault(f"share = {self.share:g} of {outline.units} units", "a share of 1 unit or more",
+        if round(self.share * summary.units) < 1:
+            yield fault(f"share = {self.share:g} of {summary.units} units", "a share of 1 unit or more",
                         "correct share")  # fmt: skip
 
-    def path(self, ground: Ground, rng: np.random.Generator) -> Floats:
+    def path(self, context: WorldContext, rng: np.random.Generator) -> Floats:
         """A chain of two states a unit."""
-        (periods, units), out = ground.shape, np.zeros(ground.shape)
+        (periods, units), out = context.shape, np.zeros(context.shape)
         may = rng.permutation(units)[: round(self.share * units)]
         moves = rng.random((periods, len(may)))
         for t in range(1, periods):

@@ -21,9 +21,9 @@ from sim.world.context import (
     NOT_NEGATIVE,
     POSITIVE,
     SHARE,
-    Ground,
-    Outline,
+    DesignSummary,
     Part,
+    WorldContext,
     fault,
     smooth,
     standard,
@@ -50,7 +50,7 @@ class Covariate(Part):
     bad_control: bool = False
     moved: float = 1.0
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Numbers out of range, a lag without W."""
         for dial in ("effect", "lag_effect", "moved"):
             if not FINITE.holds(getattr(self, dial)):
@@ -83,7 +83,7 @@ class Covariate(Part):
         return values
 
     @abstractmethod
-    def settle(self, ground: Ground, streams: Streams) -> SettledCovariate:
+    def settle(self, context: WorldContext, streams: Streams) -> SettledCovariate:
         """Draw what the world holds fixed of it."""
 
 
@@ -114,9 +114,9 @@ class BoundedCovariate(Covariate):
     trend_share: float = 0.1
     on_prosperity: float = 0.5
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Moments that no variable between the bounds has, shares above one."""
-        yield from Covariate.faults(self, outline)
+        yield from Covariate.faults(self, summary)
         if not self.low < self.mean < self.high:
             yield fault(f"mean = {self.mean:g} outside {self.low:g} to {self.high:g}", "low < mean < high",
                         "correct mean, low or high")  # fmt: skip
@@ -125,12 +125,12 @@ class BoundedCovariate(Covariate):
         if self.between + self.trend_share > 1:
             yield fault("between and trend_share sum to more than 1", "a sum up to 1", "correct one of them")
 
-    def settle(self, ground: Ground, streams: Streams) -> BoundedValues:
+    def settle(self, context: WorldContext, streams: Streams) -> BoundedValues:
         """The units' part, and values that do not change between replications."""
         rng = streams.fixed(f"covariate {self.name}")
-        unit = standard(self.on_prosperity * ground.places.prosperity + rng.standard_normal(ground.units))
-        made = BoundedValues(self, ground, unit)
-        return BoundedValues(self, ground, unit, made.made(rng.standard_normal((1, *ground.shape))))
+        unit = standard(self.on_prosperity * context.places.prosperity + rng.standard_normal(context.units))
+        made = BoundedValues(self, context, unit)
+        return BoundedValues(self, context, unit, made.made(rng.standard_normal((1, *context.shape))))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -138,7 +138,7 @@ class BoundedValues:
     """A settled bounded covariate: unit (N,) is the units' part, `fixed` (1, T, N) the values without redraws."""
 
     part: BoundedCovariate
-    ground: Ground
+    context: WorldContext
     unit: Floats
     fixed: Floats | None = None
 
@@ -147,12 +147,12 @@ class BoundedValues:
         if streams is None:
             assert self.fixed is not None
             return self.fixed
-        return self.made(streams.normals(f"covariate {self.part.name}", *self.ground.shape))
+        return self.made(streams.normals(f"covariate {self.part.name}", *self.context.shape))
 
     def made(self, noise: Floats) -> Floats:
         """Values of standard normal noise (R, T, N)."""
         part = self.part
-        trend = standard(np.arange(len(self.ground.periods), dtype=np.float64))[:, None]
+        trend = standard(np.arange(len(self.context.periods), dtype=np.float64))[:, None]
         own = np.sqrt(1.0 - part.between - part.trend_share)
         base = np.sqrt(part.between) * self.unit + np.sqrt(part.trend_share) * trend
         return beta_variates(noise, part.mean, part.sd, part.low, part.high, base=base, scale=own)
@@ -179,9 +179,9 @@ class CovariateOfPanel(Covariate):
         """Nothing is drawn."""
         return ()
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """What every covariate may have wrong, and a treatment that moves the levels too."""
-        yield from Covariate.faults(self, outline)
+        yield from Covariate.faults(self, summary)
         if self.within and self.bad_control:
             yield fault("within = true of a covariate that the treatment moves", "one of the two",
                         "leave within or bad_control out")  # fmt: skip
@@ -193,9 +193,9 @@ class CovariateOfPanel(Covariate):
         means = values.mean(axis=1, keepdims=True) + values.mean(axis=2, keepdims=True)
         return values - means + values.mean(axis=(1, 2), keepdims=True)
 
-    def settle(self, ground: Ground, streams: Streams) -> KeptValues:
+    def settle(self, context: WorldContext, streams: Streams) -> KeptValues:
         """The values; raises BadInput where the panel lacks the variable."""
-        return KeptValues(ground.places.variable(self.name, f"[[design.covariates]] {self.name}")[None])
+        return KeptValues(context.places.variable(self.name, f"[[design.covariates]] {self.name}")[None])
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -250,9 +250,9 @@ class Normal(Covariate):
         """`attribute`."""
         return self.attribute
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """What every covariate may have wrong, and shares above one."""
-        yield from Covariate.faults(self, outline)
+        yield from Covariate.faults(self, summary)
         if max(self.between, self.group_share) <= 1 < self.between + self.group_share:
             yield fault("between and group_share sum to more than 1", "a sum up to 1", "correct one of them")
 
@@ -261,26 +261,26 @@ class Normal(Covariate):
         """With a share between units."""
         return self.between > 0
 
-    def settle(self, ground: Ground, streams: Streams) -> NormalValues:
+    def settle(self, context: WorldContext, streams: Streams) -> NormalValues:
         """The units' part, and values that do not change between replications."""
         rng = streams.fixed(f"covariate {self.name}")
-        own = np.sqrt(1 - self.on_prosperity**2) * rng.standard_normal(ground.units)
-        unit = smooth(ground, self.on_prosperity * ground.places.prosperity + own, self.spatial)
-        groups = int(ground.places.group.max()) + 1
-        shocks = rng.standard_normal((1, *ground.shape)), rng.standard_normal((1, len(ground.periods), groups))
-        spatial = ground.spatial(self.spatial)
-        world = NormalValues(self, ground, unit, spatial, self._shrinkage(spatial, ground))
+        own = np.sqrt(1 - self.on_prosperity**2) * rng.standard_normal(context.units)
+        unit = smooth(context, self.on_prosperity * context.places.prosperity + own, self.spatial)
+        groups = int(context.places.group.max()) + 1
+        shocks = rng.standard_normal((1, *context.shape)), rng.standard_normal((1, len(context.periods), groups))
+        spatial = context.spatial(self.spatial)
+        world = NormalValues(self, context, unit, spatial, self._shrinkage(spatial, context))
         return replace(world, fixed=world.made(*shocks))
 
-    def _shrinkage(self, spatial: SpatialFilter | None, ground: Ground) -> float:
+    def _shrinkage(self, spatial: SpatialFilter | None, context: WorldContext) -> float:
         """What brings the mean variance of the part that changes, spread over space, back to its share; 1 without."""
         changing = max(1.0 - self.between, 0.0)
         if spatial is None or not changing:
             return 1.0
-        groups = np.equal.outer(ground.places.group, np.unique(ground.places.group)).astype(np.float64)
+        groups = np.equal.outer(context.places.group, np.unique(context.places.group)).astype(np.float64)
         own = max(changing - self.group_share, 0.0) * np.square(spatial.multiplier).sum()
         shared = self.group_share * np.square(spatial.multiplier @ groups).sum()
-        return float(np.sqrt(changing * ground.units / (own + shared)))
+        return float(np.sqrt(changing * context.units / (own + shared)))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -289,7 +289,7 @@ class NormalValues:
     filtered is multiplied by `shrinkage`."""
 
     part: Normal
-    ground: Ground
+    context: WorldContext
     unit: Floats
     filter: SpatialFilter | None
     shrinkage: float = 1.0
@@ -300,9 +300,11 @@ class NormalValues:
         if streams is None:
             assert self.fixed is not None
             return self.fixed
-        name, groups = self.part.name, int(self.ground.places.group.max()) + 1
-        own = streams.normals(f"covariate {name}", *self.ground.shape)
-        shared = streams.normals(f"covariate {name} of groups", len(self.ground.periods), groups if self._shares else 0)
+        name, groups = self.part.name, int(self.context.places.group.max()) + 1
+        own = streams.normals(f"covariate {name}", *self.context.shape)
+        shared = streams.normals(
+            f"covariate {name} of groups", len(self.context.periods), groups if self._shares else 0
+        )
         return self.made(own, shared)
 
     @property
@@ -315,7 +317,7 @@ class NormalValues:
         within = max(1.0 - part.between - part.group_share, 0.0)  # -1e-17 where rounding sums shares to more than 1
         score = np.sqrt(within) * own
         if self._shares:
-            score += np.sqrt(part.group_share) * shared[:, :, self.ground.places.group]
+            score += np.sqrt(part.group_share) * shared[:, :, self.context.places.group]
         score = persistent(score, part.serial)
         if self.filter is not None:
             score = self.shrinkage * self.filter.apply(score)

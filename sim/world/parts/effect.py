@@ -17,9 +17,9 @@ from sim.world.context import (
     FINITE,
     LATER,
     NOT_NEGATIVE,
-    Ground,
-    Outline,
+    DesignSummary,
     Part,
+    WorldContext,
     fault,
     standard,
     unknown_covariate,
@@ -50,7 +50,7 @@ class EffectPart(Part):
         """Whether effects are drawn in every replication."""
 
     @abstractmethod
-    def dose(self, ground: Ground, treatment: Floats) -> Floats:
+    def dose(self, context: WorldContext, treatment: Floats) -> Floats:
         """How strongly each unit-period is treated, (R, T, N), of a treatment (R, T, N)."""
 
     @property
@@ -59,11 +59,11 @@ class EffectPart(Part):
         """The covariate that effects follow, "" where they follow none."""
 
     @abstractmethod
-    def sizes(self, ground: Ground, treatment: Floats, covariate: Floats | None, streams: Streams) -> Floats:
+    def sizes(self, context: WorldContext, treatment: Floats, covariate: Floats | None, streams: Streams) -> Floats:
         """Units' effects of a dose of one, (1 or R, 1, N or 1); the covariate they follow is (1 or R, T, N)."""
 
     @abstractmethod
-    def confounding(self, ground: Ground, treatment: Floats) -> Floats | None:
+    def confounding(self, context: WorldContext, treatment: Floats) -> Floats | None:
         """What sets treated units apart with or without the treatment, (R, T, N); None where nothing does."""
 
 
@@ -103,20 +103,20 @@ class Effect(EffectPart):
     trend_gap: float = 0.0
     jump: float = 0.0
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Numbers out of range, a covariate that is not there, dials that need units which stay treated."""
-        if self.anticipation >= len(outline.periods):
-            yield fault(f"anticipation = {self.anticipation}", f"0 to {len(outline.periods) - 1}", "correct it")
-        if self.by_covariate and self.by_covariate not in outline.covariates:
-            yield unknown_covariate("by_covariate", self.by_covariate, outline)
+        if self.anticipation >= len(summary.periods):
+            yield fault(f"anticipation = {self.anticipation}", f"0 to {len(summary.periods) - 1}", "correct it")
+        if self.by_covariate and self.by_covariate not in summary.covariates:
+            yield unknown_covariate("by_covariate", self.by_covariate, summary)
         if self.path and self.shape != "constant":
             yield fault(f"a path and shape = {self.shape!r}", "one of the two", "leave one out")
         if not np.isfinite(self.path).all():
             yield fault(f"path = {list(self.path)}", "finite numbers", "correct it")
-        if self.by_covariate in outline.moved:
+        if self.by_covariate in summary.moved:
             yield fault(f"by_covariate = {self.by_covariate!r}, which the treatment moves", "another covariate",
                         "name another covariate, or set its bad_control = false")  # fmt: skip
-        if not outline.absorbing:
+        if not summary.absorbing:
             needs = {"shape": self.shape != "constant", "path": self.path, "by_cohort": self.by_cohort,
                      "anticipation": self.anticipation, "jump": self.jump}  # fmt: skip
             for dial in (name for name, used in needs.items() if used):
@@ -139,11 +139,11 @@ class Effect(EffectPart):
         """With unit_sd."""
         return self.unit_sd > 0
 
-    def dose(self, ground: Ground, treatment: Floats) -> Floats:
+    def dose(self, context: WorldContext, treatment: Floats) -> Floats:
         """The treatment itself, or the shape of an absorbing one."""
         if self.shape == "constant" and not self.path and not self.anticipation:
             return treatment
-        since = periods_since(ground, treatment)
+        since = periods_since(context, treatment)
         treated = treatment > 0
         years = np.where(treated, since, 0.0)
         if self.path:
@@ -160,37 +160,37 @@ class Effect(EffectPart):
         """by_covariate."""
         return self.by_covariate
 
-    def sizes(self, ground: Ground, treatment: Floats, covariate: Floats | None, streams: Streams) -> Floats:
+    def sizes(self, context: WorldContext, treatment: Floats, covariate: Floats | None, streams: Streams) -> Floats:
         """size times what makes units differ."""
         out = np.full((1, 1, 1), self.size)
         if self.unit_sd:
-            out = out * (1.0 + self.unit_sd * streams.normals("heterogeneity", ground.units)[:, None, :])
+            out = out * (1.0 + self.unit_sd * streams.normals("heterogeneity", context.units)[:, None, :])
         if self.by_cohort:
-            first = first_periods(ground, treatment)
-            steps = np.where(np.isfinite(first), first - ground.years[0], 0.0) / period_step(ground.periods)
+            first = first_periods(context, treatment)
+            steps = np.where(np.isfinite(first), first - context.years[0], 0.0) / period_step(context.periods)
             out = out * (1.0 + self.by_cohort * steps[:, None, :])
         if covariate is not None:
             z = np.array([standard(values.mean(axis=0)) for values in covariate])
             out = out * (1.0 + self.covariate_slope * z[:, None, :])
         return out
 
-    def confounding(self, ground: Ground, treatment: Floats) -> Floats | None:
+    def confounding(self, context: WorldContext, treatment: Floats) -> Floats | None:
         """The trend of units that are ever treated, and the jump at adoption."""
         if not self.trend_gap and not self.jump:
             return None
         out = np.zeros((1, 1, 1))
         if self.trend_gap:
             ever = (treatment != 0).any(axis=1, keepdims=True)
-            out = out + self.trend_gap * ever * (ground.years - ground.years.mean())[:, None]
+            out = out + self.trend_gap * ever * (context.years - context.years.mean())[:, None]
         return out + self.jump * (treatment > 0) if self.jump else out
 
 
-def first_periods(ground: Ground, treatment: Floats) -> Floats:
+def first_periods(context: WorldContext, treatment: Floats) -> Floats:
     """The label of the first treated period, (R, N), inf = never, of an absorbing treatment (R, T, N)."""
     treated = treatment > 0
-    return np.where(treated.any(axis=1), ground.years[treated.argmax(axis=1)], np.inf)
+    return np.where(treated.any(axis=1), context.years[treated.argmax(axis=1)], np.inf)
 
 
-def periods_since(ground: Ground, treatment: Floats) -> Floats:
+def periods_since(context: WorldContext, treatment: Floats) -> Floats:
     """Periods since adoption, (R, T, N), -inf = never, of an absorbing treatment (R, T, N)."""
-    return (ground.years[:, None] - first_periods(ground, treatment)[:, None, :]) / period_step(ground.periods)
+    return (context.years[:, None] - first_periods(context, treatment)[:, None, :]) / period_step(context.periods)

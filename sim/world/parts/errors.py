@@ -22,10 +22,10 @@ from sim.world.context import (
     LATER,
     NOT_NEGATIVE,
     SHARE,
-    Ground,
-    Outline,
+    DesignSummary,
     Part,
     Range,
+    WorldContext,
     fault,
     standard,
     unknown_covariate,
@@ -79,7 +79,7 @@ class Errors(Part):
         return self.size
 
     @abstractmethod
-    def settle(self, ground: Ground, streams: Streams) -> ErrorProcess:
+    def settle(self, context: WorldContext, streams: Streams) -> ErrorProcess:
         """Draw what the world holds fixed of them."""
 
     def cells(self, treatment: Floats) -> Floats | None:
@@ -192,42 +192,42 @@ class Process(Errors):
         """sd times scale."""
         return self.sd * self.scale
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Numbers out of range, explosive processes, shares above one, factors and covariates that are not there."""
         if not is_stationary(self.ar):
             allowed = "more than -1, less than 1" if len(self.ar) == 1 else "coefficients of a stationary process"
             yield fault(f"serial = {self.serial}", allowed, "correct serial")
         if self.group_share + self.factor_share > 1:
             yield fault("group_share and factor_share sum to more than 1", "a sum up to 1", "correct one of them")
-        most = min(outline.units, len(outline.periods))
+        most = min(summary.units, len(summary.periods))
         if self.factors > most:
-            what = f"factors = {self.factors} of {outline.units} units and {len(outline.periods)} periods"
+            what = f"factors = {self.factors} of {summary.units} units and {len(summary.periods)} periods"
             yield fault(what, f"0 to {most}", "choose fewer factors")
         if self.factor_share and not self.factors:
             yield fault(f"factor_share = {self.factor_share:g} without factors", "factors of 1 or more", "set factors")
-        if self.by_covariate and self.by_covariate not in outline.covariates:
-            yield unknown_covariate("by_covariate", self.by_covariate, outline)
-        if wrong := [len(path) for path in self.common_paths if len(path) != len(outline.periods)]:
-            yield fault(f"common_paths: one of {wrong[0]} numbers", f"{len(outline.periods)} numbers, one a period",
+        if self.by_covariate and self.by_covariate not in summary.covariates:
+            yield unknown_covariate("by_covariate", self.by_covariate, summary)
+        if wrong := [len(path) for path in self.common_paths if len(path) != len(summary.periods)]:
+            yield fault(f"common_paths: one of {wrong[0]} numbers", f"{len(summary.periods)} numbers, one a period",
                         "correct common_paths")  # fmt: skip
         if not all(np.isfinite(path).all() for path in self.common_paths):
             yield fault("common_paths: a number that is not finite", "finite numbers", "correct common_paths")
-        if self.differs and outline.mediators:
+        if self.differs and summary.mediators:
             yield fault("errors differ in size between unit-periods, beside mediators", "one of the two",
                         "leave out treated_scale, post_scale and growth, or the mediators")  # fmt: skip
 
-    def settle(self, ground: Ground, streams: Streams) -> SettledProcess:
+    def settle(self, context: WorldContext, streams: Streams) -> SettledProcess:
         """Loadings and scales of units."""
         rng = streams.fixed("errors")
-        loadings = rng.standard_normal((self.factors, ground.units))
-        logs = self.unit_heteroskedastic * rng.standard_normal(ground.units)
+        loadings = rng.standard_normal((self.factors, context.units))
+        logs = self.unit_heteroskedastic * rng.standard_normal(context.units)
         if self.by_covariate:
-            logs = logs + self.covariate_slope * standard(ground.covariates[self.by_covariate].mean(axis=0))
+            logs = logs + self.covariate_slope * standard(context.covariates[self.by_covariate].mean(axis=0))
         scales = np.exp(logs) / np.sqrt(np.square(np.exp(logs)).mean())
-        spatial = ground.spatial(self.spatial) if self.spatial_kind == "ar" else None
-        moving = ground.main_weights if self.spatial_kind == "ma" and self.spatial else None
-        sizes = self.period_sd(len(ground.periods)) * scales
-        return SettledProcess(self, ground, loadings, sizes, bool(np.ptp(logs)), spatial, moving)
+        spatial = context.spatial(self.spatial) if self.spatial_kind == "ar" else None
+        moving = context.main_weights if self.spatial_kind == "ma" and self.spatial else None
+        sizes = self.period_sd(len(context.periods)) * scales
+        return SettledProcess(self, context, loadings, sizes, bool(np.ptp(logs)), spatial, moving)
 
     def period_sd(self, periods: int) -> float:
         """The size; less where errors last and their norm is kept."""
@@ -256,7 +256,7 @@ class SettledProcess:
     """The errors of one world: loadings (r, N), sizes (N,)."""
 
     part: Process
-    ground: Ground
+    context: WorldContext
     loadings: Floats
     sizes: Floats
     unequal: bool
@@ -269,7 +269,7 @@ class SettledProcess:
         errors = persistent(self.mixed(self._shocks(streams), streams, "errors"), part.serial, part.moving)
         errors *= self.sizes if self.unequal else self.sizes[0]
         if part.common_paths:
-            loadings = streams.normals("loadings on paths", len(part.common_paths), self.ground.units)
+            loadings = streams.normals("loadings on paths", len(part.common_paths), self.context.units)
             errors += part.scale * np.matmul(np.array(part.common_paths).T, loadings)
         if part.unit_means != 1.0:
             errors -= (1.0 - part.unit_means) * errors.mean(axis=1, keepdims=True)
@@ -291,7 +291,7 @@ class SettledProcess:
 
     def _shocks(self, streams: Streams) -> Floats:
         """Standardised shocks of unit-periods, (R, T, N)."""
-        shape = self.ground.shape
+        shape = self.context.shape
         if self.part.distribution == "t5":
             draws = (rng.standard_t(5, size=shape) for rng in streams.each("errors"))
             return np.array(list(draws)).reshape(-1, *shape) * np.sqrt(3 / 5)
@@ -302,13 +302,13 @@ class SettledProcess:
 
     def _shared(self, streams: Streams, purpose: str) -> Floats:
         """Shocks of groups and of factors, (R, T, N)."""
-        part, ground = self.part, self.ground
-        out = np.zeros((1, *ground.shape))
+        part, context = self.part, self.context
+        out = np.zeros((1, *context.shape))
         if part.group_share:
-            shocks = streams.normals(f"{purpose} of groups", len(ground.periods), int(ground.places.group.max()) + 1)
-            out = out + np.sqrt(part.group_share) * shocks[:, :, ground.places.group]
+            shocks = streams.normals(f"{purpose} of groups", len(context.periods), int(context.places.group.max()) + 1)
+            out = out + np.sqrt(part.group_share) * shocks[:, :, context.places.group]
         if part.factor_share:
-            paths = streams.normals(f"{purpose} of factors", len(ground.periods), part.factors)
+            paths = streams.normals(f"{purpose} of factors", len(context.periods), part.factors)
             out = out + np.sqrt(part.factor_share / part.factors) * (paths @ self.loadings)
         return out
 
@@ -355,16 +355,16 @@ class Residuals(Errors):
         """sd times scale."""
         return self.sd * self.scale
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Blocks of more than half of the units."""
-        if not 1 <= self.block <= outline.units // 2:
-            yield fault(f"block = {self.block} of {outline.units} units", f"1 to {outline.units // 2}", "correct block")
+        if not 1 <= self.block <= summary.units // 2:
+            yield fault(f"block = {self.block} of {summary.units} units", f"1 to {summary.units // 2}", "correct block")
 
-    def settle(self, ground: Ground, streams: Streams) -> SettledResiduals:
+    def settle(self, context: WorldContext, streams: Streams) -> SettledResiduals:
         """Residuals at their size, and the blocks of neighbours."""
-        paths = ground.places.variable(self.variable, "[design.errors] variable")
+        paths = context.places.variable(self.variable, "[design.errors] variable")
         rms = float(np.sqrt(np.square(paths).mean()))
-        return SettledResiduals(self, paths * (self.size / rms if rms > 0 else 0.0), blocks(ground, self.block))
+        return SettledResiduals(self, paths * (self.size / rms if rms > 0 else 0.0), blocks(context, self.block))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -405,14 +405,14 @@ class SettledResiduals:
         return out
 
 
-def blocks(ground: Ground, size: int) -> NDArray[np.intp]:
+def blocks(context: WorldContext, size: int) -> NDArray[np.intp]:
     """Compact blocks of up to `size` units that are neighbours in W, (B, size), the largest first, filled with -1.
 
     Units of a block stand in the order in which it grew, so that those in the same place of two blocks are alike in how
     they lie to the others. Blocks of one unit need no W.
     """
     if size == 1:
-        return np.arange(ground.units, dtype=np.intp)[:, None]
-    linked = ground.main_weights.dense > 0
+        return np.arange(context.units, dtype=np.intp)[:, None]
+    linked = context.main_weights.dense > 0
     found = sorted(compact_blocks(linked | linked.T, size), key=len, reverse=True)
     return np.array([np.r_[block, np.full(size - len(block), -1)] for block in found], dtype=np.intp)

@@ -17,7 +17,7 @@ from sim.panel import Panel
 from sim.panel_files import as_file, file_text
 from sim.panel_sidecars import panel_from
 from sim.streams import Streams
-from sim.world.context import POSITIVE, Outline, Part, Places, Range, cities, fault, standard, whole_from
+from sim.world.context import POSITIVE, DesignSummary, Part, Places, Range, cities, fault, standard, whole_from
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,7 +137,7 @@ class UnitsOfFile(Geography):
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", file_text(self.path, TABLES))
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Columns that lack, names that repeat, numbers that are none."""
         try:
             table = table_of(self.path)
@@ -331,15 +331,15 @@ class UnitsOfPanel(Geography):
     groups: str = ""
     prosperity: str = ""
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """No panel, other periods, names that the panel lacks."""
         if not self.panel:
             yield fault("panel is missing", "a file panel.parquet beside the study file", "write one with: panelproof "
                         "twin PANEL")  # fmt: skip
             return
         held = self.held
-        if len(held.periods) != len(outline.periods):
-            what = f"periods = {len(outline.periods)}, but the panel that is kept has {len(held.periods)}"
+        if len(held.periods) != len(summary.periods):
+            what = f"periods = {len(summary.periods)}, but the panel that is kept has {len(held.periods)}"
             yield fault(what, f"{len(held.periods)}", "correct periods")
         if self.groups and self.groups not in held.attributes:
             yield fault(f"groups = {self.groups!r}", one_of(held.attributes), "name an attribute of the units")
@@ -412,10 +412,10 @@ class Nowhere(Geography):
 
     groups: int = 1
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """More groups than units."""
-        if self.groups > outline.units:
-            yield fault(f"groups = {self.groups} of {outline.units} units", f"1 to {outline.units}", "correct groups")
+        if self.groups > summary.units:
+            yield fault(f"groups = {self.groups} of {summary.units} units", f"1 to {summary.units}", "correct groups")
 
     @property
     def attributes(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from sim.arrays import Floats
 from sim.errors import Problem, closest, one_of
 from sim.index import CellNames, entropy_index
 from sim.streams import Streams
-from sim.world.context import FINITE, NOT_NEGATIVE, Outline, Part, fault
+from sim.world.context import FINITE, NOT_NEGATIVE, DesignSummary, Part, fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Entropy(IndicatorsPart):
     negative: tuple[str, ...] = ()
     noise: float = 0.5
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Names and loadings that do not fit, indicators that do not vary."""
         if self.loadings and len(self.loadings) != len(self.names):
             yield fault(f"{len(self.loadings)} loadings of {len(self.names)} indicators", f"{len(self.names)} numbers",
@@ -70,7 +70,7 @@ class Entropy(IndicatorsPart):
                       closest(name, self.names))  # fmt: skip
         if not self.noise and 0 in self.loadings:
             yield fault("an indicator with loading 0 and noise 0 never varies", "a loading or noise", "set noise")
-        if self.names and outline.units * len(outline.periods) < 2:
+        if self.names and summary.units * len(summary.periods) < 2:
             yield fault("an index of one unit-period", "2 unit-periods or more", "add units or periods")
 
     def errors(self, shape: tuple[int, int], streams: Streams) -> dict[str, Floats]:

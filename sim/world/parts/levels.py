@@ -18,10 +18,10 @@ from sim.world.context import (
     LATER,
     NOT_NEGATIVE,
     POSITIVE,
-    Ground,
+    DesignSummary,
     LevelParts,
-    Outline,
     Part,
+    WorldContext,
     fault,
     smooth,
     standard,
@@ -49,7 +49,7 @@ class Levels(Part):
         return LEVELS
 
     @abstractmethod
-    def settle(self, ground: Ground, streams: Streams) -> LevelParts:
+    def settle(self, context: WorldContext, streams: Streams) -> LevelParts:
         """Draw them, from `streams.fixed(...)`."""
 
 
@@ -90,11 +90,11 @@ class Effects(Levels):
         """With trends or factors."""
         return self.trends_sd > 0 or (self.factors > 0 and self.factor_share * self.unit_sd > 0)
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """More factors than units or periods."""
-        most = min(outline.units, len(outline.periods))
+        most = min(summary.units, len(summary.periods))
         if self.factors > most:
-            what = f"factors = {self.factors} of {outline.units} units and {len(outline.periods)} periods"
+            what = f"factors = {self.factors} of {summary.units} units and {len(summary.periods)} periods"
             yield fault(what, f"0 to {most}", "choose fewer factors")
 
     @property
@@ -103,26 +103,26 @@ class Effects(Levels):
         spreads = self.unit_sd, self.period_sd, self.trends_sd
         return LEVELS if any(spreads) else ()
 
-    def settle(self, ground: Ground, streams: Streams) -> LevelParts:
+    def settle(self, context: WorldContext, streams: Streams) -> LevelParts:
         """Unit effects have the standard deviation asked for in the draw itself; so have the others on average."""
-        rng, (periods, units) = streams.fixed("levels"), ground.shape
+        rng, (periods, units) = streams.fixed("levels"), context.shape
         own = np.sqrt(1 - self.on_prosperity**2) * rng.standard_normal(units)
-        unit = self.unit_sd * smooth(ground, self.on_prosperity * ground.places.prosperity + own, self.unit_spatial)
+        unit = self.unit_sd * smooth(context, self.on_prosperity * context.places.prosperity + own, self.unit_spatial)
         period = self.period_sd * rng.standard_normal(periods)
         trend = self.trends_sd * rng.standard_normal(units)
         loadings = rng.standard_normal((units, self.factors))
         steps = (rng.standard_normal(periods) + self.factor_drift for _ in range(self.factors))
         paths = np.array([standard(np.cumsum(step)) for step in steps])
-        total = self.mean + unit + period[:, None] + trend * centred_time(ground)[:, None]
+        total = self.mean + unit + period[:, None] + trend * centred_time(context)[:, None]
         if self.factors:
             scale = self.unit_sd * np.sqrt(self.factor_share / self.factors)
             total = total + scale * paths.T @ loadings.T
         return LevelParts(unit, period, trend, loadings, total)
 
 
-def centred_time(ground: Ground) -> np.ndarray:
+def centred_time(context: WorldContext) -> np.ndarray:
     """Periods since the middle of the panel, in steps of one period, (T,)."""
-    at = np.arange(len(ground.periods), dtype=np.float64)
+    at = np.arange(len(context.periods), dtype=np.float64)
     return at - at.mean()
 
 
@@ -154,7 +154,7 @@ class BoundedLevels(Levels):
     on_prosperity: float = 0.6
     noise: float = 0.8
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Bounds that do not hold the mean or the standard deviation."""
         if not self.low < 0 < self.high:
             yield fault(f"low = {self.low:g}, high = {self.high:g}", "low < 0 < high", "correct them")
@@ -162,15 +162,15 @@ class BoundedLevels(Levels):
             allowed = f"less than {np.sqrt(-self.low * self.high):.4g} between these bounds"
             yield fault(f"unit_sd = {self.unit_sd:g}", allowed, "correct unit_sd")
 
-    def settle(self, ground: Ground, streams: Streams) -> LevelParts:
+    def settle(self, context: WorldContext, streams: Streams) -> LevelParts:
         """Unit effects at the normal scores of a smooth part, prosperity and noise."""
-        rng, units = streams.fixed("levels"), ground.units
-        smoothed = standard(smooth(ground, rng.standard_normal(units), self.unit_spatial))
+        rng, units = streams.fixed("levels"), context.units
+        smoothed = standard(smooth(context, rng.standard_normal(units), self.unit_spatial))
         score = standard(
-            smoothed + self.on_prosperity * ground.places.prosperity + self.noise * rng.standard_normal(units)
+            smoothed + self.on_prosperity * context.places.prosperity + self.noise * rng.standard_normal(units)
         )
         unit = beta_variates(score, 0.0, self.unit_sd, self.low, self.high)
-        period = standard(np.arange(len(ground.periods), dtype=np.float64)) * self.period_sd
+        period = standard(np.arange(len(context.periods), dtype=np.float64)) * self.period_sd
         none = np.zeros(units)
         return LevelParts(unit, period, none, np.zeros((units, 0)), self.mean + unit + period[:, None])
 
@@ -205,15 +205,15 @@ class FittedLevels(Levels):
         """With an interactive part."""
         return self.interactive != 0
 
-    def settle(self, ground: Ground, streams: Streams) -> LevelParts:
+    def settle(self, context: WorldContext, streams: Streams) -> LevelParts:
         """The fitted parts times their factors; a unit's trend is the slope of its level over periods."""
-        places, where = ground.places, "[design.levels] method"
+        places, where = context.places, "[design.levels] method"
         additive = self.additive * places.variable(f"{self.method}.additive", where)
         total = additive + self.interactive * places.variable(f"{self.method}.interactive", where)
-        mean, time = total.mean(), centred_time(ground)
+        mean, time = total.mean(), centred_time(context)
         unit, period = total.mean(axis=0) - mean, total.mean(axis=1) - mean
         slopes = time @ total / max(float(time @ time), 1.0)
         facts = places.held(where).attributes
         names = [name for name in facts if name.startswith(f"{self.method}.factor")]
-        loadings = np.column_stack([facts[name] for name in names]) if names else np.zeros((ground.units, 0))
+        loadings = np.column_stack([facts[name] for name in names]) if names else np.zeros((context.units, 0))
         return LevelParts(unit, period, slopes - slopes.mean(), loadings, total)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from sim.errors import Problem
-from sim.world.context import FINITE, INSIDE, NOT_NEGATIVE, Outline, Part, fault
+from sim.world.context import FINITE, INSIDE, NOT_NEGATIVE, DesignSummary, Part, fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Linear(MediatorPart):
         "mean": FINITE, "levels": FINITE,
     }  # fmt: skip
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Numbers out of range; what a total cannot hold."""
         if not self.name:
             yield fault("name is empty", "a name", "name the mediator")

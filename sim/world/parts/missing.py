@@ -12,7 +12,7 @@ import numpy as np
 from sim.arrays import Floats
 from sim.errors import Problem
 from sim.streams import Streams
-from sim.world.context import FINITE, SHARE, Ground, Outline, Part, fault
+from sim.world.context import FINITE, SHARE, DesignSummary, Part, WorldContext, fault
 
 
 class MissingPart(Part):
@@ -36,7 +36,7 @@ class MissingPart(Part):
         """Whether it depends on the outcome, so that it differs between replications."""
 
     @abstractmethod
-    def fixed(self, ground: Ground, rng: np.random.Generator) -> Floats:
+    def fixed(self, context: WorldContext, rng: np.random.Generator) -> Floats:
         """1 where observed, 0 elsewhere, (T, N), of a pattern that does not depend on the outcome."""
 
     @abstractmethod
@@ -68,15 +68,15 @@ class Pattern(MissingPart):
     pattern: Literal["random", "entry", "dropout", "on_outcome"] = "random"
     slope: float = 1.0
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """More missing than leaves every unit in a period."""
-        periods = len(outline.periods)
+        periods = len(summary.periods)
         most = 0.5 if self.pattern in ("entry", "dropout") else (periods - 1) / periods
         if self.some and periods < 2:
             yield fault(f"share = {self.share:g} of a panel of one period", "0", "leave share out")
         elif self.share > most:
             yield fault(f"share = {self.share:g}", f'0 to {most:.4g} with pattern = "{self.pattern}"', "correct share")
-        if self.follows_outcome and outline.indicators:
+        if self.follows_outcome and summary.indicators:
             yield fault('pattern = "on_outcome" with indicators, whose index needs the observed unit-periods first',
                         "random, entry, dropout", "choose one of them")  # fmt: skip
 
@@ -90,11 +90,11 @@ class Pattern(MissingPart):
         """on_outcome."""
         return self.some and self.pattern == "on_outcome"
 
-    def fixed(self, ground: Ground, rng: np.random.Generator) -> Floats:
+    def fixed(self, context: WorldContext, rng: np.random.Generator) -> Floats:
         """One draw of the pattern."""
-        (periods, units), seen = ground.shape, np.ones(ground.shape)
+        (periods, units), seen = context.shape, np.ones(context.shape)
         if self.pattern == "random":
-            return self._without(rng.random(ground.shape), rng)
+            return self._without(rng.random(context.shape), rng)
         late = rng.permutation(units)[: round(2 * self.share * units)]
         gaps = rng.integers(1, periods, size=len(late))  # of T / 2 periods on average
         at = np.arange(periods)[:, None]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sim.arrays import Floats
 from sim.errors import Problem
-from sim.world.context import FINITE, INSIDE, LATER, POSITIVE, Ground, Outline, Part, fault
+from sim.world.context import FINITE, INSIDE, LATER, POSITIVE, DesignSummary, Part, WorldContext, fault
 
 
 class SpilloverPart(Part):
@@ -38,11 +38,11 @@ class SpilloverPart(Part):
         """Whether a neighbour's dose adds anything."""
 
     @abstractmethod
-    def added(self, ground: Ground, dose: Floats) -> Floats:
+    def added(self, context: WorldContext, dose: Floats) -> Floats:
         """What neighbours' doses (R, T, N) add, (R, T, N)."""
 
     @abstractmethod
-    def alone(self, ground: Ground) -> Floats:
+    def alone(self, context: WorldContext) -> Floats:
         """What a dose of one of unit j adds to unit i where no other unit has a dose, (N, N)."""
 
     def felt(self, dose: Floats) -> Floats:
@@ -81,7 +81,7 @@ class Neighbours(SpilloverPart):
         """gamma and eta."""
         return self.gamma, self.eta
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Numbers out of range, a radius without an effect."""
         if self.radius is not None and not self.w_effect:
             yield fault(f"radius = {self.radius:g} without w_effect", "a w_effect other than 0", "set w_effect")
@@ -96,33 +96,33 @@ class Neighbours(SpilloverPart):
         """With w_effect."""
         return self.w_effect != 0
 
-    def added(self, ground: Ground, dose: Floats) -> Floats:
+    def added(self, context: WorldContext, dose: Floats) -> Floats:
         """w_effect times the exposure of those that are reached."""
-        exposure = ground.main_weights.lag(dose) if self.radius is None else self._within(ground, dose)
+        exposure = context.main_weights.lag(dose) if self.radius is None else self._within(context, dose)
         if self.on != "all":
             exposure = exposure * ((dose != 0) == (self.on == "treated"))
         return self.w_effect * exposure
 
-    def alone(self, ground: Ground) -> Floats:
+    def alone(self, context: WorldContext) -> Floats:
         """w_effect over W or within the radius, for all but those who need a dose of their own."""
         if self.on == "treated":
-            return np.zeros((ground.units, ground.units))
-        reach = ground.main_weights.dense if self.radius is None else self._near(ground).astype(np.float64)
+            return np.zeros((context.units, context.units))
+        reach = context.main_weights.dense if self.radius is None else self._near(context).astype(np.float64)
         return self.w_effect * reach
 
     def felt(self, dose: Floats) -> Floats:
         """All of it; within a radius, where the largest dose counts, nothing of a negative one."""
         return dose if self.radius is None else np.maximum(dose, 0.0)
 
-    def _near(self, ground: Ground) -> NDArray[np.bool_]:
+    def _near(self, context: WorldContext) -> NDArray[np.bool_]:
         """Whether units are within the radius of each other, (N, N)."""
-        near = ground.distances <= (self.radius or 0.0)
+        near = context.distances <= (self.radius or 0.0)
         np.fill_diagonal(near, val=False)
         return near
 
-    def _within(self, ground: Ground, dose: Floats) -> Floats:
+    def _within(self, context: WorldContext, dose: Floats) -> Floats:
         """The largest dose above 0 among other units within the radius; 0 where there is none."""
-        near = self._near(ground)
+        near = self._near(context)
         out = np.zeros_like(dose)
         for i in np.flatnonzero(near.any(axis=1)):
             out[:, :, i] = dose[:, :, near[i]].max(axis=2, initial=0.0)

@@ -12,7 +12,7 @@ import numpy as np
 from sim.errors import BadInput, Problem, bad, one_of
 from sim.panel_files import as_file, file_text
 from sim.weights import CALLED, Standardize, Weights, band, inverse_distance, knn, touching_cells
-from sim.world.context import POSITIVE, Outline, Part, Places, cities, city_weights, fault, whole_from
+from sim.world.context import POSITIVE, DesignSummary, Part, Places, cities, city_weights, fault, whole_from
 
 
 class WeightsPart(Part):
@@ -80,10 +80,10 @@ class Contiguity(WeightsPart):
     rule: Literal["queen", "rook"] = "queen"
     name: str = ""
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Too few units for regions."""
-        if outline.units < FEWEST:
-            yield fault(f"regions of {outline.units} units", f"{FEWEST} units or more", "add units, or use knn")
+        if summary.units < FEWEST:
+            yield fault(f"regions of {summary.units} units", f"{FEWEST} units or more", "add units, or use knn")
 
     def build(self, places: Places) -> Weights:
         """W of the places."""
@@ -126,7 +126,7 @@ class WeightsOfFile(WeightsPart):
         """The file's name without its extension."""
         return self.name or self.path.split(":")[1].rpartition(".")[0]
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """A file that cannot be read, or a matrix of another N."""
         from sim.weights_files import matrix_size  # pandas is slow to import
 
@@ -136,8 +136,8 @@ class WeightsOfFile(WeightsPart):
         except BadInput as error:
             yield from error.problems
             return
-        if size not in (None, (outline.units, outline.units)):
-            found, units = " x ".join(map(str, size or ())), outline.units
+        if size not in (None, (summary.units, summary.units)):
+            found, units = " x ".join(map(str, size or ())), summary.units
             yield fault(f"W is {found}, but the world has {units} units",
                         f"{units} x {units}, in the order of the units", "name another file")  # fmt: skip
 
@@ -225,11 +225,11 @@ class Knn(WeightsPart):
     k: int = 6
     name: str = ""
 
-    def faults(self, outline: Outline) -> Iterator[Problem]:
+    def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """More neighbours than other units."""
-        if self.k >= outline.units:
+        if self.k >= summary.units:
             yield fault(
-                f"k = {self.k} of {outline.units} units", f"1 to {outline.units - 1}", "choose fewer neighbours"
+                f"k = {self.k} of {summary.units} units", f"1 to {summary.units - 1}", "choose fewer neighbours"
             )
 
     def build(self, places: Places) -> Weights:
