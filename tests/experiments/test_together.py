@@ -23,6 +23,7 @@ from experiments.run.runner import run
 from experiments.study import Study
 from results.store import BlockState, Shard, StoreLocked, ZarrStore, locked
 from results.store.crew import STALE, TICKETS, Crew, Ticket, Tickets, done_in, is_used, read_ticket, write_ticket
+from results.store.disk import check_own_folder
 from sim.errors import BadInput
 from studies import SHORT, quick_study
 
@@ -448,6 +449,19 @@ def test_a_ticket_that_another_has_taken_over_is_put_back(store: Path) -> None:
     assert not own._removed(ticket, Ticket("0123456789ab.zarr", done=False))
     assert read_ticket(ticket) == now
     assert [path.name for path in ticket.parent.iterdir()] == ["0"]
+
+
+def test_a_client_that_comes_while_the_last_one_goes_makes_the_folder_anew(store: Path, reference: str) -> None:
+    gone = iter([True])
+
+    def check(path: Path) -> None:
+        if path.name == TICKETS and next(gone, False):
+            shutil.rmtree(path.parent)
+        check_own_folder(path)
+
+    with mock.patch("results.store.crew.check_own_folder", check):
+        assert hash_of(run(STUDY, store=store, together=True)) == reference
+    assert next(gone, None) is None, "the folder was not removed"
 
 
 def test_a_part_that_is_joined_meanwhile_is_no_fault(store: Path, reference: str) -> None:

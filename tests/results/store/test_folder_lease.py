@@ -569,6 +569,15 @@ def test_a_store_that_was_set_aside_is_taken_back_by_who_holds_its_lease(store: 
     assert not aside.exists()
 
 
+def test_the_name_of_a_store_is_no_pattern(tmp_path: Path) -> None:
+    (other := tmp_path / ".x.zarr.1.partial").mkdir()
+    run(quick_study(64), store=(store := tmp_path / "[xy].zarr"))
+    (own := tmp_path / f".{store.name}.1.partial").mkdir()
+    with locked(store):
+        assert other.exists()
+        assert not own.exists()
+
+
 def test_what_another_run_makes_beside_is_swept_by_the_holder_alone(store: Path, tmp_path: Path) -> None:
     for name in (".x.zarr.1.partial", ".y.zarr.1.partial"):
         (tmp_path / name).mkdir()
