@@ -103,7 +103,7 @@ class CellRunner:
         """
         plans = self.world(index).plans
         if not plans:
-            first, key = _first_rows(panel), (self.estimators, self.schema, self.worlds)
+            first, key = first_rows(panel), (self.estimators, self.schema, self.worlds)
             last = _PLANNED.get(key)
             if last is None or not _fixed_alike(last[0], first):
                 last = first, _plans(self.estimators, self.schema, first, self.worlds)
@@ -130,7 +130,7 @@ class CellRunner:
 
         What raises here is left to the run, which keeps tracebacks.
         """
-        panel = _first_rows(self.draw(0).panel)
+        panel = first_rows(self.draw(0).panel)
         rows = panel.replications
         for estimator in estimators:
             try:
@@ -257,12 +257,12 @@ def _equal(a: NDArray[np.bool_] | None, b: NDArray[np.bool_] | None) -> bool:
     return a is b or (a is not None and b is not None and np.array_equal(a, b))
 
 
-def _first_rows(panel: Panel) -> Panel:
+def first_rows(panel: Panel, rows: int = PLANNED_ON) -> Panel:
     """The first replications of a tile: a plan that keeps its panel then keeps little."""
-    few = {name: values if len(values) == 1 else values[:PLANNED_ON].copy() for name, values in panel.variables.items()}
+    few = {name: values if len(values) == 1 else values[:rows].copy() for name, values in panel.variables.items()}
     seen = panel.observed
     if seen is not None and len(seen) > 1:
-        return replace(panel, variables=few, observed=seen[:PLANNED_ON].copy())
+        return replace(panel, variables=few, observed=seen[:rows].copy())
     return panel.with_variables(few)
 
 

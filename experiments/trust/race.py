@@ -7,6 +7,9 @@ coverage allow to recommend it; those that are valid are held against one anothe
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +24,7 @@ from rich.text import Text
 from estimators.core.estimator import Estimates, Estimator, Layout, estimators, usual_error
 from estimators.linear.did import TwoWayDID
 from experiments.panel_spec.spec import RealPanel
+from experiments.run.blocks import first_rows
 from experiments.run.reporting import without_nan
 from experiments.run.tasks import runner_of
 from experiments.study import Study
@@ -28,7 +32,7 @@ from experiments.tables.ledger import treated_units, why_failed, why_no_error
 from experiments.trust.claim import EFFECT, HEADLINE, PanelClaim, claim_of
 from experiments.trust.race_worlds import SELECTION, departures_of, worlds_of
 from experiments.trust.recommend import FEW_TREATED, errors_named, forbidden_of, rank_of
-from experiments.trust.studies import BLOCK, UNIT, RunContext, SimulatedStudy, check_asked, in_memory, seconds_of
+from experiments.trust.studies import BLOCK, UNIT, RunContext, SimulatedStudy, check_asked, seconds_of
 from experiments.twins.twin import Twin
 from results.diagnosis.fits import Fits, fits_of
 from results.store.block import Block
@@ -36,7 +40,7 @@ from results.text import DASH, bracketed, fixed, joined
 from sim.arrays import Floats
 from sim.errors import BadInput, bad, closest, one_of
 from sim.panel import card
-from sim.streams import Streams
+from sim.streams import TILE, Streams
 from sim.world.context import LARGEST
 from sim.world.panel_design import PanelDesign
 
@@ -54,11 +58,11 @@ LEAST_COVERAGE = 0.90  # of nominal 95% intervals, below which an estimator is n
 MOST_BIAS = 0.5  # of its standard deviation, above which an estimator is not recommended
 BEYOND = 2.0  # Monte Carlo errors within which a bound is not exceeded
 SAMPLES = 999  # of the bootstrap behind the model confidence set
-LEAST, MOST = 16, 2048  # replications of an estimator in a world
+LEAST, MOST = TILE, 2048  # replications of an estimator in a world
 ENOUGH = 64  # replications from which an estimator may be recommended
-PART = 32  # panels of a pilot
 SOON = 1.0  # seconds that a longer pilot may take
 WORLDS_NEARBY = 8  # in which the recommended estimator is held against the claim's own
+FOR_NEARBY = 0.25  # of the time of a race is left for them
 NONE = float("nan")
 SAME = 1e-12  # of the largest mean loss: what rounding leaves of no difference
 RACES, COVERED, FIXED = 300, 0.913, 0.940  # docs/studies/races.md
@@ -260,8 +264,9 @@ def race(
         raise bad(f"the claim {claim!r} is no effect of the treatment itself", where="--claim",
                   allowed="did, or another estimate of the effect", remedy="leave --claim out")  # fmt: skip
     lineup = Lineup.of(named, kinds, effect)
-    counts = lineup.replications(budget) if replications is None else dict.fromkeys(lineup.field, replications)
-    return lineup.run(counts, context, say)
+    if replications is not None:
+        return lineup.run(dict.fromkeys(lineup.field, replications), context, say)
+    return lineup.run(lineup.replications(budget, context), context, say, until=lineup.begun + budget)
 
 
 # Who races.
@@ -356,11 +361,19 @@ def _effect(layout: Layout, estimator: Estimator, treatment: str) -> str:
     return treatment if treatment in terms else terms[0]
 
 
-def _cost(study: Study) -> float:
-    """Seconds of drawing and fitting a panel, many at once: what a first panel costs is no part of it where more take
-    little time."""
-    runner, done, once = runner_of(study, 0), 0, 0.0
-    for count in (PART, UNIT):
+def cost_of(study: Study) -> float:
+    """Seconds of drawing and fitting a panel, many at once where that takes little time; what a first one costs beside
+    is no part of it."""
+    runner, estimator, done, spent = runner_of(study, 0), study.estimators[0], 0, list[float]()
+    panel = runner.draw(0).panel
+    for rows in (1, 1, 3):
+        begin = time.perf_counter()
+        with contextlib.suppress(Exception):  # the race counts it
+            estimator(first_rows(panel, rows), runner.streams_of(estimator, 0, rows))
+        spent.append(time.perf_counter() - begin)
+    if TILE * (once := (spent[2] - spent[1]) / 2) > SOON:
+        return once
+    for count in (TILE, UNIT):
         begin = time.perf_counter()
         runner.run(done, done + count)
         once = max((time.perf_counter() - begin) / count, 1e-9)
@@ -380,7 +393,7 @@ def shared(costs: Mapping[str, float], seconds: float, own: str) -> dict[str, in
     left, counts = max(seconds - LEAST * sum(costs[name] for name in order), 0.0), dict[str, int]()
     for place, name in enumerate(order):
         count = LEAST + int(min(left / (len(order) - place) / costs[name], MOST - LEAST))
-        counts[name] = count // UNIT * UNIT if count >= UNIT else count
+        counts[name] = count // TILE * TILE
         left -= (counts[name] - LEAST) * costs[name]
     return counts
 
@@ -424,28 +437,32 @@ class Lineup:
                      seed=self.claim.real.spec.inference.seed,
                      question="How do estimators of the effect do on twins?")  # fmt: skip
 
-    def replications(self, budget: float) -> dict[str, int]:
+    def replications(self, budget: float, context: RunContext) -> dict[str, int]:
         """Panels a world for each estimator, as measured by a pilot in the first world; none for those too slow.
 
-        budget: seconds from the first fit of the panel on, a quarter of them for the race in any case.
+        budget: seconds from the first fit of the panel on, a quarter of them for the race in any case. context: the
+        processes of the race.
         """
         design = next(iter(self.worlds.values()))
-        costs = {name: _cost(self.study("pilot", design, one, UNIT)) for name, one in self.field.items()}
+        costs = {name: cost_of(self.study("pilot", design, one, UNIT)) for name, one in self.field.items()}
         left = max(budget - (time.perf_counter() - self.begun), budget / 4)
+        left *= (1 - FOR_NEARBY) * context.executor.workers
         counts = shared(costs, left / len(self.worlds), self.own)
         return {name: counts[name] for name in self.field if name in counts}
 
     def run(
-        self, counts: Mapping[str, int], context: RunContext, say: Callable[[str], None] = lambda line: None
-    ) -> Race:
-        """The race; counts: panels a world of those that run."""
+        self, counts: Mapping[str, int], context: RunContext, say: Callable[[str], None] = lambda line: None,
+        until: float = math.inf,
+    ) -> Race:  # fmt: skip
+        """The race; counts: panels a world of those that run. until: when to try no further world nearby."""
         racing = {name: self.field[name] for name in counts}
         by_world: dict[str, dict[str, SimulatedStudy]] = {}
         for world, design in self.worlds.items():
             say(f"{world}: {len(racing)} estimators on up to {max(counts.values()):,} panels")
             wanted = {name: self.study(world, design, one, counts[name]) for name, one in racing.items()}
             studies = {name: context.fitting(study.name, study) for name, study in wanted.items()}
-            by_world[world] = {name: SimulatedStudy(world, study, context.run(study.name, study), racing[name].term)
+            stores = context.run_all({study.name: study for study in studies.values()})
+            by_world[world] = {name: SimulatedStudy(world, study, stores[study.name], racing[name].term)
                                for name, study in studies.items()}  # fmt: skip
         errors = {name: best_error([held[name] for held in by_world.values()], one.printed,
                                    forbidden_of(one.found.errors, self.claim.panel))
@@ -463,20 +480,24 @@ class Lineup:
         found = Race(self.claim, self.own, self.effect, tuple(results), said, best, agree, notes=notes)
         if found.better:
             found = replace(found, notes=(*notes, COST))
-        nearby = (0, 0) if best == self.own else self._nearby(found.decisive, racing[best])
+        nearby = (0, 0) if best == self.own else self._nearby(found.decisive, racing[best], context, until)
         return replace(found, nearby=nearby, seconds=time.perf_counter() - self.begun)
 
-    def _nearby(self, world: str, best: Contestant) -> tuple[int, int]:
-        """In how many worlds near the fitted one an estimator misses less than the claim's own, and how many there are;
+    def _nearby(self, world: str, best: Contestant, context: RunContext, until: float) -> tuple[int, int]:
+        """In how many worlds near the fitted one an estimator misses less than the claim's own, of how many;
         world: the decisive one, which has none nearby where adoption hangs on factors."""
-        less, designs = 0, () if world == SELECTION else self.near[:WORLDS_NEARBY]
-        for design in designs:
-            missed = []
-            for one in (self.field[self.own], best):
-                study = self.study("nearby", design, one, UNIT)
-                missed.append(np.nanmean(losses_of(SimulatedStudy(world, study, in_memory(study, UNIT), one.term))))
-            less += bool(missed[1] < missed[0])
-        return less, len(designs)
+        designs = () if world == SELECTION else self.near[:WORLDS_NEARBY]
+        context, missed = replace(context, folder=None), list[list[float]]()
+        for some in itertools.batched(enumerate(designs), context.executor.workers, strict=False):
+            if missed and time.perf_counter() > until:
+                break
+            pairs = [[self.study(f"near {place}", design, one, UNIT) for one in (self.field[self.own], best)]
+                     for place, design in some]  # fmt: skip
+            stores = context.run_all({study.name: study for pair in pairs for study in pair})
+            missed += [[float(np.nanmean(losses_of(SimulatedStudy(world, study, stores[study.name], one.term))))
+                        for study, one in zip(pair, (self.field[self.own], best), strict=True)]
+                       for pair in pairs]  # fmt: skip
+        return sum(found < own for own, found in missed), len(missed)
 
 
 # What a race found: misses in each world, the model confidence set, and whom to use.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -66,17 +67,12 @@ def check_asked(effect: object, replications: object, where: str) -> None:
         raise bad(f"replications = {replications}", where=where, allowed=least, remedy="ask for more")
 
 
-def timed(work: Callable[[int], object], replications: int) -> float:
-    """Seconds a replication of some work, which is told how many to do; a first small round is not timed."""
-    work(UNIT)
+def timed(study: Study, replications: int) -> float:
+    """Seconds a replication of a study that is kept nowhere; a first small round is not timed."""
+    run(study.resized(replications=UNIT))
     begin = time.perf_counter()
-    work(replications)
+    run(study.resized(replications=replications))
     return (time.perf_counter() - begin) / replications
-
-
-def in_memory(study: Study, replications: int) -> Store:
-    """A study run on so many replications and kept nowhere, as a pilot times it."""
-    return run(study.resized(replications=replications))
 
 
 def shared_out(costs: Mapping[str, tuple[int, float]], budget: float, workers: int = 1) -> dict[str, int]:
@@ -161,6 +157,15 @@ class RunContext:
     def run(self, name: str, study: Study) -> Store:
         """Run what is missing of a study."""
         return run(study, store=self.store(name), executor=self.executor, plan=self.plan)
+
+    def run_all(self, studies: Mapping[str, Study]) -> dict[str, Store]:
+        """Run what is missing of several studies: as many at once as there are workers, for a study of one block keeps
+        one of them busy."""
+        most = min(self.executor.workers, len(studies))
+        if most < 2:
+            return {name: self.run(name, study) for name, study in studies.items()}
+        with ThreadPoolExecutor(most) as pool:
+            return dict(zip(studies, pool.map(self.run, studies, studies.values()), strict=True))
 
 
 @contextmanager

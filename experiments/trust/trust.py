@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,6 @@ from experiments.trust.studies import (
     check_asked,
     effects_of,
     fits_of,
-    in_memory,
     pilot_of,
     rejections,
     seconds_of,
@@ -230,7 +229,7 @@ def _raced(found: Trust, context: RunContext, say: SayLine) -> Trust:
     if ask.replications:
         counts = dict.fromkeys(lineup.field, min(ask.replications, RACED))
     elif not counts:
-        pilot = lineup.replications(RACE * ask.budget)
+        pilot = lineup.replications(RACE * ask.budget, context)
         counts = {name: min(count, RACED) for name, count in pilot.items()}
         context.remember(ask.budget, {f"{RACING}{name}": count for name, count in counts.items()})
     return replace(found, race=lineup.run(counts, context, say))
@@ -302,7 +301,7 @@ def _planned(claim: PanelClaim, twins: Twin, ask: Ask, context: RunContext, say:
     if counts is not None and counts.keys() >= pilots.keys():
         say(f"replications as in an earlier run with a budget of {ask.budget:g} s or more")
     elif ask.replications is None:
-        costs = {name: (len(effects[name]), timed(partial(in_memory, pilot), TIMED)) for name, pilot in pilots.items()}
+        costs = {name: (len(effects[name]), timed(pilot, TIMED)) for name, pilot in pilots.items()}
         counts = shared_out(costs, ask.budget * (1 - 2 * NEARBY - RACE), context.executor.workers)
         say(f"budget {ask.budget:g} s: " + ", ".join(f"{name} {count:,}" for name, count in counts.items())
             + " replications a cell")  # fmt: skip

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import replace
 from functools import cache
 from html import unescape
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -17,17 +19,23 @@ from scipy import stats
 from verdict_worlds import SPEC, World, by_method, walks
 
 import panelproof as pp
+from cluster import Serial
+from estimators.core.estimator import Estimates
 from experiments import cli
 from experiments.panel_spec.spec import RealPanel, read_spec
+from experiments.run.blocks import CellRunner
+from experiments.study import Study
 from experiments.trust.claim import claim_of
 from experiments.trust.document import document
 from experiments.trust.race import (
     COST,
     RACES,
+    Lineup,
     RaceResult,
     chosen,
     confidence_set,
     contestants,
+    cost_of,
     race,
     shared,
     with_confidence,
@@ -39,11 +47,12 @@ from experiments.trust.race_worlds import (
     loadings_before,
     worlds_of,
 )
+from experiments.trust.studies import RunContext
 from experiments.trust.trust import trust
 from experiments.twins.real import Real
 from results.report.panel_pages import trust_page
 from results.text import bracketed, fixed
-from sim import BadInput, Streams, Wanted
+from sim import BadInput, Panel, Streams, Wanted
 
 
 @cache
@@ -199,13 +208,28 @@ def test_whom_to_use(results: list[RaceResult], best: str, agree: bool) -> None:
 
 @pytest.mark.parametrize(("costs", "seconds", "counts"), [
     ({"did": 1e-6, "x": 1e-6}, 10.0, {"did": 2048, "x": 2048}),
-    ({"did": 1e-6, "x": 0.1}, 10.0, {"did": 2048, "x": 64}),  # 99 rounded to 64
-    ({"did": 1e-6, "x": 0.2, "y": 0.5, "z": 5.0}, 20.0, {"did": 2048, "x": 37, "y": 25}),  # z has no room
-    ({"did": 1e-6, "x": 0.2, "y": 0.5, "z": 5.0}, 91.3, {"did": 2048, "x": 16, "y": 16, "z": 16}),
-    ({"did": 9.0, "x": 0.1}, 10.0, {"did": 16}),  # the claim's own always runs
+    ({"did": 1e-6, "x": 0.1}, 10.0, {"did": 2048, "x": 96}),  # 99 rounded to 96
+    ({"did": 1e-6, "x": 0.2, "y": 0.5, "z": 5.0}, 30.0, {"did": 2048, "x": 32, "y": 32}),  # z has no room
+    ({"did": 1e-6, "x": 0.2, "y": 0.5, "z": 5.0}, 182.5, {"did": 2048, "x": 32, "y": 32, "z": 32}),
+    ({"did": 9.0, "x": 0.1}, 10.0, {"did": 32}),  # the claim's own always runs
 ])  # fmt: skip
 def test_time_is_shared_out(costs: dict[str, float], seconds: float, counts: dict[str, int]) -> None:
     assert shared(costs, seconds, "did") == counts
+
+
+class Slow(pp.TwoWayDID):
+    """Its fits take a third of a second for the first panel, and a twentieth for each."""
+
+    def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
+        time.sleep(0.3 + 0.05 * panel.replications)
+        return super().__call__(panel, streams)
+
+
+def test_a_pilot_of_slow_fits_is_short_and_leaves_out_what_the_first_one_costs() -> None:
+    slow, quick = (Study("pilot", pp.Paper(), (one,), replications=64, block=64) for one in (Slow(), pp.TwoWayDID()))
+    with mock.patch.object(CellRunner, "run", side_effect=AssertionError("a whole tile is fitted")):
+        assert 0.04 < cost_of(slow) < 0.15
+    assert cost_of(quick) < 0.02
 
 
 @pytest.fixture(scope="module")
@@ -341,6 +365,12 @@ def test_effects_that_differ_are_planted_as_they_are_imputed(tmp_path: Path) -> 
     assert drawn.truth["event(0)"][0] == pytest.approx(world.reach[6, world.first == 6].mean() * 8.0, abs=1.0)
 
 
+class Two(Serial):
+    """An executor with two workers."""
+
+    workers = 2
+
+
 def test_a_did_that_weights_effects_wrongly_gives_way_to_imputation(tmp_path: Path) -> None:
     real = panel_of(replace(STAGGERED, ramp=True, ring=False), tmp_path, effect=8.0)
     found = race(real, replications=64, kinds=("imputation",))
@@ -350,6 +380,10 @@ def test_a_did_that_weights_effects_wrongly_gives_way_to_imputation(tmp_path: Pa
     assert found.nearby[0] >= 7
     assert f"in {found.nearby[0]} of 8 worlds near the fitted one" in found.answer
     assert any("Effects differ by time since adoption" in note for note in found.notes)
+    lineup = Lineup.of(claim_of(real), ("imputation",))
+    hurried = lineup.run(dict.fromkeys(lineup.field, 64), RunContext(executor=Two()), until=0.0)
+    pd.testing.assert_frame_equal(hurried.frame, found.frame)
+    assert hurried.nearby == (2, 2), "one world for each worker, whatever the time"
 
 
 @pytest.mark.parametrize("size", [0.1, -0.4, 3.0])

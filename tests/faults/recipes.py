@@ -27,7 +27,7 @@ from victim import REPLICATIONS
 from experiments.run.resume import Resume, read_log
 from experiments.run.runner import run
 from results.store import ZarrStore
-from results.store.crew import Crew
+from results.store.crew import STALE, Crew
 from results.store.repair import verified
 from studies import quick_study
 
@@ -113,6 +113,9 @@ def killed_crew(folder: Path, reference: str, count: int) -> Found:
         for client in clients:
             client.communicate(timeout=WAIT_SECONDS)
             wrong += client.returncode != 0
+        wrong += not finished(store, reference) or bool(Crew(store).parts())
+        for begun in Crew(store).folder.glob("*.zarr.*"):  # by clients that were killed then; it stays until it is old
+            os.utime(begun, (then := time.time() - 2 * STALE, then))
         wrong += not finished(store, reference) or Crew(store).folder.exists()
     return Found(f"{kills} kill -9 of clients that fill {stores} stores together: {losses} committed blocks lost, "
                  f"{wrong} ends wrong", losses == wrong == 0)  # fmt: skip
