@@ -475,6 +475,9 @@ class Lineup:
         best, agree = chosen(results, self.own)
         fewer = [f"{name} on {count:,}" for name, count in counts.items() if count < max(counts.values())]
         notes = (*self.notes, f"Slow estimators raced on fewer panels: {joined(fewer)}.") if fewer else self.notes
+        judged = {one.estimator for one in results if np.isfinite(one.bias) or one.failures == 1}
+        notes += tuple(f"{name} is not judged: where effects differ, what it estimates has no one true value."
+                       for name in racing if name not in judged)  # fmt: skip
         slow = (OnPanel(name, left_out="too slow for this budget") for name in self.field if name not in counts)
         said = (*(one.on_panel(errors[name]) for name, one in racing.items()), *self.left_out, *slow)
         found = Race(self.claim, self.own, self.effect, tuple(results), said, best, agree, notes=notes)

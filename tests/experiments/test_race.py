@@ -386,6 +386,16 @@ def test_a_did_that_weights_effects_wrongly_gives_way_to_imputation(tmp_path: Pa
     assert hurried.nearby == (2, 2), "one world for each worker, whatever the time"
 
 
+def test_who_has_no_truth_is_said_not_to_be_judged(tmp_path: Path) -> None:
+    """The coefficient of the treatment beside that of its neighbours, where effects differ."""
+    for ramp in (False, True):
+        found = race(panel_of(replace(STAGGERED, ramp=ramp, spill=0.9), tmp_path, effect=8.0), replications=64,
+                     kinds=("spatial-did", "imputation"))  # fmt: skip
+        assert np.isfinite(found.result(found.decisive, "imputation").bias)
+        assert np.isnan(found.result(found.decisive, "spatial-did").bias) == ramp
+        assert any(note.startswith("spatial-did is not judged: ") for note in found.notes) == ramp
+
+
 @pytest.mark.parametrize("size", [0.1, -0.4, 3.0])
 def test_effects_that_differ_keep_their_differences_at_any_mean(tmp_path: Path, size: float) -> None:
     """The two-way estimate misses the mean of what is planted by as much as on the panel, whatever that mean is."""
