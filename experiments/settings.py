@@ -12,7 +12,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from experiments.toml_files import as_written, no_pairs, unknown_key, written_key, wrong_value
 from sim.design import Design
 from sim.errors import BadInput, Problem, all_of, bad, one_of
-from sim.world.context import KEPT_CLASSES, Part, Slot, left_out, slots_of
+from sim.streams import left_out
+from sim.world.context import KEPT_CLASSES, Part, Slot, slots_of
 
 PAIRS = "tuple[tuple[str,"  # how the type of a setting begins that a table can give: pairs of name and value
 

@@ -1,43 +1,19 @@
-"""Arrays: their types, one thread for their products, and standard scores.
+"""Arrays: their types, and standard scores.
 
 Arrays by what their numbers are, for annotations; docstrings say the shapes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache, wraps
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv, ndtr
-from threadpoolctl import ThreadpoolController
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]  # whole numbers that stand for something: places, clusters, groups, paths
 Flags = NDArray[np.bool_]
-
-
-# One BLAS thread around what is computed once and kept: its bits must not depend on who asked first.
-
-
-def one_thread[**P, T](function: Callable[P, T]) -> Callable[P, T]:
-    """The same function with the BLAS held to one thread while it runs."""
-
-    @wraps(function)
-    def limited(*args: P.args, **kwargs: P.kwargs) -> T:
-        with _controller().limit(limits=1, user_api="blas"):
-            return function(*args, **kwargs)
-
-    return limited
-
-
-@cache
-def _controller() -> ThreadpoolController:
-    """That of the BLAS of numpy and of scipy; to find them in a process takes long."""
-    import scipy.linalg  # noqa: F401  (it brings the second one)
-
-    return ThreadpoolController()
 
 
 # Bounded variates from normal scores, and scores that last over periods.

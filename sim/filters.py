@@ -8,9 +8,9 @@ from functools import cached_property, lru_cache
 import numpy as np
 import scipy.sparse as sp
 
-from sim.arrays import Codes, Floats, one_thread
+from sim.arrays import Codes, Floats
 from sim.errors import bad
-from sim.weights import SPARSE_BELOW, Weights, add_product, chunks
+from sim.weights import SPARSE_BELOW, Weights, add_product, chunks, one_thread
 
 EDGE = 1e-12  # distance of |rho| from the inverse radius, relative to it, below which rounding would decide
 KEPT = 8  # filters that are remembered

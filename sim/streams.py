@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import Field, dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,3 +114,20 @@ def replications_from(start: int, count: int, worlds: int) -> Indices:
 def worlds_reached(replications: int, worlds: int) -> int:
     """How many of the worlds so many replications a cell reach."""
     return min(worlds, -(-replications // TILE))
+
+
+# What streams are keyed by: an estimator or a part as text, and what came later is no part of it at its default.
+
+
+LATER = "later"  # metadata of a dial that is no part of a study's settings while it has its default
+
+
+def left_out(item: Field[Any], value: object) -> bool:
+    """A dial that came later, at its default: what does not set it keeps its fingerprint, its streams and draws."""
+    return bool(item.metadata.get(LATER)) and getattr(value, item.name) == item.default
+
+
+def repr_of(value: Any) -> str:
+    """As a dataclass shows itself, without dials that are left out."""
+    shown = (item.name for item in fields(value) if item.repr and not left_out(item, value))
+    return f"{type(value).__qualname__}({', '.join(f'{name}={getattr(value, name)!r}' for name in shown)})"

@@ -6,7 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property, wraps
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,10 +14,33 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
-from sim.arrays import Flags, Floats, one_thread
+from sim.arrays import Flags, Floats
 from sim.errors import bad, closest, listed, one_of
 from sim.panel_files import UNREADABLE, check_file
+
+# One BLAS thread around what is computed once of a W and kept: its bits must not depend on who asked first.
+
+
+def one_thread[**P, T](function: Callable[P, T]) -> Callable[P, T]:
+    """The same function with the BLAS held to one thread while it runs."""
+
+    @wraps(function)
+    def limited(*args: P.args, **kwargs: P.kwargs) -> T:
+        with _controller().limit(limits=1, user_api="blas"):
+            return function(*args, **kwargs)
+
+    return limited
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    """That of the BLAS of numpy and of scipy; to find them in a process takes long."""
+    import scipy.linalg  # noqa: F401  (it brings the second one)
+
+    return ThreadpoolController()
+
 
 # Spatial weights: what they hold, how they are built, and the spatial filter that they define.
 

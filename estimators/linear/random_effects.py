@@ -30,8 +30,7 @@ from sim.design import Design, Draw, Wanted, World
 from sim.errors import bad
 from sim.panel import Panel
 from sim.schema import Roles, Schema
-from sim.streams import Streams
-from sim.world.context import LATER, repr_of
+from sim.streams import LATER, Streams, repr_of
 
 TESTS = ("hausman", "hausman_df", "hausman_p", "mundlak", "mundlak_df", "mundlak_p")
 STATISTICS = ("r2_overall", "r2_within", "r2_between", "sigma_u", "sigma_e", "theta")

@@ -45,8 +45,7 @@ from sim.errors import bad, closest, one_of
 from sim.panel import Panel
 from sim.presets import Paper
 from sim.schema import Schema
-from sim.streams import Streams
-from sim.world.context import LATER, left_out
+from sim.streams import LATER, Streams, left_out
 
 # The two equations of a mediation on arrays: paths, their clustered covariance, bootstrap samples, sensitivity.
 

@@ -37,10 +37,10 @@ from estimators.spatial.spectrum import (
     Transform,
     spectrum_of,
 )
-from sim.arrays import Codes, Flags, Floats, one_thread
+from sim.arrays import Codes, Flags, Floats
 from sim.errors import BadInput, Problem
 from sim.panel import Panel, check_balanced
-from sim.weights import Weights
+from sim.weights import Weights, one_thread
 
 # Forms in G where one absorbing treatment D alone is redrawn and W is row-stochastic: no work of T x N in any fit.
 #

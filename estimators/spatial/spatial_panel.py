@@ -60,8 +60,7 @@ from sim.errors import BadInput, bad, listed
 from sim.panel import Panel
 from sim.presets import LEVELS, Paper
 from sim.schema import Schema
-from sim.streams import Streams
-from sim.world.context import LATER, repr_of
+from sim.streams import LATER, Streams, repr_of
 from sim.world.parts.levels import Effects
 
 # Tests between nested spatial models, what they choose, and information criteria.

@@ -19,8 +19,8 @@ from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 from scipy.sparse.linalg import SuperLU, splu
 
-from sim.arrays import Floats, one_thread
-from sim.weights import Weights, add_product
+from sim.arrays import Floats
+from sim.weights import Weights, add_product, one_thread
 
 # Functions of rho as piecewise Chebyshev interpolants, built only where they are asked for.
 #

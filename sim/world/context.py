@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from abc import ABC
 from collections.abc import Iterator, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
@@ -87,20 +87,6 @@ class Range:
 
 
 KEPT_CLASSES = 512  # whose types are remembered: to read them from their texts takes long
-LATER = "later"  # metadata of a dial that is no part of a study's settings while it has its default
-
-
-def left_out(item: Field[Any], value: object) -> bool:
-    """A dial that came later, at its default: what does not set it keeps its fingerprint, its streams and draws."""
-    return bool(item.metadata.get(LATER)) and getattr(value, item.name) == item.default
-
-
-def repr_of(value: Any) -> str:
-    """As a dataclass shows itself, without dials that are left out."""
-    shown = (item.name for item in fields(value) if item.repr and not left_out(item, value))
-    return f"{type(value).__qualname__}({', '.join(f'{name}={getattr(value, name)!r}' for name in shown)})"
-
-
 LARGEST = 1e30  # of a number in any unit of measurement: its fourth power is finite
 MOST = 1e9  # of what is counted
 FINITE = Range(-LARGEST, LARGEST, "a finite number")

@@ -17,7 +17,7 @@ from estimators import Estimates, Estimator, Status, Tile, estimators
 from estimators.core.estimator import critical_values
 from sim import BadInput, Draw, Panel, Streams, Wanted
 from sim.design import Estimand
-from sim.world.context import left_out
+from sim.streams import left_out
 
 REPLICATIONS = 384
 FEWER = 192  # of settings outside of the cover

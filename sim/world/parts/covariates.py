@@ -13,11 +13,10 @@ from scipy.special import ndtr
 from sim.arrays import Floats, beta_variates, persistent
 from sim.errors import Problem
 from sim.filters import SpatialFilter
-from sim.streams import Streams
+from sim.streams import LATER, Streams
 from sim.world.context import (
     FINITE,
     INSIDE,
-    LATER,
     NOT_NEGATIVE,
     POSITIVE,
     SHARE,

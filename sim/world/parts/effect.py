@@ -12,10 +12,9 @@ import numpy as np
 from sim.arrays import Floats
 from sim.errors import Problem
 from sim.schema import period_step
-from sim.streams import Streams
+from sim.streams import LATER, Streams
 from sim.world.context import (
     FINITE,
-    LATER,
     NOT_NEGATIVE,
     DesignSummary,
     Part,

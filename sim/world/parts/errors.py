@@ -14,12 +14,11 @@ from sim.arrays import Floats, arma_correlations, is_stationary, persistent
 from sim.errors import Problem
 from sim.filters import SpatialFilter
 from sim.schemes import compact_blocks
-from sim.streams import Streams
+from sim.streams import LATER, Streams
 from sim.weights import Weights
 from sim.world.context import (
     FINITE,
     INSIDE,
-    LATER,
     NOT_NEGATIVE,
     SHARE,
     DesignSummary,

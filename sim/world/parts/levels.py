@@ -11,11 +11,10 @@ import numpy as np
 
 from sim.arrays import beta_variates
 from sim.errors import Problem
-from sim.streams import Streams
+from sim.streams import LATER, Streams
 from sim.world.context import (
     FINITE,
     INSIDE,
-    LATER,
     NOT_NEGATIVE,
     POSITIVE,
     DesignSummary,

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from sim.arrays import Floats
 from sim.errors import Problem
-from sim.world.context import FINITE, INSIDE, LATER, POSITIVE, DesignSummary, Part, WorldContext, fault
+from sim.streams import LATER
+from sim.world.context import FINITE, INSIDE, POSITIVE, DesignSummary, Part, WorldContext, fault
 
 
 class SpilloverPart(Part):
