@@ -335,8 +335,8 @@ def trust(
     from experiments.trust.studies import RunContext
     from experiments.trust.trust import trust as judged
 
-    means = RunContext(None if out is None else Path(out))
-    return TrustCard(document(judged(_read(panel, spec), claim, budget=budget, means=means, **choices)))
+    context = RunContext(None if out is None else Path(out))
+    return TrustCard(document(judged(_read(panel, spec), claim, budget=budget, context=context, **choices)))
 
 
 def race(panel: Given, spec: Asked = None, *, claim: str = "did", budget: float = 120.0, **choices: Any) -> Race:
