@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from sim.arrays import one_thread
+from sim.weights import one_thread
 
 
 def threads() -> list[int]:
