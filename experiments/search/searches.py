@@ -25,13 +25,13 @@ from experiments.search.solve import (
     Search,
     SearchAnswer,
     SearchQuestion,
-    bench_of,
     breakdown,
     check_frontier,
     check_possible,
     dial_of,
     dials_of,
     document,
+    evaluator_of,
     frontier,
     settings_of_rest,
     solve,
@@ -65,7 +65,7 @@ def replications_for(evaluator: Evaluator, target: float, budget: int) -> list[S
 
 def _answer(evaluator: Evaluator, rest: Mapping[str, Any], target: float, budget: int) -> SearchAnswer:
     asks = f"the Monte Carlo error of {evaluator.question.whole_measure} is {target:g}"
-    before, n = len(evaluator.taken), -(-evaluator.first // (BLOCK * GROUPS)) * BLOCK * GROUPS
+    before, n = len(evaluator.evaluations), -(-evaluator.first // (BLOCK * GROUPS)) * BLOCK * GROUPS
     point = float(stdtrit(GROUPS - 1, 0.975))
     while True:
         evaluator.measure(rest, n)
@@ -77,13 +77,13 @@ def _answer(evaluator: Evaluator, rest: Mapping[str, Any], target: float, budget
         n = min(2 * n, -(-budget // BLOCK) * BLOCK)
     wide = math.exp(float(stdtrit(GROUPS - 1, (1 + LEVEL) / 2)) * log_se)
     lower, upper = (needed(end, alone, n, worlds, target) for end in (mcse / wide, mcse * wide))
-    taken = tuple(evaluator.taken[before:])
+    evaluations = tuple(evaluator.evaluations[before:])
     if not math.isfinite(value):
         floor = projected(mcse, alone, n, worlds, 1e9)
         note = f" {worlds} worlds leave an error of {floor:.2g}: ask for more worlds."
         return SearchAnswer(asks, CALLED, dict(rest), "not reached", float(MOST_REPLICATIONS), math.nan, math.nan, None,
-                            n, taken, note)  # fmt: skip
-    return SearchAnswer(asks, CALLED, dict(rest), "found", value, lower, upper, math.ceil(value), n, taken)
+                            n, evaluations, note)  # fmt: skip
+    return SearchAnswer(asks, CALLED, dict(rest), "found", value, lower, upper, math.ceil(value), n, evaluations)
 
 
 def needed(mcse: float, alone: float, n: int, worlds: int, target: float) -> float:
@@ -165,11 +165,11 @@ def solving(study: Study, goal: str, name: str, folder: Path | None, options: Se
     """
     if goal.startswith("mcse:") or name == CALLED:
         measure, target = _error_goal(goal, name)
-        evaluator = bench_of(study, f"{measure}:0.5", folder, where="GOAL", **chosen)
+        evaluator = evaluator_of(study, f"{measure}:0.5", folder, where="GOAL", **chosen)
         for rest in settings_of_rest(evaluator.study, []):
             evaluator.check(rest)
         return evaluator, lambda: replications_for(evaluator, target, options.budget)
-    evaluator = bench_of(study, goal, folder, where="GOAL", **chosen)
+    evaluator = evaluator_of(study, goal, folder, where="GOAL", **chosen)
     dial = dial_of(study, name, "--for")
     check_possible(evaluator, dial, settings_of_rest(study, [dial]), options)
     return evaluator, lambda: solve(evaluator, dial, options)
@@ -202,7 +202,7 @@ def run_breakdown(text: str, dial: str, second: str | None, measure: str, out: P
 def breaking(study: Study, measure: str, dial: str, second: str | None, folder: Path | None, options: Search,
              **chosen: Any) -> tuple[Evaluator, Searching]:  # fmt: skip
     """The evaluator of a departure, or of a frontier of two, and the search with it; what is raised as of `solving`."""
-    evaluator = bench_of(study, measure, folder, where="--measure", **chosen)
+    evaluator = evaluator_of(study, measure, folder, where="--measure", **chosen)
     if second is None:
         name = dial_of(study, dial, "--dial")
         check_possible(evaluator, name, settings_of_rest(study, [name]), options)

@@ -239,7 +239,7 @@ class Evaluation:
 class Evaluator:
     """Where points of a study are measured.
 
-    study: its grid is left out. folder: of the stores; None keeps them in memory. taken: what was measured, in order.
+    study: its grid is left out. folder: of the stores; None keeps them in memory. evaluations: all so far, in order.
     stores: of the points, by name.
     """
 
@@ -248,7 +248,7 @@ class Evaluator:
     folder: Path | None
     executor: Executor | None = None
     listen: Listener | None = None
-    taken: list[Evaluation] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
     stores: dict[str, Store] = field(default_factory=dict)
 
     @property
@@ -276,17 +276,17 @@ class Evaluator:
         if held is None or held.replications < replications:
             held = self.stores[name] = run(study, store=place, executor=self.executor)
         value, mcse, fits = self.question.value(diagnose(held.only(0, range(replications // BLOCK))).frame)
-        taken = Evaluation(dials, value, mcse, replications, "" if self.folder is None else f"points/{name}", fits)
-        if taken in self.taken:
-            return taken
-        self.taken.append(taken)
+        evaluation = Evaluation(dials, value, mcse, replications, "" if self.folder is None else f"points/{name}", fits)
+        if evaluation in self.evaluations:
+            return evaluation
+        self.evaluations.append(evaluation)
         if self.listen:
             words = ", ".join(
                 f"{dial} = {x:g}" if isinstance(x, float) else f"{dial} = {x}" for dial, x in dials.items()
             )
             found = f"{self.question.measure} {value:.4g} (MCSE {mcse:.2g}), {replications:,} replications"
             self.listen(f"{words or 'pilot'}: {found}")
-        return taken
+        return evaluation
 
     def truth(self, dials: Mapping[str, Any]) -> tuple[str, Floats]:
         """The estimand that is asked of, and one tile of its truth at values of the dials; none of a term without."""
@@ -329,9 +329,9 @@ class Evaluator:
         """The distance from the level as a function of one dial, the others as given."""
 
         def measure(x: float, replications: int) -> SearchPoint:
-            taken = self.measure({**others, dial: int(x) if whole else x}, replications)
-            found = taken.value, taken.mcse, taken.fits
-            return SearchPoint(x, *self.question.distance(*found), taken.n, self.question.apart(*found))
+            evaluation = self.measure({**others, dial: int(x) if whole else x}, replications)
+            found = evaluation.value, evaluation.mcse, evaluation.fits
+            return SearchPoint(x, *self.question.distance(*found), evaluation.n, self.question.apart(*found))
 
         return measure
 
@@ -437,9 +437,10 @@ class Search:
     second: float | None = None
 
 
-def bench_of(study: Study, measure: str, folder: Path | None, *, estimator: str | None = None, term: str | None = None,
-             error: str | None = None, where: str = "GOAL", executor: Executor | None = None,
-             listen: Listener | None = None) -> Evaluator:  # fmt: skip
+def evaluator_of(
+    study: Study, measure: str, folder: Path | None, *, estimator: str | None = None, term: str | None = None,
+    error: str | None = None, where: str = "GOAL", executor: Executor | None = None, listen: Listener | None = None,
+) -> Evaluator:  # fmt: skip
     """A study with the question that a text asks of it; raises BadInput."""
     question = question_of(measure, schema_of(study).layouts, estimator, term, error, where)
     return Evaluator(study, question, folder, executor, listen)
@@ -572,7 +573,7 @@ def _between(study: Study, dial: str, end: float, *, last: bool) -> list[float |
 def _answer(evaluator: Evaluator, dial: str, rest: Mapping[str, Any], options: Search, asks: str,
             breaks: bool = False) -> SearchAnswer:  # fmt: skip
     """One search; breaks: for the place where all is no longer well, on the way from where it is."""
-    before = len(evaluator.taken)
+    before = len(evaluator.evaluations)
     whole, question = _counts(evaluator.study, dial), evaluator.question
     limits = _limits(evaluator, dial, rest, options, whole)
     sign = SIGNS[question.measure] if breaks else _sign_at_start(question.measure, dial, limits)
@@ -580,9 +581,9 @@ def _answer(evaluator: Evaluator, dial: str, rest: Mapping[str, Any], options: S
     first = None
     if whole and found.state == "found":
         first = _first_whole(found, limits, question.measure == "power" and not breaks)
-    taken = tuple(evaluator.taken[before:])
+    evaluations = tuple(evaluator.evaluations[before:])
     return SearchAnswer(asks, dial, dict(rest), found.state, found.value, found.lower, found.upper, first,
-                        found.replications, taken, _note(found, evaluator, dial, taken))  # fmt: skip
+                        found.replications, evaluations, _note(found, evaluator, dial, evaluations))  # fmt: skip
 
 
 def _sign_at_start(measure: str, dial: str, limits: Limits) -> int:
@@ -601,11 +602,11 @@ def _first_whole(found: Found, limits: Limits, reached: bool) -> int:
     return math.ceil(found.value) if up else math.floor(found.value)
 
 
-def _note(found: Found, evaluator: Evaluator, dial: str, taken: Sequence[Evaluation]) -> str:
+def _note(found: Found, evaluator: Evaluator, dial: str, evaluations: Sequence[Evaluation]) -> str:
     """What a reader must know beside an answer."""
     if found.state == "found" and not found.short:
         return " The interval is wider than --precision asks: raise --budget."
-    last = [item for item in taken if item.dials[dial] == found.value]
+    last = [item for item in evaluations if item.dials[dial] == found.value]
     if found.state not in {"passed", "tied"} or not last:
         return ""
     at, question = max(last, key=lambda item: item.n), evaluator.question
@@ -665,12 +666,12 @@ def _spread(evaluator: Evaluator, dials: Mapping[str, Any]) -> float:
     """The standard deviation of the estimate at some values of dials, a step that moves power; 0 of what is no
     estimate."""
     other = replace(evaluator.question, measure="bias", error="", share=False, level=1.0)
-    small = replace(evaluator, question=other, taken=[], listen=None)
+    small = replace(evaluator, question=other, evaluations=[], listen=None)
     try:
-        taken = small.measure(dials, evaluator.first)
+        evaluation = small.measure(dials, evaluator.first)
     except BadInput:
         return 0.0
-    return taken.mcse * math.sqrt(taken.n)
+    return evaluation.mcse * math.sqrt(evaluation.n)
 
 
 def _own_value(study: Study, dial: str) -> float:

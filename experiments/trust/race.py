@@ -440,8 +440,8 @@ class Lineup:
     def replications(self, budget: float, context: RunContext) -> dict[str, int]:
         """Panels a world for each estimator, as measured by a pilot in the first world; none for those too slow.
 
-        budget: seconds from the first fit of the panel on, a quarter of them for the race in any case. context: the
-        processes of the race.
+        budget: seconds from the first fit of the panel on; what is left of them, or a quarter where that is more, is
+        for these panels and for worlds nearby. context: the processes of the race.
         """
         design = next(iter(self.worlds.values()))
         costs = {name: cost_of(self.study("pilot", design, one, UNIT)) for name, one in self.field.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from experiments.search.solve import Search, bench_of, breakdown
+from experiments.search.solve import Search, breakdown, evaluator_of
 from references import known_breakdowns as known
 
 RUNS, LEAST = 100, 95
@@ -19,7 +19,7 @@ def main() -> bool:
     for measure, (dial, effect, truth, precision) in CASES.items():
         hits, values = 0, []
         for seed in range(RUNS):
-            evaluator = bench_of(known.study(2000 + seed, effect), measure, None)
+            evaluator = evaluator_of(known.study(2000 + seed, effect), measure, None)
             (answer,) = breakdown(evaluator, dial, Search(precision=precision))
             hits += answer.state == "found" and answer.lower <= truth <= answer.upper
             values.append(answer.value)

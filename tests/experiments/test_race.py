@@ -218,17 +218,17 @@ def test_time_is_shared_out(costs: dict[str, float], seconds: float, counts: dic
 
 
 class Slow(pp.TwoWayDID):
-    """Its fits take a third of a second for the first panel, and a twentieth for each."""
+    """Its fits take nearly a second for the first panel, and a twentieth for each."""
 
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
-        time.sleep(0.3 + 0.05 * panel.replications)
+        time.sleep(0.9 + 0.05 * panel.replications)
         return super().__call__(panel, streams)
 
 
 def test_a_pilot_of_slow_fits_is_short_and_leaves_out_what_the_first_one_costs() -> None:
     slow, quick = (Study("pilot", pp.Paper(), (one,), replications=64, block=64) for one in (Slow(), pp.TwoWayDID()))
     with mock.patch.object(CellRunner, "run", side_effect=AssertionError("a whole tile is fitted")):
-        assert 0.04 < cost_of(slow) < 0.15
+        assert 0.04 < cost_of(slow) < 0.3
     assert cost_of(quick) < 0.02
 
 

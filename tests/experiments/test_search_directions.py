@@ -26,9 +26,9 @@ from experiments.search.solve import (
     Search,
     SearchAnswer,
     SearchQuestion,
-    bench_of,
     breakdown,
     check_possible,
+    evaluator_of,
     main_error,
     question_of,
 )
@@ -182,7 +182,7 @@ def test_type_s_counts_the_significant_fits_alone() -> None:
 
 def ways(monkeypatch: pytest.MonkeyPatch, measure: str, y: float, dial: str = "units") -> Limits:
     """The limits of a search along a dial that counts, where y at its start is known for sure."""
-    evaluator = bench_of(known.study(1, 0.5), f"{measure}:0.5", None)
+    evaluator = evaluator_of(known.study(1, 0.5), f"{measure}:0.5", None)
     monkeypatch.setattr(points.Evaluator, "along", lambda *_: lambda x, n: SearchPoint(x, y, 0.001, n))
     return solve._limits(evaluator, dial, {}, Search(), True)
 
@@ -224,7 +224,7 @@ def test_along_an_effect_power_rises_and_wrong_signs_fall(measure: str, start: f
 
 @pytest.mark.parametrize(("own", "way"), [(0.5, 1.0), (-0.5, -1.0), (0.0, 1.0)])
 def test_a_search_along_an_effect_goes_to_its_own_side(own: float, way: float) -> None:
-    evaluator = bench_of(known.study(1, own), "power:0.8", None)
+    evaluator = evaluator_of(known.study(1, own), "power:0.8", None)
     limits = solve._limits(evaluator, "effect.size", {}, Search(), False)
     exact = 3 * math.sqrt((1 / 100 + 1 / 100) / 2)  # standard deviations of DID with 100 and 100 units, 4 periods each
     assert limits.step == pytest.approx(way * exact, rel=0.12)  # 4 standard errors of one from 512
@@ -233,7 +233,7 @@ def test_a_search_along_an_effect_goes_to_its_own_side(own: float, way: float) -
 
 
 def test_an_end_below_the_start_is_looked_for_downwards() -> None:
-    evaluator = bench_of(known.study(1, 0.5), "coverage:0.9", None)
+    evaluator = evaluator_of(known.study(1, 0.5), "coverage:0.9", None)
     limits = solve._limits(evaluator, "errors.serial", {}, Search(high=-0.8), False)
     assert (limits.start, limits.step, limits.least, limits.most) == (0.0, -0.1, -0.8, 0.0)
     whole = solve._limits(evaluator, "units", {}, Search(high=196), True)
@@ -248,7 +248,7 @@ def test_the_size_above_the_target_power_ends_a_search_at_once() -> None:
     size = known.size_under_serial_correlation(0.9)
     study = known.study(3, 0.5)
     design = replace(study.design, errors=replace(study.design.errors, serial=0.9))  # type: ignore[attr-defined,call-arg]
-    evaluator = bench_of(replace(study, design=design), "power:0.1", None)
+    evaluator = evaluator_of(replace(study, design=design), "power:0.1", None)
     (answer,) = solve.solve(evaluator, "effect.size", Search())
     assert (answer.state, answer.value, answer.replications) == ("passed", 0.0, 512)
     (point,) = answer.points
@@ -258,13 +258,15 @@ def test_the_size_above_the_target_power_ends_a_search_at_once() -> None:
 
 def test_a_search_across_no_effect_never_says_that_it_began_beyond_the_level() -> None:
     """At .2 the power is 52% (2 errors): from there over 0 to -.2 no effect has 80%."""
-    (answer,) = solve.solve(bench_of(known.study(4, 0.5), "power:0.8", None), "effect.size", Search(low=0.2, high=-0.2))
+    (answer,) = solve.solve(
+        evaluator_of(known.study(4, 0.5), "power:0.8", None), "effect.size", Search(low=0.2, high=-0.2)
+    )
     assert (answer.state, answer.value) == ("not reached", -0.2)
     assert "nowhere down to effect.size = -0.2" in answer.sentence
 
 
 def test_a_negative_effect_of_known_power() -> None:
-    evaluator = bench_of(known.study(22, -0.5), "power:0.8", None)
+    evaluator = evaluator_of(known.study(22, -0.5), "power:0.8", None)
     (answer,) = solve.solve(evaluator, "effect.size", Search(precision=0.03))
     exact = -(norm.ppf(0.8) + norm.ppf(0.975)) * math.sqrt((1 / 100 + 1 / 100) / 2)
     assert answer.state == "found"
@@ -288,10 +290,10 @@ def test_what_cannot_be_is_refused_before_anything_is_fitted(monkeypatch: pytest
         (effect, "coverage:0.9", "effect.shape", Search(), "effect.shape = 'constant' is no number"),
     ):
         with pytest.raises(BadInput, match="allowed: ") as error:
-            breakdown(bench_of(study, measure, None), dial, options)
+            breakdown(evaluator_of(study, measure, None), dial, options)
         assert said in str(error.value)
         assert len(error.value.problems) == 1
-    check_possible(bench_of(none, "power:0.8", None), "effect.size", [{}], Search())  # the effect is the dial
+    check_possible(evaluator_of(none, "power:0.8", None), "effect.size", [{}], Search())  # the effect is the dial
 
 
 @pytest.mark.parametrize(
@@ -328,7 +330,9 @@ def test_a_truth_is_drawn_without_preparing_the_estimators_that_are_not_asked(mo
     monkeypatch.setattr(points, "runner_of", runner_of_one)
     study = known.study(1, 0.5)
     other = TwoWayDID(errors=("iid",), label="other")
-    evaluator = bench_of(replace(study, estimators=(*study.estimators, other)), "coverage:0.9", None, estimator="other")
+    evaluator = evaluator_of(
+        replace(study, estimators=(*study.estimators, other)), "coverage:0.9", None, estimator="other"
+    )
     target, truth = evaluator.truth({"errors.serial": 0.0})
     assert (target, set(truth.tolist()), prepared) == ("att", {0.5}, [("other",)])
 
@@ -356,7 +360,7 @@ def test_fits_that_lack_a_measure_are_found_on_one_tile(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(points, "diagnose", frame_without_coverage)
     with pytest.raises(BadInput, match=r"there is no coverage of did \(iid errors\)"):
-        breakdown(bench_of(known.study(1, 0.5), "coverage:0.9", None), "errors.serial", Search())
+        breakdown(evaluator_of(known.study(1, 0.5), "coverage:0.9", None), "errors.serial", Search())
     assert sizes == [32]
 
 
@@ -379,10 +383,10 @@ def test_answers_say_their_error_type() -> None:
 
 
 def test_a_part_of_a_block_is_measured_as_a_whole_one() -> None:
-    evaluator = bench_of(known.study(1), "rejection:0.5", None)
+    evaluator = evaluator_of(known.study(1), "rejection:0.5", None)
     part, whole = evaluator.measure({}, 300), evaluator.measure({}, 2 * BLOCK)
     assert part == whole
-    assert (part.n, part.fits, len(evaluator.taken)) == (512, 512, 1)
+    assert (part.n, part.fits, len(evaluator.evaluations)) == (512, 512, 1)
     records = run(replace(known.study(1), replications=512, block=BLOCK, common_random_numbers=False))
     t = [fits.estimate[:, 0] / fits.se[:, 0, 0] for fits in (block.estimates["did"] for block in records.blocks(0))]
     rejected = np.abs(np.concatenate(t)) > 1.9617  # the quantile of t with 1,392 degrees of freedom
@@ -392,9 +396,9 @@ def test_a_part_of_a_block_is_measured_as_a_whole_one() -> None:
 
 def test_a_point_is_read_from_its_first_replications(tmp_path: Path) -> None:
     """A store that holds more is read as far as a search asks, so that a repeated search takes the same steps."""
-    first = bench_of(known.study(1), "rejection:0.5", None).measure({}, BLOCK)
-    more = bench_of(known.study(1), "rejection:0.5", tmp_path).measure({}, 4 * BLOCK)
-    again = bench_of(known.study(1), "rejection:0.5", tmp_path).measure({}, BLOCK)
+    first = evaluator_of(known.study(1), "rejection:0.5", None).measure({}, BLOCK)
+    more = evaluator_of(known.study(1), "rejection:0.5", tmp_path).measure({}, 4 * BLOCK)
+    again = evaluator_of(known.study(1), "rejection:0.5", tmp_path).measure({}, BLOCK)
     assert replace(again, store="") == first
     assert more.value != first.value
 
@@ -406,7 +410,7 @@ def test_an_effect_that_moves_nothing_is_refused_and_names_no_size() -> None:
         "design": {"kind": "panel", "units": 20, "periods": 6, "covariates": [{"name": "x", "effect": 0.3}]},
         "estimators": [{"kind": "did", "errors": ["iid"]}],
     })  # fmt: skip
-    evaluator = bench_of(study, "power:0.5", None, term="x")
+    evaluator = evaluator_of(study, "power:0.5", None, term="x")
     with pytest.raises(BadInput, match=r"effect\.size does not move the truth of beta\(x\), 0\.3; allowed: "):
         solve.solve(evaluator, "effect.size", Search())
     found = Found("passed", 0.0, math.nan, math.nan, False, (SearchPoint(0.0, 1.0, 0.1, 512),))

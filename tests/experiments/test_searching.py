@@ -17,7 +17,7 @@ from cluster.executor import Outcome
 from experiments.cli import run_command
 from experiments.run.runner import run
 from experiments.search.searches import needed, replications_for
-from experiments.search.solve import BLOCK, Search, bench_of, breakdown, dial_of, frontier, solve
+from experiments.search.solve import BLOCK, Search, breakdown, dial_of, evaluator_of, frontier, solve
 from experiments.study import Study
 from references import known_breakdowns as known
 from results.diagnosis.diagnose import diagnose
@@ -51,7 +51,7 @@ def test_the_effect_of_known_power() -> None:
     freedom = (known.UNITS - 1) * (known.PERIODS - 1) - 1
     exact = (t.ppf(0.8, freedom) + t.ppf(0.975, freedom)) * SE
     assert exact == pytest.approx((norm.ppf(0.8) + norm.ppf(0.975)) * SE, rel=2e-3)
-    (answer,) = solve(bench_of(known.study(20), "power:0.8", None), "effect.size", Search(precision=0.01))
+    (answer,) = solve(evaluator_of(known.study(20), "power:0.8", None), "effect.size", Search(precision=0.01))
     assert answer.state == "found"
     assert abs(answer.value / exact - 1) < 0.02
     assert answer.lower <= exact <= answer.upper
@@ -60,7 +60,7 @@ def test_the_effect_of_known_power() -> None:
 def test_the_number_of_units_of_known_power() -> None:
     """The units at which .25 is the minimum detectable effect."""
     exact = 4 * 0.5 * ((norm.ppf(0.8) + norm.ppf(0.975)) / 0.25) ** 2
-    (answer,) = solve(bench_of(known.study(21, 0.25), "power:0.8", None), "units", Search(precision=0.05))
+    (answer,) = solve(evaluator_of(known.study(21, 0.25), "power:0.8", None), "units", Search(precision=0.05))
     assert answer.lower <= exact <= answer.upper
     assert answer.whole == math.ceil(answer.value)
     assert all(isinstance(point.dials["units"], int) for point in answer.points)
@@ -77,7 +77,7 @@ def test_breakdowns_by_formula_lie_in_the_interval() -> None:
     for measure, (dial, effect, truth, precision) in cases.items():
         hits = 0
         for seed in range(4):
-            evaluator = bench_of(known.study(500 + seed, effect), measure, None)
+            evaluator = evaluator_of(known.study(500 + seed, effect), measure, None)
             (answer,) = breakdown(evaluator, dial, Search(precision=precision))
             assert answer.state == "found"
             assert abs(answer.value / truth - 1) < 3 * precision
@@ -101,7 +101,7 @@ def test_formulas_of_known_breakdowns_are_those_of_simulation() -> None:
 
 def test_a_frontier_is_the_line_that_two_biases_make() -> None:
     """A trend gap g and a jump j bias DID by 4 g + j: a quarter of an effect of .5 is passed at g = (.125 - j) / 4."""
-    evaluator = bench_of(known.study(40, 0.5), "bias:25%", None)
+    evaluator = evaluator_of(known.study(40, 0.5), "bias:25%", None)
     answers = frontier(evaluator, "effect.trend_gap", "effect.jump", Search(precision=0.1))
     assert len(answers) == 6
     *along, alone = answers
@@ -115,7 +115,7 @@ def test_a_frontier_is_the_line_that_two_biases_make() -> None:
 
 def test_a_second_dial_ends_where_it_is_told_to(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = Study.from_toml(file)
-    evaluator = bench_of(study, "bias:50%", None)
+    evaluator = evaluator_of(study, "bias:50%", None)
     answers = frontier(evaluator, "effect.trend_gap", "effect.jump", Search(precision=0.3, second=0.1))
     assert [item.setting["effect.jump"] for item in answers] == [0.0, 0.02, 0.04, 0.06, 0.08, 0.1]
     assert {item.dial for item in answers} == {"effect.trend_gap"}
@@ -127,12 +127,12 @@ def test_a_second_dial_ends_where_it_is_told_to(file: Path, capsys: pytest.Captu
 @pytest.mark.parametrize("measure", ["coverage", "bias"])
 def test_replications_of_a_monte_carlo_error(measure: str) -> None:
     target = {"coverage": 0.004, "bias": 0.002}[measure]
-    (answer,) = replications_for(bench_of(known.study(50), f"{measure}:0.5", None), target, 100_000)
+    (answer,) = replications_for(evaluator_of(known.study(50), f"{measure}:0.5", None), target, 100_000)
     assert answer.state == "found"
     exact = {"coverage": 0.95 * 0.05, "bias": SE**2}[measure] / target**2
     assert answer.lower <= exact <= answer.upper
     assert answer.whole is not None
-    evaluator = bench_of(known.study(50), f"{measure}:0.5", None)
+    evaluator = evaluator_of(known.study(50), f"{measure}:0.5", None)
     attained = evaluator.measure({}, -(-answer.whole // BLOCK) * BLOCK).mcse
     assert abs(attained / target - 1) < 0.1
 
@@ -166,7 +166,7 @@ class Stops(Serial):
 
 def test_a_search_that_is_interrupted_goes_on_where_it_was(tmp_path: Path) -> None:
     def answer(folder: Path, after: int = -1) -> Any:
-        evaluator = bench_of(known.study(70), "power:0.8", folder, executor=Stops(after))
+        evaluator = evaluator_of(known.study(70), "power:0.8", folder, executor=Stops(after))
         return solve(evaluator, "effect.size", Search(precision=0.03))
 
     straight = answer(tmp_path / "straight")
@@ -210,7 +210,7 @@ def test_a_breakdown_along_two_dials_has_a_map(file: Path, capsys: pytest.Captur
 
 def test_a_grid_has_an_answer_in_each_of_its_cells(file: Path) -> None:
     file.write_text(STUDY.replace("units = 40\n", "") + '[grid]\nunits = [40, 160]\n"effect.trend_gap" = [0.0, 0.5]\n')
-    evaluator = bench_of(Study.from_toml(file), "bias:50%", None)
+    evaluator = evaluator_of(Study.from_toml(file), "bias:50%", None)
     answers = breakdown(evaluator, "effect.trend_gap", Search(precision=0.2))
     assert [item.setting for item in answers] == [{"units": 40}, {"units": 160}]
     assert all(abs(item.value / 0.0625 - 1) < 0.6 for item in answers)
@@ -292,7 +292,7 @@ def test_dials_by_their_short_names(file: Path) -> None:
 
 
 def test_points_of_different_values_are_drawn_independently() -> None:
-    evaluator = bench_of(known.study(80), "power:0.5", None)
+    evaluator = evaluator_of(known.study(80), "power:0.5", None)
     for value in (0.0, 0.1):
         evaluator.measure({"effect.size": value}, 256)
     estimates = [
