@@ -28,7 +28,7 @@ LIST = TESTS / "long.txt"
 LEFT_OUT = ("long", "browser", "server", "documents")  # markers
 QUICKLY = pytest.StashKey[dict[str, bool]]()  # of every test that was collected, whether `make test` runs it
 QUICK = f"not ({' or '.join(LEFT_OUT)})"  # what `make test` runs
-BUDGET = 530.0  # seconds of all tests together, three at a time; two at a time they take 5 minutes
+BUDGET = 460.0  # seconds of all tests together, three at a time; two at a time they take 5 minutes
 KILLER = 5.0  # seconds from which on even a test that sees a fault is long
 LINE = re.compile(r"^\s*([\d.]+)s (setup|call|teardown)\s+(\S.*?)\s*$")
 
