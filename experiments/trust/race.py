@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,6 +72,7 @@ COST = (
     f"recommended estimator covered the effect in {COVERED:.1%}, those of the best one, fixed beforehand, in "
     f"{FIXED:.1%}."
 )
+NAME_WIDTH = 20  # of an estimator in a table of 80 columns
 CLEAR = 0.05  # of the root mean squared error, by which another estimator must be smaller
 
 
@@ -352,13 +354,14 @@ def _contestant(claim: PanelClaim, estimator: Estimator, name: str, term: str) -
 
 
 def _effect(layout: Layout, estimator: Estimator, treatment: str) -> str:
-    """The term that is held to the average effect on the treated, of a treatment of any strength to that of a unit of
-    it; raises BadInput where there is none."""
-    terms = [term for term, target in layout.targets.items() if target in ("att", f"beta({treatment})")]
-    if not terms:
-        raise bad("it does not estimate the average effect on the treated", where=estimator.name,
-                  allowed="estimators of the effect", remedy="leave it out")  # fmt: skip
-    return treatment if treatment in terms else terms[0]
+    """The term that is held to the average effect on the treated, that of their neighbours' treatment in it; of a
+    treatment of any strength to that of a unit of it. Raises BadInput where there is none."""
+    for wanted in ("att", f"beta({treatment})"):
+        terms = [term for term, target in layout.targets.items() if target == wanted]
+        if terms:
+            return treatment if treatment in terms else terms[0]
+    raise bad("it does not estimate the average effect on the treated", where=estimator.name,
+              allowed="estimators of the effect", remedy="leave it out")  # fmt: skip
 
 
 def cost_of(study: Study) -> float:
@@ -475,9 +478,6 @@ class Lineup:
         best, agree = chosen(results, self.own)
         fewer = [f"{name} on {count:,}" for name, count in counts.items() if count < max(counts.values())]
         notes = (*self.notes, f"Slow estimators raced on fewer panels: {joined(fewer)}.") if fewer else self.notes
-        judged = {one.estimator for one in results if np.isfinite(one.bias) or one.failures == 1}
-        notes += tuple(f"{name} is not judged: where effects differ, what it estimates has no one true value."
-                       for name in racing if name not in judged)  # fmt: skip
         slow = (OnPanel(name, left_out="too slow for this budget") for name in self.field if name not in counts)
         said = (*(one.on_panel(errors[name]) for name, one in racing.items()), *self.left_out, *slow)
         found = Race(self.claim, self.own, self.effect, tuple(results), said, best, agree, notes=notes)
@@ -670,8 +670,8 @@ def print_race(found: Race, console: Console) -> None:
         rows = sorted((one for one in found.results if one.world == world), key=lambda one: one.rmse)
         for one in rows:
             within = f"{one.confidence:.2f}" if one.valid else "not valid"
-            table.add_row(one.estimator, _with(one.bias, one.bias_mcse), _with(one.rmse, one.rmse_mcse),
-                          *_shares(one), within)  # fmt: skip
+            table.add_row(fill(one.estimator, NAME_WIDTH), _with(one.bias, one.bias_mcse),
+                          _with(one.rmse, one.rmse_mcse), *_shares(one), within)  # fmt: skip
         console.print(table)
     console.print()
     console.print(Text("On the panel itself"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import time
@@ -15,16 +16,20 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from scipy import stats
 from verdict_worlds import SPEC, World, by_method, walks
 
 import panelproof as pp
 from cluster import Serial
 from estimators.core.estimator import Estimates
+from estimators.linear.did import TwoWayDID
+from estimators.staggered.spatial_did import SpatialDID
 from experiments import cli
 from experiments.panel_spec.spec import RealPanel, read_spec
 from experiments.run.blocks import CellRunner
 from experiments.study import Study
+from experiments.trust import race as race_module
 from experiments.trust.claim import claim_of
 from experiments.trust.document import document
 from experiments.trust.race import (
@@ -386,14 +391,29 @@ def test_a_did_that_weights_effects_wrongly_gives_way_to_imputation(tmp_path: Pa
     assert hurried.nearby == (2, 2), "one world for each worker, whatever the time"
 
 
-def test_who_has_no_truth_is_said_not_to_be_judged(tmp_path: Path) -> None:
-    """The coefficient of the treatment beside that of its neighbours, where effects differ."""
-    for ramp in (False, True):
-        found = race(panel_of(replace(STAGGERED, ramp=ramp, spill=0.9), tmp_path, effect=8.0), replications=64,
-                     kinds=("spatial-did", "imputation"))  # fmt: skip
-        assert np.isfinite(found.result(found.decisive, "imputation").bias)
-        assert np.isnan(found.result(found.decisive, "spatial-did").bias) == ramp
-        assert any(note.startswith("spatial-did is not judged: ") for note in found.notes) == ramp
+@pytest.mark.parametrize("ramp", [False, True])
+def test_a_did_of_spillovers_is_held_to_the_effect_on_the_treated(tmp_path: Path, *, ramp: bool) -> None:
+    """That of neighbours' treatment in it, where effects differ too, as the claim's own is."""
+    world = replace(STAGGERED, ramp=ramp, spill=0.9)
+    found = race(panel_of(world, tmp_path, effect=8.0), replications=64, kinds=("spatial-did", "imputation"))
+    for name in ("spatial-did", "imputation"):
+        assert np.isfinite(found.result(found.decisive, name).bias)
+    here = {one.estimator: one for one in found.panel}
+    assert abs(here["spatial-did"].estimate - world.att(8.0)) < abs(here["did"].estimate - world.att(8.0))
+
+
+def test_the_term_that_races_is_the_effect_on_the_treated() -> None:
+    """Not the coefficient of the treatment beside that of its neighbours, which has no one value where effects differ;
+    the coefficient where there is nothing else."""
+    schema = pp.example_panel().panel.schema
+    layout = SpatialDID().layout(schema)
+    assert layout.targets["did"] == "beta(did)"
+    assert race_module._effect(layout, SpatialDID(), "did") == "att"
+    assert race_module._effect(TwoWayDID().layout(schema), TwoWayDID(), "did") == "did"
+    alone = replace(layout, targets={"did": "beta(did)"})
+    assert race_module._effect(alone, SpatialDID(), "did") == "did"
+    with pytest.raises(BadInput, match="average effect on the treated"):
+        race_module._effect(replace(layout, targets={"inv": "beta(inv)"}), SpatialDID(), "did")
 
 
 @pytest.mark.parametrize("size", [0.1, -0.4, 3.0])
@@ -561,3 +581,18 @@ def test_the_command_prints_and_keeps_the_same_numbers(tmp_path: Path, capfd: py
     row = next(one for one in held["worlds"] if one["estimator"] == "did")
     assert bracketed(row["rmse"], row["rmse_mcse"], fixed([row["rmse"]], row["rmse_mcse"])) in printed
     assert all(len(line) <= 80 for line in printed.splitlines() if not line.startswith("wrote "))
+
+
+def test_no_name_is_cut_at_80_columns() -> None:
+    """The longest names, with the widest numbers that stand beside them."""
+    names = ("did", *race_module.CONTESTANTS)
+    results = tuple(RaceResult("factor", name, "jackknife:unit", -0.0123, 0.0012, 0.0345, 0.0021, 0.03, 0.954, 0.01,
+                               0.2, 0.832, 0.0, 512) for name in names)  # fmt: skip
+    panel = tuple(race_module.OnPanel(name, "jackknife:unit", -0.0123, 0.00123, -0.0223, 0.0123) for name in names)
+    found = race_module.Race(claim_of(example()), "did", 0.0157, results, panel, "did", agree=True)
+    console = Console(width=80, record=True, file=io.StringIO())
+    race_module.print_race(found, console)
+    said = console.export_text()
+    assert "demeaned-synthetic-" in said
+    assert "\u2026" not in said
+    assert max(map(len, said.splitlines())) <= 80
