@@ -11,6 +11,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from string import ascii_lowercase
 
@@ -47,11 +48,11 @@ from experiments.tables.ledger import (
 )
 from experiments.tables.regressions import add_chosen
 from experiments.tables.spatial_models import transforms_of
-from results.tables.journal_table import EVERY, JournalTable
+from results.tables.journal_table import EVERY, table_formats
 from results.tables.records import CROSS_CHECK, Document, heading, sentences
-from results.tables.word import check_word
 from sim.errors import BadInput, Problem, bad, closest, gathering, one_of, refuse
 from sim.panel import Panel, seen_in
+from sim.registry import elsewhere
 
 
 def panel_for(name: str, real: RealPanel) -> Panel:
@@ -121,7 +122,7 @@ def _of_section(name: str, real: RealPanel) -> Estimator:
 
 
 def _discovered(kind: str) -> Estimator:
-    found = find_estimator(kind, "--estimator") if ":" in kind else estimators().get(kind)
+    found = find_estimator(kind, "--estimator") if elsewhere(kind) else estimators().get(kind)
     if found is None or issubclass(found, PermutationTest):
         known = [*FORMS, *(name for name in estimators() if name != PermutationTest.kind)]
         meant = closest(kind, [*known, PermutationTest.kind])
@@ -221,10 +222,6 @@ def _remedy(name: str, outcome: str | None, treatment: str | None, collinear: bo
 # The files of `panelproof estimate`: numbers, tables in several formats, figures; all of them or none.
 
 
-FORMATS = {
-    "json": "estimates.json", "html": "tables.html", "tex": "tables.tex", "docx": "tables.docx", "xlsx": "tables.xlsx",
-    "csv": "table-*.csv", "rtf": "tables.rtf", "pdf": "*.pdf", "png": "*.png",
-}  # fmt: skip
 PICTURES = ("pdf", "png")  # formats of the figures alone, which are always written as svg
 WARNINGS = "warnings.md"
 
@@ -235,14 +232,16 @@ def check_formats(text: str, folder: Path | None = None, where: str = "--format"
     Raises BadInput for one that is not written or cannot be here, and for tables without a folder to hold them.
     """
     chosen = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
-    unknown = [part for part in chosen if part not in FORMATS]
+    known = (*table_formats(), *PICTURES)
+    unknown = [part for part in chosen if part not in known]
     if unknown or not chosen:
-        raise bad(f"format {one_of(unknown) if unknown else repr(text)}", where=where, allowed=", ".join(FORMATS),
-                  remedy=closest((unknown or [text])[0], FORMATS, "choose among them"))  # fmt: skip
+        raise bad(f"format {one_of(unknown) if unknown else repr(text)}", where=where, allowed=", ".join(known),
+                  remedy=closest((unknown or [text])[0], known, "choose among them"))  # fmt: skip
     if folder is None and set(chosen) != {"json"}:
         raise bad("--format without --out", where=where, allowed="a folder for the files", remedy="add --out DIR")
-    if "docx" in chosen:
-        check_word()
+    for part in chosen:
+        if part not in PICTURES:
+            table_formats()[part].check()
     return tuple(dict.fromkeys(("json", *chosen)))
 
 
@@ -275,8 +274,9 @@ def write_files(
     tables = journal_tables(document, errors)
     files: dict[str, bytes] = {}
     for name in (name for name in formats if name not in PICTURES):
-        content = _content(name, document, tables, errors)
-        files |= content if isinstance(content, dict) else {FORMATS[name]: content}
+        form = table_formats()[name]
+        content = form.write(document, tables, errors, partial(_picture, document, errors))
+        files |= content if isinstance(content, dict) else {form.file: content}
     if document.warnings:
         files[WARNINGS] = warnings_text(document).encode()
     for figure in document.figures:
@@ -302,34 +302,13 @@ def warnings_text(document: Document) -> str:
     return "\n\n".join(texts) + "\n"
 
 
-def _content(
-    name: str, document: Document, tables: Sequence[JournalTable], errors: str | None
-) -> bytes | dict[str, bytes]:  # fmt: skip
-    """The content of a file, or of several by their names."""
-    if name == "html":
-        from results.plots.chart import figure
-        from results.plots.specification_curve import effect_chart
-        from results.tables.html_tables import html_tables
+def _picture(document: Document, errors: str | None) -> str:
+    """The element of a page that shows the effect; "" where there is none."""
+    from results.plots.chart import figure
+    from results.plots.specification_curve import effect_chart
 
-        chart = effect_chart(document, errors)
-        return html_tables(document, tables, errors, "" if chart is None else figure(chart)).encode()
-    if name == "tex":
-        from results.tables.latex import latex_tables
-
-        return latex_tables(document, tables).encode()
-    if name == "docx":
-        from results.tables.word import word_tables
-
-        return word_tables(document, tables)
-    if name in ("xlsx", "csv"):
-        from results.tables.sheets import csv_tables, xlsx_tables
-
-        return xlsx_tables(document, tables) if name == "xlsx" else csv_tables(document, tables)
-    if name == "rtf":
-        from results.tables.rtf import rtf_tables
-
-        return rtf_tables(document, tables).encode("ascii")
-    return document.to_json().encode()
+    chart = effect_chart(document, errors)
+    return "" if chart is None else figure(chart)
 
 
 def _put(folder: Path, files: Mapping[str, bytes]) -> None:

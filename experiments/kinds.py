@@ -10,8 +10,9 @@ from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAliasType, Union, get_args, get_origin, get_type_hints
 
-from experiments.listing import first_sentence, paragraphs
+from experiments.listing import first_sentence, offered_rows, paragraphs
 from sim.errors import BadInput, bad, one_of, suggestion
+from sim.registry import elsewhere
 from sim.world.context import Part, Slot
 
 REQUIRED = "(required)"
@@ -140,7 +141,8 @@ def catalogue() -> dict[str, tuple[Entry, ...]]:
 
 
 def entries_called(name: str) -> dict[str, tuple[Entry, ...]]:
-    """The entries of that name by group, or a plug-in "module:Object"; raises BadInput when there are none.
+    """The entries of that name by group, or a plug-in, by the name under which its package offers it or as
+    "module:Object"; raises BadInput when there are none.
 
     "cluster" finds cluster:A too. A part is found by its slot, its kind or both: adoption, random, adoption.random.
     """
@@ -148,7 +150,7 @@ def entries_called(name: str) -> dict[str, tuple[Entry, ...]]:
     called = {group: tuple(entry for entry in entries if name in _names(group, entry))
               for group, entries in whole.items()}  # fmt: skip
     found = {group: entries for group, entries in called.items() if entries}
-    if not found and ":" in name:
+    if not found and elsewhere(name):
         return _plug_in(name)
     if not found:
         classes = {known: entry.source.partition(":")[2] for group, entries in whole.items() for entry in entries
@@ -163,7 +165,7 @@ def entries_called(name: str) -> dict[str, tuple[Entry, ...]]:
 
 
 def _plug_in(name: str) -> dict[str, tuple[Entry, ...]]:
-    """The design or estimator that "module:Object" names, also of a module in the folder where the command runs."""
+    """The design or estimator of that name, also of a module in the folder where the command runs."""
     from estimators.core.estimator import find_estimator
     from sim.design import find_design
     from sim.registry import join_search
@@ -176,11 +178,12 @@ def _plug_in(name: str) -> dict[str, tuple[Entry, ...]]:
 
 
 def document(groups: dict[str, tuple[Entry, ...]]) -> dict[str, Any]:
-    """The groups as plain data, with what discovery left out."""
+    """The groups as plain data, with what other packages offer and what discovery left out."""
     from sim.registry import problems
 
     entries = {group: [asdict(entry) for entry in found] for group, found in groups.items()}
-    return entries | {"problems": [str(problem) for problem in problems()]}
+    others = {"offered": [{"kind": kind, "place": place} for kind, place in rows]} if (rows := offered_rows()) else {}
+    return entries | others | {"problems": [str(problem) for problem in problems()]}
 
 
 def _names(group: str, entry: Entry) -> set[str]:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sim.registry import offered
+
 ROOT = Path(__file__).resolve().parent.parent
 STUDIES = ROOT / "experiments" / "studies"
 MEASURES = ROOT / "results" / "diagnosis" / "measures.py"
@@ -121,6 +123,12 @@ def kind_rows() -> KindRows:
         "schemes": _rows(worlds.kinds("Scheme")),
         "measures": [*_literal(MEASURES, "MEANINGS").items()],
     }
+
+
+def offered_rows() -> list[tuple[str, str]]:
+    """Names that other installed packages offer, and where the object stands; nothing of theirs is imported."""
+    return [(name, " and ".join(f"{place}, of {owner}" for place, owner in places.items()))
+            for name, places in sorted(offered().items())]  # fmt: skip
 
 
 def _rows(found: list[ClassSource]) -> list[tuple[str, str]]:

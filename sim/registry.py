@@ -1,6 +1,8 @@
 """Finding designs and estimators by name: a module dropped into a package is found, with no list to edit.
 
-A module that cannot be imported and a class that cannot be used are left out; `problems` says which, and why.
+A module that cannot be imported and a class that cannot be used are left out; `problems` says which, and why. Other
+installed packages offer theirs as entry points of the group `panelproof.kinds`, NAME = "module:Object"; no module of
+theirs is imported before a name of it is asked for.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Any
 
 from sim.errors import BadInput, Problem, bad, one_of, reason, suggestion
 
+OFFERED = "panelproof.kinds"  # the group of entry points
 INLINE = "inline:"  # how the kind of a class begins that was made in a script, and that no module can be asked for
 _inline: dict[str, type] = {}  # such classes of this process
 _folders: list[Path] = []  # of study files, the latest last; "module:Object" is also looked for there
@@ -78,13 +81,17 @@ def problems() -> tuple[Problem, ...]:
 
 def forget() -> None:
     """Search packages anew when they are next asked for, as after a file was added or corrected."""
+    offered.cache_clear()
     discovery.cache_clear()
     _modules.cache_clear()
     _made.clear()
 
 
 def find(package: str, base: type, kind: str, where: str) -> type:
-    """The class called `kind`, or the one that "module:Object" names; raises BadInput when there is none."""
+    """The class called `kind`, or the one that "module:Object" names; raises BadInput when there is none.
+
+    A kind of ours comes before one that another package offers under the same name.
+    """
     if kind.startswith(INLINE):
         return _of_this_process(kind, base, where)
     if ":" in kind:
@@ -92,12 +99,36 @@ def find(package: str, base: type, kind: str, where: str) -> type:
     found = discovery(package, base)
     if kind in found.refused:
         raise BadInput(found.refused[kind])
+    if kind not in found.kinds and (places := offered().get(kind)):
+        if len(places) > 1:
+            said = " and ".join(f"{place} ({owner})" for place, owner in places.items())
+            raise bad(f"kind {kind!r} is offered by {len(places)} packages: {said}", where=where,
+                      allowed="a name that one package offers", remedy="name one of them so")  # fmt: skip
+        return _named(next(iter(places)), base, where)
     if kind not in found.kinds:
         classes = {known: cls.__name__ for known, cls in found.kinds.items()}
-        unknown = Problem(f"unknown kind {kind!r}", where, one_of(classes, kind, "`panelproof kinds`"),
-                          suggestion(kind, classes))  # fmt: skip
+        known = {**classes, **{name: next(iter(places)) for name, places in offered().items()}}
+        unknown = Problem(f"unknown kind {kind!r}", where, one_of(known, kind, "`panelproof kinds`"),
+                          suggestion(kind, known))  # fmt: skip
         raise BadInput(unknown, *found.problems)
     return found.kinds[kind]
+
+
+@cache
+def offered() -> Mapping[str, Mapping[str, str]]:
+    """What other installed packages offer, by name: each "module:Object" with its package and version."""
+    from importlib.metadata import entry_points  # slow to load
+
+    found: dict[str, dict[str, str]] = {}
+    for point in entry_points(group=OFFERED):
+        owner = "" if point.dist is None else f"{point.dist.name} {point.dist.version}"
+        found.setdefault(point.name, {})[point.value.replace(" ", "")] = owner
+    return found
+
+
+def elsewhere(kind: str) -> bool:
+    """Whether a name is one of other code: "module:Object", or what an installed package offers."""
+    return ":" in kind or kind in offered()
 
 
 def enrol(kind: str, made: type) -> None:

@@ -31,6 +31,13 @@ TEMPLATE = RECIPES / "first_difference.py"
 SUITES = {"first-difference": "tests/estimators/test_conformance.py",
           "two-groups": "tests/sim/test_design_conformance.py"}  # fmt: skip
 ROOMS = ("sim", "estimators", "results", "cluster", "experiments")
+ADDED = {
+    "table.md": "experiments/tables/adoption_table.py",
+    "figure.md": "experiments/tables/outcome_figure.py",
+    "output_format.md": "results/tables/markdown.py",
+    "check.md": "experiments/checks/short_panel.py",
+    "back_end.md": "cluster/backends/here.py",
+}
 ERRORS = ("iid", "hc1", "cluster:unit", "cluster:period")
 STUDY = """
 replications = 64
@@ -69,6 +76,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "sim" / "two_groups.py").write_text(design, encoding="utf-8")
     (part,) = blocks_of("part.md", "python")
     (folder / "sim" / "world" / "parts" / "westward.py").write_text(part, encoding="utf-8")
+    for page, place in ADDED.items():
+        (block,) = blocks_of(page, "python")
+        (folder / place).write_text(block, encoding="utf-8")
     return folder
 
 
@@ -246,6 +256,43 @@ def test_both_commands_on_a_real_panel_take_what_is_new(copy: Path, tmp_path: Pa
     found = json.loads(in_copy(copy, "experiments", "placebo", *files, *draws))
     assert found["estimator"] == "first-difference"
     assert found["estimate"] == pytest.approx(wanted["estimate"][0], rel=1e-9)
+
+
+def test_a_table_a_figure_a_format_and_a_check_are_one_file_each(copy: Path, tmp_path: Path) -> None:
+    """They are there after the file is; the numbers of the table are those of the panel."""
+    real = made_cities.real_panel(tmp_path, made_cities.PANEL)
+    files = [str(tmp_path / "panel.csv"), "--spec", str(tmp_path / "spec.toml"), "--out", str(tmp_path / "out")]
+    said = in_copy(copy, "experiments", "estimate", *files, "--tables", "21", "--format", "md")
+    assert "Table 21. Treated units" in said
+    text = (tmp_path / "out" / "tables.md").read_text(encoding="utf-8")
+    rows = text.partition("## Table 21. Treated units")[2].partition("##")[0]
+    found = dict(re.findall(r"\| (\d{4}) \| (\d+) \|", rows))
+    treated = (real.panel.variables[str(real.panel.roles.treatment)][0] > 0).sum(axis=1).tolist()
+    assert {int(period): int(number) for period, number in found.items()} == dict(
+        zip(real.panel.periods, treated, strict=True)
+    )
+    assert "- The panel has 5 periods or more." in (tmp_path / "out" / "warnings.md").read_text(encoding="utf-8")
+    document = json.loads((tmp_path / "out" / "estimates.json").read_text(encoding="utf-8"))
+    assert "short-panel" in [one["code"] for one in document["warnings"]]
+    assert "cells in the fullest bin" in (tmp_path / "out" / "outcome.svg").read_text(encoding="utf-8")
+
+
+def test_a_place_for_blocks_is_one_file(copy: Path, tmp_path: Path) -> None:
+    """A study has the same hash there as in the place that is always there."""
+    (tmp_path / "study.toml").write_text(STUDY.format(design="bdm", estimator="did"), encoding="utf-8")
+    for place in ("here", "serial"):
+        in_copy(copy, "experiments", "run", str(tmp_path / "study.toml"), "--cluster", place, "--store",
+                str(tmp_path / f"{place}.zarr"))  # fmt: skip
+    hashes = {in_copy(copy, "experiments", "store", "hash", str(tmp_path / f"{place}.zarr")).split()[0]
+              for place in ("here", "serial")}  # fmt: skip
+    assert len(hashes) == 1
+
+
+def test_every_file_of_a_recipe_is_one(copy: Path) -> None:
+    """The table of recipes says so of all of these."""
+    table = (RECIPES / "README.md").read_text(encoding="utf-8")
+    for page in ADDED:
+        assert re.search(rf"\| 1 \| \[{page}\]", table), page
 
 
 NEWEY_WEST = """

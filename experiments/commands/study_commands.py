@@ -118,8 +118,11 @@ def _list_kinds() -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from experiments.listing import offered_rows
+
     console = Console(highlight=False)
-    for group, rows in _kind_rows().items():
+    others = {"offered by other packages": rows} if (rows := offered_rows()) else {}
+    for group, rows in (_kind_rows() | others).items():
         console.print(f"\n{group.replace('_', ' ')}", style="bold")
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         for _ in rows[0]:
@@ -291,8 +294,8 @@ def run(
     "--term", metavar="TERM", help="The term that the pictures of --figures show (default: that of the answer)."
 )
 @click.option("--format", "formats", default="", metavar="LIST",
-              help="Comma-separated: files of tables for --out, tex, docx, xlsx, csv (with all measures); of pictures "
-              "for --figures, svg, pdf, png.")  # fmt: skip
+              help="Comma-separated: files of tables for --out, tex, docx, rtf, xlsx, csv (with all measures); of "
+              "pictures for --figures, svg, pdf, png.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files of --format.")
 @alpha_option
 def report(

@@ -29,7 +29,6 @@ from results.plots.terminal_chart import text_chart
 from results.report.facts import ReportFacts, lead_of, opened_by
 from results.report.html import FOLDED, every_cell, first_picture, html_report, pictures_of
 from results.report.pivot import (
-    FORMATS,
     Pivot,
     csv_file,
     default_pivot,
@@ -42,9 +41,8 @@ from results.report.pivot import (
 )
 from results.report.terminal import PLAIN_WIDTH, print_bias_table
 from results.store import ZarrStore
-from results.tables.latex import latex_tables
+from results.tables.journal_table import table_formats
 from results.tables.records import Document
-from results.tables.word import check_word, word_tables
 from results.verdict.answer import answer, verdict_records
 from sim.errors import Problem, bad, closest, gathering, listed, one_of, refuse, visible_json
 from sim.panel import Panel
@@ -339,18 +337,19 @@ def report_options(
 
 def _faults_of_files(chosen: Sequence[str], figures: Path | None, out: Path | None) -> list[Problem]:
     """What is wrong with the formats and folders asked for."""
-    problems = [Problem(f"{name!r} is no format", where="--format", allowed=one_of([*FORMATS, *PICTURES]),
-                        remedy=closest(name, [*FORMATS, *PICTURES], "choose some of them"))
-                for name in chosen if name not in FORMATS]  # fmt: skip
+    known = _table_formats() if chosen or out is not None else ()
+    problems = [Problem(f"{name!r} is no format", where="--format", allowed=one_of([*known, *PICTURES]),
+                        remedy=closest(name, [*known, *PICTURES], "choose some of them"))
+                for name in chosen if name not in known]  # fmt: skip
     if chosen and out is None:
         problems.append(Problem("has no folder to write to", where="--format", allowed="with --out DIR",
                                 remedy="add --out DIR"))  # fmt: skip
     if out is not None and not chosen:
-        problems.append(Problem("has no format to write", where="--out", allowed=f"with --format: {one_of(FORMATS)}",
+        problems.append(Problem("has no format to write", where="--out", allowed=f"with --format: {one_of(known)}",
                                 remedy="add --format"))  # fmt: skip
-    if "docx" in chosen:
+    for name in (name for name in chosen if name in known):
         with gathering(problems):
-            check_word()
+            table_formats()[name].check()
     for option, folder in (("--figures", figures), ("--out", out)):
         if folder is not None and (why := unwritable(folder)):
             problems.append(Problem(f"cannot be written: {why}", where=f"{option} {folder}",
@@ -449,13 +448,21 @@ def _tables(
     """Files of tables by name; csv also has every measure of every cell, in measures.csv."""
     document = Document({"outcome": store.facts["study"]["name"]}, ())
     journal = [journal_table(table) for table in pivots]
-    made: dict[str, Callable[[], dict[str, bytes]]] = {
-        "tex": lambda: {"tables.tex": latex_tables(document, journal).encode()},
-        "docx": lambda: {"tables.docx": word_tables(document, journal)},
+    own: dict[str, Callable[[], dict[str, bytes]]] = {
         "xlsx": lambda: {"tables.xlsx": xlsx_file(pivots)},
         "csv": lambda: {"tables.csv": csv_file(pivots).encode(), "measures.csv": _measures(diagnosis)},
     }
-    return [file for name in formats for file in made[name]().items()]
+    files: dict[str, bytes] = {}
+    for name in formats:
+        form = table_formats()[name]
+        content = own[name]() if name in own else form.write(document, journal, None, str)
+        files |= content if isinstance(content, dict) else {form.file: content}
+    return list(files.items())
+
+
+def _table_formats() -> tuple[str, ...]:
+    """In which tables of a report are written: those of `estimate`, but for the ones that a report has itself."""
+    return tuple(name for name in table_formats() if name not in ("json", "html"))
 
 
 def _measures(diagnosis: Diagnosis) -> bytes:

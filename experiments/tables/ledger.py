@@ -537,17 +537,19 @@ def _size(panel: Panel) -> dict[str, int]:
 
 
 Layout = Callable[[TableSetting], list[JournalTable]]
+LAST = 1000  # of what has a figure alone
 
 
 @cache
 def table_modules() -> tuple[ModuleType, ...]:
-    """Every module with LAYOUTS, layouts by their places in the paper, and TABLES, the numbers of what they show.
+    """Every module with LAYOUTS, layouts by their places in the paper, and TABLES, the numbers of what they show; both
+    are empty where it has a figure alone.
 
     Its `add(real, ledger)`, if it has one, estimates what they show.
     """
     names = (module.name for module in pkgutil.iter_modules(experiments.tables.__path__, "experiments.tables."))
     found = [module for module in map(import_module, names) if hasattr(module, "LAYOUTS")]
-    return tuple(sorted(found, key=lambda module: min(module.LAYOUTS)))
+    return tuple(sorted(found, key=lambda module: min(module.LAYOUTS, default=LAST)))
 
 
 @cache

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from estimators.core.estimator import Estimates, Estimator, Layout, estimators, usual_error
+from estimators.core.estimator import Estimates, Estimator, Layout, estimators, find_estimator, usual_error
 from estimators.linear.did import TwoWayDID
 from experiments.panel_spec.spec import RealPanel
 from experiments.run.blocks import first_rows
@@ -41,6 +41,7 @@ from results.text import DASH, bracketed, fixed, joined
 from sim.arrays import Floats
 from sim.errors import BadInput, bad, closest, one_of
 from sim.panel import card
+from sim.registry import elsewhere
 from sim.streams import TILE, Streams
 from sim.world.context import LARGEST
 from sim.world.panel_design import PanelDesign
@@ -243,7 +244,7 @@ def race(
     claim: str = HEADLINE,
     *,
     effect: float | None = None,
-    kinds: Sequence[str] = (),
+    kinds: str | Estimator | Sequence[str | Estimator] = (),
     budget: float = 120.0,
     replications: int | None = None,
     context: RunContext | None = None,
@@ -251,13 +252,14 @@ def race(
 ) -> Race:
     """Race every estimator that can serve a claim on twins of its panel.
 
-    effect: planted in the twins; None = as estimated. kinds: estimators that race beside the claim's own, none = all
-    that serve. budget: seconds of the simulations, turned into replications by a pilot; replications: in its place.
+    effect: planted in the twins; None = as estimated. kinds: estimators that race beside the claim's own, by kind,
+    "module:Object" or as they are, none = all that serve. budget: seconds of the simulations, turned into replications
+    by a pilot; replications: in its place.
     Raises BadInput for claims that are no effect, unknown estimators, and panels of which no twin can be made.
     """
     context, budget = context or RunContext(), seconds_of(budget)
     check_asked(effect, replications, "race")
-    check_kinds(kinds := (kinds,) if isinstance(kinds, str) else kinds)
+    check_kinds(kinds := (kinds,) if isinstance(kinds, str | Estimator) else kinds)
     if effect is not None and not abs(effect) < LARGEST:
         raise bad(f"effect {effect:g}", where="--effect", allowed=f"a number below {LARGEST:g} in size",
                   remedy="correct it")  # fmt: skip
@@ -294,7 +296,7 @@ class Contestant:
 Field = Mapping[str, Contestant]
 
 
-def contestants(claim: PanelClaim, kinds: Sequence[str] = ()) -> tuple[Field, tuple[OnPanel, ...]]:
+def contestants(claim: PanelClaim, kinds: Sequence[str | Estimator] = ()) -> tuple[Field, tuple[OnPanel, ...]]:
     """The estimators that can serve a claim's panel by name, the claim's own first, and why others cannot."""
     every = (TRENDS, *([OVER_W] if claim.panel.weights else []), *CONTESTANTS)
     field: dict[str, Contestant] = {}
@@ -304,6 +306,9 @@ def contestants(claim: PanelClaim, kinds: Sequence[str] = ()) -> tuple[Field, tu
     for estimator in (own, *_further(kinds or every, few=few)):
         name = getattr(claim.fitted.estimator, "kind", "") if estimator is own else estimator.name
         if name in field:
+            if estimator not in (own, field[name].estimator) and estimator in kinds:
+                raise bad(f"two estimators are called {name!r}", where="race", allowed="a name of its own for each",
+                          remedy="give one a label")  # fmt: skip
             continue
         try:
             field[name] = _contestant(claim, estimator, name, claim.term if estimator is own else "")
@@ -314,23 +319,28 @@ def contestants(claim: PanelClaim, kinds: Sequence[str] = ()) -> tuple[Field, tu
     return field, tuple(left_out)
 
 
-def check_kinds(kinds: Sequence[str]) -> None:
+def check_kinds(kinds: Sequence[str | Estimator]) -> None:
     """Raise BadInput for estimators that there are not."""
-    found = (*estimators(), TRENDS)
-    if unknown := [kind for kind in kinds if kind not in found]:
+    found, names = (*estimators(), TRENDS), [kind for kind in kinds if isinstance(kind, str)]
+    for kind in filter(elsewhere, names):
+        find_estimator(kind, "--estimator")
+    if unknown := [kind for kind in names if kind not in found and not elsewhere(kind)]:
         raise bad(f"no estimator {unknown[0]!r}", where="--estimator",
-                  allowed=one_of(sorted(found), unknown[0], "`panelproof kinds`"),
+                  allowed=f"{one_of(sorted(found), unknown[0], '`panelproof kinds`')}, or module:Object",
                   remedy=closest(unknown[0], found))  # fmt: skip
 
 
-def _further(kinds: Sequence[str], *, few: bool) -> Iterator[Estimator]:
-    """Estimators by kind at their defaults; with few treated units, errors by placebos where they have them."""
-    found = estimators()
+def _further(kinds: Sequence[str | Estimator], *, few: bool) -> Iterator[Estimator]:
+    """Estimators as they are given, and by kind at their defaults; with few treated units, errors by placebos where
+    they have them."""
     for kind in kinds:
+        if not isinstance(kind, str):
+            yield kind
+            continue
         if kind == TRENDS:
             yield TwoWayDID(errors=("cluster:unit",), effects=("unit", "period", "unit-trend"), label=TRENDS)
             continue
-        made = found[kind]()
+        made = find_estimator(kind, "--estimator")()
         held: Any = made
         yield replace(held, errors=(PLACEBO,)) if few and JACKKNIFE in getattr(made, "errors", ()) else made
 
@@ -418,7 +428,11 @@ class Lineup:
 
     @classmethod
     def of(
-        cls, claim: PanelClaim, kinds: Sequence[str] = (), effect: float | None = None, fitted: Twin | None = None
+        cls,
+        claim: PanelClaim,
+        kinds: Sequence[str | Estimator] = (),
+        effect: float | None = None,
+        fitted: Twin | None = None,
     ) -> Lineup:
         """Of a claim that is an effect; see `race`. fitted: the twin of its sample, where it is there."""
         begun, size = time.perf_counter(), claim.estimate if effect is None else effect
@@ -478,6 +492,9 @@ class Lineup:
         best, agree = chosen(results, self.own)
         fewer = [f"{name} on {count:,}" for name, count in counts.items() if count < max(counts.values())]
         notes = (*self.notes, f"Slow estimators raced on fewer panels: {joined(fewer)}.") if fewer else self.notes
+        judged = {one.estimator for one in results if np.isfinite(one.bias) or one.failures == 1}
+        notes += tuple(f"{name} is not judged: where effects differ, what it estimates has no one true value."
+                       for name in racing if name not in judged)  # fmt: skip
         slow = (OnPanel(name, left_out="too slow for this budget") for name in self.field if name not in counts)
         said = (*(one.on_panel(errors[name]) for name, one in racing.items()), *self.left_out, *slow)
         found = Race(self.claim, self.own, self.effect, tuple(results), said, best, agree, notes=notes)

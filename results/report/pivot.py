@@ -279,7 +279,6 @@ def _html_cell(cell: PivotCell | None) -> Markup:
 
 
 NUMBERS = ("value", "mcse", "lower", "upper", "n", "attempted")
-FORMATS = ("tex", "docx", "xlsx", "csv")
 
 
 def terminal_table(table: Pivot) -> Table:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from markupsafe import Markup
 
 from results.page import SYNTHETIC, page
 from results.tables.chinese import wording
-from results.tables.journal_table import JournalTable, TableSetting
+from results.tables.journal_table import JournalTable, TableFormat, TableSetting
 from results.tables.records import INFORMS, OVERTURNS, WEAKENS, Document, Figure, heading, spoken
 from results.tables.typography import split_stars, with_minus
 
@@ -81,3 +81,10 @@ def _picture(figure: Figure) -> Figure:
     if 'role="img"' not in svg.partition(">")[0]:
         svg = svg.replace("<svg ", f'<svg role="img" aria-labelledby="{prefix}-says" ', 1)
     return replace(figure, name=prefix, svg=Markup(svg))
+
+
+def _page(document: Document, tables: Sequence[JournalTable], errors: str | None, picture: Callable[[], str]) -> bytes:
+    return html_tables(document, tables, errors, picture()).encode()
+
+
+FORMATS = (TableFormat("html", "tables.html", _page),)

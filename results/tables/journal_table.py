@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
+from importlib import import_module
 from itertools import groupby
+from pathlib import Path
 from string import ascii_lowercase
 from typing import Any, Literal
 
@@ -705,3 +708,37 @@ def _given(part: str, names: str) -> str:
     if names == "-":
         return ""
     return "yes" if part in names else "random" if part == "units" and "random" in names else "no"
+
+
+# Formats of tables: what the modules beside this one have as FORMATS, found by being there.
+
+
+Contents = bytes | dict[str, bytes]  # of one file, or of several by their names
+
+
+@dataclass(frozen=True, slots=True)
+class TableFormat:
+    """A format in which `estimate` writes tables.
+
+    name: the word after --format. file: its name, a pattern where there are several. write: the contents of (document,
+    tables, errors, picture); errors: the error type of the tables, picture(): the element of a page that shows the
+    effect. check: raises BadInput where a library is missing.
+    """
+
+    name: str
+    file: str
+    write: Callable[[Document, Sequence[JournalTable], str | None, Callable[[], str]], Contents]
+    check: Callable[[], None] = lambda: None
+
+
+JSON = TableFormat("json", "estimates.json", lambda document, *_: document.to_json().encode())
+FORMATS = (JSON,)
+
+
+@cache
+def table_formats() -> Mapping[str, TableFormat]:
+    """Every format by its name: json, which is always written, and then the others in alphabetical order."""
+    names = [item.name for item in pkgutil.iter_modules([str(Path(__file__).parent)])]
+    modules = [import_module(f"{__name__.rpartition('.')[0]}.{name}") for name in names]
+    found = {one.name: one for module in modules for one in getattr(module, "FORMATS", ())}
+    return {name: found[name] for name in sorted(found, key=lambda name: (name != JSON.name, name))}

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from results.tables.chinese import wording
-from results.tables.journal_table import Heading, JournalTable, Row
+from results.tables.journal_table import Heading, JournalTable, Row, TableFormat
 from results.tables.records import Document
 from results.tables.typography import split_stars, with_minus
 
@@ -155,3 +155,6 @@ def _overhang(table: JournalTable) -> float:
 
 def _line(label: str, cells: Sequence[str]) -> str:
     return rf"{' & '.join([label, *cells])} \\"
+
+
+FORMATS = (TableFormat("tex", "tables.tex", lambda document, tables, *_: latex_tables(document, tables).encode()),)

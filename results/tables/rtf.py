@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from results.tables.chinese import wording
-from results.tables.journal_table import JournalTable, Row
+from results.tables.journal_table import JournalTable, Row, TableFormat
 from results.tables.records import Document
 from results.tables.typography import split_stars, with_minus
 
@@ -101,3 +101,6 @@ def _line(cells: Sequence[str], ends: Sequence[int], *, top: int = 0, bottom: in
     edges = "".join(rf"{rules}\cellx{end}" for end in ends)
     texts = "".join(rf"\pard\intbl{r'\ql' if j == 0 else r'\qc'} {text}\cell" for j, text in enumerate(cells))
     return rf"\trowd\trqc\trgaph70\trkeep{r'\trhdr' * head}{edges}{texts}\row"
+
+
+FORMATS = (TableFormat("rtf", "tables.rtf", lambda document, tables, *_: rtf_tables(document, tables).encode("ascii")),)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from results.tables.chinese import wording
-from results.tables.journal_table import JournalTable, Row
+from results.tables.journal_table import JournalTable, Row, TableFormat
 from results.tables.records import Brackets, Document
 from results.tables.typography import IN_BRACKETS, number_of
 from results.tables.word import undated
@@ -148,3 +148,9 @@ def _full(cell: str) -> str:
     """A number in full, a text as it is."""
     value = number_of(cell)
     return str(cell) if value is None or not cell else repr(int(value) if value == int(value) else value)
+
+
+FORMATS = (
+    TableFormat("xlsx", "tables.xlsx", lambda document, tables, *_: xlsx_tables(document, tables)),
+    TableFormat("csv", "table-*.csv", lambda document, tables, *_: csv_tables(document, tables)),
+)

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from results.tables.chinese import wording
-from results.tables.journal_table import JournalTable, Row
+from results.tables.journal_table import JournalTable, Row, TableFormat
 from results.tables.records import Document, Figure
 from results.tables.typography import split_stars, with_minus
 from sim.errors import bad
@@ -255,3 +255,6 @@ def _heads(table: JournalTable) -> list[list[str]]:
     heads += [["", *(column.number for column in table.columns)]] if table.numbered else []
     labelled = any(column.label for column in table.columns)
     return heads + ([["", *(column.label for column in table.columns)]] if labelled else [])
+
+
+FORMATS = (TableFormat("docx", "tables.docx", lambda document, tables, *_: word_tables(document, tables), check_word),)

@@ -1,0 +1,177 @@
+"""Kinds that other installed packages offer: entry points of the group `panelproof.kinds`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import commands
+import pytest
+
+import panelproof as pp
+from estimators import TwoWayDID, find_estimator
+from experiments.kinds import document, entries_called
+from experiments.listing import offered_rows
+from experiments.settings import kind_of
+from experiments.trust.race import race
+from results.store import ZarrStore
+from sim import BadInput, find_design
+from sim.registry import forget
+
+MODULE = '''
+"""A package of somebody else."""
+import numpy as np
+import panelproof as pp
+
+
+@pp.estimator(terms=["did"])
+def halves(panel, scale: float = 1.0):
+    """Mean of the treated cells less that of the others.
+
+    scale: of the answer.
+    """
+    y, did = panel.variables[panel.roles.outcome], panel.variables["did"]
+    treated, others = y[did > 0], y[did == 0]
+    se = np.sqrt(treated.var(ddof=1) / treated.size + others.var(ddof=1) / others.size)
+    return scale * (treated.mean() - others.mean()), scale * se
+'''
+STUDY = """
+replications = 64
+seed = 1
+
+[design]
+kind = "bdm"
+
+[[estimators]]
+kind = "halves"
+scale = 2.0
+"""
+
+
+def install(folder: Path, package: str, points: dict[str, str]) -> None:
+    """A package as pip leaves it: its module and its metadata."""
+    (folder / f"{package}.py").write_text(MODULE, encoding="utf-8")
+    info = folder / f"{package}-1.5.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.5\n", encoding="utf-8")
+    lines = [f"{name} = {place}" for name, place in points.items()]
+    (info / "entry_points.txt").write_text("\n".join(["[panelproof.kinds]", *lines, ""]), encoding="utf-8")
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of installed packages, with one that offers `halves`."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    install(folder, "theirs", {"halves": "theirs:halves"})
+    monkeypatch.syspath_prepend(folder)
+    forget()
+    yield folder
+    for name in ("theirs", "others"):
+        sys.modules.pop(name, None)
+    forget()
+
+
+def test_a_name_that_a_package_offers_is_its_class(site: Path) -> None:
+    assert "theirs" not in sys.modules
+    assert offered_rows() == [("halves", "theirs:halves, of theirs 1.5")]
+    assert "theirs" not in sys.modules, "nothing is imported before it is asked for"
+    made = find_estimator("halves")
+    assert made is find_estimator("theirs:halves")
+    assert kind_of(made(), "estimators") == "theirs:halves"
+    (entry,) = entries_called("halves")["estimators"]
+    assert [dial.name for dial in entry.dials][:1] == ["scale"]
+    assert document({})["offered"] == [{"kind": "halves", "place": "theirs:halves, of theirs 1.5"}]
+
+
+def test_without_such_packages_nothing_is_said_of_them() -> None:
+    assert offered_rows() == []
+    assert "offered" not in document({})
+
+
+def test_our_own_kind_comes_first(site: Path) -> None:
+    install(site, "others", {"did": "others:halves"})
+    forget()
+    assert find_estimator("did") is TwoWayDID
+
+
+def test_what_two_packages_offer_is_asked_for_by_its_place(site: Path) -> None:
+    install(site, "others", {"halves": "others:halves"})
+    forget()
+    with pytest.raises(BadInput) as caught:
+        find_estimator("halves")
+    (problem,) = caught.value.problems
+    assert (
+        problem.what
+        == "kind 'halves' is offered by 2 packages: others:halves (others 1.5) and theirs:halves (theirs 1.5)"
+    )
+    assert find_estimator("theirs:halves").__name__ == "halves"
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("theirs:nothing", "defines no 'nothing'"),
+        ("not_there:halves", "cannot load 'not_there:halves'"),
+        ("theirs:np", "is not a Estimator"),
+    ],
+)
+def test_a_place_without_such_a_class_is_one_line(site: Path, place: str, said: str) -> None:
+    install(site, "others", {"odd": place})
+    forget()
+    with pytest.raises(BadInput) as caught:
+        find_estimator("odd")
+    assert len(caught.value.problems) == 1
+    assert said in str(caught.value)
+
+
+def test_an_offered_name_is_meant_by_a_near_one(site: Path) -> None:
+    with pytest.raises(BadInput, match="did you mean 'halves'"):
+        find_estimator("halve")
+    with pytest.raises(BadInput, match="is not a Design"):
+        find_design("halves")
+
+
+def test_commands_take_it_and_a_store_says_whose_code_it_is(site: Path, tmp_path: Path) -> None:
+    surroundings = os.environ | {"PYTHONPATH": str(site), "COLUMNS": "100"}
+    listed = commands.run(tmp_path, "kinds", env=surroundings)
+    assert "offered by other packages" in listed.stdout
+    assert "theirs:halves, of theirs 1.5" in listed.stdout
+    (tmp_path / "study.toml").write_text(STUDY, encoding="utf-8")
+    done = commands.run(tmp_path, "run", "study.toml", "--cluster", "local", "--workers", "2", "--store", "x.zarr",
+                        env=surroundings)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (settings,) = ZarrStore.open(tmp_path / "x.zarr").schema.study["estimators"]
+    assert settings["kind"] == "theirs:halves", "a store names the code itself"
+    refused = commands.run(tmp_path, "replay", "x.zarr", 0, 3, env=surroundings)
+    assert refused.returncode == 2
+    assert "--load-code" in refused.stderr
+    example = commands.run(tmp_path, "panel", "example", "here", env=surroundings)
+    assert example.returncode == 0, example.stderr
+    files = ("here/panel.csv", "--spec", "here/spec.toml")
+    raced = commands.run(tmp_path, "race", *files, "--estimator", "halves", "--replications", "64", "--json",
+                         env=surroundings)  # fmt: skip
+    assert raced.returncode == 0, raced.stderr
+    assert [row["left_out"] for row in json.loads(raced.stdout)["panel"]] == ["", ""]
+
+
+def test_estimators_race_as_they_are(site: Path) -> None:
+    real = pp.example_panel(30)
+    formula = pp.formula("icr ~ did | unit + period", vcov={"CRV1": "unit"}, label="by-formula")
+    found = race(real, kinds=[formula, "halves", "theirs:halves", "imputation"], replications=64)
+    assert [one.estimator for one in found.panel] == ["did", "by-formula", "halves", "imputation"]
+    assert {one.n for one in found.results} == {64}
+    assert race(real, kinds=formula, replications=64).panel[1] == found.panel[1]
+
+
+def test_estimators_of_one_name_do_not_race() -> None:
+    other = TwoWayDID(errors=("iid",), effects=("unit",))
+    with pytest.raises(BadInput, match="two estimators are called 'did'"):
+        race(pp.example_panel(30), kinds=[other], replications=64)
+    with pytest.raises(BadInput, match="or module:Object"):
+        race(pp.example_panel(30), kinds=["sdidd"], replications=64)
+    with pytest.raises(BadInput, match="cannot load 'nowhere:at_all'"):
+        race(pp.example_panel(30), kinds=["nowhere:at_all"], replications=64)
