@@ -123,12 +123,9 @@ def _notes(frame: pd.DataFrame, spec: Spec, codes: Codes, gone: int) -> Iterator
            f"rows: {means}. {section.name} is {by}.")  # fmt: skip
     if gone:
         yield f"{gone:,} row{'s' * (gone != 1)} with missing values left out before."
-    differ = [name for name in spec.panel.controls if name in frame.columns and _differs(frame[name], codes)]
+    differ = [name for name in spec.panel.controls
+              if name in frame.columns and (frame[name].groupby(codes).nunique() > 1).any()]  # fmt: skip
     if differ:
         many = "s" * (len(differ) == 1)
         yield (f"{listed(differ, 12)} differ{many} between rows of a unit-period: estimates on means are not those on "
                "rows.")  # fmt: skip
-
-
-def _differs(column: pd.Series[float], codes: Codes) -> bool:
-    return bool((column.groupby(codes).nunique() > 1).any())

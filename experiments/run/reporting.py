@@ -96,17 +96,12 @@ def measures_asked(
     noted = store.noted("measures", [])
     tests, held = [text for text in noted if is_test(text)], [text for text in noted if not is_test(text)]
     if held and not load_code:
-        names = listed(map(_short, held))
+        names = listed(text.rpartition("/")[2] for text in held)
         click.echo(f"panelproof: the store names measures of its own ({names}); --load-code loads them", err=True)
     own = [text for text in (held if load_code else []) if not text.rpartition(":")[0].endswith(".py")
            or Path(text.rpartition(":")[0]).is_file()]  # fmt: skip
     here = [resolved(text, Path()) for text in further]
     return load_measures(dict.fromkeys((*tests, *own, *here)), "--measure" if further else "measures of the study")
-
-
-def _short(text: str) -> str:
-    """A measure without the folder of its file."""
-    return text.rpartition("/")[2]
 
 
 def read_diagnosis(store: ZarrStore, *, load_code: bool) -> Diagnosis:

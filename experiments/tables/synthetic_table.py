@@ -293,7 +293,8 @@ def effects(setting: TableSetting) -> list[JournalTable]:
                              for date in dates})  # fmt: skip
     rows += value_rows(columns, {"pre_rmse": "Gap before adoption"})
     rows += value_rows(columns, {"effective_units": "Effective control units",
-                                 "effective_periods": "Effective periods"}, _if_any)  # fmt: skip
+                                 "effective_periods": "Effective periods"},
+                       lambda value: decimals(value) if value else "")  # fmt: skip
     rows += size_rows(columns, setting.units, setting.periods)
     counts = {"treated_units": COUNTS["treated_units"], "control_units": "Control units",
               "treated_cells": "Treated unit-periods"}  # fmt: skip
@@ -358,11 +359,6 @@ def _dated(columns: Sequence[FitColumn], date: str) -> str:
     """A date and how many units adopt then, as a row's label."""
     units = next(column.by_term["units", date] for column in columns if ("units", date) in column.by_term)
     return f"  {date} ({units:.0f} unit{'s' * (units != 1)})"
-
-
-def _if_any(value: float | None) -> str:
-    """Three decimals, "" for zero: there are no weights."""
-    return decimals(value) if value else ""
 
 
 def _weight(value: float, column: Mapping[str, float]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import pandas as pd
 
@@ -93,7 +94,8 @@ def chip_rows(found: Sequence[Verdict]) -> Iterator[ChipRow]:
 
     A chip is an error type where an estimator has several, else a term where it has several, else an estimator.
     """
-    errors, terms = ({(item.estimator, key(item)) for item in found} for key in (_error, _term))
+    errors, terms = ({(item.estimator, key(item)) for item in found}
+                     for key in (attrgetter("error"), attrgetter("term")))  # fmt: skip
     names = {item.estimator for item in found}
     by_error, by_term = len(errors) > len(names), len(terms) > len(names)
     rows: dict[str, dict[tuple[str, str], list[Grade]]] = {}
@@ -112,14 +114,6 @@ def chip_rows(found: Sequence[Verdict]) -> Iterator[ChipRow]:
             for (name, key), grades in own.items()
         ]
         yield ChipRow(label, tuple(sorted(chips, key=lambda chip: chip.grade.rank)))
-
-
-def _error(item: Verdict) -> str:
-    return item.error
-
-
-def _term(item: Verdict) -> str:
-    return item.term
 
 
 # The tables of the answer: one a claim, the worst row first, a dial of the grid in the columns.
