@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # tests start hundreds of processes: without compiled files each compiles every module anew, which takes a second
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: venv demo test check docs docs-refresh bench mutants campaigns faults frozen clean
+.PHONY: venv demo test check types whole docs docs-refresh bench mutants campaigns faults frozen clean
 venv: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt find-python.sh
@@ -31,13 +31,19 @@ demo: $(STAMP)
 test: $(STAMP)
 >$(BIN)/python -m pytest -n 2 --dist worksteal -m "not (long or browser or server or documents)"
 
-# three at once on two cores: a third of the time goes into tests that wait for clusters, locks and broken links
+# types are checked beside the tests; of these three run at once on two cores: a third of the time they wait for
+# clusters, locks and broken links
 check: $(STAMP)
 >$(BIN)/ruff check .
 >$(BIN)/ruff format --check .
->$(BIN)/mypy
 >$(BIN)/lint-imports
 >$(BIN)/codespell
+>@$(MAKE) --no-print-directory --jobs 2 types whole
+
+types: $(STAMP)
+>$(BIN)/mypy
+
+whole: $(STAMP)
 >$(BIN)/python -m pytest -n 3 --dist worksteal
 
 # the site, into build/site; it opens without a server

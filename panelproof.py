@@ -342,8 +342,9 @@ def trust(
 def race(panel: Given, spec: Asked = None, *, claim: str = "did", budget: float = 120.0, **choices: Any) -> Race:
     """Race estimators of an effect on twins of a panel, and say which one to use; `show` prints it.
 
-    budget: seconds of the simulations. choices: effect (in the twins; by default as estimated), kinds (of estimators
-    that race beside the claim's own), replications (panels a world, in place of a budget). The answer has `answer`
+    budget: seconds of the simulations. choices: effect (in the twins; by default as estimated), kinds (estimators that
+    race beside the claim's own, by kind, "module:Object" or as they are, such as a `formula`), replications (panels a
+    world, in place of a budget). The answer has `answer`
     (sentences), `best`, `frame` (a row a world and estimator) and `panel` (what each says of the panel).
 
     >>> import panelproof as pp

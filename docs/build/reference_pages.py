@@ -7,6 +7,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -307,13 +308,28 @@ def _methods(item: Any) -> list[tuple[str, Any]]:
         return []
     names = [name for base in reversed(item.__mro__) if base.__module__.partition(".")[0] in panelproof.ROOMS
              for name, member in vars(base).items() if not name.startswith("_") and inspect.getdoc(member)
-             and (callable(member) or isinstance(member, property | classmethod | staticmethod))]  # fmt: skip
+             and (callable(member)
+                  or isinstance(member, property | cached_property | classmethod | staticmethod))]  # fmt: skip
     return [(name, getattr(item, name)) for name in dict.fromkeys(names)]
+
+
+class _AsWritten(str):
+    """An annotation that a signature shows without quotes."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+    @classmethod
+    def of(cls, annotation: Any) -> Any:
+        return cls(annotation) if isinstance(annotation, str) else annotation
 
 
 def _signature(name: str, item: Any) -> str:
     """A call with its parameters and their defaults, types as they are written, on lines that a page holds."""
-    text = name + str(inspect.signature(item)).replace("'", "")
+    signature = inspect.signature(item)
+    parameters = [one.replace(annotation=_AsWritten.of(one.annotation)) for one in signature.parameters.values()]
+    returned = _AsWritten.of(signature.return_annotation)
+    text = f"{name}{signature.replace(parameters=parameters, return_annotation=returned)}"
     return "\n".join(textwrap.wrap(text, 100, subsequent_indent="    ", break_long_words=False))
 
 

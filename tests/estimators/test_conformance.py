@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import itertools
 import pickle
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -16,7 +16,7 @@ from covering import allowed_pairs, covering_rows, pairs_of
 from estimators import Estimates, Estimator, Status, Tile, estimators
 from estimators.core.estimator import critical_values
 from sim import BadInput, Draw, Panel, Streams, Wanted
-from sim.design import Estimand
+from sim.design import Design, Estimand
 from sim.streams import left_out
 
 REPLICATIONS = 384
@@ -264,15 +264,20 @@ def test_home_terms_are_right(estimator: Estimator) -> None:
 def simulate(estimator: Estimator, estimands: tuple[str, ...], replications: int) -> tuple[Estimates, dict[str, Any]]:
     """Replications of the home design, every `ROWS` of them in a world of their own, as in a study."""
     design, _ = estimator.home
-    streams = Streams(2, "home")
     wanted = Wanted(estimator.variables(design.schema), estimands)
     parts, truths = [], []
     for start in range(0, replications, ROWS):
-        world = design.settle(streams.within(f"world {start // ROWS}"))
-        draw = world.draw(streams.tile(start, start + ROWS), wanted)
-        parts.append(estimator(draw.panel, streams.tile(start, start + ROWS)))
+        draw = world_at_home(design, wanted, start)
+        parts.append(estimator(draw.panel, Streams(2, "home").tile(start, start + ROWS)))
         truths.append(draw.truth)
     return Estimates.join(parts), {name: np.concatenate([truth[name] for truth in truths]) for name in estimands}
+
+
+@lru_cache(maxsize=REPLICATIONS // ROWS)
+def world_at_home(design: Design, wanted: Wanted, start: int) -> Draw:
+    """The replications of one world, which estimators of one home share."""
+    streams = Streams(2, "home")
+    return design.settle(streams.within(f"world {start // ROWS}")).draw(streams.tile(start, start + ROWS), wanted)
 
 
 def monte_carlo_error(values: np.ndarray) -> float:

@@ -402,6 +402,15 @@ def test_a_did_of_spillovers_is_held_to_the_effect_on_the_treated(tmp_path: Path
     assert abs(here["spatial-did"].estimate - world.att(8.0)) < abs(here["did"].estimate - world.att(8.0))
 
 
+@pytest.mark.parametrize("ramp", [False, True])
+def test_who_has_no_truth_is_said_not_to_be_judged(tmp_path: Path, *, ramp: bool) -> None:
+    """The coefficient of a spatial model, where effects differ."""
+    found = race(panel_of(replace(STAGGERED, ramp=ramp), tmp_path, effect=8.0), replications=64, kinds="spatial")
+    assert np.isnan(found.result(found.decisive, "sdm-direct").bias) == ramp
+    assert any(note.startswith("sdm-direct is not judged: ") for note in found.notes) == ramp
+    assert found.best == "did"
+
+
 def test_the_term_that_races_is_the_effect_on_the_treated() -> None:
     """Not the coefficient of the treatment beside that of its neighbours, which has no one value where effects differ;
     the coefficient where there is nothing else."""

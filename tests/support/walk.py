@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -72,19 +73,21 @@ def walked[T](action: Callable[[], T]) -> tuple[Walk, T]:
     files: dict[str, None] = {}
     crossings: dict[tuple[str, str], None] = {}
 
-    def called(code: CodeType, _: int) -> None:
+    def called(code: CodeType, _: int) -> Any:
         name = _file_of(code)
         if name is None:
-            return
+            return sys.monitoring.DISABLE  # a library's: it is not asked about again
         files.setdefault(name)
         caller = _caller(sys._getframe(1))
         if caller is not None and _room(caller) != _room(name):
             crossings.setdefault((caller, name))
+        return None
 
     tool, start = sys.monitoring.PROFILER_ID, sys.monitoring.events.PY_START
     sys.monitoring.use_tool_id(tool, "walk")
     try:
         sys.monitoring.register_callback(tool, start, called)
+        sys.monitoring.restart_events()
         sys.monitoring.set_events(tool, start)
         result = action()
     finally:
