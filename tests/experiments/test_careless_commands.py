@@ -51,7 +51,7 @@ def test_an_example_and_a_bundle_quote_the_next_command(
         (["report", "."], ".; is no store: it has no zarr.json; allowed: a folder that `panelproof run` made"),
         (["store", "info", "."], ".; is no store"),
         (["estimate", "x.csv", "--spec", "s.toml", "--format", "nosuch"],
-         "format nosuch; allowed: json, html, tex, docx, xlsx, csv, rtf, pdf, png;"),
+         "format nosuch; allowed: json, csv, docx, html, rtf, tex, xlsx, pdf, png;"),
     ],
 )  # fmt: skip
 def test_what_is_named_in_the_wrong_place_is_one_line(
