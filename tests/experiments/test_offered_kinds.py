@@ -135,6 +135,7 @@ def test_an_offered_name_is_meant_by_a_near_one(site: Path) -> None:
         find_design("halves")
 
 
+@pytest.mark.long
 def test_commands_take_it_and_a_store_says_whose_code_it_is(site: Path, tmp_path: Path) -> None:
     surroundings = os.environ | {"PYTHONPATH": str(site), "COLUMNS": "100"}
     listed = commands.run(tmp_path, "kinds", env=surroundings)
