@@ -143,7 +143,7 @@ WRONG_TYPES: dict[str, tuple[Any, str]] = {
     "draws decimal": (lambda: pp.placebo(real(), draws=99.0), "draws = 99.0; allowed: a whole number"),
     "scheme list": (lambda: pp.placebo(real(), scheme=["space"]), "scheme is of the type list; allowed: space"),
     "statistic": (lambda: pp.placebo(real(), statistic="rwa"), "statistic = 'rwa'; did you mean 'raw'"),
-    "format": (lambda: pp.write_files(tables(), "out", ["pdff"]), "format pdff; did you mean 'pdf'.*tex, xlsx, pdf, png$"),
+    "format": (lambda: pp.write_files(tables(), "out", ["pdff"]), "format pdff; did you mean 'pdf'.*xlsx, pdf, png$"),
     "format text": (lambda: pp.write_files(tables(), "out", "htlm"), "format htlm; did you mean 'html'"),
     "budget text": (lambda: pp.trust(real(), budget="soon"), "budget 'soon'; allowed: a time above zero"),  # type: ignore[arg-type]
     "budget below 0": (lambda: pp.trust(real(), budget=-1), "budget -1; allowed: a time above zero"),
