@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAliasType, Union, get_args, get_origin, get_type_hints
 
@@ -168,13 +170,15 @@ def _plug_in(name: str) -> dict[str, tuple[Entry, ...]]:
     """The design or estimator of that name, also of a module in the folder where the command runs."""
     from estimators.core.estimator import find_estimator
     from sim.design import find_design
-    from sim.registry import join_search
+    from sim.registry import find, join_search
 
     join_search(Path.cwd())
-    try:
-        return {"designs": _classes([(name, find_design(name, "KIND"))])}
-    except BadInput:
-        return {"estimators": _classes([(name, find_estimator(name, "KIND"))])}
+    finders: dict[str, Callable[[str, str], type]] = {"designs": find_design, "parts": partial(find, "sim", Part),
+                                                      "estimators": find_estimator}  # fmt: skip
+    for group, found in finders.items():
+        with contextlib.suppress(BadInput):
+            return {group: _classes([(name, found(name, "KIND"))])}
+    return {"estimators": _classes([(name, find_estimator(name, "KIND"))])}  # which says what is wrong
 
 
 def document(groups: dict[str, tuple[Entry, ...]]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,24 @@ def offered_rows() -> list[tuple[str, str]]:
     """Names that other installed packages offer, and where the object stands; nothing of theirs is imported."""
     return [(name, " and ".join(f"{place}, of {owner}" for place, owner in places.items()))
             for name, places in sorted(offered().items())]  # fmt: skip
+
+
+@cache
+def own_kinds() -> frozenset[str]:
+    """The kinds of designs, parts and estimators that panelproof has; none where a draft spoils their sources."""
+    try:
+        rows = kind_rows()
+    except (SyntaxError, LookupError):
+        return frozenset()
+    return frozenset(
+        kind.rpartition(": ")[2] for group in ("designs", "parts", "estimators") for kind, _ in rows[group]
+    )
+
+
+def place_of(kind: str) -> str:
+    """The "module:Object" of a kind that only an installed package has; any other kind as it is."""
+    places = offered().get(kind)
+    return next(iter(places)) if places and kind not in own_kinds() else kind
 
 
 def _rows(found: list[ClassSource]) -> list[tuple[str, str]]:

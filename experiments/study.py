@@ -21,7 +21,7 @@ from pydantic import Field
 
 from estimators.core.estimator import Estimator, Layout, estimators, find_estimator
 from estimators.placebo.permutation import PermutationTest
-from experiments.listing import STUDIES, builtin_names
+from experiments.listing import STUDIES, builtin_names, place_of
 from experiments.plugin_contracts import FromFunctions, layout_of, schema_of_design, tried
 from experiments.settings import build, default_of, dial_names, is_written, kind_of, to_settings, value_of, with_dials
 from experiments.toml_files import Flag, Table, Whole, read_toml, validated
@@ -270,6 +270,8 @@ def read_estimators(settings: Mapping[str, Any], where: str) -> list[Estimator]:
                           remedy='add kind = "did", or another')  # fmt: skip
             cls = find_estimator(str(table["kind"]), place)
             options = {key: value for key, value in table.items() if key != "kind"}
+            if isinstance(tested := options.get("estimator"), str):  # of a permutation test
+                options["estimator"] = place_of(tested)
             made = [build(cls, choice, place) for choice in expanded(cls, options)]
             for estimator in made:
                 _check_tested(estimator, place)

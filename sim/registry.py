@@ -12,7 +12,7 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -103,8 +103,10 @@ def find(package: str, base: type, kind: str, where: str) -> type:
         if len(places) > 1:
             said = " and ".join(f"{place} ({owner})" for place, owner in places.items())
             raise bad(f"kind {kind!r} is offered by {len(places)} packages: {said}", where=where,
-                      allowed="a name that one package offers", remedy="name one of them so")  # fmt: skip
-        return _named(next(iter(places)), base, where)
+                      allowed="a name that one package offers",
+                      remedy=f"write {next(iter(places))!r}, or the other one")  # fmt: skip
+        ((place, owner),) = places.items()
+        return _named(place, base, f"{where}, {kind!r} of {owner}")
     if kind not in found.kinds:
         classes = {known: cls.__name__ for known, cls in found.kinds.items()}
         known = {**classes, **{name: next(iter(places)) for name, places in offered().items()}}
@@ -122,7 +124,9 @@ def offered() -> Mapping[str, Mapping[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for point in entry_points(group=OFFERED):
         owner = "" if point.dist is None else f"{point.dist.name} {point.dist.version}"
-        found.setdefault(point.name, {})[point.value.replace(" ", "")] = owner
+        place = point.value.partition("[")[0].replace(" ", "")  # without extras
+        if ":" in place and ":" not in point.name:
+            found.setdefault(point.name, {})[place] = owner
     return found
 
 
@@ -202,6 +206,22 @@ def _check_place(name: str, where: str) -> None:
 def _same(file: Path, module: ModuleType) -> bool:
     loaded = getattr(module, "__file__", None)
     return loaded is not None and Path(loaded).resolve() == file.resolve()
+
+
+def modules_in(package: str, leave_out: Container[str] = ()) -> tuple[ModuleType, ...]:
+    """The modules of a package by their names, but for some; raises BadInput for one that cannot be imported."""
+    found = []
+    for info in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        if info.name in leave_out:
+            continue
+        try:
+            found.append(importlib.import_module(f"{package}.{info.name}"))
+        except (Exception, SystemExit) as error:
+            file = str(Path(str(getattr(info.module_finder, "path", ""))) / f"{info.name}.py")
+            raise bad(f"this module cannot be imported: {reason(error, file)}", where=file,
+                      allowed="a module that can be imported",
+                      remedy="correct it or move it elsewhere") from error  # fmt: skip
+    return tuple(found)
 
 
 @cache

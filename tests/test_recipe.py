@@ -277,6 +277,43 @@ def test_a_table_a_figure_a_format_and_a_check_are_one_file_each(copy: Path, tmp
     assert "cells in the fullest bin" in (tmp_path / "out" / "outcome.svg").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("place", ["results/tables", "experiments/tables", "experiments/checks"])
+def test_a_draft_that_cannot_be_imported_is_one_line(copy: Path, tmp_path: Path, place: str) -> None:
+    made_cities.real_panel(tmp_path, made_cities.PANEL)
+    draft = copy / place / "draft_of_mine.py"
+    words = ("estimate", tmp_path / "panel.csv", "--spec", tmp_path / "spec.toml", "--out", tmp_path / "out")
+    try:
+        draft.write_text("def broken(:\n", encoding="utf-8")
+        done = commands.run(copy, *words, env=os.environ | {"PYTHONPATH": str(copy)}, root=copy)
+    finally:
+        draft.unlink()
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert f"{draft}; this module cannot be imported: SyntaxError" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "said"),
+    [
+        ("results/tables", "from results.tables.markdown import FORMATS\n", "two formats have one name"),
+        ("experiments/tables", "TABLES, LAYOUTS = (), {21: list}\n", "two tables have the place 21"),
+    ],
+)
+def test_two_of_one_name_are_refused(copy: Path, tmp_path: Path, place: str, text: str, said: str) -> None:
+    made_cities.real_panel(tmp_path, made_cities.PANEL)
+    second = copy / place / "second_of_mine.py"
+    words = ("estimate", tmp_path / "panel.csv", "--spec", tmp_path / "spec.toml", "--out", tmp_path / "out")
+    try:
+        second.write_text(text, encoding="utf-8")
+        done = commands.run(copy, *words, env=os.environ | {"PYTHONPATH": str(copy)}, root=copy)
+    finally:
+        second.unlink()
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert said in done.stderr
+
+
 def test_a_place_for_blocks_is_one_file(copy: Path, tmp_path: Path) -> None:
     """A study has the same hash there as in the place that is always there."""
     (tmp_path / "study.toml").write_text(STUDY.format(design="bdm", estimator="did"), encoding="utf-8")

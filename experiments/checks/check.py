@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-import pkgutil
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +15,7 @@ from estimators.core.estimator import Estimates, critical_values
 from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE
 from results.tables.records import ANSWERS
 from sim.arrays import Flags, Floats
+from sim.registry import modules_in
 
 Answers = NDArray[np.str_]
 
@@ -31,10 +29,8 @@ CAPPED = ("effects:unit-trend",)  # growing effects look like unequal trends the
 @cache
 def modules() -> tuple[Any, ...]:
     """All modules of checks, in their order: the files beside this one."""
-    package = __name__.rpartition(".")[0]
-    names = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])]
-    found = (import_module(f"{package}.{name}") for name in names if name not in NOT_CHECKS)
-    return tuple(sorted(found, key=lambda module: module.ORDER))
+    found = modules_in(__name__.rpartition(".")[0], NOT_CHECKS)
+    return tuple(sorted(found, key=lambda module: int(module.ORDER)))
 
 
 def answer_of(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from cluster import Environment
 from cluster.numbers import PORTABLE
+from experiments.run.tasks import kinds_in
 from results.store import BlockState, Origin, Shard, Store, StoreSchema, ZarrStore
 from results.store.bucket import StorePath
 from results.store.disk import check_own, open_beside, read_plain
@@ -28,20 +29,8 @@ from sim.registry import INLINE
 
 def named_code(settings: Any) -> list[str]:
     """Every kind "module:Object" in a study's settings, whose module would be imported."""
-    return list(dict.fromkeys(_named(settings)))
-
-
-def _named(settings: Any) -> Iterator[str]:
-    if isinstance(settings, list):
-        for item in settings:
-            yield from _named(item)
-    elif isinstance(settings, dict):
-        for key, value in settings.items():
-            if key in {"kind", "estimator"} and isinstance(value, str):
-                if ":" in value and not value.startswith(INLINE):
-                    yield value
-            else:
-                yield from _named(value)
+    found = (kind for kind in kinds_in(settings) if ":" in kind and not kind.startswith(INLINE))
+    return list(dict.fromkeys(found))
 
 
 def check_trusted(settings: Any, where: str) -> None:

@@ -5,19 +5,16 @@ A ledger holds the records, fit statistics, notes for the reader and failed fits
 
 from __future__ import annotations
 
-import pkgutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib import import_module
 from string import ascii_lowercase
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-import experiments.tables
 from estimators.core.error_types import error_label, groups_of, kind_of, served, without_se
 from estimators.core.estimator import Estimates, Estimator, Status, TermCovariance, outcome_of, usual_error
 from estimators.core.hypotheses import HypothesisTest, combine, hypothesis_test, parse_hypothesis
@@ -49,6 +46,7 @@ from sim.arrays import Flags, Floats
 from sim.errors import BadInput, bad, listed, naming, one_of
 from sim.panel import Panel, seen_in, seen_part
 from sim.panel_files import TREATMENT
+from sim.registry import modules_in
 
 CLUSTERED = ("cluster", *ADJUSTED)  # kinds of error types whose tables say how many clusters there are
 
@@ -547,8 +545,11 @@ def table_modules() -> tuple[ModuleType, ...]:
 
     Its `add(real, ledger)`, if it has one, estimates what they show.
     """
-    names = (module.name for module in pkgutil.iter_modules(experiments.tables.__path__, "experiments.tables."))
-    found = [module for module in map(import_module, names) if hasattr(module, "LAYOUTS")]
+    found = [module for module in modules_in("experiments.tables") if hasattr(module, "LAYOUTS")]
+    places = [place for module in found for place in module.LAYOUTS]
+    if twice := [place for place in places if places.count(place) > 1]:
+        raise bad(f"two tables have the place {twice[0]}", where="experiments/tables, LAYOUTS",
+                  allowed="a place of its own for each", remedy="give one another place")  # fmt: skip
     return tuple(sorted(found, key=lambda module: min(module.LAYOUTS, default=LAST)))
 
 

@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from textwrap import fill
@@ -39,9 +39,9 @@ from results.diagnosis.fits import Fits, fits_of
 from results.store.block import Block
 from results.text import DASH, bracketed, fixed, joined
 from sim.arrays import Floats
-from sim.errors import BadInput, bad, closest, one_of
+from sim.errors import BadInput, bad, closest, one_of, reason
 from sim.panel import card
-from sim.registry import elsewhere
+from sim.registry import elsewhere, offered
 from sim.streams import TILE, Streams
 from sim.world.context import LARGEST
 from sim.world.panel_design import PanelDesign
@@ -259,7 +259,7 @@ def race(
     """
     context, budget = context or RunContext(), seconds_of(budget)
     check_asked(effect, replications, "race")
-    check_kinds(kinds := (kinds,) if isinstance(kinds, str | Estimator) else kinds)
+    kinds = check_kinds(kinds)
     if effect is not None and not abs(effect) < LARGEST:
         raise bad(f"effect {effect:g}", where="--effect", allowed=f"a number below {LARGEST:g} in size",
                   remedy="correct it")  # fmt: skip
@@ -303,12 +303,13 @@ def contestants(claim: PanelClaim, kinds: Sequence[str | Estimator] = ()) -> tup
     left_out: list[OnPanel] = []
     few = bool(treated_units(claim.panel).sum() < FEW_TREATED)
     own = claim.estimator
-    for estimator in (own, *_further(kinds or every, few=few)):
+    for estimator in (own, *(_made(kind, few=few) for kind in kinds or every)):
         name = getattr(claim.fitted.estimator, "kind", "") if estimator is own else estimator.name
         if name in field:
-            if estimator not in (own, field[name].estimator) and estimator in kinds:
+            claimed = name == next(iter(field)) and name in kinds
+            if kinds and not claimed and estimator not in (own, field[name].estimator):
                 raise bad(f"two estimators are called {name!r}", where="race", allowed="a name of its own for each",
-                          remedy="give one a label")  # fmt: skip
+                          remedy="give one a label, or leave it out")  # fmt: skip
             continue
         try:
             field[name] = _contestant(claim, estimator, name, claim.term if estimator is own else "")
@@ -319,30 +320,36 @@ def contestants(claim: PanelClaim, kinds: Sequence[str | Estimator] = ()) -> tup
     return field, tuple(left_out)
 
 
-def check_kinds(kinds: Sequence[str | Estimator]) -> None:
-    """Raise BadInput for estimators that there are not."""
-    found, names = (*estimators(), TRENDS), [kind for kind in kinds if isinstance(kind, str)]
+def check_kinds(kinds: object) -> tuple[str | Estimator, ...]:
+    """Estimators that are asked for, of one or several; raises BadInput for those that there are not."""
+    several = kinds if isinstance(kinds, list | tuple) else (kinds,)
+    for kind in several:
+        if not isinstance(kind, str | Estimator) or isinstance(kind, type):
+            remedy = f"write {kind.__name__}()" if isinstance(kind, type) else "put @pp.estimator above a function"
+            raise bad(
+                f"kinds holds {kind!r:.60}", where="race", allowed="names of kinds, and estimators", remedy=remedy
+            )
+    found, names = (*estimators(), TRENDS), [kind for kind in several if isinstance(kind, str)]
     for kind in filter(elsewhere, names):
         find_estimator(kind, "--estimator")
     if unknown := [kind for kind in names if kind not in found and not elsewhere(kind)]:
+        known = (*found, *offered())
         raise bad(f"no estimator {unknown[0]!r}", where="--estimator",
-                  allowed=f"{one_of(sorted(found), unknown[0], '`panelproof kinds`')}, or module:Object",
-                  remedy=closest(unknown[0], found))  # fmt: skip
+                  allowed=f"{one_of(sorted(known), unknown[0], '`panelproof kinds`')}, or module:Object",
+                  remedy=closest(unknown[0], known))  # fmt: skip
+    return tuple(several)
 
 
-def _further(kinds: Sequence[str | Estimator], *, few: bool) -> Iterator[Estimator]:
-    """Estimators as they are given, and by kind at their defaults; with few treated units, errors by placebos where
-    they have them."""
-    for kind in kinds:
-        if not isinstance(kind, str):
-            yield kind
-            continue
-        if kind == TRENDS:
-            yield TwoWayDID(errors=("cluster:unit",), effects=("unit", "period", "unit-trend"), label=TRENDS)
-            continue
-        made = find_estimator(kind, "--estimator")()
-        held: Any = made
-        yield replace(held, errors=(PLACEBO,)) if few and JACKKNIFE in getattr(made, "errors", ()) else made
+def _made(kind: str | Estimator, *, few: bool) -> Estimator:
+    """An estimator as it is given, or by its kind at its defaults; with few treated units, with errors by placebos
+    where it has them."""
+    if not isinstance(kind, str):
+        return kind
+    if kind == TRENDS:
+        return TwoWayDID(errors=("cluster:unit",), effects=("unit", "period", "unit-trend"), label=TRENDS)
+    made = find_estimator(kind, "--estimator")()
+    held: Any = made
+    return replace(held, errors=(PLACEBO,)) if few and JACKKNIFE in getattr(made, "errors", ()) else made
 
 
 def _contestant(claim: PanelClaim, estimator: Estimator, name: str, term: str) -> Contestant:
@@ -351,7 +358,13 @@ def _contestant(claim: PanelClaim, estimator: Estimator, name: str, term: str) -
     term = term or _effect(layout, estimator, str(claim.panel.roles.treatment))
     if not layout.errors:
         raise bad("it has no standard errors", where=name, allowed="estimators with errors", remedy="leave it out")
-    found = estimator(claim.panel, Streams(claim.real.spec.inference.seed, "race"))
+    try:
+        found = estimator(claim.panel, Streams(claim.real.spec.inference.seed, "race"))
+    except BadInput:
+        raise
+    except (Exception, SystemExit) as error:
+        raise bad(f"it fails on this panel: {reason(error)}", where=name, allowed="panels that it fits",
+                  remedy="leave it out") from error  # fmt: skip
     if not np.isfinite(found.estimate[0, found.terms.index(term)]):
         raise bad(f"it has no estimate on this panel: {why_failed(found)}", where=name, allowed="panels that it fits",
                   remedy="leave it out")  # fmt: skip
@@ -495,6 +508,8 @@ class Lineup:
         judged = {one.estimator for one in results if np.isfinite(one.bias) or one.failures == 1}
         notes += tuple(f"{name} is not judged: where effects differ, what it estimates has no one true value."
                        for name in racing if name not in judged)  # fmt: skip
+        notes += tuple(f"{name} failed on every panel of the worlds." for name in racing
+                       if all(one.failures == 1 for one in results if one.estimator == name))  # fmt: skip
         slow = (OnPanel(name, left_out="too slow for this budget") for name in self.field if name not in counts)
         said = (*(one.on_panel(errors[name]) for name, one in racing.items()), *self.left_out, *slow)
         found = Race(self.claim, self.own, self.effect, tuple(results), said, best, agree, notes=notes)

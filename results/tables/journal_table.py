@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from importlib import import_module
 from itertools import groupby
-from pathlib import Path
 from string import ascii_lowercase
 from typing import Any, Literal
 
@@ -37,6 +34,8 @@ from results.tables.typography import (
     stars_note,
     term_label,
 )
+from sim.errors import bad
+from sim.registry import modules_in
 
 BETWEEN = 3  # letters' worth of space between columns on paper
 
@@ -737,8 +736,13 @@ FORMATS = (JSON,)
 
 @cache
 def table_formats() -> Mapping[str, TableFormat]:
-    """Every format by its name: json, which is always written, and then the others in alphabetical order."""
-    names = [item.name for item in pkgutil.iter_modules([str(Path(__file__).parent)])]
-    modules = [import_module(f"{__name__.rpartition('.')[0]}.{name}") for name in names]
-    found = {one.name: one for module in modules for one in getattr(module, "FORMATS", ())}
+    """Every format by its name: json, which is always written, and then the others in alphabetical order.
+
+    Raises BadInput for a name that two formats have.
+    """
+    every = [one for module in modules_in(__name__.rpartition(".")[0]) for one in getattr(module, "FORMATS", ())]
+    found = {one.name: one for one in every}
+    if len(found) < len(every):
+        raise bad("two formats have one name", where="results/tables, FORMATS", allowed="a name of its own for each",
+                  remedy=f"rename one of {', '.join(sorted(one.name for one in every))}")  # fmt: skip
     return {name: found[name] for name in sorted(found, key=lambda name: (name != JSON.name, name))}

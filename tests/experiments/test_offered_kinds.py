@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +17,13 @@ import panelproof as pp
 from estimators import TwoWayDID, find_estimator
 from experiments.kinds import document, entries_called
 from experiments.listing import offered_rows
+from experiments.run.resume import named_code
+from experiments.run.tasks import environment_of
 from experiments.settings import kind_of
+from experiments.study import Study
 from experiments.trust.race import race
 from results.store import ZarrStore
-from sim import BadInput, find_design
+from sim import BadInput, Panel, find_design
 from sim.registry import forget
 
 MODULE = '''
@@ -176,3 +181,84 @@ def test_estimators_of_one_name_do_not_race() -> None:
         race(pp.example_panel(30), kinds=["sdidd"], replications=64)
     with pytest.raises(BadInput, match="cannot load 'nowhere:at_all'"):
         race(pp.example_panel(30), kinds=["nowhere:at_all"], replications=64)
+
+
+def kinds_of(study: str) -> list[str]:
+    """What `named_code` finds in a study file."""
+    return named_code(tomllib.loads(study))
+
+
+def test_code_is_found_wherever_a_study_names_it(site: Path) -> None:
+    """By its place or by the name under which it is offered: as a kind, in a permutation test, in a grid."""
+    direct = STUDY
+    tested = STUDY.replace('kind = "halves"\nscale = 2.0', 'kind = "permutation"\nestimator = "halves"')
+    assert kinds_of(direct) == kinds_of(tested) == ["theirs:halves"]
+    grid = STUDY.replace('kind = "halves"\nscale = 2.0', 'kind = "did"')
+    assert kinds_of(grid) == []
+    assert kinds_of(grid + '\n[grid]\n"adoption.kind" = ["theirs:Part", "random"]\n') == ["theirs:Part"]
+    assert kinds_of(grid + '\n[grid]\n"adoption.kind" = ["halves", "random"]\n') == ["theirs:halves"]
+
+
+def test_a_kind_of_ours_is_no_code_whoever_offers_its_name(site: Path) -> None:
+    install(site, "others", {"did": "others:halves", "random": "others:halves", "bdm": "others:halves"})
+    forget()
+    assert kinds_of(STUDY.replace('kind = "halves"\nscale = 2.0', 'kind = "did"')) == []
+
+
+def test_a_permutation_test_keeps_the_place_of_what_it_tests(site: Path, tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(
+        STUDY.replace('kind = "halves"\nscale = 2.0', 'kind = "permutation"\nestimator = "halves"'), encoding="utf-8"
+    )
+    study = Study.from_toml(tmp_path / "study.toml")
+    assert study.settings["estimators"][0]["estimator"] == "theirs:halves"
+    assert "theirs" in dict(environment_of(study).code)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "reached"),
+    [("fast", "theirs:halves [speed]", True), ("a:b", "theirs:halves", False), ("module", "theirs", False)],
+)
+def test_entry_points_as_the_specification_has_them(site: Path, name: str, place: str, *, reached: bool) -> None:
+    """Extras say nothing here; a name with a colon, and a module, are no kinds."""
+    install(site, "others", {name: place})
+    forget()
+    assert (name in dict(offered_rows())) == reached
+    if reached:
+        assert find_estimator(name) is find_estimator("halves")
+
+
+WRONG = {
+    "a class": (TwoWayDID, "write TwoWayDID()"),
+    "classes": ([TwoWayDID], "write TwoWayDID()"),
+    "a function": ([len], "@pp.estimator"),
+    "nothing": (None, "names of kinds, and estimators"),
+    "a number": ([3], "names of kinds, and estimators"),
+    "a generator": ((name for name in ("imputation",)), "names of kinds, and estimators"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_no_estimator_does_not_race(case: str) -> None:
+    kinds, said = WRONG[case]
+    with pytest.raises(BadInput, match=re.escape(said)):
+        race(pp.example_panel(30), kinds=kinds, replications=64)  # type: ignore[arg-type]
+
+
+def test_names_that_clash_are_said_in_any_order(site: Path) -> None:
+    other = find_estimator("halves")(label="imputation")
+    for kinds in (["imputation", other], [other, "imputation"]):
+        with pytest.raises(BadInput, match="two estimators are called 'imputation'"):
+            race(pp.example_panel(30), kinds=kinds, replications=64)
+
+
+@pp.estimator(terms=["did"])
+def raising(panel: Panel) -> None:
+    raise ValueError("it is not to be had")
+
+
+def test_one_that_raises_on_the_panel_is_left_out_with_its_reason() -> None:
+    found = race(pp.example_panel(30), kinds=[raising(), "imputation"], replications=64)
+    (left,) = [one for one in found.panel if one.left_out]
+    assert left.estimator == "raising"
+    assert "ValueError: it is not to be had" in left.left_out
+    assert {one.estimator for one in found.results} == {"did", "imputation"}
