@@ -29,6 +29,7 @@ from estimators.spatial.likelihood import FORMS
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.checks import checks_of
 from experiments.checks.case import Case
+from experiments.listing import in_full, offered
 from experiments.panel_spec.sections import Spec
 from experiments.panel_spec.spec import RealPanel
 from experiments.settings import build
@@ -52,7 +53,6 @@ from results.tables.journal_table import EVERY, table_formats
 from results.tables.records import CROSS_CHECK, Document, heading, sentences
 from sim.errors import BadInput, Problem, bad, closest, gathering, one_of, refuse
 from sim.panel import Panel, seen_in
-from sim.registry import elsewhere
 
 
 def panel_for(name: str, real: RealPanel) -> Panel:
@@ -122,9 +122,10 @@ def _of_section(name: str, real: RealPanel) -> Estimator:
 
 
 def _discovered(kind: str) -> Estimator:
-    found = find_estimator(kind, "--estimator") if elsewhere(kind) else estimators().get(kind)
+    kind = in_full(kind, "--estimator")
+    found = find_estimator(kind, "--estimator") if ":" in kind else estimators().get(kind)
     if found is None or issubclass(found, PermutationTest):
-        known = [*FORMS, *(name for name in estimators() if name != PermutationTest.kind)]
+        known = [*FORMS, *(name for name in estimators() if name != PermutationTest.kind), *offered()]
         meant = closest(kind, [*known, PermutationTest.kind])
         remedy = "for permutation tests: panelproof placebo" if repr(PermutationTest.kind) in meant else meant
         raise bad(f"estimator {kind!r}", where="--estimator", remedy=remedy,

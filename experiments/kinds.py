@@ -12,9 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAliasType, Union, get_args, get_origin, get_type_hints
 
-from experiments.listing import first_sentence, offered_rows, paragraphs
+from experiments.listing import first_sentence, in_full, offered, offered_rows, paragraphs
 from sim.errors import BadInput, bad, one_of, suggestion
-from sim.registry import elsewhere
 from sim.world.context import Part, Slot
 
 REQUIRED = "(required)"
@@ -152,22 +151,23 @@ def entries_called(name: str) -> dict[str, tuple[Entry, ...]]:
     called = {group: tuple(entry for entry in entries if name in _names(group, entry))
               for group, entries in whole.items()}  # fmt: skip
     found = {group: entries for group, entries in called.items() if entries}
-    if not found and elsewhere(name):
-        return _plug_in(name)
+    if not found and ":" in (full := in_full(name, "KIND")):
+        return _plug_in(full)
     if not found:
-        classes = {known: entry.source.partition(":")[2] for group, entries in whole.items() for entry in entries
-                   for known in ([entry.kind.replace(": ", ".")] if group == "parts" else [entry.kind])}  # fmt: skip
+        known = {name: name for name in offered()}
+        known |= {name: entry.source.partition(":")[2] for group, entries in whole.items() for entry in entries
+                  for name in ([entry.kind.replace(": ", ".")] if group == "parts" else [entry.kind])}  # fmt: skip
         raise bad(
             f"unknown kind {name!r}",
             where="KIND",
-            allowed=one_of(classes, name, "`panelproof kinds`"),
-            remedy=suggestion(name, classes),
+            allowed=one_of(known, name, "`panelproof kinds`"),
+            remedy=suggestion(name, known),
         )
     return found
 
 
 def _plug_in(name: str) -> dict[str, tuple[Entry, ...]]:
-    """The design or estimator of that name, also of a module in the folder where the command runs."""
+    """The design, part or estimator of a "module:Object", also of a module in the folder where the command runs."""
     from estimators.core.estimator import find_estimator
     from sim.design import find_design
     from sim.registry import find, join_search

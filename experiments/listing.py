@@ -1,4 +1,4 @@
-"""What there is, read from sources that are not run: the built-in studies, and all that has a kind.
+"""What there is, read from sources that are not run: the built-in studies, all that has a kind, and what others offer.
 
 `panelproof studies` and `panelproof kinds` print these lists. To import every class for them takes seconds; to read the
 files takes none. What `panelproof kinds KIND` and a run say of a class comes from the class itself.
@@ -12,13 +12,13 @@ import itertools
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sim.registry import offered
+from sim.errors import bad
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDIES = ROOT / "experiments" / "studies"
@@ -126,30 +126,6 @@ def kind_rows() -> KindRows:
     }
 
 
-def offered_rows() -> list[tuple[str, str]]:
-    """Names that other installed packages offer, and where the object stands; nothing of theirs is imported."""
-    return [(name, " and ".join(f"{place}, of {owner}" for place, owner in places.items()))
-            for name, places in sorted(offered().items())]  # fmt: skip
-
-
-@cache
-def own_kinds() -> frozenset[str]:
-    """The kinds of designs, parts and estimators that panelproof has; none where a draft spoils their sources."""
-    try:
-        rows = kind_rows()
-    except (SyntaxError, LookupError):
-        return frozenset()
-    return frozenset(
-        kind.rpartition(": ")[2] for group in ("designs", "parts", "estimators") for kind, _ in rows[group]
-    )
-
-
-def place_of(kind: str) -> str:
-    """The "module:Object" of a kind that only an installed package has; any other kind as it is."""
-    places = offered().get(kind)
-    return next(iter(places)) if places and kind not in own_kinds() else kind
-
-
 def _rows(found: list[ClassSource]) -> list[tuple[str, str]]:
     return [(item.kind, first_sentence(item.text)) for item in found]
 
@@ -160,6 +136,80 @@ def _literal(file: Path, name: str) -> Any:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             return ast.literal_eval(node.value)
     raise LookupError(name)
+
+
+# Kinds that other installed packages offer, by names that commands and study files take; stores keep "module:Object".
+
+
+OFFERED = "panelproof.kinds"  # the group of entry points, NAME = "module:Object"
+
+
+@cache
+def offered() -> Mapping[str, Mapping[str, str]]:
+    """What is offered, by name: each "module:Object" with its package and version. Nothing of theirs is imported."""
+    from importlib.metadata import entry_points  # slow to load
+
+    found: dict[str, dict[str, str]] = {}
+    for point in entry_points(group=OFFERED):
+        owner = "" if point.dist is None else f"{point.dist.name} {point.dist.version}"
+        place = point.value.partition("[")[0].replace(" ", "")  # without extras
+        if ":" in place and ":" not in point.name:
+            found.setdefault(point.name, {})[place] = owner
+    return found
+
+
+def offered_rows() -> list[tuple[str, str]]:
+    """Names that are offered, and where the objects stand."""
+    return [(name, " and ".join(f"{place}, of {owner}" for place, owner in places.items()))
+            for name, places in sorted(offered().items())]  # fmt: skip
+
+
+def in_full(kind: str, where: str) -> str:
+    """The "module:Object" of a kind that only installed packages have, any other kind as it is; raises BadInput where
+    several offer it."""
+    places = offered().get(kind)
+    if not places or kind in _own_kinds():
+        return kind
+    if len(places) > 1:
+        said = " and ".join(f"{place} ({owner})" for place, owner in places.items())
+        raise bad(f"kind {kind!r} is offered by {len(places)} packages: {said}", where=where,
+                  allowed="a name that one package offers",
+                  remedy=f"write {next(iter(places))!r}, or the other one")  # fmt: skip
+    return next(iter(places))
+
+
+def _own_kinds() -> frozenset[str]:
+    """The kinds of designs, parts and estimators that panelproof has, drafts among them."""
+    sources = (
+        file.read_text(encoding="utf-8") for room in ("sim", "estimators") for file in (ROOT / room).rglob("*.py")
+    )
+    return frozenset(kind for text in sources for kind in re.findall(r'\n    kind: ClassVar\[str\] = "(.+?)"', text))
+
+
+def with_kinds(settings: Any, change: Callable[[str], str]) -> Any:
+    """Settings of a study, as its file or its store has them, with every kind that they name changed.
+
+    Those are the kinds of designs, parts and estimators, what a permutation test tests, and kinds in a grid.
+    """
+    if isinstance(settings, list | tuple):
+        return [with_kinds(item, change) for item in settings]
+    if not isinstance(settings, Mapping):
+        return settings
+    changed = {key: with_kinds(value, change) for key, value in settings.items()}
+    for key, value in changed.items():
+        if key == "kind" or str(key).endswith(".kind") or (key == "estimator" and "kind" in settings):
+            if isinstance(value, str):
+                changed[key] = change(value)
+            elif isinstance(value, list):
+                changed[key] = [change(item) if isinstance(item, str) else item for item in value]
+    return changed
+
+
+def kinds_in(settings: Any) -> list[str]:
+    """Every kind that settings of a study name, each once."""
+    found: dict[str, None] = {}
+    with_kinds(settings, lambda kind: str(found.setdefault(kind)) and kind)
+    return list(found)
 
 
 # `panelproof studies`.

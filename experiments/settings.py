@@ -168,6 +168,8 @@ def value_of(design: Design, dial: str) -> Any:
     item: Any = design
     if path:
         item = dict(_parts(path[0], getattr(design, path[0]))).get(".".join(path))
+        if last == "kind" and item is not None:
+            return kind_of(item, "sim")
     return getattr(item, last, None)
 
 

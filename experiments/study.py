@@ -21,7 +21,7 @@ from pydantic import Field
 
 from estimators.core.estimator import Estimator, Layout, estimators, find_estimator
 from estimators.placebo.permutation import PermutationTest
-from experiments.listing import STUDIES, builtin_names, place_of
+from experiments.listing import STUDIES, builtin_names, in_full, with_kinds
 from experiments.plugin_contracts import FromFunctions, layout_of, schema_of_design, tried
 from experiments.settings import build, default_of, dial_names, is_written, kind_of, to_settings, value_of, with_dials
 from experiments.toml_files import Flag, Table, Whole, read_toml, validated
@@ -270,8 +270,6 @@ def read_estimators(settings: Mapping[str, Any], where: str) -> list[Estimator]:
                           remedy='add kind = "did", or another')  # fmt: skip
             cls = find_estimator(str(table["kind"]), place)
             options = {key: value for key, value in table.items() if key != "kind"}
-            if isinstance(tested := options.get("estimator"), str):  # of a permutation test
-                options["estimator"] = place_of(tested)
             made = [build(cls, choice, place) for choice in expanded(cls, options)]
             for estimator in made:
                 _check_tested(estimator, place)
@@ -666,8 +664,9 @@ class Study(FromFunctions, StudyCard):
         """A study from a file; its name is the file's unless it states one. Raises BadInput."""
         path = Path(path)
         join_search(path.parent)
-        settings = with_files(read_toml(path, "a study file"), path.parent, str(path))
-        settings.pop("cluster", None)  # where it runs changes no result
+        written = dict(read_toml(path, "a study file"))
+        written.pop("cluster", None)  # where it runs changes no result
+        settings = with_files(with_kinds(written, lambda kind: in_full(kind, str(path))), path.parent, str(path))
         with naming(str(path)):
             study = cls.from_settings({"name": path.stem, **settings}, str(path))
         study = replace(study, measures=tuple(resolved(text, path.parent) for text in study.measures))

@@ -1,8 +1,6 @@
 """Finding designs and estimators by name: a module dropped into a package is found, with no list to edit.
 
-A module that cannot be imported and a class that cannot be used are left out; `problems` says which, and why. Other
-installed packages offer theirs as entry points of the group `panelproof.kinds`, NAME = "module:Object"; no module of
-theirs is imported before a name of it is asked for.
+A module that cannot be imported and a class that cannot be used are left out; `problems` says which, and why.
 """
 
 from __future__ import annotations
@@ -21,7 +19,6 @@ from typing import Any
 
 from sim.errors import BadInput, Problem, bad, one_of, reason, suggestion
 
-OFFERED = "panelproof.kinds"  # the group of entry points
 INLINE = "inline:"  # how the kind of a class begins that was made in a script, and that no module can be asked for
 _inline: dict[str, type] = {}  # such classes of this process
 _folders: list[Path] = []  # of study files, the latest last; "module:Object" is also looked for there
@@ -81,17 +78,13 @@ def problems() -> tuple[Problem, ...]:
 
 def forget() -> None:
     """Search packages anew when they are next asked for, as after a file was added or corrected."""
-    offered.cache_clear()
     discovery.cache_clear()
     _modules.cache_clear()
     _made.clear()
 
 
 def find(package: str, base: type, kind: str, where: str) -> type:
-    """The class called `kind`, or the one that "module:Object" names; raises BadInput when there is none.
-
-    A kind of ours comes before one that another package offers under the same name.
-    """
+    """The class called `kind`, or the one that "module:Object" names; raises BadInput when there is none."""
     if kind.startswith(INLINE):
         return _of_this_process(kind, base, where)
     if ":" in kind:
@@ -99,40 +92,12 @@ def find(package: str, base: type, kind: str, where: str) -> type:
     found = discovery(package, base)
     if kind in found.refused:
         raise BadInput(found.refused[kind])
-    if kind not in found.kinds and (places := offered().get(kind)):
-        if len(places) > 1:
-            said = " and ".join(f"{place} ({owner})" for place, owner in places.items())
-            raise bad(f"kind {kind!r} is offered by {len(places)} packages: {said}", where=where,
-                      allowed="a name that one package offers",
-                      remedy=f"write {next(iter(places))!r}, or the other one")  # fmt: skip
-        ((place, owner),) = places.items()
-        return _named(place, base, f"{where}, {kind!r} of {owner}")
     if kind not in found.kinds:
         classes = {known: cls.__name__ for known, cls in found.kinds.items()}
-        known = {**classes, **{name: next(iter(places)) for name, places in offered().items()}}
-        unknown = Problem(f"unknown kind {kind!r}", where, one_of(known, kind, "`panelproof kinds`"),
-                          suggestion(kind, known))  # fmt: skip
+        unknown = Problem(f"unknown kind {kind!r}", where, one_of(classes, kind, "`panelproof kinds`"),
+                          suggestion(kind, classes))  # fmt: skip
         raise BadInput(unknown, *found.problems)
     return found.kinds[kind]
-
-
-@cache
-def offered() -> Mapping[str, Mapping[str, str]]:
-    """What other installed packages offer, by name: each "module:Object" with its package and version."""
-    from importlib.metadata import entry_points  # slow to load
-
-    found: dict[str, dict[str, str]] = {}
-    for point in entry_points(group=OFFERED):
-        owner = "" if point.dist is None else f"{point.dist.name} {point.dist.version}"
-        place = point.value.partition("[")[0].replace(" ", "")  # without extras
-        if ":" in place and ":" not in point.name:
-            found.setdefault(point.name, {})[place] = owner
-    return found
-
-
-def elsewhere(kind: str) -> bool:
-    """Whether a name is one of other code: "module:Object", or what an installed package offers."""
-    return ":" in kind or kind in offered()
 
 
 def enrol(kind: str, made: type) -> None:

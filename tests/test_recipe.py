@@ -325,13 +325,6 @@ def test_a_place_for_blocks_is_one_file(copy: Path, tmp_path: Path) -> None:
     assert len(hashes) == 1
 
 
-def test_every_file_of_a_recipe_is_one(copy: Path) -> None:
-    """The table of recipes says so of all of these."""
-    table = (RECIPES / "README.md").read_text(encoding="utf-8")
-    for page in ADDED:
-        assert re.search(rf"\| 1 \| \[{page}\]", table), page
-
-
 NEWEY_WEST = """
 from estimators import TwoWayDID
 from sim import Streams, Wanted

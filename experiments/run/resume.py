@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cluster import Environment
 from cluster.numbers import PORTABLE
-from experiments.run.tasks import kinds_in
+from experiments.listing import in_full, kinds_in
 from results.store import BlockState, Origin, Shard, Store, StoreSchema, ZarrStore
 from results.store.bucket import StorePath
 from results.store.disk import check_own, open_beside, read_plain
@@ -29,8 +29,8 @@ from sim.registry import INLINE
 
 def named_code(settings: Any) -> list[str]:
     """Every kind "module:Object" in a study's settings, whose module would be imported."""
-    found = (kind for kind in kinds_in(settings) if ":" in kind and not kind.startswith(INLINE))
-    return list(dict.fromkeys(found))
+    found = (in_full(kind, "kind") for kind in kinds_in(settings))
+    return list(dict.fromkeys(kind for kind in found if ":" in kind and not kind.startswith(INLINE)))
 
 
 def check_trusted(settings: Any, where: str) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from cluster import Environment, Executor, Serial, TwoPhaseTask, WorkerRefused, environment, prepare_process
 from cluster.child import Guarded
-from experiments.listing import place_of
+from experiments.listing import kinds_in
 from experiments.run.blocks import CellRunner, one_at_a_time
 from experiments.study import Study
 from results.store.block import Block
@@ -89,19 +88,6 @@ def environment_of(study: Study) -> Environment:
 def _plug_ins(settings: Any) -> set[str]:
     """The modules, or the packages that hold them, of all kinds "module:Object" in a study's settings."""
     return {kind.partition(":")[0].partition(".")[0] for kind in kinds_in(settings) if ":" in kind}
-
-
-def kinds_in(settings: Any) -> Iterator[str]:
-    """Every kind that a study's settings name, those of a grid too; what an installed package offers by its place."""
-    if isinstance(settings, list | tuple):
-        for item in settings:
-            yield from kinds_in(item)
-    elif isinstance(settings, Mapping):
-        for key, value in settings.items():
-            if str(key).rpartition(".")[2] in ("kind", "estimator"):
-                named = value if isinstance(value, list | tuple) else [value]
-                yield from (place_of(kind) for kind in named if isinstance(kind, str))
-            yield from kinds_in(value)
 
 
 _runners: OrderedDict[tuple[object, ...], CellRunner] = OrderedDict()

@@ -24,6 +24,7 @@ from rich.text import Text
 
 from estimators.core.estimator import Estimates, Estimator, Layout, estimators, find_estimator, usual_error
 from estimators.linear.did import TwoWayDID
+from experiments.listing import in_full, offered
 from experiments.panel_spec.spec import RealPanel
 from experiments.run.blocks import first_rows
 from experiments.run.reporting import without_nan
@@ -41,7 +42,6 @@ from results.text import DASH, bracketed, fixed, joined
 from sim.arrays import Floats
 from sim.errors import BadInput, bad, closest, one_of, reason
 from sim.panel import card
-from sim.registry import elsewhere, offered
 from sim.streams import TILE, Streams
 from sim.world.context import LARGEST
 from sim.world.panel_design import PanelDesign
@@ -329,15 +329,16 @@ def check_kinds(kinds: object) -> tuple[str | Estimator, ...]:
             raise bad(
                 f"kinds holds {kind!r:.60}", where="race", allowed="names of kinds, and estimators", remedy=remedy
             )
-    found, names = (*estimators(), TRENDS), [kind for kind in several if isinstance(kind, str)]
-    for kind in filter(elsewhere, names):
-        find_estimator(kind, "--estimator")
-    if unknown := [kind for kind in names if kind not in found and not elsewhere(kind)]:
+    full = tuple(in_full(kind, "--estimator") if isinstance(kind, str) else kind for kind in several)
+    found, names = (*estimators(), TRENDS), [kind for kind in full if isinstance(kind, str)]
+    if unknown := [kind for kind in names if kind not in found and ":" not in kind]:
         known = (*found, *offered())
         raise bad(f"no estimator {unknown[0]!r}", where="--estimator",
                   allowed=f"{one_of(sorted(known), unknown[0], '`panelproof kinds`')}, or module:Object",
                   remedy=closest(unknown[0], known))  # fmt: skip
-    return tuple(several)
+    for kind in (kind for kind in names if ":" in kind):
+        find_estimator(kind, "--estimator")
+    return full
 
 
 def _made(kind: str | Estimator, *, few: bool) -> Estimator:

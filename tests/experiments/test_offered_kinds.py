@@ -15,16 +15,16 @@ import pytest
 
 import panelproof as pp
 from estimators import TwoWayDID, find_estimator
+from experiments.estimation import estimator_called
 from experiments.kinds import document, entries_called
-from experiments.listing import offered_rows
+from experiments.listing import in_full, kind_rows, offered, offered_rows
 from experiments.run.resume import named_code
 from experiments.run.tasks import environment_of
 from experiments.settings import kind_of
 from experiments.study import Study
 from experiments.trust.race import race
 from results.store import ZarrStore
-from sim import BadInput, Panel, find_design
-from sim.registry import forget
+from sim import BadInput, Panel
 
 MODULE = '''
 """A package of somebody else."""
@@ -73,19 +73,20 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder.mkdir()
     install(folder, "theirs", {"halves": "theirs:halves"})
     monkeypatch.syspath_prepend(folder)
-    forget()
+    offered.cache_clear()
     yield folder
     for name in ("theirs", "others"):
         sys.modules.pop(name, None)
-    forget()
+    offered.cache_clear()
 
 
 def test_a_name_that_a_package_offers_is_its_class(site: Path) -> None:
     assert "theirs" not in sys.modules
     assert offered_rows() == [("halves", "theirs:halves, of theirs 1.5")]
     assert "theirs" not in sys.modules, "nothing is imported before it is asked for"
-    made = find_estimator("halves")
-    assert made is find_estimator("theirs:halves")
+    assert in_full("halves", "kind") == "theirs:halves"
+    assert "theirs" not in sys.modules
+    made = find_estimator("theirs:halves")
     assert kind_of(made(), "estimators") == "theirs:halves"
     (entry,) = entries_called("halves")["estimators"]
     assert [dial.name for dial in entry.dials][:1] == ["scale"]
@@ -99,15 +100,15 @@ def test_without_such_packages_nothing_is_said_of_them() -> None:
 
 def test_our_own_kind_comes_first(site: Path) -> None:
     install(site, "others", {"did": "others:halves"})
-    forget()
-    assert find_estimator("did") is TwoWayDID
+    offered.cache_clear()
+    assert in_full("did", "kind") == "did"
 
 
 def test_what_two_packages_offer_is_asked_for_by_its_place(site: Path) -> None:
     install(site, "others", {"halves": "others:halves"})
-    forget()
+    offered.cache_clear()
     with pytest.raises(BadInput) as caught:
-        find_estimator("halves")
+        in_full("halves", "kind")
     (problem,) = caught.value.problems
     assert (
         problem.what
@@ -126,18 +127,28 @@ def test_what_two_packages_offer_is_asked_for_by_its_place(site: Path) -> None:
 )
 def test_a_place_without_such_a_class_is_one_line(site: Path, place: str, said: str) -> None:
     install(site, "others", {"odd": place})
-    forget()
+    offered.cache_clear()
     with pytest.raises(BadInput) as caught:
-        find_estimator("odd")
+        find_estimator(in_full("odd", "kind"))
     assert len(caught.value.problems) == 1
     assert said in str(caught.value)
 
 
 def test_an_offered_name_is_meant_by_a_near_one(site: Path) -> None:
-    with pytest.raises(BadInput, match="did you mean 'halves'"):
-        find_estimator("halve")
-    with pytest.raises(BadInput, match="is not a Design"):
-        find_design("halves")
+    real = pp.example_panel(30)
+    for say in (
+        lambda: race(real, kinds="halve"),
+        lambda: estimator_called("halve", real),
+        lambda: entries_called("halve"),
+    ):
+        with pytest.raises(BadInput, match="did you mean 'halves'"):
+            say()
+
+
+def test_a_store_is_no_place_for_an_offered_name(site: Path) -> None:
+    """Files and commands take the name; what finds a class, as for a store, takes "module:Object" alone."""
+    with pytest.raises(BadInput, match="unknown kind 'halves'"):
+        find_estimator("halves")
 
 
 @pytest.mark.long
@@ -201,8 +212,17 @@ def test_code_is_found_wherever_a_study_names_it(site: Path) -> None:
 
 def test_a_kind_of_ours_is_no_code_whoever_offers_its_name(site: Path) -> None:
     install(site, "others", {"did": "others:halves", "random": "others:halves", "bdm": "others:halves"})
-    forget()
+    offered.cache_clear()
     assert kinds_of(STUDY.replace('kind = "halves"\nscale = 2.0', 'kind = "did"')) == []
+
+
+def test_every_kind_of_ours_comes_first(site: Path) -> None:
+    """Those that `panelproof kinds` lists, whatever their sort."""
+    rows = kind_rows()
+    ours = {kind.rpartition(": ")[2] for group in ("designs", "parts", "estimators") for kind, _ in rows[group]}
+    install(site, "others", dict.fromkeys(ours, "others:halves"))
+    offered.cache_clear()
+    assert {in_full(kind, "kind") for kind in ours} == ours
 
 
 def test_a_permutation_test_keeps_the_place_of_what_it_tests(site: Path, tmp_path: Path) -> None:
@@ -214,6 +234,48 @@ def test_a_permutation_test_keeps_the_place_of_what_it_tests(site: Path, tmp_pat
     assert "theirs" in dict(environment_of(study).code)
 
 
+PART = '''
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sim.world.parts.adoption import Random
+
+
+@dataclass(frozen=True, slots=True)
+class Half(Random):
+    """Half of the units, at random."""
+
+    kind: ClassVar[str] = "half"
+'''
+GRID = """
+replications = 64
+seed = 1
+
+[design]
+kind = "panel"
+
+[grid]
+"adoption.kind" = ["half", "random"]
+
+[[estimators]]
+kind = "did"
+"""
+
+
+def test_a_grid_keeps_the_place_of_a_kind(site: Path, tmp_path: Path) -> None:
+    install(site, "others", {"half": "others:Half"})
+    (site / "others.py").write_text(PART, encoding="utf-8")
+    offered.cache_clear()
+    (tmp_path / "study.toml").write_text(GRID, encoding="utf-8")
+    study = Study.from_toml(tmp_path / "study.toml")
+    assert study.settings["grid"] == {"adoption.kind": ["others:Half", "random"]}
+    assert "others" in dict(environment_of(study).code)
+    again = Study.from_settings(study.settings)
+    assert again.fingerprint == study.fingerprint
+    assert [type(cell.design.adoption).__name__ for cell in again.cells] == ["Half", "Random"]
+    assert named_code(study.settings) == ["others:Half"]
+
+
 @pytest.mark.parametrize(
     ("name", "place", "reached"),
     [("fast", "theirs:halves [speed]", True), ("a:b", "theirs:halves", False), ("module", "theirs", False)],
@@ -221,10 +283,10 @@ def test_a_permutation_test_keeps_the_place_of_what_it_tests(site: Path, tmp_pat
 def test_entry_points_as_the_specification_has_them(site: Path, name: str, place: str, *, reached: bool) -> None:
     """Extras say nothing here; a name with a colon, and a module, are no kinds."""
     install(site, "others", {name: place})
-    forget()
+    offered.cache_clear()
     assert (name in dict(offered_rows())) == reached
     if reached:
-        assert find_estimator(name) is find_estimator("halves")
+        assert in_full(name, "kind") == "theirs:halves"
 
 
 WRONG = {
@@ -245,7 +307,7 @@ def test_what_is_no_estimator_does_not_race(case: str) -> None:
 
 
 def test_names_that_clash_are_said_in_any_order(site: Path) -> None:
-    other = find_estimator("halves")(label="imputation")
+    other = find_estimator("theirs:halves")(label="imputation")
     for kinds in (["imputation", other], [other, "imputation"]):
         with pytest.raises(BadInput, match="two estimators are called 'imputation'"):
             race(pp.example_panel(30), kinds=kinds, replications=64)
