@@ -159,8 +159,10 @@ def offered() -> Mapping[str, Mapping[str, str]]:
 
 
 def offered_rows() -> list[tuple[str, str]]:
-    """Names that are offered, and where the objects stand."""
-    return [(name, " and ".join(f"{place}, of {owner}" for place, owner in places.items()))
+    """Names that are offered, and where the objects stand; where we have a kind of that name, that ours is meant."""
+    ours = _own_kinds() if offered() else frozenset()
+    return [(name, " and ".join(f"{place}, of {owner}" for place, owner in places.items())
+             + (f"; {name} itself is panelproof's own" if name in ours else ""))
             for name, places in sorted(offered().items())]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self, cast
+from typing import Any, Self, TypeGuard, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -226,11 +226,11 @@ def _wrong(plugin: Plugin, what: str, came: str, allowed: str) -> BadInput:
 def lacking(estimates: Estimates, layout: Layout, *, with_errors: bool) -> dict[int, str]:
     """What is missing, in words, by row, of fits with status OK; those of other statuses hold what they can.
 
-    An error type is there for a term when its standard error is finite, or a p value or bound that is stored beside it.
-    Where some are stored, an error type may leave out terms that it does not serve, such as Sobel's of a proportion,
-    but not all of them. Terms that the layout says are there only perhaps may be NaN as long as another is not, and so
-    may their errors, as those of a cohort of one unit. `with_errors` says whether errors count: on a real panel a
-    missing one is an empty line of a table, with a note, and no failure.
+    An error type is there for a term when its standard error is finite and not negative, or a p value or bound that is
+    stored beside it is finite. Where some are stored, an error type may leave out terms that it does not serve, such as
+    Sobel's of a proportion, but not all of them. Terms that the layout says are there only perhaps may be NaN as long
+    as another is not, and so may their errors, as those of a cohort of one unit. `with_errors` says whether errors
+    count: on a real panel a missing one is an empty line of a table, with a note, and no failure.
     """
     ok = estimates.status == Status.OK
     found: dict[int, str] = {}
@@ -242,7 +242,7 @@ def lacking(estimates: Estimates, layout: Layout, *, with_errors: bool) -> dict[
         found[int(row)] = f"the estimate of {estimates.terms[term]} is {estimates.estimate[row, term]}"
     if not with_errors or not estimates.errors:
         return found
-    there = np.isfinite(estimates.se) | perhaps
+    there = np.isfinite(estimates.se) & (estimates.se >= 0) | perhaps
     for name in layout.stored:
         there |= np.isfinite(getattr(estimates, name))
     absent = ~there.any(axis=2) if layout.stored else ~there.all(axis=2)  # (R, E)
@@ -300,15 +300,20 @@ class FromFunctions:
 def tried(estimators: Iterable[Estimator], design: Design) -> tuple[Estimator, ...]:
     """Estimators that are functions say what they return, by one fit of a panel of the design; others as they are."""
 
-    def tried_on(item: Estimator) -> Estimator:
-        if not isinstance(item, FunctionEstimator | Formula) or item.terms:
-            return item
-        with asking(design, "draw"):
-            schema = design.schema
-            panel = design.draw(Streams(0, "trial")).panel.replication(0)
-        return item.tried_on(panel, schema)
+    def known(item: Estimator) -> Estimator:
+        if asks_for_a_trial(item):
+            with asking(design, "draw"):
+                schema = design.schema
+                panel = design.draw(Streams(0, "trial")).panel.replication(0)
+            return item.tried_on(panel, schema)
+        return item
 
-    return tuple(map(tried_on, estimators))
+    return tuple(map(known, estimators))
+
+
+def asks_for_a_trial(item: Estimator) -> TypeGuard[FunctionEstimator | Formula]:
+    """Whether a fit of one panel must say what an estimator returns."""
+    return isinstance(item, FunctionEstimator | Formula) and not item.terms
 
 
 def design_of(draw: DrawFunction, truth: Truth, naming: Naming, dials: Mapping[str, Any]) -> Design:

@@ -6,7 +6,7 @@ import hashlib
 import importlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -148,9 +148,10 @@ def texts_in(value: Any) -> list[str]:
     return [text for part in parts for text in texts_in(part)]
 
 
-def requirements() -> dict[str, str]:
-    """panelproof and every package that it needs, directly or through others, with the versions of this process."""
-    found, wanted = dict[str, str](), ["panelproof"]
+def requirements(others: Iterable[str] = ()) -> dict[str, str]:
+    """panelproof, other packages, and all that they need, directly or through others, with the versions of this
+    process."""
+    found, wanted = dict[str, str](), ["panelproof", *others]
     while wanted:
         name = wanted.pop()
         try:
@@ -199,7 +200,7 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
         "sha256sum -c SHA256SUMS           # the files are those that were deposited",
         "panelproof replicate .            # runs everything again and compares",
         "```", "",
-        *_code(manifest["code"]),
+        *_code(manifest["code"], manifest["studies"]),
         "The last command prints a line for each result. It ends with 0 when all are the same, with 1 when one",
         "differs, with 3 when data that are not in this folder were not there. What it computes goes into `rerun/`;",
         "after an interruption the same command goes on.", "",
@@ -224,10 +225,12 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     )  # fmt: skip
 
 
-def _code(code: list[str]) -> Iterator[str]:
+def _code(code: list[str], studies: list[Mapping[str, Any]]) -> Iterator[str]:
     if code:
         names = ", ".join(f"`{name}`" for name in code)
-        yield from (f"The studies name code in this folder ({names}). Read it, and then say",
+        packages = listed(sorted({f"`{name}`" for study in studies for name in study["packages"]}))
+        place = f"of this folder or of {packages}" if packages else "in this folder"
+        yield from (f"The studies name code {place} ({names}). Read it, and then say",
                     "`panelproof replicate . --load-code`; without that nothing of it is run.", "")  # fmt: skip
 
 
@@ -312,7 +315,7 @@ def _about(folder: Path, studies: list[dict[str, Any]], application: dict[str, A
     for name in (STUDIES, PANEL, RESULTS):
         if not any((folder / name).iterdir()):
             (folder / name).rmdir()
-    packages = requirements()
+    packages = requirements(name for study in studies for name in study["packages"])
     manifest = {"format": FORMAT, "packages": packages, "studies": studies, "application": application}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     code = code_of(folder, manifest)
@@ -340,7 +343,7 @@ def _study(folder: Path, path: StorePath, with_data: bool, load_code: bool) -> d
     kept = without_none(settings | {"replications": store.replications})
     file.write_text(tomli_w.dumps({key: value for key, value in kept.items() if key != "grid" or value}), "utf-8")
     study = Study.from_settings(store.facts["study"], str(path))
-    _copy_plug_ins(study, file.parent)
+    packages = _copy_plug_ins(study, file.parent)
     diagnose(store).frame.to_csv(folder / RESULTS / f"{name}.csv", index=False)
     stopped = store.stopped
     return {
@@ -349,6 +352,7 @@ def _study(folder: Path, path: StorePath, with_data: bool, load_code: bool) -> d
         "until": None if stopped is None else stopped.rule,
         "fingerprint": store.fingerprint,
         "hash": store.content_hash(),
+        "packages": packages,
         "environments": [{"text": origin.text, "facts": dict(origin.facts)} for origin in store.environments],
     }
 
@@ -374,17 +378,27 @@ def _is_panel(text: str) -> bool:
     return True
 
 
-def _copy_plug_ins(study: Study, folder: Path) -> None:
-    """Copy the files of modules that the study names; raises BadInput for a package, which has no one file."""
+def _copy_plug_ins(study: Study, folder: Path) -> list[str]:
+    """Copy the files of modules that the study names; returns the installed packages that hold the others.
+
+    Raises BadInput for a package that is not installed, which has no one file.
+    """
+    owners = metadata.packages_distributions()
+    packages = list[str]()
     for name, _ in environment_of(study).code:
         if name in ROOMS:
             continue
         module = importlib.import_module(name)
-        if hasattr(module, "__path__"):
-            raise bad(f"uses the package {name!r}", where=f"study {study.name}", allowed="modules that are one file",
+        if not hasattr(module, "__path__"):
+            for file, path in source_files(module).items():
+                shutil.copyfile(path, folder / file)
+        elif name in owners:
+            packages += owners[name]
+        else:
+            raise bad(f"uses the package {name!r}", where=f"study {study.name}",
+                      allowed="modules that are one file, and installed packages",
                       remedy="put what the study needs into one module beside the study file")  # fmt: skip
-        for file, path in source_files(module).items():
-            shutil.copyfile(path, folder / file)
+    return packages
 
 
 def _application(folder: Path, panel: Path, spec: Path, with_data: bool) -> dict[str, Any]:

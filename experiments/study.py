@@ -384,6 +384,14 @@ RESERVED = {"truth", "cell", "replication", "estimand", "block_mark", "provenanc
 BLOCK_UNIT = 64  # blocks are multiples of it
 
 
+def names_no_store_takes(names: Iterable[str], where: str, dials: Iterable[str] = ()) -> Iterator[Problem]:
+    """A problem for each name of an estimator that cannot be a group of a store beside its dials."""
+    for name in names:
+        if not NAME.fullmatch(name) or name in {*RESERVED, *dials}:
+            allowed = "letters, digits, . _ + -; not a name of the store's own"
+            yield Problem(f"estimator name {name!r}", where, allowed, "set another label")
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """A point of the grid: its index, its parameters and the design they make."""
@@ -539,10 +547,7 @@ class Study(FromFunctions, StudyCard):
 
     def _name_problems(self, where: str) -> Iterator[Problem]:
         names = [estimator.name for estimator in self.estimators]
-        for name in names:
-            if not NAME.fullmatch(name) or name in RESERVED | dict(self.grid).keys():
-                allowed = "letters, digits, . _ + -; not a name of the store's own"
-                yield Problem(f"estimator name {name!r}", where, allowed, "set another label")
+        yield from names_no_store_takes(names, where, dict(self.grid))
         twice = sorted({name for name in names if names.count(name) > 1})
         if not names or twice:
             what = f"estimators share a name: {listed(twice)}" if twice else "no estimators"

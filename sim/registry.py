@@ -5,12 +5,14 @@ A module that cannot be imported and a class that cannot be used are left out; `
 
 from __future__ import annotations
 
+import filecmp
 import importlib
 import inspect
 import pkgutil
 import re
 import sys
 from collections.abc import Callable, Container, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -140,7 +142,8 @@ def _named(kind: str, base: type, where: str) -> type:
     name, _, attribute = kind.partition(":")
     allowed = '"module:Object" of an installed package, or of a file beside the study file'
     try:
-        module = importlib.import_module(name)
+        with redirect_stdout(sys.stderr):  # what it prints is no part of what a command prints
+            module = importlib.import_module(name)
     except (Exception, SystemExit) as error:
         raise bad(f"cannot load {kind!r}: {reason(error)}", where=where, allowed=allowed,
                   remedy="correct the module or its name, or add its folder to PYTHONPATH") from error  # fmt: skip
@@ -159,18 +162,16 @@ def _named(kind: str, base: type, where: str) -> type:
 
 
 def _check_place(name: str, where: str) -> None:
-    """Raise BadInput when another module has the name of a file beside the study file."""
+    """Raise BadInput when another package, or a module of another text, has the name of a file beside the study."""
     top = name.partition(".")[0]
     for beside in (_folders[-1] / f"{top}.py", _folders[-1] / top / "__init__.py") if _folders else ():
-        if beside.is_file() and not _same(beside, sys.modules[top]):
-            other = getattr(sys.modules[top], "__file__", None) or "a built-in module"
-            raise bad(f"{beside} has the name of another module ({other}), which Python finds first", where=where,
+        loaded = Path(getattr(sys.modules[top], "__file__", None) or "a built-in module")
+        same = loaded.resolve() == beside.resolve()
+        if beside.stem == top and beside.is_file() and loaded.is_file():
+            same = filecmp.cmp(loaded, beside, shallow=False)
+        if beside.is_file() and not same:
+            raise bad(f"{beside} has the name of another module ({loaded}), which Python finds first", where=where,
                       allowed="a name that no other module has", remedy=f"rename {beside.name}")  # fmt: skip
-
-
-def _same(file: Path, module: ModuleType) -> bool:
-    loaded = getattr(module, "__file__", None)
-    return loaded is not None and Path(loaded).resolve() == file.resolve()
 
 
 def modules_in(package: str, leave_out: Container[str] = ()) -> tuple[ModuleType, ...]:
@@ -180,7 +181,8 @@ def modules_in(package: str, leave_out: Container[str] = ()) -> tuple[ModuleType
         if info.name in leave_out:
             continue
         try:
-            found.append(importlib.import_module(f"{package}.{info.name}"))
+            with redirect_stdout(sys.stderr):
+                found.append(importlib.import_module(f"{package}.{info.name}"))
         except (Exception, SystemExit) as error:
             file = str(Path(str(getattr(info.module_finder, "path", ""))) / f"{info.name}.py")
             raise bad(f"this module cannot be imported: {reason(error, file)}", where=file,
@@ -199,7 +201,8 @@ def _modules(package: str) -> tuple[tuple[ModuleType, ...], tuple[Problem, ...]]
     walk = pkgutil.walk_packages(root.__path__, f"{package}.", onerror=lambda _: None)  # packages fail below, too
     for info in sorted(walk, key=lambda item: item.name):
         try:
-            modules.append(importlib.import_module(info.name))
+            with redirect_stdout(sys.stderr):
+                modules.append(importlib.import_module(info.name))
         except (Exception, SystemExit) as error:  # noqa: BLE001  (a draft may raise anything; the others go on)
             spec = info.module_finder.find_spec(info.name, None)
             file = str(spec.origin) if spec else info.name

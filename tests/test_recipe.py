@@ -277,20 +277,37 @@ def test_a_table_a_figure_a_format_and_a_check_are_one_file_each(copy: Path, tmp
     assert "cells in the fullest bin" in (tmp_path / "out" / "outcome.svg").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("place", ["results/tables", "experiments/tables", "experiments/checks"])
-def test_a_draft_that_cannot_be_imported_is_one_line(copy: Path, tmp_path: Path, place: str) -> None:
-    made_cities.real_panel(tmp_path, made_cities.PANEL)
-    draft = copy / place / "draft_of_mine.py"
-    words = ("estimate", tmp_path / "panel.csv", "--spec", tmp_path / "spec.toml", "--out", tmp_path / "out")
+def refusal(copy: Path, folder: Path, place: str, text: str) -> str:
+    """The one line of a command where a file with this text stands among its neighbours."""
+    made_cities.real_panel(folder, made_cities.PANEL)
+    added = copy / place / "file_of_mine.py"
+    words = (("cluster", "kinds") if place.startswith("cluster") else
+             ("estimate", folder / "panel.csv", "--spec", folder / "spec.toml", "--out", folder / "out"))  # fmt: skip
     try:
-        draft.write_text("def broken(:\n", encoding="utf-8")
+        added.write_text(text, encoding="utf-8")
         done = commands.run(copy, *words, env=os.environ | {"PYTHONPATH": str(copy)}, root=copy)
     finally:
-        draft.unlink()
+        added.unlink()
     assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert f"{draft}; this module cannot be imported: SyntaxError" in done.stderr
-    assert not (tmp_path / "out").exists()
+    assert not (folder / "out").exists()
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("place", ["results/tables", "experiments/tables", "experiments/checks", "cluster/backends"])
+def test_a_draft_that_cannot_be_imported_is_one_line(copy: Path, tmp_path: Path, place: str) -> None:
+    said = refusal(copy, tmp_path, place, "def broken(:\n")
+    assert f"{copy / place / 'file_of_mine.py'}; this module cannot be imported: SyntaxError" in said
+
+
+OUTCOME = "experiments.tables.outcome_figure"
+TWIN = """
+from cluster.backends.here import *
+from cluster.backends.backend import BackEnd
+
+class Second(BackEnd):
+    name = "here"
+"""
 
 
 @pytest.mark.parametrize(
@@ -298,20 +315,12 @@ def test_a_draft_that_cannot_be_imported_is_one_line(copy: Path, tmp_path: Path,
     [
         ("results/tables", "from results.tables.markdown import FORMATS\n", "two formats have one name"),
         ("experiments/tables", "TABLES, LAYOUTS = (), {21: list}\n", "two tables have the place 21"),
+        ("experiments/tables", f"from {OUTCOME} import LAYOUTS, TABLES, add\n", "two figures are called 'outcome'"),
+        ("cluster/backends", TWIN, "two back ends are called 'here'"),
     ],
 )
 def test_two_of_one_name_are_refused(copy: Path, tmp_path: Path, place: str, text: str, said: str) -> None:
-    made_cities.real_panel(tmp_path, made_cities.PANEL)
-    second = copy / place / "second_of_mine.py"
-    words = ("estimate", tmp_path / "panel.csv", "--spec", tmp_path / "spec.toml", "--out", tmp_path / "out")
-    try:
-        second.write_text(text, encoding="utf-8")
-        done = commands.run(copy, *words, env=os.environ | {"PYTHONPATH": str(copy)}, root=copy)
-    finally:
-        second.unlink()
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert said in done.stderr
+    assert said in refusal(copy, tmp_path, place, text)
 
 
 def test_a_place_for_blocks_is_one_file(copy: Path, tmp_path: Path) -> None:

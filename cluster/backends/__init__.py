@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from cluster.backends.backend import BackEnd
@@ -16,12 +17,24 @@ __all__ = ["BackEnd", "back_end", "back_ends", "forms"]
 
 @cache
 def back_ends() -> dict[str, type[BackEnd]]:
-    """Every back end by its name."""
+    """Every back end by its name; raises Refused for a file that cannot be imported, and a name that two have."""
     found = dict[str, type[BackEnd]]()
     for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
+        file = str(Path(__file__).with_name(f"{info.name}.py"))
+        try:
+            module = importlib.import_module(f"{__name__}.{info.name}")
+        except (Exception, SystemExit) as error:
+            what = f"this module cannot be imported: {type(error).__name__}: {error}"
+            raise Refused(
+                Fault(what, file, "a module that can be imported", "correct it or move it elsewhere")
+            ) from error
         own = [item for item in vars(module).values() if getattr(item, "__module__", "") == module.__name__]
-        found |= {item.name: item for item in own if isinstance(item, type) and issubclass(item, BackEnd) and item.name}
+        for item in own:
+            if isinstance(item, type) and issubclass(item, BackEnd) and item.name:
+                if item.name in found:
+                    raise Refused(Fault(f"two back ends are called {item.name!r}", file,
+                                        "a name of its own for each", "rename one"))  # fmt: skip
+                found[item.name] = item
     return found
 
 

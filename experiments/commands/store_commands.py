@@ -168,9 +168,12 @@ def cluster_kinds(as_json: bool) -> None:
     import dataclasses
 
     from cluster import back_ends
+    from experiments.run.places import as_bad_input
 
     found = []
-    for kind in sorted(back_ends().values(), key=lambda item: item.form):
+    with as_bad_input():
+        kinds = back_ends()
+    for kind in sorted(kinds.values(), key=lambda item: item.form):
         names = [item.name for item in dataclasses.fields(kind) if item.name not in {"address", "insecure"}]
         found.append({"form": kind.form, "meaning": " ".join((kind.__doc__ or "").split()), "options": names})
     if as_json:

@@ -88,8 +88,8 @@ def place_of(
     if workers is not None:
         given["workers"] = workers
     source = "[cluster]" if given and not options and workers is None else "--cluster-option"
-    _check_workers(chosen, workers)
     with as_bad_input():
+        _check_workers(chosen, workers)
         back = back_end(chosen, given, source=source)
     if back.lacks:
         raise bad(f"cluster {chosen} needs a library that is not installed", where="--cluster",

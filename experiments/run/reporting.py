@@ -332,7 +332,8 @@ def report_options(
 
 def _faults_of_files(chosen: Sequence[str], figures: Path | None, out: Path | None) -> list[Problem]:
     """What is wrong with the formats and folders asked for."""
-    known = _table_formats() if chosen or out is not None else ()
+    own = ("json", "html")  # a report has these itself; its tables come in all others
+    known = tuple(name for name in table_formats() if name not in own) if chosen or out is not None else ()
     problems = [Problem(f"{name!r} is no format", where="--format", allowed=one_of([*known, *PICTURES]),
                         remedy=closest(name, [*known, *PICTURES], "choose some of them"))
                 for name in chosen if name not in known]  # fmt: skip
@@ -453,11 +454,6 @@ def _tables(
         content = own[name]() if name in own else form.write(document, journal, None, str)
         files |= content if isinstance(content, dict) else {form.file: content}
     return list(files.items())
-
-
-def _table_formats() -> tuple[str, ...]:
-    """In which tables of a report are written: those of `estimate`, but for the ones that a report has itself."""
-    return tuple(name for name in table_formats() if name not in ("json", "html"))
 
 
 def _measures(diagnosis: Diagnosis) -> bytes:

@@ -177,9 +177,13 @@ class Ledger:
             self.value(fit, name, value, term)
 
     def draw[**P](self, make: Callable[P, Figure], *arguments: P.args, **choices: P.kwargs) -> None:
-        """Keep a figure."""
+        """Keep a figure; raises BadInput for a name that another one has."""
         if self.pictures:
-            self.figures.append(make(*arguments, **choices))
+            made = make(*arguments, **choices)
+            if any(figure.name == made.name for figure in self.figures):
+                raise bad(f"two figures are called {made.name!r}", where=f"{make.__module__}.{make.__name__}",
+                          allowed="a name of its own for each", remedy="rename one")  # fmt: skip
+            self.figures.append(made)
 
     def note(self, text: str) -> None:
         """Tell the reader something, once."""

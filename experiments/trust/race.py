@@ -23,13 +23,15 @@ from rich.table import Table
 from rich.text import Text
 
 from estimators.core.estimator import Estimates, Estimator, Layout, estimators, find_estimator, usual_error
+from estimators.core.functions import FunctionEstimator
 from estimators.linear.did import TwoWayDID
 from experiments.listing import in_full, offered
 from experiments.panel_spec.spec import RealPanel
+from experiments.plugin_contracts import asks_for_a_trial, lacking
 from experiments.run.blocks import first_rows
 from experiments.run.reporting import without_nan
 from experiments.run.tasks import runner_of
-from experiments.study import Study
+from experiments.study import Study, names_no_store_takes
 from experiments.tables.ledger import treated_units, why_failed, why_no_error
 from experiments.trust.claim import EFFECT, HEADLINE, PanelClaim, claim_of
 from experiments.trust.race_worlds import SELECTION, departures_of, worlds_of
@@ -302,15 +304,16 @@ def contestants(claim: PanelClaim, kinds: Sequence[str | Estimator] = ()) -> tup
     field: dict[str, Contestant] = {}
     left_out: list[OnPanel] = []
     few = bool(treated_units(claim.panel).sum() < FEW_TREATED)
-    own = claim.estimator
+    own, asked = claim.estimator, dict[str, Estimator]()
     for estimator in (own, *(_made(kind, few=few) for kind in kinds or every)):
         name = getattr(claim.fitted.estimator, "kind", "") if estimator is own else estimator.name
         if name in field:
             claimed = name == next(iter(field)) and name in kinds
-            if kinds and not claimed and estimator not in (own, field[name].estimator):
+            if kinds and not claimed and estimator not in (own, asked[name]):
                 raise bad(f"two estimators are called {name!r}", where="race", allowed="a name of its own for each",
                           remedy="give one a label, or leave it out")  # fmt: skip
             continue
+        asked[name] = estimator
         try:
             field[name] = _contestant(claim, estimator, name, claim.term if estimator is own else "")
         except BadInput as fault:
@@ -329,6 +332,8 @@ def check_kinds(kinds: object) -> tuple[str | Estimator, ...]:
             raise bad(
                 f"kinds holds {kind!r:.60}", where="race", allowed="names of kinds, and estimators", remedy=remedy
             )
+    if refused := [*names_no_store_takes((kind.name for kind in several if isinstance(kind, Estimator)), "race")]:
+        raise BadInput(*refused)
     full = tuple(in_full(kind, "--estimator") if isinstance(kind, str) else kind for kind in several)
     found, names = (*estimators(), TRENDS), [kind for kind in full if isinstance(kind, str)]
     if unknown := [kind for kind in names if kind not in found and ":" not in kind]:
@@ -355,6 +360,8 @@ def _made(kind: str | Estimator, *, few: bool) -> Estimator:
 
 def _contestant(claim: PanelClaim, estimator: Estimator, name: str, term: str) -> Contestant:
     """An estimator fitted to the panel; raises BadInput for one that cannot serve."""
+    if asks_for_a_trial(estimator):
+        estimator = estimator.tried_on(claim.panel, claim.panel.schema)
     layout = estimator.layout(claim.panel.schema)
     term = term or _effect(layout, estimator, str(claim.panel.roles.treatment))
     if not layout.errors:
@@ -366,6 +373,8 @@ def _contestant(claim: PanelClaim, estimator: Estimator, name: str, term: str) -
     except (Exception, SystemExit) as error:
         raise bad(f"it fails on this panel: {reason(error)}", where=name, allowed="panels that it fits",
                   remedy="leave it out") from error  # fmt: skip
+    if isinstance(estimator, FunctionEstimator) and (said := lacking(found, layout, with_errors=True)):
+        raise bad(f"on this panel {said[0]}", where=name, allowed="panels that it fits", remedy="leave it out")
     if not np.isfinite(found.estimate[0, found.terms.index(term)]):
         raise bad(f"it has no estimate on this panel: {why_failed(found)}", where=name, allowed="panels that it fits",
                   remedy="leave it out")  # fmt: skip

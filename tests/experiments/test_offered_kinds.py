@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import commands
+import numpy as np
 import pytest
 
 import panelproof as pp
@@ -22,7 +23,8 @@ from experiments.run.resume import named_code
 from experiments.run.tasks import environment_of
 from experiments.settings import kind_of
 from experiments.study import Study
-from experiments.trust.race import race
+from experiments.trust.claim import claim_of
+from experiments.trust.race import contestants, race
 from results.store import ZarrStore
 from sim import BadInput, Panel
 
@@ -102,6 +104,9 @@ def test_our_own_kind_comes_first(site: Path) -> None:
     install(site, "others", {"did": "others:halves"})
     offered.cache_clear()
     assert in_full("did", "kind") == "did"
+    said = dict(offered_rows())
+    assert said["did"] == "others:halves, of others 1.5; did itself is panelproof's own"
+    assert said["halves"] == "theirs:halves, of theirs 1.5"
 
 
 def test_what_two_packages_offer_is_asked_for_by_its_place(site: Path) -> None:
@@ -296,6 +301,8 @@ WRONG = {
     "nothing": (None, "names of kinds, and estimators"),
     "a number": ([3], "names of kinds, and estimators"),
     "a generator": ((name for name in ("imputation",)), "names of kinds, and estimators"),
+    "a label that no store takes": (TwoWayDID(label="a/b"), "race; estimator name 'a/b'; allowed: letters, digits"),
+    "a name of the store's own": ([TwoWayDID(label="truth")], "race; estimator name 'truth'"),
 }
 
 
@@ -311,6 +318,50 @@ def test_names_that_clash_are_said_in_any_order(site: Path) -> None:
     for kinds in (["imputation", other], [other, "imputation"]):
         with pytest.raises(BadInput, match="two estimators are called 'imputation'"):
             race(pp.example_panel(30), kinds=kinds, replications=64)
+
+
+def within(panel: Panel) -> float:
+    """The two-way DID of a balanced panel with one date."""
+    y, did = panel.variables["icr"][0], panel.variables["did"][0]
+    treated, after = did.any(axis=0), did.any(axis=1)
+    means = [[y[np.ix_(when, who)].mean() for when in (after, ~after)] for who in (treated, ~treated)]
+    return float(means[0][0] - means[0][1] - means[1][0] + means[1][1])
+
+
+@pp.estimator
+def undeclared(panel: Panel) -> dict[str, tuple[float, float]]:
+    """Its terms are found by a trial fit."""
+    return {"did": (within(panel), 0.02)}
+
+
+def test_a_function_races_with_the_terms_of_a_trial_fit() -> None:
+    found = race(pp.example_panel(30), kinds=[undeclared(), undeclared()], replications=64)
+    shown = {one.estimator: one for one in found.panel}
+    assert not shown["undeclared"].left_out
+    assert shown["undeclared"].estimate == within(pp.example_panel(30).panel)
+    assert all(np.isfinite(one.rmse) for one in found.results)
+
+
+@pp.estimator(terms=["did"])
+def answering(panel: Panel, estimate: float = 0.1, se: float = 0.1) -> tuple[float, float]:
+    """What it is told to."""
+    return estimate, se
+
+
+NO_ANSWERS = {
+    "no estimate": (answering(estimate=float("nan")), "on this panel the estimate of did is nan"),
+    "no error": (answering(se=float("nan")), "on this panel the own error of did is nan"),
+    "an endless error": (answering(se=float("inf")), "on this panel the own error of did is inf"),
+    "a negative error": (answering(se=-1.0), "on this panel the own error of did is -1.0"),
+}
+
+
+@pytest.mark.parametrize("case", NO_ANSWERS)
+def test_what_gives_no_answer_is_left_out_with_what_it_gave(case: str) -> None:
+    estimator, why = NO_ANSWERS[case]
+    field, left_out = contestants(claim_of(pp.example_panel(30)), [estimator, raising()])
+    assert set(field) == {"did"}
+    assert (left_out[0].estimator, left_out[0].left_out) == ("answering", why)
 
 
 @pp.estimator(terms=["did"])

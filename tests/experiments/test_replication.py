@@ -251,6 +251,50 @@ def test_plug_ins_go_into_the_bundle(tmp_path: Path) -> None:
     assert "study own: same bits" in done.stdout
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["a package", "a module"])
+def test_what_is_installed_is_required_or_may_lie_in_the_bundle_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], whole: bool
+) -> None:
+    """A package of several files goes by name and version; a module of one file is copied, and is no other module
+    where it is installed, unless its text is another."""
+    name, site = f"installed_{'package' if whole else 'module'}", tmp_path / "site"
+    file = site / name / "__init__.py" if whole else site / f"{name}.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(PLUG_IN)
+    info = site / f"{name}-1.5.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n")
+    (info / "top_level.txt").write_text(f"{name}\n")
+    monkeypatch.syspath_prepend(site)
+    (tmp_path / "own.toml").write_text(OWN.replace("gap_of_means", name))
+    store, folder = str(tmp_path / "own.zarr"), tmp_path / "bundle"
+    assert run_command(["run", str(tmp_path / "own.toml"), "--cluster", "serial", "--store", store]) == 0
+    assert run_command(["replicate", str(folder), "--from", store, "--load-code"]) == 0
+    assert (f"{name}==1.5\n" in (folder / "requirements.txt").read_text()) == whole
+    assert (f"of `{name}` (`{name}:gap`)" in (folder / "README.md").read_text()) == whole
+    assert (folder / "studies" / f"{name}.py").exists() != whole
+    capsys.readouterr()
+    assert run_command(["replicate", str(folder), "--cluster", "serial", "--load-code"]) == 0
+    assert "study own: same bits" in capsys.readouterr().out
+    if not whole:
+        with (folder / "studies" / f"{name}.py").open("a") as other:
+            other.write("# of another version\n")
+        deposit_again(folder)
+        assert run_command(["replicate", str(folder), "--cluster", "serial", "--load-code"]) == 2
+        assert "has the name of another module" in capsys.readouterr().err
+
+
+def test_a_package_that_is_not_installed_is_no_part_of_a_bundle(tmp_path: Path, capsys) -> None:
+    (tmp_path / "loose_package").mkdir()
+    (tmp_path / "loose_package" / "__init__.py").write_text(PLUG_IN)
+    (tmp_path / "own.toml").write_text(OWN.replace("gap_of_means", "loose_package"))
+    store = str(tmp_path / "own.zarr")
+    assert run_command(["run", str(tmp_path / "own.toml"), "--cluster", "serial", "--store", store]) == 0
+    assert run_command(["replicate", str(tmp_path / "bundle"), "--from", store, "--load-code"]) == 2
+    assert "uses the package 'loose_package'" in capsys.readouterr().err
+    assert not (tmp_path / "bundle").exists()
+
+
 EVIL = "from pathlib import Path\nPath({mark!r}).write_text('ran')\n\ndef half(estimate):\n    return 0.5, 0.1\n"
 
 

@@ -153,6 +153,12 @@ def test_a_file_named_like_a_room_takes_nobodys_place(beside: Path) -> None:
     assert "bdm" in designs()
 
 
+def test_what_a_module_prints_is_no_part_of_an_answer(beside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (beside / "my_talker.py").write_text(f"{SOUND}\nprint('hello')\n")
+    find_design("my_talker:Draft")
+    assert capsys.readouterr() == ("", "hello\n")
+
+
 def test_two_folders_may_not_share_the_name_of_a_module(beside: Path, tmp_path: Path) -> None:
     (beside / "my_twice.py").write_text(SOUND)
     assert find_design("my_twice:Draft").kind == "draft"
