@@ -136,16 +136,15 @@ class Elimination:
         system = np.eye(n) - rho * weights.dense
         left, scale = np.arange(n), np.ones((n, 1))
         down, up = [], []
-        for chosen in _independent_rounds(weights.matrix):
+        for chosen in _independent_rounds(weights):
             left = np.setdiff1d(left, chosen)
             pivot = np.diag(system)[chosen].copy()
             scale[chosen, 0] = 1 / pivot
-            to_left, from_left = np.zeros((n, n)), np.zeros((n, n))
-            to_left[np.ix_(left, chosen)] = -system[np.ix_(left, chosen)] / pivot
-            from_left[np.ix_(chosen, left)] = -system[np.ix_(chosen, left)] / pivot[:, None]
-            system[np.ix_(left, left)] += to_left[np.ix_(left, chosen)] @ system[np.ix_(chosen, left)]
-            down.append(sp.csr_array(to_left))
-            up.append(sp.csr_array(from_left))
+            back = system[np.ix_(chosen, left)]
+            to_left = -system[np.ix_(left, chosen)] / pivot
+            system[np.ix_(left, left)] += to_left @ back
+            down.append(_placed(to_left, left, chosen, n))
+            up.append(_placed(-back / pivot[:, None], chosen, left, n))
         return cls(tuple(down), scale, np.linalg.inv(system[np.ix_(left, left)]), left, tuple(reversed(up)))
 
     def solve(self, u: Floats, out: Floats) -> Floats:
@@ -163,9 +162,19 @@ class Elimination:
         return out
 
 
-def _independent_rounds(matrix: sp.csr_array) -> list[Codes]:
+def _placed(block: Floats, rows: Codes, columns: Codes, n: int) -> sp.csr_array:
+    """The N x N matrix whose rows and columns of these numbers are a block, and whose others are 0."""
+    i, j = np.nonzero(block)
+    at = rows.astype(np.int32)[i], columns.astype(np.int32)[j]
+    found = sp.csr_array((block[i, j], at), shape=(n, n))
+    found.sort_indices()  # sums are taken in the order of the units
+    return found
+
+
+@lru_cache(maxsize=KEPT)
+def _independent_rounds(weights: Weights) -> list[Codes]:
     """Sets of units without links among them, each from what the rounds before left (few links first)."""
-    links = matrix.toarray() != 0
+    links = weights.matrix.toarray() != 0
     links |= links.T
     np.fill_diagonal(links, False)
     left = np.arange(len(links))

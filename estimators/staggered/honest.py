@@ -36,6 +36,7 @@ DOUBLINGS = 60  # before a breakdown value counts as infinite
 FIRST_STAGE = 0.1  # share of the hybrid test's size that its least-favourable first stage takes: alpha / 10
 CELLS = 2000  # of the grid on which the ends of the accepted set are looked for, before bisection
 HALVINGS = 50
+CLOSE, SMALLEST = 1e-11, 1e-14  # a step of a secant whose end is exact to rounding; a bracket that rounding cannot part
 NODES, NODE_WEIGHTS = np.polynomial.legendre.leggauss(200)
 FAR = 10.0  # standard deviations beyond which nothing is integrated
 
@@ -270,12 +271,23 @@ class Vertices:
             density = np.exp(-np.square(z) / 2.0) / np.sqrt(2.0 * np.pi)
             return np.asarray((inside * density) @ NODE_WEIGHTS * (FAR - first[:, 0]) / 2.0)
 
+        # secants of the logarithm of the tail, which is nearly a parabola, held between bounds that only come closer
         low, high = np.zeros(len(sd)), np.full(len(sd), FAR)
-        for _ in range(HALVINGS):
-            middle = (low + high) / 2.0
-            enough = below(middle) >= 1.0 - size
-            low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-        return high
+        at = np.full(len(sd), -ndtri(size))
+        before, was = at - 1.0, np.full(len(sd), np.nan)
+        open_ = np.ones(len(sd), dtype=bool)
+        for _ in range(2 * HALVINGS):
+            now = np.log(np.maximum(1.0 - below(at), 1e-300) / size)
+            low, high = np.where(open_ & (now > 0.0), at, low), np.where(open_ & (now <= 0.0), at, high)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                step = np.where(np.isnan(was), now / (at + 1.0 / at), now * (at - before) / (was - now))
+            inside = (low <= at + step) & (at + step <= high)
+            further = np.where(inside, at + step, (low + high) / 2.0)
+            before, was, at = at, now, np.where(open_, further, at)
+            open_ &= ~(inside & (np.abs(step) < CLOSE)) & (high - low > SMALLEST)
+            if not open_.any():
+                break
+        return at
 
 
 INTERVALS: dict[Restriction, Callable[[BoundsQuestion, float], tuple[float, float]]] = {

@@ -134,7 +134,8 @@ def block_arrays(block: Block, layouts: Mapping[str, Layout], estimands: Sequenc
         if name not in block.estimates:
             continue
         estimates = block.estimates[name]
-        place = _placement(estimates.terms, layout.terms)
+        own, every = estimates.terms, layout.terms
+        place = None if own == every else [every.index(term) for term in own]
         arrays[f"{name}/estimate"] = _placed(estimates.estimate, place, len(layout.terms))
         for field_name in ("se", "dof", *layout.stored):
             arrays[f"{name}/{field_name}"] = _placed(getattr(estimates, field_name), place, len(layout.terms))
@@ -192,10 +193,6 @@ def union_of_layouts(layouts: Sequence[Mapping[str, Layout]]) -> dict[str, Layou
                 screen=known.screen,
             )
     return union
-
-
-def _placement(own: tuple[str, ...], all_terms: tuple[str, ...]) -> list[int] | None:
-    return None if own == all_terms else [all_terms.index(term) for term in own]
 
 
 def _placed(values: NDArray[np.float64], place: list[int] | None, width: int) -> NDArray[np.float64]:

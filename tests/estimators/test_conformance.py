@@ -9,6 +9,7 @@ import pickle
 from functools import cache, lru_cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import full_sizes
 import numpy as np
 import pytest
 from covering import allowed_pairs, covering_rows, pairs_of
@@ -20,7 +21,6 @@ from sim.design import Design, Estimand
 from sim.streams import left_out
 
 REPLICATIONS = 384
-FEWER = 192  # of settings outside of the cover
 TILE = 8
 ROWS = 32  # of replications in one world
 
@@ -70,14 +70,11 @@ def identity(estimator: Estimator) -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give each promise every setting; `make test` runs those of the pairwise cover."""
+    """Give each promise the settings of the pairwise cover, at full size every setting."""
     if "estimator" in metafunc.fixturenames:
         name = metafunc.function.__name__
-        cases = [
-            pytest.param(one, id=identity(one), marks=() if (name, one) in cover() else pytest.mark.long)
-            for one in settings()
-        ]
-        metafunc.parametrize("estimator", cases, scope="module")
+        cases = [one for one in settings() if full_sizes.size((name, one) in cover(), True)]
+        metafunc.parametrize("estimator", cases, ids=identity, scope="module")
 
 
 def drawn(estimator: Estimator, replications: int, seed: int = 20, estimands: tuple[str, ...] = ()) -> Draw:
@@ -245,9 +242,7 @@ def test_home_terms_are_right(estimator: Estimator) -> None:
     design, terms = estimator.home
     layout = estimator.layout(design.schema)
     targets = {term: layout.targets[term] for term in terms}
-    covered = (test_home_terms_are_right.__name__, estimator) in cover()
-    replications = REPLICATIONS if covered else FEWER
-    estimates, truths = simulate(estimator, tuple(dict.fromkeys(targets.values())), replications)
+    estimates, truths = simulate(estimator, tuple(dict.fromkeys(targets.values())), REPLICATIONS)
     assert (estimates.status == Status.OK).all()
     for term, target in targets.items():
         errors = estimates.estimate[:, estimates.terms.index(term)] - truths[target]
