@@ -7,7 +7,9 @@ import itertools
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.integrate import quad
 from scipy.optimize import minimize
+from scipy.special import ndtr
 from scipy.stats import ncx2, norm
 
 from estimators.staggered import honest
@@ -196,6 +198,33 @@ def test_first_stage_quantiles_are_those_of_draws() -> None:
             draws = rng.multivariate_normal([0, 0], tests.covariance[c], 200_000) @ tests.rows[c].T
             share = (draws.max(axis=1) > got[c]).mean()
             assert abs(share - 0.05) < 4 * np.sqrt(0.05 * 0.95 / 200_000), (mbar, c)
+
+
+def share_below(limit: float, rows: Floats, covariance: Floats) -> float:
+    """Probability that every moment is below a limit: each as it stands, conditional on D."""
+    sd = np.sqrt(covariance[1, 1])
+    slope, rest = covariance[0, 1] / sd**2, np.sqrt(covariance[0, 0] - covariance[0, 1] ** 2 / sd**2)
+
+    def density(d: float) -> float:
+        upper, lower = ((limit - b * d) / a for a, b in rows[:2])
+        if (rows[2:, 1] * d > limit).any() or upper < lower:
+            return 0.0
+        inside = ndtr((upper - slope * d) / rest) - ndtr((lower - slope * d) / rest)
+        return float(inside * np.exp(-((d / sd) ** 2) / 2) / np.sqrt(2 * np.pi) / sd)
+
+    # where the integrand begins: the bounds on later differences, or the first d that leaves no effect
+    least, gap = rows[2:, 1].min(), rows[0, 1] / rows[0, 0] - rows[1, 1] / rows[1, 0]
+    starts = [limit / least if least else -np.inf]
+    starts.append(limit * (1 / rows[0, 0] - 1 / rows[1, 0]) / gap if gap else -np.inf)
+    return float(quad(density, max(-10 * sd, *starts), 10 * sd, points=[0.0], epsabs=1e-13, epsrel=1e-13, limit=400)[0])
+
+
+@pytest.mark.parametrize("mbar", [0.0, 0.5, 3.0, 1e4])
+@pytest.mark.parametrize("size", [0.3, 0.005, 1e-4])
+def test_first_stage_quantiles_by_adaptive_quadrature(mbar: float, size: float) -> None:
+    tests = Vertices.of(question(3, 4, 2, np.array([0.1, 0.2, 0.3, 0.4])), mbar)
+    for rows, covariance, limit in zip(tests.rows, tests.covariance, tests.least_favourable(size), strict=True):
+        assert abs(share_below(limit, rows, covariance) - (1 - size)) < 1e-9
 
 
 def test_ends_are_where_the_test_turns() -> None:
