@@ -253,7 +253,8 @@ def check_tables(text: str | None, where: str = "--tables") -> tuple[str, ...]:
     known = [name for module in table_modules() for name in module.TABLES if name != CROSS_CHECK]
     numbers = {name.casefold() for name in known} | {EVERY}
     unknown = [name for name in names if name.casefold().rstrip(ascii_lowercase) not in numbers
-               and name.casefold() not in numbers and not re.fullmatch(r"[aA]\d+", name)]  # fmt: skip
+               and name.casefold() not in numbers
+               and not (re.fullmatch(r"[a-zA-Z]\d+", name) and name[0].casefold() in numbers | {"a"})]  # fmt: skip
     if unknown or (text is not None and not names):
         raise bad(f"table {one_of(unknown) if unknown else repr(text)}", where=where,
                   allowed=f"{one_of(dict.fromkeys(known))}, one with its letter such as 7b, A1 and on for the "

@@ -498,7 +498,10 @@ def _changed(ask: PlaceboQuestion, kept: Mapping[str, Any]) -> list[str]:
     """The user's choices that are not those of a store's study, e.g. --estimator was sdm, is did."""
     own = ask.study.settings
     choices = {
-        "--estimator": [_model(study["estimators"][0]) for study in (kept, own)],
+        "--estimator": [
+            str(one["model"] if one["kind"] == SpatialPanel.kind else one["kind"])
+            for one in (study["estimators"][0] for study in (kept, own))
+        ],
         "--scheme": [study["design"]["scheme"] for study in (kept, own)],
         "--seed": [study["seed"] for study in (kept, own)],
     }
@@ -538,11 +541,6 @@ def _core(panel: Panel) -> Panel:
 
 def _named(role: str | tuple[str, ...] | None) -> str:
     return listed(role) or "none" if isinstance(role, tuple) else str(role)
-
-
-def _model(estimator: Mapping[str, Any]) -> str:
-    """What --estimator calls an estimator's settings."""
-    return str(estimator["model"] if estimator["kind"] == SpatialPanel.kind else estimator["kind"])
 
 
 # What `panelproof placebo` prints and writes.

@@ -231,18 +231,23 @@ def useless(
 
 MOST_STEPS = 50  # of Newton's method
 STEP = 1e-12  # of the linear predictor, below which Newton's method has arrived
+MOST_PENALISED, LONGEST = 1000, 5.0  # steps on a penalised likelihood, and their length in the linear predictor
 SEPARATED = 30.0  # linear predictor beyond which a unit's group is known for certain: there is no maximum
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Logit:
-    """A fitted logit: coefficient and se (1 + K,), the constant first; score (N,) = fitted probabilities; converged."""
+    """A fitted logit: coefficient and se (1 + K,), the constant first; score (N,) = fitted probabilities; converged.
+
+    ratio: the likelihood ratio statistic of all covariates, chi-squared with K degrees of freedom.
+    """
 
     coefficient: Floats
     se: Floats
     score: Floats
     loglik: float
     converged: bool
+    ratio: float
 
     @property
     def pseudo_r2(self) -> float:
@@ -252,32 +257,36 @@ class Logit:
         return 1.0 - self.loglik / float(null)
 
 
-def logit(x: Floats, chosen: Flags, weights: Floats | None = None) -> Logit:
+def logit(x: Floats, chosen: Flags, weights: Floats | None = None, *, penalised: bool = False) -> Logit:
     """P(chosen) = 1 / (1 + exp(-b0 - x b)) by Newton's method (iteratively reweighted least squares).
 
     x (N, K), chosen (N,), weights (N,) of the log-likelihood, None = 1; errors from the information matrix. Not
     converged: collinear covariates, groups of one kind, or covariates that separate the groups, for which the
-    likelihood has no maximum.
+    likelihood has no maximum. penalised: by half the logarithm of the information's determinant, which always has one
+    (Firth 1993; the ratio as in Heinze and Schemper 2002); without weights.
     """
     centre, scale = x.mean(axis=0), x.std(axis=0)
     failed = Logit(np.full(x.shape[1] + 1, np.nan), np.full(x.shape[1] + 1, np.nan), np.full(len(x), np.nan), np.nan,
-                   converged=False)  # fmt: skip
+                   converged=False, ratio=np.nan)  # fmt: skip
     if chosen.all() or not chosen.any() or not (scale > 0).all():
         return failed
     z = np.column_stack([np.ones(len(x)), (x - centre) / scale])
+    w = np.ones(len(x)) if weights is None else weights
     b = np.zeros(z.shape[1])
     b[0] = np.log(chosen.mean() / (1 - chosen.mean()))
-    for _ in range(MOST_STEPS):
+    for _ in range(MOST_PENALISED if penalised else MOST_STEPS):
         p = expit(z @ b)
-        information, score = p * (1 - p), chosen - p
-        if weights is not None:
-            information, score = weights * information, weights * score
+        information, score = w * (p * (1 - p)), w * (chosen - p)
         inverse, sound = invert((z.T @ (z * information[:, None]))[None])
         if not sound[0]:
             return failed
+        if penalised:
+            score += information * np.einsum("ij,jk,ik->i", z, inverse[0], z) * (0.5 - p)
         step = inverse[0] @ (z.T @ score)
+        if penalised:
+            step *= LONGEST / max(np.abs(z @ step).max(), LONGEST)
         b = b + step
-        if np.abs(z @ b).max() > SEPARATED:
+        if not penalised and np.abs(z @ b).max() > SEPARATED:
             return failed
         if np.abs(z @ step).max() < STEP:
             break
@@ -286,7 +295,12 @@ def logit(x: Floats, chosen: Flags, weights: Floats | None = None) -> Logit:
     back = np.diag(np.r_[1.0, 1 / scale])
     back[0, 1:] = -centre / scale
     eta = z @ b
-    terms = np.logaddexp(0.0, np.where(chosen, -eta, eta))
-    loglik = -float((terms if weights is None else weights * terms).sum())
+    loglik, share = -float((w * np.logaddexp(0.0, np.where(chosen, -eta, eta))).sum()), float(w @ chosen / w.sum())
+    even, gain = share, 0.0
+    if penalised:  # a constant alone: as if (1 + K) / 2 more units were in each group
+        even = float((w @ chosen + z.shape[1] / 2) / (w.sum() + z.shape[1]))
+        gain = float(np.linalg.slogdet(z.T @ (z * information[:, None]))[1]) / 2
+        gain -= float(np.linalg.slogdet(z.T @ (z * (w * even * (1 - even))[:, None]))[1]) / 2
+    alone = float(w.sum()) * float(share * np.log(even) + (1 - share) * np.log(1 - even))
     variance = np.einsum("ij,jk,ik->i", back, inverse[0], back)
-    return Logit(back @ b, np.sqrt(variance), expit(eta), loglik, converged=True)
+    return Logit(back @ b, np.sqrt(variance), expit(eta), loglik, converged=True, ratio=2 * (loglik - alone + gain))

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -23,11 +23,14 @@ from estimators.core.estimator import Estimates, Estimator, Layout, Reduction, S
 from estimators.linear.did import TwoWayDID
 from sim.arrays import Floats
 from sim.design import Design
-from sim.errors import bad, closest, listed, one_of
+from sim.errors import bad, closest, listed, one_of, reason
 from sim.panel import Panel, long_table
 from sim.presets import Paper
 from sim.schema import Schema
 from sim.streams import Streams
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {"log": np.log, "exp": np.exp, "sqrt": np.sqrt, "abs": np.abs,
                                                "log1p": np.log1p, "I": np.asarray}  # fmt: skip
@@ -222,13 +225,33 @@ class Formula(Estimator):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it uses what pandas has deprecated
             weights = next(iter(self.weight(panel.schema)), None)  # pyfixest's default for them is aweights
-            model = pyfixest.feols(self.formula, long_table(panel, self.unit, self.period), _vcov(self.errors[0]),
-                                   weights=weights)  # fmt: skip
-            for error in self.errors:
-                if error != self.errors[0]:
-                    model.vcov(_vcov(error))
-                parts.append((model.coef().to_dict(), model.se().to_dict(), float(model._df_t)))
+            # with no blank around + it orders effects by the hash of their names, and miscounts nested ones
+            text, table = re.sub(r"\s*\+\s*", " + ", self.formula), long_table(panel, self.unit, self.period)
+            self._check_effects(table)
+            try:
+                model = pyfixest.feols(text, table, _vcov(self.errors[0]), weights=weights)
+                for error in self.errors:
+                    if error != self.errors[0]:
+                        model.vcov(_vcov(error))
+                    parts.append((model.coef().to_dict(), model.se().to_dict(), float(model._df_t)))
+            except Exception as refusal:
+                raise bad(f"pyfixest does not fit it: {reason(refusal)}", where=f"{self.label} {self.formula!r}",
+                          allowed="what pyfixest fits on this panel",
+                          remedy="correct the formula, or choose other errors") from refusal  # fmt: skip
         return (tuple(model.coef().index), *parts)
+
+    def _check_effects(self, table: pd.DataFrame) -> None:
+        """Raise BadInput where effects leave no two unit-periods together: pyfixest would end the process."""
+        effects = [part.strip() for part in _split(self.formula, self.label)[2:3] if "~" not in part]
+        named = [[name.strip() for name in effect.split("^")] for part in effects for effect in part.split("+")]
+        left = table
+        while count := len(left):
+            for names in (names for names in named if {*names} <= {*table.columns}):
+                left = left[left.groupby(names)[names[0]].transform("size") > 1]
+            if len(left) == count:
+                return
+        raise bad("in these effects every unit-period stands alone", where=f"{self.label} {self.formula!r}",
+                  allowed="effects that several unit-periods share", remedy="leave effects out")  # fmt: skip
 
 
 def formula(
@@ -245,6 +268,11 @@ def formula(
     >>> fit.errors
     ('hc1',)
     """
+    wrong = [name for name, value in {"text": text, "unit": unit, "period": period, "label": label}.items()
+             if not isinstance(value, str)]  # fmt: skip
+    if wrong or not isinstance(vcov, str | Mapping | None):
+        raise bad(f"{listed(wrong) or 'vcov'} is of the wrong type", where="formula",
+                  allowed='texts, and vcov as "hetero" or {"CRV1": "unit"}', remedy="correct it")  # fmt: skip
     if vcov is not None:
         errors = (_error_of(vcov, unit, period),)
     made = Formula(text, tuple(errors), unit, period, label)
@@ -260,7 +288,7 @@ def _error_of(vcov: str | Mapping[str, str], unit: str, period: str) -> str:
                       remedy=closest(vcov, SPELLED))  # fmt: skip
         return SPELLED[vcov]
     ((kind, groups),) = vcov.items() if len(vcov) == 1 else (("", ""),)
-    if kind not in CLUSTERED:
+    if kind not in CLUSTERED or not isinstance(groups, str):
         raise bad(f"vcov = {dict(vcov)!r}", where="formula", allowed=f'{{"CRV1": "unit"}}, with {listed(CLUSTERED)}',
                   remedy="name one kind and the variable of the clusters")  # fmt: skip
     names = [{unit: "unit", period: "period"}.get(name.strip(), name.strip()) for name in groups.split("+")]
@@ -324,7 +352,7 @@ def _expression(text: str, where: str) -> ast.expr:
 def _terms(text: str, where: str, schema: Schema, reasons: list[str]) -> tuple[tuple[Term, ...], bool]:
     """The terms of a sum, read by formulaic as pyfixest does, and whether it has a constant; `reasons` gets what
     pyfixest must fit."""
-    from formulaic.errors import FormulaSyntaxError  # loaded where a formula is read
+    from formulaic.errors import FormulaicError  # loaded where a formula is read
     from formulaic.parser import DefaultFormulaParser
 
     if power := OUTSIDE.search(INSIDE.sub("", text)):
@@ -333,7 +361,7 @@ def _terms(text: str, where: str, schema: Schema, reasons: list[str]) -> tuple[t
     try:
         read = [[factor.expr for factor in term.factors]
                 for term in DefaultFormulaParser(include_intercept=True).get_terms(text)]  # fmt: skip
-    except (FormulaSyntaxError, SyntaxError) as error:
+    except (FormulaicError, SyntaxError) as error:
         raise bad(f"{text!r} cannot be read", where=where, allowed=GRAMMAR, remedy="correct it") from error
     found: list[Term] = []
     for factors in read:

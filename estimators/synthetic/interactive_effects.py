@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
@@ -194,7 +195,8 @@ class InteractiveEffects(ImputedEffects):
     def __post_init__(self) -> None:
         """Raise BadInput for settings that cannot be."""
         ImputedEffects.__post_init__(self)
-        if (isinstance(self.factors, str) and self.factors not in CRITERIA) or self.number < 0:
+        known = self.factors in CRITERIA if isinstance(self.factors, str) else isinstance(self.factors, Integral)
+        if not known or self.number < 0:
             raise bad(f"factors = {self.factors!r}", where=f"estimator {self.name}",
                       allowed=f"a number, 0 or more, or {one_of(CRITERIA)}", remedy='set factors = "ic2"')  # fmt: skip
         if self.most_factors < 0:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -198,10 +200,13 @@ def estimate(
     from experiments.tables.ledger import journal_tables
     from results.tables.journal_table import TableSetting
     from results.tables.terminal_tables import print_estimates
+    from sim.registry import join_search
 
+    join_search(spec.parent)  # of "module:Object"
     chosen, shown = check_formats(formats, out), check_tables(tables)
     asked = read_spec(spec).with_tests(tests)
-    found = estimate(read_real_panel(panel, asked), cross_check=cross_check, estimators=estimators)
+    with redirect_stdout(sys.stderr if as_json else sys.stdout):  # estimators of the user's may print
+        found = estimate(read_real_panel(panel, asked), cross_check=cross_check, estimators=estimators)
     if out is not None:
         written = write_files(found, out, chosen, errors)
     if as_json:
@@ -312,7 +317,9 @@ def placebo(
     from experiments.run.places import named_place
     from experiments.run.reporting import check_folder
     from experiments.run.resume import Resume
+    from sim.registry import join_search
 
+    join_search(spec.parent)  # of "module:Object"
     where = {name: choices.pop(name) for name in CLUSTER_OPTIONS}
     place = named_place(where, default="serial")
     named = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{choices['estimator']}-{choices['scheme']}")
@@ -472,30 +479,35 @@ def race(
 
     from experiments.panel_spec.spec import read_real_panel, read_spec
     from experiments.run.places import named_place
-    from experiments.run.reporting import check_html, write_whole
+    from experiments.run.reporting import check_file, write_whole
     from experiments.run.resume import Resume
     from experiments.trust.race import document, print_race, race
     from experiments.trust.studies import opened, seconds_of
     from results.report.panel_pages import race_page
+    from sim.registry import join_search
 
+    join_search(spec.parent)  # of "module:Object"
     seconds = seconds_of(budget)
     place = named_place({name: choices.pop(name) for name in CLUSTER_OPTIONS}, default="serial")
     if html is not None:
-        check_html(html)
+        check_file(html)
+    if out is not None:
+        check_file(out, "--out", (".json",))
     console = Console(highlight=False, stderr=as_json)
     real = read_real_panel(panel, read_spec(spec))
-    with opened(None, place, Resume()) as context:
+    printed = redirect_stdout(sys.stderr if as_json else sys.stdout)  # estimators of the user's may print
+    with printed, opened(None, place, Resume()) as context:
         found = race(real, kinds=kinds, budget=seconds, context=context,
                      say=lambda line: console.print(line, style="dim"), **choices)  # fmt: skip
     text = json.dumps(document(found), ensure_ascii=False, indent=1)
+    if as_json:
+        click.echo(text)
+    else:
+        print_race(found, console)
     written = [] if out is None else write_whole(out.parent, {out.name: text})
     if html is not None:
         written += write_whole(html.parent, {html.name: race_page(document(found), found.decisive)})
-    if as_json:
-        click.echo(text)
-        return
-    print_race(found, console)
-    for path in written:
+    for path in () if as_json else written:
         console.print(f"wrote {path}", markup=False)
 
 

@@ -170,14 +170,14 @@ def verdict_of(diagnosis: Diagnosis) -> dict[str, Any]:
             "verdicts": list(verdict_records(found))}  # fmt: skip
 
 
-def check_html(path: Path) -> None:
-    """Raise BadInput, before any work, for a report that could not be written or would replace another file."""
-    if path.suffix.lower() not in {".html", ".htm"}:
-        raise bad(f"{path.name} does not end in .html", where="--html", allowed="a file name that ends in .html",
-                  remedy="add .html")  # fmt: skip
-    if unwritable(path.parent):
+def check_file(path: Path, option: str = "--html", endings: tuple[str, ...] = (".html", ".htm")) -> None:
+    """Raise BadInput, before any work, for a file that could not be written or would replace one of another kind."""
+    if path.suffix.lower() not in endings:
+        raise bad(f"{path.name!r} does not end in {endings[0]}", where=option,
+                  allowed=f"a file name that ends in {endings[0]}", remedy=f"add {endings[0]}")  # fmt: skip
+    if unwritable(path.parent) or path.is_dir():
         raise bad("cannot be written", where=str(path), allowed="a file in a writable folder",
-                  remedy="choose another --html")  # fmt: skip
+                  remedy=f"choose another {option}")  # fmt: skip
 
 
 def unwritable(folder: Path) -> str:
@@ -310,7 +310,7 @@ def report_options(
     own: dict[str, Callable[..., Any]] = {}
     with gathering(problems):
         if html is not None:
-            check_html(html)
+            check_file(html)
     with gathering(problems):
         dials = resolved_names(store.cells, _list(by), "--by")
     with gathering(problems):

@@ -131,7 +131,8 @@ def run(
     place = None if store is None else store_path(store)
     if together:
         check_together(place, plan, until, shuffle)
-    here = _here(study, place, where)
+    # one process without earlier blocks has nothing to be compared with
+    here = None if place is None and type(where) is Serial else environment_of(study)
     asked = here.of_any_numbers if here is not None and plan.accept_other_numbers else here
     if study.own_estimators and (place is None or not place.exists()):
         check_fits(study, where, asked)
@@ -331,11 +332,6 @@ def _watched(kept: ZarrStore, hold: Hold, where: Executor, by: str) -> Iterator[
             kept.before_mark = lambda: None  # the store outlives the run
         own()
     hold.settle()
-
-
-def _here(study: Study, place: StorePath | None, where: Executor) -> Environment | None:
-    """This process, for comparison; None for one process without earlier blocks: there is nothing to compare."""
-    return None if place is None and type(where) is Serial else environment_of(study)
 
 
 def _shared(store: StorePath, writes: str, where: Executor) -> AbstractContextManager[Shared | None]:

@@ -75,7 +75,8 @@ COST = (
     f"recommended estimator covered the effect in {COVERED:.1%}, those of the best one, fixed beforehand, in "
     f"{FIXED:.1%}."
 )
-NAME_WIDTH = 20  # of an estimator in a table of 80 columns
+NAME_WIDTH, WIDE = 20, 90  # of an estimator in a table of 80 columns; of a terminal with room between columns
+TOO_FEW = "its samples, placebos or clusters are too few"
 CLEAR = 0.05  # of the root mean squared error, by which another estimator must be smaller
 
 
@@ -183,10 +184,15 @@ class Race:
     @property
     def answer(self) -> str:
         """The race in a few sentences."""
+        if len({one.estimator for one in self.results}) == 1:
+            valid = joined([one.world for one in self.results if not one.valid])
+            said = f"not valid in {valid}" if valid else "valid in every world"
+            return f"No other estimator raced beside your {self.own}, which is {said}."
         if not self.valid(self.best):
             faulty = joined([one.world for one in self.results if one.estimator == self.own and not one.valid])
             said = f"; your {self.own} is not in {faulty}" if faulty else ""
-            least = "" if self.best == self.own else f" There {self._misses} It is not valid in every world itself."
+            least = f" In the world {self.decisive} {self._misses} It is not valid in every world itself."
+            least = "" if self.best == self.own else least
             return (
                 f"On panels like yours no estimator that raced is valid in every world{said}.{least}{self._dissent()}"
             )
@@ -197,7 +203,7 @@ class Race:
     @property
     def reason(self) -> str:
         """The misses of the best and of the claim's own estimator where these differ most, in a sentence."""
-        return f"On panels like yours {self._misses}"
+        return f"On panels like yours{'' if self.agree else f' (world {self.decisive})'} {self._misses}"
 
     @property
     def _misses(self) -> str:
@@ -294,6 +300,13 @@ class Contestant:
         lower, upper = fits.conf_int().to_numpy()[k].tolist()
         return OnPanel(self.name, error, float(fits.estimate[0, k]), float(fits.se[0, 0, k]), lower, upper)
 
+    @property
+    def endless(self) -> dict[str, str]:
+        """Error types without a finite interval on the panel, as placebos of few units may be, with the reason."""
+        shown = {error: self.on_panel(error) for error in self.found.errors}
+        return {error: "its interval has no end" for error, one in shown.items()
+                if not np.isfinite([one.lower, one.upper]).all()}  # fmt: skip
+
 
 Field = Mapping[str, Contestant]
 
@@ -315,11 +328,13 @@ def contestants(claim: PanelClaim, kinds: Sequence[str | Estimator] = ()) -> tup
             continue
         asked[name] = estimator
         try:
-            field[name] = _contestant(claim, estimator, name, claim.term if estimator is own else "")
-        except BadInput as fault:
+            tried = estimator.tried_on(claim.panel, claim.panel.schema) if asks_for_a_trial(estimator) else estimator
+            field[name] = _contestant(claim, tried, name, claim.term if estimator is own else "")
+        except (Exception, SystemExit) as fault:
             if estimator is own:
                 raise
-            left_out.append(OnPanel(name, left_out=fault.problems[0].what))
+            why = fault.problems[0].what if isinstance(fault, BadInput) else f"it fails on this panel: {reason(fault)}"
+            left_out.append(OnPanel(name, left_out=why))
     return field, tuple(left_out)
 
 
@@ -360,19 +375,11 @@ def _made(kind: str | Estimator, *, few: bool) -> Estimator:
 
 def _contestant(claim: PanelClaim, estimator: Estimator, name: str, term: str) -> Contestant:
     """An estimator fitted to the panel; raises BadInput for one that cannot serve."""
-    if asks_for_a_trial(estimator):
-        estimator = estimator.tried_on(claim.panel, claim.panel.schema)
     layout = estimator.layout(claim.panel.schema)
     term = term or _effect(layout, estimator, str(claim.panel.roles.treatment))
     if not layout.errors:
         raise bad("it has no standard errors", where=name, allowed="estimators with errors", remedy="leave it out")
-    try:
-        found = estimator(claim.panel, Streams(claim.real.spec.inference.seed, "race"))
-    except BadInput:
-        raise
-    except (Exception, SystemExit) as error:
-        raise bad(f"it fails on this panel: {reason(error)}", where=name, allowed="panels that it fits",
-                  remedy="leave it out") from error  # fmt: skip
+    found = estimator(claim.panel, Streams(claim.real.spec.inference.seed, "race"))
     if isinstance(estimator, FunctionEstimator) and (said := lacking(found, layout, with_errors=True)):
         raise bad(f"on this panel {said[0]}", where=name, allowed="panels that it fits", remedy="leave it out")
     if not np.isfinite(found.estimate[0, found.terms.index(term)]):
@@ -380,9 +387,9 @@ def _contestant(claim: PanelClaim, estimator: Estimator, name: str, term: str) -
                   remedy="leave it out")  # fmt: skip
     printed = claim.printed if claim.printed in layout.errors else usual_error(layout.errors)
     made = Contestant(name, estimator, term, printed, found)
-    if not any(np.isfinite(made.on_panel(error).upper) for error in layout.errors):
-        raise bad(f"it has no error on this panel: {why_no_error(printed)}", where=name, allowed="panels that it fits",
-                  remedy="leave it out")  # fmt: skip
+    if set(layout.errors) <= set(made.endless):
+        raise bad(f"it has no error on this panel: {why_no_error(printed, TOO_FEW)}", where=name,
+                  allowed="panels that it fits", remedy="leave it out")  # fmt: skip
     return made
 
 
@@ -505,7 +512,7 @@ class Lineup:
             by_world[world] = {name: SimulatedStudy(world, study, stores[study.name], racing[name].term)
                                for name, study in studies.items()}  # fmt: skip
         errors = {name: best_error([held[name] for held in by_world.values()], one.printed,
-                                   forbidden_of(one.found.errors, self.claim.panel))
+                                   one.endless | forbidden_of(one.found.errors, self.claim.panel))
                   for name, one in racing.items()}  # fmt: skip
         results: list[RaceResult] = []
         for held in by_world.values():
@@ -708,7 +715,9 @@ def print_race(found: Race, console: Console) -> None:
     for world in found.worlds:
         console.print()
         console.print(Text(f"In the world {world}, effect {found.effect:.4g}"))
-        table = Table("estimator", "bias", "RMSE", "coverage", "power", "in the set", box=None, pad_edge=False)
+        padding = (0, 1) if console.width >= WIDE else (0, 1, 0, 0)
+        table = Table("estimator", "bias", "RMSE", "coverage", "power", "in the set", box=None, pad_edge=False,
+                      padding=padding)  # fmt: skip
         rows = sorted((one for one in found.results if one.world == world), key=lambda one: one.rmse)
         for one in rows:
             within = f"{one.confidence:.2f}" if one.valid else "not valid"

@@ -27,6 +27,7 @@ from estimators.core.regression import logit
 from estimators.sensitivity.differences import Differences
 from estimators.staggered.aggregation import Cohorts
 from estimators.staggered.imputation import Imputation
+from estimators.synthetic.interactive_effects import InteractiveEffects
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables.ledger import main_cluster, treated_units
 from experiments.trust.claim import PanelClaim
@@ -251,11 +252,24 @@ def _selected(sample: RealPanel, fitted: Twin) -> PanelDesign | None:
     loadings = loadings_before(real, treated, rank)
     if loadings is None:
         return None
-    found, share = logit(loadings, treated), treated.mean()
-    alone = len(treated) * float(share * np.log(share) + (1 - share) * np.log(1 - share))
-    if not chdtrc(rank, 2 * (found.loglik - alone)) <= LEVEL:
+    found = logit(loadings, treated)
+    found = found if found.converged else logit(loadings, treated, penalised=True)
+    if not chdtrc(rank, found.ratio) <= LEVEL:
         return None
-    return twin(_by_factors(sample, {"adoption": {"kind": "propensity", "on": "factors"}})).design
+    free = _free_of_factors(sample.panel)
+    adoption = {"kind": "propensity", "on": "factors"}
+    return twin(_by_factors(sample, {"adoption": adoption} | ({} if free is None else {"effect": free}))).design
+
+
+def _free_of_factors(panel: Panel) -> float | None:
+    """The effect by interactive effects (Xu 2017), which leaves in the outcome what factors do to the treated; that of
+    the two-way regression would take it out. None where there is none."""
+    try:
+        found = InteractiveEffects(form="imputation")(panel)
+    except BadInput:
+        return None
+    effect = float(found.estimate[0, 0])
+    return effect if np.isfinite(effect) else None
 
 
 def loadings_before(real: Real, treated: Flags, rank: int) -> Floats | None:

@@ -85,10 +85,11 @@ def _fitted(real: Real, fit: MethodFit, held: Panel, part: Propensity) -> dict[s
         raise bad('on = "factors" needs loadings', where=where, allowed='[twin] method = "factor"',
                   remedy="choose that method, or another on")  # fmt: skip
     found = logit(x, real.indicator > 0)
+    if not found.converged:  # they separate the treated units from the others, as far as they are not collinear
+        found = logit(x, real.indicator > 0, penalised=True)
     if not found.converged:
-        raise bad(f"the logit on {part.on} has no maximum: they separate the treated units from the others",
-                  where=where, allowed="scores on which treated and other units overlap",
-                  remedy="choose a lower rank, or another on")  # fmt: skip
+        raise bad(f"the logit on {part.on} has no maximum", where=where,
+                  allowed="scores that are not collinear", remedy="choose a lower rank, or another on")  # fmt: skip
     intercept, *slopes = found.coefficient.tolist()
     return {"intercept": intercept, "coefficients": slopes}
 

@@ -135,12 +135,10 @@ def failure_counts(diagnosis: Diagnosis) -> list[tuple[int, str, int, dict[str, 
     columns = ("cell", "estimator", "attempted", "measure", "value")
     for cell, one, attempted, name, value in zip(*(frame[key] for key in columns), strict=True):
         if name != "status:ok":
-            counts.setdefault((cell, one, attempted), {})[_meaning(name.removeprefix("status:"))] = int(value)
+            status = name.removeprefix("status:")
+            said = "no estimate is finite" if status == NO_ESTIMATE else Status[status.upper()].meaning
+            counts.setdefault((cell, one, attempted), {})[said] = int(value)
     return [(*key, counted) for key, counted in counts.items()]
-
-
-def _meaning(status: str) -> str:
-    return "no estimate is finite" if status == NO_ESTIMATE else Status[status.upper()].meaning
 
 
 # How numbers with Monte Carlo errors are written, and when a departure is called one.

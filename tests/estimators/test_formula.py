@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 from typing import Any
 
@@ -184,6 +187,10 @@ def test_a_study_runs_a_formula_with_levels(panel: Panel) -> None:
     ("y ~ i(period, ever, ref = 1999) | unit", "is no level of period"),
     ("y ~ log(x) | unit + period", "variable 'log(x)' is"),
     ("y ~ log(x, 2) | unit", "cannot be computed"),
+    ("y ~ . | unit", "cannot be read"),
+    ("y ~ d | x", "every unit-period stands alone"),
+    ("y ~ d | unit^period", "every unit-period stands alone"),
+    ("y ~ d | unit | d ~ z", "pyfixest does not fit it: EndogVarsAsCovarsError"),
     ("y ~ __import__('os').system('true')", "nothing is called '__import__'"),
 ])  # fmt: skip
 def test_what_is_no_formula_of_the_panel_is_refused_in_one_line(text: str, said: str, panel: Panel) -> None:
@@ -193,15 +200,40 @@ def test_what_is_no_formula_of_the_panel_is_refused_in_one_line(text: str, said:
     assert len(str(error.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize(("vcov", "said"), [("HC9", "did you mean"), ({"CRV2": "unit"}, "CRV1"), ({}, "CRV1")])
+def test_errors_that_pyfixest_refuses_are_one_line(panel: Panel) -> None:
+    with pytest.raises(BadInput, match="pyfixest does not fit it: VcovTypeNotSupportedError"):
+        formula("y ~ d + x | unit + period", "HC2")(panel)
+
+
+SEEDED = """
+import numpy as np, panelproof as pp
+fit = pp.formula("icr ~ inv|unit+period|did ~ road", vcov={"CRV1": "unit"})
+print(fit(pp.example_panel().panel).std_errors.round(9).to_dict())
+"""
+
+
+def test_errors_by_pyfixest_do_not_hang_on_the_hash_of_names() -> None:
+    """It orders effects that are written without blanks by hash, and counts those that are nested by their order."""
+    said = {subprocess.run([sys.executable, "-W", "ignore", "-c", SEEDED], capture_output=True, text=True, check=True,
+                           env=os.environ | {"PYTHONHASHSEED": seed}).stdout for seed in ("0", "4")}  # fmt: skip
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("wrong", [{"text": None}, {"vcov": 5}, {"unit": 5}, {"label": None}])
+def test_what_is_of_the_wrong_type_is_one_line(wrong: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match=f"{next(iter(wrong))} is of the wrong type"):
+        formula(**{"text": "y ~ d | unit", **wrong})
+
+
+@pytest.mark.parametrize(
+    ("vcov", "said"), [({"CRV1": ["unit"]}, "CRV1"), ("HC9", "did you mean"), ({"CRV2": "unit"}, "CRV1"), ({}, "CRV1")]
+)
 def test_unknown_errors_are_refused(vcov: Any, said: str) -> None:
     with pytest.raises(BadInput, match=said):
         formula("y ~ d | unit", vcov)
 
 
 def test_without_pyfixest_the_reason_and_the_remedy_are_said(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "pyfixest", None)
     with pytest.raises(BadInput, match="instruments: pyfixest would fit it, and is not installed"):
         formula("y ~ x | unit | d ~ z")(panel)

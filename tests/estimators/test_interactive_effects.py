@@ -315,6 +315,8 @@ def test_panels_that_cannot_serve() -> None:
     assert InteractiveEffects(form="regression", factors=0)(panel.with_variables({"did": everybody})).status[0] == 1
     with pytest.raises(BadInput, match="factors = 'ic4'; allowed: a number, 0 or more, or ic1, ic2, ic3"):
         InteractiveEffects(factors="ic4")  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match=r"factors = 1\.5; allowed: a number, 0 or more, or ic1, ic2, ic3"):
+        InteractiveEffects(factors=1.5)  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="factors = -1"):
         InteractiveEffects(factors=-1)
     with pytest.raises(BadInput, match="most_factors = -1"):

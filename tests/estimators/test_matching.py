@@ -10,6 +10,7 @@ from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
 from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from estimators import Status, TwoWayDID
 from estimators.core.regression import logit
@@ -70,6 +71,42 @@ def test_logit_equals_a_general_optimiser_and_a_saturated_table() -> None:
     np.testing.assert_allclose(binary.se[1], np.sqrt(1 / 10 + 1 / 20 + 1 / 35 + 1 / 15), rtol=1e-12)
     null = 80 * (45 / 80 * np.log(45 / 80) + 35 / 80 * np.log(35 / 80))
     assert binary.pseudo_r2 == pytest.approx(1 - binary.loglik / null, abs=1e-12)
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["overlapping", "separated"])
+def test_a_penalised_logit_maximises_the_penalised_likelihood(apart: bool) -> None:
+    """Firth (1993), where groups overlap and where covariates separate them, and its ratio to a constant alone."""
+    x, d = covariates(40)
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    d = z @ [1.0, 0.5, -0.5] > 0.4 if apart else d
+    assert logit(z, d).converged != apart
+    design = np.column_stack([np.ones(len(z)), z])
+
+    def loss(b: Floats) -> float:
+        p = expit(design @ b)
+        information = design.T @ (design * (p * (1 - p))[:, None])
+        loglik = -np.logaddexp(0, np.where(d, -1.0, 1.0) * (design @ b)).sum()
+        return -float(loglik + np.linalg.slogdet(information)[1] / 2)
+
+    ours = logit(z, d, penalised=True)
+    found = minimize(loss, np.zeros(4), method="BFGS", options={"gtol": 1e-8})
+    alone = minimize(lambda b: loss(np.r_[b, np.zeros(3)]), np.zeros(1), method="BFGS", options={"gtol": 1e-8})
+    np.testing.assert_allclose(ours.coefficient, found.x, rtol=1e-4)
+    assert ours.ratio == pytest.approx(2 * (alone.fun - found.fun), abs=1e-8)
+
+
+def test_a_penalised_logit_of_a_table_has_half_a_unit_more_in_every_cell() -> None:
+    table, chosen = np.repeat([0.0, 1.0], [30, 50])[:, None], np.r_[np.arange(30) < 10, np.ones(50, dtype=bool)]
+    found = logit(table, chosen, penalised=True)
+    np.testing.assert_allclose(found.coefficient, [np.log(10.5 / 20.5), np.log(50.5 / 0.5) - np.log(10.5 / 20.5)],
+                               rtol=1e-9)  # fmt: skip
+
+
+def test_the_ratio_is_that_of_the_likelihoods() -> None:
+    x, d = covariates()
+    fit, share = logit(x, d), covariates()[1].mean()
+    alone = len(d) * (share * np.log(share) + (1 - share) * np.log(1 - share))
+    assert fit.ratio == pytest.approx(2 * (fit.loglik - alone), rel=1e-12)
 
 
 @pytest.mark.parametrize("fault", ["separated", "collinear", "constant", "one group"])

@@ -127,7 +127,7 @@ def test_what_two_packages_offer_is_asked_for_by_its_place(site: Path) -> None:
     [
         ("theirs:nothing", "defines no 'nothing'"),
         ("not_there:halves", "cannot load 'not_there:halves'"),
-        ("theirs:np", "is not a Estimator"),
+        ("theirs:np", "is no class of Estimator"),
     ],
 )
 def test_a_place_without_such_a_class_is_one_line(site: Path, place: str, said: str) -> None:

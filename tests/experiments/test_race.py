@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import sys
 import time
 from dataclasses import replace
 from functools import cache
@@ -23,12 +24,15 @@ from verdict_worlds import SPEC, World, by_method, walks
 import panelproof as pp
 from cluster import Serial
 from estimators.core.estimator import Estimates
+from estimators.core.regression import logit
 from estimators.linear.did import TwoWayDID
 from estimators.staggered.spatial_did import SpatialDID
+from estimators.synthetic.synthetic_did import SyntheticDID
 from experiments import cli
 from experiments.panel_spec.spec import RealPanel, read_spec
 from experiments.run.blocks import CellRunner
 from experiments.study import Study
+from experiments.tables.ledger import treated_units
 from experiments.trust import race as race_module
 from experiments.trust.claim import claim_of
 from experiments.trust.document import document
@@ -237,38 +241,60 @@ def test_a_pilot_of_slow_fits_is_short_and_leaves_out_what_the_first_one_costs()
     assert cost_of(quick) < 0.02
 
 
+LOADED = World("race", units=60, dates=((7, 15),))  # units that are treated load more on a factor
+
+
+def factor_panels(count: int, rng: np.random.Generator, more: float = 1.0) -> Panel:
+    """60 x 14, the effect is 1; treated units load `more` on a random walk, the same in all panels."""
+    noise = LOADED.noise(rng, count)
+    walk = np.random.default_rng(6).standard_normal(14).cumsum()
+    loadings = rng.standard_normal((count, 1, 60)) + more * (LOADED.first < 14)
+    return LOADED.panel(LOADED.outcome(noise + walk[:, None] * loadings, 1.0))
+
+
+def as_real(panel: Panel, folder: Path) -> RealPanel:
+    spec = folder / "spec.toml"
+    spec.write_text(SPEC.format(groups="", seed=3), encoding="utf-8")
+    return RealPanel(panel, read_spec(spec), panel.units, ())
+
+
 @pytest.fixture(scope="module")
 def factors(tmp_path_factory: pytest.TempPathFactory) -> RealPanel:
-    """60 x 14, the effect is 1, units that are treated load more on a factor that is a random walk."""
-    world = World("race", units=60, dates=((7, 15),))
-    rng = np.random.default_rng([1, 77])
-    noise, walk = world.noise(rng, 1), rng.standard_normal(14).cumsum()
-    loadings = rng.standard_normal(60) + 1.0 * (world.first < 14)
-    y = world.outcome(noise + walk[None, :, None] * loadings, 1.0)
-    spec = tmp_path_factory.mktemp("race") / "spec.toml"
-    spec.write_text(SPEC.format(groups="", seed=3), encoding="utf-8")
-    return RealPanel(world.panel(y), read_spec(spec), world.panel(y).units, ())
+    """One of them."""
+    return as_real(factor_panels(1, np.random.default_rng(4)), tmp_path_factory.mktemp("race"))
 
 
-def test_a_did_that_factors_bias_gives_way_to_synthetic_did(factors: RealPanel) -> None:
-    """Where adoption follows the factors DID is biased and synthetic DID is not; elsewhere both are valid."""
-    found = race(factors, replications=128, effect=1.0, kinds=("synthetic-did", "imputation"))
-    here, other = found.result(SELECTION, "did"), found.result(SELECTION, "synthetic-did")
-    assert abs(here.bias) > 5 * here.bias_mcse
-    assert not here.valid
-    assert other.valid
-    assert other.rmse < 0.8 * here.rmse
-    assert all(found.result(world, "did").valid for world in found.worlds if world != SELECTION)
-    assert found.best == "synthetic-did"
-    ours = pp.SyntheticDID()(factors.panel)
-    said = (
-        f"Use synthetic-did with errors by the jackknife over units: {ours.params.iloc[0]:.4g}, "
-        f"error {ours.std_errors.iloc[0]:.3g}"
-    )
-    assert said in found.answer
-    assert f"your did by {here.rmse:.3g} (bias {here.bias:.3g}" in found.answer
-    assert found.decisive == SELECTION
-    assert COST in found.notes
+def test_a_world_with_selection_on_factors_has_the_biases_of_the_real_one(factors: RealPanel) -> None:
+    """DID and, less, synthetic DID are biased there, interactive effects are not; the effect that the two-way
+    regression would find is not taken out with the factors."""
+    kinds = ("synthetic-did", "interactive-effects", "imputation")
+    found = race(factors, replications=128, effect=1.0, kinds=kinds)
+    real = factor_panels(400, np.random.default_rng(5))
+    bias = {name: float((make()(real).estimate[:, 0] - 1.0).mean())
+            for name, make in (("did", TwoWayDID), ("synthetic-did", SyntheticDID))}  # fmt: skip
+    here = {name: found.result(SELECTION, name) for name in ("did", *kinds)}
+    for name, value in bias.items():
+        assert 0.5 < here[name].bias / value < 1.5, name
+        assert abs(here[name].bias) > 5 * here[name].bias_mcse
+        assert not here[name].valid
+    assert abs(bias["did"]) > 1.5 * abs(bias["synthetic-did"])
+    assert here["interactive-effects"].valid
+    assert here["interactive-effects"].rmse < 0.5 * here["did"].rmse
+    assert found.best == "interactive-effects"
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_factors_that_separate_the_treated_are_seen(tmp_path: Path, seed: int) -> None:
+    """The plain logit has no maximum there: the strongest selection is no reason to leave its world out."""
+    real = as_real(factor_panels(1, np.random.default_rng(seed), 8.0), tmp_path)
+    loadings = loadings_before(Real.of(real), treated_units(real.panel), 1)
+    assert loadings is not None
+    assert not logit(loadings, treated_units(real.panel)).converged
+    found = race(real, replications=64, effect=1.0, kinds=("unit-trends", "interactive-effects"))
+    assert not found.result(SELECTION, "did").valid
+    assert found.best == "interactive-effects"
+    shown = next(one for one in found.panel if one.estimator == found.best)
+    assert abs(shown.estimate - 1.0) < 4 * shown.se
 
 
 def test_a_sound_did_stays_and_its_panel_is_shown_beside_the_others(tmp_path: Path) -> None:
@@ -556,7 +582,82 @@ def test_adoption_at_random_is_no_selection_on_factors(tmp_path: Path, selected:
     assert (SELECTION in worlds_of(claim.sample, {}, 1.0)[0]) is seen
 
 
-# What is printed.
+def test_an_error_whose_interval_has_no_end_is_not_recommended(tmp_path: Path) -> None:
+    """Placebos of five units: the interval of Conley and Taber is the whole line, covers always and never rejects."""
+    found = race(panel_of(World("tiny", units=5, dates=((7, 2),)), tmp_path, effect=4.0), replications=64,
+                 kinds=("imputation", "synthetic-did"))  # fmt: skip
+    own = next(one for one in found.panel if one.estimator == "did")
+    assert np.isfinite([own.lower, own.upper]).all()
+    held = contestants(found.claim)[0]["did"]
+    assert "conley-taber" in held.endless
+    assert own.error not in held.endless
+
+
+def test_a_race_against_nobody_says_so() -> None:
+    found = race(example(), replications=64, kinds=("did",))
+    assert found.answer == "No other estimator raced beside your did, which is valid in every world."
+
+
+def test_where_worlds_disagree_the_sentence_names_its_world(factors: RealPanel) -> None:
+    found = race(factors, replications=64, effect=1.0, kinds=("interactive-effects",))
+    assert not found.agree
+    assert found.answer.startswith(f"On panels like yours (world {found.decisive}) interactive-effects misses")
+    assert not replace(found, agree=True).reason.startswith("On panels like yours (")
+
+
+TALKER = """
+import panelproof as pp
+print("it is loaded")
+
+
+@pp.estimator(terms=["did"])
+def gap(icr, did):
+    print("it fits")
+    return icr[did > 0].mean() - icr[did == 0].mean(), 0.1
+"""
+
+
+@pytest.fixture
+def beside(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> list[str]:
+    """A panel of 40 cities, its spec, and a module beside it that prints: what a command is asked for."""
+    assert run_command(["panel", "example", str(tmp_path)]) == 0
+    frame = pd.read_csv(tmp_path / "panel.csv")
+    frame[frame["city"].isin(frame["city"].unique()[::7])].to_csv(tmp_path / "panel.csv", index=False)
+    with (tmp_path / "spec.toml").open("a", encoding="utf-8") as spec:
+        spec.write('[twin]\nmethod = "parametric"\ndraws = 100\n')
+    (tmp_path / "talker.py").write_text(TALKER, encoding="utf-8")
+    capfd.readouterr()
+    return [str(tmp_path / "panel.csv"), "--spec", str(tmp_path / "spec.toml")]
+
+
+def run_command(words: list[str]) -> Any:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    return ended.value.code or 0
+
+
+@pytest.mark.parametrize("words", [["race", "--replications", "64"], ["estimate"]], ids=["race", "estimate"])
+def test_a_module_beside_the_spec_is_found_and_what_it_prints_is_no_json(
+    beside: list[str], capfd: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    sys.modules.pop("talker", None)
+    command, *more = words
+    assert run_command([command, *beside, *more, "--estimator", "talker:gap", "--json"]) == 0
+    printed = capfd.readouterr()
+    rows = json.loads(printed.out)["panel" if command == "race" else "records"]
+    assert "gap" in {row["estimator" if command == "race" else "model"] for row in rows}
+    assert {"it is loaded", "it fits"} <= set(printed.err.splitlines())
+
+
+@pytest.mark.parametrize("name", ["panel.csv", "spec.toml", "", "no/folder.txt"])
+def test_the_numbers_of_a_race_take_no_other_files_place(
+    beside: list[str], capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    before = {file: file.read_bytes() for file in Path(beside[0]).parent.iterdir()}
+    out = str(Path(beside[0]).parent / name) if name else ""
+    assert run_command(["race", *beside, "--replications", "64", "--out", out]) == 2
+    assert "does not end in .json" in capfd.readouterr().err
+    assert before == {file: file.read_bytes() for file in Path(beside[0]).parent.iterdir()}
 
 
 @pytest.mark.parametrize(("asked", "said"), [
@@ -570,20 +671,11 @@ def test_what_cannot_race_is_refused_in_one_line(asked: dict[str, Any], said: st
     assert said in str(error.value)
 
 
-def test_the_command_prints_and_keeps_the_same_numbers(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    arguments = ["panel", "example", str(tmp_path)]
-    with pytest.raises(SystemExit):
-        cli.main(arguments)
-    frame = pd.read_csv(tmp_path / "panel.csv")
-    frame[frame["city"].isin(frame["city"].unique()[::7])].to_csv(tmp_path / "panel.csv", index=False)
-    with (tmp_path / "spec.toml").open("a", encoding="utf-8") as spec:
-        spec.write('[twin]\nmethod = "parametric"\ndraws = 100\n')
-    capfd.readouterr()
-    asked = ["race", str(tmp_path / "panel.csv"), "--spec", str(tmp_path / "spec.toml"), "--replications", "64",
-             "--estimator", "imputation", "--out", str(tmp_path / "race.json")]  # fmt: skip
-    with pytest.raises(SystemExit) as ended:
-        cli.main(asked)
-    assert ended.value.code in (0, None)
+def test_the_command_prints_and_keeps_the_same_numbers(
+    beside: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--replications", "64", "--estimator", "imputation", "--out", str(tmp_path / "race.json")]
+    assert run_command(["race", *beside, *asked]) == 0
     printed = capfd.readouterr().out
     held = json.loads((tmp_path / "race.json").read_text())
     assert held["answer"].split(".")[0].replace(" ", "") in printed.replace(" ", "").replace("\n", "")

@@ -167,7 +167,8 @@ def test_only_the_tables_of_the_style_are_made() -> None:
 
 def test_a_table_that_no_panel_has_is_refused_by_name() -> None:
     assert check_tables("2, 7b,a3,S2") == ("2", "7b", "a3", "S2")
+    assert check_tables("C2,c3") == ("C2", "c3")  # weights beside table C
     assert check_tables(None) == ()
-    for text in ("9", "two", ""):
+    for text in ("9", "two", "", "Q2"):
         with pytest.raises(BadInput, match="--tables"):
             check_tables(text)
