@@ -171,6 +171,11 @@ def _warn(said: set[object]) -> None:
 
 def _outcome(arguments: Sequence[str] | None, said: set[object]) -> int:
     """The exit code; problems that are said join `said`."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if "" in words:  # Path("") is the folder where the command runs
+        before = next((word for word in reversed(words[: words.index("")]) if word), "the command")
+        return _emit(f"what stands behind {before} is empty; allowed: a value; leave it out, or see whether a variable "
+                     "of the shell is set", 2)  # fmt: skip
     try:
         code = panelproof.main(args=arguments, prog_name="panelproof", standalone_mode=False)
     except click.exceptions.Exit as error:

@@ -21,19 +21,13 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one
 
 
 class StoreType(click.Path):
-    """A store: a path, or an address in an object store; no empty text, such as that of a variable that is not set."""
+    """A store: a path, or an address in an object store."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """A path as it is, an address as such; raises BadInput for an empty text, and for a study in place of a store
-        that is read."""
-        if value == "":
-            from sim.errors import bad
-
-            raise bad("an empty path", where="--store", allowed="the path of a store, such as runs/mine.zarr",
-                      remedy="name one, or leave --store out")  # fmt: skip
+        """A path as it is, an address as such; raises BadInput for a study in place of a store that is read."""
         if isinstance(param, click.Argument):
             _check_no_study(str(value))
         if ":/" not in str(value):

@@ -63,16 +63,19 @@ def test_what_is_named_in_the_wrong_place_is_one_line(
     assert said in line
 
 
-@pytest.mark.parametrize("command", [["run", "size"], ["placebo", "panel.csv", "--spec", "spec.toml"]])
-def test_a_store_without_a_name_is_refused(
-    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("command", "option"), [
+    (["run", "size"], "--store"), (["placebo", "panel.csv", "--spec", "spec.toml"], "--store"),
+    (["estimate", "panel.csv", "--spec", "spec.toml"], "--out"), (["report"], "report"),
+])  # fmt: skip
+def test_what_is_empty_is_refused(
+    command: list[str], option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "panel.csv").touch()
     (tmp_path / "spec.toml").touch()
-    assert run_command([*command, "--store", ""]) == 2
+    assert run_command([*command, *([option] if option.startswith("-") else []), ""]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "--store; an empty path; allowed: the path of a store" in line
+    assert f"what stands behind {option} is empty" in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["panel.csv", "spec.toml"]
 
 
