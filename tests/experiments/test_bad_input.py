@@ -228,7 +228,8 @@ COMMANDS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "dial that there is not": (["breakdown", "bias", "--dial", "serail"], ("did you mean 'serial'?",)),
     "kind that there is not": (["kinds", "didd"], ("did you mean 'did'?", "(all: `panelproof kinds`)")),
     "estimator that there is not, in a race": (
-        ["race", "{folder}/example.csv", "--spec", "{folder}/spec.toml", "--out", "{folder}/o", "--estimator", "dod"],
+        ["race", "{folder}/example.csv", "--spec", "{folder}/spec.toml", "--out", "{folder}/o.json",
+         "--estimator", "dod"],
         ("did you mean 'did'?",)),
     "an old name of an option": (["report", "x.zarr", "--trust"], ("called --load-code now",)),
 }  # fmt: skip
