@@ -275,17 +275,17 @@ class Vertices:
         low, high = np.zeros(len(sd)), np.full(len(sd), FAR)
         at = np.full(len(sd), -ndtri(size))
         before, was = at - 1.0, np.full(len(sd), np.nan)
-        open_ = np.ones(len(sd), dtype=bool)
+        moving = np.ones(len(sd), dtype=bool)
         for _ in range(2 * HALVINGS):
             now = np.log(np.maximum(1.0 - below(at), 1e-300) / size)
-            low, high = np.where(open_ & (now > 0.0), at, low), np.where(open_ & (now <= 0.0), at, high)
+            low, high = np.where(moving & (now > 0.0), at, low), np.where(moving & (now <= 0.0), at, high)
             with np.errstate(divide="ignore", invalid="ignore"):
                 step = np.where(np.isnan(was), now / (at + 1.0 / at), now * (at - before) / (was - now))
             inside = (low <= at + step) & (at + step <= high)
             further = np.where(inside, at + step, (low + high) / 2.0)
-            before, was, at = at, now, np.where(open_, further, at)
-            open_ &= ~(inside & (np.abs(step) < CLOSE)) & (high - low > SMALLEST)
-            if not open_.any():
+            before, was, at = at, now, np.where(moving, further, at)
+            moving &= ~(inside & (np.abs(step) < CLOSE)) & (high - low > SMALLEST)
+            if not moving.any():
                 break
         return at
 

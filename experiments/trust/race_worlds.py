@@ -256,12 +256,12 @@ def _selected(sample: RealPanel, fitted: Twin) -> PanelDesign | None:
     found = found if found.converged else logit(loadings, treated, penalised=True)
     if not chdtrc(rank, found.ratio) <= LEVEL:
         return None
-    free = _free_of_factors(sample.panel)
+    free = _effect_beside_factors(sample.panel)
     adoption = {"kind": "propensity", "on": "factors"}
     return twin(_by_factors(sample, {"adoption": adoption} | ({} if free is None else {"effect": free}))).design
 
 
-def _free_of_factors(panel: Panel) -> float | None:
+def _effect_beside_factors(panel: Panel) -> float | None:
     """The effect by interactive effects (Xu 2017), which leaves in the outcome what factors do to the treated; that of
     the two-way regression would take it out. None where there is none."""
     try:
