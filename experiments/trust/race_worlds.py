@@ -8,7 +8,8 @@ differences of other estimates to the two-way one, with the clustered errors of 
 treated (slopes in untreated cells), effects that differ by time since adoption and date (the mean imputed effect),
 and effects on neighbours (the exposure W D). What a departure of size 1 does to each difference is known, so that sizes
 follow from a linear system. The trend is looked for first, then, beside those that were found, the more significant of
-the others. Departures that are significant at 5% are planted in every world as they are estimated; where adoption hangs
+the others; one that is not significant beside those that came after it is given up: effects on neighbours look like a
+trend. Departures that are significant at 5% are planted in every world as they are estimated; where adoption hangs
 on factors, these are the trend. Errors rest on the clusters that hold treated units, or on those that hold others where
 these are fewer: t has one degree of freedom less.
 """
@@ -139,7 +140,13 @@ def _shown(panel: Panel, every: Differences, changes: Mapping[str, Floats], few:
             break
         kept.append(best)
         waiting.remove(best)
-    return {one.name: one for one in solved(kept)} if kept else {}
+    while kept:
+        found = solved(kept)
+        last = max(found, key=lambda one: one.pvalue)
+        if last.pvalue <= LEVEL:
+            return {one.name: one for one in found}
+        kept.remove(names.index(last.name))
+    return {}
 
 
 def _fewest_clusters(panel: Panel, error: str) -> int:

@@ -376,6 +376,14 @@ def test_a_departure_is_told_beside_those_that_were_found(tmp_path: Path) -> Non
     assert found["neighbours"].size == pytest.approx(own.params["w_did"], rel=1e-6)
 
 
+@pytest.mark.parametrize("number", [10, 21, 29, 50])
+def test_what_effects_on_neighbours_do_is_no_trend(tmp_path: Path, number: int) -> None:
+    """On each of these panels the trend is significant alone, and is not beside the effects on neighbours."""
+    real = panel_of(replace(STAGGERED, spill=0.9), tmp_path, number, effect=2.0)
+    assert "trend" in departures_of(claim_of(replace(real, panel=replace(real.panel, weights={}))))[0]
+    assert set(departures_of(claim_of(real))[0]) == {"neighbours"}
+
+
 def test_sound_panels_show_few_departures(tmp_path: Path) -> None:
     """Each of three tests fires in about 5% of sound panels."""
     count = sum(len(departures_of(claim_of(panel_of(STAGGERED, tmp_path, number)))[0]) for number in range(40))
