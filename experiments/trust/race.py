@@ -107,12 +107,11 @@ class RaceResult:
 
     @property
     def valid(self) -> bool:
-        """Whether bias and coverage allow to recommend it. Their doubt is at most that of as many independent panels:
-        errors of few worlds are vague, and an estimator is not to gain by that."""
-        alone = 1 / np.sqrt(max(self.n, 1))
-        covers = self.coverage + BEYOND * min(self.coverage_mcse, 0.5 * alone) >= LEAST_COVERAGE
-        return bool(covers and abs(self.bias) - BEYOND * min(self.bias_mcse, alone * self.spread)
-                    <= MOST_BIAS * self.spread)  # fmt: skip
+        """Whether bias and coverage allow to recommend it. The doubt of its coverage is at most that of as many
+        independent panels: errors of few worlds are vague, and an estimator is not to gain by that. There is none of
+        its bias, of which a sound estimator shows far less than the bound."""
+        doubt = BEYOND * min(self.coverage_mcse, 0.5 / np.sqrt(max(self.n, 1)))
+        return bool(self.coverage + doubt >= LEAST_COVERAGE and abs(self.bias) <= MOST_BIAS * self.spread)
 
 
 @dataclass(frozen=True, slots=True)
