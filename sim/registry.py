@@ -12,7 +12,7 @@ import pkgutil
 import re
 import sys
 from collections.abc import Callable, Container, Mapping
-from contextlib import redirect_stdout
+from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -76,6 +76,11 @@ def discovery(package: str, base: type) -> Discovery:
 def problems() -> tuple[Problem, ...]:
     """What was found wrong with the modules and classes of all packages that were searched so far, each once."""
     return tuple(dict.fromkeys(problem for found in _made for problem in found.problems))
+
+
+def aside() -> AbstractContextManager[Any]:
+    """Where code of others prints what it prints: it is no part of what a command prints."""
+    return redirect_stdout(sys.stderr)
 
 
 def forget() -> None:
@@ -142,7 +147,7 @@ def _named(kind: str, base: type, where: str) -> type:
     name, _, attribute = kind.partition(":")
     allowed = '"module:Object" of an installed package, or of a file beside the study file'
     try:
-        with redirect_stdout(sys.stderr):  # what it prints is no part of what a command prints
+        with aside():
             module = importlib.import_module(name)
     except (Exception, SystemExit) as error:
         raise bad(f"cannot load {kind!r}: {reason(error)}", where=where, allowed=allowed,
@@ -181,7 +186,7 @@ def modules_in(package: str, leave_out: Container[str] = ()) -> tuple[ModuleType
         if info.name in leave_out:
             continue
         try:
-            with redirect_stdout(sys.stderr):
+            with aside():
                 found.append(importlib.import_module(f"{package}.{info.name}"))
         except (Exception, SystemExit) as error:
             file = str(Path(str(getattr(info.module_finder, "path", ""))) / f"{info.name}.py")
@@ -201,7 +206,7 @@ def _modules(package: str) -> tuple[tuple[ModuleType, ...], tuple[Problem, ...]]
     walk = pkgutil.walk_packages(root.__path__, f"{package}.", onerror=lambda _: None)  # packages fail below, too
     for info in sorted(walk, key=lambda item: item.name):
         try:
-            with redirect_stdout(sys.stderr):
+            with aside():
                 modules.append(importlib.import_module(info.name))
         except (Exception, SystemExit) as error:  # noqa: BLE001  (a draft may raise anything; the others go on)
             spec = info.module_finder.find_spec(info.name, None)

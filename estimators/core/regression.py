@@ -257,6 +257,12 @@ class Logit:
         return 1.0 - self.loglik / float(null)
 
 
+def logit_or_firth(x: Floats, chosen: Flags) -> Logit:
+    """The logit; where its likelihood has no maximum, the penalised one (not converged: collinear covariates)."""
+    found = logit(x, chosen)
+    return found if found.converged else logit(x, chosen, penalised=True)
+
+
 def logit(x: Floats, chosen: Flags, weights: Floats | None = None, *, penalised: bool = False) -> Logit:
     """P(chosen) = 1 / (1 + exp(-b0 - x b)) by Newton's method (iteratively reweighted least squares).
 

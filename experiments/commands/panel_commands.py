@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Mapping
-from contextlib import redirect_stdout
+from contextlib import nullcontext
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -200,12 +199,12 @@ def estimate(
     from experiments.tables.ledger import journal_tables
     from results.tables.journal_table import TableSetting
     from results.tables.terminal_tables import print_estimates
-    from sim.registry import join_search
+    from sim.registry import aside, join_search
 
     join_search(spec.parent)  # of "module:Object"
     chosen, shown = check_formats(formats, out), check_tables(tables)
     asked = read_spec(spec).with_tests(tests)
-    with redirect_stdout(sys.stderr if as_json else sys.stdout):  # estimators of the user's may print
+    with aside() if as_json else nullcontext():
         found = estimate(read_real_panel(panel, asked), cross_check=cross_check, estimators=estimators)
     if out is not None:
         written = write_files(found, out, chosen, errors)
@@ -484,7 +483,7 @@ def race(
     from experiments.trust.race import document, print_race, race
     from experiments.trust.studies import opened, seconds_of
     from results.report.panel_pages import race_page
-    from sim.registry import join_search
+    from sim.registry import aside, join_search
 
     join_search(spec.parent)  # of "module:Object"
     seconds = seconds_of(budget)
@@ -495,8 +494,7 @@ def race(
         check_file(out, "--out", (".json",))
     console = Console(highlight=False, stderr=as_json)
     real = read_real_panel(panel, read_spec(spec))
-    printed = redirect_stdout(sys.stderr if as_json else sys.stdout)  # estimators of the user's may print
-    with printed, opened(None, place, Resume()) as context:
+    with aside() if as_json else nullcontext(), opened(None, place, Resume()) as context:
         found = race(real, kinds=kinds, budget=seconds, context=context,
                      say=lambda line: console.print(line, style="dim"), **choices)  # fmt: skip
     text = json.dumps(document(found), ensure_ascii=False, indent=1)

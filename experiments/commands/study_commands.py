@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -240,11 +239,12 @@ def run(
     from experiments.run.resume import Resume, share_of
     from experiments.study import study_of
     from results.report.terminal import NamesConsole
+    from sim.registry import aside
 
     console = NamesConsole(highlight=False, stderr=as_json)
     check_open(opened, html)
     where = {name: others.pop(name) for name in CLUSTER_OPTIONS}
-    with redirect_stdout(sys.stderr if as_json else sys.stdout):  # plug-ins may print
+    with aside() if as_json else nullcontext():
         place = named_place(where, table_of(study))
         chosen = study_of(study).resized(**others)
         share = share_of(shard, until)

@@ -24,7 +24,7 @@ import numpy as np
 from scipy.special import chdtrc
 
 from estimators.core.estimator import p_values
-from estimators.core.regression import logit
+from estimators.core.regression import logit_or_firth
 from estimators.sensitivity.differences import Differences
 from estimators.staggered.aggregation import Cohorts
 from estimators.staggered.imputation import Imputation
@@ -141,10 +141,10 @@ def _shown(panel: Panel, every: Differences, changes: Mapping[str, Floats], few:
         kept.append(best)
         waiting.remove(best)
     while kept:
-        found = solved(kept)
-        last = max(found, key=lambda one: one.pvalue)
+        beside = solved(kept)
+        last = max(beside, key=lambda one: one.pvalue)
         if last.pvalue <= LEVEL:
-            return {one.name: one for one in found}
+            return {one.name: one for one in beside}
         kept.remove(names.index(last.name))
     return {}
 
@@ -259,9 +259,7 @@ def _selected(sample: RealPanel, fitted: Twin) -> PanelDesign | None:
     loadings = loadings_before(real, treated, rank)
     if loadings is None:
         return None
-    found = logit(loadings, treated)
-    found = found if found.converged else logit(loadings, treated, penalised=True)
-    if not chdtrc(rank, found.ratio) <= LEVEL:
+    if not chdtrc(rank, logit_or_firth(loadings, treated).ratio) <= LEVEL:
         return None
     free = _effect_beside_factors(sample.panel)
     adoption = {"kind": "propensity", "on": "factors"}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from estimators.core.error_types import without_se
-from estimators.core.regression import logit
+from estimators.core.regression import logit_or_firth
 from experiments.settings import build
 from experiments.tables.ledger import clustered_enough, error_types, main_cluster
 from experiments.twins.methods import MethodFit
@@ -84,9 +84,7 @@ def _fitted(real: Real, fit: MethodFit, held: Panel, part: Propensity) -> dict[s
     if not x.shape[1]:
         raise bad('on = "factors" needs loadings', where=where, allowed='[twin] method = "factor"',
                   remedy="choose that method, or another on")  # fmt: skip
-    found = logit(x, real.indicator > 0)
-    if not found.converged:  # they separate the treated units from the others, as far as they are not collinear
-        found = logit(x, real.indicator > 0, penalised=True)
+    found = logit_or_firth(x, real.indicator > 0)
     if not found.converged:
         raise bad(f"the logit on {part.on} has no maximum", where=where,
                   allowed="scores that are not collinear", remedy="choose a lower rank, or another on")  # fmt: skip

@@ -276,7 +276,8 @@ def _paired(one: _Shared, a: Store, b: Store, pair: CellPair) -> tuple[dict[str,
         _, at_x, at_y = np.intersect1d(x.replications, y.replications, return_indices=True)
         x, y = x.take(at_x), y.take(at_y)
         for name in [name for name in x.truths if name in y.truths]:
-            if not np.array_equal(x.truths[name], y.truths[name], equal_nan=True) and not _absent(x, y, name):
+            asked = not any(np.isnan(rows.truths[name]).all() for rows in (x, y))
+            if asked and not np.array_equal(x.truths[name], y.truths[name], equal_nan=True):
                 raise _OtherDraws(f"their draws differ ({name}), as those of other code may")
         for key in x.values:
             both = np.isfinite(x.values[key]) & np.isfinite(y.values[key])
@@ -284,11 +285,6 @@ def _paired(one: _Shared, a: Store, b: Store, pair: CellPair) -> tuple[dict[str,
             for side, values in zip(sides, (*held, held[1] - held[0]), strict=True):
                 _take_in(side, key, values, x.replications, a.worlds)
     return tuple({key: mean_over_worlds(moments) for key, moments in side.items()} for side in sides)
-
-
-def _absent(x: _Rows, y: _Rows, name: str) -> bool:
-    """Whether a truth was not asked for in one of the two."""
-    return bool(np.isnan(x.truths[name]).all() or np.isnan(y.truths[name]).all())
 
 
 def _own(one: _Shared, store: Store, cell: int) -> dict[str, Measured]:

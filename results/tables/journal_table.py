@@ -567,7 +567,8 @@ class TableSetting:
                     if column.model != "interaction" and (":" not in term or column.model == "sdm")]  # fmt: skip
             found = [(column, marks) for column in fits
                      if len(marks := _stars_by_error(column, term, self.style.stars)) > 1]  # fmt: skip
-            said = "; ".join(f"{_own_name(column, columns)} {_named_stars(marks)}" for column, marks in found)
+            named = [_named([column], column.model if _repeated(columns) else None) for column, _ in found]
+            said = "; ".join(f"{name} {_named_stars(marks)}" for name, (_, marks) in zip(named, found, strict=True))
             name = f"the {term.partition(':')[0]} effect of " * (":" in term) + self.treatment_name
             notes += [f"{FRAGILE} {name} depend on the error type: {said}."] if said else []
         return notes
@@ -614,10 +615,6 @@ def _repeated(columns: Sequence[FitColumn]) -> bool:
     """Whether columns share numbers, as pooled and random effects do; tests of equal effects have none."""
     numbers = [column.column for column in columns if column.model != "interaction"]
     return len(set(numbers)) < len(numbers)
-
-
-def _own_name(column: FitColumn, every: Sequence[FitColumn]) -> str:
-    return _named([column], column.model if _repeated(every) else None)
 
 
 def _named(columns: Sequence[FitColumn], model: str | None) -> str:

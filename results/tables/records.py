@@ -341,7 +341,10 @@ class Document:
             "warnings": [warning.plain for warning in self.warnings],
             "specifications": [one.plain for one in self.specifications],
             "records": [_estimate_in_json(record) for record in self.records],
-            "statistics": [_statistic_in_json(record) for record in self.statistics],
+            "statistics": [
+                {**Fit(**record.identity).plain, "name": record.name, "value": record.estimate, "term": record.term}
+                for record in self.statistics
+            ],
             "notes": list(self.notes),
         }
         if self.cross_check:
@@ -351,11 +354,6 @@ class Document:
 
 def _estimate_in_json(record: Record) -> dict[str, Any]:
     return {name: value for name, value in record.plain.items() if name != "name"}
-
-
-def _statistic_in_json(record: Record) -> dict[str, Any]:
-    fit = Fit(**record.identity).plain
-    return {**fit, "name": record.name, "value": record.estimate, "term": record.term}
 
 
 def records_of(fit: Fit, estimates: Estimates, nobs: int, units: int, periods: int) -> list[Record]:
