@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from estimators.linear.interactions import Moderation, TripleDifference
     from estimators.linear.panel_iv import PanelIV
     from estimators.linear.random_effects import RandomEffects
-    from estimators.matching.psm_did import PsmDID
-    from estimators.mediation.mediation import Mediation
-    from estimators.placebo.permutation import PermutationTest
+    from estimators.matching import PsmDID
+    from estimators.mediation import Mediation
+    from estimators.permutation import PermutationTest
     from estimators.spatial.dynamic_panel import DynamicSpatialPanel
     from estimators.spatial.lm_tests import LMTests
     from estimators.spatial.random_panel import SpatialRandomEffects
@@ -59,9 +59,9 @@ else:
             "estimators.linear.panel_iv": "PanelIV",
             "estimators.linear.interactions": "Moderation TripleDifference",
             "estimators.linear.random_effects": "RandomEffects",
-            "estimators.matching.psm_did": "PsmDID",
-            "estimators.mediation.mediation": "Mediation",
-            "estimators.placebo.permutation": "PermutationTest",
+            "estimators.matching": "PsmDID",
+            "estimators.mediation": "Mediation",
+            "estimators.permutation": "PermutationTest",
             "estimators.spatial.lm_tests": "LMTests",
             "estimators.spatial.residual_moran": "MoranTest",
             "estimators.spatial.dynamic_panel": "DynamicSpatialPanel",

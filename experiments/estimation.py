@@ -24,7 +24,7 @@ from estimators.linear.did import TwoWayDID
 from estimators.linear.few_clusters import PLACEBOS
 from estimators.linear.interactions import Moderation, TripleDifference
 from estimators.linear.panel_iv import PanelIV
-from estimators.placebo.permutation import PermutationTest
+from estimators.permutation import PermutationTest
 from estimators.spatial.likelihood import FORMS
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.checks import checks_of

@@ -20,7 +20,7 @@ from estimators.core.estimator import p_values as t_tests
 from estimators.core.inversion import LEVEL, linear_interval, p_value_errors, p_values
 from estimators.core.regression import check_fixed
 from estimators.linear.did import TwoWayDID
-from estimators.placebo.permutation import LEAST_DRAWS, Statistic
+from estimators.permutation import LEAST_DRAWS, Statistic
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.estimation import estimator_called, panel_for
 from experiments.panel_spec.spec import RealPanel

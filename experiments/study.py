@@ -20,7 +20,7 @@ from typing import Any, ClassVar, cast, get_args, get_origin, get_type_hints
 from pydantic import Field
 
 from estimators.core.estimator import Estimator, Layout, estimators, find_estimator
-from estimators.placebo.permutation import PermutationTest
+from estimators.permutation import PermutationTest
 from experiments.listing import STUDIES, builtin_names, in_full, with_kinds
 from experiments.plugin_contracts import FromFunctions, layout_of, schema_of_design, tried
 from experiments.settings import build, default_of, dial_names, is_written, kind_of, to_settings, value_of, with_dials

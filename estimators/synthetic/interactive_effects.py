@@ -25,9 +25,8 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 
 from estimators.core import regression as ols
-from estimators.synthetic.imputed_effects import Completion, ImputedEffects, small_world
+from estimators.synthetic.imputed_effects import Completion, ImputedEffects, UnitPanels, small_world
 from estimators.synthetic.unit_samples import UnitSamples
-from estimators.synthetic.untreated import UnitPanels
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.errors import bad, listed, one_of

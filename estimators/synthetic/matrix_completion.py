@@ -26,9 +26,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core import regression as ols
-from estimators.synthetic.imputed_effects import Completion, ImputedEffects, check_untreated, small_world
+from estimators.synthetic.imputed_effects import (
+    CellEffects,
+    Completion,
+    ImputedEffects,
+    UnitPanels,
+    check_untreated,
+    small_world,
+    untreated_slopes,
+)
 from estimators.synthetic.unit_samples import UnitSamples
-from estimators.synthetic.untreated import CellEffects, UnitPanels, untreated_slopes
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.errors import bad

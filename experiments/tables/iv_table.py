@@ -13,7 +13,7 @@ from estimators.core.error_types import error_label, served
 from estimators.core.estimator import Estimator
 from estimators.linear.instruments import EMPTY, INTERVAL, RAYS
 from estimators.linear.panel_iv import PanelIV
-from estimators.mediation.mediation import Mediation
+from estimators.mediation import Mediation
 from experiments.panel_spec.sections import Spec
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables.ledger import (

@@ -9,7 +9,7 @@ import numpy as np
 
 from estimators.core.error_types import error_label
 from estimators.core.estimator import Estimates, critical_values
-from estimators.mediation.mediation import Mediation
+from estimators.mediation import Mediation
 from experiments.panel_spec.spec import RealPanel
 from experiments.study import NAME
 from experiments.tables.ledger import Ledger, clustered_enough, error_types, main_cluster, regression, unfit

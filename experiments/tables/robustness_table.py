@@ -11,8 +11,8 @@ from functools import partial
 import numpy as np
 
 from estimators.core.estimator import Status
-from estimators.matching.psm_did import LEAST_CLUSTERS, Matched, PsmDID
-from estimators.matching.psm_did import balance as balance_of
+from estimators.matching import LEAST_CLUSTERS, Matched, PsmDID
+from estimators.matching import balance as balance_of
 from experiments.panel_spec.sections import PsmSection, value_label
 from experiments.panel_spec.spec import RealPanel, kept_units
 from experiments.tables.ledger import (

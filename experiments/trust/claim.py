@@ -15,7 +15,7 @@ from estimators.core.error_types import kind_of, served
 from estimators.core.estimator import Estimator, RegressionEstimator
 from estimators.linear.did import TwoWayDID
 from estimators.linear.few_clusters import FEWEST_CONTROLS
-from estimators.placebo.permutation import SomeTerms
+from estimators.permutation import SomeTerms
 from estimators.spatial.likelihood import FORMS
 from estimators.spatial.spatial_panel import SpatialPanel
 from estimators.staggered.adoption_effects import AdoptionEffects

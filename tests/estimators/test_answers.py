@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import panelproof as pp
-from estimators.core.answers import answers_of
+from estimators.core.functions import answers_of
 from sim import BadInput
 
 FIXED = "icr ~ did + inv + EntityEffects + TimeEffects"

@@ -10,7 +10,7 @@ import pytest
 
 from estimators import Mediation, PanelIV, Status, TwoWayDID
 from estimators.core.estimator import critical_values
-from estimators.mediation.mediation import System, Variables, weighted_paths
+from estimators.mediation import System, Variables, weighted_paths
 from references.small_panels import small_panel, uneven
 from sim import BadInput, Panel, Streams
 from sim.panel import part

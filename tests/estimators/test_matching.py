@@ -14,7 +14,7 @@ from scipy.special import expit
 
 from estimators import Status, TwoWayDID
 from estimators.core.regression import logit
-from estimators.matching.psm_did import (
+from estimators.matching import (
     Matched,
     PsmDID,
     balance,

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from estimators import Imputation, MatrixCompletion, Status, TwoWayDID
+from estimators.synthetic.imputed_effects import CellEffects, UnitPanels, untreated_slopes
 from estimators.synthetic.matrix_completion import Masked, Rule, path_of, path_to, second_moments, thresholded
-from estimators.synthetic.untreated import CellEffects, UnitPanels, untreated_slopes
 from references.completion_programs import factor_panel, plain_matrix_completion
 from references.staggered_panels import staggered_panel
 from sim import BadInput, Panel, Roles, Streams

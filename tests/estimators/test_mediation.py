@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from estimators import Estimates, Status, Tile, TwoWayDID
 from estimators.core.estimator import critical_values
-from estimators.mediation.mediation import TERMS, MediatedEffects, Mediation, indirect_at, root_of, weighted_paths
+from estimators.mediation import TERMS, MediatedEffects, Mediation, indirect_at, root_of, weighted_paths
 from references.regressions import panel_ols
 from sim import BadInput, Draw, Panel, Streams, Wanted
 from sim.presets import MEDIATION, Paper

@@ -15,7 +15,7 @@ from scipy.stats import permutation_test
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from estimators.core.inversion import LEVEL, linear_interval, p_value_errors, p_values
-from estimators.placebo.permutation import PermutationTest, SomeTerms, inside, outside
+from estimators.permutation import PermutationTest, SomeTerms, inside, outside
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.event_study import SunAbraham
 from experiments.run.runner import run

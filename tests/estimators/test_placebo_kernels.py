@@ -17,7 +17,7 @@ from estimators.core.inversion import p_values
 from estimators.core.treatment_kernels import TreatmentFits, TreatmentKernel
 from estimators.core.treatments import PathCodes, absorbing_paths
 from estimators.linear.did import ClusterK
-from estimators.placebo.permutation import Draws, KernelTest, PermutationTest
+from estimators.permutation import Draws, KernelTest, PermutationTest
 from estimators.spatial.spectrum import Transform
 from references import pyfixest_reference
 from references.small_panels import Kind, small_panel

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from estimators import Estimates, Status
 from estimators.core.tile import WeightedWithin
-from estimators.matching.psm_did import weighted_two_way
+from estimators.matching import weighted_two_way
 from experiments.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import names, small_panel

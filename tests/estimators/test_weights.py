@@ -33,9 +33,9 @@ from estimators import (
 )
 from estimators.core.estimator import Estimator, estimators
 from estimators.core.tile import weight_root
-from estimators.matching.psm_did import weighted_two_way
-from estimators.mediation.mediation import weighted_paths
-from estimators.placebo.permutation import Draws
+from estimators.matching import weighted_two_way
+from estimators.mediation import weighted_paths
+from estimators.permutation import Draws
 from estimators.sensitivity.differences import Differences
 from experiments.references.reference import long_frame
 from references.cohort_effects_twin import Twin

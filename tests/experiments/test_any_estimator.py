@@ -15,7 +15,7 @@ from placebo_files import command, write
 
 import panelproof as pp
 from estimators import Estimator, PermutationTest, SpatialPanel, TwoWayDID, estimators
-from estimators.matching.psm_did import PsmDID
+from estimators.matching import PsmDID
 from experiments.cli import run_command
 from experiments.estimation import SECTIONS, estimate, estimator_called
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec

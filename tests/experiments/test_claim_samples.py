@@ -12,7 +12,7 @@ import pytest
 
 import panelproof as pp
 from estimators.core.estimator import Status
-from estimators.placebo.permutation import SomeTerms
+from estimators.permutation import SomeTerms
 from experiments.estimation import estimator_called, panel_for
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables import staggered_table

@@ -10,7 +10,7 @@ import pytest
 
 from estimators import Estimates, MatrixCompletion, Status, TwoWayDID, find_estimator
 from estimators.core.estimator import Estimator, Tile
-from estimators.placebo.permutation import PermutationTest
+from estimators.permutation import PermutationTest
 from experiments.run.runner import run
 from experiments.study import Study, builtin_study
 from sim import Streams, Wanted

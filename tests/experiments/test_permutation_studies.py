@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from estimators.placebo.permutation import PermutationTest
+from estimators.permutation import PermutationTest
 from experiments.cli import run_command
 from experiments.study import Study
 from sim import BadInput
@@ -73,7 +73,7 @@ REFUSED = {
     "an unknown estimator": ('estimator = "dod"', f"{PLACE}estimator; unknown kind 'dod'; did you mean 'did'?"),
     "a test of a test": ('estimator = "permutation"', f"{PLACE}estimator; a permutation test of a permutation test;"),
     "a test of a test by its module": (
-        'estimator = "estimators.placebo.permutation:PermutationTest"',
+        'estimator = "estimators.permutation:PermutationTest"',
         "a permutation test of a permutation test; allowed: any other estimator;",
     ),
     "an attribute that is not there": (

@@ -21,7 +21,7 @@ from scipy import stats
 
 from estimators import Estimates, Layout, SpatialPanel, Status, TwoWayDID
 from estimators.core.inversion import p_values
-from estimators.placebo.permutation import PermutationTest
+from estimators.permutation import PermutationTest
 from experiments.cli import run_command
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.placebo import (

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from linearmodels.panel import PanelOLS
 
-from estimators.matching.psm_did import PsmDID
+from estimators.matching import PsmDID
 from experiments import estimation as paper
 from experiments.cli import run_command
 from experiments.panel_spec.first_spec import EXAMPLE_SPEC, example_frame

@@ -11,7 +11,7 @@ import pytest
 
 from estimators import Estimates, Estimator, Mediation, SpatialPanel, Status, TwoWayDID
 from estimators.linear.did import LeastSquares
-from estimators.placebo.permutation import PermutationTest
+from estimators.permutation import PermutationTest
 from experiments.run.runner import run
 from experiments.study import Study
 from references.regressions import panel_ols

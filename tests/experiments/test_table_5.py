@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from estimators.core.estimator import Estimates
-from estimators.mediation.mediation import Mediation, indirect_at
+from estimators.mediation import Mediation, indirect_at
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.references import linearmodels
 from experiments.tables import mediation_table

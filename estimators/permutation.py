@@ -77,7 +77,7 @@ class SomeTerms(Estimator):
     Everything is computed by the estimator itself; a fit without an estimate of a reported term is singular.
 
     >>> import panelproof as pp
-    >>> from estimators.placebo.permutation import SomeTerms
+    >>> from estimators.permutation import SomeTerms
     >>> found = SomeTerms.of(pp.SunAbraham(), ("event(3)",))(pp.example_panel().panel)
     >>> print(found.terms, f"{found.params['event(3)']:.3f}")
     ('event(3)',) 0.035

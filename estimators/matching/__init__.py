@@ -1,1 +1,0 @@
-"""Difference-in-differences on matched samples: docs/formulas/matching.md."""

@@ -1,1 +1,0 @@
-"""Effects that pass through a mediator: docs/formulas/mediation.md."""
