@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from experiments.twins.twin import Twin, write_twin
     from results.diagnosed import diagnose
     from results.diagnosis.comparison import Comparison
-    from results.plots.paper import Picture
+    from results.plots.picture import Picture
     from results.store import Store
     from results.store.bucket import StorePath
     from results.store.zarr_store import ZarrStore

@@ -45,7 +45,7 @@ from sim.errors import bad, closest, listed, one_of, refuse, type_problems
 from sim.panel import MOST_ROWS, Text, card
 
 if TYPE_CHECKING:
-    from results.plots.paper import Picture
+    from results.plots.picture import Picture
 
 
 # A diagnosis as labelled arrays of xarray: each measure by dials, estimator, term and error type.
@@ -340,7 +340,7 @@ def _of_replications(diagnosis: Diagnosis, records: Records, term: str | None, f
 
 
 def _drawn(chart: Chart) -> Picture:
-    from results.plots.paper import picture_of  # matplotlib is slow to import
+    from results.plots.picture import picture_of  # matplotlib is slow to import
 
     return picture_of(chart)
 

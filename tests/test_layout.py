@@ -29,6 +29,13 @@ def test_command_line_starts_without_the_numerical_packages() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_what_draws_nothing_does_without_matplotlib() -> None:
+    """Figures of tables are drawn where they are asked for: its import takes longer than a table."""
+    code = "import sys, experiments.trust.trust, experiments.placebo; print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_no_package_imports_the_one_name_for_users():
     files = [file for room in ROOMS for file in (REPOSITORY / room).rglob("*.py")]
     assert [str(file) for file in files if re.search(r"^\s*(import|from) panelproof", file.read_text(), re.M)] == []

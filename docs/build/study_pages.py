@@ -24,7 +24,7 @@ from experiments.cli import run_command
 from experiments.run.reporting import charts_of
 from experiments.study import Study, builtin_names, builtin_study, canonical_json
 from results.diagnosis.diagnose import diagnose
-from results.plots.paper import figure_bytes
+from results.plots.picture import figure_bytes
 from results.report.facts import lead_of
 from results.report.grids import MARKS
 from results.report.html import pictures_of

@@ -422,7 +422,7 @@ def write_exports(
     """Write the files that were asked for; their paths. Raises BadInput when a place cannot be written."""
     files: dict[Path, bytes] = {}
     if wanted.figures is not None:
-        from results.plots.paper import figure_bytes  # matplotlib is slow to import
+        from results.plots.picture import figure_bytes  # matplotlib is slow to import
 
         for chart in charts:
             files |= {wanted.figures / f"{chart.key}.{form}": figure_bytes(chart, form) for form in wanted.pictures}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,7 +25,6 @@ from estimators.synthetic.synthetic_did import (
 from experiments.panel_spec.sections import Spec, SyntheticSection
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables.ledger import Ledger, balanced_for, reasons, say_balanced, say_what_has_no_error, undated
-from results.plots.paper import Picture
 from results.plots.synthetic_plot import (
     SyntheticPlot,
     WeightsPlot,
@@ -49,6 +49,9 @@ from results.tables.records import SYNTHETIC_TABLE, Fit
 from results.tables.typography import COUNTS, count, decimals, heading
 from sim.errors import BadInput, bad, closest, listed, one_of
 from sim.panel import Panel, part
+
+if TYPE_CHECKING:
+    from results.plots.picture import Picture
 
 FEWEST_CONTROLS = 2
 LEAST, FEWEST, MOST = 0.01, 10, 40  # weight from which a row is shown, and how many rows there are at least and most

@@ -7,16 +7,19 @@ that may mislead, are drawn in warm colours.
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 
 from estimators.staggered.bacon import ALWAYS, EARLIER, KINDS, LATER, NEVER, Decomposition
 from results.plots.paper import BLUE, INK, ORANGE, RED, SKY, figure, frame, handle, mark, span
 from results.tables.records import Figure
 from results.text import number
 from sim.errors import bad
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 NAME = "goodman-bacon"
 SIZE = 518.4, 345.6  # points

@@ -1,6 +1,6 @@
 """A picture as a record: what is drawn, in words and numbers, for every program that draws it.
 
-`results.plots.chart` draws it into a page, `results.plots.paper` into the files of a paper.
+`results.plots.chart` draws it into a page, `results.plots.picture` into the files of a paper.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def said(loop: Loop) -> str:
 
 # Pictures as elements of a page, styled by its CSS: they follow light, dark, phone and print.
 #
-# They are written by hand, unlike the files of `results.plots.paper`: drawn by matplotlib, their colours were
+# They are written by hand, unlike the files of `results.plots.picture`: drawn by matplotlib, their colours were
 # fixed, and a chart of 25 cells took eight times as long and twice the bytes, with one artist a mark twenty times
 # as long.
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-
-from matplotlib.figure import Figure as Canvas
+from typing import TYPE_CHECKING
 
 from results.plots.paper import BLUE, INK, figure, frame, span
 from results.tables.records import Figure
 from results.text import number
 from sim.arrays import Floats
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
 
 WIDTH, HEIGHT = 518.4, 300.0  # points
 PLACES = ((0.09, 0.58, 0.38, 0.32), (0.60, 0.58, 0.38, 0.32), (0.09, 0.11, 0.38, 0.32), (0.60, 0.11, 0.38, 0.32))

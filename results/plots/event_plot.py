@@ -10,11 +10,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates, critical_values
@@ -24,6 +22,10 @@ from results.tables.records import Figure
 from results.text import number, p_value
 from sim.arrays import Floats
 from sim.errors import bad, closest, one_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 NAME = "event-study"
 WIDTH, HEIGHT, LEGEND_LINE = 518.4, 260.0, 13.0  # points

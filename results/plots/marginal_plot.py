@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-
-from matplotlib.figure import Figure as Canvas
+from typing import TYPE_CHECKING
 
 from results.plots.chart import short_label
 from results.plots.paper import BLUE, INK, SOFT, figure, frame, span
 from results.tables.records import Figure
 from results.text import number
 from sim.arrays import Floats
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
 
 WIDTH, HEIGHT = 518.4, 240.0  # points
 SHOWN = 5  # values that are read out

@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
 from estimators.spatial.residual_moran import QUADRANTS
@@ -21,6 +19,10 @@ from results.tables.records import LEVEL, Figure
 from results.tables.typography import short_p
 from sim.arrays import Flags, Floats
 from sim.errors import listed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 Outline = tuple[Floats, ...]  # the rings of a unit's polygons, (M, 2) each
 

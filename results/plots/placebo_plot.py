@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 
 from results.plots.paper import BLUE, INK, RED, SOFT, draw, frame, span
 from results.tables.records import LEVEL
 from results.text import number
 from sim.arrays import Codes, Floats
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 NAME = "placebo"
 SIZE = 518.4, 302.4  # points

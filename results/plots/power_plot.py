@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-
-from matplotlib.figure import Figure as Canvas
+from typing import TYPE_CHECKING
 
 from results.diagnosis.measures import Z95
 from results.plots.paper import BLUE, FAINT, INK, RED, SOFT, draw, frame, mark, span
 from results.text import number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
 
 # The power curve: simulated powers with their Monte Carlo errors, the fitted curve, the detectable effect.
 

@@ -11,10 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 
 from results.plots.chart import Axis, Chart, Facet, Point, ReferenceLine, Series, axis_of
 from results.plots.chart import span as ends
@@ -24,6 +23,10 @@ from results.tables.journal_table import FitColumn, TableSetting, coefficient, f
 from results.tables.records import BASELINE, Document, Figure, Specification
 from results.tables.typography import in_style, model_label
 from results.text import number, p_value
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 NAME = "specification-curve"
 WIDTH, HEIGHT, ROW = 518.4, 230.0, 12.0  # points

@@ -11,11 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 
 from estimators.synthetic.synthetic_did import SyntheticPath
 from results.plots.chart import short_label
@@ -29,7 +27,6 @@ from results.plots.paper import (
     SERIES,
     SOFT,
     Paint,
-    Picture,
     figure,
     frame,
     handle,
@@ -42,6 +39,12 @@ from results.tables.typography import heading
 from results.text import number
 from sim.arrays import Floats
 from sim.errors import bad, listed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+    from results.plots.picture import Picture
 
 MOST_DATES = 6
 WIDTH, HEIGHT, SMALL_HEIGHT = 518.4, 190.0, 130.0  # points; of the plot of one date, and of one of several
@@ -143,6 +146,8 @@ def paths_picture(plot: SyntheticPlot) -> Picture:
 
 
 def _picture(name: str, alt: str, size: tuple[float, float], paint: Paint) -> Picture:
+    from results.plots.picture import Picture
+
     with house_style(name):
         picture = Picture(name, alt, figsize=(size[0] / INCH, size[1] / INCH), facecolor="white")
         paint(picture)

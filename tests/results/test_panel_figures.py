@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib import font_manager
 from svg_text import SVG, path, places, said, texts
 
 from estimators import TwoWayDID
@@ -245,7 +246,7 @@ class Fonts:
     """The fonts that matplotlib knows, those of a list without Chinese ones; `added`: the files that it took in."""
 
     def __init__(self, *chinese: str) -> None:
-        self.ttflist = [font for font in paper.fontManager.ttflist if font.name not in paper.CHINESE]
+        self.ttflist = [font for font in font_manager.fontManager.ttflist if font.name not in paper.CHINESE]
         self.chinese, self.added = chinese, []
 
     def addfont(self, path: str) -> None:
@@ -260,8 +261,8 @@ def fonts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Fonts]]:
 
     def install(*chinese: str) -> Fonts:
         known = Fonts(*chinese)
-        monkeypatch.setattr(paper, "fontManager", known)
-        monkeypatch.setattr(paper, "findSystemFonts", lambda: ["new.ttf"])
+        monkeypatch.setattr(font_manager, "fontManager", known)
+        monkeypatch.setattr(font_manager, "findSystemFonts", lambda: ["new.ttf"])
         for once in (paper._found_fonts, paper._say_no_font):
             once.cache_clear()
         return known
