@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri, stdtrit
 
 from estimators.core.estimator import Estimates, Estimator, critical_values
 from estimators.core.tile import ScaledWithin, WithinTransform, observed_mask, weight_root
@@ -19,7 +19,7 @@ from estimators.sensitivity.sensitivity import LeftOut, leave_one_out
 from estimators.staggered.aggregation import multipliers, simultaneous_critical_values
 from experiments.checks.check import LEVEL, LEVELS, answers_of, modules, needed_of
 from experiments.panel_spec.spec import RealPanel
-from experiments.tables.ledger import FittedColumn, Ledger, main_cluster, with_further
+from experiments.tables.ledger import FEW_TREATED, FittedColumn, Ledger, fewest_clusters, main_cluster, with_further
 from results.tables.records import ANSWERS, BASELINE, INFORMS, WEAKENS, Answer, Check, Record
 from results.tables.typography import stars
 from sim.arrays import Codes, Floats
@@ -197,6 +197,25 @@ class Case:
     # Differences
 
     @cached_property
+    def few(self) -> int:
+        """Clusters that errors of differences rest on: those with treated units, or those with others where these are
+        fewer."""
+        return fewest_clusters(self.panel, self._clustered(self.effect.se_type)) if self.effect else 0
+
+    def freedom(self, dof: float) -> float:
+        """Degrees of freedom of a difference's t, of those that its regression leaves."""
+        return min(dof, max(self.few - 1.0, 1.0))
+
+    @property
+    def untold(self) -> str:
+        """Why no difference can be told from chance, if so; twins tell it all the same."""
+        return (
+            "one cluster alone has treated units, or units that are not"
+            if self.few < 2 and self.critical is None
+            else ""
+        )
+
+    @cached_property
     def family(self) -> Family | None:
         """All differences of all checks, None where the claim is none of two-way least squares."""
         own = self.estimator
@@ -212,7 +231,7 @@ class Case:
         reasons = every.available(panel)
         estimator = replace(every, alternatives=tuple(text for text, why in reasons.items() if not why))
         stacked = estimator.stacked(panel)
-        critical = self.critical_of(stacked.influence[:, 1::2], float(stacked.dof[0, 0]))
+        critical = self.critical_of(stacked.influence[:, 1::2], self.freedom(float(stacked.dof[0, 0])))
         found = estimator.estimates(stacked, panel.schema)
         return Family(estimator, found, critical, {text: why for text, why in reasons.items() if why})
 
@@ -224,14 +243,18 @@ class Case:
 
     def critical_of(self, influence: Floats, dof: float) -> float:
         """Of max |t| over differences with these influences of clusters (1, A, G): Rademacher multipliers, and at least
-        that of t."""
+        that of t. Where few clusters are treated, that of t with as large a tail as multipliers have in the normal law.
+        """
         if self.critical is not None:
             return self.critical
         single = float(critical_values(np.array([dof]), LEVEL)[0])
         if not influence.any():
             return single
         drawn = multipliers("rademacher", DRAWS, influence.shape[2], self.random("differences"))
-        return max(single, float(simultaneous_critical_values(influence, drawn, LEVEL)[0]))
+        every = float(simultaneous_critical_values(influence, drawn, LEVEL)[0])
+        if 0 < self.few < FEW_TREATED:
+            every = float(stdtrit(self.freedom(dof), ndtr(every)))
+        return max(single, every)
 
     def answers(self, alternatives: Sequence[str]) -> list[Answer]:
         """The answer of each of some alternatives of the family."""
@@ -240,9 +263,10 @@ class Case:
         return [ANSWERS[ANSWERS.index(one)] for one in found[0].tolist()]
 
     def judged(self, name: str, alternatives: Sequence[str], words: dict[str, str], remedy: str = "") -> Check | None:
-        """The check of some alternatives of the family, words: each in words; None where there is none of them."""
+        """The check of some alternatives of the family, words: each in words; None where there is none of them, or none
+        can be told from chance."""
         family = self.family
-        held = () if family is None else family.held(alternatives)
+        held = () if family is None or self.untold else family.held(alternatives)
         if family is None or not held:
             return None
         moves = []
@@ -250,7 +274,7 @@ class Case:
             d, se, _ = family.value(text)
             estimate, own, _ = family.value(text, ALTERNATIVE)
             moves.append(Move(words[text], d, 0.0 if d == 0 else se, estimate, own, answer))
-        dof = float(family.found.dof[0, 0, 0])
+        dof = self.freedom(float(family.found.dof[0, 0, 0]))
         return replace(self.most_serious(name, moves, family.critical, dof), remedy=remedy, alternatives=held)
 
     def most_serious(self, name: str, moves: Sequence[Move], critical: float, dof: float) -> Check:

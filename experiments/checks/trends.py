@@ -50,7 +50,9 @@ def check(case: Case) -> Iterator[Check]:
     if slope is not None:
         yield slope
     elif case.family is not None:
-        yield Check.fact("unequal-trends", SILENT, f"There is no slope of trends: {case.family.reasons.get(TREND)}.")
+        missing, why = "slope of trends", case.family.reasons.get(TREND)
+        missing, why = ("test of a difference to another estimate", case.untold) if case.untold else (missing, why)
+        yield Check.fact("unequal-trends", SILENT, f"There is no {missing}: {why}.")
     placebo = case.judged("placebo-in-time", tuple(leads(case)), leads(case), remedy)
     if placebo is not None and case.family is not None:
         values = [-case.family.value(text)[0] for text in placebo.alternatives]

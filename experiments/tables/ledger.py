@@ -397,6 +397,14 @@ def treated_units(panel: Panel) -> Flags:
     return np.asarray((did & seen_in(panel)).any(axis=0))
 
 
+def fewest_clusters(panel: Panel, error: str) -> int:
+    """How many clusters of an error type hold units that are treated at some time, or units that never are: the fewer
+    of both, of those that there are."""
+    treated, name = treated_units(panel), error.partition(":")[2]
+    labels = np.asarray(panel.attributes.get(name, panel.units)).astype(str)
+    return min(len(np.unique(labels[some])) for some in (treated, ~treated) if some.any())
+
+
 def few_treated(panel: Panel, spec: Spec) -> str | None:
     """In words, how many treated units a panel has, and in how many clusters, where either are few; None elsewhere.
 

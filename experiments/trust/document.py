@@ -6,13 +6,13 @@ trust.json: every number that the page shows, as plain data.
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
@@ -189,9 +189,9 @@ def print_trust(held: Mapping[str, Any], console: Console) -> None:
     said = in_columns(held["verdict"]["line"], width, rest="", at_hyphens=True)
     for line in said:
         console.print(Text(line, style=STYLES[held["verdict"]["answer"]]), soft_wrap=True)
-    parts = (_sentences, _error_lines, _power_lines, _checks, _rest)
-    lines = [line for part in parts for line in part(held, width)]
-    room = LINES - len(said)
+    above = [line for part in (_sentences, _error_lines, _power_lines) for line in part(held, width)]
+    below, room = list(_rest(held, width)), LINES - len(said)
+    lines = [*above, *_checks(held, width, room - len(above) - len(below)), *below]
     if len(lines) > room:
         lines = [*lines[: room - 1], "More: trust.html and trust.json."]
     for line in lines:
@@ -214,9 +214,9 @@ def _error_lines(held: Mapping[str, Any], width: int) -> Iterator[str]:
         mark = " -" if not row["allowed"] else " *" if row["recommended"] else ""
         ends = interval(row["lower_size"], row["upper_size"], share)
         label = error_label(row["se_type"])
-        label = label if len(label) <= room else row["se_type"]  # as --errors takes it
-        label = label if len(label) <= room else f"{label[: room - 2]}.."
-        yield (f"{label + mark:<{room + 3}}{share(row['size']):>7}{ends:>16}"
+        label = label if cell_len(label) <= room else row["se_type"]  # as --errors takes it
+        label = label if cell_len(label) <= room else f"{set_cell_size(label, room - 2)}.."
+        yield (f"{set_cell_size(label + mark, room + 3)}{share(row['size']):>7}{ends:>16}"
                f"{number(row['se']):>10}{probability(row['pvalue']):>9}")  # fmt: skip
     tests = "".join(f", by permutation ({one['scheme']}) {probability(one['pvalue'])}" for one in held["placebos"])
     yield from _wrapped(f"* to print, - not to be printed here. p calibrated on the twins "
@@ -230,16 +230,17 @@ def _power_lines(held: Mapping[str, Any], width: int) -> Iterator[str]:
                         f"{number(mde['upper'])}); {at}", width, "")  # fmt: skip
 
 
-def _checks(held: Mapping[str, Any], width: int) -> Iterator[str]:
-    """Checks that re-estimate, the most serious first; no "needed" where no effect is claimed, no intervals where the
-    terminal is narrow."""
+def _checks(held: Mapping[str, Any], width: int, room: int) -> Iterator[str]:
+    """Checks that re-estimate, the most serious first and one at least, whole, in so many lines of the terminal; no
+    intervals where it is narrow."""
     if held["verdict"]["answer"] == "no claim":
         return
     rows = [row for row in held["checks"] if row["difference"] is not None]
     if rows:
         yield _check_line("the effect", "needs", "found", "95% jointly", "answer", width)
     lines = [_check(row, width) for row in rows]
-    shown = next((k for k in range(len(lines)) if sum(map(len, lines[: k + 1])) > MOST), len(lines))
+    most = max(min(MOST, room - 2), 1)  # beside the head and the count of the rest
+    shown = next((k for k in range(1, len(lines)) if sum(map(len, lines[: k + 1])) > most), len(lines))
     yield from (line for part in lines[:shown] for line in part)
     if shown < len(rows):
         yield f"{len(rows) - shown} more in trust.html"
@@ -247,14 +248,14 @@ def _checks(held: Mapping[str, Any], width: int) -> Iterator[str]:
 
 def _check(row: Mapping[str, Any], width: int) -> list[str]:
     """The lines of a check: its numbers, and what is left of a long name below."""
-    first, *more = textwrap.wrap(row["alternative"] or row["name"], NAME, subsequent_indent="  ")
+    first, *more = in_columns(row["alternative"] or row["name"], NAME, at_hyphens=True)
     ends = interval(row["lower"], row["upper"], number)
     return [_check_line(first, number(row["needed"]), number(row["difference"]), ends, row["answer"], width), *more]
 
 
 def _check_line(name: str, needs: str, found: str, ends: str, answer: str, width: int) -> str:
     jointly = f" {ends:>21}" if width >= WIDTH else ""
-    return f"{name:<{NAME}} {needs:>8} {found:>9}{jointly}  {answer}"
+    return f"{name}{' ' * (NAME - cell_len(name))} {needs:>8} {found:>9}{jointly}  {answer}"
 
 
 def _rest(held: Mapping[str, Any], width: int) -> Iterator[str]:

@@ -30,7 +30,7 @@ from estimators.staggered.aggregation import Cohorts
 from estimators.staggered.imputation import Imputation
 from estimators.synthetic.interactive_effects import InteractiveEffects
 from experiments.panel_spec.spec import RealPanel
-from experiments.tables.ledger import main_cluster, treated_units
+from experiments.tables.ledger import fewest_clusters, main_cluster, treated_units
 from experiments.trust.claim import PanelClaim
 from experiments.trust.studies import LEVEL
 from experiments.twins.methods import fit_by
@@ -89,11 +89,11 @@ def departures_of(claim: PanelClaim) -> tuple[dict[str, Departure], tuple[str, .
     asked = {name: text for name, text in asked.items() if name in changes}
     if not asked:
         return {}, ()
-    few = _fewest_clusters(panel, error)
+    few = fewest_clusters(panel, error)
     every = Differences(term=panel.roles.treatment, error=error, alternatives=tuple(asked.values()))
     try:
         reasons = every.available(panel)
-        if few < 2:
+        if few < 2 or treated_units(panel).all():
             raise bad("fewer than two clusters are treated, or are not", where="race", allowed="two", remedy="none")
     except BadInput as fault:
         return {}, (f"Departures from parallel trends and one effect cannot be told: {fault.problems[0].what}.",)
@@ -147,14 +147,6 @@ def _shown(panel: Panel, every: Differences, changes: Mapping[str, Floats], few:
             return {one.name: one for one in beside}
         kept.remove(names.index(last.name))
     return {}
-
-
-def _fewest_clusters(panel: Panel, error: str) -> int:
-    """How many clusters of an error type hold units that are treated at some time, or units that never are: the fewer
-    of both."""
-    treated, name = treated_units(panel), error.partition(":")[2]
-    labels = np.asarray(panel.attributes.get(name, panel.units)).astype(str)
-    return min(len(np.unique(labels[some])) for some in (treated, ~treated))
 
 
 def _changes(panel: Panel) -> dict[str, Floats]:
@@ -255,13 +247,13 @@ def _selected(sample: RealPanel, fitted: Twin) -> PanelDesign | None:
     rank = next((int(item.value) for item in parameters if item.dial == "rank"), 0)
     if rank == 0 or sample.panel.roles.treatment is None:
         return None
-    treated = treated_units(sample.panel)
+    treated = treated_units(real.panel)
     loadings = loadings_before(real, treated, rank)
     if loadings is None:
         return None
     if not chdtrc(rank, logit_or_firth(loadings, treated).ratio) <= LEVEL:
         return None
-    free = _effect_beside_factors(sample.panel)
+    free = _effect_beside_factors(real.panel)
     adoption = {"kind": "propensity", "on": "factors"}
     return twin(_by_factors(sample, {"adoption": adoption} | ({} if free is None else {"effect": free}))).design
 

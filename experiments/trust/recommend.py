@@ -87,8 +87,10 @@ def advice(sizes: Mapping[str, MeasureWithError], printed: str, forbidden: Mappi
     if not known:
         return printed, "no error type could be judged on twins"
     if not allowed:
-        reasons = listed(dict.fromkeys(forbidden.values()), 2)
-        return best, f"no error type is safe here; {error_label(best)} comes nearest: {reasons}"
+        reasons = list(dict.fromkeys(forbidden.values()))
+        more = [f"and so on ({len(reasons)} reasons)"] if len(reasons) > 2 else []
+        said = "; ".join([*reasons[:2], *more])
+        return best, f"no error type is safe here; {error_label(best)} comes nearest: {said}"
     if best == printed:
         return best, f"no other has a size nearer to 5%: {sizes[best].value:.1%} on twins"
     of_twins = f"in {sizes[best].value:.1%} of twins without an effect"

@@ -61,12 +61,11 @@ def _elsewhere(note: str, chosen: Sequence[JournalTable]) -> bool:
 
 
 def _print_warnings(document: Document, console: Console) -> None:
-    said = wording(document)
-    _say(console, said(heading(document.warnings)), "bold")
+    _say(console, wording(document)(heading(document.warnings)), "bold")
     lengths = [len(textwrap.wrap(f"- {sentence}", console.width)) for sentence in sentences(document.warnings)]
     most = sum(total <= MOST_LINES for total in accumulate(lengths))
     for sentence in sentences(document.warnings, max(most, LEAST_SHOWN)):
-        _say(console, f"- {said(sentence)}", "yellow")
+        _say(console, f"- {sentence}", "yellow")
     console.print()
 
 

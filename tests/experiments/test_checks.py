@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from verdict_worlds import World
 from warned import GROUPS, SPEC, dummies, made, of
 
 from estimators.core.estimator import critical_values
@@ -33,6 +34,7 @@ from experiments.checks.check import (
     with_departure,
     worst_of,
 )
+from experiments.estimation import estimate
 from experiments.tables import regressions, spatial_models
 from experiments.tables.ledger import Ledger
 from results.tables.records import Check
@@ -503,3 +505,37 @@ def test_a_claim_of_a_subsample_is_judged_on_it(tmp_path: Path) -> None:
     assert case.needed is None or case.needed <= abs(record.estimate or 0)
     assert "unequal-trends" in found
     assert "specification-curve" not in found  # that of the headline
+
+
+@pytest.mark.parametrize("treated", [1, 2, 3, 5])
+def test_few_treated_clusters_tell_no_difference_too_often(tmp_path: Path, treated: int) -> None:
+    """Sound panels, parallel trends: random signs of few clusters would tell one in most of them."""
+    world = World("few treated", units=40, dates=((7, treated),))
+    told = []
+    for number in range(16):
+        found = [one for one in estimate(world.real(tmp_path, number, 2.0)).warnings if one.alternatives]
+        assert bool(found) == (treated > 1)
+        told.append(any(one.answer in ("differs", "contradicts") for one in found))
+    assert sum(told) <= 3  # of a rate of 5% more with a probability of 0.7%
+
+
+def test_with_one_treated_cluster_a_sentence_says_why_there_is_no_difference(tmp_path: Path) -> None:
+    world = World("one treated", units=40, dates=((7, 1),))
+    (said,) = [one.sentence for one in estimate(world.real(tmp_path, 3, 2.0)).warnings if one.name == "unequal-trends"]
+    assert said == (
+        "There is no test of a difference to another estimate: one cluster alone has treated units, or units that are not."
+    )
+
+
+def test_the_critical_value_of_few_treated_clusters_has_their_degrees_of_freedom(tmp_path: Path) -> None:
+    """That of t at the probability of the multipliers' one."""
+    real = World("four treated", units=40, dates=((7, 4),)).real(tmp_path, 0, 2.0)
+    ledger = Ledger(seed=1)
+    regressions.add(real, ledger)
+    case = Case.of(real, ledger)
+    assert case.family is not None
+    assert (case.few, case.freedom(39.0), case.freedom(2.0)) == (4, 3.0, 2.0)
+    drawn = multipliers("rademacher", 1999, 40, case.random("differences"))
+    influence = case.family.estimator.stacked(case.panel).influence[:, 1::2]
+    value = float(simultaneous_critical_values(influence, drawn, 0.05)[0])
+    assert case.family.critical == pytest.approx(stats.t.ppf(stats.norm.cdf(value), 3))

@@ -297,6 +297,19 @@ def test_factors_that_separate_the_treated_are_seen(tmp_path: Path, seed: int) -
     assert abs(shown.estimate - 1.0) < 4 * shown.se
 
 
+def test_units_with_gaps_are_left_out_where_selection_on_factors_is_looked_for(tmp_path: Path) -> None:
+    """As they are left out of the twins: three of the units lack a cell."""
+    real = as_real(factor_panels(1, np.random.default_rng(2), 8.0), tmp_path)
+    seen = np.ones(real.panel.variables["y"].shape, dtype=bool)
+    seen[:, 3, [0, 7, 40]] = False
+    hidden = {name: np.where(seen, values, np.nan) for name, values in real.panel.variables.items()}
+    asked = real.spec.panel.model_copy(update={"balance": "drop-units"})
+    gaps = replace(real, panel=replace(real.panel, observed=seen, variables=hidden),
+                   spec=real.spec.model_copy(update={"panel": asked}))  # fmt: skip
+    found = race(gaps, replications=64, effect=1.0, kinds=("interactive-effects",))
+    assert not found.result(SELECTION, "did").valid
+
+
 def test_a_sound_did_stays_and_its_panel_is_shown_beside_the_others(tmp_path: Path) -> None:
     real = example("parametric", "factor", "residual")
     found = race(real, replications=128, kinds=("imputation", "unit-trends"))

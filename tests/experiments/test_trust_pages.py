@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 from scipy import stats
 from verdict_worlds import SMALL, World, by_method
@@ -345,6 +346,26 @@ def test_no_name_is_cut_in_the_terminal_and_columns_stay_apart(alone: Trust) -> 
     assert any(line == f"{left} more in trust.html" for line in lines) == (left > 0)
     for name in shown[: len(numbers)]:
         assert all(word in text for word in name.split())
+
+
+@pytest.mark.parametrize("sentences", [1, 6, 9, 12])
+def test_a_long_verdict_leaves_out_whole_checks_and_no_method(alone: Trust, sentences: int) -> None:
+    held = document(alone)
+    held["verdict"] |= {"answer": "supported", "sentences": ["Because of this."] * sentences}
+    held["errors"] = held["errors"][:8]
+    rows = [row for row in held["checks"] if row["difference"] is not None]
+    for row in rows:
+        row["alternative"] = "with 规模以上工业企业主营业务收入-by-年份 effects of a very long name"
+    lines = _printed(held)
+    assert len(lines) <= 45
+    assert max(map(cell_len, lines)) <= 80
+    methods = [line for line in lines if line.startswith(tuple(f"{row['method']}: " for row in held["studies"]))]
+    assert len(methods) == len(held["studies"])
+    shown = sum(line.endswith(row["answer"]) for row, line in
+                zip(rows, [line for line in lines if line.startswith("with ")], strict=False))  # fmt: skip
+    assert 1 <= shown < len(rows)
+    assert " ".join(" ".join(lines).split()).count("very long name") == shown
+    assert f"{len(rows) - shown} more in trust.html" in lines
 
 
 def test_a_page_without_safe_errors_asks_to_print_none(alone: Trust) -> None:

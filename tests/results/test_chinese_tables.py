@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 from documents import FACTS, full_document, records
 from known_tables import ASKED, known_document
 from rich.cells import cell_len
+from rich.console import Console
 
 from estimators.core.error_types import KINDS, error_label
 from experiments.tables.ledger import journal_tables
@@ -21,6 +23,7 @@ from results.tables.html_tables import html_tables
 from results.tables.journal_table import JournalTable
 from results.tables.latex import latex_tables
 from results.tables.records import Brackets, Check, Document, Fit, Style
+from results.tables.terminal_tables import print_estimates
 from results.tables.typography import error_note, number_of
 
 LATIN = {"ln", "floor", "de"}  # functions, a part of a name
@@ -274,6 +277,15 @@ def test_a_name_of_the_user_is_never_translated_and_an_unknown_sentence_stays_wh
     unknown = "Effects without controls and with others: nothing is known."
     assert sentence(unknown) == unknown
     assert wording(full_document())("Contents") == "Contents"
+
+
+def test_warnings_stay_english_in_the_terminal() -> None:
+    """No part of a sentence is taken for a label: "A and B", "A by B"."""
+    said = "Weights bias the mean effect of 0.36 by 0.39, which may be chance, and may be as much as 0.5 (first: x)."
+    document = replace(full_document(), style=CHINESE, warnings=(Check.fact("a", 2, said),))
+    file = io.StringIO()
+    print_estimates(document, journal_tables(document), Console(file=file, width=200, highlight=False), None)
+    assert f"- {said}" in file.getvalue()
 
 
 def test_the_page_says_its_language_and_wide_letters_count_twice() -> None:
