@@ -522,9 +522,8 @@ def test_few_treated_clusters_tell_no_difference_too_often(tmp_path: Path, treat
 def test_with_one_treated_cluster_a_sentence_says_why_there_is_no_difference(tmp_path: Path) -> None:
     world = World("one treated", units=40, dates=((7, 1),))
     (said,) = [one.sentence for one in estimate(world.real(tmp_path, 3, 2.0)).warnings if one.name == "unequal-trends"]
-    assert said == (
-        "There is no test of a difference to another estimate: one cluster alone has treated units, or units that are not."
-    )
+    assert said == ("There is no test of a difference to another estimate: one cluster alone has treated units, or "
+                    "units that are not.")  # fmt: skip
 
 
 def test_the_critical_value_of_few_treated_clusters_has_their_degrees_of_freedom(tmp_path: Path) -> None:
