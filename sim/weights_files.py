@@ -7,7 +7,6 @@ each link once, and whether its numbers are distances.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -17,7 +16,7 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sim.arrays import Codes, Floats
+from sim.arrays import Floats
 from sim.errors import BadInput, bad, closest, first_line, listed
 from sim.panel_files import (
     UNREADABLE,
@@ -525,7 +524,7 @@ def _from_edges(edges: Edges, units: tuple[str, ...], others: Others, path: Path
                   allowed=f"the panel's units, such as {listed(units, 3)}",
                   remedy='correct the names, or leave the others out with others = "drop"')  # fmt: skip
     inside = np.array([a in position and b in position for a, b in zip(edges.focal, edges.neighbor, strict=True)], bool)
-    i, j = (_positions(labels[inside], position) for labels in (edges.focal, edges.neighbor))
+    i, j = ([position[label] for label in labels[inside]] for labels in (edges.focal, edges.neighbor))
     return sp.csr_array((edges.weight[inside], (i, j)), shape=(len(units), len(units)))
 
 
@@ -534,10 +533,6 @@ def _check_whole(edges: Edges, units: tuple[str, ...], path: Path) -> None:
     if absent:
         raise bad(f"has no row for {listed(absent, 12)}", where=path.name, allowed="links of every unit of the panel",
                   remedy='add them, leave those units out, or set islands = "nearest"')  # fmt: skip
-
-
-def _positions(labels: Iterable[str], position: dict[str, int]) -> Codes:
-    return np.array([position[label] for label in labels], dtype=np.intp)
 
 
 def _square(matrix: sp.csr_array | Floats, units: tuple[str, ...], path: Path) -> sp.csr_array:

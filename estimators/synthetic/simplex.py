@@ -87,9 +87,7 @@ def _solved(c: Floats, d: Floats, allowed: Flags, lightest: Floats, near: Flags)
     u, optimal = np.zeros((problems, n)), np.zeros(problems, dtype=bool)
     usual = lightest > PENALISED
     if rows > n:
-        gram = np.matmul(c.transpose(0, 2, 1), c)
-        np.einsum("pii->pi", gram)[:] += d
-        u, optimal = by_exchange(gram, allowed, near)
+        u, optimal = _tall(c, d, allowed, near, usual)
     elif usual.all():
         u, optimal = by_dual(c, d, allowed, near)
     elif usual.any():
@@ -100,20 +98,32 @@ def _solved(c: Floats, d: Floats, allowed: Flags, lightest: Floats, near: Flags)
     rest = np.flatnonzero(~optimal)
     if rest.size:
         u[rest], optimal[rest] = _by_columns(c[rest], d[rest], allowed[rest], near[rest])
-        left = np.square(np.matmul(c[rest, :-1], u[rest, :, None])[:, :, 0]).sum(axis=1)
-        good = ~usual[rest] & (left <= PERFECT**2 * np.square(u[rest].sum(axis=1))) & optimal[rest]
-        perfect = rest[good]
+        perfect = rest[~usual[rest] & _perfect(c[rest], u[rest]) & optimal[rest]]
         if perfect.size:
             found, certain = _shortest(c[perfect], d[perfect], allowed[perfect], u[perfect] > 0)
             u[perfect[certain]] = found[certain]
     return u, optimal
 
 
+def _tall(c: Floats, d: Floats, allowed: Flags, near: Flags, usual: Flags) -> tuple[Floats, Flags]:
+    """u by exchanges, and whether it is the optimum: with a slight penalty only where the fit is less than perfect.
+    Else many w fit, as with rows of zeros, and the penalty chooses, which is near rounding here."""
+    gram = np.matmul(c.transpose(0, 2, 1), c)
+    np.einsum("pii->pi", gram)[:] += d
+    u, optimal = by_exchange(gram, allowed, near)
+    return u, optimal & (usual | ~_perfect(c, u))
+
+
+def _perfect(c: Floats, u: Floats) -> Flags:
+    """Whether u (P, n) fits with no residual but rounding, (P,)."""
+    left = np.square(np.matmul(c[:, :-1], u[:, :, None])[:, :, 0]).sum(axis=1)
+    return np.asarray(left <= PERFECT**2 * np.square(u.sum(axis=1)))
+
+
 def _shortest(c: Floats, d: Floats, allowed: Flags, near: Flags) -> tuple[Floats, Flags]:
     """u by the dual, and whether it is the optimum of a fit that is perfect up to its slight penalty."""
     u, arrived = by_dual(c, d, allowed, near)
-    left = np.square(np.matmul(c[:, :-1], u[:, :, None])[:, :, 0]).sum(axis=1)
-    return u, arrived & (left <= PERFECT**2 * np.square(u.sum(axis=1)))
+    return u, arrived & _perfect(c, u)
 
 
 def by_exchange(gram: Floats, allowed: Flags, near: Flags) -> tuple[Floats, Flags]:

@@ -16,15 +16,18 @@ from results.tables.records import SILENT, Check
 from sim.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from experiments.checks.case import Case
 
 
-def checks_of(case: Case, critical: float | None = None) -> tuple[Check, ...]:
+def checks_of(
+    case: Case, critical: float | None = None, usual: Mapping[str, float] | None = None
+) -> tuple[Check, ...]:  # fmt: skip
     """Every check of a case; critical: the value of |t| that the whole family of differences is held to, None = that of
-    a multiplier bootstrap. The specification curve goes to the figures of the case's ledger."""
-    case = case if critical is None else replace(case, critical=critical)
+    a multiplier bootstrap; usual: t that sound panels have, by alternative. The specification curve goes to the figures
+    of the case's ledger."""
+    case = case if critical is None else replace(case, critical=critical, usual=usual or {})
     return tuple(check for module in modules() for check in _checked(module, case))
 
 

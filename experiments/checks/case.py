@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -59,7 +59,10 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One alternative in words: its difference to the claim with its error, its own estimate and error, the answer."""
+    """One alternative in words: its difference to the claim with its error, its own estimate and error, the answer.
+
+    usual: whether sound panels have such a difference too.
+    """
 
     words: str
     difference: float
@@ -67,6 +70,7 @@ class Move:
     estimate: float
     estimate_se: float
     answer: Answer
+    usual: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +79,8 @@ class Case:
 
     real: the panel that was read. ledger: its tables. panel: that of the claim's estimator. effect: the claim's record
     with the errors by which it is judged, None where nothing is estimated; dof: of its t. estimator, term: what made
-    it. critical: the value of |t| that differences are held to, None = that of a multiplier bootstrap.
+    it. critical: the value of |t| that differences are held to, None = that of a multiplier bootstrap. usual: t that
+    sound panels have, by alternative.
     """
 
     real: RealPanel
@@ -86,6 +91,7 @@ class Case:
     estimator: Estimator | None = None
     term: str = ""
     critical: float | None = None
+    usual: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, real: RealPanel, ledger: Ledger) -> Case:
@@ -257,10 +263,19 @@ class Case:
         return max(single, every)
 
     def answers(self, alternatives: Sequence[str]) -> list[Answer]:
-        """The answer of each of some alternatives of the family."""
+        """The answer of each of some alternatives of the family; what sound panels show contradicts nothing."""
         assert self.family is not None
         found = answers_of(self.family.found, alternatives, self.family.critical, level=self.level, needed=self.needed)
-        return [ANSWERS[ANSWERS.index(one)] for one in found[0].tolist()]
+        answers = [ANSWERS[ANSWERS.index(one)] for one in found[0].tolist()]
+        return ["cannot tell" if one == "contradicts" and self.shown_by_sound(text) else one
+                for text, one in zip(alternatives, answers, strict=True)]  # fmt: skip
+
+    def shown_by_sound(self, text: str) -> bool:
+        """Whether a difference is one that sound panels have, and about as large."""
+        if self.family is None or text not in self.usual:
+            return False
+        d, se, _ = self.family.value(text)
+        return abs(d / se - self.usual[text]) <= self.family.critical
 
     def judged(self, name: str, alternatives: Sequence[str], words: dict[str, str], remedy: str = "") -> Check | None:
         """The check of some alternatives of the family, words: each in words; None where there is none of them, or none
@@ -273,7 +288,7 @@ class Case:
         for text, answer in zip(held, self.answers(held), strict=True):
             d, se, _ = family.value(text)
             estimate, own, _ = family.value(text, ALTERNATIVE)
-            moves.append(Move(words[text], d, 0.0 if d == 0 else se, estimate, own, answer))
+            moves.append(Move(words[text], d, 0.0 if d == 0 else se, estimate, own, answer, self.shown_by_sound(text)))
         dof = self.freedom(float(family.found.dof[0, 0, 0]))
         return replace(self.most_serious(name, moves, family.critical, dof), remedy=remedy, alternatives=held)
 
@@ -323,6 +338,8 @@ class Case:
         }[move.answer]
         if self.level is None:
             says = "more than chance" if move.answer == "differs" else "no more than chance"
+        if move.usual:
+            says = "as twins of this panel have it without any fault"
         return (
             f"{move.words[0].upper()}{move.words[1:]} the effect is {number(move.estimate)} instead of "
             f"{number(self.effect_value)}: a difference of {number(move.difference)} ({number(ends[0])} to "

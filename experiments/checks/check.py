@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -23,6 +23,7 @@ NOT_CHECKS = ("case", "check")  # files of the folder that hold what the others 
 LEVEL = 0.05
 ROUNDING = 1e-9  # of a rank
 LEVELS = (0.05, 0.10)  # at which an estimate may be claimed
+USUAL = 1.0  # mean t on sound panels, in size, above which a difference belongs to them
 CAPPED = ("effects:unit-trend",)  # growing effects look like unequal trends there, so that none contradicts
 
 
@@ -90,15 +91,28 @@ def worst_of(answers: Answers) -> Answers:
     return np.asarray(np.array(ANSWERS)[places.max(axis=-1)])
 
 
-def family_critical(found: Estimates, level: float = LEVEL) -> float:
+def usual_of(found: Estimates) -> dict[str, float]:
+    """The mean t of differences that panels without a departure have as well, by alternative, R of them: a control that
+    matters moves the effect wherever it is left out."""
+    out = {}
+    for k, term in enumerate(found.terms):
+        t = found.estimate[:, k] / np.where(found.se[:, 0, k] > 0, found.se[:, 0, k], np.nan)
+        mean = float(t[np.isfinite(t)].mean()) if term.startswith(DIFFERENCE) and np.isfinite(t).any() else 0.0
+        if abs(mean) > USUAL:
+            out[term.removeprefix(DIFFERENCE)] = mean
+    return out
+
+
+def family_critical(found: Estimates, level: float = LEVEL, usual: Mapping[str, float] | None = None) -> float:
     """The |t| that the largest of all differences of `Differences` exceeds in at most a share `level` of further panels
-    without a departure, by R of them; what a panel cannot have is left out.
+    without a departure, by R of them; what a panel cannot have is left out, and t is less its usual value.
 
     The next of R + 1 panels in exchangeable order is beyond the k-th of the R with probability 1 - k / (R + 1).
     """
     at = [k for k, term in enumerate(found.terms) if term.startswith(DIFFERENCE)]
+    less = [(usual or {}).get(found.terms[k].removeprefix(DIFFERENCE), 0.0) for k in at]
     with np.errstate(divide="ignore", invalid="ignore"):
-        size = np.abs(found.estimate[:, at] / found.se[:, 0, at])
+        size = np.abs(found.estimate[:, at] / found.se[:, 0, at] - less)
     largest = np.where(np.isfinite(size), size, 0.0).max(axis=1)
     rank = min(math.ceil((1.0 - level) * (len(largest) + 1) - ROUNDING), len(largest))
     return float(np.sort(largest)[rank - 1])

@@ -307,7 +307,8 @@ def _left(model: type[Table], held: set[str]) -> list[str]:
     meanings = meanings_of(model, names)
     lines = []
     for name, item in model.model_fields.items():
-        if name in held or name == "kind" or _tables_in(hints[name]):
+        parts = (hints[name], *get_args(hints[name]))
+        if name in held or name == "kind" or any(isinstance(part, type) and issubclass(part, Table) for part in parts):
             continue
         default = None if item.is_required() else item.get_default(call_default_factory=True)
         shown = "..." if default is None else in_toml(default)
@@ -315,10 +316,6 @@ def _left(model: type[Table], held: set[str]) -> list[str]:
             f"# {name} = {shown}  # {meanings[name].rstrip('.') or item.description or type_text(hints[name])}"
         )
     return lines
-
-
-def _tables_in(hint: Any) -> bool:
-    return any(isinstance(part, type) and issubclass(part, Table) for part in (hint, *get_args(hint)))
 
 
 def _models(model: type[Table], above: str = "") -> Iterator[tuple[str, type[Table]]]:

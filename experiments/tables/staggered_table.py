@@ -406,9 +406,11 @@ def staggered(setting: TableSetting) -> list[JournalTable]:
     rows.append(Row("Periods since adoption", kind="head"))
     for event in _events(columns):
         rows += _event(setting, columns, event)
+    without = [column.model == "callaway-santanna" and not str(column.transform).endswith("dr") for column in columns]
+    controls = tuple("no" if one else "yes" for one in without)
     rows += [
         Row("Compared with", tuple(_compared(column) for column in columns), rule=True),
-        *([Row("Controls", tuple(_controlled(column) for column in columns))] if setting.controls else []),
+        *([Row("Controls", controls)] if setting.controls else []),
         *value_rows(columns, _PRETREND, probability),
         *value_rows(columns, {"uniform": "Uniform critical value"}),
     ]
@@ -450,10 +452,6 @@ def _compared(column: FitColumn) -> str:
     if column.transform is not None:
         return "never" if column.transform.startswith("never") else "not yet"
     return _COMPARED.get(column.model, "")
-
-
-def _controlled(column: FitColumn) -> str:
-    return "yes" if column.model != "callaway-santanna" or str(column.transform).endswith("dr") else "no"
 
 
 def spillovers(setting: TableSetting) -> list[JournalTable]:

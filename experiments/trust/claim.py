@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -402,7 +401,8 @@ def _read(real: RealPanel, text: str) -> tuple[Place, str, Callable[[FittedColum
                       allowed="one or more tables [[weights]]", remedy="add one, or choose --claim did")  # fmt: skip
         model = first if first in FORMS else "sdm"
         if model in SPATIAL:
-            return SPATIAL[model], _own(real, text if first in EFFECTS else rest), partial(_main, real, model)
+            own = _own(real, text if first in EFFECTS else rest)
+            return SPATIAL[model], own, lambda item: item.fit.model == model and item.fit.weights in {*_first(real)}
     if first.upper() in TABLES and rest:
         return _cell(real, first.upper(), rest, text)
     if rest and first.isalnum() and rest[0].isdecimal():
@@ -424,11 +424,6 @@ def _cell(real: RealPanel, table: str, rest: str, text: str) -> tuple[Place, str
         raise bad(f"the claim names no {lacks}", where=f"--claim {text}", allowed="TABLE:COLUMN:TERM, such as " + like,
                   remedy="`estimate` shows the tables")  # fmt: skip
     return (table, int(column)), _own(real, term), lambda item: item.fit.weights in {None, *_first(real)}
-
-
-def _main(real: RealPanel, model: str, item: FittedColumn) -> bool:
-    """Whether a fit is the model's with the first W."""
-    return item.fit.model == model and item.fit.weights in {*_first(real)}
 
 
 def _first(real: RealPanel) -> list[str]:

@@ -189,7 +189,8 @@ def print_trust(held: Mapping[str, Any], console: Console) -> None:
     said = in_columns(held["verdict"]["line"], width, rest="", at_hyphens=True)
     for line in said:
         console.print(Text(line, style=STYLES[held["verdict"]["answer"]]), soft_wrap=True)
-    above = [line for part in (_sentences, _error_lines, _power_lines) for line in part(held, width)]
+    sentences = [line for sentence in held["verdict"]["sentences"] for line in _wrapped(sentence, width)]
+    above = [*sentences, *_error_lines(held, width), *_power_lines(held, width)]
     below, room = list(_rest(held, width)), LINES - len(said)
     lines = [*above, *_checks(held, width, room - len(above) - len(below)), *below]
     if len(lines) > room:
@@ -200,11 +201,6 @@ def print_trust(held: Mapping[str, Any], console: Console) -> None:
 
 def _wrapped(text: str, width: int, first: str = "- ") -> list[str]:
     return in_columns(text, width, first, at_hyphens=True)
-
-
-def _sentences(held: Mapping[str, Any], width: int) -> Iterator[str]:
-    for sentence in held["verdict"]["sentences"]:
-        yield from _wrapped(sentence, width)
 
 
 def _error_lines(held: Mapping[str, Any], width: int) -> Iterator[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.special import expit, logit, ndtri
@@ -18,7 +19,7 @@ from estimators.core.estimator import Estimates, Status, critical_values
 from estimators.core.inversion import p_value_errors
 from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE
 from experiments.checks.case import Family
-from experiments.checks.check import LEVELS, answers_of, family_critical, with_departure
+from experiments.checks.check import LEVELS, answers_of, family_critical, usual_of, with_departure
 from experiments.run.tasks import runner_of
 from experiments.study import Study
 from experiments.trust.claim import PanelClaim
@@ -104,15 +105,24 @@ class Rehearsal:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.nan_to_num(self.twins.estimate[:, at] / self.twins.se[:, 0, at], posinf=0.0, neginf=0.0)
 
-    @property
-    def largest(self) -> Floats:
-        """The largest |t| of all differences, (R,)."""
-        return np.asarray(np.max([np.abs(self.statistics(text)) for text in self.alternatives], axis=0))
+    @cached_property
+    def usual(self) -> dict[str, float]:
+        """Mean t on twins of differences that belong to them."""
+        return usual_of(self.twins)
+
+    def beyond(self, text: str) -> Floats:
+        """Its |t|, less the usual one, (R,)."""
+        return np.abs(self.statistics(text) - self.usual.get(text, 0.0))
 
     @property
+    def largest(self) -> Floats:
+        """The largest of all differences, (R,)."""
+        return np.asarray(np.max([self.beyond(text) for text in self.alternatives], axis=0))
+
+    @cached_property
     def critical(self) -> float:
         """Of the largest difference: alarms in 5% of further twins."""
-        return family_critical(self.twins, LEVEL)
+        return family_critical(self.twins, LEVEL, self.usual)
 
     def evidence(self, effect: float) -> Evidence:
         """What twins say; effect: the one at which rates are told."""
@@ -130,7 +140,7 @@ class Rehearsal:
         texts = [text for text in check.alternatives if text in self.alternatives]
         if not texts or check.difference is None:
             return check
-        alarms = np.max([np.abs(self.statistics(text)) for text in texts], axis=0) > self.critical
+        alarms = np.max([self.beyond(text) for text in texts], axis=0) > self.critical
         shown = min(texts, key=lambda text: abs(self.own.value(text)[0] - (check.difference or 0.0)))
         found = None if check.needed is None else float(self._detected(shown, check.needed).mean())
         return replace(check, false_alarm=float(alarms.mean()), power=found)
@@ -139,7 +149,8 @@ class Rehearsal:
         """Twins on which a difference gives an alarm where it is moved by as much as the claim needs, (R,)."""
         at, moved = self.twins.terms.index(f"{DIFFERENCE}{text}"), with_departure(self.twins, (text,), needed)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.abs(moved.estimate[:, at] / moved.se[:, 0, at]) > self.critical
+            t = moved.estimate[:, at] / moved.se[:, 0, at] - self.usual.get(text, 0.0)
+            return np.asarray(np.abs(t) > self.critical)
 
     def _contradicted(self, sign: Floats, effect: float) -> Flags:
         """Twins on which some alternative contradicts the claim, (R,); sign: of the claims."""
@@ -147,7 +158,8 @@ class Rehearsal:
         found = replace(self.twins, estimate=self.twins.estimate + effect * moved)
         answers = answers_of(found, self.alternatives, self.critical)
         own = found.estimate[:, 0] * sign > 0  # as signed as the claim that is told of
-        return np.asarray((answers == "contradicts").any(axis=1) & own)
+        told = np.stack([self.beyond(text) > self.critical for text in self.alternatives], axis=1)
+        return np.asarray(((answers == "contradicts") & told).any(axis=1) & own)
 
     def _wrongly_contradicted(self, effect: float) -> float | None:
         """The share of contradicted ones among twins whose effect can be claimed."""

@@ -208,7 +208,7 @@ def _examined(found: Trust, context: RunContext) -> Trust:
     ledger, dof = ledger_of(claim.sample, pictures=False), claim.dof(found.recommended)
     case = Case.of_claim(claim.sample, ledger, claim.fitted, claim.term, found.advised, dof)
     rehearsal = _rehearsed(found, case, context)
-    checks = checks_of(case, None if rehearsal is None else rehearsal.critical)
+    checks = checks_of(case) if rehearsal is None else checks_of(case, rehearsal.critical, rehearsal.usual)
     if rehearsal is not None:
         sound = _benchmarks(found, case, context)
         checks = tuple(sound.rated(rehearsal.rated(check)) for check in checks)

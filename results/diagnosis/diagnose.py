@@ -94,7 +94,11 @@ def diagnose(
     parameters = _parameter_columns(records)
     rows: list[dict[str, Any]] = []
     for cell, by_name in judged.items():
-        head = {"cell": cell} | {column: _scalar(records.cells[cell].get(name)) for name, column in parameters.items()}
+        head = {"cell": cell} | {
+            column: ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+            for name, column in parameters.items()
+            for value in (records.cells[cell].get(name),)
+        }
         for (name, sample), item in by_name.items():
             power = powers.get((cell, name)) if sample == "own" else None
             head |= {"estimator": name, "sample": sample}
@@ -249,8 +253,3 @@ def _outcome_rows(item: SecondPass, layout: Layout) -> Iterator[dict[str, Any]]:
 def _parameter_columns(records: Records) -> dict[str, str]:
     """Column of each parameter: its own name, or dial_NAME where that is taken."""
     return {name: f"dial_{name}" if name in {"cell", *COLUMNS} else name for name in dial_names(records.cells)}
-
-
-def _scalar(value: object) -> object:
-    """A parameter as a table shows it."""
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value

@@ -308,7 +308,10 @@ def _paint_weights(canvas: Canvas, plot: WeightsPlot) -> dict[str, str]:
 
     width, height = plot.size
     labels = [short_label(unit) for unit in plot.units]
-    left = 12.0 + LETTER * max(map(_letters, labels))
+    wide = [
+        sum(1.8 if ord(letter) > 0x2E7F else 1.0 for letter in label) for label in labels
+    ]  # Chinese ones nearly two
+    left = 12.0 + LETTER * max(wide)
     rows = ROW * len(labels)
     box = (left / width, (height - TITLE - rows) / height, (width - left - RIGHT) / width, rows / height)
     axes, said = frame(canvas, box, plot.title), {}
@@ -329,8 +332,3 @@ def _paint_weights(canvas: Canvas, plot: WeightsPlot) -> dict[str, str]:
     keys = [handle(index, SERIES[index], heading(kind, None)) for index, kind in enumerate(plot.weights)]
     canvas.legend(handles=keys, loc="lower left", bbox_to_anchor=(0.0, 0.0), borderaxespad=0.2)
     return said
-
-
-def _letters(text: str) -> float:
-    """Width of a label in letters; Chinese ones count for nearly two."""
-    return sum(1.8 if ord(letter) > 0x2E7F else 1.0 for letter in text)

@@ -71,7 +71,9 @@ def _print_warnings(document: Document, console: Console) -> None:
 
 def print_table(table: JournalTable, console: Console) -> None:
     """A table within the console's width, in several blocks where it is wider."""
-    for block in table.blocks(lambda part: _width(part) <= console.width):
+    for block in table.blocks(
+        lambda part: _label_width(part) + sum(width + len(GAP) for width in _widths(part)) <= console.width
+    ):
         _say(console, block.caption, "bold")
         for line, style in _lines(block):
             _say(console, line, style, wrap=False)
@@ -96,10 +98,6 @@ def _broken(text: str, width: int) -> list[str]:
             lines.append("")
         lines[-1] += piece.lstrip() if not lines[-1] else piece
     return lines
-
-
-def _width(table: JournalTable) -> int:
-    return _label_width(table) + sum(width + len(GAP) for width in _widths(table))
 
 
 def _label_width(table: JournalTable) -> int:

@@ -104,6 +104,21 @@ def test_of_perfect_fits_the_shortest_is_chosen() -> None:
         np.testing.assert_allclose(w[on], least, atol=1e-8)
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(3, 12), (6, 20), (11, 12)])
+def test_rows_of_zeros_change_nothing(rows: int, columns: int) -> None:
+    """A wide problem with as many of them as make it tall, from any start."""
+    b, _, _ = problems(rows, columns, 1e-12, count=10)
+    b = b - 0.95 * b.mean(axis=2, keepdims=True)  # of perfect fits, too
+    penalty, every = np.full((10, columns), 1e-12), np.ones((10, columns), dtype=bool)
+    padded = np.concatenate([b, np.zeros((10, 2 * columns, columns))], axis=1)
+    wanted = simplex_least_squares(b, penalty, every)
+    near = np.random.default_rng(4).random(every.shape) < 0.5
+    assert wanted.optimal.all()
+    for start in (None, near):
+        found = simplex_least_squares(padded, penalty, every, start)
+        np.testing.assert_allclose(found.weights, wanted.weights, atol=1e-8)
+
+
 def test_equal_columns_share_weight_and_none_is_lost() -> None:
     """Columns that stand twice, hardly penalised: no rounding decides between them by more than their weight."""
     b, _, _ = problems(30, 6, 1e-12, count=8)

@@ -73,6 +73,18 @@ def test_estimates_and_jackknife_are_those_of_the_slow_program(kind: str, dates:
         assert found.se[row, 0, 0] == pytest.approx(twin.jackknife_error(y, first, twin.KINDS[kind]), rel=1e-5)
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("controls", "treated", "before"), [(4, 3, 5), (6, 6, 10), (8, 15, 20), (10, 25, 30)])
+def test_few_controls_and_many_periods(controls: int, treated: int, before: int, seed: int) -> None:
+    """The outcomes after adoption of few controls are fitted perfectly, in many ways, of which the penalty chooses the
+    shortest: in the whole, and without each unit."""
+    dates = dict.fromkeys(range(controls, controls + treated), before)
+    panel = made(dates, 1, units=controls + treated, periods=before + 4, seed=seed)
+    found, (y, first) = SyntheticDID()(panel), units_first(panel, 0)
+    assert found.estimate[0, 0] == pytest.approx(twin.staggered(y, first, twin.KINDS["synthetic-did"]), abs=2e-6)
+    assert found.se[0, 0, 0] == pytest.approx(twin.jackknife_error(y, first, twin.KINDS["synthetic-did"]), rel=1e-5)
+
+
 @pytest.mark.parametrize("kind", ESTIMATORS)
 def test_renormalised_weights_are_those_of_the_slow_program(kind: str) -> None:
     panel = made(DATES["one date"])

@@ -31,6 +31,7 @@ from experiments.checks.check import (
     family_critical,
     modules,
     needed_of,
+    usual_of,
     with_departure,
     worst_of,
 )
@@ -229,6 +230,21 @@ def test_a_family_on_many_panels_has_the_critical_value_of_its_largest_t(case: C
     assert family_critical(found.take(slice(0, 12))) == np.abs(t).max(axis=1)[:12].max()  # 5% is beyond twelve
     spoilt = replace(found, estimate=np.where(np.arange(len(found.terms)) == 1, np.nan, found.estimate))
     assert family_critical(spoilt) <= family_critical(found)
+
+
+def test_what_sound_panels_have_raises_no_critical_value(case: Case) -> None:
+    """A difference of five errors on all panels: its t counts less five."""
+    assert case.family is not None
+    noise = np.random.default_rng(5).standard_normal((200, *case.panel.variables["y"].shape[1:]))
+    found = case.family.estimator(case.panel.with_variables({"y": noise}))
+    moved = np.arange(len(found.terms)) == found.terms.index("difference:trend")
+    there = replace(found, estimate=found.estimate + 5.0 * found.se[:, 0] * moved)
+    usual = usual_of(there)
+    assert usual_of(found) == {}
+    assert set(usual) == {"trend"}
+    assert usual["trend"] == pytest.approx(5.0, abs=0.3)
+    assert family_critical(there) > 4.0
+    assert family_critical(there, usual=usual) == pytest.approx(family_critical(found), abs=0.3)
 
 
 def test_a_departure_moves_difference_and_alternative_and_no_other(case: Case) -> None:
