@@ -340,7 +340,9 @@ def _series(found: Any) -> dict[str, Any] | None:
     errors = getattr(found, "bse", None) if errors is None else errors
     if not hasattr(params, "items") or not hasattr(errors, "items") or isinstance(found, Mapping):
         return None
-    return _joined(params, errors, getattr(found, "df_resid", None) if small else None)
+    freedom = getattr(found, "df_resid_inference", None)  # of statsmodels' clustered errors
+    freedom = getattr(found, "df_resid", None) if freedom is None else freedom
+    return _joined(params, errors, freedom if small else None)
 
 
 def _columns(found: Any) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ import ast
 import itertools
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -23,7 +24,7 @@ from estimators.core.estimator import Estimates, Estimator, Layout, Reduction, S
 from estimators.linear.did import TwoWayDID
 from sim.arrays import Floats
 from sim.design import Design
-from sim.errors import bad, closest, listed, one_of, reason
+from sim.errors import BadInput, bad, closest, listed, one_of, reason
 from sim.panel import Panel, long_table
 from sim.presets import Paper
 from sim.schema import Schema
@@ -135,7 +136,11 @@ class Formula(Estimator):
         """The same with the names of its coefficients, where they hang on a panel's levels or on pyfixest."""
         parsed = self._parsed(schema)
         if parsed.elsewhere:
-            return replace(self, terms=tuple(self._fits_of(panel)[0]))
+            terms, (coefficients, *_), *_ = self._fits_of(panel)
+            if dropped := [term for term in terms if term not in coefficients]:
+                raise bad(f"{listed(dropped)} cannot be told from the other terms and the effects", where=self.label,
+                          allowed="terms that are not collinear", remedy=f"leave {dropped[0]} out")  # fmt: skip
+            return replace(self, terms=tuple(terms))
         if any(term.levels for term in parsed.terms):
             return replace(self, terms=tuple(self._columns(parsed, panel)))
         return self
@@ -214,7 +219,8 @@ class Formula(Estimator):
         return Estimates(layout.terms, layout.errors, estimate, se, dof, np.array([status], dtype=np.uint8))
 
     def _fits_of(self, panel: Panel) -> tuple[Any, ...]:
-        """Names of the coefficients, then (coefficients, standard errors, degrees of freedom) by error type."""
+        """Names of the coefficients, those that it drops among them, then (coefficients, standard errors, degrees of
+        freedom) by error type."""
         try:
             import pyfixest
         except ImportError as missing:
@@ -229,21 +235,28 @@ class Formula(Estimator):
             text, table = re.sub(r"\s*\+\s*", " + ", self.formula), long_table(panel, self.unit, self.period)
             self._check_effects(table)
             try:
-                model = pyfixest.feols(text, table, _vcov(self.errors[0]), weights=weights)
-                for error in self.errors:
-                    if error != self.errors[0]:
-                        model.vcov(_vcov(error))
+                kinds = [_vcov(error, self.unit, self.period) for error in self.errors]
+                model = pyfixest.feols(text, table, kinds[0], weights=weights)
+                for place, kind in enumerate(kinds):
+                    if place:
+                        model.vcov(kind)
                     parts.append((model.coef().to_dict(), model.se().to_dict(), float(model._df_t)))
+            except BadInput:
+                raise
             except Exception as refusal:
                 raise bad(f"pyfixest does not fit it: {reason(refusal)}", where=f"{self.label} {self.formula!r}",
                           allowed="what pyfixest fits on this panel",
                           remedy="correct the formula, or choose other errors") from refusal  # fmt: skip
-        return (tuple(model.coef().index), *parts)
+        return ((*model.coef().index, *(model._collin_vars or ())), *parts)
 
     def _check_effects(self, table: pd.DataFrame) -> None:
-        """Raise BadInput where effects leave no two unit-periods together: pyfixest would end the process."""
+        """Raise BadInput where effects repeat or leave no two unit-periods together: pyfixest would end the process."""
         effects = [part.strip() for part in _split(self.formula, self.label)[2:3] if "~" not in part]
         named = [[name.strip() for name in effect.split("^")] for part in effects for effect in part.split("+")]
+        alike = Counter(frozenset(names) for names in named)
+        if twice := next(("^".join(names) for names in named if alike[frozenset(names)] > 1), ""):
+            raise bad(f"effects of {twice} repeat", where=f"{self.label} {self.formula!r}",
+                      allowed="each once", remedy="name them once")  # fmt: skip
         left = table
         while count := len(left):
             for names in (names for names in named if {*names} <= {*table.columns}):
@@ -270,6 +283,7 @@ def formula(
     """
     wrong = [name for name, value in {"text": text, "unit": unit, "period": period, "label": label}.items()
              if not isinstance(value, str)]  # fmt: skip
+    wrong += ["errors"] * (not isinstance(errors, tuple | list) or not all(isinstance(one, str) for one in errors))
     if wrong or not isinstance(vcov, str | Mapping | None):
         raise bad(f"{listed(wrong) or 'vcov'} is of the wrong type", where="formula",
                   allowed='texts, and vcov as "hetero" or {"CRV1": "unit"}', remedy="correct it")  # fmt: skip
@@ -295,15 +309,16 @@ def _error_of(vcov: str | Mapping[str, str], unit: str, period: str) -> str:
     return f"{CLUSTERED[kind]}:{'+'.join(names)}"
 
 
-def _vcov(error: str) -> Any:
-    """What pyfixest calls an error type of ours."""
+def _vcov(error: str, unit: str, period: str) -> Any:
+    """What pyfixest calls an error type of ours, on a table that calls units and periods so."""
     spelled = {ours: theirs for theirs, ours in (SPELLED | CLUSTERED).items() if theirs != "HC1"}
     kind, _, groups = error.partition(":")
     if kind not in spelled:
         raise bad(f"pyfixest has no errors of type {error!r}", where="formula errors",
-                  allowed=f"{listed(SPELLED.values())}, cluster:NAME, crv3:NAME",
+                  allowed=f"{listed(dict.fromkeys(SPELLED.values()))}, cluster:NAME, crv3:NAME",
                   remedy="choose one of them")  # fmt: skip
-    return {spelled[kind]: groups} if groups else spelled[kind]
+    theirs = "+".join({"unit": unit, "period": period}.get(name, name) for name in groups.split("+"))
+    return {spelled[kind]: theirs} if groups else spelled[kind]
 
 
 @lru_cache(maxsize=256)
@@ -345,7 +360,7 @@ def _expression(text: str, where: str) -> ast.expr:
     """Text as an expression of Python."""
     try:
         return ast.parse(text, mode="eval").body
-    except SyntaxError as error:
+    except (SyntaxError, RecursionError) as error:
         raise bad(f"{text!r} cannot be read", where=where, allowed=GRAMMAR, remedy="correct it") from error
 
 
@@ -361,7 +376,7 @@ def _terms(text: str, where: str, schema: Schema, reasons: list[str]) -> tuple[t
     try:
         read = [[factor.expr for factor in term.factors]
                 for term in DefaultFormulaParser(include_intercept=True).get_terms(text)]  # fmt: skip
-    except (FormulaicError, SyntaxError) as error:
+    except (FormulaicError, SyntaxError, RecursionError) as error:
         raise bad(f"{text!r} cannot be read", where=where, allowed=GRAMMAR, remedy="correct it") from error
     found: list[Term] = []
     for factors in read:
@@ -381,14 +396,19 @@ def _indicators(call: Any, where: str, schema: Schema, reasons: list[str]) -> Te
     """i(LEVELS, BY, ref = ...): indicators of the levels, times BY."""
     names = [ast.unparse(argument) for argument in call.args]
     given = {keyword.arg: keyword.value for keyword in call.keywords}
-    if not 1 <= len(names) <= 2 or set(given) - {"ref", "ref2"}:
+    plain = all(isinstance(argument, ast.Name) for argument in call.args)
+    if not plain or not 1 <= len(names) <= 2 or set(given) - {"ref", "ref2"}:
         raise bad(f"{ast.unparse(call)}", where=where, allowed="i(LEVELS), i(LEVELS, BY), each with ref = LEVEL",
                   remedy="write it so")  # fmt: skip
     if "ref2" in given or names[0] in schema.variables or (len(names) > 1 and names[1] in schema.attributes):
         reasons.append(f"{ast.unparse(call)}")
     reference: tuple[str, ...] = ()
     if "ref" in given:
-        value = ast.literal_eval(given["ref"])
+        try:
+            value = ast.literal_eval(given["ref"])
+        except ValueError as error:
+            raise bad(f"ref = {ast.unparse(given['ref'])}", where=where, allowed="a level, or a list of levels",
+                      remedy="write levels as they are, texts in quotes") from error  # fmt: skip
         reference = tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),)
     return Term(ast.unparse(call), (), names[0], reference, names[1] if len(names) > 1 else "")
 
@@ -432,6 +452,8 @@ def _values(text: str, panel: Panel, fit: Formula) -> Floats:
 
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # the panel refuses what is not finite
         found = np.asarray(value(_expression(text, fit.label)), dtype=np.float64)
+    if not found.ndim:
+        raise bad(f"{text} is a number", where=fit.label, allowed="expressions of variables", remedy="leave it out")
     return np.ascontiguousarray(np.broadcast_to(found, (len(found), len(panel.periods), len(panel.units))))
 
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import panelproof as pp
 from estimators.core.functions import answers_of
@@ -77,6 +78,21 @@ def test_a_fit_of_statsmodels_is_an_answer_with_its_degrees_of_freedom() -> None
     normal = answers_of(smf.ols("icr ~ did", frame()).fit(cov_type="HC1"))
     assert normal is not None
     assert len(normal["did"]) == 2  # no degrees of freedom where it uses the normal law
+
+
+def test_clustered_errors_of_statsmodels_have_the_degrees_of_freedom_that_it_uses_itself() -> None:
+    import statsmodels.formula.api as smf
+
+    table = frame()
+    groups = table["unit"].astype("category").cat.codes
+    fit = smf.ols("icr ~ did", table).fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
+    answer = answers_of(fit)
+    assert answer is not None
+    estimate, error, dof = answer["did"]
+    assert dof == groups.nunique() - 1
+    lower, upper = fit.conf_int().loc["did"]
+    assert estimate - stats.t.ppf(0.975, dof) * error == pytest.approx(lower)
+    assert estimate + stats.t.ppf(0.975, dof) * error == pytest.approx(upper)
 
 
 def test_a_fit_of_pyfixest_is_an_answer() -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 import panelproof as pp
+from estimators.core.estimator import Status
 from estimators.linear.formula import Formula, formula
 from sim import BadInput, Panel, Streams
 from sim.panel import long_table
@@ -162,6 +163,24 @@ def test_units_and_periods_may_have_other_names(panel: Panel) -> None:
     assert fit.errors == ("cluster:unit",)
 
 
+@pytest.mark.parametrize("vcov", [None, {"CRV1": "city"}, {"CRV3": "city"}, {"CRV1": "city+year"}])
+def test_errors_by_pyfixest_know_the_other_names(panel: Panel, vcov: Any) -> None:
+    other = formula("y ~ d | city + year + g", vcov, unit="city", period="year")(panel)
+    own = {kind: name.replace("city", "unit").replace("year", "period") for kind, name in (vcov or BY_UNIT).items()}
+    np.testing.assert_allclose(other.se, formula("y ~ d | unit + period + g", own)(panel).se, rtol=1e-12)
+
+
+def test_a_collinear_term_of_one_replication_is_singular_there(panel: Panel) -> None:
+    """By pyfixest, which drops it, as by TwoWayDID, which does not."""
+    x = panel.variables["x"]
+    y = np.concatenate([panel.variables["y"]] * 2)
+    both = panel.with_variables({"y": y, "x2": np.concatenate([x * x, 2 * x])})
+    found = formula("y ~ d + x + x2 | g")(both)
+    assert found.status.tolist() == [Status.OK, Status.SINGULAR]
+    with pytest.raises(BadInput, match="x2 cannot be told from the other terms"):
+        formula("y ~ d + x + x2 | g")(both.replication(1))
+
+
 def test_a_study_runs_a_formula_with_levels(panel: Panel) -> None:
     study = pp.Study("formulas", pp.Paper(), (formula("icr ~ did + did:inv | unit + period"),), replications=64,
                      block=64, worlds=1)  # fmt: skip
@@ -192,6 +211,18 @@ def test_a_study_runs_a_formula_with_levels(panel: Panel) -> None:
     ("y ~ d | unit^period", "every unit-period stands alone"),
     ("y ~ d | unit | d ~ z", "pyfixest does not fit it: EndogVarsAsCovarsError"),
     ("y ~ __import__('os').system('true')", "nothing is called '__import__'"),
+    ("y ~ d | g + g", "effects of g repeat"),
+    ("y ~ d | g + x^period + period^x", "effects of x^period repeat"),
+    ("y ~ x | unit + unit | d ~ z", "effects of unit repeat"),
+    ("y ~ d + x + I(2 * x) | g", "I(2 * x) cannot be told from the other terms and the effects"),
+    ("y ~ d + I(1) | unit", "I(1) is a number"),
+    ("y ~ 2:x", "2 is a number"),
+    ("3 ~ d", "3 is a number"),
+    ("y ~ i(log(z))", "allowed: i(LEVELS)"),
+    ("y ~ i('g')", "allowed: i(LEVELS)"),
+    ("y ~ i(i(g))", "allowed: i(LEVELS)"),
+    ("y ~ i(g, ref = x)", "ref = x"),
+    ("y ~ I(" + 3000 * "-" + "x)", "cannot be read"),
 ])  # fmt: skip
 def test_what_is_no_formula_of_the_panel_is_refused_in_one_line(text: str, said: str, panel: Panel) -> None:
     with pytest.raises(BadInput) as error:
@@ -219,7 +250,9 @@ def test_errors_by_pyfixest_do_not_hang_on_the_hash_of_names() -> None:
     assert len(said) == 1
 
 
-@pytest.mark.parametrize("wrong", [{"text": None}, {"vcov": 5}, {"unit": 5}, {"label": None}])
+@pytest.mark.parametrize(
+    "wrong", [{"text": None}, {"vcov": 5}, {"unit": 5}, {"label": None}, {"errors": (3,)}, {"errors": None}]
+)
 def test_what_is_of_the_wrong_type_is_one_line(wrong: dict[str, Any]) -> None:
     with pytest.raises(BadInput, match=f"{next(iter(wrong))} is of the wrong type"):
         formula(**{"text": "y ~ d | unit", **wrong})
