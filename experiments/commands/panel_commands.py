@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -197,15 +197,18 @@ def estimate(
     from experiments.estimation import check_formats, check_tables, estimate, write_files
     from experiments.panel_spec.spec import read_real_panel, read_spec
     from experiments.tables.ledger import journal_tables
+    from experiments.twins.real import check_twins
     from results.tables.journal_table import TableSetting
     from results.tables.terminal_tables import print_estimates
+    from sim.errors import BadInput
     from sim.registry import aside, join_search
 
     join_search(spec.parent)  # of "module:Object"
     chosen, shown = check_formats(formats, out), check_tables(tables)
     asked = read_spec(spec).with_tests(tests)
+    real = read_real_panel(panel, asked)
     with aside() if as_json else nullcontext():
-        found = estimate(read_real_panel(panel, asked), cross_check=cross_check, estimators=estimators)
+        found = estimate(real, cross_check=cross_check, estimators=estimators)
     if out is not None:
         written = write_files(found, out, chosen, errors)
     if as_json:
@@ -216,10 +219,12 @@ def estimate(
     print_estimates(found, made, console, errors, shown)
     if out is not None:
         console.print(f"\nwrote {', '.join(map(str, written))}", markup=False)
-    if TableSetting(found).headline and "weight" not in found.panel:
+    with suppress(BadInput):  # where there are no twins, `trust` is no next step
+        check_twins(real)
         words = ["trust", str(panel), "--spec", str(spec), *(["--errors", errors] if errors else []), "--out",
                  f"trust-of-{panel.stem}"]  # fmt: skip
-        console.print(f"next: panelproof {' '.join(map(quote, words))}", markup=False, soft_wrap=True)
+        if TableSetting(found).headline:
+            console.print(f"next: panelproof {' '.join(map(quote, words))}", markup=False, soft_wrap=True)
     return found.exit_code
 
 

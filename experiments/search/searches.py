@@ -76,7 +76,7 @@ def _answer(evaluator: Evaluator, rest: Mapping[str, Any], target: float, budget
             break
         n = min(2 * n, -(-budget // BLOCK) * BLOCK)
     wide = math.exp(float(stdtrit(GROUPS - 1, (1 + LEVEL) / 2)) * log_se)
-    lower, upper = (needed(end, alone, n, worlds, target) for end in (mcse / wide, mcse * wide))
+    lower, upper = (needed(mcse * by, alone * by**2, n, worlds, target) for by in (1 / wide, wide))
     evaluations = tuple(evaluator.evaluations[before:])
     if not math.isfinite(value):
         floor = projected(mcse, alone, n, worlds, 1e9)

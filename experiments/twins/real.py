@@ -39,7 +39,7 @@ class Real:
     @classmethod
     def of(cls, real: RealPanel) -> Real:
         """The balanced part of a panel; raises BadInput where no twin can be made of it."""
-        _check(real)
+        check_twins(real)
         panel = real.panel if real.panel.balanced else real.balanced()
         y = panel.variables[panel.roles.outcome or ""]
         if section_of(real.spec).standardize:
@@ -212,7 +212,7 @@ def section_of(spec: Spec) -> TwinSection:
     return spec.twin or TwinSection()
 
 
-def _check(real: RealPanel) -> None:
+def check_twins(real: RealPanel) -> None:
     """Raise BadInput, all at once, for panels that no twin can be fitted to."""
     spec, panel, where = real.spec, real.panel, f"{real.spec.file}, [twin]"
     problems: list[Problem] = []

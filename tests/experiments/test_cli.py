@@ -316,3 +316,19 @@ def test_a_proposed_spec_is_valid_toml_that_names_the_columns(tmp_path: Path) ->
     text = (tmp_path / "SPEC.toml").read_text(encoding="utf-8")
     assert 'unit = "city"' in text
     assert 'treatment = "eip"' in text
+
+
+@pytest.mark.parametrize(("lost", "balance", "next_step"), [(0, "error", True), (5, "error", False),
+                                                            (5, "drop-units", True)])  # fmt: skip
+def test_trust_is_the_next_step_where_it_runs(
+    lost: int, balance: str, next_step: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twins need a balanced panel: with gaps it would refuse what `estimate` had just recommended."""
+    rng = np.random.default_rng(3)
+    city, year = (part.ravel() for part in np.meshgrid(np.arange(20), np.arange(8), indexing="ij"))
+    table = pd.DataFrame({"city": city, "year": year, "d": 1 * ((city < 8) & (year > 3)), "y": rng.normal(size=160)})
+    table.drop(index=range(0, 40 * (lost > 0), 8)).to_csv(tmp_path / "panel.csv", index=False)
+    spec = '[panel]\nunit = "city"\nperiod = "year"\noutcome = "y"\ntreatment = "d"\n'
+    (tmp_path / "spec.toml").write_text(f'{spec}balance = "{balance}"\n', encoding="utf-8")
+    assert run_command(["estimate", str(tmp_path / "panel.csv"), "--spec", str(tmp_path / "spec.toml")]) == 0
+    assert ("next: panelproof trust" in capsys.readouterr().out) == next_step

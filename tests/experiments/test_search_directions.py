@@ -433,6 +433,19 @@ def test_replications_of_a_share_by_hand() -> None:
     assert needed(math.sqrt(alone), alone, 1000, 1, 0.02) == pytest.approx(525, rel=1e-6)
 
 
+def test_replications_of_a_share_are_uncertain_on_both_sides() -> None:
+    """The variance of independent fits is estimated too: p (1 - p) of the pilot's p."""
+    study = Study.from_settings({
+        "name": "share", "worlds": 1, "seed": 2, "replications": 64,
+        "design": {"kind": "panel", "units": 20, "periods": 6}, "estimators": [{"kind": "did", "errors": ["iid"]}],
+    })  # fmt: skip
+    _, search = solving(study, "mcse:coverage=0.02", "replications", None, Search())
+    (found,) = search()
+    assert found.lower < 0.99 * found.value
+    assert found.upper > 1.01 * found.value
+    assert found.lower / found.value == pytest.approx(found.value / found.upper, rel=1e-6)
+
+
 def test_answers_that_are_none_say_where_the_search_was() -> None:
     answer = SearchAnswer("the size of did by did (iid errors) rises above 5%", "errors.serial", {}, "tied", 0.0,
                           math.nan, math.nan, None, 8192, (), " There it is 5.1%.")  # fmt: skip
