@@ -205,19 +205,21 @@ class Case:
     @cached_property
     def few(self) -> int:
         """Clusters that errors of differences rest on: those with treated units, or those with others where these are
-        fewer."""
-        return fewest_clusters(self.panel, self._clustered(self.effect.se_type)) if self.effect else 0
+        fewer; 0 for a claim on another variable than the treatment."""
+        if self.effect is None or self.term == "" or self.term != self.panel.roles.treatment:
+            return 0
+        return fewest_clusters(self.panel, self._clustered(self.effect.se_type))
 
     def freedom(self, dof: float) -> float:
         """Degrees of freedom of a difference's t, of those that its regression leaves."""
-        return min(dof, max(self.few - 1.0, 1.0))
+        return min(dof, max(self.few - 1.0, 1.0)) if self.few else dof
 
     @property
     def untold(self) -> str:
         """Why no difference can be told from chance, if so; twins tell it all the same."""
         return (
             "one cluster alone has treated units, or units that are not"
-            if self.few < 2 and self.critical is None
+            if self.few == 1 and self.critical is None
             else ""
         )
 

@@ -554,3 +554,9 @@ def test_the_critical_value_of_few_treated_clusters_has_their_degrees_of_freedom
     influence = case.family.estimator.stacked(case.panel).influence[:, 1::2]
     value = float(simultaneous_critical_values(influence, drawn, 0.05)[0])
     assert case.family.critical == pytest.approx(stats.t.ppf(stats.norm.cdf(value), 3))
+
+
+def test_claims_on_other_variables_hang_on_no_treated_clusters(case: Case) -> None:
+    other = replace(case, term="inv")
+    assert case.few > 1
+    assert (other.few, other.freedom(35.0), other.untold) == (0, 35.0, "")
