@@ -184,9 +184,8 @@ class WithoutUnits:
         """
         inside, count = self.fit.periods > 0, (self.block.controls > 0).sum(axis=1)
         scale = np.vecdot(left, left).sum(axis=1) / inside.shape[1]
-        usable = (
-            np.isfinite(scale) & (scale > 0) & inside.any(axis=1) & (count > inside.shape[1])
-        )  # see `simplex._tall`
+        # of no more controls than periods, many weights fit equally well: see `simplex._tall`
+        usable = np.isfinite(scale) & (scale > 0) & inside.any(axis=1) & (count > inside.shape[1])
         rows = np.where(usable[:, None, None], left, 0.0) / np.sqrt(np.where(usable, scale, 1.0))[:, None, None]
         gram = np.matmul(rows.transpose(0, 2, 1), rows) + 1.0
         small = np.square(self.block.slight) * count / np.where(usable, scale, 1.0)

@@ -17,7 +17,7 @@ from estimators.linear.few_clusters import ADJUSTED
 from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE, Differences
 from estimators.sensitivity.sensitivity import LeftOut, leave_one_out
 from estimators.staggered.aggregation import multipliers, simultaneous_critical_values
-from experiments.checks.check import LEVEL, LEVELS, answers_of, modules, needed_of
+from experiments.checks.check import LEVEL, LEVELS, answers_of, as_usual, modules, needed_of
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables.ledger import FEW_TREATED, FittedColumn, Ledger, fewest_clusters, main_cluster, with_further
 from results.tables.records import ANSWERS, BASELINE, INFORMS, WEAKENS, Answer, Check, Record
@@ -217,11 +217,8 @@ class Case:
     @property
     def untold(self) -> str:
         """Why no difference can be told from chance, if so; twins tell it all the same."""
-        return (
-            "one cluster alone has treated units, or units that are not"
-            if self.few == 1 and self.critical is None
-            else ""
-        )
+        alone = self.few == 1 and self.critical is None
+        return "one cluster alone has treated units, or units that are not" if alone else ""
 
     @cached_property
     def family(self) -> Family | None:
@@ -265,19 +262,11 @@ class Case:
         return max(single, every)
 
     def answers(self, alternatives: Sequence[str]) -> list[Answer]:
-        """The answer of each of some alternatives of the family; what sound panels show contradicts nothing."""
+        """The answer of each of some alternatives of the family."""
         assert self.family is not None
-        found = answers_of(self.family.found, alternatives, self.family.critical, level=self.level, needed=self.needed)
-        answers = [ANSWERS[ANSWERS.index(one)] for one in found[0].tolist()]
-        return ["cannot tell" if one == "contradicts" and self.shown_by_sound(text) else one
-                for text, one in zip(alternatives, answers, strict=True)]  # fmt: skip
-
-    def shown_by_sound(self, text: str) -> bool:
-        """Whether a difference is one that sound panels have, and about as large."""
-        if self.family is None or text not in self.usual:
-            return False
-        d, se, _ = self.family.value(text)
-        return abs(d / se - self.usual[text]) <= self.family.critical
+        found = answers_of(self.family.found, alternatives, self.family.critical, level=self.level, needed=self.needed,
+                           usual=self.usual)  # fmt: skip
+        return [ANSWERS[ANSWERS.index(one)] for one in found[0].tolist()]
 
     def judged(self, name: str, alternatives: Sequence[str], words: dict[str, str], remedy: str = "") -> Check | None:
         """The check of some alternatives of the family, words: each in words; None where there is none of them, or none
@@ -287,10 +276,11 @@ class Case:
         if family is None or not held:
             return None
         moves = []
-        for text, answer in zip(held, self.answers(held), strict=True):
+        usual = as_usual(family.found, held, family.critical, self.usual)[0].tolist()
+        for text, answer, common in zip(held, self.answers(held), usual, strict=True):
             d, se, _ = family.value(text)
             estimate, own, _ = family.value(text, ALTERNATIVE)
-            moves.append(Move(words[text], d, 0.0 if d == 0 else se, estimate, own, answer, self.shown_by_sound(text)))
+            moves.append(Move(words[text], d, 0.0 if d == 0 else se, estimate, own, answer, common))
         dof = self.freedom(float(family.found.dof[0, 0, 0]))
         return replace(self.most_serious(name, moves, family.critical, dof), remedy=remedy, alternatives=held)
 

@@ -64,12 +64,13 @@ def needed_of(estimate: Floats, half: Floats) -> Floats:
 
 def answers_of(
     found: Estimates, alternatives: Sequence[str], critical: float, *, level: float | None = LEVEL,
-    needed: Floats | float | None = None,
+    needed: Floats | float | None = None, usual: Mapping[str, float] | None = None,
 ) -> Answers:  # fmt: skip
     """Answers of some alternatives of `Differences` on R panels, (R, A).
 
     critical: of the family's |t|. level: at which the claim is made, None = nothing is claimed. needed: of every panel,
-    (R,) or one number, in place of what its own clustered interval has. Each panel's claim is its own estimate.
+    (R,) or one number, in place of what its own clustered interval has. usual: t that sound panels have; what is no
+    farther from it contradicts nothing. Each panel's claim is its own estimate.
     """
     estimate, se = found.estimate, found.se[:, 0]
     margin = critical_values(found.dof[:, 0], level or LEVEL) * se
@@ -81,7 +82,7 @@ def answers_of(
     error = np.where(estimate[:, d] == 0, 0.0, se[:, d])  # an alternative that is the claim itself
     supports = sign * estimate[:, a] > margin[:, a]
     answers = answer_of(estimate[:, d], error, critical, None if level is None else own, sign, supports)
-    capped = np.isin(alternatives, CAPPED)
+    capped = np.isin(alternatives, CAPPED) | as_usual(found, alternatives, critical, usual or {})
     return np.where(capped & (answers == "contradicts"), "cannot tell", answers)
 
 
@@ -91,16 +92,31 @@ def worst_of(answers: Answers) -> Answers:
     return np.asarray(np.array(ANSWERS)[places.max(axis=-1)])
 
 
+def alternatives_of(found: Estimates) -> tuple[str, ...]:
+    """Those of which there are differences."""
+    return tuple(term.removeprefix(DIFFERENCE) for term in found.terms if term.startswith(DIFFERENCE))
+
+
+def statistics_of(found: Estimates, alternatives: Sequence[str], usual: Mapping[str, float] | None = None) -> Floats:
+    """t of differences, (R, A), less their usual values; 0 where there is none."""
+    at = [found.terms.index(f"{DIFFERENCE}{text}") for text in alternatives]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = found.estimate[:, at] / found.se[:, 0, at]
+    return np.where(np.isfinite(t), t - [(usual or {}).get(text, 0.0) for text in alternatives], 0.0)
+
+
 def usual_of(found: Estimates) -> dict[str, float]:
     """The mean t of differences that panels without a departure have as well, by alternative, R of them: a control that
     matters moves the effect wherever it is left out."""
-    out = {}
-    for k, term in enumerate(found.terms):
-        t = found.estimate[:, k] / np.where(found.se[:, 0, k] > 0, found.se[:, 0, k], np.nan)
-        mean = float(t[np.isfinite(t)].mean()) if term.startswith(DIFFERENCE) and np.isfinite(t).any() else 0.0
-        if abs(mean) > USUAL:
-            out[term.removeprefix(DIFFERENCE)] = mean
-    return out
+    texts = alternatives_of(found)
+    t = statistics_of(found, texts)
+    mean = t.sum(axis=0) / np.maximum((t != 0).sum(axis=0), 1)
+    return {text: value for text, value in zip(texts, mean.tolist(), strict=True) if abs(value) > USUAL}
+
+
+def as_usual(found: Estimates, alternatives: Sequence[str], critical: float, usual: Mapping[str, float]) -> Flags:
+    """Which differences are such as sound panels have them, (R, A)."""
+    return np.isin(alternatives, list(usual)) & (np.abs(statistics_of(found, alternatives, usual)) <= critical)
 
 
 def family_critical(found: Estimates, level: float = LEVEL, usual: Mapping[str, float] | None = None) -> float:
@@ -109,11 +125,7 @@ def family_critical(found: Estimates, level: float = LEVEL, usual: Mapping[str, 
 
     The next of R + 1 panels in exchangeable order is beyond the k-th of the R with probability 1 - k / (R + 1).
     """
-    at = [k for k, term in enumerate(found.terms) if term.startswith(DIFFERENCE)]
-    less = [(usual or {}).get(found.terms[k].removeprefix(DIFFERENCE), 0.0) for k in at]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        size = np.abs(found.estimate[:, at] / found.se[:, 0, at] - less)
-    largest = np.where(np.isfinite(size), size, 0.0).max(axis=1)
+    largest = np.abs(statistics_of(found, alternatives_of(found), usual)).max(axis=1)
     rank = min(math.ceil((1.0 - level) * (len(largest) + 1) - ROUNDING), len(largest))
     return float(np.sort(largest)[rank - 1])
 

@@ -19,7 +19,15 @@ from estimators.core.estimator import Estimates, Status, critical_values
 from estimators.core.inversion import p_value_errors
 from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE
 from experiments.checks.case import Family
-from experiments.checks.check import LEVELS, answers_of, family_critical, usual_of, with_departure
+from experiments.checks.check import (
+    LEVELS,
+    alternatives_of,
+    answers_of,
+    family_critical,
+    statistics_of,
+    usual_of,
+    with_departure,
+)
 from experiments.run.tasks import runner_of
 from experiments.study import Study
 from experiments.trust.claim import PanelClaim
@@ -97,27 +105,16 @@ class Rehearsal:
     @property
     def alternatives(self) -> tuple[str, ...]:
         """Those that run on twins."""
-        return tuple(term.removeprefix(DIFFERENCE) for term in self.twins.terms if term.startswith(DIFFERENCE))
-
-    def statistics(self, text: str) -> Floats:
-        """t of a difference on twins, (R,), 0 where there is none."""
-        at = self.twins.terms.index(f"{DIFFERENCE}{text}")
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.nan_to_num(self.twins.estimate[:, at] / self.twins.se[:, 0, at], posinf=0.0, neginf=0.0)
+        return alternatives_of(self.twins)
 
     @cached_property
     def usual(self) -> dict[str, float]:
         """Mean t on twins of differences that belong to them."""
         return usual_of(self.twins)
 
-    def beyond(self, text: str) -> Floats:
-        """Its |t|, less the usual one, (R,)."""
-        return np.abs(self.statistics(text) - self.usual.get(text, 0.0))
-
-    @property
-    def largest(self) -> Floats:
-        """The largest of all differences, (R,)."""
-        return np.asarray(np.max([self.beyond(text) for text in self.alternatives], axis=0))
+    def alarms(self, found: Estimates, alternatives: Sequence[str]) -> Flags:
+        """On which panels some difference is beyond what is usual, (R,)."""
+        return np.asarray((np.abs(statistics_of(found, alternatives, self.usual)) > self.critical).any(axis=1))
 
     @cached_property
     def critical(self) -> float:
@@ -128,7 +125,7 @@ class Rehearsal:
         """What twins say; effect: the one at which rates are told."""
         return Evidence(
             critical=self.critical,
-            familywise=float((self.largest > self.critical).mean()),
+            familywise=float(self.alarms(self.twins, self.alternatives).mean()),
             lean=self._lean(),
             supported_without_effect=float(self._supported(0.0).mean()),
             supported_at_effect=float(self._supported(effect).mean()),
@@ -140,26 +137,19 @@ class Rehearsal:
         texts = [text for text in check.alternatives if text in self.alternatives]
         if not texts or check.difference is None:
             return check
-        alarms = np.max([self.beyond(text) for text in texts], axis=0) > self.critical
+        alarms = self.alarms(self.twins, texts)
         shown = min(texts, key=lambda text: abs(self.own.value(text)[0] - (check.difference or 0.0)))
-        found = None if check.needed is None else float(self._detected(shown, check.needed).mean())
+        moved = self.twins if check.needed is None else with_departure(self.twins, (shown,), check.needed)
+        found = None if check.needed is None else float(self.alarms(moved, (shown,)).mean())
         return replace(check, false_alarm=float(alarms.mean()), power=found)
-
-    def _detected(self, text: str, needed: float) -> Flags:
-        """Twins on which a difference gives an alarm where it is moved by as much as the claim needs, (R,)."""
-        at, moved = self.twins.terms.index(f"{DIFFERENCE}{text}"), with_departure(self.twins, (text,), needed)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            t = moved.estimate[:, at] / moved.se[:, 0, at] - self.usual.get(text, 0.0)
-            return np.asarray(np.abs(t) > self.critical)
 
     def _contradicted(self, sign: Floats, effect: float) -> Flags:
         """Twins on which some alternative contradicts the claim, (R,); sign: of the claims."""
         moved = np.array([not term.startswith(DIFFERENCE) for term in self.twins.terms])
         found = replace(self.twins, estimate=self.twins.estimate + effect * moved)
-        answers = answers_of(found, self.alternatives, self.critical)
+        answers = answers_of(found, self.alternatives, self.critical, usual=self.usual)
         own = found.estimate[:, 0] * sign > 0  # as signed as the claim that is told of
-        told = np.stack([self.beyond(text) > self.critical for text in self.alternatives], axis=1)
-        return np.asarray(((answers == "contradicts") & told).any(axis=1) & own)
+        return np.asarray((answers == "contradicts").any(axis=1) & own)
 
     def _wrongly_contradicted(self, effect: float) -> float | None:
         """The share of contradicted ones among twins whose effect can be claimed."""
@@ -174,7 +164,7 @@ class Rehearsal:
             return None
         sign = -1.0 if self.estimate < 0 else 1.0
         d, se, _ = self.own.value(TREND)
-        own, drawn = -sign * d / se, self.statistics(TREND)
+        own, drawn = -sign * d / se, statistics_of(self.twins, (TREND,))[:, 0]
         alike = float((np.abs(drawn) >= own).sum())  # the law of the null is that of either sign
         pvalue = (1.0 + alike) / (2.0 * (1.0 + len(drawn))) if own > 0 else 1.0
         estimate, error, dof = self.own.value(TREND, ALTERNATIVE)
@@ -196,7 +186,7 @@ class Rehearsal:
         """Which twins have a trend before adoption that explains the claim, (R,)."""
         if TREND not in self.alternatives:
             return np.zeros(len(sign), dtype=bool)
-        statistics = self.statistics(TREND)
+        statistics = statistics_of(self.twins, (TREND,))[:, 0]
         bound = float(np.quantile(np.abs(statistics), 1 - 2 * LEAN))
         at = self.twins.terms.index(f"{ALTERNATIVE}{TREND}")
         half = critical_values(self.twins.dof[:, 0, at], LEVEL) * self.twins.se[:, 0, at]

@@ -31,6 +31,7 @@ from experiments.checks.check import (
     family_critical,
     modules,
     needed_of,
+    statistics_of,
     usual_of,
     with_departure,
     worst_of,
@@ -245,6 +246,24 @@ def test_what_sound_panels_have_raises_no_critical_value(case: Case) -> None:
     assert usual["trend"] == pytest.approx(5.0, abs=0.3)
     assert family_critical(there) > 4.0
     assert family_critical(there, usual=usual) == pytest.approx(family_critical(found), abs=0.3)
+    lost = replace(there, estimate=np.where(np.arange(200)[:, None] < 100, np.nan, there.estimate))
+    assert usual_of(lost)["trend"] == pytest.approx(5.0, abs=0.3)
+    assert not statistics_of(lost, ("trend",), usual)[:100].any()  # a fit that is lost is no alarm
+
+
+def test_what_sound_panels_have_contradicts_nothing(case: Case) -> None:
+    """A claim of 5 errors without support elsewhere; of a difference as usual it is said that it cannot tell."""
+    assert case.family is not None
+    whole, text = case.family.found, ("trend",)
+    d, a = (whole.terms.index(f"{head}trend") for head in ("difference:", "alternative:"))
+    own = 5.0 * float(whole.se[0, 0, 0])
+    moved = whole.estimate.copy()
+    moved[0, [0, d, a]] = own, -9.0 * whole.se[0, 0, d], 0.0
+    found = replace(whole, estimate=moved)
+    assert answers_of(found, text, 3.0).tolist() == [["contradicts"]]
+    assert answers_of(found, text, 3.0, usual={"trend": -8.0}).tolist() == [["cannot tell"]]
+    assert answers_of(found, text, 3.0, usual={"trend": -2.0}).tolist() == [["contradicts"]]
+    assert answers_of(found, text, 3.0, usual={"balanced": -8.0}).tolist() == [["contradicts"]]
 
 
 def test_a_departure_moves_difference_and_alternative_and_no_other(case: Case) -> None:
