@@ -95,9 +95,10 @@ def diagnose(
     rows: list[dict[str, Any]] = []
     for cell, by_name in judged.items():
         head = {"cell": cell} | {
-            column: ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+            column: ", ".join(map(str, value))
+            if isinstance(value := records.cells[cell].get(name), list | tuple)
+            else value
             for name, column in parameters.items()
-            for value in (records.cells[cell].get(name),)
         }
         for (name, sample), item in by_name.items():
             power = powers.get((cell, name)) if sample == "own" else None
