@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     )
     from estimators.core.functions import estimator
     from estimators.linear.formula import formula
-    from experiments.estimation import write_files
+    from experiments.estimation import Tables, write_files
     from experiments.panel_spec.first_spec import example_panel
     from experiments.panel_spec.sections import Spec
     from experiments.panel_spec.spec import RealPanel, read_spec
@@ -61,10 +61,9 @@ if TYPE_CHECKING:
     from experiments.r_functions import r_estimator
     from experiments.replication import Finding
     from experiments.run.progress import run
-    from experiments.run.replay import Replay
+    from experiments.run.resume import Replay
     from experiments.search.solve import SearchAnswer
     from experiments.study import Study
-    from experiments.table_frames import Tables
     from experiments.trust.document import write_trust
     from experiments.trust.race import Race
     from experiments.twins.twin import Twin, write_twin
@@ -218,7 +217,7 @@ def estimate(
     ['estimates.json', 'tables.tex']
     """
     from experiments import estimation as application
-    from experiments.table_frames import Tables
+    from experiments.estimation import Tables
 
     return Tables.of(application.estimate(_read(panel, spec), cross_check=cross_check, estimators=estimators))
 
@@ -332,7 +331,7 @@ def trust(
     """
     from experiments.study import TrustCard
     from experiments.trust.document import document
-    from experiments.trust.studies import RunContext
+    from experiments.trust.evidence import RunContext
     from experiments.trust.trust import trust as judged
 
     context = RunContext(None if out is None else Path(out))
@@ -460,7 +459,7 @@ def replay(store: str | StorePath | Store, cell: int, replication: int, *, load_
     >>> pp.replay(pp.run(study, store="again.zarr"), 0, 7).panel.replications
     1
     """
-    from experiments.run.replay import replay as replayed
+    from experiments.run.resume import replay as replayed
 
     return replayed(_opened(store), cell, replication, load_code=load_code)
 

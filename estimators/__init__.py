@@ -18,23 +18,21 @@ if TYPE_CHECKING:
         find_estimator,
     )
     from estimators.core.tile import Tile
-    from estimators.linear.ancova import Ancova, PostOnly
+    from estimators.linear.derived import Ancova, Moderation, PostOnly, TripleDifference
     from estimators.linear.did import TwoWayDID
     from estimators.linear.equal_effects import InteractionTest
-    from estimators.linear.interactions import Moderation, TripleDifference
     from estimators.linear.panel_iv import PanelIV
     from estimators.linear.random_effects import RandomEffects
     from estimators.matching import PsmDID
     from estimators.mediation import Mediation
     from estimators.permutation import PermutationTest
     from estimators.spatial.dynamic_panel import DynamicSpatialPanel
-    from estimators.spatial.lm_tests import LMTests
+    from estimators.spatial.lm_tests import LMTests, MoranTest
     from estimators.spatial.random_panel import SpatialRandomEffects
-    from estimators.spatial.residual_moran import MoranTest
     from estimators.spatial.spatial_panel import SpatialPanel
     from estimators.staggered.callaway_santanna import CallawaySantAnna
     from estimators.staggered.dcdh import DCDH
-    from estimators.staggered.event_study import EventStudy, SunAbraham
+    from estimators.staggered.dummy_regression import EventStudy, SunAbraham
     from estimators.staggered.imputation import Imputation, TwoStage
     from estimators.staggered.spatial_did import Rings, SpatialDID
     from estimators.staggered.stacked import Stacked
@@ -53,23 +51,21 @@ else:
             "estimators.core.estimator": "Estimates Estimator Layout Moments Reduction Status"
             " estimators find_estimator",
             "estimators.core.tile": "Tile",
-            "estimators.linear.ancova": "Ancova PostOnly",
             "estimators.linear.did": "TwoWayDID",
             "estimators.linear.equal_effects": "InteractionTest",
             "estimators.linear.panel_iv": "PanelIV",
-            "estimators.linear.interactions": "Moderation TripleDifference",
+            "estimators.linear.derived": "Ancova Moderation PostOnly TripleDifference",
             "estimators.linear.random_effects": "RandomEffects",
             "estimators.matching": "PsmDID",
             "estimators.mediation": "Mediation",
             "estimators.permutation": "PermutationTest",
-            "estimators.spatial.lm_tests": "LMTests",
-            "estimators.spatial.residual_moran": "MoranTest",
+            "estimators.spatial.lm_tests": "LMTests MoranTest",
             "estimators.spatial.dynamic_panel": "DynamicSpatialPanel",
             "estimators.spatial.random_panel": "SpatialRandomEffects",
             "estimators.spatial.spatial_panel": "SpatialPanel",
             "estimators.staggered.callaway_santanna": "CallawaySantAnna",
             "estimators.staggered.dcdh": "DCDH",
-            "estimators.staggered.event_study": "EventStudy SunAbraham",
+            "estimators.staggered.dummy_regression": "EventStudy SunAbraham",
             "estimators.staggered.imputation": "Imputation TwoStage",
             "estimators.staggered.spatial_did": "Rings SpatialDID",
             "estimators.staggered.stacked": "Stacked",

@@ -34,7 +34,7 @@ from estimators.core.estimator import (
     outcome_of,
     status_where,
 )
-from estimators.core.inversion import NullTests
+from estimators.core.hypotheses import NullTests
 from estimators.core.tile import Tile, spread
 from estimators.linear.covariances import ClusterK, check_two_clusters, membership
 from estimators.linear.instruments import joined

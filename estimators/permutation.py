@@ -22,9 +22,14 @@ from estimators.core.estimator import (
     find_estimator,
     outcome_of,
 )
-from estimators.core.inversion import NullTests, linear_interval, p_value_errors, p_values, searched_interval
-from estimators.core.tile import Tile
-from estimators.core.treatment_kernels import AssignedTreatments, LinearlyAssigned, ShiftedFits, TreatmentKernel
+from estimators.core.hypotheses import (
+    NullTests,
+    linear_interval,
+    p_value_errors,
+    permutation_p_values,
+    searched_interval,
+)
+from estimators.core.tile import AssignedTreatments, LinearlyAssigned, ShiftedFits, Tile, TreatmentKernel
 from estimators.core.treatments import PathCodes
 from sim.arrays import Codes, Floats
 from sim.design import Design
@@ -217,7 +222,7 @@ class KernelTest:
         if self.statistic == "studentised" and self.interval and isinstance(self.assigned, LinearlyAssigned):
             return _searched(self.assigned.shifted(y, self.real))
         drawn = self._statistics(y)
-        p = np.stack([p_values(drawn[:, 0, k], drawn[:, 1:, k]) for k in range(len(self.columns))], axis=1)
+        p = np.stack([permutation_p_values(drawn[:, 0, k], drawn[:, 1:, k]) for k in range(len(self.columns))], axis=1)
         if not self.interval:
             return replace(NullTests.none(p.shape), pvalue=p)
         b, slope = drawn[:, :, 0], self.assigned.estimates(self.real)[:, :, 0]
@@ -237,7 +242,7 @@ def _searched(fits: ShiftedFits) -> NullTests:
 
     def pvalue(c: Floats) -> Floats:
         t = fits.t(c)
-        return p_values(t[:, 0], t[:, 1:])
+        return permutation_p_values(t[:, 0], t[:, 1:])
 
     real = fits.b[:, 0]
     lower, upper = searched_interval(real, np.sqrt(fits.v0[:, 0]), pvalue)
@@ -453,7 +458,7 @@ class PermutationTest(TileEstimator):
         terms = self.layout(panel.schema).terms
         draws = self._draws(panel, rng)
         real, drawn = self._statistics(fitted, terms)[0], self._drawn(panel, draws, terms)
-        p = p_values(real, drawn.T)[None]
+        p = permutation_p_values(real, drawn.T)[None]
         lower, upper = np.full((2, 1, len(terms)), np.nan)
         shifted = [name for name in terms if name in draws.randomisation.paths]
         if self.interval and self.statistic == "raw" and not isinstance(scheme_of(self.scheme), Relabel):

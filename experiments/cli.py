@@ -40,11 +40,7 @@ COMMANDS = {
     "completion": "the completion script of a shell",
 }
 
-MODULES = {  # of `experiments.commands`, and the commands that stand there
-    "study": ("studies", "kinds", "run", "report", "compare", "replay", "solve", "breakdown", "completion"),
-    "panel": ("estimate", "placebo", "twin", "trust", "race", "replicate", "init", "panel"),
-    "store": ("store", "cluster"),
-}
+OF_PANELS = ("estimate", "placebo", "twin", "trust", "race", "replicate", "init", "panel")
 RESUMED = ("run", "solve", "breakdown", "trust", "replicate")  # commands that keep what they had finished
 KEPT = "what a run had finished is kept, and the same command resumes it"
 IN_PART, LOCKED, INTERRUPTED, TERMINATED = 3, 75, 130, 143
@@ -63,7 +59,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        place = next(place for place, names in MODULES.items() if name in names)
+        place = "panel" if name in OF_PANELS else "study"
         command: click.Command = getattr(importlib.import_module(f"experiments.commands.{place}_commands"), name)
         return command
 

@@ -15,9 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from estimators.core.estimator import Estimates, Estimator, Layout, Status
-from estimators.core.estimator import p_values as t_tests
-from estimators.core.inversion import LEVEL, linear_interval, p_value_errors, p_values
+from estimators.core.estimator import Estimates, Estimator, Layout, Status, p_values
+from estimators.core.hypotheses import LEVEL, linear_interval, p_value_errors, permutation_p_values
 from estimators.core.regression import check_fixed
 from estimators.linear.did import TwoWayDID
 from estimators.permutation import LEAST_DRAWS, Statistic
@@ -311,7 +310,7 @@ def answer(ask: PlaceboQuestion, records: Records) -> PlaceboAnswer:
                   remedy="choose another estimator or scheme; store info lists the reasons")  # fmt: skip
     estimate = float(real.estimate[0, own])
     statistic, drawn = (estimate, placebos) if ask.statistic == "raw" else (real_t, t)
-    p = float(p_values(np.array([statistic]), drawn[None])[0])
+    p = float(permutation_p_values(np.array([statistic]), drawn[None])[0])
     lower, upper, why = _interval(ask, estimate, placebos, blocks)
     return PlaceboAnswer(
         question=ask,
@@ -319,9 +318,9 @@ def answer(ask: PlaceboQuestion, records: Records) -> PlaceboAnswer:
         own_error=real.errors[-1],
         estimate=estimate,
         se=float(real.se[0, -1, own]),
-        pvalue=float(t_tests(np.array([own_t]), real.dof[0, -1:, own])[0]),
+        pvalue=float(p_values(np.array([own_t]), real.dof[0, -1:, own])[0]),
         placebos=placebos,
-        own_pvalues=t_tests(t, fits.dof[:, -1, column]),
+        own_pvalues=p_values(t, fits.dof[:, -1, column]),
         permutation_p=p,
         mcse=0.0 if ask.exact else float(p_value_errors(np.array(p), len(placebos))),
         lower=lower,

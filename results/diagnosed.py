@@ -20,10 +20,9 @@ from results.diagnosis.diagnose import Diagnosis
 from results.diagnosis.diagnose import diagnose as reduce
 from results.diagnosis.fits import with_normal
 from results.plots.chart import Chart
-from results.plots.curves import fits_one_picture, measure_chart, nested_chart
-from results.plots.grid import check_names, dial_text, dials, measures_of
+from results.plots.grid import check_names, dial_text, dials, fits_one_picture, measure_chart, measures_of, nested_chart
 from results.plots.replications import replication_charts
-from results.report.facts import lead_of
+from results.report.grids import lead_of
 from results.report.pivot import (
     ERROR,
     ESTIMATOR,
@@ -40,7 +39,7 @@ from results.store.block import Records
 from results.store.labelled import Axes, axes_of, label, spread
 from results.text import dial_names, level
 from results.verdict.answer import answer
-from results.verdict.wording import key_terms
+from results.verdict.verdicts import key_terms
 from sim.errors import bad, closest, listed, one_of, refuse, type_problems
 from sim.panel import MOST_ROWS, Text, card
 

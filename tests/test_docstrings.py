@@ -14,7 +14,7 @@ import pytest
 
 import panelproof as pp
 from estimators import Estimates
-from experiments.table_frames import Tables
+from experiments.estimation import Tables
 from results.diagnosed import Diagnosed, Plots
 from results.store import Store
 

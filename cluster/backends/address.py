@@ -59,7 +59,7 @@ class Encrypted(BackEnd):
 
     def faults(self, where: str) -> Iterable[Fault]:
         """What is wrong with the options."""
-        from cluster.certificates import HOW, Certificates
+        from cluster.dask_cluster import HOW, Certificates
 
         yield from _port_faults(self.address)
         yield from self._memory_faults(where)
@@ -68,8 +68,7 @@ class Encrypted(BackEnd):
 
     def open(self, limit: float | None = None, say: Say = silent) -> Executor:
         """Connect."""
-        from cluster.certificates import Certificates
-        from cluster.dask_cluster import connected
+        from cluster.dask_cluster import Certificates, connected
         from cluster.dask_pool import DaskPool
 
         certificates = Certificates.given(self.tls, "[cluster] tls")

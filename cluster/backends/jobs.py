@@ -20,7 +20,7 @@ from cluster.numbers import member_environment
 from cluster.options import CLOCK, NAME, Fault, checked_form, checked_numbers, is_loopback
 
 if TYPE_CHECKING:
-    from cluster.certificates import Certificates
+    from cluster.dask_cluster import Certificates
 
 SCRATCH = "cluster.scratch"  # the module that makes a scratch folder on a node
 STAGGER = "4m"  # workers of one start do not leave together
@@ -157,7 +157,7 @@ class Jobs(BackEnd):
 
     def _certificates(self) -> tuple[Certificates, Path | None]:
         """Those that are given, or temporary ones and the folder that holds them, which all nodes see."""
-        from cluster.certificates import Certificates, written
+        from cluster.dask_cluster import Certificates, written
 
         given = Certificates.given(self.tls, "[cluster] tls") if self.tls is not None else None
         return (given, None) if given is not None else written(Path(self.directory or ".").expanduser().resolve())

@@ -38,8 +38,14 @@ class Local(BackEnd):
 
     def open(self, limit: float | None = None, say: Say = silent) -> Executor:
         """Start the workers, one thread each."""
-        from cluster.certificates import security_of
-        from cluster.dask_cluster import client_of, ignore_interrupts, made_scratch, reaching, removing_on_error
+        from cluster.dask_cluster import (
+            client_of,
+            ignore_interrupts,
+            made_scratch,
+            reaching,
+            removing_on_error,
+            security_of,
+        )
         from cluster.dask_pool import DaskPool
 
         count, folder = self.workers or available_cores(), made_scratch()

@@ -132,7 +132,7 @@ class _Folder:
         """Security of this client, and where the files are on the hosts."""
         from distributed import Security
 
-        from cluster.certificates import Certificates, texts_of
+        from cluster.dask_cluster import Certificates, texts_of
 
         given = Certificates.given(self.back.tls, "[cluster] tls") if self.back.tls is not None else None
         security = Security.temporary() if given is None else given.security

@@ -25,8 +25,7 @@ from experiments.run.reporting import charts_of
 from experiments.study import Study, builtin_names, builtin_study, canonical_json
 from results.diagnosis.diagnose import diagnose
 from results.plots.picture import figure_bytes
-from results.report.facts import lead_of
-from results.report.grids import MARKS
+from results.report.grids import MARKS, lead_of
 from results.report.html import pictures_of
 from results.store.zarr_store import ZarrStore
 

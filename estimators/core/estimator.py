@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
-from estimators.core.tile import Tile
-from estimators.core.treatment_kernels import TreatmentKernel
+from estimators.core.tile import Tile, TreatmentKernel
 from sim.arrays import Flags, Floats
 from sim.design import A_UNIT, Design
 from sim.errors import BadInput, bad, choice_problems, closest, listed, one_of, refuse, type_problems

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.estimator import Moments
-from estimators.core.tile import UNDATED, Tile, WithinTransform, first_treated
-from estimators.core.treatment_kernels import product
+from estimators.core.tile import UNDATED, Tile, WithinTransform, first_treated, product
 from sim.arrays import Floats
 from sim.errors import bad
 from sim.weights import Weights

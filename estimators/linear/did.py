@@ -24,12 +24,18 @@ from estimators.core.estimator import (
     slope_targets,
     treatment_of,
 )
-from estimators.core.tile import Tile, check_effects, spread, without_singletons
-from estimators.core.treatment_kernels import TreatmentKernel
+from estimators.core.tile import Tile, TreatmentKernel, check_effects, spread, without_singletons
 from estimators.linear.covariances import ClusterK
-from estimators.linear.few_clusters import ADJUSTED, PLACEBOS, ClusterFacts, FewTreatedTest, FittedTreatment, facts_of
+from estimators.linear.few_clusters import (
+    ADJUSTED,
+    PLACEBOS,
+    ClusterFacts,
+    FewTreatedTest,
+    FittedTreatment,
+    facts_of,
+    wild_clusters,
+)
 from estimators.linear.least_squares import LeastSquares, LinearMoments, LinearPlan, Singletons, moments_of_redrawn
-from estimators.linear.wild import wild_clusters
 from sim.arrays import Floats
 from sim.design import Design
 from sim.errors import bad, one_of

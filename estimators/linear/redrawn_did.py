@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core.estimator import Status
-from estimators.core.treatment_kernels import LinearlyAssigned, ShiftedFits, TreatmentFits, TreatmentKernel, product
+from estimators.core.tile import LinearlyAssigned, ShiftedFits, TreatmentFits, TreatmentKernel, product
 from estimators.core.treatments import (
     Fields,
     Given,

@@ -55,7 +55,7 @@ from estimators.core.estimator import (
 from estimators.core.tile import BY_PERIOD, Tile, check_effects, spread
 from estimators.linear.covariances import ClusterK, counted_parameters, sums_by_cluster
 from estimators.linear.least_squares import LeastSquares, LinearPlan
-from estimators.staggered.aggregation import Cohorts, check_clusters
+from estimators.staggered.adoption_effects import Cohorts, check_clusters
 from estimators.staggered.callaway_santanna import CallawaySantAnna, CallawaySantAnnaPlan, CallawaySantAnnaReduction
 from estimators.staggered.imputation import Imputation, ImputationFit
 from sim.arrays import Codes, Flags, Floats

@@ -21,10 +21,10 @@ from estimators.core.tile import (
     Tile,
     balanced_split,
     dates_of,
+    product,
     spread,
     without_effects,
 )
-from estimators.core.treatment_kernels import product
 from estimators.core.treatments import adjoint_lag
 from estimators.spatial.likelihood import Sizes, SpatialForm, determinant
 from estimators.spatial.spectrum import (

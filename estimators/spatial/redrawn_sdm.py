@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.estimator import ROWS_AT_ONCE, Moments, Reduction, Status
-from estimators.core.tile import Tile
-from estimators.core.treatment_kernels import AssignedTreatments, TreatmentFits, TreatmentKernel
+from estimators.core.tile import AssignedTreatments, Tile, TreatmentFits, TreatmentKernel
 from estimators.core.treatments import (
     Fields,
     Given,

@@ -30,8 +30,7 @@ from estimators.core.estimator import (
     outcome_of,
     weights_of,
 )
-from estimators.core.tile import TAKEN_OUT, PanelEffects, Tile
-from estimators.core.treatment_kernels import TreatmentKernel
+from estimators.core.tile import TAKEN_OUT, PanelEffects, Tile, TreatmentKernel
 from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan, SpatialRegression
 from estimators.spatial.errors import (
     Sandwiches,

@@ -14,44 +14,398 @@ at 5%, this one 5%; `uniform`, the critical value with which the intervals of al
 with probability .95 (sup-t of simulated normal vectors with their correlation, the same draws in every replication;
 Montiel Olea and Plagborg-Moller 2019). It is as optimistic as the errors: intervals cover 95% where 142 cities adopt at
 one date, and 92% with the published cohorts of 1 to 12 cities.
+
+From effects of cohorts in periods, att(G,T), to averages over events, cohorts and calendar time.
+
+Every average here is a mean of ratios sum_c n_g(c) q_c att_c / sum_c n_g(c) q_c over cells c = (G,T), with n_g the
+number of units in cohort g, or the sum of their weights (Callaway and Sant'Anna 2021, section 3.1):
+
+| term | cells, q = 1 unless said |
+|---|---|
+| att(G,T) | one |
+| event(K) | those K periods after adoption; K < 0 is before |
+| cohort(G), calendar(T) | treated cells of cohort G, of period T |
+| overall | all treated cells: treated unit-periods count alike |
+| overall:event, overall:calendar | plain mean of event(K) over K >= 0, of calendar(T) over T |
+| overall:cohort | all treated cells with q = 1 / number of the cohort's: cohort(G) weighted by size |
+
+The n_g are the sample's estimates of cohort shares, which adds to the influence of a unit of cohort h
+(q_c - w_c sum_{c' in h} q_c') / sum n q times att_c, summed over c of h alike: the derivative of the ratio with respect
+to n_h (their corollary 2). Cells that are not identified are left out, and the rest weighted up.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import chdtrc, fdtrc
 
 from estimators.core import regression as ols
 from estimators.core.estimator import (
     Estimates,
     Layout,
+    Moments,
     Status,
     TileEstimator,
     TreatmentEstimator,
     one_by_one,
     status_where,
 )
-from estimators.core.tile import Tile, spread
+from estimators.core.tile import Tile, spread, weight_root
 from estimators.linear.covariances import check_two_clusters, sums_by_cluster
-from estimators.staggered.aggregation import (
-    Window,
-    check_clusters,
-    check_terms,
-    event_of,
-    event_terms,
-    staggered_targets,
-    staggered_terms,
-    told_by_cells,
-)
 from sim.arrays import Codes, Flags, Floats
+from sim.design import Estimand
 from sim.errors import bad, one_of
-from sim.panel import Panel
+from sim.panel import Panel, check_balanced, check_steps
 from sim.schema import Schema
+
+# Who is treated from when: the cohorts of a staggered, absorbing treatment, and the names of what is estimated of
+# it.
+#
+# Terms: att(G,T) of cohort G in period T, event(K) of K periods since adoption, cohort(G), calendar(T), and the
+# overall averages overall (over treated unit-periods), overall:event, overall:cohort, overall:calendar (Callaway
+# and Sant'Anna 2021, section 3). K counts periods, whatever their labels: event(1) is two years after adoption in a
+# biennial panel.
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Cohorts:
+    """Adoption of a panel's units.
+
+    first (N,): index of the first treated period, T for never. firsts: those indices that occur, ascending, without
+    never and without 0 (units treated from the first period on have no period before and compare with nobody).
+    weights (N,): of units, mean 1; None = the panel has none. Those of the first period, which no treatment has moved:
+    a weight that follows the treatment would change what is averaged.
+    """
+
+    periods: tuple[int, ...]
+    first: Codes
+    firsts: tuple[int, ...]
+    weights: Floats | None = None
+
+    @classmethod
+    def of(cls, panel: Panel, treatment: str, asked_by: str, *, even: bool = True) -> Cohorts:
+        """The cohorts of an absorbing 0/1 variable, the same in all replications; raises BadInput for any other.
+
+        even: also for periods that are not all one step apart, where K periods since adoption would mean several times.
+        """
+        did = panel.variables[treatment]
+        seen = np.ones((1, 1, 1), dtype=bool) if panel.observed is None else panel.observed
+        known = np.where(seen, did, 0.0)
+        if not np.isin(known, (0.0, 1.0)).all() or (seen & (known < np.maximum.accumulate(known, axis=1))).any():
+            raise bad(f"{treatment!r} is not 0/1 and absorbing", where=asked_by, allowed="0 before adoption, 1 after",
+                      remedy="code it so, or leave those units out")  # fmt: skip
+        check_balanced(panel, asked_by)  # later: a treatment without dates has none in the balanced part either
+        if even:
+            check_steps(panel, asked_by)
+        if (did != did[:1]).any():
+            raise bad("the dates of adoption differ between replications", where=asked_by,
+                      allowed="the same dates in all replications", remedy="fit them one by one")  # fmt: skip
+        path = did[0]
+        first = np.where(path.any(axis=0), path.argmax(axis=0), len(panel.periods)).astype(np.intp)
+        occurring = np.unique(first)
+        firsts = tuple(int(g) for g in occurring if 0 < g < len(panel.periods))
+        if not firsts:
+            raise bad("no unit becomes treated within the panel", where=asked_by,
+                      allowed="units that are first untreated and later treated",
+                      remedy="add earlier periods")  # fmt: skip
+        root = weight_root(panel)
+        weights = None if root is None else np.square(root[0]) / np.square(root[0]).mean()
+        return cls(panel.periods, first, firsts, weights)
+
+    @property
+    def never(self) -> Flags:
+        """Units that are never treated, (N,)."""
+        return np.asarray(self.first == len(self.periods))
+
+    @property
+    def later(self) -> Flags:
+        """Units that are untreated when the first adopt, (N,): never treated ones and later cohorts."""
+        return np.asarray(self.first > self.firsts[0])
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The cohorts' first treated periods as the panel names them."""
+        return tuple(self.periods[g] for g in self.firsts)
+
+    def size(self, first: int) -> int:
+        """Units that adopt at this index."""
+        return int((self.first == first).sum())
+
+    def mass(self, first: int) -> float:
+        """Sum of the weights of units that adopt at this index, their number without weights."""
+        return float(self.size(first)) if self.weights is None else float(self.weights[self.first == first].sum())
+
+
+def check_binary(
+    treatment: Floats, name: str, asked_by: str, allowed: str = "0 where untreated, 1 where treated"
+) -> None:
+    """Raise BadInput for a treatment with other values than 0 and 1."""
+    if not np.isin(treatment, (0.0, 1.0)).all():
+        raise bad(f"{name!r} is not 0/1", where=asked_by, allowed=allowed, remedy="code it so")
+
+
+def check_clusters(errors: tuple[str, ...], schema: Schema, asked_by: str) -> None:
+    """Raise BadInput unless errors are one or more distinct clusterings of units."""
+    allowed = ("cluster:unit", *(f"cluster:{name}" for name in schema.attributes))
+    if not errors or len(set(errors)) < len(errors) or not set(errors) <= set(allowed):
+        raise bad(f"errors = {list(errors)}", where=asked_by, allowed=f"distinct names among {one_of(allowed)}",
+                  remedy='set errors = ["cluster:unit"]')  # fmt: skip
+
+
+Window = tuple[int, int]
+OVERALL = ("overall", "overall:event", "overall:cohort", "overall:calendar")
+_TARGETS = dict(zip(OVERALL, ("att", "att_event", "att_cohort", "att_calendar"), strict=True))
+
+
+def event_terms(window: Window) -> tuple[str, ...]:
+    """event(K) of a window without event(-1), which is zero where that is the reference period."""
+    return tuple(f"event({k})" for k in range(window[0], window[1] + 1) if k != -1)
+
+
+def event_of(term: str) -> int | None:
+    """K of event(K), None for any other term."""
+    return int(term[6:-1]) if term.startswith("event(") else None
+
+
+def staggered_terms(window: Window, cohorts: tuple[int, ...], years: tuple[int, ...]) -> tuple[str, ...]:
+    """Names of the terms: events of the window, the overall averages, cohort(G), calendar(T), att(G,T)."""
+    return (
+        *(f"event({k})" for k in range(window[0], window[1] + 1)),
+        *OVERALL,
+        *(f"cohort({g})" for g in cohorts),
+        *(f"calendar({t})" for t in years),
+        *(f"att({g},{t})" for g in cohorts for t in years),
+    )
+
+
+def staggered_targets(terms: Iterable[str]) -> dict[str, str]:
+    """Estimand of each term; what lies before adoption has none."""
+    targets = {}
+    for term in terms:
+        if term in _TARGETS:
+            targets[term] = _TARGETS[term]
+            continue
+        kind, numbers = _parsed(term)
+        before = (kind == "event" and numbers[0] < 0) or (kind == "att" and numbers[1] < numbers[0])
+        if not before:
+            targets[term] = term
+    return targets
+
+
+def told_by_cells(terms: Iterable[str]) -> tuple[str, ...]:
+    """Those of the terms that not every calendar tells: all but the overall averages."""
+    return tuple(term for term in terms if term not in OVERALL)
+
+
+def check_terms(window: Window, cohorts: tuple[int, ...], years: tuple[int, ...], asked_by: str) -> None:
+    """Raise BadInput for a window that is empty, or cohorts or years that repeat."""
+    if len(window) != 2 or window[0] > window[1]:
+        raise bad(f"window = {list(window)}", where=asked_by, allowed="first and last period relative to adoption",
+                  remedy="set window = [-5, 5]")  # fmt: skip
+    for name, labels in (("cohorts", cohorts), ("years", years)):
+        if len(set(labels)) < len(labels):
+            raise bad(f"{name} = {list(labels)} repeat", where=asked_by, allowed="each once",
+                      remedy="remove the repeated label")  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CohortPeriods(Moments):
+    """The identified effects: position in `Cohorts.firsts` and index of the period, each (C,)."""
+
+    cohort: Codes
+    period: Codes
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Aggregation:
+    """Averages of C cells in K terms for G cohorts.
+
+    weights (K, C); slopes (K, G, C): what a unit of cohort g adds through the estimated shares, per att_c; identified
+    (K,): terms that have a cell (weights of the others are 0).
+    """
+
+    terms: tuple[str, ...]
+    weights: Floats
+    slopes: Floats
+    identified: Flags
+
+    @classmethod
+    def of(cls, terms: tuple[str, ...], cells: CohortPeriods, cohorts: Cohorts) -> Aggregation:
+        """The averages named `terms` over identified cells."""
+        sizes = np.array([cohorts.mass(g) for g in cohorts.firsts], dtype=np.float64)
+        weights = np.zeros((len(terms), len(cells.cohort)))
+        slopes = np.zeros((len(terms), len(sizes), len(cells.cohort)))
+        identified = np.zeros(len(terms), dtype=bool)
+        asked = _Asked(cells, np.array(cohorts.periods), np.array(cohorts.firsts))
+        for k, term in enumerate(terms):
+            parts = asked.parts(term)
+            for q in parts:
+                weight, slope = _ratio(q, cells.cohort, sizes)
+                weights[k] += weight / len(parts)
+                slopes[k] += slope / len(parts)
+            identified[k] = bool(parts)
+        return cls(terms, weights, slopes, identified)
+
+    @property
+    def known(self) -> Floats:
+        """The weights (K, C), NaN for terms without a cell."""
+        return np.where(self.identified[:, None], self.weights, np.nan)
+
+    def estimate(self, att: Floats) -> Floats:
+        """The averages, (R, C) -> (R, K); NaN where not identified."""
+        return np.asarray(np.where(self.identified, att @ self.weights.T, np.nan))
+
+    def of_shares(self, att: Floats, cohort: Codes) -> Floats:
+        """The part of units' influence that comes from the estimated cohort shares, (R, K, N), zero where not
+        identified.
+
+        att (R, C); cohort (N,): position of the unit's cohort in `Cohorts.firsts`, -1 for a unit of none.
+        """
+        by_cohort = np.tensordot(att, self.slopes, axes=(1, 2))  # (R, K, G)
+        padded = np.concatenate([by_cohort, np.zeros((*by_cohort.shape[:2], 1))], axis=2)
+        return np.asarray(padded[:, :, cohort])
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Asked:
+    """Which cells a term averages: arrays (C,)."""
+
+    cells: CohortPeriods
+    periods: NDArray[np.int_]
+    firsts: NDArray[np.int_]
+
+    @property
+    def year(self) -> NDArray[np.int_]:
+        return np.asarray(self.periods[self.cells.period])
+
+    @property
+    def adopted(self) -> NDArray[np.int_]:
+        return np.asarray(self.periods[self.firsts[self.cells.cohort]])
+
+    def parts(self, term: str) -> list[Floats]:
+        """q of each ratio whose plain mean the term is; none when no cell serves."""
+        since, year, adopted = self.cells.period - self.firsts[self.cells.cohort], self.year, self.adopted
+        treated = since >= 0
+        match term:
+            case "overall":
+                found = [treated]
+            case "overall:event":
+                found = [since == k for k in np.unique(since[treated])]
+            case "overall:calendar":
+                found = [treated & (year == t) for t in np.unique(year[treated])]
+            case "overall:cohort":
+                count = np.bincount(self.cells.cohort[treated], minlength=len(self.firsts))
+                return [treated / np.maximum(count[self.cells.cohort], 1)] if treated.any() else []
+            case _:
+                found = [self._named(term, since, year, adopted)]
+        return [q.astype(np.float64) for q in found if q.any()]
+
+    def _named(self, term: str, since: NDArray[np.int_], year: NDArray[np.int_], adopted: NDArray[np.int_]) -> Flags:
+        match _parsed(term):
+            case "event", (k,):
+                return since == k
+            case "cohort", (g,):
+                return (adopted == g) & (since >= 0)
+            case "calendar", (t,):
+                return (year == t) & (since >= 0)
+            case "att", (g, t):
+                return (adopted == g) & (year == t)
+            case _:
+                raise ValueError(f"not a term of a staggered estimator: {term!r}")
+
+
+def on_units(terms: tuple[str, ...], cohorts: Cohorts, identified: Flags) -> Floats:
+    """Weights of terms on unit-periods (K, T, N), a cohort's units alike or by weight; identified (G, T); NaN as
+    `known`."""
+    cells = CohortPeriods(*np.nonzero(identified))
+    weights = Aggregation.of(terms, cells, cohorts).known
+    out = np.zeros((len(terms), len(cohorts.periods), len(cohorts.first)))
+    for weight, g, t in zip(weights.T, cells.cohort, cells.period, strict=True):
+        members = cohorts.first == cohorts.firsts[g]
+        mass = members.sum() if cohorts.weights is None else cohorts.weights[members].sum() / cohorts.weights[members]
+        out[:, t, members] = weight[:, None] / mass
+    out[np.isnan(weights).any(axis=1)] = np.nan
+    return out
+
+
+def event_averages(terms: tuple[str, ...], events: list[int], treated: Floats) -> Floats:
+    """Weights of terms on slopes of event dummies, (K, P): overall by treated cells (P,), overall:event equal ones."""
+    late = np.array(events) >= 0
+    rows = {"overall": treated * late / (treated * late).sum(), "overall:event": late / late.sum()}
+    rows |= {f"event({k})": 1.0 * (np.array(events) == k) for k in events}
+    missing = np.full(len(events), np.nan)
+    return np.stack([rows.get(term, missing) for term in terms])
+
+
+def _parsed(term: str) -> tuple[str, tuple[int, ...]]:
+    parsed = Estimand.parse(term)
+    return parsed.kind, tuple(map(int, parsed.arguments))
+
+
+def _ratio(q: Floats, cohort: Codes, sizes: Floats) -> tuple[Floats, Floats]:
+    """Weights (C,) of sum n q att / sum n q, and their derivatives with respect to each n_h, (G, C)."""
+    total = float(sizes[cohort] @ q)
+    weight = sizes[cohort] * q / total
+    own = (np.arange(len(sizes))[:, None] == cohort) * q
+    return weight, (own - own.sum(axis=1, keepdims=True) * weight) / total
+
+
+# Uniform confidence bands: one critical value for many terms, by a multiplier bootstrap of units' influence.
+
+
+Multipliers = Literal["rademacher", "mammen"]
+
+MAMMEN_HIGH = (1 + np.sqrt(5)) / 2
+MAMMEN_SHARE = (np.sqrt(5) + 1) / (2 * np.sqrt(5))  # probability of the low value
+
+
+def multipliers(kind: Multipliers, draws: int, count: int, generator: np.random.Generator) -> Floats:
+    """Independent multipliers of mean 0 and variance 1, (B, count).
+
+    rademacher: -1 or 1, equally likely. mammen: (1 - sqrt 5)/2 with probability (sqrt 5 + 1)/(2 sqrt 5), else
+    (1 + sqrt 5)/2, whose third moment is 1 (Mammen 1993).
+    """
+    if kind == "rademacher":
+        words = generator.bytes(-(-draws * count // 8))
+        bits = np.unpackbits(np.frombuffer(words, dtype=np.uint8), count=draws * count)
+        return np.asarray(2.0 * bits.reshape(draws, count) - 1.0, dtype=np.float64)
+    low = generator.random((draws, count), dtype=np.float32) < np.float32(MAMMEN_SHARE)
+    return np.asarray(MAMMEN_HIGH - np.sqrt(5) * low, dtype=np.float64)
+
+
+def largest_t(influence: Floats, drawn: Floats) -> Floats:
+    """max over terms of |sum_i v_i psi_ki| / se_k in every bootstrap draw, (R, B).
+
+    influence (R, K, N) with se_k^2 = sum_i psi_ki^2; drawn (B, N), or (R, B, N) for multipliers of each replication's
+    own. Terms without variation are left out; NaN where no term has any.
+    """
+    se = np.sqrt(np.vecdot(influence, influence))
+    moves = se > 0
+    scaled = np.where(moves[:, :, None], influence, 0.0) / np.where(moves, se, 1.0)[:, :, None]
+    largest = np.abs(drawn @ scaled.swapaxes(1, 2)).max(axis=2)
+    return np.where(moves.any(axis=1)[:, None], largest, np.nan)
+
+
+def simultaneous_critical_values(influence: Floats, drawn: Floats, alpha: float) -> Floats:
+    """Critical values of bands estimate +- c se that cover all terms at once with probability 1 - alpha, (R,).
+
+    The smallest c that at least a share 1 - alpha of the bootstrap draws does not exceed, of `largest_t` (Callaway and
+    Sant'Anna 2021, algorithm 1, with the analytic standard error in place of an interquartile range of the draws).
+    """
+    largest = largest_t(influence, drawn)
+    found = np.full(len(largest), np.nan)
+    sound = np.isfinite(largest).all(axis=1)
+    if sound.any():
+        found[sound] = np.quantile(largest[sound], 1 - alpha, axis=1, method="inverted_cdf")
+    return found
+
 
 PRETREND = ("pretrend", "pretrend_p", "pretrend_hotelling_p")
 UNIFORM_LEVEL = 0.95

@@ -20,7 +20,7 @@ import numpy as np
 from estimators.core.estimator import check_names, outcome_of
 from estimators.core.regression import ABSORBED, check_fixed
 from estimators.core.tile import WithinTransform
-from estimators.staggered.aggregation import Cohorts
+from estimators.staggered.adoption_effects import Cohorts
 from sim.arrays import Flags, Floats
 from sim.errors import bad, one_of
 from sim.panel import Panel

@@ -29,14 +29,14 @@ from estimators.core.estimator import (
 from estimators.core.regression import invert, logit
 from estimators.core.tile import Tile, spread
 from estimators.linear.covariances import sums_by_cluster, unit_clusters
-from estimators.staggered.adoption_effects import has_error
-from estimators.staggered.aggregation import (
+from estimators.staggered.adoption_effects import (
     Aggregation,
     CohortPeriods,
     Cohorts,
     Multipliers,
     check_clusters,
     check_terms,
+    has_error,
     multipliers,
     simultaneous_critical_values,
     staggered_targets,
@@ -396,7 +396,7 @@ ROWS_WITH_INFLUENCE = 64  # replications solved together when units' influences 
 
 @dataclass(frozen=True, slots=True)
 class CallawaySantAnna(Estimator):
-    """Staggered difference-in-differences by cohort and period, and averages of it (`staggered.aggregation`).
+    """Staggered difference-in-differences by cohort and period, and averages of it (`staggered.adoption_effects`).
 
     outcome, treatment: names of variables; None = the panel's own roles. controls: units never treated, or not yet
     treated in either period. method: of comparison, without covariates (unconditional), or `staggered.two_groups`'.

@@ -16,7 +16,7 @@ from estimators.core import regression as ols
 from estimators.core.estimator import Estimates, Estimator, Layout, check_names, outcome_of, status_where
 from estimators.core.tile import WithinTransform, observed_mask
 from estimators.linear.covariances import membership, unit_clusters
-from estimators.staggered.aggregation import check_binary, check_clusters
+from estimators.staggered.adoption_effects import check_binary, check_clusters
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.errors import bad

@@ -13,8 +13,7 @@ import numpy as np
 
 from estimators.core import regression as ols
 from estimators.core.estimator import WeightUse
-from estimators.staggered.adoption_effects import CohortEffects, LinearFit
-from estimators.staggered.aggregation import Cohorts, event_of, on_units
+from estimators.staggered.adoption_effects import CohortEffects, Cohorts, LinearFit, event_of, on_units
 from estimators.staggered.dummy_regression import Averages, UntreatedFit, sums_by_unit, units_first
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design

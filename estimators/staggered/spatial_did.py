@@ -39,7 +39,7 @@ from estimators.core.estimator import (
 )
 from estimators.core.tile import Tile, spread, transform_of
 from estimators.linear.covariances import ClusterK, Sample, ScoreSum, covariance
-from estimators.staggered.aggregation import check_binary
+from estimators.staggered.adoption_effects import check_binary
 from sim.arrays import Floats
 from sim.design import Design
 from sim.errors import bad

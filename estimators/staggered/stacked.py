@@ -19,8 +19,7 @@ import numpy as np
 
 from estimators.core import regression as ols
 from estimators.core.estimator import WeightUse
-from estimators.staggered.adoption_effects import AdoptionEffects, LinearFit
-from estimators.staggered.aggregation import Cohorts, event_averages
+from estimators.staggered.adoption_effects import AdoptionEffects, Cohorts, LinearFit, event_averages
 from estimators.staggered.dummy_regression import invert_partialled, sums_by_unit, units_first
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design

@@ -19,8 +19,7 @@ from scipy.special import chdtri, chndtr, fdtri, ncfdtr, ndtr, ndtri
 
 from estimators.core.estimator import Estimates, Estimator, Layout, Status, outcome_of, treatment_of
 from estimators.linear.covariances import membership, unit_clusters
-from estimators.staggered.adoption_effects import pretrend_tests
-from estimators.staggered.aggregation import Cohorts, check_clusters, event_of
+from estimators.staggered.adoption_effects import Cohorts, check_clusters, event_of, pretrend_tests
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.honest import BoundsQuestion, breakdown
 from sim.arrays import Flags, Floats

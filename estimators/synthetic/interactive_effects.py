@@ -25,8 +25,7 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 
 from estimators.core import regression as ols
-from estimators.synthetic.imputed_effects import Completion, ImputedEffects, UnitPanels, small_world
-from estimators.synthetic.unit_samples import UnitSamples
+from estimators.synthetic.imputed_effects import Completion, ImputedEffects, UnitPanels, UnitSamples, small_world
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.errors import bad, listed, one_of

@@ -31,11 +31,11 @@ from estimators.synthetic.imputed_effects import (
     Completion,
     ImputedEffects,
     UnitPanels,
+    UnitSamples,
     check_untreated,
     small_world,
     untreated_slopes,
 )
-from estimators.synthetic.unit_samples import UnitSamples
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.errors import bad

@@ -16,7 +16,7 @@ from estimators.linear.did import TwoWayDID
 from estimators.linear.few_clusters import ADJUSTED
 from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE, Differences
 from estimators.sensitivity.sensitivity import LeftOut, leave_one_out
-from estimators.staggered.aggregation import multipliers, simultaneous_critical_values
+from estimators.staggered.adoption_effects import multipliers, simultaneous_critical_values
 from experiments.checks.check import LEVEL, LEVELS, answers_of, as_usual, modules, needed_of
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables.ledger import FEW_TREATED, FittedColumn, Ledger, fewest_clusters, main_cluster, with_further

@@ -10,7 +10,7 @@ import numpy as np
 from estimators.core.tile import balanced_split
 from estimators.linear.did import TwoWayDID
 from estimators.sensitivity import sensitivity as left
-from estimators.spatial.residual_moran import folded_p_values, permuted_pooled_moran, pooled_moran
+from estimators.spatial.lm_tests import folded_p_values, permuted_pooled_moran, pooled_moran
 from experiments.checks.case import Case, without
 from experiments.tables.ledger import FittedColumn
 from results.tables.records import BASELINE, INFORMS, SILENT, WEAKENS, Check, Fit

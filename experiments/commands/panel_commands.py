@@ -419,7 +419,7 @@ def trust(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **choi
     from experiments.run.reporting import check_folder
     from experiments.run.resume import Resume
     from experiments.trust.document import document, print_trust, write_trust
-    from experiments.trust.studies import opened, seconds_of
+    from experiments.trust.evidence import opened, seconds_of
     from experiments.trust.trust import trust
 
     seconds = seconds_of(budget)
@@ -485,8 +485,8 @@ def race(
     from experiments.run.places import named_place
     from experiments.run.reporting import check_file, write_whole
     from experiments.run.resume import Resume
+    from experiments.trust.evidence import opened, seconds_of
     from experiments.trust.race import document, print_race, race
-    from experiments.trust.studies import opened, seconds_of
     from results.report.panel_pages import race_page
     from sim.registry import aside, join_search
 

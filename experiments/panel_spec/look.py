@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from experiments.panel_spec.collapse import averaged
+from experiments.panel_spec.prepared import averaged
 from experiments.panel_spec.reading import PERIOD_WORDS, rank, unnamed, wide_columns
 from sim.arrays import Flags, Floats
 from sim.errors import BadInput, Problem, bad, listed

@@ -13,9 +13,9 @@ import pandas as pd
 from estimators.core.error_types import columns_of, forms, served
 from estimators.core.regression import fixed_columns, useless
 from estimators.core.tile import Tile
-from experiments.panel_spec.collapse import collapse_rows
-from experiments.panel_spec.index_outcome import (
+from experiments.panel_spec.prepared import (
     add_diversification,
+    collapse_rows,
     column_problems,
     columns_asked_for,
     index_notes,

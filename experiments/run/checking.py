@@ -18,14 +18,13 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster import ClusterLost, Executor
-from experiments.run.careful import run_carefully
 from experiments.run.places import ClusterPlace
 from experiments.run.runner import run, schema_of
-from experiments.run.tasks import Job, Result, ask, environment_of, run_job, runner_of, send
+from experiments.run.tasks import Job, Result, ask, environment_of, run_carefully, run_job, runner_of, send
 from experiments.study import BLOCK_UNIT, Study
 from results.diagnosis.diagnose import PROPORTIONS, diagnose
 from results.store import ZarrStore
-from results.verdict.wording import key_terms
+from results.verdict.verdicts import key_terms
 from sim.streams import TILE, worlds_reached
 
 # A pilot before a run: a few tiles of each cell, and from them the time, bytes and Monte Carlo errors of all of it.

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from experiments.run.careful import LOST, LOST_DRAW
 from experiments.run.places import ClusterPlace
 from experiments.run.progress import Bar, Lines, duration, size
 from experiments.run.resume import Resume, describe_stale_blocks, retried
-from experiments.run.runner import check_together, preflight, run, schema_of
-from experiments.run.tasks import admit, environment_of
-from experiments.run.until import Until
+from experiments.run.runner import Until, check_together, preflight, run, schema_of
+from experiments.run.tasks import LOST, LOST_DRAW, admit, environment_of
 from experiments.study import Study
 from sim.errors import bad, naming
 from sim.streams import TILE, worlds_reached
@@ -56,9 +54,9 @@ def check_run(
 def check_store(study: Study, store: StorePath, plan: Resume, *, together: bool = False) -> None:
     """Raise BadInput for a store that is another study's or cannot be written, StoreLocked for one that is in use."""
     from experiments.run.reporting import unwritable
-    from results.store.crew import Crew
     from results.store.files import check_place
     from results.store.lock import check_free
+    from results.store.merge import Crew
     from results.store.repair import check_repairable
     from results.store.zarr_store import ZarrStore
 

@@ -22,11 +22,10 @@ from experiments.study import load_measures, resolved
 from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.diagnosis.own_measures import is_test
 from results.plots.chart import FORMATS as PICTURES
-from results.plots.chart import Chart, Format
+from results.plots.chart import Chart, Format, text_chart
 from results.plots.grid import MEASURES, ShownMeasure, measures_of
 from results.plots.replications import contrast_chart, replication_charts
-from results.plots.terminal_chart import text_chart
-from results.report.facts import ReportFacts, lead_of, opened_by
+from results.report.grids import ReportFacts, lead_of, opened_by
 from results.report.html import FOLDED, every_cell, first_picture, html_report, pictures_of
 from results.report.pivot import (
     Pivot,

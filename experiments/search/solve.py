@@ -24,7 +24,7 @@ from experiments.settings import dial_names, value_of
 from experiments.study import Study
 from results.diagnosis.diagnose import PROPORTIONS, diagnose
 from results.store import Store
-from results.verdict.wording import key_terms
+from results.verdict.verdicts import key_terms
 from sim.arrays import Floats
 from sim.errors import BadInput, Problem, all_of, bad, closest, one_of, refuse
 from sim.streams import TILE

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core.estimator import holm, p_values
-from estimators.spatial import residual_moran as ac
-from estimators.spatial.residual_moran import EXACT_FIT, ResidualMaker, permuted_pooled_moran, pooled_moran
+from estimators.spatial import lm_tests as ac
+from estimators.spatial.lm_tests import EXACT_FIT, ResidualMaker, permuted_pooled_moran, pooled_moran
 from experiments.panel_spec.spec import RealPanel
 from experiments.panel_spec.weights import ContiguitySpec
 from experiments.tables.ledger import Ledger

@@ -9,9 +9,8 @@ import numpy as np
 from estimators.core.error_types import error_label, kind_of, without_se
 from estimators.core.estimator import Estimates, critical_values, usual_error
 from estimators.core.hypotheses import combine
-from estimators.linear.derived import observed_mean
+from estimators.linear.derived import Moderation, TripleDifference, observed_mean
 from estimators.linear.few_clusters import PLACEBOS
-from estimators.linear.interactions import Moderation, TripleDifference
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables.ledger import (
     FittedColumn,

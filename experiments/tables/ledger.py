@@ -23,7 +23,7 @@ from estimators.core.tile import without_singletons
 from estimators.linear.covariances import cells_of, count_clusters, equal_to
 from estimators.linear.did import TwoWayDID
 from estimators.linear.few_clusters import ADJUSTED, PLACEBOS, treated_and_never
-from experiments.panel_spec.index_outcome import index_facts
+from experiments.panel_spec.prepared import index_facts
 from experiments.panel_spec.sections import Spec
 from experiments.panel_spec.spec import RealPanel
 from experiments.run.blocks import fit_panel
@@ -448,7 +448,7 @@ def few_clusters(real: RealPanel) -> Iterator[str]:
 
 
 def _remedy(wild: str, asked: tuple[str, ...]) -> str:
-    """What the wild cluster bootstrap can do and what not (`linear.wild`)."""
+    """What the wild cluster bootstrap can do and what not (`linear.few_clusters`)."""
     how = "is among the errors" if wild in asked else f'is the remedy (errors = ["{wild}"] in [inference])'
     return (
         f"The wild cluster bootstrap {how}; below about {TOO_FEW_FOR_WILD} clusters even this is not reliable. With 5 "

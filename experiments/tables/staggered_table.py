@@ -15,9 +15,9 @@ from estimators.core.error_types import PLACE
 from estimators.core.estimator import Estimates, Estimator, Status
 from estimators.linear.covariances import ClusterK
 from estimators.linear.did import TwoWayDID
-from estimators.staggered.aggregation import Cohorts, event_of
+from estimators.staggered.adoption_effects import Cohorts, event_of
 from estimators.staggered.callaway_santanna import CallawaySantAnna
-from estimators.staggered.event_study import EventStudy, SunAbraham
+from estimators.staggered.dummy_regression import EventStudy, SunAbraham
 from estimators.staggered.imputation import Imputation, TwoStage
 from estimators.staggered.spatial_did import Rings, SpatialDID
 from estimators.staggered.stacked import Stacked, StackedSample

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from estimators.staggered.aggregation import Cohorts
+from estimators.staggered.adoption_effects import Cohorts
 from estimators.synthetic.synthetic_did import (
     DemeanedSyntheticControl,
     EquallyWeightedDID,

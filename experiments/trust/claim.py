@@ -17,8 +17,7 @@ from estimators.linear.few_clusters import FEWEST_CONTROLS
 from estimators.permutation import SomeTerms
 from estimators.spatial.likelihood import FORMS
 from estimators.spatial.spatial_panel import SpatialPanel
-from estimators.staggered.adoption_effects import AdoptionEffects
-from estimators.staggered.aggregation import event_of
+from estimators.staggered.adoption_effects import AdoptionEffects, event_of
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from experiments.estimation import check_estimable
 from experiments.panel_spec.sections import Spec

@@ -34,9 +34,9 @@ from experiments.run.tasks import runner_of
 from experiments.study import Study, names_no_store_takes
 from experiments.tables.ledger import treated_units, why_failed, why_no_error
 from experiments.trust.claim import EFFECT, HEADLINE, PanelClaim, claim_of
+from experiments.trust.evidence import BLOCK, UNIT, RunContext, SimulatedStudy, check_asked, seconds_of
 from experiments.trust.race_worlds import SELECTION, departures_of, worlds_of
 from experiments.trust.recommend import FEW_TREATED, errors_named, forbidden_of, rank_of
-from experiments.trust.studies import BLOCK, UNIT, RunContext, SimulatedStudy, check_asked, seconds_of
 from experiments.twins.twin import Twin
 from results.diagnosis.fits import Fits, fits_of
 from results.store.block import Block

@@ -26,13 +26,13 @@ from scipy.special import chdtrc
 from estimators.core.estimator import p_values
 from estimators.core.regression import logit_or_firth
 from estimators.sensitivity.differences import Differences
-from estimators.staggered.aggregation import Cohorts
+from estimators.staggered.adoption_effects import Cohorts
 from estimators.staggered.imputation import Imputation
 from estimators.synthetic.interactive_effects import InteractiveEffects
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables.ledger import fewest_clusters, main_cluster, treated_units
 from experiments.trust.claim import PanelClaim
-from experiments.trust.studies import LEVEL
+from experiments.trust.evidence import LEVEL
 from experiments.twins.methods import fit_by
 from experiments.twins.real import Real, section_of
 from experiments.twins.twin import Twin, twin

@@ -16,7 +16,7 @@ from experiments.placebo import answer, prepared
 from experiments.run.runner import run
 from experiments.tables.ledger import treated_units
 from experiments.trust.claim import PanelClaim, assigned_by
-from experiments.trust.studies import LEVEL, MeasureWithError
+from experiments.trust.evidence import LEVEL, MeasureWithError
 from experiments.twins.real import Real
 from sim.errors import BadInput, listed
 from sim.panel import Panel

@@ -18,17 +18,19 @@ from experiments.panel_spec.spec import RealPanel
 from experiments.run.runner import run
 from experiments.study import Study
 from experiments.trust.claim import EFFECT, HEADLINE, PanelClaim, claim_of
-from experiments.trust.evidence import Benchmarks, Evidence, Nearby, Rehearsal, nearby_of
-from experiments.trust.race import OVER_W, QUICK, TRENDS, Lineup, Race
-from experiments.trust.recommend import advice, forbidden_of, placebos_of
-from experiments.trust.studies import (
+from experiments.trust.evidence import (
+    Benchmarks,
+    Evidence,
     MeasureWithError,
+    Nearby,
+    Rehearsal,
     RunContext,
     SimulatedStudy,
     calibrated,
     check_asked,
     effects_of,
     fits_of,
+    nearby_of,
     pilot_of,
     rejections,
     seconds_of,
@@ -39,6 +41,8 @@ from experiments.trust.studies import (
     study_on_twins,
     timed,
 )
+from experiments.trust.race import OVER_W, QUICK, TRENDS, Lineup, Race
+from experiments.trust.recommend import advice, forbidden_of, placebos_of
 from experiments.twins.twin import Twin, twin
 from results.diagnosis.power import Curve, Detectable, detectable, fitted_curve
 from results.store import Store

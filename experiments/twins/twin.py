@@ -1,10 +1,14 @@
-"""A twin of a real panel: a `panel` design whose parts are fitted to it, with a report of how like it is."""
+"""A twin of a real panel: a `panel` design whose parts are fitted to it, and how like it is.
+
+Its study has that design, what of the panel is kept real, and the estimators of the claim. How like it is: each feature
+of the panel beside the band of the twins.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,23 +20,446 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from estimators.core.error_types import without_se
+from estimators.core.regression import logit_or_firth
 from experiments.panel_spec.sections import TwinSection
 from experiments.panel_spec.spec import RealPanel
 from experiments.run.reporting import check_folder, write_whole
 from experiments.settings import build
 from experiments.study import Study
+from experiments.tables.ledger import clustered_enough, error_types, main_cluster
 from experiments.toml_files import validated
-from experiments.twins.fidelity import FidelityRow, fidelity, misses
 from experiments.twins.methods import MethodFit, Parameter, fit_by
 from experiments.twins.real import Real, section_of
-from experiments.twins.worlds import FILE, consecutive, held_panel, study_table
+from experiments.twins.statistics import (
+    CohortRegression,
+    TreatmentStatus,
+    autoregression,
+    correlation,
+    eigenvalue_shares,
+    kurtosis,
+    lead_dummies,
+    moran_by_period,
+    pretrend_f,
+    tails,
+    variance_shares,
+    within,
+)
 from results.report.panel_pages import fidelity_page
 from sim.arrays import Floats
-from sim.errors import BadInput
+from sim.design import Wanted
+from sim.errors import BadInput, bad
 from sim.panel import Panel
 from sim.panel_sidecars import panel_text, write_beside
-from sim.world.context import Slot, slots_of
+from sim.schema import Roles, period_step
+from sim.streams import Streams
+from sim.world.context import LevelParts, Places, Slot, WorldContext, slots_of
 from sim.world.panel_design import PanelDesign
+from sim.world.parts.adoption import Propensity, scores
+from sim.world.parts.levels import FittedLevels
+
+WORLDS = 50  # among which the twins are spread where a world draws what it holds fixed
+NUMBERS = 1_000_000  # of unit-periods that are drawn at once
+LEADS = 3
+BAND, LEVEL = (0.025, 0.975), 0.05
+EIGENVALUES, TAIL = 3, 0.01
+MORAN = "Moran's I of residuals"
+MORAN_BY_PERIOD = "Moran's I by period (largest deviation)"
+VARIANCE_BY_PERIOD = "log variances by period (largest deviation)"
+JOINT = "joint test (p)"
+OF_LEVELS = (
+    "variance share",
+    "correlation of unit effects",
+)  # features that estimators with two-way effects do not see
+ROUNDING = 1e-9  # by which a feature that is the same in all twins may differ from the panel's
+
+# What it means that the panel's feature lies below, or above, those of the twins.
+MEANINGS = {
+    "variance share of units": ("units differ less", "units differ more"),
+    "variance share of periods": ("periods differ less", "periods differ more"),
+    "variance share of the rest": ("changes within units are smaller", "changes within units are larger"),
+    "AR(1)": ("residuals last less", "residuals last longer"),
+    "AR(2)": ("residuals depend less on those two periods before", "residuals depend more on those two periods before"),
+    "Moran's I by period": ("periods differ less", "periods differ more"),
+    "log variances by period": ("periods differ less", "periods differ more"),
+    "log variance of units before treatment": ("units that will be treated vary less, beside the others,",
+                                               "units that will be treated vary more, beside the others,"),
+    "log variance under treatment": ("treated units vary less, beside their time before,",
+                                     "treated units vary more, beside their time before,"),
+    "eigenvalue share": ("residuals share less movement over periods", "residuals share more movement over periods"),
+    "1% quantile": ("the lowest residuals lie farther out", "the lowest residuals lie nearer"),
+    "99% quantile": ("the highest residuals lie nearer", "the highest residuals lie farther out"),
+    "joint test": ("fewer than 5% of twins lie as far from the other twins as the panel does", ""),
+    "Moran's I": ("neighbours' residuals are less alike", "neighbours' residuals are more alike"),
+    "kurtosis": ("extreme residuals are rarer", "extreme residuals are more frequent"),
+    "pre-trend F": ("treated units keep closer to the others before adoption",
+                    "treated units move further apart from the others before adoption"),
+    "correlation of unit effects with": ("the correlation is lower", "the correlation is higher"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class FidelityRow:
+    """A feature of the panel and the band that 95% of the twins lie in."""
+
+    method: str
+    feature: str
+    real: float
+    lower: float
+    upper: float
+    inside: bool
+
+    @property
+    def says(self) -> str:
+        """How the panel differs from its twins, in words; "" where it does not."""
+        if self.inside:
+            return ""
+        below, above = next(words for name, words in MEANINGS.items() if self.feature.startswith(name))
+        return below if self.real < self.lower else above
+
+
+def misses(rows: tuple[FidelityRow, ...]) -> tuple[str, ...]:
+    """In plain words, what twins miss."""
+    return tuple(
+        f"{row.feature}: {row.says} in the panel than in its twins ({row.real:.3g}; 95% of twins lie between "
+        f"{row.lower:.3g} and {row.upper:.3g})."
+        if row.feature != JOINT else
+        f"The features of the residuals together: {row.says} (p = {row.real:.3g})."
+        for row in rows if not row.inside
+    )  # fmt: skip
+
+
+def fidelity(real: Real, method: str, design: PanelDesign) -> tuple[tuple[FidelityRow, ...], float]:
+    """Every feature of the panel beside those of `draws` twins, and the p value of the residuals' features together."""
+    own = features(real, real.panel, real.y)
+    found = [features(real, panel, panel.variables[real.outcome]) for panel in drawn(real, design)]
+    twins = {name: np.concatenate([tile[name] for tile in found]) for name in own}
+    for name in (MORAN_BY_PERIOD, VARIANCE_BY_PERIOD):
+        if name in own:
+            own[name], twins[name] = largest_deviation(own[name], twins[name])
+    known = {name: values for name, values in twins.items() if _known(own[name][0], values)}
+    rows = [_row(method, name, float(own[name][0]), values) for name, values in known.items()]
+    judged = [name for name in known if not name.startswith(OF_LEVELS)]
+    p = joint_test(np.array([own[name][0] for name in judged]), np.stack([known[name] for name in judged], axis=1))
+    return (*rows, FidelityRow(method, JOINT, p, LEVEL, 1.0, p >= LEVEL)), p
+
+
+def joint_test(real: Floats, twins: Floats) -> float:
+    """p value of the largest standardised difference between a panel's features (F,) and those of the twins (R, F).
+
+    The panel's is compared with that of every twin among the others (max-t): (1 + number as large) / (1 + R). Features
+    that are the same in all twins are left out.
+    """
+    largest, among = largest_deviation(real[None], twins)
+    return float((1 + (among >= largest[0]).sum()) / (1 + len(among)))
+
+
+def largest_deviation(real: Floats, twins: Floats) -> tuple[Floats, Floats]:
+    """Largest |value - mean| / sd over columns: of the panel (1, K) among the twins (R, K), and of each twin among the
+    others, (1,) and (R,). NaN where a value is missing is no deviation."""
+    spread = np.nanstd(twins, axis=0)
+    used = spread > ROUNDING * np.maximum(np.abs(np.nanmean(twins, axis=0)), ROUNDING)
+    if not used.any():
+        return np.zeros(1), np.zeros(len(twins))
+    real, twins = real[:, used], twins[:, used]
+    count = np.isfinite(twins).sum(axis=0)
+    apart = twins - np.nanmean(twins, axis=0)
+    squares = np.nansum(np.square(apart), axis=0)
+    without = squares - np.square(apart) * count / (count - 1)  # sum of squares around the mean of the others
+    among = np.abs(apart) * count / (count - 1) / np.sqrt(np.maximum(without, ROUNDING * squares) / (count - 2))
+    own = np.abs(real - np.nanmean(twins, axis=0)) / np.sqrt(squares / (count - 1))
+    return np.nanmax(own, axis=1), np.nanmax(np.nan_to_num(among), axis=1)
+
+
+def drawn(real: Real, design: PanelDesign) -> Iterator[Panel]:
+    """`draws` twins in tiles: of fifty worlds, of one where all that a world holds fixed is kept real."""
+    draws, schema = real.section.draws, design.schema
+    worlds = WORLDS if design.held_fixed else 1
+    wanted = Wanted(frozenset(schema.variables), ())
+    tile = max(NUMBERS // (schema.units * schema.periods), 1)
+    for number, part in enumerate(np.array_split(np.arange(draws), worlds)):
+        streams = Streams(real.spec.inference.seed, f"twin {number}")
+        world = design.settle(streams)
+        for start in range(0, len(part), tile):
+            stop = min(start + tile, len(part))
+            yield world.draw(streams.tile(start, stop), wanted).panel
+
+
+def features(real: Real, panel: Panel, y: Floats) -> dict[str, Floats]:
+    """Each feature of R panels, (R,), by name, those by period (R, T); y (R, T, N): their outcome."""
+    policy = None if real.policy is None else panel.variables[real.treatment]
+    controls = [panel.variables[name] for name in real.covariates]
+    cohorts = real.regression.cohorts is not None
+    regression = CohortRegression.of(policy, controls, controls_out=real.controls_out, by_cohort=cohorts)
+    parts = regression(y)
+    shares = variance_shares(y)
+    out = {f"variance share of {what}": shares[:, k] for k, what in enumerate(("units", "periods", "the rest"))}
+    out |= _of_residuals(real, panel, parts.residuals, policy)
+    if policy is not None and not real.panel.roles.continuous:
+        leads = max(sum(x.any() for x in lead_dummies(panel.variables[real.treatment][:1], LEADS)), 1)
+        out["pre-trend F"] = pretrend_f(y, regression, policy, int(leads))
+    if policy is not None:
+        out["correlation of unit effects with treatment"] = correlation(parts.units, policy.mean(axis=1))
+    return out | {
+        f"correlation of unit effects with {name}": correlation(parts.units, panel.variables[name].mean(axis=1))
+        for name in real.covariates
+    }
+
+
+def _of_residuals(real: Real, panel: Panel, e: Floats, policy: Floats | None) -> dict[str, Floats]:
+    """The features of residuals (R, T, N)."""
+    out = {"AR(1) of residuals": autoregression(e, 1)[:, 0], "AR(2) of residuals": autoregression(e, 2)[:, 1]}
+    if real.weights is not None:
+        by_period = moran_by_period(e, panel.weights[next(iter(real.panel.weights))])
+        out |= {MORAN: by_period.mean(axis=1), MORAN_BY_PERIOD: by_period}
+    plain = policy is None or real.panel.roles.continuous
+    status = TreatmentStatus.of(
+        np.zeros((1, *e.shape[1:]), dtype=bool) if plain else np.asarray(policy) != 0, real.freedom
+    )
+    groups = status.by_group(e)
+    if real.status.compares_units:
+        out["log variance of units before treatment"] = groups[:, 1] - groups[:, 0]
+    if real.status.compares_cells:
+        out["log variance under treatment"] = groups[:, 2] - groups[:, 1]
+    out[VARIANCE_BY_PERIOD] = status.by_period(e)
+    out |= {f"eigenvalue share {k}": share for k, share in enumerate(eigenvalue_shares(e, EIGENVALUES).T, 1)}
+    out["kurtosis of residuals"] = kurtosis(e)
+    return out | dict(zip(("1% quantile", "99% quantile"), tails(e, TAIL).T, strict=True))
+
+
+def _known(real: float, twins: Floats) -> bool:
+    """False for a feature that the panel, or most twins, do not have."""
+    return bool(np.isfinite(real)) and bool(np.isfinite(twins).mean() >= 0.5)
+
+
+def _row(method: str, feature: str, real: float, twins: Floats) -> FidelityRow:
+    """The band of the twins that have the feature; a largest deviation has no lower end."""
+    known = twins[np.isfinite(twins)]
+    band = (0.0, 1 - LEVEL) if feature in {MORAN_BY_PERIOD, VARIANCE_BY_PERIOD} else BAND
+    lower, upper = np.quantile(known, band).tolist()
+    lower = lower if band == BAND else 0.0
+    slack = ROUNDING * max(abs(lower), abs(upper), 1.0)
+    return FidelityRow(method, feature, real, lower, upper, lower - slack <= real <= upper + slack)
+
+
+# Who is treated in a twin: as in the real panel, by a fitted propensity, or as the spec says.
+
+
+GIVEN = ("coefficients", "intercept", "strength")  # dials that a spec may set instead of having them fitted
+DATED = ("date", "last_periods", "date_weights")
+
+
+def adoption_table(real: Real, fit: MethodFit, held: Panel, labels: tuple[int, ...]) -> dict[str, Any]:
+    """The table [design.adoption]; raises BadInput where a propensity cannot be fitted.
+
+    held: the panel that is kept. labels: the periods of the design.
+    """
+    asked = real.section.own_adoption
+    if asked.get("kind") == "propensity":
+        return _propensity(real, fit, held, labels)
+    if asked:
+        return dict(asked)
+    kept = "calendar" in real.section.keep
+    if real.panel.roles.continuous:
+        return {"kind": "kept-paths", "variable": real.treatment} | ({} if kept else {"permuted": True})
+    if kept:
+        return {"kind": "kept", "variable": real.treatment}
+    return {"kind": "calendar", "dates": [[year, count] for year, count in dates_of(real, labels)]}
+
+
+def dates_of(real: Real, labels: tuple[int, ...]) -> list[tuple[int, int]]:
+    """First treated periods after the first, each with its number of units."""
+    if real.policy is None:
+        return []
+    treated = real.policy[0] > 0
+    first = treated.argmax(axis=0)[treated.any(axis=0)]
+    return [(labels[t], int((first == t).sum())) for t in np.unique(first) if t > 0]
+
+
+def _propensity(real: Real, fit: MethodFit, held: Panel, labels: tuple[int, ...]) -> dict[str, Any]:
+    table = dict(real.section.own_adoption)
+    part = build(Propensity, {key: value for key, value in table.items() if key != "kind"}, "[twin.adoption]")
+    if not any(name in table for name in GIVEN):
+        table |= _fitted(real, fit, held, part)
+    if not any(name in table for name in DATED) and (dates := dates_of(real, labels)):
+        table |= (
+            {"date": dates[0][0]} if len(dates) == 1 else {"date_weights": [[year, count] for year, count in dates]}
+        )
+    return table | {"independent": part.independent}
+
+
+def _fitted(real: Real, fit: MethodFit, held: Panel, part: Propensity) -> dict[str, Any]:
+    """Coefficients and intercept of the logit of the indicator on the units' scores."""
+    where = f"{real.spec.file}, [twin.adoption]"
+    if real.indicator is None:
+        raise bad("the panel has no treatment, and there is no indicator", where=where,
+                  allowed="indicator = a column of 0 and 1", remedy="add indicator")  # fmt: skip
+    for name in part.covariates:
+        if name not in real.covariates:
+            raise bad(f"covariates names no control: {name!r}", where=where, allowed="controls of [panel]",
+                      remedy="add it to controls")  # fmt: skip
+    x = scores(_ground(real, fit, held), part.on, part.covariates)
+    if not x.shape[1]:
+        raise bad('on = "factors" needs loadings', where=where, allowed='[twin] method = "factor"',
+                  remedy="choose that method, or another on")  # fmt: skip
+    found = logit_or_firth(x, real.indicator > 0)
+    if not found.converged:
+        raise bad(f"the logit on {part.on} has no maximum", where=where,
+                  allowed="scores that are not collinear", remedy="choose a lower rank, or another on")  # fmt: skip
+    intercept, *slopes = found.coefficient.tolist()
+    return {"intercept": intercept, "coefficients": slopes}
+
+
+def _ground(real: Real, fit: MethodFit, held: Panel) -> WorldContext:
+    """The real panel as a world in the making, with the fitted levels or, where they are drawn, the real ones."""
+    origin = np.zeros(len(held.units))
+    places = Places(held.units, origin, origin, real.group, origin, kept=held)
+    covariates = {name: values[0] for name, values in real.covariates.items()}
+    context = WorldContext(places, real.panel.periods, real.weights, None, covariates)
+    if fit.levels["kind"] == "fitted":
+        levels = FittedLevels(method=fit.levels["method"]).settle(context, Streams(0))
+    else:
+        time = np.arange(len(held.periods)) - (len(held.periods) - 1) / 2
+        slopes = time @ (real.rest - real.rest.mean(axis=1, keepdims=True)) / (time @ time)
+        parts = real.parts
+        levels = LevelParts(parts.units[0], parts.periods[0], slopes, np.zeros((len(origin), 0)), real.rest)
+    return WorldContext(places, real.panel.periods, real.weights, levels, covariates)
+
+
+FILE = "panel.parquet"
+QUESTION = "How do the estimators of the claim do on twins of the real panel?"
+LASTING, POINTS = 0.99, 199  # largest autocorrelation of a covariate, and coefficients that are tabulated
+NOISE = 1e-9  # variance share of a covariate's changes below which it counts as constant
+
+
+def held_panel(real: Real, fits: Mapping[str, MethodFit]) -> Panel:
+    """What is kept: treatment, controls, facts of the units and W, with what the methods fitted."""
+    names = [*([real.panel.roles.treatment] if real.panel.roles.treatment else []), *real.panel.roles.controls]
+    variables = {name: real.panel.variables[name] for name in names}
+    attributes = {name: x.astype(str) if x.dtype.kind == "O" else x for name, x in real.panel.attributes.items()}
+    for fit in fits.values():
+        variables |= {name: np.ascontiguousarray(values[None]) for name, values in fit.variables.items()}
+        attributes |= dict(fit.attributes)
+    if not variables:
+        variables = {real.outcome: real.y}
+    return replace(real.panel, variables=variables, attributes=attributes, roles=Roles())
+
+
+def study_table(real: Real, method: str, fit: MethodFit, held: Panel, panel: str = FILE) -> dict[str, Any]:
+    """The study as a file has it; panel: the name of the file that holds what is kept, or its text."""
+    return {
+        "name": f"twin-{method}",
+        "question": QUESTION,
+        "replications": real.section.replications,
+        "seed": real.spec.inference.seed,
+        "design": design_table(real, fit, held, panel),
+        "estimators": estimator_tables(real),
+    }
+
+
+def design_table(real: Real, fit: MethodFit, held: Panel, panel: str) -> dict[str, Any]:
+    """The table [design]."""
+    periods = real.panel.periods
+    labels = tuple(range(periods[0], periods[0] + len(periods)))
+    adoption = adoption_table(real, fit, held, labels)
+    geography = {"kind": "kept", "panel": panel}
+    geography |= {"groups": real.grouping} if real.grouping else {}
+    geography |= {"prosperity": real.treatment} if "on_prosperity" in fit.levels else {}
+    main, *others = weights_tables(real)
+    return {
+        "kind": "panel",
+        "periods": len(periods),
+        "first_period": periods[0],
+        "outcome": real.outcome,
+        "treatment": real.treatment,
+        **({"redraw": ["adoption"]} if real.redraws_adoption else {}),
+        "geography": geography,
+        "weights": main,
+        **({"other_weights": others} if others else {}),
+        "levels": dict(fit.levels),
+        **({"covariates": covariate_tables(real, fit.levels["kind"] == "effects")} if real.covariates else {}),
+        "errors": dict(fit.errors),
+        "adoption": adoption,
+        "effect": {"size": real.effect},
+    }
+
+
+def weights_tables(real: Real) -> list[dict[str, Any]]:
+    """The main W and the others: as they are, or the nearest units, as many as W has neighbours on average."""
+    if not real.panel.weights:
+        return [{"kind": "none"}]
+    if "weights" in real.section.keep:
+        return [{"kind": "kept", "name": name} for name in real.panel.weights]
+    if not {"longitude", "latitude"} <= set(real.panel.attributes):
+        raise bad("keep leaves out weights, but the panel has no coordinates", where=f"{real.spec.file}, [twin] keep",
+                  allowed="longitude and latitude in [panel]", remedy="name the columns, or keep weights")  # fmt: skip
+    most = len(real.panel.units) - 1
+    tables = []
+    for name, weights in real.panel.weights.items():
+        tables.append({"kind": "knn", "k": int(np.clip(round(weights.matrix.nnz / (most + 1)), 1, most)), "name": name})
+    return tables
+
+
+def covariate_tables(real: Real, within_alone: bool) -> list[dict[str, Any]]:
+    """Controls as they are, or normal ones with the same mean, standard deviation, share of units and persistence.
+
+    within_alone: the levels hold what real controls do to the means of units and periods.
+    """
+    kept = "covariates" in real.section.keep
+    process = {} if kept else {name: normal_covariate(values) for name, values in real.covariates.items()}
+    return [
+        {"kind": "kept" if kept else "normal", "name": name, "effect": slope, **process.get(name, {})}
+        | ({"within": True} if kept and within_alone else {})
+        for name, slope in real.slopes.items()
+    ]
+
+
+def normal_covariate(x: Floats) -> dict[str, float]:
+    """Moments of a covariate (1, T, N), such that panels of this law have its autocorrelation within units and periods
+    and its share of the variance of units' means: what changes over periods adds to both in a short panel."""
+    found = {"mean": float(x.mean()), "sd": float(x.std())}
+    share, moved = float(x.mean(axis=1).var() / x.var()), within(x)
+    if np.square(moved).mean() <= NOISE * x.var():
+        return found | {"between": min(share, 1.0)}
+    coefficients, raw, means = short_panel_moments(x.shape[1])
+    at = float(np.interp(autoregression(moved, 1)[0, 0], raw, np.arange(len(raw))))
+    serial, own = (float(np.interp(at, np.arange(len(raw)), values)) for values in (coefficients, means))
+    return found | {"between": float(np.clip((share - own) / (1 - own), 0.0, 1.0)), "serial": serial}
+
+
+def short_panel_moments(periods: int) -> tuple[Floats, Floats, Floats]:
+    """AR(1) coefficients (K,), and what a unit's periods of variance 1 then show, (K,) each (Nickell 1981).
+
+    These are expected products of deviations from the unit's mean with their lags over expected squares, and the
+    variance of that mean.
+    """
+    coefficients, at = np.linspace(-LASTING, LASTING, POINTS), np.arange(periods)
+    covariance = coefficients[:, None, None] ** np.abs(at[:, None] - at)
+    centred = np.eye(periods) - 1 / periods
+    left = centred @ covariance @ centred
+    products = np.trace(left[:, 1:, :-1], axis1=1, axis2=2)
+    squares = np.trace(left[:, :-1, :-1], axis1=1, axis2=2)
+    return coefficients, products / squares, covariance.mean(axis=(1, 2))
+
+
+def estimator_tables(real: Real) -> list[dict[str, Any]]:
+    """DID with the error types of the spec, and with a W the SDM, by Lee and Yu where W allows it."""
+    errors = [error for error in error_types(real.spec) if not without_se(error)]
+    did: dict[str, Any] = {"kind": "did", "errors": [*clustered_enough(real.panel, tuple(errors))]}
+    if real.spec.inference.cluster_k != "nonnested":
+        did["cluster_k"] = real.spec.inference.cluster_k
+    if real.weights is None:
+        return [did]
+    transform = "lee-yu" if real.weights.row_stochastic else "direct"
+    clustered = [*clustered_enough(real.panel, (main_cluster(real.spec),))]
+    return [did, {"kind": "spatial", "model": "sdm", "transform": transform, "errors": ["information", *clustered]}]
+
+
+def consecutive(real: Real) -> bool:
+    """Whether the panel's periods follow one another in steps of one, as those of a design do."""
+    periods = real.panel.periods
+    return period_step(np.array(periods)) == 1 and periods[-1] - periods[0] == len(periods) - 1
+
 
 STEPS = "The periods of the panel are not consecutive; those of the twin are numbered from {} in steps of one."
 

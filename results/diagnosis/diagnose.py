@@ -17,17 +17,21 @@ import pandas as pd
 from estimators.core.estimator import Layout, Status
 from results.diagnosis import measures
 from results.diagnosis.claims import Claim
-from results.diagnosis.fits import Fits, Reading, Reported, for_each, with_normal
-from results.diagnosis.measures import Grouping, Measured
-from results.diagnosis.own_measures import check_terms, own_measures, own_rows
-from results.diagnosis.passes import (
+from results.diagnosis.fits import (
     FirstPass,
+    Fits,
+    Reading,
+    Reported,
     SecondPass,
+    for_each,
     measures_by_error,
     measures_by_term,
     reported,
     share_between_worlds,
+    with_normal,
 )
+from results.diagnosis.measures import Grouping, Measured
+from results.diagnosis.own_measures import check_terms, own_measures, own_rows
 from results.diagnosis.power import UpperTail, null_cell, size_adjusted_power
 from results.store.block import Records
 from results.text import dial_names

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates, critical_values
-from estimators.staggered.aggregation import event_of
+from estimators.staggered.adoption_effects import event_of
 from results.plots.paper import INK, SERIES, SOFT, figure, frame, handle, mark, span
 from results.tables.records import Figure
 from results.text import number, p_value

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.spatial.residual_moran import QUADRANTS
+from estimators.spatial.lm_tests import QUADRANTS
 from results.plots.paper import BLUE, FAINT, INK, MARKERS, ORANGE, RED, SIZE, SKY, SOFT, figure, frame, handle
 from results.tables.records import LEVEL, Figure
 from results.tables.typography import short_p

@@ -14,18 +14,37 @@ from estimators.core.estimator import Layout
 from results.diagnosis.diagnose import Diagnosis
 from results.page import page
 from results.plots.chart import Chart, Facet, figure
-from results.plots.curves import fits_one_picture, measure_chart, nested_chart
-from results.plots.grid import MEASURES, ShownMeasure, dials, lead_terms, measures_of, values_of
-from results.report.facts import NOT_JUDGED, ReportFacts, opened_by, side_tests
-from results.report.grids import BRIEFLY, MARKS, Glance, ShortTable, glances, short_table
+from results.plots.grid import (
+    MEASURES,
+    ShownMeasure,
+    dials,
+    fits_one_picture,
+    lead_terms,
+    measure_chart,
+    measures_of,
+    nested_chart,
+    values_of,
+)
+from results.report.grids import (
+    BRIEFLY,
+    MARKS,
+    NOT_JUDGED,
+    Glance,
+    ReportFacts,
+    ShortTable,
+    glances,
+    opened_by,
+    short_table,
+    side_tests,
+)
 from results.report.pivot import Pivot, default_pivot, pivot_html, with_key
 from results.text import joined, plain_dial, plain_error, varying
 from results.verdict.answer import answer, fixed_sentence, worlds_reached
-from results.verdict.verdicts import Grade
-from results.verdict.wording import (
+from results.verdict.verdicts import (
     LEAST_FITS,
     NORMAL,
     TOO_FEW,
+    Grade,
     bias_table,
     departures,
     failures,

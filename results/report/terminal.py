@@ -18,28 +18,31 @@ from rich.text import Text
 
 from results.diagnosis.comparison import Comparison
 from results.diagnosis.diagnose import Diagnosis
-from results.report.facts import NOT_JUDGED, ReportFacts, passing_fits, side_tests
 from results.report.grids import (
     BRIEFLY,
     DOT,
     MARKS,
+    NOT_JUDGED,
     PLAIN_DOT,
     PLAIN_MARKS,
     Chip,
+    ReportFacts,
     ShortTable,
     glances,
     own_tables,
+    passing_fits,
     short_table,
+    side_tests,
 )
 from results.store.store import Store
 from results.text import DASH, PLAIN_DIALS, in_columns, last_part, plain_dial, plain_error, varying
 from results.verdict.answer import Answer, answer, missing, worlds_reached
-from results.verdict.verdicts import Grade
-from results.verdict.wording import (
+from results.verdict.verdicts import (
     EXTREMES,
     LEAST_FITS,
     NORMAL,
     TOO_FEW,
+    Grade,
     bias_table,
     by_cell,
     departures,

@@ -31,8 +31,7 @@ from zarr.core.sync import sync
 from results.store.block import Block, block_arrays, part_digests
 from results.store.bucket import ObjectPath, StorePath, StoreUnreachable
 from results.store.disk import PLAIN, flush_files, read_plain, write_beside
-from results.store.files import tree_of, writable
-from results.store.marks import NO_STAMP, files_of, opened_size, packed, stamp_of
+from results.store.files import NO_STAMP, files_of, opened_size, packed, stamp_of, tree_of, writable
 from results.store.skeleton import StoreSchema, schema_from
 from results.store.tree import META, Folder, Tree, WritableTree
 from sim.errors import BadInput, bad

@@ -2,6 +2,15 @@
 
 The root's attributes hold a SHA-256 of every other metadata file and coordinate (`files`), and one of themselves
 (`digest`); the attributes of `provenance`, which change during a run, have a `digest` of their own.
+
+The mark of a block: what became of it, what computed it, its digests, how its files looked, and whose it is.
+
+All of it is one chunk of `block_mark (cell, block, byte)`, written last and renamed into place: a block counts with all
+of it or not at all. Bytes: the state; the environment of each part (2, little-endian); the SHA-256 of each part (32);
+a stamp of the sizes and times (in object stores ETags) of the block's files (8, zeros = not known); a seal (16): the
+beginning of the SHA-256 over the study's fingerprint, the cell, the block and all bytes before. A mark that was copied
+from another place or study does not have the seal of this one. Marks of stores of format 2 have none, and are
+compressed.
 """
 
 from __future__ import annotations
@@ -11,15 +20,21 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
+import numpy as np
+from numcodecs import Zstd
+from numpy.typing import NDArray
+
+from estimators.core.estimator import Estimates, Layout
 from results.store.bucket import SCHEMES, ObjectPath, StorePath
 from results.store.disk import is_inside
-from results.store.tree import META, Folder, Objects, Tree, WritableTree, Zip, axes_in, json_of
+from results.store.tree import CHUNK, META, Folder, Objects, Tree, WritableTree, Zip, axes_in, json_of
 from sim.errors import BadInput, bad, listed
 
 # Temporary folders in which a store is made before it takes its place: beside it, so that it can be renamed.
@@ -241,3 +256,260 @@ def _changed(tree: Tree, files: Mapping[str, str]) -> Iterator[Damage]:
             yield Damage(file, "does not match its digest")
     for file in there.keys() - files.keys():
         yield Damage(file, "is not of this store")
+
+
+DIGEST_BYTES = 32
+STAMP_BYTES = 8
+NO_STAMP = bytes(STAMP_BYTES)
+SEAL_BYTES = 16
+CHECKSUM_BYTES = 4  # behind a mark, as the codec crc32c of zarr has it
+ZSTD_MAGIC = bytes.fromhex("28b52ffd")
+_zstd = Zstd()
+
+
+class ForeignMark(ValueError):
+    """The mark of another block, or of a block of another study."""
+
+
+def mark_bytes(parts: int) -> int:
+    """Bytes of a mark, its seal included."""
+    return _body_bytes(parts) + SEAL_BYTES
+
+
+def _body_bytes(parts: int) -> int:
+    return 1 + parts * (2 + DIGEST_BYTES) + STAMP_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """state: a BlockState. origins (parts,): numbers of environments. digests (parts, 32)."""
+
+    state: int
+    origins: NDArray[np.uint16]
+    digests: NDArray[np.uint8]
+    stamp: bytes = NO_STAMP
+
+    def chunk(self, fingerprint: str, cell: int, index: int) -> bytes:
+        """The mark as it is written for a block of a study: sealed, with a checksum behind it."""
+        raw = bytes([self.state]) + self.origins.astype("<u2").tobytes() + self.digests.tobytes() + self.stamp
+        return _checked(raw + seal_of(raw, fingerprint, cell, index))
+
+
+def seal_of(body: bytes, fingerprint: str, cell: int, index: int) -> bytes:
+    """What binds the bytes of a mark to a study and a place in it."""
+    return hashlib.sha256(b"%s %d %d " % (fingerprint.encode(), cell, index) + body).digest()[:SEAL_BYTES]
+
+
+def _checked(raw: bytes) -> bytes:
+    return raw + google_crc32c.value(raw).to_bytes(CHECKSUM_BYTES, "little")
+
+
+def _unchecked(chunk: bytes | OSError) -> bytes:
+    """A chunk without its checksum; raises ValueError where this is another one, OSError where there is no chunk."""
+    if isinstance(chunk, OSError):
+        raise chunk
+    raw = chunk[:-CHECKSUM_BYTES]
+    if not raw or google_crc32c.value(raw) != int.from_bytes(chunk[-CHECKSUM_BYTES:], "little"):
+        raise ValueError("a mark does not match its checksum")
+    return raw
+
+
+def body_of(chunk: bytes | OSError, parts: int, fingerprint: str, cell: int, index: int) -> bytes:
+    """The bytes of a mark before its seal, when the chunk is that of this block of this study.
+
+    Raises ForeignMark for that of another, ValueError for a damaged one, OSError where it cannot be read.
+    """
+    raw = _unchecked(chunk)
+    if len(raw) != mark_bytes(parts):
+        raise ForeignMark(f"a mark of {len(raw)} bytes")
+    body = raw[:-SEAL_BYTES]
+    if raw[-SEAL_BYTES:] != seal_of(body, fingerprint, cell, index):
+        raise ForeignMark("the mark of another block")
+    return body
+
+
+def body_without_seal(chunk: bytes | OSError, parts: int) -> bytes:
+    """The same of a store of format 2; raises ValueError or RuntimeError when it is damaged.
+
+    A chunk that says that it opens to another size than a mark's is not opened.
+    """
+    raw = _unchecked(chunk)
+    if (size := opened_size("zstd", raw)) != _body_bytes(parts):
+        raise ValueError(f"a mark of {size} bytes")
+    return bytes(_zstd.decode(raw))
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Marks of many blocks, n of them: states (n,), origins (n, parts), digests (n, parts, 32), stamps (n, 8)."""
+
+    states: NDArray[np.uint8]
+    origins: NDArray[np.uint16]
+    digests: NDArray[np.uint8]
+    stamps: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, bodies: Iterable[bytes], parts: int) -> Marks:
+        """The marks that such bytes are, all at once."""
+        table = np.frombuffer(b"".join(bodies), dtype=np.uint8).reshape(-1, _body_bytes(parts))
+        origins, digests = 1 + 2 * parts, 1 + (2 + DIGEST_BYTES) * parts
+        return cls(
+            table[:, 0],
+            np.ascontiguousarray(table[:, 1:origins]).view("<u2").astype(np.uint16),
+            table[:, origins:digests].reshape(-1, parts, DIGEST_BYTES),
+            table[:, digests:],
+        )
+
+
+def opened_size(codec: str, body: bytes | memoryview) -> int:
+    """Bytes to which what "blosc" or "zstd" compressed says that it opens; -1 where it does not say it.
+
+    The headers: RFC 8878, section 3.1.1.1 (zstd), and README_CHUNK_FORMAT of c-blosc 1.
+    """
+    if codec == "blosc":
+        return int.from_bytes(body[4:8], "little") if len(body) >= 16 else -1
+    if len(body) < 6 or bytes(body[:4]) != ZSTD_MAGIC:
+        return -1
+    flag, single, dictionary = body[4] >> 6, body[4] >> 5 & 1, (0, 1, 2, 4)[body[4] & 3]
+    size = (single, 2, 4, 8)[flag]
+    start = 5 + (1 - single) + dictionary
+    if not size or len(body) < start + size:
+        return -1
+    return int.from_bytes(body[start : start + size], "little") + (256 if flag == 1 else 0)
+
+
+class Stamp:
+    """A stamp of how files of a store look, which are told one after the other, in order (`Tree.looks`)."""
+
+    __slots__ = ("_sha", "files")
+
+    def __init__(self) -> None:
+        self._sha, self.files = hashlib.sha256(), 0
+
+    def see(self, name: str, look: str) -> None:
+        """One more file."""
+        self._sha.update(f"{name} {look}\n".encode())
+        self.files += 1
+
+    def of(self, files: int) -> bytes:
+        """The stamp of so many files; zeros where there were fewer."""
+        return self._sha.digest()[:STAMP_BYTES] if self.files == files else NO_STAMP
+
+
+def stamp_of(looks: Mapping[str, str], chunks: Iterable[str]) -> bytes:
+    """A stamp of some files of a store, by name; zeros where one is missing."""
+    stamp, names = Stamp(), list(chunks)
+    for name in names:
+        if name in looks:
+            stamp.see(name, looks[name])
+    return stamp.of(len(names))
+
+
+# The arrays of a block as they lie in a store: few files a block, each with names on its axes.
+#
+# An estimator has three arrays: `estimate (cell, replication, term)`, `inference (cell, replication, quantity,
+# error, term)` with se, dof and what else is stored of each, and `fit (cell, replication, fact)` with the status
+# and the fit statistics.
+
+
+PACKED = ("estimate", "inference", "fit")  # the arrays of an estimator
+
+
+def quantities(layout: Layout) -> tuple[str, ...]:
+    """What `inference` holds of each error type and term, in order."""
+    return ("se", "dof", *layout.stored)
+
+
+def facts(layout: Layout) -> tuple[str, ...]:
+    """What `fit` holds of each fit, in order."""
+    return ("status", *layout.statistics)
+
+
+def single_paths(name: str, layout: Layout) -> tuple[str, ...]:
+    """The arrays of an estimator by their own names, as digests know them."""
+    return tuple(f"{name}/{part}" for part in ("estimate", *quantities(layout), *facts(layout)))
+
+
+def packed_paths(name: str) -> tuple[str, ...]:
+    """The arrays of an estimator in a store."""
+    return tuple(f"{name}/{part}" for part in PACKED)
+
+
+def files_of(cell: int, index: int, parts: Iterable[str]) -> list[str]:
+    """The files of a store that hold some parts of a block: "truth", and the arrays of estimators."""
+    return [f"{start}{cell}.{index}{end}" for start, end in names_of(parts)]
+
+
+def names_of(parts: Iterable[str]) -> list[tuple[str, str]]:
+    """How the names of these files begin and end, with the cell and the block between."""
+    ends = {"estimate": ".0", "inference": ".0.0.0", "fit": ".0"}
+    return [(f"{array}/{CHUNK}", end) for part in parts for array, end in (
+        [(part, ".0")] if part == "truth" else [(f"{part}/{name}", ends[name]) for name in PACKED])]  # fmt: skip
+
+
+def packed(arrays: Mapping[str, NDArray[Any]], layouts: Mapping[str, Layout]) -> dict[str, NDArray[Any]]:
+    """Arrays of a block by their own names as they lie in a store; estimators that are not there are left out."""
+    found = {"truth": arrays["truth"]}
+    for name, layout in layouts.items():
+        if f"{name}/estimate" not in arrays:
+            continue
+        found[f"{name}/estimate"] = arrays[f"{name}/estimate"]
+        found[f"{name}/inference"] = _stacked(arrays, name, quantities(layout))
+        found[f"{name}/fit"] = _stacked(arrays, name, facts(layout))
+    return found
+
+
+def _stacked(arrays: Mapping[str, NDArray[Any]], name: str, parts: Sequence[str]) -> NDArray[np.float64]:
+    """Arrays (R, *sizes) as one (R, P, *sizes), whose numbers of all replications lie side by side, as in a file."""
+    first = arrays[f"{name}/{parts[0]}"]
+    stacked = np.empty((len(parts), *first.shape[1:], len(first)))
+    for place, part in enumerate(parts):
+        stacked[place] = np.moveaxis(arrays[f"{name}/{part}"], 0, -1)
+    return np.moveaxis(stacked, -1, 0)
+
+
+def home_of(path: str, layouts: Mapping[str, Layout]) -> tuple[str, int | None]:
+    """Where an array that has a name of its own lies: the array in the store, and the place on its second axis."""
+    name, _, part = path.rpartition("/")
+    if not name or part == "estimate":
+        return path, None
+    own = quantities(layouts[name])
+    if part in own:
+        return f"{name}/inference", own.index(part)
+    return f"{name}/fit", facts(layouts[name]).index(part)
+
+
+def picked(stored: NDArray[Any], path: str, place: int | None) -> NDArray[Any]:
+    """An array by its own name out of the one that holds it, which it is a part of."""
+    if place is None:
+        return stored
+    found = stored[:, place]
+    if not path.endswith("/status"):
+        return found
+    return np.where(np.isnan(found), 0, found).astype(np.uint8)  # NaN: its chunk is missing
+
+
+def unpacked(
+    stored: Mapping[str, NDArray[Any]], layouts: Mapping[str, Layout], names: Iterable[str]
+) -> dict[str, NDArray[Any]]:
+    """What `packed` was given, of some estimators."""
+    homes = {path: home_of(path, layouts) for name in names for path in single_paths(name, layouts[name])}
+    return {path: picked(stored[home], path, place) for path, (home, place) in homes.items()}
+
+
+def estimates_of(name: str, layout: Layout, arrays: Mapping[str, NDArray[Any]]) -> Estimates:
+    """An estimator's estimates from its arrays by their own names."""
+
+    def part(field_name: str) -> NDArray[Any]:
+        return arrays[f"{name}/{field_name}"]
+
+    return Estimates(
+        terms=layout.terms,
+        errors=layout.errors,
+        estimate=part("estimate"),
+        se=part("se"),
+        dof=part("dof"),
+        status=part("status"),
+        statistics={statistic: part(statistic) for statistic in layout.statistics},
+        **{field_name: part(field_name) for field_name in layout.stored},
+    )

@@ -1,22 +1,39 @@
-"""Several stores of one study, such as its shards, joined into one."""
+"""Several stores of one study joined into one: its shards, or the parts of a crew.
+
+A crew is clients that fill one store together, each with a part of its own. Beside the store lies a folder with the
+part of each client, which is a store, and a folder of tickets: a file for each lot, a few blocks that one client
+computes, which says whose they are and whether they are done. A ticket holds as long as a run holds that part
+(`results.store.lock`); there is no other sign of life. Tickets save work and guard nothing: a block that two clients
+computed has the same bytes in both parts. At the end one client, which holds the store as every run does, takes in what
+the parts hold.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
+import re
+import secrets
+import shutil
+import threading
+import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import asdict, dataclass
+from functools import cache, cached_property
+from pathlib import Path
 
 from results.store.bucket import ObjectPath, StorePath, refused
-from results.store.disk import flush, flush_names
+from results.store.disk import check_own_folder, flush, flush_names, open_plain, read_plain, write_beside
 from results.store.files import PACKED_SUFFIX, check_place, folder_beside, is_packed, no_store, tree_of
-from results.store.growth import copy_block, copy_environments
-from results.store.lease import is_lease
+from results.store.lease import EXPIRES, StoreLocked, is_lease
+from results.store.lock import SUFFIX as LOCK
 from results.store.lock import check_free, locked
 from results.store.skeleton import STORE_FORMAT, check_identity
 from results.store.store import BlockState, Store, numbers_apart
-from results.store.zarr_store import ZarrStore
+from results.store.zarr_store import ZarrStore, copy_block, copy_environments
 from sim.errors import BadInput, Problem, bad
 
 OF_NUMBERS = ("numbers", "probe")  # facts of an environment, which have words of their own
@@ -208,3 +225,283 @@ def pack(path: StorePath, out: StorePath) -> int:
             os.rename(made / out.name, real := out.resolve())
             flush_names(real.parent)
     return len(files)
+
+
+SUFFIX = ".parts"  # of the store's name: the folder beside it
+TICKETS = "tickets"
+PART = re.compile(r"[0-9a-f]{12}\.zarr")
+OF_A_PART = re.compile(rf"\.?({PART.pattern})\..+")  # its lock, its log, and what a kill left of it
+STARTING = (LOCK, ".partial")  # how files end that a client makes before its part is there
+TICKET = re.compile(r"\d+(\.[0-9a-f]{8}(\.left)?)?")
+MOST_LOTS = 1024  # of a study: so many files at most are looked through
+LOOK = 1.0  # seconds between two looks at what others do
+STALE = 3600.0  # seconds after which what a killed client left while it started is removed
+MOST_BYTES = 1 << 10  # that are read of a ticket
+
+
+class Crew:
+    """The folder of the clients that fill a store together. Nothing is removed from it but what clients make."""
+
+    def __init__(self, store: Path) -> None:
+        real = store.resolve()
+        self.store, self.folder = store, real.with_name(f"{real.name}{SUFFIX}")
+
+    def parts(self) -> list[Path]:
+        """The parts that are there; raises BadInput where one or the folder is a link, a file or another user's."""
+        try:
+            check_own_folder(self.folder)
+            found = sorted(self.folder / name for name in os.listdir(self.folder) if PART.fullmatch(name))
+        except FileNotFoundError:
+            return []
+        for part in found:
+            with contextlib.suppress(FileNotFoundError):  # it was joined meanwhile
+                check_own_folder(part)
+        return found
+
+    def new_part(self) -> Path:
+        """Where another client makes its part, with the file of its lock; raises BadInput as `parts` does."""
+        while True:
+            part = self.folder / f"{secrets.token_hex(6)}.zarr"
+            for folder in (self.folder, self.folder / TICKETS):
+                with contextlib.suppress(FileExistsError):
+                    folder.mkdir(0o700, parents=True)
+            with contextlib.suppress(FileNotFoundError):  # the last client removed the folder just now
+                check_own_folder(self.folder)
+                check_own_folder(self.folder / TICKETS)
+                os.close(open_plain(part.with_name(f"{part.name}{LOCK}"), os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+                return part
+
+    def check_free(self) -> None:
+        """Raise StoreLocked while clients of the crew compute."""
+        busy = sum(is_used(part) for part in self.parts())
+        if busy:
+            clients = "a client fills" if busy == 1 else f"{busy} clients fill"
+            raise StoreLocked(f"{clients} {self.store} together; say --together to help, or wait for them")
+
+    def clear(self, parts: Iterable[Path]) -> None:
+        """Remove parts that the store has taken in and nobody uses, and with the last client the folder."""
+        joined = [part for part in parts if not is_used(part)]
+        for part in joined:
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(part, part.with_name(f".{part.name}.joined"))  # a part that is there is whole
+        with contextlib.suppress(FileNotFoundError):
+            flush(self.folder)
+            self._sweep({part.name for part in joined})
+
+    def _sweep(self, joined: Set[str]) -> None:
+        """Remove what is left of parts that are gone; where no client is left, the tickets and the folder."""
+        for name in os.listdir(self.folder):
+            found, path = OF_A_PART.fullmatch(name), self.folder / name
+            if found and not (self.folder / found[1]).exists() and (found[1] in joined or not self._may_start(path)):
+                remove = shutil.rmtree if path.is_dir() and not path.is_symlink() else os.unlink
+                with contextlib.suppress(OSError):
+                    remove(path)
+        if any(PART.fullmatch(name) or OF_A_PART.fullmatch(name) for name in os.listdir(self.folder)):
+            return
+        tickets = self.folder / TICKETS
+        with contextlib.suppress(OSError):  # where there is something else, that stays, and its folder
+            for name in os.listdir(tickets) if not tickets.is_symlink() else ():
+                if TICKET.fullmatch(name):
+                    os.unlink(tickets / name)
+            tickets.rmdir()
+            self.folder.rmdir()
+
+    def _may_start(self, path: Path) -> bool:
+        """Whether a file may be of a client whose part is not there yet."""
+        with contextlib.suppress(FileNotFoundError):
+            return path.name.endswith(STARTING) and time.time() - os.lstat(path).st_mtime < STALE
+        return False
+
+
+def is_used(part: Path) -> bool:
+    """Whether a run holds a part."""
+    if not part.exists():
+        return False  # also one that is about to be made: its lock is not touched
+    try:
+        check_free(part)
+    except StoreLocked:
+        return True
+    return False
+
+
+class Tickets:
+    """Which blocks this client computes, and which other clients do.
+
+    places: (cell, block) of every block of the study, as all clients count them. missing: those that the store lacks.
+    others: of the missing blocks, how many other clients have done.
+    """
+
+    def __init__(
+        self, crew: Crew, part: Path, places: Sequence[PlaceOfBlock], missing: Iterable[PlaceOfBlock],
+        tell: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        lacking, size = set(missing), -(-len(places) // MOST_LOTS)
+        lots = (places[start : start + size] for start in range(0, len(places), size))
+        self._lots = {number: wanted for number, lot in enumerate(lots) if (wanted := [p for p in lot if p in lacking])}
+        self._lot_of = {place: number for number, lot in self._lots.items() for place in lot}
+        self._crew, self._part, self._tell = crew, part, tell
+        self._own: dict[int, set[PlaceOfBlock]] = {}  # lots that are on their way here, with what is left of each
+        self._done: set[int] = set()
+        self._empty: dict[int, float] = {}  # since when a ticket says nothing
+        self._gone = {other.name for other in crew.parts() if not is_used(other)}  # before this client came
+        self._turn = threading.Lock()
+        self.others = 0
+
+    def rounds(self, still: Callable[[], None]) -> Iterator[Iterator[PlaceOfBlock]]:
+        """Blocks that nobody else computes, as they are asked for; again where another client is gone, until all are
+        done. still: is asked while this one waits."""
+        told = False
+        while len(self._done) < len(self._lots):
+            still()
+            places = self._free()
+            first = next(places, None)
+            if first is not None:
+                yield itertools.chain([first], places)
+            elif len(self._done) < len(self._lots):
+                if not told:
+                    self._tell(
+                        "other clients compute the last blocks; this one waits, and takes over from any that ends"
+                    )
+                told = True
+                time.sleep(LOOK)
+
+    def kept(self, place: PlaceOfBlock) -> None:
+        """A block of this client is in its part; with the last one of its lot, that is done."""
+        lot = self._lot_of[place]
+        with self._turn:
+            left = self._own[lot]
+            left.discard(place)
+        if not left:
+            self._finish(lot)
+
+    def _finish(self, lot: int) -> None:
+        write_ticket(self._ticket(lot), Ticket(self._part.name, True))
+        with self._turn:
+            del self._own[lot]
+            self._done.add(lot)
+
+    def _free(self) -> Iterator[PlaceOfBlock]:
+        """Blocks of lots that are taken now, one lot after the other."""
+        seen = _Seen(self._crew)
+        for lot, places in self._lots.items():
+            with self._turn:
+                settled = lot in self._done or lot in self._own
+            if settled or (left := self._taken(lot, seen)) is None:
+                continue
+            with self._turn:
+                self._own[lot] = set(left)
+                self.others += len(places) - len(left)
+            if not left:
+                self._finish(lot)
+            yield from left
+
+    def _taken(self, lot: int, seen: _Seen) -> Sequence[PlaceOfBlock] | None:
+        """What is to be computed of a lot that is this client's by now; None where it is not.
+
+        Of clients that are gone, what is in their parts stays there.
+        """
+        ticket, places = self._ticket(lot), self._lots[lot]
+        if self._make(ticket):
+            return places
+        held = read_ticket(ticket)
+        if held is None:
+            since = self._empty.setdefault(lot, time.monotonic())
+            if time.monotonic() - since < EXPIRES:
+                return None  # it is being made, or its maker was killed that very moment
+        elif held.done and (self._is_met(held.part) or seen.done >= set(places)):
+            with self._turn:
+                self._done.add(lot)
+                self.others += len(places)
+            return None
+        elif not held.done and seen.is_used(held.part):
+            return None
+        if not (self._removed(ticket, held) and self._make(ticket)):
+            return None
+        return [place for place in places if place not in seen.done]
+
+    def _is_met(self, name: str) -> bool:
+        """Whether a part is of a client that was there with this one: what it could not compute is not tried again."""
+        return name not in self._gone and (self._crew.folder / name).exists()
+
+    def _removed(self, ticket: Path, held: Ticket | None) -> bool:
+        """Whether this client, and no other, removed a ticket that said so."""
+        aside = ticket.with_name(f"{ticket.name}.{secrets.token_hex(4)}.left")
+        try:
+            os.rename(ticket, aside)
+        except FileNotFoundError:
+            return False
+        if alike := read_ticket(aside) == held:
+            self._empty.pop(int(ticket.name), None)
+        with contextlib.suppress(OSError):
+            if not alike:  # it is another client's by now
+                os.link(aside, ticket, follow_symlinks=False)
+            aside.unlink()
+        return alike
+
+    def _ticket(self, lot: int) -> Path:
+        return self._crew.folder / TICKETS / str(lot)
+
+    def _make(self, ticket: Path) -> bool:
+        """Whether this client could make a ticket that was not there."""
+        try:
+            descriptor = open_plain(ticket, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        except FileExistsError:
+            return False
+        except FileNotFoundError:  # who removed the folder just now has not seen this client
+            ticket.parent.mkdir(0o700)
+            return self._make(ticket)
+        with open(descriptor, "wb") as file:
+            file.write(Ticket(self._part.name, False).data)
+        return True
+
+
+class _Seen:
+    """What one pass over the lots has seen of parts: which are used, and what is done in them and in the store."""
+
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+        self.is_used = cache(lambda name: is_used(crew.folder / name))  # of a part
+
+    @cached_property
+    def done(self) -> Set[PlaceOfBlock]:
+        """(cell, block) of all blocks that are in a part or in the store."""
+        return set().union(*map(done_in, (self._crew.store, *self._crew.parts())))
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a ticket says: whose the lot is, by the name of a part, and whether it is done."""
+
+    part: str
+    done: bool
+
+    @property
+    def data(self) -> bytes:
+        """What its file holds."""
+        return json.dumps(asdict(self)).encode()
+
+
+def write_ticket(ticket: Path, said: Ticket) -> None:
+    """Say anew of a lot whose it is, whole or not at all."""
+    fresh = ticket.with_name(f"{ticket.name}.{secrets.token_hex(4)}")
+    write_beside(fresh, said.data)
+    os.replace(fresh, ticket)
+
+
+def read_ticket(ticket: Path) -> Ticket | None:
+    """What a ticket says; None where it says nothing (yet)."""
+    try:
+        held = json.loads(read_plain(ticket, MOST_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
+    part = held.get("part") if isinstance(held, dict) else None
+    if not isinstance(part, str) or not PART.fullmatch(part):
+        return None
+    return Ticket(part, held.get("done") is True)
+
+
+def done_in(store: Path) -> set[PlaceOfBlock]:
+    """(cell, block) of the blocks that a store or a part holds, by their marks."""
+    with contextlib.suppress(BadInput):  # it is gone, or so damaged that nothing of it is known
+        return set(ZarrStore.open(store).done())
+    return set()

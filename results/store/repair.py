@@ -10,8 +10,12 @@ from pathlib import Path
 from results.store.bucket import StorePath
 from results.store.disk import write_beside
 from results.store.files import (
+    PACKED,
     PROVENANCE,
     Damage,
+    Mark,
+    Marks,
+    body_of,
     check_format,
     check_place,
     damages,
@@ -25,7 +29,6 @@ from results.store.files import (
     tree_of,
     writable,
 )
-from results.store.marks import PACKED, Mark, Marks, body_of
 from results.store.skeleton import FORMAT_2, StoreSchema, schema_from, seal_root, write_skeleton
 from results.store.store import BlockState, numbers_apart
 from results.store.tree import META, Folder, WritableTree, is_chunk

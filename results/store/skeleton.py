@@ -17,8 +17,7 @@ from zarr.storage import MemoryStore
 
 from estimators.core.estimator import Layout
 from results.store.bucket import StorePath
-from results.store.files import fixed_files, seal, tree_of
-from results.store.marks import facts, mark_bytes, quantities
+from results.store.files import facts, fixed_files, mark_bytes, quantities, seal, tree_of
 from results.store.tree import MARKS, Folder
 from sim.errors import BadInput, Problem, bad
 from sim.real_panels import Placebo

@@ -16,20 +16,25 @@ from results.diagnosis.diagnose import Diagnosis
 from results.text import joined, level, rounded
 from results.verdict.sentences import PowersBySize, claim_sentence, curves, power_sentence
 from results.verdict.verdicts import (
+    LEAST_FITS,
+    TOO_FEW,
     Grade,
     Screened,
     Verdict,
     claims_of,
     claims_table,
+    clear,
+    failure_counts,
     grade_of,
     judgements,
     needed,
+    reasons,
     screen_sentence,
     screened,
+    settings,
     verdicts,
     worst_of,
 )
-from results.verdict.wording import LEAST_FITS, TOO_FEW, clear, failure_counts, reasons, settings
 from sim.streams import TILE
 
 # What a reader must know before the verdict: fits that failed, numbers that are missing, terms without a truth.

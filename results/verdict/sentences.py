@@ -27,8 +27,7 @@ from results.text import (
     standard_errors,
     written,
 )
-from results.verdict.verdicts import Grade, Judged, Needed, RowOfTable, Verdict, needed
-from results.verdict.wording import in_order, is_null, is_test
+from results.verdict.verdicts import Grade, Judged, Needed, RowOfTable, Verdict, in_order, is_null, is_test, needed
 from sim.arrays import Floats
 
 Dials = Sequence[Mapping[str, object]]

@@ -20,9 +20,9 @@ import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from estimators import SpatialPanel, TwoWayDID  # noqa: E402
-from estimators.core.treatment_kernels import TreatmentKernel  # noqa: E402
+from estimators.core.tile import TreatmentKernel  # noqa: E402
 from estimators.spatial.spectrum import Transform  # noqa: E402
-from estimators.staggered.aggregation import Cohorts  # noqa: E402
+from estimators.staggered.adoption_effects import Cohorts  # noqa: E402
 from experiments.panel_spec.first_spec import EXAMPLE_SPEC, example_frame  # noqa: E402
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec  # noqa: E402
 from experiments.placebo import answer, question  # noqa: E402

@@ -22,7 +22,7 @@ import numpy as np  # noqa: E402
 
 from estimators import DemeanedSyntheticControl, Estimator, SyntheticControl, SyntheticDID  # noqa: E402
 from estimators.core.estimator import Tile  # noqa: E402
-from estimators.synthetic.comparisons import fit_samples  # noqa: E402
+from estimators.synthetic.left_out import fit_samples  # noqa: E402
 from estimators.synthetic.synthetic_did import PANELS_AT_ONCE  # noqa: E402
 from sim import Design, Panel, Streams, Wanted  # noqa: E402
 from sim.presets import Paper  # noqa: E402

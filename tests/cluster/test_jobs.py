@@ -28,8 +28,7 @@ from cluster.backends.lsf import Lsf
 from cluster.backends.pbs import Pbs
 from cluster.backends.sge import Sge
 from cluster.backends.slurm import Slurm
-from cluster.certificates import Certificates, written
-from cluster.dask_cluster import starting
+from cluster.dask_cluster import Certificates, starting, written
 from experiments.cli import run_command
 
 pytest.importorskip("dask_jobqueue", reason="JOBS ARE NOT TESTED HERE: dask-jobqueue is not installed")

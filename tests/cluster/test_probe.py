@@ -16,7 +16,7 @@ from masked import NO_AVX512, NO_FMA, masked
 from cluster import Environment, numbers
 from cluster.backends.slurm import Slurm
 from cluster.backends.ssh import Ssh
-from cluster.certificates import Certificates
+from cluster.dask_cluster import Certificates
 from cluster.numbers import (
     FAMILIES,
     OtherSettings,

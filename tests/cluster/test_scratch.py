@@ -21,7 +21,7 @@ from real_parts import ENVIRONMENT, by_command_line, wait_until
 
 from cluster import Refused, back_end, scratch
 from cluster.backends import ssh
-from cluster.certificates import written
+from cluster.dask_cluster import written
 from cluster.dask_pool import DaskPool
 from cluster.scratch import NoSafePlace, began, boot, host, is_gone, own_folder, record_of, space, sweep
 from cluster.survey import ship

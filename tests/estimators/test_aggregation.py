@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from estimators.staggered.aggregation import (
+from estimators.staggered.adoption_effects import (
     OVERALL,
     Aggregation,
     CohortPeriods,

@@ -14,8 +14,8 @@ from published_panels import cigarette_panel
 from statsmodels.stats.multitest import multipletests
 
 from estimators.core.estimator import Status, holm
-from estimators.spatial import residual_moran as ac
-from estimators.spatial.residual_moran import (
+from estimators.spatial import lm_tests as ac
+from estimators.spatial.lm_tests import (
     MoranTest,
     ResidualMaker,
     permuted_pooled_moran,

@@ -12,7 +12,7 @@ import pytest
 from agreement import assert_agree, assert_batch_is_its_panels, in_another_order, with_effects
 
 from estimators import Estimates, Status
-from estimators.staggered.aggregation import OVERALL
+from estimators.staggered.adoption_effects import OVERALL
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from references.cohort_effects_twin import Twin
 from sim import BadInput, Panel, Roles, Streams, Wanted

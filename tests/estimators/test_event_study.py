@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 from estimators import Estimates, Status, Tile
 from estimators.staggered.adoption_effects import AdoptionEffects
-from estimators.staggered.event_study import EventStudy, SunAbraham
+from estimators.staggered.dummy_regression import EventStudy, SunAbraham
 from estimators.staggered.imputation import Imputation, TwoStage
 from estimators.staggered.stacked import Stacked
 from references.staggered_panels import dummies, frame_of, staggered_panel

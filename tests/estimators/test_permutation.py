@@ -14,10 +14,10 @@ from scipy.optimize import brentq
 from scipy.stats import permutation_test
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
-from estimators.core.inversion import LEVEL, linear_interval, p_value_errors, p_values
+from estimators.core.hypotheses import LEVEL, linear_interval, p_value_errors, permutation_p_values
 from estimators.permutation import PermutationTest, SomeTerms, inside, outside
 from estimators.staggered.callaway_santanna import CallawaySantAnna
-from estimators.staggered.event_study import SunAbraham
+from estimators.staggered.dummy_regression import SunAbraham
 from experiments.run.runner import run
 from experiments.study import Study
 from references.small_panels import CONTROLS, small_panel
@@ -265,7 +265,7 @@ def test_intervals_of_any_slopes_are_the_first_rejected_values() -> None:
             drawn[3], slope[3] = -real, -1.0
 
             def rejected(c: float, real: float = real, drawn: Floats = drawn, slope: Floats = slope) -> bool:
-                p = p_values(np.array([real - c]), (drawn - c * slope)[None])[0]
+                p = permutation_p_values(np.array([real - c]), (drawn - c * slope)[None])[0]
                 return bool(p <= LEVEL)
 
             ends = linear_interval(np.array([real]), drawn[None], slope[None])

@@ -13,8 +13,8 @@ from agreement import in_another_order, with_effects
 from numpy.typing import NDArray
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
-from estimators.core.inversion import p_values
-from estimators.core.treatment_kernels import TreatmentFits, TreatmentKernel
+from estimators.core.hypotheses import permutation_p_values
+from estimators.core.tile import TreatmentFits, TreatmentKernel
 from estimators.core.treatments import PathCodes, absorbing_paths
 from estimators.linear.did import ClusterK
 from estimators.permutation import Draws, KernelTest, PermutationTest
@@ -415,7 +415,7 @@ def test_the_kernel_of_the_durbin_model_agrees_for_rho(statistic: Any) -> None:
         fits = sdm(draws.randomisation.assigned(panel.replication(row), draws.with_real))
         rho = fits.terms.index("rho")
         values = fits.estimate[:, rho] / (fits.se[:, 0, rho] if statistic == "studentised" else 1.0)
-        assert test.test(panel.variables["y"]).pvalue[row, 1] == p_values(values[:1], values[None, 1:])[0]
+        assert test.test(panel.variables["y"]).pvalue[row, 1] == permutation_p_values(values[:1], values[None, 1:])[0]
 
 
 @pytest.mark.parametrize("statistic", ["raw", "studentised"])

@@ -18,7 +18,7 @@ from estimators import (
     SunAbraham,
     TwoStage,
 )
-from estimators.staggered.aggregation import Cohorts, event_of
+from estimators.staggered.adoption_effects import Cohorts, event_of
 from sim import BadInput, Panel, Roles, Streams
 from sim.design import Estimand
 from sim.world.draw import DrawnAdoption

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from estimators import Estimates, Status
 from estimators.staggered.callaway_santanna import CallawaySantAnna
-from estimators.staggered.event_study import SunAbraham
+from estimators.staggered.dummy_regression import SunAbraham
 from estimators.staggered.stacked import Stacked
 from references.staggered_panels import adoption_of, county_employment, dummies, frame_of, staggered_panel
 from sim import BadInput, Panel

@@ -22,7 +22,7 @@ from estimators import (
     TwoWayDID,
 )
 from estimators.core.tile import dates_of
-from estimators.synthetic.comparisons import fit_samples
+from estimators.synthetic.left_out import fit_samples
 from estimators.synthetic.synthetic_did import SyntheticEstimator
 from references import synthetic_twin as twin
 from sim import BadInput, Panel, Roles, Streams, Wanted

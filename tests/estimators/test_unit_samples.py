@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from estimators.synthetic.unit_samples import UnitSamples, check_draws, standard_error
+from estimators.synthetic.imputed_effects import UnitSamples, check_draws, standard_error
 from sim import BadInput, Streams
 
 RESAMPLED = ("placebo:unit", "jackknife:unit", "bootstrap:unit")
@@ -64,7 +64,7 @@ def test_bootstraps_by_loops() -> None:
 @pytest.mark.parametrize("error", RESAMPLED)
 def test_chunks_and_batches_do_not_matter(error: str, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = standard_error(error, FIRST, PERIODS, statistic, Streams(3).tile(0, 3), 25)
-    monkeypatch.setattr("estimators.synthetic.unit_samples.AT_ONCE", 200)
+    monkeypatch.setattr("estimators.synthetic.imputed_effects.AT_ONCE", 200)
     np.testing.assert_array_equal(standard_error(error, FIRST, PERIODS, statistic, Streams(3).tile(0, 3), 25), wanted)
 
 

@@ -19,9 +19,9 @@ from scipy.stats import norm
 
 from estimators import Status
 from estimators.core.estimator import critical_values
-from estimators.core.inversion import NullTests
+from estimators.core.hypotheses import NullTests
 from estimators.linear.covariances import cells_of, cluster_sums
-from estimators.linear.wild import WEBB, signs, wild_clusters
+from estimators.linear.few_clusters import WEBB, signs, wild_clusters
 from experiments.references.reference import long_frame
 from experiments.run.runner import run
 from experiments.study import builtin_study

@@ -11,9 +11,8 @@ import pytest
 
 from cluster import JobDied
 from estimators import Status, TwoWayDID
-from experiments.run import careful
-from experiments.run.careful import LOST, LOST_DRAW, DrawDied, JobPiece, compute_piece, run_carefully
-from experiments.run.tasks import Job, run_job
+from experiments.run import tasks
+from experiments.run.tasks import LOST, LOST_DRAW, DrawDied, Job, JobPiece, compute_piece, run_carefully, run_job
 from experiments.study import Study
 from results.store.block import Block
 from sim.streams import TILE
@@ -44,7 +43,7 @@ class Played:
 
 def search(monkeypatch: pytest.MonkeyPatch, study: Study, deadly: Callable[[JobPiece], bool]) -> tuple[Block, Played]:
     child = Played(deadly)
-    monkeypatch.setattr(careful, "Child", lambda fork: child)
+    monkeypatch.setattr(tasks, "Child", lambda fork: child)
     return run_carefully(Job(study, 0, 0, 0, 256, None), 600.0, None).block, child
 
 

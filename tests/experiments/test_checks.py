@@ -15,7 +15,7 @@ from warned import GROUPS, SPEC, dummies, made, of
 
 from estimators.core.estimator import critical_values
 from estimators.sensitivity.differences import ALTERNATIVE, Differences
-from estimators.staggered.aggregation import multipliers, simultaneous_critical_values
+from estimators.staggered.adoption_effects import multipliers, simultaneous_critical_values
 from experiments.checks import (
     another_w,
     checks_of,

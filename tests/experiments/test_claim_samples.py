@@ -18,8 +18,8 @@ from experiments.panel_spec.spec import RealPanel
 from experiments.tables import staggered_table
 from experiments.tables.ledger import Ledger
 from experiments.trust.claim import PanelClaim, claim_of
+from experiments.trust.evidence import study_of
 from experiments.trust.recommend import placebos_of
-from experiments.trust.studies import study_of
 from experiments.trust.trust import trust
 from experiments.twins.real import Real
 from experiments.twins.twin import twin

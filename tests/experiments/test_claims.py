@@ -12,14 +12,14 @@ import pytest
 from rich.console import Console
 
 from estimators.core.estimator import Estimator
-from estimators.synthetic.unit_samples import FEWEST_DRAWS
+from estimators.synthetic.imputed_effects import FEWEST_DRAWS
 from experiments.cli import run_command
 from experiments.plugin_contracts import schema_of_design
 from experiments.run.runner import run
 from experiments.study import Study, builtin_names, builtin_study
 from results.diagnosis.claims import Claim
 from results.diagnosis.diagnose import diagnose
-from results.report.facts import ReportFacts
+from results.report.grids import ReportFacts
 from results.report.terminal import print_bias_table
 from results.verdict.answer import answer
 from sim.errors import BadInput

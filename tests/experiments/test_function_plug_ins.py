@@ -141,7 +141,7 @@ import sys
 import numpy as np
 from distributed import Client, LocalCluster
 import panelproof as pp
-from experiments.run.replay import replay
+from experiments.run.resume import replay
 
 SHIFT = 0.0
 DID = np.outer(np.arange(6) >= 3, np.arange(12) < 6) * 1.0

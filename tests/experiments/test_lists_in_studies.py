@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from estimators import EventStudy, SpatialPanel, TwoWayDID
-from experiments.run.replay import replay
+from experiments.run.resume import replay
 from experiments.run.runner import run
 from experiments.study import Study, expanded
 from results.store import ZarrStore

@@ -20,7 +20,7 @@ from rich.console import Console
 from scipy import stats
 
 from estimators import Estimates, Layout, SpatialPanel, Status, TwoWayDID
-from estimators.core.inversion import p_values
+from estimators.core.hypotheses import permutation_p_values
 from estimators.permutation import PermutationTest
 from experiments.cli import run_command
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
@@ -526,8 +526,8 @@ def test_placebos_that_failed_count_as_extreme(
 
 def test_statistics_that_are_none_count_as_extreme() -> None:
     drawn = np.array([[0.5, np.nan, 3.0, -1.0], [0.5, np.nan, 3.0, -2.0]])
-    np.testing.assert_allclose(p_values(np.array([2.0, np.nan]), drawn), [3 / 5, np.nan])
-    np.testing.assert_allclose(p_values(np.array([-2.0, 2.0]), drawn), [3 / 5, 4 / 5])
+    np.testing.assert_allclose(permutation_p_values(np.array([2.0, np.nan]), drawn), [3 / 5, np.nan])
+    np.testing.assert_allclose(permutation_p_values(np.array([-2.0, 2.0]), drawn), [3 / 5, 4 / 5])
 
 
 @dataclass(frozen=True, slots=True)

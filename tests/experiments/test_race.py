@@ -36,6 +36,7 @@ from experiments.tables.ledger import treated_units
 from experiments.trust import race as race_module
 from experiments.trust.claim import claim_of
 from experiments.trust.document import document
+from experiments.trust.evidence import RunContext
 from experiments.trust.race import (
     COST,
     RACES,
@@ -56,7 +57,6 @@ from experiments.trust.race_worlds import (
     loadings_before,
     worlds_of,
 )
-from experiments.trust.studies import RunContext
 from experiments.trust.trust import trust
 from experiments.twins.real import Real
 from results.report.panel_pages import trust_page

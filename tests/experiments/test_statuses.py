@@ -20,11 +20,11 @@ from experiments.run.runner import run
 from experiments.run.tasks import EnvironmentMismatch, Job, environment_of, run_job
 from experiments.study import Study
 from results.diagnosis import Diagnosis, diagnose
-from results.report.facts import ReportFacts
+from results.report.grids import ReportFacts
 from results.report.html import html_report
 from results.report.terminal import print_bias_table
 from results.store import BlockState, Origin, ZarrStore
-from results.verdict.wording import failures
+from results.verdict.verdicts import failures
 from sim import BadInput, Panel, Streams
 from sim.errors import bad
 from sim.presets import Paper

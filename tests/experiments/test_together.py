@@ -22,8 +22,8 @@ from experiments.run.resume import Resume, read_log
 from experiments.run.runner import run
 from experiments.study import Study
 from results.store import BlockState, Shard, StoreLocked, ZarrStore, locked
-from results.store.crew import STALE, TICKETS, Crew, Ticket, Tickets, done_in, is_used, read_ticket, write_ticket
 from results.store.disk import check_own_folder
+from results.store.merge import STALE, TICKETS, Crew, Ticket, Tickets, done_in, is_used, read_ticket, write_ticket
 from sim.errors import BadInput
 from studies import SHORT, quick_study
 
@@ -309,7 +309,7 @@ def test_a_ticket_that_says_nothing_is_left_for_a_while(store: Path) -> None:
     (crew.folder / TICKETS / "1").touch()
     assert list(own._free()) == [(0, 0), (0, 2)]
     assert list(own._free()) == []
-    with mock.patch("results.store.crew.EXPIRES", 0.0):
+    with mock.patch("results.store.merge.EXPIRES", 0.0):
         assert list(own._free()) == [(0, 1)]
     assert read_ticket(crew.folder / TICKETS / "1") == Ticket(own._part.name, done=False)
 
@@ -318,7 +318,7 @@ def test_two_clients_never_take_one_lot(store: Path) -> None:
     crew = Crew(store)
     places = [(cell, index) for index in range(3000) for cell in range(2)]
     clients = [tickets_of(crew.new_part(), places) for _ in range(4)]
-    with mock.patch("results.store.crew.is_used", return_value=True), ThreadPoolExecutor(4) as pool:
+    with mock.patch("results.store.merge.is_used", return_value=True), ThreadPoolExecutor(4) as pool:
         found = [place for taken in pool.map(lambda one: list(one._free()), clients) for place in taken]
     assert sorted(found) == sorted(places)
     assert len(list((crew.folder / TICKETS).iterdir())) <= 1024
@@ -394,14 +394,14 @@ def test_no_link_is_followed_in_the_folder_of_parts(store: Path, name: str, toge
 def test_a_ticket_that_is_damaged_is_made_anew(store: Path, reference: str, said: str) -> None:
     part = leave(store, 1)
     (part.parent / TICKETS / "7").write_text(said)
-    with mock.patch("results.store.crew.EXPIRES", 0.0):
+    with mock.patch("results.store.merge.EXPIRES", 0.0):
         assert hash_of(run(STUDY, store=store, together=True)) == reference
 
 
 def test_a_folder_in_the_place_of_a_ticket_stays_and_does_no_harm(store: Path, reference: str) -> None:
     part = leave(store, 1)
     (part.parent / TICKETS / "7").mkdir()
-    with mock.patch("results.store.crew.EXPIRES", 0.0):
+    with mock.patch("results.store.merge.EXPIRES", 0.0):
         assert hash_of(run(STUDY, store=store, together=True)) == reference
 
 
@@ -421,7 +421,7 @@ def test_tickets_without_parts_do_not_keep_anybody_from_work(store: Path, refere
 
 def test_blocks_of_every_killed_client_stay(store: Path, reference: str) -> None:
     """Also where one lot went from hand to hand: its blocks lie in several parts."""
-    with mock.patch("results.store.crew.MOST_LOTS", 4):
+    with mock.patch("results.store.merge.MOST_LOTS", 4):
         for more in (3, 2):
             leave(store, more)
         steps: list[runner.Progress] = []
@@ -459,7 +459,7 @@ def test_a_client_that_comes_while_the_last_one_goes_makes_the_folder_anew(store
             shutil.rmtree(path.parent)
         check_own_folder(path)
 
-    with mock.patch("results.store.crew.check_own_folder", check):
+    with mock.patch("results.store.merge.check_own_folder", check):
         assert hash_of(run(STUDY, store=store, together=True)) == reference
     assert next(gone, None) is None, "the folder was not removed"
 

@@ -21,7 +21,7 @@ from experiments.cli import run_command
 from experiments.run.runner import run
 from experiments.study import Study, TrustCard
 from experiments.trust.document import print_trust
-from experiments.trust.studies import RunContext
+from experiments.trust.evidence import RunContext
 from results.diagnosis.diagnose import diagnose
 from results.report.panel_pages import trust_page
 from results.store.zarr_store import ZarrStore

@@ -20,8 +20,16 @@ from experiments.checks.check import statistics_of
 from experiments.checks.trends import _pretrend
 from experiments.run.runner import run
 from experiments.study import Study
-from experiments.trust.evidence import Benchmarks, Evidence, Nearby, Rehearsal, detected
-from experiments.trust.studies import MeasureWithError, TermFits, within_level
+from experiments.trust.evidence import (
+    Benchmarks,
+    Evidence,
+    MeasureWithError,
+    Nearby,
+    Rehearsal,
+    TermFits,
+    detected,
+    within_level,
+)
 from results.diagnosis import measures
 from results.diagnosis.power import Detectable
 from results.store import Store

@@ -17,8 +17,8 @@ from scipy import stats
 
 from estimators.core.estimator import Estimates
 from estimators.linear.did import TwoWayDID
-from experiments.trust.document import document
-from experiments.trust.studies import (
+from experiments.trust.document import RULES, document, verdict
+from experiments.trust.evidence import (
     LEAST,
     MOST,
     TermFits,
@@ -31,7 +31,6 @@ from experiments.trust.studies import (
     timed,
 )
 from experiments.trust.trust import Trust, trust
-from experiments.trust.verdict import RULES, verdict
 from results.diagnosis.power import detectable, fitted_curve, power
 from results.store import Store
 from sim.arrays import Floats
@@ -106,7 +105,7 @@ def test_a_budget_is_shared_out_within_its_bounds() -> None:
 
 
 def test_the_pilot_is_timed_after_a_first_round() -> None:
-    with mock.patch("experiments.trust.studies.run") as made:
+    with mock.patch("experiments.trust.evidence.run") as made:
         assert timed(quick_study(1024), 128) >= 0
     assert [call.args[0].replications for call in made.call_args_list] == [64, 128]
 

@@ -17,11 +17,10 @@ from verdict_worlds import SMALL, World, by_method
 import panelproof as pp
 from experiments.panel_spec.spec import RealPanel
 from experiments.trust.claim import assigned_by, claim_of
-from experiments.trust.document import document, print_trust
+from experiments.trust.document import document, print_trust, verdict
+from experiments.trust.evidence import MeasureWithError, TermFits
 from experiments.trust.recommend import advice, forbidden_of
-from experiments.trust.studies import MeasureWithError, TermFits
 from experiments.trust.trust import Trust, trust
-from experiments.trust.verdict import verdict
 from results.report.panel_pages import trust_page
 from sim.errors import BadInput
 
@@ -349,7 +348,7 @@ def test_the_verdict_counts_the_estimates_that_cannot_tell(alone: Trust) -> None
 
 
 def _reason(found: Trust) -> str:
-    from experiments.trust.verdict import _support
+    from experiments.trust.document import _support
 
     return _support(found)
 

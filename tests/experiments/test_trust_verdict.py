@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 
 from experiments.checks.two_stages import DISAGREE
-from experiments.trust.evidence import Evidence, Lean
+from experiments.trust.document import EXOGENOUS, PARALLEL, RULES, verdict
+from experiments.trust.evidence import Evidence, Lean, MeasureWithError
 from experiments.trust.recommend import advice, assigned_by, forbidden_of
-from experiments.trust.studies import MeasureWithError
 from experiments.trust.trust import Trust
-from experiments.trust.verdict import EXOGENOUS, PARALLEL, RULES, verdict
 from results.diagnosis.power import Detectable
 from results.tables.records import SILENT, WEAKENS, Check
 from sim.panel import Panel

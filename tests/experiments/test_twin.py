@@ -17,12 +17,11 @@ import pytest
 import panelproof as pp
 from estimators.linear.did import TwoWayDID
 from experiments.cli import run_command
-from experiments.run.replay import replay
+from experiments.run.resume import replay
 from experiments.run.runner import run
 from experiments.study import Study
-from experiments.twins.fidelity import FidelityRow, misses
 from experiments.twins.real import Real
-from experiments.twins.twin import Twin, twin
+from experiments.twins.twin import FidelityRow, Twin, misses, twin
 from results.diagnosis import diagnose
 from results.store.zarr_store import ZarrStore
 from sim import BadInput, Panel, Streams

@@ -18,15 +18,13 @@ from made_twins import TRUTH
 from estimators.linear.did import TwoWayDID
 from experiments.panel_spec.spec import RealPanel
 from experiments.settings import build
-from experiments.twins.calibrate import calibrated, few_of, neighbourhood
-from experiments.twins.laws import ErrorsLaw, coefficients
+from experiments.twins.laws import ErrorsLaw, calibrated, coefficients, few_of, neighbourhood
 from experiments.twins.methods import MethodFit, Parameter, fit_by
 from experiments.twins.methods.factor import Interactive, factors_of, unbiased_autoregression
 from experiments.twins.methods.residual import restored
 from experiments.twins.real import Real
 from experiments.twins.statistics import moran_by_period, moran_of_thirds, split
-from experiments.twins.twin import Twin, twin
-from experiments.twins.worlds import normal_covariate
+from experiments.twins.twin import Twin, normal_covariate, twin
 from sim import Streams, Wanted
 from sim.arrays import arma_correlations, is_stationary
 from sim.panel_sidecars import panel_text

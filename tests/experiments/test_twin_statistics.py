@@ -6,7 +6,6 @@ import made_cities
 import numpy as np
 import pytest
 
-from experiments.twins.fidelity import _row, joint_test, largest_deviation
 from experiments.twins.statistics import (
     CohortMeans,
     CohortRegression,
@@ -25,6 +24,7 @@ from experiments.twins.statistics import (
     unequal_variances,
     variance_shares,
 )
+from experiments.twins.twin import _row, joint_test, largest_deviation
 
 R, T, N = 4, 7, 12
 

@@ -19,8 +19,7 @@ from scipy import stats
 from cluster import Executor
 from experiments.cli import run_command
 from experiments.run.checking import pilot, projected
-from experiments.run.runner import Progress, run, schema_of
-from experiments.run.until import Until, checkpoints
+from experiments.run.runner import Progress, Until, checkpoints, run, schema_of
 from results.diagnosis.claims import about, fits_needed
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.fits import bound_factor

@@ -17,8 +17,8 @@ from estimators.core.estimator import Estimator
 from experiments.run import blocks, tasks
 from experiments.run.blocks import CellRunner
 from experiments.run.launch import unreached
-from experiments.run.replay import compare, replay
 from experiments.run.reporting import print_report
+from experiments.run.resume import compare, replay
 from experiments.run.runner import run
 from experiments.study import Study, builtin_names, builtin_study
 from results.diagnosis import diagnose

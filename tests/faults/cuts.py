@@ -18,9 +18,8 @@ from estimators import TwoWayDID
 from experiments.run.resume import Resume
 from experiments.run.runner import run, schema_of
 from experiments.study import Study
-from results.store import Shard, ZarrStore, crew, disk, lease, locked
-from results.store.crew import Crew
-from results.store.merge import merge, pack
+from results.store import Shard, ZarrStore, disk, lease, locked
+from results.store.merge import Crew, merge, pack
 from results.store.repair import repair
 from results.store.tree import MARKS
 from studies import quick_study
@@ -96,7 +95,7 @@ def _started_again(folder: Path) -> Iterator[None]:
     with (
         mock.patch.object(lease, "_boot", return_value="after the cut"),
         mock.patch.object(lease, "WATCHED", 0.0),
-        mock.patch.object(crew, "EXPIRES", 0.0),
+        mock.patch("results.store.merge.EXPIRES", 0.0),
     ):
         yield
 

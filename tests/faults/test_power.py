@@ -32,8 +32,7 @@ from experiments.run.runner import run, schema_of
 from results.store import ZarrStore, disk, locked
 from results.store.chunks import Shared, shared, write_chunks
 from results.store.disk import acknowledged
-from results.store.files import PROVENANCE, damages
-from results.store.marks import Marks, body_of
+from results.store.files import PROVENANCE, Marks, body_of, damages
 from results.store.merge import pack
 from results.store.repair import repair, verified
 from results.store.tree import Folder

@@ -19,11 +19,10 @@ from results.diagnosis.claims import Claim
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.plots.chart import FORMATS, Chart, Facet, apart, figure, panel_svgs, percent, ticks
-from results.plots.curves import fits_one_picture, measure_chart, nested_chart
-from results.plots.grid import MEASURES, dials
+from results.plots.grid import MEASURES, dials, fits_one_picture, measure_chart, nested_chart
 from results.plots.picture import figure_bytes
 from results.plots.replications import contrast_chart, replication_charts, sampled
-from results.report.facts import lead_of
+from results.report.grids import lead_of
 from results.report.html import every_cell
 
 DRAWS = 120

@@ -16,12 +16,11 @@ from experiments.run.reporting import facts_of
 from experiments.run.runner import run
 from experiments.study import Study
 from results.diagnosis.diagnose import Diagnosis, diagnose
-from results.report.facts import ReportFacts
+from results.report.grids import ReportFacts
 from results.report.html import html_report
 from results.store.zarr_store import ZarrStore
 from results.verdict.answer import answer, failed_fits, failure_notice, notices
-from results.verdict.verdicts import Grade
-from results.verdict.wording import bias_table, failures
+from results.verdict.verdicts import Grade, bias_table, failures
 from sim.presets import Paper
 
 COLLINEAR = Status.SINGULAR.meaning

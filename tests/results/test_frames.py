@@ -13,8 +13,8 @@ from scipy import stats
 import panelproof as pp
 from estimators import Estimates, TwoWayDID
 from estimators.core.estimator import usual_error
+from experiments.estimation import Tables
 from experiments.panel_spec.spec import spec_of
-from experiments.table_frames import Tables
 from results.tables.journal_table import fit_columns
 from results.tables.records import Record
 from sim import BadInput

@@ -27,8 +27,18 @@ from results.diagnosis.diagnose import diagnose
 from results.diagnosis.measures import interval, proportion
 from results.verdict.answer import answer, failed_fits, judged_sentence, verdict_records
 from results.verdict.sentences import needs_text
-from results.verdict.verdicts import Grade, Judged, Needed, Verdict, _adjusted, _judge, judgements, needed, verdicts
-from results.verdict.wording import clear
+from results.verdict.verdicts import (
+    Grade,
+    Judged,
+    Needed,
+    Verdict,
+    _adjusted,
+    _judge,
+    clear,
+    judgements,
+    needed,
+    verdicts,
+)
 
 ALPHA, EDGE, CELLS = 0.05, 0.075, 24
 SIZE = Claim("size")

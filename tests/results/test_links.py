@@ -22,12 +22,11 @@ from numcodecs.checksum32 import CRC32C
 from experiments.cli import run_command
 from experiments.run.resume import log_of, logged, read_log
 from experiments.run.runner import run
-from results.store import ZarrStore, locked, marks
+from results.store import ZarrStore, files, locked
 from results.store.chunks import shared
 from results.store.disk import LINK, NotPlain
-from results.store.files import META, PROVENANCE, seal
+from results.store.files import META, PROVENANCE, body_without_seal, opened_size, seal
 from results.store.lock import check_free
-from results.store.marks import body_without_seal, opened_size
 from results.store.repair import verified
 from results.store.tree import Folder
 from sim.errors import BadInput
@@ -205,7 +204,7 @@ def test_a_mark_that_opens_to_much_is_damaged_and_not_opened(store: Path, monkey
     (store / "block_mark" / "c.1.1.0").write_bytes(bomb)
     parts = len(ZarrStore.open(store).schema.parts)
     with monkeypatch.context() as patch:
-        patch.setattr(marks, "_zstd", None)
+        patch.setattr(files, "_zstd", None)
         with pytest.raises(ValueError, match=f"a mark of {1 << 26} bytes"):
             body_without_seal(bomb, parts)
     tracemalloc.start()

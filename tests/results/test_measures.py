@@ -12,9 +12,8 @@ from scipy import stats
 
 from estimators.core.estimator import Status
 from results.diagnosis.diagnose import diagnose
-from results.diagnosis.fits import Fits
+from results.diagnosis.fits import FirstPass, Fits, SecondPass, measures_by_error, measures_by_term
 from results.diagnosis.measures import Extremes, Measured, RunningMoments, interval, proportion, wilson
-from results.diagnosis.passes import FirstPass, SecondPass, measures_by_error, measures_by_term
 from results.diagnosis.power import Exceedances, UpperTail, adjusted
 
 Arrays = dict[str, np.ndarray]

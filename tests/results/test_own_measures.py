@@ -16,7 +16,7 @@ from experiments.cli import run_command
 from experiments.run.runner import run
 from experiments.study import Study
 from results.diagnosis.diagnose import diagnose
-from results.report.facts import ReportFacts
+from results.report.grids import ReportFacts
 from results.report.html import html_report
 from results.store import ZarrStore
 from sim.errors import BadInput

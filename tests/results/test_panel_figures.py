@@ -16,7 +16,7 @@ from svg_text import SVG, path, places, said, texts
 
 from estimators import TwoWayDID
 from estimators.staggered.bacon import KINDS, decompose
-from estimators.staggered.event_study import EventStudy, SunAbraham
+from estimators.staggered.dummy_regression import EventStudy, SunAbraham
 from estimators.staggered.imputation import Imputation
 from references.small_panels import names
 from references.staggered_panels import staggered_panel

@@ -21,7 +21,7 @@ from rich.console import Console
 import results.page
 from estimators.core.estimator import Status
 from results.diagnosis.diagnose import Diagnosis, diagnose
-from results.report.facts import ReportFacts
+from results.report.grids import ReportFacts
 from results.report.html import html_report
 from results.report.terminal import print_bias_table
 from results.verdict.answer import answer

@@ -16,7 +16,7 @@ from estimators import TwoWayDID
 from experiments.run.runner import run
 from experiments.study import Study
 from results.diagnosis import diagnose, fits
-from results.diagnosis.passes import FirstPass
+from results.diagnosis.fits import FirstPass
 from results.diagnosis.power import Exceedances, UpperTail
 from results.store import ZarrStore
 from sim.errors import BadInput

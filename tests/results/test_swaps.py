@@ -14,7 +14,7 @@ from experiments.run.resume import Resume
 from experiments.run.runner import run
 from experiments.study import Study
 from results.store import ZarrStore
-from results.store.marks import files_of
+from results.store.files import files_of
 from results.store.repair import DAMAGED, FOREIGN, verified
 from results.store.skeleton import seal_root
 from studies import quick_study

@@ -16,16 +16,13 @@ from rich.console import Console
 from estimators.core.estimator import Layout, Status
 from experiments.run.reporting import open_page, print_chart
 from results.diagnosis.diagnose import diagnose
-from results.plots.curves import measure_chart
-from results.plots.grid import MEASURES
-from results.plots.terminal_chart import text_chart
-from results.report.facts import ReportFacts, lead_of, opened_by
-from results.report.grids import glances
+from results.plots.chart import text_chart
+from results.plots.grid import MEASURES, measure_chart
+from results.report.grids import ReportFacts, glances, lead_of, opened_by
 from results.report.html import html_report
 from results.report.terminal import MOST_SAID, print_bias_table
 from results.verdict.answer import answer
-from results.verdict.verdicts import Grade
-from results.verdict.wording import bias_table, failures, in_order, is_off, key_terms
+from results.verdict.verdicts import Grade, bias_table, failures, in_order, is_off, key_terms
 
 FACTS = ReportFacts("toy", "Does it hold?", seed=42)
 

@@ -14,8 +14,7 @@ from experiments.study import Study, builtin_study
 from results.diagnosis import Diagnosis, diagnose
 from results.diagnosis.claims import Claim
 from results.report.html import ReportFacts, html_report
-from results.verdict.verdicts import Grade, verdicts
-from results.verdict.wording import bias_table
+from results.verdict.verdicts import Grade, bias_table, verdicts
 from sim.presets import Paper
 
 LMS = ("lm_lag", "lm_err", "rlm_lag", "rlm_err")

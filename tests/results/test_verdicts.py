@@ -17,8 +17,7 @@ from results.diagnosis.claims import BIAS, Claim
 from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.report.terminal import MOST_LINES
 from results.verdict.answer import answer, verdict_records
-from results.verdict.verdicts import Grade, Verdict, grade_of, verdicts
-from results.verdict.wording import bias_table
+from results.verdict.verdicts import Grade, Verdict, bias_table, grade_of, verdicts
 from sim.errors import BadInput
 
 FITS = 4000

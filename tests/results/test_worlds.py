@@ -16,12 +16,21 @@ from estimators.core.estimator import Status
 from results.diagnosis import fits
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import diagnose
-from results.diagnosis.fits import Fits, between_worlds, clustered, variance_inflation, widened
+from results.diagnosis.fits import (
+    FirstPass,
+    Fits,
+    SecondPass,
+    between_worlds,
+    clustered,
+    measures_by_error,
+    measures_by_term,
+    variance_inflation,
+    widened,
+)
 from results.diagnosis.measures import Grouping, Measured, RunningMoments, Tally, interval, wilson
-from results.diagnosis.passes import FirstPass, SecondPass, measures_by_error, measures_by_term
 from results.diagnosis.power import Exceedances, UpperTail, adjusted
 from results.report.html import ReportFacts, html_report
-from results.verdict.wording import clear, is_biased, is_off
+from results.verdict.verdicts import clear, is_biased, is_off
 
 WORLDS = 10
 

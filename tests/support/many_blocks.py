@@ -17,7 +17,7 @@ from experiments.run.runner import schema_of
 from experiments.run.tasks import environment_of, runner_of
 from experiments.study import Study
 from results.store import BlockState, ZarrStore
-from results.store.marks import Mark, files_of, stamp_of
+from results.store.files import Mark, files_of, stamp_of
 from results.store.tree import CHUNK, MARKS, META
 from sim.presets import Paper
 

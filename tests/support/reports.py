@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from results.diagnosis.diagnose import Diagnosis
-from results.report.facts import ReportFacts
+from results.report.grids import ReportFacts
 from results.report.terminal import print_bias_table
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from experiments.settings import build
-from experiments.twins.calibrate import CommonStreams, simulated_errors
+from experiments.twins.laws import CommonStreams, simulated_errors
 from experiments.twins.methods import (
     NEARBY,
     MethodFit,

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.twins.calibrate import Calibration, few_of
-from experiments.twins.laws import ErrorsLaw, LevelsLaw
+from experiments.twins.laws import Calibration, ErrorsLaw, LevelsLaw, few_of
 from experiments.twins.methods import NEARBY, MethodFit, kept_levels, kept_variables, parameters_with_errors
 from experiments.twins.real import Real
 from sim.arrays import Floats

@@ -16,7 +16,7 @@ from scipy import stats
 
 from estimators.core.estimator import Status
 from results.diagnosis.diagnose import diagnose
-from results.report.facts import ReportFacts
+from results.report.grids import ReportFacts
 from results.report.html import html_report
 
 DRAWS, DOF = 200, 12.0

@@ -10,7 +10,7 @@ from experiments.run.resume import Resume
 from experiments.run.runner import run
 from results.store import ZarrStore
 from results.store.bucket import ObjectPath
-from results.store.marks import files_of
+from results.store.files import files_of
 from results.store.repair import DAMAGED, FOREIGN, verified
 from results.store.tree import Objects
 from studies import quick_study
