@@ -23,8 +23,8 @@ from experiments.run.reporting import without_none
 from experiments.run.resume import Resume, check_trusted, named_code, refuse_code
 from experiments.run.runner import run
 from experiments.run.tasks import ROOMS, environment_of
+from experiments.settings import read_toml
 from experiments.study import Study
-from experiments.toml_files import read_toml
 from results.diagnosis.diagnose import diagnose
 from results.store import ZarrStore
 from results.store.bucket import StorePath

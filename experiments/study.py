@@ -23,8 +23,21 @@ from estimators.core.estimator import Estimator, Layout, estimators, find_estima
 from estimators.permutation import PermutationTest
 from experiments.listing import STUDIES, builtin_names, in_full, with_kinds
 from experiments.plugin_contracts import FromFunctions, layout_of, schema_of_design, tried
-from experiments.settings import build, default_of, dial_names, is_written, kind_of, to_settings, value_of, with_dials
-from experiments.toml_files import Flag, Table, Whole, read_toml, validated
+from experiments.settings import (
+    Flag,
+    Table,
+    Whole,
+    build,
+    default_of,
+    dial_names,
+    is_written,
+    kind_of,
+    read_toml,
+    to_settings,
+    validated,
+    value_of,
+    with_dials,
+)
 from results.diagnosis.claims import MEASURES, Claim
 from results.diagnosis.own_measures import FORMS, hypothesis_measures, is_test, own_measures
 from sim.design import Design, Estimand, Wanted, designs, find_design

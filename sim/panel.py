@@ -244,7 +244,6 @@ class Panel:
         )
 
     def _repr_html_(self) -> str:
-
         return panel_card(self)
 
     @classmethod

@@ -35,8 +35,8 @@ from experiments.panel_spec.sections import (
     TwinSection,
 )
 from experiments.panel_spec.transforms import CENTRE, EXAMPLES, POINTWISE, QUANTILES, SHAPES
+from experiments.settings import Table
 from experiments.study import StudyTables
-from experiments.toml_files import Table
 from results.diagnosis.claims import Claim
 
 FOLDER = Path(__file__).resolve().parents[1] / "reference"

@@ -34,7 +34,7 @@ from experiments.panel_spec.reading import Proposal, first_read, proposed, witho
 from experiments.panel_spec.sections import SpecTables
 from experiments.panel_spec.spec import RealPanel, real_panel_of, spec_of
 from experiments.panel_spec.weights import AnyWeights, WeightsSection
-from experiments.toml_files import Table, in_toml
+from experiments.settings import Table, in_toml
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel, seen_in
 from sim.panel_files import Rows, TablePlace, unit_labels

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from experiments.toml_files import Flag, Name, Names, Number, Table, Value, in_toml
+from experiments.settings import Flag, Name, Names, Number, Table, Value, in_toml
 from sim.errors import BadInput, Problem, bad, closest, listed, one_of, refuse
 from sim.panel_files import TablePlace, missing_columns, numbers, plain, read_frame, unit_label, unit_labels
 from sim.schema import serial_years

@@ -13,8 +13,7 @@ from estimators.linear.covariances import ClusterK
 from experiments.panel_spec.reading import ReadSection, Recoding
 from experiments.panel_spec.transforms import LINEAR, Transforms
 from experiments.panel_spec.weights import AnyWeights, Economic, Nested
-from experiments.settings import build
-from experiments.toml_files import Flag, Name, Names, NamesByName, Number, Positive, Table, Value, Whole
+from experiments.settings import Flag, Name, Names, NamesByName, Number, Positive, Table, Value, Whole, build
 from results.tables.records import STAR_LEVELS, Brackets, Language, Style
 from sim.errors import BadInput, Problem, closest, one_of
 from sim.panel_files import TreatmentKind

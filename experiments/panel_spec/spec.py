@@ -44,7 +44,7 @@ from experiments.panel_spec.transforms import (
     with_capital,
 )
 from experiments.panel_spec.weights import OfFile, mean_of, with_orders
-from experiments.toml_files import read_toml, validated
+from experiments.settings import read_toml, validated
 from sim.arrays import Flags, Floats
 from sim.errors import BadInput, Problem, bad, closest, gathering, listed, one_of, refuse
 from sim.index import EntropyIndex

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BeforeValidator, ValidationInfo
 
-from experiments.toml_files import TomlReading, as_written
+from experiments.settings import TomlReading, as_written
 from sim.arrays import Flags, Floats
 from sim.errors import BadInput, Problem, bad, closest, gathering, listed, one_of, refuse
 from sim.panel import Panel

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from experiments.toml_files import Flag, Name, Names, Positive, Table, TomlReading
+from experiments.settings import Flag, Name, Names, Positive, Table, TomlReading
 from sim import weights
 from sim.arrays import Floats
 from sim.errors import Problem, bad, gathering, refuse

@@ -11,7 +11,7 @@ from typing import Any
 
 from cluster import BackEnd, Executor, Refused, back_end, back_ends, prepare_process
 from cluster.numbers import check_numbers
-from experiments.toml_files import read_toml
+from experiments.settings import read_toml
 from sim.errors import BadInput, Problem, bad
 
 TABLE = "cluster"  # of a study file; it changes no result, so it is no part of the study

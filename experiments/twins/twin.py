@@ -25,10 +25,9 @@ from estimators.core.regression import logit_or_firth
 from experiments.panel_spec.sections import TwinSection
 from experiments.panel_spec.spec import RealPanel
 from experiments.run.reporting import check_folder, write_whole
-from experiments.settings import build
+from experiments.settings import build, validated
 from experiments.study import Study
 from experiments.tables.ledger import clustered_enough, error_types, main_cluster
-from experiments.toml_files import validated
 from experiments.twins.methods import MethodFit, Parameter, fit_by
 from experiments.twins.real import Real, section_of
 from experiments.twins.statistics import (

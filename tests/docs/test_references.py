@@ -14,8 +14,8 @@ import study_pages
 from experiments.cli import COMMANDS, run_command
 from experiments.panel_spec import sections, weights
 from experiments.panel_spec.sections import TwinSection
+from experiments.settings import Table
 from experiments.study import StudyTables, builtin_names, builtin_study
-from experiments.toml_files import Table
 from results.diagnosis.claims import MEASURES, Claim
 
 TABLES: list[type[Table]] = [

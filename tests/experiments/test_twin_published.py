@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from published_rows import ROWS, SPEC, fitted, measures_of
 
+from experiments.settings import read_toml
 from experiments.study import Study
-from experiments.toml_files import read_toml
 from sim import Streams
 
 PUBLISHED = {  # RMSE, its Monte Carlo error, bias, its Monte Carlo error

@@ -16,8 +16,8 @@ import tomli_w
 
 from experiments.cli import run_command
 from experiments.run.runner import run
+from experiments.settings import read_toml
 from experiments.study import Study
-from experiments.toml_files import read_toml
 from results.diagnosis import diagnose
 
 SPEC = """
