@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         TwoStage,
         TwoWayDID,
     )
+    from estimators.core.estimator import Estimator
     from estimators.core.functions import estimator
     from estimators.linear.formula import formula
     from experiments.estimation import Tables, write_files
@@ -200,12 +201,13 @@ def estimate(
     spec: Asked = None,
     *,
     cross_check: bool = False,
-    estimators: Sequence[str] = (),
+    estimators: str | Estimator | Sequence[str | Estimator] = (),
 ) -> Tables:
     """The tables of `panelproof estimate`: every number is a row of `.frame`, and `show` prints the tables.
 
     panel: a file or a table, with its spec, or what `read_panel` returned. cross_check: compare with linearmodels,
-    spreg and esda. estimators: kinds of further ones, each a column of table 2.
+    spreg and esda. estimators: further ones, by kind or as they are, such as `pp.formula(...)`, each a column of
+    table 2.
 
     >>> import panelproof as pp
     >>> tables = pp.estimate(pp.example_panel())

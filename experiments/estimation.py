@@ -348,10 +348,13 @@ def _put(folder: Path, files: Mapping[str, bytes]) -> None:
 LARGEST, SMALLEST = 1e60, 1e-60  # numbers that statistics of fourth powers can still be made of
 
 
-def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Sequence[str] = ()) -> Document:
+Asked = str | Estimator | Sequence[str | Estimator]  # estimators, by kind or as they are
+
+
+def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Asked = ()) -> Document:
     """All tables of a panel, on request held to other programs; raises BadInput when no model can be fitted.
 
-    estimators: names of further ones, each a column of table 2.
+    estimators: further ones, each a column of table 2.
     """
     ledger = ledger_of(real, estimators)
     checks = checks_of(Case.of(real, ledger))  # they add specifications and a figure to the ledger
@@ -371,9 +374,9 @@ def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Sequence
     )
 
 
-def ledger_of(real: RealPanel, estimators: Sequence[str] = (), *, pictures: bool = True) -> Ledger:
+def ledger_of(real: RealPanel, estimators: Asked = (), *, pictures: bool = True) -> Ledger:
     """The tables that a spec asks for, and a column for each further estimator; raises BadInput as `estimate` does."""
-    chosen = _chosen(real, estimators) if estimators else {}
+    chosen = _chosen(real, asked_estimators(estimators, "estimators", "estimate"))
     _check_sizes(real.panel)
     check_estimable(real)
     ledger = Ledger(real.spec.inference.seed, pictures, real.names, notes=list(real.notes))
@@ -389,9 +392,32 @@ def ledger_of(real: RealPanel, estimators: Sequence[str] = (), *, pictures: bool
     return ledger
 
 
-def _chosen(real: RealPanel, names: Sequence[str]) -> dict[Estimator, Panel]:
-    """Estimators by their names, each with its panel; raises BadInput for a name that does not exist."""
-    return {estimator_called(name, real): panel_for(name, real) for name in names}
+def asked_estimators(given: object, name: str, where: str) -> tuple[str | Estimator, ...]:
+    """Kinds and estimators, of one or several; raises BadInput for anything else. name: what a caller calls them."""
+    several = tuple(given) if isinstance(given, list | tuple) else (given,)
+    for one in several:
+        if not isinstance(one, str | Estimator):
+            remedy = f"write {one.__name__}()" if isinstance(one, type) else "put @pp.estimator above a function"
+            raise bad(f"{name} holds {one!r:.60}", where=where, allowed="names of kinds, and estimators", remedy=remedy)
+    return several
+
+
+def _chosen(real: RealPanel, asked: Iterable[str | Estimator]) -> dict[Estimator, Panel]:
+    """Estimators, each with its panel; raises BadInput for a name that does not exist, or that two of them have."""
+    found: dict[Estimator, Panel] = {}
+    for one in asked:
+        if isinstance(one, str):
+            found[estimator_called(one, real)] = panel_for(one, real)
+        elif isinstance(one, PermutationTest):
+            raise bad("a permutation test is no column", where="estimate", allowed="other estimators",
+                      remedy="call pp.placebo")  # fmt: skip
+        else:
+            found[one] = real.panel if one.gaps else real.balanced()
+    names = [estimator.name for estimator in found]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise bad(f"two estimators are called {twice[0]!r}", where="estimate", allowed="a name of its own for each",
+                  remedy="give one a label")  # fmt: skip
+    return found
 
 
 def _say_counting(real: RealPanel, ledger: Ledger) -> None:

@@ -254,6 +254,14 @@ class Recipe[T: MadeOfFunction](ABC):
         """The function's name, or what a function without one is called."""
         return name_of(self.function, self.nameless)
 
+    def call(self, **given: Any) -> Any:
+        """What the function returns; one that ends the program, as by `sys.exit`, has failed like one that raises."""
+        try:
+            return self.function(**given)
+        except SystemExit as ending:
+            said = f"it ends the program, with the code {ending.code!r}"
+            raise RuntimeError(said).with_traceback(ending.__traceback__) from None
+
     @abstractmethod
     def digest_name(self) -> str:
         """NAME@DIGEST, by which studies call a class that no module can be asked for."""
@@ -613,7 +621,7 @@ class FunctionWorld:
         recipe, dials = self.design.recipe, self.design._settings
         given = {name: self.settled.fixed("draw") if name == FIXED else source
                  for name in self.design.parameters.given}  # fmt: skip
-        data = recipe.function(**given, **dials)
+        data = recipe.call(**given, **dials)
         own: Any = None
         if isinstance(data, tuple) and len(data) == 2:
             data, own = data

@@ -167,7 +167,7 @@ class FunctionEstimator(MadeOfFunction, Estimator):
                 given[name] = panel
             else:
                 given[name] = long_table(panel, self.recipe.unit, self.recipe.period)
-        return self.recipe.function(**given, **self._settings)
+        return self.recipe.call(**given, **self._settings)
 
     def _by_term(self, found: Any) -> dict[str, Any] | None:
         """By term, "" being the first; of a fit of another program the declared terms."""

@@ -25,6 +25,7 @@ from rich.text import Text
 from estimators.core.estimator import Estimates, Estimator, Layout, estimators, find_estimator, usual_error
 from estimators.core.functions import FunctionEstimator
 from estimators.linear.did import TwoWayDID
+from experiments.estimation import asked_estimators
 from experiments.listing import in_full, offered
 from experiments.panel_spec.spec import RealPanel
 from experiments.plugin_contracts import asks_for_a_trial, lacking
@@ -339,13 +340,7 @@ def contestants(claim: PanelClaim, kinds: Sequence[str | Estimator] = ()) -> tup
 
 def check_kinds(kinds: object) -> tuple[str | Estimator, ...]:
     """Estimators that are asked for, of one or several; raises BadInput for those that there are not."""
-    several = kinds if isinstance(kinds, list | tuple) else (kinds,)
-    for kind in several:
-        if not isinstance(kind, str | Estimator) or isinstance(kind, type):
-            remedy = f"write {kind.__name__}()" if isinstance(kind, type) else "put @pp.estimator above a function"
-            raise bad(
-                f"kinds holds {kind!r:.60}", where="race", allowed="names of kinds, and estimators", remedy=remedy
-            )
+    several = asked_estimators(kinds, "kinds", "race")
     if refused := [*names_no_store_takes((kind.name for kind in several if isinstance(kind, Estimator)), "race")]:
         raise BadInput(*refused)
     full = tuple(in_full(kind, "--estimator") if isinstance(kind, str) else kind for kind in several)

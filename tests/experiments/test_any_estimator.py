@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import made_cities
 import numpy as np
@@ -14,7 +16,7 @@ from first_difference import FirstDifference, one_fit
 from placebo_files import command, write
 
 import panelproof as pp
-from estimators import Estimator, PermutationTest, SpatialPanel, TwoWayDID, estimators
+from estimators import Estimator, PermutationTest, SpatialPanel, Status, TwoWayDID, estimators
 from estimators.matching import PsmDID
 from experiments.cli import run_command
 from experiments.estimation import SECTIONS, estimate, estimator_called
@@ -24,7 +26,7 @@ from experiments.run.runner import run
 from experiments.tables.ledger import regression
 from references.small_panels import small_panel
 from results.store.zarr_store import ZarrStore
-from sim import BadInput
+from sim import BadInput, Panel
 from sim.schemes import scheme_of
 
 OWN = "first_difference:FirstDifference"
@@ -175,6 +177,53 @@ def test_what_has_no_error_is_said_of_a_further_column(tmp_path: Path) -> None:
     (note,) = (note for note in document.notes if "Table 2, column 6 (all) has no cluster:unit error of" in note)
     assert all(term in note for term in absent)
     assert note.endswith("rests on one cluster, or on cohorts of one unit each.")
+
+
+@pp.estimator(terms=["did"])
+def ending(panel: Panel) -> None:
+    """It asks the program to end."""
+    sys.exit(3)
+
+
+@pp.estimator
+def ending_on_trial(panel: Panel) -> None:
+    sys.exit(4)
+
+
+def test_estimators_as_they_are_have_columns_of_their_own() -> None:
+    """In Python a formula, an estimator with settings and a kind by its name stand side by side."""
+    real = pp.example_panel(30)
+    right = " + ".join(real.panel.roles.regressors)
+    formula = pp.formula(f"{real.panel.roles.outcome} ~ {right} | unit + period", vcov={"CRV1": "unit"})
+    found = pp.estimate(real, estimators=[formula, pp.TwoWayDID(errors=("hc1",), label="robust"), "sdm"])
+    alone = pp.estimate(real, estimators="sdm")
+    assert found["2", 6].params["did"] == pytest.approx(found["2", 5].params["did"], rel=1e-9)
+    assert found["2", 7].params["did"] == pytest.approx(found["2", 5].params["did"], rel=1e-9)
+    pd.testing.assert_series_equal(found["2", 8].params, alone["2", 6].params)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (ending, "estimators holds <class .*; write ending()"),
+        ([len], "estimators holds <built-in function len>; .*; put @pp.estimator above a function"),
+        (5, "estimators holds 5"),
+        ([pp.TwoWayDID(), pp.TwoWayDID(errors=("hc1",))], "two estimators are called 'did'; .*; give one a label"),
+        ([pp.PermutationTest()], "a permutation test is no column; .*; call pp.placebo"),
+    ],
+)
+def test_what_is_no_estimator_is_one_line(asked: Any, said: str) -> None:
+    with pytest.raises(pp.BadInput, match=said.replace("()", r"\(\)")):
+        pp.estimate(pp.example_panel(30), estimators=asked)
+
+
+def test_a_function_that_ends_the_program_has_failed() -> None:
+    notes = pp.estimate(pp.example_panel(30), estimators=[ending(), ending_on_trial()]).notes
+    assert "No column ending: the estimator raised an error or gave no finite number; the reason is kept." in notes
+    (note,) = (note for note in notes if "ending-on-trial" in note)
+    assert "a trial fit raised RuntimeError: it ends the program, with the code 4 (test_any_estimator.py, line" in note
+    store = pp.run(pp.Study("x", pp.Paper(controls="none"), (ending(),), replications=32))
+    assert store.status_counts() == {"ending": {Status.ERROR: 32}}
 
 
 def test_slopes_and_effects_of_a_further_column_have_rows_of_their_own(

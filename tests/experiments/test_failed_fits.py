@@ -185,6 +185,17 @@ def test_error_types_without_standard_errors_are_there_by_their_p_values() -> No
     assert lacking(estimates, layout, with_errors=False) == {}
 
 
+@pytest.mark.parametrize("dof", [0.0, -3.0])
+def test_an_error_without_degrees_of_freedom_is_none(dof: float) -> None:
+    """It gives neither a p value nor an interval, so that all measures but the bias would be NaN."""
+    estimates, layout = answers(())
+    estimates.dof[1, 1, 0] = dof
+    said = f"the two error of a is 1.0 with {dof:g} degrees of freedom"
+    assert lacking(estimates, layout, with_errors=True) == {1: said}
+    estimates.dof[:] = np.inf
+    assert lacking(estimates, layout, with_errors=True) == {}
+
+
 def test_fits_of_other_statuses_keep_what_they_have() -> None:
     estimates, layout = answers(())
     estimates.se[0, 0, 1] = estimates.estimate[1, 0] = np.nan
