@@ -293,8 +293,7 @@ def write_files(
         files[WARNINGS] = warnings_text(document).encode()
     for figure in document.figures:
         files[f"{figure.name}.svg"] = figure.svg.encode()
-        drawn = figure.drawn
-        files |= {f"{figure.name}.{form}": drawn(form) for form in PICTURES if form in formats and drawn is not None}
+        files |= {f"{figure.name}.{form}": figure.drawn(form) for form in PICTURES if form in formats}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _put(folder, files)
@@ -374,12 +373,12 @@ def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Asked = 
     )
 
 
-def ledger_of(real: RealPanel, estimators: Asked = (), *, pictures: bool = True) -> Ledger:
+def ledger_of(real: RealPanel, estimators: Asked = ()) -> Ledger:
     """The tables that a spec asks for, and a column for each further estimator; raises BadInput as `estimate` does."""
     chosen = _chosen(real, asked_estimators(estimators, "estimators", "estimate"))
     _check_sizes(real.panel)
     check_estimable(real)
-    ledger = Ledger(real.spec.inference.seed, pictures, real.names, notes=list(real.notes))
+    ledger = Ledger(real.spec.inference.seed, real.names, notes=list(real.notes))
     for module in table_modules():
         if hasattr(module, "add"):
             module.add(real, ledger)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import stdtrit
 
 from estimators.core.estimator import Moments
@@ -285,6 +284,8 @@ def expected_serial(a: float, seen: Flags) -> float:
 
 def bias_corrected(raw: float, seen: Flags) -> float:
     """The a whose expected serial correlation is `raw`; 1 where no stationary one is as high, NaN where raw is."""
+    from scipy.optimize import brentq  # a tenth of a second that most runs do without
+
     if not np.isfinite(raw) or not seen[:, 1:].any() or raw <= expected_serial(-NEARLY_ONE, seen):
         return float("nan")
     if raw >= expected_serial(NEARLY_ONE, seen):

@@ -23,7 +23,6 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from scipy.optimize import brentq, minimize_scalar
 from scipy.special import log_ndtr, ndtr, ndtri, ndtri_exp
 
 from sim.arrays import Flags, Floats
@@ -126,6 +125,8 @@ def smoothness_estimator(question: BoundsQuestion, m: float) -> Optimal:
     kink j periods before the reference, u_0 is then fixed, the other u are free, the worst bias is m (c + sum |u_j|)
     and the variance is quadratic in u: the minimum of se x quantile(|N(bias / se, 1)|) lies on a lasso path.
     """
+    from scipy.optimize import minimize_scalar  # a tenth of a second that most runs do without
+
     _check_bound(m)
     base, change, fixed = _kinks(question.pre, question.later)
     hessian = change.T @ question.sigma @ change
@@ -406,6 +407,8 @@ def _lasso_path(hessian: Floats, gradient: Floats) -> list[Floats]:
 
 def _half_length(bias: float, se: float, alpha: float) -> float:
     """se times the 1 - alpha quantile of |N(bias / se, 1)|."""
+    from scipy.optimize import brentq  # a tenth of a second that most runs do without
+
     z = float(ndtri(1.0 - alpha))
     if bias > 6.0 * se:  # the other tail is beyond double precision
         return bias + z * se

@@ -14,7 +14,6 @@ from typing import ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import chdtri, chndtr, fdtri, ncfdtr, ndtr, ndtri
 
 from estimators.core.estimator import Estimates, Estimator, Layout, Status, outcome_of, treatment_of
@@ -101,6 +100,8 @@ def slope_found(
 
     share lies above the test's size and below one. treated: see `power`.
     """
+    from scipy.optimize import brentq  # a tenth of a second that most runs do without
+
     unit = linear_trend(pre, len(sigma) - pre)
     size = power(sigma, pre, 0.0 * unit, test, level, treated)
     if not size < share < 1.0:

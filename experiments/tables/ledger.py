@@ -80,11 +80,10 @@ class FittedColumn:
 class Ledger:
     """Grows table by table. `seed` is that of everything that is drawn: bootstraps, permutations, simulations.
 
-    pictures: whether figures are drawn, which takes longer than many tables. names: labels by variable.
+    names: labels by variable.
     """
 
     seed: int
-    pictures: bool = True
     names: Mapping[str, str] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
     statistics: list[Record] = field(default_factory=list)
@@ -178,12 +177,11 @@ class Ledger:
 
     def draw[**P](self, make: Callable[P, Figure], *arguments: P.args, **choices: P.kwargs) -> None:
         """Keep a figure; raises BadInput for a name that another one has."""
-        if self.pictures:
-            made = make(*arguments, **choices)
-            if any(figure.name == made.name for figure in self.figures):
-                raise bad(f"two figures are called {made.name!r}", where=f"{make.__module__}.{make.__name__}",
-                          allowed="a name of its own for each", remedy="rename one")  # fmt: skip
-            self.figures.append(made)
+        made = make(*arguments, **choices)
+        if any(figure.name == made.name for figure in self.figures):
+            raise bad(f"two figures are called {made.name!r}", where=f"{make.__module__}.{make.__name__}",
+                      allowed="a name of its own for each", remedy="rename one")  # fmt: skip
+        self.figures.append(made)
 
     def note(self, text: str) -> None:
         """Tell the reader something, once."""

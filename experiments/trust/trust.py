@@ -209,7 +209,7 @@ def _examined(found: Trust, context: RunContext) -> Trust:
     near = nearby_of(found.claim, found.twin, (found.printed, found.recommended), _share(found))
     found = replace(found, placebos=tests, nearby=near, notes=(*found.notes, *without))
     claim = found.claim
-    ledger, dof = ledger_of(claim.sample, pictures=False), claim.dof(found.recommended)
+    ledger, dof = ledger_of(claim.sample), claim.dof(found.recommended)
     case = Case.of_claim(claim.sample, ledger, claim.fitted, claim.term, found.advised, dof)
     rehearsal = _rehearsed(found, case, context)
     checks = checks_of(case) if rehearsal is None else checks_of(case, rehearsal.critical, rehearsal.usual)

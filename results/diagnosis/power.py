@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.optimize import brentq, minimize
 from scipy.special import ndtr, xlog1py, xlogy
 
 from results.diagnosis.claims import POWER
@@ -99,6 +98,8 @@ def _scored(
 
     Where every effect is found always or never the likelihood has no maximum, and the search ends on its way there.
     """
+    from scipy.optimize import minimize  # a tenth of a second that most runs do without
+
     at, here = start, loss(start)
     for _ in range(SCORINGS):
         if here <= EXPLAINED * counts.sum():
@@ -138,6 +139,8 @@ def _end(way: int, root: Callable[[float], float]) -> float:
 
     root: the signed root of the likelihood ratio, which is nearly a line.
     """
+    from scipy.optimize import brentq  # a tenth of a second that most runs do without
+
     near, far = 0.0, way * NEAR
     while (reached := root(far)) <= Z95:
         near, far = far, far * min(max(1.2 * Z95 / max(reached, 1e-3), 1.2), 4.0)

@@ -64,8 +64,14 @@ def figure(
 ) -> Figure:  # fmt: skip
     """A picture of a document, which can be drawn again as a pdf or a png; description: what is read out (default: the
     caption)."""
-    svg = draw(name, size, title, description or caption, paint)
-    return Figure(name, title, caption, svg, partial(painted, name, size, paint))
+    return Figure(name, title, caption, partial(drawn, name, size, title, description or caption, paint))
+
+
+def drawn(name: str, size: tuple[float, float], title: str, description: str, paint: Paint, form: str) -> bytes:
+    """A picture as svg, pdf or png."""
+    if form == "svg":
+        return draw(name, size, title, description, paint).encode()
+    return painted(name, size, paint, form)
 
 
 def painted(name: str, size: tuple[float, float], paint: Paint, form: str) -> bytes:

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from results.plots.chart import Axis, Chart, Facet, Format, Series, apart
-from results.plots.paper import FAINT, INK, LINES, MARKERS, RED, SOFT, check_letters, draw, house_style, painted
+from results.plots.paper import FAINT, INK, LINES, MARKERS, RED, SOFT, check_letters, drawn, house_style
 
 WIDE = 518.4  # points: the text width of a page
 ROW, HEAD, FOOT = 11.0, 30.0, 34.0  # points of a row of dots, above a plot and below it
@@ -47,9 +47,7 @@ class Picture(Canvas):
 def figure_bytes(chart: Chart, form: Format) -> bytes:
     """The picture in one format, the same bytes for the same numbers."""
     size, paint = _size(chart), partial(_paint, chart=chart)
-    if form == "svg":
-        return draw(chart.key, size, chart.title, chart.alt, paint).encode()
-    return painted(chart.key, size, paint, form)
+    return drawn(chart.key, size, chart.title, chart.alt, paint, form)
 
 
 def picture_of(chart: Chart) -> Picture:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from markupsafe import Markup
 
@@ -72,15 +71,15 @@ def _cell(text: str) -> tuple[str, str]:
     return with_minus(body), stars
 
 
-def _picture(figure: Figure) -> Figure:
-    """With its SVG ready to stand in a page: without XML declaration and metadata; ids carry the figure's name, in
+def _picture(figure: Figure) -> dict[str, str]:
+    """A figure with its SVG ready for a page: without XML declaration and metadata; ids carry the figure's name, in
     letters that an id may have, so that two figures do not share one."""
     prefix = "".join(letter if letter.isalnum() else "-" for letter in figure.name)
     foreign = re.compile(rf'\b(id="|url\(#|href="#)(?!{prefix}-)')
     svg = foreign.sub(lambda found: f"{found[0]}{prefix}-", _SCRIPT.sub("", figure.svg)).strip()
     if 'role="img"' not in svg.partition(">")[0]:
         svg = svg.replace("<svg ", f'<svg role="img" aria-labelledby="{prefix}-says" ', 1)
-    return replace(figure, name=prefix, svg=Markup(svg))
+    return {"name": prefix, "title": figure.title, "caption": figure.caption, "svg": Markup(svg)}
 
 
 def _page(document: Document, tables: Sequence[JournalTable], errors: str | None, picture: Callable[[], str]) -> bytes:

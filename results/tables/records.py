@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -246,18 +247,22 @@ class Record(Fit):
         return self.estimate
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Figure:
-    """A picture: the name of its file without ending, a title, what it shows in a sentence, and the SVG itself.
+    """A picture: the name of its file without ending, a title, what it shows in a sentence, and what draws it.
 
-    drawn: the same as the content of a "pdf" or a "png" of 300 dots an inch, drawn when it is asked for.
+    drawn: its content as "svg", "pdf" or a "png" of 300 dots an inch; nothing is drawn before it is asked for.
     """
 
     name: str
     title: str
     caption: str
-    svg: str
-    drawn: Callable[[str], bytes] | None = field(default=None, repr=False, compare=False)
+    drawn: Callable[[str], bytes] = field(repr=False, compare=False)
+
+    @cached_property
+    def svg(self) -> str:
+        """The picture for a page."""
+        return self.drawn("svg").decode()
 
 
 @dataclass(frozen=True, slots=True)

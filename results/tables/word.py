@@ -57,15 +57,15 @@ def word_tables(document: Document, tables: Sequence[JournalTable]) -> bytes:
     file = docx.Document()
     said = wording(document)
     _set_up(file, f"{document.panel.get('outcome') or ''}: {said('tables')}")
-    figures = [figure for figure in document.figures if figure.drawn is not None]
-    if len(tables) + len(figures) > 1:
-        _contents(file, said("Contents"), [*(table.caption for table in tables), *(each.title for each in figures)])
+    titles = [*(table.caption for table in tables), *(each.title for each in document.figures)]
+    if len(titles) > 1:
+        _contents(file, said("Contents"), titles)
     turned = False
     for part in (part for table in tables for part in table.blocks(lambda part: part.width <= TURNED)):
         turned = _turn(file, turned, part.width > UPRIGHT)
         _write(file, part)
     turned = _turn(file, turned, False)
-    for figure in figures:
+    for figure in document.figures:
         _draw(file, figure)
     if document.notes:
         file.add_paragraph(said("Notes"), style="Heading 1")
@@ -96,7 +96,6 @@ def _draw(file: Any, figure: Figure) -> None:
     """A figure of 300 dots an inch, as wide as the text at most, with its title and caption."""
     from docx.shared import Mm, Pt
 
-    assert figure.drawn is not None
     file.add_paragraph(with_minus(figure.title), style="Heading 2")
     shape = file.add_picture(io.BytesIO(figure.drawn("png")))
     scale = min(1.0, Mm(TEXT_WIDTH) / shape.width, Mm(TEXT_HEIGHT) / shape.height)

@@ -32,7 +32,7 @@ from experiments.run.resume import read_log  # noqa: E402
 from experiments.run.runner import run  # noqa: E402
 from experiments.run.tasks import runner_of  # noqa: E402
 from experiments.study import Study  # noqa: E402
-from results.diagnosis import diagnose  # noqa: E402
+from results.diagnosis.diagnose import diagnose  # noqa: E402
 from results.report.grids import ReportFacts  # noqa: E402
 from results.report.html import html_report  # noqa: E402
 from results.store import ZarrStore, disk  # noqa: E402

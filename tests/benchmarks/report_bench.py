@@ -21,7 +21,7 @@ pin_environment()
 from estimators import SpatialPanel, TwoWayDID  # noqa: E402
 from experiments.run.runner import run, schema_of  # noqa: E402
 from experiments.study import Study  # noqa: E402
-from results.diagnosis import diagnose  # noqa: E402
+from results.diagnosis.diagnose import diagnose  # noqa: E402
 from results.report.grids import ReportFacts  # noqa: E402
 from results.report.html import html_report  # noqa: E402
 from results.store import Block, ZarrStore  # noqa: E402

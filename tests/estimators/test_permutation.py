@@ -21,7 +21,7 @@ from estimators.staggered.dummy_regression import SunAbraham
 from experiments.run.runner import run
 from experiments.study import Study
 from references.small_panels import CONTROLS, small_panel
-from results.diagnosis import diagnose
+from results.diagnosis.diagnose import diagnose
 from sim import BadInput, Panel, Roles, Streams, Wanted, Weights
 from sim.presets import Paper
 from sim.schemes import scheme_of, terms_tested

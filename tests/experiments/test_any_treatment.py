@@ -26,7 +26,7 @@ from experiments.tables.ledger import few_treated, treated_units
 from experiments.trust.recommend import forbidden_of
 from experiments.twins.real import Real
 from experiments.twins.twin import twin
-from results.diagnosis import diagnose
+from results.diagnosis.diagnose import diagnose
 from sim.design import Wanted
 from sim.errors import BadInput
 from sim.panel import Panel

@@ -15,7 +15,7 @@ from experiments import listing
 from experiments.cli import run_command
 from experiments.kinds import GROUPS, REQUIRED, catalogue, dials_of, summary_of
 from experiments.listing import ClassSources, kind_rows
-from results.diagnosis import diagnose
+from results.diagnosis.diagnose import diagnose
 from results.diagnosis.measures import MEANINGS
 from sim.design import designs
 from sim.registry import forget

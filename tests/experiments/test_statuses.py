@@ -19,7 +19,7 @@ from experiments.run import runner, tasks
 from experiments.run.runner import run
 from experiments.run.tasks import EnvironmentMismatch, Job, environment_of, run_job
 from experiments.study import Study
-from results.diagnosis import Diagnosis, diagnose
+from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.report.grids import ReportFacts
 from results.report.html import html_report
 from results.report.terminal import print_bias_table

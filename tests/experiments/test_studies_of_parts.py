@@ -12,7 +12,7 @@ from cluster import Executor
 from experiments.run.runner import run
 from experiments.run.tasks import runner_of
 from experiments.study import Study
-from results.diagnosis import diagnose
+from results.diagnosis.diagnose import diagnose
 from results.store.zarr_store import ZarrStore
 
 STUDY = """

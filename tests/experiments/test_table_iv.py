@@ -64,7 +64,7 @@ def document() -> Document:
 
 def estimate(panel: RealPanel) -> Document:
     """The tables of [iv] alone."""
-    ledger = Ledger(panel.spec.inference.seed, pictures=False)
+    ledger = Ledger(panel.spec.inference.seed)
     iv_table.add(panel, ledger)
     checks = tuple(weak_instruments.check(Case(panel, ledger, panel.panel, None)))
     return Document(

@@ -58,7 +58,7 @@ def real(
 
 
 def fitted(panel: RealPanel) -> Ledger:
-    ledger = Ledger(panel.spec.inference.seed, pictures=False)
+    ledger = Ledger(panel.spec.inference.seed)
     synthetic_table.add(panel, ledger)
     return ledger
 

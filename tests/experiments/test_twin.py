@@ -22,7 +22,7 @@ from experiments.run.runner import run
 from experiments.study import Study
 from experiments.twins.real import Real
 from experiments.twins.twin import FidelityRow, Twin, misses, twin
-from results.diagnosis import diagnose
+from results.diagnosis.diagnose import diagnose
 from results.store.zarr_store import ZarrStore
 from sim import BadInput, Panel, Streams
 from sim.world.panel_design import PanelDesign

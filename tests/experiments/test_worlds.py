@@ -21,7 +21,7 @@ from experiments.run.reporting import print_report
 from experiments.run.resume import compare, replay
 from experiments.run.runner import run
 from experiments.study import Study, builtin_names, builtin_study
-from results.diagnosis import diagnose
+from results.diagnosis.diagnose import diagnose
 from results.store import ZarrStore
 from results.store.block import Block
 from sim import BadInput, Streams, Wanted

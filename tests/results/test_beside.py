@@ -9,7 +9,7 @@ from reports import printed
 from estimators import EventStudy, InteractionTest, TwoWayDID
 from experiments.run.runner import run
 from experiments.study import Study
-from results.diagnosis import Diagnosis, diagnose
+from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.report.grids import NOT_JUDGED, passing_fits, side_tests
 from results.report.html import ReportFacts, html_report
 from results.store.block import Records

@@ -15,7 +15,8 @@ import pytest
 from estimators import TwoWayDID
 from experiments.run.runner import run
 from experiments.study import Study
-from results.diagnosis import diagnose, fits
+from results.diagnosis import fits
+from results.diagnosis.diagnose import diagnose
 from results.diagnosis.fits import FirstPass
 from results.diagnosis.power import Exceedances, UpperTail
 from results.store import ZarrStore

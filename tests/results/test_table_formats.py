@@ -150,7 +150,7 @@ def test_the_page_is_whole_and_needs_nothing_else() -> None:
 
 def test_pictures_of_two_figures_do_not_share_ids() -> None:
     svg = '<?xml version="1.0"?><svg xmlns="u"><defs><clipPath id="c"/></defs><g clip-path="url(#c)"/></svg>'
-    first = replace(full_document().figures[0], svg=svg)
+    first = replace(full_document().figures[0], drawn=lambda _: svg.encode())
     document = Document(FACTS, (), (), figures=(first, replace(first, name="figure 3")))
     text = html_tables(document, ())
     assert 'id="figure-2-c"' in text
@@ -164,7 +164,7 @@ def test_pictures_of_the_program_keep_their_labels_in_a_page() -> None:
         return {}
 
     svg = draw("figure-2", (100, 80), "A title", "What is seen.", paint)
-    figure = replace(full_document().figures[0], svg=svg)
+    figure = replace(full_document().figures[0], drawn=lambda _: svg.encode())
     text = html_tables(Document(FACTS, (), (), figures=(figure,)), ())
     labels = re.search(r'aria-labelledby="(figure-2-t figure-2-d)"', text)
     assert labels is not None
@@ -265,7 +265,7 @@ PAINTED = figure("lines", (300.0, 200.0), "Two lines", "A line and another.", la
 
 
 def test_figures_stand_inside_the_word_file_with_300_dots_an_inch(tmp_path: Path) -> None:
-    document = replace(full_document(), figures=(*full_document().figures, PAINTED))
+    document = replace(full_document(), figures=(PAINTED,))
     file = docx.Document(io.BytesIO(word_tables(document, journal_tables(document))))
     (shape,) = file.inline_shapes
     assert (shape.width.pt, shape.height.pt) == (pytest.approx(300, abs=1), pytest.approx(200, abs=1))

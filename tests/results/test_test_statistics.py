@@ -11,8 +11,8 @@ from reports import printed
 from estimators import LMTests, MoranTest
 from experiments.run.runner import run
 from experiments.study import Study, builtin_study
-from results.diagnosis import Diagnosis, diagnose
 from results.diagnosis.claims import Claim
+from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.report.html import ReportFacts, html_report
 from results.verdict.verdicts import Grade, bias_table, verdicts
 from sim.presets import Paper

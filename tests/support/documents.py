@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ FACTS: Mapping[str, Any] = {
     "controls": list(CONTROLS),
     "weights": {"knn-6": {"digest": "aa", "standardize": "row"}, "queen": {"digest": "bb", "standardize": "row"}},
 }  # fmt: skip
+POINT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="  # of a png
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10"><circle cx="5" cy="5" r="4"/></svg>'
 
 
@@ -46,6 +48,11 @@ def statistics(fit: Fit, term: str | None = None, **values: float | None) -> lis
     return [Record(**fit.identity, term=term, name=name, estimate=value) for name, value in values.items()]
 
 
+def _drawn(form: str) -> bytes:
+    """The picture, or one point of it as a png."""
+    return SVG.encode() if form == "svg" else base64.b64decode(POINT)
+
+
 def full_document(facts: Mapping[str, Any] = FACTS) -> Document:
     """Every table."""
     parts = [
@@ -58,7 +65,7 @@ def full_document(facts: Mapping[str, Any] = FACTS) -> Document:
         _spatial(),
         _menu(),
     ]
-    figures = (Figure("figure-2", "Moran scatter plot", "Standardised icr against its lag.", SVG),)
+    figures = (Figure("figure-2", "Moran scatter plot", "Standardised icr against its lag.", _drawn),)
     return Document(facts, tuple(r for part, _ in parts for r in part), tuple(s for _, part in parts for s in part),
                     ("A note & a <b>caution</b> for the reader: 50% of a_b.",), 0, figures)  # fmt: skip
 

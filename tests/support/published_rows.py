@@ -18,7 +18,7 @@ from experiments.cli import run_command
 from experiments.run.runner import run
 from experiments.settings import read_toml
 from experiments.study import Study
-from results.diagnosis import diagnose
+from results.diagnosis.diagnose import diagnose
 
 SPEC = """
 [panel]
