@@ -117,3 +117,14 @@ def _root(ar: tuple[float, ...], moving: tuple[float, ...], periods: int) -> Flo
     """Cholesky root of the correlation matrix, (T, T)."""
     at = np.arange(periods)
     return np.linalg.cholesky(arma_correlations(ar, moving, periods)[np.abs(at[:, None] - at)])
+
+
+def least_squares(columns: Floats, values: Floats) -> Floats:
+    """Coefficients (K,) or (K, M) of values (N,) or (N, M) on columns (N, K), the shortest where they are collinear.
+
+    Columns are brought to one size first: the bound below which a direction counts as none is relative.
+    """
+    size = np.sqrt(np.square(columns).sum(axis=0))
+    size[size == 0] = 1.0
+    slopes = np.linalg.lstsq(columns / size, values, rcond=None)[0]
+    return np.asarray((slopes.T / size).T)

@@ -129,7 +129,7 @@ def read_frame(path: str | Path, sheet: str | None = None, *, place: TablePlace 
                   remedy="open it in the program that wrote it and save it again") from error  # fmt: skip
     if place.header:
         frame = frame.rename(columns={name: str(name).strip() for name in frame.columns})
-        _check_table(frame, path)
+        check_table(frame.rename(columns=str), path.name)
     above = place.skip + place.header + place.under
     frame.attrs |= {"file": path.name, "first_row": 1 + above if extension in (".csv", ".xlsx") else 1}
     return frame
@@ -198,7 +198,7 @@ def read_csv_text(path: Path, place: TablePlace = TablePlace()) -> pd.DataFrame:
                             header=0 if place.header == 1 else None, names=names,
                             skiprows=place.rows_out(0) if names or place.under else 0, low_memory=False)  # fmt: skip
     if place.header:
-        _check_header(names or [str(name).strip() for name in header.iloc[0].dropna()], path)
+        _check_header(names or [str(name).strip() for name in header.iloc[0].dropna()], path.name)
     return _without_empty_rows(frame)
 
 
@@ -306,7 +306,9 @@ def _read_excel(path: Path, sheet: str | None, place: TablePlace) -> pd.DataFram
     if several:
         frame.columns = pd.Index(_joined(header)[: len(frame.columns)])
     if not header.empty and place.header:
-        _check_header([str(name).strip() for name in (frame.columns if several else header.iloc[0].dropna())], path)
+        _check_header(
+            [str(name).strip() for name in (frame.columns if several else header.iloc[0].dropna())], path.name
+        )
     last = np.flatnonzero(frame.notna().any(axis=1).to_numpy())
     end = (int(last[-1]) + 1 if last.size else len(frame)) - place.below
     return _without_empty_rows(frame.iloc[:end].infer_objects())
@@ -331,17 +333,21 @@ def _sheet(book: pd.ExcelFile, file: str, sheet: str | None) -> str:
     return (tables or names)[0]
 
 
-def _check_header(names: list[str], path: Path) -> None:
+def _check_header(names: list[str], file: str) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise bad(f"column names repeat: {listed(twice)}", where=f"{path.name}, header", allowed="each name once",
+        raise bad(f"column names repeat: {listed(twice)}", where=f"{file}, header", allowed="each name once",
                   remedy="rename or delete the repeated columns")  # fmt: skip
 
 
-def _check_table(frame: pd.DataFrame, path: Path) -> None:
-    _check_header([str(name) for name in frame.columns], path)
+def check_table(frame: pd.DataFrame, file: str) -> None:
+    """Raise BadInput for a table of a panel without rows, and for names of columns that repeat or are no texts."""
+    if wrong := [name for name in frame.columns if not isinstance(name, str)]:
+        raise bad(f"column names are no texts: {listed(map(repr, wrong))}", where=file, allowed="texts",
+                  remedy="rename them: table.columns = table.columns.map(str)")  # fmt: skip
+    _check_header(list(frame.columns), file)
     if frame.empty:
-        raise bad("has no rows", where=path.name, allowed="a header and one row per unit and period",
+        raise bad("has no rows", where=file, allowed="a header and one row per unit and period",
                   remedy="save the file again with its rows")  # fmt: skip
 
 
@@ -544,7 +550,8 @@ def unit_labels(column: pd.Series[Any]) -> NDArray[np.object_]:
 
 def numbers(column: pd.Series[Any]) -> tuple[Floats, Codes]:
     """A column as floats with NaN where missing or blank, (rows,), and the rows that hold something else."""
-    if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_complex_dtype(column):
+    types = pd.api.types
+    if types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column) or types.is_complex_dtype(column):
         return np.full(len(column), np.nan), np.flatnonzero(column.notna().to_numpy())
     if pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column):
         return column.to_numpy(dtype=np.float64, na_value=np.nan), np.empty(0, dtype=np.intp)

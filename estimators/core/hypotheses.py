@@ -242,12 +242,17 @@ class _Reader:
                 if found["quoted"] is not None:
                     yield self._named(found["quoted"])
                 else:
-                    yield float(found["number"]) if found["number"] else found["sign"]
+                    yield self._number(found["number"]) if found["number"] else found["sign"]
             else:
                 word = _WORD.match(self.text, at)
                 named = word[1] if word else rest
                 yield self._named(named.strip())
                 at = start + len(named)
+
+    def _number(self, text: str) -> float:
+        if not np.isfinite(value := float(text)):
+            raise self.fault(f"{text} is too large", "write a number that a computer can hold")
+        return value
 
     def _stands(self, name: str, start: int) -> bool:
         """Whether a term stands at a place, and no longer word does."""

@@ -232,7 +232,7 @@ def useless(
 MOST_STEPS = 50  # of Newton's method
 STEP = 1e-12  # of the linear predictor, below which Newton's method has arrived
 MOST_PENALISED, LONGEST = 1000, 5.0  # steps on a penalised likelihood, and their length in the linear predictor
-SEPARATED = 30.0  # linear predictor beyond which a unit's group is known for certain: there is no maximum
+LEAST_PART, ROUNDED = 1e-6, 1e-12  # of a step of a logit; of its log-likelihood
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -255,6 +255,19 @@ class Logit:
         share = float(self.score.mean())  # the score equation of the constant: the mean of the outcome
         null = self.score.size * (share * np.log(share) + (1 - share) * np.log(1 - share))
         return 1.0 - self.loglik / float(null)
+
+
+def _loglik(z: Floats, w: Floats, chosen: Flags, b: Floats) -> float:
+    eta = z @ b
+    return -float((w * np.logaddexp(0.0, np.where(chosen, -eta, eta))).sum())
+
+
+def _rising(z: Floats, w: Floats, chosen: Flags, b: Floats, step: Floats) -> float:
+    """The part of a step, 1 or halves of it, at which the log-likelihood is no smaller than before it."""
+    before, part = _loglik(z, w, chosen, b), 1.0
+    while part > LEAST_PART and _loglik(z, w, chosen, b + part * step) < before * (1 + ROUNDED):  # they are negative
+        part /= 2
+    return part
 
 
 def logit_or_firth(x: Floats, chosen: Flags) -> Logit:
@@ -289,19 +302,19 @@ def logit(x: Floats, chosen: Flags, weights: Floats | None = None, *, penalised:
         if penalised:
             score += information * np.einsum("ij,jk,ik->i", z, inverse[0], z) * (0.5 - p)
         step = inverse[0] @ (z.T @ score)
+        arrived = np.abs(z @ step).max() < STEP
         if penalised:
             step *= LONGEST / max(np.abs(z @ step).max(), LONGEST)
+        else:
+            step *= _rising(z, w, chosen, b, step)
         b = b + step
-        if not penalised and np.abs(z @ b).max() > SEPARATED:
-            return failed
-        if np.abs(z @ step).max() < STEP:
+        if arrived:
             break
     else:
         return failed
     back = np.diag(np.r_[1.0, 1 / scale])
     back[0, 1:] = -centre / scale
-    eta = z @ b
-    loglik, share = -float((w * np.logaddexp(0.0, np.where(chosen, -eta, eta))).sum()), float(w @ chosen / w.sum())
+    loglik, share = _loglik(z, w, chosen, b), float(w @ chosen / w.sum())
     even, gain = share, 0.0
     if penalised:  # a constant alone: as if (1 + K) / 2 more units were in each group
         even = float((w @ chosen + z.shape[1] / 2) / (w.sum() + z.shape[1]))
@@ -309,4 +322,4 @@ def logit(x: Floats, chosen: Flags, weights: Floats | None = None, *, penalised:
         gain -= float(np.linalg.slogdet(z.T @ (z * (w * even * (1 - even))[:, None]))[1]) / 2
     alone = float(w.sum()) * float(share * np.log(even) + (1 - share) * np.log(1 - even))
     variance = np.einsum("ij,jk,ik->i", back, inverse[0], back)
-    return Logit(back @ b, np.sqrt(variance), expit(eta), loglik, converged=True, ratio=2 * (loglik - alone + gain))
+    return Logit(back @ b, np.sqrt(variance), expit(z @ b), loglik, converged=True, ratio=2 * (loglik - alone + gain))

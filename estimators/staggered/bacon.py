@@ -21,7 +21,7 @@ from estimators.core.estimator import check_names, outcome_of
 from estimators.core.regression import ABSORBED, check_fixed
 from estimators.core.tile import WithinTransform
 from estimators.staggered.adoption_effects import Cohorts
-from sim.arrays import Flags, Floats
+from sim.arrays import Flags, Floats, least_squares
 from sim.errors import bad, one_of
 from sim.panel import Panel
 from sim.schema import refuse_weights
@@ -138,7 +138,7 @@ def decompose_with_controls(
     within = WithinTransform.of(panel)
     x = np.concatenate([within(panel.variables[name][:1]) for name in names]).reshape(len(names), -1)
     treated = within(panel.variables[d_name][:1])[0]
-    d = (treated.ravel() - x.T @ np.linalg.lstsq(x.T, treated.ravel())[0]).reshape(treated.shape)
+    d = (treated.ravel() - x.T @ least_squares(x.T, treated.ravel())).reshape(treated.shape)
     return _by_cohort(within(panel.variables[y_name]), d, cohorts)
 
 

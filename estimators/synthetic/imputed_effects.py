@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -94,11 +94,13 @@ def standard_error(
     """The error (R,) of a statistic of R = streams.replications panels.
 
     first (1 or R, N): first treated period, T = `periods` for never, 0 for units treated all the time, which take no
-    part in placebos. draws: of placebo and bootstrap; each replication draws from a stream of its own. A draw without a
+    part. draws: of placebo and bootstrap; each replication draws from a stream of its own. A draw without a
     value does not count; there is no error with fewer than two that have one.
     """
     rows = streams.replications
     dates = np.broadcast_to(first, (rows, first.shape[1]))
+    if (dates == 0).any():
+        return _of_those_that_adopt(error, dates, periods, statistic, streams, draws)
     if error == "jackknife:unit":
         return _jackknife(dates, periods, statistic)
     found = np.full(rows, np.nan)
@@ -109,6 +111,24 @@ def standard_error(
         enough = known.sum(axis=1) > 1
         found[group[enough]] = values[enough].std(axis=1, where=known[enough])
     return found
+
+
+def _of_those_that_adopt(
+    error: str, dates: Codes, periods: int, statistic: SampleStatistic, streams: Streams, draws: int
+) -> Floats:
+    """The errors of panels without their units that are treated all the time, one by one where these differ."""
+    always = dates == 0
+    same = bool((always == always[0]).all())
+    found = []
+    for rows in [np.arange(len(dates))] if same else np.arange(len(dates))[:, None]:
+        kept, at = np.flatnonzero(~always[rows[0]]), streams.start + int(rows[0])
+
+        def of_all(samples: UnitSamples, rows: Codes = rows, kept: Codes = kept) -> Floats:
+            return statistic(replace(samples, rows=rows[samples.rows], chosen=kept[samples.chosen]))
+
+        own = streams.tile(at, at + len(rows))
+        found.append(standard_error(error, dates[rows][:, kept], periods, of_all, own, draws))
+    return np.concatenate(found)
 
 
 def _computed(samples: UnitSamples, periods: int, statistic: SampleStatistic) -> Floats:

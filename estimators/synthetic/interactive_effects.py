@@ -37,6 +37,8 @@ CRITERIA = get_args(Criterion)
 FLOOR = 1e-14  # share of the sum of squares below which what factors leave is rounding
 ARRIVED = 1e-10  # change of X b as a share of y, both as root sums of squares, at which slopes are found
 STEPS = 2_000  # of alternating least squares
+FEWEST = 2  # units, and periods, beyond the number of factors
+CLOSER = 1e-6  # share of the unexplained by which another minimum is lower
 SPARE = 1  # periods before adoption beyond a treated unit's parameters, where the number of factors is chosen
 
 
@@ -113,14 +115,40 @@ def first_vectors(moments: Floats, rank: int) -> Floats:
 
 
 def fitted(moments: PeriodMoments, rank: int, near: Floats | None = None) -> FactorFit:
-    """Least squares over slopes and so many factors: alternating, from slopes `near` (B, K), else from those without
-    factors; a panel's iterations depend on itself alone."""
+    """Least squares over slopes and so many factors, alternating; a panel's iterations depend on itself alone.
+
+    From slopes `near` (B, K); else from those without factors and from those beside the factors of the outcome, of
+    which the end with less unexplained counts: the sum of squares can have several minima.
+    """
     rows, count, t = len(moments.units), moments.products.shape[1] - 1, moments.products.shape[3]
     known = moments.slopes_known
     b = moments.slopes(np.zeros((rows, t, 0)))
     if near is not None and rank:
         b = np.where(np.isfinite(near) & np.isfinite(b), near, b)
     b = np.where(known[:, None], b, np.nan)
+    found = _alternated(moments, rank, b)
+    if near is not None or not count or not rank:
+        return found
+    first = np.where(np.isfinite(b), moments.slopes(first_vectors(moments.of_rest(np.zeros_like(b)), rank)), np.nan)
+    other = _alternated(moments, rank, first)
+    with np.errstate(invalid="ignore"):  # of NaN
+        better = _unexplained(moments, rank, other.b) < _unexplained(moments, rank, found.b) * (1 - CLOSER)
+    better &= other.converged
+    return FactorFit(np.where(better[:, None], other.b, found.b),
+                     np.where(better[:, None, None], other.factors, found.factors), found.rank,
+                     np.where(better, other.converged, found.converged))  # fmt: skip
+
+
+def _unexplained(moments: PeriodMoments, rank: int, b: Floats) -> Floats:
+    """The sum of squares that slopes and so many factors leave, (B,)."""
+    values = np.linalg.eigvalsh(moments.of_rest(np.where(np.isfinite(b), b, 0.0)))
+    return np.asarray(values[:, : values.shape[1] - rank].sum(axis=1))
+
+
+def _alternated(moments: PeriodMoments, rank: int, b: Floats) -> FactorFit:
+    """Slopes given factors and factors given slopes in turn, from slopes b (B, K)."""
+    rows, count = len(b), b.shape[1]
+    b = b.copy()
     live = np.flatnonzero(np.isfinite(b).all(axis=1)) if count and rank else np.arange(0)
     some = moments.take(live)
     for _ in range(STEPS):
@@ -219,7 +247,7 @@ class InteractiveEffects(ImputedEffects):
         """Raise BadInput for too few never treated units, and for too few periods before adoption."""
         used = first > 0
         units = int((first == len(periods)).sum()) if self.form == "imputation" else int(used.sum())
-        least = self.number + 2
+        least = self.number + FEWEST
         if units < least or len(periods) < least:
             who = "never treated units" if self.form == "imputation" else "units"
             raise bad(f"{units} {who} and {len(periods)} periods", where=self.name, allowed=f"{least} or more of both",
@@ -279,6 +307,8 @@ class InteractiveEffects(ImputedEffects):
             b[group] = fit.b
             outcome[group] = complete(panels.take(group), variables[group], moments.take(group), fit)
             converged[group] = fit.converged
+        lacking = moments.units < ranks + FEWEST  # samples may hold too few: every slope fits them
+        b[lacking], outcome[lacking], converged[lacking] = np.nan, np.nan, False
         number = ranks.astype(np.float64)
         return Completion(outcome, number, b, {"factors": number}, converged)
 

@@ -17,12 +17,12 @@ from estimators.linear.few_clusters import ADJUSTED
 from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE, Differences
 from estimators.sensitivity.sensitivity import LeftOut, leave_one_out
 from estimators.staggered.adoption_effects import multipliers, simultaneous_critical_values
-from experiments.checks.check import LEVEL, LEVELS, answers_of, as_usual, modules, needed_of
+from experiments.checks.check import EXACT, LEVEL, LEVELS, answers_of, as_usual, modules, needed_of
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables.ledger import FEW_TREATED, FittedColumn, Ledger, fewest_clusters, main_cluster, with_further
 from results.tables.records import ANSWERS, BASELINE, INFORMS, WEAKENS, Answer, Check, Record
 from results.tables.typography import stars
-from sim.arrays import Codes, Floats
+from sim.arrays import Codes, Floats, least_squares
 from sim.panel import Panel, seen_in, seen_part
 from sim.panel_files import TREATMENT
 from sim.schema import refuse_weights
@@ -279,8 +279,12 @@ class Case:
         usual = as_usual(family.found, held, family.critical, self.usual)[0].tolist()
         for text, answer, common in zip(held, self.answers(held), usual, strict=True):
             d, se, _ = family.value(text)
+            if d != 0 and not se > EXACT * abs(d):
+                continue
             estimate, own, _ = family.value(text, ALTERNATIVE)
             moves.append(Move(words[text], d, 0.0 if d == 0 else se, estimate, own, answer, common))
+        if not moves:
+            return None
         dof = self.freedom(float(family.found.dof[0, 0, 0]))
         return replace(self.most_serious(name, moves, family.critical, dof), remedy=remedy, alternatives=held)
 
@@ -437,7 +441,7 @@ def without(e: Floats, x: Floats) -> Floats:
     if not len(x):
         return e
     columns = x.reshape(len(x), -1).T
-    slopes = np.linalg.lstsq(columns, e.ravel())[0]
+    slopes = least_squares(columns, e.ravel())
     return np.asarray((e.ravel() - columns @ slopes).reshape(e.shape))
 
 

@@ -65,7 +65,8 @@ def _outcomes_again(case: Case) -> Iterator[Check]:
         beside = case.with_variables((name, case.outcome_name))
         yield _again(beside, name, word, case.outcome_name)
         if word == "instrument":
-            yield _again(beside, name, word, endogenous_of(case.real.spec))
+            own = endogenous_of(case.real.spec)
+            yield _again(case.with_variables((name, own)), name, word, own)
 
 
 def _codes(case: Case) -> Iterator[Check]:
@@ -243,6 +244,21 @@ def _one_cluster(case: Case, treated: Flags, stars: str) -> Check:
                       remedy="use panelproof placebo" if held == 1 else "")  # fmt: skip
 
 
+def _all_but_one(case: Case) -> Iterator[Check]:
+    """All units but one treated at the same times, which is no better than one treated unit."""
+    paths, which = np.unique(case.panel.variables[str(case.panel.roles.treatment)][0].T, axis=0, return_inverse=True)
+    counts = np.bincount(which.ravel())
+    if len(paths) != 2 or counts.min() > 1 or len(case.panel.units) < 3 or paths[counts.argmin()].max() > 0:
+        return
+    name = case.panel.units[int(np.flatnonzero(which.ravel() == counts.argmin())[0])]
+    said = (
+        f"All units but {name} are treated, at the same times: errors clustered by {case.unit} know nothing of its own "
+        "shocks, so that stars mean nothing. Use panelproof placebo."
+    )
+    yield Check.fact("one-untreated-unit", OVERTURNS, said, unit="untreated units", remedy="use panelproof placebo",
+                     numbers={"untreated_units": 1.0})  # fmt: skip
+
+
 def _treated(case: Case) -> Iterator[Check]:
     """One treated unit; treated units that are never seen untreated."""
     treated = treated_units(case.panel)
@@ -261,6 +277,7 @@ def _treated(case: Case) -> Iterator[Check]:
         said = f"Only {name} is treated: the test of the claim takes it to be as noisy as units that never are."
     yield Check.fact("one-treated-unit", severity, said, f"{count} units are treated.", numbers, unit="treated units",
                      remedy="use panelproof placebo" if severity else "")  # fmt: skip
+    yield from _all_but_one(case)
     if case.main_error != "cluster:unit":
         yield _one_cluster(case, treated, stars)
     if case.panel.roles.continuous:

@@ -12,6 +12,7 @@ from estimators.staggered.trend_evidence import EventTimes, breakdowns, core_of,
 from experiments.checks.case import Case, number
 from results.tables.records import INFORMS, SILENT, WEAKENS, Check
 from results.tables.typography import short_p
+from sim.schema import period_step
 
 NAME = "unequal trends"
 ORDER = 40
@@ -25,9 +26,9 @@ UNIT = "times the largest change of trends before adoption"
 
 def leads(case: Case) -> dict[str, str]:
     """Placebos in time, in words."""
-    period = case.real.spec.panel.period
+    period, step = case.real.spec.panel.period, period_step(case.panel.periods)
     many = "s" * period.isascii()
-    return {f"lead:{k}": f"less the placebo {k} {period}{many * (k > 1)} before adoption" for k in LEADS}
+    return {f"lead:{k}": f"less the placebo {k * step} {period}{many * (k * step > 1)} before adoption" for k in LEADS}
 
 
 def alternatives(case: Case) -> Iterator[str]:

@@ -123,12 +123,15 @@ def panel_example(folder: Path) -> None:
 @click.option("--sheet", metavar="NAME", help="The sheet of a workbook that holds several tables.")
 def panel_reshape(wide: Path, out: Path, value: str, period: str, sheet: str | None) -> None:
     """Write the long table of WIDE, whose columns are called by a name and a year, such as gdp2006."""
-    from experiments.panel_spec.reading import first_read, to_long
+    from experiments.panel_spec.reading import empty_years, first_read, to_long
     from sim.errors import bad
 
     if out.exists():
         raise bad("exists already", where=str(out), allowed="a new file", remedy="choose another --out")
-    long = to_long(first_read(wide, sheet)[1], value=value, period=period)
+    table = first_read(wide, sheet)[1]
+    long = to_long(table, value=value, period=period)
+    for line in empty_years(table, value):
+        click.echo(f"note: {line}", err=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     long.to_csv(out, index=False)
     click.echo(f"wrote {out}: {len(long):,} rows\nnext: panelproof init {quote(str(out))}")

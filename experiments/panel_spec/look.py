@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from experiments.panel_spec.prepared import averaged
 from experiments.panel_spec.reading import PERIOD_WORDS, rank, unnamed, wide_columns
-from sim.arrays import Flags, Floats
+from sim.arrays import Flags, Floats, least_squares
 from sim.errors import BadInput, Problem, bad, listed
 from sim.panel_files import (
     INDIVIDUALS,
@@ -575,7 +575,7 @@ def _explained(column: Floats, others: list[Floats]) -> tuple[float, Floats]:
         return 0.0, np.empty(0)
     x = np.column_stack(others)
     x /= np.maximum(np.sqrt(np.square(x).sum(axis=0)), 1e-300)
-    moves = np.linalg.lstsq(x, column)[0]
+    moves = least_squares(x, column)
     rest, total = column - x @ moves, float(column @ column)
     return 1 - float(rest @ rest) / total, np.abs(moves) / np.sqrt(total)
 

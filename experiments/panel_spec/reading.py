@@ -16,7 +16,7 @@ from pydantic import Field
 from experiments.settings import Flag, Name, Names, Number, Table, Value, in_toml
 from sim.errors import BadInput, Problem, bad, closest, listed, one_of, refuse
 from sim.panel_files import TablePlace, missing_columns, numbers, plain, read_frame, unit_label, unit_labels
-from sim.schema import serial_years
+from sim.schema import absent_periods, serial_years
 
 Text = Annotated[str, Field(strict=True)]
 YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d|21\d\d)(?!\d)")
@@ -263,12 +263,27 @@ def to_long(frame: pd.DataFrame, *, value: str = "value", period: str = "year") 
         raise bad(f"the name {(taken or [value])[0]!r} is taken", where=file, allowed="new names",
                   remedy="rename that column, or say --value and --period")  # fmt: skip
     frame = frame.set_axis(list(map(str, frame.columns)), axis=1)
+    if kept and (twice := frame[frame[kept].duplicated()]).shape[0]:
+        said = ", ".join(map(str, twice[kept].iloc[0]))
+        raise bad(f"two rows are of {said}", where=file, allowed="one row a unit",
+                  remedy="delete one, or name the units apart")  # fmt: skip
     every = sorted({year for years in variables.values() for year in years})
     parts = [frame[kept].assign(**{period: year}, **{
         names[name]: frame[years[year]] if year in years else np.nan for name, years in variables.items()
     }) for year in every]  # fmt: skip
     long = pd.concat(parts, ignore_index=True)
     return long.iloc[np.argsort(np.tile(np.arange(len(frame)), len(every)), kind="stable")].reset_index(drop=True)
+
+
+def empty_years(frame: pd.DataFrame, value: str) -> list[str]:
+    """What a wide table has no column for, in sentences: years of one variable that others have, and years of none."""
+    variables = wide_columns(frame)
+    every = sorted({year for years in variables.values() for year in years})
+    found = [f"no column is of {listed(absent)}" for absent in (absent_periods(every),) if absent]
+    for name, years in variables.items():
+        if lacking := [str(year) for year in every if year not in years]:
+            found.append(f"{name or value} has no column of {listed(lacking)} and is empty there")
+    return found
 
 
 # What `init` proposes for a table as it was read.

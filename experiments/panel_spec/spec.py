@@ -54,6 +54,7 @@ from sim.panel_files import (
     LongTable,
     Rows,
     TreatmentKind,
+    check_table,
     missing_columns,
     number_problems,
     numbers,
@@ -532,11 +533,20 @@ def read_spec(path: str | Path) -> Spec:
     return spec_of(read_toml(path, "a SPEC.toml", "write one with: panelproof init PANEL"), path.name, path.parent)
 
 
+def _without_names(settings: Mapping[Any, Any], file: str) -> list[Problem]:
+    """Keys of tables that are no texts, as only Python can give them."""
+    tables = [(file, settings), *((f"{file}, [{name}]", table) for name, table in settings.items()
+                                  if isinstance(table, Mapping))]  # fmt: skip
+    return [Problem(f"the key {key!r} is no text", where, "texts", f"write {str(key)!r}")
+            for where, table in tables for key in table if not isinstance(key, str)]  # fmt: skip
+
+
 def spec_of(settings: Mapping[str, Any], file: str = "spec", folder: Path = Path()) -> Spec:
     """The spec of settings as SPEC.toml holds them. file, folder: where they are from, for messages and paths in them.
 
     Raises one BadInput with all that is wrong.
     """
+    refuse(_without_names(settings, file))
     data = {"panel": {}, **settings}
     if not isinstance(data.get("weights", []), list):
         data["weights"] = [data["weights"]]  # a single table
@@ -574,6 +584,7 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
 
     Attributes: `capital` (bool), `longitude`, `latitude`, and groups and cluster under their columns' names.
     """
+    check_table(frame, "table")
     _check_columns(frame, spec)
     section, transforms, said = spec.panel, spec.transform, tuple[str, ...]()
     keys = (section.unit, section.period)

@@ -67,7 +67,16 @@ def facts_of(store: ZarrStore) -> ReportFacts:
         blocks=blocks,
         environments=environments,
         stopped="" if store.stopped is None else store.stopped.sentence,
+        shard=_share_of(store),
     )
+
+
+def _share_of(store: ZarrStore) -> str:
+    """Which share of the study a store is, in one line."""
+    if (share := store.shard) is None:
+        return ""
+    here = f"{len([*store.done()]):,} of {store.states.size:,} blocks of the study are here"
+    return f"a shard, {share.number} of {share.of}: {here}; `panelproof store merge` joins all shards"
 
 
 def environments_of(store: ZarrStore) -> tuple[str, ...]:
@@ -399,7 +408,7 @@ def pictures_asked(store: ZarrStore, diagnosis: Diagnosis, wanted: ReportOptions
     """The pictures of the names and the term that were asked for; raises BadInput for those that there are not."""
     if wanted.figures is None:
         return []
-    terms = list(dict.fromkeys(map(str, diagnosis.frame["term"])))
+    terms = [term for term in dict.fromkeys(map(str, diagnosis.frame["term"])) if term]
     if wanted.term is not None and wanted.term not in terms:
         raise bad(f"no term {wanted.term!r}", where="--term", allowed=one_of(terms), remedy=closest(wanted.term, terms))
     charts = charts_of(store, diagnosis, wanted.term)

@@ -88,7 +88,8 @@ class ReportFacts:
     synthetic: whether its data were drawn from a design (and not re-randomised from a real panel). provenance: facts of
     the run by name (versions, machine, dates). toml: the study as TOML. done, blocks: how many of its blocks are there,
     and how many it has. environments: every code and machine that computed some of its blocks. stopped: at which target
-    its cells stopped, in one line; "" where there was none.
+    its cells stopped, in one line; "" where there was none. shard: which share of the study's blocks this is, in one
+    line; "" where it is all of them.
     """
 
     study: str
@@ -104,6 +105,7 @@ class ReportFacts:
     environments: tuple[str, ...] = ()
     expected: str = ""
     stopped: str = ""
+    shard: str = ""
 
     @property
     def incomplete(self) -> str:
@@ -123,7 +125,7 @@ class ReportFacts:
     @property
     def warnings(self) -> list[str]:
         """What makes its numbers doubtful as a whole."""
-        return [line for line in (self.incomplete, self.mixed) if line]
+        return [line for line in (self.incomplete, self.shard, self.mixed) if line]
 
     @property
     def data_statement(self) -> str:

@@ -456,7 +456,7 @@ def print_comparison(found: Comparison, a: Store, b: Store, console: Console, *,
     everything: all terms and rows; without it the terms a reader looks at first, and only marked rows of a long table.
     """
     for line in sentences(found):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, markup=False)
     table = found.frame if everything else key_rows(found.frame, a)
     marked = table[far(table)]
     rows = marked if len(table) > MOST_ROWS and not everything else table
@@ -515,9 +515,11 @@ def _cells(count: int) -> str:
 
 
 def _table_of_difference(rows: pd.DataFrame) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for heading in ("estimator", "term", "errors", "measure", "A", "B", "B - A (MCSE)", "fits A, B"):
-        table.add_column(heading, justify="left" if heading in {"estimator", "term", "errors", "measure"} else "right")
+        words = heading in {"estimator", "term", "errors", "measure"}
+        table.add_column(heading, justify="left" if words else "right", no_wrap=heading == "errors",
+                         overflow="fold")  # fmt: skip
     marks = far(rows).tolist()
     for row, mark in zip(rows.to_dict("records"), marks, strict=True):
         name = WORDS.get(str(row["measure"]), str(row["measure"]))

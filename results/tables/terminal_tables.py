@@ -18,6 +18,7 @@ from results.tables.typography import ascii_only, split_stars
 
 GAP = "  "
 LABEL_WIDTH, HEAD_WIDTH = 30, 14  # of row labels, and of the lines into which a column's heading is broken
+FEW, WIDER = 2, 46  # columns beside which there is room for longer labels
 WIDE = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"  # signs of Chinese, its punctuation among them
 OPENS, CLOSES = "（“《", "，。；：、？！）”》"  # punctuation that ends no line, and that begins none
 WORD = rf"[^\s{WIDE}{OPENS}{CLOSES}]+"
@@ -101,7 +102,8 @@ def _broken(text: str, width: int) -> list[str]:
 
 
 def _label_width(table: JournalTable) -> int:
-    return min(max((cell_len(row.label) for row in table.rows if row.kind != "head"), default=0), LABEL_WIDTH)
+    longest = max((cell_len(row.label) for row in table.rows if row.kind != "head"), default=0)
+    return min(longest, LABEL_WIDTH if len(table.columns) > FEW else WIDER)
 
 
 def _widths(table: JournalTable) -> list[int]:

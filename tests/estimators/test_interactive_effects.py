@@ -22,7 +22,7 @@ from estimators.synthetic.interactive_effects import (
 )
 from references.completion_programs import factor_panel, plain_generalised_synthetic, plain_interactive
 from references.staggered_panels import adoption_of, staggered_panel
-from sim import BadInput, Panel, Streams
+from sim import BadInput, Panel, Roles, Streams
 
 FORMS: tuple[FactorForm, ...] = ("imputation", "regression")
 
@@ -70,6 +70,40 @@ def test_regression_is_where_an_optimiser_ends() -> None:
     got = InteractiveEffects(form="regression", factors=2)(panel).estimate[0, 0]
     assert got == pytest.approx(found.x, abs=1e-5)
     assert left(got) <= found.fun * (1 + 1e-10)
+
+
+def test_of_several_minima_it_is_the_lowest() -> None:
+    """Against eight other starts each, on panels that are small for their factors: a fit from the slopes without
+    factors alone ends elsewhere on some of them."""
+    ends = np.empty((30, 9))
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        factors, loadings = rng.normal(size=(10, 2)), rng.normal(size=(2, 20))
+        common = factors @ loadings
+        x = rng.normal(size=(10, 20)) + common
+        d = ((loadings[0] > 0.3) & (np.arange(10)[:, None] >= 5)) * 1.0
+        y = rng.normal(size=(10, 20)) + 2 * common + d + x
+        moments = PeriodMoments.of(np.stack([y, d, x])[None], np.ones((1, 20), dtype=bool))
+        starts = [None, *rng.normal(scale=3.0, size=(8, 1, 2))]
+        for k, start in enumerate(starts):
+            b = fitted(moments, 1, start).b
+            ends[seed, k] = np.linalg.eigvalsh(moments.of_rest(b))[0, :-1].sum()
+    assert (ends[:, 0] <= ends.min(axis=1) * (1 + 1e-6)).all()
+    assert (ends.max(axis=1) > ends.min(axis=1) * (1 + 1e-3)).any()
+
+
+def test_a_jackknife_without_enough_units_has_no_error() -> None:
+    """With a unit less two never treated ones are left, whose outcomes every slope fits beside one factor."""
+    rng = np.random.default_rng(1)
+    first = np.array([3, 4, 4, 7, 7, 7])
+    d = (np.arange(7)[:, None] >= first) * 1.0
+    x = rng.normal(size=(7, 6))
+    y = 0.5 * rng.normal(size=(7, 6)) + rng.normal(size=(7, 1)) @ rng.normal(size=(1, 6)) + d + x
+    panel = Panel(tuple("abcdef"), tuple(range(7)), {"y": y[None], "did": d[None], "x": x[None]},
+                  roles=Roles("y", "did", ("x",)))  # fmt: skip
+    found = InteractiveEffects(factors=1, errors=("jackknife:unit",))(panel)
+    assert np.isfinite(found.estimate[0, 0])
+    assert np.isnan(found.se).all()
 
 
 @pytest.mark.parametrize("form", FORMS)

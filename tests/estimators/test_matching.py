@@ -73,6 +73,22 @@ def test_logit_equals_a_general_optimiser_and_a_saturated_table() -> None:
     assert binary.pseudo_r2 == pytest.approx(1 - binary.loglik / null, abs=1e-12)
 
 
+@pytest.mark.parametrize("far", [20.0, 60.0, 400.0])
+def test_a_unit_that_is_known_for_certain_separates_nothing(far: float) -> None:
+    """One city ten times as large as the next: its probability is next to 0, and the others have a maximum."""
+    rng = np.random.default_rng(4)
+    size = np.exp(rng.normal(size=60))
+    chosen = rng.random(60) < expit(1.0 - 0.9 * size)
+    size[0], chosen[0] = far, False
+    fit = logit(size[:, None], chosen)
+    b = fit.coefficient
+    away = chosen - expit(b[0] + b[1] * size)
+    assert fit.converged
+    np.testing.assert_allclose([away.sum(), (away * size).sum()], 0.0, atol=1e-9)  # the score is 0 at the maximum
+    assert b[0] + b[1] * far < -15
+    assert not logit(size[:, None], size < 2.0).converged
+
+
 @pytest.mark.parametrize("apart", [False, True], ids=["overlapping", "separated"])
 def test_a_penalised_logit_maximises_the_penalised_likelihood(apart: bool) -> None:
     """Firth (1993), where groups overlap and where covariates separate them, and its ratio to a constant alone."""

@@ -21,6 +21,28 @@ def gap(y: np.ndarray, first: np.ndarray) -> float:
     return float(cells.mean() - y[:, never].mean())
 
 
+def takes_part(row: int) -> tuple[np.ndarray, np.ndarray]:
+    """Outcomes and dates of the units that are not treated all the time."""
+    kept = FIRST[row] > 0
+    return Y[row][:, kept], FIRST[row][kept]
+
+
+@pytest.mark.parametrize("error", RESAMPLED)
+@pytest.mark.parametrize("rows", [1, 3])
+def test_units_that_are_treated_all_the_time_move_no_error(error: str, rows: int) -> None:
+    """Errors of panels with six of them are those of the panels without."""
+    first, streams = np.broadcast_to(FIRST[:1], (rows, 10)), Streams(2).tile(4, 4 + rows)
+    alone = standard_error(error, first, PERIODS, statistic, streams, 25)
+    y = np.concatenate([np.full((3, PERIODS, 6), 99.0), Y], axis=2)
+    beside = np.concatenate([np.zeros((rows, 6), dtype=first.dtype), first], axis=1)
+
+    def of_both(samples: UnitSamples) -> np.ndarray:
+        return np.array([gap(*pair) for pair in zip(samples.of(y), samples.first, strict=True)])
+
+    np.testing.assert_array_equal(standard_error(error, beside, PERIODS, of_both, streams, 25), alone)
+    assert np.isfinite(alone).all()
+
+
 def statistic(samples: UnitSamples) -> np.ndarray:
     return np.array([gap(y, first) for y, first in zip(samples.of(Y), samples.first, strict=True)])
 
@@ -28,8 +50,10 @@ def statistic(samples: UnitSamples) -> np.ndarray:
 def test_jackknife_by_loops() -> None:
     got = standard_error("jackknife:unit", FIRST, PERIODS, statistic, Streams(2).tile(0, 3), 20)
     for row in range(3):
-        found = np.array([gap(np.delete(Y[row], i, axis=1), np.delete(FIRST[row], i)) for i in range(10)])
-        assert got[row] == pytest.approx(np.sqrt(0.9 * ((found - found.mean()) ** 2).sum()))
+        y, first = takes_part(row)
+        n = len(first)
+        found = np.array([gap(np.delete(y, i, axis=1), np.delete(first, i)) for i in range(n)])
+        assert got[row] == pytest.approx(np.sqrt((n - 1) / n * ((found - found.mean()) ** 2).sum()))
 
 
 def test_placebos_by_loops() -> None:
@@ -49,15 +73,17 @@ def test_bootstraps_by_loops() -> None:
     streams = Streams(2).tile(4, 7)
     got = standard_error("bootstrap:unit", FIRST, PERIODS, statistic, streams, 30)
     for row, generator in enumerate(streams.each("bootstrap:unit")):
-        chosen = generator.integers(0, 10, (30, 10))
+        y, own = takes_part(row)
+        n = len(own)
+        chosen = generator.integers(0, n, (30, n))
         while True:
-            first = FIRST[row][chosen]
+            first = own[chosen]
             earliest = np.where((first > 0) & (first < PERIODS), first, PERIODS).min(axis=1, keepdims=True)
             lacking = np.flatnonzero(~(first > earliest).any(axis=1))
             if not lacking.size:
                 break
-            chosen[lacking] = generator.integers(0, 10, (len(lacking), 10))
-        found = np.array([gap(Y[row][:, some], FIRST[row][some]) for some in chosen])
+            chosen[lacking] = generator.integers(0, n, (len(lacking), n))
+        found = np.array([gap(y[:, some], own[some]) for some in chosen])
         assert got[row] == pytest.approx(found.std())
 
 

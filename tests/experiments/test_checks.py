@@ -53,6 +53,8 @@ TABLE = [  # difference, se, supports -> answer, of a claim of 5 that needs a ch
     (-6.0, 2.0, False, "contradicts"),
     (-1.0, 1.0, False, "cannot tell"),
     (0.0, 0.0, True, "consistent"),
+    (1.0, 0.0, True, "cannot tell"),
+    (-2.5, 1e-16, False, "cannot tell"),
     (float("nan"), 1.0, True, "cannot tell"),
 ]
 

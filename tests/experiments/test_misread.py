@@ -39,6 +39,46 @@ def checks(real: RealPanel) -> dict[str, str]:
     return {check.name: check.sentence for check in pp.estimate(real).warnings if check.severity}
 
 
+# Tables that only Python, or a wide file, can hold.
+
+
+TABLES = {
+    "repeated names": (lambda table: pd.concat([table, table[["x"]]], axis=1), "column names repeat: x"),
+    "a number as a name": (lambda table: table.rename(columns={"x": 1}), "column names are no texts: 1; .*rename them"),
+    "no rows": (lambda table: table.iloc[:0], "has no rows"),
+    "spans of time": (lambda table: table.assign(x=pd.to_timedelta(table["x"], unit="D")), "allowed: numbers"),
+}
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_a_table_that_no_file_could_hold_is_one_line(case: str) -> None:
+    change, said = TABLES[case]
+    with pytest.raises(BadInput, match=said):
+        pp.read_panel(change(frame()), spec())
+    if case == "no rows":
+        with pytest.raises(BadInput, match=said):
+            pp.init(change(frame()))
+
+
+def test_a_key_that_is_no_text_is_one_line() -> None:
+    with pytest.raises(BadInput, match=r"spec, \[panel\]; the key 3 is no text"):
+        pp.read_panel(frame(), {"panel": {**SPEC["panel"], 3: "x"}})
+
+
+def test_a_wide_table_says_what_it_lacks_and_names_a_unit_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wide = pd.DataFrame({"city": ["a", "b"], **{f"y{year}": [1.0, 2.0] for year in range(2006, 2012)},
+                         **{f"x{year}": [1.0, 2.0] for year in range(2006, 2012)}})  # fmt: skip
+    wide.rename(columns={"y2010": "y20100"}).to_csv(tmp_path / "misspelt.csv", index=False)
+    assert run_command(["panel", "reshape", str(tmp_path / "misspelt.csv"), "--out", str(tmp_path / "a.csv")]) == 0
+    assert "note: y has no column of 2010 and is empty there" in capsys.readouterr().err
+    pd.concat([wide, wide.iloc[:1]]).to_csv(tmp_path / "twice.csv", index=False)
+    assert run_command(["panel", "reshape", str(tmp_path / "twice.csv"), "--out", str(tmp_path / "b.csv")]) == 2
+    assert "two rows are of a; allowed: one row a unit" in capsys.readouterr().err
+    assert not (tmp_path / "b.csv").exists()
+
+
 # A workbook with several sheets.
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from experiments.cli import run_command
+from experiments.run.reporting import facts_of
 from experiments.run.resume import Resume
 from experiments.run.runner import run, schema_of
 from results.store import BlockState, Shard, StoreLocked, ZarrStore, locked
@@ -61,6 +62,9 @@ def test_a_shard_is_complete_by_itself_and_says_which_it_is(shards: list[Path]) 
     assert store.shard == Shard(2, 3)
     assert sorted(store.wanted()) == sorted(store.done())
     assert run_command(["store", "verify", str(shards[1])]) == 0
+    assert facts_of(store).warnings == [
+        "a shard, 2 of 3: 3 of 8 blocks of the study are here; `panelproof store merge` joins all shards"
+    ]
 
 
 def test_more_replications_leave_earlier_blocks_to_the_same_shard(shards: list[Path], tmp_path: Path) -> None:

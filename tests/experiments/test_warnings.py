@@ -437,6 +437,58 @@ def test_one_treated_unit(tmp_path: Path, committed: Document) -> None:
     assert of(committed, "one-treated-unit").severity == SILENT
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_one_untreated_unit_is_no_more_than_one_treated_one(tmp_path: Path, others: int) -> None:
+    """All cities but one are treated from one year on: the regression is that of one treated unit, mirrored."""
+    frame = made_cities.frame()
+    left = frame["city"].unique()[: 1 + others]
+    d = ((frame["year"] >= 2014) & ~frame["city"].isin(left)).astype(int)
+    document = made(tmp_path, SPEC.replace('outcomes = ["second"]', ""), frame.assign(d=d))
+    found = [check for check in document.warnings if check.name == "one-untreated-unit"]
+    assert [check.severity for check in found] == [OVERTURNS] * (1 - others)
+    assert all(check.sentence.startswith(f"All units but {left[0]} are treated") for check in found)
+
+
+def test_two_units_give_no_difference_that_is_more_than_chance(tmp_path: Path) -> None:
+    """Scores of two clusters sum to zero each, so that no difference has an error."""
+    frame = made_cities.frame()
+    frame = frame[frame["city"].isin(frame["city"].unique()[:2])]
+    d = ((frame["year"] >= 2014) & (frame["city"] == frame["city"].iloc[0])).astype(int)
+    document = made(tmp_path, made_cities.PANEL, frame.assign(d=d))
+    assert not [check for check in document.warnings if check.answer in {"differs", "contradicts"} and check.difference]
+
+
+def test_statistics_of_residuals_do_not_hang_on_the_units_of_controls(tmp_path: Path) -> None:
+    """A ratio beside a sum of money: least squares leaves the same residuals."""
+    frame = made_cities.frame()
+    (tmp_path / "other").mkdir()
+    documents = [
+        made(tmp_path, SPEC, frame),
+        made(tmp_path / "other", SPEC, frame.assign(road=frame["road"] * 1e13, book=frame["book"] * 0.05)),
+    ]
+    values = [{(r.place, r.name, r.model, r.transform): r.estimate for r in one.statistics if r.term is None}
+              for one in documents]  # fmt: skip
+    own = {key for key in values[0] if key[1] in {"residual_ar1", "residual_cd", "residual_moran"}}
+    assert len(own) >= 2
+    for key in own:
+        assert values[1][key] == pytest.approx(values[0][key], rel=1e-6), key
+
+
+def test_placebos_in_time_are_as_many_years_earlier_as_they_say(tmp_path: Path) -> None:
+    frame = made_cities.frame()
+    document = made(tmp_path, made_cities.PANEL, frame.assign(year=2010 + 2 * (frame["year"] - 2010)))
+    said = {check.alternative for check in document.warnings if "placebo" in check.alternative}
+    assert said <= {f"less the placebo {k} years before adoption" for k in (2, 4, 6)}
+    assert said
+
+
+def test_an_endogenous_regressor_need_not_be_a_control(tmp_path: Path) -> None:
+    spec = made_cities.PANEL + '[iv]\ninstruments = ["patents"]\nendogenous = "jobs"\n'
+    document = made(tmp_path, spec, made_cities.frame())
+    assert any(record.table == "I" and record.term == "jobs" for record in document.records)
+    assert of(document, "endogenous-again:patents").severity == SILENT
+
+
 @pytest.mark.parametrize(("start", "severity"), [(2012, INFORMS), (2014, WEAKENS)])
 def test_a_panel_that_starts_after_adoption(tmp_path: Path, start: int, severity: int, committed: Document) -> None:
     frame = made_cities.frame()
