@@ -69,6 +69,7 @@ Heights = Callable[[Floats, Rows], Floats]
 MOST_STEPS = 60
 SETTLED = 1e-7  # a Newton step below this leaves an error of the order of its square
 GRID = np.array([-0.99, 0.0, 0.8, 0.99])  # shares of the interval where no likelihood may be higher
+AT_EDGE = 1e-6  # of the interval: a maximum that is nearer to its end is none
 HIGHER = 1e-6  # of a log-likelihood, above which another one is no matter of rounding
 
 
@@ -109,7 +110,8 @@ def maximise(slopes: Derivatives, heights: Heights, rows: int, radius: float) ->
     once more where f is higher on a coarse grid; a row that stays below its grid has not converged.
     """
     edge = (1.0 - 1e-9) / radius
-    at, converged = _climb(slopes, np.zeros(rows), np.full(rows, -edge), np.full(rows, edge))
+    near = SETTLED / radius
+    at, converged = _climb(slopes, np.zeros(rows), np.full(rows, -edge), np.full(rows, edge), near)
     points = np.concatenate([[-edge], GRID / radius, [edge]])
     grid = np.stack([heights(point, slice(None)) for point in points[1:-1, None]])
     top = grid.argmax(axis=0)
@@ -118,19 +120,25 @@ def maximise(slopes: Derivatives, heights: Heights, rows: int, radius: float) ->
         missed = missed[grid[top[missed], missed] > heights(at[missed], missed) + HIGHER]
     if missed.size:
         top = top[missed]
-        again, settled = _climb(slopes, points[top + 1], points[top], points[top + 2], missed)
+        again, settled = _climb(slopes, points[top + 1], points[top], points[top + 2], near, missed)
         at[missed] = again
         converged[missed] = settled & (heights(again, missed) >= grid[top, missed] - HIGHER)
-    return at, converged & (np.abs(at) < edge - 1e-6)
+    return at, converged & (np.abs(at) < edge * (1 - AT_EDGE))
 
 
 def _climb(
-    slopes: Derivatives, start: Floats, low: Floats, high: Floats, among: NDArray[np.intp] | None = None
+    slopes: Derivatives,
+    start: Floats,
+    low: Floats,
+    high: Floats,
+    near: float,
+    among: NDArray[np.intp] | None = None,
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Safeguarded Newton for the zero of f' between low and high, (M,), and whether it settled.
 
-    among (M,): the rows that are looked at, None = all. A row is frozen once settled, so that its bits do not depend on
-    the others; a step that is not uphill or leaves the bracket of a sign change is replaced by bisection.
+    near: a step that is shorter settles. among (M,): the rows that are looked at, None = all. A row is frozen once
+    settled, so that its bits do not depend on the others; a step that is not uphill or leaves the bracket of a sign
+    change is replaced by bisection.
     """
     r, rows = start.copy(), start.size
     converged = np.zeros(rows, dtype=bool)
@@ -152,7 +160,7 @@ def _climb(
         middle = (low[active] + high[active]) / 2
         sound = (second < 0) & (proposal > low[active]) & (proposal < high[active])
         following = np.where(sound, proposal, middle)
-        settled = np.abs(following - r[active]) < SETTLED
+        settled = np.abs(following - r[active]) < near
         r[active] = following
         converged[active[settled]] = True
         lost = ~np.isfinite(first)
@@ -387,7 +395,8 @@ class CombinedModel:
     def _climb(self, rho: Floats, lam: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         """Newton steps uphill, halved while they do not rise; each row on its own, frozen once settled."""
         at = np.stack([rho, lam])
-        edge = (1.0 - 1e-9) / self.spectrum.weights.radius
+        radius = self.spectrum.weights.radius
+        edge = (1.0 - 1e-9) / radius
         converged = np.zeros(rho.size, dtype=bool)
         active = np.arange(rho.size)
         for _ in range(MOST_STEPS):
@@ -400,17 +409,17 @@ class CombinedModel:
             following = model._halved(at[:, pair], step, edge)
             moved = np.abs(following - at[:, pair]).max(axis=0)
             at[:, pair] = following
-            still, risen = np.abs(step).max(axis=0) < SETTLED, moved > 0
+            still, risen = np.abs(step).max(axis=0) < SETTLED / radius, moved > 0
             converged[pair[still]] = True
             active = active[(~still & risen)[: active.size]]
-        inside = (np.abs(at) < edge - 1e-6).all(axis=0)
+        inside = (np.abs(at) < edge * (1 - AT_EDGE)).all(axis=0)
         return at[0], at[1], converged & inside
 
     def _halved(self, at: Floats, step: Floats, edge: float) -> Floats:
         """at + step, the step halved until it stays inside and does not fall; at itself when it never does."""
         base = self.log_likelihood(*at)
         share = np.ones(at.shape[1])
-        tiny = np.abs(step).max(axis=0) < 1e3 * SETTLED  # differences of the likelihood are then mere rounding
+        tiny = np.abs(step).max(axis=0) < 1e3 * SETTLED * edge  # differences of the likelihood are then mere rounding
         for _ in range(HALVINGS):
             proposal = at + share * step
             inside = (np.abs(proposal) < edge).all(axis=0)

@@ -58,6 +58,21 @@ def test_new_models_equal_their_twins_when_w_is_not_row_stochastic(model: str, w
     assert_agrees(SpatialPanel(model=model)(panel), panel, model, "direct")
 
 
+@pytest.mark.parametrize("size", [1e-6, 1e3, 1e6])
+@pytest.mark.parametrize("model", MODELS)
+def test_the_size_of_w_is_taken_up_by_its_coefficients(model: str, size: float) -> None:
+    """W in metres or in thousands of kilometres: rho and lambda are divided, all else is the same."""
+    panel = generated(model, seed=5, rho=0.4, weights="uneven")
+    own = next(iter(panel.weights.values()))
+    other = Weights.of(own.units, own.dense * size, name=own.name, standardize="none")
+    same = Weights.of(own.units, own.dense, name=own.name, standardize="none")
+    small, large = (SpatialPanel(model=model)(replace(panel, weights={own.name: one})) for one in (same, other))
+    assert large.status.tolist() == [Status.OK]
+    times = np.array([size if term in {"rho", "lambda"} or term.startswith("w_") else 1.0 for term in small.terms])
+    np.testing.assert_allclose(large.estimate[0] * times, small.estimate[0], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(large.se[0, 0] * times, small.se[0, 0], rtol=1e-6)
+
+
 @pytest.mark.parametrize("weights", ["knn", "uneven"])
 @pytest.mark.parametrize("model", NEW)
 def test_redrawn_regressors_equal_the_twin_panel_by_panel(model: str, weights: str) -> None:
