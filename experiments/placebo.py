@@ -274,7 +274,7 @@ def question(
     _check_term(asked, scheme, layout, panel)
     chosen = _quick(chosen, panel, scheme, asked)
     fitted: tuple[Estimator, ...] = (chosen,)
-    if isinstance(chosen, TwoWayDID) and _shifts(panel, scheme, asked):
+    if isinstance(chosen, TwoWayDID) and redraws_treatment(scheme_of(scheme)) and asked == panel.roles.treatment:
         panel = panel.with_variables({_real(panel): _filled(panel)})
         fitted = (chosen, replace(chosen, outcome=_real(panel), label=SHIFT))
     study = Study("placebo", Placebo.of(panel, scheme, exact=exact), fitted, block=BLOCK,
@@ -433,11 +433,6 @@ def _check_term(term: str, scheme: str, layout: Layout, panel: Panel) -> None:
     if term not in tested:
         raise bad(f"scheme {scheme} does not test {term!r}", where="--term", allowed=one_of(tested),
                   remedy="choose among these terms, or a scheme that tests it")  # fmt: skip
-
-
-def _shifts(panel: Panel, scheme: str, term: str) -> bool:
-    """Whether a constant effect of the term can be told from its placebos by least squares, and a test of it made."""
-    return redraws_treatment(scheme_of(scheme)) and term == panel.roles.treatment
 
 
 def _real(panel: Panel) -> str:

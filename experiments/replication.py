@@ -184,11 +184,6 @@ def files_of_weights(read: Spec, spec: Path) -> dict[str, Path]:
 # The README of a bundle: what a data editor reads first.
 
 
-def readme(manifest: Mapping[str, Any]) -> str:
-    """What the bundle holds, how it is run again, what is compared, with which versions it was made."""
-    return "\n".join(_lines(manifest))
-
-
 def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     version = manifest["packages"].get("panelproof", "unknown")
     yield from (
@@ -321,7 +316,7 @@ def _about(folder: Path, studies: list[dict[str, Any]], application: dict[str, A
     code = code_of(folder, manifest)
     lines = [f"{name}=={version}\n" for name, version in packages.items() if name != "panelproof"]
     (folder / REQUIREMENTS).write_text("".join(lines), encoding="utf-8")
-    (folder / README).write_text(readme(manifest | {"code": code}), encoding="utf-8")
+    (folder / README).write_text("\n".join(_lines(manifest | {"code": code})), encoding="utf-8")
     write_sums(folder)
 
 

@@ -60,11 +60,6 @@ def number_text(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def preformatted(text: str) -> str:
-    """Text whose columns stand under one another, as HTML."""
-    return f'<pre style="line-height:1.3;white-space:pre;overflow-x:auto">{escape(text)}</pre>'
-
-
 class Text(str):
     """Text that a notebook and a Python prompt show as it is printed."""
 
@@ -74,7 +69,7 @@ class Text(str):
         return str(self)
 
     def _repr_html_(self) -> str:
-        return preformatted(self)
+        return f'<pre style="line-height:1.3;white-space:pre;overflow-x:auto">{escape(self)}</pre>'
 
 
 def _text(value: object, most: int = MOST_LETTERS) -> str:

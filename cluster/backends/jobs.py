@@ -182,7 +182,12 @@ class Jobs(BackEnd):
                 "--no-dashboard",
                 "--dashboard-address",
                 ALONE,
-                *_preloads(STEADY, ORPHANS),
+                *(
+                    word
+                    for module in (STEADY, ORPHANS)
+                    for option in ("--preload", "--preload-nanny")
+                    for word in (option, module)
+                ),
                 *self._listening,
                 *self._leaving(),
             ],
@@ -237,11 +242,6 @@ class Jobs(BackEnd):
         most = math.ceil(self.workers / self.processes)
         least = most if self.least is None else min(math.ceil(self.least / self.processes), most)
         cluster.adapt(minimum_jobs=least, maximum_jobs=most, wait_count=6)
-
-
-def _preloads(*modules: str) -> list[str]:
-    """What `dask worker` is told, so that worker and nanny load modules before they start."""
-    return [word for module in modules for option in ("--preload", "--preload-nanny") for word in (option, module)]
 
 
 @dataclass(eq=False)

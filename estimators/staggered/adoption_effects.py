@@ -164,11 +164,6 @@ OVERALL = ("overall", "overall:event", "overall:cohort", "overall:calendar")
 _TARGETS = dict(zip(OVERALL, ("att", "att_event", "att_cohort", "att_calendar"), strict=True))
 
 
-def event_terms(window: Window) -> tuple[str, ...]:
-    """event(K) of a window without event(-1), which is zero where that is the reference period."""
-    return tuple(f"event({k})" for k in range(window[0], window[1] + 1) if k != -1)
-
-
 def event_of(term: str) -> int | None:
     """K of event(K), None for any other term."""
     return int(term[6:-1]) if term.startswith("event(") else None
@@ -460,7 +455,9 @@ class AdoptionEffects(TreatmentEstimator, TileEstimator):
 
     def terms(self) -> tuple[str, ...]:
         """The terms that it reports: two averages and the window's event times but the reference."""
-        return (*event_terms(self.window), "overall", "overall:event")
+        first, last = self.window
+        events = (f"event({k})" for k in range(first, last + 1) if k != -1)
+        return (*events, "overall", "overall:event")
 
     @abstractmethod
     def fit(self, panel: Panel) -> LinearFit:

@@ -206,7 +206,7 @@ class TwoStage(CohortEffects):
         w = on_units(self.terms(), cohorts, everywhere)
         identified = np.isfinite(w).all(axis=(1, 2))
         w = np.nan_to_num(w)
-        families = np.array([_family(term) for term in self.terms()])
+        families = np.array([term.partition(":")[2] or term.partition("(")[0] for term in self.terms()])
         certain = np.ones(len(w), dtype=bool)
         second = []
         for family, groups in _dummies(cohorts).items():
@@ -229,11 +229,6 @@ class TwoStage(CohortEffects):
             owed=units_first(first_stage.first_stage(w)),
             second=tuple(second),
         )
-
-
-def _family(term: str) -> str:
-    """Which second stage a term comes from."""
-    return term.partition(":")[2] or term.partition("(")[0]
 
 
 def _dummies(cohorts: Cohorts) -> Mapping[str, Codes]:

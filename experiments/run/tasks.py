@@ -95,12 +95,8 @@ class Result:
 
 def environment_of(study: Study) -> Environment:
     """All that decides the numbers of a study in this process: versions, kernels, our code and that of its plug-ins."""
-    return environment(PACKAGES, (*ROOMS, *sorted(_plug_ins(study.settings) - set(ROOMS))))
-
-
-def _plug_ins(settings: Any) -> set[str]:
-    """The modules, or the packages that hold them, of all kinds "module:Object" in a study's settings."""
-    return {kind.partition(":")[0].partition(".")[0] for kind in kinds_in(settings) if ":" in kind}
+    plug_ins = {kind.partition(":")[0].partition(".")[0] for kind in kinds_in(study.settings) if ":" in kind}
+    return environment(PACKAGES, (*ROOMS, *sorted(plug_ins - set(ROOMS))))
 
 
 _runners: OrderedDict[tuple[object, ...], CellRunner] = OrderedDict()

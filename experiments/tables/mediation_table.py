@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from results.tables.journal_table import (
     shown_numbers,
     value_rows,
 )
-from results.tables.records import LEVEL, Fit, Record, Style
+from results.tables.records import LEVEL, Fit, Style
 from results.tables.typography import IN_BRACKETS, digits
 
 CORRELATIONS = tuple(step / 10 for step in range(-9, 10))  # of the two equations' errors
@@ -156,7 +157,8 @@ def _method(kind: str) -> str:
 
 def _through(term: str, label: str, paths: Sequence[FitColumn | None], style: Style) -> list[Row]:
     """An effect with its standard error and interval: of that through the mediator by every method."""
-    records = [{} if path is None else {record.se_type: _untested(record) for record in path.records
+    bare: dict[str, Any] = {"statistic": None, "pvalue": None} if term == "proportion" else {}  # of which none is shown
+    records = [{} if path is None else {record.se_type: replace(record, **bare) for record in path.records
                                         if record.term == term} for path in paths]  # fmt: skip
     kinds = list(dict.fromkeys(kind for found in records for kind in found))
     every = shown_numbers(record for found in records for record in found.values())
@@ -170,11 +172,6 @@ def _through(term: str, label: str, paths: Sequence[FitColumn | None], style: St
         both = both[1:] if style.brackets == "ci" else list(dict.fromkeys(both))
         rows += [Row(name if number == 0 else "", cells, "error") for number, cells in enumerate(both) if any(cells)]
     return rows
-
-
-def _untested(record: Record) -> Record:
-    """The record as it is, of a share without its test: zero is no hypothesis of it."""
-    return replace(record, statistic=None, pvalue=None) if record.term == "proportion" else record
 
 
 def confounded_mediation(setting: TableSetting) -> list[JournalTable]:

@@ -400,7 +400,12 @@ def staggered(setting: TableSetting) -> list[JournalTable]:
              for column in columns]  # fmt: skip
     rows: list[Row] = []
     for term, label in AVERAGES.items():
-        found = [setting.shown_record(column, _own_term(setting, column, term)) for column in columns]
+        found = [
+            setting.shown_record(
+                column, str(setting.treatment) if column.model == "did" and term == "overall" else term
+            )
+            for column in columns
+        ]
         if any(found):
             rows += coefficient_rows(label, found)
     rows.append(Row("Periods since adoption", kind="head"))
@@ -423,11 +428,6 @@ def staggered(setting: TableSetting) -> list[JournalTable]:
     return [
         JournalTable(STAGGERED, title, tuple(heads), tuple(rows), setting.notes(columns, *notes, factor=_FACTOR_NOTE))
     ]
-
-
-def _own_term(setting: TableSetting, column: FitColumn, term: str) -> str:
-    """The two-way column's coefficient stands for its only average."""
-    return str(setting.treatment) if column.model == "did" and term == "overall" else term
 
 
 def _events(columns: Sequence[FitColumn]) -> list[int]:

@@ -253,13 +253,9 @@ def values_of(
         if column == measure.column and math.isfinite(numbers[0]):
             found.append(((cell, name, term, error), *numbers))
     tested = measure.column not in OF_TESTS
+    wanted = {"all": (True, False, None), "known": (True, False)}.get(measure.where, (True,))
     return [Value(*(*one, nulls.get(one[0][:2]) is True)) for one in found
-            if _is_wanted(measure.where, nulls.get(one[0][:2])) and (tested or has_test(one[0][2]))]  # fmt: skip
-
-
-def _is_wanted(where: Where, null: bool | None) -> bool:
-    """Whether a measure is defined where the truth is 0 (True), another (False) or unknown (None)."""
-    return where == "all" or (null is not None and (where == "known" or null))
+            if nulls.get(one[0][:2]) in wanted and (tested or has_test(one[0][2]))]  # fmt: skip
 
 
 def lines_of(values: Sequence[Value]) -> dict[tuple[str, str], str]:

@@ -29,7 +29,6 @@ from results.report.grids import (
     BRIEFLY,
     MARKS,
     NOT_JUDGED,
-    Glance,
     ReportFacts,
     ShortTable,
     glances,
@@ -178,11 +177,6 @@ def _other_terms(diagnosis: Diagnosis) -> Iterator[PagePart]:
 # The first screen: the claims, the worst first, beside one picture.
 
 
-def worst_glances_first(found: Sequence[Glance], measure: ShownMeasure) -> list[Glance]:
-    """The claims by grade, the one of the picture first among equals."""
-    return sorted(found, key=lambda item: (-item.grade.rank, item.measure != measure.name))
-
-
 def first_picture(charts: Sequence[Chart]) -> Chart | None:
     """What stands beside the claims: the first picture, or of several panels the one that departs most.
 
@@ -264,7 +258,10 @@ def html_report(diagnosis: Diagnosis, about: ReportFacts, *, lead: ShownMeasure 
         own=diagnosis.own,
         replications="" if attempted.empty else f"{int(attempted.max()):,}",
         answer=found,
-        glances=worst_glances_first(glances(found, diagnosis.cells, diagnosis.alpha), measure),
+        glances=sorted(
+            glances(found, diagnosis.cells, diagnosis.alpha),
+            key=lambda item: (-item.grade.rank, item.measure != measure.name),
+        ),
         marks=MARKS,
         classes=CLASSES,
         briefly=BRIEFLY,

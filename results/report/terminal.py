@@ -25,7 +25,6 @@ from results.report.grids import (
     NOT_JUDGED,
     PLAIN_DOT,
     PLAIN_MARKS,
-    Chip,
     ReportFacts,
     ShortTable,
     glances,
@@ -152,8 +151,10 @@ def _claim_lines(found: Answer, diagnosis: Diagnosis, marks: Marks, between: str
         if not item.rows:
             lines += _wrapped([Text(f"- {item.sentence}", style="bold")], width)
             continue
-        rows = [f"{row.label}: " * bool(row.label) + between.join(_chip(chip, marks) for chip in row.chips)
-                for row in item.rows]  # fmt: skip
+        chips = [[f"{chip.name} {marks[chip.grade]}".rstrip().replace(" ", UNBROKEN) for chip in row.chips]
+                 for row in item.rows]  # fmt: skip
+        rows = [f"{row.label}: " * bool(row.label) + between.join(own)
+                for row, own in zip(item.rows, chips, strict=True)]  # fmt: skip
         if len(rows) > MOST_CHIP_ROWS:
             counts = between.join(f"{marks[grade]} {count:,}" for grade, count in item.counts.items())
             rows = [f"{counts} of {sum(item.counts.values()):,}"]
@@ -164,11 +165,6 @@ def _claim_lines(found: Answer, diagnosis: Diagnosis, marks: Marks, between: str
             lines += _wrapped([Text(row, style="bold")], width, "    ")
         lines += _wrapped([Text(f"  {texts}")], width)
     return lines
-
-
-def _chip(chip: Chip, marks: Marks) -> str:
-    """A chip as text, which no line breaks."""
-    return f"{chip.name} {marks[chip.grade]}".rstrip().replace(" ", UNBROKEN)
 
 
 def _dials_text(diagnosis: Diagnosis) -> str:

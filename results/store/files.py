@@ -425,11 +425,6 @@ def facts(layout: Layout) -> tuple[str, ...]:
     return ("status", *layout.statistics)
 
 
-def single_paths(name: str, layout: Layout) -> tuple[str, ...]:
-    """The arrays of an estimator by their own names, as digests know them."""
-    return tuple(f"{name}/{part}" for part in ("estimate", *quantities(layout), *facts(layout)))
-
-
 def packed_paths(name: str) -> tuple[str, ...]:
     """The arrays of an estimator in a store."""
     return tuple(f"{name}/{part}" for part in PACKED)
@@ -493,7 +488,12 @@ def unpacked(
     stored: Mapping[str, NDArray[Any]], layouts: Mapping[str, Layout], names: Iterable[str]
 ) -> dict[str, NDArray[Any]]:
     """What `packed` was given, of some estimators."""
-    homes = {path: home_of(path, layouts) for name in names for path in single_paths(name, layouts[name])}
+    homes = {
+        path: home_of(path, layouts)
+        for name in names
+        for part in ("estimate", *quantities(layouts[name]), *facts(layouts[name]))
+        for path in [f"{name}/{part}"]
+    }
     return {path: picked(stored[home], path, place) for path, (home, place) in homes.items()}
 
 

@@ -44,7 +44,14 @@ def in_language(table: JournalTable, document: Document) -> JournalTable:
         return chinese(text, names)
 
     columns = (replace(one, label=said(one.label), group=said(one.group)) for one in table.columns)
-    rows = (replace(row, label=said(row.label), cells=tuple(map(_of_cell, row.cells))) for row in table.rows)
+    rows = (
+        replace(
+            row,
+            label=said(row.label),
+            cells=tuple(cell if isinstance(cell, NumberCell) else chinese(cell) for cell in row.cells),
+        )
+        for row in table.rows
+    )
     notes = tuple(sentence(note, names) for note in table.notes)
     return replace(table, title=said(table.title), columns=tuple(columns), rows=tuple(rows), notes=notes, word="表",
                    more="（续）")  # fmt: skip
@@ -57,11 +64,6 @@ def names_of(document: Document) -> frozenset[str]:
     mediators = (record.mediator for record in document.records)
     return frozenset(str(name) for name in (*own, *facts.get("controls", ()), *facts.get("weights", ()), *mediators,
                                             *document.style.labels.values()) if name)  # fmt: skip
-
-
-def _of_cell(cell: str) -> str:
-    """Words of a cell; numbers are left alone."""
-    return cell if isinstance(cell, NumberCell) else chinese(cell)
 
 
 def chinese(text: str, names: Collection[str] = ()) -> str:

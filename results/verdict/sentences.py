@@ -203,12 +203,8 @@ def _failure(group: Group) -> str:
     others = [item.term for item in group.verdicts if item is not verdict]
     if verdict.measure == "bias":
         return f"{about.is_} {bias_text(worst.row, worst.value, f'{joined(others, 3)} too' if others else '')}"
-    return _rate(about, verdict) + (f" ({joined(others, 3)} too)" if others else "")
-
-
-def _rate(about: Subject, verdict: Verdict) -> str:
-    """How often the intervals cover, or the tests reject, in the worst cell."""
-    return f"{about.does('cover' if verdict.measure == 'coverage' else 'reject')} {per_cent(verdict.worst.value)}"
+    rate = f"{about.does('cover' if verdict.measure == 'coverage' else 'reject')} {per_cent(verdict.worst.value)}"
+    return rate + (f" ({joined(others, 3)} too)" if others else "")
 
 
 def bias_text(row: RowOfTable, standardised: float, beside: str = "") -> str:

@@ -142,7 +142,8 @@ class Effect(EffectPart):
         """The treatment itself, or the shape of an absorbing one."""
         if self.shape == "constant" and not self.path and not self.anticipation:
             return treatment
-        since = periods_since(context, treatment)
+        since = context.years[:, None] - first_periods(context, treatment)[:, None, :]
+        since = since / period_step(context.periods)
         treated = treatment > 0
         years = np.where(treated, since, 0.0)
         if self.path:
@@ -188,8 +189,3 @@ def first_periods(context: WorldContext, treatment: Floats) -> Floats:
     """The label of the first treated period, (R, N), inf = never, of an absorbing treatment (R, T, N)."""
     treated = treatment > 0
     return np.where(treated.any(axis=1), context.years[treated.argmax(axis=1)], np.inf)
-
-
-def periods_since(context: WorldContext, treatment: Floats) -> Floats:
-    """Periods since adoption, (R, T, N), -inf = never, of an absorbing treatment (R, T, N)."""
-    return (context.years[:, None] - first_periods(context, treatment)[:, None, :]) / period_step(context.periods)
