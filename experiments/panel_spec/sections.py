@@ -153,10 +153,10 @@ class PanelSection(Table):
     by which linear, mediation and staggered models weight unit-periods. capital: a column that is 1 for capitals, which
     table 3 leaves out. groups: columns of groups of units, for the subsamples of table 4. cluster: the column by which
     errors are clustered; without it the unit. longitude, latitude: columns in degrees, for distances. missing: "error"
-    refuses empty cells, "drop" leaves their rows out and says how many. balance: what spatial models do about a panel
-    with gaps: "error" refuses it, the others leave out units or periods. synthetic: whether the tables say that the
-    data are synthetic. sheet: of a workbook that holds several tables. missing_codes: numbers that mean missing, such
-    as -99.
+    refuses empty cells, "drop" leaves their rows out and says how many. balance: what spatial models, and tables S, S2
+    and C, do about a panel with gaps: "error" refuses it, the others leave out units or periods. synthetic: whether the
+    tables say that the data are synthetic. sheet: of a workbook that holds several tables. missing_codes: numbers that
+    mean missing, such as -99.
     """
 
     unit: Name
