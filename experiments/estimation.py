@@ -347,10 +347,10 @@ def _put(folder: Path, files: Mapping[str, bytes]) -> None:
 LARGEST, SMALLEST = 1e60, 1e-60  # numbers that statistics of fourth powers can still be made of
 
 
-Asked = str | Estimator | Sequence[str | Estimator]  # estimators, by kind or as they are
+EstimatorsAsked = str | Estimator | Sequence[str | Estimator]  # by kind or as they are
 
 
-def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Asked = ()) -> Document:
+def estimate(real: RealPanel, *, cross_check: bool = False, estimators: EstimatorsAsked = ()) -> Document:
     """All tables of a panel, on request held to other programs; raises BadInput when no model can be fitted.
 
     estimators: further ones, each a column of table 2.
@@ -373,7 +373,7 @@ def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Asked = 
     )
 
 
-def ledger_of(real: RealPanel, estimators: Asked = ()) -> Ledger:
+def ledger_of(real: RealPanel, estimators: EstimatorsAsked = ()) -> Ledger:
     """The tables that a spec asks for, and a column for each further estimator; raises BadInput as `estimate` does."""
     chosen = _chosen(real, asked_estimators(estimators, "estimators", "estimate"))
     _check_sizes(real.panel)

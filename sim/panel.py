@@ -243,7 +243,7 @@ class Panel:
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, *, unit: str, period: str, roles: Roles | None = None) -> Panel:
-        """A real panel (R = 1) from a long table of one row a unit and period; see `long_table.read_table`."""
+        """A real panel (R = 1) from a long table of one row a unit and period; see `sim.panel_files.read_table`."""
         from sim.panel_files import read_table  # pandas is loaded where a table is there already
 
         return cls(**read_table(frame, unit, period, roles or Roles()).parts)

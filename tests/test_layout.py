@@ -37,8 +37,7 @@ def test_what_draws_nothing_does_without_matplotlib() -> None:
 
 
 def test_tables_are_printed_without_what_stores_and_pictures_need(tmp_path: Path) -> None:
-    """A figure is drawn where it is written, a store is opened where there is one: each import takes a fifth of the
-    time of a panel's tables."""
+    """A figure is drawn where it is written, a store is opened where there is one."""
     code = (
         "import sys, experiments.cli as cli; cli.run_command(['panel', 'example', 'made']);"
         "cli.run_command(['estimate', 'made/panel.csv', '--spec', 'made/spec.toml']);"

@@ -17,7 +17,7 @@ from estimators.linear.few_clusters import ADJUSTED
 from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE, Differences
 from estimators.sensitivity.sensitivity import LeftOut, leave_one_out
 from estimators.staggered.adoption_effects import multipliers, simultaneous_critical_values
-from experiments.checks.check import EXACT, LEVEL, LEVELS, answers_of, as_usual, modules, needed_of
+from experiments.checks.check import LEVEL, LEVELS, answers_of, as_usual, has_error, modules, needed_of
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables.ledger import FEW_TREATED, FittedColumn, Ledger, fewest_clusters, main_cluster, with_further
 from results.tables.records import ANSWERS, BASELINE, INFORMS, WEAKENS, Answer, Check, Record
@@ -279,7 +279,7 @@ class Case:
         usual = as_usual(family.found, held, family.critical, self.usual)[0].tolist()
         for text, answer, common in zip(held, self.answers(held), usual, strict=True):
             d, se, _ = family.value(text)
-            if d != 0 and not se > EXACT * abs(d):
+            if not has_error(d, se):
                 continue
             estimate, own, _ = family.value(text, ALTERNATIVE)
             moves.append(Move(words[text], d, 0.0 if d == 0 else se, estimate, own, answer, common))

@@ -22,7 +22,7 @@ Answers = NDArray[np.str_]
 NOT_CHECKS = ("case", "check")  # files of the folder that hold what the others share
 LEVEL = 0.05
 ROUNDING = 1e-9  # of a rank
-EXACT = 1e-9  # of a difference: an interval that is shorter is rounding
+EXACT = 1e-9  # of a difference: an error that is smaller is rounding
 LEVELS = (0.05, 0.10)  # at which an estimate may be claimed
 USUAL = 1.0  # mean t on sound panels, in size, above which a difference belongs to them
 CAPPED = ("effects:unit-trend",)  # growing effects look like unequal trends there, so that none contradicts
@@ -33,6 +33,11 @@ def modules() -> tuple[Any, ...]:
     """All modules of checks, in their order: the files beside this one."""
     found = modules_in(__name__.rpartition(".")[0], NOT_CHECKS)
     return tuple(sorted(found, key=lambda module: int(module.ORDER)))
+
+
+def has_error(difference: Floats | float, se: Floats | float) -> Flags:
+    """Whether a difference has an error: one of 0, as scores of two clusters give, is none unless there is nothing."""
+    return np.asarray((np.asarray(difference) == 0) | (np.asarray(se) > EXACT * np.abs(difference)))
 
 
 def answer_of(
@@ -47,7 +52,6 @@ def answer_of(
     difference, half = np.asarray(difference, np.float64), np.asarray(critical * np.asarray(se), np.float64)
     towards = -np.sign(sign) * difference
     differs = np.abs(difference) > half
-    known = (difference == 0) | (half > EXACT * np.abs(difference))  # an error of 0 is none, as with two clusters
     if needed is None:
         found = np.where(differs, "differs", "consistent")
     else:
@@ -56,7 +60,7 @@ def answer_of(
         found = np.where(
             differs, np.where(against, "contradicts", "differs"), np.where(reaches, "cannot tell", "consistent")
         )
-    return np.where(np.isfinite(towards) & np.isfinite(half) & known, found, "cannot tell")
+    return np.where(np.isfinite(towards) & np.isfinite(half) & has_error(difference, se), found, "cannot tell")
 
 
 def needed_of(estimate: Floats, half: Floats) -> Floats:

@@ -293,16 +293,8 @@ def checks(setting: TableSetting) -> list[JournalTable]:
         words = column.sample if column.sample != "all" else f"with {', '.join(map(setting.name, others))}"
         heads.append(Heading(words, f"({column.column})"))
     labels = {name: label.format(treatment=setting.treatment_name) for name, label in _CORRELATIONS.items()}
-    together = [
-        Row(
-            label,
-            tuple(
-                next((digits(value) for (found, _), value in column.by_term.items() if found == name), "")
-                for column in columns
-            ),
-        )
-        for name, label in labels.items()
-    ]
+    found = [{name: digits(value) for (name, _), value in column.by_term.items()} for column in columns]  # of one term
+    together = [Row(label, tuple(own.get(name, "") for own in found)) for name, label in labels.items()]
     rows = [row for row in together if any(row.cells)]
     title = f"Other sample, other policy: {setting.about}"
     return regressions(setting, "3", title, columns, heads, None, rows=rows)

@@ -400,12 +400,8 @@ def staggered(setting: TableSetting) -> list[JournalTable]:
              for column in columns]  # fmt: skip
     rows: list[Row] = []
     for term, label in AVERAGES.items():
-        found = [
-            setting.shown_record(
-                column, str(setting.treatment) if column.model == "did" and term == "overall" else term
-            )
-            for column in columns
-        ]
+        two_way = str(setting.treatment) if term == "overall" else term  # its coefficient stands for its only average
+        found = [setting.shown_record(column, two_way if column.model == "did" else term) for column in columns]
         if any(found):
             rows += coefficient_rows(label, found)
     rows.append(Row("Periods since adoption", kind="head"))

@@ -151,10 +151,10 @@ def _claim_lines(found: Answer, diagnosis: Diagnosis, marks: Marks, between: str
         if not item.rows:
             lines += _wrapped([Text(f"- {item.sentence}", style="bold")], width)
             continue
-        chips = [[f"{chip.name} {marks[chip.grade]}".rstrip().replace(" ", UNBROKEN) for chip in row.chips]
-                 for row in item.rows]  # fmt: skip
-        rows = [f"{row.label}: " * bool(row.label) + between.join(own)
-                for row, own in zip(item.rows, chips, strict=True)]  # fmt: skip
+        rows = []
+        for own in item.rows:
+            chips = (f"{chip.name} {marks[chip.grade]}".rstrip().replace(" ", UNBROKEN) for chip in own.chips)
+            rows.append(f"{own.label}: " * bool(own.label) + between.join(chips))
         if len(rows) > MOST_CHIP_ROWS:
             counts = between.join(f"{marks[grade]} {count:,}" for grade, count in item.counts.items())
             rows = [f"{counts} of {sum(item.counts.values()):,}"]

@@ -488,12 +488,9 @@ def unpacked(
     stored: Mapping[str, NDArray[Any]], layouts: Mapping[str, Layout], names: Iterable[str]
 ) -> dict[str, NDArray[Any]]:
     """What `packed` was given, of some estimators."""
-    homes = {
-        path: home_of(path, layouts)
-        for name in names
-        for part in ("estimate", *quantities(layouts[name]), *facts(layouts[name]))
-        for path in [f"{name}/{part}"]
-    }
+    paths = [f"{name}/{part}" for name in names
+             for part in ("estimate", *quantities(layouts[name]), *facts(layouts[name]))]  # fmt: skip
+    homes = {path: home_of(path, layouts) for path in paths}
     return {path: picked(stored[home], path, place) for path, (home, place) in homes.items()}
 
 

@@ -449,15 +449,6 @@ def test_one_untreated_unit_is_no_more_than_one_treated_one(tmp_path: Path, othe
     assert all(check.sentence.startswith(f"All units but {left[0]} are treated") for check in found)
 
 
-def test_two_units_give_no_difference_that_is_more_than_chance(tmp_path: Path) -> None:
-    """Scores of two clusters sum to zero each, so that no difference has an error."""
-    frame = made_cities.frame()
-    frame = frame[frame["city"].isin(frame["city"].unique()[:2])]
-    d = ((frame["year"] >= 2014) & (frame["city"] == frame["city"].iloc[0])).astype(int)
-    document = made(tmp_path, made_cities.PANEL, frame.assign(d=d))
-    assert not [check for check in document.warnings if check.answer in {"differs", "contradicts"} and check.difference]
-
-
 def test_statistics_of_residuals_do_not_hang_on_the_units_of_controls(tmp_path: Path) -> None:
     """A ratio beside a sum of money: least squares leaves the same residuals."""
     frame = made_cities.frame()
