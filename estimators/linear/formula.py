@@ -39,6 +39,10 @@ ARITHMETIC: Mapping[type, Callable[..., Any]] = {
     ast.Add: np.add, ast.Sub: np.subtract, ast.Mult: np.multiply, ast.Div: np.divide, ast.Pow: np.power,
     ast.USub: np.negative, ast.UAdd: np.positive,
 }  # fmt: skip
+COMPARISONS: Mapping[type, Callable[..., Any]] = {
+    ast.Lt: np.less, ast.LtE: np.less_equal, ast.Gt: np.greater, ast.GtE: np.greater_equal, ast.Eq: np.equal,
+    ast.NotEq: np.not_equal,
+}  # fmt: skip
 INDICATORS, CATEGORIES = "i", "C"
 ELSEWHERE = ("hc2", "hc3", "crv3")  # error types of pyfixest that TwoWayDID does not have; its cv3 has another factor
 SPELLED = {"iid": "iid", "hetero": "hc1", "HC1": "hc1", "HC2": "hc2", "HC3": "hc3"}
@@ -81,10 +85,11 @@ class Formula(Estimator):
     """A regression by a formula in fixest's grammar, on R panels.
 
     formula: outcome, terms and effects; "" = the panel's outcome on its regressors with effects of units and periods.
-    Terms are variables, a:b and a*b, log(), exp(), sqrt(), abs(), I(...), i(period, x, ref = 2010) with indicators of
-    a period or an attribute. Effects are unit, period, ATTRIBUTE^period and unit[period]. errors: as of `TwoWayDID`,
-    and hc2, hc3, crv3:GROUP. unit, period: what the formula calls them. terms: names of the coefficients, found by one
-    fit where the formula has i() or pyfixest fits it. label: its name in tables.
+    Terms are variables, the period, a:b and a*b, log(), exp(), sqrt(), abs(), I(...) with arithmetic or comparisons,
+    i(period, x, ref = 2010) with indicators of a period or an attribute. Effects are unit, period, ATTRIBUTE^period and
+    unit[period]. errors: as of `TwoWayDID`, and hc2, hc3, crv3:GROUP. unit, period: what the formula calls them. terms:
+    names of the coefficients, found by one fit where the formula has i() or pyfixest fits it. label: its name in
+    tables.
 
     Where the panel has a weight, least squares are weighted by it.
 
@@ -198,8 +203,9 @@ class Formula(Estimator):
 
     def _derived(self, parsed: Parsed) -> tuple[str, ...]:
         """Names of the outcome and terms that are no variables as they stand."""
-        plain = [term.name for term in parsed.terms if term.factors != (term.name,) or not term.name.isidentifier()]
-        return (*plain, *(() if parsed.outcome.isidentifier() else (parsed.outcome,)))
+        own = [term.name for term in parsed.terms
+               if term.factors != (term.name,) or not term.name.isidentifier() or term.name == self.period]  # fmt: skip
+        return (*own, *(() if parsed.outcome.isidentifier() else (parsed.outcome,)))
 
     def _columns(self, parsed: Parsed, panel: Panel) -> dict[str, Floats]:
         """Every regressor by its name, (R, T, N)."""
@@ -409,8 +415,13 @@ def _indicators(call: Any, where: str, schema: Schema, reasons: list[str]) -> Te
         except ValueError as error:
             raise bad(f"ref = {ast.unparse(given['ref'])}", where=where, allowed="a level, or a list of levels",
                       remedy="write levels as they are, texts in quotes") from error  # fmt: skip
-        reference = tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),)
+        reference = tuple(map(_level, value if isinstance(value, list | tuple) else (value,)))
     return Term(ast.unparse(call), (), names[0], reference, names[1] if len(names) > 1 else "")
+
+
+def _level(value: Any) -> str:
+    """A level as text, 2006.0 as 2006."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _effects(text: str, unit: str, period: str, schema: Schema, reasons: list[str]) -> Iterator[str]:
@@ -444,10 +455,12 @@ def _values(text: str, panel: Panel, fit: Formula) -> Floats:
                 return ARITHMETIC[type(operator)](value(left), value(right))
             case ast.UnaryOp(operator, operand) if type(operator) in ARITHMETIC:
                 return ARITHMETIC[type(operator)](value(operand))
+            case ast.Compare(left, [operator], [right]) if type(operator) in COMPARISONS:
+                return COMPARISONS[type(operator)](value(left), value(right)).astype(np.float64)
             case ast.Call(ast.Name(name), [argument], []) if name in FUNCTIONS:
                 return FUNCTIONS[name](value(argument))
         raise bad(f"{ast.unparse(node)} cannot be computed", where=f"{fit.label} {text!r}",
-                  allowed=f"numbers, variables, + - * / **, {listed(FUNCTIONS)}",
+                  allowed=f"numbers, variables, + - * / **, comparisons of two, {listed(FUNCTIONS)}",
                   remedy="compute it before")  # fmt: skip
 
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # the panel refuses what is not finite
@@ -473,9 +486,9 @@ def _columns_of(term: Term, panel: Panel, fit: Formula) -> Iterator[tuple[str, F
         labels = np.broadcast_to(values[None, None, :], shape)
     others = _values(term.by, panel, fit) if term.by else np.ones(shape)
     levels = list(dict.fromkeys(sorted(labels.ravel().tolist())))
-    if strange := set(term.reference) - set(map(str, levels)):
+    if strange := set(term.reference) - set(map(_level, levels)):
         raise bad(f"ref = {listed(strange)} is no level of {term.levels}", where=fit.label,
                   allowed=one_of(levels), remedy="choose one of them")  # fmt: skip
     for level in levels:
-        if str(level) not in term.reference:
+        if _level(level) not in term.reference:
             yield f"{term.levels}::{level}" + f":{term.by}" * bool(term.by), others * (labels == level)

@@ -129,7 +129,9 @@ def _fit_models(spec: Spec, balanced: Panel, ledger: Ledger) -> dict[Fit, Estima
     for (name, weights), effects in product(balanced.weights.items(), spec.spatial.effects):
         if not weights.row_stochastic and "period" in TAKEN_OUT[effects]:
             ledger.note(
-                f"Weights {name}: there are no Lee-Yu columns, because the transformation needs rows that sum to one."
+                f"Weights {name}: there are no Lee-Yu columns, because the transformation needs rows that sum to one. "
+                "In SEM, SDEM and SAC the period effects stand outside of the filter I - λW, where dummies of periods "
+                "would stand inside."
             )
         for transform in transforms_of(weights, effects):
             named = with_effects(transform, effects)
@@ -451,7 +453,10 @@ def _choices(setting: TableSetting, columns: Sequence[FitColumn]) -> list[str]:
         if not set(names.values()) & set(column.statistics):
             continue
         of = f"standard errors {error_label(error)}"
-        notes.append(f"Wald tests use the covariance of {of}. LR tests assume independent errors with one variance.")
+        counted = ("; the p values of Wald tests are by F, as Hotelling's T squared of so many sums"
+                   if error == "driscoll-kraay" or error.startswith("cluster:") else "")  # fmt: skip
+        notes.append(f"Wald tests use the covariance of {of}{counted}. LR tests assume independent errors with one "
+                     "variance.")  # fmt: skip
         lagrange = next((other.statistics for other in fit_columns(setting.document, "7", ("lm",))
                          if (other.weights, effects_of(other.transform))
                          == (column.weights, effects_of(column.transform))), {})  # fmt: skip

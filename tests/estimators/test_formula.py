@@ -53,6 +53,9 @@ NATIVE: list[tuple[str, Any]] = [
     ("y ~ d + x | period + unit", BY_UNIT),
     ("exp(z) ~ d + x | unit + period", "iid"),
     ("y ~ d + x:period | unit + period", BY_UNIT),
+    ("y ~ d + I((x > 0) * z) + I((z != x) * (1.2 <= z)) | unit + period", BY_UNIT),
+    ("y ~ d + period | unit", BY_UNIT),
+    ("y ~ i(period, ever, ref = 2003.0) | unit + period", "iid"),
 ]
 ELSEWHERE: list[tuple[str, Any, str]] = [
     ("y ~ x | unit + period | d ~ z", BY_UNIT, "instruments"),

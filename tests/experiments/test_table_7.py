@@ -183,7 +183,9 @@ def number(value: float | None) -> float:
 
 def test_notes_on_cities(of_cities: Ledger) -> None:
     notes = "\n".join(of_cities.notes)
-    assert "Weights inverse-distance: there are no Lee-Yu columns" in notes
+    assert ("Weights inverse-distance: there are no Lee-Yu columns, because the transformation needs rows that sum to "
+            "one. In SEM, SDEM and SAC the period effects stand outside of the filter") in notes  # fmt: skip
+    assert "Weights knn-6: there are no Lee-Yu" not in notes
     assert "Weights inverse-distance: every unit is treated or has a treated neighbour" in notes
     assert "Weights knn-6: every unit" not in notes
     for column in ("knn-6, direct", "knn-6, lee-yu", "inverse-distance, direct"):
@@ -384,7 +386,8 @@ def test_the_choice_of_models_uses_the_printed_errors(
     of_regions: Document, asked: str | None, ending: str, label: str
 ) -> None:
     notes = next(table for table in journal_tables(of_regions, asked) if table.name == "7a").notes
-    assert any(note.startswith(f"Wald tests use the covariance of standard errors {label}.") for note in notes)
+    by_f = "; the p values of Wald tests are by F, as Hotelling's T squared of so many sums" * ("cluster" in ending)
+    assert any(note.startswith(f"Wald tests use the covariance of standard errors {label}{by_f}.") for note in notes)
     (chosen,) = (note for note in notes if note.startswith("Wald tests with"))
     own = {item.name: item.value for item in of_regions.statistics
            if (item.model, item.transform, item.term) == ("sdm", "direct", None)}  # fmt: skip
