@@ -53,7 +53,6 @@ from sim.world.parts.adoption import Random
 from sim.world.parts.covariates import Normal
 from sim.world.parts.effect import Effect
 
-NUMBERS_AT_ONCE = 2**23  # of outcomes that are solved together
 
 
 @dataclass(frozen=True, eq=False, slots=True)
