@@ -130,8 +130,8 @@ def _fit_models(spec: Spec, balanced: Panel, ledger: Ledger) -> dict[Fit, Estima
         if not weights.row_stochastic and "period" in TAKEN_OUT[effects]:
             ledger.note(
                 f"Weights {name}: there are no Lee-Yu columns, because the transformation needs rows that sum to one. "
-                "In SEM, SDEM and SAC the period effects stand outside of the filter I - λW, where dummies of periods "
-                "would stand inside."
+                "In SEM, SDEM and SAC the period effects stand outside of the filter I - λW; unit effects alone with "
+                "dummies of periods as controls stand inside."
             )
         for transform in transforms_of(weights, effects):
             named = with_effects(transform, effects)

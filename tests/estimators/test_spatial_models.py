@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
 from published_panels import cigarette_panel
+from scipy.optimize import minimize_scalar
 from scipy.stats import chi2
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
@@ -56,6 +57,31 @@ def test_new_models_equal_their_twins(model: str, transform: str, rho: float) ->
 def test_new_models_equal_their_twins_when_w_is_not_row_stochastic(model: str, weights: str) -> None:
     panel = generated(model, seed=5, rho=0.4, weights=weights)
     assert_agrees(SpatialPanel(model=model)(panel), panel, model, "direct")
+
+
+def test_dummies_of_periods_beside_unit_effects_stand_inside_of_the_filter() -> None:
+    """The usual model, y = X b + unit and period effects + u, u = lambda W u + e, maximised over lambda by hand."""
+    panel = generated("sem", seed=8, rho=0.4, weights="uneven")
+    (_, periods, n), (w,) = panel.variables["y"].shape, panel.weights.values()
+    steps = np.eye(periods)[1:]
+    dummies = {f"t{k}": np.repeat(step[None, :, None], n, axis=2) for k, step in enumerate(steps)}
+    names = (*panel.roles.regressors, *dummies)
+    whole = panel.with_variables(dummies)
+    y, *x = (whole.variables[name][0] - whole.variables[name][0].mean(axis=0) for name in ("y", *names))
+
+    def log_likelihood(at: float) -> float:
+        b = np.eye(n) - at * w.dense
+        left, right = (y @ b.T).ravel(), np.stack([(one @ b.T).ravel() for one in x], axis=1)
+        slopes = np.linalg.lstsq(right, left, rcond=None)[0]
+        sigma2 = np.square(left - right @ slopes).mean()
+        return float(periods * np.linalg.slogdet(b)[1] - y.size / 2 * (np.log(2 * np.pi * sigma2) + 1))
+
+    found = SpatialPanel(model="sem", effects="unit", regressors=names)(whole)
+    best = minimize_scalar(lambda at: -log_likelihood(at), bounds=(-0.9, 0.9), method="bounded")
+    assert value(found, "lambda") == pytest.approx(best.x, abs=1e-4)
+    assert found.statistics["loglik"][0] == pytest.approx(-best.fun, abs=1e-7)
+    outside = SpatialPanel(model="sem")(panel)
+    assert abs(value(outside, "lambda") - best.x) > 1e-3
 
 
 @pytest.mark.parametrize("size", [1e-6, 1e3, 1e6])
