@@ -14,7 +14,7 @@ from verdict_worlds import World
 from warned import GROUPS, SPEC, dummies, made, of
 
 from estimators.core.estimator import critical_values
-from estimators.sensitivity.differences import ALTERNATIVE, Differences
+from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE, Differences
 from estimators.staggered.adoption_effects import multipliers, simultaneous_critical_values
 from experiments.checks import (
     another_w,
@@ -323,6 +323,26 @@ def test_the_t_of_a_control_is_that_of_the_regression(tmp_path: Path) -> None:
     sums = pd.Series(inverse[0] * e).groupby(frame["city"].to_numpy()).sum()
     factor = 36 / 35 * 323 / (324 - 1 - 9)
     assert found.numbers["t"] == pytest.approx(inverse[0] @ y / np.sqrt(factor * np.square(sums).sum()), rel=1e-7)
+
+
+def test_a_difference_without_an_error_is_no_move(tmp_path: Path) -> None:
+    """The largest of all differences, were its error of zero taken for one."""
+    case = case_of(tmp_path, SPEC)
+    family = case.family
+    assert family is not None
+    some = family.held(family.estimator.alternatives)[:3]
+    words = {text: text for text in some}
+    whole = case.judged("some", some, words)
+    found = replace(family.found, estimate=family.found.estimate.copy(), se=family.found.se.copy())
+    at = found.terms.index(f"{DIFFERENCE}{some[1]}")
+    found.estimate[0, at], found.se[0, 0, at] = -100.0, 0.0
+    vars(case)["family"] = replace(family, found=found)
+    rest = case.judged("some", some, words)
+    assert whole is not None
+    assert rest is not None
+    assert (whole.numbers["tried"], rest.numbers["tried"]) == (3.0, 2.0)
+    assert rest.difference != -100.0
+    assert case.judged("one", some[1:2], words) is None
 
 
 def test_a_correlation_that_reads_as_zero_is_no_warning(tmp_path: Path) -> None:
