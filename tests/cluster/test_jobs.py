@@ -132,6 +132,27 @@ def test_minutes_are_a_time_of_slurm(tmp_path: Path) -> None:
     assert "--lifetime 180s" in worker_of(script_of(Slurm(walltime="4"), tmp_path))
 
 
+@pytest.mark.parametrize(("interface", "alone"), [(None, True), ("lo", False)])
+def test_workers_listen_here_alone_where_no_other_machine_can_take_part(
+    interface: str | None, alone: bool, tmp_path: Path
+) -> None:
+    back = Slurm(host="127.0.0.1", interface=interface)
+    assert ("--host 127.0.0.1" in worker_of(script_of(back, tmp_path))) is alone
+    assert "--host" not in worker_of(script_of(Slurm(interface=interface), tmp_path))
+
+
+def test_certificates_are_named_by_their_whole_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job begins in another folder."""
+    _, folder = written(tmp_path)
+    monkeypatch.chdir(folder)
+    given = Certificates.given({"ca": "ca.pem", "cert": "cert.pem", "key": "key.pem"}, "tls")
+    assert given is not None
+    lines = [line for line in script_of(Slurm(), tmp_path, given).splitlines() if "COMM__TLS__" in line]
+    assert sorted(line.partition("=")[2] for line in lines) == [
+        str(folder / name) for name in ("ca.pem", "cert.pem", "key.pem")
+    ]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_script_exports_first_and_names_no_key_in_a_command(kind: str, tmp_path: Path) -> None:
     """In a folder whose name a shell would take apart."""
