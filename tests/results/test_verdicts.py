@@ -221,6 +221,9 @@ def test_power_states_the_smallest_effect_that_most_panels_find(fabricate: Any, 
     assert f"80% of panels find an effect of {found.mde:.2f}" in part.sentence
     records = [record for record in verdict_records(answer(diagnosis)) if record["measure"] == "mde"]
     assert [record["value"] for record in records] == [found.mde]
+    assert records[0]["nominal"] == 0.8
+    (power,) = (record for record in verdict_records(answer(diagnosis)) if record["measure"] == "power")
+    assert (power["nominal"], power["tolerance"]) == (None, None)  # nothing is promised
 
 
 def test_an_effect_beyond_the_simulated_ones_is_called_so(fabricate: Any, sample_of: Any) -> None:
