@@ -24,6 +24,7 @@ from results.diagnosis.claims import about, fits_needed
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.fits import bound_factor
 from results.store import BlockState, Store
+from results.store.store import Stopped
 from results.store.zarr_store import ZarrStore
 from sim.errors import BadInput
 from studies import UNTIL, quick_study
@@ -133,6 +134,19 @@ def test_a_store_that_grew_does_not_say_that_it_stopped(tmp_path: Path) -> None:
     assert ZarrStore.open(path).stopped is not None
     ZarrStore.open_or_create(path, schema_of(quick_study(1600)))
     assert ZarrStore.open(path).stopped is None
+
+
+def test_a_store_says_which_cells_stopped() -> None:
+    rule = "Monte Carlo errors of at most coverage:0.01"
+    stopped = Stopped("coverage:0.01", (768, 512, 2048), (True, True, False))
+    assert stopped.sentence == f"stopped at {rule} in 2 of 3 cells, after 512 to 768 replications"
+    assert replace(stopped, met=(False, True, False)).sentence == (
+        f"stopped at {rule} in 1 of 3 cells, after 512 replications"
+    )
+    assert Stopped("coverage:0.01", (512,), (True,), 8).sentence == f"stopped at {rule}, after 512 replications"
+    few = replace(stopped, worlds=8).sentence
+    assert few.startswith(f"{stopped.sentence}; with 8 worlds")
+    assert replace(stopped, met=(True, True, True), worlds=8).sentence.endswith("after 512 to 2,048 replications")
 
 
 def test_every_world_is_reached_before_a_cell_is_judged() -> None:

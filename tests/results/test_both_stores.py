@@ -19,6 +19,7 @@ from experiments.study import Study
 from results.diagnosis.fits import fits_of
 from results.store import Block, BlockState, MemoryStore, Origin, Store, ZarrStore
 from results.store.block import check_draws
+from results.store.store import Stopped
 from sim.errors import BadInput
 from sim.presets import Paper
 
@@ -169,6 +170,17 @@ def test_draws_are_compared_where_some_truths_are_missing(other: list[float], co
     with pytest.raises(BadInput, match="other panels") if compared else nullcontext():
         check_draws(held, drawn, "it", "here")
     check_draws(replace(held, estimates={}), drawn, "it", "here")
+
+
+def test_blocks_are_wanted_up_to_where_a_cell_stopped(store: Store, again: Callable[[], Store]) -> None:
+    """The first stopped after one block, the other at its end, whose last block is half of one."""
+    stopped = Stopped("coverage:0.1", (64, 160), (True, False), STUDY.world_count)
+    store.stop(stopped)
+    assert again().stopped == stopped
+    assert again().wanted() == [(0, 0), (1, 0), (1, 1), (1, 2)]
+    store.stop(None)
+    assert again().stopped is None
+    assert again().wanted() == PLACES
 
 
 def test_every_block_keeps_the_environment_that_computed_it(store: Store, again: Callable[[], Store]) -> None:
