@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,25 @@ def test_an_error_type_without_any_error_is_missing(fabricate: Any, sample_of: A
     assert notices(bias_table(diagnose(fabricate([({}, {"ols": fits})])))) == [
         "Missing in usable fits: one errors of ols (64 of 64)."
     ]
+
+
+def test_of_an_error_type_the_fits_that_lack_it_for_some_term_are_missing(fabricate: Any, sample_of: Any) -> None:
+    """Five lack it for the first term, three of them for the second too."""
+    fits = sample(sample_of, 64, terms=2)
+    fits.se[:5, 0, 0] = fits.se[:3, 0, 1] = np.nan
+    assert notices(bias_table(diagnose(fabricate([({}, {"ols": fits})])))) == [
+        "Missing in usable fits: one errors of ols (5 of 64)."
+    ]
+
+
+def test_an_error_type_that_has_intervals_alone_is_not_missing(fabricate: Any, sample_of: Any) -> None:
+    fits = sample(sample_of, 64)
+    shape = fits.se.shape
+    fits.se[:, 0] = np.nan
+    stored = {"lower": np.full(shape, -9.0), "upper": np.full(shape, 9.0)}
+    table = bias_table(diagnose(fabricate([({}, {"ols": replace(fits, stored=stored)})])))
+    assert list(table["n_error"]) == [64, 64]
+    assert notices(table) == []
 
 
 def test_a_term_that_some_fits_lack_is_missing(fabricate: Any, sample_of: Any) -> None:

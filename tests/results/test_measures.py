@@ -21,7 +21,9 @@ from results.diagnosis.measures import (
     bias_eliminated_coverage,
     empirical_se,
     interval,
+    mean_without,
     proportion,
+    variance_without,
     wilson,
 )
 from results.diagnosis.power import Exceedances, UpperTail, adjusted
@@ -298,6 +300,18 @@ def test_moments_survive_a_large_mean_and_empty_blocks() -> None:
         assert moments.n[k] == len(column)
         assert moments.variance[k] == pytest.approx(column.var(ddof=1), rel=1e-9)
         assert moments.kurtosis[k] == pytest.approx(stats.kurtosis(column, fisher=False), rel=1e-9)
+
+
+def test_means_and_variances_without_one_value() -> None:
+    """Of 1, 2 and 4: of 2 and 4, of 1 and 4, of 1 and 2. Without one of two values there is no variance."""
+    x = np.array([[1.0], [2.0], [4.0]])
+    three, two = RunningMoments((1,)), RunningMoments((1,))
+    three.add(x, np.ones((3, 1), dtype=bool))
+    two.add(x[:2], np.ones((2, 1), dtype=bool))
+    np.testing.assert_allclose(mean_without(x, three)[:, 0], [3.0, 2.5, 1.5])
+    np.testing.assert_allclose(variance_without(x, three)[:, 0], [2.0, 4.5, 0.5])
+    np.testing.assert_allclose(mean_without(x[:2], two)[:, 0], [2.0, 1.0])
+    assert np.isnan(variance_without(x[:2], two)).all()
 
 
 def test_extremes_of_nothing() -> None:

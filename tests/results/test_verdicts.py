@@ -240,6 +240,8 @@ def test_effects_that_are_always_found_give_no_smallest_one(fabricate: Any, samp
     (part,) = answer(judged(fabricate, curve(sample_of, (0.0, 2.0, 4.0), 0.1), Claim("power"))).claims
     ((_, (found,)),) = part.curves
     assert [cell.value for cell in found.cells[1:]] == [1.0, 1.0]
+    assert part.verdicts[0].span == (1.0, 1.0)  # the size, at 0, is no power
+    assert "found in 100% of panels" in part.sentence
     assert np.isnan(found.mde)
     assert not found.beyond
     assert "80% of panels find an effect of" not in part.sentence
