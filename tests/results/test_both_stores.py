@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -19,6 +20,7 @@ from experiments.study import Study
 from results.diagnosis.fits import fits_of
 from results.store import Block, BlockState, MemoryStore, Origin, Store, ZarrStore
 from results.store.block import check_draws
+from results.store.files import files_of
 from results.store.store import Stopped
 from sim.errors import BadInput
 from sim.presets import Paper
@@ -160,6 +162,18 @@ def test_what_is_there_of_a_poisoned_block_is_not_computed_again(tmp_path: Path)
         assert (store.state(0, 0), store.lacking(0, 0)) == (BlockState.PARTIAL, ("short",))
         store.poison(0, 0, "killed\n")
     assert (on_disk.lacking(0, 0), memory.lacking(0, 0)) == (("short",), ("did", "short"))
+
+
+def test_what_is_not_as_it_was_written_of_a_poisoned_block_is_computed(tmp_path: Path) -> None:
+    """The numbers of another block, which read well, have another digest."""
+    store = ZarrStore.create(tmp_path / "x.zarr", schema_of(STUDY))
+    for index in (0, 1):
+        store.write(0, index, block_of(0, index))
+    store.poison(0, 0, "killed\n")
+    assert store.lacking(0, 0) == ()
+    for here, there in zip(files_of(0, 1, ["short"]), files_of(0, 0, ["short"]), strict=True):
+        shutil.copyfile(tmp_path / "x.zarr" / here, tmp_path / "x.zarr" / there)
+    assert ZarrStore.open(tmp_path / "x.zarr").lacking(0, 0) == ("short",)
 
 
 @pytest.mark.parametrize(("other", "compared"), [([np.nan, 1.0, 3.0], True), ([np.nan] * 3, False)])
