@@ -19,11 +19,11 @@ from scipy import stats
 from cluster import Executor
 from experiments.cli import run_command
 from experiments.run.checking import pilot, projected
-from experiments.run.runner import Progress, Until, checkpoints, run, schema_of
+from experiments.run.runner import Progress, Stopping, Until, checkpoints, run, schema_of
 from results.diagnosis.claims import about, fits_needed
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.fits import bound_factor
-from results.store import BlockState, Store
+from results.store import BlockState, MemoryStore, Store
 from results.store.store import Stopped
 from results.store.zarr_store import ZarrStore
 from sim.errors import BadInput
@@ -134,6 +134,17 @@ def test_a_store_that_grew_does_not_say_that_it_stopped(tmp_path: Path) -> None:
     assert ZarrStore.open(path).stopped is not None
     ZarrStore.open_or_create(path, schema_of(quick_study(1600)))
     assert ZarrStore.open(path).stopped is None
+
+
+def test_a_cell_that_was_not_stopped_has_the_replications_of_its_study() -> None:
+    """150 are two blocks and a part of one."""
+    study = quick_study(150)
+    schema = schema_of(study)
+    ended: dict[int, tuple[int, bool] | None] = {0: (1, True), 1: None}
+    stopping = Stopping(MemoryStore(schema), Until.read("coverage:0.1", schema.layouts), set(), ended)
+    assert stopping.stopped == Stopped("coverage:0.1", (64, 150), (True, False))
+    ended[1] = 3, False
+    assert stopping.stopped.replications == (64, 150)
 
 
 def test_a_store_says_which_cells_stopped() -> None:
