@@ -185,19 +185,6 @@ def test_one_effect_is_taken_where_there_are_no_cohorts_to_tell() -> None:
     assert CohortMeans.of(calendar()) is not None
 
 
-def test_coefficients_are_counted_of_cohorts_that_have_units() -> None:
-    """Three units from the third of four periods on have 2; two from the second and two from the fourth 3 + 1."""
-    d = np.zeros((2, 4, 6))
-    d[0, 2:, :3] = 1
-    d[1, 1:, :2] = 1
-    d[1, 3:, 2:4] = 1
-    x = np.zeros((1, 4, 6))
-    for controls in ([], [x], [x, x]):
-        both = CohortRegression.of(d, controls, controls_out=False).count
-        alone = [CohortRegression.of(one[None], controls, controls_out=False).count[0] for one in d]
-        assert both.tolist() == alone == [2.0 + len(controls), 4.0 + len(controls)]
-
-
 @pytest.mark.parametrize("rows", [1, R])
 def test_leads_have_the_f_of_two_regressions(y: np.ndarray, rows: int) -> None:
     d = calendar(rows)
