@@ -164,6 +164,28 @@ def test_every_error_is_that_of_the_fully_interacted_regression(missing: int) ->
     assert set(flags.values()) == {0.0, 1.0}
 
 
+def test_singletons_are_left_out_as_in_the_regression_with_all_interactions() -> None:
+    panel = replace(grouped(), observed=np.ones((1, 6, 48), dtype=bool))
+    observed = panel.observed
+    assert observed is not None
+    observed = observed.copy()
+    observed[0, 1:, ::5] = False  # seen once
+    panel = replace(panel, observed=observed)
+    two = replace(TEST, values=("a", "b"), errors=("cluster:unit",))
+    found = two(panel)
+    zone = panel.attributes["zone"]
+    kept = part(panel, np.isin(zone, ("a", "b")))
+    names = panel.roles.regressors
+    b = (kept.attributes["zone"] == "b") * 1.0
+    whole = kept.with_variables({f"b_{name}": kept.variables[name] * b for name in names})
+    wide = TwoWayDID(regressors=(*names, *(f"b_{name}" for name in names)), errors=("cluster:unit",),
+                     effects=("unit", "zone-by-period"))(whole)  # fmt: skip
+    at = wide.terms.index(f"b_{panel.roles.treatment}")
+    assert found.estimate[0, 1] == pytest.approx(wide.estimate[0, at], rel=1e-8)
+    assert found.se[0, 0, 1] == pytest.approx(wide.se[0, 0, at], rel=1e-8)
+    assert found.dof[0, 0, 1] == wide.dof[0, 0, at]
+
+
 def test_two_groups_have_the_p_value_of_their_term() -> None:
     found = replace(TEST, values=("a", "c"))(grouped())
     t = found.estimate[0, 1] / found.se[0, -1, 1]

@@ -355,6 +355,18 @@ def test_a_regressor_absorbed_in_the_matched_sample_is_singular() -> None:
     assert np.isnan(got.estimate).all()
 
 
+@pytest.mark.parametrize("neighbours", [1, 2])
+def test_a_matched_sample_as_large_as_its_parameters_is_singular(neighbours: int) -> None:
+    """One treated and one to two matched units of two periods beside a control: nothing is left for errors."""
+    rng = np.random.default_rng(0)
+    did = np.zeros((1, 2, 6))
+    did[0, 1, 0] = 1.0
+    values = {"did": did, "x": rng.standard_normal((1, 2, 6)), "y": rng.standard_normal((1, 2, 6))}
+    panel = Panel(names(6), (1, 2), values, Roles("y", "did", ("x",)))
+    found = PsmDID(caliper=np.inf, neighbours=neighbours)(panel)
+    assert found.status[0] != Status.OK
+
+
 def test_a_unit_unseen_before_treatment_is_no_candidate() -> None:
     panel = selected_panel(100)
     observed = np.ones((1, 8, 100), dtype=bool)

@@ -203,3 +203,12 @@ def test_the_committed_panel_with_gaps_lacks_what_its_file_lacks() -> None:
     whole = frame.dropna().set_index(["city", "year"])["y"]
     for place in zip(*np.nonzero(panel.observed[0]), strict=True):
         assert panel.variables["y"][0][place] == whole[panel.units[place[1]], panel.periods[place[0]]]
+
+
+def test_annual_periods_of_pandas_are_their_years() -> None:
+    frame = table()
+    frame["year"] = pd.PeriodIndex(frame["year"].astype(str), freq="Y")
+    assert read(frame).periods == YEARS
+    frame["year"] = pd.PeriodIndex(frame["year"].astype(str) + "Q1", freq="Q")
+    with pytest.raises(BadInput, match="2006Q1"):
+        read(frame)
