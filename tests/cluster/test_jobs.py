@@ -141,6 +141,23 @@ def test_a_job_of_several_workers_asks_for_its_cores_and_each_worker_has_one_thr
     assert "/dev/null" not in script
 
 
+@pytest.mark.parametrize(
+    ("kind", "three"),
+    [
+        ("slurm", "--cpus-per-task=3"),
+        ("pbs", "-l select=1:ncpus=3:mem=1908MB"),
+        ("sge", "-pe smp 3"),
+        ("lsf", "-n 3"),
+    ],
+)
+def test_a_job_that_names_no_cores_asks_for_one_a_worker(
+    kind: str, three: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("LSF_ENVDIR", str(tmp_path))
+    back = KINDS[kind](processes=3, **({"pe": "smp"} if kind == "sge" else {}))
+    assert three in head_of(script_of(back, tmp_path), back)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("walltime", "leaves"),
