@@ -111,3 +111,14 @@ def test_the_remedy_of_other_kernels_names_what_to_set() -> None:
     settings = "OPENBLAS_CORETYPE=Haswell, OPENBLAS_L2_SIZE=512, OPENBLAS_NUM_THREADS=1"
     assert worker.remedy(client) == f"set {settings} in the environment of all machines, this one included"
     assert replace(HERE, code=(("sim", "b2"),)).remedy(HERE).startswith("say --ship-code")
+
+
+def test_the_size_of_the_cache_that_is_set_goes_before_that_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "size").write_text("1024K\n")
+    of_processes = sys.modules[Environment.__module__]  # its name in the package is that of a function
+    monkeypatch.setattr(of_processes, "CACHE", tmp_path / "size")
+    for given, size in (("", "1024"), ("512", "512")):
+        monkeypatch.setenv("OPENBLAS_L2_SIZE", given)
+        assert of_processes._cache_size() == size

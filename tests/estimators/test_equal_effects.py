@@ -259,6 +259,16 @@ def test_two_units_have_no_clustered_variance() -> None:
     assert np.isnan(found.statistics["permutation_p"][0])
 
 
+def test_assignments_without_a_statistic_count_as_large() -> None:
+    """Zone c has the one of its treated units that adopts later; six of eight that may take its place always were."""
+    panel, did = grouped(), np.zeros((1, 6, 48))
+    a, c = (np.flatnonzero(panel.attributes["zone"] == name) for name in ("a", "c"))
+    did[:, :, a[:6]] = 1.0
+    did[:, 3:, [a[6], c[0]]] = 1.0
+    found = replace(TEST, values=("a", "c"), errors=("iid",), draws=199)(panel.with_variables({"did": did}), Streams(4))
+    assert found.statistics["permutation_p"][0] > 0.6
+
+
 def test_a_difference_is_found() -> None:
     panel = grouped(n=120)
     more = 2.0 * panel.variables["did"] * (panel.attributes["zone"] == "c")

@@ -261,6 +261,12 @@ def test_matching_removes_the_bias_of_selection_on_what_is_observed(method: str)
     assert abs(after["bias_after"][0]) < 5
 
 
+def test_covariates_are_means_over_the_first_to_the_last_year_of_matching() -> None:
+    panel = selected_panel(100)
+    found = PsmDID(covariates=("z",), years=(2002, 2003)).match(panel)
+    np.testing.assert_allclose(found.x[:, 0], panel.variables["z"][0, 1:3].mean(axis=0), rtol=1e-12)
+
+
 def test_it_is_the_weighted_regression_on_its_matching() -> None:
     panel = selected_panel()
     settings = PsmDID(covariates=("size", "z"), method="kernel", errors=ERRORS)

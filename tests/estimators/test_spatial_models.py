@@ -15,6 +15,7 @@ from scipy.stats import chi2
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from estimators.spatial.likelihood import ErrorModel, maximise
+from estimators.spatial.spatial_panel import choose_model
 from estimators.spatial.spectrum import FLAT, Spectrum
 from experiments.references import pysal
 from references import brute_force
@@ -267,6 +268,26 @@ def test_mode_gap_is_the_distance_to_the_next_maximum() -> None:
     assert got.statistics["mode_gap"][0] == pytest.approx(abs(best - other), abs=0.05)
     strong = SpatialPanel("sac", full_fit=True)(small_panel(30, 6, seed=1, model="sar", sigma=0.01))
     assert not strong.statistics["mode_gap"][0] < 10
+
+
+LAGRANGE = {"lm_lag": 9.0, "lm_lag_p": 0.003, "lm_err": 4.5, "lm_err_p": 0.03, "rlm_lag": 5.0, "rlm_err": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("pvalues", "tests", "chosen"),
+    [
+        ({"sar": 0.01, "sem": 0.01}, LAGRANGE, "sdm"),
+        ({"sar": 0.5, "sem": 0.01}, LAGRANGE, "sar"),
+        ({"sar": 0.01, "sem": 0.5}, LAGRANGE, "sdm"),  # the tests point to the other one
+        ({"sar": 0.5, "sem": 0.5}, LAGRANGE | {"rlm_lag": 0.4}, "sem"),
+        ({"sar": 0.5, "sem": 0.5}, LAGRANGE | {"rlm_lag": np.nan, "rlm_err": np.nan}, "sar"),
+        ({"sar": 0.5, "sem": 0.5}, LAGRANGE | {"lm_lag_p": 0.2, "lm_err_p": 0.3}, None),
+        ({"sem": 0.01}, LAGRANGE, "sdm"),  # without a p value a restriction counts as rejected
+        ({"sar": 0.5}, LAGRANGE | {"lm_lag_p": 0.2, "lm_err_p": 0.3}, "sdm"),
+    ],
+)
+def test_a_model_is_chosen_by_the_tests(pvalues: dict[str, float], tests: dict[str, float], chosen: str | None) -> None:
+    assert choose_model(pvalues, tests).chosen == chosen
 
 
 def test_slx_is_least_squares_on_regressors_and_their_lags() -> None:

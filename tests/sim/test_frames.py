@@ -14,7 +14,7 @@ from long_tables import panel_from_frame
 
 from sim.errors import BadInput
 from sim.panel import Panel
-from sim.panel_files import read_frame, read_table
+from sim.panel_files import kind_of_treatment, read_frame, read_table
 from sim.schema import Roles
 
 CITIES = ("北京市", "上海市", "广州市")
@@ -173,6 +173,15 @@ def test_a_malformed_panel_is_refused_with_the_place_and_the_remedy(case: str) -
         assert problem.what
         assert problem.allowed
         assert problem.remedy
+
+
+def test_four_values_beside_0_and_1_are_slips_and_five_are_none() -> None:
+    did = np.zeros((3, 10))
+    did[2] = 1.0
+    did[1, :4] = 0.5
+    assert kind_of_treatment(did) == "absorbing"
+    did[1, 4] = 0.5
+    assert kind_of_treatment(did) == "continuous"
 
 
 def test_all_bad_columns_are_named_at_once() -> None:

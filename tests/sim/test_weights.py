@@ -109,6 +109,13 @@ def test_digest_covers_units_and_entries() -> None:
     assert pickle.loads(pickle.dumps(weights)).digest == weights.digest
 
 
+def test_digest_covers_where_rows_begin() -> None:
+    first = np.array([[0, 1, 1, 0], [0, 0, 0, 1], [1, 0, 0, 0], [1, 0, 0, 0]], dtype=float)  # columns b c, d, a, a
+    other = np.array([[0, 1, 0, 0], [0, 0, 1, 1], [1, 0, 0, 0], [1, 0, 0, 0]], dtype=float)  # columns b, c d, a, a
+    digests = {Weights.of(names(4), raw, "none").digest for raw in (first, other)}
+    assert len(digests) == 2
+
+
 def broken(change: str) -> np.ndarray:
     raw = random_raw()
     match change:
