@@ -551,6 +551,8 @@ def unit_labels(column: pd.Series[Any]) -> NDArray[np.object_]:
 def numbers(column: pd.Series[Any]) -> tuple[Floats, Codes]:
     """A column as floats with NaN where missing or blank, (rows,), and the rows that hold something else."""
     types = pd.api.types
+    if isinstance(column.dtype, pd.PeriodDtype):
+        column = column.astype(str)  # their numbers count from 1970
     if types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column) or types.is_complex_dtype(column):
         return np.full(len(column), np.nan), np.flatnonzero(column.notna().to_numpy())
     if pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column):

@@ -212,7 +212,8 @@ def _symmetric_similar(w: Floats) -> Floats | None:
                 scale[node] = scale[parents[node]] * w[parents[node], node] / w[node, parents[node]]
     root_scale = np.sqrt(scale)
     similar = root_scale[:, None] * w / root_scale
-    return (similar + similar.T) / 2 if np.allclose(similar, similar.T, rtol=1e-9, atol=1e-13) else None
+    alike = np.allclose(similar, similar.T, rtol=1e-9, atol=1e-13 * float(np.abs(similar).max(initial=0.0)))
+    return (similar + similar.T) / 2 if alike else None
 
 
 def chunks(flat: Floats) -> Iterator[slice]:

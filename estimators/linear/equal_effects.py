@@ -20,7 +20,7 @@ from estimators.core.estimator import (
     check_names,
     of_a_dose,
 )
-from estimators.core.tile import Tile, transform_of
+from estimators.core.tile import Tile, transform_of, without_singletons
 from estimators.linear.covariances import ClusterK, Sample, covariance, unit_clusters
 from estimators.linear.influence import GroupFits, UnitRows, group_sums
 from sim.arrays import Codes, Flags, Floats
@@ -160,7 +160,8 @@ class InteractionTest(RegressionEstimator):
             attributes={name: values[kept] for name, values in panel.attributes.items()},
             observed=None if panel.observed is None else panel.observed[:, :, kept],
         )
-        return compared, (labels[kept][:, None] == np.array(self.values)).argmax(axis=1)
+        used = without_singletons(compared, ("unit", f"{self.group}-by-period"))
+        return used, (labels[kept][:, None] == np.array(self.values)).argmax(axis=1)
 
     def _check_clusters(self, compared: Panel, codes: Codes) -> None:
         """Raise BadInput when a group has one cluster: its score sums to zero, whatever the variance is."""

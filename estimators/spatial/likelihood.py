@@ -69,6 +69,7 @@ Heights = Callable[[Floats, Rows], Floats]
 MOST_STEPS = 60
 SETTLED = 1e-7  # a Newton step below this leaves an error of the order of its square
 GRID = np.array([-0.99, 0.0, 0.8, 0.99])  # shares of the interval where no likelihood may be higher
+OF_ERRORS = np.array([-0.99, -0.93, -0.85, -0.7, -0.5, -0.25, 0.0, 0.25, 0.5, 0.7, 0.85, 0.93, 0.99])  # of error models
 AT_EDGE = 1e-6  # of the interval: a maximum that is nearer to its end is none
 HIGHER = 1e-6  # of a log-likelihood, above which another one is no matter of rounding
 
@@ -103,19 +104,19 @@ def log_likelihood(ssr: Floats, log_det: Floats, sizes: Sizes) -> Floats:
 Maximum = tuple[Floats, NDArray[np.bool_]]  # where a likelihood is largest, (R,), and whether the search settled there
 
 
-def maximise(slopes: Derivatives, heights: Heights, rows: int, radius: float) -> Maximum:
+def maximise(slopes: Derivatives, heights: Heights, rows: int, radius: float, shares: Floats = GRID) -> Maximum:
     """The maximum of f on (-1/radius, 1/radius), each row on its own.
 
     `slopes(r, rows)` gives f' and f'' of the named rows, `heights(r, rows)` f itself. The search starts at zero, and
-    once more where f is higher on a coarse grid; a row that stays below its grid has not converged.
+    once more where f is higher on a grid, shares of the interval; a row that stays below its grid has not converged.
     """
     edge = (1.0 - 1e-9) / radius
     near = SETTLED / radius
     at, converged = _climb(slopes, np.zeros(rows), np.full(rows, -edge), np.full(rows, edge), near)
-    points = np.concatenate([[-edge], GRID / radius, [edge]])
+    points = np.concatenate([[-edge], shares / radius, [edge]])
     grid = np.stack([heights(point, slice(None)) for point in points[1:-1, None]])
     top = grid.argmax(axis=0)
-    missed = np.flatnonzero(GRID[top] != 0.0)  # elsewhere the search went uphill from the grid's highest point
+    missed = np.flatnonzero(shares[top] != 0.0)  # elsewhere the search went uphill from the grid's highest point
     if missed.size:
         missed = missed[grid[top[missed], missed] > heights(at[missed], missed) + HIGHER]
     if missed.size:
@@ -245,7 +246,7 @@ class ErrorModel:
         def heights(lam: Floats, rows: Rows) -> Floats:
             return log_likelihood(self.take(rows).fit(lam)[1], spectrum.slopes(lam, transform)[0], sizes)
 
-        return maximise(slopes, heights, self.yy.size, spectrum.weights.radius)
+        return maximise(slopes, heights, self.yy.size, spectrum.weights.radius, OF_ERRORS)
 
 
 def solve_symmetric(a: Floats, b: Floats) -> Floats:

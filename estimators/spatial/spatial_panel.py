@@ -72,6 +72,7 @@ from sim.world.parts.levels import Effects
 NESTED = ("sar", "sem")  # in the SDM
 CRITERIA = ("aic", "bic")
 LEVEL = 0.05  # of the tests that choose a model
+ROUNDED = 1e-12  # share of the outcome's variation that cross products may leave of no residuals at all
 
 
 def information_criteria(loglik: Floats, parameters: int, sizes: Sizes) -> dict[str, Floats]:
@@ -372,6 +373,7 @@ class SpatialPanel(Estimator):
         found = covariances(others, fit.parameters, model) if others else None
         se = self._standard_errors(fit, plan, found)
         sound = np.isfinite(estimate).all(axis=1) & np.isfinite(se[:, 0]).all(axis=1)
+        sound &= fit.ssr > ROUNDED * moments.yy  # a fit without residuals has no likelihood
         status = np.select(
             [sound & fit.converged, ~fit.converged & np.isfinite(fit.spatial).all(axis=1)],
             [Status.OK, Status.NOT_CONVERGED],
@@ -430,6 +432,11 @@ class SpatialPanel(Estimator):
         if likelihood == "lee-yu" and not weights.row_stochastic:
             raise bad("Lee-Yu's transformation needs a row-stochastic W", where=where, allowed='standardize = "row"',
                       remedy='use transform = "direct"')  # fmt: skip
+        if isinstance(plan, SpatialPlan):
+            nobs = Sizes.of(plan.units, plan.periods, "lee-yu", self.effects).nobs - (self.effects == "none")
+            if nobs <= (slopes := self.form.slopes(len(plan.names))):
+                raise bad(f"{nobs} observations beside the effects for {slopes} slopes", where=self.name,
+                          allowed="more observations than slopes", remedy="drop effects or regressors")  # fmt: skip
         if self.form.durbin and plan.useless_lags:
             raise BadInput(*plan.useless_lags)
         if self.form.parameters and plan.spectrum.is_flat(likelihood):

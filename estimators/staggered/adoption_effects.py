@@ -520,7 +520,10 @@ class AdoptionEffects(TreatmentEstimator, TileEstimator):
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def _estimates(self, fit: LinearFit, panel: Panel) -> Estimates:
         layout, outcome = self.layout(panel.schema), self.names(panel.schema)[0]
-        estimate, contributions = fit(spread(panel.variables[outcome], panel.replications))
+        y = spread(panel.variables[outcome], panel.replications)
+        estimate, contributions = fit(y)
+        variation = np.square(y - y.mean(axis=(1, 2), keepdims=True)).mean(axis=(1, 2))
+        usual = variation[:, None] * np.square(fit(_noise(y.shape[1:]))[0])  # about the variance under such noise
         estimate = np.where(fit.identified & fit.sound, estimate, np.nan)
         known = [
             fit.identified & fit.certain & fit.sound & has_error(fit.averaged, fit.compared, error, panel)
@@ -528,15 +531,16 @@ class AdoptionEffects(TreatmentEstimator, TileEstimator):
         ]
         sums, factors, dofs = zip(*(_clustered(contributions, error, fit, panel, self.name) for error in self.errors),
                                   strict=True)  # fmt: skip
-        variances = [
-            np.where(has, np.square(own).sum(axis=2) * factor, np.nan)
-            for has, own, factor in zip(known, sums, factors, strict=True)
-        ]
+        variances = [np.square(own).sum(axis=2) * factor for own, factor in zip(sums, factors, strict=True)]
+        exact = np.array([variance <= ols.EXACT * usual for variance in variances])  # the residuals are rounding
+        variances = [np.where(has & ~none, variance, np.nan)
+                     for has, none, variance in zip(known, exact, variances, strict=True)]  # fmt: skip
         events = [i for i, term in enumerate(layout.terms) if event_of(term) is not None and known[0][i]]
         early = [i for i in events if (event_of(layout.terms[i]) or 0) < 0]
         before, treated = sums[0][:, early], int(_clusters_of(fit.treated, self.errors[0], panel))
         covariance = before @ before.transpose(0, 2, 1) * factors[0]
         tests = pretrend_tests(estimate[:, early], covariance, dofs[0], treated)
+        tests[exact[0][:, early].any(axis=1)] = np.nan
         uniform = _uniform(sums[0][:, events], self.uniform_draws)
         statistics = dict(zip(PRETREND, tests.T, strict=True)) | {"uniform": uniform}
         se = np.sqrt(np.stack(variances, axis=1))
@@ -630,9 +634,15 @@ def _uniform(contributions: Floats, draws: int) -> Floats:
     if not draws or not terms or not np.isfinite(contributions).all():
         return np.full(rows, np.nan)
     _, values, vectors = _principal_axes(contributions @ contributions.transpose(0, 2, 1))
-    root = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
+    root = (vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]) @ vectors.transpose(0, 2, 1)  # symmetric: unique
     largest = np.abs(root @ _normals(draws, terms).T).max(axis=1)
     return np.asarray(np.quantile(largest, UNIFORM_LEVEL, axis=1))
+
+
+@cache
+def _noise(shape: tuple[int, int]) -> Floats:
+    """Independent outcomes of variance 1, (1, T, N)."""
+    return np.random.Generator(np.random.Philox(key=1)).standard_normal((1, *shape))
 
 
 @cache

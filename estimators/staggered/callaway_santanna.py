@@ -88,8 +88,9 @@ def contrast(
 ) -> LinearContrast | None:
     """The map for treated (n,), covariates (n, p) without a constant, and weights of units (n,), None = 1.
 
-    None when the data do not identify it: covariates that are collinear (among controls, for the regression), or that
-    separate the treated from the controls, for which the logit has no maximum.
+    None when the data do not identify it: covariates that are collinear (among controls, for the regression), that
+    separate the treated from the controls, for which the logit has no maximum, or that are as many as the controls,
+    which a regression then fits exactly: nothing would show how much they move by themselves.
     """
     controls = ~treated
     x = _standardised(covariates)
@@ -109,7 +110,7 @@ def contrast(
         others = x[controls]
         scaled = others if units is None else others * units[controls, None]
         inverse, sound = invert((others.T @ scaled)[None])
-        if not sound[0]:
+        if not sound[0] or 1 < len(x[0]) >= controls.sum():
             return None
         regressed = (own * controls)[:, None] * (x @ inverse[0])  # b = d @ regressed
     deviations = weights[:, None] * (x - weights @ x)

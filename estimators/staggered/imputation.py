@@ -206,6 +206,8 @@ class TwoStage(CohortEffects):
         w = on_units(self.terms(), cohorts, everywhere)
         identified = np.isfinite(w).all(axis=(1, 2))
         w = np.nan_to_num(w)
+        owed = first_stage.first_stage(w)
+        identified &= ols.sum_of_squares(w - owed) > ols.COLLINEAR * ols.sum_of_squares(w)  # else the residual is 0
         families = np.array([term.partition(":")[2] or term.partition("(")[0] for term in self.terms()])
         certain = np.ones(len(w), dtype=bool)
         second = []
@@ -226,7 +228,7 @@ class TwoStage(CohortEffects):
             sound=first_stage.sound,
             first_stage=first_stage,
             weights=w,
-            owed=units_first(first_stage.first_stage(w)),
+            owed=units_first(owed),
             second=tuple(second),
         )
 

@@ -148,9 +148,10 @@ class _ExposureDID(TreatmentEstimator, TileEstimator):
         e = ols.residual(y, found.x, beta)
         every = [covariance(error, found.psi, e, sample) for error in self.errors]
         variances = np.stack([np.vecdot(found.terms @ item.matrix, found.terms) for item in every], axis=1)
-        ssr = ols.sum_of_squares(e)
+        ssr, total = ols.sum_of_squares(e), spread(tile.total_sum_of_squares(outcome), r)
+        variances[ssr <= ols.EXACT * total] = np.nan
         statistics = {
-            "r2": 1 - ssr / spread(tile.total_sum_of_squares(outcome), r),
+            "r2": 1 - ssr / total,
             "r2_within": 1 - ssr / spread(tile.within_sum_of_squares(outcome), r),
             "sigma2": ssr / sample.free,
             "vif:did": spread(found.inflation, r),

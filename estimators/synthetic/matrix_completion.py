@@ -277,7 +277,8 @@ class MatrixCompletion(ImputedEffects):
         rows, folds = drawn.shape[:2]
         panel = np.repeat(np.arange(rows), folds)
         mask = problem.mask[panel] * drawn.reshape(-1, *drawn.shape[2:])
-        held = problem.mask[panel] - mask
+        told = (mask.sum(axis=1, keepdims=True) > 0) & (mask.sum(axis=2, keepdims=True) > 0)
+        held = (problem.mask[panel] - mask) * told  # but where a fold leaves no cell that an effect could be fitted to
         training, state, largest = Masked.of(problem.y[panel], CellEffects.of(mask))
         path = path_of(largest.reshape(rows, folds).max(axis=1), self.penalties)
         rule, count = Rule(self.tolerance, self.sweeps), np.maximum(ols.dot(held, held), 1.0)

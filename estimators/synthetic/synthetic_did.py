@@ -54,7 +54,6 @@ from sim.world.parts.covariates import Normal
 from sim.world.parts.effect import Effect
 
 
-
 @dataclass(frozen=True, eq=False, slots=True)
 class AdjustedOutcomes(Moments):
     """Outcomes less covariates, Pieces (R, T, N); first treated periods (R, N), T = never; status (R,)."""

@@ -13,12 +13,12 @@ import numpy as np
 from estimators.core.error_types import kind_of, served
 from estimators.core.estimator import Estimator, RegressionEstimator
 from estimators.linear.did import TwoWayDID
-from estimators.linear.few_clusters import FEWEST_CONTROLS
 from estimators.permutation import SomeTerms
 from estimators.spatial.likelihood import FORMS
 from estimators.spatial.spatial_panel import SpatialPanel
 from estimators.staggered.adoption_effects import AdoptionEffects, event_of
 from estimators.staggered.callaway_santanna import CallawaySantAnna
+from experiments.checks.inputs import FOR_FEW
 from experiments.estimation import check_estimable
 from experiments.panel_spec.sections import Spec
 from experiments.panel_spec.spec import RealPanel, with_weights
@@ -145,6 +145,7 @@ MISSING = {
 DRAWN = {"wild", "simulation", "bootstrap", "monte-carlo", "permutation", "placebo"}  # drawn anew for every panel
 Staggered = AdoptionEffects | CallawaySantAnna  # their errors are clusters of units
 FEW = 10  # treated units below which inference for few of them is shown
+FEWEST_PLACEBOS = 19  # never treated units, below which no p value by placebos is 5%
 EFFECT, SPILLOVER = "effect.size", "spillover.w_effect"
 COEFFICIENT = re.compile(r"(beta|direct|indirect|total)\((w_)?(.+)\)")
 
@@ -254,6 +255,8 @@ def error_types_of(own: Estimator, panel: Panel, real: RealPanel, printed: str) 
     wanted += [f"{kind}:{name}" for kind in ("cr2", "cv3") for name in by] + _for_few_treated(panel)
     wanted += [*own.errors, *real.spec.inference.errors]  # type: ignore[attr-defined]
     cheap = [error for error in dict.fromkeys(wanted) if kind_of(error) not in DRAWN]
+    if panel.roles.treatment and (~treated_units(panel)).sum() < FEWEST_PLACEBOS:
+        cheap = [error for error in cheap if error not in FOR_FEW]
     known = tuple(panel.attributes)
     if staggered:
         one_way = {f"cluster:{name}" for name in ("unit", *known)}
@@ -288,8 +291,8 @@ def assigned_by(panel: Panel) -> str:
 def _for_few_treated(panel: Panel) -> list[str]:
     """Inference for few treated units, where they are few and others are never treated."""
     treated = treated_units(panel) if panel.roles.treatment else np.ones(0, dtype=bool)
-    few = not panel.roles.continuous and 0 < treated.sum() < FEW and (~treated).sum() >= FEWEST_CONTROLS
-    return ["conley-taber", "ferman-pinto"] if few else []
+    few = not panel.roles.continuous and 0 < treated.sum() < FEW
+    return [*FOR_FEW] if few else []
 
 
 def dial_of(real: RealPanel, fitted: FittedColumn, term: str, text: str) -> str:
@@ -458,6 +461,8 @@ def _errors(
                   allowed=f"--errors {one_of(known, usual)}" if known else "a term with an error",
                   remedy="choose another error type" if known else "choose another term")  # fmt: skip
     drawn = " is drawn anew for every panel, and is not run on thousands of twins" if kind_of(usual) in DRAWN else ""
+    if usual in FOR_FEW and (~treated_units(fitted.panel)).sum() < FEWEST_PLACEBOS:
+        drawn = f" has no p value of 5% or less with fewer than {FEWEST_PLACEBOS} units that are never treated"
     raise bad(f"error type {usual!r}{drawn}", where="--errors", allowed=one_of(known, usual),
               remedy=closest(usual, known, "choose one of them"))  # fmt: skip
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -17,6 +18,7 @@ from real_parts import Cluster, by_command_line
 from slow_jobs import double_slowly
 
 from cluster import ClusterLost, back_end, dask_cluster, dask_pool
+from cluster.dask_pool import DaskPool
 from cluster.executor import FACTOR, FIRST_LIMIT, LEAST_LIMIT, PILOT_FACTOR, Pace
 
 pytestmark = pytest.mark.long
@@ -151,3 +153,13 @@ def test_a_result_that_left_with_its_worker_and_killed_another_runs_carefully(ma
         assert [(task.jobs, task.careful) for task in work.again] == [([3], True), ([4], True)]
     finally:
         pool.close()
+
+
+def test_a_death_beside_others_is_none_of_a_job_s_own() -> None:
+    """The job is given up at the third death of its careful runs."""
+    pool: Any = SimpleNamespace(_told_left=tuple)
+    work, job, given_up = dask_pool._Work(double_slowly, dask_pool.InChild(double_slowly), iter(())), object(), []
+    for careful in (False, True, True, True):
+        task = dask_pool._Task([job], careful=careful, workers=None)
+        given_up.append(bool([*DaskPool._failed(pool, KilledWorker("task", None, 0), task, work)]))
+    assert given_up == [False, False, False, True]

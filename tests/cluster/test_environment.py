@@ -117,3 +117,14 @@ def test_kernels_that_may_come_with_another_package_are_no_matter_of_settings() 
     worker = replace(HERE, packages=(("numpy", "2.2.0"),), blas=("openblas 0.2 Zen, threads 1",))
     assert worker.remedy(HERE) == "install numpy==2.3.0 on the worker"
     assert replace(worker, packages=HERE.packages).remedy(HERE).startswith("set OPENBLAS_CORETYPE=Haswell, ")
+
+
+def test_the_size_of_the_cache_that_is_set_goes_before_that_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "size").write_text("1024K\n")
+    of_processes = sys.modules[Environment.__module__]  # its name in the package is that of a function
+    monkeypatch.setattr(of_processes, "CACHE", tmp_path / "size")
+    for given, size in (("", "1024"), ("512", "512")):
+        monkeypatch.setenv("OPENBLAS_L2_SIZE", given)
+        assert of_processes._cache_size() == size

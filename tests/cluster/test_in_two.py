@@ -12,7 +12,7 @@ import cloudpickle
 import distributed
 import pytest
 
-from cluster import Serial, TwoPhaseTask, WorkerRefused, open_executor
+from cluster import Serial, TwoPhaseTask, WorkerRefused, group, open_executor
 from cluster.group import Answers, Request, run_group
 
 SECONDS = 10.0  # within which a part must have begun
@@ -120,3 +120,20 @@ def test_a_second_part_that_does_not_end_costs_its_job_alone() -> None:
     assert outcomes.pop(3).died
     assert [found.result for found in outcomes.values() if found.result != found.job] == []
     assert len(outcomes) == 7
+
+
+def memory_of(job: int, seconds: float | None, memory: int | None) -> int | None:
+    return memory
+
+
+@pytest.mark.parametrize(
+    ("asked", "own", "given"), [(400, 1000, 400), (4000, 1000, 900), (None, 1000, 900), (400, None, 400)]
+)
+def test_a_careful_job_may_take_no_more_than_its_worker_has(
+    monkeypatch: pytest.MonkeyPatch, asked: int | None, own: int | None, given: int
+) -> None:
+    monkeypatch.setattr(group, "MEMORY_SHARE", 0.9)
+    here = SimpleNamespace(address="here", nanny=None, memory_manager=SimpleNamespace(memory_limit=own))
+    monkeypatch.setattr(distributed, "get_worker", lambda: here)
+    answers = run_group(Request(cloudpickle.dumps((memory_of, [1])), (60.0,), asked, careful=True))
+    assert [result for result, *_ in answers.outcomes] == [given]

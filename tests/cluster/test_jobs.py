@@ -22,7 +22,7 @@ import pytest
 from real_parts import ENVIRONMENT, PARTS, PATH, ROOT, Cluster, made_batch_system, wait_until
 from slow_jobs import double, double_slowly
 
-from cluster import ClusterLost, Refused, WorkerRefused, back_end
+from cluster import ClusterLost, Refused, WorkerRefused, back_end, dask_cluster, dask_pool
 from cluster.backends.jobs import Jobs, seconds_of
 from cluster.backends.lsf import Lsf
 from cluster.backends.pbs import Pbs
@@ -63,6 +63,30 @@ def head_of(script: str, back: Jobs) -> list[str]:
 )
 def test_times_are_read_as_slurm_reads_them(walltime: str, seconds: int) -> None:
     assert seconds_of(walltime) == seconds
+
+
+@pytest.mark.parametrize(
+    ("options", "jobs"), [({}, (4, 4)), ({"least": 3}, (2, 4)), ({"least": 0}, (0, 4)), ({"least": 99}, (4, 4))]
+)
+def test_workers_are_asked_for_as_whole_jobs(options: dict[str, Any], jobs: tuple[int, int]) -> None:
+    asked = list[dict[str, int]]()
+    Slurm(workers=7, processes=2, **options)._scale(SimpleNamespace(adapt=lambda **given: asked.append(given)))
+    assert [(given["minimum_jobs"], given["maximum_jobs"]) for given in asked] == [jobs]
+
+
+def test_a_worker_has_its_share_of_the_memory_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = SimpleNamespace(adapt=lambda **_: None, hopeless=None, close=lambda timeout: None)
+    shares = list[int]()
+
+    def pool(client: Any, owned: Any, pace: Any, memory: int, *rest: Any, **named: Any) -> None:
+        shares.append(memory)
+        owned.close()
+
+    monkeypatch.setattr(Slurm, "cluster", lambda self, certificates: made)
+    monkeypatch.setattr(dask_cluster, "client_of", lambda *arguments, **named: None)
+    monkeypatch.setattr(dask_pool, "DaskPool", pool)
+    Slurm(memory="4GB", processes=2, directory=str(tmp_path)).open()
+    assert shares == [2_000_000_000]
 
 
 ONE = {
@@ -115,6 +139,23 @@ def test_a_job_of_several_workers_asks_for_its_cores_and_each_worker_has_one_thr
     assert "--nthreads 1 " in command
     assert "--memory-limit 1.86GiB" in command
     assert "/dev/null" not in script
+
+
+@pytest.mark.parametrize(
+    ("kind", "three"),
+    [
+        ("slurm", "--cpus-per-task=3"),
+        ("pbs", "-l select=1:ncpus=3:mem=1908MB"),
+        ("sge", "-pe smp 3"),
+        ("lsf", "-n 3"),
+    ],
+)
+def test_a_job_that_names_no_cores_asks_for_one_a_worker(
+    kind: str, three: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("LSF_ENVDIR", str(tmp_path))
+    back = KINDS[kind](processes=3, **({"pe": "smp"} if kind == "sge" else {}))
+    assert three in head_of(script_of(back, tmp_path), back)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -248,6 +289,9 @@ def submitting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"workers": "-1"}, "workers = -1", "1 or more"),
         ({"least": -1}, "least = -1", "0 or more"),
         ({"wait": "soon"}, "wait = 'soon'", "a number"),
+        ({"wait": True}, "wait = True", "a number"),
+        ({"wait": float("inf")}, "wait = inf", "1 or more"),
+        ({"wait": "nan"}, "wait = nan", "1 or more"),
         ({"lines": ["#SBATCH --nice"]}, "'#SBATCH --nice' for the head of a job", "what stands after"),
         ({"lines": ["--nice\nrm -rf x"]}, "for the head of a job", "one line each"),
         ({"interface": "ib0; reboot"}, "interface = 'ib0; reboot'", "without spaces"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from cluster import ClusterLost, dask_cluster, dask_pool
+from cluster import survey as survey_of
 from cluster.backends import local
 from cluster.dask_cluster import reaching
 from cluster.dask_pool import DaskPool
@@ -48,6 +50,16 @@ def test_whoever_asks_a_scheduler_that_is_gone_says_so_in_words(asks: str, sched
     with pytest.raises(ClusterLost, match=f"^the scheduler at {pool.address} is gone$"):
         ASKED[asks](pool)
     pool.close()
+
+
+def test_bytes_go_to_a_worker_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty task takes 1 s, one with the bytes 3 s: twice as many bytes in 2 s."""
+    future = SimpleNamespace(result=lambda timeout: b"")
+    client = SimpleNamespace(submit=lambda *arguments, **named: future)
+    times = iter([0.0, 1.0, 1.0, 4.0])
+    monkeypatch.setattr(survey_of, "time", SimpleNamespace(perf_counter=times.__next__))
+    pool: Any = SimpleNamespace(client=client, reaching=nullcontext)
+    assert bandwidth(pool, "tcp://here:1") == (1.0, survey_of.SENT_BYTES)
 
 
 def test_a_pool_of_a_client_that_has_closed_is_lost_and_closes_its_cluster(scheduler: LocalCluster) -> None:

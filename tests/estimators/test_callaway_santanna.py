@@ -226,6 +226,22 @@ def test_cells_that_covariates_separate_are_left_out_and_counted() -> None:
     )
 
 
+@pytest.mark.parametrize("method", ["regression", "dr"])
+def test_as_many_covariates_as_controls_are_no_comparison(method: Any) -> None:
+    """A regression fits three controls with two covariates exactly: nothing shows how much they move."""
+    rng = np.random.default_rng(4)
+    n = 12
+    did = np.zeros((1, 2, n))
+    did[0, 1, :9] = 1.0
+    values = {"y": rng.standard_normal((1, 2, n)), "did": did}
+    values |= {f"x{k}": np.repeat(rng.standard_normal((1, 1, n)), 2, axis=1) for k in range(2)}
+    panel = Panel(tuple(f"{k:02d}" for k in range(n)), (1, 2), values, Roles("y", "did", ()))
+    with pytest.raises(BadInput, match="no cohort can be compared given"):
+        CallawaySantAnna(method=method, covariates=("x0", "x1"))(panel)
+    fewer = CallawaySantAnna(method="regression", covariates=("x0",))(panel)
+    assert fewer.se[0, 0, fewer.terms.index("overall")] > 0
+
+
 def test_bands_are_wider_than_single_intervals_and_repeat_with_the_seed() -> None:
     panel, _ = made_up(EVER, replications=3)
     for kind in ("rademacher", "mammen"):

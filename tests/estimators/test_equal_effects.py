@@ -164,6 +164,28 @@ def test_every_error_is_that_of_the_fully_interacted_regression(missing: int) ->
     assert set(flags.values()) == {0.0, 1.0}
 
 
+def test_singletons_are_left_out_as_in_the_regression_with_all_interactions() -> None:
+    panel = replace(grouped(), observed=np.ones((1, 6, 48), dtype=bool))
+    observed = panel.observed
+    assert observed is not None
+    observed = observed.copy()
+    observed[0, 1:, ::5] = False  # seen once
+    panel = replace(panel, observed=observed)
+    two = replace(TEST, values=("a", "b"), errors=("cluster:unit",))
+    found = two(panel)
+    zone = panel.attributes["zone"]
+    kept = part(panel, np.isin(zone, ("a", "b")))
+    names = panel.roles.regressors
+    b = (kept.attributes["zone"] == "b") * 1.0
+    whole = kept.with_variables({f"b_{name}": kept.variables[name] * b for name in names})
+    wide = TwoWayDID(regressors=(*names, *(f"b_{name}" for name in names)), errors=("cluster:unit",),
+                     effects=("unit", "zone-by-period"))(whole)  # fmt: skip
+    at = wide.terms.index(f"b_{panel.roles.treatment}")
+    assert found.estimate[0, 1] == pytest.approx(wide.estimate[0, at], rel=1e-8)
+    assert found.se[0, 0, 1] == pytest.approx(wide.se[0, 0, at], rel=1e-8)
+    assert found.dof[0, 0, 1] == wide.dof[0, 0, at]
+
+
 def test_two_groups_have_the_p_value_of_their_term() -> None:
     found = replace(TEST, values=("a", "c"))(grouped())
     t = found.estimate[0, 1] / found.se[0, -1, 1]
@@ -235,6 +257,16 @@ def test_two_units_have_no_clustered_variance() -> None:
     assert np.isfinite(found.estimate).all()
     assert found.status[0] == Status.SINGULAR
     assert np.isnan(found.statistics["permutation_p"][0])
+
+
+def test_assignments_without_a_statistic_count_as_large() -> None:
+    """Zone c has the one of its treated units that adopts later; six of eight that may take its place always were."""
+    panel, did = grouped(), np.zeros((1, 6, 48))
+    a, c = (np.flatnonzero(panel.attributes["zone"] == name) for name in ("a", "c"))
+    did[:, :, a[:6]] = 1.0
+    did[:, 3:, [a[6], c[0]]] = 1.0
+    found = replace(TEST, values=("a", "c"), errors=("iid",), draws=199)(panel.with_variables({"did": did}), Streams(4))
+    assert found.statistics["permutation_p"][0] > 0.6
 
 
 def test_a_difference_is_found() -> None:

@@ -261,6 +261,12 @@ def test_matching_removes_the_bias_of_selection_on_what_is_observed(method: str)
     assert abs(after["bias_after"][0]) < 5
 
 
+def test_covariates_are_means_over_the_first_to_the_last_year_of_matching() -> None:
+    panel = selected_panel(100)
+    found = PsmDID(covariates=("z",), years=(2002, 2003)).match(panel)
+    np.testing.assert_allclose(found.x[:, 0], panel.variables["z"][0, 1:3].mean(axis=0), rtol=1e-12)
+
+
 def test_it_is_the_weighted_regression_on_its_matching() -> None:
     panel = selected_panel()
     settings = PsmDID(covariates=("size", "z"), method="kernel", errors=ERRORS)
@@ -353,6 +359,18 @@ def test_a_regressor_absorbed_in_the_matched_sample_is_singular() -> None:
     got = model(panel.with_variables({"z": z}))
     assert got.status.tolist() == [Status.SINGULAR] * 2
     assert np.isnan(got.estimate).all()
+
+
+@pytest.mark.parametrize("neighbours", [1, 2])
+def test_a_matched_sample_as_large_as_its_parameters_is_singular(neighbours: int) -> None:
+    """One treated and one to two matched units of two periods beside a control: nothing is left for errors."""
+    rng = np.random.default_rng(0)
+    did = np.zeros((1, 2, 6))
+    did[0, 1, 0] = 1.0
+    values = {"did": did, "x": rng.standard_normal((1, 2, 6)), "y": rng.standard_normal((1, 2, 6))}
+    panel = Panel(names(6), (1, 2), values, Roles("y", "did", ("x",)))
+    found = PsmDID(caliper=np.inf, neighbours=neighbours)(panel)
+    assert found.status[0] != Status.OK
 
 
 def test_a_unit_unseen_before_treatment_is_no_candidate() -> None:

@@ -160,6 +160,21 @@ def test_levels_and_scale(error: str) -> None:
         np.testing.assert_allclose(got.se, factor * wanted.se, rtol=1e-7)
 
 
+def test_levels_do_not_choose_the_penalty_where_a_fold_holds_out_all_cells_of_a_unit() -> None:
+    """Units that are untreated in two periods alone: a fold without both has no effect of theirs to tell cells from."""
+    rng = np.random.default_rng(16)
+    first = np.where(np.arange(24) < 6, 2, np.where(np.arange(24) < 10, 4, 99))
+    y = rng.standard_normal((8, 1)) @ rng.standard_normal((1, 24)) + rng.standard_normal((8, 24))
+    did = (np.arange(8)[:, None] >= first) * 1.0
+    panel = Panel(tuple(f"{k:02d}" for k in range(24)), tuple(range(8)), {"y": y[None], "did": did[None]},
+                  Roles("y", "did", ()))  # fmt: skip
+    drawn = [generator.random((4, 8, 24)) < 0.8 for generator in Streams(0).tile(0, 1).each("folds")]
+    assert any((kept & (did == 0)).sum(axis=1).min() == 0 for kept in drawn)
+    plain, moved = (replace(FAST, folds=4)(panel.with_variables({"y": y[None] + level})) for level in (0.0, 1000.0))
+    assert moved.statistics["penalty"][0] == pytest.approx(plain.statistics["penalty"][0], abs=1e-9)
+    assert moved.estimate[0, 0] == pytest.approx(plain.estimate[0, 0], rel=1e-7)
+
+
 def test_order_of_units() -> None:
     panel = factor_panel(replications=2, units=16, periods=12, treated=4, last=3, staggered=True)
     estimator = replace(FAST, penalty=0.05)

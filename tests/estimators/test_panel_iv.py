@@ -204,6 +204,7 @@ def test_one_instrument_solves_the_quadratic() -> None:
 
 def test_p_and_interval_of_the_error_type_are_those_of_the_statistics() -> None:
     found = iv(errors=("cluster:unit", "anderson-rubin"))(made_panel(replications=3))
+    np.testing.assert_array_equal(found.dof[:, 1], found.dof[:, 0])
     assert np.isnan(found.se[:, 1]).all()
     np.testing.assert_array_equal(found.pvalue[:, 1, 0], found.statistics["ar_p"])
     np.testing.assert_array_equal(found.lower[:, 1, 0], found.statistics["ar_lower"])

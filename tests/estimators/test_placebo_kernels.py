@@ -293,10 +293,23 @@ def test_paths_by_codes_are_whole_treatments(kind: str, missing: int) -> None:
         np.testing.assert_array_equal(found.status, whole.status)
 
 
+@pytest.mark.parametrize("maker", [did_kernel, sdm_kernel], ids=["did", "sdm"])
+def test_a_kernel_takes_other_paths_after_as_many(maker: Any) -> None:
+    """What it keeps of the first paths does not serve the second."""
+    panel, codes = small_panel(N, T, seed=15), calendars(4)
+    later = np.concatenate([np.tri(T)[::-1], np.zeros((1, T))])
+    assert later.shape == absorbing_paths(T).shape
+    kernel, y = maker(panel), panel.variables["y"]
+    kernel.assign(PathCodes(absorbing_paths(T), codes)).fit(y)
+    found = kernel.assign(PathCodes(later, codes)).fit(y)
+    np.testing.assert_array_equal(found.estimate, maker(panel).assign(PathCodes(later, codes)).fit(y).estimate)
+
+
 def test_bad_input_is_one_clear_line() -> None:
     panel, first = small_panel(N, T, seed=14), calendars(3)
     for given, words in (
         (first + 2001, "0 to 6, 7 = never"),
+        (first - 1, "first treated periods from -1 to 6"),
         (first[:, :-1], r"integers \(B, 30\)"),
         (first.astype(float), r"treatments \(B, 7, 30\)"),
         (first[:0], "shape"),

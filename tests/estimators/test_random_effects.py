@@ -18,6 +18,7 @@ from experiments.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Streams, Wanted
+from sim.panel import part
 
 NAMES = ("did", "inv", "road")
 
@@ -246,6 +247,15 @@ def test_both_tests_have_their_size_and_see_effects_that_regressors_know_of() ->
         assert min(len(one), len(other)) > 700
         assert abs((one < 0.05).mean() - 0.05) < 4 * np.sqrt(0.05 * 0.95 / len(one)) + 0.01
         assert (other < 0.05).mean() > 0.95
+
+
+def test_a_unit_that_is_never_observed_changes_no_test() -> None:
+    panel, kept = small_panel(40, 8, seed=5), np.arange(40) != 3
+    seen = np.broadcast_to(kept, (1, 8, 40)).copy()
+    with_it, without = replace(panel, observed=seen), part(panel, kept, np.ones(8, dtype=bool))
+    one, other = (RandomEffects(tests=True)(each) for each in (with_it, without))
+    for name, values in other.statistics.items():
+        np.testing.assert_allclose(one.statistics[name], values, rtol=1e-9, err_msg=name)
 
 
 def test_without_the_tests_nothing_is_new(panel: Panel) -> None:

@@ -79,9 +79,9 @@ def test_draws_outside_the_interval_are_rejected_and_counted() -> None:
 
 def test_simulation_takes_the_covariance_of_the_first_error_type() -> None:
     panel = small_panel(40, 8, seed=3)
-    for first in ("hessian", "cluster:unit"):
-        got = SpatialPanel("sdm", errors=(first, "information"), simulate=DRAWS)(panel, Streams(3))
-        ratio = errors_of(got, "simulation") / errors_of(got, first)
+    for errors in (("hessian", "information"), ("cluster:unit", "information"), ("information", "cluster:unit")):
+        got = SpatialPanel("sdm", errors=errors, simulate=DRAWS)(panel, Streams(3))
+        ratio = errors_of(got, "simulation") / errors_of(got, errors[0])
         np.testing.assert_allclose(ratio[: got.terms.index("sigma2")], 1.0, atol=5 / np.sqrt(2 * DRAWS))
 
 

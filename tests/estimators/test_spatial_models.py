@@ -15,6 +15,7 @@ from scipy.stats import chi2
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from estimators.spatial.likelihood import ErrorModel, maximise
+from estimators.spatial.spatial_panel import choose_model
 from estimators.spatial.spectrum import FLAT, Spectrum
 from experiments.references import pysal
 from references import brute_force
@@ -151,6 +152,57 @@ def test_a_higher_maximum_elsewhere_is_found_and_one_at_the_edge_is_none(
         np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
+def test_a_maximum_far_from_zero_is_found_in_a_small_error_model() -> None:
+    """lambda = -.87 is higher than the nearer maximum at -.02; heights by hand."""
+    rng = np.random.default_rng(9359)
+    n, t = int(rng.integers(8, 13)), int(rng.integers(2, 4))
+    places = rng.random((n, 2))
+    squares = np.square(places[:, None] - places).sum(axis=2)
+    w = Weights.of(tuple(f"{k:02d}" for k in range(n)), 1 / np.where(np.eye(n) > 0, np.inf, squares))
+    d = ((np.tile(np.arange(n), t) % 3 == 0) & (np.repeat(np.arange(t), n) >= t // 2)) * 1.0
+    x = rng.standard_normal(n * t)
+    y = d + x + rng.standard_normal(n * t)
+    values = {name: one.reshape(1, t, n) for name, one in {"y": y, "d": d, "x": x}.items()}
+    panel = Panel(w.units, tuple(range(t)), values, Roles("y", "d", ("x",)), weights={"w": w})
+    found = SpatialPanel(model="sdem")(panel)
+    names = ("y", "d", "x")
+    raw = [values[name][0] for name in names] + [values[name][0] @ w.dense.T for name in names[1:]]
+
+    def log_likelihood(at: float) -> float:
+        filtered = [one - at * one @ w.dense.T for one in raw]
+        left, *right = (one - one.mean(axis=0) - one.mean(axis=1, keepdims=True) + one.mean() for one in filtered)
+        columns = np.stack([one.ravel() for one in right], axis=1)
+        e = left.ravel() - columns @ np.linalg.lstsq(columns, left.ravel(), rcond=None)[0]
+        size = n * t
+        return float(t * np.linalg.slogdet(np.eye(n) - at * w.dense)[1]
+                     - size / 2 * (np.log(2 * np.pi * np.square(e).mean()) + 1))  # fmt: skip
+
+    assert found.statistics["loglik"][0] >= max(map(log_likelihood, np.linspace(-0.98, 0.98, 99)))
+    assert value(found, "lambda") == pytest.approx(-0.87, abs=0.01)
+
+
+@pytest.mark.parametrize("model", ["slx", "sdem", "sdm"])
+def test_as_many_slopes_as_observations_are_refused(model: str) -> None:
+    rng = np.random.default_rng(0)
+    w = Weights.of(tuple("abcdefg"), np.roll(np.eye(7), 1, axis=1) + np.roll(np.eye(7), 2, axis=1))
+    d = np.zeros((1, 2, 7))
+    d[0, 1, :3] = 1.0
+    values = {"d": d, **{name: rng.standard_normal((1, 2, 7)) for name in ("y", "x", "z")}}
+    panel = Panel(w.units, (1, 2), values, Roles("y", "d", ("x", "z")), weights={"w": w})
+    with pytest.raises(BadInput, match="6 observations beside the effects for 6 slopes"):
+        SpatialPanel(model=model)(panel)
+    fewer = replace(panel, roles=Roles("y", "d", ("x",)))
+    assert np.isfinite(SpatialPanel(model=model)(fewer).estimate[0, 0])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_an_outcome_that_regressors_explain_exactly_is_singular(model: str) -> None:
+    panel = generated(model, n=15, seed=2)
+    own, *others = (panel.variables[name] for name in panel.roles.regressors)
+    found = SpatialPanel(model=model)(panel.with_variables({"y": own + 2.0 * others[0] + 3.0}))
+    assert found.status[0] != Status.OK
+
+
 def test_no_grid_point_is_higher_where_the_search_says_that_it_has_converged() -> None:
     """Tiny panels under Lee and Yu, whose likelihood is finite where lambda is 1."""
     lower = 0
@@ -216,6 +268,26 @@ def test_mode_gap_is_the_distance_to_the_next_maximum() -> None:
     assert got.statistics["mode_gap"][0] == pytest.approx(abs(best - other), abs=0.05)
     strong = SpatialPanel("sac", full_fit=True)(small_panel(30, 6, seed=1, model="sar", sigma=0.01))
     assert not strong.statistics["mode_gap"][0] < 10
+
+
+LAGRANGE = {"lm_lag": 9.0, "lm_lag_p": 0.003, "lm_err": 4.5, "lm_err_p": 0.03, "rlm_lag": 5.0, "rlm_err": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("pvalues", "tests", "chosen"),
+    [
+        ({"sar": 0.01, "sem": 0.01}, LAGRANGE, "sdm"),
+        ({"sar": 0.5, "sem": 0.01}, LAGRANGE, "sar"),
+        ({"sar": 0.01, "sem": 0.5}, LAGRANGE, "sdm"),  # the tests point to the other one
+        ({"sar": 0.5, "sem": 0.5}, LAGRANGE | {"rlm_lag": 0.4}, "sem"),
+        ({"sar": 0.5, "sem": 0.5}, LAGRANGE | {"rlm_lag": np.nan, "rlm_err": np.nan}, "sar"),
+        ({"sar": 0.5, "sem": 0.5}, LAGRANGE | {"lm_lag_p": 0.2, "lm_err_p": 0.3}, None),
+        ({"sem": 0.01}, LAGRANGE, "sdm"),  # without a p value a restriction counts as rejected
+        ({"sar": 0.5}, LAGRANGE | {"lm_lag_p": 0.2, "lm_err_p": 0.3}, "sdm"),
+    ],
+)
+def test_a_model_is_chosen_by_the_tests(pvalues: dict[str, float], tests: dict[str, float], chosen: str | None) -> None:
+    assert choose_model(pvalues, tests).chosen == chosen
 
 
 def test_slx_is_least_squares_on_regressors_and_their_lags() -> None:

@@ -118,6 +118,31 @@ def test_a_window_from_adoption_on_compares_with_the_period_before_alone(window:
     assert reported[0] == (window[0] if window[0] < -1 else 0)
 
 
+@pytest.mark.parametrize("estimator", ESTIMATORS[:5], ids=lambda estimator: estimator.name)
+def test_a_fit_without_residuals_has_estimates_and_no_errors(estimator: Estimator) -> None:
+    """An outcome that effects explain to the last digit: what is left is rounding, as in `did`."""
+    panel = panel_of(STAGGERED, tuple(range(1, 9)))
+    rng, did = np.random.default_rng(5), panel.variables["did"]
+    exact = rng.standard_normal(did.shape[2]) + rng.standard_normal((8, 1)) + 2.0 * did
+    for size in (1.0, 1000.0):
+        found = estimator(panel.with_variables({"y": size * exact}))
+        assert value(found, "overall") == pytest.approx(2.0 * size, rel=1e-10)
+        assert np.isnan(found.se).all()
+        assert np.isnan(found.statistics["pretrend_p"]).all()
+    noisy = estimator(panel.with_variables({"y": exact + 1e-5 * rng.standard_normal(did.shape)}))
+    assert 0.0 < value(noisy, "overall", "se") < 1e-5
+
+
+def test_one_period_before_adoption_is_no_pretrend() -> None:
+    """The first stage fits it exactly for every unit, whatever the level of the outcome."""
+    panel = panel_of([1, 1, 1, *[NEVER] * 8], (1, 2, 3, 4), 1.0)
+    for level in (0.0, 1e6):
+        found = TwoStage(window=(-1, 2))(panel.with_variables({"y": panel.variables["y"] + level}))
+        assert np.isnan(value(found, "event(-1)"))
+        assert np.isnan(found.statistics["pretrend_p"][0])
+        assert value(found, "event(0)", "se") > 0.1
+
+
 def test_a_statistic_that_does_not_exist_has_no_p_value() -> None:
     inner = CallawaySantAnna(window=(0, 9))
     test = PermutationTest.of(inner, terms=("event(0)", "event(9)"), draws=99)

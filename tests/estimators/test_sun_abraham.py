@@ -175,6 +175,21 @@ def test_the_last_cohort_is_the_control_group_without_never_treated() -> None:
         SunAbraham()(panel.with_variables({"did": did}))
 
 
+def test_periods_without_controls_are_as_if_they_were_not_there() -> None:
+    """From 2006 on all are treated: 2001-2005 alone have the same effects and errors, and the same period effects."""
+    panel = staggered_panel(never=0, controls=False)
+    until = Panel(
+        units=panel.units,
+        periods=panel.periods[:5],
+        variables={name: array[:, :5] for name, array in panel.variables.items()},
+        roles=panel.roles,
+    )
+    fit, alone = SunAbraham(**CELLS)(panel), SunAbraham(**CELLS)(until)
+    column = term(fit, "att(2003,2005)")
+    assert fit.estimate[0, column] == pytest.approx(alone.estimate[0, column], rel=1e-10)
+    assert fit.se[0, 0, column] == pytest.approx(alone.se[0, 0, column], rel=1e-10)
+
+
 def test_a_cohort_of_one_unit_has_effects_without_errors() -> None:
     fit = SunAbraham(**CELLS)(staggered_panel(size=1, controls=False))
     column = term(fit, "cohort(2005)")

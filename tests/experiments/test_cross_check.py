@@ -94,6 +94,15 @@ def test_linearmodels_reference_follows_levels_and_units(effects: tuple[str, ...
         assert far.estimate[2] == pytest.approx(there, rel=1e-8)
 
 
+def test_linearmodels_reference_counts_effects_where_it_is_asked_to() -> None:
+    """120 rows, 2 slopes and 20 + 6 - 1 effects: the divisor of clustered variances is 120 - 27 or 120 - 2."""
+    plain = small_panel(20, 6, seed=2)
+    ask: dict[str, Any] = {"regressors": NAMES, "errors": ("cluster:unit",)}
+    every = linearmodels.least_squares(plain, **ask, cluster_k="all").se["cluster:unit"]
+    slopes = linearmodels.least_squares(plain, **ask, cluster_k="slopes").se["cluster:unit"]
+    np.testing.assert_allclose(slopes / every, np.sqrt(93 / 118), rtol=1e-10)
+
+
 @pytest.mark.parametrize("model", ["sar", "sem", "sdm"])
 def test_spreg_reference_follows_levels_and_units(model: Any) -> None:
     plain, unit = small_panel(20, 6, seed=2), 4096.0

@@ -153,6 +153,16 @@ def test_a_fit_is_given_what_its_parameter_names() -> None:
     np.testing.assert_allclose(estimates(records, "fit"), estimates(records, "by-table"), rtol=1e-12)
 
 
+def by_error_type(y, did):
+    return fit(y, did)[0], {"cluster": 2.0, "hc1": 1.0}, {"hc1": 9}
+
+
+def test_errors_by_name_stand_under_their_names() -> None:
+    found = pp.estimator(terms=["did"], errors=["hc1", "cluster"])(by_error_type)()(as_panel(np.random.default_rng(1)))
+    np.testing.assert_array_equal(found.se[0, :, 0], [1, 2])
+    np.testing.assert_array_equal(found.dof[0, :, 0], [9, np.inf])
+
+
 def noisy(rng, y, did, scale=0.1):
     return fit(y, did)[0] + scale * rng.standard_normal(), scale
 

@@ -219,6 +219,18 @@ def test_a_first_year_of_the_committed_panel_stands_in_for_the_treatment(tmp_pat
     assert panel.variables["did"].sum() == frame["d"].sum()
 
 
+def test_the_outcome_in_the_opposite_order_is_the_outcome_again() -> None:
+    frame = made_cities.frame()
+    assert look_at(frame.assign(turned=np.exp(-frame["y"])), "panel.csv").again == ("turned",)
+
+
+def test_units_that_are_treated_throughout_are_no_cohort() -> None:
+    frame = made_cities.frame()
+    never = frame.loc[frame.groupby("city")["d"].transform("max") == 0, "city"].iloc[0]
+    always = frame.assign(d=np.where(frame["city"] == never, 1, frame["d"]))
+    assert look_at(always, "panel.csv").cohorts == look_at(frame, "panel.csv").cohorts > 0
+
+
 def test_the_committed_panel_with_gaps(tmp_path: Path) -> None:
     frame = made_cities.frame_with_gaps()
     look = look_at(frame, "panel.csv")

@@ -11,7 +11,7 @@ import pytest
 
 import panelproof as pp
 from experiments.cli import run_command
-from experiments.panel_spec.reading import to_long
+from experiments.panel_spec.reading import to_long, without_rows
 from experiments.panel_spec.spec import RealPanel
 from sim.errors import BadInput
 from sim.panel_files import codes_in, read_frame, without_codes
@@ -58,6 +58,12 @@ def test_a_table_that_no_file_could_hold_is_one_line(case: str) -> None:
     if case == "no rows":
         with pytest.raises(BadInput, match=said):
             pp.init(change(frame()))
+
+
+def test_rows_keep_their_numbers_when_others_are_left_out_twice() -> None:
+    table = pd.DataFrame({"city": ["a", "Total", "b"], "y": [1.0, 3.0, 2.0]})
+    table.attrs = {"positions": (0, 3, 4)}  # two empty rows went before
+    assert without_rows(table, {"city": ("Total",)}, "table").attrs["positions"] == (0, 4)
 
 
 def test_a_key_that_is_no_text_is_one_line() -> None:
@@ -230,6 +236,12 @@ def test_distances_become_weights_of_them(tmp_path: Path) -> None:
         with_w(tmp_path, together, kind="distance")
     with pytest.raises(BadInput, match="cutoff"):
         with_w(tmp_path, places(), kind="distance", cutoff=-1.0)
+
+
+def test_units_at_the_cutoff_are_neighbours(tmp_path: Path) -> None:
+    whole = np.ceil(places())
+    real = with_w(tmp_path, whole, kind="distance", cutoff=float(whole.max()))
+    np.testing.assert_array_equal(real.panel.weights["w"].dense > 0, whole > 0)
 
 
 def test_weights_of_many_kinds_do_not_look_like_distances() -> None:

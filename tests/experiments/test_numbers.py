@@ -15,6 +15,7 @@ from masked import NO_AVX2, NO_AVX512, NO_FMA, STUDIES, hash_of, masked, panelpr
 from schedulers import started
 
 from cluster import numbers
+from experiments.run.places import place_of
 from experiments.run.resume import Resume
 from experiments.run.runner import run
 from results.store import ZarrStore
@@ -220,3 +221,9 @@ def test_the_process_stays_the_same_when_it_starts_anew(tmp_path: Path) -> None:
                       "--json", *PORTABLE)  # fmt: skip
     assert done.stdout.startswith("{")
     assert done.returncode == 0
+
+
+def test_what_a_command_says_goes_before_the_table_of_its_file() -> None:
+    table = {"where": "local", "workers": 3, "numbers": "portable"}
+    place = place_of("serial", table=table, numbers="default")
+    assert (place.where, vars(place.back)) == ("serial", {"memory": None}), "options belong to the place beside them"

@@ -209,6 +209,14 @@ def test_lags_follow_the_calendar(tmp_path: Path) -> None:
     assert ours.se == pytest.approx(se, rel=1e-8)
 
 
+def test_lags_of_a_biennial_panel_are_its_periods(tmp_path: Path) -> None:
+    frame = table()
+    real = real_panel(tmp_path, frame.assign(year=2 * frame["year"]), "[robustness]\nlag = 2\n")
+    ours = effect(fitted(real), "treatment and controls lagged by 2 periods")
+    estimate, _ = by_hand(frame)["treatment and controls lagged by 2 periods"]
+    assert ours.estimate == pytest.approx(estimate, rel=1e-9)
+
+
 def test_what_only_a_check_reads_does_not_touch_the_panel(tmp_path: Path) -> None:
     frame = table()
     plain = real_panel(tmp_path, frame, "")

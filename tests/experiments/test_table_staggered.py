@@ -19,6 +19,7 @@ from estimators.staggered.trend_evidence import EventTimes, slope_found
 from experiments.estimation import estimate, journal_tables
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables import staggered_table
+from experiments.tables.adoption_checks import _add_power
 from experiments.tables.ledger import Ledger, known_terms
 from results.tables.records import Record
 from sim.errors import BadInput
@@ -218,6 +219,12 @@ def test_table_s2_is_what_the_diagnostics_say(usual: tuple[RealPanel, Ledger]) -
     assert switch["event(0)"].estimate == pytest.approx(
         found(ledger, "callaway-santanna", "not-yet")["event(0)"].estimate, abs=1e-10
     )  # every switcher is compared with those untreated in the same two years
+
+
+def test_the_mean_effect_is_that_from_adoption_on() -> None:
+    ledger = Ledger(seed=1)
+    _add_power(EventTimes(np.array([-3, -2, 0, 1]), np.array([0.1, 0.3, 2.0, 4.0]), np.eye(4), 20), ledger)
+    assert said(ledger, "roth")["mean_effect"] == 3.0
 
 
 def test_table_s3_and_power_are_of_the_clustered_covariance(usual: tuple[RealPanel, Ledger]) -> None:

@@ -229,6 +229,17 @@ def test_the_reason_of_a_mirrored_panel_names_the_mirrored_numbers(both: tuple[d
         assert row["difference"] < 0 < its["difference"]
 
 
+@pytest.mark.parametrize(("others", "served"), [(18, False), (19, True)])
+def test_placebos_that_cannot_reject_are_no_error_type(tmp_path: Path, others: int, *, served: bool) -> None:
+    """With 18 placebos the least p value is 1/19: a twin's test would never reject, and no effect be detected."""
+    real = World("one treated", units=others + 1, periods=10, dates=((5, 1),)).real(tmp_path, 0, 0.0)
+    few = {"conley-taber", "ferman-pinto"}
+    assert few & {*claim_of(real).errors} == (few if served else set())
+    if not served:
+        with pytest.raises(BadInput, match="no p value of 5% or less with fewer than 19 units that are never treated"):
+            claim_of(real, error="conley-taber")
+
+
 # `trust` on panels that are hard: one treated unit, whole groups, all treated in the end, other units of measure.
 
 

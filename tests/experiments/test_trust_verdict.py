@@ -15,7 +15,7 @@ from experiments.checks.two_stages import DISAGREE
 from experiments.trust.document import EXOGENOUS, PARALLEL, RULES, verdict
 from experiments.trust.evidence import Evidence, Lean, MeasureWithError
 from experiments.trust.recommend import advice, assigned_by, forbidden_of
-from experiments.trust.trust import Trust
+from experiments.trust.trust import Ask, Trust
 from results.diagnosis.power import Detectable
 from results.tables.records import SILENT, WEAKENS, Check
 from sim.panel import Panel
@@ -249,6 +249,12 @@ def moved(answer: str, name: str = "leave-out:province") -> Check:
 
 LEAN = Lean(0.02, 0.1, -0.2, 0.4, True)
 FORBIDDEN = {"cluster:unit": "three clusters are too few"}
+
+
+@pytest.mark.parametrize("effect", [0.02, -0.02])
+def test_the_effect_that_is_asked_for_has_the_sign_of_the_claim(effect: float) -> None:
+    page = SimpleNamespace(claim=claim_of(-0.5), ask=Ask(effect=effect))
+    assert Trust.asked.fget(page) == -0.02  # type: ignore[attr-defined]
 
 
 def test_where_nothing_is_wrong_the_claim_is_supported() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 from published_rows import ROWS, SPEC, fitted, measures_of
 
+import panelproof as pp
 from experiments.settings import read_toml
 from experiments.study import Study
+from experiments.twins.real import Real
 from sim import Streams
 
 PUBLISHED = {  # RMSE, its Monte Carlo error, bias, its Monte Carlo error
@@ -98,6 +101,20 @@ def test_an_indicator_may_be_the_treatment_of_the_spec(made: Path, tmp_path: Pat
     assert two["effect"]["size"] == 0.0
     for part in ("levels", "errors", "adoption"):
         assert one[part] == two[part]
+
+
+def test_an_indicator_is_that_of_the_last_period_that_is_kept(tmp_path: Path) -> None:
+    """The outcome of 2015 lacks in one unit, so 2015 goes, and with it a law that was turned round in that year."""
+    table = made_twins.low_rank_table()
+    law = table.groupby("unit")["law"].first().to_numpy()
+    last = table["period"] == 2015
+    table.loc[last, "law"] = 1 - table.loc[last, "law"]
+    table = table[~(last & (table["unit"] == "u03"))]
+    text = SPEC.format(unit="unit", period="period", outcome="y", indicator="law", rank=3, most=6, last=5)
+    text = text.replace("[twin]", 'balance = "drop-periods"\n\n[twin]', 1)
+    real = Real.of(pp.read_panel(table, tomllib.loads(text)))
+    assert real.panel.periods[-1] == 2014
+    np.testing.assert_array_equal(real.indicator, law)
 
 
 def test_chances_are_those_of_the_plain_logit(made: Path, plain: made_twins.FiveSteps) -> None:

@@ -82,6 +82,14 @@ def test_a_worker_that_does_not_see_the_store_ends_the_run_in_one_line(
     assert ZarrStore.open(tmp_path / "x.zarr").done() == []
 
 
+def test_the_token_of_a_run_that_has_taken_the_store_over_stays(tmp_path: Path) -> None:
+    run(quick_study(64), store=tmp_path / "x.zarr")
+    with chunks_of_workers.shared(tmp_path / "x.zarr") as place:
+        token = chunks_of_workers.token_file(place.path)
+        token.write_text("another run's")
+    assert token.read_text() == "another run's"
+
+
 def test_a_block_that_the_client_does_not_see_is_no_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks_of_workers, "SEEN_SECONDS", 0.2)
     run(quick_study(128), store=tmp_path / "x.zarr")

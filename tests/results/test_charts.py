@@ -8,6 +8,7 @@ import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from itertools import pairwise, product
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from results.diagnosis.claims import Claim
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.plots.chart import FORMATS, Chart, Facet, apart, figure, panel_svgs, percent, ticks
-from results.plots.grid import MEASURES, dials, fits_one_picture, measure_chart, nested_chart
+from results.plots.grid import MEASURES, Value, dials, fits_one_picture, is_clear, measure_chart, nested_chart
 from results.plots.picture import figure_bytes
 from results.plots.replications import contrast_chart, replication_charts, sampled
 from results.report.grids import lead_of
@@ -192,6 +193,8 @@ def test_the_zip_orders_intervals_and_counts_those_that_miss(records: Any, diagn
         assert [point for point in panel.points if point.clear] == missed
         assert panel.title.endswith(f": {100 * len(missed) / len(panel.points):.0f}% miss")
         assert max(abs(point.value) for point in panel.points) < 1e3  # no failed fit
+        assert f"{len(panel.points)} replications, {len(missed)} marked" in zipped.alt_of(panel)
+    assert zipped.places.ticks == ((5.0, "95%"), (25.0, "75%"), (50.0, "50%"), (75.0, "25%"))
     cell = next(k for k, one in enumerate(records.cells) if all(dial.names[dial.at[k]] in scatter.subject
                                                                  for dial in dials(records.cells)))  # fmt: skip
     fits = records.draws[cell].estimates["biased"]
@@ -199,6 +202,21 @@ def test_the_zip_orders_intervals_and_counts_those_that_miss(records: Any, diagn
     few = sampled(records, 0, {(0, "exact", "t0", "one"): "x"}, 0.05, most=7)
     assert len(few[0].replication) == 7
     assert few[0].replication.min() >= 5  # the first five failed
+
+
+def test_replications_are_numbered_as_in_their_cell(records: Any) -> None:
+    place = {(0, "exact", "t0", "one"): "x"}
+    block = next(iter(records.blocks(0)))
+    later = SimpleNamespace(layouts=records.layouts, worlds=records.worlds,
+                            blocks=lambda cell: iter([replace(block, start=640)]))  # fmt: skip
+    first, other = (sampled(one, 0, place, 0.05, most=7)[0].replication for one in (records, later))
+    np.testing.assert_array_equal(other, first + 640)
+
+
+def test_too_few_usable_fits_are_marked_nowhere() -> None:
+    """However many were attempted."""
+    marked = [is_clear(Value((0, "a", "t", ""), 1.0, 0.01, 0.98, 1.02, n, 1000, 1, False), 0.0) for n in (3, 1000)]
+    assert marked == [False, True]
 
 
 def test_contrasts_are_those_of_the_diagnosis(records: Any, diagnosis: Any) -> None:

@@ -97,6 +97,12 @@ def test_other_draws_are_compared_by_their_means(changes: dict[str, object], why
         assert bias["mcse"] == pytest.approx(np.hypot(x.std(ddof=1), y.std(ddof=1)) / np.sqrt(320), rel=1e-9)
 
 
+def test_fits_are_counted_on_either_side() -> None:
+    found = compare(run(replace(STUDY, replications=128)), run(replace(STUDY, replications=64, seed=4)))
+    bias = row(found, measure="bias", cell=1, estimator="did")
+    assert (bias["n_a"], bias["n_b"]) == (128, 64)
+
+
 def test_draws_that_differ_in_fact_are_not_paired() -> None:
     """As after an edit of a design's code, of which the fingerprint knows nothing."""
     a, b = run(STUDY), run(STUDY)

@@ -54,6 +54,7 @@ def partly_failed(fabricate: Any, sample_of: Any) -> Diagnosis:
 def test_failures_are_the_first_words_of_the_verdict(partly_failed: Diagnosis) -> None:
     (ols,) = failed_fits(partly_failed)
     assert (ols.estimator, ols.count, ols.attempted, ols.share, ols.grade) == ("ols", 35, 128, 30 / 64, Grade.FAILS)
+    assert 0.3 < ols.lower < ols.share < ols.upper < 0.6
     said = f"Failed fits: ols failed in 35 of 128 fits (27%): {COLLINEAR} (35)."
     assert failure_notice([ols]).startswith(said)
     for full in (True, False):

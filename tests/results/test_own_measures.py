@@ -121,6 +121,13 @@ def test_worlds_widen_the_errors_of_own_measures() -> None:
     assert reach["mcse"] == pytest.approx(max(found))
 
 
+def test_intervals_count_the_worlds_that_were_reached() -> None:
+    records = run(quick_study(128, worlds=16, grid=()))
+    (row,) = rows(diagnose(records, measures={"mean_error": mean_error}).frame, "mean_error")
+    assert row["worlds"] == 4
+    assert row["upper"] - row["value"] == pytest.approx(3.182446 * row["mcse"], rel=1e-6)  # t of 3 degrees of freedom
+
+
 def test_a_function_may_give_its_own_error() -> None:
     records = run(quick_study(128, grid=()))
     (row,) = rows(diagnose(records, measures={"half": lambda estimate: (0.5, 0.125)}).frame, "half")

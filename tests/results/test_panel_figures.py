@@ -29,6 +29,7 @@ from results.plots.bacon_plot import bacon_figure
 from results.plots.event_plot import EventPath, event_figure, event_path
 from results.plots.moran_map import COLOURS, MoranPlot, moran_figure
 from results.plots.placebo_plot import BOX, SIZE, PlaceboPlot, _spread, placebo_figure
+from results.plots.power_plot import PowerPlot, power_figure
 from results.plots.specification_curve import curve_figure
 from results.tables.records import Figure, Specification
 from sim import BadInput, Panel, Roles
@@ -47,6 +48,13 @@ FIGURES: dict[str, Callable[[], str | Figure]] = {
     "figure-2": lambda: moran_figure(moran_plot()),
     "placebo": lambda: placebo_figure(placebo_plot()),
 }
+
+
+def test_whiskers_of_powers_are_95_percent_intervals() -> None:
+    plot = PowerPlot([1.0], [0.5], [0.1], [(0.0, 0.0), (1.0, 1.0)], 1.0, 0.8, 0.8)
+    svg = power_figure(plot)
+    whisker, whole = (np.ptp(path(svg, gid)[:, 1]) for gid in ("whisker-0", "fitted"))
+    assert whisker / whole == pytest.approx(2 * 1.96 * 0.1, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", FIGURES)

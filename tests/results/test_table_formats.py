@@ -24,6 +24,7 @@ from table_parsers import displayed
 
 from experiments.estimation import check_formats, journal_tables, write_files
 from results.plots.paper import draw, figure, frame
+from results.tables import rtf
 from results.tables.html_tables import html_tables
 from results.tables.journal_table import Heading, JournalTable, Row
 from results.tables.latex import escape, latex_tables
@@ -192,6 +193,10 @@ def test_latex_is_balanced_and_every_row_has_its_cells(facts: dict[str, object])
         for line in (line for line in rows.splitlines() if line.endswith(r"\\")):
             spanned = sum(int(span) - 1 for span in re.findall(r"\\multicolumn\{(\d+)\}", line))
             assert len(re.findall(r"(?<!\\)&", line)) + spanned == int(count), line
+
+
+def test_rtf_has_the_signed_numbers_of_letters() -> None:
+    assert rtf.escape("面ρ 😀") == r"\u-26782?\u961? \u-10179?\u-8704?"  # 0x9762 - 0x10000; two of 16 bits each
 
 
 def test_latex_escapes_and_its_fonts() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from results.report.panel_pages import ANSWERS, MARKS, marked, number
+from results.report.panel_pages import ANSWERS, MARKS, fidelity_chart, figure, marked, number
 from results.text import (
     bracketed,
     error_words,
@@ -94,3 +94,17 @@ def test_rows_of_the_power_table_are_the_cells_of_the_estimate(estimate: float) 
     assert found == [("the effect asked for", 0.25), ("half the estimate", 0.5), ("the estimate", 1.0),
                      ("twice the estimate", 2.0)]  # fmt: skip
     assert [words for words, _ in marked(held(estimate, asked=False))] == [words for words, _ in found[1:]]
+
+
+def test_a_feature_stands_as_far_out_as_half_widths_of_its_band() -> None:
+    rows = [{"feature": name, "lower": 0.0, "upper": 2.0, "real": real, "inside": real <= 2.0}
+            for name, real in (("middle", 1.0), ("end", 2.0), ("far", 9.0))]  # fmt: skip
+    (panel,) = fidelity_chart({"method": "m", "rows": rows}).panels
+    assert [(point.value, point.clear) for point in panel.points] == [(0.0, False), (1.0, False), (3.0, True)]
+
+
+@pytest.mark.parametrize(("estimate", "said"), [(0.5, "80%: 0.8."), (-0.5, "80%: \N{MINUS SIGN}0.8.")])
+def test_the_detectable_effect_stands_on_the_side_of_the_claim(estimate: float, said: str) -> None:
+    power = [{"effect": estimate, "power": 0.5, "mcse": 0.1}]
+    held = {"claim": {"estimate": estimate}, "power": power, "curve": [], "mde": {"value": 0.8, "power": 0.8}}
+    assert said in figure(held)

@@ -15,7 +15,8 @@ from scipy.stats import norm
 from estimators.core.estimator import Status
 from results.diagnosis.claims import BIAS, Claim
 from results.diagnosis.diagnose import Diagnosis, diagnose
-from results.report.terminal import MOST_LINES
+from results.report.grids import ShortTable, short_table
+from results.report.terminal import MOST_LINES, _left_out_of
 from results.verdict.answer import answer, verdict_records
 from results.verdict.verdicts import Grade, Verdict, bias_table, grade_of, verdicts
 from sim.errors import BadInput
@@ -123,6 +124,15 @@ def test_the_worst_cell_is_named_with_the_dials_that_fail(fabricate: Any, sample
                         "effect = 1, spillover = paper (fails with spillover = paper).")  # fmt: skip
 
 
+def test_cells_that_fail_are_some_of_those_that_are_judged(fabricate: Any, sample_of: Any) -> None:
+    """Four of eight have a truth of 0; of these two fail, which no dial tells from the others."""
+    cells = [({"effect": effect, "a": a, "b": b},
+              {"did": with_scales(sample_of, (0.5 if effect == 0.0 and a == b else 1.0,), effect)})
+             for effect in (0.0, 5.0) for a in (0, 1) for b in (0, 1)]  # fmt: skip
+    (sentence,) = answer(judged(fabricate, cells, Claim("size"))).sentences
+    assert "(fails in 2 of 4 cells)" in sentence
+
+
 @pytest.mark.parametrize(("shift", "side"), [(0.5, "high"), (-0.5, "low")])
 def test_the_side_of_a_bias_is_that_of_the_number_line(fabricate: Any, sample_of: Any, shift: float, side: str) -> None:
     diagnosis = judged(fabricate, [({}, {"ols": cell(sample_of, shift, truth=-1.0)})], Claim("bias"))
@@ -203,7 +213,7 @@ def curve(sample_of: Any, effects: tuple[float, ...], sd: float, **dials: Any) -
     """Cells whose estimates have a standard deviation and are tested with it."""
     cells = []
     for effect in effects:
-        noise = sd * np.random.default_rng(round(1000 * effect) + 7).standard_normal((FITS, 1))
+        noise = sd * np.random.default_rng(round(1000 * abs(effect)) + 7).standard_normal((FITS, 1))
         theta = np.full((FITS, 1), effect)
         sample = sample_of(theta, theta + noise, np.full((FITS, 1, 1), sd), dof=1e6)
         cells.append(({"effect": effect, **dials}, {"did": sample}))
@@ -235,6 +245,13 @@ def test_an_effect_beyond_the_simulated_ones_is_called_so(fabricate: Any, sample
     assert part.sentence.endswith("when n = 9, and in 1 of 2 settings only effects above 0.40.")
 
 
+def test_the_table_says_above_which_size_effects_may_be_found(fabricate: Any, sample_of: Any) -> None:
+    diagnosis = judged(fabricate, curve(sample_of, (0.0, -0.2, -0.4), 0.3), Claim("power"))
+    (part,) = answer(diagnosis).claims
+    ((_, entries),) = short_table(part, diagnosis.cells).rows
+    assert entries[-1].text == "above 0.4"
+
+
 def test_effects_that_are_always_found_give_no_smallest_one(fabricate: Any, sample_of: Any) -> None:
     """Above 0 every share is 1: the likelihood of the curve has no maximum."""
     (part,) = answer(judged(fabricate, curve(sample_of, (0.0, 2.0, 4.0), 0.1), Claim("power"))).claims
@@ -259,6 +276,11 @@ def test_the_short_report_fits_on_a_screen(paper_records: Any, width: int) -> No
     assert len(lines) <= MOST_LINES
     assert max(map(len, lines)) <= width
     assert "`panelproof report STORE --full`" in " ".join(" ".join(lines[-3:]).split())
+
+
+def test_rows_of_a_table_that_is_left_out_do_not_count_twice() -> None:
+    tables = [ShortTable("t", ("a",), (((), ()),) * rows, 1) for rows in (5, 7)]
+    assert _left_out_of(tables, [3, 0], "show").startswith("Left out: 2 rows and 1 table of this page, and ")
 
 
 def test_the_short_table_shows_every_cell_of_a_small_study(fabricate: Any, sample_of: Any) -> None:

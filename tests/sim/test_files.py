@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from sim.errors import BadInput
-from sim.panel_files import Rows, read_frame
+from sim.panel_files import Rows, TablePlace, read_frame
 
 TABLE = pd.DataFrame({"城市": ["北京市", "上海市", "北京市"], "year": [2006, 2006, 2007], "y": [1.5, np.nan, 2.0]})
 
@@ -26,6 +26,17 @@ def test_csv_in_the_encodings_that_spreadsheets_write(tmp_path: Path, encoding: 
     assert list(frame.columns) == ["城市", "year", "y"]
     assert _same(frame)
     assert frame.attrs == {"file": "a.csv", "first_row": 2}
+
+
+@pytest.mark.parametrize("ending", ["csv", "xlsx"])
+def test_rows_are_numbered_as_in_the_file(tmp_path: Path, ending: str) -> None:
+    rows = [["Cities", None], ["city", "y"], [None, "kg"], ["a", 1.5]]
+    table, path = pd.DataFrame(rows), tmp_path / f"a.{ending}"
+    write = table.to_csv if ending == "csv" else table.to_excel
+    write(path, index=False, header=False)
+    frame = read_frame(path, place=TablePlace(skip=1, under=1))
+    assert frame.to_dict("records") == [{"city": "a", "y": 1.5}]
+    assert frame.attrs["first_row"] == 4
 
 
 def test_parquet_excel_and_stata(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from long_tables import panel_from_frame
 
 from sim.errors import BadInput
 from sim.panel import Panel
-from sim.panel_files import read_frame, read_table
+from sim.panel_files import kind_of_treatment, read_frame, read_table
 from sim.schema import Roles
 
 CITIES = ("北京市", "上海市", "广州市")
@@ -175,6 +175,15 @@ def test_a_malformed_panel_is_refused_with_the_place_and_the_remedy(case: str) -
         assert problem.remedy
 
 
+def test_four_values_beside_0_and_1_are_slips_and_five_are_none() -> None:
+    did = np.zeros((3, 10))
+    did[2] = 1.0
+    did[1, :4] = 0.5
+    assert kind_of_treatment(did) == "absorbing"
+    did[1, 4] = 0.5
+    assert kind_of_treatment(did) == "continuous"
+
+
 def test_all_bad_columns_are_named_at_once() -> None:
     frame = set_cell(1, "x", "?")(set_cell(0, "y", "?")(table()))
     with pytest.raises(BadInput) as caught:
@@ -203,3 +212,12 @@ def test_the_committed_panel_with_gaps_lacks_what_its_file_lacks() -> None:
     whole = frame.dropna().set_index(["city", "year"])["y"]
     for place in zip(*np.nonzero(panel.observed[0]), strict=True):
         assert panel.variables["y"][0][place] == whole[panel.units[place[1]], panel.periods[place[0]]]
+
+
+def test_annual_periods_of_pandas_are_their_years() -> None:
+    frame = table()
+    frame["year"] = pd.PeriodIndex(frame["year"].astype(str), freq="Y")
+    assert read(frame).periods == YEARS
+    frame["year"] = pd.PeriodIndex(frame["year"].astype(str) + "Q1", freq="Q")
+    with pytest.raises(BadInput, match="2006Q1"):
+        read(frame)

@@ -179,6 +179,7 @@ REFUSED: dict[str, tuple[Callable[[], EntropyIndex], list[str]]] = {
                                 ["fewer than two unit-periods"]),
     "missing": (lambda: entropy_index({"a": X}, {"b": HOLE}, cells=CELLS),
                 ["spec.toml [index], unit 乙, 2007", "'b' is nan", 'missing = "drop"']),
+    "missing in one replication": (lambda: entropy_index({"a": np.concatenate([X, HOLE])}), ["period 1", "'a' is nan"]),
     "infinite": (lambda: entropy_index({"a": np.where(X > 3, np.inf, X)}),
                  ["unit 1, period 1", "'a' is inf and 1 more"]),
     "all at once": (lambda: entropy_index({"a": HOLE, "b": X * 0, "c": X}), ["'a' is nan", "\n", "'b' is 0"]),

@@ -8,12 +8,14 @@ from typing import Any
 
 import made_cities
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import expit
 
 from experiments.settings import build
 from sim import BadInput, Panel, Roles, Streams, Wanted
 from sim.panel_sidecars import panel_text, read_beside, write_beside
+from sim.weights import Weights
 from sim.world.context import LevelParts, Places, WorldContext
 from sim.world.panel_design import PanelDesign, PanelWorld
 from sim.world.parts.adoption import Propensity
@@ -70,6 +72,21 @@ def test_a_file_gives_back_every_number(tmp_path: Path) -> None:
     }
     assert all((again.attributes[name] == x).all() for name, x in panel.attributes.items())
     assert again.weights["grid"].digest == panel.weights["grid"].digest
+
+
+def test_a_file_gives_back_how_weights_are_standardised(tmp_path: Path) -> None:
+    grid = held().weights["grid"]
+    spectral = Weights.of(grid.units, grid.matrix, "spectral")
+    write_beside(replace(held(), weights={"w": spectral}), tmp_path / "p.parquet")
+    assert read_beside(tmp_path / "p.parquet", "here").weights["w"].standardize == "spectral"
+
+
+def test_a_row_twice_does_not_make_up_for_one_that_lacks(tmp_path: Path) -> None:
+    write_beside(held(), tmp_path / "p.parquet")
+    table = pd.read_parquet(tmp_path / "p.parquet")
+    pd.concat([table.iloc[:-1], table.iloc[:1]]).to_parquet(tmp_path / "p.parquet", index=False)
+    with pytest.raises(BadInput, match="is not balanced"):
+        read_beside(tmp_path / "p.parquet", "here")
 
 
 def test_what_is_kept_is_the_same_in_every_draw() -> None:

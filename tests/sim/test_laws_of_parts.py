@@ -234,6 +234,13 @@ def test_confounding_makes_room_for_a_mediator_in_a_total() -> None:
     assert_close(np.square(u).mean(axis=(1, 2)), 1.0)
 
 
+@pytest.mark.parametrize("serial", [[0.5, 0.5], [1.5, -0.5]])
+def test_errors_with_a_unit_root_are_bad_input(serial: list[float]) -> None:
+    with pytest.raises(BadInput, match="coefficients of a stationary process"):
+        design_of(errors={"serial": serial})
+    design_of(errors={"serial": [0.9 * serial[0], 0.81 * serial[1]]})
+
+
 # Covariates
 
 

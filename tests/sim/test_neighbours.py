@@ -393,6 +393,12 @@ def test_links_that_stand_once_are_asked_about(tmp_path: Path) -> None:
                                                                                       [1, 0, 0, 0]])  # fmt: skip
 
 
+def test_a_link_that_stands_both_ways_counts_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "w.csv", "focal,neighbor,weight\n" + LINKS + "b,a,2\n")
+    found = from_file(path, UNITS, standardize="none", layout=FileLayout(symmetric=True))
+    np.testing.assert_array_equal(found.dense, RAW)
+
+
 def test_columns_of_any_name_can_be_named(tmp_path: Path) -> None:
     path = write(tmp_path / "w.csv", "start,end,flow,minutes\n" + LINKS.replace("\n", ",9\n"))
     with pytest.raises(BadInput, match=r"no column 'focal' among start, end.*focal = "):
@@ -420,3 +426,9 @@ def test_a_matrix_without_names_needs_an_order(tmp_path: Path) -> None:
         found = from_file(path, UNITS, standardize="none", layout=FileLayout(order=UNITS[::-1]))
         np.testing.assert_array_equal(found.dense, RAW[::-1, ::-1])
         assert found.read == "w.csv names no units: its rows are taken for d, c, b and 1 more."
+
+
+def test_three_units_are_named_without_a_count_of_none(tmp_path: Path) -> None:
+    path = write(tmp_path / "w.csv", "0,1,1\n1,0,1\n1,1,0\n")
+    found = from_file(path, ("a", "b", "c"), layout=FileLayout(order=("c", "b", "a")))
+    assert found.read == "w.csv names no units: its rows are taken for c, b, a."

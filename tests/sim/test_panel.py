@@ -29,6 +29,17 @@ def test_a_mask_counts_observed_cells() -> None:
     assert (panel.nobs, panel.balanced) == (157, False)
 
 
+def test_observed_cells_are_those_of_the_first_replication() -> None:
+    seen = np.ones((3, 7, 24), dtype=bool)
+    seen[0, 2, 5:8] = seen[1, 0, 0] = False
+    assert replace(small_panel(24, 7, replications=3), observed=seen).nobs == 165
+
+
+def test_a_card_shows_the_spread_over_n_less_one() -> None:
+    panel = Panel(("a", "b"), (1, 2), {"y": np.array([[[1.0, 2.0], [3.0, 4.0]]])})
+    assert ">1.291<" in panel._repr_html_()  # the root of 5/3
+
+
 def test_arrays_are_read_only() -> None:
     panel = small_panel()
     with pytest.raises(ValueError, match="read-only"):

@@ -8,7 +8,7 @@ import pytest
 
 from sim.errors import BadInput
 from sim.panel_files import Rows
-from sim.schema import uneven_code
+from sim.schema import absent_periods, uneven_code
 
 MONTHS = [year * 100 + month for year in (2019, 2020) for month in range(1, 13)]
 UNEVEN = {
@@ -51,6 +51,11 @@ def test_codes_that_run_unevenly_are_named_with_a_numbering(name: str) -> None:
 @pytest.mark.parametrize("name", EVEN)
 def test_numbers_that_run_evenly_are_no_code(name: str) -> None:
     assert uneven_code(np.array(EVEN[name], dtype=np.int64)) is None
+
+
+def test_periods_that_lack_are_told_in_the_panels_own_steps() -> None:
+    assert absent_periods([2000, 2001, 2003, 2006]) == ["2002", "2004-2005"]
+    assert absent_periods([2000, 2002, 2006, 2008, 2014]) == ["2004", "2010-2012"]
 
 
 def test_a_table_of_months_is_refused_in_one_line() -> None:

@@ -234,6 +234,7 @@ def late(of: Panel) -> Panel:
 BAD = {
     "unknown": (lambda: panel(), "spaces", "unknown scheme 'spaces'"),
     "an argument too many": (lambda: panel(), "space:x", "unknown scheme"),
+    "blocks of one unit": (lambda: panel(), "blocks:ring:1", "unknown scheme"),
     "an empty argument": (lambda: panel(), "strata:", "unknown scheme"),
     "everyone treated": (lambda: everyone(panel(), 1.0), "space", "nothing to permute"),
     "nobody treated": (lambda: everyone(panel(), 0.0), "space", "nothing to permute"),
@@ -342,6 +343,8 @@ def test_exact_placebos_are_each_assignment_once(scheme: str) -> None:
     assert len(np.unique(anew[:size], axis=0)) == size
     assert not (anew == did[0]).all(axis=(1, 2)).any()
     np.testing.assert_array_equal(anew[size:], anew[np.arange(size, 64) % size])
+    later = Placebo.of(panel, scheme, exact=True).draw(Streams(3).tile(32, 64), Wanted(frozenset({"did"}), ()))
+    np.testing.assert_array_equal(later.panel.variables["did"], drawn.panel.variables["did"][32:])
 
 
 @pytest.mark.parametrize("scheme", ["blocks", "space"])

@@ -56,6 +56,15 @@ def test_weights_similar_to_a_symmetric_matrix_have_real_eigenvalues(kind: str) 
     assert small_weights(30, kind).eigenvalues.dtype == np.float64
 
 
+@pytest.mark.parametrize("size", [1e-14, 1.0, 1e14])
+def test_the_size_of_entries_does_not_make_a_matrix_symmetric(size: float) -> None:
+    raw = np.random.default_rng(0).random((10, 10)) + 0.05
+    np.fill_diagonal(raw, 0.0)
+    weights = Weights.of(names(10), raw * size, "none")
+    assert weights.eigenvalues.dtype == np.complex128
+    assert weights.radius == pytest.approx(size * np.abs(np.linalg.eigvals(raw)).max(), rel=1e-12)
+
+
 def test_eigenvalues_of_a_pattern_in_several_pieces() -> None:
     block = np.ones((3, 3)) - np.eye(3)
     weights = Weights.of(names(6), np.kron(np.diag([1.0, 5.0]), block))
@@ -98,6 +107,13 @@ def test_digest_covers_units_and_entries() -> None:
     assert Weights.of(names(9), random_raw(seed=2)).digest != weights.digest
     assert Weights.of(tuple("abcdefghi"), random_raw()).digest != weights.digest
     assert pickle.loads(pickle.dumps(weights)).digest == weights.digest
+
+
+def test_digest_covers_where_rows_begin() -> None:
+    first = np.array([[0, 1, 1, 0], [0, 0, 0, 1], [1, 0, 0, 0], [1, 0, 0, 0]], dtype=float)  # columns b c, d, a, a
+    other = np.array([[0, 1, 0, 0], [0, 0, 1, 1], [1, 0, 0, 0], [1, 0, 0, 0]], dtype=float)  # columns b, c d, a, a
+    digests = {Weights.of(names(4), raw, "none").digest for raw in (first, other)}
+    assert len(digests) == 2
 
 
 def broken(change: str) -> np.ndarray:

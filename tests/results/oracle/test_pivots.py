@@ -199,6 +199,17 @@ def test_nothing_is_averaged_and_everything_that_varies_has_its_keys(diagnosis: 
     assert pivot_by(diagnosis, MEASURES["bias"], ["treated"]).across == ("estimator",)  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(("values", "across"), [(8, ("x",)), (9, ())])
+def test_a_dial_stands_in_the_columns_as_far_as_they_have_room(
+    fabricate: Any, sample_of: Any, values: int, across: tuple[str, ...]
+) -> None:
+    truth = np.ones((64, 1))
+    found = sample_of(truth, truth + np.random.default_rng(1).standard_normal((64, 1)), np.ones((64, 1, 1)))
+    table = default_pivot(diagnose(fabricate([({"x": x}, {"a": found}) for x in range(values)])), MEASURES["bias"])
+    assert table is not None
+    assert table.across == across
+
+
 def test_marks_are_those_of_clear_departures(diagnosis: Any) -> None:
     table = pivot_by(diagnosis, MEASURES["bias"], ["treated"])
     assert table is not None

@@ -457,6 +457,17 @@ def test_a_lease_that_was_cut_is_of_a_machine_that_lost_power(store: Path, monke
         assert hold.unclean
 
 
+def test_a_store_that_is_made_beside_an_unclean_one_cleans_nothing(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "EXPIRES", 0.3)
+    beside = Path(shutil.copytree(store, tmp_path / "beside"))
+    left_by(store, text="")
+    with locked(store) as hold:
+        hold.follow(beside)
+        assert hold.unclean
+
+
 @pytest.mark.parametrize("machine", [None, "elsewhere 1 2"])
 def test_a_killed_run_on_a_machine_that_stayed_up_has_its_blocks_taken(store: Path, machine: str | None) -> None:
     left_by(store, expires=0.3, machine=machine or lease._machine(), pid=2**22 + 1)
