@@ -13,6 +13,7 @@ import pytest
 from estimators.core.estimator import Status
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import diagnose
+from results.diagnosis.fits import fits_of
 from results.diagnosis.power import null_cell
 from sim.errors import BadInput
 
@@ -127,11 +128,15 @@ def test_stored_p_values_and_intervals_are_used(fabricate: Any, sample_of: Any) 
     below = np.repeat([0.0, -1.0, -1.0, -1.0], 10)[:, None]  # an end at the truth itself holds it
     above = np.repeat([1.0, 0.0, 1.0, -0.5], 10)[:, None]
     stored["lower"][:, 1], stored["upper"][:, 1] = truth + below, truth + above
-    frame = diagnose(fabricate([({}, {"a": sample_of(truth, estimate, se, stored=stored)})], block=7)).frame
+    records = fabricate([({}, {"a": sample_of(truth, estimate, se, stored=stored)})], block=7)
+    frame = diagnose(records).frame
     assert select(frame, measure="rejection", error="two")["value"].item() == 0.25
     assert select(frame, measure="coverage", error="two")["value"].item() == 0.75
     assert np.isnan(select(frame, measure="mean_se", error="two")["value"].item())
     assert select(frame, measure="rejection", error="one")["n"].item() == 40
+    fits = fits_of(records.draws[0], "a", records.layouts["a"], 0.05)
+    assert fits is not None
+    assert fits.covered[:, 1].mean() == 0.75  # as two stores are compared
 
 
 def test_a_screen_passes_what_lies_above_the_level(fabricate: Any, sample_of: Any) -> None:
