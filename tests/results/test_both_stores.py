@@ -192,9 +192,11 @@ def test_blocks_are_wanted_up_to_where_a_cell_stopped(store: Store, again: Calla
     store.stop(stopped)
     assert again().stopped == stopped
     assert again().wanted() == [(0, 0), (1, 0), (1, 1), (1, 2)]
-    store.stop(None)
-    assert again().stopped is None
+    store.note("until", {**store.noted("until"), "room": 96})
+    assert again().stopped is None, "it has grown since"
     assert again().wanted() == PLACES
+    store.stop(None)
+    assert (again().stopped, again().noted("until")) == (None, None)
 
 
 def test_every_block_keeps_the_environment_that_computed_it(store: Store, again: Callable[[], Store]) -> None:
