@@ -146,7 +146,9 @@ def test_the_error_of_a_standard_deviation_of_levels_is_that_of_so_many_units(tm
     """About sd / sqrt(2 N), whether neighbours are alike or not: nothing jumps where they begin to be."""
     levels = {"unit_sd": 1.0, "period_sd": 0.2} | ({"unit_spatial": rho} if rho else {})
     for number in range(2):
-        real = Real.of(made_twins.drawn_panel(tmp_path, number, made_twins.KNOWN | {"levels": levels}))
+        real = Real.of(
+            made_twins.drawn_panel(tmp_path, number, made_twins.KNOWN | {"levels": levels, "errors": {"sd": 0.2}})
+        )
         fit = fit_by("parametric", real)
         item = next(one for one in fit.parameters if one.dial == "levels.unit_sd")
         assert item.se == pytest.approx(item.value / np.sqrt(2 * 100), rel=0.4)
