@@ -73,11 +73,6 @@ def marks_of(console: Console) -> tuple[Marks, str]:
     return (PLAIN_MARKS, PLAIN_DOT) if console.options.ascii_only else (MARKS, DOT)
 
 
-def _legend_of(marks: Marks) -> str:
-    said = ", ".join(f"{marks[grade]} {words}" for grade, words in BRIEFLY.items())
-    return f"Marks: {said}; Monte Carlo errors are in --full."
-
-
 def print_short(
     diagnosis: Diagnosis, table: pd.DataFrame, found: Answer, head: Sequence[Text], console: Console, command: str,
     facts: ReportFacts | None,
@@ -93,7 +88,9 @@ def print_short(
     named = partial(last_part, names=names) if width < NARROW else str
     tables = [short_table(part, diagnosis.cells, named) for part in found.claims]
     tables += own_tables(table, diagnosis.own)
-    closing = [_legend_of(marks), _dials_text(diagnosis), _left_out(99, 99, command)]
+    legend = ", ".join(f"{marks[grade]} {words}" for grade, words in BRIEFLY.items())
+    legend = f"Marks: {legend}; Monte Carlo errors are in --full."
+    closing = [legend, _dials_text(diagnosis), _left_out(99, 99, command)]
     room = MOST_LINES - len(lines) - 1 - len(_wrapped(map(Text, closing), width))
     counts = shared_out([len(table.rows) for table in tables], room, AROUND + (width < NARROW))
     for item, rows in zip(tables, counts, strict=True):
