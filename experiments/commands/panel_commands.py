@@ -74,7 +74,6 @@ def panel() -> None:
 @as_json_option
 def panel_check(panel: Path, spec: Path, as_json: bool) -> None:
     """Read PANEL as SPEC says and describe it. All errors, also those of `estimate`, are listed at once (exit 2)."""
-
     from experiments.checks.inputs import checks_of_file
     from experiments.estimation import check_estimable
     from experiments.panel_spec.first_spec import description, print_description
@@ -195,7 +194,6 @@ def estimate(
     as that of a group without treated units, is left out with a note. Exit code 3 means that an estimation failed; a
     note says which one and why. Exit code 1 means that another program gives other numbers.
     """
-
     from experiments.estimation import check_formats, check_tables, estimate, write_files
     from experiments.panel_spec.spec import read_real_panel, read_spec
     from experiments.tables.ledger import journal_tables
