@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 from rich import box
 from rich.console import Console
-from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -52,7 +51,7 @@ from results.verdict.verdicts import (
     settings,
 )
 from sim.design import null_hypothesis
-from sim.errors import listed, visible
+from sim.errors import listed
 
 # The short report of a terminal: the question, the answer, and of each claim the rows that matter, on one screen.
 
@@ -226,15 +225,6 @@ SPARED = ("mean", "emp. SE", "truth", "mean SE", "worlds %")
 BETWEEN = "Worlds %: the share of the variance of estimate minus truth that lies between worlds."
 FULL = "panelproof report STORE --full"
 SHORT = {"cover % (MCSE)": "cover %", "reject % (MCSE)": "reject %"}
-
-
-class NamesConsole(Console):
-    """A terminal on which names of a store are text: what they hold moves no cursor and changes no colour."""
-
-    def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
-        """What is printed, in pieces, without control characters but those of rich."""
-        for segment in super().render(renderable, options):
-            yield segment if segment.control else segment._replace(text=visible(segment.text))
 
 
 def print_bias_table(
