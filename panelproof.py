@@ -581,8 +581,6 @@ def show(
 ) -> None:
     """Print what `estimate`, `placebo`, `twin`, `trust`, `race`, `solve` or `breakdown` returned; estimates with the
     error type `errors` and the tables of a list, such as "2,7" or "all" (default: table 2 and tests)."""
-    from rich.console import Console
-
     from experiments.estimation import check_tables
     from experiments.placebo import PlaceboAnswer, print_placebo
     from experiments.search.searches import print_answers
@@ -592,10 +590,10 @@ def show(
     from experiments.trust.race import Race, print_race
     from experiments.twins.twin import Twin, print_twin
     from results.tables.records import Document
-    from results.tables.terminal_tables import print_estimates
+    from results.tables.terminal_tables import NamesConsole, print_estimates
     from sim.errors import refuse, type_problems
 
-    console = Console(highlight=False)
+    console = NamesConsole()
     if isinstance(answer, Document):
         made = journal_tables(answer, errors)
         print_estimates(answer, made, console, errors, check_tables(tables, "show"))

@@ -40,9 +40,10 @@ from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.checks import checks_of
 from experiments.checks.case import Case
 from experiments.listing import in_full, offered
+from experiments.panel_spec.look import NEVER
 from experiments.panel_spec.sections import Spec
 from experiments.panel_spec.spec import RealPanel
-from experiments.settings import build
+from experiments.settings import build, in_toml
 from experiments.tables.cross_check import cross_check as cross_check_of
 from experiments.tables.interactions_table import moderation_of, triple_difference_of
 from experiments.tables.iv_table import endogenous_of, two_stages
@@ -210,6 +211,10 @@ def _column_problems(real: RealPanel) -> Iterator[Problem]:
             for problem in error.problems:
                 what = problem.what.removeprefix(f"variable {name!r} ")
                 remedy = _remedy(name, roles.outcome, treatment, "collinear" in what and not alone)
+                held = np.setdiff1d(panel.variables[name][0][seen_in(panel)], NEVER)
+                within = np.isin(held, np.arange(panel.periods[0], panel.periods[-1] + 1)).all() and (held > 1).any()
+                if name == section.treatment and within:
+                    remedy = f"it looks like first treated periods: say first_treated = {in_toml(name)}"
                 yield replace(problem, what=what, where=where, remedy=remedy)
 
 

@@ -150,11 +150,8 @@ class _PlaceboWorld:
 
     def _truth(self, ask: Estimand) -> float:
         """0 for effects of what is assigned again, else NaN."""
-        return 0.0 if self._is_null(ask) else np.nan
-
-    def _is_null(self, ask: Estimand) -> bool:
-        named = self._within_panel(ask) if ask.kind in OF_PERIODS else True
-        return named and is_null(self.scheme, ask, self.panel.roles)
+        named = ask.kind not in OF_PERIODS or self._within_panel(ask)
+        return 0.0 if named and is_null(self.scheme, ask, self.panel.roles) else np.nan
 
     def _within_panel(self, ask: Estimand) -> bool:
         """Whether cohorts, periods or distances to adoption are those of the panel."""

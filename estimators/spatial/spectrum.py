@@ -484,7 +484,8 @@ class PowerSeries:
         total, scratch = coefficients[0] * ordered, np.empty_like(ordered)
         old, new = ordered, np.zeros_like(ordered)
         self._add(np.float64, 1, ordered, new)
-        single = self._single_from(count)
+        # single precision serves after the term where the largest ratio that `count` terms serve is at SINGLE
+        single = -(-count * int(np.log10(SINGLE)) // int(np.log10(ERROR))) + 1
         for k in range(1, min(single, count) + 1):
             total += np.multiply(new, coefficients[k], out=scratch)
             if k < count:
@@ -494,10 +495,6 @@ class PowerSeries:
             total += tail
         total *= self.weights.radius
         return total.reshape(n, r, t).transpose(1, 2, 0)
-
-    def _single_from(self, count: int) -> int:
-        """After which term single precision serves: where the largest ratio that `count` terms serve is at SINGLE."""
-        return -(-count * int(np.log10(SINGLE)) // int(np.log10(ERROR))) + 1
 
     def _tail(self, first: int, last: int, old: Floats, new: Floats, coefficients: Floats) -> Single:
         """Terms `first` to `last`, of which `new` is the first, (N, R T)."""

@@ -254,14 +254,11 @@ class WithoutUnits:
         with np.errstate(divide="ignore", invalid="ignore"):
             treated = np.where(own, np.where(n > 1, -self.fit.contrasts / (n - 1), np.nan), 0.0)
             if self.how.periods == "none":
-                return np.where(own | compared, treated - self._without_periods(units), self.fit.estimate[:, None])
+                means = np.matmul(units, self.fit.contrasts[:, :, None])[:, :, 0]  # after adoption alone, (P, N)
+                return np.where(own | compared, treated - means, self.fit.estimate[:, None])
             after = np.matmul(units, self.change[:, :, None])[:, :, 0]
             before = np.vecdot(np.matmul(units, self.centred.transpose(0, 2, 1)), periods)
         return np.where(own | compared, treated - after + before, self.fit.estimate[:, None])
-
-    def _without_periods(self, units: Floats) -> Floats:
-        """Synthetic contrasts that are means after adoption alone, (P, N)."""
-        return np.asarray(np.matmul(units, self.fit.contrasts[:, :, None])[:, :, 0])
 
     def _units(self) -> Floats:
         """Weights of units (P, N, N): those without unit i in row i."""

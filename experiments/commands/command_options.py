@@ -177,7 +177,8 @@ def search_options(command: CommandFunction) -> CommandFunction:
         click.option("--precision", type=float, default=0.02, show_default=True,
                      help="Half the interval over the answer, at which the search ends."),
         click.option("--budget", type=click.IntRange(1), default=200_000, show_default=True,
-                     help="Replications of one answer; the step in which they are spent is the last."),
+                     help="Replications of one answer, after the first points, which take 512 or more each; the step "
+                          "in which they are spent is the last."),
         as_json_option,
     )  # fmt: skip
     command = cluster_options(STUDY_PLACE)(command)

@@ -74,14 +74,13 @@ def panel() -> None:
 @as_json_option
 def panel_check(panel: Path, spec: Path, as_json: bool) -> None:
     """Read PANEL as SPEC says and describe it. All errors, also those of `estimate`, are listed at once (exit 2)."""
-    from rich.console import Console
-
     from experiments.checks.inputs import checks_of_file
     from experiments.estimation import check_estimable
     from experiments.panel_spec.first_spec import description, print_description
     from experiments.panel_spec.spec import read_real_panel, read_spec
+    from results.tables.terminal_tables import NamesConsole
 
-    real, console = read_real_panel(panel, read_spec(spec)), Console(highlight=False)
+    real, console = read_real_panel(panel, read_spec(spec)), NamesConsole()
     found = description(real.panel)
     if as_json:
         check_estimable(real)
@@ -195,14 +194,12 @@ def estimate(
     as that of a group without treated units, is left out with a note. Exit code 3 means that an estimation failed; a
     note says which one and why. Exit code 1 means that another program gives other numbers.
     """
-    from rich.console import Console
-
     from experiments.estimation import check_formats, check_tables, estimate, write_files
     from experiments.panel_spec.spec import read_real_panel, read_spec
     from experiments.tables.ledger import journal_tables
     from experiments.twins.real import check_twins
     from results.tables.journal_table import TableSetting
-    from results.tables.terminal_tables import print_estimates
+    from results.tables.terminal_tables import NamesConsole, print_estimates
     from sim.errors import BadInput
     from sim.registry import aside, join_search
 
@@ -217,7 +214,7 @@ def estimate(
     if as_json:
         click.echo(found.to_json())
         return found.exit_code
-    console = Console(highlight=False)
+    console = NamesConsole()
     made = journal_tables(found, errors)
     print_estimates(found, made, console, errors, shown)
     if out is not None:
@@ -316,7 +313,6 @@ def placebo(
     **choices: Any,
 ) -> int:
     """Hold an estimate against its placebos; the help of the command says more."""
-    from rich.console import Console
 
     from experiments.panel_spec.spec import read_real_panel, read_spec
     from experiments.placebo import answer, prepared, print_placebo, write_placebo
@@ -324,6 +320,7 @@ def placebo(
     from experiments.run.places import named_place
     from experiments.run.reporting import check_folder
     from experiments.run.resume import Resume
+    from results.tables.terminal_tables import NamesConsole
     from sim.registry import join_search
 
     join_search(spec.parent)  # of "module:Object"
@@ -334,7 +331,7 @@ def placebo(
     ask = prepared(read_real_panel(panel, read_spec(spec)), target, **choices)
     if out is not None:
         check_folder(out)
-    console = Console(highlight=False, stderr=as_json)
+    console = NamesConsole(stderr=as_json)
     plan = Resume(accept_code_change=accept_code_change, accept_other_numbers=accept_other_numbers)
     records, poisoned = launch(ask.study, target, place, console, plan)
     found = answer(ask, records)
@@ -369,11 +366,11 @@ def twin(panel: Path, spec: Path, out: Path | None, methods: tuple[str, ...], as
     `panelproof run` takes; design-METHOD.toml are those of the others. Each feature of the panel is compared with the
     band of 95% of its twins, and what lies outside is said in words.
     """
-    from rich.console import Console
 
     from experiments.panel_spec.spec import read_real_panel, read_spec
     from experiments.run.reporting import check_folder
     from experiments.twins.twin import document, print_twin, twin, write_twin
+    from results.tables.terminal_tables import NamesConsole
 
     if out is not None:
         check_folder(out)
@@ -382,7 +379,7 @@ def twin(panel: Path, spec: Path, out: Path | None, methods: tuple[str, ...], as
     if as_json:
         click.echo(json.dumps(document(found), ensure_ascii=False))
         return 0
-    console = Console(highlight=False)
+    console = NamesConsole()
     print_twin(found, console)
     for path in written:
         console.print(f"wrote {path}", markup=False)
@@ -415,7 +412,6 @@ def trust(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **choi
     the same command goes on. The page says supported, contradicted or not decided and why, names the error type to
     print, and gives every check with its error rates.
     """
-    from rich.console import Console
 
     from experiments.panel_spec.spec import read_real_panel, read_spec
     from experiments.run.places import named_place
@@ -424,12 +420,13 @@ def trust(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **choi
     from experiments.trust.document import document, print_trust, write_trust
     from experiments.trust.evidence import opened, seconds_of
     from experiments.trust.trust import trust
+    from results.tables.terminal_tables import NamesConsole
 
     seconds = seconds_of(budget)
     where = {name: choices.pop(name) for name in CLUSTER_OPTIONS}
     place = named_place(where, default="serial")
     check_folder(out)
-    console = Console(highlight=False, stderr=as_json)
+    console = NamesConsole(stderr=as_json)
     real = read_real_panel(panel, read_spec(spec))
     accepted = {name: choices.pop(name) for name in ("accept_code_change", "accept_other_numbers")}
     with opened(out, place, Resume(**accepted)) as context:
@@ -482,7 +479,6 @@ def race(
     coverage is bad is not recommended; among the others the model confidence set (Hansen, Lunde and Nason 2011) tells
     which ones miss least.
     """
-    from rich.console import Console
 
     from experiments.panel_spec.spec import read_real_panel, read_spec
     from experiments.run.places import named_place
@@ -491,6 +487,7 @@ def race(
     from experiments.trust.evidence import opened, seconds_of
     from experiments.trust.race import document, print_race, race
     from results.report.panel_pages import race_page
+    from results.tables.terminal_tables import NamesConsole
     from sim.registry import aside, join_search
 
     join_search(spec.parent)  # of "module:Object"
@@ -500,7 +497,7 @@ def race(
         check_file(html)
     if out is not None:
         check_file(out, "--out", (".json",))
-    console = Console(highlight=False, stderr=as_json)
+    console = NamesConsole(stderr=as_json)
     real = read_real_panel(panel, read_spec(spec))
     with aside() if as_json else nullcontext(), opened(None, place, Resume()) as context:
         found = race(real, kinds=kinds, budget=seconds, context=context,

@@ -245,10 +245,10 @@ def run(
     from experiments.run.places import named_place, table_of
     from experiments.run.resume import Resume, share_of
     from experiments.study import study_of
-    from results.report.terminal import NamesConsole
+    from results.tables.terminal_tables import NamesConsole
     from sim.registry import aside
 
-    console = NamesConsole(highlight=False, stderr=as_json)
+    console = NamesConsole(stderr=as_json)
     check_open(opened, html)
     where = {name: others.pop(name) for name in CLUSTER_OPTIONS}
     with aside() if as_json else nullcontext():
@@ -326,8 +326,8 @@ def report(
         write_html,
     )
     from results.diagnosis.diagnose import diagnose
-    from results.report.terminal import NamesConsole
     from results.store.zarr_store import ZarrStore
+    from results.tables.terminal_tables import NamesConsole
     from sim.errors import bad
 
     prepare_process()
@@ -342,7 +342,7 @@ def report(
     diagnosis = diagnose(records, alpha, own, normal=normal)
     pivots = pivots_of(diagnosis, wanted) if wanted.any_pivot or wanted.formats else []
     charts = pictures_asked(records, diagnosis, wanted)
-    console = NamesConsole(highlight=False)
+    console = NamesConsole()
     if as_json:
         print_json(records, diagnosis)
     elif wanted.any_pivot:
@@ -373,8 +373,9 @@ def report(
 def compare(a: StorePath, b: StorePath, everything: bool, as_json: bool, alpha: float) -> None:
     """Print what store B says minus what store A says: paired where both drew the same panels, unpaired elsewhere."""
     from results.diagnosis.comparison import compare
-    from results.report.terminal import NamesConsole, comparison_json, print_comparison
+    from results.report.terminal import comparison_json, print_comparison
     from results.store.zarr_store import ZarrStore
+    from results.tables.terminal_tables import NamesConsole
     from sim.errors import bad, visible_json
 
     one, other = ZarrStore.open(a), ZarrStore.open(b)
@@ -386,7 +387,7 @@ def compare(a: StorePath, b: StorePath, everything: bool, as_json: bool, alpha: 
     if as_json:
         click.echo(visible_json(comparison_json(found, one, other)))
     else:
-        print_comparison(found, one, other, NamesConsole(highlight=False), everything=everything)
+        print_comparison(found, one, other, NamesConsole(), everything=everything)
 
 
 # `panelproof replay`: one replication again, from its key alone.
@@ -404,10 +405,10 @@ def replay(store: StorePath, cell: int, replication: int, save: Path | None, loa
     """Draw and fit REPLICATION of CELL again, and compare with what STORE holds (exit 1 when it differs)."""
 
     from experiments.run.resume import compare, replay, save_panel
-    from results.report.terminal import NamesConsole
     from results.store.zarr_store import ZarrStore
+    from results.tables.terminal_tables import NamesConsole
 
-    console = NamesConsole(highlight=False)
+    console = NamesConsole()
     records = ZarrStore.open(store)
     again = replay(records, cell, replication, load_code=load_code)
     if save is not None:

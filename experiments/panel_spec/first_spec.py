@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -70,6 +71,10 @@ def propose_spec(
     sheet: of the workbook that the table is from. place: where it stood in the file. weights, folder: as `first_spec`.
     """
     check_table(frame, panel_filename)
+    names = list(frame.columns)
+    objects = [name for name in names if frame[name].dtype == object]
+    nested = [name for name in objects if not all(isinstance(value, Hashable) for value in frame[name].array)]
+    frame = frame.drop(columns=nested)
     rules, made = _rules(frame, panel_filename, place or TablePlace())
     keys = None
     try:
@@ -78,6 +83,7 @@ def propose_spec(
         if (keys := several(made)) is None:
             raise
         look = look_at(cell_means(made, keys), panel_filename)
+    look = replace(look, unused=look.unused | dict.fromkeys(nested, "holds lists, not one value a row"))
     first = look.first_treated if look.treatment is None else None
     rules.dates = {name: None for name in rules.dates if name == first}
     order = tuple(dict.fromkeys(unit_labels(made[look.unit])))
@@ -86,7 +92,7 @@ def propose_spec(
     asked = [*_questions(look), *rules.questions, *doubts]
     lines = [
         f"# Guessed from the columns of {in_toml(panel_filename)}: check every name.",
-        f"# All columns: {', '.join(in_toml(str(name)) for name in frame.columns)}",
+        f"# All columns: {', '.join(in_toml(str(name)) for name in names)}",
         *(ASKED + " ".join(question.split()) for question in asked),
         "",
         *_panel_lines(look, sheet),
@@ -171,6 +177,8 @@ def _questions(look: Look) -> Iterator[str]:
 
 def _of_periods(look: Look) -> Iterator[str]:
     missing, cells, units = look.gaps
+    if look.either:
+        yield f"unit, period: is {look.unit} the unit and {look.period} the period, and not the other way round?"
     if look.step > 1:
         yield f"period: periods are {look.step} apart: a lag of one period is one of {look.step}; is that right?"
     if missing:

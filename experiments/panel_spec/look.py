@@ -40,6 +40,7 @@ FEW = 0.1  # share of rows that may be repeated by mistake
 LEFT = 1e-6  # share of a column's variation that the effects and the columns before it must leave
 ROUNDS = 30  # of alternating demeaning; exact at once in a balanced panel
 UNIT_WORDS = ("city", "county", "province", "state", "unit", "id", "name", "code", "城市", "地区", "县", "名称", "代码")
+NUMBERED = ("t", "wave", "quarter")  # whole names of columns that may number periods
 TREATMENT_WORDS = ("did", "treat", "treated", "treatment", "policy", "eip", "政策", "处理", "试点")
 ID_WORDS = ("id", "pid", "person", "index", "编号", "个体", "序号")
 OUTCOME_WORDS = ("outcome", "icr", "y", "resilience", "韧性")
@@ -70,7 +71,8 @@ class Look:
     that look like codes of a missing one, and how often they stand there. cohorts: in how many periods units are first
     treated. gaps: unit-periods without a value of these columns, all of them, and units that lack one. step: from one
     period to the next. rivals: other columns that could be the outcome. dates: whether first treated periods say the
-    same as the treatment, in words. unused: why other columns have no place, in words.
+    same as the treatment, in words. either: whether unit and period may be the other way round. unused: why other
+    columns have no place, in words.
     """
 
     unit: str
@@ -96,6 +98,7 @@ class Look:
     cohorts: int
     rivals: tuple[str, ...]
     dates: str
+    either: bool
     unused: dict[str, str]
 
 
@@ -114,9 +117,8 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
         name: x for name, x in others.items() if name not in (*constant, *dates) and _remains(_within(x, rows), x)
     }
     policies = _ranked([name for name, x in moving.items() if _absorbing(x, rows)], TREATMENT_WORDS)
-    doubtful = _doubtful({name: x for name, x in moving.items() if name not in policies}, rows)
-    if policies or dates:
-        doubtful = {name: problem for name, problem in doubtful.items() if _likeliest([name], TREATMENT_WORDS)}
+    starts = _starts(frame[dates[0]]) if dates else None
+    doubtful = _doubtful(moving, policies, starts, rows)
     outcome, rivals = _outcome({name: x for name, x in moving.items() if name not in doubtful}, filename)
     treatment = policies[0] if policies else None
     candidates = [
@@ -130,7 +132,6 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
     groups = tuple(name for name in constant if name not in (*others, *dates)
                    and 2 <= frame[name].nunique() <= MOST_GROUPS)  # fmt: skip
     weight = _likeliest([name for name, x in others.items() if (x[np.isfinite(x)] > 0).all()], WEIGHT_WORDS)
-    starts = _starts(frame[dates[0]]) if dates else None
     look = Look(
         unit=unit,
         period=period,
@@ -154,7 +155,10 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
         codes=codes,
         cohorts=_cohorts(moving[treatment] if treatment else starts, rows, dummy=treatment is not None),
         rivals=rivals,
-        dates=_compared(moving, treatment, starts, rows),
+        dates=_compared(moving, policies[:1] or tuple(doubtful), starts, rows),
+        either=unit in numeric
+        and _like_years(numeric[unit])
+        and not (_likeliest([unit], UNIT_WORDS) or _likeliest([period], PERIOD_WORDS)),
         unused={},
     )
     return replace(look, unused=_unused(frame, look, rows, (constant, moving, beyond)))
@@ -281,16 +285,18 @@ def _cohorts(x: Floats | None, rows: Rows, *, dummy: bool) -> int:
     return int((held > rows.years.min()).sum())
 
 
-def _compared(moving: dict[str, Floats], treatment: str | None, starts: Floats | None, rows: Rows) -> str:
-    """Whether a treatment is what first treated periods (rows,) say, in words; "" where there are not both."""
-    if treatment is None or starts is None:
-        return ""
-    x = moving[treatment]
-    differ = np.flatnonzero(np.isfinite(x) & (x != (rows.years >= starts)))
-    if not differ.size:
-        return f"says the same as {treatment}"
-    at = int(differ[0])
-    return f"disagrees with {treatment} in {differ.size} rows, such as {rows.labels[at]} in {rows.years[at]}"
+def _compared(moving: dict[str, Floats], names: tuple[str, ...], starts: Floats | None, rows: Rows) -> str:
+    """Whether the first column that stays 0/1, or differs in few rows alone, is what first treated periods (rows,) say,
+    in words; "" where there are not both."""
+    for name, x in ((name, moving[name]) for name in names) if starts is not None else ():
+        treated = rows.years >= starts
+        differ = np.flatnonzero(np.isfinite(x) & (x != treated))
+        if not differ.size:
+            return f"says the same as {name}"
+        if _absorbing(x, rows) or differ.size <= FEW * treated.sum():
+            at, plural = int(differ[0]), "s" * (differ.size > 1)
+            return f"disagrees with {name} in {differ.size} row{plural}, such as {rows.labels[at]} in {rows.years[at]}"
+    return ""
 
 
 def _gaps(complete: Flags, rows: Rows) -> tuple[int, int, int]:
@@ -327,6 +333,8 @@ def _unused(
             found[name] = f"holds text in {wrong.size} rows, such as {cell_text(frame[name].iloc[wrong[0]])}"
         elif wrong.size:
             found[name] = "holds dates" if pd.api.types.is_datetime64_any_dtype(frame[name]) else "holds text"
+        elif count := int(np.isinf(values).sum()):
+            found[name] = f"is infinite in {count} row{'s' * (count > 1)}"
         elif name in constant and rank(name, PLACE_WORDS) < len(PLACE_WORDS):
             found[name] = (f"holds {np.nanmin(values):g} to {np.nanmax(values):g}, and no pair of columns holds "
                            "degrees of longitude and latitude")  # fmt: skip
@@ -378,10 +386,12 @@ def cell_means(frame: pd.DataFrame, keys: tuple[str, str]) -> pd.DataFrame:
 def _keys(frame: pd.DataFrame, numeric: dict[str, Floats], filename: str) -> tuple[str, str]:
     """The columns of unit and period: texts before numbers, likely names before others."""
     whole = {name: x for name, x in numeric.items() if np.isfinite(x).all() and (x == np.round(x)).all()}
-    periods = [name for name, x in whole.items() if x.min() > 1000 and x.max() < 3000]
-    named = [name for name in whole if _likeliest([name], PERIOD_WORDS)]
+    periods = [name for name, x in whole.items() if _like_years(x)]
+    named = [name for name in whole if _likeliest([name], PERIOD_WORDS) or name.lower() in NUMBERED]
     coded = [name for name, x in whole.items() if uneven_code(x.astype(np.int64))]
     periods += [name for name in dict.fromkeys((*named, *coded)) if name not in periods]
+    sizes = {name: np.unique(whole[name], return_counts=True)[1] for name in periods}
+    periods.sort(key=lambda name: (len(set(sizes[name])) > 1, len(sizes[name])))  # few, and with as many rows each
     texts = [str(name) for name in frame.columns if str(name) not in numeric]
     labels = {name: unit_labels(frame[name]) for name in (*_ranked(texts, UNIT_WORDS), *_ranked(whole, UNIT_WORDS))}
     for period in _ranked(periods, PERIOD_WORDS):
@@ -397,6 +407,11 @@ def _keys(frame: pd.DataFrame, numeric: dict[str, Floats], filename: str) -> tup
                   where=filename, allowed="one row per unit and period",
                   remedy=f"reshape it: panelproof panel reshape {filename} --out long.csv")  # fmt: skip
     raise _unidentified(frame, labels, {name: whole[name] for name in periods}, filename)
+
+
+def _like_years(x: Floats) -> bool:
+    """Whether a column may hold years, of which several rows have the same."""
+    return bool(x.min() >= 1800 and x.max() < 2200 and (x % 1 == 0).all() and len(np.unique(x)) < len(x))
 
 
 def _unidentified(
@@ -512,14 +527,22 @@ def _outcome(moving: dict[str, Floats], filename: str) -> tuple[str, tuple[str, 
     return first, () if rank(first, OUTCOME_WORDS) < len(OUTCOME_WORDS) else tuple(others)
 
 
-def _doubtful(columns: dict[str, Floats], rows: Rows) -> dict[str, Problem]:
-    """Columns of few values from 0 to 1 that could be a treatment, and why they cannot be one as they are."""
+def _doubtful(
+    moving: dict[str, Floats], policies: tuple[str, ...], starts: Floats | None, rows: Rows
+) -> dict[str, Problem]:
+    """Columns of few values from 0 to 1, or of 0 and 1 but for slips, that could be a treatment, and why they cannot be
+    one as they are; beside a treatment, those that are called one or say nearly what it or first periods say."""
+    said = rows.years >= starts if starts is not None else moving[policies[0]] == 1 if policies else None
     periods = np.unique(rows.years)
     i, units = pd.factorize(rows.labels)
     found = {}
-    for name, x in columns.items():
+    for name, x in ((name, x) for name, x in moving.items() if name not in policies):
         levels = np.unique(x[np.isfinite(x)])
-        if len(levels) > MOST_LEVELS or levels[0] != 0 or levels[-1] > 1:
+        slips = _absorbing(np.where(np.isin(x, (0, 1)), x, np.nan), rows) and {0.0, 1.0} <= set(levels)
+        near = said is not None and (x != said).sum() <= FEW * said.sum()
+        if not (slips or near) and (len(levels) > MOST_LEVELS or levels[0] != 0 or levels[-1] > 1):
+            continue
+        if policies and not near and not _likeliest([name], TREATMENT_WORDS):
             continue
         did = np.full((len(periods), len(units)), np.nan)
         did[np.searchsorted(periods, rows.years), i] = x

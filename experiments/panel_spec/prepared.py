@@ -18,13 +18,39 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments.panel_spec.reading import never
 from experiments.panel_spec.sections import IndexSection, Spec
 from experiments.panel_spec.transforms import OVER_TIME, Transform, apply_transforms, number_columns
+from experiments.settings import in_toml
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import Problem, bad, gathering, listed, refuse
 from sim.index import EntropyIndex, hhi_diversification, no_shares, panel_index
 from sim.panel import Panel
-from sim.panel_files import Rows, numbers, weight_problems
+from sim.panel_files import Rows, number_problems, numbers, weight_problems
+
+
+def cell_problems(frame: pd.DataFrame, spec: Spec, rows: Rows, inside: Flags) -> list[Problem]:
+    """Problems of columns of numbers where any holds text: all texts, infinities and, unless their rows may go, gaps.
+
+    inside: rows of the panel, (rows,). Texts that often mean missing have [read] missing as their remedy.
+    """
+    columns = {name: numbers(frame[name]) for name in (*spec.variables, *spec.further) if name in frame.columns}
+    texts = {name: [str(frame[name].iloc[i]).strip() for i in wrong] for name, (_, wrong) in columns.items()}
+    marks = dict.fromkeys(text for held in texts.values() if all(map(never, held)) for text in held)
+    remedy = f"correct the cell, or say missing = [{', '.join(map(in_toml, marks))}] in [read] of {spec.file}"
+    problems = []
+    for name, (values, wrong) in columns.items() if any(texts.values()) else ():
+        found = number_problems(values, wrong, frame[name], rows)
+        if texts[name] and all(map(never, texts[name])):
+            found[0] = replace(found[0], remedy=remedy)
+        problems += found
+        gaps = np.isnan(values) & inside
+        gaps[wrong] = False
+        if gaps.any() and spec.panel.missing == "error":
+            problems.append(Problem(f"is missing in {int(gaps.sum())} rows", rows.at(int(np.argmax(gaps)), name),
+                                    "a number in every row",
+                                    'fill them, or leave these rows out with missing = "drop"'))  # fmt: skip
+    return problems
 
 
 def columns_asked_for(index: IndexSection, spec: str) -> dict[str, str]:

@@ -23,11 +23,13 @@ YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d|21\d\d)(?!\d)")
 GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(?:[, ]\d{3})+(?:\.\d+)?")  # 1,234.5
 MANY_GROUPS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:,\d{3}|\.\d+)")  # no decimal comma: 1,234,567 or 1,234.5
 BY_COMMA = re.compile(r"[-+]?(?:\d+|[1-9]\d{0,2}(?:[. ]\d{3})+)(?:,\d+)?")  # 1.234,5 with a decimal comma
+CHINESE = "\u2e80"  # the first of the signs whose words no blanks part
 PERCENT = re.compile(r"[-+]?[\d., ]+%")
 MOST_TITLES = 6  # rows above a header that `init` leaves out by itself
 MOST_MARKS = 3  # texts of a column of numbers that may mean missing
 MOSTLY = 0.8  # share of numbers from which a column of text is meant as one
-PERIOD_WORDS = ("year", "period", "time", "date", "年份", "年度", "年")
+PERIOD_WORDS = ("year", "period", "time", "date", "yr", "jahr", "annee", "année", "ano", "año", "anno", "年份",
+                "年度", "年")  # fmt: skip
 YES = ("yes", "y", "true", "treated", "是", "有", "1")
 NEVER_WORDS = ("never", "none", "no", "nan", "n/a", "na", "-", "--", "—", ".", "未", "无", "从未")  # no date
 NO = ("no", "n", "false", "control", "untreated", "否", "无", "0")
@@ -390,7 +392,7 @@ def proposed(frame: pd.DataFrame, place: TablePlace | None = None) -> Proposal:
     dated = [str(name) for name in frame.columns if _holds_years(frame[name])]
     counted = [name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name]) and str(name) not in dated]
     if not any(_rank_of(name) < len(PERIOD_WORDS) for name in counted):
-        whole = [name for name in dated if not any(_blank(value) or _never(value) for value in frame[name])]
+        whole = [name for name in dated if not any(_blank(value) or never(value) for value in frame[name])]
         whole.sort(key=_rank_of)
         found.period = whole[0] if whole else ""
     found.dates = dict.fromkeys(name for name in dated if name != found.period)
@@ -398,7 +400,7 @@ def proposed(frame: pd.DataFrame, place: TablePlace | None = None) -> Proposal:
     for name in frame.columns:
         column = frame[name]
         if str(name) in dated:
-            found.missing |= dict.fromkeys(sorted({str(value).strip() for value in column if _never(value)}))
+            found.missing |= dict.fromkeys(sorted({str(value).strip() for value in column if never(value)}))
             continue
         labels = [label for label in (unit_labels(column) if _is_text(column) else ()) if label]
         if not labels:
@@ -423,7 +425,7 @@ def rank(name: str, words: tuple[str, ...]) -> int:
     """
     parts = {part.lower() for part in re.split(r"[\W_]+", name)}
     parts |= {part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
-    hits = (at for at, word in enumerate(words) if word in parts or (not word.isascii() and word in name))
+    hits = (at for at, word in enumerate(words) if word in parts or (word > CHINESE and word in name))
     return next(hits, len(words))
 
 
@@ -435,7 +437,7 @@ def _holds_years(column: pd.Series[Any]) -> bool:
         return True
     if not _is_text(column):
         return False
-    given = [value for value in column.tolist() if not _blank(value) and not _never(value)]
+    given = [value for value in column.tolist() if not _blank(value) and not never(value)]
     labels = {str(value): _year_of(value) for value in given}
     if not labels or all(str(value).strip().isdecimal() for value in given):
         return False
@@ -444,7 +446,8 @@ def _holds_years(column: pd.Series[Any]) -> bool:
     return plausible and 1 < len(each) == len(labels)
 
 
-def _never(value: object) -> bool:
+def never(value: object) -> bool:
+    """Whether a cell is a text that says never, or missing."""
     return isinstance(value, str) and value.strip().lower() in NEVER_WORDS
 
 
@@ -453,7 +456,7 @@ def _propose_numbers(labels: list[str], found: Proposal) -> None:
     tried = ReadSection(thousands=True, percent="points", decimal="," if found.decimal else ".")
     marks = {label for label in labels if isinstance(_number(label, tried), str)}
     numeric = sum(label not in marks for label in labels)
-    if marks and all(map(_never, marks)) and all(YEAR.fullmatch(label) for label in labels if label not in marks):
+    if marks and all(map(never, marks)) and all(YEAR.fullmatch(label) for label in labels if label not in marks):
         found.missing |= dict.fromkeys(sorted(marks))
         return
     if numeric < MOSTLY * len(labels) or len(marks) > MOST_MARKS or any(mark[:1].isdigit() for mark in marks):
@@ -521,7 +524,7 @@ def _without_units(
         counted = sum(not isinstance(_number(label, tried), str) for label in labels)
         if labels and counted >= MOSTLY * len(labels):
             first = unit_label(frame[name].iloc[0])
-            if first and not (isinstance(_number(first, tried), str) and not _never(first)):
+            if first and not (isinstance(_number(first, tried), str) and not never(first)):
                 return place, frame
             words += bool(first)
     plain_numbers = any(pd.api.types.is_numeric_dtype(frame[name]) and pd.notna(frame[name].iloc[0]) for name in frame)

@@ -15,6 +15,7 @@ from estimators.core.regression import fixed_columns, useless
 from estimators.core.tile import Tile
 from experiments.panel_spec.prepared import (
     add_diversification,
+    cell_problems,
     collapse_rows,
     column_problems,
     columns_asked_for,
@@ -120,6 +121,8 @@ def _role_problems(panel: PanelSection, index: IndexSection | None, where: str) 
                       'treatment = "..." as well', "name the treatment, or remove the key")  # fmt: skip
     if (panel.longitude is None) != (panel.latitude is None):
         yield Problem("longitude and latitude are not both given", where, "both or none", "add the other")
+    if panel.longitude and panel.longitude == panel.latitude:
+        yield Problem(f"longitude and latitude are both {panel.latitude!r}", where, "two columns", "correct one")
     single = [panel.unit, panel.period, panel.outcome, panel.treatment, panel.first_treated, panel.other_policy]
     indicators = () if index is None else index.indicators
     roles = [name for name in (*single, *panel.controls, *panel.mediators, *indicators) if name]
@@ -411,16 +414,10 @@ def _treatment_problems(panel: Panel, units: Flags, periods: Flags, what: str, w
     seen = seen_in(panel)[periods][:, units]
     levels = set(np.unique(did[seen]).tolist())
     if len(levels) < 2:
-        left = (
-            "leaves no observation"
-            if not levels
-            else f"leaves one value of the treatment, {min(levels):g}"
-            if panel.roles.continuous
-            else "leaves no treated observation"
-            if levels == {0.0}
-            else "leaves no untreated observation"
-        )
-        yield Problem(f"{what} {left}", where, "treated and untreated observations", "choose another sample")
+        left = "no treated observation" if levels == {0.0} else "no untreated observation"
+        left = f"one value of the treatment, {min(levels):g}" if levels and panel.roles.continuous else left
+        yield Problem(f"{what} leaves {left if levels else 'no observation'}", where,
+                      "treated and untreated observations", "choose another sample")  # fmt: skip
 
 
 def _matching_problems(psm: PsmSection | None, panel: Panel, where: str) -> Iterator[Problem]:
@@ -608,6 +605,7 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
         frame[mean_of(name)] = unit_mean(frame, name, rows)
         attributes[mean_of(name)] = mean_of(name)
     without = _without_lags(spec, rows)
+    refuse(cell_problems(frame, spec, rows, ~np.isin(rows.years, without)))
     table = read_table(
         frame.loc[~np.isin(rows.years, without)],
         section.unit,

@@ -24,6 +24,7 @@ from experiments.run.tasks import Job, Result, ask, environment_of, run_carefull
 from experiments.study import BLOCK_UNIT, Study
 from results.diagnosis.diagnose import PROPORTIONS, diagnose
 from results.store import ZarrStore
+from results.tables.terminal_tables import NamesConsole
 from results.verdict.verdicts import key_terms
 from sim.streams import TILE, worlds_reached
 
@@ -191,7 +192,7 @@ def _emit(facts: dict[str, Any], as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps({**facts, "fit": bool(good)}, ensure_ascii=False))
     else:
-        _print(facts, Console(highlight=False))
+        _print(facts, NamesConsole())
     return 0 if good else 1
 
 

@@ -52,6 +52,7 @@ from sim.world.parts.geography import UnitsOfPanel
 def facts_of(store: ZarrStore) -> ReportFacts:
     """What a report says of the study besides its numbers."""
     study: Mapping[str, Any] = store.facts["study"]
+    kind, panel = study["design"]["kind"], study["design"].get("panel")  # a real one, as it is or assigned anew
     done, blocks = blocks_of(store)
     environments = environments_of(store)
     return ReportFacts(
@@ -60,7 +61,7 @@ def facts_of(store: ZarrStore) -> ReportFacts:
         expected=study.get("expected", ""),
         seed=study["seed"],
         fingerprint=store.fingerprint,
-        synthetic=not _of_real_panel(study["design"]),
+        synthetic=not (kind == "observed" or (kind == Placebo.kind and panel)),
         provenance={"environment": " | ".join(environments or ["unknown"]), "store": store.path.name},
         toml=to_toml(study),
         done=done,
@@ -237,11 +238,6 @@ def further_charts(store: ZarrStore, diagnosis: Diagnosis) -> list[Chart]:
     """Pictures of single replications and of paired contrasts, which a diagnosis does not hold."""
     contrast = contrast_chart(store, diagnosis)
     return [*replication_charts(store, diagnosis), *([contrast] if contrast is not None else [])]
-
-
-def _of_real_panel(design: Mapping[str, Any]) -> bool:
-    """Whether its data are those of a real panel, as they are or with an assignment drawn anew."""
-    return design["kind"] == "observed" or (design["kind"] == Placebo.kind and bool(design["panel"]))
 
 
 def _held(panel: Panel) -> str:

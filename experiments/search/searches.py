@@ -40,6 +40,7 @@ from experiments.study import MOST_REPLICATIONS, Study, study_of
 from results.diagnosis.diagnose import PROPORTIONS, diagnose
 from results.plots.power_plot import FrontierPoint, frontier_svg
 from results.store import Store
+from results.tables.terminal_tables import NamesConsole
 from sim.errors import bad, closest, one_of
 
 # How many replications give a measure a wanted Monte Carlo error, with an interval.
@@ -232,7 +233,7 @@ def points_of(answers: list[SearchAnswer], first: str, second: str) -> list[Fron
 def _searched(evaluator: Evaluator, search: Searching, place: ClusterPlace, as_json: bool) -> int:
     """Search, write answer.json and print the answers; 1 where a measure never crosses its level."""
     assert evaluator.folder is not None
-    console = Console(highlight=False)
+    console = NamesConsole()
     if not as_json:
         evaluator.listen = lambda line: console.print(line, style="dim", markup=False, soft_wrap=True)
     evaluator.executor = place.open()

@@ -513,7 +513,8 @@ def _lagrange(setting: TableSetting) -> list[JournalTable]:
             heads += [Heading("χ²(1)", "", group), Heading("p", "", group)]
             for name, found in cells.items():
                 found.append(decimals(column.statistics.get(f"{name}{ending}")))
-                found.append(probability(_p_value(column, name, ending)))
+                pvalue = column.statistics.get(f"{name}{ending}_p", column.statistics.get(f"{name}_p{ending}"))
+                found.append(probability(pvalue))
     if not heads:
         return []
     rows = tuple(Row(label, tuple(cells[name])) for name, label in _LM.items())
@@ -522,10 +523,6 @@ def _lagrange(setting: TableSetting) -> list[JournalTable]:
     note = (f"Tests on the residuals of {model}. Exact form: the scores are centred and "
             "scaled for the effects that were taken out. Elhorst's form: they are not.")  # fmt: skip
     return [JournalTable("7", "Lagrange multiplier tests", tuple(heads), rows, (note, setting.data))]
-
-
-def _p_value(column: FitColumn, name: str, ending: str) -> float | None:
-    return column.statistics.get(f"{name}{ending}_p", column.statistics.get(f"{name}_p{ending}"))
 
 
 def every_error(setting: TableSetting) -> list[JournalTable]:

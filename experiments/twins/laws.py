@@ -542,10 +542,11 @@ class LevelsLaw:
         own = np.sqrt(1 - common**2) * streams.normals("levels of units", 1, units)
         own += common * (0.0 if self.treated is None else self.treated)
         spatial = self.errors.context.spatial(named.get("unit_spatial", 0.0))
-        unit = (own if spatial is None else spatial.apply(own))[:, 0]
-        if spatial is not None:  # as `smooth` does: unit effects have the standard deviation asked for
-            unit = unit - unit.mean(axis=1, keepdims=True)
-            unit = unit / unit.std(axis=1, keepdims=True)
+        unit = own[:, 0]
+        if spatial is not None:  # `smooth` gives each draw the standard deviation asked for; here all share one factor,
+            spread = spatial.apply(own)[:, 0]  # so that nothing jumps at 0, and draws differ as panels do
+            spread = spread - spread.mean(axis=1, keepdims=True)
+            unit = spread * (unit.std(axis=1).mean() / spread.std(axis=1).mean())
         period = named["period_sd"] * streams.normals("levels of periods", periods)
         return self.statistics(
             Split(noise.slopes, noise.residuals, noise.units + named["unit_sd"] * unit, noise.periods + period)

@@ -95,7 +95,7 @@ def diagnose(
              for cell, name in sorted({(null, name) for (_, name, _), null in nulls.items()})}  # fmt: skip
     judged = for_each(firsts, lambda cell: _judged(reading, cell, firsts[cell], tails))
     powers = size_adjusted_power(nulls, tails, reading.tests, alpha, records.worlds)
-    parameters = _parameter_columns(records)
+    parameters = {name: f"dial_{name}" if name in {"cell", *COLUMNS} else name for name in dial_names(records.cells)}
     rows: list[dict[str, Any]] = []
     for cell, by_name in judged.items():
         head = {"cell": cell} | {
@@ -253,8 +253,3 @@ def _outcome_rows(item: SecondPass, layout: Layout) -> Iterator[dict[str, Any]]:
         if name == "ok" or count:
             yield head | {"measure": f"status:{name}", "value": float(count), "mcse": np.nan,
                           "lower": np.nan, "upper": np.nan, "n": count, "worlds": 1}  # fmt: skip
-
-
-def _parameter_columns(records: Records) -> dict[str, str]:
-    """Column of each parameter: its own name, or dial_NAME where that is taken."""
-    return {name: f"dial_{name}" if name in {"cell", *COLUMNS} else name for name in dial_names(records.cells)}

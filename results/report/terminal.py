@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 from rich import box
 from rich.console import Console
-from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -52,7 +51,7 @@ from results.verdict.verdicts import (
     settings,
 )
 from sim.design import null_hypothesis
-from sim.errors import listed, visible
+from sim.errors import listed
 
 # The short report of a terminal: the question, the answer, and of each claim the rows that matter, on one screen.
 
@@ -73,11 +72,6 @@ def marks_of(console: Console) -> tuple[Marks, str]:
     return (PLAIN_MARKS, PLAIN_DOT) if console.options.ascii_only else (MARKS, DOT)
 
 
-def _legend_of(marks: Marks) -> str:
-    said = ", ".join(f"{marks[grade]} {words}" for grade, words in BRIEFLY.items())
-    return f"Marks: {said}; Monte Carlo errors are in --full."
-
-
 def print_short(
     diagnosis: Diagnosis, table: pd.DataFrame, found: Answer, head: Sequence[Text], console: Console, command: str,
     facts: ReportFacts | None,
@@ -93,7 +87,9 @@ def print_short(
     named = partial(last_part, names=names) if width < NARROW else str
     tables = [short_table(part, diagnosis.cells, named) for part in found.claims]
     tables += own_tables(table, diagnosis.own)
-    closing = [_legend_of(marks), _dials_text(diagnosis), _left_out(99, 99, command)]
+    legend = ", ".join(f"{marks[grade]} {words}" for grade, words in BRIEFLY.items())
+    legend = f"Marks: {legend}; Monte Carlo errors are in --full."
+    closing = [legend, _dials_text(diagnosis), _left_out(99, 99, command)]
     room = MOST_LINES - len(lines) - 1 - len(_wrapped(map(Text, closing), width))
     counts = shared_out([len(table.rows) for table in tables], room, AROUND + (width < NARROW))
     for item, rows in zip(tables, counts, strict=True):
@@ -229,15 +225,6 @@ SPARED = ("mean", "emp. SE", "truth", "mean SE", "worlds %")
 BETWEEN = "Worlds %: the share of the variance of estimate minus truth that lies between worlds."
 FULL = "panelproof report STORE --full"
 SHORT = {"cover % (MCSE)": "cover %", "reject % (MCSE)": "reject %"}
-
-
-class NamesConsole(Console):
-    """A terminal on which names of a store are text: what they hold moves no cursor and changes no colour."""
-
-    def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
-        """What is printed, in pieces, without control characters but those of rich."""
-        for segment in super().render(renderable, options):
-            yield segment if segment.control else segment._replace(text=visible(segment.text))
 
 
 def print_bias_table(

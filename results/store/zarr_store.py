@@ -635,7 +635,8 @@ class ZarrStore(Store):
             for cell in map(int, np.flatnonzero(self.states[:, -1])):
                 last = self.block_count - 1
                 self._commit(cell, last, BlockState.PENDING, self.origins[cell, last], 0 * self._digests[cell, last])
-        for name in self._all_arrays():
+        names = [f"{group}/{name}" for group in self.layouts for name, _ in self._root[group].arrays()]  # type: ignore[union-attr]
+        for name in [*arrays_at_root(self._tree), *names]:
             array = self._array(name)
             if "replication" in (array.metadata.dimension_names or ()):
                 array.resize((array.shape[0], replications, *array.shape[2:]) if array.ndim > 1 else (replications,))
@@ -646,7 +647,3 @@ class ZarrStore(Store):
         seal_root(self.path, replications=replications, study={**self._facts["study"], "replications": replications})
         self._root = self._tree.group("r+")
         self._load()
-
-    def _all_arrays(self) -> list[str]:
-        names = arrays_at_root(self._tree)
-        return names + [f"{group}/{name}" for group in self.layouts for name, _ in self._root[group].arrays()]  # type: ignore[union-attr]

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
+from rich.segment import Segment
 from rich.text import Text
 
 from results.tables.chinese import wording
 from results.tables.journal_table import EVERY, JournalTable, Row, TableSetting, named_tables
 from results.tables.records import LEAST_SHOWN, MOST_LINES, Document, heading, sentences
 from results.tables.typography import ascii_only, split_stars
+from sim.errors import visible
 
 GAP = "  "
 LABEL_WIDTH, HEAD_WIDTH = 30, 14  # of row labels, and of the lines into which a column's heading is broken
@@ -24,6 +27,19 @@ OPENS, CLOSES = "（“《", "，。；：、？！）”》"  # punctuation tha
 WORD = rf"[^\s{WIDE}{OPENS}{CLOSES}]+"
 PIECES = re.compile(rf"[{OPENS}]*(?:{WORD}(?: [-<=×/] {WORD})*|[{WIDE}])?[{CLOSES}]*\s*")  # that stay together
 ROOM = 3  # behind the last digit, for stars or a bracket
+
+
+class NamesConsole(Console):
+    """A terminal on which names are text, those of a table's columns or in a store: "price [/kg]" is no markup, and
+    what they hold moves no cursor and changes no colour."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"highlight": False, "markup": False, "emoji": False} | options)
+
+    def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+        """What is printed, in pieces, without control characters but those of rich."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
 
 
 MAIN = ("2", "T")  # tables that are printed where nobody asks for others

@@ -1,14 +1,17 @@
 """Commands that are given careless words: one clear line, and commands that can be copied."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
 
+import made_cities
 import pandas as pd
 import pytest
 
 import panelproof as pp
 from experiments.cli import run_command
+from experiments.study import Study
 
 
 def test_compare_refuses_a_level_that_is_no_number(capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,3 +130,23 @@ def test_json_and_a_table_by_dials_exclude_each_other(tmp_path: Path, capsys: py
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "--json; --json beside a table by dials; allowed: one of the two" in printed.err
+
+
+def test_names_in_brackets_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A terminal's markup knows [b] and [/b]; a column's name may hold either."""
+    names = {"road": "road [log]", "book": "price [/kg]", "region": "place [/b]"}
+    made_cities.frame().rename(columns=names).to_csv(tmp_path / "panel.csv", index=False)
+    spec = made_cities.PANEL.replace('"road", "book"', '"road [log]", "price [/kg]"') + 'groups = ["place [/b]"]\n'
+    (tmp_path / "spec.toml").write_text(spec)
+    files = [str(tmp_path / "panel.csv"), "--spec", str(tmp_path / "spec.toml")]
+    assert run_command(["panel", "check", *files]) == 0
+    assert run_command(["placebo", *files, "--draws", "99", "--scheme", "strata:place [/b]"]) == 0
+    assert "scheme strata:place [/b]" in (said := capsys.readouterr().out)
+    assert "\nroad [log]   control" in said
+    assert "\nprice [/kg]  control" in said
+    assert run_command(["twin", *files, "--method", "parametric", "--out", str(tmp_path / "twin")]) == 0
+    study, store = Study.from_toml(tmp_path / "twin" / "design.toml"), tmp_path / "x.zarr"
+    pp.run(dataclasses.replace(study, replications=study.block), store=store)
+    assert run_command(["replay", str(store), "0", "7"]) == 0
+    assert "road [log] " in (said := capsys.readouterr().out)
+    assert "price [/kg] " in said

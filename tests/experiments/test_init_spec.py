@@ -261,3 +261,53 @@ def test_numbers_of_individuals_are_no_control(tmp_path: Path, name: str) -> Non
     (alone,) = [line for line in propose_spec(example_frame().assign(**{name: range(285 * 18)}), "cities.csv")
                 .splitlines() if line.startswith("controls")]  # fmt: skip
     assert f'"{name}"' not in alone
+
+
+@pytest.mark.parametrize(
+    ("first", "period", "asked"),
+    [(1001, "yr", False), (1001, "when", False), (1810, "jahr", False), (1810, "when", True), (1001, "t", False)],
+)
+def test_numbers_of_units_that_look_like_years_are_no_periods(first: int, period: str, asked: bool) -> None:
+    frame = made_cities.frame().drop(columns=["city", "province", "region"])
+    frame["code"] += first - 1001
+    if period == "t":
+        frame["year"] -= 2009
+    text = propose_spec(frame.rename(columns={"code": "place", "year": period}), "panel.csv")
+    assert f'unit = "place"\nperiod = "{period}"' in text
+    question = f"# ? unit, period: is place the unit and {period} the period, and not the other way round?"
+    assert (question in text) is asked
+
+
+@pytest.mark.parametrize("first", [1001, 1810])
+def test_a_wide_table_whose_units_have_numbers_is_one(first: int) -> None:
+    frame = made_cities.frame().pivot(index=["code", "region"], columns="year", values="y")
+    frame = frame.rename(columns="y{}".format).reset_index()
+    frame["code"] += first - 1001
+    with pytest.raises(BadInput, match=r"is a wide table: .*; reshape it: panelproof panel reshape wide\.csv"):
+        propose_spec(frame, "wide.csv")
+
+
+@pytest.mark.parametrize(
+    ("slip", "said"), [(2, "the treatment is 2 (column"), (0, "the treatment of 1 units switches off")]
+)
+def test_a_treatment_with_one_slip_is_no_control(slip: int, said: str) -> None:
+    """Beside dates alone, and beside a clean treatment too, whatever it is called."""
+    frame = made_cities.frame().rename(columns={"d": "zone", "first_year": "began"})
+    at = frame.index[(frame["zone"] == 1) & (frame["year"] == 2018)][0]
+    frame.loc[at, "zone"] = slip
+    for table in (frame.drop(columns=["pilot", "data"]), frame):
+        text = propose_spec(table, "panel.csv")
+        assert f'# "zone" looks like a treatment, but {said}' in text
+        assert '"zone"' not in text.partition("controls = [")[2].partition("]")[0]
+    city = frame["city"][at]
+    words = f"# ? treatment: began disagrees with zone in 1 row, such as {city} in 2018: which of the two is right?"
+    assert words in propose_spec(frame.drop(columns=["pilot", "data"]), "panel.csv")
+
+
+def test_what_cannot_be_used_is_said_to_be_what_it_is() -> None:
+    frame = made_cities.frame()
+    frame["lists"] = [[1, 2], np.array([3])] * (len(frame) // 2)
+    frame.loc[5, "road"] = np.inf
+    text = propose_spec(frame, "panel.csv")
+    assert '# not used: "lists" holds lists, not one value a row' in text
+    assert '# not used: "road" is infinite in 1 row' in text

@@ -329,6 +329,19 @@ def test_what_the_rules_leave_is_one_line_each(tables: dict[str, object], said: 
     assert len(str(error.value).splitlines()) == len(error.value.problems)
 
 
+def test_marks_and_gaps_are_said_together_with_their_remedy() -> None:
+    table = frame().assign(z=frame()["x"]).astype({"y": object, "x": object})
+    table.loc[3, "y"], table.loc[5, "x"], table.loc[8, "x"], table.loc[9, "z"] = ".", "-", np.nan, np.nan
+    with pytest.raises(BadInput) as error:
+        pp.read_panel(table, spec(controls=["x", "z"]))
+    assert [problem.what for problem in error.value.problems] == [
+        "holds '.'", "holds '-'", "is missing in 1 rows", "is missing in 1 rows"
+    ]  # fmt: skip
+    assert str(error.value).count('correct the cell, or say missing = [".", "-"] in [read] of spec') == 2
+    with pytest.raises(BadInput, match="holds 'about 3'; allowed: numbers; correct the cell, or leave it empty"):
+        pp.read_panel(table.replace({".": "about 3", "-": 1.0}), spec())
+
+
 def test_a_period_with_two_years_is_asked_about() -> None:
     data = frame().assign(year=lambda d: d["year"].map("{}/2001".format))
     with pytest.raises(BadInput, match="holds several years"):

@@ -381,6 +381,7 @@ WRONG_SPECS: dict[str, tuple[str, list[str]]] = {
     "unknown balance": (PANEL + 'balance = "drop"\n', ["balance = 'drop'", '"drop-units"']),
     "two treatments": (PANEL + 'treatment = "eip"\nfirst_treated = "eip_year"\n', ["are both given"]),
     "half a coordinate": (PANEL + 'longitude = "lon"\n', ["longitude and latitude are not both given"]),
+    "one coordinate twice": (PANEL + 'longitude = "lat"\nlatitude = "lat"\n', ["latitude are both 'lat'"]),
     "twice": (PANEL + 'controls = ["x", "y"]\n', ["the column 'y' is used twice"]),
     "mediator and control": (PANEL + 'controls = ["x"]\nmediators = ["x"]\n', ["the column 'x' is used twice"]),
     "policy and mediator": (PANEL + 'other_policy = "x"\nmediators = ["x"]\n', ["the column 'x' is used twice"]),

@@ -141,6 +141,20 @@ def test_units_stay_as_near_as_they_are_when_errors_nearly_add_up(tmp_path: Path
     assert "unit_means" not in fit_by("parametric", Real.of(made_twins.drawn_panel(tmp_path, 0))).errors
 
 
+@pytest.mark.parametrize("rho", [0.0, 0.4])
+def test_the_error_of_a_standard_deviation_of_levels_is_that_of_so_many_units(tmp_path: Path, rho: float) -> None:
+    """About sd / sqrt(2 N), whether neighbours are alike or not: nothing jumps where they begin to be."""
+    levels = {"unit_sd": 1.0, "period_sd": 0.2} | ({"unit_spatial": rho} if rho else {})
+    for number in range(2):
+        real = Real.of(
+            made_twins.drawn_panel(tmp_path, number, made_twins.KNOWN | {"levels": levels, "errors": {"sd": 0.2}})
+        )
+        fit = fit_by("parametric", real)
+        item = next(one for one in fit.parameters if one.dial == "levels.unit_sd")
+        assert item.se == pytest.approx(item.value / np.sqrt(2 * 100), rel=0.4)
+        assert not any("fit of levels did not reach" in note for note in fit.notes)
+
+
 @pytest.mark.parametrize(("serial", "order"), [([1.1, -0.4], 2), (0.6, 1)])
 def test_the_order_is_that_which_residuals_need(tmp_path: Path, serial: Any, order: int) -> None:
     """Where the spec names none."""
