@@ -17,6 +17,7 @@ from real_parts import ENVIRONMENT, ROOT, wait_until
 from slow_jobs import double
 
 from cluster import Refused, back_end
+from cluster.options import some_of
 from experiments.cli import run_command
 
 TRY = """
@@ -129,3 +130,9 @@ def test_what_cannot_be_is_refused_before_anything_starts(where: str, options: d
     with pytest.raises(Refused, match="allowed") as refused:
         back_end(where, options)
     assert any(words in fault.what for fault in refused.value.faults)
+
+
+@pytest.mark.parametrize(("count", "rest"), [(1, ""), (8, ""), (9, " and 1 more (all: `panelproof cluster kinds`)")])
+def test_a_message_counts_the_names_beyond_eight(count: int, rest: str) -> None:
+    names = [f"option-{number}" for number in range(count)]
+    assert some_of(names, "zzz") == ", ".join(names[:8]) + rest

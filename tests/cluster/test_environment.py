@@ -113,6 +113,12 @@ def test_the_remedy_of_other_kernels_names_what_to_set() -> None:
     assert replace(HERE, code=(("sim", "b2"),)).remedy(HERE).startswith("say --ship-code")
 
 
+def test_kernels_that_may_come_with_another_package_are_no_matter_of_settings() -> None:
+    worker = replace(HERE, packages=(("numpy", "2.2.0"),), blas=("openblas 0.2 Zen, threads 1",))
+    assert worker.remedy(HERE) == "install numpy==2.3.0 on the worker"
+    assert replace(worker, packages=HERE.packages).remedy(HERE).startswith("set OPENBLAS_CORETYPE=Haswell, ")
+
+
 def test_the_size_of_the_cache_that_is_set_goes_before_that_of_the_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -169,8 +169,37 @@ def test_a_worker_leaves_before_the_end_of_its_job(kind: str, walltime: str, lea
     assert ("stagger" in command) == ("stagger" in leaves)
 
 
+@pytest.mark.parametrize(
+    ("walltime", "seconds"), [("02:00:00", 6900), ("00:20:00", 900), ("00:19:59", 899), ("00:12:00", 540), ("4", 180)]
+)
+def test_of_a_short_job_a_quarter_is_left_and_of_others_five_minutes(walltime: str, seconds: int) -> None:
+    stagger = ["--lifetime-stagger", "4m"] if seconds > 899 else []
+    assert Slurm(walltime=walltime)._leaving() == ["--lifetime", f"{seconds}s", *stagger]
+
+
 def test_minutes_are_a_time_of_slurm(tmp_path: Path) -> None:
     assert "--lifetime 180s" in worker_of(script_of(Slurm(walltime="4"), tmp_path))
+
+
+@pytest.mark.parametrize(("interface", "alone"), [(None, True), ("lo", False)])
+def test_workers_listen_here_alone_where_no_other_machine_can_take_part(
+    interface: str | None, alone: bool, tmp_path: Path
+) -> None:
+    back = Slurm(host="127.0.0.1", interface=interface)
+    assert ("--host 127.0.0.1" in worker_of(script_of(back, tmp_path))) is alone
+    assert "--host" not in worker_of(script_of(Slurm(interface=interface), tmp_path))
+
+
+def test_certificates_are_named_by_their_whole_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job begins in another folder."""
+    _, folder = written(tmp_path)
+    monkeypatch.chdir(folder)
+    given = Certificates.given({"ca": "ca.pem", "cert": "cert.pem", "key": "key.pem"}, "tls")
+    assert given is not None
+    lines = [line for line in script_of(Slurm(), tmp_path, given).splitlines() if "COMM__TLS__" in line]
+    assert sorted(line.partition("=")[2] for line in lines) == [
+        str(folder / name) for name in ("ca.pem", "cert.pem", "key.pem")
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)

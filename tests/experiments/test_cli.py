@@ -124,6 +124,32 @@ def test_replay_of_a_run_in_memory_finds_the_same_numbers() -> None:
         pp.replay(store, 0, 64)
 
 
+def test_a_replay_is_compared_term_by_term(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A cell without controls has the constant second; the store has it last, as cells with controls do."""
+    study = pp.Study("terms", pp.Paper(), (TwoWayDID(constant=True),), {"controls": ["paper", "none"]},
+                     replications=64, block=64)  # fmt: skip
+    store = pp.run(study, store=tmp_path / "x.zarr")
+    assert store.layouts["did"].terms.index("constant") > 1
+    for cell, terms in ((0, len(store.layouts["did"].terms)), (1, 2)):
+        assert run_command(["replay", str(tmp_path / "x.zarr"), str(cell), "5"]) == 0
+        said = capsys.readouterr().out
+        assert (said.count(" same\n"), said.count("differs")) == (terms, 0)
+
+
+def test_a_replay_has_the_tracebacks_of_its_own_fit_alone() -> None:
+    @pp.estimator(terms=["mean"])
+    def moody(icr):  # type: ignore[no-untyped-def]
+        if int(abs(icr[0, 0]) * 1e9) % 2:
+            raise ArithmeticError("no such root")
+        return icr.mean(), 1.0
+
+    store = pp.run(pp.Study("fails", pp.Paper(), (pp.TwoWayDID(), moody()), replications=64, block=64))
+    raised = [at for at, _ in store.tracebacks_in(0, 0)]
+    assert len(raised) > 2
+    for at in raised[:2]:
+        assert list(pp.replay(store, 0, at).block.tracebacks) == [(at, "moody")]
+
+
 def test_replay_finds_the_same_numbers_and_saves_the_panel(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["replay", str(ran / "x.zarr"), "1", "149", "--save", str(ran / "panel.csv")]) == 0
     assert "same" in capsys.readouterr().out

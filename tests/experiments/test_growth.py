@@ -22,11 +22,12 @@ from estimators import SpatialPanel, TwoWayDID
 from experiments.cli import run_command
 from experiments.run import tasks
 from experiments.run.blocks import CellRunner
-from experiments.run.runner import run
+from experiments.run.runner import run, schema_of
 from experiments.study import Study
 from results.store import BlockState, ZarrStore
 from results.store.repair import verified
 from results.store.tree import Folder
+from results.store.zarr_store import growth_of
 from sim.errors import BadInput
 from sim.presets import Paper
 
@@ -89,6 +90,30 @@ def test_a_store_that_grew_in_any_order_equals_one_run(reference: str, store: Pa
         assert not ZarrStore.open(store).pending(), step
     assert study == LARGE
     assert hash_of(store) == reference
+
+
+@pytest.mark.parametrize(
+    ("asked", "size", "last"), [(64, 160, "PARTIAL"), (160, 160, "PARTIAL"), (220, 220, "PENDING")]
+)
+def test_growth_sideways_keeps_whole_blocks_and_loses_no_replications(
+    store: Path, asked: int, size: int, last: str
+) -> None:
+    """The last block of 160 is half of one: of 220 it is another."""
+    wider = replace(SMALL, estimators=(SpatialPanel("sar"), *SMALL.estimators)).resized(replications=asked)
+    grown = ZarrStore.open_or_create(store, schema_of(wider))
+    assert grown.replications == size
+    states = [[grown.state(cell, index).name for index in range(3)] for cell in range(2)]
+    assert states == [["PARTIAL", "PARTIAL", last]] * 2
+    assert grown.lacking(1, 0) == ("sar-direct",)
+
+
+def test_terms_of_new_cells_leave_the_fits_that_are_there() -> None:
+    """Cells with controls have more terms: nothing of the others is computed again."""
+    small = replace(SMALL, grid=(("controls", ("none",)),))
+    large = replace(SMALL, grid=(("controls", ("none", "paper")),))
+    growth = growth_of(schema_of(small), schema_of(large), "x")
+    assert growth is not None
+    assert (growth.kept, growth.again, growth.added, growth.new_cells) == (("did",), (), (), 1)
 
 
 def test_all_at_once_and_with_workers_it_is_the_same(

@@ -17,14 +17,15 @@ import pytest
 from schedulers import started
 
 from cluster import Environment
+from estimators import TwoWayDID
 from experiments.run import runner as runner_module
-from experiments.run.resume import Resume
-from experiments.run.runner import run
-from experiments.run.tasks import ROOMS, EnvironmentMismatch, Job, environment_of, run_job
+from experiments.run.resume import Resume, check_origins, describe_stale_blocks
+from experiments.run.runner import run, schema_of
+from experiments.run.tasks import ROOMS, EnvironmentMismatch, Job, environment_of, run_job, runner_of
 from experiments.study import Study
-from results.store import ZarrStore
+from results.store import MemoryStore, Origin, ZarrStore
 from sim.errors import BadInput
-from studies import SHORT, small_study
+from studies import SHORT, quick_study, small_study
 
 PLUG_IN = """
 from dataclasses import dataclass, replace
@@ -156,6 +157,24 @@ def test_a_resume_in_another_environment_is_refused(case: str, tmp_path: Path, m
     mixed = run(more, store=tmp_path / "x.zarr", plan=Resume(accept_code_change=True))
     assert [origin.blocks for origin in mixed.environments] == [2, 2]
     assert len(mixed.environments[1].differs) >= 1
+
+
+def test_estimators_that_stay_in_part_of_a_block_are_of_their_own_code() -> None:
+    """What is computed again of such a block is the rest of it."""
+    study = quick_study(64, estimators=(TwoWayDID(), TwoWayDID(errors=("iid",), label="short")))
+    there = environment_of(study)
+    here = replace(there, code=(("sim", "another"), *there.code[1:]))
+    store = MemoryStore(schema_of(study))
+    store.computed_in(Origin(str(there), there.plain))
+    whole = runner_of(study, 0).run(0, 64)
+    store.write(0, 0, replace(whole, estimates={"did": whole.estimates["did"]}))
+    store.write(1, 0, runner_of(study, 1).run(0, 64))
+    both = [(0, 0), (1, 0)]
+    said = ["1 block was computed in another environment; what differs now: other code of sim"]
+    assert describe_stale_blocks(store, here, both) == said
+    assert describe_stale_blocks(store, there, both) == []
+    with pytest.raises(BadInput, match="1 block was computed in another environment"):
+        check_origins(store, here, both, "x", ())
 
 
 def test_a_store_that_does_not_say_by_which_code_is_refused_too(tmp_path: Path) -> None:

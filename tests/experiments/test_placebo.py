@@ -522,6 +522,17 @@ def test_placebos_that_failed_count_as_extreme(
     assert found.document["placebo_mean"] == pytest.approx(kept.mean())
     assert found.quantiles[0.5] == pytest.approx(np.median(kept))
     assert found.plot.placebos.size == DRAWS - 12
+    rejected = 2 * stats.t.sf(np.abs(np.delete(t[1:], rows)), 29) <= 0.05
+    assert rejected.any()
+    assert found.document["rejected_share"] == pytest.approx(rejected.mean())
+
+
+def test_fewer_assignments_than_draws_are_drawn_with_repetition(asked: tuple[PlaceboQuestion, MemoryStore]) -> None:
+    """Of as many placebos as there are assignments one repeats the real one or another."""
+    found = answer(*asked)
+    for count, said in ((DRAWS - 1, True), (DRAWS, True), (DRAWS + 1, False), (None, False)):
+        notes = replace(found, randomisation=replace(found.randomisation, count=count)).notes
+        assert (f"There are only {count} distinct assignments; they are drawn with repetition." in notes) is said
 
 
 def test_statistics_that_are_none_count_as_extreme() -> None:

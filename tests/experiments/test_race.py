@@ -705,6 +705,18 @@ def test_the_command_prints_and_keeps_the_same_numbers(
     assert all(len(line) <= 80 for line in printed.splitlines() if not line.startswith("wrote "))
 
 
+def test_who_leads_a_world_is_valid_there() -> None:
+    """z misses least in the world a, and its intervals cover too little."""
+    results = (result("a", "did", 2.0), result("a", "x", 1.0), result("a", "z", 0.5, valid=False),
+               result("b", "did", 1.0), result("b", "x", 1.2), result("b", "z", 2.0))  # fmt: skip
+    panel = (race_module.OnPanel("x", "iid", 0.1, 0.01, 0.08, 0.12),)
+    found = race_module.Race(mock.Mock(), "did", 0.1, results, panel, "x", agree=False)
+    assert found.answer.endswith(
+        "The worlds disagree: the least miss is that of x in the world a and did in the world b."
+    )
+    assert "disagree" not in replace(found, agree=True).answer
+
+
 def test_no_name_is_cut_at_80_columns() -> None:
     """The longest names, with the widest numbers that stand beside them."""
     names = ("did", *race_module.CONTESTANTS)

@@ -109,8 +109,12 @@ def test_a_bundle_never_holds_the_panel_unasked(tmp_path: Path, panel: list[str]
     for name in ("panel.csv", "w.csv"):
         (folder / "panel" / name).write_bytes((tmp_path / name).read_bytes())
     assert verdicts(folder, capsys) == (0, {"files": "same bits", "estimates": "same bits"})
-    (folder / "panel" / "panel.csv").write_text(VALUE.sub("7.3", data.read_text(), count=1))
-    assert verdicts(folder, capsys) == (1, {"files": "same bits", "estimates": "differs"})
+    for name, text in (("panel.csv", VALUE.sub("7.3", data.read_text(), count=1)),
+                       ("w.csv", (tmp_path / "w.csv").read_text() + "\n")):  # fmt: skip
+        kept = (folder / "panel" / name).read_bytes()
+        (folder / "panel" / name).write_text(text)
+        assert verdicts(folder, capsys) == (1, {"files": "same bits", "estimates": "differs"}), name
+        (folder / "panel" / name).write_bytes(kept)
 
 
 def test_a_study_that_holds_a_real_panel_needs_leave(tmp_path: Path, panel: list[str], capsys) -> None:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,10 @@ from estimators import TwoWayDID
 from estimators.core.estimator import Layout
 from experiments.run.runner import run
 from experiments.run.tasks import runner_of
-from experiments.search import solve
+from experiments.search import searches, solve
 from experiments.search import solve as points
-from experiments.search.root import Found, Limits, SearchPoint, fitted, narrow, search, settled
-from experiments.search.searches import breaking, needed, solving
+from experiments.search.root import Found, Limits, SearchPoint, _bracket, fitted, narrow, search, settled
+from experiments.search.searches import breaking, needed, solving, spread_of
 from experiments.search.solve import (
     BLOCK,
     Search,
@@ -118,6 +119,15 @@ def test_a_crossing_without_a_fit_lies_between_the_points_that_are_sure() -> Non
     found = search(lambda x, n: SearchPoint(x, 1.0 if x < 0.4 else -1.0, 0.0, n), Limits(0.0, 0.1, least=0.0), 1)
     assert found.state == "found"
     assert 0.0 <= found.lower <= 0.4 <= found.upper <= 1.0
+
+
+def test_a_crossing_that_noise_may_have_made_ends_no_bracket() -> None:
+    """At 1 y is -.05 with an error of .1; it crosses between 4 and 16."""
+    y = {1.0: -0.05, 4.0: 0.8, 16.0: -1.0}
+    points = [SearchPoint(0.0, 1.0, 0.1, 512)]
+    found = _bracket(lambda x, n: SearchPoint(x, y[x], 0.1, n), Limits(0.0, 1.0), points, 1)
+    assert found == (points[2], points[3])
+    assert [point.x for point in points] == [0.0, 1.0, 4.0, 16.0]
 
 
 def test_a_bracket_whose_ends_noise_puts_on_one_side_is_not_shrunk() -> None:
@@ -444,6 +454,16 @@ def test_replications_of_a_share_are_uncertain_on_both_sides() -> None:
     assert found.lower < 0.99 * found.value
     assert found.upper > 1.01 * found.value
     assert found.lower / found.value == pytest.approx(found.value / found.upper, rel=1e-6)
+
+
+@pytest.mark.parametrize(("worlds", "se"), [(1, 0.0), (2, 0.75 / math.sqrt(2)), (8, 0.75 / math.sqrt(14))])
+def test_the_spread_of_few_worlds_is_known_as_their_number_says(
+    worlds: int, se: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three quarters of the variance lie between worlds, and all groups of blocks have the same error."""
+    monkeypatch.setattr(searches, "_mcse", lambda *_: (0.1, 0.0025))
+    store: Any = SimpleNamespace(worlds=worlds)
+    assert spread_of(store, 4096, cast(SearchQuestion, None)) == (0.1, 0.0025, pytest.approx(se))
 
 
 def test_answers_that_are_none_say_where_the_search_was() -> None:

@@ -194,6 +194,29 @@ def test_poisoned_blocks_stay_so_unless_another_store_has_them(
     assert hash_of(tmp_path / "out.zarr") == reference
 
 
+def test_what_could_not_be_computed_twice_is_shared_by_nobody(shards: list[Path], tmp_path: Path) -> None:
+    merge(shards[:2], tmp_path / "two.zarr")
+    for path in (tmp_path / "two.zarr", shards[0]):
+        ZarrStore(path, "a").poison(*ZarrStore.open(shards[0]).done()[0], "killed\n")
+    merged = merge([tmp_path / "two.zarr", *shards], tmp_path / "out.zarr")
+    assert (merged.taken, merged.shared, merged.done) == ((5, 0, 0, 2), 5, 7)
+
+
+def test_the_store_that_holds_most_of_a_block_gives_it(reference: str, shards: list[Path], tmp_path: Path) -> None:
+    shutil.copytree(shards[0], tmp_path / "sound.zarr")
+    ZarrStore(shards[0], "a").poison(*ZarrStore.open(shards[0]).done()[0], "killed\n")
+    merged = merge([*shards, tmp_path / "sound.zarr"], tmp_path / "out.zarr")
+    assert (merged.taken, merged.shared, merged.done) == ((2, 3, 2, 1), 3, 8)
+    assert hash_of(tmp_path / "out.zarr") == reference
+
+
+def test_a_part_of_a_damaged_block_is_no_copy_of_it(shards: list[Path], tmp_path: Path) -> None:
+    """All but one estimator could be taken: without the rest the block is not done."""
+    for path in (shards[1] / "did" / "inference").glob("c.*"):
+        path.unlink()
+    assert_refused(shards, tmp_path / "out.zarr", r"2\.zarr; block \d of cell \d is damaged")
+
+
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
 def test_what_is_no_share_is_refused(text: str) -> None:
     with pytest.raises(BadInput, match="is no share"):

@@ -383,6 +383,8 @@ WRONG_SPECS: dict[str, tuple[str, list[str]]] = {
     "half a coordinate": (PANEL + 'longitude = "lon"\n', ["longitude and latitude are not both given"]),
     "one coordinate twice": (PANEL + 'longitude = "lat"\nlatitude = "lat"\n', ["latitude are both 'lat'"]),
     "twice": (PANEL + 'controls = ["x", "y"]\n', ["the column 'y' is used twice"]),
+    "mediator and control": (PANEL + 'controls = ["x"]\nmediators = ["x"]\n', ["the column 'x' is used twice"]),
+    "policy and mediator": (PANEL + 'other_policy = "x"\nmediators = ["x"]\n', ["the column 'x' is used twice"]),
     "weights without kind": (PANEL + "[weights]\nk = 6\n", ["[[weights]] 1", "'kind' is missing", "knn, inverse"]),
     "unknown kind": (PANEL + '[weights]\nkind = "nearest"\n', ["kind = 'nearest'", "economic, nested, file"]),
     "key of another kind": (PANEL + W + 'kind = "knn"\nkm = 6\n', ["[[weights]] 1 (knn)", "unknown key 'km'", "k"]),

@@ -277,6 +277,11 @@ def test_useless_instruments_are_a_note_in_place_of_the_table(column: str, words
     assert f"No table I: {words}." in found.notes
 
 
+def test_instruments_of_a_mediator_are_of_one_alone() -> None:
+    with pytest.raises(pp.BadInput, match=r"mediators = \['m', 'zm'\]"):
+        real_of(cities(), panel={**SPEC["panel"], "mediators": ["m", "zm"]}, iv={"mediator": ["z1"]})
+
+
 @pytest.mark.parametrize("key", ["instruments", "mediator"])
 def test_a_mediator_is_no_instrument(key: str) -> None:
     with pytest.raises(pp.BadInput, match=f"{key} names 'm', which is a mediator"):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from estimators.core.estimator import Estimates, Status
 from estimators.staggered.bacon import decompose
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.honest import BoundsQuestion, relative_magnitudes, smoothness
@@ -19,7 +20,7 @@ from experiments.estimation import estimate, journal_tables
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables import staggered_table
 from experiments.tables.adoption_checks import _add_power
-from experiments.tables.ledger import Ledger
+from experiments.tables.ledger import Ledger, known_terms
 from results.tables.records import Record
 from sim.errors import BadInput
 
@@ -133,6 +134,15 @@ def two_way(table: pd.DataFrame, regressors: Sequence[str]) -> float:
 def usual(tmp_path_factory: pytest.TempPathFactory) -> tuple[RealPanel, Ledger]:
     real = real_panel(tmp_path_factory.mktemp("usual"), frame(), controls='"x"', honest=True)
     return real, fitted(real)
+
+
+def test_reference_periods_alone_are_no_known_terms() -> None:
+    """They are zero without an error; an estimate that lacks one, and a zero that has one, are known."""
+    one = np.ones((1, 2, 4))
+    se = np.array([[[np.nan, np.nan, 0.1, np.nan], [np.nan, 0.2, np.nan, np.nan]]])
+    made = Estimates(("reference", "zero", "whole", "alone"), ("iid", "hc1"), np.array([[0.0, 0.0, 2.0, 3.0]]), se, one,
+                     np.array([Status.OK]))  # fmt: skip
+    assert known_terms(made) == ("zero", "whole", "alone")
 
 
 def test_columns_equal_means_and_dummies_by_hand(usual: tuple[RealPanel, Ledger]) -> None:

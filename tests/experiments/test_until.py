@@ -19,11 +19,12 @@ from scipy import stats
 from cluster import Executor
 from experiments.cli import run_command
 from experiments.run.checking import pilot, projected
-from experiments.run.runner import Progress, Until, checkpoints, run, schema_of
+from experiments.run.runner import Progress, Stopping, Until, checkpoints, run, schema_of
 from results.diagnosis.claims import about, fits_needed
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.fits import bound_factor
-from results.store import BlockState, Store
+from results.store import BlockState, MemoryStore, Store
+from results.store.store import Stopped
 from results.store.zarr_store import ZarrStore
 from sim.errors import BadInput
 from studies import UNTIL, quick_study
@@ -133,6 +134,30 @@ def test_a_store_that_grew_does_not_say_that_it_stopped(tmp_path: Path) -> None:
     assert ZarrStore.open(path).stopped is not None
     ZarrStore.open_or_create(path, schema_of(quick_study(1600)))
     assert ZarrStore.open(path).stopped is None
+
+
+def test_a_cell_that_was_not_stopped_has_the_replications_of_its_study() -> None:
+    """150 are two blocks and a part of one."""
+    study = quick_study(150)
+    schema = schema_of(study)
+    ended: dict[int, tuple[int, bool] | None] = {0: (1, True), 1: None}
+    stopping = Stopping(MemoryStore(schema), Until.read("coverage:0.1", schema.layouts), set(), ended)
+    assert stopping.stopped == Stopped("coverage:0.1", (64, 150), (True, False))
+    ended[1] = 3, False
+    assert stopping.stopped.replications == (64, 150)
+
+
+def test_a_store_says_which_cells_stopped() -> None:
+    rule = "Monte Carlo errors of at most coverage:0.01"
+    stopped = Stopped("coverage:0.01", (768, 512, 2048), (True, True, False))
+    assert stopped.sentence == f"stopped at {rule} in 2 of 3 cells, after 512 to 768 replications"
+    assert replace(stopped, met=(False, True, False)).sentence == (
+        f"stopped at {rule} in 1 of 3 cells, after 512 replications"
+    )
+    assert Stopped("coverage:0.01", (512,), (True,), 8).sentence == f"stopped at {rule}, after 512 replications"
+    few = replace(stopped, worlds=8).sentence
+    assert few.startswith(f"{stopped.sentence}; with 8 worlds")
+    assert replace(stopped, met=(True, True, True), worlds=8).sentence.endswith("after 512 to 2,048 replications")
 
 
 def test_every_world_is_reached_before_a_cell_is_judged() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,10 @@ from experiments.run.tasks import runner_of
 from experiments.study import Study
 from results.diagnosis.fits import fits_of
 from results.store import Block, BlockState, MemoryStore, Origin, Store, ZarrStore
+from results.store.block import check_draws
+from results.store.files import files_of
+from results.store.store import Stopped
+from sim.errors import BadInput
 from sim.presets import Paper
 
 STUDY = Study("did", Paper(controls="none"), (TwoWayDID(), TwoWayDID(errors=("iid",), label="short")), seed=3,
@@ -134,6 +140,63 @@ def test_tracebacks_of_one_estimator_leave_room_for_those_of_another(store: Stor
     store.poison(1, 0, "no panel")
     assert len(store.tracebacks) == 21
     assert store.tracebacks["cell 1 block 0"] == "no panel"
+
+
+def test_tracebacks_of_a_block_are_not_those_of_another_whose_number_begins_alike(
+    store: Store, again: Callable[[], Store]
+) -> None:
+    for index in (1, 12):
+        store.keep_tracebacks(0, index, {(64 * index + 3, "short"): f"of {index}\n"}, ["short"])
+    store.keep_tracebacks(0, 1, {}, ["short"])
+    assert again().tracebacks == {"cell 0 block 12 replication 771 short": "of 12\n"}
+    assert again().tracebacks_in(0, 12) == {(771, "short"): "of 12\n"}
+    assert again().tracebacks_in(0, 1) == {}
+
+
+def test_what_is_there_of_a_poisoned_block_is_not_computed_again(tmp_path: Path) -> None:
+    """In memory nothing of it is there."""
+    on_disk, memory = ZarrStore.create(tmp_path / "x.zarr", schema_of(STUDY)), MemoryStore(schema_of(STUDY))
+    block = block_of(0, 0)
+    for store in (on_disk, memory):
+        store.write(0, 0, replace(block, estimates={"did": block.estimates["did"]}))
+        assert (store.state(0, 0), store.lacking(0, 0)) == (BlockState.PARTIAL, ("short",))
+        store.poison(0, 0, "killed\n")
+    assert (on_disk.lacking(0, 0), memory.lacking(0, 0)) == (("short",), ("did", "short"))
+
+
+def test_what_is_not_as_it_was_written_of_a_poisoned_block_is_computed(tmp_path: Path) -> None:
+    """The numbers of another block, which read well, have another digest."""
+    store = ZarrStore.create(tmp_path / "x.zarr", schema_of(STUDY))
+    for index in (0, 1):
+        store.write(0, index, block_of(0, index))
+    store.poison(0, 0, "killed\n")
+    assert store.lacking(0, 0) == ()
+    for here, there in zip(files_of(0, 1, ["short"]), files_of(0, 0, ["short"]), strict=True):
+        shutil.copyfile(tmp_path / "x.zarr" / here, tmp_path / "x.zarr" / there)
+    assert ZarrStore.open(tmp_path / "x.zarr").lacking(0, 0) == ("short",)
+
+
+@pytest.mark.parametrize(("other", "compared"), [([np.nan, 1.0, 3.0], True), ([np.nan] * 3, False)])
+def test_draws_are_compared_where_some_truths_are_missing(other: list[float], compared: bool) -> None:
+    """An estimand that a store has from its growth alone is missing throughout, and says nothing."""
+    fits = block_of(0, 0).estimates
+    held, drawn = (Block({"att": np.array(truth)}, fits, {}, 0) for truth in (other, [np.nan, 1.0, 2.0]))
+    with pytest.raises(BadInput, match="other panels") if compared else nullcontext():
+        check_draws(held, drawn, "it", "here")
+    check_draws(replace(held, estimates={}), drawn, "it", "here")
+
+
+def test_blocks_are_wanted_up_to_where_a_cell_stopped(store: Store, again: Callable[[], Store]) -> None:
+    """The first stopped after one block, the other at its end, whose last block is half of one."""
+    stopped = Stopped("coverage:0.1", (64, 160), (True, False), STUDY.world_count)
+    store.stop(stopped)
+    assert again().stopped == stopped
+    assert again().wanted() == [(0, 0), (1, 0), (1, 1), (1, 2)]
+    store.note("until", {**store.noted("until"), "room": 96})
+    assert again().stopped is None, "it has grown since"
+    assert again().wanted() == PLACES
+    store.stop(None)
+    assert (again().stopped, again().noted("until")) == (None, None)
 
 
 def test_every_block_keeps_the_environment_that_computed_it(store: Store, again: Callable[[], Store]) -> None:

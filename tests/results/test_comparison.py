@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from estimators import SpatialPanel, TwoWayDID
 from experiments.cli import run_command
-from experiments.run.runner import run
+from experiments.run.runner import run, schema_of
 from experiments.study import Study
 from results.diagnosis.comparison import COLUMNS, Comparison, compare
-from results.store import Store
+from results.store import MemoryStore, Store
 from sim.presets import Paper
 
 STUDY = Study("a", Paper(controls="none"), (TwoWayDID(), SpatialPanel("sar")), grid=(("effect", (0.0, 0.02)),),
@@ -55,6 +55,15 @@ def test_common_draws_are_compared_replication_by_replication(worlds: int) -> No
     own, other = (np.concatenate([block.estimates["did"].se[:, at, 0] for block in store.blocks(cell)])[:250]
                   for store, cell, at in ((a, 1, 0), (b, 0, 1)))  # fmt: skip
     assert width["difference"] == pytest.approx((other - own).mean(), abs=1e-15)
+
+
+def test_what_one_store_has_alone_is_said_of_that_store() -> None:
+    """Of the second cell of one, which is the first of the other, nothing is said."""
+    found = compare(MemoryStore(schema_of(STUDY)), MemoryStore(schema_of(OTHER)))
+    assert [(pair.a, pair.b, pair.why) for pair in found.cells] == [(1, 0, "")]
+    assert found.only_a == ("did: error type cluster:unit", "estimator sar-direct", "cell effect = 0.0")
+    assert found.only_b == ("estimator sem-direct", "cell effect = 0.05")
+    assert found.frame.empty
 
 
 def test_the_error_of_a_paired_difference_is_that_of_its_mean() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from estimators.core.estimator import Status
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import diagnose
+from results.diagnosis.fits import fits_of
 from results.diagnosis.power import null_cell
 from sim.errors import BadInput
 
@@ -123,12 +125,29 @@ def test_stored_p_values_and_intervals_are_used(fabricate: Any, sample_of: Any) 
     se[:, 1] = np.nan  # a permutation test and its interval
     stored = {name: np.full(se.shape, np.nan) for name in ("pvalue", "lower", "upper")}
     stored["pvalue"][:, 1] = np.where(np.arange(40) < 10, 0.05, 0.2)[:, None]
-    stored["lower"][:, 1], stored["upper"][:, 1] = truth - 1, truth + np.where(np.arange(40) < 30, 1.0, -0.5)[:, None]
-    frame = diagnose(fabricate([({}, {"a": sample_of(truth, estimate, se, stored=stored)})], block=7)).frame
+    below = np.repeat([0.0, -1.0, -1.0, -1.0], 10)[:, None]  # an end at the truth itself holds it
+    above = np.repeat([1.0, 0.0, 1.0, -0.5], 10)[:, None]
+    stored["lower"][:, 1], stored["upper"][:, 1] = truth + below, truth + above
+    records = fabricate([({}, {"a": sample_of(truth, estimate, se, stored=stored)})], block=7)
+    frame = diagnose(records).frame
     assert select(frame, measure="rejection", error="two")["value"].item() == 0.25
     assert select(frame, measure="coverage", error="two")["value"].item() == 0.75
     assert np.isnan(select(frame, measure="mean_se", error="two")["value"].item())
     assert select(frame, measure="rejection", error="one")["n"].item() == 40
+    fits = fits_of(records.draws[0], "a", records.layouts["a"], 0.05)
+    assert fits is not None
+    assert fits.covered[:, 1].mean() == 0.75  # as two stores are compared
+
+
+def test_a_screen_passes_what_lies_above_the_level(fabricate: Any, sample_of: Any) -> None:
+    """A p value of exactly 5% rejects, as of every test."""
+    records = fabricate([({}, {"a": sample_of(*noisy(np.random.default_rng(14), 40))})], block=40)
+    records.layouts["a"] = replace(records.layouts["a"], statistics=("pre_p",), screen="pre_p")
+    fits = records.draws[0].estimates
+    fits["a"] = replace(fits["a"], statistics={"pre_p": np.repeat([0.01, 0.05, 0.051, 0.6], 10)})
+    frame = diagnose(records).frame
+    assert select(frame, sample="passing", measure="bias")["n"].item() == 20
+    assert select(frame, measure="rejection:pre_p")["value"].item() == 0.5
 
 
 def test_size_adjusted_power_from_the_null_cell(fabricate: Any, sample_of: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.report.grids import ReportFacts
 from results.report.html import html_report
 from results.store.zarr_store import ZarrStore
-from results.verdict.answer import answer, failed_fits, failure_notice, notices
+from results.verdict.answer import Failed, answer, failed_fits, failure_notice, notices
 from results.verdict.verdicts import Grade, bias_table, failures
 from sim.presets import Paper
 
@@ -59,6 +60,14 @@ def test_failures_are_the_first_words_of_the_verdict(partly_failed: Diagnosis) -
     for full in (True, False):
         assert lines_of(partly_failed, full=full, seed=1)[2].startswith(f"- {said}")
     assert f'<p class="lead">{said} ' in html_report(partly_failed, ReportFacts("toy"))
+
+
+def test_eight_items_are_listed_and_nine_where_one_alone_would_be_counted() -> None:
+    found = [Failed(f"e{n}", 100, Counter({"it": 1}), Grade.HARMLESS, "", 0.01, 0.01, 0.0, 0.05) for n in range(10)]
+    nine = failure_notice(found[:9])
+    assert nine.count("failed in 1 of 100 fits") == 9
+    assert nine.endswith("e8 failed in 1 of 100 fits (1%): it (1).")
+    assert failure_notice(found).endswith("e7 failed in 1 of 100 fits (1%): it (1); 2 more.")
 
 
 def test_one_fit_in_a_thousand_that_failed_is_said_and_harmless(fabricate: Any, sample_of: Any) -> None:
@@ -115,6 +124,25 @@ def test_an_error_type_without_any_error_is_missing(fabricate: Any, sample_of: A
     assert notices(bias_table(diagnose(fabricate([({}, {"ols": fits})])))) == [
         "Missing in usable fits: one errors of ols (64 of 64)."
     ]
+
+
+def test_of_an_error_type_the_fits_that_lack_it_for_some_term_are_missing(fabricate: Any, sample_of: Any) -> None:
+    """Five lack it for the first term, three of them for the second too."""
+    fits = sample(sample_of, 64, terms=2)
+    fits.se[:5, 0, 0] = fits.se[:3, 0, 1] = np.nan
+    assert notices(bias_table(diagnose(fabricate([({}, {"ols": fits})])))) == [
+        "Missing in usable fits: one errors of ols (5 of 64)."
+    ]
+
+
+def test_an_error_type_that_has_intervals_alone_is_not_missing(fabricate: Any, sample_of: Any) -> None:
+    fits = sample(sample_of, 64)
+    shape = fits.se.shape
+    fits.se[:, 0] = np.nan
+    stored = {"lower": np.full(shape, -9.0), "upper": np.full(shape, 9.0)}
+    table = bias_table(diagnose(fabricate([({}, {"ols": replace(fits, stored=stored)})])))
+    assert list(table["n_error"]) == [64, 64]
+    assert notices(table) == []
 
 
 def test_a_term_that_some_fits_lack_is_missing(fabricate: Any, sample_of: Any) -> None:

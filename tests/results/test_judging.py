@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -26,7 +27,7 @@ from results.diagnosis.claims import (
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.measures import interval, proportion
 from results.verdict.answer import answer, failed_fits, judged_sentence, verdict_records
-from results.verdict.sentences import needs_text
+from results.verdict.sentences import claim_sentence, grade_texts, needs_text, power_sentence
 from results.verdict.verdicts import (
     Grade,
     Judged,
@@ -295,6 +296,41 @@ def test_sentences_and_records_say_what_is_needed_and_how_much_is_judged(fabrica
     assert (record["replications_needed"], record["pvalue"]) == (planned, None)
     alone = replace(diagnose(fabricate(cells[:1])), claims=(Claim("size"),))
     assert answer(alone).notes == ()
+
+
+def test_of_several_that_are_open_the_largest_need_is_said() -> None:
+    one, three = judged([row_of(15, 300)]), judged([row_of(15, 300, cell) for cell in range(3)])
+    planned = about(fits_needed(ALPHA, 0.025, share=True, cells=3))
+    assert planned > needed(one, one.worst).replications
+    for found in ([one, three], [three, one]):
+        said = grade_texts(SIZE, found, [{"c": cell} for cell in range(3)])
+        assert said == {Grade.OPEN: f"in 4 of 4 numbers, needs about {planned:,.0f} replications"}
+
+
+def by_hand(claim: Claim, values: Sequence[float], estimator: str = "ols", truth: float = 0.1) -> Verdict:
+    """A verdict whose cells have these values."""
+    grade = Grade.STATED if claim.measure == "power" else Grade.HOLDS
+    rows = (row_of(15, 300, cell) | {"truth": truth, "tests": False} for cell in range(len(values)))
+    cells = [Judged(row["cell"], value, 0.001, value - 0.002, value + 0.002, grade, row)
+             for row, value in zip(rows, values, strict=True)]  # fmt: skip
+    return Verdict(claim, estimator, "t0", "iid", 0.0, 0.1, tuple(cells))
+
+
+def test_the_largest_bias_may_be_below_zero() -> None:
+    found, dials = [by_hand(Claim("bias"), (-0.04, 0.01))], [{"c": 0}, {"c": 1}]
+    assert grade_texts(found[0].claim, found, dials) == {Grade.HOLDS: "at most 0.04 standard errors"}
+    assert "hold" in (said := claim_sentence(found[0].claim, found, dials, ALPHA))
+    assert "at most 0.04 standard errors" in said
+
+
+def test_beyond_four_tests_the_powers_of_the_rest_stand_together() -> None:
+    found = [
+        by_hand(Claim("power"), (share,), f"e{number}") for number, share in enumerate((0.1, 0.2, 0.3, 0.9, 0.5, 0.6))
+    ]
+    said = power_sentence([(one, ()) for one in found], set(), ALPHA)
+    assert said.endswith("2 more tests find an effect in 50% to 60% of panels.")
+    assert said.count("e3: ") == 1
+    assert "e4" not in said
 
 
 def test_a_lucky_failure_among_many_is_open_and_a_record_has_its_p_value(fabricate: Any, sample_of: Any) -> None:

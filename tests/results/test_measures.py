@@ -13,7 +13,19 @@ from scipy import stats
 from estimators.core.estimator import Status
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.fits import FirstPass, Fits, SecondPass, measures_by_error, measures_by_term
-from results.diagnosis.measures import Extremes, Measured, RunningMoments, interval, proportion, wilson
+from results.diagnosis.measures import (
+    Extremes,
+    Measured,
+    RunningMoments,
+    Tally,
+    bias_eliminated_coverage,
+    empirical_se,
+    interval,
+    mean_without,
+    proportion,
+    variance_without,
+    wilson,
+)
 from results.diagnosis.power import Exceedances, UpperTail, adjusted
 
 Arrays = dict[str, np.ndarray]
@@ -237,6 +249,20 @@ def test_a_share_of_nothing_or_all_is_not_exact(hits: int) -> None:
     assert measured.value[0] == hits / 20
     assert measured.mcse[0] == pytest.approx(np.sqrt(share * (1 - share) / cases))
     assert np.isnan(proportion(np.array([0.0]), np.array([0.0])).mcse[0])
+    covered, errors, usable = Tally((1,)), RunningMoments((1,)), np.ones((20, 1), dtype=bool)
+    covered.add(np.full((20, 1), hits == 20), usable)
+    errors.add(np.arange(20.0)[:, None], usable)
+    moved = bias_eliminated_coverage(covered, np.zeros(1), np.zeros(1), errors)
+    assert (moved.value[0], moved.mcse[0]) == (hits / 20, measured.mcse[0])
+
+
+def test_a_spread_has_an_error_from_three_fits_on() -> None:
+    """1 and 3 have the kurtosis 1, as any two values: an error of 0. That of 1, 3 and 2 is 1.5."""
+    moments = RunningMoments((2,), 4)
+    moments.add(np.array([[1.0, 1.0], [3.0, 3.0], [9.0, 2.0]]), np.array([[True, True], [True, True], [False, True]]))
+    found = empirical_se(moments)
+    np.testing.assert_allclose(found.value, [np.sqrt(2.0), 1.0])
+    np.testing.assert_allclose(found.mcse, [np.nan, np.sqrt(0.5 / 12)])
 
 
 def test_type_s_of_nothing_seen_has_an_error(fabricate: Any, sample_of: Any) -> None:
@@ -276,11 +302,31 @@ def test_moments_survive_a_large_mean_and_empty_blocks() -> None:
         assert moments.kurtosis[k] == pytest.approx(stats.kurtosis(column, fisher=False), rel=1e-9)
 
 
+def test_means_and_variances_without_one_value() -> None:
+    """Of 1, 2 and 4: of 2 and 4, of 1 and 4, of 1 and 2. Without one of two values there is no variance."""
+    x = np.array([[1.0], [2.0], [4.0]])
+    three, two = RunningMoments((1,)), RunningMoments((1,))
+    three.add(x, np.ones((3, 1), dtype=bool))
+    two.add(x[:2], np.ones((2, 1), dtype=bool))
+    np.testing.assert_allclose(mean_without(x, three)[:, 0], [3.0, 2.5, 1.5])
+    np.testing.assert_allclose(variance_without(x, three)[:, 0], [2.0, 4.5, 0.5])
+    np.testing.assert_allclose(mean_without(x[:2], two)[:, 0], [2.0, 1.0])
+    assert np.isnan(variance_without(x[:2], two)).all()
+
+
 def test_extremes_of_nothing() -> None:
     extremes = Extremes((1,))
     extremes.add(np.empty((0, 1)), np.empty((0, 1), dtype=bool))
     assert not extremes.constant.any()
     assert not extremes.zero.any()
+
+
+def test_near_zero_is_less_than_a_tenth_of_the_middle() -> None:
+    """The middle is 1, 1, -1, -1 and 2."""
+    ends = np.array([[0.09, 0.11, -1.91, -1.89, -1.0], [1.91, 1.89, -0.09, -0.11, 5.0]])
+    extremes = Extremes((5,))
+    extremes.add(ends, np.ones(ends.shape, dtype=bool))
+    assert extremes.near_zero.tolist() == [True, False, True, False, True]
 
 
 def power_by_hand(null: np.ndarray, other: np.ndarray, alpha: float) -> float:

@@ -231,6 +231,9 @@ def test_power_states_the_smallest_effect_that_most_panels_find(fabricate: Any, 
     assert f"80% of panels find an effect of {found.mde:.2f}" in part.sentence
     records = [record for record in verdict_records(answer(diagnosis)) if record["measure"] == "mde"]
     assert [record["value"] for record in records] == [found.mde]
+    assert records[0]["nominal"] == 0.8
+    (power,) = (record for record in verdict_records(answer(diagnosis)) if record["measure"] == "power")
+    assert (power["nominal"], power["tolerance"]) == (None, None)  # nothing is promised
 
 
 def test_an_effect_beyond_the_simulated_ones_is_called_so(fabricate: Any, sample_of: Any) -> None:
@@ -254,6 +257,8 @@ def test_effects_that_are_always_found_give_no_smallest_one(fabricate: Any, samp
     (part,) = answer(judged(fabricate, curve(sample_of, (0.0, 2.0, 4.0), 0.1), Claim("power"))).claims
     ((_, (found,)),) = part.curves
     assert [cell.value for cell in found.cells[1:]] == [1.0, 1.0]
+    assert part.verdicts[0].span == (1.0, 1.0)  # the size, at 0, is no power
+    assert "found in 100% of panels" in part.sentence
     assert np.isnan(found.mde)
     assert not found.beyond
     assert "80% of panels find an effect of" not in part.sentence
