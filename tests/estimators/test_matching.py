@@ -320,6 +320,7 @@ def test_clusters_are_counted_on_either_side() -> None:
     assert np.isfinite(got.se[:, :3, 0]).all()
     assert found.clusters("cluster:province", panel) == (1, 6)
     assert found.clusters("cluster:province+period", panel) == (1, 6)
+    assert found.clusters("cluster:unit+province", panel) == (1, 6)
     assert found.clusters("cluster:period", panel) is None
     assert found.clusters("hc1", panel) is None
     assert np.isnan(got.se[:, 3, 0]).all()

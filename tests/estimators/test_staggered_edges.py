@@ -71,6 +71,13 @@ def test_periods_with_a_gap_are_refused(estimator: Estimator) -> None:
         estimator(panel_of(STAGGERED, (2000, 2001, 2002, 2004, 2005, 2006, 2007)))
 
 
+def test_a_cohort_without_clean_controls_is_not_cut() -> None:
+    panel = panel_of([2, 2, 2, 6, 6, 6], tuple(range(8)))
+    assert Stacked(window=(-2, 2)).sample(panel).cohorts == (2,)
+    assert Stacked(window=(-2, 2)).sample(panel).cut == ()
+    assert Stacked(window=(-2, 2)).sample(panel_of([2, 2, 2, 6, 6, NEVER], tuple(range(8)))).cut == (6,)
+
+
 def test_a_decomposition_does_not_mind_gaps() -> None:
     panel = panel_of(STAGGERED, (2000, 2001, 2002, 2004, 2005))
     assert Cohorts.of(panel, "did", "here", even=False).labels == (2004, 2005)
@@ -85,6 +92,18 @@ def test_truths_count_periods_too() -> None:
     for name in ("event(1)", "att_event", "att"):
         ask = Estimand.parse(name)
         np.testing.assert_allclose(adoption.mean_effect(gain, ask), annual.mean_effect(gain, ask), rtol=1e-12)
+
+
+@every
+def test_statistics_are_those_of_the_first_error_type(estimator: Estimator) -> None:
+    panel, errors = panel_of(STAGGERED, tuple(range(8)), noise=1.0), ("cluster:unit", "cluster:fifth")
+    bands = {"band": "mammen"} if isinstance(estimator, CallawaySantAnna) else {"uniform_draws": 99}
+    one, both, other = (
+        dict(dataclasses.replace(estimator, errors=some, **bands)(panel).statistics)  # type: ignore[type-var]
+        for some in (errors[:1], errors, errors[::-1])
+    )
+    np.testing.assert_equal(both, one)
+    assert any(np.any(other[name] != values) for name, values in one.items())
 
 
 @every

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from sim.errors import BadInput
-from sim.panel_files import Rows, read_frame
+from sim.panel_files import Rows, TablePlace, read_frame
 
 TABLE = pd.DataFrame({"城市": ["北京市", "上海市", "北京市"], "year": [2006, 2006, 2007], "y": [1.5, np.nan, 2.0]})
 
@@ -74,6 +74,13 @@ def test_the_separators_and_decimal_marks_that_spreadsheets_write(tmp_path: Path
     frame = read_frame(tmp_path / "a.csv")
     assert _same(frame)
     assert frame["y"].dtype == np.float64
+
+
+def test_a_group_of_columns_spans_those_under_it_alone(tmp_path: Path) -> None:
+    rows = [["city", "Income", None, "Note", None], [None, "mean", "sd", None, "x"], ["a", 1, 2, "n", 3]]
+    pd.DataFrame(rows).to_csv(tmp_path / "a.csv", index=False, header=False)
+    found = read_frame(tmp_path / "a.csv", place=TablePlace(header=2))
+    assert list(found.columns) == ["city", "Income mean", "Income sd", "Note", "x"]
 
 
 def test_commas_in_names_and_texts_are_no_separators_or_decimal_marks(tmp_path: Path) -> None:

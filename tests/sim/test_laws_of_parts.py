@@ -380,6 +380,48 @@ def test_the_norm_that_is_kept_gives_this_variance_to_a_period(moving: list[floa
     assert_close((e[:, 1:] * e[:, :-1]).mean(axis=(1, 2)), 1.44 * np.sqrt(PERIODS / total) * gamma[1] / gamma[0])
 
 
+@pytest.mark.parametrize("gamma", [0.8, -0.5])
+def test_outcomes_that_follow_their_past_have_begun_long_before(gamma: float) -> None:
+    """y_t = gamma y_t-1 + e_t from as many periods before: cov(y_s, y_t) = gamma^(t - s) sum_k gamma^2k, k to T + s."""
+    y = panel_of(spillover={"gamma": gamma}, **SILENT).variables["y"]
+    for s, t in ((0, 0), (0, 1), (0, PERIODS - 1), (2, 5), (PERIODS - 1, PERIODS - 1)):
+        expected = gamma ** (t - s) * sum(gamma ** (2 * k) for k in range(PERIODS + s + 1))
+        assert_close((y[:, s] * y[:, t]).mean(axis=1), expected)
+
+
+# Effects of groups
+
+
+def test_effects_of_groups_are_those_of_their_observed_treated_unit_periods() -> None:
+    """A fifth of the effect of 2 in each period since adoption, by the group of a unit and by event time."""
+    dials: dict[str, Any] = {
+        "covariates": [{"name": "b", "distribution": "binary", "between": 1.0}],
+        "effect": {"size": 2.0, "shape": "growing"}, "adoption": {"kind": "staggered"},
+    }  # fmt: skip
+    whole, gaps = panel_of(1, **dials), {"missing": {"share": 0.4}}
+    did, b, seen = whole.variables["did"][0], whole.variables["b"][0], panel_of(1, **dials, **gaps).observed
+    assert seen is not None
+    since = np.cumsum(did, axis=0)
+    cells = (did > 0) & seen[0]
+    gain = 2 * np.minimum(since / 5, 1.0)
+    zero, one = (gain[cells & (b == value)].mean() for value in (0, 1))
+    by_event = [gain[cells & (since == k)].mean() for k in np.unique(since[cells])]
+    expected = {
+        "att_of(b,1)": one, "ddd(b,0,1)": one - zero, "slope(b)": one - zero,
+        "level(b)": zero + (one - zero) * b[seen[0]].mean(), "att_event": np.mean(by_event),
+    }  # fmt: skip
+    design, streams = design_of(**dials, **gaps), Streams(SEED)
+    draw = design.settle(streams).draw(streams.tile(0, 1), Wanted(frozenset({"y"}), tuple(expected)))
+    assert {name: float(value[0]) for name, value in draw.truth.items()} == pytest.approx(expected, rel=1e-12)
+
+
+def test_effects_a_unit_are_those_of_negative_doses_too() -> None:
+    covariates = [{"name": "z"}, {"name": "b", "distribution": "binary", "between": 1.0}]
+    dials = {"covariates": covariates, "adoption": {"kind": "instrumented"}, "effect": {"size": 2.0}}
+    assert (panel_of(1, **dials).variables["did"] < 0).any()
+    assert truth_of("unit_att_of(b,1)", **dials) == pytest.approx(2.0, rel=1e-12)
+
+
 # Levels
 
 
