@@ -76,6 +76,8 @@ def test_scores_sum_to_zero_when_w_is_not_row_stochastic(model: str, weights: st
 def test_information_of_one_panel_is_that_of_the_batch(model: str, transform: str) -> None:
     panel = small_panel(15, 5, seed=4)
     inverse = np.linalg.inv(scores(panel, model, transform).information())
+    whole = SpatialPanel(model=model, transform=transform).covariance(panel, "information").matrix[0]
+    np.testing.assert_allclose(whole[: len(inverse), : len(inverse)], inverse, rtol=1e-7, atol=1e-10)
     got = SpatialPanel(model=model, transform=transform)(panel)
     np.testing.assert_allclose(np.sqrt(np.diag(inverse)), got.se[0, 0, : len(inverse)], rtol=1e-9)
 

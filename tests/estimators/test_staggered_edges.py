@@ -78,6 +78,14 @@ def test_a_cohort_without_clean_controls_is_not_cut() -> None:
     assert Stacked(window=(-2, 2)).sample(panel_of([2, 2, 2, 6, 6, NEVER], tuple(range(8)))).cut == (6,)
 
 
+def test_a_stack_holds_its_reference_period_whatever_the_window() -> None:
+    panel = panel_of(STAGGERED, tuple(range(8)), noise=1.0)
+    late, early = Stacked(window=(0, 2))(panel), Stacked(window=(-1, 2))(panel)
+    assert late.terms == early.terms
+    np.testing.assert_array_equal(late.estimate, early.estimate)
+    np.testing.assert_array_equal(late.se, early.se)
+
+
 def test_a_decomposition_does_not_mind_gaps() -> None:
     panel = panel_of(STAGGERED, (2000, 2001, 2002, 2004, 2005))
     assert Cohorts.of(panel, "did", "here", even=False).labels == (2004, 2005)

@@ -222,6 +222,28 @@ def test_a_mediator_that_totals_cannot_hold_is_bad_input(
     design_of(mediators=[{**part, "within": False} for part in mediators], errors=errors)
 
 
+def test_a_mediator_follows_levels_around_its_own_mean() -> None:
+    """Without errors and effects the outcome is its levels."""
+    mediator = {"name": "m", "mean": 3.0, "levels": 0.5, "sd": 0.0, "a": 0.0, "b": 0.0}
+    panel = panel_of(1, mediators=[mediator], levels={"mean": 7.0}, errors={"scale": 0.0}, adoption={"kind": "never"})
+    y, m = panel.variables["y"], panel.variables["m"]
+    assert m.mean() == pytest.approx(3.0, rel=1e-12)
+    np.testing.assert_allclose(m, 3.0 + 0.5 * (y - y.mean()), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("dials", "said"), [
+    ({"treated": UNITS}, f"treated = {UNITS} of {UNITS} units; allowed: 1 to {UNITS - 1}"),
+    ({"share": 0.99}, f"share = 0.99 of {UNITS} units; allowed: a share of 1 unit to all but 1"),
+    ({"date": 2001}, "date = 2001; allowed: a period after the first, 2001 to 2008"),
+    ({"dates": [2001, 2004]}, r"dates = \[2001, 2004\]; allowed: two periods after the first"),
+    ({"last_periods": PERIODS}, f"last_periods = {PERIODS}; allowed: 1 to {PERIODS - 1}"),
+])  # fmt: skip
+def test_adoption_that_leaves_nothing_to_compare_with_is_bad_input(dials: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        design_of(first_period=2001, adoption={"kind": "random", **dials})
+    design_of(first_period=2001, adoption={"kind": "random", "treated": UNITS - 1, "date": 2002})
+
+
 def test_confounding_makes_room_for_a_mediator_in_a_total() -> None:
     """b kappa < 0: e_y = .6 and b u = 1.2 of correlation -.9 sum to errors of a smaller sd."""
     total = float(np.sqrt(0.6**2 + 1.2**2 - 2 * 0.9 * 0.6 * 1.2))
@@ -398,8 +420,9 @@ def test_effects_of_groups_are_those_of_their_observed_treated_unit_periods() ->
         "covariates": [{"name": "b", "distribution": "binary", "between": 1.0}],
         "effect": {"size": 2.0, "shape": "growing"}, "adoption": {"kind": "staggered"},
     }  # fmt: skip
-    whole, gaps = panel_of(1, **dials), {"missing": {"share": 0.4}}
-    did, b, seen = whole.variables["did"][0], whole.variables["b"][0], panel_of(1, **dials, **gaps).observed
+    gaps: dict[str, Any] = {"missing": {"share": 0.4}}
+    whole, seen = panel_of(1, **dials), panel_of(1, **dials, **gaps).observed
+    did, b = whole.variables["did"][0], whole.variables["b"][0]
     assert seen is not None
     since = np.cumsum(did, axis=0)
     cells = (did > 0) & seen[0]
@@ -417,7 +440,7 @@ def test_effects_of_groups_are_those_of_their_observed_treated_unit_periods() ->
 
 def test_effects_a_unit_are_those_of_negative_doses_too() -> None:
     covariates = [{"name": "z"}, {"name": "b", "distribution": "binary", "between": 1.0}]
-    dials = {"covariates": covariates, "adoption": {"kind": "instrumented"}, "effect": {"size": 2.0}}
+    dials: dict[str, Any] = {"covariates": covariates, "adoption": {"kind": "instrumented"}, "effect": {"size": 2.0}}
     assert (panel_of(1, **dials).variables["did"] < 0).any()
     assert truth_of("unit_att_of(b,1)", **dials) == pytest.approx(2.0, rel=1e-12)
 

@@ -148,7 +148,7 @@ def test_contiguity_by_queen_and_rook(tmp_path: Path) -> None:
 def test_cells_touch_on_a_plane_whose_degrees_have_one_length() -> None:
     """Rows of a wall from 20 to 60 degrees north: the next two in a row, and two in each row beside it."""
     row, place = (part.ravel() for part in np.indices((5, 5)))
-    longitude, latitude = place + 0.5 * (row % 2), 20.0 + 10.0 * row
+    longitude, latitude = (part.astype(np.float64) for part in (place + 0.5 * (row % 2), 20.0 + 10.0 * row))
     found = touching_cells(tuple(map(str, range(25))), longitude, latitude, rule="rook", standardize="none")
     rows, along = (np.abs(values[:, None] - values) for values in (row, longitude))
     np.testing.assert_array_equal(found.dense, ((rows == 0) & (along == 1)) | ((rows == 1) & (along == 0.5)))
