@@ -272,6 +272,7 @@ def test_intervals_widen_with_the_bound_up_to_the_breakdown_value(restriction: h
     assert got.original == CITED.original
     interval = honest.INTERVALS[restriction]
     assert interval(CITED, got.breakdown)[0] <= 0 < interval(CITED, got.breakdown * (1 - 1e-6))[0]
+    assert sensitivity(CITED, restriction, bounds[:0], 0.5 * CITED.original[0]).breakdown < 0.9 * got.breakdown
     if restriction == "relative magnitudes":
         assert (np.diff(got.lower) < 0).all()
         assert (np.diff(got.upper) > 0).all()

@@ -373,6 +373,7 @@ def test_a_unit_unseen_before_treatment_is_no_candidate() -> None:
         (PsmDID(covariates=()), "covariates"),
         (PsmDID(covariates=("size",), caliper=0.0), "caliper = 0.0"),
         (PsmDID(covariates=("size",), neighbours=0), "neighbours = 0"),
+        (PsmDID(covariates=("size",), method="kernel", bandwidth=0.0), "bandwidth = 0.0"),
         (PsmDID(covariates=("size",), years=(1990, 1995)), "no period lies in years"),
         (PsmDID(covariates=("size",), errors=("wild:unit",)), "error type"),
     ],

@@ -443,6 +443,14 @@ def test_wald_tests_take_the_covariance_of_every_error_type(transform: str) -> N
             assert got.statistics[f"{name}{ending}_p"][0] == pytest.approx(p, rel=1e-5)
 
 
+def test_wald_tests_of_driscoll_and_kraay_are_those_of_as_many_sums_as_periods() -> None:
+    panel = small_panel(40, 12, seed=4)
+    found = SpatialPanel("sdm", full_fit=True, errors=("driscoll-kraay",))(panel).statistics
+    for name in ("wald_sar:driscoll-kraay", "wald_sem:driscoll-kraay"):
+        p = f_law.sf(found[name][0] * (12 - 3) / (3 * 11), 3, 12 - 3)
+        assert found[f"{name}_p"][0] == pytest.approx(p, rel=1e-9)
+
+
 # Wald tests of the SDM under clustered errors keep their size: the statistic is compared with Hotelling's law.
 
 

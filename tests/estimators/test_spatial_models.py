@@ -14,6 +14,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import chi2
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
+from estimators.core.tile import TAKEN_OUT, PanelEffects
 from estimators.spatial.likelihood import ErrorModel, maximise
 from estimators.spatial.spatial_panel import ModelChoice, choose_model
 from estimators.spatial.spectrum import FLAT, Spectrum
@@ -219,17 +220,19 @@ def test_mode_gap_is_the_distance_to_the_next_maximum() -> None:
     assert not strong.statistics["mode_gap"][0] < 10
 
 
-def test_slx_is_least_squares_on_regressors_and_their_lags() -> None:
-    panel = small_panel(30, 6, seed=4)
+@pytest.mark.parametrize("effects", ["two-way", "unit", "period", "none"])
+def test_slx_is_least_squares_on_regressors_and_their_lags(effects: PanelEffects) -> None:
+    panel, taken = small_panel(30, 6, seed=4), TAKEN_OUT[effects]
     w = panel.weights["knn"]
     names = panel.roles.regressors
     lagged = {f"w_{name}": w.lag(panel.variables[name]) for name in names}
     terms = (*names, *lagged)
     errors = ("hc1", "cluster:unit", "cluster:province")
-    wanted = TwoWayDID(regressors=terms, errors=errors)(panel.with_variables(lagged))
-    got = SpatialPanel(model="slx", errors=errors)(panel)
-    np.testing.assert_allclose(got.estimate[0, : len(terms)], wanted.estimate[0], rtol=1e-10)
-    np.testing.assert_allclose(got.se[0, :, : len(terms)], wanted.se[0], rtol=1e-10)
+    did = TwoWayDID(regressors=terms, errors=errors, effects=taken, constant=not taken)
+    wanted = did(panel.with_variables(lagged))
+    got = SpatialPanel(model="slx", errors=errors, effects=effects)(panel)
+    np.testing.assert_allclose(got.estimate[0, : len(terms)], wanted.estimate[0, : len(terms)], rtol=1e-10)
+    np.testing.assert_allclose(got.se[0, :, : len(terms)], wanted.se[0, :, : len(terms)], rtol=1e-9)
     assert got.statistics["r2"][0] == pytest.approx(wanted.statistics["r2"][0], abs=1e-12)
 
 

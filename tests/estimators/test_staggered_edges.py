@@ -66,6 +66,13 @@ def test_event_times_count_periods_whatever_their_labels(estimator: Estimator) -
 
 
 @every
+@pytest.mark.parametrize("errors", [(), ("cluster:unit", "cluster:unit"), ("hc1",), ("cluster:nothing",)])
+def test_error_types_are_clusterings_of_units_each_named_once(estimator: Estimator, errors: tuple[str, ...]) -> None:
+    with pytest.raises(BadInput, match=r"errors = .*allowed: distinct names among cluster:unit, cluster:fifth"):
+        dataclasses.replace(estimator, errors=errors)(panel_of(STAGGERED, tuple(range(8))))  # type: ignore[type-var]
+
+
+@every
 def test_periods_with_a_gap_are_refused(estimator: Estimator) -> None:
     with pytest.raises(BadInput, match="not evenly spaced: the panel has no 2003; allowed: periods 1 apart"):
         estimator(panel_of(STAGGERED, (2000, 2001, 2002, 2004, 2005, 2006, 2007)))

@@ -281,6 +281,14 @@ def test_samples_with_units_that_stand_twice(kind: str) -> None:
         assert found.estimate[row] == pytest.approx(wanted, abs=2e-6)
 
 
+def test_a_sample_with_one_period_before_a_date_has_no_estimate() -> None:
+    panel = made({14: 1, 15: 7, 16: 7}, 1)
+    first = dates_of(panel.variables["did"]).astype(np.intp)
+    for kind, known in (("synthetic-did", False), ("synthetic-control", False), ("equally-weighted-did", True)):
+        found = fit_samples(panel.variables["y"].copy(), first, ESTIMATORS[kind].weighting)
+        assert np.isfinite(found.estimate[0]) == known
+
+
 @pytest.mark.parametrize("kind", ["synthetic-did", "demeaned-synthetic-control", "equally-weighted-did"])
 def test_unit_and_period_effects_do_not_matter(kind: str) -> None:
     panel = made(DATES["three dates"])
