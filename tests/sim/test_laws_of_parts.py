@@ -5,6 +5,7 @@ Moments of many draws are within 4 of their Monte Carlo errors.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -490,6 +491,22 @@ def test_interactive_levels_have_their_share_and_standard_paths() -> None:
 
 
 # Places
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"), [("rich", ""), ("latitude", "90"), ("longitude", ""), ("longitude", "-181")]
+)
+def test_units_of_a_file_are_where_numbers_say(tmp_path: Path, column: str, cell: str) -> None:
+    row = {"unit": "b", "longitude": "2", "latitude": "3", "rich": "0.5"}
+    path = tmp_path / "units.csv"
+    dials = {"periods": 4, "weights": {"kind": "none"},
+             "geography": {"kind": "file", "path": str(path), "prosperity": "rich"}}  # fmt: skip
+    head = "unit,longitude,latitude,rich\na,1,2,0.1\nc,3,1,0.7\n"
+    path.write_text(head + ",".join(row.values()) + "\n")
+    assert build(PanelDesign, dials, "worlds.toml [design]").schema.units == 3
+    path.write_text(head + ",".join((row | {column: cell}).values()) + "\n")
+    with pytest.raises(BadInput, match=f"column '{column}' holds what is no such number"):
+        build(PanelDesign, dials, "worlds.toml [design]")
 
 
 @pytest.mark.parametrize(("units", "groups"), [(40, 8), (41, 5), (97, 12), (30, 1), (285, 31)])
