@@ -122,21 +122,21 @@ def test_it_is_the_maximum_of_the_whole_likelihood_and_its_curvature(model: Any,
 
 
 def test_of_several_maxima_it_is_the_highest() -> None:
-    """Six units in two periods, by a grid of phi^2."""
-    panel, estimator = small_panel(6, 2, seed=5, replications=20, model="sar"), SpatialRandomEffects(model="sem")
+    """Three draws of six units in two periods whose likelihood has two maxima, by a grid of phi^2."""
+    many, estimator = small_panel(6, 2, seed=5, replications=20, model="sar"), SpatialRandomEffects(model="sem")
+    panel = many.with_variables({"y": many.variables["y"][[7, 13, 17]]})
     reduction = estimator.reduction(panel.schema)
     plan = reduction.prepare(panel)
     sizes, spectrum = Sizes(12, 2), plan[0].spectrum
     given = RandomLikelihood(estimator.form, reduction.reduce(plan, Tile(panel)), 3, spectrum, sizes, 6)
     heights = []
     for phi2 in np.geomspace(1e-3, 1.0, 12):
-        _, r, e, _ = given.given(np.full(20, phi2))
-        ssr = np.einsum("ra,rab,rb->r", e, given.gram(np.full(20, phi2)), e)
+        _, r, e, _ = given.given(np.full(3, phi2))
+        ssr = np.einsum("ra,rab,rb->r", e, given.gram(np.full(3, phi2)), e)
         heights.append(log_likelihood(ssr, spectrum.slopes(r, "direct")[0], sizes) + 3 * np.log(phi2))
     got = estimator(panel)
-    fine = got.status == Status.OK
-    assert fine.sum() > 8
-    assert (got.statistics["loglik"] >= np.max(heights, axis=0) - 1e-6)[fine].all()
+    assert (got.status == Status.OK).all()
+    assert (got.statistics["loglik"] >= np.max(heights, axis=0) - 1e-6).all()
 
 
 def test_without_unit_effects_phi_is_one_and_the_fit_is_that_of_a_constant() -> None:
