@@ -18,7 +18,7 @@ from scipy.stats import chi2
 from estimators import Estimates, SpatialPanel, SpatialRandomEffects, Status
 from estimators.core.tile import Tile
 from estimators.spatial.likelihood import Sizes, log_likelihood
-from estimators.spatial.random_panel import RandomLikelihood
+from estimators.spatial.random_panel import RandomLikelihood, RandomMoments
 from experiments.references import pysal
 from references import brute_force
 from references.small_panels import small_panel, small_weights
@@ -127,8 +127,9 @@ def test_of_several_maxima_it_is_the_highest() -> None:
     panel = many.with_variables({"y": many.variables["y"][[7, 13, 17]]})
     reduction = estimator.reduction(panel.schema)
     plan = reduction.prepare(panel)
-    sizes, spectrum = Sizes(12, 2), plan[0].spectrum
-    given = RandomLikelihood(estimator.form, reduction.reduce(plan, Tile(panel)), 3, spectrum, sizes, 6)
+    sizes, spectrum, moments = Sizes(12, 2), plan[0].spectrum, reduction.reduce(plan, Tile(panel))
+    assert isinstance(moments, RandomMoments)
+    given = RandomLikelihood(estimator.form, moments, 3, spectrum, sizes, 6)
     heights = []
     for phi2 in np.geomspace(1e-3, 1.0, 12):
         _, r, e, _ = given.given(np.full(3, phi2))
