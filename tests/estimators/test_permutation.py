@@ -311,6 +311,8 @@ BAD = {
     "scheme": ({"scheme": "spaces"}, "did you mean 'space'"),
     "term": ({"terms": ("dit",)}, "did you mean 'did'"),
     "nothing": ({"scheme": "relabel"}, "nothing that relabel assigns"),
+    "weights": ({"scheme": "blocks:queen"}, "no weights 'queen' in the panel"),
+    "attribute": ({"scheme": "strata:queen"}, "no attribute 'queen' in the panel"),
     "estimator": ({"estimator": "did2"}, "unknown kind"),
     "setting": ({"settings": (("error", ("iid",)),)}, "did you mean 'errors'"),
 }  # fmt: skip

@@ -242,6 +242,8 @@ def test_bad_input_is_said_in_one_line() -> None:
         power(sigma, 0, np.zeros(5))
     with pytest.raises(BadInput, match="test = 'wald'"):
         power(sigma, 3, np.zeros(5), "wald")  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match=r"3 clusters of treated units; allowed: .*pre < clusters"):
+        power(sigma, 3, np.zeros(5), "joint", treated=3)
     with pytest.raises(BadInput, match="not positive definite"):
         power(np.ones((5, 5)), 3, np.zeros(5))
     with pytest.raises(BadInput, match=r"power = 0.01; allowed: above the test's size"):

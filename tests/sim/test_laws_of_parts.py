@@ -320,6 +320,15 @@ def test_a_binary_covariate_is_one_half_of_the_time() -> None:
     assert_close([values.mean() for values in worlds_of({"distribution": "binary"}, 120)], 0.5)
 
 
+def test_two_points_are_no_law_between_bounds() -> None:
+    """The largest standard deviations, of halves at either bound."""
+    worlds: list[dict[str, Any]] = [{"covariates": [{"kind": "bounded", "name": "x", "sd": 0.5}]},
+                                    {"levels": {"kind": "bounded", "unit_sd": 0.25}}]  # fmt: skip
+    for parts in worlds:
+        with pytest.raises(BadInput, match=r"sd = 0.*less than"):
+            design_of(**parts)
+
+
 def test_a_bounded_covariate_has_its_moments_and_bounds() -> None:
     """A beta law: its third moment about the mean too."""
     x = worlds_of({"kind": "bounded", "mean": 3.0, "sd": 1.2, "low": 1.0, "high": 9.0}, 120)

@@ -264,7 +264,7 @@ BAD = {
     "no attribute": (lambda: panel(), "strata:provinces", "did you mean 'province'"),
     "no weights": (lambda: panel(), "blocks:queen", "no weights 'queen'"),
     "no weights at all": (lambda: dataclasses.replace(panel(), weights={}), "relabel", "no spatial weights"),
-    "blocks too large": (lambda: panel(), "blocks:ring:20", "two or more"),
+    "blocks too large": (lambda: panel(), "blocks:ring:20", "1 blocks of 20 neighbours"),
     "no mediators": (lambda: small_panel(), "mediator", "no mediators"),
     "another mediator": (lambda: panel(), "mediator:mm", "no variable 'mm'"),
     "no treatment": (lambda: dataclasses.replace(panel(), roles=Roles("y")), "space", "has no treatment"),
