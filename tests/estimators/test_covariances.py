@@ -14,6 +14,7 @@ from estimators import Estimates, SpatialDID, TwoWayDID
 from estimators.core.error_types import check_error_types
 from estimators.core.estimator import critical_values
 from estimators.linear.covariances import (
+    Sample,
     bartlett_lag,
     bartlett_sum,
     conley_kernel,
@@ -136,6 +137,16 @@ def test_the_constant_changes_no_slope_where_eigenvalues_are_negative(panel: Pan
                         for constant in (True, False))  # fmt: skip
     assert with_it.statistics[f"floored:{error}"][0] == without.statistics[f"floored:{error}"][0] == 1.0
     np.testing.assert_allclose(with_it.se[..., :3], without.se, rtol=1e-10)
+
+
+@pytest.mark.parametrize("effects", [("period",), ()])
+def test_a_covariance_without_its_negative_eigenvalues_has_the_squared_errors(effects: tuple[str, ...]) -> None:
+    error, panel = "cluster:province+period", small_panel(40, 8, seed=5)
+    did = panel_ols(effects=effects, errors=(error,))
+    found = did(panel)
+    assert found.statistics[f"floored:{error}"][0] == 1.0
+    own = np.diagonal(did.covariance(panel, error).matrix[0])
+    np.testing.assert_allclose(own, found.se[0, 0] ** 2, rtol=1e-9)
 
 
 def test_two_groupings_take_the_smaller_number_of_clusters() -> None:
@@ -294,6 +305,9 @@ def test_what_a_panel_cannot_give_is_bad_input() -> None:
         panel_ols(errors=("wild:country",))(replace(panel, attributes={"country": np.zeros(12)}))
     with pytest.raises(BadInput, match="unknown error type 'wild:unit'"):
         check_error_types(("wild:unit",), panel.schema, "random effects", "least-squares")
+    Sample(panel, 10, 9, {}).check("here", "drop one")
+    with pytest.raises(BadInput, match="10 observations for 10 parameters; allowed: more observations"):
+        Sample(panel, 10, 10, {}).check("here", "drop one")
 
 
 def test_nested_two_way_clusters_are_the_larger_ones() -> None:

@@ -151,6 +151,15 @@ def test_did_m_is_its_definition(reversals: bool) -> None:
     assert (got.statistics["switchers"] == (15 if reversals else 12)).all()
 
 
+def test_a_period_in_which_nobody_stays_is_left_out() -> None:
+    """Unit a switches beside b and c, which then switch together: 5 - (1 + 2)/2, of one switcher."""
+    did = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 1]])
+    y = np.array([[0.0, 0, 0], [5, 1, 2], [7, 9, 9]])
+    found = DCDH()(Panel(names(3), (1, 2, 3), {"y": y[None], "did": did[None]}, Roles("y", "did")))
+    assert found.estimate[0, 0] == pytest.approx(3.5)
+    assert found.statistics["switchers"][0] == 1
+
+
 def test_errors_are_those_of_deviations_by_hand() -> None:
     """Each switcher's change less the stayers' mean less the estimate, and what each stayer adds, summed by cluster."""
     panel = staggered()

@@ -131,7 +131,7 @@ def test_assignments_are_of_all_units_that_can_serve_and_of_no_other() -> None:
     mask = np.ones((6, 10))
     mask[3:, 7] = 0.0
     found = Placebos.of(did, mask, np.empty((0, 6, 10)))
-    every, drawn = found.assignments(999), found.drawn(np.random.default_rng(1), 2000)
+    every, drawn = found.assignments(30), found.drawn(np.random.default_rng(1), 2000)
     assert every is not None
     assert found.assignments(29) is None
     for some in (every, drawn):
@@ -315,6 +315,10 @@ def test_too_few_never_treated_units() -> None:
     late = {i: 1 + i % 4 for i in range(5)}
     with pytest.raises(BadInput, match=r"conley-taber with 1 unit that is never treated; .*2 or more"):
         TwoWayDID(errors=("conley-taber",))(placed(y, late))
+    two = TwoWayDID(errors=("conley-taber",))(placed(y, {i: late[i] for i in range(4)}))
+    assert two.pvalue is not None
+    assert np.isfinite(two.pvalue[:, 0, 0]).all()
+    assert (two.dof[:, 0, 0] == 1).all()
     enough = placed(y, {0: 2, 1: 3}).variables["did"]
     short = placed(y, late).variables["did"]
     found = TwoWayDID(errors=("conley-taber",))(

@@ -280,6 +280,8 @@ def test_intervals_widen_with_the_bound_up_to_the_breakdown_value(restriction: h
 def test_breakdown_of_what_was_never_significant_is_zero() -> None:
     weak = BoundsQuestion(0.01 * BETA, SIGMA, 4)
     assert breakdown(weak, "smoothness") == breakdown(weak, "relative magnitudes") == 0.0
+    null = weak.original[1] + 0.1  # of another null hypothesis it is not
+    assert sensitivity(weak, "smoothness", np.empty(0), null).breakdown > 0
     assert breakdown(CITED, "smoothness", null=0.19) == 0.0
 
 

@@ -104,6 +104,14 @@ def test_combinations_and_wald_tests_equal_statsmodels() -> None:
         assert (ours.restrictions, ours.dof, ours.estimate) == (2, wald.df_denom, None)
 
 
+def test_several_hypotheses_without_a_number_of_degrees_of_freedom_are_held_to_chi_square() -> None:
+    """1/1 + 16/4 = 5 of two normal estimates: p = exp(-5/2)."""
+    two = TermCovariance(("a", "b"), np.diag([1.0, 4.0])[None], np.inf)
+    found = hypothesis_test(parse_hypothesis("a = 0, b = 0", ("a", "b")), np.array([1.0, 4.0]), two)
+    assert found.statistic == pytest.approx(2.5)
+    assert found.pvalue == pytest.approx(np.exp(-2.5))
+
+
 def test_clustered_combinations_equal_a_regression_in_other_variables_of_pyfixest() -> None:
     """did - inv is the coefficient of did where inv + did takes the place of inv."""
     import pyfixest

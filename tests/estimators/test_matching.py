@@ -326,6 +326,7 @@ def test_clusters_are_counted_on_either_side() -> None:
     assert np.isfinite(got.se[:, :3, 0]).all()
     assert found.clusters("cluster:province", panel) == (1, 6)
     assert found.clusters("cluster:province+period", panel) == (1, 6)
+    assert found.clusters("cluster:unit+province", panel) == (1, 6)
     assert found.clusters("cluster:period", panel) is None
     assert found.clusters("hc1", panel) is None
     assert np.isnan(got.se[:, 3, 0]).all()
@@ -390,6 +391,7 @@ def test_a_unit_unseen_before_treatment_is_no_candidate() -> None:
         (PsmDID(covariates=()), "covariates"),
         (PsmDID(covariates=("size",), caliper=0.0), "caliper = 0.0"),
         (PsmDID(covariates=("size",), neighbours=0), "neighbours = 0"),
+        (PsmDID(covariates=("size",), method="kernel", bandwidth=0.0), "bandwidth = 0.0"),
         (PsmDID(covariates=("size",), years=(1990, 1995)), "no period lies in years"),
         (PsmDID(covariates=("size",), errors=("wild:unit",)), "error type"),
     ],

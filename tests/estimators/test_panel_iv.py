@@ -468,6 +468,8 @@ def test_too_few_observations_are_one_line() -> None:
     panel = made_panel(6, 2)
     with pytest.raises(BadInput, match="12 observations for 12 parameters"):
         iv()(panel)
+    with pytest.raises(BadInput, match="10 observations for 10 parameters"):  # two beside the controls: d, its residual
+        iv(instruments=("z1",))(made_panel(5, 2))
 
 
 def test_an_instrument_that_moves_nothing_is_singular() -> None:

@@ -265,6 +265,7 @@ def test_a_batch_is_its_panels_one_by_one(effects: tuple[str, ...], redrawn: boo
         ({"effects": ("unit", "region-by-period")}, "are unknown"),
         ({"effects": ("unit", "unit")}, "repeat"),
         ({"effects": ("unit-trend",)}, "unit-trend without unit"),
+        ({"effects": ("unit", "province-by-period", "half-by-period")}, "more than one attribute by period"),
         ({"errors": ()}, "one or more distinct"),
         ({"errors": ("hc2",)}, "unknown error type 'hc2'"),
         ({"draws": 0}, "draws = 0"),
@@ -284,6 +285,7 @@ def test_bad_settings_and_useless_regressors_are_named(settings: dict[str, objec
             "twice": 2 * panel.variables["inv"] + 1,
         }
     )
+    panel = replace(panel, attributes={**panel.attributes, "half": np.arange(24) % 2})
     with pytest.raises(BadInput, match=message):
         panel_ols(**settings)(panel)  # type: ignore[arg-type]
 

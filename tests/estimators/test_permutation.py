@@ -81,7 +81,7 @@ def test_eight_units_are_enumerated(statistic: Any, controls: tuple[str, ...]) -
     panel = eight_units(controls=controls)
     every = assignments(panel)
     assert len(every) == 168
-    got = PermutationTest.of(DID, statistic=statistic, draws=200)(panel)
+    got = PermutationTest.of(DID, statistic=statistic, draws=168)(panel)
     assert got.statistics["exact"][0] == 1.0
     assert got.statistics["draws"][0] == 167.0
     assert got.statistics["mcse:did"][0] == 0.0
@@ -311,6 +311,8 @@ BAD = {
     "scheme": ({"scheme": "spaces"}, "did you mean 'space'"),
     "term": ({"terms": ("dit",)}, "did you mean 'did'"),
     "nothing": ({"scheme": "relabel"}, "nothing that relabel assigns"),
+    "weights": ({"scheme": "blocks:queen"}, "no weights 'queen' in the panel"),
+    "attribute": ({"scheme": "strata:queen"}, "no attribute 'queen' in the panel"),
     "estimator": ({"estimator": "did2"}, "unknown kind"),
     "setting": ({"settings": (("error", ("iid",)),)}, "did you mean 'errors'"),
 }  # fmt: skip

@@ -95,6 +95,7 @@ def test_darfur() -> None:
     assert robustness_value(t, dof) == pytest.approx(0.139, abs=5e-4)
     assert robustness_value(t, dof, alpha=0.05) == pytest.approx(0.076, abs=5e-4)
     assert adjusted(0.09731582, 0.02325654, dof, 0.0092, 0.1246) == pytest.approx(0.075, abs=5e-4)
+    assert adjusted(-0.09731582, 0.02325654, dof, 0.0092, 0.1246) == pytest.approx(-0.075, abs=5e-4)
 
 
 def smallest_share(t: float, dof: float, alpha: float) -> float:

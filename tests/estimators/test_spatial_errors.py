@@ -76,6 +76,8 @@ def test_scores_sum_to_zero_when_w_is_not_row_stochastic(model: str, weights: st
 def test_information_of_one_panel_is_that_of_the_batch(model: str, transform: str) -> None:
     panel = small_panel(15, 5, seed=4)
     inverse = np.linalg.inv(scores(panel, model, transform).information())
+    whole = SpatialPanel(model=model, transform=transform).covariance(panel, "information").matrix[0]
+    np.testing.assert_allclose(whole[: len(inverse), : len(inverse)], inverse, rtol=1e-7, atol=1e-10)
     got = SpatialPanel(model=model, transform=transform)(panel)
     np.testing.assert_allclose(np.sqrt(np.diag(inverse)), got.se[0, 0, : len(inverse)], rtol=1e-9)
 
@@ -439,6 +441,14 @@ def test_wald_tests_take_the_covariance_of_every_error_type(transform: str) -> N
             m = {"": None, ":cluster:unit": 40, ":cluster:province": len(np.unique(province))}[ending]
             p = chi2.sf(wanted, k) if m is None else f_law.sf(wanted * (m - k) / (k * (m - 1)), k, m - k)
             assert got.statistics[f"{name}{ending}_p"][0] == pytest.approx(p, rel=1e-5)
+
+
+def test_wald_tests_of_driscoll_and_kraay_are_those_of_as_many_sums_as_periods() -> None:
+    panel = small_panel(40, 12, seed=4)
+    found = SpatialPanel("sdm", full_fit=True, errors=("driscoll-kraay",))(panel).statistics
+    for name in ("wald_sar:driscoll-kraay", "wald_sem:driscoll-kraay"):
+        p = f_law.sf(found[name][0] * (12 - 3) / (3 * 11), 3, 12 - 3)
+        assert found[f"{name}_p"][0] == pytest.approx(p, rel=1e-9)
 
 
 # Wald tests of the SDM under clustered errors keep their size: the statistic is compared with Hotelling's law.

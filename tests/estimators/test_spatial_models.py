@@ -14,8 +14,9 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import chi2
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
+from estimators.core.tile import TAKEN_OUT, PanelEffects
 from estimators.spatial.likelihood import ErrorModel, maximise
-from estimators.spatial.spatial_panel import choose_model
+from estimators.spatial.spatial_panel import ModelChoice, choose_model
 from estimators.spatial.spectrum import FLAT, Spectrum
 from experiments.references import pysal
 from references import brute_force
@@ -290,17 +291,19 @@ def test_a_model_is_chosen_by_the_tests(pvalues: dict[str, float], tests: dict[s
     assert choose_model(pvalues, tests).chosen == chosen
 
 
-def test_slx_is_least_squares_on_regressors_and_their_lags() -> None:
-    panel = small_panel(30, 6, seed=4)
+@pytest.mark.parametrize("effects", ["two-way", "unit", "period", "none"])
+def test_slx_is_least_squares_on_regressors_and_their_lags(effects: PanelEffects) -> None:
+    panel, taken = small_panel(30, 6, seed=4), TAKEN_OUT[effects]
     w = panel.weights["knn"]
     names = panel.roles.regressors
     lagged = {f"w_{name}": w.lag(panel.variables[name]) for name in names}
     terms = (*names, *lagged)
     errors = ("hc1", "cluster:unit", "cluster:province")
-    wanted = TwoWayDID(regressors=terms, errors=errors)(panel.with_variables(lagged))
-    got = SpatialPanel(model="slx", errors=errors)(panel)
-    np.testing.assert_allclose(got.estimate[0, : len(terms)], wanted.estimate[0], rtol=1e-10)
-    np.testing.assert_allclose(got.se[0, :, : len(terms)], wanted.se[0], rtol=1e-10)
+    did = TwoWayDID(regressors=terms, errors=errors, effects=taken, constant=not taken)
+    wanted = did(panel.with_variables(lagged))
+    got = SpatialPanel(model="slx", errors=errors, effects=effects)(panel)
+    np.testing.assert_allclose(got.estimate[0, : len(terms)], wanted.estimate[0, : len(terms)], rtol=1e-10)
+    np.testing.assert_allclose(got.se[0, :, : len(terms)], wanted.se[0, :, : len(terms)], rtol=1e-9)
     assert got.statistics["r2"][0] == pytest.approx(wanted.statistics["r2"][0], abs=1e-12)
 
 
@@ -323,6 +326,31 @@ def test_larger_models_fit_no_worse(transform: str) -> None:
     pairs = ("sar sdm", "sem sdm", "slx sdm", "slx sdem", "sem sdem", "sar sac", "sem sac")
     for smaller, larger in (pair.split() for pair in pairs):
         assert (loglik[larger] >= loglik[smaller] - 1e-9).all(), (smaller, larger)
+
+
+def lagrange(lag_p: float, error_p: float, lag: float, error: float, robust: tuple[float, float]) -> dict[str, float]:
+    return {"lm_lag_p": lag_p, "lm_err_p": error_p, "lm_lag": lag, "lm_err": error,
+            "rlm_lag": robust[0], "rlm_err": robust[1]}  # fmt: skip
+
+
+NO = (np.nan, np.nan)  # robust statistics where WXb lies in the space of X
+
+
+@pytest.mark.parametrize(("tests", "kept", "pointed", "chosen"), [
+    (lagrange(0.05, 0.3, 3.8, 1.1, (2.0, 1.0)), ("sar", "sem"), None, None),
+    (lagrange(0.04, 0.3, 4.2, 1.1, (2.0, 1.0)), ("sar", "sem"), "sar", "sar"),
+    (lagrange(0.3, 0.04, 1.1, 4.2, (2.0, 1.0)), ("sar", "sem"), "sar", "sar"),
+    (lagrange(0.3, 0.04, 1.1, 4.2, NO), ("sem",), "sem", "sem"),
+    (lagrange(0.01, 0.04, 6.6, 4.2, NO), ("sem",), "sar", "sdm"),
+    (lagrange(0.01, 0.04, 6.6, 4.2, (0.1, 9.0)), (), "sem", "sdm"),
+    (lagrange(0.4, 0.3, 0.7, 1.1, (0.1, 0.1)), ("sem",), None, "sdm"),
+])  # fmt: skip
+def test_tests_choose_the_model_that_is_kept_and_pointed_to(
+    tests: dict[str, float], kept: tuple[str, ...], pointed: str | None, chosen: str | None
+) -> None:
+    """LM tests point somewhere once one of the simple ones is below 5%; p values of 5% keep a model."""
+    pvalues = {model: 0.05 if model in kept else 0.049 for model in ("sar", "sem")}
+    assert choose_model(pvalues, tests) == ModelChoice(kept, pointed, chosen)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -16,6 +16,9 @@ from published_panels import cigarette_panel
 from scipy.stats import chi2
 
 from estimators import Estimates, SpatialPanel, SpatialRandomEffects, Status
+from estimators.core.tile import Tile
+from estimators.spatial.likelihood import Sizes, log_likelihood
+from estimators.spatial.random_panel import RandomLikelihood, RandomMoments
 from experiments.references import pysal
 from references import brute_force
 from references.small_panels import small_panel, small_weights
@@ -116,6 +119,25 @@ def test_it_is_the_maximum_of_the_whole_likelihood_and_its_curvature(model: Any,
     assert np.abs(slopes).max() < 2e-6
     errors = np.sqrt(np.diag(whole_covariance(panel, model, point)))[:at]
     np.testing.assert_allclose(got.se[0, 0, :at], errors, rtol=2e-3)
+
+
+def test_of_several_maxima_it_is_the_highest() -> None:
+    """Three draws of six units in two periods whose likelihood has two maxima, by a grid of phi^2."""
+    many, estimator = small_panel(6, 2, seed=5, replications=20, model="sar"), SpatialRandomEffects(model="sem")
+    panel = many.with_variables({"y": many.variables["y"][[7, 13, 17]]})
+    reduction = estimator.reduction(panel.schema)
+    plan = reduction.prepare(panel)
+    sizes, spectrum, moments = Sizes(12, 2), plan[0].spectrum, reduction.reduce(plan, Tile(panel))
+    assert isinstance(moments, RandomMoments)
+    given = RandomLikelihood(estimator.form, moments, 3, spectrum, sizes, 6)
+    heights = []
+    for phi2 in np.geomspace(1e-3, 1.0, 12):
+        _, r, e, _ = given.given(np.full(3, phi2))
+        ssr = np.einsum("ra,rab,rb->r", e, given.gram(np.full(3, phi2)), e)
+        heights.append(log_likelihood(ssr, spectrum.slopes(r, "direct")[0], sizes) + 3 * np.log(phi2))
+    got = estimator(panel)
+    assert (got.status == Status.OK).all()
+    assert (got.statistics["loglik"] >= np.max(heights, axis=0) - 1e-6).all()
 
 
 def test_without_unit_effects_phi_is_one_and_the_fit_is_that_of_a_constant() -> None:

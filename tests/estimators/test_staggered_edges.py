@@ -66,9 +66,31 @@ def test_event_times_count_periods_whatever_their_labels(estimator: Estimator) -
 
 
 @every
+@pytest.mark.parametrize("errors", [(), ("cluster:unit", "cluster:unit"), ("hc1",), ("cluster:nothing",)])
+def test_error_types_are_clusterings_of_units_each_named_once(estimator: Estimator, errors: tuple[str, ...]) -> None:
+    with pytest.raises(BadInput, match=r"errors = .*allowed: distinct names among cluster:unit, cluster:fifth"):
+        dataclasses.replace(estimator, errors=errors)(panel_of(STAGGERED, tuple(range(8))))  # type: ignore[type-var]
+
+
+@every
 def test_periods_with_a_gap_are_refused(estimator: Estimator) -> None:
     with pytest.raises(BadInput, match="not evenly spaced: the panel has no 2003; allowed: periods 1 apart"):
         estimator(panel_of(STAGGERED, (2000, 2001, 2002, 2004, 2005, 2006, 2007)))
+
+
+def test_a_cohort_without_clean_controls_is_not_cut() -> None:
+    panel = panel_of([2, 2, 2, 6, 6, 6], tuple(range(8)))
+    assert Stacked(window=(-2, 2)).sample(panel).cohorts == (2,)
+    assert Stacked(window=(-2, 2)).sample(panel).cut == ()
+    assert Stacked(window=(-2, 2)).sample(panel_of([2, 2, 2, 6, 6, NEVER], tuple(range(8)))).cut == (6,)
+
+
+def test_a_stack_holds_its_reference_period_whatever_the_window() -> None:
+    panel = panel_of(STAGGERED, tuple(range(8)), noise=1.0)
+    late, early = Stacked(window=(0, 2))(panel), Stacked(window=(-1, 2))(panel)
+    assert late.terms == early.terms
+    np.testing.assert_array_equal(late.estimate, early.estimate)
+    np.testing.assert_array_equal(late.se, early.se)
 
 
 def test_a_decomposition_does_not_mind_gaps() -> None:
@@ -85,6 +107,18 @@ def test_truths_count_periods_too() -> None:
     for name in ("event(1)", "att_event", "att"):
         ask = Estimand.parse(name)
         np.testing.assert_allclose(adoption.mean_effect(gain, ask), annual.mean_effect(gain, ask), rtol=1e-12)
+
+
+@every
+def test_statistics_are_those_of_the_first_error_type(estimator: Estimator) -> None:
+    panel, errors = panel_of(STAGGERED, tuple(range(8)), noise=1.0), ("cluster:unit", "cluster:fifth")
+    bands = {"band": "mammen"} if isinstance(estimator, CallawaySantAnna) else {"uniform_draws": 99}
+    one, both, other = (
+        dict(dataclasses.replace(estimator, errors=some, **bands)(panel).statistics)  # type: ignore[type-var]
+        for some in (errors[:1], errors, errors[::-1])
+    )
+    np.testing.assert_equal(both, one)
+    assert any(np.any(other[name] != values) for name, values in one.items())
 
 
 @every

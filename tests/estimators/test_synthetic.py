@@ -221,6 +221,23 @@ def test_weights_and_paths_are_those_of_the_slow_program() -> None:
         assert path.estimate == pytest.approx(estimator(panel).estimate[0, 0], rel=1e-12)
 
 
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_statistics_are_means_over_dates_by_treated_cells(kind: str) -> None:
+    """Of what the paths show; an intercept takes the mean of the gap, which synthetic control alone has not."""
+    panel = made(DATES["three dates"], 1)
+    paths = ESTIMATORS[kind].paths(panel)
+    assert [path.treated_cells for path in paths] == [7, 10, 3]
+    rmse, units, periods = [], [], []
+    for path in paths:
+        gap = path.gap[: path.adopted - 2001]
+        rmse.append(np.sqrt(np.mean(gap**2)) if kind.startswith("synthetic-control") else gap.std())
+        units.append(1 / np.square(path.units).sum())
+        periods.append(1 / np.square(path.periods).sum() if path.periods.any() else 0.0)
+    found = ESTIMATORS[kind](panel).statistics
+    for name, each in (("pre_rmse", rmse), ("effective_units", units), ("effective_periods", periods)):
+        assert found[name][0] == pytest.approx(np.average(each, weights=[7, 10, 3]), rel=1e-9), name
+
+
 def test_placebo_errors_are_the_spread_over_all_controls() -> None:
     """One treated unit: the placebos are its controls, each in turn, with the penalties of the whole."""
     panel = made({16: 7}, 1)
@@ -262,6 +279,14 @@ def test_samples_with_units_that_stand_twice(kind: str) -> None:
     for row, some in enumerate(chosen):
         wanted = twin.staggered(y[some], first[some], twin.KINDS[kind], zetas)
         assert found.estimate[row] == pytest.approx(wanted, abs=2e-6)
+
+
+def test_a_sample_with_one_period_before_a_date_has_no_estimate() -> None:
+    panel = made({14: 1, 15: 7, 16: 7}, 1)
+    first = dates_of(panel.variables["did"]).astype(np.intp)
+    for kind, known in (("synthetic-did", False), ("synthetic-control", False), ("equally-weighted-did", True)):
+        found = fit_samples(panel.variables["y"].copy(), first, ESTIMATORS[kind].weighting)
+        assert np.isfinite(found.estimate[0]) == known
 
 
 @pytest.mark.parametrize("kind", ["synthetic-did", "demeaned-synthetic-control", "equally-weighted-did"])
@@ -436,6 +461,7 @@ def test_bad_input_is_one_clear_line() -> None:
     every[0, -1] = 1.0
     assert "every unit is treated in the end" in refused(panel.with_variables({"did": every}))
     assert "fewer than 2 periods before" in refused(made({15: 1, 16: 7}, 1))
+    assert SyntheticDID()(made({15: 2, 16: 7}, 1)).status[0] == Status.OK
     assert "not 0/1 and absorbing" in refused(panel.with_variables({"did": did * 0.5}))
     assert "unknown error type 'placebo:province'" in refused(panel, errors=("placebo:province",))
     assert "allowed: bootstrap:unit, jackknife:unit, placebo:unit" in refused(panel, errors=("cluster:unit",))

@@ -44,6 +44,10 @@ def test_the_test_is_that_of_the_path(panel: Panel) -> None:
     pvalue = stats.f.sf(wald * (m - q) / (q * (m - 1)), q, m - q)
     assert 2 * stats.norm.sf(found.estimate[0, 0]) == pytest.approx(pvalue, rel=1e-6)
     assert found.pvalues["pre-trend"] == pytest.approx(pvalue, rel=1e-6)
+    group, ever = np.arange(36) // 6, panel.variables[str(panel.roles.treatment)][0].any(axis=0)
+    grouped = replace(panel, attributes={"group": group})
+    clusters = EventTimes.of(CallawaySantAnna(base="universal", errors=("cluster:group",)), grouped).treated
+    assert clusters == len(set(group[ever])) < m == ever.sum()
 
 
 def test_breakdowns_are_where_the_bounds_reach_zero(panel: Panel) -> None:
@@ -238,6 +242,8 @@ def test_bad_input_is_said_in_one_line() -> None:
         power(sigma, 0, np.zeros(5))
     with pytest.raises(BadInput, match="test = 'wald'"):
         power(sigma, 3, np.zeros(5), "wald")  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match=r"3 clusters of treated units; allowed: .*pre < clusters"):
+        power(sigma, 3, np.zeros(5), "joint", treated=3)
     with pytest.raises(BadInput, match="not positive definite"):
         power(np.ones((5, 5)), 3, np.zeros(5))
     with pytest.raises(BadInput, match=r"power = 0.01; allowed: above the test's size"):

@@ -155,6 +155,7 @@ def test_codes_lie_far_from_all_other_values(held: list[float], codes: dict[floa
 def test_a_count_that_happens_to_be_99_is_no_code() -> None:
     assert codes_in(np.arange(60.0, 140.0)) == {}
     assert codes_in(np.array([99.0, 1.0])) == {}
+    assert codes_in(np.append(np.arange(30.0), -9.0)) == {-9.0: 1}  # near, but nothing else is below 0
     assert codes_in(np.append(np.ones(50), 99.0)) == {99.0: 1}
     assert codes_in(np.append(np.linspace(0, 50_000, 300), 9999.0)) == {}
 

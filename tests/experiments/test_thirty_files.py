@@ -650,7 +650,10 @@ REFUSED = {
     "quarters": (quarters, "'quarter' holds parts of years, such as '2006Q1'"),
     "names of columns twice": (names_twice, "column names repeat: x"),
     "a damaged file of SPSS": (damaged, "cannot be read as sav"),
-    "a hidden sheet": (hidden_sheet, "2 sheets hold tables: old (hidden), data"),
+    "a hidden sheet": (
+        hidden_sheet,
+        '2 sheets hold tables: old (hidden), data; allowed: one of them; say sheet = "data"',
+    ),
 }
 
 

@@ -87,6 +87,13 @@ def test_the_separators_and_decimal_marks_that_spreadsheets_write(tmp_path: Path
     assert frame["y"].dtype == np.float64
 
 
+def test_a_group_of_columns_spans_those_under_it_alone(tmp_path: Path) -> None:
+    rows = [["city", "Income", None, "Note", None], [None, "mean", "sd", None, "x"], ["a", 1, 2, "n", 3]]
+    pd.DataFrame(rows).to_csv(tmp_path / "a.csv", index=False, header=False)
+    found = read_frame(tmp_path / "a.csv", place=TablePlace(header=2))
+    assert list(found.columns) == ["city", "Income mean", "Income sd", "Note", "x"]
+
+
 def test_commas_in_names_and_texts_are_no_separators_or_decimal_marks(tmp_path: Path) -> None:
     text = '"GDP, in yuan, real";city;code\n1.5;"Xi\'an, old";1,2\n-2.5e-3;b;3,4\n'
     (tmp_path / "a.csv").write_text(text)

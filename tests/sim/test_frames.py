@@ -142,6 +142,8 @@ MALFORMED: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], dict[str, Any
     "no unit": (set_cell(5, "city", None), {}, ["the unit is missing in 1 rows", "row 7"]),
     "treatment of two": (set_cell(8, "eip", 2), {}, ["the treatment is 2", "广州市, 2008", "0 or 1"]),
     "treatment switches off": (set_cell(5, "eip", 0), {}, ["switches off", "上海市, 2008", "absorbing"]),
+    "treatment switches off in a gap": (lambda f: set_cell(3, "eip", 1)(set_cell(5, "eip", 0)(f)).drop(4), {},
+                                        ["switches off", "上海市, 2008", "absorbing"]),
     "nobody treated": (constant("eip", 0), {}, ["nobody is treated", "column 'eip'"]),
     "everybody treated": (constant("eip", 1), {}, ["everybody is always treated"]),
     "one period": (lambda f: f[f["year"] == 2007], {}, ["3 units and 1 periods", "two or more of each"]),

@@ -10,6 +10,7 @@ import made_cities
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 from scipy.special import expit
 
 from experiments.settings import build
@@ -19,6 +20,7 @@ from sim.weights import Weights
 from sim.world.context import LevelParts, Places, WorldContext
 from sim.world.panel_design import PanelDesign, PanelWorld
 from sim.world.parts.adoption import Propensity
+from sim.world.parts.effect import Effect
 from sim.world.parts.errors import Process, Residuals, blocks
 
 STREAMS = Streams(4, "kept")
@@ -226,6 +228,17 @@ def test_neighbours_and_trends_are_scores() -> None:
     np.testing.assert_allclose(Propensity(on="trends", intercept=0.0).chances(base), expected)
 
 
+def test_effects_count_periods_whatever_their_labels() -> None:
+    annual = context(np.zeros(5), np.zeros((5, 0)))
+    biennial = replace(annual, periods=tuple(range(2001, 2017, 2)))
+    did = (np.arange(8)[:, None] >= np.array([2, 3, 5, 7, 8]))[None].astype(float)
+    part = Effect(1.0, by_cohort=0.5, shape="fading", anticipation=1)
+    np.testing.assert_allclose(part.sizes(annual, did, None, STREAMS)[0, 0], [2.0, 2.5, 3.5, 4.5, 1.0], rtol=1e-15)
+    np.testing.assert_array_equal(part.sizes(biennial, did, None, STREAMS), part.sizes(annual, did, None, STREAMS))
+    np.testing.assert_allclose(part.dose(annual, did)[0, :5, 1], [0.0, 0.0, 0.5, 1.0, 0.8], rtol=1e-15)
+    np.testing.assert_array_equal(part.dose(biennial, did), part.dose(annual, did))
+
+
 def residual_paths(**dials: Any) -> np.ndarray:
     one = design(errors={"kind": "residuals", **dials}, levels={"kind": "fitted", "additive": 0, "interactive": 0})
     return draw(one, 200).variables["y"]
@@ -266,6 +279,8 @@ def test_blocks_hold_every_unit_once_and_neighbours() -> None:
     for block in members:
         inside = block[block >= 0]
         assert len(inside) == 1 or linked[np.ix_(inside, inside)].any(axis=1).all()
+    one_way = replace(at.main_weights, matrix=sp.csr_array(np.triu(at.main_weights.dense)))
+    np.testing.assert_array_equal(blocks(replace(at, weights=one_way), 6), members)
 
 
 def test_resampled_blocks_come_from_blocks() -> None:

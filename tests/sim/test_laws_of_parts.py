@@ -5,6 +5,7 @@ Moments of many draws are within 4 of their Monte Carlo errors.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -222,6 +223,28 @@ def test_a_mediator_that_totals_cannot_hold_is_bad_input(
     design_of(mediators=[{**part, "within": False} for part in mediators], errors=errors)
 
 
+def test_a_mediator_follows_levels_around_its_own_mean() -> None:
+    """Without errors and effects the outcome is its levels."""
+    mediator = {"name": "m", "mean": 3.0, "levels": 0.5, "sd": 0.0, "a": 0.0, "b": 0.0}
+    panel = panel_of(1, mediators=[mediator], levels={"mean": 7.0}, errors={"scale": 0.0}, adoption={"kind": "never"})
+    y, m = panel.variables["y"], panel.variables["m"]
+    assert m.mean() == pytest.approx(3.0, rel=1e-12)
+    np.testing.assert_allclose(m, 3.0 + 0.5 * (y - y.mean()), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("dials", "said"), [
+    ({"treated": UNITS}, f"treated = {UNITS} of {UNITS} units; allowed: 1 to {UNITS - 1}"),
+    ({"share": 0.99}, f"share = 0.99 of {UNITS} units; allowed: a share of 1 unit to all but 1"),
+    ({"date": 2001}, "date = 2001; allowed: a period after the first, 2001 to 2008"),
+    ({"dates": [2001, 2004]}, r"dates = \[2001, 2004\]; allowed: two periods after the first"),
+    ({"last_periods": PERIODS}, f"last_periods = {PERIODS}; allowed: 1 to {PERIODS - 1}"),
+])  # fmt: skip
+def test_adoption_that_leaves_nothing_to_compare_with_is_bad_input(dials: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        design_of(first_period=2001, adoption={"kind": "random", **dials})
+    design_of(first_period=2001, adoption={"kind": "random", "treated": UNITS - 1, "date": 2002})
+
+
 def test_confounding_makes_room_for_a_mediator_in_a_total() -> None:
     """b kappa < 0: e_y = .6 and b u = 1.2 of correlation -.9 sum to errors of a smaller sd."""
     total = float(np.sqrt(0.6**2 + 1.2**2 - 2 * 0.9 * 0.6 * 1.2))
@@ -302,6 +325,15 @@ def test_a_curved_covariate_has_its_mean_sd_and_law(distribution: str, between: 
 
 def test_a_binary_covariate_is_one_half_of_the_time() -> None:
     assert_close([values.mean() for values in worlds_of({"distribution": "binary"}, 120)], 0.5)
+
+
+def test_two_points_are_no_law_between_bounds() -> None:
+    """The largest standard deviations, of halves at either bound."""
+    worlds: list[dict[str, Any]] = [{"covariates": [{"kind": "bounded", "name": "x", "sd": 0.5}]},
+                                    {"levels": {"kind": "bounded", "unit_sd": 0.25}}]  # fmt: skip
+    for parts in worlds:
+        with pytest.raises(BadInput, match=r"sd = 0.*less than"):
+            design_of(**parts)
 
 
 def test_a_bounded_covariate_has_its_moments_and_bounds() -> None:
@@ -387,6 +419,49 @@ def test_the_norm_that_is_kept_gives_this_variance_to_a_period(moving: list[floa
     assert_close((e[:, 1:] * e[:, :-1]).mean(axis=(1, 2)), 1.44 * np.sqrt(PERIODS / total) * gamma[1] / gamma[0])
 
 
+@pytest.mark.parametrize("gamma", [0.8, -0.5])
+def test_outcomes_that_follow_their_past_have_begun_long_before(gamma: float) -> None:
+    """y_t = gamma y_t-1 + e_t from as many periods before: cov(y_s, y_t) = gamma^(t - s) sum_k gamma^2k, k to T + s."""
+    y = panel_of(spillover={"gamma": gamma}, **SILENT).variables["y"]
+    for s, t in ((0, 0), (0, 1), (0, PERIODS - 1), (2, 5), (PERIODS - 1, PERIODS - 1)):
+        expected = gamma ** (t - s) * sum(gamma ** (2 * k) for k in range(PERIODS + s + 1))
+        assert_close((y[:, s] * y[:, t]).mean(axis=1), expected)
+
+
+# Effects of groups
+
+
+def test_effects_of_groups_are_those_of_their_observed_treated_unit_periods() -> None:
+    """A fifth of the effect of 2 in each period since adoption, by the group of a unit and by event time."""
+    dials: dict[str, Any] = {
+        "covariates": [{"name": "b", "distribution": "binary", "between": 1.0}],
+        "effect": {"size": 2.0, "shape": "growing"}, "adoption": {"kind": "staggered"},
+    }  # fmt: skip
+    gaps: dict[str, Any] = {"missing": {"share": 0.4}}
+    whole, seen = panel_of(1, **dials), panel_of(1, **dials, **gaps).observed
+    did, b = whole.variables["did"][0], whole.variables["b"][0]
+    assert seen is not None
+    since = np.cumsum(did, axis=0)
+    cells = (did > 0) & seen[0]
+    gain = 2 * np.minimum(since / 5, 1.0)
+    zero, one = (gain[cells & (b == value)].mean() for value in (0, 1))
+    by_event = [gain[cells & (since == k)].mean() for k in np.unique(since[cells])]
+    expected = {
+        "att_of(b,1)": one, "ddd(b,0,1)": one - zero, "slope(b)": one - zero,
+        "level(b)": zero + (one - zero) * b[seen[0]].mean(), "att_event": np.mean(by_event),
+    }  # fmt: skip
+    design, streams = design_of(**dials, **gaps), Streams(SEED)
+    draw = design.settle(streams).draw(streams.tile(0, 1), Wanted(frozenset({"y"}), tuple(expected)))
+    assert {name: float(value[0]) for name, value in draw.truth.items()} == pytest.approx(expected, rel=1e-12)
+
+
+def test_effects_a_unit_are_those_of_negative_doses_too() -> None:
+    covariates = [{"name": "z"}, {"name": "b", "distribution": "binary", "between": 1.0}]
+    dials: dict[str, Any] = {"covariates": covariates, "adoption": {"kind": "instrumented"}, "effect": {"size": 2.0}}
+    assert (panel_of(1, **dials).variables["did"] < 0).any()
+    assert truth_of("unit_att_of(b,1)", **dials) == pytest.approx(2.0, rel=1e-12)
+
+
 # Levels
 
 
@@ -432,6 +507,22 @@ def test_interactive_levels_have_their_share_and_standard_paths() -> None:
 
 
 # Places
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"), [("rich", ""), ("latitude", "90"), ("longitude", ""), ("longitude", "-181")]
+)
+def test_units_of_a_file_are_where_numbers_say(tmp_path: Path, column: str, cell: str) -> None:
+    row = {"unit": "b", "longitude": "2", "latitude": "3", "rich": "0.5"}
+    path = tmp_path / "units.csv"
+    dials = {"periods": 4, "weights": {"kind": "none"},
+             "geography": {"kind": "file", "path": str(path), "prosperity": "rich"}}  # fmt: skip
+    head = "unit,longitude,latitude,rich\na,1,2,0.1\nc,3,1,0.7\n"
+    path.write_text(head + ",".join(row.values()) + "\n")
+    assert build(PanelDesign, dials, "worlds.toml [design]").schema.units == 3
+    path.write_text(head + ",".join((row | {column: cell}).values()) + "\n")
+    with pytest.raises(BadInput, match=f"column '{column}' holds what is no such number"):
+        build(PanelDesign, dials, "worlds.toml [design]")
 
 
 @pytest.mark.parametrize(("units", "groups"), [(40, 8), (41, 5), (97, 12), (30, 1), (285, 31)])

@@ -27,6 +27,7 @@ from sim.weights import (
     inverse_distance,
     knn,
     nested,
+    touching_cells,
 )
 from sim.weights_files import FileLayout, from_file
 from sim.world.context import cities
@@ -142,6 +143,15 @@ def test_contiguity_by_queen_and_rook(tmp_path: Path) -> None:
     np.testing.assert_array_equal(queen.dense, 1 - np.eye(4))
     np.testing.assert_array_equal(rook.dense[0], [0, 1, 1, 0])
     assert (queen.name, rook.name) == ("queen", "rook")
+
+
+def test_cells_touch_on_a_plane_whose_degrees_have_one_length() -> None:
+    """Rows of a wall from 20 to 60 degrees north: the next two in a row, and two in each row beside it."""
+    row, place = (part.ravel() for part in np.indices((5, 5)))
+    longitude, latitude = (part.astype(np.float64) for part in (place + 0.5 * (row % 2), 20.0 + 10.0 * row))
+    found = touching_cells(tuple(map(str, range(25))), longitude, latitude, rule="rook", standardize="none")
+    rows, along = (np.abs(values[:, None] - values) for values in (row, longitude))
+    np.testing.assert_array_equal(found.dense, ((rows == 0) & (along == 1)) | ((rows == 1) & (along == 0.5)))
 
 
 def test_an_island_of_a_map_gets_its_nearest_unit(tmp_path: Path) -> None:
@@ -319,6 +329,8 @@ def test_impossible_settings_are_refused(tmp_path: Path) -> None:
         band(UNITS, LONGITUDE, LATITUDE, km=-1)
     with pytest.raises(BadInput, match="power = 0"):
         inverse_distance(UNITS, LONGITUDE, LATITUDE, power=0)
+    with pytest.raises(BadInput, match="cutoff_km = 0"):
+        inverse_distance(UNITS, LONGITUDE, LATITUDE, cutoff_km=0)
     with pytest.raises(BadInput, match="units without neighbours: d"):
         band(UNITS, LONGITUDE, LATITUDE, km=200)
     with pytest.raises(BadInput, match="a and c have the same level"):

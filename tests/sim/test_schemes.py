@@ -20,6 +20,7 @@ from sim.schemes import (
     arrangements,
     compact_blocks,
     connected_groups,
+    exchanges,
     grown_groups,
     permutations,
     scheme_of,
@@ -150,6 +151,14 @@ def test_blocks_that_are_alone_in_their_size_stay() -> None:
     np.testing.assert_array_equal((drawn == found.real).all(axis=0), found.still)
 
 
+def test_a_place_that_all_blocks_fill_alike_stands_still() -> None:
+    found = exchanges({}, np.array([0, 1, 0, 2, 3]), [np.array([[0, 1], [2, 3]]), np.array([[4]])])
+    assert found.still is not None
+    assert found.still.tolist() == [True, False, True, False, True]
+    assert found.every is not None
+    assert {tuple(codes.tolist()) for codes in found.every()} == {(0, 1, 0, 2, 3), (0, 2, 0, 1, 3)}
+
+
 def test_mixed_draws_units_and_dates() -> None:
     of = panel()
     real = adoption(of, "")
@@ -160,6 +169,16 @@ def test_mixed_draws_units_and_dates() -> None:
     assert set(np.unique(restricted)) == set(np.unique(real))
     counts = np.bincount(free[free < 7], minlength=7)[1:]
     assert ((counts - counts.mean()) ** 2).sum() / counts.mean() < chi2.isf(1e-4, 5)
+
+
+def test_mixed_assignments_are_not_counted_where_the_real_one_is_none_of_them() -> None:
+    of = panel()
+    did = of.variables["did"].copy()
+    did[0, :, 0] = 1.0  # from the first period on
+    always = of.with_variables({"did": did})
+    found, restricted = (scheme_of(text).on(always) for text in ("mixed", "mixed:restricted"))
+    assert (found.count, found.every) == (None, None)
+    assert restricted.count is not None
 
 
 def test_time_moves_dates_back_and_leaves_the_treated_cells_out() -> None:
@@ -219,6 +238,9 @@ def test_gaps_of_an_unbalanced_panel_do_not_wander() -> None:
     found, codes = drawn(spoilt, "space", 20)
     assert np.isin(found.variables(codes)["did"], (0.0, 1.0)).all()
     np.testing.assert_array_equal(found.variables(found.real[None])["did"][0][mask], of.variables["did"][0][mask])
+    assert found.count == arrangements(adoption(of, "space"))  # whatever their gaps, units exchange dates
+    did, kept = of.variables["did"][0], scheme_of("time").on(of).sample(of).observed
+    np.testing.assert_array_equal(kept, [mask & (np.cumsum(did, axis=0) == 0)])
 
 
 def everyone(of: Panel, value: float) -> Panel:
@@ -243,7 +265,7 @@ BAD = {
     "no attribute": (lambda: panel(), "strata:provinces", "did you mean 'province'"),
     "no weights": (lambda: panel(), "blocks:queen", "no weights 'queen'"),
     "no weights at all": (lambda: dataclasses.replace(panel(), weights={}), "relabel", "no spatial weights"),
-    "blocks too large": (lambda: panel(), "blocks:ring:20", "two or more"),
+    "blocks too large": (lambda: panel(), "blocks:ring:20", "1 blocks of 20 neighbours"),
     "no mediators": (lambda: small_panel(), "mediator", "no mediators"),
     "another mediator": (lambda: panel(), "mediator:mm", "no variable 'mm'"),
     "no treatment": (lambda: dataclasses.replace(panel(), roles=Roles("y")), "space", "has no treatment"),

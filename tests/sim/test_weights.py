@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from references.small_panels import names, small_weights
 from sim import BadInput, Weights
 from sim.filters import SpatialFilter
+from sim.weights import ROWS, chunks
 from sim.world.context import city_weights
 
 KINDS = ("knn", "inverse-distance", "contiguity", "spectral")
@@ -81,6 +82,15 @@ def test_lag_is_the_matrix_product(density: float) -> None:
     x = np.random.default_rng(2).standard_normal((3, 4, 40))
     np.testing.assert_allclose(weights.lag(x), np.einsum("ij,rtj->rti", weights.dense, x), rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(weights.lag(x[0]), weights.lag(x)[0], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("count", [1, 2, ROWS - 1, ROWS, ROWS + 1, ROWS + 2, 2 * ROWS + 1])
+def test_products_are_of_all_rows_and_of_none_alone(count: int) -> None:
+    """A row alone would be summed in another order than beside others."""
+    parts = [range(*some.indices(count)) for some in chunks(np.empty((count, 2)))]
+    assert [row for part in parts for row in part] == list(range(count))
+    assert min(map(len, parts)) > 1 or count == 1
+    assert max(map(len, parts)) <= ROWS + 1
 
 
 def test_reordered_weights_join_the_same_units() -> None:

@@ -15,6 +15,7 @@ from sim.world.parts.adoption import Never
 from sim.world.parts.covariates import Normal
 from sim.world.parts.errors import Process
 from sim.world.parts.geography import Cities
+from sim.world.parts.levels import Effects
 
 VARIANTS = {
     "paper redrawn": Paper(redraw=("calendar", "controls")),
@@ -107,6 +108,8 @@ LEVELS, PLACES = "levels of units and periods", "places and W"
         (PanelDesign(adoption=Never(), covariates=(Normal("x"), Normal("z"))), ("covariates", LEVELS, PLACES)),
         (PanelDesign(covariates=(Normal("x"),), redraw=("adoption", "covariates")),
          ("unit parts of covariates", LEVELS, PLACES)),
+        (PanelDesign(levels=Effects(unit_sd=0.0, period_sd=0.0, trends_sd=0.2)), ("adoption", LEVELS, PLACES)),
+        (PanelDesign(levels=Effects(unit_sd=0.0, period_sd=0.0)), ("adoption", PLACES)),
         (PanelDesign(errors=Process(unit_heteroskedastic=0.3)),
          ("adoption", LEVELS, "units' sizes and loadings of errors", PLACES)),
     ],
