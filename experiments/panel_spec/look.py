@@ -288,8 +288,11 @@ def _cohorts(x: Floats | None, rows: Rows, *, dummy: bool) -> int:
 def _compared(moving: dict[str, Floats], names: tuple[str, ...], starts: Floats | None, rows: Rows) -> str:
     """Whether the first column that stays 0/1, or differs in few rows alone, is what first treated periods (rows,) say,
     in words; "" where there are not both."""
-    for name, x in ((name, moving[name]) for name in names) if starts is not None else ():
-        treated = rows.years >= starts
+    if starts is None:
+        return ""
+    treated = rows.years >= starts
+    for name in names:
+        x = moving[name]
         differ = np.flatnonzero(np.isfinite(x) & (x != treated))
         if not differ.size:
             return f"says the same as {name}"

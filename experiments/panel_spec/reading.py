@@ -391,9 +391,9 @@ def proposed(frame: pd.DataFrame, place: TablePlace | None = None) -> Proposal:
     found = Proposal(place or TablePlace())
     dated = [str(name) for name in frame.columns if _holds_years(frame[name])]
     counted = [name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name]) and str(name) not in dated]
-    if not any(_rank_of(name) < len(PERIOD_WORDS) for name in counted):
+    if not any(rank(str(name), PERIOD_WORDS) < len(PERIOD_WORDS) for name in counted):
         whole = [name for name in dated if not any(_blank(value) or never(value) for value in frame[name])]
-        whole.sort(key=_rank_of)
+        whole.sort(key=lambda name: rank(name, PERIOD_WORDS))
         found.period = whole[0] if whole else ""
     found.dates = dict.fromkeys(name for name in dated if name != found.period)
     found.decimal = _decimal_comma(frame)
@@ -412,10 +412,6 @@ def proposed(frame: pd.DataFrame, place: TablePlace | None = None) -> Proposal:
             continue
         _propose_numbers(labels, found)
     return found
-
-
-def _rank_of(name: object) -> int:
-    return rank(str(name), PERIOD_WORDS)
 
 
 def rank(name: str, words: tuple[str, ...]) -> int:

@@ -340,7 +340,7 @@ def test_marks_and_gaps_are_said_together_with_their_remedy() -> None:
     ]  # fmt: skip
     assert str(error.value).count('correct the cell, or say missing = [".", "-"] in [read] of spec') == 2
     with pytest.raises(BadInput, match="holds 'about 3'; allowed: numbers; correct the cell, or leave it empty"):
-        pp.read_panel(table.replace({".": "about 3", "-": 1.0}), spec())
+        pp.read_panel(table.replace(".", "about 3").replace("-", 1.0), spec())
 
 
 def test_a_period_with_two_years_is_asked_about() -> None:
