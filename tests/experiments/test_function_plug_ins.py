@@ -17,6 +17,7 @@ import pytest
 
 import panelproof as pp
 from estimators import find_estimator
+from experiments.cli import run_command
 from experiments.run.runner import run
 from experiments.study import Study
 from results.store import ZarrStore
@@ -134,6 +135,18 @@ def test_kinds_shows_a_function_as_it_shows_a_class(folder: Path) -> None:
     assert entry["kind"] == "made_up_plug:change"
     assert {dial["name"] for dial in entry["dials"]} == {"scale", "terms", "errors", "targets", "label"}
     assert all(dial["meaning"] for dial in entry["dials"])
+
+
+@pytest.mark.parametrize("command", [["replay", "x.zarr", "1", "17"], ["replicate", "bundle", "--from", "x.zarr"]])
+def test_a_module_of_a_store_is_found_in_the_current_folder(
+    command: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(Study.from_toml(folder / "study.toml"), store=folder / "x.zarr")
+    sys.modules.pop("made_up_plug")
+    sys.path.remove(str(folder))
+    monkeypatch.chdir(folder)
+    assert run_command(command) == 2
+    assert run_command([*command, "--load-code"]) == 0
 
 
 SCRIPT = """
