@@ -208,12 +208,9 @@ def launch(
 
 
 def never_fitted(store: Store) -> list[str]:
-    """A line for each estimator whose every fit raised, with the last line of a traceback."""
-    lines = []
-    for name in store.never_fitted():
-        last = (store.traceback_of(name).strip().splitlines() or ["its traceback was not kept"])[-1]
-        lines.append(f"{name}: every fit failed: {last}")
-    return lines
+    """A line for each estimator whose every fit raised, with the last line of most tracebacks."""
+    return [f"{name}: every fit failed: {store.usual_error(name)[0] or 'its traceback was not kept'}"
+            for name in store.never_fitted()]  # fmt: skip
 
 
 def what_failed(store: Store, poisoned: int) -> list[str]:

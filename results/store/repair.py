@@ -35,7 +35,6 @@ from results.store.tree import META, Folder, WritableTree, is_chunk
 from results.store.zarr_store import ZarrStore
 from sim.errors import bad
 
-
 SIGNS = (META, PROVENANCE, f"truth/{META}")  # a place without any of these files is no store, not even a damaged one
 
 

@@ -339,6 +339,18 @@ def test_terms_that_change_between_fits_end_the_fit_not_the_run() -> None:
     assert all("returned the terms" in text for text in block.tracebacks.values())
 
 
+def test_other_terms_than_declared_fail_the_run(folder: Path) -> None:
+    text = MODULE.replace("@pp.estimator\n", '@pp.estimator(terms=["did"])\n')
+    text = text.replace("return scale * (step[treated].mean() - step[~treated].mean())",
+                        'return {"effect": step.mean()}')  # fmt: skip
+    (folder / "made_up_plug.py").write_text(text.replace(", 2 / np.sqrt(3 * len(step) / 2)", ""))
+    ran = panelproof(folder, "run", "study.toml", "--cluster", "serial", "--store", "x.zarr")
+    assert ran.returncode == 3, ran
+    said = " ".join(ran.stdout.split())
+    assert "change: every fit failed: " in said
+    assert "returned the terms effect; allowed: did; return the same terms for every panel" in said
+
+
 def test_a_digest_is_that_of_what_code_does() -> None:
     def first(x):
         return x + 1

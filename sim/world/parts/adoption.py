@@ -104,7 +104,7 @@ def one_date(date: int | None, last_periods: int | None, context: WorldContext) 
 def date_problems(date: int | None, last_periods: int | None, summary: DesignSummary) -> Iterator[Problem]:
     """A date that is no period, or leaves none before it; no date does so in a single period."""
     if len(summary.periods) < 2:
-        yield fault("periods = 1", "2 or more", "correct periods, or say [design.adoption] kind = \"never\"")
+        yield fault("periods = 1", "2 or more", 'correct periods, or say [design.adoption] kind = "never"')
         return
     first, last = summary.periods[0], summary.periods[-1]
     if date is not None and date not in summary.periods[1:]:
