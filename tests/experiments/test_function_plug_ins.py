@@ -339,6 +339,19 @@ def test_terms_that_change_between_fits_end_the_fit_not_the_run() -> None:
     assert all("returned the terms" in text for text in block.tracebacks.values())
 
 
+def test_numbers_of_earlier_code_are_said_when_quiet_too(folder: Path) -> None:
+    order = ("run", "study.toml", "--cluster", "serial", "--store", "x.zarr", "--block", "128", "--quiet")
+    assert panelproof(folder, *order, "--replications", "64").stderr == ""
+    (folder / "made_up_plug.py").write_text(MODULE.replace("scale * (", "0.5 + scale * ("))
+    differs = "what differs now: other code of made_up_plug"
+    same, more, whole = (panelproof(folder, *order, "--replications", count) for count in ("64", "96", "96"))
+    assert same.returncode == more.returncode == 0
+    assert len(same.stderr.splitlines()) == len(more.stderr.splitlines()) == 1
+    assert same.stderr.endswith(f"{differs}\n"), same.stderr
+    assert f"{differs}; with more replications those from 0 on are all computed anew" in more.stderr
+    assert (whole.stderr, whole.stdout) == ("", ""), "all of it is of this code"
+
+
 def test_other_terms_than_declared_fail_the_run(folder: Path) -> None:
     text = MODULE.replace("@pp.estimator\n", '@pp.estimator(terms=["did"])\n')
     text = text.replace("return scale * (step[treated].mean() - step[~treated].mean())",
