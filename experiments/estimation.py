@@ -591,7 +591,7 @@ class Tables(Document):
             raise bad("several columns", where="test", allowed="one column", remedy='choose it: tables["2", 5]')
         (place, *_) = dict.fromkeys((record.table, record.column) for record in self.records)
         fitted = chosen(self.fitted, *place, [str(word) for word in which.values()], "test")
-        return fitted.test(hypothesis, self.errors, "test")
+        return fitted.test(hypothesis, self.errors, "test", str(self.panel.get("treatment_column") or ""))
 
     def summary(self) -> Text:
         """One column as a table of coefficients; a whole table, or all of them, as `show` prints them."""

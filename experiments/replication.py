@@ -31,7 +31,7 @@ from results.store.bucket import StorePath
 from results.store.disk import is_inside, walked
 from sim.errors import BadInput, bad, listed
 from sim.panel_sidecars import ENDING, panel_from
-from sim.registry import INLINE
+from sim.registry import INLINE, join_search
 
 if TYPE_CHECKING:
     from experiments.panel_spec.sections import Spec
@@ -325,7 +325,9 @@ def _study(folder: Path, path: StorePath, with_data: bool, load_code: bool) -> d
     store = ZarrStore.open(path)
     settings = {key: value for key, value in store.facts["study"].items() if key not in NOT_NUMBERS}
     _check_portable(settings, path, with_data)
-    if not load_code:
+    if load_code:
+        join_search(Path.cwd())
+    else:
         check_trusted(settings, str(path))
     if set(store.pending()) & set(store.wanted()):
         raise bad("is not finished", where=str(path), allowed="a store whose blocks are all there",

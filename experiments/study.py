@@ -465,8 +465,9 @@ class Study(FromFunctions, StudyCard):
         object.__setattr__(self, "estimators", tried(self.estimators, self.design))
         if self.worlds is None:
             object.__setattr__(self, "worlds", max(cell.design.default_worlds for cell in self.cells))
-        if any(len({cell_text({dial: value}) for value in values}) < len(values) for dial, values in self.grid):
-            raise bad("values of a dial repeat", where=f"study {self.name} [grid]",
+        if repeated := [dial for dial, values in self.grid
+                        if len({cell_text({dial: value}) for value in values}) < len(values)]:  # fmt: skip
+            raise bad(f"values of {listed(repeated)} repeat", where=f"study {self.name} [grid]",
                       allowed="one or more distinct values", remedy="correct the list")  # fmt: skip
         layouts = [self.layouts(schema_of_design(cell.design)) for cell in self.cells]
         for layout in itertools.chain(*(found.values() for found in layouts)):

@@ -503,8 +503,13 @@ def _variable(name: str, values: NDArray[Any], batched: bool, where: str) -> Flo
 
 
 def _of_table(frame: Any, naming: Naming, where: str) -> Panel:
-    """A long table: columns of numbers are variables, other columns are attributes of units."""
-    from sim.panel_files import read_table
+    """A long table: columns of numbers are variables, other columns are attributes of units.
+
+    Units are in the order of their names, 9 before 10, so that they are in one order whichever rows a draw lacks.
+    """
+    import pandas as pd  # slow to import
+
+    from sim.panel_files import read_table, unit_labels
 
     keys = (naming.unit, naming.period)
     if lacking := [key for key in keys if key not in frame.columns]:
@@ -513,7 +518,12 @@ def _of_table(frame: Any, naming: Naming, where: str) -> Panel:
     words = [str(name) for name in frame.columns if name not in keys and frame[name].dtype.kind not in "fiub"]
     frame = frame.assign(**{name: frame[name].astype(float) for name in frame.columns
                             if name not in keys and frame[name].dtype.kind == "b"})  # fmt: skip
-    frame.attrs = {"file": where}
+    codes, units = pd.factorize(frame[naming.unit])
+    labels = unit_labels(pd.Series(units))
+    places = np.lexsort((labels.astype(str), [*map(len, labels)])).argsort()  # of the units
+    order = np.append(places, len(units))[codes].argsort(kind="stable")  # -1 is of a row without a unit
+    frame = frame.iloc[order]
+    frame.attrs = {"file": where, "positions": order.tolist()}
     numbers = [str(name) for name in frame.columns if name not in (*keys, *words)]
     return Panel(**read_table(frame, *keys, Roles(), words, variables=numbers).parts)
 

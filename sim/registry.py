@@ -179,7 +179,7 @@ def _of_this_process(kind: str, base: type, where: str) -> type:
 def _named(kind: str, base: type, where: str) -> type:
     """The object of a "module:Object"."""
     name, _, attribute = kind.partition(":")
-    allowed = '"module:Object" of an installed package, or of a file beside the study file'
+    allowed = '"module:Object" of an installed package, or of a file beside the study file or in the current folder'
     try:
         with aside():
             module = importlib.import_module(name)

@@ -18,6 +18,7 @@ either side of the estimate. Draws without a statistic count as extreme.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -195,15 +196,15 @@ class HypothesisTest:
     upper: float | None = None
 
 
-def parse_hypothesis(text: str, terms: Sequence[str], where: str = "test") -> LinearHypothesis:
-    """The hypothesis in a text on an estimator's terms.
+def parse_hypothesis(text: str, terms: Sequence[str], where: str = "test", treatment: str = "") -> LinearHypothesis:
+    """The hypothesis in a text on an estimator's terms; treatment: what a file calls did, which may stand for it.
 
     Raises BadInput for names that are no terms, what is not linear, bounds that are reversed, hypotheses that repeat or
     contradict one another, and anything else that is none.
     """
     refuse(type_problems(text, str, "the hypothesis", where=where, allowed=FORMS,
                          remedy='write it as one text, such as "did - inv"'))  # fmt: skip
-    reader = _Reader(text, tuple(terms), where)
+    reader = _Reader(text, tuple(terms), where, treatment)
     if "<" in text:
         return reader.equivalence()
     parts = [reader.equation() for _ in reader.parts()]
@@ -217,8 +218,12 @@ def parse_hypothesis(text: str, terms: Sequence[str], where: str = "test") -> Li
 class _Reader:
     """Reads sums of multiples of terms from left to right; (K + 1,) vectors hold weights and, last, a number."""
 
-    def __init__(self, text: str, terms: tuple[str, ...], where: str) -> None:
+    def __init__(self, text: str, terms: tuple[str, ...], where: str, treatment: str = "") -> None:
+        from sim.panel_files import TREATMENT  # pandas is slow to import
+
         self.text, self.terms, self.where = text, terms, where
+        called = (re.sub(rf"\b{TREATMENT}\b", lambda _: treatment or TREATMENT, term) for term in terms)
+        self.places = dict(zip(called, itertools.count())) | {term: k for k, term in enumerate(terms)}
         self.tokens = [*self._tokens(), ""]
         self.at = 0
 
@@ -228,14 +233,14 @@ class _Reader:
 
     def _tokens(self) -> Iterator[str | float | int]:
         """Signs as text, numbers as float, terms as their positions (int)."""
-        longest, at = sorted(self.terms, key=len, reverse=True), 0
+        longest, at = sorted(self.places, key=len, reverse=True), 0
         while self.text[at:].strip():
             rest = self.text[at:]
             start = at + len(rest) - len(rest.lstrip())
             term = next((name for name in longest if self._stands(name, start)), None)
             found = _TOKEN.match(self.text, at)
             if term is not None:
-                yield self.terms.index(term)
+                yield self.places[term]
                 at = start + len(term)
             elif found is not None:
                 at = found.end()
@@ -260,10 +265,10 @@ class _Reader:
         return self.text.startswith(name, start) and not (end.isalnum() or (end and end in "_:"))
 
     def _named(self, name: str) -> int:
-        if name not in self.terms:
+        if name not in self.places:
             raise bad(f"no term {name!r}", where=self.where, allowed=one_of(self.terms, name),
                       remedy=closest(name, self.terms))  # fmt: skip
-        return self.terms.index(name)
+        return self.places[name]
 
     def _next(self) -> str | float | int:
         return self.tokens[self.at]

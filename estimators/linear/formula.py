@@ -333,9 +333,11 @@ def parse(text: str, unit: str, period: str, schema: Schema, where: str) -> Pars
     outcome, *parts = _split(text, where)
     known = {*schema.variables, *schema.attributes, unit, period}
     if strange := [name for name in _names(text) if name not in known | {*FUNCTIONS, INDICATORS, CATEGORIES}]:
+        treatment = schema.roles.treatment
+        called = f" (the treatment is called {treatment} here)" if treatment and treatment not in _names(text) else ""
         raise bad(f"nothing is called {strange[0]!r}", where=f"{where} {text!r}",
                   allowed=one_of(sorted(known), strange[0]),
-                  remedy=closest(strange[0], known))  # fmt: skip
+                  remedy=f"{closest(strange[0], known)}{called}")  # fmt: skip
     reasons: list[str] = []
     terms, constant = _terms(parts[0], where, schema, reasons)
     effects = tuple(_effects(parts[1], unit, period, schema, reasons)) if len(parts) > 1 else ()

@@ -259,8 +259,7 @@ def run(
         plan = Resume(retry is not None, accept_code_change, accept_other_numbers, share, reread)
         check_run(chosen, study, target, html, plan, until, together=together)
     quiet = click.get_current_context().meta.get(QUIET, False)
-    if not quiet:
-        describe(chosen, target, place.where, plan, console)
+    describe(chosen, target, place.where, plan, console, quiet=quiet)
     if dry_run:
         return forecast_run(chosen, target, console)
     records, poisoned = launch(chosen, target, place, console, plan, until, writes, together=together)

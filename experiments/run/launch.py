@@ -8,6 +8,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+import click
 from rich.console import Console
 from rich.text import Text
 
@@ -17,7 +18,7 @@ from experiments.run.resume import Resume, describe_stale_blocks, retried
 from experiments.run.runner import Until, check_together, preflight, run, schema_of
 from experiments.run.tasks import LOST, LOST_DRAW, admit, environment_of
 from experiments.study import Study
-from sim.errors import bad, naming
+from sim.errors import bad, naming, visible
 from sim.streams import TILE, worlds_reached
 
 if TYPE_CHECKING:
@@ -75,12 +76,18 @@ def check_store(study: Study, store: StorePath, plan: Resume, *, together: bool 
         crew.check_free()
 
 
-def describe(study: Study, store: StorePath, where: str, plan: Resume, console: Console) -> None:
-    """Say what is about to run, after `check_run`."""
+def describe(
+    study: Study, store: StorePath, where: str, plan: Resume, console: Console, *, quiet: bool = False
+) -> None:  # fmt: skip
+    """Say what is about to run, after `check_run`; when quiet, only which numbers are of other code, on stderr."""
     from results.store.files import damages
     from results.store.repair import rebuilt
 
     held = _held(store)
+    if quiet:
+        for line in _resumed(held, study, plan, quiet=True) if held is not None else ():
+            click.echo(visible(f"panelproof: {store}; {line}"), err=True)
+        return
     replications = study.replications if held is None else max(held.replications, study.replications)
     console.print(Text(study.name, style="bold"), f": {study.question}" if study.question else "", sep="", markup=False)
     sizes = {"cell": len(study.cells), "replication": replications, "estimator": len(study.estimators)}
@@ -105,16 +112,24 @@ def unreached(study: Study, replications: int) -> Iterator[str]:
                f"turn lie in the next world; {study.world_count * TILE:,} reach all")  # fmt: skip
 
 
-def _resumed(held: ZarrStore, study: Study, plan: Resume) -> list[str]:
-    """What is computed again, and which blocks of other code stay beside new ones."""
-    here = environment_of(study)
-    schema = schema_of(study)
+def _resumed(held: ZarrStore, study: Study, plan: Resume, *, quiet: bool = False) -> list[str]:
+    """What is computed again, and which blocks of other code stay beside new ones; when quiet, only of what code the
+    numbers are, where no option accepts that.
+    """
+    here, schema = environment_of(study), schema_of(study)
     growth = held.check_study(schema)
+    lines = [growth.sentence] if growth is not None else []
     if growth is not None and growth.computes:
-        return [growth.sentence, *(describe_stale_blocks(held, here, ()) if growth.kept else ())]
-    lines = describe_stale_blocks(held, here, plan.expected(held, schema))
-    lines = [growth.sentence, *lines] if growth is not None else lines
-    return [retried(held, here, held.raised()), *lines] if plan.retry_failed else lines
+        stale = describe_stale_blocks(held, here, ()) if growth.kept else []
+    else:
+        first = held.replications - held.replications % held.block
+        anew = schema.replications > held.replications > first  # the last block of each cell grows
+        more = f"; with more replications those from {first:,} on are all computed anew" if anew else ""
+        stale = [f"{line}{more}" for line in describe_stale_blocks(held, here, plan.expected(held, schema))]
+        lines = [retried(held, here, held.raised()), *lines] if plan.retry_failed and not quiet else lines
+    if quiet:
+        return [] if plan.accepted else stale
+    return [*lines, *stale]
 
 
 def _held(store: StorePath) -> ZarrStore | None:
@@ -208,12 +223,9 @@ def launch(
 
 
 def never_fitted(store: Store) -> list[str]:
-    """A line for each estimator whose every fit raised, with the last line of a traceback."""
-    lines = []
-    for name in store.never_fitted():
-        last = (store.traceback_of(name).strip().splitlines() or ["its traceback was not kept"])[-1]
-        lines.append(f"{name}: every fit failed: {last}")
-    return lines
+    """A line for each estimator whose every fit raised, with the last line of most tracebacks."""
+    return [f"{name}: every fit failed: {store.usual_error(name)[0] or 'its traceback was not kept'}"
+            for name in store.never_fitted()]  # fmt: skip
 
 
 def what_failed(store: Store, poisoned: int) -> list[str]:

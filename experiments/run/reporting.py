@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 import tempfile
+import textwrap
 import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ from sim.panel import Panel
 from sim.real_panels import Placebo, panel_of
 from sim.world.parts.geography import UnitsOfPanel
 
+MOST_OF_AN_ERROR = 160  # letters that a report shows of a text
+
 
 def facts_of(store: ZarrStore) -> ReportFacts:
     """What a report says of the study besides its numbers."""
@@ -55,6 +58,8 @@ def facts_of(store: ZarrStore) -> ReportFacts:
     kind, panel = study["design"]["kind"], study["design"].get("panel")  # a real one, as it is or assigned anew
     done, blocks = blocks_of(store)
     environments = environments_of(store)
+    errors = {name: store.usual_error(name) for name in store.layouts}
+    where = f"`panelproof store info {shlex.quote(str(store.path))}` shows each"
     return ReportFacts(
         study=study["name"],
         question=study["question"],
@@ -69,6 +74,12 @@ def facts_of(store: ZarrStore) -> ReportFacts:
         environments=environments,
         stopped="" if store.stopped is None else store.stopped.sentence,
         shard=_share_of(store),
+        raised=tuple(
+            f"Of {name} most often: {textwrap.shorten(line, MOST_OF_AN_ERROR)} ({count} of {kept} reasons "
+            f"kept; {where})."
+            for name, (line, count, kept) in errors.items()
+            if kept
+        ),
     )
 
 

@@ -31,7 +31,7 @@ from results.store.bucket import StorePath
 from results.store.disk import check_own, open_beside, read_plain
 from sim.errors import bad, listed
 from sim.panel import Panel, long_table
-from sim.registry import INLINE
+from sim.registry import INLINE, join_search
 from sim.streams import TILE
 
 
@@ -335,8 +335,8 @@ class Replay:
 def replay(store: Store, cell: int, replication: int, *, load_code: bool = False) -> Replay:
     """Replication `replication` of cell `cell`; raises BadInput when the study has no such one.
 
-    load_code: import the modules that the store names; without it a store that names any is refused. Those of a run in
-    memory are imported already.
+    load_code: import the modules that the store names, those of the current folder too; without it a store that names
+    any is refused. Those of a run in memory are imported already.
     """
     where = str(store.path) if isinstance(store, ZarrStore) else "the run in memory"
     for name, value, count in (("cell", cell, len(store.cells)), ("replication", replication, store.replications)):
@@ -344,6 +344,8 @@ def replay(store: Store, cell: int, replication: int, *, load_code: bool = False
             raise bad(f"no {name} {value}", where=where, allowed=f"0 to {count - 1}", remedy="choose another")
     if isinstance(store, ZarrStore) and not load_code:
         check_trusted(store.schema.study, where)
+    if load_code:
+        join_search(Path.cwd())
     runner = runner_of(Study.from_settings(store.schema.study, where), cell)
     first = replication - replication % TILE
     whole = runner.run(first, first + TILE, tracebacks=TILE)

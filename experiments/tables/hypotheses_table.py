@@ -23,13 +23,14 @@ TELLING = ("model", "transform", "sample", "weights", "year", "mediator")
 def add(real: RealPanel, ledger: Ledger) -> None:
     """A row a hypothesis of [inference] tests; raises BadInput for columns and terms that there are not."""
     problems: list[Problem] = []
+    called = real.spec.panel.treatment or real.spec.panel.first_treated or ""
     for position, text in enumerate(real.spec.inference.tests, start=1):
         with gathering(problems):
-            _keep(ledger, text, position)
+            _keep(ledger, text, position, called)
     refuse(problems)
 
 
-def _keep(ledger: Ledger, text: str, position: int) -> None:
+def _keep(ledger: Ledger, text: str, position: int, treatment: str) -> None:
     """The test of a text such as "2.5: did = 0.02", kept as a record."""
     where = f"test {text!r}"
     found = ADDRESS.fullmatch(text)
@@ -37,7 +38,7 @@ def _keep(ledger: Ledger, text: str, position: int) -> None:
         raise bad("it does not say of which column", where=where, allowed='TABLE.COLUMN: HYPOTHESIS, "2.5: did = 0.02"',
                   remedy="write the table, a dot, the column, a colon")  # fmt: skip
     fitted = chosen(ledger.fitted, found["table"], int(found["column"]), found["words"].split(), where)
-    test = fitted.test(found["hypothesis"], None, where)
+    test = fitted.test(found["hypothesis"], None, where, treatment)
     fit = Fit((HYPOTHESES, position), test.kind, sample=text.partition(":")[0].strip())
     size = next(record for record in ledger.records if Fit(**record.identity) == fitted.fit)
     ledger.records.append(record_of(fit, test, usual_error(fitted.estimates.errors), size))

@@ -60,11 +60,11 @@ class FittedColumn:
     fit: Fit
     estimates: Estimates
 
-    def test(self, text: str, error: str | None, where: str) -> HypothesisTest:
+    def test(self, text: str, error: str | None, where: str, treatment: str) -> HypothesisTest:
         """The test of a hypothesis on its terms under an error type (None: the usual one); raises BadInput for what is
-        none, and for several terms of an estimator that has variances alone."""
+        none, and for several terms of an estimator that has variances alone. treatment: what the file calls did."""
         found = self.estimates
-        hypothesis = parse_hypothesis(text, found.terms, where)
+        hypothesis = parse_hypothesis(text, found.terms, where, treatment)
         kind = usual_error(found.errors, error)
         with naming(where):
             if hypothesis.alone is None:

@@ -89,7 +89,8 @@ class ReportFacts:
     the run by name (versions, machine, dates). toml: the study as TOML. done, blocks: how many of its blocks are there,
     and how many it has. environments: every code and machine that computed some of its blocks. stopped: at which target
     its cells stopped, in one line; "" where there was none. shard: which share of the study's blocks this is, in one
-    line; "" where it is all of them.
+    line; "" where it is all of them. raised: the most frequent reason of failed fits, a sentence
+    an estimator.
     """
 
     study: str
@@ -106,6 +107,7 @@ class ReportFacts:
     expected: str = ""
     stopped: str = ""
     shard: str = ""
+    raised: tuple[str, ...] = ()
 
     @property
     def incomplete(self) -> str:

@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -237,7 +238,9 @@ def print_bias_table(
     study's name and question stand first; not where they were printed already.
     """
     table = bias_table(diagnosis, all_terms=all_terms)
+    raised = facts.raised if facts is not None else ()
     found, head = answer(diagnosis, table), list(_head(diagnosis, table, facts))[not titled and facts is not None :]
+    found = replace(found, failures=" ".join([found.failures, *raised])) if found.failures else found
     own_width = console.width
     if not console.is_terminal:
         console.width = max(own_width, PLAIN_WIDTH)

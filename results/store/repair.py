@@ -35,6 +35,8 @@ from results.store.tree import META, Folder, WritableTree, is_chunk
 from results.store.zarr_store import ZarrStore
 from sim.errors import bad
 
+SIGNS = (META, PROVENANCE, f"truth/{META}")  # a place without any of these files is no store, not even a damaged one
+
 
 def check_repairable(path: StorePath, schema: StoreSchema) -> list[Damage]:
     """What is damaged of a store beside its blocks; raises BadInput where a run of the study cannot repair it.
@@ -43,6 +45,11 @@ def check_repairable(path: StorePath, schema: StoreSchema) -> list[Damage]:
     says so.
     """
     refuse_packed(path)
+    if not any(map(tree_of(path).has, SIGNS)):
+        some = not isinstance(path, Path) or path.is_file() or any(path.iterdir())
+        raise bad("is no store, and not empty" if some else "is an empty folder, no store", where=str(path),
+                  allowed="a new folder, or the store of this study",
+                  remedy="choose another --store" if some else "remove it, or choose another --store")  # fmt: skip
     found = damages(path)
     if found and _is_earlier(path):
         raise bad(f"is of an earlier format and damaged: {found[0]}", where=str(path), allowed="a store that is whole",
@@ -184,7 +191,7 @@ def verified(path: StorePath) -> Verified:
     check_place(path)
     if not path.exists() or (isinstance(path, Path) and path.is_file() and not is_packed(path)):
         raise no_store(path)
-    if not any(True for _ in tree_of(path).metadata(frozenset({META}))):
+    if not any(map(tree_of(path).has, SIGNS)):
         raise no_store(path, "is no store")
     found = damages(path)
     named = {damage.file for damage in found}

@@ -378,14 +378,14 @@ class Store(ABC):
                 for name, each in found.items()}  # fmt: skip
 
     def never_fitted(self) -> list[str]:
-        """The estimators whose every fit raised; blocks are read until each has one that did not."""
+        """The estimators of which every fit raised or was refused; blocks are read until each has one that did not."""
         left = list(self.layouts)
         done = self.done()
         for place in done:
             if not left:
                 break
             statuses = self.statuses(*place)
-            left = [name for name in left if (statuses[name] == Status.ERROR).all()]
+            left = [name for name in left if np.isin(statuses[name], RAISED).all()]
         return left if done else []
 
     def raised(self, except_for: Container[tuple[int, int]] = ()) -> list[tuple[int, int]]:
@@ -405,9 +405,12 @@ class Store(ABC):
         """
         return dict(self.noted("tracebacks", {}))
 
-    def traceback_of(self, name: str) -> str:
-        """A traceback of the estimator called `name`, or an empty text."""
-        return next((text for key, text in self.tracebacks.items() if _of(key) == name), "")
+    def usual_error(self, name: str) -> tuple[str, int, int]:
+        """The last line that most kept tracebacks of an estimator have, of how many, and how many are kept."""
+        last = Counter((text.strip().splitlines() or [""])[-1] for key, text in self.tracebacks.items()
+                       if _of(key) == name)  # fmt: skip
+        line, count = last.most_common(1)[0] if last else ("", 0)
+        return line, count, last.total()
 
     def tracebacks_in(self, cell: int, index: int) -> dict[tuple[int, str], str]:
         """The tracebacks that are kept of fits in a block, by replication and estimator."""

@@ -197,6 +197,14 @@ def test_a_study_runs_a_formula_with_levels(panel: Panel) -> None:
     assert tried(panel, Streams(0)).terms == tried.terms
 
 
+def test_a_formula_that_lacks_the_treatment_hears_how_it_is_called() -> None:
+    panel = pp.example_panel().panel
+    with pytest.raises(BadInput, match=r"nothing is called 'eip'; .*\(the treatment is called did here\)$"):
+        formula("icr ~ eip + inv | unit + period")(panel)
+    with pytest.raises(BadInput, match=r"nothing is called 'eip'; .*; correct the name$"):
+        formula("icr ~ did + eip | unit + period")(panel)
+
+
 @pytest.mark.parametrize(("text", "said"), [
     ("y + d | unit", "is no formula"),
     ("y ~ d | unit | x | z", "is no formula"),

@@ -153,7 +153,7 @@ STUDIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "label that leaves the store": (STUDY + 'label = "../x"\n', ("../x", "label")),
     "target that is no estimand": (STUDY + 'target = "att("\n', ("att(",)),
     "dial that is not finite": (STUDY.replace('"paper"', '"paper"\neffect = nan'), ("effect = nan", "finite")),
-    "values of a dial that are one": (STUDY + "[grid]\neffect = [0, 0.0]\n", ("repeat",)),
+    "values of a dial that are one": (STUDY + "[grid]\neffect = [0, 0.0]\n", ("values of effect repeat",)),
     "dial that the grid overrides": (
         STUDY.replace('"paper"', '"paper"\nserial = 0.3') + "[grid]\nserial = [0.1, 0.8]\n",
         ("serial is set in [design] and in [grid]", "leave serial out of [design]"),
@@ -195,6 +195,11 @@ COMMANDS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "workers without a local cluster": (["run", "bias", "--cluster", "serial", "--workers", "2"], ("--workers",)),
     "report of nothing": (["report", "{folder}/nothing.zarr"], ("nothing.zarr",)),
     "report of a folder that is no store": (["report", "{folder}"], ("store",)),
+    "check of a folder of stores": (["store", "verify", "{folder}"], ("is no store",)),
+    "run into an empty folder": (
+        ["run", "bias", "--cluster", "serial", "--store", "{folder}/nobody"], ("is an empty folder, no store",)),
+    "run into a folder of other files": (
+        ["run", "bias", "--cluster", "serial", "--store", "{folder}"], ("is no store, and not empty",)),
     "directory as a panel": (["panel", "check", "{folder}", "--spec", "{folder}"], ("director",)),
     "empty panel file": (["init", "{folder}/empty.csv"], ("empty",)),
     "panel of an unknown kind": (["init", "{folder}/panel.pdf"], (".pdf", ".csv")),
@@ -245,6 +250,7 @@ def test_careless_command(name: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     (tmp_path / "empty.toml").write_text("")
     (tmp_path / "spec.toml").write_text(EXAMPLE_SPEC)
     (tmp_path / "other.zarr").mkdir()
+    (tmp_path / "nobody").mkdir()
     (tmp_path / "other.zarr" / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
     if "{folder}/example.csv" in arguments:
         example_frame().to_csv(tmp_path / "example.csv", index=False)

@@ -88,7 +88,7 @@ def test_dry_run_writes_nothing(tmp_path: Path) -> None:
         (["--html", "{folder}/file.txt/a.html"], "choose another --html"),
         (["--html", "{folder}/a.txt"], "add .html"),
         (["--store", "{folder}/file.txt/x.zarr"], "choose another --store"),
-        (["--store", "{folder}"], "not a readable store"),
+        (["--store", "{folder}"], "is no store, and not empty"),
         (["--store", "{ran}/x.zarr", "--seed", "77"], "seed was 5, is now 77"),
     ],
 )

@@ -17,6 +17,7 @@ import pytest
 
 import panelproof as pp
 from estimators import find_estimator
+from experiments.cli import run_command
 from experiments.run.runner import run
 from experiments.study import Study
 from results.store import ZarrStore
@@ -134,6 +135,18 @@ def test_kinds_shows_a_function_as_it_shows_a_class(folder: Path) -> None:
     assert entry["kind"] == "made_up_plug:change"
     assert {dial["name"] for dial in entry["dials"]} == {"scale", "terms", "errors", "targets", "label"}
     assert all(dial["meaning"] for dial in entry["dials"])
+
+
+@pytest.mark.parametrize("command", [["replay", "x.zarr", "1", "17"], ["replicate", "bundle", "--from", "x.zarr"]])
+def test_a_module_of_a_store_is_found_in_the_current_folder(
+    command: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(Study.from_toml(folder / "study.toml"), store=folder / "x.zarr")
+    sys.modules.pop("made_up_plug")
+    sys.path.remove(str(folder))
+    monkeypatch.chdir(folder)
+    assert run_command(command) == 2
+    assert run_command([*command, "--load-code"]) == 0
 
 
 SCRIPT = """
@@ -324,6 +337,31 @@ def test_terms_that_change_between_fits_end_the_fit_not_the_run() -> None:
     ok = block.estimates["fickle"].status == 1
     assert 10 < ok.sum() < 54
     assert all("returned the terms" in text for text in block.tracebacks.values())
+
+
+def test_numbers_of_earlier_code_are_said_when_quiet_too(folder: Path) -> None:
+    order = ("run", "study.toml", "--cluster", "serial", "--store", "x.zarr", "--block", "128", "--quiet")
+    assert panelproof(folder, *order, "--replications", "64").stderr == ""
+    (folder / "made_up_plug.py").write_text(MODULE.replace("scale * (", "0.5 + scale * ("))
+    differs = "what differs now: other code of made_up_plug"
+    same, more, whole = (panelproof(folder, *order, "--replications", count) for count in ("64", "96", "96"))
+    assert same.returncode == more.returncode == 0
+    assert len(same.stderr.splitlines()) == len(more.stderr.splitlines()) == 1
+    assert same.stderr.endswith(f"{differs}\n"), same.stderr
+    assert f"{differs}; with more replications those from 0 on are all computed anew" in more.stderr
+    assert (whole.stderr, whole.stdout) == ("", ""), "all of it is of this code"
+
+
+def test_other_terms_than_declared_fail_the_run(folder: Path) -> None:
+    text = MODULE.replace("@pp.estimator\n", '@pp.estimator(terms=["did"])\n')
+    text = text.replace("return scale * (step[treated].mean() - step[~treated].mean())",
+                        'return {"effect": step.mean()}')  # fmt: skip
+    (folder / "made_up_plug.py").write_text(text.replace(", 2 / np.sqrt(3 * len(step) / 2)", ""))
+    ran = panelproof(folder, "run", "study.toml", "--cluster", "serial", "--store", "x.zarr")
+    assert ran.returncode == 3, ran
+    said = " ".join(ran.stdout.split())
+    assert "change: every fit failed: " in said
+    assert "returned the terms effect; allowed: did; return the same terms for every panel" in said
 
 
 def test_a_digest_is_that_of_what_code_does() -> None:

@@ -352,6 +352,24 @@ def trial_of(drawn: Any) -> float:
     return float(np.linalg.lstsq(x, y, rcond=None)[0][0])
 
 
+def rows_by_chance(rng, effect=0.5):
+    """Rows are missing anywhere, so that another unit is the first in each draw."""
+    keys = {"period": np.repeat(range(PERIODS), UNITS), "unit": [f"u{i}" for i in range(UNITS)] * PERIODS}
+    frame = pd.DataFrame(keys | {name: values.ravel() for name, values in draw(rng, effect).items()})
+    return frame[rng.uniform(size=len(frame)) > 0.05]
+
+
+def test_units_are_in_one_order_whichever_rows_a_draw_lacks() -> None:
+    study = small(draw=rows_by_chance, fit=[TwoWayDID(errors=("iid",))], replications=64)
+    drawn = study.design.draw(Streams(4, stop=3)).panel
+    assert drawn.units == tuple(f"u{i}" for i in range(UNITS))
+    fitted = TwoWayDID(errors=("iid",))(drawn.replication(2)).estimate
+    (generator,) = Streams(4).tile(2, 3).each("draw")
+    frame = rows_by_chance(generator).assign(unit=lambda table: table["unit"].str[1:].astype(int))
+    np.testing.assert_allclose(fitted, trial_of(frame), rtol=1e-10)
+    assert (estimates(run(study), "did")[:, 0] != 0).all()
+
+
 def seldom(rng, effect=0.5):
     drawn = draw(rng, effect)
     return drawn | ({"observed": np.arange(UNITS) + 0 * DID > 0} if rng.uniform() > 0.9 else {})

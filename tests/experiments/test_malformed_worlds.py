@@ -14,6 +14,10 @@ WORLDS: dict[str, tuple[str, tuple[str, ...]]] = {  # name: what stands in the f
         "units = -5\nperiods = 0",
         ("[design]; units = -5; allowed: a whole number, 2 to 20,000", "periods = 0"),
     ),
+    "a single period": ("periods = 1", ("[design.adoption]; periods = 1; allowed: 2 or more; correct periods",)),
+    "cohorts of a single period": (
+        'periods = 1\n[design.adoption]\nkind = "staggered"', ("[design.adoption]; periods = 1; allowed: 2 or more",)
+    ),
     "too large": ("units = 50000", ("units = 50000",)),
     "a size that is text": ('units = "many"', ("units",)),
     "an unknown part": ("[design.weather]\nsun = 1", ("'weather'",)),

@@ -14,6 +14,7 @@ import pytest
 
 import panelproof as pp
 from estimators import Moderation, TripleDifference
+from estimators.core.hypotheses import parse_hypothesis
 from experiments.panel_spec.first_spec import EXAMPLE_SPEC, example_frame
 from experiments.tables.ledger import journal_tables
 from results.tables.records import Document
@@ -185,6 +186,19 @@ def test_what_a_column_cannot_have_is_a_note() -> None:
     said = "No table D (half = 1 less 0): the treatment does not differ within half = 0."
     assert said in tables.notes
     assert replace(tables, place=()).records
+
+
+def test_the_column_of_the_treatment_stands_for_did() -> None:
+    found = document()["2", 5]
+    assert (one := found.test("eip = 0.02")).pvalue == found.test("did = 0.02").pvalue
+    assert one.hypothesis == "eip = 0.02"
+    own = pp.estimate(read(moderation={"by": ["inv"]}, inference={"tests": ["2.5: eip = 0", "M.1: eip x inv"]}))
+    tests = [record for record in own.records if record.table == "T"]
+    assert [record.term for record in tests] == ["eip = 0", "eip x inv"]
+    assert tests[0].estimate == found.params["did"]
+    terms = ("did", "w_did", "eip", "direct:did")
+    read_ = [parse_hypothesis(text, terms, treatment="eip").alone for text in ("eip", "did", "direct:eip")]
+    assert read_ == [2, 0, 3], "a term of that name is itself"
 
 
 def test_the_command_takes_tests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

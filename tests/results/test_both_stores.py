@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -128,8 +129,11 @@ def test_fits_that_raised_are_counted_and_keep_their_tracebacks(store: Store, ag
     assert read.raised(except_for={(0, 1)}) == [(1, 2)]
     assert list(read.tracebacks) == ["cell 0 block 1 replication 67 short", "cell 0 block 1 replication 69 short",
                                      "cell 1 block 2 replication 128 short"]  # fmt: skip
-    assert read.traceback_of("short").endswith("ValueError: row 3 of 0 1\n")
-    assert read.traceback_of("did") == ""
+    assert read.usual_error("short") == ("ValueError: row 3 of 0 1", 1, 3)
+    assert read.usual_error("did") == ("", 0, 0)
+    of_most = {f"cell 0 block 0 replication {k} a": f"in:\n  fit\n{text}\n" for k, text in enumerate(("x", "y", "y"))}
+    some = SimpleNamespace(tracebacks={**of_most, "cell 0 block 0 replication 9 b": "z", "cell 1 block 0": "killed"})
+    assert Store.usual_error(some, "a") == ("y", 2, 3)  # type: ignore[arg-type]
     store.write(0, 1, block_of(0, 1))
     assert list(again().tracebacks) == ["cell 1 block 2 replication 128 short"]
     assert again().raised() == [(1, 2)]

@@ -102,7 +102,10 @@ def one_date(date: int | None, last_periods: int | None, context: WorldContext) 
 
 
 def date_problems(date: int | None, last_periods: int | None, summary: DesignSummary) -> Iterator[Problem]:
-    """A date that is no period, or leaves none before it."""
+    """A date that is no period, or leaves none before it; no date does so in a single period."""
+    if len(summary.periods) < 2:
+        yield fault("periods = 1", "2 or more", 'correct periods, or say [design.adoption] kind = "never"')
+        return
     first, last = summary.periods[0], summary.periods[-1]
     if date is not None and date not in summary.periods[1:]:
         yield fault(f"date = {date}", f"a period after the first, {first} to {last}", "correct date")
@@ -626,12 +629,13 @@ class StaggeredAdoption(Absorbing):
     def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Dates that are no periods, more cohorts than there is room for, shares that do not fit."""
         periods, first, last = summary.periods, summary.periods[0], summary.periods[-1]
+        yield from date_problems(None, None, summary)
         if isinstance(self.cohorts, tuple):
             if wrong := [date for date in self.cohorts if date not in periods[1:]]:
                 yield fault(f"cohorts: {wrong[0]}", f"periods after the first, {first} to {last}", "correct cohorts")
             if not self.cohorts or len(set(self.cohorts)) < len(self.cohorts):
                 yield fault(f"cohorts = {[*self.cohorts]}", "one period or more, each once", "correct cohorts")
-        elif not 1 <= self.cohorts < len(periods):
+        elif len(periods) > 1 and not 1 <= self.cohorts < len(periods):
             what = f"cohorts = {self.cohorts} in {len(periods)} periods"
             yield fault(what, f"1 to {len(periods) - 1}", "choose fewer cohorts")
         if self.shares and (len(self.shares) != self.count or abs(sum(self.shares) - 1) > 1e-9):
