@@ -504,9 +504,9 @@ def _variable(name: str, values: NDArray[Any], batched: bool, where: str) -> Flo
 
 def _of_table(frame: Any, naming: Naming, where: str) -> Panel:
     """A long table: columns of numbers are variables, other columns are attributes of units."""
-    from sim.panel_files import read_table
+    from sim.panel_files import index_as_columns, read_table
 
-    keys = (naming.unit, naming.period)
+    frame, keys = index_as_columns(frame), (naming.unit, naming.period)
     if lacking := [key for key in keys if key not in frame.columns]:
         raise bad(f"no column {listed(map(repr, lacking))}", where=where, allowed=one_of(frame.columns, lacking[0]),
                   remedy="name the columns: unit = ..., period = ...")  # fmt: skip
