@@ -177,7 +177,7 @@ def read_csv_text(path: Path, place: TablePlace = TablePlace()) -> pd.DataFrame:
         warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
         frame = pd.read_csv(io.StringIO(text), decimal="." if points else ",", **how)
     if MAYBE_NAMES.search(text):
-        _keep_names(frame, pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, **how))
+        _keep_names(frame, lambda at: pd.read_csv(io.StringIO(text), dtype=str, na_filter=False, usecols=at, **how))
     if place.header:
         _check_header(names or [str(name).strip() for name in header.iloc[0].dropna()], path.name)
     frame = _without_gaps(frame)
@@ -191,15 +191,15 @@ def coded(column: pd.Series[Any]) -> bool:
     return bool(texts.str.match("0[0-9]").any() and texts.str.fullmatch("[0-9]+").all())
 
 
-def _keep_names(frame: pd.DataFrame, cells: pd.DataFrame) -> None:
+def _keep_names(frame: pd.DataFrame, cells: Callable[[list[int]], pd.DataFrame]) -> None:
     """Write names that were read as numbers or as missing into a table: ids such as 01001, and NA among other words.
 
-    cells: the same table, each as it stands in the file. NA stays missing among numbers, answers and dates.
+    cells: some of its columns as they stand in the file. NA stays missing among numbers, answers and dates.
     """
-    for j in range(len(frame.columns)):
-        column, stands = frame.iloc[:, j], cells.iloc[:, j]
-        if column.dtype.kind == "f" and (column.dropna() % 1 != 0).any():
-            continue
+    at = [j for j, (_, column) in enumerate(frame.items())
+          if column.dtype.kind != "f" or (column.dropna() % 1 == 0).all()]  # fmt: skip
+    for j, (_, stands) in zip(at, cells(at).items(), strict=True):
+        column = frame.iloc[:, j]
         held, lost = column.notna(), stands.astype(str).str.strip() == NOT_AVAILABLE
         others = {str(text).strip().lower() for text in stands[held].unique()} - {""}
         words = others and all(text[0].isalpha() for text in others) and not others & {*YES, *NO, *NEVER_WORDS}
@@ -321,7 +321,7 @@ def _read_excel(path: Path, sheet: str | None, place: TablePlace) -> pd.DataFram
                               header=0 if place.header == 1 else None, na_filter=False)  # fmt: skip
         frame = cells if cells.empty else TextParser(cells.to_numpy().tolist(), names=list(cells.columns), header=None,
                                                      index_col=False, skip_blank_lines=False).read()  # fmt: skip
-        _keep_names(frame, cells)
+        _keep_names(frame, lambda at: cells.iloc[:, at])
     if several:
         frame.columns = pd.Index(_joined(header)[: len(frame.columns)])
     if not header.empty and place.header:
