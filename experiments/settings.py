@@ -29,7 +29,7 @@ from pydantic_core import PydanticCustomError
 
 from sim.design import Design
 from sim.errors import BadInput, Problem, all_of, bad, closest, one_of
-from sim.panel_files import ENCODINGS
+from sim.panel_files import text_of
 from sim.streams import left_out
 from sim.world.context import KEPT_CLASSES, Part, Slot, slots_of
 
@@ -90,17 +90,12 @@ def read_toml(path: Path, what: str, remedy: str = "check the path") -> dict[str
     if not path.is_file():
         raise bad("is a directory" if path.is_dir() else "there is no such file", where=str(path),
                   allowed=f"{what} (TOML)", remedy=remedy)  # fmt: skip
-    content = path.read_bytes()
-    for encoding in ENCODINGS:
-        try:
-            return tomllib.loads(content.decode(encoding))
-        except UnicodeDecodeError:
-            continue
-        except tomllib.TOMLDecodeError as error:
-            allowed = 'TOML, such as key = "text" below [table]'
-            raise bad(f"is not valid TOML: {error}", where=path.name, allowed=allowed,
-                      remedy="correct that line and put texts in quotes") from error  # fmt: skip
-    raise bad("is not a text in UTF-8", where=path.name, allowed="TOML in UTF-8", remedy="save it as UTF-8")
+    text, _ = text_of(path, "TOML")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise bad(f"is not valid TOML: {error}", where=path.name, allowed='TOML, such as key = "text" below [table]',
+                  remedy="correct that line and put texts in quotes") from error  # fmt: skip
 
 
 def validated[T: Table](

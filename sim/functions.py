@@ -509,9 +509,9 @@ def _of_table(frame: Any, naming: Naming, where: str) -> Panel:
     """
     import pandas as pd  # slow to import
 
-    from sim.panel_files import read_table, unit_labels
+    from sim.panel_files import index_as_columns, read_table, unit_labels
 
-    keys = (naming.unit, naming.period)
+    frame, keys = index_as_columns(frame), (naming.unit, naming.period)
     if lacking := [key for key in keys if key not in frame.columns]:
         raise bad(f"no column {listed(map(repr, lacking))}", where=where, allowed=one_of(frame.columns, lacking[0]),
                   remedy="name the columns: unit = ..., period = ...")  # fmt: skip

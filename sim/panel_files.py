@@ -25,10 +25,11 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.io.parsers import TextParser  # type: ignore[attr-defined]  # its stubs lack it
 
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import BadInput, Problem, bad, closest, first_line, listed, one_of, refuse
-from sim.schema import Roles, uneven_code
+from sim.schema import NEVER_WORDS, NO, YES, Roles, uneven_code
 
 MARK = "FILE:"
 
@@ -68,11 +69,17 @@ def as_file(text: str) -> Iterator[Path]:
 
 
 TABLES = (".csv", ".parquet", ".dta", ".sav", ".xlsx")
-ENCODINGS = ("utf-8-sig", "gb18030")  # the second is what a Chinese spreadsheet program writes by default
+WESTERN = "cp1252"  # what a Western spreadsheet program writes by default
+ENCODINGS = ("utf-8-sig", WESTERN, "gb18030")  # the last is what a Chinese spreadsheet program writes by default
+ACCENTS = re.compile(r"(?<=[A-Za-z])[^\x00-\x7f](?![^\x00-\x7f])|(?<![^\x00-\x7f])[^\x00-\x7f](?=[A-Za-z])"
+                     r"|(?<=[A-Za-z])[ß-öø-ÿ]{2}(?![^\x00-\x7f])")  # inside a word of Latin letters  # fmt: skip
+ACCENTED = 0.8  # share of runs of letters beyond ASCII that stand so in a Western file; Chinese ones are longer
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # how "Unicode text" of a spreadsheet program begins
 SEPARATORS = ",;\t"
 DECIMAL_COMMA = re.compile(r"(?:^|[;\t])[ \"]*[-+]?\d+,\d+(?:[eE][-+]?\d+)?[ \"]*(?=[;\t\r\n]|$)", re.MULTILINE)
 DECIMAL_POINT = re.compile(DECIMAL_COMMA.pattern.replace(r"\d+,", r"\d*\."), re.MULTILINE)
+NOT_AVAILABLE = "NA"  # a missing number, and a name of Namibia or of North America
+MAYBE_NAMES = re.compile(r"(?:^|[,;\t])[ \"]*(?:0\d|NA[ \"]*(?:[,;\t\r\n]|$))", re.MULTILINE)
 # What the readers raise on content that is not what the extension says.
 UNREADABLE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError, EOFError, SyntaxError,
               struct.error, BadZipFile, pd.errors.ParserWarning)  # fmt: skip
@@ -120,7 +127,7 @@ def read_frame(path: str | Path, sheet: str | None = None, *, place: TablePlace 
         if extension == ".xlsx":
             frame = _read_excel(path, sheet, place)
         else:
-            frame = read_csv_text(path, place) if extension == ".csv" else readers[extension](path)
+            frame = read_csv_text(path, place) if extension == ".csv" else index_as_columns(readers[extension](path))
     except BadInput:
         raise
     except UNREADABLE as error:
@@ -133,35 +140,6 @@ def read_frame(path: str | Path, sheet: str | None = None, *, place: TablePlace 
     above = place.skip + place.header + place.under
     frame.attrs |= {"file": path.name, "first_row": 1 + above if extension in (".csv", ".xlsx") else 1}
     return frame
-
-
-CODES = (-9.0, -99.0, -999.0, -9999.0, 99.0, 999.0, 9999.0, 99999.0)  # that data files write for a missing value
-ENOUGH = 10  # other values, without which no value is far from them
-
-
-def codes_in(values: Floats) -> dict[float, int]:
-    """Values that look like codes of a missing one, and how often each stands in a column, (rows,).
-
-    They lie beyond all others by more than these spread, or are negative where no other is.
-    """
-    seen = values[np.isfinite(values)]
-    rest = seen[~np.isin(seen, CODES)]
-    if len(rest) < ENOUGH or len(rest) == len(seen):
-        return {}
-    low, high = rest.min(), rest.max()
-    spread = max(high - low, np.finfo(float).tiny)
-    return {code: int((seen == code).sum()) for code in CODES
-            if (seen == code).any() and (not low - spread <= code <= high + spread or code < 0 <= low)}  # fmt: skip
-
-
-def without_codes(frame: pd.DataFrame, codes: Sequence[float], keys: Sequence[str]) -> pd.DataFrame:
-    """The table with empty cells where columns other than the keys hold numbers that mean missing."""
-    if not codes:
-        return frame
-    numeric = [name for name in frame.columns if name not in keys and pd.api.types.is_numeric_dtype(frame[name])]
-    made = frame.assign(**{name: frame[name].mask(frame[name].isin(codes)) for name in numeric})
-    made.attrs = frame.attrs
-    return made
 
 
 def check_file(path: Path, extensions: tuple[str, ...]) -> None:
@@ -179,12 +157,12 @@ def check_file(path: Path, extensions: tuple[str, ...]) -> None:
 
 
 def read_csv_text(path: Path, place: TablePlace = TablePlace()) -> pd.DataFrame:
-    """A csv file in UTF-8, UTF-16 or GB18030 as it stands, its columns separated by commas, semicolons or tabs.
+    """A csv file as `text_of` decodes it, its columns separated by commas, semicolons or tabs.
 
-    Where they are not commas and all decimal marks are, these are read as such. Raises BadInput for another encoding
-    or repeated column names, and what pandas raises.
+    Where they are not commas and all decimal marks are, these are read as such. `attrs` has an encoding that was
+    guessed. Raises BadInput for another encoding or repeated column names, and what pandas raises.
     """
-    text = csv_text(path)
+    text, encoding = text_of(path)
     if place.skip or place.below:
         lines = text.rstrip("\r\n,;\t ").splitlines()
         text = "\n".join(lines[place.skip : len(lines) - place.below])
@@ -192,30 +170,65 @@ def read_csv_text(path: Path, place: TablePlace = TablePlace()) -> pd.DataFrame:
     points = separator == "," or DECIMAL_COMMA.search(text) is None or DECIMAL_POINT.search(text) is not None
     header = pd.read_csv(io.StringIO(text), sep=separator, header=None, nrows=max(place.header, 1), dtype=str)
     names = _joined(header) if place.header > 1 else None
+    how: dict[str, Any] = {"sep": separator, "index_col": False, "header": 0 if place.header == 1 else None,
+                           "names": names, "low_memory": False,
+                           "skiprows": place.rows_out(0) if names or place.under else 0}  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
-        frame = pd.read_csv(io.StringIO(text), sep=separator, decimal="." if points else ",", index_col=False,
-                            header=0 if place.header == 1 else None, names=names,
-                            skiprows=place.rows_out(0) if names or place.under else 0, low_memory=False)  # fmt: skip
+        frame = pd.read_csv(io.StringIO(text), decimal="." if points else ",", **how)
+    if MAYBE_NAMES.search(text):
+        _keep_names(frame, lambda at: pd.read_csv(io.StringIO(text), dtype=str, na_filter=False, usecols=at, **how))
     if place.header:
         _check_header(names or [str(name).strip() for name in header.iloc[0].dropna()], path.name)
-    return _without_empty_rows(frame)
+    frame = _without_gaps(frame)
+    frame.attrs |= {"encoding": encoding} if encoding == WESTERN else {}
+    return frame
+
+
+def coded(column: pd.Series[Any]) -> bool:
+    """Whether a column holds digits alone and some cell begins with a 0 before others, as ids such as 01001 do."""
+    texts = column.dropna().astype(str).str.strip()
+    return bool(texts.str.match("0[0-9]").any() and texts.str.fullmatch("[0-9]+").all())
+
+
+def _keep_names(frame: pd.DataFrame, cells: Callable[[list[int]], pd.DataFrame]) -> None:
+    """Write names that were read as numbers or as missing into a table: ids such as 01001, and NA among other words.
+
+    cells: some of its columns as they stand in the file. NA stays missing among numbers, answers and dates.
+    """
+    at = [j for j, (_, column) in enumerate(frame.items())
+          if column.dtype.kind != "f" or (column.dropna() % 1 == 0).all()]  # fmt: skip
+    for j, (_, stands) in zip(at, cells(at).items(), strict=True):
+        column = frame.iloc[:, j]
+        held, lost = column.notna(), stands.astype(str).str.strip() == NOT_AVAILABLE
+        others = {str(text).strip().lower() for text in stands[held].unique()} - {""}
+        words = others and all(text[0].isalpha() for text in others) and not others & {*YES, *NO, *NEVER_WORDS}
+        if coded(stands[held]):
+            frame.isetitem(j, stands.where(held).array)
+        elif lost.any() and words:
+            frame.isetitem(j, column.astype(object).where(~lost, NOT_AVAILABLE).array)
 
 
 def _joined(header: pd.DataFrame) -> list[str]:
     """Names of columns whose header has several rows: the name of a group, which may span columns, before a name."""
     rows = [["" if pd.isna(cell) else str(cell).strip() for cell in row] for row in header.to_numpy()]
-    names, group = [], ""
+    names: list[str] = []
+    group = ""
     for top, *under in zip(*rows, strict=True):
         lower = " ".join(filter(None, under))
         group = top or group
-        names.append(f"{group} {lower}".strip() if lower else top)
+        names.append((f"{group} {lower}".strip() if lower else top) or f"Unnamed: {len(names)}")
         group = group if lower else ""
     return names
 
 
-def _without_empty_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """A table without rows in which no cell holds anything; `attrs` remembers where the others stood."""
+def _without_gaps(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table without rows in which no cell holds anything; `attrs` remembers where the others stood.
+
+    Columns without a name go too where they hold nothing.
+    """
+    nameless = frame.columns.astype(str).str.match(r"Unnamed: |\s*$")
+    frame = frame.loc[:, ~(nameless & frame.isna().all().to_numpy())]
     held = frame.notna().any(axis=1).to_numpy()
     last = int(np.flatnonzero(held)[-1]) if held.any() else len(frame) - 1
     if held[: last + 1].all() or not held.any():
@@ -225,16 +238,19 @@ def _without_empty_rows(frame: pd.DataFrame) -> pd.DataFrame:
     return kept
 
 
-def csv_text(path: Path) -> str:
-    """What a csv file says; raises BadInput when it is neither UTF-8, UTF-16 with its mark, nor GB18030."""
+def text_of(path: Path, kind: str = "csv") -> tuple[str, str]:
+    """What a file says, and its encoding: UTF-8, UTF-16 with its mark, GB18030, or Windows-1252 where letters
+    beyond ASCII stand one by one in Latin words. Raises BadInput when it is none of these."""
     content = path.read_bytes()
     for encoding in ("utf-16",) if content.startswith(UTF_16) else ENCODINGS:
         try:
-            return content.decode(encoding)
+            text = content.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise bad("is neither UTF-8 nor GB18030 text", where=path.name, allowed="csv in UTF-8 (or GB18030)",
-              remedy='save it as "CSV UTF-8"')  # fmt: skip
+        if encoding != WESTERN or len(ACCENTS.findall(text)) > ACCENTED * len(re.findall(r"[^\x00-\x7f]+", text)):
+            return text, encoding
+    raise bad("is neither UTF-8 nor GB18030 text", where=path.name, allowed=f"{kind} in UTF-8 (or GB18030)",
+              remedy='save it as UTF-8 (a spreadsheet as "CSV UTF-8")')  # fmt: skip
 
 
 def separator_of(text: str) -> str:
@@ -301,8 +317,11 @@ def _read_excel(path: Path, sheet: str | None, place: TablePlace) -> pd.DataFram
         header = pd.read_excel(book, sheet_name=chosen, header=None, nrows=max(place.header, 1), skiprows=place.skip,
                                dtype=str)  # fmt: skip
         several = place.header > 1
-        frame = pd.read_excel(book, sheet_name=chosen, skiprows=place.rows_out(place.skip),
-                              header=0 if place.header == 1 else None)  # fmt: skip
+        cells = pd.read_excel(book, sheet_name=chosen, skiprows=place.rows_out(place.skip), dtype=object,
+                              header=0 if place.header == 1 else None, na_filter=False)  # fmt: skip
+        frame = cells if cells.empty else TextParser(cells.to_numpy().tolist(), names=list(cells.columns), header=None,
+                                                     index_col=False, skip_blank_lines=False).read()  # fmt: skip
+        _keep_names(frame, lambda at: cells.iloc[:, at])
     if several:
         frame.columns = pd.Index(_joined(header)[: len(frame.columns)])
     if not header.empty and place.header:
@@ -311,7 +330,7 @@ def _read_excel(path: Path, sheet: str | None, place: TablePlace) -> pd.DataFram
         )
     last = np.flatnonzero(frame.notna().any(axis=1).to_numpy())
     end = (int(last[-1]) + 1 if last.size else len(frame)) - place.below
-    return _without_empty_rows(frame.iloc[:end].infer_objects())
+    return _without_gaps(frame.iloc[:end].infer_objects())
 
 
 def _sheet(book: pd.ExcelFile, file: str, sheet: str | None) -> str:
@@ -338,6 +357,12 @@ def _check_header(names: list[str], file: str) -> None:
     if twice:
         raise bad(f"column names repeat: {listed(twice)}", where=f"{file}, header", allowed="each name once",
                   remedy="rename or delete the repeated columns")  # fmt: skip
+
+
+def index_as_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table whose index holds nothing that is not a column: levels of it that have names become columns."""
+    named = [name for name in frame.index.names if name is not None and name not in frame.columns]
+    return frame.reset_index(level=named) if named else frame
 
 
 def check_table(frame: pd.DataFrame, file: str) -> None:
@@ -473,6 +498,7 @@ def read_table(
     unit-periods, text, infinities, gaps, fewer than two units or periods, attributes that vary, and what
     `treatment_problems` finds; `frame.attrs["called"]` is what messages call columns.
     """
+    frame = index_as_columns(frame)
     named = dict(attributes) if isinstance(attributes, Mapping) else {name: name for name in attributes}
     sources = _sources(frame, unit, period, roles, named, variables)
     _check_columns(frame, unit, period, sources, named)

@@ -23,11 +23,11 @@ from sim.panel_files import (
     TablePlace,
     cell_text,
     check_file,
-    csv_text,
     numbers,
     read_csv_text,
     read_frame,
     separator_of,
+    text_of,
     unit_labels,
 )
 from sim.weights import Coordinates, Islands, Standardize, Strength, Weights, connected
@@ -324,9 +324,11 @@ def _content(path: Path, layout: FileLayout) -> Edges | sp.csr_array | Floats:
             from libpysal.graph import read_gal, read_gwt
 
             adjacency = (read_gal if extension == ".gal" else read_gwt)(path).adjacency.reset_index()
-            # An island appears as its own neighbour with weight 0.
-            return Edges.between(unit_labels(adjacency["focal"]), unit_labels(adjacency["neighbor"]),
-                                 adjacency["weight"].to_numpy(np.float64))  # fmt: skip
+            # libpysal reads 01001 as 1001. An island appears as its own neighbour with weight 0.
+            ids = {str(int(word)): word for word in path.read_text("latin-1").split() if re.fullmatch("0[0-9]+", word)}
+            focal, neighbor = (np.array([ids.get(label, label) for label in unit_labels(adjacency[end])], object)
+                               for end in ("focal", "neighbor"))  # fmt: skip
+            return Edges.between(focal, neighbor, adjacency["weight"].to_numpy(np.float64))
 
 
 def _of_table(path: Path, layout: FileLayout) -> Edges | Floats:
@@ -369,7 +371,7 @@ def _without_header(path: Path, sheet: str | None) -> pd.DataFrame | None:
     if path.suffix.lower() == ".dta":
         return None
     if path.suffix.lower() == ".csv":
-        text = csv_text(path)
+        text, _ = text_of(path)
         header = text.lstrip("\r\n").partition("\n")[0].split(separator_of(text))
         if len(header) < 3 or not all(map(_is_number, header)):
             return None

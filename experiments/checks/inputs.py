@@ -12,6 +12,7 @@ from estimators.linear.did import TwoWayDID
 from experiments.checks.case import Case, number, some, starred
 from experiments.checks.products import turning_point
 from experiments.panel_spec.look import alike, totals
+from experiments.panel_spec.reading import codes_in
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables.iv_table import endogenous_of
 from experiments.tables.ledger import Ledger, treated_units
@@ -19,7 +20,7 @@ from results.tables.records import INFORMS, OVERTURNS, SILENT, WEAKENS, Check
 from sim.arrays import Flags, Floats
 from sim.errors import listed
 from sim.panel import seen_in
-from sim.panel_files import TREATMENT, codes_in
+from sim.panel_files import TREATMENT
 
 NAME = "what was given"
 ORDER = 20

@@ -38,7 +38,7 @@ from experiments.panel_spec.weights import AnyWeights, WeightsSection
 from experiments.settings import Table, in_toml
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel, seen_in
-from sim.panel_files import Rows, TablePlace, check_table, unit_labels
+from sim.panel_files import Rows, TablePlace, check_table, index_as_columns, unit_labels
 from sim.presets import Paper
 from sim.streams import Streams
 from sim.weights_files import keys_of_file
@@ -70,6 +70,7 @@ def propose_spec(
 
     sheet: of the workbook that the table is from. place: where it stood in the file. weights, folder: as `first_spec`.
     """
+    frame = index_as_columns(frame)
     check_table(frame, panel_filename)
     names = list(frame.columns)
     objects = [name for name in names if frame[name].dtype == object]

@@ -14,19 +14,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from experiments.panel_spec.prepared import averaged
-from experiments.panel_spec.reading import PERIOD_WORDS, rank, unnamed, wide_columns
+from experiments.panel_spec.reading import PERIOD_WORDS, codes_in, rank, unnamed, wide_columns, without_codes
 from sim.arrays import Flags, Floats, least_squares
 from sim.errors import BadInput, Problem, bad, listed
 from sim.panel_files import (
     INDIVIDUALS,
     Rows,
     cell_text,
-    codes_in,
     numbers,
     plain,
     treatment_problems,
     unit_labels,
-    without_codes,
 )
 from sim.schema import period_step, uneven_code
 

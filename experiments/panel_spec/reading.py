@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, override
@@ -14,9 +14,21 @@ import pandas as pd
 from pydantic import Field
 
 from experiments.settings import Flag, Name, Names, Number, Table, Value, in_toml
+from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad, closest, listed, one_of, refuse
-from sim.panel_files import TablePlace, missing_columns, numbers, plain, read_frame, unit_label, unit_labels
-from sim.schema import absent_periods, serial_years
+from sim.panel_files import (
+    NOT_AVAILABLE,
+    WESTERN,
+    TablePlace,
+    coded,
+    missing_columns,
+    numbers,
+    plain,
+    read_frame,
+    unit_label,
+    unit_labels,
+)
+from sim.schema import NEVER_WORDS, NO, YES, absent_periods, serial_years
 
 Text = Annotated[str, Field(strict=True)]
 YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d|21\d\d)(?!\d)")
@@ -30,9 +42,6 @@ MOST_MARKS = 3  # texts of a column of numbers that may mean missing
 MOSTLY = 0.8  # share of numbers from which a column of text is meant as one
 PERIOD_WORDS = ("year", "period", "time", "date", "yr", "jahr", "annee", "année", "ano", "año", "anno", "年份",
                 "年度", "年")  # fmt: skip
-YES = ("yes", "y", "true", "treated", "是", "有", "1")
-NEVER_WORDS = ("never", "none", "no", "nan", "n/a", "na", "-", "--", "—", ".", "未", "无", "从未")  # no date
-NO = ("no", "n", "false", "control", "untreated", "否", "无", "0")
 UNITS_ROW = 2  # columns of numbers at the least under whose names another text stands
 
 
@@ -43,9 +52,10 @@ class ReadSection(Table):
     skip_under: rows under the header, such as units of measurement. header: rows of the header, whose texts are joined:
     2 where names of groups stand above those of columns. fill: columns whose empty cells take the value above them,
     such as names in merged cells. exclude: values of a column whose rows are left out, such as totals. missing: texts
-    that mean missing, such as "-" and "...". thousands: whether "1,234" is 1234. decimal: "," reads "1,234" as 1.234
-    (and, with thousands, "1.234,5" as 1234.5). percent: "points" reads "12%" as 12, "share" as 0.12. years: whether a
-    period, or a first treated period, is the one year that its text or date holds, such as "2006年".
+    that mean missing in columns other than the unit's, such as "-", and "NA" where it would be a name. thousands:
+    whether "1,234" is 1234. decimal: "," reads "1,234" as 1.234 (and, with thousands, "1.234,5" as 1234.5). percent:
+    "points" reads "12%" as 12, "share" as 0.12. years: whether a period, or a first treated period, is the one year
+    that its text or date holds, such as "2006年".
     """
 
     place: ClassVar[str] = "[read]"
@@ -96,6 +106,8 @@ def as_read(
     problems = []
     if read.missing or read.thousands or read.percent or read.decimal == ",":
         for name in (name for name in frame.columns if name != keys[0] and _is_text(frame[name])):
+            if coded(frame[name]):
+                continue
             made[name] = frame[name].map(lambda value: _number(value, read)).infer_objects()
             if read.percent:
                 problems += _percents(frame[name], made[name], file)
@@ -150,7 +162,7 @@ def without_rows(frame: pd.DataFrame, exclude: Mapping[str, tuple[Any, ...]], fi
     kept = frame.loc[~gone].infer_objects().reset_index(drop=True)
     for name in (name for name in kept.columns if _is_text(kept[name])):
         read, wrong = numbers(kept[name])
-        if not wrong.size and numbers(frame[name])[1].size:
+        if not wrong.size and numbers(frame[name])[1].size and not coded(kept[name]):
             kept[name] = read.astype(np.int64) if np.all(read % 1 == 0) else read
     before = frame.attrs.get("positions", range(len(frame)))
     kept.attrs = {**frame.attrs, "positions": tuple(before[i] for i in np.flatnonzero(~gone).tolist())}
@@ -229,6 +241,38 @@ def _year_of(value: object) -> set[int]:
     return {int(label)} if label.isdecimal() else {int(year) for year in YEAR.findall(label)}
 
 
+# Numbers that mean missing.
+
+
+CODES = (-9.0, -99.0, -999.0, -9999.0, 99.0, 999.0, 9999.0, 99999.0)  # that data files write for a missing value
+ENOUGH = 10  # other values, without which no value is far from them
+
+
+def codes_in(values: Floats) -> dict[float, int]:
+    """Values that look like codes of a missing one, and how often each stands in a column, (rows,).
+
+    They lie beyond all others by more than these spread, or are negative where no other is.
+    """
+    seen = values[np.isfinite(values)]
+    rest = seen[~np.isin(seen, CODES)]
+    if len(rest) < ENOUGH or len(rest) == len(seen):
+        return {}
+    low, high = rest.min(), rest.max()
+    spread = max(high - low, np.finfo(float).tiny)
+    return {code: int((seen == code).sum()) for code in CODES
+            if (seen == code).any() and (not low - spread <= code <= high + spread or code < 0 <= low)}  # fmt: skip
+
+
+def without_codes(frame: pd.DataFrame, codes: Sequence[float], keys: Sequence[str]) -> pd.DataFrame:
+    """The table with empty cells where columns other than the keys hold numbers that mean missing."""
+    if not codes:
+        return frame
+    numeric = [name for name in frame.columns if name not in keys and pd.api.types.is_numeric_dtype(frame[name])]
+    made = frame.assign(**{name: frame[name].mask(frame[name].isin(codes)) for name in numeric})
+    made.attrs = frame.attrs
+    return made
+
+
 # Wide tables: a row a unit, a column for every variable and year.
 
 
@@ -305,6 +349,8 @@ class Proposal:
     recode: dict[str, dict[str, float]] = field(default_factory=dict)
     period: str = ""  # the column of texts or dates with one year each
     dates: dict[str, None] = field(default_factory=dict)  # further such columns, of units' first years
+    named: dict[str, None] = field(default_factory=dict)  # columns of words, one of which is NA
+    western: str = ""  # names of columns, or else a cell, of a file that seems to be in Windows-1252
 
     def __call__(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The table as these rules read it."""
@@ -366,6 +412,11 @@ class Proposal:
             yield f"[read] exclude: rows of {name} {listed(map(repr, values))} left out: {what}?"
         if self.missing:
             yield f"[read] missing: do {listed(map(repr, self.missing))} mean missing?"
+        if self.named:
+            yield (f'[read] missing: is "{NOT_AVAILABLE}" in {listed(self.named)} a name? If it means missing, say '
+                   f'missing = ["{NOT_AVAILABLE}"]')  # fmt: skip
+        if self.western:
+            yield f"encoding: the file is read as Western text (Windows-1252): {self.western}; or save it as UTF-8"
         if self.decimal:
             yield f'[read] decimal: "{self.decimal}" is read as {_read_as(self.decimal, ",")}: is that right?'
         elif self.thousands:
@@ -397,6 +448,9 @@ def proposed(frame: pd.DataFrame, place: TablePlace | None = None) -> Proposal:
         found.period = whole[0] if whole else ""
     found.dates = dict.fromkeys(name for name in dated if name != found.period)
     found.decimal = _decimal_comma(frame)
+    if frame.attrs.get("encoding") == WESTERN:
+        texts = [*frame.columns, *(text for name in frame if _is_text(frame[name]) for text in frame[name])]
+        found.western = listed(dict.fromkeys(str(text) for text in texts if not str(text).isascii()), 3)
     for name in frame.columns:
         column = frame[name]
         if str(name) in dated:
@@ -405,6 +459,8 @@ def proposed(frame: pd.DataFrame, place: TablePlace | None = None) -> Proposal:
         labels = [label for label in (unit_labels(column) if _is_text(column) else ()) if label]
         if not labels:
             continue
+        if NOT_AVAILABLE in labels:
+            found.named[str(name)] = None
         words = {label.lower() for label in labels}
         if len(words) == 2 and all(len(words.intersection(side)) == 1 for side in (YES, NO)):
             each = sorted(dict.fromkeys(labels), key=lambda label: label.lower() not in YES)

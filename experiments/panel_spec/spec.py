@@ -23,7 +23,7 @@ from experiments.panel_spec.prepared import (
     shares_behind,
     with_index,
 )
-from experiments.panel_spec.reading import as_read
+from experiments.panel_spec.reading import as_read, without_codes
 from experiments.panel_spec.sections import (
     PLACES,
     Balance,
@@ -56,12 +56,12 @@ from sim.panel_files import (
     Rows,
     TreatmentKind,
     check_table,
+    index_as_columns,
     missing_columns,
     number_problems,
     numbers,
     read_frame,
     read_table,
-    without_codes,
 )
 from sim.schema import Roles, absent_periods, period_step
 from sim.weights import Weights
@@ -581,7 +581,7 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
 
     Attributes: `capital` (bool), `longitude`, `latitude`, and groups and cluster under their columns' names.
     """
-    check_table(frame, "table")
+    check_table(frame := index_as_columns(frame), "table")
     _check_columns(frame, spec)
     section, transforms, said = spec.panel, spec.transform, tuple[str, ...]()
     keys = (section.unit, section.period)

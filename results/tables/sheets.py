@@ -75,6 +75,8 @@ def _fill(sheet: Any, table: JournalTable) -> None:
     for j, width in enumerate((label, *widths), start=1):
         sheet.column_dimensions[get_column_letter(j)].width = min(max(width, 6) + 4, WIDEST)
     sheet.freeze_panes = f"B{first}"
+    for cell in (cell for row in sheet for cell in row if cell.data_type in "fe"):
+        cell.data_type = "s"  # a label such as "=1+1" or "#N/A", and no formula or error
 
 
 def _heads(table: JournalTable) -> Iterator[list[str]]:

@@ -11,10 +11,10 @@ import pytest
 
 import panelproof as pp
 from experiments.cli import run_command
-from experiments.panel_spec.reading import to_long, without_rows
+from experiments.panel_spec.reading import codes_in, to_long, without_codes, without_rows
 from experiments.panel_spec.spec import RealPanel
 from sim.errors import BadInput
-from sim.panel_files import codes_in, read_frame, without_codes
+from sim.panel_files import read_frame
 from sim.weights_files import from_file, look_like_distances
 
 UNITS, PERIODS = 24, 8
@@ -417,3 +417,58 @@ def test_gaps_of_a_wide_table_stay_gaps() -> None:
 def test_what_cannot_be_reshaped_is_said(table: object, said: str) -> None:
     with pytest.raises(BadInput, match=said):
         to_long(table())  # type: ignore[operator]
+
+
+# Names that look like numbers or like a missing value, and letters of Western files.
+
+
+def test_ids_with_zeros_go_from_init_to_the_tables(tmp_path: Path) -> None:
+    data = frame()
+    data["city"] = [f"0{1000 + i}" for i in pd.factorize(data["city"])[0]]
+    data["state"] = data["city"].str[-1].map("0{}".format)
+    data.assign(x=data["x"].map("{:.3f}%".format)).to_csv(tmp_path / "panel.csv", index=False)
+    text = pp.init(tmp_path / "panel.csv", tmp_path / "SPEC.toml")
+    assert 'unit = "city"' in text
+    assert pp.read_panel(tmp_path / "panel.csv", tmp_path / "SPEC.toml").panel.units[0] == "01000"
+    read = {"exclude": {"city": ["01000", "Total"]}, "thousands": True}
+    last = data.iloc[:1].assign(city="Total")
+    asked = spec(groups=["state"]) | {"read": read}
+    real = pp.read_panel(pd.concat([data, last], ignore_index=True), asked)
+    assert real.panel.units[0] == "01001"
+    assert real.panel.attributes["state"][0] == "01"
+
+
+def test_a_wide_table_keeps_zeros_of_ids(tmp_path: Path) -> None:
+    path = tmp_path / "wide.csv"
+    path.write_text("fips,gdp2006,gdp2007\n01001,1,2\n01003,3,4\n")
+    assert run_command(["panel", "reshape", str(path), "--out", str(tmp_path / "long.csv")]) == 0
+    assert (tmp_path / "long.csv").read_text().splitlines()[:2] == ["fips,year,gdp", "01001,2006,1"]
+
+
+def test_init_asks_whether_na_is_a_name_and_a_key_says_no(tmp_path: Path) -> None:
+    data = frame()
+    codes = dict(zip(data["city"].unique(), ["NA", "DE", *(f"Q{i}" for i in range(UNITS))], strict=False))
+    data["part"] = np.where(data["city"].isin(data["city"].unique()[::2]), "NA", "EU")
+    data.assign(city=data["city"].map(codes)).to_csv(tmp_path / "panel.csv", index=False)
+    text = pp.init(tmp_path / "panel.csv", tmp_path / "SPEC.toml")
+    assert '# ? [read] missing: is "NA" in city, part a name?' in text
+    panel = pp.read_panel(tmp_path / "panel.csv", tmp_path / "SPEC.toml").panel
+    assert panel.units[0] == "NA"
+    assert set(panel.attributes["part"]) == {"NA", "EU"}
+    with pytest.raises(BadInput, match="is missing for units"):
+        pp.read_panel(tmp_path / "panel.csv", spec(groups=["part"]) | {"read": {"missing": ["NA"]}})
+
+
+def test_init_says_that_a_file_is_read_as_western_text(tmp_path: Path) -> None:
+    path = tmp_path / "panel.csv"
+    frame().rename(columns={"y": "Größe", "x": "Fläche"}).to_csv(path, index=False, sep=";", encoding="cp1252")
+    text = pp.init(path, tmp_path / "SPEC.toml")
+    assert "# ? encoding: the file is read as Western text (Windows-1252): Größe" in text
+    frame().rename(columns={"y": "规模", "x": "面积"}).to_csv(path, index=False, encoding="gb18030")
+    assert "encoding" not in pp.init(path)
+
+
+def test_an_index_of_units_and_periods_is_read_as_columns() -> None:
+    real, same = (pp.read_panel(table, spec()) for table in (frame(), frame().set_index(["city", "year"])))
+    np.testing.assert_array_equal(real.panel.variables["y"], same.panel.variables["y"])
+    assert 'unit = "city"' in pp.init(frame().set_index(["city", "year"]))

@@ -386,3 +386,12 @@ def test_the_word_file_spans_headings_and_escapes_names() -> None:
     head = next(row for row in grid.rows if row.cells[0].text == "Direct effects")
     assert len({id(cell._tc) for cell in head.cells}) == 1
     assert {paragraph.style.name for cell in head.cells for paragraph in cell.paragraphs} == {"TableCell"}
+
+
+def test_a_label_that_begins_as_a_formula_is_a_text() -> None:
+    texts = ["=1+1", "#N/A", "=A1"]
+    table = JournalTable("1", "T", (Heading("1", texts[2]),), (Row(texts[0], ("0.5",)), Row(texts[1], (texts[2],))))
+    sheet = openpyxl.load_workbook(io.BytesIO(xlsx_tables(full_document(), [table]))).active
+    cells = [cell for row in sheet for cell in row if cell.value in texts]
+    assert len(cells) == 4
+    assert {cell.data_type for cell in cells} == {"s"}

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from sim.errors import BadInput
-from sim.panel_files import Rows, TablePlace, read_frame
+from sim.panel import Panel
+from sim.panel_files import Rows, TablePlace, index_as_columns, read_frame
 
 TABLE = pd.DataFrame({"城市": ["北京市", "上海市", "北京市"], "year": [2006, 2006, 2007], "y": [1.5, np.nan, 2.0]})
 
@@ -164,3 +165,76 @@ def test_the_committed_panels() -> None:
     gaps = read_frame(made_cities.DATA / "cities_with_gaps.csv")
     assert gaps.shape == (36 * 9 - 18, 8)
     assert gaps.isna().sum().sum() == 9
+
+
+# Names that look like numbers or like a missing value, letters of Western files, indices and empty columns.
+
+
+def _written(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """A table as it is read from a file with the extension of `path`."""
+    table.to_csv(path, index=False) if path.suffix == ".csv" else table.to_excel(path, index=False)
+    return read_frame(path)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.xlsx"])
+def test_ids_keep_their_zeros(tmp_path: Path, name: str) -> None:
+    table = pd.DataFrame({"fips": ["01001", "10001"], "code": ["11", "12"], "year": ["2006", "2007"], "y": [0.5, 1.0],
+                          "gap": ["007", None], "share": ["00.0", "1"]})  # fmt: skip
+    frame = _written(table, tmp_path / name)
+    assert frame["fips"].tolist() == ["01001", "10001"]
+    assert frame["gap"].tolist()[0] == "007"
+    assert frame["gap"].isna().tolist() == [False, True]
+    assert frame[["code", "year", "share"]].values.tolist() == [[11, 2006, 0], [12, 2007, 1]]
+    assert Rows.of(frame, "fips", "year").labels.tolist() == ["01001", "10001"]
+    assert Rows.of(frame.assign(year=["01", "02"]), "fips", "year").years.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.xlsx"])
+def test_na_is_a_name_among_words_and_missing_elsewhere(tmp_path: Path, name: str) -> None:
+    table = pd.DataFrame({"iso": ["NA", "DE"], "y": ["NA", "1.5"], "first": ["never", "NA"], "treated": ["yes", "NA"],
+                          "on": ["NA", "TRUE"], "when": ["NA", "2006-01"], "none": ["NA", "NA"]})  # fmt: skip
+    frame = _written(table, tmp_path / name)
+    assert frame["iso"].tolist() == ["NA", "DE"]
+    assert frame.drop(columns="iso").isna().sum().tolist() == [1, 1, 1, 1, 1, 2]
+    assert frame["y"].dtype == np.float64
+
+
+WESTERN = "Größe;Beschäftigung;Ort;Landesfläche\n1;2;Zürich;3\n4;5;Île d’Yeu;6\n7;8;Cité;9\n"
+
+
+@pytest.mark.parametrize("lines", [2, 3, 4])
+def test_letters_of_western_files_are_no_chinese_ones(tmp_path: Path, lines: int) -> None:
+    text = "".join(WESTERN.splitlines(keepends=True)[:lines])
+    (tmp_path / "a.csv").write_bytes(text.encode("cp1252"))
+    frame = read_frame(tmp_path / "a.csv")
+    assert frame.attrs["encoding"] == "cp1252"
+    assert frame.to_csv(index=False, sep=";") == text
+
+
+@pytest.mark.parametrize(
+    "text", ["城市,GDP总量,log值\n北京,1,2\n", "A股,y\n1,2\n", "name,y\n朱镕基,1\n", "city,r率\n堃a,1\n"]
+)
+def test_chinese_letters_beside_latin_ones_stay(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.csv").write_bytes(text.encode("gb18030"))
+    frame = read_frame(tmp_path / "a.csv")
+    assert frame.to_csv(index=False) == text
+    assert "encoding" not in frame.attrs
+
+
+def test_levels_of_an_index_are_columns(tmp_path: Path) -> None:
+    table = TABLE.set_index(["城市", "year"])
+    table.to_parquet(tmp_path / "a.parquet")
+    assert list(read_frame(tmp_path / "a.parquet").columns) == ["城市", "year", "y"]
+    assert list(index_as_columns(TABLE.set_index("year", drop=False)).columns) == ["城市", "year", "y"]
+    filled = TABLE.fillna(0).assign(year=[1, 2, 2], 城市=["a", "a", "b"])
+    panel = Panel.from_frame(filled.set_index(["城市", "year"]), unit="城市", period="year")
+    assert panel.units == ("a", "b")
+
+
+def test_columns_without_a_name_or_a_value_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("city;year;y;;;\na;2006;1;;;\nb;2006;2;;;\n")
+    assert list(read_frame(tmp_path / "a.csv").columns) == ["city", "year", "y"]
+    (tmp_path / "a.csv").write_text("city,year,\na,2006,1\n")
+    assert len(read_frame(tmp_path / "a.csv").columns) == 3
+    (tmp_path / "a.csv").write_text("city,gdp,,,\n,2006,2007,,\na,1,2,,\n")
+    assert list(read_frame(tmp_path / "a.csv", place=TablePlace(header=2)).columns) == ["city", "gdp 2006", "gdp 2007"]

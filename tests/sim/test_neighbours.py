@@ -444,3 +444,21 @@ def test_three_units_are_named_without_a_count_of_none(tmp_path: Path) -> None:
     path = write(tmp_path / "w.csv", "0,1,1\n1,0,1\n1,1,0\n")
     found = from_file(path, ("a", "b", "c"), layout=FileLayout(order=("c", "b", "a")))
     assert found.read == "w.csv names no units: its rows are taken for c, b, a."
+
+
+@pytest.mark.parametrize("name", ["w.csv", "w.xlsx"])
+def test_ids_with_zeros_in_front_stay_as_they_are(tmp_path: Path, name: str) -> None:
+    units = ("01001", "01003", "10001")
+    square = pd.DataFrame([[0, 1, 2], [1, 0, 3], [2, 3, 0]], index=pd.Index(units, name="fips"), columns=[*units])
+    links = square.reset_index().melt("fips", var_name="to", value_name="weight").rename(columns={"fips": "from"})
+    for table in (square.reset_index(), links[links["weight"] > 0]):
+        table.to_csv(tmp_path / name, index=False) if name == "w.csv" else table.to_excel(tmp_path / name, index=False)
+        found = from_file(tmp_path / name, units, standardize="none", meant=True)
+        np.testing.assert_array_equal(found.dense, square.to_numpy())
+    ring = from_file(write(tmp_path / "w.gal", "2\n01001 1\n01003\n01003 1\n01001\n"), units[:2], standardize="none")
+    np.testing.assert_array_equal(ring.dense, [[0, 1], [1, 0]])
+
+
+def test_empty_columns_beside_a_matrix_are_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "w.csv", ";a;b;c;;\na;0;1;0;;\nb;1;0;2;;\nc;0;2;0;;\n")
+    np.testing.assert_array_equal(from_file(path, ("a", "b", "c"), standardize="none").dense[2], [0, 2, 0])
