@@ -387,7 +387,10 @@ def local_clusters(setting: TableSetting) -> list[JournalTable]:
         rows: list[Row] = []
         for code, kind in QUADRANTS.items():
             members = [unit for unit in clear if column.by_term.get(("quadrant", unit)) == code]
-            rows += [Row(kind, kind="head"), *(Row(unit, _local_cells(column, unit)) for unit in members)]
+            rows.append(Row(kind, kind="head"))
+            for unit in members:
+                value, p, adjusted = (column.by_term.get((name, unit)) for name in ("local_i", "p", "fdr_p"))
+                rows.append(Row(unit, (digits(value), probability(p), probability(adjusted))))
         heads = tuple(Heading(label) for label in ("local I", "p", "p, false discovery rate"))
         note = (
             "Units with a p value below 0.05 after Benjamini and Hochberg's adjustment; p by conditional permutation."
@@ -395,11 +398,6 @@ def local_clusters(setting: TableSetting) -> list[JournalTable]:
         title = f"Local Moran clusters of {setting.outcome}, {column.year}, W {column.weights}"
         tables.append(JournalTable("A", title, heads, without_empty(rows), (note, setting.data), appendix=True))
     return [table for table in tables if table.rows]
-
-
-def _local_cells(column: FitColumn, unit: str) -> tuple[str, ...]:
-    values = [column.by_term.get((name, unit)) for name in ("local_i", "p", "fdr_p")]
-    return digits(values[0]), probability(values[1]), probability(values[2])
 
 
 TABLES = ("6",)
