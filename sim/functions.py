@@ -520,7 +520,7 @@ def _of_table(frame: Any, naming: Naming, where: str) -> Panel:
                             if name not in keys and frame[name].dtype.kind == "b"})  # fmt: skip
     codes, units = pd.factorize(frame[naming.unit])
     labels = unit_labels(pd.Series(units))
-    places = np.lexsort((labels.astype(str), [*map(len, labels)])).argsort()  # of the units
+    places = np.lexsort((labels.astype(str), np.array([*map(len, labels)]))).argsort()  # of the units
     order = np.append(places, len(units))[codes].argsort(kind="stable")  # -1 is of a row without a unit
     frame = frame.iloc[order]
     frame.attrs = {"file": where, "positions": order.tolist()}
