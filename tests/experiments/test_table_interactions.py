@@ -196,9 +196,9 @@ def test_the_column_of_the_treatment_stands_for_did() -> None:
     tests = [record for record in own.records if record.table == "T"]
     assert [record.term for record in tests] == ["eip = 0", "eip x inv"]
     assert tests[0].estimate == found.params["did"]
-    terms = ("did", "w_did", "eip", "direct:did")
+    terms = ("eip", "w_did", "did", "direct:did")
     read_ = [parse_hypothesis(text, terms, treatment="eip").alone for text in ("eip", "did", "direct:eip")]
-    assert read_ == [2, 0, 3], "a term of that name is itself"
+    assert read_ == [0, 2, 3], "a term of that name is itself"
 
 
 def test_the_command_takes_tests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
