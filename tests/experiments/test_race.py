@@ -604,14 +604,17 @@ def test_adoption_at_random_is_no_selection_on_factors(tmp_path: Path, selected:
 
 
 def test_an_error_whose_interval_has_no_end_is_not_recommended(tmp_path: Path) -> None:
-    """Placebos of five units: the interval of Conley and Taber is the whole line, covers always and never rejects."""
+    """Placebos of five units: the interval of Conley and Taber is the whole line, covers always and never rejects. The
+    claim's own DID has no such errors there."""
+    few = pp.TwoWayDID(errors=("conley-taber", "cluster:unit"), label="few")
     found = race(panel_of(World("tiny", units=5, dates=((7, 2),)), tmp_path, effect=4.0), replications=64,
-                 kinds=("imputation", "synthetic-did"))  # fmt: skip
-    own = next(one for one in found.panel if one.estimator == "did")
-    assert np.isfinite([own.lower, own.upper]).all()
-    held = contestants(found.claim)[0]["did"]
-    assert "conley-taber" in held.endless
-    assert own.error not in held.endless
+                 kinds=("imputation", few))  # fmt: skip
+    own, other = (next(one for one in found.panel if one.estimator == name) for name in ("did", "few"))
+    assert np.isfinite([own.lower, own.upper, other.lower, other.upper]).all()
+    field = contestants(found.claim, ("imputation", few))[0]
+    assert "conley-taber" not in field["did"].found.errors
+    assert set(field["few"].endless) == {"conley-taber"}
+    assert other.error == "cluster:unit"
 
 
 def test_a_race_against_nobody_says_so() -> None:
