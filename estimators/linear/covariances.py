@@ -271,8 +271,9 @@ class ScoreSum:
             return self.groups / (self.groups - 1) * (nobs - 1) / free, self.groups - 1
         if not self.cells:
             return nobs / free if free > 0 else np.nan, free
-        left = (nobs - 1) / (nobs - counted) if nobs > counted else np.nan
-        return self.groups / (self.groups - 1) * left, self.groups - 1
+        if nobs <= counted:
+            return np.nan, self.groups - 1
+        return self.groups / (self.groups - 1) * (nobs - 1) / (nobs - counted), self.groups - 1
 
 
 def equal_to(error: str, panel: Panel) -> str | None:
