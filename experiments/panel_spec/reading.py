@@ -265,8 +265,6 @@ def codes_in(values: Floats) -> dict[float, int]:
 
 def without_codes(frame: pd.DataFrame, codes: Sequence[float], keys: Sequence[str]) -> pd.DataFrame:
     """The table with empty cells where columns other than the keys hold numbers that mean missing."""
-    if not codes:
-        return frame
     numeric = [name for name in frame.columns if name not in keys and pd.api.types.is_numeric_dtype(frame[name])]
     made = frame.assign(**{name: frame[name].mask(frame[name].isin(codes)) for name in numeric})
     made.attrs = frame.attrs

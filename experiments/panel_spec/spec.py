@@ -588,7 +588,8 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
     if spec.read is not None or spec.recode:
         dates = (section.first_treated,) if section.first_treated else ()
         frame = as_read(frame, spec.read, spec.recode, keys, spec.file, dates)
-    frame = without_codes(frame, section.missing_codes, keys)
+    if section.missing_codes:
+        frame = without_codes(frame, section.missing_codes, keys)
     if spec.collapse is not None:
         frame, transforms, said = collapse_rows(frame, spec)
     rows = Rows.of(frame, section.unit, section.period)
@@ -605,7 +606,8 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
         frame[mean_of(name)] = unit_mean(frame, name, rows)
         attributes[mean_of(name)] = mean_of(name)
     without = _without_lags(spec, rows)
-    refuse(cell_problems(frame, spec, rows, ~np.isin(rows.years, without)))
+    if {*spec.variables, *spec.further}.intersection(frame.select_dtypes(exclude=["number", "bool"])):
+        refuse(cell_problems(frame, spec, rows, ~np.isin(rows.years, without)))
     table = read_table(
         frame.loc[~np.isin(rows.years, without)],
         section.unit,
