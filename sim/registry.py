@@ -87,7 +87,6 @@ def forget() -> None:
     """Search packages anew when they are next asked for, as after a file was added or corrected."""
     discovery.cache_clear()
     _modules.cache_clear()
-    _texts.cache_clear()
     _made.clear()
 
 
@@ -97,8 +96,6 @@ def find(package: str, base: type, kind: str, where: str) -> type:
         return _of_this_process(kind, base, where)
     if ":" in kind:
         return _named(kind, base, where)
-    if written := _written(package, base, kind):
-        return written
     found = discovery(package, base)
     if kind in found.refused:
         raise BadInput(found.refused[kind])
@@ -108,37 +105,6 @@ def find(package: str, base: type, kind: str, where: str) -> type:
                           suggestion(kind, classes))  # fmt: skip
         raise BadInput(unknown, *found.problems)
     return found.kinds[kind]
-
-
-def _written(package: str, base: type, kind: str) -> type | None:
-    """The class whose kind stands in the text of one file alone, so that no other file is imported for it; None where
-    a class of another file is made of it, which may have that kind as well."""
-    texts = _texts(package)
-    said = re.compile(rf'^    kind: ClassVar\[str\] = "{re.escape(kind)}"$', re.MULTILINE)
-    names = [name for name, text in texts.items() if said.search(text)]
-    try:
-        with aside():
-            modules = [importlib.import_module(name) for name in names if len(names) == 1]
-    except (Exception, SystemExit):  # noqa: BLE001  (said by the search through all)
-        return None
-    found = [item for module in modules for item in _defined(module, base) if getattr(item, "kind", "") == kind]
-    if len(found) != 1 or _fault(found[0]):
-        return None
-    heir = re.compile(rf"^class .*\b{found[0].__name__}\b.*:$", re.MULTILINE)
-    return None if any(heir.search(text) for name, text in texts.items() if name != names[0]) else found[0]
-
-
-@cache
-def _texts(package: str) -> dict[str, str]:
-    """The texts of the modules of a package and below it, by name."""
-    root, out = importlib.import_module(package), dict[str, str]()
-    if not hasattr(root, "__path__"):
-        return _texts(package.rpartition(".")[0])
-    for info in pkgutil.walk_packages(root.__path__, f"{package}.", onerror=lambda _: None):
-        spec = info.module_finder.find_spec(info.name, None)
-        if spec is not None and spec.origin is not None:
-            out[info.name] = Path(spec.origin).read_text("utf-8", "replace")
-    return out
 
 
 def enrol(kind: str, made: type) -> None:

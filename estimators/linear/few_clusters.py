@@ -265,6 +265,7 @@ def effective_clusters(shares: Floats) -> Floats:
 
 PLACEBOS = ("conley-taber", "ferman-pinto")  # kinds that are made here
 FEWEST_CONTROLS = 2
+FEWEST_TO_REJECT = 19  # placebos, below which no p value of theirs is 5%
 VARIES = 1e-10  # share of its sum of squares above which a unit's treatment varies
 REWEIGHTED = 5  # times that a variance function is fitted again
 HELD = 1e-8  # share of the variance of a placebo that its residuals must keep
@@ -494,7 +495,7 @@ def check_controls(treatment: Floats, mask: Floats, error: str, asked_by: str) -
     never = int(treated_and_never(np.where(mask > 0, treatment, 0.0), mask)[1].sum())
     if never < FEWEST_CONTROLS:
         raise bad(f"{error} with {never} unit{'s' * (never != 1)} that {'are' if never != 1 else 'is'} never treated",
-                  where=asked_by, allowed=f"{FEWEST_CONTROLS} or more (19 to reject at 5%)",
+                  where=asked_by, allowed=f"{FEWEST_CONTROLS} or more ({FEWEST_TO_REJECT} to reject at 5%)",
                   remedy="choose another error type")  # fmt: skip
 
 

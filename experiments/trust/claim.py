@@ -13,6 +13,7 @@ import numpy as np
 from estimators.core.error_types import kind_of, served
 from estimators.core.estimator import Estimator, RegressionEstimator
 from estimators.linear.did import TwoWayDID
+from estimators.linear.few_clusters import FEWEST_TO_REJECT
 from estimators.permutation import SomeTerms
 from estimators.spatial.likelihood import FORMS
 from estimators.spatial.spatial_panel import SpatialPanel
@@ -145,7 +146,6 @@ MISSING = {
 DRAWN = {"wild", "simulation", "bootstrap", "monte-carlo", "permutation", "placebo"}  # drawn anew for every panel
 Staggered = AdoptionEffects | CallawaySantAnna  # their errors are clusters of units
 FEW = 10  # treated units below which inference for few of them is shown
-FEWEST_PLACEBOS = 19  # never treated units, below which no p value by placebos is 5%
 EFFECT, SPILLOVER = "effect.size", "spillover.w_effect"
 COEFFICIENT = re.compile(r"(beta|direct|indirect|total)\((w_)?(.+)\)")
 
@@ -255,7 +255,7 @@ def error_types_of(own: Estimator, panel: Panel, real: RealPanel, printed: str) 
     wanted += [f"{kind}:{name}" for kind in ("cr2", "cv3") for name in by] + _for_few_treated(panel)
     wanted += [*own.errors, *real.spec.inference.errors]  # type: ignore[attr-defined]
     cheap = [error for error in dict.fromkeys(wanted) if kind_of(error) not in DRAWN]
-    if panel.roles.treatment and (~treated_units(panel)).sum() < FEWEST_PLACEBOS:
+    if panel.roles.treatment and (~treated_units(panel)).sum() < FEWEST_TO_REJECT:
         cheap = [error for error in cheap if error not in FOR_FEW]
     known = tuple(panel.attributes)
     if staggered:
@@ -460,10 +460,10 @@ def _errors(
         raise bad(f"the term {term!r} has no {usual} error: {why}", where=f"--claim {text}",
                   allowed=f"--errors {one_of(known, usual)}" if known else "a term with an error",
                   remedy="choose another error type" if known else "choose another term")  # fmt: skip
-    drawn = " is drawn anew for every panel, and is not run on thousands of twins" if kind_of(usual) in DRAWN else ""
-    if usual in FOR_FEW and (~treated_units(fitted.panel)).sum() < FEWEST_PLACEBOS:
-        drawn = f" has no p value of 5% or less with fewer than {FEWEST_PLACEBOS} units that are never treated"
-    raise bad(f"error type {usual!r}{drawn}", where="--errors", allowed=one_of(known, usual),
+    why = " is drawn anew for every panel, and is not run on thousands of twins" if kind_of(usual) in DRAWN else ""
+    if usual in FOR_FEW and (~treated_units(fitted.panel)).sum() < FEWEST_TO_REJECT:
+        why = f" has no p value of 5% or less with fewer than {FEWEST_TO_REJECT} units that are never treated"
+    raise bad(f"error type {usual!r}{why}", where="--errors", allowed=one_of(known, usual),
               remedy=closest(usual, known, "choose one of them"))  # fmt: skip
 
 

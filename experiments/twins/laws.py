@@ -543,8 +543,10 @@ class LevelsLaw:
         own += common * (0.0 if self.treated is None else self.treated)
         spatial = self.errors.context.spatial(named.get("unit_spatial", 0.0))
         unit = own[:, 0]
-        if spatial is not None:  # `smooth` gives each draw the standard deviation asked for; here all share one factor,
-            spread = spatial.apply(own)[:, 0]  # so that nothing jumps at 0, and draws differ as panels do
+        if spatial is not None:
+            # `smooth` gives each draw the standard deviation asked for. Here draws share one factor, so that nothing
+            # jumps where neighbours begin to be alike, and draws differ as panels do.
+            spread = spatial.apply(own)[:, 0]
             spread = spread - spread.mean(axis=1, keepdims=True)
             unit = spread * (unit.std(axis=1).mean() / spread.std(axis=1).mean())
         period = named["period_sd"] * streams.normals("levels of periods", periods)
