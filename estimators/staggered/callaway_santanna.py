@@ -2,10 +2,11 @@
 
 att(G,T) compares the change of cohort G's outcome from its base period to T with that of units not treated by then.
 Standard errors come from units' influence functions and hold the covariates' propensity scores and regressions and the
-cohort shares to be estimated; there is no small-sample factor, and inference is normal. In a cohort of one unit the
-unit's own noise leaves no trace in them, so they are too small where very small cohorts weigh much: on the `paper`
-design's calendar 95% intervals cover .94 for event(0) to event(5), overall and overall:cohort, .84 for overall:event
-and overall:calendar, which rest on the earliest cohorts of one city each.
+cohort shares to be estimated; there is no small-sample factor, and inference is normal, so they are too small where a
+comparison has few controls (`CallawaySantAnna.spare_controls`). In a cohort of one unit the unit's own noise leaves no
+trace in them, so they are too small where very small cohorts weigh much: on the `paper` design's calendar 95% intervals
+cover .94 for event(0) to event(5), overall and overall:cohort, .84 for overall:event and overall:calendar, which rest
+on the earliest cohorts of one city each.
 """
 
 from __future__ import annotations
@@ -509,6 +510,14 @@ class CallawaySantAnna(Estimator):
         answers = [reduction.answer(one, reduction.plan(one)) for one in reduction.alike(panel)]
         return CohortEstimates.join(answers)
 
+    def spare_controls(self, panel: Panel) -> int:
+        """How many controls the smallest comparison of a reported term has beyond the coefficients of its regression.
+
+        Errors take residuals as they are: of normal outcomes a 5% test rejects 12 to 19% of true null hypotheses with 4
+        spare controls, 8 to 11% with 9 and 6 to 8% with 19 (test). Raises BadInput as a fit does.
+        """
+        return self.reduction(panel.schema).plan(panel).controls - 1 - len(self.covariates)
+
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
         """Standard errors, and critical values of bands if asked for."""
         layout, status = self.layout(schema), moments.status.astype(np.uint8)
@@ -550,7 +559,8 @@ class CohortMoments(Moments):
 class CallawaySantAnnaPlan:
     """What one calendar and its covariates fix: the map from outcomes, which terms have cells, and counts.
 
-    certain (E, K): whether terms have an error of each type, as in `adoption_effects`.
+    certain (E, K): whether terms have an error of each type, as in `adoption_effects`. controls: of the smallest
+    comparison.
     """
 
     map: MeansMap | CovariateMap
@@ -558,6 +568,7 @@ class CallawaySantAnnaPlan:
     certain: Flags
     cells: int
     left_out: int
+    controls: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -614,7 +625,8 @@ class CallawaySantAnnaReduction(Reduction):
         averaged = (aggregation.weights != 0) @ (cohorts.first == np.array(cohorts.firsts)[found.cells.cohort, None])
         compared = cohorts.never if self.controls == "never" else cohorts.later
         certain = np.stack([has_error(averaged, compared, error, panel) for error in self.errors])
-        return CallawaySantAnnaPlan(linear, aggregation.identified, certain, used, treated - used)
+        fewest = int((found.controls @ found.counts).min())
+        return CallawaySantAnnaPlan(linear, aggregation.identified, certain, used, treated - used, fewest)
 
     def _check_possible(self, possible: Comparisons) -> None:
         cohorts = possible.cohorts

@@ -55,6 +55,7 @@ from sim.panel import Panel, part
 from sim.streams import Streams
 
 SPILLOVERS = "S4"
+FEW_CONTROLS = 20  # spare ones, from which on a 5% test rejects less than 8% (`CallawaySantAnna.spare_controls`)
 SEEN_PART = "cohorts enter with the part of the window that the panel covers"
 DRAWN = ("event-study", "callaway-santanna", "imputation", "sun-abraham")  # in the figure, a column of each
 
@@ -165,6 +166,7 @@ def _say_sample(found: StaggeredTable, cohorts: Cohorts) -> None:
 
 def _effects(found: StaggeredTable) -> Iterator[tuple[tuple[str, str | None], Estimates]]:
     """Table S: estimates by model and variant of the columns that can be."""
+    spare: dict[str, int] = {}
     for column, (transform, choices) in enumerate(_columns(found), start=1):
         kind = choices[0].estimator.kind
         fit = Fit((STAGGERED, column), kind, transform)
@@ -175,7 +177,14 @@ def _effects(found: StaggeredTable) -> Iterator[tuple[tuple[str, str | None], Es
         found.ledger.fitted.append(FittedColumn(choice.panel, choice.estimator, fit, estimates))
         shown = _completed(found, choice.estimator, choice.panel, estimates)
         _keep(found, fit, choice, shown)
+        if isinstance(choice.estimator, CallawaySantAnna):
+            spare[variant(str(transform))] = choice.estimator.spare_controls(choice.panel)
         yield (kind, transform), shown
+    if few := {name: count for name, count in spare.items() if count < FEW_CONTROLS}:
+        some = "; ".join(f"{name}: {count}" for name, count in few.items())
+        found.ledger.note("Callaway and Sant'Anna's errors have no small-sample correction and are too small where a "
+                          f"comparison has few controls: fewer than {FEW_CONTROLS} more than coefficients ({some})."
+                          )  # fmt: skip
 
 
 def _keep(found: StaggeredTable, fit: Fit, choice: Choice, estimates: Estimates) -> None:

@@ -13,7 +13,7 @@ from agreement import assert_agree, assert_batch_is_its_panels, in_another_order
 
 from estimators import Estimates, Status
 from estimators.staggered.adoption_effects import OVERALL
-from estimators.staggered.callaway_santanna import CallawaySantAnna
+from estimators.staggered.callaway_santanna import CallawaySantAnna, contrast
 from references.cohort_effects_twin import Twin
 from sim import BadInput, Panel, Roles, Streams, Wanted
 from sim.presets import Paper
@@ -324,3 +324,21 @@ def test_averages_hit_and_cover_each_draws_truth_under_heterogeneous_growing_eff
         # Errors count how effects differ between units as chance, the truth of a draw does not: they are cautious.
         assert 0.95 - margin < covered[term] < 0.985, (term, covered[term])
     assert covered["overall:event"] < 0.95 - margin  # rests on cohorts of one city, whose own noise the errors miss
+
+
+@pytest.mark.parametrize("method", ["regression", "ipw", "dr"])
+@pytest.mark.parametrize(("spare", "least", "most"), [(4, 0.12, 0.19), (9, 0.08, 0.11), (19, 0.06, 0.08)])
+def test_few_spare_controls_make_errors_too_small(method: Any, spare: int, least: float, most: float) -> None:
+    """Rejections of a 5% test of no effect, as the docstring says them; of 40 x 400 draws, two decimals."""
+    rng, found = np.random.default_rng(5), []
+    for covariates in (0, 2):
+        shares = []
+        for _ in range(40):
+            treated = np.arange(41 + covariates + spare) < 40
+            one = contrast(treated, rng.normal(size=(len(treated), covariates)), method)
+            assert one is not None
+            changes = rng.normal(size=(400, len(treated)))
+            influence = changes * one.a + (changes @ one.left) @ one.right
+            shares.append(np.mean(np.abs(changes @ one.a) > 1.96 * np.sqrt(np.square(influence).sum(axis=1))))
+        found.append(round(float(np.mean(shares)), 2))
+    assert least <= min(found) <= max(found) <= most

@@ -256,13 +256,14 @@ def test_an_added_effect_moves_the_interval(statistic: Any) -> None:
 
 
 def test_intervals_of_any_slopes_are_the_first_rejected_values() -> None:
-    """Against a fine search, slopes within and beyond one and the ties of repeated assignments among them."""
+    """Against a fine search, slopes within and beyond one and the ties of repeated assignments among them; without
+    slopes two of the draws are none."""
     rng = np.random.default_rng(6)
-    for spread in (0.4, 1.5):
+    for spread in (0.4, 1.5, 0.0):
         for _ in range(20):
             real, drawn, slope = rng.standard_normal(), rng.standard_normal(99), spread * rng.standard_normal(99)
-            drawn[:3], slope[:3] = real, 1.0
-            drawn[3], slope[3] = -real, -1.0
+            drawn[:3], slope[:3] = (real, 1.0) if spread else (np.nan, 0.0)
+            drawn[3], slope[3] = (-real, -1.0) if spread else (np.inf, 0.0)
 
             def rejected(c: float, real: float = real, drawn: Floats = drawn, slope: Floats = slope) -> bool:
                 p = permutation_p_values(np.array([real - c]), (drawn - c * slope)[None])[0]

@@ -309,11 +309,19 @@ def test_the_committed_panel(tmp_path: Path) -> None:
 
 EDGES: Mapping[str, tuple[Mapping[int, int], Sequence[str], Sequence[str]]] = {
     "nobody never treated": (
-        {2004: 12, 2007: 12},
-        ["All units become treated", "Imputation: periods from 2007 on, in which all"],
+        {2003: 5, 2004: 12, 2007: 12},
+        [
+            "All units become treated",
+            "Imputation: periods from 2007 on, in which all",
+            "than coefficients (not yet treated: 11; not yet treated, doubly robust: 10).",
+        ],
         ["not-yet"],
     ),
-    "one date": ({2005: 15, 0: 15}, ["adoption is not staggered"], ["never", "not-yet"]),
+    "one date": (
+        {2005: 15, 0: 21},
+        ["adoption is not staggered", "(never treated, doubly robust: 19; not yet treated, doubly robust: 19)."],
+        ["never", "not-yet"],
+    ),
     "everybody at once": ({2005: 20}, ["No table S: all units become treated in 2005"], []),
     "one period before": (
         {2002: 15, 0: 15},
