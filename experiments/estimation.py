@@ -62,7 +62,7 @@ from experiments.tables.regressions import add_chosen
 from experiments.tables.spatial_models import transforms_of
 from results.tables.journal_table import EVERY, FitColumn, fit_columns, table_formats
 from results.tables.records import CROSS_CHECK, LEVEL, Document, Record, heading, sentences
-from sim.errors import BadInput, Problem, bad, closest, gathering, naming, one_of, refuse
+from sim.errors import BadInput, Problem, amount, bad, closest, gathering, naming, one_of, refuse
 from sim.panel import Panel, Text, card, seen_in
 
 
@@ -175,7 +175,7 @@ def _cluster_problems(real: RealPanel) -> Iterator[Problem]:
         where = f"{real.spec.file}, {key}"
         if kind_of(error) in PLACEBOS:
             count = never_treated(real.panel)
-            yield Problem(f"{error} with {count} unit{'s' * (count != 1)} never treated", where,
+            yield Problem(f"{error} with {amount(count, "unit")} never treated", where,
                           "a treatment, and 2 or more units without it", "choose another error type")  # fmt: skip
         else:
             yield Problem(f"{error} has 1 cluster", where, "2 or more clusters", "choose a finer grouping")

@@ -194,6 +194,11 @@ def listed(items: Iterable[object], most: int = 5) -> str:
     return ", ".join(texts[:most]) + rest
 
 
+def amount(count: int, noun: str) -> str:
+    """ "1 row", "1,200 rows"."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def first_line(error: BaseException) -> str:
     """The first line of what an exception says, or else its type."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

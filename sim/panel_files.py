@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from pandas.io.parsers import TextParser  # type: ignore[attr-defined]  # its stubs lack it
 
 from sim.arrays import Codes, Flags, Floats
-from sim.errors import BadInput, Problem, bad, closest, first_line, listed, one_of, refuse
+from sim.errors import BadInput, Problem, amount, bad, closest, first_line, listed, one_of, refuse
 from sim.schema import NEVER_WORDS, NO, YES, Roles, uneven_code
 
 MARK = "FILE:"
@@ -439,7 +439,7 @@ class Rows:
         blank = [i for i, label in enumerate(labels) if label == ""]
         problems = []
         if blank:
-            problems.append(Problem(f"the unit is missing in {len(blank)} rows",
+            problems.append(Problem(f"the unit is missing in {amount(len(blank), "row")}",
                                     f"{file}, column {unit!r}, row {first + places[blank[0]]}",
                                     "a name or code in every row",
                                     "fill it or delete the rows"))  # fmt: skip
@@ -611,9 +611,16 @@ def number_problems(values: Floats, wrong: Codes, column: pd.Series[Any], rows: 
                                 "correct the cell, or leave it empty when the value is missing"))  # fmt: skip
     infinite = np.flatnonzero(np.isinf(values))
     if infinite.size:
-        problems.append(Problem(f"is infinite in {infinite.size} rows", rows.at(infinite[0], name), "finite numbers",
+        problems.append(Problem(f"is infinite in {amount(infinite.size, "row")}", rows.at(infinite[0], name),
+                                "finite numbers",
                                 "correct the cell (common causes: division by zero, logarithm of zero)"))  # fmt: skip
     return problems
+
+
+def gap_problem(gaps: Flags, column: str, rows: Rows) -> Problem:
+    """That a column of numbers lacks some, in rows gaps (rows,)."""
+    return Problem(f"is missing in {amount(int(gaps.sum()), "row")}", rows.at(int(np.argmax(gaps)), column),
+                   "a number in every row", 'fill them, or leave these rows out with missing = "drop"')  # fmt: skip
 
 
 def cell_text(value: object) -> str:
@@ -684,9 +691,7 @@ def _complete(
     for name, column in sources:
         gaps = np.isnan(values[name])
         if gaps.any():
-            problems.append(Problem(f"is missing in {int(gaps.sum())} rows", rows.at(int(np.argmax(gaps)), column),
-                                    "a number in every row",
-                                    'fill them, or leave these rows out with missing = "drop"'))  # fmt: skip
+            problems.append(gap_problem(gaps, column, rows))
             dropped[column] = int((gaps & kept).sum())
             kept &= ~gaps
     if problems and missing == "error":
@@ -700,8 +705,8 @@ def _check_size(units: tuple[str, ...], periods: tuple[int, ...], rows: int, fil
         raise bad("no row is complete", where=file, allowed="rows without missing values",
                   remedy="leave out the columns that are mostly missing")  # fmt: skip
     if len(units) < 2 or len(periods) < 2:
-        raise bad(f"{len(units)} units and {len(periods)} periods", where=where, allowed="two or more of each",
-                  remedy="a panel needs several units over several periods")  # fmt: skip
+        raise bad(f"{amount(len(units), "unit")} and {amount(len(periods), "period")}", where=where,
+                  allowed="two or more of each", remedy="a panel needs several units over several periods")  # fmt: skip
     if rows == len(units):
         raise bad(f"each of {rows} units is seen in one period only", where=where, allowed="units seen repeatedly",
                   remedy="name the column that identifies a unit over time")  # fmt: skip
@@ -780,8 +785,8 @@ def treatment_problems(
     if off.size and kind == "absorbing":
         t, i = off[0]
         count = len(np.unique(off[:, 1]))
-        return [Problem(f"the treatment of {count} units switches off", f"{where}, unit {units[i]}, {periods[t]}",
-                        "a treatment that stays on (absorbing)",
+        return [Problem(f"the treatment of {amount(count, "unit")} switches off",
+                        f"{where}, unit {units[i]}, {periods[t]}", "a treatment that stays on (absorbing)",
                         "code it 1 from the first treated period on, leave those units out, or, if it does switch "
                         'off, say treatment_kind = "switching" in [panel]')]  # fmt: skip
     if not (did[seen] == 1).any():

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
 from sim.errors import Problem, bad, listed
 from sim.panel import Panel
@@ -33,7 +32,8 @@ def panel_text(panel: Panel) -> str:
     if panel.replications > 1:
         raise bad(f"{panel.replications} replications", where="a panel as text", allowed="one panel, R = 1",
                   remedy="use panel.replication(r)")  # fmt: skip
-    arrays: dict[str, Any] = {f"v:{name}": np.where(_shown(panel), x, 0.0) for name, x in panel.variables.items()}
+    seen = np.True_ if panel.observed is None else panel.observed
+    arrays: dict[str, Any] = {f"v:{name}": np.where(seen, x, 0.0) for name, x in panel.variables.items()}
     arrays |= {f"a:{name}": x.astype(str) if x.dtype.kind == "O" else x for name, x in panel.attributes.items()}
     if panel.observed is not None:
         arrays["observed"] = panel.observed
@@ -92,10 +92,6 @@ def _unpacked(arrays: Mapping[str, Any]) -> Panel:
         observed=arrays.get("observed"),
         weights=weights,
     )
-
-
-def _shown(panel: Panel) -> NDArray[np.bool_]:
-    return np.ones(1, dtype=bool) if panel.observed is None else panel.observed
 
 
 # A panel as one Parquet file that stands beside a study file: whole numbers and all digits, with units' facts and

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from sim.arrays import Flags, Floats
-from sim.errors import bad, closest, listed, one_of
+from sim.errors import amount, bad, closest, listed, one_of
 from sim.panel_files import UNREADABLE, check_file
 
 # One BLAS thread around what is computed once of a W and kept: its bits must not depend on who asked first.
@@ -294,7 +294,7 @@ class Coordinates:
             wrong = np.flatnonzero(~(np.abs(values) < limit))
             if wrong.size:
                 named = listed((f"{self.units[i]} {values[i]:g}" for i in wrong), 3)
-                raise bad(f"{name} of {wrong.size} units is not on the globe: {named}",
+                raise bad(f"{name} of {amount(wrong.size, "unit")} is not on the globe: {named}",
                           where="coordinates", allowed=f"degrees between -{limit} and {limit}",
                           remedy="give degrees; check that longitude and latitude are neither exchanged nor "
                                  "projected")  # fmt: skip
@@ -544,7 +544,7 @@ def _polygons(path: Path, unit: str, units: tuple[str, ...]) -> Any:
     where = f"{path.name}, column {unit!r}"
     absent = [label for label in units if label not in position]
     if absent:
-        raise bad(f"{len(absent)} units are not on the map: {listed(absent)}", where=where,
+        raise bad(f"{amount(len(absent), "unit")} not on the map: {listed(absent)}", where=where,
                   allowed=f"the panel's units; the map has {listed(labels, 3)}",
                   remedy="name the column with the panel's unit names")  # fmt: skip
     twice = [label for label in units if int((labels == label).sum()) > 1]

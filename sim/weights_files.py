@@ -17,7 +17,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sim.arrays import Floats
-from sim.errors import BadInput, bad, closest, first_line, listed
+from sim.errors import BadInput, amount, bad, closest, first_line, listed
 from sim.panel_files import (
     UNREADABLE,
     TablePlace,
@@ -272,8 +272,8 @@ def keys_of_file(path: Path, units: tuple[str, ...]) -> tuple[dict[str, Any], li
     unknown = [label for label in edges.named if label not in set(units)]
     if unknown and set(units) <= edges.named:
         keys["others"] = "drop"
-        asked.append(f"others: {len(unknown)} units are not in the panel, such as {listed(sorted(unknown), 3)}: leave "
-                     "them out?")  # fmt: skip
+        asked.append(f"others: {amount(len(unknown), "unit")} not in the panel, such as {listed(sorted(unknown), 3)}: "
+                     "leave them out?")  # fmt: skip
     try:
         raw = _from_edges(edges, units, keys.get("others", "error"), path)
         distances = edges.distances or look_like_distances(raw) or look_like_distances(sp.csr_array(raw + raw.T))
@@ -522,7 +522,7 @@ def _from_edges(edges: Edges, units: tuple[str, ...], others: Others, path: Path
     position = {unit: i for i, unit in enumerate(units)}
     unknown = list(dict.fromkeys(label for label in (*edges.focal, *edges.neighbor) if label not in position))
     if unknown and (others == "error" or not position.keys() & {*edges.focal}):
-        raise bad(f"{len(unknown)} units are not in the panel: {listed(unknown)}", where=path.name,
+        raise bad(f"{amount(len(unknown), "unit")} not in the panel: {listed(unknown)}", where=path.name,
                   allowed=f"the panel's units, such as {listed(units, 3)}",
                   remedy='correct the names, or leave the others out with others = "drop"')  # fmt: skip
     inside = np.array([a in position and b in position for a, b in zip(edges.focal, edges.neighbor, strict=True)], bool)

@@ -77,7 +77,7 @@ def linear_interval(real: Floats, drawn: Floats, slope: Floats) -> tuple[Floats,
     when it is larger. Both cases leave a side of c = real at one root and may enter again at the other. With slopes of
     zero the draws leave in the order of their sizes.
     """
-    needed = _needed(drawn.shape[1])
+    needed = int(np.floor(LEVEL * (1 + drawn.shape[1]) + TIE))  # least k of extreme draws with (1 + k)/(1 + B) > LEVEL
     if not slope.any():
         sizes = np.where(np.isfinite(drawn), np.abs(drawn), np.inf)
         end = np.partition(sizes, -needed, axis=1)[:, -needed] if needed else np.full(len(real), np.inf)
@@ -137,11 +137,6 @@ def searched_interval(real: Floats, scale: Floats, pvalue: Callable[[Floats], Fl
             inside, outside = np.where(rejected, inside, middle), np.where(rejected, middle, outside)
         ends.append(real + side * np.where(found, (inside + outside) / 2, np.inf))
     return ends[0], ends[1]
-
-
-def _needed(draws: int) -> int:
-    """How many extreme draws keep a value from being rejected: the least k with (1 + k)/(1 + draws) > LEVEL."""
-    return int(np.floor(LEVEL * (1 + draws) + TIE))
 
 
 Kind = Literal["combination", "joint", "equivalence"]

@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from estimators.core.error_types import PLACE, distance_of, groups_of, kind_of
 from estimators.core.tile import nested_in, transform_of
 from sim.arrays import Codes, Flags, Floats
-from sim.errors import bad
+from sim.errors import amount, bad
 from sim.panel import Panel
 from sim.weights import great_circle_km, within_km
 
@@ -337,7 +337,7 @@ def check_two_clusters(error: str, groups: int, asked_by: str) -> None:
 def check_periods(error: str, periods: int) -> None:
     """Raise BadInput for errors that add up periods' scores when there are two: they cancel beside unit effects."""
     if periods < FEWEST_PERIODS:
-        raise bad(f"{error} with {periods} period{'s' * (periods > 1)}", where="errors",
+        raise bad(f"{error} with {amount(periods, "period")}", where="errors",
                   allowed=f"{FEWEST_PERIODS} or more periods", remedy="choose another error type")  # fmt: skip
 
 

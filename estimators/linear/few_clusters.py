@@ -60,7 +60,7 @@ from estimators.core.tile import Transform, effect_levels, nested_in, observed_m
 from estimators.linear.covariances import ScoreSum, cancelled, cluster_sums, membership
 from estimators.linear.influence import Influence
 from sim.arrays import Codes, Flags, Floats
-from sim.errors import bad
+from sim.errors import amount, bad
 from sim.panel import Panel
 from sim.schema import refuse_weights
 
@@ -494,7 +494,7 @@ def check_controls(treatment: Floats, mask: Floats, error: str, asked_by: str) -
     """Raise BadInput where a treatment (T, N) that all replications share leaves too few units that never have it."""
     never = int(treated_and_never(np.where(mask > 0, treatment, 0.0), mask)[1].sum())
     if never < FEWEST_CONTROLS:
-        raise bad(f"{error} with {never} unit{'s' * (never != 1)} that {'are' if never != 1 else 'is'} never treated",
+        raise bad(f"{error} with {amount(never, "unit")} that {'are' if never != 1 else 'is'} never treated",
                   where=asked_by, allowed=f"{FEWEST_CONTROLS} or more ({FEWEST_TO_REJECT} to reject at 5%)",
                   remedy="choose another error type")  # fmt: skip
 

@@ -18,7 +18,7 @@ from experiments.tables.iv_table import endogenous_of
 from experiments.tables.ledger import Ledger, treated_units
 from results.tables.records import INFORMS, OVERTURNS, SILENT, WEAKENS, Check
 from sim.arrays import Flags, Floats
-from sim.errors import listed
+from sim.errors import amount, listed
 from sim.panel import seen_in
 from sim.panel_files import TREATMENT
 
@@ -75,7 +75,7 @@ def _codes(case: Case) -> Iterator[Check]:
     seen = seen_in(case.panel)
     found = {name: held for name, values in case.panel.variables.items() if (held := codes_in(values[0][seen]))}
     every = [(name, code, count) for name, held in found.items() for code, count in held.items()]
-    said = listed((f"{name} is {code:g} in {count} rows" for name, code, count in every), 4)
+    said = listed((f"{name} is {code:g} in {amount(count, 'row')}" for name, code, count in every), 4)
     codes = ", ".join(f"{code:g}" for code in sorted({code for _, code, _ in every}))
     yield Check.fact(
         "missing-codes", OVERTURNS if found else SILENT,

@@ -53,11 +53,11 @@ STORE = StoreType()
 
 
 class Command(click.Command):
-    """A command with `--quiet`: it prints nothing but errors, and the JSON document where `--json` is said too."""
+    """A command with `--quiet`: it prints warnings and errors alone, and the JSON document where `--json` is said too."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self.params.append(click.Option(["-q", "--quiet"], is_flag=True, help="Print nothing but errors."))
+        self.params.append(click.Option(["-q", "--quiet"], is_flag=True, help="Print warnings and errors alone."))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Print the options; those that few need stand below the others."""

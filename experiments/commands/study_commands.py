@@ -600,9 +600,11 @@ def _facts(records: Store, study: Mapping[str, Any]) -> dict[str, Any]:
 
 def _say_environments(records: Store) -> None:
     """Where its blocks were computed: one line an environment, with what differs from the first."""
+    from sim.errors import amount
+
     for origin in records.environments:
         differs = f"; differs from the first: {', '.join(origin.differs)}" if origin.differs else ""
-        say_fact("made with", f"{origin.text} ({origin.blocks} block{'s' * (origin.blocks != 1)}{differs})")
+        say_fact("made with", f"{origin.text} ({amount(origin.blocks, 'block')}{differs})")
 
 
 def _say_failures(records: Store) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from experiments.panel_spec.prepared import averaged
 from experiments.panel_spec.reading import PERIOD_WORDS, codes_in, rank, unnamed, wide_columns, without_codes
 from sim.arrays import Flags, Floats, least_squares
-from sim.errors import BadInput, Problem, bad, listed
+from sim.errors import BadInput, Problem, amount, bad, listed
 from sim.panel_files import (
     INDIVIDUALS,
     Rows,
@@ -335,7 +335,7 @@ def _unused(
         elif wrong.size:
             found[name] = "holds dates" if pd.api.types.is_datetime64_any_dtype(frame[name]) else "holds text"
         elif count := int(np.isinf(values).sum()):
-            found[name] = f"is infinite in {count} row{'s' * (count > 1)}"
+            found[name] = f"is infinite in {amount(count, 'row')}"
         elif name in constant and rank(name, PLACE_WORDS) < len(PLACE_WORDS):
             found[name] = (f"holds {np.nanmin(values):g} to {np.nanmax(values):g}, and no pair of columns holds "
                            "degrees of longitude and latitude")  # fmt: skip

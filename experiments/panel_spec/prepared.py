@@ -23,10 +23,10 @@ from experiments.panel_spec.sections import IndexSection, Spec
 from experiments.panel_spec.transforms import OVER_TIME, Transform, apply_transforms, number_columns
 from experiments.settings import in_toml
 from sim.arrays import Codes, Flags, Floats
-from sim.errors import Problem, bad, gathering, listed, refuse
+from sim.errors import Problem, amount, bad, gathering, listed, refuse
 from sim.index import EntropyIndex, hhi_diversification, no_shares, panel_index
 from sim.panel import Panel
-from sim.panel_files import Rows, number_problems, numbers, weight_problems
+from sim.panel_files import Rows, gap_problem, number_problems, numbers, weight_problems
 
 
 def cell_problems(frame: pd.DataFrame, spec: Spec, rows: Rows, inside: Flags) -> list[Problem]:
@@ -47,9 +47,7 @@ def cell_problems(frame: pd.DataFrame, spec: Spec, rows: Rows, inside: Flags) ->
         gaps = np.isnan(values) & inside
         gaps[wrong] = False
         if gaps.any() and spec.panel.missing == "error":
-            problems.append(Problem(f"is missing in {int(gaps.sum())} rows", rows.at(int(np.argmax(gaps)), name),
-                                    "a number in every row",
-                                    'fill them, or leave these rows out with missing = "drop"'))  # fmt: skip
+            problems.append(gap_problem(gaps, name, rows))
     return problems
 
 
@@ -240,7 +238,7 @@ def _notes(frame: pd.DataFrame, spec: Spec, codes: Codes, gone: int) -> Iterator
     yield (f"{len(codes):,} rows are collapsed to {len(counts):,} unit-periods of {counts.min():,} to {counts.max():,} "
            f"rows: {means}. {section.name} is {by}.")  # fmt: skip
     if gone:
-        yield f"{gone:,} row{'s' * (gone != 1)} with missing values left out before."
+        yield f"{amount(gone, 'row')} with missing values left out before."
     differ = [name for name in spec.panel.controls
               if name in frame.columns and (frame[name].groupby(codes).nunique() > 1).any()]  # fmt: skip
     if differ:

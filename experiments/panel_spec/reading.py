@@ -15,7 +15,7 @@ from pydantic import Field
 
 from experiments.settings import Flag, Name, Names, Number, Table, Value, in_toml
 from sim.arrays import Floats
-from sim.errors import BadInput, Problem, bad, closest, listed, one_of, refuse
+from sim.errors import BadInput, Problem, amount, bad, closest, listed, one_of, refuse
 from sim.panel_files import (
     NOT_AVAILABLE,
     WESTERN,
@@ -398,7 +398,7 @@ class Proposal:
         place = self.place
         for count, key, where in ((place.skip, "skip", "above the header"), (place.below, "skip_below", "at the end")):
             if count:
-                yield f"[read] {key}: {count} row{'s' * (count > 1)} {where} left out: no row of the table?"
+                yield f"[read] {key}: {amount(count, 'row')} {where} left out: no row of the table?"
         if place.under:
             yield f"[read] skip_under: {place.under} row under the header left out: does it hold units?"
         if place.header > 1:

@@ -47,7 +47,7 @@ from experiments.panel_spec.transforms import (
 from experiments.panel_spec.weights import OfFile, mean_of, with_orders
 from experiments.settings import read_toml, validated
 from sim.arrays import Flags, Floats
-from sim.errors import BadInput, Problem, bad, closest, gathering, listed, one_of, refuse
+from sim.errors import BadInput, Problem, amount, bad, closest, gathering, listed, one_of, refuse
 from sim.index import EntropyIndex
 from sim.panel import Panel, group_labels, part, seen_in, seen_part
 from sim.panel_files import (
@@ -347,7 +347,7 @@ def _panel_problems(spec: Spec, panel: Panel) -> Iterator[Problem]:
     if spec.ddd is not None:
         values = dict.fromkeys(group_labels(panel.attributes[spec.ddd.group]).tolist())
         if len(values) != 2:
-            yield Problem(f"group = {spec.ddd.group!r} has {len(values)} value{'s' * (len(values) != 1)}: "
+            yield Problem(f"group = {spec.ddd.group!r} has {amount(len(values), "value")}: "
                           f"{listed(values)}", f"{spec.file}, [ddd]", "a column of two values",
                           "name another, or make one in [transform]")  # fmt: skip
 
@@ -726,9 +726,9 @@ def _notes(table: LongTable, rows: Rows, without: list[int], panel: Panel, secti
     if table.dropped:
         columns = listed((f"{name} {count}" for name, count in table.dropped.items()), 12)
         count = sum(table.dropped.values())
-        yield f"{count} row{'s' * (count != 1)} with missing values left out (by column: {columns})."
+        yield f"{amount(count, 'row')} with missing values left out (by column: {columns})."
     if gone := [unit for unit in table.order if unit not in panel.units]:
-        yield f"{len(gone)} units without a complete row left out: {listed(gone, 12)}."
+        yield f"{amount(len(gone), 'unit')} without a complete row left out: {listed(gone, 12)}."
     if table.absent:
         cells = len(panel.units) * len(panel.periods)
         yield f"Unbalanced: {table.absent} of {cells} unit-periods are not observed."
@@ -737,11 +737,11 @@ def _notes(table: LongTable, rows: Rows, without: list[int], panel: Panel, secti
     if panel.roles.continuous:
         yield _strength(panel, section)
     elif always := _always_treated(panel):
-        yield f"{len(always)} units are treated in every period: {listed(always, 12)}."
+        yield f"{amount(len(always), 'unit')} treated in every period: {listed(always, 12)}."
     dated = panel.roles.continuous or section.first_treated is not None
     if not dated and (unseen := _adoption_unseen(panel)):
-        yield (f"{len(unseen)} units are not observed in the period before they are first seen treated, so that they "
-               f"may have adopted earlier: {listed(unseen, 12)}.")  # fmt: skip
+        yield (f"Not observed in the period before they are first seen treated, so that they may have adopted "
+               f"earlier: {listed(unseen, 12)}.")  # fmt: skip
     for name, weights in panel.weights.items():
         if weights.read:
             yield f"Weights {name}: {weights.read}"

@@ -18,7 +18,7 @@ from experiments.run.resume import Resume, describe_stale_blocks, retried
 from experiments.run.runner import Until, check_together, preflight, run, schema_of
 from experiments.run.tasks import LOST, LOST_DRAW, admit, environment_of
 from experiments.study import Study
-from sim.errors import bad, naming, visible
+from sim.errors import amount, bad, naming, visible
 from sim.streams import TILE, worlds_reached
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def describe(
     replications = study.replications if held is None else max(held.replications, study.replications)
     console.print(Text(study.name, style="bold"), f": {study.question}" if study.question else "", sep="", markup=False)
     sizes = {"cell": len(study.cells), "replication": replications, "estimator": len(study.estimators)}
-    size = " x ".join(f"{count:,} {word}{'s' * (count != 1)}" for word, count in sizes.items())
+    size = " x ".join(amount(count, word) for word, count in sizes.items())
     worlds = f" in {study.world_count} worlds" if study.world_count > 1 else ""
     console.print(f"{size}{worlds}, seed {study.seed}, on {where}, into {store}", markup=False)
     for damage in damages(store)[:MOST_DAMAGES] if store.exists() else ():

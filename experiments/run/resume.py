@@ -29,7 +29,7 @@ from results.store import BlockState, Origin, Shard, Store, StoreSchema, ZarrSto
 from results.store.block import Block
 from results.store.bucket import StorePath
 from results.store.disk import check_own, open_beside, read_plain
-from sim.errors import bad, listed
+from sim.errors import amount, bad, listed
 from sim.panel import Panel, long_table
 from sim.registry import INLINE, join_search
 from sim.streams import TILE
@@ -104,7 +104,7 @@ def _stale_blocks(
     """The same, each line with the kinds of its differences."""
     kept = (store.there & ~_mask(store, again)) | (store.states == BlockState.PARTIAL)  # whose estimators stay
     for (words, kinds), count in _differing(store, here, kept).items():
-        yield (f"{_counted(count, 'block')} {'was' if count == 1 else 'were'} computed in another environment; what "
+        yield (f"{amount(count, "block")} {'was' if count == 1 else 'were'} computed in another environment; what "
                f"differs now: {words}", kinds)  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def retried(store: Store, here: Environment, again: Collection[tuple[int, int]])
         return "no fit raised: there is nothing to retry"
     words = [words for words, _ in _differing(store, here, _mask(store, again))]
     changed = f"what has changed since then: {'; '.join(words)}" if words else UNCHANGED
-    return f"{_counted(len(again), 'block')} with failed fits to compute again; {changed}"
+    return f"{amount(len(again), 'block')} with failed fits to compute again; {changed}"
 
 
 def _mask(store: Store, places: Collection[tuple[int, int]]) -> NDArray[np.bool_]:
@@ -145,10 +145,6 @@ def _differences(origin: Origin | None, here: Environment) -> tuple[str, frozens
     there = Environment.from_plain(origin.facts)
     kinds = {CODE: here.differences_in_code(there), NUMBERS: here.differences_in_numbers(there)}
     return ", ".join(here.differences(there)), frozenset(kind for kind, found in kinds.items() if found)
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count:,} {word}{'s' * (count != 1)}"
 
 
 def share_of(text: str | None, until: str | None) -> Shard | None:

@@ -57,7 +57,7 @@ from results.store.lock import check_free
 from results.store.merge import LOOK, Crew, Tickets, is_used, take_in
 from results.store.repair import check_repairable, repair
 from results.verdict.verdicts import key_terms
-from sim.errors import BadInput, Problem, bad, closest, one_of
+from sim.errors import BadInput, Problem, amount, bad, closest, one_of
 from sim.streams import TILE
 
 LEAST = 512  # replications of the first checkpoint: a Monte Carlo error from fewer is itself a guess
@@ -359,7 +359,7 @@ class _Running:
                 filling = _Filling(study, kept, self.here, self.asked, self.executor, self.listen, self.until,
                                    tickets=None if share is None else share(kept), **those)  # fmt: skip
                 if parts and not kept.there.all():
-                    self.tell(f"the blocks of {len(parts)} client{'s' * (len(parts) != 1)} are joined")
+                    self.tell(f"the blocks of {amount(len(parts), 'client')} are joined")
                     filling.take_in(parts, plan)
                 filling.fill(plan, self.shuffle, poisoned=not ended)
             if crew and crew.folder.exists():

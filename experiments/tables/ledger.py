@@ -43,7 +43,7 @@ from results.tables.records import (
 )
 from results.text import joined
 from sim.arrays import Flags, Floats
-from sim.errors import BadInput, bad, listed, naming, one_of
+from sim.errors import BadInput, amount, bad, listed, naming, one_of
 from sim.panel import Panel, seen_in, seen_part
 from sim.panel_files import TREATMENT
 from sim.registry import modules_in
@@ -410,14 +410,14 @@ def few_treated(panel: Panel, spec: Spec) -> str | None:
     """
     treated, name = treated_units(panel), main_cluster(spec).removeprefix("cluster:")
     count = int(treated.sum())
-    words = f"{count} treated unit{'s' * (count != 1)}"
+    words = amount(count, "treated unit")
     if name == "unit":
         return words if count < FEW_TREATED else None
     codes = cells_of(name, panel)[0]
     groups, held = len(np.unique(codes)), len(np.unique(codes[treated]))
     if count >= FEW_TREATED and (held >= FEW_TREATED or held == groups):
         return None
-    return f"{words} in {held} cluster{'s' * (held != 1)} by {name}"
+    return f"{words} in {amount(held, 'cluster')} by {name}"
 
 
 def few_clusters(real: RealPanel) -> Iterator[str]:
@@ -494,7 +494,8 @@ def with_further(real: RealPanel, names: tuple[str, ...], asked_by: str = "[robu
                   allowed="columns with values in the panel's rows", remedy="fill these columns, or remove them "
                                                                             "from the spec")  # fmt: skip
     lost = int(before.sum() - seen.sum())
-    return seen_part(whole, seen), f"{lost} rows with a missing value are left out" if lost else ""
+    said = f"{amount(lost, 'row')} with a missing value {'are' if lost != 1 else 'is'} left out"
+    return seen_part(whole, seen), said if lost else ""
 
 
 # Facts of a panel.

@@ -32,7 +32,7 @@ from experiments.tables.ledger import (
 )
 from results.tables.journal_table import Heading, JournalTable, TableSetting, fit_columns, number_rows, regressions
 from results.tables.records import ROBUSTNESS, Fit
-from sim.errors import BadInput, bad, listed
+from sim.errors import BadInput, amount, bad, listed
 from sim.panel import Panel, part, seen_in, seen_part
 from sim.schema import period_step
 
@@ -98,12 +98,13 @@ def lagged(panel: Panel, lag: int) -> RobustnessCheck:
     variables |= {name: panel.variables[name][:, source] for name in panel.roles.regressors}
     seen = seen_in(panel)[kept] & seen_in(panel)[source]
     later = replace(panel, periods=tuple(periods[kept].tolist()), variables=variables, observed=seen[None])
-    words = f"treatment and controls lagged by {lag} period{'s' * (lag > 1)}"
+    words = f"treatment and controls lagged by {amount(lag, 'period')}"
     note = f"{listed(periods[~kept], 12)} are left out, because the lags have no value there"
     if lost := int((seen_in(panel)[kept] & ~seen).sum()):
         note += (
-            f"; {lost} rows of later periods are left out too, because their unit is not observed {lag} "
-            f"period{'s' * (lag > 1)} before"
+            f"; {amount(lost, 'row')} of later periods {'are' if lost > 1 else 'is'} left out too, because "
+            f"their unit is not observed "
+            f"{amount(lag, 'period')} before"
         )
     return RobustnessCheck(words, seen_part(later, seen), note=note)
 
@@ -201,9 +202,9 @@ def _estimators(real: RealPanel, section: PsmSection) -> list[PsmDID]:
 def _words(estimator: PsmDID) -> str:
     match estimator.method:
         case "nearest":
-            several = f"{estimator.neighbours} nearest neighbour{'s' * (estimator.neighbours > 1)}"
+            which = amount(estimator.neighbours, "nearest neighbour")
             within = f", caliper {estimator.caliper:g}" if np.isfinite(estimator.caliper) else ""
-            return f"PSM, {several}{within}{'' if estimator.replacement else ', without replacement'}"
+            return f"PSM, {which}{within}{'' if estimator.replacement else ', without replacement'}"
         case "radius":
             return f"PSM, radius {estimator.caliper:g}"
         case "kernel":

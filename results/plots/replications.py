@@ -19,6 +19,7 @@ from results.plots.grid import MEASURES, PlaceInDiagnosis, dials, lead_terms, li
 from results.store.block import Block, Records
 from results.text import bracketed, fixed, level, number
 from sim.arrays import Floats
+from sim.errors import amount
 
 MOST = 200  # replications of a panel
 PANELS = 6
@@ -135,7 +136,7 @@ def _interval(one: Sampled, r: int, place: float) -> Point:
 
 def _counted(found: Sequence[Sampled], where: str) -> str:
     most = max(len(one.replication) for one in found)
-    return f"{most} replication{'s' * (most != 1)}{f' where {where}' if where else ''}"
+    return f"{amount(most, 'replication')}{f' where {where}' if where else ''}"
 
 
 # The picture of paired contrasts: how other estimators differ from the first on the very same draws.

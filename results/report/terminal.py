@@ -52,7 +52,7 @@ from results.verdict.verdicts import (
     settings,
 )
 from sim.design import null_hypothesis
-from sim.errors import listed
+from sim.errors import amount, listed
 
 # The short report of a terminal: the question, the answer, and of each claim the rows that matter, on one screen.
 
@@ -204,7 +204,7 @@ def _left_out_of(tables: Sequence[ShortTable], counts: Sequence[int], command: s
 
 
 def _left_out(rows: int, tables: int, command: str) -> str:
-    parts = [f"{count} {name}{'s' * (count != 1)}" for count, name in ((rows, "row"), (tables, "table")) if count]
+    parts = [amount(count, name) for count, name in ((rows, "row"), (tables, "table")) if count]
     what = f"{' and '.join(parts)} of this page, and " if parts else ""
     return f"Left out: {what}all measures of every cell; `{command}` prints them."
 

@@ -77,7 +77,7 @@ from results.store.skeleton import (
 )
 from results.store.store import BlockState, Store
 from results.store.tree import CHUNK, MARKS, META, WritableTree, place_in
-from sim.errors import BadInput, Problem, bad, listed
+from sim.errors import BadInput, Problem, amount, bad, listed
 
 ERRORS = "errors"  # the setting of an estimator that may change: it is then computed again
 MOST_NAMED = 3  # of cells that would be lost
@@ -107,11 +107,11 @@ class Growth:
         """What is reused and what is computed, in one line."""
         if not self.computes:
             return "the store is written anew, in the present format and the order of this study; all is reused"
-        places = f"{len(self.cells):,} cell{'s' * (len(self.cells) != 1)}"
+        places = amount(len(self.cells), "cell")
         reused = f"{', '.join(self.kept)} in {places}" if self.kept else "nothing"
         todo = [f"{name} (new)" for name in self.added]
         todo += [f"{name} (again: its error types or terms changed)" for name in self.again]
-        todo += [f"{self.new_cells:,} new cell{'s' * (self.new_cells != 1)}"] if self.new_cells else []
+        todo += [amount(self.new_cells, "new cell")] if self.new_cells else []
         return f"the store grows; reused: {reused}; computed: {', '.join(todo)}"
 
 

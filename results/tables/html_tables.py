@@ -12,6 +12,7 @@ from results.tables.chinese import wording
 from results.tables.journal_table import JournalTable, TableFormat, TableSetting
 from results.tables.records import INFORMS, OVERTURNS, WEAKENS, Document, Figure, heading, spoken
 from results.tables.typography import split_stars, with_minus
+from sim.errors import amount
 
 FACTS = {
     "outcome": "outcome",
@@ -62,7 +63,7 @@ def html_tables(
 
 def _failed(fits: int) -> str:
     """A sentence on fits that gave no column, "" for none."""
-    return f"{fits} fit{'s' * (fits != 1)} gave no column; the notes say which and why." if fits else ""
+    return f"{amount(fits, 'fit')} gave no column; the notes say which and why." if fits else ""
 
 
 def _cell(text: str) -> tuple[str, str]:

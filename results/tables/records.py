@@ -19,6 +19,7 @@ import pandas as pd
 
 from estimators.core.estimator import Estimates, critical_values, p_values
 from sim.arrays import Floats
+from sim.errors import amount
 
 Place = tuple[str, int]  # a table's number, a column
 
@@ -160,7 +161,7 @@ def heading(checks: Sequence[Check]) -> str:
     silent = len(checks) - said
     counted = f"{said or 'no'} warning{'s' * (said != 1)}"
     order = ", the most serious first" if said > 1 else ""
-    return f"Before the tables: {counted}{order} ({silent} check{'s' * (silent != 1)} found nothing)"
+    return f"Before the tables: {counted}{order} ({amount(silent, 'check')} found nothing)"
 
 
 def sentences(checks: Sequence[Check], most: int | None = None) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ from results.verdict.verdicts import (
     verdicts,
     worst_of,
 )
+from sim.errors import amount
 from sim.streams import TILE
 
 # What a reader must know before the verdict: fits that failed, numbers that are missing, terms without a truth.
@@ -339,7 +340,7 @@ def _nothing(table: pd.DataFrame) -> str:
         return NOTHING
     if not (table["n"] >= LEAST_FITS).any():
         most = int(np.nan_to_num(table["n"].max()))
-        return f"{TOO_FEW}: at most {most} usable fit{'s' * (most != 1)} per cell; a verdict needs {LEAST_FITS}."
+        return f"{TOO_FEW}: at most {amount(most, 'usable fit')} per cell; a verdict needs {LEAST_FITS}."
     return ""
 
 

@@ -121,7 +121,7 @@ def test_check_prints_the_notes(tmp_path: Path, capsys: pytest.CaptureFixture[st
     table().assign(law=lambda f: f["law"].where(f["code"] > 0, 1)).to_csv(tmp_path / "panel.csv", index=False)
     (tmp_path / "spec.toml").write_text(SPEC)
     assert run_command(["panel", "check", str(tmp_path / "panel.csv"), "--spec", str(tmp_path / "spec.toml")]) == 0
-    assert "1 units are treated in every period: c0." in capsys.readouterr().out
+    assert "1 unit treated in every period: c0." in capsys.readouterr().out
 
 
 NAMES = {"x": "人均GDP(元)", "z": "GDP (yuan, 2000)", "y": "f(x"}

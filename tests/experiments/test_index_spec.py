@@ -115,7 +115,7 @@ def test_rows_left_out_are_not_pooled(tmp_path: Path) -> None:
     kept = real.balanced()
     assert len(kept.units) == 6
     np.testing.assert_array_equal(kept.variables["index"], scores[:, :, [0, 3, 4, 5, 6, 7]])
-    with pytest.raises(BadInput, match=r"column 'b', unit 城1, 2007.*is missing in 1 rows"):
+    with pytest.raises(BadInput, match=r"column 'b', unit 城1, 2007.*is missing in 1 row"):
         read(tmp_path, TREATED + INDEX, table)
 
 

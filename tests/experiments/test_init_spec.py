@@ -108,7 +108,7 @@ def test_shares_of_a_whole_are_not_all_controls() -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (0.0, 'the treatment of 1 units switches off (column "law", unit 市1, 2012): code it 1'),
+        (0.0, 'the treatment of 1 unit switches off (column "law", unit 市1, 2012): code it 1'),
         (0.5, 'the treatment is 0.5 (column "law", unit 市1, 2012): code it 1'),
     ],
 )
@@ -288,7 +288,7 @@ def test_a_wide_table_whose_units_have_numbers_is_one(first: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("slip", "said"), [(2, "the treatment is 2 (column"), (0, "the treatment of 1 units switches off")]
+    ("slip", "said"), [(2, "the treatment is 2 (column"), (0, "the treatment of 1 unit switches off")]
 )
 def test_a_treatment_with_one_slip_is_no_control(slip: int, said: str) -> None:
     """Beside dates alone, and beside a clean treatment too, whatever it is called."""

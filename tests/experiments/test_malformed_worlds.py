@@ -98,7 +98,7 @@ WORLDS: dict[str, tuple[str, tuple[str, ...]]] = {  # name: what stands in the f
         'units = 20\n[design.weights]\nkind = "file"\npath = "seven.npy"', ("W is 7 x 7, but the world has 20 units",)
     ),
     "a matrix of other units": (
-        'units = 7\n[design.weights]\nkind = "file"\npath = "others.csv"', ("units are not in the panel",)
+        'units = 7\n[design.weights]\nkind = "file"\npath = "others.csv"', ("units not in the panel",)
     ),
     "a file that is not there": (
         '[design.weights]\nkind = "file"\npath = "nowhere.gal"\n[design.errors]\nsd = -2.0',

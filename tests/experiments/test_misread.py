@@ -336,7 +336,7 @@ def test_marks_and_gaps_are_said_together_with_their_remedy() -> None:
     with pytest.raises(BadInput) as error:
         pp.read_panel(table, spec(controls=["x", "z"]))
     assert [problem.what for problem in error.value.problems] == [
-        "holds '.'", "holds '-'", "is missing in 1 rows", "is missing in 1 rows"
+        "holds '.'", "holds '-'", "is missing in 1 row", "is missing in 1 row"
     ]  # fmt: skip
     assert str(error.value).count('correct the cell, or say missing = [".", "-"] in [read] of spec') == 2
     with pytest.raises(BadInput, match="holds 'about 3'; allowed: numbers; correct the cell, or leave it empty"):

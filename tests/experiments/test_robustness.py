@@ -575,7 +575,7 @@ def test_gaps_of_further_columns_follow_missing(tmp_path: Path) -> None:
     found = problems(tmp_path, menu, edit=gap)
     assert len(found) == 1
     assert "column 'other', unit c1, 2004" in found[0]
-    assert "[robustness] outcomes; is missing in 1 rows" in found[0]
+    assert "[robustness] outcomes; is missing in 1 row" in found[0]
     assert problems(tmp_path, menu, SHORT_PANEL + 'missing = "drop"\n', gap) == []
     lagged = '[robustness]\noutcomes = ["before"]\n[transform]\nbefore = { lag = "other" }\n'
     assert problems(tmp_path, lagged) == []

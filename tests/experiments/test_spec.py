@@ -118,7 +118,7 @@ def test_units_that_are_always_treated_are_said(tmp_path: Path) -> None:
     always["eip"] = (always["year"] >= always["eip_year"]).astype(int)
     for key in ('first_treated = "eip_year"\n', 'treatment = "eip"\n'):
         reading = read_real_panel(panel_file(tmp_path, always), spec_of(tmp_path, PANEL + key))
-        assert reading.notes == ("1 units are treated in every period: 城3.",)
+        assert reading.notes == ("1 unit treated in every period: 城3.",)
     everybody = panel_file(tmp_path, frame().assign(eip_year=1990))
     with pytest.raises(BadInput, match=r"column 'eip_year'; everybody is always treated"):
         load_panel(everybody, spec_of(tmp_path, PANEL + 'first_treated = "eip_year"\n'))
@@ -263,7 +263,7 @@ def test_rows_left_out_are_counted_and_named(tmp_path: Path) -> None:
     reading = read_real_panel(panel_file(tmp_path, table), spec_of(tmp_path, GAPS))
     assert reading.notes == (
         "5 rows with missing values left out (by column: y 1, x 4).",
-        "1 units without a complete row left out: 城5.",
+        "1 unit without a complete row left out: 城5.",
         "Unbalanced: 1 of 20 unit-periods are not observed.",
     )
     assert reading.panel.weights["knn-2"].units == reading.panel.units

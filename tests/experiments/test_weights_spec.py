@@ -172,8 +172,8 @@ def test_weights_that_are_none_are_one_line_each(change: dict[str, Any], said: s
 
 
 @pytest.mark.parametrize(("value", "said"), [
-    (0.0, "the weight is 0; "), (-1.5, "the weight is -1.5"), (np.inf, "is infinite in 1 rows"),
-    (np.nan, "is missing in 1 rows"),
+    (0.0, "the weight is 0; "), (-1.5, "the weight is -1.5"), (np.inf, "is infinite in 1 row"),
+    (np.nan, "is missing in 1 row"),
 ])  # fmt: skip
 def test_cells_that_are_no_weights_are_bad_input(value: float, said: str) -> None:
     frame = cities()

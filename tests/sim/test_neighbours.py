@@ -265,8 +265,8 @@ def test_libpysals_own_gal_of_48_states() -> None:
 
 
 WRONG_FILES: dict[str, tuple[str, str, list[str]]] = {
-    "unknown unit": ("w.csv", "focal,neighbor\na,b\nb,Z\n", ["1 units are not in the panel: Z", 'others = "drop"']),
-    "no unit of the panel": ("w.csv", "focal,neighbor\nx,y\n", ["2 units are not in the panel: x, y"]),
+    "unknown unit": ("w.csv", "focal,neighbor\na,b\nb,Z\n", ["1 unit not in the panel: Z", 'others = "drop"']),
+    "no unit of the panel": ("w.csv", "focal,neighbor\nx,y\n", ["2 units not in the panel: x, y"]),
     "other columns": ("w.csv", "from,neighbour\na,b\n", ["no column 'focal'", "columns focal, neighbor, weight"]),
     "misspelt column": ("w.csv", "focal,neigbor\na,b\n", ["no column 'neighbor'", "did you mean 'neigbor'?"]),
     "link twice": ("w.csv", "focal,neighbor\na,b\na,b\n", ["links appear more than once: a to b"]),
@@ -310,9 +310,9 @@ def test_a_matrix_of_another_size_is_refused(tmp_path: Path) -> None:
 
 
 def test_coordinates_off_the_globe_are_named() -> None:
-    with pytest.raises(BadInput, match=r"latitude of 1 units is not on the globe: b 116\.4.*exchanged"):
+    with pytest.raises(BadInput, match=r"latitude of 1 unit is not on the globe: b 116\.4.*exchanged"):
         knn(("a", "b"), np.array([39.9, 39.9]), np.array([39.9, 116.4]), k=1)
-    with pytest.raises(BadInput, match="longitude of 1 units is not on the globe: b nan"):
+    with pytest.raises(BadInput, match="longitude of 1 unit is not on the globe: b nan"):
         band(("a", "b"), np.array([1.0, np.nan]), np.zeros(2), km=10)
 
 
@@ -343,7 +343,7 @@ def test_wrong_maps_are_refused(tmp_path: Path) -> None:
     path = grid(tmp_path)
     with pytest.raises(BadInput, match="there is no column 'name'; allowed: 名称"):
         contiguity(UNITS, path, unit="name")
-    with pytest.raises(BadInput, match="1 units are not on the map: f"):
+    with pytest.raises(BadInput, match="1 unit not on the map: f"):
         contiguity(("a", "f"), path, unit="名称")
     with pytest.raises(BadInput, match="cannot be read as a map"):
         contiguity(UNITS, write(tmp_path / "bad.geojson", "{"), unit="名称")
