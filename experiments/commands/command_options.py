@@ -53,7 +53,7 @@ STORE = StoreType()
 
 
 class Command(click.Command):
-    """A command with `--quiet`: it prints warnings and errors alone, and the JSON document where `--json` is said too."""
+    """A command with `--quiet`: it prints warnings, errors and, where `--json` is said too, the JSON document."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
