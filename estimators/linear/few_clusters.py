@@ -348,11 +348,13 @@ class Placebos:
             return None
         return np.array(list(product(*able)), dtype=np.intp)
 
-    def drawn(self, generator: np.random.Generator, draws: int) -> Codes:
-        """Assignments at random, each unit that can serve alike, (B, J)."""
+    def drawn(self, generators: Iterable[np.random.Generator], draws: int) -> Iterator[Codes]:
+        """Of each generator assignments at random, each unit that can serve alike, (B, J)."""
         order = np.argsort(~self.usable, axis=1, kind="stable")  # those who can serve first
-        at = (generator.random((draws, len(self.own))) * self.usable.sum(axis=1)).astype(np.intp)
-        return np.asarray(order[np.arange(len(self.own)), at])
+        treated, able = np.arange(len(self.own)), self.usable.sum(axis=1)
+        for generator in generators:
+            at = (generator.random((draws, len(self.own))) * able).astype(np.intp)
+            yield order[treated, at]
 
 
 def treated_and_never(d: Floats, mask: Floats) -> tuple[Flags, Flags]:
@@ -468,7 +470,8 @@ def _tests(
     if every is not None:
         placebos = w[:, treated, every].sum(axis=2)
     else:
-        placebos = np.stack([row[treated, found.drawn(next(given), draws)].sum(axis=1) for row in w])
+        pairs = zip(w, found.drawn(given, draws), strict=False)  # the first panel's draws come from the first generator
+        placebos = np.stack([row[treated, units].sum(axis=1) for row, units in pairs])
     lower, upper = linear_interval(fit.b, placebos, np.zeros((1, placebos.shape[1])))
     sound = np.isfinite(fit.b) & np.isfinite(placebos).all(axis=1)
     pvalue, lower, upper = (np.where(sound, x, np.nan) for x in (permutation_p_values(fit.b, placebos), lower, upper))

@@ -131,7 +131,7 @@ def test_assignments_are_of_all_units_that_can_serve_and_of_no_other() -> None:
     mask = np.ones((6, 10))
     mask[3:, 7] = 0.0
     found = Placebos.of(did, mask, np.empty((0, 6, 10)))
-    every, drawn = found.assignments(30), found.drawn(np.random.default_rng(1), 2000)
+    every, drawn = found.assignments(30), next(found.drawn([np.random.default_rng(1)], 2000))
     assert every is not None
     assert found.assignments(29) is None
     for some in (every, drawn):
