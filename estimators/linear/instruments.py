@@ -22,7 +22,7 @@ from sim.arrays import Flags, Floats
 
 LEVEL = 0.05  # of confidence sets and of the test of weak instruments
 TOLERATED = 0.10  # tau: bias of 2SLS, as a share of its worst case, that counts as weak
-EMPTY, INTERVAL, RAYS, LINE = range(4)  # shapes of a confidence set
+UNKNOWN, EMPTY, INTERVAL, RAYS, LINE = range(-1, 4)  # shapes of a confidence set
 SHAPES = ("empty", "interval", "two rays", "whole line")
 
 
@@ -187,7 +187,7 @@ class ConfidenceSets:
     """Sets of R panels: shape (R,), see `SHAPES`; ends lower, upper (R,).
 
     Of an interval its ends; of two rays the ends of the gap between them, lower < upper; infinite of the whole line,
-    NaN of the empty set.
+    NaN of the empty set, and of an unknown one.
     """
 
     shape: NDArray[np.intp]
@@ -240,10 +240,10 @@ def anderson_rubin_set(coefficients: Floats, covariance: Floats, most: float) ->
     spreads = yy[:, None] - middle[..., None] * cross[:, None] + middle[..., None] ** 2 * dd[:, None]
     apart = pi_y[:, None] - middle * pi_d[:, None]
     within = np.reshape(wald(apart.reshape(-1, m), spreads.reshape(-1, m, m)) <= most, middle.shape[:2])
-    far = wald(pi_d, dd) <= most
-    sets = _pieces(roots * unit[:, None], within, far)
-    return ConfidenceSets(np.where(sound, sets.shape, EMPTY), *(np.where(sound, end, np.nan)
-                                                                for end in (sets.lower, sets.upper)))  # fmt: skip
+    beyond = wald(pi_d, dd)
+    sets, sound = _pieces(roots * unit[:, None], within, beyond <= most), sound & np.isfinite(beyond)
+    return ConfidenceSets(np.where(sound, sets.shape, UNKNOWN), *(np.where(sound, end, np.nan)
+                                                                  for end in (sets.lower, sets.upper)))  # fmt: skip
 
 
 def _pieces(roots: Floats, within: Flags, far: Flags) -> ConfidenceSets:

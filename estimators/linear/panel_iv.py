@@ -41,6 +41,7 @@ from estimators.linear.covariances import ClusterK
 from estimators.linear.influence import RedrawnInfluence
 from estimators.linear.instruments import (
     LEVEL,
+    UNKNOWN,
     ConfidenceSets,
     Instrumented,
     ReducedForms,
@@ -110,10 +111,10 @@ class PanelIV(TileEstimator, RegressionEstimator):
     Cragg and Donald (1993). kp_f: the same under `test` (Kleibergen and Paap 2006). effective_f, effective_f_critical:
     of Montiel Olea and Pflueger (2013) and its critical value for a bias of 10% of the worst case. ar_f, ar_p: F test
     of Anderson and Rubin (1949) that all endogenous regressors have no effect; ar_lower, ar_upper, ar_shape: the 95%
-    set, shape 0 empty, 1 the interval, 2 all but the gap between the ends, 3 the whole line. sargan, hansen_j with p
-    values: tests of overidentification, where instruments are more than endogenous regressors, independent errors and
-    two-step GMM under `test`. endogeneity_f, endogeneity_p: the regression form of the Durbin-Wu-Hausman test: first-
-    stage residuals beside the regressors. sigma2; nobs.
+    set, shape 0 empty, 1 the interval, 2 all but the gap between the ends, 3 the whole line, NaN where the covariance
+    is singular. sargan, hansen_j with p values: tests of overidentification, where instruments are more than endogenous
+    regressors, independent errors and two-step GMM under `test`. endogeneity_f, endogeneity_p: the regression form of
+    the Durbin-Wu-Hausman test: first-stage residuals beside the regressors. sigma2; nobs.
 
     >>> import panelproof as pp
     >>> panel = pp.example_panel().panel
@@ -270,7 +271,7 @@ class PanelIV(TileEstimator, RegressionEstimator):
                 variance[:, row] = influence.own * (ssr / free)[:, None]
             elif error == AR:
                 shapes, *ends = (statistics[f"ar_{name}"] for name in ("shape", "lower", "upper"))
-                sets = ConfidenceSets(shapes.astype(np.intp), *ends)
+                sets = ConfidenceSets(np.nan_to_num(shapes, nan=UNKNOWN).astype(np.intp), *ends)
                 for name, values in zip(layout.stored, (statistics["ar_p"], *sets.hull(fit.beta[:, 0])), strict=True):
                     stored[name][:, row, 0] = values
                 dof[:, row] = self._reduced(plan, names)[1]
@@ -332,7 +333,8 @@ class PanelIV(TileEstimator, RegressionEstimator):
         if count == 1:
             strength = effective_f(forms.first[:, :, 0], covariance[:, m:, m:], forms.spread)
             sets = anderson_rubin_set(forms.coefficients, covariance, m * float(fdtri(m, dof, 1 - LEVEL)))
-            values = (*strength, sets.lower, sets.upper, sets.shape.astype(np.float64))
+            shape = np.where(sets.shape == UNKNOWN, np.nan, sets.shape)
+            values = (*strength, sets.lower, sets.upper, shape)
             found |= dict(zip(OF_ONE, values, strict=True))
         if m > count:
             inner = stacked_covariance(forms.psi, fit.u[:, None], self.test, total, 1.0, plan.nobs)  # without a factor

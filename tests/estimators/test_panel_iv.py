@@ -508,3 +508,18 @@ def test_chi_square_p_values(panel: Panel) -> None:
     found = iv()(panel).statistics
     for name, p in (("sargan", "sargan_p"), ("hansen_j", "hansen_p")):
         assert found[p][0] == pytest.approx(chi2.sf(found[name][0], 2), rel=1e-10)
+
+
+def test_a_set_of_fewer_clusters_than_instruments_is_unknown_and_not_empty() -> None:
+    rng = np.random.default_rng(1)
+    z, u = rng.standard_normal((3, 1, 6, 24)), rng.standard_normal((1, 6, 24))
+    d = z.sum(axis=0) + u + rng.standard_normal((1, 6, 24))
+    variables = {"y": d / 2 + u, "d": d, **dict(zip("abc", z, strict=True))}
+    panel = Panel(tuple(f"u{i}" for i in range(24)), tuple(range(6)), variables,
+                  attributes={"three": np.arange(24) % 3})  # fmt: skip
+    estimator = PanelIV("y", (), ("d",), tuple("abc"), ("iid", "anderson-rubin"), test="cluster:three")
+    found = estimator(panel)
+    assert np.isnan([found.statistics[f"ar_{name}"][0] for name in ("p", "shape", "lower", "upper")]).all()
+    assert found.lower is not None
+    assert found.upper is not None
+    assert np.isnan([found.lower[0, 1, 0], found.upper[0, 1, 0]]).all()
