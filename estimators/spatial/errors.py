@@ -24,6 +24,7 @@ from estimators.core.tile import TAKEN_OUT, PanelEffects, without_effects
 from estimators.linear.covariances import (
     bartlett_lag,
     bartlett_sum,
+    cancelled,
     check_periods,
     check_two_clusters,
     conley_sum,
@@ -34,7 +35,7 @@ from estimators.linear.covariances import (
 from estimators.spatial.cross_products import SpatialPlan, SpatialRegression, lagged_gram
 from estimators.spatial.likelihood import Sizes, SpatialForm, determinant
 from estimators.spatial.spectrum import Spectrum, Transform
-from sim.arrays import Floats
+from sim.arrays import Flags, Floats
 from sim.schema import Schema
 
 # One panel's spatial likelihood at a point: scores by observation, information, fourth cumulants.
@@ -189,14 +190,14 @@ class SpatialScores:
         variance = (e**2 - s2 * self.sizes.nobs / (units * periods)) / (2 * s2**2)
         return np.concatenate([slopes, spatial, variance[None]])
 
-    def cluster_meat(self, clusters: NDArray[np.intp]) -> Floats:
-        """Variance of the sum of scores that depend on each other within clusters alone, (K, K); clusters (N,) codes.
+    def by_cluster(self, clusters: NDArray[np.intp]) -> tuple[Floats, Floats, Floats]:
+        """What clusters, (N,) codes, have of scores that depend on each other within them alone: a, q and all q_cd.
 
         e'Ge is split along an order of the clusters as by `by_observation`, and the sums of squares are averaged over
         all orders, so that no order of the units matters. Cluster c has a_c, what is its own, and of each cluster d
         that stands before it q_cd, the pairs of both. An order puts d before c in 1/2 of the cases and two clusters in
         1/3, so that the average is a_c a_c' + (a_c q_c' + q_c a_c') / 2 + q_c q_c' / 3 + sum_d q_cd q_cd' / 6, summed
-        over c, with q_c = sum_d q_cd.
+        over c, with q_c = sum_d q_cd. Returned are (K, C), (K, C) and (K, C C).
         """
         s2, e, kept = self.sigma2, self.e, self.sizes.periods / self.e.shape[0]
         p, together = self.z.shape[0], e.T @ e
@@ -213,10 +214,20 @@ class SpatialScores:
             pairs[s] = inside.T @ between @ inside
         sums = own @ inside + np.diagonal(pairs, axis1=1, axis2=2) / 2
         pairs[:, np.arange(inside.shape[1]), np.arange(inside.shape[1])] = 0.0
-        before = pairs.sum(axis=2)
+        return sums, pairs.sum(axis=2), pairs.reshape(len(own), -1)
+
+    def cluster_meat(self, clusters: NDArray[np.intp]) -> Floats:
+        """Variance of the sum of scores that depend on each other within clusters alone, (K, K)."""
+        sums, before, flat = self.by_cluster(clusters)
         across = sums @ before.T / 2
-        flat = pairs.reshape(len(own), -1)
         return np.asarray(sums @ sums.T + across + across.T + before @ before.T / 3 + flat @ flat.T / 6)
+
+    def cancelled(self, clusters: NDArray[np.intp]) -> Flags:
+        """Whether a slope's errors within clusters sum to nothing, as where a treatment is the same in all of few."""
+        flat = self.z.reshape(len(self.z), -1)
+        u = (ols.invert((flat @ flat.T)[None])[0][0] @ flat).reshape(self.z.shape) * self.e
+        inside = clusters[:, None] == np.arange(clusters.max() + 1)
+        return cancelled(np.square(u.sum(axis=1) @ inside).sum(axis=1), u)
 
     def _assembled(self, slopes: Floats, across: Floats, spatial: Floats, sigma2: Floats) -> Floats:
         """Blocks of slopes, slopes by spatial, spatial, spatial by sigma2 (S,) as one matrix."""
@@ -364,10 +375,12 @@ def needs_scores(errors: tuple[str, ...]) -> bool:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Sandwiches:
-    """Covariances of the parameters by error type, (R, E, K, K), NaN where none; whether floored, (R, E)."""
+    """Covariances of the parameters by error type, (R, E, K, K), NaN where none; whether floored, (R, E); whether a
+    slope's scores cancel within clusters, (R, E, P), which leaves it an error of rounding."""
 
     matrices: Floats
-    floored: NDArray[np.bool_]
+    floored: Flags
+    cancelled: Flags
 
 
 def covariances(errors: tuple[str, ...], parameters: Floats, model: SpatialRegression) -> Sandwiches:
@@ -376,18 +389,22 @@ def covariances(errors: tuple[str, ...], parameters: Floats, model: SpatialRegre
     kernels = {error: Kernel.of(error, model.plan) for error in errors if error not in {"hessian", "qmle", "hc1"}}
     matrices = np.full((rows, len(errors), size, size), np.nan)
     floored = np.zeros((rows, len(errors)), dtype=bool)
+    nothing = np.zeros((rows, len(errors), size - len(model.form.parameters) - 1), dtype=bool)
     if "hessian" in errors:
         matrices[:, errors.index("hessian")] = inverse_at_maximum(observed_information(model, parameters))
     if not needs_scores(errors):
-        return Sandwiches(matrices, floored)
+        return Sandwiches(matrices, floored, nothing)
     for row in np.flatnonzero(np.isfinite(parameters).all(axis=1)):
         scores = SpatialScores.of_panel(model, int(row), parameters[row])
         bread = inverse(scores.information())
         for e, error in enumerate(errors):
             if error == "hessian":
                 continue
-            matrices[row, e], floored[row, e] = _covariance(error, scores, bread, kernels.get(error))
-    return Sandwiches(matrices, floored)
+            kernel = kernels.get(error)
+            matrices[row, e], floored[row, e] = _covariance(error, scores, bread, kernel)
+            if kernel is not None and kernel.clusters is not None:
+                nothing[row, e] = scores.cancelled(kernel.clusters)
+    return Sandwiches(matrices, floored, nothing)
 
 
 def _covariance(error: str, scores: SpatialScores, bread: Floats, kernel: Kernel | None) -> tuple[Floats, bool]:
@@ -401,15 +418,17 @@ def _covariance(error: str, scores: SpatialScores, bread: Floats, kernel: Kernel
     return _factor(error, scores, kernel) * (bread @ meat @ bread), floored
 
 
-def unit_influence(error: str, parameters: Floats, model: SpatialRegression) -> Floats:
-    """What every unit of the first panel adds to the errors of its parameters (K,) under a clustered error type.
+def cluster_influence(error: str, parameters: Floats, model: SpatialRegression) -> Floats:
+    """What clusters, and pairs of them, add to the errors of the first panel's parameters (K,), (K, 2 C + C C).
 
-    (K, N), the bread times the unit's scores. Raises BadInput for one cluster.
+    The sums of its products are the covariance under a clustered error type: with a and q as in `by_cluster` those of
+    a + q/2, q/sqrt(12) and q_cd/sqrt(6) are its four summands. Raises BadInput for one cluster.
     """
     kernel, scores = Kernel.of(error, model.plan), SpatialScores.of_panel(model, 0, parameters)
-    order = np.argsort(np.array(model.plan.labels), kind="stable").astype(np.intp)  # any one serves: units by name
-    own = scores.by_observation(order).sum(axis=1)
-    return np.asarray(np.sqrt(_factor(error, scores, kernel)) * (inverse(scores.information()) @ own))
+    assert kernel.clusters is not None
+    sums, before, pairs = scores.by_cluster(kernel.clusters)
+    whole = np.concatenate([sums + before / 2, before / np.sqrt(12), pairs / np.sqrt(6)], axis=1)
+    return np.asarray(np.sqrt(_factor(error, scores, kernel)) * (inverse(scores.information()) @ whole))
 
 
 def _factor(error: str, scores: SpatialScores, kernel: Kernel | None) -> float:

@@ -35,10 +35,10 @@ from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMomen
 from estimators.spatial.errors import (
     Sandwiches,
     check_errors,
+    cluster_influence,
     covariances,
     independent_sums,
     needs_scores,
-    unit_influence,
 )
 from estimators.spatial.fits import (
     FIT_STATISTICS,
@@ -53,7 +53,7 @@ from estimators.spatial.fits import (
 from estimators.spatial.likelihood import FORMS, Model, Sizes, SpatialForm, determinant, log_likelihood
 from estimators.spatial.redrawn_sdm import DurbinKernel, RedrawnDurbin, RedrawnDurbinPlan, terms_of
 from estimators.spatial.spectrum import Transform
-from sim.arrays import Floats
+from sim.arrays import Flags, Floats
 from sim.design import Design
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel
@@ -374,6 +374,9 @@ class SpatialPanel(Estimator):
         se = self._standard_errors(fit, plan, found)
         sound = np.isfinite(estimate).all(axis=1) & np.isfinite(se[:, 0]).all(axis=1)
         sound &= fit.ssr > ROUNDED * moments.yy  # a fit without residuals has no likelihood
+        if found is not None:
+            own = [e for e, error in enumerate(self.errors) if error != "information"]
+            se[:, own] = np.where(self._cancelled(found.cancelled), np.nan, se[:, own])
         status = np.select(
             [sound & fit.converged, ~fit.converged & np.isfinite(fit.spatial).all(axis=1)],
             [Status.OK, Status.NOT_CONVERGED],
@@ -390,29 +393,31 @@ class SpatialPanel(Estimator):
         return _with_simulation(whole, self._simulated(fit, first, plan, streams))
 
     def influence(self, panel: Panel, error: str = "cluster:unit") -> tuple[Floats, Floats]:
-        """Terms of one panel (K,), and what every unit adds to their errors, (K, N).
+        """Terms of one panel (K,), and what clusters and pairs of them add to their errors, (K, M).
 
-        Sums within the clusters of the error type have the covariance of the terms as their sum of products: the
-        sandwich of scores, effects by the delta method. Raises BadInput for a panel that cannot serve.
+        The sums of its products are the covariance of the terms under a clustered error type: the sandwich of scores,
+        effects by the delta method. Raises BadInput for a panel that cannot serve.
         """
         model, fit = self._fit_of(panel, error)
         if not fit.converged[0]:
             raise bad("the likelihood has no maximum inside its bounds", where=self.name, allowed="a fit",
                       remedy="choose another model or W")  # fmt: skip
-        psi = unit_influence(error, fit.parameters[0], model)
+        psi = cluster_influence(error, fit.parameters[0], model)
         moved = jacobian(fit.slopes, fit.rho(self.form), fit.traces, len(panel.units), self.form)[0] @ psi
         return fit.estimate[0], np.concatenate([psi, moved])
 
     def covariance(self, panel: Panel, error: str) -> TermCovariance:
         """The covariance of all its terms, effects by the delta method, under one of its error types but simulation."""
         model, fit = self._fit_of(panel, error)
-        found = fit.covariance()
+        found, nothing = fit.covariance(), np.zeros((1, 1), dtype=bool)
         if error != "information":
-            found = covariances((error,), fit.parameters, model).matrices[:, 0]
+            sandwiches = covariances((error,), fit.parameters, model)
+            found, nothing = sandwiches.matrices[:, 0], self._cancelled(sandwiches.cancelled)[:, 0]
         moved = jacobian(fit.slopes, fit.rho(self.form), fit.traces, len(panel.units), self.form)
         whole = np.concatenate([np.broadcast_to(np.eye(found.shape[1]), (len(found), *found.shape[1:])), moved], axis=1)
-        return TermCovariance(_all_terms(self, self._names(panel.schema)[1]), whole @ found @ whole.transpose(0, 2, 1),
-                              np.inf)  # fmt: skip
+        matrix = whole @ found @ whole.transpose(0, 2, 1)
+        matrix = np.where(nothing[..., :, None] | nothing[..., None, :], np.nan, matrix)
+        return TermCovariance(_all_terms(self, self._names(panel.schema)[1]), matrix, np.inf)
 
     def _fit_of(self, panel: Panel, error: str) -> tuple[SpatialRegression, SpatialFit]:
         """The model of one panel and its fit; raises BadInput for an error type or a panel that cannot serve."""
@@ -458,6 +463,13 @@ class SpatialPanel(Estimator):
         if "information" in self.errors:
             variances.insert(self.errors.index("information"), fit.variance)
         return _root(np.stack(variances, axis=1))
+
+    def _cancelled(self, slopes: Flags) -> Flags:
+        """Terms by error type, (R, E, K), that rest on slopes (R, E, P) whose scores cancel within clusters."""
+        names = slopes.shape[2] // 2
+        either = slopes[..., :names] | slopes[..., names:] if self.form.durbin else slopes
+        spatial = np.zeros((*slopes.shape[:2], len(self.form.parameters) + 1), dtype=bool)
+        return np.concatenate([slopes, spatial, np.tile(either, len(self.form.effect_kinds))], axis=2)
 
     def _statistics(self, fit: SpatialFit, model: SpatialRegression) -> dict[str, Floats]:
         sizes, moments = model.sizes, model.moments

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 
 from estimators.core.estimator import critical_values
-from estimators.linear.covariances import membership, unit_clusters
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.checks.case import Case, Move
 from experiments.checks.check import LEVEL, answer_of
@@ -74,6 +73,6 @@ def both_ways(weights: Weights) -> Weights:
 
 
 def _part(estimator: SpatialPanel, panel: Panel, at: int, error: str) -> tuple[float, Floats]:
-    """The claim's term, and what each cluster adds to its error, (G,)."""
+    """The claim's term, and what clusters and pairs of them add to its error, (M,)."""
     estimate, influence = estimator.influence(panel, error)
-    return float(estimate[at]), influence[at] @ membership(unit_clusters(error, panel))
+    return float(estimate[at]), influence[at]

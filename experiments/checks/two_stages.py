@@ -52,8 +52,8 @@ def _agreement(case: Case, own: str, least: Record, two: Record) -> Check:
     said = (
         f"OLS and 2SLS disagree: the effect of {name} is {starred(least.estimate or 0.0, least.pvalue)} by OLS and "
         f"{other} by 2SLS with the instruments of [iv]; endogeneity p {short_p(p)}, Anderson-Rubin set "
-        f"{written_set(statistics) or 'unknown'}{', without the claim' if outside else ''}. If the instruments are valid, "
-        "OLS is biased."
+        f"{written_set(statistics) or 'unknown'}{', without the claim' if outside else ''}. If the instruments are "
+        "valid, OLS is biased."
     )
     quiet = f"OLS and 2SLS do not disagree on the effect of {name} (endogeneity p {short_p(p)})."
     severity = (WEAKENS if case.claimed and case.term == own else INFORMS) if p < LEVEL or outside else SILENT
