@@ -330,6 +330,14 @@ def on_units(terms: tuple[str, ...], cohorts: Cohorts, identified: Flags) -> Flo
     return out
 
 
+def untreated_beside(w: Floats, cohorts: Cohorts) -> Flags:
+    """Units untreated in some period in which a term weighs treated ones (K, N), w (K, T, N); of terms that weigh none
+    those that are untreated when the first adopt."""
+    untreated = np.arange(w.shape[1])[:, None] < cohorts.first
+    periods = ((np.nan_to_num(w) != 0) & ~untreated).any(axis=2)
+    return np.where(periods.any(axis=1)[:, None], periods @ untreated, cohorts.later)
+
+
 def event_averages(terms: tuple[str, ...], events: list[int], treated: Floats) -> Floats:
     """Weights of terms on slopes of event dummies, (K, P): overall by treated cells (P,), overall:event equal ones."""
     late = np.array(events) >= 0
@@ -412,8 +420,9 @@ class LinearFit(ABC):
     """An estimator with its calendar and controls: outcomes in, terms and what units contribute out.
 
     identified (K,): terms that the panel identifies; certain (K,): those among them that leave residuals to tell their
-    error from. used, treated (N,): units that take part, and those of them that adopt; compared (N,): those that are
-    untreated when others are treated; averaged (K, N): treated units that a term averages. sample: n and the number of
+    error from. used, treated (N,): units that take part, and those of them that adopt; compared (N,) or (K, N): those
+    that are untreated when others are treated, or when the term's are; averaged (K, N): treated units that a term
+    averages. sample: n and the number of
     parameters that count in the factor G/(G-1) (n-1)/(n-k) of clusters, with t of G - 1 degrees of freedom; None: no
     factor and normal inference. sound: whether regressors can be told apart.
     """
@@ -589,7 +598,7 @@ def _clustered(
 
 
 def has_error(averaged: Flags, compared: Flags, error: str, panel: Panel) -> Flags:
-    """Terms (K,) whose treated units (K, N), and units compared with (N,), lie in two clusters or more.
+    """Terms (K,) whose treated units (K, N), and units compared with (N,) or (K, N), lie in two clusters or more.
 
     With one alone on either side nothing shows how much its outcome moves by itself, and the formula's error, made of
     what the other side does, is far too small: 95% intervals cover a third of the time.

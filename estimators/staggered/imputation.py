@@ -13,7 +13,14 @@ import numpy as np
 
 from estimators.core import regression as ols
 from estimators.core.estimator import WeightUse
-from estimators.staggered.adoption_effects import CohortEffects, Cohorts, LinearFit, event_of, on_units
+from estimators.staggered.adoption_effects import (
+    CohortEffects,
+    Cohorts,
+    LinearFit,
+    event_of,
+    on_units,
+    untreated_beside,
+)
 from estimators.staggered.dummy_regression import Averages, UntreatedFit, sums_by_unit, units_first
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
@@ -81,7 +88,7 @@ class Imputation(CohortEffects):
             certain=certain,
             used=cohorts.first > 0,
             treated=(cohorts.first > 0) & ~cohorts.never,
-            compared=cohorts.later,
+            compared=untreated_beside(w, cohorts),
             averaged=averaged,
             sample=None,
             sound=first_stage.sound,
@@ -222,7 +229,7 @@ class TwoStage(CohortEffects):
             certain=certain,
             used=cohorts.first > 0,
             treated=(cohorts.first > 0) & ~cohorts.never,
-            compared=cohorts.later,
+            compared=untreated_beside(w, cohorts),
             averaged=(w != 0).any(axis=1),
             sample=None,
             sound=first_stage.sound,
