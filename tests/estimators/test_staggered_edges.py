@@ -215,3 +215,11 @@ def test_a_term_that_is_compared_with_one_unit_alone_has_no_error() -> None:
     for fit in (DCDH()(one_date), SyntheticDID(errors=("bootstrap:unit",), draws=20)(panel)):
         assert np.isfinite(fit.estimate).all()
         assert np.isnan(fit.se).all()
+
+
+def test_the_test_of_pretrends_keeps_its_level_against_few_units() -> None:
+    few, rng = panel_of([*[4] * 30, *[NEVER] * 5], tuple(range(8))), np.random.default_rng(5)
+    panel = dataclasses.replace(few, variables={**few.variables, "y": rng.standard_normal((400, 8, 35))})
+    fit = EventStudy(window=(-4, 3), uniform_draws=0)(panel)
+    assert (fit.statistics["pretrend_p"] < 0.05).mean() > 0.15
+    assert (fit.statistics["pretrend_hotelling_p"] < 0.05).mean() < 0.05
