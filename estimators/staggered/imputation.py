@@ -188,7 +188,7 @@ class TwoStage(CohortEffects):
     did2s and pyfixest). A dummy of few observations takes away what the error should measure: on the `paper` design,
     cohorts of 1 to 12 cities, 95% intervals of `overall` and event(0) to event(5) cover 94 to 95%, of overall:event,
     overall:cohort and overall:calendar 84, 92 and 81%; `imputation` has errors that hold. The error of a term all of
-    whose weight falls on dummies of one observation is NaN.
+    whose weight falls on dummies of one unit is NaN.
 
     >>> import panelproof as pp
     >>> found = pp.TwoStage()(pp.example_panel().panel)

@@ -223,3 +223,10 @@ def test_the_test_of_pretrends_keeps_its_level_against_few_units() -> None:
     fit = EventStudy(window=(-4, 3), uniform_draws=0)(panel)
     assert (fit.statistics["pretrend_p"] < 0.05).mean() > 0.15
     assert (fit.statistics["pretrend_hotelling_p"] < 0.05).mean() < 0.05
+
+
+def test_cohorts_of_one_unit_each_show_no_error_of_their_mean() -> None:
+    fit = TwoStage(uniform_draws=0)(panel_of([2, 3, 4, 5, *[NEVER] * 20], tuple(range(2000, 2008)), noise=1.0))
+    assert np.isfinite(value(fit, "overall:cohort"))
+    assert np.isnan(value(fit, "overall:cohort", "se"))
+    assert np.isfinite(value(fit, "overall", "se"))
