@@ -623,7 +623,8 @@ class CallawaySantAnnaReduction(Reduction):
         used = int(found.treated.sum())
         aggregation = Aggregation.of(self.terms, found.cells, cohorts)
         averaged = (aggregation.weights != 0) @ (cohorts.first == np.array(cohorts.firsts)[found.cells.cohort, None])
-        compared = cohorts.never if self.controls == "never" else cohorts.later
+        serves = (aggregation.weights != 0) @ found.controls  # (K, G + 1)
+        compared = np.where(found.groups >= 0, serves[:, found.groups], False)
         certain = np.stack([has_error(averaged, compared, error, panel) for error in self.errors])
         fewest = int((found.controls @ found.counts).min())
         return CallawaySantAnnaPlan(linear, aggregation.identified, certain, used, treated - used, fewest)

@@ -127,7 +127,8 @@ class DCDH(Estimator):
     that switch off, stay treated); periods in which nobody stays are left out. `placebo` does the same one period
     earlier, with units whose treatment was the same before. Errors are clustered, from each switcher's deviation from
     the estimate and each stayer's from its period's mean, with factor G/(G-1) and t of G-1 degrees of freedom, where G
-    counts the clusters that hold a switcher: the calendar's cells are too small to centre each of them.
+    counts the clusters that hold a switcher: the calendar's cells are too small to centre each of them. There is no
+    error where switchers, or stayers, lie in one cluster (`adoption_effects.has_error`).
 
     outcome, treatment: names; None = the panel's own roles. errors: cluster:unit or cluster:ATTRIBUTE.
     label: its name in tables.
@@ -233,10 +234,11 @@ class Contrast:
         for weights, stayers in zip(self.weights, self.stayers, strict=True):
             scores = scores - np.einsum("rtn,tn->rt", change, stayers) @ weights
         scores = scores - estimate[:, None] * self.switches
-        variances, dofs = [], []
+        variances, dofs, staying = [], [], self.stayers.any(axis=(0, 1))
         for codes in clusters:
-            holding = len(np.unique(codes[self.switches > 0]))
-            factor = holding / (holding - 1) if holding > 1 else np.nan
+            holding, beside = (len(np.unique(codes[units])) for units in (self.switches > 0, staying))
+            known = holding > 1 and beside > 1
+            factor = holding / (holding - 1) if known else np.nan
             variances.append(factor * np.square(scores @ membership(codes)).sum(axis=1))
-            dofs.append(float(holding - 1) if holding > 1 else np.nan)
+            dofs.append(float(holding - 1) if known else np.nan)
         return estimate, np.sqrt(np.stack(variances, axis=1)), np.array(dofs)

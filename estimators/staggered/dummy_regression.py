@@ -171,9 +171,10 @@ class Averages:
         return out
 
     def alone(self, w: Floats) -> Flags:
-        """Terms whose weights (K, T, N) fall on groups of one cell only, (K,)."""
-        weights = w.reshape(len(w), -1)[:, self.cells] != 0
-        return np.asarray(weights.any(axis=1) & ~weights[:, self.sizes[self.codes] > 1].any(axis=1))
+        """Terms whose weights (K, T, N) fall on groups of one unit only, whose mean is all that it does, (K,)."""
+        weights, n = w.reshape(len(w), -1)[:, self.cells] != 0, w.shape[-1]
+        units = np.bincount(np.unique(self.codes * n + self.cells % n) // n)  # of each group
+        return np.asarray(weights.any(axis=1) & ~weights[:, units[self.codes] > 1].any(axis=1))
 
 
 def sums_by_unit(e: Floats, by_unit: Floats) -> Floats:

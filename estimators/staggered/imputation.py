@@ -13,7 +13,14 @@ import numpy as np
 
 from estimators.core import regression as ols
 from estimators.core.estimator import WeightUse
-from estimators.staggered.adoption_effects import CohortEffects, Cohorts, LinearFit, event_of, on_units
+from estimators.staggered.adoption_effects import (
+    CohortEffects,
+    Cohorts,
+    LinearFit,
+    event_of,
+    on_units,
+    untreated_beside,
+)
 from estimators.staggered.dummy_regression import Averages, UntreatedFit, sums_by_unit, units_first
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
@@ -81,7 +88,7 @@ class Imputation(CohortEffects):
             certain=certain,
             used=cohorts.first > 0,
             treated=(cohorts.first > 0) & ~cohorts.never,
-            compared=cohorts.later,
+            compared=untreated_beside(w, cohorts),
             averaged=averaged,
             sample=None,
             sound=first_stage.sound,
@@ -181,7 +188,7 @@ class TwoStage(CohortEffects):
     did2s and pyfixest). A dummy of few observations takes away what the error should measure: on the `paper` design,
     cohorts of 1 to 12 cities, 95% intervals of `overall` and event(0) to event(5) cover 94 to 95%, of overall:event,
     overall:cohort and overall:calendar 84, 92 and 81%; `imputation` has errors that hold. The error of a term all of
-    whose weight falls on dummies of one observation is NaN.
+    whose weight falls on dummies of one unit is NaN.
 
     >>> import panelproof as pp
     >>> found = pp.TwoStage()(pp.example_panel().panel)
@@ -222,7 +229,7 @@ class TwoStage(CohortEffects):
             certain=certain,
             used=cohorts.first > 0,
             treated=(cohorts.first > 0) & ~cohorts.never,
-            compared=cohorts.later,
+            compared=untreated_beside(w, cohorts),
             averaged=(w != 0).any(axis=1),
             sample=None,
             sound=first_stage.sound,

@@ -238,8 +238,8 @@ class EventTimes:
     """Effects by event time around the reference period -1 and their clustered covariance.
 
     events (P,): without -1, ascending and without gaps; estimate (P,); covariance (P, P). treated: clusters that hold
-    treated units. without_error: of the event times beside the reference period, -2 and 0, those without an error where
-    both have an estimate.
+    treated units, or units compared with, whichever are fewer. without_error: of the event times beside the reference
+    period, -2 and 0, those without an error where both have an estimate.
     """
 
     events: NDArray[np.int_]
@@ -262,15 +262,18 @@ class EventTimes:
         events = [event_of(term) for term in estimator.layout(panel.schema).terms]
         codes = unit_clusters(estimator.errors[0], panel)
         member = membership(codes)
-        treated = len(np.unique(codes[panel.variables[str(panel.roles.treatment)][0].any(axis=0)]))
+        ever = panel.variables[str(panel.roles.treatment)][0].any(axis=0)
+        cohorts = Cohorts.of(panel, str(panel.roles.treatment), estimator.name)
+        beside = cohorts.never if estimator.controls == "never" else cohorts.later
+        fewest = min(len(np.unique(codes[units])) for units in (ever, beside))
         return [
-            cls._one(events, answer.estimate[0], answer.influence[0] @ member, known, treated)
+            cls._one(events, answer.estimate[0], answer.influence[0] @ member, known, fewest)
             for answer, known in zip(answers, certain, strict=True)
         ]
 
     @classmethod
     def _one(
-        cls, named: Sequence[int | None], estimate: Floats, sums: Floats, certain: Flags, treated: int
+        cls, named: Sequence[int | None], estimate: Floats, sums: Floats, certain: Flags, fewest: int
     ) -> EventTimes:
         """named: event times of the terms, None for others; sums (K, G): of the clusters' influences."""
         estimated = {event for event, value in zip(named, estimate, strict=True) if np.isfinite(value)}
@@ -286,7 +289,7 @@ class EventTimes:
             np.array(events, dtype=np.int_),
             estimate[places],
             sums[places] @ sums[places].T,
-            treated,
+            fewest,
             tuple(event for event in (-2, 0) if event not in known) if {-2, 0} <= estimated else (),
         )
 

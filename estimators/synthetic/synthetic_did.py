@@ -288,7 +288,9 @@ class SyntheticEstimator(TreatmentEstimator):
             zetas = zetas_of(found, samples.rows)
             return fit_samples(samples.of(y), samples.first, self.weighting, zetas).estimate
 
-        return standard_error(error, first, y.shape[1], estimated, streams, self.draws)
+        se = standard_error(error, first, y.shape[1], estimated, streams, self.draws)
+        several = (first == y.shape[1]).sum(axis=1) > 1  # a control alone shows not how much it moves by itself
+        return np.where(several, se, np.nan)
 
     def paths(self, panel: Panel, replication: int = 0) -> tuple[SyntheticPath, ...]:
         """Weights and paths of one panel, the earliest date of adoption first. Raises BadInput as a fit does, and for a

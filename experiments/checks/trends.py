@@ -80,7 +80,8 @@ def _pretrend(case: Case, path: EventTimes) -> Check:
     wald, _, pvalue = path.pretrend()
     if path.treated <= path.pre:
         said = (f"There is no joint test of pre-trends: it has {path.pre} event times and {path.treated} clusters of "
-                "treated units, and needs more clusters than event times.")  # fmt: skip
+                "treated units or of comparison units, whichever are fewer, and needs more clusters than event "
+                "times.")  # fmt: skip
         return Check.fact("pre-trend", SILENT, said)
     power = pretrend_power(path.estimate, path.covariance, path.pre, (FOUND,), "joint", LEVEL, path.treated)
     later = slice(path.pre, None)

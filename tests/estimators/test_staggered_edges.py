@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from estimators import (
+    DCDH,
     CallawaySantAnna,
     Estimates,
     Estimator,
@@ -16,6 +17,7 @@ from estimators import (
     PermutationTest,
     Stacked,
     SunAbraham,
+    SyntheticDID,
     TwoStage,
 )
 from estimators.staggered.adoption_effects import Cohorts, event_of
@@ -194,3 +196,37 @@ def test_a_band_covers_the_terms_that_have_an_error() -> None:
     wide, narrow = (CallawaySantAnna(window=(0, last), band="rademacher")(panel, Streams(1)) for last in (2, 1))
     assert np.isnan(value(wide, "event(2)", "se"))
     assert wide.statistics["critical:event"][0] == narrow.statistics["critical:event"][0]
+
+
+def test_a_term_that_is_compared_with_one_unit_alone_has_no_error() -> None:
+    panel = panel_of([*[2] * 10, *[4] * 10, NEVER], tuple(range(2000, 2006)), noise=1.0)
+    dates = (2002, 2004)
+    for estimator in (
+        Imputation(cohorts=dates, years=dates, uniform_draws=0),
+        TwoStage(cohorts=dates, years=dates, uniform_draws=0),
+        CallawaySantAnna(controls="not-yet", cohorts=dates, years=dates),
+    ):
+        fit = estimator(panel)
+        alone = ("cohort(2004)", "calendar(2004)", "att(2004,2004)", "att(2002,2004)")
+        assert np.isfinite([value(fit, term) for term in alone]).all()
+        assert np.isnan([value(fit, term, "se") for term in alone]).all()
+        assert np.isfinite([value(fit, term, "se") for term in ("calendar(2002)", "att(2002,2002)")]).all()
+    one_date = panel_of([*[3] * 10, NEVER], tuple(range(2000, 2006)), noise=1.0)
+    for fit in (DCDH()(one_date), SyntheticDID(errors=("bootstrap:unit",), draws=20)(panel)):
+        assert np.isfinite(fit.estimate).all()
+        assert np.isnan(fit.se).all()
+
+
+def test_the_test_of_pretrends_keeps_its_level_against_few_units() -> None:
+    few, rng = panel_of([*[4] * 30, *[NEVER] * 5], tuple(range(8))), np.random.default_rng(5)
+    panel = dataclasses.replace(few, variables={**few.variables, "y": rng.standard_normal((400, 8, 35))})
+    fit = EventStudy(window=(-4, 3), uniform_draws=0)(panel)
+    assert (fit.statistics["pretrend_p"] < 0.05).mean() > 0.15
+    assert (fit.statistics["pretrend_hotelling_p"] < 0.05).mean() < 0.05
+
+
+def test_cohorts_of_one_unit_each_show_no_error_of_their_mean() -> None:
+    fit = TwoStage(uniform_draws=0)(panel_of([2, 3, 4, 5, *[NEVER] * 20], tuple(range(2000, 2008)), noise=1.0))
+    assert np.isfinite(value(fit, "overall:cohort"))
+    assert np.isnan(value(fit, "overall:cohort", "se"))
+    assert np.isfinite(value(fit, "overall", "se"))
