@@ -625,6 +625,9 @@ def _limits(evaluator: Evaluator, dial: str, rest: Mapping[str, Any], options: S
     limits: Callable[..., Limits] = lambda **more: Limits(**(common | more))  # noqa: E731
     start, high = _start(evaluator, dial, options), options.high
     if high is not None:
+        if dial in NAMED["effect"] and not start and _needs_more_than_none(evaluator):  # begin beside no effect
+            beside = LEAST_SPREADS * _spread(evaluator, {**rest, dial: start})
+            start = math.copysign(min(beside, abs(high) / 2), high)
         step = (high - start) / 8
         step = math.copysign(max(1.0, abs(step)), step) if whole else step
         origin = 0.0 if whole or dial in NAMED["effect"] else start
@@ -637,11 +640,16 @@ def _limits(evaluator: Evaluator, dial: str, rest: Mapping[str, Any], options: S
     return limits(start=start, origin=start, step=abs(start) / 4 or 0.01, factor=3.0, least=start)
 
 
+def _needs_more_than_none(evaluator: Evaluator) -> bool:
+    """Whether the measure is none without an effect, where power is the size."""
+    return evaluator.question.needs_effect and evaluator.question.measure != "power"
+
+
 def _of_effect(evaluator: Evaluator, dial: str, rest: Mapping[str, Any], start: float, own: float,
                limits: Callable[..., Limits]) -> Limits:  # fmt: skip
     """Along an effect, to the side on which the design's own effect lies."""
     sd = math.copysign(_spread(evaluator, {**rest, dial: start}) or abs(own) or 1.0, own)
-    if evaluator.question.needs_effect and evaluator.question.measure != "power" and not start:
+    if _needs_more_than_none(evaluator) and not start:
         start = LEAST_SPREADS * sd
     least, most = sorted((start, start + MOST_SPREADS * sd))
     return limits(start=start, step=SPREADS * sd, factor=2.0, least=least, most=most)

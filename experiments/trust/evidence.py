@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtri
 
 from cluster import Executor, Serial
@@ -49,13 +50,15 @@ from experiments.trust.claim import PanelClaim
 from experiments.twins.twin import Twin
 from results.diagnosis.claims import POWER, interval_point
 from results.diagnosis.diagnose import diagnose
-from results.diagnosis.measures import Z95
+from results.diagnosis.fits import variance_inflation
+from results.diagnosis.measures import Z95, Grouping, Tally
 from results.diagnosis.power import Detectable
 from results.store import Store
 from results.store.zarr_store import ZarrStore
 from results.tables.records import Answer, Check
 from sim.arrays import Flags, Floats
 from sim.errors import BadInput, bad, refuse, type_problems
+from sim.streams import world_of
 
 # How many replications a budget of seconds allows, from a timed pilot.
 
@@ -270,13 +273,19 @@ def fits_in(found: Sequence[Estimates], term: str, error: str) -> TermFits:
     return TermFits(*np.concatenate(parts, axis=1))
 
 
-def calibrated(statistic: float, null: Floats) -> MeasureWithError:
+def calibrated(statistic: float, null: Floats, world: NDArray[np.intp] | None = None) -> MeasureWithError:
     """The p value (1 + number of |t*| >= |t|) / (B + 1); panels without a t count as extreme.
 
-    statistic: the claim's t; null (B,): those of twins with a zero effect.
+    statistic: the claim's t; null (B,): those of twins with a zero effect. world (B,): in which each twin lies, None =
+    one; where there are several, the error is as much wider as they make the variance of a share.
     """
     p = permutation_p_values(np.array([statistic]), null[None])
-    return MeasureWithError(float(p[0]), float(p_value_errors(p, len(null))[0]), len(null))
+    wide = 1.0
+    if world is not None and world.any():
+        large = Tally((1,), int(world.max()) + 1)
+        large.add(~(np.abs(null) < abs(statistic))[:, None], np.ones((len(null), 1), dtype=bool), Grouping.of(world))
+        wide = float(np.sqrt(variance_inflation(large)[0]))
+    return MeasureWithError(float(p[0]), wide * float(p_value_errors(p, len(null))[0]), len(null))
 
 
 def is_least(calibrated: MeasureWithError) -> bool:
@@ -342,6 +351,12 @@ class SimulatedStudy:
         """Estimates and tests of every replication of a cell."""
         return fits_of(self.store, cell, self.estimator, self.term, error)
 
+    def world(self, cell: int = 0) -> NDArray[np.intp]:
+        """The world in which each replication of a cell lies."""
+        every = [block.start + np.arange(len(block.estimates[self.estimator].status))
+                 for block in self.store.blocks(cell)]  # fmt: skip
+        return np.asarray(world_of(np.concatenate(every), self.study.world_count), dtype=np.intp)
+
 
 def study_of(claim: PanelClaim, twin: Twin, effects: Sequence[float], replications: int) -> Study:
     """The claim's estimator on a twin, a cell an effect."""
@@ -385,10 +400,20 @@ def effects_of(claim: PanelClaim, sd: float, asked: float | None = None) -> tupl
 
 
 def rejections(found: SimulatedStudy, error: str) -> tuple[Floats, Floats, Floats]:
-    """Effects, rejections and fits of every cell, (D,) each."""
+    """Effects, rejections and fits of every cell, (D,) each.
+
+    Where worlds widen the errors of shares, all fits count by one factor less: a fit through few worlds is the same,
+    and its interval is as wide as they make it.
+    """
     shares = [found.measure("rejection", error, cell) for cell in range(len(found.effects))]
-    counts = np.array([float(share.n) for share in shares])
+    counts = np.array([float(share.n) for share in shares]) / np.mean([_widened(share) for share in shares])
     return np.array(found.effects), np.array([share.value for share in shares]) * counts, counts
+
+
+def _widened(share: MeasureWithError) -> float:
+    """The variance of a share over that of independent fits, 1 or more."""
+    alone = share.value * (1 - share.value) / share.n if share.n else 0.0
+    return max(share.mcse**2 / alone, 1.0) if alone > 0 else 1.0
 
 
 LEAN = 0.10  # one-sided level at which a trend before adoption that explains the claim leaves it undecided

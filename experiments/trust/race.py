@@ -197,7 +197,11 @@ class Race:
                 f"On panels like yours no estimator that raced is valid in every world{said}.{least}{self._dissent()}"
             )
         if self.best == self.own:
-            return f"On panels like yours no estimator is clearly better than your {self.own}, which is valid there."
+            where = "" if self.agree else " in every world"
+            return (
+                f"On panels like yours no estimator is clearly better than your {self.own}{where}, which is valid "
+                f"there.{self._dissent()}"
+            )
         return f"{self.reason} {self.advice}{self._dissent()}"
 
     @property

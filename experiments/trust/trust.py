@@ -137,8 +137,8 @@ class Trust:
 
     def calibrated(self, by: SimulatedStudy | None = None) -> MeasureWithError:
         """The calibrated p value of the recommended error type, on the first method's twins unless said."""
-        null = (by or self.main).fits(self.recommended).statistic
-        return calibrated(self.statistic(self.recommended), null)
+        one = by or self.main
+        return calibrated(self.statistic(self.recommended), one.fits(self.recommended).statistic, one.world())
 
     @cached_property
     def calibrated_interval(self) -> tuple[float, float]:

@@ -718,6 +718,9 @@ def test_who_leads_a_world_is_valid_there() -> None:
         "The worlds disagree: the least miss is that of x in the world a and did in the world b."
     )
     assert "disagree" not in replace(found, agree=True).answer
+    stays = replace(found, best="did").answer
+    assert "clearly better than your did in every world" in stays
+    assert "The worlds disagree" in stays
 
 
 def test_no_name_is_cut_at_80_columns() -> None:

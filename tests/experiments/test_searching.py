@@ -57,6 +57,12 @@ def test_the_effect_of_known_power() -> None:
     assert answer.lower <= exact <= answer.upper
 
 
+def test_a_search_to_an_end_begins_beside_no_effect() -> None:
+    """Wrong signs are a share of significant estimates, of which no effect has none that is right."""
+    (answer,) = solve(evaluator_of(known.study(20), "type_s:0.1", None), "effect.size", Search(high=1.0, precision=0.2))
+    assert answer.state == "found"
+
+
 def test_the_number_of_units_of_known_power() -> None:
     """The units at which .25 is the minimum detectable effect."""
     exact = 4 * 0.5 * ((norm.ppf(0.8) + norm.ppf(0.975)) / 0.25) ** 2

@@ -21,10 +21,13 @@ from experiments.trust.document import RULES, document, verdict
 from experiments.trust.evidence import (
     LEAST,
     MOST,
+    MeasureWithError,
+    SimulatedStudy,
     TermFits,
     calibrated,
     effects_of,
     fits_of,
+    rejections,
     seconds_of,
     shared_out,
     statistic_of,
@@ -118,6 +121,18 @@ def test_a_calibrated_p_value_counts_statistics_as_large() -> None:
     found = calibrated(-2.0, null)
     assert found.value == (1 + 3) / 6  # 3, 2 and the fit that failed
     assert found.mcse == pytest.approx(np.sqrt(found.value * (1 - found.value) / 5))
+
+
+def test_errors_of_pages_allow_for_the_worlds_of_twins() -> None:
+    """Three of eight worlds have statistics as large, all or none of each: the error is that of eight numbers."""
+    world = np.repeat(np.arange(8), 32)
+    found = calibrated(2.0, np.where(world < 3, 3.0, 0.0), world)
+    assert found.mcse == pytest.approx(np.sqrt(3 / 8 * 5 / 8 / 7), rel=0.01)
+    shares = [MeasureWithError(0.05, 0.02, 1000), MeasureWithError(0.5, np.sqrt(0.25 / 1000), 1000)]
+    study = SimpleNamespace(effects=(0.0, 1.0), measure=lambda name, error, cell: shares[cell])
+    _, rejected, counts = rejections(cast(SimulatedStudy, study), "iid")
+    np.testing.assert_allclose(counts, 1000 / ((0.02**2 / (0.05 * 0.95 / 1000) + 1) / 2))
+    np.testing.assert_allclose(rejected / counts, [0.05, 0.5])
 
 
 def test_as_large_counts_whatever_the_sign() -> None:
