@@ -51,7 +51,8 @@ def survey(pool: DaskPool, packages: Iterable[str], modules: Iterable[str]) -> l
     for address, answer in sorted(answers.items()):
         facts = known.get(address, {})
         here = Environment.from_plain(answer) if isinstance(answer, dict) else None
-        found.append(Worker(address, here, "" if here else _words(answer), facts.get("nthreads", 0),
+        why = "" if here else lacking(answer) if isinstance(answer, ImportError) else f"it cannot answer: {answer}"
+        found.append(Worker(address, here, why, facts.get("nthreads", 0),
                             facts.get("memory_limit") or 0))  # fmt: skip
     return found
 
@@ -68,10 +69,6 @@ def _asking(packages: tuple[str, ...], modules: tuple[str, ...]) -> Callable[[],
             return error
 
     return ask
-
-
-def _words(answer: Any) -> str:
-    return lacking(answer) if isinstance(answer, ImportError) else f"it cannot answer: {answer}"
 
 
 def bandwidth(pool: DaskPool, worker: str) -> tuple[float, float]:

@@ -101,16 +101,12 @@ def contrasts(
     frames = []
     for number in range(len(records.cells)) if cell is None else [cell]:
         found = contrast(records, one, other, number, diagnosis.alpha)
-        labels = [_shown(value) for value in records.cells[number].values()]
+        dials = records.cells[number].values()
+        labels = [value if isinstance(value, int | float | str) else label(value) for value in dials]
         levels: list[Any] = [pd.Index([value] * len(found), name=name)
                              for name, value in zip(diagnosis.parameters, labels, strict=True)]  # fmt: skip
         frames.append(found.set_index([*levels, "measure"]))
     return pd.concat(frames)
-
-
-def _shown(value: object) -> object:
-    """A dial's value as an index has it: numbers and texts as they are."""
-    return value if isinstance(value, int | float | str) else label(value)
 
 
 def _target(records: Records, given: str | Target, argument: str) -> Target:

@@ -41,7 +41,7 @@ from estimators.core.estimator import (
     weights_of,
 )
 from estimators.core.tile import PanelEffects, Tile
-from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan, SpatialRegression
+from estimators.spatial.cross_products import SpatialCrossProducts, SpatialPlan, SpatialRegression
 from estimators.spatial.cross_products import lagged_gram as products_of
 from estimators.spatial.fits import effect_variances, effects_of, jacobian
 from estimators.spatial.likelihood import FORMS, ErrorModel, Sizes, SpatialForm, log_likelihood, maximise_lag
@@ -93,13 +93,10 @@ class RandomCrossProducts(Reduction):
 
     def reduce(self, plan: tuple[SpatialPlan, SpatialPlan], tile: Tile) -> RandomMoments:
         """One tile's products."""
-        within, total = (_gram(one, part.reduce(one, tile))
-                         for one, part in zip(plan, (self.within, self.total), strict=True))  # fmt: skip
+        parts = zip(plan, (self.within, self.total), strict=True)
+        within, total = (products_of(SpatialRegression(FORMS["sdm"], "direct", one, part.reduce(one, tile)))
+                         for one, part in parts)  # fmt: skip
         return RandomMoments(within, total - within)
-
-
-def _gram(plan: SpatialPlan, moments: SpatialMoments) -> Floats:
-    return products_of(SpatialRegression(FORMS["sdm"], "direct", plan, moments))
 
 
 @dataclass(frozen=True, eq=False, slots=True)

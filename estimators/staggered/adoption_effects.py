@@ -423,9 +423,8 @@ class LinearFit(ABC):
     identified (K,): terms that the panel identifies; certain (K,): those among them that leave residuals to tell their
     error from. used, treated (N,): units that take part, and those of them that adopt; compared (N,) or (K, N): those
     that are untreated when others are treated, or when the term's are; averaged (K, N): treated units that a term
-    averages. sample: n and the number of
-    parameters that count in the factor G/(G-1) (n-1)/(n-k) of clusters, with t of G - 1 degrees of freedom; None: no
-    factor and normal inference. sound: whether regressors can be told apart.
+    averages. sample: n and the number of parameters that count in the factor G/(G-1) (n-1)/(n-k) of clusters, with t of
+    G - 1 degrees of freedom; None: no factor and normal inference. sound: whether regressors can be told apart.
     """
 
     identified: Flags
@@ -613,13 +612,13 @@ def _clusters_of(units: Flags, error: str, panel: Panel) -> Codes:
     return np.asarray((sums_by_cluster(units, error, panel) > 0).sum(axis=-1))
 
 
-@np.errstate(divide="ignore", invalid="ignore")
 def fewest_clusters(treated: Flags, compared: Flags, error: str, panel: Panel) -> int:
     """Clusters that hold treated units (N,), or units compared with (..., N), whichever are fewer."""
     beside = compared if compared.ndim == 1 else compared.any(axis=0)
     return int(min(_clusters_of(treated, error, panel), _clusters_of(beside, error, panel)))
 
 
+@np.errstate(divide="ignore", invalid="ignore")
 def pretrend_tests(estimate: Floats, covariance: Floats, dof: float, fewest: int) -> Floats:
     """Wald statistic of terms (R, K) with covariances (R, K, K) being zero and its two p values, (R, 3); NaN without
     terms. fewest: clusters that hold treated units, or units compared with, whichever are fewer."""

@@ -176,7 +176,8 @@ class _ExposureDID(TreatmentEstimator, TileEstimator):
         bread = ols.invert(gram)[0]
         raw = ols.stack([tile.raw(name) for name in names[: j + 1]])
         did, others = raw[:, 0], raw[:, 1:]
-        untreated = (1 - did) * did.any(axis=2, keepdims=True)
+        begun = np.logical_or.accumulate(did.any(axis=2, keepdims=True), axis=1)  # from the first adoption on
+        untreated = (1 - did) * begun
         means = {"treated": _means(others, did), "untreated": _means(others, untreated)}
         kept = [0, *range(j + 1, len(names))]  # the regressors of plain DID
         short = ols.invert(gram[:, kept][:, :, kept])[0]

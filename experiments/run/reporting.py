@@ -461,7 +461,10 @@ def _tables(
     journal = [journal_table(table) for table in pivots]
     own: dict[str, Callable[[], dict[str, bytes]]] = {
         "xlsx": lambda: {"tables.xlsx": xlsx_file(pivots)},
-        "csv": lambda: {"tables.csv": csv_file(pivots).encode(), "measures.csv": _measures(diagnosis)},
+        "csv": lambda: {
+            "tables.csv": csv_file(pivots).encode(),
+            "measures.csv": str(diagnosis.frame.to_csv(index=False)).encode(),
+        },
     }
     files: dict[str, bytes] = {}
     for name in formats:
@@ -469,10 +472,6 @@ def _tables(
         content = own[name]() if name in own else form.write(document, journal, None, str)
         files |= content if isinstance(content, dict) else {form.file: content}
     return list(files.items())
-
-
-def _measures(diagnosis: Diagnosis) -> bytes:
-    return str(diagnosis.frame.to_csv(index=False)).encode()
 
 
 def _list(text: str) -> list[str]:

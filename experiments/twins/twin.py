@@ -136,7 +136,8 @@ def fidelity(real: Real, method: str, design: PanelDesign) -> tuple[tuple[Fideli
     for name in (MORAN_BY_PERIOD, VARIANCE_BY_PERIOD):
         if name in own:
             own[name], twins[name] = largest_deviation(own[name], twins[name])
-    known = {name: values for name, values in twins.items() if _known(own[name][0], values)}
+    known = {name: values for name, values in twins.items()  # of the panel, and of half of its twins
+             if np.isfinite(own[name][0]) and np.isfinite(values).mean() >= 0.5}  # fmt: skip
     rows = [_row(method, name, float(own[name][0]), values) for name, values in known.items()]
     judged = [name for name in known if not name.startswith(OF_LEVELS)]
     p = joint_test(np.array([own[name][0] for name in judged]), np.stack([known[name] for name in judged], axis=1))
@@ -224,11 +225,6 @@ def _of_residuals(real: Real, panel: Panel, e: Floats, policy: Floats | None) ->
     out |= {f"eigenvalue share {k}": share for k, share in enumerate(eigenvalue_shares(e, EIGENVALUES).T, 1)}
     out["kurtosis of residuals"] = kurtosis(e)
     return out | dict(zip(("1% quantile", "99% quantile"), tails(e, TAIL).T, strict=True))
-
-
-def _known(real: float, twins: Floats) -> bool:
-    """False for a feature that the panel, or most twins, do not have."""
-    return bool(np.isfinite(real)) and bool(np.isfinite(twins).mean() >= 0.5)
 
 
 def _row(method: str, feature: str, real: float, twins: Floats) -> FidelityRow:

@@ -509,13 +509,9 @@ def _table_of_difference(rows: pd.DataFrame) -> Table:
     marks = far(rows).tolist()
     for row, mark in zip(rows.to_dict("records"), marks, strict=True):
         name = WORDS.get(str(row["measure"]), str(row["measure"]))
-        numbers = [_number(float(row[key])) for key in ("a", "b", "difference", "mcse")]
+        numbers = ["-" if math.isnan(row[key]) else f"{row[key]:.3g}" for key in ("a", "b", "difference", "mcse")]
         change = "0 (same)" if row["difference"] == 0 and row["mcse"] == 0 else f"{numbers[2]} ({numbers[3]})"
         texts = [str(row["estimator"]), str(row["term"]), str(row["error"]), name, numbers[0], numbers[1],
                  change + "!" * bool(mark), f"{row['n_a']:,}, {row['n_b']:,}"]  # fmt: skip
         table.add_row(*map(Text, texts))
     return table
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3g}"

@@ -57,13 +57,8 @@ def html_tables(
         warnings=[(SIGNS[one.severity], one.sentence) for one in spoken(document.warnings)],
         silent=[one.sentence for one in document.warnings if not one.severity],
         notes=document.notes,
-        failed=said(_failed(document.failed)),
+        failed=said(f"{amount(fits, 'fit')} gave no column; the notes say which and why.") if (fits := document.failed) else "",
     )  # fmt: skip
-
-
-def _failed(fits: int) -> str:
-    """A sentence on fits that gave no column, "" for none."""
-    return f"{amount(fits, 'fit')} gave no column; the notes say which and why." if fits else ""
 
 
 def _cell(text: str) -> tuple[str, str]:

@@ -86,7 +86,7 @@ def _edges(law: ErrorsLaw, found: Calibration, ar: tuple[float, ...]) -> list[st
     """What a reader should know of parameters at an end of their range."""
     notes = []
     if law.is_walk(found):
-        notes.append(WALKS.format(_numbers(ar)))
+        notes.append(WALKS.format(", ".join(f"{value:.3f}" for value in ar)))
     if not found.matched:
         notes += _unmatched("errors", law.names, law.target, found)
     return notes
@@ -102,7 +102,3 @@ def _unmatched(what: str, names: tuple[str, ...], target: Floats, found: Calibra
         if far
     ]
     return [ENDED.format(what, "; ".join(said))] if said else []
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:.3f}" for value in values)
