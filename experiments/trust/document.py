@@ -83,8 +83,10 @@ def _no_claim(found: Trust) -> list[str]:
         return []
     shown = next((value for value in p if value is not None), None)
     said = "there is no p value" if shown is None else f"p = {shown:.2f} with {errors_named(found.printed)}"
-    detected = f"{abs(found.mde.value):.3g} with a power of {found.mde.power:.0%}"
-    return [f"No effect is claimed ({said}). Your panel detects an effect of {detected}."]
+    detected, largest = f"an effect of {abs(found.mde.value):.3g}", np.abs(found.main.effects).max()
+    if abs(found.mde.value) > largest:
+        detected = f"no effect up to {largest:.3g}, the largest that was simulated,"
+    return [f"No effect is claimed ({said}). Your panel detects {detected} with a power of {found.mde.power:.0%}."]
 
 
 def _contradictions(found: Trust) -> list[str]:
@@ -319,7 +321,8 @@ def _detectable(found: Trust) -> dict[str, Any]:
     error = (own.upper - own.lower) / (2 * Z95)
     size = found.main.size(found.recommended)
     return asdict(found.mde) | {"mcse": error, "worst": found.nearby.worst(found.recommended, size, own),
-                                "worlds": len(found.nearby.others)}  # fmt: skip
+                                "worlds": len(found.nearby.others),
+                                "largest": float(np.abs(found.main.effects).max())}  # fmt: skip
 
 
 def _study(found: Trust, one: SimulatedStudy) -> dict[str, Any]:
@@ -415,8 +418,9 @@ def _error_lines(held: Mapping[str, Any], width: int) -> Iterator[str]:
 def _power_lines(held: Mapping[str, Any], width: int) -> Iterator[str]:
     mde = held["mde"]
     at = ", ".join(f"{share(row['power'])} at {words}" for words, row in marked(held))
+    beyond = f", beyond {number(mde['largest'])}, the largest simulated" if abs(mde["value"]) > mde["largest"] else ""
     yield from _wrapped(f"Power {share(mde['power'])} at {number(mde['value'])} ({number(mde['lower'])} to "
-                        f"{number(mde['upper'])}); {at}", width, "")  # fmt: skip
+                        f"{number(mde['upper'])}){beyond}; {at}", width, "")  # fmt: skip
 
 
 def _checks(held: Mapping[str, Any], width: int, room: int) -> Iterator[str]:

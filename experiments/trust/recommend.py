@@ -119,7 +119,10 @@ def rank_of(error: str) -> int:
 
 def _excess(size: MeasureWithError) -> float:
     gap = size.value - LEVEL
-    beyond = max(abs(gap) - TOLERANCE - NEAR * size.mcse, 0.0)
+    mcse = (
+        max(size.mcse, np.sqrt(LEVEL * (1 - LEVEL) / size.n)) if size.n else size.mcse
+    )  # few rejections have a small one
+    beyond = max(abs(gap) - TOLERANCE - NEAR * mcse, 0.0)
     return beyond * (2.0 if gap > 0 else 1.0)
 
 

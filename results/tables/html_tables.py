@@ -57,7 +57,8 @@ def html_tables(
         warnings=[(SIGNS[one.severity], one.sentence) for one in spoken(document.warnings)],
         silent=[one.sentence for one in document.warnings if not one.severity],
         notes=document.notes,
-        failed=said(f"{amount(fits, 'fit')} gave no column; the notes say which and why.") if (fits := document.failed) else "",
+        failed=said(f"{amount(document.failed, 'fit')} gave no column; the notes say which and why.")
+        if document.failed else "",
     )  # fmt: skip
 
 
