@@ -127,6 +127,9 @@ def panel_reshape(wide: Path, out: Path, value: str, period: str, sheet: str | N
 
     if out.exists():
         raise bad("exists already", where=str(out), allowed="a new file", remedy="choose another --out")
+    if out.suffix.lower() != ".csv":
+        raise bad(f"has the extension {out.suffix or '(none)'}", where=str(out), allowed="a file ending in .csv",
+                  remedy="choose another --out")  # fmt: skip
     table = first_read(wide, sheet)[1]
     long = to_long(table, value=value, period=period)
     for line in empty_years(table, value):

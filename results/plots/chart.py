@@ -14,6 +14,7 @@ from textwrap import wrap
 from typing import Literal
 
 from markupsafe import Markup, escape
+from rich.cells import cell_len
 
 from results.text import number
 
@@ -273,13 +274,13 @@ def _plot(chart: Chart) -> Plot:
     lines = max((len(_title_lines(chart, panel)) for panel in chart.panels), default=0)
     width, top = float(width_of(chart)), 20.0 + LINE * lines + bool(lines)
     if chart.form in {"dots", "zip"}:
-        labels = max((len(short_label(text, LONGEST_ROW)) for _, text in chart.places.ticks), default=0)
+        labels = max((cell_len(short_label(text, LONGEST_ROW)) for _, text in chart.places.ticks), default=0)
         rows = chart.places.high - chart.places.low
         height = 260.0 if chart.form == "zip" else 19.0 * rows + 6
         return Plot(width, top + height + 40, labels * letter + 16, width - 20, top, top + height)
     names = [short_label(series.label) for panel in chart.panels for series in panel.series]
     single = max((len(panel.series) for panel in chart.panels), default=0) < 2 or chart.form == "scatter"
-    right = width - 14 if single else width - max(map(len, names)) * letter - 20
+    right = width - 14 if single else width - max(map(cell_len, names)) * letter - 20
     most = max(len(panel.series) for panel in chart.panels)
     height = max(170.0, LINE * most + 12)
     below = HEIGHT * len(chart.loops) + 6 if chart.loops else 40.0
@@ -315,7 +316,7 @@ def _with_room(marks: Sequence[tuple[float, str]]) -> Iterator[tuple[float, str]
     """The texts of an axis, without those that would touch the one before."""
     free = -math.inf
     for x, text in marks:
-        half = 0.5 * LETTER * LARGE * (len(text) + 1)
+        half = 0.5 * LETTER * LARGE * (cell_len(text) + 1)
         if x - half >= free:
             free = x + half
             yield x, text

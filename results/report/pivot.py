@@ -11,6 +11,7 @@ from itertools import groupby
 
 from markupsafe import Markup
 from rich import box
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -287,11 +288,14 @@ def terminal_table(table: Pivot) -> Table:
     title += f", by {table.across_words} (columns)" if len(table.across) == 1 else ""
     out = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False, header_style="bold", title=title,
                 title_justify="left", title_style="bold")  # fmt: skip
-    for name in table.heads:
-        out.add_column(name, justify="left", no_wrap=True)
+    for k, name in enumerate(table.heads):
+        words = [word for keys in table.rows for word in _shown(table.down[k], keys[k]).split()]
+        widest = max(map(cell_len, words), default=0)
+        out.add_column(name, justify="left", overflow="fold", min_width=widest)
     one = len(table.across) == 1
-    for name in [keys[0] for keys in table.columns] if one else table.column_heads:
-        out.add_column(name, justify="right", no_wrap=one)
+    for j, name in enumerate([keys[0] for keys in table.columns] if one else table.column_heads):
+        widest = max((_bracketed(cells[j]).cell_len for cells in table.cells), default=0)
+        out.add_column(name, justify="right", overflow="fold", min_width=widest)  # a number is never cut
     above: tuple[str, ...] = ()
     for keys, cells in zip(table.rows, table.cells, strict=True):
         same = next((k for k, (one, other) in enumerate(zip(keys, above, strict=False)) if one != other), len(above))

@@ -383,6 +383,9 @@ def test_a_wide_table_is_recognised_and_reshaped(tmp_path: Path, capsys: pytest.
     wide().to_csv(tmp_path / "wide.csv", index=False)
     assert run_command(["init", str(tmp_path / "wide.csv"), "--out", str(tmp_path / "SPEC.toml")]) == 2
     assert "panelproof panel reshape wide.csv --out long.csv" in capsys.readouterr().err
+    assert run_command(["panel", "reshape", str(tmp_path / "wide.csv"), "--out", str(tmp_path / "long.xlsx")]) == 2
+    assert "allowed: a file ending in .csv" in capsys.readouterr().err
+    assert not (tmp_path / "long.xlsx").exists()
     assert run_command(["panel", "reshape", str(tmp_path / "wide.csv"), "--out", str(tmp_path / "long.csv")]) == 0
     long = pd.read_csv(tmp_path / "long.csv")
     expected = frame().sort_values(["city", "year"]).reset_index(drop=True)

@@ -19,7 +19,7 @@ from estimators.core.estimator import Status
 from results.diagnosis.claims import Claim
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import Diagnosis, diagnose
-from results.plots.chart import FORMATS, Chart, Facet, apart, figure, panel_svgs, percent, ticks
+from results.plots.chart import FORMATS, Axis, Chart, Facet, apart, figure, panel_svgs, percent, ticks
 from results.plots.grid import MEASURES, Value, dials, fits_one_picture, is_clear, measure_chart, nested_chart
 from results.plots.picture import figure_bytes
 from results.plots.replications import contrast_chart, replication_charts, sampled
@@ -344,3 +344,14 @@ def test_dots_with_long_names_stand_within_the_width_of_a_page(fabricate: Any, s
     assert (pixels < 128).any()
     assert (pixels[:, -20:] > 250).all()
     assert (pixels[:, :5] > 250).all()
+
+
+def test_names_of_rows_in_wide_letters_have_room() -> None:
+    """A Chinese letter is about as wide as two Latin ones."""
+
+    def left(name: str) -> float:
+        places = Axis("row", -0.5, 0.5, ((0.0, name),))
+        chart = Chart("x", "dots", "x", places, Axis("y", 0.0, 1.0, ((0.0, "0"),)), (Facet("", ()),), (), "x")
+        return next(x for x, _, text in texts_of(str(panel_svgs(chart)[0]), "name end") if text == name)
+
+    assert left("控制变量、时间固定效应") == left("x" * 22)
