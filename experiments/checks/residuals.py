@@ -50,7 +50,7 @@ def check(case: Case) -> Iterator[Check]:
     e = two_way.residuals
     serial = _serial(case, e, others)
     yield serial
-    if case.panel.balanced and len(case.panel.units) >= LEAST:
+    if case.panel.balanced and len(case.panel.units) >= LEAST and len(e) > 2:  # of two, a variance is one square
         yield _cd(case, e, serial.numbers["ar1"] or 0.0)
     for name in case.panel.weights if case.panel.balanced else ():
         yield _moran(case, two_way, name)

@@ -203,7 +203,7 @@ def estimate(
     from experiments.twins.real import check_twins
     from results.tables.journal_table import TableSetting
     from results.tables.terminal_tables import NamesConsole, print_estimates
-    from sim.errors import BadInput
+    from sim.errors import BadInput, listed
     from sim.registry import aside, join_search
 
     join_search(spec.parent)  # of "module:Object"
@@ -222,6 +222,11 @@ def estimate(
     print_estimates(found, made, console, errors, shown)
     if out is not None:
         console.print(f"\nwrote {', '.join(map(str, written))}", markup=False)
+        kinds = ("tables.*", "table-*.csv", "*.svg", "*.pdf", "*.png", "warnings.md")
+        if earlier := sorted(
+            {file.name for kind in kinds for file in out.glob(kind)} - {file.name for file in written}
+        ):
+            console.print(f"left from an earlier run: {listed(earlier)}", markup=False)
     with suppress(BadInput):  # where there are no twins, `trust` is no next step
         check_twins(real)
         words = ["trust", str(panel), "--spec", str(spec), *(["--errors", errors] if errors else []), "--out",

@@ -119,10 +119,8 @@ def rank_of(error: str) -> int:
 
 def _excess(size: MeasureWithError) -> float:
     gap = size.value - LEVEL
-    mcse = (
-        max(size.mcse, np.sqrt(LEVEL * (1 - LEVEL) / size.n)) if size.n else size.mcse
-    )  # few rejections have a small one
-    beyond = max(abs(gap) - TOLERANCE - NEAR * mcse, 0.0)
+    least = float(np.sqrt(LEVEL * (1 - LEVEL) / size.n)) if size.n else 0.0  # shares near 0 have errors near 0
+    beyond = max(abs(gap) - TOLERANCE - NEAR * max(size.mcse, least), 0.0)
     return beyond * (2.0 if gap > 0 else 1.0)
 
 
