@@ -109,7 +109,7 @@ def test_a_store_on_disk_opens_by_its_path_without_a_warning(tmp_path):
             wanted["did"].to_dataset().drop_vars("estimand")  # of the root
         )
         assert xr.open_dataset(path, engine=StoreEngine).identical(wanted.to_dataset())
-    chunked = xr.open_dataset(tmp_path / "s.zarr", engine=StoreEngine, group="did", chunks={})
+    chunked = xr.open_dataset(tmp_path / "s.zarr", engine=StoreEngine, group="/did/", chunks={})
     assert chunked["estimate"].chunksizes["effect"] == (1, 1)
     assert chunked["estimate"].chunksizes["replication"] == (64,)
     assert chunked.compute()["estimate"].equals(wanted["did/estimate"].drop_vars("estimand", errors="ignore"))
