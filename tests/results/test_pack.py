@@ -107,6 +107,13 @@ def test_stores_are_merged_once() -> None:
         merge([Path("a"), Path("b"), Path("a")], Path("c"))
 
 
+def test_a_merged_store_knows_the_measures_of_the_first(made: Path, tmp_path: Path) -> None:
+    first = shutil.copytree(made / "x.zarr", tmp_path / "first.zarr")
+    ZarrStore(first, "a").note("measures", ["mine.py:share"])
+    merge([first, made / "x.zarr"], tmp_path / "both.zarr")
+    assert ZarrStore.open(tmp_path / "both.zarr").noted("measures") == ["mine.py:share"]
+
+
 def test_a_mark_has_one_name() -> None:
     names = [f"block_mark/c.{place}.0" for place in ("1.0", "01.0", "1.00")]
     assert list(marks_of(names, ".")) == [(1, 0, names[0])]
