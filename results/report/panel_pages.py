@@ -114,7 +114,8 @@ def fidelity_chart(twin: Mapping[str, Any]) -> Chart:
     rows = []
     for row in twin["rows"]:
         middle, half = 0.5 * (row["lower"] + row["upper"]), 0.5 * (row["upper"] - row["lower"])
-        place = (row["real"] - middle) / half if half > 0 else 0.0
+        away = row["real"] - middle
+        place = away / half if half > 0 else math.copysign(FARTHEST, away) if away else 0.0
         rows.append((row["feature"], min(max(place, -FARTHEST), FARTHEST), -1.0, 1.0, not row["inside"]))
     caption = (f"Bars are the bands of 95% of twins, marks the panel; filled ones lie outside, at most {FARTHEST:g} "
                "half bands away as drawn.")  # fmt: skip
@@ -147,7 +148,8 @@ def race_page(document: Mapping[str, Any], world: str) -> str:
     """
     tables = []
     for name in dict.fromkeys(row["world"] for row in document["worlds"]):
-        own = sorted((row for row in document["worlds"] if row["world"] == name), key=lambda row: row["rmse"] or 0.0)
+        own = [row for row in document["worlds"] if row["world"] == name]
+        own.sort(key=lambda row: (row["rmse"] is None, row["rmse"] or 0.0))  # the best first, without fits last
         rows = [(row["estimator"], number(row["bias"]), number(row["rmse"]), text.share(row["coverage"]),
                  text.share(row["power"]), number(row["confidence"], 2)) for row in own]  # fmt: skip
         tables.append((f"In the world {name}, effect {number(document['effect'])}", OF_RACES, rows))

@@ -639,7 +639,9 @@ def screened(claim: Claim, diagnosis: Diagnosis) -> Iterator[Screened]:
     for name, layout in diagnosis.layouts.items():
         if not layout.screen or (claim.estimators and name not in claim.estimators):
             continue
-        term = terms_of(claim, layout, key_terms(layout))[0]
+        if not (terms := terms_of(claim, layout, key_terms(layout))):
+            continue
+        term = terms[0]
         rows = frame[(frame["measure"] == f"rejection:{layout.screen}") & (frame["estimator"] == name)]
         for row in rows[rows["n"] > 0].to_dict("records"):
             place = row["cell"], name, term

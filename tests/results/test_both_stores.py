@@ -23,6 +23,7 @@ from results.store import Block, BlockState, MemoryStore, Origin, Store, ZarrSto
 from results.store.block import check_draws
 from results.store.files import files_of
 from results.store.store import Stopped
+from results.store.zarr_store import copy_block
 from sim.errors import BadInput
 from sim.presets import Paper
 
@@ -129,6 +130,8 @@ def test_fits_that_raised_are_counted_and_keep_their_tracebacks(store: Store, ag
     assert read.raised(except_for={(0, 1)}) == [(1, 2)]
     assert list(read.tracebacks) == ["cell 0 block 1 replication 67 short", "cell 0 block 1 replication 69 short",
                                      "cell 1 block 2 replication 128 short"]  # fmt: skip
+    copy_block(read, (1, 2), copy := MemoryStore(schema_of(STUDY)), (1, 2), ("short",), {0: 0})
+    assert copy.tracebacks == {key: text for key, text in read.tracebacks.items() if key.startswith("cell 1 block 2")}
     assert read.usual_error("short") == ("ValueError: row 3 of 0 1", 1, 3)
     assert read.usual_error("did") == ("", 0, 0)
     of_most = {f"cell 0 block 0 replication {k} a": f"in:\n  fit\n{text}\n" for k, text in enumerate(("x", "y", "y"))}

@@ -20,8 +20,17 @@ from results.diagnosis.claims import Claim
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.plots.chart import FORMATS, Axis, Chart, Facet, apart, figure, panel_svgs, percent, ticks
-from results.plots.grid import MEASURES, Value, dials, fits_one_picture, is_clear, measure_chart, nested_chart
-from results.plots.picture import figure_bytes
+from results.plots.grid import (
+    MEASURES,
+    Value,
+    dials,
+    fits_one_picture,
+    is_clear,
+    measure_chart,
+    nested_chart,
+    value_axis,
+)
+from results.plots.picture import figure_bytes, picture_of
 from results.plots.replications import contrast_chart, replication_charts, sampled
 from results.report.grids import lead_of
 from results.report.html import every_cell
@@ -130,6 +139,9 @@ def test_roles_of_dials(diagnosis: Any) -> None:
     assert {series.label for series in power.panels[0].series} == {
         "exact, one", "exact, two", "biased, one", "biased, two"}  # fmt: skip
     assert power.panels[0].title == "units 50, kind plain"
+    names = {text.get_text(): text.get_position()[1] for text in picture_of(power).axes[0].texts}
+    for one in power.panels[0].series:  # names stand beside the ends of their lines, on an axis from 0 to 1
+        assert names[one.label] == pytest.approx(one.points[-1].value, abs=0.25)
     against_units = measure_chart(diagnosis, MEASURES["coverage"], axis="units", error="one")
     assert against_units is not None
     assert against_units.places.label == "units"
@@ -164,6 +176,9 @@ def test_power_without_a_path_from_size_leaves_null_cells_out(fabricate: Any, sa
     size = measure_chart(found, MEASURES["size"])
     assert size is not None
     assert len(size.panels) == 1
+    theta = np.resize([[1.0], [-1.0]], (40, 1))  # 0 on average, and in no draw
+    varied = diagnose(fabricate([({}, {"a": sample_of(theta, theta, np.ones((40, 1, 1)))})]))
+    assert measure_chart(varied, MEASURES["size"]) is None
 
 
 def test_nested_loops_show_every_cell_in_the_order_of_the_dials(diagnosis: Any) -> None:
@@ -181,6 +196,9 @@ def test_nested_loops_show_every_cell_in_the_order_of_the_dials(diagnosis: Any) 
         heights = [float(text) for text in re.findall(r"(?:^M[-\d.]+ |V)([-\d.]+)", path)]
         values = [origin + slope * height for height in heights]
         assert np.allclose(values, [point.value for point in series.points], atol=abs(slope) * 0.11)
+    one = chart.panels[0].series[0]
+    holed = replace(chart, panels=(Facet("", (replace(one, points=one.points[:3] + one.points[4:]),)),))
+    assert re.findall(r'class="line" d="([^"]+)"', str(panel_svgs(holed)[0]))[0].count("M") == 2
 
 
 def test_the_zip_orders_intervals_and_counts_those_that_miss(records: Any, diagnosis: Any) -> None:
@@ -215,8 +233,8 @@ def test_replications_are_numbered_as_in_their_cell(records: Any) -> None:
 
 def test_too_few_usable_fits_are_marked_nowhere() -> None:
     """However many were attempted."""
-    marked = [is_clear(Value((0, "a", "t", ""), 1.0, 0.01, 0.98, 1.02, n, 1000, 1, False), 0.0) for n in (3, 1000)]
-    assert marked == [False, True]
+    marked = [is_clear(Value((0, "a", "t", ""), 1.0, 0.01, 0.98, 1.02, n, 1000, 1, False), 0.0) for n in (3, 29, 30)]
+    assert marked == [False, False, True]
 
 
 def test_contrasts_are_those_of_the_diagnosis(records: Any, diagnosis: Any) -> None:
@@ -226,6 +244,11 @@ def test_contrasts_are_those_of_the_diagnosis(records: Any, diagnosis: Any) -> N
         frame = contrast(records, ("biased", "t0", "one"), ("exact", "t0", "one"), cell).set_index("measure")
         (point,) = panel.points
         assert (point.value, point.low, point.high) == tuple(frame.loc["bias_difference", ["value", "lower", "upper"]])
+    twice = SimpleNamespace(layouts=records.layouts, worlds=records.worlds, cells=records.cells[:1],
+                            blocks=lambda cell: iter([*records.blocks(cell)] * 2))  # fmt: skip
+    first = contrast_chart(twice, diagnosis, most=DRAWS)
+    assert first is not None
+    assert "the first 115 of each cell" in first.caption  # of 120 in its first block five failed
 
 
 def test_figures_are_read_out_and_need_nothing_else(records: Any, diagnosis: Any) -> None:
@@ -272,6 +295,7 @@ def test_ticks_are_round_numbers_within() -> None:
     assert ticks(-0.0016, 0.0011) == [-0.001, 0.0, 0.001] or len(ticks(-0.0016, 0.0011)) >= 3
     assert all(0.88 <= tick <= 1.0 for tick in ticks(0.88, 1.0))
     assert percent(0.05) == "5%"
+    assert value_axis(MEASURES["size"], [], alpha=0.2).high == pytest.approx(0.4)  # twice the level
 
 
 def test_dials_in_order_and_without_crowding() -> None:

@@ -274,6 +274,7 @@ def test_a_name_of_the_user_is_never_translated_and_an_unknown_sentence_stays_wh
     assert chinese("Constant") == "常数项"
     assert chinese("Constant", {"Constant"}) == "Constant"
     assert chinese("  between") == "  组间"
+    assert chinese("lagged by 2") == "滞后2期"  # and no {index} by {how}
     unknown = "Effects without controls and with others: nothing is known."
     assert sentence(unknown) == unknown
     assert wording(full_document())("Contents") == "Contents"

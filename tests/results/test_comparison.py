@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
@@ -15,6 +16,8 @@ from experiments.cli import run_command
 from experiments.run.runner import run, schema_of
 from experiments.study import Study
 from results.diagnosis.comparison import COLUMNS, Comparison, compare
+from results.report import terminal
+from results.report.terminal import far
 from results.store import MemoryStore, Store
 from sim.presets import Paper
 
@@ -107,9 +110,15 @@ def test_other_draws_are_compared_by_their_means(changes: dict[str, object], why
 
 
 def test_fits_are_counted_on_either_side() -> None:
-    found = compare(run(replace(STUDY, replications=128)), run(replace(STUDY, replications=64, seed=4)))
-    bias = row(found, measure="bias", cell=1, estimator="did")
-    assert (bias["n_a"], bias["n_b"]) == (128, 64)
+    """Ten fits of one side have no standard error, and no test."""
+    a = run(replace(STUDY, replications=128))
+    block, fits = a.sound(1, 0), a.sound(1, 0).estimates["did"]
+    few = replace(fits, se=np.where(np.arange(64)[:, None, None] < 10, np.nan, fits.se))
+    a.write(1, 0, replace(block, estimates={**block.estimates, "did": few}))
+    found = compare(a, run(replace(STUDY, replications=64, seed=4)))
+    for measure, error, n in (("bias", "", 128), ("rejection", "iid", 118)):
+        one = row(found, measure=measure, error=error, cell=1, estimator="did", term="did")
+        assert (one["n_a"], one["n_b"]) == (n, 64)
 
 
 def test_draws_that_differ_in_fact_are_not_paired() -> None:
@@ -131,6 +140,15 @@ def test_coverage_and_rejection_are_shares_of_the_same_fits() -> None:
     share = row(found, measure="coverage", cell=0, error="iid")["a"]
     assert share == pytest.approx((np.abs(held) < 1.2816 * width).mean(), abs=2 / 320)
     assert frame["difference"].eq(0).all()
+
+
+def test_only_differences_with_an_error_are_marked_and_only_exact_zeros_are_the_same() -> None:
+    sides = [(1.0, np.nan), (1.0, 0.3), (1.0, 0.2), (0.0, 0.1), (0.0, 0.0)]
+    rows = [(0, "did", "did", "", "bias", 1.0, 2.0, *pair, 9, 9, True) for pair in sides]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    assert far(frame).tolist() == [False, False, True, False, False]
+    texts = [str(cell) for cell in terminal._table_of_difference(frame).columns[6].cells]
+    assert texts == ["1 (-)", "1 (0.3)", "1 (0.2)!", "0 (0.1)", "0 (same)"]
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

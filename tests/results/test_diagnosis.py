@@ -14,7 +14,7 @@ from estimators.core.estimator import Status
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.fits import fits_of
-from results.diagnosis.power import null_cell
+from results.diagnosis.power import UpperTail, null_cell
 from sim.errors import BadInput
 
 
@@ -165,6 +165,9 @@ def test_size_adjusted_power_from_the_null_cell(fabricate: Any, sample_of: Any) 
         assert row["value"] == (t[cell] >= critical).mean()
         assert 0 < row["mcse"] < 0.1
     assert select(diagnosis.frame, cell=0, measure="size_adjusted_power").empty
+    tail = UpperTail(np.array([[99.0]]), alpha=0.05)
+    tail.add(np.arange(1.0, 100.0)[:, None, None])
+    assert tail.critical(alpha=0.05).item() == 95.0  # the fifth largest: floor(.05 x 100)
 
 
 def test_null_cell_prefers_the_parameter_that_is_zero_there() -> None:
@@ -185,11 +188,10 @@ def test_very_few_replications_give_no_warning(fabricate: Any, sample_of: Any, r
 
 
 def test_parameters_keep_clear_of_the_columns(fabricate: Any, sample_of: Any) -> None:
-    diagnosis = diagnose(
-        fabricate([({"n": 5, "redraw": ["x", "y"]}, {"a": sample_of(*noisy(np.random.default_rng(1), 9))})])
-    )
-    assert diagnosis.parameters == ("dial_n", "redraw")
-    assert diagnosis.frame["dial_n"].eq(5).all()
+    dials = {"n": 5, "cell": "a", "redraw": ["x", "y"]}
+    diagnosis = diagnose(fabricate([(dials, {"a": sample_of(*noisy(np.random.default_rng(1), 9))})]))
+    assert diagnosis.parameters == ("dial_n", "dial_cell", "redraw")
+    assert diagnosis.frame[["dial_n", "cell", "dial_cell"]].eq([5, 0, "a"]).all(axis=None)
     assert diagnosis.frame["redraw"].eq("x, y").all()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -106,6 +108,9 @@ def test_a_contrast_is_that_of_the_cell(diagnosis: Diagnosed):
     errors = diagnosis.contrast(("did", "did", "iid"), ("did", "did", "cluster:unit"), cell=3)
     coverage = [number(diagnosis, "coverage", 0.5, 2.0, "did", error) for error in ("iid", "cluster:unit")]
     assert errors.loc[(0.5, 2.0, "coverage_difference"), "value"] == pytest.approx(coverage[0] - coverage[1])
+    sides = ("did", "did", "iid"), ("did", "did", "cluster:unit")
+    half = replace(diagnosis, alpha=0.5).contrast(*sides, cell=3)
+    np.testing.assert_array_equal(half["value"], contrast(diagnosis.records, *sides, 3, alpha=0.5)["value"])
 
 
 @pytest.mark.parametrize("measure", ["power", "size", "coverage", "bias", "rmse"])

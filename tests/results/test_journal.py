@@ -15,7 +15,9 @@ from results.tables.records import BASELINE, ROBUSTNESS, SPATIAL, Agreement, Doc
 from results.tables.typography import (
     error_label,
     error_note,
+    figures,
     probability,
+    short_p,
     split_stars,
     term_label,
     with_minus,
@@ -273,6 +275,7 @@ def test_controls_keep_their_names_whatever_they_look_like() -> None:
 def test_p_values_stars_and_minus_signs() -> None:
     assert (probability(0.0001), probability(0.00001), probability(None)) == ("0.0001", "<0.0001", "")
     assert split_stars("-0.01***") == ("-0.01", "***")
+    assert (figures(0.0512, places=2), short_p(0.001)) == ("0.051", "= .001")
     assert with_minus("[-0.1, -2] 2006-2023 knn-6 1e-7 -0.00008") == "[−0.1, −2] 2006-2023 knn-6 1e−7 −0.00008"
 
 

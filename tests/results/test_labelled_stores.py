@@ -14,9 +14,11 @@ import pytest
 import xarray as xr
 
 import panelproof as pp
+from estimators.core.estimator import Layout
 from results.store.engine import StoreEngine
-from results.store.labelled import axes_of, spread
-from results.store.store import Store
+from results.store.labelled import axes_of, groups_of, spread
+from results.store.skeleton import StoreSchema
+from results.store.store import MemoryStore, Store
 from sim import BadInput
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -107,7 +109,7 @@ def test_a_store_on_disk_opens_by_its_path_without_a_warning(tmp_path):
             wanted["did"].to_dataset().drop_vars("estimand")  # of the root
         )
         assert xr.open_dataset(path, engine=StoreEngine).identical(wanted.to_dataset())
-    chunked = xr.open_dataset(tmp_path / "s.zarr", engine=StoreEngine, group="did", chunks={})
+    chunked = xr.open_dataset(tmp_path / "s.zarr", engine=StoreEngine, group="/did/", chunks={})
     assert chunked["estimate"].chunksizes["effect"] == (1, 1)
     assert chunked["estimate"].chunksizes["replication"] == (64,)
     assert chunked.compute()["estimate"].equals(wanted["did/estimate"].drop_vars("estimand", errors="ignore"))
@@ -205,6 +207,12 @@ def test_dials_keep_their_types_and_give_way_to_names_of_the_store():
     assert spreaded[0, 0, 0] == 10
     assert spreaded[1, 1, 1] == 20
     assert np.isnan(spreaded).sum() == 6
+
+
+def test_a_dial_gives_way_to_an_array_of_its_name():
+    layouts = {"a": Layout(("t",), ("iid",), ("r2",), {})}
+    schema = StoreSchema({}, {}, "f", tuple({"se": se, "r2": 1} for se in (1.0, 2.0)), layouts, (), 4, 4)
+    assert groups_of(MemoryStore(schema))["/a"]["se"].dims == ("dial_se", "dial_r2", "replication", "error", "term")
 
 
 def test_a_study_without_a_grid_has_no_dimension_of_cells():

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 from holders import most_at_once
 
-from results.store import StoreLocked, locked
+from results.store import StoreLocked, lease, locked
 from results.store import lock as module
+from results.store.chunks import shared, token_file, write_text_beside
+from results.store.files import folder_beside
+from results.store.lease import Held
 
 HOLD = """
 import sys
@@ -32,6 +35,28 @@ def test_no_file_is_left_when_it_is_released(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), locked(tmp_path / "x.zarr"):
         raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_a_killed_run_made_beside_its_store_goes(tmp_path: Path) -> None:
+    (store := tmp_path / "x.zarr").mkdir()
+    with folder_beside(store) as made, locked(store):
+        assert not made.exists()
+
+
+def test_a_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    def kill(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", kill)
+    assert not Held({"machine": lease._machine(), "pid": 1}, None, 0.0).is_dead
+
+
+def test_the_token_of_a_run_that_took_over_stays(tmp_path: Path) -> None:
+    (tmp_path / "zarr.json").write_text("{}")
+    with shared(tmp_path):
+        write_text_beside(token := token_file(tmp_path), "of another")
+    assert token.exists()
+    token.unlink()
 
 
 @pytest.mark.parametrize("link", ["store", "folder"])

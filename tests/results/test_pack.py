@@ -13,8 +13,9 @@ from experiments.cli import run_command
 from experiments.run.runner import run
 from results.diagnosis.diagnose import diagnose
 from results.store import StoreLocked, ZarrStore, locked
-from results.store.merge import pack
+from results.store.merge import merge, pack
 from results.store.repair import verified
+from results.store.tree import marks_of
 from sim.errors import BadInput
 from studies import quick_study
 
@@ -99,6 +100,23 @@ def test_damage_in_it_is_named(made: Path, tmp_path: Path) -> None:
     target.write_bytes(target.read_bytes()[:500])
     with pytest.raises(BadInput, match="is no readable zip"):
         ZarrStore.open(target)
+
+
+def test_stores_are_merged_once() -> None:
+    with pytest.raises(BadInput, match="3 stores are named, 2 different ones"):
+        merge([Path("a"), Path("b"), Path("a")], Path("c"))
+
+
+def test_a_merged_store_knows_the_measures_of_the_first(made: Path, tmp_path: Path) -> None:
+    first = shutil.copytree(made / "x.zarr", tmp_path / "first.zarr")
+    ZarrStore(first, "a").note("measures", ["mine.py:share"])
+    merge([first, made / "x.zarr"], tmp_path / "both.zarr")
+    assert ZarrStore.open(tmp_path / "both.zarr").noted("measures") == ["mine.py:share"]
+
+
+def test_a_mark_has_one_name() -> None:
+    names = [f"block_mark/c.{place}.0" for place in ("1.0", "01.0", "1.00")]
+    assert list(marks_of(names, ".")) == [(1, 0, names[0])]
 
 
 def test_bad_requests_are_one_line_and_leave_nothing(made: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib import font_manager
+from matplotlib.figure import Figure as Canvas
+from scipy.stats import gaussian_kde
 from svg_text import SVG, path, places, said, texts
 
 from estimators import TwoWayDID
@@ -20,16 +23,17 @@ from estimators.staggered.dummy_regression import EventStudy, SunAbraham
 from estimators.staggered.imputation import Imputation
 from references.small_panels import names
 from references.staggered_panels import staggered_panel
-from results.plots import paper
+from results.plots import cutoff_plot, moran_map, paper
 from results.plots.bacon_plot import BOX as BACON_BOX
 from results.plots.bacon_plot import COLOURS as BACON_COLOURS
 from results.plots.bacon_plot import SIZE as BACON_SIZE
 from results.plots.bacon_plot import WORDS as BACON_WORDS
 from results.plots.bacon_plot import bacon_figure
 from results.plots.event_plot import EventPath, event_figure, event_path
+from results.plots.marginal_plot import MarginalPlot
 from results.plots.moran_map import COLOURS, MoranPlot, moran_figure
-from results.plots.placebo_plot import BOX, SIZE, PlaceboPlot, _spread, placebo_figure
-from results.plots.power_plot import PowerPlot, power_figure
+from results.plots.placebo_plot import BOX, SIZE, PlaceboPlot, _density, _spread, placebo_figure
+from results.plots.power_plot import FrontierPoint, PowerPlot, frontier_svg, power_figure
 from results.plots.specification_curve import curve_figure
 from results.tables.records import Figure, Specification
 from sim import BadInput, Panel, Roles
@@ -55,6 +59,25 @@ def test_whiskers_of_powers_are_95_percent_intervals() -> None:
     svg = power_figure(plot)
     whisker, whole = (np.ptp(path(svg, gid)[:, 1]) for gid in ("whisker-0", "fitted"))
     assert whisker / whole == pytest.approx(2 * 1.96 * 0.1, abs=1e-3)
+
+
+def test_a_frontier_goes_along_the_second_dial() -> None:
+    points = [FrontierPoint(second, value, value - 0.1, value + 0.1) for second, value in ((0.8, 1.0), (0.2, 3.0))]
+    assert "rho 3 (2.9 to 3.1) at k 0.2; rho 1 (0.9 to 1.1) at k 0.8." in frontier_svg(points, "rho", "k", "it holds")
+
+
+def test_five_values_of_a_moderator_are_read_out() -> None:
+    at = np.arange(9.0)
+    told = MarginalPlot("m", "y", at, 2 * at, at, 3 * at, (1.0, 4.0, 7.0), "iid").alt
+    assert told.endswith(f"Effect {'; '.join(f'at {k}: {2 * k} [{k}, {3 * k}]' for k in (0, 2, 4, 6, 8))}.")
+
+
+def test_arms_over_cut_offs_end_at_the_intervals() -> None:
+    rows = np.array([[1.0, 0.5, 3.0], [2.0, 1.8, 2.5]])
+    drawn = cutoff_plot.CutoffPlot("y", "did", (100.0, 200.0), dict.fromkeys(cutoff_plot.NAMES, rows), "iid")
+    cutoff_plot._paint(canvas := Canvas(), drawn)
+    for axes in canvas.axes:
+        np.testing.assert_allclose(np.array(axes.collections[0].get_segments())[:, :, 1], rows[:, 1:])  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -94,6 +117,8 @@ def test_points_stand_at_their_weights_and_estimates() -> None:
     slope, start = np.polyfit(found.estimates[0], where[:, 1], 1)
     assert slope < 0
     np.testing.assert_allclose(start + slope * found.estimates[0], where[:, 1], atol=1e-3)
+    drawn = found.weights[[int(i) for i in re.findall(r'id="goodman-bacon-comparison-(\d+)"', svg)]]
+    assert drawn.tolist() == sorted(drawn, reverse=True)  # light ones are not hidden
 
 
 def test_caption_and_legend_say_shares_and_means() -> None:
@@ -130,7 +155,9 @@ def test_paths_hold_the_fit() -> None:
     assert wide[1] - wide[0] == pytest.approx(2 * fit.statistics["uniform"][0] * fit.se[0, 0, column])
     other = event_path(fit, "two-way", error="cluster:province")
     assert np.isnan(other.uniform)
-    assert np.isnan(event_path(fit, "two-way", level=0.9).uniform)
+    narrow = event_path(fit, "two-way", level=0.9)
+    assert np.isnan(narrow.uniform)
+    assert narrow.critical[4] == pytest.approx(1.7109, rel=1e-4)  # t of 25 - 1
     assert event_path(Imputation()(staggered_panel()), "imputation").reference is None
 
 
@@ -232,6 +259,13 @@ def test_other_weights_are_scaled_and_it_is_said() -> None:
     assert "N/S0 times the spatial lag of z (W knn-6)" in texts(figure.svg)
 
 
+def test_the_slope_of_the_line_is_i_and_a_degree_is_as_long_everywhere() -> None:
+    moran_map._paint(canvas := Canvas(), plot := moran_plot())
+    scatter, chart = canvas.axes
+    np.testing.assert_allclose(np.polyfit(*scatter.lines[-1].get_data(), 1), [0.512, plot.lag.mean()])
+    assert chart.get_aspect() == pytest.approx(1.17283, abs=1e-5)  # 1 / cos(31.5 degrees), the middle of the map
+
+
 @pytest.mark.parametrize("shift", [0.0, 1000.0])
 def test_outlines_in_degrees_or_metres(shift: float) -> None:
     square = np.array([[0, 0], [0.9, 0], [0.9, 0.9], [0, 0.9], [0, 0]])
@@ -242,12 +276,16 @@ def test_outlines_in_degrees_or_metres(shift: float) -> None:
     assert any("on the map hatched" in text for text in texts(figure.svg))
 
 
-@pytest.mark.parametrize(("p", "said"), [(0.00004, "p < 0.001"), (0.0342, "p = 0.034")])
+@pytest.mark.parametrize(("p", "said"), [(0.00004, "p < 0.001"), (0.0342, "p = 0.034"), (0.07, "p = 0.070")])
 def test_small_p_values_of_pictures_are_never_zero(p: float, said: str) -> None:
     ways = [Specification("controls", f"way {number}", 0.1, "iid", p, 0.05, 0.15) for number in range(3)]
-    assert unescape(curve_figure(ways, 0.1, "y").svg).count(f"0.1, {said} (iid)") == 3
-    path = EventPath("fit", np.arange(2), np.ones(2), np.ones(2), np.ones(2), 2.0, p)
-    assert f"no effect before adoption: {said}" in unescape(event_figure([path], "y").svg)
+    curve = unescape(curve_figure(ways, 0.1, "y").svg)
+    assert curve.count(f"0.1, {said} (iid)") == 3
+    assert "stroke-width: 0.4" not in curve  # the edge of those that are not significant at 10%
+    path = EventPath("fit", np.arange(-1, 1), np.ones(2), np.ones(2), np.ones(2), 2.0, p)
+    events = unescape(event_figure([path], "y").svg)
+    assert f"no effect before adoption: {said}" in events
+    assert events.count("stroke-dasharray: 3.2,3.2") == 1  # the line before adoption
 
 
 class Fonts:
@@ -363,6 +401,11 @@ def test_the_density_integrates_to_one() -> None:
     assert np.trapezoid(density, curve[:, 0] * per_point) == pytest.approx(1.0, abs=0.01)
 
 
+def test_the_density_has_the_bandwidth_of_silverman() -> None:
+    grid, density = _density(few := np.array([-1.0, -1.0, 1.0, 1.0]), -3.0, 3.0)
+    np.testing.assert_allclose(density, gaussian_kde(few, 0.9 * 4**-0.2)(grid))
+
+
 def ticks_of_density(svg: str) -> tuple[float, float]:
     """Where zero stands on the left scale, in points from above, and density a point."""
     groups = ET.fromstring(svg).iter(f"{SVG}g")
@@ -375,6 +418,10 @@ def ticks_of_density(svg: str) -> tuple[float, float]:
             found.append((float(text), float(use.get("y", "nan"))))
     slope, foot = np.polyfit([value for value, _ in found], [y for _, y in found], 1)
     return float(foot), float(-1 / slope)
+
+
+def test_an_axis_of_one_value_has_room() -> None:
+    assert paper.span([2.0, np.nan], []) == pytest.approx((1.99, 2.01))
 
 
 @pytest.mark.parametrize("values", [np.empty(0), np.array([1.0]), np.full(50, 2.0)])

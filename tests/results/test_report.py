@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import re
 import sys
 import time
@@ -20,11 +21,15 @@ from rich.console import Console
 
 import results.page
 from estimators.core.estimator import Status
+from results.diagnosis.claims import Claim
 from results.diagnosis.diagnose import Diagnosis, diagnose
-from results.report.grids import ReportFacts
-from results.report.html import html_report
+from results.plots.chart import Axis, Chart, Facet, Point, Series
+from results.report.grids import ReportFacts, short_table
+from results.report.html import first_picture, html_report
 from results.report.terminal import print_bias_table
-from results.verdict.answer import answer
+from results.verdict import verdicts
+from results.verdict.answer import ClaimAnswer, answer
+from results.verdict.verdicts import Grade, Judged, Screened, Verdict
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 FACTS = ReportFacts(
@@ -175,6 +180,39 @@ def screened(fabricate: Any, sample_of: Any, cells: int) -> Diagnosis:
         for name, fits in draw.estimates.items():
             draw.estimates[name] = replace(fits, statistics={"pre_p": rng.random(40)})
     return diagnose(records)
+
+
+def test_bias_of_fits_that_pass_is_in_standard_errors_of_all_fits(fabricate: Any, sample_of: Any) -> None:
+    diagnosis = screened(fabricate, sample_of, 1)
+    own = diagnosis.frame[diagnosis.frame["estimator"] == "a"].set_index(["sample", "measure"])["value"]
+    first, _ = verdicts.screened(Claim("screen"), diagnosis)
+    bias, spread = own.loc[("passing", "bias")].item(), own.loc[("own", "empirical_se")].item()
+    assert first.passing == pytest.approx(bias / spread)
+    assert list(verdicts.screened(Claim("screen", terms=("other",)), diagnosis)) == []
+
+
+def test_rows_of_a_table_name_the_dials_that_vary_among_the_cells_judged() -> None:
+    grid = [dict(zip(("effect", "k", "n"), at, strict=True)) for at in itertools.product((0, 1), (1, 2), (1, 2, 3))]
+    cells = tuple(Judged(cell, 0.05, 0.01, 0.04, 0.06, Grade.HOLDS, {}) for cell in range(6))  # without an effect
+    size = Verdict(Claim("size"), "a", "did", "iid", 0.05, 0.025, cells)
+    table = short_table(ClaimAnswer(size.claim, "", (size,)), grid)
+    assert (table.dial, [names for names, _ in table.rows]) == ("n", [("k = 1",), ("k = 2",)])
+
+
+def test_screens_are_listed_by_the_bias_of_what_passes_whatever_its_sign() -> None:
+    found = [Screened(0, "", name, "did", "pre", 0.1, 0.01, 0.08, 0.12, 0.0, passing)
+             for name, passing in (("a", 0.5), ("b", -2.0), ("c", math.nan))]  # fmt: skip
+    table = short_table(ClaimAnswer(Claim("screen"), "", screens=tuple(found)), [{}])
+    assert [names[0] for names, _ in table.rows] == ["b", "a", "c"]
+
+
+def test_the_first_picture_is_of_the_panel_that_departs_most_to_either_side() -> None:
+    panels = [Facet(title, (Series("a", 0, (Point(0.0, value, value, value, "", True),)),))
+              for title, value in (("up", 0.3), ("down", -0.9))]  # fmt: skip
+    chart = Chart("k", "dots", "Bias", Axis("", -1, 1, ()), Axis("", -1, 1, ()), tuple(panels), (), "")
+    first = first_picture([chart])
+    assert first is not None
+    assert first.title == "Bias, down"
 
 
 def calls(work: Callable[[], object]) -> int:

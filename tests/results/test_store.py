@@ -17,6 +17,7 @@ from experiments.run.runner import run, schema_of
 from experiments.study import Study
 from references.small_panels import small_panel
 from results.store.lock import StoreLocked, locked
+from results.store.skeleton import check_identity
 from results.store.store import MemoryStore
 from results.store.zarr_store import BlockState, ZarrStore
 from sim.errors import BadInput
@@ -173,6 +174,15 @@ def test_what_differs_is_a_handful_of_short_lines(store_copy: Path, tmp_path: Pa
     ) as panels:
         run(did_study(design=another, grid=()), store=tmp_path / "p.zarr")
     assert len(str(panels.value)) < 400
+
+
+@pytest.mark.parametrize(("changed", "last"), [(5, "e was 1, is now 2"), (6, "2 more settings differ")])
+def test_five_settings_that_differ_are_named(changed: int, last: str) -> None:
+    old, new = ({"design": {"kind": "paper"}} | dict.fromkeys("abcdef"[:changed], value) for value in (1, 2))
+    with pytest.raises(BadInput) as caught:
+        check_identity(old, new, "x.zarr")
+    assert len(caught.value.problems) == 5
+    assert caught.value.problems[-1].what.endswith(last)
 
 
 def test_a_locked_store_is_left_alone(store_copy: Path) -> None:

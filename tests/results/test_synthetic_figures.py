@@ -126,7 +126,9 @@ def test_of_many_dates_those_with_the_most_cells_are_drawn_and_it_is_said() -> N
     figure = paths_figure(drawn)
     assert "6 of 7 dates of adoption are drawn" in figure.caption
     assert not any("from 2002" in text for text in texts(figure.svg))
-    assert "dates of adoption are drawn" not in paths_figure(plot({20: 5, 21: 9})).caption
+    few = paths_figure(plot({20: 5, 21: 9}))
+    assert "dates of adoption are drawn" not in few.caption
+    assert "observed" in texts(few.svg)  # and no mean: one unit a date
 
 
 def test_periods_that_are_apart_and_odd_names() -> None:

@@ -24,7 +24,7 @@ from table_parsers import displayed
 
 from experiments.estimation import check_formats, journal_tables, write_files
 from results.plots.paper import draw, figure, frame
-from results.tables import rtf
+from results.tables import rtf, word
 from results.tables.html_tables import html_tables
 from results.tables.journal_table import Heading, JournalTable, Row
 from results.tables.latex import escape, latex_tables
@@ -66,6 +66,22 @@ def test_digits_stand_under_digits() -> None:
     assert [m.start() for m in re.finditer(r"\d\*\*\*", lines[first])] == [
         m.start() for m in re.finditer(r"\d\)", lines[first + 1])
     ]
+
+
+def test_brackets_of_either_kind_stand_behind_the_digits() -> None:
+    console = Console(file=(out := io.StringIO()), width=60, color_system=None)
+    rows = tuple(Row("x", (cell,)) for cell in ("0.25***", "(0.25)", "[0.10, 0.25]"))
+    print_table(JournalTable("1", "T", (Heading("y"),), rows), console)
+    assert len({line.rindex("25") for line in out.getvalue().splitlines() if "25" in line}) == 1
+
+
+@pytest.mark.parametrize(("letters", "upright", "parts"), [(50, True, 1), (55, False, 1), (90, False, 2)])
+def test_wide_tables_lie_on_their_side_where_fewer_rows_have_room(letters: int, upright: bool, parts: int) -> None:
+    """RTF: 92 a letter and 200 a column on 11,906 - 2 x 1,134 twentieths of a point. LaTeX: 34 rows, 58 upright."""
+    rows = (Row("a", kind="head"), *[Row("x" * 50, ("1" * letters,))] * 20) * 2
+    document, table = Document(FACTS, ()), JournalTable("1", "T", (Heading(""),), rows)
+    assert ("lndscpsxn" not in rtf.rtf_tables(document, [table])) is upright
+    assert latex_tables(document, [table]).count(r"\begin{tabular}") == parts
 
 
 def test_a_terminal_without_greek_gets_it_spelt_out() -> None:
@@ -246,6 +262,14 @@ def test_the_word_file_reads_back() -> None:
     assert {tuple(edges) for edges in borders} <= {("top",), ("bottom",), ("top", "bottom")}  # Word asks for this order
     assert file.tables[0].rows[2].cells[1].text[-3:] == "***"
     assert sum(len(table.columns) - 1 for table in file.tables) == sum(len(table.columns) for table in tables)
+
+
+def test_a_heading_in_word_is_as_wide_as_the_columns_that_it_spans() -> None:
+    heads = (Heading("a", group="both"), Heading("treatment", group="both"), Heading("b"))
+    grid = word._grid(JournalTable("1", "T", heads, (Row("x", ("1", "2", "3")),)))
+    label, *widths = map(int, re.findall(r'gridCol w:w="(\d+)"', grid))
+    first = [int(width) for width in re.findall(r'tcW w:w="(\d+)"', grid.partition("</w:tr>")[0])]
+    assert first == [label, widths[0] + widths[1], widths[2]]
 
 
 def test_all_files_or_none(tmp_path: Path) -> None:

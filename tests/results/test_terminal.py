@@ -16,7 +16,7 @@ from rich.console import Console
 from estimators.core.estimator import Layout, Status
 from experiments.run.reporting import open_page, print_chart
 from results.diagnosis.diagnose import diagnose
-from results.plots.chart import text_chart
+from results.plots.chart import Facet, text_chart
 from results.plots.grid import MEASURES, measure_chart
 from results.report.grids import ReportFacts, glances, lead_of, opened_by
 from results.report.html import html_report
@@ -313,6 +313,10 @@ def test_a_picture_of_rows_has_marks_intervals_and_values(fabricate: Any, sample
     assert [line.split()[0] for line in lines[1:4]] == ["low", "right", "high"]
     assert "-1.0" in lines[1]
     assert "!" in lines[1]
+    (one, *_), wide = chart.panels[0].series, chart.values
+    point = replace(one.points[0], value=0.0, low=wide.low, high=wide.high, said="0")
+    line = text_chart(replace(chart, panels=(Facet("", (replace(one, points=(point,)),)),)), 90)[1]
+    assert set(line[7:-2]) == {"─", "●"}  # of the whole axis, between the name and the value
 
 
 @pytest.mark.parametrize("away", ["CI", "SSH_CONNECTION", "SSH_TTY"])

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
-from results.report.panel_pages import ANSWERS, MARKS, fidelity_chart, figure, marked, number
+from results.report.panel_pages import ANSWERS, MARKS, claim_chart, fidelity_chart, figure, marked, number, race_page
 from results.text import (
     bracketed,
     error_words,
     fixed,
+    in_columns,
     interval,
     joined,
     p_value,
     probability,
     region,
+    rounded,
     share,
     share_text,
 )
@@ -33,6 +36,7 @@ def test_numbers_in_tables() -> None:
     assert [number(x) for x in (-0.12345, 1234.5, 0.0, None)] == ["\N{MINUS SIGN}0.123", "1.23e+03", "0", "–"]
     assert [share(x) for x in (0.0512, 1.0, None)] == ["5.1%", "100.0%", "–"]
     assert [probability(x) for x in (0.0009, 0.001, None)] == ["<0.001", "0.001", "–"]
+    assert [rounded(x) for x in (1234.4, 99.7, 99.4, 0.123)] == ["1234", "100", "99", "0.12"]
 
 
 def test_numbers_carry_as_many_digits_as_their_error() -> None:
@@ -62,6 +66,11 @@ def test_regions() -> None:
     assert region([1, 3, 5], every, dials) == "b = y"
     assert region([3, 5], every, dials) == "a from 0.4, b = y"
     assert region([0, 3], every, dials) == ""
+    assert region([1], range(2), [{"kind": "knn", "k": 6}, {"kind": "band"}]) == ""  # a band has no k
+
+
+def test_chinese_lines_are_as_wide_as_asked_with_their_indent() -> None:
+    assert in_columns("产业链韧性高", 10, rest="    ") == ["产业链", "    韧性高"]
 
 
 def test_error_types_in_words() -> None:
@@ -96,11 +105,28 @@ def test_rows_of_the_power_table_are_the_cells_of_the_estimate(estimate: float) 
     assert [words for words, _ in marked(held(estimate, asked=False))] == [words for words, _ in found[1:]]
 
 
+def test_the_error_type_to_print_is_the_first_of_six() -> None:
+    rows = [{"se_type": name, "estimate": 1.0, "lower": 0.0, "upper": 2.0, "recommended": name == "g"}
+            for name in "abcdefg"]  # fmt: skip
+    chart = claim_chart({"errors": rows, "race": [], "claim": {"term": "did", "outcome": "y", "estimate": 1.0}})
+    assert "".join(name for _, name in chart.places.ticks) == "gabcde"
+
+
 def test_a_feature_stands_as_far_out_as_half_widths_of_its_band() -> None:
-    rows = [{"feature": name, "lower": 0.0, "upper": 2.0, "real": real, "inside": real <= 2.0}
-            for name, real in (("middle", 1.0), ("end", 2.0), ("far", 9.0))]  # fmt: skip
+    """The last two have bands of one value."""
+    rows = [{"feature": "x", "lower": lower, "upper": 2.0, "real": real, "inside": lower <= real <= 2.0}
+            for lower, real in ((0.0, 1.0), (0.0, 2.0), (0.0, 9.0), (2.0, 2.0), (2.0, 1.9))]  # fmt: skip
     (panel,) = fidelity_chart({"method": "m", "rows": rows}).panels
-    assert [(point.value, point.clear) for point in panel.points] == [(0.0, False), (1.0, False), (3.0, True)]
+    assert [(point.value, point.clear) for point in panel.points] == [
+        (0.0, False), (1.0, False), (3.0, True), (0.0, False), (-3.0, True)]  # fmt: skip
+
+
+def test_estimators_without_fits_stand_last_in_a_race() -> None:
+    missing = dict.fromkeys(("bias", "rmse_mcse", "coverage", "power", "confidence"))
+    rows = [missing | {"world": "w", "estimator": name, "rmse": rmse}
+            for name, rmse in (("x", None), ("y", 2.0), ("z", 1.0))]  # fmt: skip
+    document = {"worlds": rows, "panel": [], "answer": "", "notes": [], "effect": 1.0, "best": "z"}
+    assert re.findall("<t[hd][^>]*>([xyz])</t", race_page(document, "w")) == ["z", "y", "x"]
 
 
 @pytest.mark.parametrize(("estimate", "said"), [(0.5, "80%: 0.8."), (-0.5, "80%: \N{MINUS SIGN}0.8.")])

@@ -182,16 +182,20 @@ def test_too_few_fits_tell_nothing(fabricate: Any, sample_of: Any) -> None:
     assert answer(diagnosis).sentences[0] == (
         "Too few replications to judge: at most 29 usable fits per cell; a verdict needs 30."
     )
+    cells = [({"n": fits}, {"ols": cell(sample_of, 1.0, fits)}) for fits in (29, 30)]
+    assert answer(judged(fabricate, cells, Claim("bias"))).nothing == ""
 
 
 def test_an_estimator_that_fails_in_27_percent_of_fits_holds_nowhere(fabricate: Any, sample_of: Any) -> None:
     status = np.where(np.arange(FITS) < 0.27 * FITS, Status.SINGULAR, Status.OK)
     right = cell(sample_of, 0.0)
-    samples = {"sound": right, "frail": replace(right, status=status)}
+    bare = replace(right, se=np.where(status[:, None, None] == Status.OK, right.se, np.nan))
+    samples = {"sound": right, "frail": replace(right, status=status), "bare": bare}
     found = answer(judged(fabricate, [({}, samples)], Claim("bias"), Claim("coverage")))
     grades = {(item.estimator, item.measure): item.grade for item in found.verdicts}
     assert {grades["sound", measure] for measure in ("bias", "coverage")} == {Grade.HOLDS}
     assert {grades["frail", measure] for measure in ("bias", "coverage")} == {Grade.OPEN}
+    assert (grades["bare", "bias"], grades["bare", "coverage"]) == (Grade.HOLDS, Grade.OPEN)
     assert found.grade is Grade.FAILS
     assert found.sentences[0].startswith("Failed fits: frail failed in 1,080 of 4,000 fits (27%): ")
     assert found.sentences[1].endswith("cannot be told for frail (27% of fits failed).")

@@ -208,6 +208,8 @@ def test_a_dial_stands_in_the_columns_as_far_as_they_have_room(
     table = default_pivot(diagnose(fabricate([({"x": x}, {"a": found}) for x in range(values)])), MEASURES["bias"])
     assert table is not None
     assert table.across == across
+    sheet = openpyxl.load_workbook(io.BytesIO(xlsx_file([table]))).active
+    assert sheet.freeze_panes == ("A3" if across else "B3")  # below the heads, behind the keys of rows
 
 
 def test_marks_are_those_of_clear_departures(diagnosis: Any) -> None:

@@ -12,7 +12,7 @@ from scipy import integrate, special
 from estimators.core.estimator import Estimates, critical_values, p_values
 from results.tables.records import Fit, records_of, statistics_of
 
-TERMS, ERRORS = ("did", "rho", "sigma2", "indirect:did"), ("iid", "hc1", "wild:unit")
+TERMS, ERRORS = ("did", "long_total:did", "sigma2", "indirect:did"), ("iid", "hc1", "wild:unit")
 ESTIMATE = np.array([[0.31, -0.47, 0.83, 0.59], [9.0, 9.1, 9.2, 9.3]])
 SE = np.array([[[0.11, 0.13, 0.17, 0.19], [0.23, 0.29, 0.37, 0.41], [np.nan] * 4], np.full((3, 4), 7.0)])
 DOF = np.array([[[5.0, 8.0, 13.0, 21.0], [np.inf] * 4, [3.0] * 4], np.full((3, 4), 2.0)])
@@ -48,7 +48,7 @@ def test_every_record_of_an_answer() -> None:
         assert (item.nobs, item.units, item.periods) == (279, 31, 9)
         assert (item.table, item.column, item.model, item.transform) == ("7", 3, "sdm", "lee-yu")
         assert (item.sample, item.weights, item.year, item.mediator) == ("east", "ring", 2004, "fdi")
-        assert item.effects_method == ("delta" if term == "indirect:did" else None)
+        assert item.effects_method == ("delta" if ":" in term else None)
         if error == "wild:unit":
             assert (item.se, item.statistic) == (None, None)
             assert (item.lower, item.upper) == pytest.approx((-0.8 + 0.001 * k, 1.7 + 0.001 * k))

@@ -16,7 +16,7 @@ import panelproof as pp
 from experiments.cli import run_command
 from experiments.run.runner import run
 from results.store import bucket
-from results.store.bucket import ObjectPath, StoreUnreachable, store_path
+from results.store.bucket import ObjectPath, StoreUnreachable, client_of, store_path
 from sim.errors import BadInput
 from studies import quick_study
 
@@ -120,6 +120,9 @@ def test_plain_http_to_another_machine(place: ObjectPath, refusal: Say, monkeypa
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://minio.example:9000")
     said = refusal("report", str(place))
     assert "http://minio.example:9000; is not encrypted; allowed: https://, or http:// of this machine" in said
+    for yes in ("1", "TRUE", "yes"):
+        monkeypatch.setenv("AWS_ALLOW_HTTP", yes)
+        assert client_of(place) is not None
 
 
 def test_a_cloud_that_wants_more(refusal: Say, monkeypatch: pytest.MonkeyPatch) -> None:
