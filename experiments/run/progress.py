@@ -180,7 +180,7 @@ def line(step: Step, rate: float) -> str:
 def duration(seconds: float) -> str:
     """Seconds as a person says them."""
     if seconds < 100:
-        return f"{seconds:.2g} s"
+        return f"{seconds:.2g} s" if seconds < 9.95 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
 
 

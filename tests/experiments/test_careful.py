@@ -74,6 +74,14 @@ def test_a_deadly_fit_costs_few_limits_and_itself(
     assert {key: text.startswith(LOST) for key, text in found.tracebacks.items()} == {(at, "one"): True}
 
 
+def test_a_piece_may_take_twenty_times_what_its_replications_took() -> None:
+    child: Any = Played(lambda _: False)
+    seen = tasks.FaultBisection(Job(study_of(*BOTH), 0, 0, 0, 256, None), 600.0, None, child, slowest=0.1)
+    for stop in (65, 192):
+        seen.call(64, stop, "draw")
+    assert child.limits == [20 * 0.1 * TILE, 20 * 0.1 * 128]
+
+
 def test_a_deadly_draw_costs_its_tile(monkeypatch: pytest.MonkeyPatch) -> None:
     study = study_of(*BOTH)
     found, _ = search(monkeypatch, study, lambda piece: 64 in range(piece.start, piece.stop))

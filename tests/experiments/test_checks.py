@@ -22,7 +22,9 @@ from experiments.checks import (
     index_weights,
     influence,
     missing_cells,
+    specifications,
     spillovers,
+    staggered,
 )
 from experiments.checks.case import Case
 from experiments.checks.check import (
@@ -39,7 +41,7 @@ from experiments.checks.check import (
 from experiments.estimation import estimate
 from experiments.tables import regressions, spatial_models
 from experiments.tables.ledger import Ledger
-from results.tables.records import Check
+from results.tables.records import SILENT, WEAKENS, Check
 from sim import Panel, Roles
 
 TABLE = [  # difference, se, supports -> answer, of a claim of 5 that needs a change of 3 towards zero; critical 2
@@ -301,13 +303,16 @@ def test_rank_correlation_sees_a_function_of_the_outcome(tmp_path: Path) -> None
     frame = made_cities.frame()
     rng = np.random.default_rng(5)
     frame["new"] = 2.5 * rng.standard_normal(len(frame)) + frame["d"]
-    frame["y"] = np.exp(frame["new"])
+    frame["y"], frame["road"] = np.exp(frame["new"]), (frame["road"] / 2).round()
     document = made(tmp_path, SPEC.replace('"book"]', '"book", "new"]'), frame.round(6))
     found = of(document, "outcome-again:new")
     assert abs(found.numbers["of_values"] or 0) < 0.9
     assert found.numbers["of_ranks"] == pytest.approx(1.0, abs=1e-4)
     assert found.answer == "contradicts"
     assert "ranks" in found.sentence
+    ranks = frame.round(6)[["y", "road"]].rank()  # of equal values the mean one
+    left = ranks - sum(ranks.groupby(frame[name]).transform("mean") for name in ("city", "year"))
+    assert of(document, "outcome-again:road").numbers["of_ranks"] == pytest.approx(left["y"].corr(left["road"]))
 
 
 def test_the_t_of_a_control_is_that_of_the_regression(tmp_path: Path) -> None:
@@ -525,6 +530,13 @@ def test_an_index_is_held_against_other_indices(tmp_path: Path) -> None:
     assert not [text for text in served.alternatives if text.startswith("outcome:")]
 
 
+@pytest.mark.parametrize(("p", "severity"), [(0.09, SILENT), (0.11, WEAKENS)])
+def test_error_types_disagree_about_ten_percent(case: Case, p: float, severity: int) -> None:
+    records = [replace(one, pvalue=p if one.se_type == "iid" else 0.01) for one in case.ledger.records]
+    found = specifications._error_types(replace(case, ledger=replace(case.ledger, records=records)))
+    assert found.severity == severity
+
+
 def test_missing_cells_are_held_to_units_that_have_none(tmp_path: Path) -> None:
     spec = made_cities.PANEL.replace('controls = ["road", "book"]', 'controls = ["road", "book"]\nmissing = "drop"')
     case = case_of(tmp_path, spec, made_cities.frame_with_gaps())
@@ -536,13 +548,25 @@ def test_missing_cells_are_held_to_units_that_have_none(tmp_path: Path) -> None:
     assert found.alternatives == ("balanced",)
 
 
-def test_spillovers_are_the_coefficient_beside_the_neighbours(case: Case) -> None:
+def test_spillovers_are_the_coefficient_beside_the_neighbours(case: Case, tmp_path: Path) -> None:
+    assert list(spillovers.alternatives(case_of(tmp_path, SPATIAL))) == ["neighbours:w"]  # of the main W alone
     (found,) = spillovers.check(case)
     frame = made_cities.frame().sort_values(["year", "city"])
     exposure = frame["d"].to_numpy(float).reshape(9, 36) @ made_cities.neighbours().dense.T
     by_hand = dummies(frame.assign(w_d=exposure.ravel()), "city", "year", regressors=("d", "w_d", "road", "book"))
     assert found.numbers["estimate"] == pytest.approx(by_hand, rel=1e-8)
     assert found.unit == "y"
+
+
+def test_much_negative_weight_weakens(tmp_path: Path) -> None:
+    """Half of the cities adopt in the second of nine years, half in the last: -7/18 of the former in the last year."""
+    frame = made_cities.frame()
+    frame["d"] = (frame["year"] >= np.where(frame["code"] % 2, 2011, 2018)).astype(int)
+    *_, found = staggered.check(
+        case_of(tmp_path, made_cities.PANEL.replace('controls = ["road", "book"]\n', ""), frame)
+    )
+    assert found.numbers["negative_sum"] == pytest.approx(-7 / 18 / (7 / 9))
+    assert found.severity == WEAKENS
 
 
 def test_a_claim_of_a_subsample_is_judged_on_it(tmp_path: Path) -> None:

@@ -192,6 +192,7 @@ def test_only_a_run_says_that_it_can_be_resumed(
     for arguments, said in (
         (["estimate", "panel.csv", "--spec", "spec.toml"], word),
         (["run", "bias", "--cluster", "serial", "--store", str(tmp_path / "x.zarr")], f"{word}; {KEPT}"),
+        (["trust", "panel.csv", "--spec", "spec.toml", "--out", str(tmp_path / "t")], f"{word}; {KEPT}"),
     ):
         assert run_command(arguments) == code
         assert capsys.readouterr().err.splitlines()[-1] == f"panelproof: {said}"

@@ -210,7 +210,7 @@ def test_everything_that_other_programs_can_do_is_compared_and_counted(estimated
     frame, rng = table(14), np.random.default_rng(1)
     own = np.repeat(np.arange(14), YEARS)
     frame["lon"], frame["lat"] = rng.uniform(100, 120, 14)[own], rng.uniform(25, 40, 14)[own]
-    code, document, said = estimated(frame, PLACES)
+    code, document, said = estimated(frame, PLACES + '[spatial]\neffects = ["two-way", "unit"]\n')
     assert (code, said) == (0, "")
     found = {(item["table"], item["program"], item["what"]): item["compared"] for item in document["cross_check"]}
     everything = sum(TERMS_OF_2.values())
@@ -226,8 +226,8 @@ def test_everything_that_other_programs_can_do_is_compared_and_counted(estimated
         ("6", "esda", "sd under normality"): by_year,
         ("6", "esda", "sd under randomisation"): by_year,
         # SEM: did, x, lambda, sigma2; SAR: did, x, rho, sigma2; SDM: the two lags besides
-        ("7", "spreg", "estimates"): 4 + 4 + 6,
-        ("7", "spreg", "errors information"): 4 + 4 + 6,
+        ("7", "spreg", "estimates"): 2 * (4 + 4 + 6),
+        ("7", "spreg", "errors information"): 2 * (4 + 4 + 6),
     }
     assert max(item["largest"] for item in document["cross_check"]) < 1e-6
 

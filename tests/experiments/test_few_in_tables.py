@@ -11,7 +11,7 @@ import pytest
 from estimators.linear.did import TwoWayDID
 from experiments.estimation import check_estimable
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
-from experiments.tables.ledger import Ledger
+from experiments.tables.ledger import Ledger, few_clusters
 from experiments.tables.regressions import add_baseline
 from results.tables.typography import error_note
 from sim import BadInput
@@ -53,6 +53,11 @@ def test_every_two_way_column_has_them_and_others_what_they_can(tmp_path: Path) 
         assert set(found) & set(ERRORS) == kept, (column, model)
     assert any("Random effects have no cv3:province, cr2:province, conley-taber" in note for note in ledger.notes)
     assert not any("conley-taber error of" in note for note in ledger.notes)
+
+
+def test_thirty_clusters_are_not_few(tmp_path: Path) -> None:
+    said = [tuple(few_clusters(real(tmp_path, frame(units=units), ()))) for units in (29, 30)]
+    assert [len(sentences) for sentences in said] == [1, 0]
 
 
 def test_the_numbers_are_those_of_the_estimator(tmp_path: Path) -> None:

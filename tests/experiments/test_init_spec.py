@@ -37,6 +37,7 @@ def test_the_example_is_recognised_whole(tmp_path: Path) -> None:
     assert tuple(panel.weights) == ("knn-6",)
     assert 'treatment = "eip"' in text
     assert TwoWayDID()(panel, Streams(1)).status[0] == 1
+    assert "\nk = 3\n" in propose_spec(example_frame().iloc[: 4 * 18], "panel.csv")
 
 
 def test_chinese_names_and_quotes_in_them(tmp_path: Path) -> None:
@@ -302,6 +303,8 @@ def test_a_treatment_with_one_slip_is_no_control(slip: int, said: str) -> None:
     city = frame["city"][at]
     words = f"# ? treatment: began disagrees with zone in 1 row, such as {city} in 2018: which of the two is right?"
     assert words in propose_spec(frame.drop(columns=["pilot", "data"]), "panel.csv")
+    frame.loc[frame.index[frame["zone"] == 1][::5], "zone"] = slip  # a fifth of them are no slips
+    assert "disagrees" not in propose_spec(frame.drop(columns=["pilot", "data"]), "panel.csv")
 
 
 def test_what_cannot_be_used_is_said_to_be_what_it_is() -> None:

@@ -50,7 +50,7 @@ class Example(Base):
 
     - an item that belongs to mode.
 
-    size is not explained here.
+    size is not explained here. label: of the example.
     """
 
     first: float | None = None
@@ -63,7 +63,7 @@ def test_dials_are_read_from_types_and_docstrings() -> None:
     dials = {dial.name: dial for dial in dials_of(Example)}
     assert list(dials) == ["size", "label", "first", "second", "mode", "pair"]
     assert dials["size"].meaning == "of the thing; more is larger."
-    assert dials["label"].meaning == "its name."
+    assert dials["label"].meaning == "of the example."
     assert dials["first"].meaning == dials["second"].meaning == "both of them, as in size: this is no head."
     assert dials["mode"].meaning == "slow (the default) | fast. - an item that belongs to mode."
     assert dials["pair"].meaning == ""

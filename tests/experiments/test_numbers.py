@@ -227,3 +227,9 @@ def test_what_a_command_says_goes_before_the_table_of_its_file() -> None:
     table = {"where": "local", "workers": 3, "numbers": "portable"}
     place = place_of("serial", table=table, numbers="default")
     assert (place.where, vars(place.back)) == ("serial", {"memory": None}), "options belong to the place beside them"
+
+
+def test_options_of_a_command_are_written_with_either_dash(tmp_path: Path) -> None:
+    (tmp_path / "hosts").touch()
+    place = place_of("ssh", options=("hosts=a", f"known-hosts={tmp_path / 'hosts'}"))
+    assert vars(place.back)["known_hosts"] == str(tmp_path / "hosts")

@@ -667,6 +667,7 @@ CHANGES = {
     "panel": ([], {"numbers": "others"}, "the panel is another one;"),
     "panel and model": (["--estimator", "sem"], {"numbers": "others"},
                         "--estimator was sdm, is sem and the panel is another one;"),
+    "gaps": (["--estimator", "did"], {}, "--estimator was sdm, is did;"),  # of which an SDM knows nothing
     "term": (["--term", "no-kernel"], {}, "--term, or what the spec says of clusters, is another;"),
 }  # fmt: skip
 
@@ -688,6 +689,8 @@ def test_a_store_says_in_one_line_which_choice_was_another(
         spec = spec.replace(old, new)
     seed = 5 if "numbers" in edits else 4
     files = write(tmp_path, small_panel(30, 8, seed=seed, model="none", sigma=3.0), spec)
+    if case == "gaps":
+        Path(files[0]).write_text("".join(Path(files[0]).read_text().splitlines(keepends=True)[:-1]))
     if case == "term":  # a kernel less: what another term or cluster amounts to
         monkeypatch.setattr("experiments.placebo._quick", lambda chosen, *_: chosen)
         options = []

@@ -181,6 +181,16 @@ def test_a_file_without_the_function_is_refused(script: Path, file: str, functio
         r_estimator(script.parent / file, function)
 
 
+def test_of_many_words_of_r_the_last_ones_are_said(
+    script: Path, panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Rscript").write_text(f"#!/bin/sh\necho '{300 * 'x'} the end' >&2\nexit 1\n")
+    (tmp_path / "Rscript").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(RFailed, match=r"R ended with 1 in alone: x+ the end$"):
+        r_estimator(script, "alone", terms=["d"], errors=[])(panel)
+
+
 def test_without_r_the_remedy_is_said(script: Path, panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(BadInput, match="there is no Rscript"):

@@ -80,7 +80,7 @@ def test_pictures_are_chosen_by_name_term_and_format(
     names = sorted(file.name for file in folder.iterdir())
     assert names
     assert all(name.startswith("power-inv") and name.endswith(".pdf") for name in names), names
-    for words, said in ((["--figures", str(tmp_path / "g"), "--figure", "pover"], "no picture 'pover'"),
+    for words, said in ((["--figures", str(tmp_path / "g"), "--figure", "powe"], "no picture 'powe'"),
                         (["--figures", str(tmp_path / "g"), "--term", "inw"], "did you mean 'inv'?"),
                         (["--figure", "power"], "--figures DIR"), (["--format", "png"], "--figures DIR")):  # fmt: skip
         capsys.readouterr()

@@ -421,8 +421,10 @@ def test_treated_units_of_one_cluster_have_no_error_of_it(tmp_path: Path) -> Non
 
 def test_treated_units_without_a_match_are_counted(tmp_path: Path) -> None:
     menu = '[robustness.psm]\nmethods = ["nearest"]\nneighbours = 5\nreplacement = false\ncaliper = 1.0\n'
-    ledger = fitted(real_panel(tmp_path, table(), menu))
+    apart = table().assign(x=lambda f: f["x"] + 9 * (f["code"] == f.loc[f["eip"] == 1, "code"].min()))
+    ledger = fitted(real_panel(tmp_path, apart, menu))
     facts = {s.name: s.value for s in ledger.statistics if s.model == "psm" and s.term is None}
+    assert facts["treated_on_support"] == (facts["treated"] or 0) - 1
     alone = int((facts["treated_on_support"] or 0) - (facts["treated_matched"] or 0))
     assert alone > 0
     (note,) = (note for note in ledger.notes if "near enough" in note)
@@ -480,7 +482,7 @@ SPEC: dict[str, tuple[str, list[str]]] = {
     "quantiles out of range": ("[robustness]\nwinsorize = [1, 99]\n", ["winsorize[1] = 99"]),
     "one quantile": ("[robustness]\nwinsorize = [0.01]\n", ["winsorize"]),
     "quantiles that do nothing": ("[robustness]\nwinsorize = [0, 1]\n", ["changes nothing"]),
-    "window out of order": ("[robustness]\nwindows = [[2005, 2003]]\n", ["windows: [2005, 2003]", "order"]),
+    "window out of order": ("[robustness]\nwindows = [[2005, 2005]]\n", ["windows: [2005, 2005]", "order"]),
     "window twice": ("[robustness]\nwindows = [[2001, 2005], [2001, 2005]]\n", ["windows names [2001, 2005] twice"]),
     "window of one number": ("[robustness]\nwindows = [[2001, 2005], 2003]\n", ["windows[1] = 2003"]),
     "nothing to exclude": ("[robustness]\nexclude = { city = [] }\n", ["exclude.city is empty"]),

@@ -464,6 +464,8 @@ def test_the_spread_of_few_worlds_is_known_as_their_number_says(
     monkeypatch.setattr(searches, "_mcse", lambda *_: (0.1, 0.0025))
     store: Any = SimpleNamespace(worlds=worlds)
     assert spread_of(store, 4096, cast(SearchQuestion, None)) == (0.1, 0.0025, pytest.approx(se))
+    monkeypatch.setattr(searches, "_mcse", lambda _, blocks, __: (math.e if min(blocks) else 1.0, 0.0))
+    assert spread_of(store, 4096, cast(SearchQuestion, None))[2] == pytest.approx(7 / 8)  # one of 8 logs is 1
 
 
 def test_answers_that_are_none_say_where_the_search_was() -> None:

@@ -242,3 +242,4 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkey
     assert run_command(["store", "merge", shards[0], "runs/t-2-of-3.zarr", "--out", "part.zarr"]) == 0
     assert run_command(["store", "merge", shards[1], "runs/t-2-of-3.zarr", "--out", "other.zarr"]) == 3
     assert "2 blocks are missing; run the study with --store other.zarr" in capsys.readouterr().out
+    assert run_command(["store", "merge", shards[1], "runs/t-2-of-3.zarr", "--out", "json.zarr", "--json"]) == 3

@@ -85,10 +85,13 @@ def test_a_single_weights_table_and_a_file_beside_the_spec(tmp_path: Path) -> No
     ],
 )
 def test_kinds_of_weights(tmp_path: Path, table: str, name: str) -> None:
-    spec = spec_of(tmp_path, PANEL + f'longitude = "lon"\nlatitude = "lat"\n[[weights]]\n{table}\n')
-    panel = load_panel(panel_file(tmp_path), spec)
+    text = PANEL + f'longitude = "lon"\nlatitude = "lat"\n[[weights]]\n{table}\n'
+    panel = load_panel(panel_file(tmp_path), spec_of(tmp_path, text))
     assert tuple(panel.weights) == (name,)
     assert panel.weights[name].row_stochastic
+    raw = load_panel(panel_file(tmp_path), spec_of(tmp_path, text + 'standardize = "none"\n')).weights[name].dense
+    assert not np.allclose(raw.sum(axis=1), 1.0)
+    np.testing.assert_allclose(panel.weights[name].dense, raw / raw.sum(axis=1, keepdims=True))
 
 
 def test_first_treated_equals_the_treatment(tmp_path: Path) -> None:
@@ -188,6 +191,7 @@ def test_groups_by_quantiles_of_a_base_period(tmp_path: Path) -> None:
     wrong = {
         "gdp has no value in 1999 for 6 units": ["gdp", 3, 1999],
         "2 groups by same in 2006 have 6, 0 units": ["same", 2, 2006],
+        "20 groups by gdp in 2006 have": ["gdp", 20, 2006],
     }
     file = panel_file(tmp_path, frame().assign(same=1.0))
     for said, given in wrong.items():
@@ -286,6 +290,9 @@ def test_balance_drops_units_with_a_new_w_or_periods_or_says_what_is_missing(tmp
         reading.balanced()
     with pytest.raises(BadInput, match="the weights are of other units"):
         balanced(reading.panel, "drop-units")
+    few = read_real_panel(panel_file(tmp_path, frame().drop(index=range(0, 20, 4))), spec)
+    with pytest.raises(BadInput, match="leaves 1 units and 4 periods"):
+        few.balanced("drop-units")
 
 
 def test_a_matrix_in_the_files_order_survives_the_loss_of_units(tmp_path: Path) -> None:
@@ -456,10 +463,10 @@ def test_a_wrong_spec_is_refused_in_the_users_words(tmp_path: Path, case: str) -
 
 def test_all_errors_of_a_spec_come_at_once(tmp_path: Path) -> None:
     text = 'unit = 1\n[panel]\nperiod = 3\nmissing = "x"\n[transform]\nz = 1\n[[weights]]\nkind = "knm"\n'
-    text += "[robustness]\nlag = 0\n"
+    text += '[[weights]]\nkind = "band"\n[[weights]]\nkind = "knn"\n[robustness]\nlag = 0\n'
     with pytest.raises(BadInput) as caught:
         spec_of(tmp_path, text)
-    assert len(caught.value.problems) == 8
+    assert len(caught.value.problems) == 9
 
 
 TYPES = {

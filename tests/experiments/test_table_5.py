@@ -182,6 +182,8 @@ def test_intervals_of_draws_are_kept(of_paper: Ledger) -> None:
         assert nie.lower < 0.000666 < nie.upper
         assert (nie.lower > 0) == (nie.pvalue <= 0.05)
         assert abs(nie.upper + nie.lower - 2 * nie.estimate) > 1e-8
+        direct = one(of_paper, model="mediation", term="nde", se_type=error)
+        assert direct.pvalue == 2 / 200  # of 199 draws none is below 0
 
 
 def test_the_same_seed_gives_the_same_table(paper: RealPanel, of_paper: Ledger) -> None:

@@ -147,6 +147,9 @@ def test_residuals_are_those_of_the_regression_with_dummies(real: RealPanel, led
         record = next(r for r in ledger.records if (r.weights, r.se_type) == (name, "projection"))
         got = (record.estimate, value(ledger, record, "expected"), record.se)
         np.testing.assert_allclose(got, (index, mean, np.sqrt(variance)), rtol=1e-9)
+        exchanged = next(r for r in ledger.records if (r.model, r.weights, r.se_type)
+                         == ("moran-residuals", name, "permutation"))  # fmt: skip
+        assert value(ledger, exchanged, "expected") == -1 / (N - 1)
 
 
 def test_local_moran_of_the_last_year_under_the_main_w(real: RealPanel, ledger: Ledger) -> None:

@@ -16,8 +16,10 @@ import panelproof as pp
 from estimators import Moderation, TripleDifference
 from estimators.core.hypotheses import parse_hypothesis
 from experiments.panel_spec.first_spec import EXAMPLE_SPEC, example_frame
-from experiments.tables.ledger import journal_tables
+from experiments.tables import interactions_table
+from experiments.tables.ledger import Ledger, journal_tables
 from results.tables.records import Document
+from results.text import number
 from sim.errors import BadInput
 
 TESTS = ("2.5: did = 0.02", "2.5: did = 0, inv = 0", "M.1: -0.1 < did x inv < 0.1", "2.2 pooled: did - inv", "D.1: did")
@@ -102,12 +104,26 @@ def test_figures_hold_the_line_and_its_band() -> None:
     assert {one.name: one.svg for one in again.figures}["marginal-effect-1"] == figure.svg
 
 
+def test_few_cities_with_gaps() -> None:
+    """Quantiles count observed rows; the band is the interval by t at each value."""
+    frame = example_frame().iloc[: 12 * 18].drop(index=range(0, 200, 7))
+    real, ledger = pp.read_panel(frame, spec_of(moderation={"by": ["inv"]}, transform={})), Ledger(1)
+    interactions_table.add(real, ledger)
+    found = {one.name: one.value for one in ledger.statistics}
+    assert found["moderator_p90"] == np.percentile(frame["inv"], 90)
+    most = frame["inv"].max()
+    at = Moderation("inv", at=most)(real.panel)
+    said = [number(float(one), 3) for one in (most, at.params["did"], *at.conf_int().loc["did"])]
+    assert "{}: {} [{}, {}].".format(*said) in ledger.figures[0].svg
+
+
 def test_table_t_holds_the_users_tests() -> None:
     found = {record.sample + ": " + record.term: record for record in document().records if record.table == "T"}
     assert tuple(found) == TESTS
     by_hand = document()["2", 5].test("did = 0.02")
     shown = found["2.5: did = 0.02"]
     assert (shown.estimate, shown.se, shown.pvalue) == (by_hand.estimate, by_hand.se, by_hand.pvalue)
+    assert (shown.nobs, shown.units, shown.periods) == (285 * 18, 285, 18)
     assert found["2.5: did = 0, inv = 0"].estimate is None
     table = rows("T")
     assert table["2.5: did = 0.02"][0] == rows("2")["eip"][-1].rstrip("*")
@@ -134,6 +150,7 @@ def test_in_python_one_column_is_chosen() -> None:
         (lambda: tables["2", 5].lincom("did = 0, inv = 0"), "no single combination"),
         (lambda: tables["2", 2].lincom("did"), "has 2 fits; allowed: one of pooled, random"),
         (lambda: tables["2", 5].lincom("did", model="pooled"), "is not pooled; allowed: did"),
+        (lambda: tables["2", 2].lincom("did", model="pooled", sample="random"), "has 0 fits with pooled random"),
         (lambda: tables["2", 2].lincom("did - inv", model="random"), "has no covariance of its terms"),
     ):
         with pytest.raises(BadInput, match=said) as caught:

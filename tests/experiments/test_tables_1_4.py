@@ -294,6 +294,15 @@ def test_many_values_have_the_test_alone(tmp_path: Path) -> None:
     assert {(record.table, record.column) for record in ledger.records if record.table == "4"} <= {("4", 0)}
 
 
+def test_eight_values_have_columns_and_three_units_enter_the_test(tmp_path: Path) -> None:
+    """Of lot 7 cities 7, 15 and 23."""
+    table = frame().assign(lot=lambda rows: rows["city"].str[1:].astype(int).map(lambda i: i % 8 if i < 24 else i % 7))
+    ledger = Ledger(seed=1)
+    regressions.add_subsamples(real_panel(tmp_path, table, WHOLE.replace('["zone", "grade"]', '["lot"]')), ledger)
+    assert {record.column for record in ledger.records} == set(range(9))
+    assert list(column(ledger, "4", 0, "interaction", "iid", "lot"))[-1] == "did x 7"
+
+
 FEW = "clustered errors tend to be too small with so few"
 
 

@@ -78,6 +78,8 @@ def test_the_folder_holds_the_page_and_ordinary_stores(folder: Path, held: dict[
         assert store.replications == row["replications"]
         assert len(store.cells) == row["cells"]
     assert [row["method"] for row in held["studies"]] == ["parametric", "factor", "residual"]
+    near = min(held["power"], key=lambda one: abs(one["effect"] - held["claim"]["estimate"]))
+    assert near["power"] in [row["power"] for row in held["studies"]]
 
 
 def test_trust_json_has_the_fields_of_the_contract(held: dict[str, Any]) -> None:

@@ -20,11 +20,12 @@ from experiments.cli import run_command
 from experiments.run.resume import replay
 from experiments.run.runner import run
 from experiments.study import Study
-from experiments.twins.real import Real
+from experiments.twins.real import Real, check_twins
 from experiments.twins.twin import FidelityRow, Twin, misses, twin
 from results.diagnosis.diagnose import diagnose
 from results.store.zarr_store import ZarrStore
 from sim import BadInput, Panel, Streams
+from sim.errors import bad
 from sim.world.panel_design import PanelDesign
 
 SPEC = f"""{made_cities.PANEL}
@@ -354,6 +355,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     command = ["twin", str(folder / "panel.csv"), "--spec", str(tmp_path / "spec.toml"), "--out", str(tmp_path / "o")]
     if not words:
         frame = pd.read_csv(folder / "panel.csv")
+        check_twins(made_cities.real_panel(tmp_path, text, frame[frame["year"] < 2017]))  # seven periods are enough
         frame[frame["year"] < 2016].to_csv(tmp_path / "short.csv", index=False)
         command[1], words = str(tmp_path / "short.csv"), "ar = 4 of 6 periods"
     assert run_command(command) == 2
@@ -361,6 +363,19 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     assert words in said
     assert len(said.strip().splitlines()) == 1
     assert not (tmp_path / "o").exists()
+
+
+def test_the_command_passes_its_methods_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fitted(_: object, methods: object) -> None:
+        raise bad(f"methods {methods}", where="twin", allowed="any", remedy="none")
+
+    monkeypatch.setattr("experiments.twins.twin.twin", fitted)
+    made_cities.real_panel(tmp_path, SPEC)
+    command = ["twin", str(tmp_path / "panel.csv"), "--spec", str(tmp_path / "spec.toml")]
+    assert run_command([*command, "--method", "factor", "--method", "residual"]) == 2
+    assert "methods ('factor', 'residual')" in capsys.readouterr().err
 
 
 def test_a_panel_with_gaps_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import math
@@ -13,12 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from rich.console import Console
 from scipy import stats
 
 from cluster import Executor
 from experiments.cli import run_command
+from experiments.run import checking
 from experiments.run.checking import pilot, projected
+from experiments.run.launch import forecast_run
 from experiments.run.runner import Progress, Stopping, Until, checkpoints, run, schema_of
 from results.diagnosis.claims import about, fits_needed
 from results.diagnosis.diagnose import diagnose
@@ -258,6 +263,15 @@ def test_projected_errors_fall_with_replications_and_with_worlds() -> None:
     assert projected(math.sqrt(alone * effect), alone, 256, 8, 4) == pytest.approx(
         math.sqrt(alone / 4 * (1 + 127 * 0.5))
     )
+
+
+def test_a_dry_run_says_the_largest_error_of_all_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = ["cell", "measure", "estimator", "term", "error", "mcse"]
+    errors = pd.DataFrame([(cell, "bias", "did", "did", "", (cell + 1) / 100) for cell in (0, 1)], columns=columns)
+    monkeypatch.setattr(checking, "pilot", lambda *_: checking.Forecast(1.0, 1000, errors, 64))
+    said = io.StringIO()
+    assert forecast_run(quick_study(64), tmp_path / "x.zarr", Console(file=said)) == 0
+    assert "Monte Carlo error of bias after 64 replications: at most 0.02 (did did, cell 1)" in said.getvalue()
 
 
 def test_a_dry_run_prints_its_pilot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

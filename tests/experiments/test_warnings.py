@@ -265,7 +265,7 @@ def test_trends_that_differ_before_adoption_overturn(tmp_path: Path) -> None:
     assert of(document, "unequal-trends").answer == "contradicts"
     placebo = of(document, "placebo-in-time")
     assert (placebo.answer, placebo.severity) == ("differs", WEAKENS)
-    assert placebo.numbers["mean"] == pytest.approx(np.mean([placebo.numbers[f"lead:{k}"] for k in (1, 2, 3)]))
+    assert 0 < placebo.numbers["mean"] == pytest.approx(np.mean([placebo.numbers[f"lead:{k}"] for k in (1, 2, 3)]))
     assert of(document, "pre-trend").severity == WEAKENS
     assert (of(document, "pre-trend").numbers["pvalue"] or 0) < 0.05
 
@@ -410,7 +410,11 @@ def test_a_control_made_of_the_treatment(tmp_path: Path) -> None:
 def test_a_control_that_the_treatment_moves(tmp_path: Path, committed: Document) -> None:
     frame = made_cities.frame()
     noise = np.random.default_rng(4).standard_normal(len(frame))
-    found = of(made(tmp_path, *with_control(2 * frame["d"] + noise)), "control-of-treatment:new")
+    document = made(tmp_path, *with_control(2 * frame["d"] + noise))
+    found, rv = of(document, "control-of-treatment:new"), of(document, "robustness-value")
+    shares = [min(rv.numbers[f"r2_{what}:{name}"] or 0 for what in ("treatment", "outcome"))
+              for name in ("road", "book", "new")]  # fmt: skip
+    assert rv.benchmark == max(shares) < (rv.numbers["r2_treatment:new"] or 0)
     assert found.severity == WEAKENS
     assert found.numbers["t"] > 5
     assert of(made(tmp_path, *with_control(pd.Series(noise))), "control-of-treatment:new").severity == SILENT
@@ -513,6 +517,8 @@ def test_pairs_that_are_named_once(tmp_path: Path, committed: Document) -> None:
     count = len(once) + 1
     assert f"gives {count / 36:.1f} neighbours a unit instead of {2 * count / 36:.1f}" in found.sentence
     assert of(committed, "links:w").severity == SILENT
+    apart = edges[~(edges[["focal", "neighbor"]] == "C36").any(axis=1)]  # an island, linked one way to the nearest
+    assert links(tmp_path, apart, 'islands = "nearest"').severity == SILENT
     some = links(tmp_path, edges.iloc[1:])
     assert some.severity == WEAKENS
     assert f"1 of {len(edges) - 1} links have no reverse link" in some.sentence

@@ -316,10 +316,10 @@ def test_rows_that_miss_a_value_are_left_out_before() -> None:
     panel = {"unit": "city", "period": "year", "outcome": "wage", "treatment": "policy"}
     with pytest.raises(BadInput, match="is missing in 10 rows"):
         real_panel_of(frame, spec_of({"panel": panel, "collapse": {}}))
-    real = real_panel_of(frame, spec_of({"panel": panel | {"missing": "drop"}, "collapse": {}}))
-    kept = frame.iloc[10:]
-    means = kept.groupby(["year", "city"])["wage"].mean().unstack().to_numpy()
-    np.testing.assert_allclose(real.panel.variables["wage"][0], means, rtol=1e-12)
+    real = real_panel_of(frame, spec_of({"panel": panel | {"missing": "drop"}, "collapse": {"weight": "survey"}}))
+    kept = frame.iloc[10:].assign(wage=lambda rows: rows["wage"] * rows["survey"])
+    sums = kept.groupby(["year", "city"])[["wage", "survey"]].sum().unstack()
+    np.testing.assert_allclose(real.panel.variables["wage"][0], sums["wage"] / sums["survey"], rtol=1e-12)
     assert any("10 rows with missing values left out before" in note for note in real.notes)
 
 

@@ -152,8 +152,7 @@ def test_only_differences_with_an_error_are_marked_and_only_exact_zeros_are_the_
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(STUDY, store=tmp_path / "a.zarr")
-    run(OTHER, store=tmp_path / "b.zarr")
+    one, other = run(STUDY, store=tmp_path / "a.zarr"), run(OTHER, store=tmp_path / "b.zarr")
     run(replace(STUDY, seed=9), store=tmp_path / "c.zarr")
     stores = [str(tmp_path / name) for name in ("a.zarr", "b.zarr", "c.zarr")]
     assert run_command(["compare", *stores[:2]]) == 0
@@ -163,8 +162,10 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "effect = 0.02 (paired)" in said
     assert run_command(["compare", stores[0], stores[2], "--all"]) == 0
     assert "2 cells are unpaired: seed was 3, is now 9" in capsys.readouterr().out
-    assert run_command(["compare", *stores[:2], "--json"]) == 0
+    assert run_command(["compare", *stores[:2], "--json", "--alpha", "0.2"]) == 0
     document = json.loads(capsys.readouterr().out)
+    wanted = compare(one, other, alpha=0.2).frame["a"].tolist()
+    assert [line["a"] for line in document["rows"]] == pytest.approx(wanted, rel=1e-9)
     assert set(document["rows"][0]) == set(COLUMNS)
     assert document["cells"] == [{"a": 1, "b": 0, "parameters": {"effect": 0.02}, "paired": True, "why": ""}]
     assert run_command(["compare", stores[0], str(tmp_path / "none.zarr")]) == 2
