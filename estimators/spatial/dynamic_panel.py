@@ -49,7 +49,7 @@ from estimators.core.tile import TAKEN_OUT, PanelEffects, Tile, spread, without_
 from estimators.spatial.cross_products import OTHER_MODEL
 from estimators.spatial.fits import effect_variances, effects_of, jacobian
 from estimators.spatial.likelihood import SETTLED, Sizes, SpatialForm, determinant, log_likelihood, maximise_lag
-from estimators.spatial.spectrum import Spectrum, Transform, spectrum_of
+from estimators.spatial.spectrum import Spectrum, Traces, Transform, spectrum_of
 from sim.arrays import Flags, Floats
 from sim.design import Design
 from sim.errors import BadInput, bad, listed
@@ -589,9 +589,14 @@ class DynamicSpatialPanel(RegressionEstimator):
         rho = np.ascontiguousarray(fit.p[:, 0])
         eta = fit.p[:, 2] if self.space_time else np.zeros_like(rho)
         at = (rho + eta) / (1 - gamma)
-        at = np.where(np.abs(at) * plan.spectrum.weights.radius < 1, at, np.nan)
-        short, slopes_of_short = self._static(fit.slopes, rho, plan)
-        long, slopes_of_long = self._static(fit.slopes, at, plan)
+        beyond = np.isfinite(at) & ~(np.abs(at) * plan.spectrum.weights.radius < 1)  # and yet stable, as roots say
+        short, slopes_of_short = self._static(fit.slopes, plan.spectrum.traces(rho, "direct"), rho, plan)
+        traces = plan.spectrum.traces(np.where(beyond, np.nan, at), "direct")
+        long, slopes_of_long = self._static(fit.slopes, traces, at, plan)
+        for row in np.flatnonzero(beyond):
+            one = slice(row, row + 1)
+            traces = plan.spectrum.at(float(at[row]))
+            long[one], slopes_of_long[one] = self._static(fit.slopes[one], traces, at[one], plan)
         long, slopes_of_long = long / (1 - gamma)[:, None], slopes_of_long / (1 - gamma)[:, None, None]
         size = count + len(self.lags) + 1
         moved = np.zeros((rows, short.shape[1] + long.shape[1], size))
@@ -606,10 +611,8 @@ class DynamicSpatialPanel(RegressionEstimator):
             second[:, :, count + 2] = by_rho
         return np.concatenate([short, long], axis=1), moved
 
-    def _static(self, slopes: Floats, rho: Floats, plan: DynamicPlan) -> tuple[Floats, Floats]:
+    def _static(self, slopes: Floats, traces: Traces, rho: Floats, plan: DynamicPlan) -> tuple[Floats, Floats]:
         """Effects of a static model (R, F) and their derivatives by slopes, rho and sigma2."""
-        assert plan.spectrum is not None
-        traces = plan.spectrum.traces(rho, "direct")
         effects = effects_of(slopes, rho, traces, plan.units, self.form)
         return effects, jacobian(slopes, rho, traces, plan.units, self.form)
 

@@ -596,6 +596,12 @@ class Spectrum:
             hth = hth - columns
         return Traces(log_det, h, hh, hth, g, gg, sum_g, sum_gg)
 
+    def at(self, rho: float) -> Traces:
+        """Those of `direct` at one rho of any size, without interpolation."""
+        log_det, g, gg = self._eigenvalue_sums(rho)[:, None]
+        hth, _, sum_g, sum_gg = self.multiplier.norms(rho)[:, None]
+        return Traces(log_det, g, gg, hth, g, gg, sum_g, sum_gg)
+
     def joint(self, rho: Floats, lam: Floats, transform: Transform) -> tuple[Floats, Floats]:
         """tr GH and tr G'H of the transform, (R,) each: G at rho, H at lambda."""
         eigenvalues = self.weights.eigenvalues

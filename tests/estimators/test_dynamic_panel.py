@@ -268,6 +268,20 @@ def test_unstable_and_degenerate_panels_have_a_status() -> None:
     assert got.status[1] != Status.OK
 
 
+def test_stable_panels_have_long_run_effects_beyond_the_radius() -> None:
+    """(rho + eta)/(1 - gamma) lies below -1, and (1 - gamma) I - (rho + eta) W may be inverted all the same."""
+    panel = made(40, 20, rows=4, rho=-0.55, gamma=0.6, eta=0.0)
+    got, w = DynamicSpatialPanel("sar")(panel), next(iter(panel.weights.values())).dense
+    assert (got.status == Status.OK).all()
+    assert np.isfinite(got.se).all()
+    for row in range(4):
+        rho, gamma, eta, slope = (term(got, name, row) for name in ("rho", "gamma", "eta", "did"))
+        assert (rho + eta) / (1 - gamma) < -1
+        inverse = np.linalg.inv((1 - gamma) * np.eye(40) - (rho + eta) * w)
+        assert term(got, "long_total:did", row) == pytest.approx(slope * inverse.sum() / 40, rel=1e-9)
+        assert term(got, "long_direct:did", row) == pytest.approx(slope * inverse.trace() / 40, rel=1e-9)
+
+
 def test_careless_uses_are_one_line() -> None:
     panel = made()
     with pytest.raises(BadInput, match="2 periods"):

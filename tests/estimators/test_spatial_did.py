@@ -68,6 +68,17 @@ def test_plain_did_is_the_golden_contrast_and_its_bias_is_reported(rho: float, p
         assert term(got, "spill:untreated") == pytest.approx(0.4 * wd[d == 0].mean(), abs=1e-12)
 
 
+def test_untreated_units_count_from_the_first_adoption_on_whoever_is_treated_then() -> None:
+    panel = small_panel(20, 6)
+    did = (np.random.default_rng(3).random((6, 20)) < 0.3) * 1.0
+    did[[0, 3]] = 0.0
+    panel = panel.with_variables({"did": did[None]})
+    got, exposure = SpatialDID()(panel), did @ next(iter(panel.weights.values())).dense.T
+    later = (np.arange(6) >= 1)[:, None] & (did == 0)
+    assert term(got, "spill:untreated") == pytest.approx(term(got, "w_did") * exposure[later].mean(), rel=1e-9)
+    assert got.statistics["unexposed"][0] == pytest.approx((exposure[later] == 0).mean(), rel=1e-9)
+
+
 @pytest.mark.parametrize("estimator", [SpatialDID(), SpatialDID(lag_controls=True), Rings(ends=(80.0, 160.0)),
                                        Rings(ends=(80.0, 160.0), reach="untreated")])  # fmt: skip
 def test_did_bias_is_the_gap_to_the_same_regression_without_exposures(estimator: SpatialDID | Rings) -> None:

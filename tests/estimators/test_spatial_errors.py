@@ -376,6 +376,22 @@ def test_a_single_cluster_is_bad_input() -> None:
             SpatialPanel(model, errors=("cluster:country",))(panel)
 
 
+def test_a_treatment_whose_scores_cancel_within_clusters_has_no_error() -> None:
+    """One of two regions is treated: the residuals of its periods before, and of those after, sum to zero."""
+    panel, region = small_panel(20, 6, model="sar"), np.repeat([0, 1], 10)
+    did = np.where(np.arange(6)[:, None] >= 3, region, 0.0)[None]
+    variables = {"y": panel.variables["y"], "did": did}
+    panel = replace(panel, variables=variables, roles=Roles("y", "did", ()), attributes={"region": region})
+    estimator = SpatialPanel("sar", errors=("information", "cluster:unit", "cluster:region"), transform="direct")
+    got = estimator(panel)
+    own = np.array([term.rpartition(":")[2] == "did" for term in got.terms])
+    assert np.isnan(got.se[0, 2, own]).all()
+    assert np.isfinite(got.se[0, :2]).all()
+    assert np.isfinite(got.se[0, 2, ~own]).all()
+    assert got.status[0] == Status.OK
+    assert np.isnan(np.diagonal(estimator.covariance(panel, "cluster:region").matrix[0])[own]).all()
+
+
 def test_two_periods_are_too_few_for_sums_over_units() -> None:
     """Beside unit effects the scores of both are equal, and they sum to zero."""
     at = scores(small_panel(15, 2, seed=4), "sar", "direct").by_observation(np.arange(15))

@@ -226,6 +226,9 @@ def estimated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     panel, spec, out = folder / "panel.csv", folder / "spec.toml", folder / "out"
     assert run_command(["panel", "check", str(panel), "--spec", str(spec)]) == 0
     arguments = ["estimate", str(panel), "--spec", str(spec), "--out", str(out), "--format", "json,html,tex,docx"]
+    out.mkdir()
+    (out / "table-S.csv").touch()
+    (out / "notes.txt").touch()
     with contextlib.redirect_stdout(io.StringIO()) as said:
         assert run_command(arguments) == 0
     (folder / "printed").write_text(said.getvalue(), encoding="utf-8")
@@ -272,6 +275,7 @@ def test_estimate_shows_the_same_numbers_in_every_format(estimated: Path) -> Non
         "Effect of eip on icr: ",
         "Table 2. Regressions of icr on eip",
         "wrote ",
+        "left from an earlier run: table-S.csv\n",
     ):
         assert words in printed
     page = (estimated / "out" / "tables.html").read_text(encoding="utf-8")

@@ -194,6 +194,12 @@ def test_a_size_is_right_within_a_point_and_two_monte_carlo_errors(size: float, 
     assert (advice(sizes, "a", {})[0] == "a") is stays
 
 
+def test_one_rejection_of_128_is_no_wrong_size() -> None:
+    """sqrt(.05 x .95 / 128) = .019, and not the .008 of the share itself."""
+    one = MeasureWithError(1 / 128, float(np.sqrt(1 / 128 * 127 / 128 / 128)), 128)
+    assert advice({"a": one, "b": MeasureWithError(0.05, 0.019, 128)}, "a", {})[0] == "a"
+
+
 def test_one_treated_unit_never_gets_homoskedastic_errors() -> None:
     """Whatever the sizes: inference for few treated is allowed, and no other."""
     errors = ("cluster:unit", "iid", "hc1", "cr2:unit", "cv3:unit", "conley-taber", "ferman-pinto", "driscoll-kraay",
@@ -218,7 +224,9 @@ FINE = ((0.002, 0.001, 999),)  # a calibrated p value, its Monte Carlo error, tw
 
 def study(method: str, p: MeasureWithError, rejects: float = 0.051) -> Any:
     """What the study of one method found: a calibrated p value, and how often its test rejects."""
-    return SimpleNamespace(method=method, p=p, size=lambda error: MeasureWithError(rejects, 0.003))
+    return SimpleNamespace(
+        method=method, p=p, size=lambda error: MeasureWithError(rejects, 0.003), effects=(0.0, 0.2, -0.4)
+    )
 
 
 def claim_of(estimate: float, *, continuous: bool = False) -> Any:
@@ -290,6 +298,11 @@ ALONE: dict[str, tuple[dict[str, Any], str, str]] = {
     "calibrated by the second": ({"calibrated": ((0.01, 0.01), (0.09, 0.01))}, "not decided", "method1"),
     "calibrated by none": ({"calibrated": ((float("nan"), 0.01),)}, "not decided", "method0"),
 }  # fmt: skip
+
+
+def test_an_effect_beyond_those_simulated_is_not_said_to_be_detected() -> None:
+    found = verdict(trust(p=0.11, advised=0.2, mde=Detectable(0.8, 0.5, 0.4, 0.6)))
+    assert "detects no effect up to 0.4, the largest that was simulated, with a power of 80%" in found.reason
 
 
 @pytest.mark.parametrize("name", ALONE)
