@@ -77,7 +77,7 @@ def in_errors(values: np.ndarray) -> float:
 )
 def test_every_draw_is_fitted_and_has_its_truths(study: Study, cells: int) -> None:
     slow = any(isinstance(each, MatrixCompletion) for each in study.estimators)  # half a second each
-    replications = 16 if slow else 32
+    replications = 4 if slow else 32
     found = results(study, replications)
     assert len(found) == cells
     for result in found.values():

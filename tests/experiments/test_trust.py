@@ -258,9 +258,9 @@ def test_a_budget_is_turned_into_replications_once(tmp_path: Path) -> None:
 def test_sizes_are_those_of_a_plain_study_file_of_the_twin(folder: Path) -> None:
     """`indirect:did` with information errors, by another seed: within 4 Monte Carlo errors."""
     found = pp.trust(folder / "panel.csv", folder / "spec.toml", claim="indirect:did", errors="information",
-                     replications=256, alone=True)  # fmt: skip
+                     replications=128, alone=True)  # fmt: skip
     pp.write_twin(pp.twin(folder / "panel.csv", folder / "spec.toml"), folder / "twin")
-    study = Study.from_toml(folder / "twin" / "design.toml").resized(replications=512, seed=77)
+    study = Study.from_toml(folder / "twin" / "design.toml").resized(replications=256, seed=77)
     frame = diagnose(run(study)).frame
     plain = frame[(frame["term"] == "indirect:did") & (frame["error"] == "information")
                   & (frame["measure"] == "rejection")].iloc[0]  # fmt: skip
@@ -275,7 +275,7 @@ def test_sizes_are_those_of_a_plain_study_file_of_the_twin(folder: Path) -> None
 def test_other_claims_are_judged_too(folder: Path, claim: str) -> None:
     """By their own error types and power; checks run for a claim that no dial moves one for one, and for a spatial one
     on the real city panel."""
-    found = pp.trust(folder / "panel.csv", folder / "spec.toml", claim=claim, replications=128,
+    found = pp.trust(folder / "panel.csv", folder / "spec.toml", claim=claim, replications=64,
                      alone=claim != "2:5:road")  # fmt: skip
     table, _, rest = claim.partition(":") if claim[0].isdecimal() else ("7", "", "3:did")
     column, _, term = rest.partition(":")
