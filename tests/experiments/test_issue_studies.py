@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from estimators import Estimates, MatrixCompletion, Status, TwoWayDID, find_estimator
+from estimators import Estimates, Status, TwoWayDID, find_estimator
 from estimators.core.estimator import Estimator, Tile
 from estimators.permutation import PermutationTest
 from experiments.run.runner import run
@@ -51,9 +51,8 @@ def in_errors(values: np.ndarray) -> float:
 
 
 def with_few_draws(estimator: Estimator) -> Estimator:
-    """The same with the fewest samples behind its errors, and a completion with few penalties to choose from."""
+    """The same with the fewest samples behind its errors."""
     changes = {"draws": 20} if getattr(estimator, "draws", 0) in (40, 100) else {}
-    changes |= {"penalties": 3, "folds": 2} if isinstance(estimator, MatrixCompletion) else {}
     return replace(estimator, **changes)  # type: ignore[type-var]
 
 
