@@ -275,7 +275,7 @@ def test_sizes_are_those_of_a_plain_study_file_of_the_twin(folder: Path) -> None
 def test_other_claims_are_judged_too(folder: Path, claim: str) -> None:
     """By their own error types and power; checks run for a claim that no dial moves one for one, and for a spatial one
     on the real city panel."""
-    found = pp.trust(folder / "panel.csv", folder / "spec.toml", claim=claim, replications=64,
+    found = pp.trust(folder / "panel.csv", folder / "spec.toml", claim=claim, replications=128,
                      alone=claim != "2:5:road")  # fmt: skip
     table, _, rest = claim.partition(":") if claim[0].isdecimal() else ("7", "", "3:did")
     column, _, term = rest.partition(":")
