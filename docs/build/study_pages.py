@@ -35,7 +35,10 @@ ITEM = re.compile(r"^- (.*(?:\n  .*)*)", re.MULTILINE)
 CLAIM = re.compile(r"Bias of |[\d.]+% (intervals|tests) of |Power of |Screens: |Failed fits: ")  # how answers begin
 OWN_LINE = re.compile(rf"  ([{''.join(MARKS.values())}] |\S+: .*[{''.join(MARKS.values())}])")  # within an answer
 OPENS, WRITES = "**Answer.** ", "*`python docs/build/study_pages.py`"
-SLOW = ("synthetic", "factors", "few-treated", "placebo")  # a short run of the page has an eighth of their blocks
+SLOW = (  # a short run of the page has the last of their cells alone
+    "bias", "factors", "few-treated", "mediation", "placebo", "power", "pretrends", "selection", "staggered",
+    "synthetic", "wrong-w",
+)  # fmt: skip
 MOST = 60_000  # bytes of an SVG; a larger one is shown as PNG
 WRITTEN = f"{WRITES} writes this page: it runs the study and keeps what the commands print.*\n"
 
@@ -127,11 +130,12 @@ def page(study: Study, images: Path) -> str:
     own = builtin_study(name).replications
     fewer, option = ("", "") if replications == own else (
         f" The study itself has {own:,}.", f" --replications {replications}")  # fmt: skip
-    part = f" --shard 1/8 --store runs/{name}.zarr" if name in SLOW else ""
+    cells = len(study.cells)
+    part = f" --shard {cells}/{cells} --store runs/{name}.zarr" if name in SLOW else ""
     return "\n".join([
         f"# {name}\n", opening(answer), WRITTEN, f"**Question.** {study.question}\n",
         f"**Expected.** {study.expected}\n",
-        f"**Run.** {len(study.cells)} cells, {replications:,} replications each, seed {study.seed}.{fewer}"
+        f"**Run.** {cells} cells, {replications:,} replications each, seed {study.seed}.{fewer}"
         f" With all replications it takes {study.cost} on two cores.\n",
         f"<!-- study: {digest(study)} -->\n<!-- short: run {name}{option} => run {name} --replications 2{part} -->\n"
         f"<!-- short: --figures runs/{name} => --full -->\n"

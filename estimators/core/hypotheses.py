@@ -102,6 +102,9 @@ def _first_exit(roots: Floats, inside: NDArray[np.bool_], needed: int) -> Floats
     near, far = np.fmin(*roots), np.fmax(*roots)
     if needed <= 0:
         return np.full(near.shape[0], np.inf)
+    if inside.all():  # draws only leave: the value is where so many have left
+        leaves = np.where(np.isfinite(far), np.maximum(far, 0.0), np.inf)
+        return np.partition(leaves, leaves.shape[1] - needed, axis=1)[:, leaves.shape[1] - needed]
     ahead = near + far > 0  # outside the roots both lie on one side of the estimate
     leaves = np.where(inside, far, np.where(ahead, near, np.nan))
     enters = np.where(~inside & ahead, far, np.nan)

@@ -269,7 +269,7 @@ def test_trends_of_units_are_one_factor() -> None:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("error", ["jackknife:unit", "placebo:unit", "bootstrap:unit"])
 def test_levels_scale_and_covariates(form: FactorForm, error: str) -> None:
-    panel = factor_panel(replications=2, covariate=0.5, staggered=True)
+    panel = factor_panel(replications=1, covariate=0.5, staggered=True)
     estimator = InteractiveEffects(form=form, errors=(error,), draws=20)
     rng, y = np.random.default_rng(3), panel.variables["y"]
     wanted = estimator(panel)

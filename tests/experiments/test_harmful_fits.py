@@ -30,7 +30,7 @@ kind = "did"
 [cluster]
 where = "serial"
 memory = "700MB"
-block_timeout = 6
+block_timeout = 3
 """
 )
 REASONS = {"exits": "exited with code 0", "dies": "SIGSEGV", "hangs": "ran longer", "fills": "MiB of memory"}

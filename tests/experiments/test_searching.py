@@ -173,7 +173,7 @@ class Stops(Serial):
 def test_a_search_that_is_interrupted_goes_on_where_it_was(tmp_path: Path) -> None:
     def answer(folder: Path, after: int = -1) -> Any:
         evaluator = evaluator_of(known.study(70), "power:0.8", folder, executor=Stops(after))
-        return solve(evaluator, "effect.size", Search(precision=0.03))
+        return solve(evaluator, "effect.size", Search(precision=0.1))
 
     straight = answer(tmp_path / "straight")
     with pytest.raises(KeyboardInterrupt):

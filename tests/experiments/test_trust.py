@@ -260,9 +260,9 @@ def test_a_budget_is_turned_into_replications_once(tmp_path: Path) -> None:
 def test_sizes_are_those_of_a_plain_study_file_of_the_twin(folder: Path) -> None:
     """`indirect:did` with information errors, by another seed: within 4 Monte Carlo errors."""
     found = pp.trust(folder / "panel.csv", folder / "spec.toml", claim="indirect:did", errors="information",
-                     replications=256, alone=True)  # fmt: skip
+                     replications=128, alone=True)  # fmt: skip
     pp.write_twin(pp.twin(folder / "panel.csv", folder / "spec.toml"), folder / "twin")
-    study = Study.from_toml(folder / "twin" / "design.toml").resized(replications=512, seed=77)
+    study = Study.from_toml(folder / "twin" / "design.toml").resized(replications=256, seed=77)
     frame = diagnose(run(study)).frame
     plain = frame[(frame["term"] == "indirect:did") & (frame["error"] == "information")
                   & (frame["measure"] == "rejection")].iloc[0]  # fmt: skip
