@@ -16,9 +16,10 @@ $(STAMP): pyproject.toml constraints.txt find-python.sh
 >rm -rf $(VENV) && "$$python" -m venv $(VENV)
 >@echo "installing panelproof and its libraries (numpy, pandas, dask, zarr, others)"
 >@echo "into $(VENV): a minute or two, a dot a second"
+# modules are compiled when they are first imported: few of them ever are, and all would take half of the time
 >@(n=0; while sleep 1 && kill -0 $$$$ 2>/dev/null; do printf .; n=$$((n + 1)); [ $$((n % 60)) != 0 ] || echo; done) & \
 >dots=$$!; \
->$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+>$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
 >code=$$?; kill $$dots; echo; exit $$code
 >@touch $(STAMP)
 

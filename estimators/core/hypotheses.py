@@ -74,14 +74,9 @@ def linear_interval(real: Floats, drawn: Floats, slope: Floats) -> tuple[Floats,
 
     real (R,), drawn (R, B), slope (1 or R, B). A draw is as extreme as the sample where (drawn - c slope)^2 >= (real -
     c)^2: between the roots (drawn - real)/(slope - 1) and (drawn + real)/(slope + 1) when |slope| < 1, outside them
-    when it is larger. Both cases leave a side of c = real at one root and may enter again at the other. With slopes of
-    zero the draws leave in the order of their sizes.
+    when it is larger. Both cases leave a side of c = real at one root and may enter again at the other.
     """
     needed = int(np.floor(LEVEL * (1 + drawn.shape[1]) + TIE))  # least k of extreme draws with (1 + k)/(1 + B) > LEVEL
-    if not slope.any():
-        sizes = np.where(np.isfinite(drawn), np.abs(drawn), np.inf)
-        end = np.partition(sizes, -needed, axis=1)[:, -needed] if needed else np.full(len(real), np.inf)
-        return real - end, real + end
     gap, total = drawn - real[:, None], drawn + real[:, None]
     small = TIE * np.maximum(np.abs(real)[:, None], np.abs(drawn))
     same = (np.abs(gap) <= small) & (np.abs(slope - 1) <= TIE)
