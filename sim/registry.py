@@ -233,12 +233,8 @@ def _fault(item: Any) -> Problem | None:
     """Why a class cannot be used, if so."""
     where, base = f"{_file(item.__module__)}, class {item.__name__}", "a frozen dataclass with a `kind`"
     if not isinstance(getattr(item, "kind", None), str):
-        return Problem(
-            "this class is left out: it has no `kind`",
-            where,
-            base,
-            f'add kind: ClassVar[str] = "{_dashed(item.__name__)}"',
-        )
+        kind = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", item.__name__).lower()  # two-way-did
+        return Problem("this class is left out: it has no `kind`", where, base, f'add kind: ClassVar[str] = "{kind}"')
     if lacking := sorted(getattr(item, "__abstractmethods__", ())):
         return Problem(f"this class is left out: it does not define {', '.join(lacking)}", where,
                        "a class that defines all of its protocol", "define what is missing")  # fmt: skip
@@ -256,8 +252,3 @@ def _shared(kind: str, items: list[type]) -> Problem:
 
 def _file(module: str) -> str:
     return str(getattr(sys.modules[module], "__file__", module))
-
-
-def _dashed(name: str) -> str:
-    """TwoWayDID -> two-way-did."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()

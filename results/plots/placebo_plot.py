@@ -11,7 +11,7 @@ import numpy as np
 from results.plots.paper import BLUE, INK, RED, SOFT, draw, frame, span
 from results.tables.records import LEVEL
 from results.text import number
-from sim.arrays import Floats
+from sim.arrays import Codes, Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,8 +75,7 @@ def _p_values(axes: Axes, plot: PlaceboPlot) -> None:
     right = axes.twinx()
     right.spines[["top", "left"]].set_visible(False)
     right.set(ylim=(0.0, 1.0), ylabel="p value of each placebo")
-    count = len(plot.placebos)  # drawn are all, or evenly spaced ones of many
-    chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).astype(np.intp))
+    chosen = _spread(len(plot.placebos))
     known = chosen[np.isfinite(plot.pvalues[chosen])]
     right.plot(plot.placebos[known], plot.pvalues[known], linestyle="", marker="o", markersize=2.6, color=SOFT,
                markerfacecolor="none", markeredgewidth=0.5, alpha=0.6, zorder=2, gid="p-values")  # fmt: skip
@@ -119,3 +118,8 @@ def _description(plot: PlaceboPlot) -> str:
         f"value of each as a point; the vertical line is the real estimate, {number(plot.estimate)}, {whose} "
         f"is {value:.4g}."
     )
+
+
+def _spread(count: int) -> Codes:
+    """Indices of the points to draw: all, or evenly spaced ones of many."""
+    return np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).astype(np.intp)) if count else np.arange(0)
