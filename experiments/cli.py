@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a check failed, 2 bad input, 3 done in part, 75 the store 
 
 from __future__ import annotations
 
+import atexit
 import errno
 import importlib
 import os
@@ -179,6 +180,10 @@ def _outcome(arguments: Sequence[str] | None, said: set[object]) -> int:
     except click.ClickException as error:
         return _usage(error)
     except (KeyboardInterrupt, click.Abort):
+        if arguments is None:  # a further Ctrl-C, or a cluster that had only begun to start, would end in a traceback
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            if deployed := sys.modules.get("distributed.deploy.spec"):
+                atexit.unregister(deployed.close_clusters)
         return _emit(_stopped("interrupted", arguments), INTERRUPTED)
     except Terminated:
         return _emit(_stopped("terminated", arguments), TERMINATED)

@@ -414,7 +414,8 @@ class Strata(Scheme):
         if self.attribute not in panel.attributes:
             raise bad(f"no attribute {self.attribute!r} in the panel", where=self.text,
                       allowed=one_of(panel.attributes, self.attribute),
-                      remedy=closest(self.attribute, panel.attributes))  # fmt: skip
+                      remedy=f"{closest(self.attribute, panel.attributes)}; a column of the file is an attribute where "
+                             "[panel] groups names it")  # fmt: skip
         codes = np.unique(panel.attributes[self.attribute], return_inverse=True)[1]
         return within_strata(panel, codes.astype(np.intp), self.text)
 

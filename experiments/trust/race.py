@@ -716,7 +716,9 @@ def print_race(found: Race, console: Console) -> None:
         padding = (0, 1) if console.width >= WIDE else (0, 1, 0, 0)
         table = Table("estimator", "bias", "RMSE", "coverage", "power", "in the set", box=None, pad_edge=False,
                       padding=padding)  # fmt: skip
-        rows = sorted((one for one in found.results if one.world == world), key=lambda one: one.rmse)
+        rows = sorted(
+            (one for one in found.results if one.world == world), key=lambda one: (np.isnan(one.rmse), one.rmse)
+        )
         for one in rows:
             within = f"{one.confidence:.2f}" if one.valid else "not valid"
             table.add_row(fill(one.estimator, NAME_WIDTH), _with(one.bias, one.bias_mcse),

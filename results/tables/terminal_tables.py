@@ -54,6 +54,7 @@ def print_estimates(
     errors: the error type of the tables. shown: names of tables (`named_tables`), none = the main ones, or all
     where none of these is there; tables that are not shown are named in a line.
     """
+    lacking = [name for name in shown if not named_tables(tables, [name])]
     shown = shown or (MAIN if named_tables(tables, MAIN) else (EVERY,))
     if headline := TableSetting(document, errors).headline:
         _say(console, wording(document)(headline), "bold")
@@ -63,6 +64,8 @@ def print_estimates(
     chosen = named_tables(tables, shown)
     for table in chosen:
         print_table(table, console)
+    if lacking:
+        _say(console, wording(document)(f"Neither panel nor spec gives a table {', '.join(lacking)}."))
     if EVERY not in shown and (rest := [table.name for table in tables if table not in chosen]):
         more = f"{len(rest)} more tables: {', '.join(rest)}. Name them after --tables, or write all with --out."
         _say(console, wording(document)(more))

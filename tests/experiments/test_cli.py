@@ -16,6 +16,7 @@ from pathlib import Path
 import docx
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from long_tables import load_panel
 
@@ -42,6 +43,23 @@ effect = [0.0, 0.0157]
 [[estimators]]
 kind = "did"
 """
+
+
+@pytest.mark.long
+def test_pressed_twice_while_workers_start_it_says_so_and_ends(tmp_path: Path) -> None:
+    """Workers that are hit while Python itself starts may say something beside it."""
+    command = [sys.executable, "-m", "experiments", "run", "bias", "--replications", "300000", "--cluster", "local"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                               start_new_session=True)  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not psutil.Process(process.pid).children() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for _ in range(2):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.3)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert any(line.startswith("panelproof: interrupted") for line in said.decode().splitlines())
 
 
 @pytest.fixture(scope="module")
