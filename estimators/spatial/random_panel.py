@@ -296,7 +296,8 @@ class SpatialRandomEffects(RegressionEstimator):
     tables, by default random-MODEL.
 
     Terms: slopes, rho or lambda, sigma2 (of e), sigma2_unit (of unit effects), direct, indirect and total effects.
-    Errors: hessian. Statistics: loglik; phi, 1 without unit effects; hausman, hausman_df, hausman_p.
+    Errors: hessian. Statistics: loglik; phi, 1 without unit effects, where sigma2_unit is 0 and has no error; hausman,
+    hausman_df, hausman_p.
 
     >>> import panelproof as pp
     >>> found = pp.SpatialRandomEffects(model="sar")(pp.example_panel().panel)
@@ -362,7 +363,14 @@ class SpatialRandomEffects(RegressionEstimator):
         fit = likelihood.maximum()
         sigma2 = fit.ssr / sizes.nobs
         sigma2_1 = sigma2 / fit.phi2
-        covariance = ols.invert(likelihood.information(fit.slopes, fit.spatial, sigma2, sigma2_1))[0]
+        information, bound = likelihood.information(fit.slopes, fit.spatial, sigma2, sigma2_1), fit.phi2 >= 1
+        both = np.where(bound, 1.0, 0.0)[:, None]  # at the bound sigma2_1 is sigma2: one parameter in both places
+        information[:, -2] += both * information[:, -1]
+        information[:, :, -2] += both * information[:, :, -1]
+        information[bound, -1] = information[bound, :, -1] = 0.0
+        information[bound, -1, -1] = 1.0
+        covariance = ols.invert(information)[0]
+        covariance[bound, -1, -1] = 0.0
         rho = fit.spatial if form.lag else np.zeros_like(sigma2)
         traces = spectrum.traces(np.ascontiguousarray(rho), "direct")
         effects = effects_of(fit.slopes, rho, traces, own.units, form)
@@ -379,6 +387,7 @@ class SpatialRandomEffects(RegressionEstimator):
         finite = np.isfinite(estimate).all(axis=1) & np.isfinite(se).all(axis=(1, 2))
         status = np.select([finite & fit.settled, np.isfinite(parameters).all(axis=1) & ~fit.settled & finite],
                            [Status.OK, Status.NOT_CONVERGED], Status.SINGULAR)  # fmt: skip
+        se[bound, 0, parameters.shape[1] - 1] = np.nan  # a variance at its bound
         statistics = {"loglik": fit.loglik, "phi": np.sqrt(fit.phi2)} | likelihood.hausman(fit, covariance, sigma2)
         found = Estimates(_terms(self, names), ("hessian",), estimate, se, np.full_like(se, np.inf),
                           status.astype(np.uint8), statistics)  # fmt: skip

@@ -147,11 +147,15 @@ def test_without_unit_effects_phi_is_one_and_the_fit_is_that_of_a_constant() -> 
     x, w = panel.variables, next(iter(panel.weights.values()))
     signal = x["did"] + 0.5 * x["inv"] + e - 0.7 * e.mean(axis=1, keepdims=True)
     panel = panel.with_variables({"y": signal @ np.linalg.inv(np.eye(60) - 0.4 * w.dense).T})
-    got, plain = SpatialRandomEffects("sar")(panel), SpatialPanel("sar", effects="none")(panel)
+    got, plain = SpatialRandomEffects("sar")(panel), SpatialPanel("sar", effects="none", errors=("hessian",))(panel)
     assert got.statistics["phi"][0] == 1.0
+    assert got.status[0] == Status.OK
+    assert np.isnan(got.se[0, 0, got.terms.index("sigma2_unit")])
     assert term(got, "sigma2_unit") == pytest.approx(0.0, abs=1e-12)
     for name in ("did", "inv", "rho", "sigma2", "total:did"):
         assert term(got, name) == pytest.approx(term(plain, name), rel=1e-9)
+        errors = (one.se[0, 0, one.terms.index(name)] for one in (got, plain))
+        assert next(errors) == pytest.approx(next(errors), rel=1e-6)
     assert got.statistics["loglik"][0] == pytest.approx(plain.statistics["loglik"][0], rel=1e-12)
 
 
