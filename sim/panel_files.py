@@ -436,17 +436,15 @@ class Rows:
         places: Sequence[int] = frame.attrs.get("positions", ())
         places = places if len(places) == len(frame) else range(len(frame))
         labels = unit_labels(frame[unit])
-        blank = [i for i, label in enumerate(labels) if label == ""]
-        problems = []
+        blank, problems = [i for i, label in enumerate(labels) if label == ""], list[Problem]()
         if blank:
             problems.append(Problem(f"the unit is missing in {amount(len(blank), "row")}",
                                     f"{file}, column {unit!r}, row {first + places[blank[0]]}",
-                                    "a name or code in every row",
-                                    "fill it or delete the rows"))  # fmt: skip
+                                    "a name or code in every row", "fill it or delete the rows"))  # fmt: skip
         years, wrong = _integers(frame[period])
         if wrong is not None:
-            problems.append(Problem(f"the period is {cell_text(frame[period].iloc[wrong])}",
-                                    f"{file}, column {period!r}, row {first + places[wrong]}, unit {labels[wrong]}",
+            at = f"{file}, column {period!r}, row {first + places[wrong]}, unit {labels[wrong]}"
+            problems.append(Problem(f"the period is {cell_text(frame[period].iloc[wrong])}", at,
                                     "whole numbers such as 2006",
                                     "give the year as a number, or number the periods 1, 2, 3 and so on"))  # fmt: skip
         elif code := uneven_code(years):
@@ -592,8 +590,7 @@ def numbers(column: pd.Series[Any]) -> tuple[Floats, Codes]:
 
 def missing_columns(frame: pd.DataFrame, wanted: Mapping[str, str]) -> list[Problem]:
     """Problems for columns that a table lacks; `wanted` says of each what asks for it."""
-    columns = [str(name) for name in frame.columns]
-    file = str(frame.attrs.get("file", "table"))
+    columns, file = [str(name) for name in frame.columns], str(frame.attrs.get("file", "table"))
     return [
         Problem(f"there is no column {name!r}", f"{file}, {asked_by}", one_of(columns, name), closest(name, columns))
         for name, asked_by in wanted.items()
@@ -603,8 +600,7 @@ def missing_columns(frame: pd.DataFrame, wanted: Mapping[str, str]) -> list[Prob
 
 def number_problems(values: Floats, wrong: Codes, column: pd.Series[Any], rows: Rows) -> list[Problem]:
     """Problems for text and for infinities in a column of numbers."""
-    name = str(column.name)
-    problems = []
+    name, problems = str(column.name), list[Problem]()
     if wrong.size:
         more = f" and {wrong.size - 1} more such cells" if wrong.size > 1 else ""
         problems.append(Problem(f"holds {cell_text(column.iloc[wrong[0]])}{more}", rows.at(wrong[0], name), "numbers",

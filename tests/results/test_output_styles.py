@@ -152,8 +152,8 @@ def test_a_terminal_shows_the_effect_then_the_tables_that_are_asked_for() -> Non
     assert "Table 5: of interest." not in text
     assert "For all." in text
     assert "Neither panel" not in text
-    text = shown(document, tables_in(PLAIN), ["7", "A1", "9", "S2"])
-    assert "Neither panel nor spec gives a table 9, S2." in text
+    text = shown(document, tables_in(PLAIN), ["7", "A1", "9", "11"])
+    assert "Neither panel nor spec gives a table 9, 11." in text
     assert "Table 7a." in text
     assert "Table 7h." in text
     assert "Table A1." in text
