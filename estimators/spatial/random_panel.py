@@ -364,9 +364,8 @@ class SpatialRandomEffects(RegressionEstimator):
         sigma2 = fit.ssr / sizes.nobs
         sigma2_1 = sigma2 / fit.phi2
         information, bound = likelihood.information(fit.slopes, fit.spatial, sigma2, sigma2_1), fit.phi2 >= 1
-        both = np.where(bound, 1.0, 0.0)[:, None]  # at the bound sigma2_1 is sigma2: one parameter in both places
-        information[:, -2] += both * information[:, -1]
-        information[:, :, -2] += both * information[:, :, -1]
+        information[bound, -2] += information[bound, -1]  # there sigma2_1 is sigma2: one parameter in both places
+        information[bound, :, -2] += information[bound, :, -1]
         information[bound, -1] = information[bound, :, -1] = 0.0
         information[bound, -1, -1] = 1.0
         covariance = ols.invert(information)[0]

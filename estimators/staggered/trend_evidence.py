@@ -18,7 +18,7 @@ from scipy.special import chdtri, chndtr, fdtri, ncfdtr, ndtr, ndtri
 
 from estimators.core.estimator import Estimates, Estimator, Layout, Status, outcome_of, treatment_of
 from estimators.linear.covariances import membership, unit_clusters
-from estimators.staggered.adoption_effects import Cohorts, check_clusters, event_of, pretrend_tests
+from estimators.staggered.adoption_effects import Cohorts, check_clusters, event_of, fewest_clusters, pretrend_tests
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.honest import BoundsQuestion, breakdown
 from sim.arrays import Flags, Floats
@@ -237,7 +237,7 @@ TERMS = ("pre-trend", "breakdown:first", "breakdown:mean")
 class EventTimes:
     """Effects by event time around the reference period -1 and their clustered covariance.
 
-    events (P,): without -1, ascending and without gaps; estimate (P,); covariance (P, P). treated: clusters that hold
+    events (P,): without -1, ascending and without gaps; estimate (P,); covariance (P, P). fewest: clusters that hold
     treated units, or units compared with, whichever are fewer. without_error: of the event times beside the reference
     period, -2 and 0, those without an error where both have an estimate.
     """
@@ -245,7 +245,7 @@ class EventTimes:
     events: NDArray[np.int_]
     estimate: Floats
     covariance: Floats
-    treated: int
+    fewest: int
     without_error: tuple[int, ...] = ()
 
     @classmethod
@@ -260,12 +260,12 @@ class EventTimes:
         plan, certain = reduction.plan(panel), np.isfinite(estimator(panel).se[:, 0])
         answers = [reduction.answer(panel.replication(row), plan) for row in range(panel.replications)]
         events = [event_of(term) for term in estimator.layout(panel.schema).terms]
-        codes = unit_clusters(estimator.errors[0], panel)
-        member = membership(codes)
+        error = estimator.errors[0]
+        member = membership(unit_clusters(error, panel))
         ever = panel.variables[str(panel.roles.treatment)][0].any(axis=0)
         cohorts = Cohorts.of(panel, str(panel.roles.treatment), estimator.name)
         beside = cohorts.never if estimator.controls == "never" else cohorts.later
-        fewest = min(len(np.unique(codes[units])) for units in (ever, beside))
+        fewest = fewest_clusters(ever, beside, error, panel)
         return [
             cls._one(events, answer.estimate[0], answer.influence[0] @ member, known, fewest)
             for answer, known in zip(answers, certain, strict=True)
@@ -311,7 +311,7 @@ class EventTimes:
     def pretrend(self) -> tuple[float, float, float]:
         """Wald statistic of no effect before adoption, its chi-squared p value and that of Hotelling's T^2."""
         own = self.covariance[None, : self.pre, : self.pre]
-        wald, usual, hotelling = pretrend_tests(self.estimate[None, : self.pre], own, np.inf, self.treated)[0]
+        wald, usual, hotelling = pretrend_tests(self.estimate[None, : self.pre], own, np.inf, self.fewest)[0]
         return float(wald), float(usual), float(hotelling)
 
 

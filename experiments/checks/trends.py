@@ -78,12 +78,12 @@ def _path(case: Case) -> EventTimes:
 def _pretrend(case: Case, path: EventTimes) -> Check:
     """The joint test of no effect before adoption, and the bias of a trend that it would not have seen (Roth 2022)."""
     wald, _, pvalue = path.pretrend()
-    if path.treated <= path.pre:
-        said = (f"There is no joint test of pre-trends: it has {path.pre} event times and {path.treated} clusters of "
+    if path.fewest <= path.pre:
+        said = (f"There is no joint test of pre-trends: it has {path.pre} event times and {path.fewest} clusters of "
                 "treated units or of comparison units, whichever are fewer, and needs more clusters than event "
                 "times.")  # fmt: skip
         return Check.fact("pre-trend", SILENT, said)
-    power = pretrend_power(path.estimate, path.covariance, path.pre, (FOUND,), "joint", LEVEL, path.treated)
+    power = pretrend_power(path.estimate, path.covariance, path.pre, (FOUND,), "joint", LEVEL, path.fewest)
     later = slice(path.pre, None)
     mean, bias = float(path.estimate[later].mean()), float(power.after[0].expected[later].mean())
     numbers = {"wald": wald, "pvalue": pvalue, "mean_effect": mean, "unseen_bias": bias,

@@ -103,8 +103,7 @@ def lagged(panel: Panel, lag: int) -> RobustnessCheck:
     if lost := int((seen_in(panel)[kept] & ~seen).sum()):
         note += (
             f"; {amount(lost, 'row')} of later periods {'are' if lost > 1 else 'is'} left out too, because "
-            f"their unit is not observed "
-            f"{amount(lag, 'period')} before"
+            f"their unit is not observed {amount(lag, 'period')} before"
         )
     return RobustnessCheck(words, seen_part(later, seen), note=note)
 

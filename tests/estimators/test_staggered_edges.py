@@ -219,10 +219,10 @@ def test_a_term_that_is_compared_with_one_unit_alone_has_no_error() -> None:
 
 def test_the_test_of_pretrends_keeps_its_level_against_few_units() -> None:
     few, rng = panel_of([*[4] * 30, *[NEVER] * 5], tuple(range(8))), np.random.default_rng(5)
-    panel = dataclasses.replace(few, variables={**few.variables, "y": rng.standard_normal((400, 8, 35))})
+    panel = dataclasses.replace(few, variables={**few.variables, "y": rng.standard_normal((2000, 8, 35))})
     fit = EventStudy(window=(-4, 3), uniform_draws=0)(panel)
-    assert (fit.statistics["pretrend_p"] < 0.05).mean() > 0.15
-    assert (fit.statistics["pretrend_hotelling_p"] < 0.05).mean() < 0.05
+    assert (fit.statistics["pretrend_p"] < 0.05).mean() == pytest.approx(0.26, abs=0.01)
+    assert (fit.statistics["pretrend_hotelling_p"] < 0.05).mean() < 0.01
 
 
 def test_cohorts_of_one_unit_each_show_no_error_of_their_mean() -> None:

@@ -40,13 +40,13 @@ def test_the_test_is_that_of_the_path(panel: Panel) -> None:
     path = EventTimes.of(CallawaySantAnna(base="universal"), panel)
     covariance = path.covariance[: path.pre, : path.pre]
     wald = float(path.estimate[: path.pre] @ np.linalg.solve(covariance, path.estimate[: path.pre]))
-    q, m = path.pre, path.treated
+    q, m = path.pre, path.fewest
     pvalue = stats.f.sf(wald * (m - q) / (q * (m - 1)), q, m - q)
     assert 2 * stats.norm.sf(found.estimate[0, 0]) == pytest.approx(pvalue, rel=1e-6)
     assert found.pvalues["pre-trend"] == pytest.approx(pvalue, rel=1e-6)
     group, ever = np.arange(36) // 6, panel.variables[str(panel.roles.treatment)][0].any(axis=0)
     grouped = replace(panel, attributes={"group": group})
-    clusters = EventTimes.of(CallawaySantAnna(base="universal", errors=("cluster:group",)), grouped).treated
+    clusters = EventTimes.of(CallawaySantAnna(base="universal", errors=("cluster:group",)), grouped).fewest
     assert clusters == len(set(group[ever])) < m == ever.sum()
 
 

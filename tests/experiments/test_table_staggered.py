@@ -234,7 +234,7 @@ def test_table_s3_and_power_are_of_the_clustered_covariance(usual: tuple[RealPan
     column = found(ledger, "callaway-santanna", "never")
     path = EventTimes.of(CallawaySantAnna(base="universal"), real.panel)
     assert path.events.tolist() == [-5, -4, -3, -2, 0, 1, 2, 3, 4, 5]
-    assert path.treated == 18
+    assert path.fewest == 18
     for place, event in enumerate(path.events):
         assert path.estimate[place] == column[f"event({event})"].estimate
         assert np.sqrt(path.covariance[place, place]) == pytest.approx(column[f"event({event})"].se, abs=1e-14)
@@ -257,7 +257,7 @@ def test_clusters_of_the_spec_enter_the_covariance(usual: tuple[RealPanel, Ledge
     panel = usual[0].panel
     estimator = CallawaySantAnna(base="universal", errors=("cluster:province",))
     path, estimates = EventTimes.of(estimator, panel), estimator(panel)
-    assert path.treated == 5
+    assert path.fewest == 5
     places = [estimates.terms.index(f"event({event})") for event in path.events]
     assert np.sqrt(path.covariance.diagonal()) == pytest.approx(estimates.se[0, 0, places], abs=1e-14)
 

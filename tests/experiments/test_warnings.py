@@ -336,6 +336,14 @@ def test_a_panel_with_gaps_keeps_what_it_can_have(tmp_path: Path) -> None:
     assert of(document, "not-checked:trends").severity == SILENT
 
 
+@pytest.mark.parametrize(("first", "there"), [(2013, False), (2012, True)])
+def test_two_periods_are_too_few_for_pesarans_cd(first: int, there: bool, tmp_path: Path) -> None:
+    """A unit's variance is one squared residual there, and draws of units alike are no measure for CD."""
+    cities = made_cities.frame()
+    document = made(tmp_path, made_cities.PANEL, cities[cities["year"].between(first, 2014)])
+    assert ("pesaran-cd" in {warning.name for warning in document.warnings}) is there
+
+
 def test_without_a_treatment_only_residuals_and_controls_are_checked(tmp_path: Path) -> None:
     document = made(tmp_path, SPEC.replace('treatment = "d"\n', "").replace('mediators = ["patents"]\n', ""))
     heads = {warning.name.partition(":")[0] for warning in document.warnings}
