@@ -29,7 +29,6 @@ from pydantic_core import PydanticCustomError
 
 from sim.design import Design
 from sim.errors import BadInput, Problem, all_of, bad, closest, one_of
-from sim.panel_files import text_of
 from sim.streams import left_out
 from sim.world.context import KEPT_CLASSES, Part, Slot, slots_of
 
@@ -90,6 +89,8 @@ def read_toml(path: Path, what: str, remedy: str = "check the path") -> dict[str
     if not path.is_file():
         raise bad("is a directory" if path.is_dir() else "there is no such file", where=str(path),
                   allowed=f"{what} (TOML)", remedy=remedy)  # fmt: skip
+    from sim.panel_files import text_of  # pandas is slow to import
+
     text, _ = text_of(path, "TOML")
     try:
         return tomllib.loads(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import struct
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from zipfile import BadZipFile
 
 MOST_NAMES = 8  # that a message lists of what is allowed
 SUGGESTS = "did you mean "
@@ -307,3 +309,34 @@ def suggestion(name: str, kinds: Mapping[str, str]) -> str:
 def _plain(name: str) -> str:
     """Without case, and without what joins words."""
     return re.sub(r"[-_ .]", "", name).lower()
+
+
+# Files that are not what a path or an extension says.
+
+
+TABLES = (".csv", ".parquet", ".dta", ".sav", ".xlsx")
+# What the readers raise on content that is not what the extension says.
+UNREADABLE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError, EOFError, SyntaxError,
+              struct.error, BadZipFile)  # fmt: skip
+
+
+def check_file(path: Path, extensions: tuple[str, ...]) -> None:
+    """Raise BadInput unless `path` is a file with something in it and one of the extensions (lower case, dotted)."""
+    allowed = "a file ending in " + ", ".join(extensions)
+    if path.is_dir():
+        raise bad("is a directory", where=str(path), allowed=allowed, remedy="name a file in it")
+    if path.suffix.lower() not in extensions:
+        raise bad(f"has the extension {path.suffix or '(none)'}", where=path.name, allowed=allowed,
+                  remedy="save it as one of these")  # fmt: skip
+    if not path.exists():
+        raise bad("there is no such file", where=str(path), allowed=allowed, remedy=_nearby(path))
+    if path.stat().st_size == 0:
+        raise bad("is empty", where=path.name, allowed=f"{allowed}, with a header and rows", remedy="save it again")
+
+
+def _nearby(path: Path) -> str:
+    """A remedy: the tables that do lie in that folder."""
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}; correct the path"
+    near = sorted(item.name for item in path.parent.iterdir() if item.suffix.lower() in TABLES)
+    return f"correct the path; {path.parent} holds {listed(near, 6)}" if near else "correct the path"

@@ -1,26 +1,17 @@
-"""A file as a text that holds its name and every byte, so that settings can carry it: to a store, a worker, and back.
-
-`FILE:NAME:BYTES`, the bytes compressed and in base 85. A setting that names a file becomes such a text when it is made.
-"""
+"""Tables from files: csv, Parquet, Stata, SPSS or Excel, with every failure said in one line; panels from them."""
 
 from __future__ import annotations
 
-import base64
 import io
 import re
-import struct
-import tempfile
 import unicodedata
 import warnings
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Self
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -28,47 +19,22 @@ from numpy.typing import NDArray
 from pandas.io.parsers import TextParser  # type: ignore[attr-defined]  # its stubs lack it
 
 from sim.arrays import Codes, Flags, Floats
-from sim.errors import BadInput, Problem, amount, bad, closest, first_line, listed, one_of, refuse
-from sim.schema import NEVER_WORDS, NO, YES, Roles, uneven_code
+from sim.errors import (
+    TABLES,
+    UNREADABLE,
+    BadInput,
+    Problem,
+    amount,
+    bad,
+    check_file,
+    closest,
+    first_line,
+    listed,
+    one_of,
+    refuse,
+)
+from sim.schema import NEVER_WORDS, NO, TREATMENT, YES, Roles, uneven_code
 
-MARK = "FILE:"
-
-
-def is_text(setting: str) -> bool:
-    """Whether a setting holds a file rather than its path."""
-    return setting.startswith(MARK)
-
-
-def file_text(setting: str, extensions: tuple[str, ...]) -> str:
-    """The text of the file at a path, with one of these extensions; a text stays one. Raises BadInput for no file."""
-    if is_text(setting):
-        return setting
-    path, allowed = Path(setting), "a file ending in " + ", ".join(extensions) + ", its path relative to the study file"
-    if not setting or not path.is_file() or path.suffix.lower() not in extensions:
-        what = f"there is no file {setting}" if setting else "path is missing"
-        ends = f"{path.name} ends in {path.suffix or 'nothing'}"
-        raise bad(ends if path.is_file() else what, where="path", allowed=allowed, remedy="correct the path")
-    return f"{MARK}{path.name}:{base64.b85encode(zlib.compress(path.read_bytes(), 9)).decode('ascii')}"
-
-
-@contextmanager
-def as_file(text: str) -> Iterator[Path]:
-    """The file again, under its own name in a folder of its own; raises BadInput for a text that holds none."""
-    name, _, packed = text.removeprefix(MARK).partition(":")
-    try:
-        content = zlib.decompress(base64.b85decode(packed))
-    except (ValueError, zlib.error) as error:
-        raise bad("path is not a file's text", where="path", allowed="a path", remedy="name the file") from error
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / Path(name).name
-        path.write_bytes(content)
-        yield path
-
-
-# Tables from files: csv, Parquet, Stata or Excel, with every failure said in one line.
-
-
-TABLES = (".csv", ".parquet", ".dta", ".sav", ".xlsx")
 WESTERN = "cp1252"  # what a Western spreadsheet program writes by default
 ENCODINGS = ("utf-8-sig", WESTERN, "gb18030")  # the last is what a Chinese spreadsheet program writes by default
 ACCENTS = re.compile(r"(?<=[A-Za-z])[^\x00-\x7f](?![^\x00-\x7f])|(?<![^\x00-\x7f])[^\x00-\x7f](?=[A-Za-z])"
@@ -80,9 +46,6 @@ DECIMAL_COMMA = re.compile(r"(?:^|[;\t])[ \"]*[-+]?\d+,\d+(?:[eE][-+]?\d+)?[ \"]
 DECIMAL_POINT = re.compile(DECIMAL_COMMA.pattern.replace(r"\d+,", r"\d*\."), re.MULTILINE)
 NOT_AVAILABLE = "NA"  # a missing number, and a name of Namibia or of North America
 MAYBE_NAMES = re.compile(r"(?:^|[,;\t])[ \"]*(?:0\d|NA[ \"]*(?:[,;\t\r\n]|$))", re.MULTILINE)
-# What the readers raise on content that is not what the extension says.
-UNREADABLE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError, EOFError, SyntaxError,
-              struct.error, BadZipFile, pd.errors.ParserWarning)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +93,7 @@ def read_frame(path: str | Path, sheet: str | None = None, *, place: TablePlace 
             frame = read_csv_text(path, place) if extension == ".csv" else index_as_columns(readers[extension](path))
     except BadInput:
         raise
-    except UNREADABLE as error:
+    except (*UNREADABLE, pd.errors.ParserWarning) as error:
         raise bad(f"cannot be read as {extension[1:]} ({first_line(error)})",
                   where=path.name, allowed="a table with one header row and one row per unit and period",
                   remedy="open it in the program that wrote it and save it again") from error  # fmt: skip
@@ -140,20 +103,6 @@ def read_frame(path: str | Path, sheet: str | None = None, *, place: TablePlace 
     above = place.skip + place.header + place.under
     frame.attrs |= {"file": path.name, "first_row": 1 + above if extension in (".csv", ".xlsx") else 1}
     return frame
-
-
-def check_file(path: Path, extensions: tuple[str, ...]) -> None:
-    """Raise BadInput unless `path` is a file with something in it and one of the extensions (lower case, dotted)."""
-    allowed = "a file ending in " + ", ".join(extensions)
-    if path.is_dir():
-        raise bad("is a directory", where=str(path), allowed=allowed, remedy="name a file in it")
-    if path.suffix.lower() not in extensions:
-        raise bad(f"has the extension {path.suffix or '(none)'}", where=path.name, allowed=allowed,
-                  remedy="save it as one of these")  # fmt: skip
-    if not path.exists():
-        raise bad("there is no such file", where=str(path), allowed=allowed, remedy=_nearby(path))
-    if path.stat().st_size == 0:
-        raise bad("is empty", where=path.name, allowed=f"{allowed}, with a header and rows", remedy="save it again")
 
 
 def read_csv_text(path: Path, place: TablePlace = TablePlace()) -> pd.DataFrame:
@@ -376,20 +325,11 @@ def check_table(frame: pd.DataFrame, file: str) -> None:
                   remedy="save the file again with its rows")  # fmt: skip
 
 
-def _nearby(path: Path) -> str:
-    """A remedy: the tables that do lie in that folder."""
-    if not path.parent.is_dir():
-        return f"there is no folder {path.parent}; correct the path"
-    near = sorted(item.name for item in path.parent.iterdir() if item.suffix.lower() in TABLES)
-    return f"correct the path; {path.parent} holds {listed(near, 6)}" if near else "correct the path"
-
-
 # A panel from a long table of one row a unit and period, checked cell by cell.
 
 
 Missing = Literal["error", "drop"]
 INDIVIDUALS = 2  # rows a unit and period, on average, from which they are taken for individuals
-TREATMENT = "did"  # the treatment's name in every panel, so that terms are the same whatever the column is called
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from sim.errors import bad, closest, one_of
 
+TREATMENT = "did"  # the treatment's name in every panel, so that terms are the same whatever the column is called
+
 # Words that say whether a unit is treated in a period, or in place of its first treated period that it never is.
 YES = ("yes", "y", "true", "treated", "是", "有", "1")
 NEVER_WORDS = ("never", "none", "no", "nan", "n/a", "na", "-", "--", "—", ".", "未", "无", "从未")

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from sim.arrays import Flags, Floats
-from sim.errors import amount, bad, closest, listed, one_of
-from sim.panel_files import UNREADABLE, check_file
+from sim.errors import UNREADABLE, amount, bad, check_file, closest, listed, one_of
 
 # One BLAS thread around what is computed once of a W and kept: its bits must not depend on who asked first.
 

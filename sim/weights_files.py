@@ -17,12 +17,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sim.arrays import Floats
-from sim.errors import BadInput, amount, bad, closest, first_line, listed
+from sim.errors import UNREADABLE, BadInput, amount, bad, check_file, closest, first_line, listed
 from sim.panel_files import (
-    UNREADABLE,
     TablePlace,
     cell_text,
-    check_file,
     numbers,
     read_csv_text,
     read_frame,

@@ -29,10 +29,17 @@ def test_command_line_starts_without_the_numerical_packages() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_what_draws_nothing_does_without_matplotlib() -> None:
-    """Figures of tables are drawn where they are asked for: its import takes longer than a table."""
-    code = "import sys, experiments.trust.trust, experiments.placebo; print('matplotlib' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize(
+    ("code", "slow"),
+    [
+        ("import experiments.trust.trust, experiments.placebo", "matplotlib"),  # figures of tables: where asked for
+        ("import experiments.run.tasks, sim.world.context as context; context.cities()", "pandas"),  # as a worker does
+    ],
+)
+def test_what_needs_no_slow_library_does_without_it(code: str, slow: str) -> None:
+    """Each takes as long to load as a table to fit, or a worker to start."""
+    done = subprocess.run([sys.executable, "-c", f"import sys; {code}; print({slow!r} in sys.modules)"],
+                          capture_output=True, text=True, check=True)  # fmt: skip
     assert done.stdout.strip() == "False"
 
 

@@ -31,6 +31,7 @@ from scipy.special import chdtrc, fdtrc, ndtr, stdtr
 from estimators.core.estimator import Moments, TermCovariance, critical_values, p_values
 from sim.arrays import Flags, Floats
 from sim.errors import bad, closest, one_of, refuse, type_problems
+from sim.schema import TREATMENT
 
 LEVEL = 0.05  # of intervals
 TIE = 1e-9  # relative distance of two statistics that counts as none
@@ -218,8 +219,6 @@ class _Reader:
     """Reads sums of multiples of terms from left to right; (K + 1,) vectors hold weights and, last, a number."""
 
     def __init__(self, text: str, terms: tuple[str, ...], where: str, treatment: str = "") -> None:
-        from sim.panel_files import TREATMENT  # pandas is slow to import
-
         self.text, self.terms, self.where = text, terms, where
         called = (re.sub(rf"\b{TREATMENT}\b", lambda _: treatment or TREATMENT, term) for term in terms)
         self.places = dict(zip(called, itertools.count())) | {term: k for k, term in enumerate(terms)}

@@ -24,8 +24,7 @@ from results.tables.records import ANSWERS, BASELINE, INFORMS, WEAKENS, Answer, 
 from results.tables.typography import stars
 from sim.arrays import Codes, Floats, least_squares
 from sim.panel import Panel, seen_in, seen_part
-from sim.panel_files import TREATMENT
-from sim.schema import refuse_weights
+from sim.schema import TREATMENT, refuse_weights
 from sim.streams import Streams
 
 NEVER = "never treated"  # the label of units that no cohort holds

@@ -20,7 +20,7 @@ from results.tables.records import INFORMS, OVERTURNS, SILENT, WEAKENS, Check
 from sim.arrays import Flags, Floats
 from sim.errors import amount, listed
 from sim.panel import seen_in
-from sim.panel_files import TREATMENT
+from sim.schema import TREATMENT
 
 NAME = "what was given"
 ORDER = 20

@@ -12,7 +12,7 @@ from experiments.checks.weak_instruments import statistics_at
 from experiments.tables.iv_table import OLS, TWO_STAGES, endogenous_of, written_set
 from results.tables.records import INFORMS, SILENT, WEAKENS, Check, Record
 from results.tables.typography import short_p
-from sim.panel_files import TREATMENT
+from sim.schema import TREATMENT
 
 NAME = "endogeneity"
 ORDER = 44

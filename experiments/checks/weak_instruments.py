@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from experiments.checks.case import Case, number
 from experiments.tables.iv_table import TWO_STAGES, endogenous_of, written_set
 from results.tables.records import INFORMS, INSTRUMENTED_MEDIATOR, SILENT, Check
-from sim.panel_files import TREATMENT
+from sim.schema import TREATMENT
 
 NAME = "instruments"
 ORDER = 46

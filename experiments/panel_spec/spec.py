@@ -51,7 +51,6 @@ from sim.errors import BadInput, Problem, amount, bad, closest, gathering, liste
 from sim.index import EntropyIndex
 from sim.panel import Panel, group_labels, part, seen_in, seen_part
 from sim.panel_files import (
-    TREATMENT,
     LongTable,
     Rows,
     TreatmentKind,
@@ -63,7 +62,7 @@ from sim.panel_files import (
     read_frame,
     read_table,
 )
-from sim.schema import Roles, absent_periods, period_step
+from sim.schema import TREATMENT, Roles, absent_periods, period_step
 from sim.weights import Weights
 
 # What is wrong between keys of a SPEC.toml that are fine on their own, before any panel is read.

@@ -43,7 +43,7 @@ from results.tables.records import INSTRUMENTED_MEDIATOR, INSTRUMENTS, Fit
 from results.tables.typography import decimals, digits, legend, model_label, probability
 from sim.errors import BadInput, listed
 from sim.panel import Panel
-from sim.panel_files import TREATMENT
+from sim.schema import TREATMENT
 
 OLS, TWO_STAGES, FIRST, REDUCED = ((INSTRUMENTS, column) for column in range(1, 5))
 

@@ -45,8 +45,8 @@ from results.text import joined
 from sim.arrays import Flags, Floats
 from sim.errors import BadInput, amount, bad, listed, naming, one_of
 from sim.panel import Panel, seen_in, seen_part
-from sim.panel_files import TREATMENT
 from sim.registry import modules_in
+from sim.schema import TREATMENT
 
 CLUSTERED = ("cluster", *ADJUSTED)  # kinds of error types whose tables say how many clusters there are
 

@@ -16,12 +16,11 @@ from experiments.twins.statistics import CohortRegression, Split, TreatmentStatu
 from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad, gathering
 from sim.panel import Panel
-from sim.schema import refuse_weights
+from sim.schema import TREATMENT, refuse_weights
 from sim.weights import Weights
 
 FIXED = {"kept", "kept-paths", "never"}  # kinds of adoption that are the same in every replication
 TINY = 1e-6  # share of variance that residuals keep at least
-TREATMENT = "did"  # what a twin calls a treatment that the panel does not have
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ Danzhou, Shigatse, Qamdo, Nyingchi, Shannan, Bijie, Tongren, Haidong, Turpan, Ha
 
 from __future__ import annotations
 
+import csv
 import math
 from abc import ABC
 from collections.abc import Iterator, Mapping
@@ -19,14 +20,13 @@ from types import MappingProxyType
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from sim.arrays import Floats
 from sim.errors import Problem, bad, choice_problems, closest, one_of
 from sim.filters import SpatialFilter
 from sim.panel import Panel
-from sim.panel_files import is_text
+from sim.panel_sidecars import is_text
 from sim.registry import discover, find
 from sim.weights import Weights, great_circle_km, knn
 
@@ -48,15 +48,16 @@ class CityTable:
 def cities() -> CityTable:
     """The embedded table of cities, in the order of their codes."""
     with resources.files("sim.world").joinpath("cities.csv").open(encoding="utf-8") as file:
-        table = pd.read_csv(file)
+        rows = list(csv.DictReader(file))
+    table = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return CityTable(
-        names=tuple(table["city"]),
-        adcode=table["adcode"].to_numpy(np.int64),
-        province=table["province"].to_numpy(np.str_),
-        region=table["region"].to_numpy(np.str_),
-        capital=table["capital"].to_numpy(bool),
-        longitude=table["longitude"].to_numpy(np.float64),
-        latitude=table["latitude"].to_numpy(np.float64),
+        names=tuple(row["city"] for row in rows),
+        adcode=table["adcode"].astype(np.int64),
+        province=table["province"],
+        region=table["region"],
+        capital=table["capital"] == "1",
+        longitude=table["longitude"].astype(np.float64),
+        latitude=table["latitude"].astype(np.float64),
     )
 
 
