@@ -142,6 +142,7 @@ class Value:
             measure.column: self.value,
             f"{measure.column}_mcse": self.mcse,
             "n": self.n,
+            "n_error": self.n,
             "worlds": self.worlds,
         }
         if measure.share and measure.column != "relative_bias":

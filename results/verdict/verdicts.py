@@ -222,11 +222,11 @@ def clear(worlds: int) -> float:
 
 
 def is_off(row: Row, name: str, nominal: float) -> bool:
-    """Whether a proportion is clear of its nominal value, by the MCSE that the nominal value implies.
+    """Whether a proportion, of the fits with errors, is clear of its nominal value, by the MCSE that this implies.
 
     Where replications share worlds this MCSE is as much wider than that of independent fits as the proportion's own.
     """
-    share, n = row[name], row["n"]
+    share, n = row[name], row["n_error"]
     if not n >= LEAST_FITS or not np.isfinite(share):
         return False
     wide, worlds = 1.0, worlds_of(row)

@@ -119,12 +119,13 @@ def test_a_share_is_off_where_it_is_clear_of_its_nominal_value() -> None:
     assert is_off(covering(0.90, 1000), "coverage", 0.95)
     assert not is_off(covering(0.94, 1000), "coverage", 0.95)
     assert not is_off(covering(float("nan"), 0), "coverage", 0.95)
+    assert not is_off(covering(0.90, 1000) | {"n_error": 200}, "coverage", 0.95)  # fits that have intervals count
 
 
 def covering(share: float, n: float, worlds: int = 1, wider: float = 1.0) -> dict[Any, Any]:
     """A row of the bias table with a coverage whose Monte Carlo error worlds make `wider` times as wide."""
     mcse = wider * np.sqrt(share * (1 - share) / max(n, 1))
-    return {"coverage": share, "coverage_mcse": mcse, "n": n, "worlds": worlds}
+    return {"coverage": share, "coverage_mcse": mcse, "n": n, "n_error": n, "worlds": worlds}
 
 
 def few(fabricate: Any, sample_of: Any, fits: int) -> Any:

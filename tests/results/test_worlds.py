@@ -387,7 +387,15 @@ def test_a_diagnosis_takes_worlds_into_size_adjusted_power(fabricate: Any, sampl
 
 
 def row(**changes: float) -> dict[Any, Any]:
-    return {"bias": 0.0, "bias_mcse": 1.0, "coverage": 0.9, "coverage_mcse": 0.03, "n": 400.0, "worlds": 1} | changes
+    return {
+        "bias": 0.0,
+        "bias_mcse": 1.0,
+        "coverage": 0.9,
+        "coverage_mcse": 0.03,
+        "n": 400.0,
+        "n_error": 400.0,
+        "worlds": 1,
+    } | changes
 
 
 def test_marks_allow_for_worlds() -> None:
