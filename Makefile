@@ -15,11 +15,15 @@ $(STAMP): pyproject.toml constraints.txt find-python.sh
 >echo "using $$python"; \
 >rm -rf $(VENV) && "$$python" -m venv $(VENV)
 >@echo "installing panelproof and its libraries (numpy, pandas, dask, zarr, others)"
->@echo "into $(VENV): a minute or two, a dot a second"
-# modules are compiled when they are first imported: few of them ever are, and all would take half of the time
+>@echo "into $(VENV): half a minute, or two where the network is slow; a dot a second"
+# uv needs a third of pip's time; where it cannot (an index that asks who you are, say), pip does all of it. Neither
+# compiles modules: that is done when they are first imported, and few of them ever are
 >@(n=0; while sleep 1 && kill -0 $$$$ 2>/dev/null; do printf .; n=$$((n + 1)); [ $$((n % 60)) != 0 ] || echo; done) & \
->dots=$$!; \
->$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+>dots=$$!; pip="$(BIN)/python -m pip --quiet --disable-pip-version-check"; \
+>index=$$($$pip config list | sed -n "s/.*\.index-url='\(.*\)'/--default-index=\1/p" | tail -n 1); \
+>{ $$pip install --no-compile -c constraints.txt uv \
+>&& $(BIN)/uv pip install --quiet --python $(BIN)/python $$index -c constraints.txt -e '.[dev]' 2>/dev/null; } \
+>|| $$pip install --no-compile -c constraints.txt -e '.[dev]'; \
 >code=$$?; kill $$dots; echo; exit $$code
 >@touch $(STAMP)
 
