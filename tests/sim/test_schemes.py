@@ -287,6 +287,9 @@ def test_what_cannot_be_drawn_is_bad_input_in_one_line(case: str) -> None:
 @pytest.mark.parametrize("missing", [0, 9])
 def test_a_text_holds_the_whole_panel(missing: int) -> None:
     of = small_panel(12, 6, missing=missing)
+    of = dataclasses.replace(
+        of, roles=dataclasses.replace(of.roles, continuous=True, instruments=("inv",), weight="road")
+    )
     if of.observed is not None:
         of = of.with_variables({"y": np.where(of.observed, of.variables["y"], 0.0)})
         of = of.with_variables({name: np.where(of.observed, x, 0.0) for name, x in of.variables.items()})
