@@ -30,7 +30,8 @@ from sim.weights import (
     touching_cells,
 )
 from sim.weights_files import FileLayout, from_file
-from sim.world.context import cities
+from sim.world.context import Places, WorldContext, cities
+from sim.world.parts.spillover import Neighbours
 
 # Four places on the equator, one degree (111.195 km) apart, the last ten degrees away.
 UNITS = ("a", "b", "c", "d")
@@ -90,7 +91,7 @@ def test_inverse_distance_with_power_and_cutoff() -> None:
 
 
 def test_equal_distances_are_in_or_out_together() -> None:
-    """Places a tenth of a degree apart on the equator: a band or cutoff of that width links all that stand in a row."""
+    """Places a tenth of a degree apart on the equator: what reaches as far as that links all that stand in a row."""
     n = 40
     units, longitude = tuple(f"u{i}" for i in range(n)), 100 + np.arange(n) / 10
     in_a_row = np.abs(np.subtract.outer(np.arange(n), np.arange(n))) == 1
@@ -99,6 +100,9 @@ def test_equal_distances_are_in_or_out_together() -> None:
         inverse_distance(units, longitude, np.zeros(n), cutoff_km=DEGREE / 10),
     ):
         np.testing.assert_array_equal(weights.dense > 0, in_a_row)
+    places = Places(units, longitude, np.zeros(n), np.zeros(n, dtype=np.intp), np.zeros(n))
+    spillover = Neighbours(w_effect=1.0, radius=DEGREE / 10)
+    np.testing.assert_array_equal(spillover.alone(WorldContext(places, (2001,), None)), in_a_row)
 
 
 def test_band_agrees_with_libpysal_on_projected_points() -> None:
