@@ -59,10 +59,12 @@ def head_of(script: str, back: Jobs) -> list[str]:
 
 @pytest.mark.parametrize(
     ("walltime", "seconds"),
-    [("90", 5400), ("90:30", 5430), ("02:00:00", 7200), ("1-00:00:00", 86400), ("2-12", 216000), ("1-01:30", 91800)],
-)
-def test_times_are_read_as_slurm_reads_them(walltime: str, seconds: int) -> None:
+    [("90", 5400), ("90:30", 5430), ("120:30", 7230), ("02:00:00", 7200), ("100:00:00", 360000),
+     ("1-00:00:00", 86400), ("2-12", 216000), ("1-01:30", 91800)],
+)  # fmt: skip
+def test_times_are_taken_and_read_as_slurm_reads_them(walltime: str, seconds: int) -> None:
     assert seconds_of(walltime) == seconds
+    assert [fault.what for fault in Slurm(walltime=walltime).faults("here") if "walltime" in fault.what] == []
 
 
 @pytest.mark.parametrize(
