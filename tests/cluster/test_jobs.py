@@ -89,6 +89,7 @@ def test_a_worker_has_its_share_of_the_memory_of_a_job(tmp_path: Path, monkeypat
     monkeypatch.setattr(dask_pool, "DaskPool", pool)
     Slurm(memory="4GB", processes=2, directory=str(tmp_path)).open()
     assert shares == [2_000_000_000]
+    assert list(tmp_path.iterdir()) == [], "certificates go with their cluster"
 
 
 ONE = {
@@ -611,6 +612,7 @@ def test_jobs_that_end_without_a_worker_are_asked_for_less_and_less_often() -> N
 
 def test_a_job_over_a_limit_does_not_end_the_wait_for_those_that_were_taken() -> None:
     cluster, _ = looked([], [])
+    cluster.ended["w"] = 9  # of two jobs one alone ends at once
     cluster.refusal = "sbatch: error: QOSMaxSubmitJobPerUserLimit"
     cluster.workers["another"] = SimpleNamespace(job_id=None)
     assert cluster.hopeless() == ""
