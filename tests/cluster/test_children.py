@@ -16,7 +16,7 @@ import pytest
 from cluster import ClusterLost, JobDied, child
 from cluster.child import Child, Guarded
 from cluster.dask_pool import DaskPool, _Task, _Work, worded
-from cluster.executor import FIRST_LIMIT, MOST_JOBS, TASK_SECONDS, Pace
+from cluster.executor import FIRST_LIMIT, MOST_JOBS, PILOT_FACTOR, TASK_SECONDS, Pace
 from cluster.group import Answers
 
 
@@ -65,21 +65,36 @@ def test_a_task_holds_as_many_jobs_as_fill_its_time_and_no_more_than_so_many() -
     assert pace.jobs == 1, "nothing is known before the first has ended"
     pace.saw(1, TASK_SECONDS / 3)
     assert pace.jobs == 3
+    pace.saw(1, 4 * TASK_SECONDS / 3)
+    assert pace.jobs == 1, "a fifth of four thirds and four of a third: 8 of 15 parts"
+    pace.saw(1, 0.0)
+    assert pace.jobs == 2, "32 of 75"
     for seconds, jobs in ((1e-9, MOST_JOBS), (10 * TASK_SECONDS, 1)):
         pace = Pace()
         pace.saw(1, seconds)
         assert pace.jobs == jobs
 
 
+def test_what_is_learnt_of_a_job_is_by_its_size_and_nothing_of_one_that_says_so() -> None:
+    pace = Pace()
+    pace.saw(SimpleNamespace(kind="trial", size=10, timed=False), 1e-6)
+    assert (pace.jobs, pace.seconds(SimpleNamespace(kind="pilot", size=10))) == (1, FIRST_LIMIT)
+    pace.saw(SimpleNamespace(kind="pilot", size=10), 10.0)
+    assert pace.seconds(SimpleNamespace(kind="smaller", size=5)) == PILOT_FACTOR * 5
+
+
 def stopped(_: object) -> None:
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def test_a_child_that_cannot_end_itself_is_ended_when_its_time_is_up(one: Child) -> None:
+def test_a_child_that_cannot_end_itself_is_ended_when_its_time_is_up(
+    one: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "START_SECONDS", 16.0)
     begin = time.monotonic()
     with pytest.raises(JobDied, match=r"it ran longer than 0\.2 s"):
         one.call(stopped, None, seconds=0.2)
-    assert time.monotonic() - begin < 20
+    assert time.monotonic() - begin < 15
 
 
 def slowly(seconds: float) -> None:
@@ -159,11 +174,12 @@ def work_of(jobs: int) -> _Work:
 
 
 def test_tasks_grow_smaller_near_the_end_and_little_is_taken_ahead() -> None:
-    work, sizes = work_of(100), []
+    taken: list[int] = []
+    work, sizes = _Work(abs, lambda *_: None, (taken.append(job) or job for job in range(100))), list[int]()
     while (task := work.next_task(8, 2)) is not None:
-        assert len(sizes) or next(work.queue) == 32, "twice what two workers have at once"
+        assert len(taken) - sum(sizes) <= 32, "twice what two workers have at once"
         sizes.append(len(task.jobs))
-    assert sum(sizes) == 99
+    assert sum(sizes) == 100
     assert sizes == sorted(sizes, reverse=True)
     assert (sizes[0], sizes[-4:]) == (8, [1] * 4)
 

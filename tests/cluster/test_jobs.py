@@ -304,6 +304,7 @@ def submitting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"wait": float("inf")}, "wait = inf", "1 or more"),
         ({"wait": "nan"}, "wait = nan", "1 or more"),
         ({"lines": ["#SBATCH --nice"]}, "'#SBATCH --nice' for the head of a job", "what stands after"),
+        ({"lines": ["  #SBATCH --nice"]}, "'  #SBATCH --nice' for the head of a job", "what stands after"),
         ({"lines": ["--nice\nrm -rf x"]}, "for the head of a job", "one line each"),
         ({"interface": "ib0; reboot"}, "interface = 'ib0; reboot'", "without spaces"),
         ({"log": "my logs"}, "log = 'my logs'", "without spaces"),
