@@ -38,6 +38,7 @@ from estimators.core.estimator import (
     Layout,
     Moments,
     Reduction,
+    Status,
     TermCovariance,
     TreatmentEstimator,
     WeightUse,
@@ -51,7 +52,7 @@ from estimators.linear.few_clusters import PLACEBOS
 from estimators.linear.least_squares import LeastSquares, LinearPlan
 from sim.arrays import Flags, Floats
 from sim.design import Design
-from sim.errors import bad, listed, one_of
+from sim.errors import BadInput, bad, listed, one_of
 from sim.panel import Panel, group_labels, part, seen_in
 from sim.presets import Paper
 from sim.schema import Schema
@@ -146,8 +147,13 @@ class DerivedLeastSquares(Reduction):
         """The moments of the regression, or the answers of each replication."""
         if plan is not None:
             return self.inner.reduce(plan, Tile(self.estimator.derived(tile.panel)))
-        rows = range(tile.panel.replications)
-        return Estimates.join([self.estimator(tile.panel.replication(row)) for row in rows])
+        answers = []
+        for row in range(tile.panel.replications):
+            try:
+                answers.append(self.estimator(tile.panel.replication(row)))
+            except BadInput:  # nobody is left who is treated, or too few are
+                answers.append(Estimates.failed(self.estimator.layout(tile.panel.schema), Status.REFUSED))
+        return Estimates.join(answers)
 
     def rows(self, plan: LinearPlan | None) -> int:
         """As the regression."""
@@ -213,10 +219,11 @@ class PostPeriodRegression(DerivedRegression):
         return replace(with_variables(schema, *more), periods=1, weights=(), roles=roles)
 
     def rows_differ(self, panel: Panel) -> bool:
-        """Where dates are redrawn and units lack the first or the last period: one date may leave them rows before and
-        after it, another not."""
-        seen = seen_in(panel)[:, seen_in(panel).any(axis=0)]
-        return panel.variables[self.names(panel.schema)[1]].shape[0] > 1 and not seen[[0, -1]].all()
+        """Where dates are redrawn and units lack the first or the last period, or have weights: one date may leave them
+        periods before and after it, and another not. Raises BadInput for a treatment that is not of one date."""
+        d, seen = panel.variables[self.names(panel.schema)[1]], seen_in(panel)
+        self._after(panel, np.where(seen, d, 0.0), seen[None])
+        return len(d) > 1 and (panel.roles.weight is not None or not seen[:, seen.any(axis=0)][[0, -1]].all())
 
     def derived(self, panel: Panel) -> Panel:
         """One period: who is treated, means of the outcome after the date and before it, of controls before it; units

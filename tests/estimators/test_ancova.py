@@ -193,6 +193,26 @@ def test_units_that_one_date_leaves_out_are_there_under_another(cls: type[Ancova
     np.testing.assert_allclose(block.estimates[estimator.name].estimate, wanted, rtol=1e-12)
 
 
+@pytest.mark.parametrize("cls", [Ancova, PostOnly])
+def test_replications_of_other_dates_have_their_own_weights_and_one_without_treated_rows_spoils_no_other(
+    cls: type[Ancova | PostOnly],
+) -> None:
+    design = PanelDesign(units=30, periods=8, adoption=Random(dates=(2003, 2007), treated=2), redraw=("adoption",))
+    drawn = design.draw(Streams(4).tile(0, 6)).panel
+    w = np.random.default_rng(1).uniform(0.5, 2.0, (1, 8, 30))
+    drawn = replace(drawn.with_variables({"w": w}), roles=replace(drawn.roles, weight="w"))
+    alone = Estimates.join([cls()(drawn.replication(row)) for row in range(6)])
+    np.testing.assert_array_equal(cls()(drawn).estimate, alone.estimate)
+    seen = np.ones((1, 8, 30), dtype=bool)
+    seen[0, 1:, drawn.variables["did"][2].any(axis=0)] = False
+    found = cls()(replace(drawn, observed=seen))
+    assert found.status[2] == Status.REFUSED
+    assert (found.status[[0, 1, 3]] == Status.OK).all()
+    late = drawn.variables["did"] * (np.arange(30) % 2 * np.arange(8)[:, None] != 7)
+    with pytest.raises(BadInput, match="not that of one date"):
+        cls()(replace(drawn.with_variables({"did": late}), observed=seen))
+
+
 def test_errors_by_draws_of_such_replications_are_refused() -> None:
     design = PanelDesign(units=30, periods=8, adoption=Random(dates=(2003, 2007)), redraw=("adoption",),
                          missing=Pattern(share=0.3, pattern="entry"))  # fmt: skip
