@@ -43,7 +43,7 @@ MOST_NAMES = 8  # that a message lists
 MEMORY = re.compile(r"\d+(\.\d+)?\s*([kMGT]i?)?B", re.IGNORECASE)
 NAME = re.compile(r"[\w.@%+:,/=~$-]+")  # of a queue, a host, a folder; nothing that a shell would run
 CLOCK = re.compile(r"\d+:[0-5]\d:[0-5]\d")  # HH:MM:SS
-LASTING = re.compile(r"(\d+-)?\d{1,2}(:\d{2}){1,2}|\d+")  # D-HH:MM:SS, HH:MM:SS, MM:SS or minutes, as Slurm has them
+LASTING = re.compile(r"(\d+-\d{1,2}|\d+)(:\d{2}){0,2}")  # Slurm: D-HH, D-HH:MM, D-HH:MM:SS, HH:MM:SS, MM:SS, minutes
 
 
 def nearest(name: str, names: Sequence[str], otherwise: str) -> str:

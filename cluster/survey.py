@@ -87,7 +87,7 @@ def bandwidth(pool: DaskPool, worker: str) -> tuple[float, float]:
 # Sending code to workers: packages and modules as one archive, which every worker unpacks and prefers.
 
 
-DATA = (".csv", ".toml", ".html", ".css")  # files beside the code that it reads
+DATA = (".csv", ".toml", ".html", ".css", ".js")  # files beside the code that it reads
 
 
 def archive(modules: Iterable[str]) -> bytes:

@@ -428,19 +428,14 @@ def joined(panels: Sequence[Panel], where: str, *, gaps: bool) -> Panel:
         check_alike(first, panel, where)
         _check_fixed(first, panel, where)
     arrays = {name: np.concatenate([panel.variables[name] for panel in panels]) for name in first.variables}
+    if not gaps and any(panel.observed is not None for panel in panels):  # estimators are prepared for whole panels
+        raise bad("a draw has gaps, and the trial draw had none", where=where, allowed="gaps in none, or in every draw",
+                  remedy="return arrays with observed = ..., all true where nothing is missing")  # fmt: skip
     if not gaps:
-        _check_complete(panels, where)
         return replace(first, variables=arrays)
     whole = np.ones((1, len(first.periods), len(first.units)), dtype=bool)
     seen = np.concatenate([whole if panel.observed is None else panel.observed for panel in panels])
     return replace(first, variables=arrays, observed=seen)
-
-
-def _check_complete(panels: Sequence[Panel], where: str) -> None:
-    """Raise BadInput for gaps in a world whose trial draw had none: its estimators are prepared for whole panels."""
-    if any(panel.observed is not None for panel in panels):
-        raise bad("a draw has gaps, and the trial draw had none", where=where, allowed="gaps in none, or in every draw",
-                  remedy="return arrays with observed = ..., all true where nothing is missing")  # fmt: skip
 
 
 def check_alike(first: Panel, other: Panel, where: str) -> None:

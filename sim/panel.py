@@ -220,8 +220,9 @@ class Panel:
     def digest(self) -> str:
         """SHA-256 over labels, roles and every number."""
         sha = hashlib.sha256(repr((self.units, self.periods, self.roles)).encode())
-        if self.roles.weight is not None:
-            sha.update(f"\x1fweight {self.roles.weight}".encode())
+        for word in ("weight", "instruments", "continuous"):  # what the roles do not show
+            if value := getattr(self.roles, word):
+                sha.update(f"\x1f{word} {value}".encode())
         for group in (self.variables, self.attributes):
             for name in sorted(group):
                 values = group[name]

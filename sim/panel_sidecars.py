@@ -92,8 +92,8 @@ def panel_text(panel: Panel) -> str:
         "attributes": list(panel.attributes),
         "weights": [[name, w.standardize, w.name] for name, w in panel.weights.items()],
     }
-    if roles.weight is not None:
-        about["weight"] = roles.weight
+    about |= {"weight": roles.weight} if roles.weight is not None else {}
+    about |= {"instruments": roles.instruments} if roles.instruments else {}
     file = io.BytesIO()
     np.savez_compressed(file, about=np.array(json.dumps(about, ensure_ascii=False)), **arrays)
     return base64.b85encode(file.getvalue()).decode("ascii")
@@ -129,6 +129,7 @@ def _unpacked(arrays: Mapping[str, Any]) -> Panel:
             tuple(controls),
             tuple(mediators),
             continuous=bool(continuous),
+            instruments=tuple(about.get("instruments", ())),
             weight=about.get("weight"),
         ),
         attributes={name: arrays[f"a:{name}"] for name in about["attributes"]},

@@ -36,7 +36,9 @@ from estimators.core.error_types import kind_of
 from estimators.core.estimator import (
     Estimates,
     Layout,
+    Moments,
     Reduction,
+    Status,
     TermCovariance,
     TreatmentEstimator,
     WeightUse,
@@ -47,11 +49,11 @@ from estimators.core.tile import Tile, observed_mask, weight_root
 from estimators.linear.covariances import ClusterK
 from estimators.linear.did import TwoWayDID
 from estimators.linear.few_clusters import PLACEBOS
-from estimators.linear.least_squares import LeastSquares, LinearMoments, LinearPlan
+from estimators.linear.least_squares import LeastSquares, LinearPlan
 from sim.arrays import Flags, Floats
 from sim.design import Design
-from sim.errors import bad, listed, one_of
-from sim.panel import Panel, group_labels, part
+from sim.errors import BadInput, bad, listed, one_of
+from sim.panel import Panel, group_labels, part, seen_in
 from sim.presets import Paper
 from sim.schema import Schema
 from sim.streams import Streams
@@ -78,6 +80,10 @@ class DerivedRegression(TreatmentEstimator):
     @abstractmethod
     def derived(self, panel: Panel) -> Panel:
         """The panel (R replications) with the variables of the regression; raises BadInput when it cannot be made."""
+
+    def rows_differ(self, panel: Panel) -> bool:
+        """Whether replications may differ in which rows that panel has."""
+        return False
 
     @abstractmethod
     def derived_schema(self, schema: Schema) -> Schema:
@@ -109,6 +115,8 @@ class DerivedRegression(TreatmentEstimator):
 
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
         """The answers of the regression."""
+        if isinstance(moments, Estimates):
+            return moments
         return self.regression(schema).solve(plan, moments, self.derived_schema(schema), streams)
 
     def covariance(self, panel: Panel, error: str) -> TermCovariance:
@@ -124,19 +132,32 @@ class DerivedLeastSquares(Reduction):
     estimator: DerivedRegression
     inner: LeastSquares
 
-    def prepare(self, panel: Panel) -> LinearPlan:
-        """The plan of the regression. Raises BadInput for what it cannot serve, such as collinear regressors."""
-        return self.inner.prepare(self.estimator.derived(panel))
+    def prepare(self, panel: Panel) -> LinearPlan | None:
+        """The plan of the regression, None where its rows differ between replications, which are then fitted one by
+        one. Raises BadInput for what it cannot serve, such as collinear regressors."""
+        if not self.estimator.rows_differ(panel):
+            return self.inner.prepare(self.estimator.derived(panel))
+        if drawn := [error for error in self.estimator.errors if error.startswith("wild:")]:
+            raise bad(f"{drawn[0]} of replications that differ in the units that they can use",
+                      where=f"{self.estimator.name} errors", allowed="a panel without gaps, or one date",
+                      remedy="choose another error type")  # fmt: skip
+        return None
 
-    def reduce(self, plan: LinearPlan, tile: Tile) -> LinearMoments:
-        """The moments of the regression."""
-        found = self.inner.reduce(plan, Tile(self.estimator.derived(tile.panel)))
-        assert isinstance(found, LinearMoments)
-        return found
+    def reduce(self, plan: LinearPlan | None, tile: Tile) -> Moments:
+        """The moments of the regression, or the answers of each replication."""
+        if plan is not None:
+            return self.inner.reduce(plan, Tile(self.estimator.derived(tile.panel)))
+        answers = []
+        for row in range(tile.panel.replications):
+            try:
+                answers.append(self.estimator(tile.panel.replication(row)))
+            except BadInput:  # nobody is left who is treated, or too few are
+                answers.append(Estimates.failed(self.estimator.layout(tile.panel.schema), Status.REFUSED))
+        return Estimates.join(answers)
 
-    def rows(self, plan: LinearPlan) -> int:
+    def rows(self, plan: LinearPlan | None) -> int:
         """As the regression."""
-        return self.inner.rows(plan)
+        return Reduction.rows(self, plan) if plan is None else self.inner.rows(plan)
 
 
 def with_variables(schema: Schema, *names: str) -> Schema:
@@ -197,6 +218,13 @@ class PostPeriodRegression(DerivedRegression):
         roles = replace(schema.roles, weight=WEIGHT if self.weight(schema) else None)
         return replace(with_variables(schema, *more), periods=1, weights=(), roles=roles)
 
+    def rows_differ(self, panel: Panel) -> bool:
+        """Where dates are redrawn and units lack the first or the last period, or have weights: one date may leave them
+        periods before and after it, and another not. Raises BadInput for a treatment that is not of one date."""
+        d, seen = panel.variables[self.names(panel.schema)[1]], seen_in(panel)
+        self._after(panel, np.where(seen, d, 0.0), seen[None])
+        return len(d) > 1 and (panel.roles.weight is not None or not seen[:, seen.any(axis=0)][[0, -1]].all())
+
     def derived(self, panel: Panel) -> Panel:
         """One period: who is treated, means of the outcome after the date and before it, of controls before it; units
         are seen that have all of these."""
@@ -212,7 +240,12 @@ class PostPeriodRegression(DerivedRegression):
         found |= {
             BEFORE if name == outcome else name: _means(panel.variables[name], seen & ~after, w) for name in before
         }
-        kept = np.logical_and.reduce([np.isfinite(values).all(axis=0, keepdims=True) for values in found.values()])
+        whole = [np.isfinite(values) for values in found.values()]
+        kept = np.logical_and.reduce([each.all(axis=0, keepdims=True) for each in whole])
+        if any((each != each[:1]).any() for each in whole):
+            raise bad("replications differ in the units that have periods before and after their date",
+                      where=self.label, allowed="the same units in all replications",
+                      remedy="take the replications one by one: panel.replication(i)")  # fmt: skip
         if root is not None:
             found[WEIGHT] = _means(w[None], after, np.ones((1, 1)))
         roles = self.derived_schema(panel.schema).roles
@@ -228,24 +261,19 @@ class PostPeriodRegression(DerivedRegression):
         first = np.where(begun.any(axis=1), begun.argmax(axis=1), t // 2)[:, None]  # (1 or R, 1, 1)
         after = np.arange(t)[:, None] >= first
         if (d != (ever & after & seen)).any():
-            raise bad(f"the treatment is not that of one date: {self._dates(panel, d)}", where=self.label,
+            firsts = [{panel.periods[t] for t in row.argmax(axis=0)[row.any(axis=0)]} for row in d]
+            what = "it ends for some units"
+            if not np.isin(d, (0.0, 1.0)).all():
+                what = "it has values other than 0 and 1"
+            elif several := [sorted(dates) for dates in firsts if len(dates) > 1]:
+                what = f"units begin in {listed(several[0])}"
+            raise bad(f"the treatment is not that of one date: {what}", where=self.label,
                       allowed="a 0/1 treatment that all treated units get in one period and keep",
                       remedy="choose an estimator of staggered adoption, such as imputation")  # fmt: skip
         if (first == 0).any():
             raise bad(f"treatment begins in {panel.periods[0]}, the first period", where=self.label,
                       allowed="one period before it, or more", remedy="add earlier periods")  # fmt: skip
         return np.asarray(after)
-
-    @staticmethod
-    def _dates(panel: Panel, d: Floats) -> str:
-        """That it is no 0/1 treatment, the first treated periods of a replication with several, or that it ends."""
-        if not np.isin(d, (0.0, 1.0)).all():
-            return "it has values other than 0 and 1"
-        for row in d:
-            firsts = sorted({panel.periods[t] for t in row.argmax(axis=0)[row.any(axis=0)]})
-            if len(firsts) > 1:
-                return f"units begin in {listed(firsts)}"
-        return "it ends for some units"
 
     def targets(self, schema: Schema) -> dict[str, str]:
         """The treatment's is the ATT; the others have none."""

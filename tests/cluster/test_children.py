@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from cluster import JobDied, child
+from cluster import ClusterLost, JobDied, child
 from cluster.child import Child, Guarded
-from cluster.executor import FIRST_LIMIT, MOST_JOBS, TASK_SECONDS, Pace
+from cluster.dask_pool import DaskPool, _Task, _Work, worded
+from cluster.executor import FIRST_LIMIT, MOST_JOBS, PILOT_FACTOR, TASK_SECONDS, Pace
+from cluster.group import Answers
 
 
 def rested(seconds: float) -> str:
@@ -58,7 +65,149 @@ def test_a_task_holds_as_many_jobs_as_fill_its_time_and_no_more_than_so_many() -
     assert pace.jobs == 1, "nothing is known before the first has ended"
     pace.saw(1, TASK_SECONDS / 3)
     assert pace.jobs == 3
+    pace.saw(1, 4 * TASK_SECONDS / 3)
+    assert pace.jobs == 1, "a fifth of four thirds and four of a third: 8 of 15 parts"
+    pace.saw(1, 0.0)
+    assert pace.jobs == 2, "32 of 75"
     for seconds, jobs in ((1e-9, MOST_JOBS), (10 * TASK_SECONDS, 1)):
         pace = Pace()
         pace.saw(1, seconds)
         assert pace.jobs == jobs
+
+
+def test_what_is_learnt_of_a_job_is_by_its_size_and_nothing_of_one_that_says_so() -> None:
+    pace = Pace()
+    pace.saw(SimpleNamespace(kind="trial", size=10, timed=False), 1e-6)
+    assert (pace.jobs, pace.seconds(SimpleNamespace(kind="pilot", size=10))) == (1, FIRST_LIMIT)
+    pace.saw(SimpleNamespace(kind="pilot", size=10), 10.0)
+    assert pace.seconds(SimpleNamespace(kind="smaller", size=5)) == PILOT_FACTOR * 5
+
+
+def stopped(_: object) -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def test_a_child_that_cannot_end_itself_is_ended_when_its_time_is_up(
+    one: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "START_SECONDS", 16.0)
+    begin = time.monotonic()
+    with pytest.raises(JobDied, match=r"it ran longer than 0\.2 s"):
+        one.call(stopped, None, seconds=0.2)
+    assert time.monotonic() - begin < 15
+
+
+def slowly(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def test_a_child_that_ran_too_long_says_where_it_was() -> None:
+    made = Child(fork=True)
+    try:
+        with pytest.raises(JobDied) as died:
+            made.call(slowly, 60.0, seconds=0.2)
+    finally:
+        made.close()
+    first = str(died.value).splitlines()[0]
+    assert first.startswith('it ran longer than it may, at File "')
+    assert "in slowly" in first
+
+
+class OfTwoWords(Exception):
+    """It is written with one argument and cannot be read again."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(f"{one} {other}")
+
+
+def raised(words: tuple[str, str]) -> None:
+    raise OfTwoWords(*words)
+
+
+def test_an_error_that_cannot_be_read_again_is_said_in_words(one: Child) -> None:
+    with pytest.raises(RuntimeError, match=r"^OfTwoWords: no sense$"):
+        one.call(raised, ("no", "sense"))
+
+
+def test_a_job_that_exits_with_words_has_not_ended_well(one: Child) -> None:
+    with pytest.raises(JobDied, match=r"exited with code 1$"):
+        one.call(sys.exit, "words")
+
+
+STATE = [0]
+
+
+def state_of(_: object) -> int:
+    return STATE[0]
+
+
+def test_each_run_computes_with_what_the_process_is_then() -> None:
+    guarded, found = Guarded(Pace()), []
+    try:
+        for STATE[0] in (1, 2):
+            found += [outcome.result for outcome in guarded.run(state_of, [None])]
+    finally:
+        guarded.close()
+    assert found == [1, 2]
+
+
+# What a pool of Dask does with tasks, without a cluster
+
+
+def pool_of(*workers: str, refused: dict[str, str] | None = None) -> tuple[DaskPool, list[Any]]:
+    """A pool that was never opened, and the workers of each task that it submits."""
+    asked: list[Any] = []
+
+    def submit(*_: Any, workers: Any = None, **__: Any) -> object:
+        asked.append(workers)
+        return object()
+
+    pool = DaskPool.__new__(DaskPool)
+    pool.client, pool.pace, pool.address, pool.refused = SimpleNamespace(submit=submit), Pace(), "here", refused or {}
+    pool._memory, pool._stamp, pool._numbers, pool._logs = None, "0", itertools.count(), ""
+    pool._threads, pool._left = dict.fromkeys(workers, 1), []
+    return pool, asked
+
+
+def work_of(jobs: int) -> _Work:
+    return _Work(abs, lambda *_: None, iter(range(jobs)))
+
+
+def test_tasks_grow_smaller_near_the_end_and_little_is_taken_ahead() -> None:
+    taken: list[int] = []
+    work, sizes = _Work(abs, lambda *_: None, (taken.append(job) or job for job in range(100))), list[int]()
+    while (task := work.next_task(8, 2)) is not None:
+        assert len(taken) - sum(sizes) <= 32, "twice what two workers have at once"
+        sizes.append(len(task.jobs))
+    assert sum(sizes) == 100
+    assert sizes == sorted(sizes, reverse=True)
+    assert (sizes[0], sizes[-4:]) == (8, [1] * 4)
+
+
+def test_a_worker_that_may_not_compute_gets_no_task() -> None:
+    pool, asked = pool_of("a", "b", refused={"a": "another code"})
+    pool._fill({}, work_of(3))
+    assert asked == [["b"]] * 3
+
+
+@pytest.mark.parametrize("careful", [False, True])
+def test_jobs_that_run_carefully_say_nothing_of_the_time_of_others(careful: bool) -> None:
+    pool, _ = pool_of("a")
+    answers = Answers("a", ((1, None, False, TASK_SECONDS / 4),))
+    future: Any = SimpleNamespace(status="finished", result=lambda timeout: answers)
+    (outcome,) = pool._ended(future, _Task([-1], careful, None), work_of(0))
+    assert (outcome.result, pool.pace.jobs) == (1, 1 if careful else 4)
+
+
+def test_a_scheduler_that_drops_task_after_task_is_lost() -> None:
+    (pool, _), work = pool_of("a"), work_of(0)
+    work.patience = 3
+    for _ in range(2):
+        pool._lost(_Task([1], careful=False, workers=None), work)
+    with pytest.raises(ClusterLost, match="here keeps dropping tasks"):
+        pool._lost(_Task([1], careful=False, workers=None), work)
+
+
+def test_a_reason_is_said_once_with_three_workers_and_a_word_on_more() -> None:
+    for names, said in (("abc", "a, b, c"), ("abcd", "a, b, c and others")):
+        assert worded(dict.fromkeys(names, "why")) == f"no worker may compute; {said}: why"

@@ -17,6 +17,7 @@ from real_parts import ENVIRONMENT, ROOT, wait_until
 from slow_jobs import double
 
 from cluster import Refused, back_end
+from cluster.backends.local import Local
 from cluster.options import some_of
 from experiments.cli import run_command
 
@@ -119,6 +120,10 @@ def test_tls_without_certificates_is_one_line(capsys: pytest.CaptureFixture[str]
         ("nowhere", {}, "cluster 'nowhere'"),
         ("tcp://192.0.2.1:8786", {}, "another machine, by plain tcp"),
         ("tcp://127.0.0.1", {}, "names no port"),
+        ("tcp://127.0.0.1:0", {}, "names no port"),
+        ("tls://127.0.0.1", {}, "names no port"),
+        ("tcp://192.0.2.1:8786", {"insecure": "false"}, "another machine, by plain tcp"),
+        ("slurm://127.0.0.1", {}, "cluster 'slurm://127.0.0.1'"),
         ("local", {"wrokers": 2}, "unknown option 'wrokers'"),
         ("local", {"workers": "many"}, "workers = 'many'"),
         ("local", {"memory": "much"}, "memory = 'much'"),
@@ -130,6 +135,17 @@ def test_what_cannot_be_is_refused_before_anything_starts(where: str, options: d
     with pytest.raises(Refused, match="allowed") as refused:
         back_end(where, options)
     assert any(words in fault.what for fault in refused.value.faults)
+
+
+def test_a_list_of_texts_on_the_command_line_holds_no_empty_one() -> None:
+    assert vars(back_end("ssh", {"hosts": "a, b,"}))["hosts"] == ("a", "b")
+
+
+def test_the_extra_is_named_that_brings_a_library() -> None:
+    class Needy(Local):
+        needs = ("no_such_library", "an-extra")
+
+    assert (Needy().lacks, Local().lacks) == ("an-extra", None)
 
 
 @pytest.mark.parametrize(("count", "rest"), [(1, ""), (8, ""), (9, " and 1 more (all: `panelproof cluster kinds`)")])

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
+import os
 import shutil
 import sys
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cluster import Environment, environment
+from cluster import Environment, environment, survey
 from cluster.environment import source_digest
+from cluster.survey import archive
 
 HERE = Environment("3.13.1", "x86_64", (("numpy", "2.3.0"),), ("openblas 0.3 Haswell, threads 1",), (("sim", "a1"),))
 
@@ -25,13 +29,16 @@ HERE = Environment("3.13.1", "x86_64", (("numpy", "2.3.0"),), ("openblas 0.3 Has
         ({"machine": "arm64"}, "machine x86_64 instead of arm64"),
         ({"packages": (("numpy", "2.2.0"),)}, "numpy 2.3.0 instead of 2.2.0"),
         ({"packages": ()}, "numpy 2.3.0 instead of missing"),
+        ({"packages": (("numpy", "2.3.0"), ("scipy", "1.16.0"))}, "scipy missing instead of 1.16.0"),
         ({"blas": ("openblas 0.3 Zen, threads 1",)},
          "BLAS openblas 0.3 Haswell, threads 1 instead of openblas 0.3 Zen, threads 1"),
         ({"code": (("sim", "b2"),)}, "other code of sim"),
     ],
 )  # fmt: skip
 def test_each_difference_is_said_in_words(change: dict[str, object], words: str) -> None:
-    assert HERE.differences(replace(HERE, **change)) == (words,)  # type: ignore[arg-type]
+    other = replace(HERE, **change)  # type: ignore[arg-type]
+    assert HERE.differences(other) == (words,)
+    assert HERE.differs_in_code_alone(other) == (words == "other code of sim")
 
 
 def test_equal_environments_have_no_differences_and_survive_json() -> None:
@@ -76,6 +83,42 @@ def test_a_package_is_its_sources_and_not_their_place(folder: Path, monkeypatch:
     assert digest(folder / "two", "made_up_package", monkeypatch) == found
     (folder / "two" / "made_up_package" / "inner" / "__init__.py").write_text("x = 2\n")
     assert digest(folder / "two", "made_up_package", monkeypatch) != found
+
+
+def test_sources_are_the_same_below_a_hidden_folder_and_with_other_ends_of_lines(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = set()
+    for place, ends in (("plain", b"\n"), (".hidden", b"\r\n")):
+        (folder / place / "made_up_package").mkdir(parents=True)
+        (folder / place / "made_up_package" / "__init__.py").write_bytes(b"x = 1" + ends)
+        found.add(digest(folder / place, "made_up_package", monkeypatch))
+    assert "" not in found
+    assert len(found) == 1
+
+
+def test_shipped_code_is_whole_has_equal_bytes_and_takes_the_place_of_all_that_was_loaded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = folder / "made_up_package"
+    package.mkdir()
+    for name in ("__init__.py", "inner.py", *(f"data{ending}" for ending in (".csv", ".toml", ".html", ".css", ".js"))):
+        (package / name).write_text("x = 1\n")
+    importlib.invalidate_caches()
+    importlib.import_module("made_up_package.inner")
+    (package / "inner.py").write_text("x = 2222\n")
+    content = archive(["made_up_package"])
+    os.utime(package / "inner.py", (1e9, 1e9))
+    assert archive(["made_up_package"]) == content
+    names = {f"made_up_package/{path.name}" for path in package.iterdir() if path.is_file()}
+    assert set(zipfile.ZipFile(io.BytesIO(content)).namelist()) == names
+    shutil.rmtree(package)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    plugin = survey._plugin(content, ("made_up_package",))
+    plugin.setup(None)
+    assert importlib.import_module("made_up_package.inner").x == 2222
+    plugin.teardown(None)
+    assert not Path(plugin.folder).exists()
 
 
 def test_a_module_counts_with_the_modules_beside_it_that_it_imports(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,3 +138,16 @@ def test_a_careful_job_may_take_no_more_than_its_worker_has(
     monkeypatch.setattr(distributed, "get_worker", lambda: here)
     answers = run_group(Request(cloudpickle.dumps((memory_of, [1])), (60.0,), asked, careful=True))
     assert [result for result, *_ in answers.outcomes] == [given]
+
+
+@pytest.mark.parametrize(("nanny", "limit"), [("tls://here", 60.0), (None, None)])
+def test_a_process_that_no_nanny_starts_again_is_not_ended(
+    monkeypatch: pytest.MonkeyPatch, nanny: str | None, limit: float | None
+) -> None:
+    limits: list[float | None] = []
+    monkeypatch.setattr(group, "ending_after", lambda seconds: limits.append(seconds) or contextlib.nullcontext())
+    monkeypatch.setattr(group, "keep_output_free", lambda: None)
+    monkeypatch.setattr(distributed, "get_worker", lambda: SimpleNamespace(address="here", nanny=nanny))
+    answers = run_group(Request(cloudpickle.dumps((abs, [-1])), (60.0,), None, careful=False))
+    assert [result for result, *_ in answers.outcomes] == [1]
+    assert limits == [limit]

@@ -59,10 +59,12 @@ def head_of(script: str, back: Jobs) -> list[str]:
 
 @pytest.mark.parametrize(
     ("walltime", "seconds"),
-    [("90", 5400), ("90:30", 5430), ("02:00:00", 7200), ("1-00:00:00", 86400), ("2-12", 216000), ("1-01:30", 91800)],
-)
-def test_times_are_read_as_slurm_reads_them(walltime: str, seconds: int) -> None:
+    [("90", 5400), ("90:30", 5430), ("120:30", 7230), ("02:00:00", 7200), ("100:00:00", 360000),
+     ("1-00:00:00", 86400), ("2-12", 216000), ("1-01:30", 91800)],
+)  # fmt: skip
+def test_times_are_taken_and_read_as_slurm_reads_them(walltime: str, seconds: int) -> None:
     assert seconds_of(walltime) == seconds
+    assert [fault.what for fault in Slurm(walltime=walltime).faults("here") if "walltime" in fault.what] == []
 
 
 @pytest.mark.parametrize(
@@ -87,6 +89,7 @@ def test_a_worker_has_its_share_of_the_memory_of_a_job(tmp_path: Path, monkeypat
     monkeypatch.setattr(dask_pool, "DaskPool", pool)
     Slurm(memory="4GB", processes=2, directory=str(tmp_path)).open()
     assert shares == [2_000_000_000]
+    assert list(tmp_path.iterdir()) == [], "certificates go with their cluster"
 
 
 ONE = {
@@ -301,6 +304,7 @@ def submitting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"wait": float("inf")}, "wait = inf", "1 or more"),
         ({"wait": "nan"}, "wait = nan", "1 or more"),
         ({"lines": ["#SBATCH --nice"]}, "'#SBATCH --nice' for the head of a job", "what stands after"),
+        ({"lines": ["  #SBATCH --nice"]}, "'  #SBATCH --nice' for the head of a job", "what stands after"),
         ({"lines": ["--nice\nrm -rf x"]}, "for the head of a job", "one line each"),
         ({"interface": "ib0; reboot"}, "interface = 'ib0; reboot'", "without spaces"),
         ({"log": "my logs"}, "log = 'my logs'", "without spaces"),
@@ -609,6 +613,7 @@ def test_jobs_that_end_without_a_worker_are_asked_for_less_and_less_often() -> N
 
 def test_a_job_over_a_limit_does_not_end_the_wait_for_those_that_were_taken() -> None:
     cluster, _ = looked([], [])
+    cluster.ended["w"] = 9  # of two jobs one alone ends at once
     cluster.refusal = "sbatch: error: QOSMaxSubmitJobPerUserLimit"
     cluster.workers["another"] = SimpleNamespace(job_id=None)
     assert cluster.hopeless() == ""

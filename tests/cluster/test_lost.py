@@ -14,7 +14,7 @@ from distributed import Client, LocalCluster
 from cluster import ClusterLost, dask_cluster, dask_pool
 from cluster import survey as survey_of
 from cluster.backends import local
-from cluster.dask_cluster import reaching
+from cluster.dask_cluster import client_of, reaching
 from cluster.dask_pool import DaskPool
 from cluster.survey import bandwidth, ship, survey
 
@@ -136,3 +136,24 @@ def test_a_scheduler_that_does_not_answer_in_time_is_lost(
         with pytest.raises(ClusterLost, match=f"^the scheduler at {pool.address} does not answer$"):
             pool._ask()
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize(("status", "clients"), [("closed", 2), ("running", 1)])
+def test_a_client_whose_connection_broke_at_the_start_is_made_anew_and_one_that_waits_is_not(
+    monkeypatch: pytest.MonkeyPatch, status: str, clients: int
+) -> None:
+    made: list[Any] = []
+
+    class Waiting:
+        def __init__(self, *_: Any, **__: Any) -> None:
+            self.status, self.asked = "running" if made else status, 0
+            made.append(self)
+
+        def wait_for_workers(self, count: int, timeout: float) -> None:
+            self.asked += 1
+            if self.status == "closed" or self.asked == 1 == clients:
+                raise TimeoutError
+
+    monkeypatch.setattr(dask_cluster, "Client", Waiting)
+    assert client_of(SimpleNamespace(close=lambda timeout: None), 1, "a cluster", seconds=5.0) is made[-1]
+    assert len(made) == clients

@@ -170,6 +170,25 @@ def test_a_process_is_restarted_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @V3
+def test_one_switch_that_lacks_makes_numbers_that_are_not_portable(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (None, *portable_settings()):
+        started = {key: value for key, value in portable_settings().items() if key != name}
+        monkeypatch.setattr(numbers, "_started_with", lambda started=started: started)
+        empty = name is not None and not portable_settings()[name]
+        assert (numbers.numbers_of_process() == "portable") == (name is None or empty)
+
+
+def test_a_restart_sets_every_switch_and_keeps_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[str, list[str], dict[str, str]]] = []
+    monkeypatch.setattr(os, "execve", lambda *given: called.append(given))
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "experiments", "run"])
+    numbers.restart()  # type: ignore[func-returns-value]
+    ((program, arguments, settings),) = called
+    assert arguments == [program, "-m", "experiments", "run"]
+    assert settings.items() >= (portable_settings() | {numbers.RESTARTED: str(os.getpid())}).items()
+
+
+@V3
 def test_members_get_the_switches_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in numbers.SWITCHES:
         monkeypatch.delenv(name, raising=False)

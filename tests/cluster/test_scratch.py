@@ -21,7 +21,7 @@ from real_parts import ENVIRONMENT, by_command_line, wait_until
 
 from cluster import Refused, back_end, scratch
 from cluster.backends import ssh
-from cluster.dask_cluster import written
+from cluster.dask_cluster import Certificates, removed_scratch, written
 from cluster.dask_pool import DaskPool
 from cluster.scratch import NoSafePlace, began, boot, host, is_gone, own_folder, record_of, space, sweep
 from cluster.survey import ship
@@ -390,15 +390,47 @@ def test_members_on_hosts_of_ssh_work_in_that_folder(monkeypatch: pytest.MonkeyP
 
     made: list[str] = []
     asked: list[str] = []
+    hosts: list[list[str]] = []
     monkeypatch.setattr(ssh._Folder, "_on_hosts", lambda self, action, path, *_: made.append(path))
 
-    def cluster(*_: Any, **__: Any) -> Any:
+    def cluster(members: list[str], **_: Any) -> Any:
+        hosts.append(members)
         asked.append(dask.config.get("temporary-directory"))
         raise OSError("far enough")
 
     monkeypatch.setattr(distributed, "SSHCluster", cluster)
-    given = {"hosts": ["127.0.0.1"], "folder": "/var/tmp"}
+    given = {"hosts": ["127.0.0.1", "127.0.0.2"], "workers": 2, "folder": "/var/tmp"}
     with pytest.raises(Exception, match="far enough"):
         back_end("ssh", given).open()
     assert asked == made[:1]
     assert Path(asked[0]).parent == Path("/var/tmp")
+    assert hosts == [["127.0.0.1", *["127.0.0.1"] * 2, *["127.0.0.2"] * 2]], "the scheduler, then two workers a host"
+
+
+def test_hosts_listen_to_one_another_and_are_reached_by_what_was_said_of_ssh(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("")
+    said = ssh.Ssh(hosts=("127.0.0.1", "192.0.2.1"), user="me", key=str(tmp_path / "key"))
+    assert said._connection == {"username": "me", "client_keys": str(tmp_path / "key")}
+    assert "host" not in said._listening
+    assert ssh.Ssh(hosts=("127.0.0.1", "localhost"))._listening["host"] == "127.0.0.1"
+
+
+def test_modules_of_a_folder_that_goes_are_looked_for_no_longer_and_those_beside_it_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, beside = tmp_path / "scratch", tmp_path / "scratch-of-others"
+    (place / "worker").mkdir(parents=True)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(place / "worker"), str(beside)])
+    removed_scratch(str(place))
+    assert sys.path[-1] == str(beside)
+    assert str(place / "worker") not in sys.path
+    assert not place.exists()
+
+
+def test_certificates_of_dasks_own_configuration_come_with_their_key(tmp_path: Path) -> None:
+    import dask
+
+    made, _ = written(tmp_path)
+    files = {"ca-file": made.ca, "client.cert": made.cert, "client.key": made.key}
+    with dask.config.set({f"distributed.comm.tls.{name}": path for name, path in files.items()}):
+        assert Certificates.given(None, "here") == made

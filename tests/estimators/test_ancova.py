@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from estimators import Ancova, Estimator, PostOnly, Status, TwoWayDID
+from estimators import Ancova, Estimates, Estimator, PostOnly, Status, TwoWayDID
 from estimators.core.estimator import critical_values
+from experiments.run.runner import run
+from experiments.study import Study
 from references.small_panels import small_panel, uneven
 from sim import BadInput, Panel, Streams, Wanted
 from sim.presets import Paper
@@ -19,6 +22,7 @@ from sim.world.parts.adoption import Random
 from sim.world.parts.effect import Effect
 from sim.world.parts.errors import Process
 from sim.world.parts.levels import Effects
+from sim.world.parts.missing import Pattern
 
 
 def panel_of(missing: int = 0, first: int = 3) -> Panel:
@@ -165,3 +169,55 @@ def test_a_unit_without_rows_before_is_left_out_of_ancova_alone() -> None:
     assert Ancova()(gaps).statistics["nobs"][0] == 39
     assert PostOnly()(gaps).statistics["nobs"][0] == 40
     assert Ancova().used(gaps).nobs == 39
+
+
+@pytest.mark.parametrize("pattern", ["entry", "dropout"])
+@pytest.mark.parametrize("cls", [Ancova, PostOnly])
+def test_units_that_one_date_leaves_out_are_there_under_another(cls: type[Ancova | PostOnly], pattern: Any) -> None:
+    """Dates that are redrawn in a panel with gaps: each replication has its own units, in a study too."""
+    design = PanelDesign(units=30, periods=8, adoption=Random(dates=(2003, 2007)), redraw=("adoption",),
+                         missing=Pattern(share=0.3, pattern=pattern))  # fmt: skip
+    estimator = cls(errors=("hc1",))
+    drawn = design.draw(Streams(4).tile(0, 8)).panel
+    alone = Estimates.join([estimator(drawn.replication(row)) for row in range(8)])
+    np.testing.assert_array_equal(estimator(drawn).estimate, alone.estimate)
+    np.testing.assert_array_equal(estimator(drawn).se, alone.se)
+    nobs = alone.statistics["nobs"]
+    assert len(np.unique(nobs)) > (cls is Ancova or pattern == "dropout")
+    np.testing.assert_array_equal(estimator(drawn).statistics["nobs"], nobs)
+    study = Study(name="dates", design=design, estimators=(estimator,), replications=8, block=64, seed=4, worlds=1)
+    cell = study.cells[0]
+    own = study.design.settle(cell.streams(4).of_world(0)).draw(cell.streams(4).tile(0, 8), study.wanted(cell)).panel
+    (block,) = run(study).blocks(0)
+    wanted = [estimator(own.replication(row)).estimate[0] for row in range(8)]
+    np.testing.assert_allclose(block.estimates[estimator.name].estimate, wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("cls", [Ancova, PostOnly])
+def test_replications_of_other_dates_have_their_own_weights_and_one_without_treated_rows_spoils_no_other(
+    cls: type[Ancova | PostOnly],
+) -> None:
+    design = PanelDesign(units=30, periods=8, adoption=Random(dates=(2003, 2007), treated=2), redraw=("adoption",))
+    drawn = design.draw(Streams(4).tile(0, 6)).panel
+    w = np.random.default_rng(1).uniform(0.5, 2.0, (1, 8, 30))
+    drawn = replace(drawn.with_variables({"w": w}), roles=replace(drawn.roles, weight="w"))
+    alone = Estimates.join([cls()(drawn.replication(row)) for row in range(6)])
+    np.testing.assert_array_equal(cls()(drawn).estimate, alone.estimate)
+    seen = np.ones((1, 8, 30), dtype=bool)
+    seen[0, 1:, drawn.variables["did"][2].any(axis=0)] = False
+    found = cls()(replace(drawn, observed=seen))
+    assert found.status[2] == Status.REFUSED
+    assert (found.status[[0, 1, 3]] == Status.OK).all()
+    late = drawn.variables["did"] * (np.arange(30) % 2 * np.arange(8)[:, None] != 7)
+    with pytest.raises(BadInput, match="not that of one date"):
+        cls()(replace(drawn.with_variables({"did": late}), observed=seen))
+
+
+def test_errors_by_draws_of_such_replications_are_refused() -> None:
+    design = PanelDesign(units=30, periods=8, adoption=Random(dates=(2003, 2007)), redraw=("adoption",),
+                         missing=Pattern(share=0.3, pattern="entry"))  # fmt: skip
+    drawn = design.draw(Streams(4).tile(0, 8)).panel
+    with pytest.raises(BadInput, match="wild:group of replications that differ in the units that they can use"):
+        Ancova(errors=("wild:group",))(drawn)
+    with pytest.raises(BadInput, match="replications differ in the units that have periods before and after"):
+        Ancova().used(drawn)

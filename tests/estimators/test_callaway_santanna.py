@@ -326,6 +326,12 @@ def test_averages_hit_and_cover_each_draws_truth_under_heterogeneous_growing_eff
     assert covered["overall:event"] < 0.95 - margin  # rests on cohorts of one city, whose own noise the errors miss
 
 
+def test_spare_controls_are_those_beyond_the_coefficients_of_a_comparison() -> None:
+    panel, _ = made_up(EVER)
+    found = CallawaySantAnna(method="dr", covariates=("x0", "x1"), outcome="y")
+    assert found.spare_controls(panel) == 16 - 3, "sixteen units are never treated"
+
+
 @pytest.mark.parametrize("method", ["regression", "ipw", "dr"])
 @pytest.mark.parametrize(("spare", "least", "most"), [(4, 0.12, 0.19), (9, 0.08, 0.11), (19, 0.06, 0.08)])
 def test_few_spare_controls_make_errors_too_small(method: Any, spare: int, least: float, most: float) -> None:

@@ -19,6 +19,12 @@ from estimators.core.estimator import critical_values
 from sim import BadInput, Draw, Panel, Streams, Wanted
 from sim.design import Design, Estimand
 from sim.streams import left_out
+from sim.world.panel_design import PanelDesign
+from sim.world.parts.adoption import Random, StaggeredAdoption
+from sim.world.parts.covariates import Normal
+from sim.world.parts.mediators import Linear
+from sim.world.parts.missing import Pattern
+from sim.world.parts.weights import Knn
 
 REPLICATIONS = 384
 TILE = 8
@@ -357,3 +363,40 @@ def test_unknown_outcomes_are_bad_input(estimator: Estimator, panel: Panel) -> N
     faulty = dataclasses.replace(panel, roles=dataclasses.replace(panel.roles, outcome="icrr"))
     with pytest.raises(BadInput, match="no variable 'icrr'"):
         estimator(faulty, Streams(1))
+
+
+@cache
+def redrawn_worlds() -> tuple[Panel, ...]:
+    """Whole panels and panels with gaps, in which each of three replications has its own dates and covariates."""
+    adoptions = (Random(dates=(2003, 2006)), StaggeredAdoption())
+    designs = [PanelDesign(units=30, periods=8, adoption=adoption, missing=Pattern(share, "entry"), weights=Knn(k=3),
+                           covariates=(Normal("x", effect=0.3),), mediators=(Linear("m", a=0.5, b=0.4),),
+                           redraw=("adoption", "covariates"))
+               for adoption in adoptions for share in (0.0, 0.2)]  # fmt: skip
+    return tuple(design.draw(Streams(5).tile(0, 3)).panel for design in designs)
+
+
+NEEDY = {"interaction", "iv", "stacked", "triple-difference"}  # kinds that such a panel cannot serve as they stand
+SMALL: dict[str, dict[str, Any]] = {"permutation": {"draws": 99}}
+
+
+@pytest.mark.parametrize("kind", sorted(estimators()))
+def test_every_replication_has_its_own_dates_and_gaps(kind: str) -> None:
+    """What is redrawn in one replication decides nothing in another: a batch is its panels."""
+    made, served = estimators()[kind](**SMALL.get(kind, {})), 0
+    for panel in redrawn_worlds():
+        try:
+            found = made(panel, Streams(1).tile(0, 3))
+        except BadInput:
+            continue
+        for row in range(3):
+            try:
+                alone = made(panel.replication(row), Streams(1).tile(row, row + 1))
+            except BadInput:
+                assert found.status[row] != Status.OK
+                continue
+            served += 1
+            assert found.status[row] == alone.status[0]
+            np.testing.assert_allclose(found.estimate[row], alone.estimate[0], rtol=1e-7, atol=1e-9)
+            np.testing.assert_allclose(found.se[row], alone.se[0], rtol=1e-6, atol=1e-9)
+    assert (served == 0) == (kind in NEEDY)

@@ -125,6 +125,9 @@ def test_one_date_has_no_negative_weights() -> None:
 # DID_M
 
 
+LATER = (np.arange(14) == 5) * 1.0  # a unit that adopts in the third period after the first
+
+
 def by_hand(y: Floats, did: Floats, lag: int) -> float:
     """Theorem 3's definition, cell by cell; lag 1 is the placebo."""
     total, count = 0.0, 0
@@ -141,8 +144,11 @@ def by_hand(y: Floats, did: Floats, lag: int) -> float:
 
 
 @pytest.mark.parametrize("reversals", [False, True])
-def test_did_m_is_its_definition(reversals: bool) -> None:
+@pytest.mark.parametrize("successive", [False, True])
+def test_did_m_is_its_definition(reversals: bool, successive: bool) -> None:
     panel = staggered(replications=3, reversals=reversals)
+    if successive:  # dates of adoption in periods one after the other
+        panel = panel.with_variables({"did": np.maximum(panel.variables["did"], np.eye(7)[2][:, None] * LATER)})
     got = DCDH()(panel)
     did = panel.variables["did"][0]
     for r, y in enumerate(panel.variables["y"]):

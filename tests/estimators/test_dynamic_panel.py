@@ -318,3 +318,11 @@ def test_worlds_that_are_not_stable_are_bad_input() -> None:
         design.settle(Streams(1))
     with pytest.raises(BadInput, match="gamma = 1"):
         replace(design, spillover=Neighbours(gamma=1.0))
+
+
+@pytest.mark.parametrize(("gamma", "stable"), [(0.48, True), (0.52, False)])
+def test_a_process_is_unstable_where_all_units_together_are(gamma: float, stable: bool) -> None:
+    """Time effects take the mean over units out, whose root is (gamma + eta) / (1 - rho)."""
+    plan = DynamicPlan(40, 6, spectrum_of(small_weights(40, "contiguity")))
+    likelihood = DynamicLikelihood.of(plan, 6, ("rho", "gamma", "eta"), "two-way")
+    assert likelihood.inside(np.array([[0.3, gamma, 0.2]])).tolist() == [stable]

@@ -248,6 +248,13 @@ def test_a_group_without_treated_units_is_singular() -> None:
     assert TEST(panel.with_variables({"did": did})).status[0] == Status.SINGULAR
 
 
+def test_a_group_whose_period_effects_absorb_a_control_is_singular() -> None:
+    panel = grouped()
+    paths = np.arange(6.0)[:, None] + 1e-6 * np.random.default_rng(2).standard_normal((6, 48))  # 1e-13 of it is left
+    control = np.where(panel.attributes["zone"] == "b", paths, panel.variables["inv"])
+    assert TEST(panel.with_variables({"inv": control})).status[0] == Status.SINGULAR
+
+
 def test_two_units_have_no_clustered_variance() -> None:
     panel = grouped()
     treated = panel.variables["did"][0].any(axis=0)

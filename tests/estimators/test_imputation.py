@@ -143,6 +143,8 @@ def test_a_term_of_one_unit_has_no_error_where_groups_are_single() -> None:
     fit = Imputation(**CELLS, averages="cohort-period")(panel)
     assert np.isnan(fit.se[0, 0, term(fit, "att(2005,2006)")])
     assert np.isfinite(fit.estimate[0, term(fit, "att(2005,2006)")])
+    assert np.isnan(fit.se[0, 0, term(fit, "event(0)")]), "three units, each alone in its group"
+    assert np.isfinite(Imputation(**CELLS, averages="event")(panel).se[0, 0, term(fit, "event(0)")])
     assert fit.status[0] == Status.OK
 
 

@@ -139,6 +139,14 @@ def test_fixed_and_redrawn_forms_equal_dense_algebra(kind: str) -> None:
             np.testing.assert_allclose(forms[1][i], np.sum(centred**2), rtol=1e-10)
 
 
+def test_slopes_of_a_fit_are_its_derivatives() -> None:
+    """Of ln(1 - a rho): a / (1 - a rho) and its square, with both signs turned."""
+    rho = np.linspace(-0.6, 0.6, 61)
+    found = WithSlopes(lambda at: np.array([np.log1p(-1.5 * at)]), 1.5)(rho)
+    ratio = 1.5 / (1 - 1.5 * rho)
+    np.testing.assert_allclose(found, np.stack([np.log1p(-1.5 * rho), ratio, ratio**2], axis=1), rtol=1e-8, atol=1e-12)
+
+
 @pytest.mark.parametrize("units", [285, 1000])
 def test_sums_from_sparse_factors_equal_those_of_eigenvalues(units: int) -> None:
     """ln|I - rho W| to 1e-13, tr G to 1e-11 and tr G^2 to 1e-9 of their values, at 285 and 1,000 units."""

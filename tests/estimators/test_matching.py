@@ -261,6 +261,19 @@ def test_matching_removes_the_bias_of_selection_on_what_is_observed(method: str)
     assert abs(after["bias_after"][0]) < 5
 
 
+def test_treated_units_are_matched_whose_scores_controls_have_and_before_anybody_is_treated() -> None:
+    panel = selected_panel(300)
+    found = PsmDID(covariates=("size",), method="kernel").match(panel)
+    score = logit(found.x, found.treated).score
+    inside = (score >= score[~found.treated].min()) & (score <= score[~found.treated].max())
+    np.testing.assert_array_equal(found.supported, found.treated & inside)
+    assert (found.treated & ~found.supported).any()
+    did = panel.variables["did"].copy()
+    did[:, 6:] = 0.0  # the treatment ends: what comes later is no time before it
+    window = PsmDID(covariates=("size",)).window(panel.with_variables({"did": did}))
+    assert window.tolist() == [True] * 4 + [False] * 4
+
+
 def test_covariates_are_means_over_the_first_to_the_last_year_of_matching() -> None:
     panel = selected_panel(100)
     found = PsmDID(covariates=("z",), years=(2002, 2003)).match(panel)

@@ -410,6 +410,12 @@ def test_intervals_and_p_values_agree_however_many_draws_are_kept(count: int) ->
     assert (got.pvalue <= 0.05).any() == (count >= 39)
 
 
+def test_draws_of_zero_count_on_both_sides() -> None:
+    got = MediatedEffects.from_draws(np.stack([np.zeros((1, 199)), np.ones((1, 199)), np.ones((1, 199))], axis=2))
+    assert got.pvalue[0, TERMS.index("nie")] == 1.0
+    assert got.pvalue[0, TERMS.index("nde")] == 0.01
+
+
 def test_without_draws_there_is_no_interval() -> None:
     with np.errstate(invalid="ignore", divide="ignore"):
         got = MediatedEffects.from_draws(np.full((2, 99, 3), np.nan))

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from estimators.core.hypotheses import permutation_p_values
-from estimators.core.tile import TreatmentFits, TreatmentKernel
-from estimators.core.treatments import PathCodes, absorbing_paths
+from estimators.core.tile import TreatmentFits, TreatmentKernel, WithinTransform
+from estimators.core.treatments import PathCodes, Paths, absorbing_paths
 from estimators.linear.did import ClusterK
 from estimators.permutation import Draws, KernelTest, PermutationTest
 from estimators.spatial.spectrum import Transform
@@ -267,6 +267,10 @@ def test_tables_of_many_dates_equal_sums_over_paths() -> None:
     fields = np.random.default_rng(1).standard_normal((3, T, N))
     np.testing.assert_allclose(drawn.sums(fields), np.einsum("btn,ktn->bk", whole, fields), rtol=1e-12, atol=1e-12)
     np.testing.assert_array_equal(drawn.total, whole.sum(axis=(1, 2)))
+    mask = (np.random.default_rng(2).random((T, N)) < 0.9) * 1.0
+    for seen, found in ((np.ones((T, N)), drawn), (mask, Paths(whole * mask, WithinTransform(0, mask)))):
+        squares = [np.square(d[seen > 0] - d[seen > 0].mean()).sum() for d in whole]
+        np.testing.assert_allclose(found.around, squares, rtol=1e-12)
     np.testing.assert_array_equal(drawn.whole(), whole)
     at = whole - whole.mean(axis=1, keepdims=True)
     for b in range(5):

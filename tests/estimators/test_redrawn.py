@@ -80,6 +80,20 @@ def test_did_is_that_of_the_general_estimator(
         assert_equal(own(panel), general(panel), 1e-11)
 
 
+def test_clusters_of_neighbouring_rows_are_no_units_and_two_units_have_no_clustered_error() -> None:
+    panel = redrawn()
+    halves = dataclasses.replace(panel, attributes={"province": np.repeat(["a", "b", "c"], 10)})
+    pair = Panel(panel.units[:2], panel.periods, {name: panel.variables[name][:, :, [0, 1]] for name in ("y", "did")},
+                 Roles("y", "did"))  # fmt: skip
+    pair = pair.with_variables({"did": treatments("dose")[:, :, :2]})
+    for of, errors in ((halves, ("cluster:province",)), (pair, ("cluster:unit",))):
+        own = TwoWayDID(errors=errors, terms=("did",))
+        assert by_kernel(own.reduction(of.schema).prepare(of))
+        found, wanted = own(of), dataclasses.replace(own, terms=None)(of).only(("did",))
+        np.testing.assert_allclose(found.se, wanted.se, rtol=1e-9)
+        assert np.isnan(found.se).all() == (of is pair)
+
+
 @pytest.mark.parametrize("kind", ["absorbing", "switching", "dose"])
 @pytest.mark.parametrize("transform", ["direct", "lee-yu"])
 @pytest.mark.parametrize("controls", [None, (), ("road",)])

@@ -8,9 +8,11 @@ from scipy.stats import norm
 
 from estimators import Estimates, SpatialPanel, Status, Tile
 from estimators.spatial.cross_products import SpatialRegression
-from estimators.spatial.fits import SpatialFit, fit_model
-from references.small_panels import small_panel
-from sim import BadInput, Streams
+from estimators.spatial.fits import SpatialFit, fit_model, simulate
+from estimators.spatial.likelihood import FORMS
+from estimators.spatial.spectrum import spectrum_of
+from references.small_panels import names, small_panel
+from sim import BadInput, Streams, Weights
 
 MODELS = ("sar", "sem", "sdm", "slx", "sdem", "sac")
 DRAWS = 4000
@@ -75,6 +77,16 @@ def test_draws_outside_the_interval_are_rejected_and_counted() -> None:
     assert abs(got.statistics["rejected_draws"][0] - expected) < 4 * np.sqrt(expected)
     assert got.upper[0, 1, k] < 1
     assert np.isfinite(got.se).all()
+
+
+def test_draws_beyond_the_interval_of_a_w_of_another_radius_are_rejected() -> None:
+    """A ring as it is has the radius 2: of draws of rho from -1 to 1 those between -.5 and .5 are kept."""
+    ring = Weights.of(names(12), np.abs(np.subtract.outer(np.arange(12), np.arange(12))) % 10 == 1, "none")
+    draws = np.column_stack([np.zeros(41), np.linspace(-1, 1, 41), np.zeros(41)])
+    found = simulate(np.zeros((1, 3)), np.eye(3)[None], draws, FORMS["sar"], spectrum_of(ring))
+    assert ring.radius == pytest.approx(2.0)
+    assert found.rejected[0] == 41 - np.sum(np.abs(draws[:, 1]) < 0.5)
+    assert np.isfinite(found.se).all()
 
 
 def test_simulation_takes_the_covariance_of_the_first_error_type() -> None:

@@ -103,6 +103,9 @@ def test_coefficients_and_errors_are_panel_ols_with_the_exposures_as_columns(est
     np.testing.assert_allclose(got.estimate[:, : len(names)], same.estimate, atol=1e-12)
     np.testing.assert_allclose(got.se[:, :, : len(names)], same.se, rtol=1e-9)
     np.testing.assert_array_equal(got.dof[:, :, : len(names)], same.dof)
+    rest = panel_ols(outcome="did", regressors=names[1:], errors=("iid",), constant=False)
+    explained = rest(panel.with_variables(columns)).statistics["r2_within"]
+    np.testing.assert_allclose(got.statistics["vif:did"], 1 / (1 - explained), rtol=1e-9)
     for name in ("r2", "r2_within", "sigma2", "floored:conley:300"):
         np.testing.assert_allclose(got.statistics[name], same.statistics[name], rtol=1e-10)
 

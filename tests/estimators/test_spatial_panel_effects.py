@@ -80,6 +80,25 @@ def test_a_batch_is_its_panels_one_by_one(effects: str) -> None:
     assert_batch_is_its_panels(estimator, batch, rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.parametrize("effects", ["two-way", *EFFECTS])
+def test_a_redrawn_treatment_with_dates_has_the_errors_of_its_panels(effects: str) -> None:
+    batch = small_panel(60, 6, seed=4, replications=3, redrawn=True)
+    first = np.random.default_rng(1).integers(1, 9, (3, 1, 60))
+    fixed = {name: batch.variables[name][:1] for name in batch.roles.controls}
+    batch = batch.with_variables({**fixed, "did": (np.arange(6)[:, None] >= first) * 1.0})
+    assert_batch_is_its_panels(SpatialPanel("sdm", effects=effects), batch, rtol=1e-9, atol=1e-10)
+
+
+def test_a_draw_whose_regressor_effects_absorb_has_no_estimates_whatever_its_lag_keeps() -> None:
+    """A W whose rows differ in their sums makes of a period effect what the effects do not absorb."""
+    panel = small_panel(20, 6, seed=4, replications=3, redrawn=True, weights="uneven")
+    inv = np.array(panel.variables["inv"])
+    inv[1] = np.arange(6.0)[:, None] ** 1.5
+    found = SpatialPanel("sac", "direct")(panel.with_variables({"inv": inv}))
+    assert found.status.tolist() == [Status.OK, Status.SINGULAR, Status.OK]
+    assert np.isnan(found.estimate[1]).all()
+
+
 def spreg_fit(name: str, panel: Panel) -> np.ndarray:
     """Coefficients, the spatial one last, of one of spreg's classes."""
     import spreg

@@ -381,6 +381,16 @@ def test_a_digest_is_that_of_what_code_does() -> None:
     assert code_digest(np.arange(3)) != code_digest(np.arange(4))
     assert code_digest({"a": first}) != code_digest({"a": third})
 
+    def scaled(by):
+        def inner(x, *, more=by):
+            return x + more
+
+        return inner, lambda x: x + by
+
+    for one, other in zip(scaled(1), scaled(2), strict=True):
+        assert code_digest(one) != code_digest(other), "defaults of names, and what is enclosed"
+    assert code_digest({"a", "b"}) == code_digest({"b", "a"}) != code_digest({"a", "c"})
+
 
 def test_a_script_that_is_loaded_twice_finds_its_functions_again() -> None:
     study = pp.Study.from_functions(draw=world, fit=mean, replications=64, block=64)

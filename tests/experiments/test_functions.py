@@ -206,6 +206,8 @@ def test_a_draw_may_return_its_truth_beside_the_panel() -> None:
 
     records = run(small(draw=own, truth=None, fit=scaled, replications=1024))
     truths = np.concatenate([block.truth["att"] for block in records.blocks(0)])
+    with pytest.raises(BadInput, match="returned a truth beside truth = "):
+        _ = small(draw=own, truth="sd", fit=scaled).design.schema
     errors = estimates(records, "scaled")[:, 0] - truths
     assert truths.std() > 0.9
     assert abs(errors.mean()) < 4 * errors.std() / np.sqrt(errors.size)
@@ -225,6 +227,7 @@ def fixed_places(rng, fixed_rng, spread: float = 1.0):
 
 def test_what_a_fixed_generator_draws_is_the_same_in_every_replication_and_another_in_every_cell() -> None:
     study = small(draw=fixed_places, truth=None, fit=lambda y: y.mean(), grid={"spread": [1.0, 2.0]})
+    assert (study.design.held_fixed, small().design.held_fixed) == (("what fixed_rng draws",), ())
     tiles = [cell.design.settle(cell.streams(5)).draw(cell.streams(5).tile(32, 64), study.wanted(cell)).panel
              for cell in study.cells]  # fmt: skip
     for panel in tiles:

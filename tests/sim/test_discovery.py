@@ -12,7 +12,7 @@ import sim.world
 from estimators.core.estimator import Estimator, estimators
 from sim import BadInput, Design
 from sim.design import designs, find_design
-from sim.errors import ALIASES
+from sim.errors import ALIASES, Problem, naming
 from sim.registry import find, forget, join_search, problems
 
 SOUND = """
@@ -206,3 +206,9 @@ def test_nothing_is_suggested_where_nothing_is_near() -> None:
 def test_every_alias_stands_for_an_estimator_and_for_no_other_than_its_own() -> None:
     assert set(ALIASES.values()) <= set(estimators())
     assert not set(ALIASES) & set(estimators())
+
+
+def test_a_problem_without_a_place_is_in_that_of_who_asks() -> None:
+    with pytest.raises(BadInput) as caught, naming("study.toml"):
+        raise BadInput(Problem("no", "", "yes", "say yes"), Problem("no", "[grid]", "yes", "say yes"))
+    assert [problem.where for problem in caught.value.problems] == ["study.toml", "study.toml, [grid]"]

@@ -76,6 +76,12 @@ def test_a_file_gives_back_every_number(tmp_path: Path) -> None:
     assert again.weights["grid"].digest == panel.weights["grid"].digest
 
 
+def test_units_of_a_file_stay_in_its_order_with_their_facts(tmp_path: Path) -> None:
+    panel = Panel(("b", "c", "a"), (1, 2), {"y": np.arange(6.0).reshape(1, 2, 3)}, attributes={"n": np.arange(3.0)})
+    write_beside(panel, tmp_path / "p.parquet")
+    assert read_beside(tmp_path / "p.parquet", "here").digest == panel.digest
+
+
 def test_a_file_gives_back_how_weights_are_standardised(tmp_path: Path) -> None:
     grid = held().weights["grid"]
     spectral = Weights.of(grid.units, grid.matrix, "spectral")

@@ -15,8 +15,9 @@ from scipy.stats import norm
 from experiments.settings import build
 from sim import BadInput, Panel, Streams, Wanted
 from sim.panel_sidecars import panel_text
+from sim.world.context import cities
 from sim.world.panel_design import PanelDesign
-from sim.world.parts.geography import compact_groups
+from sim.world.parts.geography import CENTRE, Cities, Grid, compact_groups
 
 SEED = 77
 SILENT: dict[str, Any] = {"levels": {"unit_sd": 0.0, "period_sd": 0.0}, "adoption": {"kind": "never"}}
@@ -76,6 +77,11 @@ def test_dependence_is_that_of_any_spatial_process(rho: float, errors: dict[str,
     """LM tests are right to reject beside a moving average; 0 is left to errors that depend on no neighbour."""
     got = truth_of("dependence", spillover={"rho": rho}, errors=errors)
     np.testing.assert_equal(got, expected)
+
+
+@pytest.mark.parametrize(("dials", "expected"), [({}, 0.4), ({"on": "treated"}, np.nan), ({"radius": 90.0}, np.nan)])
+def test_spillovers_are_a_coefficient_where_they_follow_w_alone(dials: dict[str, Any], expected: float) -> None:
+    np.testing.assert_equal(truth_of("beta(w_did)", spillover={"w_effect": 0.4, **dials}), expected)
 
 
 def test_lambda_is_none_of_a_moving_average() -> None:
@@ -506,7 +512,23 @@ def test_interactive_levels_have_their_share_and_standard_paths() -> None:
     assert_close(shares, 0.8 * 2.25)
 
 
+@pytest.mark.parametrize("pattern", ["entry", "dropout"])
+def test_half_of_all_is_the_most_that_late_or_lost_units_leave_out(pattern: str) -> None:
+    assert design_of(missing={"share": 0.6}).missing.some
+    with pytest.raises(BadInput, match=rf'share = 0\.6; allowed: 0 to 0\.5 with pattern = "{pattern}"'):
+        design_of(missing={"pattern": pattern, "share": 0.6})
+
+
 # Places
+
+
+def test_a_grid_lies_around_its_centre_and_capitals_are_richer_than_their_regions() -> None:
+    grid = Grid().places(Streams(SEED), 25)
+    np.testing.assert_allclose((grid.longitude.mean(), grid.latitude.mean()), CENTRE, rtol=1e-14)
+    table, found = cities(), Cities().places(Streams(SEED), 285)
+    regions = [table.region == region for region in np.unique(table.region)]
+    slopes = np.linalg.lstsq(np.column_stack([*regions, table.capital]), found.prosperity, rcond=None)[0]
+    assert slopes[-1] > 0.7  # 1 over the spread of all, some 0.8; its error is 0.1
 
 
 @pytest.mark.parametrize(

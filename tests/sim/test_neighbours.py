@@ -30,7 +30,8 @@ from sim.weights import (
     touching_cells,
 )
 from sim.weights_files import FileLayout, from_file
-from sim.world.context import cities
+from sim.world.context import Places, WorldContext, cities
+from sim.world.parts.spillover import Neighbours
 
 # Four places on the equator, one degree (111.195 km) apart, the last ten degrees away.
 UNITS = ("a", "b", "c", "d")
@@ -90,7 +91,7 @@ def test_inverse_distance_with_power_and_cutoff() -> None:
 
 
 def test_equal_distances_are_in_or_out_together() -> None:
-    """Places a tenth of a degree apart on the equator: a band or cutoff of that width links all that stand in a row."""
+    """Places a tenth of a degree apart on the equator: what reaches as far as that links all that stand in a row."""
     n = 40
     units, longitude = tuple(f"u{i}" for i in range(n)), 100 + np.arange(n) / 10
     in_a_row = np.abs(np.subtract.outer(np.arange(n), np.arange(n))) == 1
@@ -99,6 +100,9 @@ def test_equal_distances_are_in_or_out_together() -> None:
         inverse_distance(units, longitude, np.zeros(n), cutoff_km=DEGREE / 10),
     ):
         np.testing.assert_array_equal(weights.dense > 0, in_a_row)
+    places = Places(units, longitude, np.zeros(n), np.zeros(n, dtype=np.intp), np.zeros(n))
+    spillover = Neighbours(w_effect=1.0, radius=DEGREE / 10)
+    np.testing.assert_array_equal(spillover.alone(WorldContext(places, (2001,), None)), in_a_row)
 
 
 def test_band_agrees_with_libpysal_on_projected_points() -> None:
@@ -462,3 +466,53 @@ def test_ids_with_zeros_in_front_stay_as_they_are(tmp_path: Path, name: str) -> 
 def test_empty_columns_beside_a_matrix_are_left_out(tmp_path: Path) -> None:
     path = write(tmp_path / "w.csv", ";a;b;c;;\na;0;1;0;;\nb;1;0;2;;\nc;0;2;0;;\n")
     np.testing.assert_array_equal(from_file(path, ("a", "b", "c"), standardize="none").dense[2], [0, 2, 0])
+
+
+FOUR = np.abs(np.subtract.outer([0.0, 1.0, 3.0, 12.0], [0.0, 1.0, 3.0, 12.0]))  # km between places on a road
+
+
+@pytest.mark.parametrize("back", [1.0, 1.05])
+def test_a_few_distances_are_asked_about_and_so_are_those_that_are_longer_on_the_way_back(
+    tmp_path: Path, back: float
+) -> None:
+    np.save(tmp_path / "w.npy", np.triu(FOUR) + back * np.tril(FOUR))
+    with pytest.raises(BadInput, match="these look like distances"):
+        from_file(tmp_path / "w.npy", UNITS)
+
+
+def test_a_distance_of_zero_is_no_missing_link(tmp_path: Path) -> None:
+    distance = np.abs(np.subtract.outer(np.arange(8.0), np.arange(8.0)))
+    distance[6, 7] = distance[7, 6] = 0.0
+    np.save(tmp_path / "w.npy", distance)
+    with pytest.raises(BadInput, match="the distance of g and h is 0"):
+        from_file(tmp_path / "w.npy", tuple("abcdefgh"), of_distance=lambda d: 1 / d)
+
+
+def test_names_that_are_numbers_are_names(tmp_path: Path) -> None:
+    path = write(tmp_path / "w.csv", "focal,neighbor\n1,2\n2,1\n2,3\n3,2\n")
+    found = from_file(path, ("3", "1", "2"), standardize="none")
+    np.testing.assert_array_equal(found.dense, [[0, 0, 1], [0, 0, 1], [1, 1, 0]])
+
+
+def test_the_column_called_weight_holds_the_weights(tmp_path: Path) -> None:
+    path = write(tmp_path / "w.csv", "focal,neighbor,distance,weight\na,b,5,2\nb,a,5,3\n")
+    np.testing.assert_array_equal(from_file(path, ("a", "b"), standardize="none").dense, [[0, 2], [3, 0]])
+
+
+DOUBTFUL = {
+    "two links": ("focal,neighbor\na,b\nb,c\n", FileLayout(), "each of 2 links goes one way alone"),
+    "two numbers": (
+        "focal,neighbor,weight\na,b,2\nb,a,1\n",
+        FileLayout(symmetric=True),
+        "a to b is 2, and b to a is 1",
+    ),
+    "one row more": ("0,2,1\n0,1,1\n1,0,1\n1,1,0\n", FileLayout(order=UNITS[:3]), "is 4 x 3 numbers without names"),
+    "other numbers": (",v2,v1,v3\na,0,1,2\nb,1,0,3\nc,2,3,0\n", FileLayout(), "4 units not in the panel"),
+}
+
+
+@pytest.mark.parametrize("case", DOUBTFUL)
+def test_what_could_be_read_in_two_ways_is_asked_about(tmp_path: Path, case: str) -> None:
+    text, layout, words = DOUBTFUL[case]
+    with pytest.raises(BadInput, match=words):
+        from_file(write(tmp_path / "w.csv", text), UNITS[:3], layout=layout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import FrozenInstanceError, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -73,6 +74,11 @@ def test_weights_are_added_in_order() -> None:
     assert tuple(panel.weights) == ("knn", "again")
 
 
+OTHER_ROLES: list[dict[str, Any]] = [
+    {"weight": "inv"}, {"instruments": ("inv",)}, {"instruments": ("road",)}, {"continuous": True},
+]  # that a Roles does not show  # fmt: skip
+
+
 def test_digest_covers_labels_roles_numbers_mask_and_weights() -> None:
     panel = small_panel()
     y = np.array(panel.variables["y"])
@@ -82,13 +88,14 @@ def test_digest_covers_labels_roles_numbers_mask_and_weights() -> None:
     others = [
         replace(panel, periods=tuple(range(2002, 2008))),
         replace(panel, roles=Roles("y", "did", ("inv",))),
+        *(replace(panel, roles=replace(panel.roles, **role)) for role in OTHER_ROLES),
         replace(panel, attributes={"province": np.array(["x"] * 30)}),
         replace(panel, weights={}),
         replace(panel, observed=mask),
         panel.with_variables({"y": y}),
     ]
     digests = {panel.digest, *(other.digest for other in others)}
-    assert len(digests) == 7
+    assert len(digests) == 7 + len(OTHER_ROLES)
     assert small_panel().digest == panel.digest == pickle.loads(pickle.dumps(panel)).digest
     assert panel.digest[:12] in repr(panel)
 

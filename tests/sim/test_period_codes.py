@@ -34,6 +34,7 @@ EVEN = {
     "numbers across a hundred": [201911, 201912, 201913, 202001],
     "no year": [990101, 990212, 990301],
     "one": [201901],
+    "one that could be a day": [43830],
     "none": [],
     "below zero": [-201912, -201911, 0],
 }

@@ -102,6 +102,20 @@ def test_grown_blocks_are_connected_with_the_same_sizes_and_dates() -> None:
         assert all(len(connected_groups(links, group)) == 1 for group in groups)
 
 
+def test_groups_grow_along_links_of_either_direction_and_dates_fall_anywhere_in_them() -> None:
+    """All name the centre of a star as their neighbour, and the centre one of them alone."""
+    base, raw, first = panel(), np.zeros((24, 24)), np.full(24, 7)
+    raw[1:, 0] = raw[0, 1] = 1.0
+    first[:3] = 3, 4, 5
+    star = dataclasses.replace(base, weights={"star": Weights.of(base.units, raw, "row", "star")})
+    did = (np.arange(7)[:, None] >= first) * 1.0
+    found = dates(star.with_variables({"did": did[None]}), "blocks", 60)
+    assert set(found[:, 0]) == {3, 4, 5}
+    assert (found[:, 1] == 7).any()
+    ring = base.weights["ring"].dense > 0
+    assert [len(group) for group in connected_groups(ring, np.array([0, 3, 4, 9, 10, 11]))] == [3, 2, 1]
+
+
 def test_fixed_blocks_move_as_wholes() -> None:
     of = panel()
     links = of.weights["ring"].dense > 0
@@ -287,8 +301,12 @@ def test_what_cannot_be_drawn_is_bad_input_in_one_line(case: str) -> None:
 @pytest.mark.parametrize("missing", [0, 9])
 def test_a_text_holds_the_whole_panel(missing: int) -> None:
     of = small_panel(12, 6, missing=missing)
+    of = dataclasses.replace(
+        of, roles=dataclasses.replace(of.roles, continuous=True, instruments=("inv",), weight="road")
+    )
     if of.observed is not None:
-        of = of.with_variables({"y": np.where(of.observed, of.variables["y"], 0.0)})
+        held = panel_text(of.with_variables({"y": np.where(of.observed, of.variables["y"], 9.0)}))
+        assert held == panel_text(of)  # whatever stands where nothing is observed
         of = of.with_variables({name: np.where(of.observed, x, 0.0) for name, x in of.variables.items()})
     again = panel_of(panel_text(of))
     assert again.digest == of.digest

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sim.arrays import Floats
 from sim.errors import Problem
 from sim.streams import LATER
+from sim.weights import within_km
 from sim.world.context import FINITE, INSIDE, POSITIVE, DesignSummary, Part, WorldContext, fault
 
 
@@ -117,7 +118,7 @@ class Neighbours(SpilloverPart):
 
     def _near(self, context: WorldContext) -> NDArray[np.bool_]:
         """Whether units are within the radius of each other, (N, N)."""
-        near = context.distances <= (self.radius or 0.0)
+        near = within_km(context.distances, self.radius or 0.0)
         np.fill_diagonal(near, val=False)
         return near
 
