@@ -325,9 +325,8 @@ def _read_excel(path: Path, sheet: str | None, place: TablePlace) -> pd.DataFram
     if several:
         frame.columns = pd.Index(_joined(header)[: len(frame.columns)])
     if not header.empty and place.header:
-        _check_header(
-            [str(name).strip() for name in (frame.columns if several else header.iloc[0].dropna())], path.name
-        )
+        names = frame.columns if several else header.iloc[0].dropna()
+        _check_header([str(name).strip() for name in names], path.name)
     last = np.flatnonzero(frame.notna().any(axis=1).to_numpy())
     end = (int(last[-1]) + 1 if last.size else len(frame)) - place.below
     return _without_gaps(frame.iloc[:end].infer_objects())
@@ -709,7 +708,7 @@ def _check_size(units: tuple[str, ...], periods: tuple[int, ...], rows: int, fil
 
 
 def _attribute_problems(frame: pd.DataFrame, named: Mapping[str, str], rows: Rows) -> list[Problem]:
-    problems = []
+    problems, degrees = [], (named.get("longitude"), named.get("latitude"))
     for column in dict.fromkeys(named.values()):
         grouped = frame[column].groupby(rows.labels, sort=False)
         distinct = grouped.nunique()
@@ -722,7 +721,8 @@ def _attribute_problems(frame: pd.DataFrame, named: Mapping[str, str], rows: Row
         if (distinct == 0).any():
             labels = distinct.index[distinct == 0]
             problems.append(Problem(f"is missing for units {listed(labels)}", f"{rows.file}, column {column!r}",
-                                    "a value for every unit", "fill it (a word such as none will do)"))  # fmt: skip
+                                    "a value for every unit", "fill it" if column in degrees else "fill it (a word "
+                                    "such as none will do)"))  # fmt: skip
     return problems
 
 

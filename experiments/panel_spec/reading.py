@@ -217,7 +217,7 @@ def _years(frame: pd.DataFrame, name: str, *, gaps: bool = False) -> pd.Series[A
         days = serial_years(numbers(column)[0])
         return column if days is None else pd.Series(days, index=column.index)
     found = pd.Series([_year_of(value) for value in column], index=column.index, dtype=object)
-    wrong = np.flatnonzero([len(years) != 1 and not (gaps and not years and _blank(value))
+    wrong = np.flatnonzero([len(years) != 1 and not (gaps and not years and not unit_label(value))
                             for years, value in zip(found, column, strict=True)])  # fmt: skip
     if wrong.size:
         at, many = int(wrong[0]), "several years" if found.iloc[wrong[0]] else "no year"
@@ -227,10 +227,6 @@ def _years(frame: pd.DataFrame, name: str, *, gaps: bool = False) -> pd.Series[A
                   where=f"{frame.attrs.get('file', 'table')}, column {name!r}, row {row}",
                   allowed='one year, such as "2006年"', remedy="correct it, or leave years out of [read]")  # fmt: skip
     return found.map(lambda years: next(iter(years)) if years else np.nan).astype(float)
-
-
-def _blank(value: object) -> bool:
-    return not unit_label(value)
 
 
 def _year_of(value: object) -> set[int]:
@@ -441,7 +437,7 @@ def proposed(frame: pd.DataFrame, place: TablePlace | None = None) -> Proposal:
     dated = [str(name) for name in frame.columns if _holds_years(frame[name])]
     counted = [name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name]) and str(name) not in dated]
     if not any(rank(str(name), PERIOD_WORDS) < len(PERIOD_WORDS) for name in counted):
-        whole = [name for name in dated if not any(_blank(value) or never(value) for value in frame[name])]
+        whole = [name for name in dated if not any(not unit_label(value) or never(value) for value in frame[name])]
         whole.sort(key=lambda name: rank(name, PERIOD_WORDS))
         found.period = whole[0] if whole else ""
     found.dates = dict.fromkeys(name for name in dated if name != found.period)
@@ -487,7 +483,7 @@ def _holds_years(column: pd.Series[Any]) -> bool:
         return True
     if not _is_text(column):
         return False
-    given = [value for value in column.tolist() if not _blank(value) and not never(value)]
+    given = [value for value in column.tolist() if unit_label(value) and not never(value)]
     labels = {str(value): _year_of(value) for value in given}
     if not labels or all(str(value).strip().isdecimal() for value in given):
         return False

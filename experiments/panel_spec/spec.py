@@ -44,7 +44,7 @@ from experiments.panel_spec.transforms import (
     unit_mean,
     with_capital,
 )
-from experiments.panel_spec.weights import OfFile, mean_of, with_orders
+from experiments.panel_spec.weights import OfFile, mean_of, place_problems, with_orders
 from experiments.settings import read_toml, validated
 from sim.arrays import Flags, Floats
 from sim.errors import BadInput, Problem, amount, bad, closest, gathering, listed, one_of, refuse
@@ -624,6 +624,7 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
         variables=(*([section.other_policy] if section.other_policy else []), *spec.indicators),
         treatment=section.treatment_kind,
     )
+    refuse(place_problems(table.parts["attributes"], table.parts["units"], attributes, rows.file))
     panel, index = with_capital(Panel(**table.parts), rows.file, section.capital), None
     if spec.index is not None:
         panel, index = with_index(panel, spec.index, f"{rows.file}, {spec.file}")
