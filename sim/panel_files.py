@@ -443,8 +443,8 @@ class Rows:
         years, wrong = _integers(frame[period])
         if wrong is not None:
             at = f"{file}, column {period!r}, row {first + places[wrong]}, unit {labels[wrong]}"
-            problems.append(Problem(f"the period is {cell_text(frame[period].iloc[wrong])}", at,
-                                    "whole numbers such as 2006",
+            given = cell_text(frame[period].iloc[wrong]) if unit_label(frame[period].iloc[wrong]) else "missing"
+            problems.append(Problem(f"the period is {given}", at, "whole numbers such as 2006",
                                     "give the year as a number, or number the periods 1, 2, 3 and so on"))  # fmt: skip
         elif code := uneven_code(years):
             problems.append(Problem(f"the periods {years.min()} to {years.max()} look like {code[0]}, which are not "

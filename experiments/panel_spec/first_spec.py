@@ -21,6 +21,7 @@ from rich.table import Table as RichTable
 
 from experiments.kinds import meanings_of, type_text
 from experiments.panel_spec.look import (
+    UNIT_WORDS,
     Look,
     cell_means,
     keys_of,
@@ -31,7 +32,7 @@ from experiments.panel_spec.look import (
     switches_of,
     totals_of,
 )
-from experiments.panel_spec.reading import Proposal, first_read, proposed, without_rows
+from experiments.panel_spec.reading import Proposal, first_read, proposed, rank, without_rows
 from experiments.panel_spec.sections import SpecTables
 from experiments.panel_spec.spec import RealPanel, real_panel_of, spec_of
 from experiments.panel_spec.weights import AnyWeights, WeightsSection
@@ -166,6 +167,10 @@ def _questions(look: Look) -> Iterator[str]:
     for name, why in look.unused.items():
         if "degrees" in why:
             yield f"longitude, latitude: {name} {why}"
+        if "names units" in why and rank(name, UNIT_WORDS) < rank(look.unit, UNIT_WORDS):
+            yield f"unit: is it {look.unit}? {name} {why}: fill it to name them so"
+    for problem in look.infinite:
+        yield f"{problem.where}: {problem.what}, which no table takes: {problem.remedy}"
     yield from _of_periods(look)
     if look.alike:
         pairs = listed((f"{one} and {other}" for one, other in look.alike), 3)
@@ -188,6 +193,7 @@ def _of_periods(look: Look) -> Iterator[str]:
 
 
 def _panel_lines(look: Look, sheet: str | None) -> list[str]:
+    parts = ", ".join(map(in_toml, look.parts))
     lines = [
         "[panel]",
         f"unit = {in_toml(look.unit)}",
@@ -195,7 +201,7 @@ def _panel_lines(look: Look, sheet: str | None) -> list[str]:
         f"outcome = {in_toml(look.outcome)}  # a guess: name your outcome",
         *_treatment_lines(look),
         f"controls = {in_toml(look.controls)}  # columns that vary within units: choose yours",
-        *_parts_lines(look),
+        *([f"# {in_toml(look.outcome)} is a combination of {parts}: do not use them as controls"] if parts else []),
         *([f"capital = {in_toml(look.capital)}  # 0/1"] if look.capital else []),
         *([f"groups = {in_toml(look.groups)}"] if look.groups else []),
         *([f"# weight = {in_toml(look.weight)}  # to weight unit-periods by it"] if look.weight else []),
@@ -252,13 +258,6 @@ def _codes_lines(look: Look) -> list[str]:
     held = ", ".join(f"{in_toml(name)} {code:g} ({count})" for name, code, count in every)
     codes = ", ".join(f"{code:g}" for code in sorted({code for _, code, _ in every}))
     return [f"missing_codes = [{codes}]  # unlike all other values: {held}; remove those that are real"]
-
-
-def _parts_lines(look: Look) -> list[str]:
-    if not look.parts:
-        return []
-    made_of = ", ".join(map(in_toml, look.parts))
-    return [f"# {in_toml(look.outcome)} is a combination of {made_of}: do not use them as controls"]
 
 
 def _weights_lines(

@@ -20,6 +20,7 @@ from sim.panel_files import (
     NOT_AVAILABLE,
     WESTERN,
     TablePlace,
+    cell_text,
     coded,
     missing_columns,
     numbers,
@@ -32,6 +33,7 @@ from sim.schema import NEVER_WORDS, NO, YES, absent_periods, serial_years
 
 Text = Annotated[str, Field(strict=True)]
 YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d|21\d\d)(?!\d)")
+PLAIN_YEAR = re.compile(r"\d+ ?(?:年度?)?")
 GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(?:[, ]\d{3})+(?:\.\d+)?")  # 1,234.5
 MANY_GROUPS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:,\d{3}|\.\d+)")  # no decimal comma: 1,234,567 or 1,234.5
 BY_COMMA = re.compile(r"[-+]?(?:\d+|[1-9]\d{0,2}(?:[. ]\d{3})+)(?:,\d+)?")  # 1.234,5 with a decimal comma
@@ -93,17 +95,19 @@ Recoding = dict[Name, dict[Text, Number]]
 
 def as_read(
     frame: pd.DataFrame, asked: ReadSection | None, recode: Mapping[str, Mapping[str, float]], keys: tuple[str, str],
-    file: str, dates: tuple[str, ...] = (),
+    file: str, dates: tuple[str, ...] = (), *, pooled: bool = False,
 ) -> pd.DataFrame:  # fmt: skip
     """The table without excluded rows, with numbers for the texts that [read] and [recode] name, the keys' as they are.
 
-    keys: the columns of units and periods. dates: further columns that hold a year. Raises BadInput for columns and
-    values that lack, for values of a recoded column that have no number, and for periods without one year.
+    keys: the columns of units and periods. dates: further columns that hold a year. pooled: whether a unit and period
+    may have several rows. `attrs["read"]` says which texts and dates were read as years. Raises BadInput for columns
+    and values that lack, for values of a recoded column that have no number, and for periods without one year, or of
+    which a unit has several in one year.
     """
     read = asked or ReadSection()
     frame = without_rows(_filled(frame, read.fill, file), read.exclude, file)
     made: dict[str, pd.Series[Any]] = {}
-    problems = []
+    problems, said = list[Problem](), list[str]()
     if read.missing or read.thousands or read.percent or read.decimal == ",":
         for name in (name for name in frame.columns if name != keys[0] and _is_text(frame[name])):
             if coded(frame[name]):
@@ -114,6 +118,9 @@ def as_read(
     if read.years:
         for name in (name for name in (keys[1], *dates) if name in frame.columns):
             made[name] = _years(frame.assign(**{name: made.get(name, frame[name])}), name, gaps=name != keys[1])
+            said += [f"{name}: {example}." for example in (year_read(frame[name]),) if example]
+        if not pooled and set(keys) <= set(frame.columns):
+            problems += _several_a_year(frame, made[keys[1]], keys)
     for name, table in recode.items():
         if name not in frame.columns:
             problems.append(Problem(f"there is no column {name!r}", f"{file}, [recode]", one_of(frame.columns, name),
@@ -127,7 +134,7 @@ def as_read(
         made[name] = labels.map(lambda label, table=table: table.get(label, np.nan)).astype(float)
     refuse(problems)
     changed = frame.assign(**made) if made else frame
-    changed.attrs = frame.attrs
+    changed.attrs = frame.attrs | {"read": tuple(said)}
     return changed
 
 
@@ -227,6 +234,35 @@ def _years(frame: pd.DataFrame, name: str, *, gaps: bool = False) -> pd.Series[A
                   where=f"{frame.attrs.get('file', 'table')}, column {name!r}, row {row}",
                   allowed='one year, such as "2006年"', remedy="correct it, or leave years out of [read]")  # fmt: skip
     return found.map(lambda years: next(iter(years)) if years else np.nan).astype(float)
+
+
+def _several_a_year(frame: pd.DataFrame, years: pd.Series[Any], keys: tuple[str, str]) -> Iterator[Problem]:
+    """A problem where a unit has several periods that are read as one year."""
+    periods = pd.Series(unit_labels(frame[keys[1]]), frame.index)
+    units = unit_labels(frame[keys[0]])
+    several = periods.groupby([units, years]).nunique()
+    if (several > 1).any():
+        unit, year = several.index[several > 1][0]
+        held = listed(dict.fromkeys(map(_period_text, frame[keys[1]][(units == unit) & (years == year)])), 3)
+        more = int((several > 1).sum()) - 1
+        yield Problem(f"{held} of {unit} are all read as {year:g}{f' ({more} more such)' if more else ''}",
+                      f"{frame.attrs.get('file', 'table')}, column {keys[1]!r}", "one period a year",
+                      "number the periods 1, 2, 3 and so on, and remove years from [read]")  # fmt: skip
+
+
+def year_read(column: pd.Series[Any]) -> str:
+    """How the first cell that is more than a plain year is read, "" where there is none."""
+    days = serial_years(numbers(column)[0]) if pd.api.types.is_numeric_dtype(column) else None
+    for at, value in enumerate(column.tolist()):
+        years = _year_of(value) if days is None else {int(days[at])} if np.isfinite(days[at]) else set()
+        if len(years) == 1 and (days is not None or not PLAIN_YEAR.fullmatch(unit_label(value))):
+            return f"{_period_text(value)} is read as {next(iter(years))}"
+    return ""
+
+
+def _period_text(value: object) -> str:
+    """A period as messages show it: a date without its hours, a text in quotes."""
+    return f"{value:%Y-%m-%d}" if isinstance(value, datetime.date) else cell_text(value)
 
 
 def _year_of(value: object) -> set[int]:
@@ -343,6 +379,9 @@ class Proposal:
     recode: dict[str, dict[str, float]] = field(default_factory=dict)
     period: str = ""  # the column of texts or dates with one year each
     dates: dict[str, None] = field(default_factory=dict)  # further such columns, of units' first years
+    years: dict[str, str] = field(
+        default_factory=dict
+    )  # how a cell of these columns is read, where it is more than a year
     named: dict[str, None] = field(default_factory=dict)  # columns of words, one of which is NA
     western: str = ""  # names of columns, or else a cell, of a file that seems to be in Windows-1252
 
@@ -409,6 +448,9 @@ class Proposal:
         if self.named:
             yield (f'[read] missing: is "{NOT_AVAILABLE}" in {listed(self.named)} a name? If it means missing, say '
                    f'missing = ["{NOT_AVAILABLE}"]')  # fmt: skip
+        for name, example in self.years.items():
+            if name in (self.period, *self.dates):
+                yield f"[read] years: {example} in {name}: is that right?"
         if self.western:
             yield f"encoding: the file is read as Western text (Windows-1252): {self.western}; or save it as UTF-8"
         if self.decimal:
@@ -441,6 +483,7 @@ def proposed(frame: pd.DataFrame, place: TablePlace | None = None) -> Proposal:
         whole.sort(key=lambda name: rank(name, PERIOD_WORDS))
         found.period = whole[0] if whole else ""
     found.dates = dict.fromkeys(name for name in dated if name != found.period)
+    found.years = {name: example for name in dated if (example := year_read(frame[name]))}
     found.decimal = _decimal_comma(frame)
     if frame.attrs.get("encoding") == WESTERN:
         texts = [*frame.columns, *(text for name in frame if _is_text(frame[name]) for text in frame[name])]
@@ -583,7 +626,8 @@ def _without_units(
 def _has_header(frame: pd.DataFrame) -> bool:
     """Whether all columns have names that are no data; a first one without a name may number the rows."""
     names = [str(name) for name in frame.columns]
-    if unnamed(names[0]) and _numbers_rows(frame.iloc[:, 0]):
+    values, wrong = numbers(frame.iloc[:, 0])
+    if unnamed(names[0]) and not wrong.size and np.array_equal(np.diff(values), np.ones(len(values) - 1)):
         names = names[1:]
     plain = [name for name in names if not _no_name(name)]
     return not any(map(unnamed, names)) and len(plain) > len(names) / 2
@@ -592,11 +636,6 @@ def _has_header(frame: pd.DataFrame) -> bool:
 def unnamed(name: object) -> bool:
     """Whether a column has no name of its own."""
     return str(name).startswith("Unnamed: ")
-
-
-def _numbers_rows(column: pd.Series[Any]) -> bool:
-    values, wrong = numbers(column)
-    return not wrong.size and np.array_equal(np.diff(values), np.ones(len(values) - 1))
 
 
 def _no_name(name: str) -> bool:
@@ -615,16 +654,13 @@ def _with_groups(
     blank = [unnamed(name) for name in frame.columns]
     under = frame.iloc[0]
     fills = all(isinstance(cell, str) or not without for cell, without in zip(under, blank, strict=True))
-    if unnamed(frame.columns[0]) or not pd.isna(under.iloc[0]) or not (fills or _years_below(under, blank)):
+    # Of a wide table years stand there.
+    years = all(len(_year_of(cell)) == 1 for cell, without in zip(under, blank, strict=True) if without)
+    if unnamed(frame.columns[0]) or not pd.isna(under.iloc[0]) or not (fills or years):
         return None
     place = TablePlace(place.skip, place.below, 2)
     joined = read_frame(path, sheet, place=place)
     return (place, joined) if _has_header(joined) else None
-
-
-def _years_below(under: pd.Series[Any], blank: list[bool]) -> bool:
-    """Whether the cells below headings that are empty hold years, as of a wide table."""
-    return all(len(_year_of(cell)) == 1 for cell, without in zip(under, blank, strict=True) if without)
 
 
 def _without_notes(

@@ -188,7 +188,8 @@ def _error_problems(
     for error in dict.fromkeys(inference.errors):
         named = columns_of(error, groups)
         called = [f"{name!r} is the {keys[name]}" for name in named if name in keys and name != keys[name]]
-        if not _exists(error, groups):
+        own = tuple(name for name in named if name not in ("", "unit", "period"))  # which become groups of units
+        if not served(error, own, "regression"):
             yield Problem(f"unknown error type {error!r}", where,
                           one_of(allowed, error, "`panelproof kinds`"),
                           closest(error, allowed, "choose among them"))  # fmt: skip
@@ -198,12 +199,6 @@ def _error_problems(
         elif error.startswith("conley:") and panel.longitude is None:
             yield Problem(f"{error!r} needs coordinates", where, "longitude and latitude in [panel]",
                           "name the columns in degrees, or choose another error type")  # fmt: skip
-
-
-def _exists(error: str, groups: tuple[str, ...]) -> bool:
-    """Whether regressions know an error type; columns that it names become groups of units."""
-    named = tuple(name for name in columns_of(error, groups) if name not in ("", "unit", "period"))
-    return served(error, named, "regression")
 
 
 def _robustness_problems(section: RobustnessSection, panel: PanelSection, where: str) -> Iterator[Problem]:
@@ -530,28 +525,23 @@ def read_spec(path: str | Path) -> Spec:
     return spec_of(read_toml(path, "a SPEC.toml", "write one with: panelproof init PANEL"), path.name, path.parent)
 
 
-def _without_names(settings: Mapping[Any, Any], file: str) -> list[Problem]:
-    """Keys of tables that are no texts, as only Python can give them."""
-    tables = [(file, settings), *((f"{file}, [{name}]", table) for name, table in settings.items()
-                                  if isinstance(table, Mapping))]  # fmt: skip
-    return [Problem(f"the key {key!r} is no text", where, "texts", f"write {str(key)!r}")
-            for where, table in tables for key in table if not isinstance(key, str)]  # fmt: skip
-
-
 def spec_of(settings: Mapping[str, Any], file: str = "spec", folder: Path = Path()) -> Spec:
     """The spec of settings as SPEC.toml holds them. file, folder: where they are from, for messages and paths in them.
 
     Raises one BadInput with all that is wrong.
     """
-    refuse(_without_names(settings, file))
+    tables = [(file, settings), *((f"{file}, [{name}]", table) for name, table in settings.items()
+                                  if isinstance(table, Mapping))]  # fmt: skip
+    refuse(Problem(f"the key {key!r} is no text", where, "texts", f"write {str(key)!r}")  # as only Python can give
+           for where, table in tables for key in table if not isinstance(key, str))  # fmt: skip
     data = {"panel": {}, **settings}
     if not isinstance(data.get("weights", []), list):
         data["weights"] = [data["weights"]]  # a single table
-    tables, problems = validated(SpecTables, data, file, folder)
+    sound, problems = validated(SpecTables, data, file, folder)
     if "index" not in data and isinstance(data["panel"], Mapping) and "outcome" not in data["panel"]:
         problems.append(Problem("the key 'outcome' is missing", f"{file}, [panel]", "outcome = ..., or [index]",
                                 "add outcome"))  # fmt: skip
-    spec = None if tables is None else _spec_of(tables, file)
+    spec = None if sound is None else _spec_of(sound, file)
     problems += [] if spec is None else conflicts(spec)
     if spec is None or problems:
         raise BadInput(*problems)
@@ -587,11 +577,13 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
     keys = (section.unit, section.period)
     if spec.read is not None or spec.recode:
         dates = (section.first_treated,) if section.first_treated else ()
-        frame = as_read(frame, spec.read, spec.recode, keys, spec.file, dates)
+        frame = as_read(frame, spec.read, spec.recode, keys, spec.file, dates, pooled=spec.collapse is not None)
+        said = frame.attrs["read"]
     if section.missing_codes:
         frame = without_codes(frame, section.missing_codes, keys)
     if spec.collapse is not None:
-        frame, transforms, said = collapse_rows(frame, spec)
+        frame, transforms, collapsed = collapse_rows(frame, spec)
+        said = (*said, *collapsed)
     rows = Rows.of(frame, section.unit, section.period)
     frame = apply_transforms(frame, transforms, rows)
     if spec.index is not None:

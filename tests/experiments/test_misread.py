@@ -357,6 +357,46 @@ def test_dates_have_the_year_of_their_period() -> None:
     assert pp.read_panel(data, {**SPEC, "read": {"years": True}}).panel.periods == tuple(range(2000, 2008))
 
 
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        ("FY{}/09", "'FY2000/09' is read as 2000"),
+        ("{}Q4", "'2000Q4' is read as 2000"),
+        ("31/12/{}", "'31/12/2000' is read as 2000"),
+        ("{}年", ""),
+    ],
+)
+def test_what_is_read_as_a_year_is_said(shown: str, said: str) -> None:
+    data = frame().assign(year=lambda d: d["year"].map(shown.format))
+    text, real = pp.init(data), pp.read_panel(data, {**SPEC, "read": {"years": True}})
+    assert real.panel.periods == tuple(range(2000, 2008))
+    assert real.notes == ((f"year: {said}.",) if said else ())
+    assert [line for line in text.splitlines() if "is read as" in line] == (
+        [f"# ? [read] years: {said} in year: is that right?"] if said else []
+    )
+
+
+def test_dates_are_said_to_be_read_as_years() -> None:
+    data = frame().assign(year=lambda d: pd.to_datetime(d["year"].map("{}-12-31".format)))
+    assert pp.read_panel(data, {**SPEC, "read": {"years": True}}).notes == ("year: 2000-12-31 is read as 2000.",)
+    days = frame().assign(year=lambda d: 36_891 + ((d["year"] - 2000) * 365.25).astype(int))
+    assert pp.read_panel(days, {**SPEC, "read": {"years": True}}).notes == ("year: 36891 is read as 2000.",)
+
+
+@pytest.mark.parametrize("dates", [True, False])
+def test_two_periods_of_a_unit_in_one_year_are_one_line(dates: bool) -> None:
+    halves = frame()["year"].map(lambda year: f"{2000 + (year - 2000) // 2}-{'12-31' if year % 2 else '06-30'}")
+    data = frame().assign(year=pd.to_datetime(halves) if dates else halves)
+    with pytest.raises(BadInput) as error:
+        pp.read_panel(data, {**SPEC, "read": {"years": True}})
+    (line,) = str(error.value).splitlines()
+    first, last = ("2000-06-30", "2000-12-31") if dates else ("'2000-06-30'", "'2000-12-31'")
+    assert f"column 'year'; {first}, {last} of c00 are all read as 2000" in line
+    assert "number the periods 1, 2, 3 and so on, and remove years from [read]" in line
+    pooled = {"panel": {"unit": "city", "period": "year", "outcome": "y"}, "collapse": {}, "read": {"years": True}}
+    assert pp.read_panel(data, pooled).panel.periods == tuple(range(2000, 2004))
+
+
 def test_a_share_is_a_hundredth_of_its_points() -> None:
     data = frame().assign(x=lambda d: (100 * d["x"]).map("{:.6f}%".format))
     data.loc[7, "x"] = "0"  # which needs no sign
