@@ -112,8 +112,8 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
     frame = without_codes(frame, sorted({code for found in codes.values() for code in found}), (*keys, *dates))
     rows, numeric = Rows.of(frame, unit, period), _numeric(frame)
     others = {name: x for name, x in numeric.items() if name not in keys}
-    levels = {str(name): pd.Series(others[name] if name in others else column).groupby(rows.labels).nunique()
-              for name, column in frame.items() if name not in keys}  # fmt: skip
+    levels = {str(name): column.groupby(rows.labels).nunique()
+              for name, column in frame.assign(**others).items() if name not in keys}  # fmt: skip
     constant = [name for name, count in levels.items() if (count == 1).all()]
     places = _doubtful_places({name: levels[name] for name in others if name not in constant})
     still = (*constant, *dates, *places)
