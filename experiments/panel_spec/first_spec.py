@@ -21,6 +21,7 @@ from rich.table import Table as RichTable
 
 from experiments.kinds import meanings_of, type_text
 from experiments.panel_spec.look import (
+    DRESSED,
     UNIT_WORDS,
     Look,
     cell_means,
@@ -167,6 +168,8 @@ def _questions(look: Look) -> Iterator[str]:
     for name, why in look.unused.items():
         if "degrees" in why:
             yield f"longitude, latitude: {name} {why}"
+        if (said := re.search(r"holds text.*, such as '(.*)'", why)) and DRESSED.fullmatch(said[1]):
+            yield f"{name} {why}, and is not used: if it holds numbers, write them without other signs"
         if "names units" in why and rank(name, UNIT_WORDS) < rank(look.unit, UNIT_WORDS):
             yield f"unit: is it {look.unit}? {name} {why}: fill it to name them so"
     for problem in look.infinite:

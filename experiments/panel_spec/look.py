@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from experiments.panel_spec.prepared import averaged
-from experiments.panel_spec.reading import PERIOD_WORDS, codes_in, rank, unnamed, wide_columns, without_codes
+from experiments.panel_spec.reading import GROUPED, PERIOD_WORDS, codes_in, rank, unnamed, wide_columns, without_codes
 from sim.arrays import Flags, Floats, least_squares
 from sim.errors import BadInput, Problem, amount, bad, listed
 from sim.panel_files import (
@@ -54,6 +54,7 @@ TOTAL_WORDS = ("total", "totals", "sum", "all", "national", "nation", "average",
 SUBTOTAL_WORDS = ("subtotal", "subtotals", "小计", *TOTAL_WORDS)
 PART_OF_YEAR = re.compile(r"(?:1[89]|20)\d\d ?[-/年.]?(?:[QqHhMm]|第)?(?:\d{1,2}|[一二三四])(?:季度?|月)?")  # 2018Q1
 NAME_ENDS = re.compile(r"(市|地区|自治州|盟|\bcity)$")  # of a name that some rows write and others do not
+DRESSED = re.compile(r"\W*\d[\d.,\s]*\D*")  # a number beside signs: $7.04, (2.5), 8.81***, 3.5万
 FEWEST = 4  # units, and one period less, from which one that equals a sum of others is no chance
 CLOSE = 1e-3  # standard deviations between a total and what it is made of, which rounding may leave
 MOVES = 50  # times that, by which a total must change over time
@@ -338,6 +339,9 @@ def _unused(
             found[name] = f"holds text in {wrong.size} rows, such as {cell_text(frame[name].iloc[wrong[0]])}"
         elif wrong.size:
             found[name] = "holds dates" if pd.api.types.is_datetime64_any_dtype(frame[name]) else "holds text"
+            odd = next((label for label in labels[wrong] if not GROUPED.fullmatch(label)), "")
+            if name not in constant and DRESSED.fullmatch(odd):
+                found[name] += f", such as {odd!r}"
         elif count := int(np.isinf(values).sum()):
             found[name] = f"is infinite in {amount(count, 'row')}"
         elif name in constant and _likeliest([name], PLACE_WORDS):

@@ -594,7 +594,7 @@ def first_read(path: str | Path, sheet: str | None = None) -> tuple[TablePlace, 
         if len(frame.columns) > 2 and _has_header(frame):
             return _without_notes(path, sheet, *_without_units(path, sheet, place, frame))
         if several and (joined := _with_groups(path, sheet, place, frame)) is not None:
-            return _without_notes(path, sheet, *joined)
+            return _without_notes(path, sheet, *_without_units(path, sheet, *joined))
         found.append((place, frame))
     if refusal is not None and (not found or "repeat" in refusal.problems[0].what):
         raise refusal

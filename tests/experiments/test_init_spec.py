@@ -392,3 +392,31 @@ def test_what_is_infinite_once_keeps_its_place_and_is_asked_about(name: str) -> 
     assert (look.outcome, look.treatment) == ("y", "d")
     assert any(f"column '{name}'" in line and "is infinite in 1 row" in line
                for line in questions_in(propose_spec(frame, "panel.csv")))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("shown", "rest", "example"),
+    [("{}***", "{}", "***"), ("({})", "{}", "("), ("${}", "${}", "$"), ("{}万", "{}万", "万")],
+)
+def test_a_column_of_numbers_beside_signs_is_asked_about(shown: str, rest: str, example: str) -> None:
+    frame = made_cities.frame()
+    numbered = np.arange(len(frame))
+    frame["y"] = [(shown if number % 3 else rest).format(f"{abs(value):.3f}")
+                  for number, value in zip(numbered, frame["y"], strict=True)]  # fmt: skip
+    asked = [line for line in questions_in(propose_spec(frame, "panel.csv")) if line.startswith("y holds text")]
+    assert len(asked) == 1
+    assert example in asked[0]
+    assert "and is not used: if it holds numbers, write them without other signs" in asked[0]
+
+
+def test_a_number_with_a_mark_among_groups_of_digits_is_the_example() -> None:
+    frame = made_cities.frame()
+    frame["gdp"] = (1000 * frame["gdp"].abs() + 1000).map("{:,.2f}".format)
+    frame.loc[frame.index[8], "gdp"] = "1,234.56*"
+    assert any("gdp holds text, such as '1,234.56*'" in line for line in questions_in(propose_spec(frame, "panel.csv")))
+
+
+def test_names_and_dates_are_no_numbers_beside_signs() -> None:
+    frame = made_cities.frame().assign(note=lambda t: "n" + t["road"].round(2).astype(str),
+                                       day=lambda t: t["year"].map("{}-03-".format) + "01")  # fmt: skip
+    assert not [line for line in questions_in(propose_spec(frame, "panel.csv")) if "holds text" in line]

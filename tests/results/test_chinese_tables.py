@@ -333,8 +333,8 @@ def notes_of_panels() -> set[str]:
         (holes, {"panel": {**own, "treatment": "PARK", "treatment_kind": "switching"}}),
         (holes, {"panel": {**own, "treatment": "PARK", "treatment_kind": "continuous"}}),
         (table, {"panel": own, "transform": {"C": {"centre": "X"}, "Q": {"quantiles": ["G", 3, 2000]}}}),
-        (table.assign(X=table["X"] ** 2), {"panel": {**own, "outcome": "I"}, "index": {"positive": ["X", "G"], "dimensions": {
-            "A": ["X"], "B": ["G"]}}}),
+        (table.assign(X=table["X"] ** 2), {"panel": {**own, "outcome": "I"}, "index": {
+            "positive": ["X", "G"], "dimensions": {"A": ["X"], "B": ["G"]}}}),
     ]  # fmt: skip
     return {note for frame, spec in asked for note in pp.read_panel(frame, spec).notes}
 
