@@ -143,7 +143,7 @@ def _(folder: Path) -> Path:
 @door(
     "workbook with a header of two rows, merged cells, units of measurement and notes",
     asks=("skip: 1 row above", "skip_under: 1 row under", "header: 2 rows joined", "fill: do empty cells of City",
-          "skip_below: 1 row at the end", "outcome: is it Index y"),
+          "skip_below: 1 row at the end"),
 )  # fmt: skip
 def _(folder: Path) -> Path:
     book = openpyxl.Workbook()
