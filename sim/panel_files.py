@@ -1,21 +1,14 @@
-"""A file as a text that holds its name and every byte, so that settings can carry it: to a store, a worker, and back.
-
-`FILE:NAME:BYTES`, the bytes compressed and in base 85. A setting that names a file becomes such a text when it is made.
-"""
+"""Tables from files: csv, Parquet, Stata or Excel, and panels from them, with every failure said in one line."""
 
 from __future__ import annotations
 
-import base64
 import io
 import re
 import struct
-import tempfile
 import unicodedata
 import warnings
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -31,43 +24,6 @@ from sim.arrays import Codes, Flags, Floats
 from sim.errors import BadInput, Problem, amount, bad, closest, first_line, listed, one_of, refuse
 from sim.schema import NEVER_WORDS, NO, YES, Roles, uneven_code
 
-MARK = "FILE:"
-
-
-def is_text(setting: str) -> bool:
-    """Whether a setting holds a file rather than its path."""
-    return setting.startswith(MARK)
-
-
-def file_text(setting: str, extensions: tuple[str, ...]) -> str:
-    """The text of the file at a path, with one of these extensions; a text stays one. Raises BadInput for no file."""
-    if is_text(setting):
-        return setting
-    path, allowed = Path(setting), "a file ending in " + ", ".join(extensions) + ", its path relative to the study file"
-    if not setting or not path.is_file() or path.suffix.lower() not in extensions:
-        what = f"there is no file {setting}" if setting else "path is missing"
-        ends = f"{path.name} ends in {path.suffix or 'nothing'}"
-        raise bad(ends if path.is_file() else what, where="path", allowed=allowed, remedy="correct the path")
-    return f"{MARK}{path.name}:{base64.b85encode(zlib.compress(path.read_bytes(), 9)).decode('ascii')}"
-
-
-@contextmanager
-def as_file(text: str) -> Iterator[Path]:
-    """The file again, under its own name in a folder of its own; raises BadInput for a text that holds none."""
-    name, _, packed = text.removeprefix(MARK).partition(":")
-    try:
-        content = zlib.decompress(base64.b85decode(packed))
-    except (ValueError, zlib.error) as error:
-        raise bad("path is not a file's text", where="path", allowed="a path", remedy="name the file") from error
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / Path(name).name
-        path.write_bytes(content)
-        yield path
-
-
-# Tables from files: csv, Parquet, Stata or Excel, with every failure said in one line.
-
-
 TABLES = (".csv", ".parquet", ".dta", ".sav", ".xlsx")
 WESTERN = "cp1252"  # what a Western spreadsheet program writes by default
 ENCODINGS = ("utf-8-sig", WESTERN, "gb18030")  # the last is what a Chinese spreadsheet program writes by default
@@ -78,6 +34,7 @@ UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # how "Unicode text" of a spreadsheet progr
 SEPARATORS = ",;\t"
 DECIMAL_COMMA = re.compile(r"(?:^|[;\t])[ \"]*[-+]?\d+,\d+(?:[eE][-+]?\d+)?[ \"]*(?=[;\t\r\n]|$)", re.MULTILINE)
 DECIMAL_POINT = re.compile(DECIMAL_COMMA.pattern.replace(r"\d+,", r"\d*\."), re.MULTILINE)
+POINTS_OF_GROUPS = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")  # 8.808, which is 8808 beside decimal commas
 NOT_AVAILABLE = "NA"  # a missing number, and a name of Namibia or of North America
 MAYBE_NAMES = re.compile(r"(?:^|[,;\t])[ \"]*(?:0\d|NA[ \"]*(?:[,;\t\r\n]|$))", re.MULTILINE)
 # What the readers raise on content that is not what the extension says.
@@ -160,14 +117,19 @@ def read_csv_text(path: Path, place: TablePlace = TablePlace()) -> pd.DataFrame:
     """A csv file as `text_of` decodes it, its columns separated by commas, semicolons or tabs.
 
     Where they are not commas and all decimal marks are, these are read as such. `attrs` has an encoding that was
-    guessed. Raises BadInput for another encoding or repeated column names, and what pandas raises.
+    guessed, and a number whose point may part thousands: "grouped", left as text beside decimal commas, else "pointed".
+    Raises BadInput for another encoding or repeated column names, and what pandas raises.
     """
     text, encoding = text_of(path)
     if place.skip or place.below:
         lines = text.rstrip("\r\n,;\t ").splitlines()
         text = "\n".join(lines[place.skip : len(lines) - place.below])
     separator = separator_of(text)
-    points = separator == "," or DECIMAL_COMMA.search(text) is None or DECIMAL_POINT.search(text) is not None
+    commas = separator != "," and DECIMAL_COMMA.search(text) is not None
+    pointed = (found[0].strip(' ";\t') for found in DECIMAL_POINT.finditer(text) if separator != ",")
+    first = next(pointed, "")
+    grouped = first if all(map(POINTS_OF_GROUPS.fullmatch, (first, *pointed))) else ""
+    points = not commas or (first != "" and not grouped)
     header = pd.read_csv(io.StringIO(text), sep=separator, header=None, nrows=max(place.header, 1), dtype=str)
     names = _joined(header) if place.header > 1 else None
     how: dict[str, Any] = {"sep": separator, "index_col": False, "header": 0 if place.header == 1 else None,
@@ -182,6 +144,7 @@ def read_csv_text(path: Path, place: TablePlace = TablePlace()) -> pd.DataFrame:
         _check_header(names or [str(name).strip() for name in header.iloc[0].dropna()], path.name)
     frame = _without_gaps(frame)
     frame.attrs |= {"encoding": encoding} if encoding == WESTERN else {}
+    frame.attrs |= {"grouped" if commas else "pointed": grouped} if grouped else {}
     return frame
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -123,17 +122,20 @@ def panel_example(folder: Path) -> None:
 @click.option("--sheet", metavar="NAME", help="The sheet of a workbook that holds several tables.")
 def panel_reshape(wide: Path, out: Path, value: str, period: str, sheet: str | None) -> None:
     """Write the long table of WIDE, whose columns are called by a name and a year, such as gdp2006."""
-    from experiments.panel_spec.reading import empty_years, first_read, to_long
-    from sim.errors import bad
+    from experiments.panel_spec.reading import empty_years, first_read, grouped_problems, to_long
+    from sim.errors import amount, bad, refuse
 
     if out.exists():
         raise bad("exists already", where=str(out), allowed="a new file", remedy="choose another --out")
     if out.suffix.lower() != ".csv":
         raise bad(f"has the extension {out.suffix or '(none)'}", where=str(out), allowed="a file ending in .csv",
                   remedy="choose another --out")  # fmt: skip
-    table = first_read(wide, sheet)[1]
+    place, table = first_read(wide, sheet)
+    refuse(grouped_problems(table))
     long = to_long(table, value=value, period=period)
-    for line in empty_years(table, value):
+    gone = ((place.skip, "above the header"), (place.under, "under the header"), (place.below, "at the end"))
+    left = [f"{amount(rows, 'row')} {where} left out: no row of the table?" for rows, where in gone if rows]
+    for line in (*left, *empty_years(table, value)):
         click.echo(f"note: {line}", err=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     long.to_csv(out, index=False)
@@ -566,12 +568,6 @@ def replicate(
             again = f"panelproof replicate {quote(str(folder))}{' --load-code' * load_code}"
             say(f"wrote {folder}: {', '.join(files)}\nrun it again: {again}")
         return 0
-    return _run_again(folder, where, load_code, as_json)
-
-
-def _run_again(folder: Path, where: Mapping[str, Any], load_code: bool, as_json: bool) -> int:
-    from dataclasses import asdict
-
     from experiments.replication import rerun
     from experiments.run.places import named_place
 

@@ -92,7 +92,7 @@ def propose_spec(
     order = tuple(dict.fromkeys(unit_labels(made[look.unit])))
     spatial, doubts = _weights_lines(look, order, weights, folder)
     staggered = look.cohorts > 1 and keys is None
-    asked = [*_questions(look), *rules.questions, *doubts]
+    asked = [*_questions(look), *_of_several(made, keys), *rules.questions, *doubts]
     lines = [
         f"# Guessed from the columns of {in_toml(panel_filename)}: check every name.",
         f"# All columns: {', '.join(in_toml(str(name)) for name in names)}",
@@ -154,6 +154,19 @@ _COLLAPSED = (
 )
 
 
+def _of_several(frame: pd.DataFrame, keys: tuple[str, str] | None) -> Iterator[str]:
+    """Whether rows are individuals; or variables, where a column of names has each once for all units and periods."""
+    if keys is None:
+        return
+    cells = frame.groupby(list(keys), sort=False)
+    yield f"[collapse]: are the {len(frame):,} rows individuals, of which {len(cells):,} means are taken?"
+    for name in (str(name) for name in frame.columns if name not in keys):
+        held = () if pd.api.types.is_numeric_dtype(frame[name]) else frame[name].unique()
+        if len(held) * len(cells) == len(frame) and (cells[name].nunique() == len(held)).all():
+            yield (f"[collapse]: each unit and period has one row of {listed(map(repr, held), 4)} in {name}: if these "
+                   "are variables, make a column of each")  # fmt: skip
+
+
 def _questions(look: Look) -> Iterator[str]:
     if look.rivals:
         yield f"outcome: is it {look.outcome}, and not {listed(look.rivals, 6)}?"
@@ -168,11 +181,11 @@ def _questions(look: Look) -> Iterator[str]:
     for name, why in look.unused.items():
         if "degrees" in why:
             yield f"longitude, latitude: {name} {why}"
-        if (said := re.search(r"holds text.*, such as '(.*)'", why)) and DRESSED.fullmatch(said[1]):
+        elif (said := re.search(r"holds text.*, such as '(.*)'", why)) and DRESSED.fullmatch(said[1]):
             yield f"{name} {why}, and is not used: if it holds numbers, write them without other signs"
         if "names units" in why and rank(name, UNIT_WORDS) < rank(look.unit, UNIT_WORDS):
             yield f"unit: is it {look.unit}? {name} {why}: fill it to name them so"
-    for problem in look.infinite:
+    for problem in look.faulty:
         yield f"{problem.where}: {problem.what}, which no table takes: {problem.remedy}"
     yield from _of_periods(look)
     if look.alike:
@@ -221,17 +234,12 @@ def _panel_lines(look: Look, sheet: str | None) -> list[str]:
         'balance = "drop-units"  # spatial models need a balanced panel; or "drop-periods"'
         if look.gaps[0]
         else 'balance = "error"',
-        *_unused_lines(look),
     ]
-    return _completed(lines)
-
-
-def _unused_lines(look: Look) -> list[str]:
-    """Which columns have no place, and why."""
     reasons = dict(look.unused) | dict.fromkeys(look.again, f"is {look.outcome} in another form")
     if look.treatment and look.first_treated and look.dates:
         reasons[look.first_treated] = look.dates
-    return [f"# not used: {in_toml(name)} {' '.join(why.split())}" for name, why in reasons.items()]
+    lines += [f"# not used: {in_toml(name)} {' '.join(why.split())}" for name, why in reasons.items()]
+    return _completed(lines)
 
 
 def _treatment_lines(look: Look) -> list[str]:

@@ -14,7 +14,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from experiments.panel_spec.prepared import averaged
-from experiments.panel_spec.reading import GROUPED, PERIOD_WORDS, codes_in, rank, unnamed, wide_columns, without_codes
+from experiments.panel_spec.reading import (
+    GROUPED,
+    MOST_MARKS,
+    PERIOD_WORDS,
+    codes_in,
+    rank,
+    unnamed,
+    wide_columns,
+    without_codes,
+)
 from sim.arrays import Flags, Floats, least_squares
 from sim.errors import BadInput, Problem, amount, bad, listed
 from sim.panel_files import (
@@ -72,7 +81,7 @@ class Look:
     treated. gaps: unit-periods without a value of these columns, all of them, and units that lack one. step: from one
     period to the next. rivals: other columns that could be the outcome. dates: whether first treated periods say the
     same as the treatment, in words. either: whether unit and period may be the other way round. unused: why other
-    columns have no place, in words. infinite: which columns that have one hold what is infinite.
+    columns have no place, in words. faulty: which columns that have one hold what is infinite, or a text.
     """
 
     unit: str
@@ -100,7 +109,7 @@ class Look:
     dates: str
     either: bool
     unused: dict[str, str]
-    infinite: tuple[Problem, ...]
+    faulty: tuple[Problem, ...]
 
 
 def look_at(frame: pd.DataFrame, filename: str) -> Look:
@@ -111,7 +120,7 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
     codes = {name: codes_in(x) for name, x in _numeric(frame).items() if name not in (*keys, *dates)}
     codes = {name: found for name, found in codes.items() if found}
     frame = without_codes(frame, sorted({code for found in codes.values() for code in found}), (*keys, *dates))
-    rows, numeric = Rows.of(frame, unit, period), _numeric(frame)
+    rows, numeric = Rows.of(frame, unit, period), _numeric(frame, MOST_MARKS)
     others = {name: x for name, x in numeric.items() if name not in keys}
     levels = {str(name): column.groupby(rows.labels).nunique()
               for name, column in frame.assign(**others).items() if name not in keys}  # fmt: skip
@@ -124,8 +133,9 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
     doubtful = _doubtful(moving, policies, starts, rows)
     outcome, rivals = _outcome({name: x for name, x in moving.items() if name not in doubtful}, filename)
     treatment = policies[0] if policies else None
-    infinite = {name for name in others if name not in dates and np.isinf(numbers(frame[name])[0]).any()}
-    candidates = [name for name in moving if name not in (outcome, *policies, *doubtful, *infinite)
+    faulty = {name: found for name in others if name not in dates
+              and (found := number_problems(*numbers(frame[name]), frame[name], rows))}  # fmt: skip
+    candidates = [name for name in moving if name not in (outcome, *policies, *doubtful, *faulty)
                   and not _identifies(frame, name)]  # fmt: skip
     controls, parts, again, beyond = _explaining(moving, outcome, treatment, candidates, rows)
     complete = np.isfinite(np.array([others[name] for name in (outcome, *policies[:1], *controls)])).all(axis=0)
@@ -144,12 +154,11 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
         rivals=rivals, dates=_compared(moving, policies[:1] or tuple(doubtful), starts, rows),
         either=unit in numeric and _like_years(numeric[unit])
         and not (_likeliest([unit], UNIT_WORDS) or _likeliest([period], PERIOD_WORDS)),
-        unused={}, infinite=(),
+        unused={}, faulty=(),
     )  # fmt: skip
     unused = _unused(frame, look, rows, (constant, moving, beyond)) | places
-    said = (problem for name in others if name in infinite and name not in unused
-            for problem in number_problems(*numbers(frame[name]), frame[name], rows))  # fmt: skip
-    return replace(look, unused=unused, infinite=tuple(said))
+    said = (problem for name, found in faulty.items() if name not in unused for problem in found)
+    return replace(look, unused=unused, faulty=tuple(said))
 
 
 def _doubtful_places(levels: dict[str, pd.Series[Any]]) -> dict[str, str]:
@@ -336,11 +345,13 @@ def _unused(
         elif 0 < gaps.mean() <= FEW and _same_levels(labels[~gaps], rows.labels[~gaps]):
             found[name] = f"names units as {look.unit} does, and is empty in {amount(int(gaps.sum()), 'row')}"
         elif wrong.size and wrong.size < given:
-            found[name] = f"holds text in {wrong.size} rows, such as {cell_text(frame[name].iloc[wrong[0]])}"
+            found[name] = f"holds text in {amount(wrong.size, 'row')}, such as {cell_text(frame[name].iloc[wrong[0]])}"
         elif wrong.size:
             found[name] = "holds dates" if pd.api.types.is_datetime64_any_dtype(frame[name]) else "holds text"
             odd = next((label for label in labels[wrong] if not GROUPED.fullmatch(label)), "")
-            if name not in constant and DRESSED.fullmatch(odd):
+            if _likeliest([name], PLACE_WORDS):
+                found[name] += f", such as {labels[wrong][0]!r}, and no degrees as numbers"
+            elif name not in constant and DRESSED.fullmatch(odd):
                 found[name] += f", such as {odd!r}"
         elif count := int(np.isinf(values).sum()):
             found[name] = f"is infinite in {amount(count, 'row')}"
@@ -487,12 +498,12 @@ def _nearly(labels: dict[str, NDArray[np.object_]], periods: dict[str, Floats]) 
     return min((pair for pair, share in repeated.items() if share <= FEW), key=repeated.__getitem__, default=None)
 
 
-def _numeric(frame: pd.DataFrame) -> dict[str, Floats]:
-    """Columns that hold numbers and gaps only; one that is infinite is a gap."""
+def _numeric(frame: pd.DataFrame, slips: int = 0) -> dict[str, Floats]:
+    """Columns that hold numbers and gaps only, but for so many texts; texts and what is infinite are gaps."""
     found = {}
     for name in frame.columns:
         values, wrong = numbers(frame[name])
-        if not wrong.size and np.isfinite(values).any():
+        if wrong.size <= min(slips, FEW * len(values)) and np.isfinite(values).any():
             found[str(name)] = np.where(np.isinf(values), np.nan, values)
     return found
 

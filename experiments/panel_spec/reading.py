@@ -138,6 +138,15 @@ def as_read(
     return changed
 
 
+def grouped_problems(frame: pd.DataFrame, asked: ReadSection | None = None) -> Iterator[Problem]:
+    """A problem of a file in which points may part thousands, where [read] does not say that they do."""
+    if (example := frame.attrs.get("grouped")) and not (asked and asked.thousands and asked.decimal == ","):
+        whole = example.replace(".", "")
+        yield Problem(f'"{example}" beside decimal commas may be {whole} or {example}', str(frame.attrs.get("file")),
+                      'decimal = "," and thousands = true in [read], for '
+                      f"{whole}", "say so, or write all numbers of the file with one decimal mark")  # fmt: skip
+
+
 def _filled(frame: pd.DataFrame, names: Names, file: str) -> pd.DataFrame:
     """A table with the value above in empty cells of these columns; raises BadInput for columns that lack."""
     refuse(missing_columns(frame, dict.fromkeys(names, f"{file} [read] fill")))
@@ -383,6 +392,7 @@ class Proposal:
         default_factory=dict
     )  # how a cell of these columns is read, where it is more than a year
     named: dict[str, None] = field(default_factory=dict)  # columns of words, one of which is NA
+    pointed: str = ""  # a number whose point may part thousands
     western: str = ""  # names of columns, or else a cell, of a file that seems to be in Windows-1252
 
     def __call__(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -459,6 +469,9 @@ class Proposal:
             value, part = _read_as(self.thousands, "."), _read_as(self.thousands, ",")
             other = f'; or, by decimal = ",", as {part}' if part else ""
             yield f'[read] thousands: "{self.thousands}" is read as {value}{other}: is that right?'
+        if self.pointed:
+            yield (f'decimals: "{self.pointed}" is read as {float(self.pointed):g}: is that right? If points part '
+                   "thousands, write the numbers without them")  # fmt: skip
         if self.percent:
             yield '[read] percent: "12%" is read as 12; or "share", as 0.12?'
         for name, table in self.recode.items():
@@ -484,7 +497,9 @@ def proposed(frame: pd.DataFrame, place: TablePlace | None = None) -> Proposal:
         found.period = whole[0] if whole else ""
     found.dates = dict.fromkeys(name for name in dated if name != found.period)
     found.years = {name: example for name in dated if (example := year_read(frame[name]))}
-    found.decimal = _decimal_comma(frame)
+    found.pointed = frame.attrs.get("pointed", "")
+    found.decimal = found.thousands = frame.attrs.get("grouped", "")
+    found.decimal = found.decimal or _decimal_comma(frame)
     if frame.attrs.get("encoding") == WESTERN:
         texts = [*frame.columns, *(text for name in frame if _is_text(frame[name]) for text in frame[name])]
         found.western = listed(dict.fromkeys(str(text) for text in texts if not str(text).isascii()), 3)

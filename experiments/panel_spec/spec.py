@@ -25,7 +25,7 @@ from experiments.panel_spec.prepared import (
     weight_notes,
     with_index,
 )
-from experiments.panel_spec.reading import as_read, without_codes
+from experiments.panel_spec.reading import as_read, grouped_problems, without_codes
 from experiments.panel_spec.sections import (
     PLACES,
     Balance,
@@ -606,6 +606,7 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
     """
     check_table(frame := index_as_columns(frame), "table")
     _check_columns(frame, spec)
+    refuse(grouped_problems(frame, spec.read))
     section, transforms, said = spec.panel, spec.transform, tuple[str, ...]()
     keys = (section.unit, section.period)
     if spec.read is not None or spec.recode:

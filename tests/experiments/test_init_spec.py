@@ -420,3 +420,30 @@ def test_names_and_dates_are_no_numbers_beside_signs() -> None:
     frame = made_cities.frame().assign(note=lambda t: "n" + t["road"].round(2).astype(str),
                                        day=lambda t: t["year"].map("{}-03-".format) + "01")  # fmt: skip
     assert not [line for line in questions_in(propose_spec(frame, "panel.csv")) if "holds text" in line]
+
+
+@pytest.mark.parametrize(("name", "value"), [("y", "7..3"), ("d", "l")])
+def test_a_slip_of_one_cell_takes_no_role_away_and_is_asked_about(name: str, value: str) -> None:
+    frame = with_cell(name, value)
+    look = look_at(frame, "panel.csv")
+    assert (look.outcome, look.treatment) == ("y", "d")
+    (problem,) = look.faulty
+    assert problem.what == f"holds '{value}'"
+    assert f"column '{name}'" in problem.where
+
+
+def test_coordinates_with_signs_are_asked_about() -> None:
+    frame = made_cities.frame().assign(lat=lambda t: t["lat"].map("{}°N".format))
+    asked = questions_in(propose_spec(frame, "panel.csv"))
+    assert sum("longitude, latitude: lat holds text" in line and "no degrees" in line for line in asked) == 1
+
+
+def test_means_of_rows_are_asked_about_and_variables_in_rows_are_told_from_individuals() -> None:
+    frame = made_cities.frame()[["city", "year", "y", "road", "book"]]
+    long = frame.melt(["city", "year"], var_name="series")
+    asked = questions_in(propose_spec(long, "panel.csv"))
+    assert f"[collapse]: are the {len(long)} rows individuals, of which {len(frame)} means are taken?" in asked
+    assert any("one row of 'y', 'road', 'book' in series: if these are variables, make a column of each" in line
+               for line in asked)  # fmt: skip
+    people = pd.concat([frame, frame.assign(y=frame["y"] + 1)]).assign(note=lambda t: t["y"].map("{:.4f}!".format))
+    assert not [line for line in questions_in(propose_spec(people, "panel.csv")) if "make a column of each" in line]

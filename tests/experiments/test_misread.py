@@ -446,6 +446,62 @@ def test_years_alone_are_one_variable_that_is_named() -> None:
     np.testing.assert_allclose(long["gdp"], frame().sort_values(["city", "year"])["y"])
 
 
+def european(folder: Path, *, commas: bool) -> Path:
+    """A file of semicolons in which y is 1.234 for 1234, and x has decimal commas or is whole."""
+    data = frame()
+    data["y"] = (1000 * (data["y"].abs() + 1)).map("{:,.0f}".format).str.replace(",", ".")
+    data["x"] = (
+        (100 * data["x"]).map("{:.1f}".format).str.replace(".", ",") if commas else (9 * data["x"] // 1).astype(int)
+    )
+    data.to_csv(folder / "panel.csv", index=False, sep=";")
+    return folder / "panel.csv"
+
+
+def test_points_beside_decimal_commas_are_no_decimals_in_silence(tmp_path: Path) -> None:
+    path = european(tmp_path, commas=True)
+    thousands = {"decimal": ",", "thousands": True}
+    real = pp.read_panel(path, {**SPEC, "read": thousands})
+    np.testing.assert_allclose(real.panel.variables["y"][0].T.ravel(), (1000 * (frame()["y"].abs() + 1)).round())
+    for asked in ({}, {"read": {"decimal": ","}}):
+        with pytest.raises(BadInput) as error:
+            pp.read_panel(path, {**SPEC, **asked})
+        (line,) = str(error.value).splitlines()
+        assert "beside decimal commas may be" in line
+    text = pp.init(path, tmp_path / "SPEC.toml")
+    assert 'decimal = ","' in text
+    assert "thousands = true" in text
+    (asked,) = [line for line in text.splitlines() if line.startswith("# ? [read] decimal: ")]
+    shown = asked.split('"')[1]
+    assert "." in shown
+    assert f"is read as {shown.replace('.', '')}: is that right?" in asked
+    assert pp.read_panel(path, tmp_path / "SPEC.toml").panel.variables["y"].min() >= 1000
+
+
+def test_points_that_may_part_thousands_are_asked_about(tmp_path: Path) -> None:
+    asked = [line for line in pp.init(european(tmp_path, commas=False), tmp_path / "SPEC.toml").splitlines()
+             if line.startswith("# ? decimals")]  # fmt: skip
+    assert len(asked) == 1
+    assert "If points part thousands, write the numbers without them" in asked[0]
+    frame().to_csv(tmp_path / "plain.csv", index=False, sep=";")
+    assert "# ? decimals" not in pp.init(tmp_path / "plain.csv", tmp_path / "PLAIN.toml")
+
+
+def test_reshape_says_what_it_left_out_and_refuses_points_of_thousands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wide = frame().pivot(index="city", columns="year", values="x").add_prefix("x").reset_index()
+    (tmp_path / "wide.csv").write_text(f"Yearbook\n{wide.to_csv(index=False)}Source: none\n", encoding="utf-8")
+    assert run_command(["panel", "reshape", str(tmp_path / "wide.csv"), "--out", str(tmp_path / "long.csv")]) == 0
+    said = capsys.readouterr().err
+    assert "note: 1 row above the header left out: no row of the table?" in said
+    assert "note: 1 row at the end left out: no row of the table?" in said
+    mixed = "city;x2000;x2001;y2000;y2001\na;1,5;2,5;1.200;1.300\nb;1,5;2,5;1.200;1.300\n"
+    (tmp_path / "mixed.csv").write_text(mixed, encoding="utf-8")
+    assert run_command(["panel", "reshape", str(tmp_path / "mixed.csv"), "--out", str(tmp_path / "m.csv")]) == 2
+    assert '"1.200" beside decimal commas may be 1200 or 1.200' in capsys.readouterr().err
+    assert not (tmp_path / "m.csv").exists()
+
+
 def test_gaps_of_a_wide_table_stay_gaps() -> None:
     long = to_long(wide().drop(columns="x_2003"))
     assert long.loc[long["year"] == 2003, "x"].isna().all()
