@@ -187,6 +187,8 @@ def read_panel(panel: str | Path | pd.DataFrame, spec: str | Path | Mapping[str,
     wrong = type_problems(spec, (str, Path, Mapping, Spec), "spec", where="read_panel", allowed=SPEC,
                           remedy="panelproof.init(panel) proposes one")  # fmt: skip
     refuse([*type_problems(panel, (str, Path, pd.DataFrame), "panel", where="read_panel", allowed=TABLE), *wrong])
+    if isinstance(spec, str | Path) and isinstance(panel, str | Path):
+        return reading.read_real_panel(panel, spec)
     if isinstance(spec, str | Path):
         spec = reading.read_spec(spec)
     elif isinstance(spec, Mapping):

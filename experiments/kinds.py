@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAliasType, Union, get_args, get_origin, get_type_hints
 
 from experiments.listing import first_sentence, in_full, offered, offered_rows, paragraphs
-from sim.errors import BadInput, bad, one_of, suggestion
+from sim.errors import ALIASES, BadInput, bad, one_of, suggestion
 from sim.world.context import Part, Slot
 
 REQUIRED = "(required)"
@@ -141,18 +141,35 @@ def catalogue() -> dict[str, tuple[Entry, ...]]:
     return {group: read() for group, read in GROUPS.items()}
 
 
+WRITTEN = ("error_types", "schemes")  # what has more behind a colon: cluster:unit, strata:region
+
+
 def entries_called(name: str) -> dict[str, tuple[Entry, ...]]:
     """The entries of that name by group, or a plug-in, by the name under which its package offers it or as
     "module:Object"; raises BadInput when there are none.
 
-    "cluster" finds cluster:A too. A part is found by its slot, its kind or both: adoption, random, adoption.random.
+    "cluster" finds cluster:A too, and so does cluster:unit. A part is found by its slot, its kind or both: adoption,
+    random, adoption.random. A value that a dial lists, such as sdm, finds those that have the dial.
     """
     whole = catalogue()
     called = {group: tuple(entry for entry in entries if name in _names(group, entry))
               for group, entries in whole.items()}  # fmt: skip
     found = {group: entries for group, entries in called.items() if entries}
     if not found and ":" in (full := in_full(name, "KIND")):
-        return _plug_in(full)
+        head = name.partition(":")[0]
+        written = {group: tuple(entry for entry in whole[group] if head in _names(group, entry)) for group in WRITTEN}
+        try:
+            return _plug_in(full)
+        except BadInput:
+            found = {group: entries for group, entries in written.items() if entries}
+            if not found:
+                raise
+    if not found:
+        found = {group: tuple(replace(entry, summary=f'{name} is {dial.name} = "{name}" of it. {entry.summary}')
+                              for entry in sorted(entries, key=lambda entry: entry.kind != ALIASES.get(name))
+                              for dial in entry.dials if name in dial.allowed)
+                 for group, entries in whole.items()}  # fmt: skip
+        found = {group: entries for group, entries in found.items() if entries}
     if not found:
         known = {name: name for name in offered()}
         known |= {name: entry.source.partition(":")[2] for group, entries in whole.items() for entry in entries
@@ -193,7 +210,8 @@ def document(groups: dict[str, tuple[Entry, ...]]) -> dict[str, Any]:
 def _names(group: str, entry: Entry) -> set[str]:
     """All by which an entry is found."""
     head, _, tail = entry.kind.partition(":")
-    return {entry.kind, head} | ({tail.strip(), f"{head}.{tail.strip()}"} if group == "parts" else set())
+    tail = tail.strip()
+    return {entry.kind, head} | ({tail, f"{head}.{tail}", f"{head}:{tail}"} if group == "parts" else set())
 
 
 def _designs() -> tuple[Entry, ...]:

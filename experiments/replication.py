@@ -403,8 +403,7 @@ def _application(folder: Path, panel: Path, spec: Path, with_data: bool) -> dict
     from experiments.estimation import estimate
     from experiments.panel_spec.spec import read_real_panel, read_spec
 
-    read = read_spec(spec)
-    real = read_real_panel(panel, read)
+    real, read = read_real_panel(panel, spec), read_spec(spec)
     needed = {panel.name: panel} | files_of_weights(read, spec)
     shutil.copyfile(spec, folder / PANEL / "SPEC.toml")
     for name, path in needed.items() if with_data else ():

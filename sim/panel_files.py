@@ -44,6 +44,7 @@ UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # how "Unicode text" of a spreadsheet progr
 SEPARATORS = ",;\t"
 DECIMAL_COMMA = re.compile(r"(?:^|[;\t])[ \"]*[-+]?\d+,\d+(?:[eE][-+]?\d+)?[ \"]*(?=[;\t\r\n]|$)", re.MULTILINE)
 DECIMAL_POINT = re.compile(DECIMAL_COMMA.pattern.replace(r"\d+,", r"\d*\."), re.MULTILINE)
+POINTS_OF_GROUPS = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")  # 8.808, which is 8808 beside decimal commas
 NOT_AVAILABLE = "NA"  # a missing number, and a name of Namibia or of North America
 MAYBE_NAMES = re.compile(r"(?:^|[,;\t])[ \"]*(?:0\d|NA[ \"]*(?:[,;\t\r\n]|$))", re.MULTILINE)
 
@@ -109,14 +110,19 @@ def read_csv_text(path: Path, place: TablePlace = TablePlace()) -> pd.DataFrame:
     """A csv file as `text_of` decodes it, its columns separated by commas, semicolons or tabs.
 
     Where they are not commas and all decimal marks are, these are read as such. `attrs` has an encoding that was
-    guessed. Raises BadInput for another encoding or repeated column names, and what pandas raises.
+    guessed, and a number whose point may part thousands: "grouped", left as text beside decimal commas, else "pointed".
+    Raises BadInput for another encoding or repeated column names, and what pandas raises.
     """
     text, encoding = text_of(path)
     if place.skip or place.below:
         lines = text.rstrip("\r\n,;\t ").splitlines()
         text = "\n".join(lines[place.skip : len(lines) - place.below])
     separator = separator_of(text)
-    points = separator == "," or DECIMAL_COMMA.search(text) is None or DECIMAL_POINT.search(text) is not None
+    commas = separator != "," and DECIMAL_COMMA.search(text) is not None
+    pointed = (found[0].strip(' ";\t') for found in DECIMAL_POINT.finditer(text) if separator != ",")
+    first = next(pointed, "")
+    grouped = first if all(map(POINTS_OF_GROUPS.fullmatch, (first, *pointed))) else ""
+    points = not commas or (first != "" and not grouped)
     header = pd.read_csv(io.StringIO(text), sep=separator, header=None, nrows=max(place.header, 1), dtype=str)
     names = _joined(header) if place.header > 1 else None
     how: dict[str, Any] = {"sep": separator, "index_col": False, "header": 0 if place.header == 1 else None,
@@ -131,6 +137,7 @@ def read_csv_text(path: Path, place: TablePlace = TablePlace()) -> pd.DataFrame:
         _check_header(names or [str(name).strip() for name in header.iloc[0].dropna()], path.name)
     frame = _without_gaps(frame)
     frame.attrs |= {"encoding": encoding} if encoding == WESTERN else {}
+    frame.attrs |= {"grouped" if commas else "pointed": grouped} if grouped else {}
     return frame
 
 
@@ -274,9 +281,8 @@ def _read_excel(path: Path, sheet: str | None, place: TablePlace) -> pd.DataFram
     if several:
         frame.columns = pd.Index(_joined(header)[: len(frame.columns)])
     if not header.empty and place.header:
-        _check_header(
-            [str(name).strip() for name in (frame.columns if several else header.iloc[0].dropna())], path.name
-        )
+        names = frame.columns if several else header.iloc[0].dropna()
+        _check_header([str(name).strip() for name in names], path.name)
     last = np.flatnonzero(frame.notna().any(axis=1).to_numpy())
     end = (int(last[-1]) + 1 if last.size else len(frame)) - place.below
     return _without_gaps(frame.iloc[:end].infer_objects())
@@ -384,8 +390,8 @@ class Rows:
         years, wrong = _integers(frame[period])
         if wrong is not None:
             at = f"{file}, column {period!r}, row {first + places[wrong]}, unit {labels[wrong]}"
-            problems.append(Problem(f"the period is {cell_text(frame[period].iloc[wrong])}", at,
-                                    "whole numbers such as 2006",
+            given = cell_text(frame[period].iloc[wrong]) if unit_label(frame[period].iloc[wrong]) else "missing"
+            problems.append(Problem(f"the period is {given}", at, "whole numbers such as 2006",
                                     "give the year as a number, or number the periods 1, 2, 3 and so on"))  # fmt: skip
         elif code := uneven_code(years):
             problems.append(Problem(f"the periods {years.min()} to {years.max()} look like {code[0]}, which are not "
@@ -649,7 +655,7 @@ def _check_size(units: tuple[str, ...], periods: tuple[int, ...], rows: int, fil
 
 
 def _attribute_problems(frame: pd.DataFrame, named: Mapping[str, str], rows: Rows) -> list[Problem]:
-    problems = []
+    problems, degrees = [], (named.get("longitude"), named.get("latitude"))
     for column in dict.fromkeys(named.values()):
         grouped = frame[column].groupby(rows.labels, sort=False)
         distinct = grouped.nunique()
@@ -662,7 +668,8 @@ def _attribute_problems(frame: pd.DataFrame, named: Mapping[str, str], rows: Row
         if (distinct == 0).any():
             labels = distinct.index[distinct == 0]
             problems.append(Problem(f"is missing for units {listed(labels)}", f"{rows.file}, column {column!r}",
-                                    "a value for every unit", "fill it (a word such as none will do)"))  # fmt: skip
+                                    "a value for every unit", "fill it" if column in degrees else "fill it (a word "
+                                    "such as none will do)"))  # fmt: skip
     return problems
 
 

@@ -124,11 +124,22 @@ def uneven_code(periods: NDArray[np.int64]) -> tuple[str, str] | None:
         return None
     if serial_years(codes.astype(np.float64)) is not None:
         return "dates as spreadsheet programs count days", "say years = true in [read], or give the years"
+    if _of_two_digits(codes):
+        return "years of two digits on both sides of a century", "write them in full, such as 1999 and 2000"
     for size, most in ((100, 12), (10, 4)):
         years, parts = codes // size, codes % size
         if _are_years(years) and _within(parts, most):
             return _of_parts(codes, years, parts)
     return _of_days(codes)
+
+
+def _of_two_digits(codes: NDArray[np.int64]) -> bool:
+    """Whether numbers from 0 to 99 have one wide gap that closes where 99 is followed by 0, as 97, 98, 99, 0, 1 do."""
+    if len(codes) < 2 or codes[0] < 0 or codes[-1] > 99:
+        return False
+    gaps = np.diff(codes)
+    closed = np.append(np.delete(gaps, gaps.argmax()), codes[0] + 100 - codes[-1])
+    return bool(10 * closed.max() < gaps.max())
 
 
 def _of_parts(codes: NDArray[np.int64], years: NDArray[np.int64], parts: NDArray[np.int64]) -> tuple[str, str] | None:

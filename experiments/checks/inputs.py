@@ -11,9 +11,10 @@ from estimators.core.error_types import kind_of
 from estimators.linear.did import TwoWayDID
 from experiments.checks.case import Case, number, some, starred
 from experiments.checks.products import turning_point
-from experiments.panel_spec.look import alike, totals
-from experiments.panel_spec.reading import codes_in
+from experiments.panel_spec.look import LATITUDE_WORDS, LONGITUDE_WORDS, alike, totals
+from experiments.panel_spec.reading import codes_in, rank
 from experiments.panel_spec.spec import RealPanel
+from experiments.panel_spec.weights import DEGREES
 from experiments.tables.iv_table import endogenous_of
 from experiments.tables.ledger import Ledger, treated_units
 from results.tables.records import INFORMS, OVERTURNS, SILENT, WEAKENS, Check
@@ -52,6 +53,7 @@ def checks_of_file(real: RealPanel) -> tuple[Check, ...]:
 def _of_the_file(case: Case) -> Iterator[Check]:
     yield from _codes(case)
     yield from _totals(case)
+    yield from _exchanged(case)
     alike_units = tuple(_alike(case))
     yield from alike_units or _balanced(case)  # with each unit twice, no part may be balanced
 
@@ -97,6 +99,22 @@ def _totals(case: Case) -> Iterator[Check]:
             "total-rows", OVERTURNS, f"A unit seems to be a total or a mean of others: {held}.", "",
             {"units": float(len(found))}, unit="units",
             remedy=f'leave it out: exclude = {{ {case.unit} = ["{next(iter(found))}"] }} in [read]',
+        )  # fmt: skip
+
+
+def _exchanged(case: Case) -> Iterator[Check]:
+    """Coordinates from columns whose names say that they are exchanged, where the values would fit either way."""
+    named, held = case.real.spec.panel, case.panel.attributes
+    if named.longitude is None or named.latitude is None:
+        return
+    fits = (np.abs(held["longitude"].astype(np.float64)) < DEGREES["latitude"]).all()
+    east, north = rank(named.longitude, LATITUDE_WORDS), rank(named.latitude, LONGITUDE_WORDS)
+    if fits and east < len(LATITUDE_WORDS) and north < len(LONGITUDE_WORDS):
+        yield Check.fact(
+            "exchanged-coordinates", WEAKENS, f"The longitude is read from the column {named.longitude}, and the "
+            f"latitude from {named.latitude}: their names say the opposite, and distances between units would be "
+            "wrong.", "", {"units": float(len(case.panel.units))}, unit="units",
+            remedy=f'say longitude = "{named.latitude}" and latitude = "{named.longitude}" in [panel], or rename them',
         )  # fmt: skip
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from contextlib import nullcontext, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -77,10 +77,10 @@ def panel_check(panel: Path, spec: Path, as_json: bool) -> None:
     from experiments.checks.inputs import checks_of_file
     from experiments.estimation import check_estimable
     from experiments.panel_spec.first_spec import description, print_description
-    from experiments.panel_spec.spec import read_real_panel, read_spec
+    from experiments.panel_spec.spec import read_real_panel
     from results.tables.terminal_tables import NamesConsole
 
-    real, console = read_real_panel(panel, read_spec(spec)), NamesConsole()
+    real, console = read_real_panel(panel, spec), NamesConsole()
     found = description(real.panel)
     if as_json:
         check_estimable(real)
@@ -122,17 +122,20 @@ def panel_example(folder: Path) -> None:
 @click.option("--sheet", metavar="NAME", help="The sheet of a workbook that holds several tables.")
 def panel_reshape(wide: Path, out: Path, value: str, period: str, sheet: str | None) -> None:
     """Write the long table of WIDE, whose columns are called by a name and a year, such as gdp2006."""
-    from experiments.panel_spec.reading import empty_years, first_read, to_long
-    from sim.errors import bad
+    from experiments.panel_spec.reading import empty_years, first_read, grouped_problems, to_long
+    from sim.errors import amount, bad, refuse
 
     if out.exists():
         raise bad("exists already", where=str(out), allowed="a new file", remedy="choose another --out")
     if out.suffix.lower() != ".csv":
         raise bad(f"has the extension {out.suffix or '(none)'}", where=str(out), allowed="a file ending in .csv",
                   remedy="choose another --out")  # fmt: skip
-    table = first_read(wide, sheet)[1]
+    place, table = first_read(wide, sheet)
+    refuse(grouped_problems(table))
     long = to_long(table, value=value, period=period)
-    for line in empty_years(table, value):
+    gone = ((place.skip, "above the header"), (place.under, "under the header"), (place.below, "at the end"))
+    left = [f"{amount(rows, 'row')} {where} left out: no row of the table?" for rows, where in gone if rows]
+    for line in (*left, *empty_years(table, value)):
         click.echo(f"note: {line}", err=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     long.to_csv(out, index=False)
@@ -198,7 +201,7 @@ def estimate(
     note says which one and why. Exit code 1 means that another program gives other numbers.
     """
     from experiments.estimation import check_formats, check_tables, estimate, write_files
-    from experiments.panel_spec.spec import read_real_panel, read_spec
+    from experiments.panel_spec.spec import read_real_panel
     from experiments.tables.ledger import journal_tables
     from experiments.twins.real import check_twins
     from results.tables.journal_table import TableSetting
@@ -208,8 +211,8 @@ def estimate(
 
     join_search(spec.parent)  # of "module:Object"
     chosen, shown = check_formats(formats, out), check_tables(tables)
-    asked = read_spec(spec).with_tests(tests)
-    real = read_real_panel(panel, asked)
+    real = read_real_panel(panel, spec)
+    real = replace(real, spec=real.spec.with_tests(tests))
     with aside() if as_json else nullcontext():
         found = estimate(real, cross_check=cross_check, estimators=estimators)
     if out is not None:
@@ -322,7 +325,7 @@ def placebo(
 ) -> int:
     """Hold an estimate against its placebos; the help of the command says more."""
 
-    from experiments.panel_spec.spec import read_real_panel, read_spec
+    from experiments.panel_spec.spec import read_real_panel
     from experiments.placebo import answer, prepared, print_placebo, write_placebo
     from experiments.run.launch import launch
     from experiments.run.places import named_place
@@ -336,7 +339,7 @@ def placebo(
     place = named_place(where, default="serial")
     named = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{choices['estimator']}-{choices['scheme']}")
     target = store or Path("runs") / f"placebo-{named}.zarr"
-    ask = prepared(read_real_panel(panel, read_spec(spec)), target, **choices)
+    ask = prepared(read_real_panel(panel, spec), target, **choices)
     if out is not None:
         check_folder(out)
     console = NamesConsole(stderr=as_json)
@@ -375,14 +378,14 @@ def twin(panel: Path, spec: Path, out: Path | None, methods: tuple[str, ...], as
     band of 95% of its twins, and what lies outside is said in words.
     """
 
-    from experiments.panel_spec.spec import read_real_panel, read_spec
+    from experiments.panel_spec.spec import read_real_panel
     from experiments.run.reporting import check_folder
     from experiments.twins.twin import document, print_twin, twin, write_twin
     from results.tables.terminal_tables import NamesConsole
 
     if out is not None:
         check_folder(out)
-    found = twin(read_real_panel(panel, read_spec(spec)), methods or None)
+    found = twin(read_real_panel(panel, spec), methods or None)
     written = [] if out is None else write_twin(found, out)
     if as_json:
         click.echo(json.dumps(document(found), ensure_ascii=False))
@@ -421,7 +424,7 @@ def trust(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **choi
     print, and gives every check with its error rates.
     """
 
-    from experiments.panel_spec.spec import read_real_panel, read_spec
+    from experiments.panel_spec.spec import read_real_panel
     from experiments.run.places import named_place
     from experiments.run.reporting import check_folder
     from experiments.run.resume import Resume
@@ -435,7 +438,7 @@ def trust(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **choi
     place = named_place(where, default="serial")
     check_folder(out)
     console = NamesConsole(stderr=as_json)
-    real = read_real_panel(panel, read_spec(spec))
+    real = read_real_panel(panel, spec)
     accepted = {name: choices.pop(name) for name in ("accept_code_change", "accept_other_numbers")}
     with opened(out, place, Resume(**accepted)) as context:
         found = trust(
@@ -488,7 +491,7 @@ def race(
     which ones miss least.
     """
 
-    from experiments.panel_spec.spec import read_real_panel, read_spec
+    from experiments.panel_spec.spec import read_real_panel
     from experiments.run.places import named_place
     from experiments.run.reporting import check_file, write_whole
     from experiments.run.resume import Resume
@@ -506,7 +509,7 @@ def race(
     if out is not None:
         check_file(out, "--out", (".json",))
     console = NamesConsole(stderr=as_json)
-    real = read_real_panel(panel, read_spec(spec))
+    real = read_real_panel(panel, spec)
     with aside() if as_json else nullcontext(), opened(None, place, Resume()) as context:
         found = race(real, kinds=kinds, budget=seconds, context=context,
                      say=lambda line: console.print(line, style="dim"), **choices)  # fmt: skip
@@ -559,22 +562,12 @@ def replicate(
         from experiments.replication import write_bundle
 
         files = write_bundle(folder, stores, panel, spec, with_data=with_data, load_code=load_code)
-        return _said_of_files(folder, files, load_code, as_json)
-    return _run_again(folder, where, load_code, as_json)
-
-
-def _said_of_files(folder: Path, files: list[str], load_code: bool, as_json: bool) -> int:
-    if as_json:
-        print_json({"folder": str(folder), "files": files})
-    else:
-        again = f"panelproof replicate {quote(str(folder))}{' --load-code' * load_code}"
-        say(f"wrote {folder}: {', '.join(files)}\nrun it again: {again}")
-    return 0
-
-
-def _run_again(folder: Path, where: Mapping[str, Any], load_code: bool, as_json: bool) -> int:
-    from dataclasses import asdict
-
+        if as_json:
+            print_json({"folder": str(folder), "files": files})
+        else:
+            again = f"panelproof replicate {quote(str(folder))}{' --load-code' * load_code}"
+            say(f"wrote {folder}: {', '.join(files)}\nrun it again: {again}")
+        return 0
     from experiments.replication import rerun
     from experiments.run.places import named_place
 

@@ -21,6 +21,8 @@ from rich.table import Table as RichTable
 
 from experiments.kinds import meanings_of, type_text
 from experiments.panel_spec.look import (
+    DRESSED,
+    UNIT_WORDS,
     Look,
     cell_means,
     keys_of,
@@ -31,7 +33,7 @@ from experiments.panel_spec.look import (
     switches_of,
     totals_of,
 )
-from experiments.panel_spec.reading import Proposal, first_read, proposed, without_rows
+from experiments.panel_spec.reading import Proposal, first_read, proposed, rank, without_rows
 from experiments.panel_spec.sections import SpecTables
 from experiments.panel_spec.spec import RealPanel, real_panel_of, spec_of
 from experiments.panel_spec.weights import AnyWeights, WeightsSection
@@ -90,7 +92,7 @@ def propose_spec(
     order = tuple(dict.fromkeys(unit_labels(made[look.unit])))
     spatial, doubts = _weights_lines(look, order, weights, folder)
     staggered = look.cohorts > 1 and keys is None
-    asked = [*_questions(look), *rules.questions, *doubts]
+    asked = [*_questions(look), *_of_several(made, keys), *rules.questions, *doubts]
     lines = [
         f"# Guessed from the columns of {in_toml(panel_filename)}: check every name.",
         f"# All columns: {', '.join(in_toml(str(name)) for name in names)}",
@@ -152,6 +154,19 @@ _COLLAPSED = (
 )
 
 
+def _of_several(frame: pd.DataFrame, keys: tuple[str, str] | None) -> Iterator[str]:
+    """Whether rows are individuals; or variables, where a column of names has each once for all units and periods."""
+    if keys is None:
+        return
+    cells = frame.groupby(list(keys), sort=False)
+    yield f"[collapse]: are the {len(frame):,} rows individuals, of which {len(cells):,} means are taken?"
+    for name in (str(name) for name in frame.columns if name not in keys):
+        held = () if pd.api.types.is_numeric_dtype(frame[name]) else frame[name].unique()
+        if len(held) * len(cells) == len(frame) and (cells[name].nunique() == len(held)).all():
+            yield (f"[collapse]: each unit and period has one row of {listed(map(repr, held), 4)} in {name}: if these "
+                   "are variables, make a column of each")  # fmt: skip
+
+
 def _questions(look: Look) -> Iterator[str]:
     if look.rivals:
         yield f"outcome: is it {look.outcome}, and not {listed(look.rivals, 6)}?"
@@ -166,6 +181,12 @@ def _questions(look: Look) -> Iterator[str]:
     for name, why in look.unused.items():
         if "degrees" in why:
             yield f"longitude, latitude: {name} {why}"
+        elif (said := re.search(r"holds text.*, such as '(.*)'", why)) and DRESSED.fullmatch(said[1]):
+            yield f"{name} {why}, and is not used: if it holds numbers, write them without other signs"
+        if "names units" in why and rank(name, UNIT_WORDS) < rank(look.unit, UNIT_WORDS):
+            yield f"unit: is it {look.unit}? {name} {why}: fill it to name them so"
+    for problem in look.faulty:
+        yield f"{problem.where}: {problem.what}, which no table takes: {problem.remedy}"
     yield from _of_periods(look)
     if look.alike:
         pairs = listed((f"{one} and {other}" for one, other in look.alike), 3)
@@ -188,6 +209,7 @@ def _of_periods(look: Look) -> Iterator[str]:
 
 
 def _panel_lines(look: Look, sheet: str | None) -> list[str]:
+    parts = ", ".join(map(in_toml, look.parts))
     lines = [
         "[panel]",
         f"unit = {in_toml(look.unit)}",
@@ -195,7 +217,7 @@ def _panel_lines(look: Look, sheet: str | None) -> list[str]:
         f"outcome = {in_toml(look.outcome)}  # a guess: name your outcome",
         *_treatment_lines(look),
         f"controls = {in_toml(look.controls)}  # columns that vary within units: choose yours",
-        *_parts_lines(look),
+        *([f"# {in_toml(look.outcome)} is a combination of {parts}: do not use them as controls"] if parts else []),
         *([f"capital = {in_toml(look.capital)}  # 0/1"] if look.capital else []),
         *([f"groups = {in_toml(look.groups)}"] if look.groups else []),
         *([f"# weight = {in_toml(look.weight)}  # to weight unit-periods by it"] if look.weight else []),
@@ -212,17 +234,12 @@ def _panel_lines(look: Look, sheet: str | None) -> list[str]:
         'balance = "drop-units"  # spatial models need a balanced panel; or "drop-periods"'
         if look.gaps[0]
         else 'balance = "error"',
-        *_unused_lines(look),
     ]
-    return _completed(lines)
-
-
-def _unused_lines(look: Look) -> list[str]:
-    """Which columns have no place, and why."""
     reasons = dict(look.unused) | dict.fromkeys(look.again, f"is {look.outcome} in another form")
     if look.treatment and look.first_treated and look.dates:
         reasons[look.first_treated] = look.dates
-    return [f"# not used: {in_toml(name)} {' '.join(why.split())}" for name, why in reasons.items()]
+    lines += [f"# not used: {in_toml(name)} {' '.join(why.split())}" for name, why in reasons.items()]
+    return _completed(lines)
 
 
 def _treatment_lines(look: Look) -> list[str]:
@@ -252,13 +269,6 @@ def _codes_lines(look: Look) -> list[str]:
     held = ", ".join(f"{in_toml(name)} {code:g} ({count})" for name, code, count in every)
     codes = ", ".join(f"{code:g}" for code in sorted({code for _, code, _ in every}))
     return [f"missing_codes = [{codes}]  # unlike all other values: {held}; remove those that are real"]
-
-
-def _parts_lines(look: Look) -> list[str]:
-    if not look.parts:
-        return []
-    made_of = ", ".join(map(in_toml, look.parts))
-    return [f"# {in_toml(look.outcome)} is a combination of {made_of}: do not use them as controls"]
 
 
 def _weights_lines(

@@ -14,13 +14,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from experiments.panel_spec.prepared import averaged
-from experiments.panel_spec.reading import PERIOD_WORDS, codes_in, rank, unnamed, wide_columns, without_codes
+from experiments.panel_spec.reading import (
+    GROUPED,
+    MOST_MARKS,
+    PERIOD_WORDS,
+    codes_in,
+    rank,
+    unnamed,
+    wide_columns,
+    without_codes,
+)
 from sim.arrays import Flags, Floats, least_squares
 from sim.errors import BadInput, Problem, amount, bad, listed
 from sim.panel_files import (
     INDIVIDUALS,
     Rows,
     cell_text,
+    number_problems,
     numbers,
     plain,
     treatment_problems,
@@ -53,6 +63,7 @@ TOTAL_WORDS = ("total", "totals", "sum", "all", "national", "nation", "average",
 SUBTOTAL_WORDS = ("subtotal", "subtotals", "小计", *TOTAL_WORDS)
 PART_OF_YEAR = re.compile(r"(?:1[89]|20)\d\d ?[-/年.]?(?:[QqHhMm]|第)?(?:\d{1,2}|[一二三四])(?:季度?|月)?")  # 2018Q1
 NAME_ENDS = re.compile(r"(市|地区|自治州|盟|\bcity)$")  # of a name that some rows write and others do not
+DRESSED = re.compile(r"\W*\d[\d.,\s]*\D*")  # a number beside signs: $7.04, (2.5), 8.81***, 3.5万
 FEWEST = 4  # units, and one period less, from which one that equals a sum of others is no chance
 CLOSE = 1e-3  # standard deviations between a total and what it is made of, which rounding may leave
 MOVES = 50  # times that, by which a total must change over time
@@ -70,7 +81,7 @@ class Look:
     treated. gaps: unit-periods without a value of these columns, all of them, and units that lack one. step: from one
     period to the next. rivals: other columns that could be the outcome. dates: whether first treated periods say the
     same as the treatment, in words. either: whether unit and period may be the other way round. unused: why other
-    columns have no place, in words.
+    columns have no place, in words. faulty: which columns that have one hold what is infinite, or a text.
     """
 
     unit: str
@@ -98,6 +109,7 @@ class Look:
     dates: str
     either: bool
     unused: dict[str, str]
+    faulty: tuple[Problem, ...]
 
 
 def look_at(frame: pd.DataFrame, filename: str) -> Look:
@@ -108,58 +120,56 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
     codes = {name: codes_in(x) for name, x in _numeric(frame).items() if name not in (*keys, *dates)}
     codes = {name: found for name, found in codes.items() if found}
     frame = without_codes(frame, sorted({code for found in codes.values() for code in found}), (*keys, *dates))
-    rows, numeric = Rows.of(frame, unit, period), _numeric(frame)
+    rows, numeric = Rows.of(frame, unit, period), _numeric(frame, MOST_MARKS)
     others = {name: x for name, x in numeric.items() if name not in keys}
-    constant = [str(name) for name in frame.columns if name not in keys and _constant(frame[name], rows)]
-    moving = {
-        name: x for name, x in others.items() if name not in (*constant, *dates) and _remains(_within(x, rows), x)
-    }
+    levels = {str(name): column.groupby(rows.labels).nunique()
+              for name, column in frame.assign(**others).items() if name not in keys}  # fmt: skip
+    constant = [name for name, count in levels.items() if (count == 1).all()]
+    places = _doubtful_places({name: levels[name] for name in others if name not in constant})
+    still = (*constant, *dates, *places)
+    moving = {name: x for name, x in others.items() if name not in still and _remains(_within(x, rows), x)}
     policies = _ranked([name for name, x in moving.items() if _absorbing(x, rows)], TREATMENT_WORDS)
     starts = _starts(frame[dates[0]]) if dates else None
     doubtful = _doubtful(moving, policies, starts, rows)
     outcome, rivals = _outcome({name: x for name, x in moving.items() if name not in doubtful}, filename)
     treatment = policies[0] if policies else None
-    candidates = [
-        name for name in moving if name not in (outcome, *policies, *doubtful) and not _identifies(frame, name)
-    ]
+    faulty = {name: found for name in others if name not in dates
+              and (found := number_problems(*numbers(frame[name]), frame[name], rows))}  # fmt: skip
+    candidates = [name for name in moving if name not in (outcome, *policies, *doubtful, *faulty)
+                  and not _identifies(frame, name)]  # fmt: skip
     controls, parts, again, beyond = _explaining(moving, outcome, treatment, candidates, rows)
     complete = np.isfinite(np.array([others[name] for name in (outcome, *policies[:1], *controls)])).all(axis=0)
-    fixed = {name: x for name, x in others.items() if name in constant and np.isfinite(x).all()}
+    fixed = {name: x[np.isfinite(x)] for name, x in others.items() if name in constant}
     units, coordinates = len(set(rows.labels)), _coordinates(fixed)
     capital = _likeliest([name for name, x in fixed.items() if set(np.unique(x)) == {0.0, 1.0}], CAPITAL_WORDS)
     groups = tuple(name for name in constant if name not in (*others, *dates)
                    and 2 <= frame[name].nunique() <= MOST_GROUPS)  # fmt: skip
     weight = _likeliest([name for name, x in others.items() if (x[np.isfinite(x)] > 0).all()], WEIGHT_WORDS)
     look = Look(
-        unit=unit,
-        period=period,
-        outcome=outcome,
-        treatment=treatment,
-        first_treated=dates[0] if dates else None,
-        policies=policies[1:],
-        doubtful=doubtful,
-        controls=controls,
-        parts=parts,
-        again=again,
-        coordinates=coordinates,
-        capital=capital,
-        groups=groups,
-        weight=weight,
-        incomplete=not complete.all(),
-        gaps=_gaps(complete, rows),
-        step=period_step(rows.years),
-        units=units,
-        alike=alike(rows.labels, rows.years),
-        codes=codes,
+        unit=unit, period=period, outcome=outcome, treatment=treatment, first_treated=dates[0] if dates else None,
+        policies=policies[1:], doubtful=doubtful, controls=controls, parts=parts, again=again, coordinates=coordinates,
+        capital=capital, groups=groups, weight=weight, incomplete=not complete.all(), gaps=_gaps(complete, rows),
+        step=period_step(rows.years), units=units, alike=alike(rows.labels, rows.years), codes=codes,
         cohorts=_cohorts(moving[treatment] if treatment else starts, rows, dummy=treatment is not None),
-        rivals=rivals,
-        dates=_compared(moving, policies[:1] or tuple(doubtful), starts, rows),
-        either=unit in numeric
-        and _like_years(numeric[unit])
+        rivals=rivals, dates=_compared(moving, policies[:1] or tuple(doubtful), starts, rows),
+        either=unit in numeric and _like_years(numeric[unit])
         and not (_likeliest([unit], UNIT_WORDS) or _likeliest([period], PERIOD_WORDS)),
-        unused={},
-    )
-    return replace(look, unused=_unused(frame, look, rows, (constant, moving, beyond)))
+        unused={}, faulty=(),
+    )  # fmt: skip
+    unused = _unused(frame, look, rows, (constant, moving, beyond)) | places
+    said = (problem for name, found in faulty.items() if name not in unused for problem in found)
+    return replace(look, unused=unused, faulty=tuple(said))
+
+
+def _doubtful_places(levels: dict[str, pd.Series[Any]]) -> dict[str, str]:
+    """Columns that are called coordinates and have none, or several, for few units, and what is odd; levels: how many
+    values each unit has in columns of numbers."""
+    found = {}
+    for name, count in levels.items():
+        if _likeliest([name], PLACE_WORDS) and (count != 1).sum() <= max(1.0, FEW * len(count)):
+            odd = (("several", count.index[count > 1]), ("no", count.index[count == 0]))
+            found[name] = " and ".join(f"holds {word} degrees for {listed(units)}" for word, units in odd if len(units))
+    return found
 
 
 def merged_columns(frame: pd.DataFrame, filename: str) -> tuple[str, ...]:
@@ -326,19 +336,29 @@ def _unused(
     for name in (str(name) for name in frame.columns if str(name) not in used):
         values, wrong = numbers(frame[name])
         given = int(frame[name].notna().sum())
+        labels = unit_labels(frame[name])
+        gaps = labels == ""
         if unnamed(name):
             found[name] = "has no name"
         elif not given:
             found[name] = "is empty"
+        elif 0 < gaps.mean() <= FEW and _same_levels(labels[~gaps], rows.labels[~gaps]):
+            found[name] = f"names units as {look.unit} does, and is empty in {amount(int(gaps.sum()), 'row')}"
         elif wrong.size and wrong.size < given:
-            found[name] = f"holds text in {wrong.size} rows, such as {cell_text(frame[name].iloc[wrong[0]])}"
+            found[name] = f"holds text in {amount(wrong.size, 'row')}, such as {cell_text(frame[name].iloc[wrong[0]])}"
         elif wrong.size:
             found[name] = "holds dates" if pd.api.types.is_datetime64_any_dtype(frame[name]) else "holds text"
+            odd = next((label for label in labels[wrong] if not GROUPED.fullmatch(label)), "")
+            if _likeliest([name], PLACE_WORDS):
+                found[name] += f", such as {labels[wrong][0]!r}, and no degrees as numbers"
+            elif name not in constant and DRESSED.fullmatch(odd):
+                found[name] += f", such as {odd!r}"
         elif count := int(np.isinf(values).sum()):
             found[name] = f"is infinite in {amount(count, 'row')}"
-        elif name in constant and rank(name, PLACE_WORDS) < len(PLACE_WORDS):
-            found[name] = (f"holds {np.nanmin(values):g} to {np.nanmax(values):g}, and no pair of columns holds "
-                           "degrees of longitude and latitude")  # fmt: skip
+        elif name in constant and _likeliest([name], PLACE_WORDS):
+            found[name] = f"holds {np.nanmin(values):g} to {np.nanmax(values):g}, and no pair of columns holds degrees"
+            if _likeliest([name], LATITUDE_WORDS) and 90 <= np.nanmax(np.abs(values)) < 180:
+                found[name] += f'; if longitude and latitude are exchanged, say longitude = "{name}"'
         elif name in constant:
             found[name] = "is constant within units"
         elif name not in moving:
@@ -350,6 +370,12 @@ def _unused(
         else:
             found[name] = "is made up of the treatment and other columns"
     return found
+
+
+def _same_levels(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Whether two columns, (rows,), tell the same units, or periods, apart."""
+    pairs = set(zip(one.tolist(), other.tolist(), strict=True))
+    return len(pairs) == len(set(one.tolist())) == len(set(other.tolist())) > 1
 
 
 def several(frame: pd.DataFrame) -> tuple[str, str] | None:
@@ -394,14 +420,32 @@ def _keys(frame: pd.DataFrame, numeric: dict[str, Floats], filename: str) -> tup
     sizes = {name: np.unique(whole[name], return_counts=True)[1] for name in periods}
     periods.sort(key=lambda name: (len(set(sizes[name])) > 1, len(sizes[name])))  # few, and with as many rows each
     texts = [str(name) for name in frame.columns if str(name) not in numeric]
-    labels = {name: unit_labels(frame[name]) for name in (*_ranked(texts, UNIT_WORDS), *_ranked(whole, UNIT_WORDS))}
+    partly = [name for name, x in numeric.items() if 0 < np.isnan(x).mean() <= FEW and (x[~np.isnan(x)] % 1 == 0).all()]
+    counted = [*whole, *(name for name in partly if _likeliest([name], UNIT_WORDS))]
+    labels = {name: unit_labels(frame[name]) for name in (*_ranked(texts, UNIT_WORDS), *_ranked(counted, UNIT_WORDS))}
+    lacking: list[tuple[str, str]] = []  # units and periods that would do, but for few cells
     for period in _ranked(periods, PERIOD_WORDS):
         for unit, column in labels.items():
+            given = column != ""
             # Two rows a unit at the least: amounts of money also tell rows apart.
-            if unit == period or unnamed(unit) or not 1 < len(set(column)) <= len(frame) / 2 or "" in column:
+            if unit == period or unnamed(unit) or not 1 < len(set(column[given])) <= len(frame) / 2:
                 continue
-            if not pd.MultiIndex.from_arrays([column, whole[period]]).duplicated().any():
-                return unit, period
+            if pd.MultiIndex.from_arrays([column[given], whole[period][given]]).duplicated().any():
+                continue
+            if given.mean() < 1:
+                lacking += [(unit, period)] if given.mean() >= 1 - FEW else []
+                continue
+            for name in (name for name, _ in lacking if rank(name, UNIT_WORDS) < rank(unit, UNIT_WORDS)):
+                named = labels[name] != ""
+                if not _same_levels(labels[name][named], column[named]):
+                    Rows.read(frame, name, period)  # raises what the column lacks
+            for name in (name for name in partly if rank(name, PERIOD_WORDS) < rank(period, PERIOD_WORDS)):
+                dated = ~np.isnan(numeric[name])
+                if _same_levels(numeric[name][dated], whole[period][dated]):
+                    Rows.read(frame, unit, name)
+            return unit, period
+    if lacking:
+        Rows.read(frame, *lacking[0])
     if (wide := wide_columns(frame)) and not _likeliest(list(periods), PERIOD_WORDS):
         years = next(iter(wide.values()))
         raise bad(f"is a wide table: {listed(years.values(), 3)} are one variable in {len(years)} years",
@@ -454,19 +498,14 @@ def _nearly(labels: dict[str, NDArray[np.object_]], periods: dict[str, Floats]) 
     return min((pair for pair, share in repeated.items() if share <= FEW), key=repeated.__getitem__, default=None)
 
 
-def _numeric(frame: pd.DataFrame) -> dict[str, Floats]:
-    """Columns that hold finite numbers and gaps only."""
+def _numeric(frame: pd.DataFrame, slips: int = 0) -> dict[str, Floats]:
+    """Columns that hold numbers and gaps only, but for so many texts; texts and what is infinite are gaps."""
     found = {}
     for name in frame.columns:
         values, wrong = numbers(frame[name])
-        if not wrong.size and np.isfinite(values).any() and not np.isinf(values).any():
-            found[str(name)] = values
+        if wrong.size <= min(slips, FEW * len(values)) and np.isfinite(values).any():
+            found[str(name)] = np.where(np.isinf(values), np.nan, values)
     return found
-
-
-def _constant(column: pd.Series[Any], rows: Rows) -> bool:
-    grouped = column.groupby(rows.labels).nunique()
-    return bool((grouped == 1).all())
 
 
 def _absorbing(x: Floats, rows: Rows) -> bool:

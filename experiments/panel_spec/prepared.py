@@ -19,13 +19,13 @@ import numpy as np
 import pandas as pd
 
 from experiments.panel_spec.reading import never
-from experiments.panel_spec.sections import IndexSection, Spec
+from experiments.panel_spec.sections import IndexSection, PanelSection, Spec
 from experiments.panel_spec.transforms import OVER_TIME, Transform, apply_transforms, number_columns
 from experiments.settings import in_toml
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import Problem, amount, bad, gathering, listed, refuse
 from sim.index import EntropyIndex, hhi_diversification, no_shares, panel_index
-from sim.panel import Panel
+from sim.panel import Panel, seen_in
 from sim.panel_files import Rows, gap_problem, number_problems, numbers, weight_problems
 
 
@@ -245,3 +245,37 @@ def _notes(frame: pd.DataFrame, spec: Spec, codes: Codes, gone: int) -> Iterator
         many = "s" * (len(differ) == 1)
         yield (f"{listed(differ, 12)} differ{many} between rows of a unit-period: estimates on means are not those on "
                "rows.")  # fmt: skip
+
+
+# What a panel's treatment and its weights are, in sentences.
+
+
+FEW_EFFECTIVE = 0.1  # share of the rows that weights leave (Kish 1965) below which they are said to be very uneven
+
+
+def strength_note(panel: Panel, section: PanelSection) -> str:
+    """What a treatment that is not absorbing is, and what its estimates are of."""
+    if section.treatment_kind == "switching":
+        values, seen = panel.variables[str(panel.roles.treatment)][0], seen_in(panel)
+        off = (values < np.fmax.accumulate(np.where(seen, values, 0.0), axis=0)) & seen
+        said = "switches off" if off.any() else "is declared switching, although no unit switches off"
+        return f"{section.treatment} is 0 or 1 and {said}: what needs dates of adoption is left out."
+    values = np.unique(panel.variables[str(panel.roles.treatment)][0][seen_in(panel)])
+    left_out = "estimates are effects of one unit of it, and what needs dates of adoption is left out."
+    if np.isin(values, (0.0, 1.0)).all():
+        return f'{section.treatment} is 0 or 1, and treatment_kind = "continuous" declares it a dose: {left_out}'
+    nearest, largest = float(np.diff(values).min()) if len(values) <= 6 else float(np.ptp(values)), abs(values).max()
+    digits = max(6, 3 + int(np.ceil(np.log10(largest / nearest))))  # so that different numbers are told apart
+    *few, low, high = (f"{value:.{digits}g}" for value in (*values[:6], values[0], values[-1]))
+    some = listed(few, 6) if len(values) <= 6 else f"{len(values):,} values"
+    return f"{section.treatment} is a treatment of any strength ({some}, {low} to {high}): {left_out}"
+
+
+def weight_notes(values: Floats, name: str) -> Iterator[str]:
+    """A warning on weights (n,) that change nothing, or that leave next to nothing of the panel."""
+    effective = float(values.sum() ** 2 / np.square(values).sum())
+    if values.min() == values.max():
+        yield f"The weight {name} is the same in all rows: weighted estimates equal those without weights."
+    elif effective < FEW_EFFECTIVE * len(values):
+        yield (f"The weight {name} is very uneven: {len(values):,} rows weigh as much as {effective:,.0f} equal ones, "
+               "so that estimates rest on few of them.")  # fmt: skip

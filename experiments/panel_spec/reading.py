@@ -20,6 +20,7 @@ from sim.panel_files import (
     NOT_AVAILABLE,
     WESTERN,
     TablePlace,
+    cell_text,
     coded,
     missing_columns,
     numbers,
@@ -32,6 +33,7 @@ from sim.schema import NEVER_WORDS, NO, YES, absent_periods, serial_years
 
 Text = Annotated[str, Field(strict=True)]
 YEAR = re.compile(r"(?<!\d)(1[89]\d\d|20\d\d|21\d\d)(?!\d)")
+PLAIN_YEAR = re.compile(r"\d+ ?(?:年度?)?")
 GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(?:[, ]\d{3})+(?:\.\d+)?")  # 1,234.5
 MANY_GROUPS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:,\d{3}|\.\d+)")  # no decimal comma: 1,234,567 or 1,234.5
 BY_COMMA = re.compile(r"[-+]?(?:\d+|[1-9]\d{0,2}(?:[. ]\d{3})+)(?:,\d+)?")  # 1.234,5 with a decimal comma
@@ -93,17 +95,19 @@ Recoding = dict[Name, dict[Text, Number]]
 
 def as_read(
     frame: pd.DataFrame, asked: ReadSection | None, recode: Mapping[str, Mapping[str, float]], keys: tuple[str, str],
-    file: str, dates: tuple[str, ...] = (),
+    file: str, dates: tuple[str, ...] = (), *, pooled: bool = False,
 ) -> pd.DataFrame:  # fmt: skip
     """The table without excluded rows, with numbers for the texts that [read] and [recode] name, the keys' as they are.
 
-    keys: the columns of units and periods. dates: further columns that hold a year. Raises BadInput for columns and
-    values that lack, for values of a recoded column that have no number, and for periods without one year.
+    keys: the columns of units and periods. dates: further columns that hold a year. pooled: whether a unit and period
+    may have several rows. `attrs["read"]` says which texts and dates were read as years. Raises BadInput for columns
+    and values that lack, for values of a recoded column that have no number, and for periods without one year, or of
+    which a unit has several in one year.
     """
     read = asked or ReadSection()
     frame = without_rows(_filled(frame, read.fill, file), read.exclude, file)
     made: dict[str, pd.Series[Any]] = {}
-    problems = []
+    problems, said = list[Problem](), list[str]()
     if read.missing or read.thousands or read.percent or read.decimal == ",":
         for name in (name for name in frame.columns if name != keys[0] and _is_text(frame[name])):
             if coded(frame[name]):
@@ -114,6 +118,9 @@ def as_read(
     if read.years:
         for name in (name for name in (keys[1], *dates) if name in frame.columns):
             made[name] = _years(frame.assign(**{name: made.get(name, frame[name])}), name, gaps=name != keys[1])
+            said += [f"{name}: {example}." for example in (year_read(frame[name]),) if example]
+        if not pooled and set(keys) <= set(frame.columns):
+            problems += _several_a_year(frame, made[keys[1]], keys)
     for name, table in recode.items():
         if name not in frame.columns:
             problems.append(Problem(f"there is no column {name!r}", f"{file}, [recode]", one_of(frame.columns, name),
@@ -127,8 +134,17 @@ def as_read(
         made[name] = labels.map(lambda label, table=table: table.get(label, np.nan)).astype(float)
     refuse(problems)
     changed = frame.assign(**made) if made else frame
-    changed.attrs = frame.attrs
+    changed.attrs = frame.attrs | {"read": tuple(said)}
     return changed
+
+
+def grouped_problems(frame: pd.DataFrame, asked: ReadSection | None = None) -> Iterator[Problem]:
+    """A problem of a file in which points may part thousands, where [read] does not say that they do."""
+    if (example := frame.attrs.get("grouped")) and not (asked and asked.thousands and asked.decimal == ","):
+        whole = example.replace(".", "")
+        yield Problem(f'"{example}" beside decimal commas may be {whole} or {example}', str(frame.attrs.get("file")),
+                      'decimal = "," and thousands = true in [read], for '
+                      f"{whole}", "say so, or write all numbers of the file with one decimal mark")  # fmt: skip
 
 
 def _filled(frame: pd.DataFrame, names: Names, file: str) -> pd.DataFrame:
@@ -217,7 +233,7 @@ def _years(frame: pd.DataFrame, name: str, *, gaps: bool = False) -> pd.Series[A
         days = serial_years(numbers(column)[0])
         return column if days is None else pd.Series(days, index=column.index)
     found = pd.Series([_year_of(value) for value in column], index=column.index, dtype=object)
-    wrong = np.flatnonzero([len(years) != 1 and not (gaps and not years and _blank(value))
+    wrong = np.flatnonzero([len(years) != 1 and not (gaps and not years and not unit_label(value))
                             for years, value in zip(found, column, strict=True)])  # fmt: skip
     if wrong.size:
         at, many = int(wrong[0]), "several years" if found.iloc[wrong[0]] else "no year"
@@ -229,8 +245,33 @@ def _years(frame: pd.DataFrame, name: str, *, gaps: bool = False) -> pd.Series[A
     return found.map(lambda years: next(iter(years)) if years else np.nan).astype(float)
 
 
-def _blank(value: object) -> bool:
-    return not unit_label(value)
+def _several_a_year(frame: pd.DataFrame, years: pd.Series[Any], keys: tuple[str, str]) -> Iterator[Problem]:
+    """A problem where a unit has several periods that are read as one year."""
+    periods = pd.Series(unit_labels(frame[keys[1]]), frame.index)
+    units = unit_labels(frame[keys[0]])
+    several = periods.groupby([units, years]).nunique()
+    if (several > 1).any():
+        unit, year = several.index[several > 1][0]
+        held = listed(dict.fromkeys(map(_period_text, frame[keys[1]][(units == unit) & (years == year)])), 3)
+        more = int((several > 1).sum()) - 1
+        yield Problem(f"{held} of {unit} are all read as {year:g}{f' ({more} more such)' if more else ''}",
+                      f"{frame.attrs.get('file', 'table')}, column {keys[1]!r}", "one period a year",
+                      "number the periods 1, 2, 3 and so on, and remove years from [read]")  # fmt: skip
+
+
+def year_read(column: pd.Series[Any]) -> str:
+    """How the first cell that is more than a plain year is read, "" where there is none."""
+    days = serial_years(numbers(column)[0]) if pd.api.types.is_numeric_dtype(column) else None
+    for at, value in enumerate(column.tolist()):
+        years = _year_of(value) if days is None else {int(days[at])} if np.isfinite(days[at]) else set()
+        if len(years) == 1 and (days is not None or not PLAIN_YEAR.fullmatch(unit_label(value))):
+            return f"{_period_text(value)} is read as {next(iter(years))}"
+    return ""
+
+
+def _period_text(value: object) -> str:
+    """A period as messages show it: a date without its hours, a text in quotes."""
+    return f"{value:%Y-%m-%d}" if isinstance(value, datetime.date) else cell_text(value)
 
 
 def _year_of(value: object) -> set[int]:
@@ -347,7 +388,11 @@ class Proposal:
     recode: dict[str, dict[str, float]] = field(default_factory=dict)
     period: str = ""  # the column of texts or dates with one year each
     dates: dict[str, None] = field(default_factory=dict)  # further such columns, of units' first years
+    years: dict[str, str] = field(
+        default_factory=dict
+    )  # how a cell of these columns is read, where it is more than a year
     named: dict[str, None] = field(default_factory=dict)  # columns of words, one of which is NA
+    pointed: str = ""  # a number whose point may part thousands
     western: str = ""  # names of columns, or else a cell, of a file that seems to be in Windows-1252
 
     def __call__(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -413,6 +458,9 @@ class Proposal:
         if self.named:
             yield (f'[read] missing: is "{NOT_AVAILABLE}" in {listed(self.named)} a name? If it means missing, say '
                    f'missing = ["{NOT_AVAILABLE}"]')  # fmt: skip
+        for name, example in self.years.items():
+            if name in (self.period, *self.dates):
+                yield f"[read] years: {example} in {name}: is that right?"
         if self.western:
             yield f"encoding: the file is read as Western text (Windows-1252): {self.western}; or save it as UTF-8"
         if self.decimal:
@@ -421,6 +469,9 @@ class Proposal:
             value, part = _read_as(self.thousands, "."), _read_as(self.thousands, ",")
             other = f'; or, by decimal = ",", as {part}' if part else ""
             yield f'[read] thousands: "{self.thousands}" is read as {value}{other}: is that right?'
+        if self.pointed:
+            yield (f'decimals: "{self.pointed}" is read as {float(self.pointed):g}: is that right? If points part '
+                   "thousands, write the numbers without them")  # fmt: skip
         if self.percent:
             yield '[read] percent: "12%" is read as 12; or "share", as 0.12?'
         for name, table in self.recode.items():
@@ -441,11 +492,14 @@ def proposed(frame: pd.DataFrame, place: TablePlace | None = None) -> Proposal:
     dated = [str(name) for name in frame.columns if _holds_years(frame[name])]
     counted = [name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name]) and str(name) not in dated]
     if not any(rank(str(name), PERIOD_WORDS) < len(PERIOD_WORDS) for name in counted):
-        whole = [name for name in dated if not any(_blank(value) or never(value) for value in frame[name])]
+        whole = [name for name in dated if not any(not unit_label(value) or never(value) for value in frame[name])]
         whole.sort(key=lambda name: rank(name, PERIOD_WORDS))
         found.period = whole[0] if whole else ""
     found.dates = dict.fromkeys(name for name in dated if name != found.period)
-    found.decimal = _decimal_comma(frame)
+    found.years = {name: example for name in dated if (example := year_read(frame[name]))}
+    found.pointed = frame.attrs.get("pointed", "")
+    found.decimal = found.thousands = frame.attrs.get("grouped", "")
+    found.decimal = found.decimal or _decimal_comma(frame)
     if frame.attrs.get("encoding") == WESTERN:
         texts = [*frame.columns, *(text for name in frame if _is_text(frame[name]) for text in frame[name])]
         found.western = listed(dict.fromkeys(str(text) for text in texts if not str(text).isascii()), 3)
@@ -487,7 +541,7 @@ def _holds_years(column: pd.Series[Any]) -> bool:
         return True
     if not _is_text(column):
         return False
-    given = [value for value in column.tolist() if not _blank(value) and not never(value)]
+    given = [value for value in column.tolist() if unit_label(value) and not never(value)]
     labels = {str(value): _year_of(value) for value in given}
     if not labels or all(str(value).strip().isdecimal() for value in given):
         return False
@@ -555,7 +609,7 @@ def first_read(path: str | Path, sheet: str | None = None) -> tuple[TablePlace, 
         if len(frame.columns) > 2 and _has_header(frame):
             return _without_notes(path, sheet, *_without_units(path, sheet, place, frame))
         if several and (joined := _with_groups(path, sheet, place, frame)) is not None:
-            return _without_notes(path, sheet, *joined)
+            return _without_notes(path, sheet, *_without_units(path, sheet, *joined))
         found.append((place, frame))
     if refusal is not None and (not found or "repeat" in refusal.problems[0].what):
         raise refusal
@@ -587,7 +641,8 @@ def _without_units(
 def _has_header(frame: pd.DataFrame) -> bool:
     """Whether all columns have names that are no data; a first one without a name may number the rows."""
     names = [str(name) for name in frame.columns]
-    if unnamed(names[0]) and _numbers_rows(frame.iloc[:, 0]):
+    values, wrong = numbers(frame.iloc[:, 0])
+    if unnamed(names[0]) and not wrong.size and np.array_equal(np.diff(values), np.ones(len(values) - 1)):
         names = names[1:]
     plain = [name for name in names if not _no_name(name)]
     return not any(map(unnamed, names)) and len(plain) > len(names) / 2
@@ -596,11 +651,6 @@ def _has_header(frame: pd.DataFrame) -> bool:
 def unnamed(name: object) -> bool:
     """Whether a column has no name of its own."""
     return str(name).startswith("Unnamed: ")
-
-
-def _numbers_rows(column: pd.Series[Any]) -> bool:
-    values, wrong = numbers(column)
-    return not wrong.size and np.array_equal(np.diff(values), np.ones(len(values) - 1))
 
 
 def _no_name(name: str) -> bool:
@@ -619,16 +669,13 @@ def _with_groups(
     blank = [unnamed(name) for name in frame.columns]
     under = frame.iloc[0]
     fills = all(isinstance(cell, str) or not without for cell, without in zip(under, blank, strict=True))
-    if unnamed(frame.columns[0]) or not pd.isna(under.iloc[0]) or not (fills or _years_below(under, blank)):
+    # Of a wide table years stand there.
+    years = all(len(_year_of(cell)) == 1 for cell, without in zip(under, blank, strict=True) if without)
+    if unnamed(frame.columns[0]) or not pd.isna(under.iloc[0]) or not (fills or years):
         return None
     place = TablePlace(place.skip, place.below, 2)
     joined = read_frame(path, sheet, place=place)
     return (place, joined) if _has_header(joined) else None
-
-
-def _years_below(under: pd.Series[Any], blank: list[bool]) -> bool:
-    """Whether the cells below headings that are empty hold years, as of a wide table."""
-    return all(len(_year_of(cell)) == 1 for cell, without in zip(under, blank, strict=True) if without)
 
 
 def _without_notes(

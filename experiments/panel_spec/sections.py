@@ -159,6 +159,8 @@ class PanelSection(Table):
     mean missing, such as -99.
     """
 
+    partial: ClassVar[bool] = True
+
     unit: Name
     period: Name
     outcome: Name | None = None

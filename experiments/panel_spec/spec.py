@@ -21,9 +21,11 @@ from experiments.panel_spec.prepared import (
     columns_asked_for,
     index_notes,
     shares_behind,
+    strength_note,
+    weight_notes,
     with_index,
 )
-from experiments.panel_spec.reading import as_read, without_codes
+from experiments.panel_spec.reading import as_read, grouped_problems, without_codes
 from experiments.panel_spec.sections import (
     PLACES,
     Balance,
@@ -44,10 +46,22 @@ from experiments.panel_spec.transforms import (
     unit_mean,
     with_capital,
 )
-from experiments.panel_spec.weights import OfFile, mean_of, with_orders
+from experiments.panel_spec.weights import OfFile, mean_of, place_problems, with_orders
 from experiments.settings import read_toml, validated
 from sim.arrays import Flags, Floats
-from sim.errors import BadInput, Problem, amount, bad, closest, gathering, listed, one_of, refuse
+from sim.errors import (
+    TABLES,
+    BadInput,
+    Problem,
+    amount,
+    bad,
+    check_file,
+    closest,
+    gathering,
+    listed,
+    one_of,
+    refuse,
+)
 from sim.index import EntropyIndex
 from sim.panel import Panel, group_labels, part, seen_in, seen_part
 from sim.panel_files import (
@@ -68,7 +82,6 @@ from sim.weights import Weights
 # What is wrong between keys of a SPEC.toml that are fine on their own, before any panel is read.
 
 
-FEW_EFFECTIVE = 0.1  # share of the rows that weights leave (Kish 1965) below which they are said to be very uneven
 TERMS = ("constant", TREATMENT, "rho", "lambda", "sigma2")
 EFFECTS = ("direct:", "indirect:", "total:")
 
@@ -187,7 +200,8 @@ def _error_problems(
     for error in dict.fromkeys(inference.errors):
         named = columns_of(error, groups)
         called = [f"{name!r} is the {keys[name]}" for name in named if name in keys and name != keys[name]]
-        if not _exists(error, groups):
+        own = tuple(name for name in named if name not in ("", "unit", "period"))  # which become groups of units
+        if not served(error, own, "regression"):
             yield Problem(f"unknown error type {error!r}", where,
                           one_of(allowed, error, "`panelproof kinds`"),
                           closest(error, allowed, "choose among them"))  # fmt: skip
@@ -197,12 +211,6 @@ def _error_problems(
         elif error.startswith("conley:") and panel.longitude is None:
             yield Problem(f"{error!r} needs coordinates", where, "longitude and latitude in [panel]",
                           "name the columns in degrees, or choose another error type")  # fmt: skip
-
-
-def _exists(error: str, groups: tuple[str, ...]) -> bool:
-    """Whether regressions know an error type; columns that it names become groups of units."""
-    named = tuple(name for name in columns_of(error, groups) if name not in ("", "unit", "period"))
-    return served(error, named, "regression")
 
 
 def _robustness_problems(section: RobustnessSection, panel: PanelSection, where: str) -> Iterator[Problem]:
@@ -526,15 +534,11 @@ def read_spec(path: str | Path) -> Spec:
     'y'
     """
     path = Path(path)
-    return spec_of(read_toml(path, "a SPEC.toml", "write one with: panelproof init PANEL"), path.name, path.parent)
+    return spec_of(read_toml(path, *TOML), path.name, path.parent)
 
 
-def _without_names(settings: Mapping[Any, Any], file: str) -> list[Problem]:
-    """Keys of tables that are no texts, as only Python can give them."""
-    tables = [(file, settings), *((f"{file}, [{name}]", table) for name, table in settings.items()
-                                  if isinstance(table, Mapping))]  # fmt: skip
-    return [Problem(f"the key {key!r} is no text", where, "texts", f"write {str(key)!r}")
-            for where, table in tables for key in table if not isinstance(key, str)]  # fmt: skip
+TOML = ("a SPEC.toml", "write one with: panelproof init PANEL")
+MAKERS = ("read", "index", "collapse")  # tables without which a file's columns are not those that a spec means
 
 
 def spec_of(settings: Mapping[str, Any], file: str = "spec", folder: Path = Path()) -> Spec:
@@ -542,19 +546,29 @@ def spec_of(settings: Mapping[str, Any], file: str = "spec", folder: Path = Path
 
     Raises one BadInput with all that is wrong.
     """
-    refuse(_without_names(settings, file))
-    data = {"panel": {}, **settings}
-    if not isinstance(data.get("weights", []), list):
-        data["weights"] = [data["weights"]]  # a single table
-    tables, problems = validated(SpecTables, data, file, folder)
-    if "index" not in data and isinstance(data["panel"], Mapping) and "outcome" not in data["panel"]:
-        problems.append(Problem("the key 'outcome' is missing", f"{file}, [panel]", "outcome = ..., or [index]",
-                                "add outcome"))  # fmt: skip
-    spec = None if tables is None else _spec_of(tables, file)
-    problems += [] if spec is None else conflicts(spec)
+    spec, problems = _sound(settings, file, folder)
     if spec is None or problems:
         raise BadInput(*problems)
     return spec
+
+
+def _sound(settings: Mapping[str, Any], file: str, folder: Path) -> tuple[Spec | None, list[Problem]]:
+    """What of a spec can be used, None where the panel's keys lack, and all that is wrong with the rest."""
+    tables = [(file, settings), *((f"{file}, [{name}]", table) for name, table in settings.items()
+                                  if isinstance(table, Mapping))]  # fmt: skip
+    refuse(Problem(f"the key {key!r} is no text", where, "texts", f"write {str(key)!r}")  # as only Python can give
+           for where, table in tables for key in table if not isinstance(key, str))  # fmt: skip
+    data = {"panel": {}, **settings}
+    if not isinstance(data.get("weights", []), list):
+        data["weights"] = [data["weights"]]  # a single table
+    sound, problems = validated(SpecTables, data, file, folder)
+    whole = not any(one.where == f"{file}, [panel]" and not one.what.startswith("unknown key") for one in problems)
+    if "index" not in data and isinstance(data["panel"], Mapping) and "outcome" not in data["panel"]:
+        problems.append(Problem("the key 'outcome' is missing", f"{file}, [panel]", "outcome = ..., or [index]",
+                                "add outcome"))  # fmt: skip
+    spec = None if sound is None else _spec_of(sound, file)
+    problems += [] if spec is None or not whole else conflicts(spec)
+    return spec, problems
 
 
 def _spec_of(tables: SpecTables, file: str) -> Spec:
@@ -569,10 +583,29 @@ def _spec_of(tables: SpecTables, file: str) -> Spec:
     return Spec.model_construct(**(dict(tables) | {"panel": panel, "index": index}), file=file)
 
 
-def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
-    """Read, transform and check a panel file, and build its weights; raises BadInput."""
-    place = None if spec.read is None else spec.read.table_place
-    return real_panel_of(read_frame(path, spec.panel.sheet, place=place), spec)
+def read_real_panel(path: str | Path, spec: Spec | str | Path) -> RealPanel:
+    """Read, transform and check a panel file, and build its weights; raises BadInput.
+
+    spec: what `read_spec` returns, or the path of a SPEC.toml: what is wrong with it is then raised together with what
+    is wrong with the panel's file and its columns.
+    """
+    if isinstance(spec, Spec):
+        place = None if spec.read is None else spec.read.table_place
+        return real_panel_of(read_frame(path, spec.panel.sheet, place=place), spec)
+    problems, sound, made = list[Problem](), None, frozenset[str]()
+    with gathering(problems):
+        settings = read_toml(Path(spec), *TOML)
+        sound, problems = _sound(settings, Path(spec).name, Path(spec).parent)
+        made = frozenset(settings["transform"]) if isinstance(settings.get("transform"), Mapping) else made
+    if sound is not None and not problems:
+        return read_real_panel(path, sound)
+    with gathering(problems):
+        check_file(Path(path), TABLES)
+        # Where the table stands, and what is made of it, must be known to miss a column.
+        if sound is not None and not any(f"[{name}" in one.where for one in problems for name in MAKERS):
+            place = None if sound.read is None else sound.read.table_place
+            _check_columns(read_frame(path, sound.panel.sheet, place=place), sound, made)
+    raise BadInput(*problems)
 
 
 def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
@@ -582,15 +615,18 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
     """
     check_table(frame := index_as_columns(frame), "table")
     _check_columns(frame, spec)
+    refuse(grouped_problems(frame, spec.read))
     section, transforms, said = spec.panel, spec.transform, tuple[str, ...]()
     keys = (section.unit, section.period)
     if spec.read is not None or spec.recode:
         dates = (section.first_treated,) if section.first_treated else ()
-        frame = as_read(frame, spec.read, spec.recode, keys, spec.file, dates)
+        frame = as_read(frame, spec.read, spec.recode, keys, spec.file, dates, pooled=spec.collapse is not None)
+        said = frame.attrs["read"]
     if section.missing_codes:
         frame = without_codes(frame, section.missing_codes, keys)
     if spec.collapse is not None:
-        frame, transforms, said = collapse_rows(frame, spec)
+        frame, transforms, collapsed = collapse_rows(frame, spec)
+        said = (*said, *collapsed)
     rows = Rows.of(frame, section.unit, section.period)
     frame = apply_transforms(frame, transforms, rows)
     if spec.index is not None:
@@ -623,6 +659,7 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
         variables=(*([section.other_policy] if section.other_policy else []), *spec.indicators),
         treatment=section.treatment_kind,
     )
+    refuse(place_problems(table.parts["attributes"], table.parts["units"], attributes, rows.file))
     panel, index = with_capital(Panel(**table.parts), rows.file, section.capital), None
     if spec.index is not None:
         panel, index = with_index(panel, spec.index, f"{rows.file}, {spec.file}")
@@ -668,8 +705,8 @@ def balanced(panel: Panel, how: Balance, spec: Spec | None = None, order: tuple[
 NO_COLUMNS = ("missing", "missing_codes", "balance", "synthetic", "sheet", "treatment_kind")  # keys of [panel]
 
 
-def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
-    """Raise BadInput for every column that the spec names and the file lacks."""
+def _check_columns(frame: pd.DataFrame, spec: Spec, made: frozenset[str] = frozenset()) -> None:
+    """Raise BadInput for every column that the spec names and the file lacks; made: further ones that it makes."""
     wanted = dict.fromkeys(spec.mean_columns, f"{spec.file} [[weights]] variable")
     orders = (section.order_column for section in spec.weights if isinstance(section, OfFile))
     wanted |= dict.fromkeys((name for name in orders if name), f"{spec.file} [[weights]] units")
@@ -687,7 +724,9 @@ def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
     wanted |= (columns_asked_for(spec.index, spec.file) if spec.index else {}) | spec.robustness.columns_asked_for(
         spec.file, spec.panel.unit
     )
-    problems = missing_columns(frame, {name: asked for name, asked in wanted.items() if name not in spec.made})
+    parts = ((name, f"{spec.file} [transform] {one.name}") for one in spec.transform for name in one.columns)
+    wanted = dict(parts) | wanted
+    problems = missing_columns(frame, {name: asked for name, asked in wanted.items() if name not in spec.made | made})
     problems += column_problems(frame, spec.index, spec.file) if spec.index else []
     refuse(problems)
 
@@ -732,9 +771,9 @@ def _notes(table: LongTable, rows: Rows, without: list[int], panel: Panel, secti
         cells = len(panel.units) * len(panel.periods)
         yield f"Unbalanced: {table.absent} of {cells} unit-periods are not observed."
     if section.weight is not None:
-        yield from _of_weights(panel.variables[section.weight][0][seen_in(panel)], section.weight)
+        yield from weight_notes(panel.variables[section.weight][0][seen_in(panel)], section.weight)
     if panel.roles.continuous:
-        yield _strength(panel, section)
+        yield strength_note(panel, section)
     elif always := _always_treated(panel):
         yield f"{amount(len(always), 'unit')} treated in every period: {listed(always, 12)}."
     dated = panel.roles.continuous or section.first_treated is not None
@@ -748,34 +787,6 @@ def _notes(table: LongTable, rows: Rows, without: list[int], panel: Panel, secti
             links = listed((f"{unit} to {nearest}" for unit, nearest in weights.attached), 12)
             yield (f"Weights {name}: {len(weights.attached)} units have no neighbours there and are linked to the "
                    f"nearest unit: {links}.")  # fmt: skip
-
-
-def _strength(panel: Panel, section: PanelSection) -> str:
-    """What a treatment that is not absorbing is, and what its estimates are of."""
-    if section.treatment_kind == "switching":
-        values, seen = panel.variables[str(panel.roles.treatment)][0], seen_in(panel)
-        off = (values < np.fmax.accumulate(np.where(seen, values, 0.0), axis=0)) & seen
-        said = "switches off" if off.any() else "is declared switching, although no unit switches off"
-        return f"{section.treatment} is 0 or 1 and {said}: what needs dates of adoption is left out."
-    values = np.unique(panel.variables[str(panel.roles.treatment)][0][seen_in(panel)])
-    left_out = "estimates are effects of one unit of it, and what needs dates of adoption is left out."
-    if np.isin(values, (0.0, 1.0)).all():
-        return f'{section.treatment} is 0 or 1, and treatment_kind = "continuous" declares it a dose: {left_out}'
-    nearest, largest = float(np.diff(values).min()) if len(values) <= 6 else float(np.ptp(values)), abs(values).max()
-    digits = max(6, 3 + int(np.ceil(np.log10(largest / nearest))))  # so that different numbers are told apart
-    *few, low, high = (f"{value:.{digits}g}" for value in (*values[:6], values[0], values[-1]))
-    some = listed(few, 6) if len(values) <= 6 else f"{len(values):,} values"
-    return f"{section.treatment} is a treatment of any strength ({some}, {low} to {high}): {left_out}"
-
-
-def _of_weights(values: Floats, name: str) -> Iterator[str]:
-    """A warning on weights (n,) that change nothing, or that leave next to nothing of the panel."""
-    effective = float(values.sum() ** 2 / np.square(values).sum())
-    if values.min() == values.max():
-        yield f"The weight {name} is the same in all rows: weighted estimates equal those without weights."
-    elif effective < FEW_EFFECTIVE * len(values):
-        yield (f"The weight {name} is very uneven: {len(values):,} rows weigh as much as {effective:,.0f} equal ones, "
-               "so that estimates rest on few of them.")  # fmt: skip
 
 
 def _adoption_unseen(panel: Panel) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, override
 
@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from experiments.settings import Flag, Name, Names, Positive, Table, TomlReading
 from sim import weights
 from sim.arrays import Floats
-from sim.errors import Problem, bad, gathering, refuse
+from sim.errors import Problem, amount, bad, gathering, listed, refuse
 from sim.panel import Panel
 from sim.panel_files import Rows, numbers, unit_labels
 from sim.weights import CALLED, Coordinates, Islands, Standardize, Weights
@@ -135,7 +135,8 @@ class ContiguitySpec(WithIslands):
     def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
         return weights.contiguity(
             panel.units, self.path, unit=self.unit, rule=self.rule, standardize=self.standardize,
-            islands=self.islands, coordinates=_coordinates(panel) if self.places else None, name=self.label,
+            islands=self.islands, name=self.label,
+            coordinates=Coordinates(panel.units, *_degrees(panel)) if self.places else None,
         )  # fmt: skip
 
 
@@ -208,7 +209,7 @@ class OfFile(WithIslands, ABC):
         rows = order if isinstance(self.units, str) else self.units
         return from_file(
             self.path, order, keep=panel.units, others=self.others, standardize=self.standardize, islands=self.islands,
-            coordinates=_coordinates(panel) if self.places else None, name=self.label,
+            coordinates=Coordinates(panel.units, *_degrees(panel)) if self.places else None, name=self.label,
             layout=FileLayout(self.sheet, self.focal, self.neighbor, self.weight, rows, self.symmetric), **how,
         )  # fmt: skip
 
@@ -259,8 +260,30 @@ def _degrees(panel: Panel) -> tuple[Floats, Floats]:
     return longitude, latitude
 
 
-def _coordinates(panel: Panel) -> Coordinates:
-    return Coordinates(panel.units, *_degrees(panel))
+DEGREES = {"longitude": 180, "latitude": 90}  # which no place reaches
+
+
+def place_problems(
+    attributes: Mapping[str, Any], units: tuple[str, ...], named: Mapping[str, str], file: str
+) -> Iterator[Problem]:
+    """Coordinates that are no degrees on the globe, whatever asks for them: text, projected or exchanged columns.
+
+    attributes: (N,) each; named: attribute -> column.
+    """
+    read = {name: numbers(pd.Series(attributes[name]))[0] for name in DEGREES if name in attributes}
+    if len(read) < len(DEGREES):
+        return
+    remedy, (east, north) = "give degrees as numbers, such as 116.4 and 39.9", np.abs(list(read.values()))
+    if (north >= DEGREES["latitude"]).any() and (east < DEGREES["latitude"]).all() and (north < 180).all():
+        remedy = f'if they are exchanged, say longitude = "{named["latitude"]}", latitude = "{named["longitude"]}"'
+    for name, limit in DEGREES.items():
+        wrong = np.flatnonzero(~(np.abs(read[name]) < limit))
+        if wrong.size:
+            texts = [attributes[name][i] if np.isnan(read[name][i]) else f"{read[name][i]:g}" for i in wrong]
+            held = listed((f"{units[i]} {text}" for i, text in zip(wrong, texts, strict=True)), 3)
+            yield Problem(f"the {name} of {amount(wrong.size, 'unit')} is not on the globe: {held}",
+                          f"{file}, column {named[name]!r}", f"degrees between -{limit} and {limit}",
+                          remedy)  # fmt: skip
 
 
 def with_orders(sections: tuple[AnyWeights, ...], frame: pd.DataFrame, rows: Rows) -> tuple[AnyWeights, ...]:

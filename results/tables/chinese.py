@@ -36,6 +36,12 @@ def wording(document: Document) -> Callable[[str], str]:
     return said if document.style.language == "zh" else str
 
 
+def notes_of(document: Document) -> tuple[str, ...]:
+    """A document's notes in its language; those that the vocabulary does not hold stay as they are."""
+    names = names_of(document) if document.style.language == "zh" else None
+    return document.notes if names is None else tuple(sentence(note, names) for note in document.notes)
+
+
 def in_language(table: JournalTable, document: Document) -> JournalTable:
     """A table in Chinese; what the user called something keeps its name."""
     names = names_of(document)
@@ -72,13 +78,13 @@ def chinese(text: str, names: Collection[str] = ()) -> str:
     start = text[: len(text) - len(text.lstrip())]
     if not body or body in names:
         return text
-    words, labels, _ = _vocabulary()
+    words, labels, *_ = _vocabulary()
     return start + (words.get(body) or _filled(body, labels, names) or body)
 
 
 def sentence(text: str, names: Collection[str] = ()) -> str:
     """A note in Chinese; one that the vocabulary does not hold as it is."""
-    words, _, sentences = _vocabulary()
+    words, _, sentences, _ = _vocabulary()
     if said := words.get(text) or _filled(text, sentences, names):
         return said
     columns, _, note = text.partition(": ")
@@ -99,6 +105,10 @@ def _filled(text: str, templates: Templates, names: Collection[str]) -> str:
 def _part(name: str, text: str, names: Collection[str]) -> str:
     if name in ("raw", "number"):
         return text
+    if name == "items":
+        for pattern, said in _vocabulary()[3]:
+            text = pattern.sub(re.sub(r"\{(\w+)\}", r"\\g<\1>", said), text)
+        return text
     if name == "columns":
         return _columns(text, names)
     return "；".join(chinese(part, names) for part in text.split("; ")) if name == "list" else chinese(text, names)
@@ -114,16 +124,17 @@ def _columns(text: str, names: Collection[str]) -> str:
 
 
 @cache
-def _vocabulary() -> tuple[dict[str, str], Templates, Templates]:
-    """Words; labels and sentences as patterns, those with most letters of their own first."""
+def _vocabulary() -> tuple[dict[str, str], Templates, Templates, Templates]:
+    """Words; labels, sentences and parts of lists as patterns, those with most letters of their own first."""
     held = tomllib.loads(files("results.tables").joinpath("chinese.toml").read_text(encoding="utf-8"))
-    return held["words"], _templates(held["labels"]), _templates(held["sentences"])
+    labels, sentences, lists = (_templates(held[name]) for name in ("labels", "sentences", "lists"))
+    return held["words"], labels, sentences, lists
 
 
 def _templates(given: Mapping[str, str]) -> Templates:
     ordered = sorted(given.items(), key=lambda pair: -len(re.sub(r"\{\w+\}", "", pair[0])))
-    return tuple((re.compile(PLACE.sub(_place, re.escape(english))), said) for english, said in ordered)
-
-
-def _place(found: re.Match[str]) -> str:
-    return rf"(?P<{found[1]}>{PLACES.get(found[1], '.+?')})"
+    place = r"(?P<{0}>{1})".format
+    return tuple(
+        (re.compile(PLACE.sub(lambda found: place(found[1], PLACES.get(found[1], ".+?")), re.escape(english))), said)
+        for english, said in ordered
+    )

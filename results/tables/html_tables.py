@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from markupsafe import Markup
 
 from results.page import SYNTHETIC, page
-from results.tables.chinese import wording
+from results.tables.chinese import notes_of, wording
 from results.tables.journal_table import JournalTable, TableFormat, TableSetting
 from results.tables.records import INFORMS, OVERTURNS, WEAKENS, Document, Figure, heading, spoken
 from results.tables.typography import split_stars, with_minus
@@ -56,7 +56,7 @@ def html_tables(
         before=said(heading(document.warnings)) if document.warnings else "",
         warnings=[(SIGNS[one.severity], one.sentence) for one in spoken(document.warnings)],
         silent=[one.sentence for one in document.warnings if not one.severity],
-        notes=document.notes,
+        notes=notes_of(document),
         failed=said(f"{amount(document.failed, 'fit')} gave no column; the notes say which and why.")
         if document.failed else "",
     )  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from results.tables.chinese import wording
+from results.tables.chinese import notes_of, wording
 from results.tables.journal_table import Heading, JournalTable, Row, TableFormat
 from results.tables.records import Document
 from results.tables.typography import split_stars, with_minus
@@ -47,7 +47,7 @@ def latex_tables(document: Document, tables: Sequence[JournalTable]) -> str:
     parts = [part for table in tables for part in _parts(table)]
     body = "\n\n".join(_float(part) for part in parts)
     if document.notes:
-        body += f"\n\n\\clearpage\n{_list(wording(document)('Notes'), document.notes)}"
+        body += f"\n\n\\clearpage\n{_list(wording(document)('Notes'), notes_of(document))}"
     engine, fonts = _fonts(body)
     head = _PREAMBLE.format(engine=engine, fonts=fonts)
     return f"{head}{body}\n\\end{{document}}\n"

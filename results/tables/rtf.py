@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from results.tables.chinese import wording
+from results.tables.chinese import notes_of, wording
 from results.tables.journal_table import JournalTable, Row, TableFormat
 from results.tables.records import Document
 from results.tables.typography import split_stars, with_minus
@@ -26,7 +26,9 @@ def rtf_tables(document: Document, tables: Sequence[JournalTable]) -> str:
     if document.notes:
         said = wording(document)("Notes")
         body += rf"\sect\sectd\pgwsxn{PAGE}\pghsxn{TURNED}" + "\n"
-        body += "\n".join(rf"\pard {text}\par" for text in (rf"{{\b {escape(said)}}}", *map(escape, document.notes)))
+        body += "\n".join(
+            rf"\pard {text}\par" for text in (rf"{{\b {escape(said)}}}", *map(escape, notes_of(document)))
+        )
     return f"{HEAD}\n{body}\n}}\n"
 
 

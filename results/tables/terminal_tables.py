@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.segment import Segment
 from rich.text import Text
 
-from results.tables.chinese import wording
+from results.tables.chinese import notes_of, wording
 from results.tables.journal_table import EVERY, JournalTable, Row, TableSetting, named_tables
 from results.tables.records import LEAST_SHOWN, MOST_LINES, Document, heading, sentences
 from results.tables.typography import ascii_only, split_stars
@@ -69,9 +69,9 @@ def print_estimates(
     if EVERY not in shown and (rest := [table.name for table in tables if table not in chosen]):
         more = f"{len(rest)} more tables: {', '.join(rest)}. Name them after --tables, or write all with --out."
         _say(console, wording(document)(more))
-    for note in document.notes:
+    for note, said in zip(document.notes, notes_of(document), strict=True):
         if EVERY in shown or not _elsewhere(note, chosen):
-            _say(console, note)
+            _say(console, said)
 
 
 def _elsewhere(note: str, chosen: Sequence[JournalTable]) -> bool:

@@ -16,7 +16,7 @@ from html import escape
 from importlib.util import find_spec
 from typing import Any, Literal
 
-from results.tables.chinese import wording
+from results.tables.chinese import notes_of, wording
 from results.tables.journal_table import JournalTable, Row, TableFormat
 from results.tables.records import Document, Figure
 from results.tables.typography import split_stars, with_minus
@@ -69,7 +69,7 @@ def word_tables(document: Document, tables: Sequence[JournalTable]) -> bytes:
         _draw(file, figure)
     if document.notes:
         file.add_paragraph(said("Notes"), style="Heading 1")
-    for note in document.notes:
+    for note in notes_of(document):
         file.add_paragraph(note, style="List Bullet")
     out = io.BytesIO()
     file.save(out)

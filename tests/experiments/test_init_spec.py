@@ -11,7 +11,7 @@ import pytest
 from long_tables import load_panel
 
 from estimators.linear.did import TwoWayDID
-from experiments.panel_spec.first_spec import example_frame, propose_spec
+from experiments.panel_spec.first_spec import example_frame, propose_spec, questions_in
 from experiments.panel_spec.look import look_at
 from experiments.panel_spec.spec import read_spec
 from sim.errors import BadInput
@@ -149,7 +149,7 @@ MONTHS = [f"{year}-{month:02d}-01" for year in (2019, 2020) for month in range(1
         ([text[:7].replace("-", "") for text in MONTHS], "column 'year'; the periods 201901 to 202012 look like"),
         ([2001, 2002, *range(2002, 2024)], "panel.csv; no two columns identify the rows as unit and period: by 'city' "
          "and 'year', 3 unit-periods have more than one row: a in 2002, b in 2002, c in 2002"),
-        ([2001, "", *range(2003, 2025)], "column 'year', row 3, unit a; the period is nan"),
+        ([2001, "", *range(2003, 2025)], "column 'year', row 3, unit a; the period is missing"),
     ],
     ids=["dates", "months", "repeated", "missing"],
 )  # fmt: skip
@@ -314,3 +314,136 @@ def test_what_cannot_be_used_is_said_to_be_what_it_is() -> None:
     text = propose_spec(frame, "panel.csv")
     assert '# not used: "lists" holds lists, not one value a row' in text
     assert '# not used: "road" is infinite in 1 row' in text
+
+
+def with_cell(name: str, value: object, rows: slice = slice(10, 11)) -> pd.DataFrame:
+    """The committed panel with another value in some rows of a column."""
+    frame = made_cities.frame()
+    frame[name] = frame[name].astype(object)
+    frame.loc[frame.index[rows], name] = value
+    return frame.infer_objects()
+
+
+def test_a_unit_without_its_name_once_is_named_by_its_code_and_asked_about() -> None:
+    text = propose_spec(with_cell("city", None), "panel.csv")
+    assert 'unit = "code"' in text
+    assert "unit: is it code? city names units as code does, and is empty in 1 row: fill it to name them so" in (
+        questions_in(text)
+    )
+    assert not [asked for asked in questions_in(propose_spec(made_cities.frame(), "panel.csv")) if "unit" in asked]
+
+
+def test_a_column_that_only_tells_rows_apart_does_not_become_the_unit() -> None:
+    frame = with_cell("city", None).drop(columns=["code", "pilot", "data"])
+    place = frame.groupby("year")["gdp"].rank(method="first").astype(int)
+    with pytest.raises(BadInput, match="column 'city', row 11; the unit is missing in 1 row"):
+        propose_spec(frame.assign(place=place), "panel.csv")
+    with pytest.raises(BadInput, match="the unit is missing in 1 row"):
+        propose_spec(frame.drop(columns=["province", "region"]), "panel.csv")
+
+
+def test_units_of_numbers_with_one_empty_cell_are_still_the_units() -> None:
+    frame = with_cell("code", None).drop(columns=["city", "province", "region"])
+    with pytest.raises(BadInput, match="column 'code', row 11"):
+        propose_spec(frame, "panel.csv")
+
+
+def test_a_period_that_is_empty_once_does_not_give_way_to_a_number_of_periods() -> None:
+    frame = with_cell("year", None)
+    frame["t"] = made_cities.frame()["year"] - 2000
+    with pytest.raises(BadInput, match="the period is missing"):
+        propose_spec(frame, "panel.csv")
+
+
+@pytest.mark.parametrize("value", [None, np.inf])
+def test_one_cell_of_a_coordinate_takes_no_place_away(value: float | None) -> None:
+    frame = with_cell("lat", value)
+    text = propose_spec(frame, "panel.csv")
+    assert look_at(frame, "panel.csv").coordinates == ("lon", "lat")
+    asked = [line for line in questions_in(text) if "column 'lat'" in line and "is infinite in 1 row" in line]
+    assert len(asked) == (value is not None)
+
+
+@pytest.mark.parametrize(
+    ("value", "rows", "said"),
+    [(1.5, slice(10, 11), "holds several degrees for"), (None, slice(0, 9), "holds no degrees for")],
+)
+def test_a_coordinate_that_is_odd_in_one_unit_is_no_control_and_asked_about(
+    value: float | None, rows: slice, said: str
+) -> None:
+    frame = with_cell("lat", value, rows)
+    look = look_at(frame, "panel.csv")
+    assert look.coordinates is None
+    assert "lat" not in look.controls
+    unit = frame["city"].iloc[rows.start]
+    assert f"longitude, latitude: lat {said} {unit}" in questions_in(propose_spec(frame, "panel.csv"))
+
+
+def test_exchanged_names_of_coordinates_are_asked_about() -> None:
+    frame = made_cities.frame().rename(columns={"lon": "lat", "lat": "lon"})
+    asked = questions_in(propose_spec(frame, "panel.csv"))
+    assert any('if longitude and latitude are exchanged, say longitude = "lat"' in line for line in asked)
+
+
+@pytest.mark.parametrize("name", ["y", "d"])
+def test_what_is_infinite_once_keeps_its_place_and_is_asked_about(name: str) -> None:
+    frame = with_cell(name, np.inf)
+    look = look_at(frame, "panel.csv")
+    assert (look.outcome, look.treatment) == ("y", "d")
+    assert any(f"column '{name}'" in line and "is infinite in 1 row" in line
+               for line in questions_in(propose_spec(frame, "panel.csv")))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("shown", "rest", "example"),
+    [("{}***", "{}", "***"), ("({})", "{}", "("), ("${}", "${}", "$"), ("{}万", "{}万", "万")],
+)
+def test_a_column_of_numbers_beside_signs_is_asked_about(shown: str, rest: str, example: str) -> None:
+    frame = made_cities.frame()
+    numbered = np.arange(len(frame))
+    frame["y"] = [(shown if number % 3 else rest).format(f"{abs(value):.3f}")
+                  for number, value in zip(numbered, frame["y"], strict=True)]  # fmt: skip
+    asked = [line for line in questions_in(propose_spec(frame, "panel.csv")) if line.startswith("y holds text")]
+    assert len(asked) == 1
+    assert example in asked[0]
+    assert "and is not used: if it holds numbers, write them without other signs" in asked[0]
+
+
+def test_a_number_with_a_mark_among_groups_of_digits_is_the_example() -> None:
+    frame = made_cities.frame()
+    frame["gdp"] = (1000 * frame["gdp"].abs() + 1000).map("{:,.2f}".format)
+    frame.loc[frame.index[8], "gdp"] = "1,234.56*"
+    assert any("gdp holds text, such as '1,234.56*'" in line for line in questions_in(propose_spec(frame, "panel.csv")))
+
+
+def test_names_and_dates_are_no_numbers_beside_signs() -> None:
+    frame = made_cities.frame().assign(note=lambda t: "n" + t["road"].round(2).astype(str),
+                                       day=lambda t: t["year"].map("{}-03-".format) + "01")  # fmt: skip
+    assert not [line for line in questions_in(propose_spec(frame, "panel.csv")) if "holds text" in line]
+
+
+@pytest.mark.parametrize(("name", "value"), [("y", "7..3"), ("d", "l")])
+def test_a_slip_of_one_cell_takes_no_role_away_and_is_asked_about(name: str, value: str) -> None:
+    frame = with_cell(name, value)
+    look = look_at(frame, "panel.csv")
+    assert (look.outcome, look.treatment) == ("y", "d")
+    (problem,) = look.faulty
+    assert problem.what == f"holds '{value}'"
+    assert f"column '{name}'" in problem.where
+
+
+def test_coordinates_with_signs_are_asked_about() -> None:
+    frame = made_cities.frame().assign(lat=lambda t: t["lat"].map("{}°N".format))
+    asked = questions_in(propose_spec(frame, "panel.csv"))
+    assert sum("longitude, latitude: lat holds text" in line and "no degrees" in line for line in asked) == 1
+
+
+def test_means_of_rows_are_asked_about_and_variables_in_rows_are_told_from_individuals() -> None:
+    frame = made_cities.frame()[["city", "year", "y", "road", "book"]]
+    long = frame.melt(["city", "year"], var_name="series")
+    asked = questions_in(propose_spec(long, "panel.csv"))
+    assert f"[collapse]: are the {len(long)} rows individuals, of which {len(frame)} means are taken?" in asked
+    assert any("one row of 'y', 'road', 'book' in series: if these are variables, make a column of each" in line
+               for line in asked)  # fmt: skip
+    people = pd.concat([frame, frame.assign(y=frame["y"] + 1)]).assign(note=lambda t: t["y"].map("{:.4f}!".format))
+    assert not [line for line in questions_in(propose_spec(people, "panel.csv")) if "make a column of each" in line]

@@ -178,6 +178,29 @@ def test_parts_are_found_by_slot_by_kind_and_by_both(capsys: pytest.CaptureFixtu
     assert "did you mean 'adoption.random'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("written", "group", "kind"),
+    [
+        ("cluster:unit", "error_types", "cluster:A or cluster:A+B"),
+        ("conley:200", "error_types", "conley:KM or conley:KM:bartlett"),
+        ("strata:region", "schemes", "strata"),
+        ("adoption:random", "parts", "adoption: random"),
+    ],
+)
+def test_a_kind_is_found_as_it_is_written_in_a_spec(
+    written: str, group: str, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert [entry["kind"] for entry in kinds_of(written, capsys)[group]] == [kind]
+
+
+def test_a_value_of_a_dial_finds_what_has_the_dial(capsys: pytest.CaptureFixture[str]) -> None:
+    first, *_ = kinds_of("sdm", capsys)["estimators"]
+    assert first["kind"] == "spatial"
+    assert str(first["summary"]).startswith('sdm is model = "sdm" of it. SAR, SEM, SDM')
+    assert run_command(["kinds", "nowhere:unit"]) == 2
+    assert "cannot load 'nowhere:unit'" in capsys.readouterr().err
+
+
 def test_ranges_of_numbers_and_kinds_of_parts_are_allowed_values(capsys: pytest.CaptureFixture[str]) -> None:
     (entry,) = kinds_of("errors.process", capsys)["parts"]
     dials = {dial["name"]: dial for dial in entry["dials"]}  # type: ignore[attr-defined]

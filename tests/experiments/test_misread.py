@@ -357,6 +357,46 @@ def test_dates_have_the_year_of_their_period() -> None:
     assert pp.read_panel(data, {**SPEC, "read": {"years": True}}).panel.periods == tuple(range(2000, 2008))
 
 
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        ("FY{}/09", "'FY2000/09' is read as 2000"),
+        ("{}Q4", "'2000Q4' is read as 2000"),
+        ("31/12/{}", "'31/12/2000' is read as 2000"),
+        ("{}年", ""),
+    ],
+)
+def test_what_is_read_as_a_year_is_said(shown: str, said: str) -> None:
+    data = frame().assign(year=lambda d: d["year"].map(shown.format))
+    text, real = pp.init(data), pp.read_panel(data, {**SPEC, "read": {"years": True}})
+    assert real.panel.periods == tuple(range(2000, 2008))
+    assert real.notes == ((f"year: {said}.",) if said else ())
+    assert [line for line in text.splitlines() if "is read as" in line] == (
+        [f"# ? [read] years: {said} in year: is that right?"] if said else []
+    )
+
+
+def test_dates_are_said_to_be_read_as_years() -> None:
+    data = frame().assign(year=lambda d: pd.to_datetime(d["year"].map("{}-12-31".format)))
+    assert pp.read_panel(data, {**SPEC, "read": {"years": True}}).notes == ("year: 2000-12-31 is read as 2000.",)
+    days = frame().assign(year=lambda d: 36_891 + ((d["year"] - 2000) * 365.25).astype(int))
+    assert pp.read_panel(days, {**SPEC, "read": {"years": True}}).notes == ("year: 36891 is read as 2000.",)
+
+
+@pytest.mark.parametrize("dates", [True, False])
+def test_two_periods_of_a_unit_in_one_year_are_one_line(dates: bool) -> None:
+    halves = frame()["year"].map(lambda year: f"{2000 + (year - 2000) // 2}-{'12-31' if year % 2 else '06-30'}")
+    data = frame().assign(year=pd.to_datetime(halves) if dates else halves)
+    with pytest.raises(BadInput) as error:
+        pp.read_panel(data, {**SPEC, "read": {"years": True}})
+    (line,) = str(error.value).splitlines()
+    first, last = ("2000-06-30", "2000-12-31") if dates else ("'2000-06-30'", "'2000-12-31'")
+    assert f"column 'year'; {first}, {last} of c00 are all read as 2000" in line
+    assert "number the periods 1, 2, 3 and so on, and remove years from [read]" in line
+    pooled = {"panel": {"unit": "city", "period": "year", "outcome": "y"}, "collapse": {}, "read": {"years": True}}
+    assert pp.read_panel(data, pooled).panel.periods == tuple(range(2000, 2004))
+
+
 def test_a_share_is_a_hundredth_of_its_points() -> None:
     data = frame().assign(x=lambda d: (100 * d["x"]).map("{:.6f}%".format))
     data.loc[7, "x"] = "0"  # which needs no sign
@@ -404,6 +444,62 @@ def test_years_alone_are_one_variable_that_is_named() -> None:
     long = to_long(table, value="gdp", period="t")
     assert list(long.columns) == ["city", "t", "gdp"]
     np.testing.assert_allclose(long["gdp"], frame().sort_values(["city", "year"])["y"])
+
+
+def european(folder: Path, *, commas: bool) -> Path:
+    """A file of semicolons in which y is 1.234 for 1234, and x has decimal commas or is whole."""
+    data = frame()
+    data["y"] = (1000 * (data["y"].abs() + 1)).map("{:,.0f}".format).str.replace(",", ".")
+    data["x"] = (
+        (100 * data["x"]).map("{:.1f}".format).str.replace(".", ",") if commas else (9 * data["x"] // 1).astype(int)
+    )
+    data.to_csv(folder / "panel.csv", index=False, sep=";")
+    return folder / "panel.csv"
+
+
+def test_points_beside_decimal_commas_are_no_decimals_in_silence(tmp_path: Path) -> None:
+    path = european(tmp_path, commas=True)
+    thousands = {"decimal": ",", "thousands": True}
+    real = pp.read_panel(path, {**SPEC, "read": thousands})
+    np.testing.assert_allclose(real.panel.variables["y"][0].T.ravel(), (1000 * (frame()["y"].abs() + 1)).round())
+    for asked in ({}, {"read": {"decimal": ","}}):
+        with pytest.raises(BadInput) as error:
+            pp.read_panel(path, {**SPEC, **asked})
+        (line,) = str(error.value).splitlines()
+        assert "beside decimal commas may be" in line
+    text = pp.init(path, tmp_path / "SPEC.toml")
+    assert 'decimal = ","' in text
+    assert "thousands = true" in text
+    (asked,) = [line for line in text.splitlines() if line.startswith("# ? [read] decimal: ")]
+    shown = asked.split('"')[1]
+    assert "." in shown
+    assert f"is read as {shown.replace('.', '')}: is that right?" in asked
+    assert pp.read_panel(path, tmp_path / "SPEC.toml").panel.variables["y"].min() >= 1000
+
+
+def test_points_that_may_part_thousands_are_asked_about(tmp_path: Path) -> None:
+    asked = [line for line in pp.init(european(tmp_path, commas=False), tmp_path / "SPEC.toml").splitlines()
+             if line.startswith("# ? decimals")]  # fmt: skip
+    assert len(asked) == 1
+    assert "If points part thousands, write the numbers without them" in asked[0]
+    frame().to_csv(tmp_path / "plain.csv", index=False, sep=";")
+    assert "# ? decimals" not in pp.init(tmp_path / "plain.csv", tmp_path / "PLAIN.toml")
+
+
+def test_reshape_says_what_it_left_out_and_refuses_points_of_thousands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wide = frame().pivot(index="city", columns="year", values="x").add_prefix("x").reset_index()
+    (tmp_path / "wide.csv").write_text(f"Yearbook\n{wide.to_csv(index=False)}Source: none\n", encoding="utf-8")
+    assert run_command(["panel", "reshape", str(tmp_path / "wide.csv"), "--out", str(tmp_path / "long.csv")]) == 0
+    said = capsys.readouterr().err
+    assert "note: 1 row above the header left out: no row of the table?" in said
+    assert "note: 1 row at the end left out: no row of the table?" in said
+    mixed = "city;x2000;x2001;y2000;y2001\na;1,5;2,5;1.200;1.300\nb;1,5;2,5;1.200;1.300\n"
+    (tmp_path / "mixed.csv").write_text(mixed, encoding="utf-8")
+    assert run_command(["panel", "reshape", str(tmp_path / "mixed.csv"), "--out", str(tmp_path / "m.csv")]) == 2
+    assert '"1.200" beside decimal commas may be 1200 or 1.200' in capsys.readouterr().err
+    assert not (tmp_path / "m.csv").exists()
 
 
 def test_gaps_of_a_wide_table_stay_gaps() -> None:

@@ -29,7 +29,8 @@ def frame() -> pd.DataFrame:
     table = pd.DataFrame({"city": [f"c{i:02d}" for i in city], "year": 2000 + year, **made})
     table = table.assign(twice=2 * y + 1, about5=(fi - 5) ** 2, strong=z + rng.normal(size=size) / 3)
     places = rng.uniform(size=(2, UNITS)) * 10
-    return table.assign(polluting=table["polluting"].astype(int), lon=100 + places[0][city], lat=30 + places[1][city])
+    return table.assign(polluting=table["polluting"].astype(int), lon=100 + places[0][city], lat=30 + places[1][city],
+                        long=5 + places[0][city], metres=1e5 * (100 + places[0][city]))  # fmt: skip
 
 
 def spec(treatment: str = "fi", controls: tuple[str, ...] = ("x",), **tables: Any) -> dict[str, Any]:
@@ -37,6 +38,7 @@ def spec(treatment: str = "fi", controls: tuple[str, ...] = ("x",), **tables: An
     return {**tables, "panel": panel | tables.get("panel", {})}
 
 
+PLACED = {"longitude": "lon", "latitude": "lat"}
 REFUSED = {
     "instrument equal to the treatment": (spec(iv={"instruments": ["fi"]}), "instruments names 'fi'"),
     "instrument that is a control": (spec(iv={"instruments": ["x"]}), "instruments names 'x', which is a control"),
@@ -56,8 +58,17 @@ REFUSED = {
     "effects of spatial models without W": (spec(spatial={"effects": ["unit"]}), "effects without spatial weights"),
     "effects that no model has": (spec(spatial={"effects": ["both"]}), "two-way"),
     "cut-offs without places": (spec(spatial={"cutoffs": [100.0, 200.0]}), "cutoffs need coordinates"),
+    "places exchanged, with errors by distance alone": (
+        spec("d", panel={"longitude": "lat", "latitude": "lon"}, inference={"errors": ["conley:200"]}),
+        'if they are exchanged, say longitude = "lon", latitude = "lat"'),
+    "places of text": (spec("d", panel=PLACED | {"latitude": "name"}), "the latitude of 30 units is not on the globe"),
+    "places in metres": (
+        spec("d", panel=PLACED | {"longitude": "metres"}), "give degrees as numbers, such as 116.4 and 39.9"),
+    "one column for both places": (spec("d", panel=PLACED | {"longitude": "lat"}), "are both 'lat'"),
 }  # fmt: skip
 SAID = {
+    "places whose names are exchanged": (
+        spec("d", panel={"longitude": "lat", "latitude": "long"}), "their names say the opposite"),
     "instrument that does not move": (spec(iv={"instruments": ["fixed"]}), "absorbed by the unit and time effects"),
     "weak instrument": (spec(iv={"instruments": ["weak"]}), "may be weak"),
     "weights that are all equal": (
@@ -113,9 +124,10 @@ FINE = {
     "a product with what the effects absorb": spec(controls=("x", "p"), transform={"p": {"product": ["x", "fixed"]}}),
     "parts centred and in another unit": spec(
         controls=("x", "p"), transform={"c": {"centre": "x"}, "k": {"scale": ["c", 3]}, "p": {"square": "k"}}),
+    "places by their names": spec("d", panel={"longitude": "long", "latitude": "lat"}),
     "an instrument of its own": spec(iv={"instruments": ["z"]}),
 }  # fmt: skip
-SPOKEN = ("interaction-parts:", "square-of-treatment:", "outcome-again:", "endogenous-again:")
+SPOKEN = ("interaction-parts:", "square-of-treatment:", "outcome-again:", "endogenous-again:", "exchanged-coordinates")
 
 
 @pytest.mark.parametrize("case", FINE)

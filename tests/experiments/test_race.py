@@ -736,3 +736,15 @@ def test_no_name_is_cut_at_80_columns() -> None:
     assert "demeaned-synthetic-" in said
     assert "\u2026" not in said
     assert max(map(len, said.splitlines())) <= 80
+
+
+def test_an_estimator_without_fits_stands_last_in_the_terminal() -> None:
+    """Of three, the first has no fits, and the second misses more than the third."""
+    none = RaceResult("a", "stacked", "cluster:unit")
+    results = (none, result("a", "did", 2.0), result("a", "imputation", 1.0))
+    found = race_module.Race(mock.Mock(), "did", 0.1, results, (), "did", agree=True)
+    for held in (found, replace(found, results=(results[1], none, results[2]))):
+        console = Console(width=80, record=True, file=io.StringIO())
+        race_module.print_race(held, console)
+        names = re.findall(r"^(did|stacked|imputation) ", console.export_text(), re.MULTILINE)
+        assert names == ["imputation", "did", "stacked"]

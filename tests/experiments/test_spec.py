@@ -551,3 +551,44 @@ def test_a_fault_hides_no_fault_of_another_key(tmp_path: Path) -> None:
                 "longitude and latitude are not both given", "two weights are called 'nested'"]  # fmt: skip
     message = str(caught.value)
     assert [words for words in expected if words not in message] == [], message
+
+
+FAULTY = (
+    PANEL.replace('outcome = "y"', 'outcome = "yy"')
+    + """
+treatment_kind = "absorb"
+controls = ["xx", "ln_gdp", "ln_z"]
+[transform]
+ln_gdp = { lgo = "gdp" }
+ln_z = { log = "z" }
+[robustness]
+outcomes = ["second", "third"]
+lagg = 1
+"""
+)
+
+
+def test_faults_of_a_spec_and_of_its_columns_are_listed_together(tmp_path: Path) -> None:
+    (tmp_path / "spec.toml").write_text(FAULTY, encoding="utf-8")
+    with pytest.raises(BadInput) as error:
+        read_real_panel(panel_file(tmp_path), tmp_path / "spec.toml")
+    said = sorted(problem.what for problem in error.value.problems)
+    assert said == ["there is no column 'third'", "there is no column 'xx'", "there is no column 'yy'",
+                    "there is no column 'z'", "treatment_kind = 'absorb'", "unknown function 'lgo'",
+                    "unknown key 'lagg'"]  # fmt: skip
+
+
+def test_a_spec_and_a_panel_that_are_not_there_are_both_said(tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as error:
+        read_real_panel(tmp_path / "none.csv", tmp_path / "none.toml")
+    assert [problem.where for problem in error.value.problems] == [
+        str(tmp_path / "none.toml"), str(tmp_path / "none.csv")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("faulty", ["[read]\nskipp = 3", "[index]\nname = 3"])
+def test_columns_are_not_missed_where_the_table_is_read_in_another_way(tmp_path: Path, faulty: str) -> None:
+    (tmp_path / "spec.toml").write_text(PANEL.replace('"y"', '"yy"') + faulty, encoding="utf-8")
+    with pytest.raises(BadInput) as error:
+        read_real_panel(panel_file(tmp_path), tmp_path / "spec.toml")
+    assert not [problem for problem in error.value.problems if "no column" in problem.what]

@@ -140,6 +140,26 @@ def _(folder: Path) -> Path:
     return folder / "panel.xlsx"
 
 
+@door(
+    "workbook with a header of two rows, merged cells, units of measurement and notes",
+    asks=("skip: 1 row above", "skip_under: 1 row under", "header: 2 rows joined", "fill: do empty cells of City",
+          "skip_below: 1 row at the end"),
+)  # fmt: skip
+def _(folder: Path) -> Path:
+    book = openpyxl.Workbook()
+    rows = [["Yearbook of cities"], ["City", "Year", "Index", None, None], [None, None, "y", "d", "x"],
+            [None, None, "points", "0/1", "km"]]  # fmt: skip
+    for number, row in enumerate(clean().values.tolist()):
+        rows.append([None if number % PERIODS else row[0], *row[1:]])
+    for row in [*rows, [], ["Source: yearbook"]]:
+        book.active.append(row)
+    for cells in ("A1:E1", "A2:A3", "B2:B3", "C2:E2", *(f"A{5 + PERIODS * i}:A{4 + PERIODS * (i + 1)}"
+                                                        for i in range(UNITS))):  # fmt: skip
+        book.active.merge_cells(cells)
+    book.save(folder / "panel.xlsx")
+    return folder / "panel.xlsx"
+
+
 @door("csv with a title and notes that hold commas", asks=("skip: 1 row above", "skip_below: 2 rows at the end"))
 def _(folder: Path) -> Path:
     notes = "Source: yearbook, statistical office, 2012, tables 1, 2, 3 and 4\nNote: preliminary\n"

@@ -5,16 +5,20 @@ from __future__ import annotations
 import io
 import itertools
 import re
+import zipfile
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import get_args
 
+import numpy as np
+import pandas as pd
 import pytest
 from documents import FACTS, full_document, records
 from known_tables import ASKED, known_document
 from rich.cells import cell_len
 from rich.console import Console
 
+import panelproof as pp
 from estimators.core.error_types import KINDS, error_label
 from experiments.tables.ledger import journal_tables
 from results.plots.specification_curve import effect_chart
@@ -23,8 +27,10 @@ from results.tables.html_tables import html_tables
 from results.tables.journal_table import JournalTable
 from results.tables.latex import latex_tables
 from results.tables.records import Brackets, Check, Document, Fit, Style
+from results.tables.rtf import rtf_tables
 from results.tables.terminal_tables import print_estimates
 from results.tables.typography import error_note, number_of
+from results.tables.word import word_tables
 
 LATIN = {"ln", "floor", "de"}  # functions, a part of a name
 UNUSUAL = "Table 6, esda: no permutations."  # of a program that compares, in its own words
@@ -298,3 +304,68 @@ def test_the_page_says_its_language_and_wide_letters_count_twice() -> None:
     assert "<h2>表格</h2>" in page
     assert tables[1].lengths[0] == max(cell_len(row.label) for row in tables[1].rows if row.kind != "head")
     assert "ctex" in latex_tables(document, tables)
+
+
+def notes_of_panels() -> set[str]:
+    """What is said of panels that were cleaned in many ways."""
+    rng = np.random.default_rng(1)
+    unit, year = (part.ravel() for part in np.meshgrid(np.arange(8), np.arange(2000, 2006), indexing="ij"))
+    table = pd.DataFrame({"unit": [f"U{i}" for i in unit], "year": year, "X": rng.normal(size=48), "PARK": unit > 5,
+                          "Y": rng.normal(size=48), "G": 1 + unit, "DATE": [f"{at}-12-31" for at in year]})  # fmt: skip
+    own = {"unit": "unit", "period": "year", "outcome": "Y"}
+    gaps = table.assign(X=table["X"].mask(table.index.isin([0, 7, *range(12, 18)])), PARK=table["PARK"] * 1)
+    holes = gaps.drop(index=[46]).assign(PARK=((unit > 4) & (year > 2002))[table.index != 46] * 1)
+    dose = table.assign(DOSE=rng.normal(size=48), LEVEL=unit % 3 / 2 + (year > 2003), SWITCH=(unit + year) % 2)
+    asked: list[tuple[pd.DataFrame, dict[str, object]]] = [
+        (gaps, {"panel": {**own, "treatment": "PARK", "controls": ["X"], "missing": "drop"}}),
+        (gaps.drop(index=range(1, 8)), {"panel": {**own, "controls": ["X"], "missing": "drop"}}),
+        (holes, {"panel": {**own, "treatment": "PARK"}}),
+        (table[table["year"] % 3 != 1], {"panel": own}),
+        (table.assign(year=2 * year), {"panel": {**own, "controls": ["L"]}, "transform": {"L": {"lag": "X"}}}),
+        (table, {"panel": {**own, "period": "DATE"}, "read": {"years": True}}),
+        (table, {"panel": {**own, "weight": "G"}, "collapse": {"weight": "G"}}),
+        (pd.concat([table, table.assign(X=1.0)]), {"panel": {**own, "controls": ["X"]}, "collapse": {}}),
+        (pd.concat([gaps, gaps]), {"panel": {**own, "controls": ["X"], "missing": "drop"}, "collapse": {}}),
+        (table.assign(G=1 + 1e4 * (unit > 6)), {"panel": {**own, "weight": "G"}}),
+        (dose, {"panel": {**own, "treatment": "DOSE"}}),
+        (dose, {"panel": {**own, "treatment": "LEVEL"}}),
+        (dose, {"panel": {**own, "treatment": "SWITCH", "treatment_kind": "switching"}}),
+        (holes, {"panel": {**own, "treatment": "PARK", "treatment_kind": "switching"}}),
+        (holes, {"panel": {**own, "treatment": "PARK", "treatment_kind": "continuous"}}),
+        (table, {"panel": own, "transform": {"C": {"centre": "X"}, "Q": {"quantiles": ["G", 3, 2000]}}}),
+        (table.assign(X=table["X"] ** 2), {"panel": {**own, "outcome": "I"}, "index": {
+            "positive": ["X", "G"], "dimensions": {"A": ["X"], "B": ["G"]}}}),
+    ]  # fmt: skip
+    return {note for frame, spec in asked for note in pp.read_panel(frame, spec).notes}
+
+
+def test_what_is_said_of_a_cleaned_panel_is_chinese_in_chinese_tables() -> None:
+    notes = notes_of_panels()
+    assert len(notes) > 20
+    said = {note: sentence(note) for note in notes}
+    assert {note: text for note, text in said.items() if text == note or english(text) - {"rows"}} == {}
+    for note, text in said.items():
+        found, kept = (re.findall(r"\b(?:U\d|[XYGLCQ]|[\d,.]*\d)\b", each, re.ASCII) for each in (note, text))
+        assert sorted(one for one in found if one not in ("0", "1")) == sorted(
+            one for one in kept if one not in ("0", "1")), (note, text)  # fmt: skip
+
+
+def test_notes_behind_the_tables_are_in_their_language() -> None:
+    notes = ("5 rows with missing values left out (by column: y 1, x 4).", "An unusual note.")
+    document = replace(full_document(), style=CHINESE, notes=notes)
+    tables, file = journal_tables(document), io.StringIO()
+    print_estimates(document, tables, Console(file=file, width=200, highlight=False), None, ["all"])
+    word = b"".join(
+        zipfile.ZipFile(io.BytesIO(word_tables(document, tables))).read(name) for name in ["word/document.xml"]
+    )
+    rich_text = rtf_tables(document, tables)
+    said = "剔除5行含缺失值的数据（按列：y 1, x 4）。"
+    for text in (file.getvalue(), html_tables(document, tables), latex_tables(document, tables), word.decode()):
+        assert said in text
+        assert "An unusual note." in text
+        assert "missing values left out" not in text
+    assert "missing values left out" not in rich_text
+    english_file = io.StringIO()
+    plain = replace(document, style=Style())
+    print_estimates(plain, journal_tables(plain), Console(file=english_file, width=200, highlight=False), None, ["all"])
+    assert notes[0] in english_file.getvalue()

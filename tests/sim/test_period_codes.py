@@ -11,12 +11,16 @@ from sim.panel_files import Rows
 from sim.schema import absent_periods, uneven_code
 
 MONTHS = [year * 100 + month for year in (2019, 2020) for month in range(1, 13)]
+TWO_DIGITS = "years of two digits on both sides of a century"
 UNEVEN = {
     "months": (MONTHS, "years and months", "201901 is 24229"),
     "months with gaps": ([201911, 201912, 202002], "years and months", "201911 is 24239"),
     "quarters": ([20191, 20192, 20193, 20194, 20201], "years and quarters", "20191 is 8077"),
     "quarters in two digits": ([201902, 201903, 201904, 202001], "years and quarters", "201902 is 8078"),
     "half-years": ([20191, 20192, 20201, 20202], "years and half-years", "20191 is 4039"),
+    "years of two digits": ([95, 96, 97, 98, 99, 0, 1, 2, 3, 4, 5, 6], TWO_DIGITS, "1999 and 2000"),
+    "years of two digits, one of them absent": ([96, 98, 99, 0, 1], TWO_DIGITS, "1999 and 2000"),
+    "two years of two digits": ([99, 0], TWO_DIGITS, "1999 and 2000"),
     "first days of months": ([20190101, 20190201, 20190301], "years, months and days", "1, 2, 3"),
 }
 EVEN = {
@@ -33,6 +37,10 @@ EVEN = {
     "months since 1960": list(range(708, 732)),
     "numbers across a hundred": [201911, 201912, 201913, 202001],
     "no year": [990101, 990212, 990301],
+    "years of two digits in one century": list(range(95, 100)),
+    "months of a trial": [0, 12, 24, 36, 48, 60, 72, 84, 96],
+    "days before and after": [0, 90],
+    "numbers up to a hundred": list(range(100)),
     "one": [201901],
     "one that could be a day": [43830],
     "none": [],

@@ -277,6 +277,8 @@ BAD = {
     "everyone, mixed": (lambda: everyone(panel(), 1.0), "mixed", "every unit is treated"),
     "no pre-period": (lambda: late(panel()), "time", "no treated unit has two periods before"),
     "no attribute": (lambda: panel(), "strata:provinces", "did you mean 'province'"),
+    "a column that is no attribute": (lambda: panel(), "strata:west", r"an attribute where \[panel\] groups names it"),
+    "strata of nothing": (lambda: panel(), "strata", 'as in "strata:region"'),
     "no weights": (lambda: panel(), "blocks:queen", "no weights 'queen'"),
     "no weights at all": (lambda: dataclasses.replace(panel(), weights={}), "relabel", "no spatial weights"),
     "blocks too large": (lambda: panel(), "blocks:ring:20", "1 blocks of 20 neighbours"),
