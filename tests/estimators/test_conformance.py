@@ -388,6 +388,9 @@ def test_every_replication_has_its_own_dates_and_gaps(kind: str) -> None:
         try:
             found = made(panel, Streams(1).tile(0, 3))
         except BadInput:
+            for row in range(3):
+                with pytest.raises(BadInput):
+                    made(panel.replication(row), Streams(1).tile(row, row + 1))
             continue
         for row in range(3):
             try:

@@ -261,6 +261,16 @@ def test_draws_without_an_answer_are_nan_and_leave_the_others_alone() -> None:
         assert (alone.status == Status.SINGULAR).all()
 
 
+def test_a_draw_whose_lag_the_controls_use_up_has_no_answer() -> None:
+    panel = small_panel(N, T, seed=4)
+    given = paths(calendars(3, seed=2))
+    noise = 1e-6 * np.random.default_rng(3).standard_normal((1, T, N))  # some 1e-12 of the lag is left
+    lagged = next(iter(panel.weights.values())).lag(given[:1]) + noise
+    found = sdm_placebo(panel.with_variables({"inv": lagged}), given)
+    assert np.isnan(found.estimate[0, 0]).all()
+    assert np.isfinite(found.estimate[0, 1:]).all()
+
+
 def test_tables_of_many_dates_equal_sums_over_paths() -> None:
     first = calendars(5, seed=9)
     drawn, whole = PathCodes(absorbing_paths(T), first), paths(first)
