@@ -137,7 +137,7 @@ def _plot(
     weights = np.array([_at(found, value - mean) for value in values])
     covariance = fitted.estimator.covariance(fitted.panel, error)
     effect, se = combine(found.estimate[0], covariance, weights)
-    margin = critical_values(np.full(POINTS, covariance.dof), LEVEL) * se
+    margin = critical_values(np.full(POINTS, covariance.dof), LEVEL) * np.where(se > 0, se, np.nan)
     outcome, column = ledger.name(fitted.panel.roles.outcome), fitted.fit.column
     return MarginalPlot(
         ledger.name(name), outcome, values, effect, effect - margin, effect + margin, places, error_label(error), column

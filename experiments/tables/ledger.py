@@ -160,7 +160,8 @@ class Ledger:
         estimate, se, dof = weights @ found.estimate[0], [], []
         for error in kept:
             covariance = fitted.estimator.covariance(fitted.panel, error)
-            se.append(combine(found.estimate[0], covariance, weights)[1])
+            own = combine(found.estimate[0], covariance, weights)[1]
+            se.append(np.where(own > 0, own, np.nan))
             dof.append(np.full(len(terms), covariance.dof))
         made = Estimates(tuple(terms), tuple(kept), estimate[None], np.array([se]), np.array([dof]), found.status)
         first = next(record for record in self.records if Fit(**record.identity) == fitted.fit)
