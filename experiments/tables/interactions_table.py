@@ -154,12 +154,12 @@ def _compare_groups(real: RealPanel, ledger: Ledger, group: str) -> None:
     estimator = replace(estimator, errors=_errors(real, panel, fit, ledger))
     try:
         why = unfit(estimator.derived(panel), estimator.names(panel.schema)[2])
+        estimates = None if why else ledger.fit(panel, {estimator: fit}).get(estimator)
     except BadInput as refusal:
         why = reasons(refusal)
     if why:
         ledger.note(f"No table {TRIPLE_DIFFERENCE} ({fit.sample}): {why}.")
         return
-    estimates = ledger.fit(panel, {estimator: fit}).get(estimator)
     if estimates is None:
         return
     say_what_has_no_error(ledger, fit, panel, estimates)

@@ -305,7 +305,11 @@ def two_way(real: RealPanel, ledger: Ledger, part: Panel, fit: Fit, regressors: 
     errors = clustered_enough(part, error_types(real.spec))
     say_what_is_left_out(ledger, fit, error_types(real.spec), errors)
     estimator = regression(real.spec, f"table-{table}-column-{column}", names, errors=errors)
-    estimates = ledger.fit(part, {estimator: fit}).get(estimator)
+    try:
+        estimates = ledger.fit(part, {estimator: fit}).get(estimator)
+    except BadInput as refusal:  # of clusters that are alone without singletons
+        ledger.note(f"Table {table} has no column {column} ({fit.sample}): {reasons(refusal)}.")
+        return False
     if estimates is not None:
         say_what_has_no_error(ledger, fit, part, estimates)
     return estimates is not None

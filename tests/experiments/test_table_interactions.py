@@ -251,3 +251,14 @@ def test_a_second_group_that_is_fitted_without_error_has_no_error() -> None:
     assert found["did in 1", "cluster:unit"].estimate == pytest.approx(2.0, abs=1e-8)
     assert found["did", "cluster:unit"].se > 0.01
     assert found["did in 1", "cluster:unit"].se is found["did in 1", "cluster:unit"].pvalue is None
+
+
+def test_a_control_that_the_effects_of_groups_absorb_is_a_note_in_place_of_table_d() -> None:
+    frame = example_frame().rename(columns={"lat": "latitude"})
+    frame["late"] = (frame["latitude"] > frame["latitude"].median()).astype(int)
+    frame["road"] = frame["late"] * (frame["year"] - 2006.0) ** 2
+    plain = spec_of(transform={}, ddd={"group": "late"})
+    found = pp.estimate(frame, plain)
+    assert "2" in {record.table for record in found.records}
+    assert "D" not in {record.table for record in found.records}
+    assert any(note.startswith("No table D (late = 1 less 0): variable 'road' is absorbed") for note in found.notes)
