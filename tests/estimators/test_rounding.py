@@ -10,7 +10,7 @@ import numpy as np
 import pyfixest
 import pytest
 
-from estimators import Mediation, PanelIV, SpatialPanel, Status, TwoWayDID
+from estimators import DCDH, CallawaySantAnna, InteractionTest, Mediation, PanelIV, SpatialPanel, Status, TwoWayDID
 from estimators.core.tile import balanced_split, without_singletons
 from estimators.linear.covariances import cancelled
 from estimators.linear.random_effects import ErrorComponents, RandomEffects
@@ -201,6 +201,32 @@ def test_paths_whose_scores_cancel_have_no_errors() -> None:
     assert np.isnan(found.statistics["corr_ab"][0])
     assert np.isnan(Mediation("m", "y", ("did",), cluster="region").sensitivity(panel, np.array([0.0, 0.3]))[1]).all()
     assert np.isfinite(Mediation("m", "y", ("did",), errors[:3])(panel).se[0, 0]).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_outcome_of_regions_has_no_errors_by_their_cities(seed: int) -> None:
+    """Cities of a treated region that share its outcome, and those of another: nothing differs within either."""
+    rng = np.random.default_rng(seed)
+    region = np.arange(14) % 2
+    variables = {"did": ((np.arange(6)[:, None] >= 3) & (region == 0))[None].astype(np.float64),
+                 "y": 1.7 * rng.standard_normal((1, 6, 2))[:, :, region] + 0.3}  # fmt: skip
+    panel = replace(small_panel(14, 6), variables=variables)
+    panel = replace(panel, roles=replace(panel.roles, outcome="y", controls=(), mediators=()))
+    for found in (CallawaySantAnna()(panel), DCDH()(panel)):
+        assert (np.abs(found.estimate[np.isfinite(found.estimate)]) > 1e-6).any()
+        assert np.isnan(found.se).all()
+
+
+def test_groups_that_are_fitted_without_error_are_not_tested() -> None:
+    panel = small_panel(24, 6, seed=2)
+    half = np.array([str(i % 2) for i in range(24)])
+    y = panel.variables["did"] * (1.0 + (half == "1")) + panel.variables["inv"]
+    exact = replace(panel, variables={**panel.variables, "y": y}, attributes={"half": half})
+    found = InteractionTest("half", ("0", "1"), "y", ("did", "inv"), ("iid", "hc1", "cluster:unit"))(exact)
+    np.testing.assert_allclose(found.estimate[0], [1.0, 1.0], rtol=1e-8)
+    assert found.status[0] == Status.OK
+    assert np.isnan(found.se).all()
+    assert np.isnan([found.statistics["wald"], found.statistics["wald_p"]]).all()
 
 
 @pytest.mark.parametrize("periods", [False, True])
