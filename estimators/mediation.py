@@ -16,7 +16,7 @@ t_0 - a_0 b of the coefficients t_0, a_0 of D in the regressions of Y and M on D
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,7 +36,7 @@ from estimators.core.estimator import (
 )
 from estimators.core.hypotheses import NullTests
 from estimators.core.tile import Tile, spread
-from estimators.linear.covariances import ClusterK, check_two_clusters, membership
+from estimators.linear.covariances import DEGENERATE, ClusterK, check_two_clusters, membership
 from estimators.linear.instruments import joined
 from estimators.linear.panel_iv import PanelIV
 from sim.arrays import Codes, Floats
@@ -66,11 +66,12 @@ class Variables:
 @dataclass(frozen=True, eq=False, slots=True)
 class System:
     """Variables without unit and time effects: x (1 or R, K, T, N) with the treatment last, m and y (1 or R, T, N), and
-    instruments z (1 or R, M, T, N) of m, None without."""
+    instruments z (1 or R, M, T, N) of m, None without; whole (1 or R,): the outcome's squares around its mean."""
 
     x: Floats
     m: Floats
     y: Floats
+    whole: Floats
     z: Floats | None = None
 
     @classmethod
@@ -81,7 +82,7 @@ class System:
         x[ols.any_absorbed(tile, names.regressors, np.square(x).sum(axis=(2, 3)))] = np.nan
         none = ols.any_absorbed(tile, (names.mediator,), ols.sum_of_squares(m)[:, None])
         z = ols.stack([tile.within(name) for name in names.instruments]) if names.instruments else None
-        return cls(x, np.where(none[:, None, None], np.nan, m), y, z)
+        return cls(x, np.where(none[:, None, None], np.nan, m), y, tile.total_sum_of_squares(names.outcome), z)
 
     def replication(self, row: int) -> Floats:
         """All variables of one panel: controls, treatment, instruments, mediator, outcome, (K + M + 2, T, N)."""
@@ -89,24 +90,21 @@ class System:
         z = np.empty((0, *y.shape)) if self.z is None else self.z[row if len(self.z) > 1 else 0]
         return np.concatenate([x, z, m[None], y[None]])
 
-    @property
-    def instruments(self) -> int:
-        """How many there are."""
-        return 0 if self.z is None else self.z.shape[1]
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class MediationPaths:
     """The fitted system: values (R, 4) of a, b, nde, total; influence (R, 4, N), each unit's share in their errors.
 
     squares (R, 3, N): each unit's u'u, v'v, u'v, where u, v are the residuals of mediator and outcome on treatment and
-    controls; totals (R, 2): m'm, y'y.
+    controls; totals (R, 2): m'm, y'y. alike (R, 4): variances of the values were all residuals of an equation alike,
+    infinite of an outcome that is fitted without error: what is no more than rounding beside them is no variance.
     """
 
     values: Floats
     influence: Floats
     squares: Floats
     totals: Floats
+    alike: Floats
 
     @classmethod
     def fit(cls, system: System, rows: int) -> MediationPaths:
@@ -126,11 +124,14 @@ class MediationPaths:
         on_a, on_total = (policy * u).sum(axis=1), (policy * v).sum(axis=1)
         on_b = (squares[:, 2] - b[:, None] * squares[:, 0]) / uu[:, None]
         on_nde = on_total - a[:, None] * on_b - b[:, None] * on_a
+        own, rest = bread[:, -1, -1], _rest(v - b[:, None, None] * u, system.whole)
+        alike = [own * uu, rest / uu, (own + a**2 / uu) * rest, own * squares[:, 1].sum(axis=1)]
         return cls(
             values=np.stack([a, b, total - a * b, total], axis=1),
             influence=np.stack([on_a, on_b, on_nde, on_total], axis=1),
             squares=squares,
             totals=np.stack([mm, ols.sum_of_squares(y)], axis=1),
+            alike=np.stack(alike, axis=1) / m[0].size,
         )
 
     @classmethod
@@ -148,7 +149,8 @@ class MediationPaths:
         moved = np.where(moved > ols.ROUNDING * whole, moved, np.nan)
         b = ols.dot(r, v) / moved
         e = v - b[:, None, None] * u
-        on_a = (ols.influences(bread, both)[:, k - 1] * own).sum(axis=1)
+        of_a = ols.influences(bread, both)[:, k - 1]
+        on_a = (of_a * own).sum(axis=1)
         policy = ols.influences(alone, system.x)[:, -1]
         a_0, t_0 = ols.dot(policy, m), ols.dot(policy, y)
         on_b = (r * e).sum(axis=1) / moved[:, None]
@@ -156,11 +158,15 @@ class MediationPaths:
         a, nde = first[:, k - 1], t_0 - a_0 * b
         on_total = on_nde + a[:, None] * on_b + b[:, None] * on_a
         squares = np.stack([(one * two).sum(axis=1) for one, two in ((u, u), (v, v), (u, v))], axis=1)
+        of_d, rest = ols.sum_of_squares(policy), _rest(e, system.whole)
+        alike = [ols.sum_of_squares(of_a) * ols.sum_of_squares(own), rest / moved, (of_d + a_0**2 / moved) * rest]
+        alike += [(of_d + (a - a_0) ** 2 / moved) * rest + b**2 * alike[0]]
         return cls(
             values=np.stack([a, b, nde, nde + a * b], axis=1),
             influence=np.stack([on_a, on_b, on_nde, on_total], axis=1),
             squares=squares,
             totals=np.stack([ols.sum_of_squares(m), ols.sum_of_squares(y)], axis=1),
+            alike=np.stack(alike, axis=1) / m[0].size,
         )
 
     @property
@@ -180,9 +186,12 @@ class MediationPaths:
         return out
 
     def covariance(self, clusters: Codes, roots: Floats) -> Floats:
-        """Clustered covariance of a, b, nde, total, (R, 4, 4); clusters (N,), roots of the equations' factors (4,)."""
+        """Clustered covariance of a, b, nde, total, (R, 4, 4), NaN of those whose variance is rounding; clusters (N,),
+        roots of the equations' factors (4,)."""
         shares = summed(self.influence, clusters) * roots[:, None]
-        return np.asarray(np.matmul(shares, shares.transpose(0, 2, 1)))
+        found = np.matmul(shares, shares.transpose(0, 2, 1))
+        none = np.diagonal(found, axis1=1, axis2=2) <= DEGENERATE * self.alike
+        return np.where(none[:, :, None] | none[:, None, :], np.nan, found)
 
     def indirect(self, rho: Floats, clusters: Codes, roots: Floats) -> tuple[Floats, Floats]:
         """`indirect_at` each of rho (J,) and its clustered error by the delta method, (R, J) each.
@@ -197,7 +206,8 @@ class MediationPaths:
         on_g = np.matmul(gradient, self.squares) * roots[1]
         a, on_a = self.values[:, :1], self.influence[:, :1] * roots[0]
         shares = summed(a[:, :, None] * on_g + g[:, :, None] * on_a, clusters)
-        return a * g, np.sqrt(np.vecdot(shares, shares))
+        none = np.isnan(self.covariance(clusters, roots)[:, :2, :2]).any(axis=(1, 2))
+        return a * g, np.where(none[:, None], np.nan, np.sqrt(np.vecdot(shares, shares)))
 
     def sensitivity(self) -> dict[str, Floats]:
         """What `indirect_at` needs and where it is zero, (R,) each."""
@@ -210,6 +220,12 @@ class MediationPaths:
             "r2_total_product_at_zero": rho**2 * unexplained,
             "sd_ratio": np.sqrt(vv / uu),
         }
+
+
+def _rest(e: Floats, whole: Floats) -> Floats:
+    """e'e (R,), infinite where it is rounding beside the outcome's squares, (1 or R,)."""
+    squares = ols.sum_of_squares(e)
+    return np.where(squares <= ols.EXACT * whole, np.inf, squares)
 
 
 def summed(shares: Floats, clusters: Codes) -> Floats:
@@ -233,13 +249,13 @@ def indirect_at(rho: Floats, a: Floats, rho_at_zero: Floats, sd_ratio: Floats) -
 
 def bootstrap(system: System, clusters: Codes, mask: Floats | None, draws: int, streams: Streams) -> Floats:
     """(a, b, nde) in samples of whole clusters with replacement, (R, draws, 3); NaN where not identified."""
-    groups = int(clusters.max()) + 1
+    groups, instruments = int(clusters.max()) + 1, 0 if system.z is None else system.z.shape[1]
     out = np.empty((streams.replications, draws, 3))
     for row, generator in enumerate(streams.each("bootstrap")):
         picks = generator.integers(0, groups, size=(draws, groups))
         picks += groups * np.arange(draws)[:, None]
         counts = np.bincount(picks.ravel(), minlength=draws * groups).reshape(draws, groups).astype(np.float64)
-        out[row] = weighted_paths(system.replication(row), counts[:, clusters], mask, system.instruments)
+        out[row] = weighted_paths(system.replication(row), counts[:, clusters], mask, instruments)
     return out
 
 
@@ -444,13 +460,15 @@ class Mediation(Estimator):
         for error in self.errors:
             if error.startswith("bootstrap:"):
                 own = _clusters(error.removeprefix("bootstrap:"), panel, self.label)
-                answers.append(MediatedEffects.from_draws(bootstrap(fit.system, own, fit.mask, self.draws, streams)))
+                drawn = MediatedEffects.from_draws(bootstrap(fit.system, own, fit.mask, self.draws, streams))
+                answers.append(drawn.told_from(paths))
             elif error == "monte-carlo":
                 normals = streams.normals("monte-carlo", self.draws, 3)
                 path_draws = paths.values[:, None, :3] + normals @ root_of(covariance[:, :3, :3])
                 answers.append(MediatedEffects.from_draws(path_draws))
             else:
-                answers.append(MediatedEffects.analytic(paths, covariance, fit.dof, error == "sobel"))
+                freedom = float(fit.clusters.max())  # G - 1
+                answers.append(MediatedEffects.analytic(paths, covariance, freedom, error == "sobel"))
         stored = {name: np.stack([getattr(item, name) for item in answers], axis=1) for name in layout.stored}
         se = np.stack([item.se for item in answers], axis=1)
         dof = np.stack([np.full((rows, len(TERMS)), item.dof) for item in answers], axis=1)
@@ -544,11 +562,6 @@ class MediationFit:
     roots: Floats
     mask: Floats | None
 
-    @property
-    def dof(self) -> float:
-        """G - 1."""
-        return float(self.clusters.max())
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class MediatedEffects(NullTests):
@@ -559,17 +572,27 @@ class MediatedEffects(NullTests):
 
     @classmethod
     def analytic(cls, paths: MediationPaths, covariance: Floats, dof: float, sobel: bool) -> MediatedEffects:
-        """The delta method; Sobel's error has no proportion."""
+        """The delta method, NaN of what rests on a path without variance; Sobel's error has no proportion."""
+        none = np.isnan(np.diagonal(covariance, axis1=1, axis2=2))
+        covariance = np.where(np.isnan(covariance), 0.0, covariance)
         if sobel:
-            covariance = covariance.copy()
             covariance[:, 0, 1] = covariance[:, 1, 0] = 0.0
         jacobian = paths.jacobian
         variance = np.matmul(np.matmul(jacobian, covariance) * jacobian, np.ones((4, 1)))[:, :, 0]
-        se = np.sqrt(variance)
+        se = np.sqrt(np.where((none[:, None] & (jacobian != 0)).any(axis=2), np.nan, variance))
         if sobel:
             se[:, TERMS.index("proportion")] = np.nan
         nothing = np.full(se.shape, np.nan)
         return cls(nothing, nothing, nothing, se, dof)
+
+    def told_from(self, paths: MediationPaths) -> MediatedEffects:
+        """The same, NaN where all draws are one up to rounding: of two clusters, say, that are not identified alone."""
+        jacobian = paths.jacobian
+        alike = np.where(jacobian == 0, 0.0, np.square(jacobian) * paths.alike[:, None]).sum(axis=2)
+        told = np.square(self.se) > DEGENERATE * alike
+        sound = self.where(told)
+        return replace(self, se=np.where(told, self.se, np.nan), pvalue=sound.pvalue, lower=sound.lower,
+                       upper=sound.upper)  # fmt: skip
 
     @classmethod
     def from_draws(cls, draws: Floats) -> MediatedEffects:

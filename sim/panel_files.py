@@ -477,10 +477,8 @@ def _rectangle(
     arrays = {name: np.full(observed.shape, np.nan) for name in values}
     for name, column in values.items():
         arrays[name][0, t, i] = column
-    problems, own = (
-        _attribute_problems(frame, named, rows),
-        Roles(roles.outcome, None, roles.controls, roles.mediators, weight=roles.weight),
-    )
+    problems = _attribute_problems(frame, named, rows)
+    own = replace(roles, treatment=None, continuous=False)  # as its values say
     if roles.treatment is not None:
         column = frame.attrs.get("called", {}).get(roles.treatment, roles.treatment)
         where, path = f"{rows.file}, column {column!r}", arrays[TREATMENT][0]
@@ -582,12 +580,13 @@ def _sources(
     frame: pd.DataFrame, unit: str, period: str, roles: Roles, named: Mapping[str, str], extra: Sequence[str] | None
 ) -> list[tuple[str, str]]:
     """(variable, column) of everything numeric that is asked for, in order."""
+    further = (*roles.controls, *roles.mediators, *roles.instruments)
     of_roles = [
         *([(roles.outcome, roles.outcome)] if roles.outcome else []),
         *([(TREATMENT, roles.treatment)] if roles.treatment else []),
-        *((name, name) for name in (*roles.controls, *roles.mediators)),
+        *((name, name) for name in further),
     ]
-    if roles.weight is not None and roles.weight not in (*roles.controls, *roles.mediators, *(extra or ())):
+    if roles.weight is not None and roles.weight not in (*further, *(extra or ())):
         of_roles.append((roles.weight, roles.weight))  # a control may be the weight too
     if extra is None and not of_roles:
         left = frame.drop(columns=[unit, period, *named.values()], errors="ignore")

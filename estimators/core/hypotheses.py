@@ -37,6 +37,7 @@ LEVEL = 0.05  # of intervals
 TIE = 1e-9  # relative distance of two statistics that counts as none
 DOUBLINGS = 14  # of the distance at which a rejected value is sought; then there is none
 BISECTIONS = 50
+ROUNDED = 1e-14  # share of its terms' own variances below which that of a combination is rounding
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -359,13 +360,19 @@ class _Reader:
 
 
 def combine(estimate: Floats, covariance: TermCovariance, weights: Floats) -> tuple[Floats, Floats]:
-    """Combinations (Q,) of the terms of one panel, (K,), and their standard errors (Q,), by weights (Q, K)."""
-    variance = np.einsum("qk,kl,ql->q", weights, covariance.matrix[0], weights)
+    """Combinations (Q,) of the terms of one panel, (K,), and their standard errors (Q,), by weights (Q, K).
+
+    An error is NaN where a term that counts has none, and 0 where it is rounding beside those of the terms.
+    """
+    counts = weights.any(axis=0)
+    matrix = np.where(counts[:, None] & counts, covariance.matrix[0], 0.0)
+    variance, alone = np.einsum("qk,kl,ql->q", weights, matrix, weights), np.square(weights) @ np.diagonal(matrix)
+    variance = np.where(np.abs(variance) <= ROUNDED * alone, 0.0, variance)
     return weights @ estimate, np.sqrt(np.where(variance >= 0, variance, np.nan))
 
 
 def hypothesis_test(found: LinearHypothesis, estimate: Floats, covariance: TermCovariance) -> HypothesisTest:
-    """The test of a hypothesis on the terms of one panel, (K,); NaN where a term has no standard error.
+    """The test of a hypothesis on the terms of one panel, (K,); NaN where the combination has no standard error but 0.
 
     A combination: t with the dof of the error type. Several: F = d' (L V L')^-1 d / Q with Q and dof degrees of
     freedom, chi-square over Q where dof is infinite. Equivalence: t of both one-sided tests.
@@ -376,7 +383,8 @@ def hypothesis_test(found: LinearHypothesis, estimate: Floats, covariance: TermC
         return _joint(found, values - found.null, covariance)
     value, error = float(values[0]), float(se[0])
     level = 2 * ALPHA if found.kind == "equivalence" else ALPHA
-    margin = float(critical_values(dof, level)[0]) * error
+    se = np.where(se > 0, se, np.nan)
+    margin = float(critical_values(dof, level)[0] * se[0])
     with np.errstate(divide="ignore", invalid="ignore"):
         if found.kind == "equivalence":
             statistic = float(min(values[0] - found.lower, found.upper - values[0]) / se[0])

@@ -246,8 +246,8 @@ class ScoreSum:
         u = psi * e[:, None]
         floored = np.zeros(len(u), dtype=bool)
         if self.kind == "hc1":
-            return outer(u), floored
-        if self.kind == "driscoll-kraay":
+            matrix = outer(u)
+        elif self.kind == "driscoll-kraay":
             matrix = bartlett_sum(u.sum(axis=3), self.lag)
         elif self.nearness is not None:
             matrix = conley_sum(u, self.nearness, self.lag)
@@ -257,7 +257,8 @@ class ScoreSum:
         if self.floors:
             scale = np.sqrt(np.diagonal(outer(psi), axis1=1, axis2=2))
             matrix, floored = floor_eigenvalues(matrix, np.broadcast_to(scale, (len(u), scale.shape[1])))
-        rounding = cancelled(np.diagonal(matrix, axis1=1, axis2=2), u)
+        alike = np.square(psi).sum(axis=(2, 3)) * np.square(e).mean(axis=(1, 2))[:, None]
+        rounding = cancelled(np.diagonal(matrix, axis1=1, axis2=2), u, alike)
         return np.where(rounding[:, :, None] | rounding[:, None, :], np.nan, matrix), floored
 
     def factor(self, nobs: int, free: int, counted: int) -> tuple[float, float]:
@@ -321,10 +322,14 @@ def covariance(error: str, psi: Floats, e: Floats, sample: Sample) -> Covariance
     return Covariance(matrix * factor, dof, floored)
 
 
-def cancelled(variance: Floats, u: Floats) -> Flags:
-    """Whether variances (R, ...) of sums of contributions u (R, ..., T, N) are nothing but rounding."""
+def cancelled(variance: Floats, u: Floats, alike: Floats | float = 0.0) -> Flags:
+    """Whether variances (R, ...) of sums of contributions u (R, ..., T, N) are nothing but rounding.
+
+    alike (R, ...): the variance were all residuals alike. Beside it contributions are rounding themselves where a
+    coefficient rests on cells that are fitted without error.
+    """
     flat = u.reshape(*u.shape[:-2], -1)
-    return np.asarray(variance <= DEGENERATE * np.vecdot(flat, flat))
+    return np.asarray(variance <= DEGENERATE * np.maximum(np.vecdot(flat, flat), alike))
 
 
 def check_two_clusters(error: str, groups: int, asked_by: str) -> None:

@@ -192,18 +192,20 @@ class InteractionTest(RegressionEstimator):
         found = [covariance(error, test.contrasts(fits, error, sample.panel), e, sample) for error in self.errors]
         tested = covariance(self.test, test.weights(fits, test.treatment)[None], e, sample)
         wald = float(wald_of_equality(effects, test.sound(fits, tested.matrix))[0])
+        exact = bool(np.square(e).sum() <= ols.EXACT * np.square(test.units.rows[:, :, -1]).sum())
+        wald = np.nan if exact else wald  # the residuals are rounding
         statistics = {"wald": wald, "wald_p": float(fdtrc(freedom, tested.dof, wald / freedom))}
         if self.draws:
             mcse = np.sqrt(permutation_p * (1 - permutation_p) / self.draws)
             statistics |= {"permutation_p": permutation_p, "permutation_p_mcse": float(mcse)}
         statistics |= {f"floored:{error}": float(one.floored[0]) for error, one in zip(self.errors, found, strict=True)}
-        sound = bool(np.isfinite(effects).all() and np.isfinite(wald))
+        sound = bool(np.isfinite(effects).all() and (exact or np.isfinite(wald)))
         terms = len(layout.terms)
         return Estimates(
             terms=layout.terms,
             errors=layout.errors,
             estimate=effects @ contrast.T,
-            se=np.sqrt([np.diagonal(one.matrix[0])[:terms] for one in found])[None],
+            se=np.sqrt([np.diagonal(one.matrix[0])[:terms] * (np.nan if exact else 1.0) for one in found])[None],
             dof=np.array([[[one.dof] * terms for one in found]], dtype=np.float64),
             status=np.array([Status.OK if sound else Status.SINGULAR], dtype=np.uint8),
             statistics={name: np.array([statistics[name]]) for name in layout.statistics},

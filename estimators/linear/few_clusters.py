@@ -600,14 +600,15 @@ class _Clusters:
     def _test(self, k: int, e: Floats, beta: Floats, v: Floats) -> NullTests:
         psi = self.psi[:, k]
         flat = psi.reshape(len(psi), -1)
-        left = psi / np.vecdot(flat, flat)[:, None, None]  # x of the module's docstring
+        whole = np.vecdot(flat, flat)
+        left = psi / whole[:, None, None]  # x of the module's docstring
         scores = psi * e
         own = cluster_sums(scores, self.codes)
         squares = np.vecdot(own, own)
         constant, slope = self._draws(k, (e, left), v)
         curve = _Curves(np.sqrt(squares), constant, slope)
         lower, upper = searched_interval(beta, curve.errors, lambda c: curve.pvalue(beta - c))
-        sound = np.isfinite(beta) & ~cancelled(squares, scores)
+        sound = np.isfinite(beta) & ~cancelled(squares, scores, whole * np.square(e).mean(axis=(1, 2)))
         return NullTests(curve.pvalue(beta), lower, upper).where(sound)
 
     def _draws(self, k: int, residuals: tuple[Floats, ...], v: Floats) -> list[tuple[Floats, Floats]]:

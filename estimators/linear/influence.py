@@ -187,14 +187,15 @@ class Influence:
 
         e (R, T, N): residuals, zero where unobserved; ssr (R,): their sum of squares.
         """
-        none = np.zeros(len(e), dtype=bool)
-        if total.kind == "hc1":
-            return self._heteroskedastic(e), none
-        if total.floors or total.kind not in SUMMED:
+        if total.floors or (total.kind != "hc1" and total.kind not in SUMMED):
             matrix, floored = total.matrix(self.psi, e)
             return np.diagonal(matrix, axis1=1, axis2=2), floored
-        sums = self._sums(total, e)
-        variance = np.einsum("gkr,gkr->rk", sums, sums) if total.lag == 0 else _bartlett(sums, total.lag)
+        none = np.zeros(len(e), dtype=bool)
+        if total.kind == "hc1":
+            variance = self._heteroskedastic(e)
+        else:
+            sums = self._sums(total, e)
+            variance = np.einsum("gkr,gkr->rk", sums, sums) if total.lag == 0 else _bartlett(sums, total.lag)
         scale = self.own * ssr[:, None] / e[0].size  # a sum of scores that cancel is 1e-30 of it, a sound one near 1
         return np.where(variance > DEGENERATE * scale, variance, np.nan), none
 
@@ -249,8 +250,6 @@ class RedrawnInfluence:
             rows = slice(start, start + step)
             sums[rows] = meat(total, self.x[rows] * e[rows, None])
         variance, none = np.vecdot(np.matmul(self.bread, sums), self.bread), np.zeros(len(e), dtype=bool)
-        if total.kind == "hc1":
-            return variance, none
         scale = self.own * ssr[:, None] / e[0].size
         return np.where(variance > DEGENERATE * scale, variance, np.nan), none
 

@@ -91,7 +91,8 @@ def stacked_covariance(
     if total.floors or (total.kind != "hc1" and total.kind not in SUMMED):
         return total.matrix(scores, np.ones((r, *psi.shape[2:])))[0] * factor
     sums = meat(total, scores)
-    rounding = cancelled(np.diagonal(sums, axis1=1, axis2=2), scores)
+    alike = np.square(residuals).mean(axis=(2, 3))[:, :, None] * np.square(psi).sum(axis=(2, 3))[:, None]
+    rounding = cancelled(np.diagonal(sums, axis1=1, axis2=2), scores, alike.reshape(r, j * m))
     return np.where(rounding[:, :, None] | rounding[:, None, :], np.nan, sums) * factor
 
 

@@ -385,14 +385,18 @@ class LeastSquares(Reduction):
         )
 
     def covariance(self, plan: LinearPlan, tile: Tile, error: str) -> Floats:
-        """The covariance of all terms under an error type before its factor, (R, K, K); of iid errors the whole."""
+        """The covariance of all terms under an error type before its factor, (R, K, K); of iid errors the whole; NaN of
+        a fit without residuals."""
         found = plan.regressors or self.regressors_of(plan, tile)
         y = spread(plan.within(tile, self.outcome), tile.panel.replications)
         e = ols.residual(y, found.x, ols.solved(found.bread, found.x, y))
-        if error != "iid":
-            return found.matrix(plan.totals[error], e, together=not self.effects)
-        free = plan.nobs - len(self.regressors) - plan.effects
-        return outer(found.psi) * (ols.sum_of_squares(e) / free)[:, None, None]
+        ssr, free = ols.sum_of_squares(e), plan.nobs - len(self.regressors) - plan.effects
+        if error == "iid":
+            matrix = outer(found.psi) * (ssr / free)[:, None, None]
+        else:
+            matrix = found.matrix(plan.totals[error], e, together=not self.effects)
+        whole = plan.total(tile, self.outcome, centred=self.constant or bool(self.effects))
+        return np.where((ssr <= ols.EXACT * whole)[:, None, None], np.nan, matrix)
 
     def _with_constant(self, plan: LinearPlan, tile: Tile, slopes: Floats, found: Regressors) -> Floats:
         if not self.constant:

@@ -70,6 +70,7 @@ AR = "anderson-rubin"
 ANOTHER = "name another instrument, or leave it out"
 OF_ONE = ("effective_f", "effective_f_critical", "ar_lower", "ar_upper", "ar_shape")
 OF_MORE = ("sargan", "sargan_p", "hansen_j", "hansen_p")
+OF_RESIDUALS = ("sargan", "hansen", "endogeneity")  # how tests begin that there are none of without residuals
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +281,10 @@ class PanelIV(TileEstimator, RegressionEstimator):
                 factor, dof[:, row] = plan.factor(error, len(layout.terms), self._counting)
                 variance[:, row] = found * factor
                 statistics[f"floored:{error}"] = floored.astype(float)
+        exact = ssr <= ols.EXACT * plan.total(tile, names.outcome, centred=True)  # the residuals are rounding
+        tests = {name: values for name, values in statistics.items() if name.startswith(OF_RESIDUALS)}
+        for values in (variance, *stored.values(), *tests.values()):
+            values[exact] = np.nan
         statistics |= {"sigma2": ssr / free, "nobs": np.full(rows, float(plan.nobs))}
         return Estimates.of(layout, fit.beta, np.sqrt(variance), dof, statistics, **stored)
 

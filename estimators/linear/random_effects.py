@@ -101,7 +101,8 @@ class RandomEffects(RegressionEstimator):
         sample = Sample(panel, panel.nobs, k, dict.fromkeys(self.errors, k))
         reported = [*range(len(regressors)), k - 1]
         found = {error: covariance(error, psi[:, reported], e, sample) for error in self.errors}
-        variances = [np.diagonal(each.matrix, axis1=1, axis2=2) for each in found.values()]
+        se = np.sqrt([np.diagonal(each.matrix, axis1=1, axis2=2) for each in found.values()]).swapaxes(0, 1)
+        se[ols.sum_of_squares(e) <= ols.EXACT * ols.sum_of_squares(data.y)] = np.nan  # the residuals are rounding
         statistics = fitted | {
             "sigma_u": np.sqrt(sigma2_u),
             "sigma_e": np.sqrt(sigma2_e),
@@ -115,7 +116,7 @@ class RandomEffects(RegressionEstimator):
             statistics |= _mundlak(data, len(regressors), theta, cluster, panel)
         r = len(beta)
         dof = np.stack([np.full((r, len(reported)), float(each.dof)) for each in found.values()], axis=1)
-        return Estimates.of(layout, beta[:, reported], np.sqrt(np.stack(variances, axis=1)), dof, statistics)
+        return Estimates.of(layout, beta[:, reported], se, dof, statistics)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -225,9 +225,10 @@ class SpatialScores:
     def cancelled(self, clusters: NDArray[np.intp]) -> Flags:
         """Whether a slope's errors within clusters sum to nothing, as where a treatment is the same in all of few."""
         flat = self.z.reshape(len(self.z), -1)
-        u = (ols.invert((flat @ flat.T)[None])[0][0] @ flat).reshape(self.z.shape) * self.e
+        psi = (ols.invert((flat @ flat.T)[None])[0][0] @ flat).reshape(self.z.shape)
+        u, alike = psi * self.e, np.square(psi).sum(axis=(1, 2)) * np.square(self.e).mean()
         inside = clusters[:, None] == np.arange(clusters.max() + 1)
-        return cancelled(np.square(u.sum(axis=1) @ inside).sum(axis=1), u)
+        return cancelled(np.square(u.sum(axis=1) @ inside).sum(axis=1), u, alike)
 
     def _assembled(self, slopes: Floats, across: Floats, spatial: Floats, sigma2: Floats) -> Floats:
         """Blocks of slopes, slopes by spatial, spatial, spatial by sigma2 (S,) as one matrix."""

@@ -27,7 +27,7 @@ from estimators.core.estimator import (
     outcome_of,
     treatment_of,
 )
-from estimators.core.regression import invert, logit
+from estimators.core.regression import EXACT, invert, logit
 from estimators.core.tile import Tile, spread
 from estimators.linear.covariances import sums_by_cluster, unit_clusters
 from estimators.staggered.adoption_effects import (
@@ -667,6 +667,8 @@ class CallawaySantAnnaReduction(Reduction):
         r = panel.replications
         sums = [sums_by_cluster(answer.influence, error, panel) for error in self.errors]
         variance = np.where(plan.certain, np.stack([np.vecdot(each, each) for each in sums], axis=1), np.nan)
+        rounding = EXACT * np.nanvar(panel.variables[self.outcome], axis=(1, 2))[:, None, None]
+        variance = np.where(variance > rounding, variance, np.nan)
         return CohortMoments(
             estimate=spread(answer.estimate, r),
             variance=spread(variance, r),

@@ -183,6 +183,9 @@ class DCDH(Estimator):
         found = [contrast(change, clusters) for contrast in contrasts]
         estimate = np.stack([one for one, _, _ in found], axis=1)
         se, dof = np.stack([se for _, se, _ in found], axis=2), np.stack([dof for _, _, dof in found], axis=1)
+        se = np.where(
+            np.square(se) > ols.EXACT * change.var(axis=(1, 2))[:, None, None], se, np.nan
+        )  # more than rounding
         rows, shape = panel.replications, (panel.replications, *dof.shape)
         switchers = np.full(rows, float(contrasts[0].count))
         estimate, se, dof = (

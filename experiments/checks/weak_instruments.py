@@ -40,8 +40,14 @@ def statistics_at(case: Case, place: tuple[str, int]) -> Mapping[str, float]:
 
 
 def _strength(code: str, name: str, found: Mapping[str, float], remedy: str) -> Check:
-    """The effective F against its critical value."""
-    f, critical = found["effective_f"], found["effective_f_critical"]
+    """The effective F against its critical value; where there is none, that nothing is known."""
+    f, critical = found.get("effective_f"), found.get("effective_f_critical")
+    if f is None or critical is None:
+        said = (
+            f"It is not known how strong the instruments of {name} are: the first stage has no effective F, because "
+            "its errors cancel within every cluster, as where all units of two clusters share the instruments."
+        )
+        return Check.fact(code, INFORMS, said, "", unit="effective F", remedy="cluster errors by smaller groups")
     said = (
         f"The instruments of {name} may be weak: the effective F is {f:.1f}, below {critical:.1f}, so that the bias of "
         f"2SLS may exceed 10% of its worst case. {remedy}"

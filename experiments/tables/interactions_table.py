@@ -137,7 +137,7 @@ def _plot(
     weights = np.array([_at(found, value - mean) for value in values])
     covariance = fitted.estimator.covariance(fitted.panel, error)
     effect, se = combine(found.estimate[0], covariance, weights)
-    margin = critical_values(np.full(POINTS, covariance.dof), LEVEL) * se
+    margin = critical_values(np.full(POINTS, covariance.dof), LEVEL) * np.where(se > 0, se, np.nan)
     outcome, column = ledger.name(fitted.panel.roles.outcome), fitted.fit.column
     return MarginalPlot(
         ledger.name(name), outcome, values, effect, effect - margin, effect + margin, places, error_label(error), column
@@ -154,12 +154,12 @@ def _compare_groups(real: RealPanel, ledger: Ledger, group: str) -> None:
     estimator = replace(estimator, errors=_errors(real, panel, fit, ledger))
     try:
         why = unfit(estimator.derived(panel), estimator.names(panel.schema)[2])
+        estimates = None if why else ledger.fit(panel, {estimator: fit}).get(estimator)
     except BadInput as refusal:
         why = reasons(refusal)
     if why:
         ledger.note(f"No table {TRIPLE_DIFFERENCE} ({fit.sample}): {why}.")
         return
-    estimates = ledger.fit(panel, {estimator: fit}).get(estimator)
     if estimates is None:
         return
     say_what_has_no_error(ledger, fit, panel, estimates)

@@ -160,7 +160,8 @@ class Ledger:
         estimate, se, dof = weights @ found.estimate[0], [], []
         for error in kept:
             covariance = fitted.estimator.covariance(fitted.panel, error)
-            se.append(combine(found.estimate[0], covariance, weights)[1])
+            own = combine(found.estimate[0], covariance, weights)[1]
+            se.append(np.where(own > 0, own, np.nan))
             dof.append(np.full(len(terms), covariance.dof))
         made = Estimates(tuple(terms), tuple(kept), estimate[None], np.array([se]), np.array([dof]), found.status)
         first = next(record for record in self.records if Fit(**record.identity) == fitted.fit)
@@ -304,7 +305,11 @@ def two_way(real: RealPanel, ledger: Ledger, part: Panel, fit: Fit, regressors: 
     errors = clustered_enough(part, error_types(real.spec))
     say_what_is_left_out(ledger, fit, error_types(real.spec), errors)
     estimator = regression(real.spec, f"table-{table}-column-{column}", names, errors=errors)
-    estimates = ledger.fit(part, {estimator: fit}).get(estimator)
+    try:
+        estimates = ledger.fit(part, {estimator: fit}).get(estimator)
+    except BadInput as refusal:  # of clusters that are alone without singletons
+        ledger.note(f"Table {table} has no column {column} ({fit.sample}): {reasons(refusal)}.")
+        return False
     if estimates is not None:
         say_what_has_no_error(ledger, fit, part, estimates)
     return estimates is not None

@@ -13,7 +13,15 @@ from estimators.core.estimator import Estimates, critical_values
 from estimators.mediation import Mediation
 from experiments.panel_spec.spec import RealPanel
 from experiments.study import NAME
-from experiments.tables.ledger import Ledger, clustered_enough, error_types, main_cluster, regression, unfit
+from experiments.tables.ledger import (
+    Ledger,
+    clustered_enough,
+    error_types,
+    main_cluster,
+    regression,
+    say_what_has_no_error,
+    unfit,
+)
 from results.tables.journal_table import (
     FitColumn,
     Heading,
@@ -65,7 +73,11 @@ def _add_mediator(real: RealPanel, ledger: Ledger, mediator: str, position: int)
     effects = Fit(second, "mediation", mediator=mediator)
     fits = (Fit(first, "mediator", mediator=mediator), Fit(second, "outcome", mediator=mediator), effects)
     found = ledger.fit(panel, dict(zip((*equations, paths), fits, strict=True)))
+    for one, fit in zip(equations, fits, strict=False):
+        if one in found:
+            say_what_has_no_error(ledger, fit, panel, found[one])
     if paths in found:
+        say_what_has_no_error(ledger, effects, panel, found[paths].only(("nie", "nde", "total")))
         _add_sensitivity(real, ledger, paths, effects, found[paths])
         _add_note(ledger, mediator, found[paths])
 

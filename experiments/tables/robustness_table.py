@@ -143,10 +143,12 @@ def _fit(real: RealPanel, ledger: Ledger, check: RobustnessCheck, fit: Fit) -> N
     )  # fmt: skip
     try:
         replace(estimator, errors=("iid",))(check.panel)  # a trial: the runner would keep the status, not the reason
+        estimates = ledger.fit(check.panel, {estimator: fit}).get(estimator)
     except BadInput as refusal:
         ledger.note(f"{fit.where} is empty: {reasons(refusal)}.")
         return
-    ledger.fit(check.panel, {estimator: fit})
+    if estimates is not None:
+        say_what_has_no_error(ledger, fit, check.panel, estimates)
     if check.note:
         ledger.note(f"{fit.where}: {check.note}.")
     say_what_is_left_out(ledger, fit, wanted, errors)

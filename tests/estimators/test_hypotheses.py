@@ -191,3 +191,17 @@ def test_a_term_without_an_error_is_refused() -> None:
     lacking = TermCovariance(("a", "b"), np.diag([1.0, np.nan])[None], 5.0)
     with pytest.raises(BadInput, match="the term 'b' has no standard error"):
         hypothesis_test(parse_hypothesis("b = 0", ("a", "b")), np.array([1.0, 2.0]), lacking)
+
+
+def test_a_combination_does_not_need_the_errors_of_other_terms() -> None:
+    lacking = TermCovariance(("a", "b"), np.diag([4.0, np.nan])[None], 5.0)
+    found = hypothesis_test(parse_hypothesis("a = 0", ("a", "b")), np.array([1.0, 2.0]), lacking)
+    assert (found.se, found.statistic) == (2.0, 0.5)
+
+
+@pytest.mark.parametrize("rounding", [-1e-16, 0.0, 1e-16])
+def test_a_combination_whose_error_is_rounding_has_no_test(rounding: float) -> None:
+    thin = TermCovariance(("a", "b"), np.array([[[1.0, 1.0], [1.0, 1.0 + rounding]]]), 5.0)
+    found = hypothesis_test(parse_hypothesis("a - b = 0", ("a", "b")), np.array([1.0, 2.0]), thin)
+    assert found.se == 0.0
+    assert np.isnan([found.statistic, found.pvalue, found.lower, found.upper]).all()

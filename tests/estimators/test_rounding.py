@@ -10,7 +10,7 @@ import numpy as np
 import pyfixest
 import pytest
 
-from estimators import SpatialPanel, Status, TwoWayDID
+from estimators import DCDH, CallawaySantAnna, InteractionTest, Mediation, PanelIV, SpatialPanel, Status, TwoWayDID
 from estimators.core.tile import balanced_split, without_singletons
 from estimators.linear.covariances import cancelled
 from estimators.linear.random_effects import ErrorComponents, RandomEffects
@@ -130,6 +130,103 @@ def test_small_scores_are_not_rounding() -> None:
     assert not cancelled(np.square(u.sum(axis=(1, 2))), u)[0]
     u[0, 0, 1] = -1.0 + 1e-12
     assert cancelled(np.square(u.sum(axis=(1, 2))), u)[0]
+
+
+def fitted_cells(replications: int = 1, *, redrawn: bool = False) -> Panel:
+    """Four units and two periods: did is what c has more than d, which are fitted without error, and inv what d has
+    more than a and b, which are not."""
+    changes = {"did": [0, 0, 1, 0], "inv": [0, 0, 1, 1]}
+    rows = replications if redrawn else 1
+    variables = {name: np.zeros((rows, 2, 4)) for name in changes}
+    for name, change in changes.items():
+        variables[name][:, 1] = change
+    variables["y"] = np.random.default_rng(4).standard_normal((replications, 2, 4))
+    return replace(few(), units=("a", "b", "c", "d"), periods=(1, 2), variables=variables,
+                   attributes={"half": np.arange(4)})  # fmt: skip
+
+
+@pytest.mark.parametrize("redrawn", [False, True])
+def test_a_coefficient_that_rests_on_no_residual_has_no_robust_error(redrawn: bool) -> None:
+    panel = fitted_cells(3, redrawn=redrawn)
+    did = TwoWayDID("y", NAMES, errors=("iid", "hc1", *CLUSTERED, "wild:unit"), draws=99)
+    found = did(panel)
+    assert (found.se[:, 0] > 1e-3).all()
+    assert np.isnan(found.se[:, 1:4, 0]).all()
+    assert (found.se[:, 1:4, 1] > 1e-3).all()
+    assert found.pvalue is not None
+    assert np.isnan(found.pvalue[:, 4, 0]).all()
+    matrix = did.covariance(panel.replication(0), "hc1").matrix[0]
+    assert list(np.isnan(np.diagonal(matrix))) == [True, False]
+
+
+def test_an_outcome_without_error_has_no_errors_whatever_the_estimator() -> None:
+    panel = small_panel(20, 6, seed=2)
+    rng = np.random.default_rng(2)
+    more = {name: rng.standard_normal((1, 6, 20)) for name in ("m", "z")}
+    more["y"] = 2.0 * panel.variables["did"] + panel.variables["inv"] + more["m"]
+    exact = replace(panel, variables={**panel.variables, **more})
+    errors = ("iid", "hc1", "cluster:unit", "driscoll-kraay")
+    regressors = ("did", "inv", "m")
+    assert np.isnan(TwoWayDID("y", regressors, errors=errors)(exact).se).all()
+    assert np.isnan(TwoWayDID("y", regressors, errors=errors).covariance(exact, "iid").matrix).all()
+    assert np.isnan(RandomEffects("y", regressors, errors=errors)(exact).se).all()
+    found = PanelIV("y", regressors, ("m",), ("z",), errors)(exact)
+    np.testing.assert_allclose(found.estimate[0], [1.0, 2.0, 1.0], rtol=1e-8)
+    assert np.isnan(found.se).all()
+    assert np.isnan(found.statistics["endogeneity_p"][0])
+    for instruments in ((), ("z",)):
+        through = Mediation("m", "y", ("inv", "did"), ("delta", "sobel", "monte-carlo", "bootstrap:unit"), 99,
+                            instruments=instruments)(exact)  # fmt: skip
+        alone = through.terms.index("a")
+        assert (through.se[0, :, alone] > 1e-3).all()
+        others = [k for k, term in enumerate(through.terms) if term not in ("a", "total")]
+        assert np.isnan(through.se[0][:, others]).all()
+        assert through.pvalue is not None
+        assert np.isnan(through.pvalue[0][:, others]).all()
+
+
+def test_paths_whose_scores_cancel_have_no_errors() -> None:
+    """Of two regions that are treated as wholes every sum of scores is zero, and no sample is sound but the panel."""
+    panel = small_panel(12, 6, seed=2)
+    south = np.arange(12) >= 6
+    m, y = np.random.default_rng(5).standard_normal((2, 1, 6, 12))
+    variables = {"did": (south & (np.arange(6)[:, None] >= 3))[None].astype(np.float64), "m": m, "y": y + m}
+    panel = replace(panel, variables=variables, attributes={"region": south.astype(str)})
+    errors = ("delta", "sobel", "monte-carlo", "bootstrap:region")
+    found = Mediation("m", "y", ("did",), errors, 199, "region")(panel)
+    assert np.isfinite(found.estimate).all()
+    for error, terms in (("delta", ("a", "nie", "total")), ("monte-carlo", ("a", "nie", "total")),
+                         ("bootstrap:region", found.terms)):  # fmt: skip
+        assert np.isnan([found.with_errors(error).std_errors[term] for term in terms]).all(), error
+    assert np.isnan(found.statistics["corr_ab"][0])
+    assert np.isnan(Mediation("m", "y", ("did",), cluster="region").sensitivity(panel, np.array([0.0, 0.3]))[1]).all()
+    assert np.isfinite(Mediation("m", "y", ("did",), errors[:3])(panel).se[0, 0]).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_outcome_of_regions_has_no_errors_by_their_cities(seed: int) -> None:
+    """Cities of a treated region that share its outcome, and those of another: nothing differs within either."""
+    rng = np.random.default_rng(seed)
+    region = np.arange(14) % 2
+    variables = {"did": ((np.arange(6)[:, None] >= 3) & (region == 0))[None].astype(np.float64),
+                 "y": 1.7 * rng.standard_normal((1, 6, 2))[:, :, region] + 0.3}  # fmt: skip
+    panel = replace(small_panel(14, 6), variables=variables)
+    panel = replace(panel, roles=replace(panel.roles, outcome="y", controls=(), mediators=()))
+    for found in (CallawaySantAnna()(panel), DCDH()(panel)):
+        assert (np.abs(found.estimate[np.isfinite(found.estimate)]) > 1e-6).any()
+        assert np.isnan(found.se).all()
+
+
+def test_groups_that_are_fitted_without_error_are_not_tested() -> None:
+    panel = small_panel(24, 6, seed=2)
+    half = np.array([str(i % 2) for i in range(24)])
+    y = panel.variables["did"] * (1.0 + (half == "1")) + panel.variables["inv"]
+    exact = replace(panel, variables={**panel.variables, "y": y}, attributes={"half": half})
+    found = InteractionTest("half", ("0", "1"), "y", ("did", "inv"), ("iid", "hc1", "cluster:unit"))(exact)
+    np.testing.assert_allclose(found.estimate[0], [1.0, 1.0], rtol=1e-8)
+    assert found.status[0] == Status.OK
+    assert np.isnan(found.se).all()
+    assert np.isnan([found.statistics["wald"], found.statistics["wald_p"]]).all()
 
 
 @pytest.mark.parametrize("periods", [False, True])

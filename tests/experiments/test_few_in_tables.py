@@ -11,8 +11,10 @@ import pytest
 from estimators.linear.did import TwoWayDID
 from experiments.estimation import check_estimable
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
-from experiments.tables.ledger import Ledger, few_clusters
+from experiments.tables import robustness_table
+from experiments.tables.ledger import Ledger, few_clusters, two_way
 from experiments.tables.regressions import add_baseline
+from results.tables.records import Fit
 from results.tables.typography import error_note
 from sim import BadInput
 
@@ -113,3 +115,22 @@ def test_notes_of_tables_say_what_they_are() -> None:
         assert said.startswith("Brackets hold 95% intervals, not standard errors: ")
         assert "restricted" not in said
     assert "restricted wild" in error_note("wild:unit", likelihood=False)
+
+
+def test_clusters_that_are_one_without_singletons_cost_the_column_alone(tmp_path: Path) -> None:
+    """Effects of a group in a period fit a cluster of one unit; periods without others fit one that is seen once."""
+    data = frame()
+    data["zone"] = np.where(data["city"] == 0, "alone", "others")
+    data["half"] = np.where(data["city"] == 0, "alone", np.where(data["city"] % 2 == 1, "odd", "even"))
+    more = '[robustness]\nregion_by_period = "half"\n'
+    spec = real(tmp_path, data, ("cluster:zone",), more)
+    ledger = Ledger(1)
+    robustness_table.add(spec, ledger)
+    empty = "Table R, column 1 (half-by-year effects) is empty: cluster:zone has 1 cluster."
+    assert ledger.notes == [empty]
+    once = data[(data["city"] > 0) | (data["year"] == 2010)]
+    panel, ledger = real(tmp_path, once, ("cluster:zone",)).panel, Ledger(1)
+    fit = Fit(("4", 1), "did", sample="all")
+    assert not two_way(real(tmp_path, once, ("cluster:zone",)), ledger, panel, fit)
+    assert ledger.notes == ["Table 4 has no column 1 (all): cluster:zone has 1 cluster."]
+    assert not ledger.records

@@ -245,3 +245,24 @@ def test_unbalanced_panels_have_all_of_it(tmp_path: Path) -> None:
     assert len(records(ledger, model="mediation")) == 24
     json = Document({}, tuple(ledger.records), tuple(ledger.statistics), tuple(ledger.notes)).to_json()
     assert "NaN" not in json
+
+
+def test_effects_whose_errors_cancel_are_said_to_have_none(tmp_path: Path) -> None:
+    """Two provinces that are treated as wholes: no clustered error is more than rounding, and no sample of provinces is
+    sound but the panel."""
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame([(f"c{i}", year) for i in range(8) for year in range(2001, 2007)], columns=["city", "year"])
+    frame["province"] = np.where(frame["city"] < "c4", "north", "south")
+    frame["d"] = ((frame["province"] == "south") & (frame["year"] >= 2004)).astype(float)
+    for name in ("patents", "y"):
+        frame[name] = frame["d"] + rng.standard_normal(len(frame))
+    spec = '[panel]\nunit = "city"\nperiod = "year"\noutcome = "y"\ntreatment = "d"\nmediators = ["patents"]\n' \
+           'cluster = "province"\n[inference]\ndraws = 199\n'  # fmt: skip
+    ledger = table(real_panel(tmp_path, frame, spec))
+    for kind in ("delta", "sobel", "monte-carlo", "bootstrap:province"):
+        for name in ("nie", "total"):
+            found = one(ledger, model="mediation", term=name, se_type=kind)
+            assert (found.se, found.pvalue, found.lower) == (None, None, None), (name, kind)
+    assert "Table 5, column 2 (all) has no delta error of nie, total: it is zero up to rounding." in ledger.notes
+    assert any(note.startswith("Table 5, column 1 (all) has no cluster:province error of d") for note in ledger.notes)
+    assert not [s for s in ledger.statistics if s.name == "nie_at_rho_lower" and s.value is not None]

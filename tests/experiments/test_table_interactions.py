@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import panelproof as pp
@@ -233,3 +234,31 @@ def test_the_command_takes_tests(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert [record["model"] for record in tests] == ["combination", "equivalence"]
     assert tests[1]["pvalue"] < 1e-10
     assert run_command([*words, "--test", "2.5: gdp"]) == 2
+
+
+def test_a_second_group_that_is_fitted_without_error_has_no_error() -> None:
+    """What is exactly 0 of its variance, or rounding, is no error of its effect."""
+    rng = np.random.default_rng(8)
+    frame = pd.DataFrame([(f"c{i}", year) for i in range(10) for year in range(2001, 2005)], columns=["city", "year"])
+    number = frame["city"].str[1:].astype(int)
+    frame["late"] = (number >= 5).astype(int)
+    frame["d"] = ((number % 2 == 1) & (frame["year"] >= 2003)).astype(float)
+    frame["y"] = 2.0 * frame["d"] + rng.standard_normal(len(frame)) * (number < 5)
+    spec = {"panel": {"unit": "city", "period": "year", "outcome": "y", "treatment": "d"}, "ddd": {"group": "late"}}
+    ledger = Ledger(1)
+    interactions_table.add(pp.read_panel(frame, spec), ledger)
+    found = {(record.term, record.se_type): record for record in ledger.records}
+    assert found["did in 1", "cluster:unit"].estimate == pytest.approx(2.0, abs=1e-8)
+    assert found["did", "cluster:unit"].se > 0.01
+    assert found["did in 1", "cluster:unit"].se is found["did in 1", "cluster:unit"].pvalue is None
+
+
+def test_a_control_that_the_effects_of_groups_absorb_is_a_note_in_place_of_table_d() -> None:
+    frame = example_frame().rename(columns={"lat": "latitude"})
+    frame["late"] = (frame["latitude"] > frame["latitude"].median()).astype(int)
+    frame["road"] = frame["late"] * (frame["year"] - 2006.0) ** 2
+    plain = spec_of(transform={}, ddd={"group": "late"})
+    found = pp.estimate(frame, plain)
+    assert "2" in {record.table for record in found.records}
+    assert "D" not in {record.table for record in found.records}
+    assert any(note.startswith("No table D (late = 1 less 0): variable 'road' is absorbed") for note in found.notes)

@@ -193,6 +193,15 @@ def test_all_bad_columns_are_named_at_once() -> None:
     assert len(caught.value.problems) == 2
 
 
+def test_every_role_is_kept() -> None:
+    frame = table().assign(m=1.0 + np.arange(9.0), z=np.arange(9.0) % 4, people=2.0)
+    roles = Roles("y", "eip", ("x",), ("m",), instruments=("z",), weight="people")
+    panel = Panel.from_frame(frame, unit="city", period="year", roles=roles)
+    assert panel.roles == Roles("y", "did", ("x",), ("m",), instruments=("z",), weight="people")
+    assert set(panel.variables) == {"y", "did", "x", "m", "z", "people"}
+    np.testing.assert_array_equal(panel.variables["z"][0].T.ravel(), frame["z"])
+
+
 def test_the_published_two_way_did_is_slightly_unbalanced(shared_data: Path) -> None:
     frame = read_frame(shared_data / "lowcarbon_did.csv")
     panel = panel_from_frame(

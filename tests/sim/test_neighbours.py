@@ -343,6 +343,17 @@ def test_impossible_settings_are_refused(tmp_path: Path) -> None:
         economic(UNITS, np.array([1.0, np.nan, 2.0, 3.0]))
 
 
+def test_means_of_the_same_values_in_another_order_are_the_same_level() -> None:
+    """They differ by rounding, and 1 over that would be all of the weight."""
+    first, second = (0.1 + 0.2 + 0.3) / 3, (0.3 + 0.2 + 0.1) / 3
+    assert first != second
+    for build in (economic, lambda units, level: nested(units, np.arange(4.0), np.arange(4.0), level)):
+        with pytest.raises(BadInput, match="have the same level"):
+            build(UNITS, np.array([first, second, 0.5, 0.7]))
+    near = economic(UNITS, np.array([0.2, 0.2 * (1 + 1e-9), 0.5, 0.7]), standardize="none").dense
+    assert near[0, 1] == pytest.approx(5e9, rel=1e-6)
+
+
 def test_wrong_maps_are_refused(tmp_path: Path) -> None:
     path = grid(tmp_path)
     with pytest.raises(BadInput, match="there is no column 'name'; allowed: 名称"):
