@@ -696,10 +696,7 @@ NO_COLUMNS = ("missing", "missing_codes", "balance", "synthetic", "sheet", "trea
 
 
 def _check_columns(frame: pd.DataFrame, spec: Spec, made: frozenset[str] = frozenset()) -> None:
-    """Raise BadInput for columns that the spec names and the file lacks, and points that may part thousands.
-
-    made: further columns that the spec makes.
-    """
+    """Raise BadInput for columns that the file lacks, made: further ones that it need not have; and doubtful points."""
     wanted = dict.fromkeys(spec.mean_columns, f"{spec.file} [[weights]] variable")
     orders = (section.order_column for section in spec.weights if isinstance(section, OfFile))
     wanted |= dict.fromkeys((name for name in orders if name), f"{spec.file} [[weights]] units")
