@@ -615,7 +615,6 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
     """
     check_table(frame := index_as_columns(frame), "table")
     _check_columns(frame, spec)
-    refuse(grouped_problems(frame, spec.read))
     section, transforms, said = spec.panel, spec.transform, tuple[str, ...]()
     keys = (section.unit, section.period)
     if spec.read is not None or spec.recode:
@@ -706,7 +705,7 @@ NO_COLUMNS = ("missing", "missing_codes", "balance", "synthetic", "sheet", "trea
 
 
 def _check_columns(frame: pd.DataFrame, spec: Spec, made: frozenset[str] = frozenset()) -> None:
-    """Raise BadInput for every column that the spec names and the file lacks; made: further ones that it makes."""
+    """Raise BadInput for columns that the file lacks, made: further ones that it need not have; and doubtful points."""
     wanted = dict.fromkeys(spec.mean_columns, f"{spec.file} [[weights]] variable")
     orders = (section.order_column for section in spec.weights if isinstance(section, OfFile))
     wanted |= dict.fromkeys((name for name in orders if name), f"{spec.file} [[weights]] units")
@@ -728,7 +727,7 @@ def _check_columns(frame: pd.DataFrame, spec: Spec, made: frozenset[str] = froze
     wanted = dict(parts) | wanted
     problems = missing_columns(frame, {name: asked for name, asked in wanted.items() if name not in spec.made | made})
     problems += column_problems(frame, spec.index, spec.file) if spec.index else []
-    refuse(problems)
+    refuse([*problems, *grouped_problems(frame, spec.read)])
 
 
 def with_weights(panel: Panel, spec: Spec, order: tuple[str, ...]) -> Panel:
