@@ -1,21 +1,14 @@
-"""A file as a text that holds its name and every byte, so that settings can carry it: to a store, a worker, and back.
-
-`FILE:NAME:BYTES`, the bytes compressed and in base 85. A setting that names a file becomes such a text when it is made.
-"""
+"""Tables from files: csv, Parquet, Stata, SPSS or Excel, with every failure said in one line."""
 
 from __future__ import annotations
 
-import base64
 import io
 import re
 import struct
-import tempfile
 import unicodedata
 import warnings
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -30,43 +23,6 @@ from pandas.io.parsers import TextParser  # type: ignore[attr-defined]  # its st
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import BadInput, Problem, amount, bad, closest, first_line, listed, one_of, refuse
 from sim.schema import NEVER_WORDS, NO, YES, Roles, uneven_code
-
-MARK = "FILE:"
-
-
-def is_text(setting: str) -> bool:
-    """Whether a setting holds a file rather than its path."""
-    return setting.startswith(MARK)
-
-
-def file_text(setting: str, extensions: tuple[str, ...]) -> str:
-    """The text of the file at a path, with one of these extensions; a text stays one. Raises BadInput for no file."""
-    if is_text(setting):
-        return setting
-    path, allowed = Path(setting), "a file ending in " + ", ".join(extensions) + ", its path relative to the study file"
-    if not setting or not path.is_file() or path.suffix.lower() not in extensions:
-        what = f"there is no file {setting}" if setting else "path is missing"
-        ends = f"{path.name} ends in {path.suffix or 'nothing'}"
-        raise bad(ends if path.is_file() else what, where="path", allowed=allowed, remedy="correct the path")
-    return f"{MARK}{path.name}:{base64.b85encode(zlib.compress(path.read_bytes(), 9)).decode('ascii')}"
-
-
-@contextmanager
-def as_file(text: str) -> Iterator[Path]:
-    """The file again, under its own name in a folder of its own; raises BadInput for a text that holds none."""
-    name, _, packed = text.removeprefix(MARK).partition(":")
-    try:
-        content = zlib.decompress(base64.b85decode(packed))
-    except (ValueError, zlib.error) as error:
-        raise bad("path is not a file's text", where="path", allowed="a path", remedy="name the file") from error
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / Path(name).name
-        path.write_bytes(content)
-        yield path
-
-
-# Tables from files: csv, Parquet, Stata or Excel, with every failure said in one line.
-
 
 TABLES = (".csv", ".parquet", ".dta", ".sav", ".xlsx")
 WESTERN = "cp1252"  # what a Western spreadsheet program writes by default
@@ -388,6 +344,7 @@ def _nearby(path: Path) -> str:
 
 
 Missing = Literal["error", "drop"]
+LARGEST = 1e100  # size of a number, and 1 over that of the least largest one: squares and their sums stay finite
 INDIVIDUALS = 2  # rows a unit and period, on average, from which they are taken for individuals
 TREATMENT = "did"  # the treatment's name in every panel, so that terms are the same whatever the column is called
 
@@ -446,7 +403,8 @@ class Rows:
             at = f"{file}, column {period!r}, row {first + places[wrong]}, unit {labels[wrong]}"
             problems.append(Problem(f"the period is {cell_text(frame[period].iloc[wrong])}", at,
                                     "whole numbers such as 2006",
-                                    "give the year as a number, or number the periods 1, 2, 3 and so on"))  # fmt: skip
+                                    "give the year as a number, or number the periods 1, 2, 3 and so on; years = true "
+                                    "in [read] takes the year from a text or a date that holds one"))  # fmt: skip
         elif code := uneven_code(years):
             problems.append(Problem(f"the periods {years.min()} to {years.max()} look like {code[0]}, which are not "
                                     "one step apart as numbers", f"{file}, column {period!r}",
@@ -599,17 +557,28 @@ def missing_columns(frame: pd.DataFrame, wanted: Mapping[str, str]) -> list[Prob
 
 
 def number_problems(values: Floats, wrong: Codes, column: pd.Series[Any], rows: Rows) -> list[Problem]:
-    """Problems for text and for infinities in a column of numbers."""
+    """Problems for text, for infinities and for sizes without a square in a column of numbers."""
     name, problems = str(column.name), list[Problem]()
     if wrong.size:
         more = f" and {wrong.size - 1} more such cells" if wrong.size > 1 else ""
+        remedy = "correct the cell, or leave it empty when the value is missing"
+        if wrong.size == column.notna().sum() and isinstance(column.iloc[wrong[0]], str):
+            remedy = "name another column, or give every text of this one a number in [recode]"
         problems.append(Problem(f"holds {cell_text(column.iloc[wrong[0]])}{more}", rows.at(wrong[0], name), "numbers",
-                                "correct the cell, or leave it empty when the value is missing"))  # fmt: skip
+                                remedy))  # fmt: skip
     infinite = np.flatnonzero(np.isinf(values))
     if infinite.size:
         problems.append(Problem(f"is infinite in {amount(infinite.size, "row")}", rows.at(infinite[0], name),
                                 "finite numbers",
                                 "correct the cell (common causes: division by zero, logarithm of zero)"))  # fmt: skip
+        return problems
+    sizes = np.abs(np.nan_to_num(values))
+    largest = sizes.max(initial=0.0)
+    if largest and not 1 / LARGEST <= largest <= LARGEST:
+        problems.append(Problem(f"is as {'large' if largest > 1 else 'small'} as {largest:g}",
+                                rows.at(int(sizes.argmax()), name),
+                                f"numbers up to {LARGEST:g} in size, the largest from {1 / LARGEST:g} on",
+                                "correct the cell, or give the column in another unit"))  # fmt: skip
     return problems
 
 

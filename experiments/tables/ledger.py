@@ -188,24 +188,24 @@ class Ledger:
         if text not in self.notes:
             self.notes.append(text)
 
-    def leave_out(self, fit: Fit, errors: tuple[str, ...]) -> None:
-        """Tell the reader, in one note for all columns of a table, that they lack error types for want of clusters."""
+    def leave_out(self, fit: Fit, errors: tuple[str, ...], need: str) -> None:
+        """Tell the reader, in one note for all columns of a table, that they lack error types for want of a need."""
         fits = self.left_out.setdefault((fit.table, errors), [])
-        said = _left_out(fits, errors)
+        said = _left_out(fits, errors, need)
         fits.append(fit)
         if said in self.notes:
-            self.notes[self.notes.index(said)] = _left_out(fits, errors)
+            self.notes[self.notes.index(said)] = _left_out(fits, errors, need)
         else:
-            self.note(_left_out(fits, errors))
+            self.note(_left_out(fits, errors, need))
 
 
-def _left_out(fits: Sequence[Fit], errors: tuple[str, ...]) -> str:
+def _left_out(fits: Sequence[Fit], errors: tuple[str, ...], need: str) -> str:
     if not fits:
         return ""
     columns = joined([f"{fit.column} ({fit.sample})" for fit in fits], len(fits))
     many, have = ("s", "have") if len(fits) > 1 else ("", "has")
     kinds = joined(errors, len(errors))
-    return f"Table {fits[0].table}, column{many} {columns} {have} no {kinds} errors: they need 2 clusters."
+    return f"Table {fits[0].table}, column{many} {columns} {have} no {kinds} errors: they need {need}."
 
 
 def reasons(error: BadInput) -> str:
@@ -311,10 +311,13 @@ def two_way(real: RealPanel, ledger: Ledger, part: Panel, fit: Fit, regressors: 
 
 
 def say_what_is_left_out(ledger: Ledger, fit: Fit, wanted: Iterable[str], errors: Sequence[str]) -> None:
-    """A note on error types that are wanted of a column, and not among its errors for want of clusters."""
-    lacking = tuple(error for error in wanted if error not in errors)
-    if lacking:
-        ledger.leave_out(fit, lacking)
+    """A note on error types that are wanted of a column, and that `clustered_enough` leaves out."""
+    lacking = [error for error in wanted if error not in errors]
+    placebos = [error for error in lacking if kind_of(error) in PLACEBOS]
+    clustered = [error for error in lacking if error not in placebos]
+    for kinds, need in ((clustered, "2 clusters"), (placebos, "2 units that are never treated")):
+        if kinds:
+            ledger.leave_out(fit, tuple(kinds), need)
 
 
 def say_what_has_no_error(

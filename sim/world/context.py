@@ -26,7 +26,7 @@ from sim.arrays import Floats
 from sim.errors import Problem, bad, choice_problems, closest, one_of
 from sim.filters import SpatialFilter
 from sim.panel import Panel
-from sim.panel_files import is_text
+from sim.panel_sidecars import is_text
 from sim.registry import discover, find
 from sim.weights import Weights, great_circle_km, knn
 

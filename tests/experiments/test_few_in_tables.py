@@ -12,7 +12,7 @@ from estimators.linear.did import TwoWayDID
 from experiments.estimation import check_estimable
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables.ledger import Ledger, few_clusters
-from experiments.tables.regressions import add_baseline
+from experiments.tables.regressions import add_baseline, add_subsamples
 from results.tables.typography import error_note
 from sim import BadInput
 
@@ -30,11 +30,13 @@ def frame(*, treated: tuple[int, ...] = (0, 1, 5), units: int = 24) -> pd.DataFr
     )  # fmt: skip
 
 
-def real(tmp_path: Path, data: pd.DataFrame, errors: tuple[str, ...] = ERRORS, more: str = "") -> RealPanel:
+def real(
+    tmp_path: Path, data: pd.DataFrame, errors: tuple[str, ...] = ERRORS, more: str = "", groups: tuple[str, ...] = ()
+) -> RealPanel:
     data.to_csv(tmp_path / "panel.csv", index=False)
     (tmp_path / "spec.toml").write_text(
         '[panel]\nunit = "city"\nperiod = "year"\noutcome = "y"\ntreatment = "d"\ncontrols = ["x"]\n'
-        f"[inference]\ndraws = 99\nerrors = {list(errors)}\n{more}"
+        f"groups = {list(groups)}\n[inference]\ndraws = 99\nerrors = {list(errors)}\n{more}"
     )
     return read_real_panel(tmp_path / "panel.csv", read_spec(tmp_path / "spec.toml"))
 
@@ -113,3 +115,13 @@ def test_notes_of_tables_say_what_they_are() -> None:
         assert said.startswith("Brackets hold 95% intervals, not standard errors: ")
         assert "restricted" not in said
     assert "restricted wild" in error_note("wild:unit", likelihood=False)
+
+
+def test_a_sample_without_placebos_says_what_it_lacks(tmp_path: Path) -> None:
+    data = frame()
+    data["part"] = data["city"].isin([0, 1, 2, 5]).astype(int)  # three treated units and one other
+    panel, ledger = real(tmp_path, data, ("conley-taber",), groups=("part",)), Ledger(1)
+    add_subsamples(panel, ledger)
+    assert "Table 4, column 2 (part = 1) has no conley-taber errors: they need 2 units that are never treated." in (
+        ledger.notes
+    )

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from sim.arrays import Codes, Floats
 from sim.errors import BadInput, Problem, closest, listed, one_of
 from sim.panel import Panel
-from sim.panel_files import as_file, file_text
-from sim.panel_sidecars import panel_from
+from sim.panel_sidecars import as_file, file_text, panel_from
 from sim.streams import Streams
 from sim.world.context import POSITIVE, DesignSummary, Part, Places, Range, cities, fault, standard, whole_from
 

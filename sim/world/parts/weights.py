@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from sim.errors import BadInput, Problem, bad, one_of
-from sim.panel_files import as_file, file_text
+from sim.panel_sidecars import as_file, file_text
 from sim.weights import CALLED, Standardize, Weights, band, inverse_distance, knn, touching_cells
 from sim.world.context import POSITIVE, DesignSummary, Part, Places, cities, city_weights, fault, whole_from
 
