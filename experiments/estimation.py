@@ -53,6 +53,7 @@ from experiments.tables.ledger import (
     error_types,
     facts_of,
     journal_tables,
+    need_of,
     never_treated,
     regression,
     table_modules,
@@ -167,17 +168,19 @@ def _without_models(real: RealPanel) -> Iterator[Problem]:
 
 
 def _cluster_problems(real: RealPanel) -> Iterator[Problem]:
-    """Error types of the regressions whose clusters, of one grouping at least, are fewer than two."""
-    asked = error_types(real.spec) if real.panel.roles.regressors else ()
-    sound = clustered_enough(real.panel, asked)
-    for error in (error for error in asked if error not in sound):
+    """Error types of the regressions for which the panel lacks clusters, periods or units without a treatment."""
+    for error in error_types(real.spec) if real.panel.roles.regressors else ():
+        need = need_of(real.panel, error)
         key = "[inference] errors" if error in real.spec.inference.errors else "[panel] cluster"
         where = f"{real.spec.file}, {key}"
-        if kind_of(error) in PLACEBOS:
+        if need.endswith("periods"):
+            yield Problem(f"{error} with {amount(len(real.panel.periods), "period")}", where, f"{need} or more",
+                          "choose another error type")  # fmt: skip
+        elif need and kind_of(error) in PLACEBOS:
             count = never_treated(real.panel)
             yield Problem(f"{error} with {amount(count, "unit")} never treated", where,
                           "a treatment, and 2 or more units without it", "choose another error type")  # fmt: skip
-        else:
+        elif need:
             yield Problem(f"{error} has 1 cluster", where, "2 or more clusters", "choose a finer grouping")
 
 

@@ -116,9 +116,8 @@ def triple_difference_of(
 def _errors(real: RealPanel, panel: Panel, fit: Fit, ledger: Ledger) -> tuple[str, ...]:
     """The error types of the spec but placebos, which are of a treatment alone."""
     wanted = tuple(error for error in error_types(real.spec) if kind_of(error) not in PLACEBOS)
-    errors = clustered_enough(panel, wanted)
-    say_what_is_left_out(ledger, fit, wanted, errors)
-    return errors
+    say_what_is_left_out(ledger, fit, wanted, panel)
+    return clustered_enough(panel, wanted)
 
 
 def _at(estimates: Estimates, distance: float) -> np.ndarray:

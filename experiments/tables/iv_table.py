@@ -106,7 +106,7 @@ def _add_instruments(real: RealPanel, ledger: Ledger, instruments: tuple[str, ..
     columns[estimator] = Fit(TWO_STAGES, "iv")
     for one, estimates in ledger.fit(panel, columns).items():
         say_what_has_no_error(ledger, columns[one], panel, estimates)
-    say_what_is_left_out(ledger, columns[estimator], wanted, errors)
+    say_what_is_left_out(ledger, columns[estimator], wanted, panel)
     if lacking := [error for error in error_types(real.spec) if error not in wanted]:
         ledger.note(f"Table {INSTRUMENTS} has no {listed(lacking)} errors: 2SLS does not offer them.")
 

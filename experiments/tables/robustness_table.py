@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 
 from estimators.core.estimator import Status
+from estimators.core.tile import without_singletons
 from estimators.matching import LEAST_CLUSTERS, Matched, PsmDID
 from estimators.matching import balance as balance_of
 from experiments.panel_spec.sections import PsmSection, value_label
@@ -136,7 +137,8 @@ def _fit(real: RealPanel, ledger: Ledger, check: RobustnessCheck, fit: Fit) -> N
     treatment, roles = real.panel.roles.treatment, real.panel.roles
     regressors = (*((treatment,) if treatment else ()), *check.further, *roles.controls)
     wanted = error_types(real.spec)
-    errors = clustered_enough(check.panel, wanted)
+    kept = without_singletons(check.panel, check.effects)
+    errors = clustered_enough(kept, wanted)
     label = f"table-{table}-column-{column}"
     estimator = regression(
         real.spec, label, regressors, outcome=check.outcome, effects=check.effects, errors=errors
@@ -149,7 +151,7 @@ def _fit(real: RealPanel, ledger: Ledger, check: RobustnessCheck, fit: Fit) -> N
     ledger.fit(check.panel, {estimator: fit})
     if check.note:
         ledger.note(f"{fit.where}: {check.note}.")
-    say_what_is_left_out(ledger, fit, wanted, errors)
+    say_what_is_left_out(ledger, fit, wanted, kept)
 
 
 # DID on samples matched on propensity scores: a column a method, with how alike the groups became.
@@ -269,7 +271,7 @@ def _column(ledger: Ledger, panel: Panel, estimator: PsmDID, column: int) -> boo
         return False
     kept = _sample(found, panel)
     errors = clustered_enough(kept, estimator.errors)
-    say_what_is_left_out(ledger, fit, estimator.errors, errors)
+    say_what_is_left_out(ledger, fit, estimator.errors, kept)
     estimator = replace(estimator, errors=errors)
     estimates = estimator.fit(panel, found)
     if not ledger.succeeded(f"{column} of table {ROBUSTNESS} ({fit.sample})", estimates):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from estimators.linear.did import TwoWayDID
-from experiments.estimation import check_estimable
+from experiments.estimation import check_estimable, estimate
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables.ledger import Ledger, few_clusters
 from experiments.tables.regressions import add_baseline, add_subsamples
@@ -125,3 +125,29 @@ def test_a_sample_without_placebos_says_what_it_lacks(tmp_path: Path) -> None:
     assert "Table 4, column 2 (part = 1) has no conley-taber errors: they need 2 units that are never treated." in (
         ledger.notes
     )
+
+
+def test_two_periods_leave_out_errors_that_sum_over_them(tmp_path: Path) -> None:
+    data = frame().query("2013 <= year <= 2015")  # three periods, of which a lag leaves two
+    errors = ("driscoll-kraay", "cluster:unit+period")
+    found = estimate(real(tmp_path, data, errors, "[robustness]\nlag = 1\n"))
+    lagged = "Table R, column 1 (treatment and controls lagged by 1 period)"
+    assert f"{lagged} has no driscoll-kraay and cluster:unit+period errors: they need 3 periods." in found.notes
+    kinds = {record.se_type for record in found.records if record.table == "R"}
+    assert kinds == {"iid", "hc1", "cluster:unit"}
+    assert set(errors) < {record.se_type for record in found.records if record.table == "2"}
+    with pytest.raises(BadInput) as caught:
+        check_estimable(real(tmp_path, data.query("year < 2015"), errors))
+    assert str(caught.value).splitlines() == [
+        f"spec.toml, [inference] errors; {error} with 2 periods; allowed: 3 periods or more; choose another error type"
+        for error in errors
+    ]
+
+
+def test_groups_of_one_unit_count_for_no_cluster_beside_their_own_periods(tmp_path: Path) -> None:
+    data = frame()
+    data["province"] = np.where(data["city"] < 20, 0, data["city"])  # one of twenty units, and four of one
+    found = estimate(real(tmp_path, data, ("cluster:unit+province",), '[robustness]\nregion_by_period = "province"\n'))
+    note = "Table R, column 1 (province-by-year effects) has no cluster:unit+province errors: they need 2 clusters."
+    assert note in found.notes
+    assert {record.se_type for record in found.records if record.table == "R"} == {"iid", "hc1", "cluster:unit"}
