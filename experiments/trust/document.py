@@ -24,7 +24,7 @@ from estimators.core.error_types import error_label
 from estimators.sensitivity.sensitivity import bias_corrected, pesaran_cd, serial_correlation
 from experiments.checks.check import LEVELS
 from experiments.checks.two_stages import DISAGREE
-from experiments.run.reporting import without_nan, write_whole
+from experiments.run.reporting import without_nan
 from experiments.trust.evidence import BEYOND, LEVEL, SimulatedStudy, is_least, within_level
 from experiments.trust.race import document as race_document
 from experiments.trust.race import rows_of
@@ -35,6 +35,7 @@ from experiments.twins.statistics import moran_by_period
 from experiments.twins.twin import misses
 from results.diagnosis.measures import Z95
 from results.report.panel_pages import marked, number, trust_page
+from results.store.disk import write_whole
 from results.text import in_columns, interval, probability, share
 
 AnswerOfVerdict = Literal["supported", "contradicted", "not decided", "no claim"]
