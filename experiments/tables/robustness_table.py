@@ -100,7 +100,8 @@ def lagged(panel: Panel, lag: int) -> RobustnessCheck:
     seen = seen_in(panel)[kept] & seen_in(panel)[source]
     later = replace(panel, periods=tuple(periods[kept].tolist()), variables=variables, observed=seen[None])
     words = f"treatment and controls lagged by {amount(lag, 'period')}"
-    note = f"{listed(periods[~kept], 12)} are left out, because the lags have no value there"
+    left_out = f"{listed(periods[~kept], 12)} {'are' if (~kept).sum() > 1 else 'is'} left out"
+    note = f"{left_out}, because the lags have no value there"
     if lost := int((seen_in(panel)[kept] & ~seen).sum()):
         note += (
             f"; {amount(lost, 'row')} of later periods {'are' if lost > 1 else 'is'} left out too, because "
