@@ -112,7 +112,7 @@ def panel_example(folder: Path) -> None:
     click.echo(f"next: panelproof estimate {panel} --spec {spec} --out {out}")
 
 
-@panel.command("reshape", cls=Command)
+@panel.command("reshape", cls=Command, short_help="Write the long table of a wide one, a row a unit and year.")
 @click.argument("wide", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The csv file to write.")
 @click.option("--value", default="value", show_default=True, metavar="NAME",
