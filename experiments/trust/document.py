@@ -188,8 +188,9 @@ def opening(found: Trust) -> tuple[str, ...]:
     level = next((level for level in (0.01, 0.05, 0.10) if p is not None and p <= level), None)
     said = f"significant at {level:.0%}" if level else "not significant at 10%"
     value = "no p value" if p is None else f"p = {p:.3g}"
+    fit = f" ({record.transform}, W {record.weights})" if record.transform and record.weights else ""  # of several
     out = [
-        f"The estimate of {named} in table {record.table}, column {record.column} is {found.claim.estimate:.4g}, "
+        f"The estimate of {named} in table {record.table}, column {record.column}{fit} is {found.claim.estimate:.4g}, "
         f"{said} with {errors_named(found.printed)} ({value}).",
         f"On panels like yours, this 5% test rejects in {size.value:.1%} of cases where there is no effect"
         f"{_others(found)}.",
