@@ -80,7 +80,10 @@ def checks(real: RealPanel) -> Iterator[RobustnessCheck]:
         inside = (np.asarray(panel.periods) >= first) & (np.asarray(panel.periods) <= last)
         yield RobustnessCheck(f"{first}-{last}", seen_part(panel, seen_in(panel) & inside[:, None]))
     for name, values in section.exclude.items():
-        kept = part(panel, kept_units(real.spec, panel, name), np.ones(len(panel.periods), dtype=bool))
+        left = kept_units(real.spec, panel, name)
+        if left.sum() < 2:  # of the sample of a claim; the spec is refused where the whole panel has no others
+            continue
+        kept = part(panel, left, np.ones(len(panel.periods), dtype=bool))
         yield RobustnessCheck(f"without {name} {listed(map(value_label, values))}", kept)
     for name in section.policies:
         yield with_policies(real, (name,), f"with {name}")
