@@ -146,6 +146,9 @@ def _plot(
 def _compare_groups(real: RealPanel, ledger: Ledger, group: str) -> None:
     """The DID of both groups and their difference, or a note why there is none."""
     panel = replace(real.panel, weights={})
+    if len(set(group_labels(panel.attributes[group]))) < 2:  # the sample of a claim
+        ledger.note(f"No table {TRIPLE_DIFFERENCE}: all units of this sample have one value of {group}.")
+        return
     label = f"table-{TRIPLE_DIFFERENCE}-column-1"
     estimator = triple_difference_of(real, panel, group, (), label)
     first, second = estimator.values

@@ -21,6 +21,7 @@ from experiments.tables.ledger import Ledger, journal_tables
 from results.tables.records import Document
 from results.text import number
 from sim.errors import BadInput
+from sim.panel import group_labels
 
 TESTS = ("2.5: did = 0.02", "2.5: did = 0, inv = 0", "M.1: -0.1 < did x inv < 0.1", "2.2 pooled: did - inv", "D.1: did")
 
@@ -233,3 +234,13 @@ def test_the_command_takes_tests(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert [record["model"] for record in tests] == ["combination", "equivalence"]
     assert tests[1]["pvalue"] < 1e-10
     assert run_command([*words, "--test", "2.5: gdp"]) == 2
+
+
+def test_a_sample_of_one_group_has_no_triple_difference() -> None:
+    """The claim of a subsample asks for the tables of its own units."""
+    real = read(ddd={"group": "rich"})
+    sample = replace(real, panel=real.subset(group_labels(real.panel.attributes["rich"]) == "1", weights=False))
+    ledger = Ledger(seed=1)
+    interactions_table.add(sample, ledger)
+    assert ledger.notes == ["No table D: all units of this sample have one value of rich."]
+    assert not ledger.records
