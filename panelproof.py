@@ -630,9 +630,14 @@ def __dir__() -> list[str]:
 
 def _read(panel: Given, spec: Asked) -> RealPanel:
     from experiments.panel_spec.spec import RealPanel
+    from sim.errors import refuse, type_problems
+    from sim.panel import Panel
 
     if isinstance(panel, RealPanel):
         return panel
+    if isinstance(panel, Panel):  # which knows no columns, and may have lost the spec
+        refuse(type_problems(panel, RealPanel, "panel", where="panelproof", remedy="give what .panel was taken from",
+                             allowed="what read_panel returned, or a path or a table with its spec"))  # fmt: skip
     if spec is None:
         raise TypeError("a panel file or table needs its spec: pass the path of a SPEC.toml as the second argument")
     return read_panel(panel, spec)

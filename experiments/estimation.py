@@ -10,13 +10,10 @@ whatever else tells the fits of one column apart (model, transform, sample, ...)
 
 from __future__ import annotations
 
-import errno
 import io
-import os
 import re
-import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -43,6 +40,7 @@ from experiments.listing import in_full, offered
 from experiments.panel_spec.look import NEVER
 from experiments.panel_spec.sections import Spec
 from experiments.panel_spec.spec import RealPanel
+from experiments.run.reporting import check_folder
 from experiments.settings import build, in_toml
 from experiments.tables.cross_check import cross_check as cross_check_of
 from experiments.tables.interactions_table import moderation_of, triple_difference_of
@@ -53,6 +51,7 @@ from experiments.tables.ledger import (
     error_types,
     facts_of,
     journal_tables,
+    need_of,
     never_treated,
     regression,
     table_modules,
@@ -60,6 +59,7 @@ from experiments.tables.ledger import (
 )
 from experiments.tables.regressions import add_chosen
 from experiments.tables.spatial_models import transforms_of
+from results.store.disk import write_whole
 from results.tables.journal_table import EVERY, FitColumn, fit_columns, table_formats
 from results.tables.records import CROSS_CHECK, LEVEL, Document, Record, heading, sentences
 from sim.errors import BadInput, Problem, amount, bad, closest, gathering, naming, one_of, refuse
@@ -167,17 +167,19 @@ def _without_models(real: RealPanel) -> Iterator[Problem]:
 
 
 def _cluster_problems(real: RealPanel) -> Iterator[Problem]:
-    """Error types of the regressions whose clusters, of one grouping at least, are fewer than two."""
-    asked = error_types(real.spec) if real.panel.roles.regressors else ()
-    sound = clustered_enough(real.panel, asked)
-    for error in (error for error in asked if error not in sound):
+    """Error types of the regressions for which the panel lacks clusters, periods or units without a treatment."""
+    for error in error_types(real.spec) if real.panel.roles.regressors else ():
+        need = need_of(real.panel, error)
         key = "[inference] errors" if error in real.spec.inference.errors else "[panel] cluster"
         where = f"{real.spec.file}, {key}"
-        if kind_of(error) in PLACEBOS:
+        if need.endswith("periods"):
+            yield Problem(f"{error} with {amount(len(real.panel.periods), "period")}", where, f"{need} or more",
+                          "choose another error type")  # fmt: skip
+        elif need and kind_of(error) in PLACEBOS:
             count = never_treated(real.panel)
             yield Problem(f"{error} with {amount(count, "unit")} never treated", where,
                           "a treatment, and 2 or more units without it", "choose another error type")  # fmt: skip
-        else:
+        elif need:
             yield Problem(f"{error} has 1 cluster", where, "2 or more clusters", "choose a finer grouping")
 
 
@@ -245,7 +247,7 @@ WARNINGS = "warnings.md"
 def check_formats(text: str, folder: Path | None = None, where: str = "--format") -> tuple[str, ...]:
     """The formats of a comma-separated list, JSON always first.
 
-    Raises BadInput for one that is not written or cannot be here, and for tables without a folder to hold them.
+    Raises BadInput for one that is not written or cannot be here, and for tables without a folder that can hold them.
     """
     chosen = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
     known = (*table_formats(), *PICTURES)
@@ -255,6 +257,8 @@ def check_formats(text: str, folder: Path | None = None, where: str = "--format"
                   remedy=closest((unknown or [text])[0], known, "choose among them"))  # fmt: skip
     if folder is None and set(chosen) != {"json"}:
         raise bad("--format without --out", where=where, allowed="a folder for the files", remedy="add --out DIR")
+    if folder is not None:
+        check_folder(folder)
     for part in chosen:
         if part not in PICTURES:
             table_formats()[part].check()
@@ -300,12 +304,10 @@ def write_files(
         files[f"{figure.name}.svg"] = figure.svg.encode()
         files |= {f"{figure.name}.{form}": figure.drawn(form) for form in PICTURES if form in formats}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _put(folder, files)
+        return write_whole(folder, files)
     except OSError as error:
         raise bad(f"cannot be written: {error.strerror}", where=str(folder), allowed="a writable folder",
                   remedy="choose another --out") from error  # fmt: skip
-    return [folder / name for name in files]
 
 
 def warnings_text(document: Document) -> str:
@@ -325,25 +327,6 @@ def _picture(document: Document, errors: str | None) -> str:
 
     chart = effect_chart(document, errors)
     return "" if chart is None else figure(chart)
-
-
-def _put(folder: Path, files: Mapping[str, bytes]) -> None:
-    """All files beside their places first, then each into its place; nothing is left behind when one fails."""
-    waiting: dict[str, str] = {}
-    try:
-        for name, content in files.items():
-            with tempfile.NamedTemporaryFile("wb", dir=folder, suffix=".partial", delete=False) as file:
-                waiting[name] = file.name
-                file.write(content)
-            os.chmod(file.name, 0o644)
-        if taken := [name for name in files if (folder / name).is_dir()]:
-            raise IsADirectoryError(errno.EISDIR, f"{taken[0]} is a folder")
-        for name in list(waiting):
-            os.replace(waiting[name], folder / name)
-            del waiting[name]
-    finally:
-        for path in waiting.values():
-            Path(path).unlink(missing_ok=True)
 
 
 # The paper's models on a real panel: the same estimators and the same runner as in a study.

@@ -24,7 +24,7 @@ from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.estimation import estimator_called, panel_for
 from experiments.panel_spec.spec import RealPanel
 from experiments.run.blocks import fit_panel
-from experiments.run.reporting import check_folder, without_nan, write_whole
+from experiments.run.reporting import check_folder, without_nan
 from experiments.run.runner import preflight
 from experiments.study import SCHEMA_VERSION, PlaceboCard, Study
 from experiments.tables.ledger import main_cluster
@@ -32,6 +32,7 @@ from results.plots.placebo_plot import PlaceboPlot, placebo_figure
 from results.report.panel_pages import placebo_page
 from results.store.block import Records
 from results.store.bucket import StorePath
+from results.store.disk import write_whole
 from results.store.zarr_store import ZarrStore
 from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad, closest, listed, one_of, refuse, type_problems
@@ -224,13 +225,14 @@ class PlaceboAnswer(PlaceboCard):
             "failed": len(self.placebos) - usable.size,
             "distinct_assignments": None if self.randomisation.count is None else str(self.randomisation.count),
             "units_that_stay": self.staying[0], "treated_units_that_stay": self.staying[1],
-            "estimate": self.estimate, "se": self.se, "se_type": self.own_error,
-            "placebo_se_type": self.error, "pvalue": self.pvalue, "permutation_pvalue": p,
+            "estimate": self.estimate, "se": self.se, "se_type": self.own_error or None,
+            "placebo_se_type": self.error or None, "pvalue": self.pvalue, "permutation_pvalue": p,
             "share_as_large": self.share_as_large, "mcse": self.mcse,
             "lower": self.lower, "upper": self.upper, "level": 1 - LEVEL,
             "placebo_mean": float(usable.mean()), "placebo_sd": spread,
             "placebo_quantiles": {f"{q:g}": value for q, value in self.quantiles.items()},
-            "rejected_share": float((self.own_pvalues[np.isfinite(self.placebos)] <= LEVEL).mean()),
+            "rejected_share": float((self.own_pvalues[np.isfinite(self.placebos)] <= LEVEL).mean()) if self.error
+            else np.nan,
             "notes": list(self.notes),
         })  # fmt: skip
         return plain
@@ -270,6 +272,9 @@ def question(
     found = scheme_of(scheme).on(panel)
     exact = found.count is not None and found.count <= draws
     layout = chosen.layout(panel.schema)
+    if statistic == "studentised" and not layout.errors:
+        raise bad(f"{chosen.name} has no standard errors", where="--statistic studentised",
+                  allowed="raw, or an estimator with errors", remedy="use --statistic raw")  # fmt: skip
     asked = term or _default_term(panel, scheme, layout)
     _check_term(asked, scheme, layout, panel)
     chosen = _quick(chosen, panel, scheme, asked)
@@ -299,12 +304,14 @@ def answer(ask: PlaceboQuestion, records: Records) -> PlaceboAnswer:
     column, own = fits.terms.index(ask.term), real.terms.index(ask.term)
     ok = fits.status == Status.OK
     placebos = np.where(ok, fits.estimate[:, column], np.nan)
+    se, dof, own_se, real_se = np.full(len(ok), np.nan), np.full(len(ok), np.nan), np.nan, np.nan
+    if fits.errors:  # an estimator without standard errors has placebos, and no test of its own
+        se, dof = fits.se[:, -1, column], fits.dof[:, -1, column]
+        own_se, real_se = (float(real.se[0, real.errors.index(error), own])
+                           for error in (real.errors[-1], fits.errors[-1]))  # fmt: skip
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(ok, fits.estimate[:, column] / fits.se[:, -1, column], np.nan)
-        own_t, real_t = (
-            float(real.estimate[0, own] / real.se[0, real.errors.index(error), own])
-            for error in (real.errors[-1], fits.errors[-1])
-        )
+        t = np.where(ok, fits.estimate[:, column] / se, np.nan)
+        own_t, real_t = (float(np.divide(real.estimate[0, own], one)) for one in (own_se, real_se))
     if not np.isfinite(placebos).any():
         raise bad(f"none of {len(placebos)} placebos was fitted", where="--estimator", allowed="one that fits any draw",
                   remedy="choose another estimator or scheme; store info lists the reasons")  # fmt: skip
@@ -314,13 +321,13 @@ def answer(ask: PlaceboQuestion, records: Records) -> PlaceboAnswer:
     lower, upper, why = _interval(ask, estimate, placebos, blocks)
     return PlaceboAnswer(
         question=ask,
-        error=fits.errors[-1],
-        own_error=real.errors[-1],
+        error=fits.errors[-1] if fits.errors else "",
+        own_error=real.errors[-1] if real.errors else "",
         estimate=estimate,
-        se=float(real.se[0, -1, own]),
-        pvalue=float(p_values(np.array([own_t]), real.dof[0, -1:, own])[0]),
+        se=own_se,
+        pvalue=float(p_values(np.array([own_t]), real.dof[0, -1:, own])[0]) if real.errors else np.nan,
         placebos=placebos,
-        own_pvalues=p_values(t, fits.dof[:, -1, column]),
+        own_pvalues=p_values(t, dof),
         permutation_p=p,
         mcse=0.0 if ask.exact else float(p_value_errors(np.array(p), len(placebos))),
         lower=lower,
@@ -579,7 +586,12 @@ def _lines(found: PlaceboAnswer) -> list[tuple[str, str]]:
     precision = "every assignment used" if found.question.exact else f"Monte Carlo error {found.mcse:.4f}"
     lines = [
         ("real estimate", f"{found.estimate:.6g}"),
-        ("its own test", f"se {found.se:.4g} ({found.own_error}), p = {found.pvalue:.4g}"),
+        (
+            "its own test",
+            f"se {found.se:.4g} ({found.own_error}), p = {found.pvalue:.4g}"
+            if found.own_error
+            else "none: it has no standard errors",
+        ),
         (name, f"{value:.4f} ({precision}), two-sided on the {kind}"),
     ]
     if np.isfinite(found.lower) or np.isinf(found.lower):

@@ -356,6 +356,9 @@ def diagnose(
     >>> diagnosis.frame.query("measure == 'coverage' and term == 'did'")["error"].tolist()
     ['iid', 'hc1', 'cluster:unit']
     """
+    if not hasattr(records, "layouts"):  # a protocol that no class says it has
+        refuse(type_problems(records, (), "records", where="diagnose", allowed="what run or open_store returned",
+                             remedy='open_store("runs/mine.zarr") opens a store'))  # fmt: skip
     found = reduce(records, alpha, measures, normal=normal)
     kept = with_normal(records) if normal else records
     return Diagnosed(**{each.name: getattr(found, each.name) for each in fields(found)}, records=kept)

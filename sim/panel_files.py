@@ -335,6 +335,7 @@ def check_table(frame: pd.DataFrame, file: str) -> None:
 
 
 Missing = Literal["error", "drop"]
+LARGEST = 1e100  # size of a number, and 1 over that of the least largest one: squares and their sums stay finite
 INDIVIDUALS = 2  # rows a unit and period, on average, from which they are taken for individuals
 
 
@@ -392,7 +393,8 @@ class Rows:
             at = f"{file}, column {period!r}, row {first + places[wrong]}, unit {labels[wrong]}"
             given = cell_text(frame[period].iloc[wrong]) if unit_label(frame[period].iloc[wrong]) else "missing"
             problems.append(Problem(f"the period is {given}", at, "whole numbers such as 2006",
-                                    "give the year as a number, or number the periods 1, 2, 3 and so on"))  # fmt: skip
+                                    "give the year as a number, or number the periods 1, 2, 3 and so on; years = true "
+                                    "in [read] takes the year from a text or a date that holds one"))  # fmt: skip
         elif code := uneven_code(years):
             problems.append(Problem(f"the periods {years.min()} to {years.max()} look like {code[0]}, which are not "
                                     "one step apart as numbers", f"{file}, column {period!r}",
@@ -543,17 +545,28 @@ def missing_columns(frame: pd.DataFrame, wanted: Mapping[str, str]) -> list[Prob
 
 
 def number_problems(values: Floats, wrong: Codes, column: pd.Series[Any], rows: Rows) -> list[Problem]:
-    """Problems for text and for infinities in a column of numbers."""
+    """Problems for text, for infinities and for sizes without a square in a column of numbers."""
     name, problems = str(column.name), list[Problem]()
     if wrong.size:
         more = f" and {wrong.size - 1} more such cells" if wrong.size > 1 else ""
+        remedy = "correct the cell, or leave it empty when the value is missing"
+        if wrong.size == column.notna().sum() and isinstance(column.iloc[wrong[0]], str):
+            remedy = "name another column, or give every text of this one a number in [recode]"
         problems.append(Problem(f"holds {cell_text(column.iloc[wrong[0]])}{more}", rows.at(wrong[0], name), "numbers",
-                                "correct the cell, or leave it empty when the value is missing"))  # fmt: skip
+                                remedy))  # fmt: skip
     infinite = np.flatnonzero(np.isinf(values))
     if infinite.size:
         problems.append(Problem(f"is infinite in {amount(infinite.size, "row")}", rows.at(infinite[0], name),
                                 "finite numbers",
                                 "correct the cell (common causes: division by zero, logarithm of zero)"))  # fmt: skip
+        return problems
+    sizes = np.abs(np.nan_to_num(values))
+    largest = sizes.max(initial=0.0)
+    if largest and not 1 / LARGEST <= largest <= LARGEST:
+        problems.append(Problem(f"is as {'large' if largest > 1 else 'small'} as {largest:g}",
+                                rows.at(int(sizes.argmax()), name),
+                                f"numbers up to {LARGEST:g} in size, the largest from {1 / LARGEST:g} on",
+                                "correct the cell, or give the column in another unit"))  # fmt: skip
     return problems
 
 

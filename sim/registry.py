@@ -159,8 +159,10 @@ def _named(kind: str, base: type, where: str) -> type:
         raise bad(f"cannot load {kind!r}: {_file(module.__name__)} defines no {attribute!r}", where=where,
                   allowed=one_of(f"{name}:{item}" for item in names), remedy="correct the name")  # fmt: skip
     if not (isinstance(found, type) and issubclass(found, base)):
+        plain = callable(found) and not isinstance(found, type)
         raise bad(f"{kind!r} is no class of {base.__name__}", where=where, allowed=f"a subclass of {base.__name__}",
-                  remedy="name another object")  # fmt: skip
+                  remedy=f"make one of it: @panelproof.{base.__name__.lower()} above the function"
+                  if plain and base.__name__ in ("Estimator", "Design") else "name another object")  # fmt: skip
     if fault := _fault(found):
         raise BadInput(fault)
     return found

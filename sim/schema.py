@@ -42,8 +42,11 @@ class Roles:
         return (*((self.treatment,) if self.treatment else ()), *self.controls)
 
 
+UNWEIGHTED = "remove weight from [panel] or, where [collapse] makes it, give one row per unit and period"
+
+
 def refuse_weights(
-    roles: Roles, what: str, allowed: str = "a panel without weights", remedy: str = "remove weight from [panel]",
+    roles: Roles, what: str, allowed: str = "a panel without weights", remedy: str = UNWEIGHTED,
     where: str = "",
 ) -> None:  # fmt: skip
     """Raise BadInput where a panel has weights, for what cannot take them; where: by default what it is."""

@@ -22,7 +22,7 @@ from sim.design import A_UNIT, Design
 from sim.errors import BadInput, bad, choice_problems, closest, listed, one_of, refuse, type_problems
 from sim.panel import Panel, Text, card
 from sim.registry import discover, find
-from sim.schema import Schema, refuse_weights
+from sim.schema import UNWEIGHTED, Schema, refuse_weights
 from sim.streams import Streams
 
 if TYPE_CHECKING:
@@ -493,7 +493,7 @@ class Estimator(ABC):
             takers = sorted(kind for kind, found in estimators().items() if found.weight_use == "used")
             refuse_weights(schema.roles, f"the estimator {self.kind}",  # labels of tables are not the user's words
                            f"estimators that take weights: {listed(takers, 20)}",
-                           "choose one of them, or remove weight from [panel]", self.name)  # fmt: skip
+                           f"choose one of them, or {UNWEIGHTED}", self.name)  # fmt: skip
         return (schema.require(name, f"{self.name} weight"),)
 
     def used(self, panel: Panel) -> Panel:

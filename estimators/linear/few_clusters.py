@@ -62,7 +62,7 @@ from estimators.linear.influence import Influence
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import amount, bad
 from sim.panel import Panel
-from sim.schema import refuse_weights
+from sim.schema import UNWEIGHTED, refuse_weights
 
 ADJUSTED = ("cv3", "cr2")  # kinds that are made here
 SPANNED = 1e-10  # 1 - a squared singular value of W_g below which a direction is that of the cluster alone
@@ -423,7 +423,7 @@ class FewTreated:
         if not names:
             return None
         refuse_weights(panel.roles, names[0], "other error types, such as cv3:unit or wild:unit",
-                       "choose one, or remove weight from [panel]", f"{asked_by} errors")  # fmt: skip
+                       f"choose one, or {UNWEIGHTED}", f"{asked_by} errors")  # fmt: skip
         mask, treatment = observed_mask(panel), panel.variables[str(panel.roles.treatment)]
         if len(treatment) == 1:
             check_controls(treatment[0], mask, names[0], asked_by)

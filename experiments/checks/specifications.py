@@ -182,8 +182,9 @@ def _counts(case: Case, every: Sequence[Specification]) -> Check:
     n, values = len(every), sorted(one.estimate for one in every)
     other = sorted((one for one in every if one.estimate * case.effect_value <= 0), key=lambda one: one.pvalue)
     against = "; ".join(f"{one.label} {number(one.estimate)}" for one in other[:LISTED])
+    are = "is" if at5 == 1 else "are"
     said = (
-        f"Of {n} specifications, {same} have the sign of the effect, {at5} are significant at 5% and {at10} at "
+        f"Of {n} specifications, {same} have the sign of the effect, {at5} {are} significant at 5% and {at10} at "
         f"10%, from {number(values[0])} to {number(values[-1])}.{f' Others: {against}.' if against else ''}"
     )
     numbers = {"specifications": n, "same_sign": same, "significant_5": at5, "significant_10": at10,

@@ -99,21 +99,20 @@ def panel_check(panel: Path, spec: Path, as_json: bool) -> None:
 def panel_example(folder: Path) -> None:
     """Write a synthetic panel.csv and its spec.toml into FOLDER."""
     from experiments.panel_spec.first_spec import EXAMPLE_SPEC, example_frame
+    from results.store.disk import write_whole
     from sim.errors import bad
 
     for name in ("panel.csv", "spec.toml"):
         if (folder / name).exists():
             raise bad(f"{name} exists already", where=str(folder), allowed="a folder without it",
                       remedy="choose another folder")  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
-    example_frame().to_csv(folder / "panel.csv", index=False)
-    (folder / "spec.toml").write_text(EXAMPLE_SPEC, encoding="utf-8")
+    write_whole(folder, {"panel.csv": str(example_frame().to_csv(index=False)), "spec.toml": EXAMPLE_SPEC})
     click.echo(f"wrote {folder / 'panel.csv'} and {folder / 'spec.toml'} (synthetic data)")
     panel, spec, out = (quote(str(folder / name)) for name in ("panel.csv", "spec.toml", "out"))
     click.echo(f"next: panelproof estimate {panel} --spec {spec} --out {out}")
 
 
-@panel.command("reshape", cls=Command)
+@panel.command("reshape", cls=Command, short_help="Write the long table of a wide one, a row a unit and year.")
 @click.argument("wide", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The csv file to write.")
 @click.option("--value", default="value", show_default=True, metavar="NAME",
@@ -123,6 +122,7 @@ def panel_example(folder: Path) -> None:
 def panel_reshape(wide: Path, out: Path, value: str, period: str, sheet: str | None) -> None:
     """Write the long table of WIDE, whose columns are called by a name and a year, such as gdp2006."""
     from experiments.panel_spec.reading import empty_years, first_read, grouped_problems, to_long
+    from results.store.disk import write_whole
     from sim.errors import amount, bad, refuse
 
     if out.exists():
@@ -137,8 +137,7 @@ def panel_reshape(wide: Path, out: Path, value: str, period: str, sheet: str | N
     left = [f"{amount(rows, 'row')} {where} left out: no row of the table?" for rows, where in gone if rows]
     for line in (*left, *empty_years(table, value)):
         click.echo(f"note: {line}", err=True)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    long.to_csv(out, index=False)
+    write_whole(out.parent, {out.name: str(long.to_csv(index=False))})
     click.echo(f"wrote {out}: {len(long):,} rows\nnext: panelproof init {quote(str(out))}")
 
 
@@ -493,11 +492,12 @@ def race(
 
     from experiments.panel_spec.spec import read_real_panel
     from experiments.run.places import named_place
-    from experiments.run.reporting import check_file, write_whole
+    from experiments.run.reporting import check_file
     from experiments.run.resume import Resume
     from experiments.trust.evidence import opened, seconds_of
     from experiments.trust.race import document, print_race, race
     from results.report.panel_pages import race_page
+    from results.store.disk import write_whole
     from results.tables.terminal_tables import NamesConsole
     from sim.registry import aside, join_search
 

@@ -500,7 +500,7 @@ def store() -> None:
     """Verify, hash, describe, merge or pack stores."""
 
 
-@store.command("hash", cls=Command)
+@store.command("hash", cls=Command, short_help="SHA-256 of what a store holds: equal for equal runs.")
 @click.argument("store", type=STORE)
 def hash_(store: StorePath) -> None:
     """SHA-256 over decoded arrays, coordinates and fingerprint: equal for equal runs."""
@@ -509,7 +509,7 @@ def hash_(store: StorePath) -> None:
     say(ZarrStore.open(store).content_hash())
 
 
-@store.command("verify", cls=Command)
+@store.command("verify", cls=Command, short_help="Compare everything in a store with its digests.")
 @click.argument("store", type=STORE)
 @as_json_option
 def verify(store: StorePath, as_json: bool) -> int:
@@ -549,7 +549,7 @@ def info(store: StorePath, as_json: bool) -> None:
     _say_failures(records)
 
 
-@store.command("merge", cls=Command)
+@store.command("merge", cls=Command, short_help="Join stores of one study, such as its shards.")
 @click.argument("stores", type=STORE, nargs=-1, required=True)
 @click.option("--out", type=STORE, required=True, help="The new store; nothing may be there yet.")
 @accept_options
@@ -569,7 +569,7 @@ def merge_(stores: tuple[StorePath, ...], out: StorePath, as_json: bool, **accep
     return 3 if missing else 0
 
 
-@store.command("pack", cls=Command)
+@store.command("pack", cls=Command, short_help="Write a store into one zip that is read in place.")
 @click.argument("store", type=STORE)
 @click.option(
     "--out",
@@ -629,7 +629,7 @@ def cluster() -> None:
     """List back ends and their options, or check a cluster before a run."""
 
 
-@cluster.command("kinds", cls=Command)
+@cluster.command("kinds", cls=Command, short_help="Every back end with its options.")
 @as_json_option
 def cluster_kinds(as_json: bool) -> None:
     """Every back end with the options that [cluster] of a study file and --cluster-option take."""
@@ -657,7 +657,7 @@ def cluster_kinds(as_json: bool) -> None:
         console.print(Padding(Text(f"{item['meaning']}\noptions: {', '.join(item['options'])}\n"), (0, 0, 0, 4)))
 
 
-@cluster.command("numbers", cls=Command)
+@cluster.command("numbers", cls=Command, short_help="What to set before a start for portable numbers.")
 def cluster_numbers() -> None:
     """Lines of a shell that set what a process must start with to compute portable numbers.
 
@@ -674,7 +674,7 @@ def cluster_numbers() -> None:
         click.echo(f"export {name}={quote(value)}")
 
 
-@cluster.command("check", cls=Command)
+@cluster.command("check", cls=Command, short_help="Open a cluster and say what its workers are.")
 @click.argument("where", metavar="WHERE")
 @click.option("--study", metavar="STUDY|FILE.toml", default="bias", show_default=True,
               help="The study that is tried; its [cluster] table gives options.")  # fmt: skip

@@ -37,6 +37,7 @@ from experiments.panel_spec.sections import (
     RobustnessSection,
     Spec,
     SpecTables,
+    repeats,
     value_label,
 )
 from experiments.panel_spec.transforms import (
@@ -146,10 +147,14 @@ def _role_problems(panel: PanelSection, index: IndexSection | None, where: str) 
     if panel.weight and panel.weight in taken:
         yield Problem(f"weight = {panel.weight!r} is {taken[panel.weight].replace('_', ' ')}", where,
                       "a column of its own (or a control), such as the population", "name another column")  # fmt: skip
+    if panel.unit in panel.groups:
+        yield Problem(f"groups names {panel.unit!r}, which is the unit", where, "columns of groups of units",
+                      "name a coarser column, such as the province")  # fmt: skip
+    yield from repeats({"groups": panel.groups}, where)
 
 
 def _names_of_terms(spec: Spec) -> Iterator[Problem]:
-    """Variables whose names the models need for terms of their own."""
+    """Columns whose names the models need for terms of their own, or a panel for other attributes of its units."""
     panel, robustness = spec.panel, spec.robustness
     regressors = dict.fromkeys(panel.controls, "[panel] controls")
     regressors |= dict.fromkeys(panel.mediators, "[panel] mediators")
@@ -170,6 +175,10 @@ def _names_of_terms(spec: Spec) -> Iterator[Problem]:
             yield Problem(f"the column {name!r} has the name of a term of the models", f"{spec.file}, {key}",
                           f"names other than {one_of(TERMS)}, w_NAME of a regressor, {effects}",
                           f'rename it, or copy it in [transform]: NEW = {{ scale = ["{name}", 1] }}')  # fmt: skip
+    for name, column in spec.attributes.items():
+        if name in PLACES and getattr(panel, name) not in (None, column):
+            yield Problem(f"the group {name!r} is not the one that [panel] names for {name}", spec.file,
+                          "a column of another name", "rename that column")  # fmt: skip
 
 
 def _weights_problems(spec: Spec) -> Iterator[Problem]:
@@ -224,19 +233,13 @@ def _robustness_problems(section: RobustnessSection, panel: PanelSection, where:
         for name in names:
             if name in taken:
                 yield Problem(f"{key} names {name!r}, which is {taken[name]}", where, "another column", "remove it")
-    for name, key in section.attributes(panel.unit).items():
-        if name in PLACES and getattr(panel, name) not in (None, name):
-            yield Problem(f"the column {name!r} of {key} is not the one that [panel] names for {name}", where,
-                          "a column of another name", "rename that column")  # fmt: skip
     if section.region_by_period == panel.unit:
         yield Problem(f"region_by_period = {panel.unit!r} is the unit", where, "a column of groups of units",
                       "name a coarser column, such as the province")  # fmt: skip
-    if section.staggered and not treatment:
-        yield Problem("staggered: there is no treatment to adopt", where, "treatment or first_treated in [panel]",
-                      "name it, or remove the key")  # fmt: skip
-    if section.synthetic is not None and not treatment:
-        yield Problem("synthetic: there is no treatment to adopt", where, "treatment or first_treated in [panel]",
-                      "name it, or remove [robustness.synthetic]")  # fmt: skip
+    for key, asked in (("staggered", section.staggered), ("synthetic", section.synthetic is not None)):
+        if asked and not treatment:
+            yield Problem(f"{key}: there is no treatment to adopt", where, "treatment or first_treated in [panel]",
+                          f"name it, or remove {key}")  # fmt: skip
 
 
 def _interaction_problems(spec: Spec) -> Iterator[Problem]:

@@ -187,7 +187,7 @@ def _more_than_asked(held: ZarrStore, asked: int) -> str:
     what = f"the store holds {held.replications:,} replications per cell, more than the {asked:,} asked for"
     if done == blocks:
         return f"{what}; all of them are kept"
-    return f"{what}: these are finished, {done:,} of {blocks:,} blocks done"
+    return f"{what}; the run goes on to all of them, of which {done:,} of {blocks:,} blocks are done"
 
 
 def launch(

@@ -7,7 +7,6 @@ import math
 import os
 import shlex
 import sys
-import tempfile
 import textwrap
 import webbrowser
 from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +40,7 @@ from results.report.pivot import (
 )
 from results.report.terminal import PLAIN_WIDTH, print_bias_table
 from results.store import ZarrStore
+from results.store.disk import write_whole
 from results.tables.journal_table import table_formats
 from results.tables.records import Document
 from results.verdict.answer import answer, verdict_records
@@ -205,7 +205,7 @@ def unwritable(folder: Path) -> str:
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not there.is_dir():
         return f"{there.name} is a file"
-    return "" if os.access(there, os.W_OK | os.X_OK) else "permission denied"
+    return "" if os.access(there, os.W_OK | os.X_OK) else "permission denied, or a read-only disk"
 
 
 def check_folder(folder: Path) -> None:
@@ -213,16 +213,6 @@ def check_folder(folder: Path) -> None:
     if reason := unwritable(folder):
         raise bad(f"cannot be written: {reason}", where=str(folder), allowed="a writable folder",
                   remedy="choose another --out")  # fmt: skip
-
-
-def write_whole(folder: Path, files: Mapping[str, str | bytes]) -> list[Path]:
-    """Write files by their names into a folder, each whole or not at all; returns where they are."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        waiting = folder / f".{name}.partial"
-        waiting.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.replace(waiting, folder / name)
-    return [folder / name for name in files]
 
 
 def write_html(store: ZarrStore, diagnosis: Diagnosis, path: Path, pivots: Sequence[Pivot] = ()) -> None:
@@ -233,13 +223,7 @@ def write_html(store: ZarrStore, diagnosis: Diagnosis, path: Path, pivots: Seque
     lead = pivots[0].measure if pivots else None
     text = html_report(diagnosis, facts_of(store), lead=lead, pivots=pivots, further=further_charts(store, diagnosis))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, suffix=".partial", delete=False, encoding="utf-8"
-        ) as file:
-            file.write(text)
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
+        write_whole(path.parent, {path.name: text})
     except OSError as error:
         raise bad(f"cannot be written: {error.strerror}", where=str(path), allowed="a file in a writable folder",
                   remedy="choose another --html") from error  # fmt: skip
@@ -435,22 +419,19 @@ def write_exports(
     store: ZarrStore, diagnosis: Diagnosis, pivots: Sequence[Pivot], charts: Sequence[Chart], wanted: ReportOptions
 ) -> list[Path]:  # fmt: skip
     """Write the files that were asked for; their paths. Raises BadInput when a place cannot be written."""
-    files: dict[Path, bytes] = {}
+    files: list[tuple[Path, dict[str, bytes]]] = []
     if wanted.figures is not None:
         from results.plots.picture import figure_bytes  # matplotlib is slow to import
 
-        for chart in charts:
-            files |= {wanted.figures / f"{chart.key}.{form}": figure_bytes(chart, form) for form in wanted.pictures}
+        drawn = {f"{chart.key}.{form}": figure_bytes(chart, form) for chart in charts for form in wanted.pictures}
+        files.append((wanted.figures, drawn))
     if wanted.out is not None:
-        files |= {wanted.out / name: content for name, content in _tables(store, diagnosis, pivots, wanted.formats)}
-    for path, content in files.items():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        except OSError as error:
-            raise bad(f"cannot be written: {error.strerror}", where=str(path), allowed="a writable folder",
-                      remedy="choose another folder") from error  # fmt: skip
-    return list(files)
+        files.append((wanted.out, dict(_tables(store, diagnosis, pivots, wanted.formats))))
+    try:
+        return [path for folder, contents in files for path in write_whole(folder, contents)]
+    except OSError as error:
+        raise bad(f"cannot be written: {error.strerror}", where=str(error.filename), allowed="a writable folder",
+                  remedy="choose another folder") from error  # fmt: skip
 
 
 def _tables(

@@ -28,7 +28,7 @@ from experiments.study import Study
 from results.store import BlockState, Origin, Shard, Store, StoreSchema, ZarrStore
 from results.store.block import Block
 from results.store.bucket import StorePath
-from results.store.disk import check_own, open_beside, read_plain
+from results.store.disk import check_own, open_beside, read_plain, write_whole
 from sim.errors import amount, bad, listed
 from sim.panel import Panel, long_table
 from sim.registry import INLINE, join_search
@@ -404,8 +404,5 @@ def save_panel(panel: Panel, path: Path) -> None:
         raise bad(f"cannot save as {path.suffix or 'a file without an ending'}", where=str(path),
                   allowed=".csv, .parquet", remedy="choose one of them")  # fmt: skip
     frame = long_table(panel)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".csv":
-        frame.to_csv(path, index=False)
-    else:
-        frame.to_parquet(path, index=False)
+    content = str(frame.to_csv(index=False)) if path.suffix == ".csv" else frame.to_parquet(index=False)
+    write_whole(path.parent, {path.name: content})

@@ -116,9 +116,8 @@ def triple_difference_of(
 def _errors(real: RealPanel, panel: Panel, fit: Fit, ledger: Ledger) -> tuple[str, ...]:
     """The error types of the spec but placebos, which are of a treatment alone."""
     wanted = tuple(error for error in error_types(real.spec) if kind_of(error) not in PLACEBOS)
-    errors = clustered_enough(panel, wanted)
-    say_what_is_left_out(ledger, fit, wanted, errors)
-    return errors
+    say_what_is_left_out(ledger, fit, wanted, panel)
+    return clustered_enough(panel, wanted)
 
 
 def _at(estimates: Estimates, distance: float) -> np.ndarray:
@@ -147,6 +146,9 @@ def _plot(
 def _compare_groups(real: RealPanel, ledger: Ledger, group: str) -> None:
     """The DID of both groups and their difference, or a note why there is none."""
     panel = replace(real.panel, weights={})
+    if len(set(group_labels(panel.attributes[group]))) < 2:  # the sample of a claim
+        ledger.note(f"No table {TRIPLE_DIFFERENCE}: all units of this sample have one value of {group}.")
+        return
     label = f"table-{TRIPLE_DIFFERENCE}-column-1"
     estimator = triple_difference_of(real, panel, group, (), label)
     first, second = estimator.values

@@ -41,7 +41,6 @@ from results.tables.journal_table import (
 )
 from results.tables.records import INSTRUMENTED_MEDIATOR, INSTRUMENTS, Fit
 from results.tables.typography import decimals, digits, legend, model_label, probability
-from results.text import joined
 from sim.errors import BadInput, listed
 from sim.panel import Panel
 from sim.schema import TREATMENT
@@ -78,19 +77,19 @@ def two_stages(real: RealPanel, instruments: tuple[str, ...], errors: tuple[str,
     )  # fmt: skip
 
 
-def _part(real: RealPanel, ledger: Ledger, table: str, names: Sequence[str]) -> tuple[Panel, tuple[str, ...]]:
-    """The rows that have all variables, and the error types that have clusters there; a note on rows that are left
-    out."""
+def _part(real: RealPanel, ledger: Ledger, table: str, names: Sequence[str]) -> Panel:
+    """The rows that have all variables; a note on rows that are left out."""
     panel, without = with_further(real, tuple(dict.fromkeys(names)), "[iv]")
     if without:
         ledger.note(f"Table {table}: {without}.")
-    return panel, clustered_enough(panel, error_types(real.spec))
+    return panel
 
 
 def _add_instruments(real: RealPanel, ledger: Ledger, instruments: tuple[str, ...]) -> None:
     endogenous = endogenous_of(real.spec)
-    panel, enough = _part(real, ledger, INSTRUMENTS, (endogenous, *instruments))
-    errors = tuple(error for error in enough if served(error, tuple(panel.attributes), "iv"))
+    panel = _part(real, ledger, INSTRUMENTS, (endogenous, *instruments))
+    wanted = tuple(error for error in error_types(real.spec) if served(error, tuple(panel.attributes), "iv"))
+    errors = clustered_enough(panel, wanted)
     estimator = two_stages(real, instruments, errors)
     names = estimator.all_names(panel.schema)
     estimator.prepare(panel)  # a trial: the runner would keep the status, not the reason
@@ -107,15 +106,14 @@ def _add_instruments(real: RealPanel, ledger: Ledger, instruments: tuple[str, ..
     columns[estimator] = Fit(TWO_STAGES, "iv")
     for one, estimates in ledger.fit(panel, columns).items():
         say_what_has_no_error(ledger, columns[one], panel, estimates)
-    say_what_is_left_out(ledger, columns[estimator], error_types(real.spec), enough)
-    if lacking := [error for error in enough if error not in errors]:
-        ledger.note(f"Table {INSTRUMENTS} has no {joined(lacking, len(lacking))} errors: two-stage least squares has "
-                    "none of them.")  # fmt: skip
+    say_what_is_left_out(ledger, columns[estimator], wanted, panel)
+    if lacking := [error for error in error_types(real.spec) if error not in wanted]:
+        ledger.note(f"Table {INSTRUMENTS} has no {listed(lacking)} errors: 2SLS does not offer them.")
 
 
 def _add_mediator(real: RealPanel, ledger: Ledger, instruments: tuple[str, ...]) -> None:
     (mediator,) = real.panel.roles.mediators
-    panel, _ = _part(real, ledger, INSTRUMENTED_MEDIATOR, instruments)
+    panel = _part(real, ledger, INSTRUMENTED_MEDIATOR, instruments)
     cluster = main_cluster(real.spec).removeprefix("cluster:")
     plain = Mediation(
         mediator, errors=(f"bootstrap:{cluster}", "delta"), draws=real.spec.inference.draws, cluster=cluster,

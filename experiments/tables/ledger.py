@@ -20,7 +20,7 @@ from estimators.core.estimator import Estimates, Estimator, Status, TermCovarian
 from estimators.core.hypotheses import HypothesisTest, combine, hypothesis_test, parse_hypothesis
 from estimators.core.regression import check_fixed
 from estimators.core.tile import without_singletons
-from estimators.linear.covariances import cells_of, count_clusters, equal_to
+from estimators.linear.covariances import FEWEST_PERIODS, cells_of, count_clusters, equal_to
 from estimators.linear.did import TwoWayDID
 from estimators.linear.few_clusters import ADJUSTED, PLACEBOS, treated_and_never
 from experiments.panel_spec.prepared import index_facts
@@ -189,24 +189,24 @@ class Ledger:
         if text not in self.notes:
             self.notes.append(text)
 
-    def leave_out(self, fit: Fit, errors: tuple[str, ...]) -> None:
-        """Tell the reader, in one note for all columns of a table, that they lack error types for want of clusters."""
+    def leave_out(self, fit: Fit, errors: tuple[str, ...], need: str) -> None:
+        """Tell the reader, in one note for all columns of a table, that they lack error types for want of a need."""
         fits = self.left_out.setdefault((fit.table, errors), [])
-        said = _left_out(fits, errors)
+        said = _left_out(fits, errors, need)
         fits.append(fit)
         if said in self.notes:
-            self.notes[self.notes.index(said)] = _left_out(fits, errors)
+            self.notes[self.notes.index(said)] = _left_out(fits, errors, need)
         else:
-            self.note(_left_out(fits, errors))
+            self.note(_left_out(fits, errors, need))
 
 
-def _left_out(fits: Sequence[Fit], errors: tuple[str, ...]) -> str:
+def _left_out(fits: Sequence[Fit], errors: tuple[str, ...], need: str) -> str:
     if not fits:
         return ""
     columns = joined([f"{fit.column} ({fit.sample})" for fit in fits], len(fits))
     many, have = ("s", "have") if len(fits) > 1 else ("", "has")
     kinds = joined(errors, len(errors))
-    return f"Table {fits[0].table}, column{many} {columns} {have} no {kinds} errors: they need 2 clusters."
+    return f"Table {fits[0].table}, column{many} {columns} {have} no {kinds} errors: they need {need}."
 
 
 def reasons(error: BadInput) -> str:
@@ -303,7 +303,7 @@ def two_way(real: RealPanel, ledger: Ledger, part: Panel, fit: Fit, regressors: 
         ledger.note(f"Table {table} has no column {column} ({fit.sample}): {why}.")
         return False
     errors = clustered_enough(part, error_types(real.spec))
-    say_what_is_left_out(ledger, fit, error_types(real.spec), errors)
+    say_what_is_left_out(ledger, fit, error_types(real.spec), part)
     estimator = regression(real.spec, f"table-{table}-column-{column}", names, errors=errors)
     try:
         estimates = ledger.fit(part, {estimator: fit}).get(estimator)
@@ -315,11 +315,13 @@ def two_way(real: RealPanel, ledger: Ledger, part: Panel, fit: Fit, regressors: 
     return estimates is not None
 
 
-def say_what_is_left_out(ledger: Ledger, fit: Fit, wanted: Iterable[str], errors: Sequence[str]) -> None:
-    """A note on error types that are wanted of a column, and not among its errors for want of clusters."""
-    lacking = tuple(error for error in wanted if error not in errors)
-    if lacking:
-        ledger.leave_out(fit, lacking)
+def say_what_is_left_out(ledger: Ledger, fit: Fit, wanted: Iterable[str], panel: Panel) -> None:
+    """A note on error types that are wanted of a column, and for which its panel lacks something."""
+    lacking: dict[str, list[str]] = {}
+    for error in wanted:
+        lacking.setdefault(need_of(panel, error), []).append(error)
+    for need in filter(None, lacking):
+        ledger.leave_out(fit, tuple(lacking[need]), need)
 
 
 def say_what_has_no_error(
@@ -364,14 +366,22 @@ def unfit(panel: Panel, regressors: tuple[str, ...]) -> str | None:
 
 
 def clustered_enough(panel: Panel, errors: tuple[str, ...]) -> tuple[str, ...]:
-    """The error types whose clusters, by every attribute that they name, are two or more on this panel; those by
-    placebos where as many units are never treated."""
-    return tuple(
-        error
-        for error in errors
-        if all(_clusters(panel, name) > 1 for name in groups_of(error, tuple(panel.attributes)))
-        and (kind_of(error) not in PLACEBOS or never_treated(panel) > 1)
-    )
+    """The error types for which this panel has what they need."""
+    return tuple(error for error in errors if not need_of(panel, error))
+
+
+def need_of(panel: Panel, error: str) -> str:
+    """What an error type needs and a panel lacks, in words: two clusters by every attribute that it names, periods
+    whose scores may be summed, units for placebos; "" for nothing. Unknown names are left to the estimator to refuse.
+    """
+    names = groups_of(error, tuple(panel.attributes))
+    known = [name for name in names if name in ("unit", "period", *panel.attributes)]
+    if any(count_clusters(cells_of(name, panel), panel) < 2 for name in known):
+        return "2 clusters"
+    summed = kind_of(error) == "driscoll-kraay" or "period" in names
+    if summed and count_clusters(cells_of("period", panel), panel) < FEWEST_PERIODS:
+        return f"{FEWEST_PERIODS} periods"
+    return "2 units that are never treated" if kind_of(error) in PLACEBOS and never_treated(panel) < 2 else ""
 
 
 def never_treated(panel: Panel) -> int:
@@ -381,13 +391,6 @@ def never_treated(panel: Panel) -> int:
     if treatment is None:
         return 0
     return int(treated_and_never(np.where(seen, panel.variables[treatment][0], 0.0), seen.astype(np.float64))[1].sum())
-
-
-def _clusters(panel: Panel, name: str) -> int:
-    """How many clusters an attribute makes; unknown names are left to the estimator to refuse."""
-    sizes = {"unit": len(panel.units), "period": len(panel.periods)}
-    attribute = panel.attributes.get(name)
-    return sizes.get(name, 2) if attribute is None else len(np.unique(attribute))
 
 
 def treated_units(panel: Panel) -> Flags:

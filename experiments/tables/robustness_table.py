@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 
 from estimators.core.estimator import Status
+from estimators.core.tile import without_singletons
 from estimators.matching import LEAST_CLUSTERS, Matched, PsmDID
 from estimators.matching import balance as balance_of
 from experiments.panel_spec.sections import PsmSection, value_label
@@ -79,7 +80,10 @@ def checks(real: RealPanel) -> Iterator[RobustnessCheck]:
         inside = (np.asarray(panel.periods) >= first) & (np.asarray(panel.periods) <= last)
         yield RobustnessCheck(f"{first}-{last}", seen_part(panel, seen_in(panel) & inside[:, None]))
     for name, values in section.exclude.items():
-        kept = part(panel, kept_units(real.spec, panel, name), np.ones(len(panel.periods), dtype=bool))
+        left = kept_units(real.spec, panel, name)
+        if left.sum() < 2:  # of the sample of a claim; the spec is refused where the whole panel has no others
+            continue
+        kept = part(panel, left, np.ones(len(panel.periods), dtype=bool))
         yield RobustnessCheck(f"without {name} {listed(map(value_label, values))}", kept)
     for name in section.policies:
         yield with_policies(real, (name,), f"with {name}")
@@ -99,7 +103,8 @@ def lagged(panel: Panel, lag: int) -> RobustnessCheck:
     seen = seen_in(panel)[kept] & seen_in(panel)[source]
     later = replace(panel, periods=tuple(periods[kept].tolist()), variables=variables, observed=seen[None])
     words = f"treatment and controls lagged by {amount(lag, 'period')}"
-    note = f"{listed(periods[~kept], 12)} are left out, because the lags have no value there"
+    left_out = f"{listed(periods[~kept], 12)} {'are' if (~kept).sum() > 1 else 'is'} left out"
+    note = f"{left_out}, because the lags have no value there"
     if lost := int((seen_in(panel)[kept] & ~seen).sum()):
         note += (
             f"; {amount(lost, 'row')} of later periods {'are' if lost > 1 else 'is'} left out too, because "
@@ -136,7 +141,8 @@ def _fit(real: RealPanel, ledger: Ledger, check: RobustnessCheck, fit: Fit) -> N
     treatment, roles = real.panel.roles.treatment, real.panel.roles
     regressors = (*((treatment,) if treatment else ()), *check.further, *roles.controls)
     wanted = error_types(real.spec)
-    errors = clustered_enough(check.panel, wanted)
+    kept = without_singletons(check.panel, check.effects)
+    errors = clustered_enough(kept, wanted)
     label = f"table-{table}-column-{column}"
     estimator = regression(
         real.spec, label, regressors, outcome=check.outcome, effects=check.effects, errors=errors
@@ -151,7 +157,7 @@ def _fit(real: RealPanel, ledger: Ledger, check: RobustnessCheck, fit: Fit) -> N
         say_what_has_no_error(ledger, fit, check.panel, estimates)
     if check.note:
         ledger.note(f"{fit.where}: {check.note}.")
-    say_what_is_left_out(ledger, fit, wanted, errors)
+    say_what_is_left_out(ledger, fit, wanted, kept)
 
 
 # DID on samples matched on propensity scores: a column a method, with how alike the groups became.
@@ -271,7 +277,7 @@ def _column(ledger: Ledger, panel: Panel, estimator: PsmDID, column: int) -> boo
         return False
     kept = _sample(found, panel)
     errors = clustered_enough(kept, estimator.errors)
-    say_what_is_left_out(ledger, fit, estimator.errors, errors)
+    say_what_is_left_out(ledger, fit, estimator.errors, kept)
     estimator = replace(estimator, errors=errors)
     estimates = estimator.fit(panel, found)
     if not ledger.succeeded(f"{column} of table {ROBUSTNESS} ({fit.sample})", estimates):

@@ -24,7 +24,7 @@ from estimators.core.error_types import error_label
 from estimators.sensitivity.sensitivity import bias_corrected, pesaran_cd, serial_correlation
 from experiments.checks.check import LEVELS
 from experiments.checks.two_stages import DISAGREE
-from experiments.run.reporting import without_nan, write_whole
+from experiments.run.reporting import without_nan
 from experiments.trust.evidence import BEYOND, LEVEL, SimulatedStudy, is_least, within_level
 from experiments.trust.race import document as race_document
 from experiments.trust.race import rows_of
@@ -35,6 +35,7 @@ from experiments.twins.statistics import moran_by_period
 from experiments.twins.twin import misses
 from results.diagnosis.measures import Z95
 from results.report.panel_pages import marked, number, trust_page
+from results.store.disk import write_whole
 from results.text import in_columns, interval, probability, share
 
 AnswerOfVerdict = Literal["supported", "contradicted", "not decided", "no claim"]
@@ -187,8 +188,9 @@ def opening(found: Trust) -> tuple[str, ...]:
     level = next((level for level in (0.01, 0.05, 0.10) if p is not None and p <= level), None)
     said = f"significant at {level:.0%}" if level else "not significant at 10%"
     value = "no p value" if p is None else f"p = {p:.3g}"
+    fit = f" ({record.transform}, W {record.weights})" if record.transform and record.weights else ""  # of several
     out = [
-        f"The estimate of {named} in table {record.table}, column {record.column} is {found.claim.estimate:.4g}, "
+        f"The estimate of {named} in table {record.table}, column {record.column}{fit} is {found.claim.estimate:.4g}, "
         f"{said} with {errors_named(found.printed)} ({value}).",
         f"On panels like yours, this 5% test rejects in {size.value:.1%} of cases where there is no effect"
         f"{_others(found)}.",

@@ -43,7 +43,7 @@ from results.diagnosis.fits import Fits, fits_of
 from results.store.block import Block
 from results.text import DASH, bracketed, fixed, joined
 from sim.arrays import Floats
-from sim.errors import BadInput, bad, closest, one_of, reason
+from sim.errors import BadInput, amount, bad, closest, one_of, reason
 from sim.panel import card
 from sim.streams import TILE, Streams
 from sim.world.context import LARGEST
@@ -503,7 +503,7 @@ class Lineup:
         racing = {name: self.field[name] for name in counts}
         by_world: dict[str, dict[str, SimulatedStudy]] = {}
         for world, design in self.worlds.items():
-            say(f"{world}: {len(racing)} estimators on up to {max(counts.values()):,} panels")
+            say(f"{world}: {amount(len(racing), 'estimator')} on up to {max(counts.values()):,} panels")
             wanted = {name: self.study(world, design, one, counts[name]) for name, one in racing.items()}
             studies = {name: context.fitting(study.name, study) for name, study in wanted.items()}
             stores = context.run_all({study.name: study for study in studies.values()})

@@ -24,7 +24,7 @@ from estimators.core.error_types import without_se
 from estimators.core.regression import logit_or_firth
 from experiments.panel_spec.sections import TwinSection
 from experiments.panel_spec.spec import RealPanel
-from experiments.run.reporting import check_folder, write_whole
+from experiments.run.reporting import check_folder
 from experiments.settings import build, validated
 from experiments.study import Study
 from experiments.tables.ledger import clustered_enough, error_types, main_cluster
@@ -45,6 +45,7 @@ from experiments.twins.statistics import (
     within,
 )
 from results.report.panel_pages import fidelity_page
+from results.store.disk import write_whole
 from sim.arrays import Floats
 from sim.design import Wanted
 from sim.errors import BadInput, bad
@@ -631,8 +632,11 @@ def write_twin(found: Twin, folder: str | Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     held = document(found)
     waiting = folder / f".{FILE}.partial"
-    write_beside(found.held, waiting)
-    os.replace(waiting, folder / FILE)
+    try:
+        write_beside(found.held, waiting)
+        os.replace(waiting, folder / FILE)
+    finally:
+        waiting.unlink(missing_ok=True)
     files: dict[str, str | bytes] = {}
     for twin in found.all:
         name = "design.toml" if twin is found.all[0] else f"design-{twin.method}.toml"

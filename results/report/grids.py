@@ -329,13 +329,15 @@ def short_table(part: ClaimAnswer, dials: Dials, named: Callable[[str], str] = s
         return _of_screens(part, dials, named)
     dial = column_dial(part, dials)
     values = _values(dial, [item.cell for verdict in part.verdicts for item in verdict.cells], dials)
-    make = _of_power if part.curves else _of_verdicts
+    sized = _has_sizes(part)
+    make = _of_power if sized else _of_verdicts
     rows = list(make(part, dial, values, dials, named))
-    first = "the smallest effect" if part.curves else "the worst"
+    first = "the smallest effect" if sized else "the worst"
     title = f"{part.claim.measure.capitalize()} {UNITS[part.claim.measure]}"
     names = [row for row, _ in rows]
     kept = [place for place in range(len(NAMES)) if _tells(names, place)] or [0]
-    heads = (*(NAMES[place] for place in kept), *(values or ["value"]), *(["80% found"] if part.curves else []))
+    found = ["80% found"] if sized else []
+    heads = (*(NAMES[place] for place in kept), *(values or ["largest effect" if sized else "value"]), *found)
     shown = tuple((tuple(row[place] for place in kept), entries) for row, entries in rows)
     return ShortTable(title, heads, shown, len(kept), dial, first)
 
@@ -347,17 +349,25 @@ def _tells(names: Sequence[PlainNames], place: int) -> bool:
     return len({(row[0], row[place]) for row in names}) > len({row[0] for row in names})
 
 
+def _has_sizes(part: ClaimAnswer) -> bool:
+    """Whether a power is known at several sizes of the effect; else it is a number a cell, like other measures."""
+    return any(len(curve.cells) > 1 for _, drawn in part.curves for curve in drawn)
+
+
 def column_dial(part: ClaimAnswer, dials: Dials) -> str:
     """The dial whose values are the columns: that of the claim, else the one with most values that fit."""
     cells = sorted({item.cell for verdict in part.verdicts for item in verdict.cells})
     counts = {name: len(_values(name, cells, dials)) for name in varying([dials[cell] for cell in cells])}
-    if part.curves:
-        (_, drawn), *_ = part.curves
-        dial = drawn[0].dial if drawn else ""
-    else:
-        dial = part.claim.over
+    sized = _has_sizes(part)
+    dial = (
+        next((curve.dial for _, drawn in part.curves for curve in drawn if curve.dial), "")
+        if sized
+        else part.claim.over
+    )
     if 1 < counts.get(dial, 0) <= MOST_COLUMNS:
         return dial
+    if sized:  # a row is a curve over sizes, which the values of another dial would mix
+        return ""
     fitting = {name: count for name, count in counts.items() if 1 < count <= MOST_COLUMNS}
     return max(fitting, key=lambda name: fitting[name], default="")
 

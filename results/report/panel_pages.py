@@ -178,8 +178,8 @@ def placebo_chart(document: Mapping[str, Any]) -> Chart:
     se = document["se"] or math.nan
     rows = [("real estimate", document["estimate"], document["estimate"] - Z95 * se, document["estimate"] + Z95 * se,
              True), ("placebos", document["placebo_mean"], low, high, False)]  # fmt: skip
-    caption = ("The filled mark is the estimate with 1.96 of its own standard errors on either side, the other is the "
-               "mean of the placebos with their middle 95%.")  # fmt: skip
+    around = " with 1.96 of its own standard errors on either side" if document["se"] else ""
+    caption = f"The filled mark is the estimate{around}, the other is the mean of the placebos with their middle 95%."
     return dots("placebos", f"{document['term']} and its placebos", "estimate", rows, 0.0, caption)
 
 

@@ -14,10 +14,11 @@ import errno
 import os
 import shutil
 import stat
+import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,34 @@ def write_beside(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def write_whole(folder: Path, files: Mapping[str, str | bytes]) -> list[Path]:
+    """Write files by their names into a folder, and return where they are.
+
+    All are beside their places before the first is put into its own, and nothing is left behind when one fails: what is
+    raised then, an OSError, names the file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    waiting: dict[str, str] = {}
+    for name in (name for name in files if (folder / name).is_dir()):
+        raise IsADirectoryError(errno.EISDIR, f"{name} is a folder", str(folder / name))
+    try:
+        for name, content in files.items():
+            with tempfile.NamedTemporaryFile("wb", dir=folder, suffix=".partial", delete=False) as file:
+                waiting[name] = file.name
+                file.write(content.encode() if isinstance(content, str) else content)
+            os.chmod(file.name, 0o644)
+        for name in list(waiting):
+            os.replace(waiting[name], folder / name)
+            del waiting[name]
+    except OSError as error:
+        error.filename, error.filename2 = str(folder / next(reversed(waiting), "")), None
+        raise
+    finally:
+        for path in waiting.values():
+            Path(path).unlink(missing_ok=True)
+    return [folder / name for name in files]
 
 
 @contextmanager

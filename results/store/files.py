@@ -56,7 +56,7 @@ def folder_beside(path: StorePath) -> Iterator[Path]:
         made = Path(tempfile.mkdtemp(prefix=f".{real.name}.", suffix=".partial", dir=real.parent))
     except OSError as error:
         raise bad(f"cannot be written: {error.strerror}", where=str(path), allowed="a writable folder",
-                  remedy="choose another --store") from error  # fmt: skip
+                  remedy="choose another place") from error  # fmt: skip
     try:
         yield made
     finally:

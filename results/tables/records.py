@@ -169,7 +169,7 @@ def sentences(checks: Sequence[Check], most: int | None = None) -> tuple[str, ..
     said = spoken(checks)
     shown = [check.sentence for check in said[:most]]
     more = len(said) - len(shown)
-    return (*shown, f"{more} more: see estimates.json.") if more else tuple(shown)
+    return (*shown, f"{more} more: see warnings.md, which --out writes.") if more else tuple(shown)
 
 
 LEVEL = 0.05  # of the intervals

@@ -17,7 +17,7 @@ from results.tables.chinese import notes_of, wording
 from results.tables.journal_table import EVERY, JournalTable, Row, TableSetting, named_tables
 from results.tables.records import LEAST_SHOWN, MOST_LINES, Document, heading, sentences
 from results.tables.typography import ascii_only, split_stars
-from sim.errors import visible
+from sim.errors import amount, visible
 
 GAP = "  "
 LABEL_WIDTH, HEAD_WIDTH = 30, 14  # of row labels, and of the lines into which a column's heading is broken
@@ -67,7 +67,9 @@ def print_estimates(
     if lacking:
         _say(console, wording(document)(f"Neither panel nor spec gives a table {', '.join(lacking)}."))
     if EVERY not in shown and (rest := [table.name for table in tables if table not in chosen]):
-        more = f"{len(rest)} more tables: {', '.join(rest)}. Name them after --tables, or write all with --out."
+        more = (
+            f"{amount(len(rest), 'more table')}: {', '.join(rest)}. Name them after --tables, or write all with --out."
+        )
         _say(console, wording(document)(more))
     for note, said in zip(document.notes, notes_of(document), strict=True):
         if EVERY in shown or not _elsewhere(note, chosen):

@@ -226,7 +226,8 @@ def judged_sentence(count: int, worlds: int, reached: int) -> str:
     if reached < worlds:
         parts.append(f"{worlds * TILE:,} replications reach all {worlds} worlds.")
     elif 1 < reached < FEW:
-        parts.append("Only departures as large as that can be told; more worlds tell more, more replications do not.")
+        parts.append("Only departures as large as that can be told: more worlds make these factors smaller, more "
+                     "replications only the part of an error that lies within worlds.")  # fmt: skip
     return " ".join(parts)
 
 

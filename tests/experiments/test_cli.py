@@ -381,3 +381,11 @@ def test_trust_is_the_next_step_where_it_runs(
     (tmp_path / "spec.toml").write_text(f'{spec}balance = "{balance}"\n', encoding="utf-8")
     assert run_command(["estimate", str(tmp_path / "panel.csv"), "--spec", str(tmp_path / "spec.toml")]) == 0
     assert ("next: panelproof trust" in capsys.readouterr().out) == next_step
+
+
+@pytest.mark.parametrize("group", ["panel", "store", "cluster"])
+def test_a_list_of_commands_is_not_cut_short(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command([group, "--help"]) == 0
+    listed = capsys.readouterr().out.partition("Commands:")[2]
+    assert listed.count("\n  ") >= 3
+    assert "..." not in listed

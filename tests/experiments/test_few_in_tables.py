@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from estimators.linear.did import TwoWayDID
-from experiments.estimation import check_estimable
+from experiments.estimation import check_estimable, estimate
 from experiments.panel_spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables import robustness_table
 from experiments.tables.ledger import Ledger, few_clusters, two_way
-from experiments.tables.regressions import add_baseline
+from experiments.tables.regressions import add_baseline, add_subsamples
 from results.tables.records import Fit
 from results.tables.typography import error_note
 from sim import BadInput
@@ -32,11 +32,13 @@ def frame(*, treated: tuple[int, ...] = (0, 1, 5), units: int = 24) -> pd.DataFr
     )  # fmt: skip
 
 
-def real(tmp_path: Path, data: pd.DataFrame, errors: tuple[str, ...] = ERRORS, more: str = "") -> RealPanel:
+def real(
+    tmp_path: Path, data: pd.DataFrame, errors: tuple[str, ...] = ERRORS, more: str = "", groups: tuple[str, ...] = ()
+) -> RealPanel:
     data.to_csv(tmp_path / "panel.csv", index=False)
     (tmp_path / "spec.toml").write_text(
         '[panel]\nunit = "city"\nperiod = "year"\noutcome = "y"\ntreatment = "d"\ncontrols = ["x"]\n'
-        f"[inference]\ndraws = 99\nerrors = {list(errors)}\n{more}"
+        f"groups = {list(groups)}\n[inference]\ndraws = 99\nerrors = {list(errors)}\n{more}"
     )
     return read_real_panel(tmp_path / "panel.csv", read_spec(tmp_path / "spec.toml"))
 
@@ -134,3 +136,39 @@ def test_clusters_that_are_one_without_singletons_cost_the_column_alone(tmp_path
     assert not two_way(real(tmp_path, once, ("cluster:zone",)), ledger, panel, fit)
     assert ledger.notes == ["Table 4 has no column 1 (all): cluster:zone has 1 cluster."]
     assert not ledger.records
+
+
+def test_a_sample_without_placebos_says_what_it_lacks(tmp_path: Path) -> None:
+    data = frame()
+    data["part"] = data["city"].isin([0, 1, 2, 5]).astype(int)  # three treated units and one other
+    panel, ledger = real(tmp_path, data, ("conley-taber",), groups=("part",)), Ledger(1)
+    add_subsamples(panel, ledger)
+    assert "Table 4, column 2 (part = 1) has no conley-taber errors: they need 2 units that are never treated." in (
+        ledger.notes
+    )
+
+
+def test_two_periods_leave_out_errors_that_sum_over_them(tmp_path: Path) -> None:
+    data = frame().query("2013 <= year <= 2015")  # three periods, of which a lag leaves two
+    errors = ("driscoll-kraay", "cluster:unit+period")
+    found = estimate(real(tmp_path, data, errors, "[robustness]\nlag = 1\n"))
+    lagged = "Table R, column 1 (treatment and controls lagged by 1 period)"
+    assert f"{lagged} has no driscoll-kraay and cluster:unit+period errors: they need 3 periods." in found.notes
+    kinds = {record.se_type for record in found.records if record.table == "R"}
+    assert kinds == {"iid", "hc1", "cluster:unit"}
+    assert set(errors) < {record.se_type for record in found.records if record.table == "2"}
+    with pytest.raises(BadInput) as caught:
+        check_estimable(real(tmp_path, data.query("year < 2015"), errors))
+    assert str(caught.value).splitlines() == [
+        f"spec.toml, [inference] errors; {error} with 2 periods; allowed: 3 periods or more; choose another error type"
+        for error in errors
+    ]
+
+
+def test_groups_of_one_unit_count_for_no_cluster_beside_their_own_periods(tmp_path: Path) -> None:
+    data = frame()
+    data["province"] = np.where(data["city"] < 20, 0, data["city"])  # one of twenty units, and four of one
+    found = estimate(real(tmp_path, data, ("cluster:unit+province",), '[robustness]\nregion_by_period = "province"\n'))
+    note = "Table R, column 1 (province-by-year effects) has no cluster:unit+province errors: they need 2 clusters."
+    assert note in found.notes
+    assert {record.se_type for record in found.records if record.table == "R"} == {"iid", "hc1", "cluster:unit"}

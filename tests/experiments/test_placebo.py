@@ -781,3 +781,33 @@ controls = ["road_pc_m2_interp"]
     assert found.usable.size == 256
     assert abs(found.usable.mean()) <= 4 * found.usable.std() / 16
     assert found.permutation_p == pytest.approx(found.pvalue, abs=0.15)
+
+
+BARE = """
+import panelproof as pp
+
+
+@pp.estimator(terms=["did"], errors=[])
+def difference(y, did):
+    return y[did == 1].mean() - y[did == 0].mean()
+"""
+
+
+def test_an_estimator_without_errors_has_placebos_and_no_test_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A permutation test is what such an estimator needs: its statistic is the estimate."""
+    own = write(tmp_path, small_panel(30, 8, seed=4, model="none", sigma=3.0))
+    (tmp_path / "bare_difference.py").write_text(BARE, encoding="utf-8")
+    options = ("--estimator", "bare_difference:difference", "--draws", "99", "--store", str(tmp_path / "x.zarr"))
+    assert run_command(command(own, *options, "--out", str(tmp_path / "out"))) == 0
+    assert "its own test none: it has no standard errors" in " ".join(capsys.readouterr().out.split())
+    document = json.loads((tmp_path / "out" / "placebo.json").read_text(encoding="utf-8"))
+    blanks = ("se", "se_type", "placebo_se_type", "pvalue", "rejected_share")
+    assert [document[name] for name in blanks] == [None] * len(blanks)
+    assert "standard errors on either side" not in (tmp_path / "out" / "placebo.html").read_text(encoding="utf-8")
+    kept = next(iter(ZarrStore.open(tmp_path / "x.zarr").blocks(0))).estimates
+    larger = int((np.abs(next(iter(kept.values())).estimate[:, 0]) >= abs(document["estimate"])).sum())
+    assert document["permutation_pvalue"] == pytest.approx((1 + larger) / 100)
+    assert run_command(command(own, *options, "--statistic", "studentised")) == 2
+    assert "difference has no standard errors; allowed: raw, or an estimator with errors" in capsys.readouterr().err

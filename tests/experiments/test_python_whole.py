@@ -171,6 +171,11 @@ WRONG_TYPES: dict[str, tuple[Any, str]] = {
     ),
     "estimator text": (lambda: of(pp.Study, **A_STUDY | {"estimators": ["did"]}), "an estimator = 'did'; allowed"),
     "errors": (lambda: of(pp.TwoWayDID, errors=3), "errors = 3; allowed: a text, or several in brackets"),
+    "store by its path": (lambda: pp.diagnose("runs/mine.zarr"), "records = 'runs/mine.zarr'; .* open_store"),  # type: ignore[arg-type]
+    "panel without its spec": (
+        lambda: pp.placebo(real().panel),
+        "panel is of the type Panel; allowed: what read_panel",
+    ),  # type: ignore[arg-type]
     "rows dict": (lambda: diagnosis().table(rows={"effect": 1}), "rows is of the type dict; allowed: a dial"),
     "rows number": (lambda: diagnosis().table(rows=[3]), "one of rows = 3; allowed: a dial"),
     "measure": (lambda: diagnosis().table(measure=["power"]), "measure is of the type list; allowed: the name"),

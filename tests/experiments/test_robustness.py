@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import made_cities
@@ -677,3 +678,13 @@ def test_the_menu_on_the_real_city_panel(tmp_path: Path, shared_data: Path) -> N
     assert effect(ledger, "outcome self_suff_before").nobs == 282 * 17
     bias = {s.sample: s.value for s in ledger.statistics if s.name == "mean_bias_after"}
     assert all(value is not None and value < 10 for value in bias.values())
+
+
+def test_a_sample_of_what_is_excluded_has_no_such_column(tmp_path: Path) -> None:
+    """The claim of a subsample asks for the checks of its own units, and one of them excludes all of these."""
+    real = real_panel(tmp_path, table(), "[robustness]\nexclude = { region = [1] }\nunit_trends = true\n")
+    inside = real.panel.attributes["region"] == 1
+    sample = replace(real, panel=real.subset(inside, weights=False))
+    assert [check.sample for check in robustness_table.checks(sample)] == ["city-specific linear trends"]
+    assert {record.units for record in fitted(sample).records} == {15}
+    assert len(list(robustness_table.checks(real))) == 2

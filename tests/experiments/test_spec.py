@@ -446,6 +446,13 @@ WRONG_SPECS: dict[str, tuple[str, list[str]]] = {
     "made in a circle": (PANEL + '[transform]\nz = { log = "u" }\nu = { product = ["x", "z"] }\n',
                          ["a circle: z takes u takes z", "make one of them of other columns"]),
     "infinite factor": (PANEL + '[transform]\nz = { scale = ["y", inf] }\n', ["scale of a column and a factor"]),
+    "groups are units": (PANEL + 'groups = ["city"]\n',
+                         ["[panel]; groups names 'city', which is the unit", "province"]),
+    "group twice": (PANEL + 'groups = ["region", "region"]\n', ["groups names 'region' twice"]),
+    "group that is another's name": (PANEL + 'groups = ["capital"]\ncapital = "seat"\n',
+                                     ["'capital'", "is not the one that [panel] names for capital"]),
+    "cluster that is another's name": (PANEL + 'capital = "seat"\n[inference]\nerrors = ["cluster:capital"]\n',
+                                       ["'capital'", "is not the one that [panel] names for capital"]),
     "transform is the period": (PANEL + '[transform]\nyear = { log = "y" }\n', ["'year' is the unit or the period"]),
 }  # fmt: skip
 

@@ -22,6 +22,7 @@ from experiments.tables.ledger import Ledger, journal_tables
 from results.tables.records import Document
 from results.text import number
 from sim.errors import BadInput
+from sim.panel import group_labels
 
 TESTS = ("2.5: did = 0.02", "2.5: did = 0, inv = 0", "M.1: -0.1 < did x inv < 0.1", "2.2 pooled: did - inv", "D.1: did")
 
@@ -262,3 +263,13 @@ def test_a_control_that_the_effects_of_groups_absorb_is_a_note_in_place_of_table
     assert "2" in {record.table for record in found.records}
     assert "D" not in {record.table for record in found.records}
     assert any(note.startswith("No table D (late = 1 less 0): variable 'road' is absorbed") for note in found.notes)
+
+
+def test_a_sample_of_one_group_has_no_triple_difference() -> None:
+    """The claim of a subsample asks for the tables of its own units."""
+    real = read(ddd={"group": "rich"})
+    sample = replace(real, panel=real.subset(group_labels(real.panel.attributes["rich"]) == "1", weights=False))
+    ledger = Ledger(seed=1)
+    interactions_table.add(sample, ledger)
+    assert ledger.notes == ["No table D: all units of this sample have one value of rich."]
+    assert not ledger.records

@@ -127,6 +127,6 @@ def test_rows_without_a_lag_are_counted(tmp_path: Path) -> None:
     robustness_table.add(real_panel(tmp_path, table[~late & ~gap], "lag = 1\n"), ledger)
     assert ledger.records[0].nobs == 26 * 9 - 3 - 1 - 2
     (note,) = ledger.notes
-    assert note.endswith("2001 are left out, because the lags have no value there; 2 rows of later "
+    assert note.endswith("2001 is left out, because the lags have no value there; 2 rows of later "
                          "periods are left out too, because their unit is not "
                          "observed 1 period before.")  # fmt: skip

@@ -282,6 +282,10 @@ def test_other_claims_are_judged_too(folder: Path, claim: str) -> None:
     table, _, rest = claim.partition(":") if claim[0].isdecimal() else ("7", "", "3:did")
     column, _, term = rest.partition(":")
     assert (found["claim"]["table"], found["claim"]["column"], found["claim"]["term"]) == (table, int(column), term)
+    fit = "lee-yu, W knn-4" if table == "7" else ""  # one of the fits of that column
+    assert any(f"in table {table}, column {column}{f' ({fit})' * bool(fit)} is " in one
+               for one in found["verdict"]["sentences"])  # fmt: skip
+    assert f"(table {table}, column {column}{f', {fit}' * bool(fit)})" in trust_page(found)
     at_zero, twice = found["power"][0], max(found["power"], key=lambda row: abs(row["effect"]))
     assert at_zero["effect"] == 0
     assert twice["power"] > at_zero["power"]

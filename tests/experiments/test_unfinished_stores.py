@@ -46,7 +46,7 @@ def test_fewer_replications_than_the_store_holds(store: Path, capsys: pytest.Cap
     assert "the store holds 192 replications per cell, more than the 64 asked for; all of them are kept" in said
     ZarrStore(store, "a").poison(0, 1)
     said = asked(store, 64, capsys)
-    assert "more than the 64 asked for: these are finished, 2 of 3 blocks done" in said
+    assert "more than the 64 asked for; the run goes on to all of them, of which 2 of 3 blocks are done" in said
     assert "192 of 192 panels" in said
     assert "the store holds" not in asked(store, 192, capsys)
     assert "1 cell x 256 replications" in asked(store, 256, capsys, "--dry-run")

@@ -353,8 +353,8 @@ def test_points_of_few_worlds() -> None:
     said = judged_sentence(1, 4, 4)
     assert said == (
         "Monte Carlo errors of 4 worlds have 3 degrees of freedom: an interval takes 3.2 of them on either side and a "
-        "mark 33, in place of 2.0 and 4. Only departures as large as that can be told; more worlds tell more, more "
-        "replications do not."
+        "mark 33, in place of 2.0 and 4. Only departures as large as that can be told: more worlds make these factors "
+        "smaller, more replications only the part of an error that lies within worlds."
     )
     assert "have 1 degree of freedom" in judged_sentence(1, 2, 2)
     assert "Only departures" not in judged_sentence(1, 32, 32)

@@ -256,6 +256,29 @@ def test_the_table_says_above_which_size_effects_may_be_found(fabricate: Any, sa
     assert entries[-1].text == "above 0.4"
 
 
+def test_powers_at_one_size_stand_in_a_row(fabricate: Any, sample_of: Any) -> None:
+    """Another dial than the effect is in the columns of a number a cell, as for other measures."""
+    cells = [*curve(sample_of, (0.2,), 0.1, n=9), *curve(sample_of, (0.2,), 0.3, n=1)]
+    diagnosis = judged(fabricate, cells, Claim("power"))
+    (part,) = answer(diagnosis).claims
+    table = short_table(part, diagnosis.cells)
+    ((_, entries),) = table.rows
+    assert (table.dial, table.heads[-2:]) == ("n", ("9", "1"))
+    assert [entry.text for entry in entries] == [f"{100 * item.value:.1f}" for item in part.verdicts[0].cells]
+
+
+def test_curves_of_many_sizes_are_not_mixed_under_another_dial(fabricate: Any, sample_of: Any) -> None:
+    """Nine effects are too many columns; the power that is shown is said to be that of the largest."""
+    effects = tuple(0.05 * step for step in range(9))
+    cells = [*curve(sample_of, effects, 0.1, n=9), *curve(sample_of, effects, 0.3, n=1)]
+    diagnosis = judged(fabricate, cells, Claim("power"))
+    (part,) = answer(diagnosis).claims
+    table = short_table(part, diagnosis.cells)
+    assert (table.dial, table.heads) == ("", ("setting", "largest effect", "80% found"))
+    ((_, drawn),) = part.curves
+    assert [entries[0].text for _, entries in table.rows] == [f"{100 * one.largest.value:.1f}" for one in drawn]
+
+
 def test_effects_that_are_always_found_give_no_smallest_one(fabricate: Any, sample_of: Any) -> None:
     """Above 0 every share is 1: the likelihood of the curve has no maximum."""
     (part,) = answer(judged(fabricate, curve(sample_of, (0.0, 2.0, 4.0), 0.1), Claim("power"))).claims

@@ -125,7 +125,12 @@ def test_a_module_beside_the_study_file_is_found(beside: Path) -> None:
     ("name", "text", "said"),
     [
         ("my_world_a:Gone", SOUND, "defines no 'Gone'.*my_world_a:Draft"),
-        ("my_world_b:HEAD", "HEAD = 3\n", "is no class of Design"),
+        ("my_world_b:HEAD", "HEAD = 3\n", "is no class of Design.*name another object"),
+        (
+            "my_world_f:draw",
+            "def draw(rng):\n    pass\n",
+            "is no class of Design.*@panelproof.design above the function",
+        ),
         ("my_world_c:Draft", "import no_such_library\n", "no_such_library"),
         ("my_world_d:Draft", "def f(:\n", "SyntaxError"),
         ("my_world_e:D", WRONG["parts that lack"][0], "does not define schema, settle"),

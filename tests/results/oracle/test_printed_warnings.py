@@ -85,9 +85,9 @@ def test_warnings_stand_before_the_tables_most_serious_first(kind: str) -> None:
     for i in set(range(len(WARNINGS))) - set(shown_in(kind)):
         said = text.count(WARNINGS[i].sentence)
         assert said == (1 if kind in ("html", "file") and SEVERITIES[i] == 0 else 0)
-    assert ("more: see estimates.json." in text) == (kind == "narrow")
+    assert ("more: see warnings.md, which --out writes." in text) == (kind == "narrow")
     if kind == "narrow":
-        assert f"{len(ORDER) - len(shown_in(kind))} more: see estimates.json." in text
+        assert f"{len(ORDER) - len(shown_in(kind))} more: see warnings.md, which --out writes." in text
     if kind == "html":
         for i in ORDER:
             assert f"{WORDS[SEVERITIES[i]]} {WARNINGS[i].sentence}" in text
