@@ -216,7 +216,7 @@ def test_one_treated_unit_never_gets_homoskedastic_errors() -> None:
 
 
 def record(p: float | None) -> Any:
-    return SimpleNamespace(term="did", table="2", column=5, pvalue=p)
+    return SimpleNamespace(term="did", table="2", column=5, transform=None, weights=None, pvalue=p)
 
 
 FINE = ((0.002, 0.001, 999),)  # a calibrated p value, its Monte Carlo error, twins
