@@ -320,7 +320,7 @@ UNREADABLE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeErr
               struct.error, BadZipFile)  # fmt: skip
 
 
-def check_file(path: Path, extensions: tuple[str, ...]) -> None:
+def check_file(path: Path, extensions: tuple[str, ...] = TABLES) -> None:
     """Raise BadInput unless `path` is a file with something in it and one of the extensions (lower case, dotted)."""
     allowed = "a file ending in " + ", ".join(extensions)
     if path.is_dir():

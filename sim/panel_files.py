@@ -77,7 +77,7 @@ def read_frame(path: str | Path, sheet: str | None = None, *, place: TablePlace 
     with several tables, and for a sheet that is not there.
     """
     path, place = Path(path), place or TablePlace()
-    check_file(path, TABLES)
+    check_file(path)
     readers: dict[str, Callable[[Path], pd.DataFrame]] = {
         ".parquet": pd.read_parquet, ".dta": _read_stata, ".sav": _read_spss
     }  # fmt: skip

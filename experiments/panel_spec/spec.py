@@ -50,19 +50,7 @@ from experiments.panel_spec.transforms import (
 from experiments.panel_spec.weights import OfFile, mean_of, place_problems, with_orders
 from experiments.settings import read_toml, validated
 from sim.arrays import Flags, Floats
-from sim.errors import (
-    TABLES,
-    BadInput,
-    Problem,
-    amount,
-    bad,
-    check_file,
-    closest,
-    gathering,
-    listed,
-    one_of,
-    refuse,
-)
+from sim.errors import BadInput, Problem, amount, bad, check_file, closest, gathering, listed, one_of, refuse
 from sim.index import EntropyIndex
 from sim.panel import Panel, group_labels, part, seen_in, seen_part
 from sim.panel_files import (
@@ -603,7 +591,7 @@ def read_real_panel(path: str | Path, spec: Spec | str | Path) -> RealPanel:
     if sound is not None and not problems:
         return read_real_panel(path, sound)
     with gathering(problems):
-        check_file(Path(path), TABLES)
+        check_file(Path(path))
         # Where the table stands, and what is made of it, must be known to miss a column.
         if sound is not None and not any(f"[{name}" in one.where for one in problems for name in MAKERS):
             place = None if sound.read is None else sound.read.table_place
@@ -618,8 +606,8 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
     """
     check_table(frame := index_as_columns(frame), "table")
     _check_columns(frame, spec)
-    section, transforms, said = spec.panel, spec.transform, tuple[str, ...]()
-    keys = (section.unit, section.period)
+    section, keys = spec.panel, (spec.panel.unit, spec.panel.period)
+    transforms, said = spec.transform, tuple[str, ...]()
     if spec.read is not None or spec.recode:
         dates = (section.first_treated,) if section.first_treated else ()
         frame = as_read(frame, spec.read, spec.recode, keys, spec.file, dates, pooled=spec.collapse is not None)
@@ -649,18 +637,13 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
         frame.loc[~np.isin(rows.years, without)],
         section.unit,
         section.period,
-        roles=Roles(
-            None if spec.index else section.outcome,
-            treatment,
-            section.controls,
-            section.mediators,
-            weight=section.weight,
-        ),
+        roles=Roles(None if spec.index else section.outcome, treatment, section.controls, section.mediators,
+                    weight=section.weight),
         attributes=attributes,
         missing=section.missing,
         variables=(*([section.other_policy] if section.other_policy else []), *spec.indicators),
         treatment=section.treatment_kind,
-    )
+    )  # fmt: skip
     refuse(place_problems(table.parts["attributes"], table.parts["units"], attributes, rows.file))
     panel, index = with_capital(Panel(**table.parts), rows.file, section.capital), None
     if spec.index is not None:

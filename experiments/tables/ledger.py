@@ -302,14 +302,11 @@ def two_way(real: RealPanel, ledger: Ledger, part: Panel, fit: Fit, regressors: 
     if why:
         ledger.note(f"Table {table} has no column {column} ({fit.sample}): {why}.")
         return False
-    errors = clustered_enough(part, error_types(real.spec))
-    say_what_is_left_out(ledger, fit, error_types(real.spec), part)
+    kept = without_singletons(part, UNIT_AND_PERIOD)
+    errors = clustered_enough(kept, error_types(real.spec))
+    say_what_is_left_out(ledger, fit, error_types(real.spec), kept)
     estimator = regression(real.spec, f"table-{table}-column-{column}", names, errors=errors)
-    try:
-        estimates = ledger.fit(part, {estimator: fit}).get(estimator)
-    except BadInput as refusal:  # of clusters that are alone without singletons
-        ledger.note(f"Table {table} has no column {column} ({fit.sample}): {reasons(refusal)}.")
-        return False
+    estimates = ledger.fit(part, {estimator: fit}).get(estimator)
     if estimates is not None:
         say_what_has_no_error(ledger, fit, part, estimates)
     return estimates is not None
