@@ -224,7 +224,7 @@ def _robustness_problems(section: RobustnessSection, panel: PanelSection, where:
     if section.region_by_period == panel.unit:
         yield Problem(f"region_by_period = {panel.unit!r} is the unit", where, "a column of groups of units",
                       "name a coarser column, such as the province")  # fmt: skip
-    for key, asked in (("staggered", section.staggered), ("synthetic", section.synthetic is not None)):
+    for key, asked in (("staggered", section.staggered), ("[robustness.synthetic]", section.synthetic is not None)):
         if asked and not treatment:
             yield Problem(f"{key}: there is no treatment to adopt", where, "treatment or first_treated in [panel]",
                           f"name it, or remove {key}")  # fmt: skip

@@ -205,7 +205,7 @@ def test_only_a_run_says_that_it_can_be_resumed(
     def stopped(*_: object, **__: object) -> None:
         raise stop
 
-    monkeypatch.setattr("experiments.panel_spec.spec.read_spec", stopped)
+    monkeypatch.setattr("experiments.panel_spec.spec.read_real_panel", stopped)
     monkeypatch.setattr("experiments.run.launch.run", stopped)
     for arguments, said in (
         (["estimate", "panel.csv", "--spec", "spec.toml"], word),

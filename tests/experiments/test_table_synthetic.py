@@ -265,7 +265,7 @@ def test_bad_sections_are_named_in_one_line(tmp_path: Path, section: str) -> Non
 
 
 def test_a_spec_without_a_treatment_is_told(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"there is no treatment to adopt.*\[robustness.synthetic\]"):
+    with pytest.raises(BadInput, match=r"there is no treatment to adopt.*remove \[robustness.synthetic\]"):
         real(tmp_path, frame(), treatment="")
     with pytest.raises(BadInput, match="estimator 'did'"):
         pp.plot_paths(real(tmp_path, frame()), estimator="did")
