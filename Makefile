@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml constraints.txt find-python.sh
 >echo "using $$python"; \
 >rm -rf $(VENV) && "$$python" -m venv $(VENV)
 >@echo "installing panelproof and its libraries (numpy, pandas, dask, zarr, others)"
->@echo "into $(VENV): half a minute, or two where the network is slow; a dot a second"
+>@echo "into $(VENV): half a minute, some more on a slow network, a dot a second"
 # uv needs a third of pip's time; where it cannot (an index that asks who you are, say), pip does all of it. Neither
 # compiles modules: that is done when they are first imported, and few of them ever are
 >@(n=0; while sleep 1 && kill -0 $$$$ 2>/dev/null; do printf .; n=$$((n + 1)); [ $$((n % 60)) != 0 ] || echo; done) & \

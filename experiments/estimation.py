@@ -40,7 +40,6 @@ from experiments.listing import in_full, offered
 from experiments.panel_spec.look import NEVER
 from experiments.panel_spec.sections import Spec
 from experiments.panel_spec.spec import RealPanel
-from experiments.run.reporting import check_folder
 from experiments.settings import build, in_toml
 from experiments.tables.cross_check import cross_check as cross_check_of
 from experiments.tables.interactions_table import moderation_of, triple_difference_of
@@ -59,7 +58,7 @@ from experiments.tables.ledger import (
 )
 from experiments.tables.regressions import add_chosen
 from experiments.tables.spatial_models import transforms_of
-from results.store.disk import write_whole
+from results.store.disk import check_folder, write_whole
 from results.tables.journal_table import EVERY, FitColumn, fit_columns, table_formats
 from results.tables.records import CROSS_CHECK, LEVEL, Document, Record, heading, sentences
 from sim.errors import BadInput, Problem, amount, bad, closest, gathering, naming, one_of, refuse

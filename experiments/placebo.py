@@ -24,7 +24,7 @@ from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.estimation import estimator_called, panel_for
 from experiments.panel_spec.spec import RealPanel
 from experiments.run.blocks import fit_panel
-from experiments.run.reporting import check_folder, without_nan
+from experiments.run.reporting import without_nan
 from experiments.run.runner import preflight
 from experiments.study import SCHEMA_VERSION, PlaceboCard, Study
 from experiments.tables.ledger import main_cluster
@@ -32,7 +32,7 @@ from results.plots.placebo_plot import PlaceboPlot, placebo_figure
 from results.report.panel_pages import placebo_page
 from results.store.block import Records
 from results.store.bucket import StorePath
-from results.store.disk import write_whole
+from results.store.disk import check_folder, write_whole
 from results.store.zarr_store import ZarrStore
 from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad, closest, listed, one_of, refuse, type_problems

@@ -101,7 +101,7 @@ def test_make_says_at_once_what_is_installed_and_shows_that_it_goes_on(tmp_path:
         (tmp_path / name).touch()
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\n[ "$2" = venv ] && mkdir -p .venv/bin && cp "$0" .venv/bin/python && exit 0\n'
-                      "sleep 2.5\n[ ! -e fails ]\n")  # fmt: skip
+                      'echo "$*" >> asked\n[ -e quick ] || sleep 2.5\n[ ! -e fails ]\n')  # fmt: skip
     python.chmod(0o755)
     (tmp_path / "find-python.sh").write_text(f"echo {python}\n")
     alone = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
@@ -110,9 +110,16 @@ def test_make_says_at_once_what_is_installed_and_shows_that_it_goes_on(tmp_path:
     using, said, where, dots, *_ = made.stdout.splitlines()
     assert using.startswith("using ")
     assert said.startswith("installing panelproof and its libraries")
-    assert where.startswith("into .venv: a minute or two")
+    assert where.startswith("into .venv: half a minute")
     assert max(map(len, (said, where, dots))) <= 80
     assert set(dots) == {"."}
+    *_, first, then = (tmp_path / "asked").read_text().splitlines()  # there is no uv, so that pip does all of it
+    assert (first.split()[-1], then.split()[-2:]) == ("uv", ["-e", ".[dev]"])
+    (tmp_path / "quick").touch()
+    python.write_text(python.read_text().replace("exit 0", 'cp "$0" .venv/bin/uv && exit 0'))
+    (tmp_path / ".venv" / ".installed").unlink()
+    subprocess.run(["make", "venv"], cwd=tmp_path, env=alone, capture_output=True, check=True, timeout=60)
+    assert (tmp_path / "asked").read_text().splitlines()[-1].startswith("pip install --quiet --python .venv/bin/python")
     (tmp_path / "fails").touch()
     (tmp_path / ".venv" / ".installed").unlink()
     assert subprocess.run(["make", "venv"], cwd=tmp_path, capture_output=True, check=False, timeout=60).returncode != 0

@@ -328,8 +328,8 @@ def placebo(
     from experiments.placebo import answer, prepared, print_placebo, write_placebo
     from experiments.run.launch import launch
     from experiments.run.places import named_place
-    from experiments.run.reporting import check_folder
     from experiments.run.resume import Resume
+    from results.store.disk import check_folder
     from results.tables.terminal_tables import NamesConsole
     from sim.registry import join_search
 
@@ -378,8 +378,8 @@ def twin(panel: Path, spec: Path, out: Path | None, methods: tuple[str, ...], as
     """
 
     from experiments.panel_spec.spec import read_real_panel
-    from experiments.run.reporting import check_folder
     from experiments.twins.twin import document, print_twin, twin, write_twin
+    from results.store.disk import check_folder
     from results.tables.terminal_tables import NamesConsole
 
     if out is not None:
@@ -425,11 +425,11 @@ def trust(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **choi
 
     from experiments.panel_spec.spec import read_real_panel
     from experiments.run.places import named_place
-    from experiments.run.reporting import check_folder
     from experiments.run.resume import Resume
     from experiments.trust.document import document, print_trust, write_trust
     from experiments.trust.evidence import opened, seconds_of
     from experiments.trust.trust import trust
+    from results.store.disk import check_folder
     from results.tables.terminal_tables import NamesConsole
 
     seconds = seconds_of(budget)

@@ -54,7 +54,7 @@ def check_run(
 
 def check_store(study: Study, store: StorePath, plan: Resume, *, together: bool = False) -> None:
     """Raise BadInput for a store that is another study's or cannot be written, StoreLocked for one that is in use."""
-    from experiments.run.reporting import unwritable
+    from results.store.disk import unwritable
     from results.store.files import check_place
     from results.store.lock import check_free
     from results.store.merge import Crew

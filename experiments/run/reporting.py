@@ -40,7 +40,7 @@ from results.report.pivot import (
 )
 from results.report.terminal import PLAIN_WIDTH, print_bias_table
 from results.store import ZarrStore
-from results.store.disk import write_whole
+from results.store.disk import unwritable, write_whole
 from results.tables.journal_table import table_formats
 from results.tables.records import Document
 from results.verdict.answer import answer, verdict_records
@@ -198,21 +198,6 @@ def check_file(path: Path, option: str = "--html", endings: tuple[str, ...] = ("
     if unwritable(path.parent) or path.is_dir():
         raise bad("cannot be written", where=str(path), allowed="a file in a writable folder",
                   remedy=f"choose another {option}")  # fmt: skip
-
-
-def unwritable(folder: Path) -> str:
-    """Why a folder, which need not exist yet, could not be written; "" where it could."""
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not there.is_dir():
-        return f"{there.name} is a file"
-    return "" if os.access(there, os.W_OK | os.X_OK) else "permission denied, or a read-only disk"
-
-
-def check_folder(folder: Path) -> None:
-    """Raise BadInput, before any work and without making it, for a folder that could not be written."""
-    if reason := unwritable(folder):
-        raise bad(f"cannot be written: {reason}", where=str(folder), allowed="a writable folder",
-                  remedy="choose another --out")  # fmt: skip
 
 
 def write_html(store: ZarrStore, diagnosis: Diagnosis, path: Path, pivots: Sequence[Pivot] = ()) -> None:

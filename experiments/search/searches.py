@@ -15,7 +15,6 @@ from scipy.special import stdtrit
 
 from experiments.run.checking import projected
 from experiments.run.places import ClusterPlace, named_place, table_of
-from experiments.run.reporting import check_folder
 from experiments.search.root import LEVEL
 from experiments.search.solve import (
     BLOCK,
@@ -40,7 +39,7 @@ from experiments.study import MOST_REPLICATIONS, Study, study_of
 from results.diagnosis.diagnose import PROPORTIONS, diagnose
 from results.plots.power_plot import FrontierPoint, frontier_svg
 from results.store import Store
-from results.store.disk import write_whole
+from results.store.disk import check_folder, write_whole
 from results.tables.terminal_tables import NamesConsole
 from sim.errors import bad, closest, one_of
 

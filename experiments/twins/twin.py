@@ -24,7 +24,6 @@ from estimators.core.error_types import without_se
 from estimators.core.regression import logit_or_firth
 from experiments.panel_spec.sections import TwinSection
 from experiments.panel_spec.spec import RealPanel
-from experiments.run.reporting import check_folder
 from experiments.settings import build, validated
 from experiments.study import Study
 from experiments.tables.ledger import clustered_enough, error_types, main_cluster
@@ -45,7 +44,7 @@ from experiments.twins.statistics import (
     within,
 )
 from results.report.panel_pages import fidelity_page
-from results.store.disk import write_whole
+from results.store.disk import check_folder, write_whole
 from sim.arrays import Floats
 from sim.design import Wanted
 from sim.errors import BadInput, bad

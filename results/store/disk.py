@@ -113,6 +113,21 @@ def write_beside(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def unwritable(folder: Path) -> str:
+    """Why a folder, which need not exist yet, could not be written; "" where it could."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        return f"{there.name} is a file"
+    return "" if os.access(there, os.W_OK | os.X_OK) else "permission denied, or a read-only disk"
+
+
+def check_folder(folder: Path) -> None:
+    """Raise BadInput, before any work and without making it, for a folder that could not be written."""
+    if reason := unwritable(folder):
+        raise bad(f"cannot be written: {reason}", where=str(folder), allowed="a writable folder",
+                  remedy="choose another --out")  # fmt: skip
+
+
 def write_whole(folder: Path, files: Mapping[str, str | bytes]) -> list[Path]:
     """Write files by their names into a folder, and return where they are.
 
@@ -121,8 +136,8 @@ def write_whole(folder: Path, files: Mapping[str, str | bytes]) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     waiting: dict[str, str] = {}
-    for name in (name for name in files if (folder / name).is_dir()):
-        raise IsADirectoryError(errno.EISDIR, f"{name} is a folder", str(folder / name))
+    if taken := [name for name in files if (folder / name).is_dir()]:
+        raise IsADirectoryError(errno.EISDIR, f"{taken[0]} is a folder", str(folder / taken[0]))
     try:
         for name, content in files.items():
             with tempfile.NamedTemporaryFile("wb", dir=folder, suffix=".partial", delete=False) as file:
