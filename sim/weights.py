@@ -281,6 +281,9 @@ Strength = Callable[[Floats], Floats]
 MAPS = (".geojson", ".json", ".shp", ".gpkg", ".zip", ".fgb", ".parquet")
 
 
+DEGREES = {"longitude": 180, "latitude": 90}  # the farthest from zero that a place may be
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Coordinates:
     """Where units are: longitude and latitude in degrees, (N,); raises BadInput for what cannot be on a globe."""
@@ -290,8 +293,9 @@ class Coordinates:
     latitude: Floats
 
     def __post_init__(self) -> None:
-        for name, values, limit in (("longitude", self.longitude, 180), ("latitude", self.latitude, 90)):
-            wrong = np.flatnonzero(~(np.abs(values) < limit))
+        for name, limit in DEGREES.items():
+            values: Floats = getattr(self, name)
+            wrong = np.flatnonzero(~(np.abs(values) <= limit))
             if wrong.size:
                 named = listed((f"{self.units[i]} {values[i]:g}" for i in wrong), 3)
                 raise bad(f"{name} of {amount(wrong.size, "unit")} is not on the globe: {named}",

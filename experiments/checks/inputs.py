@@ -14,7 +14,6 @@ from experiments.checks.products import turning_point
 from experiments.panel_spec.look import LATITUDE_WORDS, LONGITUDE_WORDS, alike, totals
 from experiments.panel_spec.reading import codes_in, rank
 from experiments.panel_spec.spec import RealPanel
-from experiments.panel_spec.weights import DEGREES
 from experiments.tables.iv_table import endogenous_of
 from experiments.tables.ledger import Ledger, treated_units
 from results.tables.records import INFORMS, OVERTURNS, SILENT, WEAKENS, Check
@@ -22,6 +21,7 @@ from sim.arrays import Flags, Floats
 from sim.errors import amount, listed
 from sim.panel import seen_in
 from sim.schema import TREATMENT
+from sim.weights import DEGREES
 
 NAME = "what was given"
 ORDER = 20
@@ -107,7 +107,7 @@ def _exchanged(case: Case) -> Iterator[Check]:
     named, held = case.real.spec.panel, case.panel.attributes
     if named.longitude is None or named.latitude is None:
         return
-    fits = (np.abs(held["longitude"].astype(np.float64)) < DEGREES["latitude"]).all()
+    fits = (np.abs(held["longitude"].astype(np.float64)) <= DEGREES["latitude"]).all()
     east, north = rank(named.longitude, LATITUDE_WORDS), rank(named.latitude, LONGITUDE_WORDS)
     if fits and east < len(LATITUDE_WORDS) and north < len(LONGITUDE_WORDS):
         yield Check.fact(

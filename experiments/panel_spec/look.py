@@ -37,6 +37,7 @@ from sim.panel_files import (
     unit_labels,
 )
 from sim.schema import period_step, uneven_code
+from sim.weights import DEGREES
 
 MOST_CONTROLS = 4
 MOST_GROUPS = 10
@@ -357,7 +358,7 @@ def _unused(
             found[name] = f"is infinite in {amount(count, 'row')}"
         elif name in constant and _likeliest([name], PLACE_WORDS):
             found[name] = f"holds {np.nanmin(values):g} to {np.nanmax(values):g}, and no pair of columns holds degrees"
-            if _likeliest([name], LATITUDE_WORDS) and 90 <= np.nanmax(np.abs(values)) < 180:
+            if _likeliest([name], LATITUDE_WORDS) and 90 < np.nanmax(np.abs(values)) <= 180:
                 found[name] += f'; if longitude and latitude are exchanged, say longitude = "{name}"'
         elif name in constant:
             found[name] = "is constant within units"
@@ -653,8 +654,10 @@ def _parts(outcome: str, names: tuple[str, ...], views: tuple[dict[str, Floats],
 
 
 def _coordinates(fixed: dict[str, Floats]) -> tuple[str, str] | None:
-    longitude = _likeliest([name for name, x in fixed.items() if np.abs(x).max() < 180], LONGITUDE_WORDS)
-    latitude = _likeliest([name for name, x in fixed.items() if np.abs(x).max() < 90], LATITUDE_WORDS)
+    longitude, latitude = (
+        _likeliest([name for name, x in fixed.items() if np.abs(x).max() <= DEGREES[place]], words)
+        for place, words in (("longitude", LONGITUDE_WORDS), ("latitude", LATITUDE_WORDS))
+    )
     return (longitude, latitude) if longitude and latitude else None
 
 

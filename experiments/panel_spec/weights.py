@@ -17,7 +17,7 @@ from sim.arrays import Floats
 from sim.errors import Problem, amount, bad, gathering, listed, refuse
 from sim.panel import Panel
 from sim.panel_files import Rows, numbers, unit_labels
-from sim.weights import CALLED, Coordinates, Islands, Standardize, Weights
+from sim.weights import CALLED, DEGREES, Coordinates, Islands, Standardize, Weights
 from sim.weights_files import FileLayout, Others, from_file
 
 FILE_ORDER = "file"  # units of a matrix without names: in the order of the panel's file
@@ -260,9 +260,6 @@ def _degrees(panel: Panel) -> tuple[Floats, Floats]:
     return longitude, latitude
 
 
-DEGREES = {"longitude": 180, "latitude": 90}  # which no place reaches
-
-
 def place_problems(
     attributes: Mapping[str, Any], units: tuple[str, ...], named: Mapping[str, str], file: str
 ) -> Iterator[Problem]:
@@ -274,10 +271,10 @@ def place_problems(
     if len(read) < len(DEGREES):
         return
     remedy, (east, north) = "give degrees as numbers, such as 116.4 and 39.9", np.abs(list(read.values()))
-    if (north >= DEGREES["latitude"]).any() and (east < DEGREES["latitude"]).all() and (north < 180).all():
+    if (north > 90).any() and (east <= 90).all() and (north <= 180).all():
         remedy = f'if they are exchanged, say longitude = "{named["latitude"]}", latitude = "{named["longitude"]}"'
     for name, limit in DEGREES.items():
-        wrong = np.flatnonzero(~(np.abs(read[name]) < limit))
+        wrong = np.flatnonzero(~(np.abs(read[name]) <= limit))
         if wrong.size:
             texts = [attributes[name][i] if np.isnan(read[name][i]) else f"{read[name][i]:g}" for i in wrong]
             held = listed((f"{units[i]} {text}" for i, text in zip(wrong, texts, strict=True)), 3)

@@ -316,6 +316,9 @@ def test_a_matrix_of_another_size_is_refused(tmp_path: Path) -> None:
 def test_coordinates_off_the_globe_are_named() -> None:
     with pytest.raises(BadInput, match=r"latitude of 1 unit is not on the globe: b 116\.4.*exchanged"):
         knn(("a", "b"), np.array([39.9, 39.9]), np.array([39.9, 116.4]), k=1)
+    assert band(("a", "b"), np.array([180.0, -180.0]), np.array([60.0, 60.0]), km=1).matrix.nnz == 2  # one meridian
+    with pytest.raises(BadInput, match=r"longitude of 1 unit is not on the globe: b 180\.5"):
+        band(("a", "b"), np.array([1.0, 180.5]), np.array([90.0, -90.0]), km=10)
     with pytest.raises(BadInput, match="longitude of 1 unit is not on the globe: b nan"):
         band(("a", "b"), np.array([1.0, np.nan]), np.zeros(2), km=10)
 

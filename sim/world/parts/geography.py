@@ -16,6 +16,7 @@ from sim.errors import BadInput, Problem, closest, listed, one_of
 from sim.panel import Panel
 from sim.panel_sidecars import as_file, file_text, panel_from
 from sim.streams import Streams
+from sim.weights import DEGREES
 from sim.world.context import POSITIVE, DesignSummary, Part, Places, Range, cities, fault, standard, whole_from
 
 if TYPE_CHECKING:
@@ -151,9 +152,10 @@ class UnitsOfFile(Geography):
         if self.unit not in lacking and len(set(names := self._names)) < len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
             yield fault(f"units repeat in column {self.unit!r}: {listed(twice)}", "one row a unit", "remove rows")
-        limits = {self.longitude: 180.0, self.latitude: 90.0} | ({self.prosperity: np.inf} if self.prosperity else {})
+        limits: dict[str, float] = {getattr(self, name): limit for name, limit in DEGREES.items()}
+        limits |= {self.prosperity: np.inf} if self.prosperity else {}
         for name, limit in limits.items():
-            if name not in lacking and not (np.abs(self._numbers(name)) < limit).all():
+            if name not in lacking and not (np.isfinite(x := self._numbers(name)) & (np.abs(x) <= limit)).all():
                 allowed = "a number for every unit" if limit == np.inf else f"degrees between -{limit:g} and {limit:g}"
                 yield fault(f"column {name!r} holds what is no such number", allowed, "correct the column")
 
