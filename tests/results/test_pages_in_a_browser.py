@@ -206,6 +206,15 @@ def test_a_trust_page_prints_on_three_sheets(
     assert 1 <= chromium.printed() <= 3
 
 
+def test_all_columns_of_a_trust_page_have_room_on_a_tablet(
+    trusted: dict[str, tuple[Path, dict[str, Any]]], chromium: Browser
+) -> None:
+    chromium.open(trusted["supported"][0].as_uri(), 900, 1200)
+    right = chromium.run("[...document.querySelectorAll('th, td')].map(e => e.getBoundingClientRect().right)")
+    assert len(right) > 50
+    assert max(right) <= 900
+
+
 @pytest.mark.parametrize("size", SIZES[1:])
 def test_tables_of_a_trust_page_are_read_on_a_phone(
     trusted: dict[str, tuple[Path, dict[str, Any]]], chromium: Browser, size: tuple[int, int]
