@@ -167,7 +167,7 @@ def search_options(command: CommandFunction) -> CommandFunction:
     """Those of searches: what is judged, between which values, how precisely, where it runs and is kept."""
     options = (
         click.option("--out", type=click.Path(path_type=Path, file_okay=False),
-                     help="Folder of answer.json and the stores (default: runs/search-NAME)."),
+                     help=f"Folder of answer.json and the stores (default: runs/{command.__name__}-NAME)."),
         click.option("--estimator", help="The estimator's name (default: the first)."),
         click.option("--term", help="Its term (default: the first key term)."),
         click.option("--error", help="Its error type (default: the first clustered one, else the first)."),

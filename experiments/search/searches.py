@@ -136,10 +136,12 @@ def _mcse(store: Store, indices: Any, question: SearchQuestion) -> tuple[float, 
 FIGURE = "frontier.svg"
 
 
-def check_search(text: str, out: Path | None, options: Search, where: dict[str, Any]) -> tuple[Path, ClusterPlace]:
-    """Folder and place of a search; raises BadInput for what cannot be: a folder, a cluster, a precision."""
+def check_search(
+    verb: str, text: str, out: Path | None, options: Search, where: dict[str, Any]
+) -> tuple[Path, ClusterPlace]:
+    """Folder, called by the verb, and place of a search; raises BadInput for what cannot be of them."""
     place = named_place(where, table_of(text))
-    folder = out or Path("runs") / f"search-{Path(text).stem}"
+    folder = out or Path("runs") / f"{verb}-{Path(text).stem}"
     check_folder(folder)
     if not 0 < options.precision < 1:
         raise bad(f"precision {options.precision:g}", where="--precision", allowed="above 0, below 1",
@@ -153,7 +155,7 @@ type Searching = Callable[[], list[SearchAnswer]]
 def run_solve(text: str, goal: str, name: str, out: Path | None, chosen: dict[str, Any], options: Search,
               where: dict[str, Any], as_json: bool) -> int:  # fmt: skip
     """`panelproof solve`."""
-    folder, place = check_search(text, out, options, where)
+    folder, place = check_search("solve", text, out, options, where)
     study = study_of(text).resized(seed=chosen.pop("seed", None))
     return _searched(*solving(study, goal, name, folder, options, **chosen), place, as_json)
 
@@ -195,7 +197,7 @@ def _error_goal(goal: str, name: str) -> tuple[str, float]:
 def run_breakdown(text: str, dial: str, second: str | None, measure: str, out: Path | None, chosen: dict[str, Any],
                   options: Search, where: dict[str, Any], as_json: bool) -> int:  # fmt: skip
     """`panelproof breakdown`."""
-    folder, place = check_search(text, out, options, where)
+    folder, place = check_search("breakdown", text, out, options, where)
     study = study_of(text).resized(seed=chosen.pop("seed", None))
     return _searched(*breaking(study, measure, dial, second, folder, options, **chosen), place, as_json)
 

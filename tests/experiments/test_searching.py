@@ -222,16 +222,20 @@ def test_a_grid_has_an_answer_in_each_of_its_cells(file: Path) -> None:
     assert all(abs(item.value / 0.0625 - 1) < 0.6 for item in answers)
 
 
-def test_what_is_passed_already_or_never(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_passed_already_or_never(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(file.parent)
     out = str(file.parent / "out")
     command = ["breakdown", str(file), "--out", out, "--dial", "errors.serial"]
     assert run_here(*command, "--measure", "coverage:0.99") == 1
     assert "falls below 99% already at errors.serial = 0" in capsys.readouterr().out
-    assert run_here("breakdown", str(file), "--out", out, "--dial", "effect.trend_gap", "--measure", "bias:50%",
-                    "--to", "0.02") == 1  # fmt: skip
+    assert run_here("breakdown", str(file), "--dial", "effect.trend_gap", "--measure", "bias:50%", "--to", "0.02") == 1
     assert "nowhere up to effect.trend_gap = 0.02" in capsys.readouterr().out
-    assert run_here("solve", "power:0.9999", str(file), "--out", out, "--for", "treated") == 1
+    assert run_here("solve", "power:0.9999", str(file), "--for", "treated") == 1
     assert "nowhere up to adoption.treated = 20" in capsys.readouterr().out
+    for verb in ("breakdown", "solve"):  # neither answer takes the place of the other
+        assert (file.parent / "runs" / f"{verb}-{file.stem}" / "answer.json").is_file()
 
 
 @pytest.mark.parametrize(
