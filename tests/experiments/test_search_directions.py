@@ -443,10 +443,11 @@ def test_replications_of_a_share_by_hand() -> None:
     assert needed(math.sqrt(alone), alone, 1000, 1, 0.02) == pytest.approx(525, rel=1e-6)
 
 
-def test_replications_of_a_share_are_uncertain_on_both_sides() -> None:
+@pytest.mark.parametrize("worlds", [1, 8])
+def test_replications_of_a_share_are_uncertain_on_both_sides(worlds: int) -> None:
     """The variance of independent fits is estimated too: p (1 - p) of the pilot's p."""
     study = Study.from_settings({
-        "name": "share", "worlds": 1, "seed": 2, "replications": 64,
+        "name": "share", "worlds": worlds, "seed": 2, "replications": 64,
         "design": {"kind": "panel", "units": 20, "periods": 6}, "estimators": [{"kind": "did", "errors": ["iid"]}],
     })  # fmt: skip
     _, search = solving(study, "mcse:coverage=0.02", "replications", None, Search())
