@@ -234,7 +234,7 @@ def add_product(matrix: sp.csr_array, x: Floats, out: Floats) -> None:
 
 
 EARTH_RADIUS_KM = 6371.0088  # mean radius, IUGG
-LEVEL = 1e-13  # share of two levels up to which their gap is that of rounding: means of the same values in any order
+ROUNDED = 1e-13  # share of two levels up to which their gap is that of rounding: means of the same values in any order
 MARGIN = 1e-9  # relative; two distances that differ by less are equal: degrees carry some 1e-9 of a kilometre
 
 
@@ -509,7 +509,7 @@ def _inverse_gaps(units: tuple[str, ...], level: Floats, where: str) -> Floats:
         raise bad(f"the variable's mean is missing for {listed(units[i] for i in unknown)}", where=where,
                   allowed="a finite mean for every unit", remedy="choose a variable without such gaps")  # fmt: skip
     gaps = np.abs(level[:, None] - level)
-    gaps[gaps <= LEVEL * np.maximum(np.abs(level)[:, None], np.abs(level))] = 0.0  # 1 over rounding would be a weight
+    gaps[gaps <= ROUNDED * np.maximum(np.abs(level)[:, None], np.abs(level))] = 0.0  # 1 over rounding would be a weight
     np.fill_diagonal(gaps, np.inf)
     _check_gaps(units, gaps, where, "have the same level", "choose a variable that differs between all units")
     return np.asarray(1.0 / gaps)

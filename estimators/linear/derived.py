@@ -43,6 +43,7 @@ from estimators.core.estimator import (
     TreatmentEstimator,
     WeightUse,
     of_a_dose,
+    one_by_one,
     slope_targets,
 )
 from estimators.core.tile import Tile, observed_mask, weight_root
@@ -52,7 +53,7 @@ from estimators.linear.few_clusters import PLACEBOS
 from estimators.linear.least_squares import LeastSquares, LinearPlan
 from sim.arrays import Flags, Floats
 from sim.design import Design
-from sim.errors import BadInput, bad, listed, one_of
+from sim.errors import bad, listed, one_of
 from sim.panel import Panel, group_labels, part, seen_in
 from sim.presets import Paper
 from sim.schema import Schema
@@ -147,13 +148,8 @@ class DerivedLeastSquares(Reduction):
         """The moments of the regression, or the answers of each replication."""
         if plan is not None:
             return self.inner.reduce(plan, Tile(self.estimator.derived(tile.panel)))
-        answers = []
-        for row in range(tile.panel.replications):
-            try:
-                answers.append(self.estimator(tile.panel.replication(row)))
-            except BadInput:  # nobody is left who is treated, or too few are
-                answers.append(Estimates.failed(self.estimator.layout(tile.panel.schema), Status.REFUSED))
-        return Estimates.join(answers)
+        refused = Estimates.failed(self.estimator.layout(tile.panel.schema), Status.REFUSED)  # too few treated are left
+        return one_by_one(tile.panel, self.estimator, refused)
 
     def rows(self, plan: LinearPlan | None) -> int:
         """As the regression."""

@@ -492,7 +492,7 @@ def race(
 
     from experiments.panel_spec.spec import read_real_panel
     from experiments.run.places import named_place
-    from experiments.run.reporting import check_file
+    from experiments.run.reporting import check_output
     from experiments.run.resume import Resume
     from experiments.trust.evidence import opened, seconds_of
     from experiments.trust.race import document, print_race, race
@@ -505,9 +505,9 @@ def race(
     seconds = seconds_of(budget)
     place = named_place({name: choices.pop(name) for name in CLUSTER_OPTIONS}, default="serial")
     if html is not None:
-        check_file(html)
+        check_output(html)
     if out is not None:
-        check_file(out, "--out", (".json",))
+        check_output(out, "--out", (".json",))
     console = NamesConsole(stderr=as_json)
     real = read_real_panel(panel, spec)
     with aside() if as_json else nullcontext(), opened(None, place, Resume()) as context:

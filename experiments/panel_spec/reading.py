@@ -388,9 +388,7 @@ class Proposal:
     recode: dict[str, dict[str, float]] = field(default_factory=dict)
     period: str = ""  # the column of texts or dates with one year each
     dates: dict[str, None] = field(default_factory=dict)  # further such columns, of units' first years
-    years: dict[str, str] = field(
-        default_factory=dict
-    )  # how a cell of these columns is read, where it is more than a year
+    years: dict[str, str] = field(default_factory=dict)  # how a cell that is more than a year is read, by column
     named: dict[str, None] = field(default_factory=dict)  # columns of words, one of which is NA
     pointed: str = ""  # a number whose point may part thousands
     western: str = ""  # names of columns, or else a cell, of a file that seems to be in Windows-1252

@@ -39,10 +39,10 @@ def check_run(
     source: the study as the user named it. plan: how a store that is there is resumed. until: the target at which cells
     stop. together: other clients may fill the store too. Raises BadInput, and StoreLocked when another run holds it.
     """
-    from experiments.run.reporting import check_file
+    from experiments.run.reporting import check_output
 
     if html is not None:
-        check_file(html)
+        check_output(html)
     with naming(source):
         preflight(study)
     if until is not None:

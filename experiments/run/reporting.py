@@ -190,7 +190,7 @@ def verdict_of(diagnosis: Diagnosis) -> dict[str, Any]:
             "verdicts": list(verdict_records(found))}  # fmt: skip
 
 
-def check_file(path: Path, option: str = "--html", endings: tuple[str, ...] = (".html", ".htm")) -> None:
+def check_output(path: Path, option: str = "--html", endings: tuple[str, ...] = (".html", ".htm")) -> None:
     """Raise BadInput, before any work, for a file that could not be written or would replace one of another kind."""
     if path.suffix.lower() not in endings:
         raise bad(f"{path.name!r} does not end in {endings[0]}", where=option,
@@ -294,7 +294,7 @@ def report_options(
     own: dict[str, Callable[..., Any]] = {}
     with gathering(problems):
         if html is not None:
-            check_file(html)
+            check_output(html)
     with gathering(problems):
         dials = resolved_names(store.cells, _list(by), "--by")
     with gathering(problems):

@@ -141,7 +141,6 @@ class Value:
         row: dict[Any, Any] = {
             measure.column: self.value,
             f"{measure.column}_mcse": self.mcse,
-            "n": self.n,
             "n_error": self.n,
             "worlds": self.worlds,
         }

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.arrays import Codes, Floats
-from sim.errors import BadInput, Problem, closest, listed, one_of
+from sim.errors import TABLES, BadInput, Problem, closest, listed, one_of
 from sim.panel import Panel
 from sim.panel_sidecars import as_file, file_text, panel_from
 from sim.streams import Streams
@@ -108,9 +108,6 @@ def _province_codes() -> Codes:
 
 
 # Units of a table: their names, places, groups and facts.
-
-
-TABLES = (".csv", ".parquet", ".dta", ".xlsx")
 
 
 @dataclass(frozen=True, slots=True)
