@@ -23,7 +23,7 @@ from estimators.core.estimator import (
 )
 from estimators.core.regression import Logit, check_fixed, logit
 from estimators.core.tile import WeightedWithin, spread, weight_root
-from estimators.linear.covariances import Covariance, Sample, cells_of, covariance
+from estimators.linear.covariances import Sample, cells_of, covariance
 from sim.arrays import Flags, Floats
 from sim.design import Design
 from sim.errors import bad
@@ -154,14 +154,27 @@ def weighted_two_way(
     of two units' scores, which cancel, is NaN. A panel with a regressor that the effects absorb, or that is collinear,
     among the units that are left, or whose outcome is fitted without error, is SINGULAR.
     """
-    data = _Weighted.of(panel, outcome, regressors, weights)
-    beta, psi, e = _least_squares(data)
-    r, k = beta.shape[0], len(regressors)
-    sample = Sample.of(data.used, errors, k, data.effects, ("unit", "period"), "nonnested")
-    found = [covariance(error, psi[:, :-1], e, sample) for error in errors]
-    ssr, rounding = ols.sum_of_squares(e), ols.ROUNDING * ols.sum_of_squares(data.root * data.raw_y)
-    variances = _variances(errors, psi, e, sample, found, rounding)
-    sound = np.isfinite(beta).all(axis=1) & (ssr > rounding)
+    fit = _WeightedFit.of(panel, outcome, regressors, weights)
+    r, k = len(fit.beta), len(regressors)
+    sample = Sample.of(fit.used, errors, k, fit.effects, ("unit", "period"), "nonnested")
+    found = [covariance(error, fit.psi[:, :-1], fit.e, sample) for error in errors]
+
+    # variances: the slopes' from their own matrix, the constant's from all; NaN where they cannot be told from rounding
+    ssr, rounding = ols.sum_of_squares(fit.e), ols.ROUNDING * fit.raw_squares
+    least = np.square(fit.psi).sum(axis=(2, 3)) * rounding[:, None]
+    variances = []
+    for error, own in zip(errors, found, strict=True):
+        constant = covariance(error, fit.psi, fit.e, sample).matrix[:, -1, -1]
+        variance = np.column_stack([np.diagonal(own.matrix, axis1=1, axis2=2), constant])
+        variances.append(np.where(variance > least, variance, np.nan))
+
+    r2 = 1.0 - ssr / fit.total
+    statistics = {
+        "r2": r2,
+        "r2_within": 1.0 - ssr / fit.within,
+        "r2_adjusted": 1.0 - (1.0 - r2) * (sample.nobs - 1) / sample.free,
+        "sigma2": ssr / sample.free,
+    }
     floored = {
         f"floored:{error}": spread(one.floored.astype(np.float64), r)
         for error, one in zip(errors, found, strict=True)
@@ -170,92 +183,63 @@ def weighted_two_way(
     return Estimates(
         terms=(*regressors, "constant"),
         errors=errors,
-        estimate=beta,
+        estimate=fit.beta,
         se=np.sqrt(np.stack(variances, axis=1)),
         dof=np.stack([np.full((r, k + 1), float(one.dof)) for one in found], axis=1),
-        status=status_where(sound),
-        statistics=_fit_statistics(data, ssr, sample) | floored,
+        status=status_where(np.isfinite(fit.beta).all(axis=1) & (ssr > rounding)),
+        statistics=statistics | floored,
     )
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Weighted:
-    """Cells with a weight: cells, root (T, N), weights that sum to n and their roots; used, the panel of them.
+class _WeightedFit:
+    """Coefficients beta (R, K + 1), the constant last, their weights psi (1 or R, K + 1, T, N), residuals e (R, T, N).
 
-    raw_y (R, T, N), raw_x (1 or R, K, T, N), zero elsewhere; y, x: within transformed, times root. effects: those that
-    were taken out.
+    used: the panel of cells with a weight; effects: how many were taken out. Sums of squares of the outcome by weight,
+    (R,): raw_squares as they are, total around their mean, within after the effects.
     """
 
     used: Panel
-    cells: Floats
-    root: Floats
-    raw_y: Floats
-    raw_x: Floats
-    y: Floats
-    x: Floats
     effects: int
+    beta: Floats
+    psi: Floats
+    e: Floats
+    raw_squares: Floats
+    total: Floats
+    within: Floats
 
     @classmethod
-    def of(cls, panel: Panel, outcome: str, regressors: tuple[str, ...], weights: Floats) -> _Weighted:
+    def of(cls, panel: Panel, outcome: str, regressors: tuple[str, ...], weights: Floats) -> _WeightedFit:
+        """Least squares by weights, rescaled to sum to their number; NaN where regressors are absorbed or collinear."""
         cells = np.broadcast_to(weights, (len(panel.periods), len(panel.units)))
         if panel.observed is not None:
             cells = cells * panel.observed[0]
         cells = cells * ((cells > 0).sum() / cells.sum())
-        within, root, used = WeightedWithin.of(cells), np.sqrt(cells), replace(panel, observed=(cells > 0)[None])
-        raw_x = ols.stack([_visible(panel.variables[name], cells) for name in regressors])
-        raw_y = spread(_visible(panel.variables[outcome], cells), panel.replications)
+        root, mass, has = np.sqrt(cells), cells.sum(), cells > 0
+        raw_x = ols.stack([np.where(has, panel.variables[name], 0.0) for name in regressors])
+        raw_y = spread(np.where(has, panel.variables[outcome], 0.0), panel.replications)
+        xbar, ybar = ((cells * values).sum(axis=(-2, -1)) / mass for values in (raw_x, raw_y))
+
+        within = WeightedWithin.of(cells)
         x = root * within(raw_x.reshape(-1, *cells.shape)).reshape(raw_x.shape)
-        return cls(used, cells, root, raw_y, raw_x, root * within(raw_y), x, within.effects)
+        y = root * within(raw_y)
+        gram, around = ols.gram(x), (cells * np.square(raw_x - xbar[:, :, None, None])).sum(axis=(2, 3))
+        gram[(np.diagonal(gram, axis1=1, axis2=2) <= ols.ABSORBED * around).any(axis=1)] = np.nan
+        bread, _ = ols.invert(gram)
+        slopes, psi = ols.solved(bread, x, y), ols.influences(bread, x)
 
-    def means(self, values: Floats) -> Floats:
-        """Weighted means of the cells, (..., T, N) -> (...)."""
-        return np.asarray((self.cells * values).sum(axis=(-2, -1)) / self.cells.sum())
-
-    @property
-    def total_sum_of_squares(self) -> Floats:
-        """Of the outcome around its weighted mean, (R,)."""
-        centred = self.raw_y - self.means(self.raw_y)[:, None, None]
-        return np.asarray((self.cells * np.square(centred)).sum(axis=(1, 2)))
-
-
-def _least_squares(data: _Weighted) -> tuple[Floats, Floats, Floats]:
-    """Coefficients (R, K + 1), the constant last, their weights psi (1 or R, K + 1, T, N) and residuals (R, T, N)."""
-    x, xbar = data.x, data.means(data.raw_x)
-    gram, around = ols.gram(x), (data.cells * np.square(data.raw_x - xbar[:, :, None, None])).sum(axis=(2, 3))
-    gram[(np.diagonal(gram, axis1=1, axis2=2) <= ols.ABSORBED * around).any(axis=1)] = np.nan
-    bread, _ = ols.invert(gram)
-    beta = ols.solved(bread, x, data.y)
-    psi = ols.influences(bread, x)
-    constant = data.root / data.cells.sum() - np.einsum("rk,rktn->rtn", xbar, psi)
-    level = data.means(data.raw_y) - np.vecdot(beta, np.broadcast_to(xbar, beta.shape))
-    whole = np.concatenate([psi, constant[:, None]], axis=1)
-    return np.column_stack([beta, level]), whole, ols.residual(data.y, x, beta)
-
-
-def _fit_statistics(data: _Weighted, ssr: Floats, sample: Sample) -> dict[str, Floats]:
-    r2 = 1.0 - ssr / data.total_sum_of_squares
-    return {
-        "r2": r2,
-        "r2_within": 1.0 - ssr / ols.sum_of_squares(data.y),
-        "r2_adjusted": 1.0 - (1.0 - r2) * (sample.nobs - 1) / sample.free,
-        "sigma2": ssr / sample.free,
-    }
-
-
-def _variances(
-    errors: tuple[str, ...], psi: Floats, e: Floats, sample: Sample, slopes: list[Covariance], rounding: Floats
-) -> list[Floats]:
-    """Variances of all terms (R, K + 1) by error type, NaN where they are no more than the least that is told from
-    rounding: the slopes' from their own matrix, the constant's from all."""
-    last = [covariance(error, psi, e, sample).matrix[:, -1, -1] for error in errors]
-    least = np.square(psi).sum(axis=(2, 3)) * rounding[:, None]
-    both = zip(slopes, last, strict=True)
-    found = [np.column_stack([np.diagonal(own.matrix, axis1=1, axis2=2), constant]) for own, constant in both]
-    return [np.where(variance > least, variance, np.nan) for variance in found]
-
-
-def _visible(x: Floats, cells: Floats) -> Floats:
-    return np.where(cells > 0, x, 0.0)
+        constant = root / mass - np.einsum("rk,rktn->rtn", xbar, psi)
+        level = ybar - np.vecdot(slopes, np.broadcast_to(xbar, slopes.shape))
+        return cls(
+            used=replace(panel, observed=has[None]),
+            effects=within.effects,
+            beta=np.column_stack([slopes, level]),
+            psi=np.concatenate([psi, constant[:, None]], axis=1),
+            e=ols.residual(y, x, slopes),
+            raw_squares=ols.sum_of_squares(root * raw_y),
+            total=(cells * np.square(raw_y - ybar[:, None, None])).sum(axis=(1, 2)),
+            within=ols.sum_of_squares(y),
+        )
 
 
 Method = Literal["nearest", "radius", "kernel"]
@@ -390,7 +374,9 @@ class PsmDID(RegressionEstimator):
         """The matching in the first replication of a panel; raises BadInput when no year lies before all treatment."""
         seen = seen_in(panel)
         counted = seen & self.window(panel)[:, None]
-        x = np.stack([_mean(panel.variables[name][0], counted) for name in self._covariates(panel.schema)], axis=1)
+        values, count = [panel.variables[name][0] for name in self._covariates(panel.schema)], counted.sum(axis=0)
+        totals = np.stack([np.where(counted, one, 0.0).sum(axis=0) for one in values], axis=1)
+        x = np.where(count[:, None] > 0, totals / np.maximum(count, 1)[:, None], np.nan)
         treated = (_treated(panel) & seen).any(axis=0)
         candidates = counted.any(axis=0)
         fit = logit(x[candidates], treated[candidates])
@@ -400,18 +386,16 @@ class PsmDID(RegressionEstimator):
             eligible = candidates & (supported | ~treated)
             score = np.full(treated.size, np.nan)
             score[candidates] = fit.score
-            links = self._links(score[supported], score[candidates & ~treated])
+            of, among = score[supported], score[candidates & ~treated]
+            match self.method:
+                case "nearest":
+                    links = nearest_links(of, among, self.neighbours, self.caliper, self.replacement)
+                case "radius":
+                    links = radius_links(of, among, self.caliper)
+                case "kernel":
+                    links = kernel_links(of, among, self.bandwidth)
             weights = matching_weights(links, treated, eligible)
         return Matched(x, treated, candidates, supported, weights, fit)
-
-    def _links(self, of: Floats, among: Floats) -> Floats:
-        match self.method:
-            case "nearest":
-                return nearest_links(of, among, self.neighbours, self.caliper, self.replacement)
-            case "radius":
-                return radius_links(of, among, self.caliper)
-            case "kernel":
-                return kernel_links(of, among, self.bandwidth)
 
     def window(self, panel: Panel) -> Flags:
         """The years (T,) over which covariates are averaged; raises BadInput when there are none."""
@@ -473,10 +457,3 @@ class PsmDID(RegressionEstimator):
 def _treated(panel: Panel) -> Flags:
     """Which unit-periods are treated, (T, N)."""
     return np.asarray(panel.variables[panel.roles.treatment or ""][0] > 0)
-
-
-def _mean(x: Floats, counted: Flags) -> Floats:
-    """Means over the periods that count, (T, N) -> (N,); NaN for a unit without any."""
-    count = counted.sum(axis=0)
-    total = np.where(counted, x, 0.0).sum(axis=0)
-    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))

@@ -16,7 +16,7 @@ t_0 - a_0 b of the coefficients t_0, a_0 of D in the regressions of Y and M on D
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -53,36 +53,18 @@ from sim.streams import LATER, Streams, left_out
 TERMS = ("a", "b", "nde", "nie", "total", "proportion")
 
 
-@dataclass(frozen=True, slots=True)
-class Variables:
-    """Names: outcome, mediator, regressors with the treatment last, and the mediator's instruments."""
-
-    outcome: str
-    mediator: str
-    regressors: tuple[str, ...]
-    instruments: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True, eq=False, slots=True)
 class System:
     """Variables without unit and time effects: x (1 or R, K, T, N) with the treatment last, m and y (1 or R, T, N), and
-    instruments z (1 or R, M, T, N) of m, None without; whole (1 or R,): the outcome's squares around its mean."""
+    instruments z (1 or R, M, T, N) of m, None without; whole (1 or R,): the outcome's squares around its mean; mask
+    (T, N) or None when balanced; where there are weights mask is their root."""
 
     x: Floats
     m: Floats
     y: Floats
     whole: Floats
-    z: Floats | None = None
-
-    @classmethod
-    def of(cls, tile: Tile, names: Variables) -> System:
-        """The demeaned variables of a tile; NaN where the effects absorb a regressor or the mediator."""
-        x = ols.stack([tile.within(name) for name in names.regressors])
-        m, y = tile.within(names.mediator), tile.within(names.outcome)
-        x[ols.any_absorbed(tile, names.regressors, np.square(x).sum(axis=(2, 3)))] = np.nan
-        none = ols.any_absorbed(tile, (names.mediator,), ols.sum_of_squares(m)[:, None])
-        z = ols.stack([tile.within(name) for name in names.instruments]) if names.instruments else None
-        return cls(x, np.where(none[:, None, None], np.nan, m), y, tile.total_sum_of_squares(names.outcome), z)
+    z: Floats | None
+    mask: Floats | None
 
     def replication(self, row: int) -> Floats:
         """All variables of one panel: controls, treatment, instruments, mediator, outcome, (K + M + 2, T, N)."""
@@ -98,6 +80,7 @@ class MediationPaths:
     squares (R, 3, N): each unit's u'u, v'v, u'v, where u, v are the residuals of mediator and outcome on treatment and
     controls; totals (R, 2): m'm, y'y. alike (R, 4): variances of the values were all residuals of an equation alike,
     infinite of an outcome that is fitted without error: what is no more than rounding beside them is no variance.
+    clusters (N,) of the errors, roots of the factors of the values' equations (4,).
     """
 
     values: Floats
@@ -105,12 +88,14 @@ class MediationPaths:
     squares: Floats
     totals: Floats
     alike: Floats
+    clusters: Codes
+    roots: Floats
 
     @classmethod
-    def fit(cls, system: System, rows: int) -> MediationPaths:
+    def fit(cls, system: System, rows: int, clusters: Codes, roots: Floats) -> MediationPaths:
         """Least squares of both equations; NaN where treatment, controls and mediator are collinear."""
         if system.z is not None:
-            return cls._instrumented(system, system.z, rows)
+            return cls._instrumented(system, system.z, rows, clusters, roots)
         m, y = spread(system.m, rows), spread(system.y, rows)
         bread = ols.invert(ols.gram(system.x))[0]
         to_mediator = ols.solved(bread, system.x, m)
@@ -132,10 +117,12 @@ class MediationPaths:
             squares=squares,
             totals=np.stack([mm, ols.sum_of_squares(y)], axis=1),
             alike=np.stack(alike, axis=1) / m[0].size,
+            clusters=clusters,
+            roots=roots,
         )
 
     @classmethod
-    def _instrumented(cls, system: System, z: Floats, rows: int) -> MediationPaths:
+    def _instrumented(cls, system: System, z: Floats, rows: int, clusters: Codes, roots: Floats) -> MediationPaths:
         """2SLS of the outcome; NaN where instruments are collinear with the others or do not move the mediator."""
         m, y = spread(system.m, rows), spread(system.y, rows)
         both, k = joined(system.x, z), system.x.shape[1]
@@ -167,13 +154,9 @@ class MediationPaths:
             squares=squares,
             totals=np.stack([ols.sum_of_squares(m), ols.sum_of_squares(y)], axis=1),
             alike=np.stack(alike, axis=1) / m[0].size,
+            clusters=clusters,
+            roots=roots,
         )
-
-    @property
-    def terms(self) -> Floats:
-        """Estimates of TERMS, (R, 6)."""
-        a, b, nde, total = self.values.T
-        return terms_of(a, b, nde, total)
 
     @property
     def jacobian(self) -> Floats:
@@ -185,15 +168,15 @@ class MediationPaths:
         out[:, 5, 0], out[:, 5, 1], out[:, 5, 3] = b / total, a / total, -a * b / total**2
         return out
 
-    def covariance(self, clusters: Codes, roots: Floats) -> Floats:
-        """Clustered covariance of a, b, nde, total, (R, 4, 4), NaN of those whose variance is rounding; clusters (N,),
-        roots of the equations' factors (4,)."""
-        shares = summed(self.influence, clusters) * roots[:, None]
+    @property
+    def covariance(self) -> Floats:
+        """Clustered covariance of a, b, nde, total, (R, 4, 4), NaN of those whose variance is rounding."""
+        shares = np.matmul(self.influence, membership(self.clusters)) * self.roots[:, None]
         found = np.matmul(shares, shares.transpose(0, 2, 1))
         none = np.diagonal(found, axis1=1, axis2=2) <= DEGENERATE * self.alike
         return np.where(none[:, :, None] | none[:, None, :], np.nan, found)
 
-    def indirect(self, rho: Floats, clusters: Codes, roots: Floats) -> tuple[Floats, Floats]:
+    def indirect(self, rho: Floats) -> tuple[Floats, Floats]:
         """`indirect_at` each of rho (J,) and its clustered error by the delta method, (R, J) each.
 
         nie = a g with g = (u'v - rho q) / u'u and q^2 = (u'u v'v - (u'v)^2) / (1 - rho^2); g does not change with the
@@ -203,10 +186,10 @@ class MediationPaths:
         q = np.sqrt((uu * vv - uv**2) / (1 - rho**2))
         g, slope = (uv - rho * q) / uu, rho / (q * (1 - rho**2))
         gradient = np.stack([-(g / uu + slope * vv / (2 * uu)), -slope / 2, (1 + slope * uv) / uu], axis=2)
-        on_g = np.matmul(gradient, self.squares) * roots[1]
-        a, on_a = self.values[:, :1], self.influence[:, :1] * roots[0]
-        shares = summed(a[:, :, None] * on_g + g[:, :, None] * on_a, clusters)
-        none = np.isnan(self.covariance(clusters, roots)[:, :2, :2]).any(axis=(1, 2))
+        on_g = np.matmul(gradient, self.squares) * self.roots[1]
+        a, on_a = self.values[:, :1], self.influence[:, :1] * self.roots[0]
+        shares = np.matmul(a[:, :, None] * on_g + g[:, :, None] * on_a, membership(self.clusters))
+        none = np.isnan(self.covariance[:, :2, :2]).any(axis=(1, 2))
         return a * g, np.where(none[:, None], np.nan, np.sqrt(np.vecdot(shares, shares)))
 
     def sensitivity(self) -> dict[str, Floats]:
@@ -228,11 +211,6 @@ def _rest(e: Floats, whole: Floats) -> Floats:
     return np.where(squares <= ols.EXACT * whole, np.inf, squares)
 
 
-def summed(shares: Floats, clusters: Codes) -> Floats:
-    """Units' shares (R, K, N) summed over clusters (N,), (R, K, G)."""
-    return np.asarray(np.matmul(shares, membership(clusters)))
-
-
 def indirect_at(rho: Floats, a: Floats, rho_at_zero: Floats, sd_ratio: Floats) -> Floats:
     """The indirect effect if the errors of the two equations correlated by rho; shapes broadcast.
 
@@ -247,7 +225,7 @@ def indirect_at(rho: Floats, a: Floats, rho_at_zero: Floats, sd_ratio: Floats) -
     return np.asarray(a * sd_ratio * (rho_at_zero - rho * np.sqrt((1 - rho_at_zero**2) / (1 - rho**2))))
 
 
-def bootstrap(system: System, clusters: Codes, mask: Floats | None, draws: int, streams: Streams) -> Floats:
+def bootstrap(system: System, clusters: Codes, draws: int, streams: Streams) -> Floats:
     """(a, b, nde) in samples of whole clusters with replacement, (R, draws, 3); NaN where not identified."""
     groups, instruments = int(clusters.max()) + 1, 0 if system.z is None else system.z.shape[1]
     out = np.empty((streams.replications, draws, 3))
@@ -255,7 +233,7 @@ def bootstrap(system: System, clusters: Codes, mask: Floats | None, draws: int, 
         picks = generator.integers(0, groups, size=(draws, groups))
         picks += groups * np.arange(draws)[:, None]
         counts = np.bincount(picks.ravel(), minlength=draws * groups).reshape(draws, groups).astype(np.float64)
-        out[row] = weighted_paths(system.replication(row), counts[:, clusters], mask, instruments)
+        out[row] = weighted_paths(system.replication(row), counts[:, clusters], system.mask, instruments)
     return out
 
 
@@ -282,21 +260,16 @@ def weighted_paths(variables: Floats, weights: Floats, mask: Floats | None = Non
     sums = (weights @ pulled.transpose(2, 1, 0).reshape(n, t * p)).reshape(-1, t, p)
     if mask is None:
         projected = sums / weights.sum(axis=1)[:, None, None]
-    else:
-        matrices = _time_matrices(weights, np.square(mask))
+    else:  # by A(w) of every sample, (B, T, T)
+        seen = np.square(mask)
+        total = seen.sum(axis=0)
+        pairs = np.einsum("sn,tn->nst", seen / np.where(total > 0, total, 1.0), seen)
+        matrices = -(weights @ pairs.reshape(n, t * t)).reshape(-1, t, t)
+        matrices[:, np.arange(t), np.arange(t)] += weights @ seen.T
         projected = np.matmul(np.linalg.pinv(matrices, rcond=1e-10, hermitian=True), sums)
     cross -= np.matmul(sums.transpose(0, 2, 1), projected).transpose(1, 2, 0)
     scale = half[np.flatnonzero(rows == columns)]
     return _eliminated_with(cross, scale, instruments) if instruments else _eliminated(cross, scale)
-
-
-def _time_matrices(weights: Floats, mask: Floats) -> Floats:
-    """A(w) of every sample, (B, T, T)."""
-    (t, n), total = mask.shape, mask.sum(axis=0)
-    pairs = np.einsum("sn,tn->nst", mask / np.where(total > 0, total, 1.0), mask)
-    matrices = -(weights @ pairs.reshape(n, t * t)).reshape(-1, t, t)
-    matrices[:, np.arange(t), np.arange(t)] += weights @ mask.T
-    return matrices
 
 
 @np.errstate(divide="ignore", invalid="ignore")
@@ -428,15 +401,23 @@ class Mediation(Estimator):
 
         Where the panel has further mediators, the indirect effect is that through this one, and the rest is direct.
         """
-        variables = self._variables(schema)
-        check_names(schema, variables.outcome, (*variables.regressors, variables.mediator), self.label)
+        outcome, mediator, regressors = self._names(schema)
+        check_names(schema, outcome, (*regressors, mediator), self.label)
         if self.instruments:
             self._second_stage(schema).layout(schema)
-        self._check_settings(schema)
+        check_error_types(self.errors, schema, self.label, "mediation")
+        if not served(f"bootstrap:{self.cluster}", schema.attributes, "mediation"):
+            raise bad(f"cluster = {self.cluster!r}", where=self.label,
+                      allowed=one_of(("unit", *schema.attributes), self.cluster),
+                      remedy=closest(self.cluster, ("unit", *schema.attributes), "choose one of them"))  # fmt: skip
+        if self.draws < 99:
+            raise bad(f"draws = {self.draws}", where=self.label, allowed="99 or more (999 is a good choice)",
+                      remedy="draw more")  # fmt: skip
         self.weight(schema)
-        of = f"({variables.mediator})" if len(schema.roles.mediators) > 1 else ""
+
+        of = f"({mediator})" if len(schema.roles.mediators) > 1 else ""
         effects = {"nde": f"nde{of}", "nie": f"nie{of}", "total": "att"}
-        targets = {"b": f"beta({variables.mediator})"}
+        targets = {"b": f"beta({mediator})"}
         targets |= {term: of_a_dose(schema, effect) for term, effect in effects.items()}
         drawn = any(error == "monte-carlo" or error.startswith("bootstrap:") for error in self.errors)
         statistics = (*STRENGTH, "corr_ab") if self.instruments else STATISTICS
@@ -444,31 +425,28 @@ class Mediation(Estimator):
 
     def variables(self, schema: Schema) -> frozenset[str]:
         """Outcome, mediator, regressors and instruments, and the weights."""
-        names = self._variables(schema)
-        own = names.outcome, names.mediator, *names.regressors, *names.instruments
-        return frozenset((*own, *self.weight(schema)))
+        outcome, mediator, regressors = self._names(schema)
+        return frozenset((outcome, mediator, *regressors, *self.instruments, *self.weight(schema)))
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
         """Fit R panels; raises BadInput for regressors that the effects absorb and for fewer than two clusters."""
         layout = self.layout(panel.schema)
-        fit, rows = self.fitted(panel), panel.replications
-        paths, covariance = fit.paths, fit.paths.covariance(fit.clusters, fit.roots)
+        system, paths = self.fitted(panel)
+        rows, covariance = panel.replications, paths.covariance
         streams = streams or Streams(0)
         streams = streams.tile(streams.start, streams.start + rows)
         answers = []
         for error in self.errors:
             if error.startswith("bootstrap:"):
                 own = _clusters(error.removeprefix("bootstrap:"), panel, self.label)
-                drawn = MediatedEffects.from_draws(bootstrap(fit.system, own, fit.mask, self.draws, streams))
-                answers.append(drawn.told_from(paths))
+                answers.append(MediatedEffects.from_draws(bootstrap(system, own, self.draws, streams), paths))
             elif error == "monte-carlo":
                 normals = streams.normals("monte-carlo", self.draws, 3)
                 path_draws = paths.values[:, None, :3] + normals @ root_of(covariance[:, :3, :3])
                 answers.append(MediatedEffects.from_draws(path_draws))
             else:
-                freedom = float(fit.clusters.max())  # G - 1
-                answers.append(MediatedEffects.analytic(paths, covariance, freedom, error == "sobel"))
+                answers.append(MediatedEffects.analytic(paths, covariance, sobel=error == "sobel"))
         stored = {name: np.stack([getattr(item, name) for item in answers], axis=1) for name in layout.stored}
         se = np.stack([item.se for item in answers], axis=1)
         dof = np.stack([np.full((rows, len(TERMS)), item.dof) for item in answers], axis=1)
@@ -476,7 +454,7 @@ class Mediation(Estimator):
         status = status_where(sound)
         found = self._second_stage(panel.schema)(panel).statistics if self.instruments else paths.sensitivity()
         statistics = {**found, "corr_ab": correlations(covariance)[0][:, 0, 1]}
-        return Estimates.of(layout, paths.terms, se, dof, statistics, status=status, **stored)
+        return Estimates.of(layout, terms_of(*paths.values.T), se, dof, statistics, status=status, **stored)
 
     @np.errstate(divide="ignore", invalid="ignore")
     def sensitivity(self, panel: Panel, rho: Floats) -> tuple[Floats, Floats]:
@@ -489,23 +467,39 @@ class Mediation(Estimator):
         if self.instruments:
             raise bad("sensitivity of a mediator that has instruments", where=self.label, allowed="least squares",
                       remedy="leave instruments out")  # fmt: skip
-        fit = self.fitted(panel)
-        return fit.paths.indirect(rho, fit.clusters, fit.roots)
+        return self.fitted(panel)[1].indirect(rho)
 
-    def fitted(self, panel: Panel) -> MediationFit:
-        """The paths of R panels with what their errors need; raises BadInput as a fit does."""
-        names = self._variables(panel.schema)
-        ols.check_fixed(panel, (*names.regressors, names.mediator), self.label)
+    def fitted(self, panel: Panel) -> tuple[System, MediationPaths]:
+        """R panels without effects, and their paths; raises BadInput as a fit does."""
+        outcome, mediator, regressors = self._names(panel.schema)
+        ols.check_fixed(panel, (*regressors, mediator), self.label)
         if self.instruments:
             self._second_stage(panel.schema).prepare(panel)
-        tile = Tile(panel, weighted=True)
-        system = System.of(tile, names)
-        clusters = _clusters(self.cluster, panel, self.label)
-        roots = self._roots_of_factors(tile, len(names.regressors), len(names.instruments), clusters)
-        mask = tile.transform.mask if tile.root is None else tile.root
-        return MediationFit(system, MediationPaths.fit(system, panel.replications), clusters, roots, mask)
 
-    def _variables(self, schema: Schema) -> Variables:
+        # the demeaned variables; NaN where the effects absorb a regressor or the mediator
+        tile = Tile(panel, weighted=True)
+        x = ols.stack([tile.within(name) for name in regressors])
+        m, y = tile.within(mediator), tile.within(outcome)
+        x[ols.any_absorbed(tile, regressors, np.square(x).sum(axis=(2, 3)))] = np.nan
+        none = ols.any_absorbed(tile, (mediator,), ols.sum_of_squares(m)[:, None])
+        z = ols.stack([tile.within(name) for name in self.instruments]) if self.instruments else None
+        mask = tile.transform.mask if tile.root is None else tile.root
+        m = np.where(none[:, None, None], np.nan, m)
+        system = System(x, m, y, tile.total_sum_of_squares(outcome), z, mask)
+
+        # square roots of the small-sample factors of a, b, nde, total
+        clusters, effects = _clusters(self.cluster, panel, self.label), tile.transform.effects
+        units = len(panel.units) if panel.observed is None else int(panel.observed[0].any(axis=0).sum())
+        beside = {"slopes": 0, "nonnested": effects - units + 1, "all": effects}[self.cluster_k]
+        k, instruments = len(regressors), len(self.instruments)
+        total = k + 1 if instruments else k  # of 2SLS the sum of what both equations say
+        slopes = np.array([k + instruments, k + 1, k + 1, total])
+        groups, n = clusters.max() + 1, panel.nobs
+        roots = np.asarray(np.sqrt(groups / (groups - 1) * (n - 1) / (n - slopes - beside)))
+        return system, MediationPaths.fit(system, panel.replications, clusters, roots)
+
+    def _names(self, schema: Schema) -> tuple[str, str, tuple[str, ...]]:
+        """Outcome, mediator, and regressors with the treatment last."""
         mediator = self.mediator or next(iter(schema.roles.mediators), None)
         if mediator is None:
             free = [name for name in schema.variables if name not in (schema.roles.outcome, *schema.roles.regressors)]
@@ -520,47 +514,14 @@ class Mediation(Estimator):
                       remedy="name one")  # fmt: skip
         controls = tuple(name for name in regressors if name != treatment)
         outcome = outcome_of(self.outcome, schema, self.label)
-        return Variables(outcome, mediator, (*controls, treatment), self.instruments)
+        return outcome, mediator, (*controls, treatment)
 
     def _second_stage(self, schema: Schema) -> PanelIV:
         """2SLS of the outcome on mediator, treatment and controls, whose tests are of the mediator's instruments."""
-        names = self._variables(schema)
-        return PanelIV(names.outcome, names.regressors, (names.mediator,), self.instruments,
+        outcome, mediator, regressors = self._names(schema)
+        return PanelIV(outcome, regressors, (mediator,), self.instruments,
                        (f"cluster:{self.cluster}",), f"cluster:{self.cluster}", self.cluster_k, label=self.label,
                        singletons="keep")  # fmt: skip
-
-    def _check_settings(self, schema: Schema) -> None:
-        check_error_types(self.errors, schema, self.label, "mediation")
-        if not served(f"bootstrap:{self.cluster}", schema.attributes, "mediation"):
-            raise bad(f"cluster = {self.cluster!r}", where=self.label,
-                      allowed=one_of(("unit", *schema.attributes), self.cluster),
-                      remedy=closest(self.cluster, ("unit", *schema.attributes), "choose one of them"))  # fmt: skip
-        if self.draws < 99:
-            raise bad(f"draws = {self.draws}", where=self.label, allowed="99 or more (999 is a good choice)",
-                      remedy="draw more")  # fmt: skip
-
-    def _roots_of_factors(self, tile: Tile, regressors: int, instruments: int, clusters: Codes) -> Floats:
-        """Square roots of the small-sample factors of a, b, nde, total, (4,)."""
-        panel, effects = tile.panel, tile.transform.effects
-        units = len(panel.units) if panel.observed is None else int(panel.observed[0].any(axis=0).sum())
-        beside = {"slopes": 0, "nonnested": effects - units + 1, "all": effects}[self.cluster_k]
-        total = regressors + 1 if instruments else regressors  # of 2SLS the sum of what both equations say
-        slopes = np.array([regressors + instruments, regressors + 1, regressors + 1, total])
-        groups = clusters.max() + 1
-        n = panel.nobs
-        return np.asarray(np.sqrt(groups / (groups - 1) * (n - 1) / (n - slopes - beside)))
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class MediationFit:
-    """A fitted system; clusters (N,), roots of the equations' factors (4,), mask (T, N) or None when balanced; where
-    there are weights mask is their root."""
-
-    system: System
-    paths: MediationPaths
-    clusters: Codes
-    roots: Floats
-    mask: Floats | None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -571,7 +532,7 @@ class MediatedEffects(NullTests):
     dof: float
 
     @classmethod
-    def analytic(cls, paths: MediationPaths, covariance: Floats, dof: float, sobel: bool) -> MediatedEffects:
+    def analytic(cls, paths: MediationPaths, covariance: Floats, *, sobel: bool) -> MediatedEffects:
         """The delta method, NaN of what rests on a path without variance; Sobel's error has no proportion."""
         none = np.isnan(np.diagonal(covariance, axis1=1, axis2=2))
         covariance = np.where(np.isnan(covariance), 0.0, covariance)
@@ -583,20 +544,16 @@ class MediatedEffects(NullTests):
         if sobel:
             se[:, TERMS.index("proportion")] = np.nan
         nothing = np.full(se.shape, np.nan)
-        return cls(nothing, nothing, nothing, se, dof)
-
-    def told_from(self, paths: MediationPaths) -> MediatedEffects:
-        """The same, NaN where all draws are one up to rounding: of two clusters, say, that are not identified alone."""
-        jacobian = paths.jacobian
-        alike = np.where(jacobian == 0, 0.0, np.square(jacobian) * paths.alike[:, None]).sum(axis=2)
-        told = np.square(self.se) > DEGENERATE * alike
-        sound = self.where(told)
-        return replace(self, se=np.where(told, self.se, np.nan), pvalue=sound.pvalue, lower=sound.lower,
-                       upper=sound.upper)  # fmt: skip
+        return cls(nothing, nothing, nothing, se, float(paths.clusters.max()))  # G - 1
 
     @classmethod
-    def from_draws(cls, draws: Floats) -> MediatedEffects:
-        """Percentile intervals from draws of (a, b, nde), (R, B, 3); draws with NaN are left out."""
+    def from_draws(cls, draws: Floats, paths: MediationPaths | None = None) -> MediatedEffects:
+        """Percentile intervals from draws of (a, b, nde), (R, B, 3); draws with NaN are left out.
+
+        The interval's ends are the floor(LEVEL / 2 (B + 1))-th draws from below and from above; too few draws exclude
+        nothing. paths: those of the panel, beside which all is NaN where the draws are one up to rounding: of two
+        clusters, say, that are not identified alone.
+        """
         a, b, nde = draws.transpose(2, 0, 1)
         ordered = np.sort(terms_of(a, b, nde, nde + a * b), axis=1)
         known = ~np.isnan(ordered)
@@ -605,26 +562,21 @@ class MediatedEffects(NullTests):
         squares = np.square(np.where(known, ordered - mean[:, None], 0.0)).sum(axis=1)
         below, above = (ordered <= 0).sum(axis=1), (ordered >= 0).sum(axis=1)
         pvalue = np.minimum(2 * (1 + np.minimum(below, above)) / (1 + count), 1.0)
-        lower, upper = _percentile_interval(ordered, count)
-        return cls(
-            se=np.sqrt(squares / np.maximum(count - 1, 0)),
-            dof=np.inf,
-            pvalue=np.where(count > 0, pvalue, np.nan),
-            lower=lower,
-            upper=upper,
-        )
+        pvalue = np.where(count > 0, pvalue, np.nan)
+        se = np.sqrt(squares / np.maximum(count - 1, 0))
 
+        tail = np.floor(np.round((count + 1) * (LEVEL / 2), 9)).astype(np.intp)
+        places = (np.maximum(tail, 1), np.minimum(count + 1 - tail, ordered.shape[1]))
+        ends = [np.take_along_axis(ordered, place[:, None] - 1, axis=1)[:, 0] for place in places]
+        endless = np.where(count > 0, np.inf, np.nan)
+        lower, upper = np.where(tail > 0, ends[0], -endless), np.where(tail > 0, ends[1], endless)
 
-def _percentile_interval(ordered: Floats, count: Codes) -> tuple[Floats, Floats]:
-    """Ends (R, K) of the interval from the first `count` (R, K) of ordered draws (R, B, K), NaN without draws.
-
-    They are the floor(LEVEL / 2 (count + 1))-th draws from below and from above; too few draws exclude nothing.
-    """
-    tail = np.floor(np.round((count + 1) * (LEVEL / 2), 9)).astype(np.intp)
-    places = (np.maximum(tail, 1), np.minimum(count + 1 - tail, ordered.shape[1]))
-    lower, upper = (np.take_along_axis(ordered, place[:, None] - 1, axis=1)[:, 0] for place in places)
-    endless = np.where(count > 0, np.inf, np.nan)
-    return np.where(tail > 0, lower, -endless), np.where(tail > 0, upper, endless)
+        if paths is not None:
+            jacobian = paths.jacobian
+            alike = np.where(jacobian == 0, 0.0, np.square(jacobian) * paths.alike[:, None]).sum(axis=2)
+            told = np.square(se) > DEGENERATE * alike
+            pvalue, lower, upper, se = (np.where(told, values, np.nan) for values in (pvalue, lower, upper, se))
+        return cls(pvalue, lower, upper, se, np.inf)
 
 
 def _clusters(cluster: str, panel: Panel, asked_by: str) -> Codes:

@@ -29,7 +29,7 @@ from estimators.core.hypotheses import (
     permutation_p_values,
     searched_interval,
 )
-from estimators.core.tile import AssignedTreatments, LinearlyAssigned, ShiftedFits, Tile, TreatmentKernel
+from estimators.core.tile import AssignedTreatments, LinearlyAssigned, ShiftedFits, Tile
 from estimators.core.treatments import PathCodes
 from sim.arrays import Codes, Floats
 from sim.design import Design
@@ -182,15 +182,11 @@ class Draws:
         generators: Iterator[np.random.Generator] = itertools.repeat(rng, draws) if rng else own.each(scheme)
         return cls(randomisation, np.array([randomisation.draw(generator) for generator in generators]), False)
 
-    @property
-    def with_real(self) -> Codes:
-        """The real assignment, then the others, (1 + B, N)."""
-        return np.concatenate([self.randomisation.real[None], self.codes])
-
     def treatments(self) -> PathCodes:
-        """Those of the one variable that is assigned, the real one first."""
+        """Those of the one variable that is assigned, (1 + B, N), the real one first."""
         (paths,) = self.randomisation.paths.values()
-        return PathCodes(np.concatenate([paths, np.zeros((1, paths.shape[1]))]), self.with_real)
+        codes = np.concatenate([self.randomisation.real[None], self.codes])
+        return PathCodes(np.concatenate([paths, np.zeros((1, paths.shape[1]))]), codes)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -207,34 +203,23 @@ class KernelTest:
     statistic: Statistic
     interval: bool
 
-    @classmethod
-    def of(
-        cls, kernel: TreatmentKernel, draws: Draws, real: Floats, terms: tuple[str, ...], statistic: Statistic, *,
-        interval: bool,
-    ) -> KernelTest:  # fmt: skip
-        """Prepare the draws."""
-        assigned, columns = kernel.assign(draws.treatments()), tuple(kernel.terms.index(term) for term in terms)
-        return cls(draws, assigned, real, columns, statistic, interval and isinstance(assigned, LinearlyAssigned))
-
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN and counts as extreme
     def test(self, y: Floats) -> NullTests:
         """Outcomes (R, T, N) under all assignments."""
         if self.statistic == "studentised" and self.interval and isinstance(self.assigned, LinearlyAssigned):
             return _searched(self.assigned.shifted(y, self.real))
-        drawn = self._statistics(y)
+        if self.statistic == "raw":
+            drawn = self.assigned.estimates(y)[:, :, self.columns]
+        else:  # NaN where a fit fails
+            fits = self.assigned.fit(y)
+            t = np.where((fits.status == Status.OK)[:, :, None], fits.estimate / fits.se, np.nan)
+            drawn = t[:, :, self.columns]
         p = np.stack([permutation_p_values(drawn[:, 0, k], drawn[:, 1:, k]) for k in range(len(self.columns))], axis=1)
         if not self.interval:
             return replace(NullTests.none(p.shape), pvalue=p)
         b, slope = drawn[:, :, 0], self.assigned.estimates(self.real)[:, :, 0]
         lower, upper = linear_interval(b[:, 0], b[:, 1:], slope[:, 1:])
         return NullTests(p, lower[:, None], upper[:, None])
-
-    def _statistics(self, y: Floats) -> Floats:
-        """Raw or studentised statistics, (R, 1 + B, K), NaN where a fit fails."""
-        if self.statistic == "raw":
-            return self.assigned.estimates(y)[:, :, self.columns]
-        fits = self.assigned.fit(y)
-        return np.where((fits.status == Status.OK)[:, :, None], fits.estimate / fits.se, np.nan)[:, :, self.columns]
 
 
 def _searched(fits: ShiftedFits) -> NullTests:
@@ -338,11 +323,20 @@ class PermutationTest(TileEstimator):
 
     def layout(self, schema: Schema) -> Layout:
         """The tested terms with the estimator's targets; raises BadInput for terms that it lacks or cannot test."""
-        self._check_scheme(schema)
+        scheme = scheme_of(self.scheme)
+        for what, there in {"attribute": schema.attributes, "weights": schema.weights}.items():
+            name = getattr(scheme, what, None)
+            if name is not None and name not in there:
+                raise bad(f"no {what} {name!r} in the panel", where=f"{self.name}, scheme {self.scheme}",
+                          allowed=one_of(there, name), remedy=closest(name, there))  # fmt: skip
         with naming(self.name):
             inner = self.inner.layout(schema)
-        tested = terms_tested(scheme_of(self.scheme), inner.terms, inner.targets, schema.roles)
-        terms = self.terms or self._default_terms(schema, inner)
+        tested = terms_tested(scheme, inner.terms, inner.targets, schema.roles)
+        terms = self.terms
+        if not terms and isinstance(scheme, Relabel):
+            terms = tuple(term for term in inner.terms if term in {"rho", "lambda"} or term.startswith("w_"))
+        elif not terms:
+            terms = tuple(name for name in assigned_anew(scheme, schema.roles) if name in inner.terms)
         missing = [term for term in terms if term not in inner.terms]
         if missing or not terms:
             what = f"no terms {listed(missing)}" if missing else f"nothing that {self.scheme} assigns is a term"
@@ -358,22 +352,6 @@ class PermutationTest(TileEstimator):
             targets={term: inner.targets[term] for term in terms if term in inner.targets},
             stored=("pvalue", "lower", "upper"),
         )
-
-    def _check_scheme(self, schema: Schema) -> None:
-        """Raise BadInput for a scheme that names what panels of this schema lack."""
-        scheme = scheme_of(self.scheme)
-        named = {"attribute": schema.attributes, "weights": schema.weights}
-        for what, there in named.items():
-            name = getattr(scheme, what, None)
-            if name is not None and name not in there:
-                raise bad(f"no {what} {name!r} in the panel", where=f"{self.name}, scheme {self.scheme}",
-                          allowed=one_of(there, name), remedy=closest(name, there))  # fmt: skip
-
-    def _default_terms(self, schema: Schema, inner: Layout) -> tuple[str, ...]:
-        scheme = scheme_of(self.scheme)
-        if isinstance(scheme, Relabel):
-            return tuple(term for term in inner.terms if term in {"rho", "lambda"} or term.startswith("w_"))
-        return tuple(name for name in assigned_anew(scheme, schema.roles) if name in inner.terms)
 
     def variables(self, schema: Schema) -> frozenset[str]:
         """The estimator's, and what is assigned anew."""
@@ -401,79 +379,75 @@ class PermutationTest(TileEstimator):
             return self._kernel(panel)
 
     def _kernel(self, panel: Panel, rng: np.random.Generator | None = None) -> KernelTest | None:
+        """None where every draw is fitted: as asked, where other variables than the outcome are redrawn, and where a
+        class below that which defines the kernel changes how panels are fitted."""
         treatment = panel.roles.treatment
         others = self.inner.variables(panel.schema) - {self._outcome(panel)}
         fixed = all(panel.variables[name].shape[0] == 1 for name in others)
         asked = not self.fit_every_draw and redraws_treatment(scheme_of(self.scheme))
-        if not asked or treatment is None or not fixed or not _has_its_own_kernel(type(self.inner)):
+        methods, classes = ("treatment_kernel", "__call__", "reduction", "solve"), type(self.inner).__mro__
+        depth, *further = (next(i for i, one in enumerate(classes) if name in vars(one)) for name in methods)
+        if not asked or treatment is None or not fixed or depth > min(further):
             return None
         terms = self.layout(panel.schema).terms
         kernel = self.inner.treatment_kernel(panel, terms, errors=self.statistic == "studentised")
         if kernel is None:
             return None
-        real = _observed(panel, panel.variables[treatment])
-        return KernelTest.of(kernel, self._draws(panel, rng), real, terms, self.statistic, interval=self.interval)
-
-    def _draws(self, panel: Panel, rng: np.random.Generator | None) -> Draws:
-        return Draws.of(panel, self.scheme, self.draws, self.seed, rng)
+        draws = Draws.of(panel, self.scheme, self.draws, self.seed, rng)
+        assigned, columns = kernel.assign(draws.treatments()), tuple(kernel.terms.index(term) for term in terms)
+        interval = self.interval and isinstance(assigned, LinearlyAssigned)
+        return KernelTest(draws, assigned, _observed(panel, treatment), columns, self.statistic, interval)
 
     def answer(self, plan: KernelTest | None, tile: Tile) -> Estimates:
         """All outcomes of a tile against all assignments, which they share, or panel by panel."""
         if plan is None:
             return self._panel_by_panel(tile.panel, itertools.repeat(None, tile.panel.replications))
-        return self._with_test(tile.panel, self._fitted(tile.panel), plan)
+        tests = plan.test(tile.panel.variables[self._outcome(tile.panel)])
+        return self._answers(tile.panel, self._fitted(tile.panel), plan.draws, tests)
 
     def _panel_by_panel(self, panel: Panel, generators: Iterable[np.random.Generator | None]) -> Estimates:
-        """R panels, each with draws from a generator of its own, None = from the test's seed."""
-        fitted = self._fitted(panel)
-        return Estimates.join(
-            [
-                self._alone(panel.replication(row), fitted.take(slice(row, row + 1)), rng)
-                for row, rng in enumerate(generators)
-            ]
-        )
+        """R panels, each with draws from a generator of its own, None = from the test's seed; NaN where the estimator
+        fails on the real assignment."""
+        fitted, terms, found = self._fitted(panel), self.layout(panel.schema).terms, []
+        for row, rng in enumerate(generators):
+            one, own = panel.replication(row), fitted.take(slice(row, row + 1))
+            draws, tests = None, NullTests.none((1, len(terms)))
+            if own.status[0] == Status.OK:
+                kernel = self._kernel(one, rng)
+                if kernel is None:
+                    draws, tests = self._apart(one, own, rng)
+                else:
+                    draws, tests = kernel.draws, kernel.test(one.variables[self._outcome(one)])
+            found.append(self._answers(one, own, draws, tests))
+        return Estimates.join(found)
 
     def _fitted(self, panel: Panel) -> Estimates:
         return self.inner(panel, Streams(self.seed))
 
-    def _alone(self, panel: Panel, fitted: Estimates, rng: np.random.Generator | None) -> Estimates:
-        """One panel, R = 1; NaN where the estimator fails on the real assignment."""
-        if fitted.status[0] != Status.OK:
-            terms = self.layout(panel.schema).terms
-            return self._answers(panel, fitted, None, NullTests.none((1, len(terms))))
-        kernel = self._kernel(panel, rng)
-        if kernel is not None:
-            return self._with_test(panel, fitted, kernel)
-        return self._apart(panel, fitted, rng)
-
-    def _with_test(self, panel: Panel, fitted: Estimates, kernel: KernelTest) -> Estimates:
-        tests = kernel.test(panel.variables[self._outcome(panel)])
-        return self._answers(panel, fitted, kernel.draws, tests)
-
     def _outcome(self, panel: Panel) -> str:
         return outcome_of(getattr(self.inner, "outcome", None), panel.schema, self.name)
 
-    def _apart(self, panel: Panel, fitted: Estimates, rng: np.random.Generator | None) -> Estimates:
+    def _apart(
+        self, panel: Panel, fitted: Estimates, rng: np.random.Generator | None
+    ) -> tuple[Draws, NullTests]:  # fmt: skip
         """One panel, any estimator and terms: it fits every assignment."""
         terms = self.layout(panel.schema).terms
-        draws = self._draws(panel, rng)
+        draws = Draws.of(panel, self.scheme, self.draws, self.seed, rng)
         real, drawn = self._statistics(fitted, terms)[0], self._drawn(panel, draws, terms)
         p = permutation_p_values(real, drawn.T)[None]
         lower, upper = np.full((2, 1, len(terms)), np.nan)
-        shifted = [name for name in terms if name in draws.randomisation.paths]
         if self.interval and self.statistic == "raw" and not isinstance(scheme_of(self.scheme), Relabel):
-            for name in shifted:
-                k = terms.index(name)
-                lower[0, k], upper[0, k] = self._inverted(panel, draws, terms, k, real[k], drawn[:, k])
-        return self._answers(panel, fitted, draws, NullTests(p, lower, upper))
+            for k, name in enumerate(terms):
+                if name in draws.randomisation.paths:
+                    lower[0, k], upper[0, k] = self._inverted(panel, draws, terms, k, real[k], drawn[:, k])
+        return draws, NullTests(p, lower, upper)
 
     def _inverted(
         self, panel: Panel, draws: Draws, terms: tuple[str, ...], k: int, real: float, drawn: Floats
     ) -> tuple[float, float]:
         """The interval of term k when the estimator is linear in the outcome, else NaN: seen at two more outcomes."""
         outcome = self._outcome(panel)
-        y, d = panel.variables[outcome], panel.variables[terms[k]]
-        d = _observed(panel, d)
+        y, d = panel.variables[outcome], _observed(panel, terms[k])
         step = max(abs(real), float(np.nanstd(drawn)))
         there = [panel.with_variables({outcome: y + side * step * d}) for side in (-1.0, 1.0)]
         own = [float(self._statistics(self._fitted(at), terms)[0, k]) for at in there]
@@ -536,13 +510,7 @@ class PermutationTest(TileEstimator):
         )  # fmt: skip
 
 
-def _has_its_own_kernel(cls: type[Estimator]) -> bool:
-    """Whether no class below that which defines the kernel changes how panels are fitted."""
-    methods = ("treatment_kernel", "__call__", "reduction", "solve")
-    depth, *others = (next(i for i, one in enumerate(cls.__mro__) if name in vars(one)) for name in methods)
-    return depth <= min(others)
-
-
-def _observed(panel: Panel, values: Floats) -> Floats:
-    """The same, zero where nothing was observed."""
+def _observed(panel: Panel, name: str) -> Floats:
+    """A variable, zero where nothing was observed."""
+    values = panel.variables[name]
     return values if panel.observed is None else np.where(panel.observed, values, 0.0)

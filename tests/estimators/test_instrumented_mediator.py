@@ -10,13 +10,12 @@ import pytest
 
 from estimators import Mediation, PanelIV, Status, TwoWayDID
 from estimators.core.estimator import critical_values
-from estimators.mediation import System, Variables, weighted_paths
+from estimators.mediation import System, weighted_paths
 from references.small_panels import small_panel, uneven
 from sim import BadInput, Panel, Streams
 from sim.panel import part
 
 A, B, DIRECT = 0.8, 0.6, 0.5
-REGRESSORS = ("inv", "road", "did")  # as the paths take them: the treatment last
 
 
 def panel_of(n: int = 40, t: int = 6, *, seed: int = 1, missing: int = 0, replications: int = 1) -> Panel:
@@ -78,8 +77,8 @@ def test_with_one_instrument_the_total_is_the_reduced_form(panel: Panel) -> None
 
 def weighted(panel: Panel, weights: np.ndarray, estimator: Mediation) -> np.ndarray:
     """(a, b, nde) where units have weights (B, N)."""
-    fit = estimator.fitted(panel)
-    return weighted_paths(fit.system.replication(0), weights, fit.mask, len(estimator.instruments))
+    system, _ = estimator.fitted(panel)
+    return weighted_paths(system.replication(0), weights, system.mask, len(estimator.instruments))
 
 
 def test_delta_errors_are_derivatives_with_respect_to_units_weights(panel: Panel) -> None:
@@ -89,9 +88,9 @@ def test_delta_errors_are_derivatives_with_respect_to_units_weights(panel: Panel
     paths = [weighted(panel, np.ones((n, n)) + sign * step * np.eye(n), estimator) for sign in (1.0, -1.0)]
     slopes = (paths[0] - paths[1]) / (2 * step)
     a, b, _ = weighted(panel, np.ones((1, n)), estimator)[0]
-    fit = estimator.fitted(panel)
-    np.testing.assert_allclose(fit.paths.influence[0, :3].T, slopes, rtol=1e-5, atol=1e-8)
-    roots = fit.roots
+    _, fitted = estimator.fitted(panel)
+    np.testing.assert_allclose(fitted.influence[0, :3].T, slopes, rtol=1e-5, atol=1e-8)
+    roots = fitted.roots
     through = b * slopes[:, 0] * roots[0] + a * slopes[:, 1] * roots[1]
     found = estimator(panel)
     assert found.se[0, 0, found.terms.index("nie")] == pytest.approx(np.sqrt(np.square(through).sum()), rel=1e-5)
@@ -119,10 +118,10 @@ def test_a_bootstrap_sample_is_the_panel_with_copied_units(panel: Panel) -> None
 def test_without_instruments_nothing_changes(panel: Panel) -> None:
     plain = Mediation(errors=("delta",))
     assert plain.layout(panel.schema).statistics[0] == "rho_at_zero"
-    system = plain.fitted(panel).system
+    system, _ = plain.fitted(panel)
     assert system.z is None
     assert system.replication(0).shape[0] == 5
-    assert Variables("y", "m", REGRESSORS).instruments == ()
+    assert plain.instruments == ()
     assert isinstance(system, System)
 
 

@@ -96,7 +96,7 @@ def test_joint_covariance_is_that_of_linearmodels_system(missing: int) -> None:
     names = ["first_did", "second_m", "second_did"]
     a, b, nde = fit.params[names]
     cov = fit.cov.loc[names, names].to_numpy()
-    roots = Mediation().fitted(panel).roots[:3]
+    roots = Mediation().fitted(panel)[1].roots[:3]
     cov = cov * np.outer(roots, roots)
     got = Mediation()(panel)
     np.testing.assert_allclose(got.estimate[0, :3], [a, b, nde], rtol=1e-10)
@@ -145,9 +145,8 @@ def by_weights(panel: Panel, of: Callable[[float, float, float, Floats], float])
 @pytest.mark.parametrize("missing", [0, 12])
 def test_delta_errors_are_the_infinitesimal_jackknife(missing: int) -> None:
     panel = panel_of(12, 5, missing=missing)
-    fit = Mediation().fitted(panel)
-    covariance = fit.paths.covariance(fit.clusters, np.ones(4))
-    got = MediatedEffects.analytic(fit.paths, covariance, 11.0, sobel=False).se[0]
+    paths = replace(Mediation().fitted(panel)[1], roots=np.ones(4))
+    got = MediatedEffects.analytic(paths, paths.covariance, sobel=False).se[0]
     assert got[TERMS.index("nie")] == pytest.approx(by_weights(panel, lambda a, b, nde, _: a * b), rel=1e-6)
     share = by_weights(panel, lambda a, b, nde, _: a * b / (nde + a * b))
     assert got[TERMS.index("proportion")] == pytest.approx(share, rel=1e-6)
@@ -161,11 +160,11 @@ def test_sensitivity_errors_are_the_infinitesimal_jackknife(rho: float) -> None:
         uu, vv, uv = sums
         return float(indirect_at(np.array(rho), np.array(a), uv / np.sqrt(uu * vv), np.sqrt(vv / uu)))
 
-    fit = Mediation().fitted(panel)
-    effect, error = fit.paths.indirect(np.array([rho]), fit.clusters, np.ones(4))
+    _, paths = Mediation().fitted(panel)
+    effect, error = replace(paths, roots=np.ones(4)).indirect(np.array([rho]))
     assert error[0, 0] == pytest.approx(by_weights(panel, nie), rel=1e-6)
-    statistics = fit.paths.sensitivity()
-    expected = indirect_at(np.array(rho), fit.paths.values[:, 0], statistics["rho_at_zero"], statistics["sd_ratio"])
+    statistics = paths.sensitivity()
+    expected = indirect_at(np.array(rho), paths.values[:, 0], statistics["rho_at_zero"], statistics["sd_ratio"])
     np.testing.assert_allclose(effect[:, 0], expected, rtol=1e-11)
 
 
@@ -341,12 +340,12 @@ def test_a_variable_that_effects_absorb_in_one_draw_is_singular_there(name: str,
 @pytest.mark.parametrize("missing", [0, 14])
 def test_weighted_paths_are_regressions_on_relabelled_copies(missing: int) -> None:
     panel = panel_of(12, 5, missing=missing)
-    fit = Mediation().fitted(panel)
+    system, _ = Mediation().fitted(panel)
     rng = np.random.default_rng(7)
     counts = np.stack([np.bincount(rng.integers(0, 12, 12), minlength=12) for _ in range(12)])
     counts[0] = 1
     counts[1] *= 2  # more units than there are
-    got = weighted_paths(fit.system.replication(0), counts.astype(float), fit.mask)
+    got = weighted_paths(system.replication(0), counts.astype(float), system.mask)
     wanted = np.array([paths_by_hand(panel, count) for count in counts])
     np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-11)
     np.testing.assert_allclose(got[0], Mediation()(panel).estimate[0, :3], rtol=1e-10)

@@ -437,9 +437,10 @@ def test_the_kernel_of_the_durbin_model_agrees_for_rho(statistic: Any) -> None:
     draws = Draws.of(panel.replication(0), "space", 99, 0)
     kernel = sdm.treatment_kernel(panel, ("did", "rho"), errors=True)
     assert kernel is not None
-    test = KernelTest.of(kernel, draws, panel.variables["did"], ("did", "rho"), statistic, interval=True)
+    columns = (kernel.terms.index("did"), kernel.terms.index("rho"))
+    test = KernelTest(draws, kernel.assign(draws.treatments()), panel.variables["did"], columns, statistic, False)
     for row in range(2):
-        fits = sdm(draws.randomisation.assigned(panel.replication(row), draws.with_real))
+        fits = sdm(draws.randomisation.assigned(panel.replication(row), draws.treatments().codes))
         rho = fits.terms.index("rho")
         values = fits.estimate[:, rho] / (fits.se[:, 0, rho] if statistic == "studentised" else 1.0)
         assert test.test(panel.variables["y"]).pvalue[row, 1] == permutation_p_values(values[:1], values[None, 1:])[0]
@@ -452,7 +453,8 @@ def test_draws_whose_search_did_not_converge_count_as_extreme(statistic: Any, mo
     kernel = SpatialPanel("sdm", "direct", errors=("hessian",)).treatment_kernel(panel, ("did",), errors=True)
     assert kernel is not None
     draws = Draws.of(panel, "space", 99, 0)
-    test = KernelTest.of(kernel, draws, panel.variables["did"], ("did",), statistic, interval=False)
+    columns = (kernel.terms.index("did"),)
+    test = KernelTest(draws, kernel.assign(draws.treatments()), panel.variables["did"], columns, statistic, False)
     y, fit = panel.variables["y"], type(test.assigned).fit
     fits = test.assigned.fit(y)
     values = fits.estimate[0, :, 0] / (fits.se[0, :, 0] if statistic == "studentised" else 1.0)

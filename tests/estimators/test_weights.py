@@ -376,9 +376,9 @@ def test_mediation_is_two_weighted_regressions(missing: int) -> None:
         at = fit.terms.index("m" if term == "b" else "did")
         assert found.params[term] == pytest.approx(fit.estimate[0, at], rel=1e-10)
         assert found.std_errors[term] == pytest.approx(fit.se[0, 0, at], rel=1e-9)
-    one = Mediation().fitted(panel)
+    system, _ = Mediation().fitted(panel)
     counts = np.random.default_rng(1).integers(0, 3, 24)
-    got = weighted_paths(one.system.replication(0), counts[None].astype(float), one.mask)[0]
+    got = weighted_paths(system.replication(0), counts[None].astype(float), system.mask)[0]
     again = Mediation(errors=("delta",))(replace(copied(panel, counts), roles=panel.roles))
     np.testing.assert_allclose(got, again.estimate[0, :3], rtol=1e-9)
 
