@@ -56,8 +56,8 @@ from estimators.core.tile import BY_PERIOD, Tile, check_effects, spread
 from estimators.linear.covariances import ClusterK, counted_parameters, sums_by_cluster
 from estimators.linear.least_squares import LeastSquares, LinearPlan
 from estimators.staggered.adoption_effects import Cohorts, check_clusters
-from estimators.staggered.callaway_santanna import CallawaySantAnna, CallawaySantAnnaPlan, CallawaySantAnnaReduction
-from estimators.staggered.imputation import Imputation, ImputationFit
+from estimators.staggered.callaway_santanna import CallawaySantAnnaReduction
+from estimators.staggered.imputation import Imputation
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.errors import BadInput, bad, closest, one_of
@@ -164,11 +164,8 @@ class Differences(RegressionEstimator, TileEstimator):
         for one in self.read:
             self._check(one, schema, term)
         target = "att" if term == schema.roles.treatment and not schema.roles.continuous else f"beta({term})"
-        return Layout(self.terms(term), (self.error,), (), {term: target})
-
-    def terms(self, term: str) -> tuple[str, ...]:
-        """The names of the terms, that of the coefficient given."""
-        return (term, *(f"{head}{text}" for text in self.alternatives for head in (DIFFERENCE, ALTERNATIVE)))
+        others = (f"{head}{text}" for text in self.alternatives for head in (DIFFERENCE, ALTERNATIVE))
+        return Layout((term, *others), (self.error,), (), {term: target})
 
     @property
     def read(self) -> tuple[Alternative, ...]:
@@ -201,11 +198,11 @@ class Differences(RegressionEstimator, TileEstimator):
         return Ways(outcome, regressors, self.effects, self.asked(schema), self.error, self.cluster_k,
                                     self.read, self.name)  # fmt: skip
 
-    def prepare(self, panel: Panel) -> DifferencesPlan | None:
+    def prepare(self, panel: Panel) -> Plan | None:
         """The plan of regressors that do not change, else None; raises BadInput for what the panel cannot have."""
         return self.ways(panel.schema).prepare(panel)
 
-    def answer(self, plan: DifferencesPlan | None, tile: Tile) -> Estimates:
+    def answer(self, plan: Plan | None, tile: Tile) -> Estimates:
         """All terms; of redrawn regressors one by one, SINGULAR where there is no claim."""
         panel, ways = tile.panel, self.ways(tile.panel.schema)
         if plan is not None:
@@ -337,62 +334,13 @@ class PreparedRegression:
 Way = Callable[[Mapping[str, Floats], DifferenceFit], DifferenceFit]
 
 
-def refit(side: PreparedRegression, outcome: str, scale_of: str = "") -> Way:
-    """Another regression of the same outcome, or of another one in the scale of the first."""
-
-    def way(outcomes: Mapping[str, Floats], claim: DifferenceFit) -> DifferenceFit:
-        found = side(outcomes[outcome])
-        if not scale_of:
-            return found
-        cells = side.plan.mask > 0
-        own, other = (side.seen(outcomes[name])[:, cells].std(axis=1) for name in (scale_of, outcome))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scale = own / other
-        return DifferenceFit(found.estimate * scale, found.influence * scale[:, None], found.factor, found.dof)
-
-    return way
-
-
 def shifted(side: PreparedRegression, times: float, outcome: str) -> Way:
     """The claim and a multiple of a coefficient of another regression: an estimate of its bias."""
     return lambda outcomes, claim: claim.plus(side(outcomes[outcome]), times)
 
 
-def cohort_wise(
-    side: PreparedRegression, reduction: CallawaySantAnnaReduction, plan: CallawaySantAnnaPlan, panel: Panel
-) -> Way:
-    """The claim and what the cohort-wise mean effect differs by from the two-way one, both without controls."""
-    at = reduction.terms.index("overall")
-
-    def way(outcomes: Mapping[str, Floats], claim: DifferenceFit) -> DifferenceFit:
-        y = outcomes[reduction.outcome]
-        core = panel.with_variables({reduction.outcome: side.seen(y)})
-        answer = reduction.answer(core, plan)
-        influence = np.zeros((len(y), side.count))
-        influence[:, side.units] = answer.influence[:, at] / np.sqrt(claim.factor)  # its variance has no factor
-        effect = DifferenceFit(answer.estimate[:, at], influence, claim.factor, claim.dof)
-        return claim.plus(effect, 1.0).plus(side(y), -1.0)
-
-    return way
-
-
-def imputed(fit: ImputationFit, at: int, outcome: str) -> Way:
-    """One mean of imputed effects."""
-
-    def way(outcomes: Mapping[str, Floats], claim: DifferenceFit) -> DifferenceFit:
-        estimate, influence = fit(outcomes[outcome])
-        own = influence[:, at] / np.sqrt(claim.factor)  # its variance has no factor
-        return DifferenceFit(estimate[:, at], own, claim.factor, claim.dof)
-
-    return way
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class DifferencesPlan:
-    """The claim and its alternatives, None where one cannot be had."""
-
-    claim: PreparedRegression
-    ways: tuple[Way | None, ...]
+# The claim and its alternatives, None where one cannot be had.
+Plan = tuple[PreparedRegression, tuple[Way | None, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,7 +356,7 @@ class Ways:
     alternatives: tuple[Alternative, ...]
     asked_by: str
 
-    def prepare(self, panel: Panel) -> DifferencesPlan | None:
+    def prepare(self, panel: Panel) -> Plan | None:
         """The plan of regressors that do not change, else None; raises BadInput for what the panel cannot have."""
         if set(self.effects) == {"unit", "period"}:
             ols.check_fixed(panel, self.regressors, self.asked_by)
@@ -417,7 +365,7 @@ class Ways:
             return None
         return self.plan(panel)
 
-    def plan(self, panel: Panel, *, strict: bool = True) -> DifferencesPlan:
+    def plan(self, panel: Panel, *, strict: bool = True) -> Plan:
         """strict: raise BadInput for an alternative that the panel cannot have; else it is None."""
         claim = self.claim(panel)
         ways: list[Way | None] = []
@@ -428,7 +376,7 @@ class Ways:
                 if strict:
                     raise
                 ways.append(None)
-        return DifferencesPlan(claim, tuple(ways))
+        return claim, tuple(ways)
 
     def claim(self, panel: Panel) -> PreparedRegression:
         """The regression that is claimed."""
@@ -458,59 +406,69 @@ class Ways:
 
     def way(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
         """An alternative on the panel; raises BadInput where it cannot be had."""
-        made: dict[str, Callable[[Alternative, Panel, PreparedRegression], Way]] = {
-            "effects": self._effects, "controls": self._controls, "without": self._without,
-            "without-cohort": self._without, "without-unit": self._without, "balanced": self._without,
-            "neighbours": self._neighbours, "outcome": self._outcome, "trend": self._trend, "lead": self._lead,
-            "cohort-wise": self._cohort_wise, "imputed": self._imputed,
-        }  # fmt: skip
-        return made[one.kind](one, panel, claim)
-
-    def _effects(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
-        if one.name == "unit-trend":
-            effects = (*self.effects, one.name)
-        else:
-            effects = (*(name for name in self.effects if name != "period" and not name.endswith(BY_PERIOD)), one.name)
-        if set(effects) == set(self.effects):
-            raise self._refused(one, "the claim has these effects")
-        check_effects(effects, panel.schema, self.asked_by)
-        return refit(self._regression(panel, effects, self.regressors), self.outcome)
-
-    def _controls(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
-        if one.name == "none":
-            left = tuple(name for name in self.regressors if name in (self.term, panel.roles.treatment))
-        else:
-            left = tuple(name for name in self.regressors if f"-{name}" != one.name)
-        if left == self.regressors:
-            raise self._refused(one, "the claim has no controls")
-        return refit(self._regression(panel, self.effects, left), self.outcome)
-
-    def _without(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
-        seen = seen_in(panel)
         match one.kind:
+            case "trend":
+                return self._trend(one, panel, claim)
+            case "lead":
+                return self._lead(one, panel)
+            case "cohort-wise":
+                return self._cohort_wise(one, panel)
+            case "imputed":
+                return self._imputed(one, panel)
+        side, outcome = self._changed(one, panel), one.name if one.kind == "outcome" else self.outcome
+
+        def refit(outcomes: Mapping[str, Floats], claim: DifferenceFit) -> DifferenceFit:
+            found = side(outcomes[outcome])
+            if outcome == self.outcome:
+                return found
+            cells = side.plan.mask > 0  # another outcome is brought to the scale of the first
+            own, other = (side.seen(outcomes[name])[:, cells].std(axis=1) for name in (self.outcome, outcome))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                scale = own / other
+            return replace(found, estimate=found.estimate * scale, influence=found.influence * scale[:, None])
+
+        return refit
+
+    def _changed(self, one: Alternative, panel: Panel) -> PreparedRegression:
+        """The claim's regression with other effects or regressors, of another outcome, or without some units."""
+        effects, regressors, outcome = self.effects, self.regressors, self.outcome
+        seen, gone = seen_in(panel), np.zeros(len(panel.units), dtype=bool)
+        match one.kind:
+            case "effects":
+                if one.name != "unit-trend":
+                    effects = tuple(name for name in effects if name != "period" and not name.endswith(BY_PERIOD))
+                effects = (*effects, one.name)
+                if set(effects) == set(self.effects):
+                    raise self._refused(one, "the claim has these effects")
+                check_effects(effects, panel.schema, self.asked_by)
+            case "controls":
+                if one.name == "none":
+                    regressors = tuple(name for name in regressors if name in (self.term, panel.roles.treatment))
+                else:
+                    regressors = tuple(name for name in regressors if f"-{name}" != one.name)
+                if regressors == self.regressors:
+                    raise self._refused(one, "the claim has no controls")
+            case "neighbours":
+                treatment = self._treatment(one, panel)
+                if not panel.balanced:
+                    raise self._refused(one, "cells are missing")
+                exposure = panel.weights[one.name].lag(panel.variables[treatment])
+                panel, regressors = panel.with_variables({EXPOSURE: exposure}), (*regressors, EXPOSURE)
+            case "outcome":
+                outcome = one.name
+                if outcome in (self.outcome, *regressors):
+                    raise self._refused(one, "it is in the claim's regression")
             case "without":
                 gone = group_labels(panel.attributes[one.name]) == one.value
             case "without-unit":
                 gone = np.array(panel.units) == one.name
             case "without-cohort":
                 gone = np.array([*map(str, panel.periods), ""])[self._first(panel)] == one.name
-            case _:
+            case "balanced":
                 gone = ~seen.all(axis=0)
-        if not gone.any():
+        if not gone.any() and (one.kind == "balanced" or one.kind.startswith("without")):
             raise self._refused(one, "no cell is missing" if one.kind == "balanced" else "there are no such units")
-        return refit(self._regression(panel, self.effects, self.regressors, cells=~gone & seen), self.outcome)
-
-    def _neighbours(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
-        treatment = self._treatment(one, panel)
-        if not panel.balanced:
-            raise self._refused(one, "cells are missing")
-        exposed = panel.with_variables({EXPOSURE: panel.weights[one.name].lag(panel.variables[treatment])})
-        return refit(self._regression(exposed, self.effects, (*self.regressors, EXPOSURE)), self.outcome)
-
-    def _outcome(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
-        if one.name in (self.outcome, *self.regressors):
-            raise self._refused(one, "it is in the claim's regression")
-        return refit(self._regression(panel, self.effects, self.regressors, outcome=one.name), one.name, self.outcome)
+        return self._regression(panel, effects, regressors, cells=~gone & seen, outcome=outcome)
 
     def _trend(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
         treatment, first = self._treatment(one, panel), self._first(panel)
@@ -524,7 +482,7 @@ class Ways:
         side = self._regression(sloped, self.effects, (SLOPE, *others), cells=untreated & seen_in(panel), asked=SLOPE)
         return shifted(side, -claim.of(slope), self.outcome)
 
-    def _lead(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
+    def _lead(self, one: Alternative, panel: Panel) -> Way:
         treatment, first = self._treatment(one, panel), self._first(panel)
         periods = np.arange(len(panel.periods))[:, None]
         moved = first - int(one.name) * (first < len(panel.periods))
@@ -533,7 +491,8 @@ class Ways:
         names = tuple(MOVED if name == treatment else name for name in self.regressors)
         return shifted(self._regression(placebo, self.effects, names, cells=cells, asked=MOVED), -1.0, self.outcome)
 
-    def _cohort_wise(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
+    def _cohort_wise(self, one: Alternative, panel: Panel) -> Way:
+        """The claim and what the cohort-wise mean effect differs by from the two-way one, both without controls."""
         treatment, whole = self._treatment(one, panel), seen_in(panel).all(axis=0)
         core = whole & (self._first(panel) > 0)
         if len(np.unique(self._first(panel)[core & (self._first(panel) < len(panel.periods))])) < 2:
@@ -545,17 +504,24 @@ class Ways:
                       np.ones(len(panel.periods), dtype=bool))  # fmt: skip
         sample = replace(sample, roles=replace(sample.roles, outcome=self.outcome, controls=(), mediators=()))
         never = Cohorts.of(sample, treatment, self.asked_by).never.any()
-        found = CallawaySantAnna(outcome=self.outcome, treatment=treatment, controls="never" if never else "not-yet",
-                                 window=(0, 0), errors=(self.error,), label=self.asked_by)  # fmt: skip
-        terms = ("overall",)
-        reduction = CallawaySantAnnaReduction(self.outcome, treatment, found.controls, None, (), found.base, 0, terms,
-                                              (self.error,), False, self.asked_by)  # fmt: skip
+        reduction = CallawaySantAnnaReduction(self.outcome, treatment, "never" if never else "not-yet", None, (),
+                                              "varying", 0, ("overall",), (self.error,), False,
+                                              self.asked_by)  # fmt: skip
         plan = reduction.plan(sample)
         if not plan.certain[0, 0] or not plan.identified[0]:
             raise self._refused(one, "the cohort-wise mean effect has no error")
-        return cohort_wise(side, reduction, plan, sample)
 
-    def _imputed(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
+        def way(outcomes: Mapping[str, Floats], claim: DifferenceFit) -> DifferenceFit:
+            y = outcomes[self.outcome]
+            estimate, own = reduction.answer(sample.with_variables({self.outcome: side.seen(y)}), plan)
+            influence = np.zeros((len(y), side.count))
+            influence[:, side.units] = own[:, 0] / np.sqrt(claim.factor)  # its variance has no factor
+            effect = replace(claim, estimate=estimate[:, 0], influence=influence)
+            return claim.plus(effect, 1.0).plus(side(y), -1.0)
+
+        return way
+
+    def _imputed(self, one: Alternative, panel: Panel) -> Way:
         treatment = self._treatment(one, panel)
         if not panel.balanced:
             raise self._refused(one, "cells are missing")
@@ -566,7 +532,13 @@ class Ways:
         fit, at = own.fit(panel), own.terms().index("overall")
         if not fit.identified[at] or not fit.certain[at]:
             raise self._refused(one, "the mean imputed effect has no error")
-        return imputed(fit, at, self.outcome)
+
+        def way(outcomes: Mapping[str, Floats], claim: DifferenceFit) -> DifferenceFit:
+            estimate, influence = fit(outcomes[self.outcome])
+            own = influence[:, at] / np.sqrt(claim.factor)  # its variance has no factor
+            return replace(claim, estimate=estimate[:, at], influence=own)
+
+        return way
 
     def _treatment(self, one: Alternative, panel: Panel) -> str:
         """The treatment, where it is what is asked about; raises BadInput where it is not."""
@@ -591,15 +563,20 @@ class Ways:
                    remedy="leave it out")  # fmt: skip
 
     @np.errstate(divide="ignore", invalid="ignore")
-    def stacked(self, plan: DifferencesPlan, panel: Panel) -> StackedScores:
+    def stacked(self, plan: Plan, panel: Panel) -> StackedScores:
         """All terms on a panel with the plan's regressors."""
         rows = panel.replications
         wanted = {self.outcome, *(one.name for one in self.alternatives if one.kind == "outcome")}
         outcomes = {name: spread(panel.variables[name], rows) for name in wanted}
-        claim = plan.claim(outcomes[self.outcome])
+        regression, ways = plan
+        claim = regression(outcomes[self.outcome])
         fits, factors, dofs = [claim], [claim.factor], [claim.dof]
-        for way in plan.ways:
-            found = missing(claim) if way is None else way(outcomes, claim)
+        for way in ways:
+            if way is None:  # it cannot be had
+                none = np.full_like(claim.estimate, np.nan), np.full_like(claim.influence, np.nan)
+                found = DifferenceFit(*none, claim.factor, claim.dof)
+            else:
+                found = way(outcomes, claim)
             fits += [found.plus(claim, -1.0), found]
             factors += [claim.factor, found.factor]
             dofs += [claim.dof, found.dof]
@@ -611,10 +588,3 @@ class Ways:
         same = variance <= SAME * variance[:, :1]
         return StackedScores(np.where(same, 0.0, estimate), np.where(same[:, :, None], 0.0, sums),
                        np.broadcast_to(np.array(dofs, dtype=np.float64), estimate.shape).copy())  # fmt: skip
-
-
-def missing(claim: DifferenceFit) -> DifferenceFit:
-    """What an alternative is where it cannot be had."""
-    return DifferenceFit(
-        np.full_like(claim.estimate, np.nan), np.full_like(claim.influence, np.nan), claim.factor, claim.dof
-    )

@@ -23,18 +23,6 @@ from sim.arrays import Codes, Flags, Floats
 from sim.errors import bad
 
 
-@dataclass(frozen=True, slots=True)
-class Confounder:
-    """An omitted variable: the shares that it explains of what the regressors leave of treatment and outcome.
-
-    estimate: the coefficient of the treatment beside it, if it works against the estimate.
-    """
-
-    r2_treatment: float
-    r2_outcome: float
-    estimate: float
-
-
 def partial_r2(t: float, dof: float) -> float:
     """Share of the outcome's residual variance that a regressor explains."""
     return t * t / (t * t + dof)
@@ -64,8 +52,11 @@ def adjusted(estimate: float, se: float, dof: float, r2_treatment: float, r2_out
 
 def benchmark(
     estimate: float, se: float, dof: float, t_treatment: float, t_outcome: float, times: float = 1.0
-) -> Confounder | None:
+) -> tuple[float, float, float] | None:
     """A confounder `times` as strong as an observed control; None where that would explain all of something.
+
+    The shares that it explains of what the regressors leave of treatment and of outcome, and the coefficient of the
+    treatment beside it, if it works against the estimate.
 
     t_treatment: of the control in the regression of the treatment on all controls, which has dof + 1 degrees of
     freedom; t_outcome: in that of the outcome on treatment and controls. Their section 4.4 and appendix B.1.
@@ -79,7 +70,7 @@ def benchmark(
         return None
     share = ((math.sqrt(times) + math.sqrt(both)) / math.sqrt(1.0 - both)) ** 2 * outcome / (1.0 - outcome)
     share = min(share, 1.0)
-    return Confounder(explained, share, adjusted(estimate, se, dof, explained, share))
+    return explained, share, adjusted(estimate, se, dof, explained, share)
 
 
 # How strong selection on unobservables must be to remove an effect (Oster 2019, propositions 2 and 3).
@@ -195,32 +186,25 @@ def leave_one_out(
     periods that are left which `cluster_k` counts.
     """
     units, groups = UnitRows.of(columns, mask), int(left_out.max()) + 1
-    step = max(1, CELLS // columns[0].size)
-    parts = [
-        _without(units, left_out == np.arange(start, min(start + step, groups))[:, None], clusters, counted, cluster_k)
-        for start in range(0, groups, step)
-    ]
-    return LeftOut.join(parts)
-
-
-def _without(units: UnitRows, gone: Flags, clusters: Codes, counted: int, cluster_k: ClusterK) -> LeftOut:
-    """Without some sets of units, gone (D, N)."""
-    codes = gone.astype(np.intp)  # 0 what is kept, 1 what is left out
-    fits = GroupFits.of(units, codes, 2)
-    kept = codes == 0
-    scores = np.where(kept, (fits.residuals() * fits.partialled(0)).sum(axis=2), 0.0)
-    by_cluster = group_sums(scores, codes, 2, clusters)[:, :, 0]
     seen = np.ones(units.rows.shape[:2]) if units.mask is None else units.mask  # (N, T)
-    rows = kept @ seen.sum(axis=1)
-    periods = (kept @ seen > 0).sum(axis=1).astype(np.float64)
-    observed = (kept & (seen.sum(axis=1) > 0)).astype(np.float64)
-    count = (observed @ membership(clusters) > 0).sum(axis=1).astype(np.float64)
-    nested = observed.sum(axis=1) - 1.0
-    factor = (
-        count / (count - 1.0) * (rows - 1.0) / (rows - counted_parameters(counted, nested + periods, nested, cluster_k))
-    )
-    se = np.sqrt(factor * np.square(by_cluster).sum(axis=1))
-    return LeftOut(fits.slopes[:, 0, 0], se, count)
+    step, parts = max(1, CELLS // columns[0].size), []
+    for start in range(0, groups, step):
+        gone = left_out == np.arange(start, min(start + step, groups))[:, None]  # (D, N)
+        codes = gone.astype(np.intp)  # 0 what is kept, 1 what is left out
+        fits = GroupFits.of(units, codes, 2)
+        kept = codes == 0
+        scores = np.where(kept, (fits.residuals() * fits.partialled(0)).sum(axis=2), 0.0)
+        by_cluster = group_sums(scores, codes, 2, clusters)[:, :, 0]
+        rows = kept @ seen.sum(axis=1)
+        periods = (kept @ seen > 0).sum(axis=1).astype(np.float64)
+        observed = (kept & (seen.sum(axis=1) > 0)).astype(np.float64)
+        count = (observed @ membership(clusters) > 0).sum(axis=1).astype(np.float64)
+        nested = observed.sum(axis=1) - 1.0
+        parameters = counted_parameters(counted, nested + periods, nested, cluster_k)
+        factor = count / (count - 1.0) * (rows - 1.0) / (rows - parameters)
+        se = np.sqrt(factor * np.square(by_cluster).sum(axis=1))
+        parts.append(LeftOut(fits.slopes[:, 0, 0], se, count))
+    return LeftOut.join(parts)
 
 
 # p values of several hypotheses that hold together: the step-down of Romano and Wolf (2005), by random signs.
@@ -278,8 +262,16 @@ def expected_serial(a: float, seen: Flags) -> float:
     M R M of errors with correlations R_st = a^|s-t|, M = I - 11'/T, and its first off-diagonal over its diagonal is the
     limit; period means change neither. a = 1 is the limit, a random walk.
     """
-    products, squares = _expected_sums(a, np.asarray(seen, dtype=np.float64))
-    return products / squares
+    observed = np.asarray(seen, dtype=np.float64)
+    distance = np.abs(np.subtract.outer(np.arange(observed.shape[1]), np.arange(observed.shape[1])))
+    correlation = -distance.astype(np.float64) if a >= 1.0 else np.power(a, distance)
+    counts = np.maximum(observed.sum(axis=1), 1.0)
+    means = (observed @ correlation) / counts[:, None]  # covariance of a unit's mean with each of its errors, (P, T)
+    whole = (means * observed).sum(axis=1) / counts
+    near = np.diagonal(correlation, 1) - means[:, 1:] - means[:, :-1] + whole[:, None]
+    own = np.diagonal(correlation)[:-1] - 2.0 * means[:, :-1] + whole[:, None]
+    pairs = observed[:, 1:] * observed[:, :-1]
+    return float((near * pairs).sum()) / float((own * pairs).sum())
 
 
 def bias_corrected(raw: float, seen: Flags) -> float:
@@ -291,19 +283,6 @@ def bias_corrected(raw: float, seen: Flags) -> float:
     if raw >= expected_serial(NEARLY_ONE, seen):
         return 1.0
     return float(brentq(lambda a: expected_serial(a, seen) - raw, -NEARLY_ONE, NEARLY_ONE, xtol=1e-10))
-
-
-def _expected_sums(a: float, seen: Floats) -> tuple[float, float]:
-    """Expected sums of products of neighbours and of squares of the earlier one, over patterns (P, T)."""
-    distance = np.abs(np.subtract.outer(np.arange(seen.shape[1]), np.arange(seen.shape[1])))
-    correlation = -distance.astype(np.float64) if a >= 1.0 else np.power(a, distance)
-    counts = np.maximum(seen.sum(axis=1), 1.0)
-    means = (seen @ correlation) / counts[:, None]  # covariance of a unit's mean with each of its errors, (P, T)
-    whole = (means * seen).sum(axis=1) / counts
-    near = np.diagonal(correlation, 1) - means[:, 1:] - means[:, :-1] + whole[:, None]
-    own = np.diagonal(correlation)[:-1] - 2.0 * means[:, :-1] + whole[:, None]
-    pairs = seen[:, 1:] * seen[:, :-1]
-    return float((near * pairs).sum()), float((own * pairs).sum())
 
 
 def standardised(e: Floats) -> Floats:

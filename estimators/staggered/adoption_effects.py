@@ -44,7 +44,6 @@ from functools import cache
 from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import chdtrc, fdtrc
 
 from estimators.core import regression as ols
@@ -239,13 +238,15 @@ class Aggregation:
         weights = np.zeros((len(terms), len(cells.cohort)))
         slopes = np.zeros((len(terms), len(sizes), len(cells.cohort)))
         identified = np.zeros(len(terms), dtype=bool)
-        asked = _Asked(cells, np.array(cohorts.periods), np.array(cohorts.firsts))
+        cohort, places = cells.cohort, np.arange(len(sizes))[:, None]
         for k, term in enumerate(terms):
-            parts = asked.parts(term)
-            for q in parts:
-                weight, slope = _ratio(q, cells.cohort, sizes)
+            parts = _ratios(term, cells, cohorts)
+            for q in parts:  # sum n q att / sum n q, and its derivatives with respect to each n_h, (G, C)
+                total = float(sizes[cohort] @ q)
+                weight = sizes[cohort] * q / total
+                own = (places == cohort) * q
                 weights[k] += weight / len(parts)
-                slopes[k] += slope / len(parts)
+                slopes[k] += (own - own.sum(axis=1, keepdims=True) * weight) / total / len(parts)
             identified[k] = bool(parts)
         return cls(terms, weights, slopes, identified)
 
@@ -269,52 +270,33 @@ class Aggregation:
         return np.asarray(padded[:, :, cohort])
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Asked:
-    """Which cells a term averages: arrays (C,)."""
-
-    cells: CohortPeriods
-    periods: NDArray[np.int_]
-    firsts: NDArray[np.int_]
-
-    @property
-    def year(self) -> NDArray[np.int_]:
-        return np.asarray(self.periods[self.cells.period])
-
-    @property
-    def adopted(self) -> NDArray[np.int_]:
-        return np.asarray(self.periods[self.firsts[self.cells.cohort]])
-
-    def parts(self, term: str) -> list[Floats]:
-        """q of each ratio whose plain mean the term is; none when no cell serves."""
-        since, year, adopted = self.cells.period - self.firsts[self.cells.cohort], self.year, self.adopted
-        treated = since >= 0
-        match term:
-            case "overall":
-                found = [treated]
-            case "overall:event":
-                found = [since == k for k in np.unique(since[treated])]
-            case "overall:calendar":
-                found = [treated & (year == t) for t in np.unique(year[treated])]
-            case "overall:cohort":
-                count = np.bincount(self.cells.cohort[treated], minlength=len(self.firsts))
-                return [treated / np.maximum(count[self.cells.cohort], 1)] if treated.any() else []
-            case _:
-                found = [self._named(term, since, year, adopted)]
-        return [q.astype(np.float64) for q in found if q.any()]
-
-    def _named(self, term: str, since: NDArray[np.int_], year: NDArray[np.int_], adopted: NDArray[np.int_]) -> Flags:
-        match _parsed(term):
-            case "event", (k,):
-                return since == k
-            case "cohort", (g,):
-                return (adopted == g) & (since >= 0)
-            case "calendar", (t,):
-                return (year == t) & (since >= 0)
-            case "att", (g, t):
-                return (adopted == g) & (year == t)
-            case _:
-                raise ValueError(f"not a term of a staggered estimator: {term!r}")
+def _ratios(term: str, cells: CohortPeriods, cohorts: Cohorts) -> list[Floats]:
+    """q (C,) of each ratio whose plain mean the term is; none when no cell serves."""
+    firsts, periods = np.array(cohorts.firsts), np.array(cohorts.periods)
+    since, year, adopted = cells.period - firsts[cells.cohort], periods[cells.period], periods[firsts[cells.cohort]]
+    treated = since >= 0
+    kind, numbers = (term, ()) if term in OVERALL else _parsed(term)
+    match kind, numbers:
+        case "overall", ():
+            found = [treated]
+        case "overall:event", ():
+            found = [since == k for k in np.unique(since[treated])]
+        case "overall:calendar", ():
+            found = [treated & (year == t) for t in np.unique(year[treated])]
+        case "overall:cohort", ():
+            count = np.bincount(cells.cohort[treated], minlength=len(firsts))
+            found = [treated / np.maximum(count[cells.cohort], 1)]
+        case "event", (k,):
+            found = [since == k]
+        case "cohort", (g,):
+            found = [(adopted == g) & treated]
+        case "calendar", (t,):
+            found = [(year == t) & treated]
+        case "att", (g, t):
+            found = [(adopted == g) & (year == t)]
+        case _:
+            raise ValueError(f"not a term of a staggered estimator: {term!r}")
+    return [q.astype(np.float64) for q in found if q.any()]
 
 
 def on_units(terms: tuple[str, ...], cohorts: Cohorts, identified: Flags) -> Floats:
@@ -351,14 +333,6 @@ def event_averages(terms: tuple[str, ...], events: list[int], treated: Floats) -
 def _parsed(term: str) -> tuple[str, tuple[int, ...]]:
     parsed = Estimand.parse(term)
     return parsed.kind, tuple(map(int, parsed.arguments))
-
-
-def _ratio(q: Floats, cohort: Codes, sizes: Floats) -> tuple[Floats, Floats]:
-    """Weights (C,) of sum n q att / sum n q, and their derivatives with respect to each n_h, (G, C)."""
-    total = float(sizes[cohort] @ q)
-    weight = sizes[cohort] * q / total
-    own = (np.arange(len(sizes))[:, None] == cohort) * q
-    return weight, (own - own.sum(axis=1, keepdims=True) * weight) / total
 
 
 # Uniform confidence bands: one critical value for many terms, by a multiplier bootstrap of units' influence.
@@ -476,8 +450,8 @@ class AdoptionEffects(TreatmentEstimator, TileEstimator):
         """Estimands of the terms; event times before adoption have none."""
         return staggered_targets(self.terms())
 
-    def check(self) -> None:
-        """Raise BadInput for settings that cannot be."""
+    def check(self, schema: Schema) -> None:
+        """Raise BadInput for settings that cannot be, or that no panel of this size can serve."""
         check_terms(self.window, (), (), self.name)
         if not self.window[0] <= 0 <= self.window[1]:
             raise bad(f"window = {list(self.window)}", where=self.name, allowed="a first event time of 0 or less "
@@ -487,9 +461,6 @@ class AdoptionEffects(TreatmentEstimator, TileEstimator):
             raise bad(f"uniform_draws = {self.uniform_draws}", where=self.name, allowed="0 (none) or more",
                       remedy="set uniform_draws = 999")  # fmt: skip
 
-    def check_size(self, schema: Schema) -> None:
-        """Raise BadInput for settings that no panel of this size can serve."""
-
     def layout(self, schema: Schema) -> Layout:
         """Terms by name; the statistics of the module's docstring."""
         named = self.names(schema)
@@ -498,8 +469,7 @@ class AdoptionEffects(TreatmentEstimator, TileEstimator):
         if len({*named[:2], *named[2]}) < 2 + len(named[2]):
             raise bad(f"a variable is used twice among {one_of((*named[:2], *named[2]))}", where=self.name,
                       allowed="each variable once", remedy="remove the repeated name")  # fmt: skip
-        self.check()
-        self.check_size(schema)
+        self.check(schema)
         check_clusters(self.errors, schema, self.name)
         statistics = (*PRETREND, *(("uniform",) if self.uniform_draws else ()))
         terms = self.terms()
@@ -534,16 +504,23 @@ class AdoptionEffects(TreatmentEstimator, TileEstimator):
         variation = np.square(y - y.mean(axis=(1, 2), keepdims=True)).mean(axis=(1, 2))
         usual = variation[:, None] * np.square(fit(_noise(y.shape[1:]))[0])  # about the variance under such noise
         estimate = np.where(fit.identified & fit.sound, estimate, np.nan)
-        known = [
-            fit.identified & fit.certain & fit.sound & has_error(fit.averaged, fit.compared, error, panel)
-            for error in self.errors
-        ]
-        sums, factors, dofs = zip(*(_clustered(contributions, error, fit, panel, self.name) for error in self.errors),
-                                  strict=True)  # fmt: skip
-        variances = [np.square(own).sum(axis=2) * factor for own, factor in zip(sums, factors, strict=True)]
-        exact = np.array([variance <= ols.EXACT * usual for variance in variances])  # the residuals are rounding
-        variances = [np.where(has & ~none, variance, np.nan)
-                     for has, none, variance in zip(known, exact, variances, strict=True)]  # fmt: skip
+
+        known, exact, sums, factors, dofs, variances = [], [], [], [], [], []
+        for error in self.errors:
+            groups = int(_clusters_of(fit.used, error, panel))
+            check_two_clusters(error, groups, self.name)
+            factor, freedom = 1.0, np.inf
+            if fit.sample is not None:
+                n, k = fit.sample
+                factor, freedom = groups / (groups - 1) * (n - 1) / (n - k), groups - 1.0
+            known.append(fit.identified & fit.certain & fit.sound & has_error(fit.averaged, fit.compared, error, panel))
+            sums.append(sums_by_cluster(contributions, error, panel))
+            variance = np.square(sums[-1]).sum(axis=2) * factor
+            exact.append(variance <= ols.EXACT * usual)  # the residuals are rounding
+            variances.append(np.where(known[-1] & ~exact[-1], variance, np.nan))
+            factors.append(factor)
+            dofs.append(freedom)
+
         events = [i for i, term in enumerate(layout.terms) if event_of(term) is not None and known[0][i]]
         early = [i for i in events if (event_of(layout.terms[i]) or 0) < 0]
         before = sums[0][:, early]
@@ -552,6 +529,7 @@ class AdoptionEffects(TreatmentEstimator, TileEstimator):
         tests = pretrend_tests(estimate[:, early], covariance, dofs[0], fewest)
         tests[exact[0][:, early].any(axis=1)] = np.nan
         uniform = _uniform(sums[0][:, events], self.uniform_draws)
+
         statistics = dict(zip(PRETREND, tests.T, strict=True)) | {"uniform": uniform}
         se = np.sqrt(np.stack(variances, axis=1))
         status = status_where(np.isfinite(estimate[:, layout.terms.index("overall")]))
@@ -579,23 +557,10 @@ class CohortEffects(AdoptionEffects):
             if not (self.has_reference and event_of(term) == -1)
         )
 
-    def check(self) -> None:
+    def check(self, schema: Schema) -> None:
         """Raise BadInput for settings that cannot be."""
-        AdoptionEffects.check(self)
+        AdoptionEffects.check(self, schema)
         check_terms(self.window, self.cohorts, self.years, self.name)
-
-
-def _clustered(
-    contributions: Floats, error: str, fit: LinearFit, panel: Panel, asked_by: str
-) -> tuple[Floats, float, float]:
-    """Sums of contributions by cluster (R, K, G), the small-sample factor and the degrees of freedom."""
-    groups = int(_clusters_of(fit.used, error, panel))
-    check_two_clusters(error, groups, asked_by)
-    sums = sums_by_cluster(contributions, error, panel)
-    if fit.sample is None:
-        return sums, 1.0, np.inf
-    n, k = fit.sample
-    return sums, groups / (groups - 1) * (n - 1) / (n - k), groups - 1.0
 
 
 def has_error(averaged: Flags, compared: Flags, error: str, panel: Panel) -> Flags:

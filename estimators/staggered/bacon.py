@@ -99,15 +99,24 @@ def decompose(panel: Panel, outcome: str | None = None, treatment: str | None = 
                   remedy="add units with another date")  # fmt: skip
     y, demeaned = panel.variables[y_name], WithinTransform.of(panel)(panel.variables[d_name][:1])[0]
     variance = float(np.square(demeaned).sum())
+    scale = 1.0 / (variance * cohorts.first.size * len(cohorts.periods))
+    comparisons, changes = [], np.zeros((len(pairs), len(cohorts.periods)))
+    for change, (kind, treated, control, span) in zip(changes, pairs, strict=True):
+        # the mean from the date of treatment on less the mean before it, within the window
+        window = (treated - span.start, span.stop - treated)
+        change[span.start : treated], change[treated : span.stop] = -1.0 / window[0], 1.0 / window[1]
+        units = (cohorts.size(treated), cohorts.size(control))
+        weight = units[0] * units[1] * window[0] * window[1] * scale
+        label = cohorts.periods[control] if kind in {EARLIER, LATER} else None
+        comparisons.append(BaconComparison(kind, cohorts.periods[treated], label, units, window, weight))
+
     groups, places = np.unique([(treated, control) for _, treated, control, _ in pairs], return_inverse=True)
     means = y @ ((cohorts.first[:, None] == groups) / [cohorts.size(int(group)) for group in groups])  # (R, T, G)
-    changes = np.stack([_change(treated, span, len(cohorts.periods)) for _, treated, _, span in pairs]) @ means
-    treated, control = places.reshape(-1, 2).T
+    moved = changes @ means
+    own, other = places.reshape(-1, 2).T
     rows = np.arange(len(pairs))
-    estimates = changes[:, rows, treated] - changes[:, rows, control]
-    scale = 1.0 / (variance * cohorts.first.size * len(cohorts.periods))
-    comparisons = tuple(_comparison(cohorts, *pair, scale) for pair in pairs)
-    return Decomposition(comparisons, estimates, np.tensordot(y, demeaned, axes=2) / variance)
+    estimates = moved[:, rows, own] - moved[:, rows, other]
+    return Decomposition(tuple(comparisons), estimates, np.tensordot(y, demeaned, axes=2) / variance)
 
 
 def decompose_with_controls(
@@ -139,11 +148,9 @@ def decompose_with_controls(
     x = np.concatenate([within(panel.variables[name][:1]) for name in names]).reshape(len(names), -1)
     treated = within(panel.variables[d_name][:1])[0]
     d = (treated.ravel() - x.T @ least_squares(x.T, treated.ravel())).reshape(treated.shape)
-    return _by_cohort(within(panel.variables[y_name]), d, cohorts)
 
-
-def _by_cohort(y: Floats, d: Floats, cohorts: Cohorts) -> Decomposition:
-    """The decomposition of the coefficient of y (R, T, N) on d (T, N), both demeaned."""
+    # the coefficient of y (R, T, N) on d (T, N), both demeaned, by pairs of cohorts and by units within cohorts
+    y = within(panel.variables[y_name])
     variance, groups = float(np.square(d).sum()), np.unique(cohorts.first)
     member = cohorts.first[:, None] == groups  # (N, G)
     sizes = member.sum(axis=0)
@@ -167,22 +174,6 @@ def _by_cohort(y: Floats, d: Floats, cohorts: Cohorts) -> Decomposition:
         for place in kept
     )  # fmt: skip
     return Decomposition(comparisons, products[:, kept] / squares[kept], np.tensordot(y, d, axes=2) / variance)
-
-
-def _change(treated: int, span: range, periods: int) -> Floats:
-    """Weights (T,) of the mean from the date of treatment on less the mean before it, within the window."""
-    weights = np.zeros(periods)
-    weights[span.start : treated] = -1.0 / (treated - span.start)
-    weights[treated : span.stop] = 1.0 / (span.stop - treated)
-    return weights
-
-
-def _comparison(cohorts: Cohorts, kind: str, treated: int, control: int, span: range, scale: float) -> BaconComparison:
-    window = (treated - span.start, span.stop - treated)
-    units = (cohorts.size(treated), cohorts.size(control))
-    label = cohorts.periods[control] if kind in {EARLIER, LATER} else None
-    weight = units[0] * units[1] * window[0] * window[1] * scale
-    return BaconComparison(kind, cohorts.periods[treated], label, units, window, weight)
 
 
 def _pairs(cohorts: Cohorts) -> Iterator[tuple[str, int, int, range]]:

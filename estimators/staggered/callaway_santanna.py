@@ -69,32 +69,21 @@ from sim.streams import Streams
 Adjustment = Literal["regression", "ipw", "dr"]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class LinearContrast:
-    """The estimate d'a and the influences d * a + (d'left) right of n units: a (n,), left (n, r), right (r, n)."""
-
-    a: Floats
-    left: Floats
-    right: Floats
-
-    def embedded(self, units: Codes, count: int) -> LinearContrast:
-        """The same among `count` units, of which `units` (n,) take part."""
-        a, left, right = np.zeros(count), np.zeros((count, self.left.shape[1])), np.zeros((self.right.shape[0], count))
-        a[units], left[units], right[:, units] = self.a, self.left, self.right
-        return LinearContrast(a, left, right)
-
-
 def contrast(
     treated: Flags, covariates: Floats, method: Adjustment, units: Floats | None = None
-) -> LinearContrast | None:
+) -> tuple[Floats, Floats, Floats] | None:
     """The map for treated (n,), covariates (n, p) without a constant, and weights of units (n,), None = 1.
+
+    It is a (n,), left (n, r) and right (r, n): the estimate d'a and the units' influences d * a + (d'left) right.
 
     None when the data do not identify it: covariates that are collinear (among controls, for the regression), that
     separate the treated from the controls, for which the logit has no maximum, or that are as many as the controls,
     which a regression then fits exactly: nothing would show how much they move by themselves.
     """
     controls = ~treated
-    x = _standardised(covariates)
+    deviation = covariates.std(axis=0)  # in units of it, which no result depends on
+    centred = covariates - covariates.mean(axis=0)
+    x = np.column_stack([np.ones(len(covariates)), centred / np.where(deviation > 0, deviation, 1.0)])
     n, p = x.shape
     own = np.ones(n) if units is None else units
     share = own * treated / (own * treated).sum()
@@ -121,14 +110,7 @@ def contrast(
     left = np.column_stack([regressed, means])
     right = np.vstack([-(x * a[:, None]).T, -share, weights, -scores.T])
     used = (left != 0).any(axis=0)
-    return LinearContrast(a, left[:, used], right[used])
-
-
-def _standardised(covariates: Floats) -> Floats:
-    """A constant and the covariates in units of their spread, which no result depends on, (n, 1 + p)."""
-    spread = covariates.std(axis=0)
-    centred = covariates - covariates.mean(axis=0)
-    return np.column_stack([np.ones(len(covariates)), centred / np.where(spread > 0, spread, 1.0)])
+    return a, left[:, used], right[used]
 
 
 # Which cohorts are compared with whom, and the linear maps from outcomes to averages and units' influences.
@@ -201,23 +183,10 @@ class Comparisons:
         out[rows, self.base] -= 1.0
         return out
 
-    def used_by(self, terms: tuple[str, ...]) -> Comparisons:
-        """Those that some term averages."""
-        aggregation = Aggregation.of(terms, self.cells, self.cohorts)
-        return self.take((aggregation.weights != 0).any(axis=0))
-
     def take(self, chosen: Flags) -> Comparisons:
         """Some of them."""
         cells, controls = self.cells.take(chosen), self.controls[chosen]
         return Comparisons(self.cohorts, cells, self.base[chosen], self.groups, self.counts, self.sizes, controls)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class CohortEstimates(Moments):
-    """Averages (R, K), influences of units on them (R, K, N)."""
-
-    estimate: Floats
-    influence: Floats
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -275,8 +244,8 @@ class MeansMap:
             weights=each,
         )
 
-    def __call__(self, y: Floats) -> CohortEstimates:
-        """Averages and influences of outcomes (R, T, N)."""
+    def __call__(self, y: Floats) -> tuple[Floats, Floats]:
+        """Averages (R, K) of outcomes (R, T, N) and influences of units on them, (R, K, N)."""
         r, (groups, k, _) = len(y), self.own.shape
         paths = y[:, :, self.order]
         paths -= paths.mean(axis=1, keepdims=True)
@@ -287,7 +256,7 @@ class MeansMap:
         for h, (start, stop) in enumerate(zip(self.edges[:-1], self.edges[1:], strict=True)):
             sorted_influence[:, :, start:stop] = self.own[h] @ paths[:, :, start:stop] + offsets[:, :, h, None]
         influence[:, :, self.order] = sorted_influence if self.weights is None else sorted_influence * self.weights
-        return CohortEstimates(means @ self.estimates, influence)
+        return means @ self.estimates, influence
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -312,36 +281,54 @@ class CovariateMap:
         """The map for covariates (T, N, p), read in the base period, and the comparisons that they identify."""
         keys = np.column_stack([found.cells.cohort, found.base, found.controls])
         _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-        contrasts = [_contrast(found, int(cell), covariates, method) for cell in first]
-        kept = np.array([each is not None for each in contrasts], dtype=bool)[which.ravel()]
-        left, which = found.take(kept), which.ravel()[kept]
-        aggregation = Aggregation.of(terms, left.cells, left.cohorts)
-        linear = [each for each in contrasts if each is not None]
-        cells = [np.flatnonzero(which == at) for at, each in enumerate(contrasts) if each is not None]
-        parts, begin = [], 0
-        for one, chosen in zip(linear, cells, strict=True):
-            parts.append(_Part.of(one, chosen, left.change[chosen], aggregation.weights[:, chosen], begin))
-            begin += len(one.right)
-        averaged = np.array([aggregation.weights[:, chosen] @ left.change[chosen] for chosen in cells])
-        n, k, t = len(left.groups), len(terms), covariates.shape[0]
-        on_path = np.array([one.a for one in linear]).reshape(-1, n).T @ averaged.reshape(len(linear), k * t)
-        right = np.concatenate([np.empty((0, n)), *(one.right for one in linear)])
-        cohort = np.where(left.groups == len(left.cohorts.firsts), -1, left.groups)
-        return cls(tuple(parts), on_path.reshape(n, k, t), right, aggregation, cohort, left.cohorts.weights), left
+        n, weights, contrasts = len(found.groups), found.cohorts.weights, []
+        for at, cell in enumerate(first):
+            treated = found.groups == found.cells.cohort[cell]
+            units = np.flatnonzero(treated | np.isin(found.groups, np.flatnonzero(found.controls[cell])))
+            own = None if weights is None else weights[units]
+            linear = contrast(treated[units], covariates[found.base[cell], units], method, own)
+            if linear is not None:  # among all units
+                a, left, right = np.zeros(n), np.zeros((n, linear[1].shape[1])), np.zeros((len(linear[2]), n))
+                a[units], left[units], right[:, units] = linear
+                contrasts.append((at, a, left, right))
 
-    def __call__(self, y: Floats) -> CohortEstimates:
-        """Averages and influences of outcomes (R, T, N)."""
+        kept = np.isin(which.ravel(), [at for at, *_ in contrasts])
+        found, which = found.take(kept), which.ravel()[kept]
+        aggregation, change = Aggregation.of(terms, found.cells, found.cohorts), found.change
+        parts, averaged, begin = [], [], 0
+        for at, a, left, right in contrasts:
+            cells = np.flatnonzero(which == at)
+            moved, share = change[cells], aggregation.weights[:, cells]
+            periods, active = np.flatnonzero((moved != 0).any(axis=0)), np.flatnonzero((share != 0).any(axis=1))
+            rows = slice(int(active[0]), int(active[-1]) + 1)
+            columns = slice(begin, begin + len(right))
+            parts.append(_Part(left=np.column_stack([left, a]), periods=periods, cells=cells, change=moved[:, periods],
+                               terms=rows, averaged=share[rows] @ moved[:, periods], columns=columns))  # fmt: skip
+            averaged.append(share @ moved)
+            begin += len(right)
+
+        shape = (len(terms), covariates.shape[0])
+        on_path = np.array([a for _, a, _, _ in contrasts]).reshape(-1, n).T
+        own_path = on_path @ np.array(averaged).reshape(len(contrasts), shape[0] * shape[1])
+        every = np.concatenate([np.empty((0, n)), *(right for *_, right in contrasts)])
+        cohort = np.where(found.groups == len(found.cohorts.firsts), -1, found.groups)
+        return cls(tuple(parts), own_path.reshape(n, *shape), every, aggregation, cohort, weights), found
+
+    def __call__(self, y: Floats) -> tuple[Floats, Floats]:
+        """Averages (R, K) of outcomes (R, T, N) and influences of units on them, (R, K, N)."""
         y = y - y.mean(axis=1, keepdims=True)
         r, k = len(y), len(self.aggregation.terms)
         att = np.empty((r, self.aggregation.weights.shape[1]))
         coefficients = np.zeros((r, k, len(self.right)))
         for part in self.parts:
-            att[:, part.cells], coefficients[:, part.terms, part.columns] = part(y)
+            products = y[:, part.periods] @ part.left
+            att[:, part.cells] = products[:, :, -1] @ part.change.T
+            coefficients[:, part.terms, part.columns] = part.averaged @ products[:, :, :-1]
         influence = (coefficients.reshape(r * k, -1) @ self.right).reshape(r, k, -1)
         influence += (self.own @ np.ascontiguousarray(y.transpose(2, 1, 0))).transpose(2, 1, 0)
         shares = self.aggregation.of_shares(att, self.cohort)
         influence += shares if self.weights is None else shares * self.weights
-        return CohortEstimates(self.aggregation.estimate(att), influence)
+        return self.aggregation.estimate(att), influence
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -359,37 +346,6 @@ class _Part:
     terms: slice
     averaged: Floats
     columns: slice
-
-    @classmethod
-    def of(cls, linear: LinearContrast, cells: Codes, change: Floats, weights: Floats, begin: int) -> _Part:
-        """The part of cells (C',) with changes (C', T) and weights (K, C'); its columns begin at `begin`."""
-        periods = np.flatnonzero((change != 0).any(axis=0))
-        active = np.flatnonzero((weights != 0).any(axis=1))
-        terms = slice(int(active[0]), int(active[-1]) + 1)
-        return cls(
-            left=np.column_stack([linear.left, linear.a]),
-            periods=periods,
-            cells=cells,
-            change=change[:, periods],
-            terms=terms,
-            averaged=weights[terms] @ change[:, periods],
-            columns=slice(begin, begin + len(linear.right)),
-        )
-
-    def __call__(self, y: Floats) -> tuple[Floats, Floats]:
-        """Effects (R, C') and coefficients (R, K', r)."""
-        products = y[:, self.periods] @ self.left
-        return products[:, :, -1] @ self.change.T, self.averaged @ products[:, :, :-1]
-
-
-def _contrast(found: Comparisons, cell: int, covariates: Floats, method: Adjustment) -> LinearContrast | None:
-    treated = found.groups == found.cells.cohort[cell]
-    control = np.isin(found.groups, np.flatnonzero(found.controls[cell]))
-    units = np.flatnonzero(treated | control)
-    weights = found.cohorts.weights
-    own = None if weights is None else weights[units]
-    linear = contrast(treated[units], covariates[found.base[cell], units], method, own)
-    return None if linear is None else linear.embedded(units, len(found.groups))
 
 
 FAMILIES = ("event", "cohort", "calendar", "att")  # of terms; each has a band of its own
@@ -452,26 +408,6 @@ class CallawaySantAnna(Estimator):
 
     def layout(self, schema: Schema) -> Layout:
         """Terms in the order of `aggregation.staggered_terms`."""
-        self._check(schema)
-        terms = staggered_terms(self.window, self.cohorts, self.years)
-        bands = tuple(f"critical:{family}" for family in self._families) if self.band else ()
-        targets = staggered_targets(terms)
-        return Layout(terms, self.errors, ("cells", "left_out", *bands), targets, perhaps=told_by_cells(terms))
-
-    @property
-    def _families(self) -> tuple[str, ...]:
-        terms = staggered_terms(self.window, self.cohorts, self.years)
-        return tuple(family for family in FAMILIES if any(term.startswith(f"{family}(") for term in terms))
-
-    def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome, treatment and covariates, and the weights."""
-        named = (outcome_of(self.outcome, schema, self.name), self._treatment(schema), *self.covariates)
-        return frozenset((*named, *self.weight(schema)))
-
-    def _treatment(self, schema: Schema) -> str:
-        return treatment_of(self.treatment, schema, self.name)
-
-    def _check(self, schema: Schema) -> None:
         for name in self.variables(schema):
             schema.require(name, self.name)
         check_terms(self.window, self.cohorts, self.years, self.name)
@@ -489,18 +425,32 @@ class CallawaySantAnna(Estimator):
             raise bad(f"band = {self.band!r}, draws = {self.draws}, alpha = {self.alpha}", where=self.name,
                       allowed='"", rademacher or mammen; 1 or more; between 0 and 1',
                       remedy="correct them")  # fmt: skip
+        terms = staggered_terms(self.window, self.cohorts, self.years)
+        bands = tuple(f"critical:{family}" for family in self._families) if self.band else ()
+        targets = staggered_targets(terms)
+        return Layout(terms, self.errors, ("cells", "left_out", *bands), targets, perhaps=told_by_cells(terms))
+
+    @property
+    def _families(self) -> tuple[str, ...]:
+        terms = staggered_terms(self.window, self.cohorts, self.years)
+        return tuple(family for family in FAMILIES if any(term.startswith(f"{family}(") for term in terms))
+
+    def variables(self, schema: Schema) -> frozenset[str]:
+        """Outcome, treatment and covariates, and the weights."""
+        named = (outcome_of(self.outcome, schema, self.name), treatment_of(self.treatment, schema, self.name))
+        return frozenset((*named, *self.covariates, *self.weight(schema)))
 
     def reduction(self, schema: Schema) -> CallawaySantAnnaReduction:
         """Averages and the variances of their influences."""
-        families = self._families if self.band else ()
         terms = staggered_terms(self.window, self.cohorts, self.years)
         method = None if self.method == "unconditional" else self.method
         return CallawaySantAnnaReduction(
-            outcome_of(self.outcome, schema, self.name), self._treatment(schema), self.controls, method,
-            self.covariates, self.base, self.anticipation, terms, self.errors, bool(families), self.name,
+            outcome_of(self.outcome, schema, self.name), treatment_of(self.treatment, schema, self.name),
+            self.controls, method, self.covariates, self.base, self.anticipation, terms, self.errors,
+            bool(self.band and self._families), self.name,
         )  # fmt: skip
 
-    def influence(self, panel: Panel) -> CohortEstimates:
+    def influence(self, panel: Panel) -> tuple[Floats, Floats]:
         """Estimates (R, K) and units' influences (R, K, N), whose sums of products are the terms' covariances.
 
         Terms as in the layout, NaN and 0 where not identified. Raises BadInput for a panel that cannot serve.
@@ -508,7 +458,8 @@ class CallawaySantAnna(Estimator):
         self.layout(panel.schema)
         reduction = self.reduction(panel.schema)
         answers = [reduction.answer(one, reduction.plan(one)) for one in reduction.alike(panel)]
-        return CohortEstimates.join(answers)
+        estimates, influences = zip(*answers, strict=True)
+        return np.concatenate(estimates), np.concatenate(influences)
 
     def spare_controls(self, panel: Panel) -> int:
         """How many controls the smallest comparison of a reported term has beyond the coefficients of its regression.
@@ -523,23 +474,20 @@ class CallawaySantAnna(Estimator):
         layout, status = self.layout(schema), moments.status.astype(np.uint8)
         statistics = {"cells": moments.cells, "left_out": moments.left_out}
         if self.band:
-            statistics |= self._critical_values(moments.influence, layout.terms, streams)
+            rows, units = moments.influence.shape[0], moments.influence.shape[2]
+            streams = streams if streams.replications == rows else Streams(0, "", 0, rows)
+            kind: Multipliers = "mammen" if self.band == "mammen" else "rademacher"
+            found: dict[str, list[Floats]] = {family: [] for family in self._families}
+            for row, generator in enumerate(streams.each("multipliers")):  # of each replication's own
+                drawn = multipliers(kind, self.draws, units, generator)
+                for family, values in found.items():
+                    chosen = [k for k, term in enumerate(layout.terms) if term.startswith(f"{family}(")]
+                    influence = moments.influence[row : row + 1, chosen]
+                    values.append(simultaneous_critical_values(influence, drawn, self.alpha))
+            statistics |= {f"critical:{family}": np.concatenate(values) for family, values in found.items()}
         with np.errstate(invalid="ignore"):
             se = np.sqrt(np.where(moments.variance > 0, moments.variance, np.nan))
         return Estimates.of(layout, moments.estimate, se, np.full(se.shape, np.inf), statistics, status=status)
-
-    def _critical_values(self, influence: Floats, terms: tuple[str, ...], streams: Streams) -> dict[str, Floats]:
-        """Of each family of terms, with multipliers of each replication's own."""
-        rows = len(influence)
-        streams = streams if streams.replications == rows else Streams(0, "", 0, rows)
-        found: dict[str, list[Floats]] = {family: [] for family in self._families}
-        kind: Multipliers = "mammen" if self.band == "mammen" else "rademacher"
-        for row, generator in enumerate(streams.each("multipliers")):
-            drawn = multipliers(kind, self.draws, influence.shape[2], generator)
-            for family, values in found.items():
-                chosen = [k for k, term in enumerate(terms) if term.startswith(f"{family}(")]
-                values.append(simultaneous_critical_values(influence[row : row + 1, chosen], drawn, self.alpha))
-        return {f"critical:{family}": np.concatenate(values) for family, values in found.items()}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -606,31 +554,6 @@ class CallawaySantAnnaReduction(Reduction):
         """Comparisons and maps of the one calendar of a panel."""
         cohorts = Cohorts.of(panel, self.treatment, self.asked_by)
         possible = Comparisons.of(cohorts, self.controls, self.base, self.anticipation)
-        self._check_possible(possible)
-        found = possible.used_by(self.terms)
-        linear: MeansMap | CovariateMap
-        if self.method is None:
-            linear = MeansMap.of(found, Aggregation.of(self.terms, found.cells, cohorts))
-        else:
-            shape = (len(cohorts.periods), len(cohorts.first), 0)
-            covariates = [panel.variables[name][0] for name in self.covariates]
-            x = np.stack(covariates, axis=-1) if covariates else np.empty(shape)
-            linear, found = CovariateMap.of(found, self.terms, x, self.method)
-            if not found.treated.any():
-                raise bad(f"no cohort can be compared given {one_of(self.covariates)}", where=self.asked_by,
-                          allowed="covariates that overlap and are not collinear", remedy="use fewer")  # fmt: skip
-        treated = sum(len(cohorts.periods) - g for g in cohorts.firsts)
-        used = int(found.treated.sum())
-        aggregation = Aggregation.of(self.terms, found.cells, cohorts)
-        averaged = (aggregation.weights != 0) @ (cohorts.first == np.array(cohorts.firsts)[found.cells.cohort, None])
-        serves = (aggregation.weights != 0) @ found.controls  # (K, G + 1)
-        compared = np.where(found.groups >= 0, serves[:, found.groups], False)
-        certain = np.stack([has_error(averaged, compared, error, panel) for error in self.errors])
-        fewest = int((found.controls @ found.counts).min())
-        return CallawaySantAnnaPlan(linear, aggregation.identified, certain, used, treated - used, fewest)
-
-    def _check_possible(self, possible: Comparisons) -> None:
-        cohorts = possible.cohorts
         if self.controls == "never" and not cohorts.never.any():
             raise bad("no unit is never treated", where=self.asked_by, allowed='never treated units, which '
                                                                                'controls = "never" needs',
@@ -644,33 +567,55 @@ class CallawaySantAnnaReduction(Reduction):
                       allowed="units never or later treated", remedy="add units that are never treated or treated "
                                                                      "later")  # fmt: skip
 
+        found = possible.take((Aggregation.of(self.terms, possible.cells, cohorts).weights != 0).any(axis=0))
+        linear: MeansMap | CovariateMap
+        if self.method is None:
+            linear = MeansMap.of(found, Aggregation.of(self.terms, found.cells, cohorts))
+        else:
+            shape = (len(cohorts.periods), len(cohorts.first), 0)
+            covariates = [panel.variables[name][0] for name in self.covariates]
+            x = np.stack(covariates, axis=-1) if covariates else np.empty(shape)
+            linear, found = CovariateMap.of(found, self.terms, x, self.method)
+            if not found.treated.any():
+                raise bad(f"no cohort can be compared given {one_of(self.covariates)}", where=self.asked_by,
+                          allowed="covariates that overlap and are not collinear", remedy="use fewer")  # fmt: skip
+
+        treated = sum(len(cohorts.periods) - g for g in cohorts.firsts)
+        used = int(found.treated.sum())
+        aggregation = Aggregation.of(self.terms, found.cells, cohorts)
+        averaged = (aggregation.weights != 0) @ (cohorts.first == np.array(cohorts.firsts)[found.cells.cohort, None])
+        serves = (aggregation.weights != 0) @ found.controls  # (K, G + 1)
+        compared = np.where(found.groups >= 0, serves[:, found.groups], False)
+        certain = np.stack([has_error(averaged, compared, error, panel) for error in self.errors])
+        fewest = int((found.controls @ found.counts).min())
+        return CallawaySantAnnaPlan(linear, aggregation.identified, certain, used, treated - used, fewest)
+
     def reduce(self, plan: Any, tile: Tile) -> CohortMoments:
-        """One tile's estimates and variances."""
+        """One tile's estimates and variances; a replication whose own calendar cannot serve is NaN with a status."""
         if plan is not None:
             return self._moments(tile.panel, plan)
-        return CohortMoments.join([self._alone(panel) for panel in self.alike(tile.panel)])
-
-    def _alone(self, panel: Panel) -> CohortMoments:
-        """One replication with a calendar of its own; one that cannot serve is NaN with a status."""
-        try:
-            plan = self.plan(panel)
-        except BadInput:
-            k, e, clusters = len(self.terms), len(self.errors), int(unit_clusters(self.errors[0], panel).max()) + 1
-            kept = np.full((1, k, clusters), np.nan) if self.keep_influence else None
-            status = np.full(1, float(Status.REFUSED))
-            missing = np.full((1, e, k), np.nan)
-            return CohortMoments(missing[:, 0], missing, status, np.zeros(1), np.full(1, np.nan), kept)
-        return self._moments(panel, plan)
+        found = []
+        for panel in self.alike(tile.panel):
+            try:
+                own = self.plan(panel)
+            except BadInput:
+                k, e, clusters = len(self.terms), len(self.errors), int(unit_clusters(self.errors[0], panel).max()) + 1
+                kept = np.full((1, k, clusters), np.nan) if self.keep_influence else None
+                missing, status = np.full((1, e, k), np.nan), np.full(1, float(Status.REFUSED))
+                found.append(CohortMoments(missing[:, 0], missing, status, np.zeros(1), np.full(1, np.nan), kept))
+            else:
+                found.append(self._moments(panel, own))
+        return CohortMoments.join(found)
 
     def _moments(self, panel: Panel, plan: CallawaySantAnnaPlan) -> CohortMoments:
-        answer = self.answer(panel, plan)
+        estimate, influence = self.answer(panel, plan)
         r = panel.replications
-        sums = [sums_by_cluster(answer.influence, error, panel) for error in self.errors]
+        sums = [sums_by_cluster(influence, error, panel) for error in self.errors]
         variance = np.where(plan.certain, np.stack([np.vecdot(each, each) for each in sums], axis=1), np.nan)
         rounding = EXACT * np.nanvar(panel.variables[self.outcome], axis=(1, 2))[:, None, None]
         variance = np.where(variance > rounding, variance, np.nan)
         return CohortMoments(
-            estimate=spread(answer.estimate, r),
+            estimate=spread(estimate, r),
             variance=spread(variance, r),
             status=np.full(r, float(Status.OK)),
             cells=np.full(r, float(plan.cells)),
@@ -678,7 +623,7 @@ class CallawaySantAnnaReduction(Reduction):
             influence=spread(sums[0] * plan.certain[0][:, None], r) if self.keep_influence else None,
         )
 
-    def answer(self, panel: Panel, plan: CallawaySantAnnaPlan) -> CohortEstimates:
+    def answer(self, panel: Panel, plan: CallawaySantAnnaPlan) -> tuple[Floats, Floats]:
         """Estimates and influences, (1 or R, K) and (1 or R, K, N), of a panel with the plan's calendar."""
-        found = plan.map(panel.variables[self.outcome])
-        return CohortEstimates(np.where(plan.identified, found.estimate, np.nan), found.influence)
+        estimate, influence = plan.map(panel.variables[self.outcome])
+        return np.where(plan.identified, estimate, np.nan), influence

@@ -71,7 +71,13 @@ def coefficient_weights(
     asked_by = "coefficient weights"
     y_name, d_name = outcome_of(outcome, panel.schema, asked_by), treatment or panel.roles.treatment or "did"
     check_names(panel.schema, y_name, (d_name, *controls), asked_by)
-    fixed = {name: _one(panel, name, asked_by) for name in (d_name, *controls)}
+    for name in (d_name, *controls):
+        values = panel.variables[name]
+        if not np.array_equal(values, np.broadcast_to(values[:1], values.shape), equal_nan=True):
+            raise bad(f"{name!r} differs between replications", where=asked_by,
+                      allowed="the same in all replications",
+                      remedy="take them one by one: panel.replication(i)")  # fmt: skip
+    fixed = {name: panel.variables[name][:1] for name in (d_name, *controls)}
     panel = panel.with_variables(fixed)
     ols.check_fixed(panel, (d_name, *controls), asked_by)
     refuse_weights(panel.roles, "the decomposition of the two-way coefficient")
@@ -93,14 +99,6 @@ def coefficient_weights(
     spread, reversed_spread = _spreads(relative)
     return CoefficientWeights(weights, treated, coefficient, np.abs(coefficient) * spread,
                               np.abs(coefficient) * reversed_spread)  # fmt: skip
-
-
-def _one(panel: Panel, name: str, asked_by: str) -> Floats:
-    values = panel.variables[name]
-    if not np.array_equal(values, np.broadcast_to(values[:1], values.shape), equal_nan=True):
-        raise bad(f"{name!r} differs between replications", where=asked_by, allowed="the same in all replications",
-                  remedy="take them one by one: panel.replication(i)")  # fmt: skip
-    return values[:1]
 
 
 def _spreads(weights: Floats) -> tuple[float, float]:
@@ -178,70 +176,58 @@ class DCDH(Estimator):
         if (did != did[:1]).any():
             return Estimates.join([self(panel.replication(i)) for i in range(panel.replications)])
         change = np.diff(panel.variables[outcome], axis=1)
-        contrasts = [Contrast.of(did[0], placebo=placebo) for placebo in (False, True)]
         clusters = [unit_clusters(error, panel) for error in self.errors]
-        found = [contrast(change, clusters) for contrast in contrasts]
-        estimate = np.stack([one for one, _, _ in found], axis=1)
-        se, dof = np.stack([se for _, se, _ in found], axis=2), np.stack([dof for _, _, dof in found], axis=1)
+        found = [did_m(did[0], change, clusters, placebo=placebo) for placebo in (False, True)]
+        estimate = np.stack([one for one, *_ in found], axis=1)
+        se, dof = np.stack([se for _, se, *_ in found], axis=2), np.stack([dof for _, _, dof, _ in found], axis=1)
         se = np.where(
             np.square(se) > ols.EXACT * change.var(axis=(1, 2))[:, None, None], se, np.nan
         )  # more than rounding
         rows, shape = panel.replications, (panel.replications, *dof.shape)
-        switchers = np.full(rows, float(contrasts[0].count))
+        switchers = np.full(rows, float(found[0][3]))
         estimate, se, dof = (
             np.broadcast_to(x, y).copy() for x, y in ((estimate, (rows, 2)), (se, shape), (dof, shape))
         )
         return Estimates.of(layout, estimate, se, dof, {"switchers": switchers}, status=status_where(switchers > 0))
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Contrast:
-    """DID_M as weights of the outcome's changes, for `count` switchers.
+def did_m(
+    did: Floats, change: Floats, clusters: list[Codes], *, placebo: bool
+) -> tuple[Floats, Floats, Floats, int]:  # fmt: skip
+    """DID_M of a treatment (T, N), or of the period before each switch: estimate (R,) of the outcome's changes
+    (R, T - 1, N), standard errors (R, E) and degrees of freedom (E,), NaN without switchers; and how many there are."""
+    step, counted = np.diff(did, axis=0), np.ones((len(did) - 1, did.shape[1]), dtype=bool)
+    if placebo:  # one period earlier, among units that did not change in it
+        counted = step == 0
+        step = np.vstack([step[1:], np.zeros((1, did.shape[1]))])
+        counted[-1] = False
 
-    weights (2, T - 1, N): of units untreated, treated before the change; stayers, of that shape: the stayers' 1/n_t, in
-    periods that count; switches (N,): each unit's switches over all switches.
-    """
+    # of units untreated, treated before the change: weights of changes, and the stayers' 1/n_t in periods that count
+    weights, stayers = np.zeros((2, *step.shape)), np.zeros((2, *step.shape))
+    switching = np.zeros_like(step)
+    for before, sign in enumerate((1.0, -1.0)):
+        moving = counted & (step == sign)
+        staying = counted & (step == 0) & (did[:-1] == before)
+        there = (moving.any(axis=1) & staying.any(axis=1))[:, None]
+        stayers[before] = there * staying / np.maximum(staying.sum(axis=1, keepdims=True), 1)
+        weights[before] = sign * there * (moving - moving.sum(axis=1, keepdims=True) * stayers[before])
+        switching += there * moving
+    rows, count = len(change), int(switching.sum())
+    if not count:
+        return np.full(rows, np.nan), np.full((rows, len(clusters)), np.nan), np.full(len(clusters), np.nan), 0
+    weights, switches = weights / count, switching.sum(axis=0) / count
 
-    weights: Floats
-    stayers: Floats
-    switches: Floats
-    count: int
-
-    @classmethod
-    def of(cls, did: Floats, *, placebo: bool) -> Contrast:
-        """The contrast of a treatment (T, N), or of the period before each switch."""
-        step, counted = np.diff(did, axis=0), np.ones((len(did) - 1, did.shape[1]), dtype=bool)
-        if placebo:  # one period earlier, among units that did not change in it
-            counted = step == 0
-            step = np.vstack([step[1:], np.zeros((1, did.shape[1]))])
-            counted[-1] = False
-        weights, stayers = np.zeros((2, *step.shape)), np.zeros((2, *step.shape))
-        switching = np.zeros_like(step)
-        for before, sign in enumerate((1.0, -1.0)):
-            moving = counted & (step == sign)
-            staying = counted & (step == 0) & (did[:-1] == before)
-            there = (moving.any(axis=1) & staying.any(axis=1))[:, None]
-            stayers[before] = there * staying / np.maximum(staying.sum(axis=1, keepdims=True), 1)
-            weights[before] = sign * there * (moving - moving.sum(axis=1, keepdims=True) * stayers[before])
-            switching += there * moving
-        count = int(switching.sum())
-        return cls(weights / max(count, 1), stayers, switching.sum(axis=0) / max(count, 1), count)
-
-    def __call__(self, change: Floats, clusters: list[Codes]) -> tuple[Floats, Floats, Floats]:
-        """Estimate (R,), standard errors (R, E) and degrees of freedom (E,); NaN without switchers."""
-        rows = len(change)
-        if not self.count:
-            return np.full(rows, np.nan), np.full((rows, len(clusters)), np.nan), np.full(len(clusters), np.nan)
-        scores = np.einsum("rtn,tn->rn", change, self.weights.sum(axis=0))
-        estimate = scores.sum(axis=1)
-        for weights, stayers in zip(self.weights, self.stayers, strict=True):
-            scores = scores - np.einsum("rtn,tn->rt", change, stayers) @ weights
-        scores = scores - estimate[:, None] * self.switches
-        variances, dofs, staying = [], [], self.stayers.any(axis=(0, 1))
-        for codes in clusters:
-            holding, beside = (len(np.unique(codes[units])) for units in (self.switches > 0, staying))
-            known = holding > 1 and beside > 1
-            factor = holding / (holding - 1) if known else np.nan
-            variances.append(factor * np.square(scores @ membership(codes)).sum(axis=1))
-            dofs.append(float(holding - 1) if known else np.nan)
-        return estimate, np.sqrt(np.stack(variances, axis=1)), np.array(dofs)
+    # each switcher's deviation from the estimate, each stayer's from its period's mean
+    scores = np.einsum("rtn,tn->rn", change, weights.sum(axis=0))
+    estimate = scores.sum(axis=1)
+    for of_group, share in zip(weights, stayers, strict=True):
+        scores = scores - np.einsum("rtn,tn->rt", change, share) @ of_group
+    scores = scores - estimate[:, None] * switches
+    variances, dofs, stays = [], [], stayers.any(axis=(0, 1))
+    for codes in clusters:
+        holding, beside = (len(np.unique(codes[units])) for units in (switches > 0, stays))
+        known = holding > 1 and beside > 1
+        factor = holding / (holding - 1) if known else np.nan
+        variances.append(factor * np.square(scores @ membership(codes)).sum(axis=1))
+        dofs.append(float(holding - 1) if known else np.nan)
+    return estimate, np.sqrt(np.stack(variances, axis=1)), np.array(dofs), count

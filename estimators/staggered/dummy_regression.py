@@ -98,10 +98,6 @@ class UntreatedFit:
         time = (visible.sum(axis=2) - mean @ self.mask.T) @ self.solver
         u = y - (mean - time @ self.mask / per_unit)[:, None, :]
         u -= time[:, :, None]
-        return self.without_controls(u)
-
-    def without_controls(self, u: Floats) -> Floats:
-        """u less the part that the controls explain on untreated rows."""
         if not len(self.x):
             return u
         visible = (self.x * self.mask).reshape(len(self.x), -1)
@@ -153,15 +149,10 @@ class Averages:
         own = None if weights is None else np.broadcast_to(weights, groups.shape).ravel()[cells]
         return cls(cells, np.unique(groups.ravel()[cells], return_inverse=True)[1], own)
 
-    @property
-    def sizes(self) -> Codes:
-        """Cells in each group."""
-        return np.bincount(self.codes)
-
     def residuals(self, u: Floats) -> Floats:
         """u less the mean of its group, (R, T, N) -> (R, T, N)."""
         member = self.codes[:, None] == np.arange(self.codes.max() + 1)
-        share = member / self.sizes
+        share = member / np.bincount(self.codes)
         if self.weights is not None:
             share = member * self.weights[:, None] / (self.weights @ member)
         out = u.copy()
@@ -187,20 +178,10 @@ def units_first(v: Floats) -> Floats:
     return np.ascontiguousarray(v.transpose(2, 1, 0))
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Shares:
-    """What units add to errors through estimated weights of cohorts: derivatives (P, K, G + 1) of terms with respect to
-    the number of units in a cohort, by the dummies' slopes, the last for units of none; cohort (N,): place of each;
-    weights (N,): of units, None = 1."""
-
-    derivatives: Floats
-    cohort: Codes
-    weights: Floats | None = None
-
-    def __call__(self, slopes: Floats) -> Floats:
-        """Slopes (R, P) -> contributions (R, K, N)."""
-        each = np.tensordot(slopes, self.derivatives, axes=1)[:, :, self.cohort]
-        return np.asarray(each if self.weights is None else each * self.weights)
+# What units add to errors through estimated weights of cohorts: derivatives (P, K, G + 1) of terms with respect to the
+# number of units in a cohort, by the dummies' slopes, the last for units of none; cohort (N,): place of each; weights
+# (N,): of units, None = 1.
+Shares = tuple[Floats, Codes, Floats | None]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -271,7 +252,9 @@ class DummyRegression(LinearFit):
         e = ols.residual(qy - self.within(explained), self.x[None], slopes[:, split:])
         contributions = sums_by_unit(e, self.psi)
         if self.shares is not None:
-            contributions = contributions + self.shares(slopes[:, :split])
+            derivatives, cohort, weights = self.shares
+            each = np.tensordot(slopes[:, :split], derivatives, axes=1)[:, :, cohort]
+            contributions = contributions + (each if weights is None else each * weights)
         return slopes @ self.combine.T, contributions
 
 
@@ -393,7 +376,7 @@ class SunAbraham(CohortEffects):
         if self.estimated_shares:
             derivatives = np.pad(aggregation.slopes[:, :, moves].transpose(2, 0, 1), ((0, 0), (0, 0), (0, 1)))
             places = np.searchsorted(cohorts.firsts, cohorts.first)  # never treated units come last
-            shares = Shares(derivatives, np.where(cohorts.first > 0, places, len(cohorts.firsts)), cohorts.weights)
+            shares = derivatives, np.where(cohorts.first > 0, places, len(cohorts.firsts)), cohorts.weights
         return DummyRegression.of(
             panel, shown[:, None] & (cohorts.first > 0), dummies, controls, weights[:, moves],
             cohorts.first >= last, (np.nan_to_num(weights)[:, several] != 0).any(axis=1), shares,

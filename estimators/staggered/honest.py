@@ -41,16 +41,6 @@ FAR = 10.0  # standard deviations beyond which nothing is integrated
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Optimal:
-    """The best linear estimator under smoothness: weights (K,) of beta, its worst bias, error and half-length."""
-
-    weights: Floats
-    bias: float
-    se: float
-    half_length: float
-
-
-@dataclass(frozen=True, eq=False, slots=True)
 class Sensitivity:
     """Intervals for l'effect under growing departures from parallel trends.
 
@@ -118,8 +108,9 @@ class BoundsQuestion:
         return float(centre - margin), float(centre + margin)
 
 
-def smoothness_estimator(question: BoundsQuestion, m: float) -> Optimal:
-    """The linear estimator whose interval is shortest when slopes change by at most m a period; raises BadInput.
+def smoothness_estimator(question: BoundsQuestion, m: float) -> tuple[Floats, float]:
+    """The linear estimator whose interval is shortest when slopes change by at most m a period: its weights (K,) of
+    beta, and half the length of the interval; raises BadInput.
 
     Estimators of finite bias carry l on later periods and are zero on linear trends. Written in u_j, the weight of a
     kink j periods before the reference, u_0 is then fixed, the other u are free, the worst bias is m (c + sum |u_j|)
@@ -128,23 +119,34 @@ def smoothness_estimator(question: BoundsQuestion, m: float) -> Optimal:
     from scipy.optimize import minimize_scalar  # a tenth of a second that most runs do without
 
     _check_bound(m)
-    base, change, fixed = _kinks(question.pre, question.later)
+    # u_j = sum_s v_{-s} (s - j)+ over periods -s; inverted, v_{-s} = u_{s-1} - 2 u_s + u_{s+1}. No bias under linear
+    # trends means u_0 = sum_t t l_t. So weights are base + change (u_1, ..., u_{pre - 1}), with the bias m x fixed.
+    pre, later = question.pre, question.later
+    second = np.eye(pre, k=-1) - 2.0 * np.eye(pre) + np.eye(pre, k=1)
+    kinks = np.column_stack([np.eye(pre, 1), second[:, : pre - 1]])
+    to_weights = kinks[::-1]  # from u_0, ..., to v_{-pre}, ..., v_{-1}
+    steps = np.arange(1, len(later) + 1)
+    total = float(steps @ later)
+    after = np.maximum(steps - steps[:-1, None], 0) @ later  # weight of a kink in each later period but the last
+    base = np.r_[to_weights[:, 0] * total, later]
+    change = np.vstack([to_weights[:, 1:], np.zeros((len(later), pre - 1))])
+    fixed = abs(total) + float(np.abs(after).sum())
     hessian = change.T @ question.sigma @ change
     gradient = change.T @ question.sigma @ base
 
-    def at(u: Floats) -> Optimal:
+    def at(u: Floats) -> tuple[Floats, float]:
         weights = base + change @ u
         se = float(np.sqrt(weights @ question.sigma @ weights))
         bias = m * (fixed + float(np.abs(u).sum()))
-        return Optimal(weights, bias, se, _half_length(bias, se, 1.0 - question.level))
+        return weights, _half_length(bias, se, 1.0 - question.level)
 
     knots = _lasso_path(hessian, gradient)
     found = [at(knot) for knot in knots]
     for start, end in pairwise(knots):
-        length = partial(lambda share, start, end: at(start + share * (end - start)).half_length, start=start, end=end)
+        length = partial(lambda share, start, end: at(start + share * (end - start))[1], start=start, end=end)
         share = minimize_scalar(length, bounds=(0.0, 1.0), method="bounded", options={"xatol": 1e-10}).x
         found.append(at(start + share * (end - start)))
-    return min(found, key=lambda one: one.half_length)
+    return min(found, key=lambda one: one[1])
 
 
 def smoothness(question: BoundsQuestion, m: float) -> tuple[float, float]:
@@ -152,9 +154,9 @@ def smoothness(question: BoundsQuestion, m: float) -> tuple[float, float]:
 
     m = 0 extrapolates the linear trend that fits best; a negative m is BadInput.
     """
-    best = smoothness_estimator(question, m)
-    centre = float(best.weights @ question.beta)
-    return centre - best.half_length, centre + best.half_length
+    weights, half_length = smoothness_estimator(question, m)
+    centre = float(weights @ question.beta)
+    return centre - half_length, centre + half_length
 
 
 def relative_magnitudes(question: BoundsQuestion, mbar: float) -> tuple[float, float]:
@@ -348,24 +350,6 @@ def _interval_of(restriction: Restriction) -> Callable[[BoundsQuestion, float], 
 def _check_bound(bound: float) -> None:
     if not 0.0 <= bound < float("inf"):
         raise bad(f"bound = {bound}", where="honest bounds", allowed="0 or more, finite", remedy="correct it")
-
-
-def _kinks(pre: int, later: Floats) -> tuple[Floats, Floats, float]:
-    """Weights (K,) at u = 0, their change with u_1, ..., u_{pre - 1}, (K, pre - 1), and the bias that m cannot avoid.
-
-    u_j = sum_s v_{-s} (s - j)+ over periods -s; inverted, v_{-s} = u_{s-1} - 2 u_s + u_{s+1}. No bias under linear
-    trends means u_0 = sum_t t l_t.
-    """
-    second = np.eye(pre, k=-1) - 2.0 * np.eye(pre) + np.eye(pre, k=1)
-    to_weights = np.column_stack([np.eye(pre, 1), second[:, : pre - 1]])[
-        ::-1
-    ]  # from u_0, ..., to v_{-pre}, ..., v_{-1}
-    steps = np.arange(1, len(later) + 1)
-    total = float(steps @ later)
-    after = np.maximum(steps - steps[:-1, None], 0) @ later  # weight of a kink in each later period but the last
-    base = np.r_[to_weights[:, 0] * total, later]
-    change = np.vstack([to_weights[:, 1:], np.zeros((len(later), pre - 1))])
-    return base, change, abs(total) + float(np.abs(after).sum())
 
 
 def _lasso_path(hessian: Floats, gradient: Floats) -> list[Floats]:

@@ -70,19 +70,25 @@ class Imputation(CohortEffects):
         _, treatment, controls = self.names(panel.schema)
         cohorts = Cohorts.of(panel, treatment, self.name)
         first_stage = UntreatedFit.of(panel, cohorts, controls, self.name)
-        averages = Averages.of(self._groups(cohorts), cohorts.weights)
-        since = np.arange(len(cohorts.periods)) - np.array(cohorts.firsts)[:, None]
-        w = on_units(self.terms(), cohorts, since >= 0)
+        period = np.arange(len(cohorts.periods))[:, None]
+        since = period - cohorts.first
+        codes = {"event": since, "cohort-period": cohorts.first * len(period) + period, "treated": np.zeros_like(since)}
+        of_treated = np.where((since >= 0) & (cohorts.first > 0), codes[self.averages], -1)
+        averages = Averages.of(of_treated, cohorts.weights)
+
+        w = on_units(self.terms(), cohorts, np.array(cohorts.firsts)[:, None] <= period.T)
         early = np.array([(event_of(term) or 0) < 0 for term in self.terms()])
         after = np.nan_to_num(w[~early])
-        before, pre = _pretrend_regression([k for term in self.terms() if (k := event_of(term)) is not None and k < 0],
-                                           cohorts, first_stage)  # fmt: skip
+        events = [k for term in self.terms() if (k := event_of(term)) is not None and k < 0]
+        kept, raw, x, psi = _pretrend_regression(events, cohorts, first_stage)
+        places = np.flatnonzero(early)[kept]
         identified = np.isfinite(w).all(axis=(1, 2))
-        identified[early] = before
+        identified[early] = False
+        identified[places] = True
         certain = np.ones(len(w), dtype=bool)
         certain[~early] = ~averages.alone(after)
         averaged = (np.nan_to_num(w) != 0).any(axis=1)
-        averaged[np.flatnonzero(early)[pre.places]] = pre.raw.any(axis=1)
+        averaged[places] = raw.any(axis=1)
         return ImputationFit(
             identified=identified,
             certain=certain,
@@ -97,44 +103,28 @@ class Imputation(CohortEffects):
             early=early,
             after=after,
             weights=units_first(after - first_stage.first_stage(after)),
-            pre=pre,
+            places=places,
+            x=x,
+            psi=psi,
+            psi_by_unit=units_first(psi),
         )
-
-    def _groups(self, cohorts: Cohorts) -> Codes:
-        """Group of every treated cell, -1 elsewhere, (T, N)."""
-        t = len(cohorts.periods)
-        since = np.arange(t)[:, None] - cohorts.first
-        codes = {
-            "event": since,
-            "cohort-period": cohorts.first * t + np.arange(t)[:, None],
-            "treated": np.zeros_like(since),
-        }
-        return np.where((since >= 0) & (cohorts.first > 0), codes[self.averages], -1)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class PretrendRegression:
-    """Dummies of event times before adoption on untreated rows: raw; x, what effects and controls leave of them; psi,
-    theta = psi'y, (P, T, N) each; with the place of each among the terms before adoption."""
-
-    raw: Floats
-    x: Floats
-    psi: Floats
-    psi_by_unit: Floats
-    places: Codes
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ImputationFit(LinearFit):
     """early (K,): terms before adoption; after (K', T, N): weights of the others on imputed effects; weights
-    (N, T, K'): their v on outcomes."""
+    (N, T, K'): their v on outcomes. places (P,): terms of the regression on dummies before adoption, x (P, T, N) what
+    effects and controls leave of these, psi (P, T, N) and psi_by_unit (N, T, P) its weights, theta = psi'y."""
 
     first_stage: UntreatedFit
     averages: Averages
     early: Flags
     after: Floats
     weights: Floats
-    pre: PretrendRegression
+    places: Codes
+    x: Floats
+    psi: Floats
+    psi_by_unit: Floats
 
     def __call__(self, y: Floats) -> tuple[Floats, Floats]:
         """Terms (R, K) and contributions (R, K, N)."""
@@ -143,19 +133,17 @@ class ImputationFit(LinearFit):
         estimate, contributions = np.zeros((r, self.early.size)), np.zeros((r, self.early.size, n))
         estimate[:, ~self.early] = ols.inner(self.after[None], u)
         contributions[:, ~self.early] = sums_by_unit(self.averages.residuals(u), self.weights)
-        pre = self.pre
-        b = ols.inner(pre.psi[None], u)
-        e = ols.residual(u, pre.x[None], b)
-        early = np.flatnonzero(self.early)[pre.places]
-        estimate[:, early] = b
-        contributions[:, early] = sums_by_unit(e, pre.psi_by_unit)
+        b = ols.inner(self.psi[None], u)
+        estimate[:, self.places] = b
+        contributions[:, self.places] = sums_by_unit(ols.residual(u, self.x[None], b), self.psi_by_unit)
         return estimate, contributions
 
 
 def _pretrend_regression(
     events: list[int], cohorts: Cohorts, first_stage: UntreatedFit
-) -> tuple[Flags, PretrendRegression]:
-    """Which event times before adoption are identified, (P',), and their regression."""
+) -> tuple[Codes, Floats, Floats, Floats]:
+    """The regression on dummies of event times before adoption, on untreated rows: places (P,) of those identified;
+    raw, their dummies; x, what effects and controls leave of them; psi, theta = psi'y, (P, T, N) each."""
     since = np.arange(len(cohorts.periods))[:, None] - cohorts.first
     ever = ~cohorts.never & (cohorts.first > 0)
     present = np.unique(since[(since < 0) & ever])
@@ -166,8 +154,7 @@ def _pretrend_regression(
     if not sound[0]:
         kept, raw, x, bread = [], raw[:0], x[:0], bread[:, :0, :0]
     psi = np.tensordot(bread[0], x * first_stage.mask, axes=1)
-    identified = np.isin(np.arange(len(events)), kept)
-    return identified, PretrendRegression(raw, x, psi, units_first(psi), np.array(kept, dtype=np.intp))
+    return np.array(kept, dtype=np.intp), raw, x, psi
 
 
 # Gardner's (2022) two-stage difference-in-differences, on R panels at once.

@@ -81,6 +81,7 @@ class _ExposureDID(TreatmentEstimator, TileEstimator):
     def exposed_to(self, panel: Panel, did: Floats) -> Floats:
         """E of a treatment path (1 or R, T, N), (1 or R, J, T, N)."""
 
+    @abstractmethod
     def check_settings(self, schema: Schema) -> None:
         """Raise BadInput for settings that such panels cannot serve."""
 
@@ -90,11 +91,6 @@ class _ExposureDID(TreatmentEstimator, TileEstimator):
     def _lags(self, schema: Schema) -> tuple[str, ...]:
         """Controls that enter with their spatial lags too."""
         return ()
-
-    def _made(self, panel: Panel) -> dict[str, Floats]:
-        """Regressors that the panel does not have as variables."""
-        values = self.exposed_to(panel, panel.variables[self.names(panel.schema)[1]])
-        return {name: values[:, j] for j, name in enumerate(self.exposures)}
 
     def layout(self, schema: Schema) -> Layout:
         """Treatment, exposures, controls; then att, spillovers and the bias of plain DID."""
@@ -110,15 +106,13 @@ class _ExposureDID(TreatmentEstimator, TileEstimator):
             twice = [term for term in terms if terms.count(term) > 1]
             raise bad(f"a control has the name of a term: {twice[0]!r}", where=self.name,
                       allowed="names other than att, w_..., spill:..., did_bias", remedy="rename it")  # fmt: skip
-        targets = self._policy_targets(treatment) | {"att": "att"}
+        targets = {treatment: f"beta({treatment})" if "treated" in self.spills else "att"}  # with spillovers among them
+        targets |= {name: f"beta({name})" for name in self.exposures if name == "w_did"}
+        targets["att"] = "att"
         targets |= {SPILLS[who]: f"spill({who})" for who in self.spills}
         targets |= {name: f"beta({name})" for name in (*controls, *(f"w_{name}" for name in self._lags(schema)))}
         floored = (f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
         return Layout(terms, self.errors, ("r2", "r2_within", "sigma2", "vif:did", "unexposed", *floored), targets)
-
-    def _policy_targets(self, treatment: str) -> dict[str, str]:
-        """Targets of the treatment and its exposures."""
-        return {treatment: f"beta({treatment})"}
 
     def prepare(self, panel: Panel) -> tuple[Sample, ExposureRegression | None]:
         """What factors of errors need, and the regression when no replication changes its regressors.
@@ -134,8 +128,13 @@ class _ExposureDID(TreatmentEstimator, TileEstimator):
             self.check_exposures(panel, did[0])
         exposed, names = self._exposed(panel)
         ols.check_fixed(exposed, names, self.name)
+        effects = transform_of(EFFECTS, panel, constant=False).effects
+        for error in self.errors:
+            ScoreSum.of(error, panel, self.name)
+        sample = Sample.of(panel, self.errors, len(names), effects, EFFECTS, self.cluster_k)
+        sample.check(self.name, "drop controls or rings")
         fixed = all(exposed.variables[name].shape[0] == 1 for name in names)
-        return self._sample(panel, len(names)), self._regression(panel) if fixed else None
+        return sample, self._regression(panel) if fixed else None
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def answer(self, plan: tuple[Sample, ExposureRegression | None], tile: Tile) -> Estimates:
@@ -165,8 +164,10 @@ class _ExposureDID(TreatmentEstimator, TileEstimator):
     def _exposed(self, panel: Panel) -> tuple[Panel, tuple[str, ...]]:
         """The panel with exposures and lags as variables, and the names of all regressors."""
         _, treatment, controls = self.names(panel.schema)
-        lags = (f"w_{name}" for name in self._lags(panel.schema))
-        return panel.with_variables(self._made(panel)), (treatment, *self.exposures, *controls, *lags)
+        values = self.exposed_to(panel, panel.variables[treatment])
+        exposures = {name: values[:, j] for j, name in enumerate(self.exposures)}
+        lags = {f"w_{name}": self.exposed_to(panel, panel.variables[name])[:, 0] for name in self._lags(panel.schema)}
+        return panel.with_variables(exposures | lags), (treatment, *self.exposures, *controls, *lags)
 
     def _regression(self, panel: Panel) -> ExposureRegression:
         exposed, names = self._exposed(panel)
@@ -190,14 +191,6 @@ class _ExposureDID(TreatmentEstimator, TileEstimator):
         reached = _means((others != 0).any(axis=1, keepdims=True).astype(np.float64), untreated)[:, 0]
         return ExposureRegression(x, ols.influences(bread, x), terms, bread[:, 0, 0] * gram[:, 0, 0], 1 - reached)
 
-    def _sample(self, panel: Panel, slopes: int) -> Sample:
-        effects = transform_of(EFFECTS, panel, constant=False).effects
-        for error in self.errors:
-            ScoreSum.of(error, panel, self.name)
-        sample = Sample.of(panel, self.errors, slopes, effects, EFFECTS, self.cluster_k)
-        sample.check(self.name, "drop controls or rings")
-        return sample
-
 
 @dataclass(frozen=True, slots=True)
 class SpatialDID(_ExposureDID):
@@ -214,6 +207,8 @@ class SpatialDID(_ExposureDID):
     """
 
     kind: ClassVar[str] = "spatial-did"
+    exposures: ClassVar[tuple[str, ...]] = ("w_did",)
+    spills: ClassVar[tuple[str, ...]] = ("treated", "untreated")
 
     weights: str | None = None
     lag_controls: bool = False
@@ -224,34 +219,17 @@ class SpatialDID(_ExposureDID):
         own = ("did", "w_did", "att", "inv", "road", "book", "tech")
         return (Paper(spillover="paper", rho=0.0), (*own, "w_inv")) if self.lag_controls else (Paper(), own)
 
-    @property
-    def exposures(self) -> tuple[str, ...]:
-        """w_did."""
-        return ("w_did",)
-
-    @property
-    def spills(self) -> tuple[str, ...]:
-        """Both."""
-        return ("treated", "untreated")
-
     def check_settings(self, schema: Schema) -> None:
         """Raise BadInput for a W that the panel lacks."""
         weights_of(self.weights, schema, self.name)
 
     def exposed_to(self, panel: Panel, did: Floats) -> Floats:
-        """The lag of D. Every unit has neighbours, since W has no empty rows: collinearity alone can spoil it."""
+        """The lag of D, or of a control. Every unit has neighbours, since W has no empty rows: collinearity alone can
+        spoil it."""
         return panel.weights[weights_of(self.weights, panel.schema, self.name)].lag(did)[:, None]
-
-    def _made(self, panel: Panel) -> dict[str, Floats]:
-        w = panel.weights[weights_of(self.weights, panel.schema, self.name)]
-        lags = {f"w_{name}": w.lag(panel.variables[name]) for name in self._lags(panel.schema)}
-        return _ExposureDID._made(self, panel) | lags
 
     def _lags(self, schema: Schema) -> tuple[str, ...]:
         return self.names(schema)[2] if self.lag_controls else ()
-
-    def _policy_targets(self, treatment: str) -> dict[str, str]:
-        return {treatment: f"beta({treatment})", "w_did": "beta(w_did)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,9 +309,6 @@ class Rings(_ExposureDID):
             if not far[who].any():
                 raise bad(f"no {who} unit lies beyond the last ring", where=f"{self.name} ends",
                           allowed=f"rings that leave some {who} out", remedy="end the rings earlier")  # fmt: skip
-
-    def _policy_targets(self, treatment: str) -> dict[str, str]:
-        return {treatment: f"beta({treatment})" if self.reach == "both" else "att"}
 
 
 @dataclass(frozen=True, eq=False, slots=True)

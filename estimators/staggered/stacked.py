@@ -65,8 +65,9 @@ class Stacked(AdoptionEffects):
         """The `paper` design: effects are the same in all cohorts and event times."""
         return Paper(), ("overall", "overall:event", "event(0)", "event(3)")
 
-    def check_size(self, schema: Schema) -> None:
-        """Raise BadInput for a whole window that is wider than the panel: no cohort would have a stack."""
+    def check(self, schema: Schema) -> None:
+        """Raise BadInput for a whole window that is wider than the panel too: no cohort would have a stack."""
+        AdoptionEffects.check(self, schema)
         low, high = self._reach
         if self.complete and high - low >= schema.periods:
             raise bad(f"no cohort has clean controls over the window {list(self.window)}: {high - low + 1} event times "
@@ -78,7 +79,7 @@ class Stacked(AdoptionEffects):
         """The stacked regression; raises BadInput when no cohort has a stack."""
         _, treatment, controls = self.names(panel.schema)
         cohorts = Cohorts.of(panel, treatment, self.name)
-        stacks = list(self._stacks(cohorts))
+        stacks = [stack for stack in self._stacks(cohorts) if stack.whole or not self.complete]
         if not stacks:
             raise bad(f"no cohort has clean controls over the window {list(self.window)}", where=self.name,
                       allowed="a window within the panel, and units untreated to its end",
@@ -91,14 +92,14 @@ class Stacked(AdoptionEffects):
     def sample(self, panel: Panel) -> StackedSample:
         """Which cohorts, units and periods the stacks of a panel hold; raises BadInput when it has no cohorts."""
         cohorts = Cohorts.of(panel, self.names(panel.schema)[1], self.name)
-        stacks = list(self._stacks(cohorts))
-        every = (self._stack(cohorts, first) for first in cohorts.firsts)
+        every = list(self._stacks(cohorts))
+        stacks = [stack for stack in every if stack.whole or not self.complete]
         units, periods = (np.zeros(size, dtype=bool) for size in (len(cohorts.first), len(cohorts.periods)))
         for stack in stacks:
             units[stack.units] = periods[stack.periods] = True
         return StackedSample(
             cohorts=tuple(stack.adoption(cohorts) for stack in stacks),
-            cut=tuple(stack.adoption(cohorts) for stack in every if stack.clean and not self._whole(stack)),
+            cut=tuple(stack.adoption(cohorts) for stack in every if not stack.whole),
             units=units,
             periods=periods,
             treated=sum(stack.treated for stack in stacks),
@@ -106,23 +107,15 @@ class Stacked(AdoptionEffects):
         )
 
     def _stacks(self, cohorts: Cohorts) -> Iterator[Stack]:
+        """Every cohort that has clean controls, with these, over what the panel holds of the window."""
+        low, high = self._reach
         for first in cohorts.firsts:
-            stack = self._stack(cohorts, first)
-            if stack.clean and (not self.complete or self._whole(stack)):
-                yield stack
-
-    def _stack(self, cohorts: Cohorts, first: int) -> Stack:
-        """A cohort with its clean controls, if any, over what is seen of the window."""
-        low, high = self._reach
-        periods = np.arange(max(first + low, 0), min(first + high, len(cohorts.periods) - 1) + 1)
-        treated = np.flatnonzero(cohorts.first == first)
-        clean = np.flatnonzero(cohorts.first > periods[-1])
-        return Stack(periods, periods - first, np.concatenate([treated, clean]), len(treated))
-
-    def _whole(self, stack: Stack) -> bool:
-        """Whether the panel holds the stack's window from end to end."""
-        low, high = self._reach
-        return len(stack.periods) == high - low + 1
+            periods = np.arange(max(first + low, 0), min(first + high, len(cohorts.periods) - 1) + 1)
+            treated = np.flatnonzero(cohorts.first == first)
+            clean = np.flatnonzero(cohorts.first > periods[-1])
+            if clean.size:
+                units, whole = np.concatenate([treated, clean]), len(periods) == high - low + 1
+                yield Stack(periods, periods - first, units, len(treated), whole)
 
     @property
     def _reach(self) -> tuple[int, int]:
@@ -144,17 +137,14 @@ class Stacked(AdoptionEffects):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Stack:
-    """Indices of periods (T',), their distance from adoption, indices of units (N',), the treated ones first."""
+    """Indices of periods (T',), their distance from adoption, indices of units (N',), the treated ones first; whether
+    the panel holds its window from end to end."""
 
     periods: Codes
     since: Codes
     units: Codes
     treated: int
-
-    @property
-    def clean(self) -> int:
-        """Control units."""
-        return len(self.units) - self.treated
+    whole: bool
 
     @property
     def rows(self) -> int:
@@ -164,7 +154,7 @@ class Stack:
     def masses(self, cohorts: Cohorts) -> tuple[float, float]:
         """Treated and control units, or the sums of their weights."""
         if cohorts.weights is None:
-            return self.treated, self.clean
+            return self.treated, len(self.units) - self.treated
         own = cohorts.weights[self.units]
         return float(own[: self.treated].sum()), float(own[self.treated :].sum())
 
@@ -227,7 +217,10 @@ def _fit(
 ) -> StackedFit:  # fmt: skip
     t, n = len(cohorts.periods), len(cohorts.first)
     raw = [stack.regressors(events, controls) for stack in stacks]
-    left = [_within(x, w) for x, w in zip(raw, weights, strict=True)]
+    left = []  # after unit effects and period effects
+    for x, w in zip(raw, weights, strict=True):
+        around = x - x.mean(axis=1, keepdims=True)
+        left.append(around - (around @ w / w.sum())[:, :, None])
     solution, sound = invert_partialled(_joined(raw, weights), _joined(left, weights))
     masses = [stack.masses(cohorts)[0] for stack in stacks]
     present = [[(stack.since == k).any() * mass for k in events] for stack, mass in zip(stacks, masses, strict=True)]
@@ -235,11 +228,13 @@ def _fit(
     padded = np.column_stack([np.nan_to_num(combine), np.zeros((len(combine), len(controls)))])
     slopes_of, shared, explained = _influences(padded, solution, stacks, left, weights, (t, n))
     places = [[stack.periods, np.full(len(stack.periods), row)] for row, stack in enumerate(stacks)]
-    averaging = np.zeros((len(stacks), n))
+    averaging, clean = np.zeros((len(stacks), n)), np.zeros(n, dtype=bool)
+    adopters = np.zeros((len(events), n), dtype=bool)  # by the event times at which their stack holds them
     for row, (stack, w) in enumerate(zip(stacks, weights, strict=True)):
         averaging[row, stack.units] = w / w.sum()
+        adopters[np.ix_(np.isin(events, stack.since), stack.units[: stack.treated])] = True
+        clean[stack.units[stack.treated :]] = True
     rows = sum(stack.rows for stack in stacks)
-    adopters, clean = _roles(stacks, events, n)
     identified = np.isfinite(combine).all(axis=1)
     return StackedFit(
         identified=identified,
@@ -285,18 +280,3 @@ def _joined(parts: list[Floats], weights: list[Floats]) -> Floats:
     """Stacks' arrays (P, T', N') times the roots of their units' weights as one, (P, cells)."""
     weighted = [np.sqrt(w) * part for part, w in zip(parts, weights, strict=True)]
     return np.concatenate([part.reshape(len(part), -1) for part in weighted], axis=1)
-
-
-def _roles(stacks: list[Stack], events: list[int], units: int) -> tuple[Flags, Flags]:
-    """Units that adopt, by the event times at which their stack holds them (P, N), and those they are compared with."""
-    adopters, clean = np.zeros((len(events), units), dtype=bool), np.zeros(units, dtype=bool)
-    for stack in stacks:
-        adopters[np.ix_(np.isin(events, stack.since), stack.units[: stack.treated])] = True
-        clean[stack.units[stack.treated :]] = True
-    return adopters, clean
-
-
-def _within(x: Floats, weights: Floats) -> Floats:
-    """What is left of (P, T, N) after unit effects and period effects, units weighted by (N,)."""
-    out = x - x.mean(axis=1, keepdims=True)
-    return np.asarray(out - (out @ weights / weights.sum())[:, :, None])

@@ -7,7 +7,7 @@ and grows with the noise and the number of periods even where trends are paralle
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import ClassVar, Literal, get_args
@@ -21,7 +21,7 @@ from estimators.linear.covariances import membership, unit_clusters
 from estimators.staggered.adoption_effects import Cohorts, check_clusters, event_of, fewest_clusters, pretrend_tests
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.honest import BoundsQuestion, breakdown
-from sim.arrays import Flags, Floats
+from sim.arrays import Floats
 from sim.design import Design
 from sim.errors import BadInput, bad, one_of
 from sim.panel import Panel, part
@@ -259,39 +259,29 @@ class EventTimes:
         reduction = estimator.reduction(panel.schema)
         plan, certain = reduction.plan(panel), np.isfinite(estimator(panel).se[:, 0])
         answers = [reduction.answer(panel.replication(row), plan) for row in range(panel.replications)]
-        events = [event_of(term) for term in estimator.layout(panel.schema).terms]
+        named = [event_of(term) for term in estimator.layout(panel.schema).terms]
         error = estimator.errors[0]
         member = membership(unit_clusters(error, panel))
         ever = panel.variables[str(panel.roles.treatment)][0].any(axis=0)
         cohorts = Cohorts.of(panel, str(panel.roles.treatment), estimator.name)
         beside = cohorts.never if estimator.controls == "never" else cohorts.later
         fewest = fewest_clusters(ever, beside, error, panel)
-        return [
-            cls._one(events, answer.estimate[0], answer.influence[0] @ member, known, fewest)
-            for answer, known in zip(answers, certain, strict=True)
-        ]
-
-    @classmethod
-    def _one(
-        cls, named: Sequence[int | None], estimate: Floats, sums: Floats, certain: Flags, fewest: int
-    ) -> EventTimes:
-        """named: event times of the terms, None for others; sums (K, G): of the clusters' influences."""
-        estimated = {event for event, value in zip(named, estimate, strict=True) if np.isfinite(value)}
-        known = {event: k for k, event in enumerate(named) if event is not None and certain[k]}
-        early, late = -2, 0
-        while early in known:
-            early -= 1
-        while late in known:
-            late += 1
-        events = [event for event in range(early + 1, late) if event != -1]
-        places = [known[event] for event in events]
-        return cls(
-            np.array(events, dtype=np.int_),
-            estimate[places],
-            sums[places] @ sums[places].T,
-            fewest,
-            tuple(event for event in (-2, 0) if event not in known) if {-2, 0} <= estimated else (),
-        )
+        found = []
+        for (estimates, influences), sound in zip(answers, certain, strict=True):
+            estimate, sums = estimates[0], influences[0] @ member  # (K,); (K, G)
+            estimated = {event for event, value in zip(named, estimate, strict=True) if np.isfinite(value)}
+            known = {event: k for k, event in enumerate(named) if event is not None and sound[k]}
+            early, late = -2, 0
+            while early in known:
+                early -= 1
+            while late in known:
+                late += 1
+            events = [event for event in range(early + 1, late) if event != -1]
+            places = [known[event] for event in events]
+            lacking = tuple(event for event in (-2, 0) if event not in known) if {-2, 0} <= estimated else ()
+            covariance = sums[places] @ sums[places].T
+            found.append(cls(np.array(events, dtype=np.int_), estimate[places], covariance, fewest, lacking))
+        return found
 
     @property
     def pre(self) -> int:
@@ -377,15 +367,13 @@ class TrendEvidence(Estimator):
     def variables(self, schema: Schema) -> frozenset[str]:
         """Outcome and treatment; raises BadInput for weights."""
         self.weight(schema)
-        return frozenset((outcome_of(self.outcome, schema, self.name), self._treatment(schema)))
-
-    def _treatment(self, schema: Schema) -> str:
-        return treatment_of(self.treatment, schema, self.name)
+        return frozenset((outcome_of(self.outcome, schema, self.name), treatment_of(self.treatment, schema, self.name)))
 
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
         """One replication at a time; raises BadInput for a real panel that cannot serve."""
         layout = self.layout(panel.schema)
-        outcome, treatment = outcome_of(self.outcome, panel.schema, self.name), self._treatment(panel.schema)
+        outcome = outcome_of(self.outcome, panel.schema, self.name)
+        treatment = treatment_of(self.treatment, panel.schema, self.name)
         roles = replace(panel.roles, outcome=outcome, treatment=treatment, controls=(), mediators=())
         bare = replace(panel, variables={name: panel.variables[name] for name in (outcome, treatment)}, roles=roles,
                        weights={})  # fmt: skip
@@ -394,7 +382,12 @@ class TrendEvidence(Estimator):
             try:
                 if isinstance(path, BadInput):
                     raise path
-                found.append(self._one(path, layout))
+                pvalue = path.pretrend()[2] if path.pre else float("nan")
+                values = [abs(float(ndtri(pvalue / 2.0)))]
+                if self.bounds:
+                    values += [min(value, MOST) for value in breakdowns(path, self.tolerance)]
+                se = np.where(np.arange(len(values)) == 0, 1.0, np.nan)[None, None]
+                found.append(Estimates.of(layout, np.array(values)[None], se, np.full(se.shape, np.inf), {}))
             except BadInput:
                 if panel.replications == 1:
                     raise
@@ -411,12 +404,3 @@ class TrendEvidence(Estimator):
                 yield from EventTimes.each(reference_estimator(core, (self.error,)), core)
             except BadInput as refusal:
                 yield from [refusal] * one.replications
-
-    def _one(self, path: EventTimes, layout: Layout) -> Estimates:
-        pvalue = path.pretrend()[2] if path.pre else float("nan")
-        values = [abs(float(ndtri(pvalue / 2.0)))]
-        if self.bounds:
-            values += [min(value, MOST) for value in breakdowns(path, self.tolerance)]
-        estimate = np.array(values)[None]
-        se = np.where(np.arange(len(values)) == 0, 1.0, np.nan)[None, None]
-        return Estimates.of(layout, estimate, se, np.full(se.shape, np.inf), {})

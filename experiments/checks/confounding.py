@@ -52,10 +52,11 @@ def _robustness(case: Case) -> Check:
                          t_value(y, x[k], np.concatenate([d[None], others]), dof)[2])  # fmt: skip
         if like is None:
             continue
-        numbers |= {f"r2_treatment:{name}": like.r2_treatment, f"r2_outcome:{name}": like.r2_outcome,
-                    f"estimate:{name}": like.estimate}  # fmt: skip
-        if np.sign(slope) * like.estimate < least:
-            strongest, least = name, float(np.sign(slope) * like.estimate)
+        r2_treatment, r2_outcome, beside_it = like
+        numbers |= {f"r2_treatment:{name}": r2_treatment, f"r2_outcome:{name}": r2_outcome,
+                    f"estimate:{name}": beside_it}  # fmt: skip
+        if np.sign(slope) * beside_it < least:
+            strongest, least = name, float(np.sign(slope) * beside_it)
     weak = bool(strongest) and least <= 0
     beside = f" One as strong as {strongest} would leave {number(float(np.sign(slope)) * least)}." if strongest else ""
     said = (

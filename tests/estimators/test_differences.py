@@ -192,15 +192,15 @@ def test_cohort_by_cohort_is_compared_with_two_way_without_controls(panel: Panel
     """Alternative = claim + (Callaway and Sant'Anna - two-way without controls), like with like."""
     found = Differences(alternatives=("cohort-wise",))(panel)
     cohort_wise = CallawaySantAnna()
-    data, answer = long(panel), cohort_wise.influence(panel)
+    data, (estimate, influence) = long(panel), cohort_wise.influence(panel)
     at = cohort_wise(panel).terms.index("overall")
     alone, claim = Plain(data, [data["did"]], two_way(data)), claim_of(panel)
-    assert found.estimate[0, 1] == pytest.approx(answer.estimate[0, at] - alone.b, rel=1e-9)
+    assert found.estimate[0, 1] == pytest.approx(estimate[0, at] - alone.b, rel=1e-9)
     factor = claim.factor(9)
-    parts = answer.influence[0, at] - np.sqrt(factor) * alone.parts
+    parts = influence[0, at] - np.sqrt(factor) * alone.parts
     assert found.se[0, 0, 1] == pytest.approx(np.sqrt(np.square(parts).sum()), rel=1e-9)
     bare = replace(panel, roles=Roles("y", "did"))
-    assert Differences(alternatives=("cohort-wise",))(bare).estimate[0, 2] == pytest.approx(answer.estimate[0, at])
+    assert Differences(alternatives=("cohort-wise",))(bare).estimate[0, 2] == pytest.approx(estimate[0, at])
 
 
 def test_the_imputed_effect_is_that_of_imputation(panel: Panel) -> None:

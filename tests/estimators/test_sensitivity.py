@@ -133,11 +133,12 @@ def test_a_confounder_as_strong_as_a_control_is_what_it_would_be() -> None:
     on_y, on_y_se, _ = least_squares(y, x, d)
     found = benchmark(slopes[0], se, dof, own[0] / own_se, on_y[0] / on_y_se)
     assert found is not None
+    r2_treatment, r2_outcome, estimate = found
     with_z, with_z_se, _ = least_squares(d, z, x)
     outcome, outcome_se, _ = least_squares(y, z, d, x)
-    assert found.r2_treatment == pytest.approx(partial_r2(with_z[0] / with_z_se, dof))
-    assert found.r2_outcome == pytest.approx(partial_r2(outcome[0] / outcome_se, dof - 1))
-    assert found.estimate == pytest.approx(0.5)
+    assert r2_treatment == pytest.approx(partial_r2(with_z[0] / with_z_se, dof))
+    assert r2_outcome == pytest.approx(partial_r2(outcome[0] / outcome_se, dof - 1))
+    assert estimate == pytest.approx(0.5)
     assert benchmark(1.0, 1.0, 10, 30.0, 1.0) is None
 
 
