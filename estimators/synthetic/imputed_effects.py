@@ -35,7 +35,7 @@ from estimators.core.estimator import Estimates, Layout, Status, TreatmentEstima
 from estimators.core.tile import TINY, UNDATED, dates_of, spread
 from estimators.staggered.adoption_effects import Cohorts
 from sim.arrays import Codes, Flags, Floats
-from sim.errors import bad, listed
+from sim.errors import bad
 from sim.panel import Panel, check_balanced
 from sim.schema import Schema
 from sim.streams import Streams
@@ -160,32 +160,28 @@ def _jackknife(dates: Codes, periods: int, statistic: SampleStatistic) -> Floats
 
 
 def _bootstraps(dates: Codes, periods: int, streams: Streams, draws: int) -> Iterator[tuple[Codes, UnitSamples]]:
-    """All replications that have enough units, with their samples."""
+    """All replications that have enough units, with their samples, each with a unit that adopts and one that is
+    untreated then."""
     able, units = _enough(dates, periods), dates.shape[1]
-    chosen, seeds = [], []
+    drawn, seeds = [], []
     for row, generator in enumerate(streams.each("bootstrap:unit")):
-        if able[row]:
-            chosen.append(_with_both(dates[row], periods, generator, draws))
-            seeds.append(generator.integers(0, 2**62, draws))
+        if not able[row]:
+            continue
+        chosen = generator.integers(0, units, (draws, units))
+        for _ in range(MOST_ROUNDS):
+            first = dates[row][chosen]
+            earliest = np.where((first > 0) & (first < periods), first, periods).min(axis=1)
+            lacking = np.flatnonzero(~(first > earliest[:, None]).any(axis=1))
+            if not lacking.size:
+                break
+            chosen[lacking] = generator.integers(0, units, (len(lacking), units))
+        drawn.append(chosen)
+        seeds.append(generator.integers(0, 2**62, draws))
     group = np.flatnonzero(able)
     if group.size:
-        rows, picked = np.repeat(group, draws), np.concatenate(chosen)
+        rows, picked = np.repeat(group, draws), np.concatenate(drawn)
         first = np.take_along_axis(dates[rows], picked, axis=1).reshape(-1, units)
         yield group, UnitSamples(rows, picked, first, np.concatenate(seeds))
-
-
-def _with_both(dates: Codes, periods: int, generator: np.random.Generator, draws: int) -> Codes:
-    """Samples (S, N) with replacement, each with a unit that adopts and one that is untreated then."""
-    units = len(dates)
-    chosen = generator.integers(0, units, (draws, units))
-    for _ in range(MOST_ROUNDS):
-        first = dates[chosen]
-        earliest = np.where((first > 0) & (first < periods), first, periods).min(axis=1)
-        lacking = np.flatnonzero(~(first > earliest[:, None]).any(axis=1))
-        if not lacking.size:
-            break
-        chosen[lacking] = generator.integers(0, units, (len(lacking), units))
-    return chosen
 
 
 def _placebos(dates: Codes, periods: int, streams: Streams, draws: int) -> Iterator[tuple[Codes, UnitSamples]]:
@@ -234,6 +230,7 @@ class ImputedEffects(TreatmentEstimator):
     """
 
     gaps: ClassVar[bool] = False
+    own_statistics: ClassVar[tuple[str, ...]]
 
     outcome: str | None = None
     controls: tuple[str, ...] | None = None
@@ -242,16 +239,13 @@ class ImputedEffects(TreatmentEstimator):
     label: str = ""
 
     @abstractmethod
-    def own_statistics(self) -> tuple[str, ...]:
-        """Names of the statistics."""
+    def complete(
+        self, panels: UnitPanels, streams: Streams, again: tuple[UnitSamples, Completion] | None = None
+    ) -> Completion:
+        """Complete B panels; whatever is chosen from the data is chosen here.
 
-    @abstractmethod
-    def complete(self, panels: UnitPanels, streams: Streams) -> Completion:
-        """Complete R panels; whatever is chosen from the data is chosen here."""
-
-    @abstractmethod
-    def complete_again(self, panels: UnitPanels, samples: UnitSamples, whole: Completion) -> Completion:
-        """Complete B samples of units; whole: the completion of the R panels that they come from."""
+        again: that these are samples of units, and the completion of the R panels that they come from.
+        """
 
     @abstractmethod
     def check_calendar(self, first: Codes, periods: tuple[int, ...]) -> None:
@@ -263,7 +257,7 @@ class ImputedEffects(TreatmentEstimator):
         check_names(schema, outcome, (treatment, *controls), self.name)
         check_error_types(self.errors, schema, self.name, "synthetic")
         check_draws(self.draws, self.name)
-        return Layout((OVERALL,), self.errors, self.own_statistics(), {OVERALL: "att"})
+        return Layout((OVERALL,), self.errors, self.own_statistics, {OVERALL: "att"})
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def completed(self, panel: Panel, streams: Streams | None = None) -> Floats:
@@ -283,7 +277,7 @@ class ImputedEffects(TreatmentEstimator):
 
         def statistic(samples: UnitSamples) -> Floats:
             sampled = panels.sampled(samples)
-            return sampled.effect(self.complete_again(sampled, samples, whole).outcome)
+            return sampled.effect(self.complete(sampled, streams, (samples, whole)).outcome)
 
         se = np.stack([standard_error(error, panels.first, panels.y.shape[1], statistic, streams, self.draws)
                        for error in self.errors], axis=1)  # fmt: skip
@@ -312,15 +306,6 @@ def _for(streams: Streams | None, panel: Panel) -> Streams:
     """Streams of as many replications as the panel has."""
     streams = streams or Streams(0)
     return streams.tile(streams.start, streams.start + panel.replications)
-
-
-def check_untreated(first: Codes, periods: tuple[int, ...], asked_by: str) -> None:
-    """Raise BadInput for periods in which every unit is treated."""
-    empty = [period for t, period in enumerate(periods) if not (first > t).any()]
-    if empty:
-        raise bad(f"no unit is untreated in {listed(empty)}", where=asked_by,
-                  allowed="a never or not yet treated unit in every period",
-                  remedy="leave out those periods, or add untreated units")  # fmt: skip
 
 
 def small_world(factors: int = 0) -> PanelDesign:
@@ -427,18 +412,14 @@ def untreated_slopes(panels: UnitPanels, effects: CellEffects) -> Floats:
     if not count:
         return np.zeros((len(panels.y), 0))
     x = np.broadcast_to(panels.x, (len(panels.y), *panels.x.shape[1:]))
-    left = np.stack([effects.residual(x[:, k]) for k in range(count)], axis=1)
-    seen = ols.flat(np.where(effects.mask[:, None] > 0, x, 0.0))
+    left = ols.flat(np.stack([effects.residual(x[:, k]) for k in range(count)], axis=1))
+    y = ols.flat(effects.residual(panels.y))
+    gram = left @ left.transpose(0, 2, 1)
+    inverse, sound = ols.invert(gram)
+    b = (inverse @ np.vecdot(left, y[:, None])[:, :, None])[:, :, 0]
+
+    seen = ols.flat(np.where(effects.mask[:, None] > 0, x, 0.0))  # before effects were taken out
     total = np.vecdot(seen, seen)
     spread = total - np.square(seen.sum(axis=2)) / effects.cells[:, None]
-    return slopes(ols.flat(left), ols.flat(effects.residual(panels.y)), spread, total)
-
-
-def slopes(x: Floats, y: Floats, spread: Floats, total: Floats) -> Floats:
-    """Least squares of y (B, n) on x (B, K, n), (B, K); spread, total (B, K): sums of squares of x around its mean and
-    as it is, before effects were taken out. NaN where x is absorbed or collinear."""
-    gram = x @ x.transpose(0, 2, 1)
-    inverse, sound = ols.invert(gram)
     lost = ols.absorbed(np.diagonal(gram, axis1=1, axis2=2), spread, total).any(axis=1)
-    b = (inverse @ np.vecdot(x, y[:, None])[:, :, None])[:, :, 0]
     return np.where((sound & ~lost)[:, None], b, np.nan)

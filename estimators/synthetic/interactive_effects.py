@@ -17,7 +17,6 @@ eigenvalues above their mean V(0)/m (Ahn and Horenstein 2013, section 3): in sma
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral
 from typing import ClassVar, Literal, get_args
@@ -25,6 +24,7 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 
 from estimators.core import regression as ols
+from estimators.core.estimator import Moments
 from estimators.synthetic.imputed_effects import Completion, ImputedEffects, UnitPanels, UnitSamples, small_world
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
@@ -43,7 +43,7 @@ SPARE = 1  # periods before adoption beyond a treated unit's parameters, where t
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class PeriodMoments:
+class PeriodMoments(Moments):
     """Second moments of K + 1 variables, the outcome first, over the units used, less unit and period means.
 
     products (B, K + 1, K + 1, T, T): sums over units of outer products of pairs; means (B, K + 1, T): means of the
@@ -73,20 +73,9 @@ class PeriodMoments:
         spread = total - np.square(seen.sum(axis=2)) / cells
         return cls(products, means, units, spread, total)
 
-    @property
-    def slopes_known(self) -> Flags:
-        """Where effects leave something of every covariate, (B,)."""
-        left = np.trace(self.products, axis1=3, axis2=4)
-        own = np.diagonal(left, axis1=1, axis2=2)[:, 1:]
-        return ~ols.absorbed(own, self.spread, self.total).any(axis=1)
-
-    def take(self, rows: Codes | Flags) -> PeriodMoments:
-        """Some of the panels."""
-        return PeriodMoments(*(getattr(self, name)[rows] for name in PeriodMoments.__slots__))
-
     def of_rest(self, b: Floats) -> Floats:
-        """Second moments of y - X b, (B, T, T), of slopes (B, K)."""
-        weights = np.concatenate([np.ones((len(b), 1)), -b], axis=1)
+        """Second moments of y - X b, (B, T, T), of slopes (B, K); those that are not known count as zero."""
+        weights = np.concatenate([np.ones((len(b), 1)), -np.where(np.isfinite(b), b, 0.0)], axis=1)
         pairs = weights[:, :, None] * weights[:, None, :]
         return np.asarray((pairs[:, :, :, None, None] * self.products).sum(axis=(1, 2)))
 
@@ -98,14 +87,8 @@ class PeriodMoments:
         return (inverse @ inner[:, 1:, :1])[:, :, 0]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class FactorFit:
-    """Slopes b (B, K), factors (B, T, most), orthonormal, zero beyond a panel's own number rank (B,); converged."""
-
-    b: Floats
-    factors: Floats
-    rank: Codes
-    converged: Flags
+# Slopes b (B, K), factors (B, T, r), orthonormal, and whether they were found (B,).
+FactorFit = tuple[Floats, Floats, Flags]
 
 
 def first_vectors(moments: Floats, rank: int) -> Floats:
@@ -121,35 +104,30 @@ def fitted(moments: PeriodMoments, rank: int, near: Floats | None = None) -> Fac
     which the end with less unexplained counts: the sum of squares can have several minima.
     """
     rows, count, t = len(moments.units), moments.products.shape[1] - 1, moments.products.shape[3]
-    known = moments.slopes_known
+    left = np.diagonal(np.trace(moments.products, axis1=3, axis2=4), axis1=1, axis2=2)[:, 1:]
+    lost = ols.absorbed(left, moments.spread, moments.total).any(axis=1)  # nothing of a covariate is left
     b = moments.slopes(np.zeros((rows, t, 0)))
     if near is not None and rank:
         b = np.where(np.isfinite(near) & np.isfinite(b), near, b)
-    b = np.where(known[:, None], b, np.nan)
+    b = np.where(lost[:, None], np.nan, b)
     found = _alternated(moments, rank, b)
     if near is not None or not count or not rank:
         return found
     first = np.where(np.isfinite(b), moments.slopes(first_vectors(moments.of_rest(np.zeros_like(b)), rank)), np.nan)
     other = _alternated(moments, rank, first)
-    with np.errstate(invalid="ignore"):  # of NaN
-        better = _unexplained(moments, rank, other.b) < _unexplained(moments, rank, found.b) * (1 - CLOSER)
-    better &= other.converged
-    return FactorFit(np.where(better[:, None], other.b, found.b),
-                     np.where(better[:, None, None], other.factors, found.factors), found.rank,
-                     np.where(better, other.converged, found.converged))  # fmt: skip
-
-
-def _unexplained(moments: PeriodMoments, rank: int, b: Floats) -> Floats:
-    """The sum of squares that slopes and so many factors leave, (B,)."""
-    values = np.linalg.eigvalsh(moments.of_rest(np.where(np.isfinite(b), b, 0.0)))
-    return np.asarray(values[:, : values.shape[1] - rank].sum(axis=1))
+    unexplained, own = (np.linalg.eigvalsh(moments.of_rest(b))[:, : t - rank].sum(axis=1) for b, *_ in (other, found))
+    better = (unexplained < own * (1 - CLOSER)) & other[2]
+    return (
+        np.where(better[:, None], other[0], found[0]),
+        np.where(better[:, None, None], other[1], found[1]),
+        np.where(better, other[2], found[2]),
+    )
 
 
 def _alternated(moments: PeriodMoments, rank: int, b: Floats) -> FactorFit:
     """Slopes given factors and factors given slopes in turn, from slopes b (B, K)."""
-    rows, count = len(b), b.shape[1]
     b = b.copy()
-    live = np.flatnonzero(np.isfinite(b).all(axis=1)) if count and rank else np.arange(0)
+    live = np.flatnonzero(np.isfinite(b).all(axis=1)) if b.shape[1] and rank else np.arange(0)
     some = moments.take(live)
     for _ in range(STEPS):
         if not live.size:
@@ -162,8 +140,7 @@ def _alternated(moments: PeriodMoments, rank: int, b: Floats) -> FactorFit:
         live, some = live[still], some.take(still)
     converged = np.isfinite(b).all(axis=1)
     converged[live] = False
-    safe = np.where(np.isfinite(b), b, 0.0)
-    return FactorFit(b, first_vectors(moments.of_rest(safe), rank), np.full(rows, rank), converged)
+    return b, first_vectors(moments.of_rest(b), rank), converged
 
 
 def chosen_ranks(moments: PeriodMoments, criterion: Criterion, most: Codes) -> Codes:
@@ -171,22 +148,17 @@ def chosen_ranks(moments: PeriodMoments, criterion: Criterion, most: Codes) -> C
     t = moments.products.shape[3]
     least, both = np.minimum(moments.units, t), (moments.units + t) / (moments.units * t)
     price = {"ic1": -both * np.log(both), "ic2": both * np.log(least), "ic3": np.log(least) / least}[criterion]
-    values = _eigenvalues(moments, 0)
+    values = np.linalg.eigvalsh(moments.of_rest(fitted(moments, 0)[0]))
     total = values.sum(axis=1)
     most = np.minimum(most, (values >= (total / least)[:, None]).sum(axis=1))
     floor = FLOOR * np.maximum(total, np.finfo(float).tiny)
     scores = np.full((len(most), int(most.max(initial=0)) + 1), np.inf)
     for number in range(scores.shape[1]):
         rows = np.flatnonzero(most >= number)
-        rest = _eigenvalues(moments.take(rows), number)[:, : t - number].sum(axis=1)
+        some = moments.take(rows)
+        rest = np.linalg.eigvalsh(some.of_rest(fitted(some, number)[0]))[:, : t - number].sum(axis=1)
         scores[rows, number] = np.log(np.maximum(rest, floor[rows])) + number * price[rows]
     return np.asarray(scores.argmin(axis=1))
-
-
-def _eigenvalues(moments: PeriodMoments, rank: int) -> Floats:
-    """Of the second moments of y - X b with so many factors, ascending, (B, T)."""
-    b = fitted(moments, rank).b
-    return np.linalg.eigvalsh(moments.of_rest(np.where(np.isfinite(b), b, 0.0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +185,7 @@ class InteractiveEffects(ImputedEffects):
     """
 
     kind: ClassVar[str] = "interactive-effects"
+    own_statistics: ClassVar[tuple[str, ...]] = ("factors",)
 
     form: FactorForm = "imputation"
     factors: int | Criterion = "ic2"
@@ -239,10 +212,6 @@ class InteractiveEffects(ImputedEffects):
         """A world with a factor and a covariate."""
         return small_world(1), ("overall",)
 
-    def own_statistics(self) -> tuple[str, ...]:
-        """The number of factors."""
-        return ("factors",)
-
     def check_calendar(self, first: Codes, periods: tuple[int, ...]) -> None:
         """Raise BadInput for too few never treated units, and for too few periods before adoption."""
         used = first > 0
@@ -258,30 +227,40 @@ class InteractiveEffects(ImputedEffects):
                       where=self.name, allowed=f"{self.number + 1} or more periods before adoption",
                       remedy="ask for fewer factors, or leave those units out")  # fmt: skip
 
-    def complete(self, panels: UnitPanels, streams: Streams) -> Completion:
-        """Choose the number of factors, then fit."""
-        variables, used = self._variables(panels)
-        moments = PeriodMoments.of(variables, used)
-        return self._completed(panels, variables, moments, self._ranks(panels, moments), None)
-
-    def complete_again(self, panels: UnitPanels, samples: UnitSamples, whole: Completion) -> Completion:
-        """With the number of factors of the whole panel."""
-        variables, used = self._variables(panels)
-        ranks = whole.tuning[samples.rows].astype(np.intp)
-        near = whole.slopes[samples.rows]
-        return self._completed(panels, variables, PeriodMoments.of(variables, used), ranks, near)
-
-    def _variables(self, panels: UnitPanels) -> tuple[Floats, Flags]:
-        """Outcome, in the regression form the treatment, covariates (B, K + 1, T, N), and the units fitted (B, N)."""
+    def complete(
+        self, panels: UnitPanels, streams: Streams, again: tuple[UnitSamples, Completion] | None = None
+    ) -> Completion:
+        """With the number of factors chosen, in samples of units with that of the whole panel."""
+        # outcome, in the regression form the treatment, covariates (B, K + 1, T, N), and the units fitted (B, N)
+        rows, t, n = panels.y.shape
         columns = [panels.y, *([panels.treated] if self.form == "regression" else [])]
-        x = (
-            np.broadcast_to(panels.x, (len(panels.y), panels.x.shape[1], *panels.y.shape[1:]))
-            if panels.x.size
-            else None
-        )
-        parts = [np.stack(columns, axis=1), *([] if x is None else [x])]
-        never = panels.first == panels.y.shape[1]
-        return np.concatenate(parts, axis=1), never if self.form == "imputation" else panels.first > 0
+        parts = [np.stack(columns, axis=1)]
+        if panels.x.size:
+            parts.append(np.broadcast_to(panels.x, (rows, panels.x.shape[1], t, n)))
+        variables = np.concatenate(parts, axis=1)
+        used = panels.first == t if self.form == "imputation" else panels.first > 0
+        moments, near = PeriodMoments.of(variables, used), None
+        if again is None:
+            ranks = self._ranks(panels, moments)
+        else:
+            samples, whole = again
+            ranks, near = whole.tuning[samples.rows].astype(np.intp), whole.slopes[samples.rows]
+
+        outcome, converged = np.empty_like(panels.y), np.empty(rows, dtype=bool)
+        b = np.empty((rows, variables.shape[1] - 1))
+        for rank in np.unique(ranks):
+            group = np.flatnonzero(ranks == rank)
+            some = moments.take(group)
+            slopes, factors, converged[group] = fitted(some, int(rank), None if near is None else near[group])
+            b[group] = slopes
+            if self.form == "imputation":
+                outcome[group] = _imputed(panels.take(group), variables[group], some, slopes, factors)
+            else:  # less the treatment's coefficient where treated
+                outcome[group] = panels.y[group] - slopes[:, :1, None] * variables[group, 1]
+        lacking = moments.units < ranks + FEWEST  # samples may hold too few: every slope fits them
+        b[lacking], outcome[lacking], converged[lacking] = np.nan, np.nan, False
+        number = ranks.astype(np.float64)
+        return Completion(outcome, number, b, {"factors": number}, converged)
 
     def _ranks(self, panels: UnitPanels, moments: PeriodMoments) -> Codes:
         """The number of factors of each panel, (B,)."""
@@ -295,38 +274,16 @@ class InteractiveEffects(ImputedEffects):
             most = np.minimum(most, before - 1 - SPARE)
         return chosen_ranks(moments, self.factors, np.maximum(most, 0).astype(np.intp))
 
-    def _completed(
-        self, panels: UnitPanels, variables: Floats, moments: PeriodMoments, ranks: Codes, near: Floats | None
-    ) -> Completion:
-        outcome, converged = np.empty_like(panels.y), np.empty(len(panels.y), dtype=bool)
-        b = np.empty((len(panels.y), variables.shape[1] - 1))
-        complete: Callable[..., Floats] = _imputed if self.form == "imputation" else _without_treatment
-        for rank in np.unique(ranks):
-            group = np.flatnonzero(ranks == rank)
-            fit = fitted(moments.take(group), int(rank), None if near is None else near[group])
-            b[group] = fit.b
-            outcome[group] = complete(panels.take(group), variables[group], moments.take(group), fit)
-            converged[group] = fit.converged
-        lacking = moments.units < ranks + FEWEST  # samples may hold too few: every slope fits them
-        b[lacking], outcome[lacking], converged[lacking] = np.nan, np.nan, False
-        number = ranks.astype(np.float64)
-        return Completion(outcome, number, b, {"factors": number}, converged)
 
-
-def _without_treatment(panels: UnitPanels, variables: Floats, moments: PeriodMoments, fit: FactorFit) -> Floats:
-    """Outcomes less the treatment's coefficient where treated, (B, T, N)."""
-    return panels.y - fit.b[:, :1, None] * variables[:, 1]
-
-
-def _imputed(panels: UnitPanels, variables: Floats, moments: PeriodMoments, fit: FactorFit) -> Floats:
+def _imputed(panels: UnitPanels, variables: Floats, moments: PeriodMoments, b: Floats, factors: Floats) -> Floats:
     """Outcomes without treatment by factors of the never treated and each unit's own loadings, (B, T, N); NaN for a
     unit whose periods before adoption do not tell its loadings."""
-    weights = np.concatenate([np.ones((len(fit.b), 1)), -fit.b], axis=1)
+    weights = np.concatenate([np.ones((len(b), 1)), -b], axis=1)
     rest = (weights[:, :, None, None] * variables).sum(axis=1)
     level = (weights[:, :, None] * moments.means).sum(axis=1)
     away = rest - level[:, :, None]
     rows, t, n = away.shape
-    basis = np.concatenate([np.ones((rows, t, 1)), np.sqrt(t) * fit.factors], axis=2)
+    basis = np.concatenate([np.ones((rows, t, 1)), np.sqrt(t) * factors], axis=2)
     found = np.full((rows, t, n), np.nan)
     for date in np.unique(panels.first[panels.first > 0]):
         early = basis[:, :date]

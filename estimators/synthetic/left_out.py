@@ -29,6 +29,7 @@ from typing import Literal
 
 import numpy as np
 
+from estimators.core.estimator import Moments
 from estimators.synthetic.simplex import (
     CERTAIN,
     LEAST,
@@ -62,19 +63,20 @@ class Weighting:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class AdoptionBlock:
-    """P comparisons of one date: 1 for controls and 1 for treated units, (P, N), and zeta of the weights of units and
-    of periods, (P,)."""
+class AdoptionBlock(Moments):
+    """P comparisons of one date: 1 for controls and 1 for treated units, (P, N), treated cells (P,), and zeta of the
+    weights of units and of periods, (P,)."""
 
     date: int
     controls: Floats
     treated: Floats
+    cells: Floats
     zeta: Floats
     slight: Floats
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class ComparisonFit:
+class ComparisonFit(Moments):
     """Weights of units (P, N) and of periods before adoption (P, T0), the treated less the synthetic path (P, T), the
     estimate (P,), contrasts of units less that of the treated (P, N), whether weights are the optimum (P,)."""
 
@@ -86,97 +88,81 @@ class ComparisonFit:
     optimal: Flags
 
 
-def noise_level(y: Floats, controls: Floats, date: int) -> Floats:
-    """sigma of outcomes (P, T, N) with controls (P, N), (P,); 0 with fewer than two periods before."""
-    if date < FEWEST_BEFORE:
-        return np.zeros(len(y))
-    steps = np.diff(y[:, :date], axis=1)
-    cells = controls.sum(axis=1) * (date - 1)
-    mean = np.matmul(steps, controls[:, :, None])[:, :, 0].sum(axis=1) / cells
-    around = np.square(steps - mean[:, None, None])
-    return np.asarray(np.sqrt(np.matmul(around, controls[:, :, None])[:, :, 0].sum(axis=1) / cells))
+def own_zetas(y: Floats, date: int, controls: Floats, cells: Floats, how: Weighting) -> tuple[Floats, Floats]:
+    """zeta of the weights of units and of periods, (P,), of outcomes (P, T, N) with controls (P, N) and so many treated
+    cells (P,); 0 with fewer than two periods before."""
+    sigma = np.zeros(len(y))
+    if date >= FEWEST_BEFORE:
+        steps = np.diff(y[:, :date], axis=1)
+        count = controls.sum(axis=1) * (date - 1)
+        mean = np.matmul(steps, controls[:, :, None])[:, :, 0].sum(axis=1) / count
+        around = np.square(steps - mean[:, None, None])
+        sigma = np.sqrt(np.matmul(around, controls[:, :, None])[:, :, 0].sum(axis=1) / count)
+    return cells**0.25 * sigma if how.penalised else SLIGHT * sigma, SLIGHT * sigma
 
 
-def comparison_of(y: Floats, date: int, controls: Floats, treated: Floats, how: Weighting) -> AdoptionBlock:
-    """A comparison with the zetas of its own sample."""
-    sigma = noise_level(y, controls, date)
-    cells = treated.sum(axis=1) * (y.shape[1] - date)
-    return AdoptionBlock(
-        date, controls, treated, cells**0.25 * sigma if how.penalised else SLIGHT * sigma, SLIGHT * sigma
-    )
+def less_treated(y: Floats, block: AdoptionBlock) -> tuple[Floats, Floats, Floats, Floats]:
+    """Outcomes (P, T, N) less the mean of the treated; those before adoption less their means, (P, T0, N); means after
+    adoption, and these less the means before, (P, N)."""
+    date, after = block.date, y.shape[1] - block.date
+    z = y - np.matmul(y, block.treated[:, :, None]) / block.treated.sum(axis=1)[:, None, None]
+    before = np.matmul(np.full(date, 1 / date), z[:, :date])
+    post = np.matmul(np.full(after, 1 / after), z[:, date:])
+    return z, z[:, :date] - before[:, None], post, post - before
 
 
 def fit_comparison(y: Floats, block: AdoptionBlock, how: Weighting) -> ComparisonFit:
     """Fit outcomes (P, T, N); NaN where there is no control or no treated unit."""
-    date, controls, after = block.date, block.controls, y.shape[1] - block.date
-    z = y - np.matmul(y, block.treated[:, :, None]) / block.treated.sum(axis=1)[:, None, None]
-    before = np.matmul(np.full(date, 1 / date), z[:, :date])
-    post = np.matmul(np.full(after, 1 / after), z[:, date:])
-    centred = z[:, :date] - before[:, None]
-    units, fitted = _unit_weights(z[:, :date], centred, block, how)
-    periods, optimal = _time_weights(centred, post - before, block, how)
+    rows, date, controls = len(y), block.date, block.controls
+    z, centred, post, change = less_treated(y, block)
+    total = controls.sum(axis=1)
+
+    if how.units == "equal":
+        units, fitted = controls / total[:, None], np.ones(rows, dtype=bool)
+    else:
+        penalty = np.broadcast_to((np.square(block.zeta) * date)[:, None], controls.shape)
+        before = centred if how.units == "demeaned" else z[:, :date]
+        units, fitted = simplex_least_squares(before, penalty, controls > 0)
+
+    if how.periods == "fitted":
+        left = centred - change[:, None]
+        left -= np.matmul(left, controls[:, :, None]) / total[:, None, None]
+        left *= controls[:, None]
+        penalty = np.broadcast_to((np.square(block.slight) * total)[:, None], (rows, date))
+        columns = np.ascontiguousarray(left.transpose(0, 2, 1))
+        periods, optimal = simplex_least_squares(columns, penalty, np.ones((rows, date), dtype=bool))
+    else:
+        share = 1 / date if how.periods == "equal" else 0.0
+        periods, optimal = np.full((rows, date), share), np.ones(rows, dtype=bool)
+
     gap = -np.matmul(z, units[:, :, None])[:, :, 0]
     contrasts = post - np.matmul(periods[:, None], z[:, :date])[:, 0]
     estimate = -np.vecdot(units, contrasts)
-    sound = (controls.sum(axis=1) > 0) & (block.treated.sum(axis=1) > 0)
+    sound = (total > 0) & (block.treated.sum(axis=1) > 0)
     return ComparisonFit(units, periods, gap, np.where(sound, estimate, np.nan), contrasts, fitted & optimal & sound)
-
-
-def _unit_weights(before: Floats, centred: Floats, block: AdoptionBlock, how: Weighting) -> tuple[Floats, Flags]:
-    """omega (P, N) and whether it is the optimum, of outcomes before adoption less those of the treated, and the same
-    less their means, (P, T0, N)."""
-    if how.units == "equal":
-        return block.controls / block.controls.sum(axis=1)[:, None], np.ones(len(before), dtype=bool)
-    penalty = np.broadcast_to((np.square(block.zeta) * block.date)[:, None], block.controls.shape)
-    found = simplex_least_squares(centred if how.units == "demeaned" else before, penalty, block.controls > 0)
-    return found.weights, found.optimal
-
-
-def _time_weights(centred: Floats, change: Floats, block: AdoptionBlock, how: Weighting) -> tuple[Floats, Flags]:
-    """lambda (P, T0) and whether it is the optimum, of outcomes before adoption and the mean after it, both less the
-    mean before adoption, (P, T0, N) and (P, N)."""
-    rows, date = len(centred), block.date
-    if how.periods != "fitted":
-        share = 1 / date if how.periods == "equal" else 0.0
-        return np.full((rows, date), share), np.ones(rows, dtype=bool)
-    left, total = centred - change[:, None], block.controls.sum(axis=1)
-    left -= np.matmul(left, block.controls[:, :, None]) / total[:, None, None]
-    left *= block.controls[:, None]
-    penalty = np.broadcast_to((np.square(block.slight) * total)[:, None], (rows, date))
-    columns = np.ascontiguousarray(left.transpose(0, 2, 1))
-    found = simplex_least_squares(columns, penalty, np.ones((rows, date), dtype=bool))
-    return found.weights, found.optimal
 
 
 # Samples of several dates: which rows have which date, and averages over dates.
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class DatedComparison:
-    """The comparison of one date in those samples that have it, rows (P',) of them, and treated cells (P',)."""
-
-    rows: Codes
-    block: AdoptionBlock
-    cells: Floats
-
-
-@dataclass(frozen=True, eq=False, slots=True)
 class SampleFit:
-    """Estimates of P samples (P,), averaged over dates; the fit of each date; whether all weights are optima (P,)."""
+    """Estimates of P samples (P,), averaged over dates; of each date the samples that have it, rows (P',) of them, and
+    their fit; whether all weights are optima (P,)."""
 
     estimate: Floats
     cells: Floats
-    dates: tuple[tuple[DatedComparison, ComparisonFit], ...]
+    dates: tuple[tuple[Codes, AdoptionBlock, ComparisonFit], ...]
     optimal: Flags
 
 
 def zetas_of(found: SampleFit, samples: Codes) -> dict[int, tuple[Floats, Floats]]:
     """The penalties of each date of whole samples, for samples (B,) of them, (B,); NaN where one has no such date."""
     out = {}
-    for dated, _ in found.dates:
+    for rows, block, _ in found.dates:
         both = np.full((2, len(found.estimate)), np.nan)
-        both[:, dated.rows] = dated.block.zeta, dated.block.slight
-        out[dated.block.date] = both[0, samples], both[1, samples]
+        both[:, rows] = block.zeta, block.slight
+        out[block.date] = both[0, samples], both[1, samples]
     return out
 
 
@@ -202,17 +188,17 @@ def fit_samples(
             total[rows] = np.nan
             continue
         some, compared, own = y[rows], controls[rows], treated[rows]
-        if zetas is None:
-            block = comparison_of(some, date, compared, own, how)
-        else:
-            zeta, slight = zetas[date]
-            block = AdoptionBlock(date, compared, own, zeta[rows], slight[rows])
-        fit = fit_comparison(some, block, how)
         weight = own.sum(axis=1) * (periods - date)
+        if zetas is None:
+            zeta, slight = own_zetas(some, date, compared, weight, how)
+        else:
+            zeta, slight = (each[rows] for each in zetas[date])
+        block = AdoptionBlock(date, compared, own, weight, zeta, slight)
+        fit = fit_comparison(some, block, how)
         total[rows] += weight * fit.estimate
         cells[rows] += weight
         optimal[rows] &= fit.optimal
-        fits.append((DatedComparison(rows, block, weight), fit))
+        fits.append((rows, block, fit))
     estimate = np.where(cells > 0, total / np.where(cells > 0, cells, 1.0), np.nan)
     return SampleFit(estimate, cells, tuple(fits), optimal & (cells > 0))
 
@@ -234,17 +220,6 @@ class WithoutUnits:
     block: AdoptionBlock
     fit: ComparisonFit
     how: Weighting
-
-    @classmethod
-    def of(cls, y: Floats, block: AdoptionBlock, fit: ComparisonFit, how: Weighting) -> WithoutUnits:
-        """Of outcomes (P, T, N)."""
-        date, after = block.date, y.shape[1] - block.date
-        z = y - np.matmul(y, block.treated[:, :, None]) / block.treated.sum(axis=1)[:, None, None]
-        before = np.matmul(np.full(date, 1 / date), z[:, :date])
-        centred = z[:, :date] - before[:, None]
-        post = np.matmul(np.full(after, 1 / after), z[:, date:])
-        base = z[:, :date] if how.units == "fitted" else centred
-        return cls(base, centred, post - before, block, fit, how)
 
     def estimates(self) -> Floats:
         """The estimate without each unit, (P, N); units of neither side leave it as it is, NaN where there is none."""
@@ -277,23 +252,18 @@ class WithoutUnits:
         if self.how.penalised:
             changed &= ~self._penalised_units(out, changed)
         panels, missing = np.nonzero(changed)
-        for start in range(0, len(panels), PROBLEMS_AT_ONCE):
-            some = slice(start, start + PROBLEMS_AT_ONCE)
-            out[panels[some], missing[some]] = self._fitted_units(panels[some], missing[some])
+        for start in range(0, len(panels), PROBLEMS_AT_ONCE):  # NaN where there is no optimum
+            rows, unit = panels[start : start + PROBLEMS_AT_ONCE], missing[start : start + PROBLEMS_AT_ONCE]
+            line, treated = np.arange(len(rows)), own[rows, unit]
+            base, eligible = self.base[rows], compared[rows]
+            left = np.maximum(self.block.treated[rows].sum(axis=1) - 1, 1)
+            shift = base[line, :, unit] * (treated / left)[:, None]
+            base += shift[:, :, None]
+            eligible[line, unit] = False
+            penalty = np.broadcast_to((np.square(self.block.zeta) * self.block.date)[rows, None], eligible.shape)
+            weights, optimal = simplex_least_squares(base, penalty, eligible, whole[rows] > 0)
+            out[rows, unit] = np.where(optimal[:, None], weights, np.nan)
         return out
-
-    def _fitted_units(self, rows: Codes, missing: Codes) -> Floats:
-        """Weights of some panels without one unit each, (Q, N); NaN where there is no optimum."""
-        line, own = np.arange(len(rows)), self.block.treated[rows, missing] > 0
-        base, eligible = self.base[rows], self.block.controls[rows] > 0
-        left = np.maximum(self.block.treated[rows].sum(axis=1) - 1, 1)
-        shift = base[line, :, missing] * (own / left)[:, None]
-        base += shift[:, :, None]
-        eligible[line, missing] = False
-        penalty = np.broadcast_to((np.square(self.block.zeta) * self.block.date)[rows, None], eligible.shape)
-        start = self.fit.units[rows] > 0
-        found = simplex_least_squares(base, penalty, eligible, start)
-        return np.where(found.optimal[:, None], found.weights, np.nan)
 
     def _penalised_units(self, out: Floats, changed: Flags) -> Flags:
         """Put weights into `out` (P, N, N) where the dual finds them; says where, (P, N)."""
@@ -310,27 +280,20 @@ class WithoutUnits:
             return known
         rows, missing = np.nonzero(changed & ~known & usable[:, None])
         for start in range(0, len(rows), PROBLEMS_AT_ONCE):
-            some = slice(start, start + PROBLEMS_AT_ONCE)
-            at, unit = rows[some], missing[some]
-            weights, arrived = self._by_dual(c[at], d[at], at, unit)
-            out[at[arrived], unit[arrived]] = weights[arrived]
+            at, unit = rows[start : start + PROBLEMS_AT_ONCE], missing[start : start + PROBLEMS_AT_ONCE]
+            line, own = np.arange(len(at)), self.block.treated[at, unit] > 0
+            remaining, columns = np.maximum(self.block.treated[at].sum(axis=1) - 1, 1), c[at]
+            columns[:, :-1] += (columns[line, :-1, unit] * (own / remaining)[:, None])[:, :, None]
+            allowed = compared[at]
+            allowed[line, unit] = False
+            near = (self.fit.units[at] > 0) & allowed
+            near = np.where(near.any(axis=1)[:, None], near, allowed)
+            u, arrived = by_dual(columns, np.broadcast_to(d[at, None], allowed.shape), allowed, near)
+            total = u.sum(axis=1)
+            arrived &= total > 0
+            out[at[arrived], unit[arrived]] = u[arrived] / total[arrived, None]
             known[at[arrived], unit[arrived]] = True
         return known
-
-    def _by_dual(self, c: Floats, d: Floats, rows: Codes, missing: Codes) -> tuple[Floats, Flags]:
-        """Weights of some panels without one unit each, (Q, N), and whether they are the optimum, from normalised
-        columns of the whole, (Q, T0 + 1, N), which it moves where a treated unit is missing."""
-        line, own = np.arange(len(rows)), self.block.treated[rows, missing] > 0
-        remaining = np.maximum(self.block.treated[rows].sum(axis=1) - 1, 1)
-        c[:, :-1] += (c[line, :-1, missing] * (own / remaining)[:, None])[:, :, None]
-        allowed = self.block.controls[rows] > 0
-        allowed[line, missing] = False
-        near = (self.fit.units[rows] > 0) & allowed
-        near = np.where(near.any(axis=1)[:, None], near, allowed)
-        u, arrived = by_dual(c, np.broadcast_to(d[:, None], allowed.shape), allowed, near)
-        total = u.sum(axis=1)
-        arrived &= total > 0
-        return u / np.where(arrived, total, 1.0)[:, None], arrived
 
     def _periods(self) -> Floats:
         """Weights of periods (P, N, T0): those without unit i in row i."""
@@ -346,24 +309,19 @@ class WithoutUnits:
         left *= compared[:, None]
         known = self._nearby_periods(out, np.ascontiguousarray(left.transpose(0, 2, 1)), changed)
         panel, missing = np.nonzero(changed & ~known)
-        for start in range(0, len(panel), PROBLEMS_AT_ONCE):
-            some = slice(start, start + PROBLEMS_AT_ONCE)
-            out[panel[some], missing[some]] = self._fitted_periods(left, panel[some], missing[some])
+        for start in range(0, len(panel), PROBLEMS_AT_ONCE):  # NaN where there is no optimum
+            rows, unit = panel[start : start + PROBLEMS_AT_ONCE], missing[start : start + PROBLEMS_AT_ONCE]
+            line, some, others = np.arange(len(rows)), left[rows], compared[rows]
+            count = others.sum(axis=1) - 1.0
+            own = some[line, :, unit]
+            some += (own / count[:, None])[:, :, None]
+            others[line, unit] = False
+            some *= others[:, None]
+            penalty = np.broadcast_to((np.square(self.block.slight[rows]) * count)[:, None], own.shape)
+            columns, every = np.ascontiguousarray(some.transpose(0, 2, 1)), np.ones(own.shape, dtype=bool)
+            weights, optimal = simplex_least_squares(columns, penalty, every, self.fit.periods[rows] > 0)
+            out[rows, unit] = np.where(optimal[:, None], weights, np.nan)
         return out
-
-    def _fitted_periods(self, left: Floats, rows: Codes, missing: Codes) -> Floats:
-        """Weights of some panels without one control each, (Q, T0), of centred differences (P, T0, N)."""
-        line, some = np.arange(len(rows)), left[rows]
-        count = (self.block.controls[rows] > 0).sum(axis=1) - 1.0
-        own = some[line, :, missing]
-        some += (own / count[:, None])[:, :, None]
-        compared = self.block.controls[rows] > 0
-        compared[line, missing] = False
-        some *= compared[:, None]
-        penalty = np.broadcast_to((np.square(self.block.slight[rows]) * count)[:, None], own.shape)
-        columns = np.ascontiguousarray(some.transpose(0, 2, 1))
-        found = simplex_least_squares(columns, penalty, np.ones(own.shape, dtype=bool), self.fit.periods[rows] > 0)
-        return np.where(found.optimal[:, None], found.weights, np.nan)
 
     def _nearby_periods(self, out: Floats, left: Floats, changed: Flags) -> Flags:
         """Put weights into `out` (P, N, T0) where they follow from cross products of centred rows left (P, N, T0), less
@@ -374,7 +332,7 @@ class WithoutUnits:
         """
         inside, count = self.fit.periods > 0, (self.block.controls > 0).sum(axis=1)
         scale = np.vecdot(left, left).sum(axis=1) / inside.shape[1]
-        # of no more controls than periods, many weights fit equally well: see `simplex._tall`
+        # of no more controls than periods, many weights fit equally well: see `simplex._solved`
         usable = np.isfinite(scale) & (scale > 0) & inside.any(axis=1) & (count > inside.shape[1])
         rows = np.where(usable[:, None, None], left, 0.0) / np.sqrt(np.where(usable, scale, 1.0))[:, None, None]
         gram = np.matmul(rows.transpose(0, 2, 1), rows) + 1.0
@@ -450,11 +408,10 @@ def refitted(y: Floats, block: AdoptionBlock, fit: ComparisonFit, how: Weighting
     parts = []
     for start in range(0, len(y), step):
         some = slice(start, start + step)
-        own = AdoptionBlock(
-            block.date, *(getattr(block, name)[some] for name in ("controls", "treated", "zeta", "slight"))
-        )
-        whole = ComparisonFit(*(getattr(fit, name)[some] for name in ComparisonFit.__slots__))
-        parts.append(WithoutUnits.of(y[some], own, whole, how).estimates())
+        own = block.take(some)
+        z, centred, _, change = less_treated(y[some], own)
+        base = z[:, : block.date] if how.units == "fitted" else centred
+        parts.append(WithoutUnits(base, centred, change, own, fit.take(some), how).estimates())
     return np.concatenate(parts)
 
 
@@ -479,12 +436,12 @@ def jackknife(y: Floats, first: Codes, found: SampleFit, how: Weighting, *, refi
     control with all weight that is not fitted anew.
     """
     total, cells, periods = np.zeros(first.shape), np.zeros(first.shape), y.shape[1]
-    for dated, fit in found.dates:
-        own, weight = dated.block.treated > 0, periods - dated.block.date
+    for rows, block, fit in found.dates:
+        own, weight = block.treated > 0, periods - block.date
         treated = own.sum(axis=1)[:, None] - own
-        taus = refitted(y[dated.rows], dated.block, fit, how) if refit else renormalised(dated.block, fit)
-        total[dated.rows] += np.where(treated > 0, weight * treated * taus, 0.0)
-        cells[dated.rows] += weight * treated
+        taus = refitted(y[rows], block, fit, how) if refit else renormalised(block, fit)
+        total[rows] += np.where(treated > 0, weight * treated * taus, 0.0)
+        cells[rows] += weight * treated
     parts = first > 0
     taus = np.where(parts, total / cells, 0.0)
     n = parts.sum(axis=1)

@@ -19,26 +19,26 @@ which is before the minimum: what is published is that, and so are the defaults 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core import regression as ols
+from estimators.core.estimator import Moments
 from estimators.synthetic.imputed_effects import (
     CellEffects,
     Completion,
     ImputedEffects,
     UnitPanels,
     UnitSamples,
-    check_untreated,
     small_world,
     untreated_slopes,
 )
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
-from sim.errors import bad
+from sim.errors import bad, listed
 from sim.streams import Streams
 
 SPAN = 1e-3  # the smallest positive penalty as a share of the largest
@@ -46,7 +46,7 @@ EXPLAINED = 1e-8  # share of the two-way fit's objective below which nothing is 
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class State:
+class State(Moments):
     """L (B, T, N) with its nuclear norm (B,), u (B, N), v (B, T)."""
 
     low_rank: Floats
@@ -58,10 +58,6 @@ class State:
         """y - L - u - v."""
         return y - self.low_rank - self.unit[:, None, :] - self.period[:, :, None]
 
-    def take(self, rows: Codes | Flags) -> State:
-        """Some of the panels."""
-        return State(*(getattr(self, item.name)[rows] for item in fields(self)))
-
     def put(self, rows: Codes, other: State) -> None:
         """Set some of the panels to another state, in place."""
         for item in fields(self):
@@ -69,7 +65,7 @@ class State:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Masked:
+class Masked(Moments):
     """Outcomes (B, T, N) seen where mask is 1; counts as in `CellEffects`; floor (B,): objective that counts as 0."""
 
     y: Floats
@@ -89,10 +85,6 @@ class Masked:
         masked = cls(y, effects.mask, effects.of_units, effects.of_periods, effects.cells, floor)
         largest = np.sqrt(np.maximum(np.linalg.eigvalsh(second_moments(rest))[:, -1], 0.0))
         return masked, state, 2 * largest / effects.cells
-
-    def take(self, rows: Codes | Flags) -> Masked:
-        """Some of the panels."""
-        return Masked(*(getattr(self, item.name)[rows] for item in fields(self)))
 
     def error(self, state: State) -> Floats:
         """Mean squared residual of the cells seen, (B,)."""
@@ -124,12 +116,131 @@ def thresholded(x: Floats, by: Floats) -> tuple[Floats, Floats]:
     return shrink @ x if x.shape[1] <= x.shape[2] else x @ shrink, left.sum(axis=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """When sweeps at one penalty end: share of the objective, most sweeps."""
+def path_of(largest: Floats, penalties: int) -> Floats:
+    """Falling penalties (B, P) from the largest (B,), the last one zero."""
+    return np.column_stack([largest[:, None] * SPAN ** np.linspace(0.0, 1.0, penalties - 1), np.zeros(len(largest))])
 
-    tolerance: float
-    sweeps: int
+
+def path_to(penalty: Floats, path: Floats) -> tuple[Floats, Codes]:
+    """A path (B, P + 1) that ends at a penalty (B,), from those of a path (B, P) above it, and where it ends, (B,)."""
+    last = (path > penalty[:, None]).sum(axis=1)
+    end = np.where(np.arange(path.shape[1]) == last[:, None], penalty[:, None], 0.0)
+    return np.where(path > penalty[:, None], path, 0.0) + end, last
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixCompletion(ImputedEffects):
+    """The mean effect over treated cells, their outcomes without treatment completed by a matrix of low rank.
+
+    Unit and period effects are free, the nuclear norm of the rest is penalised, the penalty chosen by cross-validation
+    over untreated cells. Covariates are taken out first, with the slopes of the two-way regression over untreated
+    cells. Treated from different dates is served, also without never treated units; units treated from the first
+    period on are left out; unbalanced panels are refused. Where no factor is worth its penalty, it is imputation with
+    two-way effects. Shrinking L leaves part of what factors do in the effect.
+
+    penalty: of the nuclear norm, by cell; None = cross-validation. folds, kept: how often cells are held out, and the
+    share of them that is not. penalties: how many are tried. reselect: whether samples of placebo and bootstrap choose
+    their own penalty, as in published placebo errors (up to twenty times the time); else they take the panel's, as
+    samples of the jackknife always do. tolerance, sweeps: sweeps at a penalty end where one lowers the objective by
+    less than this share, or after so many.
+
+    Statistics: penalty; rank of L.
+
+    >>> import panelproof as pp
+    >>> found = pp.MatrixCompletion(penalty=0.001)(pp.example_panel().panel)
+    >>> print(f"{found.params['overall']:.3f} ({found.std_errors['overall']:.3f})")
+    0.035 (0.011)
+    """
+
+    kind: ClassVar[str] = "matrix-completion"
+    own_statistics: ClassVar[tuple[str, ...]] = ("penalty", "rank")
+
+    penalty: float | None = None
+    folds: int = 5
+    kept: float = 0.8
+    penalties: int = 20
+    reselect: bool = False
+    tolerance: float = 1e-5
+    sweeps: int = 400
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for settings that cannot be."""
+        ImputedEffects.__post_init__(self)
+        for name, sound, allowed in (
+            ("penalty", self.penalty is None or 0 <= self.penalty < np.inf, "0 or more, or none"),
+            ("folds", self.folds >= 1, "1 or more"),
+            ("kept", 0 < self.kept < 1, "a share between 0 and 1"),
+            ("penalties", self.penalties >= 3, "3 or more"),
+            ("tolerance", 0 < self.tolerance < 1, "a share between 0 and 1"),
+            ("sweeps", self.sweeps >= 1, "1 or more"),
+        ):
+            if not sound:
+                raise bad(f"{name} = {getattr(self, name)}", where=f"estimator {self.name}", allowed=allowed,
+                          remedy="leave it out for the default")  # fmt: skip
+
+    @property
+    def home(self) -> tuple[Design, tuple[str, ...]]:
+        """A world of two-way effects with a covariate."""
+        return small_world(), ("overall",)
+
+    def check_calendar(self, first: Codes, periods: tuple[int, ...]) -> None:
+        """Raise BadInput for periods in which every unit is treated."""
+        empty = [period for t, period in enumerate(periods) if not (first > t).any()]
+        if empty:
+            raise bad(f"no unit is untreated in {listed(empty)}", where=self.name,
+                      allowed="a never or not yet treated unit in every period",
+                      remedy="leave out those periods, or add untreated units")  # fmt: skip
+
+    def complete(
+        self, panels: UnitPanels, streams: Streams, again: tuple[UnitSamples, Completion] | None = None
+    ) -> Completion:
+        """With the penalty chosen, in samples of units with that of the whole panel or one of each sample's own."""
+        folds: Iterable[np.random.Generator] = ()
+        penalty = None
+        if again is None and self.penalty is None:
+            folds = streams.each("folds")
+        elif again is None:
+            penalty = np.full(len(panels.y), self.penalty)
+        elif self.reselect and self.penalty is None and again[0].seeds is not None:
+            folds = (np.random.Generator(np.random.SFC64(int(seed))) for seed in again[0].seeds)
+        else:
+            samples, whole = again
+            penalty = whole.tuning[samples.rows]
+
+        effects = CellEffects.of(panels.untreated)
+        b = untreated_slopes(panels, effects)
+        y = np.where(np.isfinite(b).all(axis=1)[:, None, None], panels.without_covariates(b), 0.0)
+        problem, state, largest = Masked.of(y, effects)
+        if penalty is None:
+            shape = (self.folds, *y.shape[1:])
+            path, last = self._validated(problem, np.stack([fold.random(shape) < self.kept for fold in folds]))
+        else:
+            path, last = path_to(penalty, path_of(largest, self.penalties))
+        end, converged = self.along(problem, state, path, last)
+
+        fitted, chosen = y - end.residual(y), path[np.arange(len(y)), last]
+        outcome = fitted + panels.y - panels.without_covariates(b)
+        values = np.linalg.eigvalsh(second_moments(end.low_rank))
+        ranks = (values > ols.COLLINEAR * np.maximum(values[:, -1:], 1e-300)).sum(axis=1).astype(np.float64)
+        return Completion(outcome, chosen, b, {"penalty": chosen, "rank": ranks}, converged)
+
+    def _validated(self, problem: Masked, drawn: Flags) -> tuple[Floats, Codes]:
+        """The path of penalties (B, P) and the place (B,) of the best by mean squared errors in cells held out."""
+        rows, folds = drawn.shape[:2]
+        panel = np.repeat(np.arange(rows), folds)
+        mask = problem.mask[panel] * drawn.reshape(-1, *drawn.shape[2:])
+        told = (mask.sum(axis=1, keepdims=True) > 0) & (mask.sum(axis=2, keepdims=True) > 0)
+        held = (problem.mask[panel] - mask) * told  # but where a fold leaves no cell that an effect could be fitted to
+        training, state, largest = Masked.of(problem.y[panel], CellEffects.of(mask))
+        path = path_of(largest.reshape(rows, folds).max(axis=1), self.penalties)
+        count = np.maximum(ols.dot(held, held), 1.0)
+        errors = np.empty((len(panel), self.penalties))
+        for place in range(self.penalties):
+            state, _ = self.descend(training, state, path[panel, place])
+            missed = held * state.residual(training.y)
+            errors[:, place] = ols.dot(missed, missed) / count
+        mean = (errors.reshape(rows, folds, -1)).mean(axis=1)
+        return path, mean.argmin(axis=1)
 
     def descend(self, problem: Masked, state: State, penalty: Floats) -> tuple[State, Flags]:
         """Sweeps of every panel until its own end, and which of them came to it, (B,)."""
@@ -160,138 +271,3 @@ class Rule:
             found, converged[rows] = self.descend(problem.take(rows), end.take(rows), penalties[rows, place])
             end.put(rows, found)
         return end, converged
-
-
-def path_of(largest: Floats, penalties: int) -> Floats:
-    """Falling penalties (B, P) from the largest (B,), the last one zero."""
-    return np.column_stack([largest[:, None] * SPAN ** np.linspace(0.0, 1.0, penalties - 1), np.zeros(len(largest))])
-
-
-def path_to(penalty: Floats, path: Floats) -> tuple[Floats, Codes]:
-    """A path (B, P + 1) that ends at a penalty (B,), from those of a path (B, P) above it, and where it ends, (B,)."""
-    last = (path > penalty[:, None]).sum(axis=1)
-    return np.where(path > penalty[:, None], path, 0.0) + _at(last, penalty, path.shape[1]), last
-
-
-def _at(last: Codes, penalty: Floats, width: int) -> Floats:
-    return np.where(np.arange(width) == last[:, None], penalty[:, None], 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class MatrixCompletion(ImputedEffects):
-    """The mean effect over treated cells, their outcomes without treatment completed by a matrix of low rank.
-
-    Unit and period effects are free, the nuclear norm of the rest is penalised, the penalty chosen by cross-validation
-    over untreated cells. Covariates are taken out first, with the slopes of the two-way regression over untreated
-    cells. Treated from different dates is served, also without never treated units; units treated from the first
-    period on are left out; unbalanced panels are refused. Where no factor is worth its penalty, it is imputation with
-    two-way effects. Shrinking L leaves part of what factors do in the effect.
-
-    penalty: of the nuclear norm, by cell; None = cross-validation. folds, kept: how often cells are held out, and the
-    share of them that is not. penalties: how many are tried. reselect: whether samples of placebo and bootstrap choose
-    their own penalty, as in published placebo errors (up to twenty times the time); else they take the panel's, as
-    samples of the jackknife always do. tolerance, sweeps: sweeps at a penalty end where one lowers the objective by
-    less than this share, or after so many.
-
-    Statistics: penalty; rank of L.
-
-    >>> import panelproof as pp
-    >>> found = pp.MatrixCompletion(penalty=0.001)(pp.example_panel().panel)
-    >>> print(f"{found.params['overall']:.3f} ({found.std_errors['overall']:.3f})")
-    0.035 (0.011)
-    """
-
-    kind: ClassVar[str] = "matrix-completion"
-
-    penalty: float | None = None
-    folds: int = 5
-    kept: float = 0.8
-    penalties: int = 20
-    reselect: bool = False
-    tolerance: float = 1e-5
-    sweeps: int = 400
-
-    def __post_init__(self) -> None:
-        """Raise BadInput for settings that cannot be."""
-        ImputedEffects.__post_init__(self)
-        for name, sound, allowed in (
-            ("penalty", self.penalty is None or 0 <= self.penalty < np.inf, "0 or more, or none"),
-            ("folds", self.folds >= 1, "1 or more"),
-            ("kept", 0 < self.kept < 1, "a share between 0 and 1"),
-            ("penalties", self.penalties >= 3, "3 or more"),
-            ("tolerance", 0 < self.tolerance < 1, "a share between 0 and 1"),
-            ("sweeps", self.sweeps >= 1, "1 or more"),
-        ):
-            if not sound:
-                raise bad(f"{name} = {getattr(self, name)}", where=f"estimator {self.name}", allowed=allowed,
-                          remedy="leave it out for the default")  # fmt: skip
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """A world of two-way effects with a covariate."""
-        return small_world(), ("overall",)
-
-    def own_statistics(self) -> tuple[str, ...]:
-        """The chosen penalty and the rank."""
-        return ("penalty", "rank")
-
-    def check_calendar(self, first: Codes, periods: tuple[int, ...]) -> None:
-        """Raise BadInput for periods in which every unit is treated."""
-        check_untreated(first, periods, self.name)
-
-    def complete(self, panels: UnitPanels, streams: Streams) -> Completion:
-        """Choose the penalty, then complete with it."""
-        drawn = None
-        if self.penalty is None:
-            shape = (self.folds, *panels.y.shape[1:])
-            drawn = np.stack([generator.random(shape) < self.kept for generator in streams.each("folds")])
-        return self._completed(panels, drawn, None)
-
-    def complete_again(self, panels: UnitPanels, samples: UnitSamples, whole: Completion) -> Completion:
-        """With the penalty of the whole panel, or with one of each sample's own."""
-        if not self.reselect or self.penalty is not None or samples.seeds is None:
-            return self._completed(panels, None, whole.tuning[samples.rows])
-        shape = (self.folds, *panels.y.shape[1:])
-        seeded = (np.random.Generator(np.random.SFC64(int(seed))) for seed in samples.seeds)
-        return self._completed(panels, np.stack([one.random(shape) < self.kept for one in seeded]), None)
-
-    def _completed(self, panels: UnitPanels, drawn: Flags | None, penalty: Floats | None) -> Completion:
-        """drawn (B, folds, T, N): cells kept in each fold; penalty (B,): where it is known."""
-        effects = CellEffects.of(panels.untreated)
-        b = untreated_slopes(panels, effects)
-        y = np.where(np.isfinite(b).all(axis=1)[:, None, None], panels.without_covariates(b), 0.0)
-        problem, state, largest = Masked.of(y, effects)
-        if drawn is not None:
-            path, last = self._validated(problem, drawn)
-        else:
-            known = np.full(len(y), self.penalty) if penalty is None else penalty
-            path, last = path_to(known, path_of(largest, self.penalties))
-        end, converged = Rule(self.tolerance, self.sweeps).along(problem, state, path, last)
-        fitted = y - end.residual(y)
-        chosen = path[np.arange(len(y)), last]
-        outcome = fitted + panels.y - panels.without_covariates(b)
-        return Completion(outcome, chosen, b, {"penalty": chosen, "rank": _ranks(end.low_rank)}, converged)
-
-    def _validated(self, problem: Masked, drawn: Flags) -> tuple[Floats, Codes]:
-        """The path of penalties (B, P) and the place (B,) of the best by mean squared errors in cells held out."""
-        rows, folds = drawn.shape[:2]
-        panel = np.repeat(np.arange(rows), folds)
-        mask = problem.mask[panel] * drawn.reshape(-1, *drawn.shape[2:])
-        told = (mask.sum(axis=1, keepdims=True) > 0) & (mask.sum(axis=2, keepdims=True) > 0)
-        held = (problem.mask[panel] - mask) * told  # but where a fold leaves no cell that an effect could be fitted to
-        training, state, largest = Masked.of(problem.y[panel], CellEffects.of(mask))
-        path = path_of(largest.reshape(rows, folds).max(axis=1), self.penalties)
-        rule, count = Rule(self.tolerance, self.sweeps), np.maximum(ols.dot(held, held), 1.0)
-        errors = np.empty((len(panel), self.penalties))
-        for place in range(self.penalties):
-            state, _ = rule.descend(training, state, path[panel, place])
-            missed = held * state.residual(training.y)
-            errors[:, place] = ols.dot(missed, missed) / count
-        mean = (errors.reshape(rows, folds, -1)).mean(axis=1)
-        return path, mean.argmin(axis=1)
-
-
-def _ranks(low_rank: Floats) -> NDArray[np.float64]:
-    """Ranks of L, (B,)."""
-    values = np.linalg.eigvalsh(second_moments(low_rank))
-    return np.asarray((values > ols.COLLINEAR * np.maximum(values[:, -1:], 1e-300)).sum(axis=1), dtype=np.float64)

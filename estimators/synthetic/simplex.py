@@ -22,10 +22,11 @@ depend on the problems beside it, bit for bit: no matrix product has problems as
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
+from estimators.core.estimator import Moments
 from sim.arrays import Codes, Flags, Floats
 
 PENALISED = 1e-6  # penalty, relative to the mean sum of squares of a column, from which the dual is well conditioned
@@ -44,16 +45,12 @@ MOST_HALVINGS = 40
 CACHE = 2**17  # numbers of the largest matrices of problems that are solved together
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class SimplexFit:
-    """Weights (P, n), zero where a column is not eligible, and whether they are the optimum (P,)."""
+def simplex_least_squares(
+    b: Floats, penalty: Floats, eligible: Flags, start: Flags | None = None
+) -> tuple[Floats, Flags]:  # fmt: skip
+    """Weights (P, n), zero where a column is not eligible, and whether they are the optimum (P,).
 
-    weights: Floats
-    optimal: Flags
-
-
-def simplex_least_squares(b: Floats, penalty: Floats, eligible: Flags, start: Flags | None = None) -> SimplexFit:
-    """Weights of P problems: B (P, m, n), penalties d (P, n) not negative, and the columns that may have weight (P, n).
+    Of P problems: B (P, m, n), penalties d (P, n) not negative, and the columns that may have weight (P, n).
 
     start (P, n): columns that had weight in a problem nearby, to begin with; None = all. It saves steps, no more.
     A problem without eligible columns or with values that are not finite is NaN and not optimal.
@@ -78,7 +75,7 @@ def simplex_least_squares(b: Floats, penalty: Floats, eligible: Flags, start: Fl
     total = u.sum(axis=1)
     fine = sound & (total > 0)
     weights = np.where(fine[:, None], u / np.where(fine, total, 1.0)[:, None], np.nan)
-    return SimplexFit(weights, optimal & fine)
+    return weights, optimal & fine
 
 
 def _solved(c: Floats, d: Floats, allowed: Flags, lightest: Floats, near: Flags) -> tuple[Floats, Flags]:
@@ -87,7 +84,11 @@ def _solved(c: Floats, d: Floats, allowed: Flags, lightest: Floats, near: Flags)
     u, optimal = np.zeros((problems, n)), np.zeros(problems, dtype=bool)
     usual = lightest > PENALISED
     if rows > n:
-        u, optimal = _tall(c, d, allowed, near, usual)
+        gram = np.matmul(c.transpose(0, 2, 1), c)
+        np.einsum("pii->pi", gram)[:] += d
+        u, optimal = by_exchange(gram, allowed, near)
+        # where a fit is perfect many w fit, as with rows of zeros; a slight penalty, near rounding here, chooses
+        optimal = optimal & (usual | ~_perfect(c, u))
     elif usual.all():
         u, optimal = by_dual(c, d, allowed, near)
     elif usual.any():
@@ -103,15 +104,6 @@ def _solved(c: Floats, d: Floats, allowed: Flags, lightest: Floats, near: Flags)
             found, certain = _shortest(c[perfect], d[perfect], allowed[perfect], u[perfect] > 0)
             u[perfect[certain]] = found[certain]
     return u, optimal
-
-
-def _tall(c: Floats, d: Floats, allowed: Flags, near: Flags, usual: Flags) -> tuple[Floats, Flags]:
-    """u by exchanges, and whether it is the optimum: with a slight penalty only where the fit is less than perfect.
-    Else many w fit, as with rows of zeros, and the penalty chooses, which is near rounding here."""
-    gram = np.matmul(c.transpose(0, 2, 1), c)
-    np.einsum("pii->pi", gram)[:] += d
-    u, optimal = by_exchange(gram, allowed, near)
-    return u, optimal & (usual | ~_perfect(c, u))
 
 
 def _perfect(c: Floats, u: Floats) -> Flags:
@@ -188,7 +180,7 @@ def _curvature(c: Floats, d0: Floats, share: Floats) -> Floats:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _DualState:
+class _DualState(Moments):
     """A point x of the dual of some problems, with s = C'x, u and the gradient there; settled: whether the last step
     left the signs of s as they were, and so ended at the maximum."""
 
@@ -214,9 +206,6 @@ class _DualState:
     def slope(self) -> Floats:
         """Largest part of the gradient, relative to u's sum, (P,)."""
         return np.asarray(np.abs(self.gradient).max(axis=1))
-
-    def take(self, rows: Flags) -> _DualState:
-        return _DualState(*(getattr(self, item.name)[rows] for item in fields(self)))
 
     def step(self) -> _DualState:
         """Newton's step, shortened to where the dual is highest along it."""
@@ -322,7 +311,7 @@ def _entered(c: Floats, d: Floats, allowed: Flags) -> tuple[Floats, Flags]:
 
 
 @dataclass(eq=False, slots=True)
-class _Active:
+class _Active(Moments):
     """Problems on their way: tableaux swept on the columns inside, (P, n, n), and what is left of their right sides,
     (P, n), which is the solution inside and minus the gradient outside; u (P, n) not negative; barred (P, n): columns
     that may not enter; stalled (P,): whether the last column that entered left again at once."""
@@ -335,9 +324,6 @@ class _Active:
     barred: Flags
     u: Floats
     stalled: Flags
-
-    def take(self, rows: Flags) -> _Active:
-        return _Active(*(getattr(self, item.name)[rows] for item in fields(self)))
 
     def next_pivot(self) -> tuple[Codes, Flags]:
         """Which column enters or leaves next, (P,), and which problems are done; moves u."""
@@ -354,19 +340,15 @@ class _Active:
         self.barred[~self.stalled & ~falling] = ~self.allowed[~self.stalled & ~falling]
         self.barred[out] = True
         self.stalled = falling & (length <= 0)
-        entering, may = self._entering()
-        done = ~falling & ~may
-        pivot = np.where(falling, leaving, entering)
-        self.inside[line[~done], pivot[~done]] ^= True
-        return pivot, done
-
-    def _entering(self) -> tuple[Codes, Flags]:
-        """The column that lowers the objective most when it enters, and whether there is one, (P,)."""
+        # the column that lowers the objective most when it enters
         own = np.einsum("pii->pi", self.tableau)
         may = ~self.inside & ~self.barred & (own > DEPENDENT * self.squares)
         may &= self.rest > TOLERANCE * np.sqrt(self.squares)
         gain = np.where(may, np.square(self.rest) / np.where(may, own, 1.0), -1.0)
-        return gain.argmax(axis=1), may.any(axis=1)
+        done = ~falling & ~may.any(axis=1)
+        pivot = np.where(falling, leaving, gain.argmax(axis=1))
+        self.inside[line[~done], pivot[~done]] ^= True
+        return pivot, done
 
     def sweep(self, pivot: Codes) -> None:
         """Exchange a column with its equation; a second time takes it back."""

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, kind_of
 from estimators.core.estimator import (
-    ROWS_AT_ONCE,
     Estimates,
     Layout,
     Moments,
@@ -34,15 +33,13 @@ from estimators.staggered.adoption_effects import Cohorts
 from estimators.staggered.dummy_regression import UntreatedFit
 from estimators.synthetic.imputed_effects import UnitSamples, check_draws, standard_error
 from estimators.synthetic.left_out import (
-    ComparisonFit,
-    DatedComparison,
     SampleFit,
     Weighting,
     fit_samples,
     jackknife,
     zetas_of,
 )
-from sim.arrays import Codes, Flags, Floats
+from sim.arrays import Codes, Floats
 from sim.design import Design
 from sim.errors import BadInput, bad, listed, one_of
 from sim.panel import Panel, check_balanced
@@ -63,12 +60,8 @@ class AdjustedOutcomes(Moments):
     status: NDArray[np.uint8]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class AdoptionPlan:
-    """First treated periods (N,) and the fit of the covariates where no replication changes these; else None."""
-
-    first: Codes | None
-    fit: UntreatedFit | None
+# First treated periods (N,) and the fit of the covariates where no replication changes these; else None.
+AdoptionPlan = tuple[Codes | None, UntreatedFit | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +80,8 @@ class Adjustment(Reduction):
         check_balanced(panel, self.asked_by)
         ols.check_fixed(panel, self.covariates, self.asked_by)
         if panel.variables[self.treatment].shape[0] > 1:
-            return AdoptionPlan(None, None)
+            return None, None
         cohorts = Cohorts.of(panel, self.treatment, self.asked_by, even=False)
-        self.check(cohorts)
-        if not self.covariates or any(panel.variables[name].shape[0] > 1 for name in self.covariates):
-            return AdoptionPlan(cohorts.first, None)
-        fit = UntreatedFit.of(panel, cohorts, self.covariates, self.asked_by)
-        if not fit.sound:
-            raise bad("the controls are collinear with one another or with the effects where nobody is treated",
-                      where=self.asked_by, allowed="controls that vary over untreated cells",
-                      remedy="remove some")  # fmt: skip
-        return AdoptionPlan(cohorts.first, fit)
-
-    def check(self, cohorts: Cohorts) -> None:
-        """Raise BadInput for adoption that leaves nothing to compare with."""
         if not cohorts.never.any():
             raise bad("every unit is treated in the end", where=self.asked_by, allowed="units that are never treated",
                       remedy="leave out the periods in which all are treated")  # fmt: skip
@@ -109,34 +90,38 @@ class Adjustment(Reduction):
             raise bad(f"units that adopt in {listed(early)} have fewer than {self.fewest} periods before",
                       where=self.asked_by, allowed=f"{self.fewest} or more periods before adoption",
                       remedy="leave out those units, or add earlier periods")  # fmt: skip
+        if not self.covariates or any(panel.variables[name].shape[0] > 1 for name in self.covariates):
+            return cohorts.first, None
+        fit = UntreatedFit.of(panel, cohorts, self.covariates, self.asked_by)
+        if not fit.sound:
+            raise bad("the controls are collinear with one another or with the effects where nobody is treated",
+                      where=self.asked_by, allowed="controls that vary over untreated cells",
+                      remedy="remove some")  # fmt: skip
+        return cohorts.first, fit
 
     def reduce(self, plan: AdoptionPlan, tile: Tile) -> AdjustedOutcomes:
         """One tile's outcomes, adjusted, and who adopts when."""
-        panel, rows = tile.panel, tile.panel.replications
+        panel, rows, periods = tile.panel, tile.panel.replications, len(tile.panel.periods)
         y = spread(tile.raw(self.outcome), rows)
-        fine = np.full(rows, Status.OK, dtype=np.uint8)
-        if plan.first is not None and (plan.fit is not None or not self.covariates):
-            first = np.broadcast_to(plan.first, (rows, plan.first.size)).copy()
-            adjusted = y.copy() if plan.fit is None else without_covariates(y, plan.fit, self._values(panel))
-            return AdjustedOutcomes(Pieces((adjusted,)), first, fine)
+        dates, fit = plan
+        if dates is not None and (fit is not None or not self.covariates):
+            first = np.broadcast_to(dates, (rows, dates.size)).copy()
+            adjusted = y.copy() if fit is None else self._without_covariates(y, fit, panel)
+            return AdjustedOutcomes(Pieces((adjusted,)), first, np.full(rows, Status.OK, dtype=np.uint8))
+
+        # redrawn adoption must leave something to compare with
         found = dates_of(tile.raw(self.treatment)).astype(np.intp)
         first = np.broadcast_to(found, (rows, found.shape[1]))
-        status = np.where(self._served(first, len(panel.periods)), Status.OK, Status.REFUSED).astype(np.uint8)
-        first = np.where(first == UNDATED, len(panel.periods), first)
+        dated = (first > 0) & (first < periods)
+        early = dated & (first < self.fewest)
+        served = ((first != UNDATED).all(axis=1) & dated.any(axis=1) & (first == periods).any(axis=1)
+                  & ~early.any(axis=1))  # fmt: skip
+        status = np.where(served, Status.OK, Status.REFUSED).astype(np.uint8)
+        first = np.where(first == UNDATED, periods, first)
         if not self.covariates:
             return AdjustedOutcomes(Pieces((y.copy(),)), first, status)
         parts = [self._alone(panel.replication(row), status[row : row + 1]) for row in range(rows)]
         return AdjustedOutcomes(Pieces((np.concatenate(parts),)), first, status)
-
-    def _served(self, first: Codes, periods: int) -> Flags:
-        """Whether adoption (R, N) leaves something to compare with, (R,)."""
-        dated = (first > 0) & (first < periods)
-        early = dated & (first < self.fewest)
-        return np.asarray((first != UNDATED).all(axis=1) & dated.any(axis=1) & (first == periods).any(axis=1)
-                          & ~early.any(axis=1))  # fmt: skip
-
-    def _values(self, panel: Panel) -> Floats:
-        return np.stack([panel.variables[name][0] for name in self.covariates])
 
     def _alone(self, panel: Panel, status: NDArray[np.uint8]) -> Floats:
         """Adjusted outcomes of one replication, (1, T, N); notes in its status (1,) what is wrong."""
@@ -152,20 +137,16 @@ class Adjustment(Reduction):
         if not fit.sound:
             status[0] = Status.SINGULAR
             return y
-        return without_covariates(y, fit, self._values(panel))
+        return self._without_covariates(y, fit, panel)
 
-    def rows(self, plan: AdoptionPlan) -> int:
-        """As many outcomes as memory should hold at once."""
-        return ROWS_AT_ONCE
-
-
-def without_covariates(y: Floats, fit: UntreatedFit, x: Floats) -> Floats:
-    """y - x b, (R, T, N), with the slopes of a fit on untreated cells; raw covariates x (C, T, N)."""
-    effects = replace(fit, x=fit.x[:0], bread=fit.bread[:0, :0])
-    visible = (fit.x * fit.mask).reshape(len(x), -1)
-    left = effects.adjusted(y).reshape(len(y), -1, 1)
-    b = np.matmul(fit.bread, np.matmul(visible, left))
-    return y - np.matmul(b.transpose(0, 2, 1), x.reshape(len(x), -1)).reshape(y.shape)
+    def _without_covariates(self, y: Floats, fit: UntreatedFit, panel: Panel) -> Floats:
+        """y - x b, (R, T, N), with the slopes of a fit on untreated cells."""
+        x = np.stack([panel.variables[name][0] for name in self.covariates])  # (C, T, N)
+        effects = replace(fit, x=fit.x[:0], bread=fit.bread[:0, :0])
+        visible = (fit.x * fit.mask).reshape(len(x), -1)
+        left = effects.adjusted(y).reshape(len(y), -1, 1)
+        b = np.matmul(fit.bread, np.matmul(visible, left))
+        return y - np.matmul(b.transpose(0, 2, 1), x.reshape(len(x), -1)).reshape(y.shape)
 
 
 PANELS_AT_ONCE = 64
@@ -301,20 +282,18 @@ class SyntheticEstimator(TreatmentEstimator):
         moments = reduction.reduce(reduction.prepare(alone), Tile(alone))
         y, first = moments.y.parts[0], moments.first
         found = fit_samples(y, first, self.weighting)
-        return tuple(_path(alone, y[0], dated, fit) for dated, fit in found.dates)
-
-
-def _path(panel: Panel, y: Floats, dated: DatedComparison, fit: ComparisonFit) -> SyntheticPath:
-    """Of one panel's outcomes (T, N) and one date."""
-    date, own = dated.block.date, dated.block.treated[0] > 0
-    periods = np.zeros(len(y))
-    periods[:date] = fit.periods[0]
-    synthetic = y @ fit.units[0]
-    observed = y @ (own / own.sum())
-    names = tuple(str(name) for name in np.array(panel.units)[own])
-    shift = float(periods @ (observed - synthetic))
-    return SyntheticPath(int(panel.periods[date]), names, fit.units[0], periods, observed, synthetic,
-                         float(fit.estimate[0]), shift, int(dated.cells[0]))  # fmt: skip
+        out = []
+        for _, block, fit in found.dates:
+            date, own = block.date, block.treated[0] > 0
+            periods = np.zeros(y.shape[1])
+            periods[:date] = fit.periods[0]
+            synthetic = y[0] @ fit.units[0]
+            observed = y[0] @ (own / own.sum())
+            names = tuple(str(name) for name in np.array(panel.units)[own])
+            shift = float(periods @ (observed - synthetic))
+            out.append(SyntheticPath(int(panel.periods[date]), names, fit.units[0], periods, observed, synthetic,
+                                     float(fit.estimate[0]), shift, int(block.cells[0])))  # fmt: skip
+        return tuple(out)
 
 
 def average_weights(paths: Sequence[SyntheticPath]) -> tuple[Floats, Floats]:
@@ -327,14 +306,14 @@ def average_weights(paths: Sequence[SyntheticPath]) -> tuple[Floats, Floats]:
 def summaries(found: SampleFit, how: Weighting) -> Floats:
     """The statistics of each sample, (P, 3)."""
     out = np.zeros((len(found.estimate), len(STATISTICS)))
-    for dated, fit in found.dates:
-        before = fit.gap[:, : dated.block.date]
+    for rows, block, fit in found.dates:
+        before = fit.gap[:, : block.date]
         if how.units != "fitted":
             before = before - before.mean(axis=1, keepdims=True)
         squares = np.vecdot(fit.periods, fit.periods)
         periods = np.where(squares > 0, 1 / np.where(squares > 0, squares, 1.0), 0.0)
         own = [np.sqrt(np.square(before).mean(axis=1)), 1 / np.vecdot(fit.units, fit.units), periods]
-        out[dated.rows] += dated.cells[:, None] * np.stack(own, axis=1)
+        out[rows] += block.cells[:, None] * np.stack(own, axis=1)
     return out / np.where(found.cells > 0, found.cells, np.nan)[:, None]
 
 
@@ -354,11 +333,7 @@ class SyntheticDID(SyntheticEstimator):
     """
 
     kind: ClassVar[str] = "synthetic-did"
-
-    @property
-    def weighting(self) -> Weighting:
-        """Units with an intercept and the penalty of the paper, periods hardly penalised."""
-        return Weighting("demeaned", "fitted", penalised=True)
+    weighting: ClassVar[Weighting] = Weighting("demeaned", "fitted", penalised=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,8 +398,4 @@ class EquallyWeightedDID(SyntheticEstimator):
     """
 
     kind: ClassVar[str] = "equally-weighted-did"
-
-    @property
-    def weighting(self) -> Weighting:
-        """All alike."""
-        return Weighting("equal", "equal", penalised=False)
+    weighting: ClassVar[Weighting] = Weighting("equal", "equal", penalised=False)

@@ -11,7 +11,7 @@ import pytest
 
 from estimators import Imputation, MatrixCompletion, Status, TwoWayDID
 from estimators.synthetic.imputed_effects import CellEffects, UnitPanels, untreated_slopes
-from estimators.synthetic.matrix_completion import Masked, Rule, path_of, path_to, second_moments, thresholded
+from estimators.synthetic.matrix_completion import Masked, path_of, path_to, second_moments, thresholded
 from references.completion_programs import factor_panel, plain_matrix_completion
 from references.staggered_panels import staggered_panel
 from sim import BadInput, Panel, Roles, Streams
@@ -45,7 +45,7 @@ def test_the_end_of_sweeps_is_the_minimum(share: float) -> None:
     are penalty times a subgradient of the nuclear norm at L."""
     problem, effects, (_, state, largest) = masked()
     penalty = share * largest
-    end, converged = Rule(1e-14, 20_000).descend(problem, state, penalty)
+    end, converged = MatrixCompletion(tolerance=1e-14, sweeps=20_000).descend(problem, state, penalty)
     assert converged.all()
     for k in range(4):
         rest = problem.mask[k] * end.residual(problem.y)[k]
@@ -73,7 +73,7 @@ def test_hidden_cells_of_a_matrix_of_low_rank_are_found_again() -> None:
     mask = (rng.random(y.shape) < 0.67) * 1.0
     problem, state, largest = Masked.of(np.where(mask > 0, y, 0.0), CellEffects.of(mask))
     path = largest[:, None] * 0.7 ** np.arange(25)
-    end, _ = Rule(1e-8, 2_000).along(problem, state, path, np.full(2, 24))
+    end, _ = MatrixCompletion(tolerance=1e-8, sweeps=2_000).along(problem, state, path, np.full(2, 24))
     hidden = (1 - mask) * (y - problem.y + end.residual(problem.y))
     assert np.sqrt((hidden**2).sum() / (1 - mask).sum()) < 0.01
     assert np.sqrt((((1 - mask) * state.residual(y)) ** 2).sum() / (1 - mask).sum()) > 1.0
@@ -89,8 +89,8 @@ def test_the_largest_penalty_leaves_two_way_effects() -> None:
 
 def test_the_largest_penalty_of_a_path_is_the_least_that_leaves_nothing() -> None:
     problem, _, (_, state, largest) = masked()
-    just, _ = Rule(1e-12, 100).descend(problem, state, largest * (1 + 1e-9))
-    below, _ = Rule(1e-12, 100).descend(problem, state, largest * 0.99)
+    just, _ = MatrixCompletion(tolerance=1e-12, sweeps=100).descend(problem, state, largest * (1 + 1e-9))
+    below, _ = MatrixCompletion(tolerance=1e-12, sweeps=100).descend(problem, state, largest * 0.99)
     np.testing.assert_array_equal(just.norm, 0)
     assert (below.norm > 0).all()
 
