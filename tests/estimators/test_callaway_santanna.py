@@ -344,7 +344,8 @@ def test_few_spare_controls_make_errors_too_small(method: Any, spare: int, least
             one = contrast(treated, rng.normal(size=(len(treated), covariates)), method)
             assert one is not None
             changes = rng.normal(size=(400, len(treated)))
-            influence = changes * one.a + (changes @ one.left) @ one.right
-            shares.append(np.mean(np.abs(changes @ one.a) > 1.96 * np.sqrt(np.square(influence).sum(axis=1))))
+            a, left, right = one
+            influence = changes * a + (changes @ left) @ right
+            shares.append(np.mean(np.abs(changes @ a) > 1.96 * np.sqrt(np.square(influence).sum(axis=1))))
         found.append(round(float(np.mean(shares)), 2))
     assert least <= min(found) <= max(found) <= most
