@@ -78,9 +78,9 @@ def test_penalties_may_differ_between_columns() -> None:
     every = np.ones((10, 12), dtype=bool)
     penalty = np.full((10, 12), 3.0)
     penalty[:, 4] = 1.5
-    one, _, _, _ = simplex_least_squares(b, penalty, every)
+    one, _ = simplex_least_squares(b, penalty, every)
     twice = np.concatenate([b, b[:, :, 4:5]], axis=2)
-    two, _, _, _ = simplex_least_squares(twice, np.full((10, 13), 3.0), np.ones((10, 13), dtype=bool))
+    two, _ = simplex_least_squares(twice, np.full((10, 13), 3.0), np.ones((10, 13), dtype=bool))
     np.testing.assert_allclose(two[:, 4], two[:, 12], atol=1e-12)
     np.testing.assert_allclose(one[:, 4], two[:, 4] + two[:, 12], atol=1e-12)
     assert one[:, 4].max() > 0.05
@@ -133,27 +133,27 @@ def test_equal_columns_share_weight_and_none_is_lost() -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_one_problem_is_the_same_alone_bit_for_bit(shape: str) -> None:
     b, penalty, eligible = problems(*SHAPES[shape], count=70)
-    whole, _, _, _ = simplex_least_squares(b, penalty, eligible)
+    whole, _ = simplex_least_squares(b, penalty, eligible)
     for row in (0, 13, 69):
         some = slice(row, row + 1)
-        alone, _, _, _ = simplex_least_squares(b[some], penalty[some], eligible[some])
+        alone, _ = simplex_least_squares(b[some], penalty[some], eligible[some])
         np.testing.assert_array_equal(alone[0], whole[row])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_where_it_begins_does_not_matter(shape: str) -> None:
     b, penalty, eligible = problems(*SHAPES[shape])
-    whole, _, _, _ = simplex_least_squares(b, penalty, eligible)
+    whole, _ = simplex_least_squares(b, penalty, eligible)
     near = np.random.default_rng(5).random(eligible.shape) < 0.3
-    other, _, _, _ = simplex_least_squares(b, penalty, eligible, near)
+    other, _ = simplex_least_squares(b, penalty, eligible, near)
     np.testing.assert_allclose(other, whole, atol=1e-8)
 
 
 def test_scale_does_not_matter() -> None:
     b, penalty, eligible = problems(12, 30, 1.5)
-    one, _, _, _ = simplex_least_squares(b, penalty, eligible)
+    one, _ = simplex_least_squares(b, penalty, eligible)
     for factor in (1e-8, 1e9):
-        other, _, _, _ = simplex_least_squares(factor * b, factor**2 * penalty, eligible)
+        other, _ = simplex_least_squares(factor * b, factor**2 * penalty, eligible)
         np.testing.assert_allclose(other, one, atol=1e-9)
 
 
@@ -169,7 +169,7 @@ def test_columns_one_at_a_time_find_the_same(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_what_cannot_be_weighted_is_nan_and_spoils_no_other() -> None:
     b, penalty, eligible = problems(12, 30, 1.5, count=6)
-    sound, _, _ = simplex_least_squares(b, penalty, eligible)
+    sound, _ = simplex_least_squares(b, penalty, eligible)
     b, eligible = b.copy(), eligible.copy()
     eligible[1] = False
     b[4, 2, eligible[4].argmax()] = np.nan
