@@ -570,19 +570,20 @@ class CallawaySantAnnaReduction(Reduction):
         found = possible.take((Aggregation.of(self.terms, possible.cells, cohorts).weights != 0).any(axis=0))
         linear: MeansMap | CovariateMap
         if self.method is None:
-            linear = MeansMap.of(found, Aggregation.of(self.terms, found.cells, cohorts))
+            aggregation = Aggregation.of(self.terms, found.cells, cohorts)
+            linear = MeansMap.of(found, aggregation)
         else:
             shape = (len(cohorts.periods), len(cohorts.first), 0)
             covariates = [panel.variables[name][0] for name in self.covariates]
             x = np.stack(covariates, axis=-1) if covariates else np.empty(shape)
             linear, found = CovariateMap.of(found, self.terms, x, self.method)
+            aggregation = linear.aggregation
             if not found.treated.any():
                 raise bad(f"no cohort can be compared given {one_of(self.covariates)}", where=self.asked_by,
                           allowed="covariates that overlap and are not collinear", remedy="use fewer")  # fmt: skip
 
         treated = sum(len(cohorts.periods) - g for g in cohorts.firsts)
         used = int(found.treated.sum())
-        aggregation = Aggregation.of(self.terms, found.cells, cohorts)
         averaged = (aggregation.weights != 0) @ (cohorts.first == np.array(cohorts.firsts)[found.cells.cohort, None])
         serves = (aggregation.weights != 0) @ found.controls  # (K, G + 1)
         compared = np.where(found.groups >= 0, serves[:, found.groups], False)
