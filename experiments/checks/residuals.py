@@ -43,8 +43,7 @@ def check(case: Case) -> Iterator[Check]:
     """AR(1) of every model's residuals, then the correlation between units of those of table 2."""
     if case.panel.roles.outcome is None or not case.panel.roles.regressors:
         return
-    two_way = Model("table 2", Fit(BASELINE["controls, units, periods"], "did"), case.panel, _residuals(case))
-    others = list(_others(case))
+    two_way, *others = _models(case)
     for one in (two_way, *others):
         _keep(case, one)
     e = two_way.residuals
@@ -61,10 +60,24 @@ def check(case: Case) -> Iterator[Check]:
         yield _groups(case, e, name)
 
 
-def _residuals(case: Case) -> Floats:
-    """Of the two-way column of table 2, (T, N)."""
-    own = [case.treatment] if case.panel.roles.treatment else []
-    return case.unscaled(without(case.outcome, np.stack([*own, *case.controls])))
+def _models(case: Case) -> Iterator[Model]:
+    """The two-way column of table 2, the equations of table 5 and the direct SAR and SDM of table 7."""
+    fit = Fit(BASELINE["controls, units, periods"], "did")
+    yield Model("table 2", fit, case.panel, _two_way(case, case.outcome_name, case.panel.roles.regressors))
+    for one in case.ledger.fitted:
+        if one.fit.table == "5" and isinstance(one.estimator, TwoWayDID):
+            e = _two_way(case, *one.estimator.names(one.panel.schema))
+            yield Model(f"table 5, {one.fit.mediator}, {one.fit.model}", one.fit, one.panel, e)
+    for one in case.ledger.fitted:
+        if one.fit.table == "7" and one.fit.transform == "direct" and one.fit.model in ("sar", "sdm"):
+            yield Model(f"table 7, {one.fit.model}, {one.fit.weights}", one.fit, one.panel, spatial_residuals(one))
+
+
+def _two_way(case: Case, outcome: str, names: Sequence[str]) -> Floats:
+    """Residuals of a two-way regression, (T, N), as they are in the units of the outcome, not times the root of the
+    panel's weights."""
+    e = without(case.within(outcome), np.stack([case.within(name) for name in names]))
+    return e if case.root is None else e / np.where(case.root > 0, case.root, 1.0)
 
 
 def _serial(case: Case, e: Floats, others: Sequence[Model]) -> Check:
@@ -105,33 +118,17 @@ def _keep(case: Case, one: Model) -> None:
     case.ledger.values(one.fit, found)
 
 
-def _others(case: Case) -> Iterator[Model]:
-    """The equations of table 5 and the direct SAR and SDM of table 7."""
-    for one in case.fitted("5"):
-        if isinstance(one.estimator, TwoWayDID):
-            outcome, names = one.estimator.names(one.panel.schema)
-            e = without(case.within(outcome), np.stack([case.within(name) for name in names]))
-            yield Model(f"table 5, {one.fit.mediator}, {one.fit.model}", one.fit, one.panel, case.unscaled(e))
-    for one in case.fitted("7"):
-        if one.fit.transform == "direct" and one.fit.model in ("sar", "sdm"):
-            yield Model(f"table 7, {one.fit.model}, {one.fit.weights}", one.fit, one.panel, spatial_residuals(one))
-
-
 def spatial_residuals(one: FittedColumn) -> Floats:
     """Q(y - rho W y) - Q X beta - Q W X theta of a direct SAR or SDM on its own panel, (T, N)."""
     slopes = dict(zip(one.estimates.terms, one.estimates.estimate[0].tolist(), strict=True))
     weights = one.panel.weights[str(one.fit.weights)]
-    variables = one.panel.variables
-
-    def lagged(name: str) -> Floats:
-        return np.asarray(weights.lag(variables[name][:1]))
-
-    outcome = str(one.panel.roles.outcome)
-    e = variables[outcome][:1] - slopes["rho"] * lagged(outcome)
+    outcome = one.panel.variables[str(one.panel.roles.outcome)][:1]
+    e = outcome - slopes["rho"] * np.asarray(weights.lag(outcome))
     for name in one.panel.roles.regressors:
-        e = e - slopes[name] * variables[name][:1]
+        values = one.panel.variables[name][:1]
+        e = e - slopes[name] * values
         if f"w_{name}" in slopes:
-            e = e - slopes[f"w_{name}"] * lagged(name)
+            e = e - slopes[f"w_{name}"] * np.asarray(weights.lag(values))
     return balanced_split(e)[0][0]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments.checks.case import Case
 from experiments.panel_spec.weights import ContiguitySpec, File
@@ -49,14 +48,9 @@ def _links(weights: Weights) -> Check:
         f"Weights {name}: {count - both} of {count} links have no reverse link, although all weights of a unit are "
         "equal, as in contiguity: check the file."
     )
-    severity = WEAKENS if both < count and _contiguity(weights, linked) else SILENT
+    dense = weights.matrix.toarray()
+    equal = (np.isclose(dense, dense.max(axis=1, keepdims=True)) | (dense == 0)).all()
+    contiguity = equal and len(np.unique(linked.sum(axis=1))) > 1
+    severity = WEAKENS if both < count and contiguity else SILENT
     quiet = f"Weights {name}: links go both ways, or are not those of contiguity."
     return Check.fact(f"links:{name}", severity, said, quiet, numbers)
-
-
-def _contiguity(weights: Weights, linked: NDArray[np.bool_]) -> bool:
-    """Whether all weights of a unit are equal, and units differ in how many neighbours they have."""
-    dense = weights.matrix.toarray()
-    largest = dense.max(axis=1, keepdims=True)
-    equal = np.isclose(dense, largest) | (dense == 0)
-    return bool(equal.all()) and len(np.unique(linked.sum(axis=1))) > 1
