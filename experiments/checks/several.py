@@ -11,7 +11,7 @@ from estimators.core.regression import check_fixed
 from estimators.core.tile import Tile, observed_mask
 from estimators.sensitivity.sensitivity import signed_statistics, stepdown
 from experiments.checks.case import SIGNIFICANT, Case, without
-from experiments.tables.robustness_table import with_outcome
+from experiments.tables.ledger import with_further
 from results.tables.records import INFORMS, SILENT, WEAKENS, Check
 from results.tables.typography import short_p
 from sim.arrays import Codes, Floats
@@ -59,7 +59,7 @@ def _scores(case: Case) -> Iterator[tuple[str, tuple[Floats, float]]]:
     yield str(roles.outcome), _of(case.panel, str(roles.outcome), case.clusters)
     place = dict(zip(case.panel.units, case.clusters.tolist(), strict=True))
     others = [(name, case.panel) for name in roles.mediators]
-    others += [(name, with_outcome(case.real, name).panel) for name in case.real.spec.robustness.outcomes]
+    others += [(name, with_further(case.real, (name,))[0]) for name in case.real.spec.robustness.outcomes]
     for name, panel in others:
         try:
             check_fixed(panel, (*panel.roles.regressors, name), "warnings")

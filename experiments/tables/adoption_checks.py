@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import numpy as np
@@ -191,8 +191,11 @@ def _bacon(setting: TableSetting) -> Iterable[JournalTable]:
     for column in fit_columns(setting.document, COMPARISONS, ("goodman-bacon",)):
         twfe = column.statistics.get("twfe")
         means = [twfe, *(value for (name, _), value in column.by_term.items() if name == "mean")]
-        rows = [Row(label, _compared_with(column, kind, means)) for kind, label in _KINDS.items()
-                if ("weight", kind) in column.by_term]  # fmt: skip
+        rows = []
+        for kind, label in _KINDS.items():
+            if ("weight", kind) in column.by_term:
+                weight, mean, number = (column.by_term.get((name, kind)) for name in ("weight", "mean", "comparisons"))
+                rows.append(Row(label, (digits(weight), digits(mean, row=means), count(number))))
         total = sum(value for (name, _), value in column.by_term.items() if name == "comparisons")
         rows.append(Row("Two-way coefficient", (digits(1.0), digits(twfe, row=means), count(total)), rule=True))
         notes = (_WITH_CONTROLS if column.transform else _WITHOUT_CONTROLS, setting.data)
@@ -200,12 +203,6 @@ def _bacon(setting: TableSetting) -> Iterable[JournalTable]:
         with_or_not = "with" if column.transform else "without"
         title = f"What the two-way coefficient compares: {setting.about}, {with_or_not} controls"
         yield JournalTable(COMPARISONS, title, heads, tuple(rows), notes)
-
-
-def _compared_with(column: FitColumn, kind: str, means: Sequence[float | None]) -> tuple[str, ...]:
-    """Weight, mean and number of one kind of comparison; means: of all kinds."""
-    weight, mean, number = (column.by_term.get((name, kind)) for name in ("weight", "mean", "comparisons"))
-    return digits(weight), digits(mean, row=means), count(number)
 
 
 def _negative_weights(setting: TableSetting) -> Iterable[JournalTable]:
@@ -216,8 +213,11 @@ def _negative_weights(setting: TableSetting) -> Iterable[JournalTable]:
     effects = [column.statistics.get(name) for column in columns for name in _OF_EFFECTS]
     rows = []
     for name, label in _WEIGHTS.items():
-        form = count if name == "cells" else partial(_or_none, row=effects if name in _OF_EFFECTS else ())
-        rows.append(Row(label, tuple(form(column.statistics.get(name)) for column in columns)))
+        values = [column.statistics.get(name) for column in columns]
+        beside = effects if name in _OF_EFFECTS else ()
+        cells = ["none" if value is None else digits(value, row=beside) for value in values]
+        cells = [count(value) for value in values] if name == "cells" else cells
+        rows.append(Row(label, tuple(cells)))
     notes = (
         "De Chaisemartin and D'Haultfoeuille (2020): under common trends the two-way coefficient is a weighted sum of "
         "the effects in all treated unit-periods. The first standard deviation is the smallest spread of these "
@@ -227,10 +227,6 @@ def _negative_weights(setting: TableSetting) -> Iterable[JournalTable]:
         setting.data,
     )
     yield JournalTable(COMPARISONS, f"Weights of the two-way coefficient: {setting.about}", heads, tuple(rows), notes)
-
-
-def _or_none(value: float | None, row: Sequence[float | None] = ()) -> str:
-    return "none" if value is None else digits(value, row=row)
 
 
 def _instantaneous(setting: TableSetting) -> Iterable[JournalTable]:
@@ -284,8 +280,20 @@ def bounds(setting: TableSetting) -> list[JournalTable]:
     rows = [Row("Parallel trends", tuple(_interval(first[sample], None) for sample in samples))]
     for restriction, label in _RESTRICTIONS.items():
         found = {column.sample: column for column in columns if column.transform == restriction}
-        if found:
-            rows += _bounded(label, [found.get(sample) for sample in samples])
+        if not found:
+            continue
+        terms = dict.fromkeys(term for sample in samples if sample in found for _, term in found[sample].by_term)
+        rows.append(Row(label, kind="head"))
+        for term in terms:
+            rows.append(Row(f"  M = {term}", tuple(_interval(found.get(sample), term) for sample in samples)))
+        cells = []
+        for column in map(found.get, samples):  # in the unit of M in the rows above
+            value = None if column is None else column.statistics.get("breakdown")
+            if column is None or value is None:
+                cells.append("" if column is None else "none")
+            else:
+                cells.append(digits(value / column.statistics.get("scale", 1.0)))
+        rows.append(Row("  breakdown M", tuple(cells)))
     if not columns:
         return []
     notes = (
@@ -301,27 +309,12 @@ def bounds(setting: TableSetting) -> list[JournalTable]:
     return [JournalTable(BOUNDS, f"Bounds when trends may differ: {setting.about}", heads, tuple(rows), notes)]
 
 
-def _bounded(label: str, columns: Sequence[FitColumn | None]) -> list[Row]:
-    terms = list(dict.fromkeys(term for column in columns if column is not None for _, term in column.by_term))
-    rows = [Row(label, kind="head")]
-    rows += [Row(f"  M = {term}", tuple(_interval(column, term) for column in columns)) for term in terms]
-    return [*rows, Row("  breakdown M", tuple(_breakdown(column) for column in columns))]
-
-
 def _interval(column: FitColumn | None, term: str | None) -> str:
     if column is None:
         return ""
     ends = [column.statistics.get(f"original_{end}") if term is None else column.by_term.get((end, term))
             for end in ("lower", "upper")]  # fmt: skip
     return "none" if None in ends else span(*ends)
-
-
-def _breakdown(column: FitColumn | None) -> str:
-    """In the unit of M in the rows above."""
-    if column is None:
-        return ""
-    value = column.statistics.get("breakdown")
-    return "none" if value is None else digits(value / column.statistics.get("scale", 1.0))
 
 
 TABLES = (COMPARISONS, BOUNDS)

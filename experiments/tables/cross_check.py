@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
@@ -37,48 +37,41 @@ def cross_check(
     program cannot recompute is an agreement over no numbers that names the column and the reason.
     """
     differences: dict[tuple[str, str, str], list[float]] = {}
-    for question in _questions(fitted, records, balanced):
-        for what, values in _differences(question):
-            differences.setdefault((question.table, question.program, what), []).extend(values)
+    for table, program, found in _compared(fitted, records, balanced):
+        for what, values in found:
+            differences.setdefault((table, program, what), []).extend(values)
     return tuple(
         Agreement(table, program, what, len(values), max(values, default=0.0))
         for (table, program, what), values in sorted(differences.items())
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """What another program is asked, and how its answer differs from ours: (what, relative differences)."""
-
-    table: str
-    which: str
-    program: str
-    ask: Callable[[], ReferenceFit]
-    compare: Callable[[ReferenceFit], Iterable[tuple[str, list[float]]]]
-
-
-def _differences(question: _Question) -> Iterator[tuple[str, list[float]]]:
-    """Of one question; another program's failure is no fault of our column, and no difference."""
+def _differences(
+    which: str, ask: Callable[[], ReferenceFit], compare: Callable[[ReferenceFit], Iterable[tuple[str, list[float]]]]
+) -> Iterator[tuple[str, list[float]]]:
+    """How another program's answer differs from ours: (what, relative differences). Its failure is no fault of our
+    column, and no difference."""
     try:
-        reference = question.ask()
+        reference = ask()
     except Exception as error:  # noqa: BLE001  (what other programs raise is theirs, spreg and linearmodels Exception)
         why = first_line(error).partition(". ")[0].rstrip(".")
-        yield f"{question.which} could not be recomputed: {why}", []
+        yield f"{which} could not be recomputed: {why}", []
         return
-    for what, values in question.compare(reference):
+    for what, values in compare(reference):
         finite = [value for value in values if np.isfinite(value)]
         yield what, finite
         if len(finite) < len(values):
-            yield f"{question.which} could not be recomputed: {what} are not finite there", []
+            yield f"{which} could not be recomputed: {what} are not finite there", []
 
 
-def _questions(
+def _compared(
     fitted: Sequence[FittedColumn], records: Sequence[Record], balanced: Panel | None
-) -> Iterator[_Question]:
+) -> Iterator[tuple[str, str, Iterator[tuple[str, list[float]]]]]:
+    """Table, program and differences of all that a program can recompute."""
     for one in fitted:
         if (asked := _asked(one)) is not None:
             (table, column), (program, ask, ours) = one.fit.place, asked
-            yield _Question(table, f"column {column}", program, ask, partial(_of_fit, one.estimates, ours))
+            yield table, program, _differences(f"column {column}", ask, partial(_of_fit, one.estimates, ours))
     if balanced is None or balanced.roles.outcome is None:
         return
     outcome = balanced.variables[balanced.roles.outcome][0]
@@ -89,7 +82,7 @@ def _questions(
             values, weights = outcome[balanced.periods.index(record.year)], balanced.weights[record.weights]
             ask = partial(pysal.autocorrelation, values, weights, record.model)  # type: ignore[arg-type]
             which = f"{record.model} of {record.year}"
-            yield _Question(record.table, which, "esda", ask, partial(_of_autocorrelation, record))
+            yield record.table, "esda", _differences(which, ask, partial(_of_autocorrelation, record))
 
 
 def _asked(one: FittedColumn) -> tuple[str, Callable[[], ReferenceFit], Estimates] | None:

@@ -15,7 +15,6 @@ from experiments.tables.spatial_models import error_types, main_rows, transforms
 from results.plots.cutoff_plot import CutoffPlot, cutoff_figure
 from results.tables.journal_table import Heading, JournalTable, TableSetting, fit_columns
 from results.tables.records import CUTOFFS, EFFECTS, Fit
-from sim.panel import Panel
 from sim.weights import band
 
 
@@ -27,11 +26,12 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     balanced = balanced_for(real, ledger, CUTOFFS)
     if balanced is None:
         return
+    places = [np.asarray(balanced.attributes[name], dtype=np.float64) for name in ("longitude", "latitude")]
     effects, main = real.spec.spatial.effects[0], roles.treatment or roles.regressors[0]
     found: list[float] = []
     for column, km in enumerate(asked, start=1):
-        panel = _under(balanced, km)
-        name, weights = next(iter(panel.weights.items()))
+        weights = band(balanced.units, *places, km=km, islands="nearest")
+        name, panel = weights.name, replace(balanced, weights={weights.name: weights})
         transform = transforms_of(weights, effects)[-1]
         fit = Fit((CUTOFFS, column), "sdm", with_effects(transform, effects), weights=name)
         errors = tuple(error for error in clustered_enough(panel, error_types(real.spec)) if error != "simulation")
@@ -42,13 +42,6 @@ def add(real: RealPanel, ledger: Ledger) -> None:
             ledger.value(fit, "neighbours", float((weights.matrix != 0).sum() / len(panel.units)))
     if len(found) > 1:
         ledger.draw(cutoff_figure, _plot(ledger, tuple(found), main, real))
-
-
-def _under(panel: Panel, km: float) -> Panel:
-    """The panel with weights of all units within a distance alone; who has none gets the nearest."""
-    longitude, latitude = (np.asarray(panel.attributes[name], dtype=np.float64) for name in ("longitude", "latitude"))
-    weights = band(panel.units, longitude, latitude, km=km, islands="nearest")
-    return replace(panel, weights={weights.name: weights})
 
 
 def _plot(ledger: Ledger, cutoffs: tuple[float, ...], main: str, real: RealPanel) -> CutoffPlot:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
+from typing import Literal
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from estimators.core.estimator import Estimates, Estimator, Status
 from estimators.linear.covariances import ClusterK
 from estimators.linear.did import TwoWayDID
 from estimators.staggered.adoption_effects import Cohorts, event_of
-from estimators.staggered.callaway_santanna import CallawaySantAnna
+from estimators.staggered.callaway_santanna import CallawaySantAnna, Controls
 from estimators.staggered.dummy_regression import EventStudy, SunAbraham
 from estimators.staggered.imputation import Imputation, TwoStage
 from estimators.staggered.spatial_did import Rings, SpatialDID
@@ -98,7 +100,13 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     """Tables and figures of [robustness] staggered and honest; what the panel does not allow is a note."""
     found = _sample_of(real, ledger)
     if found is not None:
-        _draw(found, dict(_effects(found)))
+        estimates = dict(_effects(found))
+        paths: dict[str, EventPath] = {}  # Callaway and Sant'Anna's by the first comparison group that the panel has
+        for (model, transform), one in estimates.items():
+            if model in DRAWN and model not in paths and any(term.startswith("event(") for term in one.terms):
+                paths[model] = event_path(one, heading(model, transform))
+        if paths:
+            ledger.draw(event_figure, tuple(paths.values()), ledger.name(found.panel.roles.outcome))
         add_diagnostics(found.panel, found.core, ledger, found.errors, honest=real.spec.robustness.honest)
         _add_spillovers(found)
         if found.panel is not real.panel:
@@ -132,18 +140,14 @@ def _sample_of(real: RealPanel, ledger: Ledger) -> StaggeredTable | None:
                     "to compare with.")  # fmt: skip
         return None
     core = part(panel, cohorts.first > 0, np.ones(len(panel.periods), dtype=bool))
+    one_way = {"cluster:unit", *(f"cluster:{name}" for name in panel.attributes)}
+    errors = (main_cluster(real.spec), *(error for error in real.spec.inference.errors if error in one_way))
     found = StaggeredTable(
-        ledger, panel, core, Cohorts.of(core, treatment, ""), _errors(real, panel), real.spec.inference.cluster_k
-    )
+        ledger, panel, core, Cohorts.of(core, treatment, ""), tuple(dict.fromkeys(errors)),
+        real.spec.inference.cluster_k,
+    )  # fmt: skip
     _say_sample(found, cohorts)
     return found
-
-
-def _errors(real: RealPanel, panel: Panel) -> tuple[str, ...]:
-    """The main cluster, and the other one-way clusters of units that the spec asks for."""
-    one_way = {"cluster:unit", *(f"cluster:{name}" for name in panel.attributes)}
-    further = (error for error in real.spec.inference.errors if error in one_way)
-    return tuple(dict.fromkeys((main_cluster(real.spec), *further)))
 
 
 def _say_sample(found: StaggeredTable, cohorts: Cohorts) -> None:
@@ -223,24 +227,30 @@ def _columns(found: StaggeredTable) -> Iterator[tuple[str | None, Sequence[Choic
     two_way = TwoWayDID(None, (found.treatment, *controls), errors, found.cluster_k, label="two-way")
     yield None, [Choice(two_way, found.panel)]
     yield None, list(_choices(found, EventStudy(errors=errors)))
-    for method in ("unconditional", "dr") if controls else ("unconditional",):
-        for group in ("never", "not-yet") if found.never else ("not-yet",):
-            estimator = _compared_with(group, method, errors, controls)
-            yield f"{group}{', dr' * (method == 'dr')}", [Choice(estimator, found.core)]
+    groups: tuple[Controls, ...] = ("never", "not-yet") if found.never else ("not-yet",)
+    methods: tuple[Literal["unconditional", "dr"], ...] = ("unconditional", "dr") if controls else ("unconditional",)
+    for method, group in product(methods, groups):
+        estimator = CallawaySantAnna(  # the period before adoption is the base of all others; with a band
+            controls=group, method=method, covariates=controls if method == "dr" else (), base="universal",
+            errors=errors, band="rademacher",
+        )  # fmt: skip
+        yield f"{group}{', dr' * (method == 'dr')}", [Choice(estimator, found.core)]
     yield None, list(_choices(found, Imputation(errors=errors)))
     yield None, list(_choices(found, TwoStage(errors=errors)))
     yield None, [Choice(SunAbraham(errors=errors), found.core)]
-    yield None, sorted(_stacked(found), key=_without_stack)  # stable
+    yield None, _stacked(found)
 
 
-def _stacked(found: StaggeredTable) -> Iterator[Choice]:
-    """Stacks of cohorts with their whole window, then of all that have clean controls."""
+def _stacked(found: StaggeredTable) -> list[Choice]:
+    """Stacks with their whole window, then of all that have clean controls; what keeps more cohorts first."""
     whole = Stacked(errors=found.errors)
-    yield from _choices(found, whole)
+    choices = [*_choices(found, whole)]
     for choice in _choices(found, replace(whole, complete=False)):
         stacks = _stacks(choice)
         seen = f"{SEEN_PART}, {listed(stacks.cut, 12)} with a part only" if stacks and stacks.cut else ""
-        yield replace(choice, remedy="; ".join(filter(None, (seen, choice.remedy))))
+        choices.append(replace(choice, remedy="; ".join(filter(None, (seen, choice.remedy)))))
+    less = [0 if (stacks := _stacks(choice)) is None else -len(stacks.cohorts) for choice in choices]
+    return [choices[i] for i in np.argsort(less, kind="stable")]
 
 
 def _stacks(choice: Choice) -> StackedSample | None:
@@ -253,12 +263,6 @@ def _stacks(choice: Choice) -> StackedSample | None:
         return None
 
 
-def _without_stack(choice: Choice) -> int:
-    """Rank of a choice of stacks: the more cohorts it keeps, the earlier."""
-    stacks = _stacks(choice)
-    return 0 if stacks is None else -len(stacks.cohorts)
-
-
 def _choices(found: StaggeredTable, estimator: Estimator) -> Iterator[Choice]:
     """The estimator on all periods, and where nobody is never treated on those before the last cohort adopts."""
     yield Choice(estimator, found.core)
@@ -267,20 +271,6 @@ def _choices(found: StaggeredTable, estimator: Estimator) -> Iterator[Choice]:
         before = part(found.core, np.ones(len(found.core.units), dtype=bool), np.arange(len(found.core.periods)) < last)
         cut = f"periods from {found.core.periods[last]} on, in which all are treated, are left out"
         yield Choice(estimator, before, cut)
-
-
-def _compared_with(
-    group: str, method: str, errors: tuple[str, ...], controls: tuple[str, ...] = ()
-) -> CallawaySantAnna:
-    """Callaway and Sant'Anna's estimator with the period before adoption as the base of all others, and a band."""
-    return CallawaySantAnna(
-        controls="never" if group == "never" else "not-yet",
-        method="dr" if method == "dr" else "unconditional",
-        covariates=controls if method == "dr" else (),
-        base="universal",
-        errors=errors,
-        band="rademacher",
-    )
 
 
 def _first_possible(found: StaggeredTable, choices: Sequence[Choice], fit: Fit) -> tuple[Choice, Estimates] | None:
@@ -317,16 +307,6 @@ def _completed(found: StaggeredTable, estimator: Estimator, panel: Panel, estima
         statistics |= {name: np.array([value]) for name, value in zip(names, path.pretrend(), strict=True)}
         estimates = replace(estimates, statistics=statistics)
     return estimates.only(known_terms(estimates))
-
-
-def _draw(found: StaggeredTable, estimates: dict[tuple[str, str | None], Estimates]) -> None:
-    """The event-study figure, Callaway and Sant'Anna's by the first comparison group that the panel has."""
-    paths: dict[str, EventPath] = {}
-    for (model, transform), one in estimates.items():
-        if model in DRAWN and model not in paths and any(term.startswith("event(") for term in one.terms):
-            paths[model] = event_path(one, heading(model, transform))
-    if paths:
-        found.ledger.draw(event_figure, tuple(paths.values()), found.ledger.name(found.panel.roles.outcome))
 
 
 def _add_spillovers(found: StaggeredTable) -> None:
@@ -414,7 +394,9 @@ def staggered(setting: TableSetting) -> list[JournalTable]:
         if any(found):
             rows += coefficient_rows(label, found)
     rows.append(Row("Periods since adoption", kind="head"))
-    for event in _events(columns):
+    events = {event for column in columns for term in column.terms if (event := event_of(term)) is not None}
+    inside = events and min(events) < -1 < max(events) and any(column.model in _REFERENCE for column in columns)
+    for event in sorted(events | ({-1} if inside else set())):
         rows += _event(setting, columns, event)
     without = [column.model == "callaway-santanna" and not str(column.transform).endswith("dr") for column in columns]
     controls = tuple("no" if one else "yes" for one in without)
@@ -433,13 +415,6 @@ def staggered(setting: TableSetting) -> list[JournalTable]:
     return [
         JournalTable(STAGGERED, title, tuple(heads), tuple(rows), setting.notes(columns, *notes, factor=_FACTOR_NOTE))
     ]
-
-
-def _events(columns: Sequence[FitColumn]) -> list[int]:
-    """Event times that a column has, and the reference period where it lies among them."""
-    found = {event for column in columns for term in column.terms if (event := event_of(term)) is not None}
-    inside = found and min(found) < -1 < max(found) and any(column.model in _REFERENCE for column in columns)
-    return sorted(found | ({-1} if inside else set()))
 
 
 def _event(setting: TableSetting, columns: Sequence[FitColumn], event: int) -> list[Row]:
@@ -472,7 +447,9 @@ def spillovers(setting: TableSetting) -> list[JournalTable]:
              "spill:untreated": "Spillover on the untreated", "did_bias": "Bias of DID without it"}  # fmt: skip
     terms = list(dict.fromkeys(term for column in columns for term in column.terms))
     for term in [*(term for term in terms if term not in named), *(term for term in named if term in terms)]:
-        label = named.get(term) or _ring(term) or setting.label(term)
+        who, _, ring = term.partition(":")
+        of_ring = f"{who.capitalize()}, other at {ring} km" if who in ("treated", "untreated") and ring else ""
+        label = named.get(term) or of_ring or setting.label(term)
         rows += coefficient_rows(label, [setting.shown_record(column, term) for column in columns])
     rows += value_rows(
         columns, {"vif:did": f"VIF of {setting.treatment_name}", "unexposed": "Untreated unexposed, share"}
@@ -486,12 +463,6 @@ def spillovers(setting: TableSetting) -> list[JournalTable]:
     )
     title = f"Local spillovers: {setting.about}"
     return [JournalTable(SPILLOVERS, title, tuple(heads), tuple(rows), setting.notes(columns, note))]
-
-
-def _ring(term: str) -> str:
-    """A ring's term as a row's label, "" for any other term."""
-    who, _, ring = term.partition(":")
-    return f"{who.capitalize()}, other at {ring} km" if who in ("treated", "untreated") and ring else ""
 
 
 TABLES = (STAGGERED, SPILLOVERS)

@@ -79,25 +79,22 @@ class SyntheticFits:
     @property
     def weights_plot(self) -> WeightsPlot:
         """What the figure of unit weights shows."""
-        return WeightsPlot(*_largest_of(self.unit_weights), str(self.panel.roles.outcome))
+        return WeightsPlot(*_largest_of(self.weights()[0]), str(self.panel.roles.outcome))
 
-    @property
-    def unit_weights(self) -> Weights:
-        """Of all control units, averaged over dates."""
+    def weights(self) -> tuple[Weights, Weights]:
+        """Of all control units, and of all periods before the last date of adoption, averaged over dates."""
         never = _cohorts(self.panel, "").never
-        return {estimator.kind: {unit: float(weight)
-                                 for unit, weight, control in zip(self.panel.units, average_weights(paths)[0], never,
-                                                                  strict=True) if control}
-                for estimator, paths in self.paths.items()}  # fmt: skip
-
-    @property
-    def period_weights(self) -> Weights:
-        """Of all periods before the last date of adoption, averaged over dates."""
-        last = max(path.adopted for paths in self.paths.values() for path in paths)
-        return {estimator.kind: {str(period): float(weight)
-                                 for period, weight in zip(self.panel.periods, average_weights(paths)[1], strict=True)
-                                 if period < last}
-                for estimator, paths in self.paths.items()}  # fmt: skip
+        last = max((path.adopted for paths in self.paths.values() for path in paths), default=0)
+        of_units: dict[str, dict[str, float]] = {}
+        of_periods: dict[str, dict[str, float]] = {}
+        for estimator, paths in self.paths.items():
+            by_unit, by_period = (weights.tolist() for weights in average_weights(paths))
+            of_units[estimator.kind] = {unit: weight for unit, weight, control
+                                        in zip(self.panel.units, by_unit, never, strict=True) if control}  # fmt: skip
+            of_periods[estimator.kind] = {str(period): weight for period, weight
+                                          in zip(self.panel.periods, by_period, strict=True)
+                                          if period < last}  # fmt: skip
+        return of_units, of_periods
 
 
 def add(real: RealPanel, ledger: Ledger) -> None:
@@ -117,8 +114,19 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     found = SyntheticFits(core, dict(_columns(core, ledger, real.spec)))
     if not found.paths:
         return
-    _keep_weights(found, ledger)
-    _draw(found, ledger)
+
+    columns = {record.model: Fit(**record.identity) for record in ledger.records if record.table == SYNTHETIC_TABLE}
+    for name, weights in zip(("unit_weight", "period_weight"), found.weights(), strict=True):
+        for kind, own in weights.items():
+            for term, weight in own.items():
+                ledger.value(columns[kind], name, weight, term)
+
+    for estimator in found.paths:
+        plot = found.plot(estimator)
+        adjusted = tuple(map(ledger.name, plot.adjusted))
+        ledger.draw(paths_figure, replace(plot, outcome=ledger.name(plot.outcome), adjusted=adjusted))
+    together = found.weights_plot
+    ledger.draw(weights_figure, replace(together, outcome=ledger.name(together.outcome)))
     if len(core.units) < len(panel.units):
         ledger.note(f"{len(panel.units) - len(core.units)} units are treated from the first period on and take no part "
                     f"in table {SYNTHETIC_TABLE}.")  # fmt: skip
@@ -176,7 +184,12 @@ def _columns(
         if estimates is None:
             continue
         say_what_has_no_error(ledger, fit, panel, estimates, _why_no_error)
-        _keep_sizes(ledger, fit, panel, paths)
+        treated = sum(len(path.treated) for path in paths)
+        ledger.values(fit, {"treated_units": float(treated), "control_units": float(len(panel.units) - treated),
+                            "treated_cells": float(sum(path.treated_cells for path in paths))})  # fmt: skip
+        for path in paths:
+            of_date = {"effect": path.estimate, "units": float(len(path.treated)), "cells": float(path.treated_cells)}
+            ledger.values(fit, of_date, str(path.adopted))
         yield estimator, paths
     for reason, names in refused.items():
         some = f"Table {SYNTHETIC_TABLE} has no column {listed(names)}"
@@ -188,35 +201,6 @@ def _why_no_error(error: str) -> str:
     if error == "placebo:unit":
         return "placebos need more never treated than treated units"
     return "without one of the units, nothing is left to compare"
-
-
-def _keep_sizes(ledger: Ledger, fit: Fit, panel: Panel, paths: Sequence[SyntheticPath]) -> None:
-    """How many units and cells there are, and the effect of each date."""
-    treated = sum(len(path.treated) for path in paths)
-    ledger.values(fit, {"treated_units": float(treated), "control_units": float(len(panel.units) - treated),
-                        "treated_cells": float(sum(path.treated_cells for path in paths))})  # fmt: skip
-    for path in paths:
-        of_date = {"effect": path.estimate, "units": float(len(path.treated)), "cells": float(path.treated_cells)}
-        ledger.values(fit, of_date, str(path.adopted))
-
-
-def _keep_weights(found: SyntheticFits, ledger: Ledger) -> None:
-    """Weights of every control unit and of every period before adoption."""
-    columns = {record.model: Fit(**record.identity) for record in ledger.records if record.table == SYNTHETIC_TABLE}
-    for name, weights in (("unit_weight", found.unit_weights), ("period_weight", found.period_weights)):
-        for kind, own in weights.items():
-            for term, weight in own.items():
-                ledger.value(columns[kind], name, weight, term)
-
-
-def _draw(found: SyntheticFits, ledger: Ledger) -> None:
-    """A figure of paths an estimator, and one of the weights of all."""
-    for estimator in found.paths:
-        plot = found.plot(estimator)
-        adjusted = tuple(map(ledger.name, plot.adjusted))
-        ledger.draw(paths_figure, replace(plot, outcome=ledger.name(plot.outcome), adjusted=adjusted))
-    weights = found.weights_plot
-    ledger.draw(weights_figure, replace(weights, outcome=ledger.name(weights.outcome)))
 
 
 def _largest_of(weights: Weights) -> tuple[Weights, Mapping[str, float]]:
@@ -292,8 +276,12 @@ def effects(setting: TableSetting) -> list[JournalTable]:
     dates = _terms(columns, "effect")
     if len(dates) > 1:
         rows.append(Row("Effect by first treated period", kind="head"))
-        rows += number_rows({_dated(columns, date): [column.by_term.get(("effect", date)) for column in columns]
-                             for date in dates})  # fmt: skip
+        by_date = {}
+        for date in dates:
+            units = next(column.by_term["units", date] for column in columns if ("units", date) in column.by_term)
+            label = f"  {date} ({units:.0f} unit{'s' * (units != 1)})"
+            by_date[label] = [column.by_term.get(("effect", date)) for column in columns]
+        rows += number_rows(by_date)
     rows += value_rows(columns, {"pre_rmse": "Gap before adoption"})
     rows += value_rows(columns, {"effective_units": "Effective control units",
                                  "effective_periods": "Effective periods"},
@@ -356,12 +344,6 @@ def _heads(columns: Sequence[FitColumn]) -> tuple[Heading, ...]:
 def _terms(columns: Sequence[FitColumn], name: str) -> list[str]:
     """Terms of which a column holds a statistic, in order."""
     return list(dict.fromkeys(term for column in columns for found, term in column.by_term if found == name))
-
-
-def _dated(columns: Sequence[FitColumn], date: str) -> str:
-    """A date and how many units adopt then, as a row's label."""
-    units = next(column.by_term["units", date] for column in columns if ("units", date) in column.by_term)
-    return f"  {date} ({units:.0f} unit{'s' * (units != 1)})"
 
 
 def _weight(value: float, column: Mapping[str, float]) -> str:
