@@ -51,13 +51,6 @@ def cell_problems(frame: pd.DataFrame, spec: Spec, rows: Rows, inside: Flags) ->
     return problems
 
 
-def columns_asked_for(index: IndexSection, spec: str) -> dict[str, str]:
-    """Columns that [index] needs of the file or of [transform], and what asks for each; spec: the spec's file."""
-    shares = shares_behind(index, tuple(index.diversification))
-    asked = dict.fromkeys(shares, f"{spec} [index] diversification")
-    return asked | dict.fromkeys(index.indicators, f"{spec} [index]")
-
-
 def column_problems(frame: pd.DataFrame, index: IndexSection, spec: str) -> list[Problem]:
     """Problems for new columns of [index] that the file has already."""
     file = f"{frame.attrs.get('file', 'table')}, {spec} [index]"
@@ -147,8 +140,11 @@ def collapse_rows(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, tuple[
     section, panel = spec.collapse, spec.panel
     assert section is not None
     rows = Rows.read(frame, panel.unit, panel.period)
-    before, after = _split(spec.transform)
-    frame = apply_transforms(frame, before, rows)
+    after: tuple[Transform, ...] = ()  # what needs a panel: lags, differences and what is made of them
+    for transform in spec.transform:
+        if transform.function in OVER_TIME or {one.name for one in after} & set(transform.columns):
+            after = (*after, transform)
+    frame = apply_transforms(frame, tuple(one for one in spec.transform if one not in after), rows)
     if section.name in frame.columns:
         refuse([Problem(f"the column {section.name!r} exists already", f"{rows.file}, {spec.file} [collapse] name",
                         "a new name", 'give it another name = "..."')])  # fmt: skip
@@ -165,15 +161,6 @@ def collapse_rows(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, tuple[
     out = pd.DataFrame({name: made[name] for name in (*map(str, frame.columns), section.name)})
     out.attrs = {"file": f"{rows.file} (collapsed)", "first_row": 1}
     return out, after, tuple(_notes(frame, spec, codes, int((~kept).sum())))
-
-
-def _split(transforms: tuple[Transform, ...]) -> tuple[tuple[Transform, ...], tuple[Transform, ...]]:
-    """Transforms of each row, and those that need a panel: lags, differences and what is made of them."""
-    later: list[Transform] = []
-    for transform in transforms:
-        if transform.function in OVER_TIME or {one.name for one in later} & set(transform.columns):
-            later.append(transform)
-    return tuple(one for one in transforms if one not in later), tuple(later)
 
 
 def _used(frame: pd.DataFrame, spec: Spec, after: tuple[Transform, ...], rows: Rows) -> tuple[dict[str, Floats], Flags]:
