@@ -52,7 +52,20 @@ def checks_of_file(real: RealPanel) -> tuple[Check, ...]:
 
 def _of_the_file(case: Case) -> Iterator[Check]:
     yield from _of_the_values(case)
-    yield from _of_the_coordinates(case)
+
+    # Coordinates from columns whose names say that they are exchanged, where the values would fit either way.
+    named, held = case.real.spec.panel, case.panel.attributes
+    if named.longitude is not None and named.latitude is not None:
+        fits = (np.abs(held["longitude"].astype(np.float64)) <= DEGREES["latitude"]).all()
+        east, north = rank(named.longitude, LATITUDE_WORDS), rank(named.latitude, LONGITUDE_WORDS)
+        if fits and east < len(LATITUDE_WORDS) and north < len(LONGITUDE_WORDS):
+            yield Check.fact(
+                "exchanged-coordinates", WEAKENS, f"The longitude is read from the column {named.longitude}, and the "
+                f"latitude from {named.latitude}: their names say the opposite, and distances between units would be "
+                "wrong.", "", {"units": float(len(case.panel.units))}, unit="units",
+                remedy=f'say longitude = "{named.latitude}" and latitude = "{named.longitude}" in [panel], or rename '
+                "them",
+            )  # fmt: skip
 
     # Units whose names may mean one.
     t, i = np.nonzero(seen_in(case.panel))
@@ -116,22 +129,6 @@ def _of_the_values(case: Case) -> Iterator[Check]:
             "total-rows", OVERTURNS, f"A unit seems to be a total or a mean of others: {each}.", "",
             {"units": float(len(sums))}, unit="units",
             remedy=f'leave it out: exclude = {{ {case.unit} = ["{next(iter(sums))}"] }} in [read]',
-        )  # fmt: skip
-
-
-def _of_the_coordinates(case: Case) -> Iterator[Check]:
-    """Coordinates from columns whose names say that they are exchanged, where the values would fit either way."""
-    named, held = case.real.spec.panel, case.panel.attributes
-    if named.longitude is None or named.latitude is None:
-        return
-    fits = (np.abs(held["longitude"].astype(np.float64)) <= DEGREES["latitude"]).all()
-    east, north = rank(named.longitude, LATITUDE_WORDS), rank(named.latitude, LONGITUDE_WORDS)
-    if fits and east < len(LATITUDE_WORDS) and north < len(LONGITUDE_WORDS):
-        yield Check.fact(
-            "exchanged-coordinates", WEAKENS, f"The longitude is read from the column {named.longitude}, and the "
-            f"latitude from {named.latitude}: their names say the opposite, and distances between units would be "
-            "wrong.", "", {"units": float(len(case.panel.units))}, unit="units",
-            remedy=f'say longitude = "{named.latitude}" and latitude = "{named.longitude}" in [panel], or rename them',
         )  # fmt: skip
 
 

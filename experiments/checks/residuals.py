@@ -44,8 +44,15 @@ def check(case: Case) -> Iterator[Check]:
     if case.panel.roles.outcome is None or not case.panel.roles.regressors:
         return
     two_way, *others = _models(case)
-    for one in (two_way, *others):
-        _keep(case, one)
+    for one in (two_way, *others):  # what the foot of the model's column shows
+        raw, corrected = _ar1(case, one.residuals)
+        found: dict[str, float | None] = {"ar1_raw": raw, "ar1": corrected if np.isfinite(corrected) else None}
+        if one.panel.balanced:
+            found["pesaran_cd"] = left.pesaran_cd(one.residuals)
+            if weights := one.panel.weights.get(one.fit.weights or next(iter(one.panel.weights), "")):
+                found["residual_moran"] = float(pooled_moran(one.residuals, weights))
+        case.ledger.values(one.fit, found)
+
     e = two_way.residuals
     serial = _serial(case, e, others)
     yield serial
@@ -105,17 +112,6 @@ def _ar1(case: Case, e: Floats) -> tuple[float, float]:
     mask = case.mask if e.shape == case.mask.shape else np.ones_like(e)
     raw = left.serial_correlation(e, mask)
     return raw, left.bias_corrected(raw, np.unique(mask.T > 0, axis=0))
-
-
-def _keep(case: Case, one: Model) -> None:
-    """What the foot of the model's column shows: AR(1), on a balanced panel CD and Moran's I under the model's W."""
-    raw, corrected = _ar1(case, one.residuals)
-    found: dict[str, float | None] = {"ar1_raw": raw, "ar1": corrected if np.isfinite(corrected) else None}
-    if one.panel.balanced:
-        found["pesaran_cd"] = left.pesaran_cd(one.residuals)
-        if weights := one.panel.weights.get(one.fit.weights or next(iter(one.panel.weights), "")):
-            found["residual_moran"] = float(pooled_moran(one.residuals, weights))
-    case.ledger.values(one.fit, found)
 
 
 def spatial_residuals(one: FittedColumn) -> Floats:

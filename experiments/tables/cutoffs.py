@@ -40,12 +40,10 @@ def add(real: RealPanel, ledger: Ledger) -> None:
         if own in ledger.fit(panel, {own: fit}):
             found.append(km)
             ledger.value(fit, "neighbours", float((weights.matrix != 0).sum() / len(panel.units)))
-    if len(found) > 1:
-        ledger.draw(cutoff_figure, _plot(ledger, tuple(found), main, real))
+    if len(found) < 2:
+        return
 
-
-def _plot(ledger: Ledger, cutoffs: tuple[float, ...], main: str, real: RealPanel) -> CutoffPlot:
-    """rho and the treatment's effects with the intervals of the printed errors."""
+    # The figure: rho and the treatment's effects with the intervals of the printed errors.
     records = [record for record in ledger.records if record.table == CUTOFFS]
     known, cluster = tuple(dict.fromkeys(record.se_type for record in records)), main_cluster(real.spec)
     error = cluster if cluster in known else usual_error(known)
@@ -56,8 +54,8 @@ def _plot(ledger: Ledger, cutoffs: tuple[float, ...], main: str, real: RealPanel
         ], dtype=np.float64)
         for term in ("rho", *(f"{effect}:{main}" for effect in EFFECTS))
     }  # fmt: skip
-    outcome, called = ledger.name(real.panel.roles.outcome), ledger.name(main)
-    return CutoffPlot(outcome, called, cutoffs, series, error_label(error))
+    outcome, called = ledger.name(roles.outcome), ledger.name(main)
+    ledger.draw(cutoff_figure, CutoffPlot(outcome, called, tuple(found), series, error_label(error)))
 
 
 def cutoffs(setting: TableSetting) -> list[JournalTable]:

@@ -70,10 +70,8 @@ LEAST_UNITS = 3  # the scores of two cancel, and leave no clustered variance
 def add(real: RealPanel, ledger: Ledger) -> None:
     """Table 2, and tables 3 and 4 as far as the spec names capitals, another policy, groups of units."""
     add_baseline(real, ledger)
-    if real.panel.roles.regressors and real.spec.panel.capital:
-        _without_capitals(real, ledger)
-    if real.panel.roles.regressors and real.spec.panel.other_policy:
-        _beside_other_policy(real, ledger, real.spec.panel.other_policy)
+    if real.panel.roles.regressors:
+        _add_checks(real, ledger)
     add_subsamples(real, ledger)
 
 
@@ -142,20 +140,21 @@ def _column(title: str, regressors: tuple[str, ...], spec: Spec) -> dict[Estimat
     return fits
 
 
-def _without_capitals(real: RealPanel, ledger: Ledger) -> None:
-    capital = real.panel.attributes["capital"].astype(bool)
-    if not capital.any() or capital.all():
-        which = "every" if capital.all() else "no"
-        ledger.note(f"Table 3 has no column 1: {which} unit is a capital ({real.spec.panel.capital}).")
+def _add_checks(real: RealPanel, ledger: Ledger) -> None:
+    """Table 3: without capitals; beside another policy, with the correlation of the two dummies over unit-periods, as
+    they are and without unit and period effects."""
+    if real.spec.panel.capital:
+        capital = real.panel.attributes["capital"].astype(bool)
+        fit = Fit(("3", 1), "did", sample="without capitals")
+        if not capital.any() or capital.all():
+            which = "every" if capital.all() else "no"
+            ledger.note(f"Table 3 has no column 1: {which} unit is a capital ({real.spec.panel.capital}).")
+        elif two_way(real, ledger, real.subset(~capital, weights=False), fit):
+            ledger.value(fit, "units_left_out", float(capital.sum()))
+
+    other, treatment = real.spec.panel.other_policy, real.panel.roles.treatment
+    if not other:
         return
-    fit = Fit(("3", 1), "did", sample="without capitals")
-    if two_way(real, ledger, real.subset(~capital, weights=False), fit):
-        ledger.value(fit, "units_left_out", float(capital.sum()))
-
-
-def _beside_other_policy(real: RealPanel, ledger: Ledger, other: str) -> None:
-    """With the correlation of the two dummies over unit-periods, as they are and without unit and period effects."""
-    treatment = real.panel.roles.treatment
     if treatment is None:
         ledger.note(f"Table 3 has no column 2: {other} is added to a treatment, and the spec names no treatment.")
         return

@@ -266,7 +266,16 @@ def _column(ledger: Ledger, panel: Panel, estimator: PsmDID, column: int) -> boo
         return False
     ledger.keep(kept, fit, estimates)
     say_what_has_no_error(ledger, fit, panel, estimates, partial(_why_no_error, panel=panel, found=found))
-    _say_sample(ledger, fit, panel, estimator, found)
+    alone = int((found.supported & ~found.units).sum())
+    if alone:
+        spent = estimator.method == "nearest" and not estimator.replacement
+        ledger.note(f"{fit.sample}: {alone} treated units on the common support are left out, because no "
+                    f"{'unused control' if spent else 'control'} is near enough."
+                    )  # fmt: skip
+    years = [period for period, inside in zip(panel.periods, estimator.window(panel), strict=True) if inside]
+    off = int((found.treated & found.candidates & ~found.supported).sum())
+    ledger.note(f"PSM matches units on covariates' means over {years[0]}-{years[-1]}; {off} of "
+                f"{int(found.treated.sum())} treated units are off the common support.")  # fmt: skip
     _keep_balance(ledger, replace(fit, model="psm"), panel, estimator, found)
     return True
 
@@ -278,20 +287,6 @@ def _why_no_error(error: str, panel: Panel, found: Matched) -> str:
         return ROUNDING
     return (f"the regression needs {LEAST_CLUSTERS} or more clusters of matched treated units and as many of matched "
             f"controls, and there are {clusters[0]} and {clusters[1]}")  # fmt: skip
-
-
-def _say_sample(ledger: Ledger, fit: Fit, panel: Panel, estimator: PsmDID, found: Matched) -> None:
-    """The years of matching, and the treated units that are off the common support or have no match."""
-    years = [period for period, inside in zip(panel.periods, estimator.window(panel), strict=True) if inside]
-    off = int((found.treated & found.candidates & ~found.supported).sum())
-    alone = int((found.supported & ~found.units).sum())
-    if alone:
-        spent = estimator.method == "nearest" and not estimator.replacement
-        ledger.note(f"{fit.sample}: {alone} treated units on the common support are left out, because no "
-                    f"{'unused control' if spent else 'control'} is near enough."
-                    )  # fmt: skip
-    ledger.note(f"PSM matches units on covariates' means over {years[0]}-{years[-1]}; {off} of "
-                f"{int(found.treated.sum())} treated units are off the common support.")  # fmt: skip
 
 
 def _keep_balance(ledger: Ledger, fit: Fit, panel: Panel, estimator: PsmDID, found: Matched) -> None:

@@ -371,7 +371,11 @@ def _models(
     words = {"n": size, "effects": every, "both": both, "s": "s" if effects == "none" else ""}
     fit = [text.format(**words) for name, text in _FIT_NOTES.items()
            if any(name in column.statistics for column in columns)]  # fmt: skip
-    said = (convention, _effects_note(setting, columns), *_choices(setting, columns), *fit)
+    shown = [setting.shown_record(column, term) for column in columns for term in column.terms]
+    methods = dict.fromkeys(record.effects_method for record in shown if record is not None and record.effects_method)
+    how = ", ".join(error_label(str(method)) for method in methods)
+    computed = f"Direct, indirect and total effects are means over units; their standard errors are computed {how}."
+    said = (convention, computed if methods else "", *_choices(setting, columns), *fit)
     return JournalTable("7", title, heads, tuple(rows), setting.notes(columns, *said))
 
 
@@ -391,15 +395,6 @@ def predictions(setting: TableSetting) -> list[JournalTable]:
         rows = tuple(value_rows(found, PREDICTIONS))
         tables.append(JournalTable("A", title, heads, rows, (note, setting.data), appendix=True))
     return [table for table in tables if table.rows]
-
-
-def _effects_note(setting: TableSetting, columns: Sequence[FitColumn]) -> str:
-    shown = (setting.shown_record(column, term) for column in columns for term in column.terms)
-    methods = dict.fromkeys(record.effects_method for record in shown if record is not None and record.effects_method)
-    if not methods:
-        return ""
-    how = ", ".join(error_label(str(method)) for method in methods)
-    return f"Direct, indirect and total effects are means over units; their standard errors are computed {how}."
 
 
 def _tested_by(setting: TableSetting, column: FitColumn) -> str:

@@ -62,13 +62,7 @@ SEEN_PART = "cohorts enter with the part of the window that the panel covers"
 DRAWN = ("event-study", "callaway-santanna", "imputation", "sun-abraham")  # in the figure, a column of each
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Choice:
-    """An estimator and its panel that may fill a column; remedy: what was changed for it in words, "" for nothing."""
-
-    estimator: Estimator
-    panel: Panel
-    remedy: str = ""
+type Choice = tuple[Estimator, Panel, str]  # that may fill a column, and what was changed for it in words
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -172,17 +166,15 @@ def _effects(found: StaggeredTable) -> Iterator[tuple[tuple[str, str | None], Es
     """Table S: estimates by model and variant of the columns that can be."""
     spare: dict[str, int] = {}
     for column, (transform, choices) in enumerate(_columns(found), start=1):
-        kind = choices[0].estimator.kind
-        fit = Fit((STAGGERED, column), kind, transform)
-        chosen = _first_possible(found, choices, fit)
-        if chosen is None:
+        kind = choices[0][0].kind
+        one = _first_possible(found, choices, Fit((STAGGERED, column), kind, transform))
+        if one is None:
             continue
-        choice, estimates = chosen
-        found.ledger.fitted.append(FittedColumn(choice.panel, choice.estimator, fit, estimates))
-        shown = _completed(found, choice.estimator, choice.panel, estimates)
-        _keep(found, fit, choice, shown)
-        if isinstance(choice.estimator, CallawaySantAnna):
-            spare[variant(str(transform))] = choice.estimator.spare_controls(choice.panel)
+        found.ledger.fitted.append(one)
+        shown = _completed(found, one)
+        _keep(found, one, shown)
+        if isinstance(one.estimator, CallawaySantAnna):
+            spare[variant(str(transform))] = one.estimator.spare_controls(one.panel)
         yield (kind, transform), shown
     if few := {name: count for name, count in spare.items() if count < FEW_CONTROLS}:
         some = "; ".join(f"{name}: {count}" for name, count in few.items())
@@ -191,41 +183,31 @@ def _effects(found: StaggeredTable) -> Iterator[tuple[tuple[str, str | None], Es
                           )  # fmt: skip
 
 
-def _keep(found: StaggeredTable, fit: Fit, choice: Choice, estimates: Estimates) -> None:
+def _keep(found: StaggeredTable, one: FittedColumn, estimates: Estimates) -> None:
     """Keep a column with the sizes of its sample: of stacks what they hold, of other estimators their panel."""
-    panel, stacks = choice.panel, _stacks(choice)
+    panel, fit, stacks = one.panel, one.fit, _stacks(one.estimator, one.panel)
     cohorts = Cohorts.of(panel, found.treatment, "")
     treated, dates, rows = int((cohorts.first < len(panel.periods)).sum()), len(cohorts.firsts), panel.nobs
     if stacks is not None:
         panel = part(panel, stacks.units, stacks.periods)
         treated, dates, rows = stacks.treated, len(stacks.cohorts), stacks.rows
-        _say_without_stack(found, stacks)
+        lacking = [label for label in found.cohorts.labels if label not in stacks.cohorts]
+        for cut, reason in ((False, "no unit is untreated to the end of the window"),
+                            (True, "the panel does not cover the whole window")):  # fmt: skip
+            if labels := [label for label in lacking if (label in stacks.cut) == cut]:
+                found.ledger.note(f"Table {STAGGERED}, {heading(Stacked.kind, None)}: "
+                                  f"{'cohorts' if len(labels) > 1 else 'cohort'} {listed(labels, 12)} left out, "
+                                  f"because {reason}.")  # fmt: skip
     found.ledger.keep(panel, fit, estimates, rows)
     say_what_has_no_error(found.ledger, fit, panel, estimates, lambda _: ALONE)
     found.ledger.values(fit, {"treated_units": float(treated), "cohorts": float(dates)})
-
-
-def _say_without_stack(found: StaggeredTable, stacks: StackedSample) -> None:
-    """Name the cohorts that the stacks leave out, and why."""
-    lacking = [label for label in found.cohorts.labels if label not in stacks.cohorts]
-    cut = [label for label in lacking if label in stacks.cut]
-    alone = [label for label in lacking if label not in stacks.cut]
-    stated = (
-        (alone, "no unit is untreated to the end of the window"),
-        (cut, "the panel does not cover the whole window"),
-    )
-    for labels, reason in stated:
-        if labels:
-            found.ledger.note(f"Table {STAGGERED}, {heading(Stacked.kind, None)}: "
-                              f"{'cohorts' if len(labels) > 1 else 'cohort'} {listed(labels, 12)} left out, "
-                              f"because {reason}.")  # fmt: skip
 
 
 def _columns(found: StaggeredTable) -> Iterator[tuple[str | None, Sequence[Choice]]]:
     """Variant, and what may fill the column: the first that the panel allows does."""
     errors, controls = found.errors, found.panel.roles.controls
     two_way = TwoWayDID(None, (found.treatment, *controls), errors, found.cluster_k, label="two-way")
-    yield None, [Choice(two_way, found.panel)]
+    yield None, [(two_way, found.panel, "")]
     yield None, list(_choices(found, EventStudy(errors=errors)))
     groups: tuple[Controls, ...] = ("never", "not-yet") if found.never else ("not-yet",)
     methods: tuple[Literal["unconditional", "dr"], ...] = ("unconditional", "dr") if controls else ("unconditional",)
@@ -234,10 +216,10 @@ def _columns(found: StaggeredTable) -> Iterator[tuple[str | None, Sequence[Choic
             controls=group, method=method, covariates=controls if method == "dr" else (), base="universal",
             errors=errors, band="rademacher",
         )  # fmt: skip
-        yield f"{group}{', dr' * (method == 'dr')}", [Choice(estimator, found.core)]
+        yield f"{group}{', dr' * (method == 'dr')}", [(estimator, found.core, "")]
     yield None, list(_choices(found, Imputation(errors=errors)))
     yield None, list(_choices(found, TwoStage(errors=errors)))
-    yield None, [Choice(SunAbraham(errors=errors), found.core)]
+    yield None, [(SunAbraham(errors=errors), found.core, "")]
     yield None, _stacked(found)
 
 
@@ -245,60 +227,62 @@ def _stacked(found: StaggeredTable) -> list[Choice]:
     """Stacks with their whole window, then of all that have clean controls; what keeps more cohorts first."""
     whole = Stacked(errors=found.errors)
     choices = [*_choices(found, whole)]
-    for choice in _choices(found, replace(whole, complete=False)):
-        stacks = _stacks(choice)
+    for estimator, panel, remedy in _choices(found, replace(whole, complete=False)):
+        stacks = _stacks(estimator, panel)
         seen = f"{SEEN_PART}, {listed(stacks.cut, 12)} with a part only" if stacks and stacks.cut else ""
-        choices.append(replace(choice, remedy="; ".join(filter(None, (seen, choice.remedy)))))
-    less = [0 if (stacks := _stacks(choice)) is None else -len(stacks.cohorts) for choice in choices]
+        choices.append((estimator, panel, "; ".join(filter(None, (seen, remedy)))))
+    kept = [_stacks(estimator, panel) for estimator, panel, _ in choices]
+    less = [0 if stacks is None else -len(stacks.cohorts) for stacks in kept]
     return [choices[i] for i in np.argsort(less, kind="stable")]
 
 
-def _stacks(choice: Choice) -> StackedSample | None:
-    """What the stacks of a choice hold; None for other estimators and for panels without cohorts."""
-    if not isinstance(choice.estimator, Stacked):
+def _stacks(estimator: Estimator, panel: Panel) -> StackedSample | None:
+    """What stacks hold; None for other estimators and for panels without cohorts."""
+    if not isinstance(estimator, Stacked):
         return None
     try:
-        return choice.estimator.sample(choice.panel)
+        return estimator.sample(panel)
     except BadInput:
         return None
 
 
 def _choices(found: StaggeredTable, estimator: Estimator) -> Iterator[Choice]:
     """The estimator on all periods, and where nobody is never treated on those before the last cohort adopts."""
-    yield Choice(estimator, found.core)
+    yield estimator, found.core, ""
     last = found.cohorts.firsts[-1]
     if not found.never and last > 1:
         before = part(found.core, np.ones(len(found.core.units), dtype=bool), np.arange(len(found.core.periods)) < last)
         cut = f"periods from {found.core.periods[last]} on, in which all are treated, are left out"
-        yield Choice(estimator, before, cut)
+        yield estimator, before, cut
 
 
-def _first_possible(found: StaggeredTable, choices: Sequence[Choice], fit: Fit) -> tuple[Choice, Estimates] | None:
-    """The first choice that fits and its estimates; a note when none does."""
+def _first_possible(found: StaggeredTable, choices: Sequence[Choice], fit: Fit) -> FittedColumn | None:
+    """The first choice that fits; a note when none does."""
     refusals: dict[str, None] = {}
     label = heading(fit.model, fit.transform)
-    for choice in choices:
+    for estimator, panel, remedy in choices:
         try:
-            estimates = choice.estimator(choice.panel, Streams(found.ledger.seed, f"{STAGGERED} {fit.place[1]}"))
+            estimates = estimator(panel, Streams(found.ledger.seed, f"{STAGGERED} {fit.place[1]}"))
         except BadInput as refusal:
             refusals[reasons(refusal)] = None
             continue
         if estimates.status[0] != Status.OK:
             refusals[Status(int(estimates.status[0])).meaning] = None
             continue
-        if choice.remedy:
-            found.ledger.note(f"Table {STAGGERED}, {label}: {choice.remedy}.")
-        return choice, estimates
+        if remedy:
+            found.ledger.note(f"Table {STAGGERED}, {label}: {remedy}.")
+        return FittedColumn(panel, estimator, fit, estimates)
     found.ledger.note(f"Table {STAGGERED} has no column {label}: {listed(tuple(refusals))}.")
     return None
 
 
-def _completed(found: StaggeredTable, estimator: Estimator, panel: Panel, estimates: Estimates) -> Estimates:
+def _completed(found: StaggeredTable, one: FittedColumn) -> Estimates:
     """Estimates as the table shows them: known terms, of Callaway and Sant'Anna with the statistics of the others."""
+    estimator, estimates = one.estimator, one.estimates
     if isinstance(estimator, TwoWayDID):
         return replace(estimates, statistics={}).only((found.treatment,))
     if isinstance(estimator, CallawaySantAnna):
-        path = EventTimes.of(estimator, panel)
+        path = EventTimes.of(estimator, one.panel)
         statistics = {name: estimates.statistics[name] for name in ("cells", "left_out")}
         events = [term.startswith("event(") for term in estimates.terms]
         banded = np.isfinite(estimates.se[0, 0, events]).any()
