@@ -46,10 +46,6 @@ class Family:
     critical: float
     reasons: dict[str, str]
 
-    def held(self, alternatives: Iterable[str]) -> tuple[str, ...]:
-        """Those of some alternatives that there are."""
-        return tuple(text for text in alternatives if text in self.estimator.alternatives)
-
     def value(self, text: str, head: str = DIFFERENCE) -> tuple[float, float, float]:
         """Estimate, standard error and degrees of freedom of an alternative or its difference."""
         at = self.found.terms.index(f"{head}{text}")
@@ -259,8 +255,10 @@ class Case:
         """The check of some alternatives of the family, words: each in words; None where there is none of them, or none
         can be told from chance."""
         family = self.family
-        held = () if family is None or self.untold else family.held(alternatives)
-        if family is None or not held:
+        if family is None or self.untold:
+            return None
+        held = tuple(text for text in alternatives if text in family.estimator.alternatives)
+        if not held:
             return None
         answers = answers_of(family.found, held, family.critical, level=self.level, needed=self.needed,
                              usual=self.usual)[0]  # fmt: skip

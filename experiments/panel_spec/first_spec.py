@@ -213,13 +213,14 @@ def _panel_lines(look: Look, sheet: str | None) -> list[str]:
         f"outcome = {in_toml(look.outcome)}  # a guess: name your outcome",
         *_treatment_lines(look),
         f"controls = {in_toml(look.controls)}  # columns that vary within units: choose yours",
-        *([f"# {in_toml(look.outcome)} is a combination of {parts}: do not use them as controls"] if parts else []),
-        *([f"capital = {in_toml(look.capital)}  # 0/1"] if look.capital else []),
-        *([f"groups = {in_toml(look.groups)}"] if look.groups else []),
-        *([f"# weight = {in_toml(look.weight)}  # to weight unit-periods by it"] if look.weight else []),
+        f"# {in_toml(look.outcome)} is a combination of {parts}: do not use them as controls" if parts else "",
+        f"capital = {in_toml(look.capital)}  # 0/1" if look.capital else "",
+        f"groups = {in_toml(look.groups)}" if look.groups else "",
+        f"# weight = {in_toml(look.weight)}  # to weight unit-periods by it" if look.weight else "",
         f"cluster = {in_toml(look.unit)}",
-        *([f"sheet = {in_toml(sheet)}"] if sheet else []),
+        f"sheet = {in_toml(sheet)}" if sheet else "",
     ]
+    lines = [line for line in lines if line]
     if look.codes:
         every = [(name, code, count) for name, found in look.codes.items() for code, count in found.items()]
         held = ", ".join(f"{in_toml(name)} {code:g} ({count})" for name, code, count in every)
@@ -429,28 +430,26 @@ def description(panel: Panel) -> dict[str, Any]:
         values = array[0][seen_in(panel)]
         numbers = {"mean": values.mean(), "sd": values.std(ddof=1), "min": values.min(), "max": values.max()}
         variables.append({"variable": name, "role": roles.get(name, ""), **{k: float(x) for k, x in numbers.items()}})
+
+    treated = None  # how many units and unit-periods are, and how many units first in each period
+    if own.treatment and not own.continuous:
+        did = np.nan_to_num(panel.variables[own.treatment][0])
+        ever = did.any(axis=0)
+        starts, counts = np.unique(np.array(panel.periods)[did.argmax(axis=0)[ever]], return_counts=True)
+        first = [{"period": start, "units": count}
+                 for start, count in zip(starts.tolist(), counts.tolist(), strict=True)]  # fmt: skip
+        treated = {"units": int(ever.sum()), "unit_periods": int(did.sum()), "first_treated": first}
     return {
         "units": len(panel.units),
         "periods": list(panel.periods),
         "observations": panel.nobs,
         "missing": len(panel.units) * len(panel.periods) - panel.nobs,
         "variables": variables,
-        "treated": _treated(panel),
+        "treated": treated,
         "weights": [{"name": name, "neighbours": weights.matrix.nnz / len(panel.units),
                      "standardize": weights.standardize} for name, weights in panel.weights.items()],
         "sha256": panel.digest,
     }  # fmt: skip
-
-
-def _treated(panel: Panel) -> dict[str, Any] | None:
-    """How many units and unit-periods are treated, and how many units first in each period."""
-    if not panel.roles.treatment or panel.roles.continuous:
-        return None
-    treated = np.nan_to_num(panel.variables[panel.roles.treatment][0])
-    ever = treated.any(axis=0)
-    starts, counts = np.unique(np.array(panel.periods)[treated.argmax(axis=0)[ever]], return_counts=True)
-    cohorts = [{"period": start, "units": count} for start, count in zip(starts.tolist(), counts.tolist(), strict=True)]
-    return {"units": int(ever.sum()), "unit_periods": int(treated.sum()), "first_treated": cohorts}
 
 
 def print_description(found: dict[str, Any], console: Console) -> None:

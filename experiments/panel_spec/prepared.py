@@ -154,7 +154,17 @@ def collapse_rows(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, tuple[
     cells = pd.MultiIndex.from_arrays([rows.labels, rows.years])
     codes, found = pd.factorize(cells)
     index = pd.MultiIndex.from_tuples(found.tolist())
-    refuse(list(_varying(frame, spec, codes, index.tolist(), rows.file)))
+    problems = []  # of columns that must be facts of a unit and period, and differ between its rows
+    for name in dict.fromkeys((panel.treatment, panel.first_treated, panel.other_policy, *spec.attributes.values())):
+        if name is None or name not in frame.columns:
+            continue
+        several = (frame[name].groupby(codes).nunique() > 1).to_numpy()
+        if several.any():
+            unit, year = found[int(several.argmax())]
+            problems.append(Problem(f"varies within the unit {unit} in {year}", f"{rows.file}, column {name!r}",
+                                    "one value for all rows of a unit and period", "name a unit that is treated as a "
+                                    "whole, or correct the rows"))  # fmt: skip
+    refuse(problems)
     made = averaged(frame, codes, weights, {panel.unit, panel.period})
     made[panel.unit], made[panel.period] = index.get_level_values(0), index.get_level_values(1)
     made[section.name] = np.bincount(codes, weights)
@@ -181,22 +191,6 @@ def _used(frame: pd.DataFrame, spec: Spec, after: tuple[Transform, ...], rows: R
         kept &= ~gaps
     refuse(problems)
     return values, kept
-
-
-def _varying(
-    frame: pd.DataFrame, spec: Spec, codes: Codes, cells: Sequence[tuple[str, int]], file: str
-) -> Iterator[Problem]:
-    """Problems for columns that must be facts of a unit and period, and differ between its rows."""
-    single = (spec.panel.treatment, spec.panel.first_treated, spec.panel.other_policy)
-    for name in dict.fromkeys((*single, *spec.attributes.values())):
-        if name is None or name not in frame.columns:
-            continue
-        distinct = frame[name].groupby(codes).nunique()
-        if (distinct > 1).any():
-            unit, year = cells[int((distinct > 1).to_numpy().argmax())]
-            yield Problem(f"varies within the unit {unit} in {year}", f"{file}, column {name!r}",
-                          "one value for all rows of a unit and period",
-                          "name a unit that is treated as a whole, or correct the rows")  # fmt: skip
 
 
 def averaged(frame: pd.DataFrame, codes: Codes, weights: Floats, keys: set[str]) -> dict[str, object]:

@@ -405,19 +405,19 @@ class Proposal:
         totals = [f"{in_toml(name)} = [{', '.join(in_toml(str(value)) for value in values)}]"
                   for name, values in self.exclude.items()]  # fmt: skip
         rules = [
-            *([f"skip = {place.skip}  # rows above the header"] if place.skip else []),
-            *([f"skip_below = {place.below}  # rows below the table, such as notes"] if place.below else []),
-            *([f"header = {place.header}  # rows of the header, joined"] if place.header > 1 else []),
-            *([f"skip_under = {place.under}  # rows under the header, such as units"] if place.under else []),
-            *([f"fill = [{', '.join(map(in_toml, self.fill))}]  # merged cells"] if self.fill else []),
-            *([f"exclude = {{ {', '.join(totals)} }}  # rows of totals"] if totals else []),
-            *([f"missing = [{', '.join(map(in_toml, self.missing))}]  # texts among numbers"] if self.missing else []),
-            *([f'decimal = ","  # "{self.decimal}" has a decimal comma'] if self.decimal else []),
-            *([f'thousands = true  # "{self.thousands}" is one number'] if self.thousands else []),
-            *(['percent = "points"  # "12%" is 12; or "share": 0.12'] if self.percent else []),
-            *(['years = true  # a period is the year in its text'] if self.period or self.dates else []),
-        ]  # fmt: skip
-        tables = ["[read]", *rules, ""] if rules else []
+            f"skip = {place.skip}  # rows above the header" if place.skip else "",
+            f"skip_below = {place.below}  # rows below the table, such as notes" if place.below else "",
+            f"header = {place.header}  # rows of the header, joined" if place.header > 1 else "",
+            f"skip_under = {place.under}  # rows under the header, such as units" if place.under else "",
+            f"fill = [{', '.join(map(in_toml, self.fill))}]  # merged cells" if self.fill else "",
+            f"exclude = {{ {', '.join(totals)} }}  # rows of totals" if totals else "",
+            f"missing = [{', '.join(map(in_toml, self.missing))}]  # texts among numbers" if self.missing else "",
+            f'decimal = ","  # "{self.decimal}" has a decimal comma' if self.decimal else "",
+            f'thousands = true  # "{self.thousands}" is one number' if self.thousands else "",
+            'percent = "points"  # "12%" is 12; or "share": 0.12' if self.percent else "",
+            "years = true  # a period is the year in its text" if self.period or self.dates else "",
+        ]
+        tables = ["[read]", *filter(None, rules), ""] if any(rules) else []
         if self.recode:
             tables.append("[recode]  # check which value is 1")
             for name, table in self.recode.items():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -42,13 +42,20 @@ RESTRICTIONS: tuple[tuple[Restriction, tuple[float, ...]], ...] = (
 
 def add_diagnostics(panel: Panel, core: Panel, ledger: Ledger, errors: tuple[str, ...], *, honest: bool) -> None:
     """Both tables. panel: balanced; core: without units treated from the first period on."""
-    _attempt(ledger, "Goodman-Bacon decomposition", partial(_add_bacon, panel, ledger, None))
+    with _attempt(ledger, "Goodman-Bacon decomposition"):
+        _add_bacon(panel, ledger, None)
     if panel.roles.controls:
-        what = "Goodman-Bacon decomposition with controls"
-        _attempt(ledger, what, partial(_add_bacon, panel, ledger, "controls"))
+        with _attempt(ledger, "Goodman-Bacon decomposition with controls"):
+            _add_bacon(panel, ledger, "controls")
     for column, controls in enumerate(dict.fromkeys(((), panel.roles.controls)), start=1):
-        _attempt(ledger, "weights of the two-way coefficient", partial(_add_weights, panel, ledger, column, controls))
-    _attempt(ledger, "DID_M", partial(_add_switchers, panel, ledger, errors))
+        with _attempt(ledger, "weights of the two-way coefficient"):
+            _add_weights(panel, ledger, column, controls)
+    with _attempt(ledger, "DID_M"):
+        estimates = DCDH(errors=errors)(panel)
+        if np.isfinite(estimates.estimate[0, 0]):
+            ledger.keep(panel, Fit((COMPARISONS, 4), "dcdh"), estimates.only(known_terms(estimates)))
+        else:
+            ledger.note(f"Table {COMPARISONS} has no DID_M: no unit switches while others keep their treatment.")
     try:
         path = EventTimes.of(reference_estimator(core, errors), core)
     except BadInput as refusal:
@@ -57,14 +64,18 @@ def add_diagnostics(panel: Panel, core: Panel, ledger: Ledger, errors: tuple[str
     if not path.pre or path.pre == len(path.events):
         ledger.note(f"No power of the pre-trend test and no bounds: {path.lacking}.")
         return
-    _attempt(ledger, "power of the pre-trend test", partial(_add_power, path, ledger))
+    with _attempt(ledger, "power of the pre-trend test"):
+        _add_power(path, ledger)
     if honest:
-        _attempt(ledger, "bounds under other trends", partial(_add_bounds, path, ledger))
+        with _attempt(ledger, "bounds under other trends"):
+            _add_bounds(path, ledger)
 
 
-def _attempt(ledger: Ledger, what: str, make: Callable[[], None]) -> None:
+@contextmanager
+def _attempt(ledger: Ledger, what: str) -> Iterator[None]:
+    """A note where the panel does not allow it."""
     try:
-        make()
+        yield
     except BadInput as refusal:
         ledger.note(f"Table {COMPARISONS if 'bounds' not in what else BOUNDS} has no {what}: {reasons(refusal)}.")
 
@@ -93,14 +104,6 @@ def _add_weights(panel: Panel, ledger: Ledger, column: int, controls: tuple[str,
         "sensitivity": float(found.sensitivity[0]),
         "reversal": float(found.reversal[0]),
     })  # fmt: skip
-
-
-def _add_switchers(panel: Panel, ledger: Ledger, errors: tuple[str, ...]) -> None:
-    estimates = DCDH(errors=errors)(panel)
-    if not np.isfinite(estimates.estimate[0, 0]):
-        ledger.note(f"Table {COMPARISONS} has no DID_M: no unit switches while others keep their treatment.")
-        return
-    ledger.keep(panel, Fit((COMPARISONS, 4), "dcdh"), estimates.only(known_terms(estimates)))
 
 
 def _add_power(path: EventTimes, ledger: Ledger) -> None:

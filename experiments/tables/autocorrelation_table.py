@@ -295,7 +295,9 @@ def _by_year(setting: TableSetting, weights: str | None, columns: Sequence[FitCo
         heads += [Heading("Holm p", "", group)] if adjusted else []
         for year in years:
             column = found.get((model, year))
-            record = None if column is None else _preferred(column, setting.asked)
+            by_kind = {} if column is None else {record.se_type: record for record in column.records}
+            preferred = (kind for kind in (setting.asked, _PREFERRED[model], *by_kind) if kind in by_kind)
+            record = by_kind.get(next(preferred, None))
             if record is None:
                 cells[year] += ["", "", ""]
             else:
@@ -316,14 +318,6 @@ def _by_year(setting: TableSetting, weights: str | None, columns: Sequence[FitCo
 def years_of(columns: Sequence[FitColumn]) -> list[int | None]:
     """The years of fits, in order, all of them together last."""
     return sorted({column.year for column in columns}, key=lambda year: (year is None, year or 0))
-
-
-def _preferred(column: FitColumn, asked: str | None) -> Record | None:
-    by_kind = {record.se_type: record for record in column.records}
-    for kind in (asked, _PREFERRED[column.model], *by_kind):
-        if kind in by_kind:
-            return by_kind[kind]
-    return None
 
 
 def every_moment(setting: TableSetting) -> list[JournalTable]:

@@ -19,7 +19,6 @@ from experiments.references.reference import ReferenceFit
 from experiments.tables.ledger import FittedColumn
 from results.tables.journal_table import Heading, JournalTable, Row, TableSetting
 from results.tables.records import CROSS_CHECK, Agreement, Record
-from sim.arrays import Floats
 from sim.errors import first_line
 from sim.panel import Panel
 
@@ -125,23 +124,19 @@ def _of_fit(estimates: Estimates, ours: Estimates, reference: ReferenceFit) -> I
     estimate or its first error."""
     errors = next(iter(reference.se.values()))
     scale = np.maximum(np.abs(reference.estimate), errors)
-    yield "estimates", _relative(reference.ours(estimates), reference.estimate, scale)
+    yield "estimates", (np.abs(reference.ours(estimates) - reference.estimate) / scale).tolist()
     for error, theirs in reference.se.items():
         if error in ours.errors:
             own = reference.our_se(ours, error)
             absent = np.isnan(own)
             unit = np.where(absent | (theirs == 0), scale, theirs)
-            yield f"errors {error}", _relative(np.where(absent, 0.0, own), theirs, unit)
+            yield f"errors {error}", (np.abs(np.where(absent, 0.0, own) - theirs) / unit).tolist()
 
 
 def _of_autocorrelation(record: Record, found: ReferenceFit) -> Iterator[tuple[str, list[float]]]:
     yield record.model, [float(abs(record.estimate / found.estimate[0] - 1))]
     if record.se is not None:
         yield f"sd under {record.se_type}", [abs(record.se / float(found.se[record.se_type][0]) - 1)]
-
-
-def _relative(ours: Floats, theirs: Floats, scale: Floats) -> list[float]:
-    return [float(value) for value in np.abs(ours - theirs) / scale]
 
 
 def agreement(setting: TableSetting) -> list[JournalTable]:
