@@ -424,7 +424,8 @@ def description(panel: Panel) -> dict[str, Any]:
     """What a panel holds, as a user would check it before estimating, as plain data."""
     own = panel.roles
     roles: dict[str | None, str] = {own.weight: "weight", own.outcome: "outcome", own.treatment: "treatment"}
-    roles |= dict.fromkeys(own.controls, "control") | dict.fromkeys(own.mediators, "mediator")
+    roles |= dict.fromkeys(own.controls, "control")
+    roles |= dict.fromkeys(own.mediators, "mediator")
     variables = []
     for name, array in panel.variables.items():
         values = array[0][seen_in(panel)]

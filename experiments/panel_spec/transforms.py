@@ -198,8 +198,8 @@ def _value(transform: Transform, columns: list[Floats], rows: Rows, notes: list[
         return _grouped(transform, columns[0], rows, notes)
     if transform.function in DOMAINS:
         allowed, inside, limit = DOMAINS[transform.function]
-        given = np.all([~np.isnan(values) for values in columns], axis=0)
-        outside = np.flatnonzero(given & ~inside(columns[-1], limit))
+        seen = np.all([~np.isnan(values) for values in columns], axis=0)
+        outside = np.flatnonzero(seen & ~inside(columns[-1], limit))
         if outside.size:
             value, where = columns[-1][outside[0]], rows.at(int(outside[0]), transform.columns[-1])
             other = ", or use log1p" if transform.function == "log" and columns[0][outside].min() > -1 else ""

@@ -296,8 +296,8 @@ def _by_year(setting: TableSetting, weights: str | None, columns: Sequence[FitCo
         for year in years:
             column = found.get((model, year))
             by_kind = {} if column is None else {record.se_type: record for record in column.records}
-            preferred = (kind for kind in (setting.asked, _PREFERRED[model], *by_kind) if kind in by_kind)
-            record = by_kind.get(next(preferred, None))
+            preferred = (setting.asked or "", _PREFERRED[model], *by_kind)
+            record = next((by_kind[kind] for kind in preferred if kind in by_kind), None)
             if record is None:
                 cells[year] += ["", "", ""]
             else:

@@ -588,7 +588,8 @@ def journal_tables(document: Document, errors: str | None = None) -> tuple[Journ
 
     shared = Counter(table.name for table in made if not table.appendix)
     seen = Counter[str]()
-    numbered, behind = [], []
+    numbered: list[JournalTable] = []
+    behind: list[JournalTable] = []
     for table in made:
         if table.appendix:
             behind.append(replace(table, name=f"A{len(behind) + 1}"))

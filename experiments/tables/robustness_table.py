@@ -85,9 +85,9 @@ def checks(real: RealPanel) -> Iterator[RobustnessCheck]:
             continue
         kept = part(panel, left, np.ones(len(panel.periods), dtype=bool))
         yield RobustnessCheck(f"without {name} {listed(map(value_label, values))}", kept)
-    policies = [((name,), f"with {name}") for name in section.policies]
-    policies += [(section.policies, "with all other policies")] if len(section.policies) > 1 else []
-    for names, words in policies:
+    together = [section.policies] if len(section.policies) > 1 else []
+    for names in (*((name,) for name in section.policies), *together):
+        words = f"with {names[0]}" if len(names) == 1 else "with all other policies"
         beside, note = with_further(real, names)
         yield RobustnessCheck(words, beside, further=names, note=note)
     for name in section.outcomes:
