@@ -108,14 +108,6 @@ def tried(case: Case) -> Iterator[Specification]:
                                     estimate + half)  # fmt: skip
 
 
-def specification(record: Record, kind: str, label: str) -> Specification:
-    """A record of the tables as one way to estimate the effect; NaN for an end that it lacks."""
-    ends = [float("nan") if end is None else end for end in (record.lower, record.upper)]
-    assert record.estimate is not None
-    assert record.pvalue is not None
-    return Specification(kind, label, record.estimate, record.se_type, record.pvalue, ends[0], ends[1])
-
-
 def _error_types(case: Case) -> Check:
     """Whether the significance of the effect depends on the error type."""
     assert case.effect is not None
@@ -133,7 +125,8 @@ def _error_types(case: Case) -> Check:
 
 
 def _of_tables(case: Case) -> Iterator[Specification]:
-    """Every estimate of the effect in tables 2 (two-way), 3, 4, 7, R and S, with the main errors where it has them."""
+    """Every estimate of the effect in tables 2 (two-way), 3, 4, 7, R and S, with the main errors where it has them; NaN
+    for an end that it lacks."""
     assert case.effect is not None
     place, term = case.effect.place, str(case.effect.term)
     other = {f"outcome {name}" for name in case.real.spec.robustness.outcomes}
@@ -152,7 +145,10 @@ def _of_tables(case: Case) -> Iterator[Specification]:
             if key not in best or rank < best[key][0]:
                 best[key] = rank, *named, record
     for _, kind, label, record in best.values():
-        yield specification(record, kind, label)
+        assert record.estimate is not None
+        assert record.pvalue is not None
+        lower, upper = (float("nan") if end is None else end for end in (record.lower, record.upper))
+        yield Specification(kind, label, record.estimate, record.se_type, record.pvalue, lower, upper)
 
 
 def _named(record: Record, term: str) -> tuple[str, str] | None:
