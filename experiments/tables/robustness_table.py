@@ -85,10 +85,11 @@ def checks(real: RealPanel) -> Iterator[RobustnessCheck]:
             continue
         kept = part(panel, left, np.ones(len(panel.periods), dtype=bool))
         yield RobustnessCheck(f"without {name} {listed(map(value_label, values))}", kept)
-    together = [section.policies] if len(section.policies) > 1 else []
-    for names in (*((name,) for name in section.policies), *together):
-        words = f"with {names[0]}" if len(names) == 1 else "with all other policies"
+    policies: list[tuple[str, ...]] = [(name,) for name in section.policies]
+    policies += [section.policies] if len(section.policies) > 1 else []
+    for names in policies:
         beside, note = with_further(real, names)
+        words = f"with {names[0]}" if len(names) == 1 else "with all other policies"
         yield RobustnessCheck(words, beside, further=names, note=note)
     for name in section.outcomes:
         other, note = with_further(real, (name,))

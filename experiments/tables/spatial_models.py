@@ -364,6 +364,7 @@ def _models(
     heads = tuple(Heading(model_label(column.model), f"({column.column})") for column in columns)
     title = f"Spatial models of {setting.outcome}, W {weights}, {_method_of(transform) or 'least squares'}"
 
+    # The notes: what the likelihood is, the errors of effects, the choice between models, the measures of fit.
     likelihood, effects = likelihood_of(transform), effects_of(transform)
     size = _OBSERVATIONS.get((likelihood, effects), "the number of observations")
     convention = _CONVENTIONS.get(likelihood, "").format(dummies=_DUMMIES[effects], n=size)
