@@ -34,7 +34,7 @@ from experiments.panel_spec.sections import (
     TripleDifferenceSection,
     TwinSection,
 )
-from experiments.panel_spec.transforms import CENTRE, EXAMPLES, POINTWISE, QUANTILES, SHAPES
+from experiments.panel_spec.transforms import CENTRE, DOMAINS, EXAMPLES, POINTWISE, QUANTILES, SHAPES
 from experiments.settings import Table
 from experiments.study import StudyTables
 from results.diagnosis.claims import Claim
@@ -149,7 +149,8 @@ def spec_page() -> str:
             " Numbers that are labels are named as text.\n"]  # fmt: skip
     rows: list[list[object]] = []
     for name, what in SHAPES.items():
-        domain = POINTWISE[name].domain if name in POINTWISE else ITS_OWN.get(name, OVER_TIME)
+        other = "numbers" if name in POINTWISE else ITS_OWN.get(name, OVER_TIME)
+        domain = DOMAINS[name][0] if name in DOMAINS else other
         rows.append(
             [f"`{name}`", what, domain, f"`new = {{ {name} = {EXAMPLES.get(name, chr(34) + 'a' + chr(34))} }}`"]
         )

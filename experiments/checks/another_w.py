@@ -12,9 +12,7 @@ from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.checks.case import Case, Move
 from experiments.checks.check import LEVEL, answer_of
 from results.tables.records import ANSWERS, Check
-from sim.arrays import Floats
 from sim.errors import BadInput
-from sim.panel import Panel
 from sim.weights import Weights
 
 NAME = "another W"
@@ -28,12 +26,26 @@ def check(case: Case) -> Iterator[Check]:
     if not isinstance(own, SpatialPanel) or case.effect is None or not case.panel.weights:
         return
     name = own.weights or next(iter(case.panel.weights))
+    tried = {f"with W {other}": case.panel.weights[other] for other in case.panel.weights if other != name}
+    linked = case.panel.weights[name].dense != 0
+    if (linked != linked.T).any():
+        tried[f"with the links of W {name} both ways"] = both_ways(case.panel.weights[name])
+
     whole = replace(own, weights=name, terms=None)
     at = whole.layout(case.panel.schema).terms.index(case.term)
-    claim, psi = _part(whole, case.panel, at, case.main_error)
-    found = dict(_others(case, whole, name, at))
+    estimates, influence = whole.influence(case.panel, case.main_error)
+    claim, psi = float(estimates[at]), influence[at]  # what clusters and pairs of them add to its error, (M,)
+    found = {}
+    for words, weights in tried.items():
+        panel = replace(case.panel, weights={BOTH_WAYS: weights})
+        try:
+            estimates, influence = replace(whole, weights=BOTH_WAYS).influence(panel, case.main_error)
+        except BadInput:
+            continue
+        found[words] = float(estimates[at]), influence[at]
     if not found:
         return
+
     stack = np.stack([phi - psi for _, phi in found.values()])
     critical = case.critical_of(stack[None], float("inf"))
     single = float(critical_values(np.array([np.inf]), case.level or LEVEL)[0])
@@ -48,21 +60,6 @@ def check(case: Case) -> Iterator[Check]:
     )
 
 
-def _others(case: Case, whole: SpatialPanel, name: str, at: int) -> Iterator[tuple[str, tuple[float, Floats]]]:
-    """Estimates under each other W that serves, and the influence of clusters."""
-    tried = {f"with W {other}": case.panel.weights[other] for other in case.panel.weights if other != name}
-    own = case.panel.weights[name]
-    linked = own.dense != 0
-    if (linked != linked.T).any():
-        tried[f"with the links of W {name} both ways"] = both_ways(own)
-    for words, weights in tried.items():
-        panel = replace(case.panel, weights={BOTH_WAYS: weights})
-        try:
-            yield words, _part(replace(whole, weights=BOTH_WAYS), panel, at, case.main_error)
-        except BadInput:
-            continue
-
-
 def both_ways(weights: Weights) -> Weights:
     """W with the reverse of every link, a link that has two the larger weight, standardised as W is."""
     own = weights.dense
@@ -70,9 +67,3 @@ def both_ways(weights: Weights) -> Weights:
     raw = own if not alike.all() else (own > 0).astype(np.float64)  # of neighbours on a map or the nearest ones
     raw = np.maximum(raw, raw.T)
     return Weights.of(weights.units, raw, name=BOTH_WAYS, standardize=weights.standardize)
-
-
-def _part(estimator: SpatialPanel, panel: Panel, at: int, error: str) -> tuple[float, Floats]:
-    """The claim's term, and what clusters and pairs of them add to its error, (M,)."""
-    estimate, influence = estimator.influence(panel, error)
-    return float(estimate[at]), influence[at]

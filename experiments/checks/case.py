@@ -46,10 +46,6 @@ class Family:
     critical: float
     reasons: dict[str, str]
 
-    def held(self, alternatives: Iterable[str]) -> tuple[str, ...]:
-        """Those of some alternatives that there are."""
-        return tuple(text for text in alternatives if text in self.estimator.alternatives)
-
     def value(self, text: str, head: str = DIFFERENCE) -> tuple[float, float, float]:
         """Estimate, standard error and degrees of freedom of an alternative or its difference."""
         at = self.found.terms.index(f"{head}{text}")
@@ -165,11 +161,6 @@ class Case:
         return self.real.spec.panel.unit
 
     @property
-    def called(self) -> str:
-        """What the tables call the treatment."""
-        return self.real.called
-
-    @property
     def main_error(self) -> str:
         """The main error type."""
         return main_cluster(self.real.spec)
@@ -260,27 +251,25 @@ class Case:
             every = float(stdtrit(self.freedom(dof), ndtr(every)))
         return max(single, every)
 
-    def answers(self, alternatives: Sequence[str]) -> list[Answer]:
-        """The answer of each of some alternatives of the family."""
-        assert self.family is not None
-        found = answers_of(self.family.found, alternatives, self.family.critical, level=self.level, needed=self.needed,
-                           usual=self.usual)  # fmt: skip
-        return [ANSWERS[ANSWERS.index(one)] for one in found[0].tolist()]
-
     def judged(self, name: str, alternatives: Sequence[str], words: dict[str, str], remedy: str = "") -> Check | None:
         """The check of some alternatives of the family, words: each in words; None where there is none of them, or none
         can be told from chance."""
         family = self.family
-        held = () if family is None or self.untold else family.held(alternatives)
-        if family is None or not held:
+        if family is None or self.untold:
             return None
-        moves = []
+        held = tuple(text for text in alternatives if text in family.estimator.alternatives)
+        if not held:
+            return None
+        answers = answers_of(family.found, held, family.critical, level=self.level, needed=self.needed,
+                             usual=self.usual)[0]  # fmt: skip
         usual = as_usual(family.found, held, family.critical, self.usual)[0].tolist()
-        for text, answer, common in zip(held, self.answers(held), usual, strict=True):
+        moves = []
+        for text, one, common in zip(held, answers.tolist(), usual, strict=True):
             d, se, _ = family.value(text)
             if not has_error(d, se):
                 continue
             estimate, own, _ = family.value(text, ALTERNATIVE)
+            answer = ANSWERS[ANSWERS.index(one)]
             moves.append(Move(words[text], d, 0.0 if d == 0 else se, estimate, own, answer, common))
         if not moves:
             return None
@@ -297,18 +286,15 @@ class Case:
         numbers: dict[str, float | None] = {"estimate": move.estimate, "estimate_se": move.estimate_se,
                                             "effect": self.effect_value, "tried": float(len(moves)),
                                             "critical": critical}  # fmt: skip
-        return Check(name, self.sentence(move, ends), move.answer, self._weight(move, dof), numbers, move.words,
-                     move.difference, move.se, *ends, needed, self.outcome_name)  # fmt: skip
 
-    def _weight(self, move: Move, dof: float) -> int:
-        """More for a difference towards zero, and for a move as large as the claim needs that a test of its own would
-        find."""
+        # More for a difference towards zero, and for a move as large as the claim needs that a test of its own finds.
         towards = -self.sign * move.difference
-        if move.answer == "differs":
-            return WEAKENS if towards > 0 else INFORMS
-        single = float(critical_values(np.array([dof]), LEVEL)[0])
-        enough = self.needed is not None and towards >= self.needed
-        return WEAKENS if enough and towards > single * move.se else INFORMS
+        grave = towards > 0
+        if move.answer != "differs":
+            single = float(critical_values(np.array([dof]), LEVEL)[0])
+            grave = self.needed is not None and towards >= self.needed and towards > single * move.se
+        return Check(name, self.sentence(move, ends), move.answer, WEAKENS if grave else INFORMS, numbers, move.words,
+                     move.difference, move.se, *ends, needed, self.outcome_name)  # fmt: skip
 
     @property
     def effect_value(self) -> float:
@@ -366,10 +352,6 @@ class Case:
         scaled = values if self.root is None else np.where(self.mask > 0, values, 0.0) * self.root
         return np.asarray(self._transform(scaled[None])[0])
 
-    def unscaled(self, e: Floats) -> Floats:
-        """Residuals (T, N) of demeaned arrays as they are in the units of the outcome."""
-        return e if self.root is None else e / np.where(self.root > 0, self.root, 1.0)
-
     @cached_property
     def outcome(self) -> Floats:
         """The demeaned outcome."""
@@ -391,18 +373,14 @@ class Case:
         """The main cluster of every unit, coded 0, 1, ..., (N,)."""
         return unit_clusters(self.main_error, self.panel)
 
-    @cached_property
-    def _around_unit_means(self) -> Floats:
-        """Treatment, controls and outcome around unit means, (P, T, N), zero where unobserved."""
-        names = (*self.panel.roles.regressors, self.outcome_name)
-        raw = np.stack([np.where(self.mask > 0, self.panel.variables[name][0], 0.0) for name in names])
-        return np.asarray((raw - raw.sum(axis=1, keepdims=True) / np.maximum(self.mask.sum(axis=0), 1)) * self.mask)
-
     def left_out(self, codes: Codes) -> LeftOut:
         """The effect without each group of units, codes (N,), with the main errors; raises BadInput for weights."""
         refuse_weights(self.panel.roles, "leaving out each unit")
+        names = (*self.panel.roles.regressors, self.outcome_name)
+        raw = np.stack([np.where(self.mask > 0, self.panel.variables[name][0], 0.0) for name in names])
+        around = (raw - raw.sum(axis=1, keepdims=True) / np.maximum(self.mask.sum(axis=0), 1)) * self.mask
         return leave_one_out(
-            self._around_unit_means, codes, self.clusters, None if self.panel.balanced else self.mask,
+            around, codes, self.clusters, None if self.panel.balanced else self.mask,
             counted=len(self.panel.roles.regressors), cluster_k=self.real.spec.inference.cluster_k,
         )  # fmt: skip
 
@@ -429,10 +407,6 @@ class Case:
                 if 1 < int(codes.max()) + 1 < len(codes):
                     found[name] = codes
         return found
-
-    def fitted(self, table: str) -> list[FittedColumn]:
-        """The fits of a table."""
-        return [one for one in self.ledger.fitted if one.fit.table == table]
 
 
 def without(e: Floats, x: Floats) -> Floats:

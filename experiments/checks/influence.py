@@ -32,28 +32,25 @@ def alternatives(case: Case) -> Iterator[str]:
 
 
 def check(case: Case) -> Iterator[Check]:
-    """One record a way to leave units out."""
+    """One record a way to leave units out, and one for each unit alone."""
     if case.effect is None:
         return
     for what, words in ways(case):
-        found = case.judged(f"leave-out:{what}", tuple(words), words, remedy=f"say what is special about it, or show "
-                            f"the effect by {what}")  # fmt: skip
-        yield found or Check.fact(f"leave-out:{what}", SILENT, f"Without a {what} nothing is left to estimate.")
+        judged = case.judged(f"leave-out:{what}", tuple(words), words, remedy=f"say what is special about it, or show "
+                             f"the effect by {what}")  # fmt: skip
+        yield judged or Check.fact(f"leave-out:{what}", SILENT, f"Without a {what} nothing is left to estimate.")
     units = len(case.panel.units)
-    if case.headline and units**2 * len(case.panel.periods) <= MOST_CELLS:
-        yield _units(case)
+    if not case.headline or units**2 * len(case.panel.periods) > MOST_CELLS:
+        return
 
-
-def _units(case: Case) -> Check:
-    """The single unit whose absence moves the effect most towards zero.
-
-    A unit's own noise and its influence cannot be told apart: the difference has about the size of its error.
-    """
+    # The single unit whose absence moves the effect most towards zero. Its own noise and its influence cannot be told
+    # apart: the difference has about the size of its error.
     code, effect = f"leave-out:{case.unit}", case.effect_value
-    found = case.left_out(np.arange(len(case.panel.units)))
+    found = case.left_out(np.arange(units))
     sound = np.isfinite(found.estimate)
     if not sound.any():
-        return Check.fact(code, SILENT, f"Without a {case.unit} nothing is left to estimate.")
+        yield Check.fact(code, SILENT, f"Without a {case.unit} nothing is left to estimate.")
+        return
     towards = np.where(sound, case.sign * (effect - found.estimate), -np.inf)
     worst = int(towards.argmax())
     low, high = float(found.estimate[sound].min()), float(found.estimate[sound].max())
@@ -65,6 +62,6 @@ def _units(case: Case) -> Check:
     )
     quiet = f"Without any one {case.unit} the effect lies between {number(low)} and {number(high)}."
     needed = None if case.needed is None else -case.sign * case.needed
-    return Check.fact(code, INFORMS if enough else SILENT, said, quiet, numbers,
-                      alternative=f"without {case.unit} {case.panel.units[worst]}", unit=case.outcome_name,
-                      difference=float(found.estimate[worst]) - effect, needed=needed)  # fmt: skip
+    yield Check.fact(code, INFORMS if enough else SILENT, said, quiet, numbers,
+                     alternative=f"without {case.unit} {case.panel.units[worst]}", unit=case.outcome_name,
+                     difference=float(found.estimate[worst]) - effect, needed=needed)  # fmt: skip

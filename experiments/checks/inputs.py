@@ -51,31 +51,65 @@ def checks_of_file(real: RealPanel) -> tuple[Check, ...]:
 
 
 def _of_the_file(case: Case) -> Iterator[Check]:
-    yield from _codes(case)
-    yield from _totals(case)
-    yield from _exchanged(case)
-    alike_units = tuple(_alike(case))
-    yield from alike_units or _balanced(case)  # with each unit twice, no part may be balanced
+    yield from _of_the_values(case)
+
+    # Coordinates from columns whose names say that they are exchanged, where the values would fit either way.
+    named, held = case.real.spec.panel, case.panel.attributes
+    if named.longitude is not None and named.latitude is not None:
+        fits = (np.abs(held["longitude"].astype(np.float64)) <= DEGREES["latitude"]).all()
+        east, north = rank(named.longitude, LATITUDE_WORDS), rank(named.latitude, LONGITUDE_WORDS)
+        if fits and east < len(LATITUDE_WORDS) and north < len(LONGITUDE_WORDS):
+            yield Check.fact(
+                "exchanged-coordinates", WEAKENS, f"The longitude is read from the column {named.longitude}, and the "
+                f"latitude from {named.latitude}: their names say the opposite, and distances between units would be "
+                "wrong.", "", {"units": float(len(case.panel.units))}, unit="units",
+                remedy=f'say longitude = "{named.latitude}" and latitude = "{named.longitude}" in [panel], or rename '
+                "them",
+            )  # fmt: skip
+
+    # Units whose names may mean one.
+    t, i = np.nonzero(seen_in(case.panel))
+    labels = np.array(case.panel.units, dtype=object)[i]
+    if found := alike(labels, np.array(case.panel.periods)[t]):
+        pairs = listed((f"{one} and {other}" for one, other in found), 3)
+        yield Check.fact(
+            "alike-units", OVERTURNS, f"Units whose names are nearly the same share no period: {pairs}. They seem to "
+            "be one unit each, counted as two.", "", {"pairs": float(len(found))}, unit="pairs",
+            remedy="write the name of each in one way",
+        )  # fmt: skip
+    else:  # with each unit twice, no part may be balanced
+        yield from _balanced(case)
 
 
 def _outcomes_again(case: Case) -> Iterator[Check]:
+    """Controls, then instruments, mediators and moderators that are no regressors."""
     if not case.panel.roles.outcome:
         return
     for name in case.panel.roles.controls:
         yield _again(case, name, "control", case.outcome_name)
-    known = {*case.real.panel.variables, *case.real.further}
-    for name, word in _further(case).items() if case.outcome_name in known else ():
+    if case.outcome_name not in {*case.real.panel.variables, *case.real.further}:
+        return
+
+    spec = case.real.spec
+    words = dict.fromkeys(() if spec.moderation is None else spec.moderation.by, "moderator")
+    words |= dict.fromkeys(spec.panel.mediators, "mediator")
+    words |= {} if spec.iv is None else dict.fromkeys((*spec.iv.instruments, *spec.iv.mediator), "instrument")
+    regressors = (*case.panel.roles.regressors, TREATMENT, case.outcome_name)
+    for name, word in words.items():
+        if case.variable(name) in regressors:
+            continue
         beside = case.with_variables((name, case.outcome_name))
         yield _again(beside, name, word, case.outcome_name)
         if word == "instrument":
-            own = endogenous_of(case.real.spec)
+            own = endogenous_of(spec)
             yield _again(case.with_variables((name, own)), name, word, own)
 
 
-def _codes(case: Case) -> Iterator[Check]:
-    """Numbers of a variable that look like codes of a missing value."""
-    seen = seen_in(case.panel)
-    found = {name: held for name, values in case.panel.variables.items() if (held := codes_in(values[0][seen]))}
+def _of_the_values(case: Case) -> Iterator[Check]:
+    """Numbers of a variable that look like codes of a missing value; units that are the sum or the mean of all others
+    in every period, or are called so."""
+    panel, seen = case.panel, seen_in(case.panel)
+    found = {name: held for name, values in panel.variables.items() if (held := codes_in(values[0][seen]))}
     every = [(name, code, count) for name, held in found.items() for code, count in held.items()]
     said = listed((f"{name} is {code:g} in {amount(count, 'row')}" for name, code, count in every), 4)
     codes = ", ".join(f"{code:g}" for code in sorted({code for _, code, _ in every}))
@@ -87,47 +121,14 @@ def _codes(case: Case) -> Iterator[Check]:
         remedy=f'say missing_codes = [{codes}] and missing = "drop" in [panel]' if found else "",
     )  # fmt: skip
 
-
-def _totals(case: Case) -> Iterator[Check]:
-    """Units that are the sum or the mean of all others in every period, or are called so."""
-    panel, seen = case.panel, seen_in(case.panel)
-    found = totals({name: np.where(seen, values[0], np.nan) for name, values in panel.variables.items()
-                    if name != panel.roles.treatment}, panel.units)  # fmt: skip
-    if found:
-        held = listed((f"{unit} {why}" for unit, why in found.items()), 3)
+    sums = totals({name: np.where(seen, values[0], np.nan) for name, values in panel.variables.items()
+                   if name != panel.roles.treatment}, panel.units)  # fmt: skip
+    if sums:
+        each = listed((f"{unit} {why}" for unit, why in sums.items()), 3)
         yield Check.fact(
-            "total-rows", OVERTURNS, f"A unit seems to be a total or a mean of others: {held}.", "",
-            {"units": float(len(found))}, unit="units",
-            remedy=f'leave it out: exclude = {{ {case.unit} = ["{next(iter(found))}"] }} in [read]',
-        )  # fmt: skip
-
-
-def _exchanged(case: Case) -> Iterator[Check]:
-    """Coordinates from columns whose names say that they are exchanged, where the values would fit either way."""
-    named, held = case.real.spec.panel, case.panel.attributes
-    if named.longitude is None or named.latitude is None:
-        return
-    fits = (np.abs(held["longitude"].astype(np.float64)) <= DEGREES["latitude"]).all()
-    east, north = rank(named.longitude, LATITUDE_WORDS), rank(named.latitude, LONGITUDE_WORDS)
-    if fits and east < len(LATITUDE_WORDS) and north < len(LONGITUDE_WORDS):
-        yield Check.fact(
-            "exchanged-coordinates", WEAKENS, f"The longitude is read from the column {named.longitude}, and the "
-            f"latitude from {named.latitude}: their names say the opposite, and distances between units would be "
-            "wrong.", "", {"units": float(len(case.panel.units))}, unit="units",
-            remedy=f'say longitude = "{named.latitude}" and latitude = "{named.longitude}" in [panel], or rename them',
-        )  # fmt: skip
-
-
-def _alike(case: Case) -> Iterator[Check]:
-    """Units whose names may mean one."""
-    t, i = np.nonzero(seen_in(case.panel))
-    labels = np.array(case.panel.units, dtype=object)[i]
-    if found := alike(labels, np.array(case.panel.periods)[t]):
-        pairs = listed((f"{one} and {other}" for one, other in found), 3)
-        yield Check.fact(
-            "alike-units", OVERTURNS, f"Units whose names are nearly the same share no period: {pairs}. They seem to "
-            "be one unit each, counted as two.", "", {"pairs": float(len(found))}, unit="pairs",
-            remedy="write the name of each in one way",
+            "total-rows", OVERTURNS, f"A unit seems to be a total or a mean of others: {each}.", "",
+            {"units": float(len(sums))}, unit="units",
+            remedy=f'leave it out: exclude = {{ {case.unit} = ["{next(iter(sums))}"] }} in [read]',
         )  # fmt: skip
 
 
@@ -157,48 +158,31 @@ def _of_the_treatment(case: Case, name: str) -> Check:
     spread = float(np.ptp(control[seen]))
     made_of_it = bool(untreated.size and treated.size) and np.ptp(untreated) <= ROUNDING * spread < np.ptp(treated)
     if made_of_it:
+        change = ""
+        if case.effect is not None and case.effect.estimate is not None:
+            alone = float((case.treatment * case.outcome).sum() / np.square(case.treatment).sum())
+            change = f" ({starred(case.effect.estimate, case.effect.pvalue)}; without any control {number(alone)})"
         said = (
             f"The control {name} is a function of the treatment (all untreated rows have the same value): the "
-            f"coefficient of {case.called} beside it is not the mean effect{_effect(case)}."
+            f"coefficient of {case.real.called} beside it is not the mean effect{change}."
         )
         return Check.fact(code, OVERTURNS, said, remedy=f"leave {name} out, or use its values before adoption")
-    t, share = _moved(case, name)
+
+    # t of the treatment in a two-way regression of the control on it, with the main errors, and the share of the
+    # control's variance within units and periods that it explains.
+    treatment, cluster_k = str(case.panel.roles.treatment), case.real.spec.inference.cluster_k
+    own = TwoWayDID(name, (treatment,), (case.main_error,), cluster_k=cluster_k, label=f"control {name}")
+    found = own(case.panel)
+    slope = float(found.estimate[0, 0])
+    t = slope / float(found.se[0, 0, 0])
+    share = slope**2 * float(np.square(case.treatment).sum()) / float(np.square(case.within(name)).sum())
     said = (
         f"The treatment moves the control {name} (t = {t:.1f}, {share:.0%} of its variance): the coefficient of "
-        f"{case.called} leaves out the part of the effect that goes through it."
+        f"{case.real.called} leaves out the part of the effect that goes through it."
     )
     moved = abs(t) > MOVED_T and share > MOVED_SHARE
     return Check.fact(code, WEAKENS if moved else SILENT, said, quiet, {"t": t, "share": share}, benchmark=MOVED_T,
                       unit="t", remedy=f"use the values of {name} before adoption" if moved else "")  # fmt: skip
-
-
-def _effect(case: Case) -> str:
-    """How the effect changes when controls that are functions of the treatment are there, as an aside."""
-    if case.effect is None or case.effect.estimate is None:
-        return ""
-    alone = float((case.treatment * case.outcome).sum() / np.square(case.treatment).sum())
-    return f" ({starred(case.effect.estimate, case.effect.pvalue)}; without any control {number(alone)})"
-
-
-def _moved(case: Case, name: str) -> tuple[float, float]:
-    """t of the treatment in a two-way regression of a control on it, with the main errors, and the share of the
-    control's variance within units and periods that it explains."""
-    treatment, cluster_k = str(case.panel.roles.treatment), case.real.spec.inference.cluster_k
-    own = TwoWayDID(name, (treatment,), (case.main_error,), cluster_k=cluster_k, label=f"control {name}")
-    found = own(case.panel)
-    slope, control = float(found.estimate[0, 0]), case.within(name)
-    share = slope**2 * float(np.square(case.treatment).sum()) / float(np.square(control).sum())
-    return slope / float(found.se[0, 0, 0]), share
-
-
-def _further(case: Case) -> dict[str, str]:
-    """Instruments, mediators and moderators that are no regressors, by their columns, and what each is."""
-    spec = case.real.spec
-    words = dict.fromkeys(() if spec.moderation is None else spec.moderation.by, "moderator")
-    words |= dict.fromkeys(spec.panel.mediators, "mediator")
-    words |= {} if spec.iv is None else dict.fromkeys((*spec.iv.instruments, *spec.iv.mediator), "instrument")
-    regressors = (*case.panel.roles.regressors, TREATMENT, case.outcome_name)
-    return {name: word for name, word in words.items() if case.variable(name) not in regressors}
 
 
 SAYS = {  # what a column means that is the outcome again
@@ -212,7 +196,7 @@ SAYS = {  # what a column means that is the outcome again
 def _again(case: Case, name: str, word: str, other: str) -> Check:
     """Whether a column is another variable, the outcome or an endogenous regressor, in another form."""
     outcome = other == case.outcome_name
-    called = "outcome" if outcome else f"endogenous regressor {case.called if other == TREATMENT else other}"
+    called = "outcome" if outcome else f"endogenous regressor {case.real.called if other == TREATMENT else other}"
     found = {
         "values": _correlation(case.within(name), case.within(other)),
         "ranks": _correlation(case.demeaned(_ranks(case, name)), case.demeaned(_ranks(case, other))),
@@ -249,8 +233,22 @@ def _correlation(x: Floats, y: Floats) -> float:
     return float((x * y).sum() / np.sqrt(squares)) if squares > 0 else 0.0
 
 
-def _one_cluster(case: Case, treated: Flags, stars: str) -> Check:
-    """All treated units in one cluster of the main errors."""
+def _no_better_than_one(case: Case, treated: Flags, stars: str) -> Iterator[Check]:
+    """All units but one treated at the same times; all treated units in one cluster of the main errors."""
+    paths, which = np.unique(case.panel.variables[str(case.panel.roles.treatment)][0].T, axis=0, return_inverse=True)
+    counts = np.bincount(which.ravel())
+    alone = len(paths) == 2 and counts.min() == 1 and paths[counts.argmin()].max() <= 0
+    if alone and len(case.panel.units) >= 3:
+        name = case.panel.units[int(np.flatnonzero(which.ravel() == counts.argmin())[0])]
+        said = (
+            f"All units but {name} are treated, at the same times: errors clustered by {case.unit} know nothing of its "
+            "own shocks, so that stars mean nothing. Use panelproof placebo."
+        )
+        yield Check.fact("one-untreated-unit", OVERTURNS, said, unit="untreated units", remedy="use panelproof placebo",
+                         numbers={"untreated_units": 1.0})  # fmt: skip
+    if case.main_error == "cluster:unit":
+        return
+
     group = case.main_error.removeprefix("cluster:")
     held = len(np.unique(case.clusters[treated]))
     said = (
@@ -258,31 +256,16 @@ def _one_cluster(case: Case, treated: Flags, stars: str) -> Check:
         f"the stars of {stars} mean nothing. Use panelproof placebo."
     )
     quiet = f"Treated units are of {held} clusters by {group}."
-    return Check.fact("one-treated-cluster", OVERTURNS if held == 1 else SILENT, said, quiet,
-                      {"treated_clusters": float(held)}, unit="treated clusters",
-                      remedy="use panelproof placebo" if held == 1 else "")  # fmt: skip
-
-
-def _all_but_one(case: Case) -> Iterator[Check]:
-    """All units but one treated at the same times, which is no better than one treated unit."""
-    paths, which = np.unique(case.panel.variables[str(case.panel.roles.treatment)][0].T, axis=0, return_inverse=True)
-    counts = np.bincount(which.ravel())
-    if len(paths) != 2 or counts.min() > 1 or len(case.panel.units) < 3 or paths[counts.argmin()].max() > 0:
-        return
-    name = case.panel.units[int(np.flatnonzero(which.ravel() == counts.argmin())[0])]
-    said = (
-        f"All units but {name} are treated, at the same times: errors clustered by {case.unit} know nothing of its own "
-        "shocks, so that stars mean nothing. Use panelproof placebo."
-    )
-    yield Check.fact("one-untreated-unit", OVERTURNS, said, unit="untreated units", remedy="use panelproof placebo",
-                     numbers={"untreated_units": 1.0})  # fmt: skip
+    yield Check.fact("one-treated-cluster", OVERTURNS if held == 1 else SILENT, said, quiet,
+                     {"treated_clusters": float(held)}, unit="treated clusters",
+                     remedy="use panelproof placebo" if held == 1 else "")  # fmt: skip
 
 
 def _treated(case: Case) -> Iterator[Check]:
     """One treated unit; treated units that are never seen untreated."""
     treated = treated_units(case.panel)
     count, name = int(treated.sum()), case.panel.units[int(treated.argmax())]
-    effect, stars = case.effect, case.called
+    effect, stars = case.effect, case.real.called
     if effect is not None and effect.estimate is not None:
         stars = starred(effect.estimate, effect.pvalue)
     said = (
@@ -296,9 +279,7 @@ def _treated(case: Case) -> Iterator[Check]:
         said = f"Only {name} is treated: the test of the claim takes it to be as noisy as units that never are."
     yield Check.fact("one-treated-unit", severity, said, f"{count} units are treated.", numbers, unit="treated units",
                      remedy="use panelproof placebo" if severity else "")  # fmt: skip
-    yield from _all_but_one(case)
-    if case.main_error != "cluster:unit":
-        yield _one_cluster(case, treated, stars)
+    yield from _no_better_than_one(case, treated, stars)
     if case.panel.roles.continuous:
         return
     did = case.panel.variables[str(case.panel.roles.treatment)][0]

@@ -21,10 +21,24 @@ def check(case: Case) -> Iterator[Check]:
     """Every product that [transform] makes, then every square of the treatment."""
     for name, parts in case.real.spec.products.items():
         yield _product(case, name, parts)
-    for name in case.panel.roles.controls if case.panel.roles.treatment else ():
+    if not case.panel.roles.treatment:
+        return
+
+    # The coefficient of the treatment beside its square is the slope where the square is flat.
+    called = case.real.called
+    d = case.panel.variables[case.panel.roles.treatment][0][seen_in(case.panel)]
+    low, high = float(d.min()), float(d.max())
+    for name in case.panel.roles.controls:
         turn = turning_point(case, name)
-        if turn is not None:
-            yield _square(case, name, turn)
+        if turn is None:
+            continue
+        outside = "" if low <= turn <= high else f", outside of its values ({number(low)} to {number(high)})"
+        said = (
+            f"The control {name} is the square of {called}: the coefficient of {called} is the slope of its effect "
+            f"where {called} is {turn:.4g}{outside}, and no mean effect."
+        )
+        yield Check.fact(f"square-of-treatment:{name}", INFORMS, said, "", {"at": turn, "lowest": low, "highest": high},
+                         unit=called, remedy=f"centre {called} before it is squared")  # fmt: skip
 
 
 def _product(case: Case, name: str, parts: tuple[str, ...]) -> Check:
@@ -33,7 +47,15 @@ def _product(case: Case, name: str, parts: tuple[str, ...]) -> Check:
     beside = case.with_variables(parts)
     others = [beside.within(one) for one in case.real.panel.roles.regressors if one != own]
     x = np.stack(others) if others else np.empty((0, *beside.mask.shape))
-    lacking = [part for part in parts if not _held(beside, case.variable(part), x)]
+    seen = seen_in(beside.panel)
+    lacking = []
+    for part in parts:
+        values = beside.panel.variables[case.variable(part)][0]
+        left = np.square(without(beside.demeaned(values), x)).sum()
+        held = left <= ROUNDING * float(np.square(values[seen] - values[seen].mean()).sum())
+        if not held:
+            lacking.append(part)
+
     code, made = f"interaction-parts:{name}", "square" if len(parts) == 1 else "product"
     none = "is no regressor" if len(lacking) == 1 else "are no regressors"
     quiet = f"All parts of the {made} {name} are among regressors and effects."
@@ -45,14 +67,6 @@ def _product(case: Case, name: str, parts: tuple[str, ...]) -> Check:
     severity = (WEAKENS if of_treatment else INFORMS) if lacking else SILENT
     return Check.fact(code, severity, said, quiet, {"parts": float(len(parts)), "lacking": float(len(lacking))},
                       unit="parts", remedy=f"add {listed(lacking)} to the controls" if lacking else "")  # fmt: skip
-
-
-def _held(case: Case, part: str, x: np.ndarray) -> bool:
-    """Whether effects and regressors x (K, T, N) leave nothing of a variable."""
-    seen = seen_in(case.panel)
-    values = case.panel.variables[part][0]
-    spread = float(np.square(values[seen] - values[seen].mean()).sum())
-    return bool(np.square(without(case.within(part), x)).sum() <= ROUNDING * spread)
 
 
 def turning_point(case: Case, name: str) -> float | None:
@@ -71,16 +85,3 @@ def turning_point(case: Case, name: str) -> float | None:
         return None
     turn = middle - scale * float(slopes[1] / (2.0 * slopes[2]))
     return 0.0 if abs(turn) < ROUNDING**0.5 * (abs(middle) + scale) else turn
-
-
-def _square(case: Case, name: str, turn: float) -> Check:
-    """The coefficient of the treatment beside its square is the slope where the square is flat."""
-    d = case.panel.variables[str(case.panel.roles.treatment)][0][seen_in(case.panel)]
-    low, high = float(d.min()), float(d.max())
-    outside = "" if low <= turn <= high else f", outside of its values ({number(low)} to {number(high)})"
-    said = (
-        f"The control {name} is the square of {case.called}: the coefficient of {case.called} is the slope of its "
-        f"effect where {case.called} is {turn:.4g}{outside}, and no mean effect."
-    )
-    return Check.fact(f"square-of-treatment:{name}", INFORMS, said, "", {"at": turn, "lowest": low, "highest": high},
-                      unit=case.called, remedy=f"centre {case.called} before it is squared")  # fmt: skip

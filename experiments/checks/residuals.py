@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,51 +28,58 @@ FAR = 2.0  # from the mean of the draws, which take the variances of units as kn
 WALK = 0.99  # the AR(1) with which errors near a random walk are drawn
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Model:
-    """A fitted model: its name in words, its place, its panel and its residuals (T, N)."""
-
-    label: str
-    fit: Fit
-    panel: Panel
-    residuals: Floats
-
-
 def check(case: Case) -> Iterator[Check]:
     """AR(1) of every model's residuals, then the correlation between units of those of table 2."""
     if case.panel.roles.outcome is None or not case.panel.roles.regressors:
         return
-    two_way = Model("table 2", Fit(BASELINE["controls, units, periods"], "did"), case.panel, _residuals(case))
-    others = list(_others(case))
-    for one in (two_way, *others):
-        _keep(case, one)
-    e = two_way.residuals
-    serial = _serial(case, e, others)
-    yield serial
+    models, numbers = list(_models(case)), dict[str, float]()
+    for label, fit, panel, e in models:
+        raw, corrected = _ar1(case, e)
+        of_model = "" if fit.table == "2" else f":{label}"
+        numbers |= {f"ar1_raw{of_model}": raw, f"ar1{of_model}": corrected}
+        found: dict[str, float | None] = {"ar1_raw": raw, "ar1": corrected if np.isfinite(corrected) else None}
+        if panel.balanced:
+            found["pesaran_cd"] = left.pesaran_cd(e)
+            if weights := panel.weights.get(fit.weights or next(iter(panel.weights), "")):
+                found["residual_moran"] = float(pooled_moran(e, weights))
+        case.ledger.values(fit, found)  # for the foot of the model's column
+
+    yield _serial(case, numbers)
+    e = models[0][-1]  # of table 2
     if case.panel.balanced and len(case.panel.units) >= LEAST and len(e) > 2:  # of two, a variance is one square
-        yield _cd(case, e, serial.numbers["ar1"] or 0.0)
+        yield _cd(case, e, numbers["ar1"])
     for name in case.panel.weights if case.panel.balanced else ():
-        yield _moran(case, two_way, name)
-        for one in others:
-            if (one.fit.model, one.fit.weights) == ("sdm", name):
-                yield _moran(case, one, name)
+        for label, fit, _, own in models:
+            if fit.table == "2" or (fit.model, fit.weights) == ("sdm", name):
+                yield _moran(case, label, own, name, spatial=fit.model == "sdm")
     for name in case.groups:
         yield _groups(case, e, name)
 
 
-def _residuals(case: Case) -> Floats:
-    """Of the two-way column of table 2, (T, N)."""
-    own = [case.treatment] if case.panel.roles.treatment else []
-    return case.unscaled(without(case.outcome, np.stack([*own, *case.controls])))
+def _models(case: Case) -> Iterator[tuple[str, Fit, Panel, Floats]]:
+    """The two-way column of table 2, the equations of table 5 and the direct SAR and SDM of table 7: what each is
+    called, its place, its panel and its residuals (T, N)."""
+    fit = Fit(BASELINE["controls, units, periods"], "did")
+    yield "table 2", fit, case.panel, _two_way(case, case.outcome_name, case.panel.roles.regressors)
+    for one in case.ledger.fitted:
+        if one.fit.table == "5" and isinstance(one.estimator, TwoWayDID):
+            e = _two_way(case, *one.estimator.names(one.panel.schema))
+            yield f"table 5, {one.fit.mediator}, {one.fit.model}", one.fit, one.panel, e
+    for one in case.ledger.fitted:
+        if one.fit.table == "7" and one.fit.transform == "direct" and one.fit.model in ("sar", "sdm"):
+            yield f"table 7, {one.fit.model}, {one.fit.weights}", one.fit, one.panel, spatial_residuals(one)
 
 
-def _serial(case: Case, e: Floats, others: Sequence[Model]) -> Check:
+def _two_way(case: Case, outcome: str, names: Sequence[str]) -> Floats:
+    """Residuals of a two-way regression, (T, N), as they are in the units of the outcome, not times the root of the
+    panel's weights."""
+    e = without(case.within(outcome), np.stack([case.within(name) for name in names]))
+    return e if case.root is None else e / np.where(case.root > 0, case.root, 1.0)
+
+
+def _serial(case: Case, numbers: dict[str, float]) -> Check:
     """AR(1) of table 2, and of the other models in its numbers."""
-    raw, corrected = _ar1(case, e)
-    numbers: dict[str, float | None] = {"ar1_raw": raw, "ar1": corrected}
-    for other in others:
-        own = _ar1(case, other.residuals)
-        numbers |= {f"ar1_raw:{other.label}": own[0], f"ar1:{other.label}": own[1]}
+    raw, corrected = numbers["ar1_raw"], numbers["ar1"]
     t = len(case.panel.periods)
     walk = ", which cannot be told from a random walk" if corrected >= 1.0 else ""
     said = (
@@ -94,44 +100,17 @@ def _ar1(case: Case, e: Floats) -> tuple[float, float]:
     return raw, left.bias_corrected(raw, np.unique(mask.T > 0, axis=0))
 
 
-def _keep(case: Case, one: Model) -> None:
-    """What the foot of the model's column shows: AR(1), on a balanced panel CD and Moran's I under the model's W."""
-    raw, corrected = _ar1(case, one.residuals)
-    found: dict[str, float | None] = {"ar1_raw": raw, "ar1": corrected if np.isfinite(corrected) else None}
-    if one.panel.balanced:
-        found["pesaran_cd"] = left.pesaran_cd(one.residuals)
-        if weights := one.panel.weights.get(one.fit.weights or next(iter(one.panel.weights), "")):
-            found["residual_moran"] = float(pooled_moran(one.residuals, weights))
-    case.ledger.values(one.fit, found)
-
-
-def _others(case: Case) -> Iterator[Model]:
-    """The equations of table 5 and the direct SAR and SDM of table 7."""
-    for one in case.fitted("5"):
-        if isinstance(one.estimator, TwoWayDID):
-            outcome, names = one.estimator.names(one.panel.schema)
-            e = without(case.within(outcome), np.stack([case.within(name) for name in names]))
-            yield Model(f"table 5, {one.fit.mediator}, {one.fit.model}", one.fit, one.panel, case.unscaled(e))
-    for one in case.fitted("7"):
-        if one.fit.transform == "direct" and one.fit.model in ("sar", "sdm"):
-            yield Model(f"table 7, {one.fit.model}, {one.fit.weights}", one.fit, one.panel, spatial_residuals(one))
-
-
 def spatial_residuals(one: FittedColumn) -> Floats:
     """Q(y - rho W y) - Q X beta - Q W X theta of a direct SAR or SDM on its own panel, (T, N)."""
     slopes = dict(zip(one.estimates.terms, one.estimates.estimate[0].tolist(), strict=True))
     weights = one.panel.weights[str(one.fit.weights)]
-    variables = one.panel.variables
-
-    def lagged(name: str) -> Floats:
-        return np.asarray(weights.lag(variables[name][:1]))
-
-    outcome = str(one.panel.roles.outcome)
-    e = variables[outcome][:1] - slopes["rho"] * lagged(outcome)
+    outcome = one.panel.variables[str(one.panel.roles.outcome)][:1]
+    e = outcome - slopes["rho"] * np.asarray(weights.lag(outcome))
     for name in one.panel.roles.regressors:
-        e = e - slopes[name] * variables[name][:1]
+        values = one.panel.variables[name][:1]
+        e = e - slopes[name] * values
         if f"w_{name}" in slopes:
-            e = e - slopes[f"w_{name}"] * lagged(name)
+            e = e - slopes[f"w_{name}"] * np.asarray(weights.lag(values))
     return balanced_split(e)[0][0]
 
 
@@ -152,11 +131,11 @@ def _cd(case: Case, e: Floats, a: float) -> Check:
     return Check.fact("pesaran-cd", INFORMS if far else SILENT, said, quiet, numbers)
 
 
-def _moran(case: Case, one: Model, name: str) -> Check:
-    """Moran's I of the residuals of table 2, or of the SDM of this W, which should leave none."""
-    weights, spatial = case.panel.weights[name], one.fit.model == "sdm"
-    index = float(pooled_moran(one.residuals, weights))
-    drawn = permuted_pooled_moran(one.residuals, weights, PERMUTATIONS, case.random(f"moran {one.label} {name}"))
+def _moran(case: Case, model: str, e: Floats, name: str, *, spatial: bool) -> Check:
+    """Moran's I of the residuals of table 2, or (spatial) of the SDM of this W, which should leave none."""
+    weights = case.panel.weights[name]
+    index = float(pooled_moran(e, weights))
+    drawn = permuted_pooled_moran(e, weights, PERMUTATIONS, case.random(f"moran {model} {name}"))
     pvalue = float(folded_p_values(drawn, np.array(index)))
     remedy = "the model does not remove it" if spatial else f"errors clustered by {case.unit} ignore it"
     label = "the SDM of table 7" if spatial else "table 2"

@@ -11,7 +11,7 @@ from estimators.core.regression import check_fixed
 from estimators.core.tile import Tile, observed_mask
 from estimators.sensitivity.sensitivity import signed_statistics, stepdown
 from experiments.checks.case import SIGNIFICANT, Case, without
-from experiments.tables.robustness_table import with_outcome
+from experiments.tables.ledger import with_further
 from results.tables.records import INFORMS, SILENT, WEAKENS, Check
 from results.tables.typography import short_p
 from sim.arrays import Codes, Floats
@@ -38,10 +38,7 @@ def check(case: Case) -> Iterator[Check]:
     drawn = signed_statistics(table, DRAWS, case.random("romano-wolf"))
     together = stepdown(statistics, drawn)
     alone = np.asarray(p_values(statistics, np.full(len(names), len(table) - 1.0)))
-    yield _record(case, names, alone, together)
 
-
-def _record(case: Case, names: tuple[str, ...], alone: Floats, together: Floats) -> Check:
     numbers = {f"{what}:{name}": float(value) for what, values in (("alone", alone), ("together", together))
                for name, value in zip(names, values, strict=True)}  # fmt: skip
     lost = [name for name, one, all_of_them in zip(names, alone, together, strict=True)
@@ -50,30 +47,25 @@ def _record(case: Case, names: tuple[str, ...], alone: Floats, together: Floats)
         f"{name} {short_p(float(adjusted)).removeprefix('= ')} (alone {short_p(float(one)).removeprefix('= ')})"
         for name, one, adjusted in zip(names, alone, together, strict=True)
     )  # fmt: skip
-    outcome = str(case.panel.roles.outcome)
-    severity = SILENT if not lost else WEAKENS if outcome in lost else INFORMS
+    severity = SILENT if not lost else WEAKENS if str(roles.outcome) in lost else INFORMS
     said = f"Tested together (Romano and Wolf), the effects on {len(names)} outcomes and mediators have p: {listed}."
-    return Check.fact("romano-wolf", severity, said, "", numbers)
+    yield Check.fact("romano-wolf", severity, said, "", numbers)
 
 
 def _scores(case: Case) -> Iterator[tuple[str, tuple[Floats, float]]]:
-    """By outcome or mediator: scores by cluster (G,) and the treatment's coefficient; a sample of its own each."""
+    """By outcome or mediator: scores by cluster (G,) and the treatment's coefficient; a sample of its own each, nothing
+    where the regression cannot be."""
     roles = case.panel.roles
     yield str(roles.outcome), _of(case.panel, str(roles.outcome), case.clusters)
-    for name in roles.mediators:
-        yield from _where_possible(case, case.panel, name)
-    for name in case.real.spec.robustness.outcomes:
-        yield from _where_possible(case, with_outcome(case.real, name).panel, name)
-
-
-def _where_possible(case: Case, panel: Panel, name: str) -> Iterator[tuple[str, tuple[Floats, float]]]:
-    """Nothing where the regression cannot be."""
     place = dict(zip(case.panel.units, case.clusters.tolist(), strict=True))
-    try:
-        check_fixed(panel, (*panel.roles.regressors, name), "warnings")
-    except BadInput:
-        return
-    yield name, _of(panel, name, np.array([place[unit] for unit in panel.units]), int(case.clusters.max()) + 1)
+    others = [(name, case.panel) for name in roles.mediators]
+    others += [(name, with_further(case.real, (name,))[0]) for name in case.real.spec.robustness.outcomes]
+    for name, panel in others:
+        try:
+            check_fixed(panel, (*panel.roles.regressors, name), "warnings")
+        except BadInput:
+            continue
+        yield name, _of(panel, name, np.array([place[unit] for unit in panel.units]), int(case.clusters.max()) + 1)
 
 
 def _of(panel: Panel, name: str, clusters: Codes, count: int = 0) -> tuple[Floats, float]:

@@ -67,7 +67,7 @@ def check(case: Case) -> Iterator[Check]:
         found = case.judged(f"specification:{label}", (text,), {text: f"with {label}"}, remedy=f"show the effect with "
                             f"{label} beside it")  # fmt: skip
         if found is not None:
-            yield _trends(case, found) if text == TRENDS else found
+            yield _trends(found) if text == TRENDS else found
     one_by_one = case.judged("leave-out:control", tuple(single_controls(case)), single_controls(case),
                              remedy="say why the control belongs there")  # fmt: skip
     if one_by_one is not None:
@@ -82,7 +82,7 @@ def check(case: Case) -> Iterator[Check]:
         case.ledger.draw(curve_figure, every, case.effect.estimate, case.ledger.name(case.outcome_name))
 
 
-def _trends(case: Case, found: Check) -> Check:
+def _trends(found: Check) -> Check:
     """Unit trends: a difference there never contradicts."""
     d = abs(found.difference or 0.0)
     if found.answer == "consistent" or found.se is None or d <= (found.numbers["critical"] or 0.0) * found.se:
@@ -108,14 +108,6 @@ def tried(case: Case) -> Iterator[Specification]:
                                     estimate + half)  # fmt: skip
 
 
-def specification(record: Record, kind: str, label: str) -> Specification:
-    """A record of the tables as one way to estimate the effect; NaN for an end that it lacks."""
-    ends = [float("nan") if end is None else end for end in (record.lower, record.upper)]
-    assert record.estimate is not None
-    assert record.pvalue is not None
-    return Specification(kind, label, record.estimate, record.se_type, record.pvalue, ends[0], ends[1])
-
-
 def _error_types(case: Case) -> Check:
     """Whether the significance of the effect depends on the error type."""
     assert case.effect is not None
@@ -133,7 +125,8 @@ def _error_types(case: Case) -> Check:
 
 
 def _of_tables(case: Case) -> Iterator[Specification]:
-    """Every estimate of the effect in tables 2 (two-way), 3, 4, 7, R and S, with the main errors where it has them."""
+    """Every estimate of the effect in tables 2 (two-way), 3, 4, 7, R and S, with the main errors where it has them; NaN
+    for an end that it lacks."""
     assert case.effect is not None
     place, term = case.effect.place, str(case.effect.term)
     other = {f"outcome {name}" for name in case.real.spec.robustness.outcomes}
@@ -146,12 +139,16 @@ def _of_tables(case: Case) -> Iterator[Specification]:
             continue
         named = _named(record, term)
         if named is not None:
-            rank = _rank(record.se_type, case.main_error)
+            classical = record.se_type in ("iid", "information", "simulation")
+            rank = 0 if record.se_type == case.main_error else 2 if classical else 1  # lower is better
             key = (*record.identity.values(),)
             if key not in best or rank < best[key][0]:
                 best[key] = rank, *named, record
     for _, kind, label, record in best.values():
-        yield specification(record, kind, label)
+        assert record.estimate is not None
+        assert record.pvalue is not None
+        lower, upper = (float("nan") if end is None else end for end in (record.lower, record.upper))
+        yield Specification(kind, label, record.estimate, record.se_type, record.pvalue, lower, upper)
 
 
 def _named(record: Record, term: str) -> tuple[str, str] | None:
@@ -166,11 +163,6 @@ def _named(record: Record, term: str) -> tuple[str, str] | None:
     if record.table == SPATIAL["sdm"][0] and record.term == f"direct:{term}":
         return "W", f"{heading(record.model, None)} {record.transform}, W {record.weights}"
     return None
-
-
-def _rank(error: str, main: str) -> int:
-    """Lower is better: the main errors, others that are robust, classical ones."""
-    return 0 if error == main else 2 if error in ("iid", "information", "simulation") else 1
 
 
 def _counts(case: Case, every: Sequence[Specification]) -> Check:

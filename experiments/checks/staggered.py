@@ -28,13 +28,9 @@ def check(case: Case) -> Iterator[Check]:
                         remedy="print an estimator of table S ([robustness] staggered = true)")  # fmt: skip
     if found is not None:
         yield found
-    yield _weights(case)
 
-
-def _weights(case: Case) -> Check:
-    """Share and sum of the negative weights with which the two-way coefficient averages effects."""
-    found = coefficient_weights(case.panel, controls=case.panel.roles.controls)
-    share, total = found.negative_share, found.negative_sum
+    weights = coefficient_weights(case.panel, controls=case.panel.roles.controls)
+    share, total = weights.negative_share, weights.negative_sum
     said = (
         f"{share:.0%} of the weights in the two-way coefficient are negative (their sum is {total:.3f}): where effects "
         "differ, it is no average of them. See the estimators of table S ([robustness] staggered = true)."
@@ -42,5 +38,5 @@ def _weights(case: Case) -> Check:
     severity = WEAKENS if abs(total) >= MUCH else INFORMS if share >= MUCH else SILENT
     quiet = f"{share:.1%} of the weights in the two-way coefficient are negative (their sum is {total:.4f})."
     numbers = {"negative_share": share, "negative_sum": total}
-    return Check.fact("negative-weights", severity, said, quiet, numbers, unit="share of weights", benchmark=MUCH,
-                      remedy="print an estimator of table S" if severity else "")  # fmt: skip
+    yield Check.fact("negative-weights", severity, said, quiet, numbers, unit="share of weights", benchmark=MUCH,
+                     remedy="print an estimator of table S" if severity else "")  # fmt: skip

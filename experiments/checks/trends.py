@@ -59,20 +59,16 @@ def check(case: Case) -> Iterator[Check]:
         values = [-case.family.value(text)[0] for text in placebo.alternatives]
         numbers = {**placebo.numbers, "mean": float(np.mean(values))}
         yield replace(placebo, numbers=numbers | dict(zip(placebo.alternatives, values, strict=True)))
-    path = _path(case)
+
+    balanced = case.balanced  # BadInput for a panel whose effects by event time cannot be had
+    panel = replace(balanced, roles=replace(balanced.roles, outcome=case.outcome_name), weights={})
+    core = core_of(panel, str(panel.roles.treatment), "checks")
+    path = EventTimes.of(reference_estimator(core, (case.main_error,)), core)
     if not path.pre or path.pre == len(path.events):
         yield Check.fact("pre-trend", SILENT, f"There is no test of pre-trends: {path.lacking}.")
         return
     yield _pretrend(case, path)
     yield from _bounds(case, path)
-
-
-def _path(case: Case) -> EventTimes:
-    """Effects by event time on the balanced panel; raises BadInput for a panel that they cannot be had of."""
-    panel = case.balanced
-    panel = replace(panel, roles=replace(panel.roles, outcome=case.outcome_name), weights={})
-    core = core_of(panel, str(panel.roles.treatment), "checks")
-    return EventTimes.of(reference_estimator(core, (case.main_error,)), core)
 
 
 def _pretrend(case: Case, path: EventTimes) -> Check:

@@ -28,24 +28,16 @@ def check(case: Case) -> Iterator[Check]:
     own = endogenous_of(spec)
     least, two = (_record(case, place, own) for place in (OLS, TWO_STAGES))
     about = case.term == own or case.headline or case.effect is None
-    if least is not None and two is not None and about:
-        yield _agreement(case, own, least, two)
+    if least is None or two is None or not about:
+        return
 
-
-def _record(case: Case, place: tuple[str, int], term: str) -> Record | None:
-    """A coefficient with the main errors, or the first that has any."""
-    found = [r for r in case.ledger.records if r.place == place and r.term == term and r.estimate is not None]
-    return next((r for r in found if r.se_type == case.main_error), found[0] if found else None)
-
-
-def _agreement(case: Case, own: str, least: Record, two: Record) -> Check:
-    """Disagreement: the endogeneity test rejects, or the Anderson-Rubin set leaves out the claim (else OLS)."""
+    # They disagree where the endogeneity test rejects, or the Anderson-Rubin set leaves out the claim (else OLS).
     statistics = statistics_at(case, TWO_STAGES)
     claim = case.effect_value if case.effect is not None and case.term == own else least.estimate or 0.0
     p, shape = statistics.get("endogeneity_p", np.nan), int(statistics.get("ar_shape", EMPTY))
     ends = (np.array([statistics.get(f"ar_{end}", np.nan)]) for end in ("lower", "upper"))
     outside = shape != EMPTY and not ConfidenceSets(np.array([shape]), *ends).holds(claim)[0]
-    name = case.called if own == TREATMENT else own
+    name = case.real.called if own == TREATMENT else own
     other = f"{starred(two.estimate or 0.0, two.pvalue)}"
     if two.lower is not None and two.upper is not None:
         other += f" ({number(two.lower)} to {number(two.upper)})"
@@ -59,6 +51,12 @@ def _agreement(case: Case, own: str, least: Record, two: Record) -> Check:
     severity = (WEAKENS if case.claimed and case.term == own else INFORMS) if p < LEVEL or outside else SILENT
     numbers = {"ols": least.estimate, "two_stages": two.estimate, "two_stages_lower": two.lower,
                "two_stages_upper": two.upper, "endogeneity_p": p}  # fmt: skip
-    return Check.fact(DISAGREE, severity, said, quiet, numbers, benchmark=LEVEL, unit="p",
-                      remedy="show the effect by 2SLS beside it, and argue which of the two holds"
-                      if severity else "")  # fmt: skip
+    yield Check.fact(DISAGREE, severity, said, quiet, numbers, benchmark=LEVEL, unit="p",
+                     remedy="show the effect by 2SLS beside it, and argue which of the two holds"
+                     if severity else "")  # fmt: skip
+
+
+def _record(case: Case, place: tuple[str, int], term: str) -> Record | None:
+    """A coefficient with the main errors, or the first that has any."""
+    found = [r for r in case.ledger.records if r.place == place and r.term == term and r.estimate is not None]
+    return next((r for r in found if r.se_type == case.main_error), found[0] if found else None)

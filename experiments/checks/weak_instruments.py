@@ -25,7 +25,17 @@ def check(case: Case) -> Iterator[Check]:
         name = case.ledger.treatment if own == TREATMENT else own
         interval = written_set(found)
         yield _strength("weak-instruments", name, found, f"Use the Anderson-Rubin interval of table I: {interval}.")
-        yield from _agreement(name, found)
+        if "hansen_p" in found:  # Hansen's J, where instruments are more than one
+            p = found["hansen_p"]
+            said = (
+                f"The instruments of {name} contradict one another (Hansen J, p = {number(p)}): at least one of them "
+                "reaches the outcome in another way, or effects differ."
+            )
+            quiet = f"The instruments of {name} do not contradict one another (Hansen J, p = {number(p)})."
+            odd = p < LEVEL
+            yield Check.fact("instruments-disagree", INFORMS if odd else SILENT, said, quiet, {"hansen_p": p},
+                             benchmark=LEVEL, unit="p",
+                             remedy="say which instrument is valid, and use it alone" if odd else "")  # fmt: skip
     moved = statistics_at(case, (INSTRUMENTED_MEDIATOR, 2))
     if moved:
         (mediator,) = case.real.panel.roles.mediators
@@ -57,18 +67,3 @@ def _strength(code: str, name: str, found: Mapping[str, float], remedy: str) -> 
     return Check.fact(code, INFORMS if weak else SILENT, said, quiet, {"effective_f": f, "critical": critical},
                       benchmark=critical, unit="effective F",
                       remedy="use the Anderson-Rubin interval, or stronger instruments" if weak else "")  # fmt: skip
-
-
-def _agreement(name: str, found: Mapping[str, float]) -> Iterator[Check]:
-    """Hansen's J, where instruments are more than one."""
-    if "hansen_p" not in found:
-        return
-    p = found["hansen_p"]
-    said = (
-        f"The instruments of {name} contradict one another (Hansen J, p = {number(p)}): at least one of them reaches "
-        "the outcome in another way, or effects differ."
-    )
-    quiet = f"The instruments of {name} do not contradict one another (Hansen J, p = {number(p)})."
-    odd = p < LEVEL
-    yield Check.fact("instruments-disagree", INFORMS if odd else SILENT, said, quiet, {"hansen_p": p}, benchmark=LEVEL,
-                     unit="p", remedy="say which instrument is valid, and use it alone" if odd else "")  # fmt: skip

@@ -187,17 +187,6 @@ def _questions(look: Look) -> Iterator[str]:
             yield f"unit: is it {look.unit}? {name} {why}: fill it to name them so"
     for problem in look.faulty:
         yield f"{problem.where}: {problem.what}, which no table takes: {problem.remedy}"
-    yield from _of_periods(look)
-    if look.alike:
-        pairs = listed((f"{one} and {other}" for one, other in look.alike), 3)
-        yield f"unit: are {pairs} one unit each? They share no period; write each name in one way"
-    if look.dates.startswith("disagrees"):
-        yield f"treatment: {look.first_treated} {look.dates}: which of the two is right?"
-    for name, held in look.codes.items():
-        yield f"missing_codes: does {listed(f'{code:g}' for code in held)} in {name} mean missing?"
-
-
-def _of_periods(look: Look) -> Iterator[str]:
     missing, cells, units = look.gaps
     if look.either:
         yield f"unit, period: is {look.unit} the unit and {look.period} the period, and not the other way round?"
@@ -206,6 +195,13 @@ def _of_periods(look: Look) -> Iterator[str]:
     if missing:
         yield (f"balance: {missing} of {cells} unit-periods lack a value, and tables that need a balanced panel leave "
                f"out {units} of {look.units} units for them: can they be filled?")  # fmt: skip
+    if look.alike:
+        pairs = listed((f"{one} and {other}" for one, other in look.alike), 3)
+        yield f"unit: are {pairs} one unit each? They share no period; write each name in one way"
+    if look.dates.startswith("disagrees"):
+        yield f"treatment: {look.first_treated} {look.dates}: which of the two is right?"
+    for name, held in look.codes.items():
+        yield f"missing_codes: does {listed(f'{code:g}' for code in held)} in {name} mean missing?"
 
 
 def _panel_lines(look: Look, sheet: str | None) -> list[str]:
@@ -217,14 +213,19 @@ def _panel_lines(look: Look, sheet: str | None) -> list[str]:
         f"outcome = {in_toml(look.outcome)}  # a guess: name your outcome",
         *_treatment_lines(look),
         f"controls = {in_toml(look.controls)}  # columns that vary within units: choose yours",
-        *([f"# {in_toml(look.outcome)} is a combination of {parts}: do not use them as controls"] if parts else []),
-        *([f"capital = {in_toml(look.capital)}  # 0/1"] if look.capital else []),
-        *([f"groups = {in_toml(look.groups)}"] if look.groups else []),
-        *([f"# weight = {in_toml(look.weight)}  # to weight unit-periods by it"] if look.weight else []),
+        f"# {in_toml(look.outcome)} is a combination of {parts}: do not use them as controls" if parts else "",
+        f"capital = {in_toml(look.capital)}  # 0/1" if look.capital else "",
+        f"groups = {in_toml(look.groups)}" if look.groups else "",
+        f"# weight = {in_toml(look.weight)}  # to weight unit-periods by it" if look.weight else "",
         f"cluster = {in_toml(look.unit)}",
-        *([f"sheet = {in_toml(sheet)}"] if sheet else []),
-        *_codes_lines(look),
+        f"sheet = {in_toml(sheet)}" if sheet else "",
     ]
+    lines = [line for line in lines if line]
+    if look.codes:
+        every = [(name, code, count) for name, found in look.codes.items() for code, count in found.items()]
+        held = ", ".join(f"{in_toml(name)} {code:g} ({count})" for name, code, count in every)
+        codes = ", ".join(f"{code:g}" for code in sorted({code for _, code, _ in every}))
+        lines.append(f"missing_codes = [{codes}]  # unlike all other values: {held}; remove those that are real")
     if look.coordinates:
         lines += [f"longitude = {in_toml(look.coordinates[0])}", f"latitude = {in_toml(look.coordinates[1])}"]
     lines += [
@@ -260,15 +261,6 @@ def _treatment_lines(look: Look) -> list[str]:
     if look.policies:
         lines.append(f"# other_policy = {in_toml(look.policies[0])}  # of {', '.join(map(in_toml, look.policies))}")
     return lines
-
-
-def _codes_lines(look: Look) -> list[str]:
-    if not look.codes:
-        return []
-    every = [(name, code, count) for name, found in look.codes.items() for code, count in found.items()]
-    held = ", ".join(f"{in_toml(name)} {code:g} ({count})" for name, code, count in every)
-    codes = ", ".join(f"{code:g}" for code in sorted({code for _, code, _ in every}))
-    return [f"missing_codes = [{codes}]  # unlike all other values: {held}; remove those that are real"]
 
 
 def _weights_lines(
@@ -432,35 +424,33 @@ def description(panel: Panel) -> dict[str, Any]:
     """What a panel holds, as a user would check it before estimating, as plain data."""
     own = panel.roles
     roles: dict[str | None, str] = {own.weight: "weight", own.outcome: "outcome", own.treatment: "treatment"}
-    roles |= dict.fromkeys(panel.roles.controls, "control")
-    roles |= dict.fromkeys(panel.roles.mediators, "mediator")
+    roles |= dict.fromkeys(own.controls, "control")
+    roles |= dict.fromkeys(own.mediators, "mediator")
     variables = []
     for name, array in panel.variables.items():
         values = array[0][seen_in(panel)]
         numbers = {"mean": values.mean(), "sd": values.std(ddof=1), "min": values.min(), "max": values.max()}
         variables.append({"variable": name, "role": roles.get(name, ""), **{k: float(x) for k, x in numbers.items()}})
+
+    treated = None  # how many units and unit-periods are, and how many units first in each period
+    if own.treatment and not own.continuous:
+        did = np.nan_to_num(panel.variables[own.treatment][0])
+        ever = did.any(axis=0)
+        starts, counts = np.unique(np.array(panel.periods)[did.argmax(axis=0)[ever]], return_counts=True)
+        first = [{"period": start, "units": count}
+                 for start, count in zip(starts.tolist(), counts.tolist(), strict=True)]  # fmt: skip
+        treated = {"units": int(ever.sum()), "unit_periods": int(did.sum()), "first_treated": first}
     return {
         "units": len(panel.units),
         "periods": list(panel.periods),
         "observations": panel.nobs,
         "missing": len(panel.units) * len(panel.periods) - panel.nobs,
         "variables": variables,
-        "treated": _treated(panel),
+        "treated": treated,
         "weights": [{"name": name, "neighbours": weights.matrix.nnz / len(panel.units),
                      "standardize": weights.standardize} for name, weights in panel.weights.items()],
         "sha256": panel.digest,
     }  # fmt: skip
-
-
-def _treated(panel: Panel) -> dict[str, Any] | None:
-    """How many units and unit-periods are treated, and how many units first in each period."""
-    if not panel.roles.treatment or panel.roles.continuous:
-        return None
-    treated = np.nan_to_num(panel.variables[panel.roles.treatment][0])
-    ever = treated.any(axis=0)
-    starts, counts = np.unique(np.array(panel.periods)[treated.argmax(axis=0)[ever]], return_counts=True)
-    cohorts = [{"period": start, "units": count} for start, count in zip(starts.tolist(), counts.tolist(), strict=True)]
-    return {"units": int(ever.sum()), "unit_periods": int(treated.sum()), "first_treated": cohorts}
 
 
 def print_description(found: dict[str, Any], console: Console) -> None:

@@ -116,8 +116,9 @@ class Look:
 def look_at(frame: pd.DataFrame, filename: str) -> Look:
     """Guess what the columns of a long table are; raises BadInput when none identify its rows or none varies."""
     unit, period = keys_of(frame, filename)
-    keys = (unit, period)
-    dates = _dates(frame, Rows.of(frame, unit, period), keys)
+    keys, rows = (unit, period), Rows.of(frame, unit, period)
+    firsts = [str(name) for name in frame.columns if name not in keys and _first_periods(frame[name], rows)]
+    dates = _ranked(firsts, FIRST_WORDS)
     codes = {name: codes_in(x) for name, x in _numeric(frame).items() if name not in (*keys, *dates)}
     codes = {name: found for name, found in codes.items() if found}
     frame = without_codes(frame, sorted({code for found in codes.values() for code in found}), (*keys, *dates))
@@ -130,7 +131,10 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
     still = (*constant, *dates, *places)
     moving = {name: x for name, x in others.items() if name not in still and _remains(_within(x, rows), x)}
     policies = _ranked([name for name, x in moving.items() if _absorbing(x, rows)], TREATMENT_WORDS)
-    starts = _starts(frame[dates[0]]) if dates else None
+    starts = None  # first treated periods, (rows,), NaN where never
+    if dates:
+        starts = numbers(frame[dates[0]])[0]
+        starts = np.where(np.isin(starts, NEVER) | np.isinf(starts), np.nan, starts)
     doubtful = _doubtful(moving, policies, starts, rows)
     outcome, rivals = _outcome({name: x for name, x in moving.items() if name not in doubtful}, filename)
     treatment = policies[0] if policies else None
@@ -184,11 +188,6 @@ def merged_columns(frame: pd.DataFrame, filename: str) -> tuple[str, ...]:
     except BadInput:
         return ()
     return tuple(name for name in held if (blank[name] == blank[unit]).all()) if unit in held else ()
-
-
-def keys_of(frame: pd.DataFrame, filename: str) -> tuple[str, str]:
-    """The columns of units and periods; raises BadInput where none identify the rows."""
-    return _keys(frame, _numeric(frame), filename)
 
 
 def totals_of(frame: pd.DataFrame, keys: tuple[str, str]) -> tuple[str, ...]:
@@ -270,18 +269,6 @@ def switches_of(frame: pd.DataFrame, rows: Rows, keys: tuple[str, str]) -> dict[
             if _absorbing(x, rows) and _remains(_within(x, rows), x):
                 found[name] = {one: 1.0, zero: 0.0}
     return found
-
-
-def _dates(frame: pd.DataFrame, rows: Rows, keys: tuple[str, str]) -> tuple[str, ...]:
-    """Columns that hold units' first treated periods, the likeliest first."""
-    found = [str(name) for name in frame.columns if name not in keys and _first_periods(frame[name], rows)]
-    return _ranked(found, FIRST_WORDS)
-
-
-def _starts(column: pd.Series[Any]) -> Floats:
-    """First treated periods, (rows,), NaN where never."""
-    x = numbers(column)[0]
-    return np.where(np.isin(x, NEVER) | np.isinf(x), np.nan, x)
 
 
 def _cohorts(x: Floats | None, rows: Rows, *, dummy: bool) -> int:
@@ -411,8 +398,10 @@ def cell_means(frame: pd.DataFrame, keys: tuple[str, str]) -> pd.DataFrame:
     return found
 
 
-def _keys(frame: pd.DataFrame, numeric: dict[str, Floats], filename: str) -> tuple[str, str]:
-    """The columns of unit and period: texts before numbers, likely names before others."""
+def keys_of(frame: pd.DataFrame, filename: str) -> tuple[str, str]:
+    """The columns of unit and period: texts before numbers, likely names before others; raises BadInput where none
+    identify the rows."""
+    numeric = _numeric(frame)
     whole = {name: x for name, x in numeric.items() if np.isfinite(x).all() and (x == np.round(x)).all()}
     periods = [name for name, x in whole.items() if _like_years(x)]
     named = [name for name in whole if _likeliest([name], PERIOD_WORDS) or name.lower() in NUMBERED]
@@ -472,7 +461,16 @@ def _unidentified(
     period = _likeliest([str(name) for name in frame.columns], PERIOD_WORDS)
     repeats = {name: column for name, column in labels.items() if 1 < len(set(column)) <= len(frame) / 2}
     unit = _likeliest([name for name in repeats if name != period], UNIT_WORDS)
-    likely = (unit, period) if unit and period else _nearly(repeats, periods)
+    likely = (unit, period) if unit and period else None
+    if likely is None:  # those that the fewest rows repeat, if these are few
+        repeated = {
+            (unit, period): float(pd.MultiIndex.from_arrays([column, years]).duplicated().mean())
+            for unit, column in repeats.items()
+            for period, years in periods.items()
+            if unit != period
+        }
+        few = [pair for pair, share in repeated.items() if share <= FEW]
+        likely = min(few, key=repeated.__getitem__, default=None)
     if likely:
         try:
             Rows.of(frame, *likely)
@@ -486,17 +484,6 @@ def _unidentified(
     return bad("no two columns identify the rows as unit and period", where=filename,
                allowed=f"one row a unit and period; it has the columns {listed(frame.columns, 12)}",
                remedy="add the missing column, remove duplicates, or make a wide table long")  # fmt: skip
-
-
-def _nearly(labels: dict[str, NDArray[np.object_]], periods: dict[str, Floats]) -> tuple[str, str] | None:
-    """The unit and period that the fewest rows repeat, if these are few."""
-    repeated = {
-        (unit, period): float(pd.MultiIndex.from_arrays([column, years]).duplicated().mean())
-        for unit, column in labels.items()
-        for period, years in periods.items()
-        if unit != period
-    }
-    return min((pair for pair, share in repeated.items() if share <= FEW), key=repeated.__getitem__, default=None)
 
 
 def _numeric(frame: pd.DataFrame, slips: int = 0) -> dict[str, Floats]:
@@ -624,7 +611,14 @@ def _controls(
         name = left.pop(0)
         if _explained(within[name], [within[other] for other in (*own, *chosen)])[0] > MADE:
             continue
-        made = [part for part in _parts(outcome, (*own, *chosen, name), (within, plain)) if part != treatment]
+        tried = (*own, *chosen, name)
+        made: list[str] = []  # those that make up the outcome in a view of the data, the last of them at least
+        for view in (within, plain):
+            r2, moves = _explained(view[outcome], [view[other] for other in tried])
+            if r2 > MADE:
+                made = [part for part, move in zip(tried, moves, strict=True)
+                        if part != treatment and (move > PART or part == name)]  # fmt: skip
+                break
         if made:
             parts += made
             chosen, left = [], [name for name in complete if name not in parts]
@@ -642,15 +636,6 @@ def _explained(column: Floats, others: list[Floats]) -> tuple[float, Floats]:
     moves = least_squares(x, column)
     rest, total = column - x @ moves, float(column @ column)
     return 1 - float(rest @ rest) / total, np.abs(moves) / np.sqrt(total)
-
-
-def _parts(outcome: str, names: tuple[str, ...], views: tuple[dict[str, Floats], ...]) -> list[str]:
-    """Those of some columns that make up the outcome in any view of the data, the last of them at least; else none."""
-    for view in views:
-        r2, moves = _explained(view[outcome], [view[name] for name in names])
-        if r2 > MADE:
-            return [name for name, move in zip(names, moves, strict=True) if move > PART or name == names[-1]]
-    return []
 
 
 def _coordinates(fixed: dict[str, Floats]) -> tuple[str, str] | None:

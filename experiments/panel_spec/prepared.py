@@ -51,13 +51,6 @@ def cell_problems(frame: pd.DataFrame, spec: Spec, rows: Rows, inside: Flags) ->
     return problems
 
 
-def columns_asked_for(index: IndexSection, spec: str) -> dict[str, str]:
-    """Columns that [index] needs of the file or of [transform], and what asks for each; spec: the spec's file."""
-    shares = shares_behind(index, tuple(index.diversification))
-    asked = dict.fromkeys(shares, f"{spec} [index] diversification")
-    return asked | dict.fromkeys(index.indicators, f"{spec} [index]")
-
-
 def column_problems(frame: pd.DataFrame, index: IndexSection, spec: str) -> list[Problem]:
     """Problems for new columns of [index] that the file has already."""
     file = f"{frame.attrs.get('file', 'table')}, {spec} [index]"
@@ -147,8 +140,11 @@ def collapse_rows(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, tuple[
     section, panel = spec.collapse, spec.panel
     assert section is not None
     rows = Rows.read(frame, panel.unit, panel.period)
-    before, after = _split(spec.transform)
-    frame = apply_transforms(frame, before, rows)
+    after: tuple[Transform, ...] = ()  # what needs a panel: lags, differences and what is made of them
+    for transform in spec.transform:
+        if transform.function in OVER_TIME or {one.name for one in after} & set(transform.columns):
+            after = (*after, transform)
+    frame = apply_transforms(frame, tuple(one for one in spec.transform if one not in after), rows)
     if section.name in frame.columns:
         refuse([Problem(f"the column {section.name!r} exists already", f"{rows.file}, {spec.file} [collapse] name",
                         "a new name", 'give it another name = "..."')])  # fmt: skip
@@ -158,22 +154,23 @@ def collapse_rows(frame: pd.DataFrame, spec: Spec) -> tuple[pd.DataFrame, tuple[
     cells = pd.MultiIndex.from_arrays([rows.labels, rows.years])
     codes, found = pd.factorize(cells)
     index = pd.MultiIndex.from_tuples(found.tolist())
-    refuse(list(_varying(frame, spec, codes, index.tolist(), rows.file)))
+    problems = []  # of columns that must be facts of a unit and period, and differ between its rows
+    for name in dict.fromkeys((panel.treatment, panel.first_treated, panel.other_policy, *spec.attributes.values())):
+        if name is None or name not in frame.columns:
+            continue
+        several = (frame[name].groupby(codes).nunique() > 1).to_numpy()
+        if several.any():
+            unit, year = found[int(several.argmax())]
+            problems.append(Problem(f"varies within the unit {unit} in {year}", f"{rows.file}, column {name!r}",
+                                    "one value for all rows of a unit and period", "name a unit that is treated as a "
+                                    "whole, or correct the rows"))  # fmt: skip
+    refuse(problems)
     made = averaged(frame, codes, weights, {panel.unit, panel.period})
     made[panel.unit], made[panel.period] = index.get_level_values(0), index.get_level_values(1)
     made[section.name] = np.bincount(codes, weights)
     out = pd.DataFrame({name: made[name] for name in (*map(str, frame.columns), section.name)})
     out.attrs = {"file": f"{rows.file} (collapsed)", "first_row": 1}
     return out, after, tuple(_notes(frame, spec, codes, int((~kept).sum())))
-
-
-def _split(transforms: tuple[Transform, ...]) -> tuple[tuple[Transform, ...], tuple[Transform, ...]]:
-    """Transforms of each row, and those that need a panel: lags, differences and what is made of them."""
-    later: list[Transform] = []
-    for transform in transforms:
-        if transform.function in OVER_TIME or {one.name for one in later} & set(transform.columns):
-            later.append(transform)
-    return tuple(one for one in transforms if one not in later), tuple(later)
 
 
 def _used(frame: pd.DataFrame, spec: Spec, after: tuple[Transform, ...], rows: Rows) -> tuple[dict[str, Floats], Flags]:
@@ -194,22 +191,6 @@ def _used(frame: pd.DataFrame, spec: Spec, after: tuple[Transform, ...], rows: R
         kept &= ~gaps
     refuse(problems)
     return values, kept
-
-
-def _varying(
-    frame: pd.DataFrame, spec: Spec, codes: Codes, cells: Sequence[tuple[str, int]], file: str
-) -> Iterator[Problem]:
-    """Problems for columns that must be facts of a unit and period, and differ between its rows."""
-    single = (spec.panel.treatment, spec.panel.first_treated, spec.panel.other_policy)
-    for name in dict.fromkeys((*single, *spec.attributes.values())):
-        if name is None or name not in frame.columns:
-            continue
-        distinct = frame[name].groupby(codes).nunique()
-        if (distinct > 1).any():
-            unit, year = cells[int((distinct > 1).to_numpy().argmax())]
-            yield Problem(f"varies within the unit {unit} in {year}", f"{file}, column {name!r}",
-                          "one value for all rows of a unit and period",
-                          "name a unit that is treated as a whole, or correct the rows")  # fmt: skip
 
 
 def averaged(frame: pd.DataFrame, codes: Codes, weights: Floats, keys: set[str]) -> dict[str, object]:

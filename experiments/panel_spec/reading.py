@@ -104,8 +104,11 @@ def as_read(
     and values that lack, for values of a recoded column that have no number, and for periods without one year, or of
     which a unit has several in one year.
     """
-    read = asked or ReadSection()
-    frame = without_rows(_filled(frame, read.fill, file), read.exclude, file)
+    read, attributes = asked or ReadSection(), frame.attrs
+    refuse(missing_columns(frame, dict.fromkeys(read.fill, f"{file} [read] fill")))
+    frame = frame.assign(**{name: frame[name].where(unit_labels(frame[name]) != "").ffill() for name in read.fill})
+    frame.attrs = attributes
+    frame = without_rows(frame, read.exclude, file)
     made: dict[str, pd.Series[Any]] = {}
     problems, said = list[Problem](), list[str]()
     if read.missing or read.thousands or read.percent or read.decimal == ",":
@@ -145,14 +148,6 @@ def grouped_problems(frame: pd.DataFrame, asked: ReadSection | None = None) -> I
         yield Problem(f'"{example}" beside decimal commas may be {whole} or {example}', str(frame.attrs.get("file")),
                       'decimal = "," and thousands = true in [read], for '
                       f"{whole}", "say so, or write all numbers of the file with one decimal mark")  # fmt: skip
-
-
-def _filled(frame: pd.DataFrame, names: Names, file: str) -> pd.DataFrame:
-    """A table with the value above in empty cells of these columns; raises BadInput for columns that lack."""
-    refuse(missing_columns(frame, dict.fromkeys(names, f"{file} [read] fill")))
-    made = frame.assign(**{name: frame[name].where(unit_labels(frame[name]) != "").ffill() for name in names})
-    made.attrs = frame.attrs
-    return made
 
 
 def without_rows(frame: pd.DataFrame, exclude: Mapping[str, tuple[Any, ...]], file: str) -> pd.DataFrame:
@@ -396,16 +391,12 @@ class Proposal:
     def __call__(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The table as these rules read it."""
         file = str(frame.attrs.get("file", "[read]"))
-        return as_read(frame, self.read, self.recode, ("", self.period), file, tuple(self.dates))
-
-    @property
-    def read(self) -> ReadSection:
-        """The section."""
-        return ReadSection(skip=self.place.skip, skip_below=self.place.below, header=self.place.header,
+        read = ReadSection(skip=self.place.skip, skip_below=self.place.below, header=self.place.header,
                            skip_under=self.place.under, fill=self.fill, exclude=self.exclude,
                            missing=tuple(self.missing), thousands=bool(self.thousands),
                            decimal="," if self.decimal else ".", percent="points" if self.percent else None,
                            years=bool(self.period or self.dates))  # fmt: skip
+        return as_read(frame, read, self.recode, ("", self.period), file, tuple(self.dates))
 
     @property
     def lines(self) -> list[str]:
@@ -414,19 +405,19 @@ class Proposal:
         totals = [f"{in_toml(name)} = [{', '.join(in_toml(str(value)) for value in values)}]"
                   for name, values in self.exclude.items()]  # fmt: skip
         rules = [
-            *([f"skip = {place.skip}  # rows above the header"] if place.skip else []),
-            *([f"skip_below = {place.below}  # rows below the table, such as notes"] if place.below else []),
-            *([f"header = {place.header}  # rows of the header, joined"] if place.header > 1 else []),
-            *([f"skip_under = {place.under}  # rows under the header, such as units"] if place.under else []),
-            *([f"fill = [{', '.join(map(in_toml, self.fill))}]  # merged cells"] if self.fill else []),
-            *([f"exclude = {{ {', '.join(totals)} }}  # rows of totals"] if totals else []),
-            *([f"missing = [{', '.join(map(in_toml, self.missing))}]  # texts among numbers"] if self.missing else []),
-            *([f'decimal = ","  # "{self.decimal}" has a decimal comma'] if self.decimal else []),
-            *([f'thousands = true  # "{self.thousands}" is one number'] if self.thousands else []),
-            *(['percent = "points"  # "12%" is 12; or "share": 0.12'] if self.percent else []),
-            *(['years = true  # a period is the year in its text'] if self.period or self.dates else []),
-        ]  # fmt: skip
-        tables = ["[read]", *rules, ""] if rules else []
+            f"skip = {place.skip}  # rows above the header" if place.skip else "",
+            f"skip_below = {place.below}  # rows below the table, such as notes" if place.below else "",
+            f"header = {place.header}  # rows of the header, joined" if place.header > 1 else "",
+            f"skip_under = {place.under}  # rows under the header, such as units" if place.under else "",
+            f"fill = [{', '.join(map(in_toml, self.fill))}]  # merged cells" if self.fill else "",
+            f"exclude = {{ {', '.join(totals)} }}  # rows of totals" if totals else "",
+            f"missing = [{', '.join(map(in_toml, self.missing))}]  # texts among numbers" if self.missing else "",
+            f'decimal = ","  # "{self.decimal}" has a decimal comma' if self.decimal else "",
+            f'thousands = true  # "{self.thousands}" is one number' if self.thousands else "",
+            'percent = "points"  # "12%" is 12; or "share": 0.12' if self.percent else "",
+            "years = true  # a period is the year in its text" if self.period or self.dates else "",
+        ]
+        tables = ["[read]", *filter(None, rules), ""] if any(rules) else []
         if self.recode:
             tables.append("[recode]  # check which value is 1")
             for name, table in self.recode.items():

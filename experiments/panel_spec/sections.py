@@ -83,12 +83,10 @@ class TwinSection(Table):
         for name, items in (("method", self.method), ("keep", self.keep)):
             if len(set(items)) < len(items):
                 yield Problem(f"{name} names one twice", where, "each once", "remove one")
-        yield from self._adoption_faults(f"{where.removesuffix(']')}.adoption]")
-
-    def _adoption_faults(self, where: str) -> Iterator[Problem]:
-        """What is wrong with the table of the adoption, as a study says it."""
         if not self.adoption:
             return
+
+        where = f"{where.removesuffix(']')}.adoption]"  # a table as a study says it
         if "indicator" in self.adoption and (self.indicator is None or self.adoption.get("kind") != "propensity"):
             yield Problem(f"indicator = {self.adoption['indicator']!r}", where,
                           'a column, with kind = "propensity"', "correct it, or leave it out")  # fmt: skip
@@ -225,34 +223,32 @@ class IndexSection(Table):
                 yield Problem(f"the indicator {name!r} is both positive and negative", where, "one of the two",
                               "remove it from one")  # fmt: skip
         yield from repeats({"positive": self.positive, "negative": self.negative}, where)
-        yield from self._dimension_faults(f"{where} dimensions")
-        yield from self._diversification_faults(f"{where} diversification")
 
-    def _dimension_faults(self, where: str) -> Iterator[Problem]:
-        yield from repeats(self.dimensions, where)
+        among = f"{where} dimensions"
+        yield from repeats(self.dimensions, among)
         for dimension, names in self.dimensions.items():
             if not names:
-                yield Problem(f"the dimension {dimension!r} has no indicator", where, "one or more",
+                yield Problem(f"the dimension {dimension!r} has no indicator", among, "one or more",
                               "name them, or remove it")  # fmt: skip
             for name in dict.fromkeys(names):
                 if name not in self.indicators:
-                    yield Problem(f"{dimension} names {name!r}, which is no indicator", where,
+                    yield Problem(f"{dimension} names {name!r}, which is no indicator", among,
                                   one_of(self.indicators), closest(name, self.indicators))  # fmt: skip
         for name in self.indicators:
-            among = [dimension for dimension, names in self.dimensions.items() if name in names]
-            if len(among) > 1:
-                yield Problem(f"{name!r} is in several dimensions: {', '.join(among)}", where,
+            several = [dimension for dimension, names in self.dimensions.items() if name in names]
+            if len(several) > 1:
+                yield Problem(f"{name!r} is in several dimensions: {', '.join(several)}", among,
                               "one dimension for each indicator", "remove it from the others")  # fmt: skip
 
-    def _diversification_faults(self, where: str) -> Iterator[Problem]:
-        yield from repeats(self.diversification, where)
+        among = f"{where} diversification"
+        yield from repeats(self.diversification, among)
         for name, shares in self.diversification.items():
             if len(shares) < 2:
-                yield Problem(f"{name} = {list(shares)}", where, "the columns of two or more shares",
+                yield Problem(f"{name} = {list(shares)}", among, "the columns of two or more shares",
                               "name all sectors")  # fmt: skip
             for share in dict.fromkeys(shares):
                 if share in self.diversification:
-                    yield Problem(f"{name} takes {share!r}, which is a diversification itself", where,
+                    yield Problem(f"{name} takes {share!r}, which is a diversification itself", among,
                                   "columns of shares", "name the shares")  # fmt: skip
 
 
@@ -288,11 +284,6 @@ class InferenceSection(Table):
     draws: Annotated[int, Field(ge=99, le=100_000, strict=True)] = 999
     seed: Annotated[int, Field(ge=0, strict=True)] = 20240601
     tests: Names = ()
-
-    def clusters(self, groups: tuple[str, ...]) -> tuple[str, ...]:
-        """Columns of groups or sizes that error types name; `groups`: columns that are, whatever their names hold."""
-        named = (name for error in self.errors for name in columns_of(error, groups))
-        return tuple(dict.fromkeys(name for name in named if name not in ("unit", "period")))
 
     @override
     def faults(self, where: str) -> Iterator[Problem]:
@@ -473,10 +464,6 @@ class RobustnessSection(Table):
         named = dict.fromkeys((name for name in self.exclude if name != unit), "exclude")
         return named | ({self.region_by_period: "region_by_period"} if self.region_by_period else {})
 
-    def columns_asked_for(self, file: str, unit: str) -> dict[str, str]:
-        """Columns that the file or [transform] must have, and what asks for each."""
-        return {name: f"{file} [robustness] {key}" for name, key in {**self.attributes(unit), **self.further}.items()}
-
     @override
     def faults(self, where: str) -> Iterator[Problem]:
         for first, last in self.windows:
@@ -592,8 +579,10 @@ class Spec(SpecTables):
 
     @property
     def clusters(self) -> tuple[str, ...]:
-        """Columns that the error types of [inference] name."""
-        return self.inference.clusters(self.group_columns)
+        """Columns of groups or sizes that the error types of [inference] name."""
+        groups = self.group_columns
+        named = (name for error in self.inference.errors for name in columns_of(error, groups))
+        return tuple(dict.fromkeys(name for name in named if name not in ("unit", "period")))
 
     @property
     def mean_columns(self) -> tuple[str, ...]:

@@ -18,7 +18,6 @@ from experiments.panel_spec.prepared import (
     cell_problems,
     collapse_rows,
     column_problems,
-    columns_asked_for,
     index_notes,
     shares_behind,
     strength_note,
@@ -90,8 +89,14 @@ def conflicts(spec: Spec) -> Iterator[Problem]:
     yield from _error_problems(spec.inference, panel, spec.group_columns, f"{file}, [inference] errors")
     yield from _robustness_problems(spec.robustness, panel, f"{file}, [robustness]")
     yield from _interaction_problems(spec)
-    if spec.robustness.psm is not None:
-        yield from _psm_problems(spec.robustness.psm, panel, f"{file}, [robustness.psm]")
+    if (psm := spec.robustness.psm) is not None:
+        where = f"{file}, [robustness.psm]"
+        if not (panel.treatment or panel.first_treated):
+            yield Problem("there is no treatment to match on", where, "treatment or first_treated in [panel]",
+                          "name it, or remove [robustness.psm]")  # fmt: skip
+        if not (panel.controls if psm.covariates is None else psm.covariates):
+            yield Problem("there is no covariate to match on", where, "covariates = [...], or controls in [panel]",
+                          "name one or more")  # fmt: skip
     if spec.iv is not None:
         yield from _iv_problems(spec.iv, panel, f"{file}, [iv]")
 
@@ -248,15 +253,6 @@ def _interaction_problems(spec: Spec) -> Iterator[Problem]:
             yield Problem(f"{key} names {name!r}, which is {taken[name]}", where, "another column", "name another")
 
 
-def _psm_problems(psm: PsmSection, panel: PanelSection, where: str) -> Iterator[Problem]:
-    if not (panel.treatment or panel.first_treated):
-        yield Problem("there is no treatment to match on", where, "treatment or first_treated in [panel]",
-                      "name it, or remove [robustness.psm]")  # fmt: skip
-    if not (panel.controls if psm.covariates is None else psm.covariates):
-        yield Problem("there is no covariate to match on", where, "covariates = [...], or controls in [panel]",
-                      "name one or more")  # fmt: skip
-
-
 def _iv_problems(section: IvSection, panel: PanelSection, where: str) -> Iterator[Problem]:
     treatment = panel.treatment or panel.first_treated
     taken = {panel.unit: "the unit", panel.period: "the period"}
@@ -337,45 +333,21 @@ def _outcome_problems(spec: Spec, panel: Panel, found: dict[str, Floats], file: 
 def _panel_problems(spec: Spec, panel: Panel) -> Iterator[Problem]:
     """What is wrong with the keys of [robustness] on this panel."""
     section, where = spec.robustness, f"{spec.file}, [robustness]"
-    yield from _group_problems(section, panel, where)
-    yield from _lag_problems(section, panel, where)
-    yield from _window_problems(section, panel, where)
-    yield from _matching_problems(section.psm, panel, f"{spec.file}, [robustness.psm]")
-    yield from _exclusion_problems(spec, panel, where)
-    if spec.ddd is not None:
-        values = dict.fromkeys(group_labels(panel.attributes[spec.ddd.group]).tolist())
-        if len(values) != 2:
-            yield Problem(f"group = {spec.ddd.group!r} has {amount(len(values), "value")}: "
-                          f"{listed(values)}", f"{spec.file}, [ddd]", "a column of two values",
-                          "name another, or make one in [transform]")  # fmt: skip
-
-
-def _group_problems(section: RobustnessSection, panel: Panel, where: str) -> Iterator[Problem]:
-    name = section.region_by_period
-    if name is None:
-        return
-    groups = len(np.unique(panel.attributes[name]))
-    if groups in (1, len(panel.units)):
-        what = "is the same for all units" if groups == 1 else "differs between all units"
-        yield Problem(f"region_by_period = {name!r} {what}", where, "several groups of several units",
-                      "name another column")  # fmt: skip
-
-
-def _lag_problems(section: RobustnessSection, panel: Panel, where: str) -> Iterator[Problem]:
-    if section.lag is None:
-        return
     periods, seen = np.asarray(panel.periods), seen_in(panel)
-    distance = section.lag * period_step(panel.periods)
-    kept = np.isin(periods - distance, periods)
-    pairs = seen[kept] & seen[np.searchsorted(periods, periods[kept] - distance)]
-    left = int(pairs.any(axis=1).sum())
-    if left < 2:
-        yield Problem(f"lag = {section.lag} leaves {left} of {len(periods)} periods", where,
-                      "a lag that leaves two or more", "choose a shorter one")  # fmt: skip
-
-
-def _window_problems(section: RobustnessSection, panel: Panel, where: str) -> Iterator[Problem]:
-    periods = np.asarray(panel.periods)
+    if (name := section.region_by_period) is not None:
+        groups = len(np.unique(panel.attributes[name]))
+        if groups in (1, len(panel.units)):
+            what = "is the same for all units" if groups == 1 else "differs between all units"
+            yield Problem(f"region_by_period = {name!r} {what}", where, "several groups of several units",
+                          "name another column")  # fmt: skip
+    if section.lag is not None:
+        distance = section.lag * period_step(panel.periods)
+        kept = np.isin(periods - distance, periods)
+        pairs = seen[kept] & seen[np.searchsorted(periods, periods[kept] - distance)]
+        left = int(pairs.any(axis=1).sum())
+        if left < 2:
+            yield Problem(f"lag = {section.lag} leaves {left} of {len(periods)} periods", where,
+                          "a lag that leaves two or more", "choose a shorter one")  # fmt: skip
     for first, last in section.windows:
         inside = (periods >= first) & (periods <= last)
         if first < periods[0] or last > periods[-1]:
@@ -387,6 +359,14 @@ def _window_problems(section: RobustnessSection, panel: Panel, where: str) -> It
         else:
             every = np.ones(len(panel.units), dtype=bool)
             yield from _treatment_problems(panel, every, inside, f"windows: [{first}, {last}]", where)
+    yield from _matching_problems(section.psm, panel, f"{spec.file}, [robustness.psm]")
+    yield from _exclusion_problems(spec, panel, where)
+    if spec.ddd is not None:
+        values = dict.fromkeys(group_labels(panel.attributes[spec.ddd.group]).tolist())
+        if len(values) != 2:
+            yield Problem(f"group = {spec.ddd.group!r} has {amount(len(values), "value")}: "
+                          f"{listed(values)}", f"{spec.file}, [ddd]", "a column of two values",
+                          "name another, or make one in [transform]")  # fmt: skip
 
 
 def _exclusion_problems(spec: Spec, panel: Panel, where: str) -> Iterator[Problem]:
@@ -557,21 +537,18 @@ def _sound(settings: Mapping[str, Any], file: str, folder: Path) -> tuple[Spec |
     if "index" not in data and isinstance(data["panel"], Mapping) and "outcome" not in data["panel"]:
         problems.append(Problem("the key 'outcome' is missing", f"{file}, [panel]", "outcome = ..., or [index]",
                                 "add outcome"))  # fmt: skip
-    spec = None if sound is None else _spec_of(sound, file)
-    problems += [] if spec is None or not whole else conflicts(spec)
-    return spec, problems
+    if sound is None:
+        return None, problems
 
-
-def _spec_of(tables: SpecTables, file: str) -> Spec:
-    """The tables as a spec; the index is the outcome, under its own name or else under that of [panel]."""
-    panel, index = tables.panel, tables.index
+    panel, index = sound.panel, sound.index  # which is the outcome, under its own name or else under that of [panel]
     if index is not None and panel.outcome and "name" not in index.model_fields_set:
         index = index.model_copy(update={"name": panel.outcome})
     if index is not None:
         panel = panel.model_copy(update={"outcome": panel.outcome or index.name})
-    if tables.collapse is not None:
-        panel = panel.model_copy(update={"weight": panel.weight or tables.collapse.name})
-    return Spec.model_construct(**(dict(tables) | {"panel": panel, "index": index}), file=file)
+    if sound.collapse is not None:
+        panel = panel.model_copy(update={"weight": panel.weight or sound.collapse.name})
+    spec = Spec.model_construct(**(dict(sound) | {"panel": panel, "index": index}), file=file)
+    return spec, [*problems, *(conflicts(spec) if whole else ())]
 
 
 def read_real_panel(path: str | Path, spec: Spec | str | Path) -> RealPanel:
@@ -706,9 +683,12 @@ def _check_columns(frame: pd.DataFrame, spec: Spec, made: frozenset[str] = froze
     wanted |= {name: f"{spec.file} {key}" for name, key in spec.further.items() if key.startswith(own)}
     wanted |= {} if spec.read is None else dict.fromkeys(spec.read.exclude, f"{spec.file} [read] exclude")
     wanted |= {} if spec.ddd is None else {spec.ddd.group: f"{spec.file} [ddd] group"}
-    wanted |= (columns_asked_for(spec.index, spec.file) if spec.index else {}) | spec.robustness.columns_asked_for(
-        spec.file, spec.panel.unit
-    )
+    if spec.index is not None:
+        shares = shares_behind(spec.index, tuple(spec.index.diversification))
+        wanted |= dict.fromkeys(shares, f"{spec.file} [index] diversification")
+        wanted |= dict.fromkeys(spec.index.indicators, f"{spec.file} [index]")
+    checked = spec.robustness.attributes(spec.panel.unit) | spec.robustness.further
+    wanted |= {name: f"{spec.file} [robustness] {key}" for name, key in checked.items()}
     parts = ((name, f"{spec.file} [transform] {one.name}") for one in spec.transform for name in one.columns)
     wanted = dict(parts) | wanted
     problems = missing_columns(frame, {name: asked for name, asked in wanted.items() if name not in spec.made | made})
@@ -759,12 +739,18 @@ def _notes(table: LongTable, rows: Rows, without: list[int], panel: Panel, secti
         yield from weight_notes(panel.variables[section.weight][0][seen_in(panel)], section.weight)
     if panel.roles.continuous:
         yield strength_note(panel, section)
-    elif always := _always_treated(panel):
-        yield f"{amount(len(always), 'unit')} treated in every period: {listed(always, 12)}."
-    dated = panel.roles.continuous or section.first_treated is not None
-    if not dated and (unseen := _adoption_unseen(panel)):
-        yield (f"Not observed in the period before they are first seen treated, so that they may have adopted "
-               f"earlier: {listed(unseen, 12)}.")  # fmt: skip
+    elif panel.roles.treatment is not None:
+        treated, seen = panel.variables[panel.roles.treatment][0] == 1, seen_in(panel)
+        if always := [panel.units[i] for i in np.flatnonzero((treated | ~seen).all(axis=0))]:
+            yield f"{amount(len(always), 'unit')} treated in every period: {listed(always, 12)}."
+        # Those whose adoption may lie in a gap: unobserved just before their first treated period.
+        first = (treated & seen).argmax(axis=0)
+        before = seen[np.maximum(first - 1, 0), np.arange(len(first))]
+        unseen = (treated & seen).any(axis=0) & ~before & (seen.argmax(axis=0) < first)
+        if section.first_treated is None and unseen.any():
+            units = [panel.units[i] for i in np.flatnonzero(unseen)]
+            yield (f"Not observed in the period before they are first seen treated, so that they may have adopted "
+                   f"earlier: {listed(units, 12)}.")  # fmt: skip
     for name, weights in panel.weights.items():
         if weights.read:
             yield f"Weights {name}: {weights.read}"
@@ -772,22 +758,3 @@ def _notes(table: LongTable, rows: Rows, without: list[int], panel: Panel, secti
             links = listed((f"{unit} to {nearest}" for unit, nearest in weights.attached), 12)
             yield (f"Weights {name}: {len(weights.attached)} units have no neighbours there and are linked to the "
                    f"nearest unit: {links}.")  # fmt: skip
-
-
-def _adoption_unseen(panel: Panel) -> list[str]:
-    """Units whose adoption may lie in a gap: unobserved just before their first treated period."""
-    if panel.roles.treatment is None or panel.observed is None:
-        return []
-    treated, seen = (panel.variables[panel.roles.treatment][0] == 1) & panel.observed[0], panel.observed[0]
-    first = treated.argmax(axis=0)
-    before = seen[np.maximum(first - 1, 0), np.arange(len(first))]
-    earlier = seen.argmax(axis=0) < first
-    return [panel.units[i] for i in np.flatnonzero(treated.any(axis=0) & ~before & earlier)]
-
-
-def _always_treated(panel: Panel) -> list[str]:
-    """Units that are treated in all periods in which they are observed."""
-    if panel.roles.treatment is None:
-        return []
-    always = (panel.variables[panel.roles.treatment][0] == 1) | ~seen_in(panel)
-    return [unit for unit, treated in zip(panel.units, always.all(axis=0), strict=True) if treated]

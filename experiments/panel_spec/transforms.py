@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Annotated, Any
@@ -12,40 +12,30 @@ import pandas as pd
 from pydantic import BeforeValidator, ValidationInfo
 
 from experiments.settings import TomlReading, as_written
-from sim.arrays import Flags, Floats
+from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad, closest, gathering, listed, one_of, refuse
 from sim.panel import Panel
 from sim.panel_files import Rows, missing_columns, number_problems, numbers
 from sim.schema import period_step
 
-
-@dataclass(frozen=True, slots=True)
-class Function:
-    """A named function: what it takes (as text), the values it is defined for, and the calculation."""
-
-    takes: str
-    defined: Callable[..., Flags]
-    domain: str
-    apply: Callable[..., Floats]
-
-
-def _anywhere(*columns: Floats) -> Flags:
-    return np.ones(len(columns[0]), dtype=bool)
-
-
-POINTWISE = {
-    "log": Function("a column", lambda a: a > 0, "values above 0", np.log),
-    "log1p": Function("a column", lambda a: a > -1, "values above -1", np.log1p),
-    "square": Function("a column", _anywhere, "numbers", np.square),
-    "ratio": Function("two columns", lambda a, b: b != 0, "a denominator other than 0", np.divide),
-    "product": Function("two columns", _anywhere, "numbers", np.multiply),
-    "scale": Function("a column and a factor", _anywhere, "numbers", np.multiply),
+POINTWISE: dict[str, tuple[str, np.ufunc]] = {  # what a function takes, and the calculation
+    "log": ("a column", np.log),
+    "log1p": ("a column", np.log1p),
+    "square": ("a column", np.square),
+    "ratio": ("two columns", np.divide),
+    "product": ("two columns", np.multiply),
+    "scale": ("a column and a factor", np.multiply),
+}
+DOMAINS: dict[str, tuple[str, np.ufunc, float]] = {  # which values the last column may have, all where none stand here
+    "log": ("values above 0", np.greater, 0.0),
+    "log1p": ("values above -1", np.greater, -1.0),
+    "ratio": ("a denominator other than 0", np.not_equal, 0.0),
 }
 OVER_TIME = ("lag", "difference")
 CENTRE = "centre"  # a column less its mean over the rows that have a value
 LINEAR = (CENTRE, "scale")  # functions of which a column is the same but for its origin and its unit
 QUANTILES = "quantiles"  # units in groups of about one size, by their values of a column in a period
-SHAPES = {name: function.takes for name, function in POINTWISE.items()} | dict.fromkeys(
+SHAPES = {name: takes for name, (takes, _) in POINTWISE.items()} | dict.fromkeys(
     (*OVER_TIME, CENTRE), "a column"
 ) | {QUANTILES: "a column, a number of groups and a period"}  # fmt: skip
 COUNTS = {  # columns and numbers of each
@@ -150,7 +140,13 @@ def apply_transforms(frame: pd.DataFrame, transforms: tuple[Transform, ...], row
     frame = frame.copy()
     notes: list[str] = []
     for transform in transforms:
-        _check(frame, transform)
+        asked_by = f"[transform] {transform.name}"
+        problems = missing_columns(frame, dict.fromkeys(transform.columns, asked_by))
+        if transform.name in frame.columns:
+            file = str(frame.attrs.get("file", "table"))
+            problems.append(Problem(f"the column {transform.name!r} exists already", f"{file}, {asked_by}",
+                                    "a new name", "choose another name"))  # fmt: skip
+        refuse(problems)
         columns = number_columns(frame, transform.columns, rows)
         frame[transform.name] = _value(transform, columns, rows, notes)
     frame.attrs["made"] = tuple(notes)
@@ -181,49 +177,38 @@ def periods_without(transforms: tuple[Transform, ...], used: frozenset[str], row
     return frozenset[int]().union(*(lacking.get(name, frozenset()) for name in used))
 
 
-def _check(frame: pd.DataFrame, transform: Transform) -> None:
-    asked_by = f"[transform] {transform.name}"
-    problems = missing_columns(frame, dict.fromkeys(transform.columns, asked_by))
-    if transform.name in frame.columns:
-        file = str(frame.attrs.get("file", "table"))
-        problems.append(Problem(f"the column {transform.name!r} exists already", f"{file}, {asked_by}", "a new name",
-                                "choose another name"))  # fmt: skip
-    refuse(problems)
-
-
 def _value(transform: Transform, columns: list[Floats], rows: Rows, notes: list[str]) -> Floats:
     """The new column, (rows,), and notes on what it is where its file does not say so."""
-    if transform.function in OVER_TIME:
-        before = _previous(columns[0], rows)
+    if transform.function in OVER_TIME:  # each row's value one step of the panel before, NaN where there is none
+        cells = pd.MultiIndex.from_arrays([rows.labels, rows.years])
+        earlier = pd.MultiIndex.from_arrays([rows.labels, rows.years - period_step(rows.years)])
+        at = cells.get_indexer(earlier)
+        before = np.where(at >= 0, columns[0][at], np.nan)
         return before if transform.function == "lag" else columns[0] - before
     if transform.function == CENTRE:
-        return _centred(transform, columns[0], rows, notes)
+        given = columns[0][~np.isnan(columns[0])]
+        if not given.size:
+            raise bad(f"{transform.columns[0]!r} has no value in any row",
+                      where=f"{rows.file}, [transform] {transform.name}", allowed="a column with values",
+                      remedy="name another column")  # fmt: skip
+        notes.append(f"{transform.name} is {transform.columns[0]} less {given.mean():.6g}, its mean over the "
+                     f"{given.size:,} rows of the file that have a value.")  # fmt: skip
+        return np.asarray(columns[0] - given.mean())
     if transform.function == QUANTILES:
         return _grouped(transform, columns[0], rows, notes)
-    function = POINTWISE[transform.function]
-    given = np.all([~np.isnan(values) for values in columns], axis=0)
-    outside = np.flatnonzero(given & ~function.defined(*columns))
-    if outside.size:
-        value, where = columns[-1][outside[0]], rows.at(int(outside[0]), transform.columns[-1])
-        other = ", or use log1p" if transform.function == "log" and columns[0][outside].min() > -1 else ""
-        remedy = f"correct those cells or leave them empty{other}"
-        raise BadInput(Problem(f"{transform.function} of {value:g} ({outside.size} such rows)",
-                               f"{where}, for {transform.name!r}", function.domain, remedy))  # fmt: skip
+    if transform.function in DOMAINS:
+        allowed, inside, limit = DOMAINS[transform.function]
+        seen = np.all([~np.isnan(values) for values in columns], axis=0)
+        outside = np.flatnonzero(seen & ~inside(columns[-1], limit))
+        if outside.size:
+            value, where = columns[-1][outside[0]], rows.at(int(outside[0]), transform.columns[-1])
+            other = ", or use log1p" if transform.function == "log" and columns[0][outside].min() > -1 else ""
+            remedy = f"correct those cells or leave them empty{other}"
+            raise BadInput(Problem(f"{transform.function} of {value:g} ({outside.size} such rows)",
+                                   f"{where}, for {transform.name!r}", allowed, remedy))  # fmt: skip
     if transform.function == "scale":
         columns = [*columns, np.asarray(transform.factor)]
-    return np.asarray(function.apply(*columns))
-
-
-def _centred(transform: Transform, values: Floats, rows: Rows, notes: list[str]) -> Floats:
-    """A column less its mean over rows with a value, (rows,); raises BadInput where there is none."""
-    given = values[~np.isnan(values)]
-    if not given.size:
-        where = f"{rows.file}, [transform] {transform.name}"
-        raise bad(f"{transform.columns[0]!r} has no value in any row", where=where, allowed="a column with values",
-                  remedy="name another column")  # fmt: skip
-    notes.append(f"{transform.name} is {transform.columns[0]} less {given.mean():.6g}, its mean over the "
-                 f"{given.size:,} rows of the file that have a value.")  # fmt: skip
-    return np.asarray(values - given.mean())
+    return np.asarray(POINTWISE[transform.function][1](*columns))
 
 
 def _grouped(transform: Transform, values: Floats, rows: Rows, notes: list[str]) -> Floats:
@@ -250,13 +235,6 @@ def _grouped(transform: Transform, values: Floats, rows: Rows, notes: list[str])
             for group, (end, size) in enumerate(zip((*ends.tolist(), None), sizes, strict=True))]  # fmt: skip
     notes.append(f"{transform.name} groups units by {name} in {period}: {', '.join(said)}.")
     return codes.reindex(rows.labels).to_numpy(dtype=np.float64)
-
-
-def _previous(values: Floats, rows: Rows) -> Floats:
-    """Each row's value one step of the panel before, NaN where there is none, (rows,)."""
-    cells = pd.MultiIndex.from_arrays([rows.labels, rows.years])
-    before = cells.get_indexer(pd.MultiIndex.from_arrays([rows.labels, rows.years - period_step(rows.years)]))
-    return np.where(before >= 0, values[before], np.nan)
 
 
 def from_first_year(column: pd.Series[Any], rows: Rows) -> Floats:

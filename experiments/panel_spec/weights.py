@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, override
@@ -39,7 +38,7 @@ def _beside_the_spec(path: Path, info: ValidationInfo) -> Path:
 Beside = Annotated[Path, AfterValidator(_beside_the_spec)]
 
 
-class WeightsSection(Table, ABC):
+class WeightsSection(Table):
     """What every [[weights]] table may say.
 
     name: by which tables and estimators know W; without it one made of the kind. standardize: "row" makes rows sum to
@@ -61,12 +60,17 @@ class WeightsSection(Table, ABC):
         """Whether coordinates are needed."""
         return self.needs_places or getattr(self, "islands", "error") == "nearest"
 
-    @abstractmethod
     def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
-        """W on the panel's units; `order` holds all units of the panel's file, in its order."""
+        """W on the panel's units; `order` holds all units of the panel's file, in its order.
+
+        Here from coordinates alone, by the function of `sim.weights` that its kind names.
+        """
+        settings = {key: value for key, value in self if key not in ("kind", "name")}
+        make: Callable[..., Weights] = getattr(weights, str(dict(self)["kind"]).replace("-", "_"))
+        return make(panel.units, *_degrees(panel), name=self.label, **settings)
 
 
-class WithIslands(WeightsSection, ABC):
+class WithIslands(WeightsSection):
     """A table whose W may leave units alone.
 
     islands: what to do about units without neighbours: "error" refuses them, "nearest" gives each the nearest unit,
@@ -76,17 +80,7 @@ class WithIslands(WeightsSection, ABC):
     islands: Islands = "error"
 
 
-class ByDistance(WeightsSection):
-    """W from coordinates alone, by the function of `sim.weights` that its kind names."""
-
-    @override
-    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
-        settings = {key: value for key, value in self if key not in ("kind", "name")}
-        make: Callable[..., Weights] = getattr(weights, str(dict(self)["kind"]).replace("-", "_"))
-        return make(panel.units, *_degrees(panel), name=self.label, **settings)
-
-
-class KnnSpec(ByDistance):
+class KnnSpec(WeightsSection):
     """The k nearest units.
 
     k: how many neighbours.
@@ -96,7 +90,7 @@ class KnnSpec(ByDistance):
     k: Annotated[int, Field(ge=1, strict=True)] = 6
 
 
-class InverseDistanceSpec(ByDistance, WithIslands):
+class InverseDistanceSpec(WithIslands):
     """1/km^power, up to a cutoff.
 
     power: of the distance. cutoff_km: the distance beyond which W is 0; without it all units are neighbours.
@@ -107,7 +101,7 @@ class InverseDistanceSpec(ByDistance, WithIslands):
     cutoff_km: Positive | None = None
 
 
-class BandSpec(ByDistance, WithIslands):
+class BandSpec(WithIslands):
     """All units within a distance.
 
     km: the distance.
@@ -172,7 +166,7 @@ class Nested(WeightsSection):
         return weights.nested(panel.units, *_degrees(panel), level, standardize=self.standardize, name=self.label)
 
 
-class OfFile(WithIslands, ABC):
+class OfFile(WithIslands):
     """A table whose W, or distances, stand in a file.
 
     path: the file, relative to the spec: .csv, .xlsx or .dta with the columns focal, neighbor and weight, or a square
@@ -291,7 +285,8 @@ def with_orders(sections: tuple[AnyWeights, ...], frame: pd.DataFrame, rows: Row
     for section in sections:
         if isinstance(section, OfFile) and section.order_column is not None:
             with gathering(problems):
-                section = section.model_copy(update={"units": _order_by(section.order_column, frame, rows)})
+                units = _order_by(section.order_column, frame, rows)
+                section = section.model_copy(update={"units": units})
         made.append(section)
     refuse(problems)
     return tuple(made)

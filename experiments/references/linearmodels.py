@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from experiments.references.reference import ReferenceFit, Scaled, long_frame
+from experiments.references.reference import ReferenceFit, long_frame, scaled
 from sim.arrays import Floats
 from sim.panel import Panel
 
@@ -43,7 +43,8 @@ def least_squares(
         warnings.simplefilter("ignore", RuntimeWarning)  # of roots of variances that are rounding
         model = PanelOLS(data.y, data.x, entity_effects="unit" in effects, time_effects="period" in effects,
                          weights=data.weights)  # fmt: skip
-        fits = {error: model.fit(**_covariance(error, data.frame, cluster_k)) for error in errors}
+        counted = {"group_debias": True, "auto_df": False, "count_effects": cluster_k == "all"}
+        fits = {error: model.fit(**_covariance(error, data.frame, **counted)) for error in errors}
         fit = next(iter(fits.values()))
         return ReferenceFit(
             program="linearmodels",
@@ -85,15 +86,15 @@ def two_stages(
     terms = (*endogenous, *(name for name in regressors if name not in endogenous))
     weight = panel.roles.weight
     frame = long_frame(panel, tuple(dict.fromkeys((y, *terms, *instruments, *((weight,) if weight else ())))))
-    scaled = Scaled.of(frame[[y, *terms, *instruments]].to_numpy(), centred=True)
-    data = pd.DataFrame(scaled.columns, frame.index, [y, *terms, *instruments])
+    columns, _, unit = scaled(frame[[y, *terms, *instruments]].to_numpy(), centred=True)
+    data = pd.DataFrame(columns, frame.index, [y, *terms, *instruments])
     dummies = pd.get_dummies(frame[["unit", "period"]].astype(str), dtype=float)
     dummies = dummies.drop(columns=next(name for name in dummies if str(name).startswith("period")))
     exogenous = pd.concat([data[[name for name in terms if name not in endogenous]], dummies], axis=1)
     model = IV2SLS(data[y], exogenous, data[list(endogenous)], data[list(instruments)],
                    weights=frame[weight] if weight else None)  # fmt: skip
-    fits = {error: model.fit(debiased=True, **_kernel(error, frame)) for error in errors}
-    fit, units = next(iter(fits.values())), scaled.unit[0] / scaled.unit[1 : len(terms) + 1]
+    fits = {error: model.fit(**_covariance(error, frame)) for error in errors}
+    fit, units = next(iter(fits.values())), unit[0] / unit[1 : len(terms) + 1]
     hausman = fit.wu_hausman()
     statistics = {"endogeneity_f": float(hausman.stat), "endogeneity_p": float(hausman.pval)}
     if len(instruments) > len(endogenous):
@@ -107,26 +108,12 @@ def two_stages(
     )
 
 
-def _kernel(error: str, frame: pd.DataFrame) -> dict[str, Any]:
-    """Arguments of `fit` of instrumental variables for an error type."""
-    if error in KINDS:
-        return {"cov_type": KINDS[error]}
-    codes = frame[error.removeprefix("cluster:")].astype("category").cat.codes
-    return {"cov_type": "clustered", "clusters": codes.to_numpy()}
-
-
-def _covariance(error: str, frame: pd.DataFrame, cluster_k: str) -> dict[str, Any]:
-    """Arguments of `fit` for an error type."""
+def _covariance(error: str, frame: pd.DataFrame, **of_clusters: bool) -> dict[str, Any]:
+    """Arguments of `fit` for an error type; of_clusters: further ones of clustered errors."""
     if error in KINDS:
         return {"cov_type": KINDS[error], "debiased": True}
-    return {
-        "cov_type": "clustered",
-        "clusters": frame[error.removeprefix("cluster:")].astype("category").cat.codes,
-        "group_debias": True,
-        "debiased": True,
-        "auto_df": False,
-        "count_effects": cluster_k == "all",
-    }
+    clusters = frame[error.removeprefix("cluster:")].astype("category").cat.codes
+    return {"cov_type": "clustered", "debiased": True, "clusters": clusters, **of_clusters}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,17 +142,17 @@ class _Regression:
         weight = panel.roles.weight
         needed = (y, *names, *((weight,) if weight else ()))
         frame = long_frame(panel, tuple(dict.fromkeys(needed))).set_index(["unit", "period"], drop=False)
-        scaled = Scaled.of(frame[[y, *names]].to_numpy(), centred=centred)
-        back = np.diag(scaled.unit[0] / scaled.unit[1:])
+        columns, centre, unit = scaled(frame[[y, *names]].to_numpy(), centred=centred)
+        back = np.diag(unit[0] / unit[1:])
         offset = np.zeros(len(names))
-        x = pd.DataFrame(scaled.columns[:, 1:], frame.index, list(names))
+        x = pd.DataFrame(columns[:, 1:], frame.index, list(names))
         if constant:
             x["constant"] = 1.0
-            last = np.append(-scaled.centre[1:] @ back, scaled.unit[0])
+            last = np.append(-centre[1:] @ back, unit[0])
             back = np.vstack([np.column_stack([back, offset]), last])
-            offset = np.append(offset, scaled.centre[0])
-        outcomes = pd.DataFrame(scaled.columns[:, :1], frame.index, [y])
-        return cls(frame, outcomes, x, offset, back, float(scaled.unit[0]), frame[weight] if weight else None)
+            offset = np.append(offset, centre[0])
+        outcomes = pd.DataFrame(columns[:, :1], frame.index, [y])
+        return cls(frame, outcomes, x, offset, back, float(unit[0]), frame[weight] if weight else None)
 
     @property
     def terms(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from experiments.references.reference import ReferenceFit, Scaled
+from experiments.references.reference import ReferenceFit, scaled
 from sim import Panel
 from sim.arrays import Floats
 from sim.weights import Weights
@@ -44,8 +44,9 @@ def spatial_panel(
     if model == "sdm":
         x += [w.lag(values) for values in x]
         terms += tuple(f"w_{name}" for name in names)
-    data = Scaled.of(np.column_stack([values.ravel() for values in (panel.variables[y][0], *x)]), centred=True)
-    dependent, stacked = data.columns[:, :1], data.columns[:, 1:]
+    values = np.column_stack([values.ravel() for values in (panel.variables[y][0], *x)])
+    columns, _, units = scaled(values, centred=True)
+    dependent, stacked = columns[:, :1], columns[:, 1:]
     options: dict[str, Any] = {} if model == "sem" else {"spat_impacts": None}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # spreg prints the name of its class
         warnings.simplefilter("ignore")  # spreg and scipy.sparse warn about formats
@@ -53,10 +54,10 @@ def spatial_panel(
             dependent, stacked, as_libpysal(w), time_effects=effects == "two-way", epsilon=EPSILON, **options
         )
     coefficients = np.asarray(fit.betas, dtype=np.float64).ravel()
-    slopes, unit = len(terms), data.unit[0]
+    slopes, unit = len(terms), units[0]
     errors = np.sqrt(np.diag(np.asarray(fit.vm, dtype=np.float64)))
     variance = float(np.asarray(fit.vm1)[-1, -1])  # of sigma2
-    back = np.array([*(unit / data.unit[1:]), 1.0, unit**2])
+    back = np.array([*(unit / units[1:]), 1.0, unit**2])
     return ReferenceFit(
         program="spreg",
         terms=(*terms, "lambda" if model == "sem" else "rho", "sigma2"),

@@ -35,26 +35,18 @@ class ReferenceFit:
         return [estimates.terms.index(term) for term in self.terms]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Scaled:
-    """Columns (rows, K) as another program can invert them: values = centre + unit columns, centre and unit (K,).
+def scaled(values: Floats, *, centred: bool) -> tuple[Floats, Floats, Floats]:
+    """Columns (rows, K) as another program can invert them, centre and unit (K,): values = centre + unit columns.
 
-    Units are the powers of two next to the columns' standard deviations, so that they cost no digits.
+    They are around their means where that changes the constant alone (centred). Units are the powers of two next to
+    the standard deviations, so that they cost no digits.
     """
-
-    columns: Floats
-    centre: Floats
-    unit: Floats
-
-    @classmethod
-    def of(cls, values: Floats, *, centred: bool) -> Scaled:
-        """From values (rows, K), around their means where that changes the constant alone."""
-        first = values[0] if centred else np.zeros(values.shape[1])
-        mean = (values - first).mean(axis=0)  # of differences: a level costs no digits
-        centre = first + mean if centred else first
-        spread = np.sqrt(np.square(values - first - mean).mean(axis=0))
-        unit = np.exp2(np.rint(np.log2(np.where(spread > 0, spread, 1.0))))
-        return cls((values - centre) / unit, centre, unit)
+    first = values[0] if centred else np.zeros(values.shape[1])
+    mean = (values - first).mean(axis=0)  # of differences: a level costs no digits
+    centre = first + mean if centred else first
+    spread = np.sqrt(np.square(values - first - mean).mean(axis=0))
+    unit = np.exp2(np.rint(np.log2(np.where(spread > 0, spread, 1.0))))
+    return (values - centre) / unit, centre, unit
 
 
 def long_frame(panel: Panel, names: tuple[str, ...]) -> pd.DataFrame:

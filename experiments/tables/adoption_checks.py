@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -42,13 +42,20 @@ RESTRICTIONS: tuple[tuple[Restriction, tuple[float, ...]], ...] = (
 
 def add_diagnostics(panel: Panel, core: Panel, ledger: Ledger, errors: tuple[str, ...], *, honest: bool) -> None:
     """Both tables. panel: balanced; core: without units treated from the first period on."""
-    _attempt(ledger, "Goodman-Bacon decomposition", partial(_add_bacon, panel, ledger, None))
+    with _attempt(ledger, "Goodman-Bacon decomposition"):
+        _add_bacon(panel, ledger, None)
     if panel.roles.controls:
-        what = "Goodman-Bacon decomposition with controls"
-        _attempt(ledger, what, partial(_add_bacon, panel, ledger, "controls"))
+        with _attempt(ledger, "Goodman-Bacon decomposition with controls"):
+            _add_bacon(panel, ledger, "controls")
     for column, controls in enumerate(dict.fromkeys(((), panel.roles.controls)), start=1):
-        _attempt(ledger, "weights of the two-way coefficient", partial(_add_weights, panel, ledger, column, controls))
-    _attempt(ledger, "DID_M", partial(_add_switchers, panel, ledger, errors))
+        with _attempt(ledger, "weights of the two-way coefficient"):
+            _add_weights(panel, ledger, column, controls)
+    with _attempt(ledger, "DID_M"):
+        estimates = DCDH(errors=errors)(panel)
+        if np.isfinite(estimates.estimate[0, 0]):
+            ledger.keep(panel, Fit((COMPARISONS, 4), "dcdh"), estimates.only(known_terms(estimates)))
+        else:
+            ledger.note(f"Table {COMPARISONS} has no DID_M: no unit switches while others keep their treatment.")
     try:
         path = EventTimes.of(reference_estimator(core, errors), core)
     except BadInput as refusal:
@@ -57,14 +64,18 @@ def add_diagnostics(panel: Panel, core: Panel, ledger: Ledger, errors: tuple[str
     if not path.pre or path.pre == len(path.events):
         ledger.note(f"No power of the pre-trend test and no bounds: {path.lacking}.")
         return
-    _attempt(ledger, "power of the pre-trend test", partial(_add_power, path, ledger))
+    with _attempt(ledger, "power of the pre-trend test"):
+        _add_power(path, ledger)
     if honest:
-        _attempt(ledger, "bounds under other trends", partial(_add_bounds, path, ledger))
+        with _attempt(ledger, "bounds under other trends"):
+            _add_bounds(path, ledger)
 
 
-def _attempt(ledger: Ledger, what: str, make: Callable[[], None]) -> None:
+@contextmanager
+def _attempt(ledger: Ledger, what: str) -> Iterator[None]:
+    """A note where the panel does not allow it."""
     try:
-        make()
+        yield
     except BadInput as refusal:
         ledger.note(f"Table {COMPARISONS if 'bounds' not in what else BOUNDS} has no {what}: {reasons(refusal)}.")
 
@@ -93,14 +104,6 @@ def _add_weights(panel: Panel, ledger: Ledger, column: int, controls: tuple[str,
         "sensitivity": float(found.sensitivity[0]),
         "reversal": float(found.reversal[0]),
     })  # fmt: skip
-
-
-def _add_switchers(panel: Panel, ledger: Ledger, errors: tuple[str, ...]) -> None:
-    estimates = DCDH(errors=errors)(panel)
-    if not np.isfinite(estimates.estimate[0, 0]):
-        ledger.note(f"Table {COMPARISONS} has no DID_M: no unit switches while others keep their treatment.")
-        return
-    ledger.keep(panel, Fit((COMPARISONS, 4), "dcdh"), estimates.only(known_terms(estimates)))
 
 
 def _add_power(path: EventTimes, ledger: Ledger) -> None:
@@ -191,8 +194,11 @@ def _bacon(setting: TableSetting) -> Iterable[JournalTable]:
     for column in fit_columns(setting.document, COMPARISONS, ("goodman-bacon",)):
         twfe = column.statistics.get("twfe")
         means = [twfe, *(value for (name, _), value in column.by_term.items() if name == "mean")]
-        rows = [Row(label, _compared_with(column, kind, means)) for kind, label in _KINDS.items()
-                if ("weight", kind) in column.by_term]  # fmt: skip
+        rows = []
+        for kind, label in _KINDS.items():
+            if ("weight", kind) in column.by_term:
+                weight, mean, number = (column.by_term.get((name, kind)) for name in ("weight", "mean", "comparisons"))
+                rows.append(Row(label, (digits(weight), digits(mean, row=means), count(number))))
         total = sum(value for (name, _), value in column.by_term.items() if name == "comparisons")
         rows.append(Row("Two-way coefficient", (digits(1.0), digits(twfe, row=means), count(total)), rule=True))
         notes = (_WITH_CONTROLS if column.transform else _WITHOUT_CONTROLS, setting.data)
@@ -200,12 +206,6 @@ def _bacon(setting: TableSetting) -> Iterable[JournalTable]:
         with_or_not = "with" if column.transform else "without"
         title = f"What the two-way coefficient compares: {setting.about}, {with_or_not} controls"
         yield JournalTable(COMPARISONS, title, heads, tuple(rows), notes)
-
-
-def _compared_with(column: FitColumn, kind: str, means: Sequence[float | None]) -> tuple[str, ...]:
-    """Weight, mean and number of one kind of comparison; means: of all kinds."""
-    weight, mean, number = (column.by_term.get((name, kind)) for name in ("weight", "mean", "comparisons"))
-    return digits(weight), digits(mean, row=means), count(number)
 
 
 def _negative_weights(setting: TableSetting) -> Iterable[JournalTable]:
@@ -216,8 +216,11 @@ def _negative_weights(setting: TableSetting) -> Iterable[JournalTable]:
     effects = [column.statistics.get(name) for column in columns for name in _OF_EFFECTS]
     rows = []
     for name, label in _WEIGHTS.items():
-        form = count if name == "cells" else partial(_or_none, row=effects if name in _OF_EFFECTS else ())
-        rows.append(Row(label, tuple(form(column.statistics.get(name)) for column in columns)))
+        values = [column.statistics.get(name) for column in columns]
+        beside = effects if name in _OF_EFFECTS else ()
+        cells = ["none" if value is None else digits(value, row=beside) for value in values]
+        cells = [count(value) for value in values] if name == "cells" else cells
+        rows.append(Row(label, tuple(cells)))
     notes = (
         "De Chaisemartin and D'Haultfoeuille (2020): under common trends the two-way coefficient is a weighted sum of "
         "the effects in all treated unit-periods. The first standard deviation is the smallest spread of these "
@@ -227,10 +230,6 @@ def _negative_weights(setting: TableSetting) -> Iterable[JournalTable]:
         setting.data,
     )
     yield JournalTable(COMPARISONS, f"Weights of the two-way coefficient: {setting.about}", heads, tuple(rows), notes)
-
-
-def _or_none(value: float | None, row: Sequence[float | None] = ()) -> str:
-    return "none" if value is None else digits(value, row=row)
 
 
 def _instantaneous(setting: TableSetting) -> Iterable[JournalTable]:
@@ -284,8 +283,20 @@ def bounds(setting: TableSetting) -> list[JournalTable]:
     rows = [Row("Parallel trends", tuple(_interval(first[sample], None) for sample in samples))]
     for restriction, label in _RESTRICTIONS.items():
         found = {column.sample: column for column in columns if column.transform == restriction}
-        if found:
-            rows += _bounded(label, [found.get(sample) for sample in samples])
+        if not found:
+            continue
+        terms = dict.fromkeys(term for sample in samples if sample in found for _, term in found[sample].by_term)
+        rows.append(Row(label, kind="head"))
+        for term in terms:
+            rows.append(Row(f"  M = {term}", tuple(_interval(found.get(sample), term) for sample in samples)))
+        cells = []
+        for column in map(found.get, samples):  # in the unit of M in the rows above
+            value = None if column is None else column.statistics.get("breakdown")
+            if column is None or value is None:
+                cells.append("" if column is None else "none")
+            else:
+                cells.append(digits(value / column.statistics.get("scale", 1.0)))
+        rows.append(Row("  breakdown M", tuple(cells)))
     if not columns:
         return []
     notes = (
@@ -301,27 +312,12 @@ def bounds(setting: TableSetting) -> list[JournalTable]:
     return [JournalTable(BOUNDS, f"Bounds when trends may differ: {setting.about}", heads, tuple(rows), notes)]
 
 
-def _bounded(label: str, columns: Sequence[FitColumn | None]) -> list[Row]:
-    terms = list(dict.fromkeys(term for column in columns if column is not None for _, term in column.by_term))
-    rows = [Row(label, kind="head")]
-    rows += [Row(f"  M = {term}", tuple(_interval(column, term) for column in columns)) for term in terms]
-    return [*rows, Row("  breakdown M", tuple(_breakdown(column) for column in columns))]
-
-
 def _interval(column: FitColumn | None, term: str | None) -> str:
     if column is None:
         return ""
     ends = [column.statistics.get(f"original_{end}") if term is None else column.by_term.get((end, term))
             for end in ("lower", "upper")]  # fmt: skip
     return "none" if None in ends else span(*ends)
-
-
-def _breakdown(column: FitColumn | None) -> str:
-    """In the unit of M in the rows above."""
-    if column is None:
-        return ""
-    value = column.statistics.get("breakdown")
-    return "none" if value is None else digits(value / column.statistics.get("scale", 1.0))
 
 
 TABLES = (COMPARISONS, BOUNDS)

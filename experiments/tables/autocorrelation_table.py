@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core.estimator import holm, p_values
 from estimators.spatial import lm_tests as ac
@@ -213,21 +211,17 @@ def _add_local(sections: CrossSections, last: int, name: str, weights: Weights) 
             f"Local Moran: with {draws} draws no p-value is below {2 / (draws + 1):.2g}. A unit can pass a false "
             f"discovery rate of {LEVEL:.0%} only together with others; with draws = {alone}, a unit can pass alone."
         )
-    ledger.draw(moran_figure, _plot(sections, last, name, quadrant, pvalues, draws))
 
-
-def _plot(
-    sections: CrossSections, last: int, name: str, quadrant: NDArray[np.int64], pvalues: Floats, draws: int
-) -> MoranPlot:
-    panel, y = sections.panel, sections.y[last]
-    weights = panel.weights[name]
     index, z = ac.moran(y, weights), ac.deviations(y)
     mean, variance = ac.null_moments("moran", ac.LinkSums.of(weights), ac.kurtosis(y))
     outlines, surroundings = _outlines(sections.real, panel.units)
-    return MoranPlot(
+    names, places = ("longitude", "latitude"), None
+    if set(names) <= set(panel.attributes):
+        places = np.column_stack([np.asarray(panel.attributes[place], dtype=np.float64) for place in names])
+    plot = MoranPlot(
         units=panel.units,
-        outcome=sections.ledger.name(sections.outcome),
-        year=panel.periods[last],
+        outcome=ledger.name(sections.outcome),
+        year=year,
         weights=name,
         row_stochastic=weights.row_stochastic,
         index=float(index),
@@ -236,20 +230,13 @@ def _plot(
         lag=len(y) / weights.matrix.sum() * weights.lag(z / z.std()),
         quadrant=quadrant,
         pvalues=pvalues,
-        adjusted=ac.false_discovery_rate(pvalues),
+        adjusted=adjusted,
         draws=draws,
-        places=_places(panel),
+        places=places,
         outlines=outlines,
         surroundings=surroundings,
     )
-
-
-def _places(panel: Panel) -> Floats | None:
-    """Longitude and latitude, (N, 2), where the panel has them."""
-    names = ("longitude", "latitude")
-    if not set(names) <= set(panel.attributes):
-        return None
-    return np.column_stack([np.asarray(panel.attributes[name], dtype=np.float64) for name in names])
+    ledger.draw(moran_figure, plot)
 
 
 def _outlines(real: RealPanel, units: tuple[str, ...]) -> tuple[tuple[Outline, ...] | None, tuple[Outline, ...]]:
@@ -263,17 +250,15 @@ def _outlines(real: RealPanel, units: tuple[str, ...]) -> tuple[tuple[Outline, .
     table = read(section.path)
     left, low, right, high = table.total_bounds
     shapes = table.geometry.simplify(max(right - left, high - low) / DETAIL)
-    rings = [_rings(shape) for shape in shapes]
+    rings: list[Outline] = []  # outer and inner ones of a polygon or several; none of any other shape
+    for shape in shapes:
+        parts = [part for part in getattr(shape, "geoms", [shape]) if part.geom_type == "Polygon"]
+        lines = [ring for part in parts for ring in (part.exterior, *part.interiors)]
+        rings.append(tuple(np.asarray(line.coords)[:, :2] for line in lines))
     labels = unit_labels(table[section.unit])
     position = {label: i for i, label in enumerate(labels)}
     others = tuple(own for label, own in zip(labels, rings, strict=True) if label not in set(units) and own)
     return tuple(rings[position[unit]] for unit in units), others
-
-
-def _rings(shape: Any) -> Outline:
-    """Outer and inner rings of a polygon or several; none of any other shape."""
-    parts = [part for part in getattr(shape, "geoms", [shape]) if part.geom_type == "Polygon"]
-    return tuple(np.asarray(ring.coords)[:, :2] for part in parts for ring in (part.exterior, *part.interiors))
 
 
 # How it is arranged: the records of a document as a table.
@@ -310,10 +295,16 @@ def _by_year(setting: TableSetting, weights: str | None, columns: Sequence[FitCo
         heads += [Heading("Holm p", "", group)] if adjusted else []
         for year in years:
             column = found.get((model, year))
-            record = None if column is None else _preferred(column, setting.asked)
-            cells[year] += _index_cells(record)
-            if record is not None:
-                kinds[f"{group} {moment_label(record.se_type)}{_whose(model, year)}"] = None
+            by_kind = {} if column is None else {record.se_type: record for record in column.records}
+            preferred = (setting.asked or "", _PREFERRED[model], *by_kind)
+            record = next((by_kind[kind] for kind in preferred if kind in by_kind), None)
+            if record is None:
+                cells[year] += ["", "", ""]
+            else:
+                cells[year] += [digits(record.estimate), decimals(record.statistic), probability(record.pvalue)]
+                of_rows = f'row "{ALL_PERIODS}"' if year is None else "single periods"  # of what is tested in two ways
+                whose = f" ({of_rows})" if model == "moran-residuals" else ""
+                kinds[f"{group} {moment_label(record.se_type)}{whose}"] = None
             if adjusted:
                 holm = None if column is None or record is None else column.by_term.get(("holm", record.se_type))
                 cells[year].append(probability(holm))
@@ -324,30 +315,9 @@ def _by_year(setting: TableSetting, weights: str | None, columns: Sequence[FitCo
     return JournalTable("6", title, tuple(heads), rows, notes)
 
 
-def _whose(model: str, year: int | None) -> str:
-    """The rows of a measure that is tested in two ways."""
-    if model != "moran-residuals":
-        return ""
-    return f' (row "{ALL_PERIODS}")' if year is None else " (single periods)"
-
-
 def years_of(columns: Sequence[FitColumn]) -> list[int | None]:
     """The years of fits, in order, all of them together last."""
     return sorted({column.year for column in columns}, key=lambda year: (year is None, year or 0))
-
-
-def _preferred(column: FitColumn, asked: str | None) -> Record | None:
-    by_kind = {record.se_type: record for record in column.records}
-    for kind in (asked, _PREFERRED[column.model], *by_kind):
-        if kind in by_kind:
-            return by_kind[kind]
-    return None
-
-
-def _index_cells(record: Record | None) -> list[str]:
-    if record is None:
-        return ["", "", ""]
-    return [digits(record.estimate), decimals(record.statistic), probability(record.pvalue)]
 
 
 def every_moment(setting: TableSetting) -> list[JournalTable]:
@@ -359,23 +329,21 @@ def every_moment(setting: TableSetting) -> list[JournalTable]:
             kinds = list(dict.fromkeys(kind for column in of_weights for kind in column.errors))
             by_year = {column.year: column for column in of_weights}
             heads = [Heading(label, "", kind) for kind in kinds for label in ("sd", "z", "p", "Holm p")]
-            rows = tuple(Row(ALL_PERIODS if year is None else str(year), _moments(by_year[year], kinds))
-                         for year in years_of(of_weights))  # fmt: skip
+            rows = []
+            for year in years_of(of_weights):
+                cells: list[str] = []
+                for kind in kinds:
+                    record = next((record for record in by_year[year].records if record.se_type == kind), None)
+                    if record is None:
+                        cells += ["", "", "", ""]
+                        continue
+                    holm = by_year[year].by_term.get(("holm", kind))
+                    cells += [digits(record.se), decimals(record.statistic), probability(record.pvalue)]
+                    cells.append(probability(holm))
+                rows.append(Row(ALL_PERIODS if year is None else str(year), tuple(cells)))
             tables.append(JournalTable("A", f"{name}, {setting.outcome}, by every method, W {weights}", tuple(heads),
-                                       rows, (setting.data,), appendix=True))  # fmt: skip
+                                       tuple(rows), (setting.data,), appendix=True))  # fmt: skip
     return tables
-
-
-def _moments(column: FitColumn, kinds: Sequence[str]) -> tuple[str, ...]:
-    cells: list[str] = []
-    for kind in kinds:
-        record = next((record for record in column.records if record.se_type == kind), None)
-        if record is None:
-            cells += ["", "", "", ""]
-            continue
-        holm = column.by_term.get(("holm", kind))
-        cells += [digits(record.se), decimals(record.statistic), probability(record.pvalue), probability(holm)]
-    return tuple(cells)
 
 
 def local_clusters(setting: TableSetting) -> list[JournalTable]:

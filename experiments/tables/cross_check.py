@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
@@ -19,7 +19,6 @@ from experiments.references.reference import ReferenceFit
 from experiments.tables.ledger import FittedColumn
 from results.tables.journal_table import Heading, JournalTable, Row, TableSetting
 from results.tables.records import CROSS_CHECK, Agreement, Record
-from sim.arrays import Floats
 from sim.errors import first_line
 from sim.panel import Panel
 
@@ -37,48 +36,41 @@ def cross_check(
     program cannot recompute is an agreement over no numbers that names the column and the reason.
     """
     differences: dict[tuple[str, str, str], list[float]] = {}
-    for question in _questions(fitted, records, balanced):
-        for what, values in _differences(question):
-            differences.setdefault((question.table, question.program, what), []).extend(values)
+    for table, program, found in _compared(fitted, records, balanced):
+        for what, values in found:
+            differences.setdefault((table, program, what), []).extend(values)
     return tuple(
         Agreement(table, program, what, len(values), max(values, default=0.0))
         for (table, program, what), values in sorted(differences.items())
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """What another program is asked, and how its answer differs from ours: (what, relative differences)."""
-
-    table: str
-    which: str
-    program: str
-    ask: Callable[[], ReferenceFit]
-    compare: Callable[[ReferenceFit], Iterable[tuple[str, list[float]]]]
-
-
-def _differences(question: _Question) -> Iterator[tuple[str, list[float]]]:
-    """Of one question; another program's failure is no fault of our column, and no difference."""
+def _differences(
+    which: str, ask: Callable[[], ReferenceFit], compare: Callable[[ReferenceFit], Iterable[tuple[str, list[float]]]]
+) -> Iterator[tuple[str, list[float]]]:
+    """How another program's answer differs from ours: (what, relative differences). Its failure is no fault of our
+    column, and no difference."""
     try:
-        reference = question.ask()
+        reference = ask()
     except Exception as error:  # noqa: BLE001  (what other programs raise is theirs, spreg and linearmodels Exception)
         why = first_line(error).partition(". ")[0].rstrip(".")
-        yield f"{question.which} could not be recomputed: {why}", []
+        yield f"{which} could not be recomputed: {why}", []
         return
-    for what, values in question.compare(reference):
+    for what, values in compare(reference):
         finite = [value for value in values if np.isfinite(value)]
         yield what, finite
         if len(finite) < len(values):
-            yield f"{question.which} could not be recomputed: {what} are not finite there", []
+            yield f"{which} could not be recomputed: {what} are not finite there", []
 
 
-def _questions(
+def _compared(
     fitted: Sequence[FittedColumn], records: Sequence[Record], balanced: Panel | None
-) -> Iterator[_Question]:
+) -> Iterator[tuple[str, str, Iterator[tuple[str, list[float]]]]]:
+    """Table, program and differences of all that a program can recompute."""
     for one in fitted:
         if (asked := _asked(one)) is not None:
             (table, column), (program, ask, ours) = one.fit.place, asked
-            yield _Question(table, f"column {column}", program, ask, partial(_of_fit, one.estimates, ours))
+            yield table, program, _differences(f"column {column}", ask, partial(_of_fit, one.estimates, ours))
     if balanced is None or balanced.roles.outcome is None:
         return
     outcome = balanced.variables[balanced.roles.outcome][0]
@@ -89,7 +81,7 @@ def _questions(
             values, weights = outcome[balanced.periods.index(record.year)], balanced.weights[record.weights]
             ask = partial(pysal.autocorrelation, values, weights, record.model)  # type: ignore[arg-type]
             which = f"{record.model} of {record.year}"
-            yield _Question(record.table, which, "esda", ask, partial(_of_autocorrelation, record))
+            yield record.table, "esda", _differences(which, ask, partial(_of_autocorrelation, record))
 
 
 def _asked(one: FittedColumn) -> tuple[str, Callable[[], ReferenceFit], Estimates] | None:
@@ -132,23 +124,19 @@ def _of_fit(estimates: Estimates, ours: Estimates, reference: ReferenceFit) -> I
     estimate or its first error."""
     errors = next(iter(reference.se.values()))
     scale = np.maximum(np.abs(reference.estimate), errors)
-    yield "estimates", _relative(reference.ours(estimates), reference.estimate, scale)
+    yield "estimates", (np.abs(reference.ours(estimates) - reference.estimate) / scale).tolist()
     for error, theirs in reference.se.items():
         if error in ours.errors:
             own = reference.our_se(ours, error)
             absent = np.isnan(own)
             unit = np.where(absent | (theirs == 0), scale, theirs)
-            yield f"errors {error}", _relative(np.where(absent, 0.0, own), theirs, unit)
+            yield f"errors {error}", (np.abs(np.where(absent, 0.0, own) - theirs) / unit).tolist()
 
 
 def _of_autocorrelation(record: Record, found: ReferenceFit) -> Iterator[tuple[str, list[float]]]:
     yield record.model, [float(abs(record.estimate / found.estimate[0] - 1))]
     if record.se is not None:
         yield f"sd under {record.se_type}", [abs(record.se / float(found.se[record.se_type][0]) - 1)]
-
-
-def _relative(ours: Floats, theirs: Floats, scale: Floats) -> list[float]:
-    return [float(value) for value in np.abs(ours - theirs) / scale]
 
 
 def agreement(setting: TableSetting) -> list[JournalTable]:

@@ -15,7 +15,6 @@ from experiments.tables.spatial_models import error_types, main_rows, transforms
 from results.plots.cutoff_plot import CutoffPlot, cutoff_figure
 from results.tables.journal_table import Heading, JournalTable, TableSetting, fit_columns
 from results.tables.records import CUTOFFS, EFFECTS, Fit
-from sim.panel import Panel
 from sim.weights import band
 
 
@@ -27,11 +26,12 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     balanced = balanced_for(real, ledger, CUTOFFS)
     if balanced is None:
         return
+    places = [np.asarray(balanced.attributes[name], dtype=np.float64) for name in ("longitude", "latitude")]
     effects, main = real.spec.spatial.effects[0], roles.treatment or roles.regressors[0]
     found: list[float] = []
     for column, km in enumerate(asked, start=1):
-        panel = _under(balanced, km)
-        name, weights = next(iter(panel.weights.items()))
+        weights = band(balanced.units, *places, km=km, islands="nearest")
+        name, panel = weights.name, replace(balanced, weights={weights.name: weights})
         transform = transforms_of(weights, effects)[-1]
         fit = Fit((CUTOFFS, column), "sdm", with_effects(transform, effects), weights=name)
         errors = tuple(error for error in clustered_enough(panel, error_types(real.spec)) if error != "simulation")
@@ -40,19 +40,10 @@ def add(real: RealPanel, ledger: Ledger) -> None:
         if own in ledger.fit(panel, {own: fit}):
             found.append(km)
             ledger.value(fit, "neighbours", float((weights.matrix != 0).sum() / len(panel.units)))
-    if len(found) > 1:
-        ledger.draw(cutoff_figure, _plot(ledger, tuple(found), main, real))
+    if len(found) < 2:
+        return
 
-
-def _under(panel: Panel, km: float) -> Panel:
-    """The panel with weights of all units within a distance alone; who has none gets the nearest."""
-    longitude, latitude = (np.asarray(panel.attributes[name], dtype=np.float64) for name in ("longitude", "latitude"))
-    weights = band(panel.units, longitude, latitude, km=km, islands="nearest")
-    return replace(panel, weights={weights.name: weights})
-
-
-def _plot(ledger: Ledger, cutoffs: tuple[float, ...], main: str, real: RealPanel) -> CutoffPlot:
-    """rho and the treatment's effects with the intervals of the printed errors."""
+    # The figure: rho and the treatment's effects with the intervals of the printed errors.
     records = [record for record in ledger.records if record.table == CUTOFFS]
     known, cluster = tuple(dict.fromkeys(record.se_type for record in records)), main_cluster(real.spec)
     error = cluster if cluster in known else usual_error(known)
@@ -63,8 +54,8 @@ def _plot(ledger: Ledger, cutoffs: tuple[float, ...], main: str, real: RealPanel
         ], dtype=np.float64)
         for term in ("rho", *(f"{effect}:{main}" for effect in EFFECTS))
     }  # fmt: skip
-    outcome, called = ledger.name(real.panel.roles.outcome), ledger.name(main)
-    return CutoffPlot(outcome, called, cutoffs, series, error_label(error))
+    outcome, called = ledger.name(roles.outcome), ledger.name(main)
+    ledger.draw(cutoff_figure, CutoffPlot(outcome, called, tuple(found), series, error_label(error)))
 
 
 def cutoffs(setting: TableSetting) -> list[JournalTable]:

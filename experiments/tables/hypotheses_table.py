@@ -25,24 +25,20 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     problems: list[Problem] = []
     called = real.spec.panel.treatment or real.spec.panel.first_treated or ""
     for position, text in enumerate(real.spec.inference.tests, start=1):
+        where = f"test {text!r}"
         with gathering(problems):
-            _keep(ledger, text, position, called)
+            found = ADDRESS.fullmatch(text)
+            if found is None:
+                raise bad("it does not say of which column", where=where,
+                          allowed='TABLE.COLUMN: HYPOTHESIS, "2.5: did = 0.02"',
+                          remedy="write the table, a dot, the column, a colon")  # fmt: skip
+            fitted = chosen(ledger.fitted, found["table"], int(found["column"]), found["words"].split(), where)
+            test = fitted.test(found["hypothesis"], None, where, called)
+            fit = Fit((HYPOTHESES, position), test.kind, sample=text.partition(":")[0].strip())
+            size = next(record for record in ledger.records if Fit(**record.identity) == fitted.fit)
+            ledger.records.append(record_of(fit, test, usual_error(fitted.estimates.errors), size))
+            ledger.values(fit, {"dof": test.dof, "restrictions": float(test.restrictions)})
     refuse(problems)
-
-
-def _keep(ledger: Ledger, text: str, position: int, treatment: str) -> None:
-    """The test of a text such as "2.5: did = 0.02", kept as a record."""
-    where = f"test {text!r}"
-    found = ADDRESS.fullmatch(text)
-    if found is None:
-        raise bad("it does not say of which column", where=where, allowed='TABLE.COLUMN: HYPOTHESIS, "2.5: did = 0.02"',
-                  remedy="write the table, a dot, the column, a colon")  # fmt: skip
-    fitted = chosen(ledger.fitted, found["table"], int(found["column"]), found["words"].split(), where)
-    test = fitted.test(found["hypothesis"], None, where, treatment)
-    fit = Fit((HYPOTHESES, position), test.kind, sample=text.partition(":")[0].strip())
-    size = next(record for record in ledger.records if Fit(**record.identity) == fitted.fit)
-    ledger.records.append(record_of(fit, test, usual_error(fitted.estimates.errors), size))
-    ledger.values(fit, {"dof": test.dof, "restrictions": float(test.restrictions)})
 
 
 def chosen(fitted: Sequence[FittedColumn], table: str, column: int, words: Sequence[str], where: str) -> FittedColumn:

@@ -6,7 +6,7 @@ are the regressions of all tables; the tests are those of `PanelIV`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from estimators.core.error_types import error_label, served
@@ -205,7 +205,12 @@ def instrumented_mediator(setting: TableSetting) -> list[JournalTable]:
         return []
     names = {"mediation": "OLS", "instrumented-mediation": "2SLS"}
     heads = tuple(Heading(names[column.model], f"({column.column})") for column in columns)
-    rows: list[Row] = [*_effects(setting, columns)]
+    rows: list[Row] = []
+    for term in _MEDIATION:
+        shown = [setting.shown_record(column, term) for column in columns]
+        if term == "proportion":  # zero is no hypothesis of it
+            shown = [record and replace(record, statistic=None, pvalue=None) for record in shown]
+        rows += coefficient_rows(term, shown)
     rows += value_rows(columns, _STRENGTH, decimals) + size_rows(columns, setting.units, setting.periods)
     title = f"Mediation with an instrumented mediator, {setting.name(columns[0].mediator)}: {setting.about}"
     notes = setting.notes(columns, legend(_MEDIATION), _MEDIATION_NOTE, factor=_MEDIATION_FACTOR)
@@ -213,14 +218,6 @@ def instrumented_mediator(setting: TableSetting) -> list[JournalTable]:
 
 
 _MEDIATION_FACTOR = "each equation's factor is that of its own regression; t with G - 1 degrees of freedom."
-
-
-def _effects(setting: TableSetting, columns: Sequence[FitColumn]) -> Iterator[Row]:
-    for term in _MEDIATION:
-        shown = [setting.shown_record(column, term) for column in columns]
-        if term == "proportion":  # zero is no hypothesis of it
-            shown = [record and replace(record, statistic=None, pvalue=None) for record in shown]
-        yield from coefficient_rows(term, shown)
 
 
 TABLES = (INSTRUMENTS, INSTRUMENTED_MEDIATOR)

@@ -107,7 +107,7 @@ class Ledger:
         """Fit estimators (of distinct names) on one panel as a study does and keep what they say.
 
         Returns the estimates of those that succeeded; one that did not is a failure in words, and no column; one that
-        refuses the panel is a note that says why.
+        refuses the panel is a note that says why, and so are observations alone in a level of an effect.
         """
         fitted = fit_panel(panel, fits, self.seed)
         found = {}
@@ -117,19 +117,15 @@ class Ledger:
                 self.note(f"No column {estimator.name}: {_refusal(estimator, panel)}.")
             elif self.succeeded(estimator.name, estimates):
                 self.keep(estimator.used(panel), fit, estimates)
-                self._say_singletons(panel, fit, estimates)
+                alone = panel.nobs - int(estimates.statistics.get("nobs", [panel.nobs])[0])
+                if alone:
+                    table, column = fit.place
+                    self.note(f"Table {table}, column {column} leaves out {alone} singleton observations. Each is the "
+                              "only observation of a unit, a period or a group in a period, and the effects fit it "
+                              "exactly.")  # fmt: skip
                 self.fitted.append(FittedColumn(panel, estimator, fit, estimates))
                 found[estimator] = estimates
         return found
-
-    def _say_singletons(self, panel: Panel, fit: Fit, estimates: Estimates) -> None:
-        """A note on observations that the regression leaves out because they are alone in a level of an effect."""
-        left_out = panel.nobs - int(estimates.statistics.get("nobs", [panel.nobs])[0])
-        if left_out:
-            table, column = fit.place
-            self.note(f"Table {table}, column {column} leaves out {left_out} singleton observations. Each is the only "
-                      "observation of a unit, a period or a group in a period, and the effects fit it "
-                      "exactly.")  # fmt: skip
 
     def succeeded(self, name: str, estimates: Estimates) -> bool:
         """Whether a fit has estimates; one that has none is a failure in words."""
@@ -188,16 +184,6 @@ class Ledger:
         """Tell the reader something, once."""
         if text not in self.notes:
             self.notes.append(text)
-
-    def leave_out(self, fit: Fit, errors: tuple[str, ...], need: str) -> None:
-        """Tell the reader, in one note for all columns of a table, that they lack error types for want of a need."""
-        fits = self.left_out.setdefault((fit.table, errors), [])
-        said = _left_out(fits, errors, need)
-        fits.append(fit)
-        if said in self.notes:
-            self.notes[self.notes.index(said)] = _left_out(fits, errors, need)
-        else:
-            self.note(_left_out(fits, errors, need))
 
 
 def _left_out(fits: Sequence[Fit], errors: tuple[str, ...], need: str) -> str:
@@ -313,12 +299,20 @@ def two_way(real: RealPanel, ledger: Ledger, part: Panel, fit: Fit, regressors: 
 
 
 def say_what_is_left_out(ledger: Ledger, fit: Fit, wanted: Iterable[str], panel: Panel) -> None:
-    """A note on error types that are wanted of a column, and for which its panel lacks something."""
+    """A note, one for all columns of a table, on error types that are wanted of a column and for which its panel lacks
+    something."""
     lacking: dict[str, list[str]] = {}
     for error in wanted:
         lacking.setdefault(need_of(panel, error), []).append(error)
     for need in filter(None, lacking):
-        ledger.leave_out(fit, tuple(lacking[need]), need)
+        errors = tuple(lacking[need])
+        fits = ledger.left_out.setdefault((fit.table, errors), [])
+        before = _left_out(fits, errors, need)
+        fits.append(fit)
+        if before in ledger.notes:
+            ledger.notes[ledger.notes.index(before)] = _left_out(fits, errors, need)
+        else:
+            ledger.note(_left_out(fits, errors, need))
 
 
 def say_what_has_no_error(
@@ -447,16 +441,15 @@ def few_clusters(real: RealPanel) -> Iterator[str]:
             f"Errors clustered by {' and '.join(names)} rest on {counts[name]} clusters: below about {FEW_CLUSTERS} "
             "they tend to be too small."
         )
-        yield said if name == "period" or paired else f"{said} {_remedy(f'wild:{name}', asked)}"
-
-
-def _remedy(wild: str, asked: tuple[str, ...]) -> str:
-    """What the wild cluster bootstrap can do and what not (`linear.few_clusters`)."""
-    how = "is among the errors" if wild in asked else f'is the remedy (errors = ["{wild}"] in [inference])'
-    return (
-        f"The wild cluster bootstrap {how}; below about {TOO_FEW_FOR_WILD} clusters even this is not reliable. With 5 "
-        "clusters, its 5% test rejects 7% of true null hypotheses where regressor and errors share shocks in clusters."
-    )
+        if name != "period" and not paired:  # what the wild cluster bootstrap can do and what not
+            wild = f"wild:{name}"
+            how = "is among the errors" if wild in asked else f'is the remedy (errors = ["{wild}"] in [inference])'
+            said += (
+                f" The wild cluster bootstrap {how}; below about {TOO_FEW_FOR_WILD} clusters even this is not "
+                "reliable. With 5 clusters, its 5% test rejects 7% of true null hypotheses where regressor and errors "
+                "share shocks in clusters."
+            )
+        yield said
 
 
 # Tables that need every unit in every period.
@@ -592,19 +585,18 @@ def journal_tables(document: Document, errors: str | None = None) -> tuple[Journ
     present |= {CROSS_CHECK} if document.cross_check else set()
     style = document.style
     made = [table.styled(style) for layout, shown in layouts().items() if present & shown for table in layout(setting)]
-    behind = [table for table in made if table.appendix]
-    every = (
-        *_lettered([table for table in made if not table.appendix]),
-        *(replace(table, name=f"A{number}") for number, table in enumerate(behind, start=1)),
-    )
-    asked = named_tables(every, style.tables) if style.tables else every
-    return asked if style.language == "en" else tuple(in_language(table, document) for table in asked)
 
-
-def _lettered(tables: Sequence[JournalTable]) -> Iterator[JournalTable]:
-    """Tables that share a number told apart by a letter."""
-    shared, seen = Counter(table.name for table in tables), Counter[str]()
-    for table in tables:
+    shared = Counter(table.name for table in made if not table.appendix)
+    seen = Counter[str]()
+    numbered: list[JournalTable] = []
+    behind: list[JournalTable] = []
+    for table in made:
+        if table.appendix:
+            behind.append(replace(table, name=f"A{len(behind) + 1}"))
+            continue
         letter = ascii_lowercase[seen[table.name] % 26] if shared[table.name] > 1 else ""
         seen[table.name] += 1
-        yield replace(table, name=f"{table.name}{letter}")
+        numbered.append(replace(table, name=f"{table.name}{letter}"))
+    every = (*numbered, *behind)
+    asked = named_tables(every, style.tables) if style.tables else every
+    return asked if style.language == "en" else tuple(in_language(table, document) for table in asked)

@@ -61,7 +61,15 @@ def _add_mediator(real: RealPanel, ledger: Ledger, mediator: str, position: int)
     if why:
         ledger.note(f"Table 5 has no columns for {mediator}: {why}.")
         return
-    paths = _paths(real, mediator, position)
+    cluster = main_cluster(real.spec).removeprefix("cluster:")
+    paths = Mediation(
+        mediator,
+        errors=("delta", "sobel", "monte-carlo", f"bootstrap:{cluster}"),  # tables read the cluster off the last
+        draws=real.spec.inference.draws,
+        cluster=cluster,
+        cluster_k=real.spec.inference.cluster_k,
+        label=f"mediation-{mediator if NAME.fullmatch(mediator) else position + 1}",
+    )
     errors = clustered_enough(panel, error_types(real.spec))
     equations = [
         regression(real.spec, f"{model}-{paths.label}", regressors, outcome=outcome, errors=errors)
@@ -80,19 +88,6 @@ def _add_mediator(real: RealPanel, ledger: Ledger, mediator: str, position: int)
         say_what_has_no_error(ledger, effects, panel, found[paths].only(("nie", "nde", "total")))
         _add_sensitivity(real, ledger, paths, effects, found[paths])
         _add_note(ledger, mediator, found[paths])
-
-
-def _paths(real: RealPanel, mediator: str, position: int) -> Mediation:
-    """The estimator of a mediator's paths, clustered as the spec says; tables read the cluster off the bootstrap."""
-    cluster = main_cluster(real.spec).removeprefix("cluster:")
-    return Mediation(
-        mediator,
-        errors=("delta", "sobel", "monte-carlo", f"bootstrap:{cluster}"),
-        draws=real.spec.inference.draws,
-        cluster=cluster,
-        cluster_k=real.spec.inference.cluster_k,
-        label=f"mediation-{mediator if NAME.fullmatch(mediator) else position + 1}",
-    )
 
 
 def _add_sensitivity(real: RealPanel, ledger: Ledger, paths: Mediation, fit: Fit, found: Estimates) -> None:
@@ -161,12 +156,6 @@ def _clustered(path: FitColumn | None) -> str:
     return next((f"cluster:{name}" for name in drawn), "")
 
 
-def _method(kind: str) -> str:
-    """A method's name beside its errors."""
-    name = kind.removeprefix(_BOOTSTRAP)
-    return f"{name} bootstrap" if name != kind else _INTERVALS.get(kind, kind)
-
-
 def _through(term: str, label: str, paths: Sequence[FitColumn | None], style: Style) -> list[Row]:
     """An effect with its standard error and interval: of that through the mediator by every method."""
     bare: dict[str, Any] = {"statistic": None, "pvalue": None} if term == "proportion" else {}  # of which none is shown
@@ -179,7 +168,8 @@ def _through(term: str, label: str, paths: Sequence[FitColumn | None], style: St
     )
     for kind in kinds if term in ("nie", "proportion") else kinds[:1]:
         chosen = [found.get(kind) for found in records]
-        name = f"  {_method(kind)}"
+        drawn = kind.removeprefix(_BOOTSTRAP)
+        name = f"  {f'{drawn} bootstrap' if drawn != kind else _INTERVALS.get(kind, kind)}"
         both = [tuple(bracket(record, every) for record in chosen), tuple(interval(record, every) for record in chosen)]
         both = both[1:] if style.brackets == "ci" else list(dict.fromkeys(both))
         rows += [Row(name if number == 0 else "", cells, "error") for number, cells in enumerate(both) if any(cells)]

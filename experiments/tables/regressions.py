@@ -70,10 +70,8 @@ LEAST_UNITS = 3  # the scores of two cancel, and leave no clustered variance
 def add(real: RealPanel, ledger: Ledger) -> None:
     """Table 2, and tables 3 and 4 as far as the spec names capitals, another policy, groups of units."""
     add_baseline(real, ledger)
-    if real.panel.roles.regressors and real.spec.panel.capital:
-        _without_capitals(real, ledger)
-    if real.panel.roles.regressors and real.spec.panel.other_policy:
-        _beside_other_policy(real, ledger, real.spec.panel.other_policy)
+    if real.panel.roles.regressors:
+        _add_checks(real, ledger)
     add_subsamples(real, ledger)
 
 
@@ -92,7 +90,13 @@ def add_baseline(real: RealPanel, ledger: Ledger) -> None:
         ledger.note(WEIGHTED.format(name=roles.weight))
     elif lacking:
         ledger.note(f"Random effects have no {listed(lacking)} errors; their columns show the other error types.")
-    _say_what_is_few(real, ledger)
+    if roles.treatment is not None and (few := few_treated(real.panel, real.spec)):
+        ledger.note(f"The panel has {few}: {TOO_SMALL} (tables 2, 3 and R; table S, column 1). The wild cluster "
+                    "bootstrap then rejects too rarely. A permutation test of the treatment keeps its level: see "
+                    "panelproof placebo.")  # fmt: skip
+    for sentence in few_clusters(real):
+        ledger.note(sentence)
+
     fits: dict[Estimator, Fit] = {}
     for title in EFFECTS:
         regressors = (roles.treatment,) if title == "alone" else roles.regressors
@@ -121,16 +125,6 @@ def add_chosen(ledger: Ledger, chosen: Mapping[Estimator, Panel]) -> None:
             ledger.note(f"Table {place[0]} has no column {place[1]} ({estimator.name}): {reasons(error)}.")
 
 
-def _say_what_is_few(real: RealPanel, ledger: Ledger) -> None:
-    """Warnings on clustered errors of the whole panel, once for all tables."""
-    if real.panel.roles.treatment is not None and (few := few_treated(real.panel, real.spec)):
-        ledger.note(f"The panel has {few}: {TOO_SMALL} (tables 2, 3 and R; table S, column 1). The wild cluster "
-                    "bootstrap then rejects too rarely. A permutation test of the treatment keeps its level: see "
-                    "panelproof placebo.")  # fmt: skip
-    for sentence in few_clusters(real):
-        ledger.note(sentence)
-
-
 def _column(title: str, regressors: tuple[str, ...], spec: Spec) -> dict[Estimator, Fit]:
     """The estimators of one column of table 2."""
     place, effects = BASELINE[title], EFFECTS[title]
@@ -146,20 +140,21 @@ def _column(title: str, regressors: tuple[str, ...], spec: Spec) -> dict[Estimat
     return fits
 
 
-def _without_capitals(real: RealPanel, ledger: Ledger) -> None:
-    capital = real.panel.attributes["capital"].astype(bool)
-    if not capital.any() or capital.all():
-        which = "every" if capital.all() else "no"
-        ledger.note(f"Table 3 has no column 1: {which} unit is a capital ({real.spec.panel.capital}).")
+def _add_checks(real: RealPanel, ledger: Ledger) -> None:
+    """Table 3: without capitals; beside another policy, with the correlation of the two dummies over unit-periods, as
+    they are and without unit and period effects."""
+    if real.spec.panel.capital:
+        capital = real.panel.attributes["capital"].astype(bool)
+        fit = Fit(("3", 1), "did", sample="without capitals")
+        if not capital.any() or capital.all():
+            which = "every" if capital.all() else "no"
+            ledger.note(f"Table 3 has no column 1: {which} unit is a capital ({real.spec.panel.capital}).")
+        elif two_way(real, ledger, real.subset(~capital, weights=False), fit):
+            ledger.value(fit, "units_left_out", float(capital.sum()))
+
+    other, treatment = real.spec.panel.other_policy, real.panel.roles.treatment
+    if not other:
         return
-    fit = Fit(("3", 1), "did", sample="without capitals")
-    if two_way(real, ledger, real.subset(~capital, weights=False), fit):
-        ledger.value(fit, "units_left_out", float(capital.sum()))
-
-
-def _beside_other_policy(real: RealPanel, ledger: Ledger, other: str) -> None:
-    """With the correlation of the two dummies over unit-periods, as they are and without unit and period effects."""
-    treatment = real.panel.roles.treatment
     if treatment is None:
         ledger.note(f"Table 3 has no column 2: {other} is added to a treatment, and the spec names no treatment.")
         return
@@ -183,31 +178,21 @@ def add_subsamples(real: RealPanel, ledger: Ledger) -> None:
         return
     position = 0
     for group in groups:
-        labels, values = _values(real, group)
+        attribute = real.panel.attributes[group]
+        labels = group_labels(attribute)  # of units; their distinct values in their own order, numbers by size:
+        values = list(dict.fromkeys(labels[np.argsort(attribute, kind="stable")].tolist()))
         if len(values) <= MOST_COLUMNS:
             for value in values:
                 fit = Fit(("4", position + 1), "did", sample=f"{group} = {value}")
                 part = real.subset(labels == value, weights=False)
-                if two_way(real, ledger, part, fit):
-                    _count_treated(part, real.spec, ledger, fit)
                 position += 1
+                if not two_way(real, ledger, part, fit):
+                    continue
+                if not part.roles.continuous:
+                    ledger.value(fit, "treated_units", float(treated_units(part).sum()))
+                if few := few_treated(part, real.spec):  # MacKinnon and Webb (2018)
+                    ledger.note(f"{fit.sample} has {few}: {TOO_SMALL}.")
         _test_equal_effects(real, ledger, group, labels, values)
-
-
-def _values(real: RealPanel, group: str) -> tuple[NDArray[np.str_], list[str]]:
-    """The value of each unit as text, and the distinct values in their own order (numbers by size)."""
-    attribute = real.panel.attributes[group]
-    labels = group_labels(attribute)
-    order = np.argsort(attribute, kind="stable")
-    return labels, list(dict.fromkeys(labels[order].tolist()))
-
-
-def _count_treated(part: Panel, spec: Spec, ledger: Ledger, fit: Fit) -> None:
-    """How many units are treated in an observed period, and a warning where they are few (MacKinnon and Webb 2018)."""
-    if not part.roles.continuous:
-        ledger.value(fit, "treated_units", float(treated_units(part).sum()))
-    if few := few_treated(part, spec):
-        ledger.note(f"{fit.sample} has {few}: {TOO_SMALL}.")
 
 
 def _test_equal_effects(
@@ -304,7 +289,10 @@ def subsamples(setting: TableSetting) -> list[JournalTable]:
     """Table 4: a column a subsample, the test of equal effects under the columns of its group."""
     columns = fit_columns(setting.document, "4", ("did",))
     tests = fit_columns(setting.document, "4", ("interaction",))
-    heads = [_subsample(column) for column in columns]
+    heads = []
+    for column in columns:
+        group, _, value = column.sample.partition(" = ")
+        heads.append(Heading(value or group, f"({column.column})", group if value else ""))
     alone = [test for test in tests if test.sample not in {head.group for head in heads}]
     heads += [Heading("test alone", "", test.sample) for test in alone]
     columns += [FitColumn(EQUAL_EFFECTS, "interaction", sample=test.sample) for test in alone]
@@ -317,11 +305,6 @@ def subsamples(setting: TableSetting) -> list[JournalTable]:
     title, said = f"Subsamples: {setting.about}", note if rows else ""
     heads = [replace(head, group=setting.name(head.group) if head.group else "") for head in heads]
     return regressions(setting, "4", title, columns, heads, None, said, rows=rows, tests=tests)
-
-
-def _subsample(column: FitColumn) -> Heading:
-    group, _, value = column.sample.partition(" = ")
-    return Heading(value or group, f"({column.column})", group if value else "")
 
 
 def _equal_effects(setting: TableSetting, heads: Sequence[Heading], tests: Sequence[FitColumn]) -> list[Row]:

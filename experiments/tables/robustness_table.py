@@ -85,12 +85,15 @@ def checks(real: RealPanel) -> Iterator[RobustnessCheck]:
             continue
         kept = part(panel, left, np.ones(len(panel.periods), dtype=bool))
         yield RobustnessCheck(f"without {name} {listed(map(value_label, values))}", kept)
-    for name in section.policies:
-        yield with_policies(real, (name,), f"with {name}")
-    if len(section.policies) > 1:
-        yield with_policies(real, section.policies, "with all other policies")
+    policies: list[tuple[str, ...]] = [(name,) for name in section.policies]
+    policies += [section.policies] if len(section.policies) > 1 else []
+    for names in policies:
+        beside, note = with_further(real, names)
+        words = f"with {names[0]}" if len(names) == 1 else "with all other policies"
+        yield RobustnessCheck(words, beside, further=names, note=note)
     for name in section.outcomes:
-        yield with_outcome(real, name)
+        other, note = with_further(real, (name,))
+        yield RobustnessCheck(f"outcome {name}", other, outcome=name, note=note)
 
 
 def lagged(panel: Panel, lag: int) -> RobustnessCheck:
@@ -121,18 +124,6 @@ def winsorized(panel: Panel, shares: tuple[float, float]) -> RobustnessCheck:
     cut = panel.with_variables({name: np.clip(values, low, high)})
     words = f"outcome winsorised at {shares[0]:g} and {shares[1]:g}"
     return RobustnessCheck(words, cut, note=f"{name} is cut at {low:.6g} and {high:.6g}")
-
-
-def with_policies(real: RealPanel, names: tuple[str, ...], sample: str) -> RobustnessCheck:
-    """Other policies beside the treatment."""
-    panel, note = with_further(real, names)
-    return RobustnessCheck(sample, panel, further=names, note=note)
-
-
-def with_outcome(real: RealPanel, name: str) -> RobustnessCheck:
-    """Another outcome."""
-    panel, note = with_further(real, (name,))
-    return RobustnessCheck(f"outcome {name}", panel, outcome=name, note=note)
 
 
 def _fit(real: RealPanel, ledger: Ledger, check: RobustnessCheck, fit: Fit) -> None:
@@ -175,10 +166,14 @@ def _add_matched(real: RealPanel, ledger: Ledger, first_column: int) -> None:
         return
     if without:
         ledger.note(f"PSM leaves out units without covariates in the years of matching: {listed(without, 12)}.")
-    made = [
-        _column(ledger, panel, estimator, column)
-        for column, estimator in enumerate(_estimators(real, section), start=first_column)
-    ]
+    made = []
+    for column, method in enumerate(section.methods, start=first_column):
+        estimator = PsmDID(
+            covariates=section.covariates, method=method, neighbours=section.neighbours, caliper=section.caliper,
+            replacement=section.replacement, bandwidth=section.bandwidth, years=section.years,
+            errors=least_squares_errors(real.spec), label=f"psm-{method}",
+        )  # fmt: skip
+        made.append(_column(ledger, panel, estimator, column))
     if not any(made):
         return
     lacking = [error for error in error_types(real.spec) if error not in least_squares_errors(real.spec)]
@@ -192,18 +187,6 @@ def _add_matched(real: RealPanel, ledger: Ledger, first_column: int) -> None:
 def _in_words(refusal: BadInput) -> str:
     """What is wrong and what to do, of every problem."""
     return "; ".join(f"{problem.what}; {problem.remedy}" for problem in refusal.problems)
-
-
-def _estimators(real: RealPanel, section: PsmSection) -> list[PsmDID]:
-    errors = least_squares_errors(real.spec)
-    return [
-        PsmDID(
-            covariates=section.covariates, method=method, neighbours=section.neighbours, caliper=section.caliper,
-            replacement=section.replacement, bandwidth=section.bandwidth, years=section.years, errors=errors,
-            label=f"psm-{method}",
-        )
-        for method in section.methods
-    ]  # fmt: skip
 
 
 def _words(estimator: PsmDID) -> str:
@@ -284,7 +267,16 @@ def _column(ledger: Ledger, panel: Panel, estimator: PsmDID, column: int) -> boo
         return False
     ledger.keep(kept, fit, estimates)
     say_what_has_no_error(ledger, fit, panel, estimates, partial(_why_no_error, panel=panel, found=found))
-    _say_sample(ledger, fit, panel, estimator, found)
+    alone = int((found.supported & ~found.units).sum())
+    if alone:
+        spent = estimator.method == "nearest" and not estimator.replacement
+        ledger.note(f"{fit.sample}: {alone} treated units on the common support are left out, because no "
+                    f"{'unused control' if spent else 'control'} is near enough."
+                    )  # fmt: skip
+    years = [period for period, inside in zip(panel.periods, estimator.window(panel), strict=True) if inside]
+    off = int((found.treated & found.candidates & ~found.supported).sum())
+    ledger.note(f"PSM matches units on covariates' means over {years[0]}-{years[-1]}; {off} of "
+                f"{int(found.treated.sum())} treated units are off the common support.")  # fmt: skip
     _keep_balance(ledger, replace(fit, model="psm"), panel, estimator, found)
     return True
 
@@ -296,20 +288,6 @@ def _why_no_error(error: str, panel: Panel, found: Matched) -> str:
         return ROUNDING
     return (f"the regression needs {LEAST_CLUSTERS} or more clusters of matched treated units and as many of matched "
             f"controls, and there are {clusters[0]} and {clusters[1]}")  # fmt: skip
-
-
-def _say_sample(ledger: Ledger, fit: Fit, panel: Panel, estimator: PsmDID, found: Matched) -> None:
-    """The years of matching, and the treated units that are off the common support or have no match."""
-    years = [period for period, inside in zip(panel.periods, estimator.window(panel), strict=True) if inside]
-    off = int((found.treated & found.candidates & ~found.supported).sum())
-    alone = int((found.supported & ~found.units).sum())
-    if alone:
-        spent = estimator.method == "nearest" and not estimator.replacement
-        ledger.note(f"{fit.sample}: {alone} treated units on the common support are left out, because no "
-                    f"{'unused control' if spent else 'control'} is near enough."
-                    )  # fmt: skip
-    ledger.note(f"PSM matches units on covariates' means over {years[0]}-{years[-1]}; {off} of "
-                f"{int(found.treated.sum())} treated units are off the common support.")  # fmt: skip
 
 
 def _keep_balance(ledger: Ledger, fit: Fit, panel: Panel, estimator: PsmDID, found: Matched) -> None:

@@ -51,7 +51,7 @@ from results.tables.journal_table import (
     size_rows,
     value_rows,
 )
-from results.tables.records import BASELINE, EFFECTS, SPATIAL, Fit, Record
+from results.tables.records import BASELINE, EFFECTS, SPATIAL, Fit
 from results.tables.typography import PREDICTIONS, decimals, digits, model_label, p_value, probability, short_p
 from sim.errors import BadInput, listed
 from sim.panel import Panel
@@ -68,29 +68,35 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     if not real.panel.weights or not real.panel.roles.regressors:
         return
     balanced = real.balanced()
-    for text in _left_out(real.panel, balanced):
-        ledger.note(text)
+    units = [unit for unit in real.panel.units if unit not in set(balanced.units)]
+    periods = [period for period in real.panel.periods if period not in set(balanced.periods)]
+    lost = [f"{what} {listed(items)}" for what, items in (("units", units), ("periods", periods)) if items]
+    if lost:
+        ledger.note(f"The spatial models need a balanced panel and leave out {' and '.join(lost)}; the DID columns "
+                    "keep them.")  # fmt: skip
+
     found = _fit_models(real.spec, balanced, ledger)
     compared = False
     for name, effects in product(balanced.weights, real.spec.spatial.effects):
         lagrange = _add_lagrange(balanced, name, effects, ledger)
         for transform in transforms_of(balanced.weights[name], effects):
-            ratios = _likelihood_ratios(found, sdm_of(name, with_effects(transform, effects)), ledger)
+            named = with_effects(transform, effects)
+            ratios = _likelihood_ratios(found, Fit(SPATIAL["sdm"], "sdm", named, weights=name), ledger)
             compared |= bool(ratios)
             if ratios and lagrange:
-                ledger.note(f"Weights {name}, {with_effects(transform, effects)}: {conclusion(ratios, lagrange)}")
+                ledger.note(f"Weights {name}, {named}: {conclusion(ratios, lagrange)}")
         _warn(balanced, name, effects, found, ledger)
-    _warn_of_modes(found, ledger)
+
+    for fit, estimates in found.items():
+        gap = float(estimates.statistics["mode_gap"][0]) if "mode_gap" in estimates.statistics else np.inf
+        if gap < NEAR_MODE:
+            ledger.note(f"Weights {fit.weights}, {fit.transform}: another maximum of the SAC's likelihood is only "
+                        f"{gap:.2f} lower, so the data hardly distinguish rho from lambda.")  # fmt: skip
     _test_effects(found, balanced, ledger)
     if compared:
         ledger.note("LR statistics compare log-likelihoods of one W and one transform; direct and Lee-Yu columns have "
                     "likelihoods of different data. LR and LM statistics assume independent errors. The notes under "
                     "table 7 give the choice by Wald tests with the printed standard errors.")  # fmt: skip
-
-
-def sdm_of(weights: str, transform: str) -> Fit:
-    """The column that nests SAR and SEM, where the tests against them stand."""
-    return Fit(SPATIAL["sdm"], "sdm", transform, weights=weights)
 
 
 def error_types(spec: Spec) -> tuple[str, ...]:
@@ -152,7 +158,8 @@ def _fit_models(spec: Spec, balanced: Panel, ledger: Ledger) -> dict[Fit, Estima
 
 
 def _likelihood_ratios(found: Mapping[Fit, Estimates], sdm: Fit, ledger: Ledger) -> dict[str, float]:
-    """LR tests of the SDM against SAR and SEM with as many degrees of freedom as there are regressors."""
+    """LR tests of the SDM, the column that nests SAR and SEM, against these two, with as many degrees of freedom as
+    there are regressors."""
     fitted = {fit.model: estimates for fit, estimates in found.items()
               if (fit.transform, fit.weights) == (sdm.transform, sdm.weights)}  # fmt: skip
     tests: dict[str, float] = {}
@@ -188,15 +195,22 @@ def _test_effects(found: Mapping[Fit, Estimates], balanced: Panel, ledger: Ledge
 def _add_lagrange(balanced: Panel, weights: str, effects: PanelEffects, ledger: Ledger) -> dict[str, float]:
     """Both forms of the LM tests, Elhorst's under names that say so; returns the exact ones, none under a useless W."""
     place = Fit(("7", 0), "lm", EFFECTS_SAID[effects] or None, weights=weights)
+    forms: tuple[Form, ...] = ("exact", "elhorst")
+    exact: dict[str, float] = {}
+    elhorst: dict[str, float] = {}
     try:
-        exact, elhorst = (_lm_tests(balanced, weights, effects, form) for form in ("exact", "elhorst"))
+        for form, tests in zip(forms, (exact, elhorst), strict=True):
+            got = LMTests(form, TAKEN_OUT[effects], weights=weights, keep_arrays=True)(balanced)  # type: ignore[arg-type]
+            assert got.pvalue is not None
+            for term, statistic, pvalue in zip(got.terms, got.estimate[0], got.pvalue[0, 0], strict=True):
+                tests[term], tests[f"{term}_p"] = float(statistic), float(pvalue)
     except BadInput as error:
         ledger.note(f"Weights {weights}: there are no LM tests and no choice between models: {reasons(error)}.")
         return {}
     for tests, ending in ((exact, ""), (elhorst, "_elhorst")):
         for name, value in tests.items():
             term, p, _ = name.partition("_p")
-            ledger.value(place, f"{term}{ending}{p}", _finite(value))
+            ledger.value(place, f"{term}{ending}{p}", value if np.isfinite(value) else None)
     differ = [name for name in exact if name.endswith("_p") and (exact[name] < LEVEL) != (elhorst[name] < LEVEL)]
     if differ and "period" in TAKEN_OUT[effects]:
         names = listed(name.removesuffix("_p") for name in differ)
@@ -204,16 +218,6 @@ def _add_lagrange(balanced: Panel, weights: str, effects: PanelEffects, ledger: 
                     f"its decision on {names} differs from that of the exact form, which the conclusions "
                     "use.")  # fmt: skip
     return exact
-
-
-def _lm_tests(balanced: Panel, weights: str, effects: PanelEffects, form: Form) -> dict[str, float]:
-    """The four statistics and their p values."""
-    got = LMTests(form, TAKEN_OUT[effects], weights=weights, keep_arrays=True)(balanced)  # type: ignore[arg-type]
-    assert got.pvalue is not None
-    tests: dict[str, float] = {}
-    for term, statistic, pvalue in zip(got.terms, got.estimate[0], got.pvalue[0, 0], strict=True):
-        tests |= {term: float(statistic), f"{term}_p": float(pvalue)}
-    return tests
 
 
 def _warn(balanced: Panel, weights: str, effects: PanelEffects, found: Mapping[Fit, Estimates], ledger: Ledger) -> None:
@@ -224,9 +228,9 @@ def _warn(balanced: Panel, weights: str, effects: PanelEffects, found: Mapping[F
     tile, names = Tile(balanced), balanced.roles.regressors
     inflation = float(variance_inflation(tile, names, weights, effects)[len(names) + names.index(treatment)])
     for transform in transforms_of(balanced.weights[weights], effects):
-        sdm = sdm_of(weights, with_effects(transform, effects))
+        sdm = Fit(SPATIAL["sdm"], "sdm", with_effects(transform, effects), weights=weights)
         if sdm in found:
-            ledger.value(sdm, "vif", _finite(inflation), term=f"w_{treatment}")
+            ledger.value(sdm, "vif", inflation if np.isfinite(inflation) else None, term=f"w_{treatment}")
     if inflation > INFLATED:
         ledger.note(f"Weights {weights}: the lag of the treatment is collinear with the other regressors (variance "
                     f"inflation {inflation:.1f}), as when treatment clusters in space or W is dense. The data "
@@ -237,29 +241,6 @@ def _warn(balanced: Panel, weights: str, effects: PanelEffects, found: Mapping[F
     if near.any(axis=1).all():
         ledger.note(f"Weights {weights}: every unit is treated or has a treated neighbour at some time. Without units "
                     "far from the policy, only the functional form identifies spillovers.")  # fmt: skip
-
-
-def _warn_of_modes(found: Mapping[Fit, Estimates], ledger: Ledger) -> None:
-    """Likelihoods of SAC with another maximum almost as high."""
-    for fit, estimates in found.items():
-        if "mode_gap" in estimates.statistics and float(estimates.statistics["mode_gap"][0]) < NEAR_MODE:
-            gap = float(estimates.statistics["mode_gap"][0])
-            ledger.note(f"Weights {fit.weights}, {fit.transform}: another maximum of the SAC's likelihood is only "
-                        f"{gap:.2f} lower, so the data hardly distinguish rho from lambda.")  # fmt: skip
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
-
-
-def _left_out(panel: Panel, balanced: Panel) -> list[str]:
-    """In words, what the spatial models leave out to have a balanced panel."""
-    units = [unit for unit in panel.units if unit not in set(balanced.units)]
-    periods = [period for period in panel.periods if period not in set(balanced.periods)]
-    lost = [f"{what} {listed(items)}" for what, items in (("units", units), ("periods", periods)) if items]
-    if not lost:
-        return []
-    return [f"The spatial models need a balanced panel and leave out {' and '.join(lost)}; the DID columns keep them."]
 
 
 # How it is arranged: the records of a document as a table.
@@ -379,29 +360,24 @@ def _models(
         for term in (term for term in terms if term.startswith(f"{effect}:")):
             found += coefficient_rows(setting.label(term), [setting.shown_record(column, term) for column in columns])
         rows += [Row(f"{effect.capitalize()} effects", kind="head"), *found] if found else []
-    rows += _chosen([_with_printed_tests(setting, column) for column in columns])
+    rows += _chosen(setting, columns)
     heads = tuple(Heading(model_label(column.model), f"({column.column})") for column in columns)
     title = f"Spatial models of {setting.outcome}, W {weights}, {_method_of(transform) or 'least squares'}"
-    said = (_convention(transform), _effects_note(setting, columns), *_choices(setting, columns))
-    notes = setting.notes(columns, *said, *_fit_notes(columns, transform))
-    return JournalTable("7", title, heads, tuple(rows), notes)
 
-
-def _convention(transform: str | None) -> str:
-    """What the likelihood of a table is."""
+    # The notes: what the likelihood is, the errors of effects, the choice between models, the measures of fit.
     likelihood, effects = likelihood_of(transform), effects_of(transform)
-    size = _OBSERVATIONS.get((likelihood, effects), "")
-    return _CONVENTIONS.get(likelihood, "").format(dummies=_DUMMIES[effects], n=size)
-
-
-def _fit_notes(columns: Sequence[FitColumn], transform: str | None) -> list[str]:
-    """What the measures of fit are, those that the columns have."""
-    effects = effects_of(transform)
-    size = _OBSERVATIONS.get((likelihood_of(transform), effects), "the number of observations")
+    size = _OBSERVATIONS.get((likelihood, effects), "the number of observations")
+    convention = _CONVENTIONS.get(likelihood, "").format(dummies=_DUMMIES[effects], n=size)
     every, both = _EFFECTS[effects]
     words = {"n": size, "effects": every, "both": both, "s": "s" if effects == "none" else ""}
-    return [text.format(**words) for name, text in _FIT_NOTES.items()
-            if any(name in column.statistics for column in columns)]  # fmt: skip
+    fit = [text.format(**words) for name, text in _FIT_NOTES.items()
+           if any(name in column.statistics for column in columns)]  # fmt: skip
+    shown = [setting.shown_record(column, term) for column in columns for term in column.terms]
+    methods = dict.fromkeys(record.effects_method for record in shown if record is not None and record.effects_method)
+    how = ", ".join(error_label(str(method)) for method in methods)
+    computed = f"Direct, indirect and total effects are means over units; their standard errors are computed {how}."
+    said = (convention, computed if methods else "", *_choices(setting, columns), *fit)
+    return JournalTable("7", title, heads, tuple(rows), setting.notes(columns, *said))
 
 
 def predictions(setting: TableSetting) -> list[JournalTable]:
@@ -422,26 +398,10 @@ def predictions(setting: TableSetting) -> list[JournalTable]:
     return [table for table in tables if table.rows]
 
 
-def _effects_note(setting: TableSetting, columns: Sequence[FitColumn]) -> str:
-    shown = (setting.shown_record(column, term) for column in columns for term in column.terms)
-    methods = dict.fromkeys(record.effects_method for record in shown if record is not None and record.effects_method)
-    if not methods:
-        return ""
-    how = ", ".join(error_label(str(method)) for method in methods)
-    return f"Direct, indirect and total effects are means over units; their standard errors are computed {how}."
-
-
 def _tested_by(setting: TableSetting, column: FitColumn) -> str:
     """The error type whose covariance a column's Wald tests have: that of the printed errors where it has them."""
     shown = column.shown_error(setting.asked)
     return shown if set(wald_names(shown).values()) & set(column.statistics) else "information"
-
-
-def _with_printed_tests(setting: TableSetting, column: FitColumn) -> FitColumn:
-    """The column, its Wald tests those of the printed error type under their plain names."""
-    plain, own = wald_names("information"), wald_names(_tested_by(setting, column))
-    named = {f"{plain[model]}{end}": column.statistics.get(f"{own[model]}{end}") for model in own for end in ("", "_p")}
-    return replace(column, statistics=column.statistics | {k: v for k, v in named.items() if v is not None})
 
 
 def _choices(setting: TableSetting, columns: Sequence[FitColumn]) -> list[str]:
@@ -491,13 +451,21 @@ def conclusion(
     return f"{said_of} {said}, and {look}: they choose the {choice.chosen.upper()}."
 
 
-def _chosen(columns: Sequence[FitColumn]) -> list[Row]:
-    """The tests that choose between models, in the column of the model that nests the others."""
+def _chosen(setting: TableSetting, columns: Sequence[FitColumn]) -> list[Row]:
+    """The tests that choose between models, in the column of the model that nests the others; Wald tests are those of
+    the printed error type."""
+    printed, plain = [], wald_names("information")
+    for column in columns:
+        tests, own = dict(column.statistics), wald_names(_tested_by(setting, column))
+        for model, end in product(own, ("", "_p")):
+            if (value := column.statistics.get(f"{own[model]}{end}")) is not None:
+                tests[f"{plain[model]}{end}"] = value
+        printed.append(replace(column, statistics=tests))
     rows: list[Row] = []
     for name, label in _TESTS.items():
-        for row in value_rows(columns, {name: label}, decimals):
+        for row in value_rows(printed, {name: label}, decimals):
             rows += [row, *(replace(below, kind="error")
-                            for below in value_rows(columns, {f"{name}_p": ""}, p_value))]  # fmt: skip
+                            for below in value_rows(printed, {f"{name}_p": ""}, p_value))]  # fmt: skip
     return [Row("Tests of the restrictions", kind="head"), *rows] if rows else []
 
 
@@ -535,18 +503,15 @@ def every_error(setting: TableSetting) -> list[JournalTable]:
     tables = [_errors(setting, "two-way fixed effects", [(column, main) for column in baseline])]
     spatial = fit_columns(setting.document, "7", LIKELIHOOD)
     for (weights, transform), fits in grouped(spatial, "weights", "transform").items():
-        shown = [(column, term) for column in fits for term in _terms(column, main)]
+        shown = []
+        for column in fits:  # its effects as far as they are not its coefficients again
+            spills = "rho" in column.terms
+            effects = ("direct", "indirect", "total") if spills else ("total",) if f"w_{main}" in column.terms else ()
+            terms = (main, f"w_{main}", *(f"{effect}:{main}" for effect in effects))
+            shown += [(column, term) for term in terms if term in column.terms]
         method = _method_of(transform) or "least squares"
         tables.append(_errors(setting.balanced_part, f"spatial models, W {weights}, {method}", shown))
     return [table for table in tables if table.rows]
-
-
-def _terms(column: FitColumn, main: str) -> list[str]:
-    """The coefficient, its lag, and its effects as far as they are not those two again."""
-    effects = ("direct", "indirect", "total") if "rho" in column.terms else ("total",)
-    lagged = "rho" in column.terms or f"w_{main}" in column.terms
-    wanted = (main, f"w_{main}", *(f"{effect}:{main}" for effect in effects if lagged))
-    return [term for term in wanted if term in column.terms]
 
 
 def _errors(setting: TableSetting, where: str, shown: Sequence[tuple[FitColumn, str]]) -> JournalTable:
@@ -560,22 +525,15 @@ def _errors(setting: TableSetting, where: str, shown: Sequence[tuple[FitColumn, 
         every = shown_numbers(records)
         estimate = digits(records[0].estimate, shown_numbers(records[:1]), every)
         rows.append(Row(f"{model_label(column.model)}: {label} {estimate}", kind="head"))
-        rows += [Row(_method(record), _inference(record, every)) for record in records]
+        for record in records:
+            simulated = record.effects_method == "simulation" and record.se_type != "simulation"
+            method = f"{error_label(record.se_type)}{', effects by simulation' if simulated else ''}"
+            beside, ends = shown_numbers([record]), (record.lower, record.upper)
+            interval = (digits(end, (*beside, *ends), every) for end in ends)
+            tested = decimals(record.statistic), probability(record.pvalue)
+            rows.append(Row(method, (digits(record.se, beside, every), *tested, *interval)))
     title = f"The same coefficient under every standard error: {where}"
     return JournalTable("A", title, _HEADS, tuple(rows), (setting.data,), appendix=True)
-
-
-def _method(record: Record) -> str:
-    simulated = record.effects_method == "simulation" and record.se_type != "simulation"
-    return f"{error_label(record.se_type)}{', effects by simulation' if simulated else ''}"
-
-
-def _inference(record: Record, every: Sequence[float | None]) -> tuple[str, ...]:
-    """Error, test and interval; every: all numbers under the same heading."""
-    tested = decimals(record.statistic), probability(record.pvalue)
-    beside, ends = shown_numbers([record]), (record.lower, record.upper)
-    interval = (digits(end, (*beside, *ends), every) for end in ends)
-    return (digits(record.se, beside, every), *tested, *interval)
 
 
 TABLES = ("2", "7")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
+from typing import Literal
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from estimators.core.estimator import Estimates, Estimator, Status
 from estimators.linear.covariances import ClusterK
 from estimators.linear.did import TwoWayDID
 from estimators.staggered.adoption_effects import Cohorts, event_of
-from estimators.staggered.callaway_santanna import CallawaySantAnna
+from estimators.staggered.callaway_santanna import CallawaySantAnna, Controls
 from estimators.staggered.dummy_regression import EventStudy, SunAbraham
 from estimators.staggered.imputation import Imputation, TwoStage
 from estimators.staggered.spatial_did import Rings, SpatialDID
@@ -60,13 +62,7 @@ SEEN_PART = "cohorts enter with the part of the window that the panel covers"
 DRAWN = ("event-study", "callaway-santanna", "imputation", "sun-abraham")  # in the figure, a column of each
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Choice:
-    """An estimator and its panel that may fill a column; remedy: what was changed for it in words, "" for nothing."""
-
-    estimator: Estimator
-    panel: Panel
-    remedy: str = ""
+type Choice = tuple[Estimator, Panel, str]  # that may fill a column, and what was changed for it in words
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -98,7 +94,13 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     """Tables and figures of [robustness] staggered and honest; what the panel does not allow is a note."""
     found = _sample_of(real, ledger)
     if found is not None:
-        _draw(found, dict(_effects(found)))
+        estimates = dict(_effects(found))
+        paths: dict[str, EventPath] = {}  # Callaway and Sant'Anna's by the first comparison group that the panel has
+        for (model, transform), one in estimates.items():
+            if model in DRAWN and model not in paths and any(term.startswith("event(") for term in one.terms):
+                paths[model] = event_path(one, heading(model, transform))
+        if paths:
+            ledger.draw(event_figure, tuple(paths.values()), ledger.name(found.panel.roles.outcome))
         add_diagnostics(found.panel, found.core, ledger, found.errors, honest=real.spec.robustness.honest)
         _add_spillovers(found)
         if found.panel is not real.panel:
@@ -132,18 +134,14 @@ def _sample_of(real: RealPanel, ledger: Ledger) -> StaggeredTable | None:
                     "to compare with.")  # fmt: skip
         return None
     core = part(panel, cohorts.first > 0, np.ones(len(panel.periods), dtype=bool))
+    one_way = {"cluster:unit", *(f"cluster:{name}" for name in panel.attributes)}
+    errors = (main_cluster(real.spec), *(error for error in real.spec.inference.errors if error in one_way))
     found = StaggeredTable(
-        ledger, panel, core, Cohorts.of(core, treatment, ""), _errors(real, panel), real.spec.inference.cluster_k
-    )
+        ledger, panel, core, Cohorts.of(core, treatment, ""), tuple(dict.fromkeys(errors)),
+        real.spec.inference.cluster_k,
+    )  # fmt: skip
     _say_sample(found, cohorts)
     return found
-
-
-def _errors(real: RealPanel, panel: Panel) -> tuple[str, ...]:
-    """The main cluster, and the other one-way clusters of units that the spec asks for."""
-    one_way = {"cluster:unit", *(f"cluster:{name}" for name in panel.attributes)}
-    further = (error for error in real.spec.inference.errors if error in one_way)
-    return tuple(dict.fromkeys((main_cluster(real.spec), *further)))
 
 
 def _say_sample(found: StaggeredTable, cohorts: Cohorts) -> None:
@@ -168,17 +166,15 @@ def _effects(found: StaggeredTable) -> Iterator[tuple[tuple[str, str | None], Es
     """Table S: estimates by model and variant of the columns that can be."""
     spare: dict[str, int] = {}
     for column, (transform, choices) in enumerate(_columns(found), start=1):
-        kind = choices[0].estimator.kind
-        fit = Fit((STAGGERED, column), kind, transform)
-        chosen = _first_possible(found, choices, fit)
-        if chosen is None:
+        kind = choices[0][0].kind
+        one = _first_possible(found, choices, Fit((STAGGERED, column), kind, transform))
+        if one is None:
             continue
-        choice, estimates = chosen
-        found.ledger.fitted.append(FittedColumn(choice.panel, choice.estimator, fit, estimates))
-        shown = _completed(found, choice.estimator, choice.panel, estimates)
-        _keep(found, fit, choice, shown)
-        if isinstance(choice.estimator, CallawaySantAnna):
-            spare[variant(str(transform))] = choice.estimator.spare_controls(choice.panel)
+        found.ledger.fitted.append(one)
+        shown = _completed(found, one)
+        _keep(found, one, shown)
+        if isinstance(one.estimator, CallawaySantAnna):
+            spare[variant(str(transform))] = one.estimator.spare_controls(one.panel)
         yield (kind, transform), shown
     if few := {name: count for name, count in spare.items() if count < FEW_CONTROLS}:
         some = "; ".join(f"{name}: {count}" for name, count in few.items())
@@ -187,128 +183,106 @@ def _effects(found: StaggeredTable) -> Iterator[tuple[tuple[str, str | None], Es
                           )  # fmt: skip
 
 
-def _keep(found: StaggeredTable, fit: Fit, choice: Choice, estimates: Estimates) -> None:
+def _keep(found: StaggeredTable, one: FittedColumn, estimates: Estimates) -> None:
     """Keep a column with the sizes of its sample: of stacks what they hold, of other estimators their panel."""
-    panel, stacks = choice.panel, _stacks(choice)
+    panel, fit, stacks = one.panel, one.fit, _stacks(one.estimator, one.panel)
     cohorts = Cohorts.of(panel, found.treatment, "")
     treated, dates, rows = int((cohorts.first < len(panel.periods)).sum()), len(cohorts.firsts), panel.nobs
     if stacks is not None:
         panel = part(panel, stacks.units, stacks.periods)
         treated, dates, rows = stacks.treated, len(stacks.cohorts), stacks.rows
-        _say_without_stack(found, stacks)
+        lacking = [label for label in found.cohorts.labels if label not in stacks.cohorts]
+        for cut, reason in ((False, "no unit is untreated to the end of the window"),
+                            (True, "the panel does not cover the whole window")):  # fmt: skip
+            if labels := [label for label in lacking if (label in stacks.cut) == cut]:
+                found.ledger.note(f"Table {STAGGERED}, {heading(Stacked.kind, None)}: "
+                                  f"{'cohorts' if len(labels) > 1 else 'cohort'} {listed(labels, 12)} left out, "
+                                  f"because {reason}.")  # fmt: skip
     found.ledger.keep(panel, fit, estimates, rows)
     say_what_has_no_error(found.ledger, fit, panel, estimates, lambda _: ALONE)
     found.ledger.values(fit, {"treated_units": float(treated), "cohorts": float(dates)})
-
-
-def _say_without_stack(found: StaggeredTable, stacks: StackedSample) -> None:
-    """Name the cohorts that the stacks leave out, and why."""
-    lacking = [label for label in found.cohorts.labels if label not in stacks.cohorts]
-    cut = [label for label in lacking if label in stacks.cut]
-    alone = [label for label in lacking if label not in stacks.cut]
-    stated = (
-        (alone, "no unit is untreated to the end of the window"),
-        (cut, "the panel does not cover the whole window"),
-    )
-    for labels, reason in stated:
-        if labels:
-            found.ledger.note(f"Table {STAGGERED}, {heading(Stacked.kind, None)}: "
-                              f"{'cohorts' if len(labels) > 1 else 'cohort'} {listed(labels, 12)} left out, "
-                              f"because {reason}.")  # fmt: skip
 
 
 def _columns(found: StaggeredTable) -> Iterator[tuple[str | None, Sequence[Choice]]]:
     """Variant, and what may fill the column: the first that the panel allows does."""
     errors, controls = found.errors, found.panel.roles.controls
     two_way = TwoWayDID(None, (found.treatment, *controls), errors, found.cluster_k, label="two-way")
-    yield None, [Choice(two_way, found.panel)]
+    yield None, [(two_way, found.panel, "")]
     yield None, list(_choices(found, EventStudy(errors=errors)))
-    for method in ("unconditional", "dr") if controls else ("unconditional",):
-        for group in ("never", "not-yet") if found.never else ("not-yet",):
-            estimator = _compared_with(group, method, errors, controls)
-            yield f"{group}{', dr' * (method == 'dr')}", [Choice(estimator, found.core)]
+    groups: tuple[Controls, ...] = ("never", "not-yet") if found.never else ("not-yet",)
+    methods: tuple[Literal["unconditional", "dr"], ...] = ("unconditional", "dr") if controls else ("unconditional",)
+    for method, group in product(methods, groups):
+        estimator = CallawaySantAnna(  # the period before adoption is the base of all others; with a band
+            controls=group, method=method, covariates=controls if method == "dr" else (), base="universal",
+            errors=errors, band="rademacher",
+        )  # fmt: skip
+        yield f"{group}{', dr' * (method == 'dr')}", [(estimator, found.core, "")]
     yield None, list(_choices(found, Imputation(errors=errors)))
     yield None, list(_choices(found, TwoStage(errors=errors)))
-    yield None, [Choice(SunAbraham(errors=errors), found.core)]
-    yield None, sorted(_stacked(found), key=_without_stack)  # stable
+    yield None, [(SunAbraham(errors=errors), found.core, "")]
+    yield None, _stacked(found)
 
 
-def _stacked(found: StaggeredTable) -> Iterator[Choice]:
-    """Stacks of cohorts with their whole window, then of all that have clean controls."""
+def _stacked(found: StaggeredTable) -> list[Choice]:
+    """Stacks with their whole window, then of all that have clean controls; what keeps more cohorts first."""
     whole = Stacked(errors=found.errors)
-    yield from _choices(found, whole)
-    for choice in _choices(found, replace(whole, complete=False)):
-        stacks = _stacks(choice)
+    choices = [*_choices(found, whole)]
+    for estimator, panel, remedy in _choices(found, replace(whole, complete=False)):
+        stacks = _stacks(estimator, panel)
         seen = f"{SEEN_PART}, {listed(stacks.cut, 12)} with a part only" if stacks and stacks.cut else ""
-        yield replace(choice, remedy="; ".join(filter(None, (seen, choice.remedy))))
+        choices.append((estimator, panel, "; ".join(filter(None, (seen, remedy)))))
+    kept = [_stacks(estimator, panel) for estimator, panel, _ in choices]
+    less = [0 if stacks is None else -len(stacks.cohorts) for stacks in kept]
+    return [choices[i] for i in np.argsort(less, kind="stable")]
 
 
-def _stacks(choice: Choice) -> StackedSample | None:
-    """What the stacks of a choice hold; None for other estimators and for panels without cohorts."""
-    if not isinstance(choice.estimator, Stacked):
+def _stacks(estimator: Estimator, panel: Panel) -> StackedSample | None:
+    """What stacks hold; None for other estimators and for panels without cohorts."""
+    if not isinstance(estimator, Stacked):
         return None
     try:
-        return choice.estimator.sample(choice.panel)
+        return estimator.sample(panel)
     except BadInput:
         return None
 
 
-def _without_stack(choice: Choice) -> int:
-    """Rank of a choice of stacks: the more cohorts it keeps, the earlier."""
-    stacks = _stacks(choice)
-    return 0 if stacks is None else -len(stacks.cohorts)
-
-
 def _choices(found: StaggeredTable, estimator: Estimator) -> Iterator[Choice]:
     """The estimator on all periods, and where nobody is never treated on those before the last cohort adopts."""
-    yield Choice(estimator, found.core)
+    yield estimator, found.core, ""
     last = found.cohorts.firsts[-1]
     if not found.never and last > 1:
         before = part(found.core, np.ones(len(found.core.units), dtype=bool), np.arange(len(found.core.periods)) < last)
         cut = f"periods from {found.core.periods[last]} on, in which all are treated, are left out"
-        yield Choice(estimator, before, cut)
+        yield estimator, before, cut
 
 
-def _compared_with(
-    group: str, method: str, errors: tuple[str, ...], controls: tuple[str, ...] = ()
-) -> CallawaySantAnna:
-    """Callaway and Sant'Anna's estimator with the period before adoption as the base of all others, and a band."""
-    return CallawaySantAnna(
-        controls="never" if group == "never" else "not-yet",
-        method="dr" if method == "dr" else "unconditional",
-        covariates=controls if method == "dr" else (),
-        base="universal",
-        errors=errors,
-        band="rademacher",
-    )
-
-
-def _first_possible(found: StaggeredTable, choices: Sequence[Choice], fit: Fit) -> tuple[Choice, Estimates] | None:
-    """The first choice that fits and its estimates; a note when none does."""
+def _first_possible(found: StaggeredTable, choices: Sequence[Choice], fit: Fit) -> FittedColumn | None:
+    """The first choice that fits; a note when none does."""
     refusals: dict[str, None] = {}
     label = heading(fit.model, fit.transform)
-    for choice in choices:
+    for estimator, panel, remedy in choices:
         try:
-            estimates = choice.estimator(choice.panel, Streams(found.ledger.seed, f"{STAGGERED} {fit.place[1]}"))
+            estimates = estimator(panel, Streams(found.ledger.seed, f"{STAGGERED} {fit.place[1]}"))
         except BadInput as refusal:
             refusals[reasons(refusal)] = None
             continue
         if estimates.status[0] != Status.OK:
             refusals[Status(int(estimates.status[0])).meaning] = None
             continue
-        if choice.remedy:
-            found.ledger.note(f"Table {STAGGERED}, {label}: {choice.remedy}.")
-        return choice, estimates
+        if remedy:
+            found.ledger.note(f"Table {STAGGERED}, {label}: {remedy}.")
+        return FittedColumn(panel, estimator, fit, estimates)
     found.ledger.note(f"Table {STAGGERED} has no column {label}: {listed(tuple(refusals))}.")
     return None
 
 
-def _completed(found: StaggeredTable, estimator: Estimator, panel: Panel, estimates: Estimates) -> Estimates:
+def _completed(found: StaggeredTable, one: FittedColumn) -> Estimates:
     """Estimates as the table shows them: known terms, of Callaway and Sant'Anna with the statistics of the others."""
+    estimator, estimates = one.estimator, one.estimates
     if isinstance(estimator, TwoWayDID):
         return replace(estimates, statistics={}).only((found.treatment,))
     if isinstance(estimator, CallawaySantAnna):
-        path = EventTimes.of(estimator, panel)
+        path = EventTimes.of(estimator, one.panel)
         statistics = {name: estimates.statistics[name] for name in ("cells", "left_out")}
         events = [term.startswith("event(") for term in estimates.terms]
         banded = np.isfinite(estimates.se[0, 0, events]).any()
@@ -317,16 +291,6 @@ def _completed(found: StaggeredTable, estimator: Estimator, panel: Panel, estima
         statistics |= {name: np.array([value]) for name, value in zip(names, path.pretrend(), strict=True)}
         estimates = replace(estimates, statistics=statistics)
     return estimates.only(known_terms(estimates))
-
-
-def _draw(found: StaggeredTable, estimates: dict[tuple[str, str | None], Estimates]) -> None:
-    """The event-study figure, Callaway and Sant'Anna's by the first comparison group that the panel has."""
-    paths: dict[str, EventPath] = {}
-    for (model, transform), one in estimates.items():
-        if model in DRAWN and model not in paths and any(term.startswith("event(") for term in one.terms):
-            paths[model] = event_path(one, heading(model, transform))
-    if paths:
-        found.ledger.draw(event_figure, tuple(paths.values()), found.ledger.name(found.panel.roles.outcome))
 
 
 def _add_spillovers(found: StaggeredTable) -> None:
@@ -414,7 +378,9 @@ def staggered(setting: TableSetting) -> list[JournalTable]:
         if any(found):
             rows += coefficient_rows(label, found)
     rows.append(Row("Periods since adoption", kind="head"))
-    for event in _events(columns):
+    events = {event for column in columns for term in column.terms if (event := event_of(term)) is not None}
+    inside = events and min(events) < -1 < max(events) and any(column.model in _REFERENCE for column in columns)
+    for event in sorted(events | ({-1} if inside else set())):
         rows += _event(setting, columns, event)
     without = [column.model == "callaway-santanna" and not str(column.transform).endswith("dr") for column in columns]
     controls = tuple("no" if one else "yes" for one in without)
@@ -433,13 +399,6 @@ def staggered(setting: TableSetting) -> list[JournalTable]:
     return [
         JournalTable(STAGGERED, title, tuple(heads), tuple(rows), setting.notes(columns, *notes, factor=_FACTOR_NOTE))
     ]
-
-
-def _events(columns: Sequence[FitColumn]) -> list[int]:
-    """Event times that a column has, and the reference period where it lies among them."""
-    found = {event for column in columns for term in column.terms if (event := event_of(term)) is not None}
-    inside = found and min(found) < -1 < max(found) and any(column.model in _REFERENCE for column in columns)
-    return sorted(found | ({-1} if inside else set()))
 
 
 def _event(setting: TableSetting, columns: Sequence[FitColumn], event: int) -> list[Row]:
@@ -472,7 +431,9 @@ def spillovers(setting: TableSetting) -> list[JournalTable]:
              "spill:untreated": "Spillover on the untreated", "did_bias": "Bias of DID without it"}  # fmt: skip
     terms = list(dict.fromkeys(term for column in columns for term in column.terms))
     for term in [*(term for term in terms if term not in named), *(term for term in named if term in terms)]:
-        label = named.get(term) or _ring(term) or setting.label(term)
+        who, _, ring = term.partition(":")
+        of_ring = f"{who.capitalize()}, other at {ring} km" if who in ("treated", "untreated") and ring else ""
+        label = named.get(term) or of_ring or setting.label(term)
         rows += coefficient_rows(label, [setting.shown_record(column, term) for column in columns])
     rows += value_rows(
         columns, {"vif:did": f"VIF of {setting.treatment_name}", "unexposed": "Untreated unexposed, share"}
@@ -486,12 +447,6 @@ def spillovers(setting: TableSetting) -> list[JournalTable]:
     )
     title = f"Local spillovers: {setting.about}"
     return [JournalTable(SPILLOVERS, title, tuple(heads), tuple(rows), setting.notes(columns, note))]
-
-
-def _ring(term: str) -> str:
-    """A ring's term as a row's label, "" for any other term."""
-    who, _, ring = term.partition(":")
-    return f"{who.capitalize()}, other at {ring} km" if who in ("treated", "untreated") and ring else ""
 
 
 TABLES = (STAGGERED, SPILLOVERS)

@@ -7,7 +7,6 @@ as the estimate is. Figures show the paths of each estimator and the weights of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,42 +61,7 @@ CLASSES: dict[str, type[SyntheticEstimator]] = {
 Weights = Mapping[str, Mapping[str, float]]  # by kind of the estimator, then by unit or period
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class SyntheticFits:
-    """A panel without units that are treated from the start on, and the paths by estimator, an entry a column."""
-
-    panel: Panel
-    paths: Mapping[SyntheticEstimator, tuple[SyntheticPath, ...]]
-
-    def plot(self, estimator: SyntheticEstimator) -> SyntheticPlot:
-        """What the figure of one estimator shows."""
-        roles = self.panel.roles
-        return SyntheticPlot(
-            estimator.kind, self.paths[estimator], self.panel.periods, str(roles.outcome), roles.controls
-        )
-
-    @property
-    def weights_plot(self) -> WeightsPlot:
-        """What the figure of unit weights shows."""
-        return WeightsPlot(*_largest_of(self.unit_weights), str(self.panel.roles.outcome))
-
-    @property
-    def unit_weights(self) -> Weights:
-        """Of all control units, averaged over dates."""
-        never = _cohorts(self.panel, "").never
-        return {estimator.kind: {unit: float(weight)
-                                 for unit, weight, control in zip(self.panel.units, average_weights(paths)[0], never,
-                                                                  strict=True) if control}
-                for estimator, paths in self.paths.items()}  # fmt: skip
-
-    @property
-    def period_weights(self) -> Weights:
-        """Of all periods before the last date of adoption, averaged over dates."""
-        last = max(path.adopted for paths in self.paths.values() for path in paths)
-        return {estimator.kind: {str(period): float(weight)
-                                 for period, weight in zip(self.panel.periods, average_weights(paths)[1], strict=True)
-                                 if period < last}
-                for estimator, paths in self.paths.items()}  # fmt: skip
+type Paths = Mapping[SyntheticEstimator, tuple[SyntheticPath, ...]]  # an entry a column
 
 
 def add(real: RealPanel, ledger: Ledger) -> None:
@@ -114,11 +78,21 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     except BadInput as refusal:
         ledger.note(f"No table {SYNTHETIC_TABLE}: {reasons(refusal)}.")
         return
-    found = SyntheticFits(core, dict(_columns(core, ledger, real.spec)))
-    if not found.paths:
+    found = dict(_columns(core, ledger, real.spec))
+    if not found:
         return
-    _keep_weights(found, ledger)
-    _draw(found, ledger)
+
+    columns = {record.model: Fit(**record.identity) for record in ledger.records if record.table == SYNTHETIC_TABLE}
+    of_units, of_periods = _weights(core, found)
+    for name, weights in (("unit_weight", of_units), ("period_weight", of_periods)):
+        for kind, own in weights.items():
+            for term, weight in own.items():
+                ledger.value(columns[kind], name, weight, term)
+
+    outcome, adjusted = ledger.name(core.roles.outcome), tuple(map(ledger.name, core.roles.controls))
+    for estimator, paths in found.items():
+        ledger.draw(paths_figure, SyntheticPlot(estimator.kind, paths, core.periods, outcome, adjusted))
+    ledger.draw(weights_figure, WeightsPlot(*_largest_of(of_units), outcome))
     if len(core.units) < len(panel.units):
         ledger.note(f"{len(panel.units) - len(core.units)} units are treated from the first period on and take no part "
                     f"in table {SYNTHETIC_TABLE}.")  # fmt: skip
@@ -176,7 +150,12 @@ def _columns(
         if estimates is None:
             continue
         say_what_has_no_error(ledger, fit, panel, estimates, _why_no_error)
-        _keep_sizes(ledger, fit, panel, paths)
+        treated = sum(len(path.treated) for path in paths)
+        ledger.values(fit, {"treated_units": float(treated), "control_units": float(len(panel.units) - treated),
+                            "treated_cells": float(sum(path.treated_cells for path in paths))})  # fmt: skip
+        for path in paths:
+            of_date = {"effect": path.estimate, "units": float(len(path.treated)), "cells": float(path.treated_cells)}
+            ledger.values(fit, of_date, str(path.adopted))
         yield estimator, paths
     for reason, names in refused.items():
         some = f"Table {SYNTHETIC_TABLE} has no column {listed(names)}"
@@ -190,33 +169,19 @@ def _why_no_error(error: str) -> str:
     return "without one of the units, nothing is left to compare"
 
 
-def _keep_sizes(ledger: Ledger, fit: Fit, panel: Panel, paths: Sequence[SyntheticPath]) -> None:
-    """How many units and cells there are, and the effect of each date."""
-    treated = sum(len(path.treated) for path in paths)
-    ledger.values(fit, {"treated_units": float(treated), "control_units": float(len(panel.units) - treated),
-                        "treated_cells": float(sum(path.treated_cells for path in paths))})  # fmt: skip
-    for path in paths:
-        of_date = {"effect": path.estimate, "units": float(len(path.treated)), "cells": float(path.treated_cells)}
-        ledger.values(fit, of_date, str(path.adopted))
-
-
-def _keep_weights(found: SyntheticFits, ledger: Ledger) -> None:
-    """Weights of every control unit and of every period before adoption."""
-    columns = {record.model: Fit(**record.identity) for record in ledger.records if record.table == SYNTHETIC_TABLE}
-    for name, weights in (("unit_weight", found.unit_weights), ("period_weight", found.period_weights)):
-        for kind, own in weights.items():
-            for term, weight in own.items():
-                ledger.value(columns[kind], name, weight, term)
-
-
-def _draw(found: SyntheticFits, ledger: Ledger) -> None:
-    """A figure of paths an estimator, and one of the weights of all."""
-    for estimator in found.paths:
-        plot = found.plot(estimator)
-        adjusted = tuple(map(ledger.name, plot.adjusted))
-        ledger.draw(paths_figure, replace(plot, outcome=ledger.name(plot.outcome), adjusted=adjusted))
-    weights = found.weights_plot
-    ledger.draw(weights_figure, replace(weights, outcome=ledger.name(weights.outcome)))
+def _weights(panel: Panel, found: Paths) -> tuple[Weights, Weights]:
+    """Of all control units, and of all periods before the last date of adoption, averaged over dates."""
+    never = _cohorts(panel, "").never
+    last = max((path.adopted for paths in found.values() for path in paths), default=0)
+    of_units: dict[str, dict[str, float]] = {}
+    of_periods: dict[str, dict[str, float]] = {}
+    for estimator, paths in found.items():
+        by_unit, by_period = (weights.tolist() for weights in average_weights(paths))
+        of_units[estimator.kind] = {unit: weight for unit, weight, control
+                                    in zip(panel.units, by_unit, never, strict=True) if control}  # fmt: skip
+        of_periods[estimator.kind] = {str(period): weight for period, weight
+                                      in zip(panel.periods, by_period, strict=True) if period < last}  # fmt: skip
+    return of_units, of_periods
 
 
 def _largest_of(weights: Weights) -> tuple[Weights, Mapping[str, float]]:
@@ -244,22 +209,26 @@ def largest(weights: Weights) -> list[str]:
 
 def plot_paths(real: RealPanel, kind: str) -> Picture:
     """The picture of one estimator's paths; raises BadInput where table C would have no such column."""
-    found = _fitted(real, (kind,))
-    return paths_picture(found.plot(next(iter(found.paths))))
+    core, found = _fitted(real, (kind,))
+    ((estimator, paths),) = found.items()
+    roles = core.roles
+    return paths_picture(SyntheticPlot(estimator.kind, paths, core.periods, str(roles.outcome), roles.controls))
 
 
 def plot_weights(real: RealPanel, kinds: Sequence[str]) -> Picture:
     """The picture of the weights of control units; raises BadInput where table C would lack one of the columns."""
-    return weights_picture(_fitted(real, kinds).weights_plot)
+    core, found = _fitted(real, kinds)
+    return weights_picture(WeightsPlot(*_largest_of(_weights(core, found)[0]), str(core.roles.outcome)))
 
 
-def _fitted(real: RealPanel, kinds: Sequence[str]) -> SyntheticFits:
+def _fitted(real: RealPanel, kinds: Sequence[str]) -> tuple[Panel, Paths]:
+    """The panel without units that are treated from the first period on, and the paths."""
     if real.panel.roles.treatment is None:
         raise bad("there is no treatment", where=f"table {SYNTHETIC_TABLE}", allowed="treatment or first_treated",
                   remedy="name it in [panel]")  # fmt: skip
     core = compared_part(real.balanced())
     estimators = [estimator_of(kind, core, real.spec) for kind in dict.fromkeys(kinds)]
-    return SyntheticFits(core, {estimator: estimator.paths(core) for estimator in estimators})
+    return core, {estimator: estimator.paths(core) for estimator in estimators}
 
 
 # How it is arranged: the records of a document as tables.
@@ -292,8 +261,12 @@ def effects(setting: TableSetting) -> list[JournalTable]:
     dates = _terms(columns, "effect")
     if len(dates) > 1:
         rows.append(Row("Effect by first treated period", kind="head"))
-        rows += number_rows({_dated(columns, date): [column.by_term.get(("effect", date)) for column in columns]
-                             for date in dates})  # fmt: skip
+        by_date = {}
+        for date in dates:
+            units = next(column.by_term["units", date] for column in columns if ("units", date) in column.by_term)
+            label = f"  {date} ({units:.0f} unit{'s' * (units != 1)})"
+            by_date[label] = [column.by_term.get(("effect", date)) for column in columns]
+        rows += number_rows(by_date)
     rows += value_rows(columns, {"pre_rmse": "Gap before adoption"})
     rows += value_rows(columns, {"effective_units": "Effective control units",
                                  "effective_periods": "Effective periods"},
@@ -307,7 +280,8 @@ def effects(setting: TableSetting) -> list[JournalTable]:
     adjusted = adjusted if setting.controls else ""
     notes = setting.notes(columns, _EFFECT_NOTE, adjusted, _DATES_NOTE if len(dates) > 1 else "", _GAP_NOTE,
                           factor=_FACTOR_NOTE)  # fmt: skip
-    return [JournalTable(SYNTHETIC_TABLE, f"Synthetic controls: {setting.about}", _heads(columns), tuple(rows), notes)]
+    heads = tuple(Heading(heading(column.model, None), f"({column.column})") for column in columns)
+    return [JournalTable(SYNTHETIC_TABLE, f"Synthetic controls: {setting.about}", heads, tuple(rows), notes)]
 
 
 def unit_weights(setting: TableSetting) -> list[JournalTable]:
@@ -342,26 +316,17 @@ def _weights_table(setting: TableSetting, name: str, number: str, what: str, col
     several = _DATES_NOTE if len(_terms(columns, "effect")) > 1 else ""
     notes = tuple(filter(None, (_WEIGHT_NOTE, several, setting.data)))
     title = f"Weights of {what}{f' ({column})' if column else ''}: {setting.about}"
-    return [JournalTable(number, title, _heads(columns), tuple(rows), notes)]
+    heads = tuple(Heading(heading(column.model, None), f"({column.column})") for column in columns)
+    return [JournalTable(number, title, heads, tuple(rows), notes)]
 
 
 def _shown_columns(setting: TableSetting) -> list[FitColumn]:
     return [column for column in fit_columns(setting.document, SYNTHETIC_TABLE) if column.records]
 
 
-def _heads(columns: Sequence[FitColumn]) -> tuple[Heading, ...]:
-    return tuple(Heading(heading(column.model, None), f"({column.column})") for column in columns)
-
-
 def _terms(columns: Sequence[FitColumn], name: str) -> list[str]:
     """Terms of which a column holds a statistic, in order."""
     return list(dict.fromkeys(term for column in columns for found, term in column.by_term if found == name))
-
-
-def _dated(columns: Sequence[FitColumn], date: str) -> str:
-    """A date and how many units adopt then, as a row's label."""
-    units = next(column.by_term["units", date] for column in columns if ("units", date) in column.by_term)
-    return f"  {date} ({units:.0f} unit{'s' * (units != 1)})"
 
 
 def _weight(value: float, column: Mapping[str, float]) -> str:
