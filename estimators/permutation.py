@@ -29,7 +29,7 @@ from estimators.core.hypotheses import (
     permutation_p_values,
     searched_interval,
 )
-from estimators.core.tile import AssignedTreatments, LinearlyAssigned, ShiftedFits, Tile, TreatmentKernel
+from estimators.core.tile import AssignedTreatments, ShiftedFits, Tile, TreatmentKernel
 from estimators.core.treatments import PathCodes
 from sim.arrays import Codes, Floats
 from sim.design import Design
@@ -214,12 +214,12 @@ class KernelTest:
     ) -> KernelTest:  # fmt: skip
         """Prepare the draws."""
         assigned, columns = kernel.assign(draws.treatments()), tuple(kernel.terms.index(term) for term in terms)
-        return cls(draws, assigned, real, columns, statistic, interval and isinstance(assigned, LinearlyAssigned))
+        return cls(draws, assigned, real, columns, statistic, interval and assigned.linear)
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN and counts as extreme
     def test(self, y: Floats) -> NullTests:
         """Outcomes (R, T, N) under all assignments."""
-        if self.statistic == "studentised" and self.interval and isinstance(self.assigned, LinearlyAssigned):
+        if self.statistic == "studentised" and self.interval:
             return _searched(self.assigned.shifted(y, self.real))
         drawn = self._statistics(y)
         p = np.stack([permutation_p_values(drawn[:, 0, k], drawn[:, 1:, k]) for k in range(len(self.columns))], axis=1)
