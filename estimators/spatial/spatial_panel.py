@@ -477,10 +477,10 @@ class SpatialPanel(Estimator):
                 out["mode_gap"] = fit.mode_gap
             if self.model == "sdm":
                 out |= wald_tests(fit.parameters, fit.covariance())
-        for e, error in enumerate(others):
-            if error.startswith("conley:"):
-                out[f"floored:{error}"] = floored[:, e].astype(float)
-            if self.full_fit and self.model == "sdm":
+        flags = zip(others, floored.T, strict=True)
+        out |= {f"floored:{error}": flag.astype(float) for error, flag in flags if error.startswith("conley:")}
+        if self.full_fit and self.model == "sdm":
+            for e, error in enumerate(others):
                 sums = independent_sums(error, model.plan)
                 out |= wald_tests(fit.parameters, matrices[:, e], error, sums)
         return out
