@@ -104,7 +104,21 @@ class FunctionEstimator(MadeOfFunction, Estimator):
             raise bad("the terms are not known before a fit", where=self.recipe.where,
                       allowed="terms that are declared", remedy='declare them: @estimator(terms=["did"])')  # fmt: skip
         self.variables(schema)
-        chosen = {term: self._target(term, schema) for term in self.terms} | dict(self.targets)
+
+        # of a term that nobody named an estimand for the treatment's, its own beta, or the one of its name; "" = none
+        chosen, main = {}, self.recipe.target
+        for term in self.terms:
+            chosen[term] = term
+            if term in (schema.roles.treatment, main):
+                chosen[term] = of_a_dose(schema, main) if main == "att" else main
+            elif term in schema.variables:
+                chosen[term] = f"beta({term})"
+            else:
+                try:
+                    Estimand.parse(term)
+                except ValueError:
+                    chosen[term] = ""
+        chosen |= dict(self.targets)
         return Layout(self.terms, self.errors, (), {term: target for term, target in chosen.items() if target})
 
     def variables(self, schema: Schema) -> frozenset[str]:
@@ -211,18 +225,6 @@ class FunctionEstimator(MadeOfFunction, Estimator):
         if name == PANEL or hint is Panel:
             return PANEL
         return "table" if name in TABLES or getattr(hint, "__name__", "") == "DataFrame" else ""
-
-    def _target(self, term: str, schema: Schema) -> str:
-        """The estimand of a term that nobody named one for; "" where there is none."""
-        if term in (schema.roles.treatment, self.recipe.target):
-            return of_a_dose(schema, self.recipe.target) if self.recipe.target == "att" else self.recipe.target
-        if term in schema.variables:
-            return f"beta({term})"
-        try:
-            Estimand.parse(term)
-        except ValueError:
-            return ""
-        return term
 
 
 def _answer(value: Any, where: str) -> tuple[Any, Any, Any]:

@@ -134,6 +134,16 @@ def invert(matrices: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     return inverse, sound
 
 
+def definite_inverse(matrices: Floats, least: float = 0.0) -> Floats:
+    """Inverses of symmetric matrices (R, K, K), NaN where one is not positive definite: where no eigenvalue in units of
+    the diagonal's roots may be `least` or less."""
+    scale = np.sqrt(np.abs(np.diagonal(matrices, axis1=1, axis2=2)))
+    scaled = matrices / (scale[:, :, None] * scale[:, None, :])
+    finite = np.isfinite(scaled).all(axis=(1, 2))
+    lowest = np.linalg.eigvalsh(np.where(finite[:, None, None], scaled, np.eye(scale.shape[1])))[:, 0]
+    return invert(np.where((finite & (lowest > least))[:, None, None], matrices, np.nan))[0]
+
+
 def absorbed(left: Floats, spread: Floats, total: Floats) -> NDArray[np.bool_]:
     """Whether effects absorb regressors, by sums of squares: demeaned, around the mean, and as they are."""
     return np.asarray((left <= ABSORBED * spread) | (left <= ROUNDING * total))

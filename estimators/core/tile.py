@@ -399,18 +399,22 @@ def transform_of(effects: tuple[str, ...], panel: Panel, *, constant: bool, root
 
 def nested_in(clusters: tuple[str, ...], effects: tuple[str, ...], panel: Panel) -> tuple[str, ...]:
     """The effects whose every level lies within one cluster of some of the groupings: unit, period, attributes."""
-    return tuple(effect for effect in effects if any(_is_nested(effect, cluster, panel) for cluster in clusters))
-
-
-def _is_nested(effect: str, cluster: str, panel: Panel) -> bool:
-    if cluster == "period":
-        return effect == "period" or effect.endswith(BY_PERIOD)
-    if not effect.endswith(BY_PERIOD):
-        return effect != "period"
-    inner = np.unique(panel.attributes[effect.removesuffix(BY_PERIOD)], return_inverse=True)[1]
-    codes = np.arange(len(panel.units)) if cluster == "unit" else panel.attributes[cluster]
-    outer = np.unique(codes, return_inverse=True)[1]
-    return len(np.unique(inner * len(panel.units) + outer)) == len(np.unique(inner))
+    units, found = len(panel.units), []
+    for effect in effects:
+        by_period, nested = effect.endswith(BY_PERIOD), False
+        for cluster in clusters:
+            if cluster == "period":
+                nested |= effect == "period" or by_period
+            elif not by_period:
+                nested |= effect != "period"
+            else:
+                inner = np.unique(panel.attributes[effect.removesuffix(BY_PERIOD)], return_inverse=True)[1]
+                codes = np.arange(units) if cluster == "unit" else panel.attributes[cluster]
+                outer = np.unique(codes, return_inverse=True)[1]
+                nested |= len(np.unique(inner * units + outer)) == len(np.unique(inner))
+        if nested:
+            found.append(effect)
+    return tuple(found)
 
 
 def without_singletons(panel: Panel, effects: tuple[str, ...]) -> Panel:
@@ -457,6 +461,7 @@ class Tile:
     def __init__(self, panel: Panel, *, weighted: bool = False) -> None:
         self.panel = panel
         self.root = weight_root(panel) if weighted else None
+        self._weighted = None if self.root is None else WeightedWithin.of(np.square(self.root))
         self._memo: dict[tuple[str, ...], Floats] = {}
         self._adoptions: dict[str, NDArray[np.int16] | None] = {}
 
@@ -464,11 +469,6 @@ class Tile:
     def transform(self) -> WithinTransform:
         """The two-way within transformation of this panel's pattern of observations."""
         return WithinTransform.of(self.panel)
-
-    @cached_property
-    def _weighted(self) -> WeightedWithin:
-        assert self.root is not None
-        return WeightedWithin.of(np.square(self.root))
 
     def raw(self, name: str) -> Floats:
         """A variable as it is in the panel."""
@@ -516,7 +516,7 @@ class Tile:
             case ("without", effects, name, *weights):
                 values = self.lag(name, weights[0]) if weights else self.raw(name)
                 values = without_effects(values, TAKEN_OUT[effects])  # type: ignore[index]
-            case ("within", name) if self.root is not None:
+            case ("within", name) if self.root is not None and self._weighted is not None:
                 values = self.root * self._weighted(self.raw(name))
             case ("within", name) if self.transform.mask is None:
                 values, self._memo["between squares", name] = balanced_split(self.raw(name))

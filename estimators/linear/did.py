@@ -167,7 +167,7 @@ class TwoWayDID(RegressionEstimator):
         plan = reduction.prepare(panel)
         factor, dof = (1.0, float(plan.nobs - len(reduction.regressors) - plan.effects))
         if error != "iid":
-            factor, dof = alone._factor(error, plan, reduction)
+            factor, dof = plan.factor(error, len(reduction.regressors), self.cluster_k)
         matrix = reduction.covariance(plan, Tile(panel), error) * factor
         kept = [terms.index(term) for term in self.terms or terms]
         return TermCovariance(self.terms or terms, matrix[:, kept][:, :, kept], dof)
@@ -200,11 +200,9 @@ class TwoWayDID(RegressionEstimator):
         kernel = reduction.kernel(plan, panel)
         if kernel is None or not errors:
             return kernel
-        return replace(kernel, factor=self._factor(error, plan, reduction)[0]) if kernel.clusters else None
-
-    def _factor(self, error: str, plan: LinearPlan, reduction: LeastSquares) -> tuple[float, float]:
-        """Small-sample factor and degrees of freedom of an error type that is a sum of scores."""
-        return plan.factor(error, len(reduction.regressors), self.cluster_k if self.effects else "all")
+        if not kernel.clusters:
+            return None
+        return replace(kernel, factor=plan.factor(error, len(reduction.regressors), self.cluster_k)[0])
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
@@ -235,7 +233,7 @@ class TwoWayDID(RegressionEstimator):
                 for name in layout.stored:
                     stored[name][:, row, k] = getattr(tests, name)
             else:
-                factor, dof[:, row] = self._factor(error, plan, reduction)
+                factor, dof[:, row] = plan.factor(error, len(reduction.regressors), self.cluster_k)
                 at = reduction.summed.index(error)
                 variance[:, row] = moments.robust[:, at] * factor
                 if moments.dof is not None and kind_of(error) in ADJUSTED:

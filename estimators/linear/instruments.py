@@ -117,11 +117,8 @@ def wald(coefficients: Floats, covariance: Floats) -> Floats:
 def definite_wald(gap: Floats, variance: Floats) -> Floats:
     """d' V^-1 d, (R,), of d (R, K) and a difference of covariances V (R, K, K); NaN where it is not positive
     definite."""
-    scale = np.sqrt(np.abs(np.diagonal(variance, axis1=1, axis2=2)))
-    scaled = variance / (scale[:, :, None] * scale[:, None, :])
-    finite = np.isfinite(scaled).all(axis=(1, 2))
-    lowest = np.linalg.eigvalsh(np.where(finite[:, None, None], scaled, -np.eye(gap.shape[1])))[:, 0]
-    return wald(gap, np.where((lowest > ols.COLLINEAR)[:, None, None], variance, np.nan))
+    inverse = ols.definite_inverse(variance, ols.COLLINEAR)
+    return np.asarray(np.vecdot(np.matmul(inverse, gap[:, :, None])[:, :, 0], gap))
 
 
 def root_of(matrices: Floats) -> Floats:

@@ -20,7 +20,16 @@ import numpy as np
 from estimators.core import regression as ols
 from estimators.core.error_types import without_se
 from estimators.core.estimator import ROWS_AT_ONCE, Moments, Reduction
-from estimators.core.tile import Tile, Transform, observed_mask, spread, transform_of, weight_root, without_singletons
+from estimators.core.tile import (
+    GrandMean,
+    Tile,
+    Transform,
+    observed_mask,
+    spread,
+    transform_of,
+    weight_root,
+    without_singletons,
+)
 from estimators.core.treatments import Fields, Projection, TreatmentMoments
 from estimators.linear.covariances import (
     ClusterK,
@@ -155,7 +164,9 @@ class LinearPlan:
         return self.used.nobs
 
     def factor(self, error: str, slopes: int, cluster_k: ClusterK) -> tuple[float, float]:
-        """Small-sample factor and degrees of freedom of an error type that is a sum of scores, of so many slopes."""
+        """Small-sample factor and degrees of freedom of an error type that is a sum of scores, of so many slopes; a
+        pooled constant always counts."""
+        cluster_k = "all" if isinstance(self.transform, GrandMean) else cluster_k
         counted = counted_parameters(slopes, self.effects, self.nested[error], cluster_k)
         return self.totals[error].factor(self.nobs, self.nobs - slopes - self.effects, counted)
 
@@ -252,13 +263,17 @@ class LeastSquares(Reduction):
         root = weight_root(used)
         shared = set(self.effects) == TWO_WAY and used is panel and root is None
         transform = transform_of(self.effects, used, constant=self.constant, root=root)
-        plan = LinearPlan(
-            used, transform, shared, mask if used is panel else observed_mask(used), None,
-            {error: ScoreSum.of(error, used, self.asked_by) for error in self.summed},
-            {error: nested_effects(error, self.effects, used) for error in self.summed},
-            {error: self._wild_cells(error, used) for error in self.errors if error.startswith("wild:")},
-            few=FewTreated.of(self.errors, used, self.asked_by), root=root,
-        )  # fmt: skip
+        mask = mask if used is panel else observed_mask(used)
+        totals = {error: ScoreSum.of(error, used, self.asked_by) for error in self.summed}
+        nested = {error: nested_effects(error, self.effects, used) for error in self.summed}
+        wild = {}
+        for error in (each for each in self.errors if each.startswith("wild:")):
+            codes = cells_of(error.removeprefix("wild:"), used)
+            codes = np.where(mask > 0, codes, codes[mask > 0][0])  # clusters never observed take no sign
+            wild[error] = np.unique(codes, return_inverse=True)[1].reshape(codes.shape)
+            check_two_clusters(error, int(wild[error].max()) + 1, self.asked_by)
+        few = FewTreated.of(self.errors, used, self.asked_by)
+        plan = LinearPlan(used, transform, shared, mask, None, totals, nested, wild, few=few, root=root)
         self._check(plan, panel)
         spans = {
             error: cluster_span(used, self.effects, total, constant=self.constant, root=root)
@@ -268,7 +283,7 @@ class LeastSquares(Reduction):
         plan, tile = replace(plan, spans=spans), Tile(panel)
         anew = {name for name in (self.outcome, *self.regressors) if panel.variables[name].shape[0] > 1}
         if not anew & set(self.regressors):
-            found, few = self.regressors_of(plan, tile), plan.few
+            found = self.regressors_of(plan, tile)
             if few is not None:
                 treatment = panel.variables[str(panel.roles.treatment)]
                 few = replace(few, fixed=few.placebos(treatment, found.x, found.bread))
@@ -315,14 +330,6 @@ class LeastSquares(Reduction):
                 raise bad(f"the outcome {self.outcome!r} is constant or absorbed by the effects", where=self.asked_by,
                           allowed="an outcome that the effects do not absorb",
                           remedy="name another outcome")  # fmt: skip
-
-    def _wild_cells(self, error: str, used: Panel) -> Codes:
-        """Clusters of cells, coded 0, 1, ... over those that are observed; raises BadInput for one."""
-        codes, seen = cells_of(error.removeprefix("wild:"), used), observed_mask(used) > 0
-        codes = np.where(seen, codes, codes[seen][0])  # clusters never observed take no sign
-        codes = np.unique(codes, return_inverse=True)[1].reshape(codes.shape)
-        check_two_clusters(error, int(codes.max()) + 1, self.asked_by)
-        return codes
 
     def regressors_of(self, plan: LinearPlan, tile: Tile) -> Regressors:
         """Regressors of a tile and what follows from them alone."""

@@ -277,7 +277,7 @@ class PanelIV(TileEstimator, RegressionEstimator):
                 dof[:, row] = self._reduced(plan, names)[1]
             else:
                 found, floored = influence.variances(plan.totals[error], u, ssr)
-                factor, dof[:, row] = plan.factor(error, len(layout.terms), self.cluster_k if self.effects else "all")
+                factor, dof[:, row] = plan.factor(error, len(layout.terms), self.cluster_k)
                 variance[:, row] = found * factor
                 statistics[f"floored:{error}"] = floored.astype(float)
         exact = ssr <= ols.EXACT * plan.total(tile, names.outcome, centred=True)  # the residuals are rounding
@@ -296,7 +296,7 @@ class PanelIV(TileEstimator, RegressionEstimator):
         free = plan.nobs - plan.effects - count
         if self.test == "iid":
             return 1.0, free, free
-        return *plan.factor(self.test, count, self.cluster_k if self.effects else "all"), free
+        return *plan.factor(self.test, count, self.cluster_k), free
 
     def _system(self, plan: LinearPlan, tile: Tile, names: InstrumentedNames) -> Instrumented:
         """Variables without effects; NaN where the effects absorb a redrawn one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal
@@ -197,22 +197,19 @@ class AbsorbingForms:
         present = np.zeros((missing.size, periods + 1), dtype=bool)
         present[np.arange(missing.size)[:, None], self.dates[missing]] = True
         present[:, [0, periods]] = False
-        for some in _alike(present.sum(axis=1)):
-            at = missing[some]
-            kinds, which = np.unique(present[some], axis=0, return_inverse=True)
-            roots = np.stack([_root(one.tobytes()) for one in kinds])  # (kinds, T + 1, C)
-            u = np.ascontiguousarray(roots[which[:, None], self.dates[at]].swapaxes(0, 1))  # E L, (N, R, C)
-            kept[at] = _gram(self.fixed.series, u, terms)
+        sizes = present.sum(axis=1)
+        for size in np.unique(sizes):
+            alike = np.flatnonzero(sizes == size)
+            for start in range(0, alike.size, ROWS):
+                some = alike[start : start + ROWS]
+                if some.size == 1:  # twice, for the sums of one alone are made in another order
+                    some = some.repeat(2)
+                at = missing[some]
+                kinds, which = np.unique(present[some], axis=0, return_inverse=True)
+                roots = np.stack([_root(one.tobytes()) for one in kinds])  # (kinds, T + 1, C)
+                u = np.ascontiguousarray(roots[which[:, None], self.dates[at]].swapaxes(0, 1))  # E L, (N, R, C)
+                kept[at] = _gram(self.fixed.series, u, terms)
         return kept[rows]
-
-
-def _alike(sizes: Codes) -> Iterator[Codes]:
-    """Places of equal sizes, ROWS at a time; a lone one twice, for its sums are made in another order."""
-    for size in np.unique(sizes):
-        among = np.flatnonzero(sizes == size)
-        for start in range(0, among.size, ROWS):
-            some = among[start : start + ROWS]
-            yield some if some.size > 1 else some.repeat(2)
 
 
 @lru_cache(maxsize=4096)
@@ -377,14 +374,18 @@ def redrawn_forms(
 class TimeEffects:
     """What a W that is not row-stochastic makes of time effects in the score of lambda: QHd, H = W (I - lambda W)^-1.
 
-    d (R, T): the time effects of (I - lambda W)(y - rho Wy - Zb), around their mean; so QHd = d_t (Q_N H1)_i.
+    d (R, T): the time effects of (I - lambda W)(y - rho Wy - Zb), around their mean; profile (R, N): Q_N H1; so QHd =
+    d_t (Q_N H1)_i.
     """
 
     d: Floats
     lam: Floats
+    profile: Floats
 
     @classmethod
-    def of(cls, drift: Floats, form: SpatialForm, rho: Floats, lam: Floats, slopes: Floats) -> TimeEffects:
+    def of(
+        cls, drift: Floats, form: SpatialForm, rho: Floats, lam: Floats, slopes: Floats, spectrum: Spectrum
+    ) -> TimeEffects:
         """From cross-section means (R, 1 + L + P, T) of y and Z, each with its L lags, and the estimates."""
         lags, p = form.lags, slopes.shape[1]
         y, z = drift[:, : 1 + lags], drift[:, 1 + lags :]
@@ -394,21 +395,17 @@ class TimeEffects:
         if form.lag:
             d = d + rho * at * y[:, 2]
         filtered = z[:, :p] - at[:, :, None] * z[:, k : k + p]
-        return cls(d - np.matmul(slopes[:, None, :], filtered)[:, 0], lam)
+        h = spectrum.row_sums(lam)
+        return cls(d - np.matmul(slopes[:, None, :], filtered)[:, 0], lam, h - h.mean(axis=1, keepdims=True))
 
-    def profile(self, spectrum: Spectrum) -> Floats:
-        """Q_N H1, (R, N)."""
-        h = spectrum.row_sums(self.lam)
-        return h - h.mean(axis=1, keepdims=True)
-
-    def squared_norm(self, spectrum: Spectrum) -> Floats:
+    def squared_norm(self) -> Floats:
         """|QHd|^2, (R,)."""
-        return np.square(self.d).sum(axis=1) * np.square(self.profile(spectrum)).sum(axis=1)
+        return np.square(self.d).sum(axis=1) * np.square(self.profile).sum(axis=1)
 
-    def across(self, z: Floats, k: int, p: int, spectrum: Spectrum) -> Floats:
+    def across(self, z: Floats, k: int, p: int) -> Floats:
         """Z*'QHd, (R, P), Z* = Q(Z - lambda WZ): z (1 or R, K + P and more, T, N) holds lags K columns further on."""
         rows, columns, t, n = z.shape
-        met = np.matmul(z.reshape(rows, columns * t, n), self.profile(spectrum)[:, :, None]).reshape(-1, columns, t)
+        met = np.matmul(z.reshape(rows, columns * t, n), self.profile[:, :, None]).reshape(-1, columns, t)
         sums = np.matmul(met, self.d[:, :, None])[:, :, 0]
         return sums[:, :p] - self.lam[:, None] * sums[:, k : k + p]
 
@@ -418,7 +415,7 @@ class TimeEffects:
         pulled = np.matmul(self.d[:, None, None, :], z[:, :p])[:, :, 0]  # sum_t d_t z_t, (R, P, N)
         f = np.matmul(b[:, None, :], pulled)[:, 0] + (self.d * drift).sum(axis=1)[:, None]
         moved = np.stack([spectrum.multiplier.apply(float(at), row) for at, row in zip(rho, f, strict=True)])
-        return np.asarray(np.vecdot(moved, self.profile(spectrum)))
+        return np.asarray(np.vecdot(moved, self.profile))
 
 
 OTHER_MODEL = "choose other weights, or a model without spatial lags of regressors"
@@ -552,23 +549,6 @@ class SpatialCrossProducts(Reduction):
             return w.lag(tile.within_lag(name, self.weights), centred=True)
         return tile.transform(w.lag(tile.lag(name, self.weights)))
 
-    def _drift(self, tile: Tile, rows: int) -> Floats:
-        """Of means over units what is no unit effect; without effects the constant, in every period."""
-        w = tile.panel.weights[self.weights]
-        variables = [[tile.raw(name), tile.lag(name, self.weights)] for name in (self.outcome, *self.names)]
-        if self.lags == 2:
-            variables = [[*lagged, w.lag(lagged[1])] for lagged in variables]
-        own, *others = ([values.mean(axis=2) for values in lagged] for lagged in variables)
-        means = []
-        for mean in (*own, *(each for order in zip(*others, strict=True) for each in order)):
-            level = mean.mean(axis=1, keepdims=True)
-            if self.effects == "none":
-                mean = np.broadcast_to(level, mean.shape)
-            elif self.effects == "two-way":
-                mean = mean - level
-            means.append(spread(mean, rows))
-        return np.stack(means, axis=1)
-
     def reduce(self, plan: SpatialPlan, tile: Tile) -> SpatialMoments:
         """One tile's cross products."""
         if plan.z is None:
@@ -642,13 +622,29 @@ class SpatialCrossProducts(Reduction):
 
     def _further(self, plan: SpatialPlan, tile: Tile) -> dict[str, Any]:
         """Total sum of squares, and what some models and errors ask for besides."""
-        rows, raw = tile.panel.replications, None
+        rows, raw, drift = tile.panel.replications, None, None
         if self.keep_arrays:
             parts = [tile.raw(name) for name in self.names] + [tile.lag(name, self.weights) for name in self.names]
             raw = spread(ols.stack(parts), rows)
+
+        # of means over units what is no unit effect; without effects the constant, in every period
+        if lets_through(plan.spectrum.weights, self.effects):
+            variables = [[tile.raw(name), tile.lag(name, self.weights)] for name in (self.outcome, *self.names)]
+            if self.lags == 2:
+                variables = [[*lagged, plan.spectrum.weights.lag(lagged[1])] for lagged in variables]
+            own, *others = ([values.mean(axis=2) for values in lagged] for lagged in variables)
+            means = []
+            for mean in (*own, *(each for order in zip(*others, strict=True) for each in order)):
+                level = mean.mean(axis=1, keepdims=True)
+                if self.effects == "none":
+                    mean = np.broadcast_to(level, mean.shape)
+                elif self.effects == "two-way":
+                    mean = mean - level
+                means.append(spread(mean, rows))
+            drift = np.stack(means, axis=1)
         return {
             "tss": spread(tile.total_sum_of_squares(self.outcome), rows),
-            "drift": self._drift(tile, rows) if lets_through(plan.spectrum.weights, self.effects) else None,
+            "drift": drift,
             "y": spread(tile.raw(self.outcome), rows) if self.keep_arrays else None,
             "x": raw,
         }

@@ -226,12 +226,6 @@ class SpatialScores:
         pairs[:, np.arange(inside.shape[1]), np.arange(inside.shape[1])] = 0.0
         return sums, pairs.sum(axis=2), pairs.reshape(len(own), -1)
 
-    def cluster_meat(self, clusters: NDArray[np.intp]) -> Floats:
-        """Variance of the sum of scores that depend on each other within clusters alone, (K, K)."""
-        sums, before, flat = self.by_cluster(clusters)
-        across = sums @ before.T / 2
-        return np.asarray(sums @ sums.T + across + across.T + before @ before.T / 3 + flat @ flat.T / 6)
-
     def cancelled(self, clusters: NDArray[np.intp]) -> Flags:
         """Whether a slope's errors within clusters sum to nothing, as where a treatment is the same in all of few."""
         flat = self.z.reshape(len(self.z), -1)
@@ -305,15 +299,6 @@ def observed_information(model: SpatialRegression, parameters: Floats) -> Floats
     return out
 
 
-def inverse_at_maximum(information: Floats) -> Floats:
-    """The inverses of minus Hessians (R, K, K), NaN where one is not positive definite: no maximum is there."""
-    scale = np.sqrt(np.abs(np.diagonal(information, axis1=1, axis2=2)))
-    scaled = information / (scale[:, :, None] * scale[:, None, :])
-    finite = np.isfinite(scaled).all(axis=(1, 2))
-    lowest = np.linalg.eigvalsh(np.where(finite[:, None, None], scaled, np.eye(scale.shape[1])))[:, 0]
-    return ols.invert(np.where((finite & (lowest > 0))[:, None, None], information, np.nan))[0]
-
-
 CONLEY = "conley:"
 
 
@@ -341,7 +326,8 @@ def covariances(errors: tuple[str, ...], parameters: Floats, model: SpatialRegre
     floored = np.zeros((rows, len(errors)), dtype=bool)
     nothing = np.zeros((rows, len(errors), size - len(model.form.parameters) - 1), dtype=bool)
     if "hessian" in errors:
-        matrices[:, errors.index("hessian")] = inverse_at_maximum(observed_information(model, parameters))
+        information = observed_information(model, parameters)
+        matrices[:, errors.index("hessian")] = ols.definite_inverse(information)  # NaN where no maximum is
     if not needs_scores(errors):
         return matrices, floored, nothing
     for row in np.flatnonzero(np.isfinite(parameters).all(axis=1)):
@@ -430,7 +416,10 @@ class Kernel:
     def meat(self, scores: SpatialScores) -> tuple[Floats, bool]:
         """Variance of the sum of scores, (K, K), and whether negative eigenvalues were set to zero."""
         if self.clusters is not None:
-            return scores.cluster_meat(self.clusters), False
+            sums, before, flat = scores.by_cluster(self.clusters)
+            across = sums @ before.T / 2
+            meat = sums @ sums.T + across + across.T + before @ before.T / 3 + flat @ flat.T / 6
+            return np.asarray(meat), False
         periods, units = scores.e.shape
         each, lag = scores.by_observation(np.arange(units) if self.order is None else self.order), bartlett_lag(periods)
         if self.nearness is None:

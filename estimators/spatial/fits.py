@@ -315,10 +315,10 @@ def _error_fit(model: SpatialRegression) -> Maximised:
     if m.drift is None:
         covariance = SlopeCovariance(bread, np.zeros_like(slopes), np.zeros_like(ssr))
     else:
-        through = TimeEffects.of(m.drift, model.form, np.zeros_like(lam), lam, slopes)
-        cross = through.across(regressors(model.plan, m), k, p, model.spectrum)
+        through = TimeEffects.of(m.drift, model.form, np.zeros_like(lam), lam, slopes, model.spectrum)
+        cross = through.across(regressors(model.plan, m), k, p)
         tilt = np.matvec(bread, cross)
-        covariance = SlopeCovariance(bread, tilt, through.squared_norm(model.spectrum) - (cross * tilt).sum(axis=1))
+        covariance = SlopeCovariance(bread, tilt, through.squared_norm() - (cross * tilt).sum(axis=1))
     return slopes, ssr, lam, converged & sound, covariance
 
 
@@ -403,9 +403,9 @@ def _combined_covariance(model: SpatialRegression, rho: Floats, lam: Floats, slo
     out[:, at_lam, at_s2] = out[:, at_s2, at_lam] = t * other.h / sigma2
     out[:, at_s2, at_s2] = sizes.nobs / (2 * sigma2**2)
     if drift is not None and m.drift is not None:
-        through, z = TimeEffects.of(m.drift, model.form, rho, lam, slopes), regressors(model.plan, m)
-        out[:, :k, at_lam] = out[:, at_lam, :k] = through.across(z, k, k, spectrum) / s2
-        out[:, at_lam, at_lam] += through.squared_norm(spectrum) / sigma2
+        through, z = TimeEffects.of(m.drift, model.form, rho, lam, slopes, spectrum), regressors(model.plan, m)
+        out[:, :k, at_lam] = out[:, at_lam, :k] = through.across(z, k, k) / s2
+        out[:, at_lam, at_lam] += through.squared_norm() / sigma2
         out[:, at_rho, at_lam] += through.along(z, filtered, drift, rho, spectrum) / sigma2
         out[:, at_lam, at_rho] = out[:, at_rho, at_lam]
     return ols.invert(out)[0]

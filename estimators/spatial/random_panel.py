@@ -314,7 +314,13 @@ class SpatialRandomEffects(RegressionEstimator):
             raise bad(f"regressors have the names of terms of the model among {listed(names)}", where=self.name,
                       allowed="names other than rho, lambda, sigma2, sigma2_unit, w_NAME, direct:NAME, ...",
                       remedy="rename the columns")  # fmt: skip
-        targets = {term: _target(term, names) for term in terms if term != "sigma2_unit"}
+        targets = {}
+        for term in (each for each in terms if each != "sigma2_unit"):
+            kind, _, name = term.partition(":")
+            if name in names and kind in {"direct", "indirect", "total"}:
+                targets[term] = f"{kind}({name})"
+            else:
+                targets[term] = term if term in {"rho", "lambda", "sigma2"} else f"beta({term})"
         return Layout(terms, ("hessian",), STATISTICS, targets).only(self.terms, self.name)
 
     def reduction(self, schema: Schema) -> Reduction:
@@ -375,11 +381,3 @@ def _terms(estimator: SpatialRandomEffects, names: tuple[str, ...]) -> tuple[str
     slopes = (*names, *(f"w_{name}" for name in names)) if form.durbin else names
     effects = (f"{kind}:{name}" for kind in form.effect_kinds for name in names)
     return (*slopes, *form.parameters, "sigma2", "sigma2_unit", *effects)
-
-
-def _target(term: str, names: tuple[str, ...]) -> str:
-    """The estimand of a term."""
-    kind, _, name = term.partition(":")
-    if name in names and kind in {"direct", "indirect", "total"}:
-        return f"{kind}({name})"
-    return term if term in {"rho", "lambda", "sigma2"} else f"beta({term})"

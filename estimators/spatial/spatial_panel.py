@@ -442,16 +442,16 @@ class SpatialPanel(Estimator):
 
     def _standard_errors(self, fit: SpatialFit, plan: SpatialPlan, matrices: Floats) -> Floats:
         """Of parameters and effects by error type, (R, E, K); effects by the delta method."""
-        if not matrices.shape[1]:
-            return _root(fit.variance)[:, None, :]
-        moved = jacobian(fit.slopes, fit.rho(self.form), fit.traces, plan.units, self.form)
-        own = np.diagonal(matrices, axis1=2, axis2=3)
-        variances = [
-            np.concatenate([own[:, e], effect_variances(moved, matrices[:, e])], axis=1) for e in range(own.shape[1])
-        ]
+        variances = []
+        if matrices.shape[1]:
+            moved = jacobian(fit.slopes, fit.rho(self.form), fit.traces, plan.units, self.form)
+            for e in range(matrices.shape[1]):
+                own = np.diagonal(matrices[:, e], axis1=1, axis2=2)
+                variances.append(np.concatenate([own, effect_variances(moved, matrices[:, e])], axis=1))
         if "information" in self.errors:
             variances.insert(self.errors.index("information"), fit.variance)
-        return _root(np.stack(variances, axis=1))
+        stacked = np.stack(variances, axis=1)
+        return np.sqrt(np.where(stacked >= 0, stacked, np.nan))
 
     def _cancelled(self, slopes: Flags) -> Flags:
         """Terms by error type, (R, E, K), that rest on slopes (R, E, P) whose scores cancel within clusters."""
@@ -490,8 +490,3 @@ class SpatialPanel(Estimator):
 def _all_terms(estimator: SpatialPanel, names: tuple[str, ...]) -> tuple[str, ...]:
     """All terms of an estimator on regressors of these names: asked for in every batch."""
     return tuple(estimator._targets(names))
-
-
-def _root(variance: Floats) -> Floats:
-    """Standard errors, NaN of negative variances."""
-    return np.sqrt(np.where(variance >= 0, variance, np.nan))

@@ -439,18 +439,16 @@ class PowerSeries:
     def _growth(self, powers: bool) -> Floats:
         """Largest norm of a probe's terms up to each, as a share of the probe's own, (MOST + 1,)."""
         probes = np.random.default_rng(0).standard_normal((len(self.weights.units), PROBES))
-        first, second = probes, self._probed(probes)
+        operator, radius = self.weights.operator, self.weights.radius
+        first, second = probes, np.asarray(operator @ probes) / radius
         norms = [np.linalg.norm(value, axis=0) for value in (first, second)]
         with np.errstate(over="ignore", invalid="ignore"):
             for _ in range(2, MOST + 1):
-                lagged = self._probed(second)
+                lagged = np.asarray(operator @ second) / radius
                 first, second = second, lagged if powers else 2 * lagged - first
                 norms.append(np.linalg.norm(second, axis=0))
             grown = np.max(np.array(norms) / norms[0], axis=1)
         return np.maximum.accumulate(np.where(np.isfinite(grown), np.maximum(grown, 1.0), np.inf))
-
-    def _probed(self, x: Floats) -> Floats:
-        return np.asarray(self.weights.operator @ x) / self.weights.radius
 
     @cached_property
     def _operators(self) -> dict[tuple[type, float], sp.csr_array | Floats]:
