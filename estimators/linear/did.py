@@ -214,7 +214,9 @@ class TwoWayDID(RegressionEstimator):
         layout, reduction = self.layout(schema), self.reduction(schema)
         r, free = len(moments.beta), plan.nobs - len(reduction.regressors) - plan.effects
         own = plan.regressors.own if moments.own is None and plan.regressors else moments.own
-        terms = (*reduction.regressors, *(("constant",) if self.constant else ())) if not plan.redrawn else layout.terms
+        terms = layout.terms
+        if not plan.redrawn:  # all of them, whichever are reported
+            terms = (*reduction.regressors, "constant") if self.constant else reduction.regressors
         shape = (r, len(self.errors), len(terms))
         variance, dof = np.full(shape, np.nan), np.empty(shape)
         stored = {name: np.full(shape, np.nan) for name in layout.stored}
