@@ -29,7 +29,7 @@ from estimators.core.hypotheses import (
     permutation_p_values,
     searched_interval,
 )
-from estimators.core.tile import AssignedTreatments, LinearlyAssigned, ShiftedFits, Tile
+from estimators.core.tile import AssignedTreatments, ShiftedFits, Tile
 from estimators.core.treatments import PathCodes
 from sim.arrays import Codes, Floats
 from sim.design import Design
@@ -206,7 +206,7 @@ class KernelTest:
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN and counts as extreme
     def test(self, y: Floats) -> NullTests:
         """Outcomes (R, T, N) under all assignments."""
-        if self.statistic == "studentised" and self.interval and isinstance(self.assigned, LinearlyAssigned):
+        if self.statistic == "studentised" and self.interval:
             return _searched(self.assigned.shifted(y, self.real))
         if self.statistic == "raw":
             drawn = self.assigned.estimates(y)[:, :, self.columns]
@@ -395,7 +395,7 @@ class PermutationTest(TileEstimator):
             return None
         draws = Draws.of(panel, self.scheme, self.draws, self.seed, rng)
         assigned, columns = kernel.assign(draws.treatments()), tuple(kernel.terms.index(term) for term in terms)
-        interval = self.interval and isinstance(assigned, LinearlyAssigned)
+        interval = self.interval and assigned.linear
         return KernelTest(draws, assigned, _observed(panel, treatment), columns, self.statistic, interval)
 
     def answer(self, plan: KernelTest | None, tile: Tile) -> Estimates:

@@ -146,23 +146,6 @@ KINDS: dict[str, ErrorKind] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorType:
-    """An error type on panels with known attributes: its kind, and the groups, the distance or the size (an attribute;
-    "" = none) that it names."""
-
-    kind: ErrorKind
-    groups: tuple[str, ...] = ()
-    cutoff: float = 0.0
-    shape: str = "uniform"
-    size: str = ""
-
-    @property
-    def may_be_floored(self) -> bool:
-        """Whether its matrix can have negative eigenvalues, which are set to zero."""
-        return self.kind.kind == "conley" or len(self.groups) > 1
-
-
 def kind_of(error: str) -> str:
     """The word before the colon."""
     return error.partition(":")[0]
@@ -206,44 +189,43 @@ def distance_of(error: str) -> tuple[float, str] | None:
     return (cutoff, shape) if 0 <= cutoff < float("inf") and shape in SHAPES else None
 
 
-def read_error(error: str, attributes: Sequence[str]) -> ErrorType | None:
-    """An error type on a panel with these attributes; None when it does not exist there.
+def read_error(error: str, attributes: Sequence[str]) -> tuple[ErrorKind, tuple[str, ...]] | None:
+    """The kind of an error type on a panel with these attributes and the groups that it names; None when it does not
+    exist there.
 
     Coordinates are no groups: every unit has its own. Two-way clusters are of two groups; periods are groups of
     `cluster` alone.
     """
-    kind = KINDS.get(kind_of(error))
+    kind, groups = KINDS.get(kind_of(error)), groups_of(error, attributes)
     if kind is None:
         return None
     if kind.argument == "none":
-        return ErrorType(kind) if error == kind.kind else None
-    if kind.argument == "distance":
-        found = distance_of(error)
-        return None if found is None else ErrorType(kind, (), *found)
-    if kind.argument == "size":
-        size = size_of(error)
-        known = error == kind.kind or size in set(attributes) - set(PLACE)
-        return ErrorType(kind, size=size) if known else None
-    groups = groups_of(error, attributes)
-    allowed = {"unit", *attributes, *(("period",) if kind.argument == "groups" else ())} - set(PLACE)
-    sound = 0 < len(set(groups)) == len(groups) <= 2 and set(groups) <= allowed
-    return ErrorType(kind, groups) if sound else None
+        exists = error == kind.kind
+    elif kind.argument == "distance":
+        exists = distance_of(error) is not None
+    elif kind.argument == "size":
+        exists = error == kind.kind or size_of(error) in set(attributes) - set(PLACE)
+    else:
+        allowed = {"unit", *attributes, *(("period",) if kind.argument == "groups" else ())} - set(PLACE)
+        exists = 0 < len(set(groups)) == len(groups) <= 2 and set(groups) <= allowed
+    return (kind, groups) if exists else None
 
 
 def may_be_floored(error: str, attributes: Sequence[str]) -> bool:
-    """Whether the matrix of an error type can have negative eigenvalues."""
+    """Whether the matrix of an error type can have negative eigenvalues, which are set to zero."""
     found = read_error(error, attributes)
-    return found is not None and found.may_be_floored
+    return found is not None and (found[0].kind == "conley" or len(found[1]) > 1)
 
 
 def served(error: str, attributes: Sequence[str], family: Family) -> bool:
     """Whether a family serves an error type. Spatial models have no two-way clusters and none of periods."""
     found = read_error(error, attributes)
-    if found is None or family not in found.kind.families:
+    if found is None or family not in found[0].families:
         return False
+    groups = found[1]
     if family == "synthetic":
-        return found.groups == ("unit",)
-    return family not in SPATIAL or (len(found.groups) < 2 and "period" not in found.groups)
+        return groups == ("unit",)
+    return family not in SPATIAL or (len(groups) < 2 and "period" not in groups)
 
 
 def forms(family: Family, attributes: Sequence[str]) -> list[str]:

@@ -108,23 +108,23 @@ class Pieces:
         return sum(map(len, self.parts))
 
     def __getitem__(self, rows: slice) -> Pieces:
-        return Pieces(tuple(part for _, part in self._within(rows)))
-
-    def _within(self, rows: slice) -> Iterator[tuple[int, Floats]]:
-        """What some rows are of each array, with the first of them."""
-        first, last, begin = *rows.indices(len(self))[:2], 0
+        first, last, _ = rows.indices(len(self))
+        begin, kept = 0, []
         for part in self.parts:
             low, high = max(first - begin, 0), min(last - begin, len(part))
             if low < high:
-                yield begin + low, part[low:high]
+                kept.append(part[low:high])
             begin += len(part)
+        return Pieces(tuple(kept))
 
     def chunks(self, most: int) -> Iterator[tuple[slice, Floats]]:
         """All rows, at most so many at a time, and which they are."""
-        for begin, part in self._within(slice(None)):
+        begin = 0
+        for part in self.parts:
             for start in range(0, len(part), most):
                 some = part[start : start + most]
                 yield slice(begin + start, begin + start + len(some)), some
+            begin += len(part)
 
 
 class Moments:
@@ -139,15 +139,32 @@ class Moments:
         """One record from consecutive tiles, joined by field."""
         if len(parts) == 1:
             return parts[0]
-        return cls(**{name: _joined([getattr(part, name) for part in parts]) for name in cls._given()})
+        joined: dict[str, Any] = {}
+        for name in (item.name for item in fields(cast(Any, cls)) if item.init):
+            column = [getattr(part, name) for part in parts]
+            first = column[0]
+            if isinstance(first, np.ndarray):
+                joined[name] = np.concatenate(column)
+            elif isinstance(first, Pieces):
+                joined[name] = Pieces(tuple(part for pieces in column for part in pieces.parts))
+            elif isinstance(first, Mapping):
+                joined[name] = {key: np.concatenate([one[key] for one in column]) for key in first}
+            else:
+                joined[name] = first
+        return cls(**joined)
 
     def take(self, rows: slice | NDArray[np.intp] | Flags) -> Self:
         """The same record for some of the panels."""
-        return type(self)(**{name: _taken(getattr(self, name), rows) for name in self._given()})
-
-    @classmethod
-    def _given(cls) -> list[str]:
-        return [item.name for item in fields(cast(Any, cls)) if item.init]
+        taken: dict[str, Any] = {}
+        for name in (item.name for item in fields(cast(Any, self)) if item.init):
+            value = getattr(self, name)
+            if isinstance(value, np.ndarray | Pieces):
+                taken[name] = value[rows]  # type: ignore[index]
+            elif isinstance(value, Mapping):
+                taken[name] = {key: array[rows] for key, array in value.items()}
+            else:
+                taken[name] = value
+        return type(self)(**taken)
 
     def locked(self) -> Self:
         """The same record, its arrays read-only: several estimators solve from them."""
@@ -163,23 +180,6 @@ class Moments:
         """R."""
         values = (getattr(self, item.name) for item in fields(cast(Any, self)))
         return next(len(value) for value in values if isinstance(value, np.ndarray | Pieces))
-
-
-def _joined(column: list[Any]) -> Any:
-    first = column[0]
-    if isinstance(first, np.ndarray):
-        return np.concatenate(column)
-    if isinstance(first, Pieces):
-        return Pieces(tuple(part for pieces in column for part in pieces.parts))
-    if isinstance(first, Mapping):
-        return {name: np.concatenate([one[name] for one in column]) for name in first}
-    return first
-
-
-def _taken(value: Any, rows: slice | NDArray[np.intp] | Flags) -> Any:
-    if isinstance(value, np.ndarray | Pieces):
-        return value[rows]  # type: ignore[index]
-    return {name: array[rows] for name, array in value.items()} if isinstance(value, Mapping) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -539,41 +539,26 @@ class Estimator(ABC):
         return self.solve(plan, moments, panel.schema, streams or Streams(0))
 
 
-class TileEstimator(Estimator):
-    """An estimator whose work on a tile is its answer: what no replication changes is prepared once."""
-
-    @abstractmethod
-    def prepare(self, panel: Panel) -> Any:
-        """All that follows from the variables that do not change between replications; raises BadInput for a panel
-        that cannot serve."""
+class TileEstimator(Estimator, Reduction):
+    """An estimator whose work on a tile is its answer, so that it is its own reduction: what no replication changes is
+    prepared once; `prepare` raises BadInput for a panel that cannot serve."""
 
     @abstractmethod
     def answer(self, plan: Any, tile: Tile) -> Estimates:
         """The estimates of one tile; every row must depend on its own panel alone."""
 
     def reduction(self, schema: Schema) -> Reduction | None:
-        """Everything."""
-        return TileAnswers(self)
+        """Itself."""
+        return self
+
+    def reduce(self, plan: Any, tile: Tile) -> Estimates:
+        """The answer."""
+        return self.answer(plan, tile)
 
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
         """The moments, which are the answers."""
         assert isinstance(moments, Estimates)
         return moments
-
-
-@dataclass(frozen=True, slots=True)
-class TileAnswers(Reduction):
-    """The whole work of an estimator that answers tile by tile."""
-
-    estimator: TileEstimator
-
-    def prepare(self, panel: Panel) -> Any:
-        """The estimator's plan."""
-        return self.estimator.prepare(panel)
-
-    def reduce(self, plan: Any, tile: Tile) -> Estimates:
-        """The estimator's answers."""
-        return self.estimator.answer(plan, tile)
 
 
 def one_by_one(panel: Panel, answer: Callable[[Panel], Estimates], refused: Estimates) -> Estimates:

@@ -104,19 +104,33 @@ class FunctionEstimator(MadeOfFunction, Estimator):
             raise bad("the terms are not known before a fit", where=self.recipe.where,
                       allowed="terms that are declared", remedy='declare them: @estimator(terms=["did"])')  # fmt: skip
         self.variables(schema)
-        chosen = {term: self._target(term, schema) for term in self.terms} | dict(self.targets)
+
+        # of a term that nobody named an estimand for the treatment's, its own beta, or the one of its name; "" = none
+        chosen, main = {}, self.recipe.target
+        for term in self.terms:
+            chosen[term] = term
+            if term in (schema.roles.treatment, main):
+                chosen[term] = of_a_dose(schema, main) if main == "att" else main
+            elif term in schema.variables:
+                chosen[term] = f"beta({term})"
+            else:
+                try:
+                    Estimand.parse(term)
+                except ValueError:
+                    chosen[term] = ""
+        chosen |= dict(self.targets)
         return Layout(self.terms, self.errors, (), {term: target for term, target in chosen.items() if target})
 
     def variables(self, schema: Schema) -> frozenset[str]:
         """The variables that its parameters name; all, when it takes a panel or a table."""
         named = frozenset(name for name in self.parameters.given if name in schema.variables)
         unknown = [name for name in self.parameters.given
-                   if name not in named and name != RANDOM and not self._takes_all(name)]  # fmt: skip
+                   if name not in named and name != RANDOM and not self._takes(name)]  # fmt: skip
         if unknown:
             raise bad(f"parameter {listed(map(repr, unknown))} is nothing of the panel", where=self.recipe.where,
                       allowed=one_of((PANEL, *TABLES, RANDOM, *schema.variables)),
                       remedy="rename the parameter, or give it a default")  # fmt: skip
-        everything = any(self._takes_all(name) for name in self.parameters.given if name not in named)
+        everything = any(self._takes(name) for name in self.parameters.given if name not in named)
         return frozenset(schema.variables) if everything else named
 
     def tried_on(self, panel: Panel, schema: Schema) -> Self:
@@ -134,123 +148,96 @@ class FunctionEstimator(MadeOfFunction, Estimator):
         if found is None:
             raise bad("a trial fit gave no answer", where=self.recipe.where, allowed=ALLOWED,
                       remedy='declare its terms: @estimator(terms=["did"])')  # fmt: skip
-        answers = [_Answer.of(value, self.recipe.where) for value in found.values()]
-        return replace(
-            cast(Any, self), terms=tuple(found), errors=_error_types(answers, self.errors, self.recipe.where)
-        )
+
+        # the names of its error types
+        said = [_answer(value, self.recipe.where)[1] for value in found.values()]
+        if all(se is None for se in said):
+            errors: tuple[str, ...] = ()
+        elif isinstance(said[0], Mapping):
+            errors = tuple(map(str, said[0]))
+        else:
+            errors, count = self.errors, len(said[0]) if isinstance(said[0], list | tuple) else 1
+            if count != len(errors):
+                raise bad(f"returned {count} standard errors of a term", where=self.recipe.where,
+                          allowed=f"{len(errors)}", remedy='name them: @estimator(errors=["hc1", "cluster"]), or '
+                          "return a dict by name")  # fmt: skip
+        return replace(cast(Any, self), terms=tuple(found), errors=errors)
 
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
-        """Fit R panels, one a call of the function unless it is batched; raises what the function raises."""
-        layout, rows = self.layout(panel.schema), panel.replications
+        """Fit R panels, one a call of the function unless it is batched; raises what the function raises, and BadInput
+        for other terms than those of the layout."""
+        layout, replications = self.layout(panel.schema), panel.replications
         streams = streams or Streams(0)
-        fits = self._fits(panel, streams.tile(streams.start, streams.start + rows))
-        parts = [self._estimates(found, layout, rows if self.recipe.batched else 1) for found in fits]
+        rows, parts = replications if self.recipe.batched else 1, []
+        for found in self._fits(panel, streams.tile(streams.start, streams.start + replications)):
+            if found is None:
+                parts += [Estimates.failed(layout, Status.NOT_CONVERGED)] * rows
+                continue
+            if set(found) != set(layout.terms):
+                raise bad(f"returned the terms {listed(found)}", where=self.recipe.where,
+                          allowed=listed(layout.terms, 20), remedy="return the same terms for every panel")  # fmt: skip
+            shape = (rows, len(layout.errors), len(layout.terms))
+            estimate, se, dof = np.empty((rows, len(layout.terms))), np.empty(shape), np.empty(shape)
+            for k, term in enumerate(layout.terms):
+                estimate[:, k], own_se, own_dof = _answer(found[term], self.recipe.where)
+                se[:, :, k] = _by_error(own_se, layout.errors, np.nan, self.recipe.where)
+                dof[:, :, k] = _by_error(own_dof, layout.errors, np.inf, self.recipe.where)
+            status = np.full(rows, Status.OK, dtype=np.uint8)
+            parts.append(Estimates(layout.terms, layout.errors, estimate, se, dof, status))
         return Estimates.join(parts)
 
     def _fits(self, panel: Panel, streams: Streams) -> Iterator[dict[str, Any] | None]:
         """What the function returns, by term: for each replication, or once when it is batched."""
         if self.recipe.batched:
-            yield self._by_term(self._call(panel, streams))
+            yield self._fit(panel, streams)
             return
         for row, generator in zip(range(panel.replications), streams.each("fit"), strict=True):
-            yield self._by_term(self._call(panel.replication(row), generator))
+            yield self._fit(panel.replication(row), generator)
 
-    def _call(self, panel: Panel, source: object) -> Any:
-        """The function on a panel: each parameter gets what its name or annotation asks for."""
+    def _fit(self, panel: Panel, source: object) -> dict[str, Any] | None:
+        """One call of the function by term, "" being the first; of a fit of another program the declared terms."""
+        # each parameter gets what its name or annotation asks for
         given = {}
         for name in self.parameters.given:
             if name in panel.variables:
                 given[name] = panel.variables[name] if self.recipe.batched else panel.variables[name][0]
             elif name == RANDOM:
                 given[name] = source
-            elif self._takes_panel(name):
+            elif self._takes(name) == PANEL:
                 given[name] = panel
             else:
                 given[name] = long_table(panel, self.recipe.unit, self.recipe.period)
-        return self.recipe.call(**given, **self._settings)
-
-    def _by_term(self, found: Any) -> dict[str, Any] | None:
-        """By term, "" being the first; of a fit of another program the declared terms."""
+        found = self.recipe.call(**given, **self._settings)
         if found is None:
             return None
+
         main = (self.terms or (self.recipe.target,))[0]
         fit = None if isinstance(found, Mapping) else answers_of(found)
         said = found if isinstance(found, Mapping) else {main: found} if fit is None else fit
         answers = {str(term) or main: value for term, value in said.items()}
-        return (
-            answers
-            if fit is None or not self.terms
-            else {term: answers[term] for term in self.terms if term in answers}
-        )
+        if fit is None or not self.terms:
+            return answers
+        return {term: answers[term] for term in self.terms if term in answers}
 
-    def _estimates(self, found: dict[str, Any] | None, layout: Layout, rows: int) -> Estimates:
-        """What a call returned as a record; raises BadInput for other terms than those of the layout."""
-        if found is None:
-            return Estimates.join([Estimates.failed(layout, Status.NOT_CONVERGED)] * rows)
-        if set(found) != set(layout.terms):
-            raise bad(f"returned the terms {listed(found)}", where=self.recipe.where, allowed=listed(layout.terms, 20),
-                      remedy="return the same terms for every panel")  # fmt: skip
-        shape = (rows, len(layout.errors), len(layout.terms))
-        estimate, se, dof = np.empty((rows, len(layout.terms))), np.empty(shape), np.empty(shape)
-        for k, term in enumerate(layout.terms):
-            answer = _Answer.of(found[term], self.recipe.where)
-            estimate[:, k] = answer.estimate
-            se[:, :, k] = _by_error(answer.se, layout.errors, np.nan, self.recipe.where)
-            dof[:, :, k] = _by_error(answer.dof, layout.errors, np.inf, self.recipe.where)
-        status = np.full(rows, Status.OK, dtype=np.uint8)
-        return Estimates(layout.terms, layout.errors, estimate, se, dof, status)
-
-    def _takes_panel(self, name: str) -> bool:
-        return name == PANEL or annotation_of(self.recipe.function, name) is Panel
-
-    def _takes_all(self, name: str) -> bool:
+    def _takes(self, name: str) -> str:
+        """What a parameter that is no variable and no generator gets: a panel, a table; "" = neither."""
         hint = annotation_of(self.recipe.function, name)
-        return name in TABLES or self._takes_panel(name) or getattr(hint, "__name__", "") == "DataFrame"
-
-    def _target(self, term: str, schema: Schema) -> str:
-        """The estimand of a term that nobody named one for; "" where there is none."""
-        if term in (schema.roles.treatment, self.recipe.target):
-            return of_a_dose(schema, self.recipe.target) if self.recipe.target == "att" else self.recipe.target
-        if term in schema.variables:
-            return f"beta({term})"
-        try:
-            Estimand.parse(term)
-        except ValueError:
-            return ""
-        return term
+        if name == PANEL or hint is Panel:
+            return PANEL
+        return "table" if name in TABLES or getattr(hint, "__name__", "") == "DataFrame" else ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What a function returned for one term; se and dof may be one a error type, by name or in order."""
-
-    estimate: Any
-    se: Any = None
-    dof: Any = None
-
-    @classmethod
-    def of(cls, value: Any, where: str) -> _Answer:
-        if isinstance(value, tuple) and 1 <= len(value) <= 3:
-            return cls(*value)
-        try:
-            return cls(np.asarray(value, dtype=np.float64))
-        except (TypeError, ValueError) as error:
-            raise bad(f"returned {type(value).__name__}", where=where, allowed=ALLOWED,
-                      remedy="return one of them") from error  # fmt: skip
-
-
-def _error_types(answers: Sequence[_Answer], declared: tuple[str, ...], where: str) -> tuple[str, ...]:
-    """Names of the error types of a trial fit."""
-    first = answers[0].se
-    if all(answer.se is None for answer in answers):
-        return ()
-    if isinstance(first, Mapping):
-        return tuple(map(str, first))
-    count = len(first) if isinstance(first, list | tuple) else 1
-    if count != len(declared):
-        raise bad(f"returned {count} standard errors of a term", where=where, allowed=f"{len(declared)}",
-                  remedy='name them: @estimator(errors=["hc1", "cluster"]), or return a dict by name')  # fmt: skip
-    return declared
+def _answer(value: Any, where: str) -> tuple[Any, Any, Any]:
+    """Estimate, se and dof that a function returned for one term, the latter two one an error type, by name or in
+    order, None where it did not say."""
+    if isinstance(value, tuple) and 1 <= len(value) <= 3:
+        estimate, se, dof = (*value, None, None)[:3]
+        return estimate, se, dof
+    try:
+        return np.asarray(value, dtype=np.float64), None, None
+    except (TypeError, ValueError) as error:
+        raise bad(f"returned {type(value).__name__}", where=where, allowed=ALLOWED,
+                  remedy="return one of them") from error  # fmt: skip
 
 
 def _by_error(given: Any, errors: tuple[str, ...], otherwise: float, where: str) -> Any:
@@ -321,43 +308,28 @@ def answers_of(found: Any) -> dict[str, Any] | None:
     it uses t, df_resid; pyfixest: coef(), se() and the degrees of freedom of its t; scikit-learn: coef_ alone, with
     the names it was fitted with; fits of one effect: att or ate and se, under the term "" (the treatment's).
     """
-    readers: tuple[Callable[[Any], dict[str, Any] | None], ...] = (_pyfixest, _series, _columns, _effect)
-    return next((answers for read in readers if (answers := read(found)) is not None), None)
+    # pyfixest
+    if callable(getattr(found, "coef", None)) and callable(getattr(found, "se", None)):
+        return _joined(found.coef(), found.se(), getattr(found, "_df_t", None))
 
-
-def _pyfixest(found: Any) -> dict[str, Any] | None:
-    if not (callable(getattr(found, "coef", None)) and callable(getattr(found, "se", None))):
-        return None
-    freedom = getattr(found, "_df_t", None)
-    return _joined(found.coef(), found.se(), freedom)
-
-
-def _series(found: Any) -> dict[str, Any] | None:
-    """linearmodels and statsmodels: series by term."""
-    params = getattr(found, "params", None)
-    errors = getattr(found, "std_errors", None)
+    # linearmodels and statsmodels: series by term
+    params, errors = getattr(found, "params", None), getattr(found, "std_errors", None)
     small = bool(getattr(found, "debiased", True)) if errors is not None else bool(getattr(found, "use_t", False))
     errors = getattr(found, "bse", None) if errors is None else errors
-    if not hasattr(params, "items") or not hasattr(errors, "items") or isinstance(found, Mapping):
-        return None
-    freedom = getattr(found, "df_resid_inference", None)  # of statsmodels' clustered errors
-    freedom = getattr(found, "df_resid", None) if freedom is None else freedom
-    return _joined(params, errors, freedom if small else None)
+    if hasattr(params, "items") and hasattr(errors, "items") and not isinstance(found, Mapping):
+        freedom = getattr(found, "df_resid_inference", None)  # of statsmodels' clustered errors
+        freedom = getattr(found, "df_resid", None) if freedom is None else freedom
+        return _joined(params, errors, freedom if small else None)
 
-
-def _columns(found: Any) -> dict[str, Any] | None:
-    """scikit-learn: coefficients in the order of its columns."""
+    # scikit-learn: coefficients in the order of its columns
     coefficients = getattr(found, "coef_", None)
-    if coefficients is None:
-        return None
-    values = np.atleast_1d(np.squeeze(np.asarray(coefficients, dtype=np.float64)))
-    names = getattr(found, "feature_names_in_", None)
-    if names is None and len(values) > 1:
-        return None
-    return dict(zip(map(str, names if names is not None else [""]), values.tolist(), strict=True))
+    if coefficients is not None:
+        values = np.atleast_1d(np.squeeze(np.asarray(coefficients, dtype=np.float64)))
+        names = getattr(found, "feature_names_in_", None)
+        if names is not None or len(values) <= 1:
+            return dict(zip(map(str, names if names is not None else [""]), values.tolist(), strict=True))
 
-
-def _effect(found: Any) -> dict[str, Any] | None:
+    # fits of one effect
     effect = next((getattr(found, name) for name in EFFECT if hasattr(found, name)), None)
     error = next((getattr(found, name) for name in ERROR if hasattr(found, name)), None)
     if effect is None or np.ndim(effect) or callable(effect):

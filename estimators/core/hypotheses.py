@@ -208,7 +208,7 @@ def parse_hypothesis(text: str, terms: Sequence[str], where: str = "test", treat
     reader = _Reader(text, tuple(terms), where, treatment)
     if "<" in text:
         return reader.equivalence()
-    parts = [reader.equation() for _ in reader.parts()]
+    parts = reader.equations()
     weights, null = np.array([part[0] for part in parts]), np.array([part[1] for part in parts])
     if len(parts) > 1 and np.linalg.matrix_rank(weights) < len(parts):
         raise bad(f"{text!r}: one hypothesis follows from the others, or contradicts them", where=where,
@@ -236,7 +236,12 @@ class _Reader:
         while self.text[at:].strip():
             rest = self.text[at:]
             start = at + len(rest) - len(rest.lstrip())
-            term = next((name for name in longest if self._stands(name, start)), None)
+            term = None
+            for name in longest:  # that stands there, where no longer word does
+                end = self.text[start + len(name) : start + len(name) + 1]
+                if self.text.startswith(name, start) and not (end.isalnum() or (end and end in "_:")):
+                    term = name
+                    break
             found = _TOKEN.match(self.text, at)
             if term is not None:
                 yield self.places[term]
@@ -245,23 +250,18 @@ class _Reader:
                 at = found.end()
                 if found["quoted"] is not None:
                     yield self._named(found["quoted"])
+                elif found["number"]:
+                    if not np.isfinite(number := float(found["number"])):
+                        raise self.fault(f"{found['number']} is too large",
+                                         "write a number that a computer can hold")  # fmt: skip
+                    yield number
                 else:
-                    yield self._number(found["number"]) if found["number"] else found["sign"]
+                    yield found["sign"]
             else:
                 word = _WORD.match(self.text, at)
                 named = word[1] if word else rest
                 yield self._named(named.strip())
                 at = start + len(named)
-
-    def _number(self, text: str) -> float:
-        if not np.isfinite(value := float(text)):
-            raise self.fault(f"{text} is too large", "write a number that a computer can hold")
-        return value
-
-    def _stands(self, name: str, start: int) -> bool:
-        """Whether a term stands at a place, and no longer word does."""
-        end = self.text[start + len(name) : start + len(name) + 1]
-        return self.text.startswith(name, start) and not (end.isalnum() or (end and end in "_:"))
 
     def _named(self, name: str) -> int:
         if name not in self.places:
@@ -276,25 +276,24 @@ class _Reader:
         self.at += 1
         return self.tokens[self.at - 1]
 
-    def parts(self) -> Iterator[int]:
-        """One step a hypothesis; those after a comma."""
-        yield 0
-        while self._next() == ",":
+    def equations(self) -> list[tuple[Floats, float]]:
+        """Weights (K,) and null of each combination, or difference of two sides; commas stand between them."""
+        found: list[tuple[Floats, float]] = []
+        while True:
+            left, right = self._sum(), np.zeros(len(self.terms) + 1)
+            if self._next() == "=":
+                self._take()
+                right = self._sum()
+            if not left[:-1].any():  # 0.02 = did
+                left, right = right, left
+            both = left - right if right[:-1].any() else left
+            found.append((self._checked(both), float(right[-1] - left[-1])))
+            if self._next() != ",":
+                break
             self._take()
-            yield self.at
         if self._next() != "":
             raise self.fault(f"{self._shown(self._next())} stands where nothing can follow")
-
-    def equation(self) -> tuple[Floats, float]:
-        """Weights (K,) and null of a combination, or of the difference of two sides."""
-        left, right = self._sum(), np.zeros(len(self.terms) + 1)
-        if self._next() == "=":
-            self._take()
-            right = self._sum()
-        if not left[:-1].any():  # 0.02 = did
-            left, right = right, left
-        both = left - right if right[:-1].any() else left
-        return self._checked(both), float(right[-1] - left[-1])
+        return found
 
     def equivalence(self) -> LinearHypothesis:
         """LOWER < combination < UPPER."""
@@ -375,12 +374,28 @@ def hypothesis_test(found: LinearHypothesis, estimate: Floats, covariance: TermC
     """The test of a hypothesis on the terms of one panel, (K,); NaN where the combination has no standard error but 0.
 
     A combination: t with the dof of the error type. Several: F = d' (L V L')^-1 d / Q with Q and dof degrees of
-    freedom, chi-square over Q where dof is infinite. Equivalence: t of both one-sided tests.
+    freedom, chi-square over Q where dof is infinite. Equivalence: t of both one-sided tests. Raises BadInput for a term
+    that has no standard error, and for several combinations with a singular covariance.
     """
-    values, se = combine(estimate, covariance, _nonzero(found.weights, covariance))
+    own = np.isfinite(np.diagonal(covariance.matrix[0]))
+    lacking = np.flatnonzero(~own & found.weights.any(axis=0))
+    if lacking.size:
+        raise bad(f"the term {covariance.terms[int(lacking[0])]!r} has no standard error", where="test",
+                  allowed="terms with one", remedy="choose another error type, or another term")  # fmt: skip
+    values, se = combine(estimate, covariance, found.weights)
     dof = np.array([covariance.dof])
+    infinite = np.isinf(covariance.dof)
+
     if found.kind == "joint":
-        return _joint(found, values - found.null, covariance)
+        weights, distance, count = found.weights[:, own], values - found.null, len(values)
+        variance = weights @ covariance.matrix[0][own][:, own] @ weights.T
+        if np.linalg.matrix_rank(variance, hermitian=True) < count:
+            raise bad(f"{found.text!r}: the covariance of its combinations is singular", where="test",
+                      allowed="fewer hypotheses than clusters", remedy="test fewer together")  # fmt: skip
+        f = float(distance @ np.linalg.solve(variance, distance)) / count
+        tail = chdtrc(count, f * count) if infinite else fdtrc(count, covariance.dof, f)
+        return HypothesisTest(found.text, "joint", f, float(tail), covariance.dof, count)
+
     value, error = float(values[0]), float(se[0])
     level = 2 * ALPHA if found.kind == "equivalence" else ALPHA
     se = np.where(se > 0, se, np.nan)
@@ -388,34 +403,9 @@ def hypothesis_test(found: LinearHypothesis, estimate: Floats, covariance: TermC
     with np.errstate(divide="ignore", invalid="ignore"):
         if found.kind == "equivalence":
             statistic = float(min(values[0] - found.lower, found.upper - values[0]) / se[0])
-            tail = ndtr(-statistic) if np.isinf(covariance.dof) else stdtr(covariance.dof, -statistic)
-            pvalue = float(tail)
+            pvalue = float(ndtr(-statistic) if infinite else stdtr(covariance.dof, -statistic))
         else:
             statistic = float((values[0] - found.null[0]) / se[0])
             pvalue = float(p_values(np.array([statistic]), dof)[0])
     return HypothesisTest(found.text, found.kind, statistic, pvalue, covariance.dof, 1, value, error, value - margin,
                           value + margin)  # fmt: skip
-
-
-def _nonzero(weights: Floats, covariance: TermCovariance) -> Floats:
-    """The weights; raises BadInput for one on a term that has no standard error."""
-    lacking = ~np.isfinite(np.diagonal(covariance.matrix[0])) & weights.any(axis=0)
-    if lacking.any():
-        name = covariance.terms[int(np.flatnonzero(lacking)[0])]
-        raise bad(f"the term {name!r} has no standard error", where="test", allowed="terms with one",
-                  remedy="choose another error type, or another term")  # fmt: skip
-    return weights
-
-
-def _joint(found: LinearHypothesis, distance: Floats, covariance: TermCovariance) -> HypothesisTest:
-    """Wald's F of several combinations, as `distance` from what they are held against (Q,)."""
-    own = np.isfinite(np.diagonal(covariance.matrix[0]))
-    weights, count = found.weights[:, own], len(distance)
-    variance = weights @ covariance.matrix[0][own][:, own] @ weights.T
-    if np.linalg.matrix_rank(variance, hermitian=True) < count:
-        raise bad(f"{found.text!r}: the covariance of its combinations is singular", where="test",
-                  allowed="fewer hypotheses than clusters", remedy="test fewer together")  # fmt: skip
-    statistic = float(distance @ np.linalg.solve(variance, distance)) / count
-    infinite = np.isinf(covariance.dof)
-    pvalue = chdtrc(count, statistic * count) if infinite else fdtrc(count, covariance.dof, statistic)
-    return HypothesisTest(found.text, "joint", statistic, float(pvalue), covariance.dof, count)

@@ -43,22 +43,17 @@ def inner(x: Floats, y: Floats) -> Floats:
     rows, outcomes = flat(x), flat(y)
     if x.shape[1] == 0:
         return np.zeros((y.shape[0], 0))
-    if x.shape[0] == 1 and x.shape[1] > 1:
-        return _products(rows[0], outcomes)
-    return np.asarray(np.vecdot(rows, outcomes[:, None]))
+    if x.shape[0] > 1 or x.shape[1] == 1:
+        return np.asarray(np.vecdot(rows, outcomes[:, None]))
 
-
-def _products(x: Floats, y: Floats) -> Floats:
-    """x (K, T N) by y (R, T N), a few replications at a time and always as many, (R, K).
-
-    BLAS repacks the factors of larger products, which takes longer. The few rows come first: faster than y X.
-    """
-    out = np.empty((len(y), len(x)))
-    for start in range(0, len(y), TOGETHER):
-        some = y[start : start + TOGETHER]
+    # A few replications at a time and always as many: BLAS repacks the factors of larger products, which takes longer.
+    # The few rows come first: faster than y X.
+    out = np.empty((len(outcomes), x.shape[1]))
+    for start in range(0, len(outcomes), TOGETHER):
+        some = outcomes[start : start + TOGETHER]
         if len(some) < TOGETHER:
-            some = np.concatenate([some, np.zeros((TOGETHER - len(some), y.shape[1]))])
-        out[start : start + TOGETHER] = (x @ some.T).T[: len(y) - start]
+            some = np.concatenate([some, np.zeros((TOGETHER - len(some), some.shape[1]))])
+        out[start : start + TOGETHER] = (rows[0] @ some.T).T[: len(outcomes) - start]
     return out
 
 
@@ -125,7 +120,12 @@ def invert(matrices: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     with np.errstate(divide="ignore", invalid="ignore"):
         correlation = matrices / outer
     correlation[~np.isfinite(correlation).all(axis=(1, 2))] = 1.0
-    inverse = _inverses(correlation)
+    try:
+        inverse = np.linalg.inv(correlation)
+    except np.linalg.LinAlgError:
+        singular = np.linalg.slogdet(correlation)[0] == 0
+        inverse = np.linalg.inv(np.where(singular[:, None, None], np.eye(k), correlation))
+        inverse[singular] = np.inf
     inflation = np.abs(np.diagonal(inverse, axis1=1, axis2=2)).sum(axis=1)
     sound = inflation < 1 / COLLINEAR
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -134,15 +134,14 @@ def invert(matrices: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     return inverse, sound
 
 
-def _inverses(matrices: Floats) -> Floats:
-    """Inverses (R, K, K), infinite where a matrix is exactly singular."""
-    try:
-        return np.linalg.inv(matrices)
-    except np.linalg.LinAlgError:
-        singular = np.linalg.slogdet(matrices)[0] == 0
-        out = np.linalg.inv(np.where(singular[:, None, None], np.eye(matrices.shape[-1]), matrices))
-        out[singular] = np.inf
-        return out
+def definite_inverse(matrices: Floats, least: float = 0.0) -> Floats:
+    """Inverses of symmetric matrices (R, K, K), NaN where one is not positive definite: where no eigenvalue in units of
+    the diagonal's roots may be `least` or less."""
+    scale = np.sqrt(np.abs(np.diagonal(matrices, axis1=1, axis2=2)))
+    scaled = matrices / (scale[:, :, None] * scale[:, None, :])
+    finite = np.isfinite(scaled).all(axis=(1, 2))
+    lowest = np.linalg.eigvalsh(np.where(finite[:, None, None], scaled, np.eye(scale.shape[1])))[:, 0]
+    return invert(np.where((finite & (lowest > least))[:, None, None], matrices, np.nan))[0]
 
 
 def absorbed(left: Floats, spread: Floats, total: Floats) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +32,6 @@ class TreatmentFits:
     estimate: Floats
     se: Floats
     status: NDArray[np.uint8]
-
-    def of(self, term: str) -> tuple[Floats, Floats]:
-        """Estimates and standard errors of a term, (R, B) each."""
-        k = self.terms.index(term)
-        return self.estimate[:, :, k], self.se[:, :, k]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -61,7 +56,12 @@ class ShiftedFits:
 
 
 class AssignedTreatments(ABC):
-    """B treatments of a panel, ready for any outcome; outcomes y (R, T, N) are raw."""
+    """B treatments of a panel, ready for any outcome; outcomes y (R, T, N) are raw.
+
+    linear: whether the one term is linear in the outcome, so that its tests have intervals by inversion.
+    """
+
+    linear: ClassVar[bool] = False
 
     @abstractmethod
     def estimates(self, y: Floats) -> Floats:
@@ -71,13 +71,9 @@ class AssignedTreatments(ABC):
     def fit(self, y: Floats) -> TreatmentFits:
         """Estimates and standard errors."""
 
-
-class LinearlyAssigned(AssignedTreatments):
-    """The same of an estimator with one term that is linear in the outcome: its tests have intervals by inversion."""
-
-    @abstractmethod
     def shifted(self, y: Floats, real: Floats) -> ShiftedFits:
-        """The fits of y - c D, D = real (1, T, N), as functions of c."""
+        """The fits of y - c D, D = real (1, T, N), as functions of c; of a linear term alone."""
+        raise TypeError(f"{type(self).__name__} is not linear in the outcome")
 
 
 class TreatmentKernel(ABC):
@@ -403,18 +399,22 @@ def transform_of(effects: tuple[str, ...], panel: Panel, *, constant: bool, root
 
 def nested_in(clusters: tuple[str, ...], effects: tuple[str, ...], panel: Panel) -> tuple[str, ...]:
     """The effects whose every level lies within one cluster of some of the groupings: unit, period, attributes."""
-    return tuple(effect for effect in effects if any(_is_nested(effect, cluster, panel) for cluster in clusters))
-
-
-def _is_nested(effect: str, cluster: str, panel: Panel) -> bool:
-    if cluster == "period":
-        return effect == "period" or effect.endswith(BY_PERIOD)
-    if not effect.endswith(BY_PERIOD):
-        return effect != "period"
-    inner = np.unique(panel.attributes[effect.removesuffix(BY_PERIOD)], return_inverse=True)[1]
-    codes = np.arange(len(panel.units)) if cluster == "unit" else panel.attributes[cluster]
-    outer = np.unique(codes, return_inverse=True)[1]
-    return len(np.unique(inner * len(panel.units) + outer)) == len(np.unique(inner))
+    units, found = len(panel.units), []
+    for effect in effects:
+        by_period, nested = effect.endswith(BY_PERIOD), False
+        for cluster in clusters:
+            if cluster == "period":
+                nested |= effect == "period" or by_period
+            elif not by_period:
+                nested |= effect != "period"
+            else:
+                inner = np.unique(panel.attributes[effect.removesuffix(BY_PERIOD)], return_inverse=True)[1]
+                codes = np.arange(units) if cluster == "unit" else panel.attributes[cluster]
+                outer = np.unique(codes, return_inverse=True)[1]
+                nested |= len(np.unique(inner * units + outer)) == len(np.unique(inner))
+        if nested:
+            found.append(effect)
+    return tuple(found)
 
 
 def without_singletons(panel: Panel, effects: tuple[str, ...]) -> Panel:
@@ -461,6 +461,7 @@ class Tile:
     def __init__(self, panel: Panel, *, weighted: bool = False) -> None:
         self.panel = panel
         self.root = weight_root(panel) if weighted else None
+        self._weighted = None if self.root is None else WeightedWithin.of(np.square(self.root))
         self._memo: dict[tuple[str, ...], Floats] = {}
         self._adoptions: dict[str, NDArray[np.int16] | None] = {}
 
@@ -468,11 +469,6 @@ class Tile:
     def transform(self) -> WithinTransform:
         """The two-way within transformation of this panel's pattern of observations."""
         return WithinTransform.of(self.panel)
-
-    @cached_property
-    def _weighted(self) -> WeightedWithin:
-        assert self.root is not None
-        return WeightedWithin.of(np.square(self.root))
 
     def raw(self, name: str) -> Floats:
         """A variable as it is in the panel."""
@@ -512,39 +508,40 @@ class Tile:
         return self._remember(("total", name))
 
     def _remember(self, key: tuple[str, ...]) -> Floats:
-        if key not in self._memo:
-            match key:
-                case ("lag", name, weights):
-                    self._memo[key] = self.panel.weights[weights].lag(self.raw(name))
-                case ("without", effects, name, *weights):
-                    values = self.lag(name, weights[0]) if weights else self.raw(name)
-                    self._memo[key] = without_effects(values, TAKEN_OUT[effects])  # type: ignore[index]
-                case ("within", name) if self.root is not None:
-                    self._memo[key] = self.root * self._weighted(self.raw(name))
-                case ("within", name) if self.transform.mask is None:
-                    self._memo[key], self._memo["between squares", name] = balanced_split(self.raw(name))
-                case ("within", name):
-                    self._memo[key] = self.transform(self.raw(name))
-                case ("within squares", name):
-                    self._memo[key] = _squares(self.within(name).reshape(-1, self.raw(name)[0].size))
-                case ("raw squares", name):
-                    self._memo[key] = _squares(self._observed(name))
-                case ("total", name):
-                    self._memo[key] = self._total(name)
-                case (_, name, weights):
-                    self._memo[key] = self._within_lag(name, weights)
-        return self._memo[key]
-
-    def _total(self, name: str) -> Floats:
-        """sum (x - xbar)^2: what is left within, and between units and periods."""
-        if self.root is not None:
-            root = self.root[self.root > 0]
-            seen = self._observed(name)
-            return _squares(seen - root * (seen @ root / root.size)[:, None])
-        if self.transform.mask is None:
-            return self.within_sum_of_squares(name) + self._memo["between squares", name]
-        seen = self._observed(name)
-        return np.asarray(np.square(seen - seen.mean(axis=1, keepdims=True)).sum(axis=1))
+        if key in self._memo:
+            return self._memo[key]
+        match key:
+            case ("lag", name, weights):
+                values = self.panel.weights[weights].lag(self.raw(name))
+            case ("without", effects, name, *weights):
+                values = self.lag(name, weights[0]) if weights else self.raw(name)
+                values = without_effects(values, TAKEN_OUT[effects])  # type: ignore[index]
+            case ("within", name) if self.root is not None and self._weighted is not None:
+                values = self.root * self._weighted(self.raw(name))
+            case ("within", name) if self.transform.mask is None:
+                values, self._memo["between squares", name] = balanced_split(self.raw(name))
+            case ("within", name):
+                values = self.transform(self.raw(name))
+            case ("within squares", name):
+                values = _squares(self.within(name).reshape(-1, self.raw(name)[0].size))
+            case ("raw squares", name):
+                values = _squares(self._observed(name))
+            case ("total", name) if self.root is not None:
+                root, seen = self.root[self.root > 0], self._observed(name)
+                values = _squares(seen - root * (seen @ root / root.size)[:, None])
+            case ("total", name) if self.transform.mask is None:  # what is left within, and between units and periods
+                values = self.within_sum_of_squares(name) + self._memo["between squares", name]
+            case ("total", name):
+                seen = self._observed(name)
+                values = np.asarray(np.square(seen - seen.mean(axis=1, keepdims=True)).sum(axis=1))
+            case (_, name, weights):  # Q W x; where Q W x = Q_N W Q x it needs one demeaning less
+                w = self.panel.weights[weights]
+                if w.row_stochastic and self.transform.mask is None:
+                    values = w.lag(self.within(name), centred=True)
+                else:
+                    values = self.transform(self.lag(name, weights))
+        self._memo[key] = values
+        return values
 
     def _observed(self, name: str) -> Floats:
         """Values of observed cells, (1 or R, cells)."""
@@ -552,13 +549,6 @@ class Tile:
         if self.root is not None:
             return x[:, self.root > 0] * self.root[self.root > 0]
         return x.reshape(x.shape[0], -1) if mask is None else x[:, mask > 0]
-
-    def _within_lag(self, name: str, weights: str) -> Floats:
-        """Q W x; for a row-stochastic W and a balanced panel Q W x = Q_N W Q x, which needs one demeaning less."""
-        w = self.panel.weights[weights]
-        if not w.row_stochastic or self.transform.mask is not None:
-            return self.transform(self.lag(name, weights))
-        return w.lag(self.within(name), centred=True)
 
 
 def _squares(flat: Floats) -> Floats:

@@ -47,20 +47,13 @@ class Fields:
     values: Floats
     _tables: dict[int, tuple[Floats, Floats, Floats]] = field(default_factory=dict, init=False, repr=False)
 
-    def by_path(self, paths: Floats) -> Floats:
-        """Sums over the periods by paths (P, T), (K, P, N)."""
-        return self._of(paths)[0]
-
-    def by_cell(self, paths: Floats) -> Floats:
-        """Those of each path and unit side by side, (P N, K)."""
-        return self._of(paths)[1]
-
-    def _of(self, paths: Floats) -> tuple[Floats, Floats, Floats]:
+    def tables(self, paths: Floats) -> tuple[Floats, Floats]:
+        """Sums over the periods by paths (P, T), (K, P, N), and those of each path and unit side by side, (P N, K)."""
         if id(paths) not in self._tables:
             table = np.matmul(paths, self.values)
             cells = np.ascontiguousarray(table.reshape(len(table), len(paths) * table.shape[2]).T)
             self._tables[id(paths)] = table, cells, paths  # kept with them, so that the key stays theirs
-        return self._tables[id(paths)]
+        return self._tables[id(paths)][:2]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -78,10 +71,7 @@ class Projection:
 
     def __call__(self, x: Floats) -> Floats:
         """M x, (R, T, N) -> (R, T, N)."""
-        return self.partial(self.transform(x))
-
-    def partial(self, within: Floats) -> Floats:
-        """What the basis leaves of a demeaned x, (R, T, N) -> (R, T, N)."""
+        within = self.transform(x)
         flat = self.basis.reshape(len(self.basis), within.shape[1] * within.shape[2])
         fitted = np.reshape(within.reshape(len(within), -1) @ flat.T @ flat, within.shape)
         return np.subtract(within, fitted, out=fitted)
@@ -115,11 +105,6 @@ class PathCodes:
     paths: Floats
     codes: NDArray[np.intp]
 
-    @property
-    def draws(self) -> int:
-        """B."""
-        return len(self.codes)
-
     @cached_property
     def cells(self) -> NDArray[np.intp]:
         """Where those who are ever treated stand in an array (B, N), flat, draw by draw."""
@@ -145,8 +130,8 @@ class PathCodes:
     @cached_property
     def kappa(self) -> Floats:
         """The table of kappa(a, b), (P, P); zero for the last, never."""
-        centred = _centred(self.paths)
-        return np.asarray(centred @ centred.T)
+        paths = centred(self.paths)
+        return np.asarray(paths @ paths.T)
 
     @property
     def total(self) -> Floats:
@@ -161,22 +146,18 @@ class PathCodes:
     @cached_property
     def by_period(self) -> Floats:
         """Sums over units in each period less their mean over time, (B, T)."""
-        return _centred(product(self.counts, self.paths))
+        return centred(product(self.counts, self.paths))
 
     @cached_property
     def chosen(self) -> sp.csr_array:
         """1 where a treated unit stands in a table (P N), (B, P N)."""
-        starts = np.searchsorted(self.treated[0], np.arange(self.draws + 1))
-        shape = (self.draws, len(self.paths) * self.codes.shape[1])
+        starts = np.searchsorted(self.treated[0], np.arange(len(self.codes) + 1))
+        shape = (len(self.codes), len(self.paths) * self.codes.shape[1])
         return sp.csr_array((np.ones(self.entries.size), self.entries, starts), shape=shape)
 
-    def sums(self, fields: Floats) -> Floats:
-        """D'x of demeaned fields x (K, T, N), (B, K); each draw's sum is made by itself, unit after unit."""
-        return self.meet(Fields(fields))
-
     def meet(self, fields: Fields) -> Floats:
-        """The same of fields that many batches meet."""
-        return np.asarray(self.chosen @ fields.by_cell(self.paths))
+        """D'x of demeaned fields x (K, T, N), (B, K); each draw's sum is made by itself, unit after unit."""
+        return np.asarray(self.chosen @ fields.tables(self.paths)[1])
 
     def square(self) -> Floats:
         """D'QD, (B,)."""
@@ -186,7 +167,7 @@ class PathCodes:
     def lagged_squares(self, forms: WeightForms) -> tuple[Floats, Floats]:
         """D'QWD and (WD)'QWD, (B,) each."""
         pulled = self._by_path(forms.columns[self.treated[1]])
-        lagged = _centred(product(pulled, self.paths))
+        lagged = centred(product(pulled, self.paths))
         pairs, units = self._pairs(forms.pairs), self.codes.shape[1]
         across = pairs[:, 0] - np.vecdot(self.by_period, lagged) / units
         return across, pairs[:, 1] - np.vecdot(lagged, lagged) / units
@@ -194,9 +175,9 @@ class PathCodes:
     def _by_path(self, weights: Floats | None) -> Floats:
         """Sums of weights of the treated, or their numbers, by path, (B, P)."""
         rows, _, codes = self.treated
-        size = self.draws * len(self.paths)
+        size = len(self.codes) * len(self.paths)
         cells = np.bincount(rows * len(self.paths) + codes, weights, minlength=size)
-        return cells.reshape(self.draws, len(self.paths)).astype(np.float64)
+        return cells.reshape(len(self.codes), len(self.paths)).astype(np.float64)
 
     def _pairs(self, table: NDArray[np.complex128]) -> Floats:
         """sum_ij A_ij kappa(a_i, a_j) of both parts of the table, (B, 2).
@@ -204,28 +185,22 @@ class PathCodes:
         Draws with as many treated units go together, so that each has the sums of its own units alone.
         """
         rows, units, codes = self.treated
-        sizes = np.bincount(rows, minlength=self.draws)
-        starts, out = np.cumsum(sizes) - sizes, np.empty((self.draws, 2))
+        sizes = np.bincount(rows, minlength=len(self.codes))
+        starts, out = np.cumsum(sizes) - sizes, np.empty((len(self.codes), 2))
+        flat, kappa = table.ravel(), self.kappa.ravel()
         for size in np.unique(sizes):
             alike = np.flatnonzero(sizes == size)
-            members = starts[alike][:, None] + np.arange(size)
-            out[alike] = self._pairs_of(table, units[members], codes[members])
-        return out
-
-    def _pairs_of(self, table: NDArray[np.complex128], members: NDArray[np.intp], codes: NDArray[np.intp]) -> Floats:
-        """The same of draws with M treated units each, (B, 2): the units and their paths (B, M)."""
-        draws, most = members.shape
-        out = np.empty((draws, 2))
-        left, right = np.triu_indices(most)  # both factors are symmetric
-        step = max(1, PAIRS_AT_ONCE // max(left.size, 1))
-        flat, kappa = table.ravel(), self.kappa.ravel()
-        doubled = np.where(left == right, 1.0, 2.0)
-        for start in range(0, draws, step):
-            unit, path = members[start : start + step], codes[start : start + step]
-            at = (unit * len(table)).take(left, axis=1) + unit.take(right, axis=1)
-            both_paths = (path * len(self.kappa)).take(left, axis=1) + path.take(right, axis=1)
-            both = flat.take(at).view(np.float64).reshape(len(unit), left.size, 2)
-            out[start : start + step] = np.matmul((kappa.take(both_paths) * doubled)[:, None, :], both)[:, 0]
+            left, right = np.triu_indices(size)  # both factors are symmetric
+            doubled = np.where(left == right, 1.0, 2.0)
+            step = max(1, PAIRS_AT_ONCE // max(left.size, 1))
+            for start in range(0, alike.size, step):
+                some = alike[start : start + step]
+                members = starts[some][:, None] + np.arange(size)
+                unit, path = units[members], codes[members]
+                at = (unit * len(table)).take(left, axis=1) + unit.take(right, axis=1)
+                both_paths = (path * len(self.kappa)).take(left, axis=1) + path.take(right, axis=1)
+                both = flat.take(at).view(np.float64).reshape(len(unit), left.size, 2)
+                out[some] = np.matmul((kappa.take(both_paths) * doubled)[:, None, :], both)[:, 0]
         return out
 
     def whole(self) -> Floats:
@@ -274,11 +249,6 @@ class Paths:
     coded: PathCodes | None = None
 
     @property
-    def draws(self) -> int:
-        """B."""
-        return len(self.values)
-
-    @property
     def total(self) -> Floats:
         """D'D, (B,)."""
         return ols.sum_of_squares(self.values)
@@ -289,34 +259,28 @@ class Paths:
         cells = self.values[0].size if self.transform.mask is None else self.transform.mask.sum()
         return self.total - self.values.sum(axis=(1, 2)) ** 2 / cells
 
-    def sums(self, fields: Floats) -> Floats:
+    def meet(self, fields: Fields) -> Floats:
         """D'x of demeaned fields x (K, T, N), (B, K)."""
         if self.coded is not None:
-            return self.coded.sums(fields)
-        cells = fields.shape[1] * fields.shape[2]
-        return np.matmul(fields.reshape(len(fields), cells), self.values.reshape(-1, cells, 1))[:, :, 0]
-
-    def meet(self, fields: Fields) -> Floats:
-        """The same of fields that many batches meet."""
-        return self.sums(fields.values)
+            return self.coded.meet(fields)
+        x = fields.values
+        cells = x.shape[1] * x.shape[2]
+        return np.matmul(x.reshape(len(x), cells), self.values.reshape(-1, cells, 1))[:, :, 0]
 
     def square(self) -> Floats:
         """D'QD, (B,)."""
-        return self._over_tiles(lambda d: [ols.sum_of_squares(self.transform(d))])[0]
+        parts = (self.values[rows] for rows in tiles(len(self.values)))
+        return np.concatenate([ols.sum_of_squares(self.transform(d)) for d in parts])
 
     def lagged_squares(self, forms: WeightForms) -> tuple[Floats, Floats]:
         """D'QWD and (WD)'QWD, (B,) each."""
-
-        def both(d: Floats) -> list[Floats]:
+        across, own = [], []
+        for rows in tiles(len(self.values)):
+            d = self.values[rows]
             lagged = self.transform(forms.weights.lag(d))
-            return [ols.dot(d, lagged), ols.sum_of_squares(lagged)]
-
-        across, own = self._over_tiles(both)
-        return across, own
-
-    def _over_tiles(self, forms: Callable[[Floats], list[Floats]]) -> list[Floats]:
-        parts = [forms(self.values[rows]) for rows in tiles(self.draws)]
-        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+            across.append(ols.dot(d, lagged))
+            own.append(ols.sum_of_squares(lagged))
+        return np.concatenate(across), np.concatenate(own)
 
 
 Treatments = PathCodes | Paths
@@ -378,5 +342,6 @@ def tiles(draws: int) -> Iterator[slice]:
     return (slice(start, start + TILE) for start in range(0, draws, TILE))
 
 
-def _centred(series: Floats) -> Floats:
+def centred(series: Floats) -> Floats:
+    """Without the mean over the last axis."""
     return np.asarray(series - series.mean(axis=-1, keepdims=True))

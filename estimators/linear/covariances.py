@@ -202,10 +202,10 @@ class ScoreSum:
         if kind == "conley":
             return cls(error, kind, 0, lag=bartlett_lag(periods), nearness=nearness(error, panel.attributes))
         names = groups_of(error, tuple(panel.attributes))
-        return cls._clustered(error, names, panel, asked_by) if names else cls(error, kind, 0)
+        if not names:
+            return cls(error, kind, 0)
 
-    @classmethod
-    def _clustered(cls, error: str, names: tuple[str, ...], panel: Panel, asked_by: str) -> ScoreSum:
+        # clusters of one grouping, or of two and of both together unless one is nested in the other
         cells = [cells_of(name, panel) for name in names]
         counts = [count_clusters(codes, panel) for codes in cells]
         if "period" in names:
@@ -216,7 +216,7 @@ class ScoreSum:
             both = np.unique(cells[0] * (cells[1].max() + 1) + cells[1], return_inverse=True)[1].reshape(cells[0].shape)
             nested = count_clusters(both, panel) == max(counts)
             cells = [cells[counts.index(groups)]] if nested else [*cells, both]
-        return cls(error, kind_of(error), groups, tuple(cells))
+        return cls(error, kind, groups, tuple(cells))
 
     @property
     def floors(self) -> bool:

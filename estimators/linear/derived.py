@@ -505,44 +505,40 @@ class TripleDifference(DerivedRegression):
         return replace(with_variables(schema, self.product(schema)), attributes=attributes)
 
     def derived(self, panel: Panel) -> Panel:
-        """The units of both groups, with the treatment of the second."""
-        labels = self._labels(panel)
-        kept = np.isin(labels, self.values)
+        """The units of both groups, with the treatment of the second; raises BadInput for a group that varies within
+        units or replications, for values that no unit has, and for a fixed treatment that is none within a group."""
+        # the group of each unit as text, (N,)
         _, treatment, _ = self.names(panel.schema)
-        d = panel.variables[treatment]
-        self._check_groups(panel, labels, treatment)
-        whole = panel.with_variables({self.product(panel.schema): d * (labels == self.values[1])})
-        whole = replace(whole, attributes={**panel.attributes, self.group: labels})
-        return whole if kept.all() else part(whole, kept, np.ones(len(panel.periods), dtype=bool))
-
-    def _labels(self, panel: Panel) -> np.ndarray:
-        """The group of each unit as text, (N,); raises BadInput for one that varies within units or replications."""
         if self.group in panel.attributes:
-            return group_labels(panel.attributes[self.group])
-        values = panel.variables[self.group]
-        seen = np.ones(values.shape[1:], dtype=bool) if panel.observed is None else panel.observed[0]
-        first = np.take_along_axis(values[0], seen.argmax(axis=0)[None], axis=0)[0]
-        if len(values) > 1 or (np.where(seen, values[0], first) != first).any():
-            raise bad(f"the group {self.group!r} varies within units", where=self.label,
-                      allowed="one value for each unit", remedy="name a group that units keep")  # fmt: skip
-        return group_labels(first)
+            labels = group_labels(panel.attributes[self.group])
+        else:
+            values = panel.variables[self.group]
+            seen = np.ones(values.shape[1:], dtype=bool) if panel.observed is None else panel.observed[0]
+            first = np.take_along_axis(values[0], seen.argmax(axis=0)[None], axis=0)[0]
+            if len(values) > 1 or (np.where(seen, values[0], first) != first).any():
+                raise bad(f"the group {self.group!r} varies within units", where=self.label,
+                          allowed="one value for each unit", remedy="name a group that units keep")  # fmt: skip
+            labels = group_labels(first)
 
-    def _check_groups(self, panel: Panel, labels: np.ndarray, treatment: str) -> None:
-        """Raise BadInput for values that no unit has, and for a fixed treatment that is none within a group."""
+        kept = np.isin(labels, self.values)
+        d = panel.variables[treatment]
+        periods = np.ones(len(panel.periods), dtype=bool)
         for value in self.values:
             units: Flags = labels == value
             if not units.any():
                 raise bad(f"no unit has {self.group} = {value}", where=self.label,
                           allowed=one_of(dict.fromkeys(labels.tolist())), remedy="correct values")  # fmt: skip
-            if panel.variables[treatment].shape[0] > 1:
+            if len(d) > 1:
                 continue
-            own = part(replace(panel, variables={treatment: panel.variables[treatment]}, weights={}), units,
-                       np.ones(len(panel.periods), dtype=bool))  # fmt: skip
-            left, raw = Tile(own).within_sum_of_squares(treatment), Tile(own).raw_sum_of_squares(treatment)
+            own = Tile(part(replace(panel, variables={treatment: d}, weights={}), units, periods))
+            left, raw = own.within_sum_of_squares(treatment), own.raw_sum_of_squares(treatment)
             if left[0] <= ols.ABSORBED * max(raw[0], 1.0):
                 raise bad(f"the treatment does not differ within {self.group} = {value}", where=self.label,
                           allowed="units that are treated and others that are not in both groups",
                           remedy="choose another group")  # fmt: skip
+        whole = panel.with_variables({self.product(panel.schema): d * (labels == self.values[1])})
+        whole = replace(whole, attributes={**panel.attributes, self.group: labels})
+        return whole if kept.all() else part(whole, kept, periods)
 
     def targets(self, schema: Schema) -> dict[str, str]:
         """The mean effect in the first group, and what the second has more; controls' coefficients."""

@@ -24,14 +24,13 @@ from estimators.core.estimator import (
     slope_targets,
     treatment_of,
 )
+from estimators.core.hypotheses import NullTests
 from estimators.core.tile import Tile, TreatmentKernel, check_effects, spread, without_singletons
 from estimators.linear.covariances import ClusterK
 from estimators.linear.few_clusters import (
     ADJUSTED,
     PLACEBOS,
     ClusterFacts,
-    FewTreatedTest,
-    FittedTreatment,
     facts_of,
     wild_clusters,
 )
@@ -100,7 +99,11 @@ class TwoWayDID(RegressionEstimator):
         check_names(schema, outcome, regressors, self.label)
         check_effects(self.effects, schema, self.label)
         check_error_types(self.errors, schema, self.label, "regression")
-        self._check_placebos(schema, regressors)
+        for error in (each for each in self.errors if kind_of(each) in PLACEBOS):
+            if schema.roles.treatment not in regressors or set(self.effects) != {"unit", "period"}:
+                raise bad(f"{error} without a treatment beside unit and period effects", where=f"{self.label} errors",
+                          allowed="a treatment among the regressors, effects of units and periods alone",
+                          remedy="choose another error type")  # fmt: skip
         if self.draws < 1:
             raise bad(f"draws = {self.draws}", where=self.label, allowed="1 or more", remedy="set draws = 999")
         targets = slope_targets(schema, regressors, self.target)
@@ -108,24 +111,13 @@ class TwoWayDID(RegressionEstimator):
         floored = (f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
         tests = any(without_se(error) for error in self.errors)
         whole = Layout(
-            self._all_terms(schema),
+            (*regressors, "constant") if self.constant else regressors,
             self.errors,
             ("r2", *within, "r2_adjusted", "sigma2", "nobs", *floored),
             targets,
             ("pvalue", "lower", "upper") if tests else (),
         )
         return whole.only(self.terms, self.label)
-
-    def _check_placebos(self, schema: Schema, regressors: tuple[str, ...]) -> None:
-        for error in (each for each in self.errors if kind_of(each) in PLACEBOS):
-            if schema.roles.treatment not in regressors or set(self.effects) != {"unit", "period"}:
-                raise bad(f"{error} without a treatment beside unit and period effects", where=f"{self.label} errors",
-                          allowed="a treatment among the regressors, effects of units and periods alone",
-                          remedy="choose another error type")  # fmt: skip
-
-    def _all_terms(self, schema: Schema) -> tuple[str, ...]:
-        regressors = self.names(schema)[1]
-        return (*regressors, "constant") if self.constant else regressors
 
     def used(self, panel: Panel) -> Panel:
         """Without singletons, where they are dropped."""
@@ -175,7 +167,7 @@ class TwoWayDID(RegressionEstimator):
         plan = reduction.prepare(panel)
         factor, dof = (1.0, float(plan.nobs - len(reduction.regressors) - plan.effects))
         if error != "iid":
-            factor, dof = alone._factor(error, plan, reduction)
+            factor, dof = plan.factor(error, len(reduction.regressors), self.cluster_k)
         matrix = reduction.covariance(plan, Tile(panel), error) * factor
         kept = [terms.index(term) for term in self.terms or terms]
         return TermCovariance(self.terms or terms, matrix[:, kept][:, :, kept], dof)
@@ -208,11 +200,9 @@ class TwoWayDID(RegressionEstimator):
         kernel = reduction.kernel(plan, panel)
         if kernel is None or not errors:
             return kernel
-        return replace(kernel, factor=self._factor(error, plan, reduction)[0]) if kernel.clusters else None
-
-    def _factor(self, error: str, plan: LinearPlan, reduction: LeastSquares) -> tuple[float, float]:
-        """Small-sample factor and degrees of freedom of an error type that is a sum of scores."""
-        return plan.factor(error, len(reduction.regressors), self.cluster_k if self.effects else "all")
+        if not kernel.clusters:
+            return None
+        return replace(kernel, factor=plan.factor(error, len(reduction.regressors), self.cluster_k)[0])
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
@@ -224,7 +214,9 @@ class TwoWayDID(RegressionEstimator):
         layout, reduction = self.layout(schema), self.reduction(schema)
         r, free = len(moments.beta), plan.nobs - len(reduction.regressors) - plan.effects
         own = plan.regressors.own if moments.own is None and plan.regressors else moments.own
-        terms = layout.terms if plan.redrawn else self._all_terms(schema)
+        terms = layout.terms
+        if not plan.redrawn:  # all of them, whichever are reported
+            terms = (*reduction.regressors, "constant") if self.constant else reduction.regressors
         shape = (r, len(self.errors), len(terms))
         variance, dof = np.full(shape, np.nan), np.empty(shape)
         stored = {name: np.full(shape, np.nan) for name in layout.stored}
@@ -234,16 +226,16 @@ class TwoWayDID(RegressionEstimator):
                 variance[:, row], dof[:, row] = spread(own * (moments.ssr / free)[:, None], r), free
             elif error in plan.wild:
                 dof[:, row] = plan.wild[error].max()
-                for name, values in self._wild(error, plan, moments, reduction, streams).items():
+                for name, values in self._wild(error, plan, moments, streams).items():
                     stored[name][:, row] = values
             elif without_se(error):
                 k = terms.index(str(schema.roles.treatment))
-                tests = self._placebos(error, plan, moments, k, reduction, streams)
-                dof[:, row] = tests.controls[:, None] - 1
+                tests, controls = self._placebos(error, plan, moments, k, reduction, streams)
+                dof[:, row] = controls[:, None] - 1
                 for name in layout.stored:
                     stored[name][:, row, k] = getattr(tests, name)
             else:
-                factor, dof[:, row] = self._factor(error, plan, reduction)
+                factor, dof[:, row] = plan.factor(error, len(reduction.regressors), self.cluster_k)
                 at = reduction.summed.index(error)
                 variance[:, row] = moments.robust[:, at] * factor
                 if moments.dof is not None and kind_of(error) in ADJUSTED:
@@ -251,28 +243,23 @@ class TwoWayDID(RegressionEstimator):
         exact = moments.ssr <= ols.EXACT * moments.tss
         for values in (variance, *stored.values()):
             values[exact] = np.nan
-        statistics = self._statistics(plan, moments, free, reduction)
-        whole = replace(layout, terms=terms)
-        return Estimates.of(whole, moments.beta, np.sqrt(variance), dof, statistics, **stored).only(layout.terms)
 
-    def _statistics(
-        self, plan: LinearPlan, moments: LinearMoments, free: int, reduction: LeastSquares
-    ) -> dict[str, Floats]:
-        r2 = 1.0 - moments.ssr / moments.tss
-        around = 1 if self.effects or self.constant else 0
-        return {
+        r2, around = 1.0 - moments.ssr / moments.tss, 1 if self.effects or self.constant else 0
+        statistics = {
             "r2": r2,
             "r2_within": 1.0 - moments.ssr / moments.tss_within,
             "r2_adjusted": 1.0 - (1.0 - r2) * (plan.nobs - around) / free,
             "sigma2": moments.ssr / free,
-            "nobs": np.full(len(r2), float(plan.nobs)),
+            "nobs": np.full(r, float(plan.nobs)),
             **{f"floored:{error}": moments.floored[:, i].astype(float) for i, error in enumerate(reduction.summed)},
         }
+        whole = replace(layout, terms=terms)
+        return Estimates.of(whole, moments.beta, np.sqrt(variance), dof, statistics, **stored).only(layout.terms)
 
     def _placebos(
         self, error: str, plan: LinearPlan, moments: LinearMoments, k: int, reduction: LeastSquares, streams: Streams
-    ) -> FewTreatedTest:
-        """Tests of the treatment, regressor k, by placebos of never treated units."""
+    ) -> tuple[NullTests, Floats]:
+        """Tests of the treatment, regressor k, by placebos of never treated units, and how many these are, (R,)."""
         assert plan.few is not None
         assert moments.e is not None
         own, x = moments.own, moments.z
@@ -283,20 +270,18 @@ class TwoWayDID(RegressionEstimator):
             x = x[:, : len(reduction.regressors)]
             x = x - (x.sum(axis=(2, 3), keepdims=True) / plan.nobs) * plan.mask  # a reported constant's means are in it
         b = moments.beta[:, k]
-        fit = FittedTreatment(b, spread(own[:, k], len(b)), moments.e, moments.d, x)
-        draws = streams.tile(streams.start, streams.start + len(moments.e))
-        return plan.few.tests(error, fit, draws.each("placebos"), self.draws)
+        redrawn = None if moments.d is None or x is None else (moments.d, x)
+        draws = streams.tile(streams.start, streams.start + len(b)).each("placebos")
+        return plan.few.tests(error, (b, spread(own[:, k], len(b)), moments.e), redrawn, draws, self.draws)
 
-    def _wild(
-        self, error: str, plan: LinearPlan, moments: LinearMoments, reduction: LeastSquares, streams: Streams
-    ) -> dict[str, Floats]:
+    def _wild(self, error: str, plan: LinearPlan, moments: LinearMoments, streams: Streams) -> dict[str, Floats]:
         """p values and intervals of all terms, (R, K) each."""
         assert moments.e is not None
         if moments.psi is not None and moments.z is not None:
             psi, z = moments.psi, moments.z
         else:
             assert plan.regressors is not None
-            psi, z = plan.regressors.psi, reduction.entering(plan)
+            psi, z = plan.regressors.psi, plan.regressors.entering(plan.scale)
         ones = plan.scale
 
         def project(x: Floats) -> Floats:

@@ -89,7 +89,7 @@ class InteractionTest(RegressionEstimator):
         """The first group's effect, whose target is the ATT, and one difference for each other group."""
         outcome, regressors = self.names(schema)
         check_names(schema, outcome, regressors, self.label)
-        treatment = _treatment(schema)
+        treatment = schema.roles.treatment or "did"
         allowed = {
             "treatment": (treatment, regressors),
             "group": (self.group, schema.attributes),
@@ -119,11 +119,27 @@ class InteractionTest(RegressionEstimator):
         outcome, regressors = self.names(panel.schema)
         ols.check_fixed(panel, regressors, self.label)
         compared, codes = self._compared(panel)
-        self._check_clusters(compared, codes)
-        sample = self._sample(compared, len(self.values) * len(regressors))
+
+        # the score of a group with one cluster sums to zero, whatever the variance is
+        errors = tuple(dict.fromkeys((*self.errors, self.test)))
+        for error in errors:
+            own = compared.attributes.get(error.removeprefix("cluster:"))
+            own = np.arange(codes.size) if error == "cluster:unit" else own
+            if not error.startswith("cluster:") or own is None:
+                continue
+            if min(len(np.unique(own[codes == group])) for group in range(len(self.values))) < 2:
+                raise bad(f"a group has 1 cluster under {error}", where=self.label,
+                          allowed="2 or more clusters in each group", remedy="choose a finer clustering")  # fmt: skip
+
+        # observations and parameters as TwoWayDID counts them with effects of units and of GROUP by period
+        effects, slopes = ("unit", f"{self.group}-by-period"), len(self.values) * len(regressors)
+        free = transform_of(effects, compared, constant=True).effects
+        sample = Sample.of(compared, errors, slopes, free, effects, self.cluster_k)
+        sample.check(self.label, "compare fewer groups")
+
         clusters = None if self.test == "cluster:unit" else unit_clusters(self.test, compared)
         mask = None if compared.observed is None else compared.observed[0].astype(np.float64)
-        tile, treatment = Tile(compared, weighted=True), _treatment(panel.schema)
+        tile, treatment = Tile(compared, weighted=True), panel.roles.treatment or "did"
         columns = [tile.within(name) for name in (*regressors, outcome)]
         did = compared.variables[treatment] > 0
         first = 0 if streams is None else streams.start
@@ -163,29 +179,9 @@ class InteractionTest(RegressionEstimator):
         used = without_singletons(compared, ("unit", f"{self.group}-by-period"))
         return used, (labels[kept][:, None] == np.array(self.values)).argmax(axis=1)
 
-    def _check_clusters(self, compared: Panel, codes: Codes) -> None:
-        """Raise BadInput when a group has one cluster: its score sums to zero, whatever the variance is."""
-        for error in dict.fromkeys((*self.errors, self.test)):
-            name = error.removeprefix("cluster:")
-            own = np.arange(codes.size) if error == "cluster:unit" else compared.attributes.get(name)
-            if not error.startswith("cluster:") or own is None:
-                continue
-            if min(len(np.unique(own[codes == group])) for group in range(len(self.values))) < 2:
-                raise bad(f"a group has 1 cluster under {error}", where=self.label,
-                          allowed="2 or more clusters in each group", remedy="choose a finer clustering")  # fmt: skip
-
-    def _sample(self, compared: Panel, slopes: int) -> Sample:
-        """Observations and parameters, as TwoWayDID counts them with effects of units and of GROUP by period."""
-        effects = ("unit", f"{self.group}-by-period")
-        free = transform_of(effects, compared, constant=True).effects
-        errors = tuple(dict.fromkeys((*self.errors, self.test)))
-        sample = Sample.of(compared, errors, slopes, free, effects, self.cluster_k)
-        sample.check(self.label, "compare fewer groups")
-        return sample
-
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def _estimates(self, layout: Layout, test: _Test, sample: Sample, permutation_p: float) -> Estimates:
-        fits = test.fit(test.codes[None])
+        fits = GroupFits.of(test.units, test.codes[None], test.groups)
         contrast, freedom = _contrast(test.groups), test.groups - 1
         effects = fits.slopes[:, :, test.treatment]
         e = fits.residuals()[0].T[None]
@@ -222,13 +218,9 @@ class _Test:
     treatment: int
     clusters: Codes | None
 
-    def fit(self, codes: Codes) -> GroupFits:
-        """The regressions of assignments (D, N)."""
-        return GroupFits.of(self.units, codes, self.groups)
-
     def wald(self, codes: Codes) -> Floats:
         """Clustered Wald statistics of assignments (D, N) without small-sample factor, (D,)."""
-        fits = self.fit(codes)
+        fits = GroupFits.of(self.units, codes, self.groups)
         unit_scores = np.vecdot(fits.partialled(self.treatment), fits.residuals())
         scores = group_sums(unit_scores, codes, self.groups, self.clusters)
         covariances = self.sound(fits, scores.transpose(0, 2, 1) @ scores)
@@ -290,7 +282,3 @@ def _contrast(groups: int) -> Floats:
 def _row(array: NDArray[Any], row: int) -> NDArray[Any]:
     """One replication, (T, N), of (1 or R, T, N)."""
     return array[row if array.shape[0] > 1 else 0]
-
-
-def _treatment(schema: Schema) -> str:
-    return schema.roles.treatment or "did"

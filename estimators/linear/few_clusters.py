@@ -53,7 +53,6 @@ from typing import Literal
 import numpy as np
 
 from estimators.core.error_types import kind_of, size_of
-from estimators.core.estimator import Moments
 from estimators.core.hypotheses import NullTests, linear_interval, permutation_p_values, searched_interval
 from estimators.core.regression import flat, gram, invert, sum_of_squares
 from estimators.core.tile import Transform, effect_levels, nested_in, observed_mask, transform_of
@@ -70,32 +69,25 @@ LOST = 1e-10  # share of psi'psi outside the span of all A_g above which a coeff
 CELLS = 2**22  # of the columns W of replications that are decomposed together
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class ClusterSpan:
-    """What effects and clusters give before any regressor.
+# What effects and clusters give before any regressor: M, orthonormal columns (q, T, N) of the other effects after M,
+# and the cells of each cluster, in T N.
+ClusterSpan = tuple[Transform, Floats, tuple[Codes, ...]]
 
-    nested: M; reaching (q, T, N): orthonormal columns of the other effects after M; cells: of each cluster, in T N.
-    """
 
-    nested: Transform
-    reaching: Floats
-    cells: tuple[Codes, ...]
-
-    @classmethod
-    def of(
-        cls, panel: Panel, effects: tuple[str, ...], total: ScoreSum, *, constant: bool, root: Floats | None = None
-    ) -> ClusterSpan:
-        """Of an error type by clusters of units; constant: whether a regression without effects has one; root: of
-        weights, (T, N)."""
-        groups = tuple(total.error.partition(":")[2:])
-        inside = nested_in(groups, effects, panel)
-        mask, codes = observed_mask(panel) > 0, total.cells[0]
-        cells = (np.flatnonzero((codes == g) & mask) for g in range(int(codes.max()) + 1))
-        outside = tuple(effect for effect in effects if effect not in inside)
-        nested = transform_of(inside, panel, constant=False, root=root)
-        columns = effect_columns(panel, outside, constant=constant and not effects)
-        columns = columns if root is None else columns * root
-        return cls(nested, orthonormal(nested(columns), columns), tuple(each for each in cells if len(each)))
+def cluster_span(
+    panel: Panel, effects: tuple[str, ...], total: ScoreSum, *, constant: bool, root: Floats | None = None
+) -> ClusterSpan:
+    """Of an error type by clusters of units; constant: whether a regression without effects has one; root: of weights,
+    (T, N)."""
+    groups = tuple(total.error.partition(":")[2:])
+    inside = nested_in(groups, effects, panel)
+    mask, codes = observed_mask(panel) > 0, total.cells[0]
+    cells = (np.flatnonzero((codes == g) & mask) for g in range(int(codes.max()) + 1))
+    outside = tuple(effect for effect in effects if effect not in inside)
+    nested = transform_of(inside, panel, constant=False, root=root)
+    columns = effect_columns(panel, outside, constant=constant and not effects)
+    columns = columns if root is None else columns * root
+    return nested, orthonormal(nested(columns), columns), tuple(each for each in cells if len(each))
 
 
 def effect_columns(panel: Panel, effects: tuple[str, ...], *, constant: bool = False) -> Floats:
@@ -124,41 +116,23 @@ def regressor_columns(x: Floats, bread: Floats) -> Floats:
     return np.reshape(root.transpose(0, 2, 1) @ flat(x), x.shape)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class AdjustedInfluence:
-    """What residuals move coefficients by, adjusted within clusters (l), and the degrees of freedom of t, (1 or R, K).
-
-    Of coefficients that are not identified without one of the clusters the influence is NaN, and CR2's dof.
-    """
-
-    influence: Influence
-    dof: Floats
-
-    @classmethod
-    def of(cls, kind: str, span: ClusterSpan, x: Floats, bread: Floats, psi: Floats) -> AdjustedInfluence:
-        """Of all coefficients: psi (1 or R, K, T, N), demeaned regressors x (1 or R, P, T, N), (X'X)^-1."""
-        columns = len(span.reaching) + x.shape[1]
-        step = max(1, CELLS // (columns * psi[0, 0].size))
-        rows = [slice(start, start + step) for start in range(0, len(psi), step)]
-        parts = [_adjusted(kind, span, x[some], bread[some], psi[some]) for some in rows]
-        left, dof = (np.concatenate(each) for each in zip(*parts, strict=True))
-        return cls(Influence.of(left, sum_of_squares(left.reshape(-1, *left.shape[2:])).reshape(left.shape[:2])), dof)
-
-
 def _adjusted(kind: str, span: ClusterSpan, x: Floats, bread: Floats, psi: Floats) -> tuple[Floats, Floats]:
     """l (R, K, T, N) and degrees of freedom (R, K)."""
-    rows, terms, t, n = psi.shape
-    reaching = np.broadcast_to(span.reaching, (rows, *span.reaching.shape))
-    w = flat(np.concatenate([reaching, regressor_columns(x, bread)], axis=1))
-    inside = flat(span.nested(psi.reshape(-1, t, n)).reshape(psi.shape))
+    (rows, terms, t, n), (nested, reaching, clusters) = psi.shape, span
+    columns = np.broadcast_to(reaching, (rows, *reaching.shape))
+    w = flat(np.concatenate([columns, regressor_columns(x, bread)], axis=1))
+    inside = flat(nested(psi.reshape(-1, t, n)).reshape(psi.shape))
     out = np.zeros_like(inside)
     whole = np.vecdot(flat(psi), flat(psi))
     lost = whole - np.vecdot(inside, inside)
-    reach = np.empty((rows, terms, w.shape[1], len(span.cells)))
-    for g, cells in enumerate(span.cells):
+    reach = np.empty((rows, terms, w.shape[1], len(clusters)))
+    for g, cells in enumerate(clusters):
         here = inside[:, :, cells]
         u, singular, _ = np.linalg.svd(w[:, :, cells].transpose(0, 2, 1), full_matrices=False)
-        change, alone = _powers(kind, np.square(singular))
+        kept = 1 - np.square(singular)  # f(A_g) = M_g + U diag(change) U'
+        alone = (kept <= SPANNED).astype(np.float64)  # 1 where a direction is the cluster's alone
+        left = np.where(alone > 0, 1.0, kept)
+        change = np.where(alone > 0, -1.0, (1 / left if kind == "cv3" else 1 / np.sqrt(left)) - 1)
         seen = here @ u  # (R, K, m)
         lost += (np.square(seen) * alone[:, None]).sum(axis=2)
         out[:, :, cells] = here + (seen * change[:, None]) @ u.transpose(0, 2, 1)
@@ -166,16 +140,9 @@ def _adjusted(kind: str, span: ClusterSpan, x: Floats, bread: Floats, psi: Float
     sound = lost <= LOST * whole
     left = np.where(sound[:, :, None], out, np.nan).reshape(psi.shape)
     if kind == "cv3":
-        return left, np.full(sound.shape, len(span.cells) - 1.0)
-    squares = np.stack([np.square(out[:, :, cells]).sum(axis=2) for cells in span.cells], axis=2)
+        return left, np.full(sound.shape, len(clusters) - 1.0)
+    squares = np.stack([np.square(out[:, :, cells]).sum(axis=2) for cells in clusters], axis=2)
     return left, np.where(sound, satterthwaite(squares, reach), np.nan)
-
-
-def _powers(kind: str, s: Floats) -> tuple[Floats, Floats]:
-    """f of f(A_g) = M_g + U diag(f) U', and 1 where a direction is the cluster's alone; s: squared singular values."""
-    alone = (1 - s <= SPANNED).astype(np.float64)
-    left = np.where(alone > 0, 1.0, 1 - s)
-    return np.where(alone > 0, -1.0, (1 / left if kind == "cv3" else 1 / np.sqrt(left)) - 1), alone
 
 
 def satterthwaite(squares: Floats, reach: Floats) -> Floats:
@@ -188,9 +155,23 @@ def satterthwaite(squares: Floats, reach: Floats) -> Floats:
 
 def adjusted_influences(
     spans: Mapping[str, ClusterSpan], x: Floats, bread: Floats, psi: Floats
-) -> dict[str, AdjustedInfluence]:
-    """Those of every error type that has a span."""
-    return {error: AdjustedInfluence.of(kind_of(error), span, x, bread, psi) for error, span in spans.items()}
+) -> dict[str, tuple[Influence, Floats]]:
+    """By error type what residuals move all coefficients by, adjusted within clusters (l), and the degrees of freedom
+    of t, (1 or R, K).
+
+    psi (1 or R, K, T, N), demeaned regressors x (1 or R, P, T, N), bread = (X'X)^-1. Of coefficients that are not
+    identified without one of the clusters the influence is NaN, and CR2's dof.
+    """
+    found = {}
+    for error, span in spans.items():
+        columns = len(span[1]) + x.shape[1]
+        step = max(1, CELLS // (columns * psi[0, 0].size))
+        rows = [slice(start, start + step) for start in range(0, len(psi), step)]
+        parts = [_adjusted(kind_of(error), span, x[some], bread[some], psi[some]) for some in rows]
+        left, dof = (np.concatenate(each) for each in zip(*parts, strict=True))
+        own = sum_of_squares(left.reshape(-1, *left.shape[2:])).reshape(left.shape[:2])
+        found[error] = Influence.of(left, own), dof
+    return found
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -272,13 +253,6 @@ HELD = 1e-8  # share of the variance of a placebo that its residuals must keep
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class FewTreatedTest(NullTests):
-    """Tests (R,) each, and how many units serve as placebos, (R,)."""
-
-    controls: Floats
-
-
-@dataclass(frozen=True, eq=False, slots=True)
 class Placebos:
     """What one treatment (T, N) gives to the placebos of J treated units by N units.
 
@@ -314,21 +288,6 @@ class Placebos:
         usable = never & (squares > VARIES * np.square(paths).sum(axis=1, keepdims=True)) & (held > HELD)
         scale = 1 / (squares * np.sqrt(held))
         return cls(paths, seen, mean, scale, usable, squares, own, np.flatnonzero(treated))
-
-    @property
-    def weights(self) -> Floats:
-        """c_j, (J,)."""
-        return self.own / self.own.sum()
-
-    @property
-    def serves(self) -> bool:
-        """Whether every treated unit has units to be compared with."""
-        return len(self.own) > 0 and bool((self.usable.sum(axis=1) >= FEWEST_CONTROLS).all())
-
-    def errors(self, e: Floats) -> Floats:
-        """w_jl of residuals (R, T, N), zero where unobserved: (R, J, N), zero for units that cannot serve."""
-        w = self.paths @ e - self.mean * (self.seen @ e)
-        return np.where(self.usable, w * np.where(self.usable, self.scale, 0.0), 0.0)
 
     @np.errstate(divide="ignore", invalid="ignore")  # residuals that are all zero have no variance
     def rescaled(self, w: Floats, size: Floats) -> Floats:
@@ -391,18 +350,6 @@ def _line(squares: Floats, cells: Floats, weights: Floats) -> tuple[Floats, Floa
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class FittedTreatment(Moments):
-    """What tests need of R panels: the treatment's coefficient b and psi'psi (R,), residuals e (R, T, N); where
-    regressors are redrawn the treatment (R, T, N) and demeaned regressors x (R, K, T, N)."""
-
-    b: Floats
-    own: Floats
-    e: Floats
-    treatment: Floats | None = None
-    x: Floats | None = None
-
-
-@dataclass(frozen=True, eq=False, slots=True)
 class FewTreated:
     """Error types by placebos on a panel.
 
@@ -426,7 +373,11 @@ class FewTreated:
                        f"choose one, or {UNWEIGHTED}", f"{asked_by} errors")  # fmt: skip
         mask, treatment = observed_mask(panel), panel.variables[str(panel.roles.treatment)]
         if len(treatment) == 1:
-            check_controls(treatment[0], mask, names[0], asked_by)
+            never = int(treated_and_never(np.where(mask > 0, treatment[0], 0.0), mask)[1].sum())
+            if never < FEWEST_CONTROLS:
+                raise bad(f"{names[0]} with {amount(never, "unit")} that {'are' if never != 1 else 'is'} never treated",
+                          where=asked_by, allowed=f"{FEWEST_CONTROLS} or more ({FEWEST_TO_REJECT} to reject at 5%)",
+                          remedy="choose another error type")  # fmt: skip
         columns = effect_columns(panel, ("period",))
         reaching = orthonormal(transform_of(("unit",), panel, constant=False)(columns), columns)
         alike = {"conley-taber": None, "ferman-pinto": np.ones(len(panel.units))}
@@ -440,42 +391,54 @@ class FewTreated:
         return Placebos.of(treatment[0], self.mask, columns)
 
     def tests(
-        self, error: str, fit: FittedTreatment, generators: Iterable[np.random.Generator], draws: int
-    ) -> FewTreatedTest:
-        """Of R panels; generators: one a replication, asked only where assignments are drawn."""
-        given = iter(generators)
+        self, error: str, fit: tuple[Floats, Floats, Floats], redrawn: tuple[Floats, Floats] | None,
+        generators: Iterable[np.random.Generator], draws: int,
+    ) -> tuple[NullTests, Floats]:  # fmt: skip
+        """Of R panels, with the numbers of units that serve as placebos, (R,).
+
+        fit: the treatment's coefficient b and psi'psi (R,), residuals e (R, T, N). redrawn: where regressors are, the
+        treatment (R, T, N) and demeaned regressors (R, K, T, N). generators: one a replication, asked only where
+        assignments are drawn.
+        """
+        given, size = iter(generators), self.sizes[error]
         if self.fixed is not None:
-            return _tests(self.fixed, fit, given, draws, self.sizes[error])
+            return _tests(self.fixed, *fit, given, draws, size)
+        assert redrawn is not None
         parts = []
-        for row in range(len(fit.b)):
-            one, own = fit.take(slice(row, row + 1)), [next(given)]
-            assert one.treatment is not None
-            assert one.x is not None
-            found = self.placebos(one.treatment, one.x, invert(gram(one.x))[0])
-            parts.append(_tests(found, one, iter(own), draws, self.sizes[error]))
-        return FewTreatedTest.join(parts)
+        for row, (treatment, x) in enumerate(zip(*redrawn, strict=True)):
+            found = self.placebos(treatment[None], x[None], invert(gram(x[None]))[0])
+            b, own, e = (values[row : row + 1] for values in fit)
+            parts.append(_tests(found, b, own, e, iter([next(given)]), draws, size))
+        tests, controls = zip(*parts, strict=True)
+        return NullTests.join(tests), np.concatenate(controls)
 
 
 def _tests(
-    found: Placebos, fit: FittedTreatment, given: Iterator[np.random.Generator], draws: int, size: Floats | None
-) -> FewTreatedTest:
-    """Tests of R panels with one treatment; size: None = placebos are not rescaled."""
-    if not found.serves or not np.isfinite(fit.b).any():
-        nothing = np.full(len(fit.b), np.nan)
-        return FewTreatedTest(nothing, nothing, nothing, nothing)
-    weights = found.weights * np.sqrt(fit.own * found.own.sum())[:, None]  # (R, J)
-    w = found.errors(fit.e)
+    found: Placebos, b: Floats, own: Floats, e: Floats, given: Iterator[np.random.Generator], draws: int,
+    size: Floats | None,
+) -> tuple[NullTests, Floats]:  # fmt: skip
+    """Tests of R panels with one treatment and their numbers of controls; size: None = placebos are not rescaled."""
+    usable, count = found.usable, len(b)
+    enough = len(found.own) > 0 and bool((usable.sum(axis=1) >= FEWEST_CONTROLS).all())
+    if not enough or not np.isfinite(b).any():
+        return NullTests.none(b.shape), np.full(count, np.nan)
+
+    # w_jl of the residuals, zero for units that cannot serve, with c_j and a factor, (R, J, N)
+    weights = found.own / found.own.sum() * np.sqrt(own * found.own.sum())[:, None]
+    w = found.paths @ e - found.mean * (found.seen @ e)
+    w = np.where(usable, w * np.where(usable, found.scale, 0.0), 0.0)
     w = (w if size is None else found.rescaled(w, size)) * weights[:, :, None]
+
     every, treated = found.assignments(draws), np.arange(len(found.own))
     if every is not None:
         placebos = w[:, treated, every].sum(axis=2)
     else:
         pairs = zip(w, found.drawn(given, draws), strict=False)  # the first panel's draws come from the first generator
         placebos = np.stack([row[treated, units].sum(axis=1) for row, units in pairs])
-    lower, upper = linear_interval(fit.b, placebos, np.zeros((1, placebos.shape[1])))
-    sound = np.isfinite(fit.b) & np.isfinite(placebos).all(axis=1)
-    pvalue, lower, upper = (np.where(sound, x, np.nan) for x in (permutation_p_values(fit.b, placebos), lower, upper))
-    return FewTreatedTest(pvalue, lower, upper, np.full(len(fit.b), float(found.usable.any(axis=0).sum())))
+    lower, upper = linear_interval(b, placebos, np.zeros((1, placebos.shape[1])))
+    sound = np.isfinite(b) & np.isfinite(placebos).all(axis=1)
+    tests = NullTests(permutation_p_values(b, placebos), lower, upper).where(sound)
+    return tests, np.full(count, float(usable.any(axis=0).sum()))
 
 
 def unit_sizes(panel: Panel, name: str, asked_by: str) -> Floats:
@@ -491,15 +454,6 @@ def unit_sizes(panel: Panel, name: str, asked_by: str) -> Floats:
                   where=f"{asked_by}, ferman-pinto:{name}", allowed="a positive number for every unit",
                   remedy="name a column of sizes, such as the mean population")  # fmt: skip
     return values
-
-
-def check_controls(treatment: Floats, mask: Floats, error: str, asked_by: str) -> None:
-    """Raise BadInput where a treatment (T, N) that all replications share leaves too few units that never have it."""
-    never = int(treated_and_never(np.where(mask > 0, treatment, 0.0), mask)[1].sum())
-    if never < FEWEST_CONTROLS:
-        raise bad(f"{error} with {amount(never, "unit")} that {'are' if never != 1 else 'is'} never treated",
-                  where=asked_by, allowed=f"{FEWEST_CONTROLS} or more ({FEWEST_TO_REJECT} to reject at 5%)",
-                  remedy="choose another error type")  # fmt: skip
 
 
 Project = Callable[[Floats], Floats]
@@ -575,22 +529,6 @@ class _Clusters:
         cells = tuple(np.flatnonzero(codes == g) for g in range(int(codes.max()) + 1))
         return cls(psi, project, weights, codes, cells, {})
 
-    def _projected(self, k: int) -> Iterator[Floats]:
-        """Q 1_g psi_k for consecutive clusters g, (1 or R, g, T N), a few at a time."""
-        rows, coefficients, t, n = self.psi.shape
-        groups = len(self.cells)
-        step = max(1, CELLS_AT_ONCE // (rows * t * n))
-        keep = rows * coefficients * groups * t * n <= KEPT
-        for start in range(0, groups, step):
-            chunk = self.kept.get((k, start))
-            if chunk is None:
-                chosen = self.codes == np.arange(start, min(start + step, groups))[:, None, None]
-                alone = self.psi[:, k, None] * chosen
-                chunk = self.project(alone.reshape(-1, t, n)).reshape(*alone.shape[:2], -1)
-                if keep:
-                    self.kept[k, start] = chunk
-            yield chunk
-
     def tests(self, e: Floats, beta: Floats, v: Floats) -> NullTests:
         """Tests of all coefficients of R panels with residuals e (R, T, N), beta (R, K), signs v (R, draws, G)."""
         tests = [self._test(k, e, beta[:, k], v) for k in range(beta.shape[1])]
@@ -605,17 +543,39 @@ class _Clusters:
         scores = psi * e
         own = cluster_sums(scores, self.codes)
         squares = np.vecdot(own, own)
-        constant, slope = self._draws(k, (e, left), v)
-        curve = _Curves(np.sqrt(squares), constant, slope)
-        lower, upper = searched_interval(beta, curve.errors, lambda c: curve.pvalue(beta - c))
+        (numerators, one), (numerators_by_d, other) = self._draws(k, (e, left), v)
+        constant, linear, square = np.vecdot(one, one), 2 * np.vecdot(one, other), np.vecdot(other, other)
+        errors = np.sqrt(squares)  # the denominator of t
+
+        def pvalue(d: Floats) -> Floats:
+            """p of the hypotheses that coefficients are b - d, (R,)."""
+            d = d[:, None]
+            numerator = np.abs(numerators + d * numerators_by_d)
+            squared = constant + d * (linear + d * square)
+            extreme = numerator * errors[:, None] >= np.abs(d) * np.sqrt(np.maximum(squared, 0.0)) * (1 - TIE)
+            return np.asarray((1 + extreme.sum(axis=1)) / (1 + extreme.shape[1]))
+
+        lower, upper = searched_interval(beta, errors, lambda c: pvalue(beta - c))
         sound = np.isfinite(beta) & ~cancelled(squares, scores, whole * np.square(e).mean(axis=(1, 2)))
-        return NullTests(curve.pvalue(beta), lower, upper).where(sound)
+        return NullTests(pvalue(beta), lower, upper).where(sound)
 
     def _draws(self, k: int, residuals: tuple[Floats, ...], v: Floats) -> list[tuple[Floats, Floats]]:
         """Numerators (R, draws) and cluster sums (R, draws, G) of the draws for each residual u (1 or R, T, N)."""
         columns = [u.reshape(len(u), -1, 1) for u in residuals]
         products: list[list[Floats]] = [[] for _ in residuals]
-        for chunk in self._projected(k):
+        rows, coefficients, t, n = self.psi.shape
+        groups = len(self.cells)
+        step = max(1, CELLS_AT_ONCE // (rows * t * n))
+        keep = rows * coefficients * groups * t * n <= KEPT
+        for start in range(0, groups, step):
+            # Q 1_g psi_k for consecutive clusters g, (1 or R, g, T N)
+            chunk = self.kept.get((k, start))
+            if chunk is None:
+                chosen = self.codes == np.arange(start, min(start + step, groups))[:, None, None]
+                alone = self.psi[:, k, None] * chosen
+                chunk = self.project(alone.reshape(-1, t, n)).reshape(*alone.shape[:2], -1)
+                if keep:
+                    self.kept[k, start] = chunk
             for parts, u in zip(products, columns, strict=True):
                 parts.append(np.concatenate([chunk[:, :, cells] @ u[:, cells] for cells in self.cells], axis=2))
         drawn = []
@@ -624,23 +584,3 @@ class _Clusters:
             matrix = np.concatenate(parts, axis=1) - self.weights[:, k].transpose(0, 2, 1) @ scores
             drawn.append(((v @ scores[:, k, :, None])[:, :, 0], v @ matrix.transpose(0, 2, 1)))
         return drawn
-
-
-class _Curves:
-    """p values of one coefficient of R panels as functions of d = b - c: the draws are linear in d."""
-
-    def __init__(self, errors: Floats, constant: tuple[Floats, Floats], slope: tuple[Floats, Floats]) -> None:
-        """errors (R,): sqrt of the sum of squared cluster sums, the denominator of t; numerators and sums by power of
-        d."""
-        self.errors = errors
-        self._numerators = constant[0], slope[0]
-        one, other = constant[1], slope[1]
-        self._squares = np.vecdot(one, one), 2 * np.vecdot(one, other), np.vecdot(other, other)
-
-    def pvalue(self, d: Floats) -> Floats:
-        """p of the hypotheses that coefficients are b - d, (R,)."""
-        d = d[:, None]
-        numerator = np.abs(self._numerators[0] + d * self._numerators[1])
-        squared = self._squares[0] + d * (self._squares[1] + d * self._squares[2])
-        extreme = numerator * self.errors[:, None] >= np.abs(d) * np.sqrt(np.maximum(squared, 0.0)) * (1 - TIE)
-        return np.asarray((1 + extreme.sum(axis=1)) / (1 + extreme.shape[1]))

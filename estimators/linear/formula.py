@@ -8,7 +8,6 @@ installed. `Formula.engine` says which, and why.
 from __future__ import annotations
 
 import ast
-import itertools
 import re
 import warnings
 from collections import Counter
@@ -209,7 +208,30 @@ class Formula(Estimator):
 
     def _columns(self, parsed: Parsed, panel: Panel) -> dict[str, Floats]:
         """Every regressor by its name, (R, T, N)."""
-        return dict(itertools.chain.from_iterable(_columns_of(term, panel, self) for term in parsed.terms))
+        found, shape = {}, (1, len(panel.periods), len(panel.units))
+        for term in parsed.terms:
+            if not term.levels:
+                product = _values(term.factors[0], panel, self)
+                for factor in term.factors[1:]:
+                    product = product * _values(factor, panel, self)
+                found[term.name] = product
+                continue
+
+            # indicators of levels, times another variable
+            if term.levels == self.period:
+                labels = np.broadcast_to(np.array(panel.periods)[None, :, None], shape)
+            else:
+                values = np.array(panel.units) if term.levels == self.unit else panel.attributes[term.levels]
+                labels = np.broadcast_to(values[None, None, :], shape)
+            others = _values(term.by, panel, self) if term.by else np.ones(shape)
+            levels = list(dict.fromkeys(sorted(labels.ravel().tolist())))
+            if strange := set(term.reference) - set(map(_level, levels)):
+                raise bad(f"ref = {listed(strange)} is no level of {term.levels}", where=self.label,
+                          allowed=one_of(levels), remedy="choose one of them")  # fmt: skip
+            for level in levels:
+                if _level(level) not in term.reference:
+                    found[f"{term.levels}::{level}" + f":{term.by}" * bool(term.by)] = others * (labels == level)
+        return found
 
     def _fitted(self, panel: Panel) -> Estimates:
         """One panel by pyfixest; SINGULAR where it drops a term."""
@@ -470,27 +492,3 @@ def _values(text: str, panel: Panel, fit: Formula) -> Floats:
     if not found.ndim:
         raise bad(f"{text} is a number", where=fit.label, allowed="expressions of variables", remedy="leave it out")
     return np.ascontiguousarray(np.broadcast_to(found, (len(found), len(panel.periods), len(panel.units))))
-
-
-def _columns_of(term: Term, panel: Panel, fit: Formula) -> Iterator[tuple[str, Floats]]:
-    """The regressors of a term by their names, (R, T, N)."""
-    if not term.levels:
-        product = _values(term.factors[0], panel, fit)
-        for factor in term.factors[1:]:
-            product = product * _values(factor, panel, fit)
-        yield term.name, product
-        return
-    shape = (1, len(panel.periods), len(panel.units))
-    if term.levels == fit.period:
-        labels = np.broadcast_to(np.array(panel.periods)[None, :, None], shape)
-    else:
-        values = np.array(panel.units) if term.levels == fit.unit else panel.attributes[term.levels]
-        labels = np.broadcast_to(values[None, None, :], shape)
-    others = _values(term.by, panel, fit) if term.by else np.ones(shape)
-    levels = list(dict.fromkeys(sorted(labels.ravel().tolist())))
-    if strange := set(term.reference) - set(map(_level, levels)):
-        raise bad(f"ref = {listed(strange)} is no level of {term.levels}", where=fit.label,
-                  allowed=one_of(levels), remedy="choose one of them")  # fmt: skip
-    for level in levels:
-        if _level(level) not in term.reference:
-            yield f"{term.levels}::{level}" + f":{term.by}" * bool(term.by), others * (labels == level)

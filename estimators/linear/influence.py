@@ -91,7 +91,10 @@ class GroupFits:
             normal[:, np.arange(t), np.arange(t)] += members @ units.mask
             periods = np.linalg.pinv(normal, rcond=1e-10, hermitian=True) @ totals
         cross = own - totals.transpose(0, 2, 1) @ periods
-        bread, _ = ols.invert(_without_absorbed(cross[:, :-1, :-1], own[:, :-1, :-1]))
+        among = cross[:, :-1, :-1]
+        left, before = (np.diagonal(x, axis1=1, axis2=2) for x in (among, own[:, :-1, :-1]))
+        kept = (left > ols.ABSORBED * before).astype(np.float64)  # 0 for regressors of which next to nothing is left
+        bread, _ = ols.invert(among * kept[:, :, None] * kept[:, None, :])
         slopes = (bread @ cross[:, :-1, -1:])[:, :, 0]
         shape = (len(codes), groups)
         return cls(
@@ -141,13 +144,6 @@ def group_sums(scores: Floats, codes: Codes, groups: int, clusters: Codes | None
     return membership(clusters).T @ by_group
 
 
-def _without_absorbed(cross: Floats, own: Floats) -> Floats:
-    """Cross products (G, K, K) with zeros for regressors of which next to nothing is left of their own (G, K, K)."""
-    left, before = (np.diagonal(x, axis1=1, axis2=2) for x in (cross, own))
-    kept = (left > ols.ABSORBED * before).astype(np.float64)
-    return cross * kept[:, :, None] * kept[:, None, :]
-
-
 CELLS = 2**16  # of a regressor times residuals, whose sums are made together
 # kinds whose sums within units or periods are computed here; others by ScoreSum
 SUMMED = ("cluster", "cv3", "cr2", "driscoll-kraay")
@@ -176,12 +172,6 @@ class Influence:
         return cls(psi, own, np.square(flat(first)), np.ascontiguousarray(first.transpose(2, 0, 1)),
                    np.ascontiguousarray(first.transpose(1, 0, 2)))  # fmt: skip
 
-    @classmethod
-    def of_fixed(cls, x: Floats, bread: Floats) -> Influence:
-        """Of slopes, from demeaned regressors (1, K, T, N) and (X'X)^-1."""
-        psi = ols.influences(bread, x)
-        return cls.of(psi, np.diagonal(bread, axis1=1, axis2=2))
-
     def variances(self, total: ScoreSum, e: Floats, ssr: Floats) -> tuple[Floats, Flags]:
         """Variances before the factor (R, K), NaN where they are rounding, and whether they were floored, (R,).
 
@@ -191,21 +181,21 @@ class Influence:
             matrix, floored = total.matrix(self.psi, e)
             return np.diagonal(matrix, axis1=1, axis2=2), floored
         none = np.zeros(len(e), dtype=bool)
-        if total.kind == "hc1":
-            variance = self._heteroskedastic(e)
-        else:
+        if total.kind != "hc1":
             sums = self._sums(total, e)
-            variance = np.einsum("gkr,gkr->rk", sums, sums) if total.lag == 0 else _bartlett(sums, total.lag)
+            if total.lag == 0:
+                variance = np.einsum("gkr,gkr->rk", sums, sums)
+            else:  # the diagonal of the Bartlett sum
+                rows = np.ascontiguousarray(sums.transpose(2, 1, 0)).reshape(-1, 1, len(sums))
+                variance = bartlett_sum(rows, total.lag)[:, 0, 0].reshape(sums.shape[2], sums.shape[1])
+        elif self.psi.shape[1] == 0:
+            variance = np.zeros((len(e), 0))
+        elif self.squares is None:  # sum_it (psi_it e_it)^2 (White 1980)
+            variance = np.matmul(np.square(flat(self.psi)), flat(e * e)[:, :, None])[:, :, 0]
+        else:
+            variance = (self.squares @ flat(e * e).T).T
         scale = self.own * ssr[:, None] / e[0].size  # a sum of scores that cancel is 1e-30 of it, a sound one near 1
         return np.where(variance > DEGENERATE * scale, variance, np.nan), none
-
-    def _heteroskedastic(self, e: Floats) -> Floats:
-        """sum_it (psi_it e_it)^2, (R, K): the diagonal of White's (1980) sandwich."""
-        if self.psi.shape[1] == 0:
-            return np.zeros((e.shape[0], 0))
-        if self.squares is None:
-            return np.matmul(np.square(flat(self.psi)), flat(e * e)[:, :, None])[:, :, 0]
-        return (self.squares @ flat(e * e).T).T
 
     def _sums(self, total: ScoreSum, e: Floats) -> Floats:
         """Scores summed within each cluster or period, (G, K, R)."""
@@ -264,9 +254,3 @@ def meat(total: ScoreSum, scores: Floats) -> Floats:
     if total.membership is not None:
         sums = np.matmul(sums, total.membership.T)
     return bartlett_sum(sums, 0)
-
-
-def _bartlett(sums: Floats, lag: int) -> Floats:
-    """Diagonal of the Bartlett sum of period scores (T, K, R), (R, K)."""
-    rows = np.ascontiguousarray(sums.transpose(2, 1, 0)).reshape(-1, 1, len(sums))
-    return bartlett_sum(rows, lag)[:, 0, 0].reshape(sums.shape[2], sums.shape[1])

@@ -35,11 +35,6 @@ class Instrumented:
     w: Floats
     z: Floats
 
-    @property
-    def regressors(self) -> Floats:
-        """Endogenous regressors, then controls, (R, L + K, T, N)."""
-        return joined(self.d, self.w)
-
 
 def joined(*columns: Floats) -> Floats:
     """Columns (1 or R, K, T, N) side by side."""
@@ -96,28 +91,18 @@ def stacked_covariance(
     return np.where(rounding[:, :, None] | rounding[:, None, :], np.nan, sums) * factor
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class TwoStages:
+def two_stages(system: Instrumented, forms: ReducedForms) -> tuple[Floats, Floats, Floats, Floats]:
     """2SLS: fitted regressors (R, L + K, T, N), their (X'X)^-1, coefficients (R, L + K), residuals u (R, T, N) with the
-    endogenous regressors themselves."""
-
-    x: Floats
-    bread: Floats
-    beta: Floats
-    u: Floats
-
-    @classmethod
-    def fit(cls, system: Instrumented, forms: ReducedForms) -> TwoStages:
-        """NaN where the instruments move no endogenous regressor, or move several alike."""
-        fitted = system.d - forms.residuals[:, 1:]
-        x = joined(fitted, system.w)
-        cross, moved = gram(x), np.matmul(forms.first.transpose(0, 2, 1), np.matmul(forms.spread, forms.first))
-        left = np.diagonal(moved, axis1=1, axis2=2)
-        whole = np.square(flat(system.d)).sum(axis=2)
-        cross[(left <= ols.ROUNDING * whole).any(axis=1)] = np.nan
-        bread = ols.invert(cross)[0]
-        beta = ols.solved(bread, x, system.y)
-        return cls(x, bread, beta, ols.residual(system.y, system.regressors, beta))
+    endogenous regressors themselves; NaN where the instruments move no endogenous regressor, or move several alike."""
+    fitted = system.d - forms.residuals[:, 1:]
+    x = joined(fitted, system.w)
+    cross, moved = gram(x), np.matmul(forms.first.transpose(0, 2, 1), np.matmul(forms.spread, forms.first))
+    left = np.diagonal(moved, axis1=1, axis2=2)
+    whole = np.square(flat(system.d)).sum(axis=2)
+    cross[(left <= ols.ROUNDING * whole).any(axis=1)] = np.nan
+    bread = ols.invert(cross)[0]
+    beta = ols.solved(bread, x, system.y)
+    return x, bread, beta, ols.residual(system.y, joined(system.d, system.w), beta)
 
 
 # Strength of the instruments.
@@ -127,6 +112,13 @@ def wald(coefficients: Floats, covariance: Floats) -> Floats:
     """b' V^-1 b, (R,), of b (R, M) and V (R, M, M); NaN where V is singular."""
     inverse = ols.invert(covariance)[0]
     return np.asarray(np.vecdot(coefficients, np.matmul(inverse, coefficients[:, :, None])[:, :, 0]))
+
+
+def definite_wald(gap: Floats, variance: Floats) -> Floats:
+    """d' V^-1 d, (R,), of d (R, K) and a difference of covariances V (R, K, K); NaN where it is not positive
+    definite."""
+    inverse = ols.definite_inverse(variance, ols.COLLINEAR)
+    return np.asarray(np.vecdot(np.matmul(inverse, gap[:, :, None])[:, :, 0], gap))
 
 
 def root_of(matrices: Floats) -> Floats:
@@ -242,26 +234,23 @@ def anderson_rubin_set(coefficients: Floats, covariance: Floats, most: float) ->
     apart = pi_y[:, None] - middle * pi_d[:, None]
     within = np.reshape(wald(apart.reshape(-1, m), spreads.reshape(-1, m, m)) <= most, middle.shape[:2])
     beyond = wald(pi_d, dd)
-    sets, sound = _pieces(roots * unit[:, None], within, beyond <= most), sound & np.isfinite(beyond)
-    return ConfidenceSets(np.where(sound, sets.shape, UNKNOWN), *(np.where(sound, end, np.nan)
-                                                                  for end in (sets.lower, sets.upper)))  # fmt: skip
+    sound, far, roots = sound & np.isfinite(beyond), beyond <= most, roots * unit[:, None]
 
-
-def _pieces(roots: Floats, within: Flags, far: Flags) -> ConfidenceSets:
-    """Sets from sorted roots (R, P), whether the P - 1 intervals between them are inside, and whether all beyond is."""
-    rows = np.arange(len(roots))
+    # from the sorted roots, whether the intervals between them are inside, and whether all beyond is
+    rows = np.arange(r)
     first, last = within.argmax(axis=1), within.shape[1] - 1 - within[:, ::-1].argmax(axis=1)
     low, high = roots[rows, first], roots[rows, last + 1]
-    gap_low, gap_high, start = np.full(len(roots), np.nan), np.full(len(roots), np.nan), roots[:, 0].copy()
+    gap_low, gap_high, start = np.full(r, np.nan), np.full(r, np.nan), roots[:, 0].copy()
     for column in range(within.shape[1]):  # the widest run of intervals that are outside
         start = np.where(within[:, column], roots[:, column + 1], start)
         wider = ~within[:, column] & ~(roots[:, column + 1] - start <= gap_high - gap_low)
         gap_low, gap_high = np.where(wider, start, gap_low), np.where(wider, roots[:, column + 1], gap_high)
     some, whole = within.any(axis=1), within.all(axis=1)
     shape = np.where(far, np.where(whole, LINE, RAYS), np.where(some, INTERVAL, EMPTY))
-    lower = np.select([shape == LINE, shape == RAYS, shape == INTERVAL], [-np.inf, gap_low, low], np.nan)
-    upper = np.select([shape == LINE, shape == RAYS, shape == INTERVAL], [np.inf, gap_high, high], np.nan)
-    return ConfidenceSets(shape, lower, upper)
+    shape = np.where(sound, shape, UNKNOWN)
+    shapes = [shape == LINE, shape == RAYS, shape == INTERVAL]
+    lower = np.select(shapes, [-np.inf, gap_low, low], np.nan)
+    return ConfidenceSets(shape, lower, np.select(shapes, [np.inf, gap_high, high], np.nan))
 
 
 # Validity and need of the instruments.

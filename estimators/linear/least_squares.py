@@ -20,7 +20,16 @@ import numpy as np
 from estimators.core import regression as ols
 from estimators.core.error_types import without_se
 from estimators.core.estimator import ROWS_AT_ONCE, Moments, Reduction
-from estimators.core.tile import Tile, Transform, observed_mask, spread, transform_of, weight_root, without_singletons
+from estimators.core.tile import (
+    GrandMean,
+    Tile,
+    Transform,
+    observed_mask,
+    spread,
+    transform_of,
+    weight_root,
+    without_singletons,
+)
 from estimators.core.treatments import Fields, Projection, TreatmentMoments
 from estimators.linear.covariances import (
     ClusterK,
@@ -31,7 +40,7 @@ from estimators.linear.covariances import (
     nested_effects,
     outer,
 )
-from estimators.linear.few_clusters import ADJUSTED, AdjustedInfluence, ClusterSpan, FewTreated, adjusted_influences
+from estimators.linear.few_clusters import ADJUSTED, ClusterSpan, FewTreated, adjusted_influences, cluster_span
 from estimators.linear.influence import Influence, RedrawnInfluence
 from estimators.linear.redrawn_did import DIDKernel, RedrawnRegression
 from sim.arrays import Codes, Flags, Floats
@@ -49,14 +58,14 @@ REGRESSORS_AT_ONCE = 64  # panels whose redrawn regressors are kept with them
 class Regressors:
     """Demeaned regressors x (1 or R, K, T, N), raw means (1 or R, K), bread (1 or R, K, K), the influence of residuals
     on slopes and, where it is reported, on the constant: apart, so that it changes no bit of the slopes' errors.
-    adjusted: influence on all terms under error types that adjust it within clusters."""
+    adjusted: influence on all terms, and dof, under error types that adjust it within clusters."""
 
     x: Floats
     means: Floats
     bread: Floats
     slopes: Influence | RedrawnInfluence
     level: Influence | None
-    adjusted: Mapping[str, AdjustedInfluence] = field(default_factory=dict)
+    adjusted: Mapping[str, tuple[Influence, Floats]] = field(default_factory=dict)
 
     @property
     def psi(self) -> Floats:
@@ -75,7 +84,7 @@ class Regressors:
         constant changes no other variance, and that of the slopes is floored by itself.
         """
         if total.error in self.adjusted:
-            return self.adjusted[total.error].influence.variances(total, e, ssr)
+            return self.adjusted[total.error][0].variances(total, e, ssr)
         if self.level is None:
             return self.slopes.variances(total, e, ssr)
         variance, floored = self.slopes.variances(total, e, ssr)
@@ -87,7 +96,7 @@ class Regressors:
     def matrix(self, total: ScoreSum, e: Floats, *, together: bool) -> Floats:
         """The covariance of all terms before its factor, (R, K, K), whose diagonal is that of `variances`."""
         if total.error in self.adjusted:
-            return total.matrix(self.adjusted[total.error].influence.psi, e)[0]
+            return total.matrix(self.adjusted[total.error][0].psi, e)[0]
         whole = total.matrix(self.psi, e)[0]
         if self.level is not None and total.floors and not together:
             whole[:, :-1, :-1] = total.matrix(self.slopes.psi, e)[0]
@@ -98,12 +107,15 @@ class Regressors:
         if not self.adjusted:
             return None
         out = np.full((rows, len(errors), self.own.shape[1]), np.nan)
-        for error, found in self.adjusted.items():
-            out[:, errors.index(error)] = found.dof
+        for error, (_, dof) in self.adjusted.items():
+            out[:, errors.index(error)] = dof
         return out
 
     def entering(self, scale: Floats) -> Floats:
-        """The regressors of the form with a constant, Qx + xbar and 1, (1 or R, K + 1, T, N), of the column of ones."""
+        """The regressors as they enter, (1 or R, K, T, N): where the constant is reported Qx + xbar and 1, of the
+        column of ones."""
+        if self.level is None:
+            return self.x
         ones = np.broadcast_to(scale, (len(self.x), 1, *scale.shape))
         return np.concatenate([self.x + self.means[:, :, None, None] * scale, ones], axis=1)
 
@@ -152,7 +164,9 @@ class LinearPlan:
         return self.used.nobs
 
     def factor(self, error: str, slopes: int, cluster_k: ClusterK) -> tuple[float, float]:
-        """Small-sample factor and degrees of freedom of an error type that is a sum of scores, of so many slopes."""
+        """Small-sample factor and degrees of freedom of an error type that is a sum of scores, of so many slopes; a
+        pooled constant always counts."""
+        cluster_k = "all" if isinstance(self.transform, GrandMean) else cluster_k
         counted = counted_parameters(slopes, self.effects, self.nested[error], cluster_k)
         return self.totals[error].factor(self.nobs, self.nobs - slopes - self.effects, counted)
 
@@ -169,12 +183,8 @@ class LinearPlan:
 
     def means(self, tile: Tile, names: tuple[str, ...]) -> Floats:
         """Weighted means over used cells, (1 or R, K)."""
-        columns = [self._sum(self.seen(tile, name)) / self.nobs for name in names]
+        columns = [(self.seen(tile, name) * self.scale).sum(axis=(1, 2)) / self.nobs for name in names]
         return np.stack(np.broadcast_arrays(*columns), axis=1)
-
-    def _sum(self, seen: Floats) -> Floats:
-        """Inner products with the column of ones, (1 or R,)."""
-        return np.asarray((seen if self.root is None else seen * self.root).sum(axis=(1, 2)))
 
     def total(self, tile: Tile, name: str, *, centred: bool) -> Floats:
         """Weighted sum of squares of used values around their mean or around zero, (1 or R,)."""
@@ -182,7 +192,7 @@ class LinearPlan:
             return tile.total_sum_of_squares(name)
         values = self.seen(tile, name)
         if centred:
-            values = values - (self._sum(values) / self.nobs)[:, None, None] * self.scale
+            values = values - (values * self.scale).sum(axis=(1, 2), keepdims=True) / self.nobs * self.scale
         return ols.sum_of_squares(values)
 
 
@@ -253,23 +263,37 @@ class LeastSquares(Reduction):
         root = weight_root(used)
         shared = set(self.effects) == TWO_WAY and used is panel and root is None
         transform = transform_of(self.effects, used, constant=self.constant, root=root)
-        plan = LinearPlan(
-            used, transform, shared, mask if used is panel else observed_mask(used), None,
-            {error: ScoreSum.of(error, used, self.asked_by) for error in self.summed},
-            {error: nested_effects(error, self.effects, used) for error in self.summed},
-            {error: self._wild_cells(error, used) for error in self.errors if error.startswith("wild:")},
-            few=FewTreated.of(self.errors, used, self.asked_by), root=root,
-        )  # fmt: skip
+        mask = mask if used is panel else observed_mask(used)
+        totals = {error: ScoreSum.of(error, used, self.asked_by) for error in self.summed}
+        nested = {error: nested_effects(error, self.effects, used) for error in self.summed}
+        wild = {}
+        for error in (each for each in self.errors if each.startswith("wild:")):
+            codes = cells_of(error.removeprefix("wild:"), used)
+            codes = np.where(mask > 0, codes, codes[mask > 0][0])  # clusters never observed take no sign
+            wild[error] = np.unique(codes, return_inverse=True)[1].reshape(codes.shape)
+            check_two_clusters(error, int(wild[error].max()) + 1, self.asked_by)
+        few = FewTreated.of(self.errors, used, self.asked_by)
+        plan = LinearPlan(used, transform, shared, mask, None, totals, nested, wild, few=few, root=root)
         self._check(plan, panel)
-        plan = replace(plan, spans=self._spans(plan))
+        spans = {
+            error: cluster_span(used, self.effects, total, constant=self.constant, root=root)
+            for error, total in plan.totals.items()
+            if total.kind in ADJUSTED
+        }
+        plan, tile = replace(plan, spans=spans), Tile(panel)
         anew = {name for name in (self.outcome, *self.regressors) if panel.variables[name].shape[0] > 1}
         if not anew & set(self.regressors):
-            found, few = self.regressors_of(plan, Tile(panel)), plan.few
+            found = self.regressors_of(plan, tile)
             if few is not None:
                 treatment = panel.variables[str(panel.roles.treatment)]
                 few = replace(few, fixed=few.placebos(treatment, found.x, found.bread))
             return replace(plan, regressors=found, few=few)
-        return replace(plan, redrawn=self._redrawn(plan, Tile(panel))) if anew == {self.alone} else plan
+        if anew != {self.alone} or (kernel := self.kernel(plan, panel)) is None:
+            return plan
+        within, y = tile.within_sum_of_squares(self.outcome), kernel.projection(tile.raw(self.outcome))
+        whole = plan.total(tile, self.outcome, centred=True)
+        redrawn = RedrawnRegression(kernel, y[0], float(ols.sum_of_squares(y)[0]), float(within[0]), float(whole[0]))
+        return replace(plan, redrawn=redrawn)
 
     def kernel(self, plan: LinearPlan, panel: Panel) -> DIDKernel | None:
         """The coefficient of `alone` with this regressor left open; None where it is not asked for alone, beside other
@@ -286,14 +310,6 @@ class LeastSquares(Reduction):
         return DIDKernel(
             (self.alone,), projection, Fields(projection.basis), tuple(c for c in clusters if c is not None)
         )
-
-    def _redrawn(self, plan: LinearPlan, tile: Tile) -> RedrawnRegression | None:
-        kernel = self.kernel(plan, tile.panel)
-        if kernel is None:
-            return None
-        within, y = tile.within_sum_of_squares(self.outcome), kernel.projection(tile.raw(self.outcome))
-        total = plan.total(tile, self.outcome, centred=True)
-        return RedrawnRegression(kernel, y[0], float(ols.sum_of_squares(y)[0]), float(within[0]), float(total[0]))
 
     def _check(self, plan: LinearPlan, panel: Panel) -> None:
         tile, cells = Tile(panel), plan.mask > 0
@@ -315,22 +331,6 @@ class LeastSquares(Reduction):
                           allowed="an outcome that the effects do not absorb",
                           remedy="name another outcome")  # fmt: skip
 
-    def _spans(self, plan: LinearPlan) -> dict[str, ClusterSpan]:
-        """Of error types that adjust scores within clusters."""
-        return {
-            error: ClusterSpan.of(plan.used, self.effects, total, constant=self.constant, root=plan.root)
-            for error, total in plan.totals.items()
-            if total.kind in ADJUSTED
-        }
-
-    def _wild_cells(self, error: str, used: Panel) -> Codes:
-        """Clusters of cells, coded 0, 1, ... over those that are observed; raises BadInput for one."""
-        codes, seen = cells_of(error.removeprefix("wild:"), used), observed_mask(used) > 0
-        codes = np.where(seen, codes, codes[seen][0])  # clusters never observed take no sign
-        codes = np.unique(codes, return_inverse=True)[1].reshape(codes.shape)
-        check_two_clusters(error, int(codes.max()) + 1, self.asked_by)
-        return codes
-
     def regressors_of(self, plan: LinearPlan, tile: Tile) -> Regressors:
         """Regressors of a tile and what follows from them alone."""
         x = ols.stack([plan.within(tile, name) for name in self.regressors])
@@ -343,7 +343,9 @@ class LeastSquares(Reduction):
             left = np.diagonal(gram, axis1=1, axis2=2)
             gram[ols.absorbed(left, spreads, totals).any(axis=1)] = np.nan
         bread = ols.invert(gram)[0]
-        slopes = RedrawnInfluence(x, bread) if len(x) > 1 else Influence.of_fixed(x, bread)
+        slopes: Influence | RedrawnInfluence = RedrawnInfluence(x, bread)
+        if len(x) == 1:
+            slopes = Influence.of(slopes.psi, slopes.own)
         if not self.constant:
             adjusted = adjusted_influences(plan.spans, x, bread, slopes.psi) if plan.spans else {}
             return Regressors(x, np.zeros((1, 0)), bread, slopes, None, adjusted)
@@ -368,9 +370,12 @@ class LeastSquares(Reduction):
         for i, error in enumerate(self.summed):
             total = plan.totals[error]
             robust[:, i], floored[:, i] = found.variances(total, e, ssr, together=not self.effects)
-        redrawn = plan.regressors is None
+        redrawn, beta = plan.regressors is None, slopes
+        if self.constant:
+            ybar = plan.means(tile, (self.outcome,))[:, 0]
+            beta = np.column_stack([slopes, ybar - np.vecdot(slopes, np.broadcast_to(found.means, slopes.shape))])
         return LinearMoments(
-            beta=self._with_constant(plan, tile, slopes, found),
+            beta=beta,
             ssr=ssr,
             tss=spread(plan.total(tile, self.outcome, centred=self.constant or bool(self.effects)), r),
             tss_within=spread(tile.within_sum_of_squares(self.outcome) if plan.shared else ols.sum_of_squares(y), r),
@@ -379,7 +384,7 @@ class LeastSquares(Reduction):
             own=spread(found.own, r) if redrawn else None,
             e=e if plan.tests else None,
             psi=found.psi if plan.tests and redrawn else None,
-            z=self._entering(plan, found) if plan.tests and redrawn else None,
+            z=found.entering(plan.scale) if plan.tests and redrawn else None,
             d=spread(tile.raw(str(tile.panel.roles.treatment)), r) if plan.few and redrawn else None,
             dof=found.dof(self.summed, r),
         )
@@ -397,17 +402,3 @@ class LeastSquares(Reduction):
             matrix = found.matrix(plan.totals[error], e, together=not self.effects)
         whole = plan.total(tile, self.outcome, centred=self.constant or bool(self.effects))
         return np.where((ssr <= ols.EXACT * whole)[:, None, None], np.nan, matrix)
-
-    def _with_constant(self, plan: LinearPlan, tile: Tile, slopes: Floats, found: Regressors) -> Floats:
-        if not self.constant:
-            return slopes
-        ybar = plan.means(tile, (self.outcome,))[:, 0]
-        return np.column_stack([slopes, ybar - np.vecdot(slopes, np.broadcast_to(found.means, slopes.shape))])
-
-    def _entering(self, plan: LinearPlan, found: Regressors) -> Floats:
-        return found.entering(plan.scale) if self.constant else found.x
-
-    def entering(self, plan: LinearPlan) -> Floats:
-        """Fixed regressors as they enter, the constant last, (1, K, T, N)."""
-        assert plan.regressors is not None
-        return self._entering(plan, plan.regressors)

@@ -45,7 +45,6 @@ from estimators.linear.instruments import (
     ConfidenceSets,
     Instrumented,
     ReducedForms,
-    TwoStages,
     anderson_rubin_set,
     effective_f,
     hansen_j,
@@ -53,6 +52,7 @@ from estimators.linear.instruments import (
     rank_f,
     sargan,
     stacked_covariance,
+    two_stages,
     wald,
 )
 from estimators.linear.least_squares import TWO_WAY, LeastSquares, LinearPlan, Singletons
@@ -158,12 +158,10 @@ class PanelIV(TileEstimator, RegressionEstimator):
         kept = tuple(name for name in controls if name not in endogenous)
         names = InstrumentedNames(outcome_of(self.outcome, schema, self.label), endogenous, kept, instruments)
         check_names(schema, names.outcome, names.regressors, self.label)
-        refuse([*self._instrument_problems(names, schema)])
-        return names
 
-    def _instrument_problems(self, names: InstrumentedNames, schema: Schema) -> list[Problem]:
-        """What is wrong with the instruments by their names."""
-        where, found = f"{self.label} instruments", []
+        # what is wrong with the instruments by their names
+        where = f"{self.label} instruments"
+        found: list[Problem] = []
         free = [name for name in schema.variables if name not in (names.outcome, *names.regressors)]
         allowed = one_of(free) if free else "a variable other than outcome and regressors"
         taken = {names.outcome: "the outcome"} | dict.fromkeys(names.controls, "among the regressors")
@@ -173,13 +171,14 @@ class PanelIV(TileEstimator, RegressionEstimator):
                 found.append(Problem(f"the instrument {name!r} is {taken[name]}", where, allowed, ANOTHER))
             elif name not in schema.variables:
                 found.append(Problem(f"no variable {name!r} in the panel", where, allowed, closest(name, free)))
-        if len(set(names.instruments)) < len(names.instruments):
-            found.append(Problem("an instrument is named twice", where, "each once", "remove one"))
         count, needed = len(set(names.instruments)), len(names.endogenous)
+        if count < len(names.instruments):
+            found.append(Problem("an instrument is named twice", where, "each once", "remove one"))
         if count < needed:
             what = "there is no instrument" if not count else f"{count} instruments for {needed} endogenous regressors"
             found.append(Problem(what, where, f"{needed} or more of {allowed}", 'set instruments = ["..."]'))
-        return found
+        refuse(found)
+        return names
 
     def layout(self, schema: Schema) -> Layout:
         """One term a regressor, the endogenous ones first; floored:ERROR as in `did`."""
@@ -260,25 +259,25 @@ class PanelIV(TileEstimator, RegressionEstimator):
         layout, names, rows = self.layout(schema), self.all_names(schema), tile.panel.replications
         system = self._system(plan, tile, names)
         forms = ReducedForms.fit(system)
-        fit = TwoStages.fit(system, forms)
-        free, ssr = plan.nobs - plan.effects - len(layout.terms), ols.sum_of_squares(fit.u)
-        statistics = self._statistics(plan, names, system, forms, fit)
+        x, bread, beta, u = two_stages(system, forms)
+        free, ssr = plan.nobs - plan.effects - len(layout.terms), ols.sum_of_squares(u)
+        statistics = self._statistics(plan, names, system, forms, u)
         shape = (rows, len(self.errors), len(layout.terms))
         variance, dof = np.full(shape, np.nan), np.full(shape, float(free))
         stored = {name: np.full(shape, np.nan) for name in layout.stored}
-        influence = RedrawnInfluence(fit.x, fit.bread)
+        influence = RedrawnInfluence(x, bread)
         for row, error in enumerate(self.errors):
             if error == "iid":
                 variance[:, row] = influence.own * (ssr / free)[:, None]
             elif error == AR:
                 shapes, *ends = (statistics[f"ar_{name}"] for name in ("shape", "lower", "upper"))
                 sets = ConfidenceSets(np.nan_to_num(shapes, nan=UNKNOWN).astype(np.intp), *ends)
-                for name, values in zip(layout.stored, (statistics["ar_p"], *sets.hull(fit.beta[:, 0])), strict=True):
+                for name, values in zip(layout.stored, (statistics["ar_p"], *sets.hull(beta[:, 0])), strict=True):
                     stored[name][:, row, 0] = values
                 dof[:, row] = self._reduced(plan, names)[1]
             else:
-                found, floored = influence.variances(plan.totals[error], fit.u, ssr)
-                factor, dof[:, row] = plan.factor(error, len(layout.terms), self._counting)
+                found, floored = influence.variances(plan.totals[error], u, ssr)
+                factor, dof[:, row] = plan.factor(error, len(layout.terms), self.cluster_k)
                 variance[:, row] = found * factor
                 statistics[f"floored:{error}"] = floored.astype(float)
         exact = ssr <= ols.EXACT * plan.total(tile, names.outcome, centred=True)  # the residuals are rounding
@@ -286,12 +285,7 @@ class PanelIV(TileEstimator, RegressionEstimator):
         for values in (variance, *stored.values(), *tests.values()):
             values[exact] = np.nan
         statistics |= {"sigma2": ssr / free, "nobs": np.full(rows, float(plan.nobs))}
-        return Estimates.of(layout, fit.beta, np.sqrt(variance), dof, statistics, **stored)
-
-    @property
-    def _counting(self) -> ClusterK:
-        """What counts in the factor of clusters: a pooled constant always."""
-        return self.cluster_k if self.effects else "all"
+        return Estimates.of(layout, beta, np.sqrt(variance), dof, statistics, **stored)
 
     def _reduced(
         self, plan: LinearPlan, names: InstrumentedNames, slopes: int | None = None
@@ -300,7 +294,9 @@ class PanelIV(TileEstimator, RegressionEstimator):
         instruments."""
         count = len(names.exogenous) if slopes is None else slopes
         free = plan.nobs - plan.effects - count
-        return (1.0, free, free) if self.test == "iid" else (*plan.factor(self.test, count, self._counting), free)
+        if self.test == "iid":
+            return 1.0, free, free
+        return *plan.factor(self.test, count, self.cluster_k), free
 
     def _system(self, plan: LinearPlan, tile: Tile, names: InstrumentedNames) -> Instrumented:
         """Variables without effects; NaN where the effects absorb a redrawn one."""
@@ -320,7 +316,7 @@ class PanelIV(TileEstimator, RegressionEstimator):
                             columns(names.instruments))  # fmt: skip
 
     def _statistics(
-        self, plan: LinearPlan, names: InstrumentedNames, system: Instrumented, forms: ReducedForms, fit: TwoStages
+        self, plan: LinearPlan, names: InstrumentedNames, system: Instrumented, forms: ReducedForms, u: Floats
     ) -> dict[str, Floats]:
         count, m = len(names.endogenous), len(names.instruments)
         factor, dof, free = self._reduced(plan, names)
@@ -342,22 +338,16 @@ class PanelIV(TileEstimator, RegressionEstimator):
             values = (*strength, sets.lower, sets.upper, shape)
             found |= dict(zip(OF_ONE, values, strict=True))
         if m > count:
-            inner = stacked_covariance(forms.psi, fit.u[:, None], self.test, total, 1.0, plan.nobs)  # without a factor
-            tests = {"sargan": sargan(forms, fit.u, plan.nobs), "hansen_j": hansen_j(forms, inner)}
+            inner = stacked_covariance(forms.psi, u[:, None], self.test, total, 1.0, plan.nobs)  # without a factor
+            tests = {"sargan": sargan(forms, u, plan.nobs), "hansen_j": hansen_j(forms, inner)}
             found |= tests
             found |= {f"{name.removesuffix('_j')}_p": np.asarray(chdtrc(m - count, x)) for name, x in tests.items()}
-        return found | self._endogeneity(plan, names, system, forms)
 
-    def _endogeneity(
-        self, plan: LinearPlan, names: InstrumentedNames, system: Instrumented, forms: ReducedForms
-    ) -> dict[str, Floats]:
-        """First-stage residuals beside the regressors: an F test that their coefficients are 0 (Hausman 1978)."""
-        count = len(names.endogenous)
-        x = joined(system.regressors, forms.residuals[:, 1:])
+        # endogeneity: first-stage residuals beside the regressors, whose coefficients should be 0 (Hausman 1978)
+        x = joined(joined(system.d, system.w), forms.residuals[:, 1:])
         bread = ols.invert(gram(x))[0]
         beta = ols.solved(bread, x, system.y)
         e, psi = ols.residual(system.y, x, beta), ols.influences(bread, x)[:, -count:]
         factor, dof, free = self._reduced(plan, names, x.shape[1])
-        covariance = stacked_covariance(psi, e[:, None], self.test, plan.totals.get(self.test), factor, free)
-        f = wald(beta[:, -count:], covariance) / count
-        return {"endogeneity_f": f, "endogeneity_p": np.asarray(fdtrc(count, dof, f))}
+        f = wald(beta[:, -count:], stacked_covariance(psi, e[:, None], self.test, total, factor, free)) / count
+        return found | {"endogeneity_f": f, "endogeneity_p": np.asarray(fdtrc(count, dof, f))}

@@ -25,7 +25,8 @@ from estimators.core.error_types import check_error_types, kind_of, may_be_floor
 from estimators.core.estimator import Estimates, Layout, RegressionEstimator, check_names, slope_targets
 from estimators.core.tile import WithinTransform, observed_mask, spread
 from estimators.linear.covariances import Sample, covariance
-from sim.arrays import Flags, Floats
+from estimators.linear.instruments import definite_wald
+from sim.arrays import Floats
 from sim.design import Design, Draw, Wanted, World
 from sim.errors import bad
 from sim.panel import Panel
@@ -92,7 +93,14 @@ class RandomEffects(RegressionEstimator):
         outcome, regressors = self.names(panel.schema)
         ols.check_fixed(panel, regressors, self.name)
         data = _Data.of(panel, outcome, regressors, periods=self.periods)
-        sound = _vary(panel, data.x[:, : len(regressors)])
+
+        # whether regressors are linearly independent beside unit and period effects, (1 or R,)
+        x = data.x[:, : len(regressors)]
+        within = WithinTransform.of(panel)(x.reshape(-1, *x.shape[2:])).reshape(x.shape)
+        left, total = np.square(within).sum(axis=(2, 3)), np.square(x).sum(axis=(2, 3))
+        around = np.maximum(total - x.sum(axis=(2, 3)) ** 2 / panel.nobs, 0.0)
+        sound = ols.invert(ols.gram(within))[1] & ~ols.absorbed(left, around, total).any(axis=1)
+
         sigma2_e, sigma2_u = (np.where(sound, each, np.nan) for each in _components(data, self.name))
         counts = np.maximum(data.counts, 1.0)
         theta = 1 - np.sqrt(sigma2_e[:, None] / (counts * sigma2_u[:, None] + sigma2_e[:, None]))  # (R, N)
@@ -161,10 +169,21 @@ def _generalised(data: _Data, theta: Floats) -> tuple[dict[str, Floats], Floats,
     beta = ols.solved(bread, x, y)
     e = ols.residual(y, x, beta)
     psi = ols.influences(bread, x)
-    fitted = _fit(data, beta)
+
+    # squared correlations of y with x'b: overall, within and between, (R,) each
+    fitted = data.y - ols.residual(data.y, data.x, beta)
+    cells, seen = data.mask > 0, data.counts > 0
+    means = [data.means(values) for values in (data.y, fitted)]
+    changes = [values - mean[:, None, :] for values, mean in zip((data.y, fitted), means, strict=True)]
+    squares = {
+        "r2_overall": ols.squared_correlation(data.y[:, cells], fitted[:, cells]),
+        "r2_within": ols.squared_correlation(changes[0][:, cells], changes[1][:, cells]),
+        "r2_between": ols.squared_correlation(means[0][:, seen], means[1][:, seen]),
+    }
+
     beta[:, -1] += data.y_level - np.vecdot(np.broadcast_to(data.x_level, beta.shape), beta)
     psi[:, -1] -= (data.x_level[:, :, None, None] * psi).sum(axis=1)
-    return fitted, beta, psi, e
+    return squares, beta, psi, e
 
 
 def _hausman(data: _Data, k: int, beta: Floats, of_random: Floats) -> dict[str, Floats]:
@@ -172,7 +191,7 @@ def _hausman(data: _Data, k: int, beta: Floats, of_random: Floats) -> dict[str, 
     fixed, bread, ssr = _within(data)
     free = int(data.counts.sum()) - int((data.counts > 0).sum()) - bread.shape[1]
     of_fixed = (ssr / free)[:, None, None] * bread[:, :k, :k]
-    statistic = _wald(fixed[:, :k] - beta[:, :k], of_fixed - of_random[:, :k, :k])
+    statistic = definite_wald(fixed[:, :k] - beta[:, :k], of_fixed - of_random[:, :k, :k])
     return {"hausman": statistic, "hausman_df": np.full_like(statistic, k), "hausman_p": chdtrc(k, statistic)}
 
 
@@ -184,19 +203,9 @@ def _mundlak(data: _Data, k: int, theta: Floats, cluster: str, panel: Panel) -> 
     _, beta, psi, e = _generalised(wider, theta)
     size, added = wider.x.shape[1], slice(wider.x.shape[1] - 1 - k, wider.x.shape[1] - 1)
     found = covariance(cluster, psi[:, added], e, Sample(panel, panel.nobs, size, {cluster: size}))
-    statistic = _wald(beta[:, added], found.matrix)
+    statistic = definite_wald(beta[:, added], found.matrix)
     pvalue = fdtrc(k, found.dof, statistic / k)
     return {"mundlak": statistic, "mundlak_df": np.full_like(statistic, k), "mundlak_p": pvalue}
-
-
-def _wald(gap: Floats, variance: Floats) -> Floats:
-    """d'V^-1 d, (R,); NaN where V is not positive definite."""
-    scale = np.sqrt(np.abs(np.diagonal(variance, axis1=1, axis2=2)))
-    scaled = variance / (scale[:, :, None] * scale[:, None, :])
-    finite = np.isfinite(scaled).all(axis=(1, 2))
-    lowest = np.linalg.eigvalsh(np.where(finite[:, None, None], scaled, -np.eye(gap.shape[1])))[:, 0]
-    inverse = ols.invert(np.where((lowest > ols.COLLINEAR)[:, None, None], variance, np.nan))[0]
-    return np.asarray(np.vecdot(np.matmul(inverse, gap[:, :, None])[:, :, 0], gap))
 
 
 def _within(data: _Data) -> tuple[Floats, Floats, Floats]:
@@ -229,27 +238,6 @@ def _components(data: _Data, asked_by: str) -> tuple[Floats, Floats]:
     harmonic = units / (1.0 / data.counts[seen]).sum()
     sigma2_u = np.square(rest[:, :, 0]).sum(axis=1) / free_between - sigma2_e / harmonic
     return sigma2_e, np.maximum(sigma2_u, 0.0)
-
-
-def _vary(panel: Panel, x: Floats) -> Flags:
-    """Whether regressors x (1 or R, K, T, N) are linearly independent beside unit and period effects, (1 or R,)."""
-    within = WithinTransform.of(panel)(x.reshape(-1, *x.shape[2:])).reshape(x.shape)
-    left, total = np.square(within).sum(axis=(2, 3)), np.square(x).sum(axis=(2, 3))
-    around = np.maximum(total - x.sum(axis=(2, 3)) ** 2 / panel.nobs, 0.0)
-    return np.asarray(ols.invert(ols.gram(within))[1] & ~ols.absorbed(left, around, total).any(axis=1))
-
-
-def _fit(data: _Data, beta: Floats) -> dict[str, Floats]:
-    """Squared correlations of y with x'b: overall, within and between, (R,) each."""
-    fitted = data.y - ols.residual(data.y, data.x, beta)
-    cells, seen = data.mask > 0, data.counts > 0
-    means = [data.means(values) for values in (data.y, fitted)]
-    changes = [values - mean[:, None, :] for values, mean in zip((data.y, fitted), means, strict=True)]
-    return {
-        "r2_overall": ols.squared_correlation(data.y[:, cells], fitted[:, cells]),
-        "r2_within": ols.squared_correlation(changes[0][:, cells], changes[1][:, cells]),
-        "r2_between": ols.squared_correlation(means[0][:, seen], means[1][:, seen]),
-    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,18 +14,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core.estimator import Status
-from estimators.core.tile import LinearlyAssigned, ShiftedFits, TreatmentFits, TreatmentKernel, product
+from estimators.core.tile import AssignedTreatments, ShiftedFits, TreatmentFits, TreatmentKernel, product
 from estimators.core.treatments import (
     Fields,
     Given,
     PathCodes,
-    Paths,
     Projection,
     Treatments,
     outcomes,
@@ -68,8 +67,10 @@ class DIDKernel(TreatmentKernel):
 
 
 @dataclass(frozen=True, eq=False)
-class AssignedDID(LinearlyAssigned):
+class AssignedDID(AssignedTreatments):
     """B treatments: products c (B, K) with the controls' basis; squares (B,) = D~'D~, NaN where D is used up."""
+
+    linear: ClassVar[bool] = True
 
     kernel: DIDKernel
     drawn: Treatments
@@ -77,11 +78,45 @@ class AssignedDID(LinearlyAssigned):
     squares: Floats
 
     @cached_property
-    def scores(self) -> _Scores:
-        """Sums over each unit's periods, for errors."""
-        if isinstance(self.drawn, PathCodes):
-            return _tabled(self.kernel, self.drawn, self.c)
-        return _whole(self.kernel, self.drawn)
+    def prepared(self) -> tuple[Floats, Floats]:
+        """v (B, N), and what u is made of: of treatments by paths the columns -(m, c) of their tables (B, T + K), of
+        others D~ (B, T, N)."""
+        drawn, projection = self.drawn, self.kernel.projection
+        if not isinstance(drawn, PathCodes):
+            own, x = np.empty((len(drawn.values), drawn.values.shape[2])), np.empty_like(drawn.values)
+            for some in tiles(len(drawn.values)):
+                x[some] = part = projection(drawn.values[some])
+                own[some] = np.einsum("btn,btn->bn", part, part)
+            return own, x
+
+        k, periods, units = projection.basis.shape
+        rows, _, codes = drawn.treated
+        m, c = drawn.by_period / units, self.c
+        first, second = np.triu_indices(k)
+        doubled = np.where(first == second, 1.0, 2.0)
+        quadratic = np.concatenate(
+            [2 * (c[:, :, None] * m[:, None, :]).reshape(len(c), k * periods),
+             doubled * c[:, first] * c[:, second], np.vecdot(m, m)[:, None]], axis=1,
+        )  # fmt: skip
+        own = product(quadratic, self.kernel.columns)
+        linear = product(m, drawn.paths.T)[rows, codes]
+        for column, field in zip(c.T, self.kernel.controls.tables(drawn.paths)[0], strict=True):
+            linear += column[rows] * field.take(drawn.entries)
+        own.reshape(-1)[drawn.cells] += np.diagonal(drawn.kappa)[codes] - 2 * linear
+        return own, -np.concatenate([m, c], axis=1)
+
+    def scores(self, y: Floats) -> Floats:
+        """u (B, N), sums over each unit's periods, of one projected outcome (T, N)."""
+        drawn, (own, made_of) = self.drawn, self.prepared
+        if isinstance(drawn, PathCodes):
+            basis = self.kernel.projection.basis
+            u = product(made_of, np.concatenate([y, (basis * y).sum(axis=1)]))
+            u.reshape(-1)[drawn.cells] += (drawn.paths @ y).take(drawn.entries)
+            return u
+        u = np.empty_like(own)
+        for some in tiles(len(u)):
+            u[some] = np.einsum("btn,tn->bn", made_of[some], y)
+        return u
 
     def estimates(self, y: Floats) -> Floats:
         """b, (R, B, 1), of raw outcomes (R, T, N)."""
@@ -89,7 +124,7 @@ class AssignedDID(LinearlyAssigned):
 
     def coefficients(self, y: Floats) -> Floats:
         """b, (R, B), of projected outcomes (R, T, N)."""
-        return np.ascontiguousarray((self.drawn.sums(y) / self.squares[:, None]).T)
+        return np.ascontiguousarray((self.drawn.meet(Fields(y)) / self.squares[:, None]).T)
 
     def fit(self, y: Floats) -> TreatmentFits:
         """b and its error of the last type, of raw outcomes (R, T, N)."""
@@ -106,7 +141,7 @@ class AssignedDID(LinearlyAssigned):
             return self.coefficients(y[None])[0], np.empty((len(self.squares), 0))
         u = self.scores(y)
         beta = u.sum(axis=1) / self.squares
-        u -= beta[:, None] * self.scores.own
+        u -= beta[:, None] * self.prepared[0]
         sums = [_by_cluster(u, codes) for codes in self.kernel.clusters]
         return beta, np.stack([np.vecdot(s, s) for s in sums], axis=1) / self.squares[:, None] ** 2
 
@@ -124,7 +159,7 @@ class AssignedDID(LinearlyAssigned):
     def _residual_sums(self, y: Floats, b: Floats) -> Floats:
         """Scores of residuals by cluster of the last error type, (B, G)."""
         scores = self.scores(y)
-        scores -= b[:, None] * self.scores.own
+        scores -= b[:, None] * self.prepared[0]
         return _by_cluster(scores, self.kernel.clusters[-1])
 
 
@@ -152,74 +187,8 @@ class RedrawnRegression:
         return np.column_stack([b, ssr, own, np.where(variance > DEGENERATE * scale, variance, np.nan)])
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Tabled:
-    """Scores from tables by path: columns (B, T + K) = -(m, c); own (B, N) = v."""
-
-    coded: PathCodes
-    basis: Floats
-    columns: Floats
-    own: Floats
-
-    def __call__(self, y: Floats) -> Floats:
-        """u (B, N) of one projected outcome (T, N)."""
-        u = product(self.columns, np.concatenate([y, (self.basis * y).sum(axis=1)]))
-        _add_treated(u, self.coded, (self.coded.paths @ y).take(self.coded.entries))
-        return u
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Whole:
-    """Scores of any treatments: x (B, T, N) = D~, own (B, N) = v."""
-
-    x: Floats
-    own: Floats
-
-    def __call__(self, y: Floats) -> Floats:
-        """u (B, N) of one projected outcome (T, N)."""
-        u = np.empty_like(self.own)
-        for rows in tiles(len(u)):
-            u[rows] = np.einsum("btn,tn->bn", self.x[rows], y)
-        return u
-
-
-_Scores = _Tabled | _Whole
-
-
-def _tabled(kernel: DIDKernel, drawn: PathCodes, c: Floats) -> _Tabled:
-    basis = kernel.projection.basis
-    k, periods, units = basis.shape
-    rows, _, codes = drawn.treated
-    m = drawn.by_period / units
-    first, second = np.triu_indices(k)
-    doubled = np.where(first == second, 1.0, 2.0)
-    quadratic = np.concatenate(
-        [2 * (c[:, :, None] * m[:, None, :]).reshape(drawn.draws, k * periods), doubled * c[:, first] * c[:, second],
-         np.vecdot(m, m)[:, None]], axis=1,
-    )  # fmt: skip
-    own = product(quadratic, kernel.columns)
-    linear = product(m, drawn.paths.T)[rows, codes]
-    for column, field in zip(c.T, kernel.controls.by_path(drawn.paths), strict=True):
-        linear += column[rows] * field.take(drawn.entries)
-    _add_treated(own, drawn, np.diagonal(drawn.kappa)[codes] - 2 * linear)
-    return _Tabled(drawn, basis, -np.concatenate([m, c], axis=1), own)
-
-
-def _whole(kernel: DIDKernel, drawn: Paths) -> _Whole:
-    own, x = np.empty((drawn.draws, drawn.values.shape[2])), np.empty_like(drawn.values)
-    for rows in tiles(drawn.draws):
-        x[rows] = part = kernel.projection(drawn.values[rows])
-        own[rows] = np.einsum("btn,btn->bn", part, part)
-    return _Whole(x, own)
-
-
 def _by_cluster(u: Floats, codes: Codes) -> Floats:
     """Units' scores (B, N) summed within clusters, (B, G)."""
     if codes[0] == 0 and (np.diff(codes) == 1).all():  # every unit is its own
         return u
     return product(u, membership(codes))
-
-
-def _add_treated(out: Floats, drawn: PathCodes, values: Floats) -> None:
-    """Add a value to the cell (draw, unit) of everyone who is treated; out (B, N), contiguous."""
-    out.reshape(-1)[drawn.cells] += values

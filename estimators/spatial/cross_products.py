@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
-from typing import Any
+from functools import lru_cache
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -25,7 +25,7 @@ from estimators.core.tile import (
     spread,
     without_effects,
 )
-from estimators.core.treatments import adjoint_lag
+from estimators.core.treatments import adjoint_lag, centred
 from estimators.spatial.likelihood import Sizes, SpatialForm, determinant
 from estimators.spatial.spectrum import (
     NODES,
@@ -58,6 +58,7 @@ MOST_FIELDS = 16  # fixed regressors and lags: at most so many have tables
 MOST_BYTES = 2**29  # of the tables that are kept
 
 Dates = NDArray[np.int16]
+Met = dict[tuple[Literal["products", "sums"], int], Floats]
 _KEPT: OrderedDict[tuple[int, int], tuple[FixedSide, Floats]] = OrderedDict()
 
 
@@ -100,36 +101,27 @@ class FixedSide:
     @one_thread
     def _made(self, segment: int) -> Floats:
         """The same, and with them the forms."""
-        forms, tails = zip(*map(self._at, self.matrices.at_nodes(segment)), strict=True)
-        self._forms[segment] = np.stack(forms)
-        return np.ascontiguousarray(np.stack(tails, axis=1).reshape(len(tails[0]), -1))
-
-    def _at(self, g: Floats) -> tuple[Floats, Floats]:
-        """At one G: the forms (2, P, P), and the fields' tails (T N, 6 P)."""
         p, periods, units = self.z.shape
         z, w = self.z.reshape(p * periods, units), self.series.weights
-        gz = _around(z @ g.T)
-        fields = [one for x in (gz, z @ g, gz @ g) for one in (_around(x), _around(adjoint_lag(x, w)))]
-        tails = np.concatenate(fields).reshape(6 * p, periods, units)
-        for t in reversed(range(periods - 1)):
-            tails[:, t] += tails[:, t + 1]
-        forms = np.stack([left.reshape(p, -1) @ gz.reshape(p, -1).T for left in (z, gz)])
-        return forms, tails.reshape(6 * p, periods * units).T
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Met:
-    """What treatments have met so far: tables of products by class of rho, look-ups by segment; NaN for other rows."""
-
-    products: dict[int, Floats] = field(default_factory=dict)
-    sums: dict[int, Floats] = field(default_factory=dict)
+        all_forms, all_tails = [], []
+        for g in self.matrices.at_nodes(segment):
+            gz = centred(z @ g.T)
+            fields = [one for x in (gz, z @ g, gz @ g) for one in (centred(x), centred(adjoint_lag(x, w)))]
+            tails = np.concatenate(fields).reshape(6 * p, periods, units)
+            for t in reversed(range(periods - 1)):
+                tails[:, t] += tails[:, t + 1]
+            all_forms.append(np.stack([left.reshape(p, -1) @ gz.reshape(p, -1).T for left in (z, gz)]))
+            all_tails.append(tails.reshape(6 * p, periods * units).T)
+        self._forms[segment] = np.stack(all_forms)
+        return np.ascontiguousarray(np.stack(all_tails, axis=1).reshape(periods * units, -1))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class AbsorbingForms:
-    """The forms of `RedrawnForms` for rows whose treatment is known by its dates (R, N), first treated periods.
+    """The forms of `redrawn_forms` for rows whose treatment is known by its dates (R, N), first treated periods.
 
-    met is filled in and belongs to these dates.
+    met is filled in and belongs to these dates: tables of products by class of rho, look-ups by segment; NaN for other
+    rows.
     """
 
     dates: Dates
@@ -146,13 +138,24 @@ class AbsorbingForms:
             rows = np.flatnonzero(served & (classes == kind))
             table = self._products(int(kind), rows)
             zgzb[rows[:, None], own], squares[rows] = self._among_treatments(table, rho[rows], b[np.ix_(rows, own)])
-        among = np.flatnonzero(served)
-        for segment, inside, shares in (
-            self.fixed.matrices.segments.parts(rho[among]) if old.size and among.size else ()
-        ):
+        among, p = np.flatnonzero(served), old.size
+        if not (p and among.size):
+            return served
+
+        # what fixed regressors give one another and the treatment
+        for segment, inside, shares in self.fixed.matrices.segments.parts(rho[among]):
             rows = among[inside]
-            sums = self._sums(segment, rows)
-            self._with_fixed(segment, sums, shares, (rows, own, old), b[rows], zgzb, squares)
+            slopes = b[rows]  # taken so that rows are side by side: strides move the bits of sums
+            x, d = slopes.take(old, axis=1), slopes.take(own, axis=1)
+            nodes = np.ascontiguousarray(shares.T)
+            forms = product(nodes, self.fixed.forms(segment)[:, :, :p, :p].reshape(NODES, -1)).reshape(-1, 2, p, p)
+            sums = self._sums(segment, rows).reshape(len(rows), NODES, -1)
+            near = np.matmul(nodes[:, None, :], sums).reshape(len(rows), 6, -1)[:, :, :p]
+            zgzb[rows[:, None], own] += np.vecdot(near[:, : own.size], x[:, None, :])
+            crossed = np.matmul(d[:, None, :], near[:, 2 : 2 + own.size])[:, 0]
+            zgzb[rows[:, None], old] += np.matmul(forms[:, 0], x[:, :, None])[:, :, 0] + crossed
+            twice = 2 * np.matmul(d[:, None, :], near[:, 4 : 4 + own.size])[:, 0]
+            squares[rows] += np.vecdot(twice + np.matmul(forms[:, 1], x[:, :, None])[:, :, 0], x)
         return served
 
     def _among_treatments(self, table: Floats, rho: Floats, b: Floats) -> tuple[Floats, Floats]:
@@ -167,27 +170,11 @@ class AbsorbingForms:
         moved = np.matmul(table, weights[:, :, None])[:, :, 0]
         return np.vecdot(moved[:, None, :], unit), np.vecdot(moved, weights)
 
-    def _with_fixed(
-        self, segment: int, sums: Floats, shares: Floats, at: tuple[Codes, Codes, Codes], b: Floats,
-        zgzb: Floats, squares: Floats,
-    ) -> None:  # fmt: skip
-        """Add what fixed regressors give one another and the treatment; sums (R, NODES, 6, P) at these nodes."""
-        rows, own, old = at
-        p, x, d = old.size, b.take(old, axis=1), b.take(own, axis=1)  # rows side by side: strides move the bits of sums
-        nodes = np.ascontiguousarray(shares.T)
-        forms = product(nodes, self.fixed.forms(segment)[:, :, :p, :p].reshape(NODES, -1)).reshape(-1, 2, p, p)
-        near = np.matmul(nodes[:, None, :], sums.reshape(len(rows), NODES, -1)).reshape(len(rows), 6, -1)[:, :, :p]
-        zgzb[rows[:, None], own] += np.vecdot(near[:, : own.size], x[:, None, :])
-        crossed = np.matmul(d[:, None, :], near[:, 2 : 2 + own.size])[:, 0]
-        zgzb[rows[:, None], old] += np.matmul(forms[:, 0], x[:, :, None])[:, :, 0] + crossed
-        twice = 2 * np.matmul(d[:, None, :], near[:, 4 : 4 + own.size])[:, 0]
-        squares[rows] += np.vecdot(twice + np.matmul(forms[:, 1], x[:, :, None])[:, :, 0], x)
-
     def _sums(self, segment: int, rows: Codes) -> Floats:
         """Look-ups of some rows at the nodes of a segment, (R, NODES, 6, P)."""
         p, periods, units = self.fixed.z.shape
         size = NODES * 6 * p
-        kept = self.met.sums.setdefault(segment, np.full((len(self.dates), size), np.nan))
+        kept = self.met.setdefault(("sums", segment), np.full((len(self.dates), size), np.nan))
         missing = rows[np.isnan(kept[rows, 0])]
         if missing.size:
             dates = self.dates[missing]
@@ -200,39 +187,29 @@ class AbsorbingForms:
 
     def _products(self, kind: int, rows: Codes) -> Floats:
         """u_k'u_l of some rows, (R, K, K)."""
-        terms = TERMS[kind] + 2
-        kept = self.met.products.setdefault(kind, np.full((len(self.dates), terms, terms), np.nan))
+        terms, periods = TERMS[kind] + 2, self.fixed.z.shape[1]
+        kept = self.met.setdefault(("products", kind), np.full((len(self.dates), terms, terms), np.nan))
         missing = rows[np.isnan(kept[rows, 0, 0])]
-        if missing.size:
-            present = _present(self.dates[missing], self.fixed.z.shape[1])
-            for some in _alike(present.sum(axis=1)):
+        if not missing.size:
+            return kept[rows]
+
+        # which dates rows hold, but always and never treated: of these the unit effects leave nothing
+        present = np.zeros((missing.size, periods + 1), dtype=bool)
+        present[np.arange(missing.size)[:, None], self.dates[missing]] = True
+        present[:, [0, periods]] = False
+        sizes = present.sum(axis=1)
+        for size in np.unique(sizes):
+            alike = np.flatnonzero(sizes == size)
+            for start in range(0, alike.size, ROWS):
+                some = alike[start : start + ROWS]
+                if some.size == 1:  # twice, for the sums of one alone are made in another order
+                    some = some.repeat(2)
                 at = missing[some]
-                kept[at] = _gram(self.fixed.series, _columns(self.dates[at], present[some]), terms)
+                kinds, which = np.unique(present[some], axis=0, return_inverse=True)
+                roots = np.stack([_root(one.tobytes()) for one in kinds])  # (kinds, T + 1, C)
+                u = np.ascontiguousarray(roots[which[:, None], self.dates[at]].swapaxes(0, 1))  # E L, (N, R, C)
+                kept[at] = _gram(self.fixed.series, u, terms)
         return kept[rows]
-
-
-def _present(dates: Dates, periods: int) -> Flags:
-    """Which dates rows hold, (R, T + 1), but always and never treated: of these the unit effects leave nothing."""
-    present = np.zeros((len(dates), periods + 1), dtype=bool)
-    present[np.arange(len(dates))[:, None], dates] = True
-    present[:, [0, periods]] = False
-    return present
-
-
-def _alike(sizes: Codes) -> Iterator[Codes]:
-    """Places of equal sizes, ROWS at a time; a lone one twice, for its sums are made in another order."""
-    for size in np.unique(sizes):
-        among = np.flatnonzero(sizes == size)
-        for start in range(0, among.size, ROWS):
-            some = among[start : start + ROWS]
-            yield some if some.size > 1 else some.repeat(2)
-
-
-def _columns(dates: Dates, present: Flags) -> Floats:
-    """E L of rows with as many dates, (N, R, C)."""
-    kinds, which = np.unique(present, axis=0, return_inverse=True)
-    roots = np.stack([_root(kind.tobytes()) for kind in kinds])  # (kinds, T + 1, C)
-    return np.ascontiguousarray(roots[which[:, None], dates].swapaxes(0, 1))
 
 
 @lru_cache(maxsize=4096)
@@ -258,11 +235,6 @@ def _gram(series: PowerSeries, u: Floats, terms: int) -> Floats:
     return np.asarray(np.matmul(flat, flat.swapaxes(1, 2)) - n * np.matmul(means, means.swapaxes(1, 2)))
 
 
-def _around(x: Floats) -> Floats:
-    """Without the mean over units."""
-    return x - x.mean(axis=-1, keepdims=True)
-
-
 # Forms in G that the information matrix of SAR and SDM needs: Z'GZb and |QGZb|^2 (Lee and Yu 2010; Elhorst 2014).
 #
 # Z is two-way demeaned and GZb demeaned over units again, which equals time dummies in the regression. A W that is
@@ -279,7 +251,10 @@ class FixedForms:
 
     def __init__(self, z: Floats, spectrum: Spectrum, effects: PanelEffects = "two-way") -> None:
         self._own, self._effects = z.shape[0], effects
-        self._z = np.concatenate([z, _time_dummies(z)]) if lets_through(spectrum.weights, effects) else z
+        self._z = z
+        if lets_through(spectrum.weights, effects):  # beside them one dummy a period
+            _, t, n = z.shape
+            self._z = np.concatenate([z, np.repeat(np.eye(t)[:, :, None], n, axis=2)])
         self._spectrum = spectrum
         self._upper = np.triu_indices(self._z.shape[0])
         self._forms = PiecewiseChebyshev(self._forms_at, spectrum.weights.radius)
@@ -324,15 +299,11 @@ class Columns:
     fixed: Floats
     effects: PanelEffects = "two-way"
 
-    @cached_property
-    def kept(self) -> NDArray[np.intp]:
-        """Positions of the fixed ones."""
-        return np.setdiff1d(np.arange(self.names), self.anew)
-
     def among(self, p: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Where redrawn and fixed columns stand among the first P of [X, WX, ...], lag by lag."""
         block = np.arange(-(-p // max(self.names, 1)))[:, None] * self.names
-        return (block + self.anew).ravel(), (block + self.kept).ravel()
+        kept = np.setdiff1d(np.arange(self.names), self.anew)
+        return (block + self.anew).ravel(), (block + kept).ravel()
 
     def whole(self, z: Floats) -> Floats:
         """Redrawn columns (R, V (1 + lags), T, N) with the fixed ones in their places, (R, P, T, N)."""
@@ -350,78 +321,71 @@ class Columns:
         return np.stack(z, axis=1)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class RedrawnForms:
-    """The forms where regressors differ between replications.
+def redrawn_forms(
+    z: Pieces, spectrum: Spectrum, columns: Columns, rho: Floats, b: Floats, drift: Floats | None = None,
+    dates: Dates | None = None, by_dates: AbsorbingForms | None = None,
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """Z'GZb (R, P) and |QGZb|^2 (R,) at rho (R,), b (R, P), drift (R, T) unless W is row-stochastic, where regressors
+    differ between replications.
 
     z (R, V (1 + lags), T, N): those that are redrawn; without columns where the dates of the treatment stand for it.
     dates (R, N): first treated periods of the one that is redrawn. by_dates: the forms of such rows.
     """
+    zgzb, squares = np.empty_like(b), np.empty_like(rho)
+    new, old = columns.among(b.shape[1])
+    left, fixed = np.ones(len(rho), dtype=bool), columns.fixed[: old.size]
+    if by_dates is not None:
+        left = ~by_dates(rho, b, new, zgzb, squares)
+    for rows, chunk in z.chunks(TOGETHER):
+        some = np.flatnonzero(left[rows])
+        if not some.size:
+            continue
+        if some.size < 2:  # a product of one row may round otherwise than the same row among others
+            some = some.repeat(2)
+        at = rows.start + some
+        if dates is None or chunk.shape[1]:
+            own = chunk if some.size == len(chunk) > 1 else chunk[some]
+        else:
+            own = columns.of_dates(dates[at], spectrum.weights)
+        own = own[:, : new.size]
 
-    z: Pieces
-    spectrum: Spectrum
-    columns: Columns
-    dates: NDArray[np.int16] | None = None
-    by_dates: AbsorbingForms | None = None
-
-    def __call__(self, rho: Floats, b: Floats, drift: Floats | None = None) -> tuple[Floats, Floats]:
-        """Z'GZb (R, P) and |QGZb|^2 (R,) at rho (R,), b (R, P), drift (R, T) unless W is row-stochastic."""
-        zgzb, squares = np.empty_like(b), np.empty_like(rho)
-        left = np.ones(len(rho), dtype=bool)
-        if self.by_dates is not None:
-            left = ~self.by_dates(rho, b, self.columns.among(b.shape[1])[0], zgzb, squares)
-        for rows, z in self.z.chunks(TOGETHER):
-            some = np.flatnonzero(left[rows])
-            if not some.size:
-                continue
-            if some.size < 2:  # a product of one row may round otherwise than the same row among others
-                some = some.repeat(2)
-            at = rows.start + some
-            if self.dates is None or z.shape[1]:
-                own_z = z if some.size == len(z) > 1 else z[some]
-            else:
-                own_z = self.columns.of_dates(self.dates[at], self.spectrum.weights)
-            zgzb[at], squares[at] = self._of(own_z, rho[at], b[at], None if drift is None else drift[at])
-        return zgzb, squares
-
-    def _of(self, z: Floats, rho: Floats, b: Floats, drift: Floats | None) -> tuple[Floats, Floats]:
-        """The forms of some rows."""
-        zgzb, (new, old) = np.empty_like(b), self.columns.among(b.shape[1])
-        fixed, z = self.columns.fixed[: old.size], z[:, : new.size]
-        fitted = _combined(b[:, new], z)
+        # Zb
+        slopes = b[at][:, new]
+        if own.shape[1] > FEW:
+            fitted = np.matmul(slopes[:, None, :], ols.flat(own)).reshape(len(own), *own.shape[2:])
+        else:
+            fitted = slopes[:, 0, None, None] * own[:, 0]
+            for k in range(1, own.shape[1]):
+                fitted += slopes[:, k, None, None] * own[:, k]
         if old.size:
-            fitted += product(b[:, old], ols.flat(fixed)).reshape(fitted.shape)
+            fitted += product(b[at][:, old], ols.flat(fixed)).reshape(fitted.shape)
         if drift is not None:
-            fitted += drift[:, :, None]
-        q = self.spectrum.series.apply(rho, fitted)
-        q -= _returned(q, self.columns.effects)
-        zgzb[:, new] = np.vecdot(ols.flat(z), ols.flat(q)[:, None])
-        zgzb[:, old] = ols.inner(fixed[None], q)
-        return zgzb, ols.sum_of_squares(q)
+            fitted += drift[at][:, :, None]
 
-
-def _combined(b: Floats, z: Floats) -> Floats:
-    """Zb, z (R, V, T, N), b (R, V) -> (R, T, N)."""
-    if z.shape[1] > FEW:
-        return np.matmul(b[:, None, :], ols.flat(z)).reshape(len(z), *z.shape[2:])
-    out = b[:, 0, None, None] * z[:, 0]
-    for k in range(1, z.shape[1]):
-        out += b[:, k, None, None] * z[:, k]
-    return out
+        q = spectrum.series.apply(rho[at], fitted)
+        q -= _returned(q, columns.effects)
+        zgzb[at[:, None], new] = np.vecdot(ols.flat(own), ols.flat(q)[:, None])
+        zgzb[at[:, None], old] = ols.inner(fixed[None], q)
+        squares[at] = ols.sum_of_squares(q)
+    return zgzb, squares
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TimeEffects:
     """What a W that is not row-stochastic makes of time effects in the score of lambda: QHd, H = W (I - lambda W)^-1.
 
-    d (R, T): the time effects of (I - lambda W)(y - rho Wy - Zb), around their mean; so QHd = d_t (Q_N H1)_i.
+    d (R, T): the time effects of (I - lambda W)(y - rho Wy - Zb), around their mean; profile (R, N): Q_N H1; so QHd =
+    d_t (Q_N H1)_i.
     """
 
     d: Floats
     lam: Floats
+    profile: Floats
 
     @classmethod
-    def of(cls, drift: Floats, form: SpatialForm, rho: Floats, lam: Floats, slopes: Floats) -> TimeEffects:
+    def of(
+        cls, drift: Floats, form: SpatialForm, rho: Floats, lam: Floats, slopes: Floats, spectrum: Spectrum
+    ) -> TimeEffects:
         """From cross-section means (R, 1 + L + P, T) of y and Z, each with its L lags, and the estimates."""
         lags, p = form.lags, slopes.shape[1]
         y, z = drift[:, : 1 + lags], drift[:, 1 + lags :]
@@ -431,21 +395,17 @@ class TimeEffects:
         if form.lag:
             d = d + rho * at * y[:, 2]
         filtered = z[:, :p] - at[:, :, None] * z[:, k : k + p]
-        return cls(d - np.matmul(slopes[:, None, :], filtered)[:, 0], lam)
+        h = spectrum.row_sums(lam)
+        return cls(d - np.matmul(slopes[:, None, :], filtered)[:, 0], lam, h - h.mean(axis=1, keepdims=True))
 
-    def profile(self, spectrum: Spectrum) -> Floats:
-        """Q_N H1, (R, N)."""
-        h = spectrum.row_sums(self.lam)
-        return h - h.mean(axis=1, keepdims=True)
-
-    def squared_norm(self, spectrum: Spectrum) -> Floats:
+    def squared_norm(self) -> Floats:
         """|QHd|^2, (R,)."""
-        return np.square(self.d).sum(axis=1) * np.square(self.profile(spectrum)).sum(axis=1)
+        return np.square(self.d).sum(axis=1) * np.square(self.profile).sum(axis=1)
 
-    def across(self, z: Floats, k: int, p: int, spectrum: Spectrum) -> Floats:
+    def across(self, z: Floats, k: int, p: int) -> Floats:
         """Z*'QHd, (R, P), Z* = Q(Z - lambda WZ): z (1 or R, K + P and more, T, N) holds lags K columns further on."""
         rows, columns, t, n = z.shape
-        met = np.matmul(z.reshape(rows, columns * t, n), self.profile(spectrum)[:, :, None]).reshape(-1, columns, t)
+        met = np.matmul(z.reshape(rows, columns * t, n), self.profile[:, :, None]).reshape(-1, columns, t)
         sums = np.matmul(met, self.d[:, :, None])[:, :, 0]
         return sums[:, :p] - self.lam[:, None] * sums[:, k : k + p]
 
@@ -455,13 +415,7 @@ class TimeEffects:
         pulled = np.matmul(self.d[:, None, None, :], z[:, :p])[:, :, 0]  # sum_t d_t z_t, (R, P, N)
         f = np.matmul(b[:, None, :], pulled)[:, 0] + (self.d * drift).sum(axis=1)[:, None]
         moved = np.stack([spectrum.multiplier.apply(float(at), row) for at, row in zip(rho, f, strict=True)])
-        return np.asarray(np.vecdot(moved, self.profile(spectrum)))
-
-
-def _time_dummies(z: Floats) -> Floats:
-    """One dummy a period, (T, T, N), for regressors (P, T, N)."""
-    _, t, n = z.shape
-    return np.repeat(np.eye(t)[:, :, None], n, axis=2)
+        return np.asarray(np.vecdot(moved, self.profile))
 
 
 OTHER_MODEL = "choose other weights, or a model without spatial lags of regressors"
@@ -520,7 +474,7 @@ class SpatialMoments(Moments):
     x: Floats | None
     zwwy: Floats | None = None
     wwy: Floats | None = None
-    met: Met = field(default_factory=Met, init=False, repr=False)
+    met: Met = field(default_factory=dict, init=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -548,15 +502,15 @@ class SpatialCrossProducts(Reduction):
             raise BadInput(*problems)
         lagged = [
             ols.RegressorColumn(f"w_{column.name}", f"the spatial lag of {column.name!r}",
-                                tile.lag(column.name, self.weights), self._within_lag(tile, column.name),
-                                OTHER_MODEL)
+                                tile.lag(column.name, self.weights),
+                                tile.within_lag(column.name, self.weights, self.effects), OTHER_MODEL)
             for column in columns
         ]  # fmt: skip
         spectrum = spectrum_of(panel.weights[self.weights])
         anew = np.array([k for k, name in enumerate(self.names) if panel.variables[name].shape[0] > 1], dtype=np.intp)
         p = 2 * len(self.names)
         kept = tuple(name for name in self.names if panel.variables[name].shape[0] == 1)
-        fixed = self._regressors(tile, kept)[0] if kept else np.empty((0, len(panel.periods), len(panel.units)))
+        fixed = ols.stack(self._columns(tile, kept))[0] if kept else np.empty((0, len(panel.periods), len(panel.units)))
         columns_of = Columns(len(self.names), anew, fixed, self.effects)
         z, gram, forms = None, ols.gram(fixed[None]), None
         if not anew.size:
@@ -580,17 +534,11 @@ class SpatialCrossProducts(Reduction):
             return ROWS_AT_ONCE
         return int(np.clip(ARRAYS // (8 * arrays * plan.periods * plan.units), LEAST_ROWS, ROWS_AT_ONCE))
 
-    def _regressors(self, tile: Tile, names: tuple[str, ...]) -> Floats:
-        """[QX, QWX] of some variables, with two lags QW^2X too, (1 or R, P, T, N)."""
-        return ols.stack(self._columns(tile, names))
-
     def _columns(self, tile: Tile, names: tuple[str, ...]) -> list[Floats]:
-        lagged = [self._within_lag(tile, name) for name in names]
+        """QX, QWX of some variables, with two lags QW^2X too, (1 or R, T, N) each."""
+        lagged = [tile.within_lag(name, self.weights, self.effects) for name in names]
         further = [self._within_second_lag(tile, name) for name in names] if self.lags == 2 else []
         return [tile.within(name, self.effects) for name in names] + lagged + further
-
-    def _within_lag(self, tile: Tile, name: str) -> Floats:
-        return tile.within_lag(name, self.weights, self.effects)
 
     def _within_second_lag(self, tile: Tile, name: str) -> Floats:
         """Q (W W x), (1 or R, T, N)."""
@@ -601,36 +549,12 @@ class SpatialCrossProducts(Reduction):
             return w.lag(tile.within_lag(name, self.weights), centred=True)
         return tile.transform(w.lag(tile.lag(name, self.weights)))
 
-    def _drift(self, tile: Tile, rows: int) -> Floats:
-        w = tile.panel.weights[self.weights]
-        variables = [[tile.raw(name), tile.lag(name, self.weights)] for name in (self.outcome, *self.names)]
-        if self.lags == 2:
-            variables = [[*lagged, w.lag(lagged[1])] for lagged in variables]
-        own, *others = ([values.mean(axis=2) for values in lagged] for lagged in variables)
-        means = [*own, *(mean for order in zip(*others, strict=True) for mean in order)]
-        return np.stack([spread(self._beside_units(mean), rows) for mean in means], axis=1)
-
-    def _beside_units(self, means: Floats) -> Floats:
-        """Of means over units (1 or R, T), what is no unit effect; without effects the constant, in every period."""
-        level = means.mean(axis=1, keepdims=True)
-        if self.effects == "none":
-            return np.broadcast_to(level, means.shape)
-        return means - level if self.effects == "two-way" else means
-
-    def _without_absorbed(self, tile: Tile, gram: Floats) -> Floats:
-        """Z'Z of redrawn regressors, exactly zero for those that the effects absorb: rounding is no variation."""
-        k, left = len(self.names), np.diagonal(gram, axis1=1, axis2=2)
-        absorbed = ols.absorbed_in(tile, self.names * (left.shape[1] // k), left).reshape(len(gram), -1, k)
-        if absorbed.any():
-            absorbed = np.reshape(absorbed | absorbed[:, :1], gram.shape[:2])
-            gram[absorbed[:, :, None] | absorbed[:, None, :]] = 0.0
-        return gram
-
     def reduce(self, plan: SpatialPlan, tile: Tile) -> SpatialMoments:
         """One tile's cross products."""
         if plan.z is None:
             return self._of_redrawn(plan, tile)
-        y, wy = tile.within(self.outcome, self.effects), self._within_lag(tile, self.outcome)
+        y = tile.within(self.outcome, self.effects)
+        wy = tile.within_lag(self.outcome, self.weights, self.effects)
         z, rows = plan.z[None], tile.panel.replications
         y, wy = (spread(v, rows) for v in (y, wy))  # one outcome for all: a placebo
         zwwy, products = None, None
@@ -673,6 +597,14 @@ class SpatialCrossProducts(Reduction):
         gram[:, new[:, None], old] = across[:, :n]
         gram[:, old[:, None], new] = across[:, :n].swapaxes(1, 2)
         cross[:, :, new], cross[:, :, old] = products[:, n:, :n], across[:, n:]
+
+        # exactly zero for redrawn regressors that the effects absorb: rounding is no variation
+        left = np.diagonal(gram, axis1=1, axis2=2)
+        absorbed = ols.absorbed_in(tile, self.names * blocks, left).reshape(rows, blocks, at.names)
+        if absorbed.any():
+            absorbed = np.reshape(absorbed | absorbed[:, :1], gram.shape[:2])
+            gram[absorbed[:, :, None] | absorbed[:, None, :]] = 0.0
+
         o = products[:, n:, n:]
         return SpatialMoments(
             zy=np.ascontiguousarray(cross[:, 0]),
@@ -680,7 +612,7 @@ class SpatialCrossProducts(Reduction):
             yy=np.ascontiguousarray(o[:, 0, 0]),
             ywy=np.ascontiguousarray(o[:, 0, 1]),
             wyy=np.ascontiguousarray(o[:, 1, 1]),
-            gram=self._without_absorbed(tile, gram),
+            gram=gram,
             z=Pieces((z[:, :kept],)),
             dates=dates,
             zwwy=np.ascontiguousarray(cross[:, 2]) if blocks == 3 else None,
@@ -690,13 +622,29 @@ class SpatialCrossProducts(Reduction):
 
     def _further(self, plan: SpatialPlan, tile: Tile) -> dict[str, Any]:
         """Total sum of squares, and what some models and errors ask for besides."""
-        rows, raw = tile.panel.replications, None
+        rows, raw, drift = tile.panel.replications, None, None
         if self.keep_arrays:
             parts = [tile.raw(name) for name in self.names] + [tile.lag(name, self.weights) for name in self.names]
             raw = spread(ols.stack(parts), rows)
+
+        # of means over units what is no unit effect; without effects the constant, in every period
+        if lets_through(plan.spectrum.weights, self.effects):
+            variables = [[tile.raw(name), tile.lag(name, self.weights)] for name in (self.outcome, *self.names)]
+            if self.lags == 2:
+                variables = [[*lagged, plan.spectrum.weights.lag(lagged[1])] for lagged in variables]
+            own, *others = ([values.mean(axis=2) for values in lagged] for lagged in variables)
+            means = []
+            for mean in (*own, *(each for order in zip(*others, strict=True) for each in order)):
+                level = mean.mean(axis=1, keepdims=True)
+                if self.effects == "none":
+                    mean = np.broadcast_to(level, mean.shape)
+                elif self.effects == "two-way":
+                    mean = mean - level
+                means.append(spread(mean, rows))
+            drift = np.stack(means, axis=1)
         return {
             "tss": spread(tile.total_sum_of_squares(self.outcome), rows),
-            "drift": self._drift(tile, rows) if lets_through(plan.spectrum.weights, self.effects) else None,
+            "drift": drift,
             "y": spread(tile.raw(self.outcome), rows) if self.keep_arrays else None,
             "x": raw,
         }
@@ -750,11 +698,6 @@ class SpatialRegression:
     def gram(self) -> Floats:
         """Z'Z, (1 or R, P, P)."""
         return self.plan.gram if self.moments.gram is None else self.moments.gram
-
-    @property
-    def z(self) -> Floats:
-        """Z with all its lags, (1 or R, P, T, N)."""
-        return regressors(self.plan, self.moments)
 
     @property
     def raw(self) -> tuple[Floats, Floats]:

@@ -357,30 +357,6 @@ class DynamicFit:
         return np.concatenate([self.slopes, self.p, self.sigma2[:, None]], axis=1)
 
 
-def fit_window(likelihood: DynamicLikelihood, gram: Floats, correction: Correction) -> DynamicFit:
-    """One window of R panels, gram (R, M, M), with a correction other than the jackknife."""
-    at = 1 + len(likelihood.lags)
-    p, found, loglik = likelihood.maximum(gram)
-    bread = ols.invert(gram[:, at:, at:])[0]
-    across = gram[:, :at, at:]
-    on_slopes = np.matmul(across, bread)
-    k = gram[:, :at, :at] - np.matmul(on_slopes, across.swapaxes(1, 2))
-    if correction == "none":
-        return _at(likelihood, gram, k, on_slopes, p, found, loglik, corrected=False)
-    plain = _at(likelihood, gram, k, on_slopes, p, found, loglik, corrected=False)
-    bias, of_sigma2 = likelihood.score_bias(p, plain.sigma2)
-    scores = np.concatenate([np.zeros_like(plain.slopes), bias, of_sigma2[:, None]], axis=1)
-    moved = plain.parameters + _solved(plain.information, scores)
-    slopes, last = plain.slopes.shape[1], moved.shape[1] - 1
-    if correction == "analytic":
-        own, corrected, sigma2 = moved[:, :slopes], moved[:, slopes:last], moved[:, last]
-        information = _information(likelihood, gram, own, corrected, sigma2, corrected=False)
-        return DynamicFit(own, corrected, sigma2, information, found & likelihood.inside(corrected), loglik)
-    start = moved[:, slopes:last]
-    p, settled = likelihood.root(k, np.where(likelihood.inside(start)[:, None], start, p))
-    return _at(likelihood, gram, k, on_slopes, p, found & settled, loglik, corrected=True)
-
-
 def _at(
     likelihood: DynamicLikelihood, gram: Floats, k: Floats, on_slopes: Floats, p: Floats, found: Flags, loglik: Floats,
     *, corrected: bool,
@@ -498,7 +474,8 @@ class DynamicSpatialPanel(RegressionEstimator):
         if self.model != "ar":
             weights_of(self.weights, schema, self.name)
         targets = _targets(self, names)
-        if len(targets) < _count(self, len(names)):
+        form, kinds = self.form, 6 if self.form.lag else 1
+        if len(targets) < form.slopes(len(names)) + len(self.lags) + 1 + kinds * len(names):  # names are not distinct
             raise bad(f"regressors have the names of terms of the model among {listed(names)}", where=self.name,
                       allowed="names other than rho, gamma, eta, sigma2, w_NAME, direct:NAME, long_direct:NAME, ...",
                       remedy="rename the columns")  # fmt: skip
@@ -539,6 +516,31 @@ class DynamicSpatialPanel(RegressionEstimator):
                           statistics)  # fmt: skip
         return found if self.terms is None else found.only(self.terms)
 
+    def _window(
+        self, plan: DynamicPlan, moments: DynamicMoments, at: int, window: slice, correction: Correction
+    ) -> DynamicFit:
+        """One window, with a correction other than the jackknife."""
+        likelihood = DynamicLikelihood.of(plan, window.stop - window.start, self.lags, self.effects)
+        gram, first = moments.gram[:, at], 1 + len(self.lags)  # of the regressors, after y and its lags
+        p, found, loglik = likelihood.maximum(gram)
+        bread = ols.invert(gram[:, first:, first:])[0]
+        across = gram[:, :first, first:]
+        on_slopes = np.matmul(across, bread)
+        k = gram[:, :first, :first] - np.matmul(on_slopes, across.swapaxes(1, 2))
+        plain = _at(likelihood, gram, k, on_slopes, p, found, loglik, corrected=False)
+        if correction == "none":
+            return plain
+        bias, of_sigma2 = likelihood.score_bias(p, plain.sigma2)
+        scores = np.concatenate([np.zeros_like(plain.slopes), bias, of_sigma2[:, None]], axis=1)
+        moved = plain.parameters + _solved(plain.information, scores)
+        slopes, last = plain.slopes.shape[1], moved.shape[1] - 1
+        own, start, sigma2 = moved[:, :slopes], moved[:, slopes:last], moved[:, last]
+        if correction == "analytic":
+            information = _information(likelihood, gram, own, start, sigma2, corrected=False)
+            return DynamicFit(own, start, sigma2, information, found & likelihood.inside(start), loglik)
+        p, settled = likelihood.root(k, np.where(likelihood.inside(start)[:, None], start, p))
+        return _at(likelihood, gram, k, on_slopes, p, found & settled, loglik, corrected=True)
+
     def _fit(self, plan: DynamicPlan, moments: DynamicMoments) -> DynamicFit:
         """The fit of the whole panel, by the jackknife with those of its halves."""
         if self.correction != "jackknife":
@@ -552,12 +554,6 @@ class DynamicSpatialPanel(RegressionEstimator):
         information = _information(likelihood, moments.gram[:, 0], slopes, p, sigma2[:, 0], corrected=False)
         found = np.logical_and.reduce([one.found for one in (whole, *halves)])
         return DynamicFit(slopes, p, sigma2[:, 0], information, found, whole.loglik)
-
-    def _window(
-        self, plan: DynamicPlan, moments: DynamicMoments, at: int, window: slice, correction: Correction
-    ) -> DynamicFit:
-        likelihood = DynamicLikelihood.of(plan, window.stop - window.start, self.lags, self.effects)
-        return fit_window(likelihood, moments.gram[:, at], correction)
 
     def _check(self, plan: DynamicPlan) -> None:
         """Raise BadInput for a W that period effects cannot be taken out with."""
@@ -615,13 +611,6 @@ class DynamicSpatialPanel(RegressionEstimator):
         """Effects of a static model (R, F) and their derivatives by slopes, rho and sigma2."""
         effects = effects_of(slopes, rho, traces, plan.units, self.form)
         return effects, jacobian(slopes, rho, traces, plan.units, self.form)
-
-
-def _count(estimator: DynamicSpatialPanel, regressors: int) -> int:
-    """How many terms there are if all names differ."""
-    form = estimator.form
-    kinds = 6 if form.lag else 1
-    return form.slopes(regressors) + len(estimator.lags) + 1 + kinds * regressors
 
 
 @lru_cache(maxsize=256)

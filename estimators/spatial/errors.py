@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core import regression as ols
-from estimators.core.error_types import Family, check_error_types
 from estimators.core.tile import TAKEN_OUT, PanelEffects, without_effects
 from estimators.linear.covariances import (
     bartlett_lag,
@@ -36,7 +35,6 @@ from estimators.spatial.cross_products import SpatialPlan, SpatialRegression, la
 from estimators.spatial.likelihood import Sizes, SpatialForm, determinant
 from estimators.spatial.spectrum import Spectrum, Transform
 from sim.arrays import Flags, Floats
-from sim.schema import Schema
 
 # One panel's spatial likelihood at a point: scores by observation, information, fourth cumulants.
 #
@@ -90,13 +88,19 @@ class SpatialScores:
         e = demeaned(unexplained - lam * w_unexplained, effects)
         every = {"rho": (rho, wy - lam * lag(wy)), "lambda": (lam, w_unexplained)}
         multipliers = tuple(spectrum.near_multiplier(float(every[name][0])) for name in form.parameters)
-        if determinant(transform, effects) == "lee-yu":
+        of_determinant, at = determinant(transform, effects), np.array(parameters[p:-1])
+        if of_determinant == "lee-yu":
             for g in multipliers:
                 g -= g.mean(axis=0)  # Q_N G
         moved = tuple(e @ g.T for g in multipliers)
         linear = [demeaned(every[name][1] - move, effects)
                   for name, move in zip(form.parameters, moved, strict=True)]  # fmt: skip
-        traces, products = _traces_of(np.array(parameters[p:-1]), spectrum, determinant(transform, effects))
+        traces, products = np.empty(0), np.empty((0, 0))
+        if at.size:
+            own = spectrum.traces(at, of_determinant)
+            traces, products = own.h, np.diag(own.hh + own.hth)
+        if at.size == 2:
+            products[0, 1] = products[1, 0] = np.sum(spectrum.joint(at[:1], at[1:], of_determinant))
         return cls(
             e=e,
             z=demeaned(z - lam * lag(z), effects),
@@ -113,10 +117,16 @@ class SpatialScores:
 
     def information(self) -> Floats:
         """The expected information, (P + S + 1, P + S + 1)."""
-        t, s2 = self.sizes.periods, self.sigma2
-        z, linear = _flat(self.z), _flat(self.linear)
-        spatial = linear @ linear.T / s2 + t * self.products
-        return self._assembled(z @ z.T / s2, z @ linear.T / s2, spatial, t * self.traces / s2)
+        t, s2, p = self.sizes.periods, self.sigma2, self.z.shape[0]
+        z, linear = ols.flat(self.z), ols.flat(self.linear)
+        out = np.zeros((p + linear.shape[0] + 1,) * 2)
+        out[:p, :p] = z @ z.T / s2
+        out[p:-1, p:-1] = linear @ linear.T / s2 + t * self.products
+        across = z @ linear.T / s2
+        out[:p, p:-1], out[p:-1, :p] = across, across.T
+        out[p:-1, -1] = out[-1, p:-1] = t * self.traces / s2
+        out[-1, -1] = self.sizes.nobs / (2 * s2**2)
+        return out
 
     def excess(self) -> Floats:
         """Omega, what a fourth cumulant other than the normal one adds to the scores' variance (Lee and Yu 2010).
@@ -216,12 +226,6 @@ class SpatialScores:
         pairs[:, np.arange(inside.shape[1]), np.arange(inside.shape[1])] = 0.0
         return sums, pairs.sum(axis=2), pairs.reshape(len(own), -1)
 
-    def cluster_meat(self, clusters: NDArray[np.intp]) -> Floats:
-        """Variance of the sum of scores that depend on each other within clusters alone, (K, K)."""
-        sums, before, flat = self.by_cluster(clusters)
-        across = sums @ before.T / 2
-        return np.asarray(sums @ sums.T + across + across.T + before @ before.T / 3 + flat @ flat.T / 6)
-
     def cancelled(self, clusters: NDArray[np.intp]) -> Flags:
         """Whether a slope's errors within clusters sum to nothing, as where a treatment is the same in all of few."""
         flat = self.z.reshape(len(self.z), -1)
@@ -230,40 +234,10 @@ class SpatialScores:
         inside = clusters[:, None] == np.arange(clusters.max() + 1)
         return cancelled(np.square(u.sum(axis=1) @ inside).sum(axis=1), u, alike)
 
-    def _assembled(self, slopes: Floats, across: Floats, spatial: Floats, sigma2: Floats) -> Floats:
-        """Blocks of slopes, slopes by spatial, spatial, spatial by sigma2 (S,) as one matrix."""
-        p = slopes.shape[0]
-        out = np.zeros((p + spatial.shape[0] + 1,) * 2)
-        out[:p, :p], out[p:-1, p:-1] = slopes, spatial
-        out[:p, p:-1], out[p:-1, :p] = across, across.T
-        out[p:-1, -1] = out[-1, p:-1] = sigma2
-        out[-1, -1] = self.sizes.nobs / (2 * self.sigma2**2)
-        return out
-
-
-def _traces_of(at: Floats, spectrum: Spectrum, transform: Transform) -> tuple[Floats, Floats]:
-    """tr G (S,), and tr G'H + tr GH of every pair (S, S), of the transform at spatial parameters (S,)."""
-    if not at.size:
-        return np.empty(0), np.empty((0, 0))
-    own = spectrum.traces(at, transform)
-    products = np.diag(own.hh + own.hth)
-    if at.size == 2:
-        products[0, 1] = products[1, 0] = np.sum(spectrum.joint(at[:1], at[1:], transform))
-    return own.h, products
-
-
-def inverse(matrix: Floats) -> Floats:
-    """The inverse of an information matrix (K, K), NaN where it is singular."""
-    return ols.invert(matrix[None])[0][0]
-
 
 def demeaned(x: Floats, effects: PanelEffects = "two-way") -> Floats:
     """Values (..., T, N) without the effects."""
     return without_effects(x, TAKEN_OUT[effects])
-
-
-def _flat(x: Floats) -> Floats:
-    return x.reshape(x.shape[0], x.shape[1] * x.shape[2])
 
 
 # The observed Hessian of a spatial likelihood from cross products, for all panels of a batch at once.
@@ -275,91 +249,57 @@ def _flat(x: Floats) -> Floats:
 # Yu 2010, JoE 154:165).
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class LagSpace:
-    """Combinations of y, Wy ... X, WX ..., as coefficients (..., M), and their inner products by gram (R, M, M).
-
-    orders: how often each stands, y once and X with its K columns an order.
-    """
-
-    gram: Floats
-    orders: int
-
-    @property
-    def regressors(self) -> int:
-        """K."""
-        return self.gram.shape[-1] // self.orders - 1
-
-    def unit(self, *columns: int) -> Floats:
-        """The columns themselves, (1, C, M)."""
-        return np.eye(self.gram.shape[-1])[None, columns]
-
-    def lag(self, v: Floats) -> Floats:
-        """W times a combination that has no columns of the highest order."""
-        out = np.zeros_like(v)
-        out[..., 1 : self.orders] = v[..., : self.orders - 1]
-        out[..., self.orders + self.regressors :] = v[..., self.orders : v.shape[-1] - self.regressors]
-        return out
-
-    def inner(self, u: Floats, v: Floats) -> Floats:
-        """u'v, (R, A, M) by (R, B, M) -> (R, A, B)."""
-        return np.asarray(np.matmul(np.matmul(u, self.gram), v.swapaxes(1, 2)))
-
-
 def observed_information(model: SpatialRegression, parameters: Floats) -> Floats:
-    """Minus the Hessian at slopes, spatial parameters, sigma2 (R, K) -> (R, K, K)."""
-    form, sizes = model.form, model.sizes
-    space = LagSpace(lagged_gram(model), form.lags + 1)
-    p, s2 = model.slopes, parameters[:, -1, None, None]
+    """Minus the Hessian at slopes, spatial parameters, sigma2 (R, K) -> (R, K, K).
+
+    Combinations of y, Wy ... X, WX ... are coefficients (..., M), y once and X with its columns an order.
+    """
+    form, sizes, gram = model.form, model.sizes, lagged_gram(model)
+    p, s2, orders = model.slopes, parameters[:, -1, None, None], form.lags + 1
     spatial = dict(zip(form.parameters, parameters.T[p:-1, :, None, None], strict=True))
     rho, lam = (spatial.get(name, np.zeros_like(s2)) for name in ("rho", "lambda"))
+    columns, k = np.eye(gram.shape[-1])[None], gram.shape[-1] // orders - 1
+
+    def lag(v: Floats) -> Floats:
+        """W times a combination that has no columns of the highest order."""
+        out = np.zeros_like(v)
+        out[..., 1:orders] = v[..., : orders - 1]
+        out[..., orders + k :] = v[..., orders : v.shape[-1] - k]
+        return out
 
     def filtered(v: Floats) -> Floats:
-        return v - lam * space.lag(v) if form.error else v
+        return v - lam * lag(v) if form.error else v
 
-    y, z = space.unit(0), space.unit(*range(space.orders, space.orders + p))
-    wy = space.lag(y)
+    def inner(u: Floats, v: Floats) -> Floats:
+        return np.asarray(np.matmul(np.matmul(u, gram), v.swapaxes(1, 2)))
+
+    y, z = columns[:, :1], columns[:, orders : orders + p]
+    wy = lag(y)
     unexplained = y - rho * wy - np.matmul(parameters[:, None, :p], z)
     e = filtered(unexplained)
-    moved = {"rho": filtered(wy) + np.zeros_like(e), "lambda": space.lag(unexplained)}
+    moved = {"rho": filtered(wy) + np.zeros_like(e), "lambda": lag(unexplained)}
     by_spatial = np.concatenate([e[:, :0], *(moved[name] for name in form.parameters)], axis=1)
     own = filtered(z)
 
     out = np.zeros((len(parameters), *2 * (parameters.shape[1],)))
     slopes, both, last = slice(0, p), slice(p, -1), -1
-    out[:, slopes, slopes] = space.inner(own, own) / s2
-    across = space.inner(own, by_spatial)
-    square = space.inner(by_spatial, by_spatial)
+    out[:, slopes, slopes] = inner(own, own) / s2
+    across, square = inner(own, by_spatial), inner(by_spatial, by_spatial)
     if form.error:
-        across[:, :, -1:] += space.inner(space.lag(z), e)
+        across[:, :, -1:] += inner(lag(z), e)
     if form.error and form.lag:
-        square += space.inner(space.lag(wy), e) * (1.0 - np.eye(2))
+        square += inner(lag(wy), e) * (1.0 - np.eye(2))
     out[:, slopes, both] = across / s2
     out[:, both, slopes] = out[:, slopes, both].swapaxes(1, 2)
     out[:, both, both] = square / s2
     for at, name in enumerate(form.parameters, start=p):
         out[:, at, at] += sizes.periods * model.spectrum.slopes(spatial[name][:, 0, 0], model.determinant)[2]
-    out[:, both, last] = out[:, last, both] = (space.inner(by_spatial, e) / s2**2)[:, :, 0]
+    out[:, both, last] = out[:, last, both] = (inner(by_spatial, e) / s2**2)[:, :, 0]
     out[:, last, last] = sizes.nobs / (2 * s2[:, 0, 0] ** 2)
     return out
 
 
-def inverse_at_maximum(information: Floats) -> Floats:
-    """The inverses of minus Hessians (R, K, K), NaN where one is not positive definite: no maximum is there."""
-    scale = np.sqrt(np.abs(np.diagonal(information, axis1=1, axis2=2)))
-    scaled = information / (scale[:, :, None] * scale[:, None, :])
-    finite = np.isfinite(scaled).all(axis=(1, 2))
-    lowest = np.linalg.eigvalsh(np.where(finite[:, None, None], scaled, np.eye(scale.shape[1])))[:, 0]
-    return ols.invert(np.where((finite & (lowest > 0))[:, None, None], information, np.nan))[0]
-
-
 CONLEY = "conley:"
-
-
-def check_errors(errors: tuple[str, ...], form: SpatialForm, schema: Schema, asked_by: str) -> None:
-    """Raise BadInput for error types that are unknown, repeat, or need attributes that the panel lacks."""
-    family: Family = "spatial" if form.parameters else "durbin-least-squares"
-    check_error_types(errors, schema, asked_by, family)
 
 
 def independent_sums(error: str, plan: SpatialPlan) -> float:
@@ -374,49 +314,40 @@ def needs_scores(errors: tuple[str, ...]) -> bool:
     return not {"information", "hessian"}.issuperset(errors)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Sandwiches:
-    """Covariances of the parameters by error type, (R, E, K, K), NaN where none; whether floored, (R, E); whether a
-    slope's scores cancel within clusters, (R, E, P), which leaves it an error of rounding."""
+def covariances(errors: tuple[str, ...], parameters: Floats, model: SpatialRegression) -> tuple[Floats, Flags, Flags]:
+    """Every error type but information at the estimate, parameters (R, K): slopes, spatial parameters, sigma2.
 
-    matrices: Floats
-    floored: Flags
-    cancelled: Flags
-
-
-def covariances(errors: tuple[str, ...], parameters: Floats, model: SpatialRegression) -> Sandwiches:
-    """Every error type but information at the estimate, parameters (R, K): slopes, spatial parameters, sigma2."""
+    Covariances of the parameters (R, E, K, K), NaN where none; whether floored, (R, E); whether a slope's scores cancel
+    within clusters, (R, E, P), which leaves it an error of rounding.
+    """
     rows, size = parameters.shape
     kernels = {error: Kernel.of(error, model.plan) for error in errors if error not in {"hessian", "qmle", "hc1"}}
     matrices = np.full((rows, len(errors), size, size), np.nan)
     floored = np.zeros((rows, len(errors)), dtype=bool)
     nothing = np.zeros((rows, len(errors), size - len(model.form.parameters) - 1), dtype=bool)
     if "hessian" in errors:
-        matrices[:, errors.index("hessian")] = inverse_at_maximum(observed_information(model, parameters))
+        information = observed_information(model, parameters)
+        matrices[:, errors.index("hessian")] = ols.definite_inverse(information)  # NaN where no maximum is
     if not needs_scores(errors):
-        return Sandwiches(matrices, floored, nothing)
+        return matrices, floored, nothing
     for row in np.flatnonzero(np.isfinite(parameters).all(axis=1)):
         scores = SpatialScores.of_panel(model, int(row), parameters[row])
-        bread = inverse(scores.information())
+        bread = ols.invert(scores.information()[None])[0][0]
         for e, error in enumerate(errors):
+            kernel = kernels.get(error)
             if error == "hessian":
                 continue
-            kernel = kernels.get(error)
-            matrices[row, e], floored[row, e] = _covariance(error, scores, bread, kernel)
+            if error == "qmle":
+                matrices[row, e] = bread + bread @ scores.excess() @ bread
+                continue
+            if kernel is None:  # of least squares, whose scores have no e'Ge
+                meat = outer(scores.by_observation(np.arange(scores.e.shape[1]))[None])[0]
+            else:
+                meat, floored[row, e] = kernel.meat(scores)
+            matrices[row, e] = _factor(error, scores, kernel) * (bread @ meat @ bread)
             if kernel is not None and kernel.clusters is not None:
                 nothing[row, e] = scores.cancelled(kernel.clusters)
-    return Sandwiches(matrices, floored, nothing)
-
-
-def _covariance(error: str, scores: SpatialScores, bread: Floats, kernel: Kernel | None) -> tuple[Floats, bool]:
-    """The sandwich (K, K), and whether it was floored."""
-    if error == "qmle":
-        return bread + bread @ scores.excess() @ bread, False
-    if kernel is None:  # of least squares, whose scores have no e'Ge
-        meat, floored = outer(scores.by_observation(np.arange(scores.e.shape[1]))[None])[0], False
-    else:
-        meat, floored = kernel.meat(scores)
-    return _factor(error, scores, kernel) * (bread @ meat @ bread), floored
+    return matrices, floored, nothing
 
 
 def cluster_influence(error: str, parameters: Floats, model: SpatialRegression) -> Floats:
@@ -429,7 +360,8 @@ def cluster_influence(error: str, parameters: Floats, model: SpatialRegression) 
     assert kernel.clusters is not None
     sums, before, pairs = scores.by_cluster(kernel.clusters)
     whole = np.concatenate([sums + before / 2, before / np.sqrt(12), pairs / np.sqrt(6)], axis=1)
-    return np.asarray(np.sqrt(_factor(error, scores, kernel)) * (inverse(scores.information()) @ whole))
+    bread = ols.invert(scores.information()[None])[0][0]
+    return np.asarray(np.sqrt(_factor(error, scores, kernel)) * (bread @ whole))
 
 
 def _factor(error: str, scores: SpatialScores, kernel: Kernel | None) -> float:
@@ -484,7 +416,10 @@ class Kernel:
     def meat(self, scores: SpatialScores) -> tuple[Floats, bool]:
         """Variance of the sum of scores, (K, K), and whether negative eigenvalues were set to zero."""
         if self.clusters is not None:
-            return scores.cluster_meat(self.clusters), False
+            sums, before, flat = scores.by_cluster(self.clusters)
+            across = sums @ before.T / 2
+            meat = sums @ sums.T + across + across.T + before @ before.T / 3 + flat @ flat.T / 6
+            return np.asarray(meat), False
         periods, units = scores.e.shape
         each, lag = scores.by_observation(np.arange(units) if self.order is None else self.order), bartlett_lag(periods)
         if self.nearness is None:

@@ -7,7 +7,7 @@ inverse, so that variances need no K x K matrix; the whole covariance is made on
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from estimators.core import regression as ols
 from estimators.spatial.cross_products import (
     AbsorbingForms,
-    RedrawnForms,
     SpatialRegression,
     TimeEffects,
     lagged_gram,
+    redrawn_forms,
+    regressors,
 )
 from estimators.spatial.errors import demeaned
 from estimators.spatial.likelihood import CombinedModel, ErrorModel, SpatialForm, maximise_lag
@@ -64,9 +65,17 @@ def impacts(own: Slopes, traces: Traces, units: int, form: SpatialForm) -> tuple
         variances = variances + own.rho_variance[:, None] * own.tilt**2
         return np.tile(own.slopes, (1, 2)), np.tile(variances, (1, 2))
     b, t = _pairs(own.slopes, form)
-    gradients = _gradients(b, t, own.rho, traces, units)
-    effects = [gradient.own * b + gradient.lagged * t for gradient in gradients]
-    spreads = [gradient.variance(own, b.shape[1], form) for gradient in gradients]
+    k, bread, effects, spreads = b.shape[1], own.bread, [], []
+    index = np.arange(k)
+    for by_b, by_t, by_rho in _gradients(b, t, own.rho, traces, units):
+        effects.append(by_b * b + by_t * t)
+        quadratic = by_b**2 * bread[:, index, index]
+        along = (by_rho if form.lag else 0.0) - by_b * own.tilt[:, :k]
+        if form.durbin:
+            quadratic = quadratic + 2 * by_b * by_t * bread[:, index, index + k]
+            quadratic = quadratic + by_t**2 * bread[:, index + k, index + k]
+            along = along - by_t * own.tilt[:, k:]
+        spreads.append(own.sigma2[:, None] * quadratic + own.rho_variance[:, None] * along**2)
     return np.concatenate(effects, axis=1), np.concatenate(spreads, axis=1)
 
 
@@ -76,7 +85,7 @@ def effects_of(slopes: Floats, rho: Floats, traces: Traces, units: int, form: Sp
         return np.tile(slopes, (1, 2))
     b, t = _pairs(slopes, form)
     gradients = _gradients(b, t, rho, traces, units)
-    return np.concatenate([gradient.own * b + gradient.lagged * t for gradient in gradients], axis=1)
+    return np.concatenate([by_b * b + by_t * t for by_b, by_t, _ in gradients], axis=1)
 
 
 def jacobian(slopes: Floats, rho: Floats, traces: Traces, units: int, form: SpatialForm) -> Floats:
@@ -89,12 +98,12 @@ def jacobian(slopes: Floats, rho: Floats, traces: Traces, units: int, form: Spat
     if len(form.effect_kinds) == 2:
         out[:, :, at, at] = 1.0
         return out.reshape(rows, -1, out.shape[-1])
-    for kind, gradient in enumerate(_gradients(b, t, rho, traces, units)):
-        out[:, kind, at, at] = gradient.own
+    for kind, (by_b, by_t, by_rho) in enumerate(_gradients(b, t, rho, traces, units)):
+        out[:, kind, at, at] = by_b
         if form.durbin:
-            out[:, kind, at, at + k] = gradient.lagged
+            out[:, kind, at, at + k] = by_t
         if form.lag:
-            out[:, kind, at, p] = gradient.rho
+            out[:, kind, at, p] = by_rho
     return out.reshape(rows, -1, out.shape[-1])
 
 
@@ -104,77 +113,44 @@ def _pairs(slopes: Floats, form: SpatialForm) -> tuple[Floats, Floats]:
     return slopes[:, :k], slopes[:, k:] if form.durbin else np.zeros_like(slopes)
 
 
-def _gradients(b: Floats, t: Floats, rho: Floats, traces: Traces, units: int) -> tuple[_Gradient, ...]:
-    """Of direct, indirect and total effects."""
+def _gradients(
+    b: Floats, t: Floats, rho: Floats, traces: Traces, units: int
+) -> tuple[tuple[Floats, Floats, Floats], ...]:
+    """Derivatives of direct, indirect and total effects by b, t (R, 1) and rho (R, K)."""
     g, gg = (traces.g / units)[:, None], (traces.gg / units)[:, None]
     sum_g, sum_gg, rho = traces.sum_g[:, None], traces.sum_gg[:, None], rho[:, None]
-    direct = _Gradient(1 + rho * g, g, b * (g + rho * gg) + t * gg)
-    total = _Gradient(1 + rho * sum_g, sum_g, b * (sum_g + rho * sum_gg) + t * sum_gg)
-    return direct, _Gradient(total.own - direct.own, total.lagged - direct.lagged, total.rho - direct.rho), total
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Gradient:
-    """Derivatives of an effect by b, t (R, 1) and rho (R, K)."""
-
-    own: Floats
-    lagged: Floats
-    rho: Floats
-
-    def variance(self, at: Slopes, k: int, form: SpatialForm) -> Floats:
-        bread = at.bread
-        index = np.arange(k)
-        quadratic = self.own**2 * bread[:, index, index]
-        along = (self.rho if form.lag else 0.0) - self.own * at.tilt[:, :k]
-        if form.durbin:
-            quadratic = quadratic + 2 * self.own * self.lagged * bread[:, index, index + k]
-            quadratic = quadratic + self.lagged**2 * bread[:, index + k, index + k]
-            along = along - self.lagged * at.tilt[:, k:]
-        return np.asarray(at.sigma2[:, None] * quadratic + at.rho_variance[:, None] * along**2)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Simulated:
-    """se, lower, upper (R, K) of parameters and effects; rejected (R,) draws."""
-
-    se: Floats
-    lower: Floats
-    upper: Floats
-    rejected: Floats
+    direct = (1 + rho * g, g, b * (g + rho * gg) + t * gg)
+    total = (1 + rho * sum_g, sum_g, b * (sum_g + rho * sum_gg) + t * sum_gg)
+    indirect = (total[0] - direct[0], total[1] - direct[1], total[2] - direct[2])
+    return direct, indirect, total
 
 
 def simulate(
     parameters: Floats, covariance: Floats, normals: Floats, form: SpatialForm, spectrum: Spectrum
-) -> Simulated:
-    """From parameters (R, P + S + 1), their covariance and standard normals (draws, P + S + 1), used in every row."""
-    rows = [
-        _simulated_row(point, variance, normals, form, spectrum)
-        for point, variance in zip(parameters, covariance, strict=True)
-    ]
-    se, lower, upper, rejected = (np.array(part) for part in zip(*rows, strict=True))
-    return Simulated(se, lower, upper, rejected)
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """se, lower and upper ends (R, K) of parameters and effects, and how many draws are rejected, (R,); NaN without.
 
-
-def _simulated_row(
-    point: Floats, covariance: Floats, normals: Floats, form: SpatialForm, spectrum: Spectrum
-) -> tuple[Floats, Floats, Floats, float]:
-    s = len(form.parameters)
-    p, kinds = len(point) - s - 1, len(form.effect_kinds)
-    size = len(point) + kinds * (p // 2 if form.durbin else p)
-    if not (np.isfinite(point).all() and np.isfinite(covariance).all()):
-        nothing = np.full(size, np.nan)
-        return nothing, nothing, nothing, np.nan
-    draws = point + normals @ _root(covariance).T
-    inside = (np.abs(draws[:, p : p + s]) * spectrum.weights.radius < 1).all(axis=1)
-    kept = draws[inside]
-    if len(kept) < 2:
-        nothing = np.full(size, np.nan)
-        return nothing, nothing, nothing, float(len(draws) - len(kept))
-    rho = np.ascontiguousarray(kept[:, p]) if form.lag else np.zeros(len(kept))
-    effects = effects_of(kept[:, :p], rho, spectrum.traces(rho, "direct"), len(spectrum.weights.units), form)
-    values = np.concatenate([kept, effects], axis=1)
-    lower, upper = np.quantile(values, [LEVEL / 2, 1 - LEVEL / 2], axis=0)
-    return values.std(axis=0, ddof=1), lower, upper, float(len(draws) - len(kept))
+    From parameters (R, P + S + 1), their covariance and standard normals (draws, P + S + 1), used in every row.
+    """
+    rows, s = len(parameters), len(form.parameters)
+    p = parameters.shape[1] - s - 1
+    size = parameters.shape[1] + len(form.effect_kinds) * (p // 2 if form.durbin else p)
+    se, lower, upper = np.full((3, rows, size), np.nan)
+    rejected = np.full(rows, np.nan)
+    for row, (point, variance) in enumerate(zip(parameters, covariance, strict=True)):
+        if not (np.isfinite(point).all() and np.isfinite(variance).all()):
+            continue
+        draws = point + normals @ _root(variance).T
+        kept = draws[(np.abs(draws[:, p : p + s]) * spectrum.weights.radius < 1).all(axis=1)]
+        rejected[row] = len(draws) - len(kept)
+        if len(kept) < 2:
+            continue
+        rho = np.ascontiguousarray(kept[:, p]) if form.lag else np.zeros(len(kept))
+        effects = effects_of(kept[:, :p], rho, spectrum.traces(rho, "direct"), len(spectrum.weights.units), form)
+        values = np.concatenate([kept, effects], axis=1)
+        se[row] = values.std(axis=0, ddof=1)
+        lower[row], upper[row] = np.quantile(values, [LEVEL / 2, 1 - LEVEL / 2], axis=0)
+    return se, lower, upper, rejected
 
 
 def _root(covariance: Floats) -> Floats:
@@ -245,8 +221,10 @@ def fit_model(model: SpatialRegression) -> SpatialFit:
     sigma2_variance = (
         2 * sigma2**2 / sizes.nobs + (2 * sigma2 * sizes.periods * traces.h / sizes.nobs) ** 2 * rho_variance
     )
-    variances = covariance.variances(sigma2, rho_variance)
-    at, lag = (traces, rho) if form.lag else (_without_lag(model, rho), np.zeros_like(rho))
+    diagonal = np.diagonal(covariance.bread, axis1=1, axis2=2)
+    variances = sigma2[:, None] * diagonal + rho_variance[:, None] * covariance.tilt**2
+    lag = rho if form.lag else np.zeros_like(rho)
+    at = traces if form.lag else model.spectrum.traces(lag, model.determinant)
     own = Slopes(slopes, sigma2, lag, rho_variance, covariance.bread, covariance.tilt)
     effects, effect_variances = impacts(own, at, model.plan.units, form)
     variance = np.concatenate([variances, rho_variance[:, None], sigma2_variance[:, None], effect_variances], axis=1)
@@ -259,19 +237,15 @@ def fit_model(model: SpatialRegression) -> SpatialFit:
 class SlopeCovariance:
     """The slopes' part of the partitioned inverse information.
 
-    bread (1 or R, P, P) = (Z'Z)^-1; tilt (R, P) = (Z'Z)^-1 Z'GZb, so that cov(b, rho) = -tilt var(rho); left (R,) =
-    what of |QGZb|^2 the regressors do not explain. In the error models lambda stands for rho, Q(Z - lambda WZ) for Z
-    and the time effects, which a row-stochastic W does not let through, for Zb.
+    bread (1 or R, P, P) = (Z'Z)^-1; tilt (R, P) = (Z'Z)^-1 Z'GZb, so that cov(b, rho) = -tilt var(rho) and var(b_k) =
+    s2 (Z'Z)^-1_kk + tilt_k^2 var(rho); left (R,) = what of |QGZb|^2 the regressors do not explain. In the error models
+    lambda stands for rho, Q(Z - lambda WZ) for Z and the time effects, which a row-stochastic W does not let through,
+    for Zb.
     """
 
     bread: Floats
     tilt: Floats
     left: Floats
-
-    def variances(self, sigma2: Floats, rho_variance: Floats) -> Floats:
-        """var(b_k) = s2 (Z'Z)^-1_kk + tilt_k^2 var(rho), (R, P)."""
-        diagonal = np.diagonal(self.bread, axis1=1, axis2=2)
-        return np.asarray(sigma2[:, None] * diagonal + rho_variance[:, None] * self.tilt**2)
 
     def whole(self, sigma2: Floats, rho_variance: Floats, sigma2_variance: Floats, pull: Floats) -> Floats:
         """Slopes, rho, sigma2 (R, P + 2, P + 2); pull (R,) is how far sigma2's estimate falls when rho's rises."""
@@ -314,7 +288,7 @@ def _forms(
         return plan.forms[p](rho, slopes, drift)
     assert m.z is not None
     by_dates = None if m.dates is None or plan.beside is None else AbsorbingForms(m.dates, plan.beside, m.met)
-    return RedrawnForms(m.z, plan.spectrum, plan.columns, m.dates, by_dates)(rho, slopes, drift)
+    return redrawn_forms(m.z, plan.spectrum, plan.columns, rho, slopes, drift, m.dates, by_dates)
 
 
 def _error_fit(model: SpatialRegression) -> Maximised:
@@ -341,10 +315,10 @@ def _error_fit(model: SpatialRegression) -> Maximised:
     if m.drift is None:
         covariance = SlopeCovariance(bread, np.zeros_like(slopes), np.zeros_like(ssr))
     else:
-        through = TimeEffects.of(m.drift, model.form, np.zeros_like(lam), lam, slopes)
-        cross = through.across(model.z, k, p, model.spectrum)
+        through = TimeEffects.of(m.drift, model.form, np.zeros_like(lam), lam, slopes, model.spectrum)
+        cross = through.across(regressors(model.plan, m), k, p)
         tilt = np.matvec(bread, cross)
-        covariance = SlopeCovariance(bread, tilt, through.squared_norm(model.spectrum) - (cross * tilt).sum(axis=1))
+        covariance = SlopeCovariance(bread, tilt, through.squared_norm() - (cross * tilt).sum(axis=1))
     return slopes, ssr, lam, converged & sound, covariance
 
 
@@ -356,8 +330,8 @@ def _least_squares(model: SpatialRegression) -> SpatialFit:
     slopes = np.matvec(bread, zy)
     ssr = m.yy - (zy * slopes).sum(axis=1)
     sigma2 = ssr / sizes.nobs
-    traces = _without_lag(model, sigma2)
     none = np.zeros_like(sigma2)  # effects do not depend on rho
+    traces = model.spectrum.traces(none, model.determinant)
     own = Slopes(slopes, sigma2, none, none, bread, np.zeros_like(slopes))
     effects, effect_variances = impacts(own, traces, model.plan.units, model.form)
     diagonal = sigma2[:, None] * np.diagonal(bread, axis1=1, axis2=2)
@@ -379,19 +353,20 @@ def _combined(model: SpatialRegression) -> SpatialFit:
     """SAC: rho and lambda together, from y, Wy, WWy, X and WX."""
     size, spectrum, units = 3 + 2 * len(model.plan.names), model.spectrum, model.plan.units
     columns = np.ascontiguousarray(np.moveaxis(lagged_gram(model)[:, :size, :size], 0, -1))
-    best = CombinedModel(columns, spectrum, model.sizes, model.determinant).maximise()
+    combined = CombinedModel(columns, spectrum, model.sizes, model.determinant)
+    rho, lam, ssr, slopes, converged, gap = combined.maximise()
     sound = ols.invert(model.gram[:, : model.slopes, : model.slopes])[1]
-    best = replace(best, rho=np.where(sound, best.rho, np.nan), lam=np.where(sound, best.lam, np.nan))
-    sigma2 = best.ssr / model.sizes.nobs
-    covariance = _combined_covariance(model, best.rho, best.lam, best.slopes, sigma2)
-    traces = spectrum.traces(best.rho, model.determinant)
-    log_det = traces.log_det + spectrum.slopes(best.lam, model.determinant)[0]
-    effects = effects_of(best.slopes, best.rho, traces, units, model.form)
-    moved = jacobian(best.slopes, best.rho, traces, units, model.form)
+    rho, lam = np.where(sound, rho, np.nan), np.where(sound, lam, np.nan)
+    sigma2 = ssr / model.sizes.nobs
+    covariance = _combined_covariance(model, rho, lam, slopes, sigma2)
+    traces = spectrum.traces(rho, model.determinant)
+    log_det = traces.log_det + spectrum.slopes(lam, model.determinant)[0]
+    effects = effects_of(slopes, rho, traces, units, model.form)
+    moved = jacobian(slopes, rho, traces, units, model.form)
     variance = np.concatenate([np.diagonal(covariance, axis1=1, axis2=2), effect_variances(moved, covariance)], axis=1)
-    spatial = np.stack([best.rho, best.lam], axis=1)
-    return SpatialFit(best.slopes, spatial, sigma2, best.ssr, log_det, best.converged, effects, variance, traces,
-                      lambda: covariance, best.gap)  # fmt: skip
+    spatial = np.stack([rho, lam], axis=1)
+    return SpatialFit(slopes, spatial, sigma2, ssr, log_det, converged, effects, variance, traces, lambda: covariance,
+                      gap)  # fmt: skip
 
 
 def effect_variances(jacobian: Floats, covariance: Floats) -> Floats:
@@ -428,17 +403,12 @@ def _combined_covariance(model: SpatialRegression, rho: Floats, lam: Floats, slo
     out[:, at_lam, at_s2] = out[:, at_s2, at_lam] = t * other.h / sigma2
     out[:, at_s2, at_s2] = sizes.nobs / (2 * sigma2**2)
     if drift is not None and m.drift is not None:
-        through, z = TimeEffects.of(m.drift, model.form, rho, lam, slopes), model.z
-        out[:, :k, at_lam] = out[:, at_lam, :k] = through.across(z, k, k, spectrum) / s2
-        out[:, at_lam, at_lam] += through.squared_norm(spectrum) / sigma2
+        through, z = TimeEffects.of(m.drift, model.form, rho, lam, slopes, spectrum), regressors(model.plan, m)
+        out[:, :k, at_lam] = out[:, at_lam, :k] = through.across(z, k, k) / s2
+        out[:, at_lam, at_lam] += through.squared_norm() / sigma2
         out[:, at_rho, at_lam] += through.along(z, filtered, drift, rho, spectrum) / sigma2
         out[:, at_lam, at_rho] = out[:, at_rho, at_lam]
     return ols.invert(out)[0]
-
-
-def _without_lag(model: SpatialRegression, like: Floats) -> Traces:
-    """Traces at rho = 0, (R,) each."""
-    return model.spectrum.traces(np.zeros_like(like), model.determinant)
 
 
 def fit_statistics(model: SpatialRegression, slopes: Floats, rho: Floats) -> dict[str, Floats]:

@@ -209,12 +209,13 @@ class ErrorModel:
 
     def take(self, rows: Rows) -> ErrorModel:
         """The same cross products for some of the panels."""
-
-        def taken(part: Floats) -> Floats:  # an index would leave replications first in memory, and sums in other bits
-            shared = part.shape[-1] == 1
-            return part if shared else part[..., rows] if isinstance(rows, slice) else part.take(rows, axis=-1)
-
-        return ErrorModel(**{item.name: taken(getattr(self, item.name)) for item in fields(self)})
+        found = {}
+        for name in (item.name for item in fields(self)):
+            part = getattr(self, name)
+            if part.shape[-1] > 1:  # an index would leave replications first in memory, and sums in other bits
+                part = part[..., rows] if isinstance(rows, slice) else part.take(rows, axis=-1)
+            found[name] = part
+        return ErrorModel(**found)
 
     def fit(self, lam: Floats) -> tuple[Floats, Floats, Floats]:
         """beta (K, R), e'e (R,) and A = X*'X*, X* = Q(X - l WX), (K, K, R) at lambda (R,)."""
@@ -287,21 +288,6 @@ GRID_OF_COMBINED = (0.15, 0.4, 0.65, 0.9)  # of |rho|, |lambda| as shares of the
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class CombinedMaximum:
-    """Where the likelihood is largest: rho, lambda, e'e (R,), slopes (R, K), and whether the search settled there.
-
-    gap (R,): how much lower the log-likelihood is at the next best maximum; NaN where there is no other.
-    """
-
-    rho: Floats
-    lam: Floats
-    ssr: Floats
-    slopes: Floats
-    converged: NDArray[np.bool_]
-    gap: Floats
-
-
-@dataclass(frozen=True, eq=False, slots=True)
 class CombinedModel:
     """Cross products (3 + 2 K, 3 + 2 K, R) of y, Wy, WWy, X, WX, all demeaned, lagged first; replications last."""
 
@@ -368,10 +354,19 @@ class CombinedModel:
             hessian[i, i] -= t * traces[i][2]
         return gradient, hessian
 
-    def maximise(self) -> CombinedMaximum:
-        """The highest of the maxima that the four starts lead to."""
+    def maximise(self) -> tuple[Floats, Floats, Floats, Floats, NDArray[np.bool_], Floats]:
+        """The highest of the maxima that the search finds from the best point of a grid within each pair of signs.
+
+        rho, lambda, e'e (R,), slopes (R, K), whether the search settled there (R,), and how much lower the
+        log-likelihood is at the next best maximum, (R,), NaN where there is no other.
+        """
         model = self if self.gram.shape[-1] > 1 else self.take(np.zeros(2, dtype=np.intp))  # sums are then made alike
-        ends = [model._climb(*model._start(signs)) for signs in ((1, 1), (1, -1), (-1, 1), (-1, -1))]
+        radius, count, ends = self.spectrum.weights.radius, model.gram.shape[-1], []
+        for one, other in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+            points = [(one * a / radius, other * b / radius) for a in GRID_OF_COMBINED for b in GRID_OF_COMBINED]
+            grid = np.stack([model.log_likelihood(np.full(count, a), np.full(count, b)) for a, b in points])
+            start = np.array(points)[grid.argmax(axis=0)]
+            ends.append(model._climb(start[:, 0], start[:, 1]))
         heights = np.stack([model.log_likelihood(rho, lam) for rho, lam, _ in ends])
         best = heights.argmax(axis=0)
         rhos, lams, all_settled = (np.stack(values) for values in zip(*ends, strict=True))
@@ -383,15 +378,7 @@ class CombinedModel:
         ssr = (e * _apply(model.gram, e)).sum(axis=0)
         slopes, gap = np.ascontiguousarray(beta.T), np.where(np.isfinite(gap), gap, np.nan)
         rows = slice(self.gram.shape[-1])
-        return CombinedMaximum(rho[rows], lam[rows], ssr[rows], slopes[rows], settled[rows], gap[rows])
-
-    def _start(self, signs: tuple[int, int]) -> tuple[Floats, Floats]:
-        """The best point of a grid within one pair of signs, each (R,)."""
-        radius, rows = self.spectrum.weights.radius, self.gram.shape[-1]
-        points = [(signs[0] * a / radius, signs[1] * b / radius) for a in GRID_OF_COMBINED for b in GRID_OF_COMBINED]
-        heights = np.stack([self.log_likelihood(np.full(rows, a), np.full(rows, b)) for a, b in points])
-        chosen = np.array(points)[heights.argmax(axis=0)]
-        return chosen[:, 0], chosen[:, 1]
+        return rho[rows], lam[rows], ssr[rows], slopes[rows], settled[rows], gap[rows]
 
     def _climb(self, rho: Floats, lam: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         """Newton steps uphill, halved while they do not rise; each row on its own, frozen once settled."""

@@ -40,7 +40,7 @@ from estimators.core.estimator import (
     status_where,
     weights_of,
 )
-from estimators.core.tile import Tile, WithinTransform, spread, without_effects
+from estimators.core.tile import Tile, balanced_split, spread, without_effects
 from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan, regressors
 from estimators.spatial.spectrum import FLAT, own_information
 from sim.arrays import Floats
@@ -122,60 +122,31 @@ class LMTests(RegressionEstimator):
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
         """The statistics; se is NaN and dof 1, that of the chi-square distribution."""
-        sums, weights, periods = self._sums(plan, moments)
+        if isinstance(moments, ScoreMoments):
+            sums, (weights, periods) = moments, plan
+        else:
+            assert isinstance(plan, SpatialPlan)
+            assert isinstance(moments, SpatialMoments)
+            weights, periods = plan.spectrum.weights, plan.periods
+            if weights.row_stochastic:
+                sums = from_cross_products(plan, moments, self._lags_first)
+            elif moments.y is None or moments.x is None:
+                raise bad("its rows do not sum to one", where=f"{self.name}, weights {weights.name}",
+                          allowed='standardize = "row"', remedy="or set keep_arrays = true")  # fmt: skip
+            else:
+                x = moments.x[:, : len(plan.names)]
+                sums = score_moments(moments.y, x, weights, EFFECTS, self._lags_first)
+
         if "period" in self.effects and own_information(weights) < FLAT:
             raise bad("W links all units equally: a lag is then the sum of a time effect and a multiple of the "
                       "unit's own value",
                       where=f"{self.name}, weights {weights.name}", allowed="weights that differ between near and "
                                                                             "far units",
                       remedy="choose fewer neighbours")  # fmt: skip
-        statistic = chi_squares(sums, Constants.of(weights, periods, self.effects, exact=self.form == "exact"))
+        statistic = chi_squares(sums, weights, periods, self.effects, exact=self.form == "exact")
         se = np.full((len(statistic), 1, len(NULLS)), np.nan)
         pvalue = chdtrc(1.0, statistic)[:, None, :]
         return Estimates.of(self.layout(schema), statistic, se, np.ones(se.shape), {}, pvalue=pvalue)
-
-    def _sums(self, plan: Any, moments: Any) -> tuple[ScoreMoments, Weights, int]:
-        """Sums (R,), W and T from whichever reduction made the moments."""
-        if isinstance(moments, ScoreMoments):
-            return moments, *plan
-        assert isinstance(plan, SpatialPlan)
-        assert isinstance(moments, SpatialMoments)
-        weights = plan.spectrum.weights
-        if weights.row_stochastic:
-            return from_cross_products(plan, moments, self._lags_first), weights, plan.periods
-        if moments.y is None or moments.x is None:
-            raise bad("its rows do not sum to one", where=f"{self.name}, weights {weights.name}",
-                      allowed='standardize = "row"', remedy="or set keep_arrays = true")  # fmt: skip
-        x = moments.x[:, : len(plan.names)]
-        return score_moments(moments.y, x, weights, EFFECTS, self._lags_first), weights, plan.periods
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Constants:
-    """What the statistics need of the design: T (or T - 1), m, tr(A) and tr(A^2 + A'A)."""
-
-    periods: int
-    nobs: int
-    trace: float
-    tw: float
-
-    @classmethod
-    def of(cls, weights: Weights, periods: int, effects: Collection[str], *, exact: bool) -> Constants:
-        """Those of the exact form, or Elhorst's."""
-        w = weights.dense
-        n = len(w)
-        if not exact:
-            return cls(periods, n * periods, 0.0, _squares(w))
-        periods -= "unit" in effects
-        if "period" not in effects:
-            return cls(periods, n * periods, 0.0, _squares(w))
-        a = w - w.mean(axis=0) - w.mean(axis=1)[:, None] + w.mean()
-        return cls(periods, (n - 1) * periods, float(np.trace(a)), _squares(a))
-
-
-def _squares(a: Floats) -> float:
-    """tr(A^2 + A'A)."""
-    return float((a * a.T).sum() + np.square(a).sum())
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -188,10 +159,20 @@ class ScoreMoments(Moments):
     signal: Floats
 
 
-def chi_squares(sums: ScoreMoments, constants: Constants) -> Floats:
-    """lm_lag, lm_err, rlm_lag, rlm_err, (R, 4); no robust ones, NaN, where W f lies in the space of X and effects."""
-    sigma2 = sums.ssr / constants.nobs
-    centre, noise = constants.periods * constants.trace, constants.periods * constants.tw
+def chi_squares(sums: ScoreMoments, weights: Weights, periods: int, effects: Collection[str], *, exact: bool) -> Floats:
+    """lm_lag, lm_err, rlm_lag, rlm_err, (R, 4); no robust ones, NaN, where W f lies in the space of X and effects.
+
+    exact: with the constants of the exact form, else with Elhorst's.
+    """
+    a, units, trace = weights.dense, len(weights.units), 0.0
+    if exact:
+        periods -= "unit" in effects
+    if exact and "period" in effects:
+        a = a - a.mean(axis=0) - a.mean(axis=1)[:, None] + a.mean()
+        units, trace = units - 1, float(np.trace(a))
+    tw = float((a * a.T).sum() + np.square(a).sum())  # tr(A^2 + A'A)
+
+    sigma2, centre, noise = sums.ssr / (units * periods), periods * trace, periods * tw
     lag, error = sums.lag / sigma2 - centre, sums.error / sigma2 - centre
     signal = sums.signal / sigma2
     both, own = signal + noise, np.where(signal == 0, np.nan, signal)
@@ -325,11 +306,6 @@ class LinkSums:
 def moran(y: Floats, weights: Weights) -> Floats:
     """Moran's I, (..., N) -> (...): (N/S0) z'Wz / z'z (Cliff and Ord 1981)."""
     return both_indices(y, weights)[0]
-
-
-def geary(y: Floats, weights: Weights) -> Floats:
-    """Geary's C, (..., N) -> (...): (N - 1) sum w_ij (z_i - z_j)^2 / (2 S0 z'z); below 1 where neighbours are alike."""
-    return both_indices(y, weights)[1]
 
 
 def both_indices(y: Floats, weights: Weights) -> Floats:
@@ -492,8 +468,8 @@ def pooled_moments(x: Floats, bread: Floats, weights: Weights) -> tuple[Floats, 
     w, (rows, k, t, n) = weights.matrix, x.shape
     s0, symmetric, rank = float(w.sum()), (w + w.T) / 2, (t - 1) * (n - 1) - k
     lagged = np.reshape((symmetric @ x.reshape(-1, n).T).T, x.shape)
-    inner = bread @ _cross(x, lagged)
-    left = ols.gram(_within(lagged.reshape(-1, t, n)).reshape(x.shape)) if k else np.zeros((rows, 0, 0))
+    inner = bread @ (x.reshape(rows, k, t * n) @ lagged.reshape(rows, k, t * n).transpose(0, 2, 1))
+    left = ols.gram(balanced_split(lagged.reshape(-1, t, n))[0].reshape(x.shape)) if k else np.zeros((rows, 0, 0))
     margins = symmetric.sum(axis=1)
     squares = symmetric.multiply(symmetric).sum() - 2 * (margins @ margins) / n + (s0 / n) ** 2  # tr((Q_N W~)^2)
     trace = -(t - 1) * s0 / n - _trace(inner)
@@ -520,7 +496,7 @@ class ResidualMaker:
         kept = []
         for name in regressors:
             raw = panel.variables[name][:1]
-            within = _within(raw)
+            within = balanced_split(raw)[0]
             left = float(np.square(within).sum())
             if left > ols.ABSORBED * float(np.square(raw - raw.mean()).sum()):
                 kept.append(within.ravel() / np.sqrt(left))
@@ -537,7 +513,7 @@ class ResidualMaker:
 
     def __call__(self, y: Floats) -> Floats:
         """M y, (R, T, N) -> (R, T, N)."""
-        out = _within(y)
+        out = balanced_split(y)[0]
         loadings = np.tensordot(out, self.basis, axes=([1, 2], [1, 2]))
         return out - np.tensordot(loadings, self.basis, axes=1)
 
@@ -636,17 +612,6 @@ class MoranTest(RegressionEstimator, TileEstimator):
 
 # Demeaned regressors (1 or R, K, T, N), their bread (1 or R, K, K), and the mean and variance of I, (1 or R,).
 Regressors = tuple[Floats, Floats, Floats, Floats]
-
-
-def _within(y: Floats) -> Floats:
-    """Q y of a balanced panel, (R, T, N) -> (R, T, N)."""
-    return WithinTransform(effects=y.shape[1] + y.shape[2] - 1)(y)
-
-
-def _cross(x: Floats, y: Floats) -> Floats:
-    """X'Y, (R, K, T, N) each -> (R, K, K)."""
-    rows, k = x.shape[:2]
-    return x.reshape(rows, k, -1) @ y.reshape(rows, k, -1).transpose(0, 2, 1) if k else np.zeros((rows, 0, 0))
 
 
 def _trace(matrices: Floats) -> Floats:

@@ -22,7 +22,7 @@ is mostly noise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
@@ -41,6 +41,7 @@ from estimators.core.estimator import (
     weights_of,
 )
 from estimators.core.tile import PanelEffects, Tile
+from estimators.linear.instruments import definite_wald
 from estimators.spatial.cross_products import SpatialCrossProducts, SpatialPlan, SpatialRegression
 from estimators.spatial.cross_products import lagged_gram as products_of
 from estimators.spatial.fits import effect_variances, effects_of, jacobian
@@ -99,16 +100,8 @@ class RandomCrossProducts(Reduction):
         return RandomMoments(within, total - within)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class RandomFit:
-    """slopes (R, P), spatial parameter r, phi^2, e'e (R,), loglik (R,), whether the search settled (R,)."""
-
-    slopes: Floats
-    spatial: Floats
-    phi2: Floats
-    ssr: Floats
-    loglik: Floats
-    settled: Flags
+# Slopes (R, P), the spatial parameter r, phi^2, e'e, loglik (R,), and whether the search settled, (R,).
+RandomFit = tuple[Floats, Floats, Floats, Floats, Floats, Flags]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -164,14 +157,11 @@ class RandomLikelihood:
 
     def maximum(self) -> RandomFit:
         """The higher of the maxima that both starts lead to."""
-        ends = [self._climb(np.full(len(self.moments.within), start)) for start in (1e-8, 1.0)]
-        higher = np.where(np.isfinite(ends[0].loglik), ends[0].loglik, -np.inf) >= ends[1].loglik
-
-        def chosen(name: str) -> Any:
-            one, other = (getattr(end, name) for end in ends)
-            return np.where(higher.reshape(-1, *(1,) * (one.ndim - 1)), one, other)
-
-        return RandomFit(*map(chosen, ("slopes", "spatial", "phi2", "ssr", "loglik", "settled")))
+        one, other = (self._climb(np.full(len(self.moments.within), start)) for start in (1e-8, 1.0))
+        higher = np.where(np.isfinite(one[4]), one[4], -np.inf) >= other[4]
+        slopes = np.where(higher[:, None], one[0], other[0])
+        r, phi2, ssr, loglik, settled = (np.where(higher, *pair) for pair in zip(one[1:], other[1:], strict=True))
+        return slopes, r, phi2, ssr, loglik, settled
 
     def _climb(self, phi2: Floats) -> RandomFit:
         """Breusch's iteration from phi^2 (R,); each row on its own, frozen once settled."""
@@ -180,8 +170,12 @@ class RandomLikelihood:
         for _ in range(MOST_STEPS):
             if not active.size:
                 break
-            some = self._take(active)
-            following = some._following(phi2[active])
+            some = self
+            if active.size < len(phi2):
+                some = replace(self, moments=self.moments.take(active))
+            e = some.given(phi2[active])[2]
+            within, between = (_square(part, e) for part in (some.moments.within, some.moments.between))
+            following = np.minimum(within / ((self.sizes.periods - 1) * between), 1.0)
             still = np.abs(following - phi2[active]) < SETTLED
             phi2[active] = following
             settled[active[still]] = True
@@ -190,18 +184,7 @@ class RandomLikelihood:
         ssr = _square(self.gram(phi2), e)
         log_det = self.spectrum.slopes(r, "direct")[0]
         loglik = log_likelihood(ssr, log_det, self.sizes) + self.units / 2 * np.log(phi2)
-        return RandomFit(slopes, r, phi2, ssr, loglik, settled & found)
-
-    def _following(self, phi2: Floats) -> Floats:
-        e = self.given(phi2)[2]
-        within, between = (_square(part, e) for part in (self.moments.within, self.moments.between))
-        return np.minimum(within / ((self.sizes.periods - 1) * between), 1.0)
-
-    def _take(self, rows: Any) -> RandomLikelihood:
-        if len(rows) == len(self.moments.within):
-            return self
-        return RandomLikelihood(self.form, self.moments.take(rows), self.regressors, self.spectrum, self.sizes,
-                                self.units)  # fmt: skip
+        return slopes, r, phi2, ssr, loglik, settled & found
 
     def information(
         self, slopes: Floats, r: Floats, sigma2: Floats, sigma2_1: Floats, *, fixed: bool = False
@@ -241,23 +224,17 @@ class RandomLikelihood:
         out[:, p, p] += (t - fixed) * self.spectrum.slopes(r, "direct")[2]
         return out
 
-    def hausman(self, fit: RandomFit, covariance: Floats, sigma2: Floats) -> dict[str, Floats]:
-        """The statistic against fixed unit effects, its degrees of freedom and p value, (R,) each."""
+    def hausman(self, own: Floats, settled: Flags, covariance: Floats, sigma2: Floats) -> dict[str, Floats]:
+        """The statistic of own slopes against fixed unit effects, its degrees of freedom and p value, (R,) each."""
         p = self.slopes
         nothing = RandomMoments(self.moments.within, np.zeros_like(self.moments.between))
-        fixed = RandomLikelihood(self.form, nothing, self.regressors, self.spectrum, self.sizes, self.units)
+        fixed = replace(self, moments=nothing)
         slopes, r, _, found = fixed.given(np.ones_like(sigma2))
         information = fixed.information(slopes, r, sigma2, np.ones_like(sigma2), fixed=True)
         of_fixed = ols.invert(information[:, : p + 2, : p + 2])[0][:, :p, :p]
-        gap = slopes - fit.slopes
-        difference = of_fixed - covariance[:, :p, :p]
-        usable = found & fit.settled & np.isfinite(difference).all(axis=(1, 2))
-        scale = np.sqrt(np.abs(np.diagonal(difference, axis1=1, axis2=2)))
-        scaled = difference / (scale[:, :, None] * scale[:, None, :])
-        usable &= np.isfinite(scaled).all(axis=(1, 2))
-        lowest = np.linalg.eigvalsh(np.where(usable[:, None, None], scaled, -np.eye(p)))[:, 0]
-        inverse = ols.invert(np.where((lowest > ols.COLLINEAR)[:, None, None], difference, np.nan))[0]
-        statistic = np.vecdot(np.matmul(inverse, gap[:, :, None])[:, :, 0], gap)
+        usable = (found & settled)[:, None, None]
+        difference = np.where(usable, of_fixed - covariance[:, :p, :p], np.nan)
+        statistic = definite_wald(slopes - own, difference)
         df = np.full_like(statistic, float(p))
         return {"hausman": statistic, "hausman_df": df, "hausman_p": chdtrc(p, statistic)}
 
@@ -265,25 +242,6 @@ class RandomLikelihood:
 def _square(gram: Floats, e: Floats) -> Floats:
     """e'Me, (R,)."""
     return np.asarray(np.vecdot(np.matmul(gram, e[:, :, None])[:, :, 0], e))
-
-
-def random_world(model: RandomModel) -> PanelDesign:
-    """144 units on a grid over 8 periods: unit effects pass through W as errors do, and regressors are free of them."""
-    spatial = 0.4
-    lags = Neighbours(w_effect=0.5 if model == "sdm" else 0.0, rho=0.0 if model == "sem" else spatial)
-    return PanelDesign(
-        units=144,
-        periods=8,
-        first_period=2001,
-        geography=Grid(),
-        weights=Contiguity(),
-        levels=Effects(unit_sd=0.7, period_sd=0.0, unit_spatial=spatial),
-        covariates=(Normal("x", 0.5, 0.3 if model == "sdm" else 0.0),),
-        errors=Process(sd=0.8, spatial=spatial if model == "sem" else 0.0),
-        adoption=Random(share=0.5, dates=(2003, 2007)),
-        effect=Effect(size=1.0),
-        spillover=lags,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +283,21 @@ class SpatialRandomEffects(RegressionEstimator):
     def home(self) -> tuple[Design, tuple[str, ...]]:
         """Random effects that spread as the errors do."""
         own = {"sar": ("rho", "indirect:did"), "sem": ("lambda",), "sdm": ("rho", "w_did", "indirect:did")}
-        return random_world(self.model), ("did", "sigma2", "total:did", *own[self.model])
+        spatial, durbin, error = 0.4, self.model == "sdm", self.model == "sem"
+        design = PanelDesign(
+            units=144,
+            periods=8,
+            first_period=2001,
+            geography=Grid(),
+            weights=Contiguity(),
+            levels=Effects(unit_sd=0.7, period_sd=0.0, unit_spatial=spatial),  # unit effects pass through W
+            covariates=(Normal("x", 0.5, 0.3 if durbin else 0.0),),
+            errors=Process(sd=0.8, spatial=spatial if error else 0.0),
+            adoption=Random(share=0.5, dates=(2003, 2007)),
+            effect=Effect(size=1.0),
+            spillover=Neighbours(w_effect=0.5 if durbin else 0.0, rho=0.0 if error else spatial),
+        )
+        return design, ("did", "sigma2", "total:did", *own[self.model])
 
     @property
     def form(self) -> SpatialForm:
@@ -342,7 +314,13 @@ class SpatialRandomEffects(RegressionEstimator):
             raise bad(f"regressors have the names of terms of the model among {listed(names)}", where=self.name,
                       allowed="names other than rho, lambda, sigma2, sigma2_unit, w_NAME, direct:NAME, ...",
                       remedy="rename the columns")  # fmt: skip
-        targets = {term: _target(term, names) for term in terms if term != "sigma2_unit"}
+        targets = {}
+        for term in (each for each in terms if each != "sigma2_unit"):
+            kind, _, name = term.partition(":")
+            if name in names and kind in {"direct", "indirect", "total"}:
+                targets[term] = f"{kind}({name})"
+            else:
+                targets[term] = term if term in {"rho", "lambda", "sigma2"} else f"beta({term})"
         return Layout(terms, ("hessian",), STATISTICS, targets).only(self.terms, self.name)
 
     def reduction(self, schema: Schema) -> Reduction:
@@ -356,27 +334,30 @@ class SpatialRandomEffects(RegressionEstimator):
         """The maximum, effects and Hausman's test."""
         assert isinstance(moments, RandomMoments)
         own, form = plan[0], self.form
-        self._check(own)
+        if form.durbin and own.useless_lags:
+            raise BadInput(*own.useless_lags)
+        if own.periods < 2:
+            raise bad("the panel has 1 period", where=self.name, allowed="2 or more", remedy="add periods")
         names, spectrum = self.names(schema)[1], own.spectrum
         sizes = Sizes.of(own.units, own.periods, "direct")
         likelihood = RandomLikelihood(form, moments, len(names), spectrum, sizes, own.units)
-        fit = likelihood.maximum()
-        sigma2 = fit.ssr / sizes.nobs
-        sigma2_1 = sigma2 / fit.phi2
-        information, bound = likelihood.information(fit.slopes, fit.spatial, sigma2, sigma2_1), fit.phi2 >= 1
+        slopes, spatial, phi2, ssr, loglik, settled = likelihood.maximum()
+        sigma2 = ssr / sizes.nobs
+        sigma2_1 = sigma2 / phi2
+        information, bound = likelihood.information(slopes, spatial, sigma2, sigma2_1), phi2 >= 1
         information[bound, -2] += information[bound, -1]  # there sigma2_1 is sigma2: one parameter in both places
         information[bound, :, -2] += information[bound, :, -1]
         information[bound, -1] = information[bound, :, -1] = 0.0
         information[bound, -1, -1] = 1.0
         covariance = ols.invert(information)[0]
         covariance[bound, -1, -1] = 0.0
-        rho = fit.spatial if form.lag else np.zeros_like(sigma2)
+        rho = spatial if form.lag else np.zeros_like(sigma2)
         traces = spectrum.traces(np.ascontiguousarray(rho), "direct")
-        effects = effects_of(fit.slopes, rho, traces, own.units, form)
+        effects = effects_of(slopes, rho, traces, own.units, form)
         moved = np.zeros((len(rho), effects.shape[1], covariance.shape[1]))
-        moved[:, :, :-1] = jacobian(fit.slopes, rho, traces, own.units, form)
+        moved[:, :, :-1] = jacobian(slopes, rho, traces, own.units, form)
         unit = (sigma2_1 - sigma2) / own.periods
-        parameters = np.concatenate([fit.slopes, np.stack([fit.spatial, sigma2, unit], axis=1)], axis=1)
+        parameters = np.concatenate([slopes, np.stack([spatial, sigma2, unit], axis=1)], axis=1)
         variance = np.diagonal(covariance, axis1=1, axis2=2).copy()
         of_unit = variance[:, -1] + variance[:, -2] - 2 * covariance[:, -1, -2]
         variance[:, -1] = of_unit / own.periods**2
@@ -384,20 +365,13 @@ class SpatialRandomEffects(RegressionEstimator):
         variances = np.concatenate([variance, effect_variances(moved, covariance)], axis=1)
         se = np.sqrt(np.where(variances >= 0, variances, np.nan))[:, None, :]
         finite = np.isfinite(estimate).all(axis=1) & np.isfinite(se).all(axis=(1, 2))
-        status = np.select([finite & fit.settled, np.isfinite(parameters).all(axis=1) & ~fit.settled & finite],
+        status = np.select([finite & settled, np.isfinite(parameters).all(axis=1) & ~settled & finite],
                            [Status.OK, Status.NOT_CONVERGED], Status.SINGULAR)  # fmt: skip
         se[bound, 0, parameters.shape[1] - 1] = np.nan  # a variance at its bound
-        statistics = {"loglik": fit.loglik, "phi": np.sqrt(fit.phi2)} | likelihood.hausman(fit, covariance, sigma2)
+        statistics = {"loglik": loglik, "phi": np.sqrt(phi2)} | likelihood.hausman(slopes, settled, covariance, sigma2)
         found = Estimates(_terms(self, names), ("hessian",), estimate, se, np.full_like(se, np.inf),
                           status.astype(np.uint8), statistics)  # fmt: skip
         return found if self.terms is None else found.only(self.terms)
-
-    def _check(self, plan: SpatialPlan) -> None:
-        """Raise BadInput for lags of regressors that the model has and effects absorb, and for two periods too few."""
-        if self.form.durbin and plan.useless_lags:
-            raise BadInput(*plan.useless_lags)
-        if plan.periods < 2:
-            raise bad("the panel has 1 period", where=self.name, allowed="2 or more", remedy="add periods")
 
 
 @lru_cache(maxsize=256)
@@ -407,11 +381,3 @@ def _terms(estimator: SpatialRandomEffects, names: tuple[str, ...]) -> tuple[str
     slopes = (*names, *(f"w_{name}" for name in names)) if form.durbin else names
     effects = (f"{kind}:{name}" for kind in form.effect_kinds for name in names)
     return (*slopes, *form.parameters, "sigma2", "sigma2_unit", *effects)
-
-
-def _target(term: str, names: tuple[str, ...]) -> str:
-    """The estimand of a term."""
-    kind, _, name = term.partition(":")
-    if name in names and kind in {"direct", "indirect", "total"}:
-        return f"{kind}({name})"
-    return term if term in {"rho", "lambda", "sigma2"} else f"beta({term})"

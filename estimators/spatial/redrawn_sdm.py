@@ -34,7 +34,7 @@ from estimators.spatial.fits import Slopes, impacts
 from estimators.spatial.likelihood import FORMS, Sizes, log_likelihood, maximise_lag
 from estimators.spatial.spectrum import Spectrum, Transform
 from sim.arrays import Floats
-from sim.errors import BadInput, Problem
+from sim.errors import BadInput
 from sim.panel import Panel
 
 DURBIN_NUMBERS = 8  # of a draw: two products with y~, two with w~, the inverse of Z'Z
@@ -54,15 +54,6 @@ class DurbinFits(Moments):
     status: NDArray[np.uint8]
     ssr: Floats
     log_det: Floats
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class DurbinMoments(Moments):
-    """Z'y~ and Z'w~ (B, 2) and the inverse of Z'Z (B, 2, 2), Z = [MD, MWD], NaN where singular."""
-
-    zy: Floats
-    zwy: Floats
-    bread: Floats
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -122,17 +113,16 @@ class DurbinKernel(TreatmentKernel):
         fields = np.concatenate([both, adjoint_lag(both, self.forms.weights)])
         return Fields(fields), ols.gram(both[None])[0]
 
-    def solve(self, moments: DurbinMoments, products: Floats) -> DurbinFits:
-        """One outcome, products of y~ and w~ (2, 2), under B treatments; every row by itself."""
-        pieces = [
-            self._rows(moments.take(slice(start, start + ROWS_AT_ONCE)), products)
-            for start in range(0, moments.rows, ROWS_AT_ONCE)
-        ]
-        return DurbinFits.join(pieces)
+    def solve(self, zy: Floats, zwy: Floats, bread: Floats, products: Floats) -> DurbinFits:
+        """One outcome, products of y~ and w~ (2, 2), under B treatments; every row by itself.
+
+        Z'y~ and Z'w~ (B, 2) and the inverse of Z'Z (B, 2, 2), Z = [MD, MWD], NaN where singular.
+        """
+        pieces = (slice(start, start + ROWS_AT_ONCE) for start in range(0, len(zy), ROWS_AT_ONCE))
+        return DurbinFits.join([self._rows(zy[some], zwy[some], bread[some], products) for some in pieces])
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
-    def _rows(self, moments: DurbinMoments, outcome: Floats) -> DurbinFits:
-        zy, zwy, bread = moments.zy, moments.zwy, moments.bread
+    def _rows(self, zy: Floats, zwy: Floats, bread: Floats, outcome: Floats) -> DurbinFits:
         sizes, transform, spectrum = self.sizes, self.transform, self.spectrum
         b0, b1 = (np.matmul(bread, z[:, :, None])[:, :, 0] for z in (zy, zwy))
         a = outcome[0, 0] - np.vecdot(zy, b0)
@@ -173,15 +163,14 @@ class AssignedDurbin(AssignedTreatments):
         kernel, fits = self.kernel, []
         for raw in outcomes(y, kernel.projection, "sdm of redrawn treatments"):
             fields, products = kernel.fields_of(raw)
-            fits.append(kernel.solve(self.moments(fields), products))
+            fits.append(kernel.solve(*self.products(fields), self.bread, products))
         estimate, se, status = (np.stack([getattr(one, name) for one in fits]) for name in ("estimate", "se", "status"))
         return TreatmentFits(kernel.terms, estimate, se, status)
 
-    def moments(self, fields: Fields) -> DurbinMoments:
-        """What the likelihood needs of B treatments and the fields of an outcome."""
+    def products(self, fields: Fields) -> tuple[Floats, Floats]:
+        """Z'y~ and Z'w~ of B treatments and the fields of an outcome, (B, 2) each."""
         met = self.drawn.meet(fields)
-        zy, zwy = np.ascontiguousarray(met[:, 0::2]), np.ascontiguousarray(met[:, 1::2])
-        return DurbinMoments(zy, zwy, self.bread)
+        return np.ascontiguousarray(met[:, 0::2]), np.ascontiguousarray(met[:, 1::2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,19 +220,14 @@ class RedrawnDurbinPlan:
         """Of W."""
         return self.kernel.spectrum
 
-    @property
-    def useless_lags(self) -> tuple[Problem, ...]:
-        """None: the kernel refuses them."""
-        return ()
-
     def numbers(self, given: NDArray[Any]) -> Floats:
         """Z'y~, Z'w~ and the inverse of Z'Z of B treatments, (B, 8)."""
-        found = self.kernel.assign(given).moments(self.fields)
-        return np.concatenate([found.zy, found.zwy, found.bread.reshape(-1, 4)], axis=1)
+        assigned = self.kernel.assign(given)
+        return np.concatenate([*assigned.products(self.fields), assigned.bread.reshape(-1, 4)], axis=1)
 
     def solve(self, waiting: TreatmentMoments) -> tuple[DurbinFits, dict[str, Floats]]:
         """The maximum of the likelihood, and the statistics of the fits."""
         zy, zwy, bread = (np.ascontiguousarray(x) for x in np.split(waiting.complete(self.numbers), [2, 4], axis=1))
-        fits = self.kernel.solve(DurbinMoments(zy, zwy, bread.reshape(-1, 2, 2)), self.products)
+        fits = self.kernel.solve(zy, zwy, bread.reshape(-1, 2, 2), self.products)
         loglik = log_likelihood(fits.ssr, fits.log_det, self.kernel.sizes)
         return fits, {"loglik": loglik, "r2": 1 - fits.ssr / self.total, "r2_within": 1 - fits.ssr / self.within}

@@ -18,6 +18,7 @@ import numpy as np
 from scipy.special import chdtrc, fdtrc
 
 from estimators.core import regression as ols
+from estimators.core.error_types import check_error_types
 from estimators.core.estimator import (
     Estimates,
     Estimator,
@@ -31,10 +32,9 @@ from estimators.core.estimator import (
     weights_of,
 )
 from estimators.core.tile import TAKEN_OUT, PanelEffects, Tile, TreatmentKernel
+from estimators.linear.instruments import wald
 from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan, SpatialRegression
 from estimators.spatial.errors import (
-    Sandwiches,
-    check_errors,
     cluster_influence,
     covariances,
     independent_sums,
@@ -42,7 +42,6 @@ from estimators.spatial.errors import (
 )
 from estimators.spatial.fits import (
     FIT_STATISTICS,
-    Simulated,
     SpatialFit,
     effect_variances,
     fit_model,
@@ -113,7 +112,7 @@ def wald_tests(
     names = wald_names(error)
     out: dict[str, Floats] = {}
     for model, g, slopes in (("sar", t, of_lag), ("sem", t + rho[:, None] * b, of_error)):
-        statistic = _quadratic(g, np.matmul(np.matmul(slopes, covariance), slopes.transpose(0, 2, 1)))
+        statistic = wald(g, np.matmul(np.matmul(slopes, covariance), slopes.transpose(0, 2, 1)))
         if np.isinf(sums):
             pvalue = chdtrc(k, statistic)
         elif sums > k:
@@ -122,12 +121,6 @@ def wald_tests(
             statistic = pvalue = np.full_like(statistic, np.nan)
         out |= {names[model]: statistic, f"{names[model]}_p": pvalue}
     return out
-
-
-def _quadratic(g: Floats, variance: Floats) -> Floats:
-    """g'V^-1 g, (R,); NaN where V has no sound inverse."""
-    inverse, _ = ols.invert(variance)
-    return np.asarray(np.vecdot(np.matmul(inverse, g[:, :, None])[:, :, 0], g))
 
 
 def likelihood_ratio(larger: float, smaller: float, df: int) -> tuple[float, float]:
@@ -148,17 +141,6 @@ def variance_inflation(tile: Tile, names: tuple[str, ...], weights: str, effects
     return np.where(sound[0], np.diagonal(gram[0]) * np.diagonal(inverse[0]), np.inf)
 
 
-def pointed_to(lagrange: Mapping[str, float]) -> str | None:
-    """sar or sem, by the larger of the robust LM statistics; None when neither of the simple ones rejects at 5%.
-
-    The simple ones decide where there are no robust ones, for WXb lies in the space of X.
-    """
-    if min(lagrange["lm_lag_p"], lagrange["lm_err_p"]) >= LEVEL:
-        return None
-    robust = "r" if np.isfinite(lagrange["rlm_lag"]) else ""
-    return "sar" if lagrange[f"{robust}lm_lag"] >= lagrange[f"{robust}lm_err"] else "sem"
-
-
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
     """The nested models that the tests do not reject, the one that LM tests point to, and the model chosen.
@@ -177,9 +159,15 @@ def choose_model(pvalues: Mapping[str, float], lagrange: Mapping[str, float]) ->
     Both restrictions of the SDM rejected: the SDM. One of them not rejected: that model if the LM tests point to it,
     else the SDM, which nests both. Neither rejected: what the LM tests point to, if anything. A restriction that has no
     p value counts as rejected.
+
+    LM tests point to the larger of the robust statistics, to neither where no simple one rejects. The simple ones
+    decide where there are no robust ones, for WXb lies in the space of X.
     """
     kept = tuple(model for model in NESTED if pvalues.get(model, 0.0) >= LEVEL)
-    pointed = pointed_to(lagrange)
+    pointed = None
+    if min(lagrange["lm_lag_p"], lagrange["lm_err_p"]) < LEVEL:
+        robust = "r" if np.isfinite(lagrange["rlm_lag"]) else ""
+        pointed = "sar" if lagrange[f"{robust}lm_lag"] >= lagrange[f"{robust}lm_err"] else "sem"
     if pointed in kept:
         return ModelChoice(kept, pointed, pointed)
     return ModelChoice(kept, pointed, None if pointed is None and len(kept) == len(NESTED) else "sdm")
@@ -190,12 +178,6 @@ HOMES = {
     "slx": Paper(spillover="paper", rho=0.0), "sdem": Paper(spillover="paper", rho=0.0, spatial_error=0.3),
     "sac": Paper(spillover="lag", rho=0.5, spatial_error=-0.3, sigma=0.003),
 }  # fmt: skip
-
-
-def _levels(effects: PanelEffects) -> Effects:
-    """Levels of the `paper` design's size with these effects, and no others."""
-    taken = TAKEN_OUT[effects]
-    return Effects(LEVELS.mean, LEVELS.unit_sd * ("unit" in taken), LEVELS.period_sd * ("period" in taken))
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,8 +245,11 @@ class SpatialPanel(Estimator):
                 "sdm": ("rho", "w_did", "indirect:did", "total:did"), "slx": ("w_did", "indirect:did", "total:did"),
                 "sdem": ("lambda", "w_did", "indirect:did", "total:did"),
                 "sac": ("rho", "lambda", "indirect:did", "total:did")}  # fmt: skip
-        paper = HOMES[self.model]
-        design = paper if self.effects == "two-way" else replace(paper.parts, levels=_levels(self.effects))
+        design: Design = HOMES[self.model]
+        if self.effects != "two-way":  # levels of the same size with these effects alone
+            taken = TAKEN_OUT[self.effects]
+            levels = Effects(LEVELS.mean, LEVELS.unit_sd * ("unit" in taken), LEVELS.period_sd * ("period" in taken))
+            design = replace(HOMES[self.model].parts, levels=levels)
         return design, own + (rest[self.model] if self.transform == "lee-yu" or self.effects == "none" else ())
 
     @property
@@ -281,9 +266,17 @@ class SpatialPanel(Estimator):
         """Slopes, their spatial lags (Durbin), rho, lambda, sigma2, then direct, indirect and total effects."""
         outcome, names, _ = self._names(schema)
         check_names(schema, outcome, names, self.name)
-        check_errors(self.errors, self.form, schema, self.name)
+        check_error_types(self.errors, schema, self.name, "spatial" if self.form.parameters else "durbin-least-squares")
         targets = self._targets(names)
-        statistics = ("loglik", "r2", "r2_within", *self._further_statistics)
+
+        kinds = dict.fromkeys(("information", *self.errors))
+        walds = (name for kind in kinds for test in wald_names(kind).values() for name in (test, f"{test}_p"))
+        own = {"sdm": tuple(walds), "sac": ("mode_gap",)}.get(self.model, ())
+        statistics = (
+            "loglik", "r2", "r2_within", *((*FIT_STATISTICS, *CRITERIA, *own) if self.full_fit else ()),
+            *(f"floored:{error}" for error in self.errors if error.startswith("conley:")),
+            *(("rejected_draws",) if self.simulate else ()),
+        )  # fmt: skip
         errors = (*self.errors, "simulation") if self.simulate else self.errors
         stored = ("lower", "upper") if self.simulate else ()
         return Layout(tuple(targets), errors, statistics, targets, stored).only(self.terms, self.name)
@@ -300,15 +293,6 @@ class SpatialPanel(Estimator):
         targets = {term: f"beta({term})" for term in slopes}
         targets |= {name: name for name in (*self.form.parameters, "sigma2")}
         return targets | {f"{kind}:{name}": f"{kind}({name})" for kind, name in effects}
-
-    @property
-    def _further_statistics(self) -> tuple[str, ...]:
-        kinds = dict.fromkeys(("information", *self.errors))
-        wald = (name for kind in kinds for test in wald_names(kind).values() for name in (test, f"{test}_p"))
-        own = {"sdm": tuple(wald), "sac": ("mode_gap",)}.get(self.model, ())
-        full = (*FIT_STATISTICS, *CRITERIA, *own) if self.full_fit else ()
-        floored = (f"floored:{error}" for error in self.errors if error.startswith("conley:"))
-        return (*full, *floored, *(("rejected_draws",) if self.simulate else ()))
 
     def variables(self, schema: Schema) -> frozenset[str]:
         """Outcome and regressors."""
@@ -370,27 +354,33 @@ class SpatialPanel(Estimator):
         fit = fit_model(model)
         estimate = fit.estimate
         others = tuple(error for error in self.errors if error != "information")
-        found = covariances(others, fit.parameters, model) if others else None
-        se = self._standard_errors(fit, plan, found)
+        matrices, floored, nothing = covariances(others, fit.parameters, model)
+        se = self._standard_errors(fit, plan, matrices)
         sound = np.isfinite(estimate).all(axis=1) & np.isfinite(se[:, 0]).all(axis=1)
         sound &= fit.ssr > ROUNDED * moments.yy  # a fit without residuals has no likelihood
-        if found is not None:
-            own = [e for e, error in enumerate(self.errors) if error != "information"]
-            se[:, own] = np.where(self._cancelled(found.cancelled), np.nan, se[:, own])
+        own = [e for e, error in enumerate(self.errors) if error != "information"]
+        se[:, own] = np.where(self._cancelled(nothing), np.nan, se[:, own])
         status = np.select(
             [sound & fit.converged, ~fit.converged & np.isfinite(fit.spatial).all(axis=1)],
             [Status.OK, Status.NOT_CONVERGED],
             Status.SINGULAR,
         )
-        statistics = self._statistics(fit, model)
-        if found is not None:
-            statistics |= self._statistics_by_error(fit, others, found, plan)
+        statistics = self._statistics(fit, model, others, matrices, floored)
         terms, errors = _all_terms(self, self._names(schema)[1]), self.errors
         whole = Estimates(terms, errors, estimate, se, np.full_like(se, np.inf), status.astype(np.uint8), statistics)
         if not self.simulate:
             return whole
-        first = fit.covariance() if found is None or self.errors[0] == "information" else found.matrices[:, 0]
-        return _with_simulation(whole, self._simulated(fit, first, plan, streams))
+
+        # the error type "simulation", whose intervals do not follow from estimate and se; the same standard normals
+        # for every replication
+        first = fit.covariance() if self.errors[0] == "information" else matrices[:, 0]
+        normals = streams.fixed("simulated effects").standard_normal((self.simulate, fit.parameters.shape[1]))
+        *drawn, rejected = simulate(fit.parameters, first, normals, self.form, plan.spectrum)
+        follows = np.full_like(se, np.nan)
+        se, lower, upper = (np.concatenate([before, last[:, None]], axis=1)
+                            for before, last in zip((se, follows, follows), drawn, strict=True))  # fmt: skip
+        return replace(whole, errors=(*errors, "simulation"), se=se, dof=np.full_like(se, np.inf), lower=lower,
+                       upper=upper, statistics={**statistics, "rejected_draws": rejected})  # fmt: skip
 
     def influence(self, panel: Panel, error: str = "cluster:unit") -> tuple[Floats, Floats]:
         """Terms of one panel (K,), and what clusters and pairs of them add to their errors, (K, M).
@@ -411,8 +401,8 @@ class SpatialPanel(Estimator):
         model, fit = self._fit_of(panel, error)
         found, nothing = fit.covariance(), np.zeros((1, 1), dtype=bool)
         if error != "information":
-            sandwiches = covariances((error,), fit.parameters, model)
-            found, nothing = sandwiches.matrices[:, 0], self._cancelled(sandwiches.cancelled)[:, 0]
+            matrices, _, cancelled = covariances((error,), fit.parameters, model)
+            found, nothing = matrices[:, 0], self._cancelled(cancelled)[:, 0]
         moved = jacobian(fit.slopes, fit.rho(self.form), fit.traces, len(panel.units), self.form)
         whole = np.concatenate([np.broadcast_to(np.eye(found.shape[1]), (len(found), *found.shape[1:])), moved], axis=1)
         matrix = whole @ found @ whole.transpose(0, 2, 1)
@@ -442,27 +432,26 @@ class SpatialPanel(Estimator):
             if nobs <= (slopes := self.form.slopes(len(plan.names))):
                 raise bad(f"{nobs} observations beside the effects for {slopes} slopes", where=self.name,
                           allowed="more observations than slopes", remedy="drop effects or regressors")  # fmt: skip
-        if self.form.durbin and plan.useless_lags:
-            raise BadInput(*plan.useless_lags)
+            if self.form.durbin and plan.useless_lags:
+                raise BadInput(*plan.useless_lags)
         if self.form.parameters and plan.spectrum.is_flat(likelihood):
             raise bad(f"W links all units equally or almost equally: the transformed likelihood hardly depends on "
                       f"{' and '.join(self.form.parameters)}", where=where, allowed="weights that differ between "
                                                                                     "near and far units",
                       remedy="choose fewer neighbours")  # fmt: skip
 
-    def _standard_errors(self, fit: SpatialFit, plan: SpatialPlan, found: Sandwiches | None) -> Floats:
+    def _standard_errors(self, fit: SpatialFit, plan: SpatialPlan, matrices: Floats) -> Floats:
         """Of parameters and effects by error type, (R, E, K); effects by the delta method."""
-        if found is None:
-            return _root(fit.variance)[:, None, :]
-        moved = jacobian(fit.slopes, fit.rho(self.form), fit.traces, plan.units, self.form)
-        own = np.diagonal(found.matrices, axis1=2, axis2=3)
-        variances = [
-            np.concatenate([own[:, e], effect_variances(moved, found.matrices[:, e])], axis=1)
-            for e in range(own.shape[1])
-        ]
+        variances = []
+        if matrices.shape[1]:
+            moved = jacobian(fit.slopes, fit.rho(self.form), fit.traces, plan.units, self.form)
+            for e in range(matrices.shape[1]):
+                own = np.diagonal(matrices[:, e], axis1=1, axis2=2)
+                variances.append(np.concatenate([own, effect_variances(moved, matrices[:, e])], axis=1))
         if "information" in self.errors:
             variances.insert(self.errors.index("information"), fit.variance)
-        return _root(np.stack(variances, axis=1))
+        stacked = np.stack(variances, axis=1)
+        return np.sqrt(np.where(stacked >= 0, stacked, np.nan))
 
     def _cancelled(self, slopes: Flags) -> Flags:
         """Terms by error type, (R, E, K), that rest on slopes (R, E, P) whose scores cancel within clusters."""
@@ -471,56 +460,33 @@ class SpatialPanel(Estimator):
         spatial = np.zeros((*slopes.shape[:2], len(self.form.parameters) + 1), dtype=bool)
         return np.concatenate([slopes, spatial, np.tile(either, len(self.form.effect_kinds))], axis=2)
 
-    def _statistics(self, fit: SpatialFit, model: SpatialRegression) -> dict[str, Floats]:
+    def _statistics(
+        self, fit: SpatialFit, model: SpatialRegression, others: tuple[str, ...], matrices: Floats, floored: Flags
+    ) -> dict[str, Floats]:
+        """matrices, floored: of the other error types than information."""
         sizes, moments = model.sizes, model.moments
         out = {
             "loglik": log_likelihood(fit.ssr, fit.log_det, sizes),
             "r2": 1.0 - fit.ssr / moments.tss,
             "r2_within": 1.0 - fit.ssr / moments.yy,
         }
-        if not self.full_fit:
-            return out
-        out |= fit_statistics(model, fit.slopes, fit.rho(self.form))
-        out |= information_criteria(out["loglik"], fit.parameters.shape[1], sizes)
-        if fit.mode_gap is not None:
-            out["mode_gap"] = fit.mode_gap
-        return out | wald_tests(fit.parameters, fit.covariance()) if self.model == "sdm" else out
-
-    def _statistics_by_error(
-        self, fit: SpatialFit, errors: tuple[str, ...], found: Sandwiches, plan: SpatialPlan
-    ) -> dict[str, Floats]:
-        """Whether Conley's covariances were floored; of a full SDM the Wald tests by every error type."""
-        flags = zip(errors, found.floored.T, strict=True)
-        out = {f"floored:{error}": flag.astype(float) for error, flag in flags if error.startswith("conley:")}
+        if self.full_fit:
+            out |= fit_statistics(model, fit.slopes, fit.rho(self.form))
+            out |= information_criteria(out["loglik"], fit.parameters.shape[1], sizes)
+            if fit.mode_gap is not None:
+                out["mode_gap"] = fit.mode_gap
+            if self.model == "sdm":
+                out |= wald_tests(fit.parameters, fit.covariance())
+        flags = zip(others, floored.T, strict=True)
+        out |= {f"floored:{error}": flag.astype(float) for error, flag in flags if error.startswith("conley:")}
         if self.full_fit and self.model == "sdm":
-            for e, error in enumerate(errors):
-                out |= wald_tests(fit.parameters, found.matrices[:, e], error, independent_sums(error, plan))
+            for e, error in enumerate(others):
+                sums = independent_sums(error, model.plan)
+                out |= wald_tests(fit.parameters, matrices[:, e], error, sums)
         return out
-
-    def _simulated(self, fit: SpatialFit, covariance: Floats, plan: SpatialPlan, streams: Streams) -> Simulated:
-        """The same standard normals for every replication."""
-        normals = streams.fixed("simulated effects").standard_normal((self.simulate, fit.parameters.shape[1]))
-        return simulate(fit.parameters, covariance, normals, self.form, plan.spectrum)
 
 
 @lru_cache(maxsize=256)
 def _all_terms(estimator: SpatialPanel, names: tuple[str, ...]) -> tuple[str, ...]:
     """All terms of an estimator on regressors of these names: asked for in every batch."""
     return tuple(estimator._targets(names))
-
-
-def _with_simulation(whole: Estimates, drawn: Simulated) -> Estimates:
-    """With the error type "simulation", whose intervals do not follow from estimate and se."""
-    follows = np.full_like(whole.se, np.nan)
-    se, lower, upper = (
-        np.concatenate([before, last[:, None]], axis=1)
-        for before, last in ((whole.se, drawn.se), (follows, drawn.lower), (follows, drawn.upper))
-    )
-    statistics = {**whole.statistics, "rejected_draws": drawn.rejected}
-    return replace(whole, errors=(*whole.errors, "simulation"), se=se, dof=np.full_like(se, np.inf), lower=lower,
-                   upper=upper, statistics=statistics)  # fmt: skip
-
-
-def _root(variance: Floats) -> Floats:
-    """Standard errors, NaN of negative variances."""
-    return np.sqrt(np.where(variance >= 0, variance, np.nan))

@@ -55,30 +55,27 @@ class PiecewiseChebyshev:
     def __call__(self, rho: Floats) -> Floats:
         """Values at rho (R,) -> (R, E); NaN where rho is NaN or outside the interval."""
         inside = self.inside(rho)
-        safe = np.where(inside, rho, 0.0)
-        if rho.size > 1 and (safe == safe[0]).all():  # where every search starts
-            out = np.repeat(self._values(safe[:1]), rho.size, axis=0)
+        at = np.where(inside, rho, 0.0)
+        alike = rho.size > 1 and bool((at == at[0]).all())  # where every search starts
+        at = at[:1] if alike else at
+        segments = np.floor(self._stretch(at)).astype(np.intp)
+        first, last = int(segments.min()), int(segments.max())
+        if first == last:
+            out = self._in_segment(first, at)
         else:
-            out = self._values(safe)
+            out = np.empty((at.size, self._segment(first)[1].shape[1]))
+            for segment in range(first, last + 1):
+                rows = np.flatnonzero(segments == segment)
+                if rows.size:
+                    out[rows] = self._in_segment(segment, at[rows])
+        if alike:
+            out = np.repeat(out, rho.size, axis=0)
         out[~inside] = np.nan
         return out
 
     def inside(self, rho: Floats) -> NDArray[np.bool_]:
         """Whether rho (R,) lies inside the interval, NaN not."""
         return np.asarray(np.abs(rho) * self._radius < 1.0)
-
-    def _values(self, rho: Floats) -> Floats:
-        """The same for rho inside the interval."""
-        segments = np.floor(self._stretch(rho)).astype(np.intp)
-        first, last = int(segments.min()), int(segments.max())
-        if first == last:
-            return self._in_segment(first, rho)
-        out = np.empty((rho.size, self._segment(first)[1].shape[1]))
-        for segment in range(first, last + 1):
-            rows = np.flatnonzero(segments == segment)
-            if rows.size:
-                out[rows] = self._in_segment(segment, rho[rows])
-        return out
 
     def parts(self, rho: Floats) -> Iterator[tuple[int, NDArray[np.intp], Floats]]:
         """Segments that hold rho (R,), inside the interval: their number, which rows, shares of the nodes there."""
@@ -198,14 +195,12 @@ class Multiplier:
         system = sp.eye_array(len(self.weights.units)) - rho * self.weights.matrix
         return splu(sp.csc_array(system))
 
-    def _system(self, rho: float) -> Floats:
-        return np.eye(len(self.weights.units)) - rho * self.weights.dense
-
     def __call__(self, rho: float) -> Floats:
         """G, (N, N)."""
         if self.sparse:
             return np.ascontiguousarray(np.concatenate(list(self._columns(rho)), axis=1))
-        return np.asarray(np.linalg.solve(self._system(rho), self.weights.dense))
+        dense = self.weights.dense
+        return np.asarray(np.linalg.solve(np.eye(len(dense)) - rho * dense, dense))
 
     def apply(self, rho: float, x: Floats) -> Floats:
         """G x over the last axis, (..., N) -> (..., N); NaN without a finite rho."""
@@ -215,7 +210,10 @@ class Multiplier:
         if not self.sparse and x.size > n**2:
             return np.asarray(x @ self(rho).T)
         lagged = np.ascontiguousarray(self.weights.lag(x).reshape(-1, n).T)
-        solved = self._factors(rho).solve(lagged) if self.sparse else np.linalg.solve(self._system(rho), lagged)
+        if self.sparse:
+            solved = self._factors(rho).solve(lagged)
+        else:
+            solved = np.linalg.solve(np.eye(n) - rho * self.weights.dense, lagged)
         return np.ascontiguousarray(solved.T).reshape(x.shape)
 
     def norms(self, rho: float) -> Floats:
@@ -248,6 +246,7 @@ class NodeMatrices:
         self.segments = PiecewiseChebyshev(lambda _: np.empty(0), radius)
         self._kept: OrderedDict[int, Floats] = OrderedDict()
         self.large = units > INTERPOLATED_UP_TO
+        self._tables: dict[tuple[int, int], Floats] = {}
 
     def __call__(self, a: float) -> Floats:
         """The function at a, (N, N): interpolated, from a dozen matrices that serve every a nearby, or computed.
@@ -259,6 +258,29 @@ class NodeMatrices:
         ((segment, _, shares),) = self.segments.parts(np.array([a]))
         stack = self.at_nodes(segment)
         return np.reshape(shares[:, 0] @ stack.reshape(len(stack), -1), stack.shape[1:])
+
+    def products(self, a: Floats, b: Floats) -> Floats:
+        """tr F(a)'F(b) and (F(a)'1)'(F(b)'1)/N, (R, 2), at a, b (R,) inside the interval, NaN elsewhere: what rho and
+        lambda together need of W.
+
+        F(a) is a sum of its values at the nodes of a's segment, so that one table of products of the nodes' matrices,
+        small for a pair of segments, serves all points in them. Each row of a batch is computed by itself.
+        """
+        out = np.full((a.size, 2), np.nan)
+        sound = np.flatnonzero(self.segments.inside(a) & self.segments.inside(b))
+        if self.large:
+            for row in sound:
+                one, other = (self(float(value))[None] for value in (a[row], b[row]))
+                out[row] = _products(one, other)[:, 0, 0]
+            return out
+        for first, rows, left in self.segments.parts(a[sound]):
+            for second, among, right in self.segments.parts(b[sound[rows]]):
+                if (first, second) not in self._tables:
+                    self._tables[first, second] = _products(self.at_nodes(first), self.at_nodes(second))
+                weights = np.ascontiguousarray(left.T[among])[:, None, None, :]
+                values = np.matmul(weights, self._tables[first, second])
+                out[sound[rows[among]]] = np.vecdot(values[:, :, 0], np.ascontiguousarray(right.T)[:, None, :])
+        return out
 
     def at_nodes(self, segment: int) -> Floats:
         """The function at the nodes of a segment, (NODES, N, N)."""
@@ -274,41 +296,6 @@ class NodeMatrices:
         while len(self._kept) >= most:
             self._kept.popitem(last=False)
         self._kept[segment] = stack
-
-
-class MatrixProducts:
-    """tr F(a)'F(b) and (F(a)'1)'(F(b)'1)/N: what rho and lambda together need of W.
-
-    F(a) is a sum of its values at the nodes of a's segment, so that one table of products of the nodes' matrices, small
-    for a pair of segments, serves all points in them. Each row of a batch is computed by itself.
-    """
-
-    def __init__(self, matrices: NodeMatrices) -> None:
-        self._matrices = matrices
-        self._tables: dict[tuple[int, int], Floats] = {}
-
-    def __call__(self, a: Floats, b: Floats) -> Floats:
-        """Both forms, (R, 2), at a, b (R,) inside the interval, NaN elsewhere."""
-        inside = self._matrices.segments.inside(a) & self._matrices.segments.inside(b)
-        out = np.full((a.size, 2), np.nan)
-        sound = np.flatnonzero(inside)
-        if self._matrices.large:
-            for row in sound:
-                left, right = (self._matrices(float(value))[None] for value in (a[row], b[row]))
-                out[row] = _products(left, right)[:, 0, 0]
-            return out
-        for first, rows, left in self._matrices.segments.parts(a[sound]):
-            for second, among, right in self._matrices.segments.parts(b[sound[rows]]):
-                table = self._table(first, second)
-                values = np.matmul(np.ascontiguousarray(left.T[among])[:, None, None, :], table)
-                out[sound[rows[among]]] = np.vecdot(values[:, :, 0], np.ascontiguousarray(right.T)[:, None, :])
-        return out
-
-    def _table(self, first: int, second: int) -> Floats:
-        """Products of the matrices at the nodes of two segments, (2, NODES, NODES)."""
-        if (first, second) not in self._tables:
-            self._tables[first, second] = _products(*(self._matrices.at_nodes(part) for part in (first, second)))
-        return self._tables[first, second]
 
 
 @one_thread
@@ -345,15 +332,12 @@ class Expansion:
     powers: bool
     growth: Floats
 
-    def ratio(self, a: Floats) -> Floats:
-        """b, (R,)."""
-        return np.abs(a) if self.powers else np.abs(a) / (1 + np.sqrt(1 - a**2))
-
     def terms(self, a: Floats) -> NDArray[np.intp]:
         """How many give ERROR, a multiple of STEP, (R,); 0 for more than MOST and for a that is not in (-1, 1)."""
         counts = np.arange(STEP, MOST + 1, STEP)
         inside = np.abs(a) < 1  # false for NaN
-        b = self.ratio(np.where(inside, a, 0.0))[:, None]
+        size = np.abs(np.where(inside, a, 0.0))[:, None]
+        b = size if self.powers else size / (1 + np.sqrt(1 - size**2))
         enough = 2 * b**counts * self.growth[counts] <= ERROR * (1 - b)
         return np.where(inside & enough.any(axis=1), counts[enough.argmax(axis=1)], 0)
 
@@ -455,18 +439,16 @@ class PowerSeries:
     def _growth(self, powers: bool) -> Floats:
         """Largest norm of a probe's terms up to each, as a share of the probe's own, (MOST + 1,)."""
         probes = np.random.default_rng(0).standard_normal((len(self.weights.units), PROBES))
-        first, second = probes, self._probed(probes)
+        operator, radius = self.weights.operator, self.weights.radius
+        first, second = probes, np.asarray(operator @ probes) / radius
         norms = [np.linalg.norm(value, axis=0) for value in (first, second)]
         with np.errstate(over="ignore", invalid="ignore"):
             for _ in range(2, MOST + 1):
-                lagged = self._probed(second)
+                lagged = np.asarray(operator @ second) / radius
                 first, second = second, lagged if powers else 2 * lagged - first
                 norms.append(np.linalg.norm(second, axis=0))
             grown = np.max(np.array(norms) / norms[0], axis=1)
         return np.maximum.accumulate(np.where(np.isfinite(grown), np.maximum(grown, 1.0), np.inf))
-
-    def _probed(self, x: Floats) -> Floats:
-        return np.asarray(self.weights.operator @ x) / self.weights.radius
 
     @cached_property
     def _operators(self) -> dict[tuple[type, float], sp.csr_array | Floats]:
@@ -490,21 +472,16 @@ class PowerSeries:
             total += np.multiply(new, coefficients[k], out=scratch)
             if k < count:
                 old, new = new, self._next(np.float64, k, old, new)
-        if single < count:
-            tail = self._tail(single + 1, count, old, new, coefficients)
+        if single < count:  # `new` is the first of the others
+            before, now = old.astype(np.float32), new.astype(np.float32)
+            weights = coefficients.astype(np.float32)
+            tail, product = weights[single + 1] * now, np.empty_like(now)
+            for k in range(single + 1, count):
+                before, now = now, self._next(np.float32, k, before, now)
+                tail += np.multiply(now, weights[k + 1], out=product)
             total += tail
         total *= self.weights.radius
         return total.reshape(n, r, t).transpose(1, 2, 0)
-
-    def _tail(self, first: int, last: int, old: Floats, new: Floats, coefficients: Floats) -> Single:
-        """Terms `first` to `last`, of which `new` is the first, (N, R T)."""
-        before, now = old.astype(np.float32), new.astype(np.float32)
-        weights = coefficients.astype(np.float32)
-        total, scratch = weights[first] * now, np.empty_like(now)
-        for k in range(first, last):
-            before, now = now, self._next(np.float32, k, before, now)
-            total += np.multiply(now, weights[k + 1], out=scratch)
-        return total
 
     def _next(self, kind: type, k: int, old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
         """Term k + 1 from terms k - 1 and k, in the place of the former."""
@@ -559,16 +536,12 @@ class Spectrum:
         self.multiplier = Multiplier(weights)
         self.series = PowerSeries(self.multiplier)
         self.near_multiplier = NodeMatrices(self.multiplier, weights.radius, len(weights.units))
-        self._sums = self._sums_of(weights)
+        self._sums = PiecewiseChebyshev(self._eigenvalue_sums, weights.radius)  # ln|I - rho W|, tr G and tr G^2
+        if self.multiplier.sparse:
+            log_det = self.multiplier.log_determinant
+            self._sums = WithSlopes(lambda rho: np.array([log_det(rho)]), weights.radius)
         self._norms = PiecewiseChebyshev(self.multiplier.norms, weights.radius)
         self.row_sums = PiecewiseChebyshev(self.multiplier.row_sums, weights.radius)
-        self._products = MatrixProducts(self.near_multiplier)
-
-    def _sums_of(self, weights: Weights) -> PiecewiseChebyshev:
-        """ln|I - rho W|, tr G and tr G^2."""
-        if self.multiplier.sparse:
-            return WithSlopes(lambda rho: np.array([self.multiplier.log_determinant(rho)]), weights.radius)
-        return PiecewiseChebyshev(self._eigenvalue_sums, weights.radius)
 
     @cached_property
     def own_information(self) -> float:
@@ -607,7 +580,7 @@ class Spectrum:
         eigenvalues = self.weights.eigenvalues
         at_rho, at_lam = (1.0 - value[:, None] * eigenvalues for value in (rho, lam))
         gh = (eigenvalues / at_rho * (eigenvalues / at_lam)).real.sum(axis=1)
-        gth, columns = self._products(rho, lam).T
+        gth, columns = self.near_multiplier.products(rho, lam).T
         if transform == "direct":
             return gh, gth
         return gh - 1 / ((1 - rho) * (1 - lam)), gth - columns

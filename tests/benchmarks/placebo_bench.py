@@ -20,7 +20,7 @@ import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from estimators import SpatialPanel, TwoWayDID  # noqa: E402
-from estimators.core.tile import TreatmentKernel  # noqa: E402
+from estimators.core.tile import TreatmentFits, TreatmentKernel  # noqa: E402
 from estimators.spatial.spectrum import Transform  # noqa: E402
 from estimators.staggered.adoption_effects import Cohorts  # noqa: E402
 from experiments.panel_spec.first_spec import EXAMPLE_SPEC, example_frame  # noqa: E402
@@ -105,12 +105,18 @@ def did_kernel(panel: Panel) -> TreatmentKernel:
     return kernel
 
 
+def _of(fits: TreatmentFits, term: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Estimates and standard errors of a term, (R, B) each."""
+    k = fits.terms.index(term)
+    return fits.estimate[:, :, k], fits.se[:, :, k]
+
+
 def did(panel: Panel) -> Callable[[NDArray[np.generic]], NDArray[np.float64]]:
     """t statistics of a batch of treatments, (B,)."""
     kernel, y = did_kernel(panel), panel.variables["icr"]
 
     def statistics(given: NDArray[np.generic]) -> NDArray[np.float64]:
-        estimate, se = kernel.assign(given).fit(y).of("did")
+        estimate, se = _of(kernel.assign(given).fit(y), "did")
         return np.abs(estimate / se)[0]
 
     return statistics
@@ -124,7 +130,7 @@ def sdm(panel: Panel, transform: Transform) -> Callable[[NDArray[np.generic]], N
     y = panel.variables["icr"]
 
     def statistics(given: NDArray[np.generic]) -> NDArray[np.float64]:
-        estimate, se = kernel.assign(given).fit(y).of("total:did")
+        estimate, se = _of(kernel.assign(given).fit(y), "total:did")
         return np.abs(estimate / se)[0]
 
     return statistics
@@ -148,7 +154,7 @@ def of_many(outer: Panel) -> float:
     kernel, y = did_kernel(outer), outer.variables["icr"]
     (first,) = batches(outer, INNER, INNER)
     own = Cohorts.of(outer, "did", "benchmark").first[None]
-    estimate, se = kernel.assign(np.concatenate([own, first])).fit(y).of("did")
+    estimate, se = _of(kernel.assign(np.concatenate([own, first])).fit(y), "did")
     t = np.abs(estimate / se)
     return float(((t >= t[:, :1]).sum(axis=1) / (1 + INNER) <= 0.05).mean())
 

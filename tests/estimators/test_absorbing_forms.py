@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from estimators import LMTests, SpatialPanel, Tile
 from estimators.core.estimator import ROWS_AT_ONCE, Pieces
 from estimators.core.tile import UNDATED, balanced_split, dates_of
-from estimators.spatial.cross_products import TERMS, AbsorbingForms, FixedSide, Met
+from estimators.spatial.cross_products import TERMS, AbsorbingForms, FixedSide
 from estimators.spatial.spectrum import Spectrum, Transform
 from references.small_panels import small_panel, small_weights
 from sim import Panel, Streams
@@ -55,7 +55,7 @@ def test_forms_equal_dense_algebra(weights: Any, kind: str, durbin: bool, contro
     p = (1 + controls) * (1 + durbin)
     own = np.array([0, 1 + controls][: 1 + durbin])
     b, zgzb, squares = rng.standard_normal((RHO.size, p)), np.full((RHO.size, p), np.nan), np.full(RHO.size, np.nan)
-    served = AbsorbingForms(dates, fixed, Met())(RHO, b, own, zgzb, squares)
+    served = AbsorbingForms(dates, fixed, {})(RHO, b, own, zgzb, squares)
     assert served.sum() >= 5
     assert not served[[8, 9]].any()
     for i in np.flatnonzero(served):

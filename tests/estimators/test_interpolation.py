@@ -10,7 +10,7 @@ from estimators import SpatialPanel, Tile
 from estimators.core.estimator import Pieces
 from estimators.spatial import spectrum
 from estimators.spatial import spectrum as spectrum_module
-from estimators.spatial.cross_products import Columns, FixedForms, RedrawnForms
+from estimators.spatial.cross_products import Columns, FixedForms, redrawn_forms
 from estimators.spatial.spectrum import (
     SPARSE_FROM,
     Multiplier,
@@ -127,7 +127,7 @@ def test_fixed_and_redrawn_forms_equal_dense_algebra(kind: str) -> None:
     spectrum = Spectrum(weights)
     fixed = FixedForms(z, spectrum)(rho, b, drift)
     every = Columns(p, np.arange(p), z[:0])
-    redrawn = RedrawnForms(Pieces((np.broadcast_to(z, (rho.size, *z.shape)),)), spectrum, every)(rho, b, drift)
+    redrawn = redrawn_forms(Pieces((np.broadcast_to(z, (rho.size, *z.shape)),)), spectrum, every, rho, b, drift)
     for i, value in enumerate(rho):
         g = np.linalg.solve(np.eye(30) - value * weights.dense, weights.dense)
         fitted = np.einsum("p,ptn->tn", b[i], z) + (0.0 if drift is None else drift[i][:, None])

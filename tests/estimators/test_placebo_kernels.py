@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from estimators.core.hypotheses import permutation_p_values
 from estimators.core.tile import TreatmentFits, TreatmentKernel, WithinTransform
-from estimators.core.treatments import PathCodes, Paths, absorbing_paths
+from estimators.core.treatments import Fields, PathCodes, Paths, absorbing_paths
 from estimators.linear.did import ClusterK
 from estimators.permutation import Draws, KernelTest, PermutationTest
 from estimators.spatial.spectrum import Transform
@@ -275,7 +275,8 @@ def test_tables_of_many_dates_equal_sums_over_paths() -> None:
     first = calendars(5, seed=9)
     drawn, whole = PathCodes(absorbing_paths(T), first), paths(first)
     fields = np.random.default_rng(1).standard_normal((3, T, N))
-    np.testing.assert_allclose(drawn.sums(fields), np.einsum("btn,ktn->bk", whole, fields), rtol=1e-12, atol=1e-12)
+    expected = np.einsum("btn,ktn->bk", whole, fields)
+    np.testing.assert_allclose(drawn.meet(Fields(fields)), expected, rtol=1e-12, atol=1e-12)
     np.testing.assert_array_equal(drawn.total, whole.sum(axis=(1, 2)))
     mask = (np.random.default_rng(2).random((T, N)) < 0.9) * 1.0
     for seen, found in ((np.ones((T, N)), drawn), (mask, Paths(whole * mask, WithinTransform(0, mask)))):
@@ -355,10 +356,10 @@ def test_placebo_tests_have_their_size_under_the_sharp_null() -> None:
     own = np.where(did.any(axis=0), did.argmax(axis=0), len(did))
     draws = np.stack([own, *(own[g.permutation(own.size)] for g in Streams(5).tile(0, 199).each("placebo"))])
     y = panel.variables["icr"]
-    estimate, se = did_kernel(panel).assign(draws).fit(y).of("did")
-    assert_size(np.abs(estimate / se), 1000)
-    estimate, se = sdm_kernel(panel, transform="lee-yu").assign(draws[:100]).fit(y[:400]).of("total:did")
-    assert_size(np.abs(estimate / se), 400)
+    fits = did_kernel(panel).assign(draws).fit(y)
+    assert_size(np.abs(fits.estimate / fits.se)[:, :, fits.terms.index("did")], 1000)
+    fits = sdm_kernel(panel, transform="lee-yu").assign(draws[:100]).fit(y[:400])
+    assert_size(np.abs(fits.estimate / fits.se)[:, :, fits.terms.index("total:did")], 400)
 
 
 def assert_size(t: Floats, outcomes: int) -> None:

@@ -83,10 +83,10 @@ def test_draws_beyond_the_interval_of_a_w_of_another_radius_are_rejected() -> No
     """A ring as it is has the radius 2: of draws of rho from -1 to 1 those between -.5 and .5 are kept."""
     ring = Weights.of(names(12), np.abs(np.subtract.outer(np.arange(12), np.arange(12))) % 10 == 1, "none")
     draws = np.column_stack([np.zeros(41), np.linspace(-1, 1, 41), np.zeros(41)])
-    found = simulate(np.zeros((1, 3)), np.eye(3)[None], draws, FORMS["sar"], spectrum_of(ring))
+    se, _, _, rejected = simulate(np.zeros((1, 3)), np.eye(3)[None], draws, FORMS["sar"], spectrum_of(ring))
     assert ring.radius == pytest.approx(2.0)
-    assert found.rejected[0] == 41 - np.sum(np.abs(draws[:, 1]) < 0.5)
-    assert np.isfinite(found.se).all()
+    assert rejected[0] == 41 - np.sum(np.abs(draws[:, 1]) < 0.5)
+    assert np.isfinite(se).all()
 
 
 def test_simulation_takes_the_covariance_of_the_first_error_type() -> None:
