@@ -60,7 +60,12 @@ def print_estimates(
         _say(console, wording(document)(headline), "bold")
         console.print()
     if document.warnings:
-        _print_warnings(document, console)
+        _say(console, wording(document)(heading(document.warnings)), "bold")
+        lengths = [len(textwrap.wrap(f"- {sentence}", console.width)) for sentence in sentences(document.warnings)]
+        most = sum(total <= MOST_LINES for total in accumulate(lengths))
+        for sentence in sentences(document.warnings, max(most, LEAST_SHOWN)):
+            _say(console, f"- {sentence}", "yellow")
+        console.print()
     chosen = named_tables(tables, shown)
     for table in chosen:
         print_table(table, console)
@@ -72,23 +77,9 @@ def print_estimates(
         )
         _say(console, wording(document)(more))
     for note, said in zip(document.notes, notes_of(document), strict=True):
-        if EVERY in shown or not _elsewhere(note, chosen):
+        of_table = re.match(r"Table (\w+): ", note)
+        if EVERY in shown or of_table is None or named_tables(chosen, [of_table[1]]):
             _say(console, said)
-
-
-def _elsewhere(note: str, chosen: Sequence[JournalTable]) -> bool:
-    """Whether a note begins with the number of a table that is not printed."""
-    found = re.match(r"Table (\w+): ", note)
-    return found is not None and not named_tables(chosen, [found[1]])
-
-
-def _print_warnings(document: Document, console: Console) -> None:
-    _say(console, wording(document)(heading(document.warnings)), "bold")
-    lengths = [len(textwrap.wrap(f"- {sentence}", console.width)) for sentence in sentences(document.warnings)]
-    most = sum(total <= MOST_LINES for total in accumulate(lengths))
-    for sentence in sentences(document.warnings, max(most, LEAST_SHOWN)):
-        _say(console, f"- {sentence}", "yellow")
-    console.print()
 
 
 def print_table(table: JournalTable, console: Console) -> None:
