@@ -85,19 +85,17 @@ DIMENSIONS = ("replication", "estimand", "term", "error")
 FACTS = ("fingerprint", "replications", "block", "worlds", "held_fixed")
 
 
-def labelled(store: Any) -> xr.DataTree:
-    """The truths at the root and one group an estimator, as xarray names and reads them; blocks that are not there are
-    NaN, their status 0."""
-    return xr.DataTree.from_dict(groups_of(store))
-
-
 def groups_of(store: Any) -> dict[str, xr.Dataset]:
-    """The datasets of the tree, by path."""
+    """The truths at the root and one group an estimator, by path, as xarray names and reads them; blocks that are not
+    there are NaN, their status 0."""
     taken = {*DIMENSIONS, *ROOT, *(name for layout in store.layouts.values() for name in _arrays(layout))}
     axes = axes_of(store.cells, taken)
     found = {"/": _dataset(store, axes, "", ROOT, {"replication": np.arange(store.replications),
                                                    "estimand": _text(store.estimands)})}  # fmt: skip
-    found["/"].attrs = _facts(store)
+    study = store.schema.study  # what is known of it, as attributes that any file format takes
+    said = {key: study[key] for key in ("name", "question", "seed") if study.get(key) not in (None, "")}
+    plain = {key: getattr(store, key) for key in FACTS}
+    found["/"].attrs = said | plain | {"held_fixed": ", ".join(store.held_fixed)}
     for name, layout in store.layouts.items():
         labels = {"replication": np.arange(store.replications), "term": _text(layout.terms),
                   "error": _text(layout.errors)}  # fmt: skip
@@ -133,14 +131,6 @@ def _dataset(store: Any, axes: Axes, group: str, names: Iterable[str], labels: M
 
 def _text(names: Iterable[str]) -> NDArray[np.str_]:
     return np.array(list(names), dtype=str)
-
-
-def _facts(store: Any) -> dict[str, Any]:
-    """What is known of the study, as attributes that any file format takes."""
-    study = store.schema.study
-    said = {key: study[key] for key in ("name", "question", "seed") if study.get(key) not in (None, "")}
-    plain = {key: getattr(store, key) for key in FACTS}
-    return said | plain | {"held_fixed": ", ".join(store.held_fixed)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -159,23 +159,20 @@ def _holders(stores: Sequence[ZarrStore]) -> Mapping[PlaceOfBlock, list[int]]:
             held = sound if any(stores[n].state(*place) is BlockState.DONE for n in sound) else held
         if held:
             found[place] = sorted(held, key=lambda number: rank.index(stores[number].state(*place)))
-    if problems := list(_overlaps(stores, found)):
+    problems = []  # blocks that two stores hold with other bytes
+    for (cell, index), held in found.items():
+        done = [number for number in held if stores[number].state(cell, index) is BlockState.DONE]
+        own = stores[(done or held)[0]]
+        other = next((stores[n] for n in done[1:] if stores[n].digest(cell, index) != own.digest(cell, index)), None)
+        if other is not None:
+            problems.append(Problem(f"block {index} of cell {cell} has other bytes than in {own.path}",
+                                    str(other.path), "stores that agree where they overlap",
+                                    "leave one of the two out, or run that block again"))  # fmt: skip
+    if problems:
         rest = len(problems) - MOST_LINES
         more = [Problem(f"{rest} more blocks overlap", "store merge", "blocks that agree", "see above")]
         raise BadInput(*problems[:MOST_LINES], *(more if rest > 0 else []))
     return found
-
-
-def _overlaps(stores: Sequence[ZarrStore], found: Mapping[PlaceOfBlock, list[int]]) -> Iterator[Problem]:
-    """Blocks that two stores hold with other bytes."""
-    for (cell, index), held in found.items():
-        done = [number for number in held if stores[number].state(cell, index) is BlockState.DONE]
-        for other in done[1:]:
-            if stores[other].digest(cell, index) != stores[done[0]].digest(cell, index):
-                what = f"block {index} of cell {cell} has other bytes than in {stores[done[0]].path}"
-                yield Problem(what, str(stores[other].path), "stores that agree where they overlap",
-                              "leave one of the two out, or run that block again")  # fmt: skip
-                break
 
 
 def _copied(source: ZarrStore, place: PlaceOfBlock, target: Store, numbers: Mapping[int, int]) -> bool:
@@ -292,10 +289,14 @@ class Crew:
         """Remove what is left of parts that are gone; where no client is left, the tickets and the folder."""
         for name in os.listdir(self.folder):
             found, path = OF_A_PART.fullmatch(name), self.folder / name
-            if found and not (self.folder / found[1]).exists() and (found[1] in joined or not self._may_start(path)):
+            if not found or (self.folder / found[1]).exists():
+                continue
+            with contextlib.suppress(OSError):  # it is gone already
+                recent = time.time() - os.lstat(path).st_mtime < STALE
+                if found[1] not in joined and name.endswith(STARTING) and recent:
+                    continue  # it may be of a client whose part is not there yet
                 remove = shutil.rmtree if path.is_dir() and not path.is_symlink() else os.unlink
-                with contextlib.suppress(OSError):
-                    remove(path)
+                remove(path)
         if any(PART.fullmatch(name) or OF_A_PART.fullmatch(name) for name in os.listdir(self.folder)):
             return
         tickets = self.folder / TICKETS
@@ -305,12 +306,6 @@ class Crew:
                     os.unlink(tickets / name)
             tickets.rmdir()
             self.folder.rmdir()
-
-    def _may_start(self, path: Path) -> bool:
-        """Whether a file may be of a client whose part is not there yet."""
-        with contextlib.suppress(FileNotFoundError):
-            return path.name.endswith(STARTING) and time.time() - os.lstat(path).st_mtime < STALE
-        return False
 
 
 def is_used(part: Path) -> bool:

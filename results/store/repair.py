@@ -56,7 +56,12 @@ def check_repairable(path: StorePath, schema: StoreSchema) -> list[Damage]:
                   remedy="repair it with the version that made it, or choose another --store")  # fmt: skip
     if not any(damage.file == META for damage in found):
         return found
-    said = {_attribute(path, f"{name}/{META}", "study") for name in schema.layouts} - {None}
+    said = set()
+    for name in schema.layouts:
+        held = read_json(writable(path), f"{name}/{META}")
+        attributes = held.get("attributes") if isinstance(held, dict) else None
+        said |= {attributes.get("study")} if isinstance(attributes, dict) else set()
+    said.discard(None)
     if said != {schema.fingerprint} or _replications(path, schema) is None:
         nobody = "not a readable store: its metadata are damaged or missing, and nothing says whose study it is"
         what = "its metadata are damaged, and what is left of them is not of this study" if said else nobody
@@ -147,13 +152,6 @@ def _is_earlier(path: StorePath) -> bool:
     array = read_json(writable(path), f"truth/{META}")
     named = array.get("chunk_key_encoding") if isinstance(array, dict) else None
     return bool(isinstance(named, dict) and named.get("configuration") == {"separator": "/"})
-
-
-def _attribute(path: StorePath, file: str, name: str) -> str | None:
-    """An attribute of a group, None where it cannot be read."""
-    held = read_json(writable(path), file)
-    attributes = held.get("attributes") if isinstance(held, dict) else None
-    return attributes.get(name) if isinstance(attributes, dict) else None
 
 
 def _replications(path: StorePath, schema: StoreSchema) -> int | None:

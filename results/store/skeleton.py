@@ -201,37 +201,36 @@ def _attributes(schema: StoreSchema) -> dict[str, Any]:
         "identity": schema.identity,
         "fingerprint": schema.fingerprint,
         "cells": list(schema.cells),
-        "layouts": {name: _plain(layout) for name, layout in schema.layouts.items()},
+        "layouts": {name: {
+            "terms": list(layout.terms),
+            "errors": list(layout.errors),
+            "statistics": list(layout.statistics),
+            "targets": dict(layout.targets),
+            "stored": list(layout.stored),
+            "tests": layout.tests,
+            "screen": layout.screen,
+        } for name, layout in schema.layouts.items()},
         "estimands": list(schema.estimands),
         "replications": schema.replications,
         "block": schema.block,
         "worlds": schema.worlds,
         "held_fixed": list(schema.held_fixed),
         "fingerprints": {"cells": list(schema.cell_prints), "estimators": dict(schema.estimator_prints)},
-    }
-
-
-def _plain(layout: Layout) -> dict[str, Any]:
-    return {
-        "terms": list(layout.terms),
-        "errors": list(layout.errors),
-        "statistics": list(layout.statistics),
-        "targets": dict(layout.targets),
-        "stored": list(layout.stored),
-        "tests": layout.tests,
-        "screen": layout.screen,
-    }
+    }  # fmt: skip
 
 
 def schema_from(attributes: Mapping[str, Any]) -> StoreSchema:
     """What a store was created from, as its attributes say."""
-    prints = attributes["fingerprints"]
+    prints, layouts = attributes["fingerprints"], {}
+    for name, plain in attributes["layouts"].items():
+        parts = {key: tuple(plain[key]) for key in ("terms", "errors", "statistics", "stored")}
+        layouts[name] = Layout(targets=dict(plain["targets"]), tests=plain["tests"], screen=plain["screen"], **parts)
     return StoreSchema(
         study=attributes["study"],
         identity=attributes["identity"],
         fingerprint=str(attributes["fingerprint"]),
         cells=tuple(attributes["cells"]),
-        layouts={name: _layout_of(plain) for name, plain in attributes["layouts"].items()},
+        layouts=layouts,
         estimands=tuple(attributes["estimands"]),
         replications=int(attributes["replications"]),
         block=int(attributes["block"]),
@@ -241,8 +240,3 @@ def schema_from(attributes: Mapping[str, Any]) -> StoreSchema:
         estimator_prints=dict(prints["estimators"]),
         store_format=int(attributes.get("format", FORMAT_2)),
     )
-
-
-def _layout_of(plain: Mapping[str, Any]) -> Layout:
-    parts = {key: tuple(plain[key]) for key in ("terms", "errors", "statistics", "stored")}
-    return Layout(targets=dict(plain["targets"]), tests=plain["tests"], screen=plain["screen"], **parts)
