@@ -12,9 +12,10 @@ from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables.ledger import Ledger, balanced_for, clustered_enough, main_cluster
 from experiments.tables.spatial_models import error_types, main_rows, transforms_of, with_effects
-from results.plots.cutoff_plot import CutoffPlot, cutoff_figure
+from results.plots.marginal_plot import cutoff_figure
 from results.tables.journal_table import Heading, JournalTable, TableSetting, fit_columns
 from results.tables.records import CUTOFFS, EFFECTS, Fit
+from sim.arrays import Floats
 from sim.panel import Panel
 from sim.weights import band
 
@@ -41,7 +42,7 @@ def add(real: RealPanel, ledger: Ledger) -> None:
             found.append(km)
             ledger.value(fit, "neighbours", float((weights.matrix != 0).sum() / len(panel.units)))
     if len(found) > 1:
-        ledger.draw(cutoff_figure, _plot(ledger, tuple(found), main, real))
+        ledger.draw(cutoff_figure, *_shown(ledger, tuple(found), main, real))
 
 
 def _under(panel: Panel, km: float) -> Panel:
@@ -51,7 +52,9 @@ def _under(panel: Panel, km: float) -> Panel:
     return replace(panel, weights={weights.name: weights})
 
 
-def _plot(ledger: Ledger, cutoffs: tuple[float, ...], main: str, real: RealPanel) -> CutoffPlot:
+def _shown(
+    ledger: Ledger, cutoffs: tuple[float, ...], main: str, real: RealPanel
+) -> tuple[str, str, tuple[float, ...], dict[str, Floats], str]:
     """rho and the treatment's effects with the intervals of the printed errors."""
     records = [record for record in ledger.records if record.table == CUTOFFS]
     known, cluster = tuple(dict.fromkeys(record.se_type for record in records)), main_cluster(real.spec)
@@ -64,7 +67,7 @@ def _plot(ledger: Ledger, cutoffs: tuple[float, ...], main: str, real: RealPanel
         for term in ("rho", *(f"{effect}:{main}" for effect in EFFECTS))
     }  # fmt: skip
     outcome, called = ledger.name(real.panel.roles.outcome), ledger.name(main)
-    return CutoffPlot(outcome, called, cutoffs, series, error_label(error))
+    return outcome, called, cutoffs, series, error_label(error)
 
 
 def cutoffs(setting: TableSetting) -> list[JournalTable]:
