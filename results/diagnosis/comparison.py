@@ -240,7 +240,14 @@ def _compared(one: _Shared, a: Store, b: Store, pair: CellPair) -> tuple[list[tu
     paired = pair.why or _paired(one, a, b, pair)
     if not isinstance(paired, str):
         return list(_rows(one, *paired)), ""
-    means = [_own(one, store, cell) for store, cell in ((a, pair.a), (b, pair.b))]
+    means: list[dict[str, Measured]] = []
+    for store, cell in ((a, pair.a), (b, pair.b)):
+        moments: dict[str, RunningMoments] = {}
+        for start in range(0, store.replications, store.block):
+            if (rows := one.rows(store, cell, start, start + store.block)) is not None:
+                for key, values in rows.values.items():
+                    _take_in(moments, key, values, rows.replications, store.worlds)
+        means.append({key: mean_over_worlds(own) for key, own in moments.items()})
     differences_ = {
         key: Measured(means[1][key].value - held.value, np.hypot(held.mcse, means[1][key].mcse), held.n)
         for key, held in means[0].items()
@@ -270,17 +277,6 @@ def _paired(one: _Shared, a: Store, b: Store, pair: CellPair) -> tuple[dict[str,
             for side, values in zip(sides, (*held, held[1] - held[0]), strict=True):
                 _take_in(side, key, values, x.replications, a.worlds)
     return tuple({key: mean_over_worlds(moments) for key, moments in side.items()} for side in sides)
-
-
-def _own(one: _Shared, store: Store, cell: int) -> dict[str, Measured]:
-    """The means of one store."""
-    means: dict[str, RunningMoments] = {}
-    for start in range(0, store.replications, store.block):
-        rows = one.rows(store, cell, start, start + store.block)
-        if rows is not None:
-            for key, values in rows.values.items():
-                _take_in(means, key, values, rows.replications, store.worlds)
-    return {key: mean_over_worlds(moments) for key, moments in means.items()}
 
 
 def _take_in(

@@ -313,7 +313,13 @@ def short_table(part: ClaimAnswer, dials: Dials, named: Callable[[str], str] = s
     named: how the settings of rows call a dial.
     """
     if part.claim.measure == "screen":
-        return _of_screens(part, dials, named)
+        heads: tuple[str, ...] = ("estimator", "setting", "rejects %", "bias, all fits", "bias, passing")
+        screens = sorted(part.screens, key=lambda item: -abs(item.passing) if item.passing == item.passing else 0.0)
+        numbers = [(written(100 * item.rejects, ".1f"), written(item.bias, ".2f"), written(item.passing, ".2f"))
+                   for item in screens]  # fmt: skip
+        own = tuple(((item.estimator, setting_text(dials[item.cell], dials, named)), tuple(map(MarkedNumber, texts)))
+                    for item, texts in zip(screens, numbers, strict=True))  # fmt: skip
+        return ShortTable("Screens; bias in standard errors", heads, own, 2)
     dial = column_dial(part, dials)
     values = _values(dial, [item.cell for verdict in part.verdicts for item in verdict.cells], dials)
     sized = _has_sizes(part)
@@ -378,10 +384,10 @@ def _of_verdicts(
             own = by_setting.setdefault(setting_text(rest, own_dials, named), {})
             own[dial_value(dials[item.cell].get(dial))] = item
 
-        def badness(cells: Mapping[str, Judged], own: Verdict = verdict) -> tuple[int, float]:
-            return max((item.grade.rank, item.departure(own.nominal)) for item in cells.values())
-
-        for setting, cells in sorted(by_setting.items(), key=lambda pair: badness(pair[1]), reverse=True):
+        worst = {setting: max((item.grade.rank, item.departure(verdict.nominal)) for item in cells.values())
+                 for setting, cells in by_setting.items()}  # fmt: skip
+        for setting in sorted(by_setting, key=worst.__getitem__, reverse=True):
+            cells = by_setting[setting]
             columns = values or [dial_value(dials[0].get(dial))]
             yield _names(verdict, setting), tuple(_cell(verdict, cells.get(value)) for value in columns)
 
@@ -405,16 +411,6 @@ def _of_power(
         rest = {name: value for name, value in dials[curve.largest.cell].items() if name != curve.dial}
         smallest = f"above {abs(curve.largest.row['truth']):.3g}" if curve.beyond else written(curve.mde, ".3g")
         yield _names(verdict, setting_text(rest, dials, named)), (*shown, MarkedNumber(smallest))
-
-
-def _of_screens(part: ClaimAnswer, dials: Dials, named: Callable[[str], str]) -> ShortTable:
-    heads = ("estimator", "setting", "rejects %", "bias, all fits", "bias, passing")
-    found = sorted(part.screens, key=lambda item: -abs(item.passing) if item.passing == item.passing else 0.0)
-    numbers = ((written(100 * item.rejects, ".1f"), *(written(value, ".2f") for value in (item.bias, item.passing)))
-               for item in found)  # fmt: skip
-    rows = tuple(((item.estimator, setting_text(dials[item.cell], dials, named)), tuple(map(MarkedNumber, own)))
-                 for item, own in zip(found, numbers, strict=True))  # fmt: skip
-    return ShortTable("Screens; bias in standard errors", heads, rows, 2)
 
 
 def own_tables(table: pd.DataFrame, own: Sequence[str]) -> list[ShortTable]:

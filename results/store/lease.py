@@ -20,7 +20,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -58,12 +58,6 @@ def this_holder() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
 
 
-def worded(said: Mapping[str, Any]) -> str:
-    """Who holds a lock or a lease, in words, by what it says."""
-    pid, host, since = (str(said.get(key, "?"))[:80] for key in ("pid", "host", "since"))
-    return f"process {pid} on {host}, since {since}"
-
-
 @dataclass(frozen=True, slots=True)
 class Held:
     """A lease as it is: what it says, its version, and when it was last renewed, by the clock of its place.
@@ -79,7 +73,8 @@ class Held:
     @property
     def holder(self) -> str:
         """Who holds it, in words."""
-        return worded(self.said)
+        pid, host, since = (str(self.said.get(key, "?"))[:80] for key in ("pid", "host", "since"))
+        return f"process {pid} on {host}, since {since}"
 
     @property
     def expires(self) -> float:

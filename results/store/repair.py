@@ -99,7 +99,13 @@ def repair(path: StorePath, schema: StoreSchema) -> list[Damage]:
             _restore(Folder(made / "store"), writable(path), name)
         check_format(path)
         if PROVENANCE in names:  # numbers of environments go before others can get them
-            _forget_origins(path, len(whole.parts), whole.fingerprint)
+            # nothing says any longer what the numbers of environments in marks mean
+            tree, parts = writable(path), len(whole.parts)
+            for cell, index, file in tree.marks():
+                with contextlib.suppress(OSError, ValueError):  # a damaged mark: its block is computed again
+                    held = Marks.of([body_of(tree.read(file), parts, whole.fingerprint, cell, index)], parts)
+                    mark = Mark(int(held.states[0]), 0 * held.origins[0], held.digests[0], held.stamps[0].tobytes())
+                    tree.put(file, mark.chunk(whole.fingerprint, cell, index))
             writable(path).flush()
             _restore(Folder(made / "store"), writable(path), PROVENANCE)
     writable(path).flush()
@@ -131,16 +137,6 @@ def _restore(source: Folder, target: WritableTree, name: str) -> None:
         target.delete(stray)  # it is not of this store
     for file in wanted:
         target.put(file, source.read(file))
-
-
-def _forget_origins(path: StorePath, parts: int, fingerprint: str) -> None:
-    """State that the environments of blocks are not known: nothing says any longer what their numbers mean."""
-    tree = writable(path)
-    for cell, index, file in tree.marks():
-        with contextlib.suppress(OSError, ValueError):  # a damaged mark, or that of another block: it is computed again
-            held = Marks.of([body_of(tree.read(file), parts, fingerprint, cell, index)], parts)
-            mark = Mark(int(held.states[0]), 0 * held.origins[0], held.digests[0], held.stamps[0].tobytes())
-            tree.put(file, mark.chunk(fingerprint, cell, index))
 
 
 def _is_earlier(path: StorePath) -> bool:

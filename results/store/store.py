@@ -465,7 +465,6 @@ class Store(ABC):
 
     def poison(self, cell: int, index: int, traceback: str = "") -> None:
         """Mark a block that cannot be computed, whose workers died of it or whose design raised; a later run tries."""
-        self._mark_poisoned(cell, index)
         self.states[cell, index] = BlockState.POISONED
         self._keep_tracebacks(cell, index, {"": traceback} if traceback else {}, self.layouts)
 
@@ -489,10 +488,6 @@ class Store(ABC):
         self, cell: int, index: int, block: Block, origins: NDArray[np.uint16], state: BlockState, kept: Set[str]
     ) -> None:
         """Write a block or some of its estimators beside those that are kept, the origins of its parts, its mark."""
-
-    @abstractmethod
-    def _mark_poisoned(self, cell: int, index: int) -> None:
-        """Write the mark of a block that cannot be computed."""
 
     @abstractmethod
     def note(self, key: str, value: Any) -> None:
@@ -559,5 +554,7 @@ class MemoryStore(Store):
         own = {**{name: self.kept[cell, index].estimates[name] for name in kept}, **block.estimates}
         self.kept[cell, index] = replace(block, estimates=own)
 
-    def _mark_poisoned(self, cell: int, index: int) -> None:
+    def poison(self, cell: int, index: int, traceback: str = "") -> None:
+        """Mark a block that cannot be computed."""
         self.kept.pop((cell, index), None)
+        super().poison(cell, index, traceback)

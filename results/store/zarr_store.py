@@ -582,8 +582,10 @@ class ZarrStore(Store):
         self.states[cell, index], self.origins[cell, index] = BlockState.DONE, origins
         self.keep_tracebacks(cell, index, written.tracebacks, self.layouts)
 
-    def _mark_poisoned(self, cell: int, index: int) -> None:
+    def poison(self, cell: int, index: int, traceback: str = "") -> None:
+        """Write the mark of a block that cannot be computed."""
         self._commit(cell, index, BlockState.POISONED, self.origins[cell, index], self._digests[cell, index])
+        super().poison(cell, index, traceback)
 
     def note(self, key: str, value: Any) -> None:
         """Keep something that stands outside the promise of identical bytes, such as tracebacks or versions."""

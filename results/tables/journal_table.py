@@ -517,7 +517,17 @@ class TableSetting:
         errors = [of_columns(error_note(kind, likelihood=likelihood, factor=factor, cluster_k=counted,
                                         brackets=self.style.brackets), found, columns, len(kinds) > 1)
                   for (kind, likelihood), found in kinds.items()]  # fmt: skip
-        errors += self._beside(columns)
+
+        # what brackets hold where they are not of the column's own error type, or not bounded
+        shown = [(column, record) for column in columns for term in column.terms
+                 if (record := self.shown_record(column, term)) is not None]  # fmt: skip
+        others = {record.se_type: None for column, record in shown
+                  if record.se is not None and record.se_type != column.shown_error(self.asked)}  # fmt: skip
+        brackets = self.style.brackets
+        held = f"the {IN_BRACKETS[brackets]}{' by errors' * (brackets != 'se')}"
+        errors += [f"{BESIDE} {held} {error_label(kind)}." for kind in others]
+        errors += [UNBOUNDED_NOTE] * any(unbounded(record) for _, record in shown)
+
         floored = dict.fromkeys(kind for kind, _ in kinds for column in columns
                                 if column.statistics.get(f"floored:{kind}"))  # fmt: skip
         errors += [f"{FLOORED} {error_label(kind)}." for kind in floored]
@@ -533,17 +543,6 @@ class TableSetting:
         """What the stars mean, "" without stars."""
         return stars_note(self.style.stars)
 
-    def _beside(self, columns: Sequence[FitColumn]) -> list[str]:
-        """What brackets hold where they are not of the column's own error type, or not bounded."""
-        shown = [(column, record) for column in columns for term in column.terms
-                 if (record := self.shown_record(column, term)) is not None]  # fmt: skip
-        others = {record.se_type: None for column, record in shown
-                  if record.se is not None and record.se_type != column.shown_error(self.asked)}  # fmt: skip
-        brackets = self.style.brackets
-        held = f"the {IN_BRACKETS[brackets]}{' by errors' * (brackets != 'se')}"
-        notes = [f"{BESIDE} {held} {error_label(kind)}." for kind in others]
-        return notes + [UNBOUNDED_NOTE] * any(unbounded(record) for _, record in shown)
-
     def _fragile(self, columns: Sequence[FitColumn]) -> list[str]:
         """A sentence if the treatment's stars depend on the error type, and one for each of its effects in an SDM.
 
@@ -553,15 +552,18 @@ class TableSetting:
         for term in (str(self.treatment), *(f"{effect}:{self.treatment}" for effect in EFFECTS)):
             fits = [column for column in columns
                     if column.model != "interaction" and (":" not in term or column.model == "sdm")]  # fmt: skip
-            found = [(column, marks) for column in fits
-                     if len(marks := _stars_by_error(column, term, self.style.stars)) > 1]  # fmt: skip
-            named = [_named([column], column.model if _repeated(columns) else None) for column, _ in found]
-            # of each column its error types in words by the stars that they give, most stars first
-            given = [" ".join(f"{mark or 'none'} ({' / '.join(map(error_label, marks[mark]))})"
-                              for mark in sorted(marks, reverse=True)) for _, marks in found]  # fmt: skip
-            said = "; ".join(f"{name} {marks}" for name, marks in zip(named, given, strict=True))
+            said = []
+            for column in fits:
+                marks: dict[str, list[str]] = {}  # error types under which the term has a p value, by their stars
+                for record in column.records:
+                    if record.term == term and record.pvalue is not None:
+                        marks.setdefault(stars(record.pvalue, self.style.stars), []).append(record.se_type)
+                if len(marks) > 1:
+                    given = [f"{mark or 'none'} ({' / '.join(map(error_label, marks[mark]))})"
+                             for mark in sorted(marks, reverse=True)]  # fmt: skip
+                    said.append(" ".join([_named([column], column.model if _repeated(columns) else None), *given]))
             name = f"the {term.partition(':')[0]} effect of " * (":" in term) + self.treatment_name
-            notes += [f"{FRAGILE} {name} depend on the error type: {said}."] if said else []
+            notes += [f"{FRAGILE} {name} depend on the error type: {'; '.join(said)}."] if said else []
         return notes
 
     def cluster_counts(self, columns: Sequence[FitColumn]) -> list[str]:
@@ -623,15 +625,6 @@ def _named(columns: Sequence[FitColumn], model: str | None) -> str:
                                                [f"({number})" for number in run])]  # fmt: skip
     named = [f"{words} {', '.join(texts)}"] if numbers else []
     return ", ".join(named + ["test of equal effects"] * (len(numbers) < len(chosen)))
-
-
-def _stars_by_error(column: FitColumn, term: str, levels: Sequence[float]) -> dict[str, list[str]]:
-    """The error types under which a term has a p value, by the stars that they give it."""
-    found: dict[str, list[str]] = {}
-    for record in column.records:
-        if record.term == term and record.pvalue is not None:
-            found.setdefault(stars(record.pvalue, levels), []).append(record.se_type)
-    return found
 
 
 def shown_errors(document: Document) -> tuple[str, ...]:

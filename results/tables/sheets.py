@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from results.tables.chinese import wording
-from results.tables.journal_table import JournalTable, Row, TableFormat
+from results.tables.journal_table import JournalTable, TableFormat
 from results.tables.records import Document
 from results.tables.typography import IN_BRACKETS, number_of
 from results.tables.word import undated
@@ -63,7 +63,14 @@ def _fill(sheet: Any, table: JournalTable) -> None:
         for cell in row:
             cell.font, cell.alignment = bold, Alignment(horizontal="center", wrap_text=True)
     for at, row in enumerate(table.rows, start=first):
-        _write(sheet, at, row)
+        sheet.cell(at, 1, row.label).font = Font(italic=row.kind == "head")
+        for j, text in enumerate(row.cells, start=2):
+            place, value = sheet.cell(at, j), number_of(text)
+            place.alignment = Alignment(horizontal="right")
+            if value is None or NUMBER.search(text) is None:
+                place.value, place.number_format = str(text) or None, "@"
+            else:
+                place.value, place.number_format = value, number_format(text)
         if row.rule or row.kind == "head" or at == first:
             for j in range(1, columns + 2):
                 sheet.cell(at, j).border = Border(top=thin)
@@ -75,22 +82,6 @@ def _fill(sheet: Any, table: JournalTable) -> None:
     sheet.freeze_panes = f"B{first}"
     for cell in (cell for row in sheet for cell in row if cell.data_type in "fe"):
         cell.data_type = "s"  # a label such as "=1+1" or "#N/A", and no formula or error
-
-
-def _write(sheet: Any, at: int, row: Row) -> None:
-    from openpyxl.styles import Alignment, Font
-
-    sheet.cell(at, 1, row.label).font = Font(italic=row.kind == "head")
-    for j, cell in enumerate(row.cells, start=2):
-        value = number_of(cell)
-        found = NUMBER.search(cell)
-        place = sheet.cell(at, j)
-        place.alignment = Alignment(horizontal="right")
-        if value is None or found is None:
-            place.value = str(cell) or None
-            place.number_format = "@"
-        else:
-            place.value, place.number_format = value, number_format(cell)
 
 
 def number_format(cell: str) -> str:

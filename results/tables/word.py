@@ -178,15 +178,18 @@ def _grid(table: JournalTable) -> str:
             lines.append(_text_line([row.label.replace("  ", "\N{EM SPACE}"), *row.cells], widths))
         edges[number] = {"top": 4} if row.rule or row.kind == "head" else {}
     edges[-1]["bottom"] = 12
-    repeated = "<w:trPr><w:tblHeader/></w:trPr>"  # a heading, on every page that the table runs to
+    rows = []
+    for number, (cells, edge) in enumerate(zip(lines, edges, strict=True)):
+        inner = "".join(_cell(cell, {**edge, **cell.edges}) for cell in cells)
+        repeated = "<w:trPr><w:tblHeader/></w:trPr>" if number <= last else ""  # on every page that the table runs to
+        rows.append(f"<w:tr>{repeated}{inner}</w:tr>")
     return (
         f'<w:tbl xmlns:w="{WORDS}"><w:tblPr><w:jc w:val="center"/></w:tblPr><w:tblGrid>'
         + "".join(f'<w:gridCol w:w="{width}"/>' for width in widths)
         + "</w:tblGrid>"
-        + "".join(f"<w:tr>{repeated * (number <= last)}{''.join(_cell(cell, {**edge, **cell.edges}) for cell in cells)}"
-                  "</w:tr>" for number, (cells, edge) in enumerate(zip(lines, edges, strict=True)))
+        + "".join(rows)
         + "</w:tbl>"
-    )  # fmt: skip
+    )
 
 
 def _cell(cell: WordCell, edges: Mapping[str, int]) -> str:
