@@ -154,14 +154,17 @@ def _labels(diagnosis: Diagnosis, names: Keys, keys: Sequence[Keys],
     found = []
     for _, line in zip(keys, lines, strict=True):
         cell = next(each for each in line if each is not None)  # a key is there because a value has it
-        place, dials = cell.value.place, diagnosis.cells[cell.value.place[0]]
-        values = {name: dials.get(name) for name in names if name not in PLACES}
-        labels = {name: value if isinstance(value, int | float | str) else dial_text(value)
-                  for name, value in values.items()}  # fmt: skip
-        found.append(tuple(place[PLACES[name]] if name in PLACES else labels[name] for name in names))
+        found.append(tuple(_label(diagnosis, cell, name) for name in names))
     if len(names) == 1:
         return pd.Index([label for (label,) in found], name=names[0])
     return pd.MultiIndex.from_tuples(found, names=list(names)) if names else pd.Index([])
+
+
+def _label(diagnosis: Diagnosis, cell: PivotCell, name: str) -> object:
+    if name in PLACES:
+        return cell.value.place[PLACES[name]]
+    value = diagnosis.cells[cell.value.place[0]].get(name)
+    return value if isinstance(value, int | float | str) else dial_text(value)
 
 
 # Pictures of a diagnosis in Python: `diagnosis.plot.power()` and its like.

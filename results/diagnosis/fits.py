@@ -211,10 +211,8 @@ class Reading:
         """The tests of some estimators, piece by piece, without the fits that failed: what of `fits_of` size-adjusted
         power needs."""
         for block in self.pieces(cell):
-            world, tests = (
-                world_of(block.start + np.arange(block.replications), self.records.worlds),
-                dict[str, Tests](),
-            )
+            world = world_of(block.start + np.arange(block.replications), self.records.worlds)
+            tests: dict[str, Tests] = {}
             for name in sorted(names & block.estimates.keys()):
                 record, layout = block.estimates[name], self.records.layouts[name]
                 estimate, se = placed(record.estimate, record.terms, layout), placed(record.se, record.terms, layout)

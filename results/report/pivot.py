@@ -76,11 +76,6 @@ class Pivot:
         return tuple(map(", ".join, named))
 
     @property
-    def across_words(self) -> str:
-        """What its columns are, in words."""
-        return ", ".join(plain_dial(name) for name in self.across)
-
-    @property
     def values(self) -> list[PivotCell]:
         """All its cells that hold a value."""
         return [cell for row in self.cells for cell in row if cell is not None]
@@ -264,7 +259,7 @@ NUMBERS = ("value", "mcse", "lower", "upper", "n", "attempted")
 def terminal_table(table: Pivot) -> Table:
     """For a terminal: a number with its Monte Carlo error in brackets; row keys that repeat are left blank."""
     title = f"{table.title}, {table.fixed}" if table.fixed else table.title
-    title += f", by {table.across_words} (columns)" if len(table.across) == 1 else ""
+    title += f", by {plain_dial(table.across[0])} (columns)" if len(table.across) == 1 else ""
     out = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False, header_style="bold", title=title,
                 title_justify="left", title_style="bold")  # fmt: skip
     for k, name in enumerate(table.heads):

@@ -43,7 +43,6 @@ from results.verdict.verdicts import (
     TOO_FEW,
     Grade,
     bias_table,
-    by_cell,
     departures,
     failures,
     key_terms,
@@ -238,7 +237,8 @@ def _print_all(diagnosis: Diagnosis, table: pd.DataFrame, found: Answer, head: S
         _print(console, Text("\n".join(in_columns(f"- {sentence}", console.width, at_hyphens=True)), style=style))
     if facts is not None and facts.expected:
         _print(console, Text(f"Expected: {facts.expected}"))
-    cells = by_cell(table, len(diagnosis.cells))
+    by_cell = dict(list(table.groupby("cell")))
+    cells = [by_cell.get(cell, table.iloc[:0]) for cell in range(len(diagnosis.cells))]
     # whether all fits of a cell succeeded, and none lacks a number; so it is said of a cell without rows
     whole = [rows.empty or (bool((rows["n"] == rows["attempted"]).all()) and rows["attempted"].nunique() == 1
                             and not any(missing(rows))) for rows in cells]  # fmt: skip

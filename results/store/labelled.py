@@ -82,6 +82,11 @@ def spread[Number: np.generic](values: NDArray[Number], axes: Axes, missing: Any
 
 ROOT = ("truth",)
 DIMENSIONS = ("replication", "estimand", "term", "error")
+BEHIND: dict[str, tuple[str, ...]] = {  # the dimensions of an array behind cell and replication, where it has any
+    "truth": ("estimand",),
+    "estimate": ("term",),
+    **dict.fromkeys(("se", "dof", "pvalue", "lower", "upper"), ("error", "term")),
+}
 FACTS = ("fingerprint", "replications", "block", "worlds", "held_fixed")
 
 
@@ -108,22 +113,16 @@ def _arrays(layout: Layout) -> tuple[str, ...]:
     return ("estimate", "se", "dof", *layout.stored, "status", *layout.statistics)
 
 
-def _axes_of(name: str) -> tuple[str, ...]:
-    """The dimensions of an array behind cell and replication."""
-    known: dict[str, tuple[str, ...]] = {"truth": ("estimand",), "estimate": ("term",)}
-    known |= dict.fromkeys(("se", "dof", "pvalue", "lower", "upper"), ("error", "term"))
-    return known.get(name, ())
-
-
 def _dataset(store: Any, axes: Axes, group: str, names: Iterable[str], labels: Mapping[str, Any]) -> xr.Dataset:
     """One group of the store, its arrays unread."""
     variables = {}
     for name in names:
-        sizes = tuple(len(labels[axis]) for axis in _axes_of(name))
+        behind = BEHIND.get(name, ())
+        sizes = tuple(len(labels[axis]) for axis in behind)
         kind = np.dtype("u1" if name == "status" else "f8")
         array = _Spread(store, axes, group + name, (*axes.at.shape, store.replications, *sizes), kind)
         chunks = dict.fromkeys(axes.names, 1) | {"replication": store.block}  # what is read together
-        dimensions = (*axes.names, "replication", *_axes_of(name))
+        dimensions = (*axes.names, "replication", *behind)
         unread = indexing.LazilyIndexedArray(array)
         variables[name] = xr.Variable(dimensions, unread, encoding={"preferred_chunks": chunks})
     return xr.Dataset(variables, dict(zip(axes.names, axes.values, strict=True)) | dict(labels))

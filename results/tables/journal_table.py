@@ -433,12 +433,6 @@ class TableSetting:
         own = str(self.document.panel.get("treatment_column") or self.treatment or "")
         return self.style.labels.get(own) or self.style.labels.get(str(self.treatment)) or own
 
-    @property
-    def treatment_note(self) -> str:
-        """What the treatment is, where the panel's file holds the period in which it begins."""
-        column = self.document.panel.get("first_treated")
-        return f"{self.treatment_name} is 1 from the period in column {column} on." if column else ""
-
     def name(self, variable: object) -> str:
         """A variable's label, its own name where it has none; the treatment as all tables call it."""
         return self.treatment_name if self.treatment and variable == self.treatment else self.style.name(variable)
@@ -535,7 +529,9 @@ class TableSetting:
         weight, weighted = self.document.panel.get("weight"), ""
         if weight is not None:  # fits with a W are spatial, and are not weighted
             weighted = "Not weighted." if all(one.weights for one in columns) else f"Weighted by {self.name(weight)}."
-        notes = (self.treatment_note, weighted, *errors, *more, *self._fragile(columns), self.stars_note)
+        since = self.document.panel.get("first_treated")  # the column of the panel's file that holds the period
+        treated = f"{self.treatment_name} is 1 from the period in column {since} on." if since else ""
+        notes = (treated, weighted, *errors, *more, *self._fragile(columns), self.stars_note)
         return tuple(filter(None, (*notes, self.data)))
 
     @property

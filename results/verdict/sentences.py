@@ -253,6 +253,7 @@ def grade_texts(claim: Claim, found: Sequence[Verdict], dials: Dials) -> dict[Gr
             far = f"at most {max(abs(low), abs(high)):.2f} standard errors"
             texts[grade] = far if claim.measure == "bias" else f"{share(low)} to {share(high)}"
     if unsure := _of_grade(found, Grade.OPEN):
+        # what would tell: the most replications that one of them is planned to need
         cells = [item for verdict in unsure for item in verdict.of_grade(Grade.OPEN)]
         counts = [needed(item, item.worst) for item in unsure if item.worst.value == item.worst.value]
         counts = [item for item in counts if not item.at_value and item.replications < MOST_ASKED]
@@ -261,7 +262,7 @@ def grade_texts(claim: Claim, found: Sequence[Verdict], dials: Dials) -> dict[Gr
         what = "cells" if len(unsure) == 1 else "numbers"
         texts[Grade.OPEN] = f"in {len(cells)} of {every} {what}{asked}" if every > 1 else asked.removeprefix(", ")
     if failed := _of_grade(found, Grade.FAILS):
-        verdict = max(failed, key=lambda item: item.times)
+        verdict = max(failed, key=lambda item: item.times)  # the worst, and where
         (group,) = groups_of([verdict], found)
         about, worst = group.one(verdict), verdict.worst
         if verdict.measure == "bias":

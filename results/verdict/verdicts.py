@@ -89,12 +89,12 @@ def bias_table(diagnosis: Diagnosis, *, all_terms: bool = False, sample: str = "
             row |= {"n": n, "attempted": attempted, "worlds": worlds}
         if name in INFERENCE:
             row["n_error"] = max(n, row.get("n_error", 0))
+    lines = [(one, term, error) for one, layout in diagnosis.layouts.items()
+             for term in key_terms(layout, all_terms) for error in layout.errors or ("",)]  # fmt: skip
     rows = []
     for cell, (text, parameters) in enumerate(zip(settings(diagnosis), diagnosis.cells, strict=True)):
         head = {"cell": cell, "setting": text}
         head |= {name: str(value) for name, value in zip(diagnosis.parameters, parameters.values(), strict=True)}
-        lines = [(one, term, error) for one, layout in diagnosis.layouts.items()
-                 for term in key_terms(layout, all_terms) for error in layout.errors or ("",)]  # fmt: skip
         for one, term, error in lines:
             if (cell, one, term, "") in found:
                 both = found[cell, one, term, ""] | found.get((cell, one, term, error), {})
@@ -140,12 +140,6 @@ def _of_a_control(term: str, layout: Layout) -> bool:
 def settings(diagnosis: Diagnosis) -> list[str]:
     """The parameters of each cell that differ between cells, e.g. "effect = 0, rho = .3"; "" for a lone cell."""
     return [setting_text(cell, diagnosis.cells) for cell in diagnosis.cells]
-
-
-def by_cell(table: pd.DataFrame, cells: int) -> list[pd.DataFrame]:
-    """The rows of each cell, those of a cell without rows empty."""
-    found = dict(list(table.groupby("cell")))
-    return [found.get(cell, table.iloc[:0]) for cell in range(cells)]
 
 
 def failures(diagnosis: Diagnosis) -> list[tuple[int, str, int, int, str]]:
@@ -265,9 +259,11 @@ def row_texts(row: Row, alpha: float) -> dict[str, Any]:
     """A row of the bias table as text, by measure; `flags` names the measures that clearly depart."""
     form = fixed((row["truth"], row["mean_estimate"]), row["bias_mcse"])
     longer = ".2e" if form == ".1e" else form
-    truth = written(row["truth"], longer)  # a bare 0 where it is exactly that; of a test statistic whether it is 0
-    if is_null(row) or (row["tests"] and np.isfinite(row["truth"])):
-        truth = "0" if is_null(row) else "not 0"
+    truth = written(row["truth"], longer)
+    if is_null(row):
+        truth = "0"  # a bare one, where it is exactly that
+    elif row["tests"] and np.isfinite(row["truth"]):
+        truth = "not 0"  # of a test statistic: its null hypothesis is false
     tested = has_test(row["term"])
     return {
         **{name: row[name] for name in ("estimator", "term", "error")},
