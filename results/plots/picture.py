@@ -13,7 +13,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from results.plots.chart import Axis, Chart, Facet, Format, Series, apart
+from results.plots.chart import Axis, Chart, Facet, Format, apart
 from results.plots.paper import FAINT, INK, LINES, MARKERS, RED, SOFT, check_letters, drawn, house_style
 
 WIDE = 518.4  # points: the text width of a page
@@ -130,7 +130,18 @@ def _upward(axes: Axes, chart: Chart, panel: Facet) -> None:
     for value, _ in chart.references:
         axes.axhline(value, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     for series in panel.series:
-        _line(axes, chart, series)
+        colour, marker = _look(series.kind)
+        at, values = [point.at for point in series.points], [point.value for point in series.points]
+        if chart.form == "nested":
+            axes.step(at, values, where="mid", color=colour, linewidth=1.2)
+            continue
+        if chart.form == "curves":
+            axes.plot(at, values, color=colour, linewidth=1.3, zorder=2)
+            for point in series.points:
+                axes.plot([point.at] * 2, [point.low, point.high], color=colour, linewidth=1.0, alpha=0.75, zorder=2)
+        for point in series.points:
+            axes.plot([point.at], [point.value], marker=marker, markersize=3.8, markeredgewidth=0.9, color=colour,
+                      markerfacecolor=colour if point.clear else "white", linestyle="", zorder=3)  # fmt: skip
     if chart.form == "nested":
         axes.set_xticks([])  # below stands the value that each dial has in each cell
         scale = 1 / _height(chart)
@@ -158,21 +169,6 @@ def _upward(axes: Axes, chart: Chart, panel: Facet) -> None:
 
 def _look(kind: int) -> tuple[str, str]:
     return LINES[kind % len(LINES)], MARKERS[kind % len(MARKERS)]
-
-
-def _line(axes: Axes, chart: Chart, series: Series) -> None:
-    colour, marker = _look(series.kind)
-    at, values = [point.at for point in series.points], [point.value for point in series.points]
-    if chart.form == "nested":
-        axes.step(at, values, where="mid", color=colour, linewidth=1.2)
-        return
-    if chart.form == "curves":
-        axes.plot(at, values, color=colour, linewidth=1.3, zorder=2)
-        for point in series.points:
-            axes.plot([point.at] * 2, [point.low, point.high], color=colour, linewidth=1.0, alpha=0.75, zorder=2)
-    for point in series.points:
-        axes.plot([point.at], [point.value], marker=marker, markersize=3.8, markeredgewidth=0.9, color=colour,
-                  markerfacecolor=colour if point.clear else "white", linestyle="", zorder=3)  # fmt: skip
 
 
 def _across(axes: Axes, chart: Chart, panel: Facet) -> None:
