@@ -360,7 +360,7 @@ class Zip(Tree):
         if strange := [info.filename for info in self._zip.infolist() if info.compress_type != zipfile.ZIP_STORED]:
             raise bad(f"is not opened: {strange[0]} is compressed", where=str(path), remedy="pack the store again",
                       allowed="what `panelproof store pack` made, whose files are stored as they are")  # fmt: skip
-        if odd := [info.filename for info in self._zip.infolist()  # each is a plain file below the folder of the zip
+        if odd := [info.filename for info in self._zip.infolist()  # no plain files below the zip
                    if not is_inside(info.filename)
                    or stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG)]:  # fmt: skip
             raise bad(f"is not opened: {odd[0]!a} is a link, or no name of a file of a store", where=str(path),
