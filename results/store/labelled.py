@@ -153,24 +153,20 @@ class _Spread(BackendArray):
         ]
         rows = np.atleast_1d(_places(rest[0], self.store.replications))
         missing = 0 if self.dtype.kind == "u" else np.nan
-        parts = [self._cell(cell, rows, missing) for cell in at.ravel().tolist()]
+        parts = []
+        for cell in at.ravel().tolist():  # of -1, and in blocks that are not there, what is missing
+            part = np.full((rows.size, *self.shape[self.axes.at.ndim + 1 :]), missing, self.dtype)
+            there = self.store.there[cell, rows // self.store.block] if cell >= 0 else np.zeros(rows.size, dtype=bool)
+            for index in np.unique(rows[there] // self.store.block).tolist():
+                of_block = there & (rows // self.store.block == index)
+                held = self.store.arrays_of(cell, index, [self.name])[self.name]
+                part[of_block] = held[rows[of_block] - index * self.store.block]
+            parts.append(part)
         found = np.stack(parts) if parts else np.empty((0, rows.size, *self.shape[self.axes.at.ndim + 1 :]), self.dtype)
         found = found.reshape(*at.shape, *found.shape[1:])
         for axis, k in enumerate(rest[1:], start=at.ndim + 1):
             found = np.take(found, np.atleast_1d(_places(k, found.shape[axis])), axis=axis)
         return found[tuple(0 if isinstance(k, int | np.integer) else slice(None) for k in key)]
-
-    def _cell(self, cell: int, rows: NDArray[np.intp], missing: float) -> NDArray[Any]:
-        """Some replications of a cell; of -1, and in blocks that are not there, what is missing."""
-        out = np.full((rows.size, *self.shape[self.axes.at.ndim + 1 :]), missing, self.dtype)
-        if cell < 0 or not rows.size:
-            return out
-        there = self.store.there[cell, rows // self.store.block]
-        for index in np.unique(rows[there] // self.store.block).tolist():
-            of_block = there & (rows // self.store.block == index)
-            held = self.store.arrays_of(cell, index, [self.name])[self.name]
-            out[of_block] = held[rows[of_block] - index * self.store.block]
-        return out
 
 
 def _places(key: Any, size: int) -> Any:

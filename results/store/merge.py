@@ -22,7 +22,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 
 from results.store.bucket import ObjectPath, StorePath, refused
@@ -377,11 +377,11 @@ class Tickets:
 
     def _free(self) -> Iterator[PlaceOfBlock]:
         """Blocks of lots that are taken now, one lot after the other."""
-        seen = _Seen(self._crew)
+        used, done = cache(is_used), cache(self._done_anywhere)  # as far as this pass looks at them
         for lot, places in self._lots.items():
             with self._turn:
                 settled = lot in self._done or lot in self._own
-            if settled or (left := self._taken(lot, seen)) is None:
+            if settled or (left := self._taken(lot, used, done)) is None:
                 continue
             with self._turn:
                 self._own[lot] = set(left)
@@ -390,10 +390,17 @@ class Tickets:
                 self._finish(lot)
             yield from left
 
-    def _taken(self, lot: int, seen: _Seen) -> Sequence[PlaceOfBlock] | None:
+    def _done_anywhere(self) -> Set[PlaceOfBlock]:
+        """(cell, block) of all blocks that are in a part or in the store."""
+        return set().union(*map(done_in, (self._crew.store, *self._crew.parts())))
+
+    def _taken(
+        self, lot: int, used: Callable[[Path], bool], done: Callable[[], Set[PlaceOfBlock]]
+    ) -> Sequence[PlaceOfBlock] | None:
         """What is to be computed of a lot that is this client's by now; None where it is not.
 
-        Of clients that are gone, what is in their parts stays there.
+        Of clients that are gone, what is in their parts stays there. used: whether a run holds a part. done: the blocks
+        that are there.
         """
         ticket, places = self._ticket(lot), self._lots[lot]
         if self._make(ticket):
@@ -403,16 +410,17 @@ class Tickets:
             since = self._empty.setdefault(lot, time.monotonic())
             if time.monotonic() - since < EXPIRES:
                 return None  # it is being made, or its maker was killed that very moment
-        elif held.done and (self._is_met(held.part) or seen.done >= set(places)):
+        elif held.done and (self._is_met(held.part) or done() >= set(places)):
             with self._turn:
                 self._done.add(lot)
                 self.others += len(places)
             return None
-        elif not held.done and seen.is_used(held.part):
+        elif not held.done and used(self._crew.folder / held.part):
             return None
         if not (self._removed(ticket, held) and self._make(ticket)):
             return None
-        return [place for place in places if place not in seen.done]
+        there = done()
+        return [place for place in places if place not in there]
 
     def _is_met(self, name: str) -> bool:
         """Whether a part is of a client that was there with this one: what it could not compute is not tried again."""
@@ -448,19 +456,6 @@ class Tickets:
         with open(descriptor, "wb") as file:
             file.write(Ticket(self._part.name, False).data)
         return True
-
-
-class _Seen:
-    """What one pass over the lots has seen of parts: which are used, and what is done in them and in the store."""
-
-    def __init__(self, crew: Crew) -> None:
-        self._crew = crew
-        self.is_used = cache(lambda name: is_used(crew.folder / name))  # of a part
-
-    @cached_property
-    def done(self) -> Set[PlaceOfBlock]:
-        """(cell, block) of all blocks that are in a part or in the store."""
-        return set().union(*map(done_in, (self._crew.store, *self._crew.parts())))
 
 
 @dataclass(frozen=True, slots=True)
