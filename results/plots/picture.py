@@ -103,7 +103,7 @@ def _paint(canvas: Canvas, chart: Chart) -> dict[str, str]:
         text = "\n".join(textwrap.wrap(panel.title, max(int(room / 4.6), 12)))
         axes.annotate(text, (0, 1), xycoords="axes fraction", xytext=(start, above), textcoords="offset points",
                       annotation_clip=False, color=INK, fontweight="bold", fontsize=7.5, linespacing=1.1)  # fmt: skip
-        (_across if chart.form in {"dots", "zip"} else _upward)(axes, chart, panel)
+        (_across if across else _upward)(axes, chart, panel)
     return {}
 
 
@@ -129,6 +129,7 @@ def _upward(axes: Axes, chart: Chart, panel: Facet) -> None:
     axes.grid(axis="y", color=FAINT)
     for value, _ in chart.references:
         axes.axhline(value, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+
     for series in panel.series:
         colour, marker = _look(series.kind)
         at, values = [point.at for point in series.points], [point.value for point in series.points]
@@ -142,6 +143,7 @@ def _upward(axes: Axes, chart: Chart, panel: Facet) -> None:
         for point in series.points:
             axes.plot([point.at], [point.value], marker=marker, markersize=3.8, markeredgewidth=0.9, color=colour,
                       markerfacecolor=colour if point.clear else "white", linestyle="", zorder=3)  # fmt: skip
+
     if chart.form == "nested":
         axes.set_xticks([])  # below stands the value that each dial has in each cell
         scale = 1 / _height(chart)
@@ -154,6 +156,7 @@ def _upward(axes: Axes, chart: Chart, panel: Facet) -> None:
                       fontsize=6.5, color=SOFT)  # fmt: skip
     else:
         axes.set_xlabel(chart.places.label)
+
     if len(panel.series) > 1 and chart.form != "scatter":
         # the name of each line at its end, moved apart where they would overlap
         height, span = _height(chart), chart.values.high - chart.values.low

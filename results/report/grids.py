@@ -328,16 +328,18 @@ def short_table(part: ClaimAnswer, dials: Dials, named: Callable[[str], str] = s
     first = "the smallest effect" if sized else "the worst"
     title = f"{part.claim.measure.capitalize()} {UNITS[part.claim.measure]}"
     names = [row for row, _ in rows]
-    kept = []
-    for place in range(len(NAMES)):  # a column of names is kept that tells rows apart; terms and error types only
-        within = [row[0] if place in (1, 2) else "" for row in names]  # those of one estimator
-        if len({(one, row[place]) for one, row in zip(within, names, strict=True)}) > len(set(within)):
-            kept.append(place)
-    kept = kept or [0]
+    kept = [place for place in range(len(NAMES)) if _tells(names, place)] or [0]
     found = ["80% found"] if sized else []
     heads = (*(NAMES[place] for place in kept), *(values or ["largest effect" if sized else "value"]), *found)
     shown = tuple((tuple(row[place] for place in kept), entries) for row, entries in rows)
     return ShortTable(title, heads, shown, len(kept), dial, first)
+
+
+def _tells(names: Sequence[PlainNames], place: int) -> bool:
+    """Whether a column of names tells rows apart; terms and error types only those of one estimator."""
+    if place not in (1, 2):
+        return len({row[place] for row in names}) > 1
+    return len({(row[0], row[place]) for row in names}) > len({row[0] for row in names})
 
 
 def _has_sizes(part: ClaimAnswer) -> bool:

@@ -71,9 +71,7 @@ class Pivot:
         """What stands above each column, the name of a dial with its first value only."""
         if not self.across:
             return (self.measure.short,)
-        named = [[_shown(name, key) if name in OTHERS else f"{plain_dial(name)} {key}"
-                  for name, key in zip(self.across, keys, strict=True)] for keys in self.columns]  # fmt: skip
-        return tuple(map(", ".join, named))
+        return tuple(", ".join(map(_named, self.across, keys)) for keys in self.columns)
 
     @property
     def values(self) -> list[PivotCell]:
@@ -169,6 +167,11 @@ def unknown_measure(measures: Iterable[str], name: str, where: str) -> Problem:
     """That a name is no measure's, and which there are."""
     return Problem(f"{name!r} is no measure", where=where, allowed=one_of(measures, name, "`panelproof kinds`"),
                    remedy=closest(name, measures))  # fmt: skip
+
+
+def _named(name: str, key: str) -> str:
+    """A key with the name of its dial; what is no dial says by itself what it is."""
+    return _shown(name, key) if name in OTHERS else f"{plain_dial(name)} {key}"
 
 
 def _shown(name: str, key: str) -> str:

@@ -82,6 +82,7 @@ def print_short(
     """
     width, (marks, between) = console.width, marks_of(console)
     said = _claim_lines(found, diagnosis, marks, between, width)
+
     # failures, then the claims, then what a reader must know beside them, and what the study expects, where it has room
     first = [Text(f"- {text}", style="yellow") for text in (found.failures, found.nothing) if text]
     last = [Text(f"- {note}", style="yellow" if place else "") for place, note in enumerate(found.notes)]
@@ -90,10 +91,12 @@ def print_short(
         beside = _wrapped([Text(f"Expected: {facts.expected}", style="dim")], width)
         lines += beside if len(lines) + len(beside) <= MOST_SAID else []
     lines = [*_wrapped(head, width), *lines]
+
     names = varying(diagnosis.cells)
     named = partial(last_part, names=names) if width < NARROW else str
     tables = [short_table(part, diagnosis.cells, named) for part in found.claims]
     tables += own_tables(table, diagnosis.own)
+
     legend = ", ".join(f"{marks[grade]} {words}" for grade, words in BRIEFLY.items())
     legend = f"Marks: {legend}; Monte Carlo errors are in --full."
     in_words = [f"{name}: {plain_dial(name)}" for name in names if name in PLAIN_DIALS]
