@@ -1,7 +1,4 @@
-"""A diagnosis that answers in Python: tables, pictures, contrasts, labelled arrays, a summary.
-
-Each method calls a function of its own.
-"""
+"""A diagnosis that answers in Python: tables, pictures, contrasts, labelled arrays, a summary."""
 
 from __future__ import annotations
 
@@ -54,25 +51,6 @@ KEYS = ("estimator", "term", "error")
 SPREADS = ("mcse", "lower", "upper", "n")  # groups beside the values, which stand at the root
 
 
-def labelled(diagnosis: Diagnosis, sample: str = "own") -> xr.DataTree:
-    """Values at the root, and groups of the same names for their Monte Carlo errors, intervals and numbers of fits.
-
-    A measure has the dimensions that it needs; NaN where it is not defined. Raises BadInput for an unknown sample.
-    """
-    frame = diagnosis.frame[diagnosis.frame["sample"] == sample]
-    if frame.empty:
-        known = diagnosis.frame["sample"].unique()
-        raise bad(f"no sample {sample!r}", where="to_xarray", allowed=one_of(known),
-                  remedy=closest(sample, known, "choose one of them"))  # fmt: skip
-    axes = axes_of(diagnosis.cells, {*KEYS, *frame["measure"].unique()})
-    parts = dict(iter(frame.groupby("measure", sort=False)))
-    found = {name: xr.Dataset({str(measure): _array(rows, axes, name, len(diagnosis.cells))
-                               for measure, rows in parts.items()}) for name in ("value", *SPREADS)}  # fmt: skip
-    found["value"].attrs = {"alpha": diagnosis.alpha, "worlds": diagnosis.worlds,
-                            "held_fixed": ", ".join(diagnosis.held_fixed)}  # fmt: skip
-    return xr.DataTree.from_dict({"/": found["value"], **{f"/{name}": found[name] for name in SPREADS}})
-
-
 def _array(rows: pd.DataFrame, axes: Axes, number: str, cells: int) -> xr.DataArray:
     """One number of one measure."""
     keys = [key for key in KEYS if key == "estimator" or (rows[key] != "").any()]
@@ -85,28 +63,6 @@ def _array(rows: pd.DataFrame, axes: Axes, number: str, cells: int) -> xr.DataAr
 
 
 # Paired contrasts of two estimators in every cell of a grid.
-
-
-def contrasts(
-    diagnosis: Diagnosis, records: Records, a: str | Target, b: str | Target, cell: int | None = None
-) -> pd.DataFrame:
-    """A minus B of `results.diagnosis.comparison` in every cell or in one, a row a cell and measure under its dials.
-
-    a, b: (estimator, term, error type), or an estimator for its key term and usual errors. Raises BadInput.
-    """
-    one, other = (_target(records, each, name) for name, each in (("a", a), ("b", b)))
-    if cell is not None and cell not in range(len(records.cells)):
-        raise bad(f"no cell {cell}", where="contrast", allowed=f"0 to {len(records.cells) - 1}",
-                  remedy="choose one of them, or leave cell out")  # fmt: skip
-    frames = []
-    for number in range(len(records.cells)) if cell is None else [cell]:
-        found = contrast(records, one, other, number, diagnosis.alpha)
-        dials = records.cells[number].values()
-        labels = [value if isinstance(value, int | float | str) else label(value) for value in dials]
-        levels: list[Any] = [pd.Index([value] * len(found), name=name)
-                             for name, value in zip(diagnosis.parameters, labels, strict=True)]  # fmt: skip
-        frames.append(found.set_index([*levels, "measure"]))
-    return pd.concat(frames)
 
 
 def _target(records: Records, given: str | Target, argument: str) -> Target:
@@ -128,34 +84,6 @@ def _target(records: Records, given: str | Target, argument: str) -> Target:
 
 HEADS = {"truth": "truth", "bias": "bias", "empirical_se": "empirical s.e.", "mean_se": "mean s.e.",
          "coverage": "coverage", "rejection": "rejection"}  # fmt: skip
-
-
-def diagnosis_card(diagnosis: Diagnosis) -> str:
-    """What was held fixed, and of each cell and estimator the key term's measures."""
-    dials = dial_names(diagnosis.cells)
-    heads = (*dials, "estimator", "term", *HEADS.values())
-    rows = [(*(label(diagnosis.cells[row["cell"]].get(name)) for name in dials), row["estimator"], row["term"],
-             *(row[name] for name in HEADS)) for row in _overview(diagnosis)]  # fmt: skip
-    facts = [
-        ("cells", len(diagnosis.cells)),
-        ("estimators", listed(diagnosis.layouts, 8)),
-        ("level of tests", level(diagnosis.alpha)),
-        ("distribution", "N(0,1) in place of t" if diagnosis.normal else ""),
-        ("held fixed", ", ".join(diagnosis.held_fixed)),
-    ]
-    return card("Diagnosis", facts, heads, rows, answer=answer_sentences(diagnosis))
-
-
-def diagnosis_text(diagnosis: Diagnosis) -> Text:
-    """The answer in sentences, then one line a cell and estimator."""
-    import pandas as pd
-
-    dials = dial_names(diagnosis.cells)
-    rows = _overview(diagnosis)
-    named = [{name: label(diagnosis.cells[row["cell"]].get(name)) for name in dials} | row for row in rows]
-    table = pd.DataFrame(named, columns=[*dials, "estimator", "term", *HEADS]).rename(columns=HEADS)
-    lines = table.to_string(index=False, float_format="{:.4g}".format, na_rep="", max_rows=MOST_ROWS)
-    return Text("\n".join([*answer_sentences(diagnosis), "", lines]).strip())
 
 
 def _overview(diagnosis: Diagnosis) -> list[dict[str, Any]]:
@@ -304,25 +232,20 @@ def chart_of(diagnosis: Diagnosis, measure: str, *, term: str | None = None, err
     where = f"plot.{measure}"
     asked = measure_named(measures_of(diagnosis), measure, "plot")
     check_names(diagnosis, where, term, error)
-    chart = measure_chart(diagnosis, asked, term=term, error=error, axis=_axis(diagnosis, axis, where))
+    if axis is not None:
+        (axis_name,) = resolved_names(diagnosis.cells, [axis], f"{where}, axis")
+        numbers = [dial.name for dial in dials(diagnosis.cells) if dial.is_number]
+        if axis_name not in numbers:
+            raise bad(f"{axis!r} is no dial with several numbers", where=f"{where}, axis", allowed=one_of(numbers),
+                      remedy="choose a dial with several numbers, or leave axis out")  # fmt: skip
+        axis = axis_name
+    chart = measure_chart(diagnosis, asked, term=term, error=error, axis=axis)
     if chart is not None and not fits_one_picture(chart):
         chart = nested_chart(diagnosis, asked, term=term, error=error) or chart
     if chart is None:
         raise bad(f"{measure} has no value in any cell", where=where, allowed=asked.words,
                   remedy="choose another measure or term")  # fmt: skip
     return chart
-
-
-def _axis(diagnosis: Diagnosis, axis: str | None, where: str) -> str | None:
-    """The full name of a dial with several numbers; raises BadInput for another."""
-    if axis is None:
-        return None
-    (name,) = resolved_names(diagnosis.cells, [axis], f"{where}, axis")
-    numbers = [dial.name for dial in dials(diagnosis.cells) if dial.is_number]
-    if name not in numbers:
-        raise bad(f"{axis!r} is no dial with several numbers", where=f"{where}, axis", allowed=one_of(numbers),
-                  remedy="choose a dial with several numbers, or leave axis out")  # fmt: skip
-    return name
 
 
 def _of_replications(diagnosis: Diagnosis, records: Records, term: str | None, form: str) -> Chart:
@@ -397,9 +320,15 @@ class Diagnosed(Diagnosis):
         >>> table.shape
         (2, 3)
         """
-        down, across = (_names(given, name) for given, name in ((rows, "rows"), (columns, "columns")))
+        names: dict[str, tuple[str, ...]] = {}
+        for argument, given in (("rows", rows), ("columns", columns)):
+            allowed = 'a dial, or several in brackets, such as ["effect", "estimator"]'
+            refuse(type_problems(given, (str, list, tuple), argument, where="table", allowed=allowed))
+            names[argument] = (given,) if isinstance(given, str) else tuple(given)
+            refuse(problem for name in names[argument] for problem in
+                   type_problems(name, str, f"one of {argument}", where="table", allowed=allowed))  # fmt: skip
         refuse(type_problems(measure, str, "measure", where="table", allowed='the name of one, such as "power"'))
-        return table(self, down, across, measure, term=term, number=number, sample=sample)
+        return table(self, names["rows"], names["columns"], measure, term=term, number=number, sample=sample)
 
     @property
     def plot(self) -> Plots:
@@ -426,10 +355,25 @@ class Diagnosed(Diagnosis):
         >>> float(diagnosis.contrast("did", "iid").loc["bias_difference", "value"])
         0.0
         """
-        return contrasts(self, self.records, a, b, cell)
+        records = self.records
+        one, other = (_target(records, each, name) for name, each in (("a", a), ("b", b)))
+        if cell is not None and cell not in range(len(records.cells)):
+            raise bad(f"no cell {cell}", where="contrast", allowed=f"0 to {len(records.cells) - 1}",
+                      remedy="choose one of them, or leave cell out")  # fmt: skip
+        frames = []
+        for number in range(len(records.cells)) if cell is None else [cell]:
+            found = contrast(records, one, other, number, self.alpha)
+            dials = records.cells[number].values()
+            labels = [value if isinstance(value, int | float | str) else label(value) for value in dials]
+            levels: list[Any] = [pd.Index([value] * len(found), name=name)
+                                 for name, value in zip(self.parameters, labels, strict=True)]  # fmt: skip
+            frames.append(found.set_index([*levels, "measure"]))
+        return pd.concat(frames)
 
     def to_xarray(self, sample: str = "own") -> xr.DataTree:
         """Every measure by dials, estimator, term and error type; its `mcse`, `lower`, `upper` and `n` are groups.
+
+        A measure has the dimensions that it needs; NaN where it is not defined. Raises BadInput for an unknown sample.
 
         >>> import panelproof as pp
         >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), {"effect": [0.0, 0.01]}, replications=64, block=64)
@@ -439,7 +383,17 @@ class Diagnosed(Diagnosis):
         >>> found["mcse/bias"].dims
         ('effect', 'estimator', 'term')
         """
-        return labelled(self, sample)
+        frame = self.frame[self.frame["sample"] == sample]
+        if frame.empty:
+            known = self.frame["sample"].unique()
+            raise bad(f"no sample {sample!r}", where="to_xarray", allowed=one_of(known),
+                      remedy=closest(sample, known, "choose one of them"))  # fmt: skip
+        axes = axes_of(self.cells, {*KEYS, *frame["measure"].unique()})
+        parts = dict(iter(frame.groupby("measure", sort=False)))
+        found = {name: xr.Dataset({str(measure): _array(rows, axes, name, len(self.cells))
+                                   for measure, rows in parts.items()}) for name in ("value", *SPREADS)}  # fmt: skip
+        found["value"].attrs = {"alpha": self.alpha, "worlds": self.worlds, "held_fixed": ", ".join(self.held_fixed)}
+        return xr.DataTree.from_dict({"/": found["value"], **{f"/{name}": found[name] for name in SPREADS}})
 
     def summary(self) -> Text:
         """The answer of the study in sentences, then one line an estimator, as text.
@@ -449,17 +403,24 @@ class Diagnosed(Diagnosis):
         >>> "did" in pp.diagnose(pp.run(study)).summary()
         True
         """
-        return diagnosis_text(self)
+        dials = dial_names(self.cells)
+        rows = _overview(self)
+        named = [{name: label(self.cells[row["cell"]].get(name)) for name in dials} | row for row in rows]
+        table = pd.DataFrame(named, columns=[*dials, "estimator", "term", *HEADS]).rename(columns=HEADS)
+        lines = table.to_string(index=False, float_format="{:.4g}".format, na_rep="", max_rows=MOST_ROWS)
+        return Text("\n".join([*answer_sentences(self), "", lines]).strip())
 
     def _repr_html_(self) -> str:
-        return diagnosis_card(self)
-
-
-def _names(given: str | Sequence[str], argument: str) -> tuple[str, ...]:
-    """One name, or several; raises BadInput for what is neither."""
-    allowed = 'a dial, or several in brackets, such as ["effect", "estimator"]'
-    refuse(type_problems(given, (str, list, tuple), argument, where="table", allowed=allowed))
-    names = (given,) if isinstance(given, str) else tuple(given)
-    refuse(problem for name in names for problem in
-           type_problems(name, str, f"one of {argument}", where="table", allowed=allowed))  # fmt: skip
-    return names
+        """What was held fixed, and of each cell and estimator the key term's measures."""
+        dials = dial_names(self.cells)
+        heads = (*dials, "estimator", "term", *HEADS.values())
+        rows = [(*(label(self.cells[row["cell"]].get(name)) for name in dials), row["estimator"], row["term"],
+                 *(row[name] for name in HEADS)) for row in _overview(self)]  # fmt: skip
+        facts = [
+            ("cells", len(self.cells)),
+            ("estimators", listed(self.layouts, 8)),
+            ("level of tests", level(self.alpha)),
+            ("distribution", "N(0,1) in place of t" if self.normal else ""),
+            ("held fixed", ", ".join(self.held_fixed)),
+        ]
+        return card("Diagnosis", facts, heads, rows, answer=answer_sentences(self))

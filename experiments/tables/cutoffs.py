@@ -12,7 +12,7 @@ from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables.ledger import Ledger, balanced_for, clustered_enough, main_cluster
 from experiments.tables.spatial_models import error_types, main_rows, transforms_of, with_effects
-from results.plots.cutoff_plot import CutoffPlot, cutoff_figure
+from results.plots.marginal_plot import cutoff_figure
 from results.tables.journal_table import Heading, JournalTable, TableSetting, fit_columns
 from results.tables.records import CUTOFFS, EFFECTS, Fit
 from sim.weights import band
@@ -55,7 +55,7 @@ def add(real: RealPanel, ledger: Ledger) -> None:
         for term in ("rho", *(f"{effect}:{main}" for effect in EFFECTS))
     }  # fmt: skip
     outcome, called = ledger.name(roles.outcome), ledger.name(main)
-    ledger.draw(cutoff_figure, CutoffPlot(outcome, called, tuple(found), series, error_label(error)))
+    ledger.draw(cutoff_figure, outcome, called, tuple(found), series, error_label(error))
 
 
 def cutoffs(setting: TableSetting) -> list[JournalTable]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, Literal, get_args
@@ -43,27 +43,22 @@ class Claim:
     tolerance: float | None = None
 
     def __post_init__(self) -> None:
-        if problems := list(self._problems()):
-            raise BadInput(*problems)
-
-    def _problems(self) -> Iterator[Problem]:
-        where = "claim"
+        where, problems = "claim", []
         if self.measure not in MEASURES:
-            yield Problem(
-                f"measure = {self.measure!r}",
-                where,
-                one_of(MEASURES, self.measure, "`panelproof kinds`"),
-                closest(self.measure, MEASURES),
-            )
+            problems.append(Problem(f"measure = {self.measure!r}", where,
+                                    one_of(MEASURES, self.measure, "`panelproof kinds`"),
+                                    closest(self.measure, MEASURES)))  # fmt: skip
         if self.tolerance is not None and not self.is_judged:
-            yield Problem(f"tolerance of {self.measure}, which is stated and not judged", where,
-                          "a tolerance of bias, coverage or size", "leave tolerance out")  # fmt: skip
+            problems.append(Problem(f"tolerance of {self.measure}, which is stated and not judged", where,
+                                    "a tolerance of bias, coverage or size", "leave tolerance out"))  # fmt: skip
         if self.tolerance is not None and not 0 < self.tolerance < (float("inf") if self.measure == "bias" else 1):
             allowed = "a number above 0" if self.measure == "bias" else "a share above 0 and below 1, such as 0.02"
-            yield Problem(f"tolerance = {self.tolerance}", where, allowed, "correct the number")
+            problems.append(Problem(f"tolerance = {self.tolerance}", where, allowed, "correct the number"))
         if self.errors and not self.has_errors:
-            yield Problem(f"errors of {self.measure}, which is the same for all error types", where, "no errors",
-                          "leave errors out")  # fmt: skip
+            problems.append(Problem(f"errors of {self.measure}, which is the same for all error types", where,
+                                    "no errors", "leave errors out"))  # fmt: skip
+        if problems:
+            raise BadInput(*problems)
 
     @property
     def is_judged(self) -> bool:
@@ -106,19 +101,17 @@ NUISANCE = frozenset({"rho", "lambda", "sigma2"})  # parameters of the errors an
 PARTS_OF_AN_EFFECT = ("event(", "overall:")  # of which `overall` is the sum
 
 
-def judged_terms(terms: Iterable[str]) -> tuple[str, ...]:
-    """Of an estimator's key terms those that its verdict is about: effects and slopes, or all where there are none."""
-    found = tuple(terms)
+def terms_of(claim: Claim, layout: Layout, key_terms: Iterable[str]) -> tuple[str, ...]:
+    """The terms of an estimator that a claim is about; none where the claim names others.
+
+    Where it names none, of the key terms effects and slopes, or all where there are none.
+    """
+    if claim.terms:
+        return tuple(term for term in layout.terms if term in claim.terms)
+    found = tuple(key_terms)
     if "overall" in found:
         found = tuple(term for term in found if not term.startswith(PARTS_OF_AN_EFFECT))
     return tuple(term for term in found if term not in NUISANCE) or found
-
-
-def terms_of(claim: Claim, layout: Layout, key_terms: Iterable[str]) -> tuple[str, ...]:
-    """The terms of an estimator that a claim is about; none where the claim names others."""
-    if claim.terms:
-        return tuple(term for term in layout.terms if term in claim.terms)
-    return judged_terms(key_terms)
 
 
 # When a measure is called off by more than its tolerance, over all that a study judges at once, and what that
@@ -191,8 +184,8 @@ def fits_needed(nominal: float, tolerance: float, *, share: bool, cells: int = 1
     of t is that of as many. at: what the measure really is in every cell; None: the nominal value.
     """
     real = nominal if at is None else at
-    spread = max(_root(real), ROUNDING) if share else 1.0
-    edges = [(abs(edge - real), _root(edge) if share else 1.0)
+    spread = max(math.sqrt(max(real * (1 - real), 0.0)), ROUNDING) if share else 1.0
+    edges = [(abs(edge - real), math.sqrt(max(edge * (1 - edge), 0.0)) if share else 1.0)
              for edge in (nominal - tolerance, nominal + tolerance) if not share or 0 < edge < 1]  # fmt: skip
     nearest = min(edges, default=(math.inf, 0.0))
     if not nearest[0] > ROUNDING:
@@ -201,25 +194,16 @@ def fits_needed(nominal: float, tolerance: float, *, share: bool, cells: int = 1
         edges = [nearest]
     point, wanted = interval_point(worlds), POWER ** (1 / cells)
 
-    def chance(n: float) -> float:
+    def is_enough(n: float) -> bool:
         parts = [float(ndtr((far * math.sqrt(n) - point * own) / spread)) for far, own in edges]
-        return sum(parts) - (len(parts) - 1)
+        return sum(parts) - (len(parts) - 1) >= wanted
 
-    return _least(lambda n: chance(n) >= wanted)
-
-
-def _root(share: float) -> float:
-    return math.sqrt(max(share * (1 - share), 0.0))
-
-
-def _least(enough: Callable[[float], bool]) -> float:
-    """The smallest number from 1 on that is enough, up to a thousandth."""
     low, high = 1.0, MOST
-    if not enough(high):
+    if not is_enough(high):
         return math.inf
     while high / low > 1.001:
         middle = math.sqrt(low * high)
-        low, high = (low, middle) if enough(middle) else (middle, high)
+        low, high = (low, middle) if is_enough(middle) else (middle, high)
     return high
 
 

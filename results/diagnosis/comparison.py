@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from estimators.core.estimator import Layout, Status
+from estimators.core.estimator import Status
 from results.diagnosis import measures
 from results.diagnosis import measures as influence
 from results.diagnosis.fits import Fits, clustered, fits_of, mean_over_worlds, variance_over_worlds, widened
@@ -53,7 +53,9 @@ def contrast(records: Records, a: Target, b: Target, cell: int, alpha: float = 0
         rows = Grouping.of(one.world) if records.worlds > 1 else None
         moments["bias"].add(one.error - other.error, both, rows)
         moments["mse"].add(one.error**2 - other.error**2, both, rows)
-        covered = _covered(one) - _covered(other)
+        covered = np.full_like(one.estimate, np.nan)  # of an estimator without errors
+        if one.covered.shape[1] and other.covered.shape[1]:
+            covered = one.covered[:, 0] - other.covered[:, 0]
         moments["coverage"].add(covered, both & np.isfinite(covered), rows)
         moments["a"].add(one.error, both, rows)
         moments["b"].add(other.error, both, rows)
@@ -114,11 +116,6 @@ def _pairs(blocks: Iterable[Block], records: Records, targets: tuple[Target, Tar
             yield one, other, (one.ok & other.ok & finite)[:, None]
 
 
-def _covered(side: Fits) -> Floats:
-    """Whether intervals of one term hold the truth, (R, 1); NaN of an estimator without errors."""
-    return side.covered[:, 0] if side.covered.shape[1] else np.full_like(side.estimate, np.nan)
-
-
 COLUMNS = ("cell", "estimator", "term", "error", "measure", "a", "b", "difference", "mcse", "n_a", "n_b", "paired")
 DRAWN = ("design", "seed", "worlds", "common_random_numbers", "grid")  # settings that decide what is drawn
 
@@ -147,10 +144,6 @@ class Comparison:
     only_b: tuple[str, ...]
 
 
-class _OtherDraws(Exception):
-    """Cells with equal fingerprints that drew other panels, as other code may."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Rows:
     """Fits of one estimator: absolute replications (R,), measures (R, E, K), NaN where a fit has none, truths (R,)."""
@@ -176,7 +169,21 @@ class _Shared:
     def rows(self, store: Store, cell: int, start: int, stop: int) -> _Rows | None:
         """The fits of replications `start` to `stop - 1` that a store holds; None where it holds none."""
         indices = range(start // store.block, min(-(-stop // store.block), store.block_count))
-        found = [self._of_block(store, cell, i) for i in indices if store.state(cell, i) is BlockState.DONE]
+        layout, found = store.layouts[self.name], []
+        for block in (store.sound(cell, i) for i in indices if store.state(cell, i) is BlockState.DONE):
+            fits = fits_of(block, self.name, layout, self.alpha, store.worlds)
+            assert fits is not None
+            part = fits.part([layout.errors.index(error) for error in self.errors],
+                             [layout.terms.index(term) for term in self.terms])  # fmt: skip
+            values = {
+                "estimate": part.estimate[:, None],
+                "bias": part.error[:, None],
+                "mean_se": part.se,
+                "coverage": part.covered,
+                "rejection": np.where(part.decided, part.rejected, np.nan),
+            }
+            values = {key: np.where(fits.ok[:, None, None], held, np.nan) for key, held in values.items()}
+            found.append(_Rows(block.start + np.arange(len(fits.status)), values, block.truth))
         if not found:
             return None
         joined = _Rows(
@@ -187,22 +194,6 @@ class _Shared:
         inside = (joined.replications >= start) & (joined.replications < stop)
         return joined.take(np.flatnonzero(inside))
 
-    def _of_block(self, store: Store, cell: int, index: int) -> _Rows:
-        block, layout = store.sound(cell, index), store.layouts[self.name]
-        fits = fits_of(block, self.name, layout, self.alpha, store.worlds)
-        assert fits is not None
-        part = fits.part([layout.errors.index(error) for error in self.errors],
-                         [layout.terms.index(term) for term in self.terms])  # fmt: skip
-        values = {
-            "estimate": part.estimate[:, None],
-            "bias": part.error[:, None],
-            "mean_se": part.se,
-            "coverage": part.covered,
-            "rejection": np.where(part.decided, part.rejected, np.nan),
-        }
-        values = {key: np.where(fits.ok[:, None, None], held, np.nan) for key, held in values.items()}
-        return _Rows(block.start + np.arange(len(fits.status)), values, block.truth)
-
 
 def compare(a: Store, b: Store, alpha: float = 0.05) -> Comparison:
     """B minus A for every cell, estimator, term and error type that both stores hold.
@@ -210,7 +201,12 @@ def compare(a: Store, b: Store, alpha: float = 0.05) -> Comparison:
     Measures: estimate (its mean), bias, mean_se, coverage and rejection at level `alpha`. Raises BadInput for a damaged
     block.
     """
-    shared = [_shared(name, a.layouts[name], b.layouts[name], alpha) for name in a.layouts if name in b.layouts]
+    shared = []
+    for name, layout in a.layouts.items():
+        if (other := b.layouts.get(name)) is not None:
+            terms = tuple(term for term in layout.terms if term in other.terms)
+            errors = tuple(error for error in layout.errors if error in other.errors)
+            shared.append(_Shared(name, terms, errors, alpha))
     pairs, rows = [], []
     for position, pair in enumerate(_cells(a, b)):
         pairs.append(pair)
@@ -222,51 +218,47 @@ def compare(a: Store, b: Store, alpha: float = 0.05) -> Comparison:
     return Comparison(tuple(pairs), pd.DataFrame(rows, columns=list(COLUMNS)), only[0], only[1])
 
 
-def _shared(name: str, a: Layout, b: Layout, alpha: float) -> _Shared:
-    return _Shared(name, tuple(term for term in a.terms if term in b.terms),
-                   tuple(error for error in a.errors if error in b.errors), alpha)  # fmt: skip
-
-
 def _cells(a: Store, b: Store) -> Iterator[CellPair]:
     """Cells of both: those with equal fingerprints, then those with equal parameters."""
     at = {print_: index for index, print_ in enumerate(b.schema.cell_prints)}
     common = {i: at[print_] for i, print_ in enumerate(a.schema.cell_prints) if print_ in at}
     texts = {json.dumps(cell, sort_keys=True): i for i, cell in enumerate(b.cells) if i not in common.values()}
+    why = "a store of an earlier format does not say what its draws are"  # cells of equal parameters have other ones
+    if a.schema.cell_prints and b.schema.cell_prints:
+        one, other = ({key: s.schema.identity.get(key) for key in DRAWN} for s in (a, b))
+        why = next(iter(differences(one, other)), "their designs differ")
     for i, cell in enumerate(a.cells):
         text = json.dumps(cell, sort_keys=True)
         if i in common:
             yield CellPair(i, common[i], "")
         elif text in texts:
-            yield CellPair(i, texts[text], _why(a, b))
-
-
-def _why(a: Store, b: Store) -> str:
-    """Why cells of equal parameters have other draws."""
-    if not (a.schema.cell_prints and b.schema.cell_prints):
-        return "a store of an earlier format does not say what its draws are"
-    one, other = ({key: s.schema.identity.get(key) for key in DRAWN} for s in (a, b))
-    return next(iter(differences(one, other)), "their designs differ")
+            yield CellPair(i, texts[text], why)
 
 
 def _compared(one: _Shared, a: Store, b: Store, pair: CellPair) -> tuple[list[tuple[object, ...]], str]:
     """The rows of one estimator in one cell, and why they are not paired."""
-    why = pair.why
-    if not why:
-        try:
-            return list(_rows(one, *_paired(one, a, b, pair))), ""
-        except _OtherDraws as error:
-            why = str(error)
-    means = [_own(one, store, cell) for store, cell in ((a, pair.a), (b, pair.b))]
+    paired = pair.why or _paired(one, a, b, pair)
+    if not isinstance(paired, str):
+        return list(_rows(one, *paired)), ""
+    means: list[dict[str, Measured]] = []
+    for store, cell in ((a, pair.a), (b, pair.b)):
+        moments: dict[str, RunningMoments] = {}
+        for start in range(0, store.replications, store.block):
+            if (rows := one.rows(store, cell, start, start + store.block)) is not None:
+                for key, values in rows.values.items():
+                    _take_in(moments, key, values, rows.replications, store.worlds)
+        means.append({key: mean_over_worlds(own) for key, own in moments.items()})
     differences_ = {
         key: Measured(means[1][key].value - held.value, np.hypot(held.mcse, means[1][key].mcse), held.n)
         for key, held in means[0].items()
         if key in means[1]
     }
-    return list(_rows(one, means[0], means[1], differences_)), why
+    return list(_rows(one, means[0], means[1], differences_)), paired
 
 
-def _paired(one: _Shared, a: Store, b: Store, pair: CellPair) -> tuple[dict[str, Measured], ...]:
-    """A, B and B minus A on replications where both have a number; raises _OtherDraws where truths differ."""
+def _paired(one: _Shared, a: Store, b: Store, pair: CellPair) -> tuple[dict[str, Measured], ...] | str:
+    """A, B and B minus A on replications where both have a number; where truths differ, as after a change of the code,
+    why they are not paired."""
     sides: tuple[dict[str, RunningMoments], ...] = ({}, {}, {})
     step = math.lcm(a.block, b.block)
     for start in range(0, min(a.replications, b.replications), step):
@@ -278,24 +270,13 @@ def _paired(one: _Shared, a: Store, b: Store, pair: CellPair) -> tuple[dict[str,
         for name in [name for name in x.truths if name in y.truths]:
             asked = not any(np.isnan(rows.truths[name]).all() for rows in (x, y))
             if asked and not np.array_equal(x.truths[name], y.truths[name], equal_nan=True):
-                raise _OtherDraws(f"their draws differ ({name}), as those of other code may")
+                return f"their draws differ ({name}), as those of other code may"
         for key in x.values:
             both = np.isfinite(x.values[key]) & np.isfinite(y.values[key])
             held = [np.where(both, side.values[key], np.nan) for side in (x, y)]
             for side, values in zip(sides, (*held, held[1] - held[0]), strict=True):
                 _take_in(side, key, values, x.replications, a.worlds)
     return tuple({key: mean_over_worlds(moments) for key, moments in side.items()} for side in sides)
-
-
-def _own(one: _Shared, store: Store, cell: int) -> dict[str, Measured]:
-    """The means of one store."""
-    means: dict[str, RunningMoments] = {}
-    for start in range(0, store.replications, store.block):
-        rows = one.rows(store, cell, start, start + store.block)
-        if rows is not None:
-            for key, values in rows.values.items():
-                _take_in(means, key, values, rows.replications, store.worlds)
-    return {key: mean_over_worlds(moments) for key, moments in means.items()}
 
 
 def _take_in(

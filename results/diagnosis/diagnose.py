@@ -41,6 +41,7 @@ PROPORTIONS = frozenset(
     {"coverage", "bias_eliminated_coverage", "rejection", "size_adjusted_power", "type_s", "convergence"}
 )
 WITHOUT_TRUTH = frozenset({"mean_estimate", "empirical_se", "between_worlds", "mean_se", "model_se", "rejection"})
+OF_SOME = frozenset({"relative_bias_ratio", "size_adjusted_power", "between_worlds"})  # left out where there is none
 NO_ESTIMATE = "no_estimate"  # fits of which the status says fitted although no estimate is finite
 COLUMNS = ("estimator", "term", "estimand", "error", "sample", "measure", "value", "mcse", "lower", "upper", "n",
            "attempted", "worlds")  # fmt: skip
@@ -225,14 +226,8 @@ def _rows(item: SecondPass, layout: Layout, power: Measured | None) -> Iterator[
         places = [("", (k,), by_term)] + [(error, (e, k), by_error) for e, error in enumerate(layout.errors)]
         for error, at, group in places:
             for name, found in group.items():
-                if (name in told or knows_truth) and not _pointless(name, found.measured, at):
+                if (name in told or knows_truth) and not (name in OF_SOME and np.isnan(found.measured.value[at])):
                     yield head | {"error": error, "measure": name} | found.row(at)
-
-
-def _pointless(name: str, values: Measured, at: tuple[int, ...]) -> bool:
-    """Measures that only some have: the ratio form where the truth varies, power where there is a null cell, the share
-    between worlds where there are two."""
-    return name in {"relative_bias_ratio", "size_adjusted_power", "between_worlds"} and bool(np.isnan(values.value[at]))
 
 
 def _outcome_rows(item: SecondPass, layout: Layout) -> Iterator[dict[str, Any]]:

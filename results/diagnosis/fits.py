@@ -107,38 +107,18 @@ def fits_of(block: Block, name: str, layout: Layout, alpha: float, worlds: int =
         rejected, decided = np.where(known, pvalue <= alpha, rejected), known | decided
     beside = np.array([record.statistics[key] for key in layout.pvalues]).reshape(-1, len(estimate)).T
     passed = record.statistics[layout.screen] > alpha if layout.screen else np.ones(len(estimate), dtype=bool)
-    world = _worlds_of(block, len(estimate), worlds)
+    world = world_of(block.start + np.arange(len(estimate)), worlds)
     return Fits(estimate, truth, se, lower, upper, statistic, rejected, decided, beside, passed, record.status, world,
                 layout.tests)  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Tests:
-    """Of usable fits: statistic |t| (R, E, K), NaN where there is no se; world (R,) in which each lies."""
-
-    statistic: Floats
-    world: NDArray[np.intp]
-
-
-def tests_of(block: Block, name: str, layout: Layout, worlds: int) -> Tests:
-    """The tests of an estimator that a block holds: what of `fits_of` size-adjusted power needs."""
-    record = block.estimates[name]
-    estimate, se = placed(record.estimate, record.terms, layout), placed(record.se, record.terms, layout)
-    statistic = _statistic(estimate, se)
-    world = _worlds_of(block, len(estimate), worlds)
-    ok = (record.status == Status.OK) & np.isfinite(estimate).any(axis=1)
-    return Tests(statistic, world) if ok.all() else Tests(statistic[ok], world[ok])
+type Tests = tuple[Floats, NDArray[np.intp]]  # of usable fits |t| (R, E, K), NaN where there is no se; worlds (R,)
 
 
 def _statistic(estimate: Floats, se: Floats) -> Floats:
     """|t| (R, E, K), NaN where there is no se."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.abs(estimate)[:, None, :] / se)
-
-
-def _worlds_of(block: Block, rows: int, worlds: int) -> NDArray[np.intp]:
-    """The world in which each fit of a block lies, (rows,)."""
-    return world_of(block.start + np.arange(rows), worlds)
 
 
 def placed(values: Floats, terms: tuple[str, ...], layout: Layout) -> Floats:
@@ -228,10 +208,18 @@ class Reading:
         return for_each(names, work, _cores() // max(len(self.records.cells), 1))
 
     def tests(self, cell: int, names: Set[str]) -> Iterator[dict[str, Tests]]:
-        """The tests of some estimators, piece by piece, without the fits that failed."""
+        """The tests of some estimators, piece by piece, without the fits that failed: what of `fits_of` size-adjusted
+        power needs."""
         for block in self.pieces(cell):
-            yield {name: tests_of(block, name, self.records.layouts[name], self.records.worlds)
-                   for name in sorted(names & block.estimates.keys())}  # fmt: skip
+            world = world_of(block.start + np.arange(block.replications), self.records.worlds)
+            tests: dict[str, Tests] = {}
+            for name in sorted(names & block.estimates.keys()):
+                record, layout = block.estimates[name], self.records.layouts[name]
+                estimate, se = placed(record.estimate, record.terms, layout), placed(record.se, record.terms, layout)
+                statistic = _statistic(estimate, se)
+                ok = (record.status == Status.OK) & np.isfinite(estimate).any(axis=1)
+                tests[name] = (statistic, world) if ok.all() else (statistic[ok], world[ok])
+            yield tests
 
     def _blocks(self, cell: int) -> Iterator[Block]:
         if cell in self._kept:
@@ -500,12 +488,8 @@ class FirstPass:
     """Moments and counts of K terms and E error types over the usable fits of a cell, by world where there are some."""
 
     def __init__(self, terms: int, errors: int, beside: int, alpha: float, worlds: int = 1) -> None:
-        def of_term(order: int = 2) -> RunningMoments:
-            return RunningMoments((terms,), order, worlds)
-
-        def of_error() -> RunningMoments:
-            return RunningMoments((errors, terms), 2, worlds)
-
+        of_term = partial(RunningMoments, (terms,), worlds=worlds)
+        of_error = partial(RunningMoments, (errors, terms), worlds=worlds)
         self.alpha, self.worlds = alpha, worlds
         self.attempted = 0
         self.statuses = np.zeros(len(Status), dtype=np.int64)
@@ -612,18 +596,6 @@ class SecondPass:
                     measures.mean_without(error, first.error), measures.mean_without(fits.truth, first.truth)
                 )
                 self.relative_ratio.add(ratio, counted.true & np.isfinite(ratio))
-        self._add_moved_intervals(counted)
-
-    @cached_property
-    def by_world(self) -> dict[str, Influences]:
-        """Sums of influences by world, for the Monte Carlo errors of what replications share; none with one world."""
-        if self.first.worlds == 1:
-            return {}
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            return influences_by_term(self.first) | influences_by_error(self)
-
-    def _add_moved_intervals(self, counted: _Counted) -> None:
-        """Intervals moved down by the bias, and by a little more and less."""
         fits, bias, usable = counted.fits, self.first.error.mean, counted.with_interval
         truth = fits.truth[:, None, :]
         low, high = fits.lower - truth, fits.upper - truth
@@ -633,6 +605,14 @@ class SecondPass:
             tally.add((low <= move) & (move <= high), usable)
         shift = np.where(counted.true, counted.error - bias, 0.0)
         self.error_if_covered += (shift[:, None, :] * covers).sum(axis=0)
+
+    @cached_property
+    def by_world(self) -> dict[str, Influences]:
+        """Sums of influences by world, for the Monte Carlo errors of what replications share; none with one world."""
+        if self.first.worlds == 1:
+            return {}
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return influences_by_term(self.first) | influences_by_error(self)
 
 
 class Influences(NamedTuple):
@@ -707,12 +687,10 @@ def reported(second: SecondPass, name: str, measured: Measured, share: bool = Fa
 def share_between_worlds(first: FirstPass) -> Reported:
     """The share of the variance of e (of estimates where the truth is unknown) between worlds, (K,)."""
     known, unknown, has = between_worlds(first.error), between_worlds(first.estimate), first.error.n > 0
-
-    def either(a: Floats, b: Floats) -> Floats:
-        return np.where(has, a, b)
-
-    measured = Measured(*map(either, known.measured, unknown.measured))
-    return Reported(measured, either(known.lower, unknown.lower), either(known.upper, unknown.upper), unknown.worlds)
+    value, mcse, n, lower, upper = (np.where(has, a, b) for a, b in
+                                    zip((*known.measured, known.lower, known.upper),
+                                        (*unknown.measured, unknown.lower, unknown.upper), strict=True))  # fmt: skip
+    return Reported(Measured(value, mcse, n), lower, upper, unknown.worlds)
 
 
 def measures_by_term(second: SecondPass) -> dict[str, Measured]:

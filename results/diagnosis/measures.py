@@ -145,7 +145,16 @@ class RunningMoments:
     def merge(self, b: Piece) -> None:
         """Take in a piece."""
         if b.rows is not None and b.by_world is not None:
-            self._merge_by_world(b.rows, b.mean, b.by_world)
+            self._centre = np.where(self.n > 0, self._centre, b.mean)
+            counts, total, square = b.by_world
+            at, move = b.rows.places(self._by_world.shape[1]), b.mean - self._centre
+            moved = counts * move
+            self._by_world[0, at] += counts
+            self._by_world[1, at] += total + moved
+            moved += total
+            moved += total
+            moved *= move
+            self._by_world[2, at] += square + moved
         na, nb = self.n, b.n
         n = na + nb
         safe = np.maximum(n, 1.0)
@@ -164,19 +173,6 @@ class RunningMoments:
         self.second += b.second + delta * step * na * nb
         self.mean = self.mean + step * nb
         self.n = n
-
-    def _merge_by_world(self, rows: Grouping, mean: Floats, sums: tuple[Floats, Floats, Floats]) -> None:
-        """Take in sums by world about the mean of a piece."""
-        self._centre = np.where(self.n > 0, self._centre, mean)
-        n, total, square = sums
-        at, move = rows.places(self._by_world.shape[1]), mean - self._centre
-        moved = n * move
-        self._by_world[0, at] += n
-        self._by_world[1, at] += total + moved
-        moved += total
-        moved += total
-        moved *= move
-        self._by_world[2, at] += square + moved
 
     @property
     def counts(self) -> Floats:

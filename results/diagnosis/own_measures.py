@@ -26,7 +26,7 @@ from estimators.core.estimator import Layout, Status, critical_values, p_values
 from results.diagnosis import measures
 from results.diagnosis.fits import Reported, clustered, fits_of, placed
 from results.diagnosis.measures import MEANINGS, Measured, RunningMoments
-from results.store.block import Block, Records
+from results.store.block import Records
 from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad, closest, one_of, reason, refuse
 from sim.functions import Function
@@ -158,16 +158,11 @@ def own_rows(records: Records, cell: int, chosen: Mapping[str, Function], alpha:
             for measure, function in chosen.items():
                 by_error = OF_AN_ERROR & set(_arguments(function))
                 for e, error in enumerate(layout.errors) if by_error else ((0, ""),):
-                    facts = {"term": term, "alpha": alpha}
-                    row = _row(measure, _with_facts(function, facts), arrays, e, k, records.worlds)
+                    facts = {"term": term, "alpha": alpha}  # those of the row that it asks for, beside arrays
+                    asked = {key: facts[key] for key in OF_A_ROW if key in _arguments(function)}
+                    row = _row(measure, partial(function, **asked), arrays, e, k, records.worlds)
                     if row is not None:
                         yield head | {"error": error, "measure": measure} | row
-
-
-def _with_facts(function: Function, facts: Mapping[str, Any]) -> Function:
-    """A function of arrays alone, with those facts of the row that it asks for."""
-    asked = {name: facts[name] for name in OF_A_ROW if name in _arguments(function)}
-    return partial(function, **asked) if asked else function
 
 
 def _gathered(records: Records, cell: int, name: str, layout: Layout, alpha: float) -> tuple[dict[str, Floats], int]:
@@ -181,8 +176,12 @@ def _gathered(records: Records, cell: int, name: str, layout: Layout, alpha: flo
             continue
         attempted += int((fits.status != Status.NOT_RUN).sum())
         values = {key: getattr(fits, key) for key in ("estimate", "truth", "se", "lower", "upper", "world")}
-        values["dof"] = placed(block.estimates[name].dof, block.estimates[name].terms, layout)
-        values["pvalue"] = _pvalues(block, name, layout, fits.statistic)
+        record = block.estimates[name]
+        values["dof"] = placed(record.dof, record.terms, layout)
+        values["pvalue"] = p_values(fits.statistic, values["dof"])  # where none is stored
+        if record.pvalue is not None:
+            stored = placed(record.pvalue, record.terms, layout)
+            values["pvalue"] = np.where(np.isnan(stored), values["pvalue"], stored)
         parts.append({key: array[fits.ok] for key, array in values.items()})
     if not sum(len(part["world"]) for part in parts):
         return {}, attempted
@@ -207,17 +206,6 @@ def _row(
     return whole.row(())
 
 
-def _pvalues(block: Block, name: str, layout: Layout, statistic: Floats) -> Floats:
-    """Two-sided p values (R, E, K): those that are stored, else those of t."""
-    record = block.estimates[name]
-    dof = placed(record.dof, record.terms, layout)
-    follows = p_values(statistic, dof)
-    if record.pvalue is None:
-        return follows
-    stored = placed(record.pvalue, record.terms, layout)
-    return np.where(np.isnan(stored), follows, stored)
-
-
 def _measured(
     name: str, function: Function, given: Mapping[str, Floats], world: NDArray[np.intp], worlds: int
 ) -> Measured:
@@ -226,27 +214,22 @@ def _measured(
     found = _called(name, function, given)
     if isinstance(found, tuple):
         return Measured(np.asarray(found[0]), np.asarray(found[1]), np.asarray(float(n)))
-    if isinstance(found, np.ndarray):
-        return _mean(found, world, worlds)
+    if isinstance(found, np.ndarray):  # the mean of one value a fit, clustered by world as all means are
+        counts = ~np.isnan(found)
+        moments = RunningMoments(())
+        moments.add(found, counts)
+        measured = measures.mean(moments)
+        if worlds == 1:
+            return measured
+        inside = np.where(counts, found - moments.mean, 0.0)
+        sums = np.bincount(world, weights=inside, minlength=worlds)
+        by_world = clustered(sums, np.bincount(world, weights=counts, minlength=worlds))
+        return measured._replace(mcse=np.fmax(measured.mcse, by_world))
     runs = np.arange(n) * min(RUNS, n) // n
     spread = _jackknife(name, function, given, runs)
     if worlds > 1:
         spread = float(np.fmax(spread, _jackknife(name, function, given, world)))
     return Measured(np.asarray(found), np.asarray(spread), np.asarray(float(n)))
-
-
-def _mean(values: Floats, world: NDArray[np.intp], worlds: int) -> Measured:
-    """The mean of one value a fit, clustered by world as all means are."""
-    counts = ~np.isnan(values)
-    moments = RunningMoments(())
-    moments.add(values, counts)
-    measured = measures.mean(moments)
-    if worlds == 1:
-        return measured
-    inside = np.where(counts, values - moments.mean, 0.0)
-    sums = np.bincount(world, weights=inside, minlength=worlds)
-    by_world = clustered(sums, np.bincount(world, weights=counts, minlength=worlds))
-    return measured._replace(mcse=np.fmax(measured.mcse, by_world))
 
 
 def _jackknife(name: str, function: Function, given: Mapping[str, Floats], group: NDArray[np.intp]) -> float:

@@ -263,9 +263,13 @@ def size_adjusted_power(nulls: Mapping[Key, int], tails: Mapping[Tail, UpperTail
     powers: dict[tuple[int, str], Measured] = {}
     for cell, reached in counted.items():
         for key, above in reached.above.items():
-            inflations = [counted[at].inflation(key) for at in (key[0], cell)] if worlds > 1 else []
+            inflations = [variance_inflation(counted[at].hits[key]) for at in (key[0], cell)] if worlds > 1 else []
             power = adjusted(tails[key], above, alpha, *inflations)
-            powers[cell, key[1]] = _only(power, reached.terms[key], powers.get((cell, key[1])))
+            chosen = np.zeros(power.value.shape, dtype=bool)  # of other terms the power is what it was before
+            chosen[:, reached.terms[key]] = True
+            before = powers.get((cell, key[1])) or Measured(*(np.full(power.value.shape, np.nan) for _ in range(3)))
+            parts = (np.where(chosen, new, old) for new, old in zip(power, before, strict=True))
+            powers[cell, key[1]] = Measured(*parts)
     return powers
 
 
@@ -295,18 +299,13 @@ class _Reached:
         self.hits = {key: Tally(critical[key].shape, self.worlds) for key in self.terms}
         for piece in pieces:
             for key in self.terms:
-                found = piece.get(key[1])
-                if found is None or not len(found.world):
+                if key[1] not in piece or not len(piece[key[1]][1]):
                     continue
+                statistic, world = piece[key[1]]
                 if key in self.above:
-                    self.above[key].add(found.statistic)
+                    self.above[key].add(statistic)
                 if self.worlds > 1:
-                    there = ~np.isnan(found.statistic)
-                    self.hits[key].add(found.statistic >= critical[key], there, Grouping.of(found.world))
-
-    def inflation(self, key: Tail) -> Floats:
-        """By how much worlds widen the variance of the share of |t| that reach a tail's critical values, (E, K)."""
-        return variance_inflation(self.hits[key])
+                    self.hits[key].add(statistic >= critical[key], ~np.isnan(statistic), Grouping.of(world))
 
 
 class UpperTail:
@@ -417,11 +416,3 @@ def adjusted(tail: UpperTail, above: Exceedances, alpha: float, of_null: Floats 
         drawn = share[reached - 1]
         mcse[at] = math.sqrt(drawn.var() + (drawn * (1 - drawn)).mean() * of_cell[at] / others)
     return Measured(value, mcse, above.n)
-
-
-def _only(power: Measured, terms: Sequence[int], earlier: Measured | None) -> Measured:
-    """The power of these terms, the rest as it was before."""
-    chosen = np.zeros(power.value.shape, dtype=bool)
-    chosen[:, list(terms)] = True
-    before = earlier or Measured(*(np.full(power.value.shape, np.nan) for _ in range(3)))
-    return Measured(*(np.where(chosen, new, old) for new, old in zip(power, before, strict=True)))

@@ -18,7 +18,6 @@ from results.text import number
 from sim.errors import bad
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
 NAME = "goodman-bacon"
@@ -40,42 +39,19 @@ def bacon_figure(found: Decomposition, outcome: str) -> Figure:
         raise bad(f"{len(found.twfe)} outcomes", where="figure of the decomposition", allowed="one",
                   remedy="decompose panel.replication(i)")  # fmt: skip
     title = f"Two-by-two comparisons behind the two-way DID coefficient of {outcome}"
-    caption = _caption(found, outcome)
-    return figure(NAME, SIZE, title, caption, partial(_paint, found=found, title=title))
-
-
-def _caption(found: Decomposition, outcome: str) -> str:
-    kinds = [
-        f"{WORDS[kind]}: weight {found.share(kind):.1%}, mean {number(found.average(kind)[0])}"
-        for kind in KINDS
-        if found.share(kind)
-    ]
-    return (
+    kinds = [f"{WORDS[kind]}: weight {found.share(kind):.1%}, mean {number(found.average(kind)[0])}"
+             for kind in KINDS if found.share(kind)]  # fmt: skip
+    caption = (
         f"Goodman-Bacon (2021) decomposition of the two-way DID coefficient of {outcome}, {number(found.twfe[0])}, "
         f"into {len(found.comparisons)} comparisons without controls. {'; '.join(kinds)}."
     )
+    return figure(NAME, SIZE, title, caption, partial(_paint, found=found, title=title))
 
 
 def _paint(canvas: Canvas, found: Decomposition, title: str) -> dict[str, str]:
     twfe = float(found.twfe[0])
     axes = frame(canvas, BOX, title)
-    _scales(axes, found)
-    line = axes.axhline(twfe, color=INK, linewidth=1.2, linestyle=(0, (6, 3)), zorder=3)
-    line.set_label(f"two-way coefficient {number(twfe)}")
-    said = {}
-    for i in np.argsort(-found.weights, kind="stable"):  # the heaviest first, so that light ones are not hidden
-        one, estimate = found.comparisons[i], float(found.estimates[0, i])
-        against = f" v {one.control}" if one.control is not None else f" ({one.kind})"
-        said[f"comparison-{i}"] = f"{one.treated}{against}: estimate {number(estimate)}, weight {one.weight:.4f}"
-        mark(axes, one.weight, estimate, MARKER[one.kind], COLOURS[one.kind], gid=f"comparison-{i}")
-    handles = [handle(MARKER[kind], COLOURS[kind], f"{WORDS[kind]} ({found.share(kind):.1%})")
-               for kind in KINDS if found.share(kind)]  # fmt: skip
-    canvas.legend(handles=[line, *handles], loc="lower left", bbox_to_anchor=(0.1, 0.0), borderaxespad=0.2)
-    return said
-
-
-def _scales(axes: Axes, found: Decomposition) -> None:
-    """Weights on a square-root scale from zero, estimates with zero and the two-way coefficient among them."""
+    # weights on a square-root scale from zero, estimates with zero and the two-way coefficient among them
     from matplotlib.ticker import FixedLocator, MaxNLocator
 
     top = 1.06 * float(found.weights.max())
@@ -88,3 +64,15 @@ def _scales(axes: Axes, found: Decomposition) -> None:
     axes.yaxis.set_major_formatter(lambda estimate, _: number(estimate))
     axes.grid(axis="y")
     axes.axhline(0.0, color=INK, linewidth=0.8, zorder=2)
+    line = axes.axhline(twfe, color=INK, linewidth=1.2, linestyle=(0, (6, 3)), zorder=3)
+    line.set_label(f"two-way coefficient {number(twfe)}")
+    said = {}
+    for i in np.argsort(-found.weights, kind="stable"):  # the heaviest first, so that light ones are not hidden
+        one, estimate = found.comparisons[i], float(found.estimates[0, i])
+        against = f" v {one.control}" if one.control is not None else f" ({one.kind})"
+        said[f"comparison-{i}"] = f"{one.treated}{against}: estimate {number(estimate)}, weight {one.weight:.4f}"
+        mark(axes, one.weight, estimate, MARKER[one.kind], COLOURS[one.kind], gid=f"comparison-{i}")
+    handles = [handle(MARKER[kind], COLOURS[kind], f"{WORDS[kind]} ({found.share(kind):.1%})")
+               for kind in KINDS if found.share(kind)]  # fmt: skip
+    canvas.legend(handles=[line, *handles], loc="lower left", bbox_to_anchor=(0.1, 0.0), borderaxespad=0.2)
+    return said

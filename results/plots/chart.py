@@ -70,14 +70,6 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
-class ReferenceLine:
-    """A line at a value, such as the nominal level, named where it stands."""
-
-    value: float
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
 class Loop:
     """A dial under a nested-loop picture: its level, from 0, at each place, and what each level is called."""
 
@@ -92,7 +84,8 @@ class Chart:
 
     form: curves and nested have places from left to right and values upward; dots and zip have places downward and
     values from left to right; scatter as curves, without lines. key: letters and hyphens, unique in a page. subject:
-    what all series have in common, such as the lone estimator. loops: of the nested-loop picture.
+    what all series have in common, such as the lone estimator. references: lines at values, such as the nominal level,
+    each with what it is called where it stands. loops: of the nested-loop picture.
     """
 
     key: str
@@ -101,7 +94,7 @@ class Chart:
     places: Axis
     values: Axis
     panels: tuple[Facet, ...]
-    references: tuple[ReferenceLine, ...]
+    references: tuple[tuple[float, str], ...]
     caption: str
     subject: str = ""
     loops: tuple[Loop, ...] = ()
@@ -176,8 +169,9 @@ def loops(chart: Chart, plot: Plot) -> Iterator[Markup]:
     """One row of steps a dial: higher steps are later values."""
     for row, loop in enumerate(chart.loops):
         foot = plot.bottom + HEIGHT * (row + 1)
-        yield Markup('<text class="axis" x="{:.1f}" y="{:.1f}">{}</text>').format(
-            plot.left, foot - TALL - 4, said(loop))  # fmt: skip
+        text = f"{loop.name}: {', '.join(loop.names)}"  # from the lowest step to the highest
+        text = text if len(text) <= SAID else f"{loop.name}: {loop.names[0]} to {loop.names[-1]}"
+        yield _text(plot.left, foot - TALL - 4, text, "axis")
         most = max(len(loop.names) - 1, 1)
         parts = []
         for k, level in enumerate(loop.levels):
@@ -185,12 +179,6 @@ def loops(chart: Chart, plot: Plot) -> Iterator[Markup]:
             start, end = (plot.across(chart.places, k + side) for side in (-0.5, 0.5))
             parts.append(f"M{start:.1f} {y:.1f}H{end:.1f}" if not k else f"V{y:.1f}H{end:.1f}")
         yield Markup('<path class="loop" d="{}"/>').format("".join(parts))
-
-
-def said(loop: Loop) -> str:
-    """A dial's name and its values from the lowest step to the highest."""
-    text = f"{loop.name}: {', '.join(loop.names)}"
-    return text if len(text) <= SAID else f"{loop.name}: {loop.names[0]} to {loop.names[-1]}"
 
 
 # Pictures as elements of a page, styled by its CSS: they follow light, dark, phone and print.
@@ -222,19 +210,15 @@ class Plot:
 
     def across(self, axis: Axis, value: float) -> float:
         """Horizontal position of a value, held within the plot."""
-        return self.left + _share(axis, value) * (self.right - self.left)
+        return self.left + _part_of_axis(axis, value) * (self.right - self.left)
 
     def up(self, axis: Axis, value: float) -> float:
         """Vertical position of a value, held within the plot."""
-        return self.bottom - _share(axis, value) * (self.bottom - self.top)
+        return self.bottom - _part_of_axis(axis, value) * (self.bottom - self.top)
 
     def down(self, axis: Axis, value: float) -> float:
         """Vertical position of a row, the first on top."""
-        return self.top + _share(axis, value) * (self.bottom - self.top)
-
-
-def _share(axis: Axis, value: float) -> float:
-    return min(max((value - axis.low) / (axis.high - axis.low), 0.0), 1.0)
+        return self.top + _part_of_axis(axis, value) * (self.bottom - self.top)
 
 
 def width_of(chart: Chart) -> int:
@@ -245,22 +229,20 @@ def width_of(chart: Chart) -> int:
 def panel_svgs(chart: Chart) -> list[Markup]:
     """One SVG element a panel, with a title and a description that are read out."""
     told = sum(len(panel.points) for panel in chart.panels) <= TOLD
-    return [_panel(chart, panel, number, told) for number, panel in enumerate(chart.panels)]
-
-
-def _panel(chart: Chart, panel: Facet, number: int, told: bool) -> Markup:
-    plot = _plot(chart)
-    key = f"{chart.key}-{number}"
-    said = chart.title + (f": {panel.title}" if panel.title else "")
-    draw = _across if chart.form in {"dots", "zip"} else _upward
-    return Markup("\n").join((
-        Markup('<svg class="chart" role="img" viewBox="0 0 {:.0f} {:.0f}" aria-labelledby="{}-t {}-d">').format(
-            plot.width, plot.height, key, key),
-        Markup('<title id="{}-t">{}</title><desc id="{}-d">{}</desc>').format(key, said, key, chart.alt_of(panel)),
-        *(_text(0, 13 + LINE * k, line, "group") for k, line in enumerate(_title_lines(chart, panel))),
-        *draw(chart, panel, plot, told),
-        Markup("</svg>"),
-    ))  # fmt: skip
+    plot, draw = _plot(chart), _across if chart.form in {"dots", "zip"} else _upward
+    svgs = []
+    for place, panel in enumerate(chart.panels):
+        key = f"{chart.key}-{place}"
+        said = chart.title + (f": {panel.title}" if panel.title else "")
+        svgs.append(Markup("\n").join((
+            Markup('<svg class="chart" role="img" viewBox="0 0 {:.0f} {:.0f}" aria-labelledby="{}-t {}-d">').format(
+                plot.width, plot.height, key, key),
+            Markup('<title id="{}-t">{}</title><desc id="{}-d">{}</desc>').format(key, said, key, chart.alt_of(panel)),
+            *(_text(0, 13 + LINE * k, line, "group") for k, line in enumerate(_title_lines(chart, panel))),
+            *draw(chart, panel, plot, told),
+            Markup("</svg>"),
+        )))  # fmt: skip
+    return svgs
 
 
 def _title_lines(chart: Chart, panel: Facet) -> list[str]:
@@ -294,11 +276,11 @@ def _upward(chart: Chart, panel: Facet, plot: Plot, told: bool) -> Iterator[Mark
         y = plot.up(chart.values, value)
         yield _line("grid", plot.left, plot.right, y, y)
         yield _text(plot.left - 5, y + 4, text, "tick end")
-    for reference in chart.references:
-        y = plot.up(chart.values, reference.value)
+    for value, label in chart.references:
+        y = plot.up(chart.values, value)
         yield _line("ref", plot.left, plot.right, y, y)
         if all(abs(plot.up(chart.values, tick) - y) >= LINE for tick, _ in chart.values.ticks):
-            yield _text(plot.left - 5, y + 4, reference.label, "tick end strong")
+            yield _text(plot.left - 5, y + 4, label, "tick end strong")
     for x, text in _with_room([(plot.across(chart.places, at), text) for at, text in chart.places.ticks]):
         yield _text(x, plot.bottom + 15, text, "tick mid")
     yield _text(plot.left, plot.top - 7, chart.values.label, "axis")
@@ -309,7 +291,17 @@ def _upward(chart: Chart, panel: Facet, plot: Plot, told: bool) -> Iterator[Mark
     for series in panel.series:
         yield from _series(chart, series, plot, told)
     if len(panel.series) > 1 and chart.form != "scatter":
-        yield from _labels(chart, panel.series, plot)
+        # the name of each line at its end, moved apart where they would overlap, with a leader to the line
+        ends = [(series, series.points[-1]) for series in panel.series if series.points]
+        ends.sort(key=lambda end: plot.up(chart.values, end[1].value))
+        heights = [plot.up(chart.values, point.value) for _, point in ends]
+        half = 0.5 * (plot.right - plot.left) / (chart.places.high - chart.places.low)
+        step = half if chart.form == "nested" else 0.0
+        for (series, point), wanted, y in zip(ends, heights, apart(heights, LINE, plot.top, plot.bottom), strict=True):
+            x = plot.across(chart.places, point.at) + step + 4
+            yield Markup('<path class="leader k{}" d="M{:.1f} {:.1f}L{:.1f} {:.1f}"/>').format(
+                series.kind % KINDS, x, wanted, plot.right + 8, y)  # fmt: skip
+            yield _text(plot.right + 11, y + 4, short_label(series.label), "name")
 
 
 def _with_room(marks: Sequence[tuple[float, str]]) -> Iterator[tuple[float, str]]:
@@ -342,19 +334,6 @@ def _series(chart: Chart, series: Series, plot: Plot, told: bool) -> Iterator[Ma
     yield Markup("</g>")
 
 
-def _labels(chart: Chart, lines: Sequence[Series], plot: Plot) -> Iterator[Markup]:
-    """The name of each line at its end, moved apart where they would overlap, with a leader to the line."""
-    ends = [(series, series.points[-1]) for series in lines if series.points]
-    ends.sort(key=lambda end: plot.up(chart.values, end[1].value))
-    heights = [plot.up(chart.values, point.value) for _, point in ends]
-    step = 0.5 * (plot.right - plot.left) / (chart.places.high - chart.places.low) if chart.form == "nested" else 0.0
-    for (series, point), wanted, y in zip(ends, heights, apart(heights, LINE, plot.top, plot.bottom), strict=True):
-        x = plot.across(chart.places, point.at) + step + 4
-        yield Markup('<path class="leader k{}" d="M{:.1f} {:.1f}L{:.1f} {:.1f}"/>').format(
-            series.kind % KINDS, x, wanted, plot.right + 8, y)  # fmt: skip
-        yield _text(plot.right + 11, y + 4, short_label(series.label), "name")
-
-
 def apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Places at least a gap apart, in order, near the wanted ones and within two ends where there is room."""
     places: list[float] = []
@@ -374,29 +353,25 @@ def _across(chart: Chart, panel: Facet, plot: Plot, told: bool) -> Iterator[Mark
         yield _line("grid", x, x, plot.top, plot.bottom)
     for x, text in _with_room(marks):
         yield _text(x, plot.bottom + 15, text, "tick mid")
-    for reference in chart.references:
-        x = plot.across(chart.values, reference.value)
+    for value, label in chart.references:
+        x = plot.across(chart.values, value)
         yield _line("ref", x, x, plot.top - 3, plot.bottom)
         if chart.form == "dots":
-            yield _text(x, plot.top - 6, reference.label, "tick mid strong")
+            yield _text(x, plot.top - 6, label, "tick mid strong")
     yield _text((plot.left + plot.right) / 2, plot.bottom + 32, chart.values.label, "axis mid")
     for at, text in chart.places.ticks:
         yield _text(plot.left - 8, plot.down(chart.places, at) + 4, short_label(text, LONGEST_ROW), "name end")
     for series in panel.series:
         yield Markup('<g class="k{}">').format(series.kind % KINDS)
         for point in series.points:
-            yield from _row(chart, series, point, plot, told)
+            y = plot.down(chart.places, point.at)
+            if math.isfinite(point.low) and math.isfinite(point.high):
+                ends = plot.across(chart.values, point.low), plot.across(chart.values, point.high)
+                yield _line("whisker clear" if point.clear and chart.form == "zip" else "whisker", *ends, y, y)
+            if chart.form == "dots" and math.isfinite(point.value):
+                said = f"{series.label} {point.said}".strip() if told else ""
+                yield _mark(series.kind, plot.across(chart.values, point.value), y, point, said)
         yield Markup("</g>")
-
-
-def _row(chart: Chart, series: Series, point: Point, plot: Plot, told: bool) -> Iterator[Markup]:
-    y = plot.down(chart.places, point.at)
-    if math.isfinite(point.low) and math.isfinite(point.high):
-        ends = plot.across(chart.values, point.low), plot.across(chart.values, point.high)
-        yield _line("whisker clear" if point.clear and chart.form == "zip" else "whisker", *ends, y, y)
-    if chart.form == "dots" and math.isfinite(point.value):
-        said = f"{series.label} {point.said}".strip() if told else ""
-        yield _mark(series.kind, plot.across(chart.values, point.value), y, point, said)
 
 
 def _mark(kind: int, x: float, y: float, point: Point, said: str) -> Markup:
@@ -469,22 +444,23 @@ def _curves(chart: Chart, panel: Facet, width: int, plain: bool) -> list[str]:
     """Values upward, marks joined by dots, the name of each curve at its end."""
     marks, joint, along = (PLAIN_MARKS, PLAIN_JOINT, PLAIN_REFERENCE) if plain else (MARKS, JOINT, REFERENCE)
     rows = {_row_of(chart.values, value): text for value, text in chart.values.ticks}
-    rows |= {_row_of(chart.values, line.value): line.label for line in chart.references}
+    rows |= {_row_of(chart.values, value): label for value, label in chart.references}
     left, named = max(map(len, rows.values())), [one for one in panel.series if _known(one.points)]
     names = [f" {marks[one.kind % len(marks)]} {short_label(one.label)}" for one in named] if len(named) > 1 else [""]
     across = width - left - 2 - max(map(len, names), default=0)
     if across < LEAST or not named:
         return []
     cells = [[" "] * across for _ in range(ROWS)]
-    for reference in chart.references:
-        cells[_row_of(chart.values, reference.value)] = [along] * across
+    for value, _ in chart.references:
+        cells[_row_of(chart.values, value)] = [along] * across
     spots = [
         [(_column(chart.places, one.at, across), _row_of(chart.values, one.value)) for one in _known(series.points)]
         for series in named
     ]
     for places in spots:
-        for column, row in _between(places):
-            cells[row][column] = joint
+        for (x1, y1), (x2, y2) in pairwise(places):
+            for x in range(x1 + 1, x2):
+                cells[round(y1 + (y2 - y1) * (x - x1) / (x2 - x1))][x] = joint
     for series, places in zip(named, spots, strict=True):
         for column, row in places:
             cells[row][column] = marks[series.kind % len(marks)]
@@ -508,8 +484,8 @@ def _dots(chart: Chart, panel: Facet, width: int, plain: bool) -> list[str]:
     for series in panel.series:
         for point in _known(series.points):
             cells = [" "] * across
-            for reference in chart.references:
-                cells[_column(chart.values, reference.value, across)] = ":" if plain else "┊"
+            for value, _ in chart.references:
+                cells[_column(chart.values, value, across)] = ":" if plain else "┊"
             if math.isfinite(point.low) and math.isfinite(point.high):
                 ends = [_column(chart.values, end, across) for end in (point.low, point.high)]
                 cells[ends[0] : ends[1] + 1] = [along] * (ends[1] - ends[0] + 1)
@@ -546,11 +522,3 @@ def _column(axis: Axis, value: float, across: int) -> int:
 def _row_of(axis: Axis, value: float) -> int:
     """Rows are counted from the top."""
     return round((1.0 - _part_of_axis(axis, value)) * (ROWS - 1))
-
-
-def _between(places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The letters between places, one a column."""
-    found = []
-    for (x1, y1), (x2, y2) in pairwise(places):
-        found += [(x, round(y1 + (y2 - y1) * (x - x1) / (x2 - x1))) for x in range(x1 + 1, x2)]
-    return found

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,6 @@ from sim.arrays import Floats
 from sim.errors import bad, closest, one_of
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
 NAME = "event-study"
@@ -100,32 +99,22 @@ def event_figure(paths: Sequence[EventPath], outcome: str, *, level: float = 0.9
         raise bad(f"{len(paths)} fits", where="figure of event times", allowed=f"1 to {len(SERIES)}",
                   remedy="draw fewer together")  # fmt: skip
     title = f"Effect on {outcome} by periods since adoption"
-    caption = _caption(paths, outcome, level)
+    caption = f"Effects on {outcome}; thick whiskers are pointwise {level:.0%} intervals"
+    if any(math.isfinite(path.uniform) for path in paths):
+        caption += ", thin ones uniform intervals that hold for all event times together"
+    if any(path.reference is not None for path in paths):
+        caption += "; hollow: the reference period, zero by construction"
+    caption += "."
     size = WIDTH, HEIGHT + LEGEND_LINE * len(paths)
     paint = partial(_paint, paths=paths, title=title)
-    return figure(NAME, size, title, caption, paint, f"{caption} {_numbers(paths)}")
+    read_out = [f"{path.name}: {', '.join(_words(path, place) for place in path.known)}." for path in paths]
+    return figure(NAME, size, title, caption, paint, " ".join([caption, *read_out]))
 
 
 def _paint(canvas: Canvas, paths: Sequence[EventPath], title: str) -> dict[str, str]:
     foot = (36.0 + LEGEND_LINE * len(paths)) / (HEIGHT + LEGEND_LINE * len(paths))
     axes = frame(canvas, (0.09, foot, 0.89, 0.92 - foot), title)
-    _scales(axes, paths)
-    said = {}
-    for index, path in enumerate(paths):
-        shift = (index - (len(paths) - 1) / 2) * min(0.18, 0.7 / len(paths))
-        if path.reference is not None:
-            mark(axes, path.reference + shift, 0.0, index, SERIES[index], hollow=True)
-        for place in path.known:
-            gid = f"fit-{index}-at-{int(path.events[place])}"
-            _point(axes, path, place, index, shift, gid)
-            said[gid] = f"{path.name}, {_words(path, place)}"
-    canvas.legend(handles=[_key(path, index) for index, path in enumerate(paths)], loc="lower left",
-                  bbox_to_anchor=(0.08, 0.0), borderaxespad=0.2)  # fmt: skip
-    return said
-
-
-def _scales(axes: Axes, paths: Sequence[EventPath]) -> None:
-    """Both scales, the line of no effect and that between the last period before adoption and the first after it."""
+    # both scales, the line of no effect and that between the last period before adoption and the first after it
     from matplotlib.ticker import MaxNLocator
 
     ends = [end for path in paths for place in path.known for uniform in (False, True)
@@ -140,39 +129,30 @@ def _scales(axes: Axes, paths: Sequence[EventPath]) -> None:
     axes.axhline(0.0, color=INK, linewidth=0.9, zorder=2)
     if first < 0 <= last:
         axes.axvline(-0.5, color=SOFT, linewidth=0.8, linestyle=(0, (4, 4)), zorder=1)
-
-
-def _point(axes: Axes, path: EventPath, place: int, index: int, shift: float, gid: str) -> None:
-    """The whiskers and the marker of one event time, beside those of other fits."""
-    x = float(path.events[place]) + shift
-    for uniform, width in ((True, 0.8), (False, 2.0)):
-        low, high = path.ends(place, uniform=uniform)
-        if math.isfinite(low + high):
-            axes.plot([x, x], [low, high], color=SERIES[index], linewidth=width, zorder=3, gid=f"{gid}-whisker-{width}")
-    mark(axes, x, float(path.estimate[place]), index, SERIES[index], gid=gid)
+    said = {}
+    for index, path in enumerate(paths):
+        shift = (index - (len(paths) - 1) / 2) * min(0.18, 0.7 / len(paths))
+        if path.reference is not None:
+            mark(axes, path.reference + shift, 0.0, index, SERIES[index], hollow=True)
+        for place in path.known:
+            gid = f"fit-{index}-at-{int(path.events[place])}"
+            x = float(path.events[place]) + shift
+            for uniform, width in ((True, 0.8), (False, 2.0)):
+                low, high = path.ends(place, uniform=uniform)
+                if math.isfinite(low + high):
+                    axes.plot([x, x], [low, high], color=SERIES[index], linewidth=width, zorder=3,
+                              gid=f"{gid}-whisker-{width}")  # fmt: skip
+            mark(axes, x, float(path.estimate[place]), index, SERIES[index], gid=gid)
+            said[gid] = f"{path.name}, {_words(path, place)}"
+    keys = []
+    for index, path in enumerate(paths):
+        test = f" (no effect before adoption: {p_value(path.pretrend_p)})" if math.isfinite(path.pretrend_p) else ""
+        keys.append(handle(index, SERIES[index], f"{path.name}{test}", line=True))
+    canvas.legend(handles=keys, loc="lower left", bbox_to_anchor=(0.08, 0.0), borderaxespad=0.2)
+    return said
 
 
 def _words(path: EventPath, place: int) -> str:
     low, high = path.ends(place, uniform=False)
     interval = f" [{number(low, 3)}, {number(high, 3)}]" if math.isfinite(low + high) else ""
     return f"{number(path.events[place], 3)}: {number(float(path.estimate[place]), 3)}{interval}"
-
-
-def _key(path: EventPath, index: int) -> Any:
-    test = f" (no effect before adoption: {p_value(path.pretrend_p)})" if math.isfinite(path.pretrend_p) else ""
-    return handle(index, SERIES[index], f"{path.name}{test}", line=True)
-
-
-def _caption(paths: Sequence[EventPath], outcome: str, level: float) -> str:
-    bands = ", thin ones uniform intervals that hold for all event times together" * any(
-        math.isfinite(path.uniform) for path in paths
-    )
-    reference = "; hollow: the reference period, zero by construction" * any(
-        path.reference is not None for path in paths
-    )
-    return f"Effects on {outcome}; thick whiskers are pointwise {level:.0%} intervals{bands}{reference}."
-
-
-def _numbers(paths: Sequence[EventPath]) -> str:
-    """What is drawn, for those who do not see it."""
-    return " ".join(f"{path.name}: {', '.join(_words(path, place) for place in path.known)}." for path in paths)

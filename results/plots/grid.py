@@ -21,7 +21,6 @@ from results.plots.chart import (
     Facet,
     Loop,
     Point,
-    ReferenceLine,
     Series,
     axis_of,
     key_of,
@@ -106,14 +105,9 @@ MEASURES = {
 
 def measures_of(diagnosis: Diagnosis) -> dict[str, ShownMeasure]:
     """Every measure that a picture or pivot of a diagnosis can show, the user's own included."""
-    own = {name: ShownMeasure(name, MEANINGS.get(name, name), name, _by_error(diagnosis, name))
-           for name in diagnosis.own}  # fmt: skip
+    with_errors = set(diagnosis.frame.loc[diagnosis.frame["error"] != "", "measure"]) if diagnosis.own else set()
+    own = {name: ShownMeasure(name, MEANINGS.get(name, name), name, name in with_errors) for name in diagnosis.own}
     return MEASURES | own
-
-
-def _by_error(diagnosis: Diagnosis, name: str) -> bool:
-    frame = diagnosis.frame
-    return bool((frame.loc[frame["measure"] == name, "error"] != "").any())
 
 
 OF_TESTS = frozenset({"rejection", "size_adjusted_power", "type_s", "type_m"})
@@ -207,24 +201,19 @@ def dial_text(value: object) -> str:
 
 
 def dials(cells: Sequence[Mapping[str, object]], wanted: Iterable[int] | None = None) -> list[Dial]:
-    """The dials that have several values over (some of) the cells, in the order of the grid."""
+    """The dials that have several values over (some of) the cells, in the order of the grid; numbers by size."""
     chosen = range(len(cells)) if wanted is None else list(wanted)
     found = []
     for name in dial_names(cells):
         texts = [repr(cell.get(name)) for cell in cells]
         values = {texts[cell]: cells[cell].get(name) for cell in chosen}
         if len(values) > 1:
-            order = _ordered(values)
+            order = list(values)
+            if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values.values()):
+                order.sort(key=lambda text: float(values[text]))  # type: ignore[arg-type]
             at = {text: k for k, text in enumerate(order)}
             found.append(Dial(name, tuple(values[text] for text in order), tuple(at.get(text, -1) for text in texts)))
     return found
-
-
-def _ordered(values: Mapping[str, object]) -> list[str]:
-    """Numbers by size, all else as it appears."""
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values.values()):
-        return sorted(values, key=lambda text: float(values[text]))  # type: ignore[arg-type]
-    return list(values)
 
 
 def lead_terms(diagnosis: Diagnosis, term: str | None = None) -> dict[str, str]:
@@ -265,13 +254,12 @@ def lines_of(values: Sequence[Value]) -> dict[tuple[str, str], str]:
     many = {name for name, _ in keys if len({error for one, error in keys if one == name}) > 1}
     if not several:
         return {(name, error): plain_error(error) if len(errors) > 1 else name for name, error in keys}
-    return {(name, error): _line_of(name, error) if name in many else name for name, error in keys}
-
-
-def _line_of(name: str, error: str) -> str:
-    """An estimator with one of its error types: in words where a picture has room for them."""
-    words = f"{name}, {plain_error(error)}"
-    return words if len(words) <= LONGEST else f"{name}, {error}"
+    named = {}
+    for name, error in keys:
+        words = f"{name}, {plain_error(error)}"
+        both = words if len(words) <= LONGEST else f"{name}, {error}"  # where a picture has no room for words
+        named[name, error] = both if name in many else name
+    return named
 
 
 def subject_of(values: Sequence[Value]) -> str:
@@ -321,28 +309,39 @@ def measure_chart(diagnosis: Diagnosis, measure: ShownMeasure, *, term: str | No
         roles = _roles(diagnosis, measure, values, axis)
     if not values:
         return None
-    dial, lines, multiples = roles
+    (dial, lines, multiples), alpha = roles, diagnosis.alpha
     if dial is None:
-        panels, places = _dots(values, multiples, measure, diagnosis.alpha)
+        panels, places = _dots(values, multiples, measure, alpha)
     else:
-        panels, places = _curves(values, dial, lines, multiples, measure, diagnosis.alpha)
-    what = _terms(values)
+        panels, places = _curves(values, dial, lines, multiples, measure, alpha)
+    terms = [value.place[2] for value in values]  # the most frequent one comes first
+    what = " or ".join(sorted(dict.fromkeys(terms), key=lambda term: -terms.count(term)))
+    said: Mapping[str, str] = {
+        "power": (
+            f"Power: the share of {level(alpha)} tests of {what} that reject; where the truth is 0 this is the size."
+        ),
+        "size": f"Size: the share of {level(alpha)} tests of {what} that reject although the truth is 0.",
+        "coverage": f"Coverage: the share of {level(1 - alpha)} intervals for {what} that hold the truth.",
+        "bias": f"Bias of {what}: the mean of estimate minus truth; it should be 0.",
+    }
+    first = said.get(measure.name, f"{measure.short} of {what}: {measure.words}.")
+    marked = " Filled marks depart clearly from the line." if measure.nominal is not None else ""
     return Chart(
         key_of(measure.name, what, error or "", "chart"), "dots" if dial is None else "curves",
         f"{measure.short} {'for' if measure.by_error else 'of'} {what}", places,
-        value_axis(measure, values, diagnosis.alpha), panels, references(measure, diagnosis.alpha),
-        _caption(measure, what, diagnosis.alpha), subject_of(values),
+        value_axis(measure, values, alpha), panels, references(measure, alpha),
+        f"{first} Bars are 95% Monte Carlo intervals.{marked}", subject_of(values),
     )  # fmt: skip
 
 
-def references(measure: ShownMeasure, alpha: float) -> tuple[ReferenceLine, ...]:
+def references(measure: ShownMeasure, alpha: float) -> tuple[tuple[float, str], ...]:
     """The lines at values that matter: nominal, and of power the level and 80%."""
     if measure.name == "power":
-        return ReferenceLine(alpha, percent(alpha)), ReferenceLine(WANTED_POWER, percent(WANTED_POWER))
+        return (alpha, percent(alpha)), (WANTED_POWER, percent(WANTED_POWER))
     if measure.nominal is None:
         return ()
     nominal = measure.nominal(alpha)
-    return (ReferenceLine(nominal, percent(nominal) if measure.share else number(nominal)),)
+    return ((nominal, percent(nominal) if measure.share else number(nominal)),)
 
 
 def value_axis(measure: ShownMeasure, values: Sequence[Value], alpha: float) -> Axis:
@@ -359,14 +358,6 @@ def value_axis(measure: ShownMeasure, values: Sequence[Value], alpha: float) -> 
     if measure.name in {"size", "rejection", "type_s"}:
         low, high = 0.0, min(max(high, 2 * alpha), 1.0)
     return axis_of(measure.words, low, high, percent if measure.share else number)
-
-
-def dial_axis(dial: Dial) -> Axis:
-    """The axis of a dial, marked at its values, as many as there is room for."""
-    places = list(zip(dial.places, dial.names, strict=True))
-    step = -(-len(places) // 8)
-    low, high = span(dial.places, 0.03)
-    return Axis(dial.words, low, high, tuple(places[::step]))
 
 
 def _roles(diagnosis: Diagnosis, measure: ShownMeasure, values: Sequence[Value], axis: str | None) -> CurveRoles:
@@ -422,7 +413,10 @@ def _curves(
         order = sorted(drawn, key=lambda line: line[1])
         series = (Series(*line, tuple(sorted(drawn[line], key=lambda one: one.at))) for line in order)
         panels.append(Facet(title, tuple(series)))
-    return tuple(panels), dial_axis(dial)
+    places = list(zip(dial.places, dial.names, strict=True))  # as many are marked as there is room for
+    step = -(-len(places) // 8)
+    low, high = span(dial.places, 0.03)
+    return tuple(panels), Axis(dial.words, low, high, tuple(places[::step]))
 
 
 def _dots(
@@ -453,26 +447,6 @@ def point(value: Value, measure: ShownMeasure, alpha: float, at: float, where: s
     clear = value.departs(measure, alpha)
     said = f"{where}: {text}" if where else text
     return Point(at, value.value, value.lower, value.upper, said + ("!" if clear else ""), clear)
-
-
-def _terms(values: Sequence[Value]) -> str:
-    """The terms that are shown, the most frequent one first."""
-    terms = [value.place[2] for value in values]
-    return " or ".join(sorted(dict.fromkeys(terms), key=lambda term: -terms.count(term)))
-
-
-def _caption(measure: ShownMeasure, what: str, alpha: float) -> str:
-    said: Mapping[str, str] = {
-        "power": (
-            f"Power: the share of {level(alpha)} tests of {what} that reject; where the truth is 0 this is the size."
-        ),
-        "size": f"Size: the share of {level(alpha)} tests of {what} that reject although the truth is 0.",
-        "coverage": f"Coverage: the share of {level(1 - alpha)} intervals for {what} that hold the truth.",
-        "bias": f"Bias of {what}: the mean of estimate minus truth; it should be 0.",
-    }
-    first = said.get(measure.name, f"{measure.short} of {what}: {measure.words}.")
-    marked = " Filled marks depart clearly from the line." if measure.nominal is not None else ""
-    return f"{first} Bars are 95% Monte Carlo intervals.{marked}"
 
 
 def fits_one_picture(chart: Chart) -> bool:

@@ -1,7 +1,8 @@
-"""The effect of a treatment over the values of a moderator: a line with its pointwise 95% band."""
+"""Effects over the values of a moderator, a line with its pointwise 95% band, and over distance cut-offs of W."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -38,40 +39,24 @@ class MarginalPlot:
     errors: str
     number: int = 1
 
-    @property
-    def name(self) -> str:
-        """Of its file."""
-        return f"marginal-effect-{self.number}"
-
-    @property
-    def title(self) -> str:
-        """What the figure is called."""
-        return f"Effect on {self.outcome} by {short_label(self.moderator)}"
-
-    @property
-    def caption(self) -> str:
-        """What is drawn, in sentences."""
-        return (f"Effect of the treatment on {self.outcome} over the observed values of {self.moderator}; the band "
-                f"holds pointwise 95% intervals, errors {self.errors}. Dashed lines stand at the 10%, 50% and 90% "
-                f"quantiles of {self.moderator}.")  # fmt: skip
-
-    @property
-    def alt(self) -> str:
-        """The same with numbers, for those who do not see it."""
-        step = max(1, (len(self.values) - 1) // (SHOWN - 1))
-        said = (f"at {number(float(self.values[i]), 3)}: {number(float(self.effect[i]), 3)} "
-                f"[{number(float(self.lower[i]), 3)}, {number(float(self.upper[i]), 3)}]"
-                for i in range(0, len(self.values), step))  # fmt: skip
-        return f"{self.caption} Effect {'; '.join(said)}."
-
 
 def marginal_figure(plot: MarginalPlot) -> Figure:
     """The figure of one moderator, the same bytes for the same numbers."""
-    return figure(plot.name, (WIDTH, HEIGHT), plot.title, plot.caption, partial(_paint, plot=plot), plot.alt)
+    title = f"Effect on {plot.outcome} by {short_label(plot.moderator)}"
+    caption = (f"Effect of the treatment on {plot.outcome} over the observed values of {plot.moderator}; the band "
+               f"holds pointwise 95% intervals, errors {plot.errors}. Dashed lines stand at the 10%, 50% and 90% "
+               f"quantiles of {plot.moderator}.")  # fmt: skip
+    step = max(1, (len(plot.values) - 1) // (SHOWN - 1))
+    read_out = (f"at {number(float(plot.values[i]), 3)}: {number(float(plot.effect[i]), 3)} "
+                f"[{number(float(plot.lower[i]), 3)}, {number(float(plot.upper[i]), 3)}]"
+                for i in range(0, len(plot.values), step))  # fmt: skip
+    alt = f"{caption} Effect {'; '.join(read_out)}."
+    paint = partial(_paint, plot=plot, title=title, caption=caption)
+    return figure(f"marginal-effect-{plot.number}", (WIDTH, HEIGHT), title, caption, paint, alt)
 
 
-def _paint(canvas: Canvas, plot: MarginalPlot) -> dict[str, str]:
-    axes = frame(canvas, (0.09, 0.16, 0.89, 0.72), plot.title)
+def _paint(canvas: Canvas, plot: MarginalPlot, title: str, caption: str) -> dict[str, str]:
+    axes = frame(canvas, (0.09, 0.16, 0.89, 0.72), title)
     axes.fill_between(plot.values, plot.lower, plot.upper, color=BLUE, alpha=0.18, linewidth=0, zorder=2)
     axes.plot(plot.values, plot.effect, color=BLUE, linewidth=1.8, zorder=3, gid="effect")
     axes.axhline(0.0, color=INK, linewidth=0.9, zorder=1)
@@ -82,4 +67,43 @@ def _paint(canvas: Canvas, plot: MarginalPlot) -> dict[str, str]:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda value, _: number(value, 3))
     axes.grid(axis="y")
-    return {"effect": plot.caption}
+    return {"effect": caption}
+
+
+# rho and direct, indirect and total effects over distance cut-offs, with 95% intervals.
+
+
+FOUR_SIZE = 518.4, 300.0  # points
+PLACES = ((0.09, 0.58, 0.38, 0.32), (0.60, 0.58, 0.38, 0.32), (0.09, 0.11, 0.38, 0.32), (0.60, 0.11, 0.38, 0.32))
+NAMES = {"rho": "ρ", "direct": "direct effect", "indirect": "indirect effect", "total": "total effect"}
+
+
+def cutoff_figure(outcome: str, treatment: str, cutoffs: tuple[float, ...], series: Mapping[str, Floats],
+                  errors: str) -> Figure:  # fmt: skip
+    """The figure, the same bytes for the same numbers.
+
+    outcome, treatment: their names. cutoffs (C,): in km. series: rho, direct, indirect, total, each (C, 3) of estimate
+    and interval. errors: the error type, in words.
+    """
+    title = f"SDM of {outcome} on {treatment} by distance cut-off"
+    caption = (f"ρ and the effects of {treatment} on {outcome} under W of all units within a distance; bars "
+               f"are 95% intervals, errors {errors}.")  # fmt: skip
+    read_out = (f"{NAMES[name]} {', '.join(f'{km:g} km {number(float(row[0]), 3)}' for km, row in pairs)}"
+                for name, values in series.items()
+                for pairs in [list(zip(cutoffs, values, strict=True))])  # fmt: skip
+    alt = f"{caption} {'; '.join(read_out)}."
+    paint = partial(_paint_cutoffs, cutoffs=cutoffs, series=series)
+    return figure("cutoffs", FOUR_SIZE, title, caption, paint, alt)
+
+
+def _paint_cutoffs(canvas: Canvas, cutoffs: tuple[float, ...], series: Mapping[str, Floats]) -> dict[str, str]:
+    for place, (name, values) in zip(PLACES, series.items(), strict=True):
+        axes = frame(canvas, place, NAMES[name])
+        axes.errorbar(cutoffs, values[:, 0], yerr=abs(values[:, 1:] - values[:, :1]).T, color=BLUE, marker="o",
+                      markersize=3.5, linewidth=1.4, capsize=2.5)  # fmt: skip
+        axes.axhline(0.0, color=INK, linewidth=0.9, zorder=1)
+        axes.set_xlabel("cut-off (km)")
+        axes.set_ylim(*span(values.ravel().tolist(), [0.0]))
+        axes.yaxis.set_major_formatter(lambda value, _: number(value, 3))
+        axes.grid(axis="y")
+    return {}

@@ -87,13 +87,6 @@ class MoranPlot:
 
 def moran_figure(plot: MoranPlot) -> Figure:
     """The figure, the same bytes for the same numbers and fonts."""
-    caption = _caption(plot)
-    title = f"Moran scatter plot{' and local Moran clusters' if plot.has_map else ''} of {plot.outcome}, {plot.year}"
-    size = (518.4, 280.8) if plot.has_map else (273.6, 302.4)
-    return figure(NAME, size, title, caption, partial(_paint, plot=plot), f"{caption} {_names(plot)}")
-
-
-def _caption(plot: MoranPlot) -> str:
     lag = "the mean of its neighbours" if plot.row_stochastic else "its spatial lag times N/S0"
     scatter = (
         f"{plot.outcome} of {plot.year}, standardised, against {lag} (W {plot.weights}"
@@ -105,18 +98,16 @@ def _caption(plot: MoranPlot) -> str:
         f"Local Moran, {plot.draws:,} conditional permutations, units significant at a false discovery rate of "
         f"{LEVEL:.0%} + others with p < .05 before adjustment: {counts}; {len(plot.units)} units in all."
     )
-    return f"(a) {scatter} (b) {clusters}" if plot.has_map else f"{scatter} {clusters}"
-
-
-def _names(plot: MoranPlot) -> str:
-    """The units of each cluster, for those who do not see the map."""
-    found = []
+    caption = f"(a) {scatter} (b) {clusters}" if plot.has_map else f"{scatter} {clusters}"
+    title = f"Moran scatter plot{' and local Moran clusters' if plot.has_map else ''} of {plot.outcome}, {plot.year}"
+    size = (518.4, 280.8) if plot.has_map else (273.6, 302.4)
+    named = []  # the units of each cluster, for those who do not see the map
     for tier, chosen in (("", plot.clear), (" before adjustment", plot.weak)):
         for name in COLOURS:
             own = chosen & plot.of_cluster(name)
             units = [unit for unit, inside in zip(plot.units, own, strict=True) if inside]
-            found += [f"{WORDS[name].capitalize()}{tier}: {listed(units, 40)}."] if units else []
-    return " ".join(found)
+            named += [f"{WORDS[name].capitalize()}{tier}: {listed(units, 40)}."] if units else []
+    return figure(NAME, size, title, caption, partial(_paint, plot=plot), f"{caption} {' '.join(named)}")
 
 
 def _paint(canvas: Canvas, plot: MoranPlot) -> dict[str, str]:
@@ -182,7 +173,10 @@ def _labels(axes: Axes, plot: MoranPlot) -> Iterator[tuple[str, float, float, st
     corner = np.array([6.0 * SIZE, 1.8 * SIZE])
     starts = np.array([(x, y) for x in (0.0, scale[0] - corner[0]) for y in (0.0, scale[1] - corner[1])])
     taken = np.vstack([np.column_stack([points - 1.6, points + 1.6]), np.column_stack([starts, starts + corner])])
-    for i in _notable(plot):
+    # the units of each quadrant that weigh most in I, significant ones first
+    weight = np.abs(plot.z * plot.lag) + 1e6 * plot.clear + 1e3 * plot.weak
+    chosen = [np.flatnonzero(plot.quadrant == code) for code in QUADRANTS]
+    for i in [i for own in chosen for i in own[np.argsort(-weight[own], kind="stable")][:LABELS_A_QUADRANT].tolist()]:
         wide = (SIZE - 1) * sum(1.0 if ord(letter) > 0x2E7F else 0.6 for letter in plot.units[i])
         x, y = points[i]
         for right, rise in [(True, 0), (False, 0), (True, 5), (False, 5), (True, -5), (False, -5)]:
@@ -195,13 +189,6 @@ def _labels(axes: Axes, plot: MoranPlot) -> Iterator[tuple[str, float, float, st
                 at = low + np.array([start if right else start + wide, y + rise]) / scale * (high - low)
                 yield plot.units[i], float(at[0]), float(at[1]), "left" if right else "right"
                 break
-
-
-def _notable(plot: MoranPlot) -> list[int]:
-    """The units of each quadrant that weigh most in I, significant ones first."""
-    weight = np.abs(plot.z * plot.lag) + 1e6 * plot.clear + 1e3 * plot.weak
-    chosen = [np.flatnonzero(plot.quadrant == code) for code in QUADRANTS]
-    return [int(i) for own in chosen for i in own[np.argsort(-weight[own], kind="stable")][:LABELS_A_QUADRANT]]
 
 
 def _map(axes: Axes, plot: MoranPlot) -> None:

@@ -56,7 +56,17 @@ def draw(name: str, size: tuple[float, float], title: str, description: str, pai
         said = paint(canvas)
         file = io.StringIO()
         canvas.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    return _accessible(file.getvalue(), name, title, description, said)
+    # the svg element alone, with its title and description read out, and what is said of single artists
+    svg = file.getvalue()
+    body = re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    body = re.sub(r"font-family: [^;]*; ", "", body)
+    opening = f'<svg role="img" aria-labelledby="{name}-t {name}-d" style="font-family: {FAMILIES}"'
+    end = body.index(">") + 1
+    texts = f'\n <title id="{name}-t">{escape(title)}</title>\n <desc id="{name}-d">{escape(description)}</desc>'
+    told = {gid: f"<title>{escape(text)}</title>" for gid, text in said.items()}
+    inside = re.sub(r'<g id="([^"]+)">', lambda found: f"{found[0]}{told.get(found[1], '')}", body[end:])
+    inside = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", inside)  # several figures may stand in one page
+    return opening + body[len("<svg") : end] + texts + inside
 
 
 def figure(
@@ -68,14 +78,9 @@ def figure(
 
 
 def drawn(name: str, size: tuple[float, float], title: str, description: str, paint: Paint, form: str) -> bytes:
-    """A picture as svg, pdf or png."""
+    """A picture as svg; a pdf, or a png of 300 dots an inch, on white. The same picture is the same bytes."""
     if form == "svg":
         return draw(name, size, title, description, paint).encode()
-    return painted(name, size, paint, form)
-
-
-def painted(name: str, size: tuple[float, float], paint: Paint, form: str) -> bytes:
-    """A pdf, or a png of 300 dots an inch, on white; size: in points. The same picture is the same bytes."""
     from matplotlib.figure import Figure as Canvas
 
     with house_style(name):
@@ -188,19 +193,3 @@ def house_style(name: str) -> Iterator[None]:
             yield
         finally:
             fonts.removeFilter(_matters)
-
-
-def _accessible(svg: str, name: str, title: str, description: str, said: Mapping[str, str]) -> str:
-    """The svg element alone, with its title and description read out, and what is said of single artists."""
-    body = re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    body = re.sub(r"font-family: [^;]*; ", "", body)
-    opening = f'<svg role="img" aria-labelledby="{name}-t {name}-d" style="font-family: {FAMILIES}"'
-    end = body.index(">") + 1
-    texts = f'\n <title id="{name}-t">{escape(title)}</title>\n <desc id="{name}-d">{escape(description)}</desc>'
-    inside = re.sub(r'<g id="([^"]+)">', lambda found: f"{found[0]}{_title(said.get(found[1]))}", body[end:])
-    inside = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", inside)  # several figures may stand in one page
-    return opening + body[len("<svg") : end] + texts + inside
-
-
-def _title(text: str | None) -> str:
-    return "" if text is None else f"<title>{escape(text)}</title>"

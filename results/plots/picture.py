@@ -13,7 +13,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from results.plots.chart import Axis, Chart, Facet, Format, Series, apart
+from results.plots.chart import Axis, Chart, Facet, Format, apart
 from results.plots.paper import FAINT, INK, LINES, MARKERS, RED, SOFT, check_letters, drawn, house_style
 
 WIDE = 518.4  # points: the text width of a page
@@ -96,19 +96,15 @@ def _paint(canvas: Canvas, chart: Chart) -> dict[str, str]:
                (each - left - right) / width, _height(chart) / height)  # fmt: skip
         axes = canvas.add_axes(box, facecolor="none")
         axes.spines[["top", "right"]].set_visible(False)
-        _panel_title(axes, chart, panel, each, left)
-        (_across if chart.form in {"dots", "zip"} else _upward)(axes, chart, panel)
+        # above a plot; above its labels too where these stand at its left, in lines that do not reach the next panel
+        across = chart.form in {"dots", "zip"}
+        start, above = (EDGE - left, 7.0) if across else (0.0, 15.0)
+        room = each - 12 if across else each - left
+        text = "\n".join(textwrap.wrap(panel.title, max(int(room / 4.6), 12)))
+        axes.annotate(text, (0, 1), xycoords="axes fraction", xytext=(start, above), textcoords="offset points",
+                      annotation_clip=False, color=INK, fontweight="bold", fontsize=7.5, linespacing=1.1)  # fmt: skip
+        (_across if across else _upward)(axes, chart, panel)
     return {}
-
-
-def _panel_title(axes: Axes, chart: Chart, panel: Facet, width: float, left: float) -> None:
-    """Above a plot; above its labels too where these stand at its left. In lines that do not reach the next panel."""
-    across = chart.form in {"dots", "zip"}
-    start, above = (EDGE - left, 7.0) if across else (0.0, 15.0)
-    room = width - 12 if across else width - left
-    text = "\n".join(textwrap.wrap(panel.title, max(int(room / 4.6), 12)))
-    axes.annotate(text, (0, 1), xycoords="axes fraction", xytext=(start, above), textcoords="offset points",
-                  annotation_clip=False, color=INK, fontweight="bold", fontsize=7.5, linespacing=1.1)  # fmt: skip
 
 
 def _margins(chart: Chart) -> tuple[float, float]:
@@ -131,61 +127,51 @@ def _upward(axes: Axes, chart: Chart, panel: Facet) -> None:
     _marks(chart.values, axes.set_yticks, axes.set_ylim)
     axes.text(0, 1 + 4 / _height(chart), chart.values.label, transform=axes.transAxes, color=SOFT, fontsize=7)
     axes.grid(axis="y", color=FAINT)
-    for reference in chart.references:
-        axes.axhline(reference.value, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+    for value, _ in chart.references:
+        axes.axhline(value, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+
     for series in panel.series:
-        _line(axes, chart, series)
+        colour, marker = _look(series.kind)
+        at, values = [point.at for point in series.points], [point.value for point in series.points]
+        if chart.form == "nested":
+            axes.step(at, values, where="mid", color=colour, linewidth=1.2)
+            continue
+        if chart.form == "curves":
+            axes.plot(at, values, color=colour, linewidth=1.3, zorder=2)
+            for point in series.points:
+                axes.plot([point.at] * 2, [point.low, point.high], color=colour, linewidth=1.0, alpha=0.75, zorder=2)
+        for point in series.points:
+            axes.plot([point.at], [point.value], marker=marker, markersize=3.8, markeredgewidth=0.9, color=colour,
+                      markerfacecolor=colour if point.clear else "white", linestyle="", zorder=3)  # fmt: skip
+
     if chart.form == "nested":
-        _loops(axes, chart)
+        axes.set_xticks([])  # below stands the value that each dial has in each cell
+        scale = 1 / _height(chart)
+        for row, loop in enumerate(chart.loops):
+            foot, most = -scale * 22 * (row + 1), max(len(loop.names) - 1, 1)
+            steps = [foot + scale * 9 * level / most for level in loop.levels]
+            axes.step(range(len(steps)), steps, where="mid", color=INK, linewidth=0.8, clip_on=False,
+                      transform=axes.get_xaxis_transform())  # fmt: skip
+            axes.text(0, foot + scale * 11, f"{loop.name}: {', '.join(loop.names)}", transform=axes.transAxes,
+                      fontsize=6.5, color=SOFT)  # fmt: skip
     else:
         axes.set_xlabel(chart.places.label)
+
     if len(panel.series) > 1 and chart.form != "scatter":
-        _labels(axes, chart, panel)
+        # the name of each line at its end, moved apart where they would overlap
+        height, span = _height(chart), chart.values.high - chart.values.low
+        ends = sorted(((series.points[-1], series) for series in panel.series if series.points),
+                      key=lambda end: -end[0].value)  # fmt: skip
+        wanted = [(chart.values.high - point.value) / span * height for point, _ in ends]
+        for (point, series), y in zip(ends, apart(wanted, 9.0, 0.0, height), strict=True):
+            arrow = {"arrowstyle": "-", "color": _look(series.kind)[0], "linewidth": 0.7, "shrinkB": 3,
+                     "relpos": (0.0, 0.5)}  # fmt: skip
+            axes.annotate(series.label, (point.at, point.value), xytext=(1.0, 1 - y / height), va="center", fontsize=7,
+                          textcoords="axes fraction", color=INK, annotation_clip=False, arrowprops=arrow)  # fmt: skip
 
 
 def _look(kind: int) -> tuple[str, str]:
     return LINES[kind % len(LINES)], MARKERS[kind % len(MARKERS)]
-
-
-def _line(axes: Axes, chart: Chart, series: Series) -> None:
-    colour, marker = _look(series.kind)
-    at, values = [point.at for point in series.points], [point.value for point in series.points]
-    if chart.form == "nested":
-        axes.step(at, values, where="mid", color=colour, linewidth=1.2)
-        return
-    if chart.form == "curves":
-        axes.plot(at, values, color=colour, linewidth=1.3, zorder=2)
-        for point in series.points:
-            axes.plot([point.at] * 2, [point.low, point.high], color=colour, linewidth=1.0, alpha=0.75, zorder=2)
-    for point in series.points:
-        axes.plot([point.at], [point.value], marker=marker, markersize=3.8, markeredgewidth=0.9, color=colour,
-                  markerfacecolor=colour if point.clear else "white", linestyle="", zorder=3)  # fmt: skip
-
-
-def _labels(axes: Axes, chart: Chart, panel: Facet) -> None:
-    """The name of each line at its end, moved apart where they would overlap."""
-    height, span = _height(chart), chart.values.high - chart.values.low
-    ends = sorted(((series.points[-1], series) for series in panel.series if series.points),
-                  key=lambda end: -end[0].value)  # fmt: skip
-    wanted = [(chart.values.high - point.value) / span * height for point, _ in ends]
-    for (point, series), y in zip(ends, apart(wanted, 9.0, 0.0, height), strict=True):
-        axes.annotate(series.label, (point.at, point.value), xytext=(1.0, 1 - y / height), textcoords="axes fraction",
-                      va="center", fontsize=7, color=INK, annotation_clip=False,
-                      arrowprops={"arrowstyle": "-", "color": _look(series.kind)[0], "linewidth": 0.7, "shrinkB": 3,
-                                  "relpos": (0.0, 0.5)})  # fmt: skip
-
-
-def _loops(axes: Axes, chart: Chart) -> None:
-    """Under a nested-loop picture, the value that each dial has in each cell."""
-    axes.set_xticks([])
-    scale = 1 / _height(chart)
-    for row, loop in enumerate(chart.loops):
-        foot, most = -scale * 22 * (row + 1), max(len(loop.names) - 1, 1)
-        steps = [foot + scale * 9 * level / most for level in loop.levels]
-        axes.step(range(len(steps)), steps, where="mid", color=INK, linewidth=0.8, clip_on=False,
-                  transform=axes.get_xaxis_transform())  # fmt: skip
-        axes.text(0, foot + scale * 11, f"{loop.name}: {', '.join(loop.names)}", transform=axes.transAxes, fontsize=6.5,
-                  color=SOFT)  # fmt: skip
 
 
 def _across(axes: Axes, chart: Chart, panel: Facet) -> None:
@@ -195,8 +181,8 @@ def _across(axes: Axes, chart: Chart, panel: Facet) -> None:
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color=FAINT)
     axes.set_xlabel(chart.values.label)
-    for reference in chart.references:
-        axes.axvline(reference.value, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+    for value, _ in chart.references:
+        axes.axvline(value, color=SOFT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
     for series in panel.series:
         colour, marker = _look(series.kind)
         for point in series.points:

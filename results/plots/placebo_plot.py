@@ -14,7 +14,6 @@ from results.text import number
 from sim.arrays import Codes, Floats
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
 NAME = "placebo"
@@ -52,7 +51,17 @@ class PlaceboPlot:
 def placebo_figure(plot: PlaceboPlot) -> str:
     """The figure as an SVG document, the same bytes for the same numbers."""
     title = f"Placebo estimates of {plot.term} ({plot.estimator}, scheme {plot.scheme})"
-    return draw(NAME, SIZE, title, _description(plot), partial(_paint, plot=plot, title=title)) + "\n"
+    said = "No placebo could be fitted."
+    if len(plot.placebos):
+        name, value = plot.standing
+        whose = f"whose {name}" if plot.share is None else f"the {name}"
+        quantiles = ", ".join(number(value) for value in np.quantile(plot.placebos, [0.025, 0.5, 0.975]))
+        said = (
+            f"Density of {len(plot.placebos):,} placebo estimates (2.5%, 50%, 97.5% quantiles {quantiles}) with the p "
+            f"value of each as a point; the vertical line is the real estimate, {number(plot.estimate)}, {whose} "
+            f"is {value:.4g}."
+        )
+    return draw(NAME, SIZE, title, said, partial(_paint, plot=plot, title=title)) + "\n"
 
 
 def _paint(canvas: Canvas, plot: PlaceboPlot, title: str) -> dict[str, str]:
@@ -65,13 +74,7 @@ def _paint(canvas: Canvas, plot: PlaceboPlot, title: str) -> dict[str, str]:
     axes.grid(axis="x")
     axes.fill_between(where, density, color=BLUE, alpha=0.12, linewidth=0, zorder=1)
     axes.plot(where, density, color=BLUE, linewidth=1.5, zorder=4, gid="density")
-    _p_values(axes, plot)
-    _real(axes, plot, left_half=plot.estimate < (low + high) / 2)
-    return {"density": "density of placebo estimates", "p-values": "p value of each placebo", "real": "real estimate"}
-
-
-def _p_values(axes: Axes, plot: PlaceboPlot) -> None:
-    """A point a placebo on the right scale, and the level at which they are significant."""
+    # a point a placebo on the right scale, and the level at which they are significant
     right = axes.twinx()
     right.spines[["top", "left"]].set_visible(False)
     right.set(ylim=(0.0, 1.0), ylabel="p value of each placebo")
@@ -82,15 +85,13 @@ def _p_values(axes: Axes, plot: PlaceboPlot) -> None:
     right.axhline(LEVEL, color=INK, linewidth=0.8, linestyle=(0, (2, 3)), zorder=3)
     right.annotate(f"p = {LEVEL:g}", (0.0, LEVEL), xycoords=("axes fraction", "data"), xytext=(3, 2),
                    textcoords="offset points")  # fmt: skip
-
-
-def _real(axes: Axes, plot: PlaceboPlot, *, left_half: bool) -> None:
-    """The line of the real estimate, its label on the side with more room."""
-    name, value = plot.standing
+    # the line of the real estimate, its label on the side with more room
+    (name, value), left_half = plot.standing, plot.estimate < (low + high) / 2
     axes.axvline(plot.estimate, color=RED, linewidth=1.5, linestyle=(0, (5, 3)), zorder=5, gid="real")
     axes.annotate(f"real estimate {number(plot.estimate)}, {name} = {value:.4f}", (plot.estimate, 0.97),
                   xycoords=("data", "axes fraction"), xytext=(5 if left_half else -5, 0), textcoords="offset points",
                   ha="left" if left_half else "right", va="top", color=RED, fontweight="bold", zorder=6)  # fmt: skip
+    return {"density": "density of placebo estimates", "p-values": "p value of each placebo", "real": "real estimate"}
 
 
 def _density(values: Floats, low: float, high: float) -> tuple[Floats, Floats]:
@@ -105,19 +106,6 @@ def _density(values: Floats, low: float, high: float) -> tuple[Floats, Floats]:
     width = 0.9 * min(sizes) * len(values) ** -0.2
     kernels = np.exp(-0.5 * ((grid[:, None] - values) / width) ** 2)
     return grid, kernels.sum(axis=1) / (len(values) * width * np.sqrt(2 * np.pi))
-
-
-def _description(plot: PlaceboPlot) -> str:
-    if not len(plot.placebos):
-        return "No placebo could be fitted."
-    name, value = plot.standing
-    whose = f"whose {name}" if plot.share is None else f"the {name}"
-    quantiles = ", ".join(number(value) for value in np.quantile(plot.placebos, [0.025, 0.5, 0.975]))
-    return (
-        f"Density of {len(plot.placebos):,} placebo estimates (2.5%, 50%, 97.5% quantiles {quantiles}) with the p "
-        f"value of each as a point; the vertical line is the real estimate, {number(plot.estimate)}, {whose} "
-        f"is {value:.4g}."
-    )
 
 
 def _spread(count: int) -> Codes:

@@ -5,7 +5,7 @@ The zip plot is that of Morris, White and Crowther (2019, Statistics in Medicine
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import Diagnosis
-from results.diagnosis.fits import Fits, fits_of
-from results.plots.chart import Axis, Chart, Facet, Point, ReferenceLine, Series, axis_of, key_of, span
+from results.diagnosis.fits import fits_of
+from results.plots.chart import Axis, Chart, Facet, Point, Series, axis_of, key_of, span
 from results.plots.grid import MEASURES, PlaceInDiagnosis, dials, lead_terms, lines_of, place_of, values_of
 from results.store.block import Block, Records
 from results.text import bracketed, fixed, level, number
@@ -73,16 +73,19 @@ def sampled(
         layout = records.layouts[name]
         fits = fits_of(block, name, layout, alpha, records.worlds)
         if fits is not None and error in layout.errors:
-            one = _sampled(fits, label, layout.terms.index(term), layout.errors.index(error), block.start, most)
+            k, e = layout.terms.index(term), layout.errors.index(error)
+            columns = [
+                fits.estimate[:, k],
+                fits.truth[:, k],
+                fits.se[:, e, k],
+                fits.lower[:, e, k],
+                fits.upper[:, e, k],
+            ]
+            usable = np.flatnonzero(fits.ok & np.isfinite(columns).all(axis=0))
+            chosen = usable[np.unique(np.linspace(0, len(usable) - 1, min(most, len(usable))).astype(np.intp))]
+            one = Sampled(label, block.start + chosen, *(column[chosen] for column in columns))
             found += [one] if len(one.replication) else []
     return found
-
-
-def _sampled(fits: Fits, label: str, k: int, e: int, start: int, most: int) -> Sampled:
-    columns = [fits.estimate[:, k], fits.truth[:, k], fits.se[:, e, k], fits.lower[:, e, k], fits.upper[:, e, k]]
-    usable = np.flatnonzero(fits.ok & np.isfinite(columns).all(axis=0))
-    chosen = usable[np.unique(np.linspace(0, len(usable) - 1, min(most, len(usable))).astype(np.intp))]
-    return Sampled(label, start + chosen, *(column[chosen] for column in columns))
 
 
 def zip_chart(found: Sequence[Sampled], what: str, where: str, alpha: float) -> Chart:
@@ -91,9 +94,14 @@ def zip_chart(found: Sequence[Sampled], what: str, where: str, alpha: float) -> 
     for one in found:
         order = np.argsort(np.abs(one.estimate - one.truth) / one.se)[::-1]
         places = 100 * (np.arange(len(order)) + 0.5) / len(order)  # from the top
-        points = tuple(_interval(one, int(r), float(place)) for r, place in zip(order, places, strict=True))
+        points = []
+        for r, place in zip(order, places, strict=True):
+            error, low, high = (float(values[r] - one.truth[r]) for values in (one.estimate, one.lower, one.upper))
+            said = (f"replication {one.replication[r]}: {number(one.lower[r])} to {number(one.upper[r])}, truth "
+                    f"{number(one.truth[r])}")  # fmt: skip
+            points.append(Point(float(place), error, low, high, said, bool(one.missed[r])))
         share = f"{100 * float(one.missed.mean()):.0f}% miss"
-        panels.append(Facet(f"{one.label}: {share}", (Series(one.label, 0, points),)))
+        panels.append(Facet(f"{one.label}: {share}", (Series(one.label, 0, tuple(points)),)))
     low, high = span([end for panel in panels for point in panel.points for end in (point.low, point.high)])
     marks = tuple((100.0 - centile, f"{centile}%") for centile in (95, 75, 50, 25))
     shown = level(1 - alpha)
@@ -103,7 +111,7 @@ def zip_chart(found: Sequence[Sampled], what: str, where: str, alpha: float) -> 
     return Chart(key_of("zip", what), "zip", f"Intervals for {what}, one by one",
                  Axis("centile of |estimate minus truth| / standard error", 0.0, 100.0, marks),
                  axis_of("interval minus truth", low, high),
-                 tuple(panels), (ReferenceLine(0.0, "0"),), caption, where)  # fmt: skip
+                 tuple(panels), ((0.0, "0"),), caption, where)  # fmt: skip
 
 
 def scatter_chart(found: Sequence[Sampled], what: str, where: str) -> Chart:
@@ -126,14 +134,6 @@ def scatter_chart(found: Sequence[Sampled], what: str, where: str) -> Chart:
                  tuple(panels), (), caption, where)  # fmt: skip
 
 
-def _interval(one: Sampled, r: int, place: float) -> Point:
-    """A row of the zip."""
-    error, low, high = (float(values[r] - one.truth[r]) for values in (one.estimate, one.lower, one.upper))
-    said = (f"replication {one.replication[r]}: {number(one.lower[r])} to {number(one.upper[r])}, truth "
-            f"{number(one.truth[r])}")  # fmt: skip
-    return Point(place, error, low, high, said, bool(one.missed[r]))
-
-
 def _counted(found: Sequence[Sampled], where: str) -> str:
     most = max(len(one.replication) for one in found)
     return f"{amount(most, 'replication')}{f' where {where}' if where else ''}"
@@ -154,15 +154,25 @@ def contrast_chart(records: Records, diagnosis: Diagnosis, measure: str = "bias_
     Only estimators of the same estimand are compared, on the first replications of each cell (at least `most`, in whole
     blocks) and in the first cells. measure: bias_difference, mse_difference or coverage_difference.
     """
-    terms = lead_terms(diagnosis, term)
-    first, *others = _comparable(records, terms) or [""]
+    # the estimators with error types whose terms estimate the same: the largest such group
+    terms, groups = lead_terms(diagnosis, term), dict[str | None, list[str]]()
+    for name, own in terms.items():
+        layout = records.layouts[name]
+        if layout.errors and not layout.tests:
+            groups.setdefault(layout.targets.get(own), []).append(name)
+    first, *others = max(groups.values(), key=len, default=[""])
     if not others:
         return None
+
     cells = range(min(len(records.cells), CELLS))
     grid = dials(records.cells, cells)
     panels, fits = [], 0
     for cell in cells:
-        blocks = _first_blocks(records, cell, most)
+        blocks: list[Block] = []
+        for block in records.blocks(cell):
+            blocks.append(block)
+            if sum(one.replications for one in blocks) >= most:
+                break
         series = []
         for row, name in enumerate(others):
             targets = [(one, terms[one], records.layouts[one].errors[0]) for one in (name, first)]
@@ -173,30 +183,10 @@ def contrast_chart(records: Records, diagnosis: Diagnosis, measure: str = "bias_
             said = bracketed(value, mcse, fixed((value,), mcse))
             series.append(Series(name, 0, (Point(float(row), value, low, high, said),)))
         panels.append(Facet(place_of(grid, cell), tuple(series)))
-    return _chart(panels, first, others, terms[first], measure, fits)
+    return _contrasts(panels, first, others, terms[first], measure, fits)
 
 
-def _comparable(records: Records, terms: Mapping[str, str]) -> list[str]:
-    """The estimators with error types whose terms estimate the same: the largest such group."""
-    groups: dict[str | None, list[str]] = {}
-    for name, term in terms.items():
-        layout = records.layouts[name]
-        if layout.errors and not layout.tests:
-            groups.setdefault(layout.targets.get(term), []).append(name)
-    return max(groups.values(), key=len, default=[])
-
-
-def _first_blocks(records: Records, cell: int, most: int) -> list[Block]:
-    """The cell's first blocks, until they hold so many replications."""
-    blocks: list[Block] = []
-    for block in records.blocks(cell):
-        blocks.append(block)
-        if sum(one.replications for one in blocks) >= most:
-            break
-    return blocks
-
-
-def _chart(panels: Sequence[Facet], first: str, others: Sequence[str], what: str, measure: str, fits: int) -> Chart:
+def _contrasts(panels: Sequence[Facet], first: str, others: Sequence[str], what: str, measure: str, fits: int) -> Chart:
     low, high = span([end for panel in panels for point in panel.points for end in (point.low, point.high, 0.0)])
     words = WORDS[measure].format(first)
     caption = (f"Estimators against {first} on the same draws, the first {fits:,} of each cell: {words}. The pairing "
@@ -205,5 +195,5 @@ def _chart(panels: Sequence[Facet], first: str, others: Sequence[str], what: str
         key_of("contrast", measure, what), "dots", f"Difference from {first}, paired",
         Axis("estimator", -0.5, len(others) - 0.5, tuple((float(row), name) for row, name in enumerate(others))),
         axis_of(words, low, high),
-        tuple(panels), (ReferenceLine(0.0, "0"),), caption, what,
+        tuple(panels), ((0.0, "0"),), caption, what,
     )  # fmt: skip

@@ -15,17 +15,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from results.plots.chart import Axis, Chart, Facet, Point, ReferenceLine, Series, axis_of
+from results.plots.chart import Axis, Chart, Facet, Point, Series, axis_of
 from results.plots.chart import span as ends
 from results.plots.paper import BLUE, INK, RED, SOFT, figure, frame, span
 from results.tables.chinese import wording
-from results.tables.journal_table import FitColumn, TableSetting, coefficient, fit_columns, interval
+from results.tables.journal_table import TableSetting, coefficient, fit_columns, interval
 from results.tables.records import BASELINE, Document, Figure, Specification
 from results.tables.typography import in_style, model_label
 from results.text import number, p_value
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
 NAME = "specification-curve"
@@ -47,11 +46,13 @@ def effect_chart(document: Document, errors: str | None = None) -> Chart | None:
         return None
     points: list[Point] = []
     marks: list[tuple[float, str]] = []
+    given = {place: beside for beside, place in BASELINE.items()}  # what else is in the regression of a column
     for column in (column for column in fit_columns(document, main.table) if column.model != "random"):
         record = setting.shown_record(column, str(setting.treatment))
         if record is None or record.estimate is None:
             continue
-        row, label = float(len(points)), f"({column.column}) {words(_way(column))}"
+        way = given.get(column.place, model_label(column.model)).replace("units, periods", "both effects")
+        row, label = float(len(points)), f"({column.column}) {words(way)}"
         low, high = (math.nan if end is None else end for end in (record.lower, record.upper))
         said = " ".join(in_style(cell, document.style) for cell in (coefficient(record), interval(record))).strip()
         points.append(Point(row, record.estimate, low, high, f"{label}: {said}", record.identity == main.identity))
@@ -61,22 +62,21 @@ def effect_chart(document: Document, errors: str | None = None) -> Chart | None:
     return Chart(
         "effect-in-table-2", "dots", words(f"Effect of {name} on {setting.outcome}"),
         Axis(words("column of table 2"), -0.5, len(points) - 0.5, tuple(marks)), axis_of(words("estimate"), low, high),
-        (Facet("", (Series("", 0, tuple(points)),)),), (ReferenceLine(0.0, "0"),),
+        (Facet("", (Series("", 0, tuple(points)),)),), ((0.0, "0"),),
         words("Estimates of table 2 by what else is in the regression, with 95% intervals; the filled one is that "
               "above."),
     )  # fmt: skip
 
 
-def _way(column: FitColumn) -> str:
-    """What else is in the regression of a column of table 2."""
-    given = {place: words for words, place in BASELINE.items()}
-    return given.get(column.place, model_label(column.model)).replace("units, periods", "both effects")
-
-
 def curve_figure(every: Sequence[Specification], effect: float, outcome: str) -> Figure:
     """The figure of all specifications, the same bytes for the same numbers; effect: the one that is claimed."""
     title = f"Effect on {outcome} in {len(every)} specifications"
-    caption = _caption(every, effect)
+    same, at5, at10 = counts(every, effect)
+    caption = (
+        f"Estimates with 95% intervals; the dashed line is the effect of table 2, {number(effect)}. Of {len(every)}, "
+        f"{same} have its sign, {at5} of them are significant at 5% (filled) and {at10} at 10% (dark edge). Ticks "
+        "below say what differs from table 2."
+    )
     ordered = sorted(every, key=lambda one: (one.estimate, one.kind, one.label))
     kinds = [kind for kind in KINDS if any(one.kind == kind for one in every)]
     size = WIDTH, HEIGHT + ROW * len(kinds)
@@ -88,15 +88,6 @@ def counts(every: Sequence[Specification], effect: float) -> tuple[int, int, int
     """How many have the sign of the effect, and of those are significant at 5% and at 10%."""
     same = [one for one in every if one.estimate * effect > 0]
     return len(same), sum(one.pvalue < 0.05 for one in same), sum(one.pvalue < 0.10 for one in same)
-
-
-def _caption(every: Sequence[Specification], effect: float) -> str:
-    same, at5, at10 = counts(every, effect)
-    return (
-        f"Estimates with 95% intervals; the dashed line is the effect of table 2, {number(effect)}. Of {len(every)}, "
-        f"{same} have its sign, {at5} of them are significant at 5% (filled) and {at10} at 10% (dark edge). Ticks "
-        "below say what differs from table 2."
-    )
 
 
 def _paint(
@@ -116,12 +107,7 @@ def _paint(
                   markeredgewidth=1.0 if one.pvalue < 0.10 else 0.4)  # fmt: skip
         said[f"way-{x}"] = f"{one.label}: {number(one.estimate)}, {p_value(one.pvalue)} ({one.se_type})"
         rows.plot([x], [kinds.index(one.kind)], linestyle="", marker="|", markersize=6.5, color=colour, zorder=3)
-    _scales(axes, rows, ordered, kinds, effect)
-    return said
-
-
-def _scales(axes: Axes, rows: Axes, ordered: Sequence[Specification], kinds: Sequence[str], effect: float) -> None:
-    """Both scales: estimates with zero and the effect among them; a row a kind."""
+    # both scales: estimates with zero and the effect among them; a row a kind
     finite = [end for one in ordered for end in (one.lower, one.upper) if math.isfinite(end)]
     middle = [one.estimate for one in ordered]
     inside = np.quantile(finite, [0.02, 0.98]).tolist() if len(finite) > 50 else finite
@@ -135,3 +121,4 @@ def _scales(axes: Axes, rows: Axes, ordered: Sequence[Specification], kinds: Seq
     rows.set_yticks(range(len(kinds)), [KINDS[kind] for kind in kinds])
     rows.tick_params(axis="both", length=0, labelbottom=False)
     rows.spines[:].set_visible(False)
+    return said

@@ -106,13 +106,14 @@ class SyntheticPlot:
     @property
     def alt(self) -> str:
         """The same with the numbers that are drawn, for those who do not see it."""
-        return f"{self.caption} {' '.join(self._numbers(path) for path in self.drawn)}"
-
-    def _numbers(self, path: SyntheticPath) -> str:
-        paths = zip(self.periods, path.observed, path.synthetic, strict=True)
-        said = "; ".join(f"{period}: {number(float(y))} and {number(float(z))}" for period, y, z in paths)
-        shifted = f", shift {number(path.shift)}" if self.weighted else ""
-        return f"Treated from {path.adopted}: effect {number(path.estimate)}{shifted}; observed and synthetic {said}."
+        told = [self.caption]
+        for path in self.drawn:
+            paths = zip(self.periods, path.observed, path.synthetic, strict=True)
+            said = "; ".join(f"{period}: {number(float(y))} and {number(float(z))}" for period, y, z in paths)
+            shifted = f", shift {number(path.shift)}" if self.weighted else ""
+            told.append(f"Treated from {path.adopted}: effect {number(path.estimate)}{shifted}; "
+                        f"observed and synthetic {said}.")  # fmt: skip
+        return " ".join(told)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -161,6 +162,9 @@ def _check(shown: Sequence[object], what: str) -> None:
 
 
 def _paint(canvas: Canvas, plot: SyntheticPlot) -> dict[str, str]:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
     (width, height), (_, columns), (tall, block) = plot.size, plot.shape, plot.block
     canvas.text(0.01, 1 - 14 / height, plot.title, fontsize=9.5, fontweight="bold", color=INK)
     said: dict[str, str] = {}
@@ -168,20 +172,28 @@ def _paint(canvas: Canvas, plot: SyntheticPlot) -> dict[str, str]:
         row, column = divmod(index, columns)
         top = height - TITLE - row * block - HEAD
         left, wide = column * width / columns + LEFT, width / columns - LEFT - RIGHT
-        axes = frame(canvas, (left / width, (top - tall) / height, wide / width, tall / height), _words(path))
+        who = short_label(path.treated[0]) if len(path.treated) == 1 else f"{len(path.treated)} units"
+        title = f"{who} from {path.adopted}: effect {number(path.estimate)}"
+        axes = frame(canvas, (left / width, (top - tall) / height, wide / width, tall / height), title)
         said |= _paths(axes, plot, path, index)
         if plot.weighted:
             below = (left / width, (top - tall - STRIP) / height, wide / width, (STRIP - 7) / height)
             said |= _weights(canvas.add_axes(below, facecolor="none", sharex=axes), plot, path, index)
             axes.tick_params(axis="x", length=0, labelbottom=False)
-    canvas.legend(handles=_keys(plot), loc="lower left", bbox_to_anchor=(0.07, 0.0), borderaxespad=0.2)
+    # the legend: what each line is, and the bars
+    several = max(len(path.treated) for path in plot.paths) > 1
+    keys: list[Any] = [
+        Line2D([], [], color=BLUE, linewidth=1.4, label=f"observed{', mean of the treated' * several}"),
+        Line2D([], [], color=RED, linewidth=1.4, label="synthetic: weighted mean of controls"),
+    ]
+    if plot.weighted:
+        keys += [
+            Line2D([], [], color=RED, linewidth=1.1, linestyle=(0, (1, 1.6)),
+                   label="synthetic, moved to the level of the treated before adoption"),
+            Patch(facecolor=ORANGE, linewidth=0, label="weights of periods (below, the largest is named)"),
+        ]  # fmt: skip
+    canvas.legend(handles=keys, loc="lower left", bbox_to_anchor=(0.07, 0.0), borderaxespad=0.2)
     return said
-
-
-def _words(path: SyntheticPath) -> str:
-    """A date, who adopts then and the effect, above its plot."""
-    who = short_label(path.treated[0]) if len(path.treated) == 1 else f"{len(path.treated)} units"
-    return f"{who} from {path.adopted}: effect {number(path.estimate)}"
 
 
 def _paths(axes: Axes, plot: SyntheticPlot, path: SyntheticPath, index: int) -> dict[str, str]:
@@ -228,25 +240,6 @@ def _weights(axes: Axes, plot: SyntheticPlot, path: SyntheticPath, index: int) -
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(FAINT)
     return said
-
-
-def _keys(plot: SyntheticPlot) -> list[Any]:
-    """The legend: what each line is, and the bars."""
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    several = max(len(path.treated) for path in plot.paths) > 1
-    keys: list[Any] = [
-        Line2D([], [], color=BLUE, linewidth=1.4, label=f"observed{', mean of the treated' * several}"),
-        Line2D([], [], color=RED, linewidth=1.4, label="synthetic: weighted mean of controls"),
-    ]
-    if plot.weighted:
-        keys += [
-            Line2D([], [], color=RED, linewidth=1.1, linestyle=(0, (1, 1.6)),
-                   label="synthetic, moved to the level of the treated before adoption"),
-            Patch(facecolor=ORANGE, linewidth=0, label="weights of periods (below, the largest is named)"),
-        ]  # fmt: skip
-    return keys
 
 
 # Weights of control units: a row a unit, a marker an estimator.

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any
 
 import pandas as pd
 
@@ -28,7 +27,7 @@ from results.text import (
     written,
 )
 from results.verdict.answer import Answer, ClaimAnswer
-from results.verdict.sentences import Dials, PowersBySize, grade_texts, head
+from results.verdict.sentences import Dials, grade_texts, head
 from results.verdict.verdicts import (
     Grade,
     Judged,
@@ -164,17 +163,14 @@ def passing_fits(diagnosis: Diagnosis) -> Iterator[tuple[int, str, str]]:
         for name, layout in diagnosis.layouts.items():
             place = cell, name, key_terms(layout)[0]
             if layout.screen and place in own and place in passing and passing[place]["n"]:
-                test = layout.screen.removesuffix("_p")
-                yield cell, name, _sentence(passing[place], own[place], test, diagnosis.alpha)
-
-
-def _sentence(passing: dict[Any, Any], own: dict[Any, Any], test: str, alpha: float) -> str:
-    form = fixed((own["truth"], own["mean_estimate"]), passing["bias_mcse"])
-    fits, term = f"{int(passing['n']):,}", passing["term"]
-    bias, of_all = (bracketed(row["bias"], row["bias_mcse"], form) for row in (passing, own))
-    covered, by_all = (percent(row, "coverage") for row in (passing, own))
-    return (f"in the {fits} fits that pass {test}, the bias of {term} is {bias} (all fits: {of_all}) and "
-            f"{level(1 - alpha)} intervals cover {covered} (all fits: {by_all})")  # fmt: skip
+                both = passing[place], own[place]
+                form = fixed((own[place]["truth"], own[place]["mean_estimate"]), passing[place]["bias_mcse"])
+                bias, of_all = (bracketed(row["bias"], row["bias_mcse"], form) for row in both)
+                covered, by_all = (percent(row, "coverage") for row in both)
+                fits, test = f"{int(passing[place]['n']):,}", layout.screen.removesuffix("_p")
+                yield cell, name, (
+                    f"in the {fits} fits that pass {test}, the bias of {place[2]} is {bias} (all fits: {of_all}) and "
+                    f"{level(1 - diagnosis.alpha)} intervals cover {covered} (all fits: {by_all})")  # fmt: skip
 
 
 # Chips: who holds, who fails and who cannot be told, in one line.
@@ -200,14 +196,6 @@ class Chip:
 
 
 @dataclass(frozen=True, slots=True)
-class ChipRow:
-    """The chips of one estimator, or of a whole claim where each estimator is one chip. label: "" where none tells."""
-
-    label: str
-    chips: tuple[Chip, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Glance:
     """A claim at a glance. title: what was judged. grade: the worst. rows: its chips. texts: what each grade comes to.
 
@@ -218,40 +206,39 @@ class Glance:
     called: str
     title: str
     grade: Grade
-    rows: tuple[ChipRow, ...]
+    rows: tuple[tuple[str, tuple[Chip, ...]], ...]
     texts: tuple[tuple[Grade, str], ...]
     sentence: str
 
     @property
     def is_long(self) -> bool:
         """Whether its chips are so many that a page counts them and folds them."""
-        return sum(len(row.chips) for row in self.rows) > MOST_CHIPS
+        return sum(len(chips) for _, chips in self.rows) > MOST_CHIPS
 
     @property
     def counts(self) -> dict[Grade, int]:
         """How many chips have each grade, the best first."""
-        every = [chip.grade for row in self.rows for chip in row.chips]
+        every = [chip.grade for _, chips in self.rows for chip in chips]
         return {grade: every.count(grade) for grade in BEST_FIRST if grade in every}
 
 
 def glances(found: Answer, dials: Dials, alpha: float) -> tuple[Glance, ...]:
     """The claims of an answer, in their order; what is only stated has no chips."""
     measures = [part.claim.measure for part in found.claims]
-    return tuple(_glance(part, dials, alpha, alone=measures.count(part.claim.measure) < 2) for part in found.claims)
+    seen = []
+    for part in found.claims:
+        measure, title = part.claim.measure, head(part.claim, part.verdicts, alpha)
+        rows = tuple(chip_rows(part.verdicts)) if part.claim.is_judged else ()
+        texts = tuple(grade_texts(part.claim, part.verdicts, dials).items()) if part.claim.is_judged else ()
+        called = measure if measures.count(measure) < 2 else title
+        seen.append(Glance(measure, called, title, part.grade, rows, texts, part.sentence))
+    return tuple(seen)
 
 
-def _glance(part: ClaimAnswer, dials: Dials, alpha: float, *, alone: bool) -> Glance:
-    title = head(part.claim, part.verdicts, alpha)
-    about = part.claim.measure, part.claim.measure if alone else title, title, part.grade
-    if not part.claim.is_judged:
-        return Glance(*about, (), (), part.sentence)
-    texts = tuple(grade_texts(part.claim, part.verdicts, dials).items())
-    return Glance(*about, tuple(chip_rows(part.verdicts)), texts, part.sentence)
-
-
-def chip_rows(found: Sequence[Verdict]) -> Iterator[ChipRow]:
+def chip_rows(found: Sequence[Verdict]) -> Iterator[tuple[str, tuple[Chip, ...]]]:
     """The verdicts of a claim as rows of chips, the best first in a row and the worst row first.
 
+    A row has the label of its estimator, or "" where it is of the whole claim and each estimator is one chip.
     A chip is an error type where an estimator has several, else a term where it has several, else an estimator.
     """
     errors, terms = ({(item.estimator, key(item)) for item in found}
@@ -273,7 +260,7 @@ def chip_rows(found: Sequence[Verdict]) -> Iterator[ChipRow]:
             Chip(name, worst_of(grades), key if key.lower() != name.lower() else "")
             for (name, key), grades in own.items()
         ]
-        yield ChipRow(label, tuple(sorted(chips, key=lambda chip: chip.grade.rank)))
+        yield label, tuple(sorted(chips, key=lambda chip: chip.grade.rank))
 
 
 # The tables of the answer: one a claim, the worst row first, a dial of the grid in the columns.
@@ -326,7 +313,13 @@ def short_table(part: ClaimAnswer, dials: Dials, named: Callable[[str], str] = s
     named: how the settings of rows call a dial.
     """
     if part.claim.measure == "screen":
-        return _of_screens(part, dials, named)
+        heads: tuple[str, ...] = ("estimator", "setting", "rejects %", "bias, all fits", "bias, passing")
+        screens = sorted(part.screens, key=lambda item: -abs(item.passing) if item.passing == item.passing else 0.0)
+        numbers = [(written(100 * item.rejects, ".1f"), written(item.bias, ".2f"), written(item.passing, ".2f"))
+                   for item in screens]  # fmt: skip
+        own = tuple(((item.estimator, setting_text(dials[item.cell], dials, named)), tuple(map(MarkedNumber, texts)))
+                    for item, texts in zip(screens, numbers, strict=True))  # fmt: skip
+        return ShortTable("Screens; bias in standard errors", heads, own, 2)
     dial = column_dial(part, dials)
     values = _values(dial, [item.cell for verdict in part.verdicts for item in verdict.cells], dials)
     sized = _has_sizes(part)
@@ -393,10 +386,10 @@ def _of_verdicts(
             own = by_setting.setdefault(setting_text(rest, own_dials, named), {})
             own[dial_value(dials[item.cell].get(dial))] = item
 
-        def badness(cells: Mapping[str, Judged], own: Verdict = verdict) -> tuple[int, float]:
-            return max((item.grade.rank, item.departure(own.nominal)) for item in cells.values())
-
-        for setting, cells in sorted(by_setting.items(), key=lambda pair: badness(pair[1]), reverse=True):
+        worst = {setting: max((item.grade.rank, item.departure(verdict.nominal)) for item in cells.values())
+                 for setting, cells in by_setting.items()}  # fmt: skip
+        for setting in sorted(by_setting, key=worst.__getitem__, reverse=True):
+            cells = by_setting[setting]
             columns = values or [dial_value(dials[0].get(dial))]
             yield _names(verdict, setting), tuple(_cell(verdict, cells.get(value)) for value in columns)
 
@@ -418,23 +411,8 @@ def _of_power(
         cells = {dial_value(dials[item.cell].get(dial)): item for item in curve.cells}
         shown = [_cell(verdict, cells.get(value)) for value in values] or [_cell(verdict, curve.largest)]
         rest = {name: value for name, value in dials[curve.largest.cell].items() if name != curve.dial}
-        yield _names(verdict, setting_text(rest, dials, named)), (*shown, MarkedNumber(_detectable(curve)))
-
-
-def _detectable(curve: PowersBySize) -> str:
-    if curve.beyond:
-        return f"above {abs(curve.largest.row['truth']):.3g}"
-    return written(curve.mde, ".3g")
-
-
-def _of_screens(part: ClaimAnswer, dials: Dials, named: Callable[[str], str]) -> ShortTable:
-    heads = ("estimator", "setting", "rejects %", "bias, all fits", "bias, passing")
-    found = sorted(part.screens, key=lambda item: -abs(item.passing) if item.passing == item.passing else 0.0)
-    numbers = ((written(100 * item.rejects, ".1f"), *(written(value, ".2f") for value in (item.bias, item.passing)))
-               for item in found)  # fmt: skip
-    rows = tuple(((item.estimator, setting_text(dials[item.cell], dials, named)), tuple(map(MarkedNumber, own)))
-                 for item, own in zip(found, numbers, strict=True))  # fmt: skip
-    return ShortTable("Screens; bias in standard errors", heads, rows, 2)
+        smallest = f"above {abs(curve.largest.row['truth']):.3g}" if curve.beyond else written(curve.mde, ".3g")
+        yield _names(verdict, setting_text(rest, dials, named)), (*shown, MarkedNumber(smallest))
 
 
 def own_tables(table: pd.DataFrame, own: Sequence[str]) -> list[ShortTable]:

@@ -136,16 +136,6 @@ def every_cell(diagnosis: Diagnosis, measure: ShownMeasure, term: str | None = N
     return [] if nested is None else [nested]
 
 
-def lead_part(diagnosis: Diagnosis, measure: ShownMeasure, term: str | None, pivots: Sequence[Pivot] = ()) -> PagePart:
-    """What answers the question: its pictures, and the tables asked for or else one of the same measure."""
-    table = default_pivot(diagnosis, measure, term)
-    tables = tuple(pivots) or ((table,) if table is not None else ())
-    terms = dict.fromkeys(lead_terms(diagnosis, term).values())
-    purposes = ((one, purpose(list(diagnosis.layouts.values()), one)) for one in terms)
-    says = "; ".join(f"{one} {purpose}" for one, purpose in purposes if purpose)
-    return PagePart(measure.short, tuple(pictures_of(diagnosis, measure, term)), tables, says)
-
-
 def folded_parts(
     diagnosis: Diagnosis, lead: ShownMeasure, term: str | None, further: Sequence[Chart] = ()
 ) -> Iterator[PagePart]:
@@ -161,17 +151,12 @@ def folded_parts(
             yield PagePart("Every cell at once", (nested,), (), f"nested loops of {lead.short.lower()}")
     if further:
         yield PagePart("Single replications", tuple(further), (), "; ".join(chart.title.lower() for chart in further))
-    yield from _other_terms(diagnosis)
-
-
-def _other_terms(diagnosis: Diagnosis) -> Iterator[PagePart]:
-    lead = set(lead_terms(diagnosis).values())
-    terms = in_order(term for layout in diagnosis.layouts.values() for term in key_terms(layout))
-    others = [term for term in terms if term not in lead and has_test(term)]
-    for term in others[:CHARTED]:
-        charts = [chart for name in OF_A_TERM for chart in pictures_of(diagnosis, MEASURES[name], term)]
+    firsts = set(lead_terms(diagnosis).values())
+    terms = in_order(one for layout in diagnosis.layouts.values() for one in key_terms(layout))
+    for other in [one for one in terms if one not in firsts and has_test(one)][:CHARTED]:
+        charts = [chart for name in OF_A_TERM for chart in pictures_of(diagnosis, MEASURES[name], other)]
         if charts:
-            yield PagePart(f"Term {term}", tuple(charts), (), purpose(list(diagnosis.layouts.values()), term))
+            yield PagePart(f"Term {other}", tuple(charts), (), purpose(list(diagnosis.layouts.values()), other))
 
 
 # The first screen: the claims, the worst first, beside one picture.
@@ -188,7 +173,7 @@ def first_picture(charts: Sequence[Chart]) -> Chart | None:
     if len(chart.panels) == 1:
         return chart
     known = [point for panel in chart.panels for point in panel.points if math.isfinite(point.value)]
-    nominal = chart.references[0].value if chart.references else 0.0
+    nominal = chart.references[0][0] if chart.references else 0.0
     far = max(known, key=lambda point: (point.clear, abs(point.value - nominal)), default=None)
     panel = next((panel for panel in chart.panels if far in panel.points), chart.panels[0])
     title = f"{chart.title}, {panel.title}" if panel.title else chart.title
@@ -244,7 +229,12 @@ def html_report(diagnosis: Diagnosis, about: ReportFacts, *, lead: ShownMeasure 
     names = [name or "all draws" for name in settings(diagnosis)]
     found, fixed = answer(diagnosis, table), fixed_sentence(diagnosis)
     measure, term = (lead, None) if lead is not None else opened_by(diagnosis, found)
-    shown = lead_part(diagnosis, measure, term, pivots)
+    # what answers the question: its pictures, and the tables asked for or else one of the same measure
+    charts, default = pictures_of(diagnosis, measure, term), default_pivot(diagnosis, measure, term)
+    terms = dict.fromkeys(lead_terms(diagnosis, term).values())
+    purposes = ((one, purpose(list(diagnosis.layouts.values()), one)) for one in terms)
+    says = "; ".join(f"{one} {what}" for one, what in purposes if what)
+    shown = PagePart(measure.short, tuple(charts), tuple(pivots) or ((default,) if default is not None else ()), says)
     draw = page("results.report", figure=figure, pivot=pivot_html, grid=grid_html, named=with_key)
     return draw.get_template("report.html").render(
         about=about,

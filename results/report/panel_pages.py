@@ -12,9 +12,9 @@ from estimators.core.error_types import error_label
 from results import text
 from results.diagnosis.measures import Z95
 from results.page import page
-from results.plots.chart import Axis, Chart, Facet, Point, ReferenceLine, Series, axis_of, span
+from results.plots.chart import Axis, Chart, Facet, Point, Series, axis_of, span
 from results.plots.chart import figure as chart_figure
-from results.plots.power_plot import PowerPlot, power_figure
+from results.plots.power_plot import power_figure
 from results.text import plain_error
 
 ANSWERS = {"supported": "Supported", "not decided": "Not decided", "contradicted": "Contradicted",
@@ -41,20 +41,15 @@ def trust_page(held: Mapping[str, Any]) -> str:
     pages = page("results.report", number=number, share=text.share, probability=text.probability,
                  p_value=text.p_value,
                  label=error_label)  # fmt: skip
-    answer = held["verdict"]["answer"]
+    answer, advised = held["verdict"]["answer"], next(row for row in held["errors"] if row["recommended"])
     return pages.get_template("trust.html").render(
-        held=held, title=ANSWERS[answer], marks=MARKS, mark=MARKS[answer], figure=figure(held), advised=advised(held),
+        held=held, title=ANSWERS[answer], marks=MARKS, mark=MARKS[answer], figure=figure(held), advised=advised,
         printed=next(row for row in held["errors"] if row["printed"]), marked=marked(held), interval=text.interval,
         number=number, share=text.share, rows=[row for row in held["checks"] if row["difference"] is not None],
         facts=[row for row in held["checks"] if row["difference"] is None and row["severity"] > 0],
         silent=sum(row["difference"] is None and row["severity"] == 0 for row in held["checks"]),
         first=chart_figure(claim_chart(held)),
     )  # fmt: skip
-
-
-def advised(held: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The row of the recommended error type."""
-    return next(row for row in held["errors"] if row["recommended"])
 
 
 def marked(held: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -69,12 +64,10 @@ def marked(held: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 def figure(held: Mapping[str, Any]) -> Markup:
     """The power curve."""
     rows, sign = held["power"], -1.0 if held["claim"]["estimate"] < 0 else 1.0
-    plot = PowerPlot(
-        [row["effect"] for row in rows], [row["power"] for row in rows], [row["mcse"] for row in rows],
-        [(x, y) for x, y in held["curve"]], held["claim"]["estimate"], sign * held["mde"]["value"],
-        held["mde"]["power"],
-    )  # fmt: skip
-    return Markup(power_figure(plot))
+    return Markup(power_figure(
+        [(row["effect"], row["power"], row["mcse"]) for row in rows], [(x, y) for x, y in held["curve"]],
+        held["claim"]["estimate"], sign * held["mde"]["value"], held["mde"]["power"],
+    ))  # fmt: skip
 
 
 # The pictures of first screens: one row a name, its value with an interval.
@@ -90,7 +83,7 @@ def dots(key: str, title: str, label: str, rows: Sequence[tuple[str, float, floa
               for at, (_, value, low, high, clear) in enumerate(rows)]  # fmt: skip
     ends = [end for _, value, low, high, _ in rows for end in (value, low, high)] + [0.0 if line is None else line]
     places = Axis("", -0.5, len(rows) - 0.5, tuple((float(at), row[0]) for at, row in enumerate(rows)))
-    references = () if line is None else (ReferenceLine(line, text.number(line)),)
+    references = () if line is None else ((line, text.number(line)),)
     series = tuple(Series(row[0], 0, (point,)) for row, point in zip(rows, points, strict=True))
     return Chart(key, "dots", title, places, axis_of(label, *span(ends, 0.08)), (Facet("", series),), references,
                  caption)  # fmt: skip
@@ -126,17 +119,6 @@ def fidelity_chart(twin: Mapping[str, Any]) -> Chart:
 FARTHEST = 3.0  # half bands from the middle at which a feature is drawn at most
 
 
-def race_chart(document: Mapping[str, Any], world: str) -> Chart:
-    """How far each estimator misses the effect in a world, the best one filled."""
-    rows = sorted((row for row in document["worlds"] if row["world"] == world and row["rmse"] is not None),
-                  key=lambda row: float(row["rmse"]))  # fmt: skip
-    wide = [Z95 * (row["rmse_mcse"] or 0.0) for row in rows]
-    shown = [(row["estimator"], row["rmse"], row["rmse"] - half, row["rmse"] + half,
-              row["estimator"] == document["best"]) for row, half in zip(rows, wide, strict=True)]  # fmt: skip
-    caption = "Bars are 95% Monte Carlo intervals; the filled mark is the estimator to use."
-    return dots("race", f"Misses in the world {world}", "root mean squared error", shown, 0.0, caption)
-
-
 OF_RACES = ("estimator", "bias", "RMSE", "coverage", "power", "in the set")
 ON_PANEL = ("estimator", "errors", "estimate", "s.e.", "from", "to")
 
@@ -158,8 +140,16 @@ def race_page(document: Mapping[str, Any], world: str) -> str:
                 for row in document["panel"] if not row["left_out"]]  # fmt: skip
     left_out = [f"Left out: {row['estimator']}: {row['left_out']}." for row in document["panel"] if row["left_out"]]
     tables.append(("On the panel itself", ON_PANEL, on_panel))
-    picture = chart_figure(race_chart(document, world))
-    return _answer_page("Which estimator to use", document["answer"], picture, tables, [*left_out, *document["notes"]])
+    # how far each estimator misses the effect in the world that decides, the best one filled
+    raced = sorted((row for row in document["worlds"] if row["world"] == world and row["rmse"] is not None),
+                   key=lambda row: float(row["rmse"]))  # fmt: skip
+    wide = [Z95 * (row["rmse_mcse"] or 0.0) for row in raced]
+    shown = [(row["estimator"], row["rmse"], row["rmse"] - half, row["rmse"] + half,
+              row["estimator"] == document["best"]) for row, half in zip(raced, wide, strict=True)]  # fmt: skip
+    caption = "Bars are 95% Monte Carlo intervals; the filled mark is the estimator to use."
+    chart = dots("race", f"Misses in the world {world}", "root mean squared error", shown, 0.0, caption)
+    notes = [*left_out, *document["notes"]]
+    return _answer_page("Which estimator to use", document["answer"], chart_figure(chart), tables, notes)
 
 
 def placebo_page(title: str, lines: Sequence[tuple[str, str]], document: Mapping[str, Any], svg: str) -> str:
@@ -168,11 +158,7 @@ def placebo_page(title: str, lines: Sequence[tuple[str, str]], document: Mapping
     (_, estimate), _, (name, value), *_ = lines
     answer = f"{name[:1].upper()}{name[1:]} {value}. Real estimate {estimate}."
     table = "All numbers", ("number", "value"), lines
-    return _answer_page(title, answer, chart_figure(placebo_chart(document)), [table], document["notes"], svg)
-
-
-def placebo_chart(document: Mapping[str, Any]) -> Chart:
-    """The estimate with the interval of its own test, and the middle 95% of the placebos."""
+    # the estimate with the interval of its own test, and the middle 95% of the placebos
     ends = [document["placebo_quantiles"].get(q) for q in ("0.025", "0.975")]
     low, high = ends if None not in ends else (math.nan, math.nan)
     se = document["se"] or math.nan
@@ -180,7 +166,8 @@ def placebo_chart(document: Mapping[str, Any]) -> Chart:
              True), ("placebos", document["placebo_mean"], low, high, False)]  # fmt: skip
     around = " with 1.96 of its own standard errors on either side" if document["se"] else ""
     caption = f"The filled mark is the estimate{around}, the other is the mean of the placebos with their middle 95%."
-    return dots("placebos", f"{document['term']} and its placebos", "estimate", rows, 0.0, caption)
+    chart = dots("placebos", f"{document['term']} and its placebos", "estimate", rows, 0.0, caption)
+    return _answer_page(title, answer, chart_figure(chart), [table], document["notes"], svg)
 
 
 def _answer_page(title: str, answer: str, figure: Markup, tables: Sequence[Any], notes: Sequence[str],

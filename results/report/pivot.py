@@ -17,7 +17,7 @@ from rich.text import Text
 
 from results.diagnosis.diagnose import Diagnosis
 from results.plots.chart import key_of
-from results.plots.grid import Dial, ShownMeasure, Value, dials, lead_terms, subject_of, values_of
+from results.plots.grid import ShownMeasure, Value, dials, lead_terms, subject_of, values_of
 from results.tables.journal_table import Heading, JournalTable, Row
 from results.text import BEGINNINGS, ERRORS, PLAIN_DIALS, dial_names, plain_dial, plain_error
 from sim.errors import BadInput, Problem, closest, one_of
@@ -74,11 +74,6 @@ class Pivot:
         return tuple(", ".join(map(_named, self.across, keys)) for keys in self.columns)
 
     @property
-    def across_words(self) -> str:
-        """What its columns are, in words."""
-        return ", ".join(plain_dial(name) for name in self.across)
-
-    @property
     def values(self) -> list[PivotCell]:
         """All its cells that hold a value."""
         return [cell for row in self.cells for cell in row if cell is not None]
@@ -105,11 +100,18 @@ def pivot(diagnosis: Diagnosis, measure: ShownMeasure, rows: Sequence[str] = (),
     found: dict[tuple[Keys, Keys], PivotCell] = {}
     for value in values:
         place = tuple(keys[name](value) for name in down), tuple(keys[name](value) for name in across)
-        found[place] = _cell(value, measure, diagnosis.alpha)
+        number, _, rest = value.text(measure).partition(" (")
+        found[place] = PivotCell(value, number, rest.rstrip(")"), value.departs(measure, diagnosis.alpha))
     cells = tuple(tuple(found.get((row, column)) for column in ordered_columns) for row in ordered_rows)
     what = " or ".join(dict.fromkeys(value.place[2] for value in values))
     title = f"{measure.short} {'for' if measure.by_error else 'of'} {what}"
-    return Pivot(measure, title, down, across, ordered_rows, ordered_columns, cells, subject_of(values), _note(measure))
+    unit = "Percent. " if measure.share else ""
+    unit += "Where the truth is 0, power is the size. " if measure.name == "power" else ""
+    ends = " At 0 and 100% it is the other end of Wilson's 95% interval." if measure.share else ""
+    error = "In brackets the Monte Carlo standard error."
+    marked = " ! marks a clear departure." if measure.nominal is not None else ""
+    note = f"{unit}{error}{ends}{marked}"
+    return Pivot(measure, title, down, across, ordered_rows, ordered_columns, cells, subject_of(values), note)
 
 
 def pivot_by(
@@ -179,23 +181,18 @@ def _shown(name: str, key: str) -> str:
 
 def with_key(key: str) -> Markup:
     """The plain name of a dial or an error type, and beside it the key by which files and options call it."""
-    words = PLAIN_DIALS.get(key) or (plain_error(key) if key_of_error(key) else plain_dial(key))
+    of_error = key in ERRORS or key.startswith(tuple(BEGINNINGS))
+    words = PLAIN_DIALS.get(key) or (plain_error(key) if of_error and plain_error(key) != key else plain_dial(key))
     beside = Markup(' <code class="key">{}</code>').format(key) if words.lower() != key.lower() else Markup("")
     return Markup("{}{}").format(words, beside)
-
-
-def key_of_error(key: str) -> bool:
-    """Whether a key is that of an error type that has other words."""
-    return plain_error(key) != key and (key in ERRORS or key.startswith(tuple(BEGINNINGS)))
 
 
 def _keys(diagnosis: Diagnosis, values: Sequence[Value]) -> dict[str, Callable[[Value], str]]:
     """How to read from a value each thing that rows and columns may be, in the order in which rows have them."""
 
-    def of_dial(dial: Dial) -> Callable[[Value], str]:
-        return lambda value: dial.names[dial.at[value.place[0]]]
-
-    found = {dial.name: of_dial(dial) for dial in dials(diagnosis.cells, sorted({value.place[0] for value in values}))}
+    found: dict[str, Callable[[Value], str]] = {}
+    for dial in dials(diagnosis.cells, sorted({value.place[0] for value in values})):
+        found[dial.name] = lambda value, dial=dial: dial.names[dial.at[value.place[0]]]  # type: ignore[misc]
     constant = {name: str(cell[name]) for cell in diagnosis.cells for name in cell if name not in found}
     for name, text in constant.items():
         found[name] = lambda value, text=text: text  # type: ignore[misc]
@@ -216,20 +213,6 @@ def _ordered(diagnosis: Diagnosis, values: Sequence[Value], keys: Mapping[str, C
     return tuple(sorted(seen, key=lambda key: tuple(rank[text] for rank, text in zip(ranks, key, strict=True))))
 
 
-def _cell(value: Value, measure: ShownMeasure, alpha: float) -> PivotCell:
-    number, _, rest = value.text(measure).partition(" (")
-    return PivotCell(value, number, rest.rstrip(")"), value.departs(measure, alpha))
-
-
-def _note(measure: ShownMeasure) -> str:
-    unit = "Percent. " if measure.share else ""
-    unit += "Where the truth is 0, power is the size. " if measure.name == "power" else ""
-    ends = " At 0 and 100% it is the other end of Wilson's 95% interval." if measure.share else ""
-    error = "In brackets the Monte Carlo standard error."
-    marked = " ! marks a clear departure." if measure.nominal is not None else ""
-    return f"{unit}{error}{ends}{marked}"
-
-
 # A pivot table as an element of a page; `results/page/tables.js` makes it sortable where scripts run.
 
 
@@ -237,32 +220,26 @@ def pivot_html(table: Pivot) -> Markup:
     """The table: a number with its Monte Carlo error beneath; data-v holds what its column is sorted by."""
     caption = Markup("<caption>{}{}</caption>").format(
         table.title, Markup(" <small>{}</small>").format(table.fixed) if table.fixed else "")  # fmt: skip
-    body = [_row(table.down, keys, cells) for keys, cells in zip(table.rows, table.cells, strict=True)]
+    body = []
+    for keys, cells in zip(table.rows, table.cells, strict=True):
+        named = (with_key(key) if name == ERROR and key else key for name, key in zip(table.down, keys, strict=True))
+        places = Markup("").join(Markup('<th scope="row" class="left">{}</th>').format(key) for key in named)
+        body.append(Markup("<tr>{}{}</tr>").format(places, Markup("").join(map(_html_cell, cells))))
     start = Markup('<div class="wide dense pivot" tabindex="0" role="region" aria-label="{}">\n<table id="{}" '
                    'class="sortable">').format(table.title, table.key)  # fmt: skip
-    inner = Markup("{}\n<thead>{}</thead>\n<tbody>\n{}\n</tbody></table></div>").format(
-        caption, _head(table), Markup("\n").join(body))  # fmt: skip
-    return start + inner + Markup('\n<p class="notes">{}</p>').format(table.note)
-
-
-def _head(table: Pivot) -> Markup:
-    """One line of headings, of which a dial in the columns is named by a second one above."""
+    # one line of headings, of which a dial in the columns is named by a second one above
     names = [Markup('<th scope="col" class="left">{}</th>').format(with_key(name)) for name in table.down]
     one = len(table.across) == 1 and table.across[0] not in OTHERS
-    keys = [column[0] for column in table.columns] if one else table.column_heads
-    heads = [Markup('<th scope="col">{}</th>').format(key) for key in keys]
+    columns = [column[0] for column in table.columns] if one else table.column_heads
+    heads = [Markup('<th scope="col">{}</th>').format(key) for key in columns]
     above = Markup("")
     if one:
         blank = Markup('<td colspan="{}"></td>').format(len(names)) if names else Markup("")
         above = Markup('<tr class="over">{}<th scope="colgroup" colspan="{}" class="group"><span>{}</span></th></tr>'
                        ).format(blank, len(heads), with_key(table.across[0]))  # fmt: skip
-    return Markup("{}<tr>{}{}</tr>").format(above, Markup("").join(names), Markup("").join(heads))
-
-
-def _row(down: Keys, keys: Keys, cells: tuple[PivotCell | None, ...]) -> Markup:
-    named = (with_key(key) if name == ERROR and key else key for name, key in zip(down, keys, strict=True))
-    names = Markup("").join(Markup('<th scope="row" class="left">{}</th>').format(key) for key in named)
-    return Markup("<tr>{}{}</tr>").format(names, Markup("").join(map(_html_cell, cells)))
+    inner = Markup("{}\n<thead>{}<tr>{}{}</tr></thead>\n<tbody>\n{}\n</tbody></table></div>").format(
+        caption, above, Markup("").join(names), Markup("").join(heads), Markup("\n").join(body))  # fmt: skip
+    return start + inner + Markup('\n<p class="notes">{}</p>').format(table.note)
 
 
 def _html_cell(cell: PivotCell | None) -> Markup:
@@ -285,7 +262,7 @@ NUMBERS = ("value", "mcse", "lower", "upper", "n", "attempted")
 def terminal_table(table: Pivot) -> Table:
     """For a terminal: a number with its Monte Carlo error in brackets; row keys that repeat are left blank."""
     title = f"{table.title}, {table.fixed}" if table.fixed else table.title
-    title += f", by {table.across_words} (columns)" if len(table.across) == 1 else ""
+    title += f", by {plain_dial(table.across[0])} (columns)" if len(table.across) == 1 else ""
     out = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False, header_style="bold", title=title,
                 title_justify="left", title_style="bold")  # fmt: skip
     for k, name in enumerate(table.heads):
@@ -324,17 +301,12 @@ def journal_table(table: Pivot) -> JournalTable:
             rows.append(Row(words, kind="head"))
         for keys, cells in group:
             label = _shown(table.down[-1], keys[-1]) if keys else table.measure.short
-            rows.append(Row(f"  {label}" if outer else label, tuple(_number(cell) for cell in cells)))
+            numbers = tuple("-" if cell is None else cell.number + "!" * cell.clear for cell in cells)
+            rows.append(Row(f"  {label}" if outer else label, numbers))
             rows.append(Row("", tuple(f"({cell.mcse})" if cell and cell.mcse else "" for cell in cells), kind="error"))
     inner = f"Rows: {table.heads[-1]}. " if table.heads else ""
     fixed = f"{table.fixed[:1].upper()}{table.fixed[1:]}. " if table.fixed else ""
     return JournalTable("", table.title, columns, tuple(rows), (f"{fixed}{inner}{table.note}",))
-
-
-def _number(cell: PivotCell | None) -> str:
-    if cell is None:
-        return "-"
-    return f"{cell.number}!" if cell.clear else cell.number
 
 
 def csv_file(tables: Iterable[Pivot]) -> str:
@@ -349,17 +321,13 @@ def csv_file(tables: Iterable[Pivot]) -> str:
         for keys, cells in zip(table.rows, table.cells, strict=True):
             for column, cell in zip(table.columns, cells, strict=True):
                 if cell is not None:
-                    write.writerow(_line(table, (*keys, *column), cell, names, further))
+                    known = dict(zip((*table.down, *table.across), (*keys, *column), strict=True))
+                    known |= dict(zip(("estimator", "term", "error"), cell.value.place[1:], strict=True))
+                    numbers = [repr(getattr(cell.value, name)) for name in NUMBERS]
+                    write.writerow(
+                        [table.measure.name, *(known.get(name, "") for name in (*names, *further)), *numbers]
+                    )
     return out.getvalue()
-
-
-def _line(
-    table: Pivot, keys: tuple[str, ...], cell: PivotCell, names: Sequence[str], further: Sequence[str]
-) -> list[object]:
-    known = dict(zip((*table.down, *table.across), keys, strict=True))
-    known |= dict(zip(("estimator", "term", "error"), cell.value.place[1:], strict=True))
-    numbers = [repr(getattr(cell.value, name)) for name in NUMBERS]
-    return [table.measure.name, *(known.get(name, "") for name in (*names, *further)), *numbers]
 
 
 def xlsx_file(tables: Iterable[Pivot]) -> bytes:
@@ -379,22 +347,15 @@ def xlsx_file(tables: Iterable[Pivot]) -> bytes:
             for cell in row:
                 cell.font = bold
         for keys, cells in zip(table.rows, table.cells, strict=True):
-            numbers = [number for one in cells for number in _pair(one)]
-            sheet.append([*map(_as_number, keys), *numbers])
+            pairs = [(None, None) if one is None else (one.value.value, one.value.mcse) for one in cells]
+            numbers = [value for pair in pairs for value in pair]  # empty where there is no Monte Carlo error
+            sheet.append([*map(_as_number, keys), *(value if value == value else None for value in numbers)])
         sheet.append([])
         sheet.append([f"Shares between 0 and 1. {table.measure.words}" if table.measure.share else table.measure.words])
         sheet.freeze_panes = sheet.cell(row=3, column=len(table.heads) + 1)
     out = io.BytesIO()
     book.save(out)
     return out.getvalue()
-
-
-def _pair(cell: PivotCell | None) -> tuple[float | None, float | None]:
-    """A value and its Monte Carlo error, empty where there is none."""
-    if cell is None:
-        return None, None
-    value, mcse = cell.value.value, cell.value.mcse
-    return value, mcse if mcse == mcse else None
 
 
 def _as_number(text: str) -> float | str:

@@ -43,7 +43,6 @@ from results.verdict.verdicts import (
     TOO_FEW,
     Grade,
     bias_table,
-    by_cell,
     departures,
     failures,
     key_terms,
@@ -83,14 +82,25 @@ def print_short(
     """
     width, (marks, between) = console.width, marks_of(console)
     said = _claim_lines(found, diagnosis, marks, between, width)
-    lines = [*_wrapped(head, width), *_answer_lines(found, said, "" if facts is None else facts.expected, width)]
+
+    # failures, then the claims, then what a reader must know beside them, and what the study expects, where it has room
+    first = [Text(f"- {text}", style="yellow") for text in (found.failures, found.nothing) if text]
+    last = [Text(f"- {note}", style="yellow" if place else "") for place, note in enumerate(found.notes)]
+    lines = [*_wrapped(first, width), *said, *_wrapped(last, width)]
+    if facts is not None and facts.expected:
+        beside = _wrapped([Text(f"Expected: {facts.expected}", style="dim")], width)
+        lines += beside if len(lines) + len(beside) <= MOST_SAID else []
+    lines = [*_wrapped(head, width), *lines]
+
     names = varying(diagnosis.cells)
     named = partial(last_part, names=names) if width < NARROW else str
     tables = [short_table(part, diagnosis.cells, named) for part in found.claims]
     tables += own_tables(table, diagnosis.own)
+
     legend = ", ".join(f"{marks[grade]} {words}" for grade, words in BRIEFLY.items())
     legend = f"Marks: {legend}; Monte Carlo errors are in --full."
-    closing = [legend, _dials_text(diagnosis), _left_out(99, 99, command)]
+    in_words = [f"{name}: {plain_dial(name)}" for name in names if name in PLAIN_DIALS]
+    closing = [legend, f"Dials in words: {'; '.join(in_words)}." * bool(in_words), _left_out(99, 99, command)]
     room = MOST_LINES - len(lines) - 1 - len(_wrapped(map(Text, closing), width))
     counts = shared_out([len(table.rows) for table in tables], room, AROUND + (width < NARROW))
     for item, rows in zip(tables, counts, strict=True):
@@ -129,18 +139,6 @@ def _wrapped(items: Iterable[Text], width: int, indent: str = "  ") -> list[Text
     return lines
 
 
-def _answer_lines(found: Answer, said: Sequence[Text], expected: str, width: int) -> list[Text]:
-    """Failures, then the claims, then what a reader must know beside them, and what the study expects.
-
-    What is expected gives way where they are more than `MOST_SAID` lines.
-    """
-    first = [Text(f"- {text}", style="yellow") for text in (found.failures, found.nothing) if text]
-    last = [Text(f"- {note}", style="yellow" if place else "") for place, note in enumerate(found.notes)]
-    lines = [*_wrapped(first, width), *said, *_wrapped(last, width)]
-    beside = _wrapped([Text(f"Expected: {expected}", style="dim")], width) if expected else []
-    return lines + beside if len(lines) + len(beside) <= MOST_SAID else lines
-
-
 def _claim_lines(found: Answer, diagnosis: Diagnosis, marks: Marks, between: str, width: int) -> list[Text]:
     """Of each claim its chips and what its marks come to; of one that is only stated its sentence."""
     lines = []
@@ -149,9 +147,9 @@ def _claim_lines(found: Answer, diagnosis: Diagnosis, marks: Marks, between: str
             lines += _wrapped([Text(f"- {item.sentence}", style="bold")], width)
             continue
         rows = []
-        for own in item.rows:
-            chips = (f"{chip.name} {marks[chip.grade]}".rstrip().replace(" ", UNBROKEN) for chip in own.chips)
-            rows.append(f"{own.label}: " * bool(own.label) + between.join(chips))
+        for label, own in item.rows:
+            chips = (f"{chip.name} {marks[chip.grade]}".rstrip().replace(" ", UNBROKEN) for chip in own)
+            rows.append(f"{label}: " * bool(label) + between.join(chips))
         if len(rows) > MOST_CHIP_ROWS:
             counts = between.join(f"{marks[grade]} {count:,}" for grade, count in item.counts.items())
             rows = [f"{counts} of {sum(item.counts.values()):,}"]
@@ -162,13 +160,6 @@ def _claim_lines(found: Answer, diagnosis: Diagnosis, marks: Marks, between: str
             lines += _wrapped([Text(row, style="bold")], width, "    ")
         lines += _wrapped([Text(f"  {texts}")], width)
     return lines
-
-
-def _dials_text(diagnosis: Diagnosis) -> str:
-    """What the dials of the grid are in words, where their names do not say it."""
-    said = {name: plain_dial(name) for name in varying(diagnosis.cells)}
-    named = [f"{name}: {words}" for name, words in said.items() if name in PLAIN_DIALS]
-    return f"Dials in words: {'; '.join(named)}." if named else ""
 
 
 def _table_lines(table: ShortTable, count: int, width: int, marks: Marks) -> list[Text]:
@@ -184,17 +175,13 @@ def _table_lines(table: ShortTable, count: int, width: int, marks: Marks) -> lis
     by += f" ({table.dial})" if table.dial in PLAIN_DIALS else ""
 
     def line(row: Sequence[str]) -> str:
-        cells = [_fitted(text, wide, left=place < table.names)
-                 for place, (text, wide) in enumerate(zip(row, widths, strict=True))]  # fmt: skip
-        return "  ".join(cells).rstrip()
+        cells = [text if len(text) <= wide else f"{text[: wide - 2]}.." for text, wide in zip(row, widths, strict=True)]
+        names = [text.ljust(wide) for text, wide in zip(cells, widths[: table.names], strict=False)]
+        numbers = [text.rjust(wide) for text, wide in zip(cells, widths, strict=True)][table.names :]
+        return "  ".join([*names, *numbers]).rstrip()
 
     return [*_wrapped([Text(f"{table.title}{by}{of}", style="bold")], width), Text(line(table.heads), style="dim"),
             *(Text(line(row)) for row in rows)]  # fmt: skip
-
-
-def _fitted(text: str, wide: int, *, left: bool) -> str:
-    text = text if len(text) <= wide else f"{text[: wide - 2]}.."
-    return text.ljust(wide) if left else text.rjust(wide)
 
 
 def _left_out_of(tables: Sequence[ShortTable], counts: Sequence[int], command: str) -> str:
@@ -207,15 +194,6 @@ def _left_out(rows: int, tables: int, command: str) -> str:
     parts = [amount(count, name) for count, name in ((rows, "row"), (tables, "table")) if count]
     what = f"{' and '.join(parts)} of this page, and " if parts else ""
     return f"Left out: {what}all measures of every cell; `{command}` prints them."
-
-
-def replications_of(table: pd.DataFrame) -> str:
-    """How many replications the cells have, in words."""
-    attempted = table["attempted"].dropna()
-    count = "no" if attempted.empty else f"{int(attempted.min()):,}"
-    if not attempted.empty and attempted.min() != attempted.max():
-        count += f" to {int(attempted.max()):,}"
-    return f"{count} replication{'s' * (count != '1')}"
 
 
 PLAIN_WIDTH = 120  # of output that is not a terminal
@@ -262,8 +240,12 @@ def _print_all(diagnosis: Diagnosis, table: pd.DataFrame, found: Answer, head: S
         _print(console, Text("\n".join(in_columns(f"- {sentence}", console.width, at_hyphens=True)), style=style))
     if facts is not None and facts.expected:
         _print(console, Text(f"Expected: {facts.expected}"))
-    cells = by_cell(table, len(diagnosis.cells))
-    whole, lines = [_whole(rows) for rows in cells], [_lines(rows, diagnosis.alpha, diagnosis.own) for rows in cells]
+    by_cell = dict(list(table.groupby("cell")))
+    cells = [by_cell.get(cell, table.iloc[:0]) for cell in range(len(diagnosis.cells))]
+    # whether all fits of a cell succeeded, and none lacks a number; so it is said of a cell without rows
+    whole = [rows.empty or (bool((rows["n"] == rows["attempted"]).all()) and rows["attempted"].nunique() == 1
+                            and not any(missing(rows))) for rows in cells]  # fmt: skip
+    lines = [_lines(rows, diagnosis.alpha, diagnosis.own) for rows in cells]
     heads = _heads([cell for cell in lines if cell], all(whole), console, diagnosis.own)
     remarks = _remarks(diagnosis)
     for cell, (name, rows) in enumerate(zip(settings(diagnosis), cells, strict=True)):
@@ -280,7 +262,9 @@ def _print_all(diagnosis: Diagnosis, table: pd.DataFrame, found: Answer, head: S
         _print(console, _table(lines[cell], heads))
         for line in remarks.get(cell, ()):
             _print(console, line)
-    _print_legend(diagnosis, table, console)
+    console.print()
+    for text in _legend(diagnosis, table):
+        _print(console, Text(text, style="dim"))
 
 
 def _remarks(diagnosis: Diagnosis) -> dict[int, list[Text]]:
@@ -299,20 +283,17 @@ def _remarks(diagnosis: Diagnosis) -> dict[int, list[Text]]:
     return found
 
 
-def _whole(rows: pd.DataFrame) -> bool:
-    """Whether all fits of a cell succeeded, and none lacks a number; true of a cell without rows."""
-    if rows.empty:
-        return True
-    return bool((rows["n"] == rows["attempted"]).all()) and rows["attempted"].nunique() == 1 and not any(missing(rows))
-
-
 def _print(console: Console, item: Text | Table) -> None:
     console.print(item, crop=False, overflow="fold")
 
 
 def _head(diagnosis: Diagnosis, table: pd.DataFrame, facts: ReportFacts | None) -> Iterator[Text]:
     """The study, its question, its size, and what makes its numbers doubtful as a whole."""
-    cells, size = len(diagnosis.cells), replications_of(table)
+    attempted = table["attempted"].dropna()
+    count = "no" if attempted.empty else f"{int(attempted.min()):,}"
+    if not attempted.empty and attempted.min() != attempted.max():
+        count += f" to {int(attempted.max()):,}"
+    cells, size = len(diagnosis.cells), f"{count} replication{'s' * (count != '1')}"
     size = f"{cells} cells, {size} each" if cells > 1 else size
     if facts is None:
         yield Text(size)
@@ -325,12 +306,6 @@ def _head(diagnosis: Diagnosis, table: pd.DataFrame, facts: ReportFacts | None) 
         yield Text(facts.stopped[:1].upper() + facts.stopped[1:], style="dim")
     for line in facts.warnings:
         yield Text(line, style="yellow")
-
-
-def _print_legend(diagnosis: Diagnosis, table: pd.DataFrame, console: Console) -> None:
-    console.print()
-    for line in _legend(diagnosis, table):
-        _print(console, Text(line, style="dim"))
 
 
 def _legend(diagnosis: Diagnosis, table: pd.DataFrame) -> Iterator[str]:

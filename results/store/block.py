@@ -158,20 +158,13 @@ def check_draws(there: Block, block: Block, what: str, where: str) -> None:
 
 
 def part_digests(arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:
-    """SHA-256 of each part of a block: "truth", and the arrays of each estimator by its name."""
-    parts: dict[str, dict[str, NDArray[Any]]] = {}
-    for path, values in arrays.items():
-        parts.setdefault(path.rpartition("/")[0] or path, {})[path] = values
-    return {part: digest_of(own) for part, own in parts.items()}
-
-
-def digest_of(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """SHA-256 over named arrays, in the order of their names."""
-    sha = hashlib.sha256()
-    for name, values in sorted(arrays.items()):
-        sha.update(f"{name}{values.shape}{values.dtype.str}".encode())
+    """SHA-256 of each part of a block: "truth", and the arrays of each estimator, in the order of their names."""
+    parts = {path.rpartition("/")[0] or path: hashlib.sha256() for path in arrays}
+    for path in sorted(arrays):
+        values, sha = arrays[path], parts[path.rpartition("/")[0] or path]
+        sha.update(f"{path}{values.shape}{values.dtype.str}".encode())
         sha.update(np.ascontiguousarray(values).data)
-    return sha.hexdigest()
+    return {part: sha.hexdigest() for part, sha in parts.items()}
 
 
 def union_of_layouts(layouts: Sequence[Mapping[str, Layout]]) -> dict[str, Layout]:

@@ -67,7 +67,14 @@ class ChunkArrays:
         found = {name: values for name, (values, _) in read.items()}
         checksums = tuple((name, checksum) for name, (_, checksum) in read.items())
         self._last[cell] = index, 0 if others else hash(checksums) % 2**64
-        return found | self._through_zarr((cell, rows), others) if others else found
+        if not others:
+            return found
+        sources = [self._array_of(name).async_array for name in others]
+
+        async def read_all() -> list[Any]:  # in one turn through zarr's event loop
+            return await asyncio.gather(*(source.getitem((cell, rows)) for source in sources))
+
+        return found | dict(zip(others, map(np.asarray, sync(read_all())), strict=True))
 
     def write(self, cell: int, index: int, rows: slice, values: Mapping[str, NDArray[Any]]) -> None:
         """Write the rows of a whole block, by path; raises OSError where there is no room, or no right to write."""
@@ -76,7 +83,14 @@ class ChunkArrays:
             for name, files in [(name, self._chunks_of(name)) for name in values]:
                 if files is not None:
                     self._store.put(files.key(cell, index), files.encoded(others.pop(name)))
-        write_together((self._array_of(name), (cell, rows), array) for name, array in others.items())
+        left = [(self._array_of(name).async_array, array) for name, array in others.items()]
+        if not left:
+            return
+
+        async def write_all() -> None:  # in one turn through zarr's event loop, outside of which arrays were opened
+            await asyncio.gather(*(array.setitem((cell, rows), given) for array, given in left))
+
+        sync(write_all())
 
     def seen(self, cell: int, index: int) -> int:
         """A number of the checksums of a block's files that were just read: of equal files the same in this process.
@@ -90,15 +104,6 @@ class ChunkArrays:
         if name not in self._chunks:
             self._chunks[name] = _Chunks.of(name, self._array_of(name))
         return self._chunks[name]
-
-    def _through_zarr(self, place: tuple[int, slice], names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """In one turn through zarr's event loop."""
-        sources = [self._array_of(name).async_array for name in names]
-
-        async def read_all() -> list[Any]:
-            return await asyncio.gather(*(source.getitem(place) for source in sources))
-
-        return dict(zip(names, map(np.asarray, sync(read_all())), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +135,11 @@ class _Chunks:
         whole = chunk[:1] == (1,) and len(chunk) > 1 and all(a >= b for a, b in zip(chunk[2:], sizes, strict=True))
         if not (little and regular and whole):
             return None
+        given = dict(codecs[1]["configuration"])
+        compressor = Zstd(**given) if names[1] == "zstd" else Blosc(**given | {"shuffle": SHUFFLES[given["shuffle"]]})
         stored, axes = tuple(chunk[axis] for axis in order), tuple(int(axis) for axis in np.argsort(order))
         return cls(name, array.metadata, stored, axes, sizes, np.dtype(array.dtype), names[1],
-                   DECOMPRESS[names[1]], _compressor(codecs[1]).encode)  # fmt: skip
+                   DECOMPRESS[names[1]], compressor.encode)  # fmt: skip
 
     def key(self, cell: int, index: int) -> str:
         """The file of a block."""
@@ -165,26 +172,6 @@ class _Chunks:
         stored = np.ascontiguousarray(whole.transpose(np.argsort(self.axes)), dtype=self.dtype)
         body = self.compress(stored)
         return b"".join([body, google_crc32c.value(body).to_bytes(CHECKSUM, "little")])
-
-
-def _compressor(codec: Mapping[str, Any]) -> Any:
-    """numcodecs' compressor with the settings of a codec of zarr."""
-    given = dict(codec["configuration"])
-    if codec["name"] == "zstd":
-        return Zstd(**given)
-    return Blosc(**given | {"shuffle": SHUFFLES[given["shuffle"]]})
-
-
-def write_together(values: Iterable[tuple[Any, Any, Any]]) -> None:
-    """Write (array, place, values) together: one turn through zarr's event loop instead of one an array."""
-    all_values = [(array.async_array, place, value) for array, place, value in values]  # opened outside that loop
-    if not all_values:
-        return
-
-    async def write_all() -> None:
-        await asyncio.gather(*(array.setitem(place, value) for array, place, value in all_values))
-
-    sync(write_all())
 
 
 SEEN_SECONDS = 30.0  # in which a network file system must show what a worker wrote
@@ -226,17 +213,29 @@ def shared(path: StorePath, *, elsewhere: bool = False) -> Iterator[Shared]:
     root = "" if isinstance(real, ObjectPath) else hashlib.sha256(read_plain(real / META)).hexdigest()
     token = Shared(real, secrets.token_hex(8), root, elsewhere)
     try:
-        write_text_beside(token_file(real), token.token)
+        file = token_file(real)  # of a folder no link is followed, and only its owner can read it
+        if isinstance(file, Path):
+            write_beside(file, token.token.encode())
+        else:
+            file.write_text(token.token)
         yield token
     finally:
         with contextlib.suppress(OSError, ValueError, StoreUnreachable):
-            if read_text_beside(token_file(real)) == token.token:  # not that of a run that has taken the store over
-                token_file(real).unlink()
+            if read_text_beside(file) == token.token:  # not that of a run that has taken the store over
+                file.unlink()
 
 
 def write_chunks(place: Shared, cell: int, index: int, block: Block) -> Written:
     """Write the arrays of a whole block from a worker; raises BadInput where the store cannot be seen or written."""
-    _check_seen(place)
+    try:
+        seen = read_text_beside(token_file(place.path))
+    except (OSError, ValueError):
+        seen = ""
+    except StoreUnreachable as error:
+        raise _unseen(place, f"a worker does not see the store: {error}") from error
+    if seen != place.token or not _is_same(place):
+        raise _unseen(place, "a worker does not see the store")
+
     try:
         tree, schema, arrays = _opened(place)
         values = block_arrays(block, schema.layouts, schema.estimands)
@@ -257,18 +256,6 @@ def write_chunks(place: Shared, cell: int, index: int, block: Block) -> Written:
         raise _unseen(place, f"a worker cannot write: {error}") from error
     size = sum(array.nbytes for array in values.values())
     return Written(part_digests(values), block.tracebacks, block.failed, size)
-
-
-def _check_seen(place: Shared) -> None:
-    """Raise BadInput in a worker that does not see the store."""
-    try:
-        seen = read_text_beside(token_file(place.path))
-    except (OSError, ValueError):
-        seen = ""
-    except StoreUnreachable as error:
-        raise _unseen(place, f"a worker does not see the store: {error}") from error
-    if seen != place.token or not _is_same(place):
-        raise _unseen(place, "a worker does not see the store")
 
 
 def _is_same(place: Shared, held: int | None = None) -> bool:
@@ -321,14 +308,6 @@ def _opened(place: Shared) -> tuple[WritableTree, StoreSchema, ChunkArrays]:
 def token_file(real: StorePath) -> StorePath:
     """The file beside a store by which workers know it."""
     return real.with_name(f".{real.name}.token")
-
-
-def write_text_beside(file: StorePath, text: str) -> None:
-    """Write a file beside a store anew; of a folder no link is followed, and only its owner can read it."""
-    if isinstance(file, Path):
-        write_beside(file, text.encode())
-    else:
-        file.write_text(text)
 
 
 def read_text_beside(file: StorePath) -> str:

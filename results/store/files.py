@@ -236,26 +236,20 @@ def damages(path: StorePath) -> list[Damage]:
         attributes = read_json(tree, META)["attributes"]
         found += [Damage(name, what) for name, what in tree.odd(chunks=False)]
         named = {damage.file for damage in found}
-        found += [damage for damage in _changed(tree, attributes["files"]) if damage.file not in named]
+        # files that are not as they were written, are gone, or were added
+        files, there = attributes["files"], fixed_files(tree)
+        others = tree.read_all(file for file, digest in files.items() if there.get(file, "") != digest)
+        changed = [Damage(file, "is missing" if isinstance(data, FileNotFoundError) else "does not match its digest")
+                   for file, data in others.items()
+                   if isinstance(data, FileNotFoundError) or _sha(data) != files[file]]  # fmt: skip
+        changed += [Damage(file, "is not of this store") for file in there.keys() - files.keys()]
+        found += [damage for damage in changed if damage.file not in named]
     held = read_json(tree, PROVENANCE)
     if not isinstance(held, dict) or not isinstance(held.get("attributes"), dict):
         found.append(Damage(PROVENANCE, "cannot be read: it holds environments and tracebacks"))
     elif held["attributes"].get("digest") != seal(held["attributes"]):
         found.append(Damage(PROVENANCE, "does not match its digest: environments and tracebacks are not as written"))
     return found
-
-
-def _changed(tree: Tree, files: Mapping[str, str]) -> Iterator[Damage]:
-    """Files that are not as they were written, are gone, or were added."""
-    there = fixed_files(tree)
-    others = tree.read_all(file for file, digest in files.items() if there.get(file, "") != digest)
-    for file, data in others.items():
-        if isinstance(data, FileNotFoundError):
-            yield Damage(file, "is missing")
-        elif _sha(data) != files[file]:
-            yield Damage(file, "does not match its digest")
-    for file in there.keys() - files.keys():
-        yield Damage(file, "is not of this store")
 
 
 DIGEST_BYTES = 32
@@ -292,16 +286,13 @@ class Mark:
     def chunk(self, fingerprint: str, cell: int, index: int) -> bytes:
         """The mark as it is written for a block of a study: sealed, with a checksum behind it."""
         raw = bytes([self.state]) + self.origins.astype("<u2").tobytes() + self.digests.tobytes() + self.stamp
-        return _checked(raw + seal_of(raw, fingerprint, cell, index))
+        raw += seal_of(raw, fingerprint, cell, index)
+        return raw + google_crc32c.value(raw).to_bytes(CHECKSUM_BYTES, "little")
 
 
 def seal_of(body: bytes, fingerprint: str, cell: int, index: int) -> bytes:
     """What binds the bytes of a mark to a study and a place in it."""
     return hashlib.sha256(b"%s %d %d " % (fingerprint.encode(), cell, index) + body).digest()[:SEAL_BYTES]
-
-
-def _checked(raw: bytes) -> bytes:
-    return raw + google_crc32c.value(raw).to_bytes(CHECKSUM_BYTES, "little")
 
 
 def _unchecked(chunk: bytes | OSError) -> bytes:
@@ -425,11 +416,6 @@ def facts(layout: Layout) -> tuple[str, ...]:
     return ("status", *layout.statistics)
 
 
-def packed_paths(name: str) -> tuple[str, ...]:
-    """The arrays of an estimator in a store."""
-    return tuple(f"{name}/{part}" for part in PACKED)
-
-
 def files_of(cell: int, index: int, parts: Iterable[str]) -> list[str]:
     """The files of a store that hold some parts of a block: "truth", and the arrays of estimators."""
     return [f"{start}{cell}.{index}{end}" for start, end in names_of(parts)]
@@ -496,17 +482,7 @@ def unpacked(
 
 def estimates_of(name: str, layout: Layout, arrays: Mapping[str, NDArray[Any]]) -> Estimates:
     """An estimator's estimates from its arrays by their own names."""
-
-    def part(field_name: str) -> NDArray[Any]:
-        return arrays[f"{name}/{field_name}"]
-
-    return Estimates(
-        terms=layout.terms,
-        errors=layout.errors,
-        estimate=part("estimate"),
-        se=part("se"),
-        dof=part("dof"),
-        status=part("status"),
-        statistics={statistic: part(statistic) for statistic in layout.statistics},
-        **{field_name: part(field_name) for field_name in layout.stored},
-    )
+    fields: dict[str, Any] = {part: arrays[f"{name}/{part}"]
+                              for part in ("estimate", "se", "dof", "status", *layout.stored)}  # fmt: skip
+    statistics = {statistic: arrays[f"{name}/{statistic}"] for statistic in layout.statistics}
+    return Estimates(terms=layout.terms, errors=layout.errors, statistics=statistics, **fields)

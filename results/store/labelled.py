@@ -82,22 +82,25 @@ def spread[Number: np.generic](values: NDArray[Number], axes: Axes, missing: Any
 
 ROOT = ("truth",)
 DIMENSIONS = ("replication", "estimand", "term", "error")
+BEHIND: dict[str, tuple[str, ...]] = {  # the dimensions of an array behind cell and replication, where it has any
+    "truth": ("estimand",),
+    "estimate": ("term",),
+    **dict.fromkeys(("se", "dof", "pvalue", "lower", "upper"), ("error", "term")),
+}
 FACTS = ("fingerprint", "replications", "block", "worlds", "held_fixed")
 
 
-def labelled(store: Any) -> xr.DataTree:
-    """The truths at the root and one group an estimator, as xarray names and reads them; blocks that are not there are
-    NaN, their status 0."""
-    return xr.DataTree.from_dict(groups_of(store))
-
-
 def groups_of(store: Any) -> dict[str, xr.Dataset]:
-    """The datasets of the tree, by path."""
+    """The truths at the root and one group an estimator, by path, as xarray names and reads them; blocks that are not
+    there are NaN, their status 0."""
     taken = {*DIMENSIONS, *ROOT, *(name for layout in store.layouts.values() for name in _arrays(layout))}
     axes = axes_of(store.cells, taken)
     found = {"/": _dataset(store, axes, "", ROOT, {"replication": np.arange(store.replications),
                                                    "estimand": _text(store.estimands)})}  # fmt: skip
-    found["/"].attrs = _facts(store)
+    study = store.schema.study  # what is known of it, as attributes that any file format takes
+    said = {key: study[key] for key in ("name", "question", "seed") if study.get(key) not in (None, "")}
+    plain = {key: getattr(store, key) for key in FACTS}
+    found["/"].attrs = said | plain | {"held_fixed": ", ".join(store.held_fixed)}
     for name, layout in store.layouts.items():
         labels = {"replication": np.arange(store.replications), "term": _text(layout.terms),
                   "error": _text(layout.errors)}  # fmt: skip
@@ -110,22 +113,16 @@ def _arrays(layout: Layout) -> tuple[str, ...]:
     return ("estimate", "se", "dof", *layout.stored, "status", *layout.statistics)
 
 
-def _axes_of(name: str) -> tuple[str, ...]:
-    """The dimensions of an array behind cell and replication."""
-    known: dict[str, tuple[str, ...]] = {"truth": ("estimand",), "estimate": ("term",)}
-    known |= dict.fromkeys(("se", "dof", "pvalue", "lower", "upper"), ("error", "term"))
-    return known.get(name, ())
-
-
 def _dataset(store: Any, axes: Axes, group: str, names: Iterable[str], labels: Mapping[str, Any]) -> xr.Dataset:
     """One group of the store, its arrays unread."""
     variables = {}
     for name in names:
-        sizes = tuple(len(labels[axis]) for axis in _axes_of(name))
+        behind = BEHIND.get(name, ())
+        sizes = tuple(len(labels[axis]) for axis in behind)
         kind = np.dtype("u1" if name == "status" else "f8")
         array = _Spread(store, axes, group + name, (*axes.at.shape, store.replications, *sizes), kind)
         chunks = dict.fromkeys(axes.names, 1) | {"replication": store.block}  # what is read together
-        dimensions = (*axes.names, "replication", *_axes_of(name))
+        dimensions = (*axes.names, "replication", *behind)
         unread = indexing.LazilyIndexedArray(array)
         variables[name] = xr.Variable(dimensions, unread, encoding={"preferred_chunks": chunks})
     return xr.Dataset(variables, dict(zip(axes.names, axes.values, strict=True)) | dict(labels))
@@ -133,14 +130,6 @@ def _dataset(store: Any, axes: Axes, group: str, names: Iterable[str], labels: M
 
 def _text(names: Iterable[str]) -> NDArray[np.str_]:
     return np.array(list(names), dtype=str)
-
-
-def _facts(store: Any) -> dict[str, Any]:
-    """What is known of the study, as attributes that any file format takes."""
-    study = store.schema.study
-    said = {key: study[key] for key in ("name", "question", "seed") if study.get(key) not in (None, "")}
-    plain = {key: getattr(store, key) for key in FACTS}
-    return said | plain | {"held_fixed": ", ".join(store.held_fixed)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,24 +153,20 @@ class _Spread(BackendArray):
         ]
         rows = np.atleast_1d(_places(rest[0], self.store.replications))
         missing = 0 if self.dtype.kind == "u" else np.nan
-        parts = [self._cell(cell, rows, missing) for cell in at.ravel().tolist()]
+        parts = []
+        for cell in at.ravel().tolist():  # of -1, and in blocks that are not there, what is missing
+            part = np.full((rows.size, *self.shape[self.axes.at.ndim + 1 :]), missing, self.dtype)
+            there = self.store.there[cell, rows // self.store.block] if cell >= 0 else np.zeros(rows.size, dtype=bool)
+            for index in np.unique(rows[there] // self.store.block).tolist():
+                of_block = there & (rows // self.store.block == index)
+                held = self.store.arrays_of(cell, index, [self.name])[self.name]
+                part[of_block] = held[rows[of_block] - index * self.store.block]
+            parts.append(part)
         found = np.stack(parts) if parts else np.empty((0, rows.size, *self.shape[self.axes.at.ndim + 1 :]), self.dtype)
         found = found.reshape(*at.shape, *found.shape[1:])
         for axis, k in enumerate(rest[1:], start=at.ndim + 1):
             found = np.take(found, np.atleast_1d(_places(k, found.shape[axis])), axis=axis)
         return found[tuple(0 if isinstance(k, int | np.integer) else slice(None) for k in key)]
-
-    def _cell(self, cell: int, rows: NDArray[np.intp], missing: float) -> NDArray[Any]:
-        """Some replications of a cell; of -1, and in blocks that are not there, what is missing."""
-        out = np.full((rows.size, *self.shape[self.axes.at.ndim + 1 :]), missing, self.dtype)
-        if cell < 0 or not rows.size:
-            return out
-        there = self.store.there[cell, rows // self.store.block]
-        for index in np.unique(rows[there] // self.store.block).tolist():
-            of_block = there & (rows // self.store.block == index)
-            held = self.store.arrays_of(cell, index, [self.name])[self.name]
-            out[of_block] = held[rows[of_block] - index * self.store.block]
-        return out
 
 
 def _places(key: Any, size: int) -> Any:

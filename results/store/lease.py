@@ -20,7 +20,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -58,12 +58,6 @@ def this_holder() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
 
 
-def worded(said: Mapping[str, Any]) -> str:
-    """Who holds a lock or a lease, in words, by what it says."""
-    pid, host, since = (str(said.get(key, "?"))[:80] for key in ("pid", "host", "since"))
-    return f"process {pid} on {host}, since {since}"
-
-
 @dataclass(frozen=True, slots=True)
 class Held:
     """A lease as it is: what it says, its version, and when it was last renewed, by the clock of its place.
@@ -79,7 +73,8 @@ class Held:
     @property
     def holder(self) -> str:
         """Who holds it, in words."""
-        return worded(self.said)
+        pid, host, since = (str(self.said.get(key, "?"))[:80] for key in ("pid", "host", "since"))
+        return f"process {pid} on {host}, since {since}"
 
     @property
     def expires(self) -> float:
@@ -139,12 +134,10 @@ class Lease:
                 return
         raise StoreLocked(f"{self._store} is in use: its lease changes hands; try again")
 
-    def check_free(self) -> None:
-        """Raise StoreLocked when another run has the lease, and may still run."""
-        if (held := self.place.look()) is not None:
-            self._check_left(held)
-
-    def _check_left(self, held: Held) -> None:
+    def check_free(self, held: Held | None) -> None:
+        """Raise StoreLocked when another run has the lease, as it was seen, and may still run."""
+        if held is None:
+            return
         left = 0.0 if held.is_dead or held.copied else held.expires - (self.place.now() - held.renewed)
         if left > 0:
             raise StoreLocked(
@@ -155,7 +148,7 @@ class Lease:
 
     def _is_gone(self, held: Held, tell: Tell) -> bool:
         """Whether the holder of a lease is gone; False where it changes. Raises StoreLocked where it may still run."""
-        self._check_left(held)
+        self.check_free(held)
         if held.is_dead or not self.place.watched:
             return True
         seconds = held.expires * WATCHED
@@ -242,7 +235,7 @@ class InObjects:
 
     def make(self, data: bytes) -> Any:
         """A lease where there is none; raises BadInput where two could be made."""
-        version = self._written(data, "create")
+        version = self.renew("create", data)
         if version is not None:
             with contextlib.suppress(obstore().exceptions.AlreadyExistsError):
                 self._lock.write_bytes(b"{}", "create")
@@ -253,17 +246,13 @@ class InObjects:
 
     def take_over(self, held: Held, data: bytes) -> Any:
         """A lease in the place of another."""
-        return self._written(data, held.version)
+        return self.renew(held.version, data)
 
     def renew(self, version: Any, data: bytes) -> Any:
-        """The new version of a lease."""
-        return self._written(data, version)
-
-    def _written(self, data: bytes, mode: Any) -> Any:
-        """The version of what was written on a condition, also where the answer was lost; None where it was not."""
+        """The new version of a lease, by a conditional write, also where its answer was lost; None where it failed."""
         failures = obstore().exceptions
         try:
-            return self._lock.write_bytes(data, mode)
+            return self._lock.write_bytes(data, version)
         except (failures.AlreadyExistsError, failures.PreconditionError, FileNotFoundError):
             held = self.look()
             return held.version if held is not None and held.said == _parsed(data) else None
@@ -325,7 +314,9 @@ class InFolder:
             os.write(self._file, json.dumps({**_parsed(data), "file": os.fstat(self._file).st_ino}).encode())
             os.fsync(self._file)
             os.fsync(self._folder)
-        self._sweep()
+        for name in os.listdir(self._folder):  # what runs left that were killed while they took a lease
+            if name.startswith(f"{FILE}.") and not name.endswith(UNREAD):
+                self._remove(name)
         return _version(os.fstat(self._file))
 
     def take_over(self, held: Held, data: bytes) -> Any:
@@ -390,12 +381,6 @@ class InFolder:
         """All blocks are sound: nothing need be read again."""
         for name in self.unread():
             self._remove(name)
-
-    def _sweep(self) -> None:
-        """Remove what runs left that were killed while they took a lease."""
-        for name in os.listdir(self._folder):
-            if name.startswith(f"{FILE}.") and not name.endswith(UNREAD):
-                self._remove(name)
 
     def _remove(self, name: str) -> None:
         with contextlib.suppress(OSError):

@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from results.store.bucket import ObjectPath, StorePath
 from results.store.disk import LINK, check_own, not_ours, open_beside, read_plain
@@ -48,7 +47,7 @@ class StoreGone(RuntimeError):
 def present(path: StorePath) -> Iterator[Callable[[], None]]:
     """Watch a store that is there; yields what raises StoreGone as soon as the path leads to it no longer."""
     if isinstance(path, ObjectPath):
-        yield _Objects(path).check
+        yield _watch_objects(path)
         return
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -70,7 +69,10 @@ class _Folder:
         try:
             there = os.stat(self._path)
         except OSError as error:
-            raise StoreGone(f"{self._path} {self._fate(error)}") from error
+            fate = f"cannot be reached: {error.strerror}"
+            if isinstance(error, FileNotFoundError | NotADirectoryError):
+                fate = self._whereabouts() or "was removed while this run wrote into it"
+            raise StoreGone(f"{self._path} {fate}") from error
         if not os.path.samestat(there, os.fstat(self._folder)):
             raise StoreGone(f"{self._path} is another folder than the one that this run writes into, which "
                             f"{self._whereabouts() or 'was removed'}")  # fmt: skip
@@ -92,12 +94,6 @@ class _Folder:
         with open(os.open(META, os.O_RDONLY, dir_fd=self._folder), "rb") as file:
             return file.read()
 
-    def _fate(self, error: OSError) -> str:
-        """What became of a store that the path does not lead to."""
-        if not isinstance(error, FileNotFoundError | NotADirectoryError):
-            return f"cannot be reached: {error.strerror}"
-        return self._whereabouts() or "was removed while this run wrote into it"
-
     def _whereabouts(self) -> str:
         """Where the folder stands by now; "" where it has no place any more, or the system does not say."""
         try:
@@ -109,26 +105,22 @@ class _Folder:
         return ""
 
 
-class _Objects:
-    """A store in an object store, asked for now and then."""
+def _watch_objects(path: ObjectPath) -> Callable[[], None]:
+    """What raises StoreGone unless the root's metadata in an object store, asked for now and then, are as now."""
+    root = replace(path, key=f"{path.key}/{META}")
+    first, asked = root.head(), time.monotonic()
 
-    def __init__(self, path: ObjectPath) -> None:
-        self._path, self._root = path, replace(path, key=f"{path.key}/{META}")
-        self._seen, self._asked = self._look(), time.monotonic()
-
-    def check(self) -> None:
-        """Raise StoreGone unless the root's metadata are those of the start."""
-        if time.monotonic() - self._asked < ASKED_EVERY:
+    def check() -> None:
+        nonlocal asked
+        if time.monotonic() - asked < ASKED_EVERY:
             return
-        seen = self._look()
-        if seen != self._seen:
-            raise StoreGone(f"{self._path} was {'removed' if seen is None else 'overwritten'} while this run wrote "
-                            "into it")  # fmt: skip
-        self._asked = time.monotonic()
+        seen = root.head()
+        then, now = (found and (found.get("e_tag"), found.get("size")) for found in (first, seen))
+        if now != then:
+            raise StoreGone(f"{path} was {'removed' if seen is None else 'overwritten'} while this run wrote into it")
+        asked = time.monotonic()
 
-    def _look(self) -> Any:
-        found = self._root.head()
-        return None if found is None else (found.get("e_tag"), found.get("size"))
+    return check
 
 
 SUFFIX = ".lock"  # of its name
@@ -163,24 +155,20 @@ class Hold:
                 self._take(_place_of(self._real))
                 self._real.with_name(f".{self._real.name}.token").unlink()  # of a killed run whose workers wrote
         elif not self._leases:
-            self._enter_folder(self._real)
-
-    def _enter_folder(self, real: Path) -> None:
-        aside = set_aside(real)
-        try:
-            if os.path.lexists(aside) and not real.exists():
-                if aside.is_symlink():
-                    raise not_ours(aside, LINK)
-                self._take_in(aside)
-                with taking_place(self._path):
-                    os.rename(aside, real)  # after a kill between two renames; the lease goes with it
-            elif real.exists():
-                self._take_in(real)
-        except OSError as error:
-            raise bad(f"cannot be written: {error.strerror or error}", where=str(self._path),
-                      allowed="a store in a writable folder", remedy="choose another --store") from error  # fmt: skip
-        if real.exists():
-            _sweep(real)
+            aside = set_aside(self._real)
+            try:
+                if os.path.lexists(aside) and not self._real.exists():
+                    if aside.is_symlink():
+                        raise not_ours(aside, LINK)
+                    self._take_in(aside)
+                    with taking_place(self._path):
+                        os.rename(aside, self._real)  # after a kill between two renames; the lease goes with it
+                elif self._real.exists():
+                    self._take_in(self._real)
+            except OSError as error:
+                raise _unwritable(self._path, error) from error
+            if self._real.exists():
+                _sweep(self._real)
 
     def _take_in(self, store: Path) -> None:
         """Take the lease of a folder; without marks it is no store, or one that is to be repaired."""
@@ -268,14 +256,18 @@ def _flocked(path: Path, tell: Tell) -> Iterator[None]:
             f"longer runs, which a network file system may not notice, remove {file}"
         ) from error
     except OSError as error:
-        raise bad(f"cannot be written: {error.strerror or error}", where=str(path),
-                  allowed="a store in a writable folder", remedy="choose another --store") from error  # fmt: skip
+        raise _unwritable(path, error) from error
     try:
         yield
     finally:
         with contextlib.suppress(OSError):
             file.unlink()  # before the lock is released: who holds a lock owns its file
         os.close(descriptor)
+
+
+def _unwritable(path: StorePath, error: OSError) -> BadInput:
+    return bad(f"cannot be written: {error.strerror or error}", where=str(path), allowed="a store in a writable folder",
+               remedy="choose another --store")  # fmt: skip
 
 
 def check_free(path: StorePath) -> None:
@@ -287,7 +279,7 @@ def check_free(path: StorePath) -> None:
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         lease = Lease(path, _place_of(real))
         try:
-            lease.check_free()
+            lease.check_free(lease.place.look())
         finally:
             lease.end()
 
@@ -338,7 +330,9 @@ def _acquired(file: Path, tell: Tell) -> int:
             _flock(descriptor, file, tell)
             if _same_file(descriptor, file):
                 check_own(descriptor, file)
-                _say_who(descriptor)
+                with contextlib.suppress(OSError):  # a full disk must not keep a run from beginning to say so itself
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, json.dumps(this_holder()).encode(), 0)
                 return descriptor
         except (OSError, BadInput):
             os.close(descriptor)
@@ -354,13 +348,6 @@ def _flock(descriptor: int, file: Path, tell: Tell) -> None:
         if error.errno not in NO_LOCKS:
             raise
         tell(f"the file system of {file.parent} has no locks ({error.strerror}); the lease in the store is used alone")
-
-
-def _say_who(descriptor: int) -> None:
-    """Write into a lock's file who holds it; a full disk must not keep a run from beginning to say so itself."""
-    with contextlib.suppress(OSError):
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(this_holder()).encode(), 0)
 
 
 def _holder(file: Path) -> str:

@@ -22,7 +22,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 
 from results.store.bucket import ObjectPath, StorePath, refused
@@ -159,23 +159,20 @@ def _holders(stores: Sequence[ZarrStore]) -> Mapping[PlaceOfBlock, list[int]]:
             held = sound if any(stores[n].state(*place) is BlockState.DONE for n in sound) else held
         if held:
             found[place] = sorted(held, key=lambda number: rank.index(stores[number].state(*place)))
-    if problems := list(_overlaps(stores, found)):
+    problems = []  # blocks that two stores hold with other bytes
+    for (cell, index), held in found.items():
+        done = [number for number in held if stores[number].state(cell, index) is BlockState.DONE]
+        own = stores[(done or held)[0]]
+        other = next((stores[n] for n in done[1:] if stores[n].digest(cell, index) != own.digest(cell, index)), None)
+        if other is not None:
+            problems.append(Problem(f"block {index} of cell {cell} has other bytes than in {own.path}",
+                                    str(other.path), "stores that agree where they overlap",
+                                    "leave one of the two out, or run that block again"))  # fmt: skip
+    if problems:
         rest = len(problems) - MOST_LINES
         more = [Problem(f"{rest} more blocks overlap", "store merge", "blocks that agree", "see above")]
         raise BadInput(*problems[:MOST_LINES], *(more if rest > 0 else []))
     return found
-
-
-def _overlaps(stores: Sequence[ZarrStore], found: Mapping[PlaceOfBlock, list[int]]) -> Iterator[Problem]:
-    """Blocks that two stores hold with other bytes."""
-    for (cell, index), held in found.items():
-        done = [number for number in held if stores[number].state(cell, index) is BlockState.DONE]
-        for other in done[1:]:
-            if stores[other].digest(cell, index) != stores[done[0]].digest(cell, index):
-                what = f"block {index} of cell {cell} has other bytes than in {stores[done[0]].path}"
-                yield Problem(what, str(stores[other].path), "stores that agree where they overlap",
-                              "leave one of the two out, or run that block again")  # fmt: skip
-                break
 
 
 def _copied(source: ZarrStore, place: PlaceOfBlock, target: Store, numbers: Mapping[int, int]) -> bool:
@@ -292,10 +289,14 @@ class Crew:
         """Remove what is left of parts that are gone; where no client is left, the tickets and the folder."""
         for name in os.listdir(self.folder):
             found, path = OF_A_PART.fullmatch(name), self.folder / name
-            if found and not (self.folder / found[1]).exists() and (found[1] in joined or not self._may_start(path)):
+            if not found or (self.folder / found[1]).exists():
+                continue
+            with contextlib.suppress(OSError):  # it is gone already
+                recent = time.time() - os.lstat(path).st_mtime < STALE
+                if found[1] not in joined and name.endswith(STARTING) and recent:
+                    continue  # it may be of a client whose part is not there yet
                 remove = shutil.rmtree if path.is_dir() and not path.is_symlink() else os.unlink
-                with contextlib.suppress(OSError):
-                    remove(path)
+                remove(path)
         if any(PART.fullmatch(name) or OF_A_PART.fullmatch(name) for name in os.listdir(self.folder)):
             return
         tickets = self.folder / TICKETS
@@ -305,12 +306,6 @@ class Crew:
                     os.unlink(tickets / name)
             tickets.rmdir()
             self.folder.rmdir()
-
-    def _may_start(self, path: Path) -> bool:
-        """Whether a file may be of a client whose part is not there yet."""
-        with contextlib.suppress(FileNotFoundError):
-            return path.name.endswith(STARTING) and time.time() - os.lstat(path).st_mtime < STALE
-        return False
 
 
 def is_used(part: Path) -> bool:
@@ -382,11 +377,11 @@ class Tickets:
 
     def _free(self) -> Iterator[PlaceOfBlock]:
         """Blocks of lots that are taken now, one lot after the other."""
-        seen = _Seen(self._crew)
+        used, done = cache(is_used), cache(self._done_anywhere)  # as far as this pass looks at them
         for lot, places in self._lots.items():
             with self._turn:
                 settled = lot in self._done or lot in self._own
-            if settled or (left := self._taken(lot, seen)) is None:
+            if settled or (left := self._taken(lot, used, done)) is None:
                 continue
             with self._turn:
                 self._own[lot] = set(left)
@@ -395,10 +390,17 @@ class Tickets:
                 self._finish(lot)
             yield from left
 
-    def _taken(self, lot: int, seen: _Seen) -> Sequence[PlaceOfBlock] | None:
+    def _done_anywhere(self) -> Set[PlaceOfBlock]:
+        """(cell, block) of all blocks that are in a part or in the store."""
+        return set().union(*map(done_in, (self._crew.store, *self._crew.parts())))
+
+    def _taken(
+        self, lot: int, used: Callable[[Path], bool], done: Callable[[], Set[PlaceOfBlock]]
+    ) -> Sequence[PlaceOfBlock] | None:
         """What is to be computed of a lot that is this client's by now; None where it is not.
 
-        Of clients that are gone, what is in their parts stays there.
+        Of clients that are gone, what is in their parts stays there. used: whether a run holds a part. done: the blocks
+        that are there.
         """
         ticket, places = self._ticket(lot), self._lots[lot]
         if self._make(ticket):
@@ -408,16 +410,17 @@ class Tickets:
             since = self._empty.setdefault(lot, time.monotonic())
             if time.monotonic() - since < EXPIRES:
                 return None  # it is being made, or its maker was killed that very moment
-        elif held.done and (self._is_met(held.part) or seen.done >= set(places)):
+        elif held.done and (self._is_met(held.part) or done() >= set(places)):
             with self._turn:
                 self._done.add(lot)
                 self.others += len(places)
             return None
-        elif not held.done and seen.is_used(held.part):
+        elif not held.done and used(self._crew.folder / held.part):
             return None
         if not (self._removed(ticket, held) and self._make(ticket)):
             return None
-        return [place for place in places if place not in seen.done]
+        there = done()
+        return [place for place in places if place not in there]
 
     def _is_met(self, name: str) -> bool:
         """Whether a part is of a client that was there with this one: what it could not compute is not tried again."""
@@ -453,19 +456,6 @@ class Tickets:
         with open(descriptor, "wb") as file:
             file.write(Ticket(self._part.name, False).data)
         return True
-
-
-class _Seen:
-    """What one pass over the lots has seen of parts: which are used, and what is done in them and in the store."""
-
-    def __init__(self, crew: Crew) -> None:
-        self._crew = crew
-        self.is_used = cache(lambda name: is_used(crew.folder / name))  # of a part
-
-    @cached_property
-    def done(self) -> Set[PlaceOfBlock]:
-        """(cell, block) of all blocks that are in a part or in the store."""
-        return set().union(*map(done_in, (self._crew.store, *self._crew.parts())))
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,12 @@ def check_repairable(path: StorePath, schema: StoreSchema) -> list[Damage]:
                   remedy="repair it with the version that made it, or choose another --store")  # fmt: skip
     if not any(damage.file == META for damage in found):
         return found
-    said = {_attribute(path, f"{name}/{META}", "study") for name in schema.layouts} - {None}
+    said = set()
+    for name in schema.layouts:
+        held = read_json(writable(path), f"{name}/{META}")
+        attributes = held.get("attributes") if isinstance(held, dict) else None
+        said |= {attributes.get("study")} if isinstance(attributes, dict) else set()
+    said.discard(None)
     if said != {schema.fingerprint} or _replications(path, schema) is None:
         nobody = "not a readable store: its metadata are damaged or missing, and nothing says whose study it is"
         what = "its metadata are damaged, and what is left of them is not of this study" if said else nobody
@@ -94,7 +99,13 @@ def repair(path: StorePath, schema: StoreSchema) -> list[Damage]:
             _restore(Folder(made / "store"), writable(path), name)
         check_format(path)
         if PROVENANCE in names:  # numbers of environments go before others can get them
-            _forget_origins(path, len(whole.parts), whole.fingerprint)
+            # nothing says any longer what the numbers of environments in marks mean
+            tree, parts = writable(path), len(whole.parts)
+            for cell, index, file in tree.marks():
+                with contextlib.suppress(OSError, ValueError):  # a damaged mark: its block is computed again
+                    held = Marks.of([body_of(tree.read(file), parts, whole.fingerprint, cell, index)], parts)
+                    mark = Mark(int(held.states[0]), 0 * held.origins[0], held.digests[0], held.stamps[0].tobytes())
+                    tree.put(file, mark.chunk(whole.fingerprint, cell, index))
             writable(path).flush()
             _restore(Folder(made / "store"), writable(path), PROVENANCE)
     writable(path).flush()
@@ -128,16 +139,6 @@ def _restore(source: Folder, target: WritableTree, name: str) -> None:
         target.put(file, source.read(file))
 
 
-def _forget_origins(path: StorePath, parts: int, fingerprint: str) -> None:
-    """State that the environments of blocks are not known: nothing says any longer what their numbers mean."""
-    tree = writable(path)
-    for cell, index, file in tree.marks():
-        with contextlib.suppress(OSError, ValueError):  # a damaged mark, or that of another block: it is computed again
-            held = Marks.of([body_of(tree.read(file), parts, fingerprint, cell, index)], parts)
-            mark = Mark(int(held.states[0]), 0 * held.origins[0], held.digests[0], held.stamps[0].tobytes())
-            tree.put(file, mark.chunk(fingerprint, cell, index))
-
-
 def _is_earlier(path: StorePath) -> bool:
     """Whether a store is of format 2, by its root, or where that is damaged by how an array names its chunks."""
     root = read_json(writable(path), META)
@@ -147,13 +148,6 @@ def _is_earlier(path: StorePath) -> bool:
     array = read_json(writable(path), f"truth/{META}")
     named = array.get("chunk_key_encoding") if isinstance(array, dict) else None
     return bool(isinstance(named, dict) and named.get("configuration") == {"separator": "/"})
-
-
-def _attribute(path: StorePath, file: str, name: str) -> str | None:
-    """An attribute of a group, None where it cannot be read."""
-    held = read_json(writable(path), file)
-    attributes = held.get("attributes") if isinstance(held, dict) else None
-    return attributes.get(name) if isinstance(attributes, dict) else None
 
 
 def _replications(path: StorePath, schema: StoreSchema) -> int | None:

@@ -116,14 +116,13 @@ def write_skeleton(path: Path, schema: StoreSchema) -> None:
     held: dict[str, Buffer] = {}  # a folder would cost a turn through zarr's threads a file
     root = zarr.create_group(MemoryStore(held), attributes=json.loads(json.dumps(_attributes(schema))))
     root.create_group("provenance", attributes={"digest": seal({})})
-    builder = _Builder(len(schema.cells), schema.replications, schema.block)
     blocks = -(-schema.replications // schema.block)
-    builder.labels(root, "estimand", schema.estimands)
-    builder.numbers(root, "cell", np.arange(len(schema.cells)))
-    builder.numbers(root, "replication", np.arange(schema.replications))
+    _labels(root, "estimand", schema.estimands)
+    _numbers(root, "cell", np.arange(len(schema.cells)))
+    _numbers(root, "replication", np.arange(schema.replications))
     for dial in schema.cells[0]:
-        builder.parameter(root, dial, [cell[dial] for cell in schema.cells])
-    builder.results(root, "truth", ("estimand",), (len(schema.estimands),))
+        _parameter(root, dial, [cell[dial] for cell in schema.cells])
+    _results(schema, root, "truth", ("estimand",), (len(schema.estimands),))
     size = mark_bytes(len(schema.parts))
     root.create_array(MARKS, shape=(len(schema.cells), blocks, size), chunks=(1, 1, size), dtype="u1", fill_value=0,
                       dimension_names=("cell", "block", "byte"), compressors=(Crc32cCodec(),),
@@ -131,14 +130,14 @@ def write_skeleton(path: Path, schema: StoreSchema) -> None:
     for name, layout in schema.layouts.items():
         said = {"fingerprint": schema.estimator_prints.get(name, ""), "study": schema.fingerprint}
         group = root.create_group(name, attributes=said)
-        builder.labels(group, "term", layout.terms)
-        builder.labels(group, "error", layout.errors)
-        builder.labels(group, "quantity", quantities(layout))
-        builder.labels(group, "fact", facts(layout))
-        terms, errors = len(layout.terms), len(layout.errors)
-        builder.results(group, "estimate", ("term",), (terms,))
-        builder.results(group, "inference", ("quantity", "error", "term"), (len(quantities(layout)), errors, terms))
-        builder.results(group, "fit", ("fact",), (len(facts(layout)),))
+        _labels(group, "term", layout.terms)
+        _labels(group, "error", layout.errors)
+        _labels(group, "quantity", quantities(layout))
+        _labels(group, "fact", facts(layout))
+        inference = len(quantities(layout)), len(layout.errors), len(layout.terms)
+        _results(schema, group, "estimate", ("term",), (len(layout.terms),))
+        _results(schema, group, "inference", ("quantity", "error", "term"), inference)
+        _results(schema, group, "fit", ("fact",), (len(facts(layout)),))
     for name, file in held.items():
         Folder(path).put(name, file.to_bytes())
     seal_root(path)
@@ -152,46 +151,42 @@ def seal_root(path: StorePath, **changes: Any) -> None:
     root.update_attributes({**held, "digest": seal(held)})
 
 
-@dataclass(frozen=True, slots=True)
-class _Builder:
-    """Creates a store's arrays with one chunk a block."""
+def _results(schema: StoreSchema, group: Any, name: str, axes: tuple[str, ...], sizes: tuple[int, ...]) -> None:
+    """An array of results, with one chunk a block."""
+    group.create_array(
+        name,
+        shape=(len(schema.cells), schema.replications, *sizes),
+        chunks=(1, schema.block, *(max(size, 1) for size in sizes)),
+        dtype="f8",
+        fill_value=float("nan"),
+        dimension_names=("cell", "replication", *axes),
+        filters=(TransposeCodec(order=(0, *range(2, 2 + len(sizes)), 1)),),  # numbers of one kind together
+        compressors=NUMBERS,
+        chunk_key_encoding=KEYS,
+    )
 
-    cells: int
-    replications: int
-    block: int
 
-    def results(self, group: Any, name: str, axes: tuple[str, ...], sizes: tuple[int, ...]) -> None:
-        group.create_array(
-            name,
-            shape=(self.cells, self.replications, *sizes),
-            chunks=(1, self.block, *(max(size, 1) for size in sizes)),
-            dtype="f8",
-            fill_value=float("nan"),
-            dimension_names=("cell", "replication", *axes),
-            filters=(TransposeCodec(order=(0, *range(2, 2 + len(sizes)), 1)),),  # numbers of one kind together
-            compressors=NUMBERS,
-            chunk_key_encoding=KEYS,
-        )
+def _labels(group: Any, name: str, labels: Sequence[str]) -> None:
+    array = group.create_array(name, shape=(len(labels),), dtype=str, dimension_names=(name,), compressors=CODECS,
+                               chunk_key_encoding=KEYS)  # fmt: skip
+    if labels:
+        array[:] = np.array(labels, dtype=object)
 
-    def labels(self, group: Any, name: str, labels: Sequence[str]) -> None:
-        array = group.create_array(name, shape=(len(labels),), dtype=str, dimension_names=(name,), compressors=CODECS,
-                                   chunk_key_encoding=KEYS)  # fmt: skip
-        if labels:
-            array[:] = np.array(labels, dtype=object)
 
-    def numbers(self, group: Any, name: str, values: NDArray[Any]) -> None:
-        array = group.create_array(name, shape=values.shape, chunks=(min(max(len(values), 1), PIECE),), dtype="i8",
-                                   dimension_names=(name,), compressors=CODECS, chunk_key_encoding=KEYS)  # fmt: skip
-        array[:] = values
+def _numbers(group: Any, name: str, values: NDArray[Any]) -> None:
+    array = group.create_array(name, shape=values.shape, chunks=(min(max(len(values), 1), PIECE),), dtype="i8",
+                               dimension_names=(name,), compressors=CODECS, chunk_key_encoding=KEYS)  # fmt: skip
+    array[:] = values
 
-    def parameter(self, group: Any, dial: str, values: list[Any]) -> None:
-        name = dial if dial not in {"cell", "truth", "replication", "estimand"} else f"dial_{dial}"
-        number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-        array = group.create_array(
-            name, shape=(len(values),), dtype="f8" if number else str, dimension_names=("cell",), compressors=CODECS,
-            chunk_key_encoding=KEYS,
-        )  # fmt: skip
-        array[:] = np.array(values, dtype=np.float64) if number else np.array([str(v) for v in values], dtype=object)
+
+def _parameter(group: Any, dial: str, values: list[Any]) -> None:
+    name = dial if dial not in {"cell", "truth", "replication", "estimand"} else f"dial_{dial}"
+    number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    array = group.create_array(
+        name, shape=(len(values),), dtype="f8" if number else str, dimension_names=("cell",), compressors=CODECS,
+        chunk_key_encoding=KEYS,
+    )  # fmt: skip
+    array[:] = np.array(values, dtype=np.float64) if number else np.array([str(v) for v in values], dtype=object)
 
 
 def _attributes(schema: StoreSchema) -> dict[str, Any]:
@@ -201,37 +196,36 @@ def _attributes(schema: StoreSchema) -> dict[str, Any]:
         "identity": schema.identity,
         "fingerprint": schema.fingerprint,
         "cells": list(schema.cells),
-        "layouts": {name: _plain(layout) for name, layout in schema.layouts.items()},
+        "layouts": {name: {
+            "terms": list(layout.terms),
+            "errors": list(layout.errors),
+            "statistics": list(layout.statistics),
+            "targets": dict(layout.targets),
+            "stored": list(layout.stored),
+            "tests": layout.tests,
+            "screen": layout.screen,
+        } for name, layout in schema.layouts.items()},
         "estimands": list(schema.estimands),
         "replications": schema.replications,
         "block": schema.block,
         "worlds": schema.worlds,
         "held_fixed": list(schema.held_fixed),
         "fingerprints": {"cells": list(schema.cell_prints), "estimators": dict(schema.estimator_prints)},
-    }
-
-
-def _plain(layout: Layout) -> dict[str, Any]:
-    return {
-        "terms": list(layout.terms),
-        "errors": list(layout.errors),
-        "statistics": list(layout.statistics),
-        "targets": dict(layout.targets),
-        "stored": list(layout.stored),
-        "tests": layout.tests,
-        "screen": layout.screen,
-    }
+    }  # fmt: skip
 
 
 def schema_from(attributes: Mapping[str, Any]) -> StoreSchema:
     """What a store was created from, as its attributes say."""
-    prints = attributes["fingerprints"]
+    prints, layouts = attributes["fingerprints"], {}
+    for name, plain in attributes["layouts"].items():
+        parts = {key: tuple(plain[key]) for key in ("terms", "errors", "statistics", "stored")}
+        layouts[name] = Layout(targets=dict(plain["targets"]), tests=plain["tests"], screen=plain["screen"], **parts)
     return StoreSchema(
         study=attributes["study"],
         identity=attributes["identity"],
         fingerprint=str(attributes["fingerprint"]),
         cells=tuple(attributes["cells"]),
-        layouts={name: _layout_of(plain) for name, plain in attributes["layouts"].items()},
+        layouts=layouts,
         estimands=tuple(attributes["estimands"]),
         replications=int(attributes["replications"]),
         block=int(attributes["block"]),
@@ -241,8 +235,3 @@ def schema_from(attributes: Mapping[str, Any]) -> StoreSchema:
         estimator_prints=dict(prints["estimators"]),
         store_format=int(attributes.get("format", FORMAT_2)),
     )
-
-
-def _layout_of(plain: Mapping[str, Any]) -> Layout:
-    parts = {key: tuple(plain[key]) for key in ("terms", "errors", "statistics", "stored")}
-    return Layout(targets=dict(plain["targets"]), tests=plain["tests"], screen=plain["screen"], **parts)

@@ -79,40 +79,15 @@ class Stopped:
         """What a reader of the store must know, in one line."""
         ends = sorted(count for count, met in zip(self.replications, self.met, strict=True) if met)
         cells, rule = len(self.met), f"Monte Carlo errors of at most {self.rule.replace(',', ', ')}"
+        advice = ""  # to cells that did not reach the targets
+        if self.worlds > 1 and len(ends) < cells:
+            advice = (f"; with {self.worlds} worlds an error is judged by its upper confidence bound: set more worlds "
+                      "in the study, because more replications in the same worlds may not be enough")  # fmt: skip
         if not ends:
-            return f"{rule} were not reached in {'the cell' if cells == 1 else f'any of {cells} cells'}{self._advice}"
+            return f"{rule} were not reached in {'the cell' if cells == 1 else f'any of {cells} cells'}{advice}"
         span = f"{ends[0]:,}" if ends[0] == ends[-1] else f"{ends[0]:,} to {ends[-1]:,}"
         where = "" if cells == 1 else f" in {len(ends)} of {cells} cells"
-        return f"stopped at {rule}{where}, after {span} replications{'' if len(ends) == cells else self._advice}"
-
-    @property
-    def _advice(self) -> str:
-        """What helps cells that did not reach the targets; "" where only more replications do."""
-        if self.worlds == 1:
-            return ""
-        return (f"; with {self.worlds} worlds an error is judged by its upper confidence bound: set more worlds in the "
-                "study, because more replications in the same worlds may not be enough")  # fmt: skip
-
-
-# What a store shows of itself in a notebook.
-
-
-def store_card(store: Any) -> str:
-    """A study's store: how much of it is there, and where."""
-    study = store.schema.study
-    done, wanted = int(store.there.sum()), store.there.size
-    facts = [
-        ("question", study.get("question")),
-        ("cells", len(store.cells)),
-        ("replications", f"{store.replications:,} a cell"),
-        ("estimators", listed(store.layouts, 8)),
-        ("estimands", listed(store.estimands, 8)),
-        ("blocks", f"{done:,} of {wanted:,} done"),
-        ("held fixed", ", ".join(store.held_fixed)),
-        ("stopped", store.stopped.sentence if store.stopped else None),
-        ("folder", str(getattr(store, "path", "")) or "in memory"),
-    ]
-    return card(f"Store of the study {study.get('name', '')}", facts)
+        return f"stopped at {rule}{where}, after {span} replications{advice}"
 
 
 MOST_TRACEBACKS = 20  # kept of an estimator, and of blocks that could not be computed
@@ -160,9 +135,28 @@ class Store(ABC):
     """
 
     schema: StoreSchema
+    fingerprint: str  # of the study
+    replications: int  # a cell, for which the store has room
+    block: int  # replications a block
+    cells: Sequence[Mapping[str, object]]  # the grid parameters of each
+    layouts: Mapping[str, Layout]  # of each estimator, by name
+    worlds: int  # in how many what a cell holds fixed was drawn
+    held_fixed: tuple[str, ...]  # in words, what a world holds fixed
+    estimands: tuple[str, ...]  # names of the true values
     states: NDArray[np.uint8]  # (cells, blocks): a BlockState each
     origins: NDArray[np.uint16]  # (cells, blocks, parts): numbers of environments, from 1; 0 where it is not known
     _origin: int = 0
+
+    def of_schema(self, schema: StoreSchema) -> None:
+        """Be a store of a study."""
+        self.schema, self.fingerprint, self.cells, self.layouts = (
+            schema,
+            schema.fingerprint,
+            schema.cells,
+            schema.layouts,
+        )
+        self.replications, self.block, self.worlds = schema.replications, schema.block, schema.worlds
+        self.held_fixed, self.estimands = schema.held_fixed, schema.estimands
 
     def __repr__(self) -> str:
         done = int((self.states == BlockState.DONE).sum())
@@ -173,50 +167,10 @@ class Store(ABC):
     # What is in it
 
     @property
-    def fingerprint(self) -> str:
-        """The study's fingerprint."""
-        return self.schema.fingerprint
-
-    @property
-    def replications(self) -> int:
-        """Replications a cell that the store has room for."""
-        return self.schema.replications
-
-    @property
-    def block(self) -> int:
-        """Replications a block."""
-        return self.schema.block
-
-    @property
-    def cells(self) -> Sequence[Mapping[str, object]]:
-        """The grid parameters of each cell."""
-        return self.schema.cells
-
-    @property
-    def layouts(self) -> Mapping[str, Layout]:
-        """The layout of each estimator, by name."""
-        return self.schema.layouts
-
-    @property
-    def worlds(self) -> int:
-        """In how many worlds what a cell holds fixed was drawn."""
-        return self.schema.worlds
-
-    @property
-    def held_fixed(self) -> tuple[str, ...]:
-        """In words, what a world holds fixed."""
-        return self.schema.held_fixed
-
-    @property
     def claims(self) -> Sequence[Mapping[str, Any]]:
         """How results are judged, as plain data; those of the last run, outside the promise of equal bytes."""
         kept: Sequence[Mapping[str, Any]] = self.noted("claims", [])
         return kept
-
-    @property
-    def estimands(self) -> tuple[str, ...]:
-        """Names of the true values."""
-        return self.schema.estimands
 
     @property
     def block_count(self) -> int:
@@ -350,13 +304,26 @@ class Store(ABC):
         >>> dict(pp.run(study).to_xarray()["did/estimate"].sizes)
         {'effect': 2, 'replication': 64, 'term': 5}
         """
-        from results.store.labelled import labelled  # xarray is loaded where it is asked for
+        import xarray as xr  # loaded where it is asked for
 
-        return labelled(self)
+        from results.store.labelled import groups_of
+
+        return xr.DataTree.from_dict(groups_of(self))
 
     def _repr_html_(self) -> str:
-
-        return store_card(self)
+        study = self.schema.study
+        facts = [
+            ("question", study.get("question")),
+            ("cells", len(self.cells)),
+            ("replications", f"{self.replications:,} a cell"),
+            ("estimators", listed(self.layouts, 8)),
+            ("estimands", listed(self.estimands, 8)),
+            ("blocks", f"{int(self.there.sum()):,} of {self.there.size:,} done"),
+            ("held fixed", ", ".join(self.held_fixed)),
+            ("stopped", self.stopped.sentence if self.stopped else None),
+            ("folder", str(getattr(self, "path", "")) or "in memory"),
+        ]
+        return card(f"Store of the study {study.get('name', '')}", facts)
 
     @abstractmethod
     def intact(self, cell: int, index: int) -> bool:
@@ -498,7 +465,6 @@ class Store(ABC):
 
     def poison(self, cell: int, index: int, traceback: str = "") -> None:
         """Mark a block that cannot be computed, whose workers died of it or whose design raised; a later run tries."""
-        self._mark_poisoned(cell, index)
         self.states[cell, index] = BlockState.POISONED
         self._keep_tracebacks(cell, index, {"": traceback} if traceback else {}, self.layouts)
 
@@ -522,10 +488,6 @@ class Store(ABC):
         self, cell: int, index: int, block: Block, origins: NDArray[np.uint16], state: BlockState, kept: Set[str]
     ) -> None:
         """Write a block or some of its estimators beside those that are kept, the origins of its parts, its mark."""
-
-    @abstractmethod
-    def _mark_poisoned(self, cell: int, index: int) -> None:
-        """Write the mark of a block that cannot be computed."""
 
     @abstractmethod
     def note(self, key: str, value: Any) -> None:
@@ -553,6 +515,7 @@ class MemoryStore(Store):
     notes: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.of_schema(self.schema)
         self.states = np.zeros((len(self.cells), self.block_count), dtype=np.uint8)
         self.origins = np.zeros((*self.states.shape, len(self.schema.parts)), dtype=np.uint16)
 
@@ -591,5 +554,7 @@ class MemoryStore(Store):
         own = {**{name: self.kept[cell, index].estimates[name] for name in kept}, **block.estimates}
         self.kept[cell, index] = replace(block, estimates=own)
 
-    def _mark_poisoned(self, cell: int, index: int) -> None:
+    def poison(self, cell: int, index: int, traceback: str = "") -> None:
+        """Mark a block that cannot be computed."""
         self.kept.pop((cell, index), None)
+        super().poison(cell, index, traceback)

@@ -360,7 +360,9 @@ class Zip(Tree):
         if strange := [info.filename for info in self._zip.infolist() if info.compress_type != zipfile.ZIP_STORED]:
             raise bad(f"is not opened: {strange[0]} is compressed", where=str(path), remedy="pack the store again",
                       allowed="what `panelproof store pack` made, whose files are stored as they are")  # fmt: skip
-        if odd := [info.filename for info in self._zip.infolist() if not _is_entry(info)]:
+        if odd := [info.filename for info in self._zip.infolist()  # no plain files below the zip
+                   if not is_inside(info.filename)
+                   or stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG)]:  # fmt: skip
             raise bad(f"is not opened: {odd[0]!a} is a link, or no name of a file of a store", where=str(path),
                       allowed="what `panelproof store pack` made", remedy="pack the store again")  # fmt: skip
         self.path = path
@@ -445,12 +447,6 @@ def axes_in(data: bytes | OSError) -> int:
     held = json_of(data)
     is_array = isinstance(held, dict) and held.get("node_type") == "array" and isinstance(held.get("shape"), list)
     return len(held["shape"]) if is_array else 0
-
-
-def _is_entry(info: zipfile.ZipInfo) -> bool:
-    """Whether an entry of a zip is a plain file below the folder where it would be unpacked."""
-    kind = stat.S_IFMT(info.external_attr >> 16)
-    return is_inside(info.filename) and kind in (0, stat.S_IFREG)
 
 
 # The files of a store as objects: many are asked for at once, because each answer takes its time.

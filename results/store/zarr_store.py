@@ -15,7 +15,6 @@ A study fits a store that is its own, or has fewer of its cells, estimators and 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 import shutil
@@ -36,6 +35,7 @@ from results.store.disk import flush
 from results.store.files import (
     DIGEST_BYTES,
     NO_STAMP,
+    PACKED,
     STAMP_BYTES,
     ForeignMark,
     Mark,
@@ -54,7 +54,6 @@ from results.store.files import (
     names_of,
     no_store,
     packed,
-    packed_paths,
     picked,
     refuse_packed,
     root_damage,
@@ -222,34 +221,6 @@ def fill_grown(source: Store, target: Store, growth: Growth) -> None:
                 copy_block(source, (old, index), target, (new, index), growth.kept, numbers)
 
 
-# The SHA-256 that equal runs share.
-
-
-def content_hash(
-    store: Store, layouts: Mapping[str, Any], digest: Callable[[int, int], str], coordinates: Iterable[tuple[str, Any]]
-) -> str:
-    """SHA-256 over a store's fingerprint, coordinates and blocks, each of which is read once and compared.
-
-    layouts: of the estimators, as the store keeps them. digest: of a block. coordinates: arrays by their paths, of
-    which a piece at a time is read. Raises BadInput for a damaged block.
-    """
-    sha = hashlib.sha256(store.fingerprint.encode())
-    said = (store.replications, store.block, store.cells, store.estimands, layouts)
-    sha.update(json.dumps(said, sort_keys=True).encode())
-    for name, array in coordinates:
-        sha.update(f"{name}{array.shape}".encode())
-        for start in range(0, array.shape[0], PIECE):
-            sha.update(f"{np.asarray(array[start : start + PIECE]).tolist()}".encode())
-    for cell in range(len(store.cells)):
-        for index in range(store.block_count):
-            state = store.state(cell, index)
-            if state is BlockState.DONE:
-                store.sound(cell, index)
-            found = digest(cell, index) if state is BlockState.DONE else ""
-            sha.update(f"{cell} {index} {state} {found}\n".encode())
-    return sha.hexdigest()
-
-
 DAMAGE = (ValueError, RuntimeError, OSError, KeyError, TypeError, AttributeError, IndexError, AssertionError)
 type Filler = Callable[[ZarrStore], None]  # writes what a new store holds from the start
 type Follower = Callable[[Path], None]  # holds a new store in the folder where it was made, as `Hold.follow` does
@@ -292,8 +263,8 @@ class ZarrStore(Store):
         """Read the facts and the marks of all blocks, once; the digest of a block with a mark is there already."""
         self._arrays: dict[str, Any] = {}
         self._blocks = ChunkArrays(self._tree, self._array)
-        self._facts: dict[str, Any] = dict(self._root.attrs)
-        self.schema = schema_from(self._facts)
+        self.facts: Mapping[str, Any] = dict(self._root.attrs)  # study, fingerprint, sizes, version of the format
+        self.of_schema(schema_from(self.facts))
         size, parts = (len(self.cells), self.block_count), len(self.schema.parts)
         self.states = np.zeros(size, dtype=np.uint8)
         self.origins = np.zeros((*size, parts), dtype=np.uint16)
@@ -301,12 +272,7 @@ class ZarrStore(Store):
         self._stamps = np.zeros((*size, STAMP_BYTES), dtype=np.uint8)
         self._sound = np.zeros(size, dtype=np.uint64)  # of a block that was sound, what its files held
         self.foreign: set[tuple[int, int]] = set()  # blocks whose marks are of another place or study
-        self._read_marks(parts)
-        known = self.origins <= len(self.noted("origins", []))  # damaged provenance has lost what numbers mean
-        self.origins = np.where(known, self.origins, 0).astype(np.uint16)
-
-    def _read_marks(self, parts: int) -> None:
-        """Fill what is known of blocks from the marks that are there."""
+        # what the marks that are there say of blocks
         sealed, bodies = self.schema.store_format != FORMAT_2, dict[tuple[int, int], bytes]()
         places = {file: (cell, index) for cell, index, file in self._tree.marks("." if sealed else "/")
                   if cell < len(self.cells) and index < self.block_count}  # fmt: skip
@@ -328,6 +294,8 @@ class ZarrStore(Store):
         self._digests[at], self._stamps[at] = found.digests, found.stamps
         strange = self.states > max(BlockState)
         self.states[strange], self._digests[strange] = BlockState.DONE, 0
+        known = self.origins <= len(self.noted("origins", []))  # damaged provenance has lost what numbers mean
+        self.origins = np.where(known, self.origins, 0).astype(np.uint16)
 
     @classmethod
     def create(
@@ -414,11 +382,6 @@ class ZarrStore(Store):
 
     # What is in it
 
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """The root's attributes: study, fingerprint, sizes, schema version."""
-        return self._facts
-
     def digest(self, cell: int, index: int) -> str:
         """The digests kept with a block, one after the other, or an empty text."""
         kept = self._digests[cell, index]
@@ -434,7 +397,9 @@ class ZarrStore(Store):
         try:
             block = self.read(cell, index)
             seen = self._blocks.seen(cell, index)
-            if (seen and seen == self._sound[cell, index]) or self._digest(block) == self.digest(cell, index):
+            known = bool(seen) and seen == self._sound[cell, index]
+            found = {} if known else part_digests(block_arrays(block, self.layouts, self.estimands))
+            if known or "".join(found[part] for part in self.schema.parts) == self.digest(cell, index):
                 self._sound[cell, index] = seen
                 return block
         except DAMAGE:
@@ -445,15 +410,11 @@ class ZarrStore(Store):
         """Arrays of a block that is there, by their paths; raises BadInput when one is damaged."""
         try:
             homes = {name: home_of(name, self.layouts) for name in names}
-            held = self._read_arrays(cell, index, list(dict.fromkeys(home for home, _ in homes.values())))
+            arrays = list(dict.fromkeys(home for home, _ in homes.values()))
+            held = self._blocks.read(cell, index, self.block_rows(index), arrays)
             return {name: picked(held[home], name, place) for name, (home, place) in homes.items()}
         except DAMAGE as error:
             raise self._damaged(cell, index) from error
-
-    def _digest(self, block: Block) -> str:
-        """What `digest` is of a block."""
-        found = part_digests(block_arrays(block, self.layouts, self.estimands))
-        return "".join(found[part] for part in self.schema.parts)
 
     def sound_parts(self, cell: int, index: int) -> Block | None:
         """The truths of a block and those estimators that match their digests; None where the truths do not."""
@@ -502,10 +463,6 @@ class ZarrStore(Store):
         self._commit(cell, index, BlockState(self.state(cell, index)), self.origins[cell, index],
                      self._digests[cell, index])  # fmt: skip
 
-    def _chunks(self, cell: int, index: int, parts: Iterable[str]) -> list[str]:
-        """The files that hold some parts of a block."""
-        return files_of(cell, index, self._with_files(parts))
-
     def _with_files(self, parts: Iterable[str]) -> list[str]:
         """Those of some parts of a block that are kept in files: truths without a name are not."""
         return [name for name in parts if self.estimands or name != "truth"]
@@ -523,7 +480,8 @@ class ZarrStore(Store):
     def read(self, cell: int, index: int, names: Sequence[str] | None = None) -> Block:
         """A block as it was written, with all estimators or some; raises an error of zarr for a damaged chunk."""
         layouts = {name: self.layouts[name] for name in (self.layouts if names is None else names)}
-        found = self._read_arrays(cell, index, ["truth", *itertools.chain(*map(packed_paths, layouts))])
+        arrays = ["truth", *(f"{name}/{part}" for name in layouts for part in PACKED)]
+        found = self._blocks.read(cell, index, self.block_rows(index), arrays)
         found |= unpacked(found, self.layouts, layouts)
         return Block(
             truth={name: found["truth"][:, i] for i, name in enumerate(self.estimands)},
@@ -531,10 +489,6 @@ class ZarrStore(Store):
             tracebacks={},
             start=self.block_rows(index).start,
         )
-
-    def _read_arrays(self, cell: int, index: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """A block's rows of some arrays, by path."""
-        return self._blocks.read(cell, index, self.block_rows(index), names)
 
     def content_hash(self) -> str:
         """SHA-256 over decoded arrays, coordinates and fingerprint: what two equal runs share.
@@ -545,7 +499,21 @@ class ZarrStore(Store):
             if not damage.file.startswith("provenance/"):  # which stands outside
                 raise bad(str(damage), where=str(self.path), allowed="a store that is whole",
                           remedy="run its study again, which rebuilds what is damaged")  # fmt: skip
-        return content_hash(self, self.facts["layouts"], self.digest, self.coordinates())
+        sha = hashlib.sha256(self.fingerprint.encode())
+        said = (self.replications, self.block, self.cells, self.estimands, self.facts["layouts"])
+        sha.update(json.dumps(said, sort_keys=True).encode())
+        for name, array in self.coordinates():
+            sha.update(f"{name}{array.shape}".encode())
+            for start in range(0, array.shape[0], PIECE):
+                sha.update(f"{np.asarray(array[start : start + PIECE]).tolist()}".encode())
+        for cell in range(len(self.cells)):
+            for index in range(self.block_count):
+                state = self.state(cell, index)
+                if state is BlockState.DONE:
+                    self.sound(cell, index)
+                found = self.digest(cell, index) if state is BlockState.DONE else ""
+                sha.update(f"{cell} {index} {state} {found}\n".encode())
+        return sha.hexdigest()
 
     def coordinates(self) -> Iterator[tuple[str, Any]]:
         """The arrays that name the axes and the cells' parameters, in order of their paths."""
@@ -595,7 +563,7 @@ class ZarrStore(Store):
     ) -> None:
         """Write the mark of a block whose arrays are on disk."""
         there = [part for part, digest in zip(self.schema.parts, digests, strict=True) if digest.any()]
-        chunks = self._chunks(cell, index, there)
+        chunks = files_of(cell, index, self._with_files(there))
         mark = Mark(state, origins, digests, stamp_of(self._tree.looks(chunks), chunks))
         tree = cast(WritableTree, self._tree)
         self.before_mark()
@@ -606,15 +574,18 @@ class ZarrStore(Store):
 
     def commit(self, cell: int, index: int, written: Written) -> None:
         """Mark a whole block whose arrays a worker has written; raises BadInput when they are not seen here."""
-        wait_until_seen(self.path, self._chunks(cell, index, self.schema.parts), f"block {index} of cell {cell}")
+        chunks = files_of(cell, index, self._with_files(self.schema.parts))
+        wait_until_seen(self.path, chunks, f"block {index} of cell {cell}")
         origins = np.full(len(self.schema.parts), self._origin, dtype=np.uint16)
         digests = self._digests_with(cell, index, written.digests, frozenset())
         self._commit(cell, index, BlockState.DONE, origins, digests)
         self.states[cell, index], self.origins[cell, index] = BlockState.DONE, origins
         self.keep_tracebacks(cell, index, written.tracebacks, self.layouts)
 
-    def _mark_poisoned(self, cell: int, index: int) -> None:
+    def poison(self, cell: int, index: int, traceback: str = "") -> None:
+        """Write the mark of a block that cannot be computed."""
         self._commit(cell, index, BlockState.POISONED, self.origins[cell, index], self._digests[cell, index])
+        super().poison(cell, index, traceback)
 
     def note(self, key: str, value: Any) -> None:
         """Keep something that stands outside the promise of identical bytes, such as tracebacks or versions."""
@@ -644,6 +615,6 @@ class ZarrStore(Store):
         marks = self._array(MARKS)
         marks.resize((len(self.cells), -(-replications // self.block), *marks.shape[2:]))
         writable(self.path).flush()  # until the root says so, `repair` takes the store back to its size
-        seal_root(self.path, replications=replications, study={**self._facts["study"], "replications": replications})
+        seal_root(self.path, replications=replications, study={**self.facts["study"], "replications": replications})
         self._root = self._tree.group("r+")
         self._load()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
@@ -127,14 +127,11 @@ def _columns(text: str, names: Collection[str]) -> str:
 def _vocabulary() -> tuple[dict[str, str], Templates, Templates, Templates]:
     """Words; labels, sentences and parts of lists as patterns, those with most letters of their own first."""
     held = tomllib.loads(files("results.tables").joinpath("chinese.toml").read_text(encoding="utf-8"))
-    labels, sentences, lists = (_templates(held[name]) for name in ("labels", "sentences", "lists"))
+    made: list[Templates] = []
+    for name in ("labels", "sentences", "lists"):
+        ordered = sorted(held[name].items(), key=lambda pair: -len(re.sub(r"\{\w+\}", "", pair[0])))
+        patterns = [PLACE.sub(lambda found: f"(?P<{found[1]}>{PLACES.get(found[1], '.+?')})", re.escape(english))
+                    for english, _ in ordered]  # fmt: skip
+        made.append(tuple((re.compile(pattern), said) for pattern, (_, said) in zip(patterns, ordered, strict=True)))
+    labels, sentences, lists = made
     return held["words"], labels, sentences, lists
-
-
-def _templates(given: Mapping[str, str]) -> Templates:
-    ordered = sorted(given.items(), key=lambda pair: -len(re.sub(r"\{\w+\}", "", pair[0])))
-    place = r"(?P<{0}>{1})".format
-    return tuple(
-        (re.compile(PLACE.sub(lambda found: place(found[1], PLACES.get(found[1], ".+?")), re.escape(english))), said)
-        for english, said in ordered
-    )

@@ -96,10 +96,19 @@ class JournalTable:
         return any(column.number for column in self.columns)
 
     @property
+    def heads(self) -> list[list[str]]:
+        """Lines above the numbers, but for groups: the columns' numbers and their labels, those that there are."""
+        lines = [[column.number for column in self.columns], [column.label for column in self.columns]]
+        return [line for line in lines if any(line)]
+
+    @property
     def lengths(self) -> tuple[int, ...]:
         """Letters of the longest label, then of each column's longest cell or word of its heading."""
         labels = (cell_len(row.label) for row in self.rows if row.kind != "head")
-        return (max(labels, default=0), *(self._longest(j) for j in range(len(self.columns))))
+        longest = [max(cell_len(text) for text in (*column.label.split(), column.number,
+                                                   *(row.cells[j] for row in self.rows if row.cells)))
+                   for j, column in enumerate(self.columns)]  # fmt: skip
+        return (max(labels, default=0), *longest)
 
     @property
     def width(self) -> int:
@@ -109,10 +118,6 @@ class JournalTable:
             beyond += max(0, cell_len(group) - sum(columns[start : start + span]) - BETWEEN * (span - 1))
             start += span
         return sum(self.lengths) + BETWEEN * len(columns) + beyond
-
-    def _longest(self, j: int) -> int:
-        words = (cell_len(word) for word in (*self.columns[j].label.split(), self.columns[j].number))
-        return max((*words, *(cell_len(row.cells[j]) for row in self.rows if row.cells)), default=0)
 
     def select(self, wanted: Sequence[int]) -> JournalTable:
         """The same table with some of its columns; rows that are empty in all of them are left out."""
@@ -141,14 +146,10 @@ class JournalTable:
                 parts[-1] += piece
             else:
                 parts.append(piece)
-        even = self._even(len(parts))
+        size = -(-len(self.columns) // len(parts))
+        even = [list(range(first, min(first + size, len(self.columns)))) for first in range(0, len(self.columns), size)]
         parts = parts if self.groups or not all(fits(self.select(part)) for part in even) else even
         return (self,) if len(parts) < 2 else _continued(self, [self.select(part) for part in parts])
-
-    def _even(self, parts: int) -> list[list[int]]:
-        """Columns in `parts` runs of about the same length."""
-        size = -(-len(self.columns) // parts)
-        return [list(range(first, min(first + size, len(self.columns)))) for first in range(0, len(self.columns), size)]
 
     def pages(self, length: int) -> tuple[JournalTable, ...]:
         """The table in parts of `length` rows at most where headings allow it."""
@@ -174,13 +175,9 @@ EVERY = "all"  # in a list of tables
 def named_tables(tables: Sequence[JournalTable], names: Sequence[str]) -> tuple[JournalTable, ...]:
     """The tables of some names: "7c" alone, "7" with all of its letters, "all" but for the appendix."""
     asked = {name.casefold() for name in names}
-    return tuple(table for table in tables if asked & _names_of(table))
-
-
-def _names_of(table: JournalTable) -> set[str]:
-    """All that a table is called in a list."""
-    number = table.name.rstrip(ascii_lowercase)
-    return {table.name.casefold(), number.casefold()} | (set() if table.appendix else {EVERY})
+    return tuple(table for table in tables
+                 if not asked.isdisjoint((table.name.casefold(), table.name.rstrip(ascii_lowercase).casefold()))
+                 or (EVERY in asked and not table.appendix))  # fmt: skip
 
 
 def without_empty(rows: Iterable[Row]) -> tuple[Row, ...]:
@@ -255,8 +252,15 @@ def fit_columns(document: Document, table: str, models: Iterable[str] | None = N
     found: dict[Fit, FitColumn] = {}
     wanted = None if models is None else set(models)
     for item in (*document.records, *document.statistics):
-        if item.table == table and (wanted is None or item.model in wanted):
-            _add(found.setdefault(Fit(**item.identity), FitColumn(**item.identity)), item)
+        if item.table != table or (wanted is not None and item.model not in wanted):
+            continue
+        column = found.setdefault(Fit(**item.identity), FitColumn(**item.identity))
+        if not item.name:
+            column.records.append(item)
+        elif item.estimate is not None and item.term is None:
+            column.statistics[item.name] = item.estimate
+        elif item.estimate is not None:
+            column.by_term[item.name, str(item.term)] = item.estimate
     return sorted(found.values(), key=lambda column: column.column)
 
 
@@ -266,15 +270,6 @@ def grouped(columns: Iterable[FitColumn], *names: str) -> dict[tuple[Any, ...], 
     for column in columns:
         found.setdefault(tuple(getattr(column, name) for name in names), []).append(column)
     return found
-
-
-def _add(column: FitColumn, item: Record) -> None:
-    if not item.name:
-        column.records.append(item)
-    elif item.estimate is not None and item.term is None:
-        column.statistics[item.name] = item.estimate
-    elif item.estimate is not None:
-        column.by_term[item.name, str(item.term)] = item.estimate
 
 
 def shown_numbers(records: Iterable[Record | None]) -> list[float | None]:
@@ -438,12 +433,6 @@ class TableSetting:
         own = str(self.document.panel.get("treatment_column") or self.treatment or "")
         return self.style.labels.get(own) or self.style.labels.get(str(self.treatment)) or own
 
-    @property
-    def treatment_note(self) -> str:
-        """What the treatment is, where the panel's file holds the period in which it begins."""
-        column = self.document.panel.get("first_treated")
-        return f"{self.treatment_name} is 1 from the period in column {column} on." if column else ""
-
     def name(self, variable: object) -> str:
         """A variable's label, its own name where it has none; the treatment as all tables call it."""
         return self.treatment_name if self.treatment and variable == self.treatment else self.style.name(variable)
@@ -479,12 +468,14 @@ class TableSetting:
     @property
     def units(self) -> str:
         """Label of the number of units."""
-        return _counted("Units", self.document.panel.get("unit"))
+        name = self.document.panel.get("unit")
+        return f"Units ({name})" if name else "Units"
 
     @property
     def periods(self) -> str:
         """Label of the number of periods."""
-        return _counted("Periods", self.document.panel.get("period"))
+        name = self.document.panel.get("period")
+        return f"Periods ({name})" if name else "Periods"
 
     def label(self, term: str) -> str:
         """A term as a row's label."""
@@ -512,49 +503,41 @@ class TableSetting:
 
         factor: how these fits correct errors for small samples, where they do not as the regressions do.
         """
-        kinds = self.error_kinds(columns)
+        kinds: dict[tuple[str, bool], list[FitColumn]] = {}  # columns by the error type that they show, and likelihood
+        for column in columns:
+            if column.records:
+                kinds.setdefault((column.shown_error(self.asked), column.likelihood), []).append(column)
         counted = str(self.document.panel.get("cluster_k", "nonnested"))
         errors = [of_columns(error_note(kind, likelihood=likelihood, factor=factor, cluster_k=counted,
                                         brackets=self.style.brackets), found, columns, len(kinds) > 1)
                   for (kind, likelihood), found in kinds.items()]  # fmt: skip
-        errors += self._beside(columns)
-        floored = dict.fromkeys(kind for kind, _ in kinds for column in columns
-                                if column.statistics.get(f"floored:{kind}"))  # fmt: skip
-        errors += [f"{FLOORED} {error_label(kind)}." for kind in floored]
-        errors += self.cluster_counts(columns)
-        notes = (self.treatment_note, self._weighted(columns), *errors, *more, *self._fragile(columns), self.stars_note)
-        return tuple(filter(None, (*notes, self.data)))
 
-    @property
-    def stars_note(self) -> str:
-        """What the stars mean, "" without stars."""
-        return stars_note(self.style.stars)
-
-    def _weighted(self, columns: Sequence[FitColumn]) -> str:
-        """By what a table of fits is weighted; fits with a W are spatial, and are not."""
-        name = self.document.panel.get("weight")
-        if name is None:
-            return ""
-        return "Not weighted." if all(column.weights for column in columns) else f"Weighted by {self.name(name)}."
-
-    def error_kinds(self, columns: Sequence[FitColumn]) -> dict[tuple[str, bool], list[FitColumn]]:
-        """The columns by the error type that they show, and whether they are likelihoods."""
-        found: dict[tuple[str, bool], list[FitColumn]] = {}
-        for column in columns:
-            if column.records:
-                found.setdefault((column.shown_error(self.asked), column.likelihood), []).append(column)
-        return found
-
-    def _beside(self, columns: Sequence[FitColumn]) -> list[str]:
-        """What brackets hold where they are not of the column's own error type, or not bounded."""
+        # what brackets hold where they are not of the column's own error type, or not bounded
         shown = [(column, record) for column in columns for term in column.terms
                  if (record := self.shown_record(column, term)) is not None]  # fmt: skip
         others = {record.se_type: None for column, record in shown
                   if record.se is not None and record.se_type != column.shown_error(self.asked)}  # fmt: skip
         brackets = self.style.brackets
         held = f"the {IN_BRACKETS[brackets]}{' by errors' * (brackets != 'se')}"
-        notes = [f"{BESIDE} {held} {error_label(kind)}." for kind in others]
-        return notes + [UNBOUNDED_NOTE] * any(unbounded(record) for _, record in shown)
+        errors += [f"{BESIDE} {held} {error_label(kind)}." for kind in others]
+        errors += [UNBOUNDED_NOTE] * any(unbounded(record) for _, record in shown)
+
+        floored = dict.fromkeys(kind for kind, _ in kinds for column in columns
+                                if column.statistics.get(f"floored:{kind}"))  # fmt: skip
+        errors += [f"{FLOORED} {error_label(kind)}." for kind in floored]
+        errors += self.cluster_counts(columns)
+        weight, weighted = self.document.panel.get("weight"), ""
+        if weight is not None:  # fits with a W are spatial, and are not weighted
+            weighted = "Not weighted." if all(one.weights for one in columns) else f"Weighted by {self.name(weight)}."
+        since = self.document.panel.get("first_treated")  # the column of the panel's file that holds the period
+        treated = f"{self.treatment_name} is 1 from the period in column {since} on." if since else ""
+        notes = (treated, weighted, *errors, *more, *self._fragile(columns), self.stars_note)
+        return tuple(filter(None, (*notes, self.data)))
+
+    @property
+    def stars_note(self) -> str:
+        """What the stars mean, "" without stars."""
+        return stars_note(self.style.stars)
 
     def _fragile(self, columns: Sequence[FitColumn]) -> list[str]:
         """A sentence if the treatment's stars depend on the error type, and one for each of its effects in an SDM.
@@ -565,12 +548,18 @@ class TableSetting:
         for term in (str(self.treatment), *(f"{effect}:{self.treatment}" for effect in EFFECTS)):
             fits = [column for column in columns
                     if column.model != "interaction" and (":" not in term or column.model == "sdm")]  # fmt: skip
-            found = [(column, marks) for column in fits
-                     if len(marks := _stars_by_error(column, term, self.style.stars)) > 1]  # fmt: skip
-            named = [_named([column], column.model if _repeated(columns) else None) for column, _ in found]
-            said = "; ".join(f"{name} {_named_stars(marks)}" for name, (_, marks) in zip(named, found, strict=True))
+            said = []
+            for column in fits:
+                marks: dict[str, list[str]] = {}  # error types under which the term has a p value, by their stars
+                for record in column.records:
+                    if record.term == term and record.pvalue is not None:
+                        marks.setdefault(stars(record.pvalue, self.style.stars), []).append(record.se_type)
+                if len(marks) > 1:
+                    given = [f"{mark or 'none'} ({' / '.join(map(error_label, marks[mark]))})"
+                             for mark in sorted(marks, reverse=True)]  # fmt: skip
+                    said.append(" ".join([_named([column], column.model if _repeated(columns) else None), *given]))
             name = f"the {term.partition(':')[0]} effect of " * (":" in term) + self.treatment_name
-            notes += [f"{FRAGILE} {name} depend on the error type: {said}."] if said else []
+            notes += [f"{FRAGILE} {name} depend on the error type: {'; '.join(said)}."] if said else []
         return notes
 
     def cluster_counts(self, columns: Sequence[FitColumn]) -> list[str]:
@@ -580,7 +569,12 @@ class TableSetting:
             kind = column.shown_error(self.asked)
             if (count := column.statistics.get(clusters_of(kind))) is not None:
                 counts.setdefault(kind, []).append(count)
-        return [f"{error_label(kind).capitalize()}: G = {_span(found)}." for kind, found in counts.items()]
+        notes = []
+        for kind, found in counts.items():
+            lowest, highest = f"{min(found):,.0f}", f"{max(found):,.0f}"
+            span = lowest if min(found) == max(found) else f"{lowest} to {highest}, by column"
+            notes.append(f"{error_label(kind).capitalize()}: G = {span}.")
+        return notes
 
     @property
     def balanced_part(self) -> TableSetting:
@@ -622,46 +616,17 @@ def _named(columns: Sequence[FitColumn], model: str | None) -> str:
     chosen = [column for column in columns if model in (None, column.model)]
     numbers = [column.column for column in chosen if column.model != "interaction"]
     words = f"column{'s' * (len(numbers) > 1)}" if model is None else model_label(model)
-    named = [f"{words} {', '.join(_runs(numbers))}"] if numbers else []
-    return ", ".join(named + ["test of equal effects"] * (len(numbers) < len(chosen)))
-
-
-def _runs(numbers: Sequence[int]) -> list[str]:
-    """Numbers in brackets, three or more neighbours as a span."""
     runs = [[number for _, number in run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
-    return [text for run in runs for text in ([f"({run[0]}) to ({run[-1]})"] if len(run) > 2 else
-                                              [f"({number})" for number in run])]  # fmt: skip
-
-
-def _stars_by_error(column: FitColumn, term: str, levels: Sequence[float]) -> dict[str, list[str]]:
-    """The error types under which a term has a p value, by the stars that they give it."""
-    found: dict[str, list[str]] = {}
-    for record in column.records:
-        if record.term == term and record.pvalue is not None:
-            found.setdefault(stars(record.pvalue, levels), []).append(record.se_type)
-    return found
-
-
-def _named_stars(marks: Mapping[str, Sequence[str]]) -> str:
-    """Error types in words by stars, most stars first."""
-    return " ".join(f"{mark or 'none'} ({' / '.join(map(error_label, marks[mark]))})"
-                    for mark in sorted(marks, reverse=True))  # fmt: skip
+    texts = [text for run in runs for text in ([f"({run[0]}) to ({run[-1]})"] if len(run) > 2 else  # neighbours
+                                               [f"({number})" for number in run])]  # fmt: skip
+    named = [f"{words} {', '.join(texts)}"] if numbers else []
+    return ", ".join(named + ["test of equal effects"] * (len(numbers) < len(chosen)))
 
 
 def shown_errors(document: Document) -> tuple[str, ...]:
     """All error types of the document's regressions, in order."""
     fits = (record for record in document.records if record.table != "6" and record.model != "mediation")
     return tuple(dict.fromkeys(record.se_type for record in fits))
-
-
-def _span(counts: Sequence[float]) -> str:
-    """A number, or the lowest and the highest of several."""
-    lowest, highest = min(counts), max(counts)
-    return f"{lowest:,.0f}" if lowest == highest else f"{lowest:,.0f} to {highest:,.0f}, by column"
-
-
-def _counted(word: str, name: object) -> str:
-    return f"{word} ({name})" if name else word
 
 
 # A table of regressions, which most tables are.
@@ -686,18 +651,13 @@ def regressions(
     for term in terms:
         body += coefficient_rows(setting.full_label(term), [setting.shown_record(column, term) for column in columns])
     everything = ["controls, units, periods" if column.records else "-" for column in columns]
-    body += _effect_rows(setting, everything if effects is None else effects)
+    given = everything if effects is None else effects
+    parts = [part for part in _EFFECT_LABELS if part != "controls" or setting.controls] if given else []
+    body += [Row(_EFFECT_LABELS[part], tuple(_given(part, names) for names in given), rule=part == parts[0])
+             for part in parts]  # fmt: skip
     body += size_rows(columns, setting.units, setting.periods)
     body += fit_rows(columns) + setting.error_row(columns) + list(rows)
     return [JournalTable(name, title, tuple(heads), tuple(body), setting.notes([*columns, *tests], *notes))]
-
-
-def _effect_rows(setting: TableSetting, given: Sequence[str]) -> list[Row]:
-    parts = [part for part in _EFFECT_LABELS if part != "controls" or setting.controls] if given else []
-    return [
-        Row(_EFFECT_LABELS[part], tuple(_given(part, names) for names in given), rule=part == parts[0])
-        for part in parts
-    ]
 
 
 def _given(part: str, names: str) -> str:

@@ -44,20 +44,16 @@ def latex_tables(document: Document, tables: Sequence[JournalTable]) -> str:
 
     Chinese, Japanese and Korean characters, where there are any, ask for XeLaTeX and ctex.
     """
-    parts = [part for table in tables for part in _parts(table)]
+    parts = [page for table in tables for block in table.blocks(lambda part: part.width <= TURNED)
+             for page in block.pages(LENGTH[block.width > UPRIGHT])]  # fmt: skip
     body = "\n\n".join(_float(part) for part in parts)
     if document.notes:
-        body += f"\n\n\\clearpage\n{_list(wording(document)('Notes'), notes_of(document))}"
+        items = "\n".join(rf"\item {escape(sentence)}" for sentence in notes_of(document))
+        body += f"\n\n\\clearpage\n\\section*{{{escape(wording(document)('Notes'))}}}\n"
+        body += f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}"
     engine, fonts = _fonts(body)
     head = _PREAMBLE.format(engine=engine, fonts=fonts)
     return f"{head}{body}\n\\end{{document}}\n"
-
-
-def _list(title: str, sentences: Sequence[str]) -> str:
-    """A section of sentences, one a line of a list, none of a section without."""
-    items = "\n".join(rf"\item {escape(sentence)}" for sentence in sentences)
-    begun = f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}" if items else ""
-    return f"\\section*{{{escape(title)}}}\n{begun}"
 
 
 def _fonts(body: str) -> tuple[str, str]:
@@ -72,11 +68,6 @@ def _fonts(body: str) -> tuple[str, str]:
 def escape(text: str) -> str:
     """Text with LaTeX's special characters made harmless, and Greek letters and signs in mathematics."""
     return "".join(_SIGNS.get(letter, letter) for letter in with_minus(text))
-
-
-def _parts(table: JournalTable) -> list[JournalTable]:
-    return [page for block in table.blocks(lambda part: part.width <= TURNED)
-            for page in block.pages(LENGTH[block.width > UPRIGHT])]  # fmt: skip
 
 
 def _float(table: JournalTable) -> str:

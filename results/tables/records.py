@@ -375,26 +375,15 @@ def records_of(fit: Fit, estimates: Estimates, nobs: int, units: int, periods: i
         "lower": _stored(estimates.lower, estimate - margin),
         "upper": _stored(estimates.upper, estimate + margin),
     }
-    return [
-        Record(
-            **fit.identity,
-            term=term,
-            estimate=float(estimate[k]),
-            se_type=error,
-            **_inference(inference, term, e, k),
-            nobs=nobs,
-            units=units,
-            periods=periods,
-            effects_method="delta" if term.split(":")[0].removeprefix(LONG_RUN) in EFFECTS else None,
-        )
-        for e, error in enumerate(estimates.errors)
-        for k, term in enumerate(estimates.terms)
-    ]
-
-
-def _inference(values: Mapping[str, Floats], term: str, e: int, k: int) -> dict[str, Any]:
-    """What is known of an estimate under an error type, by name."""
-    return {name: _number(found[e, k]) for name, found in values.items() if (term, name) not in NO_HYPOTHESIS}
+    records = []
+    for e, error in enumerate(estimates.errors):
+        for k, term in enumerate(estimates.terms):
+            known: dict[str, Any] = {name: _number(values[e, k]) for name, values in inference.items()
+                                     if (term, name) not in NO_HYPOTHESIS}  # fmt: skip
+            method = "delta" if term.split(":")[0].removeprefix(LONG_RUN) in EFFECTS else None
+            records.append(Record(**fit.identity, term=term, estimate=float(estimate[k]), se_type=error, **known,
+                                  nobs=nobs, units=units, periods=periods, effects_method=method))  # fmt: skip
+    return records
 
 
 def statistics_of(fit: Fit, estimates: Estimates) -> list[Record]:

@@ -33,16 +33,11 @@ def rtf_tables(document: Document, tables: Sequence[JournalTable]) -> str:
 
 
 def escape(text: str) -> str:
-    """Text with special characters made harmless, and every letter beyond ASCII as its number."""
+    """Text with special characters made harmless, and every letter beyond ASCII as the numbers of its 16-bit units."""
     plain = with_minus(text).replace("\\", "\\\\").replace("{", r"\{").replace("}", r"\}")
-    return "".join(letter if ord(letter) < 128 else _numbered(letter) for letter in plain)
-
-
-def _numbered(letter: str) -> str:
-    """A letter as the signed numbers of its 16-bit units."""
-    units = letter.encode("utf-16-le")
+    units = plain.encode("utf-16-le")
     numbers = (int.from_bytes(units[at : at + 2], "little", signed=True) for at in range(0, len(units), 2))
-    return "".join(rf"\u{number}?" for number in numbers)
+    return "".join(chr(number) if 0 <= number < 128 else rf"\u{number}?" for number in numbers)
 
 
 def _widths(table: JournalTable) -> list[int]:
@@ -74,10 +69,7 @@ def _heads(table: JournalTable, ends: Sequence[int]) -> list[str]:
             at += span
             spans.append(at)
         lines.append((["", *(group for group, _ in table.groups)], [ends[j] for j in spans]))
-    if table.numbered:
-        lines.append((["", *(column.number for column in table.columns)], list(ends)))
-    if any(column.label for column in table.columns):
-        lines.append((["", *(column.label for column in table.columns)], list(ends)))
+    lines += [(["", *texts], list(ends)) for texts in table.heads]
     last = len(lines) - 1
     return [_line([escape(text) for text in texts], own, top=18 * (j == 0), bottom=8 * (j == last), head=True)
             for j, (texts, own) in enumerate(lines)]  # fmt: skip

@@ -9,12 +9,12 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from results.tables.chinese import wording
-from results.tables.journal_table import JournalTable, Row, TableFormat
-from results.tables.records import Brackets, Document
+from results.tables.journal_table import JournalTable, TableFormat
+from results.tables.records import Document
 from results.tables.typography import IN_BRACKETS, number_of
 from results.tables.word import undated
 
@@ -29,19 +29,16 @@ def xlsx_tables(document: Document, tables: Sequence[JournalTable]) -> bytes:
     book = Workbook()
     book.remove(book.active)
     for table in tables:
-        _fill(book.create_sheet(_sheet_name(table, [sheet.title for sheet in book])), table)
+        # a sheet is called by the table's number, or by its title as far as a sheet's name may hold it
+        taken = [sheet.title for sheet in book]
+        name = re.sub(r"[\[\]:*?/\\]", " ", table.caption.partition(".")[0] if table.name else table.title)[:28]
+        _fill(book.create_sheet(name if name not in taken else f"{name} {len(taken)}"), table)
     if not tables:
         book.create_sheet("1")
     book.properties.creator = "panelproof"
     out = io.BytesIO()
     book.save(out)
     return undated(out.getvalue(), dated=("dcterms:created", "dcterms:modified"))
-
-
-def _sheet_name(table: JournalTable, taken: Sequence[str]) -> str:
-    """Its number, or its title as far as a sheet's name may hold it."""
-    name = re.sub(r"[\[\]:*?/\\]", " ", table.caption.partition(".")[0] if table.name else table.title)[:28]
-    return name if name not in taken else f"{name} {len(taken)}"
 
 
 def _fill(sheet: Any, table: JournalTable) -> None:
@@ -52,7 +49,8 @@ def _fill(sheet: Any, table: JournalTable) -> None:
     bold, thin = Font(bold=True), Side(style="thin")
     sheet.append([table.caption])
     sheet["A1"].font = bold
-    heads = list(_heads(table))
+    groups = [text for group, span in table.groups for text in (group, *[""] * (span - 1))]
+    heads = [groups, *table.heads] if groups else table.heads
     for line in heads:
         sheet.append(["", *line])
     first, columns = 2 + len(heads), len(table.columns)
@@ -65,7 +63,14 @@ def _fill(sheet: Any, table: JournalTable) -> None:
         for cell in row:
             cell.font, cell.alignment = bold, Alignment(horizontal="center", wrap_text=True)
     for at, row in enumerate(table.rows, start=first):
-        _write(sheet, at, row)
+        sheet.cell(at, 1, row.label).font = Font(italic=row.kind == "head")
+        for j, text in enumerate(row.cells, start=2):
+            place, value = sheet.cell(at, j), number_of(text)
+            place.alignment = Alignment(horizontal="right")
+            if value is None or NUMBER.search(text) is None:
+                place.value, place.number_format = str(text) or None, "@"
+            else:
+                place.value, place.number_format = value, number_format(text)
         if row.rule or row.kind == "head" or at == first:
             for j in range(1, columns + 2):
                 sheet.cell(at, j).border = Border(top=thin)
@@ -77,35 +82,6 @@ def _fill(sheet: Any, table: JournalTable) -> None:
     sheet.freeze_panes = f"B{first}"
     for cell in (cell for row in sheet for cell in row if cell.data_type in "fe"):
         cell.data_type = "s"  # a label such as "=1+1" or "#N/A", and no formula or error
-
-
-def _heads(table: JournalTable) -> Iterator[list[str]]:
-    """Lines above the numbers: groups, numbers, headings, those that there are."""
-    if table.groups:
-        groups: list[str] = []
-        for group, span in table.groups:
-            groups += [group, *[""] * (span - 1)]
-        yield groups
-    if table.numbered:
-        yield [column.number for column in table.columns]
-    if any(column.label for column in table.columns):
-        yield [column.label for column in table.columns]
-
-
-def _write(sheet: Any, at: int, row: Row) -> None:
-    from openpyxl.styles import Alignment, Font
-
-    sheet.cell(at, 1, row.label).font = Font(italic=row.kind == "head")
-    for j, cell in enumerate(row.cells, start=2):
-        value = number_of(cell)
-        found = NUMBER.search(cell)
-        place = sheet.cell(at, j)
-        place.alignment = Alignment(horizontal="right")
-        if value is None or found is None:
-            place.value = str(cell) or None
-            place.number_format = "@"
-        else:
-            place.value, place.number_format = value, number_format(cell)
 
 
 def number_format(cell: str) -> str:
@@ -133,17 +109,14 @@ def csv_tables(document: Document, tables: Sequence[JournalTable]) -> dict[str, 
         writer.writerow(["", *(" ".join(filter(None, (one.group, one.number, one.label))) for one in table.columns)])
         above = ""
         for row in table.rows:
-            label = row.label.strip() or f"{above} ({said(_what(row, document.style.brackets))})"
+            first = next(filter(None, row.cells), "")
+            held = ("p value" if first.startswith("[p") else "95% interval" if first.startswith("[")
+                    else IN_BRACKETS[document.style.brackets])  # fmt: skip
+            label = row.label.strip() or f"{above} ({said(held)})"
             above = row.label.strip() or above
             writer.writerow([label, *map(_full, row.cells or ("",) * len(table.columns))])
         found[f"table-{table.name or number}.csv"] = text.getvalue().encode("utf-8-sig")
     return found
-
-
-def _what(row: Row, brackets: Brackets) -> str:
-    """What a row without a label holds."""
-    first = next(filter(None, row.cells), "")
-    return "p value" if first.startswith("[p") else "95% interval" if first.startswith("[") else IN_BRACKETS[brackets]
 
 
 def _full(cell: str) -> str:

@@ -14,7 +14,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from results.tables.chinese import notes_of, wording
-from results.tables.journal_table import EVERY, JournalTable, Row, TableSetting, named_tables
+from results.tables.journal_table import EVERY, JournalTable, TableSetting, named_tables
 from results.tables.records import LEAST_SHOWN, MOST_LINES, Document, heading, sentences
 from results.tables.typography import ascii_only, split_stars
 from sim.errors import amount, visible
@@ -60,7 +60,12 @@ def print_estimates(
         _say(console, wording(document)(headline), "bold")
         console.print()
     if document.warnings:
-        _print_warnings(document, console)
+        _say(console, wording(document)(heading(document.warnings)), "bold")
+        lengths = [len(textwrap.wrap(f"- {sentence}", console.width)) for sentence in sentences(document.warnings)]
+        most = sum(total <= MOST_LINES for total in accumulate(lengths))
+        for sentence in sentences(document.warnings, max(most, LEAST_SHOWN)):
+            _say(console, f"- {sentence}", "yellow")
+        console.print()
     chosen = named_tables(tables, shown)
     for table in chosen:
         print_table(table, console)
@@ -72,23 +77,9 @@ def print_estimates(
         )
         _say(console, wording(document)(more))
     for note, said in zip(document.notes, notes_of(document), strict=True):
-        if EVERY in shown or not _elsewhere(note, chosen):
+        of_table = re.match(r"Table (\w+): ", note)
+        if EVERY in shown or of_table is None or named_tables(chosen, [of_table[1]]):
             _say(console, said)
-
-
-def _elsewhere(note: str, chosen: Sequence[JournalTable]) -> bool:
-    """Whether a note begins with the number of a table that is not printed."""
-    found = re.match(r"Table (\w+): ", note)
-    return found is not None and not named_tables(chosen, [found[1]])
-
-
-def _print_warnings(document: Document, console: Console) -> None:
-    _say(console, wording(document)(heading(document.warnings)), "bold")
-    lengths = [len(textwrap.wrap(f"- {sentence}", console.width)) for sentence in sentences(document.warnings)]
-    most = sum(total <= MOST_LINES for total in accumulate(lengths))
-    for sentence in sentences(document.warnings, max(most, LEAST_SHOWN)):
-        _say(console, f"- {sentence}", "yellow")
-    console.print()
 
 
 def print_table(table: JournalTable, console: Console) -> None:
@@ -107,19 +98,13 @@ def print_table(table: JournalTable, console: Console) -> None:
 def _say(console: Console, text: str, style: str = "", *, wrap: bool = True) -> None:
     shown = text if console.encoding.lower().startswith("utf") else ascii_only(text).replace("─", "-")
     wide = wrap and re.search(f"[{WIDE}]", shown) is not None
-    lines = _broken(shown, console.width) if wide else [shown]
-    console.print(Text("\n".join(lines), style=style), soft_wrap=wide or not wrap)
-
-
-def _broken(text: str, width: int) -> list[str]:
-    """Lines of a text with Chinese in it: broken between its signs, but inside no Latin word and before no stop."""
-    lines = [""]
-    for piece in PIECES.findall(text):
-        if lines[-1] and cell_len(lines[-1] + piece.rstrip()) > width:
+    lines = [""] if wide else [shown]
+    for piece in PIECES.findall(shown) if wide else ():  # Chinese is broken between its signs, but before no stop
+        if lines[-1] and cell_len(lines[-1] + piece.rstrip()) > console.width:
             lines[-1] = lines[-1].rstrip()
             lines.append("")
         lines[-1] += piece.lstrip() if not lines[-1] else piece
-    return lines
+    console.print(Text("\n".join(lines), style=style), soft_wrap=wide or not wrap)
 
 
 def _label_width(table: JournalTable) -> int:
@@ -169,7 +154,11 @@ def _lines(table: JournalTable) -> list[tuple[str, str]]:
     lines += [(line, "bold") for line in _head(table, widths, label_width)] + [(rule, "")]
     for number, (row, cells) in enumerate(zip(table.rows, _padded(table), strict=True)):
         lines += [(rule, "dim")] if number and (row.rule or row.kind == "head") else []
-        lines.append((_label(row, label_width) + _joined(cells, widths), "italic" if row.kind == "head" else ""))
+        label = row.label
+        if row.kind != "head":
+            label = label if cell_len(label) <= label_width else f"{label[: label_width - 1]}…"
+            label += " " * (label_width - cell_len(label))
+        lines.append((label + _joined(cells, widths), "italic" if row.kind == "head" else ""))
     return [*lines, (rule, "")]
 
 
@@ -194,13 +183,6 @@ def _head(table: JournalTable, widths: Sequence[int], label_width: int) -> list[
         at = [heading[level - depth + len(heading)] if level >= depth - len(heading) else "" for heading in headings]
         lines.append(start + _joined(at, widths))
     return lines
-
-
-def _label(row: Row, width: int) -> str:
-    if row.kind == "head":
-        return row.label
-    text = row.label if cell_len(row.label) <= width else f"{row.label[: width - 1]}…"
-    return text + " " * (width - cell_len(text))
 
 
 def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:

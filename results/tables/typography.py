@@ -169,16 +169,12 @@ def has_exponent(together: Sequence[float | None], row: Sequence[float | None] =
     The largest is huge, or large in a row with a huge one; or one is tiny where four decimals show none of them with
     four digits, or where nothing in the row is but small.
     """
-    own, whole = _sizes(together), _sizes([*together, *row])
+    own, whole = ({abs(value) for value in values if value is not None and isfinite(value) and value != 0}
+                  for values in (together, (*together, *row)))  # fmt: skip
     if not own:
         return False
     huge = max(own) >= HUGE or (max(own) >= LARGE and max(whole) >= HUGE)
     return huge or (max(own) < FULL and min(own) < TINY) or (max(whole) < SMALL and min(whole) < TINY)
-
-
-def _sizes(values: Sequence[float | None]) -> set[float]:
-    """Magnitudes of the numbers that are not zero."""
-    return {abs(value) for value in values if value is not None and isfinite(value) and value != 0}
 
 
 def decimals(value: float | None) -> NumberCell:

@@ -17,8 +17,8 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from results.tables.chinese import notes_of, wording
-from results.tables.journal_table import JournalTable, Row, TableFormat
-from results.tables.records import Document, Figure
+from results.tables.journal_table import JournalTable, TableFormat
+from results.tables.records import Document
 from results.tables.typography import split_stars, with_minus
 from sim.errors import bad
 
@@ -53,6 +53,8 @@ def word_tables(document: Document, tables: Sequence[JournalTable]) -> bytes:
     """The file's bytes: contents, tables with more columns than a page holds in parts, figures, notes."""
     check_word()
     import docx
+    from docx.oxml import parse_xml
+    from docx.shared import Mm, Pt
 
     file = docx.Document()
     said = wording(document)
@@ -63,10 +65,23 @@ def word_tables(document: Document, tables: Sequence[JournalTable]) -> bytes:
     turned = False
     for part in (part for table in tables for part in table.blocks(lambda part: part.width <= TURNED)):
         turned = _turn(file, turned, part.width > UPRIGHT)
-        _write(file, part)
+        caption = file.add_paragraph(with_minus(part.caption), style="Heading 2")
+        caption.paragraph_format.keep_with_next = True
+        caption.paragraph_format.space_before = Pt(14)
+        caption._p.addnext(parse_xml(_grid(part)))
+        notes = file.add_paragraph(" ".join(part.notes))
+        for run in notes.runs:
+            run.font.size = Pt(POINTS - 1)
     turned = _turn(file, turned, False)
-    for figure in document.figures:
-        _draw(file, figure)
+    for figure in document.figures:  # of 300 dots an inch, as wide as the text at most
+        file.add_paragraph(with_minus(figure.title), style="Heading 2")
+        shape = file.add_picture(io.BytesIO(figure.drawn("png")))
+        scale = min(1.0, Mm(TEXT_WIDTH) / shape.width, Mm(TEXT_HEIGHT) / shape.height)
+        shape.width, shape.height = round(shape.width * scale), round(shape.height * scale)
+        shape._inline.docPr.set("descr", figure.caption)
+        file.paragraphs[-1].paragraph_format.keep_with_next = True
+        for run in file.add_paragraph(with_minus(figure.caption)).runs:
+            run.font.size = Pt(POINTS - 1)
     if document.notes:
         file.add_paragraph(said("Notes"), style="Heading 1")
     for note in notes_of(document):
@@ -90,20 +105,6 @@ def _contents(file: Any, title: str, entries: Sequence[str]) -> None:
                 paragraph._p.append(parse_xml(f'<w:r xmlns:w="{WORDS}">{part}</w:r>'))
         paragraph.add_run(with_minus(entry))
     paragraph._p.append(parse_xml(f'<w:r xmlns:w="{WORDS}"><w:fldChar w:fldCharType="end"/></w:r>'))
-
-
-def _draw(file: Any, figure: Figure) -> None:
-    """A figure of 300 dots an inch, as wide as the text at most, with its title and caption."""
-    from docx.shared import Mm, Pt
-
-    file.add_paragraph(with_minus(figure.title), style="Heading 2")
-    shape = file.add_picture(io.BytesIO(figure.drawn("png")))
-    scale = min(1.0, Mm(TEXT_WIDTH) / shape.width, Mm(TEXT_HEIGHT) / shape.height)
-    shape.width, shape.height = round(shape.width * scale), round(shape.height * scale)
-    shape._inline.docPr.set("descr", figure.caption)
-    file.paragraphs[-1].paragraph_format.keep_with_next = True
-    for run in file.add_paragraph(with_minus(figure.caption)).runs:
-        run.font.size = Pt(POINTS - 1)
 
 
 def undated(package: bytes, *, dated: Sequence[str] = ()) -> bytes:
@@ -161,47 +162,34 @@ def _turn(file: Any, turned: bool, wanted: bool) -> bool:
     return wanted
 
 
-def _write(file: Any, table: JournalTable) -> None:
-    from docx.oxml import parse_xml
-    from docx.shared import Pt
-
-    caption = file.add_paragraph(with_minus(table.caption), style="Heading 2")
-    caption.paragraph_format.keep_with_next = True
-    caption.paragraph_format.space_before = Pt(14)
-    caption._p.addnext(parse_xml(_grid(table)))
-    notes = file.add_paragraph(" ".join(table.notes))
-    for run in notes.runs:
-        run.font.size = Pt(POINTS - 1)
-
-
 def _grid(table: JournalTable) -> str:
     """The table in the file's own language: through the library's objects every cell takes a millisecond."""
     label, *columns = table.lengths
     widths = [round(TWENTIETHS * (LETTER * length + MARGIN)) for length in (label, *columns)]
-    lines = [_head_line(texts, widths) for texts in _heads(table)]
-    if table.groups:
-        lines[0] = _group_line(table, widths)
+    lines = [_group_line(table, widths)] if table.groups else []
+    lines += [_text_line(["", *texts], widths) for texts in table.heads]
     last = len(lines) - 1
     edges: list[dict[str, int]] = [{} for _ in range(len(lines) + len(table.rows))]
     edges[0]["top"], edges[last]["bottom"] = 12, 6
     for number, row in enumerate(table.rows, start=len(lines)):
-        lines.append(_row_line(row, widths))
+        if row.kind == "head":
+            lines.append([WordCell(_run(row.label, "<w:i/>"), sum(widths), len(widths))])
+        else:
+            lines.append(_text_line([row.label.replace("  ", "\N{EM SPACE}"), *row.cells], widths))
         edges[number] = {"top": 4} if row.rule or row.kind == "head" else {}
     edges[-1]["bottom"] = 12
+    rows = []
+    for number, (cells, edge) in enumerate(zip(lines, edges, strict=True)):
+        inner = "".join(_cell(cell, {**edge, **cell.edges}) for cell in cells)
+        repeated = "<w:trPr><w:tblHeader/></w:trPr>" if number <= last else ""  # on every page that the table runs to
+        rows.append(f"<w:tr>{repeated}{inner}</w:tr>")
     return (
         f'<w:tbl xmlns:w="{WORDS}"><w:tblPr><w:jc w:val="center"/></w:tblPr><w:tblGrid>'
         + "".join(f'<w:gridCol w:w="{width}"/>' for width in widths)
         + "</w:tblGrid>"
-        + "".join(_line(cells, edge, repeat=number <= last)
-                  for number, (cells, edge) in enumerate(zip(lines, edges, strict=True)))
+        + "".join(rows)
         + "</w:tbl>"
-    )  # fmt: skip
-
-
-def _line(cells: Sequence[WordCell], edges: Mapping[str, int], *, repeat: bool) -> str:
-    """A row; a heading is repeated on every page that the table runs to."""
-    properties = "<w:trPr><w:tblHeader/></w:trPr>" if repeat else ""
-    return f"<w:tr>{properties}{''.join(_cell(cell, {**edges, **cell.edges}) for cell in cells)}</w:tr>"
+    )
 
 
 def _cell(cell: WordCell, edges: Mapping[str, int]) -> str:
@@ -220,8 +208,14 @@ def _run(text: str, look: str = "") -> str:
     return f'<w:r>{properties}<w:t xml:space="preserve">{escape(text)}</w:t></w:r>' if text else ""
 
 
-def _head_line(texts: Sequence[str], widths: Sequence[int]) -> list[WordCell]:
-    return [_text(text, width, first=j == 0) for j, (text, width) in enumerate(zip(texts, widths, strict=True))]
+def _text_line(texts: Sequence[str], widths: Sequence[int]) -> list[WordCell]:
+    """Label to the left, numbers in the middle, stars raised."""
+    cells = [WordCell(_run(texts[0]), widths[0])]
+    for text, width in zip(texts[1:], widths[1:], strict=True):
+        body, stars = split_stars(text)
+        raised = _run(stars, '<w:vertAlign w:val="superscript"/>')
+        cells.append(WordCell(_run(with_minus(body)) + raised, width, side="center"))
+    return cells
 
 
 def _group_line(table: JournalTable, widths: Sequence[int]) -> list[WordCell]:
@@ -232,28 +226,6 @@ def _group_line(table: JournalTable, widths: Sequence[int]) -> list[WordCell]:
         cells.append(WordCell(_run(group), sum(widths[first : first + span]), span, "center", edges))
         first += span
     return cells
-
-
-def _row_line(row: Row, widths: Sequence[int]) -> list[WordCell]:
-    if row.kind == "head":
-        return [WordCell(_run(row.label, "<w:i/>"), sum(widths), len(widths))]
-    return _head_line([row.label.replace("  ", "\N{EM SPACE}"), *row.cells], widths)
-
-
-def _text(text: str, width: int, *, first: bool) -> WordCell:
-    """Label to the left, numbers in the middle, stars raised."""
-    if first:
-        return WordCell(_run(text), width)
-    body, stars = split_stars(text)
-    raised = _run(stars, '<w:vertAlign w:val="superscript"/>')
-    return WordCell(_run(with_minus(body)) + raised, width, side="center")
-
-
-def _heads(table: JournalTable) -> list[list[str]]:
-    heads = [["", *(group for group, span in table.groups for _ in range(span))]] if table.groups else []
-    heads += [["", *(column.number for column in table.columns)]] if table.numbered else []
-    labelled = any(column.label for column in table.columns)
-    return heads + ([["", *(column.label for column in table.columns)]] if labelled else [])
 
 
 FORMATS = (TableFormat("docx", "tables.docx", lambda document, tables, *_: word_tables(document, tables), check_word),)

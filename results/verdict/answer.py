@@ -125,18 +125,13 @@ def failure_notice(found: Sequence[Failed]) -> str:
 
 def notices(table: pd.DataFrame) -> list[str]:
     """Estimates or errors that some usable fits lack, and terms without a truth, from the rows of the bias table."""
-    rows = _by_estimator(table)
-    found = {"Missing in usable fits": list(_missing(rows)), "No truth in this design": list(_without_truth(rows))}
+    found = {"Missing in usable fits": list(missing(table)), "No truth in this design": list(_without_truth(table))}
     return [f"{what}: {_listed(items)}." for what, items in found.items() if items]
 
 
 def missing(table: pd.DataFrame) -> Iterator[str]:
     """Terms and error types that some usable fits of an estimator lack although its other fits or terms have them."""
-    return _missing(_by_estimator(table))
-
-
-def _missing(of_estimators: list[tuple[str, Rows]]) -> Iterator[str]:
-    for name, rows in of_estimators:
+    for name, rows in _by_estimator(table):
         usable = {cell: max(row["n"] for row in own) for cell, own in _groups(rows, "cell")}
         for term, own in _groups(rows, "term"):
             cells = {row["cell"]: row["n"] for row in own}
@@ -152,9 +147,9 @@ def _missing(of_estimators: list[tuple[str, Rows]]) -> Iterator[str]:
                 yield f"{error} errors of {name} ({lacks:,.0f} of {fits:,.0f})"
 
 
-def _without_truth(of_estimators: list[tuple[str, Rows]]) -> Iterator[str]:
+def _without_truth(table: pd.DataFrame) -> Iterator[str]:
     """Terms that are estimated and have no truth, by estimator, with the number of cells where only some have none."""
-    for name, rows in of_estimators:
+    for name, rows in _by_estimator(table):
         terms = []
         for term, own in _groups([row for row in rows if row["n"] > 0], "term"):
             known = {row["cell"]: row["truth"] == row["truth"] for row in own}
@@ -307,7 +302,13 @@ def answer(diagnosis: Diagnosis, table: pd.DataFrame | None = None) -> Answer:
     judged = judged_sentence(judgements(found), diagnosis.worlds, worlds_reached(diagnosis))
     basis = " ".join(part for part in (fixed_sentence(diagnosis), judged) if part)
     notes = (*([basis] if basis else []), *notices(table))
-    return Answer(tuple(parts), failure_notice(failed), tuple(failed), notes, _nothing(table))
+    nothing = ""
+    if table.empty:
+        nothing = NOTHING
+    elif not (table["n"] >= LEAST_FITS).any():
+        most = int(np.nan_to_num(table["n"].max()))
+        nothing = f"{TOO_FEW}: at most {amount(most, 'usable fit')} per cell; a verdict needs {LEAST_FITS}."
+    return Answer(tuple(parts), failure_notice(failed), tuple(failed), notes, nothing)
 
 
 def _answered(
@@ -320,29 +321,14 @@ def _answered(
     if not found:
         return None
     if claim.measure == "power":
-        drawn = tuple(_drawn(found, diagnosis))
+        drawn, count = [], 0
+        for item in found:  # none of those that come after `MOST_CURVES` curves
+            own = tuple(curves(item, diagnosis.cells)) if count < MOST_CURVES else ()
+            count += len(own)
+            drawn.append((item, own))
         sentence = power_sentence(drawn, wrong_size, diagnosis.alpha)
-        return ClaimAnswer(claim, sentence, tuple(found), drawn)
+        return ClaimAnswer(claim, sentence, tuple(found), tuple(drawn))
     return ClaimAnswer(claim, claim_sentence(claim, found, diagnosis.cells, diagnosis.alpha), tuple(found))
-
-
-def _drawn(found: Sequence[Verdict], diagnosis: Diagnosis) -> Iterator[tuple[Verdict, tuple[PowersBySize, ...]]]:
-    """The curves of verdicts on power; none of those that come after `MOST_CURVES` curves."""
-    count = 0
-    for item in found:
-        own = tuple(curves(item, diagnosis.cells)) if count < MOST_CURVES else ()
-        count += len(own)
-        yield item, own
-
-
-def _nothing(table: pd.DataFrame) -> str:
-    """Why there is no answer; "" where there is one."""
-    if table.empty:
-        return NOTHING
-    if not (table["n"] >= LEAST_FITS).any():
-        most = int(np.nan_to_num(table["n"].max()))
-        return f"{TOO_FEW}: at most {amount(most, 'usable fit')} per cell; a verdict needs {LEAST_FITS}."
-    return ""
 
 
 def verdict_records(found: Answer) -> Iterator[dict[str, Any]]:
@@ -354,11 +340,12 @@ def verdict_records(found: Answer) -> Iterator[dict[str, Any]]:
     for part in found.claims:
         for one in part.verdicts:
             worst = one.worst
+            is_open = one.grade is Grade.OPEN and np.isfinite(worst.value)
             about = one.measure, one.estimator, one.term, one.error, worst.row["setting"]
             yield _record(one.grade, about, part.sentence, value=worst.value, mcse=worst.mcse, lower=worst.lower,
                           upper=worst.upper, nominal=one.nominal if part.claim.is_judged else np.nan,
                           tolerance=one.tolerance, times_tolerance=one.times, pvalue=worst.pvalue,
-                          replications_needed=_needed(one))  # fmt: skip
+                          replications_needed=needed(one, worst).replications if is_open else np.nan)  # fmt: skip
         for one, drawn in part.curves:
             for curve in drawn:
                 about = "mde", one.estimator, one.term, one.error, curve.setting
@@ -368,12 +355,6 @@ def verdict_records(found: Answer) -> Iterator[dict[str, Any]]:
             about = "screen", screen.estimator, screen.term, "", screen.setting
             yield _record(Grade.STATED, about, part.sentence, value=screen.rejects, mcse=screen.mcse,
                           lower=screen.lower, upper=screen.upper)  # fmt: skip
-
-
-def _needed(verdict: Verdict) -> float:
-    """The replications that an open verdict needs, planned or for its value; NaN for others."""
-    worst = verdict.worst
-    return needed(verdict, worst).replications if verdict.grade is Grade.OPEN and np.isfinite(worst.value) else np.nan
 
 
 ABOUT = ("measure", "estimator", "term", "error", "setting")

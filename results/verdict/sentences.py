@@ -27,8 +27,7 @@ from results.text import (
     standard_errors,
     written,
 )
-from results.verdict.verdicts import Grade, Judged, Needed, RowOfTable, Verdict, in_order, is_null, is_test, needed
-from sim.arrays import Floats
+from results.verdict.verdicts import Grade, Judged, Needed, RowOfTable, Verdict, in_order, is_null, needed
 
 Dials = Sequence[Mapping[str, object]]
 MOST_NAMED = 5  # estimators or error types that a sentence describes one by one
@@ -46,7 +45,11 @@ def claim_sentence(claim: Claim, found: Sequence[Verdict], dials: Dials, alpha: 
     parts = []
     if holding:
         subject = _together(groups_of(holding, found), MOST_NAMED)
-        parts.append(f"{subject.does('hold')} ({span_of(holding)}{_over(claim, dials)})")
+        values = [value for cell in dials if isinstance(value := cell.get(claim.over), int | float)]
+        over = ""  # the values of the dial along which a claim asks, where they are numbers
+        if values and min(values) != max(values):
+            over = f" over {claim.over} {dial_value(min(values))} to {dial_value(max(values))}"
+        parts.append(f"{subject.does('hold')} ({span_of(holding)}{over})")
     if failing:
         parts.append(_fails(groups_of(failing, found), dials))
     if harmless:
@@ -238,14 +241,6 @@ def span_of(chosen: Sequence[Verdict]) -> str:
     return span_text(low, high)
 
 
-def _over(claim: Claim, dials: Dials) -> str:
-    """The values of the dial along which a claim asks, where they are numbers: " over serial 0 to 0.8"."""
-    values = [value for cell in dials if isinstance(value := cell.get(claim.over), int | float)]
-    if not values or min(values) == max(values):
-        return ""
-    return f" over {claim.over} {dial_value(min(values))} to {dial_value(max(values))}"
-
-
 # A claim by its marks, beside the chips that name who has each.
 
 
@@ -254,46 +249,30 @@ def grade_texts(claim: Claim, found: Sequence[Verdict], dials: Dials) -> dict[Gr
     texts = {}
     for grade in (Grade.HOLDS, Grade.HARMLESS):
         if fine := _of_grade(found, grade):
-            texts[grade] = _extent_of(fine)
+            low, high = min(item.span[0] for item in fine), max(item.span[1] for item in fine)
+            far = f"at most {max(abs(low), abs(high)):.2f} standard errors"
+            texts[grade] = far if claim.measure == "bias" else f"{share(low)} to {share(high)}"
     if unsure := _of_grade(found, Grade.OPEN):
-        texts[Grade.OPEN] = _unsure(unsure)
+        # what would tell: the most replications that one of them is planned to need
+        cells = [item for verdict in unsure for item in verdict.of_grade(Grade.OPEN)]
+        counts = [needed(item, item.worst) for item in unsure if item.worst.value == item.worst.value]
+        counts = [item for item in counts if not item.at_value and item.replications < MOST_ASKED]
+        asked = f", {needs_text(max(counts, key=lambda item: item.replications))}" if counts else ""
+        every = sum(len(verdict.cells) for verdict in unsure)
+        what = "cells" if len(unsure) == 1 else "numbers"
+        texts[Grade.OPEN] = f"in {len(cells)} of {every} {what}{asked}" if every > 1 else asked.removeprefix(", ")
     if failed := _of_grade(found, Grade.FAILS):
-        texts[Grade.FAILS] = _worst_of(failed, found, dials)
+        verdict = max(failed, key=lambda item: item.times)  # the worst, and where
+        (group,) = groups_of([verdict], found)
+        about, worst = group.one(verdict), verdict.worst
+        if verdict.measure == "bias":
+            side = "low" if worst.value < 0 else "high"
+            said = f"{about.is_} too {side} by {abs(worst.value):.2f} standard errors"
+        else:
+            said = f"{about.does('cover' if verdict.measure == 'coverage' else 'reject')} {share(worst.value)}"
+        setting = setting_text(dials[worst.cell], dials, plain_dial)
+        texts[Grade.FAILS] = f"at worst {said}" + (f" when {setting}" if setting else "")
     return texts
-
-
-def _extent_of(chosen: Sequence[Verdict]) -> str:
-    """The values of some verdicts together, as the tables write them."""
-    ends = [item.span for item in chosen]
-    low, high = min(low for low, _ in ends), max(high for _, high in ends)
-    if chosen[0].measure == "bias":
-        return f"at most {max(abs(low), abs(high)):.2f} standard errors"
-    return f"{share(low)} to {share(high)}"
-
-
-def _unsure(chosen: Sequence[Verdict]) -> str:
-    """What would tell: the most replications that one of them is planned to need."""
-    cells = [item for verdict in chosen for item in verdict.of_grade(Grade.OPEN)]
-    counts = [needed(item, item.worst) for item in chosen if item.worst.value == item.worst.value]
-    counts = [item for item in counts if not item.at_value and item.replications < MOST_ASKED]
-    asked = f", {needs_text(max(counts, key=lambda item: item.replications))}" if counts else ""
-    every = sum(len(verdict.cells) for verdict in chosen)
-    what = "cells" if len(chosen) == 1 else "numbers"
-    return f"in {len(cells)} of {every} {what}{asked}" if every > 1 else asked.removeprefix(", ")
-
-
-def _worst_of(failed: Sequence[Verdict], found: Sequence[Verdict], dials: Dials) -> str:
-    """The worst of those that fail, and where."""
-    verdict = max(failed, key=lambda item: item.times)
-    (group,) = groups_of([verdict], found)
-    about, worst = group.one(verdict), verdict.worst
-    if verdict.measure == "bias":
-        side = "low" if worst.value < 0 else "high"
-        said = f"{about.is_} too {side} by {abs(worst.value):.2f} standard errors"
-    else:
-        said = f"{about.does('cover' if verdict.measure == 'coverage' else 'reject')} {share(worst.value)}"
-    setting = setting_text(dials[worst.cell], dials, plain_dial)
-    return f"at worst {said}" + (f" when {setting}" if setting else "")
 
 
 # Power over the effects of a grid, and the smallest effect that 80% of panels find, for each setting of the rest.
@@ -354,26 +333,17 @@ def curves(verdict: Verdict, cells: Sequence[Mapping[str, object]]) -> Iterator[
 def _curve(dial: str, setting: str, cells: tuple[Judged, ...]) -> PowersBySize:
     effects = np.array([abs(item.row["truth"]) for item in cells])
     shares = np.array([item.value for item in cells])
-    counts = np.array([_independent(item) for item in cells])
-    found = told_effect(effects, shares, counts, _start(cells, effects), POWER)
+    counts = []  # independent fits whose share has the Monte Carlo error of a cell, which worlds may widen
+    for item in cells:
+        n, p = float(item.row["n_error"]), item.value
+        counts.append(min(n, p * (1 - p) / item.mcse**2) if 0 < p < 1 and item.mcse > 0 else n)
+    # the search for the standard deviation begins at that of the estimates; a test that estimates nothing has none
+    spread = [item.row["empirical_se"] for item in cells if item.row["empirical_se"] > 0]
+    start = float(np.median(spread)) if spread else float(effects.max()) / 3
+    found = told_effect(effects, shares, np.array(counts), start, POWER)
     if found is None or not np.isfinite(found.value):
         return PowersBySize(dial, setting, cells, np.nan, np.nan, np.nan, beyond=found is not None)
     return PowersBySize(dial, setting, cells, found.value, found.lower, found.upper, beyond=False)
-
-
-def _start(cells: tuple[Judged, ...], effects: Floats) -> float:
-    """Where the search for the curve's standard deviation begins: that of the estimates, or a third of the effects.
-
-    A test that estimates nothing has none.
-    """
-    spread = [item.row["empirical_se"] for item in cells if item.row["empirical_se"] > 0]
-    return float(np.median(spread)) if spread else float(effects.max()) / 3
-
-
-def _independent(item: Judged) -> float:
-    """The number of independent fits whose share has the Monte Carlo error of a cell, which worlds may widen."""
-    n, p = float(item.row["n_error"]), item.value
-    return min(n, p * (1 - p) / item.mcse**2) if 0 < p < 1 and item.mcse > 0 else n
 
 
 def _groups(dial: str, cells: Sequence[Mapping[str, object]]) -> list[list[int]]:
@@ -413,7 +383,7 @@ def power_sentence(drawn: Drawn, wrong_size: set[tuple[str, str, str]], alpha: f
 
 def _of_curves(verdict: Verdict, curves: Sequence[PowersBySize]) -> str:
     """What the curves of one test say together."""
-    if is_test(verdict.cells[0].row):
+    if verdict.cells[0].row["tests"]:
         return f"rejects in {span_text(*verdict.span)} of panels where its null hypothesis is false"
     told = sorted((curve for curve in curves if curve.mde == curve.mde), key=lambda curve: curve.mde)
     largest = max(abs(item.row["truth"]) for item in verdict.told)

@@ -89,11 +89,13 @@ def bias_table(diagnosis: Diagnosis, *, all_terms: bool = False, sample: str = "
             row |= {"n": n, "attempted": attempted, "worlds": worlds}
         if name in INFERENCE:
             row["n_error"] = max(n, row.get("n_error", 0))
+    lines = [(one, term, error) for one, layout in diagnosis.layouts.items()
+             for term in key_terms(layout, all_terms) for error in layout.errors or ("",)]  # fmt: skip
     rows = []
     for cell, (text, parameters) in enumerate(zip(settings(diagnosis), diagnosis.cells, strict=True)):
         head = {"cell": cell, "setting": text}
         head |= {name: str(value) for name, value in zip(diagnosis.parameters, parameters.values(), strict=True)}
-        for one, term, error in _lines(diagnosis.layouts, all_terms):
+        for one, term, error in lines:
             if (cell, one, term, "") in found:
                 both = found[cell, one, term, ""] | found.get((cell, one, term, error), {})
                 layout = diagnosis.layouts[one]
@@ -135,22 +137,9 @@ def _of_a_control(term: str, layout: Layout) -> bool:
     return estimand.kind in OF_A_VARIABLE and estimand.arguments not in (("did",), ("w_did",))
 
 
-def _lines(layouts: Mapping[str, Layout], all_terms: bool) -> Iterator[tuple[str, str, str]]:
-    for one, layout in layouts.items():
-        for term in key_terms(layout, all_terms):
-            for error in layout.errors or ("",):
-                yield one, term, error
-
-
 def settings(diagnosis: Diagnosis) -> list[str]:
     """The parameters of each cell that differ between cells, e.g. "effect = 0, rho = .3"; "" for a lone cell."""
     return [setting_text(cell, diagnosis.cells) for cell in diagnosis.cells]
-
-
-def by_cell(table: pd.DataFrame, cells: int) -> list[pd.DataFrame]:
-    """The rows of each cell, those of a cell without rows empty."""
-    found = dict(list(table.groupby("cell")))
-    return [found.get(cell, table.iloc[:0]) for cell in range(cells)]
 
 
 def failures(diagnosis: Diagnosis) -> list[tuple[int, str, int, int, str]]:
@@ -194,19 +183,9 @@ def has_test(term: str) -> bool:
     return term != "sigma2"
 
 
-def is_test(row: Row) -> bool:
-    """Whether the term is a test statistic, which estimates nothing."""
-    return bool(row["tests"])
-
-
-def is_judged(row: Row) -> bool:
-    """Whether there are usable fits enough to call a departure one."""
-    return bool(row["n"] >= LEAST_FITS)
-
-
 def is_biased(row: Row) -> bool:
     """Whether the bias is clear of its Monte Carlo error."""
-    return is_judged(row) and bool(abs(row["bias"]) > clear(worlds_of(row)) * row["bias_mcse"])
+    return bool(row["n"] >= LEAST_FITS) and bool(abs(row["bias"]) > clear(worlds_of(row)) * row["bias_mcse"])
 
 
 def worlds_of(row: Row) -> int:
@@ -253,26 +232,14 @@ def is_null(row: Row) -> bool:
     return bool(row["truth"] == 0 and row["truth_mcse"] == 0)
 
 
-def is_wrong_size(row: Row, alpha: float) -> bool:
-    """Whether a true null is rejected clearly more or less often than alpha."""
-    return has_test(row["term"]) and is_null(row) and is_off(row, "rejection", alpha)
-
-
 def marked(row: Row, alpha: float) -> list[str]:
     """The measures of a row that are marked: bias, coverage, rejection."""
     off = {
         "bias": is_biased(row),
         "coverage": is_off(row, "coverage", 1 - alpha),
-        "rejection": is_wrong_size(row, alpha),
+        "rejection": has_test(row["term"]) and is_null(row) and is_off(row, "rejection", alpha),
     }
     return [name for name, departs in off.items() if departs]
-
-
-def truth_text(row: Row, form: str) -> str:
-    """The truth, a bare 0 where it is exactly that; of a test statistic whether its null hypothesis is true."""
-    if is_null(row):
-        return "0"
-    return "not 0" if is_test(row) and np.isfinite(row["truth"]) else written(row["truth"], form)
 
 
 def own_text(row: Row, name: str) -> str:
@@ -292,11 +259,16 @@ def row_texts(row: Row, alpha: float) -> dict[str, Any]:
     """A row of the bias table as text, by measure; `flags` names the measures that clearly depart."""
     form = fixed((row["truth"], row["mean_estimate"]), row["bias_mcse"])
     longer = ".2e" if form == ".1e" else form
+    truth = written(row["truth"], longer)
+    if is_null(row):
+        truth = "0"  # a bare one, where it is exactly that
+    elif row["tests"] and np.isfinite(row["truth"]):
+        truth = "not 0"  # of a test statistic: its null hypothesis is false
     tested = has_test(row["term"])
     return {
         **{name: row[name] for name in ("estimator", "term", "error")},
         "flags": marked(row, alpha),
-        "truth": truth_text(row, longer),
+        "truth": truth,
         "mean": written(row["mean_estimate"], longer),
         "bias": bracketed(row["bias"], row["bias_mcse"], form),
         "relative_bias": percent(row, "relative_bias"),
@@ -445,7 +417,9 @@ def verdicts(diagnosis: Diagnosis, table: pd.DataFrame | None = None) -> list[Ve
 
     A claim of screens has no verdict: `results.verdict.verdicts` states it.
     """
-    rows = _rows_by_place(claims_table(diagnosis, table))
+    rows: dict[tuple[str, str], dict[str, list[RowOfTable]]] = {}  # by (estimator, term) and error type
+    for row in claims_table(diagnosis, table)[list(_COLUMNS)].to_dict("records"):
+        rows.setdefault((row["estimator"], row["term"]), {}).setdefault(row["error"], []).append(row)
     single = [list(_judged(claim, diagnosis, rows)) for claim in claims_of(diagnosis)]
     together = iter(_adjusted([item for of_claim in single for item in of_claim]))
     return [item for of_claim in single for item in worst_first([next(together) for _ in of_claim])]
@@ -479,14 +453,6 @@ _COLUMNS = ("cell", "setting", "estimator", "term", "estimand", "tests", "error"
             "n_error", "worlds")  # fmt: skip
 
 
-def _rows_by_place(table: pd.DataFrame) -> dict[tuple[str, str], dict[str, list[RowOfTable]]]:
-    """Rows of the bias table by (estimator, term) and error type."""
-    found: dict[tuple[str, str], dict[str, list[RowOfTable]]] = {}
-    for row in table[list(_COLUMNS)].to_dict("records"):
-        found.setdefault((row["estimator"], row["term"]), {}).setdefault(row["error"], []).append(row)
-    return found
-
-
 def _judged(
     claim: Claim, diagnosis: Diagnosis, rows: dict[tuple[str, str], dict[str, list[RowOfTable]]]
 ) -> Iterator[Verdict]:
@@ -512,7 +478,7 @@ def _judge(claim: Claim, row: RowOfTable, alpha: float, nominal: float) -> Judge
     """A cell, or None where the measure is not defined there."""
     match claim.measure:
         case "bias":
-            if is_test(row) or not np.isfinite(row["bias"]):
+            if row["tests"] or not np.isfinite(row["bias"]):
                 return None
             value, mcse, lower, upper = standardised(row)
             clear = is_biased(row)
@@ -530,7 +496,9 @@ def _judge(claim: Claim, row: RowOfTable, alpha: float, nominal: float) -> Judge
     if not claim.is_judged:
         return Judged(row["cell"], value, mcse, lower, upper, Grade.STATED, row)
     tolerance = claim.limit(alpha)
-    grade = grade_of(lower - nominal, upper - nominal, tolerance, clear=clear, usable=_usable(claim, row))
+    n = row["n_error"] if claim.has_errors else row["n"]
+    usable = bool(n >= LEAST_FITS and n >= (1 - MOST_FAILED) * row["attempted"])
+    grade = grade_of(lower - nominal, upper - nominal, tolerance, clear=clear, usable=usable)
     pvalue = np.nan
     if grade is Grade.FAILS and claim.measure == "bias":
         pvalue = beyond_mean(value, mcse, worlds_of(row), tolerance)
@@ -550,12 +518,6 @@ def grade_of(lower: float, upper: float, tolerance: float, *, clear: bool, usabl
     if not usable or not within(lower, upper, tolerance):
         return Grade.OPEN
     return Grade.HARMLESS if clear else Grade.HOLDS
-
-
-def _usable(claim: Claim, row: RowOfTable) -> bool:
-    """Whether there are fits enough to judge a row, and nearly all that were attempted count in it."""
-    n = row["n_error"] if claim.has_errors else row["n"]
-    return bool(n >= LEAST_FITS and n >= (1 - MOST_FAILED) * row["attempted"])
 
 
 def standardised(row: RowOfTable) -> tuple[float, float, float, float]:

@@ -14,7 +14,7 @@ from holders import most_at_once
 
 from results.store import StoreLocked, lease, locked
 from results.store import lock as module
-from results.store.chunks import shared, token_file, write_text_beside
+from results.store.chunks import shared, token_file
 from results.store.files import folder_beside
 from results.store.lease import Held
 
@@ -54,7 +54,7 @@ def test_a_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_token_of_a_run_that_took_over_stays(tmp_path: Path) -> None:
     (tmp_path / "zarr.json").write_text("{}")
     with shared(tmp_path):
-        write_text_beside(token := token_file(tmp_path), "of another")
+        (token := token_file(tmp_path)).write_text("of another")
     assert token.exists()
     token.unlink()
 

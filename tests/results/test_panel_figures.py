@@ -23,17 +23,17 @@ from estimators.staggered.dummy_regression import EventStudy, SunAbraham
 from estimators.staggered.imputation import Imputation
 from references.small_panels import names
 from references.staggered_panels import staggered_panel
-from results.plots import cutoff_plot, moran_map, paper
+from results.plots import marginal_plot, moran_map, paper
 from results.plots.bacon_plot import BOX as BACON_BOX
 from results.plots.bacon_plot import COLOURS as BACON_COLOURS
 from results.plots.bacon_plot import SIZE as BACON_SIZE
 from results.plots.bacon_plot import WORDS as BACON_WORDS
 from results.plots.bacon_plot import bacon_figure
 from results.plots.event_plot import EventPath, event_figure, event_path
-from results.plots.marginal_plot import MarginalPlot
+from results.plots.marginal_plot import MarginalPlot, marginal_figure
 from results.plots.moran_map import COLOURS, MoranPlot, moran_figure
 from results.plots.placebo_plot import BOX, SIZE, PlaceboPlot, _density, _spread, placebo_figure
-from results.plots.power_plot import FrontierPoint, PowerPlot, frontier_svg, power_figure
+from results.plots.power_plot import FrontierPoint, frontier_svg, power_figure
 from results.plots.specification_curve import curve_figure
 from results.tables.records import Figure, Specification
 from sim import BadInput, Panel, Roles
@@ -55,8 +55,7 @@ FIGURES: dict[str, Callable[[], str | Figure]] = {
 
 
 def test_whiskers_of_powers_are_95_percent_intervals() -> None:
-    plot = PowerPlot([1.0], [0.5], [0.1], [(0.0, 0.0), (1.0, 1.0)], 1.0, 0.8, 0.8)
-    svg = power_figure(plot)
+    svg = power_figure([(1.0, 0.5, 0.1)], [(0.0, 0.0), (1.0, 1.0)], 1.0, 0.8, 0.8)
     whisker, whole = (np.ptp(path(svg, gid)[:, 1]) for gid in ("whisker-0", "fitted"))
     assert whisker / whole == pytest.approx(2 * 1.96 * 0.1, abs=1e-3)
 
@@ -68,14 +67,13 @@ def test_a_frontier_goes_along_the_second_dial() -> None:
 
 def test_five_values_of_a_moderator_are_read_out() -> None:
     at = np.arange(9.0)
-    told = MarginalPlot("m", "y", at, 2 * at, at, 3 * at, (1.0, 4.0, 7.0), "iid").alt
-    assert told.endswith(f"Effect {'; '.join(f'at {k}: {2 * k} [{k}, {3 * k}]' for k in (0, 2, 4, 6, 8))}.")
+    svg = marginal_figure(MarginalPlot("m", "y", at, 2 * at, at, 3 * at, (1.0, 4.0, 7.0), "iid")).svg
+    assert f"Effect {'; '.join(f'at {k}: {2 * k} [{k}, {3 * k}]' for k in (0, 2, 4, 6, 8))}.</desc>" in svg
 
 
 def test_arms_over_cut_offs_end_at_the_intervals() -> None:
     rows = np.array([[1.0, 0.5, 3.0], [2.0, 1.8, 2.5]])
-    drawn = cutoff_plot.CutoffPlot("y", "did", (100.0, 200.0), dict.fromkeys(cutoff_plot.NAMES, rows), "iid")
-    cutoff_plot._paint(canvas := Canvas(), drawn)
+    marginal_plot._paint_cutoffs(canvas := Canvas(), (100.0, 200.0), dict.fromkeys(marginal_plot.NAMES, rows))
     for axes in canvas.axes:
         np.testing.assert_allclose(np.array(axes.collections[0].get_segments())[:, :, 1], rows[:, 1:])  # type: ignore[attr-defined]
 
@@ -323,7 +321,7 @@ def picture(label: str) -> bytes:
         paper.frame(canvas, (0.2, 0.2, 0.7, 0.6), label)
         return {}
 
-    return paper.painted("words", (120.0, 90.0), paint, "png")
+    return paper.drawn("words", (120.0, 90.0), "", "", paint, "png")
 
 
 def test_a_font_that_is_newer_than_the_list_of_fonts_is_found(fonts: Callable[..., Fonts]) -> None:

@@ -97,7 +97,7 @@ def test_arrays_are_those_that_zarr_reads(path: Path) -> None:
     store = ZarrStore.open(path)
     for index in range(store.block_count):
         for name in ("truth", "did/estimate", "did/inference", "did/fit"):
-            direct = store._read_arrays(1, index, [name])[name]
+            direct = store._blocks.read(1, index, store.block_rows(index), [name])[name]
             by_zarr = np.asarray(store._array(name)[1, store.block_rows(index)])
             assert direct.dtype == by_zarr.dtype
             np.testing.assert_array_equal(direct, by_zarr)

@@ -228,12 +228,12 @@ def sized(fabricate: Any, sample_of: Any) -> Any:
 def test_chips_say_who_holds_who_fails_and_who_cannot_be_told(fabricate: Any, sample_of: Any) -> None:
     diagnosis = sized(fabricate, sample_of)
     (item,) = glances(answer(diagnosis), diagnosis.cells, 0.05)
-    (row,) = item.rows
-    assert [(chip.name, chip.grade) for chip in row.chips] == [
+    ((_, chips),) = item.rows
+    assert [(chip.name, chip.grade) for chip in chips] == [
         ("one", Grade.HOLDS), ("two", Grade.OPEN), ("three", Grade.FAILS)]  # fmt: skip
     said = " ".join(printed(diagnosis, 80, full=False).split())
-    chips = " \N{MIDDLE DOT} ".join(("one \N{CHECK MARK}", "two ?", "three \N{BALLOT X}"))
-    assert f"5% tests of t0 where the truth is 0: {chips}" in said
+    shown = " \N{MIDDLE DOT} ".join(("one \N{CHECK MARK}", "two ?", "three \N{BALLOT X}"))
+    assert f"5% tests of t0 where the truth is 0: {shown}" in said
     worst = next(one for one in answer(diagnosis).verdicts if one.error == "three").worst
     assert f"at worst three errors reject {worst.value:.1%} when autocorrelation of errors = 0.8" in said
     assert "Size rejected, in %, by autocorrelation of errors (errors.serial)" in said
