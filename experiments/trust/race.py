@@ -231,12 +231,11 @@ class Race:
     @property
     def decisive(self) -> str:
         """The world in which the claim's own estimator fares worst beside the best: one where it is not valid first."""
-
-        def fares(world: str) -> tuple[bool, float]:
+        fares = {}
+        for world in self.worlds:
             ours = self.result(world, self.own)
-            return not ours.valid, ours.rmse / self.result(world, self.best).rmse
-
-        return max(self.worlds, key=fares)
+            fares[world] = (not ours.valid, ours.rmse / self.result(world, self.best).rmse)
+        return max(fares, key=fares.__getitem__)
 
     def _dissent(self) -> str:
         """Who misses least where the worlds do not agree."""
@@ -654,11 +653,9 @@ def chosen(results: Sequence[RaceResult], own: str) -> tuple[str, bool]:
         least[world] = min(
             (one.rmse for one in here if one.valid), default=min((one.rmse for one in here), default=NONE)
         )
-
-    def near(one: RaceResult) -> bool:
-        return one.valid and (one.confidence > LEVEL or one.rmse <= (1 + CLEAR) * least[one.world])
-
-    agreed = [name for name, of_name in by_name.items() if all(map(near, of_name))]
+    agreed = [name for name, of_name in by_name.items()
+              if all(one.valid and (one.confidence > LEVEL or one.rmse <= (1 + CLEAR) * least[one.world])
+                     for one in of_name)]  # fmt: skip
     if own in agreed:
         return own, True
     ratios = {name: (-sum(one.valid for one in of_name), np.mean([one.rmse / least[one.world] for one in of_name]))
@@ -721,8 +718,9 @@ def print_race(found: Race, console: Console) -> None:
         )
         for one in rows:
             within = f"{one.confidence:.2f}" if one.valid else "not valid"
+            shares = (f"{value:.1%}" if np.isfinite(value) else DASH for value in (one.coverage, one.power))
             table.add_row(fill(one.estimator, NAME_WIDTH), _with(one.bias, one.bias_mcse),
-                          _with(one.rmse, one.rmse_mcse), *_shares(one), within)  # fmt: skip
+                          _with(one.rmse, one.rmse_mcse), *shares, within)  # fmt: skip
         console.print(table)
     console.print()
     console.print(Text("On the panel itself"))
@@ -735,11 +733,6 @@ def print_race(found: Race, console: Console) -> None:
         console.print(Text(f"Left out: {here.estimator}: {here.left_out}."))
     for note in found.notes:
         console.print(Text(note, style="dim"))
-
-
-def _shares(one: RaceResult) -> tuple[str, ...]:
-    """Coverage and power, where there are any."""
-    return tuple(f"{value:.1%}" if np.isfinite(value) else DASH for value in (one.coverage, one.power))
 
 
 def _with(value: float, mcse: float) -> str:

@@ -16,6 +16,7 @@ these are fewer: t has one degree of freedom less.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -253,20 +254,14 @@ def _selected(sample: RealPanel, fitted: Twin) -> PanelDesign | None:
         return None
     if not chdtrc(rank, logit_or_firth(loadings, treated).ratio) <= LEVEL:
         return None
-    free = _effect_beside_factors(real.panel)
-    adoption = {"kind": "propensity", "on": "factors"}
-    return twin(_by_factors(sample, {"adoption": adoption} | ({} if free is None else {"effect": free}))).design
 
-
-def _effect_beside_factors(panel: Panel) -> float | None:
-    """The effect by interactive effects (Xu 2017), which leaves in the outcome what factors do to the treated; that of
-    the two-way regression would take it out. None where there is none."""
-    try:
-        found = InteractiveEffects(form="imputation")(panel)
-    except BadInput:
-        return None
-    effect = float(found.estimate[0, 0])
-    return effect if np.isfinite(effect) else None
+    # the effect by interactive effects (Xu 2017), where there is one, leaves in the outcome what factors do to the
+    # treated; that of the two-way regression would take it out
+    changes: dict[str, Any] = {"adoption": {"kind": "propensity", "on": "factors"}}
+    with contextlib.suppress(BadInput):
+        effect = float(InteractiveEffects(form="imputation")(real.panel).estimate[0, 0])
+        changes |= {"effect": effect} if np.isfinite(effect) else {}
+    return twin(_by_factors(sample, changes)).design
 
 
 def loadings_before(real: Real, treated: Flags, rank: int) -> Floats | None:

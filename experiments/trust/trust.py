@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from estimators.core.estimator import Status
 from estimators.staggered.trend_evidence import TrendEvidence
 from experiments.checks import checks_of
 from experiments.checks.case import Case
@@ -45,7 +46,6 @@ from experiments.trust.race import OVER_W, QUICK, TRENDS, Lineup, Race
 from experiments.trust.recommend import advice, forbidden_of, placebos_of
 from experiments.twins.twin import Twin, twin
 from results.diagnosis.power import Curve, Detectable, detectable, fitted_curve
-from results.store import Store
 from results.store.store import BlockState
 from results.tables.records import Check, Record
 from sim.errors import BadInput, bad
@@ -298,7 +298,14 @@ def _simulated(
 def _planned(claim: PanelClaim, twins: Twin, ask: Ask, context: RunContext, say: SayLine) -> dict[str, Study]:
     """The study of each method, after a timed pilot of each."""
     pilots = {one.method: pilot_of(claim, one) for one in twins.all}
-    sd = spread_of(claim, _pilot(pilots[twins.method]))
+    block = next(iter(run(pilots[twins.method]).blocks(0)))
+    fits = block.estimates[claim.estimator.name]
+    if (fits.status == Status.OK).sum() < len(fits.status) / 2:
+        said = "".join(f": {text.strip().rpartition(chr(10))[2]}" for text in list(block.tracebacks.values())[:1])
+        raise bad(f"the claim's estimator fails on most twins{said}", where="the pilot",
+                  allowed="an estimator that fits them",
+                  remedy="choose another claim, or another method in [twin]")  # fmt: skip
+    sd = spread_of(fits, claim.term)
     effects = {one.method: effects_of(claim, sd, ask.effect) if one is twins.all[0] else (0.0, claim.estimate)
                for one in twins.all}  # fmt: skip
     counts = None if ask.replications else context.remembered(ask.budget)
@@ -315,19 +322,6 @@ def _planned(claim: PanelClaim, twins: Twin, ask: Ask, context: RunContext, say:
         one.method: context.fitting(one.method, study_of(claim, one, effects[one.method], counts[one.method]))
         for one in twins.all
     }
-
-
-def _pilot(study: Study) -> Store:
-    """A run in memory of which the estimates are looked at; raises BadInput where none was fitted."""
-    store = run(study)
-    block = next(iter(store.blocks(0)))
-    fits = block.estimates[study.estimators[0].name]
-    if (fits.status == 1).sum() < len(fits.status) / 2:
-        said = "".join(f": {text.strip().rpartition(chr(10))[2]}" for text in list(block.tracebacks.values())[:1])
-        raise bad(f"the claim's estimator fails on most twins{said}", where="the pilot",
-                  allowed="an estimator that fits them",
-                  remedy="choose another claim, or another method in [twin]")  # fmt: skip
-    return store
 
 
 def _lost(found: Sequence[SimulatedStudy]) -> Iterator[str]:
