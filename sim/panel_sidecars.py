@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from sim.errors import Problem, bad, listed
+from sim.errors import bad, listed
 from sim.panel import Panel
 from sim.schema import Roles
 from sim.weights import Weights
@@ -171,22 +171,14 @@ def read_beside(path: Path, where: str) -> Panel:
         raise bad(f"there is no file {path}", where=where, allowed="a Parquet file, relative to the study file",
                   remedy="correct the path, or copy the file")  # fmt: skip
     frame = read_frame(path)
-    if problem := _unsound(frame, path, where):
-        raise bad(problem.what, where=where, allowed=problem.allowed, remedy=problem.remedy)
-    return _panel(frame, path)
-
-
-def _unsound(frame: pd.DataFrame, path: Path, where: str) -> Problem | None:
-    """What is wrong with a table: columns that are missing, or rows that are not one a unit and period."""
     if missing := [name for name in ("unit", "period") if name not in frame.columns]:
-        return Problem(f"{path} has no column {listed(missing)}", where, "columns unit and period", "add them")
+        raise bad(f"{path} has no column {listed(missing)}", where=where, allowed="columns unit and period",
+                  remedy="add them")  # fmt: skip
     count = frame["unit"].nunique() * frame["period"].nunique()
     if len(frame) != count or frame.duplicated(["unit", "period"]).any():
-        return Problem(f"{path} is not balanced", where, "one row a unit and period", "complete the rows")
-    return None
+        raise bad(f"{path} is not balanced", where=where, allowed="one row a unit and period",
+                  remedy="complete the rows")  # fmt: skip
 
-
-def _panel(frame: pd.DataFrame, path: Path) -> Panel:
     units = tuple(str(unit) for unit in dict.fromkeys(frame["unit"]))
     position = {unit: i for i, unit in enumerate(units)}
     frame = frame.assign(unit=frame["unit"].astype(str))

@@ -7,7 +7,7 @@ Moran's I of residuals and the like are biased in short panels, and equally so i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -30,7 +30,7 @@ from experiments.twins.statistics import (
 )
 from sim.arrays import Flags, Floats
 from sim.streams import Streams
-from sim.world.context import Places, WorldContext, standard
+from sim.world.context import WorldContext, standard
 from sim.world.parts.errors import Process, SettledProcess
 
 # Errors of many small worlds on common random numbers, by the part of the design that draws them in studies.
@@ -245,10 +245,7 @@ class ErrorsLaw:
     @classmethod
     def of(cls, real: Real) -> ErrorsLaw:
         """The law for a panel."""
-        origin = np.zeros(len(real.panel.units))
-        places = Places(real.panel.units, origin, origin, real.group, origin)
-        context = WorldContext(places, real.panel.periods, real.weights)
-        return cls(real, context, real.section.ar or 1)
+        return cls(real, real.ground, real.section.ar or 1)
 
     @property
     def spatial(self) -> bool:
@@ -376,51 +373,40 @@ class ErrorsLaw:
         return means(self.statistics(self._residuals(values, self.first_streams)))
 
     def fitted(self, start: Floats | None = None) -> Calibration:
-        """The parameters at which statistics match."""
-        begin = self._start() if start is None else start
-        return calibrated(self.moments, self.target, begin, *self.ends, short=self.short_moments)
+        """The parameters at which statistics match; start: by default textbook corrections, Nickell's of the bias of a
+        first-order autoregression, and other statistics as they are."""
+        if start is None:
+            partial, at = np.zeros(self.order), 1 + self.order
+            own = float(autoregression(self.real.parts.residuals, 1)[0, 0])
+            partial[0] = np.clip(own + (1 + own) / self.context.shape[0], -0.9, 0.95)
+            begin = [self.target[0] * np.sqrt(1 - partial[0] ** 2), *partial]
+            if self.spatial:
+                begin.append(float(np.clip(self.target[at], -0.5, 0.8)))
+                at += 1
+            if self.grouped:
+                begin.append(float(np.clip(self.target[at], 0.02, 0.6)))
+            start = np.array([*begin, *[0.0] * len(self.compared), 0.05])
+        return calibrated(self.moments, self.target, start, *self.ends, short=self.short_moments)
 
     @cached_property
     def ends(self) -> tuple[Floats, Floats]:
         """The ranges of the parameters, (P,) each."""
-        low, high = np.array([*self._ranges()]).T
+        size, periods = self.target[0], self.context.shape[0]
+        ranges = [(size * 1e-3, size * 10.0), *[(-LAST, LAST)] * self.order]
+        if self.context.weights is not None:
+            most = FARTHEST / self.context.weights.radius
+            ranges.append((-most, most))
+        if self.grouped:
+            ranges.append((0.0, 0.95))
+        for _, dial, _ in self.compared:
+            most = LARGEST_RATIO / periods if dial == "growth" else LARGEST_RATIO
+            ranges.append((-most, most))
+        low, high = np.array([*ranges, (0.0, 4.0)]).T
         return low, high
 
     def nearby(self, found: Calibration) -> Floats:
         """Parameters that panels of the fitted world would give, (R, P)."""
         return neighbourhood(found, self.statistics(self.residuals(found.values)), *self.ends)
-
-    def _ranges(self) -> Iterator[tuple[float, float]]:
-        size, periods = self.target[0], self.context.shape[0]
-        yield (size * 1e-3, size * 10.0)
-        yield from [(-LAST, LAST)] * self.order
-        if self.context.weights is not None:
-            most = FARTHEST / self.context.weights.radius
-            yield (-most, most)
-        if self.grouped:
-            yield (0.0, 0.95)
-        for _, dial, _ in self.compared:
-            yield (
-                (-LARGEST_RATIO, LARGEST_RATIO)
-                if dial != "growth"
-                else (-LARGEST_RATIO / periods, LARGEST_RATIO / periods)
-            )
-        yield (0.0, 4.0)
-
-    def _start(self) -> Floats:
-        """Textbook corrections: Nickell's bias of a first-order autoregression, and statistics as they are."""
-        periods = self.context.shape[0]
-        partial = np.zeros(self.order)
-        own = float(autoregression(self.real.parts.residuals, 1)[0, 0])
-        partial[0] = np.clip(own + (1 + own) / periods, -0.9, 0.95)
-        start = [self.target[0] * np.sqrt(1 - partial[0] ** 2), *partial]
-        at = 1 + self.order
-        if self.spatial:
-            start.append(float(np.clip(self.target[at], -0.5, 0.8)))
-            at += 1
-        if self.grouped:
-            start.append(float(np.clip(self.target[at], 0.02, 0.6)))
-        return np.array([*start, *[0.0] * len(self.compared), 0.05])
 
     def fit(self) -> tuple[ErrorsLaw, Calibration]:
         """The law of the order and the distribution that residuals need, with its parameters."""
@@ -535,7 +521,7 @@ class LevelsLaw:
 
     def drawn(self, values: Floats) -> Floats:
         """Statistics of simulated panels, (R, S)."""
-        named = dict(zip(self.dials, values.tolist(), strict=True))
+        named = self.table(values)
         periods, units = self.errors.context.shape
         streams, noise = self.errors.streams, self.noise
         common = named.get("on_prosperity", 0.0)
@@ -578,10 +564,6 @@ class LevelsLaw:
                 "on_prosperity": (-CLOSEST, CLOSEST)}  # fmt: skip
         low, high = np.array([ends[dial] for dial in self.dials]).T
         return low, high
-
-    def units_are_apart(self, found: Calibration) -> bool:
-        """Whether the errors alone set the means of units further apart than those of the panel are."""
-        return bool(found.values[0] <= 0.0 and found.statistics[0] > self.target[0] + found.mcse[0])
 
     def table(self, values: Floats) -> dict[str, float]:
         """Dials of [design.levels]."""

@@ -30,7 +30,6 @@ from experiments.twins.real import Real, additive_part
 from experiments.twins.statistics import autoregression
 from sim.arrays import Floats, arma_correlations, is_stationary
 from sim.errors import bad
-from sim.world.context import Places, WorldContext
 from sim.world.parts.errors import Process
 
 KIND = "factor"
@@ -177,7 +176,12 @@ def _with_loadings(real: Real) -> MethodFit:
     freedom = real.freedom
     arguments = (rank, order, freedom.sum() / (len(freedom) - 1), real.section.round)
     law = Interactive.of(residuals, *arguments)
-    drawn = [Interactive.of(e, *arguments) for e in _drawn(real, law)]
+
+    # residuals of panels of the law, (NEARBY, T, N), and the laws that they would give
+    part = build(Process, {key: x for key, x in law.table.items() if key != "kind"}, "twin")
+    streams = CommonStreams(real.spec.inference.seed, "twin factors", 0, NEARBY)
+    residuals_of_law = real.regression(simulated_errors(part, real.ground, streams)).residuals
+    drawn = [Interactive.of(e, *arguments) for e in residuals_of_law]
     parameters, covariance = parameters_with_errors(
         law.named, law.words, np.array([[*item.named.values()] for item in drawn])
     )
@@ -191,16 +195,6 @@ def _with_loadings(real: Real) -> MethodFit:
         covariance=covariance,
         nearby=tuple((levels, item.table) for item in drawn),
     )
-
-
-def _drawn(real: Real, law: Interactive) -> Floats:
-    """Residuals of panels of the law, (NEARBY, T, N)."""
-    origin = np.zeros(len(real.panel.units))
-    places = Places(real.panel.units, origin, origin, real.group, origin)
-    context = WorldContext(places, real.panel.periods, real.weights)
-    part = build(Process, {key: x for key, x in law.table.items() if key != "kind"}, "twin")
-    streams = CommonStreams(real.spec.inference.seed, "twin factors", 0, NEARBY)
-    return real.regression(simulated_errors(part, context, streams)).residuals
 
 
 def _with_signal(real: Real) -> MethodFit:
