@@ -15,7 +15,7 @@ from sim.design import Design, World
 from sim.errors import bad, choice_problems, refuse
 from sim.schema import Schema
 from sim.streams import Streams
-from sim.world.panel_design import PanelDesign, settle
+from sim.world.panel_design import PanelDesign
 from sim.world.parts.adoption import Calendar, Never, Random
 from sim.world.parts.covariates import BoundedCovariate, Normal
 from sim.world.parts.effect import Effect
@@ -30,15 +30,12 @@ from sim.world.parts.weights import NoWeights
 class Preset(Design):
     """A world of parts behind a few dials."""
 
+    known: ClassVar[Mapping[str, float]] = {}  # truths that the parts do not know by themselves
+
     @property
     @abstractmethod
     def parts(self) -> PanelDesign:
         """The same world as a design of parts."""
-
-    @property
-    def known(self) -> Mapping[str, float]:
-        """Truths that the parts do not know by themselves."""
-        return {}
 
     @property
     def schema(self) -> Schema:
@@ -57,7 +54,7 @@ class Preset(Design):
 
     def settle(self, streams: Streams) -> World:
         """Draw what the parts hold fixed."""
-        return replace(settle(self.parts, streams), known=dict(self.known))
+        return replace(self.parts.settle(streams), known=dict(self.known))
 
 
 # What the study of eco-industrial parks printed: sizes, calendar, moments and coefficients of its tables.
@@ -249,6 +246,12 @@ def _parts_of_paper(dials: PaperDials) -> PanelDesign:
     )
     sizes = cohort_sizes(dials.treated)
     dates = tuple((year, int(size)) for year, size in zip(COHORTS, sizes, strict=True) if size)
+    mediators: tuple[Linear, ...] = ()
+    if dials.has_mediator:  # the channel of table 5, whose part of effect and errors is within the outcome's
+        to_mediator, to_outcome, mean, sd, stretch = MEDIATION[dials.mediator]
+        scale = dials.effect / PUBLISHED_EFFECT
+        mediators = (Linear(dials.mediator, to_mediator * scale, to_outcome, sd, dials.confounding, mean=mean,
+                            levels=stretch, within=True),)  # fmt: skip
     return PanelDesign(
         periods=LAST_YEAR - FIRST_YEAR + 1,
         first_period=FIRST_YEAR,
@@ -266,19 +269,9 @@ def _parts_of_paper(dials: PaperDials) -> PanelDesign:
             anticipation=dials.anticipation, trend_gap=dials.trend_gap,
         ),
         spillover=Neighbours(rho=coefficients.rho, w_effect=coefficients.w_did),
-        mediators=_mediators(dials),
+        mediators=mediators,
         redraw=tuple(PARTS[name] for name in dials.redraw),  # type: ignore[misc]
     )  # fmt: skip
-
-
-def _mediators(dials: PaperDials) -> tuple[Linear, ...]:
-    """The channel of table 5, whose part of effect and errors is within the outcome's."""
-    if not dials.has_mediator:
-        return ()
-    to_mediator, to_outcome, mean, sd, stretch = MEDIATION[dials.mediator]
-    scale = dials.effect / PUBLISHED_EFFECT
-    return (Linear(dials.mediator, to_mediator * scale, to_outcome, sd, dials.confounding, mean=mean, levels=stretch,
-                   within=True),)  # fmt: skip
 
 
 def cohort_sizes(treated: int) -> NDArray[np.intp]:
@@ -316,6 +309,8 @@ class BertrandDufloMullainathan(Preset):
 
     kind: ClassVar[str] = "bdm"
 
+    known: ClassVar[Mapping[str, float]] = {"sigma2": 1.0}  # whatever the autocorrelation of the errors
+
     serial: float = 0.8
 
     def __post_init__(self) -> None:
@@ -327,11 +322,6 @@ class BertrandDufloMullainathan(Preset):
     def parts(self) -> PanelDesign:
         """The same world as a design of parts."""
         return _parts_of_bdm(self.serial)
-
-    @property
-    def known(self) -> Mapping[str, float]:
-        """The variance of the errors, whatever their autocorrelation."""
-        return {"sigma2": 1.0}
 
 
 @lru_cache(maxsize=64)
@@ -371,6 +361,8 @@ class Clustered(Preset):
 
     kind: ClassVar[str] = "clustered"
 
+    known: ClassVar[Mapping[str, float]] = {"sigma2": VARIANCE}
+
     groups: int = 10
     size: int = 30
     effect: float = 1.0
@@ -388,11 +380,6 @@ class Clustered(Preset):
     def parts(self) -> PanelDesign:
         """The same world as a design of parts."""
         return _parts_of_clustered(self)
-
-    @property
-    def known(self) -> Mapping[str, float]:
-        """The variance of both shocks."""
-        return {"sigma2": VARIANCE}
 
 
 @lru_cache(maxsize=64)

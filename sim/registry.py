@@ -66,7 +66,13 @@ def discovery(package: str, base: type) -> Discovery:
             problems = (*problems, fault)
         else:
             by_kind.setdefault(item.kind, []).append(item)
-    refused = {kind: _shared(kind, items) for kind, items in by_kind.items() if len(items) > 1}
+    refused = {}
+    for kind, items in by_kind.items():
+        if len(items) > 1:
+            places = " and ".join(f"{_file(item.__module__)} (class {item.__name__})" for item in items)
+            refused[kind] = Problem(f"kind {kind!r} is given to {len(items)} classes, so none of them can be used by "
+                                    "that name", places, "one class for each kind",
+                                    "give one of them another kind")  # fmt: skip
     kinds = {kind: items[0] for kind, items in by_kind.items() if len(items) == 1}
     found = Discovery(kinds, (*problems, *refused.values()), refused)
     _made.append(found)
@@ -92,8 +98,15 @@ def forget() -> None:
 
 def find(package: str, base: type, kind: str, where: str) -> type:
     """The class called `kind`, or the one that "module:Object" names; raises BadInput when there is none."""
-    if kind.startswith(INLINE):
-        return _of_this_process(kind, base, where)
+    if kind.startswith(INLINE):  # that a function of this script or session made
+        made = _inline.get(kind)
+        if made is None or not issubclass(made, base):
+            name = kind.removeprefix(INLINE).partition("@")[0]
+            raise bad(f"the function {name!r} is not here, or its code is another one ({kind})", where=where,
+                      allowed="a function of the script or session that runs",
+                      remedy="do this from the script that made the study, or move the function to a module of its "
+                             "own with @design or @estimator, which a study file names")  # fmt: skip
+        return made
     if ":" in kind:
         return _named(kind, base, where)
     found = discovery(package, base)
@@ -128,18 +141,6 @@ def join_search(folder: Path) -> None:
     _folders.append(folder)
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
-
-
-def _of_this_process(kind: str, base: type, where: str) -> type:
-    """The class that a function of this script or session made."""
-    found = _inline.get(kind)
-    if found is None or not issubclass(found, base):
-        name = kind.removeprefix(INLINE).partition("@")[0]
-        raise bad(f"the function {name!r} is not here, or its code is another one ({kind})", where=where,
-                  allowed="a function of the script or session that runs",
-                  remedy="do this from the script that made the study, or move the function to a module of its own "
-                         "with @design or @estimator, which a study file names")  # fmt: skip
-    return found
 
 
 def _named(kind: str, base: type, where: str) -> type:
@@ -244,12 +245,6 @@ def _fault(item: Any) -> Problem | None:
         return Problem("this class is left out: it is not a frozen dataclass", where, base,
                        "put @dataclass(frozen=True, slots=True) above it")  # fmt: skip
     return None
-
-
-def _shared(kind: str, items: list[type]) -> Problem:
-    places = " and ".join(f"{_file(item.__module__)} (class {item.__name__})" for item in items)
-    return Problem(f"kind {kind!r} is given to {len(items)} classes, so none of them can be used by that name", places,
-                   "one class for each kind", "give one of them another kind")  # fmt: skip
 
 
 def _file(module: str) -> str:

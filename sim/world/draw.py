@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +32,13 @@ from sim.panel import Panel
 from sim.schema import period_step
 from sim.streams import Streams
 from sim.world.context import WorldContext, standard
-from sim.world.dials import PanelDials
 from sim.world.parts.adoption import Absorbing, InstrumentedDose
 from sim.world.parts.covariates import SettledCovariate
 from sim.world.parts.errors import ErrorProcess
 from sim.world.parts.mediators import MediatorPart, structural_sd
+
+if TYPE_CHECKING:
+    from sim.world.panel_design import PanelDesign
 
 POLICY_MEANS = frozenset({"att", "event", "cohort", "calendar", "att_event", "att_cohort", "att_calendar"})
 
@@ -169,7 +171,7 @@ class Settled:
     streams: those that the world was drawn from.
     """
 
-    design: PanelDials
+    design: PanelDesign
     context: WorldContext
     frame: Panel
     levels: Floats
@@ -219,7 +221,7 @@ def _weighted(terms: list[tuple[float, Floats]], shape: tuple[int, int]) -> Floa
     return out
 
 
-def settled(design: PanelDials, streams: Streams) -> Settled:
+def settled(design: PanelDesign, streams: Streams) -> Settled:
     """Draw what a world holds fixed: places, levels, covariates, who is treated when."""
     places = design.geography.places(streams, design.size)
     built = {item.label: item.build(places) for item in (design.weights, *design.other_weights)}
@@ -256,7 +258,7 @@ def settled(design: PanelDials, streams: Streams) -> Settled:
     return replace(world, levels=levels.total - world.spread(world.covariate_signal(fixed)).mean())
 
 
-def _dynamics(design: PanelDials, context: WorldContext) -> SpaceTimeFilter | None:
+def _dynamics(design: PanelDesign, context: WorldContext) -> SpaceTimeFilter | None:
     """The lags in time, if there are any; raises BadInput in a world without W."""
     (gamma, eta), rho = design.spillover.past, design.spillover.rho
     return SpaceTimeFilter.of(context.main_weights, rho, gamma, eta) if gamma or eta else None
@@ -520,7 +522,7 @@ def semidefinite_root(matrix: Floats) -> Floats:
     return out
 
 
-def drawn_treatments(design: PanelDials, context: WorldContext, streams: Streams) -> Floats:
+def drawn_treatments(design: PanelDesign, context: WorldContext, streams: Streams) -> Floats:
     """The treatment of each replication, (R, T, N)."""
     adoption = design.adoption
     if isinstance(adoption, Absorbing):
