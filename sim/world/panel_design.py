@@ -41,7 +41,7 @@ from sim.panel import Panel, group_labels
 from sim.schema import Roles, Schema
 from sim.streams import Streams
 from sim.world.context import DesignSummary, Part
-from sim.world.draw import POLICY_MEANS, DrawnWorld, Settled, indexed, measured_covariates, measured_outcome, settled
+from sim.world.draw import POLICY_MEANS, DrawnWorld, Settled, indexed, measured_outcome, settled
 from sim.world.parts.adoption import Adoption, Random
 from sim.world.parts.covariates import Covariate
 from sim.world.parts.effect import Effect, EffectPart
@@ -333,7 +333,7 @@ def _panel(tile: DrawnWorld, drawn: Mapping[str, Floats]) -> Panel:
 
     def regressors() -> dict[str, Floats]:
         treatment = {design.treatment: tile.did} if design.adoption.treats else {}
-        return _shown({**treatment, **measured_covariates(tile)}, tile.seen)
+        return _shown({**treatment, **tile.measured_covariates}, tile.seen)
 
     if not tile.fixed("missing") and tile.seen is not None:
         whole = regressors() | _shown(drawn, tile.seen)
