@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, Protocol
 
@@ -170,13 +170,9 @@ class CovariateOfPanel(Covariate):
     """
 
     kind: ClassVar[str] = "kept"
+    held_fixed: ClassVar[tuple[str, ...]] = ()
 
     within: bool = False
-
-    @property
-    def held_fixed(self) -> tuple[str, ...]:
-        """Nothing is drawn."""
-        return ()
 
     def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """What every covariate may have wrong, and a treatment that moves the levels too."""
@@ -267,19 +263,16 @@ class Normal(Covariate):
         unit = smooth(context, self.on_prosperity * context.places.prosperity + own, self.spatial)
         groups = int(context.places.group.max()) + 1
         shocks = rng.standard_normal((1, *context.shape)), rng.standard_normal((1, len(context.periods), groups))
-        spatial = context.spatial(self.spatial)
-        world = NormalValues(self, context, unit, spatial, self._shrinkage(spatial, context))
-        return replace(world, fixed=world.made(*shocks))
 
-    def _shrinkage(self, spatial: SpatialFilter | None, context: WorldContext) -> float:
-        """What brings the mean variance of the part that changes, spread over space, back to its share; 1 without."""
-        changing = max(1.0 - self.between, 0.0)
-        if spatial is None or not changing:
-            return 1.0
-        groups = np.equal.outer(context.places.group, np.unique(context.places.group)).astype(np.float64)
-        own = max(changing - self.group_share, 0.0) * np.square(spatial.multiplier).sum()
-        shared = self.group_share * np.square(spatial.multiplier @ groups).sum()
-        return float(np.sqrt(changing * context.units / (own + shared)))
+        # what brings the mean variance of the part that changes, spread over space, back to its share
+        spatial, changing, shrinkage = context.spatial(self.spatial), max(1.0 - self.between, 0.0), 1.0
+        if spatial is not None and changing:
+            members = np.equal.outer(context.places.group, np.unique(context.places.group)).astype(np.float64)
+            alone = max(changing - self.group_share, 0.0) * np.square(spatial.multiplier).sum()
+            shared = self.group_share * np.square(spatial.multiplier @ members).sum()
+            shrinkage = float(np.sqrt(changing * context.units / (alone + shared)))
+        world = NormalValues(self, context, unit, spatial, shrinkage)
+        return replace(world, fixed=world.made(*shocks))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -301,45 +294,27 @@ class NormalValues:
             return self.fixed
         name, groups = self.part.name, int(self.context.places.group.max()) + 1
         own = streams.normals(f"covariate {name}", *self.context.shape)
-        shared = streams.normals(
-            f"covariate {name} of groups", len(self.context.periods), groups if self._shares else 0
-        )
+        groups = groups if self.part.group_share > 0 else 0
+        shared = streams.normals(f"covariate {name} of groups", len(self.context.periods), groups)
         return self.made(own, shared)
-
-    @property
-    def _shares(self) -> bool:
-        return self.part.group_share > 0
 
     def made(self, own: Floats, shared: Floats) -> Floats:
         """Values of shocks of units (R, T, N) and of groups (R, T, G)."""
         part = self.part
         within = max(1.0 - part.between - part.group_share, 0.0)  # -1e-17 where rounding sums shares to more than 1
         score = np.sqrt(within) * own
-        if self._shares:
+        if part.group_share > 0:
             score += np.sqrt(part.group_share) * shared[:, :, self.context.places.group]
         score = persistent(score, part.serial)
         if self.filter is not None:
             score = self.shrinkage * self.filter.apply(score)
-        return _CURVES[part.distribution](score + np.sqrt(part.between) * self.unit, part.mean, part.sd)
-
-
-def _normal(score: Floats, mean: float, sd: float) -> Floats:
-    return mean + sd * score
-
-
-def _uniform(score: Floats, mean: float, sd: float) -> Floats:
-    return np.asarray(mean + sd * np.sqrt(12) * (ndtr(score) - 0.5))
-
-
-def _lognormal(score: Floats, mean: float, sd: float) -> Floats:
-    """exp(score) moved to the mean and stretched to the standard deviation of a standard score."""
-    return np.asarray(mean + sd * (np.exp(score) - np.exp(0.5)) / np.sqrt((np.e - 1) * np.e))
-
-
-def _binary(score: Floats, mean: float, sd: float) -> Floats:
-    return (score > 0).astype(np.float64)
-
-
-_CURVES: dict[LawOfValues, Callable[[Floats, float, float], Floats]] = {
-    "normal": _normal, "uniform": _uniform, "lognormal": _lognormal, "binary": _binary,
-}  # fmt: skip
+        score, mean, sd = score + np.sqrt(part.between) * self.unit, part.mean, part.sd
+        match part.distribution:
+            case "normal":
+                return mean + sd * score
+            case "uniform":
+                return np.asarray(mean + sd * np.sqrt(12) * (ndtr(score) - 0.5))
+            case "lognormal":  # moved to the mean and stretched to the standard deviation of a standard score
+                return np.asarray(mean + sd * (np.exp(score) - np.exp(0.5)) / np.sqrt((np.e - 1) * np.e))
+            case "binary":
+                return (score > 0).astype(np.float64)

@@ -279,7 +279,15 @@ class SettledProcess:
         part = self.part
         if part.group_share or part.factor_share:
             shocks *= np.sqrt(max(1.0 - part.group_share - part.factor_share, 0.0))
-            shocks += self._shared(streams, purpose)
+            context, shared = self.context, np.zeros((1, *self.context.shape))
+            periods, groups = len(context.periods), context.places.group
+            if part.group_share:
+                of_groups = streams.normals(f"{purpose} of groups", periods, int(groups.max()) + 1)
+                shared = shared + np.sqrt(part.group_share) * of_groups[:, :, groups]
+            if part.factor_share:
+                paths = streams.normals(f"{purpose} of factors", periods, part.factors)
+                shared = shared + np.sqrt(part.factor_share / part.factors) * (paths @ self.loadings)
+            shocks += shared
         return shocks
 
     def spread(self, errors: Floats) -> Floats:
@@ -299,18 +307,6 @@ class SettledProcess:
             return np.asarray((np.exp(normals) - np.exp(0.5)) / np.sqrt((np.e - 1) * np.e))
         return normals
 
-    def _shared(self, streams: Streams, purpose: str) -> Floats:
-        """Shocks of groups and of factors, (R, T, N)."""
-        part, context = self.part, self.context
-        out = np.zeros((1, *context.shape))
-        if part.group_share:
-            shocks = streams.normals(f"{purpose} of groups", len(context.periods), int(context.places.group.max()) + 1)
-            out = out + np.sqrt(part.group_share) * shocks[:, :, context.places.group]
-        if part.factor_share:
-            paths = streams.normals(f"{purpose} of factors", len(context.periods), part.factors)
-            out = out + np.sqrt(part.factor_share / part.factors) * (paths @ self.loadings)
-        return out
-
 
 # Errors that are the residuals of the panel that is kept, whole paths of units at a time.
 
@@ -326,6 +322,9 @@ class Residuals(Errors):
     """
 
     kind: ClassVar[str] = "residuals"
+    sigma2: ClassVar[float] = float("nan")
+    dependence: ClassVar[float] = float("nan")
+    lam: ClassVar[float] = float("nan")
     ranges: ClassVar = {"block": whole_from(1), "sd": NOT_NEGATIVE, "scale": NOT_NEGATIVE}
 
     variable: str = "residual.residual"
@@ -333,21 +332,6 @@ class Residuals(Errors):
     block: int = 1
     sd: float = 1.0
     scale: float = 1.0
-
-    @property
-    def lam(self) -> float:
-        """They follow no spatial process that is known."""
-        return float("nan")
-
-    @property
-    def dependence(self) -> float:
-        """Nor is it known how units depend on each other."""
-        return float("nan")
-
-    @property
-    def sigma2(self) -> float:
-        """Nor one variance."""
-        return float("nan")
 
     @property
     def size(self) -> float:
