@@ -22,7 +22,7 @@ from sim.arrays import Floats
 from sim.design import Design, Draw, Estimand, Wanted
 from sim.errors import BadInput, Problem, bad, closest, listed, one_of
 from sim.panel import Panel
-from sim.registry import INLINE, enrol, enrolled
+from sim.registry import INLINE, INLINE_CLASSES
 from sim.schema import Roles, Schema
 from sim.streams import Streams
 from sim.weights import Weights
@@ -74,9 +74,19 @@ def _texts(item: Any, seen: set[int]) -> Iterator[str]:
                 if name in item.__globals__:
                     yield name
                     yield from _texts(item.__globals__[name], seen)
-        case ModuleType() | type():
+        case ModuleType() | type():  # its file where it has one of its own, else the functions of the class
             seen.add(id(item))
-            yield from _of_module(item, seen)
+            name = item.__name__ if isinstance(item, ModuleType) else item.__module__
+            yield f"{name} {item.__name__}"
+            file, installed = getattr(sys.modules.get(name), "__file__", None), _installed(name)
+            if not installed and name != "__main__" and file and Path(file).is_file():
+                yield hashlib.sha256(Path(file).read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+            elif not installed and isinstance(item, type):
+                for key, member in vars(item).items():
+                    inner = getattr(member, "__func__", getattr(member, "fget", member))
+                    if isinstance(inner, FunctionType):
+                        yield key
+                        yield from _texts(inner, seen)
         case tuple() | list():
             yield f"{type(item).__name__} {len(item)}"
             for part in item:
@@ -92,23 +102,6 @@ def _texts(item: Any, seen: set[int]) -> Iterator[str]:
             yield f"{type(item).__module__}.{type(item).__qualname__}"
             for name in [part.name for part in fields(item)] if is_dataclass(item) else ():
                 yield from _texts(getattr(item, name), seen)
-
-
-def _of_module(item: ModuleType | type, seen: set[int]) -> Iterator[str]:
-    """A module or class: its file where it has one of its own, else the functions of the class."""
-    name = item.__name__ if isinstance(item, ModuleType) else item.__module__
-    yield f"{name} {item.__name__}"
-    if _installed(name):
-        return
-    file = getattr(sys.modules.get(name), "__file__", None)
-    if name != "__main__" and file and Path(file).is_file():
-        yield hashlib.sha256(Path(file).read_bytes().replace(b"\r\n", b"\n")).hexdigest()
-    elif isinstance(item, type):
-        for key, member in vars(item).items():
-            inner = getattr(member, "__func__", getattr(member, "fget", member))
-            if isinstance(inner, FunctionType):
-                yield key
-                yield from _texts(inner, seen)
 
 
 def _globals_of(code: CodeType) -> set[str]:
@@ -273,8 +266,8 @@ class Recipe[T: MadeOfFunction](ABC):
 
     def instance(self, settings: Mapping[str, Any]) -> T:
         """An instance in another process: its class is made there once."""
-        cls: type[T] = enrolled(self.found_as) or self.class_of()
-        return cls(**settings)
+        made: Any = INLINE_CLASSES.get(self.found_as) or self.class_of()
+        return cast(T, made(**settings))
 
 
 class MadeOfFunction(ABC):
@@ -315,7 +308,7 @@ def made_class(
     made.__qualname__ = getattr(recipe.function, "__qualname__", name)
     made.__doc__ = inspect.getdoc(recipe.function) or f"The {recipe.where}."
     if recipe.found_as:
-        enrol(recipe.found_as, made)
+        INLINE_CLASSES[recipe.found_as] = made
     return made
 
 
@@ -588,12 +581,6 @@ class FunctionWorld:
         missing = np.full(streams.replications, np.nan)
         return Draw(panel, {name: truths.get(name, missing) for name in wanted.estimands})
 
-    def trial(self, streams: Streams) -> tuple[Panel, dict[str, Floats]]:
-        """One draw with its truths, as the function gives it."""
-        (generator,) = streams.each("draw")
-        panel, truth = self._call(generator)
-        return panel, {name: np.asarray([value], dtype=np.float64) for name, value in truth.items()}
-
     def _batch(self, streams: Streams) -> tuple[Panel, dict[str, Floats]]:
         """One call for all replications."""
         rows = streams.replications
@@ -648,7 +635,11 @@ def trial_panel(design: FunctionDesign) -> Panel:
     """One draw, from which names and sizes are known; of a batched design two replications."""
     streams = Streams(0, "trial", 0, 2 if design.recipe.batched else 1)
     world = FunctionWorld(design, streams)
-    panel, truths = world._batch(streams) if design.recipe.batched else world.trial(streams)
+    if design.recipe.batched:
+        panel, truths = world._batch(streams)
+    else:
+        (generator,) = streams.each("draw")
+        panel, truths = world._call(generator)
     problems = []
     for name in truths:
         try:

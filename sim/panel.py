@@ -116,8 +116,7 @@ class Panel:
         if self.observed is not None:
             self._check_shape("observed", self.observed)
             self.observed.flags.writeable = False
-        self._check(self.variables)
-        _check_replications(self.variables)
+        self._check(self.variables, self.variables)
         for name, values in self.attributes.items():
             if values.shape != (len(self.units),):
                 raise bad(f"attribute {name!r} has shape {values.shape}", where="panel attributes",
@@ -134,7 +133,7 @@ class Panel:
                       allowed=f"(R, {len(self.periods)}, {len(self.units)}): replications, periods, units",
                       remedy="transpose or complete the array")  # fmt: skip
 
-    def _check(self, variables: Mapping[str, Floats]) -> None:
+    def _check(self, variables: Mapping[str, Floats], together: Mapping[str, Floats]) -> None:
         for name, array in variables.items():
             self._check_shape(name, array)
             finite = np.isfinite(array)
@@ -145,12 +144,15 @@ class Panel:
                           where=f"unit {self.units[i]}, period {self.periods[t]}", allowed="finite numbers",
                           remedy='fill or drop the cell (missing = "drop")')  # fmt: skip
             array.flags.writeable = False
+        if len({array.shape[0] for array in together.values()} - {1}) > 1:
+            sizes = {name: array.shape[0] for name, array in together.items()}
+            raise bad(f"numbers of replications differ: {sizes}", where="panel variables",
+                      allowed="1 or R in every variable", remedy="draw all for the same replications")  # fmt: skip
 
     def with_variables(self, variables: Mapping[str, Floats]) -> Self:
         """The same panel with some variables added or replaced; only the new ones are checked."""
-        self._check(variables)
         together = {**self.variables, **variables}
-        _check_replications(together)
+        self._check(variables, together)
         other = object.__new__(type(self))
         other.__dict__.update({key: self.__dict__[key] for key in self.__dataclass_fields__})
         other.__dict__["variables"] = MappingProxyType(together)
@@ -251,13 +253,6 @@ def check_steps(panel: Panel, asked_by: str) -> None:
         raise bad(f"periods are not evenly spaced: the panel has no {listed(absent)}", where=asked_by,
                   allowed=f"periods {period_step(panel.periods)} apart",
                   remedy="leave out the periods before or after the gap")  # fmt: skip
-
-
-def _check_replications(variables: Mapping[str, Floats]) -> None:
-    if len({array.shape[0] for array in variables.values()} - {1}) > 1:
-        sizes = {name: array.shape[0] for name, array in variables.items()}
-        raise bad(f"numbers of replications differ: {sizes}", where="panel variables",
-                  allowed="1 or R in every variable", remedy="draw all for the same replications")  # fmt: skip
 
 
 def long_table(panel: Panel, unit: str = "unit", period: str = "period") -> pd.DataFrame:

@@ -12,7 +12,7 @@ import json
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -104,38 +104,27 @@ def panel_from(text: str, where: str, remedy: str) -> Panel:
     """The panel that a text of `panel_text` holds; raises BadInput, with the place and the remedy, for any other."""
     try:
         with np.load(io.BytesIO(base64.b85decode(text)), allow_pickle=False) as arrays:
-            return _unpacked(arrays)
+            about = json.loads(str(arrays["about"]))
+            units = tuple(about["units"])
+            outcome, treatment, controls, mediators, *continuous = about["roles"]
+            weights = {}
+            for name, standardize, own in about["weights"]:
+                links = (arrays[f"w:{name}:{part}"] for part in ("data", "indices", "indptr"))
+                weights[name] = Weights(units, sp.csr_array(tuple(links), shape=(len(units),) * 2), standardize, own)
+            roles = Roles(outcome, treatment, tuple(controls), tuple(mediators), continuous=bool(continuous),
+                          instruments=tuple(about.get("instruments", ())), weight=about.get("weight"))  # fmt: skip
+            return Panel(
+                units=units,
+                periods=tuple(about["periods"]),
+                variables={name: arrays[f"v:{name}"] for name in about["variables"]},
+                roles=roles,
+                attributes={name: arrays[f"a:{name}"] for name in about["attributes"]},
+                observed=arrays.get("observed"),
+                weights=weights,
+            )
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise bad("panel is not a panel's text", where=where, allowed="what panel_text wrote",
                   remedy=remedy) from error  # fmt: skip
-
-
-def _unpacked(arrays: Mapping[str, Any]) -> Panel:
-    about = json.loads(str(arrays["about"]))
-    units = tuple(about["units"])
-    outcome, treatment, controls, mediators, *continuous = about["roles"]
-    weights = {}
-    for name, standardize, own in about["weights"]:
-        data, indices, indptr = (arrays[f"w:{name}:{part}"] for part in ("data", "indices", "indptr"))
-        matrix: sp.csr_array[Any, tuple[int, int]] = sp.csr_array((data, indices, indptr), shape=(len(units),) * 2)
-        weights[name] = Weights(units, matrix, standardize, own)
-    return Panel(
-        units=units,
-        periods=tuple(about["periods"]),
-        variables={name: arrays[f"v:{name}"] for name in about["variables"]},
-        roles=Roles(
-            outcome,
-            treatment,
-            tuple(controls),
-            tuple(mediators),
-            continuous=bool(continuous),
-            instruments=tuple(about.get("instruments", ())),
-            weight=about.get("weight"),
-        ),
-        attributes={name: arrays[f"a:{name}"] for name in about["attributes"]},
-        observed=arrays.get("observed"),
-        weights=weights,
-    )
 
 
 # A panel as one Parquet file that stands beside a study file: whole numbers and all digits, with units' facts and
@@ -193,16 +182,12 @@ def read_beside(path: Path, where: str) -> Panel:
             values = first[name].to_numpy()
             attributes[name.removeprefix(FACT)] = values.astype(str) if values.dtype.kind not in "fiub" else values
         else:
-            variables[name] = _numbers(frame[name], path).reshape(shape)
+            try:
+                variables[name] = frame[name].to_numpy(dtype=np.float64).reshape(shape)
+            except (TypeError, ValueError) as error:
+                raise bad(f"column {name!r} holds text", where=str(path), allowed="numbers",
+                          remedy=f"name it {FACT}{name} where it is a fact of the units") from error  # fmt: skip
     return Panel(units, periods, variables, attributes=attributes, weights=weights)
-
-
-def _numbers(column: pd.Series[Any], path: Path) -> np.ndarray:
-    try:
-        return column.to_numpy(dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise bad(f"column {column.name!r} holds text", where=str(path), allowed="numbers",
-                  remedy=f"name it {FACT}{column.name} where it is a fact of the units") from error  # fmt: skip
 
 
 def _links(weights: Weights) -> list[str]:

@@ -183,12 +183,6 @@ class PaperDials(Preset):
         )
 
     @property
-    def has_mediator(self) -> bool:
-        """Whether this world has one: its own errors b u must fit into sigma, and errors must not spill over."""
-        _, to_outcome, _, sd, _ = MEDIATION[self.mediator]
-        return self.sigma > abs(to_outcome) * sd and not self.coefficients.lam
-
-    @property
     def held_fixed(self) -> tuple[str, ...]:
         """What a world draws once: city levels, and calendar and controls or what is behind redrawn ones."""
         calendar: tuple[str, ...] = ("calendar",)
@@ -247,8 +241,9 @@ def _parts_of_paper(dials: PaperDials) -> PanelDesign:
     sizes = cohort_sizes(dials.treated)
     dates = tuple((year, int(size)) for year, size in zip(COHORTS, sizes, strict=True) if size)
     mediators: tuple[Linear, ...] = ()
-    if dials.has_mediator:  # the channel of table 5, whose part of effect and errors is within the outcome's
-        to_mediator, to_outcome, mean, sd, stretch = MEDIATION[dials.mediator]
+    to_mediator, to_outcome, mean, sd, stretch = MEDIATION[dials.mediator]
+    if dials.sigma > abs(to_outcome) * sd and not coefficients.lam:
+        # the channel of table 5, whose errors b u fit into sigma; its part of effect and errors is the outcome's
         scale = dials.effect / PUBLISHED_EFFECT
         mediators = (Linear(dials.mediator, to_mediator * scale, to_outcome, sd, dials.confounding, mean=mean,
                             levels=stretch, within=True),)  # fmt: skip

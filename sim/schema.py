@@ -138,7 +138,7 @@ def uneven_code(periods: NDArray[np.int64]) -> tuple[str, str] | None:
     # years and months, quarters or half-years, by the largest part, unless the code is linear in time
     for size, most in ((100, 12), (10, 4)):
         years, parts = codes // size, codes % size
-        if _are_years(years) and _within(parts, most):
+        if _within(years, FIRST_YEAR, LAST_YEAR) and _within(parts, 1, most):
             count = next(count for count in sorted(PARTS) if parts.max() <= count)
             steps = np.diff(years * count + parts)
             if not gaps.size or (gaps * steps[0] == steps * gaps[0]).all():
@@ -148,16 +148,13 @@ def uneven_code(periods: NDArray[np.int64]) -> tuple[str, str] | None:
 
     # years, months and days, unless all are in one month or on the same day of the year
     months, days = codes // 100, codes % 100
-    if not (_are_years(months // 100) and _within(months % 100, 12) and _within(days, 31)):
+    years = months // 100
+    if not (_within(years, FIRST_YEAR, LAST_YEAR) and _within(months % 100, 1, 12) and _within(days, 1, 31)):
         return None
     if len(np.unique(months)) == 1 or len(np.unique(codes % 10000)) == 1:
         return None
     return ("years, months and days", "number them 1, 2, 3 and so on, in their order")
 
 
-def _are_years(years: NDArray[np.int64]) -> bool:
-    return bool(years.min() >= FIRST_YEAR and years.max() <= LAST_YEAR)
-
-
-def _within(parts: NDArray[np.int64], most: int) -> bool:
-    return bool(parts.min() >= 1 and parts.max() <= most)
+def _within(parts: NDArray[np.int64], least: int, most: int) -> bool:
+    return bool(parts.min() >= least and parts.max() <= most)

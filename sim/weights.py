@@ -312,12 +312,6 @@ class Coordinates:
         distance = self.distances() + np.diag(np.full(len(self.units), np.inf))
         _check_gaps(self.units, distance, where, "are at the same place", "correct the coordinates")
 
-    def nearest(self, i: int) -> int:
-        """The unit nearest to unit i."""
-        distance = self.distances()[i]
-        distance[i] = np.inf
-        return int(distance.argmin())
-
 
 def knn(
     units: tuple[str, ...],
@@ -484,8 +478,9 @@ def connected(
         raise bad(f"units without neighbours: {listed((units[i] for i in alone), 12)}", where=f"weights {name}",
                   allowed='coordinates, to find the nearest unit (islands = "nearest")',
                   remedy="name the panel's longitude and latitude columns, or drop those units")  # fmt: skip
-    near = np.array([coordinates.nearest(int(i)) for i in alone])
-    km = coordinates.distances()[alone, near]
+    distances = coordinates.distances() + np.diag(np.full(len(units), np.inf))
+    near = distances[alone].argmin(axis=1)
+    km = distances[alone, near]
     links = np.ones(alone.size) if strength is None else strength(km)
     whole = raw + sp.csr_array((links, (alone, near)), shape=raw.shape)
     attached = tuple((units[i], units[j]) for i, j in zip(alone, near, strict=True))

@@ -35,11 +35,6 @@ class EffectPart(Part):
 
     @property
     @abstractmethod
-    def coefficient(self) -> float:
-        """Its coefficient where the effect is one number times the treatment, NaN elsewhere."""
-
-    @property
-    @abstractmethod
     def size_of_units(self) -> float:
         """The effect at a dose of one, before units differ."""
 
@@ -121,12 +116,6 @@ class Effect(EffectPart):
             for dial in (name for name, used in needs.items() if used):
                 yield fault(f"{dial} = {getattr(self, dial)} where units do not stay treated", "an absorbing adoption",
                             f"leave {dial} out")  # fmt: skip
-
-    @property
-    def coefficient(self) -> float:
-        """size, where all units have it at once and in full."""
-        same = self.shape == "constant" and not (self.path or self.unit_sd or self.by_cohort or self.by_covariate)
-        return self.size if same and not self.anticipation else float("nan")
 
     @property
     def size_of_units(self) -> float:

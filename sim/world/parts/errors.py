@@ -264,8 +264,15 @@ class SettledProcess:
 
     def draw(self, streams: Streams) -> Floats:
         """Shocks of units, groups and factors in their shares, made persistent, times the units' sizes."""
-        part = self.part
-        errors = persistent(self.mixed(self._shocks(streams), streams, "errors"), part.serial, part.moving)
+        part, shape = self.part, self.context.shape
+        if part.distribution == "t5":
+            drawn = np.array([rng.standard_t(5, size=shape) for rng in streams.each("errors")])
+            shocks = drawn.reshape(-1, *shape) * np.sqrt(3 / 5)
+        else:
+            shocks = streams.normals("errors", *shape)
+        if part.distribution == "lognormal":
+            shocks = (np.exp(shocks) - np.exp(0.5)) / np.sqrt((np.e - 1) * np.e)
+        errors = persistent(self.mixed(shocks, streams, "errors"), part.serial, part.moving)
         errors *= self.sizes if self.unequal else self.sizes[0]
         if part.common_paths:
             loadings = streams.normals("loadings on paths", len(part.common_paths), self.context.units)
@@ -295,17 +302,6 @@ class SettledProcess:
         if self.moving is not None:
             return errors + self.part.spatial * self.moving.lag(errors)
         return errors if self.spatial is None else self.spatial.apply(errors)
-
-    def _shocks(self, streams: Streams) -> Floats:
-        """Standardised shocks of unit-periods, (R, T, N)."""
-        shape = self.context.shape
-        if self.part.distribution == "t5":
-            draws = (rng.standard_t(5, size=shape) for rng in streams.each("errors"))
-            return np.array(list(draws)).reshape(-1, *shape) * np.sqrt(3 / 5)
-        normals = streams.normals("errors", *shape)
-        if self.part.distribution == "lognormal":
-            return np.asarray((np.exp(normals) - np.exp(0.5)) / np.sqrt((np.e - 1) * np.e))
-        return normals
 
 
 # Errors that are the residuals of the panel that is kept, whole paths of units at a time.
