@@ -446,9 +446,20 @@ class Blocks(Scheme):
         """Groups along the links of W, in whichever direction they go."""
         weights = weights_of(panel, self.weights, self.text)
         links = np.asarray((weights.dense > 0) | (weights.dense.T > 0))
-        return self._fixed(panel, links) if self.size else self._grown(panel, links)
+        if not self.size:
+            paths, real, treated = treated_paths(panel, self.text)
+            never = int(real[~treated][0])
+            groups = connected_groups(links, np.flatnonzero(treated))
 
-    def _fixed(self, panel: Panel, links: Flags) -> Randomisation:
+            def draw(rng: Generator) -> Codes:
+                codes = np.full_like(real, never)
+                for old, new in zip(groups, grown_groups(links, [len(group) for group in groups], rng), strict=True):
+                    codes[new] = rng.permutation(real[old])
+                return codes
+
+            return Randomisation(paths, real, draw)
+
+        # fixed blocks
         paths, real = treatment_paths(panel, self.text)
         order = np.argsort(panel.units)  # by name: the order of a file's rows decides nothing
         blocks = [order[block] for block in compact_blocks(links[np.ix_(order, order)], self.size)]
@@ -463,19 +474,6 @@ class Blocks(Scheme):
         _check_exchanged(found, panel, self.text, "blocks of one size have the same content",
                          "choose another size or scheme")  # fmt: skip
         return found
-
-    def _grown(self, panel: Panel, links: Flags) -> Randomisation:
-        paths, real, treated = treated_paths(panel, self.text)
-        never = int(real[~treated][0])
-        groups = connected_groups(links, np.flatnonzero(treated))
-
-        def draw(rng: Generator) -> Codes:
-            codes = np.full_like(real, never)
-            for old, new in zip(groups, grown_groups(links, [len(group) for group in groups], rng), strict=True):
-                codes[new] = rng.permutation(real[old])
-            return codes
-
-        return Randomisation(paths, real, draw)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,9 +67,16 @@ def verdict(found: Trust) -> TrustVerdict:
     answer, reason = said[0] if said else ("supported", _support(found))
     more = [] if answer == "no claim" else [other for _, other in said[1:]]
     assumed = EXOGENOUS if found.claim.panel.roles.continuous else PARALLEL
-    return TrustVerdict(
-        answer, reason, (*_two_stages(found), *opening(found), *dict.fromkeys(more), *_rates(found), assumed)
-    )
+
+    # how often panels like this one get a verdict
+    rates, often = found.evidence, list[str]()
+    if rates.supported_without_effect is not None:
+        at = f"{rates.supported_at_effect:.1%} where the effect is {found.asked:.3g}"
+        sound = rates.contradicted_without_threat
+        rest = "" if sound is None else f"; {sound:.1%} of claims that nothing is wrong with are contradicted"
+        often = [f"On twins of your panel a claim is supported in {rates.supported_without_effect:.1%} of cases "
+                 f"without an effect and in {at}{rest}."]  # fmt: skip
+    return TrustVerdict(answer, reason, (*_two_stages(found), *opening(found), *dict.fromkeys(more), *often, assumed))
 
 
 def _two_stages(found: Trust) -> list[str]:
@@ -183,18 +190,6 @@ def opening(found: Trust) -> tuple[str, ...]:
     elif found.race is not None and not found.race.valid(found.race.own):
         out.append(found.race.answer)
     return tuple(out)
-
-
-def _rates(found: Trust) -> tuple[str, ...]:
-    """How often panels like this one get a verdict."""
-    rates = found.evidence
-    if rates.supported_without_effect is None:
-        return ()
-    at = f"{rates.supported_at_effect:.1%} where the effect is {found.asked:.3g}"
-    sound = rates.contradicted_without_threat
-    said = "" if sound is None else f"; {sound:.1%} of claims that nothing is wrong with are contradicted"
-    return (f"On twins of your panel a claim is supported in {rates.supported_without_effect:.1%} of cases without an "
-            f"effect and in {at}{said}.",)  # fmt: skip
 
 
 POINTS = 61  # of the fitted power curve

@@ -374,11 +374,6 @@ def study_on_twins(study: Study, name: str, estimators: Sequence[Estimator], eff
                  block=BLOCK, seed=study.seed, question="What do the checks of the claim say on twins?")  # fmt: skip
 
 
-def pilot_of(claim: PanelClaim, twin: Twin) -> Study:
-    """The cell without an effect alone: what a pilot runs."""
-    return study_of(claim, twin, (0.0,), BLOCK)
-
-
 def spread_of(fits: Estimates, term: str) -> float:
     """Standard deviation of the estimates of a pilot, to two digits, so that a grid does not hang on rounding."""
     values = fits.estimate[fits.status == Status.OK, fits.terms.index(term)]
@@ -678,7 +673,7 @@ def nearby_of(claim: PanelClaim, twin: Twin, keep: Sequence[str], replications: 
     """
     errors = tuple(error for error in claim.errors if error in keep or (error not in SLOW and "+" not in error))
     quick = replace(claim, errors=errors)
-    pilot = pilot_of(quick, twin).resized(replications=replications)
+    pilot = study_of(quick, twin, (0.0,), replications)
     worlds = []
     for design in (twin.design, *twin.nearby):  # no store, and no second draw, as a user's design would need
         block = runner_of(replace(pilot, design=design), 0).run(0, pilot.replications)

@@ -85,13 +85,22 @@ class Departure:
 def departures_of(claim: PanelClaim) -> tuple[dict[str, Departure], tuple[str, ...]]:
     """Departures that the panel of a claim shows, by name, and sentences on those of which it cannot tell."""
     panel, error = claim.sample.panel, main_cluster(claim.sample.spec)
-    changes = _changes(panel)
+    treatment = panel.roles.treatment
+    if treatment is None or panel.roles.continuous or not panel.balanced:
+        return {}, ()
+
+    # what each departure of size 1 does to the outcome, (T, N)
+    d = panel.variables[treatment]
+    steps = np.arange(len(panel.periods), dtype=np.float64)
+    changes = {TREND: (steps - steps.mean())[:, None] * d[0].any(axis=0),
+               COHORTS: np.maximum(np.cumsum(d[0], axis=0) - 1.0, 0.0)}  # fmt: skip
+    if panel.weights:
+        changes[NEIGHBOURS] = next(iter(panel.weights.values())).lag(d)[0]
+
     asked = {TREND: "trend", COHORTS: "imputed", NEIGHBOURS: f"neighbours:{next(iter(panel.weights), '')}"}
     asked = {name: text for name, text in asked.items() if name in changes}
-    if not asked:
-        return {}, ()
     few = fewest_clusters(panel, error)
-    every = Differences(term=panel.roles.treatment, error=error, alternatives=tuple(asked.values()))
+    every = Differences(term=treatment, error=error, alternatives=tuple(asked.values()))
     try:
         reasons = every.available(panel)
         if few < 2 or treated_units(panel).all():
@@ -148,20 +157,6 @@ def _shown(panel: Panel, every: Differences, changes: Mapping[str, Floats], few:
             return {one.name: one for one in beside}
         kept.remove(names.index(last.name))
     return {}
-
-
-def _changes(panel: Panel) -> dict[str, Floats]:
-    """What each departure of size 1 does to the outcome, (T, N); those that the panel can have."""
-    treatment = panel.roles.treatment
-    if treatment is None or panel.roles.continuous or not panel.balanced:
-        return {}
-    d = panel.variables[treatment]
-    ever = d[0].any(axis=0)
-    steps = np.arange(len(panel.periods), dtype=np.float64)
-    out = {TREND: (steps - steps.mean())[:, None] * ever, COHORTS: np.maximum(np.cumsum(d[0], axis=0) - 1.0, 0.0)}
-    if panel.weights:
-        out[NEIGHBOURS] = next(iter(panel.weights.values())).lag(d)[0]
-    return out
 
 
 def planted(design: PanelDesign, departures: Mapping[str, Departure], effects: Mapping[str, Any]) -> PanelDesign:

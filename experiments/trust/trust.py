@@ -17,9 +17,9 @@ from experiments.checks.case import Case
 from experiments.estimation import ledger_of
 from experiments.panel_spec.spec import RealPanel
 from experiments.run.runner import run
-from experiments.study import Study
 from experiments.trust.claim import EFFECT, HEADLINE, PanelClaim, claim_of
 from experiments.trust.evidence import (
+    BLOCK,
     Benchmarks,
     Evidence,
     MeasureWithError,
@@ -32,7 +32,6 @@ from experiments.trust.evidence import (
     effects_of,
     fits_of,
     nearby_of,
-    pilot_of,
     rejections,
     seconds_of,
     shared_out,
@@ -281,24 +280,9 @@ def _share(found: Trust, most: int = 256) -> int:
 def _simulated(
     claim: PanelClaim, fitted: Twin, ask: Ask, context: RunContext, say: SayLine
 ) -> tuple[SimulatedStudy, ...]:
-    """The study of each method, run."""
-    studies = _planned(claim, fitted, ask, context, say)
-    for method, study in studies.items():
-        context.check(method, study)
-    if ask.replications is None:
-        context.remember(ask.budget, {method: study.replications for method, study in studies.items()})
-    found = []
-    votes = {one.method: one.null for one in fitted.all}
-    for method, study in studies.items():
-        say(f"{method}: {len(study.cells)} cells of {study.replications:,} replications")
-        found.append(SimulatedStudy(method, study, context.run(method, study), claim.term, votes[method]))
-    return tuple(found)
-
-
-def _planned(claim: PanelClaim, twins: Twin, ask: Ask, context: RunContext, say: SayLine) -> dict[str, Study]:
-    """The study of each method, after a timed pilot of each."""
-    pilots = {one.method: pilot_of(claim, one) for one in twins.all}
-    block = next(iter(run(pilots[twins.method]).blocks(0)))
+    """The study of each method, after a timed pilot of each, run."""
+    pilots = {one.method: study_of(claim, one, (0.0,), BLOCK) for one in fitted.all}  # without an effect
+    block = next(iter(run(pilots[fitted.method]).blocks(0)))
     fits = block.estimates[claim.estimator.name]
     if (fits.status == Status.OK).sum() < len(fits.status) / 2:
         said = "".join(f": {text.strip().rpartition(chr(10))[2]}" for text in list(block.tracebacks.values())[:1])
@@ -306,8 +290,8 @@ def _planned(claim: PanelClaim, twins: Twin, ask: Ask, context: RunContext, say:
                   allowed="an estimator that fits them",
                   remedy="choose another claim, or another method in [twin]")  # fmt: skip
     sd = spread_of(fits, claim.term)
-    effects = {one.method: effects_of(claim, sd, ask.effect) if one is twins.all[0] else (0.0, claim.estimate)
-               for one in twins.all}  # fmt: skip
+    effects = {one.method: effects_of(claim, sd, ask.effect) if one is fitted.all[0] else (0.0, claim.estimate)
+               for one in fitted.all}  # fmt: skip
     counts = None if ask.replications else context.remembered(ask.budget)
     if counts is not None and counts.keys() >= pilots.keys():
         say(f"replications as in an earlier run with a budget of {ask.budget:g} s or more")
@@ -318,10 +302,19 @@ def _planned(claim: PanelClaim, twins: Twin, ask: Ask, context: RunContext, say:
             + " replications a cell")  # fmt: skip
     else:
         counts = dict.fromkeys(pilots, ask.replications)
-    return {
-        one.method: context.fitting(one.method, study_of(claim, one, effects[one.method], counts[one.method]))
-        for one in twins.all
-    }
+    studies = {one.method: context.fitting(one.method, study_of(claim, one, effects[one.method], counts[one.method]))
+               for one in fitted.all}  # fmt: skip
+
+    for method, study in studies.items():
+        context.check(method, study)
+    if ask.replications is None:
+        context.remember(ask.budget, {method: study.replications for method, study in studies.items()})
+    found = []
+    votes = {one.method: one.null for one in fitted.all}
+    for method, study in studies.items():
+        say(f"{method}: {len(study.cells)} cells of {study.replications:,} replications")
+        found.append(SimulatedStudy(method, study, context.run(method, study), claim.term, votes[method]))
+    return tuple(found)
 
 
 def _lost(found: Sequence[SimulatedStudy]) -> Iterator[str]:

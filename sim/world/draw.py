@@ -519,27 +519,3 @@ def semidefinite_root(matrix: Floats) -> Floats:
             out[k, k] = np.sqrt(left[0])
             out[k + 1 :, k] = left[1:] / out[k, k]
     return out
-
-
-# What is seen of a tile: the index of indicators, errors of measurement, unit-periods that are observed.
-
-
-def indexed(tile: DrawnWorld, outcome: Floats) -> tuple[Mapping[str, Floats], Floats, Floats]:
-    """Indicators of an outcome by name, their index H(Y(d)), and what the treatment adds to it, each (R, T, N).
-
-    That is H(Y(d)) - H(Y(0)): each index is scaled and weighted on its own.
-    """
-    part, observed = tile.design.indicators, tile.world.observed
-    untreated = outcome - tile.gain
-    errors = part.errors(tile.context.shape, tile.streams)
-    indicators = part.values(outcome, untreated, errors)
-    score = part.index(indicators, observed)
-    without = part.index(part.values(untreated, untreated, errors), observed)
-    return indicators, np.nan_to_num(score), np.nan_to_num(score - without)  # no score where not observed
-
-
-def measured_outcome(tile: DrawnWorld, outcome: Floats) -> Floats:
-    """The outcome as it is seen."""
-    part, shape = tile.design.measurement, tile.context.shape
-    error = tile.streams.normals("measurement of the outcome", *shape) if part.outcome_sd else None
-    return part.seen(outcome, error, part.outcome_sd)

@@ -41,7 +41,7 @@ from sim.panel import Panel, group_labels
 from sim.schema import Roles, Schema
 from sim.streams import Streams
 from sim.world.context import DesignSummary, Part
-from sim.world.draw import POLICY_MEANS, DrawnWorld, Settled, indexed, measured_outcome, settled
+from sim.world.draw import POLICY_MEANS, DrawnWorld, Settled, settled
 from sim.world.parts.adoption import Adoption, Random
 from sim.world.parts.covariates import Covariate
 from sim.world.parts.effect import Effect, EffectPart
@@ -178,30 +178,25 @@ class Truth:
         tile, spillover = self.tile, self.design.spillover
         if self.world.dynamics is not None:  # what comes back from neighbours depends on the time since
             return np.full((1, 1, 1), np.nan)
+        interactions = np.zeros((1, 1, 1))  # what the product of the treatment and the untreated mediator adds
+        for part in self.design.mediators:
+            if part.interaction:
+                interactions = interactions + part.interaction * tile.did * tile.untreated_mediators[part.name]
         added = tile.sizes * tile.dose
         for part in self.design.mediators:
             added = added if part.within else added + tile.through(part)
         for item in self.design.covariates:
             added = added + item.shift * item.effect * tile.did
         if self.world.multiplier is None:
-            return added + self._interactions
+            return added + interactions
         multiplier = self.world.multiplier.multiplier
-        own = np.diag(multiplier) * (added + self._interactions)
+        own = np.diag(multiplier) * (added + interactions)
         if spillover.reaches:  # what a neighbour's neighbour gives back
             felt = spillover.felt(tile.dose)
             own = own + np.einsum("ij,ji->i", multiplier, spillover.alone(self.world.context)) * felt
         lags = sum(item.shift * item.lag_effect for item in self.design.covariates)
         lagged = np.einsum("ij,ji->i", multiplier, self.world.context.main_weights.dense) if lags else 0.0
         return own + lags * lagged * tile.did
-
-    @property
-    def _interactions(self) -> Floats:
-        """What the product of the treatment and the untreated mediator adds, (1 or R, T, N)."""
-        tile, out = self.tile, np.zeros((1, 1, 1))
-        for part in self.design.mediators:
-            if part.interaction:
-                out = out + part.interaction * tile.did * tile.untreated_mediators[part.name]
-        return out
 
     def _spill(self, who: str) -> Floats:
         """Mean effects on the untreated, or on those never treated, from the first adoption on."""
@@ -316,10 +311,16 @@ class PanelWorld:
         names = [part.name for part in design.mediators if part.name in wanted.variables]
         drawn = {name: tile.mediators[name] for name in names}
         outcome, gain = tile.outcome(names), None
-        if design.indicators.names:
-            indicators, outcome, gain = indexed(tile, outcome)
-            drawn |= {name: x for name, x in indicators.items() if name in wanted.variables}
-        drawn[design.outcome] = measured_outcome(tile, outcome)
+        shape, indicators, seen = tile.context.shape, design.indicators, design.measurement
+        if indicators.names:  # the outcome is their index H(Y(d)), each index scaled and weighted on its own
+            untreated, errors = outcome - tile.gain, indicators.errors(shape, streams)
+            values = indicators.values(outcome, untreated, errors)
+            score = indicators.index(values, world.observed)
+            without = indicators.index(indicators.values(untreated, untreated, errors), world.observed)
+            outcome, gain = np.nan_to_num(score), np.nan_to_num(score - without)  # no score where not observed
+            drawn |= {name: x for name, x in values.items() if name in wanted.variables}
+        error = streams.normals("measurement of the outcome", *shape) if seen.outcome_sd else None
+        drawn[design.outcome] = seen.seen(outcome, error, seen.outcome_sd)
         if design.missing.follows_outcome:
             tile.seen = design.missing.drawn(drawn[design.outcome], streams)
         found = truths(tile, wanted.estimands, gain)

@@ -598,18 +598,17 @@ class StaggeredAdoption(Absorbing):
         """How many units adopt."""
         return units - round(self.never * units)
 
-    def dates(self, periods: tuple[int, ...]) -> Floats:
-        """First treated periods of the cohorts."""
-        if isinstance(self.cohorts, tuple):
-            return np.array(self.cohorts, dtype=np.float64)
-        at = [number * len(periods) // (self.cohorts + 1) for number in range(1, self.cohorts + 1)]
-        return np.array([periods[max(index, 1)] for index in at], dtype=np.float64)
-
     def first(self, context: WorldContext, rng: np.random.Generator) -> Floats:
         """Units in a random order fill one cohort after the other."""
         count = self.treated(context.units)
         shares = np.array(self.shares) if self.shares else np.full(self.count, 1 / self.count)
-        dates = np.repeat(self.dates(context.periods), sizes_of(shares, count))
+        periods = context.periods
+        if isinstance(self.cohorts, tuple):
+            dates = np.array(self.cohorts, dtype=np.float64)
+        else:
+            at = [number * len(periods) // (self.cohorts + 1) for number in range(1, self.cohorts + 1)]
+            dates = np.array([periods[max(index, 1)] for index in at], dtype=np.float64)
+        dates = np.repeat(dates, sizes_of(shares, count))
         return adopting(context.units, rng.permutation(context.units)[:count], dates)
 
 
