@@ -196,18 +196,14 @@ def _damped(
 ) -> State | None:
     """The first of the step, its half, its quarter, ... that brings the statistics nearer; None where none does."""
     at, now, mcse = state
-    distance = _distance(target - now, mcse, free)
+    distance = np.linalg.norm((target - now)[free] / np.maximum(mcse[free], LEAST))  # in Monte Carlo errors
     for half in range(HALVINGS):
         there = np.clip(at + move / 2**half, *ends)
         found, mcse = moments(there)
-        if np.isfinite(found).all() and _distance(target - found, mcse, free) < distance:
+        apart = np.linalg.norm((target - found)[free] / np.maximum(mcse[free], LEAST))
+        if np.isfinite(found).all() and apart < distance:
             return there, found, mcse
     return None
-
-
-def _distance(gap: Floats, mcse: Floats, free: Flags) -> float:
-    """Root of the sum of squares of mismatches in Monte Carlo errors."""
-    return float(np.linalg.norm(gap[free] / np.maximum(mcse[free], LEAST)))
 
 
 NUMBERS, FEWEST, MOST = 500_000, 64, 400  # of simulated unit-periods; least and most simulated panels
@@ -409,10 +405,21 @@ class ErrorsLaw:
         return neighbourhood(found, self.statistics(self.residuals(found.values)), *self.ends)
 
     def fit(self) -> tuple[ErrorsLaw, Calibration]:
-        """The law of the order and the distribution that residuals need, with its parameters."""
+        """The law of the order and the distribution that residuals need, with its parameters: normal errors, or t
+        errors with 5 degrees of freedom where the kurtosis is nearer to theirs."""
         found = self.fitted()
         law = self.with_order(found)
-        return law.with_distribution(found if law is self else law.fitted(np.insert(found.values, 1 + self.order, 0.0)))
+        if law is not self:
+            found = law.fitted(np.insert(found.values, 1 + self.order, 0.0))
+
+        real = float(kurtosis(self.real.parts.residuals)[0])
+        normal = kurtosis(law.residuals(found.values))
+        if (normal >= real).mean() >= LEVEL / 2:
+            return law, found
+        heavy = replace(law, distribution="t5")
+        other = heavy.fitted(found.values)
+        nearer = abs(np.median(kurtosis(heavy.residuals(other.values))) - real) < abs(np.median(normal) - real)
+        return (heavy, other) if nearer else (law, found)
 
     def with_order(self, found: Calibration) -> ErrorsLaw:
         """Of order 2 where the spec names no order and a first-order law does not bring the second coefficient."""
@@ -422,17 +429,6 @@ class ErrorsLaw:
         drawn = autoregression(self.residuals(found.values), 2)[:, 1]
         low, high = np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2])
         return self if low <= real <= high else replace(self, order=2)
-
-    def with_distribution(self, found: Calibration) -> tuple[ErrorsLaw, Calibration]:
-        """Normal errors, or t errors with 5 degrees of freedom where the kurtosis is nearer to theirs."""
-        real = float(kurtosis(self.real.parts.residuals)[0])
-        normal = kurtosis(self.residuals(found.values))
-        if (normal >= real).mean() >= LEVEL / 2:
-            return self, found
-        heavy = replace(self, distribution="t5")
-        other = heavy.fitted(found.values)
-        nearer = abs(np.median(kurtosis(heavy.residuals(other.values))) - real) < abs(np.median(normal) - real)
-        return (heavy, other) if nearer else (self, found)
 
     def is_walk(self, found: Calibration) -> bool:
         """Whether errors at the edge of stationarity bring autoregressions as low as the panel's in 5% of panels."""

@@ -52,7 +52,7 @@ from sim.panel import Panel
 from sim.panel_sidecars import panel_text, write_beside
 from sim.schema import Roles
 from sim.streams import Streams
-from sim.world.context import LevelParts, Slot, WorldContext, slots_of
+from sim.world.context import LevelParts, slots_of
 from sim.world.panel_design import PanelDesign
 from sim.world.parts.adoption import Propensity, scores
 from sim.world.parts.levels import FittedLevels
@@ -108,24 +108,19 @@ class FidelityRow:
     upper: float
     inside: bool
 
-    @property
-    def says(self) -> str:
-        """How the panel differs from its twins, in words; "" where it does not."""
-        if self.inside:
-            return ""
-        below, above = next(words for name, words in MEANINGS.items() if self.feature.startswith(name))
-        return below if self.real < self.lower else above
-
 
 def misses(rows: tuple[FidelityRow, ...]) -> tuple[str, ...]:
     """In plain words, what twins miss."""
-    return tuple(
-        f"{row.feature}: {row.says} in the panel than in its twins ({row.real:.3g}; 95% of twins lie between "
-        f"{row.lower:.3g} and {row.upper:.3g})."
-        if row.feature != JOINT else
-        f"The features of the residuals together: {row.says} (p = {row.real:.3g})."
-        for row in rows if not row.inside
-    )  # fmt: skip
+    said = []
+    for row in (row for row in rows if not row.inside):
+        below, above = next(words for name, words in MEANINGS.items() if row.feature.startswith(name))
+        differs = below if row.real < row.lower else above
+        if row.feature == JOINT:
+            said.append(f"The features of the residuals together: {differs} (p = {row.real:.3g}).")
+        else:
+            said.append(f"{row.feature}: {differs} in the panel than in its twins ({row.real:.3g}; 95% of twins lie "
+                        f"between {row.lower:.3g} and {row.upper:.3g}).")  # fmt: skip
+    return tuple(said)
 
 
 def fidelity(real: Real, method: str, design: PanelDesign) -> tuple[tuple[FidelityRow, ...], float]:
@@ -285,7 +280,18 @@ def _fitted(real: Real, fit: MethodFit, held: Panel, part: Propensity) -> dict[s
         if name not in real.covariates:
             raise bad(f"covariates names no control: {name!r}", where=where, allowed="controls of [panel]",
                       remedy="add it to controls")  # fmt: skip
-    x = scores(_ground(real, fit, held), part.on, part.covariates)
+
+    # the real panel as a world in the making, with the fitted levels or, where they are drawn, the real ones
+    context = replace(real.ground, places=replace(real.ground.places, kept=held),
+                      covariates={name: values[0] for name, values in real.covariates.items()})  # fmt: skip
+    if fit.levels["kind"] == "fitted":
+        levels = FittedLevels(method=fit.levels["method"]).settle(context, Streams(0))
+    else:
+        time = np.arange(len(held.periods)) - (len(held.periods) - 1) / 2
+        slopes = time @ (real.rest - real.rest.mean(axis=1, keepdims=True)) / (time @ time)
+        none = np.zeros((len(held.units), 0))
+        levels = LevelParts(real.parts.units[0], real.parts.periods[0], slopes, none, real.rest)
+    x = scores(replace(context, levels=levels), part.on, part.covariates)
     if not x.shape[1]:
         raise bad('on = "factors" needs loadings', where=where, allowed='[twin] method = "factor"',
                   remedy="choose that method, or another on")  # fmt: skip
@@ -293,23 +299,8 @@ def _fitted(real: Real, fit: MethodFit, held: Panel, part: Propensity) -> dict[s
     if not found.converged:
         raise bad(f"the logit on {part.on} has no maximum", where=where,
                   allowed="scores that are not collinear", remedy="choose a lower rank, or another on")  # fmt: skip
-    intercept, *slopes = found.coefficient.tolist()
-    return {"intercept": intercept, "coefficients": slopes}
-
-
-def _ground(real: Real, fit: MethodFit, held: Panel) -> WorldContext:
-    """The real panel as a world in the making, with the fitted levels or, where they are drawn, the real ones."""
-    places = replace(real.ground.places, kept=held)
-    covariates = {name: values[0] for name, values in real.covariates.items()}
-    context = WorldContext(places, real.panel.periods, real.weights, None, covariates)
-    if fit.levels["kind"] == "fitted":
-        levels = FittedLevels(method=fit.levels["method"]).settle(context, Streams(0))
-    else:
-        time = np.arange(len(held.periods)) - (len(held.periods) - 1) / 2
-        slopes = time @ (real.rest - real.rest.mean(axis=1, keepdims=True)) / (time @ time)
-        parts = real.parts
-        levels = LevelParts(parts.units[0], parts.periods[0], slopes, np.zeros((len(held.units), 0)), real.rest)
-    return WorldContext(places, real.panel.periods, real.weights, levels, covariates)
+    intercept, *coefficients = found.coefficient.tolist()
+    return {"intercept": intercept, "coefficients": coefficients}
 
 
 FILE = "panel.parquet"
@@ -484,11 +475,14 @@ class Twin:
     @cached_property
     def nearby(self) -> tuple[PanelDesign, ...]:
         """Worlds that panels of the fitted world would give: its uncertainty; () where nothing is fitted anew."""
-        slots = slots_of(PanelDesign)
-        return tuple(
-            replace(self.design, levels=_part(slots["levels"], levels), errors=_part(slots["errors"], errors))
-            for levels, errors in self.variations
-        )
+        slots, worlds = slots_of(PanelDesign), []
+        for tables in self.variations:
+            parts: dict[str, Any] = {}
+            for name, table in zip(("levels", "errors"), tables, strict=True):
+                cls = slots[name].find(str(table.get("kind", slots[name].base.default)), "twin")
+                parts[name] = build(cls, {key: value for key, value in table.items() if key != "kind"}, "twin")
+            worlds.append(replace(self.design, **parts))
+        return tuple(worlds)
 
     def _repr_html_(self) -> str:
         from experiments.study import twin_card  # for notebooks alone
@@ -535,12 +529,6 @@ def study_with(tables: dict[str, Any], held: Panel) -> Study:
     design = tables["design"]
     geography = design["geography"] | {"panel": panel_text(held)}
     return Study.from_settings(tables | {"design": design | {"geography": geography}}, "twin")
-
-
-def _part(slot: Slot, table: Mapping[str, Any]) -> Any:
-    """The part that a table of a design describes."""
-    cls = slot.find(str(table.get("kind", slot.base.default)), "twin")
-    return build(cls, {key: value for key, value in table.items() if key != "kind"}, "twin")
 
 
 # What `panelproof twin` prints and writes.

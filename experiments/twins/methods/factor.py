@@ -126,12 +126,6 @@ class Interactive:
         """Its dials."""
         return {"errors.sd": self.sd} | {f"errors.serial {k}": value for k, value in enumerate(self.serial, 1)}
 
-    @property
-    def words(self) -> list[tuple[str, float]]:
-        """The panel's own statistics of each dial, in words and as a number."""
-        lags = [(f"coefficient of lag {k}", value) for k, value in enumerate(self.raw, 1)]
-        return [("root mean square of the rest", self.size), *lags]
-
 
 def unbiased_autoregression(raw: Floats, keep: Floats) -> Floats:
     """AR coefficients at which the expected moments of errors, projected by `keep` (T, T), have the coefficients `raw`.
@@ -182,9 +176,10 @@ def _with_loadings(real: Real) -> MethodFit:
     streams = CommonStreams(real.spec.inference.seed, "twin factors", 0, NEARBY)
     residuals_of_law = real.regression(simulated_errors(part, real.ground, streams)).residuals
     drawn = [Interactive.of(e, *arguments) for e in residuals_of_law]
-    parameters, covariance = parameters_with_errors(
-        law.named, law.words, np.array([[*item.named.values()] for item in drawn])
-    )
+    lags = [(f"coefficient of lag {k}", value) for k, value in enumerate(law.raw, 1)]
+    words = [("root mean square of the rest", law.size), *lags]
+    draws = np.array([[*item.named.values()] for item in drawn])
+    parameters, covariance = parameters_with_errors(law.named, words, draws)
     levels = kept_levels(KIND)
     covariance = np.pad(covariance, ((1, 0), (1, 0)))
     return MethodFit(
