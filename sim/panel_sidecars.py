@@ -148,7 +148,13 @@ def write_beside(panel: Panel, path: Path) -> None:
     columns |= {name: values[0].ravel() for name, values in panel.variables.items()}
     columns |= {f"{FACT}{name}": np.tile(values, periods) for name, values in panel.attributes.items()}
     rest = [None] * (units * (periods - 1))
-    columns |= {f"{LINKS}{name}": [*_links(weights), *rest] for name, weights in panel.weights.items()}
+    for name, w in panel.weights.items():
+        links = []
+        for start, stop in zip(w.matrix.indptr[:-1], w.matrix.indptr[1:], strict=True):
+            near = zip(w.matrix.indices[start:stop], w.matrix.data[start:stop], strict=True)
+            row = {"standardize": w.standardize, "links": {w.units[j]: float(value) for j, value in near}}
+            links.append(json.dumps(row, ensure_ascii=False))
+        columns[f"{LINKS}{name}"] = [*links, *rest]
     pd.DataFrame(columns).to_parquet(path, index=False)
 
 
@@ -188,16 +194,6 @@ def read_beside(path: Path, where: str) -> Panel:
                 raise bad(f"column {name!r} holds text", where=str(path), allowed="numbers",
                           remedy=f"name it {FACT}{name} where it is a fact of the units") from error  # fmt: skip
     return Panel(units, periods, variables, attributes=attributes, weights=weights)
-
-
-def _links(weights: Weights) -> list[str]:
-    matrix = weights.matrix
-    return [
-        json.dumps({"standardize": weights.standardize, "links": {
-            weights.units[j]: float(value) for j, value in zip(matrix.indices[start:stop], matrix.data[start:stop],
-                                                               strict=True)}}, ensure_ascii=False)
-        for start, stop in zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True)
-    ]  # fmt: skip
 
 
 def _weights(units: tuple[str, ...], texts: pd.Series[Any], name: str) -> Weights:

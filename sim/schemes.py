@@ -188,7 +188,10 @@ def alike_in_gaps(panel: Panel) -> Codes:
     All, of a balanced panel and of an absorbing treatment, whose gaps are known. Else those observed in the same
     periods: a path is known where its unit was observed, and is exchanged whole.
     """
-    if panel.balanced or _absorbing(panel, treatment_of(panel, "scheme"), "scheme") is not None:
+    if panel.balanced:
+        return np.zeros(len(panel.units), dtype=np.intp)
+    first = _first_treated(panel, treatment_of(panel, "scheme"), "scheme")
+    if first is not None and not panel.roles.continuous:
         return np.zeros(len(panel.units), dtype=np.intp)
     return np.unique(seen_in(panel), axis=1, return_inverse=True)[1].ravel().astype(np.intp)
 
@@ -258,11 +261,6 @@ def _first_treated(panel: Panel, name: str, asked_by: str) -> Codes | None:
     return first if (np.where(seen, did, absorbing) == absorbing).all() else None
 
 
-def _absorbing(panel: Panel, name: str, asked_by: str) -> Codes | None:
-    """First treated periods (N,) of a treatment that is absorbing and not declared a dose, else None."""
-    return None if panel.roles.continuous else _first_treated(panel, name, asked_by)
-
-
 def arrangements(codes: Codes) -> int:
     """Distinct permutations of codes, (N,)."""
     counts = np.unique(codes, return_counts=True)[1]
@@ -291,7 +289,7 @@ def treatment_paths(panel: Panel, asked_by: str) -> tuple[dict[str, Floats], Cod
     name = treatment_of(panel, asked_by)
     table = _fixed(panel, name, asked_by).T
     if not panel.balanced:
-        first = _absorbing(panel, name, asked_by)
+        first = None if panel.roles.continuous else _first_treated(panel, name, asked_by)
         table = np.where(seen_in(panel).T, table, 0.0) if first is None else steps(len(panel.periods))[first]
     paths, real = np.unique(table, axis=0, return_inverse=True)
     return {name: paths}, real.ravel().astype(np.intp)

@@ -119,8 +119,9 @@ def from_file(
     raw = _square(content, units, path) if edges is None else _from_edges(edges, units, others, path)
     _check_entries(raw, units, path, distances=of_distance is not None)
     raw = _both_ways(raw, units, layout.symmetric, path, distances=of_distance is not None)
-    if edges is not None and islands == "error":
-        _check_whole(edges, keep or units, path)
+    if edges is not None and islands == "error" and (absent := [u for u in keep or units if u not in edges.named]):
+        raise bad(f"has no row for {listed(absent, 12)}", where=path.name, allowed="links of every unit of the panel",
+                  remedy='add them, leave those units out, or set islands = "nearest"')  # fmt: skip
     if keep is not None and keep != units:
         position = {unit: i for i, unit in enumerate(units)}
         rows = [position[unit] for unit in keep]
@@ -506,13 +507,6 @@ def _from_edges(edges: Edges, units: tuple[str, ...], others: Others, path: Path
     inside = np.array([a in position and b in position for a, b in zip(edges.focal, edges.neighbor, strict=True)], bool)
     i, j = ([position[label] for label in labels[inside]] for labels in (edges.focal, edges.neighbor))
     return sp.csr_array((edges.weight[inside], (i, j)), shape=(len(units), len(units)))
-
-
-def _check_whole(edges: Edges, units: tuple[str, ...], path: Path) -> None:
-    absent = [unit for unit in units if unit not in edges.named]
-    if absent:
-        raise bad(f"has no row for {listed(absent, 12)}", where=path.name, allowed="links of every unit of the panel",
-                  remedy='add them, leave those units out, or set islands = "nearest"')  # fmt: skip
 
 
 def _square(matrix: sp.csr_array | Floats, units: tuple[str, ...], path: Path) -> sp.csr_array:

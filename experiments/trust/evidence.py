@@ -495,10 +495,22 @@ class Rehearsal:
         with np.errstate(invalid="ignore"):
             claimed = moved.pvalue <= max(LEVELS)
         wrongly = self._contradicted(np.sign(moved.estimate), effect)[claimed]
+
+        lean = None
+        if TREND in self.alternatives:
+            sign = -1.0 if self.estimate < 0 else 1.0
+            d, se, _ = self.own.value(TREND)
+            own, drawn = -sign * d / se, statistics_of(self.twins, (TREND,))[:, 0]
+            alike = float((np.abs(drawn) >= own).sum())  # the law of the null is that of either sign
+            pvalue = (1.0 + alike) / (2.0 * (1.0 + len(drawn))) if own > 0 else 1.0
+            estimate, error, dof = self.own.value(TREND, ALTERNATIVE)
+            half = float(critical_values(np.array([dof]), LEVEL)[0]) * error
+            lean = Lean(pvalue, estimate, estimate - half, estimate + half,
+                        bool(pvalue <= LEAN and estimate * sign <= half))  # fmt: skip
         return Evidence(
             critical=self.critical,
             familywise=float(self.alarms(self.twins, self.alternatives).mean()),
-            lean=self._lean(),
+            lean=lean,
             supported_without_effect=float(self._supported(0.0).mean()),
             supported_at_effect=float(self._supported(effect).mean()),
             contradicted_without_threat=float(wrongly.mean()) if len(wrongly) else None,
@@ -522,19 +534,6 @@ class Rehearsal:
         answers = answers_of(found, self.alternatives, self.critical, usual=self.usual)
         own = found.estimate[:, 0] * sign > 0  # as signed as the claim that is told of
         return np.asarray((answers == "contradicts").any(axis=1) & own)
-
-    def _lean(self) -> Lean | None:
-        if TREND not in self.alternatives:
-            return None
-        sign = -1.0 if self.estimate < 0 else 1.0
-        d, se, _ = self.own.value(TREND)
-        own, drawn = -sign * d / se, statistics_of(self.twins, (TREND,))[:, 0]
-        alike = float((np.abs(drawn) >= own).sum())  # the law of the null is that of either sign
-        pvalue = (1.0 + alike) / (2.0 * (1.0 + len(drawn))) if own > 0 else 1.0
-        estimate, error, dof = self.own.value(TREND, ALTERNATIVE)
-        half = float(critical_values(np.array([dof]), LEVEL)[0]) * error
-        return Lean(pvalue, estimate, estimate - half, estimate + half,
-                    bool(pvalue <= LEAN and estimate * sign <= half))  # fmt: skip
 
     def _supported(self, effect: float) -> Flags:
         """Which twins get the verdict "supported" with an effect, (R,)."""

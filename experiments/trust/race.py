@@ -321,7 +321,17 @@ def contestants(claim: PanelClaim, kinds: Sequence[str | Estimator] = ()) -> tup
     left_out: list[OnPanel] = []
     few = bool(treated_units(claim.panel).sum() < FEW_TREATED)
     own, asked = claim.estimator, dict[str, Estimator]()
-    for estimator in (own, *(_made(kind, few=few) for kind in kinds or every)):
+    made: list[Estimator] = []  # as they are given, or by their kind at its defaults
+    for kind in kinds or every:
+        if kind == TRENDS:
+            made.append(TwoWayDID(errors=("cluster:unit",), effects=("unit", "period", "unit-trend"), label=TRENDS))
+        elif isinstance(kind, str):
+            plain: Any = find_estimator(kind, "--estimator")()
+            placebos = few and JACKKNIFE in getattr(plain, "errors", ())
+            made.append(replace(plain, errors=(PLACEBO,)) if placebos else plain)
+        else:
+            made.append(kind)
+    for estimator in (own, *made):
         name = getattr(claim.fitted.estimator, "kind", "") if estimator is own else estimator.name
         if name in field:
             claimed = name == next(iter(field)) and name in kinds
@@ -356,18 +366,6 @@ def check_kinds(kinds: object) -> tuple[str | Estimator, ...]:
     for kind in (kind for kind in names if ":" in kind):
         find_estimator(kind, "--estimator")
     return full
-
-
-def _made(kind: str | Estimator, *, few: bool) -> Estimator:
-    """An estimator as it is given, or by its kind at its defaults; with few treated units, with errors by placebos
-    where it has them."""
-    if not isinstance(kind, str):
-        return kind
-    if kind == TRENDS:
-        return TwoWayDID(errors=("cluster:unit",), effects=("unit", "period", "unit-trend"), label=TRENDS)
-    made = find_estimator(kind, "--estimator")()
-    held: Any = made
-    return replace(held, errors=(PLACEBO,)) if few and JACKKNIFE in getattr(made, "errors", ()) else made
 
 
 def _contestant(claim: PanelClaim, estimator: Estimator, name: str, term: str) -> Contestant:
@@ -718,9 +716,10 @@ def print_race(found: Race, console: Console) -> None:
         )
         for one in rows:
             within = f"{one.confidence:.2f}" if one.valid else "not valid"
+            misses = (bracketed(value, mcse, fixed([value], mcse)) for value, mcse in
+                      ((one.bias, one.bias_mcse), (one.rmse, one.rmse_mcse)))  # fmt: skip
             shares = (f"{value:.1%}" if np.isfinite(value) else DASH for value in (one.coverage, one.power))
-            table.add_row(fill(one.estimator, NAME_WIDTH), _with(one.bias, one.bias_mcse),
-                          _with(one.rmse, one.rmse_mcse), *shares, within)  # fmt: skip
+            table.add_row(fill(one.estimator, NAME_WIDTH), *misses, *shares, within)  # fmt: skip
         console.print(table)
     console.print()
     console.print(Text("On the panel itself"))
@@ -733,7 +732,3 @@ def print_race(found: Race, console: Console) -> None:
         console.print(Text(f"Left out: {here.estimator}: {here.left_out}."))
     for note in found.notes:
         console.print(Text(note, style="dim"))
-
-
-def _with(value: float, mcse: float) -> str:
-    return bracketed(value, mcse, fixed([value], mcse))

@@ -244,16 +244,6 @@ class ErrorsLaw:
         return cls(real, real.ground, real.section.ar or 1)
 
     @property
-    def spatial(self) -> bool:
-        """With a W."""
-        return self.context.weights is not None
-
-    @property
-    def grouped(self) -> bool:
-        """With groups of several units."""
-        return bool(self.real.grouping)
-
-    @property
     def compared(self) -> list[tuple[int, str, str]]:
         """Statistics of variances by treatment and period: place in `Status.ratios`, dial, words."""
         here = (self.real.status.compares_units, self.real.status.compares_cells, self.real.status.compares_periods)
@@ -265,8 +255,8 @@ class ErrorsLaw:
         return (
             "sd",
             *["serial"] * self.order,
-            *(["spatial"] if self.spatial else []),
-            *(["group_share"] if self.grouped else []),
+            *(["spatial"] if self.context.weights is not None else []),
+            *(["group_share"] if self.real.grouping else []),
             *(dial for _, dial, _ in self.compared),
             "unit_heteroskedastic",
         )
@@ -289,8 +279,12 @@ class ErrorsLaw:
         return (
             "root mean square of the residuals",
             *(f"within-unit AR coefficient {k}" for k in range(1, self.order + 1)),
-            *(["spatial coefficient of residuals, from their mean Moran's I"] if self.spatial else []),
-            *(["correlation of residuals within groups"] if self.grouped else []),
+            *(
+                ["spatial coefficient of residuals, from their mean Moran's I"]
+                if self.context.weights is not None
+                else []
+            ),
+            *(["correlation of residuals within groups"] if self.real.grouping else []),
             *(words for _, _, words in self.compared),
             "variance of units' log mean squares",
         )
@@ -300,7 +294,7 @@ class ErrorsLaw:
         columns = [root_mean_square(e), *autoregression(e, self.order).T]
         if self.context.weights is not None:
             columns.append(self.as_coefficient(moran_by_period(e, self.context.weights).mean(axis=1)))
-        if self.grouped:
+        if self.real.grouping:
             columns.append(group_correlation(e, self.context.places.group))
         ratios = self.real.status.ratios(e)
         columns += [ratios[:, k] for k, _, _ in self.compared]
@@ -376,10 +370,10 @@ class ErrorsLaw:
             own = float(autoregression(self.real.parts.residuals, 1)[0, 0])
             partial[0] = np.clip(own + (1 + own) / self.context.shape[0], -0.9, 0.95)
             begin = [self.target[0] * np.sqrt(1 - partial[0] ** 2), *partial]
-            if self.spatial:
+            if self.context.weights is not None:
                 begin.append(float(np.clip(self.target[at], -0.5, 0.8)))
                 at += 1
-            if self.grouped:
+            if self.real.grouping:
                 begin.append(float(np.clip(self.target[at], 0.02, 0.6)))
             start = np.array([*begin, *[0.0] * len(self.compared), 0.05])
         return calibrated(self.moments, self.target, start, *self.ends, short=self.short_moments)
@@ -392,7 +386,7 @@ class ErrorsLaw:
         if self.context.weights is not None:
             most = FARTHEST / self.context.weights.radius
             ranges.append((-most, most))
-        if self.grouped:
+        if self.real.grouping:
             ranges.append((0.0, 0.95))
         for _, dial, _ in self.compared:
             most = LARGEST_RATIO / periods if dial == "growth" else LARGEST_RATIO
@@ -477,7 +471,7 @@ class LevelsLaw:
     @property
     def dials(self) -> tuple[str, ...]:
         """Of [design.levels]."""
-        spatial = ("unit_spatial",) if self.errors.spatial else ()
+        spatial = ("unit_spatial",) if self.errors.context.weights is not None else ()
         return ("unit_sd", "period_sd", *spatial, *(("on_prosperity",) if self.treated is not None else ()))
 
     @property

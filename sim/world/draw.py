@@ -100,7 +100,11 @@ class DrawnAdoption:
             case "calendar", (year,):
                 return self._on * (self.years == year)[:, None]
             case "att_event", ():
-                return self._shared_by_event()
+                weights = np.zeros_like(self.did)  # equal ones of every K >= 0, shared by the units that are seen at K
+                for k in range(self.years.size):
+                    among = (self._since == k) * self._on
+                    weights += _ratio(among, among.sum(axis=(1, 2), keepdims=True), 0.0)
+                return weights
             case "att_cohort", ():
                 return self._shared_by_cohort()
             case "att_calendar", ():
@@ -133,15 +137,6 @@ class DrawnAdoption:
             among = on * (self._first == cohort)[:, None, :]
             size = (lives * (self._first == cohort)).sum(axis=1)[:, None, None]
             weights += size * _ratio(among, among.sum(axis=(1, 2), keepdims=True), 0.0)
-        return weights
-
-    def _shared_by_event(self) -> Floats:
-        """Equal weight of every K >= 0, shared by the units that are observed at K."""
-        since, on = self._since, self._on
-        weights = np.zeros_like(on)
-        for k in range(self.years.size):
-            among = (since == k) * on
-            weights += _ratio(among, among.sum(axis=(1, 2), keepdims=True), 0.0)
         return weights
 
 

@@ -164,7 +164,11 @@ class UnitsOfFile(Geography):
     def places(self, streams: Streams, units: int) -> Places:
         """The table."""
         longitude, latitude = self._numbers(self.longitude), self._numbers(self.latitude)
-        facts = {name: plain(table_of(self.path)[name]) for name in self.attributes if name not in PLACE}
+        facts: dict[str, NDArray[Any]] = {}
+        for name in self.attributes:
+            if name not in PLACE:  # numbers, or text
+                values = table_of(self.path)[name].to_numpy()
+                facts[name] = values if values.dtype.kind in "fiub" else values.astype(str)
         facts |= {"longitude": longitude, "latitude": latitude}
         noise = streams.fixed("places").standard_normal(units)
         prosperity = self._numbers(self.prosperity) if self.prosperity else noise
@@ -196,12 +200,6 @@ def table_of(text: str) -> pd.DataFrame:
 
     with as_file(text) as path:
         return read_frame(path)
-
-
-def plain(column: pd.Series[Any]) -> NDArray[Any]:
-    """A column as numbers, or as text."""
-    values = column.to_numpy()
-    return values if values.dtype.kind in "fiub" else values.astype(str)
 
 
 # Places drawn uniformly over a square of the globe.
