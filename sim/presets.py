@@ -224,49 +224,45 @@ class Paper(PaperDials):
     kind: ClassVar[str] = "paper"
 
     @property
+    @lru_cache(maxsize=256)  # noqa: B019  (settings are small, and made anew wherever they are read)
     def parts(self) -> PanelDesign:
         """The same world as a design of parts."""
-        return _parts_of_paper(self)
-
-
-@lru_cache(maxsize=256)
-def _parts_of_paper(dials: PaperDials) -> PanelDesign:
-    coefficients = dials.coefficients
-    controls = tuple(
-        BoundedCovariate(name, own, lagged, mean=mean, sd=sd, low=low, high=high)
-        for name, own, lagged, (mean, sd, low, high) in zip(
-            CONTROLS, coefficients.controls, coefficients.w_controls, CONTROL_MOMENTS.values(), strict=False
+        coefficients = self.coefficients
+        controls = tuple(
+            BoundedCovariate(name, own, lagged, mean=mean, sd=sd, low=low, high=high)
+            for name, own, lagged, (mean, sd, low, high) in zip(
+                CONTROLS, coefficients.controls, coefficients.w_controls, CONTROL_MOMENTS.values(), strict=False
+            )
         )
-    )
-    sizes = cohort_sizes(dials.treated)
-    dates = tuple((year, int(size)) for year, size in zip(COHORTS, sizes, strict=True) if size)
-    mediators: tuple[Linear, ...] = ()
-    to_mediator, to_outcome, mean, sd, stretch = MEDIATION[dials.mediator]
-    if dials.sigma > abs(to_outcome) * sd and not coefficients.lam:
-        # the channel of table 5, whose errors b u fit into sigma; its part of effect and errors is the outcome's
-        scale = dials.effect / PUBLISHED_EFFECT
-        mediators = (Linear(dials.mediator, to_mediator * scale, to_outcome, sd, dials.confounding, mean=mean,
-                            levels=stretch, within=True),)  # fmt: skip
-    return PanelDesign(
-        periods=LAST_YEAR - FIRST_YEAR + 1,
-        first_period=FIRST_YEAR,
-        outcome="icr",
-        geography=Cities(),
-        levels=LEVELS,
-        covariates=controls,
-        errors=Process(sd=dials.sigma, serial=dials.serial, spatial=coefficients.lam),
-        adoption=Calendar(
-            dates=dates if dials.calendar == "staggered" else ((SINGLE_DATE, dials.treated),),
-            on_prosperity=RICH if dials.assignment == "rich" else 0.0,
-        ),
-        effect=Effect(
-            size=coefficients.did, shape=dials.shape, unit_sd=dials.heterogeneity,
-            anticipation=dials.anticipation, trend_gap=dials.trend_gap,
-        ),
-        spillover=Neighbours(rho=coefficients.rho, w_effect=coefficients.w_did),
-        mediators=mediators,
-        redraw=tuple(PARTS[name] for name in dials.redraw),  # type: ignore[misc]
-    )  # fmt: skip
+        sizes = cohort_sizes(self.treated)
+        dates = tuple((year, int(size)) for year, size in zip(COHORTS, sizes, strict=True) if size)
+        mediators: tuple[Linear, ...] = ()
+        to_mediator, to_outcome, mean, sd, stretch = MEDIATION[self.mediator]
+        if self.sigma > abs(to_outcome) * sd and not coefficients.lam:
+            # the channel of table 5, whose errors b u fit into sigma; its part of effect and errors is the outcome's
+            scale = self.effect / PUBLISHED_EFFECT
+            mediators = (Linear(self.mediator, to_mediator * scale, to_outcome, sd, self.confounding, mean=mean,
+                                levels=stretch, within=True),)  # fmt: skip
+        return PanelDesign(
+            periods=LAST_YEAR - FIRST_YEAR + 1,
+            first_period=FIRST_YEAR,
+            outcome="icr",
+            geography=Cities(),
+            levels=LEVELS,
+            covariates=controls,
+            errors=Process(sd=self.sigma, serial=self.serial, spatial=coefficients.lam),
+            adoption=Calendar(
+                dates=dates if self.calendar == "staggered" else ((SINGLE_DATE, self.treated),),
+                on_prosperity=RICH if self.assignment == "rich" else 0.0,
+            ),
+            effect=Effect(
+                size=coefficients.did, shape=self.shape, unit_sd=self.heterogeneity,
+                anticipation=self.anticipation, trend_gap=self.trend_gap,
+            ),
+            spillover=Neighbours(rho=coefficients.rho, w_effect=coefficients.w_did),
+            mediators=mediators,
+            redraw=tuple(PARTS[name] for name in self.redraw),  # type: ignore[misc]
+        )  # fmt: skip
 
 
 def cohort_sizes(treated: int) -> NDArray[np.intp]:
@@ -314,24 +310,20 @@ class BertrandDufloMullainathan(Preset):
                       remedy="correct the dial")  # fmt: skip
 
     @property
+    @lru_cache(maxsize=64)  # noqa: B019  (settings are small, and made anew wherever they are read)
     def parts(self) -> PanelDesign:
         """The same world as a design of parts."""
-        return _parts_of_bdm(self.serial)
-
-
-@lru_cache(maxsize=64)
-def _parts_of_bdm(serial: float) -> PanelDesign:
-    return PanelDesign(
-        units=UNITS,
-        periods=len(YEARS),
-        first_period=YEARS[0],
-        geography=Nowhere(),
-        weights=NoWeights(),
-        levels=Effects(unit_sd=0.0, period_sd=0.0),
-        errors=Process(serial=serial),
-        adoption=Random(share=0.5, dates=LAWS),
-        redraw=("adoption",),
-    )
+        return PanelDesign(
+            units=UNITS,
+            periods=len(YEARS),
+            first_period=YEARS[0],
+            geography=Nowhere(),
+            weights=NoWeights(),
+            levels=Effects(unit_sd=0.0, period_sd=0.0),
+            errors=Process(serial=self.serial),
+            adoption=Random(share=0.5, dates=LAWS),
+            redraw=("adoption",),
+        )
 
 
 # The `clustered` design: regressor and error share shocks within few groups (Cameron, Gelbach and Miller 2008).
@@ -372,23 +364,19 @@ class Clustered(Preset):
                       remedy="correct the dial")  # fmt: skip
 
     @property
+    @lru_cache(maxsize=64)  # noqa: B019  (settings are small, and made anew wherever they are read)
     def parts(self) -> PanelDesign:
         """The same world as a design of parts."""
-        return _parts_of_clustered(self)
-
-
-@lru_cache(maxsize=64)
-def _parts_of_clustered(dials: Clustered) -> PanelDesign:
-    sd = float(np.sqrt(VARIANCE))
-    return PanelDesign(
-        units=dials.groups * dials.size,
-        periods=1,
-        first_period=PERIOD,
-        geography=Nowhere(groups=dials.groups),
-        weights=NoWeights(),
-        levels=Effects(unit_sd=0.0, period_sd=0.0),
-        covariates=(Normal("x", dials.effect, sd=sd, between=0.0, group_share=0.5),),
-        errors=Process(sd=sd, group_share=0.5),
-        adoption=Never(),
-        redraw=("covariates",),
-    )
+        sd = float(np.sqrt(VARIANCE))
+        return PanelDesign(
+            units=self.groups * self.size,
+            periods=1,
+            first_period=PERIOD,
+            geography=Nowhere(groups=self.groups),
+            weights=NoWeights(),
+            levels=Effects(unit_sd=0.0, period_sd=0.0),
+            covariates=(Normal("x", self.effect, sd=sd, between=0.0, group_share=0.5),),
+            errors=Process(sd=sd, group_share=0.5),
+            adoption=Never(),
+            redraw=("covariates",),
+        )
