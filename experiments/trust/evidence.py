@@ -374,12 +374,6 @@ def study_on_twins(study: Study, name: str, estimators: Sequence[Estimator], eff
                  block=BLOCK, seed=study.seed, question="What do the checks of the claim say on twins?")  # fmt: skip
 
 
-def spread_of(fits: Estimates, term: str) -> float:
-    """Standard deviation of the estimates of a pilot, to two digits, so that a grid does not hang on rounding."""
-    values = fits.estimate[fits.status == Status.OK, fits.terms.index(term)]
-    return float(f"{np.std(values, ddof=1):.1e}")
-
-
 def effects_of(claim: PanelClaim, sd: float, asked: float | None = None) -> tuple[float, ...]:
     """Zero, half the estimate, the estimate, twice the estimate, the effect that is asked for, and effects around the
     expected detectable one."""

@@ -579,12 +579,11 @@ def result_of(found: SimulatedStudy, name: str, error: str) -> RaceResult:
 def best_error(worlds: Sequence[SimulatedStudy], printed: str, forbidden: Mapping[str, str]) -> str:
     """The error type of an estimator: of those that may be printed and whose intervals cover in every world the printed
     one, else that which assumes least; where none covers, the printed one."""
-
-    def least(error: str) -> float:
+    allowed = []
+    for error in (error for error in worlds[0].errors if error not in forbidden):
         held = [one.measure("coverage", error) for one in worlds]
-        return float(np.nan_to_num(min(one.value + BEYOND * one.mcse for one in held)))
-
-    allowed = [error for error in worlds[0].errors if error not in forbidden and least(error) >= LEAST_COVERAGE]
+        if np.nan_to_num(min(one.value + BEYOND * one.mcse for one in held)) >= LEAST_COVERAGE:
+            allowed.append(error)
     return printed if printed in allowed else min(allowed, key=rank_of, default=printed)
 
 

@@ -221,7 +221,7 @@ def settled(design: PanelDesign, streams: Streams) -> Settled:
     weights = {name: w for name, w in built.items() if w is not None}
     levels = design.levels.settle(context, streams)
     covariates = {item.name: item.settle(context, streams) for item in design.covariates}
-    context = replace(context, levels=levels, covariates={name: x.values(None)[0] for name, x in covariates.items()})
+    context = replace(context, levels=levels, covariates={name: x(None)[0] for name, x in covariates.items()})
     gaps = design.missing.some and not design.missing.follows_outcome
     observed = design.missing.fixed(context, streams.fixed("missing"))[None] if gaps else None
     facts = {name: places.attributes[name] for name in design.geography.attributes}
@@ -301,7 +301,7 @@ class DrawnWorld:
         if isinstance(part, InstrumentedDose):
             own = self.design.errors.like(self.streams.normals("adoption", *self.context.shape))
             errors = self.innovations / self._period_sd if self._period_sd else np.zeros_like(own)
-            instruments = [self.world.covariates[name].values(self._covariate_streams) for name in part.instruments]
+            instruments = [self.world.covariates[name](self._covariate_streams) for name in part.instruments]
             return part.dose(part.signal(instruments), self.world.levels, errors, own)
         if "adoption" not in self.design.redraw:
             return self.world.treatment
@@ -336,7 +336,7 @@ class DrawnWorld:
     @held("adoption", "covariates")
     def covariates(self) -> Mapping[str, Floats]:
         """Covariates as they are seen: those that the treatment moves are moved."""
-        values = {name: item.values(self._covariate_streams) for name, item in self.world.covariates.items()}
+        values = {name: item(self._covariate_streams) for name, item in self.world.covariates.items()}
         return {part.name: values[part.name] + part.shift * self.did if part.shift else values[part.name]
                 for part in self.design.covariates}  # fmt: skip
 
