@@ -454,7 +454,18 @@ def read_table(
     refuse(problems)
     if roles.weight is not None:
         refuse(weight_problems(values[roles.weight], roles.weight, rows))
-    kept, dropped = _complete(values, sources, rows, missing)
+
+    # rows without a missing value, and how many others there are by column
+    kept, lost = np.ones(len(rows.labels), dtype=bool), dict[str, int]()
+    for name, column in sources:
+        gaps = np.isnan(values[name])
+        if gaps.any():
+            problems.append(gap_problem(gaps, column, rows))
+            lost[column] = int((gaps & kept).sum())
+            kept &= ~gaps
+    if missing == "error":
+        refuse(problems)
+    dropped = {column: count for column, count in lost.items() if count}
     values = {name: column[kept] for name, column in values.items()}
     parts = _rectangle(frame.loc[kept], rows.those(kept), values, roles, named, (unit, period), treatment)
     return LongTable(parts, MappingProxyType(dropped), order)
@@ -627,23 +638,6 @@ def _sources(
                                 f"the name {TREATMENT!r} for the treatment alone", "rename that column"))  # fmt: skip
     refuse(problems)
     return sources
-
-
-def _complete(
-    values: Mapping[str, Floats], sources: list[tuple[str, str]], rows: Rows, missing: Missing
-) -> tuple[Flags, dict[str, int]]:
-    """Rows without a missing value, (rows,), and how many others there are by column; raises unless they may go."""
-    kept = np.ones(len(rows.labels), dtype=bool)
-    dropped, problems = {}, []
-    for name, column in sources:
-        gaps = np.isnan(values[name])
-        if gaps.any():
-            problems.append(gap_problem(gaps, column, rows))
-            dropped[column] = int((gaps & kept).sum())
-            kept &= ~gaps
-    if problems and missing == "error":
-        raise BadInput(*problems)
-    return kept, {column: count for column, count in dropped.items() if count}
 
 
 def _attribute_problems(frame: pd.DataFrame, named: Mapping[str, str], rows: Rows) -> list[Problem]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -75,11 +75,6 @@ class Edges:
     named: frozenset[str]
     read: str = ""
     distances: bool = False
-
-    @classmethod
-    def between(cls, focal: NDArray[np.object_], neighbor: NDArray[np.object_], weight: Floats) -> Self:
-        """Links of a file that names the units of its links alone."""
-        return cls(focal, neighbor, weight, frozenset((*focal, *neighbor)))
 
 
 def from_file(
@@ -315,7 +310,8 @@ def _read(path: Path, layout: FileLayout) -> Edges | sp.csr_array | Floats:
                 ids = {str(int(word)): word for word in words if re.fullmatch("0[0-9]+", word)}
                 focal, neighbor = (np.array([ids.get(label, label) for label in unit_labels(links[end])], object)
                                    for end in ("focal", "neighbor"))  # fmt: skip
-                return Edges.between(focal, neighbor, links["weight"].to_numpy(np.float64))
+                weight = links["weight"].to_numpy(np.float64)
+                return Edges(focal, neighbor, weight, frozenset((*focal, *neighbor)))
     except BadInput:
         raise
     except (*UNREADABLE, UnicodeError) as error:
@@ -434,16 +430,17 @@ def _edge_list(table: pd.DataFrame, path: Path, layout: FileLayout) -> Edges:
                       remedy=closest(wanted, columns, f'name it: {key} = "..."'))  # fmt: skip
     called = _strength(columns, ends, layout, path)
     weight = np.ones(len(table)) if called is None else _weights_of(table[called], path)
-    edges = Edges.between(unit_labels(table[ends[0]]), unit_labels(table[ends[1]]), weight)
-    pairs = pd.MultiIndex.from_arrays([edges.focal, edges.neighbor])
+    focal, neighbor = unit_labels(table[ends[0]]), unit_labels(table[ends[1]])
+    pairs = pd.MultiIndex.from_arrays([focal, neighbor])
     twice = pairs[pairs.duplicated()]
     if len(twice):
         raise bad(f"links appear more than once: {listed((f'{a} to {b}' for a, b in twice), 3)}", where=path.name,
                   allowed="one row per link", remedy="remove the duplicates")  # fmt: skip
     usual = ends == ("focal", "neighbor") and called in (None, "weight")
     said = "all alike" if called is None else f"by {called!r}"
-    return replace(edges, read="" if usual else f"links of {path.name} go from {ends[0]!r} to {ends[1]!r}, {said}.",
-                   distances=called is not None and _words(called, DISTANCES))  # fmt: skip
+    return Edges(focal, neighbor, weight, frozenset((*focal, *neighbor)),
+                 read="" if usual else f"links of {path.name} go from {ends[0]!r} to {ends[1]!r}, {said}.",
+                 distances=called is not None and _words(called, DISTANCES))  # fmt: skip
 
 
 def _words(name: str, words: tuple[str, ...]) -> bool:

@@ -268,11 +268,6 @@ class ErrorsLaw:
         count = int(np.clip(NUMBERS // (periods * units), FEWEST, MOST))
         return CommonStreams(self.real.spec.inference.seed, "twin errors", 0, count)
 
-    @cached_property
-    def first_streams(self) -> CommonStreams:
-        """The first of them, enough for slopes."""
-        return replace(self.streams, stop=max(self.streams.replications // SHORTER, FEWEST // 2), drawn={})
-
     @property
     def names(self) -> tuple[str, ...]:
         """The statistics in words."""
@@ -358,10 +353,6 @@ class ErrorsLaw:
         """Mean statistics of simulated panels, with their Monte Carlo errors."""
         return means(self.statistics(self.residuals(values)))
 
-    def short_moments(self, values: Floats) -> tuple[Floats, Floats]:
-        """The same of the first panels."""
-        return means(self.statistics(self._residuals(values, self.first_streams)))
-
     def fitted(self, start: Floats | None = None) -> Calibration:
         """The parameters at which statistics match; start: by default textbook corrections, Nickell's of the bias of a
         first-order autoregression, and other statistics as they are."""
@@ -376,7 +367,12 @@ class ErrorsLaw:
             if self.real.grouping:
                 begin.append(float(np.clip(self.target[at], 0.02, 0.6)))
             start = np.array([*begin, *[0.0] * len(self.compared), 0.05])
-        return calibrated(self.moments, self.target, start, *self.ends, short=self.short_moments)
+        first = replace(self.streams, stop=max(self.streams.replications // SHORTER, FEWEST // 2), drawn={})
+
+        def short(values: Floats) -> tuple[Floats, Floats]:  # moments of the first panels, enough for slopes
+            return means(self.statistics(self._residuals(values, first)))
+
+        return calibrated(self.moments, self.target, start, *self.ends, short=short)
 
     @cached_property
     def ends(self) -> tuple[Floats, Floats]:

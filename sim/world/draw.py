@@ -189,17 +189,13 @@ class Settled:
             return self.dynamics.apply(values)
         return values if self.multiplier is None else self.multiplier.apply(values, overwrite=overwrite)
 
-    def lag(self, values: Floats) -> Floats:
-        """W over the last axis."""
-        return self.context.main_weights.lag(values)
-
     def covariate_signal(self, covariates: Mapping[str, Floats]) -> Floats:
         """X b + W X c, (1 or R, T, N)."""
         parts, shape = self.design.covariates, self.context.shape
         acting = [part.acting(covariates[part.name]) for part in parts]
         signal = _weighted([(part.effect, x) for part, x in zip(parts, acting, strict=True) if part.effect], shape)
         lags = [(part.lag_effect, x) for part, x in zip(parts, acting, strict=True) if part.lag_effect]
-        return signal + self.lag(_weighted(lags, shape)) if lags else signal
+        return signal + self.context.main_weights.lag(_weighted(lags, shape)) if lags else signal
 
 
 def _weighted(terms: list[tuple[float, Floats]], shape: tuple[int, int]) -> Floats:
@@ -436,7 +432,7 @@ class DrawnWorld:
             if item.shift:
                 added = added + item.effect * item.shift * self.did
             if item.shift and item.lag_effect:
-                added = added + item.lag_effect * item.shift * self.world.lag(self.did)
+                added = added + item.lag_effect * item.shift * self.context.main_weights.lag(self.did)
         for part in self.design.mediators:
             if not part.within:
                 added = added + self.through(part)
