@@ -319,8 +319,8 @@ def contestants(claim: PanelClaim, kinds: Sequence[str | Estimator] = ()) -> tup
     every = (TRENDS, *([OVER_W] if claim.panel.weights else []), *CONTESTANTS)
     field: dict[str, Contestant] = {}
     left_out: list[OnPanel] = []
+
     few = bool(treated_units(claim.panel).sum() < FEW_TREATED)
-    own, asked = claim.estimator, dict[str, Estimator]()
     made: list[Estimator] = []  # as they are given, or by their kind at its defaults
     for kind in kinds or every:
         if kind == TRENDS:
@@ -331,6 +331,8 @@ def contestants(claim: PanelClaim, kinds: Sequence[str | Estimator] = ()) -> tup
             made.append(replace(plain, errors=(PLACEBO,)) if placebos else plain)
         else:
             made.append(kind)
+
+    own, asked = claim.estimator, dict[str, Estimator]()
     for estimator in (own, *made):
         name = getattr(claim.fitted.estimator, "kind", "") if estimator is own else estimator.name
         if name in field:
