@@ -31,7 +31,7 @@ from sim.filters import SpaceTimeFilter, SpatialFilter
 from sim.panel import Panel
 from sim.schema import period_step
 from sim.streams import Streams
-from sim.world.context import WorldContext, standard
+from sim.world.context import WorldContext, first_treated, standard
 from sim.world.parts.adoption import Absorbing, InstrumentedDose
 from sim.world.parts.covariates import SettledCovariate
 from sim.world.parts.errors import ErrorProcess
@@ -120,7 +120,7 @@ class DrawnAdoption:
     @property
     def _first(self) -> Floats:
         """First treated period, (1 or R, N), inf = never."""
-        return np.where(self.did.any(axis=1), self.years[self.did.argmax(axis=1)], np.inf)
+        return first_treated(self.years, self.did)
 
     @property
     def _since(self) -> Floats:

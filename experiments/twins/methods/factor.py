@@ -28,7 +28,7 @@ from experiments.twins.methods import (
 )
 from experiments.twins.real import Real, additive_part
 from experiments.twins.statistics import autoregression
-from sim.arrays import Floats, arma_correlations, is_stationary
+from sim.arrays import Floats, arma_matrix, is_stationary
 from sim.errors import bad
 from sim.world.parts.errors import Process
 
@@ -106,7 +106,7 @@ class Interactive:
         keep = np.eye(periods) - outside @ np.linalg.pinv(outside)
         serial = unbiased_autoregression(raw, keep)
         serial = serial if digits is None else np.round(serial, digits)
-        correlation = _correlations(tuple(serial), periods)
+        correlation = arma_matrix(tuple(serial), (), periods)
         squares = float(np.square(rest).sum())
         variance = squares / max(units - rank, 1.0) / float(np.vdot(keep, keep @ correlation))
         own = np.einsum("tk,ts,sk->k", factors, correlation, factors)
@@ -136,7 +136,7 @@ def unbiased_autoregression(raw: Floats, keep: Floats) -> Floats:
     order, periods = len(raw), len(keep)
     at = np.zeros(order)
     for _ in range(ROUNDS):
-        moments = keep @ _correlations(tuple(at), periods) @ keep
+        moments = keep @ arma_matrix(tuple(at), (), periods) @ keep
         lags = [
             [np.einsum("tt->", moments[order - j : periods - j, order - k : periods - k]) for k in range(order + 1)]
             for j in range(order + 1)
@@ -149,11 +149,6 @@ def unbiased_autoregression(raw: Floats, keep: Floats) -> Floats:
         if np.abs(step).max() < NEAR:
             break
     return np.asarray(at)
-
-
-def _correlations(serial: tuple[float, ...], periods: int) -> Floats:
-    lags = np.arange(periods)
-    return np.asarray(arma_correlations(serial, (), periods)[np.abs(lags[:, None] - lags)])
 
 
 def fit(real: Real) -> MethodFit:

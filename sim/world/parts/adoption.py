@@ -24,6 +24,7 @@ from sim.world.context import (
     Part,
     WorldContext,
     fault,
+    first_treated,
     standard,
     unknown_covariate,
 )
@@ -334,7 +335,7 @@ class AdoptionOfPanel(Absorbing):
     def first(self, context: WorldContext, rng: np.random.Generator) -> Floats:
         """The first treated period of each unit."""
         treated = context.places.variable(self.variable, "[design.adoption] variable") > 0
-        return np.where(treated.any(axis=0), context.years[treated.argmax(axis=0)], np.inf)
+        return first_treated(context.years, treated)
 
 
 @dataclass(frozen=True, slots=True)

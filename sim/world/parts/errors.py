@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.arrays import Floats, arma_correlations, is_stationary, persistent
+from sim.arrays import Floats, arma_matrix, is_stationary, persistent
 from sim.errors import Problem
 from sim.filters import SpatialFilter
 from sim.schemes import compact_blocks
@@ -232,8 +232,7 @@ class Process(Errors):
         """The size; less where errors last and their norm is kept."""
         if self.keeps == "variance" or not (self.ar or self.moving):
             return self.size
-        at = np.arange(periods)
-        correlations = arma_correlations(self.ar, self.moving, periods)[np.abs(at[:, None] - at)]
+        correlations = arma_matrix(self.ar, self.moving, periods)
         return self.size * float(np.sqrt(np.sqrt(periods) / np.linalg.norm(correlations)))
 
     def cells(self, treatment: Floats) -> Floats | None:
