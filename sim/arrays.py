@@ -97,6 +97,12 @@ def arma_correlations(ar: tuple[float, ...], moving: tuple[float, ...], lags: in
     return np.asarray(out / out[0])
 
 
+def arma_matrix(ar: tuple[float, ...], moving: tuple[float, ...], periods: int) -> Floats:
+    """The correlation matrix of the periods of such a process, (T, T)."""
+    at = np.arange(periods)
+    return np.asarray(arma_correlations(ar, moving, periods)[np.abs(at[:, None] - at)])
+
+
 def impulse_responses(ar: tuple[float, ...], moving: tuple[float, ...], tolerance: float = 1e-12) -> Floats:
     """Coefficients of the infinite moving average, until they have died out, at most 100,000 of them."""
     theta = [1.0, *moving]
@@ -115,8 +121,7 @@ def impulse_responses(ar: tuple[float, ...], moving: tuple[float, ...], toleranc
 @cache
 def _root(ar: tuple[float, ...], moving: tuple[float, ...], periods: int) -> Floats:
     """Cholesky root of the correlation matrix, (T, T)."""
-    at = np.arange(periods)
-    return np.linalg.cholesky(arma_correlations(ar, moving, periods)[np.abs(at[:, None] - at)])
+    return np.linalg.cholesky(arma_matrix(ar, moving, periods))
 
 
 def least_squares(columns: Floats, values: Floats) -> Floats:

@@ -329,14 +329,10 @@ def check_file(path: Path, extensions: tuple[str, ...] = TABLES) -> None:
         raise bad(f"has the extension {path.suffix or '(none)'}", where=path.name, allowed=allowed,
                   remedy="save it as one of these")  # fmt: skip
     if not path.exists():
-        raise bad("there is no such file", where=str(path), allowed=allowed, remedy=_nearby(path))
+        remedy = f"there is no folder {path.parent}; correct the path"
+        if path.parent.is_dir():  # the tables that do lie there
+            near = sorted(item.name for item in path.parent.iterdir() if item.suffix.lower() in TABLES)
+            remedy = f"correct the path; {path.parent} holds {listed(near, 6)}" if near else "correct the path"
+        raise bad("there is no such file", where=str(path), allowed=allowed, remedy=remedy)
     if path.stat().st_size == 0:
         raise bad("is empty", where=path.name, allowed=f"{allowed}, with a header and rows", remedy="save it again")
-
-
-def _nearby(path: Path) -> str:
-    """A remedy: the tables that do lie in that folder."""
-    if not path.parent.is_dir():
-        return f"there is no folder {path.parent}; correct the path"
-    near = sorted(item.name for item in path.parent.iterdir() if item.suffix.lower() in TABLES)
-    return f"correct the path; {path.parent} holds {listed(near, 6)}" if near else "correct the path"

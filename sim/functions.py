@@ -17,13 +17,12 @@ from types import CodeType, FunctionType, GenericAlias, ModuleType
 from typing import Any, ClassVar, cast, get_args, get_origin, get_type_hints, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sim.arrays import Floats
 from sim.design import Design, Draw, Estimand, Wanted
 from sim.errors import BadInput, Problem, bad, closest, listed, one_of
 from sim.panel import Panel
-from sim.registry import INLINE, enrol, enrolled
+from sim.registry import INLINE, INLINE_CLASSES
 from sim.schema import Roles, Schema
 from sim.streams import Streams
 from sim.weights import Weights
@@ -57,15 +56,37 @@ def _texts(item: Any, seen: set[int]) -> Iterator[str]:
         case np.ndarray():
             yield f"array {item.dtype} {item.shape} {hashlib.sha256(np.ascontiguousarray(item).tobytes()).hexdigest()}"
         case CodeType():
-            yield from _of_code(item, seen)
+            yield f"code {item.co_code.hex()} {item.co_names} {item.co_varnames} {item.co_freevars}"
+            for constant in item.co_consts:
+                yield from _texts(constant, seen)
         case _ if id(item) in seen:
             yield "again"
+        case FunctionType() if _installed(item.__module__):
+            seen.add(id(item))
+            yield f"installed {item.__module__}.{item.__qualname__}"
         case FunctionType():
             seen.add(id(item))
-            yield from _of_function(item, seen)
-        case ModuleType() | type():
+            yield from _texts(item.__code__, seen)
+            yield from _texts((item.__defaults__, item.__kwdefaults__), seen)
+            for cell in item.__closure__ or ():
+                yield from _texts(cell.cell_contents, seen)
+            for name in sorted(_globals_of(item.__code__)):
+                if name in item.__globals__:
+                    yield name
+                    yield from _texts(item.__globals__[name], seen)
+        case ModuleType() | type():  # its file where it has one of its own, else the functions of the class
             seen.add(id(item))
-            yield from _of_module(item, seen)
+            name = item.__name__ if isinstance(item, ModuleType) else item.__module__
+            yield f"{name} {item.__name__}"
+            file, installed = getattr(sys.modules.get(name), "__file__", None), _installed(name)
+            if not installed and name != "__main__" and file and Path(file).is_file():
+                yield hashlib.sha256(Path(file).read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+            elif not installed and isinstance(item, type):
+                for key, member in vars(item).items():
+                    inner = getattr(member, "__func__", getattr(member, "fget", member))
+                    if isinstance(inner, FunctionType):
+                        yield key
+                        yield from _texts(inner, seen)
         case tuple() | list():
             yield f"{type(item).__name__} {len(item)}"
             for part in item:
@@ -81,43 +102,6 @@ def _texts(item: Any, seen: set[int]) -> Iterator[str]:
             yield f"{type(item).__module__}.{type(item).__qualname__}"
             for name in [part.name for part in fields(item)] if is_dataclass(item) else ():
                 yield from _texts(getattr(item, name), seen)
-
-
-def _of_function(function: FunctionType, seen: set[int]) -> Iterator[str]:
-    if _installed(function.__module__):
-        yield f"installed {function.__module__}.{function.__qualname__}"
-        return
-    yield from _texts(function.__code__, seen)
-    yield from _texts((function.__defaults__, function.__kwdefaults__), seen)
-    for cell in function.__closure__ or ():
-        yield from _texts(cell.cell_contents, seen)
-    for name in sorted(_globals_of(function.__code__)):
-        if name in function.__globals__:
-            yield name
-            yield from _texts(function.__globals__[name], seen)
-
-
-def _of_code(code: CodeType, seen: set[int]) -> Iterator[str]:
-    yield f"code {code.co_code.hex()} {code.co_names} {code.co_varnames} {code.co_freevars}"
-    for constant in code.co_consts:
-        yield from _texts(constant, seen)
-
-
-def _of_module(item: ModuleType | type, seen: set[int]) -> Iterator[str]:
-    """A module or class: its file where it has one of its own, else the functions of the class."""
-    name = item.__name__ if isinstance(item, ModuleType) else item.__module__
-    yield f"{name} {item.__name__}"
-    if _installed(name):
-        return
-    file = getattr(sys.modules.get(name), "__file__", None)
-    if name != "__main__" and file and Path(file).is_file():
-        yield hashlib.sha256(Path(file).read_bytes().replace(b"\r\n", b"\n")).hexdigest()
-    elif isinstance(item, type):
-        for key, member in vars(item).items():
-            inner = getattr(member, "__func__", getattr(member, "fget", member))
-            if isinstance(inner, FunctionType):
-                yield key
-                yield from _texts(inner, seen)
 
 
 def _globals_of(code: CodeType) -> set[str]:
@@ -282,8 +266,8 @@ class Recipe[T: MadeOfFunction](ABC):
 
     def instance(self, settings: Mapping[str, Any]) -> T:
         """An instance in another process: its class is made there once."""
-        cls: type[T] = enrolled(self.found_as) or self.class_of()
-        return cls(**settings)
+        made: Any = INLINE_CLASSES.get(self.found_as) or self.class_of()
+        return cast(T, made(**settings))
 
 
 class MadeOfFunction(ABC):
@@ -324,7 +308,7 @@ def made_class(
     made.__qualname__ = getattr(recipe.function, "__qualname__", name)
     made.__doc__ = inspect.getdoc(recipe.function) or f"The {recipe.where}."
     if recipe.found_as:
-        enrol(recipe.found_as, made)
+        INLINE_CLASSES[recipe.found_as] = made
     return made
 
 
@@ -346,7 +330,7 @@ def _hints(function: Function) -> dict[str, Any]:
 def _setting_type(hint: Any, default: Any) -> Any:
     """The type of a setting; None when it cannot be one."""
     if hint is not inspect.Parameter.empty:
-        return _tuple_of(get_args(hint)[0]) if get_origin(hint) is list and get_args(hint) else hint
+        return GenericAlias(tuple, (get_args(hint)[0], ...)) if get_origin(hint) is list and get_args(hint) else hint
     if isinstance(default, bool) or type(default) in (float, str):
         return type(default)
     if isinstance(default, int):
@@ -356,13 +340,8 @@ def _setting_type(hint: Any, default: Any) -> Any:
     if isinstance(default, list | tuple) and all(type(item) in BASIC for item in default):
         kinds = {type(item) for item in default} or {*BASIC}
         union: Any = int | float if kinds <= {int, float} else bool | int | float | str
-        return _tuple_of(kinds.pop() if kinds in ({str}, {bool}) else union)
+        return GenericAlias(tuple, (kinds.pop() if kinds in ({str}, {bool}) else union, ...))
     return None
-
-
-def _tuple_of(item: Any) -> Any:
-    """The type of a list of so many items of a type as one likes."""
-    return GenericAlias(tuple, (item, ...))
 
 
 # Panels of what a user's function returns: a long table, a dict of arrays, or a panel.
@@ -426,7 +405,12 @@ def joined(panels: Sequence[Panel], where: str, *, gaps: bool) -> Panel:
     first = panels[0]
     for panel in panels[1:]:
         check_alike(first, panel, where)
-        _check_fixed(first, panel, where)
+        varying = [name for name, x in first.attributes.items() if not np.array_equal(x, panel.attributes[name])]
+        varying += [name for name, w in first.weights.items() if w.digest != panel.weights[name].digest]
+        if varying:
+            raise bad(f"{listed(varying)} of units differ between draws", where=where,
+                      allowed="the same in each replication",
+                      remedy="draw it from fixed_rng, or make it a variable")  # fmt: skip
     arrays = {name: np.concatenate([panel.variables[name] for panel in panels]) for name in first.variables}
     if not gaps and any(panel.observed is not None for panel in panels):  # estimators are prepared for whole panels
         raise bad("a draw has gaps, and the trial draw had none", where=where, allowed="gaps in none, or in every draw",
@@ -455,16 +439,6 @@ def check_alike(first: Panel, other: Panel, where: str) -> None:
                       remedy="draw numbers, not names or sizes")  # fmt: skip
 
 
-def _check_fixed(first: Panel, other: Panel, where: str) -> None:
-    """Raise BadInput when two draws have other attributes or weights."""
-    varying = [name for name, values in first.attributes.items() if not np.array_equal(values, other.attributes[name])]
-    varying += [name for name, w in first.weights.items() if w.digest != other.weights[name].digest]
-    if varying:
-        raise bad(f"{listed(varying)} of units differ between draws", where=where,
-                  allowed="the same in each replication",
-                  remedy="draw it from fixed_rng, or make it a variable")  # fmt: skip
-
-
 def _of_arrays(data: Mapping[str, Any], where: str, *, batched: bool) -> Panel:
     """A dict of arrays: variables have one axis more than attributes (N,), Weights are weights."""
     weights = {name: value for name, value in data.items() if isinstance(value, Weights)}
@@ -478,23 +452,22 @@ def _of_arrays(data: Mapping[str, Any], where: str, *, batched: bool) -> Panel:
                   remedy="correct the shape")  # fmt: skip
     if not variables:
         raise bad("returned no variable", where=where, allowed=ALLOWED, remedy="return arrays by name")
+    for name, values in variables.items():
+        if values.dtype.kind not in "fiub":
+            raise bad(f"{name!r} holds {values.dtype}", where=where, allowed="numbers",
+                      remedy="convert it to numbers")  # fmt: skip
+        copied = values.astype(np.float64)  # a panel makes its arrays read-only, and these are the user's
+        variables[name] = copied if batched else copied[None]
     t, n = next(iter(variables.values())).shape[-2:]
     observed = data.get("observed")
     return Panel(
         units=tuple(map(str, data.get("units", range(1, n + 1)))),
         periods=tuple(map(int, data.get("periods", range(1, t + 1)))),
-        variables={name: _variable(name, values, batched, where) for name, values in variables.items()},
+        variables=variables,
         attributes=attributes,
         observed=None if observed is None else np.array(observed, dtype=bool).reshape(-1, t, n),
         weights=weights,
     )
-
-
-def _variable(name: str, values: NDArray[Any], batched: bool, where: str) -> Floats:
-    if values.dtype.kind not in "fiub":
-        raise bad(f"{name!r} holds {values.dtype}", where=where, allowed="numbers", remedy="convert it to numbers")
-    copied = values.astype(np.float64)  # a panel makes its arrays read-only, and these are the user's
-    return copied if batched else copied[None]
 
 
 def _of_table(frame: Any, naming: Naming, where: str) -> Panel:
@@ -558,7 +531,11 @@ class DesignRecipe(Recipe["FunctionDesign"]):
             allowed = "one without a default, the generator: draw(rng, units=50, effect=1.0); fixed_rng beside it"
             raise bad(f"{len(source)} parameters without a default ({listed(source)})", where=self.where,
                       allowed=allowed, remedy="give the dials defaults")  # fmt: skip
-        _check_truth(self, parameters)
+        for of, value in (self.truth if isinstance(self.truth, Mapping) else {self.main: self.truth}).items():
+            if isinstance(value, str) and value not in parameters.dials:
+                raise bad(f"the truth of {of} is {value!r}, which is no dial", where=self.where,
+                          allowed=one_of(parameters.dials, value),
+                          remedy=closest(value, parameters.dials))  # fmt: skip
         return made_class(FunctionDesign, self, name or self.name, parameters)
 
 
@@ -593,23 +570,16 @@ class FunctionWorld:
         """R panels with the truths that are asked for; raises BadInput for what is no panel and no truth."""
         first = trial_panel(self.design)
         gaps = first.observed is not None
-        panel, truths = self._batch(streams) if self.design.recipe.batched else self._singly(streams, gaps=gaps)
+        if self.design.recipe.batched:
+            panel, truths = self._batch(streams)
+        else:
+            drawn = [self._call(generator) for generator in streams.each("draw")]
+            panel = joined([panel for panel, _ in drawn], self.design.recipe.where, gaps=gaps)
+            names = dict.fromkeys(name for _, truth in drawn for name in truth)
+            truths = {name: np.array([truth.get(name, np.nan) for _, truth in drawn], np.float64) for name in names}
         check_alike(first, panel, self.design.recipe.where)
         missing = np.full(streams.replications, np.nan)
         return Draw(panel, {name: truths.get(name, missing) for name in wanted.estimands})
-
-    def trial(self, streams: Streams) -> tuple[Panel, dict[str, Floats]]:
-        """One draw with its truths, as the function gives it."""
-        (generator,) = streams.each("draw")
-        panel, truth = self._call(generator)
-        return panel, {name: np.asarray([value], dtype=np.float64) for name, value in truth.items()}
-
-    def _singly(self, streams: Streams, *, gaps: bool) -> tuple[Panel, dict[str, Floats]]:
-        """One call a replication."""
-        drawn = [self._call(generator) for generator in streams.each("draw")]
-        names = list(dict.fromkeys(name for _, truth in drawn for name in truth))
-        truths = {name: np.array([truth.get(name, np.nan) for _, truth in drawn], dtype=np.float64) for name in names}
-        return joined([panel for panel, _ in drawn], self.design.recipe.where, gaps=gaps), truths
 
     def _batch(self, streams: Streams) -> tuple[Panel, dict[str, Floats]]:
         """One call for all replications."""
@@ -665,10 +635,19 @@ def trial_panel(design: FunctionDesign) -> Panel:
     """One draw, from which names and sizes are known; of a batched design two replications."""
     streams = Streams(0, "trial", 0, 2 if design.recipe.batched else 1)
     world = FunctionWorld(design, streams)
-    panel, truths = world._batch(streams) if design.recipe.batched else world.trial(streams)
-    problems = [Problem(f"{name!r} is no name of an estimand", design.recipe.where,
-                        "small letters, digits and _, or one such as beta(did)", "rename it in truth")
-                for name in truths if not _is_estimand(name)]  # fmt: skip
+    if design.recipe.batched:
+        panel, truths = world._batch(streams)
+    else:
+        (generator,) = streams.each("draw")
+        panel, truths = world._call(generator)
+    problems = []
+    for name in truths:
+        try:
+            Estimand.parse(name)
+        except ValueError:
+            problems.append(Problem(f"{name!r} is no name of an estimand", design.recipe.where,
+                                    "small letters, digits and _, or one such as beta(did)",
+                                    "rename it in truth"))  # fmt: skip
     if problems:
         raise BadInput(*problems)
     return panel
@@ -724,21 +703,3 @@ def design(
         return DesignRecipe(function, truth, naming, batched).decorated()
 
     return made if function is None else made(function)
-
-
-def _check_truth(recipe: DesignRecipe, parameters: Parameters) -> None:
-    """Raise BadInput for a text that names no dial."""
-    given = recipe.truth if isinstance(recipe.truth, Mapping) else {recipe.main: recipe.truth}
-    for name, value in given.items():
-        if isinstance(value, str) and value not in parameters.dials:
-            raise bad(f"the truth of {name} is {value!r}, which is no dial", where=recipe.where,
-                      allowed=one_of(parameters.dials, value),
-                      remedy=closest(value, parameters.dials))  # fmt: skip
-
-
-def _is_estimand(name: str) -> bool:
-    try:
-        Estimand.parse(name)
-    except ValueError:
-        return False
-    return True

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import entr
 
 from sim.arrays import Flags, Floats
-from sim.errors import BadInput, Problem, bad, refuse
+from sim.errors import Problem, bad, refuse
 from sim.panel import Panel
 
 NOTHING: Mapping[str, Floats] = MappingProxyType({})
@@ -75,11 +75,12 @@ def entropy_index(
     Raises BadInput, all at once, for no indicator, one on both sides, other shapes, values that are missing or infinite
     where observed, and constant indicators. Source: the paper, equations 1-7.
     """
-    cells = cells or CellNames()
-    _check_names(positive, negative, cells)
-    indicators = {**positive, **negative}
+    cells, indicators = cells or CellNames(), {**positive, **negative}
+    if not indicators:
+        raise bad("there is no indicator", where=cells.where, allowed="one or more", remedy="name the indicators")
+    refuse(Problem(f"the indicator {name!r} is positive and negative", cells.where, "one of the two",
+                   "remove it from one side") for name in positive if name in negative)  # fmt: skip
     seen = _observed(indicators, observed, cells)
-    _check_values(indicators, seen, cells)
     scaled = [min_max(values, seen, negative=name in negative) for name, values in indicators.items()]
     columns = [entropy(a, seen) for a in scaled]
     entropies = np.stack(np.broadcast_arrays(*columns), axis=1)
@@ -164,17 +165,9 @@ def _range(values: Floats, observed: Flags) -> tuple[Floats, Floats]:
     return low, high
 
 
-def _check_names(positive: Mapping[str, Floats], negative: Mapping[str, Floats], cells: CellNames) -> None:
-    both = [name for name in positive if name in negative]
-    if not positive and not negative:
-        raise bad("there is no indicator", where=cells.where, allowed="one or more", remedy="name the indicators")
-    if both:
-        raise BadInput(*(Problem(f"the indicator {name!r} is positive and negative", cells.where, "one of the two",
-                                 "remove it from one side") for name in both))  # fmt: skip
-
-
 def _observed(indicators: Mapping[str, Floats], observed: Flags | None, cells: CellNames) -> Flags:
-    """The mask, (R|1, T, N), of all cells when there is none; raises BadInput for shapes that do not go together."""
+    """The mask, (R|1, T, N), of all cells when there is none; raises BadInput for shapes that do not go together, and
+    for every indicator that misses an observed value, or is constant."""
     first = next(iter(indicators.values()))
     seen = np.ones((1, *first.shape[1:]), dtype=bool) if observed is None else observed
     shapes = {name: values.shape for name, values in indicators.items()} | {"observed": seen.shape}
@@ -185,11 +178,7 @@ def _observed(indicators: Mapping[str, Floats], observed: Flags | None, cells: C
     if seen.sum(axis=(1, 2)).min(initial=2) < 2:
         raise bad("fewer than two unit-periods are observed", where=cells.where, allowed="two or more",
                   remedy="an index compares unit-periods: give it more rows")  # fmt: skip
-    return seen
 
-
-def _check_values(indicators: Mapping[str, Floats], seen: Flags, cells: CellNames) -> None:
-    """Raise BadInput for every indicator that misses an observed value, or is constant."""
     problems = []
     for name, values in indicators.items():
         lost = np.argwhere(seen & ~np.isfinite(values))
@@ -207,3 +196,4 @@ def _check_values(indicators: Mapping[str, Floats], seen: Flags, cells: CellName
             problems.append(Problem(f"the indicator {name!r} is {low[constant[0], 0, 0]:g} in every row{of}",
                                     cells.where, "indicators that vary", "leave it out of the index"))  # fmt: skip
     refuse(problems)
+    return seen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html import escape
@@ -45,7 +45,18 @@ def card(title: str, facts: Iterable[tuple[str, object]] = (), heads: Sequence[s
     """
     parts = [f"<div><strong>{escape(title)}</strong></div>"]
     parts += [f"<div>{_text(sentence, MOST_SAID)}</div>" for sentence in answer]
-    parts += [_facts(facts), _table(heads, list(rows))]
+    parts += [f'<div><span style="opacity:.7">{escape(name)}:</span> {_text(value)}</div>'
+              for name, value in facts if value is not None and value != ""]  # fmt: skip
+    if held := list(rows):
+        sides = ["right" if isinstance(value, int | float) else "left" for value in held[0]]
+        head = "".join(f"<th {CELL.format(side)}>{escape(name)}</th>" for side, name in zip(sides, heads, strict=True))
+        lines = [f'<tr style="border-bottom:{LINE}">{head}</tr>']
+        for row in held[:MOST_ROWS]:
+            cells = (f"<td {CELL.format(side)}>{_text(value)}</td>" for side, value in zip(sides, row, strict=True))
+            lines.append(f"<tr>{''.join(cells)}</tr>")
+        parts.append(f'<table style="border-collapse:collapse;margin:.3em 0">{"".join(lines)}</table>')
+        more = len(held) - MOST_ROWS
+        parts += [f'<div style="opacity:.7">and {more:,} more</div>'] if more > 0 else []
     parts += [f'<div style="opacity:.8">{_text(note, MOST_SAID)}</div>' for note in notes]
     return f'<div style="font-size:90%;line-height:1.4">{"".join(parts)}</div>'
 
@@ -77,27 +88,6 @@ def _text(value: object, most: int = MOST_LETTERS) -> str:
     return escape(text if len(text) <= most else text[: most - 1] + "\N{HORIZONTAL ELLIPSIS}")
 
 
-def _facts(facts: Iterable[tuple[str, object]]) -> str:
-    found = [(name, value) for name, value in facts if value is not None and value != ""]
-    return "".join(
-        f'<div><span style="opacity:.7">{escape(name)}:</span> {_text(value)}</div>' for name, value in found
-    )
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    if not rows:
-        return ""
-    sides = ["right" if isinstance(value, int | float) else "left" for value in rows[0]]
-    head = "".join(f"<th {CELL.format(side)}>{escape(name)}</th>" for side, name in zip(sides, heads, strict=True))
-    lines = [f'<tr style="border-bottom:{LINE}">{head}</tr>']
-    for row in rows[:MOST_ROWS]:
-        cells = "".join(f"<td {CELL.format(side)}>{_text(value)}</td>" for side, value in zip(sides, row, strict=True))
-        lines.append(f"<tr>{cells}</tr>")
-    more = len(rows) - MOST_ROWS
-    rest = f'<div style="opacity:.7">and {more:,} more</div>' if more > 0 else ""
-    return f'<table style="border-collapse:collapse;margin:.3em 0">{"".join(lines)}</table>{rest}'
-
-
 @dataclass(frozen=True, eq=False)
 class Panel:
     """Named variables on N units x T periods; valid, or not constructed.
@@ -126,8 +116,7 @@ class Panel:
         if self.observed is not None:
             self._check_shape("observed", self.observed)
             self.observed.flags.writeable = False
-        self._check(self.variables)
-        _check_replications(self.variables)
+        self._check(self.variables, self.variables)
         for name, values in self.attributes.items():
             if values.shape != (len(self.units),):
                 raise bad(f"attribute {name!r} has shape {values.shape}", where="panel attributes",
@@ -144,25 +133,26 @@ class Panel:
                       allowed=f"(R, {len(self.periods)}, {len(self.units)}): replications, periods, units",
                       remedy="transpose or complete the array")  # fmt: skip
 
-    def _check(self, variables: Mapping[str, Floats]) -> None:
+    def _check(self, variables: Mapping[str, Floats], together: Mapping[str, Floats]) -> None:
         for name, array in variables.items():
             self._check_shape(name, array)
             finite = np.isfinite(array)
-            if not finite.all() and not (finite | self._hidden()).all():
-                _, t, i = np.argwhere(~(finite | self._hidden()))[0]
+            sound = finite if finite.all() or self.observed is None else finite | ~self.observed
+            if not sound.all():
+                _, t, i = np.argwhere(~sound)[0]
                 raise bad(f"variable {name!r} is {array[~finite][0]}",
                           where=f"unit {self.units[i]}, period {self.periods[t]}", allowed="finite numbers",
                           remedy='fill or drop the cell (missing = "drop")')  # fmt: skip
             array.flags.writeable = False
-
-    def _hidden(self) -> Flags:
-        return np.zeros(1, dtype=bool) if self.observed is None else ~self.observed
+        if len({array.shape[0] for array in together.values()} - {1}) > 1:
+            sizes = {name: array.shape[0] for name, array in together.items()}
+            raise bad(f"numbers of replications differ: {sizes}", where="panel variables",
+                      allowed="1 or R in every variable", remedy="draw all for the same replications")  # fmt: skip
 
     def with_variables(self, variables: Mapping[str, Floats]) -> Self:
         """The same panel with some variables added or replaced; only the new ones are checked."""
-        self._check(variables)
         together = {**self.variables, **variables}
-        _check_replications(together)
+        self._check(variables, together)
         other = object.__new__(type(self))
         other.__dict__.update({key: self.__dict__[key] for key in self.__dataclass_fields__})
         other.__dict__["variables"] = MappingProxyType(together)
@@ -265,13 +255,6 @@ def check_steps(panel: Panel, asked_by: str) -> None:
                   remedy="leave out the periods before or after the gap")  # fmt: skip
 
 
-def _check_replications(variables: Mapping[str, Floats]) -> None:
-    if len({array.shape[0] for array in variables.values()} - {1}) > 1:
-        sizes = {name: array.shape[0] for name, array in variables.items()}
-        raise bad(f"numbers of replications differ: {sizes}", where="panel variables",
-                  allowed="1 or R in every variable", remedy="draw all for the same replications")  # fmt: skip
-
-
 def long_table(panel: Panel, unit: str = "unit", period: str = "period") -> pd.DataFrame:
     """One row a unit and period that is observed, by unit and period, of a panel with R = 1."""
     import pandas as pd  # loaded where a table is asked for
@@ -320,33 +303,28 @@ def group_labels(values: NDArray[Any]) -> NDArray[np.str_]:
 
 def panel_card(panel: Any, facts: Sequence[tuple[str, object]] = (), notes: Sequence[str] = ()) -> str:
     """Sizes, roles and variables of a panel as HTML; of several replications the numbers are those of the first."""
-    one = panel.replication(0)
-    many = panel.replications > 1
+    one, roles = panel.replication(0), panel.roles
+    seen, many = seen_in(one), panel.replications > 1
+    of: dict[str | None, str] = {roles.weight: "weight", roles.outcome: "outcome", roles.treatment: "treatment"}
+    for names, role in ((roles.controls, "control"), (roles.mediators, "mediator"), (roles.instruments, "instrument")):
+        of.update((name, role) for name in names)
+    rows: list[tuple[object, ...]] = []
+    for name, array in one.variables.items():
+        x = array[0][seen]
+        spread = float(x.std(ddof=1)) if x.size > 1 else np.nan
+        rows.append((name, of.get(name, ""), float(x.mean()), spread, float(x.min()), float(x.max())))
     own: list[tuple[str, object]] = [
         ("periods", f"{panel.periods[0]} to {panel.periods[-1]}"),
         ("units", listed(panel.units, 4)),
         ("rows", one.nobs),
         ("replications", panel.replications if many else None),
-        ("outcome", panel.roles.outcome),
-        ("treatment", panel.roles.treatment),
-        ("weighted by", panel.roles.weight),
+        ("outcome", roles.outcome),
+        ("treatment", roles.treatment),
+        ("weighted by", roles.weight),
         ("weights", listed(panel.weights)),
         ("attributes", listed(panel.attributes)),
     ]
     head = ("variable", "role", "mean", "s.d.", "least", "most")
     said = ["Numbers are those of the first replication."] if many else []
     title = f"Panel of {len(panel.units):,} units in {len(panel.periods):,} periods"
-    return card(title, (*own, *facts), head, _variables(one), (*said, *notes))
-
-
-def _variables(panel: Any) -> Iterator[tuple[Any, ...]]:
-    """A row a variable of a panel with R = 1."""
-    seen = np.ones((len(panel.periods), len(panel.units)), bool) if panel.observed is None else panel.observed[0]
-    roles = panel.roles
-    of: dict[str | None, str] = {roles.weight: "weight", roles.outcome: "outcome", roles.treatment: "treatment"}
-    for names, role in ((roles.controls, "control"), (roles.mediators, "mediator"), (roles.instruments, "instrument")):
-        of.update((name, role) for name in names)
-    for name, array in panel.variables.items():
-        values = array[0][seen]
-        yield (name, of.get(name, ""), float(values.mean()), float(values.std(ddof=1)) if values.size > 1 else np.nan,
-               float(values.min()), float(values.max()))  # fmt: skip
+    return card(title, (*own, *facts), head, rows, (*said, *notes))

@@ -226,17 +226,10 @@ def _read_stata(path: Path) -> pd.DataFrame:
         if "Value labels" not in str(error):
             raise
         frame = pd.read_stata(path, convert_dates=False, convert_categoricals=False)
-    for name, dates in _stata_dates(path, frame).items():
-        years = (frame[name] == dates.dt.year) | frame[name].isna()
-        if not years.all():
-            frame[name] = dates
-    return frame
-
-
-def _stata_dates(path: Path, frame: pd.DataFrame) -> dict[str, pd.Series[Any]]:
-    """Columns of a Stata file in a format of dates, converted; `frame`: the file with dates as numbers."""
     if frame.empty:
-        return {}
+        return frame
+
+    # columns in a format of dates, converted
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # %tC, with leap seconds, is left as objects
         with pd.read_stata(path, chunksize=1, convert_categoricals=False) as reader:
@@ -245,10 +238,14 @@ def _stata_dates(path: Path, frame: pd.DataFrame) -> dict[str, pd.Series[Any]]:
     seconds = [
         str(name) for name in frame if types.is_object_dtype(first[name]) and types.is_numeric_dtype(frame[name])
     ]
-    found = {name: pd.to_datetime(frame[name], unit="ms", origin="1960-01-01", errors="coerce") for name in seconds}
+    dated = {name: pd.to_datetime(frame[name], unit="ms", origin="1960-01-01", errors="coerce") for name in seconds}
     named = [str(name) for name in frame if types.is_datetime64_any_dtype(first[name])]
     converted = pd.read_stata(path, columns=named, convert_categoricals=False) if named else frame[named]
-    return found | {name: converted[name] for name in named}
+    for name, dates in (dated | {name: converted[name] for name in named}).items():
+        years = (frame[name] == dates.dt.year) | frame[name].isna()
+        if not years.all():
+            frame[name] = dates
+    return frame
 
 
 def _read_spss(path: Path) -> pd.DataFrame:
@@ -372,7 +369,15 @@ class Rows:
     def of(cls, frame: pd.DataFrame, unit: str, period: str) -> Self:
         """Read the two columns; raises BadInput as `read`, and for repeated unit-periods."""
         rows = cls.read(frame, unit, period)
-        rows._check_unique(unit, period)
+        pairs = pd.MultiIndex.from_arrays([rows.labels, rows.years])
+        twice = pairs[pairs.duplicated()].unique()
+        if len(twice):
+            named = listed((f"{label} in {year}" for label, year in twice), 4)
+            many = len(pairs) >= INDIVIDUALS * len(pairs.unique())
+            raise bad(f"{len(twice)} unit-periods have more than one row: {named}",
+                      where=f"{rows.file}, columns {unit!r} and {period!r}", allowed="one row per unit and period",
+                      remedy="if rows are individuals, add a table [collapse]; or name another unit column" if many
+                      else "remove the duplicates or name another unit column")  # fmt: skip
         return rows
 
     @classmethod
@@ -388,7 +393,11 @@ class Rows:
             problems.append(Problem(f"the unit is missing in {amount(len(blank), "row")}",
                                     f"{file}, column {unit!r}, row {first + places[blank[0]]}",
                                     "a name or code in every row", "fill it or delete the rows"))  # fmt: skip
-        years, wrong = _integers(frame[period])
+
+        values, texts = numbers(frame[period])
+        fractional = np.flatnonzero(~np.isfinite(values) | (values != np.round(values)) | (np.abs(values) > 2**53))
+        wrong = min((int(found[0]) for found in (texts, fractional) if found.size), default=None)
+        years = values.astype(np.int64) if wrong is None else np.zeros(len(values), dtype=np.int64)
         if wrong is not None:
             at = f"{file}, column {period!r}, row {first + places[wrong]}, unit {labels[wrong]}"
             given = cell_text(frame[period].iloc[wrong]) if unit_label(frame[period].iloc[wrong]) else "missing"
@@ -401,17 +410,6 @@ class Rows:
                                     "whole numbers one step apart", code[1]))  # fmt: skip
         refuse(problems)
         return cls(file, first, labels, years, places)
-
-    def _check_unique(self, unit: str, period: str) -> None:
-        pairs = pd.MultiIndex.from_arrays([self.labels, self.years])
-        twice = pairs[pairs.duplicated()].unique()
-        if len(twice):
-            named = listed((f"{label} in {year}" for label, year in twice), 4)
-            many = len(pairs) >= INDIVIDUALS * len(pairs.unique())
-            raise bad(f"{len(twice)} unit-periods have more than one row: {named}",
-                      where=f"{self.file}, columns {unit!r} and {period!r}", allowed="one row per unit and period",
-                      remedy="if rows are individuals, add a table [collapse]; or name another unit column" if many
-                      else "remove the duplicates or name another unit column")  # fmt: skip
 
     def at(self, row: int, column: str) -> str:
         """Where a cell is: file, column, unit, year, row."""
@@ -447,13 +445,27 @@ def read_table(
     frame = index_as_columns(frame)
     named = dict(attributes) if isinstance(attributes, Mapping) else {name: name for name in attributes}
     sources = _sources(frame, unit, period, roles, named, variables)
-    _check_columns(frame, unit, period, sources, named)
     rows = Rows.of(frame, unit, period)
     order = tuple(dict.fromkeys(rows.labels))
-    values = _all_numbers(frame, sources, rows)
+    values, problems = dict[str, Floats](), list[Problem]()
+    for name, column in sources:
+        values[name], wrong = numbers(frame[column])
+        problems += number_problems(values[name], wrong, frame[column], rows)
+    refuse(problems)
     if roles.weight is not None:
         refuse(weight_problems(values[roles.weight], roles.weight, rows))
-    kept, dropped = _complete(values, sources, rows, missing)
+
+    # rows without a missing value, and how many others there are by column
+    kept, lost = np.ones(len(rows.labels), dtype=bool), dict[str, int]()
+    for name, column in sources:
+        gaps = np.isnan(values[name])
+        if gaps.any():
+            problems.append(gap_problem(gaps, column, rows))
+            lost[column] = int((gaps & kept).sum())
+            kept &= ~gaps
+    if missing == "error":
+        refuse(problems)
+    dropped = {column: count for column, count in lost.items() if count}
     values = {name: column[kept] for name, column in values.items()}
     parts = _rectangle(frame.loc[kept], rows.those(kept), values, roles, named, (unit, period), treatment)
     return LongTable(parts, MappingProxyType(dropped), order)
@@ -471,7 +483,18 @@ def _rectangle(
     """Complete rows spread over (1, T, N), NaN and unobserved where there is no row."""
     units = tuple(dict.fromkeys(rows.labels))
     periods = tuple(int(year) for year in np.unique(rows.years))
-    _check_size(units, periods, len(rows.labels), rows.file, keys)
+    where = f"{rows.file}, columns {keys[0]!r} and {keys[1]!r}"
+    if not len(rows.labels):
+        raise bad("no row is complete", where=rows.file, allowed="rows without missing values",
+                  remedy="leave out the columns that are mostly missing")  # fmt: skip
+    if len(units) < 2 or len(periods) < 2:
+        raise bad(f"{amount(len(units), "unit")} and {amount(len(periods), "period")}", where=where,
+                  allowed="two or more of each", remedy="a panel needs several units over several periods")  # fmt: skip
+    if len(rows.labels) == len(units):
+        raise bad(f"each of {len(units)} units is seen in one period only", where=where,
+                  allowed="units seen repeatedly",
+                  remedy="name the column that identifies a unit over time")  # fmt: skip
+
     i = pd.Index(units).get_indexer(pd.Index(rows.labels))
     t = np.searchsorted(np.asarray(periods), rows.years)
     observed = np.zeros((1, len(periods), len(units)), dtype=bool)
@@ -581,18 +604,11 @@ def cell_text(value: object) -> str:
     return repr(value) if isinstance(value, str) else str(value)
 
 
-def _integers(column: pd.Series[Any]) -> tuple[NDArray[np.int64], int | None]:
-    """Whole numbers, (rows,), and the first row that is not one."""
-    values, wrong = numbers(column)
-    fractional = np.flatnonzero(~np.isfinite(values) | (values != np.round(values)) | (np.abs(values) > 2**53))
-    first = min((int(rows[0]) for rows in (wrong, fractional) if rows.size), default=None)
-    return (np.zeros(len(values), dtype=np.int64) if first is not None else values.astype(np.int64)), first
-
-
 def _sources(
     frame: pd.DataFrame, unit: str, period: str, roles: Roles, named: Mapping[str, str], extra: Sequence[str] | None
 ) -> list[tuple[str, str]]:
-    """(variable, column) of everything numeric that is asked for, in order."""
+    """(variable, column) of everything numeric that is asked for, in order; raises BadInput for columns that lack or
+    are used twice."""
     further = (*roles.controls, *roles.mediators, *roles.instruments)
     of_roles = [
         *([(roles.outcome, roles.outcome)] if roles.outcome else []),
@@ -604,12 +620,8 @@ def _sources(
     if extra is None and not of_roles:
         left = frame.drop(columns=[unit, period, *named.values()], errors="ignore")
         extra = [str(name) for name in left.select_dtypes(["number", "bool"]).columns]
-    return of_roles + [(name, name) for name in extra or ()]
+    sources = of_roles + [(name, name) for name in extra or ()]
 
-
-def _check_columns(
-    frame: pd.DataFrame, unit: str, period: str, sources: list[tuple[str, str]], named: Mapping[str, str]
-) -> None:
     wanted = {unit: "unit", period: "period", **{column: f"variable {name!r}" for name, column in sources},
               **{column: f"attribute {name!r}" for name, column in named.items()}}  # fmt: skip
     problems = missing_columns(frame, wanted)
@@ -625,45 +637,7 @@ def _check_columns(
         problems.append(Problem(f"the column {TREATMENT!r} is not the treatment", file,
                                 f"the name {TREATMENT!r} for the treatment alone", "rename that column"))  # fmt: skip
     refuse(problems)
-
-
-def _all_numbers(frame: pd.DataFrame, sources: list[tuple[str, str]], rows: Rows) -> dict[str, Floats]:
-    values, problems = {}, []
-    for name, column in sources:
-        values[name], wrong = numbers(frame[column])
-        problems += number_problems(values[name], wrong, frame[column], rows)
-    refuse(problems)
-    return values
-
-
-def _complete(
-    values: Mapping[str, Floats], sources: list[tuple[str, str]], rows: Rows, missing: Missing
-) -> tuple[Flags, dict[str, int]]:
-    """Rows without a missing value, (rows,), and how many others there are by column; raises unless they may go."""
-    kept = np.ones(len(rows.labels), dtype=bool)
-    dropped, problems = {}, []
-    for name, column in sources:
-        gaps = np.isnan(values[name])
-        if gaps.any():
-            problems.append(gap_problem(gaps, column, rows))
-            dropped[column] = int((gaps & kept).sum())
-            kept &= ~gaps
-    if problems and missing == "error":
-        raise BadInput(*problems)
-    return kept, {column: count for column, count in dropped.items() if count}
-
-
-def _check_size(units: tuple[str, ...], periods: tuple[int, ...], rows: int, file: str, columns: Sequence[str]) -> None:
-    where = f"{file}, columns {columns[0]!r} and {columns[1]!r}"
-    if not rows:
-        raise bad("no row is complete", where=file, allowed="rows without missing values",
-                  remedy="leave out the columns that are mostly missing")  # fmt: skip
-    if len(units) < 2 or len(periods) < 2:
-        raise bad(f"{amount(len(units), "unit")} and {amount(len(periods), "period")}", where=where,
-                  allowed="two or more of each", remedy="a panel needs several units over several periods")  # fmt: skip
-    if rows == len(units):
-        raise bad(f"each of {rows} units is seen in one period only", where=where, allowed="units seen repeatedly",
-                  remedy="name the column that identifies a unit over time")  # fmt: skip
+    return sources
 
 
 def _attribute_problems(frame: pd.DataFrame, named: Mapping[str, str], rows: Rows) -> list[Problem]:
@@ -728,7 +702,11 @@ def treatment_problems(
     """
     seen, kind = ~np.isnan(did), kind or kind_of_treatment(did)
     if kind == "continuous":
-        return _constant(did[seen], where)
+        values = did[seen]
+        if len(values) and values.min() < values.max():
+            return []
+        said = f"is {values[0]:g} everywhere" if len(values) else "is observed nowhere"
+        return [Problem(f"the treatment {said}", where, "a treatment that varies", "check the column")]
     odd = np.argwhere(seen & (did != 0) & (did != 1))
     if odd.size:
         t, i = odd[0]
@@ -750,10 +728,3 @@ def treatment_problems(
         return [Problem("everybody is always treated", where, "untreated units or periods to compare with",
                         "check the column, add earlier periods or untreated units")]  # fmt: skip
     return []
-
-
-def _constant(values: Floats, where: str) -> list[Problem]:
-    if len(values) and values.min() < values.max():
-        return []
-    said = f"is {values[0]:g} everywhere" if len(values) else "is observed nowhere"
-    return [Problem(f"the treatment {said}", where, "a treatment that varies", "check the column")]

@@ -12,7 +12,7 @@ import json
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from sim.errors import Problem, bad, listed
+from sim.errors import bad, listed
 from sim.panel import Panel
 from sim.schema import Roles
 from sim.weights import Weights
@@ -104,38 +104,27 @@ def panel_from(text: str, where: str, remedy: str) -> Panel:
     """The panel that a text of `panel_text` holds; raises BadInput, with the place and the remedy, for any other."""
     try:
         with np.load(io.BytesIO(base64.b85decode(text)), allow_pickle=False) as arrays:
-            return _unpacked(arrays)
+            about = json.loads(str(arrays["about"]))
+            units = tuple(about["units"])
+            outcome, treatment, controls, mediators, *continuous = about["roles"]
+            weights = {}
+            for name, standardize, own in about["weights"]:
+                links = (arrays[f"w:{name}:{part}"] for part in ("data", "indices", "indptr"))
+                weights[name] = Weights(units, sp.csr_array(tuple(links), shape=(len(units),) * 2), standardize, own)
+            roles = Roles(outcome, treatment, tuple(controls), tuple(mediators), continuous=bool(continuous),
+                          instruments=tuple(about.get("instruments", ())), weight=about.get("weight"))  # fmt: skip
+            return Panel(
+                units=units,
+                periods=tuple(about["periods"]),
+                variables={name: arrays[f"v:{name}"] for name in about["variables"]},
+                roles=roles,
+                attributes={name: arrays[f"a:{name}"] for name in about["attributes"]},
+                observed=arrays.get("observed"),
+                weights=weights,
+            )
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise bad("panel is not a panel's text", where=where, allowed="what panel_text wrote",
                   remedy=remedy) from error  # fmt: skip
-
-
-def _unpacked(arrays: Mapping[str, Any]) -> Panel:
-    about = json.loads(str(arrays["about"]))
-    units = tuple(about["units"])
-    outcome, treatment, controls, mediators, *continuous = about["roles"]
-    weights = {}
-    for name, standardize, own in about["weights"]:
-        data, indices, indptr = (arrays[f"w:{name}:{part}"] for part in ("data", "indices", "indptr"))
-        matrix: sp.csr_array[Any, tuple[int, int]] = sp.csr_array((data, indices, indptr), shape=(len(units),) * 2)
-        weights[name] = Weights(units, matrix, standardize, own)
-    return Panel(
-        units=units,
-        periods=tuple(about["periods"]),
-        variables={name: arrays[f"v:{name}"] for name in about["variables"]},
-        roles=Roles(
-            outcome,
-            treatment,
-            tuple(controls),
-            tuple(mediators),
-            continuous=bool(continuous),
-            instruments=tuple(about.get("instruments", ())),
-            weight=about.get("weight"),
-        ),
-        attributes={name: arrays[f"a:{name}"] for name in about["attributes"]},
-        observed=arrays.get("observed"),
-        weights=weights,
-    )
 
 
 # A panel as one Parquet file that stands beside a study file: whole numbers and all digits, with units' facts and
@@ -159,7 +148,13 @@ def write_beside(panel: Panel, path: Path) -> None:
     columns |= {name: values[0].ravel() for name, values in panel.variables.items()}
     columns |= {f"{FACT}{name}": np.tile(values, periods) for name, values in panel.attributes.items()}
     rest = [None] * (units * (periods - 1))
-    columns |= {f"{LINKS}{name}": [*_links(weights), *rest] for name, weights in panel.weights.items()}
+    for name, w in panel.weights.items():
+        links = []
+        for start, stop in zip(w.matrix.indptr[:-1], w.matrix.indptr[1:], strict=True):
+            near = zip(w.matrix.indices[start:stop], w.matrix.data[start:stop], strict=True)
+            row = {"standardize": w.standardize, "links": {w.units[j]: float(value) for j, value in near}}
+            links.append(json.dumps(row, ensure_ascii=False))
+        columns[f"{LINKS}{name}"] = [*links, *rest]
     pd.DataFrame(columns).to_parquet(path, index=False)
 
 
@@ -171,22 +166,14 @@ def read_beside(path: Path, where: str) -> Panel:
         raise bad(f"there is no file {path}", where=where, allowed="a Parquet file, relative to the study file",
                   remedy="correct the path, or copy the file")  # fmt: skip
     frame = read_frame(path)
-    if problem := _unsound(frame, path, where):
-        raise bad(problem.what, where=where, allowed=problem.allowed, remedy=problem.remedy)
-    return _panel(frame, path)
-
-
-def _unsound(frame: pd.DataFrame, path: Path, where: str) -> Problem | None:
-    """What is wrong with a table: columns that are missing, or rows that are not one a unit and period."""
     if missing := [name for name in ("unit", "period") if name not in frame.columns]:
-        return Problem(f"{path} has no column {listed(missing)}", where, "columns unit and period", "add them")
+        raise bad(f"{path} has no column {listed(missing)}", where=where, allowed="columns unit and period",
+                  remedy="add them")  # fmt: skip
     count = frame["unit"].nunique() * frame["period"].nunique()
     if len(frame) != count or frame.duplicated(["unit", "period"]).any():
-        return Problem(f"{path} is not balanced", where, "one row a unit and period", "complete the rows")
-    return None
+        raise bad(f"{path} is not balanced", where=where, allowed="one row a unit and period",
+                  remedy="complete the rows")  # fmt: skip
 
-
-def _panel(frame: pd.DataFrame, path: Path) -> Panel:
     units = tuple(str(unit) for unit in dict.fromkeys(frame["unit"]))
     position = {unit: i for i, unit in enumerate(units)}
     frame = frame.assign(unit=frame["unit"].astype(str))
@@ -201,26 +188,12 @@ def _panel(frame: pd.DataFrame, path: Path) -> Panel:
             values = first[name].to_numpy()
             attributes[name.removeprefix(FACT)] = values.astype(str) if values.dtype.kind not in "fiub" else values
         else:
-            variables[name] = _numbers(frame[name], path).reshape(shape)
+            try:
+                variables[name] = frame[name].to_numpy(dtype=np.float64).reshape(shape)
+            except (TypeError, ValueError) as error:
+                raise bad(f"column {name!r} holds text", where=str(path), allowed="numbers",
+                          remedy=f"name it {FACT}{name} where it is a fact of the units") from error  # fmt: skip
     return Panel(units, periods, variables, attributes=attributes, weights=weights)
-
-
-def _numbers(column: pd.Series[Any], path: Path) -> np.ndarray:
-    try:
-        return column.to_numpy(dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise bad(f"column {column.name!r} holds text", where=str(path), allowed="numbers",
-                  remedy=f"name it {FACT}{column.name} where it is a fact of the units") from error  # fmt: skip
-
-
-def _links(weights: Weights) -> list[str]:
-    matrix = weights.matrix
-    return [
-        json.dumps({"standardize": weights.standardize, "links": {
-            weights.units[j]: float(value) for j, value in zip(matrix.indices[start:stop], matrix.data[start:stop],
-                                                               strict=True)}}, ensure_ascii=False)
-        for start, stop in zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True)
-    ]  # fmt: skip
 
 
 def _weights(units: tuple[str, ...], texts: pd.Series[Any], name: str) -> Weights:

@@ -15,7 +15,7 @@ from sim.design import Design, World
 from sim.errors import bad, choice_problems, refuse
 from sim.schema import Schema
 from sim.streams import Streams
-from sim.world.panel_design import PanelDesign, settle
+from sim.world.panel_design import PanelDesign
 from sim.world.parts.adoption import Calendar, Never, Random
 from sim.world.parts.covariates import BoundedCovariate, Normal
 from sim.world.parts.effect import Effect
@@ -30,15 +30,12 @@ from sim.world.parts.weights import NoWeights
 class Preset(Design):
     """A world of parts behind a few dials."""
 
+    known: ClassVar[Mapping[str, float]] = {}  # truths that the parts do not know by themselves
+
     @property
     @abstractmethod
     def parts(self) -> PanelDesign:
         """The same world as a design of parts."""
-
-    @property
-    def known(self) -> Mapping[str, float]:
-        """Truths that the parts do not know by themselves."""
-        return {}
 
     @property
     def schema(self) -> Schema:
@@ -57,7 +54,7 @@ class Preset(Design):
 
     def settle(self, streams: Streams) -> World:
         """Draw what the parts hold fixed."""
-        return replace(settle(self.parts, streams), known=dict(self.known))
+        return replace(self.parts.settle(streams), known=dict(self.known))
 
 
 # What the study of eco-industrial parks printed: sizes, calendar, moments and coefficients of its tables.
@@ -186,12 +183,6 @@ class PaperDials(Preset):
         )
 
     @property
-    def has_mediator(self) -> bool:
-        """Whether this world has one: its own errors b u must fit into sigma, and errors must not spill over."""
-        _, to_outcome, _, sd, _ = MEDIATION[self.mediator]
-        return self.sigma > abs(to_outcome) * sd and not self.coefficients.lam
-
-    @property
     def held_fixed(self) -> tuple[str, ...]:
         """What a world draws once: city levels, and calendar and controls or what is behind redrawn ones."""
         calendar: tuple[str, ...] = ("calendar",)
@@ -233,52 +224,45 @@ class Paper(PaperDials):
     kind: ClassVar[str] = "paper"
 
     @property
+    @lru_cache(maxsize=256)  # noqa: B019  (settings are small, and made anew wherever they are read)
     def parts(self) -> PanelDesign:
         """The same world as a design of parts."""
-        return _parts_of_paper(self)
-
-
-@lru_cache(maxsize=256)
-def _parts_of_paper(dials: PaperDials) -> PanelDesign:
-    coefficients = dials.coefficients
-    controls = tuple(
-        BoundedCovariate(name, own, lagged, mean=mean, sd=sd, low=low, high=high)
-        for name, own, lagged, (mean, sd, low, high) in zip(
-            CONTROLS, coefficients.controls, coefficients.w_controls, CONTROL_MOMENTS.values(), strict=False
+        coefficients = self.coefficients
+        controls = tuple(
+            BoundedCovariate(name, own, lagged, mean=mean, sd=sd, low=low, high=high)
+            for name, own, lagged, (mean, sd, low, high) in zip(
+                CONTROLS, coefficients.controls, coefficients.w_controls, CONTROL_MOMENTS.values(), strict=False
+            )
         )
-    )
-    sizes = cohort_sizes(dials.treated)
-    dates = tuple((year, int(size)) for year, size in zip(COHORTS, sizes, strict=True) if size)
-    return PanelDesign(
-        periods=LAST_YEAR - FIRST_YEAR + 1,
-        first_period=FIRST_YEAR,
-        outcome="icr",
-        geography=Cities(),
-        levels=LEVELS,
-        covariates=controls,
-        errors=Process(sd=dials.sigma, serial=dials.serial, spatial=coefficients.lam),
-        adoption=Calendar(
-            dates=dates if dials.calendar == "staggered" else ((SINGLE_DATE, dials.treated),),
-            on_prosperity=RICH if dials.assignment == "rich" else 0.0,
-        ),
-        effect=Effect(
-            size=coefficients.did, shape=dials.shape, unit_sd=dials.heterogeneity,
-            anticipation=dials.anticipation, trend_gap=dials.trend_gap,
-        ),
-        spillover=Neighbours(rho=coefficients.rho, w_effect=coefficients.w_did),
-        mediators=_mediators(dials),
-        redraw=tuple(PARTS[name] for name in dials.redraw),  # type: ignore[misc]
-    )  # fmt: skip
-
-
-def _mediators(dials: PaperDials) -> tuple[Linear, ...]:
-    """The channel of table 5, whose part of effect and errors is within the outcome's."""
-    if not dials.has_mediator:
-        return ()
-    to_mediator, to_outcome, mean, sd, stretch = MEDIATION[dials.mediator]
-    scale = dials.effect / PUBLISHED_EFFECT
-    return (Linear(dials.mediator, to_mediator * scale, to_outcome, sd, dials.confounding, mean=mean, levels=stretch,
-                   within=True),)  # fmt: skip
+        sizes = cohort_sizes(self.treated)
+        dates = tuple((year, int(size)) for year, size in zip(COHORTS, sizes, strict=True) if size)
+        mediators: tuple[Linear, ...] = ()
+        to_mediator, to_outcome, mean, sd, stretch = MEDIATION[self.mediator]
+        if self.sigma > abs(to_outcome) * sd and not coefficients.lam:
+            # the channel of table 5, whose errors b u fit into sigma; its part of effect and errors is the outcome's
+            scale = self.effect / PUBLISHED_EFFECT
+            mediators = (Linear(self.mediator, to_mediator * scale, to_outcome, sd, self.confounding, mean=mean,
+                                levels=stretch, within=True),)  # fmt: skip
+        return PanelDesign(
+            periods=LAST_YEAR - FIRST_YEAR + 1,
+            first_period=FIRST_YEAR,
+            outcome="icr",
+            geography=Cities(),
+            levels=LEVELS,
+            covariates=controls,
+            errors=Process(sd=self.sigma, serial=self.serial, spatial=coefficients.lam),
+            adoption=Calendar(
+                dates=dates if self.calendar == "staggered" else ((SINGLE_DATE, self.treated),),
+                on_prosperity=RICH if self.assignment == "rich" else 0.0,
+            ),
+            effect=Effect(
+                size=coefficients.did, shape=self.shape, unit_sd=self.heterogeneity,
+                anticipation=self.anticipation, trend_gap=self.trend_gap,
+            ),
+            spillover=Neighbours(rho=coefficients.rho, w_effect=coefficients.w_did),
+            mediators=mediators,
+            redraw=tuple(PARTS[name] for name in self.redraw),  # type: ignore[misc]
+        )  # fmt: skip
 
 
 def cohort_sizes(treated: int) -> NDArray[np.intp]:
@@ -316,6 +300,8 @@ class BertrandDufloMullainathan(Preset):
 
     kind: ClassVar[str] = "bdm"
 
+    known: ClassVar[Mapping[str, float]] = {"sigma2": 1.0}  # whatever the autocorrelation of the errors
+
     serial: float = 0.8
 
     def __post_init__(self) -> None:
@@ -324,29 +310,20 @@ class BertrandDufloMullainathan(Preset):
                       remedy="correct the dial")  # fmt: skip
 
     @property
+    @lru_cache(maxsize=64)  # noqa: B019  (settings are small, and made anew wherever they are read)
     def parts(self) -> PanelDesign:
         """The same world as a design of parts."""
-        return _parts_of_bdm(self.serial)
-
-    @property
-    def known(self) -> Mapping[str, float]:
-        """The variance of the errors, whatever their autocorrelation."""
-        return {"sigma2": 1.0}
-
-
-@lru_cache(maxsize=64)
-def _parts_of_bdm(serial: float) -> PanelDesign:
-    return PanelDesign(
-        units=UNITS,
-        periods=len(YEARS),
-        first_period=YEARS[0],
-        geography=Nowhere(),
-        weights=NoWeights(),
-        levels=Effects(unit_sd=0.0, period_sd=0.0),
-        errors=Process(serial=serial),
-        adoption=Random(share=0.5, dates=LAWS),
-        redraw=("adoption",),
-    )
+        return PanelDesign(
+            units=UNITS,
+            periods=len(YEARS),
+            first_period=YEARS[0],
+            geography=Nowhere(),
+            weights=NoWeights(),
+            levels=Effects(unit_sd=0.0, period_sd=0.0),
+            errors=Process(serial=self.serial),
+            adoption=Random(share=0.5, dates=LAWS),
+            redraw=("adoption",),
+        )
 
 
 # The `clustered` design: regressor and error share shocks within few groups (Cameron, Gelbach and Miller 2008).
@@ -371,6 +348,8 @@ class Clustered(Preset):
 
     kind: ClassVar[str] = "clustered"
 
+    known: ClassVar[Mapping[str, float]] = {"sigma2": VARIANCE}
+
     groups: int = 10
     size: int = 30
     effect: float = 1.0
@@ -385,28 +364,19 @@ class Clustered(Preset):
                       remedy="correct the dial")  # fmt: skip
 
     @property
+    @lru_cache(maxsize=64)  # noqa: B019  (settings are small, and made anew wherever they are read)
     def parts(self) -> PanelDesign:
         """The same world as a design of parts."""
-        return _parts_of_clustered(self)
-
-    @property
-    def known(self) -> Mapping[str, float]:
-        """The variance of both shocks."""
-        return {"sigma2": VARIANCE}
-
-
-@lru_cache(maxsize=64)
-def _parts_of_clustered(dials: Clustered) -> PanelDesign:
-    sd = float(np.sqrt(VARIANCE))
-    return PanelDesign(
-        units=dials.groups * dials.size,
-        periods=1,
-        first_period=PERIOD,
-        geography=Nowhere(groups=dials.groups),
-        weights=NoWeights(),
-        levels=Effects(unit_sd=0.0, period_sd=0.0),
-        covariates=(Normal("x", dials.effect, sd=sd, between=0.0, group_share=0.5),),
-        errors=Process(sd=sd, group_share=0.5),
-        adoption=Never(),
-        redraw=("covariates",),
-    )
+        sd = float(np.sqrt(VARIANCE))
+        return PanelDesign(
+            units=self.groups * self.size,
+            periods=1,
+            first_period=PERIOD,
+            geography=Nowhere(groups=self.groups),
+            weights=NoWeights(),
+            levels=Effects(unit_sd=0.0, period_sd=0.0),
+            covariates=(Normal("x", self.effect, sd=sd, between=0.0, group_share=0.5),),
+            errors=Process(sd=sd, group_share=0.5),
+            adoption=Never(),
+            redraw=("covariates",),
+        )

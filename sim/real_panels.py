@@ -41,16 +41,6 @@ class Observed(Design):
         """The panel's digest."""
         return {"panel": self.panel.digest}
 
-    @property
-    def default_worlds(self) -> int:
-        """One: nothing of an observed panel is drawn."""
-        return 1
-
-    @property
-    def held_fixed(self) -> tuple[str, ...]:
-        """Nothing: the panel is a fact."""
-        return ()
-
     def settle(self, streams: Streams) -> World:
         """There is nothing to settle."""
         return self
@@ -132,7 +122,10 @@ class _PlaceboWorld:
     def draw(self, streams: Streams, wanted: Wanted) -> Draw:
         """One tile; the outcome has a leading 1 unless nothing that is wanted differs between replications."""
         rows, roles = streams.replications, self.panel.roles
-        codes = self._codes(streams)
+        if self.others is None:
+            codes = np.array([self.randomisation.draw(rng) for rng in streams.each("assignment")])  # (R, N)
+        else:
+            codes = self.others[np.arange(streams.start, streams.stop) % len(self.others)]
         anew = self.randomisation.variables(codes)
         named = wanted.variables | ({roles.treatment} if roles.treatment else set())
         variables = {name: anew.get(name, values) for name, values in self.panel.variables.items() if name in named}
@@ -142,22 +135,14 @@ class _PlaceboWorld:
         truth = {name: np.full(rows, self._truth(Estimand.parse(name))) for name in wanted.estimands}
         return Draw(self.frame.with_variables(variables), truth)
 
-    def _codes(self, streams: Streams) -> Codes:
-        """Assignments of the replications, (R, N)."""
-        if self.others is not None:
-            return self.others[np.arange(streams.start, streams.stop) % len(self.others)]
-        return np.array([self.randomisation.draw(rng) for rng in streams.each("assignment")])
-
     def _truth(self, ask: Estimand) -> float:
-        """0 for effects of what is assigned again, else NaN."""
-        named = ask.kind not in OF_PERIODS or self._within_panel(ask)
-        return 0.0 if named and is_null(self.scheme, ask, self.panel.roles) else np.nan
-
-    def _within_panel(self, ask: Estimand) -> bool:
-        """Whether cohorts, periods or distances to adoption are those of the panel."""
+        """0 for effects of what is assigned again, on cohorts, periods or event times of the panel, else NaN."""
         periods = self.panel.periods
         allowed = range(len(periods)) if ask.kind == "event" else periods
-        return all(argument.lstrip("-").isdigit() and int(argument) in allowed for argument in ask.arguments)
+        named = ask.kind not in OF_PERIODS or all(
+            argument.lstrip("-").isdigit() and int(argument) in allowed for argument in ask.arguments
+        )
+        return 0.0 if named and is_null(self.scheme, ask, self.panel.roles) else np.nan
 
 
 def other_assignments(randomisation: Randomisation, asked_by: str) -> Codes:

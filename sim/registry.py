@@ -22,7 +22,7 @@ from typing import Any
 from sim.errors import BadInput, Problem, bad, one_of, reason, suggestion
 
 INLINE = "inline:"  # how the kind of a class begins that was made in a script, and that no module can be asked for
-_inline: dict[str, type] = {}  # such classes of this process
+INLINE_CLASSES: dict[str, type] = {}  # such classes of this process, by kind: "inline:NAME@DIGEST"
 _folders: list[Path] = []  # of study files, the latest last; "module:Object" is also looked for there
 _made: list[Discovery] = []  # in this process
 
@@ -66,7 +66,13 @@ def discovery(package: str, base: type) -> Discovery:
             problems = (*problems, fault)
         else:
             by_kind.setdefault(item.kind, []).append(item)
-    refused = {kind: _shared(kind, items) for kind, items in by_kind.items() if len(items) > 1}
+    refused = {}
+    for kind, items in by_kind.items():
+        if len(items) > 1:
+            places = " and ".join(f"{_file(item.__module__)} (class {item.__name__})" for item in items)
+            refused[kind] = Problem(f"kind {kind!r} is given to {len(items)} classes, so none of them can be used by "
+                                    "that name", places, "one class for each kind",
+                                    "give one of them another kind")  # fmt: skip
     kinds = {kind: items[0] for kind, items in by_kind.items() if len(items) == 1}
     found = Discovery(kinds, (*problems, *refused.values()), refused)
     _made.append(found)
@@ -92,8 +98,15 @@ def forget() -> None:
 
 def find(package: str, base: type, kind: str, where: str) -> type:
     """The class called `kind`, or the one that "module:Object" names; raises BadInput when there is none."""
-    if kind.startswith(INLINE):
-        return _of_this_process(kind, base, where)
+    if kind.startswith(INLINE):  # that a function of this script or session made
+        made = INLINE_CLASSES.get(kind)
+        if made is None or not issubclass(made, base):
+            name = kind.removeprefix(INLINE).partition("@")[0]
+            raise bad(f"the function {name!r} is not here, or its code is another one ({kind})", where=where,
+                      allowed="a function of the script or session that runs",
+                      remedy="do this from the script that made the study, or move the function to a module of its "
+                             "own with @design or @estimator, which a study file names")  # fmt: skip
+        return made
     if ":" in kind:
         return _named(kind, base, where)
     found = discovery(package, base)
@@ -105,16 +118,6 @@ def find(package: str, base: type, kind: str, where: str) -> type:
                           suggestion(kind, classes))  # fmt: skip
         raise BadInput(unknown, *found.problems)
     return found.kinds[kind]
-
-
-def enrol(kind: str, made: type) -> None:
-    """Let a kind "inline:NAME@DIGEST" mean a class for as long as this process lives."""
-    _inline[kind] = made
-
-
-def enrolled(kind: str) -> Any:
-    """The class that was enrolled under a kind; None when there is none."""
-    return _inline.get(kind)
 
 
 def join_search(folder: Path) -> None:
@@ -130,18 +133,6 @@ def join_search(folder: Path) -> None:
         sys.path.append(str(folder))
 
 
-def _of_this_process(kind: str, base: type, where: str) -> type:
-    """The class that a function of this script or session made."""
-    found = _inline.get(kind)
-    if found is None or not issubclass(found, base):
-        name = kind.removeprefix(INLINE).partition("@")[0]
-        raise bad(f"the function {name!r} is not here, or its code is another one ({kind})", where=where,
-                  allowed="a function of the script or session that runs",
-                  remedy="do this from the script that made the study, or move the function to a module of its own "
-                         "with @design or @estimator, which a study file names")  # fmt: skip
-    return found
-
-
 def _named(kind: str, base: type, where: str) -> type:
     """The object of a "module:Object"."""
     name, _, attribute = kind.partition(":")
@@ -152,7 +143,18 @@ def _named(kind: str, base: type, where: str) -> type:
     except (Exception, SystemExit) as error:
         raise bad(f"cannot load {kind!r}: {reason(error)}", where=where, allowed=allowed,
                   remedy="correct the module or its name, or add its folder to PYTHONPATH") from error  # fmt: skip
-    _check_place(name, where)
+
+    # another package, or a module of another text, may have the name of a file beside the study
+    top = name.partition(".")[0]
+    for beside in (_folders[-1] / f"{top}.py", _folders[-1] / top / "__init__.py") if _folders else ():
+        loaded = Path(getattr(sys.modules[top], "__file__", None) or "a built-in module")
+        same = loaded.resolve() == beside.resolve()
+        if beside.stem == top and beside.is_file() and loaded.is_file():
+            same = filecmp.cmp(loaded, beside, shallow=False)
+        if beside.is_file() and not same:
+            raise bad(f"{beside} has the name of another module ({loaded}), which Python finds first", where=where,
+                      allowed="a name that no other module has", remedy=f"rename {beside.name}")  # fmt: skip
+
     found = getattr(module, attribute, None)
     if found is None:
         names = [item.__name__ for item in _defined(module, base)]
@@ -166,19 +168,6 @@ def _named(kind: str, base: type, where: str) -> type:
     if fault := _fault(found):
         raise BadInput(fault)
     return found
-
-
-def _check_place(name: str, where: str) -> None:
-    """Raise BadInput when another package, or a module of another text, has the name of a file beside the study."""
-    top = name.partition(".")[0]
-    for beside in (_folders[-1] / f"{top}.py", _folders[-1] / top / "__init__.py") if _folders else ():
-        loaded = Path(getattr(sys.modules[top], "__file__", None) or "a built-in module")
-        same = loaded.resolve() == beside.resolve()
-        if beside.stem == top and beside.is_file() and loaded.is_file():
-            same = filecmp.cmp(loaded, beside, shallow=False)
-        if beside.is_file() and not same:
-            raise bad(f"{beside} has the name of another module ({loaded}), which Python finds first", where=where,
-                      allowed="a name that no other module has", remedy=f"rename {beside.name}")  # fmt: skip
 
 
 def modules_in(package: str, leave_out: Container[str] = ()) -> tuple[ModuleType, ...]:
@@ -244,12 +233,6 @@ def _fault(item: Any) -> Problem | None:
         return Problem("this class is left out: it is not a frozen dataclass", where, base,
                        "put @dataclass(frozen=True, slots=True) above it")  # fmt: skip
     return None
-
-
-def _shared(kind: str, items: list[type]) -> Problem:
-    places = " and ".join(f"{_file(item.__module__)} (class {item.__name__})" for item in items)
-    return Problem(f"kind {kind!r} is given to {len(items)} classes, so none of them can be used by that name", places,
-                   "one class for each kind", "give one of them another kind")  # fmt: skip
 
 
 def _file(module: str) -> str:

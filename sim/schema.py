@@ -127,47 +127,34 @@ def uneven_code(periods: NDArray[np.int64]) -> tuple[str, str] | None:
         return None
     if serial_years(codes.astype(np.float64)) is not None:
         return "dates as spreadsheet programs count days", "say years = true in [read], or give the years"
-    if _of_two_digits(codes):
-        return "years of two digits on both sides of a century", "write them in full, such as 1999 and 2000"
+    gaps = np.diff(codes)
+
+    # numbers from 0 to 99 with one wide gap that closes where 99 is followed by 0, as 97, 98, 99, 0, 1 have it
+    if len(codes) > 1 and codes[0] >= 0 and codes[-1] <= 99:
+        closed = np.append(np.delete(gaps, gaps.argmax()), codes[0] + 100 - codes[-1])
+        if 10 * closed.max() < gaps.max():
+            return "years of two digits on both sides of a century", "write them in full, such as 1999 and 2000"
+
+    # years and months, quarters or half-years, by the largest part, unless the code is linear in time
     for size, most in ((100, 12), (10, 4)):
         years, parts = codes // size, codes % size
-        if _are_years(years) and _within(parts, most):
-            return _of_parts(codes, years, parts)
-    return _of_days(codes)
+        if _within(years, FIRST_YEAR, LAST_YEAR) and _within(parts, 1, most):
+            count = next(count for count in sorted(PARTS) if parts.max() <= count)
+            steps = np.diff(years * count + parts)
+            if not gaps.size or (gaps * steps[0] == steps * gaps[0]).all():
+                return None
+            name, first = PARTS[count], int(years[0] * count + parts[0])
+            return f"years and {name}s", f"number them as year * {count} + {name}, so that {codes[0]} is {first}"
 
-
-def _of_two_digits(codes: NDArray[np.int64]) -> bool:
-    """Whether numbers from 0 to 99 have one wide gap that closes where 99 is followed by 0, as 97, 98, 99, 0, 1 do."""
-    if len(codes) < 2 or codes[0] < 0 or codes[-1] > 99:
-        return False
-    gaps = np.diff(codes)
-    closed = np.append(np.delete(gaps, gaps.argmax()), codes[0] + 100 - codes[-1])
-    return bool(10 * closed.max() < gaps.max())
-
-
-def _of_parts(codes: NDArray[np.int64], years: NDArray[np.int64], parts: NDArray[np.int64]) -> tuple[str, str] | None:
-    """A code of years and months, quarters or half-years, by the largest part, unless it is linear in time."""
-    count = next(count for count in sorted(PARTS) if parts.max() <= count)
-    gaps, steps = np.diff(codes), np.diff(years * count + parts)
-    if not gaps.size or (gaps * steps[0] == steps * gaps[0]).all():
-        return None
-    name, first = PARTS[count], int(years[0] * count + parts[0])
-    return (f"years and {name}s", f"number them as year * {count} + {name}, so that {codes[0]} is {first}")
-
-
-def _of_days(codes: NDArray[np.int64]) -> tuple[str, str] | None:
-    """A code of years, months and days, unless all are in one month or on the same day of the year."""
+    # years, months and days, unless all are in one month or on the same day of the year
     months, days = codes // 100, codes % 100
-    if not (_are_years(months // 100) and _within(months % 100, 12) and _within(days, 31)):
+    years = months // 100
+    if not (_within(years, FIRST_YEAR, LAST_YEAR) and _within(months % 100, 1, 12) and _within(days, 1, 31)):
         return None
     if len(np.unique(months)) == 1 or len(np.unique(codes % 10000)) == 1:
         return None
     return ("years, months and days", "number them 1, 2, 3 and so on, in their order")
 
 
-def _are_years(years: NDArray[np.int64]) -> bool:
-    return bool(years.min() >= FIRST_YEAR and years.max() <= LAST_YEAR)
-
-
-def _within(parts: NDArray[np.int64], most: int) -> bool:
-    return bool(parts.min() >= 1 and parts.max() <= most)
+def _within(parts: NDArray[np.int64], least: int, most: int) -> bool:
+    return bool(parts.min() >= least and parts.max() <= most)

@@ -188,7 +188,10 @@ def alike_in_gaps(panel: Panel) -> Codes:
     All, of a balanced panel and of an absorbing treatment, whose gaps are known. Else those observed in the same
     periods: a path is known where its unit was observed, and is exchanged whole.
     """
-    if panel.balanced or _absorbing(panel, treatment_of(panel, "scheme"), "scheme") is not None:
+    if panel.balanced:
+        return np.zeros(len(panel.units), dtype=np.intp)
+    first = _first_treated(panel, treatment_of(panel, "scheme"), "scheme")
+    if first is not None and not panel.roles.continuous:
         return np.zeros(len(panel.units), dtype=np.intp)
     return np.unique(seen_in(panel), axis=1, return_inverse=True)[1].ravel().astype(np.intp)
 
@@ -258,11 +261,6 @@ def _first_treated(panel: Panel, name: str, asked_by: str) -> Codes | None:
     return first if (np.where(seen, did, absorbing) == absorbing).all() else None
 
 
-def _absorbing(panel: Panel, name: str, asked_by: str) -> Codes | None:
-    """First treated periods (N,) of a treatment that is absorbing and not declared a dose, else None."""
-    return None if panel.roles.continuous else _first_treated(panel, name, asked_by)
-
-
 def arrangements(codes: Codes) -> int:
     """Distinct permutations of codes, (N,)."""
     counts = np.unique(codes, return_counts=True)[1]
@@ -291,7 +289,7 @@ def treatment_paths(panel: Panel, asked_by: str) -> tuple[dict[str, Floats], Cod
     name = treatment_of(panel, asked_by)
     table = _fixed(panel, name, asked_by).T
     if not panel.balanced:
-        first = _absorbing(panel, name, asked_by)
+        first = None if panel.roles.continuous else _first_treated(panel, name, asked_by)
         table = np.where(seen_in(panel).T, table, 0.0) if first is None else steps(len(panel.periods))[first]
     paths, real = np.unique(table, axis=0, return_inverse=True)
     return {name: paths}, real.ravel().astype(np.intp)
@@ -446,9 +444,20 @@ class Blocks(Scheme):
         """Groups along the links of W, in whichever direction they go."""
         weights = weights_of(panel, self.weights, self.text)
         links = np.asarray((weights.dense > 0) | (weights.dense.T > 0))
-        return self._fixed(panel, links) if self.size else self._grown(panel, links)
+        if not self.size:
+            paths, real, treated = treated_paths(panel, self.text)
+            never = int(real[~treated][0])
+            groups = connected_groups(links, np.flatnonzero(treated))
 
-    def _fixed(self, panel: Panel, links: Flags) -> Randomisation:
+            def draw(rng: Generator) -> Codes:
+                codes = np.full_like(real, never)
+                for old, new in zip(groups, grown_groups(links, [len(group) for group in groups], rng), strict=True):
+                    codes[new] = rng.permutation(real[old])
+                return codes
+
+            return Randomisation(paths, real, draw)
+
+        # fixed blocks
         paths, real = treatment_paths(panel, self.text)
         order = np.argsort(panel.units)  # by name: the order of a file's rows decides nothing
         blocks = [order[block] for block in compact_blocks(links[np.ix_(order, order)], self.size)]
@@ -463,19 +472,6 @@ class Blocks(Scheme):
         _check_exchanged(found, panel, self.text, "blocks of one size have the same content",
                          "choose another size or scheme")  # fmt: skip
         return found
-
-    def _grown(self, panel: Panel, links: Flags) -> Randomisation:
-        paths, real, treated = treated_paths(panel, self.text)
-        never = int(real[~treated][0])
-        groups = connected_groups(links, np.flatnonzero(treated))
-
-        def draw(rng: Generator) -> Codes:
-            codes = np.full_like(real, never)
-            for old, new in zip(groups, grown_groups(links, [len(group) for group in groups], rng), strict=True):
-                codes[new] = rng.permutation(real[old])
-            return codes
-
-        return Randomisation(paths, real, draw)
 
 
 @dataclass(frozen=True, slots=True)

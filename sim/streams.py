@@ -66,8 +66,14 @@ class Streams:
 
     def each(self, purpose: str) -> Iterator[np.random.Generator]:
         """One generator a replication, in order; each is valid only until the next is asked for."""
+        spans = [(self.start, self.replications)]  # first replication and length of runs of consecutive ones
+        if self.worlds > 1:
+            at = replications_from(self.start, self.replications, self.worlds)
+            begins = [0, *(np.flatnonzero(np.diff(at) > 1) + 1).tolist()]
+            ends = [*begins[1:], len(at)]
+            spans = [(int(at[begin]), end - begin) for begin, end in zip(begins, ends, strict=True)]
         key = self._key(purpose)
-        runs = ((np.random.Philox(key=key, counter=[first, 0, 0, 0]), count) for first, count in self._runs)
+        runs = ((np.random.Philox(key=key, counter=[first, 0, 0, 0]), count) for first, count in spans)
         blocks = np.concatenate([philox.random_raw(4 * count) for philox, count in runs]).reshape(-1, 4)
         blocks[:, 3] = 1  # the last word is SFC64's counter
         engine = np.random.SFC64(0)
@@ -84,16 +90,6 @@ class Streams:
         for generator, row in zip(self.each(purpose), out, strict=True):
             generator.standard_normal(out=row)
         return out
-
-    @property
-    def _runs(self) -> list[tuple[int, int]]:
-        """First replication and length of each run of consecutive ones."""
-        if self.worlds == 1:
-            return [(self.start, self.replications)]
-        at = replications_from(self.start, self.replications, self.worlds)
-        begins = [0, *(np.flatnonzero(np.diff(at) > 1) + 1).tolist()]
-        ends = [*begins[1:], len(at)]
-        return [(int(at[begin]), end - begin) for begin, end in zip(begins, ends, strict=True)]
 
     def _key(self, purpose: str) -> NDArray[np.uint64]:
         text = f"{self.seed}\x1f{self.scope}\x1f{purpose}".encode()

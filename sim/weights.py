@@ -82,7 +82,24 @@ class Weights:
         matrix: sp.csr_array[Any, tuple[int, int]] = sp.csr_array(raw, dtype=np.float64)
         matrix.eliminate_zeros()
         matrix.sort_indices()
-        _check_entries(units, matrix, name)
+        where, n = f"weights {name}", len(units)
+        if matrix.shape != (n, n):
+            raise bad(f"W is {matrix.shape[0]} x {matrix.shape[1]}", where=where,
+                      allowed=f"{n} x {n}, one row per unit",
+                      remedy="give W for exactly the panel's units")  # fmt: skip
+        if not np.isfinite(matrix.data).all() or (matrix.data < 0).any():
+            raise bad("W has negative, infinite or missing entries", where=where, allowed="finite entries >= 0",
+                      remedy="correct those entries")  # fmt: skip
+        on_diagonal = np.flatnonzero(matrix.diagonal())
+        if on_diagonal.size:
+            raise bad(f"units are their own neighbours: {listed(units[i] for i in on_diagonal)}", where=where,
+                      allowed="a zero diagonal", remedy="set the diagonal to zero")  # fmt: skip
+        islands = np.flatnonzero(np.diff(matrix.indptr) == 0)
+        if islands.size:
+            raise bad(f"units without neighbours: {listed((units[i] for i in islands), 12)}", where=where,
+                      allowed="at least one neighbour per unit",
+                      remedy='drop those units or set islands = "nearest"')  # fmt: skip
+
         if standardize not in get_args(Standardize):
             raise bad(f"standardize = {standardize!r}", where=f"weights {name}",
                       allowed=one_of(get_args(Standardize)),
@@ -168,51 +185,26 @@ class Weights:
         return f"Weights({self.name}, {len(self.units)} units, {self.matrix.nnz} links, {self.standardize})"
 
 
-def _check_entries(units: tuple[str, ...], matrix: sp.csr_array, name: str) -> None:
-    where = f"weights {name}"
-    n = len(units)
-    if matrix.shape != (n, n):
-        raise bad(f"W is {matrix.shape[0]} x {matrix.shape[1]}", where=where, allowed=f"{n} x {n}, one row per unit",
-                  remedy="give W for exactly the panel's units")  # fmt: skip
-    if not np.isfinite(matrix.data).all() or (matrix.data < 0).any():
-        raise bad("W has negative, infinite or missing entries", where=where, allowed="finite entries >= 0",
-                  remedy="correct those entries")  # fmt: skip
-    on_diagonal = np.flatnonzero(matrix.diagonal())
-    if on_diagonal.size:
-        raise bad(f"units are their own neighbours: {listed(units[i] for i in on_diagonal)}", where=where,
-                  allowed="a zero diagonal", remedy="set the diagonal to zero")  # fmt: skip
-    islands = np.flatnonzero(np.diff(matrix.indptr) == 0)
-    if islands.size:
-        raise bad(f"units without neighbours: {listed((units[i] for i in islands), 12)}", where=where,
-                  allowed="at least one neighbour per unit",
-                  remedy='drop those units or set islands = "nearest"')  # fmt: skip
-
-
 @one_thread
 def _eigenvalues(w: Floats) -> NDArray[np.complex128] | Floats:
-    """Eigenvalues of W, through a symmetric similar matrix where there is one (Ord 1975): W = D^-1 C, C = C'."""
-    symmetrised = _symmetric_similar(w)
-    if symmetrised is not None:
-        return np.asarray(scipy.linalg.eigvalsh(symmetrised), dtype=np.float64)
+    """Eigenvalues of W, through a symmetric similar matrix where there is one (Ord 1975): W = D^-1 C, C = C'.
+
+    That is D^1/2 W D^-1/2 where a diagonal D makes it symmetric: d_i w_ij = d_j w_ji along a spanning forest.
+    """
+    if np.array_equal(w != 0, w.T != 0):
+        pattern = sp.csr_array(w)
+        scale = np.full(w.shape[0], np.nan)
+        for root in range(w.shape[0]):
+            if np.isnan(scale[root]):
+                scale[root] = 1.0
+                order, parents = sp.csgraph.breadth_first_order(pattern, root, directed=False)
+                for node in order[1:]:
+                    scale[node] = scale[parents[node]] * w[parents[node], node] / w[node, parents[node]]
+        root_scale = np.sqrt(scale)
+        similar = root_scale[:, None] * w / root_scale
+        if np.allclose(similar, similar.T, rtol=1e-9, atol=1e-13 * float(np.abs(similar).max(initial=0.0))):
+            return np.asarray(scipy.linalg.eigvalsh((similar + similar.T) / 2), dtype=np.float64)
     return np.asarray(scipy.linalg.eigvals(w), dtype=np.complex128)
-
-
-def _symmetric_similar(w: Floats) -> Floats | None:
-    """D^1/2 W D^-1/2 when a diagonal D makes it symmetric, else None: d_i w_ij = d_j w_ji along a spanning forest."""
-    if not np.array_equal(w != 0, w.T != 0):
-        return None
-    pattern = sp.csr_array(w)
-    scale = np.full(w.shape[0], np.nan)
-    for root in range(w.shape[0]):
-        if np.isnan(scale[root]):
-            scale[root] = 1.0
-            order, parents = sp.csgraph.breadth_first_order(pattern, root, directed=False)
-            for node in order[1:]:
-                scale[node] = scale[parents[node]] * w[parents[node], node] / w[node, parents[node]]
-    root_scale = np.sqrt(scale)
-    similar = root_scale[:, None] * w / root_scale
-    alike = np.allclose(similar, similar.T, rtol=1e-9, atol=1e-13 * float(np.abs(similar).max(initial=0.0)))
-    return (similar + similar.T) / 2 if alike else None
 
 
 def chunks(flat: Floats) -> Iterator[slice]:
@@ -311,12 +303,6 @@ class Coordinates:
         """Raise BadInput for units at the same place."""
         distance = self.distances() + np.diag(np.full(len(self.units), np.inf))
         _check_gaps(self.units, distance, where, "are at the same place", "correct the coordinates")
-
-    def nearest(self, i: int) -> int:
-        """The unit nearest to unit i."""
-        distance = self.distances()[i]
-        distance[i] = np.inf
-        return int(distance.argmin())
 
 
 def knn(
@@ -484,8 +470,9 @@ def connected(
         raise bad(f"units without neighbours: {listed((units[i] for i in alone), 12)}", where=f"weights {name}",
                   allowed='coordinates, to find the nearest unit (islands = "nearest")',
                   remedy="name the panel's longitude and latitude columns, or drop those units")  # fmt: skip
-    near = np.array([coordinates.nearest(int(i)) for i in alone])
-    km = coordinates.distances()[alone, near]
+    distances = coordinates.distances() + np.diag(np.full(len(units), np.inf))
+    near = distances[alone].argmin(axis=1)
+    km = distances[alone, near]
     links = np.ones(alone.size) if strength is None else strength(km)
     whole = raw + sp.csr_array((links, (alone, near)), shape=raw.shape)
     attached = tuple((units[i], units[j]) for i, j in zip(alone, near, strict=True))

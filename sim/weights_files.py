@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -76,11 +76,6 @@ class Edges:
     read: str = ""
     distances: bool = False
 
-    @classmethod
-    def between(cls, focal: NDArray[np.object_], neighbor: NDArray[np.object_], weight: Floats) -> Self:
-        """Links of a file that names the units of its links alone."""
-        return cls(focal, neighbor, weight, frozenset((*focal, *neighbor)))
-
 
 def from_file(
     path: str | Path,
@@ -119,8 +114,9 @@ def from_file(
     raw = _square(content, units, path) if edges is None else _from_edges(edges, units, others, path)
     _check_entries(raw, units, path, distances=of_distance is not None)
     raw = _both_ways(raw, units, layout.symmetric, path, distances=of_distance is not None)
-    if edges is not None and islands == "error":
-        _check_whole(edges, keep or units, path)
+    if edges is not None and islands == "error" and (absent := [u for u in keep or units if u not in edges.named]):
+        raise bad(f"has no row for {listed(absent, 12)}", where=path.name, allowed="links of every unit of the panel",
+                  remedy='add them, leave those units out, or set islands = "nearest"')  # fmt: skip
     if keep is not None and keep != units:
         position = {unit: i for i, unit in enumerate(units)}
         rows = [position[unit] for unit in keep]
@@ -216,7 +212,8 @@ def _both_ways(
     back = sp.csr_array(forward.T)
     both = forward.multiply(back)
     if symmetric is None and both.nnz == 0 and forward.nnz > 1:
-        raise bad(f"each of {forward.nnz} links goes one way alone, such as {_first(forward, units)}", where=path.name,
+        i, j = (int(part[0]) for part in forward.nonzero())
+        raise bad(f"each of {forward.nnz} links goes one way alone, such as {units[i]} to {units[j]}", where=path.name,
                   allowed="links in both directions, or a word on it",
                   remedy="say symmetric = true if each goes both ways, or symmetric = false if they are meant as they "
                   "stand")  # fmt: skip
@@ -229,11 +226,6 @@ def _both_ways(
                   where=path.name, allowed="the same number in both directions",
                   remedy="correct them, or say symmetric = false if both are meant")  # fmt: skip
     return sp.csr_array(forward.maximum(back)) if symmetric else raw
-
-
-def _first(matrix: sp.csr_array, units: tuple[str, ...]) -> str:
-    i, j = (int(part[0]) for part in matrix.nonzero())
-    return f"{units[i]} to {units[j]}"
 
 
 def keys_of_file(path: Path, units: tuple[str, ...]) -> tuple[dict[str, Any], list[str]]:
@@ -300,33 +292,31 @@ def matrix_size(path: Path) -> tuple[int, ...] | None:
 def _read(path: Path, layout: FileLayout) -> Edges | sp.csr_array | Floats:
     """What a file holds; raises BadInput for one that cannot be read."""
     try:
-        return _content(path, layout)
+        match path.suffix.lower():
+            case ".npy":
+                return np.asarray(np.load(path, allow_pickle=False))
+            case ".mtx":
+                from scipy.io import mmread
+
+                return sp.csr_array(mmread(path, spmatrix=False))
+            case ".csv" | ".xlsx" | ".dta":
+                return _of_table(path, layout)
+            case extension:
+                from libpysal.graph import read_gal, read_gwt
+
+                links = (read_gal if extension == ".gal" else read_gwt)(path).adjacency.reset_index()
+                # libpysal reads 01001 as 1001. An island appears as its own neighbour with weight 0.
+                words = path.read_text("latin-1").split()
+                ids = {str(int(word)): word for word in words if re.fullmatch("0[0-9]+", word)}
+                focal, neighbor = (np.array([ids.get(label, label) for label in unit_labels(links[end])], object)
+                                   for end in ("focal", "neighbor"))  # fmt: skip
+                weight = links["weight"].to_numpy(np.float64)
+                return Edges(focal, neighbor, weight, frozenset((*focal, *neighbor)))
     except BadInput:
         raise
     except (*UNREADABLE, UnicodeError) as error:
         raise bad(f"cannot be read as {path.suffix[1:]} ({first_line(error)})", where=path.name,
                   allowed="an edge list or an N x N matrix of numbers", remedy="save it again") from error  # fmt: skip
-
-
-def _content(path: Path, layout: FileLayout) -> Edges | sp.csr_array | Floats:
-    match path.suffix.lower():
-        case ".npy":
-            return np.asarray(np.load(path, allow_pickle=False))
-        case ".mtx":
-            from scipy.io import mmread
-
-            return sp.csr_array(mmread(path, spmatrix=False))
-        case ".csv" | ".xlsx" | ".dta":
-            return _of_table(path, layout)
-        case extension:
-            from libpysal.graph import read_gal, read_gwt
-
-            adjacency = (read_gal if extension == ".gal" else read_gwt)(path).adjacency.reset_index()
-            # libpysal reads 01001 as 1001. An island appears as its own neighbour with weight 0.
-            ids = {str(int(word)): word for word in path.read_text("latin-1").split() if re.fullmatch("0[0-9]+", word)}
-            focal, neighbor = (np.array([ids.get(label, label) for label in unit_labels(adjacency[end])], object)
-                               for end in ("focal", "neighbor"))  # fmt: skip
-            return Edges.between(focal, neighbor, adjacency["weight"].to_numpy(np.float64))
 
 
 def _of_table(path: Path, layout: FileLayout) -> Edges | Floats:
@@ -393,42 +383,29 @@ def _named_matrix(table: pd.DataFrame, path: Path) -> Edges | None:
     """
     if len(table.columns) != len(table) + 1 or len(table) < 2:
         return None
-    rows, heads = unit_labels(table.iloc[:, 0]), unit_labels(pd.Series([*map(_plain, table.columns[1:])]))
-    if len(table) > 2 and _counted(heads) and sorted(rows) != sorted(heads):
+    named = [str(name).strip() for name in table.columns[1:]]
+    plain = [name[:-2] if name.endswith(".0") and name[:-2].isdecimal() else name for name in named]  # 1.0 is 1
+    rows, heads = unit_labels(table.iloc[:, 0]), unit_labels(pd.Series(plain))
+    found = [NUMBERED.fullmatch(str(head)) for head in heads]
+    counted = all(match is not None and int(match[1]) == i + 1 for i, match in enumerate(found))
+    if len(table) > 2 and counted and sorted(rows) != sorted(heads):
         heads = rows
     if sorted(rows) != sorted(heads) or "" in rows or len(set(rows)) < len(rows):
         return None
-    weights = _blanks_filled(np.column_stack([
-        _weights_of(table.iloc[:, j + 1], path, j, blank=True) for j in range(len(rows))]), table, path)  # fmt: skip
-    row, column = np.nonzero(weights)
-    return Edges(rows[row], heads[column], weights[row, column], frozenset(rows))
+    weights = np.column_stack([_weights_of(table.iloc[:, j + 1], path, j, blank=True) for j in range(len(rows))])
 
-
-def _plain(name: object) -> str:
-    """A heading as unit labels are: 1.0 is 1."""
-    text = str(name).strip()
-    return text[:-2] if text.endswith(".0") and text[:-2].isdecimal() else text
-
-
-def _counted(heads: NDArray[np.object_]) -> bool:
-    """Whether headings are a word, the same in all, and 1, 2, 3, ..."""
-    found = [NUMBERED.fullmatch(str(head)) for head in heads]
-    return all(match is not None and int(match[1]) == i + 1 for i, match in enumerate(found))
-
-
-def _blanks_filled(weights: Floats, table: pd.DataFrame, path: Path) -> Floats:
-    """A matrix (N, N) with zeros for an empty diagonal and an empty triangle; raises BadInput for other gaps."""
+    # an empty diagonal and an empty triangle are zeros, other gaps are none
     gaps = np.isnan(weights)
-    for part in (np.eye(len(weights), dtype=bool), *(side(np.ones_like(gaps), k) for side, k in
-                 ((np.triu, 1), (np.tril, -1)))):  # fmt: skip
+    for part in (np.eye(len(rows), dtype=bool), np.triu(np.ones_like(gaps), 1), np.tril(np.ones_like(gaps), -1)):
         if gaps[part].all():
             weights = np.where(part, 0.0, weights)
     left = np.argwhere(np.isnan(weights))
     if left.size:
-        row, column = (int(at) for at in left[0])
-        raise bad("a weight is missing", where=f"{path.name}, column {table.columns[column + 1]!r}, row {row + 2}",
+        i, j = (int(at) for at in left[0])
+        raise bad("a weight is missing", where=f"{path.name}, column {table.columns[j + 1]!r}, row {i + 2}",
                   allowed="numbers >= 0", remedy="fill the cell")  # fmt: skip
-    return weights
+    row, column = np.nonzero(weights)
+    return Edges(rows[row], heads[column], weights[row, column], frozenset(rows))
 
 
 def _ends(columns: list[str], pairs: tuple[tuple[str, str], ...] = (*ENDS, *LOOSE)) -> tuple[str, str] | None:
@@ -453,16 +430,17 @@ def _edge_list(table: pd.DataFrame, path: Path, layout: FileLayout) -> Edges:
                       remedy=closest(wanted, columns, f'name it: {key} = "..."'))  # fmt: skip
     called = _strength(columns, ends, layout, path)
     weight = np.ones(len(table)) if called is None else _weights_of(table[called], path)
-    edges = Edges.between(unit_labels(table[ends[0]]), unit_labels(table[ends[1]]), weight)
-    pairs = pd.MultiIndex.from_arrays([edges.focal, edges.neighbor])
+    focal, neighbor = unit_labels(table[ends[0]]), unit_labels(table[ends[1]])
+    pairs = pd.MultiIndex.from_arrays([focal, neighbor])
     twice = pairs[pairs.duplicated()]
     if len(twice):
         raise bad(f"links appear more than once: {listed((f'{a} to {b}' for a, b in twice), 3)}", where=path.name,
                   allowed="one row per link", remedy="remove the duplicates")  # fmt: skip
     usual = ends == ("focal", "neighbor") and called in (None, "weight")
     said = "all alike" if called is None else f"by {called!r}"
-    return replace(edges, read="" if usual else f"links of {path.name} go from {ends[0]!r} to {ends[1]!r}, {said}.",
-                   distances=called is not None and _words(called, DISTANCES))  # fmt: skip
+    return Edges(focal, neighbor, weight, frozenset((*focal, *neighbor)),
+                 read="" if usual else f"links of {path.name} go from {ends[0]!r} to {ends[1]!r}, {said}.",
+                 distances=called is not None and _words(called, DISTANCES))  # fmt: skip
 
 
 def _words(name: str, words: tuple[str, ...]) -> bool:
@@ -526,13 +504,6 @@ def _from_edges(edges: Edges, units: tuple[str, ...], others: Others, path: Path
     inside = np.array([a in position and b in position for a, b in zip(edges.focal, edges.neighbor, strict=True)], bool)
     i, j = ([position[label] for label in labels[inside]] for labels in (edges.focal, edges.neighbor))
     return sp.csr_array((edges.weight[inside], (i, j)), shape=(len(units), len(units)))
-
-
-def _check_whole(edges: Edges, units: tuple[str, ...], path: Path) -> None:
-    absent = [unit for unit in units if unit not in edges.named]
-    if absent:
-        raise bad(f"has no row for {listed(absent, 12)}", where=path.name, allowed="links of every unit of the panel",
-                  remedy='add them, leave those units out, or set islands = "nearest"')  # fmt: skip
 
 
 def _square(matrix: sp.csr_array | Floats, units: tuple[str, ...], path: Path) -> sp.csr_array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from typing import Any
@@ -39,12 +39,10 @@ from experiments.tables.ledger import (
 )
 from experiments.tables.spatial_models import likelihood_of
 from results.tables.records import BASELINE, EFFECTS, SPATIAL, Place, Record, records_of
-from sim.arrays import Floats
 from sim.design import Estimand
 from sim.errors import BadInput, Problem, bad, closest, listed, naming, one_of, refuse
 from sim.panel import Panel, seen_in
 from sim.schema import Roles, refuse_weights
-from sim.weights import Weights
 from sim.world.draw import POLICY_MEANS
 
 # The sample of a claim: the part of a real panel that its fit used, with the outcome and the controls of that fit.
@@ -58,42 +56,35 @@ def sample_of(real: RealPanel, fitted: FittedColumn) -> RealPanel:
     be, the sample has none. Error types and the main cluster go where the sample has fewer than two clusters. The
     sample's last notes say what differs from the whole panel. Raises BadInput for a fit on variables that are neither.
     """
-    panel, own = fitted.panel, real.panel.roles
+    panel, own, estimator = fitted.panel, real.panel.roles, fitted.estimator
     refuse_weights(own, "twins")
-    outcome, controls = _variables(real, fitted)
-    if panel is real.panel and (outcome, controls) == (own.outcome, own.controls):
-        return real
-    roles = Roles(outcome, own.treatment, controls, continuous=own.continuous)
-    weights, without = _weights(real, panel)
-    part = replace(panel, roles=roles, weights=weights)
-    spec = _spec(real.spec, part, own.outcome)
-    notes = (*real.notes, *_notes(real.panel, part, fitted), *without)
-    return replace(real, panel=part, spec=spec, notes=notes, further=_further(real, part))
 
-
-def _variables(real: RealPanel, fitted: FittedColumn) -> tuple[str | None, tuple[str, ...]]:
-    """The fit's outcome, and the panel's controls with the fit's further regressors; raises BadInput for others."""
-    roles, own, schema = real.panel.roles, fitted.estimator, fitted.panel.schema
-    outcome, named = roles.outcome, tuple[str, ...]()
-    if isinstance(own, RegressionEstimator):
-        outcome, named = own.names(schema)
-    controls = tuple(dict.fromkeys((*roles.controls, *(name for name in named if name != roles.treatment))))
-    lacking = sorted(own.variables(schema) - {str(outcome), str(roles.treatment), *controls})
+    outcome, named = own.outcome, tuple[str, ...]()
+    if isinstance(estimator, RegressionEstimator):
+        outcome, named = estimator.names(panel.schema)
+    controls = tuple(dict.fromkeys((*own.controls, *(name for name in named if name != own.treatment))))
+    lacking = sorted(estimator.variables(panel.schema) - {str(outcome), str(own.treatment), *controls})
     if lacking:
-        raise bad(f"twins do not have {one_of(lacking)}, which {own.name} uses", where=fitted.fit.where,
+        raise bad(f"twins do not have {one_of(lacking)}, which {estimator.name} uses", where=fitted.fit.where,
                   allowed="estimators that use the outcome, the treatment and controls",
                   remedy="choose a term of a regression, such as did")  # fmt: skip
-    return outcome, controls
+    if panel is real.panel and (outcome, controls) == (own.outcome, own.controls):
+        return real
 
+    weights, without = panel.weights or real.panel.weights, tuple[str, ...]()
+    if not panel.weights and panel.units != real.panel.units:
+        try:
+            weights = with_weights(panel, real.spec, real.order).weights
+        except BadInput as refusal:
+            weights, without = {}, (f"Twins of the claim's sample have no spatial weights: {reasons(refusal)}.",)
+    roles = Roles(outcome, own.treatment, controls, continuous=own.continuous)
+    part = replace(panel, roles=roles, weights=weights)
 
-def _weights(real: RealPanel, panel: Panel) -> tuple[Mapping[str, Weights], tuple[str, ...]]:
-    """W of the sample's units, and in words why there is none."""
-    if panel.weights or panel.units == real.panel.units:
-        return panel.weights or real.panel.weights, ()
-    try:
-        return with_weights(panel, real.spec, real.order).weights, ()
-    except BadInput as refusal:
-        return {}, (f"Twins of the claim's sample have no spatial weights: {reasons(refusal)}.",)
+    units = [real.panel.units.index(unit) for unit in panel.units]
+    periods = [real.panel.periods.index(period) for period in panel.periods]
+    further = {name: values[:, periods][:, :, units] for name, values in real.further.items()}
+    notes = (*real.notes, *_notes(real.panel, part, fitted), *without)
+    return replace(real, panel=part, spec=_spec(real.spec, part, own.outcome), notes=notes, further=further)
 
 
 def _spec(spec: Spec, panel: Panel, outcome: str | None) -> Spec:
@@ -106,13 +97,6 @@ def _spec(spec: Spec, panel: Panel, outcome: str | None) -> Spec:
     )
     index = spec.index if panel.roles.outcome == outcome else None
     return spec.model_copy(update={"panel": section, "inference": inference, "index": index})
-
-
-def _further(real: RealPanel, panel: Panel) -> dict[str, Floats]:
-    """Variables beside the panel's on the sample's units and periods."""
-    units = [real.panel.units.index(unit) for unit in panel.units]
-    periods = [real.panel.periods.index(period) for period in panel.periods]
-    return {name: values[:, periods][:, :, units] for name, values in real.further.items()}
 
 
 def _notes(whole: Panel, panel: Panel, fitted: FittedColumn) -> Iterator[str]:
@@ -226,7 +210,7 @@ def claim_of(real: RealPanel, text: str = HEADLINE, error: str | None = None) ->
     """
     _check_panel(real)
     place, term, choose = _read(real, text.strip())
-    fitted = _found(_ledger(real, place), place, term, text, choose)
+    fitted = _found(real, place, term, text, choose)
     with naming(f"--claim {text}"):
         sample = sample_of(real, fitted)
     dial = dial_of(sample, fitted, term, text)
@@ -252,10 +236,12 @@ def error_types_of(own: Estimator, panel: Panel, real: RealPanel, printed: str) 
     groups = [name for name in named if name and name in panel.attributes]
     by = ["unit", *(name for name in groups if name != real.spec.panel.unit)]
     wanted = [printed, "iid", "information", "hc1", "hessian", "qmle", *(f"cluster:{name}" for name in by)]
-    wanted += [f"{kind}:{name}" for kind in ("cr2", "cv3") for name in by] + _for_few_treated(panel)
+    wanted += [f"{kind}:{name}" for kind in ("cr2", "cv3") for name in by]
+    treated = treated_units(panel) if panel.roles.treatment else np.ones(0, dtype=bool)
+    wanted += FOR_FEW if not panel.roles.continuous and 0 < treated.sum() < FEW else ()
     wanted += [*own.errors, *real.spec.inference.errors]  # type: ignore[attr-defined]
     cheap = [error for error in dict.fromkeys(wanted) if kind_of(error) not in DRAWN]
-    if panel.roles.treatment and (~treated_units(panel)).sum() < FEWEST_TO_REJECT:
+    if panel.roles.treatment and (~treated).sum() < FEWEST_TO_REJECT:
         cheap = [error for error in cheap if error not in FOR_FEW]
     known = tuple(panel.attributes)
     if staggered:
@@ -288,13 +274,6 @@ def assigned_by(panel: Panel) -> str:
     return min(found, key=lambda name: found[name], default="")
 
 
-def _for_few_treated(panel: Panel) -> list[str]:
-    """Inference for few treated units, where they are few and others are never treated."""
-    treated = treated_units(panel) if panel.roles.treatment else np.ones(0, dtype=bool)
-    few = not panel.roles.continuous and 0 < treated.sum() < FEW
-    return [*FOR_FEW] if few else []
-
-
 def dial_of(real: RealPanel, fitted: FittedColumn, term: str, text: str) -> str:
     """The dial of a twin's design that moves the estimand of a term; raises BadInput where there is none."""
     targets = fitted.estimator.layout(fitted.panel.schema).targets
@@ -322,18 +301,14 @@ def _dial(real: RealPanel, target: str) -> str | None:
     return None
 
 
-def _ledger(real: RealPanel, place: Place) -> Ledger:
-    """The fits of the table that a claim stands in."""
+def _found(real: RealPanel, place: Place, term: str, text: str, choose: Callable[[FittedColumn], bool]) -> FittedColumn:
+    """The fit of a table that holds a term at a place; raises BadInput where the spec or the panel does not give it."""
     ledger = Ledger(real.spec.inference.seed, names=real.names)
     module = import_module(f"experiments.tables.{TABLES[place[0]]}")
     part = {"2": "add_baseline", "S": "add_effects"}.get(place[0], "add")
     getattr(module, part)(real, ledger)
     ledger.fitted = [item for item in ledger.fitted if item.fit.column]  # column 0 holds tests
-    return ledger
 
-
-def _found(ledger: Ledger, place: Place, term: str, text: str, choose: Callable[[FittedColumn], bool]) -> FittedColumn:
-    """The fit that holds a term at a place; raises BadInput where the spec or the panel does not give it."""
     there = [item for item in ledger.fitted if item.fit.place == place and choose(item)]
     if not there:
         raise _no_column(ledger, place, term, text)
@@ -396,6 +371,7 @@ def _check_panel(real: RealPanel) -> None:
 def _read(real: RealPanel, text: str) -> tuple[Place, str, Callable[[FittedColumn], bool]]:
     """Place and term that a claim names, and which of the fits there are meant; raises BadInput."""
     first, _, rest = text.partition(":")
+    main = [*real.panel.weights][:1]
     spatial = first in FORMS or first in EFFECTS
     if spatial and rest:
         if not real.panel.weights:
@@ -404,9 +380,17 @@ def _read(real: RealPanel, text: str) -> tuple[Place, str, Callable[[FittedColum
         model = first if first in FORMS else "sdm"
         if model in SPATIAL:
             own = _own(real, text if first in EFFECTS else rest)
-            return SPATIAL[model], own, lambda item: item.fit.model == model and item.fit.weights in {*_first(real)}
+            return SPATIAL[model], own, lambda item: item.fit.model == model and item.fit.weights in main
     if first.upper() in TABLES and rest:
-        return _cell(real, first.upper(), rest, text)
+        table = first.upper()
+        column, _, term = rest.partition(":")
+        if not column.isdecimal() or not term:
+            lacks = "term" if column.isdecimal() else "column"
+            usual = "overall" if table == "S" else HEADLINE
+            like = f"{table}:{column}:{usual}" if lacks == "term" else f"{table}:1:{rest}"
+            raise bad(f"the claim names no {lacks}", where=f"--claim {text}",
+                      allowed="TABLE:COLUMN:TERM, such as " + like, remedy="`estimate` shows the tables")  # fmt: skip
+        return (table, int(column)), _own(real, term), lambda item: item.fit.weights in (None, *main)
     if rest and first.isalnum() and rest[0].isdecimal():
         raise bad(f"there is no table {first!r} with claims", where=f"--claim {text}", allowed=", ".join(TABLES),
                   remedy="choose one of them; `estimate` shows the tables")  # fmt: skip
@@ -415,21 +399,6 @@ def _read(real: RealPanel, text: str) -> tuple[Place, str, Callable[[FittedColum
                   remedy=closest(text, STANDING, "choose one of them; `estimate` shows the tables"))  # fmt: skip
     title = "controls, units, periods"
     return BASELINE[title], _own(real, HEADLINE), lambda item: True
-
-
-def _cell(real: RealPanel, table: str, rest: str, text: str) -> tuple[Place, str, Callable[[FittedColumn], bool]]:
-    """Column and term of a table; raises BadInput where one of them is missing."""
-    column, _, term = rest.partition(":")
-    if not column.isdecimal() or not term:
-        lacks = "term" if column.isdecimal() else "column"
-        like = f"{table}:{column}:{'overall' if table == 'S' else HEADLINE}" if lacks == "term" else f"{table}:1:{rest}"
-        raise bad(f"the claim names no {lacks}", where=f"--claim {text}", allowed="TABLE:COLUMN:TERM, such as " + like,
-                  remedy="`estimate` shows the tables")  # fmt: skip
-    return (table, int(column)), _own(real, term), lambda item: item.fit.weights in {None, *_first(real)}
-
-
-def _first(real: RealPanel) -> list[str]:
-    return [*real.panel.weights][:1]
 
 
 def _own(real: RealPanel, term: str) -> str:

@@ -10,7 +10,7 @@ it is a function of the p value (Hoenig and Heisey 2001). What a convention says
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -63,13 +63,20 @@ class TrustVerdict:
 
 def verdict(found: Trust) -> TrustVerdict:
     """The answer of the first rule with a reason; reasons of later rules are sentences."""
-    said = [(answer, reason) for answer, reasons in RULES for reason in reasons(found)]
+    said = [*rules(found)]
     answer, reason = said[0] if said else ("supported", _support(found))
     more = [] if answer == "no claim" else [other for _, other in said[1:]]
     assumed = EXOGENOUS if found.claim.panel.roles.continuous else PARALLEL
-    return TrustVerdict(
-        answer, reason, (*_two_stages(found), *opening(found), *dict.fromkeys(more), *_rates(found), assumed)
-    )
+
+    # how often panels like this one get a verdict
+    rates, often = found.evidence, list[str]()
+    if rates.supported_without_effect is not None:
+        at = f"{rates.supported_at_effect:.1%} where the effect is {found.asked:.3g}"
+        sound = rates.contradicted_without_threat
+        rest = "" if sound is None else f"; {sound:.1%} of claims that nothing is wrong with are contradicted"
+        often = [f"On twins of your panel a claim is supported in {rates.supported_without_effect:.1%} of cases "
+                 f"without an effect and in {at}{rest}."]  # fmt: skip
+    return TrustVerdict(answer, reason, (*_two_stages(found), *opening(found), *dict.fromkeys(more), *often, assumed))
 
 
 def _two_stages(found: Trust) -> list[str]:
@@ -77,81 +84,55 @@ def _two_stages(found: Trust) -> list[str]:
     return [check.sentence for check in found.checks if check.name == DISAGREE and check.severity]
 
 
-def _no_claim(found: Trust) -> list[str]:
-    """No effect is significant at 10% with the printed errors, nor with the recommended ones."""
+def rules(found: Trust) -> Iterator[tuple[AnswerOfVerdict, str]]:
+    """Every rule that applies, with its answer and its reason; the first one decides."""
+    # no effect is significant at 10% with the printed errors, nor with the recommended ones
     p = [record.pvalue for record in (found.record, found.advised)]
-    if any(value is not None and value <= CLAIMED for value in p):
-        return []
-    shown = next((value for value in p if value is not None), None)
-    said = "there is no p value" if shown is None else f"p = {shown:.2f} with {errors_named(found.printed)}"
-    detected, largest = f"an effect of {abs(found.mde.value):.3g}", np.abs(found.main.effects).max()
-    if abs(found.mde.value) > largest:
-        detected = f"no effect up to {largest:.3g}, the largest that was simulated,"
-    return [f"No effect is claimed ({said}). Your panel detects {detected} with a power of {found.mde.power:.0%}."]
+    if not any(value is not None and value <= CLAIMED for value in p):
+        shown = next((value for value in p if value is not None), None)
+        said = "there is no p value" if shown is None else f"p = {shown:.2f} with {errors_named(found.printed)}"
+        detected, largest = f"an effect of {abs(found.mde.value):.3g}", np.abs(found.main.effects).max()
+        if abs(found.mde.value) > largest:
+            detected = f"no effect up to {largest:.3g}, the largest that was simulated,"
+        yield "no claim", (f"No effect is claimed ({said}). Your panel detects {detected} with a power of "
+                           f"{found.mde.power:.0%}.")  # fmt: skip
 
+    # checks that contradict the claim, those of trends first
+    against = [check for check in found.checks if check.answer == "contradicts"]
+    for check in sorted(against, key=lambda check: check.name != "unequal-trends"):
+        yield "contradicted", check.sentence
 
-def _contradictions(found: Trust) -> list[str]:
-    """Checks that contradict the claim, those of trends first."""
-    said = [check for check in found.checks if check.answer == "contradicts"]
-    return [check.sentence for check in sorted(said, key=lambda check: check.name != "unequal-trends")]
-
-
-def _leaning(found: Trust) -> list[str]:
-    """Trends before adoption that lean the claim's way by more than nine in ten twins, and explain it."""
+    # trends before adoption that lean the claim's way by more than nine in ten twins, and explain it
     lean = found.evidence.lean
-    if lean is None or not lean.explains:
-        return []
-    rest = f"{lean.estimate:.4g} ({lean.lower:.4g} to {lean.upper:.4g})"
-    return [f"Trends before adoption lean the claim's way: as much or more in {lean.pvalue:.1%} of twins that have no "
-            f"such trend. Without it the estimate is {rest}."]  # fmt: skip
+    if lean is not None and lean.explains:
+        rest = f"{lean.estimate:.4g} ({lean.lower:.4g} to {lean.upper:.4g})"
+        yield "not decided", (f"Trends before adoption lean the claim's way: as much or more in {lean.pvalue:.1%} of "
+                              f"twins that have no such trend. Without it the estimate is {rest}.")  # fmt: skip
 
+    # a joint test before adoption that is larger than on 99 of 100 sound twins
+    pretrend = found.evidence.pretrend
+    if pretrend is not None and pretrend <= RARE:
+        yield "not decided", ("Treated and other units move apart before adoption: the joint test is as large in "
+                              f"{pretrend:.1%} of twins with parallel trends.")  # fmt: skip
 
-def _pretrends(found: Trust) -> list[str]:
-    """A joint test before adoption that is larger than on 99 of 100 sound twins."""
-    share = found.evidence.pretrend
-    if share is None or share > RARE:
-        return []
-    return [f"Treated and other units move apart before adoption: the joint test is as large in {share:.1%} of twins "
-            "with parallel trends."]  # fmt: skip
+    # no error type of which what it needs is there
+    if found.recommended in found.forbidden:
+        yield "not decided", f"No error type is safe on this panel: {found.forbidden[found.recommended]}."
 
+    # the p value with the recommended errors
+    own = found.advised.pvalue
+    if own is None or not own <= LEVEL:
+        said = "there is no p value" if own is None else f"p = {own:.3f}"
+        yield "not decided", f"With {errors_named(found.recommended)} {said}."
 
-def _not_significant(found: Trust) -> list[str]:
-    """The p value with the recommended errors."""
-    p = found.advised.pvalue
-    if p is not None and p <= LEVEL:
-        return []
-    said = "there is no p value" if p is None else f"p = {p:.3f}"
-    return [f"With {errors_named(found.recommended)} {said}."]
-
-
-def _not_decided(found: Trust) -> list[str]:
-    """The calibrated p value of each method that has a vote, where it is clearly above 5%."""
-    out = []
+    # the calibrated p value of each method that has a vote, where it is clearly above 5%
     for one in found.voters:
-        p = found.calibrated(one)
-        if not within_level(p.value, p.mcse):
-            out.append(f"Twins by the method {one.method} without an effect give a test statistic as large in "
-                       f"{p.value:.1%} of cases (Monte Carlo error {p.mcse:.1%}).")  # fmt: skip
-    return out
-
-
-def _no_safe_errors(found: Trust) -> list[str]:
-    """No error type of which what it needs is there."""
-    if found.recommended not in found.forbidden:
-        return []
-    return [f"No error type is safe on this panel: {found.forbidden[found.recommended]}."]
-
-
-# Answers, each with its reasons: sentences, the most serious first; none = the rule does not apply.
-RULES: tuple[tuple[AnswerOfVerdict, Callable[[Trust], Sequence[str]]], ...] = (
-    ("no claim", _no_claim),
-    ("contradicted", _contradictions),
-    ("not decided", _leaning),
-    ("not decided", _pretrends),
-    ("not decided", _no_safe_errors),
-    ("not decided", _not_significant),
-    ("not decided", _not_decided),
-)
+        calibrated = found.calibrated(one)
+        if not within_level(calibrated.value, calibrated.mcse):
+            yield "not decided", (
+                f"Twins by the method {one.method} without an effect give a test statistic as large in "
+                f"{calibrated.value:.1%} of cases (Monte Carlo error {calibrated.mcse:.1%})."
+            )  # fmt: skip
 
 
 def _support(found: Trust) -> str:
@@ -163,37 +144,42 @@ def _support(found: Trust) -> str:
     beside = "; 2SLS with the spec's instruments, which disagrees, is not among them" if _two_stages(found) else ""
     checks = f", and none of {len(answers)} other estimates contradicts it{few}{beside}" if answers else beside
     least = "at most " if is_least(p) else ""
+
+    # estimates that differ from the claim by more than chance, and the one that takes most of it away
+    differing, rows = "", [one for one in found.checks if one.difference is not None and one.answer == "differs"]
+    if rows:
+        claimed = found.claim.estimate
+        far = max(rows, key=lambda check: -np.sign(claimed) * (check.difference or 0.0))
+        left = claimed + (far.difference or 0.0)
+        less = abs(left) < abs(claimed)
+        most = f" ({far.alternative or far.name}: {left:.3g} instead of {claimed:.3g})" if less else ""
+        said = "1 of them differs" if len(rows) == 1 else f"{len(rows)} of them differ"
+        differing = f"; {said} by more than chance{most}"
     return (f"p is {own:.3g} with {errors_named(found.recommended)} and {least}{p.value:.3g} calibrated on twins"
-            f"{checks}{_differing(found)}.")  # fmt: skip
-
-
-def _differing(found: Trust) -> str:
-    """How many other estimates differ from the claim by more than chance, and the one that takes most of it away."""
-    rows = [check for check in found.checks if check.difference is not None and check.answer == "differs"]
-    if not rows:
-        return ""
-    said = "1 of them differs" if len(rows) == 1 else f"{len(rows)} of them differ"
-    own = found.claim.estimate
-    far = max(rows, key=lambda check: -np.sign(own) * (check.difference or 0.0))
-    left = own + (far.difference or 0.0)
-    most = f" ({far.alternative or far.name}: {left:.3g} instead of {own:.3g})" if abs(left) < abs(own) else ""
-    return f"; {said} by more than chance{most}"
+            f"{checks}{differing}.")  # fmt: skip
 
 
 def opening(found: Trust) -> tuple[str, ...]:
     """The claim as it is printed, the size of its test, and the error type to print."""
-    record, size = found.record, found.main.size(found.printed)
+    record = found.record
     named = found.claim.called if found.claim.text == record.term else record.term
     p = record.pvalue
     level = next((level for level in (0.01, 0.05, 0.10) if p is not None and p <= level), None)
     said = f"significant at {level:.0%}" if level else "not significant at 10%"
     value = "no p value" if p is None else f"p = {p:.3g}"
     fit = f" ({record.transform}, W {record.weights})" if record.transform and record.weights else ""  # of several
+
+    main, elsewhere = found.main.size(found.printed), list[str]()  # sizes that differ by more than chance
+    for one in found.voters:
+        other = one.size(found.printed)
+        if abs(other.value - main.value) > BEYOND * float(np.hypot(other.mcse, main.mcse)):
+            elsewhere.append(f"in {other.value:.1%} by the method {one.method}")
+    others = f" ({', '.join(elsewhere)})" if elsewhere else ""
+
     out = [
         f"The estimate of {named} in table {record.table}, column {record.column}{fit} is {found.claim.estimate:.4g}, "
         f"{said} with {errors_named(found.printed)} ({value}).",
-        f"On panels like yours, this 5% test rejects in {size.value:.1%} of cases where there is no effect"
-        f"{_others(found)}.",
+        f"On panels like yours, this 5% test rejects in {main.value:.1%} of cases where there is no effect{others}.",
     ]
     if found.recommended in found.forbidden:
         out.append(f"{found.reason[:1].upper()}{found.reason[1:]}.")
@@ -204,28 +190,6 @@ def opening(found: Trust) -> tuple[str, ...]:
     elif found.race is not None and not found.race.valid(found.race.own):
         out.append(found.race.answer)
     return tuple(out)
-
-
-def _others(found: Trust) -> str:
-    """The size of the test on twins of other methods, where it is another by more than chance."""
-    main, said = found.main.size(found.printed), []
-    for one in found.voters:
-        size = one.size(found.printed)
-        if abs(size.value - main.value) > BEYOND * float(np.hypot(size.mcse, main.mcse)):
-            said.append(f"in {size.value:.1%} by the method {one.method}")
-    return f" ({', '.join(said)})" if said else ""
-
-
-def _rates(found: Trust) -> tuple[str, ...]:
-    """How often panels like this one get a verdict."""
-    rates = found.evidence
-    if rates.supported_without_effect is None:
-        return ()
-    at = f"{rates.supported_at_effect:.1%} where the effect is {found.asked:.3g}"
-    sound = rates.contradicted_without_threat
-    said = "" if sound is None else f"; {sound:.1%} of claims that nothing is wrong with are contradicted"
-    return (f"On twins of your panel a claim is supported in {rates.supported_without_effect:.1%} of cases without an "
-            f"effect and in {at}{said}.",)  # fmt: skip
 
 
 POINTS = 61  # of the fitted power curve
@@ -246,16 +210,24 @@ def document(found: Trust) -> dict[str, Any]:
     judged, evidence = verdict(found), asdict(found.evidence)
     rates = {name: evidence[name] for name in RATES}
     claim = {name: value for name, value in found.record.plain.items() if name != "name"}
+    p, (lower, upper) = found.calibrated(), found.calibrated_interval
+    grid = np.linspace(min(found.main.effects), max(found.main.effects), POINTS)
+    alone, size = found.simulated_mde, found.main.size(found.recommended)
     plain: dict[str, Any] = {
         "claim": claim | {"text": found.claim.called, "outcome": found.claim.panel.roles.outcome},
         "verdict": {"answer": judged.answer, "reason": judged.reason, "line": judged.line,
                     "sentences": list(judged.sentences), "rates": rates},
         "errors": _errors(found),
         "advice": {"error": found.recommended, "reason": found.reason},
-        "calibrated": _calibrated(found),
+        "calibrated": {"pvalue": p.value, "mcse": p.mcse, "least": is_least(p), "lower": lower, "upper": upper,
+                       "se_type": found.recommended},
         "power": _power(found),
-        "curve": _curve(found),
-        "mde": _detectable(found),
+        "curve": [list(point) for point in zip(grid.tolist(), found.curve.at(grid).tolist(), strict=True)],
+        "mde": asdict(found.mde) | {  # mcse: of the simulation alone
+            "mcse": (alone.upper - alone.lower) / (2 * Z95),
+            "worst": found.nearby.worst(found.recommended, size, alone),
+            "worlds": len(found.nearby.others), "largest": float(np.abs(found.main.effects).max()),
+        },
         "effect": {"value": found.asked, "asked": found.ask.effect is not None},
         "diagnostics": diagnostics(found),
         "placebos": list(found.placebos),
@@ -294,12 +266,6 @@ def _errors(found: Trust) -> list[dict[str, Any]]:
     return rows
 
 
-def _calibrated(found: Trust) -> dict[str, Any]:
-    p, (lower, upper) = found.calibrated(), found.calibrated_interval
-    return {"pvalue": p.value, "mcse": p.mcse, "least": is_least(p), "lower": lower, "upper": upper,
-            "se_type": found.recommended}  # fmt: skip
-
-
 def _power(found: Trust) -> list[dict[str, Any]]:
     """Simulated power at every effect of the grid, under the recommended error type."""
     rows = []
@@ -308,23 +274,6 @@ def _power(found: Trust) -> list[dict[str, Any]]:
         kinds = {name: found.main.measure(name, found.recommended, cell).value for name in ("type_s", "type_m")}
         rows.append({"effect": effect, "power": rejected.value, "mcse": rejected.mcse, **kinds})
     return rows
-
-
-def _curve(found: Trust) -> list[list[float]]:
-    """Points (effect, power) of the fitted curve, evenly over the grid."""
-    ends = min(found.main.effects), max(found.main.effects)
-    effects = np.linspace(*ends, POINTS)
-    return [list(point) for point in zip(effects.tolist(), found.curve.at(effects).tolist(), strict=True)]
-
-
-def _detectable(found: Trust) -> dict[str, Any]:
-    """The detectable effect with both kinds of uncertainty, the simulation's alone, and the worst of worlds nearby."""
-    own = found.simulated_mde
-    error = (own.upper - own.lower) / (2 * Z95)
-    size = found.main.size(found.recommended)
-    return asdict(found.mde) | {"mcse": error, "worst": found.nearby.worst(found.recommended, size, own),
-                                "worlds": len(found.nearby.others),
-                                "largest": float(np.abs(found.main.effects).max())}  # fmt: skip
 
 
 def _study(found: Trust, one: SimulatedStudy) -> dict[str, Any]:
@@ -388,8 +337,19 @@ def print_trust(held: Mapping[str, Any], console: Console) -> None:
     for line in said:
         console.print(Text(line, style=STYLES[held["verdict"]["answer"]]), soft_wrap=True)
     sentences = [line for sentence in held["verdict"]["sentences"] for line in _wrapped(sentence, width)]
-    above = [*sentences, *_error_lines(held, width), *_power_lines(held, width)]
-    below, room = list(_rest(held, width)), LINES - len(said)
+
+    mde = held["mde"]
+    at = ", ".join(f"{share(row['power'])} at {words}" for words, row in marked(held))
+    beyond = f", beyond {number(mde['largest'])}, the largest simulated" if abs(mde["value"]) > mde["largest"] else ""
+    power = (f"Power {share(mde['power'])} at {number(mde['value'])} ({number(mde['lower'])} to "
+             f"{number(mde['upper'])}){beyond}; {at}")  # fmt: skip
+    above = [*sentences, *_error_lines(held, width), *_wrapped(power, width, "")]
+
+    below, room = list[str](), LINES - len(said)
+    for row in held["studies"]:
+        vote = "" if row["votes"] else " (no vote)"
+        line = f"{row['method']}{vote}: {row['replications']:,} replications a cell, size {share(row['size'])}, "
+        below += _wrapped(f"{line}calibrated p {probability(row['calibrated'])}", width, "")
     lines = [*above, *_checks(held, width, room - len(above) - len(below)), *below]
     if len(lines) > room:
         lines = [*lines[: room - 1], "More: trust.html and trust.json."]
@@ -417,14 +377,6 @@ def _error_lines(held: Mapping[str, Any], width: int) -> Iterator[str]:
                         f"{probability(held['calibrated']['pvalue'])}{tests}", width, "")  # fmt: skip
 
 
-def _power_lines(held: Mapping[str, Any], width: int) -> Iterator[str]:
-    mde = held["mde"]
-    at = ", ".join(f"{share(row['power'])} at {words}" for words, row in marked(held))
-    beyond = f", beyond {number(mde['largest'])}, the largest simulated" if abs(mde["value"]) > mde["largest"] else ""
-    yield from _wrapped(f"Power {share(mde['power'])} at {number(mde['value'])} ({number(mde['lower'])} to "
-                        f"{number(mde['upper'])}){beyond}; {at}", width, "")  # fmt: skip
-
-
 def _checks(held: Mapping[str, Any], width: int, room: int) -> Iterator[str]:
     """Checks that re-estimate, the most serious first and one at least, whole, in so many lines of the terminal; no
     intervals where it is narrow."""
@@ -433,7 +385,12 @@ def _checks(held: Mapping[str, Any], width: int, room: int) -> Iterator[str]:
     rows = [row for row in held["checks"] if row["difference"] is not None]
     if rows:
         yield _check_line("the effect", "needs", "found", "95% jointly", "answer", width)
-    lines = [_check(row, width) for row in rows]
+    lines = []
+    for row in rows:  # what is left of a long name stands below its numbers
+        first, *more = in_columns(row["alternative"] or row["name"], NAME, at_hyphens=True)
+        needs, difference = number(row["needed"]), number(row["difference"])
+        ends = interval(row["lower"], row["upper"], number)
+        lines.append([_check_line(first, needs, difference, ends, row["answer"], width), *more])
     most = max(min(MOST, room - 2), 1)  # beside the head and the count of the rest
     shown = next((k for k in range(1, len(lines)) if sum(map(len, lines[: k + 1])) > most), len(lines))
     yield from (line for part in lines[:shown] for line in part)
@@ -441,20 +398,6 @@ def _checks(held: Mapping[str, Any], width: int, room: int) -> Iterator[str]:
         yield f"{len(rows) - shown} more in trust.html"
 
 
-def _check(row: Mapping[str, Any], width: int) -> list[str]:
-    """The lines of a check: its numbers, and what is left of a long name below."""
-    first, *more = in_columns(row["alternative"] or row["name"], NAME, at_hyphens=True)
-    ends = interval(row["lower"], row["upper"], number)
-    return [_check_line(first, number(row["needed"]), number(row["difference"]), ends, row["answer"], width), *more]
-
-
 def _check_line(name: str, needs: str, found: str, ends: str, answer: str, width: int) -> str:
     jointly = f" {ends:>21}" if width >= WIDTH else ""
     return f"{name}{' ' * (NAME - cell_len(name))} {needs:>8} {found:>9}{jointly}  {answer}"
-
-
-def _rest(held: Mapping[str, Any], width: int) -> Iterator[str]:
-    for row in held["studies"]:
-        vote = "" if row["votes"] else " (no vote)"
-        line = f"{row['method']}{vote}: {row['replications']:,} replications a cell, size {share(row['size'])}, "
-        yield from _wrapped(f"{line}calibrated p {probability(row['calibrated'])}", width, "")

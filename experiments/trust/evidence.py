@@ -374,18 +374,6 @@ def study_on_twins(study: Study, name: str, estimators: Sequence[Estimator], eff
                  block=BLOCK, seed=study.seed, question="What do the checks of the claim say on twins?")  # fmt: skip
 
 
-def pilot_of(claim: PanelClaim, twin: Twin) -> Study:
-    """The cell without an effect alone: what a pilot runs."""
-    return study_of(claim, twin, (0.0,), BLOCK)
-
-
-def spread_of(claim: PanelClaim, store: Store) -> float:
-    """Standard deviation of the estimates of a pilot, to two digits, so that a grid does not hang on rounding."""
-    fits = next(iter(store.blocks(0))).estimates[claim.estimator.name]
-    values = fits.estimate[fits.status == Status.OK, fits.terms.index(claim.term)]
-    return float(f"{np.std(values, ddof=1):.1e}")
-
-
 def effects_of(claim: PanelClaim, sd: float, asked: float | None = None) -> tuple[float, ...]:
     """Zero, half the estimate, the estimate, twice the estimate, the effect that is asked for, and effects around the
     expected detectable one."""
@@ -406,14 +394,12 @@ def rejections(found: SimulatedStudy, error: str) -> tuple[Floats, Floats, Float
     and its interval is as wide as they make it.
     """
     shares = [found.measure("rejection", error, cell) for cell in range(len(found.effects))]
-    counts = np.array([float(share.n) for share in shares]) / np.mean([_widened(share) for share in shares])
+    widened = []  # the variance of each share over that of independent fits, 1 or more
+    for share in shares:
+        alone = share.value * (1 - share.value) / share.n if share.n else 0.0
+        widened.append(max(share.mcse**2 / alone, 1.0) if alone > 0 else 1.0)
+    counts = np.array([float(share.n) for share in shares]) / np.mean(widened)
     return np.array(found.effects), np.array([share.value for share in shares]) * counts, counts
-
-
-def _widened(share: MeasureWithError) -> float:
-    """The variance of a share over that of independent fits, 1 or more."""
-    alone = share.value * (1 - share.value) / share.n if share.n else 0.0
-    return max(share.mcse**2 / alone, 1.0) if alone > 0 else 1.0
 
 
 LEAN = 0.10  # one-sided level at which a trend before adoption that explains the claim leaves it undecided
@@ -499,13 +485,29 @@ class Rehearsal:
 
     def evidence(self, effect: float) -> Evidence:
         """What twins say; effect: the one at which rates are told."""
+        moved = self.claim.moved(effect)
+        with np.errstate(invalid="ignore"):
+            claimed = moved.pvalue <= max(LEVELS)
+        wrongly = self._contradicted(np.sign(moved.estimate), effect)[claimed]
+
+        lean = None
+        if TREND in self.alternatives:
+            sign = -1.0 if self.estimate < 0 else 1.0
+            d, se, _ = self.own.value(TREND)
+            own, drawn = -sign * d / se, statistics_of(self.twins, (TREND,))[:, 0]
+            alike = float((np.abs(drawn) >= own).sum())  # the law of the null is that of either sign
+            pvalue = (1.0 + alike) / (2.0 * (1.0 + len(drawn))) if own > 0 else 1.0
+            estimate, error, dof = self.own.value(TREND, ALTERNATIVE)
+            half = float(critical_values(np.array([dof]), LEVEL)[0]) * error
+            lean = Lean(pvalue, estimate, estimate - half, estimate + half,
+                        bool(pvalue <= LEAN and estimate * sign <= half))  # fmt: skip
         return Evidence(
             critical=self.critical,
             familywise=float(self.alarms(self.twins, self.alternatives).mean()),
-            lean=self._lean(),
+            lean=lean,
             supported_without_effect=float(self._supported(0.0).mean()),
             supported_at_effect=float(self._supported(effect).mean()),
-            contradicted_without_threat=self._wrongly_contradicted(effect),
+            contradicted_without_threat=float(wrongly.mean()) if len(wrongly) else None,
         )
 
     def rated(self, check: Check) -> Check:
@@ -527,27 +529,6 @@ class Rehearsal:
         own = found.estimate[:, 0] * sign > 0  # as signed as the claim that is told of
         return np.asarray((answers == "contradicts").any(axis=1) & own)
 
-    def _wrongly_contradicted(self, effect: float) -> float | None:
-        """The share of contradicted ones among twins whose effect can be claimed."""
-        moved = self.claim.moved(effect)
-        with np.errstate(invalid="ignore"):
-            claimed = moved.pvalue <= max(LEVELS)
-        found = self._contradicted(np.sign(moved.estimate), effect)[claimed]
-        return float(found.mean()) if len(found) else None
-
-    def _lean(self) -> Lean | None:
-        if TREND not in self.alternatives:
-            return None
-        sign = -1.0 if self.estimate < 0 else 1.0
-        d, se, _ = self.own.value(TREND)
-        own, drawn = -sign * d / se, statistics_of(self.twins, (TREND,))[:, 0]
-        alike = float((np.abs(drawn) >= own).sum())  # the law of the null is that of either sign
-        pvalue = (1.0 + alike) / (2.0 * (1.0 + len(drawn))) if own > 0 else 1.0
-        estimate, error, dof = self.own.value(TREND, ALTERNATIVE)
-        half = float(critical_values(np.array([dof]), LEVEL)[0]) * error
-        return Lean(pvalue, estimate, estimate - half, estimate + half,
-                    bool(pvalue <= LEAN and estimate * sign <= half))  # fmt: skip
-
     def _supported(self, effect: float) -> Flags:
         """Which twins get the verdict "supported" with an effect, (R,)."""
         moved = self.claim.moved(effect)
@@ -556,17 +537,15 @@ class Rehearsal:
             ranks = (len(null) - np.searchsorted(null, np.abs(moved.statistic))) / len(null)
             small = moved.pvalue <= LEVEL
         small &= within_level(ranks, p_value_errors(ranks, self.calibrating)) & self.safe
-        return np.asarray(small & ~self._contradicted(sign, effect) & ~self._leans(sign, effect))
-
-    def _leans(self, sign: Floats, effect: float) -> Flags:
-        """Which twins have a trend before adoption that explains the claim, (R,)."""
-        if TREND not in self.alternatives:
-            return np.zeros(len(sign), dtype=bool)
-        statistics = statistics_of(self.twins, (TREND,))[:, 0]
-        bound = float(np.quantile(np.abs(statistics), 1 - 2 * LEAN))
-        at = self.twins.terms.index(f"{ALTERNATIVE}{TREND}")
-        half = critical_values(self.twins.dof[:, 0, at], LEVEL) * self.twins.se[:, 0, at]
-        return np.asarray((-sign * statistics >= bound) & ((self.twins.estimate[:, at] + effect) * sign <= half))
+        supported = small & ~self._contradicted(sign, effect)
+        if TREND in self.alternatives:  # but for twins with a trend before adoption that explains the claim
+            statistics = statistics_of(self.twins, (TREND,))[:, 0]
+            bound = float(np.quantile(np.abs(statistics), 1 - 2 * LEAN))
+            at = self.twins.terms.index(f"{ALTERNATIVE}{TREND}")
+            half = critical_values(self.twins.dof[:, 0, at], LEVEL) * self.twins.se[:, 0, at]
+            without = (self.twins.estimate[:, at] + effect) * sign
+            supported &= ~((-sign * statistics >= bound) & (without <= half))
+        return np.asarray(supported)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -687,17 +666,13 @@ def nearby_of(claim: PanelClaim, twin: Twin, keep: Sequence[str], replications: 
     """
     errors = tuple(error for error in claim.errors if error in keep or (error not in SLOW and "+" not in error))
     quick = replace(claim, errors=errors)
-    pilot = pilot_of(quick, twin).resized(replications=replications)
-    designs = (twin.design, *twin.nearby)
-    fitted, *others = (_fits(quick, replace(pilot, design=design)) for design in designs)
-    return Nearby(fitted, tuple(others))
-
-
-def _fits(claim: PanelClaim, study: Study) -> dict[str, TermFits]:
-    """Of the cell of a pilot, in this process: no store, and no second draw, as a user's design would need."""
-    block = runner_of(study, 0).run(0, study.replications)
-    found = block.estimates[study.estimators[0].name]
-    return {error: fits_in([found], claim.term, error) for error in found.errors}
+    pilot = study_of(quick, twin, (0.0,), replications)
+    worlds = []
+    for design in (twin.design, *twin.nearby):  # no store, and no second draw, as a user's design would need
+        block = runner_of(replace(pilot, design=design), 0).run(0, pilot.replications)
+        found = block.estimates[pilot.estimators[0].name]
+        worlds.append({error: fits_in([found], quick.term, error) for error in found.errors})
+    return Nearby(worlds[0], tuple(worlds[1:]))
 
 
 def _half(spread: float, own: float, worlds: int) -> float:

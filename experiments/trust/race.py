@@ -231,12 +231,11 @@ class Race:
     @property
     def decisive(self) -> str:
         """The world in which the claim's own estimator fares worst beside the best: one where it is not valid first."""
-
-        def fares(world: str) -> tuple[bool, float]:
+        fares = {}
+        for world in self.worlds:
             ours = self.result(world, self.own)
-            return not ours.valid, ours.rmse / self.result(world, self.best).rmse
-
-        return max(self.worlds, key=fares)
+            fares[world] = (not ours.valid, ours.rmse / self.result(world, self.best).rmse)
+        return max(fares, key=fares.__getitem__)
 
     def _dissent(self) -> str:
         """Who misses least where the worlds do not agree."""
@@ -320,9 +319,21 @@ def contestants(claim: PanelClaim, kinds: Sequence[str | Estimator] = ()) -> tup
     every = (TRENDS, *([OVER_W] if claim.panel.weights else []), *CONTESTANTS)
     field: dict[str, Contestant] = {}
     left_out: list[OnPanel] = []
+
     few = bool(treated_units(claim.panel).sum() < FEW_TREATED)
+    made: list[Estimator] = []  # as they are given, or by their kind at its defaults
+    for kind in kinds or every:
+        if kind == TRENDS:
+            made.append(TwoWayDID(errors=("cluster:unit",), effects=("unit", "period", "unit-trend"), label=TRENDS))
+        elif isinstance(kind, str):
+            plain: Any = find_estimator(kind, "--estimator")()
+            placebos = few and JACKKNIFE in getattr(plain, "errors", ())
+            made.append(replace(plain, errors=(PLACEBO,)) if placebos else plain)
+        else:
+            made.append(kind)
+
     own, asked = claim.estimator, dict[str, Estimator]()
-    for estimator in (own, *(_made(kind, few=few) for kind in kinds or every)):
+    for estimator in (own, *made):
         name = getattr(claim.fitted.estimator, "kind", "") if estimator is own else estimator.name
         if name in field:
             claimed = name == next(iter(field)) and name in kinds
@@ -357,18 +368,6 @@ def check_kinds(kinds: object) -> tuple[str | Estimator, ...]:
     for kind in (kind for kind in names if ":" in kind):
         find_estimator(kind, "--estimator")
     return full
-
-
-def _made(kind: str | Estimator, *, few: bool) -> Estimator:
-    """An estimator as it is given, or by its kind at its defaults; with few treated units, with errors by placebos
-    where it has them."""
-    if not isinstance(kind, str):
-        return kind
-    if kind == TRENDS:
-        return TwoWayDID(errors=("cluster:unit",), effects=("unit", "period", "unit-trend"), label=TRENDS)
-    made = find_estimator(kind, "--estimator")()
-    held: Any = made
-    return replace(held, errors=(PLACEBO,)) if few and JACKKNIFE in getattr(made, "errors", ()) else made
 
 
 def _contestant(claim: PanelClaim, estimator: Estimator, name: str, term: str) -> Contestant:
@@ -582,12 +581,11 @@ def result_of(found: SimulatedStudy, name: str, error: str) -> RaceResult:
 def best_error(worlds: Sequence[SimulatedStudy], printed: str, forbidden: Mapping[str, str]) -> str:
     """The error type of an estimator: of those that may be printed and whose intervals cover in every world the printed
     one, else that which assumes least; where none covers, the printed one."""
-
-    def least(error: str) -> float:
+    allowed = []
+    for error in (error for error in worlds[0].errors if error not in forbidden):
         held = [one.measure("coverage", error) for one in worlds]
-        return float(np.nan_to_num(min(one.value + BEYOND * one.mcse for one in held)))
-
-    allowed = [error for error in worlds[0].errors if error not in forbidden and least(error) >= LEAST_COVERAGE]
+        if np.nan_to_num(min(one.value + BEYOND * one.mcse for one in held)) >= LEAST_COVERAGE:
+            allowed.append(error)
     return printed if printed in allowed else min(allowed, key=rank_of, default=printed)
 
 
@@ -654,11 +652,9 @@ def chosen(results: Sequence[RaceResult], own: str) -> tuple[str, bool]:
         least[world] = min(
             (one.rmse for one in here if one.valid), default=min((one.rmse for one in here), default=NONE)
         )
-
-    def near(one: RaceResult) -> bool:
-        return one.valid and (one.confidence > LEVEL or one.rmse <= (1 + CLEAR) * least[one.world])
-
-    agreed = [name for name, of_name in by_name.items() if all(map(near, of_name))]
+    agreed = [name for name, of_name in by_name.items()
+              if all(one.valid and (one.confidence > LEVEL or one.rmse <= (1 + CLEAR) * least[one.world])
+                     for one in of_name)]  # fmt: skip
     if own in agreed:
         return own, True
     ratios = {name: (-sum(one.valid for one in of_name), np.mean([one.rmse / least[one.world] for one in of_name]))
@@ -721,8 +717,10 @@ def print_race(found: Race, console: Console) -> None:
         )
         for one in rows:
             within = f"{one.confidence:.2f}" if one.valid else "not valid"
-            table.add_row(fill(one.estimator, NAME_WIDTH), _with(one.bias, one.bias_mcse),
-                          _with(one.rmse, one.rmse_mcse), *_shares(one), within)  # fmt: skip
+            misses = (bracketed(value, mcse, fixed([value], mcse)) for value, mcse in
+                      ((one.bias, one.bias_mcse), (one.rmse, one.rmse_mcse)))  # fmt: skip
+            shares = (f"{value:.1%}" if np.isfinite(value) else DASH for value in (one.coverage, one.power))
+            table.add_row(fill(one.estimator, NAME_WIDTH), *misses, *shares, within)  # fmt: skip
         console.print(table)
     console.print()
     console.print(Text("On the panel itself"))
@@ -735,12 +733,3 @@ def print_race(found: Race, console: Console) -> None:
         console.print(Text(f"Left out: {here.estimator}: {here.left_out}."))
     for note in found.notes:
         console.print(Text(note, style="dim"))
-
-
-def _shares(one: RaceResult) -> tuple[str, ...]:
-    """Coverage and power, where there are any."""
-    return tuple(f"{value:.1%}" if np.isfinite(value) else DASH for value in (one.coverage, one.power))
-
-
-def _with(value: float, mcse: float) -> str:
-    return bracketed(value, mcse, fixed([value], mcse))

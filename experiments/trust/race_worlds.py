@@ -16,6 +16,7 @@ these are fewer: t has one degree of freedom less.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -84,13 +85,22 @@ class Departure:
 def departures_of(claim: PanelClaim) -> tuple[dict[str, Departure], tuple[str, ...]]:
     """Departures that the panel of a claim shows, by name, and sentences on those of which it cannot tell."""
     panel, error = claim.sample.panel, main_cluster(claim.sample.spec)
-    changes = _changes(panel)
+    treatment = panel.roles.treatment
+    if treatment is None or panel.roles.continuous or not panel.balanced:
+        return {}, ()
+
+    # what each departure of size 1 does to the outcome, (T, N)
+    d = panel.variables[treatment]
+    steps = np.arange(len(panel.periods), dtype=np.float64)
+    changes = {TREND: (steps - steps.mean())[:, None] * d[0].any(axis=0),
+               COHORTS: np.maximum(np.cumsum(d[0], axis=0) - 1.0, 0.0)}  # fmt: skip
+    if panel.weights:
+        changes[NEIGHBOURS] = next(iter(panel.weights.values())).lag(d)[0]
+
     asked = {TREND: "trend", COHORTS: "imputed", NEIGHBOURS: f"neighbours:{next(iter(panel.weights), '')}"}
     asked = {name: text for name, text in asked.items() if name in changes}
-    if not asked:
-        return {}, ()
     few = fewest_clusters(panel, error)
-    every = Differences(term=panel.roles.treatment, error=error, alternatives=tuple(asked.values()))
+    every = Differences(term=treatment, error=error, alternatives=tuple(asked.values()))
     try:
         reasons = every.available(panel)
         if few < 2 or treated_units(panel).all():
@@ -147,20 +157,6 @@ def _shown(panel: Panel, every: Differences, changes: Mapping[str, Floats], few:
             return {one.name: one for one in beside}
         kept.remove(names.index(last.name))
     return {}
-
-
-def _changes(panel: Panel) -> dict[str, Floats]:
-    """What each departure of size 1 does to the outcome, (T, N); those that the panel can have."""
-    treatment = panel.roles.treatment
-    if treatment is None or panel.roles.continuous or not panel.balanced:
-        return {}
-    d = panel.variables[treatment]
-    ever = d[0].any(axis=0)
-    steps = np.arange(len(panel.periods), dtype=np.float64)
-    out = {TREND: (steps - steps.mean())[:, None] * ever, COHORTS: np.maximum(np.cumsum(d[0], axis=0) - 1.0, 0.0)}
-    if panel.weights:
-        out[NEIGHBOURS] = next(iter(panel.weights.values())).lag(d)[0]
-    return out
 
 
 def planted(design: PanelDesign, departures: Mapping[str, Departure], effects: Mapping[str, Any]) -> PanelDesign:
@@ -253,20 +249,14 @@ def _selected(sample: RealPanel, fitted: Twin) -> PanelDesign | None:
         return None
     if not chdtrc(rank, logit_or_firth(loadings, treated).ratio) <= LEVEL:
         return None
-    free = _effect_beside_factors(real.panel)
-    adoption = {"kind": "propensity", "on": "factors"}
-    return twin(_by_factors(sample, {"adoption": adoption} | ({} if free is None else {"effect": free}))).design
 
-
-def _effect_beside_factors(panel: Panel) -> float | None:
-    """The effect by interactive effects (Xu 2017), which leaves in the outcome what factors do to the treated; that of
-    the two-way regression would take it out. None where there is none."""
-    try:
-        found = InteractiveEffects(form="imputation")(panel)
-    except BadInput:
-        return None
-    effect = float(found.estimate[0, 0])
-    return effect if np.isfinite(effect) else None
+    # the effect by interactive effects (Xu 2017), where there is one, leaves in the outcome what factors do to the
+    # treated; that of the two-way regression would take it out
+    changes: dict[str, Any] = {"adoption": {"kind": "propensity", "on": "factors"}}
+    with contextlib.suppress(BadInput):
+        effect = float(InteractiveEffects(form="imputation")(real.panel).estimate[0, 0])
+        changes |= {"effect": effect} if np.isfinite(effect) else {}
+    return twin(_by_factors(sample, changes)).design
 
 
 def loadings_before(real: Real, treated: Flags, rank: int) -> Floats | None:

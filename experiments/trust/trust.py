@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from estimators.core.estimator import Status
 from estimators.staggered.trend_evidence import TrendEvidence
 from experiments.checks import checks_of
 from experiments.checks.case import Case
 from experiments.estimation import ledger_of
 from experiments.panel_spec.spec import RealPanel
 from experiments.run.runner import run
-from experiments.study import Study
 from experiments.trust.claim import EFFECT, HEADLINE, PanelClaim, claim_of
 from experiments.trust.evidence import (
+    BLOCK,
     Benchmarks,
     Evidence,
     MeasureWithError,
@@ -31,11 +32,9 @@ from experiments.trust.evidence import (
     effects_of,
     fits_of,
     nearby_of,
-    pilot_of,
     rejections,
     seconds_of,
     shared_out,
-    spread_of,
     statistic_of,
     study_of,
     study_on_twins,
@@ -45,7 +44,6 @@ from experiments.trust.race import OVER_W, QUICK, TRENDS, Lineup, Race
 from experiments.trust.recommend import advice, forbidden_of, placebos_of
 from experiments.twins.twin import Twin, twin
 from results.diagnosis.power import Curve, Detectable, detectable, fitted_curve
-from results.store import Store
 from results.store.store import BlockState
 from results.tables.records import Check, Record
 from sim.errors import BadInput, bad
@@ -281,26 +279,19 @@ def _share(found: Trust, most: int = 256) -> int:
 def _simulated(
     claim: PanelClaim, fitted: Twin, ask: Ask, context: RunContext, say: SayLine
 ) -> tuple[SimulatedStudy, ...]:
-    """The study of each method, run."""
-    studies = _planned(claim, fitted, ask, context, say)
-    for method, study in studies.items():
-        context.check(method, study)
-    if ask.replications is None:
-        context.remember(ask.budget, {method: study.replications for method, study in studies.items()})
-    found = []
-    votes = {one.method: one.null for one in fitted.all}
-    for method, study in studies.items():
-        say(f"{method}: {len(study.cells)} cells of {study.replications:,} replications")
-        found.append(SimulatedStudy(method, study, context.run(method, study), claim.term, votes[method]))
-    return tuple(found)
-
-
-def _planned(claim: PanelClaim, twins: Twin, ask: Ask, context: RunContext, say: SayLine) -> dict[str, Study]:
-    """The study of each method, after a timed pilot of each."""
-    pilots = {one.method: pilot_of(claim, one) for one in twins.all}
-    sd = spread_of(claim, _pilot(pilots[twins.method]))
-    effects = {one.method: effects_of(claim, sd, ask.effect) if one is twins.all[0] else (0.0, claim.estimate)
-               for one in twins.all}  # fmt: skip
+    """The study of each method, after a timed pilot of each, run."""
+    pilots = {one.method: study_of(claim, one, (0.0,), BLOCK) for one in fitted.all}  # without an effect
+    block = next(iter(run(pilots[fitted.method]).blocks(0)))
+    fits = block.estimates[claim.estimator.name]
+    if (fits.status == Status.OK).sum() < len(fits.status) / 2:
+        said = "".join(f": {text.strip().rpartition(chr(10))[2]}" for text in list(block.tracebacks.values())[:1])
+        raise bad(f"the claim's estimator fails on most twins{said}", where="the pilot",
+                  allowed="an estimator that fits them",
+                  remedy="choose another claim, or another method in [twin]")  # fmt: skip
+    values = fits.estimate[fits.status == Status.OK, fits.terms.index(claim.term)]
+    sd = float(f"{np.std(values, ddof=1):.1e}")  # two digits, so that a grid does not hang on rounding
+    effects = {one.method: effects_of(claim, sd, ask.effect) if one is fitted.all[0] else (0.0, claim.estimate)
+               for one in fitted.all}  # fmt: skip
     counts = None if ask.replications else context.remembered(ask.budget)
     if counts is not None and counts.keys() >= pilots.keys():
         say(f"replications as in an earlier run with a budget of {ask.budget:g} s or more")
@@ -311,23 +302,19 @@ def _planned(claim: PanelClaim, twins: Twin, ask: Ask, context: RunContext, say:
             + " replications a cell")  # fmt: skip
     else:
         counts = dict.fromkeys(pilots, ask.replications)
-    return {
-        one.method: context.fitting(one.method, study_of(claim, one, effects[one.method], counts[one.method]))
-        for one in twins.all
-    }
+    studies = {one.method: context.fitting(one.method, study_of(claim, one, effects[one.method], counts[one.method]))
+               for one in fitted.all}  # fmt: skip
 
-
-def _pilot(study: Study) -> Store:
-    """A run in memory of which the estimates are looked at; raises BadInput where none was fitted."""
-    store = run(study)
-    block = next(iter(store.blocks(0)))
-    fits = block.estimates[study.estimators[0].name]
-    if (fits.status == 1).sum() < len(fits.status) / 2:
-        said = "".join(f": {text.strip().rpartition(chr(10))[2]}" for text in list(block.tracebacks.values())[:1])
-        raise bad(f"the claim's estimator fails on most twins{said}", where="the pilot",
-                  allowed="an estimator that fits them",
-                  remedy="choose another claim, or another method in [twin]")  # fmt: skip
-    return store
+    for method, study in studies.items():
+        context.check(method, study)
+    if ask.replications is None:
+        context.remember(ask.budget, {method: study.replications for method, study in studies.items()})
+    found = []
+    votes = {one.method: one.null for one in fitted.all}
+    for method, study in studies.items():
+        say(f"{method}: {len(study.cells)} cells of {study.replications:,} replications")
+        found.append(SimulatedStudy(method, study, context.run(method, study), claim.term, votes[method]))
+    return tuple(found)
 
 
 def _lost(found: Sequence[SimulatedStudy]) -> Iterator[str]:

@@ -7,7 +7,7 @@ Moran's I of residuals and the like are biased in short panels, and equally so i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -30,7 +30,7 @@ from experiments.twins.statistics import (
 )
 from sim.arrays import Flags, Floats
 from sim.streams import Streams
-from sim.world.context import Places, WorldContext, standard
+from sim.world.context import WorldContext, standard
 from sim.world.parts.errors import Process, SettledProcess
 
 # Errors of many small worlds on common random numbers, by the part of the design that draws them in studies.
@@ -196,18 +196,14 @@ def _damped(
 ) -> State | None:
     """The first of the step, its half, its quarter, ... that brings the statistics nearer; None where none does."""
     at, now, mcse = state
-    distance = _distance(target - now, mcse, free)
+    distance = np.linalg.norm((target - now)[free] / np.maximum(mcse[free], LEAST))  # in Monte Carlo errors
     for half in range(HALVINGS):
         there = np.clip(at + move / 2**half, *ends)
         found, mcse = moments(there)
-        if np.isfinite(found).all() and _distance(target - found, mcse, free) < distance:
+        apart = np.linalg.norm((target - found)[free] / np.maximum(mcse[free], LEAST))
+        if np.isfinite(found).all() and apart < distance:
             return there, found, mcse
     return None
-
-
-def _distance(gap: Floats, mcse: Floats, free: Flags) -> float:
-    """Root of the sum of squares of mismatches in Monte Carlo errors."""
-    return float(np.linalg.norm(gap[free] / np.maximum(mcse[free], LEAST)))
 
 
 NUMBERS, FEWEST, MOST = 500_000, 64, 400  # of simulated unit-periods; least and most simulated panels
@@ -245,20 +241,7 @@ class ErrorsLaw:
     @classmethod
     def of(cls, real: Real) -> ErrorsLaw:
         """The law for a panel."""
-        origin = np.zeros(len(real.panel.units))
-        places = Places(real.panel.units, origin, origin, real.group, origin)
-        context = WorldContext(places, real.panel.periods, real.weights)
-        return cls(real, context, real.section.ar or 1)
-
-    @property
-    def spatial(self) -> bool:
-        """With a W."""
-        return self.context.weights is not None
-
-    @property
-    def grouped(self) -> bool:
-        """With groups of several units."""
-        return bool(self.real.grouping)
+        return cls(real, real.ground, real.section.ar or 1)
 
     @property
     def compared(self) -> list[tuple[int, str, str]]:
@@ -272,8 +255,8 @@ class ErrorsLaw:
         return (
             "sd",
             *["serial"] * self.order,
-            *(["spatial"] if self.spatial else []),
-            *(["group_share"] if self.grouped else []),
+            *(["spatial"] if self.context.weights is not None else []),
+            *(["group_share"] if self.real.grouping else []),
             *(dial for _, dial, _ in self.compared),
             "unit_heteroskedastic",
         )
@@ -285,19 +268,18 @@ class ErrorsLaw:
         count = int(np.clip(NUMBERS // (periods * units), FEWEST, MOST))
         return CommonStreams(self.real.spec.inference.seed, "twin errors", 0, count)
 
-    @cached_property
-    def first_streams(self) -> CommonStreams:
-        """The first of them, enough for slopes."""
-        return replace(self.streams, stop=max(self.streams.replications // SHORTER, FEWEST // 2), drawn={})
-
     @property
     def names(self) -> tuple[str, ...]:
         """The statistics in words."""
         return (
             "root mean square of the residuals",
             *(f"within-unit AR coefficient {k}" for k in range(1, self.order + 1)),
-            *(["spatial coefficient of residuals, from their mean Moran's I"] if self.spatial else []),
-            *(["correlation of residuals within groups"] if self.grouped else []),
+            *(
+                ["spatial coefficient of residuals, from their mean Moran's I"]
+                if self.context.weights is not None
+                else []
+            ),
+            *(["correlation of residuals within groups"] if self.real.grouping else []),
             *(words for _, _, words in self.compared),
             "variance of units' log mean squares",
         )
@@ -307,7 +289,7 @@ class ErrorsLaw:
         columns = [root_mean_square(e), *autoregression(e, self.order).T]
         if self.context.weights is not None:
             columns.append(self.as_coefficient(moran_by_period(e, self.context.weights).mean(axis=1)))
-        if self.grouped:
+        if self.real.grouping:
             columns.append(group_correlation(e, self.context.places.group))
         ratios = self.real.status.ratios(e)
         columns += [ratios[:, k] for k, _, _ in self.compared]
@@ -371,62 +353,63 @@ class ErrorsLaw:
         """Mean statistics of simulated panels, with their Monte Carlo errors."""
         return means(self.statistics(self.residuals(values)))
 
-    def short_moments(self, values: Floats) -> tuple[Floats, Floats]:
-        """The same of the first panels."""
-        return means(self.statistics(self._residuals(values, self.first_streams)))
-
     def fitted(self, start: Floats | None = None) -> Calibration:
-        """The parameters at which statistics match."""
-        begin = self._start() if start is None else start
-        return calibrated(self.moments, self.target, begin, *self.ends, short=self.short_moments)
+        """The parameters at which statistics match; start: by default textbook corrections, Nickell's of the bias of a
+        first-order autoregression, and other statistics as they are."""
+        if start is None:
+            partial, at = np.zeros(self.order), 1 + self.order
+            own = float(autoregression(self.real.parts.residuals, 1)[0, 0])
+            partial[0] = np.clip(own + (1 + own) / self.context.shape[0], -0.9, 0.95)
+            begin = [self.target[0] * np.sqrt(1 - partial[0] ** 2), *partial]
+            if self.context.weights is not None:
+                begin.append(float(np.clip(self.target[at], -0.5, 0.8)))
+                at += 1
+            if self.real.grouping:
+                begin.append(float(np.clip(self.target[at], 0.02, 0.6)))
+            start = np.array([*begin, *[0.0] * len(self.compared), 0.05])
+        first = replace(self.streams, stop=max(self.streams.replications // SHORTER, FEWEST // 2), drawn={})
+
+        def short(values: Floats) -> tuple[Floats, Floats]:  # moments of the first panels, enough for slopes
+            return means(self.statistics(self._residuals(values, first)))
+
+        return calibrated(self.moments, self.target, start, *self.ends, short=short)
 
     @cached_property
     def ends(self) -> tuple[Floats, Floats]:
         """The ranges of the parameters, (P,) each."""
-        low, high = np.array([*self._ranges()]).T
+        size, periods = self.target[0], self.context.shape[0]
+        ranges = [(size * 1e-3, size * 10.0), *[(-LAST, LAST)] * self.order]
+        if self.context.weights is not None:
+            most = FARTHEST / self.context.weights.radius
+            ranges.append((-most, most))
+        if self.real.grouping:
+            ranges.append((0.0, 0.95))
+        for _, dial, _ in self.compared:
+            most = LARGEST_RATIO / periods if dial == "growth" else LARGEST_RATIO
+            ranges.append((-most, most))
+        low, high = np.array([*ranges, (0.0, 4.0)]).T
         return low, high
 
     def nearby(self, found: Calibration) -> Floats:
         """Parameters that panels of the fitted world would give, (R, P)."""
         return neighbourhood(found, self.statistics(self.residuals(found.values)), *self.ends)
 
-    def _ranges(self) -> Iterator[tuple[float, float]]:
-        size, periods = self.target[0], self.context.shape[0]
-        yield (size * 1e-3, size * 10.0)
-        yield from [(-LAST, LAST)] * self.order
-        if self.context.weights is not None:
-            most = FARTHEST / self.context.weights.radius
-            yield (-most, most)
-        if self.grouped:
-            yield (0.0, 0.95)
-        for _, dial, _ in self.compared:
-            yield (
-                (-LARGEST_RATIO, LARGEST_RATIO)
-                if dial != "growth"
-                else (-LARGEST_RATIO / periods, LARGEST_RATIO / periods)
-            )
-        yield (0.0, 4.0)
-
-    def _start(self) -> Floats:
-        """Textbook corrections: Nickell's bias of a first-order autoregression, and statistics as they are."""
-        periods = self.context.shape[0]
-        partial = np.zeros(self.order)
-        own = float(autoregression(self.real.parts.residuals, 1)[0, 0])
-        partial[0] = np.clip(own + (1 + own) / periods, -0.9, 0.95)
-        start = [self.target[0] * np.sqrt(1 - partial[0] ** 2), *partial]
-        at = 1 + self.order
-        if self.spatial:
-            start.append(float(np.clip(self.target[at], -0.5, 0.8)))
-            at += 1
-        if self.grouped:
-            start.append(float(np.clip(self.target[at], 0.02, 0.6)))
-        return np.array([*start, *[0.0] * len(self.compared), 0.05])
-
     def fit(self) -> tuple[ErrorsLaw, Calibration]:
-        """The law of the order and the distribution that residuals need, with its parameters."""
+        """The law of the order and the distribution that residuals need, with its parameters: normal errors, or t
+        errors with 5 degrees of freedom where the kurtosis is nearer to theirs."""
         found = self.fitted()
         law = self.with_order(found)
-        return law.with_distribution(found if law is self else law.fitted(np.insert(found.values, 1 + self.order, 0.0)))
+        if law is not self:
+            found = law.fitted(np.insert(found.values, 1 + self.order, 0.0))
+
+        real = float(kurtosis(self.real.parts.residuals)[0])
+        normal = kurtosis(law.residuals(found.values))
+        if (normal >= real).mean() >= LEVEL / 2:
+            return law, found
+        heavy = replace(law, distribution="t5")
+        other = heavy.fitted(found.values)
+        nearer = abs(np.median(kurtosis(heavy.residuals(other.values))) - real) < abs(np.median(normal) - real)
+        return (heavy, other) if nearer else (law, found)
 
     def with_order(self, found: Calibration) -> ErrorsLaw:
         """Of order 2 where the spec names no order and a first-order law does not bring the second coefficient."""
@@ -436,17 +419,6 @@ class ErrorsLaw:
         drawn = autoregression(self.residuals(found.values), 2)[:, 1]
         low, high = np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2])
         return self if low <= real <= high else replace(self, order=2)
-
-    def with_distribution(self, found: Calibration) -> tuple[ErrorsLaw, Calibration]:
-        """Normal errors, or t errors with 5 degrees of freedom where the kurtosis is nearer to theirs."""
-        real = float(kurtosis(self.real.parts.residuals)[0])
-        normal = kurtosis(self.residuals(found.values))
-        if (normal >= real).mean() >= LEVEL / 2:
-            return self, found
-        heavy = replace(self, distribution="t5")
-        other = heavy.fitted(found.values)
-        nearer = abs(np.median(kurtosis(heavy.residuals(other.values))) - real) < abs(np.median(normal) - real)
-        return (heavy, other) if nearer else (self, found)
 
     def is_walk(self, found: Calibration) -> bool:
         """Whether errors at the edge of stationarity bring autoregressions as low as the panel's in 5% of panels."""
@@ -495,7 +467,7 @@ class LevelsLaw:
     @property
     def dials(self) -> tuple[str, ...]:
         """Of [design.levels]."""
-        spatial = ("unit_spatial",) if self.errors.spatial else ()
+        spatial = ("unit_spatial",) if self.errors.context.weights is not None else ()
         return ("unit_sd", "period_sd", *spatial, *(("on_prosperity",) if self.treated is not None else ()))
 
     @property
@@ -535,7 +507,7 @@ class LevelsLaw:
 
     def drawn(self, values: Floats) -> Floats:
         """Statistics of simulated panels, (R, S)."""
-        named = dict(zip(self.dials, values.tolist(), strict=True))
+        named = self.table(values)
         periods, units = self.errors.context.shape
         streams, noise = self.errors.streams, self.noise
         common = named.get("on_prosperity", 0.0)
@@ -578,10 +550,6 @@ class LevelsLaw:
                 "on_prosperity": (-CLOSEST, CLOSEST)}  # fmt: skip
         low, high = np.array([ends[dial] for dial in self.dials]).T
         return low, high
-
-    def units_are_apart(self, found: Calibration) -> bool:
-        """Whether the errors alone set the means of units further apart than those of the panel are."""
-        return bool(found.values[0] <= 0.0 and found.statistics[0] > self.target[0] + found.mcse[0])
 
     def table(self, values: Floats) -> dict[str, float]:
         """Dials of [design.levels]."""

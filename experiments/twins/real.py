@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from sim.errors import BadInput, Problem, bad, gathering
 from sim.panel import Panel
 from sim.schema import TREATMENT, refuse_weights
 from sim.weights import Weights
+from sim.world.context import Places, WorldContext
 
 FIXED = {"kept", "kept-paths", "never"}  # kinds of adoption that are the same in every replication
 TINY = 1e-6  # share of variance that residuals keep at least
@@ -91,6 +92,13 @@ class Real:
         if not self.grouping:
             return np.zeros(len(self.panel.units), dtype=np.intp)
         return np.unique(self.panel.attributes[self.grouping], return_inverse=True)[1].astype(np.intp)
+
+    @cached_property
+    def ground(self) -> WorldContext:
+        """Its units, nowhere but in their groups, periods and W: what errors and levels of twins are drawn for."""
+        origin = np.zeros(len(self.panel.units))
+        places = Places(self.panel.units, origin, origin, self.group, origin)
+        return WorldContext(places, self.panel.periods, self.weights)
 
     @cached_property
     def controls(self) -> tuple[Floats, ...]:
@@ -226,23 +234,19 @@ def check_twins(real: RealPanel) -> None:
         problems.append(Problem(f"{count} unit-periods are missing", where, "a balanced panel", remedy))
     if taken := sorted({"unit", "period"} & {*panel.variables}):
         problems.append(Problem(f"a variable is called {taken[0]!r}", where, "another name", "rename the column"))
-    problems += _order_problems(spec, len(panel.units), len(panel.periods), where)
+
+    section, units, periods = section_of(spec), len(panel.units), len(panel.periods)
+    order, most = section.ar or 1, min(units, periods) - 1
+    if periods < order + 3:
+        problems.append(Problem(f"ar = {order} of {periods} periods", where, f"a panel of {order + 3} or more periods",
+                                "choose a lower order, or a longer panel"))  # fmt: skip
+    if section.rank is not None and section.rank > most:
+        problems.append(Problem(f"rank = {section.rank} of {units} units and {periods} periods", where, f"0 to {most}",
+                                "choose a lower rank"))  # fmt: skip
     if problems:
         raise BadInput(*problems)
     if panel.roles.regressors:
         check_estimable(real)
-
-
-def _order_problems(spec: Spec, units: int, periods: int, where: str) -> Iterator[Problem]:
-    """Orders of the autoregression and of the signal that the panel is too small for."""
-    section = section_of(spec)
-    order, most = section.ar or 1, min(units, periods) - 1
-    if periods < order + 3:
-        yield Problem(f"ar = {order} of {periods} periods", where, f"a panel of {order + 3} or more periods",
-                      "choose a lower order, or a longer panel")  # fmt: skip
-    if section.rank is not None and section.rank > most:
-        yield Problem(f"rank = {section.rank} of {units} units and {periods} periods", where, f"0 to {most}",
-                      "choose a lower rank")  # fmt: skip
 
 
 def _indicator(real: RealPanel, panel: Panel) -> Floats | None:

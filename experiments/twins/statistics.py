@@ -54,7 +54,14 @@ def least_squares(y: Floats, regressors: Sequence[Floats]) -> tuple[Floats, Floa
     """Coefficients (R, K) and residuals of y on regressors of which effects are out; what is absorbed gets 0."""
     if not regressors:
         return np.zeros((len(y), 0)), y
-    slopes = _slopes(y, regressors)
+    rows = max(len(x) for x in regressors)
+    products = [[np.broadcast_to(_inner(a, b), (rows,)) for b in regressors] for a in regressors]
+    gram = np.stack([np.stack(row, -1) for row in products], -2)
+    moments = np.stack([_inner(x, y) for x in regressors], -1)
+    scale = np.sqrt(np.maximum(np.einsum("rkk->rk", gram), 0.0))
+    scale[scale == 0] = 1.0
+    inverse = np.linalg.pinv(gram / (scale[:, :, None] * scale[:, None, :]), rcond=1e-10, hermitian=True)
+    slopes = np.asarray((inverse @ (moments / scale)[..., None])[..., 0] / scale)
     return slopes, y - _fitted(slopes, regressors)
 
 
@@ -68,18 +75,6 @@ def _fitted(slopes: Floats, regressors: Sequence[Floats]) -> Floats:
     for k, x in enumerate(regressors[1:], 1):
         total = total + slopes[:, k, None, None] * x
     return total
-
-
-def _slopes(y: Floats, regressors: Sequence[Floats]) -> Floats:
-    """Least squares of demeaned variables, (R, K); what is absorbed gets 0."""
-    rows = max(len(x) for x in regressors)
-    products = [[np.broadcast_to(_inner(a, b), (rows,)) for b in regressors] for a in regressors]
-    gram = np.stack([np.stack(row, -1) for row in products], -2)
-    moments = np.stack([_inner(x, y) for x in regressors], -1)
-    scale = np.sqrt(np.maximum(np.einsum("rkk->rk", gram), 0.0))
-    scale[scale == 0] = 1.0
-    inverse = np.linalg.pinv(gram / (scale[:, :, None] * scale[:, None, :]), rcond=1e-10, hermitian=True)
-    return np.asarray((inverse @ (moments / scale)[..., None])[..., 0] / scale)
 
 
 def _inner(a: Floats, b: Floats) -> Floats:
@@ -402,16 +397,13 @@ class CohortRegression:
         regressors = (*self.regressors, *further)
         if self.cohorts is None:
             return split(y, regressors, self.removed)
-        moved = [self._moved(x, self.cohorts) for x in regressors]
+        moved = []  # what is left of each regressor; nothing but rounding is nothing
+        for x in regressors:
+            left = self.cohorts.residuals(x)
+            kept = np.square(left).sum(axis=(1, 2)) > TINY_SHARE**2 * np.square(x).sum(axis=(1, 2))
+            moved.append(left * kept[:, None, None])
         slopes, residuals = least_squares(self.cohorts.residuals(y), moved)
         return Split(slopes, residuals, *self.cohorts.effects(without(y, slopes, regressors[: self.removed])))
-
-    @staticmethod
-    def _moved(x: Floats, cohorts: CohortMeans) -> Floats:
-        """What is left of a regressor; nothing but rounding is nothing."""
-        left = cohorts.residuals(x)
-        kept = np.square(left).sum(axis=(1, 2)) > TINY_SHARE**2 * np.square(x).sum(axis=(1, 2))
-        return np.asarray(left * kept[:, None, None])
 
     @property
     def count(self) -> Floats:

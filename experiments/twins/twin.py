@@ -50,9 +50,9 @@ from sim.design import Wanted
 from sim.errors import BadInput, bad
 from sim.panel import Panel
 from sim.panel_sidecars import panel_text, write_beside
-from sim.schema import Roles, period_step
+from sim.schema import Roles
 from sim.streams import Streams
-from sim.world.context import LevelParts, Places, Slot, WorldContext, slots_of
+from sim.world.context import LevelParts, slots_of
 from sim.world.panel_design import PanelDesign
 from sim.world.parts.adoption import Propensity, scores
 from sim.world.parts.levels import FittedLevels
@@ -108,24 +108,19 @@ class FidelityRow:
     upper: float
     inside: bool
 
-    @property
-    def says(self) -> str:
-        """How the panel differs from its twins, in words; "" where it does not."""
-        if self.inside:
-            return ""
-        below, above = next(words for name, words in MEANINGS.items() if self.feature.startswith(name))
-        return below if self.real < self.lower else above
-
 
 def misses(rows: tuple[FidelityRow, ...]) -> tuple[str, ...]:
     """In plain words, what twins miss."""
-    return tuple(
-        f"{row.feature}: {row.says} in the panel than in its twins ({row.real:.3g}; 95% of twins lie between "
-        f"{row.lower:.3g} and {row.upper:.3g})."
-        if row.feature != JOINT else
-        f"The features of the residuals together: {row.says} (p = {row.real:.3g})."
-        for row in rows if not row.inside
-    )  # fmt: skip
+    said = []
+    for row in (row for row in rows if not row.inside):
+        below, above = next(words for name, words in MEANINGS.items() if row.feature.startswith(name))
+        differs = below if row.real < row.lower else above
+        if row.feature == JOINT:
+            said.append(f"The features of the residuals together: {differs} (p = {row.real:.3g}).")
+        else:
+            said.append(f"{row.feature}: {differs} in the panel than in its twins ({row.real:.3g}; 95% of twins lie "
+                        f"between {row.lower:.3g} and {row.upper:.3g}).")  # fmt: skip
+    return tuple(said)
 
 
 def fidelity(real: Real, method: str, design: PanelDesign) -> tuple[tuple[FidelityRow, ...], float]:
@@ -194,7 +189,25 @@ def features(real: Real, panel: Panel, y: Floats) -> dict[str, Floats]:
     parts = regression(y)
     shares = variance_shares(y)
     out = {f"variance share of {what}": shares[:, k] for k, what in enumerate(("units", "periods", "the rest"))}
-    out |= _of_residuals(real, panel, parts.residuals, policy)
+
+    e = parts.residuals
+    out |= {"AR(1) of residuals": autoregression(e, 1)[:, 0], "AR(2) of residuals": autoregression(e, 2)[:, 1]}
+    if real.weights is not None:
+        by_period = moran_by_period(e, panel.weights[next(iter(real.panel.weights))])
+        out |= {MORAN: by_period.mean(axis=1), MORAN_BY_PERIOD: by_period}
+    plain = policy is None or real.panel.roles.continuous
+    treated = np.zeros((1, *e.shape[1:]), dtype=bool) if plain else np.asarray(policy) != 0
+    status = TreatmentStatus.of(treated, real.freedom)
+    groups = status.by_group(e)
+    if real.status.compares_units:
+        out["log variance of units before treatment"] = groups[:, 1] - groups[:, 0]
+    if real.status.compares_cells:
+        out["log variance under treatment"] = groups[:, 2] - groups[:, 1]
+    out[VARIANCE_BY_PERIOD] = status.by_period(e)
+    out |= {f"eigenvalue share {k}": share for k, share in enumerate(eigenvalue_shares(e, EIGENVALUES).T, 1)}
+    out["kurtosis of residuals"] = kurtosis(e)
+    out |= dict(zip(("1% quantile", "99% quantile"), tails(e, TAIL).T, strict=True))
+
     if policy is not None and not real.panel.roles.continuous:
         leads = max(sum(x.any() for x in lead_dummies(panel.variables[real.treatment][:1], LEADS)), 1)
         out["pre-trend F"] = pretrend_f(y, regression, policy, int(leads))
@@ -204,27 +217,6 @@ def features(real: Real, panel: Panel, y: Floats) -> dict[str, Floats]:
         f"correlation of unit effects with {name}": correlation(parts.units, panel.variables[name].mean(axis=1))
         for name in real.covariates
     }
-
-
-def _of_residuals(real: Real, panel: Panel, e: Floats, policy: Floats | None) -> dict[str, Floats]:
-    """The features of residuals (R, T, N)."""
-    out = {"AR(1) of residuals": autoregression(e, 1)[:, 0], "AR(2) of residuals": autoregression(e, 2)[:, 1]}
-    if real.weights is not None:
-        by_period = moran_by_period(e, panel.weights[next(iter(real.panel.weights))])
-        out |= {MORAN: by_period.mean(axis=1), MORAN_BY_PERIOD: by_period}
-    plain = policy is None or real.panel.roles.continuous
-    status = TreatmentStatus.of(
-        np.zeros((1, *e.shape[1:]), dtype=bool) if plain else np.asarray(policy) != 0, real.freedom
-    )
-    groups = status.by_group(e)
-    if real.status.compares_units:
-        out["log variance of units before treatment"] = groups[:, 1] - groups[:, 0]
-    if real.status.compares_cells:
-        out["log variance under treatment"] = groups[:, 2] - groups[:, 1]
-    out[VARIANCE_BY_PERIOD] = status.by_period(e)
-    out |= {f"eigenvalue share {k}": share for k, share in enumerate(eigenvalue_shares(e, EIGENVALUES).T, 1)}
-    out["kurtosis of residuals"] = kurtosis(e)
-    return out | dict(zip(("1% quantile", "99% quantile"), tails(e, TAIL).T, strict=True))
 
 
 def _row(method: str, feature: str, real: float, twins: Floats) -> FidelityRow:
@@ -251,7 +243,14 @@ def adoption_table(real: Real, fit: MethodFit, held: Panel, labels: tuple[int, .
     """
     asked = real.section.own_adoption
     if asked.get("kind") == "propensity":
-        return _propensity(real, fit, held, labels)
+        part = build(Propensity, {key: value for key, value in asked.items() if key != "kind"}, "[twin.adoption]")
+        table = dict(asked)
+        if not any(name in asked for name in GIVEN):
+            table |= _fitted(real, fit, held, part)
+        if not any(name in asked for name in DATED) and (dates := dates_of(real, labels)):
+            several = {"date_weights": [[year, count] for year, count in dates]}
+            table |= {"date": dates[0][0]} if len(dates) == 1 else several
+        return table | {"independent": part.independent}
     if asked:
         return dict(asked)
     kept = "calendar" in real.section.keep
@@ -271,18 +270,6 @@ def dates_of(real: Real, labels: tuple[int, ...]) -> list[tuple[int, int]]:
     return [(labels[t], int((first == t).sum())) for t in np.unique(first) if t > 0]
 
 
-def _propensity(real: Real, fit: MethodFit, held: Panel, labels: tuple[int, ...]) -> dict[str, Any]:
-    table = dict(real.section.own_adoption)
-    part = build(Propensity, {key: value for key, value in table.items() if key != "kind"}, "[twin.adoption]")
-    if not any(name in table for name in GIVEN):
-        table |= _fitted(real, fit, held, part)
-    if not any(name in table for name in DATED) and (dates := dates_of(real, labels)):
-        table |= (
-            {"date": dates[0][0]} if len(dates) == 1 else {"date_weights": [[year, count] for year, count in dates]}
-        )
-    return table | {"independent": part.independent}
-
-
 def _fitted(real: Real, fit: MethodFit, held: Panel, part: Propensity) -> dict[str, Any]:
     """Coefficients and intercept of the logit of the indicator on the units' scores."""
     where = f"{real.spec.file}, [twin.adoption]"
@@ -293,7 +280,18 @@ def _fitted(real: Real, fit: MethodFit, held: Panel, part: Propensity) -> dict[s
         if name not in real.covariates:
             raise bad(f"covariates names no control: {name!r}", where=where, allowed="controls of [panel]",
                       remedy="add it to controls")  # fmt: skip
-    x = scores(_ground(real, fit, held), part.on, part.covariates)
+
+    # the real panel as a world in the making, with the fitted levels or, where they are drawn, the real ones
+    context = replace(real.ground, places=replace(real.ground.places, kept=held),
+                      covariates={name: values[0] for name, values in real.covariates.items()})  # fmt: skip
+    if fit.levels["kind"] == "fitted":
+        levels = FittedLevels(method=fit.levels["method"]).settle(context, Streams(0))
+    else:
+        time = np.arange(len(held.periods)) - (len(held.periods) - 1) / 2
+        slopes = time @ (real.rest - real.rest.mean(axis=1, keepdims=True)) / (time @ time)
+        none = np.zeros((len(held.units), 0))
+        levels = LevelParts(real.parts.units[0], real.parts.periods[0], slopes, none, real.rest)
+    x = scores(replace(context, levels=levels), part.on, part.covariates)
     if not x.shape[1]:
         raise bad('on = "factors" needs loadings', where=where, allowed='[twin] method = "factor"',
                   remedy="choose that method, or another on")  # fmt: skip
@@ -301,24 +299,8 @@ def _fitted(real: Real, fit: MethodFit, held: Panel, part: Propensity) -> dict[s
     if not found.converged:
         raise bad(f"the logit on {part.on} has no maximum", where=where,
                   allowed="scores that are not collinear", remedy="choose a lower rank, or another on")  # fmt: skip
-    intercept, *slopes = found.coefficient.tolist()
-    return {"intercept": intercept, "coefficients": slopes}
-
-
-def _ground(real: Real, fit: MethodFit, held: Panel) -> WorldContext:
-    """The real panel as a world in the making, with the fitted levels or, where they are drawn, the real ones."""
-    origin = np.zeros(len(held.units))
-    places = Places(held.units, origin, origin, real.group, origin, kept=held)
-    covariates = {name: values[0] for name, values in real.covariates.items()}
-    context = WorldContext(places, real.panel.periods, real.weights, None, covariates)
-    if fit.levels["kind"] == "fitted":
-        levels = FittedLevels(method=fit.levels["method"]).settle(context, Streams(0))
-    else:
-        time = np.arange(len(held.periods)) - (len(held.periods) - 1) / 2
-        slopes = time @ (real.rest - real.rest.mean(axis=1, keepdims=True)) / (time @ time)
-        parts = real.parts
-        levels = LevelParts(parts.units[0], parts.periods[0], slopes, np.zeros((len(origin), 0)), real.rest)
-    return WorldContext(places, real.panel.periods, real.weights, levels, covariates)
+    intercept, *coefficients = found.coefficient.tolist()
+    return {"intercept": intercept, "coefficients": coefficients}
 
 
 FILE = "panel.parquet"
@@ -341,14 +323,30 @@ def held_panel(real: Real, fits: Mapping[str, MethodFit]) -> Panel:
 
 
 def study_table(real: Real, method: str, fit: MethodFit, held: Panel, panel: str = FILE) -> dict[str, Any]:
-    """The study as a file has it; panel: the name of the file that holds what is kept, or its text."""
+    """The study as a file has it: DID with the error types of the spec, and with a W the SDM, by Lee and Yu where W
+    allows it.
+
+    panel: the name of the file that holds what is kept, or its text.
+    """
+    design = design_table(real, fit, held, panel)
+    errors = [error for error in error_types(real.spec) if not without_se(error)]
+    did: dict[str, Any] = {"kind": "did", "errors": [*clustered_enough(real.panel, tuple(errors))]}
+    if real.spec.inference.cluster_k != "nonnested":
+        did["cluster_k"] = real.spec.inference.cluster_k
+    estimators = [did]
+    if real.weights is not None:
+        transform = "lee-yu" if real.weights.row_stochastic else "direct"
+        clustered = [*clustered_enough(real.panel, (main_cluster(real.spec),))]
+        estimators.append(
+            {"kind": "spatial", "model": "sdm", "transform": transform, "errors": ["information", *clustered]}
+        )
     return {
         "name": f"twin-{method}",
         "question": QUESTION,
         "replications": real.section.replications,
         "seed": real.spec.inference.seed,
-        "design": design_table(real, fit, held, panel),
-        "estimators": estimator_tables(real),
+        "design": design,
+        "estimators": estimators,
     }
 
 
@@ -361,6 +359,15 @@ def design_table(real: Real, fit: MethodFit, held: Panel, panel: str) -> dict[st
     geography |= {"groups": real.grouping} if real.grouping else {}
     geography |= {"prosperity": real.treatment} if "on_prosperity" in fit.levels else {}
     main, *others = weights_tables(real)
+
+    # controls as they are, or normal ones with the same mean, standard deviation, share of units and persistence
+    kept, covariates = "covariates" in real.section.keep, []
+    for name, values in real.covariates.items():
+        table = {"kind": "kept" if kept else "normal", "name": name, "effect": real.slopes[name]}
+        table |= {} if kept else normal_covariate(values)
+        if kept and fit.levels["kind"] == "effects":  # these hold what real controls do to means of units and periods
+            table["within"] = True
+        covariates.append(table)
     return {
         "kind": "panel",
         "periods": len(periods),
@@ -372,7 +379,7 @@ def design_table(real: Real, fit: MethodFit, held: Panel, panel: str) -> dict[st
         "weights": main,
         **({"other_weights": others} if others else {}),
         "levels": dict(fit.levels),
-        **({"covariates": covariate_tables(real, fit.levels["kind"] == "effects")} if real.covariates else {}),
+        **({"covariates": covariates} if covariates else {}),
         "errors": dict(fit.errors),
         "adoption": adoption,
         "effect": {"size": real.effect},
@@ -393,20 +400,6 @@ def weights_tables(real: Real) -> list[dict[str, Any]]:
     for name, weights in real.panel.weights.items():
         tables.append({"kind": "knn", "k": int(np.clip(round(weights.matrix.nnz / (most + 1)), 1, most)), "name": name})
     return tables
-
-
-def covariate_tables(real: Real, within_alone: bool) -> list[dict[str, Any]]:
-    """Controls as they are, or normal ones with the same mean, standard deviation, share of units and persistence.
-
-    within_alone: the levels hold what real controls do to the means of units and periods.
-    """
-    kept = "covariates" in real.section.keep
-    process = {} if kept else {name: normal_covariate(values) for name, values in real.covariates.items()}
-    return [
-        {"kind": "kept" if kept else "normal", "name": name, "effect": slope, **process.get(name, {})}
-        | ({"within": True} if kept and within_alone else {})
-        for name, slope in real.slopes.items()
-    ]
 
 
 def normal_covariate(x: Floats) -> dict[str, float]:
@@ -435,25 +428,6 @@ def short_panel_moments(periods: int) -> tuple[Floats, Floats, Floats]:
     products = np.trace(left[:, 1:, :-1], axis1=1, axis2=2)
     squares = np.trace(left[:, :-1, :-1], axis1=1, axis2=2)
     return coefficients, products / squares, covariance.mean(axis=(1, 2))
-
-
-def estimator_tables(real: Real) -> list[dict[str, Any]]:
-    """DID with the error types of the spec, and with a W the SDM, by Lee and Yu where W allows it."""
-    errors = [error for error in error_types(real.spec) if not without_se(error)]
-    did: dict[str, Any] = {"kind": "did", "errors": [*clustered_enough(real.panel, tuple(errors))]}
-    if real.spec.inference.cluster_k != "nonnested":
-        did["cluster_k"] = real.spec.inference.cluster_k
-    if real.weights is None:
-        return [did]
-    transform = "lee-yu" if real.weights.row_stochastic else "direct"
-    clustered = [*clustered_enough(real.panel, (main_cluster(real.spec),))]
-    return [did, {"kind": "spatial", "model": "sdm", "transform": transform, "errors": ["information", *clustered]}]
-
-
-def consecutive(real: Real) -> bool:
-    """Whether the panel's periods follow one another in steps of one, as those of a design do."""
-    periods = real.panel.periods
-    return period_step(np.array(periods)) == 1 and periods[-1] - periods[0] == len(periods) - 1
 
 
 STEPS = "The periods of the panel are not consecutive; those of the twin are numbered from {} in steps of one."
@@ -501,11 +475,14 @@ class Twin:
     @cached_property
     def nearby(self) -> tuple[PanelDesign, ...]:
         """Worlds that panels of the fitted world would give: its uncertainty; () where nothing is fitted anew."""
-        slots = slots_of(PanelDesign)
-        return tuple(
-            replace(self.design, levels=_part(slots["levels"], levels), errors=_part(slots["errors"], errors))
-            for levels, errors in self.variations
-        )
+        slots, worlds = slots_of(PanelDesign), []
+        for tables in self.variations:
+            parts: dict[str, Any] = {}
+            for name, table in zip(("levels", "errors"), tables, strict=True):
+                cls = slots[name].find(str(table.get("kind", slots[name].base.default)), "twin")
+                parts[name] = build(cls, {key: value for key, value in table.items() if key != "kind"}, "twin")
+            worlds.append(replace(self.design, **parts))
+        return tuple(worlds)
 
     def _repr_html_(self) -> str:
         from experiments.study import twin_card  # for notebooks alone
@@ -523,11 +500,28 @@ def twin(real: RealPanel, method: str | Sequence[str] | None = None) -> Twin:
 
     method: one or more, in place of the spec's. Raises BadInput.
     """
-    panel = Real.of(real if method is None else _with_methods(real, method))
+    if method is not None:
+        written = section_of(real.spec).model_dump(exclude_unset=True)
+        written |= {"method": [method] if isinstance(method, str) else list(method)}
+        section, problems = validated(TwinSection, written, "twin")
+        if section is None or problems:
+            raise BadInput(*problems)
+        real = replace(real, spec=real.spec.model_copy(update={"twin": section}))
+    panel = Real.of(real)
     fits: dict[str, MethodFit] = {name: fit_by(name, panel) for name in panel.section.method}
     held = held_panel(panel, fits)
-    first, *others = (_twin(panel, name, fit, held) for name, fit in fits.items())
-    return replace(first, others=tuple(others))
+
+    periods, twins = panel.panel.periods, []
+    consecutive = periods == tuple(range(periods[0], periods[0] + len(periods)))  # as those of a design are
+    steps = () if consecutive else (STEPS.format(periods[0]),)
+    for name, fit in fits.items():
+        tables = study_table(panel, name, fit, held)
+        design = study_with(tables, held).design
+        assert isinstance(design, PanelDesign)
+        rows, joint = fidelity(panel, name, design)
+        twins.append(Twin(name, fit.parameters, tables, held, rows, (*fit.notes, *steps), joint, fit.null,
+                          fit.covariance, fit.nearby))  # fmt: skip
+    return replace(twins[0], others=tuple(twins[1:]))
 
 
 def study_with(tables: dict[str, Any], held: Panel) -> Study:
@@ -535,31 +529,6 @@ def study_with(tables: dict[str, Any], held: Panel) -> Study:
     design = tables["design"]
     geography = design["geography"] | {"panel": panel_text(held)}
     return Study.from_settings(tables | {"design": design | {"geography": geography}}, "twin")
-
-
-def _twin(real: Real, method: str, fit: MethodFit, held: Panel) -> Twin:
-    tables = study_table(real, method, fit, held)
-    design = study_with(tables, held).design
-    assert isinstance(design, PanelDesign)
-    notes = fit.notes if consecutive(real) else (*fit.notes, STEPS.format(real.panel.periods[0]))
-    rows, joint = fidelity(real, method, design)
-    return Twin(method, fit.parameters, tables, held, rows, notes, joint, fit.null, fit.covariance, fit.nearby)
-
-
-def _part(slot: Slot, table: Mapping[str, Any]) -> Any:
-    """The part that a table of a design describes."""
-    cls = slot.find(str(table.get("kind", slot.base.default)), "twin")
-    return build(cls, {key: value for key, value in table.items() if key != "kind"}, "twin")
-
-
-def _with_methods(real: RealPanel, method: str | Sequence[str]) -> RealPanel:
-    """The panel with other methods in its spec; raises BadInput for those that do not exist."""
-    named = [method] if isinstance(method, str) else list(method)
-    written = section_of(real.spec).model_dump(exclude_unset=True) | {"method": named}
-    section, problems = validated(TwinSection, written, "twin")
-    if section is None or problems:
-        raise BadInput(*problems)
-    return replace(real, spec=real.spec.model_copy(update={"twin": section}))
 
 
 # What `panelproof twin` prints and writes.

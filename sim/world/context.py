@@ -22,7 +22,7 @@ from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.arrays import Floats
+from sim.arrays import Flags, Floats
 from sim.errors import Problem, bad, choice_problems, closest, one_of
 from sim.filters import SpatialFilter
 from sim.panel import Panel
@@ -298,6 +298,11 @@ class WorldContext:
             raise bad("the world has no weights", where="[design.weights]", allowed="a table [design.weights]",
                       remedy="add it")  # fmt: skip
         return self.weights
+
+
+def first_treated(years: Floats, treated: Floats | Flags) -> Floats:
+    """The label of the first treated period, (..., N), inf = never, of an absorbing treatment (..., T, N)."""
+    return np.where(treated.any(axis=-2), years[treated.argmax(axis=-2)], np.inf)
 
 
 def standard(values: Floats) -> Floats:

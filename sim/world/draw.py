@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any, cast
+from functools import cached_property, partial, wraps
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,12 +31,14 @@ from sim.filters import SpaceTimeFilter, SpatialFilter
 from sim.panel import Panel
 from sim.schema import period_step
 from sim.streams import Streams
-from sim.world.context import WorldContext, standard
-from sim.world.dials import PanelDials
+from sim.world.context import WorldContext, first_treated, standard
 from sim.world.parts.adoption import Absorbing, InstrumentedDose
 from sim.world.parts.covariates import SettledCovariate
 from sim.world.parts.errors import ErrorProcess
 from sim.world.parts.mediators import MediatorPart, structural_sd
+
+if TYPE_CHECKING:
+    from sim.world.panel_design import PanelDesign
 
 POLICY_MEANS = frozenset({"att", "event", "cohort", "calendar", "att_event", "att_cohort", "att_calendar"})
 
@@ -59,7 +61,9 @@ class DrawnAdoption:
 
         Many draws of one calendar are summed over the few unit-periods that have a weight.
         """
-        weights = self._weights_of(ask)
+        if ask not in self._weights:
+            self._weights[ask] = self._compute_weights(ask)
+        weights = self._weights[ask]
         if weights.shape[0] > 1 or gain.shape[0] == 1:
             return _ratio((gain * weights).sum(axis=(1, 2)), weights.sum(axis=(1, 2)))
         if ask not in self._cells:
@@ -77,11 +81,6 @@ class DrawnAdoption:
         effect = effect - (gain * before[:, :, None]).sum(axis=1) / before.sum(axis=1, keepdims=True)
         treated = (effect * ever).sum(axis=1) / ever.sum(axis=1)
         return treated - (effect * ~ever).sum(axis=1) / (~ever).sum(axis=1)
-
-    def _weights_of(self, ask: Estimand) -> Floats:
-        if ask not in self._weights:
-            self._weights[ask] = self._compute_weights(ask)
-        return self._weights[ask]
 
     def _compute_weights(self, ask: Estimand) -> Floats:
         """Weights up to scale, (1 or R, T, N); all zero when the world has no such estimand."""
@@ -101,7 +100,11 @@ class DrawnAdoption:
             case "calendar", (year,):
                 return self._on * (self.years == year)[:, None]
             case "att_event", ():
-                return self._shared_by_event()
+                weights = np.zeros_like(self.did)  # equal ones of every K >= 0, shared by the units that are seen at K
+                for k in range(self.years.size):
+                    among = (self._since == k) * self._on
+                    weights += _ratio(among, among.sum(axis=(1, 2), keepdims=True), 0.0)
+                return weights
             case "att_cohort", ():
                 return self._shared_by_cohort()
             case "att_calendar", ():
@@ -117,7 +120,7 @@ class DrawnAdoption:
     @property
     def _first(self) -> Floats:
         """First treated period, (1 or R, N), inf = never."""
-        return np.where(self.did.any(axis=1), self.years[self.did.argmax(axis=1)], np.inf)
+        return first_treated(self.years, self.did)
 
     @property
     def _since(self) -> Floats:
@@ -134,15 +137,6 @@ class DrawnAdoption:
             among = on * (self._first == cohort)[:, None, :]
             size = (lives * (self._first == cohort)).sum(axis=1)[:, None, None]
             weights += size * _ratio(among, among.sum(axis=(1, 2), keepdims=True), 0.0)
-        return weights
-
-    def _shared_by_event(self) -> Floats:
-        """Equal weight of every K >= 0, shared by the units that are observed at K."""
-        since, on = self._since, self._on
-        weights = np.zeros_like(on)
-        for k in range(self.years.size):
-            among = (since == k) * on
-            weights += _ratio(among, among.sum(axis=(1, 2), keepdims=True), 0.0)
         return weights
 
 
@@ -169,7 +163,7 @@ class Settled:
     streams: those that the world was drawn from.
     """
 
-    design: PanelDials
+    design: PanelDesign
     context: WorldContext
     frame: Panel
     levels: Floats
@@ -195,17 +189,13 @@ class Settled:
             return self.dynamics.apply(values)
         return values if self.multiplier is None else self.multiplier.apply(values, overwrite=overwrite)
 
-    def lag(self, values: Floats) -> Floats:
-        """W over the last axis."""
-        return self.context.main_weights.lag(values)
-
     def covariate_signal(self, covariates: Mapping[str, Floats]) -> Floats:
         """X b + W X c, (1 or R, T, N)."""
         parts, shape = self.design.covariates, self.context.shape
         acting = [part.acting(covariates[part.name]) for part in parts]
         signal = _weighted([(part.effect, x) for part, x in zip(parts, acting, strict=True) if part.effect], shape)
         lags = [(part.lag_effect, x) for part, x in zip(parts, acting, strict=True) if part.lag_effect]
-        return signal + self.lag(_weighted(lags, shape)) if lags else signal
+        return signal + self.context.main_weights.lag(_weighted(lags, shape)) if lags else signal
 
 
 def _weighted(terms: list[tuple[float, Floats]], shape: tuple[int, int]) -> Floats:
@@ -219,7 +209,7 @@ def _weighted(terms: list[tuple[float, Floats]], shape: tuple[int, int]) -> Floa
     return out
 
 
-def settled(design: PanelDials, streams: Streams) -> Settled:
+def settled(design: PanelDesign, streams: Streams) -> Settled:
     """Draw what a world holds fixed: places, levels, covariates, who is treated when."""
     places = design.geography.places(streams, design.size)
     built = {item.label: item.build(places) for item in (design.weights, *design.other_weights)}
@@ -227,7 +217,7 @@ def settled(design: PanelDials, streams: Streams) -> Settled:
     weights = {name: w for name, w in built.items() if w is not None}
     levels = design.levels.settle(context, streams)
     covariates = {item.name: item.settle(context, streams) for item in design.covariates}
-    context = replace(context, levels=levels, covariates={name: x.values(None)[0] for name, x in covariates.items()})
+    context = replace(context, levels=levels, covariates={name: x(None)[0] for name, x in covariates.items()})
     gaps = design.missing.some and not design.missing.follows_outcome
     observed = design.missing.fixed(context, streams.fixed("missing"))[None] if gaps else None
     facts = {name: places.attributes[name] for name in design.geography.attributes}
@@ -236,6 +226,7 @@ def settled(design: PanelDials, streams: Streams) -> Settled:
             facts[part.size_attribute] = np.exp(standard(context.covariates[part.name].mean(axis=0)))
     frame = Panel(places.names, design.labels, {}, design.schema.roles, facts,
                   None if observed is None else observed > 0, weights)  # fmt: skip
+    (gamma, eta), rho = design.spillover.past, design.spillover.rho
     world = Settled(
         design=design,
         context=context,
@@ -243,12 +234,12 @@ def settled(design: PanelDials, streams: Streams) -> Settled:
         levels=levels.total,
         covariates=covariates,
         errors=design.errors.settle(context, streams),
-        multiplier=context.spatial(design.spillover.rho),
+        multiplier=context.spatial(rho),
         mediator_filters={item.name: context.spatial(item.spatial) for item in design.mediators},
         treatment=design.adoption.path(context, streams.fixed("adoption"))[None],
         observed=observed,
         streams=streams,
-        dynamics=_dynamics(design, context),
+        dynamics=SpaceTimeFilter.of(context.main_weights, rho, gamma, eta) if gamma or eta else None,
     )
     if not design.levels.holds_mean:
         return world
@@ -256,16 +247,25 @@ def settled(design: PanelDials, streams: Streams) -> Settled:
     return replace(world, levels=levels.total - world.spread(world.covariate_signal(fixed)).mean())
 
 
-def _dynamics(design: PanelDials, context: WorldContext) -> SpaceTimeFilter | None:
-    """The lags in time, if there are any; raises BadInput in a world without W."""
-    (gamma, eta), rho = design.spillover.past, design.spillover.rho
-    return SpaceTimeFilter.of(context.main_weights, rho, gamma, eta) if gamma or eta else None
-
-
 # One tile of replications of a world of parts, from its fixed facts and the replications' own random numbers.
 
 
 ROUNDING = 1e-14  # of a variance, relative to that before others were taken from it
+
+
+def held[T](*what: str) -> Callable[[Callable[[DrawnWorld], T]], cached_property[T]]:
+    """A property of a tile that is computed once in the world if none of `what` differs between replications."""
+
+    def made(compute: Callable[[DrawnWorld], T]) -> cached_property[T]:
+        @wraps(compute)
+        def found(tile: DrawnWorld) -> T:
+            if tile.fixed(*what):
+                return tile.world.once(compute.__name__, partial(compute, tile))
+            return compute(tile)
+
+        return cached_property(found)
+
+    return made
 
 
 class DrawnWorld:
@@ -277,81 +277,77 @@ class DrawnWorld:
         self.seen: Floats | None = world.observed  # (1 or R, T, N), 1 where observed; None where all is
 
     def fixed(self, *what: str) -> bool:
-        """Whether none of these differs between replications: adoption, covariates, effects, mediators, missing."""
+        """Whether none of these differs between replications: adoption, covariates, effects, mediators, interactions
+        with them, missing."""
         changes: set[str] = {*self.design.redraw}
         follows = "covariates" in changes and bool(self.design.effect.covariate)
         changes |= {"effects"} if self.design.effect.varies or follows else set()
         changes |= {"mediators"} if any(not item.within for item in self.design.mediators) else set()
+        interact = any(item.interaction for item in self.design.mediators)
+        changes |= {"interactions"} if interact and "mediators" in changes else set()
         changes |= {"missing"} if self.design.missing.follows_outcome else set()
         changes |= {"adoption"} if self.design.adoption.endogenous else set()
         return not changes & {*what}
 
-    def _once[T](self, name: Hashable, compute: Callable[[], T], *what: str) -> T:
-        """What is computed once in the world if none of `what` differs between replications, else for this tile."""
-        return self.world.once(name, compute) if self.fixed(*what) else compute()
-
     @cached_property
     def did(self) -> Floats:
-        """The treatment."""
-        if isinstance(self.design.adoption, InstrumentedDose):
-            return self._instrumented(self.design.adoption)
+        """The treatment: that of the world, one that follows instruments and the outcome's errors, or one drawn anew,
+        (R, T, N)."""
+        part = self.design.adoption
+        if isinstance(part, InstrumentedDose):
+            own = self.design.errors.like(self.streams.normals("adoption", *self.context.shape))
+            errors = self.innovations / self._period_sd if self._period_sd else np.zeros_like(own)
+            instruments = [self.world.covariates[name](self._covariate_streams) for name in part.instruments]
+            return part.dose(part.signal(instruments), self.world.levels, errors, own)
         if "adoption" not in self.design.redraw:
             return self.world.treatment
-        return drawn_treatments(self.design, self.context, self.streams)
+        if isinstance(part, Absorbing):
+            first = np.stack([part.first(self.context, rng) for rng in self.streams.each("adoption")])
+            return (self.context.years[:, None] >= first[:, None, :]).astype(np.float64)
+        return np.stack([part.path(self.context, rng) for rng in self.streams.each("adoption")])
 
-    def _instrumented(self, part: InstrumentedDose) -> Floats:
-        """Doses that follow instruments and the outcome's errors, (R, T, N)."""
-        own = self.design.errors.like(self.streams.normals("adoption", *self.context.shape))
-        errors = self.innovations / self._period_sd if self._period_sd else np.zeros_like(own)
-        signal = part.signal([self.world.covariates[name].values(self._covariate_streams) for name in part.instruments])
-        return part.dose(signal, self.world.levels, errors, own)
-
-    @cached_property
+    @held("adoption")
     def dose(self) -> Floats:
         """How strongly unit-periods are treated."""
-        return self._once("dose", lambda: self.design.effect.dose(self.context, self.did), "adoption")
+        return self.design.effect.dose(self.context, self.did)
 
-    @cached_property
+    @held("adoption", "missing")
     def adoption(self) -> DrawnAdoption:
         """The treatment as truths of policies read it."""
+        return DrawnAdoption((self.did != 0).astype(np.float64), self.context.years, self.seen)
 
-        def compute() -> DrawnAdoption:
-            return DrawnAdoption((self.did != 0).astype(np.float64), self.context.years, self.seen)
-
-        return self._once("policy", compute, "adoption", "missing")
-
-    @cached_property
+    @held("adoption", "effects")
     def sizes(self) -> Floats:
         """Units' effects of a dose of one, (1 or R, 1, N or 1)."""
-
-        def compute() -> Floats:
-            followed = self.covariates[effect.covariate] if effect.covariate else None
-            return effect.sizes(self.context, self.did, followed, self.streams)
-
         effect = self.design.effect
-        return self._once("sizes", compute, "adoption", "effects")
+        followed = self.covariates[effect.covariate] if effect.covariate else None
+        return effect.sizes(self.context, self.did, followed, self.streams)
 
-    @cached_property
+    @held("adoption", "effects")
     def path(self) -> Floats:
         """What doses add to the outcome before S: tau_i dose, and what neighbours' doses add."""
+        spillover, own = self.design.spillover, self.sizes * self.dose
+        return own + spillover.added(self.context, self.dose) if spillover.reaches else own
 
-        def compute() -> Floats:
-            spillover = self.design.spillover
-            own = self.sizes * self.dose
-            return own + spillover.added(self.context, self.dose) if spillover.reaches else own
-
-        return self._once("path", compute, "adoption", "effects")
-
-    @cached_property
+    @held("adoption", "covariates")
     def covariates(self) -> Mapping[str, Floats]:
         """Covariates as they are seen: those that the treatment moves are moved."""
+        values = {name: item(self._covariate_streams) for name, item in self.world.covariates.items()}
+        return {part.name: values[part.name] + part.shift * self.did if part.shift else values[part.name]
+                for part in self.design.covariates}  # fmt: skip
 
-        def compute() -> dict[str, Floats]:
-            values = {name: item.values(self._covariate_streams) for name, item in self.world.covariates.items()}
-            return {part.name: values[part.name] + part.shift * self.did if part.shift else values[part.name]
-                    for part in self.design.covariates}  # fmt: skip
-
-        return self._once("covariates", compute, "adoption", "covariates")
+    @held("adoption", "covariates")
+    def measured_covariates(self) -> Mapping[str, Floats]:
+        """Covariates as they are measured; their errors are fixed in the world unless covariates are drawn anew."""
+        part, found = self.design.measurement, {}
+        for name, values in self.covariates.items():
+            error, purpose, shape = None, f"measurement of {name}", self.context.shape
+            if part.covariate_sd and "covariates" in self.design.redraw:
+                error = self.streams.normals(purpose, *shape)
+            elif part.covariate_sd:
+                error = self.world.streams.fixed(purpose).standard_normal((1, *shape))
+            found[name] = part.seen(values, error, part.covariate_sd)
+        return found
 
     @property
     def _covariate_streams(self) -> Streams | None:
@@ -361,9 +357,14 @@ class DrawnWorld:
     @cached_property
     def untreated_mediators(self) -> Mapping[str, Floats]:
         """Mediators without treatment: level and own error; only those that add to the outcome's errors."""
-        return {
-            item.name: self._level(item) + self._own_error(item) for item in self.design.mediators if not item.within
-        }
+        found = {}
+        for part in (part for part in self.design.mediators if not part.within):
+            own = np.sqrt(1 - part.confounding**2) * self._fresh(part)
+            if part.confounding and (sd := self._period_sd):  # correlated with the outcome's
+                own = own + part.confounding / sd * self.innovations
+            spatial = self.world.mediator_filters[part.name]
+            found[part.name] = self._level(part) + part.sd * (own if spatial is None else spatial.apply(own))
+        return found
 
     @cached_property
     def mediators(self) -> Mapping[str, Floats]:
@@ -381,16 +382,28 @@ class DrawnWorld:
     def outcome(self, wanted: list[str]) -> Floats:
         """The outcome, (R, T, N); it takes the place of the errors unless a mediator that is wanted is made of them."""
         needed = wanted or any(not item.within for item in self.design.mediators) or self.design.adoption.endogenous
-        mediated = self._mediated() if needed else None
+        added = []  # before S, by mediators; totals hold what goes through those within them
+        for part in self.design.mediators if needed else ():
+            if not part.within:
+                mediator = self.mediators[part.name]
+                product = part.interaction * self.did * mediator if part.interaction else 0.0
+                added.append(part.b * mediator + product)
+        mediated = np.sum(added, axis=0) if added else None
+
         noise = self.world.errors.spread(self.innovations)
         if noise is self.innovations and needed:
             noise = noise.copy()
-        sizes = self._once("cells", lambda: self.design.errors.cells(self.did), "adoption")
-        if sizes is not None:
-            noise *= sizes
+        if self._cells is not None:
+            noise *= self._cells
+
         if self.world.dynamics is not None:
+            # what errors of as many periods before the first have left, (R, N)
+            errors, streams = self.world.errors, self.streams.within("before the first period")
+            past = errors.spread(errors.draw(streams))
+            before = self.world.dynamics.apply(past, np.zeros_like(past[:, 0]))[:, -1]
             steady = self._signal() if mediated is None else self._signal() + mediated
-            return self.world.dynamics.apply(noise, self._before()) + self.world.spread(steady) + self._levels()
+            return self.world.dynamics.apply(noise, before) + self.world.spread(steady) + self._levels()
+
         if mediated is None and self.fixed("adoption", "covariates", "effects"):
             outcome = self.world.spread(noise, overwrite=True)
             outcome += self.world.once("base", lambda: self._levels() + self.world.spread(self._signal()))
@@ -402,37 +415,30 @@ class DrawnWorld:
         outcome += self._levels()
         return outcome
 
-    def _before(self) -> Floats:
-        """What errors of as many periods before the first have left in a world with lags in time, (R, N)."""
-        assert self.world.dynamics is not None
-        errors, streams = self.world.errors, self.streams.within("before the first period")
-        past = errors.spread(errors.draw(streams))
-        return self.world.dynamics.apply(past, np.zeros_like(past[:, 0]))[:, -1]
+    @held("adoption")
+    def _cells(self) -> Floats | None:
+        """Sizes of the errors of unit-periods that follow the treatment."""
+        return self.design.errors.cells(self.did)
 
     def through(self, part: MediatorPart) -> Floats:
         """What the treatment adds to the outcome through a mediator, before S: NIE of each unit-period."""
         return part.a * self.did * (part.b + part.interaction * self.did)
 
-    @cached_property
+    @held("adoption", "effects", "interactions")
     def gain(self) -> Floats:
         """Y(d) - Y(0): what the treatment, the neighbours' too, adds to the outcome."""
-
-        def compute() -> Floats:
-            added = self.path
-            for item in self.design.covariates:
-                if item.shift:
-                    added = added + item.effect * item.shift * self.did
-                if item.shift and item.lag_effect:
-                    added = added + item.lag_effect * item.shift * self.world.lag(self.did)
-            for part in self.design.mediators:
-                if not part.within:
-                    added = added + self.through(part)
-                    if part.interaction:
-                        added = added + part.interaction * self.did * self.untreated_mediators[part.name]
-            return self.world.spread(added)
-
-        interacts = any(item.interaction for item in self.design.mediators)
-        return self._once("gain", compute, "adoption", "effects", *(["mediators"] if interacts else []))
+        added = self.path
+        for item in self.design.covariates:
+            if item.shift:
+                added = added + item.effect * item.shift * self.did
+            if item.shift and item.lag_effect:
+                added = added + item.lag_effect * item.shift * self.context.main_weights.lag(self.did)
+        for part in self.design.mediators:
+            if not part.within:
+                added = added + self.through(part)
+                if part.interaction:
+                    added = added + part.interaction * self.did * self.untreated_mediators[part.name]
+        return self.world.spread(added)
 
     def _signal(self) -> Floats:
         """X b + W X c and the path of the policy, before S."""
@@ -446,12 +452,6 @@ class DrawnWorld:
         confounding = self.design.effect.confounding(self.context, self.did)
         return self.world.levels[None] if confounding is None else self.world.levels + confounding
 
-    def _mediated(self) -> Floats | None:
-        """What mediators add to the outcome before S; None where totals hold it already."""
-        added = [part.b * self.mediators[part.name] + (part.interaction * self.did * self.mediators[part.name]
-                 if part.interaction else 0.0) for part in self.design.mediators if not part.within]  # fmt: skip
-        return np.sum(added, axis=0) if added else None
-
     def _level(self, part: MediatorPart) -> Floats:
         """The mediator's mean with its share in the outcome's levels, (T, N)."""
         levels = self.world.levels
@@ -464,14 +464,6 @@ class DrawnWorld:
         return self.design.errors.like(
             self.world.errors.mixed(shocks, self.streams, purpose) if part.within else shocks
         )
-
-    def _own_error(self, part: MediatorPart) -> Floats:
-        """A mediator's error u, correlated with the outcome's."""
-        own = np.sqrt(1 - part.confounding**2) * self._fresh(part)
-        if part.confounding and (sd := self._period_sd):
-            own = own + part.confounding / sd * self.innovations
-        spatial = self.world.mediator_filters[part.name]
-        return part.sd * (own if spatial is None else spatial.apply(own))
 
     @property
     def _period_sd(self) -> float:
@@ -518,60 +510,3 @@ def semidefinite_root(matrix: Floats) -> Floats:
             out[k, k] = np.sqrt(left[0])
             out[k + 1 :, k] = left[1:] / out[k, k]
     return out
-
-
-def drawn_treatments(design: PanelDials, context: WorldContext, streams: Streams) -> Floats:
-    """The treatment of each replication, (R, T, N)."""
-    adoption = design.adoption
-    if isinstance(adoption, Absorbing):
-        first = np.stack([adoption.first(context, rng) for rng in streams.each("adoption")])
-        return (context.years[:, None] >= first[:, None, :]).astype(np.float64)
-    return np.stack([adoption.path(context, rng) for rng in streams.each("adoption")])
-
-
-# What is seen of a tile: the index of indicators, errors of measurement, unit-periods that are observed.
-
-
-def indexed(tile: DrawnWorld, outcome: Floats) -> tuple[Mapping[str, Floats], Floats, Floats]:
-    """Indicators of an outcome by name, their index H(Y(d)), and what the treatment adds to it, each (R, T, N).
-
-    That is H(Y(d)) - H(Y(0)): each index is scaled and weighted on its own.
-    """
-    part, observed = tile.design.indicators, tile.world.observed
-    untreated = outcome - tile.gain
-    errors = part.errors(tile.context.shape, tile.streams)
-    indicators = part.values(outcome, untreated, errors)
-    score = part.index(indicators, observed)
-    without = part.index(part.values(untreated, untreated, errors), observed)
-    return indicators, np.nan_to_num(score), np.nan_to_num(score - without)  # no score where not observed
-
-
-def measured_outcome(tile: DrawnWorld, outcome: Floats) -> Floats:
-    """The outcome as it is seen."""
-    part, shape = tile.design.measurement, tile.context.shape
-    error = tile.streams.normals("measurement of the outcome", *shape) if part.outcome_sd else None
-    return part.seen(outcome, error, part.outcome_sd)
-
-
-def measured_covariates(tile: DrawnWorld) -> Mapping[str, Floats]:
-    """Covariates as they are seen; their errors are fixed in the world unless covariates are drawn anew."""
-    part, anew = tile.design.measurement, "covariates" in tile.design.redraw
-
-    def compute() -> dict[str, Floats]:
-        seen = {}
-        for name, values in tile.covariates.items():
-            error = _error_of(tile, f"measurement of {name}", anew=anew) if part.covariate_sd else None
-            seen[name] = part.seen(values, error, part.covariate_sd)
-        return seen
-
-    if tile.fixed("adoption", "covariates"):
-        return tile.world.once("measured covariates", compute)
-    return compute()
-
-
-def _error_of(tile: DrawnWorld, purpose: str, *, anew: bool) -> Floats:
-    """Standard normals of a covariate's measurement, (1 or R, T, N)."""
-    if anew:
-        return tile.streams.normals(purpose, *tile.context.shape)
-    settled = tile.world.streams
-    return tile.world.once(purpose, lambda: settled.fixed(purpose).standard_normal((1, *tile.context.shape)))

@@ -27,19 +27,33 @@ coefficients, parameters of the errors) does not exist.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from sim.arrays import Floats
-from sim.design import A_UNIT, LONG_RUN, Draw, Estimand, Wanted, World
+from sim.design import A_UNIT, LONG_RUN, Design, Draw, Estimand, Wanted
+from sim.errors import BadInput, Problem, choice_problems
 from sim.panel import Panel, group_labels
+from sim.schema import Roles, Schema
 from sim.streams import Streams
-from sim.world.dials import PanelDials
-from sim.world.draw import POLICY_MEANS, DrawnWorld, Settled, indexed, measured_covariates, measured_outcome, settled
+from sim.world.context import DesignSummary, Part
+from sim.world.draw import POLICY_MEANS, DrawnWorld, Settled, settled
+from sim.world.parts.adoption import Adoption, Random
+from sim.world.parts.covariates import Covariate
+from sim.world.parts.effect import Effect, EffectPart
+from sim.world.parts.errors import Errors, Process
+from sim.world.parts.geography import Geography, Uniform
+from sim.world.parts.indicators import Entropy, IndicatorsPart
+from sim.world.parts.levels import Effects, Levels
+from sim.world.parts.measurement import Classical, MeasurementPart
+from sim.world.parts.mediators import MediatorPart, total_problems
+from sim.world.parts.missing import MissingPart, Pattern
+from sim.world.parts.spillover import Neighbours, SpilloverPart
+from sim.world.parts.weights import Knn, WeightsPart
 
 NONE = np.array([np.nan])
 IMPACTS = frozenset({"direct", "indirect", "total"})
@@ -86,8 +100,12 @@ class Truth:
         if (kind := ask.kind.removeprefix(A_UNIT)) in KINDS_A_UNIT and kind != ask.kind:
             return Truth(self.tile, self.index, a_unit=True).of(Estimand(kind, ask.arguments))
         match ask.kind, ask.arguments:
-            case "contrast", ():
-                return self._contrast()
+            case "contrast", ():  # where all treated units adopt at one date and all is observed
+                did = self.tile.did
+                ever = did.any(axis=1, keepdims=True)
+                one_date = self.design.adoption.absorbing and bool((did == ever * did.any(2, keepdims=True)).all())
+                compared = bool(ever.any() and not ever.all() and not did.any(axis=2).all()) and self.tile.seen is None
+                return self.tile.adoption.contrast(self._gain) if one_date and compared else NONE
             case "spill", (("untreated" | "never") as who,):
                 return self._spill(who)
             case (("slope" | "level"), (name,)):
@@ -126,9 +144,7 @@ class Truth:
 
     def _mean(self, gain: Floats, ask: Estimand) -> Floats:
         """A mean over treated unit-periods; that of cohorts and event times only where units stay treated."""
-        if ask.kind != "att" and not self.design.adoption.absorbing:
-            return NONE
-        if ask.arguments and not self.design.adoption.absorbing:
+        if (ask.kind != "att" or ask.arguments) and not self.design.adoption.absorbing:
             return NONE
         return self.tile.adoption.mean_effect(gain, ask)
 
@@ -156,44 +172,31 @@ class Truth:
         on = (self.tile.did != 0) * (1.0 if self.tile.seen is None else self.tile.seen) * (held == value)
         return _mean_of(*np.broadcast_arrays(self._gain, on))
 
-    def _contrast(self) -> Floats:
-        """Defined where all treated units adopt at one date and all is observed."""
-        did = self.tile.did
-        ever = did.any(axis=1, keepdims=True)
-        one_date = self.design.adoption.absorbing and bool((did == ever * did.any(axis=2, keepdims=True)).all())
-        compared = bool(ever.any() and not ever.all() and not did.any(axis=2).all()) and self.tile.seen is None
-        return self.tile.adoption.contrast(self._gain) if one_date and compared else NONE
-
     @cached_property
     def _own_gain(self) -> Floats:
         """What each unit's own treatment does to it, (1 or R, T, N): diagonals of the world's impact matrices."""
         tile, spillover = self.tile, self.design.spillover
         if self.world.dynamics is not None:  # what comes back from neighbours depends on the time since
             return np.full((1, 1, 1), np.nan)
+        interactions = np.zeros((1, 1, 1))  # what the product of the treatment and the untreated mediator adds
+        for part in self.design.mediators:
+            if part.interaction:
+                interactions = interactions + part.interaction * tile.did * tile.untreated_mediators[part.name]
         added = tile.sizes * tile.dose
         for part in self.design.mediators:
             added = added if part.within else added + tile.through(part)
         for item in self.design.covariates:
             added = added + item.shift * item.effect * tile.did
         if self.world.multiplier is None:
-            return added + self._interactions
+            return added + interactions
         multiplier = self.world.multiplier.multiplier
-        own = np.diag(multiplier) * (added + self._interactions)
+        own = np.diag(multiplier) * (added + interactions)
         if spillover.reaches:  # what a neighbour's neighbour gives back
             felt = spillover.felt(tile.dose)
             own = own + np.einsum("ij,ji->i", multiplier, spillover.alone(self.world.context)) * felt
         lags = sum(item.shift * item.lag_effect for item in self.design.covariates)
         lagged = np.einsum("ij,ji->i", multiplier, self.world.context.main_weights.dense) if lags else 0.0
         return own + lags * lagged * tile.did
-
-    @property
-    def _interactions(self) -> Floats:
-        """What the product of the treatment and the untreated mediator adds, (1 or R, T, N)."""
-        tile, out = self.tile, np.zeros((1, 1, 1))
-        for part in self.design.mediators:
-            if part.interaction:
-                out = out + part.interaction * tile.did * tile.untreated_mediators[part.name]
-        return out
 
     def _spill(self, who: str) -> Floats:
         """Mean effects on the untreated, or on those never treated, from the first adoption on."""
@@ -263,13 +266,9 @@ class Truth:
                 return (float("nan") if part.interaction else part.b), 0.0
         if name != self.design.schema.roles.treatment or self.tile.dose is not self.tile.did:
             return float("nan"), float("nan")  # where the dose is not the treatment, no coefficient is the effect
-        return self.design.effect.size_of_units + self._through_mediators, self.design.spillover.lag
-
-    @property
-    def _through_mediators(self) -> float:
-        """What the coefficient of the treatment takes up where mediators are no regressors."""
-        outside = [part for part in self.design.mediators if not part.within]
-        return float("nan") if any(part.interaction for part in outside) else sum(part.a * part.b for part in outside)
+        outside = [part for part in self.design.mediators if not part.within]  # which may be no regressors
+        through = float("nan") if any(part.interaction for part in outside) else sum(p.a * p.b for p in outside)
+        return self.design.effect.size_of_units + through, self.design.spillover.lag
 
     def _parameter(self, ask: Estimand) -> float:
         """A coefficient or a parameter of the errors."""
@@ -312,10 +311,16 @@ class PanelWorld:
         names = [part.name for part in design.mediators if part.name in wanted.variables]
         drawn = {name: tile.mediators[name] for name in names}
         outcome, gain = tile.outcome(names), None
-        if design.indicators.names:
-            indicators, outcome, gain = indexed(tile, outcome)
-            drawn |= {name: x for name, x in indicators.items() if name in wanted.variables}
-        drawn[design.outcome] = measured_outcome(tile, outcome)
+        shape, indicators, seen = tile.context.shape, design.indicators, design.measurement
+        if indicators.names:  # the outcome is their index H(Y(d)), each index scaled and weighted on its own
+            untreated, errors = outcome - tile.gain, indicators.errors(shape, streams)
+            values = indicators.values(outcome, untreated, errors)
+            score = indicators.index(values, world.observed)
+            without = indicators.index(indicators.values(untreated, untreated, errors), world.observed)
+            outcome, gain = np.nan_to_num(score), np.nan_to_num(score - without)  # no score where not observed
+            drawn |= {name: x for name, x in values.items() if name in wanted.variables}
+        error = streams.normals("measurement of the outcome", *shape) if seen.outcome_sd else None
+        drawn[design.outcome] = seen.seen(outcome, error, seen.outcome_sd)
         if design.missing.follows_outcome:
             tile.seen = design.missing.drawn(drawn[design.outcome], streams)
         found = truths(tile, wanted.estimands, gain)
@@ -329,7 +334,7 @@ def _panel(tile: DrawnWorld, drawn: Mapping[str, Floats]) -> Panel:
 
     def regressors() -> dict[str, Floats]:
         treatment = {design.treatment: tile.did} if design.adoption.treats else {}
-        return _shown({**treatment, **measured_covariates(tile)}, tile.seen)
+        return _shown({**treatment, **tile.measured_covariates}, tile.seen)
 
     if not tile.fixed("missing") and tile.seen is not None:
         whole = regressors() | _shown(drawn, tile.seen)
@@ -345,11 +350,6 @@ def _shown(values: Mapping[str, Floats], seen: Floats | None) -> dict[str, Float
     return dict(values) if seen is None else {name: np.where(seen > 0, x, np.nan) for name, x in values.items()}
 
 
-def settle(design: PanelDials, streams: Streams) -> PanelWorld:
-    """Draw what a world holds fixed."""
-    return PanelWorld(settled(design, streams))
-
-
 # The `panel` design: a world made of parts, each with its own dials.
 #
 #     y = a_i + l_t + (trend, factors) + confounding + S (X b + W X c + tau_i dose + spillover + sum_m b_m m + S_l e)
@@ -359,8 +359,25 @@ def settle(design: PanelDials, streams: Streams) -> PanelWorld:
 # potential outcomes of the drawn world (`panel_truths`).
 
 
+LEAST_NOISE = 1e-9  # a standard deviation below which noise drowns in the rounding of fits
+MOST_UNITS, MOST_PERIODS = 20_000, 1_000
+UNITS = 100
+SINGLE = (
+    "geography",
+    "weights",
+    "levels",
+    "errors",
+    "adoption",
+    "effect",
+    "spillover",
+    "indicators",
+    "missing",
+    "measurement",
+)  # slots of one part
+
+
 @dataclass(frozen=True, slots=True)
-class PanelDesign(PanelDials):
+class PanelDesign(Design):
     """A world of your own, made of parts.
 
     units: N; 100 unless the geography decides it. periods: T. first_period: the label of the first one. outcome,
@@ -373,7 +390,144 @@ class PanelDesign(PanelDials):
     """
 
     kind: ClassVar[str] = "panel"
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"arbitrary_types_allowed": True}  # parts are built on their own
 
-    def settle(self, streams: Streams) -> World:
+    units: int | None = None
+    periods: int = 12
+    first_period: int = 2001
+    outcome: str = "y"
+    treatment: str = "did"
+    geography: Geography = field(default_factory=Uniform)
+    weights: WeightsPart = field(default_factory=Knn)
+    other_weights: tuple[WeightsPart, ...] = ()
+    levels: Levels = field(default_factory=Effects)
+    covariates: tuple[Covariate, ...] = ()
+    errors: Errors = field(default_factory=Process)
+    adoption: Adoption = field(default_factory=Random)
+    effect: EffectPart = field(default_factory=Effect)
+    spillover: SpilloverPart = field(default_factory=Neighbours)
+    mediators: tuple[MediatorPart, ...] = ()
+    indicators: IndicatorsPart = field(default_factory=Entropy)
+    missing: MissingPart = field(default_factory=Pattern)
+    measurement: MeasurementPart = field(default_factory=Classical)
+    redraw: tuple[Literal["adoption", "covariates"], ...] = ()
+
+    def __post_init__(self) -> None:
+        if problems := [*self._problems()]:
+            raise BadInput(*problems)
+
+    def settle(self, streams: Streams) -> PanelWorld:
         """Draw places, levels, covariates and the calendar of one world."""
-        return settle(self, streams)
+        return PanelWorld(settled(self, streams))
+
+    @property
+    def size(self) -> int:
+        """N."""
+        return self.units or self.geography.fixed_units or UNITS
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The periods."""
+        return tuple(range(self.first_period, self.first_period + self.periods))
+
+    @property
+    def summary(self) -> DesignSummary:
+        """What parts must agree on."""
+        return DesignSummary(
+            units=self.size,
+            periods=self.labels,
+            groups=self.geography.group_count,
+            covariates=tuple(item.name for item in self.covariates),
+            moved=tuple(item.name for item in self.covariates if item.shift),
+            mediators=tuple(item.name for item in self.mediators),
+            absorbing=self.adoption.absorbing,
+            indicators=self.indicators.names,
+        )
+
+    @property
+    def parts(self) -> Iterator[tuple[str, Part]]:
+        """Every part with the table that it is written in."""
+        for slot in SINGLE:
+            yield f"[design.{slot}]", getattr(self, slot)
+        for slot in ("other_weights", "covariates", "mediators"):
+            for number, part in enumerate(getattr(self, slot), 1):
+                yield f"[[design.{slot}]] {number}", part
+
+    def _problems(self) -> Iterator[Problem]:
+        """What is wrong with sizes and names, then what each part says."""
+        sizes = {"units": (self.size, 2, MOST_UNITS), "periods": (self.periods, 1, MOST_PERIODS)}
+        wrong = {name: (value, low, high) for name, (value, low, high) in sizes.items() if not low <= value <= high}
+        for name, (value, low, high) in wrong.items():
+            yield Problem(f"{name} = {value}", "[design]", f"a whole number, {low} to {high:,}", f"correct {name}")
+        fixed = self.geography.fixed_units
+        if self.units is not None and fixed not in (None, self.units):
+            what = f"units = {self.units}, but the geography {self.geography.kind!r} has {fixed}"
+            yield Problem(what, "[design]", f"{fixed}, or another geography", "leave units out")
+
+        # variables, weights and attributes that share a name
+        summary = self.summary
+        names = [self.outcome, self.treatment, *summary.covariates, *summary.mediators, *summary.indicators]
+        labels = [item.label for item in (self.weights, *self.other_weights)]
+        attributes = [*self.geography.attributes, *self.size_attributes]
+        for what, given in (("variables", names), ("weights", labels), ("attributes", attributes)):
+            if twice := sorted({name for name in given if given.count(name) > 1}):
+                yield Problem(f"{what} share the name {twice[0]!r}", "[design]", "a name for each",
+                              "rename one of them")  # fmt: skip
+        yield from choice_problems(self, "[design]")
+
+        # parts that take what is drawn later than they are
+        for table, part in self.parts if "covariates" in self.redraw else ():
+            if part.follows:
+                what = f"follows the covariate {part.follows[0]!r}, which redraw changes in every replication"
+                yield Problem(what, table, 'redraw without "covariates"', "leave it out of redraw")
+
+        summary = replace(summary, units=MOST_UNITS) if "units" in wrong else summary
+        sound = not wrong
+        for table, part in self.parts if "periods" not in wrong else ():
+            for problem in part.problems(summary):
+                sound = sound and not isinstance(part, Errors | MediatorPart)
+                yield replace(problem, where=table)
+        if sound:  # mediators within the outcome's error may still not fit into it
+            total = self.errors.period_sd(self.periods)
+            for problem in total_problems([part for part in self.mediators if part.within], total):
+                yield replace(problem, where="[[design.mediators]]")
+
+    @property
+    def size_attributes(self) -> tuple[str, ...]:
+        """Attributes that hold sizes of units made of covariates."""
+        return tuple(item.size_attribute for item in self.covariates if item.size_attribute)
+
+    @property
+    def schema(self) -> Schema:
+        """Sizes, names and roles."""
+        covariates, mediators = self.summary.covariates, self.summary.mediators
+        treatment = self.treatment if self.adoption.treats else None
+        return Schema(
+            units=self.size,
+            periods=self.periods,
+            variables=(self.outcome, *filter(None, (treatment,)), *covariates, *mediators, *self.indicators.names),
+            attributes=(*self.geography.attributes, *self.size_attributes),
+            weights=tuple(item.label for item in (self.weights, *self.other_weights) if item.exists),
+            roles=Roles(
+                self.outcome, treatment, tuple(name for name in covariates if name not in self.adoption.moved_by),
+                mediators, self.adoption.continuous, self.adoption.moved_by,
+            ),
+        )  # fmt: skip
+
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """What its parts draw once in a world; of redrawn covariates the units' part."""
+        covariates = next((item.held_fixed for item in self.covariates if item.held_fixed), ())
+        if covariates and "covariates" in self.redraw:
+            covariates = ("unit parts of covariates",) if any(x.has_unit_part for x in self.covariates) else ()
+        adoption = () if "adoption" in self.redraw else self.adoption.held_fixed
+        others = (self.levels, self.errors, self.missing, self.geography)
+        return (*adoption, *covariates, *(words for part in others for words in part.held_fixed))
+
+    @property
+    def noiseless(self) -> bool:
+        """Whether neither errors nor effects vary, so that estimates differ by rounding alone."""
+        assigned = "adoption" in self.redraw and self.levels.interacts  # other units are compared in each replication
+        return (
+            self.errors.size < LEAST_NOISE and not assigned and not (self.effect.varies and self.effect.size_of_units)
+        )

@@ -28,9 +28,8 @@ from experiments.twins.methods import (
 )
 from experiments.twins.real import Real, additive_part
 from experiments.twins.statistics import autoregression
-from sim.arrays import Floats, arma_correlations, is_stationary
+from sim.arrays import Floats, arma_matrix, is_stationary
 from sim.errors import bad
-from sim.world.context import Places, WorldContext
 from sim.world.parts.errors import Process
 
 KIND = "factor"
@@ -107,7 +106,7 @@ class Interactive:
         keep = np.eye(periods) - outside @ np.linalg.pinv(outside)
         serial = unbiased_autoregression(raw, keep)
         serial = serial if digits is None else np.round(serial, digits)
-        correlation = _correlations(tuple(serial), periods)
+        correlation = arma_matrix(tuple(serial), (), periods)
         squares = float(np.square(rest).sum())
         variance = squares / max(units - rank, 1.0) / float(np.vdot(keep, keep @ correlation))
         own = np.einsum("tk,ts,sk->k", factors, correlation, factors)
@@ -127,12 +126,6 @@ class Interactive:
         """Its dials."""
         return {"errors.sd": self.sd} | {f"errors.serial {k}": value for k, value in enumerate(self.serial, 1)}
 
-    @property
-    def words(self) -> list[tuple[str, float]]:
-        """The panel's own statistics of each dial, in words and as a number."""
-        lags = [(f"coefficient of lag {k}", value) for k, value in enumerate(self.raw, 1)]
-        return [("root mean square of the rest", self.size), *lags]
-
 
 def unbiased_autoregression(raw: Floats, keep: Floats) -> Floats:
     """AR coefficients at which the expected moments of errors, projected by `keep` (T, T), have the coefficients `raw`.
@@ -143,7 +136,7 @@ def unbiased_autoregression(raw: Floats, keep: Floats) -> Floats:
     order, periods = len(raw), len(keep)
     at = np.zeros(order)
     for _ in range(ROUNDS):
-        moments = keep @ _correlations(tuple(at), periods) @ keep
+        moments = keep @ arma_matrix(tuple(at), (), periods) @ keep
         lags = [
             [np.einsum("tt->", moments[order - j : periods - j, order - k : periods - k]) for k in range(order + 1)]
             for j in range(order + 1)
@@ -156,11 +149,6 @@ def unbiased_autoregression(raw: Floats, keep: Floats) -> Floats:
         if np.abs(step).max() < NEAR:
             break
     return np.asarray(at)
-
-
-def _correlations(serial: tuple[float, ...], periods: int) -> Floats:
-    lags = np.arange(periods)
-    return np.asarray(arma_correlations(serial, (), periods)[np.abs(lags[:, None] - lags)])
 
 
 def fit(real: Real) -> MethodFit:
@@ -177,10 +165,16 @@ def _with_loadings(real: Real) -> MethodFit:
     freedom = real.freedom
     arguments = (rank, order, freedom.sum() / (len(freedom) - 1), real.section.round)
     law = Interactive.of(residuals, *arguments)
-    drawn = [Interactive.of(e, *arguments) for e in _drawn(real, law)]
-    parameters, covariance = parameters_with_errors(
-        law.named, law.words, np.array([[*item.named.values()] for item in drawn])
-    )
+
+    # residuals of panels of the law, (NEARBY, T, N), and the laws that they would give
+    part = build(Process, {key: x for key, x in law.table.items() if key != "kind"}, "twin")
+    streams = CommonStreams(real.spec.inference.seed, "twin factors", 0, NEARBY)
+    residuals_of_law = real.regression(simulated_errors(part, real.ground, streams)).residuals
+    drawn = [Interactive.of(e, *arguments) for e in residuals_of_law]
+    lags = [(f"coefficient of lag {k}", value) for k, value in enumerate(law.raw, 1)]
+    words = [("root mean square of the rest", law.size), *lags]
+    draws = np.array([[*item.named.values()] for item in drawn])
+    parameters, covariance = parameters_with_errors(law.named, words, draws)
     levels = kept_levels(KIND)
     covariance = np.pad(covariance, ((1, 0), (1, 0)))
     return MethodFit(
@@ -191,16 +185,6 @@ def _with_loadings(real: Real) -> MethodFit:
         covariance=covariance,
         nearby=tuple((levels, item.table) for item in drawn),
     )
-
-
-def _drawn(real: Real, law: Interactive) -> Floats:
-    """Residuals of panels of the law, (NEARBY, T, N)."""
-    origin = np.zeros(len(real.panel.units))
-    places = Places(real.panel.units, origin, origin, real.group, origin)
-    context = WorldContext(places, real.panel.periods, real.weights)
-    part = build(Process, {key: x for key, x in law.table.items() if key != "kind"}, "twin")
-    streams = CommonStreams(real.spec.inference.seed, "twin factors", 0, NEARBY)
-    return real.regression(simulated_errors(part, context, streams)).residuals
 
 
 def _with_signal(real: Real) -> MethodFit:

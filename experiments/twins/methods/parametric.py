@@ -34,13 +34,17 @@ ENDED = "The fit of {} did not reach the panel's statistics within their Monte C
 def fit(real: Real) -> MethodFit:
     """Errors first, by the residuals, on which levels have no influence; then levels, by their means."""
     law, found = ErrorsLaw.of(real).fit()
-    notes = [*_edges(law, found, law.part(found.values).ar)]
+    notes = []
+    if law.is_walk(found):
+        notes.append(WALKS.format(", ".join(f"{value:.3f}" for value in law.part(found.values).ar)))
+    notes += _unmatched("errors", law.names, law.target, found)
     notes += [ONE_EFFECT] if real.policy is not None and real.regression.cohorts is None else []
     if "levels" in real.section.keep:
         return _kept(real, law, found, notes)
     levels = LevelsLaw(real, law, law.part(found.values))
     effects = levels.fitted()
-    if levels.units_are_apart(effects):
+    if effects.values[0] <= 0.0 and effects.statistics[0] > levels.target[0] + effects.mcse[0]:
+        # the errors alone set the means of units further apart than those of the panel are
         notes.append(APART)
         law = replace(law, unit_means=0.0)
         levels = LevelsLaw(real, law, law.part(found.values))
@@ -80,16 +84,6 @@ def _kept(real: Real, law: ErrorsLaw, found: Calibration, notes: list[str]) -> M
         covariance=covariance,
         nearby=tuple((levels, law.table(own)) for own in few_of(errors_by, NEARBY, *law.ends)),
     )
-
-
-def _edges(law: ErrorsLaw, found: Calibration, ar: tuple[float, ...]) -> list[str]:
-    """What a reader should know of parameters at an end of their range."""
-    notes = []
-    if law.is_walk(found):
-        notes.append(WALKS.format(", ".join(f"{value:.3f}" for value in ar)))
-    if not found.matched:
-        notes += _unmatched("errors", law.names, law.target, found)
-    return notes
 
 
 def _unmatched(what: str, names: tuple[str, ...], target: Floats, found: Calibration) -> list[str]:

@@ -24,6 +24,7 @@ from sim.world.context import (
     Part,
     WorldContext,
     fault,
+    first_treated,
     standard,
     unknown_covariate,
 )
@@ -33,6 +34,10 @@ class Adoption(Part):
     """The assignment of the treatment."""
 
     default: ClassVar[str] = "random"
+    endogenous: ClassVar[bool] = False  # whether it follows the outcome's errors: every replication has its own
+    treats: ClassVar[bool] = True  # whether there is a treatment at all
+    continuous: ClassVar[bool] = False  # whether it has any strength, so that estimators find its effect a unit
+    absorbing: ClassVar[bool] = False  # whether it is a dummy that stays 1 once it is 1
 
     @property
     def held_fixed(self) -> tuple[str, ...]:
@@ -40,29 +45,9 @@ class Adoption(Part):
         return ("adoption",)
 
     @property
-    def absorbing(self) -> bool:
-        """Whether it is a dummy that stays 1 once it is 1."""
-        return False
-
-    @property
-    def continuous(self) -> bool:
-        """Whether it has any strength, so that estimators find its effect a unit."""
-        return False
-
-    @property
-    def treats(self) -> bool:
-        """Whether there is a treatment at all."""
-        return True
-
-    @property
     def moved_by(self) -> tuple[str, ...]:
         """Covariates that are its instruments, and so no controls."""
         return ()
-
-    @property
-    def endogenous(self) -> bool:
-        """Whether it follows the outcome's errors, so that every replication has its own."""
-        return False
 
     @abstractmethod
     def path(self, context: WorldContext, rng: np.random.Generator) -> Floats:
@@ -72,10 +57,7 @@ class Adoption(Part):
 class Absorbing(Adoption):
     """Units that adopt once and stay treated."""
 
-    @property
-    def absorbing(self) -> bool:
-        """They stay treated."""
-        return True
+    absorbing: ClassVar[bool] = True
 
     @abstractmethod
     def first(self, context: WorldContext, rng: np.random.Generator) -> Floats:
@@ -225,6 +207,7 @@ class Dose(Adoption):
     """
 
     kind: ClassVar[str] = "dose"
+    continuous: ClassVar[bool] = True
     ranges: ClassVar = {"share": SHARE, "mean": POSITIVE, "sd": POSITIVE, "between": SHARE, "serial": INSIDE}
 
     share: float = 0.5
@@ -235,11 +218,6 @@ class Dose(Adoption):
     distribution: Literal["uniform", "lognormal"] = "uniform"
     between: float = 0.5
     serial: float = 0.0
-
-    @property
-    def continuous(self) -> bool:
-        """Doses are any positive numbers."""
-        return True
 
     def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Nobody with a dose, dates that the panel does not have, doses below 0."""
@@ -258,15 +236,13 @@ class Dose(Adoption):
         own, shocks = rng.standard_normal(len(chosen)), rng.standard_normal((periods, len(chosen)))
         score = np.sqrt(self.between) * own + np.sqrt(1 - self.between) * persistent(shocks, self.serial)
         treated = context.years >= one_date(self.date, self.last_periods, context)
-        out[:, chosen] = treated[:, None] * self._doses(score)
-        return out
-
-    def _doses(self, score: Floats) -> Floats:
-        """Doses of standard normal scores."""
         if self.distribution == "uniform":
-            return np.asarray(self.mean + self.sd * np.sqrt(12) * (ndtr(score) - 0.5))
-        spread = np.log1p((self.sd / self.mean) ** 2)
-        return np.asarray(self.mean * np.exp(np.sqrt(spread) * score - spread / 2))
+            doses = self.mean + self.sd * np.sqrt(12) * (ndtr(score) - 0.5)
+        else:
+            spread = np.log1p((self.sd / self.mean) ** 2)
+            doses = self.mean * np.exp(np.sqrt(spread) * score - spread / 2)
+        out[:, chosen] = treated[:, None] * doses
+        return out
 
 
 # A treatment of any strength that follows instruments, and the outcome's errors.
@@ -288,6 +264,9 @@ class InstrumentedDose(Adoption):
     """
 
     kind: ClassVar[str] = "instrumented"
+    endogenous: ClassVar[bool] = True
+    held_fixed: ClassVar[tuple[str, ...]] = ()
+    continuous: ClassVar[bool] = True
     ranges: ClassVar = {"concentration": NOT_NEGATIVE, "endogeneity": INSIDE, "mean": FINITE, "sd": POSITIVE,
                         "levels": FINITE}  # fmt: skip
 
@@ -299,24 +278,9 @@ class InstrumentedDose(Adoption):
     levels: float = 1.0
 
     @property
-    def continuous(self) -> bool:
-        """Doses are any numbers."""
-        return True
-
-    @property
-    def held_fixed(self) -> tuple[str, ...]:
-        """Nothing: doses follow the errors."""
-        return ()
-
-    @property
     def moved_by(self) -> tuple[str, ...]:
         """The instruments."""
         return self.instruments
-
-    @property
-    def endogenous(self) -> bool:
-        """It follows them."""
-        return True
 
     def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Instruments that are no covariates, that repeat, or that the treatment moves; too few cells."""
@@ -364,18 +328,14 @@ class AdoptionOfPanel(Absorbing):
     """
 
     kind: ClassVar[str] = "kept"
+    held_fixed: ClassVar[tuple[str, ...]] = ()
 
     variable: str = "did"
-
-    @property
-    def held_fixed(self) -> tuple[str, ...]:
-        """Nothing is drawn."""
-        return ()
 
     def first(self, context: WorldContext, rng: np.random.Generator) -> Floats:
         """The first treated period of each unit."""
         treated = context.places.variable(self.variable, "[design.adoption] variable") > 0
-        return np.where(treated.any(axis=0), context.years[treated.argmax(axis=0)], np.inf)
+        return first_treated(context.years, treated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +347,7 @@ class PathsOfPanel(Adoption):
     """
 
     kind: ClassVar[str] = "kept-paths"
+    continuous: ClassVar[bool] = True
 
     variable: str = "did"
     permuted: bool = False
@@ -395,11 +356,6 @@ class PathsOfPanel(Adoption):
     def held_fixed(self) -> tuple[str, ...]:
         """Nothing, unless paths are permuted and the design does not draw that anew."""
         return ("adoption",) if self.permuted else ()
-
-    @property
-    def continuous(self) -> bool:
-        """Paths hold any numbers."""
-        return True
 
     def path(self, context: WorldContext, rng: np.random.Generator) -> Floats:
         """The real paths, or the same in another order of units."""
@@ -415,16 +371,8 @@ class Never(Absorbing):
     """A panel without a treatment variable, as for models of covariates alone."""
 
     kind: ClassVar[str] = "never"
-
-    @property
-    def treats(self) -> bool:
-        """Nobody."""
-        return False
-
-    @property
-    def held_fixed(self) -> tuple[str, ...]:
-        """Nothing."""
-        return ()
+    held_fixed: ClassVar[tuple[str, ...]] = ()
+    treats: ClassVar[bool] = False
 
     def first(self, context: WorldContext, rng: np.random.Generator) -> Floats:
         """Never, for all."""
@@ -573,24 +521,21 @@ class Propensity(Absorbing):
         return adopting(context.units, chosen, rng.choice(periods, size=len(chosen), p=weights / weights.sum()))
 
     def chances(self, context: WorldContext) -> Floats:
-        """The probability of each unit, (N,)."""
+        """The probability of each unit, (N,); raises BadInput for more or fewer coefficients than scores."""
         from scipy.optimize import brentq  # a tenth of a second that most runs do without
 
         x = scores(context, self.on, self.covariates)
         slopes = np.array(self.coefficients) if self.coefficients else np.full(x.shape[1], self.strength)
-        index = x @ self._fitting(slopes, x.shape[1])
+        count = x.shape[1]
+        if len(slopes) != count:
+            raise bad(f"{len(slopes)} coefficients of {count} scores", where="[design.adoption] coefficients",
+                      allowed=f"{count} numbers", remedy="give one a score, or set strength")  # fmt: skip
+        index = x @ slopes
         if self.intercept is not None:
             return expit(self.intercept + index)
         at = brentq(lambda level: float(expit(level + index).mean()) - self.share, -FARTHEST - np.abs(index).max(),
                     FARTHEST + np.abs(index).max())  # fmt: skip
         return expit(at + index)
-
-    def _fitting(self, slopes: Floats, count: int) -> Floats:
-        """The coefficients; raises BadInput where there are more or fewer than scores."""
-        if len(slopes) != count:
-            raise bad(f"{len(slopes)} coefficients of {count} scores", where="[design.adoption] coefficients",
-                      allowed=f"{count} numbers", remedy="give one a score, or set strength")  # fmt: skip
-        return slopes
 
 
 def scores(context: WorldContext, on: On, covariates: tuple[str, ...] = ()) -> Floats:
@@ -654,18 +599,17 @@ class StaggeredAdoption(Absorbing):
         """How many units adopt."""
         return units - round(self.never * units)
 
-    def dates(self, periods: tuple[int, ...]) -> Floats:
-        """First treated periods of the cohorts."""
-        if isinstance(self.cohorts, tuple):
-            return np.array(self.cohorts, dtype=np.float64)
-        at = [number * len(periods) // (self.cohorts + 1) for number in range(1, self.cohorts + 1)]
-        return np.array([periods[max(index, 1)] for index in at], dtype=np.float64)
-
     def first(self, context: WorldContext, rng: np.random.Generator) -> Floats:
         """Units in a random order fill one cohort after the other."""
         count = self.treated(context.units)
         shares = np.array(self.shares) if self.shares else np.full(self.count, 1 / self.count)
-        dates = np.repeat(self.dates(context.periods), sizes_of(shares, count))
+        periods = context.periods
+        if isinstance(self.cohorts, tuple):
+            dates = np.array(self.cohorts, dtype=np.float64)
+        else:
+            at = [number * len(periods) // (self.cohorts + 1) for number in range(1, self.cohorts + 1)]
+            dates = np.array([periods[max(index, 1)] for index in at], dtype=np.float64)
+        dates = np.repeat(dates, sizes_of(shares, count))
         return adopting(context.units, rng.permutation(context.units)[:count], dates)
 
 

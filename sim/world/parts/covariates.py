@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 import numpy as np
 from scipy.special import ndtr
 
 from sim.arrays import Floats, beta_variates, persistent
 from sim.errors import Problem
-from sim.filters import SpatialFilter
 from sim.streams import LATER, Streams
 from sim.world.context import (
     FINITE,
@@ -28,13 +27,9 @@ from sim.world.context import (
     standard,
 )
 
-
-class SettledCovariate(Protocol):
-    """A covariate of one world."""
-
-    def values(self, streams: Streams | None) -> Floats:
-        """Values without treatment: fixed ones (1, T, N), or drawn ones (R, T, N) where streams are given."""
-        ...
+# Values of a covariate of one world without treatment: fixed ones (1, T, N), or drawn ones (R, T, N) where streams are
+# given.
+SettledCovariate = Callable[[Streams | None], Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +78,7 @@ class Covariate(Part):
 
     @abstractmethod
     def settle(self, context: WorldContext, streams: Streams) -> SettledCovariate:
-        """Draw what the world holds fixed of it."""
+        """Draw what the world holds fixed of it, and return what draws its values."""
 
 
 # A covariate within bounds, with published moments.
@@ -124,37 +119,23 @@ class BoundedCovariate(Covariate):
         if self.between + self.trend_share > 1:
             yield fault("between and trend_share sum to more than 1", "a sum up to 1", "correct one of them")
 
-    def settle(self, context: WorldContext, streams: Streams) -> BoundedValues:
+    def settle(self, context: WorldContext, streams: Streams) -> SettledCovariate:
         """The units' part, and values that do not change between replications."""
         rng = streams.fixed(f"covariate {self.name}")
         unit = standard(self.on_prosperity * context.places.prosperity + rng.standard_normal(context.units))
-        made = BoundedValues(self, context, unit)
-        return BoundedValues(self, context, unit, made.made(rng.standard_normal((1, *context.shape))))
+        trend = standard(np.arange(len(context.periods), dtype=np.float64))[:, None]
+        base = np.sqrt(self.between) * unit + np.sqrt(self.trend_share) * trend
+        own = np.sqrt(1.0 - self.between - self.trend_share)
 
+        def made(noise: Floats) -> Floats:
+            return beta_variates(noise, self.mean, self.sd, self.low, self.high, base=base, scale=own)
 
-@dataclass(frozen=True, eq=False, slots=True)
-class BoundedValues:
-    """A settled bounded covariate: unit (N,) is the units' part, `fixed` (1, T, N) the values without redraws."""
+        fixed = made(rng.standard_normal((1, *context.shape)))
 
-    part: BoundedCovariate
-    context: WorldContext
-    unit: Floats
-    fixed: Floats | None = None
+        def values(streams: Streams | None) -> Floats:
+            return fixed if streams is None else made(streams.normals(f"covariate {self.name}", *context.shape))
 
-    def values(self, streams: Streams | None) -> Floats:
-        """Fixed values, or those of each replication; the units' part stays."""
-        if streams is None:
-            assert self.fixed is not None
-            return self.fixed
-        return self.made(streams.normals(f"covariate {self.part.name}", *self.context.shape))
-
-    def made(self, noise: Floats) -> Floats:
-        """Values of standard normal noise (R, T, N)."""
-        part = self.part
-        trend = standard(np.arange(len(self.context.periods), dtype=np.float64))[:, None]
-        own = np.sqrt(1.0 - part.between - part.trend_share)
-        base = np.sqrt(part.between) * self.unit + np.sqrt(part.trend_share) * trend
-        return beta_variates(noise, part.mean, part.sd, part.low, part.high, base=base, scale=own)
+        return values
 
 
 # A covariate of the panel that is kept.
@@ -170,13 +151,9 @@ class CovariateOfPanel(Covariate):
     """
 
     kind: ClassVar[str] = "kept"
+    held_fixed: ClassVar[tuple[str, ...]] = ()
 
     within: bool = False
-
-    @property
-    def held_fixed(self) -> tuple[str, ...]:
-        """Nothing is drawn."""
-        return ()
 
     def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """What every covariate may have wrong, and a treatment that moves the levels too."""
@@ -192,20 +169,14 @@ class CovariateOfPanel(Covariate):
         means = values.mean(axis=1, keepdims=True) + values.mean(axis=2, keepdims=True)
         return values - means + values.mean(axis=(1, 2), keepdims=True)
 
-    def settle(self, context: WorldContext, streams: Streams) -> KeptValues:
-        """The values; raises BadInput where the panel lacks the variable."""
-        return KeptValues(context.places.variable(self.name, f"[[design.covariates]] {self.name}")[None])
+    def settle(self, context: WorldContext, streams: Streams) -> SettledCovariate:
+        """The values, which do not change; raises BadInput where the panel lacks the variable."""
+        kept = context.places.variable(self.name, f"[[design.covariates]] {self.name}")[None]
 
+        def values(streams: Streams | None) -> Floats:
+            return kept
 
-@dataclass(frozen=True, eq=False, slots=True)
-class KeptValues:
-    """A settled kept covariate: (1, T, N)."""
-
-    kept: Floats
-
-    def values(self, streams: Streams | None) -> Floats:
-        """They do not change."""
-        return self.kept
+        return values
 
 
 # A normal covariate, or a function of one.
@@ -260,86 +231,51 @@ class Normal(Covariate):
         """With a share between units."""
         return self.between > 0
 
-    def settle(self, context: WorldContext, streams: Streams) -> NormalValues:
+    def settle(self, context: WorldContext, streams: Streams) -> SettledCovariate:
         """The units' part, and values that do not change between replications."""
-        rng = streams.fixed(f"covariate {self.name}")
-        own = np.sqrt(1 - self.on_prosperity**2) * rng.standard_normal(context.units)
+        rng, (periods, units), group = streams.fixed(f"covariate {self.name}"), context.shape, context.places.group
+        own = np.sqrt(1 - self.on_prosperity**2) * rng.standard_normal(units)
         unit = smooth(context, self.on_prosperity * context.places.prosperity + own, self.spatial)
-        groups = int(context.places.group.max()) + 1
-        shocks = rng.standard_normal((1, *context.shape)), rng.standard_normal((1, len(context.periods), groups))
-        spatial = context.spatial(self.spatial)
-        world = NormalValues(self, context, unit, spatial, self._shrinkage(spatial, context))
-        return replace(world, fixed=world.made(*shocks))
+        count, grouped = int(group.max()) + 1, self.group_share > 0
+        shocks = rng.standard_normal((1, periods, units)), rng.standard_normal((1, periods, count))
 
-    def _shrinkage(self, spatial: SpatialFilter | None, context: WorldContext) -> float:
-        """What brings the mean variance of the part that changes, spread over space, back to its share; 1 without."""
-        changing = max(1.0 - self.between, 0.0)
-        if spatial is None or not changing:
-            return 1.0
-        groups = np.equal.outer(context.places.group, np.unique(context.places.group)).astype(np.float64)
-        own = max(changing - self.group_share, 0.0) * np.square(spatial.multiplier).sum()
-        shared = self.group_share * np.square(spatial.multiplier @ groups).sum()
-        return float(np.sqrt(changing * context.units / (own + shared)))
+        # what brings the mean variance of the part that changes, spread over space, back to its share
+        spatial, changing, shrinkage = context.spatial(self.spatial), max(1.0 - self.between, 0.0), 1.0
+        if spatial is not None and changing:
+            members = np.equal.outer(group, np.unique(group)).astype(np.float64)
+            alone = max(changing - self.group_share, 0.0) * np.square(spatial.multiplier).sum()
+            shared = self.group_share * np.square(spatial.multiplier @ members).sum()
+            shrinkage = float(np.sqrt(changing * units / (alone + shared)))
 
+        def made(own: Floats, of_groups: Floats) -> Floats:
+            """Values of shocks of units (R, T, N) and of groups (R, T, G)."""
+            within = max(1.0 - self.between - self.group_share, 0.0)  # -1e-17 where rounding sums shares to more than 1
+            score = np.sqrt(within) * own
+            if grouped:
+                score += np.sqrt(self.group_share) * of_groups[:, :, group]
+            score = persistent(score, self.serial)
+            if spatial is not None:
+                score = shrinkage * spatial.apply(score)
+            return self.curve(score + np.sqrt(self.between) * unit)
 
-@dataclass(frozen=True, eq=False, slots=True)
-class NormalValues:
-    """A settled normal covariate: unit (N,) is the units' part, `fixed` (1, T, N) the values without redraws; what is
-    filtered is multiplied by `shrinkage`."""
+        fixed = made(*shocks)
 
-    part: Normal
-    context: WorldContext
-    unit: Floats
-    filter: SpatialFilter | None
-    shrinkage: float = 1.0
-    fixed: Floats | None = None
+        def values(streams: Streams | None) -> Floats:
+            if streams is None:
+                return fixed
+            own = streams.normals(f"covariate {self.name}", periods, units)
+            return made(own, streams.normals(f"covariate {self.name} of groups", periods, count if grouped else 0))
 
-    def values(self, streams: Streams | None) -> Floats:
-        """Fixed values, or those of each replication; the units' part stays."""
-        if streams is None:
-            assert self.fixed is not None
-            return self.fixed
-        name, groups = self.part.name, int(self.context.places.group.max()) + 1
-        own = streams.normals(f"covariate {name}", *self.context.shape)
-        shared = streams.normals(
-            f"covariate {name} of groups", len(self.context.periods), groups if self._shares else 0
-        )
-        return self.made(own, shared)
+        return values
 
-    @property
-    def _shares(self) -> bool:
-        return self.part.group_share > 0
-
-    def made(self, own: Floats, shared: Floats) -> Floats:
-        """Values of shocks of units (R, T, N) and of groups (R, T, G)."""
-        part = self.part
-        within = max(1.0 - part.between - part.group_share, 0.0)  # -1e-17 where rounding sums shares to more than 1
-        score = np.sqrt(within) * own
-        if self._shares:
-            score += np.sqrt(part.group_share) * shared[:, :, self.context.places.group]
-        score = persistent(score, part.serial)
-        if self.filter is not None:
-            score = self.shrinkage * self.filter.apply(score)
-        return _CURVES[part.distribution](score + np.sqrt(part.between) * self.unit, part.mean, part.sd)
-
-
-def _normal(score: Floats, mean: float, sd: float) -> Floats:
-    return mean + sd * score
-
-
-def _uniform(score: Floats, mean: float, sd: float) -> Floats:
-    return np.asarray(mean + sd * np.sqrt(12) * (ndtr(score) - 0.5))
-
-
-def _lognormal(score: Floats, mean: float, sd: float) -> Floats:
-    """exp(score) moved to the mean and stretched to the standard deviation of a standard score."""
-    return np.asarray(mean + sd * (np.exp(score) - np.exp(0.5)) / np.sqrt((np.e - 1) * np.e))
-
-
-def _binary(score: Floats, mean: float, sd: float) -> Floats:
-    return (score > 0).astype(np.float64)
-
-
-_CURVES: dict[LawOfValues, Callable[[Floats, float, float], Floats]] = {
-    "normal": _normal, "uniform": _uniform, "lognormal": _lognormal, "binary": _binary,
-}  # fmt: skip
+    def curve(self, score: Floats) -> Floats:
+        """The function of standard normal scores that the distribution is."""
+        match self.distribution:
+            case "normal":
+                return self.mean + self.sd * score
+            case "uniform":
+                return np.asarray(self.mean + self.sd * np.sqrt(12) * (ndtr(score) - 0.5))
+            case "lognormal":  # moved to the mean and stretched to the standard deviation of a standard score
+                return np.asarray(self.mean + self.sd * (np.exp(score) - np.exp(0.5)) / np.sqrt((np.e - 1) * np.e))
+            case "binary":
+                return (score > 0).astype(np.float64)

@@ -20,6 +20,7 @@ from sim.world.context import (
     Part,
     WorldContext,
     fault,
+    first_treated,
     standard,
     unknown_covariate,
     whole_from,
@@ -32,11 +33,6 @@ class EffectPart(Part):
     """The treatment's own effect on a unit, before spillovers and mediators."""
 
     default: ClassVar[str] = "effect"
-
-    @property
-    @abstractmethod
-    def coefficient(self) -> float:
-        """Its coefficient where the effect is one number times the treatment, NaN elsewhere."""
 
     @property
     @abstractmethod
@@ -123,12 +119,6 @@ class Effect(EffectPart):
                             f"leave {dial} out")  # fmt: skip
 
     @property
-    def coefficient(self) -> float:
-        """size, where all units have it at once and in full."""
-        same = self.shape == "constant" and not (self.path or self.unit_sd or self.by_cohort or self.by_covariate)
-        return self.size if same and not self.anticipation else float("nan")
-
-    @property
     def size_of_units(self) -> float:
         """size."""
         return self.size
@@ -142,7 +132,7 @@ class Effect(EffectPart):
         """The treatment itself, or the shape of an absorbing one."""
         if self.shape == "constant" and not self.path and not self.anticipation:
             return treatment
-        since = context.years[:, None] - first_periods(context, treatment)[:, None, :]
+        since = context.years[:, None] - first_treated(context.years, treatment > 0)[:, None, :]
         since = since / period_step(context.periods)
         treated = treatment > 0
         years = np.where(treated, since, 0.0)
@@ -166,7 +156,7 @@ class Effect(EffectPart):
         if self.unit_sd:
             out = out * (1.0 + self.unit_sd * streams.normals("heterogeneity", context.units)[:, None, :])
         if self.by_cohort:
-            first = first_periods(context, treatment)
+            first = first_treated(context.years, treatment > 0)
             steps = np.where(np.isfinite(first), first - context.years[0], 0.0) / period_step(context.periods)
             out = out * (1.0 + self.by_cohort * steps[:, None, :])
         if covariate is not None:
@@ -183,9 +173,3 @@ class Effect(EffectPart):
             ever = (treatment != 0).any(axis=1, keepdims=True)
             out = out + self.trend_gap * ever * (context.years - context.years.mean())[:, None]
         return out + self.jump * (treatment > 0) if self.jump else out
-
-
-def first_periods(context: WorldContext, treatment: Floats) -> Floats:
-    """The label of the first treated period, (R, N), inf = never, of an absorbing treatment (R, T, N)."""
-    treated = treatment > 0
-    return np.where(treated.any(axis=1), context.years[treated.argmax(axis=1)], np.inf)

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.arrays import Floats, arma_correlations, is_stationary, persistent
+from sim.arrays import Floats, arma_matrix, is_stationary, persistent
 from sim.errors import Problem
 from sim.filters import SpatialFilter
 from sim.schemes import compact_blocks
@@ -232,8 +232,7 @@ class Process(Errors):
         """The size; less where errors last and their norm is kept."""
         if self.keeps == "variance" or not (self.ar or self.moving):
             return self.size
-        at = np.arange(periods)
-        correlations = arma_correlations(self.ar, self.moving, periods)[np.abs(at[:, None] - at)]
+        correlations = arma_matrix(self.ar, self.moving, periods)
         return self.size * float(np.sqrt(np.sqrt(periods) / np.linalg.norm(correlations)))
 
     def cells(self, treatment: Floats) -> Floats | None:
@@ -264,8 +263,15 @@ class SettledProcess:
 
     def draw(self, streams: Streams) -> Floats:
         """Shocks of units, groups and factors in their shares, made persistent, times the units' sizes."""
-        part = self.part
-        errors = persistent(self.mixed(self._shocks(streams), streams, "errors"), part.serial, part.moving)
+        part, shape = self.part, self.context.shape
+        if part.distribution == "t5":
+            drawn = np.array([rng.standard_t(5, size=shape) for rng in streams.each("errors")])
+            shocks = drawn.reshape(-1, *shape) * np.sqrt(3 / 5)
+        else:
+            shocks = streams.normals("errors", *shape)
+        if part.distribution == "lognormal":
+            shocks = (np.exp(shocks) - np.exp(0.5)) / np.sqrt((np.e - 1) * np.e)
+        errors = persistent(self.mixed(shocks, streams, "errors"), part.serial, part.moving)
         errors *= self.sizes if self.unequal else self.sizes[0]
         if part.common_paths:
             loadings = streams.normals("loadings on paths", len(part.common_paths), self.context.units)
@@ -279,7 +285,15 @@ class SettledProcess:
         part = self.part
         if part.group_share or part.factor_share:
             shocks *= np.sqrt(max(1.0 - part.group_share - part.factor_share, 0.0))
-            shocks += self._shared(streams, purpose)
+            context, shared = self.context, np.zeros((1, *self.context.shape))
+            periods, groups = len(context.periods), context.places.group
+            if part.group_share:
+                of_groups = streams.normals(f"{purpose} of groups", periods, int(groups.max()) + 1)
+                shared = shared + np.sqrt(part.group_share) * of_groups[:, :, groups]
+            if part.factor_share:
+                paths = streams.normals(f"{purpose} of factors", periods, part.factors)
+                shared = shared + np.sqrt(part.factor_share / part.factors) * (paths @ self.loadings)
+            shocks += shared
         return shocks
 
     def spread(self, errors: Floats) -> Floats:
@@ -287,29 +301,6 @@ class SettledProcess:
         if self.moving is not None:
             return errors + self.part.spatial * self.moving.lag(errors)
         return errors if self.spatial is None else self.spatial.apply(errors)
-
-    def _shocks(self, streams: Streams) -> Floats:
-        """Standardised shocks of unit-periods, (R, T, N)."""
-        shape = self.context.shape
-        if self.part.distribution == "t5":
-            draws = (rng.standard_t(5, size=shape) for rng in streams.each("errors"))
-            return np.array(list(draws)).reshape(-1, *shape) * np.sqrt(3 / 5)
-        normals = streams.normals("errors", *shape)
-        if self.part.distribution == "lognormal":
-            return np.asarray((np.exp(normals) - np.exp(0.5)) / np.sqrt((np.e - 1) * np.e))
-        return normals
-
-    def _shared(self, streams: Streams, purpose: str) -> Floats:
-        """Shocks of groups and of factors, (R, T, N)."""
-        part, context = self.part, self.context
-        out = np.zeros((1, *context.shape))
-        if part.group_share:
-            shocks = streams.normals(f"{purpose} of groups", len(context.periods), int(context.places.group.max()) + 1)
-            out = out + np.sqrt(part.group_share) * shocks[:, :, context.places.group]
-        if part.factor_share:
-            paths = streams.normals(f"{purpose} of factors", len(context.periods), part.factors)
-            out = out + np.sqrt(part.factor_share / part.factors) * (paths @ self.loadings)
-        return out
 
 
 # Errors that are the residuals of the panel that is kept, whole paths of units at a time.
@@ -326,6 +317,9 @@ class Residuals(Errors):
     """
 
     kind: ClassVar[str] = "residuals"
+    sigma2: ClassVar[float] = float("nan")
+    dependence: ClassVar[float] = float("nan")
+    lam: ClassVar[float] = float("nan")
     ranges: ClassVar = {"block": whole_from(1), "sd": NOT_NEGATIVE, "scale": NOT_NEGATIVE}
 
     variable: str = "residual.residual"
@@ -333,21 +327,6 @@ class Residuals(Errors):
     block: int = 1
     sd: float = 1.0
     scale: float = 1.0
-
-    @property
-    def lam(self) -> float:
-        """They follow no spatial process that is known."""
-        return float("nan")
-
-    @property
-    def dependence(self) -> float:
-        """Nor is it known how units depend on each other."""
-        return float("nan")
-
-    @property
-    def sigma2(self) -> float:
-        """Nor one variance."""
-        return float("nan")
 
     @property
     def size(self) -> float:

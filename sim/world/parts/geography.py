@@ -27,6 +27,7 @@ class Geography(Part):
     """Where units are and how they group."""
 
     default: ClassVar[str] = "uniform"
+    draws: ClassVar[bool] = True  # whether places are drawn, so that they differ between worlds
 
     @property
     @abstractmethod
@@ -42,11 +43,6 @@ class Geography(Part):
     def fixed_units(self) -> int | None:
         """N where the geography decides it, None where any number is possible."""
         return None
-
-    @property
-    def draws(self) -> bool:
-        """Whether places are drawn, so that they differ between worlds."""
-        return True
 
     @property
     def held_fixed(self) -> tuple[str, ...]:
@@ -70,11 +66,8 @@ class Cities(Geography):
     """The 285 Chinese cities of the embedded table; groups are provinces; eastern cities and capitals are richer."""
 
     kind: ClassVar[str] = "cities"
-
-    @property
-    def attributes(self) -> tuple[str, ...]:
-        """Province, region, capital and where the city is."""
-        return FACTS
+    draws: ClassVar[bool] = False  # but for prosperity
+    attributes: ClassVar[tuple[str, ...]] = FACTS
 
     @property
     def group_count(self) -> int:
@@ -85,11 +78,6 @@ class Cities(Geography):
     def fixed_units(self) -> int:
         """285."""
         return len(cities().names)
-
-    @property
-    def draws(self) -> bool:
-        """Places are facts; only prosperity is drawn."""
-        return False
 
     def places(self, streams: Streams, units: int) -> Places:
         """The table, with a prosperity of facts and a draw."""
@@ -121,6 +109,7 @@ class UnitsOfFile(Geography):
     """
 
     kind: ClassVar[str] = "file"
+    draws: ClassVar[bool] = False  # but for prosperity, unless a column says it
     paths: ClassVar[tuple[str, ...]] = ("path",)
 
     path: str = ""
@@ -172,15 +161,14 @@ class UnitsOfFile(Geography):
         """Rows of the table."""
         return len(table_of(self.path))
 
-    @property
-    def draws(self) -> bool:
-        """Only prosperity is, unless a column says it."""
-        return False
-
     def places(self, streams: Streams, units: int) -> Places:
         """The table."""
         longitude, latitude = self._numbers(self.longitude), self._numbers(self.latitude)
-        facts = {name: plain(table_of(self.path)[name]) for name in self.attributes if name not in PLACE}
+        facts: dict[str, NDArray[Any]] = {}
+        for name in self.attributes:
+            if name not in PLACE:  # numbers, or text
+                values = table_of(self.path)[name].to_numpy()
+                facts[name] = values if values.dtype.kind in "fiub" else values.astype(str)
         facts |= {"longitude": longitude, "latitude": latitude}
         noise = streams.fixed("places").standard_normal(units)
         prosperity = self._numbers(self.prosperity) if self.prosperity else noise
@@ -214,12 +202,6 @@ def table_of(text: str) -> pd.DataFrame:
         return read_frame(path)
 
 
-def plain(column: pd.Series[Any]) -> NDArray[Any]:
-    """A column as numbers, or as text."""
-    values = column.to_numpy()
-    return values if values.dtype.kind in "fiub" else values.astype(str)
-
-
 # Places drawn uniformly over a square of the globe.
 
 
@@ -230,12 +212,9 @@ CENTRE = (110.0, 32.0)  # longitude and latitude of the square's middle, degrees
 class InGroups(Geography):
     """Places in compact groups, as many as dialled."""
 
-    groups: int = 8
+    attributes: ClassVar[tuple[str, ...]] = ("group", "longitude", "latitude")
 
-    @property
-    def attributes(self) -> tuple[str, ...]:
-        """The group and where the unit is."""
-        return ("group", "longitude", "latitude")
+    groups: int = 8
 
     @property
     def group_count(self) -> int:
@@ -323,6 +302,7 @@ class UnitsOfPanel(Geography):
     """
 
     kind: ClassVar[str] = "kept"
+    draws: ClassVar[bool] = False
     files: ClassVar[tuple[str, ...]] = ("panel",)
 
     panel: str = ""
@@ -370,11 +350,6 @@ class UnitsOfPanel(Geography):
         """N of the panel."""
         return len(self.held.units) if self.panel else None
 
-    @property
-    def draws(self) -> bool:
-        """Nothing is drawn."""
-        return False
-
     def places(self, streams: Streams, units: int) -> Places:
         """The units with their facts; those without coordinates lie at the origin."""
         held = self.held
@@ -385,14 +360,12 @@ class UnitsOfPanel(Geography):
         group = np.zeros(units, dtype=np.intp)
         if self.groups:
             group = np.unique(held.attributes[self.groups], return_inverse=True)[1].astype(np.intp)
-        return Places(held.units, longitude, latitude, group, self._prosperity(held), dict(held.attributes), kept=held)
-
-    def _prosperity(self, held: Panel) -> Floats:
+        prosperity = origin
         if self.prosperity in held.variables:
-            return standard(held.variables[self.prosperity][0].mean(axis=0))
-        if self.prosperity:
-            return standard(np.asarray(held.attributes[self.prosperity], dtype=np.float64))
-        return np.zeros(len(held.units))
+            prosperity = standard(held.variables[self.prosperity][0].mean(axis=0))
+        elif self.prosperity:
+            prosperity = standard(np.asarray(held.attributes[self.prosperity], dtype=np.float64))
+        return Places(held.units, longitude, latitude, group, prosperity, dict(held.attributes), kept=held)
 
 
 # Units without places.
@@ -406,6 +379,7 @@ class Nowhere(Geography):
     """
 
     kind: ClassVar[str] = "nowhere"
+    draws: ClassVar[bool] = False  # but for prosperity
     ranges: ClassVar = {"groups": whole_from(1)}
 
     groups: int = 1
@@ -424,11 +398,6 @@ class Nowhere(Geography):
     def group_count(self) -> int:
         """As dialled."""
         return self.groups
-
-    @property
-    def draws(self) -> bool:
-        """Only prosperity is drawn."""
-        return False
 
     def places(self, streams: Streams, units: int) -> Places:
         """All units at the origin."""

@@ -188,16 +188,12 @@ class FittedLevels(Levels):
     """
 
     kind: ClassVar[str] = "fitted"
+    held_fixed: ClassVar[tuple[str, ...]] = ()
     ranges: ClassVar = {"additive": FINITE, "interactive": FINITE}
 
     method: str = "factor"
     additive: float = 1.0
     interactive: float = 1.0
-
-    @property
-    def held_fixed(self) -> tuple[str, ...]:
-        """Nothing is drawn."""
-        return ()
 
     @property
     def interacts(self) -> bool:

@@ -100,7 +100,12 @@ class Neighbours(SpilloverPart):
 
     def added(self, context: WorldContext, dose: Floats) -> Floats:
         """w_effect times the exposure of those that are reached."""
-        exposure = context.main_weights.lag(dose) if self.radius is None else self._within(context, dose)
+        if self.radius is None:
+            exposure = context.main_weights.lag(dose)
+        else:  # the largest dose above 0 among other units within the radius; 0 where there is none
+            near, exposure = self._near(context), np.zeros_like(dose)
+            for i in np.flatnonzero(near.any(axis=1)):
+                exposure[:, :, i] = dose[:, :, near[i]].max(axis=2, initial=0.0)
         if self.on != "all":
             exposure = exposure * ((dose != 0) == (self.on == "treated"))
         return self.w_effect * exposure
@@ -121,11 +126,3 @@ class Neighbours(SpilloverPart):
         near = within_km(context.distances, self.radius or 0.0)
         np.fill_diagonal(near, val=False)
         return near
-
-    def _within(self, context: WorldContext, dose: Floats) -> Floats:
-        """The largest dose above 0 among other units within the radius; 0 where there is none."""
-        near = self._near(context)
-        out = np.zeros_like(dose)
-        for i in np.flatnonzero(near.any(axis=1)):
-            out[:, :, i] = dose[:, :, near[i]].max(axis=2, initial=0.0)
-        return out
