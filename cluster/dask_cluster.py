@@ -80,16 +80,6 @@ def made_scratch() -> str:
         raise Refused(Fault(str(error), "scratch folder", allowed, "set TMPDIR to a folder of your own")) from error
 
 
-@contextlib.contextmanager
-def removing_on_error(folder: str) -> Iterator[None]:
-    """Remove a scratch folder when what is inside raises."""
-    try:
-        yield
-    except BaseException:
-        removed_scratch(folder)
-        raise
-
-
 def removed_scratch(folder: str) -> None:
     """Remove a scratch folder whose members have ended, and look for no modules there any longer."""
     inside = [entry for entry in sys.path if entry.startswith(folder + os.sep)]
@@ -201,19 +191,15 @@ class Certificates:
         if wrong:
             raise Refused(Fault(f"tls has wrong or missing keys: {', '.join(sorted(wrong))}", where, allowed, HOW))
         found = cls(*(str(Path(tls[key]).expanduser()) for key in KEYS))
-        found.check(where)
-        return found
-
-    def check(self, where: str) -> None:
-        """Raise Refused for files that are missing or hold no certificates."""
-        missing = [path for path in (self.ca, self.cert, self.key) if not Path(path).is_file()]
+        missing = [path for path in (found.ca, found.cert, found.key) if not Path(path).is_file()]
         if missing:
             raise Refused(*(Fault(f"there is no file {path}", where, "files in PEM", HOW) for path in missing))
         try:
-            self.security.get_connection_args("client")
+            found.security.get_connection_args("client")
         except (ssl.SSLError, OSError) as error:
             what = f"the certificates cannot be used: {error}"
             raise Refused(Fault(what, where, "an authority, a certificate and its key", "correct the files")) from error
+        return found
 
     @property
     def security(self) -> Security:
@@ -238,9 +224,3 @@ def written(folder: Path) -> tuple[Certificates, Path]:
     for name, text in texts_of(Security.temporary()).items():
         (place / name).write_text(text, encoding="utf-8")
     return Certificates(*(str(place / f"{key}.pem") for key in KEYS)), place
-
-
-def security_of(tls: Mapping[str, Any] | None, where: str) -> Security:
-    """Of given certificates, else with temporary ones that exist in memory alone. Raises Refused."""
-    found = Certificates.given(tls, where) if tls is not None else None
-    return Security.temporary() if found is None else found.security

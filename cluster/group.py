@@ -12,7 +12,7 @@ from typing import Any
 import cloudpickle
 
 from cluster.child import Child, ending_after
-from cluster.executor import Outcome, TwoPhaseTask, WorkerRefused, outcome_of, within
+from cluster.executor import Outcome, TwoPhaseTask, Work, WorkerRefused, outcome_of, within
 from cluster.process import keep_output_free
 
 MEMORY_SHARE = 0.8  # of a worker's limit that a child of it may take
@@ -51,14 +51,18 @@ def run_group(request: Request) -> Answers:
         function, jobs = cloudpickle.loads(request.pickled)
     except ImportError as error:
         return Answers(worker.address, refused=lacking(error))
+    limit = worker.memory_manager.memory_limit
+    memory = min(filter(None, [request.memory, int(limit * MEMORY_SHARE) if limit else None]), default=None)
     ended: list[_Ended] = []
     took: list[float] = []
     with ThreadPoolExecutor(1) as behind:
         for job, seconds in zip(jobs, request.seconds, strict=True):
             with _one_at_a_time:
                 begin = time.perf_counter()
-                one = _careful(request, worker, function, job, seconds) if request.careful else _run(
-                    worker, function, job, seconds, behind)  # fmt: skip
+                if request.careful:
+                    one = _Ended(outcome_of(within(function, seconds, memory), job))
+                else:
+                    one = _run(worker, function, job, seconds, behind)
                 if isinstance(one.outcome.error, WorkerRefused):
                     return Answers(worker.address, refused=str(one.outcome.error))
                 ended.append(one)
@@ -121,22 +125,10 @@ def _run(worker: Any, function: Any, job: Any, seconds: float, behind: ThreadPoo
     return _Ended(outcome, second, limit)
 
 
-def _careful(request: Request, worker: Any, function: Any, job: Any, seconds: float) -> _Ended:
-    limit = worker.memory_manager.memory_limit
-    memory = min(filter(None, [request.memory, int(limit * MEMORY_SHARE) if limit else None]), default=None)
-    return _Ended(outcome_of(within(function, seconds, memory), job))
-
-
-@dataclass(frozen=True, slots=True)
-class InChild:
-    """A function whose job runs in a child of the worker, which ends in its place; raises JobDied then."""
-
-    function: Any
-
-    def __call__(self, job: Any, seconds: float | None, memory: int | None) -> Any:
-        """What the function returns, within limits."""
-        child = Child(fork=False)
-        try:
-            return child.call(self.function, job, seconds, memory)
-        finally:
-            child.close()
+def in_child(function: Work, job: Any, seconds: float | None, memory: int | None) -> Any:
+    """What a function returns for a job in a child of the worker, which ends in its place; raises JobDied then."""
+    child = Child(fork=False)
+    try:
+        return child.call(function, job, seconds, memory)
+    finally:
+        child.close()
