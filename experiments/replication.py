@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from cluster import Executor
 from cluster.environment import Environment, source_files
 from experiments.run.reporting import without_none
-from experiments.run.resume import Resume, check_trusted, named_code, refuse_code
+from experiments.run.resume import Resume, named_code, refuse_code
 from experiments.run.runner import run
 from experiments.run.tasks import ROOMS, environment_of
 from experiments.settings import read_toml
@@ -328,7 +328,7 @@ def _study(folder: Path, path: StorePath, with_data: bool, load_code: bool) -> d
     if load_code:
         join_search(Path.cwd())
     else:
-        check_trusted(settings, str(path))
+        refuse_code(named_code(settings), str(path), "store")
     if set(store.pending()) & set(store.wanted()):
         raise bad("is not finished", where=str(path), allowed="a store whose blocks are all there",
                   remedy="finish it with the command that began it")  # fmt: skip

@@ -14,13 +14,12 @@ from typing import Any
 import click
 import numpy as np
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
 from cluster import ClusterLost, Executor
 from experiments.run.places import ClusterPlace
 from experiments.run.runner import run, schema_of
-from experiments.run.tasks import Job, Result, ask, environment_of, run_carefully, run_job, runner_of, send
+from experiments.run.tasks import Job, Result, ask, environment_of, run_carefully, run_job, runner_of
 from experiments.study import BLOCK_UNIT, Study
 from results.diagnosis.diagnose import PROPORTIONS, diagnose
 from results.store import ZarrStore
@@ -55,7 +54,10 @@ def pilot(study: Study, replications: int) -> Forecast:
     rows = min(TILES * TILE, replications)
     block = -(-rows // BLOCK_UNIT) * BLOCK_UNIT
     small = study.resized(replications=rows, block=block)
-    settling = _seconds(small)  # settles worlds, which the runs below find settled
+    begin = time.perf_counter()
+    for cell in small.cells:  # settles worlds, which the runs below find settled
+        runner_of(small, cell.index).run(0, rows)
+    settling = time.perf_counter() - begin
     with tempfile.TemporaryDirectory() as folder:
         empty = _bytes(Path(folder) / "empty.zarr", small, filled=False)
         begin = time.perf_counter()
@@ -71,14 +73,6 @@ def pilot(study: Study, replications: int) -> Forecast:
     errors = pd.DataFrame(list(_errors(frame, key, study.world_count, replications / rows)),
                           columns=["cell", "measure", "estimator", "term", "error", "mcse"])  # fmt: skip
     return Forecast(seconds, int(size), errors, rows)
-
-
-def _seconds(study: Study) -> float:
-    """Seconds of a first run of every cell, what is settled before it included."""
-    begin = time.perf_counter()
-    for cell in study.cells:
-        runner_of(study, cell.index).run(0, study.replications)
-    return time.perf_counter() - begin
 
 
 def _bytes(path: Path, study: Study, *, filled: bool) -> int:
@@ -152,11 +146,11 @@ def _facts(executor: Executor, study: Study, *, ship: bool) -> dict[str, Any]:
     if isinstance(executor, DaskPool):
         from cluster.survey import bandwidth
 
-        found = ask(executor, here)
-        if ship and any(item.why and item.code_alone for item in found):
-            send(executor, here)
-            found = ask(executor, here)
-        facts["workers"] = [_row(item) for item in found]
+        found = ask(executor, here, ship=ship)
+        facts["workers"] = [
+            {"address": item.worker.address, "fit": not item.why, "why": item.why, "threads": item.worker.threads,
+             "memory": item.worker.memory, "environment": str(item.worker.environment or "")} for item in found
+        ]  # fmt: skip
         fit = [item.worker.address for item in found if not item.why]
         if not fit:
             return facts
@@ -164,17 +158,8 @@ def _facts(executor: Executor, study: Study, *, ship: bool) -> dict[str, Any]:
         for item in found:
             if item.why:
                 executor.refuse(item.worker.address, item.why)
-    return facts | _pilot(executor, study, here)
 
-
-def _row(item: Any) -> dict[str, Any]:
-    worker = item.worker
-    return {"address": worker.address, "fit": not item.why, "why": item.why, "threads": worker.threads,
-            "memory": worker.memory, "environment": str(worker.environment or "")}  # fmt: skip
-
-
-def _pilot(executor: Executor, study: Study, here: Any) -> dict[str, Any]:
-    """Seconds of one block of 64 replications, the second time: worlds are then settled."""
+    # one block of 64 replications, twice: the second time worlds are settled
     jobs = [Job(study, 0, 0, 0, min(BLOCK_UNIT, study.replications), here)]
     seconds, error = [0.0], ""
     for _ in range(2):
@@ -182,29 +167,24 @@ def _pilot(executor: Executor, study: Study, here: Any) -> dict[str, Any]:
             result: Result | None = outcome.result
             error = str(outcome.error) if outcome.error else error
             seconds.append(result.seconds if result is not None else 0.0)
-    rows = jobs[0].stop
-    return {"pilot_replications": rows, "pilot_seconds": seconds[-1], "pilot_error": error}
+    return facts | {"pilot_replications": jobs[0].stop, "pilot_seconds": seconds[-1], "pilot_error": error}
 
 
 def _emit(facts: dict[str, Any], as_json: bool) -> int:
     """Print the facts; the exit code."""
     good = facts["answers"] and all(item["fit"] for item in facts["workers"]) and not facts.get("pilot_error")
+    code = 0 if good else 1
     if as_json:
         click.echo(json.dumps({**facts, "fit": bool(good)}, ensure_ascii=False))
-    else:
-        _print(facts, NamesConsole())
-    return 0 if good else 1
-
-
-def _print(facts: dict[str, Any], console: Console) -> None:
-    """The same for people."""
+        return code
+    console = NamesConsole()
 
     def line(text: str, style: str = "") -> None:
         console.print(text, style=style, markup=False, soft_wrap=True)
 
     if not facts["answers"]:
         line(facts["why"], "red")
-        return
+        return code
     line(f"{facts['where']}: {facts['address']}, opened in {facts['seconds_to_open']:.1f} s")
     line(f"this process: {facts['client']}")
     if facts["workers"]:
@@ -222,3 +202,4 @@ def _print(facts: dict[str, Any], console: Console) -> None:
         line(f"the pilot failed: {facts['pilot_error']}", "red")
     elif "pilot_seconds" in facts:
         line(f"a pilot of {facts['pilot_replications']} replications took {facts['pilot_seconds']:.3f} s on one worker")
+    return code

@@ -32,7 +32,6 @@ class Watch:
         self.poisoned = 0
         self._begin = time.monotonic()
         self._had = -1
-        self._last = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -50,18 +49,6 @@ class Watch:
     def rate(self, step: Step) -> float:
         """Panels a second since the start."""
         return (step.replications - self._had) / max(time.monotonic() - self._begin, 1e-9)
-
-    def said(self, step: Step) -> str:
-        """How far it is, in words."""
-        return line(step, self.rate(step))
-
-    def due(self, step: Step, seconds: float) -> bool:
-        """Whether so many seconds have passed since it was last due, or all is done."""
-        now = time.monotonic()
-        if now - self._last < seconds and step.blocks < step.of_blocks:
-            return False
-        self._last = now
-        return True
 
     def show(self, step: Step) -> None:
         """Show it."""
@@ -120,21 +107,23 @@ class Lines(Watch):
             self._say(step)
 
     def _say(self, step: Step) -> None:
-        self._console.print(self.said(step), markup=False, soft_wrap=True)
+        self._console.print(line(step, self.rate(step)), markup=False, soft_wrap=True)
 
 
 class Notebook(Watch):
     """A bar of HTML that a notebook draws anew in place; it needs no widgets."""
 
     _handle: Any = None
+    _drawn = 0.0  # when it was drawn last
 
     def show(self, step: Step) -> None:
-        """Draw the bar anew when it is due."""
-        if not self.due(step, SHOWN_EVERY):
+        """Draw the bar anew, not too often before all is done."""
+        if time.monotonic() - self._drawn < SHOWN_EVERY and step.blocks < step.of_blocks:
             return
+        self._drawn = time.monotonic()
         from IPython.display import display  # there is one where there is a notebook
 
-        now = DrawnProgress(step.replications, step.of_replications, self.said(step))
+        now = DrawnProgress(step.replications, step.of_replications, line(step, self.rate(step)))
         if self._handle is None:
             self._handle = display(now, display_id=True)  # type: ignore[no-untyped-call]
         else:
@@ -227,9 +216,15 @@ def run(
     """
     study, watch = study_of(study), watch_of(progress)
     with nullcontext() if watch is None else watch:
-        listen = _all(listen, watch.step if watch else None)
+        listeners = [listener for listener in (listen, watch.step if watch else None) if listener is not None]
+
+        def tell(step: Step) -> None:
+            for listener in listeners:
+                listener(step)
+
         with opened(cluster, workers, others.pop("executor", None)) as others["executor"]:
-            return runner.run(study, store=store, client=client, until=until, listen=listen, **others)
+            return runner.run(study, store=store, client=client, until=until,
+                              listen=tell if listeners else None, **others)  # fmt: skip
 
 
 @contextmanager
@@ -251,14 +246,3 @@ def opened(cluster: str | None, workers: int | None, executor: Executor | None =
         yield made
     finally:
         made.close()
-
-
-def _all(*listeners: ProgressListener | None) -> ProgressListener | None:
-    """One listener that tells all that there are."""
-    there = [listener for listener in listeners if listener is not None]
-
-    def tell(step: Step) -> None:
-        for listener in there:
-            listener(step)
-
-    return tell if there else None

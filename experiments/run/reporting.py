@@ -57,7 +57,14 @@ def facts_of(store: ZarrStore) -> ReportFacts:
     study: Mapping[str, Any] = store.facts["study"]
     kind, panel = study["design"]["kind"], study["design"].get("panel")  # a real one, as it is or assigned anew
     done, blocks = blocks_of(store)
-    environments = environments_of(store)
+    environments = tuple(
+        f"{origin.text} ({'; '.join(origin.differs)})" if origin.differs else origin.text
+        for origin in store.environments
+    )
+    share = store.shard
+    shard = "" if share is None else (
+        f"a shard, {share.number} of {share.of}: {len([*store.done()]):,} of {store.states.size:,} blocks of the study "
+        "are here; `panelproof store merge` joins all shards")  # fmt: skip
     errors = {name: store.usual_error(name) for name in store.layouts}
     where = f"`panelproof store info {shlex.quote(str(store.path))}` shows each"
     return ReportFacts(
@@ -73,29 +80,13 @@ def facts_of(store: ZarrStore) -> ReportFacts:
         blocks=blocks,
         environments=environments,
         stopped="" if store.stopped is None else store.stopped.sentence,
-        shard=_share_of(store),
+        shard=shard,
         raised=tuple(
             f"Of {name} most often: {textwrap.shorten(line, MOST_OF_AN_ERROR)} ({count} of {kept} reasons "
             f"kept; {where})."
             for name, (line, count, kept) in errors.items()
             if kept
         ),
-    )
-
-
-def _share_of(store: ZarrStore) -> str:
-    """Which share of the study a store is, in one line."""
-    if (share := store.shard) is None:
-        return ""
-    here = f"{len([*store.done()]):,} of {store.states.size:,} blocks of the study are here"
-    return f"a shard, {share.number} of {share.of}: {here}; `panelproof store merge` joins all shards"
-
-
-def environments_of(store: ZarrStore) -> tuple[str, ...]:
-    """Every code and machine that computed some blocks, and how it differs from the first."""
-    return tuple(
-        f"{origin.text} ({'; '.join(origin.differs)})" if origin.differs else origin.text
-        for origin in store.environments
     )
 
 
@@ -179,15 +170,11 @@ def print_json(store: ZarrStore, diagnosis: Diagnosis) -> None:
         stopped = store.stopped
         study["until"] = {"rule": stopped.rule, "replications": list(stopped.replications), "met": list(stopped.met)}
     study |= {"worlds": diagnosis.worlds, "held_fixed": list(diagnosis.held_fixed)}
-    document = {"study": study, "verdict": verdict_of(diagnosis), "cells": list(diagnosis.cells), "measures": rows}
-    click.echo(visible_json(json.dumps(document, ensure_ascii=False)))
-
-
-def verdict_of(diagnosis: Diagnosis) -> dict[str, Any]:
-    """The answer as plain data: its worst class, its sentences, what was held fixed, and a record a verdict."""
     found = answer(diagnosis)
-    return {"class": str(found.grade), "sentences": list(found.sentences), "notes": list(found.notes),
-            "verdicts": list(verdict_records(found))}  # fmt: skip
+    verdict = {"class": str(found.grade), "sentences": list(found.sentences), "notes": list(found.notes),
+               "verdicts": list(verdict_records(found))}  # fmt: skip
+    document = {"study": study, "verdict": verdict, "cells": list(diagnosis.cells), "measures": rows}
+    click.echo(visible_json(json.dumps(document, ensure_ascii=False)))
 
 
 def check_output(path: Path, option: str = "--html", endings: tuple[str, ...] = (".html", ".htm")) -> None:
