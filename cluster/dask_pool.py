@@ -18,7 +18,7 @@ from distributed import Client, Future, KilledWorker, wait
 
 from cluster.dask_cluster import reaching
 from cluster.executor import Careful, ClusterLost, Outcome, Pace, Work, WorkerRefused
-from cluster.group import Answers, Request, in_child, run_group
+from cluster.group import Answers, in_child, run_group
 
 WINDOW = 4  # tasks a worker: enough that none waits for the client
 POLL_SECONDS = 1.0
@@ -153,12 +153,12 @@ class DaskPool:
             if task is None:
                 return
             function = work.careful if task.careful else work.function
-            request = Request(cloudpickle.dumps((function, task.jobs)), tuple(map(self.pace.seconds, task.jobs)),
-                              self._memory, task.careful)  # fmt: skip
+            request = (cloudpickle.dumps((function, task.jobs)), tuple(map(self.pace.seconds, task.jobs)),
+                       self._memory, task.careful)  # fmt: skip
             task.workers = frozenset(self._fit()) if self.refused else None
             key = f"panelproof-{self._stamp}-{next(self._numbers)}"
             chosen = {"workers": sorted(task.workers)} if task.workers else {}
-            waiting[self.client.submit(run_group, request, key=key, pure=False, **chosen)] = task
+            waiting[self.client.submit(run_group, *request, key=key, pure=False, **chosen)] = task
 
     def _fit(self) -> list[str]:
         """Workers that may compute."""

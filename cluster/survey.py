@@ -30,7 +30,8 @@ SENT_BYTES = 4_000_000
 class Worker:
     """One worker as it answers.
 
-    environment: None where it cannot say, and why. threads: that it runs jobs on. memory: its limit in bytes.
+    environment: None where it cannot say. why: the reason for that, or why it may not compute. threads: that it runs
+    jobs on. memory: its limit in bytes. code_alone: its code is all that keeps it from computing.
     """
 
     address: str
@@ -38,6 +39,7 @@ class Worker:
     why: str
     threads: int
     memory: int
+    code_alone: bool = False
 
 
 def survey(pool: DaskPool, packages: Iterable[str], modules: Iterable[str]) -> list[Worker]:

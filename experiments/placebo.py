@@ -478,8 +478,12 @@ def resumable(ask: PlaceboQuestion, store: StorePath) -> PlaceboQuestion:
         if study.fingerprint == held.fingerprint or held.facts["identity"]["schema"] != SCHEMA_VERSION:
             return replace(ask, study=study)
         changed = ["--term, or what the spec says of clusters, is another"]
-    raise bad(f"holds another placebo test: {' and '.join(changed)}", where=str(store),
-              allowed="the choices that made it", remedy="choose another --store, or make the same choices")
+    raise bad(
+        f"holds another placebo test: {' and '.join(changed)}",
+        where=str(store),
+        allowed="the choices that made it",
+        remedy="choose another --store, or make the same choices",
+    )
 
 
 def _changed(ask: PlaceboQuestion, kept: Mapping[str, Any]) -> list[str]:

@@ -49,18 +49,11 @@ PLANNED_ON = 2  # replications of the panel that plans are made of: enough to te
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class SettledWorld:
-    """One world of a cell, and what its fixed variables give each reduction; plans are made when first needed."""
-
-    world: World
-    plans: dict[Reduction, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
 class CellRunner:
     """A cell with its worlds and the plans of its estimators; runs any range of replications.
 
-    worlds: how many there are. settled: those that were settled and are remembered, by index.
+    worlds: how many there are. settled: those that were settled and are remembered, by index, each with what its fixed
+    variables give each reduction, its plans, which are made when first needed.
     """
 
     cell: Cell
@@ -70,7 +63,7 @@ class CellRunner:
     wanted: Wanted
     streams: Streams
     worlds: int
-    settled: OrderedDict[int, SettledWorld] = field(default_factory=OrderedDict)
+    settled: OrderedDict[int, tuple[World, dict[Reduction, Any]]] = field(default_factory=OrderedDict)
 
     @classmethod
     def prepare(cls, study: Study, cell: Cell) -> CellRunner:
@@ -86,11 +79,13 @@ class CellRunner:
         runner.plan(0, first.panel)
         return runner
 
-    def world(self, index: int) -> SettledWorld:
-        """A world, settled now unless it is remembered; the random numbers of one do not depend on how many there
-        are."""
+    def world(self, index: int) -> tuple[World, dict[Reduction, Any]]:
+        """A world and its plans, settled now unless it is remembered.
+
+        The random numbers of one do not depend on how many there are.
+        """
         if index not in self.settled:
-            self.settled[index] = SettledWorld(self.cell.design.settle(self.streams.of_world(index)))
+            self.settled[index] = self.cell.design.settle(self.streams.of_world(index)), {}
             while len(self.settled) > KEPT_WORLDS:
                 self.settled.popitem(last=False)
         self.settled.move_to_end(index)
@@ -101,7 +96,7 @@ class CellRunner:
 
         Worlds and cells that hold the same fixed, such as those of twins of one panel, share it.
         """
-        plans = self.world(index).plans
+        _, plans = self.world(index)
         if not plans:
             first, key = first_rows(panel), (self.estimators, self.schema, self.worlds)
             last = _PLANNED.get(key)
@@ -115,7 +110,7 @@ class CellRunner:
 
     def draw(self, start: int) -> Draw:
         """The tile that begins at replication `start`, a multiple of TILE; raises BadInput for a wrong one."""
-        world = self.world(int(world_of(start, self.worlds))).world
+        world, _ = self.world(int(world_of(start, self.worlds)))
         draw = world.draw(self.streams.tile(start, start + TILE), self.wanted)
         check_draw(self.cell.design, self.schema, draw, self.wanted, TILE)
         return draw

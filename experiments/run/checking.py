@@ -7,7 +7,6 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,23 +33,13 @@ TILES = 8  # of each cell: its Monte Carlo errors are then known up to a tenth
 SHOWN = ("bias", "coverage", "rejection")
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """What a run will take and give.
+def pilot(study: Study, replications: int) -> tuple[float, int, pd.DataFrame, int]:
+    """Run a few tiles of each cell and say what `replications` of them will take and give.
 
-    seconds: of one worker, all cells. bytes: of the store. errors: one row a cell and measure, with the largest Monte
-    Carlo error of any estimator's key term after all replications (columns cell, measure, estimator, term, error,
-    mcse). pilot: replications a cell that this rests on.
+    Returns the seconds of one worker for all cells, the bytes of the store, one row a cell and measure with the largest
+    Monte Carlo error of any estimator's key term after all replications (columns cell, measure, estimator, term, error,
+    mcse), and the replications a cell that this rests on.
     """
-
-    seconds: float
-    bytes: int
-    errors: pd.DataFrame
-    pilot: int
-
-
-def pilot(study: Study, replications: int) -> Forecast:
-    """Run a few tiles of each cell and say what `replications` of them will take and give."""
     rows = min(TILES * TILE, replications)
     block = -(-rows // BLOCK_UNIT) * BLOCK_UNIT
     small = study.resized(replications=rows, block=block)
@@ -72,7 +61,7 @@ def pilot(study: Study, replications: int) -> Forecast:
     key = {(name, term) for name, layout in layouts.items() for term in key_terms(layout)}
     errors = pd.DataFrame(list(_errors(frame, key, study.world_count, replications / rows)),
                           columns=["cell", "measure", "estimator", "term", "error", "mcse"])  # fmt: skip
-    return Forecast(seconds, int(size), errors, rows)
+    return seconds, int(size), errors, rows
 
 
 def _bytes(path: Path, study: Study, *, filled: bool) -> int:
@@ -148,16 +137,16 @@ def _facts(executor: Executor, study: Study, *, ship: bool) -> dict[str, Any]:
 
         found = ask(executor, here, ship=ship)
         facts["workers"] = [
-            {"address": item.worker.address, "fit": not item.why, "why": item.why, "threads": item.worker.threads,
-             "memory": item.worker.memory, "environment": str(item.worker.environment or "")} for item in found
+            {"address": item.address, "fit": not item.why, "why": item.why, "threads": item.threads,
+             "memory": item.memory, "environment": str(item.environment or "")} for item in found
         ]  # fmt: skip
-        fit = [item.worker.address for item in found if not item.why]
+        fit = [item.address for item in found if not item.why]
         if not fit:
             return facts
         facts["seconds_of_a_task"], facts["bytes_a_second"] = bandwidth(executor, fit[0])
         for item in found:
             if item.why:
-                executor.refuse(item.worker.address, item.why)
+                executor.refuse(item.address, item.why)
 
     # one block of 64 replications, twice: the second time worlds are settled
     jobs = [Job(study, 0, 0, 0, min(BLOCK_UNIT, study.replications), here)]

@@ -152,14 +152,14 @@ def forecast_run(study: Study, store: StorePath, console: Console) -> int:
 
     held = _held(store)
     replications = study.replications if held is None else max(held.replications, study.replications)
-    found = pilot(study, replications)
+    seconds, used, largest, rows = pilot(study, replications)
 
     def say(line: str) -> None:
         console.print(line, markup=False, soft_wrap=not console.is_terminal)
 
-    say(f"A pilot of {found.pilot:,} replications per cell says: about {duration(found.seconds)} on one worker, "
-        f"{size(found.bytes)} in the store.")  # fmt: skip
-    errors: list[dict[str, Any]] = found.errors.to_dict("records")  # type: ignore[assignment]
+    say(f"A pilot of {rows:,} replications per cell says: about {duration(seconds)} on one worker, {size(used)} in the "
+        "store.")  # fmt: skip
+    errors: list[dict[str, Any]] = largest.to_dict("records")  # type: ignore[assignment]
     for measure in dict.fromkeys(row["measure"] for row in errors):
         worst = max((row for row in errors if row["measure"] == measure), key=lambda row: float(row["mcse"]))
         who = " ".join(part for part in (worst["estimator"], worst["term"], worst["error"]) if part)

@@ -123,24 +123,13 @@ class Notebook(Watch):
         self._drawn = time.monotonic()
         from IPython.display import display  # there is one where there is a notebook
 
-        now = DrawnProgress(step.replications, step.of_replications, line(step, self.rate(step)))
+        said = line(step, self.rate(step))
+        bar = f'<progress value="{step.replications}" max="{max(step.of_replications, 1)}"></progress> {said}'
+        now = {"text/plain": said, "text/html": bar}
         if self._handle is None:
-            self._handle = display(now, display_id=True)  # type: ignore[no-untyped-call]
+            self._handle = display(now, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:
-            self._handle.update(now)
-
-
-class DrawnProgress:
-    """One state of a notebook's bar."""
-
-    def __init__(self, done: int, wanted: int, said: str) -> None:
-        self.done, self.wanted, self.said = done, wanted, said
-
-    def __repr__(self) -> str:
-        return self.said
-
-    def _repr_html_(self) -> str:
-        return f'<progress value="{self.done}" max="{max(self.wanted, 1)}"></progress> {self.said}'
+            self._handle.update(now, raw=True)
 
 
 def watch_of(progress: bool | None, console: Console | None = None) -> Watch | None:

@@ -68,37 +68,31 @@ FORM = "MEASURE:MCSE or MEASURE:ERROR TYPE OR TERM:MCSE"
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """The Monte Carlo error that a measure may have at most; which: one error type or one term, "" for all."""
-
-    measure: str
-    which: str
-    mcse: float
-
-
-@dataclass(frozen=True, slots=True)
 class Until:
-    """Targets that all must be met in a cell; rule: the text they were read from."""
+    """Targets that all must be met in a cell; rule: the text they were read from.
+
+    targets: a measure, one error type or one term of it ("" for all), and the Monte Carlo error that it may have.
+    """
 
     rule: str
-    targets: tuple[Target, ...]
+    targets: tuple[tuple[str, str, float], ...]
 
     @classmethod
     def read(cls, rule: str, layouts: Mapping[str, Layout], where: str = "--until") -> Until:
         """From "coverage:0.005,bias:did:1e-4"; raises BadInput with all that is wrong."""
         names = dict.fromkeys(name for layout in layouts.values() for name in (*layout.errors, *layout.terms))
-        targets: list[Target] = []
+        targets: list[tuple[str, str, float]] = []
         problems: list[Problem] = []
         for text in map(str.strip, rule.split(",")):
             found = list(_problems(text, layouts, tuple(names), where))
             problems += found
             if not found:
                 measure, *middle, mcse = text.split(":")
-                targets.append(Target(measure.strip(), ":".join(middle).strip(), float(mcse)))
+                targets.append((measure.strip(), ":".join(middle).strip(), float(mcse)))
         if problems:
             raise BadInput(*problems)
-        return cls(",".join(f"{item.measure}{':' * bool(item.which)}{item.which}:{item.mcse:g}" for item in targets),
-                   tuple(targets))  # fmt: skip
+        rules = (f"{measure}{':' * bool(which)}{which}:{most:g}" for measure, which, most in targets)
+        return cls(",".join(rules), tuple(targets))
 
     def met(self, store: Store, cell: int, blocks: int) -> bool:
         """Whether the first `blocks` blocks of a cell meet every target, for every estimator's key terms.
@@ -109,13 +103,13 @@ class Until:
         frame = diagnose(store.only(cell, range(blocks))).frame
         frame = frame[(frame["sample"] == "own") & (frame["n"] > 0)]
         key = {(name, term) for name, layout in store.layouts.items() for term in key_terms(layout)}
-        for target in self.targets:
-            rows = frame[frame["measure"] == target.measure]
-            named = (rows["term"] == target.which) | (rows["error"] == target.which)
+        for measure, which, most in self.targets:
+            rows = frame[frame["measure"] == measure]
+            named = (rows["term"] == which) | (rows["error"] == which)
             pairs = zip(rows["estimator"], rows["term"], strict=True)
-            chosen = named if target.which else np.array([pair in key or not pair[1] for pair in pairs], dtype=bool)
+            chosen = named if which else np.array([pair in key or not pair[1] for pair in pairs], dtype=bool)
             bounds = (rows["mcse"].to_numpy() * bound_factor(rows["worlds"].to_numpy()))[np.asarray(chosen)]
-            if not len(bounds) or not bool((bounds <= target.mcse).all()):  # NaN is no small error
+            if not len(bounds) or not bool((bounds <= most).all()):  # NaN is no small error
                 return False
         return True
 

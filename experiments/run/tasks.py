@@ -12,7 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -28,16 +28,15 @@ from results.store.chunks import Shared, Written, write_chunks
 from sim.errors import BadInput
 from sim.streams import TILE, world_of
 
+if TYPE_CHECKING:
+    from cluster.survey import Worker
+
 KEPT_STUDIES = 4  # that a worker remembers
 KEPT_CELLS = 8  # cells a worker remembers
 KEPT_WORLDS = 160  # settled worlds of them, some MB each
 PACKAGES = ("numpy", "scipy", "panelproof")  # whose versions decide the bits
 ROOMS = ("sim", "estimators", "results", "cluster", "experiments")  # whose code does
 BY_VALUE = "__main__"  # the module that a script is: its classes travel to workers with each job
-
-
-class EnvironmentMismatch(WorkerRefused):
-    """A worker whose numbers could differ from the client's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +129,7 @@ def cached_study(job: Job) -> Study | None:
 
 
 def check_environment(client: Environment | None) -> Environment | None:
-    """Raise EnvironmentMismatch when this process is not like the client's.
+    """Raise WorkerRefused when this process is not like the client's.
 
     Returns this process where the client takes any numbers, so that it can say whose they are; else None.
     """
@@ -139,14 +138,14 @@ def check_environment(client: Environment | None) -> Environment | None:
     names = [name for name, _ in client.packages]
     here = environment(names, [name for name, _ in client.code if name != BY_VALUE])
     if differences := here.differences(client):
-        raise EnvironmentMismatch(f"a worker differs from the client: {', '.join(differences)}; {here.remedy(client)}")
+        raise WorkerRefused(f"a worker differs from the client: {', '.join(differences)}; {here.remedy(client)}")
     return None if client.probe else here
 
 
 def computed(job: Job) -> Result:
     """The first part of a job, which draws and fits, one at a time where a worker has several threads.
 
-    Raises EnvironmentMismatch when this process is not like the client's.
+    Raises WorkerRefused when this process is not like the client's.
     """
     prepare_process()
     made_in = check_environment(job.environment)
@@ -209,16 +208,7 @@ def check_fits(study: Study, executor: Executor, here: Environment | None) -> No
 # Which workers may compute a study: those that are like the client. The others are named, with what to do.
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A worker, and why it may not compute; "" where it may. code_alone: its code is all that differs."""
-
-    worker: Any
-    why: str
-    code_alone: bool
-
-
-def ask(pool: Any, here: Environment, *, ship: bool) -> list[Asked]:
+def ask(pool: Any, here: Environment, *, ship: bool) -> list[Worker]:
     """Every worker of a pool of Dask, held against this process.
 
     ship: send them the code of this process first, where only that differs.
@@ -234,18 +224,19 @@ def ask(pool: Any, here: Environment, *, ship: bool) -> list[Asked]:
     return found
 
 
-def _judged(worker: Any, here: Environment) -> Asked:
+def _judged(worker: Worker, here: Environment) -> Worker:
+    """A worker with the reason why it may not compute, "" where it may, and whether its code is all that differs."""
     found = worker.environment
     if found is None:
-        return Asked(worker, worker.why, code_alone="no module" in worker.why)
+        return replace(worker, code_alone="no module" in worker.why)
     missing = [name for name, digest in found.code if not digest and dict(here.code).get(name)]
     if missing and found.differs_in_code_alone(here):
         names = ", ".join(missing)
         why = f"it has no module {names}, which the study needs: install it there, or say --ship-code"
-        return Asked(worker, why, code_alone=True)
+        return replace(worker, why=why, code_alone=True)
     differences = found.differences(here)
     why = f"a worker differs from the client: {', '.join(differences)}; {found.remedy(here)}" if differences else ""
-    return Asked(worker, why, found.differs_in_code_alone(here))
+    return replace(worker, why=why, code_alone=found.differs_in_code_alone(here))
 
 
 def admit(executor: Executor, study: Study, *, ship: bool, any_numbers: bool = False) -> None:
@@ -264,7 +255,7 @@ def admit(executor: Executor, study: Study, *, ship: bool, any_numbers: bool = F
     here = here.of_any_numbers if any_numbers else here
     for item in ask(executor, here, ship=ship):
         if item.why:
-            executor.refuse(item.worker.address, item.why)
+            executor.refuse(item.address, item.why)
 
 
 LOST = "the fit ended its process: "  # how the text of such a fit begins

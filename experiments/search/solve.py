@@ -251,11 +251,6 @@ class Evaluator:
         """Replications of a point of the bracket: a tile in every world, in whole blocks."""
         return -(-max(FIRST, self.study.world_count * TILE) // BLOCK) * BLOCK
 
-    @property
-    def freedom(self) -> float:
-        """Degrees of freedom of a Monte Carlo error: worlds less one."""
-        return float(self.study.world_count - 1) if self.study.world_count > 1 else float("inf")
-
     def study_at(self, dials: Mapping[str, Any], replications: int) -> Study:
         """The study of one cell; its draws are independent of those of other values."""
         return replace(self.study, grid=tuple((dial, (value,)) for dial, value in dials.items()), block=BLOCK,
@@ -599,8 +594,9 @@ def _note(found: Found, evaluator: Evaluator, dial: str, evaluations: Sequence[E
 
 def _limits(evaluator: Evaluator, dial: str, rest: Mapping[str, Any], options: Search, whole: bool) -> Limits:
     """Where a search begins and how it goes on."""
+    worlds = evaluator.study.world_count
     limits = partial(Limits, whole=whole, first=evaluator.first, budget=options.budget, precision=options.precision,
-                     freedom=evaluator.freedom)  # fmt: skip
+                     freedom=float(worlds - 1) if worlds > 1 else math.inf)  # fmt: skip
     own, start, high = _own_value(evaluator.study, dial), _start(evaluator, dial, options), options.high
     question, effect = evaluator.question, dial in NAMED["effect"]
     # a measure that is none without an effect begins beside it; power is then the size

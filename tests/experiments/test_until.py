@@ -268,7 +268,7 @@ def test_projected_errors_fall_with_replications_and_with_worlds() -> None:
 def test_a_dry_run_says_the_largest_error_of_all_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     columns = ["cell", "measure", "estimator", "term", "error", "mcse"]
     errors = pd.DataFrame([(cell, "bias", "did", "did", "", (cell + 1) / 100) for cell in (0, 1)], columns=columns)
-    monkeypatch.setattr(checking, "pilot", lambda *_: checking.Forecast(1.0, 1000, errors, 64))
+    monkeypatch.setattr(checking, "pilot", lambda *_: (1.0, 1000, errors, 64))
     said = io.StringIO()
     assert forecast_run(quick_study(64), tmp_path / "x.zarr", Console(file=said)) == 0
     assert "Monte Carlo error of bias after 64 replications: at most 0.02 (did did, cell 1)" in said.getvalue()
