@@ -26,7 +26,7 @@ from cluster.numbers import member_environment
 from cluster.options import Fault, Refused
 from cluster.orphans import MODULE as ORPHANS
 from cluster.process import pin_environment
-from cluster.scratch import PREFIX, NoSafePlace, claim, own_folder, sweep
+from cluster.scratch import PREFIX, claim, own_folder, sweep
 from cluster.steady_tls import MODULE as STEADY
 from cluster.steady_tls import PRELOAD
 
@@ -75,7 +75,7 @@ def made_scratch() -> str:
     """A scratch folder of our own on this machine; raises Refused where there is no safe place for one."""
     try:
         return own_folder()
-    except NoSafePlace as error:
+    except OSError as error:
         allowed = "a folder of your own, or of root with the sticky bit"
         raise Refused(Fault(str(error), "scratch folder", allowed, "set TMPDIR to a folder of your own")) from error
 
@@ -85,6 +85,38 @@ def removed_scratch(folder: str) -> None:
     inside = [entry for entry in sys.path if entry.startswith(folder + os.sep)]
     sys.path[:] = [entry for entry in sys.path if entry not in inside]
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(eq=False)
+class Owned:
+    """A cluster that was started here, with what goes with it: the scratch folder of its members, the folder of its
+    certificates, and the processes that jobs in its workers on this machine have started and left.
+    """
+
+    scratch: str
+    certificates: Path | None = None
+    cluster: Any = None
+
+    def close(self, timeout: float | None = None) -> None:
+        """Stop the cluster, then what its workers have left, and remove the folders."""
+        import psutil
+
+        left: list[psutil.Process] = []
+        for member in getattr(self.cluster, "workers", {}).values():
+            if hasattr(member, "pid"):  # of a worker on this machine
+                with contextlib.suppress(psutil.Error):
+                    left += psutil.Process(member.pid).children(recursive=True)
+        try:
+            if self.cluster is not None:
+                with contextlib.suppress(Exception):
+                    self.cluster.close(timeout=timeout)
+        finally:
+            for one in left:
+                with contextlib.suppress(psutil.Error):  # psutil knows a process of the same number from this one
+                    one.kill()
+            if self.certificates is not None:
+                shutil.rmtree(self.certificates, ignore_errors=True)
+            removed_scratch(self.scratch)
 
 
 @contextlib.contextmanager

@@ -194,12 +194,6 @@ def _fractions() -> Any:
     return found
 
 
-@cache
-def _batch() -> Any:
-    """(8, 9, 28) of them, as a tile of panels is."""
-    return _fractions()[:2016].reshape(8, 9, 28)
-
-
 def _of_numbers() -> dict[str, list[Any]]:
     """Functions of one number."""
     import numpy as np
@@ -230,7 +224,7 @@ def _of_arrays() -> dict[str, list[Any]]:
     """Sums, products and orders of arrays, and draws."""
     import numpy as np
 
-    x, batch = _fractions(), _batch()
+    x, batch = _fractions(), _fractions()[:2016].reshape(8, 9, 28)  # as a tile of panels is
     axes: tuple[Any, ...] = (0, 1, 2, (0, 1), (1, 2), (0, 2), None)
     sums: list[Any] = [
         [x[:length].sum() for length in (*range(1, 40), 127, 128, 129, 1000, POINTS)],
@@ -264,7 +258,7 @@ def _decompositions() -> list[Any]:
     import numpy as np
     import scipy.linalg
 
-    x, batch = _fractions(), _batch()
+    x, batch = _fractions(), _fractions()[:2016].reshape(8, 9, 28)  # as a tile of panels is
     found: list[Any] = []
     for size in (3, 8, 28, 45):
         square = x[: size * size].reshape(size, size)

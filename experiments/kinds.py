@@ -72,7 +72,7 @@ def type_text(hint: Any) -> str:
     if isinstance(hint, TypeAliasType):
         return type_text(hint.__value__)
     origin, arguments = get_origin(hint), get_args(hint)
-    if _is_part(hint):
+    if isinstance(hint, type) and issubclass(hint, Part):
         return "part"
     if origin is Literal:
         return " or ".join(dict.fromkeys(PLAIN.get(type(value), type(value).__name__) for value in arguments))
@@ -89,7 +89,7 @@ def allowed(hint: Any) -> tuple[str, ...]:
     """The values that a type lists, wherever in it they stand; of a slot for parts their kinds."""
     if isinstance(hint, TypeAliasType):
         return allowed(hint.__value__)
-    if _is_part(hint):
+    if isinstance(hint, type) and issubclass(hint, Part):
         return tuple(sorted(Slot(hint, many=False).kinds))
     if get_origin(hint) is Literal:
         return tuple(map(str, get_args(hint)))
@@ -110,10 +110,6 @@ def _default(item: Any) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(map(str, value))}]"
     return {None: "none", "": '""'}.get(value, str(value))
-
-
-def _is_part(hint: Any) -> bool:
-    return isinstance(hint, type) and issubclass(hint, Part)
 
 
 # All that has a kind, in groups: designs, parts of designs, estimators, error types, schemes and measures.

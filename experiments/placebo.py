@@ -507,10 +507,12 @@ def _changed(ask: PlaceboQuestion, kept: Mapping[str, Any]) -> list[str]:
 
 def _other_panel(old: Panel, new: Panel, *, alike: bool) -> list[str]:
     """How two panels differ; alike: the choices are the same, so that weights and further variables must be, too."""
-    roles = {
-        name: (getattr(old.roles, name), getattr(new.roles, name)) for name in ("outcome", "treatment", "controls")
-    }
-    renamed = [f"{role} was {_named(was)}, is {_named(now)}" for role, (was, now) in roles.items() if was != now]
+    renamed = list[str]()
+    for role in ("outcome", "treatment", "controls"):
+        held = [getattr(panel.roles, role) for panel in (old, new)]
+        if held[0] != held[1]:
+            was, now = (listed(one) or "none" if isinstance(one, tuple) else str(one) for one in held)
+            renamed.append(f"{role} was {was}, is {now}")
     if renamed:
         return renamed
     if _core(old).digest != _core(new).digest:
@@ -529,10 +531,6 @@ def _core(panel: Panel) -> Panel:
     names = (panel.roles.outcome, *panel.roles.regressors)
     variables = {name: panel.variables[name] for name in names if name}
     return replace(panel, variables=variables, attributes={}, weights={}, roles=replace(panel.roles, mediators=()))
-
-
-def _named(role: str | tuple[str, ...] | None) -> str:
-    return listed(role) or "none" if isinstance(role, tuple) else str(role)
 
 
 # What `panelproof placebo` prints and writes.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -48,20 +48,15 @@ def asking(plugin: Plugin, doing: str) -> Iterator[None]:
     except BadInput:
         raise
     except Exception as error:
-        file = _file_of(plugin)
+        file: str | None = None  # where there is none, as in a session
+        if isinstance(plugin, FunctionDesign | FunctionEstimator):
+            file = str(plugin.recipe.function.__code__.co_filename)
+        else:
+            with suppress(OSError, TypeError):
+                file = inspect.getsourcefile(type(plugin))
         raised = Problem(f"{doing} raised {reason(error, file)}", whose(plugin), "a result, or BadInput",
                          f"correct {doing}")  # fmt: skip
         raise PluginRaised(raised) from error
-
-
-def _file_of(plugin: Plugin) -> str | None:
-    """The file of a plugin's code; None where it has none, as in a session."""
-    if isinstance(plugin, FunctionDesign | FunctionEstimator):
-        return str(plugin.recipe.function.__code__.co_filename)
-    try:
-        return inspect.getsourcefile(type(plugin))
-    except (OSError, TypeError):
-        return None
 
 
 def whose(plugin: Plugin) -> str:

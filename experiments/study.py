@@ -420,8 +420,8 @@ class Study:
         object.__setattr__(self, "estimators", tried(self.estimators, self.design))
         if self.worlds is None:
             object.__setattr__(self, "worlds", max(cell.design.default_worlds for cell in self.cells))
-        if repeated := [dial for dial, values in self.grid
-                        if len({cell_text({dial: value}) for value in values}) < len(values)]:  # fmt: skip
+        texts = {dial: [canonical_json(to_settings(value)) for value in values] for dial, values in self.grid}
+        if repeated := [dial for dial, said in texts.items() if len(set(said)) < len(said)]:
             raise bad(f"values of {listed(repeated)} repeat", where=f"study {self.name} [grid]",
                       allowed="one or more distinct values", remedy="correct the list")  # fmt: skip
         layouts = [self.layouts(schema_of_design(cell.design)) for cell in self.cells]
@@ -533,7 +533,7 @@ class Study:
             dials = dict(zip(names, values, strict=True))
             design = self._with(dials, f"study {self.name} [grid]") if names else self.design
             parameters = {name: value_of(design, name) for name in names}
-            text = cell_text(parameters)
+            text = canonical_json(to_settings(parameters))  # whatever their order in the grid
             key = "" if self.common_random_numbers else hashlib.sha256(text.encode()).hexdigest()[:16]
             cells.setdefault(text, Cell(len(cells), parameters, design, key))
         return tuple(cells.values())
@@ -710,11 +710,6 @@ class Study:
                       where=f"{path} {place}", allowed=f"errors ({sd}), or effects that differ ({differ})",
                       remedy=f"set {sd} = 0.001, or leave it out")  # fmt: skip
         return study
-
-
-def cell_text(parameters: Mapping[str, Any]) -> str:
-    """A cell's parameters as canonical text, whatever their order in the grid."""
-    return canonical_json(to_settings(parameters))
 
 
 def canonical_json(value: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import math
 import re
@@ -121,13 +120,13 @@ class Jobs(BackEnd):
 
     def open(self, limit: float | None = None, say: Say = silent) -> Executor:
         """Ask for workers, and wait for the first."""
-        from cluster.dask_cluster import Certificates, client_of, made_scratch, starting, written
+        from cluster.dask_cluster import Certificates, Owned, client_of, made_scratch, starting, written
         from cluster.dask_pool import DaskPool
 
         certificates, folder = Certificates.given(self.tls, "[cluster] tls") if self.tls is not None else None, None
         if certificates is None:  # temporary ones, in a folder that all nodes see
             certificates, folder = written(Path(self.directory or ".").expanduser().resolve())
-        owned = _WithFolder(folder, made_scratch())
+        owned = Owned(made_scratch(), folder)
         with starting(owned.scratch):
             try:
                 owned.cluster = cluster = self.cluster(certificates)
@@ -148,11 +147,7 @@ class Jobs(BackEnd):
         """Where the output of the jobs is, in words."""
         if self.log is None:
             return "the option log names a folder in which the output of jobs is kept"
-        return f"the output of its jobs is in {self._log}"
-
-    @property
-    def _log(self) -> str | None:
-        return None if self.log is None else str(Path(self.log).expanduser().resolve())
+        return f"the output of its jobs is in {Path(self.log).expanduser().resolve()}"
 
     def cluster(self, certificates: Certificates) -> Any:
         """The cluster without workers; its `job_script()` is what the batch system will get."""
@@ -183,7 +178,7 @@ class Jobs(BackEnd):
             worker_extra_args=["--no-dashboard", "--dashboard-address", ALONE, *preloads, *listening, *self._leaving()],
             job_extra_directives=[*self.directives, *self.lines],
             job_script_prologue=[*self._exports(certificates), *self.before, *scratch],
-            log_directory=self._log,
+            log_directory=None if self.log is None else str(Path(self.log).expanduser().resolve()),
             python=python,
             local_directory='"$PANELPROOF_SCRATCH"',
             security=certificates.security,
@@ -215,26 +210,6 @@ class Jobs(BackEnd):
         most = math.ceil(self.workers / self.processes)
         least = most if self.least is None else min(math.ceil(self.least / self.processes), most)
         cluster.adapt(minimum_jobs=least, maximum_jobs=most, wait_count=6)
-
-
-@dataclass(eq=False)
-class _WithFolder:
-    """A cluster, the folder of its certificates and its scheduler's scratch folder, which go with it."""
-
-    folder: Path | None
-    scratch: str
-    cluster: Any = None
-
-    def close(self, timeout: float | None = None) -> None:
-        """Stop the cluster and remove the folders."""
-        from cluster.dask_cluster import removed_scratch
-
-        if self.cluster is not None:
-            with contextlib.suppress(Exception):
-                self.cluster.close(timeout=timeout)
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-        removed_scratch(self.scratch)
 
 
 def seconds_of(walltime: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 from collections.abc import Iterable
@@ -42,6 +41,7 @@ class Local(BackEnd):
 
         from cluster.dask_cluster import (
             Certificates,
+            Owned,
             client_of,
             ignore_interrupts,
             made_scratch,
@@ -54,7 +54,7 @@ class Local(BackEnd):
         try:
             given = Certificates.given(self.tls, "[cluster] tls") if self.tls is not None else None
             security = Security.temporary() if given is None else given.security
-            owned = _WithLeftovers(self._started(count, security, folder), folder)
+            owned = Owned(folder, cluster=self._started(count, security, folder))
         except BaseException:
             removed_scratch(folder)
             raise
@@ -95,29 +95,3 @@ class Local(BackEnd):
                 why += (f"; workers import {Path(str(main.__file__)).name}: it must keep what it runs under "
                         'if __name__ == "__main__":')  # fmt: skip
             raise ClusterLost(f"local cluster: a worker ended before it was ready: {why}") from error
-
-
-@dataclass(frozen=True, slots=True)
-class _WithLeftovers:
-    """A cluster, the processes that jobs started in its workers and left, and its scratch folder, which end with it."""
-
-    cluster: Any
-    folder: str
-
-    def close(self, timeout: float | None = None) -> None:
-        """Stop the cluster, then what its workers have left."""
-        import psutil
-
-        from cluster.dask_cluster import removed_scratch
-
-        left: list[psutil.Process] = []
-        for nanny in self.cluster.workers.values():
-            with contextlib.suppress(psutil.Error):
-                left += psutil.Process(nanny.pid).children(recursive=True)
-        try:
-            self.cluster.close(timeout=timeout)
-        finally:
-            for process in left:
-                with contextlib.suppress(psutil.Error):  # psutil knows a process of the same number from this one
-                    process.kill()
-            removed_scratch(self.folder)

@@ -93,7 +93,11 @@ def place_of(
         given["workers"] = workers
     source = "[cluster]" if given and not options and workers is None else "--cluster-option"
     with as_bad_input():
-        _check_workers(chosen, workers)
+        kind = back_ends().get(chosen.partition("://")[0])
+        if workers is not None and kind is not None and "workers" not in kind.__dataclass_fields__:
+            starting = [name for name, found in back_ends().items() if "workers" in found.__dataclass_fields__]
+            raise bad(f"--workers {workers} with cluster {chosen!r}", where="--workers",
+                      allowed=f"--cluster {', '.join(sorted(starting))}", remedy="leave --workers out")  # fmt: skip
         back = back_end(chosen, given, source=source)
     if back.lacks:
         raise bad(f"cluster {chosen} needs a library that is not installed", where="--cluster",
@@ -125,12 +129,3 @@ def table_of(study: str) -> Mapping[str, Any]:
         raise bad(f"cluster = {table!r}", where=str(path), allowed='a table, such as [cluster] where = "local"',
                   remedy="write it as a table")  # fmt: skip
     return table
-
-
-def _check_workers(where: str, workers: int | None) -> None:
-    """Raise BadInput for a number of workers where none are started."""
-    kind = back_ends().get(where.partition("://")[0])
-    if workers is not None and kind is not None and "workers" not in kind.__dataclass_fields__:
-        starting = [name for name, found in back_ends().items() if "workers" in found.__dataclass_fields__]
-        raise bad(f"--workers {workers} with cluster {where!r}", where="--workers",
-                  allowed=f"--cluster {', '.join(sorted(starting))}", remedy="leave --workers out")  # fmt: skip

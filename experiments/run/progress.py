@@ -98,16 +98,13 @@ class Lines(Watch):
     def _keep_saying(self) -> None:
         while not self._over.wait(PLAIN_EVERY):
             if self._newest is not None:
-                self._say(self._newest)
+                self._console.print(line(self._newest, self.rate(self._newest)), markup=False, soft_wrap=True)
 
     def show(self, step: Step) -> None:
         """Print the first step and the last; the timer prints those between."""
         first, self._newest = self._newest is None, step
         if first or step.blocks == step.of_blocks:
-            self._say(step)
-
-    def _say(self, step: Step) -> None:
-        self._console.print(line(step, self.rate(step)), markup=False, soft_wrap=True)
+            self._console.print(line(step, self.rate(step)), markup=False, soft_wrap=True)
 
 
 class Notebook(Watch):

@@ -580,27 +580,31 @@ class _Filling:
                 self.store.note(name, stated)
         if self.tickets is not None:
             for free in self.tickets.rounds(self.still):
-                self._send(free, tally, TOLD_FIRST * self.executor.workers)
+                self._send(free, tally)
             tally.end(len(self.store.wanted()), len(self.study.cells) * self.study.replications)
             return
         if self.until is None:
-            self._compute(todo, shuffle, tally)
+            self._send(todo, tally, shuffle=shuffle)
             return
         stopping = Stopping(self.store, self.until, set(todo))
         while places := stopping.next_round():
-            self._compute(places, shuffle, tally)
+            self._send(places, tally, shuffle=shuffle)
             stopping.missing.difference_update(places)
         self.store.stop(stopping.stopped)
         tally.end(len(self.store.wanted()), sum(stopping.stopped.replications))
 
-    def _compute(self, places: list[tuple[int, int]], shuffle: int | None, tally: _Tally) -> None:
-        """Compute and write some blocks."""
-        if shuffle is not None:
-            random.Random(shuffle).shuffle(places)
-        self._send(places, tally, TOLD_FIRST * self.executor.workers)
+    def _send(
+        self, places: Iterable[tuple[int, int]], tally: _Tally, *, shuffle: int | None = None, tell: int | None = None
+    ) -> None:
+        """Compute and write some blocks.
 
-    def _send(self, places: Iterable[tuple[int, int]], tally: _Tally, tell: int) -> None:
-        """Send jobs, the first `tell` of them with the study; again, with it, where a worker does not know it."""
+        tell: how many jobs, the first ones, bring the study; None = eight a worker. A job whose worker does not know
+        the study is sent again, with it.
+        """
+        if shuffle is not None:
+            places = list(places)
+            random.Random(shuffle).shuffle(places)
+        tell = TOLD_FIRST * self.executor.workers if tell is None else tell
         again: list[tuple[int, int]] = []
         outcomes = self.executor.run(run_job, self._jobs(places, tell), run_carefully)
 
@@ -624,7 +628,7 @@ class _Filling:
             if isinstance(outcomes, Generator):
                 outcomes.close()  # jobs that are on their way are called off now, not when memory is cleared
         if again:
-            self._send(again, tally, len(again))
+            self._send(again, tally, tell=len(again))
 
     def _jobs(self, todo: Iterable[tuple[int, int]], tell: int) -> Iterator[Job]:
         size, panels = self.study.block, dict[int, int]()

@@ -72,17 +72,13 @@ class SearchQuestion:
     @property
     def whole_measure(self) -> str:
         """The measure and its object, without the level."""
-        return f"{self.said} of {self.term} by {self.estimator}{self.of_errors}"
+        errors = f" ({self.error} errors)" if self.error else ""
+        return f"{self.said} of {self.term} by {self.estimator}{errors}"
 
     @property
     def said(self) -> str:
         """The measure's name in a sentence."""
         return self.measure.replace("_", " ")
-
-    @property
-    def of_errors(self) -> str:
-        """The error type that an answer is about, in brackets."""
-        return f" ({self.error} errors)" if self.error else ""
 
     @property
     def needs_effect(self) -> bool:
@@ -114,7 +110,8 @@ class SearchQuestion:
         found = {(row["measure"], row["error"]): row for row in rows.to_dict("records")}
         row, truth = found.get((self.column, self.error)), found.get(("truth", ""))
         if row is None or not math.isfinite(row["value"]):
-            raise bad(f"there is no {self.said} of {self.term}{self.of_errors}", where="search",
+            errors = f" ({self.error} errors)" if self.error else ""
+            raise bad(f"there is no {self.said} of {self.term}{errors}", where="search",
                       allowed="a measure that the estimator has in this design",
                       remedy="choose another measure or --error")  # fmt: skip
         mean = 0.0 if truth is None else abs(float(truth["value"]))
