@@ -103,9 +103,10 @@ class Owned:
 
         left: list[psutil.Process] = []
         for member in getattr(self.cluster, "workers", {}).values():
-            if hasattr(member, "pid"):  # of a worker on this machine
+            process = getattr(member, "pid", None)  # of a worker on this machine that runs
+            if process is not None:  # psutil takes None for this process
                 with contextlib.suppress(psutil.Error):
-                    left += psutil.Process(member.pid).children(recursive=True)
+                    left += psutil.Process(process).children(recursive=True)
         try:
             if self.cluster is not None:
                 with contextlib.suppress(Exception):
