@@ -77,6 +77,8 @@ class Child:
 
     def _wait(self, seconds: float | None, memory: int | None) -> None:
         """Until the child answers; raises JobDied when it passes a limit, EOFError when it is gone."""
+        import psutil
+
         assert self._pipe is not None
         begin = time.monotonic()
         while not self._pipe.poll(POLL_SECONDS):
@@ -84,8 +86,11 @@ class Child:
                 raise EOFError  # what it started and left may hold its end of the pipe
             if seconds is not None and time.monotonic() - begin > seconds + GRACE_SECONDS:
                 raise JobDied(f"it ran longer than {seconds:g} s")
-            if memory is not None and (used := _resident(self._pid)) > memory:
-                raise JobDied(f"it took {used // MIB:,} MiB of memory, more than {memory // MIB:,} MiB")
+            if memory is not None:
+                with contextlib.suppress(psutil.Error):  # where it cannot be known
+                    used = int(psutil.Process(self._pid).memory_info().rss)
+                    if used > memory:
+                        raise JobDied(f"it took {used // MIB:,} MiB of memory, more than {memory // MIB:,} MiB")
 
     def _ended(self) -> str:
         """Why the child is gone, in words."""
@@ -222,17 +227,12 @@ def _answer(request: bytes, notes: int, begun: Callable[[], None]) -> bytes:
         with ending_after(seconds, notes):
             answer = function(job)
     except Exception as error:  # noqa: BLE001  (the parent decides what an error means)
-        return cloudpickle.dumps((True, _sendable(error)))
+        try:
+            cloudpickle.loads(cloudpickle.dumps(error))
+        except Exception:  # noqa: BLE001  (it cannot travel; its text can)
+            error = RuntimeError(f"{type(error).__name__}: {error}")
+        return cloudpickle.dumps((True, error))
     return cloudpickle.dumps((False, answer))
-
-
-def _sendable(error: Exception) -> Exception:
-    """The error, or its text where it cannot travel."""
-    try:
-        cloudpickle.loads(cloudpickle.dumps(error))
-    except Exception:  # noqa: BLE001
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
 
 
 @contextlib.contextmanager
@@ -250,16 +250,6 @@ def ending_after(seconds: float | None, notes: int | None = None) -> Any:
             yield
         finally:
             faulthandler.cancel_dump_traceback_later()
-
-
-def _resident(pid: int) -> int:
-    """Bytes of memory that a process holds; 0 where that cannot be known."""
-    import psutil
-
-    try:
-        return int(psutil.Process(pid).memory_info().rss)
-    except psutil.Error:
-        return 0
 
 
 # Jobs one after the other in a child of this process, which survives what they do to it.

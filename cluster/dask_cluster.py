@@ -26,7 +26,7 @@ from cluster.numbers import member_environment
 from cluster.options import Fault, Refused
 from cluster.orphans import MODULE as ORPHANS
 from cluster.process import pin_environment
-from cluster.scratch import PREFIX, NoSafePlace, claim, own_folder, sweep
+from cluster.scratch import PREFIX, claim, own_folder, sweep
 from cluster.steady_tls import MODULE as STEADY
 from cluster.steady_tls import PRELOAD
 
@@ -75,19 +75,9 @@ def made_scratch() -> str:
     """A scratch folder of our own on this machine; raises Refused where there is no safe place for one."""
     try:
         return own_folder()
-    except NoSafePlace as error:
+    except OSError as error:
         allowed = "a folder of your own, or of root with the sticky bit"
         raise Refused(Fault(str(error), "scratch folder", allowed, "set TMPDIR to a folder of your own")) from error
-
-
-@contextlib.contextmanager
-def removing_on_error(folder: str) -> Iterator[None]:
-    """Remove a scratch folder when what is inside raises."""
-    try:
-        yield
-    except BaseException:
-        removed_scratch(folder)
-        raise
 
 
 def removed_scratch(folder: str) -> None:
@@ -95,6 +85,39 @@ def removed_scratch(folder: str) -> None:
     inside = [entry for entry in sys.path if entry.startswith(folder + os.sep)]
     sys.path[:] = [entry for entry in sys.path if entry not in inside]
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(eq=False)
+class Owned:
+    """A cluster that was started here, with what goes with it: the scratch folder of its members, the folder of its
+    certificates, and the processes that jobs in its workers on this machine have started and left.
+    """
+
+    scratch: str
+    certificates: Path | None = None
+    cluster: Any = None
+
+    def close(self, timeout: float | None = None) -> None:
+        """Stop the cluster, then what its workers have left, and remove the folders."""
+        import psutil
+
+        left: list[psutil.Process] = []
+        for member in getattr(self.cluster, "workers", {}).values():
+            process = getattr(member, "pid", None)  # of a worker on this machine that runs
+            if process is not None:  # psutil takes None for this process
+                with contextlib.suppress(psutil.Error):
+                    left += psutil.Process(process).children(recursive=True)
+        try:
+            if self.cluster is not None:
+                with contextlib.suppress(Exception):
+                    self.cluster.close(timeout=timeout)
+        finally:
+            for one in left:
+                with contextlib.suppress(psutil.Error):  # psutil knows a process of the same number from this one
+                    one.kill()
+            if self.certificates is not None:
+                shutil.rmtree(self.certificates, ignore_errors=True)
+            removed_scratch(self.scratch)
 
 
 @contextlib.contextmanager
@@ -201,19 +224,15 @@ class Certificates:
         if wrong:
             raise Refused(Fault(f"tls has wrong or missing keys: {', '.join(sorted(wrong))}", where, allowed, HOW))
         found = cls(*(str(Path(tls[key]).expanduser()) for key in KEYS))
-        found.check(where)
-        return found
-
-    def check(self, where: str) -> None:
-        """Raise Refused for files that are missing or hold no certificates."""
-        missing = [path for path in (self.ca, self.cert, self.key) if not Path(path).is_file()]
+        missing = [path for path in (found.ca, found.cert, found.key) if not Path(path).is_file()]
         if missing:
             raise Refused(*(Fault(f"there is no file {path}", where, "files in PEM", HOW) for path in missing))
         try:
-            self.security.get_connection_args("client")
+            found.security.get_connection_args("client")
         except (ssl.SSLError, OSError) as error:
             what = f"the certificates cannot be used: {error}"
             raise Refused(Fault(what, where, "an authority, a certificate and its key", "correct the files")) from error
+        return found
 
     @property
     def security(self) -> Security:
@@ -238,9 +257,3 @@ def written(folder: Path) -> tuple[Certificates, Path]:
     for name, text in texts_of(Security.temporary()).items():
         (place / name).write_text(text, encoding="utf-8")
     return Certificates(*(str(place / f"{key}.pem") for key in KEYS)), place
-
-
-def security_of(tls: Mapping[str, Any] | None, where: str) -> Security:
-    """Of given certificates, else with temporary ones that exist in memory alone. Raises Refused."""
-    found = Certificates.given(tls, where) if tls is not None else None
-    return Security.temporary() if found is None else found.security

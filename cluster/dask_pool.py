@@ -18,7 +18,7 @@ from distributed import Client, Future, KilledWorker, wait
 
 from cluster.dask_cluster import reaching
 from cluster.executor import Careful, ClusterLost, Outcome, Pace, Work, WorkerRefused
-from cluster.group import Answers, InChild, Request, run_group
+from cluster.group import Answers, in_child, run_group
 
 WINDOW = 4  # tasks a worker: enough that none waits for the client
 POLL_SECONDS = 1.0
@@ -124,7 +124,7 @@ class DaskPool:
         A job whose worker died of it, or of its neighbour, runs again by `careful`, by default in a child of a worker:
         what ends the child is reported as `died`.
         """
-        work = _Work(function, careful or InChild(function), iter(jobs))
+        work = _Work(function, careful or partial(in_child, function), iter(jobs))
         waiting: dict[Future, _Task] = {}
         try:
             while True:
@@ -153,12 +153,12 @@ class DaskPool:
             if task is None:
                 return
             function = work.careful if task.careful else work.function
-            request = Request(cloudpickle.dumps((function, task.jobs)), tuple(map(self.pace.seconds, task.jobs)),
-                              self._memory, task.careful)  # fmt: skip
+            request = (cloudpickle.dumps((function, task.jobs)), tuple(map(self.pace.seconds, task.jobs)),
+                       self._memory, task.careful)  # fmt: skip
             task.workers = frozenset(self._fit()) if self.refused else None
             key = f"panelproof-{self._stamp}-{next(self._numbers)}"
             chosen = {"workers": sorted(task.workers)} if task.workers else {}
-            waiting[self.client.submit(run_group, request, key=key, pure=False, **chosen)] = task
+            waiting[self.client.submit(run_group, *request, key=key, pure=False, **chosen)] = task
 
     def _fit(self) -> list[str]:
         """Workers that may compute."""
@@ -228,7 +228,11 @@ class DaskPool:
         if time.monotonic() - self._asked < ASK_SECONDS:
             return
         self._ask()
-        self._refetch(waiting, work)
+        for future, task in list(waiting.items()):  # those that may run only where no worker is left are taken back
+            if task.workers is not None and not task.workers & self._threads.keys() and not future.done():
+                del waiting[future]
+                self.client.sync(self.client._cancel, [future], force=True, callback_timeout=ANSWER_SECONDS)
+                work.again.append(task)
         if self._threads:
             self._seen = self._asked
         elif self._asked - self._seen > self.absence:
@@ -248,14 +252,6 @@ class DaskPool:
         """Workers that went since this was asked before."""
         left, self._left = tuple(self._left), []
         return left
-
-    def _refetch(self, waiting: dict[Future, _Task], work: _Work) -> None:
-        """Take tasks back that may run only where no worker is left."""
-        for future, task in list(waiting.items()):
-            if task.workers is not None and not task.workers & self._threads.keys() and not future.done():
-                del waiting[future]
-                self.client.sync(self.client._cancel, [future], force=True, callback_timeout=ANSWER_SECONDS)
-                work.again.append(task)
 
     def close(self) -> None:
         """Disconnect, and stop the cluster if it was started here."""

@@ -208,9 +208,16 @@ def source_digest(module: str) -> str:
     except ImportError:
         return ""
     kept = _digests.get(package)
-    if kept is None or kept[0] is not loaded.__spec__:  # a module that is loaded anew has another spec
-        kept = _digests[package] = (loaded.__spec__, _digest(source_files(loaded)))
-    return kept[1]
+    if kept is not None and kept[0] is loaded.__spec__:  # a module that is loaded anew has another spec
+        return kept[1]
+    sha, files = hashlib.sha256(), source_files(loaded)
+    for name, path in sorted(files.items()):
+        content = path.read_bytes().replace(b"\r\n", b"\n")
+        sha.update(f"{name} {len(content)}\n".encode())
+        sha.update(content)
+    digest = sha.hexdigest()[:DIGITS] if files else ""
+    _digests[package] = loaded.__spec__, digest
+    return digest
 
 
 def source_files(module: ModuleType) -> dict[str, Path]:
@@ -242,14 +249,3 @@ def _with_imported(file: Path, found: dict[str, Path]) -> dict[str, Path]:
         for name in names:
             _with_imported(file.with_name(f"{name.partition('.')[0]}.py"), found)
     return found
-
-
-def _digest(files: Mapping[str, Path]) -> str:
-    if not files:
-        return ""
-    sha = hashlib.sha256()
-    for name, path in sorted(files.items()):
-        content = path.read_bytes().replace(b"\r\n", b"\n")
-        sha.update(f"{name} {len(content)}\n".encode())
-        sha.update(content)
-    return sha.hexdigest()[:DIGITS]

@@ -17,7 +17,6 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -32,6 +31,7 @@ RESTARTED = "PANELPROOF_RESTARTED"  # the process that was restarted with other 
 COMMAND = 'eval "$(panelproof cluster numbers)"'
 DIGITS = 12  # of a digest
 POINTS = 2048  # at which functions of one number are compared
+FAMILIES = ("exp", "log", "pow", "sqrt", "sin", "sum", "sort", "product", "draw", "special functions", "decomposition")
 
 FLAGS_V3 = ("abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe", "xsave")  # of x86-64-v3, as Linux names them
 NUMPY_V3 = {"SSE", "SSE2", "SSE3", "SSSE3", "SSE41", "SSE42", "POPCNT", "AVX", "F16C", "FMA3", "AVX2", "LAHF", "CX16",
@@ -172,16 +172,16 @@ def probe() -> tuple[tuple[str, str], ...]:
 
     Its inputs are exact fractions, which every machine computes alike.
     """
-    return tuple((name, _digest(results())) for name, results in FAMILIES.items())
-
-
-def _digest(results: Mapping[str, Any] | list[Any]) -> str:
     import numpy as np
 
-    sha = hashlib.sha256()
-    for result in results:
-        sha.update(np.ascontiguousarray(result).tobytes())
-    return sha.hexdigest()[:DIGITS]
+    results = _of_numbers() | _of_arrays() | {"decomposition": _decompositions()}
+    digests = []
+    for name in FAMILIES:
+        sha = hashlib.sha256()
+        for result in results[name]:
+            sha.update(np.ascontiguousarray(result).tobytes())
+        digests.append((name, sha.hexdigest()[:DIGITS]))
+    return tuple(digests)
 
 
 @cache
@@ -194,119 +194,71 @@ def _fractions() -> Any:
     return found
 
 
-@cache
-def _batch() -> Any:
-    """(8, 9, 28) of them, as a tile of panels is."""
-    return _fractions()[:2016].reshape(8, 9, 28)
-
-
-def _exponentials() -> list[Any]:
+def _of_numbers() -> dict[str, list[Any]]:
+    """Functions of one number."""
     import numpy as np
+    from scipy import special
 
-    x = _fractions()
+    x, some = _fractions(), _fractions()[:512]
     with np.errstate(all="ignore"):
-        return [np.exp(x * 40 - 20), np.exp(-x), np.exp2(x * 8), np.expm1(x - 0.5), np.logaddexp(x, 1 - x),
-                np.tanh(x * 4 - 2), [math.exp(float(value)) for value in x[:512]]]  # fmt: skip
+        exponentials = [np.exp(x * 40 - 20), np.exp(-x), np.exp2(x * 8), np.expm1(x - 0.5), np.logaddexp(x, 1 - x),
+                        np.tanh(x * 4 - 2), [math.exp(float(value)) for value in some]]  # fmt: skip
+    return {
+        "exp": exponentials,
+        "log": [np.log(x), np.log(x * 1e4), np.log1p(x), np.log2(x), np.log10(x), [math.log(float(v)) for v in some]],
+        "pow": [x**1.7, x**-0.3, x**3, np.power(10.0, x), np.cbrt(x), [float(value) ** 0.7 for value in some]],
+        "sqrt": [np.sqrt(x), np.hypot(x, 1 - x), x**0.5, 1 / x, x / (x + 3), np.square(x) * x + x],
+        "sin": [np.sin(x * 7), np.cos(x * 7), np.tan(x), np.arcsin(x), np.arctan2(x, x[::-1]),
+                [math.sin(float(value)) for value in x[:256]]],
+        "special functions": [
+            special.ndtr(8 * some - 4), special.ndtri(some), special.log_ndtr(-9 * some), special.ndtri_exp(-5 * some),
+            special.expit(9 * some), special.stdtr(9.5, 6 * some - 3), special.stdtrit(9.0, some),
+            special.betainc(2.5, 1.3, some), special.betaincinv(3.0, 8.0, some[:128]), special.chdtrc(3.0, 9 * some),
+            special.chdtri(3.0, some), special.fdtrc(3.0, 40.0, 4 * some), special.chndtr(4.0, 1.0, 5 * some[:64]),
+            special.entr(some), special.erfc(2 * some), special.gammaln(9 * some), special.xlogy(some, some),
+            special.gammainc(2.5, 5 * some)],
+    }  # fmt: skip
 
 
-def _logarithms() -> list[Any]:
+def _of_arrays() -> dict[str, list[Any]]:
+    """Sums, products and orders of arrays, and draws."""
     import numpy as np
 
-    x = _fractions()
-    return [np.log(x), np.log(x * 1e4), np.log1p(x), np.log2(x), np.log10(x), [math.log(float(v)) for v in x[:512]]]
-
-
-def _powers() -> list[Any]:
-    import numpy as np
-
-    x = _fractions()
-    return [x**1.7, x**-0.3, x**3, np.power(10.0, x), np.cbrt(x), [float(value) ** 0.7 for value in x[:512]]]
-
-
-def _roots() -> list[Any]:
-    import numpy as np
-
-    x = _fractions()
-    return [np.sqrt(x), np.hypot(x, 1 - x), x**0.5, 1 / x, x / (x + 3), np.square(x) * x + x]
-
-
-def _angles() -> list[Any]:
-    import numpy as np
-
-    x = _fractions()
-    return [np.sin(x * 7), np.cos(x * 7), np.tan(x), np.arcsin(x), np.arctan2(x, x[::-1]),
-            [math.sin(float(value)) for value in x[:256]]]  # fmt: skip
-
-
-def _sums() -> list[Any]:
-    import numpy as np
-
-    x, batch = _fractions(), _batch()
+    x, batch = _fractions(), _fractions()[:2016].reshape(8, 9, 28)  # as a tile of panels is
     axes: tuple[Any, ...] = (0, 1, 2, (0, 1), (1, 2), (0, 2), None)
-    found: list[Any] = [
+    sums: list[Any] = [
         [x[:length].sum() for length in (*range(1, 40), 127, 128, 129, 1000, POINTS)],
         x[::3].sum(),
         x.cumsum(),
     ]
-    found += [function(batch, axis=axis) for axis in axes for function in (np.sum, np.mean, np.std)]
-    found += [batch.cumsum(axis=1), np.add.reduceat(x, [0, 5, 130, 700]), np.cov(batch[0]), np.prod(batch[..., :9], 2),
-              np.bincount(np.arange(POINTS) % 7, weights=x), batch.transpose(2, 1, 0).sum(axis=0)]  # fmt: skip
-    return found
+    sums += [function(batch, axis=axis) for axis in axes for function in (np.sum, np.mean, np.std)]
+    sums += [batch.cumsum(axis=1), np.add.reduceat(x, [0, 5, 130, 700]), np.cov(batch[0]), np.prod(batch[..., :9], 2),
+             np.bincount(np.arange(POINTS) % 7, weights=x), batch.transpose(2, 1, 0).sum(axis=0)]  # fmt: skip
 
+    tied = np.floor(x * 50)  # fast ways to sort choose an order of equal values each in their own way
+    orders = [np.argsort(tied), np.argpartition(tied, 300), np.quantile(x, (0.1, 0.5)), np.unique_inverse(tied)[1]]
 
-def _order() -> list[Any]:
-    """The order of equal values, which fast ways to sort choose each in their own way."""
-    import numpy as np
-
-    tied = np.floor(_fractions() * 50)
-    return [
-        np.argsort(tied),
-        np.argpartition(tied, 300),
-        np.quantile(_fractions(), (0.1, 0.5)),
-        np.unique_inverse(tied)[1],
-    ]
-
-
-def _products() -> list[Any]:
-    import numpy as np
-
-    x, batch = _fractions(), _batch()
-    found: list[Any] = [[x[:length] @ x[-length:] for length in (*range(1, 70), 513, POINTS)]]
+    products: list[Any] = [[x[:length] @ x[-length:] for length in (*range(1, 70), 513, POINTS)]]
     for rows, inner, columns in ((3, 9, 4), (17, 33, 5), (40, 50, 40)):
         a, b = x[: rows * inner].reshape(rows, inner), x[-inner * columns :].reshape(inner, columns)
-        found += [a @ b, b.T @ a.T, a.T @ a, a @ b[:, 0], a.T.copy().T @ b]
-    found += [batch @ batch.transpose(0, 2, 1), np.matvec(batch, batch[:, 0]), np.vecdot(batch, batch[::-1]),
-              np.einsum("rtn,rtn->r", batch, batch), np.einsum("rtn,n->rt", batch, x[:28]),
-              np.einsum("rtn,rtm->rnm", batch, batch), np.tensordot(batch, batch[0], axes=((1, 2), (0, 1))),
-              np.vdot(batch, batch), np.einsum("rtn,rtn->rn", batch, batch)]  # fmt: skip
-    return found
-
-
-def _draws() -> list[Any]:
-    import numpy as np
+        products += [a @ b, b.T @ a.T, a.T @ a, a @ b[:, 0], a.T.copy().T @ b]
+    products += [batch @ batch.transpose(0, 2, 1), np.matvec(batch, batch[:, 0]), np.vecdot(batch, batch[::-1]),
+                 np.einsum("rtn,rtn->r", batch, batch), np.einsum("rtn,n->rt", batch, x[:28]),
+                 np.einsum("rtn,rtm->rnm", batch, batch), np.tensordot(batch, batch[0], axes=((1, 2), (0, 1))),
+                 np.vdot(batch, batch), np.einsum("rtn,rtn->rn", batch, batch)]  # fmt: skip
 
     rng = np.random.Generator(np.random.Philox(12345))
-    return [rng.standard_normal(2500), rng.random(100), rng.standard_t(5, 600), rng.standard_gamma(2.5, 300),
-            rng.gumbel(size=900), rng.beta(2.0, 0.5, 900), rng.lognormal(size=900), rng.gamma(0.4, size=900),
-            rng.permutation(200), rng.integers(99, size=100)]  # fmt: skip
-
-
-def _special() -> list[Any]:
-    from scipy import special
-
-    x = _fractions()[:512]
-    return [special.ndtr(8 * x - 4), special.ndtri(x), special.log_ndtr(-9 * x), special.ndtri_exp(-5 * x),
-            special.expit(9 * x), special.stdtr(9.5, 6 * x - 3), special.stdtrit(9.0, x), special.betainc(2.5, 1.3, x),
-            special.betaincinv(3.0, 8.0, x[:128]), special.chdtrc(3.0, 9 * x), special.chdtri(3.0, x),
-            special.fdtrc(3.0, 40.0, 4 * x), special.chndtr(4.0, 1.0, 5 * x[:64]), special.entr(x), special.erfc(2 * x),
-            special.gammaln(9 * x), special.xlogy(x, x), special.gammainc(2.5, 5 * x)]  # fmt: skip
+    draws = [rng.standard_normal(2500), rng.random(100), rng.standard_t(5, 600), rng.standard_gamma(2.5, 300),
+             rng.gumbel(size=900), rng.beta(2.0, 0.5, 900), rng.lognormal(size=900), rng.gamma(0.4, size=900),
+             rng.permutation(200), rng.integers(99, size=100)]  # fmt: skip
+    return {"sum": sums, "sort": orders, "product": products, "draw": draws}
 
 
 def _decompositions() -> list[Any]:
     import numpy as np
     import scipy.linalg
 
-    x, batch = _fractions(), _batch()
+    x, batch = _fractions(), _fractions()[:2016].reshape(8, 9, 28)  # as a tile of panels is
     found: list[Any] = []
     for size in (3, 8, 28, 45):
         square = x[: size * size].reshape(size, size)
@@ -318,18 +270,3 @@ def _decompositions() -> list[Any]:
     return [*found, *np.linalg.svd(batch[0]), *np.linalg.qr(batch[1].T), np.linalg.pinv(batch[2]),
             np.linalg.eigvals(square[:12, :12]), np.linalg.lstsq(batch[3].T, x[:28], rcond=None)[0],
             np.linalg.inv(batch @ batch.transpose(0, 2, 1))]  # fmt: skip
-
-
-FAMILIES: Mapping[str, Callable[[], list[Any]]] = {
-    "exp": _exponentials,
-    "log": _logarithms,
-    "pow": _powers,
-    "sqrt": _roots,
-    "sin": _angles,
-    "sum": _sums,
-    "sort": _order,
-    "product": _products,
-    "draw": _draws,
-    "special functions": _special,
-    "decomposition": _decompositions,
-}

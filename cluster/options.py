@@ -98,8 +98,13 @@ def _plain_type(hint: Any) -> type:
 
 
 def _converted(value: Any, wanted: type) -> Any:
-    if isinstance(value, str) and wanted is not str:
-        value = _of_text(value, wanted)
+    if isinstance(value, str):
+        if wanted is tuple:
+            value = tuple(part.strip() for part in value.split(",") if part.strip())
+        elif wanted is bool:
+            value = {"true": True, "false": False}.get(value.lower(), value)
+        else:
+            value = json.loads(value) if wanted is dict else wanted(value)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if wanted is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
@@ -107,16 +112,6 @@ def _converted(value: Any, wanted: type) -> Any:
     if type(value) is not wanted:
         raise TypeError
     return value
-
-
-def _of_text(text: str, wanted: type) -> Any:
-    if wanted is tuple:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
-    if wanted is bool:
-        return {"true": True, "false": False}[text.lower()] if text.lower() in {"true", "false"} else text
-    if wanted is dict:
-        return json.loads(text)
-    return wanted(text)
 
 
 def checked_numbers(item: object, least: Mapping[str, float], where: str) -> Iterable[Fault]:

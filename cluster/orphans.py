@@ -15,7 +15,6 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Coroutine
 from typing import Any
 
 from cluster.child import end_with_parent
@@ -34,17 +33,13 @@ def dask_setup(member: Any) -> None:
     from distributed import Nanny, Scheduler
 
     if isinstance(member, Scheduler):
-        _watch(without_client(member))
+        _watching.add(asyncio.ensure_future(without_client(member)))
     elif isinstance(member, Nanny):
-        _watch(without_scheduler(member))
+        _watching.add(asyncio.ensure_future(without_scheduler(member)))
     else:
         end_with_parent()
         return
     watch_input()
-
-
-def _watch(work: Coroutine[Any, Any, None]) -> None:
-    _watching.add(asyncio.ensure_future(work))
 
 
 async def without_client(scheduler: Any) -> None:

@@ -28,11 +28,7 @@ def prepare_process() -> None:
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(limits=1)
-    _keep_freed_memory()
-
-
-def _keep_freed_memory() -> None:
-    """Tell glibc not to give memory back at once: arrays of a tile come and go many times a millisecond (some 10 %)."""
+    # glibc must not give memory back at once: arrays of a tile come and go many times a millisecond (some 10 %)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         for parameter in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):

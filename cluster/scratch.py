@@ -27,12 +27,8 @@ MOST_BYTES = 4096  # of such a record
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
-class NoSafePlace(OSError):
-    """There is no folder below which another user could not swap ours."""
-
-
 def own_folder(place: str | None = None, owner: int | None = None) -> str:
-    """A new folder that only we can read and write; those that killed processes left go first. Raises NoSafePlace.
+    """A new folder that only we can read and write; those that killed processes left go first. Raises OSError.
 
     place: where it is made; None = where this machine keeps temporary files, or else the home folder. In a place where
     another user could rename it none is made. owner: the process that it belongs to; None = this one.
@@ -55,7 +51,7 @@ def own_folder(place: str | None = None, owner: int | None = None) -> str:
             reasons.append(reason)
             continue
         return made
-    raise NoSafePlace(f"no safe place for a scratch folder ({'; '.join(reasons)})")
+    raise OSError(f"no safe place for a scratch folder ({'; '.join(reasons)})")
 
 
 def not_private(path: str, mode: int, owner: int, user: int) -> str:
@@ -188,7 +184,7 @@ def main(owner: str, place: str = "") -> int:
     found = os.path.expanduser(os.path.expandvars(place))
     try:
         if place and ("$" in found or not os.path.isabs(found)):
-            raise NoSafePlace(f"{place!r} is no path on this node; the option scratch names another")
+            raise OSError(f"{place!r} is no path on this node; the option scratch names another")
         print(own_folder(found or None, int(owner)))
     except OSError as error:
         print(f"panelproof: {error}", file=sys.stderr)

@@ -30,7 +30,8 @@ SENT_BYTES = 4_000_000
 class Worker:
     """One worker as it answers.
 
-    environment: None where it cannot say, and why. threads: that it runs jobs on. memory: its limit in bytes.
+    environment: None where it cannot say. why: the reason for that, or why it may not compute. threads: that it runs
+    jobs on. memory: its limit in bytes. code_alone: its code is all that keeps it from computing.
     """
 
     address: str
@@ -38,6 +39,7 @@ class Worker:
     why: str
     threads: int
     memory: int
+    code_alone: bool = False
 
 
 def survey(pool: DaskPool, packages: Iterable[str], modules: Iterable[str]) -> list[Worker]:
@@ -92,14 +94,6 @@ DATA = (".csv", ".toml", ".html", ".css", ".js")  # files beside the code that i
 
 def archive(modules: Iterable[str]) -> bytes:
     """The sources of modules and packages, and the data beside them, as a zip with equal bytes for equal files."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as made:
-        for name, path in sorted(_all_files(modules).items()):
-            made.writestr(zipfile.ZipInfo(name), path.read_bytes())
-    return out.getvalue()
-
-
-def _all_files(modules: Iterable[str]) -> dict[str, Path]:
     found = dict[str, Path]()
     for name in modules:
         module = importlib.import_module(name)
@@ -109,7 +103,11 @@ def _all_files(modules: Iterable[str]) -> dict[str, Path]:
             found |= {f"{name}/{path.relative_to(folder).as_posix()}": path for path in (*_files(folder), *data)}
         if not folders:
             found |= source_files(module)
-    return found
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, path in sorted(found.items()):
+            made.writestr(zipfile.ZipInfo(name), path.read_bytes())
+    return out.getvalue()
 
 
 def ship(pool: DaskPool, modules: Iterable[str]) -> int:

@@ -153,17 +153,12 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     try:
         return _outcome(arguments, said)
     finally:
-        _warn(said)
+        if "sim.registry" in sys.modules:
+            from sim.registry import problems
 
-
-def _warn(said: set[object]) -> None:
-    """One line for each module and class that discovery left out, unless it was said already."""
-    if "sim.registry" in sys.modules:
-        from sim.registry import problems
-
-        for problem in problems():
-            if problem not in said:
-                click.echo(f"panelproof: warning: {problem}", err=True)
+            for problem in problems():
+                if problem not in said:
+                    click.echo(f"panelproof: warning: {problem}", err=True)
 
 
 def _outcome(arguments: Sequence[str] | None, said: set[object]) -> int:
@@ -173,6 +168,8 @@ def _outcome(arguments: Sequence[str] | None, said: set[object]) -> int:
         before = next((word for word in reversed(words[: words.index("")]) if word), "the command")
         return _emit(f"what stands behind {before} is empty; allowed: a value; leave it out, or see whether a variable "
                      "of the shell is set", 2)  # fmt: skip
+    resumed = _is_resumed(arguments)
+    kept = f"; {KEPT}" if resumed else ""
     try:
         code = panelproof.main(args=arguments, prog_name="panelproof", standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -184,30 +181,21 @@ def _outcome(arguments: Sequence[str] | None, said: set[object]) -> int:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             if deployed := sys.modules.get("distributed.deploy.spec"):
                 atexit.unregister(deployed.close_clusters)
-        return _emit(_stopped("interrupted", arguments), INTERRUPTED)
+        return _emit(f"interrupted{kept}", INTERRUPTED)
     except Terminated:
-        return _emit(_stopped("terminated", arguments), TERMINATED)
+        return _emit(f"terminated{kept}", TERMINATED)
     except Exception as error:
         if arguments is None:
-            _restart_where_asked(error)
+            from cluster.numbers import OtherSettings, restart
+
+            if isinstance(error.__cause__, OtherSettings):  # settings are all that this process lacks
+                restart()
         said.update(getattr(error, "problems", ()))
-        code = _expected(error, resumed=_is_resumed(arguments))
+        code = _expected(error, resumed=resumed)
         if code is None:
             raise
         return code
     return code if isinstance(code, int) else 0
-
-
-def _restart_where_asked(error: Exception) -> None:
-    """Start this process anew where all that it lacks are the settings of portable numbers."""
-    from cluster.numbers import OtherSettings, restart
-
-    if isinstance(error.__cause__, OtherSettings):
-        restart()
-
-
-def _stopped(how: str, arguments: Sequence[str] | None) -> str:
-    return f"{how}; {KEPT}" if _is_resumed(arguments) else how
 
 
 def _is_resumed(arguments: Sequence[str] | None) -> bool:

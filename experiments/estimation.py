@@ -38,7 +38,6 @@ from experiments.checks import checks_of
 from experiments.checks.case import Case
 from experiments.listing import in_full, offered
 from experiments.panel_spec.look import NEVER
-from experiments.panel_spec.sections import Spec
 from experiments.panel_spec.spec import RealPanel
 from experiments.settings import build, in_toml
 from experiments.tables.cross_check import cross_check as cross_check_of
@@ -71,7 +70,11 @@ def panel_for(name: str, real: RealPanel) -> Panel:
     found = SpatialPanel if name in FORMS else estimators().get(name)
     if found is not None and not found.gaps:
         return real.balanced()
-    named = _columns_of(name, real.spec)
+    spec, named = real.spec, tuple[str, ...]()
+    if name == PanelIV.kind and spec.iv is not None:
+        named = (endogenous_of(spec), *spec.iv.instruments)
+    elif name == Moderation.kind and spec.moderation is not None:
+        named = spec.moderation.by
     return with_further(real, named, f"--estimator {name}")[0] if named else real.panel
 
 
@@ -88,15 +91,23 @@ def estimator_called(
     if name in SECTIONS:
         return _of_section(name, real)
     if name not in (*FORMS, SpatialPanel.kind):
-        return _discovered(name)
-    known = panel_for(name, real).weights
-    chosen = weights or next(iter(known), None)
-    if chosen is None or chosen not in known:
-        raise bad("the panel has no such spatial weights", where=f"--estimator {name}", allowed=one_of(known),
+        kind = in_full(name, "--estimator")
+        found = find_estimator(kind, "--estimator") if ":" in kind else estimators().get(kind)
+        if found is None or issubclass(found, PermutationTest):
+            known = [*FORMS, *(each for each in estimators() if each != PermutationTest.kind), *offered()]
+            meant = closest(kind, [*known, PermutationTest.kind])
+            remedy = "for permutation tests: panelproof placebo" if repr(PermutationTest.kind) in meant else meant
+            raise bad(f"estimator {kind!r}", where="--estimator", remedy=remedy,
+                      allowed=f"{one_of(known, kind, '`panelproof kinds`')}, or module:Object")  # fmt: skip
+        return build(found, {}, f"--estimator {kind}")
+    there = panel_for(name, real).weights
+    chosen = weights or next(iter(there), None)
+    if chosen is None or chosen not in there:
+        raise bad("the panel has no such spatial weights", where=f"--estimator {name}", allowed=one_of(there),
                   remedy="add a [[weights]] table")  # fmt: skip
-    transform = transforms_of(known[chosen], real.spec.spatial.effects[0])[-1]
-    model = SpatialPanel().model if name == SpatialPanel.kind else name
     effects = real.spec.spatial.effects[0]
+    transform = transforms_of(there[chosen], effects)[-1]
+    model = SpatialPanel().model if name == SpatialPanel.kind else name
     return SpatialPanel(model, transform, regressors=regressors, weights=chosen, effects=effects)  # type: ignore[arg-type]
 
 
@@ -105,13 +116,6 @@ SECTIONS = {  # kinds of which a section of the spec says what they are about
     Moderation.kind: '[moderation] with by = ["..."], one column',
     TripleDifference.kind: '[ddd] with group = "..."',
 }
-
-
-def _columns_of(name: str, spec: Spec) -> tuple[str, ...]:
-    """Columns that a section names for the estimator called `name`."""
-    if name == PanelIV.kind and spec.iv is not None:
-        return (endogenous_of(spec), *spec.iv.instruments)
-    return spec.moderation.by if name == Moderation.kind and spec.moderation is not None else ()
 
 
 def _of_section(name: str, real: RealPanel) -> Estimator:
@@ -131,66 +135,42 @@ def _of_section(name: str, real: RealPanel) -> Estimator:
     raise bad(what, where=f"--estimator {name}", allowed=f"{spec.file} {SECTIONS[name]}", remedy=remedy)
 
 
-def _discovered(kind: str) -> Estimator:
-    kind = in_full(kind, "--estimator")
-    found = find_estimator(kind, "--estimator") if ":" in kind else estimators().get(kind)
-    if found is None or issubclass(found, PermutationTest):
-        known = [*FORMS, *(name for name in estimators() if name != PermutationTest.kind), *offered()]
-        meant = closest(kind, [*known, PermutationTest.kind])
-        remedy = "for permutation tests: panelproof placebo" if repr(PermutationTest.kind) in meant else meant
-        raise bad(f"estimator {kind!r}", where="--estimator", remedy=remedy,
-                  allowed=f"{one_of(known, kind, '`panelproof kinds`')}, or module:Object")  # fmt: skip
-    return build(found, {}, f"--estimator {kind}")
-
-
 # Whether a real panel can be estimated as its spec says, before anything is: what is wrong, all at once.
 
 
 def check_estimable(real: RealPanel) -> None:
     """Raise BadInput for a spec without models, gaps that W forbids, and columns that no regression can take."""
-    problems = [*_without_models(real)]
+    spec, panel, problems = real.spec, real.panel, list[Problem]()
+    if not panel.roles.regressors and not panel.weights:
+        problems.append(Problem(
+            "there is neither a treatment nor a control, and no weights", f"{spec.file}, [panel]",
+            "treatment, first_treated or controls (or [[weights]], only for spatial autocorrelation)",
+            'name what explains the outcome, e.g. controls = ["x"]'))  # fmt: skip
     with gathering(problems):
-        if real.panel.weights:
+        if panel.weights:
             real.balanced()
-    problems += [*_column_problems(real), *_cluster_problems(real), *_label_problems(real)]
-    with gathering(problems):
-        check_tables(",".join(real.spec.output.tables) or None, f"{real.spec.file}, [output] tables")
-    refuse(problems)
-
-
-def _without_models(real: RealPanel) -> Iterator[Problem]:
-    if not real.panel.roles.regressors and not real.panel.weights:
-        yield Problem("there is neither a treatment nor a control, and no weights", f"{real.spec.file}, [panel]",
-                      "treatment, first_treated or controls (or [[weights]], only for spatial autocorrelation)",
-                      'name what explains the outcome, e.g. controls = ["x"]')  # fmt: skip
-
-
-def _cluster_problems(real: RealPanel) -> Iterator[Problem]:
-    """Error types of the regressions for which the panel lacks clusters, periods or units without a treatment."""
-    for error in error_types(real.spec) if real.panel.roles.regressors else ():
-        need = need_of(real.panel, error)
-        key = "[inference] errors" if error in real.spec.inference.errors else "[panel] cluster"
-        where = f"{real.spec.file}, {key}"
+    problems += _column_problems(real)
+    for error in error_types(spec) if panel.roles.regressors else ():  # clusters, periods, units without a treatment
+        need, key = need_of(panel, error), "[inference] errors" if error in spec.inference.errors else "[panel] cluster"
+        where = f"{spec.file}, {key}"
+        other = "choose another error type"
         if need.endswith("periods"):
-            yield Problem(f"{error} with {amount(len(real.panel.periods), "period")}", where, f"{need} or more",
-                          "choose another error type")  # fmt: skip
+            said = f"{error} with {amount(len(panel.periods), 'period')}"
+            problems.append(Problem(said, where, f"{need} or more", other))
         elif need and kind_of(error) in PLACEBOS:
-            count = never_treated(real.panel)
-            yield Problem(f"{error} with {amount(count, "unit")} never treated", where,
-                          "a treatment, and 2 or more units without it", "choose another error type")  # fmt: skip
+            said = f"{error} with {amount(never_treated(panel), 'unit')} never treated"
+            problems.append(Problem(said, where, "a treatment, and 2 or more units without it", other))
         elif need:
-            yield Problem(f"{error} has 1 cluster", where, "2 or more clusters", "choose a finer grouping")
-
-
-def _label_problems(real: RealPanel) -> Iterator[Problem]:
-    """Labels of what is no variable of the panel."""
-    section, panel = real.spec.panel, real.panel
+            problems.append(Problem(f"{error} has 1 cluster", where, "2 or more clusters", "choose a finer grouping"))
+    section = spec.panel
     own = (section.treatment, section.first_treated, section.outcome, panel.roles.outcome)
-    groups = (*real.spec.attributes, *section.groups)
+    groups = (*spec.attributes, *section.groups)
     known = list(dict.fromkeys(str(name) for name in (*own, *panel.variables, *real.further, *groups) if name))
-    for name in real.spec.output.labels:
-        if name not in known:
-            yield Problem(f"labels names {name!r}", f"{real.spec.file}, [output]", one_of(known), closest(name, known))
+    problems += [Problem(f"labels names {name!r}", f"{spec.file}, [output]", one_of(known), closest(name, known))
+                 for name in spec.output.labels if name not in known]  # fmt: skip
+    with gathering(problems):
+        check_tables(",".join(spec.output.tables) or None, f"{spec.file}, [output] tables")
+    refuse(problems)
 
 
 def _column_problems(real: RealPanel) -> Iterator[Problem]:
@@ -202,7 +182,12 @@ def _column_problems(real: RealPanel) -> Iterator[Problem]:
     panel = replace(real.panel, variables={own: real.panel.variables[name] for name, own in column.items()}, weights={})
     sound: tuple[str, ...] = ()
     for name in (*(column[name] for name in roles.regressors), *((roles.outcome,) if roles.outcome else ())):
-        alone = name == roles.outcome and treatment in sound and not _fit(panel, str(treatment), name)
+        alone = False  # whether two-way effects and the treatment leave nothing of the outcome
+        if name == roles.outcome and treatment in sound:
+            try:
+                check_fixed(panel, (str(treatment), name), "")
+            except BadInput:
+                alone = True
         try:
             check_fixed(panel, (str(treatment), name) if alone else (*sound, name), "")
             sound = (*sound, name)
@@ -211,29 +196,17 @@ def _column_problems(real: RealPanel) -> Iterator[Problem]:
             where = f"{real.spec.file}, [index] {name}" if made else f"{real.file}, column {name!r}"
             for problem in error.problems:
                 what = problem.what.removeprefix(f"variable {name!r} ")
-                remedy = _remedy(name, roles.outcome, treatment, "collinear" in what and not alone)
+                remedy = "remove it from the controls"
+                if name == roles.outcome:
+                    made_by = "collinear" in what and not alone
+                    remedy = "remove the controls that determine it" if made_by else "name another outcome"
+                elif name == treatment:
+                    remedy = "check the column: units must differ in whether and when they are treated"
                 held = np.setdiff1d(panel.variables[name][0][seen_in(panel)], NEVER)
                 within = np.isin(held, np.arange(panel.periods[0], panel.periods[-1] + 1)).all() and (held > 1).any()
                 if name == section.treatment and within:
                     remedy = f"it looks like first treated periods: say first_treated = {in_toml(name)}"
                 yield replace(problem, what=what, where=where, remedy=remedy)
-
-
-def _fit(panel: Panel, *names: str) -> bool:
-    """Whether two-way effects and the columns before leave something of each column."""
-    try:
-        check_fixed(panel, names, "")
-    except BadInput:
-        return False
-    return True
-
-
-def _remedy(name: str, outcome: str | None, treatment: str | None, collinear: bool) -> str:
-    if name == outcome:
-        return "remove the controls that determine it" if collinear else "name another outcome"
-    if name == treatment:
-        return "check the column: units must differ in whether and when they are treated"
-    return "remove it from the controls"
 
 
 # The files of `panelproof estimate`: numbers, tables in several formats, figures; all of them or none.
@@ -362,7 +335,19 @@ def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Estimato
 
 def ledger_of(real: RealPanel, estimators: EstimatorsAsked = ()) -> Ledger:
     """The tables that a spec asks for, and a column for each further estimator; raises BadInput as `estimate` does."""
-    chosen = _chosen(real, asked_estimators(estimators, "estimators", "estimate"))
+    chosen: dict[Estimator, Panel] = {}
+    for one in asked_estimators(estimators, "estimators", "estimate"):
+        if isinstance(one, str):
+            chosen[estimator_called(one, real)] = panel_for(one, real)
+        elif isinstance(one, PermutationTest):
+            raise bad("a permutation test is no column", where="estimate", allowed="other estimators",
+                      remedy="call pp.placebo")  # fmt: skip
+        else:
+            chosen[one] = real.panel if one.gaps else real.balanced()
+    names = [estimator.name for estimator in chosen]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise bad(f"two estimators are called {twice[0]!r}", where="estimate", allowed="a name of its own for each",
+                  remedy="give one a label")  # fmt: skip
     _check_sizes(real.panel)
     check_estimable(real)
     ledger = Ledger(real.spec.inference.seed, real.names, notes=list(real.notes))
@@ -371,7 +356,10 @@ def ledger_of(real: RealPanel, estimators: EstimatorsAsked = ()) -> Ledger:
             module.add(real, ledger)
     if chosen:
         add_chosen(ledger, chosen)
-    _say_counting(real, ledger)
+    section, cluster_k = real.spec.robustness, real.spec.inference.cluster_k
+    if cluster_k != "nonnested" and (section.psm is not None or section.staggered):
+        ledger.note(f'cluster_k = "{cluster_k}" does not apply to PSM, event studies, Sun-Abraham and stacks: their '
+                    "clustered errors always count the effects that are not nested in the clusters.")  # fmt: skip
     if not ledger.records:
         raise bad("no model can be fitted", where="estimation", allowed="an outcome that varies, sound regressors",
                   remedy="; ".join(ledger.failures))  # fmt: skip
@@ -386,32 +374,6 @@ def asked_estimators(given: object, name: str, where: str) -> tuple[str | Estima
             remedy = f"write {one.__name__}()" if isinstance(one, type) else "put @pp.estimator above a function"
             raise bad(f"{name} holds {one!r:.60}", where=where, allowed="names of kinds, and estimators", remedy=remedy)
     return several
-
-
-def _chosen(real: RealPanel, asked: Iterable[str | Estimator]) -> dict[Estimator, Panel]:
-    """Estimators, each with its panel; raises BadInput for a name that does not exist, or that two of them have."""
-    found: dict[Estimator, Panel] = {}
-    for one in asked:
-        if isinstance(one, str):
-            found[estimator_called(one, real)] = panel_for(one, real)
-        elif isinstance(one, PermutationTest):
-            raise bad("a permutation test is no column", where="estimate", allowed="other estimators",
-                      remedy="call pp.placebo")  # fmt: skip
-        else:
-            found[one] = real.panel if one.gaps else real.balanced()
-    names = [estimator.name for estimator in found]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise bad(f"two estimators are called {twice[0]!r}", where="estimate", allowed="a name of its own for each",
-                  remedy="give one a label")  # fmt: skip
-    return found
-
-
-def _say_counting(real: RealPanel, ledger: Ledger) -> None:
-    """A note on the columns whose estimators have no choice of cluster_k."""
-    section, cluster_k = real.spec.robustness, real.spec.inference.cluster_k
-    if cluster_k != "nonnested" and (section.psm is not None or section.staggered):
-        ledger.note(f'cluster_k = "{cluster_k}" does not apply to PSM, event studies, Sun-Abraham and stacks: their '
-                    "clustered errors always count the effects that are not nested in the clusters.")  # fmt: skip
 
 
 def _check_sizes(panel: Panel) -> None:

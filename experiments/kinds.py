@@ -50,10 +50,15 @@ def meanings_of(cls: type, names: list[str]) -> dict[str, str]:
     A meaning ends where that of another setting, or another paragraph, begins.
     """
     found: dict[str, str] = dict.fromkeys(names, "")
+    name = "|".join(sorted(map(re.escape, names), key=len, reverse=True)) or "(?!)"
+    head = re.compile(rf"(?:^|(?<=[.;)] ))((?:{name})(?:, (?:{name}))*): ")
     for base in cls.__mro__:
         for paragraph in paragraphs(vars(base).get("__doc__") or ""):
-            for name, meaning in _meanings(paragraph, names):
-                found[name] = found[name] or meaning
+            heads = list(head.finditer(paragraph))
+            ends = [*(one.start() for one in heads[1:]), len(paragraph)]
+            for one, end in zip(heads, ends, strict=False):
+                for each in one[1].split(", "):
+                    found[each] = found[each] or paragraph[one.end() : end].strip()
     return found
 
 
@@ -67,7 +72,7 @@ def type_text(hint: Any) -> str:
     if isinstance(hint, TypeAliasType):
         return type_text(hint.__value__)
     origin, arguments = get_origin(hint), get_args(hint)
-    if _is_part(hint):
+    if isinstance(hint, type) and issubclass(hint, Part):
         return "part"
     if origin is Literal:
         return " or ".join(dict.fromkeys(PLAIN.get(type(value), type(value).__name__) for value in arguments))
@@ -84,7 +89,7 @@ def allowed(hint: Any) -> tuple[str, ...]:
     """The values that a type lists, wherever in it they stand; of a slot for parts their kinds."""
     if isinstance(hint, TypeAliasType):
         return allowed(hint.__value__)
-    if _is_part(hint):
+    if isinstance(hint, type) and issubclass(hint, Part):
         return tuple(sorted(Slot(hint, many=False).kinds))
     if get_origin(hint) is Literal:
         return tuple(map(str, get_args(hint)))
@@ -107,22 +112,6 @@ def _default(item: Any) -> str:
     return {None: "none", "": '""'}.get(value, str(value))
 
 
-def _is_part(hint: Any) -> bool:
-    return isinstance(hint, type) and issubclass(hint, Part)
-
-
-def _meanings(paragraph: str, names: list[str]) -> list[tuple[str, str]]:
-    """(name, meaning) of every setting that a paragraph explains."""
-    name = "|".join(sorted(map(re.escape, names), key=len, reverse=True)) or "(?!)"
-    heads = list(re.finditer(rf"(?:^|(?<=[.;)] ))((?:{name})(?:, (?:{name}))*): ", paragraph))
-    ends = [*(head.start() for head in heads[1:]), len(paragraph)]
-    return [
-        (each, paragraph[head.end() : end].strip())
-        for head, end in zip(heads, ends, strict=False)
-        for each in head[1].split(", ")
-    ]
-
-
 # All that has a kind, in groups: designs, parts of designs, estimators, error types, schemes and measures.
 
 
@@ -137,8 +126,43 @@ class Entry:
 
 
 def catalogue() -> dict[str, tuple[Entry, ...]]:
-    """Every group with its entries, sorted by kind where the group has no order of its own."""
-    return {group: read() for group, read in GROUPS.items()}
+    """Every group with its entries, sorted by kind where the group has no order of its own.
+
+    Parts of the `panel` design are "slot: kind", slot by slot; ranges of numbers count as allowed values. Of an error
+    type: how it is written, what it means, who serves it, its factor in least squares.
+    """
+    from estimators.core.error_types import KINDS
+    from estimators.core.estimator import estimators
+    from results.diagnosis.measures import MEANINGS
+    from sim.design import designs
+    from sim.schemes import SCHEMES
+    from sim.world.context import slots_of
+    from sim.world.panel_design import PanelDesign
+
+    parts, seen = list[Entry](), set[type]()
+    for name, slot in slots_of(PanelDesign).items():
+        if slot.base in seen:  # other_weights takes the parts of weights
+            continue
+        seen.add(slot.base)
+        kinds = sorted(slot.kinds.items())
+        found = _classes((f"{name}: {kind}", cls) for kind, cls in kinds)
+        for entry, (_, cls) in zip(found, kinds, strict=True):
+            dials = (dial if dial.allowed or dial.name not in cls.ranges
+                     else replace(dial, allowed=(cls.ranges[dial.name].words,)) for dial in entry.dials)  # fmt: skip
+            parts.append(replace(entry, dials=tuple(dials)))
+    error_types = []
+    for item in KINDS.values():
+        factor = f"; {item.factor.format(counted='k as cluster_k says')}" if item.factor else ""
+        served = f"served by: {', '.join(item.families) or 'estimators that simulate'}"
+        error_types.append(Entry(item.written, item.meaning, f"{served}{factor}"))
+    return {
+        "designs": _classes(sorted(designs().items())),
+        "parts": tuple(parts),
+        "estimators": _classes(sorted(estimators().items())),
+        "error_types": tuple(error_types),
+        "schemes": _classes((cls.kind, cls) for cls in SCHEMES),
+        "measures": tuple(Entry(name, meaning) for name, meaning in MEANINGS.items()),
+    }
 
 
 WRITTEN = ("error_types", "schemes")  # what has more behind a colon: cluster:unit, strata:region
@@ -214,76 +238,7 @@ def _names(group: str, entry: Entry) -> set[str]:
     return {entry.kind, head} | ({tail, f"{head}.{tail}", f"{head}:{tail}"} if group == "parts" else set())
 
 
-def _designs() -> tuple[Entry, ...]:
-    from sim.design import designs
-
-    return _classes(sorted(designs().items()))
-
-
-def _parts() -> tuple[Entry, ...]:
-    """The parts of the `panel` design as "slot: kind", slot by slot; ranges of numbers count as allowed values."""
-    from sim.world.context import slots_of
-    from sim.world.panel_design import PanelDesign
-
-    entries: list[Entry] = []
-    seen = set[type]()
-    for name, slot in slots_of(PanelDesign).items():
-        if slot.base not in seen:  # other_weights takes the parts of weights
-            seen.add(slot.base)
-            kinds = sorted(slot.kinds.items())
-            found = _classes((f"{name}: {kind}", cls) for kind, cls in kinds)
-            entries += [_with_ranges(entry, cls) for entry, (_, cls) in zip(found, kinds, strict=True)]
-    return tuple(entries)
-
-
-def _with_ranges(entry: Entry, cls: Any) -> Entry:
-    dials = (dial if dial.allowed or dial.name not in cls.ranges else replace(dial, allowed=(
-        cls.ranges[dial.name].words,)) for dial in entry.dials)  # fmt: skip
-    return replace(entry, dials=tuple(dials))
-
-
-def _estimators() -> tuple[Entry, ...]:
-    from estimators.core.estimator import estimators
-
-    return _classes(sorted(estimators().items()))
-
-
-def _schemes() -> tuple[Entry, ...]:
-    from sim.schemes import SCHEMES
-
-    return _classes((cls.kind, cls) for cls in SCHEMES)
-
-
-def _error_types() -> tuple[Entry, ...]:
-    """The registry: how each is written, what it means, who serves it, its factor in least squares."""
-    from estimators.core.error_types import KINDS
-
-    return tuple(
-        Entry(
-            item.written, item.meaning, f"served by: {', '.join(item.families) or 'estimators that simulate'}"
-            + (f"; {item.factor.format(counted='k as cluster_k says')}" if item.factor else ""),
-        )
-        for item in KINDS.values()
-    )  # fmt: skip
-
-
-def _measures() -> tuple[Entry, ...]:
-    from results.diagnosis.measures import MEANINGS
-
-    return tuple(Entry(name, meaning) for name, meaning in MEANINGS.items())
-
-
 def _classes(found: Iterable[tuple[str, type]]) -> tuple[Entry, ...]:
     return tuple(
         Entry(kind, summary_of(cls), f"{cls.__module__}:{cls.__qualname__}", dials_of(cls)) for kind, cls in found
     )
-
-
-GROUPS: dict[str, Callable[[], tuple[Entry, ...]]] = {
-    "designs": _designs,
-    "parts": _parts,
-    "estimators": _estimators,
-    "error_types": _error_types,
-    "schemes": _schemes,
-    "measures": _measures,
-}

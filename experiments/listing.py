@@ -11,7 +11,6 @@ import inspect
 import itertools
 import re
 import tomllib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -59,9 +58,19 @@ class ClassSources(dict[str, ClassSource]):
 
     def __init__(self, folder: Path) -> None:
         for file in sorted(folder.rglob("*.py")):
-            if "ClassVar" in (text := file.read_text(encoding="utf-8")) or "Estimator):" in text:
-                self.update((node.name, _class_source(node)) for node in ast.parse(text, str(file)).body
-                            if isinstance(node, ast.ClassDef))  # fmt: skip
+            if not ("ClassVar" in (text := file.read_text(encoding="utf-8")) or "Estimator):" in text):
+                continue
+            for node in (node for node in ast.parse(text, str(file)).body if isinstance(node, ast.ClassDef)):
+                annotated = [item for item in node.body
+                             if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)]  # fmt: skip
+                fields = {ast.unparse(item.target): ast.unparse(item.annotation) for item in annotated}
+                kind = next((item.value.value for item in annotated if ast.unparse(item.target) == "kind"
+                             and isinstance(item.value, ast.Constant)), "")  # fmt: skip
+                self[node.name] = ClassSource(
+                    tuple(map(ast.unparse, node.bases)), str(kind), ast.get_docstring(node) or "",
+                    {name: text for name, text in fields.items() if not text.startswith("ClassVar")},
+                    any("frozen=True" in ast.unparse(item) for item in node.decorator_list),
+                )  # fmt: skip
 
     def is_a(self, name: str, base: str) -> bool:
         """Whether a class is below a base."""
@@ -88,18 +97,6 @@ class ClassSources(dict[str, ClassSource]):
             yield from ((slot, word) for word in re.findall(r"\w+", annotation) if self.is_a(word, "Part"))
 
 
-def _class_source(node: ast.ClassDef) -> ClassSource:
-    annotated = [item for item in node.body if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)]
-    fields = {ast.unparse(item.target): ast.unparse(item.annotation) for item in annotated}
-    kind = next((item.value.value for item in annotated if ast.unparse(item.target) == "kind"
-                 and isinstance(item.value, ast.Constant)), "")  # fmt: skip
-    return ClassSource(
-        tuple(map(ast.unparse, node.bases)), str(kind), ast.get_docstring(node) or "",
-        {name: text for name, text in fields.items() if not text.startswith("ClassVar")},
-        any("frozen=True" in ast.unparse(item) for item in node.decorator_list),
-    )  # fmt: skip
-
-
 # `panelproof kinds`.
 
 
@@ -110,6 +107,12 @@ def kind_rows() -> KindRows:
     """
     from estimators.core.error_types import KINDS
 
+    tree = ast.parse(MEASURES.read_text(encoding="utf-8"))
+    written = [node.value for node in tree.body
+               if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "MEANINGS"]  # fmt: skip
+    if not written:
+        raise LookupError("MEANINGS")
+    meanings: dict[str, str] = ast.literal_eval(written[0])
     worlds, answers = ClassSources(ROOT / "sim"), ClassSources(ROOT / "estimators")
     slots: dict[str, str] = {}
     for slot, base in worlds.slots():
@@ -122,20 +125,12 @@ def kind_rows() -> KindRows:
         "estimators": sorted(_rows(answers.kinds("Estimator"))),
         "error_types": [(item.written, item.meaning) for item in KINDS.values()],
         "schemes": _rows(worlds.kinds("Scheme")),
-        "measures": [*_literal(MEASURES, "MEANINGS").items()],
+        "measures": [*meanings.items()],
     }
 
 
 def _rows(found: list[ClassSource]) -> list[tuple[str, str]]:
     return [(item.kind, first_sentence(item.text)) for item in found]
-
-
-def _literal(file: Path, name: str) -> Any:
-    """What a module sets a name to; it must be written out."""
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
-            return ast.literal_eval(node.value)
-    raise LookupError(name)
 
 
 # Kinds that other installed packages offer, by names that commands and study files take; stores keep "module:Object".
@@ -227,18 +222,14 @@ def study_rows() -> list[tuple[str, str, int, int, str]]:
     rows = []
     for name in builtin_names():
         table = tomllib.loads((STUDIES / f"{name}.toml").read_text(encoding="utf-8"))
-        cells = cell_count(table.get("grid", {}))
+        grid: dict[str, list[Any]] = table.get("grid", {})
+        points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+        if any(dial.endswith(".kind") for dial in grid):  # a dial that the kind of a part lacks makes no cell
+            worlds = ClassSources(ROOT / "sim")
+            points = [{dial: value for dial, value in point.items() if _has(worlds, point, dial)} for point in points]
+        cells = len(set(map(repr, points)))
         rows.append((name, table["question"], cells, cells * table["replications"], table["cost"]))
     return rows
-
-
-def cell_count(grid: Mapping[str, list[Any]]) -> int:
-    """The number of cells of a grid; points that differ only in a dial that the kind of their part lacks are one."""
-    points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    if any(dial.endswith(".kind") for dial in grid):
-        worlds = ClassSources(ROOT / "sim")
-        points = [{dial: value for dial, value in point.items() if _has(worlds, point, dial)} for point in points]
-    return len(Counter(map(repr, points)))
 
 
 def _has(worlds: ClassSources, point: Mapping[str, Any], dial: str) -> bool:

@@ -26,7 +26,7 @@ from experiments.panel_spec.spec import RealPanel
 from experiments.run.blocks import fit_panel
 from experiments.run.reporting import without_nan
 from experiments.run.runner import preflight
-from experiments.study import SCHEMA_VERSION, PlaceboCard, Study
+from experiments.study import SCHEMA_VERSION, Study
 from experiments.tables.ledger import main_cluster
 from results.plots.placebo_plot import PlaceboPlot, placebo_figure
 from results.report.panel_pages import placebo_page
@@ -36,7 +36,7 @@ from results.store.disk import check_folder, write_whole
 from results.store.zarr_store import ZarrStore
 from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad, closest, listed, one_of, refuse, type_problems
-from sim.panel import Panel
+from sim.panel import Panel, card, number_text
 from sim.real_panels import Placebo, other_assignments, panel_of
 from sim.schemes import (
     FORMS,
@@ -120,7 +120,7 @@ class PlaceboQuestion:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class PlaceboAnswer(PlaceboCard):
+class PlaceboAnswer:
     """The real estimate among its placebos.
 
     estimate, se (of error type `own_error`), pvalue: of the real panel, by the estimator's own test. placebos (B,): raw
@@ -148,6 +148,22 @@ class PlaceboAnswer(PlaceboCard):
     def __repr__(self) -> str:
         tested = f"p = {self.permutation_p:.4g}" if self.question.is_test else f"{self.share_as_large:.4g} as large"
         return f"PlaceboAnswer({self.question.scheme}, {len(self.placebos):,} placebos: {tested})"
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it."""
+        ask = self.question
+        p = f"{number_text(self.permutation_p)} (Monte Carlo error {number_text(self.mcse)})"
+        facts = [
+            ("estimate", self.estimate),
+            ("standard error", f"{number_text(self.se)} ({self.own_error})"),
+            ("its own p value", self.pvalue),
+            ("p value of the permutation" if ask.is_test else "share of placebos as large",
+             p if ask.is_test else self.share_as_large),
+            ("95% interval", None if self.no_interval else f"{number_text(self.lower)} to {number_text(self.upper)}"),
+            ("scheme", ask.scheme),
+            ("placebos", len(self.placebos)),
+        ]  # fmt: skip
+        return card(f"Placebo test of {ask.term}", facts, notes=self.notes)
 
     @property
     def usable(self) -> Floats:
@@ -260,28 +276,35 @@ def question(
     if statistic not in (known := get_args(Statistic)):
         problems.append(Problem(f"statistic = {statistic!r}", "placebo", one_of(known), closest(str(statistic), known)))
     refuse(problems)
-    scheme_of(scheme)
+    kind = scheme_of(scheme)
     if draws < LEAST_DRAWS:
         raise bad(f"draws = {draws}", where="--draws", allowed=f"{LEAST_DRAWS} or more", remedy="use 1000")
     whole = panel_for(estimator, real)
-    chosen = _estimator(real, whole, scheme, estimator)
-    if isinstance(chosen, SpatialPanel) and isinstance(scheme_of(scheme), Time):
+    mediators = whole.roles.mediators if isinstance(kind, Mediator) else ()
+    regressors = (*whole.roles.regressors, *mediators) if mediators else None
+    chosen = estimator_called(estimator, real, regressors, getattr(kind, "weights", None))
+    if isinstance(chosen, TwoWayDID):  # that of the tables, with the main error type alone
+        chosen = replace(chosen, errors=(main_cluster(real.spec),), constant=False)
+    if isinstance(chosen, SpatialPanel) and isinstance(kind, Time):
         raise bad("scheme time leaves untreated cells only, and spatial models need every cell",
                   where=f"--estimator {estimator}", allowed="did", remedy="use --estimator did")  # fmt: skip
     panel = _needed(whole, scheme, chosen)
-    found = scheme_of(scheme).on(panel)
+    found = kind.on(panel)
     exact = found.count is not None and found.count <= draws
     layout = chosen.layout(panel.schema)
     if statistic == "studentised" and not layout.errors:
         raise bad(f"{chosen.name} has no standard errors", where="--statistic studentised",
                   allowed="raw, or an estimator with errors", remedy="use --statistic raw")  # fmt: skip
-    asked = term or _default_term(panel, scheme, layout)
-    _check_term(asked, scheme, layout, panel)
-    chosen = _quick(chosen, panel, scheme, asked)
+    asked, treatment = _term(term, panel, scheme, layout), panel.roles.treatment
+    if not isinstance(kind, Relabel | Mediator):  # the terms of its kernel for redrawn treatments, where it has one
+        quick = chosen.for_redrawn_treatments(panel.schema)
+        chosen = quick if asked in quick.layout(panel.schema).terms else chosen
     fitted: tuple[Estimator, ...] = (chosen,)
-    if isinstance(chosen, TwoWayDID) and redraws_treatment(scheme_of(scheme)) and asked == panel.roles.treatment:
-        panel = panel.with_variables({_real(panel): _filled(panel)})
-        fitted = (chosen, replace(chosen, outcome=_real(panel), label=SHIFT))
+    if isinstance(chosen, TwoWayDID) and redraws_treatment(kind) and asked == treatment:
+        as_it_was, values = f"{treatment} as it was", panel.variables[treatment or ""]
+        values = np.array(values if panel.observed is None else np.where(panel.observed, values, 0.0))
+        panel = panel.with_variables({as_it_was: values})
+        fitted = (chosen, replace(chosen, outcome=as_it_was, label=SHIFT))
     study = Study("placebo", Placebo.of(panel, scheme, exact=exact), fitted, block=BLOCK,
                   replications=len(other_assignments(found, scheme)) if exact else draws,
                   seed=real.spec.inference.seed if seed is None else seed)  # fmt: skip
@@ -292,7 +315,12 @@ def check_fits(ask: PlaceboQuestion) -> None:
     """Raise BadInput, before anything is drawn, when the panel as it was observed or a placebo of it has no fit."""
     _real_fit(ask)
     if isinstance(ask.estimator, TwoWayDID | SpatialPanel):
-        _check_outcome(ask)
+        roles = ask.panel.roles
+        try:  # effects and regressors may leave nothing but rounding of the outcome
+            check_fixed(ask.panel, (*roles.regressors, roles.outcome or ""), ask.estimator.name)
+        except BadInput as error:
+            remedy = "name another outcome, or remove the controls that determine it"
+            raise BadInput(*(replace(problem, remedy=remedy) for problem in error.problems)) from error
     preflight(ask.study)
 
 
@@ -369,16 +397,6 @@ def _real_fit(ask: PlaceboQuestion) -> Estimates:
     return estimates
 
 
-def _check_outcome(ask: PlaceboQuestion) -> None:
-    """Raise BadInput for an outcome of which effects and regressors leave nothing but rounding."""
-    roles = ask.panel.roles
-    try:
-        check_fixed(ask.panel, (*roles.regressors, roles.outcome or ""), ask.estimator.name)
-    except BadInput as error:
-        remedy = "name another outcome, or remove the controls that determine it"
-        raise BadInput(*(replace(problem, remedy=remedy) for problem in error.problems)) from error
-
-
 def _needed(panel: Panel, scheme: str, estimator: Estimator) -> Panel:
     """The panel with what the question uses: its roles, what the estimator reads, weights of it or of the scheme."""
     roles, kind = panel.roles, scheme_of(scheme)
@@ -394,63 +412,36 @@ def _needed(panel: Panel, scheme: str, estimator: Estimator) -> Panel:
     )
 
 
-def _estimator(real: RealPanel, panel: Panel, scheme: str, name: str) -> Estimator:
-    """The estimator of that name; the two-way DID of the tables with the main error type alone and no constant."""
-    kind = scheme_of(scheme)
-    extra = panel.roles.mediators if isinstance(kind, Mediator) else ()
-    regressors = (*panel.roles.regressors, *extra) if extra else None
-    found = estimator_called(name, real, regressors, getattr(kind, "weights", None))
-    return replace(found, errors=(main_cluster(real.spec),), constant=False) if isinstance(found, TwoWayDID) else found
+def _term(asked: str | None, panel: Panel, scheme: str, layout: Layout) -> str:
+    """The term that is tested; raises BadInput for one that the estimator lacks or that the scheme does not test.
 
-
-def _quick(chosen: Estimator, panel: Panel, scheme: str, term: str) -> Estimator:
-    """With the terms and errors alone of its kernel for redrawn treatments, where it has one with this term."""
-    if isinstance(scheme_of(scheme), Relabel | Mediator):
-        return chosen
-    quick = chosen.for_redrawn_treatments(panel.schema)
-    return quick if term in quick.layout(panel.schema).terms else chosen
-
-
-def _default_term(panel: Panel, scheme: str, layout: Layout) -> str:
-    """The treatment, or else the first term for its effect; a spatial parameter when W is relabelled; the mediator when
-    it is exchanged."""
-    kind = scheme_of(scheme)
-    if isinstance(kind, Relabel):
-        spatial = [term for term in layout.terms if term in {"rho", "lambda"} or term.startswith("w_")]
+    By default the treatment, or else the first term for its effect; a spatial parameter when W is relabelled; the
+    mediator when it is exchanged.
+    """
+    kind, term = scheme_of(scheme), asked or ""
+    tested = terms_tested(kind, layout.terms, layout.targets, panel.roles)
+    if not term and isinstance(kind, Relabel):
+        spatial = [name for name in layout.terms if name in {"rho", "lambda"} or name.startswith("w_")]
         if not spatial:
             raise bad("no term is spatial", where="--scheme relabel", allowed="--estimator sdm, sar or sem",
                       remedy="choose one of them")  # fmt: skip
-        return spatial[-1]
-    if isinstance(kind, Mediator):
-        return kind.name or next(iter(panel.roles.mediators), "")
-    if panel.roles.treatment in layout.terms:
-        return str(panel.roles.treatment)
-    tested = terms_tested(kind, layout.terms, layout.targets, panel.roles)
-    if not tested:
-        raise bad(f"no term is tested by scheme {scheme}", where="--estimator", allowed="an estimator of the effect of "
-                  "what is assigned anew", remedy="choose another estimator or scheme")  # fmt: skip
-    return next((term for term in tested if layout.targets.get(term) == "att"), tested[0])
-
-
-def _check_term(term: str, scheme: str, layout: Layout, panel: Panel) -> None:
-    """Raise BadInput for a term that the estimator lacks or that the scheme does not test."""
-    tested = terms_tested(scheme_of(scheme), layout.terms, layout.targets, panel.roles)
+        term = spatial[-1]
+    elif not term and isinstance(kind, Mediator):
+        term = kind.name or next(iter(panel.roles.mediators), "")
+    elif not term and panel.roles.treatment in layout.terms:
+        term = str(panel.roles.treatment)
+    elif not term:
+        if not tested:
+            raise bad(f"no term is tested by scheme {scheme}", where="--estimator",
+                      allowed="an estimator of the effect of what is assigned anew",
+                      remedy="choose another estimator or scheme")  # fmt: skip
+        term = next((name for name in tested if layout.targets.get(name) == "att"), tested[0])
     if term not in layout.terms:
         raise bad(f"no term {term!r}", where="--term", allowed=one_of(tested, term), remedy=closest(term, tested))
     if term not in tested:
         raise bad(f"scheme {scheme} does not test {term!r}", where="--term", allowed=one_of(tested),
                   remedy="choose among these terms, or a scheme that tests it")  # fmt: skip
-
-
-def _real(panel: Panel) -> str:
-    """The name of the treatment as it was, beside the one that is assigned anew."""
-    return f"{panel.roles.treatment} as it was"
-
-
-def _filled(panel: Panel) -> Floats:
-    """The treatment, 0 where nothing was observed."""
-    values = panel.variables[panel.roles.treatment or ""]
-    return np.array(values if panel.observed is None else np.where(panel.observed, values, 0.0))
+    return term
 
 
 # The store of an earlier `panelproof placebo` that a run goes on with, and what it says of other choices.
@@ -479,20 +470,20 @@ def resumable(ask: PlaceboQuestion, store: StorePath) -> PlaceboQuestion:
     if kept["design"]["kind"] != Placebo.kind or not kept["design"]["panel"]:
         raise bad("holds no placebos of a panel", where=str(store), allowed="a store that `panelproof placebo` made",
                   remedy="choose another --store")  # fmt: skip
-    if changed := _changed(ask, kept):
-        raise _other_test(store, changed)
-    design = replace(ask.design, panel=kept["design"]["panel"], exact=kept["design"].get("exact", False))
-    count = ask.study.replications if design.exact else ask.draws
-    study = replace(ask.study, design=design, replications=count)
-    if study.fingerprint != held.fingerprint and held.facts["identity"]["schema"] == SCHEMA_VERSION:
-        raise _other_test(store, ["--term, or what the spec says of clusters, is another"])
-    return replace(ask, study=study)
-
-
-def _other_test(store: StorePath, changed: list[str]) -> BadInput:
-    return bad(f"holds another placebo test: {' and '.join(changed)}", where=str(store),
-               allowed="the choices that made it",
-               remedy="choose another --store, or make the same choices")  # fmt: skip
+    changed = _changed(ask, kept)
+    if not changed:
+        design = replace(ask.design, panel=kept["design"]["panel"], exact=kept["design"].get("exact", False))
+        count = ask.study.replications if design.exact else ask.draws
+        study = replace(ask.study, design=design, replications=count)
+        if study.fingerprint == held.fingerprint or held.facts["identity"]["schema"] != SCHEMA_VERSION:
+            return replace(ask, study=study)
+        changed = ["--term, or what the spec says of clusters, is another"]
+    raise bad(
+        f"holds another placebo test: {' and '.join(changed)}",
+        where=str(store),
+        allowed="the choices that made it",
+        remedy="choose another --store, or make the same choices",
+    )
 
 
 def _changed(ask: PlaceboQuestion, kept: Mapping[str, Any]) -> list[str]:
@@ -516,10 +507,12 @@ def _changed(ask: PlaceboQuestion, kept: Mapping[str, Any]) -> list[str]:
 
 def _other_panel(old: Panel, new: Panel, *, alike: bool) -> list[str]:
     """How two panels differ; alike: the choices are the same, so that weights and further variables must be, too."""
-    roles = {
-        name: (getattr(old.roles, name), getattr(new.roles, name)) for name in ("outcome", "treatment", "controls")
-    }
-    renamed = [f"{role} was {_named(was)}, is {_named(now)}" for role, (was, now) in roles.items() if was != now]
+    renamed = list[str]()
+    for role in ("outcome", "treatment", "controls"):
+        held = [getattr(panel.roles, role) for panel in (old, new)]
+        if held[0] != held[1]:
+            was, now = (listed(one) or "none" if isinstance(one, tuple) else str(one) for one in held)
+            renamed.append(f"{role} was {was}, is {now}")
     if renamed:
         return renamed
     if _core(old).digest != _core(new).digest:
@@ -538,10 +531,6 @@ def _core(panel: Panel) -> Panel:
     names = (panel.roles.outcome, *panel.roles.regressors)
     variables = {name: panel.variables[name] for name in names if name}
     return replace(panel, variables=variables, attributes={}, weights={}, roles=replace(panel.roles, mediators=()))
-
-
-def _named(role: str | tuple[str, ...] | None) -> str:
-    return listed(role) or "none" if isinstance(role, tuple) else str(role)
 
 
 # What `panelproof placebo` prints and writes.

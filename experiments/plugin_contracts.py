@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Self, TypeGuard, cast
+from contextlib import contextmanager, suppress
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,20 +48,15 @@ def asking(plugin: Plugin, doing: str) -> Iterator[None]:
     except BadInput:
         raise
     except Exception as error:
-        file = _file_of(plugin)
+        file: str | None = None  # where there is none, as in a session
+        if isinstance(plugin, FunctionDesign | FunctionEstimator):
+            file = str(plugin.recipe.function.__code__.co_filename)
+        else:
+            with suppress(OSError, TypeError):
+                file = inspect.getsourcefile(type(plugin))
         raised = Problem(f"{doing} raised {reason(error, file)}", whose(plugin), "a result, or BadInput",
                          f"correct {doing}")  # fmt: skip
         raise PluginRaised(raised) from error
-
-
-def _file_of(plugin: Plugin) -> str | None:
-    """The file of a plugin's code; None where it has none, as in a session."""
-    if isinstance(plugin, FunctionDesign | FunctionEstimator):
-        return str(plugin.recipe.function.__code__.co_filename)
-    try:
-        return inspect.getsourcefile(type(plugin))
-    except (OSError, TypeError):
-        return None
 
 
 def whose(plugin: Plugin) -> str:
@@ -105,7 +100,8 @@ def check_draw(design: Design, schema: Schema, draw: Draw, wanted: Wanted, repli
     panel = draw.panel
     sizes, said = (len(panel.periods), len(panel.units)), (schema.periods, schema.units)
     if sizes != said:
-        raise _wrong(design, "draw: panel", _size(sizes), f"{_size(said)}, as its schema says")
+        came, due = (f"{units} units x {periods} periods" for periods, units in (sizes, said))
+        raise _wrong(design, "draw: panel", came, f"{due}, as its schema says")
     expected = 1 if isinstance(design, Observed) else replications
     if panel.replications != expected:
         raise _wrong(design, "draw: panel", f"{panel.replications} replications", f"the {expected} of the streams")
@@ -152,27 +148,25 @@ def check_moments(estimator: Estimator, moments: Moments, rows: int) -> None:
 def check_estimates(estimator: Estimator, layout: Layout, estimates: Estimates, rows: int) -> None:
     """Raise WrongAnswer unless an estimator returned what its layout says, for as many panels as it was given."""
     try:
-        _check_estimates(estimator, layout, estimates, rows)
+        _check_type(estimator, "estimates", estimates, Estimates)
+        for field in ("terms", "errors"):
+            came, said = [*getattr(estimates, field)], [*getattr(layout, field)]
+            if came != said:
+                raise _wrong(estimator, field, str(came), f"its layout's {said}")
+        if set(estimates.statistics) != set(layout.statistics):
+            raise _wrong(estimator, "statistics", str([*estimates.statistics]), f"its layout's {[*layout.statistics]}")
+        by_term, by_error = (rows, len(layout.terms)), (rows, len(layout.errors), len(layout.terms))
+        shapes = {"estimate": by_term, "se": by_error, "dof": by_error, "status": (rows,)}
+        shapes |= dict.fromkeys(layout.stored, by_error)
+        arrays = {name: (getattr(estimates, name), shape) for name, shape in shapes.items()}
+        arrays |= {f"statistic {name}": (values, (rows,)) for name, values in estimates.statistics.items()}
+        for name, (values, shape) in arrays.items():
+            if not isinstance(values, np.ndarray) or values.shape != shape:
+                kind = f"{type(values).__name__}, no array"
+                came_as = f"shape {values.shape}" if isinstance(values, np.ndarray) else kind
+                raise _wrong(estimator, name, came_as, f"an array of shape {shape}")
     except BadInput as error:
         raise WrongAnswer(*error.problems) from None
-
-
-def _check_estimates(estimator: Estimator, layout: Layout, estimates: Estimates, rows: int) -> None:
-    _check_type(estimator, "estimates", estimates, Estimates)
-    for field in ("terms", "errors"):
-        if tuple(getattr(estimates, field)) != tuple(getattr(layout, field)):
-            raise _wrong(
-                estimator, field, str([*getattr(estimates, field)]), f"its layout's {[*getattr(layout, field)]}"
-            )
-    if set(estimates.statistics) != set(layout.statistics):
-        raise _wrong(estimator, "statistics", str([*estimates.statistics]), f"its layout's {[*layout.statistics]}")
-    by_term, by_error = (rows, len(layout.terms)), (rows, len(layout.errors), len(layout.terms))
-    shapes = {"estimate": by_term, "se": by_error, "dof": by_error, "status": (rows,)}
-    shapes |= dict.fromkeys(layout.stored, by_error)
-    for name, shape in shapes.items():
-        _check_shape(estimator, name, getattr(estimates, name), shape)
-    for name, values in estimates.statistics.items():
-        _check_shape(estimator, f"statistic {name}", values, (rows,))
 
 
 def check_repeated(design: Design, first: Draw, again: Draw) -> None:
@@ -196,12 +190,6 @@ def check_fitted_again(estimator: Estimator, first: Estimates, again: Estimates)
                          "the same numbers each time; random ones from the streams that it is given")  # fmt: skip
 
 
-def _check_shape(plugin: Plugin, what: str, values: object, shape: tuple[int, ...]) -> None:
-    if not isinstance(values, np.ndarray) or values.shape != shape:
-        came = f"shape {values.shape}" if isinstance(values, np.ndarray) else f"{type(values).__name__}, no array"
-        raise _wrong(plugin, what, came, f"an array of shape {shape}")
-
-
 def _check_type(plugin: Plugin, what: str, value: object, expected: type) -> None:
     if not isinstance(value, expected):
         raise _wrong(plugin, what, type(value).__name__, expected.__name__)
@@ -211,10 +199,6 @@ def _check_names(plugin: Plugin, what: str, names: Iterable[str], allowed: Itera
     unknown = [name for name in names if name not in allowed]
     if unknown:
         raise _wrong(plugin, what, f"the name {listed(map(repr, unknown))}", f"names among {listed(allowed, 12)}")
-
-
-def _size(sizes: tuple[int, int]) -> str:
-    return f"{sizes[1]} units x {sizes[0]} periods"
 
 
 def _wrong(plugin: Plugin, what: str, came: str, allowed: str) -> BadInput:
@@ -264,54 +248,18 @@ DrawFunction = Callable[..., Any] | Design
 Fit = Callable[..., Any] | Estimator
 
 
-class FromFunctions:
-    """Studies whose parts are plain functions."""
-
-    @classmethod
-    def from_functions(
-        cls,
-        *,
-        draw: DrawFunction,
-        fit: Fit | Iterable[Fit] | Mapping[str, Fit],
-        truth: Truth = None,
-        dials: Mapping[str, Any] | None = None,
-        name: str = "functions",
-        outcome: str = "",
-        treatment: str = "",
-        controls: Iterable[str] = (),
-        unit: str = "unit",
-        period: str = "period",
-        **settings: Any,
-    ) -> Self:
-        """A study of plain functions: draw(rng, DIAL=default, ...) makes one panel a call, fit(panel) estimates on it.
-
-        What they take and return, and what truth, outcome, treatment, controls, unit and period are: as of `@design`
-        and `@estimator`, whose classes may be given instead, as may any design and estimator. fit: one, several, or a
-        dict by name. dials: values of dials that the grid leaves alone. settings: those of a study, such as
-        grid = {"effect": [0, 1]}. Raises BadInput.
-        """
-        naming = Naming(outcome, treatment, tuple(controls), unit, period)
-        made: Self = cast(Any, cls)(
-            name=name,
-            design=design_of(draw, truth, naming, dials or {}),
-            estimators=estimators_of(fit, main_estimand(truth), naming),
-            **settings,
-        )
-        return made
-
-
 def tried(estimators: Iterable[Estimator], design: Design) -> tuple[Estimator, ...]:
     """Estimators that are functions say what they return, by one fit of a panel of the design; others as they are."""
-
-    def known(item: Estimator) -> Estimator:
+    found = list[Estimator]()
+    for item in estimators:
         if asks_for_a_trial(item):
             with asking(design, "draw"):
                 schema = design.schema
                 panel = design.draw(Streams(0, "trial")).panel.replication(0)
-            return item.tried_on(panel, schema)
-        return item
-
-    return tuple(map(known, estimators))
+            found.append(item.tried_on(panel, schema))
+        else:
+            found.append(item)
+    return tuple(found)
 
 
 def asks_for_a_trial(item: Estimator) -> TypeGuard[FunctionEstimator | Formula]:
@@ -321,12 +269,11 @@ def asks_for_a_trial(item: Estimator) -> TypeGuard[FunctionEstimator | Formula]:
 
 def design_of(draw: DrawFunction, truth: Truth, naming: Naming, dials: Mapping[str, Any]) -> Design:
     """The design that a function makes; a design, or a class of them, as it is. Raises BadInput."""
-    if isinstance(draw, Design):
-        _refuse("truth", truth, "draw")
-        return draw
-    if isinstance(draw, type) and issubclass(draw, Design):
-        _refuse("truth", truth, "draw")
-        return draw(**dials)
+    if isinstance(draw, Design) or (isinstance(draw, type) and issubclass(draw, Design)):
+        if truth is not None:
+            raise bad("truth beside a design", where="Study.from_functions", allowed="truth of a draw function",
+                      remedy="leave truth out: the design has its own")  # fmt: skip
+        return draw(**dials) if isinstance(draw, type) else draw
     if not callable(draw):
         raise bad(f"draw is {type(draw).__name__}", where="Study.from_functions", allowed="a function or a design",
                   remedy="pass draw = a function of a generator and dials")  # fmt: skip
@@ -346,27 +293,22 @@ def estimators_of(fit: Fit | Iterable[Fit] | Mapping[str, Fit], target: str, nam
         named = [("", fit)]
     else:
         named = [("", item) for item in fit]
-    return tuple(_estimator(item, label, target, naming) for label, item in named)
+    made = list[Estimator]()
+    for label, item in named:
+        if isinstance(item, Estimator):
+            made.append(item)
+        elif isinstance(item, type) and issubclass(item, Estimator):
+            made.append(item())
+        elif callable(item):
+            recipe = fitting.EstimatorRecipe(item, target=target, label=label, unit=naming.unit, period=naming.period)
+            made.append(recipe.inline_class()())
+        else:
+            raise bad(f"fit is {type(item).__name__}", where="Study.from_functions",
+                      allowed="a function or an estimator",
+                      remedy="pass fit = a function of a panel, or a dict of them by name")  # fmt: skip
+    return tuple(made)
 
 
 def main_estimand(truth: Truth) -> str:
     """The estimand of an estimate without a term: that of a truth of one estimand, else att."""
     return str(next(iter(truth))) if isinstance(truth, Mapping) and len(truth) == 1 else MAIN
-
-
-def _estimator(fit: Fit, label: str, target: str, naming: Naming) -> Estimator:
-    if isinstance(fit, Estimator):
-        return fit
-    if isinstance(fit, type) and issubclass(fit, Estimator):
-        return fit()
-    if not callable(fit):
-        raise bad(f"fit is {type(fit).__name__}", where="Study.from_functions", allowed="a function or an estimator",
-                  remedy="pass fit = a function of a panel, or a dict of them by name")  # fmt: skip
-    recipe = fitting.EstimatorRecipe(fit, target=target, label=label, unit=naming.unit, period=naming.period)
-    return recipe.inline_class()()
-
-
-def _refuse(name: str, value: object, beside: str) -> None:
-    if value is not None:
-        raise bad(f"{name} beside a design", where="Study.from_functions", allowed=f"{name} of a {beside} function",
-                  remedy=f"leave {name} out: the design has its own")  # fmt: skip

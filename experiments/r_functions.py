@@ -112,17 +112,14 @@ def r_function(
     for replication, term, *numbers in zip(*(answers[name] for name in (REPLICATION, "term", "estimate", "se", "dof")),
                                            strict=True):  # fmt: skip
         found[term][:, replication] = [np.nan if number is None else number for number in numbers]
-    return {term: _as_answer(*arrays) for term, arrays in found.items()}
+    answer: dict[str, Any] = {}
+    for term, (estimate, se, dof) in found.items():  # without standard errors where R gave none
+        given = (estimate, se) if np.isnan(dof).all() else (estimate, se, dof)
+        answer[term] = estimate if np.isnan(se).all() else given
+    return answer
 
 
 RFunction: Any = r_function  # a class of estimators with these settings
-
-
-def _as_answer(estimate: Any, se: Any, dof: Any) -> Any:
-    """A term as functions return it: without standard errors where R gave none."""
-    if np.isnan(se).all():
-        return estimate
-    return (estimate, se) if np.isnan(dof).all() else (estimate, se, dof)
 
 
 def _answers(

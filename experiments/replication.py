@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from cluster import Executor
 from cluster.environment import Environment, source_files
 from experiments.run.reporting import without_none
-from experiments.run.resume import Resume, check_trusted, named_code, refuse_code
+from experiments.run.resume import Resume, named_code, refuse_code
 from experiments.run.runner import run
 from experiments.run.tasks import ROOMS, environment_of
 from experiments.settings import read_toml
@@ -53,13 +53,6 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def write_sums(folder: Path) -> None:
-    """Write SHA256SUMS of every file of a bundle, in the form that `sha256sum -c` reads."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
-    lines = [f"{sha256_of(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
-    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
-
-
 def changed_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
     """Files of a bundle that are missing or added, or whose bytes are not those of SHA256SUMS.
 
@@ -81,7 +74,8 @@ def changed_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a bundle; raises BadInput when the folder holds none, or one of another format."""
+    """The manifest of a bundle; raises BadInput when the folder holds none, or one of another format, one that lacks
+    facts, or one whose names lead out of the bundle."""
     path = folder / MANIFEST
     if not path.is_file() or not (folder / SUMS).is_file():
         raise bad("is no replication bundle", where=str(folder), allowed=f"a folder with {MANIFEST} and {SUMS}",
@@ -97,16 +91,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if found.get("format") != FORMAT:
         raise bad(f"is a bundle of format {found.get('format')}", where=str(path), allowed=f"format {FORMAT}",
                   remedy="use the version of panelproof that its README names")  # fmt: skip
-    _check_facts(found, path)
-    return found
 
-
-def _check_facts(manifest: Mapping[str, Any], path: Path) -> None:
-    """Raise BadInput for a manifest that lacks facts, or whose names lead out of the bundle."""
-    studies, application = manifest.get("studies"), manifest.get("application")
+    studies, application = found.get("studies"), found.get("application")
     tables: list[tuple[Any, Mapping[str, type]]]
     tables = [(one, OF_STUDIES) for one in studies] if isinstance(studies, list) else [(None, OF_STUDIES)]
-    tables += [] if application is None and "application" in manifest else [(application, OF_APPLICATION)]
+    tables += [] if application is None and "application" in found else [(application, OF_APPLICATION)]
     for table, wanted in tables:
         if not isinstance(table, dict) or any(not isinstance(table.get(key), kind) for key, kind in wanted.items()):
             raise _strange(f"lacks facts ({listed(wanted)})", path)
@@ -116,6 +105,7 @@ def _check_facts(manifest: Mapping[str, Any], path: Path) -> None:
         raise _strange(f"names the study {strange[0]!a}", path)
     if strange := [name for name in inside if not is_inside(name)]:
         raise _strange(f"names the file {strange[0]!a}", path)
+    return found
 
 
 def _strange(what: str, where: Path) -> BadInput:
@@ -185,7 +175,7 @@ def files_of_weights(read: Spec, spec: Path) -> dict[str, Path]:
 
 
 def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
-    version = manifest["packages"].get("panelproof", "unknown")
+    version, studies = manifest["packages"].get("panelproof", "unknown"), manifest["studies"]
     yield from (
         "# Replication bundle", "",
         f"Made by panelproof {version}. This folder makes its results again and compares them.", "",
@@ -195,13 +185,26 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
         "sha256sum -c SHA256SUMS           # the files are those that were deposited",
         "panelproof replicate .            # runs everything again and compares",
         "```", "",
-        *_code(manifest["code"], manifest["studies"]),
+    )  # fmt: skip
+    if manifest["code"]:
+        names = ", ".join(f"`{name}`" for name in manifest["code"])
+        packages = listed(sorted({f"`{name}`" for study in studies for name in study["packages"]}))
+        place = f"of this folder or of {packages}" if packages else "in this folder"
+        yield from (f"The studies name code {place} ({names}). Read it, and then say",
+                    "`panelproof replicate . --load-code`; without that nothing of it is run.", "")  # fmt: skip
+    yield from (
         "The last command prints a line for each result. It ends with 0 when all are the same, with 1 when one",
         "differs, with 3 when data that are not in this folder were not there. What it computes goes into `rerun/`;",
         "after an interruption the same command goes on.", "",
     )  # fmt: skip
     yield from _application_lines(manifest["application"])
-    yield from _studies(manifest["studies"])
+    if studies:
+        yield from ("## Studies", "", "| study | replications per cell | SHA-256 of the results | made with |",
+                    "|---|---|---|---|")  # fmt: skip
+        for study in studies:
+            made = "; and ".join(environment["text"] for environment in study["environments"])
+            yield f"| `studies/{study['name']}.toml` | {study['replications']:,} | `{study['hash']}` | {made} |"
+        yield ""
     yield from (
         "## What is compared", "",
         "Studies: the SHA-256 of all results. With the same versions and the same kind of processor it is equal.",
@@ -220,15 +223,6 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
     )  # fmt: skip
 
 
-def _code(code: list[str], studies: list[Mapping[str, Any]]) -> Iterator[str]:
-    if code:
-        names = ", ".join(f"`{name}`" for name in code)
-        packages = listed(sorted({f"`{name}`" for study in studies for name in study["packages"]}))
-        place = f"of this folder or of {packages}" if packages else "in this folder"
-        yield from (f"The studies name code {place} ({names}). Read it, and then say",
-                    "`panelproof replicate . --load-code`; without that nothing of it is run.", "")  # fmt: skip
-
-
 def _application_lines(application: Mapping[str, Any] | None) -> Iterator[str]:
     if application is None:
         return
@@ -245,21 +239,6 @@ def _application_lines(application: Mapping[str, Any] | None) -> Iterator[str]:
     yield ""
     if not application["with_data"]:
         yield from ("Put these files into `panel/` before you run the bundle. Their checksums are compared first.", "")
-
-
-def _studies(studies: list[Mapping[str, Any]]) -> Iterator[str]:
-    if not studies:
-        return
-    yield from (
-        "## Studies",
-        "",
-        "| study | replications per cell | SHA-256 of the results | made with |",
-        "|---|---|---|---|",
-    )
-    for study in studies:
-        made = "; and ".join(environment["text"] for environment in study["environments"])
-        yield f"| `studies/{study['name']}.toml` | {study['replications']:,} | `{study['hash']}` | {made} |"
-    yield ""
 
 
 # Writing a bundle: study files, the spec, the numbers that they gave, versions, checksums and a README.
@@ -317,18 +296,26 @@ def _about(folder: Path, studies: list[dict[str, Any]], application: dict[str, A
     lines = [f"{name}=={version}\n" for name, version in packages.items() if name != "panelproof"]
     (folder / REQUIREMENTS).write_text("".join(lines), encoding="utf-8")
     (folder / README).write_text("\n".join(_lines(manifest | {"code": code})), encoding="utf-8")
-    write_sums(folder)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    sums = [f"{sha256_of(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    (folder / SUMS).write_text("".join(sums), encoding="utf-8")  # as `sha256sum -c` reads them
 
 
 def _study(folder: Path, path: StorePath, with_data: bool, load_code: bool) -> dict[str, Any]:
     """Put a store's study and its measures into the bundle; returns what the manifest says of it."""
     store = ZarrStore.open(path)
     settings = {key: value for key, value in store.facts["study"].items() if key not in NOT_NUMBERS}
-    _check_portable(settings, path, with_data)
+    texts = texts_in(settings)
+    if inline := [text for text in texts if text.startswith(INLINE)]:
+        raise bad(f"{inline[0].partition('@')[0].removeprefix(INLINE)} is a function of a script", where=str(path),
+                  allowed="functions in a module", remedy="put it into a file beside a study file")  # fmt: skip
+    if not with_data and (settings["design"]["kind"] == "observed" or any(map(_is_panel, texts))):
+        raise bad("the study holds a real panel", where=str(path), allowed="--with-data, which puts the panel in",
+                  remedy="say --with-data if the data may be given away, or leave this store out")  # fmt: skip
     if load_code:
         join_search(Path.cwd())
     else:
-        check_trusted(settings, str(path))
+        refuse_code(named_code(settings), str(path), "store")
     if set(store.pending()) & set(store.wanted()):
         raise bad("is not finished", where=str(path), allowed="a store whose blocks are all there",
                   remedy="finish it with the command that began it")  # fmt: skip
@@ -352,17 +339,6 @@ def _study(folder: Path, path: StorePath, with_data: bool, load_code: bool) -> d
         "packages": packages,
         "environments": [{"text": origin.text, "facts": dict(origin.facts)} for origin in store.environments],
     }
-
-
-def _check_portable(settings: Mapping[str, Any], path: StorePath, with_data: bool) -> None:
-    """Raise BadInput for a study that no one else can run, or that holds a real panel which is not to be given away."""
-    texts = texts_in(settings)
-    if inline := [text for text in texts if text.startswith(INLINE)]:
-        raise bad(f"{inline[0].partition('@')[0].removeprefix(INLINE)} is a function of a script", where=str(path),
-                  allowed="functions in a module", remedy="put it into a file beside a study file")  # fmt: skip
-    if not with_data and (settings["design"]["kind"] == "observed" or any(map(_is_panel, texts))):
-        raise bad("the study holds a real panel", where=str(path), allowed="--with-data, which puts the panel in",
-                  remedy="say --with-data if the data may be given away, or leave this store out")  # fmt: skip
 
 
 def _is_panel(text: str) -> bool:
@@ -477,22 +453,18 @@ def _study_again(folder: Path, facts: Mapping[str, Any], executor: Executor | No
     expected = pd.read_csv(folder / RESULTS / f"{name}.csv", keep_default_na=False, na_values=[""])
     again = pd.read_csv(folder / RERUN / f"{name}.csv", keep_default_na=False, na_values=[""])
     problem, largest = differences(expected, again, SCALES)
-    others = _other_environment(study, facts["environments"])
     if problem or largest > TOLERANCE:
         return Finding(part, "differs", problem or f"numbers differ by up to {largest:.1e} of their size")
+    made_in = facts["environments"]
+    known = [one["facts"] for one in made_in if one["facts"]]
+    others: tuple[str, ...] = ("the store does not say where it was made",)
+    if len(made_in) > 1:
+        others = (f"the store was made in {len(made_in)} environments",)
+    elif known:
+        others = environment_of(study).differences(Environment.from_plain(known[0]))
     if not others:
         return Finding(part, "differs", "other bits with the same versions, code and processor")
     return Finding(part, "same numbers", f"to {largest:.0e}; other bits because of {', '.join(others)}")
-
-
-def _other_environment(study: Study, environments: list[Mapping[str, Any]]) -> tuple[str, ...]:
-    """How this environment differs from the ones that made a store, in words; empty where it is their only one."""
-    if len(environments) > 1:
-        return (f"the store was made in {len(environments)} environments",)
-    known = [one["facts"] for one in environments if one["facts"]]
-    if not known:
-        return ("the store does not say where it was made",)
-    return environment_of(study).differences(Environment.from_plain(known[0]))
 
 
 def _application_again(folder: Path, facts: Mapping[str, Any]) -> Finding:

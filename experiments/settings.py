@@ -112,62 +112,49 @@ def validated[T: Table](
         try:
             made = model.model_validate(data, context=reading)
         except ValidationError as error:
-            new = [(item, _Place.of(model, file, item)) for item in error.errors() if item["loc"] not in cut]
+            new = [_fault(model, file, item) for item in error.errors() if item["loc"] not in cut]
         else:
             return made, list(dict.fromkeys(reading.problems))
         if not new:
             return None, list(dict.fromkeys(reading.problems))
-        for item, place in new:
-            reading.problems.append(place.problem(item))
-        for path in sorted({place.cut for _, place in new}, reverse=True):
+        reading.problems.extend(problem for problem, _ in new)
+        for path in sorted({path for _, path in new}, reverse=True):
             data = _without(data, path)
             cut.add(path)
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a fault lies: the innermost table, what messages call it, the key within it, and what to leave out."""
+def _fault(model: type[Table], file: str, item: Any) -> tuple[Problem, tuple[int | str, ...]]:
+    """What pydantic found, in the user's words, and the path of what is to be left out for it.
 
-    tables: tuple[type[Table], ...]  # several where the kind is not known
-    where: str
-    key: tuple[int | str, ...]
-    cut: tuple[int | str, ...]
+    The fault lies in the innermost table on the way through nested tables and lists of tables of several kinds.
+    """
+    kind, key, where, path = item["type"], item["loc"], file, tuple[int | str, ...]()
+    tables: tuple[type[Table], ...] = (model,)  # several where the kind is not known
+    while key and len(tables) == 1 and str(key[0]) in tables[0].model_fields:
+        if not (inner := tuple(_tables_of(tables[0].model_fields[str(key[0])].annotation))):
+            break
+        path, key, tables = (*path, key[0]), key[1:], inner
+        where = f"{file}, [{'.'.join(map(str, path))}]"
+    if len(tables) > 1:
+        path, key, where = (*path, key[0]), key[1:], f"{file}, [[{path[-1]}]] {key[0] + 1}"
+    if len(tables) > 1 and key:  # behind the number stands the kind
+        tables, key, where = tuple(one for one in tables if _kind(one) == key[0]), key[1:], f"{where} ({key[0]})"
+    table, names = tables[0], list(tables[0].model_fields)
+    cut = (*path, key[0]) if key and (kind == "extra_forbidden" or table.partial) else path
 
-    @classmethod
-    def of(cls, model: type[Table], file: str, item: Any) -> _Place:
-        """The place of what pydantic found, by its path through nested tables and lists of tables of several kinds."""
-        loc, where, path = item["loc"], file, tuple[int | str, ...]()
-        tables: tuple[type[Table], ...] = (model,)
-        while loc and len(tables) == 1 and (inner := _tables_below(tables[0], loc[0])):
-            path, loc, tables = (*path, loc[0]), loc[1:], inner
-            where = f"{file}, [{'.'.join(map(str, path))}]"
-        if len(tables) > 1:
-            path, loc, where = (*path, loc[0]), loc[1:], f"{file}, [[{path[-1]}]] {loc[0] + 1}"
-        if len(tables) > 1 and loc:  # behind the number stands the kind
-            tables, loc, where = tuple(one for one in tables if _kind(one) == loc[0]), loc[1:], f"{where} ({loc[0]})"
-        only_key = loc and (item["type"] == "extra_forbidden" or tables[0].partial)
-        return cls(tables, where, loc, (*path, loc[0]) if only_key else path)
-
-    def problem(self, item: Any) -> Problem:
-        """The fault in the user's words."""
-        table = self.tables[0]
-        names = list(table.model_fields)
-        if not self.key:
-            if len(self.tables) > 1 and item["type"].startswith("union_tag"):
-                kinds, kind = [_kind(one) for one in self.tables], item.get("ctx", {}).get("tag")
-                what = "the key 'kind' is missing" if kind is None else f"kind = {kind!r}"
-                return Problem(
-                    what, self.where, one_of(kinds, kind or ""), "add kind" if kind is None else closest(kind, kinds)
-                )
-            return Problem(f"is {as_written(item['input'])}", self.where, f"a table with the keys {one_of(names)}",
-                           "write it as a table")  # fmt: skip
-        if item["type"] == "extra_forbidden":
-            return unknown_key(str(self.key[0]), names, self.where)
-        if item["type"] == "missing" and len(self.key) == 1:
-            return Problem(
-                f"the key {self.key[0]!r} is missing", self.where, f"{self.key[0]} = ...", f"add {self.key[0]}"
-            )
-        return wrong_value(item, written_key(self.key), self.where, table.model_fields[str(self.key[0])].description)
+    if not key and len(tables) > 1 and kind.startswith("union_tag"):
+        kinds, given = [_kind(one) for one in tables], item.get("ctx", {}).get("tag")
+        what, remedy = f"kind = {given!r}", "add kind" if given is None else closest(given, kinds)
+        what = "the key 'kind' is missing" if given is None else what
+        return Problem(what, where, one_of(kinds, given or ""), remedy), cut
+    if not key:
+        return Problem(f"is {as_written(item['input'])}", where, f"a table with the keys {one_of(names)}",
+                       "write it as a table"), cut  # fmt: skip
+    if kind == "extra_forbidden":
+        return unknown_key(str(key[0]), names, where), cut
+    if kind == "missing" and len(key) == 1:
+        return Problem(f"the key {key[0]!r} is missing", where, f"{key[0]} = ...", f"add {key[0]}"), cut
+    return wrong_value(item, written_key(key), where, table.model_fields[str(key[0])].description), cut
 
 
 def as_written(value: object) -> str:
@@ -233,12 +220,6 @@ def _expected(item: Any) -> str | None:
             ((relation, bound),) = context.items()
             return BOUNDS[relation].format(bound)
     return None
-
-
-def _tables_below(model: type[Table], key: int | str) -> tuple[type[Table], ...]:
-    """The tables that a key of a table may hold."""
-    found = model.model_fields.get(str(key))
-    return () if found is None else tuple(_tables_of(found.annotation))
 
 
 def _tables_of(annotation: Any) -> list[type[Table]]:
@@ -319,7 +300,8 @@ def _built[T](cls: type[T], settings: Mapping[str, Any], where: str) -> tuple[T 
     problems = [unknown_key(key, names, where, all_of(cls)) for key in settings if key not in names]
     settings = _with_parts(cls, settings, where, problems)
     tables = {item.name for item in fields(cls) if str(item.type).startswith(PAIRS)}  # type: ignore[arg-type]
-    known = {key: _pairs(value) if key in tables else value for key, value in settings.items() if key in names}
+    known = {key: list(value.items()) if key in tables and isinstance(value, Mapping) else value
+             for key, value in settings.items() if key in names}  # fmt: skip
     adapter: TypeAdapter[T] = _adapter(cls)  # type: ignore[arg-type]
     while True:
         wrong = set[str]()
@@ -395,29 +377,22 @@ def _placed(error: BadInput, where: str) -> list[Problem]:
     ]
 
 
-def _pairs(value: Any) -> Any:
-    return list(value.items()) if isinstance(value, Mapping) else value
-
-
 # Dials of a design by name: its own settings, and those of its parts by dotted names such as "errors.serial".
 
 
 def dial_names(design: Design, values: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
     """Every dial, in order. values: what a grid gives to each, so that dials of all kinds of a part are there."""
-    return tuple(dict.fromkeys(_names(design, values)))
-
-
-def _names(design: Design, values: Mapping[str, Sequence[Any]]) -> Iterator[str]:
-    slots = slots_of(type(design))
+    slots, names = slots_of(type(design)), list[str]()
     for item in fields(design):  # type: ignore[arg-type]
         if item.name not in slots:
-            yield item.name
+            names.append(item.name)
             continue
         for prefix, part in _parts(item.name, getattr(design, item.name)):
             kinds = [slots[item.name].kinds.get(str(kind)) for kind in values.get(f"{prefix}.kind", ())]
             for cls in (type(part), *(kind for kind in kinds if kind is not None)):
-                yield from (f"{prefix}.{dial.name}" for dial in fields(cls))  # type: ignore[arg-type]
-            yield f"{prefix}.kind"
+                names += [f"{prefix}.{dial.name}" for dial in fields(cls)]  # type: ignore[arg-type]
+            names.append(f"{prefix}.kind")
+    return tuple(dict.fromkeys(names))
 
 
 def value_of(design: Design, dial: str) -> Any:
@@ -444,16 +419,14 @@ def with_dials(design: Design, settings: Mapping[str, Any], changes: Mapping[str
             changed[dial] = value
             continue
         place = [prefix for prefix, _ in _parts(path[0], getattr(design, path[0]))].index(".".join(path))
-        tables = list(changed[path[0]]) if slots[path[0]].many else [changed[path[0]]]
-        tables[place] = _with(slots[path[0]].kinds, tables[place], last, value)
-        changed[path[0]] = tables if slots[path[0]].many else tables[0]
+        slot = slots[path[0]]
+        tables = list(changed[path[0]]) if slot.many else [changed[path[0]]]
+        table = tables[place]
+        kind = slot.kinds.get(str(value if last == "kind" else table["kind"]))
+        known = {item.name for item in fields(kind)} if kind else {*table}  # type: ignore[arg-type]
+        tables[place] = {key: x for key, x in {**table, last: value}.items() if key == "kind" or key in known}
+        changed[path[0]] = tables if slot.many else tables[0]
     return changed
-
-
-def _with(kinds: Mapping[str, type[Part]], table: Mapping[str, Any], dial: str, value: Any) -> dict[str, Any]:
-    kind = kinds.get(str(value if dial == "kind" else table["kind"]))
-    known = {item.name for item in fields(kind)} if kind else {*table}  # type: ignore[arg-type]
-    return {key: x for key, x in {**table, dial: value}.items() if key == "kind" or key in known}
 
 
 def is_written(table: Mapping[str, Any], dial: str) -> bool:

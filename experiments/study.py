@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar, cast, get_args, get_origin, get_type_hints
 
 from pydantic import Field
@@ -22,7 +21,16 @@ from pydantic import Field
 from estimators.core.estimator import Estimator, Layout, estimators, find_estimator
 from estimators.permutation import PermutationTest
 from experiments.listing import STUDIES, builtin_names, in_full, with_kinds
-from experiments.plugin_contracts import FromFunctions, layout_of, schema_of_design, tried
+from experiments.plugin_contracts import (
+    DrawFunction,
+    Fit,
+    design_of,
+    estimators_of,
+    layout_of,
+    main_estimand,
+    schema_of_design,
+    tried,
+)
 from experiments.settings import (
     Flag,
     Table,
@@ -56,7 +64,7 @@ from sim.errors import (
     refuse,
     type_problems,
 )
-from sim.functions import Function
+from sim.functions import Function, Naming, Truth
 from sim.panel import Panel, card, number_text
 from sim.panel_sidecars import ENDING, panel_text, read_beside
 from sim.real_panels import Observed
@@ -65,28 +73,7 @@ from sim.schema import Schema
 from sim.streams import TILE, Streams, world_of
 from sim.world.context import Slot, slots_of
 
-# What studies, twins, placebo tests and trust pages show of themselves in a notebook.
-
-
-class StudyCard:
-    """A study as a notebook shows it: its question, what is run, and the dials of its grid."""
-
-    __slots__ = ()
-
-    def _repr_html_(self: Any) -> str:
-        facts = [
-            ("question", self.question),
-            ("expected", self.expected),
-            ("design", self.design.kind),
-            ("cells", len(self.cells)),
-            ("replications", f"{self.replications:,} a cell"),
-            ("estimators", listed((estimator.name for estimator in self.estimators), 8)),
-            ("worlds", self.world_count if self.world_count > 1 else None),
-            ("held fixed", ", ".join(self.held_fixed)),
-            ("seed", self.seed),
-        ]
-        rows = [(dial, listed(map(number_text, values), 8)) for dial, values in self.grid]
-        return card(f"Study {self.name}", facts, ("dial", "values"), rows)
+# What twins and trust pages show of themselves in a notebook.
 
 
 def twin_card(twin: Any) -> str:
@@ -101,27 +88,6 @@ def twin_card(twin: Any) -> str:
     rows = [(one.dial, float(one.value), one.what, float(one.raw)) for one in twin.parameters]
     heads = ("parameter", "fitted", "statistic of the panel", "its value")
     return card("Twin of a panel", facts, heads, rows, twin.notes)
-
-
-class PlaceboCard:
-    """A placebo test as a notebook shows it."""
-
-    __slots__ = ()
-
-    def _repr_html_(self: Any) -> str:
-        ask = self.question
-        p = f"{number_text(self.permutation_p)} (Monte Carlo error {number_text(self.mcse)})"
-        facts = [
-            ("estimate", self.estimate),
-            ("standard error", f"{number_text(self.se)} ({self.own_error})"),
-            ("its own p value", self.pvalue),
-            ("p value of the permutation" if ask.is_test else "share of placebos as large",
-             p if ask.is_test else self.share_as_large),
-            ("95% interval", None if self.no_interval else f"{number_text(self.lower)} to {number_text(self.upper)}"),
-            ("scheme", ask.scheme),
-            ("placebos", len(self.placebos)),
-        ]  # fmt: skip
-        return card(f"Placebo test of {ask.term}", facts, notes=self.notes)
 
 
 class TrustCard(dict[str, Any]):
@@ -237,31 +203,31 @@ def check_claims(
 
     layouts: of each cell, by the estimators' names.
     """
-    problems = [problem for number, claim in enumerate(claims, 1)
-                for problem in _unknown(claim, layouts, dials, f"{where} [[claims]] {number}")]  # fmt: skip
+    names, problems = list(dict.fromkeys(name for cell in layouts for name in cell)), list[Problem]()
+    for number, claim in enumerate(claims, 1):
+        place = f"{where} [[claims]] {number}"
+        chosen = [name for name in claim.estimators if name in names] or names
+        judged = [layout for cell in layouts for name, layout in cell.items() if name in chosen]
+        terms = list(dict.fromkeys(term for layout in judged for term in layout.terms))
+        errors = list(dict.fromkeys(error for layout in judged for error in layout.errors))
+        for what, given, known in (("estimator", claim.estimators, names), ("term", claim.terms, terms),
+                                   ("error type", claim.errors, errors)):  # fmt: skip
+            problems += [Problem(f"no {what} {name!r}", place, one_of(known, name), closest(name, known))
+                         for name in given if name not in known]  # fmt: skip
+        if claim.over and claim.over not in dials:
+            problems.append(Problem(f"over = {claim.over!r} is no dial of [grid]", place, one_of(dials) or "(no dials)",
+                                    closest(claim.over, dials)))  # fmt: skip
+        if claim.measure == "screen" and judged and not any(layout.screen for layout in judged):
+            problems.append(
+                Problem(
+                    "no estimator has a screen, such as a test of pre-trends",
+                    place,
+                    "estimators with a screen",
+                    "leave this claim out, or choose event-study",
+                )
+            )
     if problems:
         raise BadInput(*problems)
-
-
-def _unknown(
-    claim: Claim, layouts: Sequence[Mapping[str, Layout]], dials: Sequence[str], where: str
-) -> Iterator[Problem]:
-    names = list(dict.fromkeys(name for cell in layouts for name in cell))
-    chosen = [name for name in claim.estimators if name in names] or names
-    judged = [layout for cell in layouts for name, layout in cell.items() if name in chosen]
-    terms = list(dict.fromkeys(term for layout in judged for term in layout.terms))
-    errors = list(dict.fromkeys(error for layout in judged for error in layout.errors))
-    held = {"estimator": (claim.estimators, names), "term": (claim.terms, terms), "error type": (claim.errors, errors)}
-    for what, (given, known) in held.items():
-        for name in given:
-            if name not in known:
-                yield Problem(f"no {what} {name!r}", where, one_of(known, name), closest(name, known))
-    if claim.over and claim.over not in dials:
-        yield Problem(f"over = {claim.over!r} is no dial of [grid]", where, one_of(dials) or "(no dials)",
-                      closest(claim.over, dials))  # fmt: skip
-    if claim.measure == "screen" and judged and not any(layout.screen for layout in judged):
-        yield Problem("no estimator has a screen, such as a test of pre-trends", where, "estimators with a screen",
-                      "leave this claim out, or choose event-study")  # fmt: skip
 
 
 # The tables [[estimators]] of a study: estimators of their kinds, one for each choice in a list.
@@ -284,22 +250,16 @@ def read_estimators(settings: Mapping[str, Any], where: str) -> list[Estimator]:
             cls = find_estimator(str(table["kind"]), place)
             options = {key: value for key, value in table.items() if key != "kind"}
             made = [build(cls, choice, place) for choice in expanded(cls, options)]
-            for estimator in made:
-                _check_tested(estimator, place)
+            for item in made:
+                if isinstance(item, PermutationTest):  # what it tests is refused in the words of all settings
+                    tested = find_estimator(item.estimator, f"{place} (permutation), estimator")
+                    build(tested, dict(item.settings), f"{place} (permutation), settings of {item.estimator}")
+                    with naming(f"{place} (permutation)"):
+                        item.inner  # noqa: B018  (it raises for what cannot be tested)
             found += made
     if problems:
         raise BadInput(*problems)
     return found
-
-
-def _check_tested(estimator: Estimator, where: str) -> None:
-    """Raise BadInput, in the words of all settings, for what a permutation test says of the estimator it tests."""
-    if not isinstance(estimator, PermutationTest):
-        return
-    cls = find_estimator(estimator.estimator, f"{where} (permutation), estimator")
-    build(cls, dict(estimator.settings), f"{where} (permutation), settings of {estimator.estimator}")
-    with naming(f"{where} (permutation)"):
-        estimator.inner  # noqa: B018  (it raises for what cannot be tested)
 
 
 def _takes_a_list(hint: Any) -> bool:
@@ -357,34 +317,29 @@ def _load(text: str, where: str) -> tuple[str, Function]:
         raise bad(f"measure {text!r}", where=where,
                   allowed=f"FILE.py:FUNCTION or MODULE:FUNCTION, {' or '.join(FORMS.values())}",
                   remedy='write for instance "measures.py:worst_case"')  # fmt: skip
-    module = _of_file(Path(place), where) if place.endswith(".py") else _of_module(place, where)
+    path = Path(place)
+    if not place.endswith(".py"):
+        try:
+            module = importlib.import_module(place)
+        except Exception as error:
+            raise bad(f"{place} cannot be imported: {reason(error)}", where=where, allowed="a module that Python finds",
+                      remedy="install it, or name a file that ends in .py") from error  # fmt: skip
+    elif not path.is_file():
+        raise bad(f"no file {path}", where=where, allowed="a Python file", remedy="check the path")
+    else:
+        spec = importlib.util.spec_from_file_location(f"measures_of_{path.stem}", path)
+        assert spec is not None and spec.loader is not None  # noqa: PT018  (its name ends in .py)
+        module = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise bad(f"{path.name} cannot be imported: {reason(error, str(path))}", where=where,
+                      allowed="a file that Python can import", remedy="correct it") from error  # fmt: skip
     names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
     if not callable(function := getattr(module, name, None)):
         raise bad(f"{place} has no function {name!r}", where=where, allowed=one_of(names, name),
                   remedy=closest(name, names))  # fmt: skip
     return name, function
-
-
-def _of_file(path: Path, where: str) -> ModuleType:
-    if not path.is_file():
-        raise bad(f"no file {path}", where=where, allowed="a Python file", remedy="check the path")
-    spec = importlib.util.spec_from_file_location(f"measures_of_{path.stem}", path)
-    assert spec is not None and spec.loader is not None  # noqa: PT018  (its name ends in .py)
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise bad(f"{path.name} cannot be imported: {reason(error, str(path))}", where=where,
-                  allowed="a file that Python can import", remedy="correct it") from error  # fmt: skip
-    return module
-
-
-def _of_module(name: str, where: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except Exception as error:
-        raise bad(f"{name} cannot be imported: {reason(error)}", where=where, allowed="a module that Python finds",
-                  remedy="install it, or name a file that ends in .py") from error  # fmt: skip
 
 
 SCHEMA_VERSION = 2  # of what a store holds; part of the fingerprint
@@ -420,7 +375,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Study(FromFunctions, StudyCard):
+class Study:
     """What to run. `grid` maps dials of the design to the values they take; cells are all combinations.
 
     replications: draws a cell. block: replications stored together, a multiple of 64. worlds: in how many worlds what a
@@ -465,13 +420,19 @@ class Study(FromFunctions, StudyCard):
         object.__setattr__(self, "estimators", tried(self.estimators, self.design))
         if self.worlds is None:
             object.__setattr__(self, "worlds", max(cell.design.default_worlds for cell in self.cells))
-        if repeated := [dial for dial, values in self.grid
-                        if len({cell_text({dial: value}) for value in values}) < len(values)]:  # fmt: skip
+        texts = {dial: [canonical_json(to_settings(value)) for value in values] for dial, values in self.grid}
+        if repeated := [dial for dial, said in texts.items() if len(set(said)) < len(said)]:
             raise bad(f"values of {listed(repeated)} repeat", where=f"study {self.name} [grid]",
                       allowed="one or more distinct values", remedy="correct the list")  # fmt: skip
         layouts = [self.layouts(schema_of_design(cell.design)) for cell in self.cells]
         for layout in itertools.chain(*(found.values() for found in layouts)):
-            _check_targets(layout, f"study {self.name}")
+            for term, target in layout.targets.items():
+                try:
+                    Estimand.parse(target)
+                except ValueError as error:
+                    raise bad(f"{term} has the target {target!r}", where=f"study {self.name}",
+                              allowed="an estimand such as att or beta(did)",
+                              remedy="correct target") from error  # fmt: skip
         if self.claims:
             check_claims(self.claims, layouts, [dial for dial, _ in self.grid], f"study {self.name}")
 
@@ -535,10 +496,22 @@ class Study(FromFunctions, StudyCard):
         if self.replications > MOST_REPLICATIONS:
             yield Problem(f"replications = {self.replications}", where, f"up to {MOST_REPLICATIONS:,} a cell",
                           "ask for fewer")  # fmt: skip
-        yield from self._size_problems(where)
+        cells = math.prod(len(values) for _, values in self.grid)  # counted before any of them is made
+        blocks = cells * -(-self.replications // max(self.block, 1))
+        if cells > MOST_CELLS:
+            yield Problem(f"the values make {cells:,} cells", f"{where} [grid]", f"up to {MOST_CELLS:,} cells",
+                          "leave values out, or make several studies of it")  # fmt: skip
+        elif blocks > MOST_BLOCKS:
+            what = f"{cells:,} cells of {self.replications:,} replications make {blocks:,} blocks"
+            yield Problem(what, where, f"up to {MOST_BLOCKS:,} blocks", "set a larger block, or ask for fewer")
         if not STUDY_NAME.fullmatch(self.name):
             yield Problem(f"name = {self.name!r}", where, "letters, digits, spaces, . _ and -", "rename the study")
-        yield from self._name_problems(where)
+        names = [estimator.name for estimator in self.estimators]
+        yield from names_no_store_takes(names, where, dict(self.grid))
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if not names or twice:
+            what = f"estimators share a name: {listed(twice)}" if twice else "no estimators"
+            yield Problem(what, where, "one or more estimators, each with its own name", "set label")
         dials = dial_names(self.design, dict(self.grid)) if self.grid else ()
         for dial, values in self.grid:
             if dial not in dials:
@@ -547,25 +520,6 @@ class Study(FromFunctions, StudyCard):
             if not values:
                 yield Problem(f"{dial!r} has no values", f"{where} [grid]", "one or more distinct values",
                               "correct the list")  # fmt: skip
-
-    def _size_problems(self, where: str) -> Iterator[Problem]:
-        """More cells than could be listed, or blocks than could be marked, before any of them is made."""
-        cells = math.prod(len(values) for _, values in self.grid)
-        blocks = cells * -(-self.replications // max(self.block, 1))
-        if cells > MOST_CELLS:
-            yield Problem(f"the values make {cells:,} cells", f"{where} [grid]", f"up to {MOST_CELLS:,} cells",
-                          "leave values out, or make several studies of it")  # fmt: skip
-        elif blocks > MOST_BLOCKS:
-            what = f"{cells:,} cells of {self.replications:,} replications make {blocks:,} blocks"
-            yield Problem(what, where, f"up to {MOST_BLOCKS:,} blocks", "set a larger block, or ask for fewer")
-
-    def _name_problems(self, where: str) -> Iterator[Problem]:
-        names = [estimator.name for estimator in self.estimators]
-        yield from names_no_store_takes(names, where, dict(self.grid))
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if not names or twice:
-            what = f"estimators share a name: {listed(twice)}" if twice else "no estimators"
-            yield Problem(what, where, "one or more estimators, each with its own name", "set label")
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -579,7 +533,7 @@ class Study(FromFunctions, StudyCard):
             dials = dict(zip(names, values, strict=True))
             design = self._with(dials, f"study {self.name} [grid]") if names else self.design
             parameters = {name: value_of(design, name) for name in names}
-            text = cell_text(parameters)
+            text = canonical_json(to_settings(parameters))  # whatever their order in the grid
             key = "" if self.common_random_numbers else hashlib.sha256(text.encode()).hexdigest()[:16]
             cells.setdefault(text, Cell(len(cells), parameters, design, key))
         return tuple(cells.values())
@@ -623,6 +577,22 @@ class Study(FromFunctions, StudyCard):
         targets = itertools.chain(*(layout.targets.values() for layout in self.layouts(schema).values()))
         return Wanted(variables, tuple(dict.fromkeys(targets)))
 
+    def _repr_html_(self) -> str:
+        """As a notebook shows it: its question, what is run, and the dials of its grid."""
+        facts = [
+            ("question", self.question),
+            ("expected", self.expected),
+            ("design", self.design.kind),
+            ("cells", len(self.cells)),
+            ("replications", f"{self.replications:,} a cell"),
+            ("estimators", listed((estimator.name for estimator in self.estimators), 8)),
+            ("worlds", self.world_count if self.world_count > 1 else None),
+            ("held fixed", ", ".join(self.held_fixed)),
+            ("seed", self.seed),
+        ]
+        rows = [(dial, listed(map(number_text, values), 8)) for dial, values in self.grid]
+        return card(f"Study {self.name}", facts, ("dial", "values"), rows)
+
     @property
     def settings(self) -> dict[str, Any]:
         """The study as plain data, from which `from_settings` makes it again."""
@@ -662,12 +632,49 @@ class Study(FromFunctions, StudyCard):
         return replace(self, **{key: value for key, value in changes.items() if value is not None})  # type: ignore[arg-type]
 
     @classmethod
+    def from_functions(
+        cls,
+        *,
+        draw: DrawFunction,
+        fit: Fit | Iterable[Fit] | Mapping[str, Fit],
+        truth: Truth = None,
+        dials: Mapping[str, Any] | None = None,
+        name: str = "functions",
+        outcome: str = "",
+        treatment: str = "",
+        controls: Iterable[str] = (),
+        unit: str = "unit",
+        period: str = "period",
+        **settings: Any,
+    ) -> Study:
+        """A study of plain functions: draw(rng, DIAL=default, ...) makes one panel a call, fit(panel) estimates on it.
+
+        What they take and return, and what truth, outcome, treatment, controls, unit and period are: as of `@design`
+        and `@estimator`, whose classes may be given instead, as may any design and estimator. fit: one, several, or a
+        dict by name. dials: values of dials that the grid leaves alone. settings: those of a study, such as
+        grid = {"effect": [0, 1]}. Raises BadInput.
+        """
+        naming = Naming(outcome, treatment, tuple(controls), unit, period)
+        made, fits = design_of(draw, truth, naming, dials or {}), estimators_of(fit, main_estimand(truth), naming)
+        return cls(name, made, fits, **settings)
+
+    @classmethod
     def from_settings(cls, settings: Mapping[str, Any], where: str = "study") -> Study:
         """A study from plain data; raises BadInput with everything that is wrong."""
         tables, problems = validated(StudyTables, settings, where)
-        design, found, claims = None, list[Estimator](), tuple[Claim, ...]()
+        design: Design | None = None
+        found, claims = list[Estimator](), tuple[Claim, ...]()
         with gathering(problems):
-            design = _design(settings, where)
+            table = settings.get("design")
+            if not isinstance(table, dict) or not isinstance(table.get("kind"), str):
+                raise bad("no design is named", where=f"{where} [design]", allowed=a_kind(designs()),
+                          remedy='add [design] kind = "paper"')  # fmt: skip
+            if table["kind"] == "observed":
+                raise bad("kind = 'observed' is a panel in memory", where=f"{where} [design]",
+                          allowed="a design that draws",
+                          remedy="use `panelproof estimate` for a real panel")  # fmt: skip
+            dials = {key: value for key, value in table.items() if key != "kind"}
+            design = build(find_design(table["kind"], f"{where} [design]"), dials, f"{where} [design]")
         with gathering(problems):
             found = read_estimators(settings, where)
         with gathering(problems):
@@ -690,69 +697,24 @@ class Study(FromFunctions, StudyCard):
             study = cls.from_settings({"name": path.stem, **settings}, str(path))
         study = replace(study, measures=tuple(resolved(text, path.parent) for text in study.measures))
         load_measures(study.measures, f"{path} measures")
-        _check_overridden(study, settings["design"], str(path))
-        _check_noise(study, str(path))
+        # a default in [design] stands in every exported study, and the kind of a part there says whose dials are there
+        refuse(Problem(f"{dial} is set in [design] and in [grid]", str(path), "one of the two",
+                       f"leave {dial} out of [design]") for dial, _ in study.grid
+               if not dial.endswith(".kind") and is_written(settings["design"], dial)
+               and value_of(study.design, dial) != default_of(study.design, dial))  # fmt: skip
+        # in Python a design without noise is of use: identities are held against it
+        if any(cell.design.noiseless for cell in study.cells):
+            sd, differ = ("errors.sd", "effect.unit_sd") if slots_of(type(study.design)) else ("sigma", "heterogeneity")
+            place = "[grid]" if any(dial in (sd, "errors.scale") for dial, _ in study.grid) else "[design]"
+            raise bad(f"{sd} is 0 or nearly 0, so panels have no noise: bias and coverage would only measure rounding",
+                      where=f"{path} {place}", allowed=f"errors ({sd}), or effects that differ ({differ})",
+                      remedy=f"set {sd} = 0.001, or leave it out")  # fmt: skip
         return study
-
-
-def _check_overridden(study: Study, table: Mapping[str, Any], where: str) -> None:
-    """Raise BadInput for dials of [design] that [grid] would override; a default stands in every exported study.
-
-    The kind of a part may stand in both: in [design] it says whose dials are there.
-    """
-    problems = [
-        Problem(f"{dial} is set in [design] and in [grid]", where, "one of the two", f"leave {dial} out of [design]")
-        for dial, _ in study.grid
-        if not dial.endswith(".kind")
-        and is_written(table, dial)
-        and value_of(study.design, dial) != default_of(study.design, dial)
-    ]
-    if problems:
-        raise BadInput(*problems)
-
-
-def _check_noise(study: Study, where: str) -> None:
-    """Raise BadInput for a study whose panels hold no noise: its bias and coverage would be those of rounding.
-
-    Such a design is of use in Python, where identities are held against it.
-    """
-    if any(cell.design.noiseless for cell in study.cells):
-        sd, differ = ("errors.sd", "effect.unit_sd") if slots_of(type(study.design)) else ("sigma", "heterogeneity")
-        place = "[grid]" if any(dial in (sd, "errors.scale") for dial, _ in study.grid) else "[design]"
-        raise bad(f"{sd} is 0 or nearly 0, so panels have no noise: bias and coverage would only measure rounding",
-                  where=f"{where} {place}", allowed=f"errors ({sd}), or effects that differ ({differ})",
-                  remedy=f"set {sd} = 0.001, or leave it out")  # fmt: skip
-
-
-def cell_text(parameters: Mapping[str, Any]) -> str:
-    """A cell's parameters as canonical text, whatever their order in the grid."""
-    return canonical_json(to_settings(parameters))
-
-
-def _check_targets(layout: Layout, where: str) -> None:
-    for term, target in layout.targets.items():
-        try:
-            Estimand.parse(target)
-        except ValueError as error:
-            raise bad(f"{term} has the target {target!r}", where=where, allowed="an estimand such as att or beta(did)",
-                      remedy="correct target") from error  # fmt: skip
 
 
 def canonical_json(value: object) -> str:
     """JSON with sorted keys and no spaces, the same text for the same data."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def _design(settings: Mapping[str, Any], where: str) -> Design | None:
-    table = settings.get("design")
-    if not isinstance(table, dict) or not isinstance(table.get("kind"), str):
-        raise bad("no design is named", where=f"{where} [design]", allowed=a_kind(designs()),
-                  remedy='add [design] kind = "paper"')  # fmt: skip
-    dials = {key: value for key, value in table.items() if key != "kind"}
-    if table["kind"] == "observed":
-        raise bad("kind = 'observed' is a panel in memory", where=f"{where} [design]", allowed="a design that draws",
-                  remedy="use `panelproof estimate` for a real panel")  # fmt: skip
-    return build(find_design(table["kind"], f"{where} [design]"), dials, f"{where} [design]")
 
 
 # The built-in studies: TOML files beside this module.

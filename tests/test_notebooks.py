@@ -180,10 +180,12 @@ def test_a_notebook_draws_one_bar_anew(monkeypatch):
     pictures: list[Any] = []
 
     class Handle:
-        def update(self, what: Any) -> None:
+        def update(self, what: Any, *, raw: bool) -> None:
+            assert raw
             pictures.append(what)
 
-    def display(what: Any, *, display_id: bool) -> Handle:
+    def display(what: Any, *, raw: bool, display_id: bool) -> Handle:
+        assert raw
         assert display_id
         pictures.append(what)
         return Handle()
@@ -196,10 +198,10 @@ def test_a_notebook_draws_one_bar_anew(monkeypatch):
         for step in steps():
             watch.step(step)
     assert 2 <= len(pictures) <= 3  # the first, the last, and what is due between
-    html = pictures[-1]._repr_html_()
+    html = pictures[-1]["text/html"]
     assert html.startswith('<progress value="256" max="256"></progress> 256 of 256 panels')
     assert "<script" not in html
-    assert repr(pictures[-1]).startswith("256 of 256 panels")
+    assert pictures[-1]["text/plain"].startswith("256 of 256 panels")
 
 
 @pytest.mark.parametrize(("progress", "terminal", "jupyter", "wanted"), [

@@ -43,20 +43,16 @@ def forms() -> tuple[str, ...]:
     return tuple(sorted(kind.form for kind in back_ends().values()))
 
 
-def name_of(where: str) -> str:
-    """The name of the back end that a text asks for: "local", or "tcp" of tcp://HOST:PORT."""
-    return where.partition("://")[0]
-
-
 def back_end(where: str, options: Mapping[str, Any] | None = None, *, source: str = "--cluster") -> BackEnd:
     """The back end of "local", "tcp://HOST:PORT" and the like with its options; raises Refused with all faults.
 
     source: where the options were written, for messages.
     """
-    kind = back_ends().get(name_of(where))
+    name = where.partition("://")[0]
+    kind = back_ends().get(name)
     if kind is None or ("://" in where) != ("://" in kind.form):
         raise Refused(Fault(f"cluster {where!r}", "--cluster", ", ".join(forms()),
-                            nearest(name_of(where), tuple(back_ends()), "choose one of them")))  # fmt: skip
+                            nearest(name, tuple(back_ends()), "choose one of them")))  # fmt: skip
     given = dict(options or {})
     if "://" in kind.form:
         given["address"] = where

@@ -28,7 +28,7 @@ class Plain(BackEnd):
     def faults(self, where: str) -> Iterable[Fault]:
         """What is wrong with the options."""
         yield from _port_faults(self.address)
-        yield from self._memory_faults(where)
+        yield from super().faults(where)
         if not is_loopback(self.address) and not self.insecure:
             yield Fault(f"{self.address} is another machine, by plain tcp", "--cluster",
                         "tls://, or tcp:// on this machine",
@@ -62,7 +62,7 @@ class Encrypted(BackEnd):
         from cluster.dask_cluster import HOW, Certificates
 
         yield from _port_faults(self.address)
-        yield from self._memory_faults(where)
+        yield from super().faults(where)
         if Certificates.given(self.tls, where) is None:
             yield Fault(f"{self.address} without certificates", where, "files in PEM: ca, cert, key", HOW)
 

@@ -38,9 +38,6 @@ class BackEnd(ABC):
 
     def faults(self, where: str) -> Iterable[Fault]:
         """What is wrong with the options."""
-        return self._memory_faults(where)
-
-    def _memory_faults(self, where: str) -> Iterable[Fault]:
         if hasattr(self, "memory"):
             yield from checked_form(self, "memory", MEMORY, "a size such as 4GB", where)
 

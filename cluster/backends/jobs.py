@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import math
 import re
@@ -96,7 +95,11 @@ class Jobs(BackEnd):
     def faults(self, where: str) -> Iterable[Fault]:
         """What is wrong with the options."""
         yield from checked_numbers(self, {"workers": 1, "least": 0, "processes": 1, "cores": 1, "wait": 1}, where)
-        yield from self._memory_faults(where)
+        of_memory = list(super().faults(where))
+        yield from of_memory
+        if not of_memory and self.processes > 0 and (bytes_of(self.memory) or 0) < LEAST_BYTES * self.processes:
+            yield Fault(f"memory = {self.memory!r} for {self.processes} of processes", where,
+                        "100MB or more for each process", "correct memory")  # fmt: skip
         yield from checked_form(self, "walltime", *self.times, where)
         if self.times[0].fullmatch(self.walltime) and seconds_of(self.walltime) < 1:
             yield Fault(f"walltime = {self.walltime!r}", where, "a second or more", "correct walltime")
@@ -115,20 +118,15 @@ class Jobs(BackEnd):
             yield Fault(f"there is no command {self.submits} on this machine", "--cluster",
                         f"a machine that can submit to {self.title}", "run this on a login node")  # fmt: skip
 
-    def _memory_faults(self, where: str) -> Iterable[Fault]:
-        found = list(super()._memory_faults(where))
-        yield from found
-        if not found and self.processes > 0 and (bytes_of(self.memory) or 0) < LEAST_BYTES * self.processes:
-            yield Fault(f"memory = {self.memory!r} for {self.processes} of processes", where,
-                        "100MB or more for each process", "correct memory")  # fmt: skip
-
     def open(self, limit: float | None = None, say: Say = silent) -> Executor:
         """Ask for workers, and wait for the first."""
-        from cluster.dask_cluster import client_of, made_scratch, starting
+        from cluster.dask_cluster import Certificates, Owned, client_of, made_scratch, starting, written
         from cluster.dask_pool import DaskPool
 
-        certificates, folder = self._certificates()
-        owned = _WithFolder(folder, made_scratch())
+        certificates, folder = Certificates.given(self.tls, "[cluster] tls") if self.tls is not None else None, None
+        if certificates is None:  # temporary ones, in a folder that all nodes see
+            certificates, folder = written(Path(self.directory or ".").expanduser().resolve())
+        owned = Owned(made_scratch(), folder)
         with starting(owned.scratch):
             try:
                 owned.cluster = cluster = self.cluster(certificates)
@@ -149,18 +147,7 @@ class Jobs(BackEnd):
         """Where the output of the jobs is, in words."""
         if self.log is None:
             return "the option log names a folder in which the output of jobs is kept"
-        return f"the output of its jobs is in {self._log}"
-
-    @property
-    def _log(self) -> str | None:
-        return None if self.log is None else str(Path(self.log).expanduser().resolve())
-
-    def _certificates(self) -> tuple[Certificates, Path | None]:
-        """Those that are given, or temporary ones and the folder that holds them, which all nodes see."""
-        from cluster.dask_cluster import Certificates, written
-
-        given = Certificates.given(self.tls, "[cluster] tls") if self.tls is not None else None
-        return (given, None) if given is not None else written(Path(self.directory or ".").expanduser().resolve())
+        return f"the output of its jobs is in {Path(self.log).expanduser().resolve()}"
 
     def cluster(self, certificates: Certificates) -> Any:
         """The cluster without workers; its `job_script()` is what the batch system will get."""
@@ -171,6 +158,16 @@ class Jobs(BackEnd):
         from cluster.steady_tls import MODULE as STEADY
 
         host = {"host": self.host} if self.host else {}
+        python = shlex.quote(self.python or sys.executable)
+        preloads = [word for module in (STEADY, ORPHANS) for option in ("--preload", "--preload-nanny")
+                    for word in (option, module)]  # fmt: skip
+        # where no other machine can take part workers listen here alone, else where the scheduler reaches them
+        alone = self.host is not None and self.interface is None and is_loopback(f"tls://{self.host}")
+        listening = ["--host", "127.0.0.1"] if alone else []
+        # a folder of our own on the node, which goes with the job; without one no worker starts
+        place = f" {shlex.quote(self.scratch)}" if self.scratch else ""
+        scratch = [f'PANELPROOF_SCRATCH="$({python} -m {SCRATCH} $${place})" || exit 2',
+                   """trap 'rm -rf -- "$PANELPROOF_SCRATCH"' EXIT"""]  # fmt: skip
         lists = [word.format(user=getpass.getuser()) for word in self.lists]
         return queued(getattr(dask_jobqueue, self.kind), lists)(
             cores=self.processes,  # each worker has one thread
@@ -178,23 +175,11 @@ class Jobs(BackEnd):
             memory=self.memory,
             interface=self.interface,
             scheduler_options={"dashboard_address": ALONE, **host},
-            worker_extra_args=[
-                "--no-dashboard",
-                "--dashboard-address",
-                ALONE,
-                *(
-                    word
-                    for module in (STEADY, ORPHANS)
-                    for option in ("--preload", "--preload-nanny")
-                    for word in (option, module)
-                ),
-                *self._listening,
-                *self._leaving(),
-            ],
+            worker_extra_args=["--no-dashboard", "--dashboard-address", ALONE, *preloads, *listening, *self._leaving()],
             job_extra_directives=[*self.directives, *self.lines],
-            job_script_prologue=[*self._exports(certificates), *self.before, *self._scratch],
-            log_directory=self._log,
-            python=self._python,
+            job_script_prologue=[*self._exports(certificates), *self.before, *scratch],
+            log_directory=None if self.log is None else str(Path(self.log).expanduser().resolve()),
+            python=python,
             local_directory='"$PANELPROOF_SCRATCH"',
             security=certificates.security,
             protocol="tls://",
@@ -213,23 +198,6 @@ class Jobs(BackEnd):
         }
         return [f"export {name}={shlex.quote(value)}" for name, value in found.items()]
 
-    @property
-    def _python(self) -> str:
-        return shlex.quote(self.python or sys.executable)
-
-    @property
-    def _scratch(self) -> list[str]:
-        """A folder of our own on the node, which goes with the job; without one no worker starts."""
-        place = f" {shlex.quote(self.scratch)}" if self.scratch else ""
-        return [f'PANELPROOF_SCRATCH="$({self._python} -m {SCRATCH} $${place})" || exit 2',
-                """trap 'rm -rf -- "$PANELPROOF_SCRATCH"' EXIT"""]  # fmt: skip
-
-    @property
-    def _listening(self) -> list[str]:
-        """Where workers listen when no other machine can take part; else where the scheduler reaches them."""
-        alone = self.host is not None and self.interface is None and is_loopback(f"tls://{self.host}")
-        return ["--host", "127.0.0.1"] if alone else []
-
     def _leaving(self) -> list[str]:
         """A worker leaves before its time is over, and not at the same moment as the others."""
         seconds = seconds_of(self.walltime)
@@ -242,26 +210,6 @@ class Jobs(BackEnd):
         most = math.ceil(self.workers / self.processes)
         least = most if self.least is None else min(math.ceil(self.least / self.processes), most)
         cluster.adapt(minimum_jobs=least, maximum_jobs=most, wait_count=6)
-
-
-@dataclass(eq=False)
-class _WithFolder:
-    """A cluster, the folder of its certificates and its scheduler's scratch folder, which go with it."""
-
-    folder: Path | None
-    scratch: str
-    cluster: Any = None
-
-    def close(self, timeout: float | None = None) -> None:
-        """Stop the cluster and remove the folders."""
-        from cluster.dask_cluster import removed_scratch
-
-        if self.cluster is not None:
-            with contextlib.suppress(Exception):
-                self.cluster.close(timeout=timeout)
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-        removed_scratch(self.scratch)
 
 
 def seconds_of(walltime: str) -> int:

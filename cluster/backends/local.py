@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 from collections.abc import Iterable
@@ -34,23 +33,31 @@ class Local(BackEnd):
     def faults(self, where: str) -> Iterable[Fault]:
         """What is wrong with the options."""
         yield from checked_numbers(self, {"workers": 1}, where)
-        yield from self._memory_faults(where)
+        yield from super().faults(where)
 
     def open(self, limit: float | None = None, say: Say = silent) -> Executor:
         """Start the workers, one thread each."""
+        from distributed import Security
+
         from cluster.dask_cluster import (
+            Certificates,
+            Owned,
             client_of,
             ignore_interrupts,
             made_scratch,
             reaching,
-            removing_on_error,
-            security_of,
+            removed_scratch,
         )
         from cluster.dask_pool import DaskPool
 
         count, folder = self.workers or available_cores(), made_scratch()
-        with removing_on_error(folder):
-            owned = _WithLeftovers(self._started(count, security_of(self.tls, "[cluster] tls"), folder), folder)
+        try:
+            given = Certificates.given(self.tls, "[cluster] tls") if self.tls is not None else None
+            security = Security.temporary() if given is None else given.security
+            owned = Owned(folder, cluster=self._started(count, security, folder))
+        except BaseException:
+            removed_scratch(folder)
+            raise
         client = client_of(owned, count, "local cluster", cluster=owned.cluster)
         try:
             with reaching(client, "its scheduler"):
@@ -83,40 +90,8 @@ class Local(BackEnd):
                 )
         except (OSError, RuntimeError, TimeoutError) as error:  # Dask has closed what had started
             why = str(error.__cause__ or error).strip(" .") or type(error).__name__
-            raise ClusterLost(f"local cluster: a worker ended before it was ready: {why}{_of_a_script()}") from error
-
-
-def _of_a_script() -> str:
-    """What a script must know, which its workers import."""
-    main = sys.modules["__main__"]
-    if getattr(main, "__spec__", None) is not None or not getattr(main, "__file__", None):
-        return ""
-    return (
-        f'; workers import {Path(str(main.__file__)).name}: it must keep what it runs under if __name__ == "__main__":'
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _WithLeftovers:
-    """A cluster, the processes that jobs started in its workers and left, and its scratch folder, which end with it."""
-
-    cluster: Any
-    folder: str
-
-    def close(self, timeout: float | None = None) -> None:
-        """Stop the cluster, then what its workers have left."""
-        import psutil
-
-        from cluster.dask_cluster import removed_scratch
-
-        left: list[psutil.Process] = []
-        for nanny in self.cluster.workers.values():
-            with contextlib.suppress(psutil.Error):
-                left += psutil.Process(nanny.pid).children(recursive=True)
-        try:
-            self.cluster.close(timeout=timeout)
-        finally:
-            for process in left:
-                with contextlib.suppress(psutil.Error):  # psutil knows a process of the same number from this one
-                    process.kill()
-            removed_scratch(self.folder)
+            main = sys.modules["__main__"]
+            if getattr(main, "__spec__", None) is None and getattr(main, "__file__", None):  # a script
+                why += (f"; workers import {Path(str(main.__file__)).name}: it must keep what it runs under "
+                        'if __name__ == "__main__":')  # fmt: skip
+            raise ClusterLost(f"local cluster: a worker ended before it was ready: {why}") from error

@@ -52,7 +52,7 @@ class Ssh(BackEnd):
     def faults(self, where: str) -> Iterable[Fault]:
         """What is wrong with the options."""
         yield from checked_numbers(self, {"workers": 1, "port": 1}, where)
-        yield from self._memory_faults(where)
+        yield from super().faults(where)
         if not self.hosts:
             yield Fault("no hosts are named", where, 'hosts = ["node1", "node2"]',
                         "add hosts to [cluster], or say --cluster-option hosts=node1,node2")  # fmt: skip
@@ -73,8 +73,8 @@ class Ssh(BackEnd):
         hosts = [host for host in self.hosts for _ in range(self.workers or 1)]
         folder = _Folder(self)
         try:
-            security, files = folder.filled()
-            with starting(folder.path), dask.config.set(_configuration(files) | WITHOUT_CLIENT):
+            security, certificates = folder.filled()
+            with starting(folder.path), dask.config.set(certificates | WITHOUT_CLIENT):
                 cluster = SSHCluster(
                     [self.hosts[0], *hosts],
                     connect_options=self._connection,
@@ -128,8 +128,8 @@ class _Folder:
     cluster: Any = None
     path: str = ""
 
-    def filled(self) -> tuple[Any, Any]:
-        """Security of this client, and where the files are on the hosts."""
+    def filled(self) -> tuple[Any, dict[str, Any]]:
+        """Security of this client, and Dask's configuration of certificates for every member."""
         from distributed import Security
 
         from cluster.dask_cluster import Certificates, texts_of
@@ -139,7 +139,14 @@ class _Folder:
         texts = texts_of(security) if given is None else {}
         self.path = f"{self.back.folder or tempfile.gettempdir()}/{PREFIX}{secrets.token_hex(8)}"
         self._on_hosts(_write, self.path, texts)
-        return security, given or Certificates(*(f"{self.path}/{name}" for name in texts))
+        files = given or Certificates(*(f"{self.path}/{name}" for name in texts))
+        pairs = {
+            f"distributed.comm.tls.{role}.{part}": path
+            for role in ("client", "scheduler", "worker")
+            for part, path in (("cert", files.cert), ("key", files.key))
+        }
+        needed = {"distributed.comm.require-encryption": True, "distributed.comm.tls.ca-file": files.ca}
+        return security, needed | pairs
 
     def close(self, timeout: float | None = None) -> None:
         """Stop the cluster and remove the files."""
@@ -207,13 +214,3 @@ async def _sweep(sftp: Any, place: str, user: int) -> None:
 
 async def _remove(sftp: Any, folder: str) -> None:
     await sftp.rmtree(folder)
-
-
-def _configuration(files: Any) -> dict[str, Any]:
-    """Dask's configuration of certificates for every member."""
-    pairs = {
-        f"distributed.comm.tls.{role}.{part}": path
-        for role in ("client", "scheduler", "worker")
-        for part, path in (("cert", files.cert), ("key", files.key))
-    }
-    return {"distributed.comm.require-encryption": True, "distributed.comm.tls.ca-file": files.ca, **pairs}

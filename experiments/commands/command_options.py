@@ -28,25 +28,21 @@ class StoreType(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """A path as it is, an address as such; raises BadInput for a study in place of a store that is read."""
+        text, path = str(value), Path(str(value))
         if isinstance(param, click.Argument):
-            _check_no_study(str(value))
-        if ":/" not in str(value):
+            from experiments.listing import builtin_names
+
+            if (path.suffix == ".toml" and path.is_file()) or (text in builtin_names() and not path.exists()):
+                from sim.errors import bad
+
+                raise bad("is a study and no store", where=text, allowed="the folder that `panelproof run` made of it",
+                          remedy=f"run it first: panelproof run {text}; its results are in "
+                                 f"runs/{path.stem}.zarr")  # fmt: skip
+        if ":/" not in text:
             return super().convert(value, param, ctx)
         from results.store.bucket import store_path  # loads zarr
 
         return store_path(value)
-
-
-def _check_no_study(text: str) -> None:
-    """Raise BadInput for the name or the file of a study, where a store is read."""
-    from experiments.listing import builtin_names
-
-    path = Path(text)
-    if (path.suffix == ".toml" and path.is_file()) or (text in builtin_names() and not path.exists()):
-        from sim.errors import bad
-
-        raise bad("is a study and no store", where=text, allowed="the folder that `panelproof run` made of it",
-                  remedy=f"run it first: panelproof run {text}; its results are in runs/{path.stem}.zarr")  # fmt: skip
 
 
 STORE = StoreType()

@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +31,6 @@ from experiments.commands.command_options import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from experiments.kinds import Entry
-    from experiments.listing import KindRows
-    from results.store import Store
     from results.store.bucket import StorePath
 
 
@@ -47,20 +42,29 @@ if TYPE_CHECKING:
 @as_json_option
 def studies(name: str | None, as_json: bool) -> None:
     """List the built-in studies; with NAME, show that study in full."""
-    if name is None and not as_json:
-        _list_studies()
-        return
     from rich.console import Console
+    from rich.table import Table
 
-    from experiments.listing import builtin_names
-    from experiments.study import builtin_study
+    from experiments.listing import builtin_names, study_rows
+
+    console = Console(highlight=False)
+    if name is None and not as_json:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in ("study", "asks", "cells", "panels", "time"):
+            table.add_column(heading, justify="left" if heading in {"study", "asks"} else "right", overflow="fold")
+        for called, question, cells, panels, cost in study_rows():
+            table.add_row(called, question, str(cells), f"{panels:,}", cost)
+        console.print(table)
+        console.print("\nTimes are those of two cores. Run one with: panelproof run NAME", markup=False)
+        return
+    from experiments.study import builtin_study  # which loads far more than the list needs
 
     if as_json:
         found = [builtin_study(item) for item in ([name] if name else builtin_names())]
         print_json([item.settings | {"fingerprint": item.fingerprint} for item in found])
         return
     assert name is not None
-    console, study = Console(highlight=False), builtin_study(name)
+    study = builtin_study(name)
     console.print(f"{study.name}: {study.question}\n", markup=False, style="bold")
     if study.expected:
         console.print(f"Expected: {study.expected}\n", markup=False)
@@ -73,22 +77,6 @@ def studies(name: str | None, as_json: bool) -> None:
     size = f"{len(study.cells)} cells x {study.replications:,} replications"
     size += f", {study.cost} on two cores" if study.cost else ""
     console.print(f"  {size}, seed {study.seed}, fingerprint {study.fingerprint[:12]}", markup=False)
-
-
-def _list_studies() -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from experiments.listing import study_rows
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("study", "asks", "cells", "panels", "time"):
-        table.add_column(heading, justify="left" if heading in {"study", "asks"} else "right", overflow="fold")
-    for name, question, cells, panels, cost in study_rows():
-        table.add_row(name, question, str(cells), f"{panels:,}", cost)
-    console = Console(highlight=False)
-    console.print(table)
-    console.print("\nTimes are those of two cores. Run one with: panelproof run NAME", markup=False)
 
 
 # `panelproof kinds`: what there is to choose from, and every dial of one kind.
@@ -106,6 +94,8 @@ def kinds(kind: str | None, as_json: bool) -> None:
         _list_kinds()
         return
     from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
 
     from experiments.kinds import catalogue, document, entries_called
 
@@ -115,8 +105,15 @@ def kinds(kind: str | None, as_json: bool) -> None:
         return
     console = Console(highlight=False)
     for group, entries in groups.items():
+        of_kind = group.replace("_", " ").removesuffix("s")
         for entry in entries:
-            _print_entry(console, group.replace("_", " ").removesuffix("s"), entry)
+            source = f", {entry.source}" if entry.source else ""
+            console.print(f"\n{entry.kind} ({of_kind}{source})", style="bold", markup=False)
+            console.print(entry.summary, markup=False)
+            for dial in entry.dials:
+                allowed = f": {' | '.join(dial.allowed)}" if dial.allowed else ""
+                console.print(Text(f"{dial.name}  ({dial.type}{allowed}; default {dial.default})"))
+                console.print(Padding(Text(dial.meaning), (0, 0, 0, 4)))
 
 
 def _list_kinds() -> None:
@@ -124,11 +121,17 @@ def _list_kinds() -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from experiments.listing import offered_rows
+    from experiments.listing import kind_rows, offered_rows
 
     console = Console(highlight=False)
+    try:
+        own = kind_rows()
+    except (SyntaxError, LookupError):  # a draft that its source does not explain: its import says what is wrong
+        from experiments.kinds import catalogue
+
+        own = {group: [(entry.kind, entry.summary) for entry in found] for group, found in catalogue().items()}
     others = {"offered by other packages": rows} if (rows := offered_rows()) else {}
-    for group, rows in (_kind_rows() | others).items():
+    for group, rows in (own | others).items():
         console.print(f"\n{group.replace('_', ' ')}", style="bold")
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         for _ in rows[0]:
@@ -137,31 +140,6 @@ def _list_kinds() -> None:
             table.add_row(*map(Text, row))
         console.print(table)
     console.print("\nFor the dials of one kind: panelproof kinds KIND", markup=False)
-
-
-def _kind_rows() -> KindRows:
-    """The kinds as sources say them; a draft that they do not explain is imported, which says what is wrong with it."""
-    from experiments.listing import kind_rows
-
-    try:
-        return kind_rows()
-    except (SyntaxError, LookupError):
-        from experiments.kinds import catalogue
-
-        return {group: [(entry.kind, entry.summary) for entry in found] for group, found in catalogue().items()}
-
-
-def _print_entry(console: Console, group: str, entry: Entry) -> None:
-    """A kind with its dials: type, allowed values and default, and the meaning below."""
-    from rich.padding import Padding
-    from rich.text import Text
-
-    console.print(f"\n{entry.kind} ({group}{f', {entry.source}' if entry.source else ''})", style="bold", markup=False)
-    console.print(entry.summary, markup=False)
-    for dial in entry.dials:
-        allowed = f": {' | '.join(dial.allowed)}" if dial.allowed else ""
-        console.print(Text(f"{dial.name}  ({dial.type}{allowed}; default {dial.default})"))
-        console.print(Padding(Text(dial.meaning), (0, 0, 0, 4)))
 
 
 # `panelproof run`: run or resume a study.
@@ -435,11 +413,12 @@ def solve(
     GOAL is MEASURE:LEVEL, such as power:0.8 or coverage:0.9, or mcse:MEASURE=ERROR, such as mcse:coverage=0.003 --for
     replications. Every value that is tried is a store under --out: the same command resumes the search.
     """
-    from experiments.search.searches import run_solve
+    from experiments.search.searches import run_search, solving
     from experiments.search.solve import Search
 
-    chosen = {"estimator": estimator, "term": term, "error": error, "seed": seed}
-    return run_solve(study, goal, name, out, chosen, Search(low, high, precision, budget), where, as_json)
+    prepare = partial(solving, goal=goal, name=name, estimator=estimator, term=term, error=error)
+    options = Search(low, high, precision, budget)
+    return run_search("solve", prepare, study, out, options, where, seed=seed, as_json=as_json)
 
 
 # `panelproof breakdown`: the departure at which coverage, size or bias is no longer acceptable.
@@ -462,12 +441,12 @@ def breakdown(
 
     Every value that is tried is a store under --out: the same command resumes the search.
     """
-    from experiments.search.searches import run_breakdown
+    from experiments.search.searches import breaking, run_search
     from experiments.search.solve import Search
 
-    chosen = {"estimator": estimator, "term": term, "error": error, "seed": seed}
+    prepare = partial(breaking, measure=measure, dial=dial, second=second, estimator=estimator, term=term, error=error)
     options = Search(low, high, precision, budget, to_second)
-    return run_breakdown(study, dial, second, measure, out, chosen, options, where, as_json)
+    return run_search("breakdown", prepare, study, out, options, where, seed=seed, as_json=as_json)
 
 
 # `panelproof completion`: the script with which a shell completes commands, options and names of studies.
@@ -530,23 +509,42 @@ def verify(store: StorePath, as_json: bool) -> int:
 @as_json_option
 def info(store: StorePath, as_json: bool) -> None:
     """The study, its sizes and where it was made."""
+    from estimators.core.estimator import Status
     from results.store.zarr_store import ZarrStore
+    from sim.errors import amount
 
     records = ZarrStore.open(store)
-    study = records.facts["study"]
+    study, stopped, fits = records.facts["study"], records.stopped, records.status_counts()
     if as_json:
-        print_json(_facts(records, study))
+        by_status = {name: {status.name.lower(): count for status, count in sorted(counts.items())}
+                     for name, counts in fits.items()}  # fmt: skip
+        print_json({
+            "study": study, "fingerprint": records.fingerprint, "cells": list(records.cells),
+            "replications": records.replications, "block": records.block, "estimators": list(records.layouts),
+            "until": None if stopped is None else stopped.sentence, "fits": by_status,
+            "environments": [asdict(origin) for origin in records.environments],
+            "tracebacks": dict(records.tracebacks),
+        })  # fmt: skip
         return
     say_fact("study", f"{study['name']}: {study['question']}")
     say_fact("cells", str(len(records.cells)))
     say_fact("replications", f"{records.replications} per cell, in blocks of {records.block}")
-    if records.stopped is not None:
-        say_fact("until", records.stopped.sentence)
+    if stopped is not None:
+        say_fact("until", stopped.sentence)
     say_fact("estimators", ", ".join(records.layouts))
     say_fact("seed", str(study["seed"]))
     say_fact("fingerprint", records.fingerprint)
-    _say_environments(records)
-    _say_failures(records)
+    for origin in records.environments:  # one line each, with what differs from the first
+        differs = f"; differs from the first: {', '.join(origin.differs)}" if origin.differs else ""
+        say_fact("made with", f"{origin.text} ({amount(origin.blocks, 'block')}{differs})")
+    for name, counts in fits.items():
+        for status, count in sorted(counts.items()):
+            if status is not Status.OK:
+                say_fact("failed fits", f"{name}: {count} of {counts.total()}, {status.meaning}")
+    for key, text in records.tracebacks.items():
+        say_fact("traceback", f"{key}: {(text.strip().splitlines() or ['(empty)'])[-1]}")
+    if records.tracebacks:
+        say("`panelproof replay STORE CELL REPLICATION` prints the full traceback of a fit")
 
 
 @store.command("merge", cls=Command, short_help="Join stores of one study, such as its shards.")
@@ -583,42 +581,6 @@ def pack_(store: StorePath, out: Path | None) -> None:
     target = out or (store.with_name(f"{store.name}.zip") if isinstance(store, Path) else Path(f"{store.name}.zip"))
     say(f"packed {pack(store, target):,} files")
     say(f"store   {target}")
-
-
-def _facts(records: Store, study: Mapping[str, Any]) -> dict[str, Any]:
-    """What `store info` prints, as plain data."""
-    failed = {name: {status.name.lower(): count for status, count in sorted(counts.items())}
-              for name, counts in records.status_counts().items()}  # fmt: skip
-    stopped = records.stopped
-    return {
-        "study": study, "fingerprint": records.fingerprint, "cells": list(records.cells),
-        "replications": records.replications, "block": records.block, "estimators": list(records.layouts),
-        "until": None if stopped is None else stopped.sentence, "fits": failed,
-        "environments": [asdict(origin) for origin in records.environments], "tracebacks": dict(records.tracebacks),
-    }  # fmt: skip
-
-
-def _say_environments(records: Store) -> None:
-    """Where its blocks were computed: one line an environment, with what differs from the first."""
-    from sim.errors import amount
-
-    for origin in records.environments:
-        differs = f"; differs from the first: {', '.join(origin.differs)}" if origin.differs else ""
-        say_fact("made with", f"{origin.text} ({amount(origin.blocks, 'block')}{differs})")
-
-
-def _say_failures(records: Store) -> None:
-    """Fits that are not OK, by estimator and status, and the last line of every traceback that is kept."""
-    from estimators.core.estimator import Status
-
-    for name, counts in records.status_counts().items():
-        for status, count in sorted(counts.items()):
-            if status is not Status.OK:
-                say_fact("failed fits", f"{name}: {count} of {counts.total()}, {status.meaning}")
-    for key, text in records.tracebacks.items():
-        say_fact("traceback", f"{key}: {(text.strip().splitlines() or ['(empty)'])[-1]}")
-    if records.tracebacks:
-        say("`panelproof replay STORE CELL REPLICATION` prints the full traceback of a fit")
 
 
 # `panelproof cluster`: where studies can run, and whether a cluster is fit for one.

@@ -49,18 +49,11 @@ PLANNED_ON = 2  # replications of the panel that plans are made of: enough to te
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class SettledWorld:
-    """One world of a cell, and what its fixed variables give each reduction; plans are made when first needed."""
-
-    world: World
-    plans: dict[Reduction, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
 class CellRunner:
     """A cell with its worlds and the plans of its estimators; runs any range of replications.
 
-    worlds: how many there are. settled: those that were settled and are remembered, by index.
+    worlds: how many there are. settled: those that were settled and are remembered, by index, each with what its fixed
+    variables give each reduction, its plans, which are made when first needed.
     """
 
     cell: Cell
@@ -70,7 +63,7 @@ class CellRunner:
     wanted: Wanted
     streams: Streams
     worlds: int
-    settled: OrderedDict[int, SettledWorld] = field(default_factory=OrderedDict)
+    settled: OrderedDict[int, tuple[World, dict[Reduction, Any]]] = field(default_factory=OrderedDict)
 
     @classmethod
     def prepare(cls, study: Study, cell: Cell) -> CellRunner:
@@ -86,11 +79,13 @@ class CellRunner:
         runner.plan(0, first.panel)
         return runner
 
-    def world(self, index: int) -> SettledWorld:
-        """A world, settled now unless it is remembered; the random numbers of one do not depend on how many there
-        are."""
+    def world(self, index: int) -> tuple[World, dict[Reduction, Any]]:
+        """A world and its plans, settled now unless it is remembered.
+
+        The random numbers of one do not depend on how many there are.
+        """
         if index not in self.settled:
-            self.settled[index] = SettledWorld(self.cell.design.settle(self.streams.of_world(index)))
+            self.settled[index] = self.cell.design.settle(self.streams.of_world(index)), {}
             while len(self.settled) > KEPT_WORLDS:
                 self.settled.popitem(last=False)
         self.settled.move_to_end(index)
@@ -101,7 +96,7 @@ class CellRunner:
 
         Worlds and cells that hold the same fixed, such as those of twins of one panel, share it.
         """
-        plans = self.world(index).plans
+        _, plans = self.world(index)
         if not plans:
             first, key = first_rows(panel), (self.estimators, self.schema, self.worlds)
             last = _PLANNED.get(key)
@@ -115,7 +110,7 @@ class CellRunner:
 
     def draw(self, start: int) -> Draw:
         """The tile that begins at replication `start`, a multiple of TILE; raises BadInput for a wrong one."""
-        world = self.world(int(world_of(start, self.worlds))).world
+        world, _ = self.world(int(world_of(start, self.worlds)))
         draw = world.draw(self.streams.tile(start, start + TILE), self.wanted)
         check_draw(self.cell.design, self.schema, draw, self.wanted, TILE)
         return draw
@@ -154,7 +149,17 @@ class CellRunner:
         for first in range(start, stop, TILE):
             by_world.setdefault(int(world_of(first, self.worlds)), []).append(first)
         for index, tiles in by_world.items():
-            self._run_in(index, tiles, builder)
+            batches: list[ReductionBatch] = []
+            for first in tiles:
+                draw = self.draw(first)
+                batches = batches or self._batches(self.plan(index, draw.panel), builder)
+                builder.tiles.append(np.arange(first, first + draw.panel.replications))
+                builder.truths.append(draw.truth)
+                tile = Tile(draw.panel)
+                for batch in batches:
+                    batch.add(tile, first)
+            for batch in batches:
+                batch.flush()
         order = np.argsort(np.concatenate(builder.tiles), kind="stable")[: stop - start]
         truth = {name: np.concatenate([part[name] for part in builder.truths])[order]
                  for name in self.wanted.estimands}  # fmt: skip
@@ -175,20 +180,6 @@ class CellRunner:
         truth = {name: draw.truth[name][rows.start : rows.stop] for name in self.wanted.estimands}
         estimates = {item.name: builder.estimates_of(item.name, stop - start) for item in self.estimators}
         return Block(truth, estimates, builder.tracebacks, start)
-
-    def _run_in(self, index: int, tiles: list[int], builder: BlockBuilder) -> None:
-        """The tiles of one world."""
-        batches: list[ReductionBatch] = []
-        for first in tiles:
-            draw = self.draw(first)
-            batches = batches or self._batches(self.plan(index, draw.panel), builder)
-            builder.tiles.append(np.arange(first, first + draw.panel.replications))
-            builder.truths.append(draw.truth)
-            tile = Tile(draw.panel)
-            for batch in batches:
-                batch.add(tile, first)
-        for batch in batches:
-            batch.flush()
 
     def _batches(self, plans: Mapping[Reduction, Any], builder: BlockBuilder) -> list[ReductionBatch]:
         """The estimators by their reductions, with the plans of a world."""
@@ -240,21 +231,21 @@ def _plans(estimators: tuple[Estimator, ...], schema: Schema, panel: Panel, worl
 
 def _fixed_alike(a: Panel, b: Panel) -> bool:
     """Whether two panels are equal in all that does not differ between their replications."""
-    if a.variables.keys() != b.variables.keys() or not _equal(a.observed, b.observed):
+    if a.variables.keys() != b.variables.keys():
         return False
+    same_gaps = a.observed is b.observed
+    if a.observed is not None and b.observed is not None:
+        same_gaps = np.array_equal(a.observed, b.observed)
     pairs = [(values, b.variables[name]) for name, values in a.variables.items()]
     return (
-        all(len(x) == len(y) for x, y in pairs)
+        same_gaps
+        and all(len(x) == len(y) for x, y in pairs)
         and all(np.array_equal(x, y, equal_nan=True) for x, y in pairs if len(x) == 1)
         and a.attributes.keys() == b.attributes.keys()
         and all(np.array_equal(values, b.attributes[name]) for name, values in a.attributes.items())
         and a.weights.keys() == b.weights.keys()
         and all(w is b.weights[name] or w.digest == b.weights[name].digest for name, w in a.weights.items())
     )
-
-
-def _equal(a: NDArray[np.bool_] | None, b: NDArray[np.bool_] | None) -> bool:
-    return a is b or (a is not None and b is not None and np.array_equal(a, b))
 
 
 def first_rows(panel: Panel, rows: int = PLANNED_ON) -> Panel:
@@ -306,20 +297,30 @@ class ReductionBatch:
     replications: list[NDArray[np.intp]] = field(default_factory=list)  # of what waits
 
     def add(self, tile: Tile, first: int) -> None:
-        """Reduce a tile; solve when the moments that wait are as many as the plan allows."""
+        """Reduce a tile, and solve when the moments that wait are as many as the plan allows; estimators without a
+        reduction take the tile as it is."""
+        panel, rows = tile.panel, tile.panel.replications
+        replications = np.arange(first, first + rows)
         if self.reduction is None:
-            self._whole(tile.panel, first)
+            for estimator in self.estimators:
+                try:
+                    result = estimator(panel, self.runner.streams_of(estimator, first, rows))
+                    result = self.runner.checked(estimator, result, rows)
+                except Exception:  # noqa: BLE001
+                    self._singly(panel, first, [estimator], range(rows))
+                else:
+                    self._accept(estimator, replications, result)
             return
         plan = self.plans[self.reduction]
         try:
             moments = self.reduction.reduce(plan, tile)
         except Exception:  # noqa: BLE001  (a failing fit is data: its replication is found and its traceback kept)
             self.flush()
-            self._singly(tile.panel, first, self.estimators, range(tile.panel.replications))
+            self._singly(panel, first, self.estimators, range(rows))
             return
-        check_moments(self.estimators[0], moments, tile.panel.replications)
+        check_moments(self.estimators[0], moments, rows)
         self.waiting.append(moments)
-        self.replications.append(np.arange(first, first + tile.panel.replications))
+        self.replications.append(replications)
         if len(self.waiting) * TILE >= self.reduction.rows(plan):
             self.flush()
 
@@ -350,18 +351,6 @@ class ReductionBatch:
                 self._solve(estimator, moments.take(half), replications[half])
             return
         self._accept(estimator, replications, result)
-
-    def _whole(self, panel: Panel, first: int) -> None:
-        """Estimators without a reduction take the tile as it is."""
-        for estimator in self.estimators:
-            try:
-                result = estimator(panel, self.runner.streams_of(estimator, first, panel.replications))
-                result = self.runner.checked(estimator, result, panel.replications)
-            except Exception:  # noqa: BLE001
-                self._singly(panel, first, [estimator], range(panel.replications))
-            else:
-                replications = np.arange(first, first + panel.replications)
-                self._accept(estimator, replications, result)
 
     def singly(self, panel: Panel, first: int, rows: range, *, reduced: bool) -> None:
         """Some replications of a tile, each on its own; reduced: solved from the moments of the whole tile."""

@@ -7,20 +7,18 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
 from cluster import ClusterLost, Executor
 from experiments.run.places import ClusterPlace
 from experiments.run.runner import run, schema_of
-from experiments.run.tasks import Job, Result, ask, environment_of, run_carefully, run_job, runner_of, send
+from experiments.run.tasks import Job, Result, ask, environment_of, run_carefully, run_job, runner_of
 from experiments.study import BLOCK_UNIT, Study
 from results.diagnosis.diagnose import PROPORTIONS, diagnose
 from results.store import ZarrStore
@@ -35,27 +33,20 @@ TILES = 8  # of each cell: its Monte Carlo errors are then known up to a tenth
 SHOWN = ("bias", "coverage", "rejection")
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """What a run will take and give.
+def pilot(study: Study, replications: int) -> tuple[float, int, pd.DataFrame, int]:
+    """Run a few tiles of each cell and say what `replications` of them will take and give.
 
-    seconds: of one worker, all cells. bytes: of the store. errors: one row a cell and measure, with the largest Monte
-    Carlo error of any estimator's key term after all replications (columns cell, measure, estimator, term, error,
-    mcse). pilot: replications a cell that this rests on.
+    Returns the seconds of one worker for all cells, the bytes of the store, one row a cell and measure with the largest
+    Monte Carlo error of any estimator's key term after all replications (columns cell, measure, estimator, term, error,
+    mcse), and the replications a cell that this rests on.
     """
-
-    seconds: float
-    bytes: int
-    errors: pd.DataFrame
-    pilot: int
-
-
-def pilot(study: Study, replications: int) -> Forecast:
-    """Run a few tiles of each cell and say what `replications` of them will take and give."""
     rows = min(TILES * TILE, replications)
     block = -(-rows // BLOCK_UNIT) * BLOCK_UNIT
     small = study.resized(replications=rows, block=block)
-    settling = _seconds(small)  # settles worlds, which the runs below find settled
+    begin = time.perf_counter()
+    for cell in small.cells:  # settles worlds, which the runs below find settled
+        runner_of(small, cell.index).run(0, rows)
+    settling = time.perf_counter() - begin
     with tempfile.TemporaryDirectory() as folder:
         empty = _bytes(Path(folder) / "empty.zarr", small, filled=False)
         begin = time.perf_counter()
@@ -70,15 +61,7 @@ def pilot(study: Study, replications: int) -> Forecast:
     key = {(name, term) for name, layout in layouts.items() for term in key_terms(layout)}
     errors = pd.DataFrame(list(_errors(frame, key, study.world_count, replications / rows)),
                           columns=["cell", "measure", "estimator", "term", "error", "mcse"])  # fmt: skip
-    return Forecast(seconds, int(size), errors, rows)
-
-
-def _seconds(study: Study) -> float:
-    """Seconds of a first run of every cell, what is settled before it included."""
-    begin = time.perf_counter()
-    for cell in study.cells:
-        runner_of(study, cell.index).run(0, study.replications)
-    return time.perf_counter() - begin
+    return seconds, int(size), errors, rows
 
 
 def _bytes(path: Path, study: Study, *, filled: bool) -> int:
@@ -152,29 +135,20 @@ def _facts(executor: Executor, study: Study, *, ship: bool) -> dict[str, Any]:
     if isinstance(executor, DaskPool):
         from cluster.survey import bandwidth
 
-        found = ask(executor, here)
-        if ship and any(item.why and item.code_alone for item in found):
-            send(executor, here)
-            found = ask(executor, here)
-        facts["workers"] = [_row(item) for item in found]
-        fit = [item.worker.address for item in found if not item.why]
+        found = ask(executor, here, ship=ship)
+        facts["workers"] = [
+            {"address": item.address, "fit": not item.why, "why": item.why, "threads": item.threads,
+             "memory": item.memory, "environment": str(item.environment or "")} for item in found
+        ]  # fmt: skip
+        fit = [item.address for item in found if not item.why]
         if not fit:
             return facts
         facts["seconds_of_a_task"], facts["bytes_a_second"] = bandwidth(executor, fit[0])
         for item in found:
             if item.why:
-                executor.refuse(item.worker.address, item.why)
-    return facts | _pilot(executor, study, here)
+                executor.refuse(item.address, item.why)
 
-
-def _row(item: Any) -> dict[str, Any]:
-    worker = item.worker
-    return {"address": worker.address, "fit": not item.why, "why": item.why, "threads": worker.threads,
-            "memory": worker.memory, "environment": str(worker.environment or "")}  # fmt: skip
-
-
-def _pilot(executor: Executor, study: Study, here: Any) -> dict[str, Any]:
-    """Seconds of one block of 64 replications, the second time: worlds are then settled."""
+    # one block of 64 replications, twice: the second time worlds are settled
     jobs = [Job(study, 0, 0, 0, min(BLOCK_UNIT, study.replications), here)]
     seconds, error = [0.0], ""
     for _ in range(2):
@@ -182,29 +156,24 @@ def _pilot(executor: Executor, study: Study, here: Any) -> dict[str, Any]:
             result: Result | None = outcome.result
             error = str(outcome.error) if outcome.error else error
             seconds.append(result.seconds if result is not None else 0.0)
-    rows = jobs[0].stop
-    return {"pilot_replications": rows, "pilot_seconds": seconds[-1], "pilot_error": error}
+    return facts | {"pilot_replications": jobs[0].stop, "pilot_seconds": seconds[-1], "pilot_error": error}
 
 
 def _emit(facts: dict[str, Any], as_json: bool) -> int:
     """Print the facts; the exit code."""
     good = facts["answers"] and all(item["fit"] for item in facts["workers"]) and not facts.get("pilot_error")
+    code = 0 if good else 1
     if as_json:
         click.echo(json.dumps({**facts, "fit": bool(good)}, ensure_ascii=False))
-    else:
-        _print(facts, NamesConsole())
-    return 0 if good else 1
-
-
-def _print(facts: dict[str, Any], console: Console) -> None:
-    """The same for people."""
+        return code
+    console = NamesConsole()
 
     def line(text: str, style: str = "") -> None:
         console.print(text, style=style, markup=False, soft_wrap=True)
 
     if not facts["answers"]:
         line(facts["why"], "red")
-        return
+        return code
     line(f"{facts['where']}: {facts['address']}, opened in {facts['seconds_to_open']:.1f} s")
     line(f"this process: {facts['client']}")
     if facts["workers"]:
@@ -222,3 +191,4 @@ def _print(facts: dict[str, Any], console: Console) -> None:
         line(f"the pilot failed: {facts['pilot_error']}", "red")
     elif "pilot_seconds" in facts:
         line(f"a pilot of {facts['pilot_replications']} replications took {facts['pilot_seconds']:.3f} s on one worker")
+    return code

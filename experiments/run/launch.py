@@ -80,6 +80,7 @@ def describe(
     study: Study, store: StorePath, where: str, plan: Resume, console: Console, *, quiet: bool = False
 ) -> None:  # fmt: skip
     """Say what is about to run, after `check_run`; when quiet, only which numbers are of other code, on stderr."""
+    from experiments.run.reporting import blocks_of
     from results.store.files import damages
     from results.store.repair import rebuilt
 
@@ -99,7 +100,11 @@ def describe(
     for line in unreached(study, replications):
         console.print(Text(line, style="yellow"))
     if held is not None and replications > study.replications:
-        console.print(Text(_more_than_asked(held, study.replications), style="yellow"))
+        done, blocks = blocks_of(held)
+        what = f"the store holds {replications:,} replications per cell, more than the {study.replications:,} asked for"
+        goes_on = f"the run goes on to all of them, of which {done:,} of {blocks:,} blocks are done"
+        kept = "all of them are kept" if done == blocks else goes_on
+        console.print(Text(f"{what}; {kept}", style="yellow"))
     for line in _resumed(held, study, plan) if held is not None else ():
         console.print(Text(line, style="yellow"))
 
@@ -143,51 +148,36 @@ def _held(store: StorePath) -> ZarrStore | None:
 def forecast_run(study: Study, store: StorePath, console: Console) -> int:
     """Run a pilot and say what all replications of the store will take and give; returns the exit code."""
     from experiments.run.checking import pilot
+    from results.diagnosis.claims import DEFAULTS, about, fits_needed
 
     held = _held(store)
     replications = study.replications if held is None else max(held.replications, study.replications)
-    found = pilot(study, replications)
+    seconds, used, largest, rows = pilot(study, replications)
 
     def say(line: str) -> None:
         console.print(line, markup=False, soft_wrap=not console.is_terminal)
 
-    say(f"A pilot of {found.pilot:,} replications per cell says: about {duration(found.seconds)} on one worker, "
-        f"{size(found.bytes)} in the store.")  # fmt: skip
-    errors: list[dict[str, Any]] = found.errors.to_dict("records")  # type: ignore[assignment]
+    say(f"A pilot of {rows:,} replications per cell says: about {duration(seconds)} on one worker, {size(used)} in the "
+        "store.")  # fmt: skip
+    errors: list[dict[str, Any]] = largest.to_dict("records")  # type: ignore[assignment]
     for measure in dict.fromkeys(row["measure"] for row in errors):
         worst = max((row for row in errors if row["measure"] == measure), key=lambda row: float(row["mcse"]))
         who = " ".join(part for part in (worst["estimator"], worst["term"], worst["error"]) if part)
         cells = f", cell {worst['cell']}" if len(study.cells) > 1 else ""
         say(f"Monte Carlo error of {measure} after {replications:,} replications: at most {worst['mcse']:.2g} "
             f"({who}{cells})")  # fmt: skip
-    for line in _planned(study, replications):
-        say(line)
-    return 0
 
-
-def _planned(study: Study, replications: int) -> Iterator[str]:
-    """How many replications each judged claim of a study takes; the level of tests is that of a report, 5%."""
-    from results.diagnosis.claims import DEFAULTS, about, fits_needed
-
-    worlds, cells = worlds_reached(replications, study.world_count), len(study.cells)
+    # what each judged claim takes; the level of tests is that of a report, 5%
+    worlds, count_of_cells = worlds_reached(replications, study.world_count), len(study.cells)
     for claim in study.claims or DEFAULTS:
         if not claim.is_judged:
             continue
         lone, every = (fits_needed(claim.nominal(0.05), claim.limit(0.05), share=claim.measure != "bias", cells=count,
-                                   worlds=worlds) for count in (1, cells))  # fmt: skip
-        all_cells = f", about {about(every):,.0f} a cell for all {cells} cells" if cells > 1 else ""
-        yield (f'To tell that {claim.measure} holds takes about {about(lone):,.0f} replications in one cell{all_cells} '
-               f"(chance 80%, tolerance {claim.limit(0.05):g}), and more where worlds differ.")  # fmt: skip
-
-
-def _more_than_asked(held: ZarrStore, asked: int) -> str:
-    from experiments.run.reporting import blocks_of
-
-    done, blocks = blocks_of(held)
-    what = f"the store holds {held.replications:,} replications per cell, more than the {asked:,} asked for"
-    if done == blocks:
-        return f"{what}; all of them are kept"
-    return f"{what}; the run goes on to all of them, of which {done:,} of {blocks:,} blocks are done"
+                                   worlds=worlds) for count in (1, count_of_cells))  # fmt: skip
+        every_cell = f", about {about(every):,.0f} a cell for all {count_of_cells} cells" if count_of_cells > 1 else ""
+        say(f'To tell that {claim.measure} holds takes about {about(lone):,.0f} replications in one cell{every_cell} '
+            f"(chance 80%, tolerance {claim.limit(0.05):g}), and more where worlds differ.")  # fmt: skip
+    return 0
 
 
 def launch(

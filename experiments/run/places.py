@@ -82,20 +82,32 @@ def place_of(
         raise bad(f"where = {in_table!r}", where="[cluster]", allowed='a text, such as "local"', remedy="correct where")
     chosen = where or in_table or default
     given = table if where in (None, in_table) else {}  # options belong to the place that stands beside them
-    given |= dict(map(_pair, options))
+    for text in options:
+        key, sign, value = text.partition("=")
+        if not (sign and key.strip()):
+            raise bad(f"{text!r}", where="--cluster-option", allowed=FORM, remedy="write the key, =, and the value")
+        given[key.strip().replace("-", "_")] = value.strip()
     if insecure and chosen.startswith("tcp://"):
         given["insecure"] = True
     if workers is not None:
         given["workers"] = workers
     source = "[cluster]" if given and not options and workers is None else "--cluster-option"
     with as_bad_input():
-        _check_workers(chosen, workers)
+        kind = back_ends().get(chosen.partition("://")[0])
+        if workers is not None and kind is not None and "workers" not in kind.__dataclass_fields__:
+            starting = [name for name, found in back_ends().items() if "workers" in found.__dataclass_fields__]
+            raise bad(f"--workers {workers} with cluster {chosen!r}", where="--workers",
+                      allowed=f"--cluster {', '.join(sorted(starting))}", remedy="leave --workers out")  # fmt: skip
         back = back_end(chosen, given, source=source)
     if back.lacks:
         raise bad(f"cluster {chosen} needs a library that is not installed", where="--cluster",
                   allowed=f"panelproof with the extra {back.lacks}",
                   remedy=f'install it: pip install "panelproof[{back.lacks}]"')  # fmt: skip
-    return ClusterPlace(chosen, back, _seconds(timeout), ship)
+    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)
+                                or not 0 < timeout < math.inf):  # fmt: skip
+        raise bad(f"block timeout {timeout!r}", where="--block-timeout", allowed="seconds above 0",
+                  remedy="correct the number")  # fmt: skip
+    return ClusterPlace(chosen, back, None if timeout is None else float(timeout), ship)
 
 
 def named_place(
@@ -117,28 +129,3 @@ def table_of(study: str) -> Mapping[str, Any]:
         raise bad(f"cluster = {table!r}", where=str(path), allowed='a table, such as [cluster] where = "local"',
                   remedy="write it as a table")  # fmt: skip
     return table
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, sign, value = text.partition("=")
-    if not (sign and key.strip()):
-        raise bad(f"{text!r}", where="--cluster-option", allowed=FORM, remedy="write the key, =, and the value")
-    return key.strip().replace("-", "_"), value.strip()
-
-
-def _check_workers(where: str, workers: int | None) -> None:
-    """Raise BadInput for a number of workers where none are started."""
-    kind = back_ends().get(where.partition("://")[0])
-    if workers is not None and kind is not None and "workers" not in kind.__dataclass_fields__:
-        starting = [name for name, found in back_ends().items() if "workers" in found.__dataclass_fields__]
-        raise bad(f"--workers {workers} with cluster {where!r}", where="--workers",
-                  allowed=f"--cluster {', '.join(sorted(starting))}", remedy="leave --workers out")  # fmt: skip
-
-
-def _seconds(timeout: Any) -> float | None:
-    if timeout is None:
-        return None
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
-        raise bad(f"block timeout {timeout!r}", where="--block-timeout", allowed="seconds above 0",
-                  remedy="correct the number")  # fmt: skip
-    return float(timeout)

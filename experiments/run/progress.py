@@ -32,7 +32,6 @@ class Watch:
         self.poisoned = 0
         self._begin = time.monotonic()
         self._had = -1
-        self._last = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -50,18 +49,6 @@ class Watch:
     def rate(self, step: Step) -> float:
         """Panels a second since the start."""
         return (step.replications - self._had) / max(time.monotonic() - self._begin, 1e-9)
-
-    def said(self, step: Step) -> str:
-        """How far it is, in words."""
-        return line(step, self.rate(step))
-
-    def due(self, step: Step, seconds: float) -> bool:
-        """Whether so many seconds have passed since it was last due, or all is done."""
-        now = time.monotonic()
-        if now - self._last < seconds and step.blocks < step.of_blocks:
-            return False
-        self._last = now
-        return True
 
     def show(self, step: Step) -> None:
         """Show it."""
@@ -111,47 +98,35 @@ class Lines(Watch):
     def _keep_saying(self) -> None:
         while not self._over.wait(PLAIN_EVERY):
             if self._newest is not None:
-                self._say(self._newest)
+                self._console.print(line(self._newest, self.rate(self._newest)), markup=False, soft_wrap=True)
 
     def show(self, step: Step) -> None:
         """Print the first step and the last; the timer prints those between."""
         first, self._newest = self._newest is None, step
         if first or step.blocks == step.of_blocks:
-            self._say(step)
-
-    def _say(self, step: Step) -> None:
-        self._console.print(self.said(step), markup=False, soft_wrap=True)
+            self._console.print(line(step, self.rate(step)), markup=False, soft_wrap=True)
 
 
 class Notebook(Watch):
     """A bar of HTML that a notebook draws anew in place; it needs no widgets."""
 
     _handle: Any = None
+    _drawn = 0.0  # when it was drawn last
 
     def show(self, step: Step) -> None:
-        """Draw the bar anew when it is due."""
-        if not self.due(step, SHOWN_EVERY):
+        """Draw the bar anew, not too often before all is done."""
+        if time.monotonic() - self._drawn < SHOWN_EVERY and step.blocks < step.of_blocks:
             return
+        self._drawn = time.monotonic()
         from IPython.display import display  # there is one where there is a notebook
 
-        now = DrawnProgress(step.replications, step.of_replications, self.said(step))
+        said = line(step, self.rate(step))
+        bar = f'<progress value="{step.replications}" max="{max(step.of_replications, 1)}"></progress> {said}'
+        now = {"text/plain": said, "text/html": bar}
         if self._handle is None:
-            self._handle = display(now, display_id=True)  # type: ignore[no-untyped-call]
+            self._handle = display(now, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:
-            self._handle.update(now)
-
-
-class DrawnProgress:
-    """One state of a notebook's bar."""
-
-    def __init__(self, done: int, wanted: int, said: str) -> None:
-        self.done, self.wanted, self.said = done, wanted, said
-
-    def __repr__(self) -> str:
-        return self.said
-
-    def _repr_html_(self) -> str:
-        return f'<progress value="{self.done}" max="{max(self.wanted, 1)}"></progress> {self.said}'
+            self._handle.update(now, raw=True)
 
 
 def watch_of(progress: bool | None, console: Console | None = None) -> Watch | None:
@@ -227,9 +202,15 @@ def run(
     """
     study, watch = study_of(study), watch_of(progress)
     with nullcontext() if watch is None else watch:
-        listen = _all(listen, watch.step if watch else None)
+        listeners = [listener for listener in (listen, watch.step if watch else None) if listener is not None]
+
+        def tell(step: Step) -> None:
+            for listener in listeners:
+                listener(step)
+
         with opened(cluster, workers, others.pop("executor", None)) as others["executor"]:
-            return runner.run(study, store=store, client=client, until=until, listen=listen, **others)
+            return runner.run(study, store=store, client=client, until=until,
+                              listen=tell if listeners else None, **others)  # fmt: skip
 
 
 @contextmanager
@@ -251,14 +232,3 @@ def opened(cluster: str | None, workers: int | None, executor: Executor | None =
         yield made
     finally:
         made.close()
-
-
-def _all(*listeners: ProgressListener | None) -> ProgressListener | None:
-    """One listener that tells all that there are."""
-    there = [listener for listener in listeners if listener is not None]
-
-    def tell(step: Step) -> None:
-        for listener in there:
-            listener(step)
-
-    return tell if there else None

@@ -45,7 +45,6 @@ from results.tables.journal_table import table_formats
 from results.tables.records import Document
 from results.verdict.answer import answer, verdict_records
 from sim.errors import Problem, bad, closest, gathering, listed, one_of, refuse, visible_json
-from sim.panel import Panel
 from sim.real_panels import Placebo, panel_of
 from sim.world.parts.geography import UnitsOfPanel
 
@@ -57,7 +56,14 @@ def facts_of(store: ZarrStore) -> ReportFacts:
     study: Mapping[str, Any] = store.facts["study"]
     kind, panel = study["design"]["kind"], study["design"].get("panel")  # a real one, as it is or assigned anew
     done, blocks = blocks_of(store)
-    environments = environments_of(store)
+    environments = tuple(
+        f"{origin.text} ({'; '.join(origin.differs)})" if origin.differs else origin.text
+        for origin in store.environments
+    )
+    share = store.shard
+    shard = "" if share is None else (
+        f"a shard, {share.number} of {share.of}: {len([*store.done()]):,} of {store.states.size:,} blocks of the study "
+        "are here; `panelproof store merge` joins all shards")  # fmt: skip
     errors = {name: store.usual_error(name) for name in store.layouts}
     where = f"`panelproof store info {shlex.quote(str(store.path))}` shows each"
     return ReportFacts(
@@ -73,29 +79,13 @@ def facts_of(store: ZarrStore) -> ReportFacts:
         blocks=blocks,
         environments=environments,
         stopped="" if store.stopped is None else store.stopped.sentence,
-        shard=_share_of(store),
+        shard=shard,
         raised=tuple(
             f"Of {name} most often: {textwrap.shorten(line, MOST_OF_AN_ERROR)} ({count} of {kept} reasons "
             f"kept; {where})."
             for name, (line, count, kept) in errors.items()
             if kept
         ),
-    )
-
-
-def _share_of(store: ZarrStore) -> str:
-    """Which share of the study a store is, in one line."""
-    if (share := store.shard) is None:
-        return ""
-    here = f"{len([*store.done()]):,} of {store.states.size:,} blocks of the study are here"
-    return f"a shard, {share.number} of {share.of}: {here}; `panelproof store merge` joins all shards"
-
-
-def environments_of(store: ZarrStore) -> tuple[str, ...]:
-    """Every code and machine that computed some blocks, and how it differs from the first."""
-    return tuple(
-        f"{origin.text} ({'; '.join(origin.differs)})" if origin.differs else origin.text
-        for origin in store.environments
     )
 
 
@@ -179,15 +169,11 @@ def print_json(store: ZarrStore, diagnosis: Diagnosis) -> None:
         stopped = store.stopped
         study["until"] = {"rule": stopped.rule, "replications": list(stopped.replications), "met": list(stopped.met)}
     study |= {"worlds": diagnosis.worlds, "held_fixed": list(diagnosis.held_fixed)}
-    document = {"study": study, "verdict": verdict_of(diagnosis), "cells": list(diagnosis.cells), "measures": rows}
-    click.echo(visible_json(json.dumps(document, ensure_ascii=False)))
-
-
-def verdict_of(diagnosis: Diagnosis) -> dict[str, Any]:
-    """The answer as plain data: its worst class, its sentences, what was held fixed, and a record a verdict."""
     found = answer(diagnosis)
-    return {"class": str(found.grade), "sentences": list(found.sentences), "notes": list(found.notes),
-            "verdicts": list(verdict_records(found))}  # fmt: skip
+    verdict = {"class": str(found.grade), "sentences": list(found.sentences), "notes": list(found.notes),
+               "verdicts": list(verdict_records(found))}  # fmt: skip
+    document = {"study": study, "verdict": verdict, "cells": list(diagnosis.cells), "measures": rows}
+    click.echo(visible_json(json.dumps(document, ensure_ascii=False)))
 
 
 def check_output(path: Path, option: str = "--html", endings: tuple[str, ...] = (".html", ".htm")) -> None:
@@ -220,19 +206,15 @@ def further_charts(store: ZarrStore, diagnosis: Diagnosis) -> list[Chart]:
     return [*replication_charts(store, diagnosis), *([contrast] if contrast is not None else [])]
 
 
-def _held(panel: Panel) -> str:
-    """A panel that a store holds, in a few words."""
-    return f"sha256 {panel.digest}, in the store"
-
-
 def to_toml(study: Mapping[str, Any]) -> str:
     """A study's settings as the TOML that makes it again; a real panel, which its store holds, by its digest."""
-    design = study["design"]
+    design, held = study["design"], "sha256 {}, in the store"
     if design["kind"] == Placebo.kind and design["panel"]:
-        study = {**study, "design": {**design, "panel": _held(panel_of(design["panel"]))}}
+        digest = panel_of(design["panel"]).digest
+        study = {**study, "design": {**design, "panel": held.format(digest)}}
     geography = design.get("geography")
     if isinstance(geography, Mapping) and geography.get("kind") == UnitsOfPanel.kind and geography["panel"]:
-        named = {**geography, "panel": _held(UnitsOfPanel(geography["panel"]).held)}
+        named = {**geography, "panel": held.format(UnitsOfPanel(geography["panel"]).held.digest)}
         study = {**study, "design": {**design, "geography": named}}
     kept: dict[str, Any] = without_none(study)
     if not kept.get("grid"):
@@ -389,15 +371,11 @@ def pictures_asked(store: ZarrStore, diagnosis: Diagnosis, wanted: ReportOptions
         raise bad(f"no term {wanted.term!r}", where="--term", allowed=one_of(terms), remedy=closest(wanted.term, terms))
     charts = charts_of(store, diagnosis, wanted.term)
     keys = [chart.key for chart in charts]
-    problems = [Problem(f"no picture {name!r}", where="--figure", allowed=one_of(keys), remedy=closest(name, keys))
-                for name in wanted.names if not any(_is_named(chart, name) for chart in charts)]  # fmt: skip
-    refuse(problems)
-    return [chart for chart in charts if not wanted.names or any(_is_named(chart, name) for name in wanted.names)]
-
-
-def _is_named(chart: Chart, name: str) -> bool:
-    """By the name of its file, or by the measure with which this begins."""
-    return chart.key == name or chart.key.startswith(f"{name}-")
+    # a picture is called by the name of its file, or by the measure with which this begins
+    called = {name: [key for key in keys if key == name or key.startswith(f"{name}-")] for name in wanted.names}
+    refuse(Problem(f"no picture {name!r}", where="--figure", allowed=one_of(keys), remedy=closest(name, keys))
+           for name, found in called.items() if not found)  # fmt: skip
+    return [chart for chart in charts if not called or any(chart.key in found for found in called.values())]
 
 
 def write_exports(
@@ -411,33 +389,25 @@ def write_exports(
         drawn = {f"{chart.key}.{form}": figure_bytes(chart, form) for chart in charts for form in wanted.pictures}
         files.append((wanted.figures, drawn))
     if wanted.out is not None:
-        files.append((wanted.out, dict(_tables(store, diagnosis, pivots, wanted.formats))))
+        document = Document({"outcome": store.facts["study"]["name"]}, ())
+        journal = [journal_table(table) for table in pivots]
+        tables: dict[str, bytes] = {}
+        for name in wanted.formats:
+            if name == "xlsx":
+                tables["tables.xlsx"] = xlsx_file(pivots)
+            elif name == "csv":  # every measure of every cell too
+                tables["tables.csv"] = csv_file(pivots).encode()
+                tables["measures.csv"] = str(diagnosis.frame.to_csv(index=False)).encode()
+            else:
+                form = table_formats()[name]
+                content = form.write(document, journal, None, str)
+                tables |= content if isinstance(content, dict) else {form.file: content}
+        files.append((wanted.out, tables))
     try:
         return [path for folder, contents in files for path in write_whole(folder, contents)]
     except OSError as error:
         raise bad(f"cannot be written: {error.strerror}", where=str(error.filename), allowed="a writable folder",
                   remedy="choose another folder") from error  # fmt: skip
-
-
-def _tables(
-    store: ZarrStore, diagnosis: Diagnosis, pivots: Sequence[Pivot], formats: Sequence[str]
-) -> list[tuple[str, bytes]]:
-    """Files of tables by name; csv also has every measure of every cell, in measures.csv."""
-    document = Document({"outcome": store.facts["study"]["name"]}, ())
-    journal = [journal_table(table) for table in pivots]
-    own: dict[str, Callable[[], dict[str, bytes]]] = {
-        "xlsx": lambda: {"tables.xlsx": xlsx_file(pivots)},
-        "csv": lambda: {
-            "tables.csv": csv_file(pivots).encode(),
-            "measures.csv": str(diagnosis.frame.to_csv(index=False)).encode(),
-        },
-    }
-    files: dict[str, bytes] = {}
-    for name in formats:
-        form = table_formats()[name]
-        content = own[name]() if name in own else form.write(document, journal, None, str)
-        files |= content if isinstance(content, dict) else {form.file: content}
-    return list(files.items())
 
 
 def _list(text: str) -> list[str]:

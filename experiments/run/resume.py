@@ -41,11 +41,6 @@ def named_code(settings: Any) -> list[str]:
     return list(dict.fromkeys(kind for kind in found if ":" in kind and not kind.startswith(INLINE)))
 
 
-def check_trusted(settings: Any, where: str) -> None:
-    """Raise BadInput for a store whose study names code that is not panelproof's own."""
-    refuse_code(named_code(settings), where, "store")
-
-
 def refuse_code(found: list[str], where: str, what: str) -> None:
     """Raise BadInput for a store or a bundle that names code, where there is any."""
     if found:
@@ -174,9 +169,18 @@ class Resume:
     reread: bool = False
 
     def check(self, store: ZarrStore, schema: StoreSchema, here: Environment) -> None:
-        """Raise BadInput for another study's store, or one that holds blocks of other code; reads no block."""
-        growth = store.check_study(schema)
-        self._check_share(store, growth is not None and growth.computes)
+        """Raise BadInput for the store of another study or another share, for a share that would grow by cells or
+        estimators, and for blocks of other code; reads no block."""
+        growth, held = store.check_study(schema), store.shard
+        if held != self.shard and store.done():
+            what = "holds the whole study, not a shard" if held is None else f"holds shard {held} of its study"
+            said = "leave --shard out" if held is None else f"say --shard {held}"
+            raise bad(what, where=str(store.path), allowed="one shard a store",
+                      remedy=f"{said}, or choose another --store")  # fmt: skip
+        if held is not None and growth is not None and growth.computes:
+            raise bad(f"holds shard {held} of its study, and a shard cannot grow by cells or estimators",
+                      where=str(store.path), allowed="the study that made it",
+                      remedy="merge the shards first, then run the larger study into the result")  # fmt: skip
         if self.accepted == BOTH:
             return
         if growth is not None and growth.computes:
@@ -205,19 +209,6 @@ class Resume:
         there = store.marked[:cells]
         mine[: len(there), : there.shape[1]] &= ~there
         return set(store.places(mine)) | set(store.raised() if self.retry_failed else ())
-
-    def _check_share(self, store: ZarrStore, grows: bool) -> None:
-        """Raise BadInput for the store of another share, and for one that would grow by cells or estimators."""
-        held = store.shard
-        if held != self.shard and store.done():
-            what = "holds the whole study, not a shard" if held is None else f"holds shard {held} of its study"
-            said = "leave --shard out" if held is None else f"say --shard {held}"
-            raise bad(what, where=str(store.path), allowed="one shard a store",
-                      remedy=f"{said}, or choose another --store")  # fmt: skip
-        if held is not None and grows:
-            raise bad(f"holds shard {held} of its study, and a shard cannot grow by cells or estimators",
-                      where=str(store.path), allowed="the study that made it",
-                      remedy="merge the shards first, then run the larger study into the result")  # fmt: skip
 
     def todo(self, store: Store, here: Environment, where: str) -> list[tuple[int, int]]:
         """(cell, block) of what is to compute, what was damaged included; raises BadInput as `check` does."""
@@ -339,7 +330,7 @@ def replay(store: Store, cell: int, replication: int, *, load_code: bool = False
         if not 0 <= value < count:
             raise bad(f"no {name} {value}", where=where, allowed=f"0 to {count - 1}", remedy="choose another")
     if isinstance(store, ZarrStore) and not load_code:
-        check_trusted(store.schema.study, where)
+        refuse_code(named_code(store.schema.study), where, "store")
     if load_code:
         join_search(Path.cwd())
     runner = runner_of(Study.from_settings(store.schema.study, where), cell)
@@ -384,18 +375,14 @@ def compare(store: ZarrStore, again: Replay, console: Console) -> int:
                 name, term, f"{truth:.6f}", f"{estimates.estimate[0, k]:.6f}", f"{estimates.se[0, 0, k]:.6f}", verdict
             )
     console.print(table)
-    _print_failures(again, console)
-    return 1 if differing else 0
 
-
-def _print_failures(again: Replay, console: Console) -> None:
-    """How each fit that is not OK ended, with its traceback if it raised."""
-    for name, estimates in again.block.estimates.items():
+    for name, estimates in again.block.estimates.items():  # how each fit that is not OK ended
         status = Status(int(estimates.status[0]))
         if status is not Status.OK:
             console.print(f"{name}: {status.meaning}", markup=False)
         if text := again.block.tracebacks.get((again.replication, name)):
             console.print(text.rstrip(), markup=False, soft_wrap=True)
+    return 1 if differing else 0
 
 
 def save_panel(panel: Panel, path: Path) -> None:

@@ -15,9 +15,9 @@ import random
 import secrets
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from experiments.run.places import require_numbers
 from experiments.run.resume import CODE, NUMBERS, Resume, RunLog, logged, origin_of
 from experiments.run.tasks import Job, Result, check_fits, environment_of, run_carefully, run_job, runner_of
 from experiments.settings import kind_of, to_settings
-from experiments.study import Cell, Study, canonical_json
+from experiments.study import Study, canonical_json
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.fits import OF_A_TERM, bound_factor
 from results.diagnosis.measures import MEANINGS
@@ -68,37 +68,31 @@ FORM = "MEASURE:MCSE or MEASURE:ERROR TYPE OR TERM:MCSE"
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """The Monte Carlo error that a measure may have at most; which: one error type or one term, "" for all."""
-
-    measure: str
-    which: str
-    mcse: float
-
-
-@dataclass(frozen=True, slots=True)
 class Until:
-    """Targets that all must be met in a cell; rule: the text they were read from."""
+    """Targets that all must be met in a cell; rule: the text they were read from.
+
+    targets: a measure, one error type or one term of it ("" for all), and the Monte Carlo error that it may have.
+    """
 
     rule: str
-    targets: tuple[Target, ...]
+    targets: tuple[tuple[str, str, float], ...]
 
     @classmethod
     def read(cls, rule: str, layouts: Mapping[str, Layout], where: str = "--until") -> Until:
         """From "coverage:0.005,bias:did:1e-4"; raises BadInput with all that is wrong."""
         names = dict.fromkeys(name for layout in layouts.values() for name in (*layout.errors, *layout.terms))
-        targets: list[Target] = []
+        targets: list[tuple[str, str, float]] = []
         problems: list[Problem] = []
         for text in map(str.strip, rule.split(",")):
             found = list(_problems(text, layouts, tuple(names), where))
             problems += found
             if not found:
                 measure, *middle, mcse = text.split(":")
-                targets.append(Target(measure.strip(), ":".join(middle).strip(), float(mcse)))
+                targets.append((measure.strip(), ":".join(middle).strip(), float(mcse)))
         if problems:
             raise BadInput(*problems)
-        return cls(",".join(f"{item.measure}{':' * bool(item.which)}{item.which}:{item.mcse:g}" for item in targets),
-                   tuple(targets))  # fmt: skip
+        rules = (f"{measure}{':' * bool(which)}{which}:{most:g}" for measure, which, most in targets)
+        return cls(",".join(rules), tuple(targets))
 
     def met(self, store: Store, cell: int, blocks: int) -> bool:
         """Whether the first `blocks` blocks of a cell meet every target, for every estimator's key terms.
@@ -109,13 +103,13 @@ class Until:
         frame = diagnose(store.only(cell, range(blocks))).frame
         frame = frame[(frame["sample"] == "own") & (frame["n"] > 0)]
         key = {(name, term) for name, layout in store.layouts.items() for term in key_terms(layout)}
-        for target in self.targets:
-            rows = frame[frame["measure"] == target.measure]
-            named = (rows["term"] == target.which) | (rows["error"] == target.which)
+        for measure, which, most in self.targets:
+            rows = frame[frame["measure"] == measure]
+            named = (rows["term"] == which) | (rows["error"] == which)
             pairs = zip(rows["estimator"], rows["term"], strict=True)
-            chosen = named if target.which else np.array([pair in key or not pair[1] for pair in pairs], dtype=bool)
+            chosen = named if which else np.array([pair in key or not pair[1] for pair in pairs], dtype=bool)
             bounds = (rows["mcse"].to_numpy() * bound_factor(rows["worlds"].to_numpy()))[np.asarray(chosen)]
-            if not len(bounds) or not bool((bounds <= target.mcse).all()):  # NaN is no small error
+            if not len(bounds) or not bool((bounds <= most).all()):  # NaN is no small error
                 return False
         return True
 
@@ -240,9 +234,18 @@ def schema_of(study: Study) -> StoreSchema:
         block=study.block,
         worlds=study.world_count,
         held_fixed=study.held_fixed,
-        cell_prints=tuple(cell_print(study, cell) for cell in study.cells),
-        estimator_prints=estimator_prints(study),
-    )
+        # all that a cell's draws hang on, and the settings of estimators: what another study has in common with a store
+        cell_prints=tuple(
+            _sha({"design": {"kind": kind_of(cell.design, "sim"), **to_settings(cell.design)},
+                  "design_identity": cell.design.identity, "key": cell.key, "seed": study.seed,
+                  "worlds": study.world_count}) for cell in study.cells),
+        estimator_prints={item.name: _sha({"kind": kind_of(item, "estimators"), **to_settings(item)})
+                          for item in study.estimators},
+    )  # fmt: skip
+
+
+def _sha(value: object) -> str:
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def preflight(study: Study) -> None:
@@ -360,7 +363,8 @@ class _Running:
                                    tickets=None if share is None else share(kept), **those)  # fmt: skip
                 if parts and not kept.there.all():
                     self.tell(f"the blocks of {amount(len(parts), 'client')} are joined")
-                    filling.take_in(parts, plan)
+                    for cell, index in take_in(kept, parts, CODE in plan.accepted, NUMBERS in plan.accepted):
+                        filling.written(cell=cell, block=index, digest=kept.digest(cell, index))
                 filling.fill(plan, self.shuffle, poisoned=not ended)
             if crew and crew.folder.exists():
                 crew.clear(parts)
@@ -475,15 +479,24 @@ def _readable(path: StorePath) -> ZarrStore | None:
 def _watched(kept: ZarrStore, hold: Hold, where: Executor, by: str) -> Iterator[dict[str, Any]]:
     """What `_Filling` needs of a store on the disk: who writes, the log, whether it is still there, what is flushed.
 
-    At the end all is on the disk. If the disk fails, the next run reads every block.
+    At the end all is on the disk. If the disk fails, the next run reads every block. Without workers this process
+    writes into an object store itself: a copy of a process cannot use its connections.
     """
+    one_process = isinstance(where, Serial | Guarded)
+    here = one_process or getattr(where, "on_this_machine", False)
+    alone = one_process and isinstance(kept.path, ObjectPath)
+
+    def own() -> None:
+        there()
+        hold.check()
+
     with (
         kept.held(),
         present(kept.path) as there,
         logged(kept.path, on=where.address, writes=by) as log,
-        _shared(kept.path, by, where) as into,
+        shared(kept.path, elsewhere=not here) if by == "workers" and not alone else nullcontext() as into,
     ):
-        kept.before_mark = own = _both(there, hold.check)
+        kept.before_mark = own
         try:
             with acknowledged(kept.path, partial(log.say, "commit")) as written:
                 yield {"into": into, "log": log, "still": own, "written": written}
@@ -496,26 +509,6 @@ def _watched(kept: ZarrStore, hold: Hold, where: Executor, by: str) -> Iterator[
             kept.before_mark = lambda: None  # the store outlives the run
         own()
     hold.settle()
-
-
-def _shared(store: StorePath, writes: str, where: Executor) -> AbstractContextManager[Shared | None]:
-    """The store for workers to write into; None where this process writes.
-
-    Without workers it writes into an object store itself: a copy of a process cannot use its connections.
-    """
-    alone = isinstance(store, ObjectPath) and isinstance(where, Serial | Guarded)
-    here = isinstance(where, Serial | Guarded) or getattr(where, "on_this_machine", False)
-    return shared(store, elsewhere=not here) if writes == "workers" and not alone else nullcontext()
-
-
-def _both(*checks: Callable[[], None]) -> Callable[[], None]:
-    """One check that makes all, in order."""
-
-    def check() -> None:
-        for one in checks:
-            one()
-
-    return check
 
 
 def _writer(writes: str | None, store: str | StorePath | None, where: Executor) -> str:
@@ -570,12 +563,6 @@ class _Filling:
     tickets: Tickets | None = None
     run: str = field(default_factory=lambda: secrets.token_hex(8))
 
-    def take_in(self, parts: Sequence[Path], plan: Resume) -> None:
-        """Copy what the store lacks from the parts of clients, which nobody fills any more."""
-        assert isinstance(self.store, ZarrStore)
-        for cell, index in take_in(self.store, parts, CODE in plan.accepted, NUMBERS in plan.accepted):
-            self.written(cell=cell, block=index, digest=self.store.digest(cell, index))
-
     def fill(self, plan: Resume, shuffle: int | None, *, poisoned: bool = True) -> None:
         """Compute and write what is missing. poisoned: blocks that could not be computed are tried again."""
         where = str(getattr(self.store, "path", "memory"))
@@ -593,27 +580,31 @@ class _Filling:
                 self.store.note(name, stated)
         if self.tickets is not None:
             for free in self.tickets.rounds(self.still):
-                self._send(free, tally, TOLD_FIRST * self.executor.workers)
+                self._send(free, tally)
             tally.end(len(self.store.wanted()), len(self.study.cells) * self.study.replications)
             return
         if self.until is None:
-            self._compute(todo, shuffle, tally)
+            self._send(todo, tally, shuffle=shuffle)
             return
         stopping = Stopping(self.store, self.until, set(todo))
         while places := stopping.next_round():
-            self._compute(places, shuffle, tally)
+            self._send(places, tally, shuffle=shuffle)
             stopping.missing.difference_update(places)
         self.store.stop(stopping.stopped)
         tally.end(len(self.store.wanted()), sum(stopping.stopped.replications))
 
-    def _compute(self, places: list[tuple[int, int]], shuffle: int | None, tally: _Tally) -> None:
-        """Compute and write some blocks."""
-        if shuffle is not None:
-            random.Random(shuffle).shuffle(places)
-        self._send(places, tally, TOLD_FIRST * self.executor.workers)
+    def _send(
+        self, places: Iterable[tuple[int, int]], tally: _Tally, *, shuffle: int | None = None, tell: int | None = None
+    ) -> None:
+        """Compute and write some blocks.
 
-    def _send(self, places: Iterable[tuple[int, int]], tally: _Tally, tell: int) -> None:
-        """Send jobs, the first `tell` of them with the study; again, with it, where a worker does not know it."""
+        tell: how many jobs, the first ones, bring the study; None = eight a worker. A job whose worker does not know
+        the study is sent again, with it.
+        """
+        if shuffle is not None:
+            places = list(places)
+            random.Random(shuffle).shuffle(places)
+        tell = TOLD_FIRST * self.executor.workers if tell is None else tell
         again: list[tuple[int, int]] = []
         outcomes = self.executor.run(run_job, self._jobs(places, tell), run_carefully)
 
@@ -637,14 +628,15 @@ class _Filling:
             if isinstance(outcomes, Generator):
                 outcomes.close()  # jobs that are on their way are called off now, not when memory is cleared
         if again:
-            self._send(again, tally, len(again))
+            self._send(again, tally, tell=len(again))
 
     def _jobs(self, todo: Iterable[tuple[int, int]], tell: int) -> Iterator[Job]:
         size, panels = self.study.block, dict[int, int]()
         for number, (cell, index) in enumerate(todo):
             start = index * size
             stop = min(start + size, self.study.replications)
-            only = self._only(cell, index)
+            lacking = self.store.lacking(cell, index)  # all, also where fits raised and are tried again
+            only = lacking if 0 < len(lacking) < len(self.store.layouts) else None
             into = self.into if only is None else None  # estimators that join a block are compared with it here
             study = self.study if number < tell else None
             if cell not in panels:
@@ -652,18 +644,17 @@ class _Filling:
                 panels[cell] = schema.periods * schema.units
             yield Job(study, cell, index, start, stop, self.asked, only, into, self.run, panels[cell])
 
-    def _only(self, cell: int, index: int) -> tuple[str, ...] | None:
-        """The estimators that a block lacks; None for all, and for fits that raised and are tried again."""
-        lacking = self.store.lacking(cell, index)
-        return lacking if 0 < len(lacking) < len(self.store.layouts) else None
-
     def _keep(self, outcome: Outcome) -> None:
         """Write what became of a job; raises what concerns the whole run."""
         job: Job = outcome.job
         self.still()
         if isinstance(outcome.error, BadInput | WorkerRefused) and not isinstance(outcome.error, PluginRaised):
             raise outcome.error
-        self._log_deaths(outcome)
+        if self.log is not None:
+            for worker in outcome.left:
+                self.log.say("left", worker=worker)
+            if outcome.again:
+                self.log.say("again", cell=job.cell, block=job.index, why=outcome.again)
         if outcome.error is None:
             result: Result = outcome.result
             if result.made_in is not None and self.here is not None:
@@ -683,15 +674,6 @@ class _Filling:
             self.store.poison(job.cell, job.index, "".join(traceback.format_exception(outcome.error)))
             if self.log:
                 self.log.say("poisoned", cell=job.cell, block=job.index, died=outcome.died, why=str(outcome.error))
-
-    def _log_deaths(self, outcome: Outcome) -> None:
-        """Say which workers went, and that a block was computed again."""
-        if self.log is None:
-            return
-        for worker in outcome.left:
-            self.log.say("left", worker=worker)
-        if outcome.again:
-            self.log.say("again", cell=outcome.job.cell, block=outcome.job.index, why=outcome.again)
 
 
 class _Tally:
@@ -718,8 +700,12 @@ class _Tally:
             if isinstance(block, Written):
                 self._failed, self._bytes = self._failed + block.failed, self._bytes + block.bytes
             else:
+                of_fits = ("estimate", "se", "dof", "status", "pvalue", "lower", "upper")
+                arrays = [*block.truth.values()]
+                for found in block.estimates.values():
+                    arrays += [*(getattr(found, name) for name in of_fits), *found.statistics.values()]
                 self._failed += block.failed
-                self._bytes += _size(block)
+                self._bytes += sum(values.nbytes for values in arrays if values is not None)
         self._replications = min(self._replications + job.stop - job.start, self._of_replications)
         if self._listen:
             self._listen(self._now(job.cell, job.index))
@@ -737,15 +723,6 @@ class _Tally:
         return Progress(*done, self._poisoned, self._failed, self._bytes, cell, block)
 
 
-def _size(block: Block) -> int:
-    """Bytes of a block's numbers."""
-    of_fits = ("estimate", "se", "dof", "status", "pvalue", "lower", "upper")
-    arrays = [*block.truth.values()]
-    for found in block.estimates.values():
-        arrays += [*(getattr(found, name) for name in of_fits), *found.statistics.values()]
-    return sum(values.nbytes for values in arrays if values is not None)
-
-
 def one_behind[T](work: Callable[[T], None], items: Iterator[T]) -> None:
     """Do some work on each item, in a thread, while the next one is being made; raises what the work raises."""
     with ThreadPoolExecutor(1) as pool:
@@ -756,22 +733,3 @@ def one_behind[T](work: Callable[[T], None], items: Iterator[T]) -> None:
             behind = pool.submit(work, item)
         if behind is not None:
             behind.result()
-
-
-def cell_print(study: Study, cell: Cell) -> str:
-    """SHA-256 of all that a cell's draws hang on: its design, key, seed and worlds.
-
-    By such fingerprints a store knows what of it a larger study has in common.
-    """
-    design = {"kind": kind_of(cell.design, "sim"), **to_settings(cell.design)}
-    return _sha({"design": design, "design_identity": cell.design.identity, "key": cell.key, "seed": study.seed,
-                 "worlds": study.world_count})  # fmt: skip
-
-
-def estimator_prints(study: Study) -> dict[str, str]:
-    """SHA-256 of the settings of each estimator, by name."""
-    return {item.name: _sha({"kind": kind_of(item, "estimators"), **to_settings(item)}) for item in study.estimators}
-
-
-def _sha(value: object) -> str:
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()

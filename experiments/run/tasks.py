@@ -11,9 +11,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -29,16 +28,15 @@ from results.store.chunks import Shared, Written, write_chunks
 from sim.errors import BadInput
 from sim.streams import TILE, world_of
 
+if TYPE_CHECKING:
+    from cluster.survey import Worker
+
 KEPT_STUDIES = 4  # that a worker remembers
 KEPT_CELLS = 8  # cells a worker remembers
 KEPT_WORLDS = 160  # settled worlds of them, some MB each
 PACKAGES = ("numpy", "scipy", "panelproof")  # whose versions decide the bits
 ROOMS = ("sim", "estimators", "results", "cluster", "experiments")  # whose code does
 BY_VALUE = "__main__"  # the module that a script is: its classes travel to workers with each job
-
-
-class EnvironmentMismatch(WorkerRefused):
-    """A worker whose numbers could differ from the client's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +107,12 @@ def runner_of(study: Study, cell: int) -> CellRunner:
         if key not in _runners:
             _runners[key] = CellRunner.prepare(study, study.cells[cell])
         _runners.move_to_end(key)
-        while len(_runners) > 1 and (len(_runners) > KEPT_CELLS or _worlds() > KEPT_WORLDS):
+        while len(_runners) > 1:
+            worlds = sum(len(runner.settled) for runner in _runners.values())
+            if len(_runners) <= KEPT_CELLS and worlds <= KEPT_WORLDS:
+                break
             _runners.popitem(last=False)
         return _runners[key]
-
-
-def _worlds() -> int:
-    """Settled worlds that this process remembers."""
-    return sum(len(runner.settled) for runner in _runners.values())
 
 
 _studies: OrderedDict[str, Study] = OrderedDict()  # studies that jobs brought, by their runs
@@ -133,7 +129,7 @@ def cached_study(job: Job) -> Study | None:
 
 
 def check_environment(client: Environment | None) -> Environment | None:
-    """Raise EnvironmentMismatch when this process is not like the client's.
+    """Raise WorkerRefused when this process is not like the client's.
 
     Returns this process where the client takes any numbers, so that it can say whose they are; else None.
     """
@@ -142,14 +138,14 @@ def check_environment(client: Environment | None) -> Environment | None:
     names = [name for name, _ in client.packages]
     here = environment(names, [name for name, _ in client.code if name != BY_VALUE])
     if differences := here.differences(client):
-        raise EnvironmentMismatch(f"a worker differs from the client: {', '.join(differences)}; {here.remedy(client)}")
+        raise WorkerRefused(f"a worker differs from the client: {', '.join(differences)}; {here.remedy(client)}")
     return None if client.probe else here
 
 
 def computed(job: Job) -> Result:
     """The first part of a job, which draws and fits, one at a time where a worker has several threads.
 
-    Raises EnvironmentMismatch when this process is not like the client's.
+    Raises WorkerRefused when this process is not like the client's.
     """
     prepare_process()
     made_in = check_environment(job.environment)
@@ -212,36 +208,35 @@ def check_fits(study: Study, executor: Executor, here: Environment | None) -> No
 # Which workers may compute a study: those that are like the client. The others are named, with what to do.
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A worker, and why it may not compute; "" where it may. code_alone: its code is all that differs."""
+def ask(pool: Any, here: Environment, *, ship: bool) -> list[Worker]:
+    """Every worker of a pool of Dask, held against this process.
 
-    worker: Any
-    why: str
-    code_alone: bool
-
-
-def ask(pool: Any, here: Environment) -> list[Asked]:
-    """Every worker of a pool of Dask, held against this process."""
-    from cluster.survey import survey
+    ship: send them the code of this process first, where only that differs.
+    """
+    from cluster import survey
 
     packages, modules = [name for name, _ in here.packages], [name for name, _ in here.code if name != BY_VALUE]
-    return [_judged(worker, here) for worker in survey(pool, packages, modules)]
+    found = [_judged(worker, here) for worker in survey.survey(pool, packages, modules)]
+    if ship and any(item.why and item.code_alone for item in found):
+        size = survey.ship(pool, modules)
+        pool.say(f"sent {size / 1e6:.1f} MB of code to the workers")
+        found = [_judged(worker, here) for worker in survey.survey(pool, packages, modules)]
+    return found
 
 
-def _judged(worker: Any, here: Environment) -> Asked:
+def _judged(worker: Worker, here: Environment) -> Worker:
+    """A worker with the reason why it may not compute, "" where it may, and whether its code is all that differs."""
     found = worker.environment
     if found is None:
-        return Asked(worker, worker.why, code_alone="no module" in worker.why)
+        return replace(worker, code_alone="no module" in worker.why)
     missing = [name for name, digest in found.code if not digest and dict(here.code).get(name)]
     if missing and found.differs_in_code_alone(here):
         names = ", ".join(missing)
-        return Asked(
-            worker, f"it has no module {names}, which the study needs: install it there, or say --ship-code", True
-        )
+        why = f"it has no module {names}, which the study needs: install it there, or say --ship-code"
+        return replace(worker, why=why, code_alone=True)
     differences = found.differences(here)
     why = f"a worker differs from the client: {', '.join(differences)}; {found.remedy(here)}" if differences else ""
-    return Asked(worker, why, found.differs_in_code_alone(here))
+    return replace(worker, why=why, code_alone=found.differs_in_code_alone(here))
 
 
 def admit(executor: Executor, study: Study, *, ship: bool, any_numbers: bool = False) -> None:
@@ -258,21 +253,9 @@ def admit(executor: Executor, study: Study, *, ship: bool, any_numbers: bool = F
         return
     here = environment_of(study)
     here = here.of_any_numbers if any_numbers else here
-    found = ask(executor, here)
-    if ship and any(item.why and item.code_alone for item in found):
-        send(executor, here)
-        found = ask(executor, here)
-    for item in found:
+    for item in ask(executor, here, ship=ship):
         if item.why:
-            executor.refuse(item.worker.address, item.why)
-
-
-def send(pool: Any, here: Environment) -> None:
-    """Send the code of this process to all workers."""
-    from cluster.survey import ship
-
-    size = ship(pool, [name for name, _ in here.code if name != BY_VALUE])
-    pool.say(f"sent {size / 1e6:.1f} MB of code to the workers")
+            executor.refuse(item.address, item.why)
 
 
 LOST = "the fit ended its process: "  # how the text of such a fit begins
@@ -288,34 +271,17 @@ class DrawDied(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class JobPiece:
-    """Replications of a job: of all its estimators, or one, in the way that a name of `WAYS` says."""
+    """Replications of a job: of all its estimators, or one.
+
+    way: "whole"; "draw" and "reduce", which only try whether the process survives; "alone" and "from moments", one
+    replication after the other.
+    """
 
     job: Job
     start: int
     stop: int
     way: str
     estimator: str = ""
-
-
-def _draw(runner: CellRunner, piece: JobPiece) -> None:
-    runner.draw(piece.start)
-
-
-def _reduce(runner: CellRunner, piece: JobPiece) -> None:
-    panel = runner.draw(piece.start).panel
-    plans = runner.plan(int(world_of(piece.start, runner.worlds)), panel)
-    reduction = runner.estimators[0].reduction(runner.schema)
-    if reduction is not None and reduction in plans:
-        reduction.reduce(plans[reduction], Tile(panel))
-
-
-WAYS: dict[str, Callable[[CellRunner, JobPiece], Block | None]] = {
-    "whole": lambda runner, piece: runner.run(piece.start, piece.stop),
-    "draw": _draw,
-    "reduce": _reduce,
-    "from moments": lambda runner, piece: runner.run_singly(piece.start, piece.stop, reduced=True),
-    "alone": lambda runner, piece: runner.run_singly(piece.start, piece.stop, reduced=False),
-}
 
 
 def compute_piece(piece: JobPiece) -> Block | None:
@@ -325,7 +291,17 @@ def compute_piece(piece: JobPiece) -> Block | None:
     runner = runner_of(job.known, job.cell)
     chosen = (piece.estimator,) if piece.estimator else tuple(item.name for item in _estimators(job))
     runner = replace(runner, estimators=tuple(item for item in job.known.estimators if item.name in chosen))
-    return WAYS[piece.way](runner, piece)
+    if piece.way == "whole":
+        return runner.run(piece.start, piece.stop)
+    if piece.way not in ("draw", "reduce"):
+        return runner.run_singly(piece.start, piece.stop, reduced=piece.way == "from moments")
+    panel = runner.draw(piece.start).panel
+    if piece.way == "reduce":
+        plans = runner.plan(int(world_of(piece.start, runner.worlds)), panel)
+        reduction = runner.estimators[0].reduction(runner.schema)
+        if reduction is not None and reduction in plans:
+            reduction.reduce(plans[reduction], Tile(panel))
+    return None
 
 
 def run_carefully(job: Job, seconds: float | None, memory: int | None) -> Result:
@@ -357,7 +333,8 @@ class FaultBisection:
     job: Job
     seconds: float | None
     memory: int | None
-    child: Child = field(default_factory=lambda: Child(fork=_alone()))
+    # in the main thread, as in a run without workers: a copy of this process then holds no lock of other threads
+    child: Child = field(default_factory=lambda: Child(fork=threading.current_thread() is threading.main_thread()))
     slowest: float = 0.0
     dead_draws: int = 0
 
@@ -423,30 +400,21 @@ class FaultBisection:
         return self.singly(item, start, stop, "from moments")
 
     def singly(self, item: Estimator, start: int, stop: int, way: str) -> Block:
-        """The replications of a tile one by one: halving them would hang again at each step."""
-        return Block.join([self.one(item, at, way) for at in range(start, stop)])
-
-    def one(self, item: Estimator, at: int, way: str) -> Block:
-        """One replication, or that its fit ended the process."""
-        try:
-            return self.call(at, at + 1, way, item.name)
-        except JobDied as error:
-            return self.lost(item, at, error)
-
-    def lost(self, item: Estimator, at: int, error: JobDied) -> Block:
-        """The replication whose fit ended its process."""
-        runner = runner_of(self.job.known, self.job.cell)
-        first = at - at % TILE
-        truth = {name: values[at - first : at - first + 1] for name, values in runner.draw(first).truth.items()}
-        failed = Estimates.failed(runner.layouts[item.name], Status.ERROR)
-        return Block(truth, {item.name: failed}, {(at, item.name): f"{LOST}{error}"}, at)
+        """The replications of a tile one by one, also those whose fit ends its process: halving them would hang again
+        at each step."""
+        blocks = []
+        for at in range(start, stop):
+            try:
+                blocks.append(self.call(at, at + 1, way, item.name))
+            except JobDied as error:
+                runner = runner_of(self.job.known, self.job.cell)
+                first = at - at % TILE
+                truth = {name: values[at - first : at - first + 1] for name, values in runner.draw(first).truth.items()}
+                failed = Estimates.failed(runner.layouts[item.name], Status.ERROR)
+                blocks.append(Block(truth, {item.name: failed}, {(at, item.name): f"{LOST}{error}"}, at))
+        return Block.join(blocks)
 
 
 def _estimators(job: Job) -> list[Estimator]:
     """Those that a job fits."""
     return [item for item in job.known.estimators if job.only is None or item.name in job.only]
-
-
-def _alone() -> bool:
-    """Whether this is the main thread, as in a run without workers: a copy of it holds no lock of other threads."""
-    return threading.current_thread() is threading.main_thread()

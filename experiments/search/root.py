@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,32 +155,27 @@ def _nothing(state: str, at: float, points: Sequence[SearchPoint]) -> Found:
 def _bracket(
     measure: MeasureAt, limits: Limits, points: list[SearchPoint], sign: int
 ) -> tuple[SearchPoint, SearchPoint] | None:
-    """Two points between which y crosses; None where it does not, as far as x may go."""
-    last = points[-1]
-    for x in _steps(measure, limits, points):
-        new = next(point for point in reversed(points) if point.x == x)
-        if np.sign(new.y) == -sign and new.clear:
-            return last, new
-        last = new
-    return None
+    """Two points between which y crosses; None where it does not, as far as x may go.
 
-
-def _steps(measure: MeasureAt, limits: Limits, points: list[SearchPoint]) -> Iterator[float]:
-    """Ever larger steps away from the start, measured; where x is not allowed, half of what is left, a few times."""
-    good, step, bad = limits.start, limits.step, math.nan
+    Ever larger steps go away from the start; where x is not allowed, half of what is left, a few times.
+    """
+    last, good, step, bad = points[-1], limits.start, limits.step, math.nan
     for _ in range(STEPS):
         x = (good + bad) / 2 if math.isfinite(bad) else limits.start + step
         x = min(max(x, limits.least), limits.most)
         x = float(round(x)) if limits.whole else x
         if x == good:
-            return
+            return None
         try:
-            points.append(measure(x, limits.first))
+            new = measure(x, limits.first)
         except BadInput:
             bad = x
             continue
-        good, step = x, step * limits.factor
-        yield x
+        points.append(new)
+        if np.sign(new.y) == -sign and new.clear:
+            return last, new
+        last, good, step = new, x, step * limits.factor
+    return None
 
 
 def narrow(measure: MeasureAt, limits: Limits, points: list[SearchPoint], a: SearchPoint, b: SearchPoint) -> None:
@@ -210,8 +206,10 @@ def _zoom(measure: MeasureAt, limits: Limits, points: list[SearchPoint]) -> Foun
     fit = guess = _secant(points)
     short = False
     for _ in range(STEPS):
-        tried = [_allowed(measure, x, share * each) for x, share in _places(guess, limits)]
-        new = [item for item in tried if item is not None]
+        new: list[SearchPoint] = []
+        for x, share in _places(guess, limits):
+            with suppress(BadInput):  # x is not allowed, as at an end of a window
+                new.append(measure(x, share * each))
         points += new
         spent += sum(item.n for item in new)
         if not new:
@@ -227,11 +225,8 @@ def _zoom(measure: MeasureAt, limits: Limits, points: list[SearchPoint]) -> Foun
         room = max(limits.budget - spent, 0) // (2 + CENTRE)
         each = max(limits.first, min(int(each * min(max(need, 1.5), GROWTH)), room))
         each = -(-each // limits.first) * limits.first
-    return _on_the_way(fit, half, limits, points, short)
 
-
-def _on_the_way(fit: CurveFit, half: float, limits: Limits, points: Sequence[SearchPoint], short: bool) -> Found:
-    """A root with its interval, none of it before the start; without a fit between the points that bracket it."""
+    # no part of the interval lies before the start; without a fit it is what brackets the root
     ends = (fit.root - half, fit.root + half) if math.isfinite(half) else _bracketing(points)
     keep = max if limits.step > 0 else min
     value, lower, upper = (float(keep(x, limits.start)) for x in (fit.root, *ends))
@@ -245,14 +240,6 @@ def _bracketing(points: Sequence[SearchPoint]) -> tuple[float, float]:
     ordered = sorted({item.x: item for item in points if item.clear}.values(), key=lambda item: item.x)
     pairs = [(a.x, b.x) for a, b in itertools.pairwise(ordered) if np.sign(a.y) != np.sign(b.y)]
     return min(pairs, key=lambda pair: pair[1] - pair[0], default=(-math.inf, math.inf))
-
-
-def _allowed(measure: MeasureAt, x: float, n: int) -> SearchPoint | None:
-    """y at x; None where x is not allowed, as at an end of a window."""
-    try:
-        return measure(x, n)
-    except BadInput:
-        return None
 
 
 def _secant(points: Sequence[SearchPoint]) -> CurveFit:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from rich.table import Table
 from scipy.special import stdtrit
 
 from experiments.run.checking import projected
-from experiments.run.places import ClusterPlace, named_place, table_of
+from experiments.run.places import named_place, table_of
 from experiments.search.root import LEVEL
 from experiments.search.solve import (
     BLOCK,
@@ -28,8 +29,6 @@ from experiments.search.solve import (
     check_frontier,
     check_possible,
     dial_of,
-    dials_of,
-    document,
     evaluator_of,
     frontier,
     settings_of_rest,
@@ -57,34 +56,34 @@ def replications_for(evaluator: Evaluator, target: float, budget: int) -> list[S
     The pilot doubles until its own error is known up to 5%, or it has reached the answer or the budget. Raises
     BadInput, after one tile of fits at most, for a measure that there is not.
     """
-    rests = settings_of_rest(evaluator.study, [])
+    rests, worlds = settings_of_rest(evaluator.study, []), evaluator.study.world_count
     for rest in rests:
         evaluator.check(rest)
     evaluator.probe(rests[0])
-    return [_answer(evaluator, rest, target, budget) for rest in rests]
-
-
-def _answer(evaluator: Evaluator, rest: Mapping[str, Any], target: float, budget: int) -> SearchAnswer:
     asks = f"the Monte Carlo error of {evaluator.question.whole_measure} is {target:g}"
-    before, n = len(evaluator.evaluations), -(-evaluator.first // (BLOCK * GROUPS)) * BLOCK * GROUPS
-    point = float(stdtrit(GROUPS - 1, 0.975))
-    while True:
-        evaluator.measure(rest, n)
-        mcse, alone, log_se = spread_of(evaluator.store_at(rest), n, evaluator.question)
-        worlds = evaluator.study.world_count
-        value = needed(mcse, alone, n, worlds, target)
-        if point * log_se <= SURE or n >= min(value, budget):
-            break
-        n = min(2 * n, -(-budget // BLOCK) * BLOCK)
-    wide = math.exp(float(stdtrit(GROUPS - 1, (1 + LEVEL) / 2)) * log_se)
-    lower, upper = (needed(mcse * by, alone * by**2, n, worlds, target) for by in (1 / wide, wide))
-    evaluations = tuple(evaluator.evaluations[before:])
-    if not math.isfinite(value):
-        floor = projected(mcse, alone, n, worlds, 1e9)
-        note = f" {worlds} worlds leave an error of {floor:.2g}: ask for more worlds."
-        return SearchAnswer(asks, CALLED, dict(rest), "not reached", float(MOST_REPLICATIONS), math.nan, math.nan, None,
-                            n, evaluations, note)  # fmt: skip
-    return SearchAnswer(asks, CALLED, dict(rest), "found", value, lower, upper, math.ceil(value), n, evaluations)
+    point, ends = (float(stdtrit(GROUPS - 1, (1 + level) / 2)) for level in (0.95, LEVEL))
+    answers = []
+    for rest in rests:
+        before, n = len(evaluator.evaluations), -(-evaluator.first // (BLOCK * GROUPS)) * BLOCK * GROUPS
+        while True:
+            evaluator.measure(rest, n)
+            mcse, alone, log_se = spread_of(evaluator.store_at(rest), n, evaluator.question)
+            value = needed(mcse, alone, n, worlds, target)
+            if point * log_se <= SURE or n >= min(value, budget):
+                break
+            n = min(2 * n, -(-budget // BLOCK) * BLOCK)
+        wide = math.exp(ends * log_se)
+        lower, upper = (needed(mcse * by, alone * by**2, n, worlds, target) for by in (1 / wide, wide))
+        state, whole, note = "found", None, ""
+        if math.isfinite(value):
+            whole = math.ceil(value)
+        else:
+            state, value, lower, upper = "not reached", float(MOST_REPLICATIONS), math.nan, math.nan
+            floor = projected(mcse, alone, n, worlds, 1e9)
+            note = f" {worlds} worlds leave an error of {floor:.2g}: ask for more worlds."
+        evaluations = tuple(evaluator.evaluations[before:])
+        answers.append(SearchAnswer(asks, CALLED, dict(rest), state, value, lower, upper, whole, n, evaluations, note))
+    return answers
 
 
 def needed(mcse: float, alone: float, n: int, worlds: int, target: float) -> float:
@@ -135,29 +134,7 @@ def _mcse(store: Store, indices: Any, question: SearchQuestion) -> tuple[float, 
 
 FIGURE = "frontier.svg"
 
-
-def check_search(
-    verb: str, text: str, out: Path | None, options: Search, where: dict[str, Any]
-) -> tuple[Path, ClusterPlace]:
-    """Folder, called by the verb, and place of a search; raises BadInput for what cannot be of them."""
-    place = named_place(where, table_of(text))
-    folder = out or Path("runs") / f"{verb}-{Path(text).stem}"
-    check_folder(folder)
-    if not 0 < options.precision < 1:
-        raise bad(f"precision {options.precision:g}", where="--precision", allowed="above 0, below 1",
-                  remedy="correct the number")  # fmt: skip
-    return folder, place
-
-
 type Searching = Callable[[], list[SearchAnswer]]
-
-
-def run_solve(text: str, goal: str, name: str, out: Path | None, chosen: dict[str, Any], options: Search,
-              where: dict[str, Any], as_json: bool) -> int:  # fmt: skip
-    """`panelproof solve`."""
-    folder, place = check_search("solve", text, out, options, where)
-    study = study_of(text).resized(seed=chosen.pop("seed", None))
-    return _searched(*solving(study, goal, name, folder, options, **chosen), place, as_json)
 
 
 def solving(study: Study, goal: str, name: str, folder: Path | None, options: Search,
@@ -167,7 +144,17 @@ def solving(study: Study, goal: str, name: str, folder: Path | None, options: Se
     name: of the dial, or "replications". chosen: estimator, term, error.
     """
     if goal.startswith("mcse:") or name == CALLED:
-        measure, target = _error_goal(goal, name)
+        measure, _, number = goal.removeprefix("mcse:").partition("=")
+        try:
+            target = float(number)
+        except ValueError:
+            target = 0.0
+        if not goal.startswith("mcse:") or name != CALLED or not 0 < target < float("inf"):
+            raise bad(f"goal {goal!r} --for {name}", where="GOAL",
+                      allowed=f'"mcse:MEASURE=ERROR" --for {CALLED}; MEASURE:LEVEL --for {one_of((*NAMED, "a dial"))}',
+                      remedy='write for instance mcse:coverage=0.003 --for replications')  # fmt: skip
+        if measure not in MEASURES:
+            raise bad(f"measure {measure!r}", where="GOAL", allowed=one_of(MEASURES), remedy=closest(measure, MEASURES))
         evaluator = evaluator_of(study, f"{measure}:0.5", folder, where="GOAL", **chosen)
         for rest in settings_of_rest(evaluator.study, []):
             evaluator.check(rest)
@@ -178,30 +165,6 @@ def solving(study: Study, goal: str, name: str, folder: Path | None, options: Se
     return evaluator, lambda: solve(evaluator, dial, options)
 
 
-def _error_goal(goal: str, name: str) -> tuple[str, float]:
-    """The measure and the Monte Carlo error of "mcse:coverage=0.003"; raises BadInput."""
-    measure, _, number = goal.removeprefix("mcse:").partition("=")
-    try:
-        target = float(number)
-    except ValueError:
-        target = 0.0
-    if not goal.startswith("mcse:") or name != CALLED or not 0 < target < float("inf"):
-        raise bad(f"goal {goal!r} --for {name}", where="GOAL",
-                  allowed=f'"mcse:MEASURE=ERROR" --for {CALLED}; MEASURE:LEVEL --for {one_of((*NAMED, "a dial"))}',
-                  remedy='write for instance mcse:coverage=0.003 --for replications')  # fmt: skip
-    if measure not in MEASURES:
-        raise bad(f"measure {measure!r}", where="GOAL", allowed=one_of(MEASURES), remedy=closest(measure, MEASURES))
-    return measure, target
-
-
-def run_breakdown(text: str, dial: str, second: str | None, measure: str, out: Path | None, chosen: dict[str, Any],
-                  options: Search, where: dict[str, Any], as_json: bool) -> int:  # fmt: skip
-    """`panelproof breakdown`."""
-    folder, place = check_search("breakdown", text, out, options, where)
-    study = study_of(text).resized(seed=chosen.pop("seed", None))
-    return _searched(*breaking(study, measure, dial, second, folder, options, **chosen), place, as_json)
-
-
 def breaking(study: Study, measure: str, dial: str, second: str | None, folder: Path | None, options: Search,
              **chosen: Any) -> tuple[Evaluator, Searching]:  # fmt: skip
     """The evaluator of a departure, or of a frontier of two, and the search with it; what is raised as of `solving`."""
@@ -210,31 +173,44 @@ def breaking(study: Study, measure: str, dial: str, second: str | None, folder: 
         name = dial_of(study, dial, "--dial")
         check_possible(evaluator, name, settings_of_rest(study, [name]), options)
         return evaluator, lambda: breakdown(evaluator, name, options)
-    first, other = dials_of(study, (dial, second), "--dial2")
+    first, other = (dial_of(study, name, "--dial2") for name in (dial, second))
+    if first == other:
+        raise bad(f"{first} is named twice", where="--dial2", allowed="two dials", remedy="name another dial")
     check_frontier(evaluator, first, other, options)
 
     def both() -> list[SearchAnswer]:
         answers = frontier(evaluator, first, other, options)
         if folder is not None:
-            svg = frontier_svg(points_of(answers, first, other), first, other, evaluator.question.words)
+            points = [
+                FrontierPoint(item.setting.get(other, 0.0) if item.dial == first else item.value, item.value,
+                              item.lower, item.upper, along_second=item.dial == other)
+                for item in answers if item.state == "found"
+            ]  # fmt: skip
+            svg = frontier_svg(points, first, other, evaluator.question.words)
             write_whole(folder, {FIGURE: svg})
         return answers
 
     return evaluator, both
 
 
-def points_of(answers: list[SearchAnswer], first: str, second: str) -> list[FrontierPoint]:
-    """The frontier's points that were found, as the figure draws them."""
-    return [
-        FrontierPoint(item.setting.get(second, 0.0) if item.dial == first else item.value, item.value, item.lower,
-                      item.upper, along_second=item.dial == second)
-        for item in answers if item.state == "found"
-    ]  # fmt: skip
+def run_search(
+    verb: str, prepare: Callable[..., tuple[Evaluator, Searching]], text: str, out: Path | None, options: Search,
+    where: dict[str, Any], *, seed: int | None, as_json: bool,
+) -> int:  # fmt: skip
+    """`panelproof solve` and `breakdown`: search, write answer.json and print the answers; 1 where a measure never
+    crosses its level.
 
+    verb: it names the folder where `out` does not. prepare: `solving` or `breaking`, which gets a study, `folder` and
+    `options`. text: the study as the user named it.
+    """
+    place = named_place(where, table_of(text))
+    folder = out or Path("runs") / f"{verb}-{Path(text).stem}"
+    check_folder(folder)
+    if not 0 < options.precision < 1:
+        raise bad(f"precision {options.precision:g}", where="--precision", allowed="above 0, below 1",
+                  remedy="correct the number")  # fmt: skip
+    evaluator, search = prepare(study_of(text).resized(seed=seed), folder=folder, options=options)
 
-def _searched(evaluator: Evaluator, search: Searching, place: ClusterPlace, as_json: bool) -> int:
-    """Search, write answer.json and print the answers; 1 where a measure never crosses its level."""
-    assert evaluator.folder is not None
     console = NamesConsole()
     if not as_json:
         evaluator.listen = lambda line: console.print(line, style="dim", markup=False, soft_wrap=True)
@@ -243,10 +219,13 @@ def _searched(evaluator: Evaluator, search: Searching, place: ClusterPlace, as_j
         answers = search()
     finally:
         evaluator.executor.close()
-    text = document(answers, evaluator.study.settings)
-    (file,) = write_whole(evaluator.folder, {"answer.json": text})
+
+    held = evaluator.study.settings
+    about = {"study": held["name"], "seed": held["seed"], "worlds": held["worlds"]}
+    document = json.dumps(about | {"answers": [item.plain for item in answers]}, indent=1, ensure_ascii=False)
+    (file,) = write_whole(folder, {"answer.json": document})
     if as_json:
-        click.echo(text)
+        click.echo(document)
     else:
         print_answers(answers, console)
         console.print(f"answer  {file}", markup=False, soft_wrap=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,17 +72,13 @@ class SearchQuestion:
     @property
     def whole_measure(self) -> str:
         """The measure and its object, without the level."""
-        return f"{self.said} of {self.term} by {self.estimator}{self.of_errors}"
+        errors = f" ({self.error} errors)" if self.error else ""
+        return f"{self.said} of {self.term} by {self.estimator}{errors}"
 
     @property
     def said(self) -> str:
         """The measure's name in a sentence."""
         return self.measure.replace("_", " ")
-
-    @property
-    def of_errors(self) -> str:
-        """The error type that an answer is about, in brackets."""
-        return f" ({self.error} errors)" if self.error else ""
 
     @property
     def needs_effect(self) -> bool:
@@ -114,7 +110,8 @@ class SearchQuestion:
         found = {(row["measure"], row["error"]): row for row in rows.to_dict("records")}
         row, truth = found.get((self.column, self.error)), found.get(("truth", ""))
         if row is None or not math.isfinite(row["value"]):
-            raise bad(f"there is no {self.said} of {self.term}{self.of_errors}", where="search",
+            errors = f" ({self.error} errors)" if self.error else ""
+            raise bad(f"there is no {self.said} of {self.term}{errors}", where="search",
                       allowed="a measure that the estimator has in this design",
                       remedy="choose another measure or --error")  # fmt: skip
         mean = 0.0 if truth is None else abs(float(truth["value"]))
@@ -155,8 +152,11 @@ def question_of(text: str, layouts: Mapping[str, Layout], estimator: str | None,
     if measure not in MEASURES:
         problems.append(Problem(f"measure {measure!r}", where, one_of(MEASURES), closest(measure, MEASURES)))
     share = level.endswith("%")
-    number = _number(level.removesuffix("%")) / (100 if share else 1)
-    if not number > 0 or (measure != "bias" and not number < 1):
+    try:
+        number = float(level.removesuffix("%")) / (100 if share else 1)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf or (measure != "bias" and not number < 1):
         allowed = "a number above 0" if measure == "bias" else "a share between 0 and 1"
         problems.append(Problem(f"level {level!r}", where, allowed, 'write for instance "coverage:0.90"'))
     name = estimator or next(iter(layouts))
@@ -198,14 +198,6 @@ def _lacking(measure: str, layout: Layout, estimator: str, term: str, where: str
     if not layout.errors and measure != "bias":
         yield Problem(f"{estimator} has no error type, so that it has no {measure}", where, "bias",
                       "ask for bias, or choose another --estimator")  # fmt: skip
-
-
-def _number(text: str) -> float:
-    try:
-        found = float(text)
-    except ValueError:
-        return math.nan
-    return found if math.isfinite(found) else math.nan
 
 
 # Measuring at a value of a dial: one store a value, run and resumed by the ordinary runner.
@@ -255,11 +247,6 @@ class Evaluator:
     def first(self) -> int:
         """Replications of a point of the bracket: a tile in every world, in whole blocks."""
         return -(-max(FIRST, self.study.world_count * TILE) // BLOCK) * BLOCK
-
-    @property
-    def freedom(self) -> float:
-        """Degrees of freedom of a Monte Carlo error: worlds less one."""
-        return float(self.study.world_count - 1) if self.study.world_count > 1 else float("inf")
 
     def study_at(self, dials: Mapping[str, Any], replications: int) -> Study:
         """The study of one cell; its draws are independent of those of other values."""
@@ -403,12 +390,6 @@ class SearchAnswer:
         return plain
 
 
-def document(answers: Sequence[SearchAnswer], study: Mapping[str, Any]) -> str:
-    """All answers of a search as one JSON text."""
-    about = {"study": study["name"], "seed": study["seed"], "worlds": study["worlds"]}
-    return json.dumps(about | {"answers": [item.plain for item in answers]}, indent=1, ensure_ascii=False)
-
-
 NAMED = {"effect": ("effect.size", "effect"), "units": ("units",), "periods": ("periods",),
          "treated": ("adoption.treated", "treated")}  # fmt: skip
 LEAST = {"units": 4, "periods": 2, "adoption.treated": 1, "treated": 1}  # of dials that count something
@@ -494,7 +475,10 @@ def check_possible(evaluator: Evaluator, dial: str, rests: Sequence[Mapping[str,
     beyond = _own_value(evaluator.study, dial) or 1.0
     end = beyond if effect and options.high is None else options.high
     if effect and needs and end is not None:
-        _check_moved(evaluator, dial, {**rests[0], dial: start}, {**rests[0], dial: end})
+        target, truth = evaluator.truth({**rests[0], dial: start})
+        if target and np.isfinite(truth).all() and np.array_equal(truth, evaluator.truth({**rests[0], dial: end})[1]):
+            raise bad(f"{dial} does not move the truth of {target}, {truth.mean():.4g}", where="the dial",
+                      allowed="a dial that does", remedy="name another dial, or another --term")  # fmt: skip
     ends = [start] if end is None else [start, end]
     for value in ends:
         if not (effect and needs and not value):  # without an effect power is the size; others begin beside it
@@ -513,14 +497,6 @@ def check_settings(evaluator: Evaluator, dial: str, options: Search, to: str = "
     if options.high == start:
         raise bad(f"the search begins at {dial} = {start:g} too", where=to, allowed="another value",
                   remedy="correct it, or say --from")  # fmt: skip
-
-
-def _check_moved(evaluator: Evaluator, dial: str, start: Mapping[str, Any], end: Mapping[str, Any]) -> None:
-    """Raise BadInput for an effect that the truth in question does not hang on."""
-    target, truth = evaluator.truth(start)
-    if target and np.isfinite(truth).all() and np.array_equal(truth, evaluator.truth(end)[1]):
-        raise bad(f"{dial} does not move the truth of {target}, {truth.mean():.4g}", where="the dial",
-                  allowed="a dial that does", remedy="name another dial, or another --term")  # fmt: skip
 
 
 def _start(evaluator: Evaluator, dial: str, options: Search) -> float:
@@ -545,8 +521,11 @@ def frontier(evaluator: Evaluator, dial: str, second: str, options: Search) -> l
         if alone[0].state != "found":
             note = " Say with --to2 where the frontier ends." if alone[0].state == "not reached" else alone[0].note
             return [replace(alone[0], note=note)]
-    steps = _between(evaluator.study, second, alone[0].value if end is None else end, last=end is not None)
-    return [*(_answer(evaluator, dial, {**rest, second: x}, options, words, breaks=True) for x in steps), *alone]
+    begin, last = _own_value(evaluator.study, second), alone[0].value if end is None else end
+    steps = [begin + (last - begin) * i / FRONTIER for i in range(FRONTIER + (end is not None))]
+    whole = _counts(evaluator.study, second)
+    values = dict.fromkeys(round(x) if whole else float(f"{x:.6g}") for x in steps)
+    return [*(_answer(evaluator, dial, {**rest, second: x}, options, words, breaks=True) for x in values), *alone]
 
 
 def check_frontier(evaluator: Evaluator, dial: str, second: str, options: Search) -> dict[str, Any]:
@@ -561,13 +540,6 @@ def check_frontier(evaluator: Evaluator, dial: str, second: str, options: Search
     check_possible(evaluator, dial, rests, options)
     check_possible(evaluator, second, rests, along_second, "--to2")
     return rests[0]
-
-
-def _between(study: Study, dial: str, end: float, *, last: bool) -> list[float | int]:
-    """Values from a dial's own up to `end`, that one included where `last`."""
-    begin = _own_value(study, dial)
-    steps = [begin + (end - begin) * i / FRONTIER for i in range(FRONTIER + last)]
-    return list(dict.fromkeys(round(x) if _counts(study, dial) else float(f"{x:.6g}") for x in steps))
 
 
 def _answer(evaluator: Evaluator, dial: str, rest: Mapping[str, Any], options: Search, asks: str,
@@ -619,55 +591,36 @@ def _note(found: Found, evaluator: Evaluator, dial: str, evaluations: Sequence[E
 
 def _limits(evaluator: Evaluator, dial: str, rest: Mapping[str, Any], options: Search, whole: bool) -> Limits:
     """Where a search begins and how it goes on."""
-    own = _own_value(evaluator.study, dial)
-    common = {"whole": whole, "first": evaluator.first, "budget": options.budget, "precision": options.precision,
-              "freedom": evaluator.freedom}  # fmt: skip
-    limits: Callable[..., Limits] = lambda **more: Limits(**(common | more))  # noqa: E731
-    start, high = _start(evaluator, dial, options), options.high
+    worlds = evaluator.study.world_count
+    limits = partial(Limits, whole=whole, first=evaluator.first, budget=options.budget, precision=options.precision,
+                     freedom=float(worlds - 1) if worlds > 1 else math.inf)  # fmt: skip
+    own, start, high = _own_value(evaluator.study, dial), _start(evaluator, dial, options), options.high
+    question, effect = evaluator.question, dial in NAMED["effect"]
+    # a measure that is none without an effect begins beside it; power is then the size
+    beside_none = effect and not start and question.needs_effect and question.measure != "power"
     if high is not None:
-        if dial in NAMED["effect"] and not start and _needs_more_than_none(evaluator):  # begin beside no effect
+        if beside_none:
             beside = LEAST_SPREADS * _spread(evaluator, {**rest, dial: start})
             start = math.copysign(min(beside, abs(high) / 2), high)
         step = (high - start) / 8
         step = math.copysign(max(1.0, abs(step)), step) if whole else step
-        origin = 0.0 if whole or dial in NAMED["effect"] else start
-        return limits(start=start, origin=origin, step=step, factor=2.0, least=min(start, high),
-                      most=max(start, high))  # fmt: skip
-    if whole:
-        return _counting(evaluator, dial, rest, int(start), limits)
-    if dial in NAMED["effect"]:
-        return _of_effect(evaluator, dial, rest, start, own, limits)
+        return limits(start=start, origin=0.0 if whole or effect else start, step=step, factor=2.0,
+                      least=min(start, high), most=max(start, high))  # fmt: skip
+    if whole:  # up from a value that is too small for the level, and down from one that is not
+        count, units = int(start), evaluator.study.design.schema.units
+        # power is largest where half of the units are treated
+        far = max(units // 2, count) if dial in NAMED["treated"] else MOST_TIMES * max(count, 1)
+        up = limits(start=count, step=max(count, 1), factor=2.0, least=LEAST.get(dial, 0), most=far)
+        begin = settled(evaluator.along(dial, rest, True), up, 0)[-1]
+        if begin.y * SIGNS[question.measure] < 0:
+            return up
+        return replace(up, step=-max(count // 2, 1), factor=1.5)
+    if effect:  # to the side on which the design's own effect lies
+        sd = math.copysign(_spread(evaluator, {**rest, dial: start}) or abs(own) or 1.0, own)
+        start = LEAST_SPREADS * sd if beside_none else start
+        least, most = sorted((start, start + MOST_SPREADS * sd))
+        return limits(start=start, step=SPREADS * sd, factor=2.0, least=least, most=most)
     return limits(start=start, origin=start, step=abs(start) / 4 or 0.01, factor=3.0, least=start)
-
-
-def _needs_more_than_none(evaluator: Evaluator) -> bool:
-    """Whether the measure is none without an effect, where power is the size."""
-    return evaluator.question.needs_effect and evaluator.question.measure != "power"
-
-
-def _of_effect(evaluator: Evaluator, dial: str, rest: Mapping[str, Any], start: float, own: float,
-               limits: Callable[..., Limits]) -> Limits:  # fmt: skip
-    """Along an effect, to the side on which the design's own effect lies."""
-    sd = math.copysign(_spread(evaluator, {**rest, dial: start}) or abs(own) or 1.0, own)
-    if _needs_more_than_none(evaluator) and not start:
-        start = LEAST_SPREADS * sd
-    least, most = sorted((start, start + MOST_SPREADS * sd))
-    return limits(start=start, step=SPREADS * sd, factor=2.0, least=least, most=most)
-
-
-def _counting(
-    evaluator: Evaluator, dial: str, rest: Mapping[str, Any], start: int, limits: Callable[..., Limits]
-) -> Limits:
-    """Of a dial that counts something: up from its value where that is too few for the level, and down where it is
-    not."""
-    least, most = LEAST.get(dial, 0), MOST_TIMES * max(start, 1)
-    if dial in NAMED["treated"]:  # power is largest where half of the units are treated
-        most = max(evaluator.study.design.schema.units // 2, start)
-    up = limits(start=start, step=max(start, 1), factor=2.0, least=least, most=most)
-    begin = settled(evaluator.along(dial, rest, True), up, 0)[-1]
-    if begin.y * SIGNS[evaluator.question.measure] < 0:
-        return up
-    return limits(start=start, step=-max(start // 2, 1), factor=1.5, least=least, most=most)
 
 
 def _spread(evaluator: Evaluator, dials: Mapping[str, Any]) -> float:
@@ -698,11 +651,3 @@ def _counts(study: Study, dial: str) -> bool:
     """Whether a dial holds whole numbers alone."""
     value = value_of(study.design, dial)
     return dial in LEAST or (isinstance(value, int) and not isinstance(value, bool))
-
-
-def dials_of(study: Study, names: Sequence[str], where: str) -> list[str]:
-    """Several dials, all different; raises BadInput."""
-    found = [dial_of(study, name, where) for name in names]
-    if len(set(found)) < len(found):
-        raise bad(f"{found[0]} is named twice", where=where, allowed="two dials", remedy="name another dial")
-    return found

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from cluster.dask_pool import DaskPool
 from cluster.executor import FACTOR, FIRST_LIMIT, LEAST_LIMIT, PILOT_FACTOR, Pace
 
 pytestmark = pytest.mark.long
+IN_CHILD = partial(dask_pool.in_child, double_slowly)
 
 
 @pytest.fixture
@@ -148,7 +150,7 @@ class Ended:
 def test_a_result_that_left_with_its_worker_and_killed_another_runs_carefully(machines: Cluster) -> None:
     pool: Any = back_end(machines.where).open()
     try:
-        work = dask_pool._Work(double_slowly, dask_pool.InChild(double_slowly), iter(()))
+        work = dask_pool._Work(double_slowly, IN_CHILD, iter(()))
         assert list(pool._ended(Ended(), dask_pool._Task([3, 4], careful=False, workers=None), work)) == []
         assert [(task.jobs, task.careful) for task in work.again] == [([3], True), ([4], True)]
     finally:
@@ -158,7 +160,7 @@ def test_a_result_that_left_with_its_worker_and_killed_another_runs_carefully(ma
 def test_a_death_beside_others_is_none_of_a_job_s_own() -> None:
     """The job is given up at the third death of its careful runs."""
     pool: Any = SimpleNamespace(_told_left=tuple)
-    work, job, given_up = dask_pool._Work(double_slowly, dask_pool.InChild(double_slowly), iter(())), object(), []
+    work, job, given_up = dask_pool._Work(double_slowly, IN_CHILD, iter(())), object(), []
     for careful in (False, True, True, True):
         task = dask_pool._Task([job], careful=careful, workers=None)
         given_up.append(bool([*DaskPool._failed(pool, KilledWorker("task", None, 0), task, work)]))

@@ -14,7 +14,7 @@ import distributed
 import pytest
 
 from cluster import Serial, TwoPhaseTask, WorkerRefused, group, open_executor
-from cluster.group import Answers, Request, run_group
+from cluster.group import Answers, run_group
 
 SECONDS = 10.0  # within which a part must have begun
 
@@ -49,7 +49,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ran(function: Any, jobs: list[int]) -> Answers:
-    return run_group(Request(cloudpickle.dumps((function, jobs)), (60.0,) * len(jobs), None, careful=False))
+    return run_group(cloudpickle.dumps((function, jobs)), (60.0,) * len(jobs), None, careful=False)
 
 
 def test_a_second_part_is_done_while_the_next_job_begins(tmp_path: Path, alone: None) -> None:
@@ -136,7 +136,7 @@ def test_a_careful_job_may_take_no_more_than_its_worker_has(
     monkeypatch.setattr(group, "MEMORY_SHARE", 0.9)
     here = SimpleNamespace(address="here", nanny=None, memory_manager=SimpleNamespace(memory_limit=own))
     monkeypatch.setattr(distributed, "get_worker", lambda: here)
-    answers = run_group(Request(cloudpickle.dumps((memory_of, [1])), (60.0,), asked, careful=True))
+    answers = run_group(cloudpickle.dumps((memory_of, [1])), (60.0,), asked, careful=True)
     assert [result for result, *_ in answers.outcomes] == [given]
 
 
@@ -148,6 +148,6 @@ def test_a_process_that_no_nanny_starts_again_is_not_ended(
     monkeypatch.setattr(group, "ending_after", lambda seconds: limits.append(seconds) or contextlib.nullcontext())
     monkeypatch.setattr(group, "keep_output_free", lambda: None)
     monkeypatch.setattr(distributed, "get_worker", lambda: SimpleNamespace(address="here", nanny=nanny))
-    answers = run_group(Request(cloudpickle.dumps((abs, [-1])), (60.0,), None, careful=False))
+    answers = run_group(cloudpickle.dumps((abs, [-1])), (60.0,), None, careful=False)
     assert [result for result, *_ in answers.outcomes] == [1]
     assert limits == [limit]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -120,6 +123,19 @@ def test_a_worker_that_ends_as_soon_as_it_has_started_is_one_line(
     with pytest.raises(ClusterLost, match=r"^local cluster: a worker ended as soon as it had started: \S"):
         local.Local(workers=1).open()
     assert closed == [10]
+
+
+def test_a_worker_whose_process_is_gone_has_left_nothing_of_this_process(tmp_path: Path) -> None:
+    """psutil takes None for the process that asks, whose other children were ended then."""
+    gone = SimpleNamespace(workers={0: SimpleNamespace(pid=None)}, close=lambda timeout: None)
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        dask_cluster.Owned(str(tmp_path / "scratch"), cluster=gone).close()
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(0.5)
+    finally:
+        other.kill()
+        other.wait()
 
 
 def test_a_scheduler_that_does_not_answer_in_time_is_lost(

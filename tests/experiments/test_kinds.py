@@ -13,7 +13,7 @@ import estimators.staggered as estimators_package
 from estimators.core.estimator import estimators
 from experiments import listing
 from experiments.cli import run_command
-from experiments.kinds import GROUPS, REQUIRED, catalogue, dials_of, summary_of
+from experiments.kinds import REQUIRED, catalogue, dials_of, summary_of
 from experiments.listing import ClassSources, kind_rows
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.measures import MEANINGS
@@ -218,7 +218,7 @@ def test_ranges_of_numbers_and_kinds_of_parts_are_allowed_values(capsys: pytest.
 def test_json_is_one_document_with_all_groups(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["kinds", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert set(document) == {*GROUPS, "problems"}
+    assert set(document) == {*catalogue(), "problems"}
     assert {"iid", "hc1", "cluster:A or cluster:A+B", "driscoll-kraay"} <= {
         entry["kind"] for entry in document["error_types"]
     }

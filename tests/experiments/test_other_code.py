@@ -16,12 +16,12 @@ import commands
 import pytest
 from schedulers import started
 
-from cluster import Environment
+from cluster import Environment, WorkerRefused
 from estimators import TwoWayDID
 from experiments.run import runner as runner_module
 from experiments.run.resume import Resume, check_origins, describe_stale_blocks
 from experiments.run.runner import run, schema_of
-from experiments.run.tasks import ROOMS, EnvironmentMismatch, Job, environment_of, run_job, runner_of
+from experiments.run.tasks import ROOMS, Job, environment_of, run_job, runner_of
 from experiments.study import Study
 from results.store import MemoryStore, Origin, ZarrStore
 from sim.errors import BadInput
@@ -196,14 +196,14 @@ def test_a_worker_in_another_environment_refuses_its_job(case: str) -> None:
     there, message = CHANGES[case]
     study = small_study(replications=64)
     job = Job(study, 0, 0, 0, 64, changed(**there)(study))
-    with pytest.raises(EnvironmentMismatch, match=f"a worker differs from the client: .*{message}"):
+    with pytest.raises(WorkerRefused, match=f"a worker differs from the client: .*{message}"):
         run_job(job)
     assert run_job(replace(job, environment=environment_of(study))).block.replications == 64
 
 
 def test_a_mismatch_ends_the_run_and_writes_no_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner_module, "environment_of", changed(machine="another"))
-    with pytest.raises(EnvironmentMismatch, match="machine"):
+    with pytest.raises(WorkerRefused, match="machine"):
         run(small_study(replications=64), store=tmp_path / "x.zarr")
     assert ZarrStore.open(tmp_path / "x.zarr").done() == []
 

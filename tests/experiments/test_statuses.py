@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from cluster import Environment, Serial
+from cluster import Environment, Serial, WorkerRefused
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from estimators.spatial import spatial_panel
 from experiments.run import runner, tasks
 from experiments.run.runner import run
-from experiments.run.tasks import EnvironmentMismatch, Job, environment_of, run_job
+from experiments.run.tasks import Job, environment_of, run_job
 from experiments.study import Study
 from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.report.grids import ReportFacts
@@ -168,7 +168,7 @@ def test_a_worker_like_the_client_runs_its_job() -> None:
 
 def test_a_worker_unlike_the_client_refuses_its_job_naming_what_differs() -> None:
     own = environment_of(study())
-    with pytest.raises(EnvironmentMismatch) as raised:
+    with pytest.raises(WorkerRefused) as raised:
         run_job(job(replace(own, python="2.7.18", machine="another machine")))
     words = f"python {own.python} instead of 2.7.18, machine {own.machine} instead of another machine"
     remedies = "use python 2.7.18 on the worker; use machines of one kind"
@@ -189,7 +189,7 @@ def test_such_a_worker_stops_the_run_and_poisons_nothing(
         patched.setattr(runner, "environment_of", lambda _: own)  # of the client; the worker asks for its own
         patched.setattr(tasks, "environment", lambda *_: replace(own, machine="another machine"))
         with pytest.raises(
-            EnvironmentMismatch, match=f"machine another machine instead of {own.machine}; use machines of one kind$"
+            WorkerRefused, match=f"machine another machine instead of {own.machine}; use machines of one kind$"
         ):
             run(built_in, store=store, executor=Elsewhere())
     if store is not None:

@@ -239,18 +239,18 @@ def test_reports_say_where_cells_stopped(serial: ZarrStore, tmp_path: Path, caps
 
 def test_a_pilot_foretells_bytes_and_monte_carlo_errors(tmp_path: Path) -> None:
     study = quick_study(1600)
-    found = pilot(study, 1600)
+    seconds, size, errors, _ = pilot(study, 1600)
     store = run(study, store=tmp_path / "x.zarr")
     taken = sum(file.stat().st_size for file in (tmp_path / "x.zarr").rglob("*") if file.is_file())
-    assert abs(found.bytes / taken - 1) < 0.3
-    assert found.seconds > 0
+    assert abs(size / taken - 1) < 0.3
+    assert seconds > 0
     frame = diagnose(store).frame
-    for row in found.errors.to_dict("records"):
+    for row in errors.to_dict("records"):
         chosen = frame[(frame["cell"] == row["cell"]) & (frame["measure"] == row["measure"]) & (frame["term"] == "did")]
         given = chosen.set_index("error")["mcse"][row["error"]]
         # the error of a share near 0 or 1, of which 256 draws hold none, is a guess
         assert abs(row["mcse"] / given - 1) < (0.35 if row["measure"] == "bias" or row["cell"] == 0 else 3), row
-    assert set(found.errors["measure"]) == {"bias", "coverage", "rejection"}
+    assert set(errors["measure"]) == {"bias", "coverage", "rejection"}
 
 
 def test_projected_errors_fall_with_replications_and_with_worlds() -> None:
@@ -268,7 +268,7 @@ def test_projected_errors_fall_with_replications_and_with_worlds() -> None:
 def test_a_dry_run_says_the_largest_error_of_all_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     columns = ["cell", "measure", "estimator", "term", "error", "mcse"]
     errors = pd.DataFrame([(cell, "bias", "did", "did", "", (cell + 1) / 100) for cell in (0, 1)], columns=columns)
-    monkeypatch.setattr(checking, "pilot", lambda *_: checking.Forecast(1.0, 1000, errors, 64))
+    monkeypatch.setattr(checking, "pilot", lambda *_: (1.0, 1000, errors, 64))
     said = io.StringIO()
     assert forecast_run(quick_study(64), tmp_path / "x.zarr", Console(file=said)) == 0
     assert "Monte Carlo error of bias after 64 replications: at most 0.02 (did did, cell 1)" in said.getvalue()
