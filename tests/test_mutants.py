@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,22 @@ def test_the_lists_name_files_tests_and_faults_once(runner: Any) -> None:
         assert text.count(fault.old) == 1, f"{fault.file}: {fault.why}"
         for test in fault.tests:
             assert (RUNNER.parents[2] / test.partition("::")[0]).is_file(), test
+
+
+def test_no_fault_is_seen_by_a_name_that_is_not_there(runner: Any, tmp_path: Path) -> None:
+    """A NameError fails every test, and so proves nothing of the numbers."""
+    for number, fault in enumerate(runner.read_faults()):
+        if fault.file.endswith(".py"):
+            text = (RUNNER.parents[2] / fault.file).read_text(encoding="utf-8").replace(fault.old, fault.new)
+            file = tmp_path / str(number) / Path(fault.file).name  # `__path__` is a name of packages alone
+            file.parent.mkdir()
+            file.write_text(f"# {fault.file}: {fault.why}\n{text}", encoding="utf-8")
+    command = [Path(sys.executable).parent / "ruff", "check", "--isolated", "--no-cache", "--select", "F821,F823",
+               "--target-version", "py312", "--output-format", "concise", tmp_path]  # fmt: skip
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    files = {line.partition(":")[0] for line in found.stdout.splitlines() if line.startswith(str(tmp_path))}
+    assert {Path(file).read_text(encoding="utf-8").partition("\n")[0]: found.stdout for file in files} == {}
+    assert "All checks passed" in found.stdout
 
 
 def test_make_test_sees_nearly_all_faults(
