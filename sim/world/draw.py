@@ -100,7 +100,7 @@ class DrawnAdoption:
             case "calendar", (year,):
                 return self._on * (self.years == year)[:, None]
             case "att_event", ():
-                weights = np.zeros_like(self.did)  # equal ones of every K >= 0, shared by the units that are seen at K
+                weights = np.zeros_like(self._on)  # equal ones of every K >= 0, shared by the units that are seen at K
                 for k in range(self.years.size):
                     among = (self._since == k) * self._on
                     weights += _ratio(among, among.sum(axis=(1, 2), keepdims=True), 0.0)

@@ -99,7 +99,7 @@ def test_both_ways_are_taken() -> None:
     moments: Any = reduction.reduce(plan, Tile(panel))
     np.testing.assert_array_equal(moments.dates[:, 0] == UNDATED, np.isin(np.arange(ROWS), (1, 4)))
     estimator.solve(plan, moments, panel.schema, Streams(0))
-    (table,) = moments.met.products.values()
+    (table,) = (table for (what, _), table in moments.met.items() if what == "products")
     assert np.isfinite(table[:, 0, 0]).sum() == ROWS - 2
     assert plan.spectrum.series.terms(np.array([0.9]))[0] > TERMS[-1]
 

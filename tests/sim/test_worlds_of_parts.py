@@ -57,7 +57,7 @@ def pieces(design: PanelDesign, settled: Any, tile: Streams, row: int) -> PanelP
         return np.array(values[0] if len(values) == 1 else values[row])
 
     redrawn = tile if "covariates" in design.redraw else None
-    fixed = {name: item.values(redrawn) for name, item in settled.covariates.items()}
+    fixed = {name: item(redrawn) for name, item in settled.covariates.items()}
     others = made.untreated_mediators
     mediators = {part.name: one(others[part.name]) for part in design.mediators if not part.within}
     shape = settled.context.shape
