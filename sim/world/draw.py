@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial, wraps
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,13 +32,11 @@ from sim.panel import Panel
 from sim.schema import period_step
 from sim.streams import Streams
 from sim.world.context import WorldContext, first_treated, standard
+from sim.world.dials import PanelDials
 from sim.world.parts.adoption import Absorbing, InstrumentedDose
 from sim.world.parts.covariates import SettledCovariate
 from sim.world.parts.errors import ErrorProcess
 from sim.world.parts.mediators import MediatorPart, structural_sd
-
-if TYPE_CHECKING:
-    from sim.world.panel_design import PanelDesign
 
 POLICY_MEANS = frozenset({"att", "event", "cohort", "calendar", "att_event", "att_cohort", "att_calendar"})
 
@@ -163,7 +161,7 @@ class Settled:
     streams: those that the world was drawn from.
     """
 
-    design: PanelDesign
+    design: PanelDials
     context: WorldContext
     frame: Panel
     levels: Floats
@@ -209,7 +207,7 @@ def _weighted(terms: list[tuple[float, Floats]], shape: tuple[int, int]) -> Floa
     return out
 
 
-def settled(design: PanelDesign, streams: Streams) -> Settled:
+def settled(design: PanelDials, streams: Streams) -> Settled:
     """Draw what a world holds fixed: places, levels, covariates, who is treated when."""
     places = design.geography.places(streams, design.size)
     built = {item.label: item.build(places) for item in (design.weights, *design.other_weights)}

@@ -250,7 +250,7 @@ def test_the_effect_of_a_unit_is_found_in_worlds_of_real_paths(tmp_path: Path, p
     study = Study("dose", made, (TwoWayDID(errors=("cluster:unit",)),), replications=2000, worlds=1)
     frame_of = diagnose(run(study)).frame
     own = frame_of[(frame_of["term"] == "did") & (frame_of["sample"] == "own")].set_index("measure")
-    assert own["value"]["truth"] == pytest.approx(made.effect.coefficient)
+    assert own["value"]["truth"] == pytest.approx(made.effect.size_of_units)
     assert abs(own["value"]["bias"]) < 4 * own["mcse"]["bias"]
     assert 0.93 < own["value"]["coverage"] < 0.97
 
