@@ -36,7 +36,7 @@ demo: $(STAMP)
 test: $(STAMP)
 >$(BIN)/python -m pytest -n 2 --dist worksteal -m "not (long or browser or server or documents)"
 
-# types are checked beside the tests; of these three run at once on two cores: a third of the time they wait for
+# types are checked beside the tests; of these four run at once on two cores: a third of the time they wait for
 # clusters, locks and broken links
 check: $(STAMP)
 >$(BIN)/ruff check .
@@ -49,7 +49,7 @@ types: $(STAMP)
 >$(BIN)/mypy
 
 whole: $(STAMP)
->$(BIN)/python -m pytest -n 3 --dist worksteal
+>$(BIN)/python -m pytest -n 4 --dist worksteal
 
 # the site, into build/site; it opens without a server
 docs: $(STAMP)
