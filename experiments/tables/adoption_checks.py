@@ -239,7 +239,7 @@ def _instantaneous(setting: TableSetting) -> Iterable[JournalTable]:
     rows: list[Row] = []
     for term, label in (("event(0)", "Period of the switch"), ("placebo", "One period before")):
         if any(term in column.terms for column in columns):
-            rows += coefficient_rows(label, [setting.shown_record(column, term) for column in columns])
+            rows += coefficient_rows(label, setting.shown_records(columns, term))
     rows += value_rows(columns, {"switchers": "Switches"}, count) + size_rows(columns, setting.units, setting.periods)
     factor = "factor G/(G - 1) and t with G - 1 degrees of freedom; G counts the clusters that contain a switch."
     note = (

@@ -207,7 +207,7 @@ def instrumented_mediator(setting: TableSetting) -> list[JournalTable]:
     heads = tuple(Heading(names[column.model], f"({column.column})") for column in columns)
     rows: list[Row] = []
     for term in _MEDIATION:
-        shown = [setting.shown_record(column, term) for column in columns]
+        shown = setting.shown_records(columns, term)
         if term == "proportion":  # zero is no hypothesis of it
             shown = [record and replace(record, statistic=None, pvalue=None) for record in shown]
         rows += coefficient_rows(term, shown)

@@ -324,7 +324,7 @@ def main_rows(setting: TableSetting, columns: Sequence[FitColumn], main: str) ->
     """What models say of one regressor side by side: its coefficient, its lag, rho and effects; sizes and fit."""
     rows: list[Row] = []
     for term in (main, f"w_{main}", "rho", *(f"{effect}:{main}" for effect in EFFECTS)):
-        shown = [setting.shown_record(column, term) for column in columns]
+        shown = setting.shown_records(columns, term)
         if any(record is not None for record in shown):
             label = setting.full_label(term)
             rows += coefficient_rows(label if ":" not in term else label[:1].upper() + label[1:], shown)
@@ -352,13 +352,13 @@ def _models(
     terms = in_order((term for column in columns for term in column.terms), setting.document)
     rows: list[Row] = []
     for term in (term for term in terms if term.partition(":")[0] not in EFFECTS):
-        rows += coefficient_rows(setting.label(term), [setting.shown_record(column, term) for column in columns])
+        rows += coefficient_rows(setting.label(term), setting.shown_records(columns, term))
     rows += size_rows(columns, setting.units, setting.periods)
     rows += fit_rows(columns) + setting.error_row(columns)
     for effect in EFFECTS:
         found: list[Row] = []
         for term in (term for term in terms if term.startswith(f"{effect}:")):
-            found += coefficient_rows(setting.label(term), [setting.shown_record(column, term) for column in columns])
+            found += coefficient_rows(setting.label(term), setting.shown_records(columns, term))
         rows += [Row(f"{effect.capitalize()} effects", kind="head"), *found] if found else []
     rows += _chosen(setting, columns)
     heads = tuple(Heading(model_label(column.model), f"({column.column})") for column in columns)

@@ -403,7 +403,7 @@ def staggered(setting: TableSetting) -> list[JournalTable]:
 
 def _event(setting: TableSetting, columns: Sequence[FitColumn], event: int) -> list[Row]:
     number, below, *_ = [*coefficient_rows(f"  {event:+d}" if event else "  0",
-                                           [setting.shown_record(column, f"event({event})") for column in columns]),
+                                           setting.shown_records(columns, f"event({event})")),
                          Row("")]  # fmt: skip
     if event == -1:
         shown = (cell or ("ref." if column.model in _REFERENCE else "")
@@ -434,7 +434,7 @@ def spillovers(setting: TableSetting) -> list[JournalTable]:
         who, _, ring = term.partition(":")
         of_ring = f"{who.capitalize()}, other at {ring} km" if who in ("treated", "untreated") and ring else ""
         label = named.get(term) or of_ring or setting.label(term)
-        rows += coefficient_rows(label, [setting.shown_record(column, term) for column in columns])
+        rows += coefficient_rows(label, setting.shown_records(columns, term))
     rows += value_rows(
         columns, {"vif:did": f"VIF of {setting.treatment_name}", "unexposed": "Untreated unexposed, share"}
     )

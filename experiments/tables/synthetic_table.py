@@ -257,7 +257,7 @@ def effects(setting: TableSetting) -> list[JournalTable]:
     if not columns:
         return []
     treatment = str(setting.treatment)
-    rows = coefficient_rows(setting.label(treatment), [setting.shown_record(column, treatment) for column in columns])
+    rows = coefficient_rows(setting.label(treatment), setting.shown_records(columns, treatment))
     dates = _terms(columns, "effect")
     if len(dates) > 1:
         rows.append(Row("Effect by first treated period", kind="head"))

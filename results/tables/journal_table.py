@@ -493,6 +493,10 @@ class TableSetting:
         """A term of a fit under the error type that is shown."""
         return column.record(term, column.shown_error(self.asked))
 
+    def shown_records(self, columns: Iterable[FitColumn], term: str) -> list[Record | None]:
+        """The same of every column."""
+        return [self.shown_record(column, term) for column in columns]
+
     def error_row(self, columns: Sequence[FitColumn]) -> list[Row]:
         """The error type of every column, where they differ."""
         kinds = tuple(column.shown_error(self.asked) for column in columns)
@@ -649,7 +653,7 @@ def regressions(
                      setting.document)  # fmt: skip
     body: list[Row] = []
     for term in terms:
-        body += coefficient_rows(setting.full_label(term), [setting.shown_record(column, term) for column in columns])
+        body += coefficient_rows(setting.full_label(term), setting.shown_records(columns, term))
     everything = ["controls, units, periods" if column.records else "-" for column in columns]
     given = everything if effects is None else effects
     parts = [part for part in _EFFECT_LABELS if part != "controls" or setting.controls] if given else []
