@@ -77,8 +77,6 @@ class Child:
 
     def _wait(self, seconds: float | None, memory: int | None) -> None:
         """Until the child answers; raises JobDied when it passes a limit, EOFError when it is gone."""
-        import psutil
-
         assert self._pipe is not None
         begin = time.monotonic()
         while not self._pipe.poll(POLL_SECONDS):
@@ -87,6 +85,8 @@ class Child:
             if seconds is not None and time.monotonic() - begin > seconds + GRACE_SECONDS:
                 raise JobDied(f"it ran longer than {seconds:g} s")
             if memory is not None:
+                import psutil
+
                 with contextlib.suppress(psutil.Error):  # where it cannot be known
                     used = int(psutil.Process(self._pid).memory_info().rss)
                     if used > memory:

@@ -36,10 +36,10 @@ def own_folder(place: str | None = None, owner: int | None = None) -> str:
     places = [place] if place else [tempfile.gettempdir(), os.path.expanduser("~")]
     reasons = []
     for where in map(os.path.realpath, places):
-        if reason := swappable(where, os.geteuid()):
-            reasons.append(reason)
-            continue
         try:
+            if reason := swappable(where, os.geteuid()):
+                reasons.append(reason)
+                continue
             sweep(where)
             made = tempfile.mkdtemp(prefix=PREFIX, dir=where)
             claim(made, owner)

@@ -198,12 +198,6 @@ def called_by_name(function: Function, offers: Mapping[str, Any]) -> Any:
     return function(**chosen)
 
 
-def name_of(function: Function, otherwise: str) -> str:
-    """A function's own name, another one for a lambda or an object that is called."""
-    name = getattr(function, "__name__", "<none>")
-    return name if name.isidentifier() else otherwise
-
-
 def dashed(name: str) -> str:
     """my_world -> my-world."""
     return re.sub(r"_+", "-", name.strip("_"))
@@ -235,8 +229,9 @@ class Recipe[T: MadeOfFunction](ABC):
 
     @property
     def name(self) -> str:
-        """The function's name, or what a function without one is called."""
-        return name_of(self.function, self.nameless)
+        """The function's name, or what one without is called: a lambda, or an object that is called."""
+        name = getattr(self.function, "__name__", "<none>")
+        return name if name.isidentifier() else self.nameless
 
     def call(self, **given: Any) -> Any:
         """What the function returns; one that ends the program, as by `sys.exit`, has failed like one that raises."""
@@ -291,7 +286,7 @@ class MadeOfFunction(ABC):
 def made_class(
     base: type, recipe: Recipe[Any], name: str, parameters: Parameters, own: Iterable[tuple[str, Any, Any]] = ()
 ) -> Any:
-    """A frozen dataclass of `base`, named and documented as the function is; enrolled when studies name it by a digest.
+    """A frozen dataclass of `base`, named and documented as the function is; in INLINE_CLASSES when a digest names it.
 
     Its fields are the function's settings and then `own`, as (name, type, default).
     """

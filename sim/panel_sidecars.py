@@ -189,10 +189,11 @@ def read_beside(path: Path, where: str) -> Panel:
             attributes[name.removeprefix(FACT)] = values.astype(str) if values.dtype.kind not in "fiub" else values
         else:
             try:
-                variables[name] = frame[name].to_numpy(dtype=np.float64).reshape(shape)
+                values = frame[name].to_numpy(dtype=np.float64)
             except (TypeError, ValueError) as error:
                 raise bad(f"column {name!r} holds text", where=str(path), allowed="numbers",
                           remedy=f"name it {FACT}{name} where it is a fact of the units") from error  # fmt: skip
+            variables[name] = values.reshape(shape)
     return Panel(units, periods, variables, attributes=attributes, weights=weights)
 
 

@@ -145,7 +145,7 @@ class FunctionEstimator(MadeOfFunction, Estimator):
             raise bad(f"a trial fit raised {reason(error, self.recipe.function.__code__.co_filename)}",
                       where=self.recipe.where, allowed=ALLOWED,
                       remedy='correct it, or declare its terms: @estimator(terms=["did"])') from error  # fmt: skip
-        if found is None:
+        if not found:
             raise bad("a trial fit gave no answer", where=self.recipe.where, allowed=ALLOWED,
                       remedy='declare its terms: @estimator(terms=["did"])')  # fmt: skip
 

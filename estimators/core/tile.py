@@ -461,7 +461,6 @@ class Tile:
     def __init__(self, panel: Panel, *, weighted: bool = False) -> None:
         self.panel = panel
         self.root = weight_root(panel) if weighted else None
-        self._weighted = None if self.root is None else WeightedWithin.of(np.square(self.root))
         self._memo: dict[tuple[str, ...], Floats] = {}
         self._adoptions: dict[str, NDArray[np.int16] | None] = {}
 
@@ -469,6 +468,11 @@ class Tile:
     def transform(self) -> WithinTransform:
         """The two-way within transformation of this panel's pattern of observations."""
         return WithinTransform.of(self.panel)
+
+    @cached_property
+    def _weighted(self) -> WeightedWithin:
+        assert self.root is not None
+        return WeightedWithin.of(np.square(self.root))
 
     def raw(self, name: str) -> Floats:
         """A variable as it is in the panel."""
@@ -516,7 +520,7 @@ class Tile:
             case ("without", effects, name, *weights):
                 values = self.lag(name, weights[0]) if weights else self.raw(name)
                 values = without_effects(values, TAKEN_OUT[effects])  # type: ignore[index]
-            case ("within", name) if self.root is not None and self._weighted is not None:
+            case ("within", name) if self.root is not None:
                 values = self.root * self._weighted(self.raw(name))
             case ("within", name) if self.transform.mask is None:
                 values, self._memo["between squares", name] = balanced_split(self.raw(name))

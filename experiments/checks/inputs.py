@@ -237,7 +237,7 @@ def _no_better_than_one(case: Case, treated: Flags, stars: str) -> Iterator[Chec
     """All units but one treated at the same times; all treated units in one cluster of the main errors."""
     paths, which = np.unique(case.panel.variables[str(case.panel.roles.treatment)][0].T, axis=0, return_inverse=True)
     counts = np.bincount(which.ravel())
-    alone = len(paths) == 2 and counts.min() == 1 and paths[counts.argmin()].max() <= 0
+    alone = len(paths) == 2 and counts.min() == 1 and np.nanmax(paths[counts.argmin()]) <= 0  # NaN: unobserved
     if alone and len(case.panel.units) >= 3:
         name = case.panel.units[int(np.flatnonzero(which.ravel() == counts.argmin())[0])]
         said = (

@@ -514,10 +514,10 @@ def info(store: StorePath, as_json: bool) -> None:
     from sim.errors import amount
 
     records = ZarrStore.open(store)
-    study, stopped, fits = records.facts["study"], records.stopped, records.status_counts()
+    study, stopped = records.facts["study"], records.stopped
     if as_json:
         by_status = {name: {status.name.lower(): count for status, count in sorted(counts.items())}
-                     for name, counts in fits.items()}  # fmt: skip
+                     for name, counts in records.status_counts().items()}  # fmt: skip
         print_json({
             "study": study, "fingerprint": records.fingerprint, "cells": list(records.cells),
             "replications": records.replications, "block": records.block, "estimators": list(records.layouts),
@@ -537,7 +537,7 @@ def info(store: StorePath, as_json: bool) -> None:
     for origin in records.environments:  # one line each, with what differs from the first
         differs = f"; differs from the first: {', '.join(origin.differs)}" if origin.differs else ""
         say_fact("made with", f"{origin.text} ({amount(origin.blocks, 'block')}{differs})")
-    for name, counts in fits.items():
+    for name, counts in records.status_counts().items():  # last: it reads blocks, which may be damaged
         for status, count in sorted(counts.items()):
             if status is not Status.OK:
                 say_fact("failed fits", f"{name}: {count} of {counts.total()}, {status.meaning}")

@@ -218,9 +218,8 @@ def _negative_weights(setting: TableSetting) -> Iterable[JournalTable]:
     for name, label in _WEIGHTS.items():
         values = [column.statistics.get(name) for column in columns]
         beside = effects if name in _OF_EFFECTS else ()
-        cells = ["none" if value is None else digits(value, row=beside) for value in values]
-        cells = [count(value) for value in values] if name == "cells" else cells
-        rows.append(Row(label, tuple(cells)))
+        cells = ("none" if value is None else digits(value, row=beside) for value in values)
+        rows.append(Row(label, tuple(map(count, values) if name == "cells" else cells)))
     notes = (
         "De Chaisemartin and D'Haultfoeuille (2020): under common trends the two-way coefficient is a weighted sum of "
         "the effects in all treated unit-periods. The first standard deviation is the smallest spread of these "

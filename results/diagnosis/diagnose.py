@@ -41,7 +41,7 @@ PROPORTIONS = frozenset(
     {"coverage", "bias_eliminated_coverage", "rejection", "size_adjusted_power", "type_s", "convergence"}
 )
 WITHOUT_TRUTH = frozenset({"mean_estimate", "empirical_se", "between_worlds", "mean_se", "model_se", "rejection"})
-OF_SOME = frozenset({"relative_bias_ratio", "size_adjusted_power", "between_worlds"})  # left out where there is none
+OF_SOME = frozenset({"relative_bias_ratio", "size_adjusted_power", "between_worlds"})  # left out where NaN
 NO_ESTIMATE = "no_estimate"  # fits of which the status says fitted although no estimate is finite
 COLUMNS = ("estimator", "term", "estimand", "error", "sample", "measure", "value", "mcse", "lower", "upper", "n",
            "attempted", "worlds")  # fmt: skip

@@ -228,6 +228,8 @@ def width_of(chart: Chart) -> int:
 
 def panel_svgs(chart: Chart) -> list[Markup]:
     """One SVG element a panel, with a title and a description that are read out."""
+    if not chart.panels:
+        return []
     told = sum(len(panel.points) for panel in chart.panels) <= TOLD
     plot, draw = _plot(chart), _across if chart.form in {"dots", "zip"} else _upward
     svgs = []

@@ -301,7 +301,7 @@ def journal_table(table: Pivot) -> JournalTable:
             rows.append(Row(words, kind="head"))
         for keys, cells in group:
             label = _shown(table.down[-1], keys[-1]) if keys else table.measure.short
-            numbers = tuple("-" if cell is None else cell.number + "!" * cell.clear for cell in cells)
+            numbers = tuple("-" if cell is None else f"{cell.number}{'!' if cell.clear else ''}" for cell in cells)
             rows.append(Row(f"  {label}" if outer else label, numbers))
             rows.append(Row("", tuple(f"({cell.mcse})" if cell and cell.mcse else "" for cell in cells), kind="error"))
     inner = f"Rows: {table.heads[-1]}. " if table.heads else ""

@@ -35,7 +35,7 @@ from results.report.grids import (
 )
 from results.store.store import Store
 from results.text import DASH, PLAIN_DIALS, in_columns, last_part, plain_dial, plain_error, varying
-from results.verdict.answer import Answer, answer, missing, worlds_reached
+from results.verdict.answer import Answer, answer, by_estimator, missing, worlds_reached
 from results.verdict.verdicts import (
     EXTREMES,
     LEAST_FITS,
@@ -244,7 +244,7 @@ def _print_all(diagnosis: Diagnosis, table: pd.DataFrame, found: Answer, head: S
     cells = [by_cell.get(cell, table.iloc[:0]) for cell in range(len(diagnosis.cells))]
     # whether all fits of a cell succeeded, and none lacks a number; so it is said of a cell without rows
     whole = [rows.empty or (bool((rows["n"] == rows["attempted"]).all()) and rows["attempted"].nunique() == 1
-                            and not any(missing(rows))) for rows in cells]  # fmt: skip
+                            and not any(missing(by_estimator(rows)))) for rows in cells]  # fmt: skip
     lines = [_lines(rows, diagnosis.alpha, diagnosis.own) for rows in cells]
     heads = _heads([cell for cell in lines if cell], all(whole), console, diagnosis.own)
     remarks = _remarks(diagnosis)

@@ -212,8 +212,8 @@ def shared(path: StorePath, *, elsewhere: bool = False) -> Iterator[Shared]:
     real = path.resolve()
     root = "" if isinstance(real, ObjectPath) else hashlib.sha256(read_plain(real / META)).hexdigest()
     token = Shared(real, secrets.token_hex(8), root, elsewhere)
+    file = token_file(real)  # of a folder no link is followed, and only its owner can read it
     try:
-        file = token_file(real)  # of a folder no link is followed, and only its owner can read it
         if isinstance(file, Path):
             write_beside(file, token.token.encode())
         else:

@@ -463,6 +463,7 @@ class Store(ABC):
         texts = {f" replication {at} {name}": text for (at, name), text in of.items()}
         self._keep_tracebacks(cell, index, texts, names)
 
+    @abstractmethod  # a store first writes its own mark, then calls this
     def poison(self, cell: int, index: int, traceback: str = "") -> None:
         """Mark a block that cannot be computed, whose workers died of it or whose design raised; a later run tries."""
         self.states[cell, index] = BlockState.POISONED

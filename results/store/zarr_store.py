@@ -583,7 +583,7 @@ class ZarrStore(Store):
         self.keep_tracebacks(cell, index, written.tracebacks, self.layouts)
 
     def poison(self, cell: int, index: int, traceback: str = "") -> None:
-        """Write the mark of a block that cannot be computed."""
+        """Mark a block that cannot be computed, on disk first."""
         self._commit(cell, index, BlockState.POISONED, self.origins[cell, index], self._digests[cell, index])
         super().poison(cell, index, traceback)
 

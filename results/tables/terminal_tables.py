@@ -133,13 +133,15 @@ def _padded(table: JournalTable) -> list[tuple[str, ...]]:
     """Cells with room behind the last digit, where a cell of the table needs any."""
     if not any(cell.endswith(("*", ")")) for row in table.rows for cell in row.cells):
         return [row.cells for row in table.rows]
-    return [tuple(_with_room(cell) for cell in row.cells) for row in table.rows]
-
-
-def _with_room(cell: str) -> str:
-    body, marks = split_stars(cell)
-    behind = len(marks) + cell.endswith((")", "]"))
-    return cell + " " * (ROOM - behind) if body else ""
+    padded = []
+    for row in table.rows:
+        cells = []
+        for cell in row.cells:
+            body, marks = split_stars(cell)
+            behind = len(marks) + cell.endswith((")", "]"))
+            cells.append(cell + " " * (ROOM - behind) if body else "")
+        padded.append(tuple(cells))
+    return padded
 
 
 def _heading(label: str) -> list[str]:

@@ -125,13 +125,14 @@ def failure_notice(found: Sequence[Failed]) -> str:
 
 def notices(table: pd.DataFrame) -> list[str]:
     """Estimates or errors that some usable fits lack, and terms without a truth, from the rows of the bias table."""
-    found = {"Missing in usable fits": list(missing(table)), "No truth in this design": list(_without_truth(table))}
+    rows = by_estimator(table)
+    found = {"Missing in usable fits": list(missing(rows)), "No truth in this design": list(_without_truth(rows))}
     return [f"{what}: {_listed(items)}." for what, items in found.items() if items]
 
 
-def missing(table: pd.DataFrame) -> Iterator[str]:
+def missing(of_estimators: list[tuple[str, Rows]]) -> Iterator[str]:
     """Terms and error types that some usable fits of an estimator lack although its other fits or terms have them."""
-    for name, rows in _by_estimator(table):
+    for name, rows in of_estimators:
         usable = {cell: max(row["n"] for row in own) for cell, own in _groups(rows, "cell")}
         for term, own in _groups(rows, "term"):
             cells = {row["cell"]: row["n"] for row in own}
@@ -147,9 +148,9 @@ def missing(table: pd.DataFrame) -> Iterator[str]:
                 yield f"{error} errors of {name} ({lacks:,.0f} of {fits:,.0f})"
 
 
-def _without_truth(table: pd.DataFrame) -> Iterator[str]:
+def _without_truth(of_estimators: list[tuple[str, Rows]]) -> Iterator[str]:
     """Terms that are estimated and have no truth, by estimator, with the number of cells where only some have none."""
-    for name, rows in _by_estimator(table):
+    for name, rows in of_estimators:
         terms = []
         for term, own in _groups([row for row in rows if row["n"] > 0], "term"):
             known = {row["cell"]: row["truth"] == row["truth"] for row in own}
@@ -163,7 +164,7 @@ def _without_truth(table: pd.DataFrame) -> Iterator[str]:
 _NEEDED = ["cell", "estimator", "term", "error", "n", "n_error", "truth"]
 
 
-def _by_estimator(table: pd.DataFrame) -> list[tuple[str, Rows]]:
+def by_estimator(table: pd.DataFrame) -> list[tuple[str, Rows]]:
     """Rows of a bias table that have fits, by estimator, with what is looked at here."""
     return _groups([row for row in table[_NEEDED].to_dict("records") if row["n"] == row["n"]], "estimator")
 

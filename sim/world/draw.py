@@ -342,8 +342,9 @@ class DrawnWorld:
             error, purpose, shape = None, f"measurement of {name}", self.context.shape
             if part.covariate_sd and "covariates" in self.design.redraw:
                 error = self.streams.normals(purpose, *shape)
-            elif part.covariate_sd:
-                error = self.world.streams.fixed(purpose).standard_normal((1, *shape))
+            elif part.covariate_sd:  # drawn once, whatever else is drawn anew
+                fixed = self.world.streams.fixed(purpose)
+                error = np.asarray(self.world.once(purpose, partial(fixed.standard_normal, size=(1, *shape))))
             found[name] = part.seen(values, error, part.covariate_sd)
         return found
 

@@ -184,6 +184,17 @@ def test_store_commands(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Does it run?" in capsys.readouterr().out
 
 
+def test_info_of_a_damaged_store_says_first_what_it_knows(
+    ran: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = Path(shutil.copytree(ran / "x.zarr", tmp_path / "x.zarr"))
+    next(iter(sorted(damaged.glob("*/fit/c.*")))).write_bytes(b"xx")
+    assert run_command(["store", "info", str(damaged)]) == 2
+    printed = capsys.readouterr()
+    assert "Does it run?" in printed.out
+    assert "is damaged" in printed.err
+
+
 def test_a_locked_store_exits_with_75(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with locked(ran / "x.zarr"):
         arguments = ["run", str(ran / "study.toml"), "--cluster", "serial", "--store", str(ran / "x.zarr")]

@@ -449,13 +449,17 @@ def test_one_treated_unit(tmp_path: Path, committed: Document) -> None:
     assert of(committed, "one-treated-unit").severity == SILENT
 
 
-@pytest.mark.parametrize("others", [0, 1])
-def test_one_untreated_unit_is_no_more_than_one_treated_one(tmp_path: Path, others: int) -> None:
+@pytest.mark.parametrize(("others", "gap"), [(0, False), (1, False), (0, True)])
+def test_one_untreated_unit_is_no_more_than_one_treated_one(tmp_path: Path, others: int, gap: bool) -> None:
     """All cities but one are treated from one year on: the regression is that of one treated unit, mirrored."""
     frame = made_cities.frame()
     left = frame["city"].unique()[: 1 + others]
     d = ((frame["year"] >= 2014) & ~frame["city"].isin(left)).astype(int)
-    document = made(tmp_path, SPEC.replace('outcomes = ["second"]', ""), frame.assign(d=d))
+    spec, frame = SPEC.replace('outcomes = ["second"]', ""), frame.assign(d=d)
+    if gap:
+        spec = made_cities.PANEL.replace("[panel]", '[panel]\nbalance = "drop-units"')
+        frame = frame[(frame["city"] != left[0]) | (frame["year"] != 2012)]
+    document = made(tmp_path, spec, frame)
     found = [check for check in document.warnings if check.name == "one-untreated-unit"]
     assert [check.severity for check in found] == [OVERTURNS] * (1 - others)
     assert all(check.sentence.startswith(f"All units but {left[0]} are treated") for check in found)

@@ -98,6 +98,9 @@ def _province_codes() -> Codes:
 # Units of a table: their names, places, groups and facts.
 
 
+TABLES_OF_UNITS = tuple(end for end in TABLES if end != ".sav")  # what reads SPSS is an extra that workers may lack
+
+
 @dataclass(frozen=True, slots=True)
 class UnitsOfFile(Geography):
     """The units of a table with one row a unit, in the order of its rows.
@@ -121,7 +124,7 @@ class UnitsOfFile(Geography):
     columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", file_text(self.path, TABLES))
+        object.__setattr__(self, "path", file_text(self.path, TABLES_OF_UNITS))
 
     def faults(self, summary: DesignSummary) -> Iterator[Problem]:
         """Columns that lack, names that repeat, numbers that are none."""
