@@ -19,7 +19,7 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from estimators.core.functions import FunctionEstimator, estimator
-from sim.errors import bad, one_of
+from sim.errors import bad, near_file, one_of
 from sim.panel import Panel, long_table
 from sim.streams import Streams
 
@@ -174,7 +174,7 @@ def r_estimator(
     """
     path = Path(script)
     if not path.is_file():
-        raise bad("no such file", where=str(path), allowed="a file of R code", remedy="check the path")
+        raise bad("no such file", where=str(path), allowed="a file of R code", remedy=near_file(path, [".r"]))
     code = path.read_text(encoding="utf-8")
     defined = re.findall(r"^\s*([A-Za-z.][\w.]*)\s*(?:<-|=)\s*function\b", code, re.MULTILINE)
     if function not in defined:

@@ -28,7 +28,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from sim.design import Design
-from sim.errors import BadInput, Problem, all_of, bad, closest, one_of
+from sim.errors import BadInput, Problem, all_of, bad, closest, near_file, one_of
 from sim.streams import left_out
 from sim.world.context import KEPT_CLASSES, Part, Slot, slots_of
 
@@ -88,7 +88,7 @@ def read_toml(path: Path, what: str, remedy: str = "check the path") -> dict[str
     """The tables of a TOML file; raises BadInput when there is none. what: the kind of file; remedy: how to get one."""
     if not path.is_file():
         raise bad("is a directory" if path.is_dir() else "there is no such file", where=str(path),
-                  allowed=f"{what} (TOML)", remedy=remedy)  # fmt: skip
+                  allowed=f"{what} (TOML)", remedy=near_file(path, [".toml"], remedy))  # fmt: skip
     from sim.panel_files import text_of  # pandas is slow to import
 
     text, _ = text_of(path, "TOML")

@@ -59,6 +59,7 @@ from sim.errors import (
     gathering,
     listed,
     naming,
+    near_file,
     one_of,
     reason,
     refuse,
@@ -325,7 +326,7 @@ def _load(text: str, where: str) -> tuple[str, Function]:
             raise bad(f"{place} cannot be imported: {reason(error)}", where=where, allowed="a module that Python finds",
                       remedy="install it, or name a file that ends in .py") from error  # fmt: skip
     elif not path.is_file():
-        raise bad(f"no file {path}", where=where, allowed="a Python file", remedy="check the path")
+        raise bad(f"no file {path}", where=where, allowed="a Python file", remedy=near_file(path, [".py"]))
     else:
         spec = importlib.util.spec_from_file_location(f"measures_of_{path.stem}", path)
         assert spec is not None and spec.loader is not None  # noqa: PT018  (its name ends in .py)

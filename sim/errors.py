@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 import struct
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -98,7 +98,7 @@ def type_problems(
         yield Problem(what, where, allowed, remedy)
 
 
-@contextmanager
+@contextlib.contextmanager
 def naming(place: str) -> Iterator[None]:
     """Every problem raised inside says that it is in that place, e.g. a study file, unless it does so already."""
     try:
@@ -113,7 +113,7 @@ def naming(place: str) -> Iterator[None]:
         raise BadInput(*problems) from error
 
 
-@contextmanager
+@contextlib.contextmanager
 def gathering(problems: list[Problem]) -> Iterator[None]:
     """Add the problems raised inside to a list and go on behind it, so that the next ones are found too."""
     try:
@@ -320,6 +320,16 @@ UNREADABLE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeErr
               struct.error, BadZipFile)  # fmt: skip
 
 
+def near_file(path: Path, endings: Iterable[str], otherwise: str = "check the path") -> str:
+    """A remedy for a path that leads to nothing: what lies beside it under a near name and has one of the endings."""
+    names = {}
+    with contextlib.suppress(OSError):  # its folder is not there, or cannot be read
+        names = {item.stem: item.name for item in sorted(path.parent.iterdir())
+                 if item.suffix.lower() in endings and item.name != path.name}  # fmt: skip
+    near = _near(path.stem, names, 1)
+    return f"{SUGGESTS}{str(path.with_name(names[near[0]]))!r}?" if near else otherwise
+
+
 def check_file(path: Path, extensions: tuple[str, ...] = TABLES) -> None:
     """Raise BadInput unless `path` is a file with something in it and one of the extensions (lower case, dotted)."""
     allowed = "a file ending in " + ", ".join(extensions)
@@ -333,6 +343,6 @@ def check_file(path: Path, extensions: tuple[str, ...] = TABLES) -> None:
         if path.parent.is_dir():  # the tables that do lie there
             near = sorted(item.name for item in path.parent.iterdir() if item.suffix.lower() in TABLES)
             remedy = f"correct the path; {path.parent} holds {listed(near, 6)}" if near else "correct the path"
-        raise bad("there is no such file", where=str(path), allowed=allowed, remedy=remedy)
+        raise bad("there is no such file", where=str(path), allowed=allowed, remedy=near_file(path, TABLES, remedy))
     if path.stat().st_size == 0:
         raise bad("is empty", where=path.name, allowed=f"{allowed}, with a header and rows", remedy="save it again")

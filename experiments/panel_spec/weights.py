@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from experiments.settings import Flag, Name, Names, Positive, Table, TomlReading
 from sim import weights
 from sim.arrays import Floats
-from sim.errors import Problem, amount, bad, gathering, listed, refuse
+from sim.errors import Problem, amount, bad, gathering, listed, near_file, refuse
 from sim.panel import Panel
 from sim.panel_files import Rows, numbers, unit_labels
 from sim.weights import CALLED, DEGREES, Coordinates, Islands, Standardize, Weights
@@ -29,8 +29,9 @@ def _beside_the_spec(path: Path, info: ValidationInfo) -> Path:
     whole = info.context.folder / path
     if not whole.is_file():
         where = f"{info.context.file}, [[weights]] path = {str(whole)!r}"
+        remedy = near_file(whole, [whole.suffix.lower()], "correct the path")
         info.context.problems.append(
-            Problem("there is no such file", where, "a file, its path relative to the spec", "correct the path")
+            Problem("there is no such file", where, "a file, its path relative to the spec", remedy)
         )
     return whole
 

@@ -35,7 +35,7 @@ from estimators.core.estimator import Estimates, Layout
 from results.store.bucket import SCHEMES, ObjectPath, StorePath
 from results.store.disk import is_inside
 from results.store.tree import CHUNK, META, Folder, Objects, Tree, WritableTree, Zip, axes_in, json_of
-from sim.errors import BadInput, bad, listed
+from sim.errors import BadInput, bad, listed, near_file
 
 # Temporary folders in which a store is made before it takes its place: beside it, so that it can be renamed.
 
@@ -81,7 +81,8 @@ def check_place(path: StorePath) -> None:
 
 def no_store(path: StorePath, what: str = "no such store") -> BadInput:
     """Bad input: there is no store at a place."""
-    return bad(what, where=str(path), allowed="a folder that `panelproof run` made", remedy="check the path")
+    remedy = near_file(path, (".zarr", PACKED_SUFFIX)) if isinstance(path, Path) else "check the path"
+    return bad(what, where=str(path), allowed="a folder that `panelproof run` made", remedy=remedy)
 
 
 def is_packed(path: StorePath) -> bool:

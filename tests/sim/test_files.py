@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sim.errors import BadInput
+from sim.errors import BadInput, near_file
 from sim.panel import Panel
 from sim.panel_files import Rows, TablePlace, index_as_columns, read_frame
 
@@ -144,6 +144,8 @@ def test_missing_files_and_directories(tmp_path: Path) -> None:
     (tmp_path / "panel.csv").write_text("a,b\n1,2\n")
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(BadInput, match=r"there is no such file.*holds.*panel\.csv"):
+        read_frame(tmp_path / "cities.csv")
+    with pytest.raises(BadInput, match=r"there is no such file; did you mean '.*/panel\.csv'\?"):
         read_frame(tmp_path / "pannel.csv")
     with pytest.raises(BadInput, match="there is no folder"):
         read_frame(tmp_path / "none" / "panel.csv")
@@ -238,3 +240,12 @@ def test_columns_without_a_name_or_a_value_are_left_out(tmp_path: Path) -> None:
     assert len(read_frame(tmp_path / "a.csv").columns) == 3
     (tmp_path / "a.csv").write_text("city,gdp,,,\n,2006,2007,,\na,1,2,,\n")
     assert list(read_frame(tmp_path / "a.csv", place=TablePlace(header=2)).columns) == ["city", "gdp 2006", "gdp 2007"]
+
+
+def test_a_misspelt_file_is_told_the_nearest_of_its_kind_that_lies_there(tmp_path: Path) -> None:
+    for name in ("study.toml", "study.csv", "other.toml", "Notes.TOML"):
+        (tmp_path / name).touch()
+    assert near_file(tmp_path / "stdy.toml", [".toml"]) == f"did you mean {str(tmp_path / 'study.toml')!r}?"
+    assert near_file(tmp_path / "notes", [".toml"]) == f"did you mean {str(tmp_path / 'Notes.TOML')!r}?"
+    for name in ("study.toml", "size.toml", "none/study.toml"):  # itself, nothing near, no folder
+        assert near_file(tmp_path / name, [".toml"]) == "check the path"
