@@ -27,6 +27,7 @@ from estimators.core.error_types import check_error_types, served
 from estimators.core.estimator import (
     Estimates,
     Estimator,
+    Home,
     Layout,
     WeightUse,
     check_names,
@@ -40,7 +41,6 @@ from estimators.linear.covariances import DEGENERATE, ClusterK, check_two_cluste
 from estimators.linear.instruments import joined
 from estimators.linear.panel_iv import PanelIV
 from sim.arrays import Codes, Floats
-from sim.design import Design
 from sim.errors import bad, closest, one_of
 from sim.panel import Panel
 from sim.presets import Paper
@@ -376,6 +376,8 @@ class Mediation(Estimator):
 
     kind: ClassVar[str] = "mediation"
     weight_use: ClassVar[WeightUse] = "used"
+    # home: the `paper` design without spillovers and without confounding of the mediator
+    home: ClassVar[Home] = (Paper(), ("b", "nde", "nie", "total"))
 
     mediator: str | None = None
     outcome: str | None = None
@@ -390,11 +392,6 @@ class Mediation(Estimator):
     def __repr__(self) -> str:
         shown = [item.name for item in fields(self) if not left_out(item, self)]  # streams are keyed by it
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design without spillovers and without confounding of the mediator."""
-        return Paper(), ("b", "nde", "nie", "total")
 
     def layout(self, schema: Schema) -> Layout:
         """Six terms; b is held to the mediator's coefficient, the effects to their natural namesakes and the ATT.

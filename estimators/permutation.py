@@ -14,6 +14,7 @@ import numpy as np
 from estimators.core.estimator import (
     Estimates,
     Estimator,
+    Home,
     Layout,
     Reduction,
     Status,
@@ -32,7 +33,6 @@ from estimators.core.hypotheses import (
 from estimators.core.tile import AssignedTreatments, ShiftedFits, Tile
 from estimators.core.treatments import PathCodes
 from sim.arrays import Codes, Floats
-from sim.design import Design
 from sim.errors import bad, closest, listed, naming, one_of
 from sim.panel import Panel
 from sim.registry import discover
@@ -116,7 +116,7 @@ class SomeTerms(Estimator):
         return self.label or self.inner.name
 
     @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
+    def home(self) -> Home:
         """The estimator's own."""
         design, terms = self.inner.home
         return design, tuple(term for term in terms if term in (self.terms or terms))
@@ -316,7 +316,7 @@ class PermutationTest(TileEstimator):
         return self.label or (own if self.statistic == "raw" else f"{own}-t")
 
     @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
+    def home(self) -> Home:
         """The estimator's own, for the treatment."""
         design, terms = self.inner.home
         return design, tuple(term for term in terms if term == design.schema.roles.treatment)

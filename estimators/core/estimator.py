@@ -64,6 +64,7 @@ def usual_error(kinds: Sequence[str], asked: str | None = None) -> str:
     return next(iter([*clustered, *(kind for kind in kinds if kind == "information"), *kinds[-1:]]), "")
 
 
+Home = tuple[Design, tuple[str, ...]]  # a design, and the terms that must be right on it
 WeightUse = Literal["used", "ignored", "refused"]  # what an estimator does with the weights of a panel
 LEVEL = 0.05
 HEADS = ("term", "estimate", "std. error", "t", "p", "lower", "upper")
@@ -473,7 +474,7 @@ class Estimator(ABC):
 
     @property
     @abstractmethod
-    def home(self) -> tuple[Design, tuple[str, ...]]:
+    def home(self) -> Home:
         """A design on which the named terms must be right."""
 
     @abstractmethod

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Self, cast, overload
 
 import numpy as np
 
-from estimators.core.estimator import Estimates, Estimator, Layout, Status, WeightUse, of_a_dose
-from sim.design import Design, Estimand
+from estimators.core.estimator import Estimates, Estimator, Home, Layout, Status, WeightUse, of_a_dose
+from sim.design import Estimand
 from sim.errors import bad, listed, one_of, reason
 from sim.functions import (
     MAIN,
@@ -51,7 +51,7 @@ class EstimatorRecipe(Recipe["FunctionEstimator"]):
     unit: str = "unit"
     period: str = "period"
     batched: bool = False
-    home: tuple[Design, tuple[str, ...]] | None = None
+    home: Home | None = None
 
     def digest_name(self) -> str:
         """By its label where that can be a name, and by the code and all that decides what is estimated."""
@@ -94,7 +94,7 @@ class FunctionEstimator(MadeOfFunction, Estimator):
         return self.label
 
     @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
+    def home(self) -> Home:
         """What its author named; else the `paper` design, where no term need be right."""
         return self.recipe.home or (Paper(), ())
 
@@ -268,7 +268,7 @@ def estimator(
     unit: str = "unit",
     period: str = "period",
     batched: bool = False,
-    home: tuple[Design, tuple[str, ...]] | None = None,
+    home: Home | None = None,
 ) -> Callable[[Function], type[FunctionEstimator]]: ...
 def estimator(function: Function | None = None, /, **options: Any) -> Any:
     """Make a class of estimators from a function that fits one panel a call.

@@ -16,6 +16,7 @@ from estimators.core.error_types import check_error_types, groups_of, kind_of, m
 from estimators.core.estimator import (
     Estimates,
     Estimator,
+    Home,
     Layout,
     RegressionEstimator,
     TermCovariance,
@@ -36,7 +37,6 @@ from estimators.linear.few_clusters import (
 )
 from estimators.linear.least_squares import LeastSquares, LinearMoments, LinearPlan, Singletons, moments_of_redrawn
 from sim.arrays import Floats
-from sim.design import Design
 from sim.errors import bad, one_of
 from sim.panel import Panel
 from sim.presets import Paper
@@ -72,6 +72,8 @@ class TwoWayDID(RegressionEstimator):
 
     kind: ClassVar[str] = "did"
     weight_use: ClassVar[WeightUse] = "used"
+    # home: the `paper` design without spillovers
+    home: ClassVar[Home] = (Paper(), ("did", "inv", "road", "book", "tech"))
 
     outcome: str | None = None
     regressors: tuple[str, ...] | None = None
@@ -84,11 +86,6 @@ class TwoWayDID(RegressionEstimator):
     draws: int = 999
     singletons: Singletons = "drop"
     terms: tuple[str, ...] | None = None
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design without spillovers."""
-        return Paper(), ("did", "inv", "road", "book", "tech")
 
     def layout(self, schema: Schema) -> Layout:
         """One term a regressor, then the constant; the treatment's target is the ATT, a control's its coefficient.

@@ -22,7 +22,7 @@ from scipy.special import chdtrc, fdtrc
 
 from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, kind_of, may_be_floored
-from estimators.core.estimator import Estimates, Layout, RegressionEstimator, check_names, slope_targets
+from estimators.core.estimator import Estimates, Home, Layout, RegressionEstimator, check_names, slope_targets
 from estimators.core.tile import WithinTransform, observed_mask, spread
 from estimators.linear.covariances import Sample, covariance
 from estimators.linear.instruments import definite_wald
@@ -72,7 +72,7 @@ class RandomEffects(RegressionEstimator):
         return repr_of(self)  # streams are keyed by it
 
     @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
+    def home(self) -> Home:
         """Unit effects independent of the regressors."""
         return ErrorComponents(), ("did", "x")
 

@@ -41,6 +41,7 @@ import numpy as np
 from estimators.core import regression as ols
 from estimators.core.estimator import (
     Estimates,
+    Home,
     Layout,
     Moments,
     RegressionEstimator,
@@ -59,7 +60,6 @@ from estimators.staggered.adoption_effects import Cohorts, check_clusters
 from estimators.staggered.callaway_santanna import CallawaySantAnnaReduction
 from estimators.staggered.imputation import Imputation
 from sim.arrays import Codes, Flags, Floats
-from sim.design import Design
 from sim.errors import BadInput, bad, closest, one_of
 from sim.panel import Panel, group_labels, part, seen_in, seen_part
 from sim.presets import Paper
@@ -124,6 +124,8 @@ class Differences(RegressionEstimator, TileEstimator):
 
     kind: ClassVar[str] = "differences"
     weight_use: ClassVar[WeightUse] = "used"
+    # home: the `paper` design without spillovers
+    home: ClassVar[Home] = (Paper(), ("did",))
 
     outcome: str | None = None
     regressors: tuple[str, ...] | None = None
@@ -133,11 +135,6 @@ class Differences(RegressionEstimator, TileEstimator):
     cluster_k: ClusterK = "nonnested"
     alternatives: tuple[str, ...] = ("effects:unit-trend",)
     label: str = "differences"
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design without spillovers."""
-        return Paper(), ("did",)
 
     def asked(self, schema: Schema) -> str:
         """The term that is asked about; raises BadInput where it is no regressor."""

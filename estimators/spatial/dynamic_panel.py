@@ -37,6 +37,7 @@ import numpy as np
 from estimators.core import regression as ols
 from estimators.core.estimator import (
     Estimates,
+    Home,
     Layout,
     Moments,
     Reduction,
@@ -51,7 +52,6 @@ from estimators.spatial.fits import effect_variances, effects_of, jacobian
 from estimators.spatial.likelihood import SETTLED, Sizes, SpatialForm, determinant, log_likelihood, maximise_lag
 from estimators.spatial.spectrum import Spectrum, Traces, Transform, spectrum_of
 from sim.arrays import Flags, Floats
-from sim.design import Design
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel, check_balanced, check_steps
 from sim.schema import Schema
@@ -446,7 +446,7 @@ class DynamicSpatialPanel(RegressionEstimator):
         return self.label or f"dynamic-{self.model}-{self.correction}{ending}"
 
     @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
+    def home(self) -> Home:
         """Eighteen periods beside the first; all is right by adjusted scores, by others in longer panels alone."""
         exact = self.correction == "score" and self.model != "sar"
         design = dynamic_world(self.effects, spatial=self.model != "ar", units=256 if exact else 36)

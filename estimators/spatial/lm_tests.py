@@ -30,6 +30,7 @@ from estimators.core import regression as ols
 from estimators.core.estimator import (
     Estimates,
     Estimator,
+    Home,
     Layout,
     Moments,
     Reduction,
@@ -44,7 +45,6 @@ from estimators.core.tile import Tile, balanced_split, spread, without_effects
 from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan, regressors
 from estimators.spatial.spectrum import FLAT, own_information
 from sim.arrays import Floats
-from sim.design import Design
 from sim.errors import bad, one_of
 from sim.panel import Panel, check_balanced
 from sim.presets import Paper
@@ -73,6 +73,8 @@ class LMTests(RegressionEstimator):
     kind: ClassVar[str] = "lm"
     weight_use: ClassVar[WeightUse] = "ignored"
     gaps: ClassVar[bool] = False
+    # home: the `paper` design without spillovers; no term estimates anything
+    home: ClassVar[Home] = (Paper(), ())
 
     form: Form = "exact"
     effects: tuple[Effect, ...] = EFFECTS
@@ -92,11 +94,6 @@ class LMTests(RegressionEstimator):
     def name(self) -> str:
         """Its label, or e.g. lm-exact."""
         return self.label or f"lm-{self.form}"
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design without spillovers; no term estimates anything."""
-        return Paper(), ()
 
     def layout(self, schema: Schema) -> Layout:
         """Four chi-square statistics with their p values; the target of each is what its null hypothesis sets to 0.
@@ -554,16 +551,13 @@ class MoranTest(RegressionEstimator, TileEstimator):
     kind: ClassVar[str] = "moran"
     weight_use: ClassVar[WeightUse] = "ignored"
     gaps: ClassVar[bool] = False
+    # home: the `paper` design without spillovers, whose errors are independent
+    home: ClassVar[Home] = (Paper(), ("moran",))
 
     outcome: str | None = None
     regressors: tuple[str, ...] | None = None
     weights: str | None = None
     label: str = "moran"
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design without spillovers, whose errors are independent."""
-        return Paper(), ("moran",)
 
     def layout(self, schema: Schema) -> Layout:
         """One term, I - E(I), and as statistics I and E(I)."""

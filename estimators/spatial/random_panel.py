@@ -32,6 +32,7 @@ from scipy.special import chdtrc
 from estimators.core import regression as ols
 from estimators.core.estimator import (
     Estimates,
+    Home,
     Layout,
     Moments,
     Reduction,
@@ -48,7 +49,6 @@ from estimators.spatial.fits import effect_variances, effects_of, jacobian
 from estimators.spatial.likelihood import FORMS, ErrorModel, Sizes, SpatialForm, log_likelihood, maximise_lag
 from estimators.spatial.spectrum import Spectrum
 from sim.arrays import Flags, Floats
-from sim.design import Design
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel
 from sim.schema import Schema
@@ -280,7 +280,7 @@ class SpatialRandomEffects(RegressionEstimator):
         return self.label or f"random-{self.model}"
 
     @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
+    def home(self) -> Home:
         """Random effects that spread as the errors do."""
         own = {"sar": ("rho", "indirect:did"), "sem": ("lambda",), "sdm": ("rho", "w_did", "indirect:did")}
         spatial, durbin, error = 0.4, self.model == "sdm", self.model == "sem"

@@ -22,6 +22,7 @@ from estimators.core.error_types import check_error_types
 from estimators.core.estimator import (
     Estimates,
     Estimator,
+    Home,
     Layout,
     Reduction,
     Status,
@@ -235,7 +236,7 @@ class SpatialPanel(Estimator):
         return self.label or f"{self.model}-{self.transform}{'' if self.effects == 'two-way' else f'-{self.effects}'}"
 
     @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
+    def home(self) -> Home:
         """The `paper` design with this model's own spillovers and effects.
 
         rho and lambda are right under Lee-Yu alone, and where there are no effects.

@@ -19,6 +19,7 @@ import numpy as np
 from estimators.core.estimator import (
     Estimates,
     Estimator,
+    Home,
     Layout,
     Moments,
     Reduction,
@@ -45,7 +46,6 @@ from estimators.staggered.adoption_effects import (
     told_by_cells,
 )
 from sim.arrays import Codes, Flags, Floats
-from sim.design import Design
 from sim.errors import BadInput, bad, one_of
 from sim.panel import Panel
 from sim.presets import Paper
@@ -383,6 +383,11 @@ class CallawaySantAnna(Estimator):
     kind: ClassVar[str] = "callaway-santanna"
     weight_use: ClassVar[WeightUse] = "used"
     gaps: ClassVar[bool] = False
+    # home: one cohort of 48 cities, and controls that are redrawn: fixed ones would be a difference in trends
+    home: ClassVar[Home] = (
+        Paper(calendar="single", redraw=("controls",)),
+        ("event(0)", "event(5)", "overall", "overall:event", "overall:cohort", "overall:calendar"),
+    )
 
     outcome: str | None = None
     treatment: str | None = None
@@ -399,12 +404,6 @@ class CallawaySantAnna(Estimator):
     draws: int = 999
     alpha: float = 0.05
     label: str = ""
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """One cohort of 48 cities, and controls that are redrawn: fixed ones would be a difference in trends."""
-        terms = ("event(0)", "event(5)", "overall", "overall:event", "overall:cohort", "overall:calendar")
-        return Paper(calendar="single", redraw=("controls",)), terms
 
     def layout(self, schema: Schema) -> Layout:
         """Terms in the order of `aggregation.staggered_terms`."""

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from estimators.core import regression as ols
-from estimators.core.estimator import WeightUse
+from estimators.core.estimator import Home, WeightUse
 from estimators.core.tile import ScaledWithin, WeightedWithin, WithinTransform, weight_root
 from estimators.staggered.adoption_effects import (
     AdoptionEffects,
@@ -24,7 +24,6 @@ from estimators.staggered.adoption_effects import (
     event_averages,
 )
 from sim.arrays import Codes, Flags, Floats
-from sim.design import Design
 from sim.errors import bad, listed
 from sim.panel import Panel
 from sim.presets import Paper
@@ -279,11 +278,8 @@ class EventStudy(AdoptionEffects):
 
     kind: ClassVar[str] = "event-study"
     weight_use: ClassVar[WeightUse] = "used"
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design: effects are the same in all cohorts and event times."""
-        return Paper(), ("overall", "overall:event", "event(0)", "event(3)")
+    # home: the `paper` design: effects are the same in all cohorts and event times
+    home: ClassVar[Home] = (Paper(), ("overall", "overall:event", "event(0)", "event(3)"))
 
     def targets(self) -> dict[str, str]:
         """Estimands of the averages and of event times from adoption to the one before the last bin."""
@@ -345,13 +341,11 @@ class SunAbraham(CohortEffects):
     kind: ClassVar[str] = "sun-abraham"
     weight_use: ClassVar[WeightUse] = "used"
     has_reference: ClassVar[bool] = True
+    # home: the `paper` design with one date: its own cohorts, of one to twelve cities, are too small for the
+    # errors
+    home: ClassVar[Home] = (Paper(calendar="single"), ("overall", "overall:event", "event(0)", "event(3)"))
 
     estimated_shares: bool = True
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design with one date: its own cohorts, of one to twelve cities, are too small for the errors."""
-        return Paper(calendar="single"), ("overall", "overall:event", "event(0)", "event(3)")
 
     def fit(self, panel: Panel) -> DummyRegression:
         """The saturated regression; raises BadInput without a control group."""

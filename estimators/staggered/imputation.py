@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from estimators.core import regression as ols
-from estimators.core.estimator import WeightUse
+from estimators.core.estimator import Home, WeightUse
 from estimators.staggered.adoption_effects import (
     CohortEffects,
     Cohorts,
@@ -23,7 +23,6 @@ from estimators.staggered.adoption_effects import (
 )
 from estimators.staggered.dummy_regression import Averages, UntreatedFit, sums_by_unit, units_first
 from sim.arrays import Codes, Flags, Floats
-from sim.design import Design
 from sim.panel import Panel
 from sim.presets import Paper
 
@@ -60,7 +59,7 @@ class Imputation(CohortEffects):
     averages: Averaging = "treated"
 
     @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
+    def home(self) -> Home:
         """The `paper` design, with one date where groups are cohorts by period: its own cohorts are too small."""
         design = Paper(calendar="single") if self.averages == "cohort-period" else Paper()
         return design, ("overall", "event(0)", "event(3)")
@@ -185,11 +184,8 @@ class TwoStage(CohortEffects):
 
     kind: ClassVar[str] = "two-stage"
     weight_use: ClassVar[WeightUse] = "used"
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design without spillovers."""
-        return Paper(), ("overall", "event(0)", "event(3)")
+    # home: the `paper` design without spillovers
+    home: ClassVar[Home] = (Paper(), ("overall", "event(0)", "event(3)"))
 
     def fit(self, panel: Panel) -> TwoStageFit:
         """Weights of all terms; raises BadInput for periods without untreated units."""

@@ -18,11 +18,10 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from estimators.core import regression as ols
-from estimators.core.estimator import WeightUse
+from estimators.core.estimator import Home, WeightUse
 from estimators.staggered.adoption_effects import AdoptionEffects, Cohorts, LinearFit, event_averages
 from estimators.staggered.dummy_regression import invert_partialled, sums_by_unit, units_first
 from sim.arrays import Codes, Flags, Floats
-from sim.design import Design
 from sim.errors import bad
 from sim.panel import Panel
 from sim.presets import Paper
@@ -56,14 +55,11 @@ class Stacked(AdoptionEffects):
 
     kind: ClassVar[str] = "stacked"
     weight_use: ClassVar[WeightUse] = "used"
+    # home: the `paper` design: effects are the same in all cohorts and event times
+    home: ClassVar[Home] = (Paper(), ("overall", "overall:event", "event(0)", "event(3)"))
 
     weighting: Weighting = "variance"
     complete: bool = True
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design: effects are the same in all cohorts and event times."""
-        return Paper(), ("overall", "overall:event", "event(0)", "event(3)")
 
     def check(self, schema: Schema) -> None:
         """Raise BadInput for a whole window that is wider than the panel too: no cohort would have a stack."""
