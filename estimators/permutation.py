@@ -398,7 +398,7 @@ class PermutationTest(TileEstimator):
         interval = self.interval and assigned.linear
         return KernelTest(draws, assigned, _observed(panel, treatment), columns, self.statistic, interval)
 
-    def answer(self, plan: KernelTest | None, tile: Tile) -> Estimates:
+    def reduce(self, plan: KernelTest | None, tile: Tile) -> Estimates:
         """All outcomes of a tile against all assignments, which they share, or panel by panel."""
         if plan is None:
             return self._panel_by_panel(tile.panel, itertools.repeat(None, tile.panel.replications))

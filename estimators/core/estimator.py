@@ -545,16 +545,12 @@ class TileEstimator(Estimator, Reduction):
     prepared once; `prepare` raises BadInput for a panel that cannot serve."""
 
     @abstractmethod
-    def answer(self, plan: Any, tile: Tile) -> Estimates:
+    def reduce(self, plan: Any, tile: Tile) -> Estimates:
         """The estimates of one tile; every row must depend on its own panel alone."""
 
     def reduction(self, schema: Schema) -> Reduction | None:
         """Itself."""
         return self
-
-    def reduce(self, plan: Any, tile: Tile) -> Estimates:
-        """The answer."""
-        return self.answer(plan, tile)
 
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
         """The moments, which are the answers."""

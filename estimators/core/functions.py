@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar, Self, cast, overload
 
 import numpy as np
@@ -16,9 +17,9 @@ from sim.functions import (
     Function,
     MadeOfFunction,
     Recipe,
-    annotation_of,
     code_digest,
     dashed,
+    hints_of,
     made_class,
     parameters_of,
 )
@@ -221,7 +222,7 @@ class FunctionEstimator(MadeOfFunction, Estimator):
 
     def _takes(self, name: str) -> str:
         """What a parameter that is no variable and no generator gets: a panel, a table; "" = neither."""
-        hint = annotation_of(self.recipe.function, name)
+        hint = hints_of(self.recipe.function).get(name)
         if name == PANEL or hint is Panel:
             return PANEL
         return "table" if name in TABLES or getattr(hint, "__name__", "") == "DataFrame" else ""
@@ -288,13 +289,11 @@ def estimator(function: Function | None = None, /, **options: Any) -> Any:
     >>> print(means()(pp.example_panel().panel).params.round(3)["did"])
     0.107
     """
+    if function is None:
+        return partial(estimator, **options)
     options = {key: tuple(value) if key in ("terms", "errors") else value for key, value in options.items()}
     options["targets"] = dict(options.get("targets") or {})
-
-    def made(function: Function) -> type[FunctionEstimator]:
-        return EstimatorRecipe(function, **options).decorated()
-
-    return made if function is None else made(function)
+    return EstimatorRecipe(function, **options).decorated()
 
 
 # Fits of other programs, which a function may return as they are: told apart by what they offer, so that none of these

@@ -138,12 +138,6 @@ class WithinTransform:
         rank = int(np.linalg.matrix_rank(normal, tol=1e-10 * t, hermitian=True))
         return cls(int((mask.sum(axis=0) > 0).sum()) + rank, mask, solver)
 
-    @property
-    def time_solver(self) -> Floats:
-        """The pseudo-inverse above, of a panel with gaps."""
-        assert self.solver is not None
-        return self.solver
-
     def __call__(self, x: Floats) -> Floats:
         """Q x, (R, T, N) -> (R, T, N)."""
         if self.mask is None or self.solver is None:
@@ -207,7 +201,7 @@ class WeightedWithin:
     @classmethod
     def of(cls, weights: Floats) -> WeightedWithin:
         """The transformation of weights (T, N); their scale does not matter."""
-        per_unit = _at_least_one_cell(weights)
+        per_unit = sums_by_unit_or_one(weights)
         normal = np.diag(weights.sum(axis=1)) - (weights / per_unit) @ weights.T
         scale = float(weights.sum(axis=1).max())
         solver = np.linalg.pinv(normal / scale, rcond=1e-10, hermitian=True) / scale
@@ -216,7 +210,7 @@ class WeightedWithin:
 
     def __call__(self, x: Floats) -> Floats:
         """(R, T, N) -> (R, T, N)."""
-        per_unit = _at_least_one_cell(self.weights)
+        per_unit = sums_by_unit_or_one(self.weights)
         seen = self.weights > 0
         x = np.where(seen, x, 0.0)
         unit = (self.weights * x).sum(axis=1, keepdims=True) / per_unit
@@ -225,7 +219,7 @@ class WeightedWithin:
         return np.where(seen, x - (self.weights * x).sum(axis=1, keepdims=True) / per_unit, 0.0)
 
 
-def _at_least_one_cell(weights: Floats) -> Floats:
+def sums_by_unit_or_one(weights: Floats) -> Floats:
     """Each unit's sum of weights, 1 for a unit without any, (N,)."""
     total = weights.sum(axis=0)
     return np.asarray(np.where(total > 0, total, 1.0))

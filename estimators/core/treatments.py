@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,17 +22,12 @@ from estimators.core.estimator import Moments
 from estimators.core.tile import UNDATED, Tile, WithinTransform, first_treated, product
 from sim.arrays import Floats
 from sim.errors import bad
+from sim.schemes import absorbing_paths
 from sim.weights import Weights
 
 PAIRS_AT_ONCE = 16_000  # of treated units: what the cache holds of their look-ups
 TILE = 8  # whole treatments at once
 DRAWS_AT_ONCE = 480  # absorbing treatments that tables serve together: enough to spread the calls, whole blocks of ROWS
-
-
-@cache
-def absorbing_paths(periods: int) -> Floats:
-    """The paths of absorbing treatments by their first treated period, (T + 1, T); the last is never treated."""
-    return np.concatenate([np.triu(np.ones((periods, periods))), np.zeros((1, periods))])
 
 
 def adjoint_lag(x: Floats, weights: Weights) -> Floats:

@@ -251,7 +251,7 @@ class PanelIV(TileEstimator, RegressionEstimator):
                           remedy=ANOTHER)  # fmt: skip
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
-    def answer(self, plan: Any, tile: Tile) -> Estimates:
+    def reduce(self, plan: Any, tile: Tile) -> Estimates:
         """Both stages, errors of every type, tests."""
         assert isinstance(plan, LinearPlan)
         schema = tile.panel.schema

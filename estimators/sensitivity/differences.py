@@ -199,7 +199,7 @@ class Differences(RegressionEstimator, TileEstimator):
         """The plan of regressors that do not change, else None; raises BadInput for what the panel cannot have."""
         return self.ways(panel.schema).prepare(panel)
 
-    def answer(self, plan: Plan | None, tile: Tile) -> Estimates:
+    def reduce(self, plan: Plan | None, tile: Tile) -> Estimates:
         """All terms; of redrawn regressors one by one, SINGULAR where there is no claim."""
         panel, ways = tile.panel, self.ways(tile.panel.schema)
         if plan is not None:

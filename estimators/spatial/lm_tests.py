@@ -578,7 +578,7 @@ class MoranTest(RegressionEstimator, TileEstimator):
             return None
         return self._regressors(Tile(panel))
 
-    def answer(self, plan: Regressors | None, tile: Tile) -> Estimates:
+    def reduce(self, plan: Regressors | None, tile: Tile) -> Estimates:
         """The excess of I over its mean, with its exact standard deviation."""
         x, bread, mean, variance = plan or self._regressors(tile)
         outcome, rows, schema = self.names(tile.panel.schema)[0], tile.panel.replications, tile.panel.schema

@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 
 from estimators.core import regression as ols
 from estimators.core.estimator import Home, WeightUse
-from estimators.core.tile import ScaledWithin, WeightedWithin, WithinTransform, weight_root
+from estimators.core.tile import ScaledWithin, WeightedWithin, WithinTransform, sums_by_unit_or_one, weight_root
 from estimators.staggered.adoption_effects import (
     AdoptionEffects,
     Aggregation,
@@ -69,7 +69,9 @@ class UntreatedFit:
             mask = mask * cohorts.weights
             solver = WeightedWithin.of(mask).solver
         else:
-            solver = WithinTransform.of(replace(panel, observed=mask[None] > 0)).time_solver
+            within = WithinTransform.of(replace(panel, observed=mask[None] > 0))
+            assert within.solver is not None  # treated cells are gaps
+            solver = within.solver
         empty_fit = cls(mask, solver, np.empty((0, *mask.shape)), np.empty((0, 0)), sound=True)
         if not controls:
             return empty_fit
@@ -84,14 +86,9 @@ class UntreatedFit:
         """1 where untreated and used, (T, N)."""
         return (self.mask > 0).astype(np.float64)
 
-    @property
-    def _per_unit(self) -> Floats:
-        total = self.mask.sum(axis=0)
-        return np.asarray(np.where(total > 0, total, 1.0))
-
     def adjusted(self, y: Floats) -> Floats:
         """u of outcomes, (R, T, N) -> (R, T, N); without meaning for units without untreated rows."""
-        per_unit = self._per_unit
+        per_unit = sums_by_unit_or_one(self.mask)
         visible = y * self.mask
         mean = visible.sum(axis=1) / per_unit
         time = (visible.sum(axis=2) - mean @ self.mask.T) @ self.solver
@@ -105,7 +102,7 @@ class UntreatedFit:
 
     def first_stage(self, w: Floats) -> Floats:
         """Z0 (Z0'Z0)^-1 Z'w, what a weighted sum w'u owes to the first stage, (K, T, N) -> (K, T, N)."""
-        per_unit = self._per_unit
+        per_unit = sums_by_unit_or_one(self.mask)
         unit, time = w.sum(axis=1), w.sum(axis=2)
         dual_time = (time - (unit / per_unit) @ self.mask.T) @ self.solver
         dual_unit = (unit - dual_time @ self.mask) / per_unit

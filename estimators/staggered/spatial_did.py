@@ -137,7 +137,7 @@ class _ExposureDID(TreatmentEstimator, TileEstimator):
         return sample, self._regression(panel) if fixed else None
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
-    def answer(self, plan: tuple[Sample, ExposureRegression | None], tile: Tile) -> Estimates:
+    def reduce(self, plan: tuple[Sample, ExposureRegression | None], tile: Tile) -> Estimates:
         """Least squares on D, its exposures and the controls: every term under every error type."""
         layout, outcome, r = self.layout(tile.panel.schema), self.names(tile.panel.schema)[0], tile.panel.replications
         sample, fixed = plan
