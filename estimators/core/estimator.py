@@ -23,7 +23,7 @@ from sim.errors import BadInput, bad, choice_problems, closest, listed, one_of, 
 from sim.panel import Panel, Text, card
 from sim.registry import discover, find
 from sim.schema import UNWEIGHTED, Schema, refuse_weights
-from sim.streams import Streams
+from sim.streams import Streams, repr_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -466,6 +466,9 @@ class Estimator(ABC):
             if isinstance(given, str | list):
                 object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
         refuse(choice_problems(self, f"estimator {self.kind}"))
+
+    def __repr__(self) -> str:  # of those that leave theirs to it: streams are keyed by it
+        return repr_of(self)
 
     @property
     def name(self) -> str:

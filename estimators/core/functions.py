@@ -170,7 +170,7 @@ class FunctionEstimator(MadeOfFunction, Estimator):
         layout, replications = self.layout(panel.schema), panel.replications
         streams = streams or Streams(0)
         rows, parts = replications if self.recipe.batched else 1, []
-        for found in self._fits(panel, streams.tile(streams.start, streams.start + replications)):
+        for found in self._fits(panel, streams.rows(replications)):
             if found is None:
                 parts += [Estimates.failed(layout, Status.NOT_CONVERGED)] * rows
                 continue

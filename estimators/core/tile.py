@@ -184,6 +184,11 @@ def without_effects(values: Floats, effects: Collection[str]) -> Floats:
     return values
 
 
+def demeaned(values: Floats, effects: PanelEffects = "two-way") -> Floats:
+    """The same, of effects by the name of a set of them."""
+    return without_effects(values, TAKEN_OUT[effects])
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class WeightedWithin:
     """What is left of a variable after a weighted projection on unit and time effects.
@@ -513,7 +518,7 @@ class Tile:
                 values = self.panel.weights[weights].lag(self.raw(name))
             case ("without", effects, name, *weights):
                 values = self.lag(name, weights[0]) if weights else self.raw(name)
-                values = without_effects(values, TAKEN_OUT[effects])  # type: ignore[index]
+                values = demeaned(values, effects)  # type: ignore[arg-type]
             case ("within", name) if self.root is not None:
                 values = self.root * self._weighted(self.raw(name))
             case ("within", name) if self.transform.mask is None:

@@ -268,7 +268,7 @@ class TwoWayDID(RegressionEstimator):
             x = x - (x.sum(axis=(2, 3), keepdims=True) / plan.nobs) * plan.mask  # a reported constant's means are in it
         b = moments.beta[:, k]
         redrawn = None if moments.d is None or x is None else (moments.d, x)
-        draws = streams.tile(streams.start, streams.start + len(b)).each("placebos")
+        draws = streams.rows(len(b)).each("placebos")
         return plan.few.tests(error, (b, spread(own[:, k], len(b)), moments.e), redrawn, draws, self.draws)
 
     def _wild(self, error: str, plan: LinearPlan, moments: LinearMoments, streams: Streams) -> dict[str, Floats]:
@@ -285,6 +285,6 @@ class TwoWayDID(RegressionEstimator):
             mean = (x * ones).sum(axis=(1, 2), keepdims=True) / plan.nobs
             return plan.transform(x) + mean * ones if self.constant else plan.transform(x)
 
-        own = streams.tile(streams.start, streams.start + len(moments.e))
+        own = streams.rows(len(moments.e))
         tests = wild_clusters(psi, moments.e, moments.beta, z, project, plan.wild[error], own.each(error), self.draws)
         return {"pvalue": tests.pvalue, "lower": tests.lower, "upper": tests.upper}

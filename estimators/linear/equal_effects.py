@@ -139,8 +139,7 @@ class InteractionTest(RegressionEstimator):
         tile, treatment = Tile(compared, weighted=True), panel.roles.treatment or "did"
         columns = [tile.within(name) for name in (*regressors, outcome)]
         did = compared.variables[treatment] > 0
-        first = 0 if streams is None else streams.start
-        streams = (streams or Streams(0)).tile(first, first + panel.replications)
+        streams = (streams or Streams(0)).rows(panel.replications)
         found = []
         for row, rng in enumerate(streams.each("permutation")):
             units = UnitRows.of(np.stack([_row(column, row) for column in columns]), mask, tile.root)

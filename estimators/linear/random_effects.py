@@ -31,14 +31,14 @@ from sim.design import Design, Draw, Wanted, World
 from sim.errors import bad
 from sim.panel import Panel
 from sim.schema import Roles, Schema
-from sim.streams import LATER, Streams, repr_of
+from sim.streams import LATER, Streams
 
 TESTS = ("hausman", "hausman_df", "hausman_p", "mundlak", "mundlak_df", "mundlak_p")
 STATISTICS = ("r2_overall", "r2_within", "r2_between", "sigma_u", "sigma_e", "theta")
 RANK = 1e-10  # share of the largest singular value below which one counts as zero
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RandomEffects(RegressionEstimator):
     """Random effects of units; the constant is the last term.
 
@@ -67,9 +67,6 @@ class RandomEffects(RegressionEstimator):
     label: str = ""
     target: str = "att"
     tests: bool = field(default=False, metadata={LATER: True})
-
-    def __repr__(self) -> str:
-        return repr_of(self)  # streams are keyed by it
 
     @property
     def home(self) -> Home:

@@ -197,7 +197,13 @@ class Differences(RegressionEstimator, TileEstimator):
 
     def prepare(self, panel: Panel) -> Plan | None:
         """The plan of regressors that do not change, else None; raises BadInput for what the panel cannot have."""
-        return self.ways(panel.schema).prepare(panel)
+        ways = self.ways(panel.schema)
+        if set(self.effects) == {"unit", "period"}:
+            ols.check_fixed(panel, ways.regressors, self.name)
+        names = {*ways.regressors, *([panel.roles.treatment] if panel.roles.treatment else [])}
+        if any(panel.variables[name].shape[0] > 1 for name in names):
+            return None
+        return ways.plan(panel)
 
     def reduce(self, plan: Plan | None, tile: Tile) -> Estimates:
         """All terms; of redrawn regressors one by one, SINGULAR where there is no claim."""
@@ -243,8 +249,7 @@ class Differences(RegressionEstimator, TileEstimator):
     def stacked(self, panel: Panel) -> StackedScores:
         """Terms with the influence of every cluster on each; raises BadInput for a panel that cannot serve."""
         self.layout(panel.schema)
-        ways = self.ways(panel.schema)
-        plan = ways.prepare(panel)
+        ways, plan = self.ways(panel.schema), self.prepare(panel)
         if plan is not None:
             return ways.stacked(plan, panel)
         panels = (panel.replication(row) for row in range(panel.replications))
@@ -352,15 +357,6 @@ class Ways:
     cluster_k: ClusterK
     alternatives: tuple[Alternative, ...]
     asked_by: str
-
-    def prepare(self, panel: Panel) -> Plan | None:
-        """The plan of regressors that do not change, else None; raises BadInput for what the panel cannot have."""
-        if set(self.effects) == {"unit", "period"}:
-            ols.check_fixed(panel, self.regressors, self.asked_by)
-        names = {*self.regressors, *([panel.roles.treatment] if panel.roles.treatment else [])}
-        if any(panel.variables[name].shape[0] > 1 for name in names):
-            return None
-        return self.plan(panel)
 
     def plan(self, panel: Panel, *, strict: bool = True) -> Plan:
         """strict: raise BadInput for an alternative that the panel cannot have; else it is None."""

@@ -469,8 +469,8 @@ def pooled_moments(x: Floats, bread: Floats, weights: Weights) -> tuple[Floats, 
     left = ols.gram(balanced_split(lagged.reshape(-1, t, n))[0].reshape(x.shape)) if k else np.zeros((rows, 0, 0))
     margins = symmetric.sum(axis=1)
     squares = symmetric.multiply(symmetric).sum() - 2 * (margins @ margins) / n + (s0 / n) ** 2  # tr((Q_N W~)^2)
-    trace = -(t - 1) * s0 / n - _trace(inner)
-    square = (t - 1) * squares - 2 * _trace(bread @ left) + _trace(inner @ inner)
+    one, two, three = (np.trace(each, axis1=1, axis2=2) for each in (inner, bread @ left, inner @ inner))
+    trace, square = -(t - 1) * s0 / n - one, (t - 1) * squares - 2 * two + three
     mean = n / s0 * trace / rank
     return mean, (n / s0) ** 2 * (2 * square + trace**2) / (rank * (rank + 2)) - mean**2
 
@@ -606,7 +606,3 @@ class MoranTest(RegressionEstimator, TileEstimator):
 
 # Demeaned regressors (1 or R, K, T, N), their bread (1 or R, K, K), and the mean and variance of I, (1 or R,).
 Regressors = tuple[Floats, Floats, Floats, Floats]
-
-
-def _trace(matrices: Floats) -> Floats:
-    return np.trace(matrices, axis1=1, axis2=2)
