@@ -13,6 +13,7 @@ from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, groups_of, may_be_floored
 from estimators.core.estimator import (
     Estimates,
+    Home,
     Layout,
     RegressionEstimator,
     Status,
@@ -25,7 +26,6 @@ from estimators.core.regression import Logit, check_fixed, logit
 from estimators.core.tile import WeightedWithin, spread, weight_root
 from estimators.linear.covariances import Sample, cells_of, covariance
 from sim.arrays import Flags, Floats
-from sim.design import Design
 from sim.errors import bad
 from sim.panel import Panel, part, seen_in
 from sim.presets import Paper
@@ -316,6 +316,8 @@ class PsmDID(RegressionEstimator):
 
     kind: ClassVar[str] = "psm-did"
     weight_use: ClassVar[WeightUse] = "used"
+    # home: the `paper` design without spillovers
+    home: ClassVar[Home] = (Paper(), ("did",))
 
     outcome: str | None = None
     regressors: tuple[str, ...] | None = None
@@ -329,11 +331,6 @@ class PsmDID(RegressionEstimator):
     errors: tuple[str, ...] = ("iid", "hc1", "cluster:unit")
     target: str = "att"
     label: str = "psm-did"
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design without spillovers."""
-        return Paper(), ("did",)
 
     def _covariates(self, schema: Schema) -> tuple[str, ...]:
         return schema.roles.controls if self.covariates is None else self.covariates

@@ -16,7 +16,7 @@ t_0 - a_0 b of the coefficients t_0, a_0 of D in the regressions of Y and M on D
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,6 +27,7 @@ from estimators.core.error_types import check_error_types, served
 from estimators.core.estimator import (
     Estimates,
     Estimator,
+    Home,
     Layout,
     WeightUse,
     check_names,
@@ -40,12 +41,11 @@ from estimators.linear.covariances import DEGENERATE, ClusterK, check_two_cluste
 from estimators.linear.instruments import joined
 from estimators.linear.panel_iv import PanelIV
 from sim.arrays import Codes, Floats
-from sim.design import Design
 from sim.errors import bad, closest, one_of
 from sim.panel import Panel
 from sim.presets import Paper
 from sim.schema import Schema
-from sim.streams import LATER, Streams, left_out
+from sim.streams import LATER, Streams
 
 # The two equations of a mediation on arrays: paths, their clustered covariance, bootstrap samples, sensitivity.
 
@@ -339,7 +339,7 @@ STORED = ("pvalue", "lower", "upper")
 LEVEL = 0.05  # of percentile intervals
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Mediation(Estimator):
     """The effect of the treatment through one mediator and beside it, both equations with unit and time effects.
 
@@ -376,6 +376,8 @@ class Mediation(Estimator):
 
     kind: ClassVar[str] = "mediation"
     weight_use: ClassVar[WeightUse] = "used"
+    # home: the `paper` design without spillovers and without confounding of the mediator
+    home: ClassVar[Home] = (Paper(), ("b", "nde", "nie", "total"))
 
     mediator: str | None = None
     outcome: str | None = None
@@ -386,15 +388,6 @@ class Mediation(Estimator):
     cluster_k: ClusterK = "nonnested"
     label: str = "mediation"
     instruments: tuple[str, ...] = field(default=(), metadata={LATER: True})
-
-    def __repr__(self) -> str:
-        shown = [item.name for item in fields(self) if not left_out(item, self)]  # streams are keyed by it
-        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design without spillovers and without confounding of the mediator."""
-        return Paper(), ("b", "nde", "nie", "total")
 
     def layout(self, schema: Schema) -> Layout:
         """Six terms; b is held to the mediator's coefficient, the effects to their natural namesakes and the ATT.
@@ -434,8 +427,7 @@ class Mediation(Estimator):
         layout = self.layout(panel.schema)
         system, paths = self.fitted(panel)
         rows, covariance = panel.replications, paths.covariance
-        streams = streams or Streams(0)
-        streams = streams.tile(streams.start, streams.start + rows)
+        streams = (streams or Streams(0)).rows(rows)
         answers = []
         for error in self.errors:
             if error.startswith("bootstrap:"):

@@ -14,6 +14,7 @@ import numpy as np
 from estimators.core.estimator import (
     Estimates,
     Estimator,
+    Home,
     Layout,
     Reduction,
     Status,
@@ -29,10 +30,9 @@ from estimators.core.hypotheses import (
     permutation_p_values,
     searched_interval,
 )
-from estimators.core.tile import AssignedTreatments, ShiftedFits, Tile
+from estimators.core.tile import AssignedTreatments, Tile
 from estimators.core.treatments import PathCodes
 from sim.arrays import Codes, Floats
-from sim.design import Design
 from sim.errors import bad, closest, listed, naming, one_of
 from sim.panel import Panel
 from sim.registry import discover
@@ -116,7 +116,7 @@ class SomeTerms(Estimator):
         return self.label or self.inner.name
 
     @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
+    def home(self) -> Home:
         """The estimator's own."""
         design, terms = self.inner.home
         return design, tuple(term for term in terms if term in (self.terms or terms))
@@ -316,7 +316,7 @@ class PermutationTest(TileEstimator):
         return self.label or (own if self.statistic == "raw" else f"{own}-t")
 
     @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
+    def home(self) -> Home:
         """The estimator's own, for the treatment."""
         design, terms = self.inner.home
         return design, tuple(term for term in terms if term == design.schema.roles.treatment)
@@ -366,8 +366,7 @@ class PermutationTest(TileEstimator):
         if self.common:
             return Estimator.__call__(self, panel, streams)
         self.layout(panel.schema)
-        streams = streams or Streams(self.seed)
-        own = streams.tile(streams.start, streams.start + panel.replications).each("assignments")
+        own = (streams or Streams(self.seed)).rows(panel.replications).each("assignments")
         return self._panel_by_panel(panel, own)
 
     def prepare(self, panel: Panel) -> KernelTest | None:
@@ -398,7 +397,7 @@ class PermutationTest(TileEstimator):
         interval = self.interval and assigned.linear
         return KernelTest(draws, assigned, _observed(panel, treatment), columns, self.statistic, interval)
 
-    def answer(self, plan: KernelTest | None, tile: Tile) -> Estimates:
+    def reduce(self, plan: KernelTest | None, tile: Tile) -> Estimates:
         """All outcomes of a tile against all assignments, which they share, or panel by panel."""
         if plan is None:
             return self._panel_by_panel(tile.panel, itertools.repeat(None, tile.panel.replications))

@@ -90,7 +90,18 @@ def is_stationary(ar: tuple[float, ...]) -> bool:
 
 def arma_correlations(ar: tuple[float, ...], moving: tuple[float, ...], lags: int) -> Floats:
     """Autocorrelations at lags 0 to lags - 1 of a stationary ARMA process, from its infinite moving average."""
-    weights = impulse_responses(ar, moving)
+    # coefficients of the infinite moving average, until they have died out, at most 100,000 of them
+    theta = [1.0, *moving]
+    impulses: list[float] = []
+    while len(impulses) < 100_000:
+        k = len(impulses)
+        value = theta[k] if k < len(theta) else 0.0
+        value += sum(a * impulses[k - 1 - j] for j, a in enumerate(ar) if k - 1 - j >= 0)
+        impulses.append(value)
+        tail = impulses[-max(len(ar), 1) :]
+        if k >= len(theta) and max(map(abs, tail)) < 1e-12:
+            break
+    weights = np.array(impulses)
     full = np.correlate(weights, weights, mode="full")[len(weights) - 1 :]
     out = np.zeros(lags)
     out[: min(lags, len(full))] = full[:lags]
@@ -101,21 +112,6 @@ def arma_matrix(ar: tuple[float, ...], moving: tuple[float, ...], periods: int) 
     """The correlation matrix of the periods of such a process, (T, T)."""
     at = np.arange(periods)
     return np.asarray(arma_correlations(ar, moving, periods)[np.abs(at[:, None] - at)])
-
-
-def impulse_responses(ar: tuple[float, ...], moving: tuple[float, ...], tolerance: float = 1e-12) -> Floats:
-    """Coefficients of the infinite moving average, until they have died out, at most 100,000 of them."""
-    theta = [1.0, *moving]
-    out: list[float] = []
-    while len(out) < 100_000:
-        k = len(out)
-        value = theta[k] if k < len(theta) else 0.0
-        value += sum(a * out[k - 1 - j] for j, a in enumerate(ar) if k - 1 - j >= 0)
-        out.append(value)
-        tail = out[-max(len(ar), 1) :]
-        if k >= len(theta) and max(map(abs, tail)) < tolerance:
-            break
-    return np.array(out)
 
 
 @cache

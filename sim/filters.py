@@ -25,13 +25,15 @@ class SpatialFilter:
     rho: float
 
     @classmethod
+    @lru_cache(maxsize=KEPT)
     def of(cls, weights: Weights, rho: float) -> SpatialFilter:
-        """The filter; raises BadInput when rho is outside (-1/radius, 1/radius) or within EDGE of its ends."""
+        """The filter, whose multiplier and elimination all worlds of a cell share; raises BadInput when rho is outside
+        (-1/radius, 1/radius) or within EDGE of its ends."""
         if not abs(rho) * weights.radius < 1 - EDGE:
             raise bad(f"spatial coefficient {rho}", where=f"weights {weights.name}",
                       allowed=f"between {-1 / weights.radius:g} and {1 / weights.radius:g}",
                       remedy="choose a smaller absolute value")  # fmt: skip
-        return _filter(weights, rho)
+        return cls(weights, rho)
 
     @cached_property
     @one_thread
@@ -59,12 +61,6 @@ class SpatialFilter:
             out = flat if overwrite else np.empty_like(flat)
             return self._elimination.solve(flat, out).reshape(array.shape)
         return np.reshape(flat @ self._transposed, array.shape)
-
-
-@lru_cache(maxsize=KEPT)
-def _filter(weights: Weights, rho: float) -> SpatialFilter:
-    """One object for one W and rho, whose multiplier and elimination all worlds of a cell then share."""
-    return SpatialFilter(weights, rho)
 
 
 @dataclass(frozen=True, eq=False)

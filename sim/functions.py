@@ -153,7 +153,7 @@ def parameters_of(function: Function, reserved: Collection[str] = ()) -> Paramet
     The type of a setting is its annotation, else that of its default: a whole number may then become a decimal one.
     """
     where = place_of(function)
-    hints = _hints(function)
+    hints = hints_of(function)
     problems, given, settings = [], list[str](), list[tuple[str, Any, Any]]()
     for item in _signature(function, where):
         if item.kind not in (item.POSITIONAL_OR_KEYWORD, item.KEYWORD_ONLY):
@@ -176,11 +176,6 @@ def parameters_of(function: Function, reserved: Collection[str] = ()) -> Paramet
     if problems:
         raise BadInput(*problems)
     return Parameters(tuple(given), tuple(settings))
-
-
-def annotation_of(function: Function, name: str) -> Any:
-    """What a parameter is annotated with; None where it is not."""
-    return _hints(function).get(name)
 
 
 def called_by_name(function: Function, offers: Mapping[str, Any]) -> Any:
@@ -314,7 +309,7 @@ def _signature(function: Function, where: str) -> Iterable[inspect.Parameter]:
     return inspect.signature(function).parameters.values()
 
 
-def _hints(function: Function) -> dict[str, Any]:
+def hints_of(function: Function) -> dict[str, Any]:
     """Annotations as types; those that name nothing that is there are left out."""
     try:
         return get_type_hints(function)

@@ -38,6 +38,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
@@ -290,7 +291,7 @@ def treatment_paths(panel: Panel, asked_by: str) -> tuple[dict[str, Floats], Cod
     table = _fixed(panel, name, asked_by).T
     if not panel.balanced:
         first = None if panel.roles.continuous else _first_treated(panel, name, asked_by)
-        table = np.where(seen_in(panel).T, table, 0.0) if first is None else steps(len(panel.periods))[first]
+        table = np.where(seen_in(panel).T, table, 0.0) if first is None else absorbing_paths(len(panel.periods))[first]
     paths, real = np.unique(table, axis=0, return_inverse=True)
     return {name: paths}, real.ravel().astype(np.intp)
 
@@ -306,8 +307,9 @@ def treated_paths(panel: Panel, asked_by: str) -> tuple[dict[str, Floats], Codes
     return paths, real, treated
 
 
-def steps(periods: int) -> Floats:
-    """Paths of adoption at each index 0..T, the last of them never: (T + 1, T)."""
+@cache
+def absorbing_paths(periods: int) -> Floats:
+    """Paths of absorbing treatments by their first treated period, the last of them never: (T + 1, T)."""
     return (np.arange(periods) >= np.arange(periods + 1)[:, None]).astype(np.float64)
 
 
@@ -519,7 +521,9 @@ class Mixed(Scheme):
 
         own = all(date in dates for date in first[treated])
         count = math.comb(n, size) * len(dates) ** size if own else None
-        return Randomisation({treatment_of(panel, self.text): steps(t)}, first, draw, count, every if own else None)
+        return Randomisation(
+            {treatment_of(panel, self.text): absorbing_paths(t)}, first, draw, count, every if own else None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -551,7 +555,7 @@ class Time(Scheme):
                 yield codes
 
         kept = np.arange(t)[:, None] < first
-        return Randomisation({treatment_of(panel, self.text): steps(t)}, first, draw, count, every, kept)
+        return Randomisation({treatment_of(panel, self.text): absorbing_paths(t)}, first, draw, count, every, kept)
 
 
 @dataclass(frozen=True, slots=True)

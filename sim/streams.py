@@ -48,6 +48,10 @@ class Streams:
         """The same streams for replications `start` to `stop - 1` (absolute indices), or as many of one world."""
         return replace(self, start=start, stop=stop)
 
+    def rows(self, count: int) -> Streams:
+        """The same streams for so many replications from `start` on."""
+        return replace(self, stop=self.start + count)
+
     def in_worlds(self, worlds: int) -> Streams:
         """The same streams, whose tiles hold replications of one of so many worlds."""
         return replace(self, worlds=worlds)

@@ -23,7 +23,7 @@ from sim.errors import BadInput, bad, choice_problems, closest, listed, one_of, 
 from sim.panel import Panel, Text, card
 from sim.registry import discover, find
 from sim.schema import UNWEIGHTED, Schema, refuse_weights
-from sim.streams import Streams
+from sim.streams import Streams, repr_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +64,7 @@ def usual_error(kinds: Sequence[str], asked: str | None = None) -> str:
     return next(iter([*clustered, *(kind for kind in kinds if kind == "information"), *kinds[-1:]]), "")
 
 
+Home = tuple[Design, tuple[str, ...]]  # a design, and the terms that must be right on it
 WeightUse = Literal["used", "ignored", "refused"]  # what an estimator does with the weights of a panel
 LEVEL = 0.05
 HEADS = ("term", "estimate", "std. error", "t", "p", "lower", "upper")
@@ -466,6 +467,9 @@ class Estimator(ABC):
                 object.__setattr__(self, name, (given,) if isinstance(given, str) else tuple(given))
         refuse(choice_problems(self, f"estimator {self.kind}"))
 
+    def __repr__(self) -> str:  # of those that leave theirs to it: streams are keyed by it
+        return repr_of(self)
+
     @property
     def name(self) -> str:
         """What tables and stores call it, distinct within a study: its label, by default its kind."""
@@ -473,7 +477,7 @@ class Estimator(ABC):
 
     @property
     @abstractmethod
-    def home(self) -> tuple[Design, tuple[str, ...]]:
+    def home(self) -> Home:
         """A design on which the named terms must be right."""
 
     @abstractmethod
@@ -544,16 +548,12 @@ class TileEstimator(Estimator, Reduction):
     prepared once; `prepare` raises BadInput for a panel that cannot serve."""
 
     @abstractmethod
-    def answer(self, plan: Any, tile: Tile) -> Estimates:
+    def reduce(self, plan: Any, tile: Tile) -> Estimates:
         """The estimates of one tile; every row must depend on its own panel alone."""
 
     def reduction(self, schema: Schema) -> Reduction | None:
         """Itself."""
         return self
-
-    def reduce(self, plan: Any, tile: Tile) -> Estimates:
-        """The answer."""
-        return self.answer(plan, tile)
 
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
         """The moments, which are the answers."""

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar, Self, cast, overload
 
 import numpy as np
 
-from estimators.core.estimator import Estimates, Estimator, Layout, Status, WeightUse, of_a_dose
-from sim.design import Design, Estimand
+from estimators.core.estimator import Estimates, Estimator, Home, Layout, Status, WeightUse, of_a_dose
+from sim.design import Estimand
 from sim.errors import bad, listed, one_of, reason
 from sim.functions import (
     MAIN,
     Function,
     MadeOfFunction,
     Recipe,
-    annotation_of,
     code_digest,
     dashed,
+    hints_of,
     made_class,
     parameters_of,
 )
@@ -51,7 +52,7 @@ class EstimatorRecipe(Recipe["FunctionEstimator"]):
     unit: str = "unit"
     period: str = "period"
     batched: bool = False
-    home: tuple[Design, tuple[str, ...]] | None = None
+    home: Home | None = None
 
     def digest_name(self) -> str:
         """By its label where that can be a name, and by the code and all that decides what is estimated."""
@@ -94,7 +95,7 @@ class FunctionEstimator(MadeOfFunction, Estimator):
         return self.label
 
     @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
+    def home(self) -> Home:
         """What its author named; else the `paper` design, where no term need be right."""
         return self.recipe.home or (Paper(), ())
 
@@ -169,7 +170,7 @@ class FunctionEstimator(MadeOfFunction, Estimator):
         layout, replications = self.layout(panel.schema), panel.replications
         streams = streams or Streams(0)
         rows, parts = replications if self.recipe.batched else 1, []
-        for found in self._fits(panel, streams.tile(streams.start, streams.start + replications)):
+        for found in self._fits(panel, streams.rows(replications)):
             if found is None:
                 parts += [Estimates.failed(layout, Status.NOT_CONVERGED)] * rows
                 continue
@@ -221,7 +222,7 @@ class FunctionEstimator(MadeOfFunction, Estimator):
 
     def _takes(self, name: str) -> str:
         """What a parameter that is no variable and no generator gets: a panel, a table; "" = neither."""
-        hint = annotation_of(self.recipe.function, name)
+        hint = hints_of(self.recipe.function).get(name)
         if name == PANEL or hint is Panel:
             return PANEL
         return "table" if name in TABLES or getattr(hint, "__name__", "") == "DataFrame" else ""
@@ -268,7 +269,7 @@ def estimator(
     unit: str = "unit",
     period: str = "period",
     batched: bool = False,
-    home: tuple[Design, tuple[str, ...]] | None = None,
+    home: Home | None = None,
 ) -> Callable[[Function], type[FunctionEstimator]]: ...
 def estimator(function: Function | None = None, /, **options: Any) -> Any:
     """Make a class of estimators from a function that fits one panel a call.
@@ -288,13 +289,11 @@ def estimator(function: Function | None = None, /, **options: Any) -> Any:
     >>> print(means()(pp.example_panel().panel).params.round(3)["did"])
     0.107
     """
+    if function is None:
+        return partial(estimator, **options)
     options = {key: tuple(value) if key in ("terms", "errors") else value for key, value in options.items()}
     options["targets"] = dict(options.get("targets") or {})
-
-    def made(function: Function) -> type[FunctionEstimator]:
-        return EstimatorRecipe(function, **options).decorated()
-
-    return made if function is None else made(function)
+    return EstimatorRecipe(function, **options).decorated()
 
 
 # Fits of other programs, which a function may return as they are: told apart by what they offer, so that none of these

@@ -261,14 +261,6 @@ def _loglik(z: Floats, w: Floats, chosen: Flags, b: Floats) -> float:
     return -float((w * np.logaddexp(0.0, np.where(chosen, -eta, eta))).sum())
 
 
-def _rising(z: Floats, w: Floats, chosen: Flags, b: Floats, step: Floats) -> float:
-    """The part of a step, 1 or halves of it, at which the log-likelihood is no smaller than before it."""
-    before, part = _loglik(z, w, chosen, b), 1.0
-    while part > LEAST_PART and _loglik(z, w, chosen, b + part * step) < before * (1 + ROUNDED):  # they are negative
-        part /= 2
-    return part
-
-
 def logit_or_firth(x: Floats, chosen: Flags) -> Logit:
     """The logit; where its likelihood has no maximum, the penalised one (not converged: collinear covariates)."""
     found = logit(x, chosen)
@@ -305,7 +297,11 @@ def logit(x: Floats, chosen: Flags, weights: Floats | None = None, *, penalised:
         if penalised:
             step *= LONGEST / max(np.abs(z @ step).max(), LONGEST)
         else:
-            step *= _rising(z, w, chosen, b, step)
+            # half of it, and so on, until the log-likelihood, which is negative, is no smaller than before
+            before, part = _loglik(z, w, chosen, b), 1.0
+            while part > LEAST_PART and _loglik(z, w, chosen, b + part * step) < before * (1 + ROUNDED):
+                part /= 2
+            step *= part
         b = b + step
         if arrived:
             break

@@ -138,12 +138,6 @@ class WithinTransform:
         rank = int(np.linalg.matrix_rank(normal, tol=1e-10 * t, hermitian=True))
         return cls(int((mask.sum(axis=0) > 0).sum()) + rank, mask, solver)
 
-    @property
-    def time_solver(self) -> Floats:
-        """The pseudo-inverse above, of a panel with gaps."""
-        assert self.solver is not None
-        return self.solver
-
     def __call__(self, x: Floats) -> Floats:
         """Q x, (R, T, N) -> (R, T, N)."""
         if self.mask is None or self.solver is None:
@@ -190,6 +184,11 @@ def without_effects(values: Floats, effects: Collection[str]) -> Floats:
     return values
 
 
+def demeaned(values: Floats, effects: PanelEffects = "two-way") -> Floats:
+    """The same, of effects by the name of a set of them."""
+    return without_effects(values, TAKEN_OUT[effects])
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class WeightedWithin:
     """What is left of a variable after a weighted projection on unit and time effects.
@@ -207,7 +206,7 @@ class WeightedWithin:
     @classmethod
     def of(cls, weights: Floats) -> WeightedWithin:
         """The transformation of weights (T, N); their scale does not matter."""
-        per_unit = _at_least_one_cell(weights)
+        per_unit = sums_by_unit_or_one(weights)
         normal = np.diag(weights.sum(axis=1)) - (weights / per_unit) @ weights.T
         scale = float(weights.sum(axis=1).max())
         solver = np.linalg.pinv(normal / scale, rcond=1e-10, hermitian=True) / scale
@@ -216,7 +215,7 @@ class WeightedWithin:
 
     def __call__(self, x: Floats) -> Floats:
         """(R, T, N) -> (R, T, N)."""
-        per_unit = _at_least_one_cell(self.weights)
+        per_unit = sums_by_unit_or_one(self.weights)
         seen = self.weights > 0
         x = np.where(seen, x, 0.0)
         unit = (self.weights * x).sum(axis=1, keepdims=True) / per_unit
@@ -225,7 +224,7 @@ class WeightedWithin:
         return np.where(seen, x - (self.weights * x).sum(axis=1, keepdims=True) / per_unit, 0.0)
 
 
-def _at_least_one_cell(weights: Floats) -> Floats:
+def sums_by_unit_or_one(weights: Floats) -> Floats:
     """Each unit's sum of weights, 1 for a unit without any, (N,)."""
     total = weights.sum(axis=0)
     return np.asarray(np.where(total > 0, total, 1.0))
@@ -519,7 +518,7 @@ class Tile:
                 values = self.panel.weights[weights].lag(self.raw(name))
             case ("without", effects, name, *weights):
                 values = self.lag(name, weights[0]) if weights else self.raw(name)
-                values = without_effects(values, TAKEN_OUT[effects])  # type: ignore[index]
+                values = demeaned(values, effects)  # type: ignore[arg-type]
             case ("within", name) if self.root is not None:
                 values = self.root * self._weighted(self.raw(name))
             case ("within", name) if self.transform.mask is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,17 +22,12 @@ from estimators.core.estimator import Moments
 from estimators.core.tile import UNDATED, Tile, WithinTransform, first_treated, product
 from sim.arrays import Floats
 from sim.errors import bad
+from sim.schemes import absorbing_paths
 from sim.weights import Weights
 
 PAIRS_AT_ONCE = 16_000  # of treated units: what the cache holds of their look-ups
 TILE = 8  # whole treatments at once
 DRAWS_AT_ONCE = 480  # absorbing treatments that tables serve together: enough to spread the calls, whole blocks of ROWS
-
-
-@cache
-def absorbing_paths(periods: int) -> Floats:
-    """The paths of absorbing treatments by their first treated period, (T + 1, T); the last is never treated."""
-    return np.concatenate([np.triu(np.ones((periods, periods))), np.zeros((1, periods))])
 
 
 def adjoint_lag(x: Floats, weights: Weights) -> Floats:
@@ -168,26 +163,12 @@ class PathCodes:
         """D'QWD and (WD)'QWD, (B,) each."""
         pulled = self._by_path(forms.columns[self.treated[1]])
         lagged = centred(product(pulled, self.paths))
-        pairs, units = self._pairs(forms.pairs), self.codes.shape[1]
-        across = pairs[:, 0] - np.vecdot(self.by_period, lagged) / units
-        return across, pairs[:, 1] - np.vecdot(lagged, lagged) / units
-
-    def _by_path(self, weights: Floats | None) -> Floats:
-        """Sums of weights of the treated, or their numbers, by path, (B, P)."""
-        rows, _, codes = self.treated
-        size = len(self.codes) * len(self.paths)
-        cells = np.bincount(rows * len(self.paths) + codes, weights, minlength=size)
-        return cells.reshape(len(self.codes), len(self.paths)).astype(np.float64)
-
-    def _pairs(self, table: NDArray[np.complex128]) -> Floats:
-        """sum_ij A_ij kappa(a_i, a_j) of both parts of the table, (B, 2).
-
-        Draws with as many treated units go together, so that each has the sums of its own units alone.
-        """
+        # sum_ij A_ij kappa(a_i, a_j) of both parts of the table, (B, 2): draws with as many treated units go together,
+        # so that each has the sums of its own units alone
         rows, units, codes = self.treated
         sizes = np.bincount(rows, minlength=len(self.codes))
-        starts, out = np.cumsum(sizes) - sizes, np.empty((len(self.codes), 2))
-        flat, kappa = table.ravel(), self.kappa.ravel()
+        starts, pairs = np.cumsum(sizes) - sizes, np.empty((len(self.codes), 2))
+        flat, kappa = forms.pairs.ravel(), self.kappa.ravel()
         for size in np.unique(sizes):
             alike = np.flatnonzero(sizes == size)
             left, right = np.triu_indices(size)  # both factors are symmetric
@@ -197,11 +178,20 @@ class PathCodes:
                 some = alike[start : start + step]
                 members = starts[some][:, None] + np.arange(size)
                 unit, path = units[members], codes[members]
-                at = (unit * len(table)).take(left, axis=1) + unit.take(right, axis=1)
+                at = (unit * len(forms.pairs)).take(left, axis=1) + unit.take(right, axis=1)
                 both_paths = (path * len(self.kappa)).take(left, axis=1) + path.take(right, axis=1)
                 both = flat.take(at).view(np.float64).reshape(len(unit), left.size, 2)
-                out[some] = np.matmul((kappa.take(both_paths) * doubled)[:, None, :], both)[:, 0]
-        return out
+                pairs[some] = np.matmul((kappa.take(both_paths) * doubled)[:, None, :], both)[:, 0]
+        count = self.codes.shape[1]
+        across = pairs[:, 0] - np.vecdot(self.by_period, lagged) / count
+        return across, pairs[:, 1] - np.vecdot(lagged, lagged) / count
+
+    def _by_path(self, weights: Floats | None) -> Floats:
+        """Sums of weights of the treated, or their numbers, by path, (B, P)."""
+        rows, _, codes = self.treated
+        size = len(self.codes) * len(self.paths)
+        cells = np.bincount(rows * len(self.paths) + codes, weights, minlength=size)
+        return cells.reshape(len(self.codes), len(self.paths)).astype(np.float64)
 
     def whole(self) -> Floats:
         """The treatments themselves, (B, T, N)."""

@@ -35,6 +35,7 @@ from estimators.core import regression as ols
 from estimators.core.error_types import kind_of
 from estimators.core.estimator import (
     Estimates,
+    Home,
     Layout,
     Moments,
     Reduction,
@@ -52,7 +53,6 @@ from estimators.linear.did import TwoWayDID
 from estimators.linear.few_clusters import PLACEBOS
 from estimators.linear.least_squares import LeastSquares, LinearPlan
 from sim.arrays import Flags, Floats
-from sim.design import Design
 from sim.errors import bad, listed, one_of
 from sim.panel import Panel, group_labels, part, seen_in
 from sim.presets import Paper
@@ -181,25 +181,21 @@ WEIGHT = "weight after the date"  # the derived panel's, apart from a control of
 class PostPeriodRegression(DerivedRegression):
     """A regression over units of post-period means, on the treatment and on means before the date."""
 
+    # home: units that are treated at random from one date on, with lasting differences between them
+    home: ClassVar[Home] = (
+        PanelDesign(
+            units=120, periods=10, levels=Effects(unit_sd=1.0, period_sd=0.5), covariates=(Normal("x", effect=0.4),),
+            errors=Process(sd=1.0), adoption=Random(independent=True), effect=Effect(size=0.5),
+            redraw=("adoption", "covariates"),
+        ),
+        ("did",),
+    )  # fmt: skip
+    baseline: ClassVar[bool]  # whether the outcome's mean before the date is a regressor
+
     outcome: str | None = None
     controls: tuple[str, ...] | None = ()
     errors: tuple[str, ...] = ("iid", "hc1")
     label: str = ""
-
-    @property
-    @abstractmethod
-    def baseline(self) -> bool:
-        """Whether the outcome's mean before the date is a regressor."""
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """Units that are treated at random from one date on, with lasting differences between them."""
-        design = PanelDesign(
-            units=120, periods=10, levels=Effects(unit_sd=1.0, period_sd=0.5), covariates=(Normal("x", effect=0.4),),
-            errors=Process(sd=1.0), adoption=Random(independent=True), effect=Effect(size=0.5),
-            redraw=("adoption", "covariates"),
-        )  # fmt: skip
-        return design, ("did",)
 
     def regression(self, schema: Schema) -> TwoWayDID:
         """On the treatment, the outcome before, and controls, with a constant."""
@@ -358,6 +354,14 @@ class Moderation(DerivedRegression):
     """
 
     kind: ClassVar[str] = "moderation"
+    # home: a panel whose effect is .5 + .3 M, M with errors of its own
+    home: ClassVar[Home] = (
+        PanelDesign(
+            units=80, periods=8, covariates=(Normal("x", effect=0.4),), adoption=Random(),
+            effect=Effect(size=0.5), mediators=(Linear("m", a=0.0, b=0.6, sd=1.0, interaction=0.3),),
+        ),
+        ("did", "did x m"),
+    )  # fmt: skip
 
     moderator: str = "m"
     main: bool = True
@@ -370,15 +374,6 @@ class Moderation(DerivedRegression):
     draws: int = 999
     terms: tuple[str, ...] | None = None
     label: str = "moderation"
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """A panel whose effect is .5 + .3 M, M with errors of its own."""
-        design = PanelDesign(
-            units=80, periods=8, covariates=(Normal("x", effect=0.4),), adoption=Random(),
-            effect=Effect(size=0.5), mediators=(Linear("m", a=0.0, b=0.6, sd=1.0, interaction=0.3),),
-        )  # fmt: skip
-        return design, ("did", "did x m")
 
     def names(self, schema: Schema) -> tuple[str, str, tuple[str, ...]]:
         """Outcome, treatment and controls without the moderator; raises BadInput for a moderator that is one of the
@@ -451,6 +446,8 @@ class TripleDifference(DerivedRegression):
     """
 
     kind: ClassVar[str] = "triple-difference"
+    # home: the `paper` design with one date, where cities differ a little in their effects
+    home: ClassVar[Home] = (Paper(calendar="single", heterogeneity=0.1), ("did", "did x central"))
 
     group: str = "region"
     values: tuple[str, ...] = ("east", "central")
@@ -461,11 +458,6 @@ class TripleDifference(DerivedRegression):
     draws: int = 999
     terms: tuple[str, ...] | None = None
     label: str = "triple-difference"
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design with one date, where cities differ a little in their effects."""
-        return Paper(calendar="single", heterogeneity=0.1), ("did", "did x central")
 
     def names(self, schema: Schema) -> tuple[str, str, tuple[str, ...]]:
         """Outcome, treatment and controls without the group; raises BadInput for a group that is one of the first two,

@@ -16,6 +16,7 @@ from estimators.core.error_types import check_error_types, groups_of, kind_of, m
 from estimators.core.estimator import (
     Estimates,
     Estimator,
+    Home,
     Layout,
     RegressionEstimator,
     TermCovariance,
@@ -36,7 +37,6 @@ from estimators.linear.few_clusters import (
 )
 from estimators.linear.least_squares import LeastSquares, LinearMoments, LinearPlan, Singletons, moments_of_redrawn
 from sim.arrays import Floats
-from sim.design import Design
 from sim.errors import bad, one_of
 from sim.panel import Panel
 from sim.presets import Paper
@@ -72,6 +72,8 @@ class TwoWayDID(RegressionEstimator):
 
     kind: ClassVar[str] = "did"
     weight_use: ClassVar[WeightUse] = "used"
+    # home: the `paper` design without spillovers
+    home: ClassVar[Home] = (Paper(), ("did", "inv", "road", "book", "tech"))
 
     outcome: str | None = None
     regressors: tuple[str, ...] | None = None
@@ -84,11 +86,6 @@ class TwoWayDID(RegressionEstimator):
     draws: int = 999
     singletons: Singletons = "drop"
     terms: tuple[str, ...] | None = None
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design without spillovers."""
-        return Paper(), ("did", "inv", "road", "book", "tech")
 
     def layout(self, schema: Schema) -> Layout:
         """One term a regressor, then the constant; the treatment's target is the ATT, a control's its coefficient.
@@ -271,7 +268,7 @@ class TwoWayDID(RegressionEstimator):
             x = x - (x.sum(axis=(2, 3), keepdims=True) / plan.nobs) * plan.mask  # a reported constant's means are in it
         b = moments.beta[:, k]
         redrawn = None if moments.d is None or x is None else (moments.d, x)
-        draws = streams.tile(streams.start, streams.start + len(b)).each("placebos")
+        draws = streams.rows(len(b)).each("placebos")
         return plan.few.tests(error, (b, spread(own[:, k], len(b)), moments.e), redrawn, draws, self.draws)
 
     def _wild(self, error: str, plan: LinearPlan, moments: LinearMoments, streams: Streams) -> dict[str, Floats]:
@@ -288,6 +285,6 @@ class TwoWayDID(RegressionEstimator):
             mean = (x * ones).sum(axis=(1, 2), keepdims=True) / plan.nobs
             return plan.transform(x) + mean * ones if self.constant else plan.transform(x)
 
-        own = streams.tile(streams.start, streams.start + len(moments.e))
+        own = streams.rows(len(moments.e))
         tests = wild_clusters(psi, moments.e, moments.beta, z, project, plan.wild[error], own.each(error), self.draws)
         return {"pvalue": tests.pvalue, "lower": tests.lower, "upper": tests.upper}

@@ -13,6 +13,7 @@ from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, may_be_floored
 from estimators.core.estimator import (
     Estimates,
+    Home,
     Layout,
     RegressionEstimator,
     Status,
@@ -24,7 +25,6 @@ from estimators.core.tile import Tile, transform_of, without_singletons
 from estimators.linear.covariances import ClusterK, Sample, covariance, unit_clusters
 from estimators.linear.influence import GroupFits, UnitRows, group_sums
 from sim.arrays import Codes, Flags, Floats
-from sim.design import Design
 from sim.errors import bad, one_of
 from sim.panel import Panel, group_labels
 from sim.presets import Paper
@@ -69,6 +69,8 @@ class InteractionTest(RegressionEstimator):
 
     kind: ClassVar[str] = "interaction"
     weight_use: ClassVar[WeightUse] = "used"
+    # home: the `paper` design without spillovers, where the effect is the same everywhere
+    home: ClassVar[Home] = (Paper(), ("did",))
 
     group: str = "region"
     values: tuple[str, ...] = ("east", "central")
@@ -79,11 +81,6 @@ class InteractionTest(RegressionEstimator):
     cluster_k: ClusterK = "nonnested"
     draws: int = 0
     label: str = "interaction"
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design without spillovers, where the effect is the same everywhere."""
-        return Paper(), ("did",)
 
     def layout(self, schema: Schema) -> Layout:
         """The first group's effect, whose target is the ATT, and one difference for each other group."""
@@ -142,8 +139,7 @@ class InteractionTest(RegressionEstimator):
         tile, treatment = Tile(compared, weighted=True), panel.roles.treatment or "did"
         columns = [tile.within(name) for name in (*regressors, outcome)]
         did = compared.variables[treatment] > 0
-        first = 0 if streams is None else streams.start
-        streams = (streams or Streams(0)).tile(first, first + panel.replications)
+        streams = (streams or Streams(0)).rows(panel.replications)
         found = []
         for row, rng in enumerate(streams.each("permutation")):
             units = UnitRows.of(np.stack([_row(column, row) for column in columns]), mask, tile.root)

@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from estimators.core.error_types import kind_of
-from estimators.core.estimator import Estimates, Estimator, Layout, Reduction, Status, WeightUse, slope_targets
+from estimators.core.estimator import Estimates, Estimator, Home, Layout, Reduction, Status, WeightUse, slope_targets
 from estimators.linear.did import TwoWayDID
 from sim.arrays import Floats
-from sim.design import Design
 from sim.errors import BadInput, bad, closest, listed, one_of, reason
 from sim.panel import Panel, long_table
 from sim.presets import Paper
@@ -101,6 +100,8 @@ class Formula(Estimator):
 
     kind: ClassVar[str] = "formula"
     weight_use: ClassVar[WeightUse] = "used"
+    # home: the `paper` design without spillovers
+    home: ClassVar[Home] = (Paper(), ("did", "inv", "road", "book", "tech"))
 
     formula: str = ""
     errors: tuple[str, ...] = ("cluster:unit",)
@@ -108,11 +109,6 @@ class Formula(Estimator):
     period: str = "period"
     label: str = "formula"
     terms: tuple[str, ...] = ()
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design without spillovers."""
-        return Paper(), ("did", "inv", "road", "book", "tech")
 
     def engine(self, schema: Schema) -> str:
         """Who fits it on panels of a schema: "TwoWayDID", or "pyfixest: " and what TwoWayDID does not serve."""

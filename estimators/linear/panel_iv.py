@@ -18,6 +18,7 @@ from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, may_be_floored, without_se
 from estimators.core.estimator import (
     Estimates,
+    Home,
     Layout,
     RegressionEstimator,
     TileEstimator,
@@ -57,7 +58,6 @@ from estimators.linear.instruments import (
 )
 from estimators.linear.least_squares import TWO_WAY, LeastSquares, LinearPlan, Singletons
 from sim.arrays import Floats
-from sim.design import Design
 from sim.errors import Problem, bad, closest, one_of, refuse
 from sim.panel import Panel
 from sim.schema import Schema
@@ -126,6 +126,16 @@ class PanelIV(TileEstimator, RegressionEstimator):
 
     kind: ClassVar[str] = "iv"
     weight_use: ClassVar[WeightUse] = "used"
+    # home: a dose that follows two strong instruments and the outcome's errors
+    home: ClassVar[Home] = (
+        PanelDesign(
+            units=60,
+            covariates=(Normal("x", 0.5), Normal("z1"), Normal("z2")),
+            adoption=InstrumentedDose(instruments=("z1", "z2"), concentration=500.0, endogeneity=0.6),
+            effect=Effect(size=1.0),
+        ),
+        ("did", "x"),
+    )
 
     outcome: str | None = None
     regressors: tuple[str, ...] | None = None
@@ -138,17 +148,6 @@ class PanelIV(TileEstimator, RegressionEstimator):
     label: str = "iv"
     effects: tuple[str, ...] = ("unit", "period")
     singletons: Singletons = "drop"
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """A dose that follows two strong instruments and the outcome's errors."""
-        design = PanelDesign(
-            units=60,
-            covariates=(Normal("x", 0.5), Normal("z1"), Normal("z2")),
-            adoption=InstrumentedDose(instruments=("z1", "z2"), concentration=500.0, endogeneity=0.6),
-            effect=Effect(size=1.0),
-        )
-        return design, ("did", "x")
 
     def all_names(self, schema: Schema) -> InstrumentedNames:
         """What is what; raises BadInput for names that are missing or stand for two things."""
@@ -252,7 +251,7 @@ class PanelIV(TileEstimator, RegressionEstimator):
                           remedy=ANOTHER)  # fmt: skip
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
-    def answer(self, plan: Any, tile: Tile) -> Estimates:
+    def reduce(self, plan: Any, tile: Tile) -> Estimates:
         """Both stages, errors of every type, tests."""
         assert isinstance(plan, LinearPlan)
         schema = tile.panel.schema

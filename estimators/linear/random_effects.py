@@ -22,7 +22,7 @@ from scipy.special import chdtrc, fdtrc
 
 from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, kind_of, may_be_floored
-from estimators.core.estimator import Estimates, Layout, RegressionEstimator, check_names, slope_targets
+from estimators.core.estimator import Estimates, Home, Layout, RegressionEstimator, check_names, slope_targets
 from estimators.core.tile import WithinTransform, observed_mask, spread
 from estimators.linear.covariances import Sample, covariance
 from estimators.linear.instruments import definite_wald
@@ -31,14 +31,14 @@ from sim.design import Design, Draw, Wanted, World
 from sim.errors import bad
 from sim.panel import Panel
 from sim.schema import Roles, Schema
-from sim.streams import LATER, Streams, repr_of
+from sim.streams import LATER, Streams
 
 TESTS = ("hausman", "hausman_df", "hausman_p", "mundlak", "mundlak_df", "mundlak_p")
 STATISTICS = ("r2_overall", "r2_within", "r2_between", "sigma_u", "sigma_e", "theta")
 RANK = 1e-10  # share of the largest singular value below which one counts as zero
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RandomEffects(RegressionEstimator):
     """Random effects of units; the constant is the last term.
 
@@ -68,11 +68,8 @@ class RandomEffects(RegressionEstimator):
     target: str = "att"
     tests: bool = field(default=False, metadata={LATER: True})
 
-    def __repr__(self) -> str:
-        return repr_of(self)  # streams are keyed by it
-
     @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
+    def home(self) -> Home:
         """Unit effects independent of the regressors."""
         return ErrorComponents(), ("did", "x")
 

@@ -41,6 +41,7 @@ import numpy as np
 from estimators.core import regression as ols
 from estimators.core.estimator import (
     Estimates,
+    Home,
     Layout,
     Moments,
     RegressionEstimator,
@@ -59,7 +60,6 @@ from estimators.staggered.adoption_effects import Cohorts, check_clusters
 from estimators.staggered.callaway_santanna import CallawaySantAnnaReduction
 from estimators.staggered.imputation import Imputation
 from sim.arrays import Codes, Flags, Floats
-from sim.design import Design
 from sim.errors import BadInput, bad, closest, one_of
 from sim.panel import Panel, group_labels, part, seen_in, seen_part
 from sim.presets import Paper
@@ -124,6 +124,8 @@ class Differences(RegressionEstimator, TileEstimator):
 
     kind: ClassVar[str] = "differences"
     weight_use: ClassVar[WeightUse] = "used"
+    # home: the `paper` design without spillovers
+    home: ClassVar[Home] = (Paper(), ("did",))
 
     outcome: str | None = None
     regressors: tuple[str, ...] | None = None
@@ -133,11 +135,6 @@ class Differences(RegressionEstimator, TileEstimator):
     cluster_k: ClusterK = "nonnested"
     alternatives: tuple[str, ...] = ("effects:unit-trend",)
     label: str = "differences"
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design without spillovers."""
-        return Paper(), ("did",)
 
     def asked(self, schema: Schema) -> str:
         """The term that is asked about; raises BadInput where it is no regressor."""
@@ -200,9 +197,15 @@ class Differences(RegressionEstimator, TileEstimator):
 
     def prepare(self, panel: Panel) -> Plan | None:
         """The plan of regressors that do not change, else None; raises BadInput for what the panel cannot have."""
-        return self.ways(panel.schema).prepare(panel)
+        ways = self.ways(panel.schema)
+        if set(self.effects) == {"unit", "period"}:
+            ols.check_fixed(panel, ways.regressors, self.name)
+        names = {*ways.regressors, *([panel.roles.treatment] if panel.roles.treatment else [])}
+        if any(panel.variables[name].shape[0] > 1 for name in names):
+            return None
+        return ways.plan(panel)
 
-    def answer(self, plan: Plan | None, tile: Tile) -> Estimates:
+    def reduce(self, plan: Plan | None, tile: Tile) -> Estimates:
         """All terms; of redrawn regressors one by one, SINGULAR where there is no claim."""
         panel, ways = tile.panel, self.ways(tile.panel.schema)
         if plan is not None:
@@ -246,8 +249,7 @@ class Differences(RegressionEstimator, TileEstimator):
     def stacked(self, panel: Panel) -> StackedScores:
         """Terms with the influence of every cluster on each; raises BadInput for a panel that cannot serve."""
         self.layout(panel.schema)
-        ways = self.ways(panel.schema)
-        plan = ways.prepare(panel)
+        ways, plan = self.ways(panel.schema), self.prepare(panel)
         if plan is not None:
             return ways.stacked(plan, panel)
         panels = (panel.replication(row) for row in range(panel.replications))
@@ -355,15 +357,6 @@ class Ways:
     cluster_k: ClusterK
     alternatives: tuple[Alternative, ...]
     asked_by: str
-
-    def prepare(self, panel: Panel) -> Plan | None:
-        """The plan of regressors that do not change, else None; raises BadInput for what the panel cannot have."""
-        if set(self.effects) == {"unit", "period"}:
-            ols.check_fixed(panel, self.regressors, self.asked_by)
-        names = {*self.regressors, *([panel.roles.treatment] if panel.roles.treatment else [])}
-        if any(panel.variables[name].shape[0] > 1 for name in names):
-            return None
-        return self.plan(panel)
 
     def plan(self, panel: Panel, *, strict: bool = True) -> Plan:
         """strict: raise BadInput for an alternative that the panel cannot have; else it is None."""

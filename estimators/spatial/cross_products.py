@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 from estimators.core import regression as ols
 from estimators.core.estimator import ROWS_AT_ONCE, Moments, Pieces, Reduction
 from estimators.core.tile import (
-    TAKEN_OUT,
     UNDATED,
     PanelEffects,
     Tile,
     balanced_split,
     dates_of,
+    demeaned,
     product,
     spread,
-    without_effects,
 )
 from estimators.core.treatments import adjoint_lag, centred
 from estimators.spatial.likelihood import Sizes, SpatialForm, determinant
@@ -544,7 +543,7 @@ class SpatialCrossProducts(Reduction):
         """Q (W W x), (1 or R, T, N)."""
         w = tile.panel.weights[self.weights]
         if self.effects != "two-way":
-            return without_effects(w.lag(tile.lag(name, self.weights)), TAKEN_OUT[self.effects])
+            return demeaned(w.lag(tile.lag(name, self.weights)), self.effects)
         if w.row_stochastic:
             return w.lag(tile.within_lag(name, self.weights), centred=True)
         return tile.transform(w.lag(tile.lag(name, self.weights)))
@@ -683,11 +682,6 @@ class SpatialRegression:
     def determinant(self) -> Transform:
         """Whose log-determinant the likelihood has."""
         return determinant(self.transform, self.effects)
-
-    @property
-    def spectrum(self) -> Spectrum:
-        """Of W."""
-        return self.plan.spectrum
 
     @property
     def slopes(self) -> int:

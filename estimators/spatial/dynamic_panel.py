@@ -29,7 +29,6 @@ Errors come from the observed Hessian, for `score` that of the adjusted likeliho
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -37,6 +36,7 @@ import numpy as np
 from estimators.core import regression as ols
 from estimators.core.estimator import (
     Estimates,
+    Home,
     Layout,
     Moments,
     Reduction,
@@ -45,13 +45,20 @@ from estimators.core.estimator import (
     check_names,
     weights_of,
 )
-from estimators.core.tile import TAKEN_OUT, PanelEffects, Tile, spread, without_effects
+from estimators.core.tile import TAKEN_OUT, PanelEffects, Tile, demeaned, spread
 from estimators.spatial.cross_products import OTHER_MODEL
 from estimators.spatial.fits import effect_variances, effects_of, jacobian
-from estimators.spatial.likelihood import SETTLED, Sizes, SpatialForm, determinant, log_likelihood, maximise_lag
+from estimators.spatial.likelihood import (
+    SETTLED,
+    Sizes,
+    SpatialForm,
+    determinant,
+    log_likelihood,
+    maximise_lag,
+    targets_of,
+)
 from estimators.spatial.spectrum import Spectrum, Traces, Transform, spectrum_of
 from sim.arrays import Flags, Floats
-from sim.design import Design
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel, check_balanced, check_steps
 from sim.schema import Schema
@@ -129,19 +136,18 @@ class DynamicCrossProducts(Reduction):
                       remedy="the first one is spent on the time lag" if not self.halves
                       else 'each half needs two beside the lag: set correction = "score"')  # fmt: skip
         tile, fixed = Tile(panel), [name for name in self.names if panel.variables[name].shape[0] == 1]
-        columns = [ols.RegressorColumn(name, f"variable {name!r}", tile.raw(name)[:, 1:],
-                                       self._within(tile.raw(name)[:, 1:])) for name in fixed]  # fmt: skip
+        explained = [(name, tile.raw(name)[:, 1:]) for name in fixed]
+        columns = [ols.RegressorColumn(name, f"variable {name!r}", raw, demeaned(raw, self.effects))
+                   for name, raw in explained]  # fmt: skip
         if self.durbin:
             lags = [(name, tile.lag(name, self.weights)[:, 1:]) for name in fixed]
-            columns += [ols.RegressorColumn(f"w_{name}", f"the spatial lag of {name!r}", lag, self._within(lag),
-                                            OTHER_MODEL) for name, lag in lags]  # fmt: skip
+            columns += [ols.RegressorColumn(f"w_{name}", f"the spatial lag of {name!r}", lag,
+                                            demeaned(lag, self.effects), OTHER_MODEL)
+                        for name, lag in lags]  # fmt: skip
         if problems := ols.useless(columns, asked_by, two_way=self.effects == "two-way"):
             raise BadInput(*problems)
         spectrum = spectrum_of(panel.weights[self.weights]) if self.weights else None
         return DynamicPlan(len(panel.units), len(panel.periods) - 1, spectrum)
-
-    def _within(self, values: Floats) -> Floats:
-        return without_effects(values, TAKEN_OUT[self.effects])
 
     def rows(self, plan: DynamicPlan) -> int:
         """So many that arrays of eigenvalues stay small."""
@@ -159,7 +165,7 @@ class DynamicCrossProducts(Reduction):
         grams = []
         for window in windows_of(plan.periods, halves=self.halves):
             raw = [values[:, window] for values in parts]
-            within = [self._within(values) for values in raw]
+            within = [demeaned(values, self.effects) for values in raw]
             gram = ols.gram(ols.stack([spread(values, rows) for values in within]))
             spreads, totals = (np.stack(np.broadcast_arrays(*map(of, raw)), axis=1) for of in (_spread, _total))
             absorbed = ols.absorbed(np.diagonal(gram, axis1=1, axis2=2), spreads, totals)
@@ -446,7 +452,7 @@ class DynamicSpatialPanel(RegressionEstimator):
         return self.label or f"dynamic-{self.model}-{self.correction}{ending}"
 
     @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
+    def home(self) -> Home:
         """Eighteen periods beside the first; all is right by adjusted scores, by others in longer panels alone."""
         exact = self.correction == "score" and self.model != "sar"
         design = dynamic_world(self.effects, spatial=self.model != "ar", units=256 if exact else 36)
@@ -467,15 +473,21 @@ class DynamicSpatialPanel(RegressionEstimator):
             return ("gamma",)
         return ("rho", "gamma", "eta") if self.space_time else ("rho", "gamma")
 
+    def _targets(self, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+        """All terms with their estimands, effects in the long run among them."""
+        kinds = ("direct", "indirect", "total") if self.form.lag else ()
+        kinds = (*kinds, *(f"long_{kind}" for kind in kinds or ("total",)))
+        return targets_of(self.form, names, (*self.lags, "sigma2"), kinds)
+
     def layout(self, schema: Schema) -> Layout:
         """Slopes, lags of the outcome, sigma2, effects within the period and in the long run."""
         outcome, names = self.names(schema)
         check_names(schema, outcome, names, self.name)
         if self.model != "ar":
             weights_of(self.weights, schema, self.name)
-        targets = _targets(self, names)
-        form, kinds = self.form, 6 if self.form.lag else 1
-        if len(targets) < form.slopes(len(names)) + len(self.lags) + 1 + kinds * len(names):  # names are not distinct
+        found = self._targets(names)
+        targets = dict(found)
+        if len(targets) < len(found):  # names are not distinct
             raise bad(f"regressors have the names of terms of the model among {listed(names)}", where=self.name,
                       allowed="names other than rho, gamma, eta, sigma2, w_NAME, direct:NAME, long_direct:NAME, ...",
                       remedy="rename the columns")  # fmt: skip
@@ -494,7 +506,17 @@ class DynamicSpatialPanel(RegressionEstimator):
         """The maximum, its correction, and effects."""
         assert isinstance(plan, DynamicPlan)
         assert isinstance(moments, DynamicMoments)
-        self._check(plan)
+        # a W that period effects cannot be taken out with
+        if plan.spectrum is not None and self.effects != "unit":
+            weights = plan.spectrum.weights
+            where = f"{self.name}, weights {weights.name}"
+            if not weights.row_stochastic:
+                raise bad("period effects are taken out by a transformation that needs a row-stochastic W", where=where,
+                          allowed='standardize = "row"', remedy='use effects = "unit"')  # fmt: skip
+            if plan.spectrum.is_flat("lee-yu"):
+                raise bad("W links all units equally or almost equally: the likelihood hardly depends on rho",
+                          where=where, allowed="weights that differ between near and far units",
+                          remedy="choose fewer neighbours")  # fmt: skip
         fit = self._fit(plan, moments)
         whole = DynamicLikelihood.of(plan, plan.periods, self.lags, self.effects)
         covariance, sound = ols.invert(fit.information)
@@ -511,7 +533,7 @@ class DynamicSpatialPanel(RegressionEstimator):
         e = np.concatenate([np.ones((len(fit.p), 1)), -fit.p, -fit.slopes], axis=1)
         ssr = np.vecdot(np.matmul(moments.gram[:, 0], e[:, :, None])[:, :, 0], e)
         statistics = {"loglik": fit.loglik, "r2": 1 - ssr / moments.tss, "largest_root": whole.largest_root(fit.p)}
-        terms = tuple(_targets(self, self.names(schema)[1]))
+        terms = tuple(dict(self._targets(self.names(schema)[1])))
         found = Estimates(terms, ("hessian",), estimate, se, np.full_like(se, np.inf), status.astype(np.uint8),
                           statistics)  # fmt: skip
         return found if self.terms is None else found.only(self.terms)
@@ -555,20 +577,6 @@ class DynamicSpatialPanel(RegressionEstimator):
         found = np.logical_and.reduce([one.found for one in (whole, *halves)])
         return DynamicFit(slopes, p, sigma2[:, 0], information, found, whole.loglik)
 
-    def _check(self, plan: DynamicPlan) -> None:
-        """Raise BadInput for a W that period effects cannot be taken out with."""
-        if plan.spectrum is None or self.effects == "unit":
-            return
-        weights = plan.spectrum.weights
-        where = f"{self.name}, weights {weights.name}"
-        if not weights.row_stochastic:
-            raise bad("period effects are taken out by a transformation that needs a row-stochastic W", where=where,
-                      allowed='standardize = "row"', remedy='use effects = "unit"')  # fmt: skip
-        if plan.spectrum.is_flat("lee-yu"):
-            raise bad("W links all units equally or almost equally: the likelihood hardly depends on rho", where=where,
-                      allowed="weights that differ between near and far units",
-                      remedy="choose fewer neighbours")  # fmt: skip
-
     def _effects(self, fit: DynamicFit, plan: DynamicPlan) -> tuple[Floats, Floats]:
         """Effects within the period and in the long run, (R, F), and their derivatives by the parameters.
 
@@ -611,15 +619,3 @@ class DynamicSpatialPanel(RegressionEstimator):
         """Effects of a static model (R, F) and their derivatives by slopes, rho and sigma2."""
         effects = effects_of(slopes, rho, traces, plan.units, self.form)
         return effects, jacobian(slopes, rho, traces, plan.units, self.form)
-
-
-@lru_cache(maxsize=256)
-def _targets(estimator: DynamicSpatialPanel, names: tuple[str, ...]) -> dict[str, str]:
-    """The estimand of every term."""
-    form = estimator.form
-    slopes = (*names, *(f"w_{name}" for name in names)) if form.durbin else names
-    kinds = ("direct", "indirect", "total") if form.lag else ()
-    kinds = (*kinds, *(f"long_{kind}" for kind in kinds or ("total",)))
-    targets = {term: f"beta({term})" for term in slopes}
-    targets |= {name: name for name in (*estimator.lags, "sigma2")}
-    return targets | {f"{kind}:{name}": f"{kind}({name})" for kind in kinds for name in names}

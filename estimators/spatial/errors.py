@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core import regression as ols
-from estimators.core.tile import TAKEN_OUT, PanelEffects, without_effects
+from estimators.core.tile import TAKEN_OUT, PanelEffects, demeaned
 from estimators.linear.covariances import (
     bartlett_lag,
     bartlett_sum,
@@ -71,7 +71,7 @@ class SpatialScores:
     def of_panel(cls, model: SpatialRegression, row: int, parameters: Floats) -> SpatialScores:
         """Of one of the panels; parameters (P + S + 1,): slopes, spatial parameters, sigma2."""
         y, x = model.raw
-        return cls.at(y[row], x[row], parameters, model.form, model.spectrum, model.transform, model.effects)
+        return cls.at(y[row], x[row], parameters, model.form, model.plan.spectrum, model.transform, model.effects)
 
     @classmethod
     def at(
@@ -235,11 +235,6 @@ class SpatialScores:
         return cancelled(np.square(u.sum(axis=1) @ inside).sum(axis=1), u, alike)
 
 
-def demeaned(x: Floats, effects: PanelEffects = "two-way") -> Floats:
-    """Values (..., T, N) without the effects."""
-    return without_effects(x, TAKEN_OUT[effects])
-
-
 # The observed Hessian of a spatial likelihood from cross products, for all panels of a batch at once.
 #
 # With A = I - rho W, B = I - lambda W, e = QB(Ay - Zb) and Z* = QBZ, minus the Hessian times s2 has Z*'Z* for the
@@ -293,7 +288,7 @@ def observed_information(model: SpatialRegression, parameters: Floats) -> Floats
     out[:, both, slopes] = out[:, slopes, both].swapaxes(1, 2)
     out[:, both, both] = square / s2
     for at, name in enumerate(form.parameters, start=p):
-        out[:, at, at] += sizes.periods * model.spectrum.slopes(spatial[name][:, 0, 0], model.determinant)[2]
+        out[:, at, at] += sizes.periods * model.plan.spectrum.slopes(spatial[name][:, 0, 0], model.determinant)[2]
     out[:, both, last] = out[:, last, both] = (inner(by_spatial, e) / s2**2)[:, :, 0]
     out[:, last, last] = sizes.nobs / (2 * s2[:, 0, 0] ** 2)
     return out

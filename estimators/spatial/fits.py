@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core import regression as ols
+from estimators.core.tile import demeaned
 from estimators.spatial.cross_products import (
     AbsorbingForms,
     SpatialRegression,
@@ -22,7 +23,6 @@ from estimators.spatial.cross_products import (
     redrawn_forms,
     regressors,
 )
-from estimators.spatial.errors import demeaned
 from estimators.spatial.likelihood import CombinedModel, ErrorModel, SpatialForm, maximise_lag
 from estimators.spatial.spectrum import Spectrum, Traces
 from sim.arrays import Floats
@@ -140,7 +140,12 @@ def simulate(
     for row, (point, variance) in enumerate(zip(parameters, covariance, strict=True)):
         if not (np.isfinite(point).all() and np.isfinite(variance).all()):
             continue
-        draws = point + normals @ _root(variance).T
+        # R with RR' = V, through the correlation matrix; negative eigenvalues count as zero
+        scale = np.sqrt(np.maximum(np.diagonal(variance), 0.0))
+        safe = np.where(scale > 0, scale, 1.0)
+        values, vectors = np.linalg.eigh(variance / np.outer(safe, safe))
+        root = scale[:, None] * vectors * np.sqrt(np.maximum(values, 0.0))
+        draws = point + normals @ root.T
         kept = draws[(np.abs(draws[:, p : p + s]) * spectrum.weights.radius < 1).all(axis=1)]
         rejected[row] = len(draws) - len(kept)
         if len(kept) < 2:
@@ -151,14 +156,6 @@ def simulate(
         se[row] = values.std(axis=0, ddof=1)
         lower[row], upper[row] = np.quantile(values, [LEVEL / 2, 1 - LEVEL / 2], axis=0)
     return se, lower, upper, rejected
-
-
-def _root(covariance: Floats) -> Floats:
-    """R with RR' = V, through the correlation matrix; negative eigenvalues count as zero."""
-    scale = np.sqrt(np.maximum(np.diagonal(covariance), 0.0))
-    safe = np.where(scale > 0, scale, 1.0)
-    values, vectors = np.linalg.eigh(covariance / np.outer(safe, safe))
-    return np.asarray(scale[:, None] * vectors * np.sqrt(np.maximum(values, 0.0)))
 
 
 FIT_STATISTICS = (
@@ -214,7 +211,7 @@ def fit_model(model: SpatialRegression) -> SpatialFit:
         return _least_squares(model)
     maximise = _lag_fit if form.lag else _error_fit
     slopes, ssr, rho, converged, covariance = maximise(model)
-    traces = model.spectrum.traces(rho, model.determinant)
+    traces = model.plan.spectrum.traces(rho, model.determinant)
     sigma2 = ssr / sizes.nobs
     spread = sizes.periods * (traces.hh + traces.hth) - 2 * (sizes.periods * traces.h) ** 2 / sizes.nobs
     rho_variance = 1.0 / (spread + covariance.left / sigma2)
@@ -224,7 +221,7 @@ def fit_model(model: SpatialRegression) -> SpatialFit:
     diagonal = np.diagonal(covariance.bread, axis1=1, axis2=2)
     variances = sigma2[:, None] * diagonal + rho_variance[:, None] * covariance.tilt**2
     lag = rho if form.lag else np.zeros_like(rho)
-    at = traces if form.lag else model.spectrum.traces(lag, model.determinant)
+    at = traces if form.lag else model.plan.spectrum.traces(lag, model.determinant)
     own = Slopes(slopes, sigma2, lag, rho_variance, covariance.bread, covariance.tilt)
     effects, effect_variances = impacts(own, at, model.plan.units, form)
     variance = np.concatenate([variances, rho_variance[:, None], sigma2_variance[:, None], effect_variances], axis=1)
@@ -269,7 +266,7 @@ def _lag_fit(model: SpatialRegression) -> Maximised:
     a = m.yy - (zy * b0).sum(axis=1)
     b = m.ywy - (zy * b1).sum(axis=1)
     c = m.wyy - (zwy * b1).sum(axis=1)
-    rho, converged = maximise_lag(a, b, c, model.spectrum, model.sizes, model.determinant)
+    rho, converged = maximise_lag(a, b, c, model.plan.spectrum, model.sizes, model.determinant)
     slopes = b0 - rho[:, None] * b1
     drift = None if m.drift is None else m.drift[:, 0] - rho[:, None] * m.drift[:, 1]
     zgzb, quadratic = _forms(model, p, rho, slopes, drift)
@@ -304,7 +301,7 @@ def _error_fit(model: SpatialRegression) -> Maximised:
         xx=last[z, z], xw=last[z, wz], ww=last[wz, wz],
         xy=zy[z], xwy=zwy[z], wxy=zy[wz], wxwy=zwy[wz], yy=m.yy, ywy=m.ywy, wyy=m.wyy,
     )  # fmt: skip
-    lam, converged = products.maximise(model.spectrum, model.sizes, model.determinant)
+    lam, converged = products.maximise(model.plan.spectrum, model.sizes, model.determinant)
     pair = products if lam.size > 1 else products.take(np.zeros(2, dtype=np.intp))  # sums are then made alike
     beta, ssr, at_lambda = (values[..., : lam.size] for values in pair.fit(np.resize(lam, max(lam.size, 2))))
     slopes = np.ascontiguousarray(beta.T)
@@ -315,7 +312,7 @@ def _error_fit(model: SpatialRegression) -> Maximised:
     if m.drift is None:
         covariance = SlopeCovariance(bread, np.zeros_like(slopes), np.zeros_like(ssr))
     else:
-        through = TimeEffects.of(m.drift, model.form, np.zeros_like(lam), lam, slopes, model.spectrum)
+        through = TimeEffects.of(m.drift, model.form, np.zeros_like(lam), lam, slopes, model.plan.spectrum)
         cross = through.across(regressors(model.plan, m), k, p)
         tilt = np.matvec(bread, cross)
         covariance = SlopeCovariance(bread, tilt, through.squared_norm() - (cross * tilt).sum(axis=1))
@@ -331,7 +328,7 @@ def _least_squares(model: SpatialRegression) -> SpatialFit:
     ssr = m.yy - (zy * slopes).sum(axis=1)
     sigma2 = ssr / sizes.nobs
     none = np.zeros_like(sigma2)  # effects do not depend on rho
-    traces = model.spectrum.traces(none, model.determinant)
+    traces = model.plan.spectrum.traces(none, model.determinant)
     own = Slopes(slopes, sigma2, none, none, bread, np.zeros_like(slopes))
     effects, effect_variances = impacts(own, traces, model.plan.units, model.form)
     diagonal = sigma2[:, None] * np.diagonal(bread, axis1=1, axis2=2)
@@ -351,7 +348,7 @@ def _least_squares(model: SpatialRegression) -> SpatialFit:
 
 def _combined(model: SpatialRegression) -> SpatialFit:
     """SAC: rho and lambda together, from y, Wy, WWy, X and WX."""
-    size, spectrum, units = 3 + 2 * len(model.plan.names), model.spectrum, model.plan.units
+    size, spectrum, units = 3 + 2 * len(model.plan.names), model.plan.spectrum, model.plan.units
     columns = np.ascontiguousarray(np.moveaxis(lagged_gram(model)[:, :size, :size], 0, -1))
     combined = CombinedModel(columns, spectrum, model.sizes, model.determinant)
     rho, lam, ssr, slopes, converged, gap = combined.maximise()
@@ -379,7 +376,7 @@ def _combined_covariance(model: SpatialRegression, rho: Floats, lam: Floats, slo
 
     A W that is not row-stochastic lets time effects through, which adds to what lambda meets.
     """
-    m, spectrum, sizes, transform = model.moments, model.spectrum, model.sizes, model.determinant
+    m, spectrum, sizes, transform = model.moments, model.plan.spectrum, model.sizes, model.determinant
     k, t = len(model.plan.names), sizes.periods
     filtered = np.concatenate([slopes, -lam[:, None] * slopes], axis=1)
     drift = None
@@ -427,8 +424,8 @@ def fit_statistics(model: SpatialRegression, slopes: Floats, rho: Floats) -> dic
         reduced, corrected = np.empty_like(y), np.empty_like(y)
         for row, value in enumerate(rho):  # S x = x + rho G x
             both = np.stack([signal[row], within[row]])
-            reduced[row], corrected[row] = both + value * model.spectrum.multiplier.apply(float(value), both)
-        naive = signal + rho[:, None, None] * model.spectrum.weights.lag(y)
+            reduced[row], corrected[row] = both + value * model.plan.spectrum.multiplier.apply(float(value), both)
+        naive = signal + rho[:, None, None] * model.plan.spectrum.weights.lag(y)
     out = {"r2_corr": ols.squared_correlation(demeaned(y, model.effects), corrected)}
     for name, prediction in (("reduced", reduced), ("naive", naive)):
         changes = [values - values.mean(axis=1, keepdims=True) for values in (y, prediction)]

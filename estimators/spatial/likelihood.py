@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -51,6 +52,20 @@ class SpatialForm:
     def slopes(self, regressors: int) -> int:
         """How many slopes a number of regressors has."""
         return 2 * regressors if self.durbin else regressors
+
+
+@lru_cache(maxsize=256)
+def targets_of(
+    form: SpatialForm, names: tuple[str, ...], parameters: tuple[str, ...] = (), kinds: tuple[str, ...] = ()
+) -> tuple[tuple[str, str], ...]:
+    """All terms of a model of regressors of these names, with their estimands: slopes, parameters, effects; by default
+    the spatial parameters and sigma2, and the effects that are reported. Names may be such that terms repeat."""
+    slopes = (*names, *(f"w_{name}" for name in names)) if form.durbin else names
+    return (
+        *((term, f"beta({term})") for term in slopes),
+        *((name, name) for name in parameters or (*form.parameters, "sigma2")),
+        *((f"{kind}:{name}", f"{kind}({name})") for kind in kinds or form.effect_kinds for name in names),
+    )
 
 
 FORMS: dict[str, SpatialForm] = {

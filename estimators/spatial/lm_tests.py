@@ -30,6 +30,7 @@ from estimators.core import regression as ols
 from estimators.core.estimator import (
     Estimates,
     Estimator,
+    Home,
     Layout,
     Moments,
     Reduction,
@@ -44,7 +45,6 @@ from estimators.core.tile import Tile, balanced_split, spread, without_effects
 from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan, regressors
 from estimators.spatial.spectrum import FLAT, own_information
 from sim.arrays import Floats
-from sim.design import Design
 from sim.errors import bad, one_of
 from sim.panel import Panel, check_balanced
 from sim.presets import Paper
@@ -73,6 +73,8 @@ class LMTests(RegressionEstimator):
     kind: ClassVar[str] = "lm"
     weight_use: ClassVar[WeightUse] = "ignored"
     gaps: ClassVar[bool] = False
+    # home: the `paper` design without spillovers; no term estimates anything
+    home: ClassVar[Home] = (Paper(), ())
 
     form: Form = "exact"
     effects: tuple[Effect, ...] = EFFECTS
@@ -92,11 +94,6 @@ class LMTests(RegressionEstimator):
     def name(self) -> str:
         """Its label, or e.g. lm-exact."""
         return self.label or f"lm-{self.form}"
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design without spillovers; no term estimates anything."""
-        return Paper(), ()
 
     def layout(self, schema: Schema) -> Layout:
         """Four chi-square statistics with their p values; the target of each is what its null hypothesis sets to 0.
@@ -472,8 +469,8 @@ def pooled_moments(x: Floats, bread: Floats, weights: Weights) -> tuple[Floats, 
     left = ols.gram(balanced_split(lagged.reshape(-1, t, n))[0].reshape(x.shape)) if k else np.zeros((rows, 0, 0))
     margins = symmetric.sum(axis=1)
     squares = symmetric.multiply(symmetric).sum() - 2 * (margins @ margins) / n + (s0 / n) ** 2  # tr((Q_N W~)^2)
-    trace = -(t - 1) * s0 / n - _trace(inner)
-    square = (t - 1) * squares - 2 * _trace(bread @ left) + _trace(inner @ inner)
+    one, two, three = (np.trace(each, axis1=1, axis2=2) for each in (inner, bread @ left, inner @ inner))
+    trace, square = -(t - 1) * s0 / n - one, (t - 1) * squares - 2 * two + three
     mean = n / s0 * trace / rank
     return mean, (n / s0) ** 2 * (2 * square + trace**2) / (rank * (rank + 2)) - mean**2
 
@@ -554,16 +551,13 @@ class MoranTest(RegressionEstimator, TileEstimator):
     kind: ClassVar[str] = "moran"
     weight_use: ClassVar[WeightUse] = "ignored"
     gaps: ClassVar[bool] = False
+    # home: the `paper` design without spillovers, whose errors are independent
+    home: ClassVar[Home] = (Paper(), ("moran",))
 
     outcome: str | None = None
     regressors: tuple[str, ...] | None = None
     weights: str | None = None
     label: str = "moran"
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design without spillovers, whose errors are independent."""
-        return Paper(), ("moran",)
 
     def layout(self, schema: Schema) -> Layout:
         """One term, I - E(I), and as statistics I and E(I)."""
@@ -584,7 +578,7 @@ class MoranTest(RegressionEstimator, TileEstimator):
             return None
         return self._regressors(Tile(panel))
 
-    def answer(self, plan: Regressors | None, tile: Tile) -> Estimates:
+    def reduce(self, plan: Regressors | None, tile: Tile) -> Estimates:
         """The excess of I over its mean, with its exact standard deviation."""
         x, bread, mean, variance = plan or self._regressors(tile)
         outcome, rows, schema = self.names(tile.panel.schema)[0], tile.panel.replications, tile.panel.schema
@@ -612,7 +606,3 @@ class MoranTest(RegressionEstimator, TileEstimator):
 
 # Demeaned regressors (1 or R, K, T, N), their bread (1 or R, K, K), and the mean and variance of I, (1 or R,).
 Regressors = tuple[Floats, Floats, Floats, Floats]
-
-
-def _trace(matrices: Floats) -> Floats:
-    return np.trace(matrices, axis1=1, axis2=2)

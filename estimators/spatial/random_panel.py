@@ -23,7 +23,6 @@ is mostly noise.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -32,6 +31,7 @@ from scipy.special import chdtrc
 from estimators.core import regression as ols
 from estimators.core.estimator import (
     Estimates,
+    Home,
     Layout,
     Moments,
     Reduction,
@@ -45,10 +45,17 @@ from estimators.linear.instruments import definite_wald
 from estimators.spatial.cross_products import SpatialCrossProducts, SpatialPlan, SpatialRegression
 from estimators.spatial.cross_products import lagged_gram as products_of
 from estimators.spatial.fits import effect_variances, effects_of, jacobian
-from estimators.spatial.likelihood import FORMS, ErrorModel, Sizes, SpatialForm, log_likelihood, maximise_lag
+from estimators.spatial.likelihood import (
+    FORMS,
+    ErrorModel,
+    Sizes,
+    SpatialForm,
+    log_likelihood,
+    maximise_lag,
+    targets_of,
+)
 from estimators.spatial.spectrum import Spectrum
 from sim.arrays import Flags, Floats
-from sim.design import Design
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel
 from sim.schema import Schema
@@ -280,7 +287,7 @@ class SpatialRandomEffects(RegressionEstimator):
         return self.label or f"random-{self.model}"
 
     @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
+    def home(self) -> Home:
         """Random effects that spread as the errors do."""
         own = {"sar": ("rho", "indirect:did"), "sem": ("lambda",), "sdm": ("rho", "w_did", "indirect:did")}
         spatial, durbin, error = 0.4, self.model == "sdm", self.model == "sem"
@@ -309,18 +316,14 @@ class SpatialRandomEffects(RegressionEstimator):
         outcome, names = self.names(schema)
         check_names(schema, outcome, names, self.name)
         weights_of(self.weights, schema, self.name)
-        terms = _terms(self, names)
-        if len(set(terms)) < len(terms):
+        found = targets_of(self.form, names, (*self.form.parameters, "sigma2", "sigma2_unit"))
+        targets = dict(found)
+        if len(targets) < len(found):
             raise bad(f"regressors have the names of terms of the model among {listed(names)}", where=self.name,
                       allowed="names other than rho, lambda, sigma2, sigma2_unit, w_NAME, direct:NAME, ...",
                       remedy="rename the columns")  # fmt: skip
-        targets = {}
-        for term in (each for each in terms if each != "sigma2_unit"):
-            kind, _, name = term.partition(":")
-            if name in names and kind in {"direct", "indirect", "total"}:
-                targets[term] = f"{kind}({name})"
-            else:
-                targets[term] = term if term in {"rho", "lambda", "sigma2"} else f"beta({term})"
+        terms = tuple(targets)
+        del targets["sigma2_unit"]  # no estimand
         return Layout(terms, ("hessian",), STATISTICS, targets).only(self.terms, self.name)
 
     def reduction(self, schema: Schema) -> Reduction:
@@ -369,15 +372,7 @@ class SpatialRandomEffects(RegressionEstimator):
                            [Status.OK, Status.NOT_CONVERGED], Status.SINGULAR)  # fmt: skip
         se[bound, 0, parameters.shape[1] - 1] = np.nan  # a variance at its bound
         statistics = {"loglik": loglik, "phi": np.sqrt(phi2)} | likelihood.hausman(slopes, settled, covariance, sigma2)
-        found = Estimates(_terms(self, names), ("hessian",), estimate, se, np.full_like(se, np.inf),
+        terms = tuple(dict(targets_of(form, names, (*form.parameters, "sigma2", "sigma2_unit"))))
+        found = Estimates(terms, ("hessian",), estimate, se, np.full_like(se, np.inf),
                           status.astype(np.uint8), statistics)  # fmt: skip
         return found if self.terms is None else found.only(self.terms)
-
-
-@lru_cache(maxsize=256)
-def _terms(estimator: SpatialRandomEffects, names: tuple[str, ...]) -> tuple[str, ...]:
-    """All terms."""
-    form = estimator.form
-    slopes = (*names, *(f"w_{name}" for name in names)) if form.durbin else names
-    effects = (f"{kind}:{name}" for kind in form.effect_kinds for name in names)
-    return (*slopes, *form.parameters, "sigma2", "sigma2_unit", *effects)

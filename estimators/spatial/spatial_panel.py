@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +21,7 @@ from estimators.core.error_types import check_error_types
 from estimators.core.estimator import (
     Estimates,
     Estimator,
+    Home,
     Layout,
     Reduction,
     Status,
@@ -49,7 +49,7 @@ from estimators.spatial.fits import (
     jacobian,
     simulate,
 )
-from estimators.spatial.likelihood import FORMS, Model, Sizes, SpatialForm, determinant, log_likelihood
+from estimators.spatial.likelihood import FORMS, Model, Sizes, SpatialForm, determinant, log_likelihood, targets_of
 from estimators.spatial.redrawn_sdm import DurbinKernel, RedrawnDurbin, RedrawnDurbinPlan, terms_of
 from estimators.spatial.spectrum import Transform
 from sim.arrays import Flags, Floats
@@ -58,7 +58,7 @@ from sim.errors import BadInput, bad, listed
 from sim.panel import Panel
 from sim.presets import LEVELS, Paper
 from sim.schema import Schema
-from sim.streams import LATER, Streams, repr_of
+from sim.streams import LATER, Streams
 from sim.world.parts.levels import Effects
 
 # Tests between nested spatial models, what they choose, and information criteria.
@@ -72,15 +72,6 @@ NESTED = ("sar", "sem")  # in the SDM
 CRITERIA = ("aic", "bic")
 LEVEL = 0.05  # of the tests that choose a model
 ROUNDED = 1e-12  # share of the outcome's variation that cross products may leave of no residuals at all
-
-
-def information_criteria(loglik: Floats, parameters: int, sizes: Sizes) -> dict[str, Floats]:
-    """AIC = -2 lnL + 2 k and BIC = -2 lnL + k ln n, (R,) each (Burnham and Anderson 2002).
-
-    k counts slopes, spatial parameters and sigma2, not the effects, of which every model has as many; n is the
-    transform's: NT, or (N-1)(T-1) under Lee and Yu. They compare models of one panel, W aside, within one transform.
-    """
-    return {"aic": -2 * loglik + 2 * parameters, "bic": -2 * loglik + parameters * np.log(sizes.nobs)}
 
 
 def wald_names(error: str) -> dict[str, str]:
@@ -180,7 +171,7 @@ HOMES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class SpatialPanel(Estimator):
     """SAR, SEM, SDM, SLX, SDEM or SAC with unit and time effects, one of them, or neither.
 
@@ -226,16 +217,13 @@ class SpatialPanel(Estimator):
             raise bad(f"simulate = {self.simulate}", where="spatial estimator", allowed="0, or 2 or more draws",
                       remedy="use some thousand draws: they give two digits of a quantile")  # fmt: skip
 
-    def __repr__(self) -> str:
-        return repr_of(self)  # streams are keyed by it
-
     @property
     def name(self) -> str:
         """Its label, or e.g. sdm-lee-yu, sdm-lee-yu-unit."""
         return self.label or f"{self.model}-{self.transform}{'' if self.effects == 'two-way' else f'-{self.effects}'}"
 
     @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
+    def home(self) -> Home:
         """The `paper` design with this model's own spillovers and effects.
 
         rho and lambda are right under Lee-Yu alone, and where there are no effects.
@@ -267,7 +255,12 @@ class SpatialPanel(Estimator):
         outcome, names, _ = self._names(schema)
         check_names(schema, outcome, names, self.name)
         check_error_types(self.errors, schema, self.name, "spatial" if self.form.parameters else "durbin-least-squares")
-        targets = self._targets(names)
+        found = targets_of(self.form, names)
+        terms, targets = [term for term, _ in found], dict(found)
+        if repeated := [term for term in targets if terms.count(term) > 1]:
+            raise bad(f"regressors have the names of terms of the model: {listed(repeated)}", where=self.name,
+                      allowed="names other than rho, lambda, sigma2, w_NAME, direct:NAME, indirect:NAME, total:NAME",
+                      remedy="rename the columns")  # fmt: skip
 
         kinds = dict.fromkeys(("information", *self.errors))
         walds = (name for kind in kinds for test in wald_names(kind).values() for name in (test, f"{test}_p"))
@@ -280,19 +273,6 @@ class SpatialPanel(Estimator):
         errors = (*self.errors, "simulation") if self.simulate else self.errors
         stored = ("lower", "upper") if self.simulate else ()
         return Layout(tuple(targets), errors, statistics, targets, stored).only(self.terms, self.name)
-
-    def _targets(self, names: tuple[str, ...]) -> dict[str, str]:
-        """The estimand of every term; raises BadInput for regressors that are named like terms of the model."""
-        slopes = (*names, *(f"w_{name}" for name in names)) if self.form.durbin else names
-        effects = [(kind, name) for kind in self.form.effect_kinds for name in names]
-        own = (*slopes, *self.form.parameters, "sigma2", *(f"{kind}:{name}" for kind, name in effects))
-        if repeated := [term for term in dict.fromkeys(own) if own.count(term) > 1]:
-            raise bad(f"regressors have the names of terms of the model: {listed(repeated)}", where=self.name,
-                      allowed="names other than rho, lambda, sigma2, w_NAME, direct:NAME, indirect:NAME, total:NAME",
-                      remedy="rename the columns")  # fmt: skip
-        targets = {term: f"beta({term})" for term in slopes}
-        targets |= {name: name for name in (*self.form.parameters, "sigma2")}
-        return targets | {f"{kind}:{name}": f"{kind}({name})" for kind, name in effects}
 
     def variables(self, schema: Schema) -> frozenset[str]:
         """Outcome and regressors."""
@@ -366,7 +346,7 @@ class SpatialPanel(Estimator):
             Status.SINGULAR,
         )
         statistics = self._statistics(fit, model, others, matrices, floored)
-        terms, errors = _all_terms(self, self._names(schema)[1]), self.errors
+        terms, errors = tuple(dict(targets_of(self.form, self._names(schema)[1]))), self.errors
         whole = Estimates(terms, errors, estimate, se, np.full_like(se, np.inf), status.astype(np.uint8), statistics)
         if not self.simulate:
             return whole
@@ -407,7 +387,7 @@ class SpatialPanel(Estimator):
         whole = np.concatenate([np.broadcast_to(np.eye(found.shape[1]), (len(found), *found.shape[1:])), moved], axis=1)
         matrix = whole @ found @ whole.transpose(0, 2, 1)
         matrix = np.where(nothing[..., :, None] | nothing[..., None, :], np.nan, matrix)
-        return TermCovariance(_all_terms(self, self._names(panel.schema)[1]), matrix, np.inf)
+        return TermCovariance(tuple(dict(targets_of(self.form, self._names(panel.schema)[1]))), matrix, np.inf)
 
     def _fit_of(self, panel: Panel, error: str) -> tuple[SpatialRegression, SpatialFit]:
         """The model of one panel and its fit; raises BadInput for an error type or a panel that cannot serve."""
@@ -472,7 +452,10 @@ class SpatialPanel(Estimator):
         }
         if self.full_fit:
             out |= fit_statistics(model, fit.slopes, fit.rho(self.form))
-            out |= information_criteria(out["loglik"], fit.parameters.shape[1], sizes)
+            # -2 lnL + 2 k and -2 lnL + k ln n (Burnham and Anderson 2002): k counts slopes, spatial parameters and
+            # sigma2, not the effects, of which every model has as many; n is the transform's
+            deviance, k = -2 * out["loglik"], fit.parameters.shape[1]
+            out |= {"aic": deviance + 2 * k, "bic": deviance + k * np.log(sizes.nobs)}
             if fit.mode_gap is not None:
                 out["mode_gap"] = fit.mode_gap
             if self.model == "sdm":
@@ -484,9 +467,3 @@ class SpatialPanel(Estimator):
                 sums = independent_sums(error, model.plan)
                 out |= wald_tests(fit.parameters, matrices[:, e], error, sums)
         return out
-
-
-@lru_cache(maxsize=256)
-def _all_terms(estimator: SpatialPanel, names: tuple[str, ...]) -> tuple[str, ...]:
-    """All terms of an estimator on regressors of these names: asked for in every batch."""
-    return tuple(estimator._targets(names))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property, lru_cache, reduce
 from typing import Any, Literal
 
 import numpy as np
@@ -543,17 +543,12 @@ class Spectrum:
         self._norms = PiecewiseChebyshev(self.multiplier.norms, weights.radius)
         self.row_sums = PiecewiseChebyshev(self.multiplier.row_sums, weights.radius)
 
-    @cached_property
-    def own_information(self) -> float:
-        """See `own_information`."""
-        return own_information(self.weights)
-
     def is_flat(self, transform: Transform) -> bool:
         """Whether the likelihood of a row-stochastic W hardly depends on rho or lambda, whatever the data are.
 
         The direct likelihood always does: there tr W = 0 stands for tr A.
         """
-        return transform == "lee-yu" and self.own_information < FLAT
+        return transform == "lee-yu" and own_information(self.weights) < FLAT
 
     def slopes(self, rho: Floats, transform: Transform) -> tuple[Floats, ...]:
         """ln|I - rho W|, tr G and tr G^2 of the transform at rho (R,)."""
@@ -592,6 +587,7 @@ class Spectrum:
         return np.array([np.log(np.abs(left)).sum(), ratio.real.sum(), (ratio**2).real.sum()])
 
 
+@lru_cache(maxsize=16)
 def own_information(weights: Weights) -> float:
     """What sigma2 leaves of W's part of the information about rho = 0 or lambda = 0 with time effects, from 0 to 1.
 

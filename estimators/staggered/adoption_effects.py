@@ -194,11 +194,6 @@ def staggered_targets(terms: Iterable[str]) -> dict[str, str]:
     return targets
 
 
-def told_by_cells(terms: Iterable[str]) -> tuple[str, ...]:
-    """Those of the terms that not every calendar tells: all but the overall averages."""
-    return tuple(term for term in terms if term not in OVERALL)
-
-
 def check_terms(window: Window, cohorts: tuple[int, ...], years: tuple[int, ...], asked_by: str) -> None:
     """Raise BadInput for a window that is empty, or cohorts or years that repeat."""
     if len(window) != 2 or window[0] > window[1]:
@@ -473,7 +468,8 @@ class AdoptionEffects(TreatmentEstimator, TileEstimator):
         check_clusters(self.errors, schema, self.name)
         statistics = (*PRETREND, *(("uniform",) if self.uniform_draws else ()))
         terms = self.terms()
-        return Layout(terms, self.errors, statistics, self.targets(), screen=PRETREND[-1], perhaps=told_by_cells(terms))
+        told = tuple(term for term in terms if term not in OVERALL)  # by cells that not every calendar has
+        return Layout(terms, self.errors, statistics, self.targets(), screen=PRETREND[-1], perhaps=told)
 
     def prepare(self, panel: Panel) -> LinearFit | None:
         """The prepared fit, None if calendar or controls differ between replications; raises BadInput for a panel that
@@ -488,7 +484,7 @@ class AdoptionEffects(TreatmentEstimator, TileEstimator):
                       allowed="controls that vary over the observations used", remedy="remove some")  # fmt: skip
         return fit
 
-    def answer(self, plan: LinearFit | None, tile: Tile) -> Estimates:
+    def reduce(self, plan: LinearFit | None, tile: Tile) -> Estimates:
         """All terms and statistics: by one prepared fit, or one by one where calendar or controls are redrawn."""
         panel = tile.panel
         if plan is not None:
@@ -502,7 +498,9 @@ class AdoptionEffects(TreatmentEstimator, TileEstimator):
         y = spread(panel.variables[outcome], panel.replications)
         estimate, contributions = fit(y)
         variation = np.square(y - y.mean(axis=(1, 2), keepdims=True)).mean(axis=(1, 2))
-        usual = variation[:, None] * np.square(fit(_noise(y.shape[1:]))[0])  # about the variance under such noise
+        usual = variation[:, None] * np.square(
+            fit(_normals(1, 1, *y.shape[1:]))[0]
+        )  # about the variance under such noise
         estimate = np.where(fit.identified & fit.sound, estimate, np.nan)
 
         known, exact, sums, factors, dofs, variances = [], [], [], [], [], []
@@ -616,16 +614,11 @@ def _uniform(contributions: Floats, draws: int) -> Floats:
         return np.full(rows, np.nan)
     _, values, vectors = _principal_axes(contributions @ contributions.transpose(0, 2, 1))
     root = (vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]) @ vectors.transpose(0, 2, 1)  # symmetric: unique
-    largest = np.abs(root @ _normals(draws, terms).T).max(axis=1)
+    largest = np.abs(root @ _normals(0, draws, terms).T).max(axis=1)
     return np.asarray(np.quantile(largest, UNIFORM_LEVEL, axis=1))
 
 
 @cache
-def _noise(shape: tuple[int, int]) -> Floats:
-    """Independent outcomes of variance 1, (1, T, N)."""
-    return np.random.Generator(np.random.Philox(key=1)).standard_normal((1, *shape))
-
-
-@cache
-def _normals(draws: int, terms: int) -> Floats:
-    return np.random.Generator(np.random.Philox(key=0)).standard_normal((draws, terms))
+def _normals(key: int, *shape: int) -> Floats:
+    """Standard normals that are the same in every fit."""
+    return np.random.Generator(np.random.Philox(key=key)).standard_normal(shape)

@@ -19,6 +19,7 @@ import numpy as np
 from estimators.core.estimator import (
     Estimates,
     Estimator,
+    Home,
     Layout,
     Moments,
     Reduction,
@@ -31,6 +32,7 @@ from estimators.core.regression import EXACT, invert, logit
 from estimators.core.tile import Tile, spread
 from estimators.linear.covariances import sums_by_cluster, unit_clusters
 from estimators.staggered.adoption_effects import (
+    OVERALL,
     Aggregation,
     CohortPeriods,
     Cohorts,
@@ -42,10 +44,8 @@ from estimators.staggered.adoption_effects import (
     simultaneous_critical_values,
     staggered_targets,
     staggered_terms,
-    told_by_cells,
 )
 from sim.arrays import Codes, Flags, Floats
-from sim.design import Design
 from sim.errors import BadInput, bad, one_of
 from sim.panel import Panel
 from sim.presets import Paper
@@ -383,6 +383,11 @@ class CallawaySantAnna(Estimator):
     kind: ClassVar[str] = "callaway-santanna"
     weight_use: ClassVar[WeightUse] = "used"
     gaps: ClassVar[bool] = False
+    # home: one cohort of 48 cities, and controls that are redrawn: fixed ones would be a difference in trends
+    home: ClassVar[Home] = (
+        Paper(calendar="single", redraw=("controls",)),
+        ("event(0)", "event(5)", "overall", "overall:event", "overall:cohort", "overall:calendar"),
+    )
 
     outcome: str | None = None
     treatment: str | None = None
@@ -399,12 +404,6 @@ class CallawaySantAnna(Estimator):
     draws: int = 999
     alpha: float = 0.05
     label: str = ""
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """One cohort of 48 cities, and controls that are redrawn: fixed ones would be a difference in trends."""
-        terms = ("event(0)", "event(5)", "overall", "overall:event", "overall:cohort", "overall:calendar")
-        return Paper(calendar="single", redraw=("controls",)), terms
 
     def layout(self, schema: Schema) -> Layout:
         """Terms in the order of `aggregation.staggered_terms`."""
@@ -428,7 +427,8 @@ class CallawaySantAnna(Estimator):
         terms = staggered_terms(self.window, self.cohorts, self.years)
         bands = tuple(f"critical:{family}" for family in self._families) if self.band else ()
         targets = staggered_targets(terms)
-        return Layout(terms, self.errors, ("cells", "left_out", *bands), targets, perhaps=told_by_cells(terms))
+        told = tuple(term for term in terms if term not in OVERALL)  # by cells that not every calendar has
+        return Layout(terms, self.errors, ("cells", "left_out", *bands), targets, perhaps=told)
 
     @property
     def _families(self) -> tuple[str, ...]:

@@ -13,12 +13,11 @@ from typing import ClassVar
 import numpy as np
 
 from estimators.core import regression as ols
-from estimators.core.estimator import Estimates, Estimator, Layout, check_names, outcome_of, status_where
+from estimators.core.estimator import Estimates, Estimator, Home, Layout, check_names, outcome_of, status_where
 from estimators.core.tile import WithinTransform, observed_mask
 from estimators.linear.covariances import membership, unit_clusters
 from estimators.staggered.adoption_effects import check_binary, check_clusters
 from sim.arrays import Codes, Flags, Floats
-from sim.design import Design
 from sim.errors import bad
 from sim.panel import Panel, check_balanced
 from sim.presets import Paper
@@ -139,16 +138,13 @@ class DCDH(Estimator):
 
     kind: ClassVar[str] = "dcdh"
     gaps: ClassVar[bool] = False
+    # home: the `paper` design without spillovers
+    home: ClassVar[Home] = (Paper(), ("event(0)",))
 
     outcome: str | None = None
     treatment: str | None = None
     errors: tuple[str, ...] = ("cluster:unit",)
     label: str = "dcdh"
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design without spillovers."""
-        return Paper(), ("event(0)",)
 
     def _names(self, schema: Schema) -> tuple[str, str]:
         return outcome_of(self.outcome, schema, self.label), self.treatment or schema.roles.treatment or "did"

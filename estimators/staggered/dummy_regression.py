@@ -12,8 +12,8 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from estimators.core import regression as ols
-from estimators.core.estimator import WeightUse
-from estimators.core.tile import ScaledWithin, WeightedWithin, WithinTransform, weight_root
+from estimators.core.estimator import Home, WeightUse
+from estimators.core.tile import ScaledWithin, WeightedWithin, WithinTransform, sums_by_unit_or_one, weight_root
 from estimators.staggered.adoption_effects import (
     AdoptionEffects,
     Aggregation,
@@ -24,7 +24,6 @@ from estimators.staggered.adoption_effects import (
     event_averages,
 )
 from sim.arrays import Codes, Flags, Floats
-from sim.design import Design
 from sim.errors import bad, listed
 from sim.panel import Panel
 from sim.presets import Paper
@@ -70,7 +69,9 @@ class UntreatedFit:
             mask = mask * cohorts.weights
             solver = WeightedWithin.of(mask).solver
         else:
-            solver = WithinTransform.of(replace(panel, observed=mask[None] > 0)).time_solver
+            within = WithinTransform.of(replace(panel, observed=mask[None] > 0))
+            assert within.solver is not None  # treated cells are gaps
+            solver = within.solver
         empty_fit = cls(mask, solver, np.empty((0, *mask.shape)), np.empty((0, 0)), sound=True)
         if not controls:
             return empty_fit
@@ -85,14 +86,9 @@ class UntreatedFit:
         """1 where untreated and used, (T, N)."""
         return (self.mask > 0).astype(np.float64)
 
-    @property
-    def _per_unit(self) -> Floats:
-        total = self.mask.sum(axis=0)
-        return np.asarray(np.where(total > 0, total, 1.0))
-
     def adjusted(self, y: Floats) -> Floats:
         """u of outcomes, (R, T, N) -> (R, T, N); without meaning for units without untreated rows."""
-        per_unit = self._per_unit
+        per_unit = sums_by_unit_or_one(self.mask)
         visible = y * self.mask
         mean = visible.sum(axis=1) / per_unit
         time = (visible.sum(axis=2) - mean @ self.mask.T) @ self.solver
@@ -106,7 +102,7 @@ class UntreatedFit:
 
     def first_stage(self, w: Floats) -> Floats:
         """Z0 (Z0'Z0)^-1 Z'w, what a weighted sum w'u owes to the first stage, (K, T, N) -> (K, T, N)."""
-        per_unit = self._per_unit
+        per_unit = sums_by_unit_or_one(self.mask)
         unit, time = w.sum(axis=1), w.sum(axis=2)
         dual_time = (time - (unit / per_unit) @ self.mask.T) @ self.solver
         dual_unit = (unit - dual_time @ self.mask) / per_unit
@@ -279,11 +275,8 @@ class EventStudy(AdoptionEffects):
 
     kind: ClassVar[str] = "event-study"
     weight_use: ClassVar[WeightUse] = "used"
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design: effects are the same in all cohorts and event times."""
-        return Paper(), ("overall", "overall:event", "event(0)", "event(3)")
+    # home: the `paper` design: effects are the same in all cohorts and event times
+    home: ClassVar[Home] = (Paper(), ("overall", "overall:event", "event(0)", "event(3)"))
 
     def targets(self) -> dict[str, str]:
         """Estimands of the averages and of event times from adoption to the one before the last bin."""
@@ -345,13 +338,11 @@ class SunAbraham(CohortEffects):
     kind: ClassVar[str] = "sun-abraham"
     weight_use: ClassVar[WeightUse] = "used"
     has_reference: ClassVar[bool] = True
+    # home: the `paper` design with one date: its own cohorts, of one to twelve cities, are too small for the
+    # errors
+    home: ClassVar[Home] = (Paper(calendar="single"), ("overall", "overall:event", "event(0)", "event(3)"))
 
     estimated_shares: bool = True
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design with one date: its own cohorts, of one to twelve cities, are too small for the errors."""
-        return Paper(calendar="single"), ("overall", "overall:event", "event(0)", "event(3)")
 
     def fit(self, panel: Panel) -> DummyRegression:
         """The saturated regression; raises BadInput without a control group."""

@@ -5,14 +5,13 @@ The imputation estimator of Borusyak, Jaravel and Spiess (2024), on R panels at 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from estimators.core import regression as ols
-from estimators.core.estimator import WeightUse
+from estimators.core.estimator import Home, WeightUse
 from estimators.staggered.adoption_effects import (
     CohortEffects,
     Cohorts,
@@ -23,7 +22,6 @@ from estimators.staggered.adoption_effects import (
 )
 from estimators.staggered.dummy_regression import Averages, UntreatedFit, sums_by_unit, units_first
 from sim.arrays import Codes, Flags, Floats
-from sim.design import Design
 from sim.panel import Panel
 from sim.presets import Paper
 
@@ -60,7 +58,7 @@ class Imputation(CohortEffects):
     averages: Averaging = "treated"
 
     @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
+    def home(self) -> Home:
         """The `paper` design, with one date where groups are cohorts by period: its own cohorts are too small."""
         design = Paper(calendar="single") if self.averages == "cohort-period" else Paper()
         return design, ("overall", "event(0)", "event(3)")
@@ -80,8 +78,18 @@ class Imputation(CohortEffects):
         early = np.array([(event_of(term) or 0) < 0 for term in self.terms()])
         after = np.nan_to_num(w[~early])
         events = [k for term in self.terms() if (k := event_of(term)) is not None and k < 0]
-        kept, raw, x, psi = _pretrend_regression(events, cohorts, first_stage)
-        places = np.flatnonzero(early)[kept]
+        # the regression on dummies of event times before adoption, on untreated rows: kept, places of those that are
+        # identified; raw, their dummies; x, what effects and controls leave of them; psi, theta = psi'y, (P, T, N) each
+        ever = ~cohorts.never & (cohorts.first > 0)
+        present = np.unique(since[(since < 0) & ever])
+        kept = [place for place, k in enumerate(events) if k in present and k != present[0]]
+        raw = np.array([((since == events[place]) & ever) * 1.0 for place in kept]).reshape(-1, *since.shape)
+        x = first_stage.adjusted(raw) * first_stage.seen
+        bread, sound = ols.invert(ols.gram((x * np.sqrt(first_stage.mask))[None]))
+        if not sound[0]:
+            kept, raw, x, bread = [], raw[:0], x[:0], bread[:, :0, :0]
+        psi = np.tensordot(bread[0], x * first_stage.mask, axes=1)
+        places = np.flatnonzero(early)[np.array(kept, dtype=np.intp)]
         identified = np.isfinite(w).all(axis=(1, 2))
         identified[early] = False
         identified[places] = True
@@ -139,24 +147,6 @@ class ImputationFit(LinearFit):
         return estimate, contributions
 
 
-def _pretrend_regression(
-    events: list[int], cohorts: Cohorts, first_stage: UntreatedFit
-) -> tuple[Codes, Floats, Floats, Floats]:
-    """The regression on dummies of event times before adoption, on untreated rows: places (P,) of those identified;
-    raw, their dummies; x, what effects and controls leave of them; psi, theta = psi'y, (P, T, N) each."""
-    since = np.arange(len(cohorts.periods))[:, None] - cohorts.first
-    ever = ~cohorts.never & (cohorts.first > 0)
-    present = np.unique(since[(since < 0) & ever])
-    kept = [place for place, k in enumerate(events) if k in present and k != present[0]]
-    raw = np.array([((since == events[place]) & ever) * 1.0 for place in kept]).reshape(-1, *since.shape)
-    x = first_stage.adjusted(raw) * first_stage.seen
-    bread, sound = ols.invert(ols.gram((x * np.sqrt(first_stage.mask))[None]))
-    if not sound[0]:
-        kept, raw, x, bread = [], raw[:0], x[:0], bread[:, :0, :0]
-    psi = np.tensordot(bread[0], x * first_stage.mask, axes=1)
-    return np.array(kept, dtype=np.intp), raw, x, psi
-
-
 # Gardner's (2022) two-stage difference-in-differences, on R panels at once.
 
 
@@ -185,11 +175,8 @@ class TwoStage(CohortEffects):
 
     kind: ClassVar[str] = "two-stage"
     weight_use: ClassVar[WeightUse] = "used"
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design without spillovers."""
-        return Paper(), ("overall", "event(0)", "event(3)")
+    # home: the `paper` design without spillovers
+    home: ClassVar[Home] = (Paper(), ("overall", "event(0)", "event(3)"))
 
     def fit(self, panel: Panel) -> TwoStageFit:
         """Weights of all terms; raises BadInput for periods without untreated units."""
@@ -205,7 +192,20 @@ class TwoStage(CohortEffects):
         families = np.array([term.partition(":")[2] or term.partition("(")[0] for term in self.terms()])
         certain = np.ones(len(w), dtype=bool)
         second = []
-        for family, groups in _dummies(cohorts).items():
+        # the dummy that is 1 in each cell, (T, N), -1 for none, of every second stage
+        t = len(cohorts.periods)
+        period = np.arange(t)[:, None]
+        since = period - cohorts.first
+        ever = ~cohorts.never & (cohorts.first > 0)
+        treated = ever & (since >= 0)
+        dummies = {
+            "overall": np.where(treated, 0, -1),
+            "event": np.where(ever, since + t, -1),
+            "cohort": np.where(treated, cohorts.first, -1),
+            "calendar": np.where(treated, period, -1),
+            "att": np.where(ever, cohorts.first * t + period, -1),
+        }
+        for family, groups in dummies.items():
             places = np.flatnonzero(families == family)
             if places.size:
                 averages = Averages.of(groups, cohorts.weights)
@@ -225,22 +225,6 @@ class TwoStage(CohortEffects):
             owed=units_first(owed),
             second=tuple(second),
         )
-
-
-def _dummies(cohorts: Cohorts) -> Mapping[str, Codes]:
-    """The dummy that is 1 in each cell, (T, N), -1 for none, of every second stage."""
-    t = len(cohorts.periods)
-    period = np.arange(t)[:, None]
-    since = period - cohorts.first
-    ever = ~cohorts.never & (cohorts.first > 0)
-    treated = ever & (since >= 0)
-    return {
-        "overall": np.where(treated, 0, -1),
-        "event": np.where(ever, since + t, -1),
-        "cohort": np.where(treated, cohorts.first, -1),
-        "calendar": np.where(treated, period, -1),
-        "att": np.where(ever, cohorts.first * t + period, -1),
-    }
 
 
 @dataclass(frozen=True, eq=False, slots=True)

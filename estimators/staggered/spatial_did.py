@@ -31,6 +31,7 @@ from estimators.core import regression as ols
 from estimators.core.error_types import PLACE, check_error_types, may_be_floored
 from estimators.core.estimator import (
     Estimates,
+    Home,
     Layout,
     TileEstimator,
     TreatmentEstimator,
@@ -41,7 +42,6 @@ from estimators.core.tile import Tile, spread, transform_of
 from estimators.linear.covariances import ClusterK, Sample, ScoreSum, covariance
 from estimators.staggered.adoption_effects import check_binary
 from sim.arrays import Floats
-from sim.design import Design
 from sim.errors import bad
 from sim.panel import Panel, check_balanced
 from sim.presets import Paper
@@ -137,7 +137,7 @@ class _ExposureDID(TreatmentEstimator, TileEstimator):
         return sample, self._regression(panel) if fixed else None
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
-    def answer(self, plan: tuple[Sample, ExposureRegression | None], tile: Tile) -> Estimates:
+    def reduce(self, plan: tuple[Sample, ExposureRegression | None], tile: Tile) -> Estimates:
         """Least squares on D, its exposures and the controls: every term under every error type."""
         layout, outcome, r = self.layout(tile.panel.schema), self.names(tile.panel.schema)[0], tile.panel.replications
         sample, fixed = plan
@@ -214,7 +214,7 @@ class SpatialDID(_ExposureDID):
     lag_controls: bool = False
 
     @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
+    def home(self) -> Home:
         """The `paper` design; with lagged controls that of local spillovers."""
         own = ("did", "w_did", "att", "inv", "road", "book", "tech")
         return (Paper(spillover="paper", rho=0.0), (*own, "w_inv")) if self.lag_controls else (Paper(), own)
@@ -248,14 +248,11 @@ class Rings(_ExposureDID):
     """
 
     kind: ClassVar[str] = "rings"
+    # home: the `paper` design without spillovers
+    home: ClassVar[Home] = (Paper(), ("did", "att", "inv", "road", "book", "tech"))
 
     ends: tuple[float, ...] = (100.0, 200.0)
     reach: Reach = "both"
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design without spillovers."""
-        return Paper(), ("did", "att", "inv", "road", "book", "tech")
 
     @property
     def exposures(self) -> tuple[str, ...]:

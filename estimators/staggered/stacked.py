@@ -18,11 +18,10 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from estimators.core import regression as ols
-from estimators.core.estimator import WeightUse
+from estimators.core.estimator import Home, WeightUse
 from estimators.staggered.adoption_effects import AdoptionEffects, Cohorts, LinearFit, event_averages
 from estimators.staggered.dummy_regression import invert_partialled, sums_by_unit, units_first
 from sim.arrays import Codes, Flags, Floats
-from sim.design import Design
 from sim.errors import bad
 from sim.panel import Panel
 from sim.presets import Paper
@@ -56,14 +55,11 @@ class Stacked(AdoptionEffects):
 
     kind: ClassVar[str] = "stacked"
     weight_use: ClassVar[WeightUse] = "used"
+    # home: the `paper` design: effects are the same in all cohorts and event times
+    home: ClassVar[Home] = (Paper(), ("overall", "overall:event", "event(0)", "event(3)"))
 
     weighting: Weighting = "variance"
     complete: bool = True
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """The `paper` design: effects are the same in all cohorts and event times."""
-        return Paper(), ("overall", "overall:event", "event(0)", "event(3)")
 
     def check(self, schema: Schema) -> None:
         """Raise BadInput for a whole window that is wider than the panel too: no cohort would have a stack."""
@@ -87,7 +83,47 @@ class Stacked(AdoptionEffects):
         since = np.unique(np.concatenate([stack.since for stack in stacks]))
         events = [int(k) for k in since if k != -1]
         raw = np.stack([panel.variables[name][0] for name in controls]) if controls else np.empty((0, 1, 1))
-        return _fit(self.terms(), stacks, self._weights(stacks, cohorts), events, raw, cohorts)
+        weights = self._weights(stacks, cohorts)
+        t, n = len(cohorts.periods), len(cohorts.first)
+        columns = [stack.regressors(events, raw) for stack in stacks]
+        left = []  # after unit effects and period effects
+        for x, w in zip(columns, weights, strict=True):
+            around = x - x.mean(axis=1, keepdims=True)
+            left.append(around - (around @ w / w.sum())[:, :, None])
+        solution, sound = invert_partialled(_joined(columns, weights), _joined(left, weights))
+        masses = [stack.masses(cohorts)[0] for stack in stacks]
+        present = [
+            [(stack.since == k).any() * mass for k in events] for stack, mass in zip(stacks, masses, strict=True)
+        ]
+        combine = event_averages(self.terms(), events, np.sum(present, axis=0).astype(np.float64))
+        padded = np.column_stack([np.nan_to_num(combine), np.zeros((len(combine), len(raw)))])
+        slopes_of, shared, explained = _influences(padded, solution, stacks, left, weights, (t, n))
+        places = [[stack.periods, np.full(len(stack.periods), row)] for row, stack in enumerate(stacks)]
+        averaging, clean = np.zeros((len(stacks), n)), np.zeros(n, dtype=bool)
+        adopters = np.zeros((len(events), n), dtype=bool)  # by the event times at which their stack holds them
+        for row, (stack, w) in enumerate(zip(stacks, weights, strict=True)):
+            averaging[row, stack.units] = w / w.sum()
+            adopters[np.ix_(np.isin(events, stack.since), stack.units[: stack.treated])] = True
+            clean[stack.units[stack.treated :]] = True
+        rows = sum(stack.rows for stack in stacks)
+        identified = np.isfinite(combine).all(axis=1)
+        return StackedFit(
+            identified=identified,
+            certain=identified,
+            used=averaging.any(axis=0),
+            compared=clean,
+            averaged=(np.nan_to_num(combine) != 0) @ adopters,
+            treated=adopters.any(axis=0),
+            sample=(rows, len(solution) + sum(len(stack.periods) for stack in stacks)),
+            sound=sound,
+            slopes_of=slopes_of,
+            combine=padded,
+            own=units_first(np.tensordot(padded, slopes_of, axes=1)),
+            shared=shared,
+            averaging=averaging,
+            places=np.concatenate(places, axis=1),
+            explained=explained,
+        )
 
     def sample(self, panel: Panel) -> StackedSample:
         """Which cohorts, units and periods the stacks of a panel hold; raises BadInput when it has no cohorts."""
@@ -209,50 +245,6 @@ class StackedFit(LinearFit):
         contributions = contributions - np.tensordot(means, self.shared, axes=1)
         contributions -= np.tensordot(slopes, self.explained, axes=1)
         return slopes @ self.combine.T, contributions
-
-
-def _fit(
-    terms: tuple[str, ...], stacks: list[Stack], weights: list[Floats], events: list[int], controls: Floats,
-    cohorts: Cohorts,
-) -> StackedFit:  # fmt: skip
-    t, n = len(cohorts.periods), len(cohorts.first)
-    raw = [stack.regressors(events, controls) for stack in stacks]
-    left = []  # after unit effects and period effects
-    for x, w in zip(raw, weights, strict=True):
-        around = x - x.mean(axis=1, keepdims=True)
-        left.append(around - (around @ w / w.sum())[:, :, None])
-    solution, sound = invert_partialled(_joined(raw, weights), _joined(left, weights))
-    masses = [stack.masses(cohorts)[0] for stack in stacks]
-    present = [[(stack.since == k).any() * mass for k in events] for stack, mass in zip(stacks, masses, strict=True)]
-    combine = event_averages(terms, events, np.sum(present, axis=0).astype(np.float64))
-    padded = np.column_stack([np.nan_to_num(combine), np.zeros((len(combine), len(controls)))])
-    slopes_of, shared, explained = _influences(padded, solution, stacks, left, weights, (t, n))
-    places = [[stack.periods, np.full(len(stack.periods), row)] for row, stack in enumerate(stacks)]
-    averaging, clean = np.zeros((len(stacks), n)), np.zeros(n, dtype=bool)
-    adopters = np.zeros((len(events), n), dtype=bool)  # by the event times at which their stack holds them
-    for row, (stack, w) in enumerate(zip(stacks, weights, strict=True)):
-        averaging[row, stack.units] = w / w.sum()
-        adopters[np.ix_(np.isin(events, stack.since), stack.units[: stack.treated])] = True
-        clean[stack.units[stack.treated :]] = True
-    rows = sum(stack.rows for stack in stacks)
-    identified = np.isfinite(combine).all(axis=1)
-    return StackedFit(
-        identified=identified,
-        certain=identified,
-        used=averaging.any(axis=0),
-        compared=clean,
-        averaged=(np.nan_to_num(combine) != 0) @ adopters,
-        treated=adopters.any(axis=0),
-        sample=(rows, len(solution) + sum(len(stack.periods) for stack in stacks)),
-        sound=sound,
-        slopes_of=slopes_of,
-        combine=padded,
-        own=units_first(np.tensordot(padded, slopes_of, axes=1)),
-        shared=shared,
-        averaging=averaging,
-        places=np.concatenate(places, axis=1),
-        explained=explained,
-    )
 
 
 def _influences(

@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtri, chndtr, fdtri, ncfdtr, ndtr, ndtri
 
-from estimators.core.estimator import Estimates, Estimator, Layout, Status, outcome_of, treatment_of
+from estimators.core.estimator import Estimates, Estimator, Home, Layout, Status, outcome_of, treatment_of
 from estimators.linear.covariances import membership, unit_clusters
 from estimators.staggered.adoption_effects import Cohorts, check_clusters, event_of, fewest_clusters, pretrend_tests
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.honest import BoundsQuestion, breakdown
 from sim.arrays import Floats
-from sim.design import Design
 from sim.errors import BadInput, bad, one_of
 from sim.panel import Panel, part
 from sim.presets import Paper
@@ -343,6 +342,8 @@ class TrendEvidence(Estimator):
     """
 
     kind: ClassVar[str] = "trend-evidence"
+    # home: one cohort, and controls that are redrawn; no term is an estimate
+    home: ClassVar[Home] = (Paper(calendar="single", redraw=("controls",)), ())
 
     outcome: str | None = None
     treatment: str | None = None
@@ -350,11 +351,6 @@ class TrendEvidence(Estimator):
     bounds: bool = False
     tolerance: float = 1e-8
     label: str = "trend-evidence"
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """One cohort, and controls that are redrawn; no term is an estimate."""
-        return Paper(calendar="single", redraw=("controls",)), ()
 
     def layout(self, schema: Schema) -> Layout:
         """The test, and breakdown values on request."""

@@ -264,13 +264,13 @@ class ImputedEffects(TreatmentEstimator):
         """Outcomes without treatment, (R, T, N), for the paths of treated units and their gaps; raises as a fit."""
         self.layout(panel.schema)
         panels, _ = self._panels(panel)
-        return self.complete(panels, _for(streams, panel)).outcome
+        return self.complete(panels, (streams or Streams(0)).rows(panel.replications)).outcome
 
     @np.errstate(divide="ignore", invalid="ignore")
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
         """Fit R panels; raises BadInput for an unbalanced one, a calendar that leaves nothing to complete from, and
         controls that the effects absorb or that are collinear."""
-        layout, streams = self.layout(panel.schema), _for(streams, panel)
+        layout, streams = self.layout(panel.schema), (streams or Streams(0)).rows(panel.replications)
         panels, dated = self._panels(panel)
         whole = self.complete(panels, streams)
         estimate = panels.effect(whole.outcome)
@@ -300,12 +300,6 @@ class ImputedEffects(TreatmentEstimator):
         first = np.broadcast_to(np.where(dated[:, None], dates, d.shape[1]), (rows, d.shape[2]))
         x = ols.stack([panel.variables[name] for name in controls])
         return UnitPanels(spread(panel.variables[outcome], rows), x, first), np.broadcast_to(dated, rows)
-
-
-def _for(streams: Streams | None, panel: Panel) -> Streams:
-    """Streams of as many replications as the panel has."""
-    streams = streams or Streams(0)
-    return streams.tile(streams.start, streams.start + panel.replications)
 
 
 def small_world(factors: int = 0) -> PanelDesign:

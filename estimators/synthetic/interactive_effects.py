@@ -24,10 +24,9 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 
 from estimators.core import regression as ols
-from estimators.core.estimator import Moments
+from estimators.core.estimator import Home, Moments
 from estimators.synthetic.imputed_effects import Completion, ImputedEffects, UnitPanels, UnitSamples, small_world
 from sim.arrays import Codes, Flags, Floats
-from sim.design import Design
 from sim.errors import bad, listed, one_of
 from sim.streams import Streams
 
@@ -186,6 +185,8 @@ class InteractiveEffects(ImputedEffects):
 
     kind: ClassVar[str] = "interactive-effects"
     own_statistics: ClassVar[tuple[str, ...]] = ("factors",)
+    # home: a world with a factor and a covariate
+    home: ClassVar[Home] = (small_world(1), ("overall",))
 
     form: FactorForm = "imputation"
     factors: int | Criterion = "ic2"
@@ -206,11 +207,6 @@ class InteractiveEffects(ImputedEffects):
     def number(self) -> int:
         """The number of factors asked for, 0 where a criterion chooses it."""
         return 0 if isinstance(self.factors, str) else self.factors
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """A world with a factor and a covariate."""
-        return small_world(1), ("overall",)
 
     def check_calendar(self, first: Codes, periods: tuple[int, ...]) -> None:
         """Raise BadInput for too few never treated units, and for too few periods before adoption."""

@@ -26,7 +26,7 @@ from typing import ClassVar
 import numpy as np
 
 from estimators.core import regression as ols
-from estimators.core.estimator import Moments
+from estimators.core.estimator import Home, Moments
 from estimators.synthetic.imputed_effects import (
     CellEffects,
     Completion,
@@ -37,7 +37,6 @@ from estimators.synthetic.imputed_effects import (
     untreated_slopes,
 )
 from sim.arrays import Codes, Flags, Floats
-from sim.design import Design
 from sim.errors import bad, listed
 from sim.streams import Streams
 
@@ -154,6 +153,8 @@ class MatrixCompletion(ImputedEffects):
 
     kind: ClassVar[str] = "matrix-completion"
     own_statistics: ClassVar[tuple[str, ...]] = ("penalty", "rank")
+    # home: a world of two-way effects with a covariate
+    home: ClassVar[Home] = (small_world(), ("overall",))
 
     penalty: float | None = None
     folds: int = 5
@@ -177,11 +178,6 @@ class MatrixCompletion(ImputedEffects):
             if not sound:
                 raise bad(f"{name} = {getattr(self, name)}", where=f"estimator {self.name}", allowed=allowed,
                           remedy="leave it out for the default")  # fmt: skip
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """A world of two-way effects with a covariate."""
-        return small_world(), ("overall",)
 
     def check_calendar(self, first: Codes, periods: tuple[int, ...]) -> None:
         """Raise BadInput for periods in which every unit is treated."""

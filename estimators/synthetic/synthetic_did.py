@@ -21,6 +21,7 @@ from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, kind_of
 from estimators.core.estimator import (
     Estimates,
+    Home,
     Layout,
     Moments,
     Pieces,
@@ -40,7 +41,6 @@ from estimators.synthetic.left_out import (
     zetas_of,
 )
 from sim.arrays import Codes, Floats
-from sim.design import Design
 from sim.errors import BadInput, bad, listed, one_of
 from sim.panel import Panel, check_balanced
 from sim.schema import Schema
@@ -197,6 +197,9 @@ class SyntheticEstimator(TreatmentEstimator):
     """
 
     gaps: ClassVar[bool] = False
+    # home: a world of 80 units whose 25 treated ones are chosen at random: as many periods as the weights can
+    # serve
+    home: ClassVar[Home] = (HOME, ("did",))
 
     outcome: str | None = None
     controls: tuple[str, ...] | None = None
@@ -209,11 +212,6 @@ class SyntheticEstimator(TreatmentEstimator):
     @abstractmethod
     def weighting(self) -> Weighting:
         """How units and periods are weighted."""
-
-    @property
-    def home(self) -> tuple[Design, tuple[str, ...]]:
-        """A world of 80 units whose 25 treated ones are chosen at random: as many periods as the weights can serve."""
-        return HOME, ("did",)
 
     def layout(self, schema: Schema) -> Layout:
         """The treatment alone. Statistics, means over dates by treated cells: pre_rmse, the root mean squared gap

@@ -63,13 +63,13 @@ class DrawnAdoption:
             self._weights[ask] = self._compute_weights(ask)
         weights = self._weights[ask]
         if weights.shape[0] > 1 or gain.shape[0] == 1:
-            return _ratio((gain * weights).sum(axis=(1, 2)), weights.sum(axis=(1, 2)))
+            return ratio((gain * weights).sum(axis=(1, 2)), weights.sum(axis=(1, 2)))
         if ask not in self._cells:
             flat = weights.ravel()
             self._cells[ask] = (cells := np.flatnonzero(flat)), flat[cells]
         cells, weight = self._cells[ask]
         effects = gain.reshape(gain.shape[0], -1).take(cells, axis=1)
-        return _ratio(np.vecdot(effects, weight), np.full(1, weight.sum()))
+        return ratio(np.vecdot(effects, weight), np.full(1, weight.sum()))
 
     def contrast(self, gain: Floats) -> Floats:
         """What two-way DID estimates with one date: the effect's change at it, treated minus untreated units."""
@@ -101,12 +101,12 @@ class DrawnAdoption:
                 weights = np.zeros_like(self._on)  # equal ones of every K >= 0, shared by the units that are seen at K
                 for k in range(self.years.size):
                     among = (self._since == k) * self._on
-                    weights += _ratio(among, among.sum(axis=(1, 2), keepdims=True), 0.0)
+                    weights += ratio(among, among.sum(axis=(1, 2), keepdims=True), 0.0)
                 return weights
             case "att_cohort", ():
                 return self._shared_by_cohort()
             case "att_calendar", ():
-                return _ratio(self._on, self._on.sum(axis=2, keepdims=True), 0.0)
+                return ratio(self._on, self._on.sum(axis=2, keepdims=True), 0.0)
             case _:
                 return np.zeros_like(self.did)
 
@@ -129,16 +129,16 @@ class DrawnAdoption:
         """Weights of cohorts by their units that are observed under treatment, shared by their unit-periods."""
         on = self._on
         if self.seen is None:  # the lives of a cohort's units are of one length
-            return _ratio(on, on.sum(axis=1, keepdims=True), 0.0)
+            return ratio(on, on.sum(axis=1, keepdims=True), 0.0)
         weights, lives = np.zeros_like(on), on.any(axis=1)
         for cohort in np.unique(self._first[np.isfinite(self._first)]):
             among = on * (self._first == cohort)[:, None, :]
             size = (lives * (self._first == cohort)).sum(axis=1)[:, None, None]
-            weights += size * _ratio(among, among.sum(axis=(1, 2), keepdims=True), 0.0)
+            weights += size * ratio(among, among.sum(axis=(1, 2), keepdims=True), 0.0)
         return weights
 
 
-def _ratio(numerator: Floats, denominator: Floats, empty: float = np.nan) -> Floats:
+def ratio(numerator: Floats, denominator: Floats, empty: float = np.nan) -> Floats:
     """numerator / denominator, `empty` where the denominator is 0."""
     shape = np.broadcast(numerator, denominator).shape
     return np.divide(numerator, denominator, out=np.full(shape, empty), where=denominator > 0)

@@ -39,7 +39,7 @@ from sim.design import A_UNIT, LONG_RUN, Draw, Estimand, Wanted
 from sim.panel import Panel, group_labels
 from sim.streams import Streams
 from sim.world.dials import PanelDials
-from sim.world.draw import POLICY_MEANS, DrawnWorld, Settled, settled
+from sim.world.draw import POLICY_MEANS, DrawnWorld, Settled, ratio, settled
 
 NONE = np.array([np.nan])
 IMPACTS = frozenset({"direct", "indirect", "total"})
@@ -68,9 +68,8 @@ def truths(tile: DrawnWorld, names: tuple[str, ...], index: Floats | None) -> Ma
 
 
 def _mean_of(values: Floats, weights: Floats) -> Floats:
-    """Weighted means (R,) of values (R, T, N), NaN without weights."""
-    total = weights.sum(axis=(1, 2))
-    return np.divide((values * weights).sum(axis=(1, 2)), total, out=np.full(len(total), np.nan), where=total > 0)
+    """Weighted means (R,) of values and weights (1 or R, T, N), NaN without weights."""
+    return ratio((values * weights).sum(axis=(1, 2)), weights.sum(axis=(1, 2)))
 
 
 class Truth:
@@ -146,7 +145,7 @@ class Truth:
         centre, effect = (_mean_of(each, weights) for each in (x, gain))
         left = (x - centre[:, None, None]) * weights
         spread, shared = (left * x).sum(axis=(1, 2)), (left * gain).sum(axis=(1, 2))
-        slope = np.divide(shared, spread, out=np.full(len(spread), np.nan), where=spread > 0)
+        slope = ratio(shared, spread)
         return {"slope": slope, "level": effect + slope * (_mean_of(x, seen) - centre)}
 
     def _of_group(self, name: str, value: str) -> Floats:
@@ -190,9 +189,7 @@ class Truth:
         begun = np.logical_or.accumulate(treated.any(axis=2, keepdims=True), axis=1)
         among = ~treated if who == "untreated" else ~treated.any(axis=1, keepdims=True)
         weights = (among & begun) * (1.0 if self.tile.seen is None else self.tile.seen)
-        count = weights.sum(axis=(1, 2))
-        total = (self._gain * weights).sum(axis=(1, 2))
-        return np.divide(total, count, out=np.full(np.broadcast(total, count).shape, np.nan), where=count > 0)
+        return _mean_of(self._gain, weights)
 
     def _mediated(self, ask: Estimand) -> Floats:
         """Natural indirect effects through all mediators or one; direct effects are the rest."""
@@ -284,11 +281,6 @@ class PanelWorld:
 
     settled: Settled
     known: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def levels(self) -> Floats:
-        """All that units and periods bring along, (T, N)."""
-        return self.settled.levels
 
     def draw(self, streams: Streams, wanted: Wanted) -> Draw:
         """One tile; the outcome is always drawn, a mediator when wanted or when the outcome depends on it."""

@@ -216,7 +216,7 @@ def test_the_world_follows_its_equation_and_starts_in_the_long_run() -> None:
     draw = world.draw(streams.tile(0, 1), Wanted(frozenset({"did", "x"}), ("att",)))
     w = world.settled.context.main_weights  # type: ignore[attr-defined]
     x, did, y = (draw.panel.variables[name][0] for name in ("x", "did", quiet.outcome))
-    m = y - world.levels  # type: ignore[attr-defined]
+    m = y - world.settled.levels  # type: ignore[attr-defined]
     signal = x - 0.3 * w.lag(x) + did + 0.4 * w.lag(did)
     np.testing.assert_allclose(m[1:] - 0.3 * w.lag(m)[1:] - 0.4 * m[:-1] + 0.15 * w.lag(m)[:-1], signal[1:], atol=1e-10)
     np.testing.assert_allclose(0.6 * m[0] - 0.15 * w.lag(m)[0], signal[0], atol=1e-10)

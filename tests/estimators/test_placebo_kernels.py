@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from estimators.core.hypotheses import permutation_p_values
 from estimators.core.tile import TreatmentFits, TreatmentKernel, WithinTransform
-from estimators.core.treatments import Fields, PathCodes, Paths, absorbing_paths
+from estimators.core.treatments import Fields, PathCodes, Paths
 from estimators.linear.did import ClusterK
 from estimators.permutation import Draws, KernelTest, PermutationTest
 from estimators.spatial.spectrum import Transform
@@ -24,6 +24,7 @@ from references.small_panels import Kind, small_panel
 from sim import Panel, Roles, Streams
 from sim.errors import BadInput
 from sim.presets import Paper
+from sim.schemes import absorbing_paths
 
 N, T = 30, 7
 Floats = NDArray[np.float64]

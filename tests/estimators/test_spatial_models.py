@@ -17,7 +17,7 @@ from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from estimators.core.tile import TAKEN_OUT, PanelEffects
 from estimators.spatial.likelihood import ErrorModel, maximise
 from estimators.spatial.spatial_panel import ModelChoice, choose_model
-from estimators.spatial.spectrum import FLAT, Spectrum
+from estimators.spatial.spectrum import FLAT, own_information
 from experiments.references import pysal
 from references import brute_force
 from references.small_panels import small_panel
@@ -562,7 +562,7 @@ def test_share_of_information_is_that_of_the_information_matrix(n: int) -> None:
         h = weights.dense - weights.dense.mean(axis=0)
         own = np.trace(h @ h) + np.trace(h.T @ h)
         net = own - 2 * np.trace(h) ** 2 / (n - 1)  # I_rs^2 / I_ss = (T tr H / s2)^2 2 s2^2 / (T (N - 1)), over T
-        share = Spectrum(weights).own_information
+        share = own_information(weights)
         assert share == pytest.approx(net / own, rel=1e-9)
         assert share > 100 * FLAT
-    assert Spectrum(nearly_uniform(n, 1e-4)).own_information < FLAT / 100
+    assert own_information(nearly_uniform(n, 1e-4)) < FLAT / 100

@@ -80,7 +80,7 @@ def drawn(number: int) -> tuple[Paper, Draw, tuple[PaperPanel, ...]]:
     read = tuple(
         PaperPanel(
             dials, panel.periods, first_years(values_of(draw, "did", row), panel.periods),
-            panel.weights["knn-6"].dense, world.levels,
+            panel.weights["knn-6"].dense, world.settled.levels,
             tuple(values_of(draw, name, row) for name in panel.roles.controls), shocks[row], deviations[row],
         )
         for row in range(ROWS)
