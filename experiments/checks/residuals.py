@@ -34,7 +34,9 @@ def check(case: Case) -> Iterator[Check]:
         return
     models, numbers = list(_models(case)), dict[str, float]()
     for label, fit, panel, e in models:
-        raw, corrected = _ar1(case, e)
+        mask = case.mask if e.shape == case.mask.shape else np.ones_like(e)  # of the panel, or of its balanced part
+        raw = left.serial_correlation(e, mask)
+        corrected = left.bias_corrected(raw, np.unique(mask.T > 0, axis=0))
         of_model = "" if fit.table == "2" else f":{label}"
         numbers |= {f"ar1_raw{of_model}": raw, f"ar1{of_model}": corrected}
         found: dict[str, float | None] = {"ar1_raw": raw, "ar1": corrected if np.isfinite(corrected) else None}
@@ -44,7 +46,18 @@ def check(case: Case) -> Iterator[Check]:
                 found["residual_moran"] = float(pooled_moran(e, weights))
         case.ledger.values(fit, found)  # for the foot of the model's column
 
-    yield _serial(case, numbers)
+    raw, corrected, t = numbers["ar1_raw"], numbers["ar1"], len(case.panel.periods)  # of table 2
+    walk = ", which cannot be told from a random walk" if corrected >= 1.0 else ""
+    said = (
+        f"Residuals of table 2 have AR(1) {raw:.2f} ({corrected:.2f} corrected for {t} periods{walk}): iid, HC1 and "
+        "information errors are too small."
+    )
+    quiet = f"Residuals of table 2 have AR(1) {raw:.2f} ({corrected:.2f} corrected)."
+    strong = corrected > SERIAL
+    exposed = strong and any(r.se_type == "information" for r in case.ledger.records)
+    severity = WEAKENS if exposed else INFORMS if strong else SILENT
+    yield Check.fact("residual-ar1", severity, said, quiet, numbers)
+
     e = models[0][-1]  # of table 2
     if case.panel.balanced and len(case.panel.units) >= LEAST and len(e) > 2:  # of two, a variance is one square
         yield _cd(case, e, numbers["ar1"])
@@ -75,29 +88,6 @@ def _two_way(case: Case, outcome: str, names: Sequence[str]) -> Floats:
     panel's weights."""
     e = without(case.within(outcome), np.stack([case.within(name) for name in names]))
     return e if case.root is None else e / np.where(case.root > 0, case.root, 1.0)
-
-
-def _serial(case: Case, numbers: dict[str, float]) -> Check:
-    """AR(1) of table 2, and of the other models in its numbers."""
-    raw, corrected = numbers["ar1_raw"], numbers["ar1"]
-    t = len(case.panel.periods)
-    walk = ", which cannot be told from a random walk" if corrected >= 1.0 else ""
-    said = (
-        f"Residuals of table 2 have AR(1) {raw:.2f} ({corrected:.2f} corrected for {t} periods{walk}): iid, HC1 and "
-        "information errors are too small."
-    )
-    quiet = f"Residuals of table 2 have AR(1) {raw:.2f} ({corrected:.2f} corrected)."
-    strong = corrected > SERIAL
-    exposed = strong and any(r.se_type == "information" for r in case.ledger.records)
-    severity = WEAKENS if exposed else INFORMS if strong else SILENT
-    return Check.fact("residual-ar1", severity, said, quiet, numbers)
-
-
-def _ar1(case: Case, e: Floats) -> tuple[float, float]:
-    """Raw and corrected, of residuals on the panel or on its balanced part."""
-    mask = case.mask if e.shape == case.mask.shape else np.ones_like(e)
-    raw = left.serial_correlation(e, mask)
-    return raw, left.bias_corrected(raw, np.unique(mask.T > 0, axis=0))
 
 
 def spatial_residuals(one: FittedColumn) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -77,7 +77,21 @@ def check(case: Case) -> Iterator[Check]:
     yield _error_types(case)
     if case.headline:
         every = [*_of_tables(case), *tried(case)]
-        yield _counts(case, every)
+
+        # how often the sign, how often significant; all specifications are of one effect
+        same, at5, at10 = counts(every, case.effect_value)
+        n, values = len(every), sorted(one.estimate for one in every)
+        other = sorted((one for one in every if one.estimate * case.effect_value <= 0), key=lambda one: one.pvalue)
+        against = "; ".join(f"{one.label} {number(one.estimate)}" for one in other[:LISTED])
+        are = "is" if at5 == 1 else "are"
+        said = (
+            f"Of {n} specifications, {same} have the sign of the effect, {at5} {are} significant at 5% and {at10} at "
+            f"10%, from {number(values[0])} to {number(values[-1])}.{f' Others: {against}.' if against else ''}"
+        )
+        numbers = {"specifications": n, "same_sign": same, "significant_5": at5, "significant_10": at10,
+                   "lowest": values[0], "highest": values[-1]}  # fmt: skip
+        yield Check.fact("specification-curve", INFORMS if same < n else SILENT, said, "",
+                      {name: float(value) for name, value in numbers.items()})  # fmt: skip
         case.ledger.specifications += every
         case.ledger.draw(curve_figure, every, case.effect.estimate, case.ledger.name(case.outcome_name))
 
@@ -163,23 +177,3 @@ def _named(record: Record, term: str) -> tuple[str, str] | None:
     if record.table == SPATIAL["sdm"][0] and record.term == f"direct:{term}":
         return "W", f"{heading(record.model, None)} {record.transform}, W {record.weights}"
     return None
-
-
-def _counts(case: Case, every: Sequence[Specification]) -> Check:
-    """How many specifications have the sign of the effect, and how many are significant with that sign.
-
-    A count is no test: specifications are no independent samples, and some are only less precise.
-    """
-    same, at5, at10 = counts(every, case.effect_value)
-    n, values = len(every), sorted(one.estimate for one in every)
-    other = sorted((one for one in every if one.estimate * case.effect_value <= 0), key=lambda one: one.pvalue)
-    against = "; ".join(f"{one.label} {number(one.estimate)}" for one in other[:LISTED])
-    are = "is" if at5 == 1 else "are"
-    said = (
-        f"Of {n} specifications, {same} have the sign of the effect, {at5} {are} significant at 5% and {at10} at "
-        f"10%, from {number(values[0])} to {number(values[-1])}.{f' Others: {against}.' if against else ''}"
-    )
-    numbers = {"specifications": n, "same_sign": same, "significant_5": at5, "significant_10": at10,
-               "lowest": values[0], "highest": values[-1]}  # fmt: skip
-    return Check.fact("specification-curve", INFORMS if same < n else SILENT, said, "",
-                      {name: float(value) for name, value in numbers.items()})  # fmt: skip

@@ -240,11 +240,7 @@ def _why_not(estimator: PsmDID, found: Matched, panel: Panel) -> str | None:
                 "covariates")  # fmt: skip
     if not found.units.any():
         return "no treated unit has a control within the caliper or bandwidth; choose a wider one"
-    return unfit(_sample(found, panel), panel.roles.regressors)
-
-
-def _sample(found: Matched, panel: Panel) -> Panel:
-    return part(panel, found.units, np.ones(len(panel.periods), dtype=bool))
+    return unfit(part(panel, found.units, np.ones(len(panel.periods), dtype=bool)), panel.roles.regressors)
 
 
 def _column(ledger: Ledger, panel: Panel, estimator: PsmDID, column: int) -> bool:
@@ -258,7 +254,7 @@ def _column(ledger: Ledger, panel: Panel, estimator: PsmDID, column: int) -> boo
     if why is not None:
         ledger.note(f"{fit.where} is empty: {why}.")
         return False
-    kept = _sample(found, panel)
+    kept = part(panel, found.units, np.ones(len(panel.periods), dtype=bool))
     errors = clustered_enough(kept, estimator.errors)
     say_what_is_left_out(ledger, fit, estimator.errors, kept)
     estimator = replace(estimator, errors=errors)
@@ -277,24 +273,12 @@ def _column(ledger: Ledger, panel: Panel, estimator: PsmDID, column: int) -> boo
     off = int((found.treated & found.candidates & ~found.supported).sum())
     ledger.note(f"PSM matches units on covariates' means over {years[0]}-{years[-1]}; {off} of "
                 f"{int(found.treated.sum())} treated units are off the common support.")  # fmt: skip
-    _keep_balance(ledger, replace(fit, model="psm"), panel, estimator, found)
-    return True
 
-
-def _why_no_error(error: str, panel: Panel, found: Matched) -> str:
-    """Too few clusters of matched units, or errors that are rounding."""
-    clusters = found.clusters(error, panel)
-    if clusters is None or min(clusters) >= LEAST_CLUSTERS:
-        return ROUNDING
-    return (f"the regression needs {LEAST_CLUSTERS} or more clusters of matched treated units and as many of matched "
-            f"controls, and there are {clusters[0]} and {clusters[1]}")  # fmt: skip
-
-
-def _keep_balance(ledger: Ledger, fit: Fit, panel: Panel, estimator: PsmDID, found: Matched) -> None:
-    """Statistics of a matching: sizes, the score's logit, and for every covariate the groups before and after."""
+    # Sizes, the score's logit, and for every covariate how alike the groups are before and after.
+    matching = replace(fit, model="psm")
     names = panel.roles.controls if estimator.covariates is None else estimator.covariates
     alike = balance_of(found.x, found.treated, found.weights, before=found.candidates)
-    ledger.values(fit, {
+    ledger.values(matching, {
         "treated": float((found.treated & found.candidates).sum()),
         "controls": float((~found.treated & found.candidates).sum()),
         "treated_on_support": float(found.supported.sum()),
@@ -306,9 +290,19 @@ def _keep_balance(ledger: Ledger, fit: Fit, panel: Panel, estimator: PsmDID, fou
     })  # fmt: skip
     for k, term in enumerate(("constant", *names)):
         of_term = {"logit_coefficient": found.logit.coefficient[k], "logit_se": found.logit.se[k]}
-        ledger.values(fit, of_term, term)
+        ledger.values(matching, of_term, term)
     for k, term in enumerate(names):
-        ledger.values(fit, {name: values[k] for name, values in alike.items()}, term)
+        ledger.values(matching, {name: values[k] for name, values in alike.items()}, term)
+    return True
+
+
+def _why_no_error(error: str, panel: Panel, found: Matched) -> str:
+    """Too few clusters of matched units, or errors that are rounding."""
+    clusters = found.clusters(error, panel)
+    if clusters is None or min(clusters) >= LEAST_CLUSTERS:
+        return ROUNDING
+    return (f"the regression needs {LEAST_CLUSTERS} or more clusters of matched treated units and as many of matched "
+            f"controls, and there are {clusters[0]} and {clusters[1]}")  # fmt: skip
 
 
 # How it is arranged: the records of a document as a table.

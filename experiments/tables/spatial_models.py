@@ -92,7 +92,18 @@ def add(real: RealPanel, ledger: Ledger) -> None:
         if gap < NEAR_MODE:
             ledger.note(f"Weights {fit.weights}, {fit.transform}: another maximum of the SAC's likelihood is only "
                         f"{gap:.2f} lower, so the data hardly distinguish rho from lambda.")  # fmt: skip
-    _test_effects(found, balanced, ledger)
+    free = {"unit": len(balanced.units) - 1, "period": len(balanced.periods) - 1}
+    direct = {(fit.model, fit.weights, effects_of(fit.transform)): (fit, estimates)
+              for fit, estimates in found.items() if likelihood_of(fit.transform) == "direct"}  # fmt: skip
+    for (model, weights, effects), (fit, larger) in direct.items():
+        for fewer, taken in TAKEN_OUT.items():
+            smaller = direct.get((model, weights, fewer))
+            if smaller is None or not set(taken) < set(TAKEN_OUT[effects]):
+                continue
+            df = sum(free[name] for name in TAKEN_OUT[effects] if name not in taken)
+            high, low = (float(one.statistics["loglik"][0]) for one in (larger, smaller[1]))
+            statistic, pvalue = likelihood_ratio(high, low, df)
+            ledger.values(fit, {f"lr_{fewer}": statistic, f"lr_{fewer}_df": float(df), f"lr_{fewer}_p": pvalue})
     if compared:
         ledger.note("LR statistics compare log-likelihoods of one W and one transform; direct and Lee-Yu columns have "
                     "likelihoods of different data. LR and LM statistics assume independent errors. The notes under "
@@ -171,25 +182,6 @@ def _likelihood_ratios(found: Mapping[Fit, Estimates], sdm: Fit, ledger: Ledger)
             tests |= {f"lr_{smaller}": statistic, f"lr_{smaller}_p": pvalue}
     ledger.values(sdm, tests)
     return tests
-
-
-def _test_effects(found: Mapping[Fit, Estimates], balanced: Panel, ledger: Ledger) -> None:
-    """LR tests of each model's effects against fewer: direct likelihoods, of the same data.
-
-    N - 1 degrees of freedom for unit effects, T - 1 for period effects (Elhorst 2014, chapter 3).
-    """
-    free = {"unit": len(balanced.units) - 1, "period": len(balanced.periods) - 1}
-    direct = {(fit.model, fit.weights, effects_of(fit.transform)): (fit, estimates)
-              for fit, estimates in found.items() if likelihood_of(fit.transform) == "direct"}  # fmt: skip
-    for (model, weights, effects), (fit, larger) in direct.items():
-        for fewer, taken in TAKEN_OUT.items():
-            smaller = direct.get((model, weights, fewer))
-            if smaller is None or not set(taken) < set(TAKEN_OUT[effects]):
-                continue
-            df = sum(free[name] for name in TAKEN_OUT[effects] if name not in taken)
-            high, low = (float(one.statistics["loglik"][0]) for one in (larger, smaller[1]))
-            statistic, pvalue = likelihood_ratio(high, low, df)
-            ledger.values(fit, {f"lr_{fewer}": statistic, f"lr_{fewer}_df": float(df), f"lr_{fewer}_p": pvalue})
 
 
 def _add_lagrange(balanced: Panel, weights: str, effects: PanelEffects, ledger: Ledger) -> dict[str, float]:

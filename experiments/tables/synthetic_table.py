@@ -253,7 +253,10 @@ _WEIGHT_NOTE = (
 
 def effects(setting: TableSetting) -> list[JournalTable]:
     """Table C: an estimator a column; the effect, that of each date, fit before adoption, sizes."""
-    setting, columns = setting.balanced_part, _shown_columns(setting)
+    setting, columns = (
+        setting.balanced_part,
+        [column for column in fit_columns(setting.document, SYNTHETIC_TABLE) if column.records],
+    )
     if not columns:
         return []
     treatment = str(setting.treatment)
@@ -298,7 +301,10 @@ def period_weights(setting: TableSetting) -> list[JournalTable]:
 
 def _weights_table(setting: TableSetting, name: str, number: str, what: str, column: object) -> list[JournalTable]:
     """Weights of one sort, a row each and one for the rest; none where no column weights them unequally."""
-    setting, columns = setting.balanced_part, _shown_columns(setting)
+    setting, columns = (
+        setting.balanced_part,
+        [column for column in fit_columns(setting.document, SYNTHETIC_TABLE) if column.records],
+    )
     weights = {one.model: {term: one.by_term.get((name, term), 0.0) for term in _terms(columns, name)}
                for one in columns}  # fmt: skip
     uneven = any(max(own.values()) - min(own.values()) > SHOWN_AT_ALL for own in weights.values() if own)
@@ -318,10 +324,6 @@ def _weights_table(setting: TableSetting, name: str, number: str, what: str, col
     title = f"Weights of {what}{f' ({column})' if column else ''}: {setting.about}"
     heads = tuple(Heading(heading(column.model, None), f"({column.column})") for column in columns)
     return [JournalTable(number, title, heads, tuple(rows), notes)]
-
-
-def _shown_columns(setting: TableSetting) -> list[FitColumn]:
-    return [column for column in fit_columns(setting.document, SYNTHETIC_TABLE) if column.records]
 
 
 def _terms(columns: Sequence[FitColumn], name: str) -> list[str]:
