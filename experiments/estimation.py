@@ -344,8 +344,8 @@ def ledger_of(real: RealPanel, estimators: EstimatorsAsked = ()) -> Ledger:
         raise bad(f"two estimators are called {twice[0]!r}", where="estimate", allowed="a name of its own for each",
                   remedy="give one a label")  # fmt: skip
     seen, problems = seen_in(real.panel), []
-    names = (real.panel.roles.outcome, *real.panel.roles.regressors, *real.panel.roles.mediators)
-    for name in dict.fromkeys(name for name in names if name is not None):
+    used = (real.panel.roles.outcome, *real.panel.roles.regressors, *real.panel.roles.mediators)
+    for name in dict.fromkeys(name for name in used if name is not None):
         values = real.panel.variables[name][0][seen]
         largest, spread = float(np.abs(values).max()), float(values.max() / 2 - values.min() / 2)
         if largest > LARGEST or 0 < spread < SMALLEST:

@@ -298,9 +298,9 @@ def _built[T](cls: type[T], settings: Mapping[str, Any], where: str) -> tuple[T 
     """
     names = [item.name for item in fields(cls) if item.init]  # type: ignore[arg-type]
     problems = [unknown_key(key, names, where, all_of(cls)) for key in settings if key not in names]
-    settings = dict(settings)
-    for name in [name for name in slots_of(cls) if name in settings]:
-        slot = slots_of(cls)[name]
+    settings, slots = dict(settings), slots_of(cls)  # type: ignore[arg-type]
+    for name in [name for name in slots if name in settings]:
+        slot = slots[name]
         table = f"{where.removesuffix(']')}.{name}]" if where.endswith("]") else f"{where} [{name}]"
         if not slot.many:
             parts = [_part(slot, settings.pop(name), table, problems)]

@@ -17,7 +17,7 @@ from experiments.panel_spec.spec import RealPanel
 from experiments.tables.iv_table import endogenous_of
 from experiments.tables.ledger import Ledger, treated_units
 from results.tables.records import INFORMS, OVERTURNS, SILENT, WEAKENS, Check
-from sim.arrays import Flags, Floats
+from sim.arrays import Floats
 from sim.errors import amount, listed
 from sim.panel import seen_in
 from sim.schema import TREATMENT
@@ -229,34 +229,6 @@ def _correlation(x: Floats, y: Floats) -> float:
     return float((x * y).sum() / np.sqrt(squares)) if squares > 0 else 0.0
 
 
-def _no_better_than_one(case: Case, treated: Flags, stars: str) -> Iterator[Check]:
-    """All units but one treated at the same times; all treated units in one cluster of the main errors."""
-    paths, which = np.unique(case.panel.variables[str(case.panel.roles.treatment)][0].T, axis=0, return_inverse=True)
-    counts = np.bincount(which.ravel())
-    alone = len(paths) == 2 and counts.min() == 1 and np.nanmax(paths[counts.argmin()]) <= 0  # NaN: unobserved
-    if alone and len(case.panel.units) >= 3:
-        name = case.panel.units[int(np.flatnonzero(which.ravel() == counts.argmin())[0])]
-        said = (
-            f"All units but {name} are treated, at the same times: errors clustered by {case.unit} know nothing of its "
-            "own shocks, so that stars mean nothing. Use panelproof placebo."
-        )
-        yield Check.fact("one-untreated-unit", OVERTURNS, said, unit="untreated units", remedy="use panelproof placebo",
-                         numbers={"untreated_units": 1.0})  # fmt: skip
-    if case.main_error == "cluster:unit":
-        return
-
-    group = case.main_error.removeprefix("cluster:")
-    held = len(np.unique(case.clusters[treated]))
-    said = (
-        f"All treated units are of one {group}: errors clustered by {group} know nothing of its own shocks, so that "
-        f"the stars of {stars} mean nothing. Use panelproof placebo."
-    )
-    quiet = f"Treated units are of {held} clusters by {group}."
-    yield Check.fact("one-treated-cluster", OVERTURNS if held == 1 else SILENT, said, quiet,
-                     {"treated_clusters": float(held)}, unit="treated clusters",
-                     remedy="use panelproof placebo" if held == 1 else "")  # fmt: skip
-
-
 def _treated(case: Case) -> Iterator[Check]:
     """One treated unit; treated units that are never seen untreated."""
     treated = treated_units(case.panel)
@@ -275,7 +247,30 @@ def _treated(case: Case) -> Iterator[Check]:
         said = f"Only {name} is treated: the test of the claim takes it to be as noisy as units that never are."
     yield Check.fact("one-treated-unit", severity, said, f"{count} units are treated.", numbers, unit="treated units",
                      remedy="use panelproof placebo" if severity else "")  # fmt: skip
-    yield from _no_better_than_one(case, treated, stars)
+
+    # All units but one treated at the same times; all treated units in one cluster of the main errors.
+    paths, which = np.unique(case.panel.variables[str(case.panel.roles.treatment)][0].T, axis=0, return_inverse=True)
+    counts = np.bincount(which.ravel())
+    alone = len(paths) == 2 and counts.min() == 1 and np.nanmax(paths[counts.argmin()]) <= 0  # NaN: unobserved
+    if alone and len(case.panel.units) >= 3:
+        name = case.panel.units[int(np.flatnonzero(which.ravel() == counts.argmin())[0])]
+        said = (
+            f"All units but {name} are treated, at the same times: errors clustered by {case.unit} know nothing of its "
+            "own shocks, so that stars mean nothing. Use panelproof placebo."
+        )
+        yield Check.fact("one-untreated-unit", OVERTURNS, said, unit="untreated units", remedy="use panelproof placebo",
+                         numbers={"untreated_units": 1.0})  # fmt: skip
+    if case.main_error != "cluster:unit":
+        group = case.main_error.removeprefix("cluster:")
+        held = len(np.unique(case.clusters[treated]))
+        said = (
+            f"All treated units are of one {group}: errors clustered by {group} know nothing of its own shocks, so "
+            f"that the stars of {stars} mean nothing. Use panelproof placebo."
+        )
+        quiet = f"Treated units are of {held} clusters by {group}."
+        yield Check.fact("one-treated-cluster", OVERTURNS if held == 1 else SILENT, said, quiet,
+                         {"treated_clusters": float(held)}, unit="treated clusters",
+                         remedy="use panelproof placebo" if held == 1 else "")  # fmt: skip
     if case.panel.roles.continuous:
         return
     did = case.panel.variables[str(case.panel.roles.treatment)][0]

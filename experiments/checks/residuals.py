@@ -60,7 +60,20 @@ def check(case: Case) -> Iterator[Check]:
 
     e = models[0][-1]  # of table 2
     if case.panel.balanced and len(case.panel.units) >= LEAST and len(e) > 2:  # of two, a variance is one square
-        yield _cd(case, e, numbers["ar1"])
+        # Pesaran's CD among those of independent errors with the units' own variances and the same AR(1).
+        cd = left.pesaran_cd(e)
+        within = float(np.clip(corrected, -WALK, WALK)) if np.isfinite(corrected) else 0.0
+        drawn = left.simulated_cd(left.error_deviations(e), within, len(e), DRAWS, case.random("pesaran"))
+        low, high = np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2]).tolist()
+        pvalue = float(folded_p_values(drawn, np.array(cd)))
+        said = (
+            f"Pesaran's CD of the residuals of table 2 is {cd:.1f}; independent units would give {low:.1f} to "
+            f"{high:.1f}: units share shocks that period effects do not remove."
+        )
+        quiet = f"Pesaran's CD of the residuals of table 2 is {cd:.1f}; independent units give {low:.1f} to {high:.1f}."
+        facts = {"cd": cd, "pvalue": pvalue, "lower": low, "upper": high}
+        far = pvalue < LEVEL and abs(cd - float(drawn.mean())) > FAR
+        yield Check.fact("pesaran-cd", INFORMS if far else SILENT, said, quiet, facts)
     for name in case.panel.weights if case.panel.balanced else ():
         for label, fit, _, own in models:
             if fit.table == "2" or (fit.model, fit.weights) == ("sdm", name):
@@ -102,23 +115,6 @@ def spatial_residuals(one: FittedColumn) -> Floats:
         if f"w_{name}" in slopes:
             e = e - slopes[f"w_{name}"] * np.asarray(weights.lag(values))
     return balanced_split(e)[0][0]
-
-
-def _cd(case: Case, e: Floats, a: float) -> Check:
-    """Pesaran's CD among those of independent errors with the units' own variances and the same AR(1)."""
-    cd, t = left.pesaran_cd(e), len(e)
-    within = float(np.clip(a, -WALK, WALK)) if np.isfinite(a) else 0.0
-    drawn = left.simulated_cd(left.error_deviations(e), within, t, DRAWS, case.random("pesaran"))
-    low, high = np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2]).tolist()
-    pvalue = float(folded_p_values(drawn, np.array(cd)))
-    said = (
-        f"Pesaran's CD of the residuals of table 2 is {cd:.1f}; independent units would give {low:.1f} to {high:.1f}: "
-        "units share shocks that period effects do not remove."
-    )
-    quiet = f"Pesaran's CD of the residuals of table 2 is {cd:.1f}; independent units give {low:.1f} to {high:.1f}."
-    numbers = {"cd": cd, "pvalue": pvalue, "lower": low, "upper": high}
-    far = pvalue < LEVEL and abs(cd - float(drawn.mean())) > FAR
-    return Check.fact("pesaran-cd", INFORMS if far else SILENT, said, quiet, numbers)
 
 
 def _moran(case: Case, model: str, e: Floats, name: str, *, spatial: bool) -> Check:

@@ -151,7 +151,16 @@ def _of_tables(case: Case) -> Iterator[Specification]:
         if record.place == place and record.term == term:
             best[place, record.se_type] = 0, "errors", f"errors {error_label(record.se_type)}", record
             continue
-        named = _named(record, term)
+        named = None  # kind and label of a record that is an estimate of the effect
+        if record.term == term and record.table == ROBUSTNESS:
+            named = "check", record.sample
+        elif record.term == term and record.table in ("3", "4"):
+            if record.model == "did" and record.place != EQUAL_EFFECTS:
+                named = "sample", "beside the other policy" if record.sample == "all" else record.sample
+        elif record.table == STAGGERED and record.term == "overall":
+            named = "estimator", heading(record.model, record.transform)
+        elif record.table == SPATIAL["sdm"][0] and record.term == f"direct:{term}":
+            named = "W", f"{heading(record.model, None)} {record.transform}, W {record.weights}"
         if named is not None:
             classical = record.se_type in ("iid", "information", "simulation")
             rank = 0 if record.se_type == case.main_error else 2 if classical else 1  # lower is better
@@ -163,17 +172,3 @@ def _of_tables(case: Case) -> Iterator[Specification]:
         assert record.pvalue is not None
         lower, upper = (float("nan") if end is None else end for end in (record.lower, record.upper))
         yield Specification(kind, label, record.estimate, record.se_type, record.pvalue, lower, upper)
-
-
-def _named(record: Record, term: str) -> tuple[str, str] | None:
-    """Kind and label of a record that is an estimate of the effect, None for any other."""
-    if record.table in ("3", "4") and record.model == "did" and record.term == term and record.place != EQUAL_EFFECTS:
-        beside = "beside the other policy" if record.sample == "all" else record.sample
-        return "sample", beside
-    if record.table == ROBUSTNESS and record.term == term:
-        return "check", record.sample
-    if record.table == STAGGERED and record.term == "overall":
-        return "estimator", heading(record.model, record.transform)
-    if record.table == SPATIAL["sdm"][0] and record.term == f"direct:{term}":
-        return "W", f"{heading(record.model, None)} {record.transform}, W {record.weights}"
-    return None

@@ -28,7 +28,6 @@ from experiments.panel_spec.reading import as_read, grouped_problems, without_co
 from experiments.panel_spec.sections import (
     PLACES,
     Balance,
-    IndexSection,
     IvSection,
     PanelSection,
     PsmSection,
@@ -76,9 +75,7 @@ EFFECTS = ("direct:", "indirect:", "total:")
 def conflicts(spec: Spec) -> Iterator[Problem]:
     """All of them, section by section."""
     panel, file = spec.panel, spec.file
-    if spec.index is not None:
-        yield from _index_problems(spec.index, spec, f"{file}, [index]")
-    yield from _role_problems(panel, spec.index, f"{file}, [panel]")
+    yield from _role_problems(spec)
     yield from _names_of_terms(spec)
     for made in spec.transform:
         if made.name in (panel.unit, panel.period):
@@ -131,25 +128,26 @@ def conflicts(spec: Spec) -> Iterator[Problem]:
         yield from _iv_problems(spec.iv, panel, f"{file}, [iv]")
 
 
-def _index_problems(index: IndexSection, spec: Spec, where: str) -> Iterator[Problem]:
-    panel = spec.panel
-    if panel.outcome not in (None, index.name):
-        yield Problem(f"outcome = {panel.outcome!r} is not the index {index.name!r}", f"{spec.file}, [panel]",
-                      f"outcome = {index.name!r}, or none", "remove outcome, or remove [index]")  # fmt: skip
-    if index.name == TREATMENT and (panel.treatment or panel.first_treated):
-        yield Problem(f"name = {index.name!r}", where, f"the name {TREATMENT!r} for the treatment only",
-                      "choose another name")  # fmt: skip
-    taken = {panel.unit: "the unit", panel.period: "the period"}
-    taken |= {made.name: "made in [transform] already" for made in spec.transform}
-    for name in (index.name, *index.diversification):
-        if name in taken:
-            yield Problem(f"{name!r} is {taken[name]}", where, "a new name", "choose another name")
-    if index.name in index.diversification:
-        yield Problem(f"{index.name!r} is the index and a diversification", where, "different names",
-                      "choose another name")  # fmt: skip
+def _role_problems(spec: Spec) -> Iterator[Problem]:
+    """What [index] and [panel] make of columns that have another role already."""
+    panel, index, where = spec.panel, spec.index, f"{spec.file}, [index]"
+    if index is not None:
+        if panel.outcome not in (None, index.name):
+            yield Problem(f"outcome = {panel.outcome!r} is not the index {index.name!r}", f"{spec.file}, [panel]",
+                          f"outcome = {index.name!r}, or none", "remove outcome, or remove [index]")  # fmt: skip
+        if index.name == TREATMENT and (panel.treatment or panel.first_treated):
+            yield Problem(f"name = {index.name!r}", where, f"the name {TREATMENT!r} for the treatment only",
+                          "choose another name")  # fmt: skip
+        taken = {panel.unit: "the unit", panel.period: "the period"}
+        taken |= {made.name: "made in [transform] already" for made in spec.transform}
+        for name in (index.name, *index.diversification):
+            if name in taken:
+                yield Problem(f"{name!r} is {taken[name]}", where, "a new name", "choose another name")
+        if index.name in index.diversification:
+            yield Problem(f"{index.name!r} is the index and a diversification", where, "different names",
+                          "choose another name")  # fmt: skip
 
-
-def _role_problems(panel: PanelSection, index: IndexSection | None, where: str) -> Iterator[Problem]:
+    where = f"{spec.file}, [panel]"
     if panel.treatment and panel.first_treated:
         yield Problem("treatment and first_treated are both given", where, "one of them", "remove one")
     if panel.treatment_kind and not panel.treatment:
@@ -166,9 +164,9 @@ def _role_problems(panel: PanelSection, index: IndexSection | None, where: str) 
         if roles.count(name) > 1:
             yield Problem(f"the column {name!r} is used twice", where, "one role for each column", "name it once")
     keys = ("unit", "period", "outcome", "treatment", "first_treated", "other_policy")
-    taken = {getattr(panel, key): key for key in keys} | dict.fromkeys(indicators, "an indicator of the index")
-    if panel.weight and panel.weight in taken:
-        yield Problem(f"weight = {panel.weight!r} is {taken[panel.weight].replace('_', ' ')}", where,
+    held = {getattr(panel, key): key for key in keys} | dict.fromkeys(indicators, "an indicator of the index")
+    if panel.weight and panel.weight in held:
+        yield Problem(f"weight = {panel.weight!r} is {held[panel.weight].replace('_', ' ')}", where,
                       "a column of its own (or a control), such as the population", "name another column")  # fmt: skip
     if panel.unit in panel.groups:
         yield Problem(f"groups names {panel.unit!r}, which is the unit", where, "columns of groups of units",
@@ -350,17 +348,17 @@ def _panel_problems(spec: Spec, panel: Panel) -> Iterator[Problem]:
             yield from _treatment_problems(panel, every, inside, f"windows: [{first}, {last}]", where)
     yield from _matching_problems(section.psm, panel, f"{spec.file}, [robustness.psm]")
     every = np.ones(len(panel.periods), dtype=bool)
-    for name, values in spec.robustness.exclude.items():
+    for name, excluded in spec.robustness.exclude.items():
         labels = unit_values(spec, panel, name)
-        unknown = [text for text in map(value_label, values) if text not in labels]
+        unknown = [text for text in map(value_label, excluded) if text not in labels]
         for text in unknown:
             yield Problem(f"exclude.{name} names {text!r}, which is not in the panel", where,
                           one_of(sorted(set(labels)), text), closest(text, labels))  # fmt: skip
-        left = kept_units(spec, panel, name)
-        if left.sum() < 2:
-            yield Problem(f"exclude.{name} leaves {left.sum()} units", where, "two or more", "exclude fewer")
+        kept = kept_units(spec, panel, name)
+        if kept.sum() < 2:
+            yield Problem(f"exclude.{name} leaves {kept.sum()} units", where, "two or more", "exclude fewer")
         elif not unknown:
-            yield from _treatment_problems(panel, left, every, f"exclude.{name}", where)
+            yield from _treatment_problems(panel, kept, every, f"exclude.{name}", where)
     if spec.ddd is not None:
         values = dict.fromkeys(group_labels(panel.attributes[spec.ddd.group]).tolist())
         if len(values) != 2:

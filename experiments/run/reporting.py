@@ -352,6 +352,16 @@ def print_pivots(pivots: Sequence[Pivot], console: Console) -> None:
         console.print(table.note, style="dim", markup=False)
 
 
+def charts_of(store: ZarrStore, diagnosis: Diagnosis, term: str | None = None) -> list[Chart]:
+    """The picture that answers the question, then all cells of many dials, every measure, single replications; of a
+    term those of measures alone."""
+    measure, own = lead_of(diagnosis)
+    found = [*pictures_of(diagnosis, measure, term or own), *every_cell(diagnosis, measure, term or own)]
+    found += [chart for name in FOLDED for chart in pictures_of(diagnosis, MEASURES[name], term)]
+    found += further_charts(store, diagnosis) if term is None else []
+    return list({chart.key: chart for chart in found}.values())
+
+
 def pictures_asked(store: ZarrStore, diagnosis: Diagnosis, wanted: ReportOptions) -> list[Chart]:
     """The pictures of the names and the term that were asked for; raises BadInput for those that there are not."""
     if wanted.figures is None:
@@ -359,11 +369,7 @@ def pictures_asked(store: ZarrStore, diagnosis: Diagnosis, wanted: ReportOptions
     terms = [term for term in dict.fromkeys(map(str, diagnosis.frame["term"])) if term]
     if wanted.term is not None and wanted.term not in terms:
         raise bad(f"no term {wanted.term!r}", where="--term", allowed=one_of(terms), remedy=closest(wanted.term, terms))
-    measure, own = lead_of(diagnosis)
-    found = [*pictures_of(diagnosis, measure, wanted.term or own), *every_cell(diagnosis, measure, wanted.term or own)]
-    found += [chart for name in FOLDED for chart in pictures_of(diagnosis, MEASURES[name], wanted.term)]
-    found += further_charts(store, diagnosis) if wanted.term is None else []
-    charts = list({chart.key: chart for chart in found}.values())
+    charts = charts_of(store, diagnosis, wanted.term)
     keys = [chart.key for chart in charts]
     # a picture is called by the name of its file, or by the measure with which this begins
     called = {name: [key for key in keys if key == name or key.startswith(f"{name}-")] for name in wanted.names}

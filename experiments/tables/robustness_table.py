@@ -75,16 +75,21 @@ def checks(real: RealPanel) -> Iterator[RobustnessCheck]:
     if section.lag:
         yield lagged(panel, section.lag)
     if section.winsorize:
-        yield winsorized(panel, section.winsorize)
+        name = str(panel.roles.outcome)
+        values = panel.variables[name]
+        low, high = np.quantile(values[0][seen_in(panel)], section.winsorize)
+        cut = panel.with_variables({name: np.clip(values, low, high)})
+        words = f"outcome winsorised at {section.winsorize[0]:g} and {section.winsorize[1]:g}"
+        yield RobustnessCheck(words, cut, note=f"{name} is cut at {low:.6g} and {high:.6g}")
     for first, last in section.windows:
         inside = (np.asarray(panel.periods) >= first) & (np.asarray(panel.periods) <= last)
         yield RobustnessCheck(f"{first}-{last}", seen_part(panel, seen_in(panel) & inside[:, None]))
-    for name, values in section.exclude.items():
+    for name, excluded in section.exclude.items():
         left = kept_units(real.spec, panel, name)
         if left.sum() < 2:  # of the sample of a claim; the spec is refused where the whole panel has no others
             continue
         kept = part(panel, left, np.ones(len(panel.periods), dtype=bool))
-        yield RobustnessCheck(f"without {name} {listed(map(value_label, values))}", kept)
+        yield RobustnessCheck(f"without {name} {listed(map(value_label, excluded))}", kept)
     policies: list[tuple[str, ...]] = [(name,) for name in section.policies]
     policies += [section.policies] if len(section.policies) > 1 else []
     for names in policies:
@@ -114,16 +119,6 @@ def lagged(panel: Panel, lag: int) -> RobustnessCheck:
             f"their unit is not observed {amount(lag, 'period')} before"
         )
     return RobustnessCheck(words, seen_part(later, seen), note=note)
-
-
-def winsorized(panel: Panel, shares: tuple[float, float]) -> RobustnessCheck:
-    """The outcome cut at two quantiles of all its observations (linear interpolation between order statistics)."""
-    name = str(panel.roles.outcome)
-    values = panel.variables[name]
-    low, high = np.quantile(values[0][seen_in(panel)], shares)
-    cut = panel.with_variables({name: np.clip(values, low, high)})
-    words = f"outcome winsorised at {shares[0]:g} and {shares[1]:g}"
-    return RobustnessCheck(words, cut, note=f"{name} is cut at {low:.6g} and {high:.6g}")
 
 
 def _fit(real: RealPanel, ledger: Ledger, check: RobustnessCheck, fit: Fit) -> None:

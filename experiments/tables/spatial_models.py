@@ -368,7 +368,23 @@ def _models(
     methods = dict.fromkeys(record.effects_method for record in shown if record is not None and record.effects_method)
     how = ", ".join(error_label(str(method)) for method in methods)
     computed = f"Direct, indirect and total effects are means over units; their standard errors are computed {how}."
-    said = (convention, computed if methods else "", *_choices(setting, columns), *fit)
+    choices = []
+    for column in columns:
+        error = _tested_by(setting, column)
+        names = wald_names(error)
+        if not set(names.values()) & set(column.statistics):
+            continue
+        of = f"standard errors {error_label(error)}"
+        counted = ("; the p values of Wald tests are by F, as Hotelling's T squared of so many sums"
+                   if error == "driscoll-kraay" or error.startswith("cluster:") else "")  # fmt: skip
+        choices.append(f"Wald tests use the covariance of {of}{counted}. LR tests assume independent errors with one "
+                       "variance.")  # fmt: skip
+        lagrange = next((other.statistics for other in fit_columns(setting.document, "7", ("lm",))
+                         if (other.weights, effects_of(other.transform))
+                         == (column.weights, effects_of(column.transform))), {})  # fmt: skip
+        if {"lm_lag", "lm_lag_p", "lm_err", "lm_err_p"} <= set(lagrange):
+            choices.append(conclusion(column.statistics, lagrange, names, f"Wald tests with {of}"))
+    said = (convention, computed if methods else "", *choices, *fit)
     return JournalTable("7", title, heads, tuple(rows), setting.notes(columns, *said))
 
 
@@ -394,27 +410,6 @@ def _tested_by(setting: TableSetting, column: FitColumn) -> str:
     """The error type whose covariance a column's Wald tests have: that of the printed errors where it has them."""
     shown = column.shown_error(setting.asked)
     return shown if set(wald_names(shown).values()) & set(column.statistics) else "information"
-
-
-def _choices(setting: TableSetting, columns: Sequence[FitColumn]) -> list[str]:
-    """What the Wald tests have for a covariance, and what they and the exact LM tests of that W choose."""
-    notes = []
-    for column in columns:
-        error = _tested_by(setting, column)
-        names = wald_names(error)
-        if not set(names.values()) & set(column.statistics):
-            continue
-        of = f"standard errors {error_label(error)}"
-        counted = ("; the p values of Wald tests are by F, as Hotelling's T squared of so many sums"
-                   if error == "driscoll-kraay" or error.startswith("cluster:") else "")  # fmt: skip
-        notes.append(f"Wald tests use the covariance of {of}{counted}. LR tests assume independent errors with one "
-                     "variance.")  # fmt: skip
-        lagrange = next((other.statistics for other in fit_columns(setting.document, "7", ("lm",))
-                         if (other.weights, effects_of(other.transform))
-                         == (column.weights, effects_of(column.transform))), {})  # fmt: skip
-        if {"lm_lag", "lm_lag_p", "lm_err", "lm_err_p"} <= set(lagrange):
-            notes.append(conclusion(column.statistics, lagrange, names, f"Wald tests with {of}"))
-    return notes
 
 
 def conclusion(

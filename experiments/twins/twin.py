@@ -323,7 +323,38 @@ def study_table(real: Real, method: str, fit: MethodFit, held: Panel, panel: str
 
     panel: the name of the file that holds what is kept, or its text.
     """
-    design = design_table(real, fit, held, panel)
+    periods = real.panel.periods
+    labels = tuple(range(periods[0], periods[0] + len(periods)))
+    adoption = adoption_table(real, fit, held, labels)
+    geography = {"kind": "kept", "panel": panel}
+    geography |= {"groups": real.grouping} if real.grouping else {}
+    geography |= {"prosperity": real.treatment} if "on_prosperity" in fit.levels else {}
+    main, *others = weights_tables(real)
+
+    # controls as they are, or normal ones with the same mean, standard deviation, share of units and persistence
+    kept, covariates = "covariates" in real.section.keep, []
+    for name, values in real.covariates.items():
+        table = {"kind": "kept" if kept else "normal", "name": name, "effect": real.slopes[name]}
+        table |= {} if kept else normal_covariate(values)
+        if kept and fit.levels["kind"] == "effects":  # these hold what real controls do to means of units and periods
+            table["within"] = True
+        covariates.append(table)
+    design = {
+        "kind": "panel",
+        "periods": len(periods),
+        "first_period": periods[0],
+        "outcome": real.outcome,
+        "treatment": real.treatment,
+        **({"redraw": ["adoption"]} if real.redraws_adoption else {}),
+        "geography": geography,
+        "weights": main,
+        **({"other_weights": others} if others else {}),
+        "levels": dict(fit.levels),
+        **({"covariates": covariates} if covariates else {}),
+        "errors": dict(fit.errors),
+        "adoption": adoption,
+        "effect": {"size": real.effect},
+    }
     errors = [error for error in error_types(real.spec) if not without_se(error)]
     did: dict[str, Any] = {"kind": "did", "errors": [*clustered_enough(real.panel, tuple(errors))]}
     if real.spec.inference.cluster_k != "nonnested":
@@ -342,42 +373,6 @@ def study_table(real: Real, method: str, fit: MethodFit, held: Panel, panel: str
         "seed": real.spec.inference.seed,
         "design": design,
         "estimators": estimators,
-    }
-
-
-def design_table(real: Real, fit: MethodFit, held: Panel, panel: str) -> dict[str, Any]:
-    """The table [design]."""
-    periods = real.panel.periods
-    labels = tuple(range(periods[0], periods[0] + len(periods)))
-    adoption = adoption_table(real, fit, held, labels)
-    geography = {"kind": "kept", "panel": panel}
-    geography |= {"groups": real.grouping} if real.grouping else {}
-    geography |= {"prosperity": real.treatment} if "on_prosperity" in fit.levels else {}
-    main, *others = weights_tables(real)
-
-    # controls as they are, or normal ones with the same mean, standard deviation, share of units and persistence
-    kept, covariates = "covariates" in real.section.keep, []
-    for name, values in real.covariates.items():
-        table = {"kind": "kept" if kept else "normal", "name": name, "effect": real.slopes[name]}
-        table |= {} if kept else normal_covariate(values)
-        if kept and fit.levels["kind"] == "effects":  # these hold what real controls do to means of units and periods
-            table["within"] = True
-        covariates.append(table)
-    return {
-        "kind": "panel",
-        "periods": len(periods),
-        "first_period": periods[0],
-        "outcome": real.outcome,
-        "treatment": real.treatment,
-        **({"redraw": ["adoption"]} if real.redraws_adoption else {}),
-        "geography": geography,
-        "weights": main,
-        **({"other_weights": others} if others else {}),
-        "levels": dict(fit.levels),
-        **({"covariates": covariates} if covariates else {}),
-        "errors": dict(fit.errors),
-        "adoption": adoption,
-        "effect": {"size": real.effect},
     }
 
 
