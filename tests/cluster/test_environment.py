@@ -170,4 +170,6 @@ def test_the_size_of_the_cache_that_is_set_goes_before_that_of_the_machine(
     monkeypatch.setattr(of_processes, "CACHE", tmp_path / "size")
     for given, size in (("", "1024"), ("512", "512")):
         monkeypatch.setenv("OPENBLAS_L2_SIZE", given)
-        assert of_processes._cache_size() == size
+        kernels = of_processes._interpreter.__wrapped__()[2]
+        assert kernels
+        assert all(f", L2 {size} KB, threads" in kernel for kernel in kernels)
