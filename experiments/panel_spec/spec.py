@@ -40,8 +40,8 @@ from experiments.panel_spec.sections import (
 from experiments.panel_spec.transforms import (
     apply_transforms,
     from_first_year,
+    number_columns,
     periods_without,
-    unit_mean,
     with_capital,
 )
 from experiments.panel_spec.weights import OfFile, mean_of, place_problems, with_orders
@@ -588,7 +588,9 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
         frame.attrs["called"] = {treatment: section.first_treated}
     attributes = spec.attributes
     for name in spec.mean_columns:
-        frame[mean_of(name)] = unit_mean(frame, name, rows)
+        (values,) = number_columns(frame, (name,), rows)
+        means = pd.Series(values).groupby(rows.labels).transform("mean")
+        frame[mean_of(name)] = np.asarray(means, dtype=np.float64)
         attributes[mean_of(name)] = mean_of(name)
     without = _without_lags(spec, rows)
     if {*spec.variables, *spec.further}.intersection(frame.select_dtypes(exclude=["number", "bool"])):

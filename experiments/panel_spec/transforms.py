@@ -248,12 +248,6 @@ def from_first_year(column: pd.Series[Any], rows: Rows) -> Floats:
     return np.asarray(rows.years >= grouped.transform("min").fillna(np.inf).to_numpy(), dtype=np.float64)
 
 
-def unit_mean(frame: pd.DataFrame, name: str, rows: Rows) -> Floats:
-    """Each row's mean of its unit in a column, (rows,); raises BadInput for text."""
-    (values,) = number_columns(frame, (name,), rows)
-    return np.asarray(pd.Series(values).groupby(rows.labels).transform("mean"), dtype=np.float64)
-
-
 def with_capital(panel: Panel, file: str, column: str | None) -> Panel:
     """The panel with the attribute `capital` as a bool; raises BadInput when the column is not 0/1."""
     if column is None:
