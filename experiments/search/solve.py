@@ -552,8 +552,7 @@ def _answer(evaluator: Evaluator, dial: str, rest: Mapping[str, Any], options: S
     found = search(evaluator.along(dial, rest, whole), limits, sign)
     first = None
     if whole and found.state == "found":
-        up = found.rising if (question.measure == "power" and not breaks) else limits.step > 0
-        first = math.ceil(found.value) if up else math.floor(found.value)
+        first = _first_whole(found, limits, question.measure == "power" and not breaks)
     evaluations = tuple(evaluator.evaluations[before:])
     return SearchAnswer(asks, dial, dict(rest), found.state, found.value, found.lower, found.upper, first,
                         found.replications, evaluations, _note(found, evaluator, dial, evaluations))  # fmt: skip
@@ -567,6 +566,12 @@ def _sign_at_start(measure: str, dial: str, limits: Limits) -> int:
     away = abs(limits.start + limits.step) > abs(limits.start)
     rises = {"power": -1, "type_s": 1}.get(measure, 0) if dial in NAMED["effect"] else 0
     return rises if away else 0
+
+
+def _first_whole(found: Found, limits: Limits, reached: bool) -> int:
+    """The first whole value beyond the crossing, as the search went; reached: the nearest at which y is above 0."""
+    up = found.rising if reached else limits.step > 0
+    return math.ceil(found.value) if up else math.floor(found.value)
 
 
 def _note(found: Found, evaluator: Evaluator, dial: str, evaluations: Sequence[Evaluation]) -> str:
