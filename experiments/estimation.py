@@ -343,6 +343,7 @@ def ledger_of(real: RealPanel, estimators: EstimatorsAsked = ()) -> Ledger:
     if twice := [name for name in names if names.count(name) > 1]:
         raise bad(f"two estimators are called {twice[0]!r}", where="estimate", allowed="a name of its own for each",
                   remedy="give one a label")  # fmt: skip
+    # Variables whose fourth powers, as in the errors of a variance, overflow or vanish.
     seen, problems = seen_in(real.panel), []
     used = (real.panel.roles.outcome, *real.panel.roles.regressors, *real.panel.roles.mediators)
     for name in dict.fromkeys(name for name in used if name is not None):

@@ -78,7 +78,7 @@ def check(case: Case) -> Iterator[Check]:
     if case.headline:
         every = [*_of_tables(case), *tried(case)]
 
-        # how often the sign, how often significant; all specifications are of one effect
+        # A count is no test: specifications are no independent samples, and some are only less precise.
         same, at5, at10 = counts(every, case.effect_value)
         n, values = len(every), sorted(one.estimate for one in every)
         other = sorted((one for one in every if one.estimate * case.effect_value <= 0), key=lambda one: one.pvalue)

@@ -92,6 +92,8 @@ def add(real: RealPanel, ledger: Ledger) -> None:
         if gap < NEAR_MODE:
             ledger.note(f"Weights {fit.weights}, {fit.transform}: another maximum of the SAC's likelihood is only "
                         f"{gap:.2f} lower, so the data hardly distinguish rho from lambda.")  # fmt: skip
+    # LR tests of each model's effects against fewer: direct likelihoods, of the same data. N - 1 degrees of
+    # freedom for unit effects, T - 1 for period effects (Elhorst 2014, chapter 3).
     free = {"unit": len(balanced.units) - 1, "period": len(balanced.periods) - 1}
     direct = {(fit.model, fit.weights, effects_of(fit.transform)): (fit, estimates)
               for fit, estimates in found.items() if likelihood_of(fit.transform) == "direct"}  # fmt: skip
