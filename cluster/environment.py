@@ -166,22 +166,18 @@ def _interpreter() -> tuple[str, str, tuple[str, ...]]:
     from threadpoolctl import threadpool_info
 
     prepare_process()
-    cache = f", L2 {size} KB" if (size := _cache_size()) else ""
+    try:  # the second-level cache in KB as OpenBLAS takes it: it cuts products by it, and so the bits depend on it
+        found = CACHE.read_text().strip().rstrip("K")
+    except OSError:
+        found = ""
+    size = os.environ.get("OPENBLAS_L2_SIZE") or found
+    cache = f", L2 {size} KB" if size else ""
     kernels = {
         f"{pool['internal_api']} {pool.get('version')} {pool.get('architecture')}{cache}, threads {pool['num_threads']}"
         for pool in threadpool_info()
         if pool["user_api"] == "blas"
     }
     return ".".join(map(str, sys.version_info[:3])), platform.machine(), tuple(sorted(kernels))
-
-
-def _cache_size() -> str:
-    """The second-level cache in KB as OpenBLAS takes it: it cuts products by it, and so the bits depend on it."""
-    try:
-        found = CACHE.read_text().strip().rstrip("K")
-    except OSError:
-        found = ""
-    return os.environ.get("OPENBLAS_L2_SIZE") or found
 
 
 @cache

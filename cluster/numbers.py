@@ -174,7 +174,7 @@ def probe() -> tuple[tuple[str, str], ...]:
     """
     import numpy as np
 
-    results = _of_numbers() | _of_arrays() | {"decomposition": _decompositions()}
+    results = _of_numbers() | _of_arrays()
     digests = []
     for name in FAMILIES:
         sha = hashlib.sha256()
@@ -221,8 +221,9 @@ def _of_numbers() -> dict[str, list[Any]]:
 
 
 def _of_arrays() -> dict[str, list[Any]]:
-    """Sums, products and orders of arrays, and draws."""
+    """Sums, products, orders and decompositions of arrays, and draws."""
     import numpy as np
+    import scipy.linalg
 
     x, batch = _fractions(), _fractions()[:2016].reshape(8, 9, 28)  # as a tile of panels is
     axes: tuple[Any, ...] = (0, 1, 2, (0, 1), (1, 2), (0, 2), None)
@@ -251,14 +252,7 @@ def _of_arrays() -> dict[str, list[Any]]:
     draws = [rng.standard_normal(2500), rng.random(100), rng.standard_t(5, 600), rng.standard_gamma(2.5, 300),
              rng.gumbel(size=900), rng.beta(2.0, 0.5, 900), rng.lognormal(size=900), rng.gamma(0.4, size=900),
              rng.permutation(200), rng.integers(99, size=100)]  # fmt: skip
-    return {"sum": sums, "sort": orders, "product": products, "draw": draws}
 
-
-def _decompositions() -> list[Any]:
-    import numpy as np
-    import scipy.linalg
-
-    x, batch = _fractions(), _fractions()[:2016].reshape(8, 9, 28)  # as a tile of panels is
     found: list[Any] = []
     for size in (3, 8, 28, 45):
         square = x[: size * size].reshape(size, size)
@@ -267,6 +261,7 @@ def _decompositions() -> list[Any]:
         found += [*np.linalg.eigh(positive), np.linalg.eigvalsh(positive), np.linalg.solve(positive, square),
                   np.linalg.inv(positive), np.linalg.cholesky(positive), *np.linalg.slogdet(positive),
                   scipy.linalg.solve_triangular(factor, square, lower=True), *scipy.linalg.qr(square)]  # fmt: skip
-    return [*found, *np.linalg.svd(batch[0]), *np.linalg.qr(batch[1].T), np.linalg.pinv(batch[2]),
-            np.linalg.eigvals(square[:12, :12]), np.linalg.lstsq(batch[3].T, x[:28], rcond=None)[0],
-            np.linalg.inv(batch @ batch.transpose(0, 2, 1))]  # fmt: skip
+    found += [*np.linalg.svd(batch[0]), *np.linalg.qr(batch[1].T), np.linalg.pinv(batch[2]),
+              np.linalg.eigvals(square[:12, :12]), np.linalg.lstsq(batch[3].T, x[:28], rcond=None)[0],
+              np.linalg.inv(batch @ batch.transpose(0, 2, 1))]  # fmt: skip
+    return {"sum": sums, "sort": orders, "product": products, "draw": draws, "decomposition": found}

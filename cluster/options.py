@@ -132,14 +132,6 @@ def checked_form(item: object, name: str, form: re.Pattern[str], allowed: str, w
 # Addresses of schedulers.
 
 
-def has_port(address: str) -> bool:
-    """Whether an address ends in a valid port."""
-    try:
-        return bool(urlsplit(address).port)
-    except ValueError:
-        return False
-
-
 def is_loopback(address: str) -> bool:
     """Whether a scheduler's address stays on this machine."""
     host = urlsplit(address).hostname or ""

@@ -9,7 +9,7 @@ import io
 import os
 import time
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,7 +45,17 @@ class Worker:
 def survey(pool: DaskPool, packages: Iterable[str], modules: Iterable[str]) -> list[Worker]:
     """Every worker that answers within a minute, in the order of addresses; raises ClusterLost when some do not."""
     client = pool.client
-    ask = partial(client._run, _asking(tuple(packages), tuple(modules)), on_error="return")
+    packages, modules = tuple(packages), tuple(modules)
+
+    def answer() -> Any:  # travels as it is, because a worker may lack our modules
+        try:
+            from cluster.environment import environment
+
+            return environment(packages, modules).plain
+        except ImportError as error:
+            return error
+
+    ask = partial(client._run, answer, on_error="return")
     with pool.reaching():
         answers = client.sync(ask, callback_timeout=ASK_SECONDS)
         known = client.sync(client.scheduler.identity, callback_timeout=ASK_SECONDS)["workers"]
@@ -57,20 +67,6 @@ def survey(pool: DaskPool, packages: Iterable[str], modules: Iterable[str]) -> l
         found.append(Worker(address, here, why, facts.get("nthreads", 0),
                             facts.get("memory_limit") or 0))  # fmt: skip
     return found
-
-
-def _asking(packages: tuple[str, ...], modules: tuple[str, ...]) -> Callable[[], Any]:
-    """A function that travels as it is, because a worker may lack our modules."""
-
-    def ask() -> Any:
-        try:
-            from cluster.environment import environment
-
-            return environment(packages, modules).plain
-        except ImportError as error:
-            return error
-
-    return ask
 
 
 def bandwidth(pool: DaskPool, worker: str) -> tuple[float, float]:
@@ -115,23 +111,17 @@ def ship(pool: DaskPool, modules: Iterable[str]) -> int:
 
     Raises ClusterLost.
     """
-    modules = tuple(modules)
-    content = archive(modules)
-    name = f"panelproof-{hashlib.sha256(content).hexdigest()[:16]}"
-    with pool.reaching():
-        pool.client.register_plugin(_plugin(content, modules), name=name)
-    return len(content)
-
-
-def _plugin(content: bytes, modules: tuple[str, ...]) -> Any:
-    """A plug-in of workers whose class travels as it is, because a worker may lack our modules."""
     from distributed import WorkerPlugin
 
     from cluster import scratch
 
+    modules = tuple(modules)
+    content = archive(modules)
     source = inspect.getsource(scratch)
 
     class Shipped(WorkerPlugin):  # type: ignore[misc]
+        """It travels as it is, because a worker may lack our modules."""
+
         def setup(self, worker: Any) -> None:
             import importlib
             import io
@@ -152,4 +142,6 @@ def _plugin(content: bytes, modules: tuple[str, ...]) -> Any:
 
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    return Shipped()
+    with pool.reaching():
+        pool.client.register_plugin(Shipped(), name=f"panelproof-{hashlib.sha256(content).hexdigest()[:16]}")
+    return len(content)

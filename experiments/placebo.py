@@ -502,11 +502,7 @@ def _changed(ask: PlaceboQuestion, kept: Mapping[str, Any]) -> list[str]:
     was, now = choices["--estimator"]
     if was != now and (old.observed is not None or new.observed is not None):
         return found  # models differ in which gaps they leave out: nothing is known of the file
-    return found + _other_panel(old, new, alike=not found)
 
-
-def _other_panel(old: Panel, new: Panel, *, alike: bool) -> list[str]:
-    """How two panels differ; alike: the choices are the same, so that weights and further variables must be, too."""
     renamed = list[str]()
     for role in ("outcome", "treatment", "controls"):
         held = [getattr(panel.roles, role) for panel in (old, new)]
@@ -514,11 +510,11 @@ def _other_panel(old: Panel, new: Panel, *, alike: bool) -> list[str]:
             was, now = (listed(one) or "none" if isinstance(one, tuple) else str(one) for one in held)
             renamed.append(f"{role} was {was}, is {now}")
     if renamed:
-        return renamed
+        return found + renamed
     if _core(old).digest != _core(new).digest:
-        return ["the panel is another one"]
-    if not alike or old.digest == new.digest:
-        return []
+        return [*found, "the panel is another one"]
+    if found or old.digest == new.digest:  # with equal choices weights and further variables must be equal, too
+        return found
     if {name: w.digest for name, w in old.weights.items()} != {name: w.digest for name, w in new.weights.items()}:
         return ["the spatial weights are others"]
     if set(old.variables) != set(new.variables):

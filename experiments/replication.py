@@ -277,28 +277,23 @@ def write_bundle(
             (folder / name).mkdir(parents=True)
         studies = [_study(folder, store, with_data, load_code) for store in stores]
         application = None if panel is None or spec is None else _application(folder, panel, spec, with_data)
-        _about(folder, studies, application)
+        for name in (STUDIES, PANEL, RESULTS):
+            if not any((folder / name).iterdir()):
+                (folder / name).rmdir()
+        packages = requirements(name for study in studies for name in study["packages"])
+        manifest = {"format": FORMAT, "packages": packages, "studies": studies, "application": application}
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        code = code_of(folder, manifest)
+        lines = [f"{name}=={version}\n" for name, version in packages.items() if name != "panelproof"]
+        (folder / REQUIREMENTS).write_text("".join(lines), encoding="utf-8")
+        (folder / README).write_text("\n".join(_lines(manifest | {"code": code})), encoding="utf-8")
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+        sums = [f"{sha256_of(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+        (folder / SUMS).write_text("".join(sums), encoding="utf-8")  # as `sha256sum -c` reads them
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-
-
-def _about(folder: Path, studies: list[dict[str, Any]], application: dict[str, Any] | None) -> None:
-    """Manifest, requirements, README and checksums."""
-    for name in (STUDIES, PANEL, RESULTS):
-        if not any((folder / name).iterdir()):
-            (folder / name).rmdir()
-    packages = requirements(name for study in studies for name in study["packages"])
-    manifest = {"format": FORMAT, "packages": packages, "studies": studies, "application": application}
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    code = code_of(folder, manifest)
-    lines = [f"{name}=={version}\n" for name, version in packages.items() if name != "panelproof"]
-    (folder / REQUIREMENTS).write_text("".join(lines), encoding="utf-8")
-    (folder / README).write_text("\n".join(_lines(manifest | {"code": code})), encoding="utf-8")
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
-    sums = [f"{sha256_of(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
-    (folder / SUMS).write_text("".join(sums), encoding="utf-8")  # as `sha256sum -c` reads them
 
 
 def _study(folder: Path, path: StorePath, with_data: bool, load_code: bool) -> dict[str, Any]:

@@ -298,7 +298,22 @@ def _built[T](cls: type[T], settings: Mapping[str, Any], where: str) -> tuple[T 
     """
     names = [item.name for item in fields(cls) if item.init]  # type: ignore[arg-type]
     problems = [unknown_key(key, names, where, all_of(cls)) for key in settings if key not in names]
-    settings = _with_parts(cls, settings, where, problems)
+    settings, slots = dict(settings), slots_of(cls)  # type: ignore[arg-type]
+    for name in [name for name in slots if name in settings]:
+        slot = slots[name]
+        table = f"{where.removesuffix(']')}.{name}]" if where.endswith("]") else f"{where} [{name}]"
+        if not slot.many:
+            parts = [_part(slot, settings.pop(name), table, problems)]
+        elif isinstance(given := settings.pop(name), list | tuple):
+            head, _, tail = table.rpartition("[")
+            places = (f"{head}[[{tail}] {number}" for number in range(1, len(given) + 1))
+            parts = [_part(slot, item, place, problems) for item, place in zip(given, places, strict=True)]
+        else:
+            parts = []
+            problems.append(Problem(f"is {as_written(given)}", table, f"tables [[{name}]]", "write them as tables"))
+        sound = tuple(part for part in parts if part is not None)
+        if sound or slot.many:
+            settings[name] = sound if slot.many else sound[0]
     tables = {item.name for item in fields(cls) if str(item.type).startswith(PAIRS)}  # type: ignore[arg-type]
     known = {key: list(value.items()) if key in tables and isinstance(value, Mapping) else value
              for key, value in settings.items() if key in names}  # fmt: skip
@@ -328,27 +343,6 @@ def _built[T](cls: type[T], settings: Mapping[str, Any], where: str) -> tuple[T 
 def _adapter(cls: type) -> TypeAdapter[Any]:
     """What makes instances of a class; pydantic takes long to settle it."""
     return TypeAdapter(cls, config=None if is_dataclass(cls) else ConfigDict(extra="forbid"))
-
-
-def _with_parts(cls: type, settings: Mapping[str, Any], where: str, problems: list[Problem]) -> dict[str, Any]:
-    """Settings in which every table of a part is the part; those of which none can be made are left out."""
-    made = dict(settings)
-    for name in [name for name in slots_of(cls) if name in settings]:
-        slot = slots_of(cls)[name]
-        table = f"{where.removesuffix(']')}.{name}]" if where.endswith("]") else f"{where} [{name}]"
-        if not slot.many:
-            parts = [_part(slot, made.pop(name), table, problems)]
-        elif isinstance(given := made.pop(name), list | tuple):
-            head, _, tail = table.rpartition("[")
-            places = (f"{head}[[{tail}] {number}" for number in range(1, len(given) + 1))
-            parts = [_part(slot, item, place, problems) for item, place in zip(given, places, strict=True)]
-        else:
-            parts = []
-            problems.append(Problem(f"is {as_written(given)}", table, f"tables [[{name}]]", "write them as tables"))
-        sound = tuple(part for part in parts if part is not None)
-        if sound or slot.many:
-            made[name] = sound if slot.many else sound[0]
-    return made
 
 
 def _part(slot: Slot, given: Any, where: str, problems: list[Problem]) -> Part | None:

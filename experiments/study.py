@@ -180,23 +180,6 @@ def _with_files(table: Mapping[str, Any], slot: Slot, folder: Path, where: str) 
 # The tables [[claims]] of a study: what the verdict judges, in names that the study has.
 
 
-def read_claims(tables: Any, where: str) -> tuple[Claim, ...]:
-    """The claims of the tables; a single text stands for a list of one. Raises BadInput with everything wrong."""
-    found, problems = [], list[Problem]()
-    for number, table in enumerate(tables if isinstance(tables, list) else [], 1):
-        place = f"{where} [[claims]] {number}"
-        with gathering(problems):
-            if not isinstance(table, Mapping) or "measure" not in table:
-                raise BadInput(Problem("measure is missing", place, f"measure = one of {one_of(MEASURES)}",
-                                       'add measure = "bias", or another'))  # fmt: skip
-            lists = {"terms", "estimators", "errors"}
-            own = {key: [value] if key in lists and isinstance(value, str) else value for key, value in table.items()}
-            found.append(build(Claim, own, place))
-    if problems:
-        raise BadInput(*problems)
-    return tuple(found)
-
-
 def check_claims(
     claims: Sequence[Claim], layouts: Sequence[Mapping[str, Layout]], dials: Sequence[str], where: str
 ) -> None:
@@ -417,7 +400,19 @@ class Study:
         problems = [*self._problems()]
         if problems:
             raise BadInput(*problems)
-        self._normalise()
+        if self.design.identity is None:
+            # dials as their types have them (0 is 0.0, a list a tuple), so that equal studies have equal fingerprints
+            where, settings = f"study {self.name}", to_settings(self.design)
+            object.__setattr__(self, "design", build(type(self.design), settings, f"{where} [design]"))
+            made = {
+                dial: [value_of(self._with({dial: value}, f"{where} [grid]"), dial) for value in values]
+                for dial, values in self.grid
+            }
+            grid = tuple(
+                (dial, tuple(old if new is None else new for old, new in zip(values, made[dial], strict=True)))
+                for dial, values in self.grid
+            )
+            object.__setattr__(self, "grid", grid)
         object.__setattr__(self, "estimators", tried(self.estimators, self.design))
         if self.worlds is None:
             object.__setattr__(self, "worlds", max(cell.design.default_worlds for cell in self.cells))
@@ -436,22 +431,6 @@ class Study:
                               remedy="correct target") from error  # fmt: skip
         if self.claims:
             check_claims(self.claims, layouts, [dial for dial, _ in self.grid], f"study {self.name}")
-
-    def _normalise(self) -> None:
-        """Dials as their types have them (0 is 0.0, a list a tuple), so that equal studies have equal fingerprints."""
-        if self.design.identity is not None:
-            return
-        where, settings = f"study {self.name}", to_settings(self.design)
-        object.__setattr__(self, "design", build(type(self.design), settings, f"{where} [design]"))
-        made = {
-            dial: [value_of(self._with({dial: value}, f"{where} [grid]"), dial) for value in values]
-            for dial, values in self.grid
-        }
-        grid = tuple(
-            (dial, tuple(given if value is None else value for given, value in zip(values, made[dial], strict=True)))
-            for dial, values in self.grid
-        )
-        object.__setattr__(self, "grid", grid)
 
     def _with(self, dials: Mapping[str, Any], where: str) -> Design:
         """The design with other values of some dials."""
@@ -664,7 +643,7 @@ class Study:
         """A study from plain data; raises BadInput with everything that is wrong."""
         tables, problems = validated(StudyTables, settings, where)
         design: Design | None = None
-        found, claims = list[Estimator](), tuple[Claim, ...]()
+        found, claims = list[Estimator](), list[Claim]()
         with gathering(problems):
             table = settings.get("design")
             if not isinstance(table, dict) or not isinstance(table.get("kind"), str):
@@ -678,12 +657,21 @@ class Study:
             design = build(find_design(table["kind"], f"{where} [design]"), dials, f"{where} [design]")
         with gathering(problems):
             found = read_estimators(settings, where)
-        with gathering(problems):
-            claims = read_claims(settings.get("claims", []), where)
+        written = settings.get("claims", [])
+        for number, item in enumerate(written if isinstance(written, list) else [], 1):
+            place = f"{where} [[claims]] {number}"
+            with gathering(problems):
+                if not isinstance(item, Mapping) or "measure" not in item:
+                    raise BadInput(Problem("measure is missing", place, f"measure = one of {one_of(MEASURES)}",
+                                           'add measure = "bias", or another'))  # fmt: skip
+                lists = {"terms", "estimators", "errors"}  # of which a single text stands for one
+                single = {key: [value] if key in lists and isinstance(value, str) else value
+                          for key, value in item.items()}  # fmt: skip
+                claims.append(build(Claim, single, place))
         if problems or design is None or tables is None:
             raise BadInput(*problems)
         own = dict(tables) | {"measures": tuple(tables.measures), "design": design, "estimators": tuple(found)}
-        own |= {"claims": claims}
+        own |= {"claims": tuple(claims)}
         return cls(**(own | {"grid": tuple((dial, tuple(values)) for dial, values in tables.grid.items())}))
 
     @classmethod

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from cluster.backends.backend import BackEnd, Say, bytes_of, silent
 from cluster.executor import Executor, Pace
-from cluster.options import Fault, has_port, is_loopback
+from cluster.options import Fault, is_loopback
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,10 @@ class Encrypted(BackEnd):
 
 
 def _port_faults(address: str) -> Iterable[Fault]:
-    if not has_port(address):
+    try:
+        port = urlsplit(address).port
+    except ValueError:
+        port = None
+    if not port:
         yield Fault(f"{address} names no port", "--cluster", "tcp://HOST:PORT, tls://HOST:PORT",
                     "add the scheduler's port")  # fmt: skip

@@ -9,14 +9,14 @@ leaves out, and what was refused is a record that says so.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from experiments.checks.check import modules
 from results.tables.records import SILENT, Check
 from sim.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from experiments.checks.case import Case
 
@@ -28,14 +28,15 @@ def checks_of(
     a multiplier bootstrap; usual: t that sound panels have, by alternative. The specification curve goes to the figures
     of the case's ledger."""
     case = case if critical is None else replace(case, critical=critical, usual=usual or {})
-    return tuple(check for module in modules() for check in _checked(module, case))
-
-
-def _checked(module: Any, case: Case) -> Iterator[Check]:
-    """The records of one module; a refusal ends it and is a record itself."""
-    try:
-        yield from module.check(case)
-    except BadInput as refusal:
-        name = module.__name__.rpartition(".")[2]
-        why = "; ".join(problem.what for problem in refusal.problems)
-        yield Check.fact(f"not-checked:{name}", SILENT, f"The checks of {name} do not apply to this panel: {why}.")
+    found: list[Check] = []
+    for module in modules():
+        try:
+            for check in module.check(case):  # one by one: those before a refusal, which ends the module, are kept
+                found.append(check)
+        except BadInput as refusal:
+            name = module.__name__.rpartition(".")[2]
+            why = "; ".join(problem.what for problem in refusal.problems)
+            found.append(
+                Check.fact(f"not-checked:{name}", SILENT, f"The checks of {name} do not apply to this panel: {why}.")
+            )
+    return tuple(found)

@@ -17,7 +17,7 @@ from experiments.panel_spec.spec import RealPanel
 from experiments.tables.iv_table import endogenous_of
 from experiments.tables.ledger import Ledger, treated_units
 from results.tables.records import INFORMS, OVERTURNS, SILENT, WEAKENS, Check
-from sim.arrays import Flags, Floats
+from sim.arrays import Floats
 from sim.errors import amount, listed
 from sim.panel import seen_in
 from sim.schema import TREATMENT
@@ -51,12 +51,35 @@ def checks_of_file(real: RealPanel) -> tuple[Check, ...]:
 
 
 def _of_the_file(case: Case) -> Iterator[Check]:
-    yield from _of_the_values(case)
+    # Numbers of a variable that look like codes of a missing value.
+    panel, seen = case.panel, seen_in(case.panel)
+    found = {name: held for name, values in panel.variables.items() if (held := codes_in(values[0][seen]))}
+    every = [(name, code, count) for name, held in found.items() for code, count in held.items()]
+    said = listed((f"{name} is {code:g} in {amount(count, 'row')}" for name, code, count in every), 4)
+    codes = ", ".join(f"{code:g}" for code in sorted({code for _, code, _ in every}))
+    yield Check.fact(
+        "missing-codes", OVERTURNS if found else SILENT,
+        f"{said}, unlike all other values: it looks like a code of a missing value, and tables take it for a number.",
+        "No variable holds a number that looks like a code of a missing value.",
+        {"variables": float(len(found))}, unit="variables",
+        remedy=f'say missing_codes = [{codes}] and missing = "drop" in [panel]' if found else "",
+    )  # fmt: skip
+
+    # Units that are the sum or the mean of all others in every period, or are called so.
+    sums = totals({name: np.where(seen, values[0], np.nan) for name, values in panel.variables.items()
+                   if name != panel.roles.treatment}, panel.units)  # fmt: skip
+    if sums:
+        each = listed((f"{unit} {why}" for unit, why in sums.items()), 3)
+        yield Check.fact(
+            "total-rows", OVERTURNS, f"A unit seems to be a total or a mean of others: {each}.", "",
+            {"units": float(len(sums))}, unit="units",
+            remedy=f'leave it out: exclude = {{ {case.unit} = ["{next(iter(sums))}"] }} in [read]',
+        )  # fmt: skip
 
     # Coordinates from columns whose names say that they are exchanged, where the values would fit either way.
-    named, held = case.real.spec.panel, case.panel.attributes
+    named, attributes = case.real.spec.panel, case.panel.attributes
     if named.longitude is not None and named.latitude is not None:
-        fits = (np.abs(held["longitude"].astype(np.float64)) <= DEGREES["latitude"]).all()
+        fits = (np.abs(attributes["longitude"].astype(np.float64)) <= DEGREES["latitude"]).all()
         east, north = rank(named.longitude, LATITUDE_WORDS), rank(named.latitude, LONGITUDE_WORDS)
         if fits and east < len(LATITUDE_WORDS) and north < len(LONGITUDE_WORDS):
             yield Check.fact(
@@ -70,11 +93,11 @@ def _of_the_file(case: Case) -> Iterator[Check]:
     # Units whose names may mean one.
     t, i = np.nonzero(seen_in(case.panel))
     labels = np.array(case.panel.units, dtype=object)[i]
-    if found := alike(labels, np.array(case.panel.periods)[t]):
-        pairs = listed((f"{one} and {other}" for one, other in found), 3)
+    if pairs := alike(labels, np.array(case.panel.periods)[t]):
+        words = listed((f"{one} and {other}" for one, other in pairs), 3)
         yield Check.fact(
-            "alike-units", OVERTURNS, f"Units whose names are nearly the same share no period: {pairs}. They seem to "
-            "be one unit each, counted as two.", "", {"pairs": float(len(found))}, unit="pairs",
+            "alike-units", OVERTURNS, f"Units whose names are nearly the same share no period: {words}. They seem to "
+            "be one unit each, counted as two.", "", {"pairs": float(len(pairs))}, unit="pairs",
             remedy="write the name of each in one way",
         )  # fmt: skip
     else:  # with each unit twice, no part may be balanced
@@ -103,33 +126,6 @@ def _outcomes_again(case: Case) -> Iterator[Check]:
         if word == "instrument":
             own = endogenous_of(spec)
             yield _again(case.with_variables((name, own)), name, word, own)
-
-
-def _of_the_values(case: Case) -> Iterator[Check]:
-    """Numbers of a variable that look like codes of a missing value; units that are the sum or the mean of all others
-    in every period, or are called so."""
-    panel, seen = case.panel, seen_in(case.panel)
-    found = {name: held for name, values in panel.variables.items() if (held := codes_in(values[0][seen]))}
-    every = [(name, code, count) for name, held in found.items() for code, count in held.items()]
-    said = listed((f"{name} is {code:g} in {amount(count, 'row')}" for name, code, count in every), 4)
-    codes = ", ".join(f"{code:g}" for code in sorted({code for _, code, _ in every}))
-    yield Check.fact(
-        "missing-codes", OVERTURNS if found else SILENT,
-        f"{said}, unlike all other values: it looks like a code of a missing value, and tables take it for a number.",
-        "No variable holds a number that looks like a code of a missing value.",
-        {"variables": float(len(found))}, unit="variables",
-        remedy=f'say missing_codes = [{codes}] and missing = "drop" in [panel]' if found else "",
-    )  # fmt: skip
-
-    sums = totals({name: np.where(seen, values[0], np.nan) for name, values in panel.variables.items()
-                   if name != panel.roles.treatment}, panel.units)  # fmt: skip
-    if sums:
-        each = listed((f"{unit} {why}" for unit, why in sums.items()), 3)
-        yield Check.fact(
-            "total-rows", OVERTURNS, f"A unit seems to be a total or a mean of others: {each}.", "",
-            {"units": float(len(sums))}, unit="units",
-            remedy=f'leave it out: exclude = {{ {case.unit} = ["{next(iter(sums))}"] }} in [read]',
-        )  # fmt: skip
 
 
 def _balanced(case: Case) -> Iterator[Check]:
@@ -233,34 +229,6 @@ def _correlation(x: Floats, y: Floats) -> float:
     return float((x * y).sum() / np.sqrt(squares)) if squares > 0 else 0.0
 
 
-def _no_better_than_one(case: Case, treated: Flags, stars: str) -> Iterator[Check]:
-    """All units but one treated at the same times; all treated units in one cluster of the main errors."""
-    paths, which = np.unique(case.panel.variables[str(case.panel.roles.treatment)][0].T, axis=0, return_inverse=True)
-    counts = np.bincount(which.ravel())
-    alone = len(paths) == 2 and counts.min() == 1 and np.nanmax(paths[counts.argmin()]) <= 0  # NaN: unobserved
-    if alone and len(case.panel.units) >= 3:
-        name = case.panel.units[int(np.flatnonzero(which.ravel() == counts.argmin())[0])]
-        said = (
-            f"All units but {name} are treated, at the same times: errors clustered by {case.unit} know nothing of its "
-            "own shocks, so that stars mean nothing. Use panelproof placebo."
-        )
-        yield Check.fact("one-untreated-unit", OVERTURNS, said, unit="untreated units", remedy="use panelproof placebo",
-                         numbers={"untreated_units": 1.0})  # fmt: skip
-    if case.main_error == "cluster:unit":
-        return
-
-    group = case.main_error.removeprefix("cluster:")
-    held = len(np.unique(case.clusters[treated]))
-    said = (
-        f"All treated units are of one {group}: errors clustered by {group} know nothing of its own shocks, so that "
-        f"the stars of {stars} mean nothing. Use panelproof placebo."
-    )
-    quiet = f"Treated units are of {held} clusters by {group}."
-    yield Check.fact("one-treated-cluster", OVERTURNS if held == 1 else SILENT, said, quiet,
-                     {"treated_clusters": float(held)}, unit="treated clusters",
-                     remedy="use panelproof placebo" if held == 1 else "")  # fmt: skip
-
-
 def _treated(case: Case) -> Iterator[Check]:
     """One treated unit; treated units that are never seen untreated."""
     treated = treated_units(case.panel)
@@ -279,7 +247,30 @@ def _treated(case: Case) -> Iterator[Check]:
         said = f"Only {name} is treated: the test of the claim takes it to be as noisy as units that never are."
     yield Check.fact("one-treated-unit", severity, said, f"{count} units are treated.", numbers, unit="treated units",
                      remedy="use panelproof placebo" if severity else "")  # fmt: skip
-    yield from _no_better_than_one(case, treated, stars)
+
+    # All units but one treated at the same times; all treated units in one cluster of the main errors.
+    paths, which = np.unique(case.panel.variables[str(case.panel.roles.treatment)][0].T, axis=0, return_inverse=True)
+    counts = np.bincount(which.ravel())
+    alone = len(paths) == 2 and counts.min() == 1 and np.nanmax(paths[counts.argmin()]) <= 0  # NaN: unobserved
+    if alone and len(case.panel.units) >= 3:
+        name = case.panel.units[int(np.flatnonzero(which.ravel() == counts.argmin())[0])]
+        said = (
+            f"All units but {name} are treated, at the same times: errors clustered by {case.unit} know nothing of its "
+            "own shocks, so that stars mean nothing. Use panelproof placebo."
+        )
+        yield Check.fact("one-untreated-unit", OVERTURNS, said, unit="untreated units", remedy="use panelproof placebo",
+                         numbers={"untreated_units": 1.0})  # fmt: skip
+    if case.main_error != "cluster:unit":
+        group = case.main_error.removeprefix("cluster:")
+        held = len(np.unique(case.clusters[treated]))
+        said = (
+            f"All treated units are of one {group}: errors clustered by {group} know nothing of its own shocks, so "
+            f"that the stars of {stars} mean nothing. Use panelproof placebo."
+        )
+        quiet = f"Treated units are of {held} clusters by {group}."
+        yield Check.fact("one-treated-cluster", OVERTURNS if held == 1 else SILENT, said, quiet,
+                         {"treated_clusters": float(held)}, unit="treated clusters",
+                         remedy="use panelproof placebo" if held == 1 else "")  # fmt: skip
     if case.panel.roles.continuous:
         return
     did = case.panel.variables[str(case.panel.roles.treatment)][0]

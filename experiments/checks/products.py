@@ -19,8 +19,31 @@ LEAST_VALUES = 4  # of a treatment: any function of three values is a polynomial
 
 def check(case: Case) -> Iterator[Check]:
     """Every product that [transform] makes, then every square of the treatment."""
-    for name, parts in case.real.spec.products.items():
-        yield _product(case, name, parts)
+    for name, parts in case.real.spec.products.items():  # do effects and the other regressors hold every part?
+        own = case.variable(name)
+        beside = case.with_variables(parts)
+        others = [beside.within(one) for one in case.real.panel.roles.regressors if one != own]
+        x = np.stack(others) if others else np.empty((0, *beside.mask.shape))
+        seen = seen_in(beside.panel)
+        lacking = []
+        for part in parts:
+            values = beside.panel.variables[case.variable(part)][0]
+            left = np.square(without(beside.demeaned(values), x)).sum()
+            held = left <= ROUNDING * float(np.square(values[seen] - values[seen].mean()).sum())
+            if not held:
+                lacking.append(part)
+
+        code, made = f"interaction-parts:{name}", "square" if len(parts) == 1 else "product"
+        none = "is no regressor" if len(lacking) == 1 else "are no regressors"
+        quiet = f"All parts of the {made} {name} are among regressors and effects."
+        said = (
+            f"{name} is the {made} of {listed(parts)}, and {listed(lacking)} {none}: "
+            f"the coefficient of the {made} holds the effect of what is left out."
+        )
+        of_treatment = case.panel.roles.treatment in (own, *map(case.variable, parts))
+        severity = (WEAKENS if of_treatment else INFORMS) if lacking else SILENT
+        yield Check.fact(code, severity, said, quiet, {"parts": float(len(parts)), "lacking": float(len(lacking))},
+                         unit="parts", remedy=f"add {listed(lacking)} to the controls" if lacking else "")  # fmt: skip
     if not case.panel.roles.treatment:
         return
 
@@ -39,34 +62,6 @@ def check(case: Case) -> Iterator[Check]:
         )
         yield Check.fact(f"square-of-treatment:{name}", INFORMS, said, "", {"at": turn, "lowest": low, "highest": high},
                          unit=called, remedy=f"centre {called} before it is squared")  # fmt: skip
-
-
-def _product(case: Case, name: str, parts: tuple[str, ...]) -> Check:
-    """Whether effects and the other regressors hold every part of a product."""
-    own = case.variable(name)
-    beside = case.with_variables(parts)
-    others = [beside.within(one) for one in case.real.panel.roles.regressors if one != own]
-    x = np.stack(others) if others else np.empty((0, *beside.mask.shape))
-    seen = seen_in(beside.panel)
-    lacking = []
-    for part in parts:
-        values = beside.panel.variables[case.variable(part)][0]
-        left = np.square(without(beside.demeaned(values), x)).sum()
-        held = left <= ROUNDING * float(np.square(values[seen] - values[seen].mean()).sum())
-        if not held:
-            lacking.append(part)
-
-    code, made = f"interaction-parts:{name}", "square" if len(parts) == 1 else "product"
-    none = "is no regressor" if len(lacking) == 1 else "are no regressors"
-    quiet = f"All parts of the {made} {name} are among regressors and effects."
-    said = (
-        f"{name} is the {made} of {listed(parts)}, and {listed(lacking)} {none}: "
-        f"the coefficient of the {made} holds the effect of what is left out."
-    )
-    of_treatment = case.panel.roles.treatment in (own, *map(case.variable, parts))
-    severity = (WEAKENS if of_treatment else INFORMS) if lacking else SILENT
-    return Check.fact(code, severity, said, quiet, {"parts": float(len(parts)), "lacking": float(len(lacking))},
-                      unit="parts", remedy=f"add {listed(lacking)} to the controls" if lacking else "")  # fmt: skip
 
 
 def turning_point(case: Case, name: str) -> float | None:

@@ -34,7 +34,9 @@ def check(case: Case) -> Iterator[Check]:
         return
     models, numbers = list(_models(case)), dict[str, float]()
     for label, fit, panel, e in models:
-        raw, corrected = _ar1(case, e)
+        mask = case.mask if e.shape == case.mask.shape else np.ones_like(e)  # of the panel, or of its balanced part
+        raw = left.serial_correlation(e, mask)
+        corrected = left.bias_corrected(raw, np.unique(mask.T > 0, axis=0))
         of_model = "" if fit.table == "2" else f":{label}"
         numbers |= {f"ar1_raw{of_model}": raw, f"ar1{of_model}": corrected}
         found: dict[str, float | None] = {"ar1_raw": raw, "ar1": corrected if np.isfinite(corrected) else None}
@@ -44,10 +46,34 @@ def check(case: Case) -> Iterator[Check]:
                 found["residual_moran"] = float(pooled_moran(e, weights))
         case.ledger.values(fit, found)  # for the foot of the model's column
 
-    yield _serial(case, numbers)
+    raw, corrected, t = numbers["ar1_raw"], numbers["ar1"], len(case.panel.periods)  # of table 2
+    walk = ", which cannot be told from a random walk" if corrected >= 1.0 else ""
+    said = (
+        f"Residuals of table 2 have AR(1) {raw:.2f} ({corrected:.2f} corrected for {t} periods{walk}): iid, HC1 and "
+        "information errors are too small."
+    )
+    quiet = f"Residuals of table 2 have AR(1) {raw:.2f} ({corrected:.2f} corrected)."
+    strong = corrected > SERIAL
+    exposed = strong and any(r.se_type == "information" for r in case.ledger.records)
+    severity = WEAKENS if exposed else INFORMS if strong else SILENT
+    yield Check.fact("residual-ar1", severity, said, quiet, numbers)
+
     e = models[0][-1]  # of table 2
     if case.panel.balanced and len(case.panel.units) >= LEAST and len(e) > 2:  # of two, a variance is one square
-        yield _cd(case, e, numbers["ar1"])
+        # Pesaran's CD among those of independent errors with the units' own variances and the same AR(1).
+        cd = left.pesaran_cd(e)
+        within = float(np.clip(corrected, -WALK, WALK)) if np.isfinite(corrected) else 0.0
+        drawn = left.simulated_cd(left.error_deviations(e), within, len(e), DRAWS, case.random("pesaran"))
+        low, high = np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2]).tolist()
+        pvalue = float(folded_p_values(drawn, np.array(cd)))
+        said = (
+            f"Pesaran's CD of the residuals of table 2 is {cd:.1f}; independent units would give {low:.1f} to "
+            f"{high:.1f}: units share shocks that period effects do not remove."
+        )
+        quiet = f"Pesaran's CD of the residuals of table 2 is {cd:.1f}; independent units give {low:.1f} to {high:.1f}."
+        facts = {"cd": cd, "pvalue": pvalue, "lower": low, "upper": high}
+        far = pvalue < LEVEL and abs(cd - float(drawn.mean())) > FAR
+        yield Check.fact("pesaran-cd", INFORMS if far else SILENT, said, quiet, facts)
     for name in case.panel.weights if case.panel.balanced else ():
         for label, fit, _, own in models:
             if fit.table == "2" or (fit.model, fit.weights) == ("sdm", name):
@@ -77,29 +103,6 @@ def _two_way(case: Case, outcome: str, names: Sequence[str]) -> Floats:
     return e if case.root is None else e / np.where(case.root > 0, case.root, 1.0)
 
 
-def _serial(case: Case, numbers: dict[str, float]) -> Check:
-    """AR(1) of table 2, and of the other models in its numbers."""
-    raw, corrected = numbers["ar1_raw"], numbers["ar1"]
-    t = len(case.panel.periods)
-    walk = ", which cannot be told from a random walk" if corrected >= 1.0 else ""
-    said = (
-        f"Residuals of table 2 have AR(1) {raw:.2f} ({corrected:.2f} corrected for {t} periods{walk}): iid, HC1 and "
-        "information errors are too small."
-    )
-    quiet = f"Residuals of table 2 have AR(1) {raw:.2f} ({corrected:.2f} corrected)."
-    strong = corrected > SERIAL
-    exposed = strong and any(r.se_type == "information" for r in case.ledger.records)
-    severity = WEAKENS if exposed else INFORMS if strong else SILENT
-    return Check.fact("residual-ar1", severity, said, quiet, numbers)
-
-
-def _ar1(case: Case, e: Floats) -> tuple[float, float]:
-    """Raw and corrected, of residuals on the panel or on its balanced part."""
-    mask = case.mask if e.shape == case.mask.shape else np.ones_like(e)
-    raw = left.serial_correlation(e, mask)
-    return raw, left.bias_corrected(raw, np.unique(mask.T > 0, axis=0))
-
-
 def spatial_residuals(one: FittedColumn) -> Floats:
     """Q(y - rho W y) - Q X beta - Q W X theta of a direct SAR or SDM on its own panel, (T, N)."""
     slopes = dict(zip(one.estimates.terms, one.estimates.estimate[0].tolist(), strict=True))
@@ -112,23 +115,6 @@ def spatial_residuals(one: FittedColumn) -> Floats:
         if f"w_{name}" in slopes:
             e = e - slopes[f"w_{name}"] * np.asarray(weights.lag(values))
     return balanced_split(e)[0][0]
-
-
-def _cd(case: Case, e: Floats, a: float) -> Check:
-    """Pesaran's CD among those of independent errors with the units' own variances and the same AR(1)."""
-    cd, t = left.pesaran_cd(e), len(e)
-    within = float(np.clip(a, -WALK, WALK)) if np.isfinite(a) else 0.0
-    drawn = left.simulated_cd(left.error_deviations(e), within, t, DRAWS, case.random("pesaran"))
-    low, high = np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2]).tolist()
-    pvalue = float(folded_p_values(drawn, np.array(cd)))
-    said = (
-        f"Pesaran's CD of the residuals of table 2 is {cd:.1f}; independent units would give {low:.1f} to {high:.1f}: "
-        "units share shocks that period effects do not remove."
-    )
-    quiet = f"Pesaran's CD of the residuals of table 2 is {cd:.1f}; independent units give {low:.1f} to {high:.1f}."
-    numbers = {"cd": cd, "pvalue": pvalue, "lower": low, "upper": high}
-    far = pvalue < LEVEL and abs(cd - float(drawn.mean())) > FAR
-    return Check.fact("pesaran-cd", INFORMS if far else SILENT, said, quiet, numbers)
 
 
 def _moran(case: Case, model: str, e: Floats, name: str, *, spatial: bool) -> Check:

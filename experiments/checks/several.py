@@ -28,7 +28,19 @@ def check(case: Case) -> Iterator[Check]:
     roles = case.panel.roles
     if case.effect is None or not case.headline or not (case.real.spec.robustness.outcomes or roles.mediators):
         return
-    scores = dict(_scores(case))
+
+    # By outcome or mediator: scores by cluster (G,) and the treatment's coefficient; a sample of its own each.
+    scores = {str(roles.outcome): _of(case.panel, str(roles.outcome), case.clusters)}
+    place = dict(zip(case.panel.units, case.clusters.tolist(), strict=True))
+    others = [(name, case.panel) for name in roles.mediators]
+    others += [(name, with_further(case.real, (name,))[0]) for name in case.real.spec.robustness.outcomes]
+    for name, panel in others:
+        try:
+            check_fixed(panel, (*panel.roles.regressors, name), "warnings")
+        except BadInput:
+            continue
+        codes = np.array([place[unit] for unit in panel.units])
+        scores[name] = _of(panel, name, codes, int(case.clusters.max()) + 1)
     if len(scores) < 2:
         return
     names = tuple(scores)
@@ -50,22 +62,6 @@ def check(case: Case) -> Iterator[Check]:
     severity = SILENT if not lost else WEAKENS if str(roles.outcome) in lost else INFORMS
     said = f"Tested together (Romano and Wolf), the effects on {len(names)} outcomes and mediators have p: {listed}."
     yield Check.fact("romano-wolf", severity, said, "", numbers)
-
-
-def _scores(case: Case) -> Iterator[tuple[str, tuple[Floats, float]]]:
-    """By outcome or mediator: scores by cluster (G,) and the treatment's coefficient; a sample of its own each, nothing
-    where the regression cannot be."""
-    roles = case.panel.roles
-    yield str(roles.outcome), _of(case.panel, str(roles.outcome), case.clusters)
-    place = dict(zip(case.panel.units, case.clusters.tolist(), strict=True))
-    others = [(name, case.panel) for name in roles.mediators]
-    others += [(name, with_further(case.real, (name,))[0]) for name in case.real.spec.robustness.outcomes]
-    for name, panel in others:
-        try:
-            check_fixed(panel, (*panel.roles.regressors, name), "warnings")
-        except BadInput:
-            continue
-        yield name, _of(panel, name, np.array([place[unit] for unit in panel.units]), int(case.clusters.max()) + 1)
 
 
 def _of(panel: Panel, name: str, clusters: Codes, count: int = 0) -> tuple[Floats, float]:

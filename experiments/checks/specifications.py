@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -77,7 +77,21 @@ def check(case: Case) -> Iterator[Check]:
     yield _error_types(case)
     if case.headline:
         every = [*_of_tables(case), *tried(case)]
-        yield _counts(case, every)
+
+        # A count is no test: specifications are no independent samples, and some are only less precise.
+        same, at5, at10 = counts(every, case.effect_value)
+        n, values = len(every), sorted(one.estimate for one in every)
+        other = sorted((one for one in every if one.estimate * case.effect_value <= 0), key=lambda one: one.pvalue)
+        against = "; ".join(f"{one.label} {number(one.estimate)}" for one in other[:LISTED])
+        are = "is" if at5 == 1 else "are"
+        said = (
+            f"Of {n} specifications, {same} have the sign of the effect, {at5} {are} significant at 5% and {at10} at "
+            f"10%, from {number(values[0])} to {number(values[-1])}.{f' Others: {against}.' if against else ''}"
+        )
+        numbers = {"specifications": n, "same_sign": same, "significant_5": at5, "significant_10": at10,
+                   "lowest": values[0], "highest": values[-1]}  # fmt: skip
+        yield Check.fact("specification-curve", INFORMS if same < n else SILENT, said, "",
+                      {name: float(value) for name, value in numbers.items()})  # fmt: skip
         case.ledger.specifications += every
         case.ledger.draw(curve_figure, every, case.effect.estimate, case.ledger.name(case.outcome_name))
 
@@ -137,7 +151,16 @@ def _of_tables(case: Case) -> Iterator[Specification]:
         if record.place == place and record.term == term:
             best[place, record.se_type] = 0, "errors", f"errors {error_label(record.se_type)}", record
             continue
-        named = _named(record, term)
+        named = None  # kind and label of a record that is an estimate of the effect
+        if record.term == term and record.table == ROBUSTNESS:
+            named = "check", record.sample
+        elif record.term == term and record.table in ("3", "4"):
+            if record.model == "did" and record.place != EQUAL_EFFECTS:
+                named = "sample", "beside the other policy" if record.sample == "all" else record.sample
+        elif record.table == STAGGERED and record.term == "overall":
+            named = "estimator", heading(record.model, record.transform)
+        elif record.table == SPATIAL["sdm"][0] and record.term == f"direct:{term}":
+            named = "W", f"{heading(record.model, None)} {record.transform}, W {record.weights}"
         if named is not None:
             classical = record.se_type in ("iid", "information", "simulation")
             rank = 0 if record.se_type == case.main_error else 2 if classical else 1  # lower is better
@@ -149,37 +172,3 @@ def _of_tables(case: Case) -> Iterator[Specification]:
         assert record.pvalue is not None
         lower, upper = (float("nan") if end is None else end for end in (record.lower, record.upper))
         yield Specification(kind, label, record.estimate, record.se_type, record.pvalue, lower, upper)
-
-
-def _named(record: Record, term: str) -> tuple[str, str] | None:
-    """Kind and label of a record that is an estimate of the effect, None for any other."""
-    if record.table in ("3", "4") and record.model == "did" and record.term == term and record.place != EQUAL_EFFECTS:
-        beside = "beside the other policy" if record.sample == "all" else record.sample
-        return "sample", beside
-    if record.table == ROBUSTNESS and record.term == term:
-        return "check", record.sample
-    if record.table == STAGGERED and record.term == "overall":
-        return "estimator", heading(record.model, record.transform)
-    if record.table == SPATIAL["sdm"][0] and record.term == f"direct:{term}":
-        return "W", f"{heading(record.model, None)} {record.transform}, W {record.weights}"
-    return None
-
-
-def _counts(case: Case, every: Sequence[Specification]) -> Check:
-    """How many specifications have the sign of the effect, and how many are significant with that sign.
-
-    A count is no test: specifications are no independent samples, and some are only less precise.
-    """
-    same, at5, at10 = counts(every, case.effect_value)
-    n, values = len(every), sorted(one.estimate for one in every)
-    other = sorted((one for one in every if one.estimate * case.effect_value <= 0), key=lambda one: one.pvalue)
-    against = "; ".join(f"{one.label} {number(one.estimate)}" for one in other[:LISTED])
-    are = "is" if at5 == 1 else "are"
-    said = (
-        f"Of {n} specifications, {same} have the sign of the effect, {at5} {are} significant at 5% and {at10} at "
-        f"10%, from {number(values[0])} to {number(values[-1])}.{f' Others: {against}.' if against else ''}"
-    )
-    numbers = {"specifications": n, "same_sign": same, "significant_5": at5, "significant_10": at10,
-               "lowest": values[0], "highest": values[-1]}  # fmt: skip
-    return Check.fact("specification-curve", INFORMS if same < n else SILENT, said, "",
-                      {name: float(value) for name, value in numbers.items()})  # fmt: skip

@@ -68,7 +68,27 @@ def check(case: Case) -> Iterator[Check]:
         yield Check.fact("pre-trend", SILENT, f"There is no test of pre-trends: {path.lacking}.")
         return
     yield _pretrend(case, path)
-    yield from _bounds(case, path)
+
+    # Breakdown values under relative magnitudes, for the first period after adoption and for the mean.
+    post = len(path.events) - path.pre
+    asked = {"honest-breakdown:first": ("effect in the first period", np.eye(1, post)[0]),
+             "honest-breakdown": ("mean effect by time since adoption", np.full(post, 1.0 / post))}  # fmt: skip
+    for (code, (what, weights)), value in zip(asked.items(), breakdowns(path), strict=True):
+        low, high = BoundsQuestion(path.estimate, path.covariance, path.pre, weights).original
+        numbers = {"breakdown": value, "original_lower": low, "original_upper": high}
+        said = (
+            f"The honest breakdown value of the {what} is {value:.2f}: it is not told from zero once trends after "
+            f"adoption differ {value:.2f} times as much a period as the most they did before."
+        )
+        if value == 0.0:
+            said = (
+                f"The honest breakdown value of the {what} is 0: even with parallel trends its interval, {number(low)} "
+                f"to {number(high)}, holds zero."
+            )
+        if not np.isfinite(value):
+            said = f"No change of trends that was tried takes the {what} to zero."
+        severity = SILENT if value >= FRAGILE else WEAKENS if value == 0.0 and case.claimed else INFORMS
+        yield Check.fact(code, severity, said, "", numbers, unit=UNIT, benchmark=FRAGILE)
 
 
 def _pretrend(case: Case, path: EventTimes) -> Check:
@@ -98,26 +118,3 @@ def _pretrend(case: Case, path: EventTimes) -> Check:
     )
     severity = SILENT if abs(bias) <= abs(mean) else WEAKENS if case.claimed else INFORMS
     return Check.fact("pre-trend", severity, said, f"{passed}.", numbers, **more)
-
-
-def _bounds(case: Case, path: EventTimes) -> Iterator[Check]:
-    """Breakdown values under relative magnitudes, for the first period after adoption and for the mean."""
-    post = len(path.events) - path.pre
-    asked = {"honest-breakdown:first": ("effect in the first period", np.eye(1, post)[0]),
-             "honest-breakdown": ("mean effect by time since adoption", np.full(post, 1.0 / post))}  # fmt: skip
-    for (code, (what, weights)), value in zip(asked.items(), breakdowns(path), strict=True):
-        low, high = BoundsQuestion(path.estimate, path.covariance, path.pre, weights).original
-        numbers = {"breakdown": value, "original_lower": low, "original_upper": high}
-        said = (
-            f"The honest breakdown value of the {what} is {value:.2f}: it is not told from zero once trends after "
-            f"adoption differ {value:.2f} times as much a period as the most they did before."
-        )
-        if value == 0.0:
-            said = (
-                f"The honest breakdown value of the {what} is 0: even with parallel trends its interval, {number(low)} "
-                f"to {number(high)}, holds zero."
-            )
-        if not np.isfinite(value):
-            said = f"No change of trends that was tried takes the {what} to zero."
-        severity = SILENT if value >= FRAGILE else WEAKENS if value == 0.0 and case.claimed else INFORMS
-        yield Check.fact(code, severity, said, "", numbers, unit=UNIT, benchmark=FRAGILE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import nullcontext, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from shlex import quote
@@ -427,7 +427,7 @@ def trust(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **choi
     from experiments.run.places import named_place
     from experiments.run.resume import Resume
     from experiments.trust.document import document, print_trust, write_trust
-    from experiments.trust.evidence import opened, seconds_of
+    from experiments.trust.evidence import RunContext, seconds_of
     from experiments.trust.trust import trust
     from results.store.disk import check_folder
     from results.tables.terminal_tables import NamesConsole
@@ -439,10 +439,9 @@ def trust(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **choi
     console = NamesConsole(stderr=as_json)
     real = read_real_panel(panel, spec)
     accepted = {name: choices.pop(name) for name in ("accept_code_change", "accept_other_numbers")}
-    with opened(out, place, Resume(**accepted)) as context:
-        found = trust(
-            real, budget=seconds, context=context, say=lambda line: console.print(line, style="dim"), **choices
-        )
+    with closing(place.open()) as executor:
+        found = trust(real, budget=seconds, context=RunContext(out, executor, Resume(**accepted)),
+                      say=lambda line: console.print(line, style="dim"), **choices)  # fmt: skip
     held = document(found)
     written = write_trust(held, out)
     if as_json:
@@ -493,8 +492,7 @@ def race(
     from experiments.panel_spec.spec import read_real_panel
     from experiments.run.places import named_place
     from experiments.run.reporting import check_output
-    from experiments.run.resume import Resume
-    from experiments.trust.evidence import opened, seconds_of
+    from experiments.trust.evidence import RunContext, seconds_of
     from experiments.trust.race import document, print_race, race
     from results.report.panel_pages import race_page
     from results.store.disk import write_whole
@@ -510,8 +508,8 @@ def race(
         check_output(out, "--out", (".json",))
     console = NamesConsole(stderr=as_json)
     real = read_real_panel(panel, spec)
-    with aside() if as_json else nullcontext(), opened(None, place, Resume()) as context:
-        found = race(real, kinds=kinds, budget=seconds, context=context,
+    with aside() if as_json else nullcontext(), closing(place.open()) as executor:
+        found = race(real, kinds=kinds, budget=seconds, context=RunContext(executor=executor),
                      say=lambda line: console.print(line, style="dim"), **choices)  # fmt: skip
     text = json.dumps(document(found), ensure_ascii=False, indent=1)
     if as_json:

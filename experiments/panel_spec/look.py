@@ -145,7 +145,11 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
     controls, parts, again, beyond = _explaining(moving, outcome, treatment, candidates, rows)
     complete = np.isfinite(np.array([others[name] for name in (outcome, *policies[:1], *controls)])).all(axis=0)
     fixed = {name: x[np.isfinite(x)] for name, x in others.items() if name in constant}
-    units, coordinates = len(set(rows.labels)), _coordinates(fixed)
+    longitude, latitude = (
+        _likeliest([name for name, x in fixed.items() if np.abs(x).max() <= DEGREES[place]], words)
+        for place, words in (("longitude", LONGITUDE_WORDS), ("latitude", LATITUDE_WORDS))
+    )
+    units, coordinates = len(set(rows.labels)), ((longitude, latitude) if longitude and latitude else None)
     capital = _likeliest([name for name, x in fixed.items() if set(np.unique(x)) == {0.0, 1.0}], CAPITAL_WORDS)
     groups = tuple(name for name in constant if name not in (*others, *dates)
                    and 2 <= frame[name].nunique() <= MOST_GROUPS)  # fmt: skip
@@ -636,14 +640,6 @@ def _explained(column: Floats, others: list[Floats]) -> tuple[float, Floats]:
     moves = least_squares(x, column)
     rest, total = column - x @ moves, float(column @ column)
     return 1 - float(rest @ rest) / total, np.abs(moves) / np.sqrt(total)
-
-
-def _coordinates(fixed: dict[str, Floats]) -> tuple[str, str] | None:
-    longitude, latitude = (
-        _likeliest([name for name, x in fixed.items() if np.abs(x).max() <= DEGREES[place]], words)
-        for place, words in (("longitude", LONGITUDE_WORDS), ("latitude", LATITUDE_WORDS))
-    )
-    return (longitude, latitude) if longitude and latitude else None
 
 
 def _ranked(names: Iterable[str], words: tuple[str, ...]) -> tuple[str, ...]:

@@ -28,8 +28,6 @@ from experiments.panel_spec.reading import as_read, grouped_problems, without_co
 from experiments.panel_spec.sections import (
     PLACES,
     Balance,
-    IndexSection,
-    InferenceSection,
     IvSection,
     PanelSection,
     PsmSection,
@@ -42,8 +40,8 @@ from experiments.panel_spec.sections import (
 from experiments.panel_spec.transforms import (
     apply_transforms,
     from_first_year,
+    number_columns,
     periods_without,
-    unit_mean,
     with_capital,
 )
 from experiments.panel_spec.weights import OfFile, mean_of, place_problems, with_orders
@@ -77,16 +75,45 @@ EFFECTS = ("direct:", "indirect:", "total:")
 def conflicts(spec: Spec) -> Iterator[Problem]:
     """All of them, section by section."""
     panel, file = spec.panel, spec.file
-    if spec.index is not None:
-        yield from _index_problems(spec.index, spec, f"{file}, [index]")
-    yield from _role_problems(panel, spec.index, f"{file}, [panel]")
+    yield from _role_problems(spec)
     yield from _names_of_terms(spec)
     for made in spec.transform:
         if made.name in (panel.unit, panel.period):
             yield Problem(f"{made.name!r} is the unit or the period", f"{file}, [transform]", "a new name",
                           "choose another name")  # fmt: skip
-    yield from _weights_problems(spec)
-    yield from _error_problems(spec.inference, panel, spec.group_columns, f"{file}, [inference] errors")
+    where = f"{spec.file}, [[weights]]"
+    if spec.spatial.cutoffs and spec.panel.longitude is None:
+        yield Problem("cutoffs need coordinates", f"{spec.file}, [spatial]", "longitude and latitude in [panel]",
+                      "name the columns in degrees")  # fmt: skip
+    if "effects" in spec.spatial.model_fields_set and not (spec.weights or spec.spatial.cutoffs):
+        yield Problem("effects without spatial weights: there is no spatial model", f"{spec.file}, [spatial]",
+                      "[[weights]] as well, or cutoffs", "add a table [[weights]], or remove effects")  # fmt: skip
+    labels = [section.label for section in spec.weights]
+    for label in dict.fromkeys(labels):
+        if labels.count(label) > 1:
+            yield Problem(f"two weights are called {label!r}", where, "different names",
+                          'give one of them name = "..."')  # fmt: skip
+    for section in spec.weights:
+        if section.places and spec.panel.longitude is None:
+            yield Problem(f"{section.label} needs coordinates", where, "longitude and latitude in [panel]",
+                          "name the columns in degrees")  # fmt: skip
+    where = f"{file}, [inference] errors"
+    keys = {panel.unit: "unit", panel.period: "period"}
+    allowed = forms("regression", (*spec.group_columns, "COLUMN"))
+    for error in dict.fromkeys(spec.inference.errors):
+        named = columns_of(error, spec.group_columns)
+        called = [f"{name!r} is the {keys[name]}" for name in named if name in keys and name != keys[name]]
+        own = tuple(name for name in named if name not in ("", "unit", "period"))  # which become groups of units
+        if not served(error, own, "regression"):
+            yield Problem(f"unknown error type {error!r}", where,
+                          one_of(allowed, error, "`panelproof kinds`"),
+                          closest(error, allowed, "choose among them"))  # fmt: skip
+        elif called:
+            yield Problem(f"{error!r}: {' and '.join(called)}", where, "unit, period, or a column of groups of units",
+                          "write cluster:unit, wild:unit or cluster:period")  # fmt: skip
+        elif error.startswith("conley:") and panel.longitude is None:
+            yield Problem(f"{error!r} needs coordinates", where, "longitude and latitude in [panel]",
+                          "name the columns in degrees, or choose another error type")  # fmt: skip
     yield from _robustness_problems(spec.robustness, panel, f"{file}, [robustness]")
     yield from _interaction_problems(spec)
     if (psm := spec.robustness.psm) is not None:
@@ -101,25 +128,26 @@ def conflicts(spec: Spec) -> Iterator[Problem]:
         yield from _iv_problems(spec.iv, panel, f"{file}, [iv]")
 
 
-def _index_problems(index: IndexSection, spec: Spec, where: str) -> Iterator[Problem]:
-    panel = spec.panel
-    if panel.outcome not in (None, index.name):
-        yield Problem(f"outcome = {panel.outcome!r} is not the index {index.name!r}", f"{spec.file}, [panel]",
-                      f"outcome = {index.name!r}, or none", "remove outcome, or remove [index]")  # fmt: skip
-    if index.name == TREATMENT and (panel.treatment or panel.first_treated):
-        yield Problem(f"name = {index.name!r}", where, f"the name {TREATMENT!r} for the treatment only",
-                      "choose another name")  # fmt: skip
-    taken = {panel.unit: "the unit", panel.period: "the period"}
-    taken |= {made.name: "made in [transform] already" for made in spec.transform}
-    for name in (index.name, *index.diversification):
-        if name in taken:
-            yield Problem(f"{name!r} is {taken[name]}", where, "a new name", "choose another name")
-    if index.name in index.diversification:
-        yield Problem(f"{index.name!r} is the index and a diversification", where, "different names",
-                      "choose another name")  # fmt: skip
+def _role_problems(spec: Spec) -> Iterator[Problem]:
+    """What [index] and [panel] make of columns that have another role already."""
+    panel, index, where = spec.panel, spec.index, f"{spec.file}, [index]"
+    if index is not None:
+        if panel.outcome not in (None, index.name):
+            yield Problem(f"outcome = {panel.outcome!r} is not the index {index.name!r}", f"{spec.file}, [panel]",
+                          f"outcome = {index.name!r}, or none", "remove outcome, or remove [index]")  # fmt: skip
+        if index.name == TREATMENT and (panel.treatment or panel.first_treated):
+            yield Problem(f"name = {index.name!r}", where, f"the name {TREATMENT!r} for the treatment only",
+                          "choose another name")  # fmt: skip
+        taken = {panel.unit: "the unit", panel.period: "the period"}
+        taken |= {made.name: "made in [transform] already" for made in spec.transform}
+        for name in (index.name, *index.diversification):
+            if name in taken:
+                yield Problem(f"{name!r} is {taken[name]}", where, "a new name", "choose another name")
+        if index.name in index.diversification:
+            yield Problem(f"{index.name!r} is the index and a diversification", where, "different names",
+                          "choose another name")  # fmt: skip
 
-
-def _role_problems(panel: PanelSection, index: IndexSection | None, where: str) -> Iterator[Problem]:
+    where = f"{spec.file}, [panel]"
     if panel.treatment and panel.first_treated:
         yield Problem("treatment and first_treated are both given", where, "one of them", "remove one")
     if panel.treatment_kind and not panel.treatment:
@@ -136,9 +164,9 @@ def _role_problems(panel: PanelSection, index: IndexSection | None, where: str) 
         if roles.count(name) > 1:
             yield Problem(f"the column {name!r} is used twice", where, "one role for each column", "name it once")
     keys = ("unit", "period", "outcome", "treatment", "first_treated", "other_policy")
-    taken = {getattr(panel, key): key for key in keys} | dict.fromkeys(indicators, "an indicator of the index")
-    if panel.weight and panel.weight in taken:
-        yield Problem(f"weight = {panel.weight!r} is {taken[panel.weight].replace('_', ' ')}", where,
+    held = {getattr(panel, key): key for key in keys} | dict.fromkeys(indicators, "an indicator of the index")
+    if panel.weight and panel.weight in held:
+        yield Problem(f"weight = {panel.weight!r} is {held[panel.weight].replace('_', ' ')}", where,
                       "a column of its own (or a control), such as the population", "name another column")  # fmt: skip
     if panel.unit in panel.groups:
         yield Problem(f"groups names {panel.unit!r}, which is the unit", where, "columns of groups of units",
@@ -172,47 +200,6 @@ def _names_of_terms(spec: Spec) -> Iterator[Problem]:
         if name in PLACES and getattr(panel, name) not in (None, column):
             yield Problem(f"the group {name!r} is not the one that [panel] names for {name}", spec.file,
                           "a column of another name", "rename that column")  # fmt: skip
-
-
-def _weights_problems(spec: Spec) -> Iterator[Problem]:
-    where = f"{spec.file}, [[weights]]"
-    if spec.spatial.cutoffs and spec.panel.longitude is None:
-        yield Problem("cutoffs need coordinates", f"{spec.file}, [spatial]", "longitude and latitude in [panel]",
-                      "name the columns in degrees")  # fmt: skip
-    if "effects" in spec.spatial.model_fields_set and not (spec.weights or spec.spatial.cutoffs):
-        yield Problem("effects without spatial weights: there is no spatial model", f"{spec.file}, [spatial]",
-                      "[[weights]] as well, or cutoffs", "add a table [[weights]], or remove effects")  # fmt: skip
-    labels = [section.label for section in spec.weights]
-    for label in dict.fromkeys(labels):
-        if labels.count(label) > 1:
-            yield Problem(f"two weights are called {label!r}", where, "different names",
-                          'give one of them name = "..."')  # fmt: skip
-    for section in spec.weights:
-        if section.places and spec.panel.longitude is None:
-            yield Problem(f"{section.label} needs coordinates", where, "longitude and latitude in [panel]",
-                          "name the columns in degrees")  # fmt: skip
-
-
-def _error_problems(
-    inference: InferenceSection, panel: PanelSection, groups: tuple[str, ...], where: str
-) -> Iterator[Problem]:
-    """Error types that do not exist, or that name what has another name."""
-    keys = {panel.unit: "unit", panel.period: "period"}
-    allowed = forms("regression", (*groups, "COLUMN"))
-    for error in dict.fromkeys(inference.errors):
-        named = columns_of(error, groups)
-        called = [f"{name!r} is the {keys[name]}" for name in named if name in keys and name != keys[name]]
-        own = tuple(name for name in named if name not in ("", "unit", "period"))  # which become groups of units
-        if not served(error, own, "regression"):
-            yield Problem(f"unknown error type {error!r}", where,
-                          one_of(allowed, error, "`panelproof kinds`"),
-                          closest(error, allowed, "choose among them"))  # fmt: skip
-        elif called:
-            yield Problem(f"{error!r}: {' and '.join(called)}", where, "unit, period, or a column of groups of units",
-                          "write cluster:unit, wild:unit or cluster:period")  # fmt: skip
-        elif error.startswith("conley:") and panel.longitude is None:
-            yield Problem(f"{error!r} needs coordinates", where, "longitude and latitude in [panel]",
-                          "name the columns in degrees, or choose another error type")  # fmt: skip
 
 
 def _robustness_problems(section: RobustnessSection, panel: PanelSection, where: str) -> Iterator[Problem]:
@@ -360,28 +347,24 @@ def _panel_problems(spec: Spec, panel: Panel) -> Iterator[Problem]:
             every = np.ones(len(panel.units), dtype=bool)
             yield from _treatment_problems(panel, every, inside, f"windows: [{first}, {last}]", where)
     yield from _matching_problems(section.psm, panel, f"{spec.file}, [robustness.psm]")
-    yield from _exclusion_problems(spec, panel, where)
+    every = np.ones(len(panel.periods), dtype=bool)
+    for name, excluded in spec.robustness.exclude.items():
+        labels = unit_values(spec, panel, name)
+        unknown = [text for text in map(value_label, excluded) if text not in labels]
+        for text in unknown:
+            yield Problem(f"exclude.{name} names {text!r}, which is not in the panel", where,
+                          one_of(sorted(set(labels)), text), closest(text, labels))  # fmt: skip
+        kept = kept_units(spec, panel, name)
+        if kept.sum() < 2:
+            yield Problem(f"exclude.{name} leaves {kept.sum()} units", where, "two or more", "exclude fewer")
+        elif not unknown:
+            yield from _treatment_problems(panel, kept, every, f"exclude.{name}", where)
     if spec.ddd is not None:
         values = dict.fromkeys(group_labels(panel.attributes[spec.ddd.group]).tolist())
         if len(values) != 2:
             yield Problem(f"group = {spec.ddd.group!r} has {amount(len(values), "value")}: "
                           f"{listed(values)}", f"{spec.file}, [ddd]", "a column of two values",
                           "name another, or make one in [transform]")  # fmt: skip
-
-
-def _exclusion_problems(spec: Spec, panel: Panel, where: str) -> Iterator[Problem]:
-    every = np.ones(len(panel.periods), dtype=bool)
-    for name, values in spec.robustness.exclude.items():
-        labels = unit_values(spec, panel, name)
-        unknown = [text for text in map(value_label, values) if text not in labels]
-        for text in unknown:
-            yield Problem(f"exclude.{name} names {text!r}, which is not in the panel", where,
-                          one_of(sorted(set(labels)), text), closest(text, labels))  # fmt: skip
-        left = kept_units(spec, panel, name)
-        if left.sum() < 2:
-            yield Problem(f"exclude.{name} leaves {left.sum()} units", where, "two or more", "exclude fewer")
-        elif not unknown:
-            yield from _treatment_problems(panel, left, every, f"exclude.{name}", where)
 
 
 def _treatment_problems(panel: Panel, units: Flags, periods: Flags, what: str, where: str) -> Iterator[Problem]:
@@ -605,7 +588,9 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
         frame.attrs["called"] = {treatment: section.first_treated}
     attributes = spec.attributes
     for name in spec.mean_columns:
-        frame[mean_of(name)] = unit_mean(frame, name, rows)
+        (values,) = number_columns(frame, (name,), rows)
+        means = pd.Series(values).groupby(rows.labels).transform("mean")
+        frame[mean_of(name)] = np.asarray(means, dtype=np.float64)
         attributes[mean_of(name)] = mean_of(name)
     without = _without_lags(spec, rows)
     if {*spec.variables, *spec.further}.intersection(frame.select_dtypes(exclude=["number", "bool"])):

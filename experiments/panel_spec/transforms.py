@@ -98,13 +98,7 @@ def _read_transforms(data: object, info: ValidationInfo) -> tuple[Transform, ...
     for name, value in data.items():
         with gathering(reading.problems):
             found.append(read_transform(name, value, where))
-    reading.problems.extend(_order_problems(found, where))
-    return tuple(found)
-
-
-def _order_problems(transforms: Sequence[Transform], where: str) -> list[Problem]:
-    """Columns that are made of themselves, or of one that is made after them."""
-    made = {transform.name: transform.columns for transform in transforms}
+    made = {transform.name: transform.columns for transform in found}
     problems, before = [], set[str]()
     for name, columns in made.items():
         for column in (column for column in columns if column in made and column not in before):
@@ -115,7 +109,8 @@ def _order_problems(transforms: Sequence[Transform], where: str) -> list[Problem
             remedy = "make one of them of other columns" if circle else f"write {column} above {name}"
             problems.append(Problem(what, f"{where} {name}", "columns of the file, and those made above", remedy))
         before.add(name)
-    return problems
+    reading.problems.extend(problems)
+    return tuple(found)
 
 
 def _way(made: Mapping[str, Sequence[str]], start: str, end: str) -> tuple[str, ...]:
@@ -195,7 +190,25 @@ def _value(transform: Transform, columns: list[Floats], rows: Rows, notes: list[
                      f"{given.size:,} rows of the file that have a value.")  # fmt: skip
         return np.asarray(columns[0] - given.mean())
     if transform.function == QUANTILES:
-        return _grouped(transform, columns[0], rows, notes)
+        name, groups, period = transform.columns[0], int(transform.factor), transform.period
+        where = f"{rows.file}, [transform] {transform.name}"
+        base = pd.Series(columns[0][rows.years == period], np.asarray(rows.labels)[rows.years == period]).dropna()
+        lacking = [str(unit) for unit in dict.fromkeys(rows.labels) if unit not in base.index]
+        if lacking:
+            raise bad(f"{name} has no value in {period} for {len(lacking)} units: {listed(lacking)}", where=where,
+                      allowed="a value of every unit in that period",
+                      remedy="choose another period, or fill them")  # fmt: skip
+        ends = np.quantile(base, np.arange(1, groups) / groups)
+        codes = pd.Series(np.searchsorted(ends, base.to_numpy(), side="left") + 1.0, base.index)
+        sizes = [int((codes == group + 1).sum()) for group in range(groups)]
+        if min(sizes) == 0:
+            raise bad(f"{groups} groups by {name} in {period} have {listed(sizes)} units", where=where,
+                      allowed="units in every group",
+                      remedy="ask for fewer groups: many units have the same value")  # fmt: skip
+        said = [f"{group + 1}{f' up to {end:.6g}' if end is not None else ''} ({size} units)"
+                for group, (end, size) in enumerate(zip((*ends.tolist(), None), sizes, strict=True))]  # fmt: skip
+        notes.append(f"{transform.name} groups units by {name} in {period}: {', '.join(said)}.")
+        return codes.reindex(rows.labels).to_numpy(dtype=np.float64)
     if transform.function in DOMAINS:
         allowed, inside, limit = DOMAINS[transform.function]
         seen = np.all([~np.isnan(values) for values in columns], axis=0)
@@ -209,32 +222,6 @@ def _value(transform: Transform, columns: list[Floats], rows: Rows, notes: list[
     if transform.function == "scale":
         columns = [*columns, np.asarray(transform.factor)]
     return np.asarray(POINTWISE[transform.function][1](*columns))
-
-
-def _grouped(transform: Transform, values: Floats, rows: Rows, notes: list[str]) -> Floats:
-    """1, 2, ... by the quantiles of units' values in a period, the same in all rows of a unit, (rows,).
-
-    Raises BadInput for units without a value then, and for values of which some group has none.
-    """
-    name, groups, period = transform.columns[0], int(transform.factor), transform.period
-    where = f"{rows.file}, [transform] {transform.name}"
-    base = pd.Series(values[rows.years == period], np.asarray(rows.labels)[rows.years == period]).dropna()
-    lacking = [str(unit) for unit in dict.fromkeys(rows.labels) if unit not in base.index]
-    if lacking:
-        raise bad(f"{name} has no value in {period} for {len(lacking)} units: {listed(lacking)}", where=where,
-                  allowed="a value of every unit in that period",
-                  remedy="choose another period, or fill them")  # fmt: skip
-    ends = np.quantile(base, np.arange(1, groups) / groups)
-    codes = pd.Series(np.searchsorted(ends, base.to_numpy(), side="left") + 1.0, base.index)
-    sizes = [int((codes == group + 1).sum()) for group in range(groups)]
-    if min(sizes) == 0:
-        raise bad(f"{groups} groups by {name} in {period} have {listed(sizes)} units", where=where,
-                  allowed="units in every group",
-                  remedy="ask for fewer groups: many units have the same value")  # fmt: skip
-    said = [f"{group + 1}{f' up to {end:.6g}' if end is not None else ''} ({size} units)"
-            for group, (end, size) in enumerate(zip((*ends.tolist(), None), sizes, strict=True))]  # fmt: skip
-    notes.append(f"{transform.name} groups units by {name} in {period}: {', '.join(said)}.")
-    return codes.reindex(rows.labels).to_numpy(dtype=np.float64)
 
 
 def from_first_year(column: pd.Series[Any], rows: Rows) -> Floats:
@@ -259,12 +246,6 @@ def from_first_year(column: pd.Series[Any], rows: Rows) -> Floats:
                                 f"{column.name!r}", "one a unit", "keep the first"))  # fmt: skip
     refuse(problems)
     return np.asarray(rows.years >= grouped.transform("min").fillna(np.inf).to_numpy(), dtype=np.float64)
-
-
-def unit_mean(frame: pd.DataFrame, name: str, rows: Rows) -> Floats:
-    """Each row's mean of its unit in a column, (rows,); raises BadInput for text."""
-    (values,) = number_columns(frame, (name,), rows)
-    return np.asarray(pd.Series(values).groupby(rows.labels).transform("mean"), dtype=np.float64)
 
 
 def with_capital(panel: Panel, file: str, column: str | None) -> Panel:

@@ -286,23 +286,20 @@ def with_orders(sections: tuple[AnyWeights, ...], frame: pd.DataFrame, rows: Row
     for section in sections:
         if isinstance(section, OfFile) and section.order_column is not None:
             with gathering(problems):
-                units = _order_by(section.order_column, frame, rows)
+                values, wrong = numbers(frame[section.order_column])
+                shown = unit_labels(frame[section.order_column]) if wrong.size else values
+                keys = pd.Series(shown).groupby(rows.labels, sort=False)
+                first, distinct = keys.first(), keys.nunique()
+                where = f"{rows.file}, column {section.order_column!r}, for [[weights]] units"
+                remedy = "name a column that numbers the units"
+                if (distinct != 1).any():
+                    raise bad(f"is not one value for the unit {distinct.index[distinct != 1][0]}", where=where,
+                              allowed="one value per unit in all periods", remedy=remedy)  # fmt: skip
+                if first.duplicated().any():
+                    raise bad(f"is {first[first.duplicated()].iloc[0]} for several units", where=where,
+                              allowed="another value for each unit", remedy=remedy)  # fmt: skip
+                units = tuple(str(unit) for unit in first.sort_values(kind="stable").index)
                 section = section.model_copy(update={"units": units})
         made.append(section)
     refuse(problems)
     return tuple(made)
-
-
-def _order_by(name: str, frame: pd.DataFrame, rows: Rows) -> tuple[str, ...]:
-    """Units in ascending order of a column: of its numbers, or else of its text."""
-    values, wrong = numbers(frame[name])
-    keys = pd.Series(unit_labels(frame[name]) if wrong.size else values).groupby(rows.labels, sort=False)
-    first, distinct = keys.first(), keys.nunique()
-    where, remedy = f"{rows.file}, column {name!r}, for [[weights]] units", "name a column that numbers the units"
-    if (distinct != 1).any():
-        raise bad(f"is not one value for the unit {distinct.index[distinct != 1][0]}", where=where,
-                  allowed="one value per unit in all periods", remedy=remedy)  # fmt: skip
-    if first.duplicated().any():
-        raise bad(f"is {first[first.duplicated()].iloc[0]} for several units", where=where,
-                  allowed="another value for each unit", remedy=remedy)  # fmt: skip
-    return tuple(str(unit) for unit in first.sort_values(kind="stable").index)

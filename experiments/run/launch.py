@@ -212,16 +212,12 @@ def launch(
     return records, int((records.states == BlockState.POISONED).sum())
 
 
-def never_fitted(store: Store) -> list[str]:
-    """A line for each estimator whose every fit raised, with the last line of most tracebacks."""
-    return [f"{name}: every fit failed: {store.usual_error(name)[0] or 'its traceback was not kept'}"
-            for name in store.never_fitted()]  # fmt: skip
-
-
 def what_failed(store: Store, poisoned: int) -> list[str]:
     """A line for each estimator whose every fit raised, fit that ended its process, and block that is missing."""
+    never = [f"{name}: every fit failed: {store.usual_error(name)[0] or 'its traceback was not kept'}"
+             for name in store.never_fitted()]  # fmt: skip
     again = "blocks killed their workers or could not be drawn; the same command computes them again"
-    return [*never_fitted(store), *lost_fits(store), *([f"{poisoned} {again}"] if poisoned else [])]
+    return [*never, *lost_fits(store), *([f"{poisoned} {again}"] if poisoned else [])]
 
 
 def lost_fits(store: Store) -> list[str]:

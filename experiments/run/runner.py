@@ -291,7 +291,12 @@ def run(
     prepare_process()
     require_numbers(numbers, "run")
     where, plan = _executor(executor, client), plan or Resume()
-    by = _writer(writes, store, where)
+    if writes is not None and writes not in WRITES:
+        raise bad(f"writes = {writes!r}", where="run", allowed=one_of(WRITES, writes), remedy=closest(writes, WRITES))
+    if writes == "workers" and store is None:
+        raise bad("workers cannot write into memory", where="run", allowed="a store in a folder that all share",
+                  remedy="name a store")  # fmt: skip
+    by = writes or ("workers" if getattr(where, "on_this_machine", False) else "client")
     schema = schema_of(study)
     target = None if until is None else Until.read(until, schema.layouts)
     preflight(study)
@@ -509,16 +514,6 @@ def _watched(kept: ZarrStore, hold: Hold, where: Executor, by: str) -> Iterator[
             kept.before_mark = lambda: None  # the store outlives the run
         own()
     hold.settle()
-
-
-def _writer(writes: str | None, store: str | StorePath | None, where: Executor) -> str:
-    """Who writes blocks; raises BadInput for an unknown one, and for workers that would write where no store is."""
-    if writes is not None and writes not in WRITES:
-        raise bad(f"writes = {writes!r}", where="run", allowed=one_of(WRITES, writes), remedy=closest(writes, WRITES))
-    if writes == "workers" and store is None:
-        raise bad("workers cannot write into memory", where="run", allowed="a store in a folder that all share",
-                  remedy="name a store")  # fmt: skip
-    return writes or ("workers" if getattr(where, "on_this_machine", False) else "client")
 
 
 def _executor(executor: Executor | None, client: object) -> Executor:

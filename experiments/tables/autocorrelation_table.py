@@ -74,22 +74,8 @@ def add(real: RealPanel, ledger: Ledger) -> None:
         years = listed(period for period, same in zip(panel.periods, flat, strict=True) if same)
         ledger.note(f"{outcome} is the same for all units in {years}: Moran's I and Geary's C are not defined.")
     varying = np.flatnonzero(~flat)
-    _explain(sections, varying.size)
-    for position, (name, weights) in enumerate(panel.weights.items()):
-        if ac.LinkSums.of(weights).uniform:
-            ledger.note(
-                f"Table 6 leaves out W {name}: this W links all units equally, so Moran's I is always -1/(N - 1)."
-            )
-            continue
-        _residuals(sections, name, weights)
-        if varying.size:
-            _years(sections, varying, name, weights)
-            if position == 0:
-                _add_local(sections, int(varying[-1]), name, weights)
 
-
-def _explain(sections: CrossSections, tests: int) -> None:
-    """What the numbers mean; tests: years over which Holm's p-values are adjusted."""
+    # What the numbers mean; Holm's p-values are adjusted over the years that vary.
     panel, draws, note = sections.panel, sections.draws, sections.ledger.note
     note(
         "Table 6: z = (index - expected)/sd; a negative z of Geary's C means that neighbours are alike. "
@@ -102,14 +88,25 @@ def _explain(sections: CrossSections, tests: int) -> None:
         "This permutation allows for serial correlation, which projection does not: trust it where the two differ."
     )
     smallest = 2 / (draws + 1)
-    if tests * smallest > LEVEL:
+    if varying.size * smallest > LEVEL:
         note(
             f"Table 6: with {draws} draws no p-value by permutation or simulation can be below {smallest:.2g}, and "
-            f"no Holm p-value over {tests} years below {min(1.0, tests * smallest):.2g}. With draws = "
-            f"{least_draws(tests)} or more, they can reach {LEVEL:.0%}."
+            f"no Holm p-value over {varying.size} years below {min(1.0, varying.size * smallest):.2g}. With draws = "
+            f"{least_draws(varying.size)} or more, they can reach {LEVEL:.0%}."
         )
     if not sections.real.panel.balanced:
         note(f"Table 6 uses the balanced part, {len(panel.units)} units x {len(panel.periods)} periods.")
+    for position, (name, weights) in enumerate(panel.weights.items()):
+        if ac.LinkSums.of(weights).uniform:
+            ledger.note(
+                f"Table 6 leaves out W {name}: this W links all units equally, so Moran's I is always -1/(N - 1)."
+            )
+            continue
+        _residuals(sections, name, weights)
+        if varying.size:
+            _years(sections, varying, name, weights)
+            if position == 0:
+                _add_local(sections, int(varying[-1]), name, weights)
 
 
 def _years(sections: CrossSections, varying: Codes, name: str, weights: Weights) -> None:

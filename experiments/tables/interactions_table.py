@@ -90,7 +90,18 @@ def _moderate(real: RealPanel, ledger: Ledger, name: str, column: int) -> None:
     ledger.combine(fitted, {f"{estimates.terms[0]} at {share}": weights for share, weights in at.items()})
     for share, place in zip(QUANTILES, places.tolist(), strict=True):
         ledger.value(fit, f"moderator_p{share}", place, term=name)
-    ledger.draw(marginal_figure, _plot(fitted, observed, mean, tuple(places.tolist()), name, ledger))
+
+    # The effect over the range of the moderator, with the errors that tables print.
+    error = usual_error([error for error in estimates.errors if not without_se(error) and kind_of(error) != "cr2"])
+    points = np.linspace(observed.min(), observed.max(), POINTS)
+    covariance = estimator.covariance(panel, error)
+    weights = np.array([_at(estimates, point - mean) for point in points])
+    effect, se = combine(estimates.estimate[0], covariance, weights)
+    margin = critical_values(np.full(POINTS, covariance.dof), LEVEL) * np.where(se > 0, se, np.nan)
+    ledger.draw(marginal_figure, MarginalPlot(
+        ledger.name(name), ledger.name(panel.roles.outcome), points, effect, effect - margin, effect + margin,
+        tuple(places.tolist()), error_label(error), column,
+    ))  # fmt: skip
 
 
 def moderation_of(real: RealPanel, panel: Panel, name: str, errors: tuple[str, ...], label: str) -> Moderation:
@@ -123,24 +134,6 @@ def _errors(real: RealPanel, panel: Panel, fit: Fit, ledger: Ledger) -> tuple[st
 def _at(estimates: Estimates, distance: float) -> np.ndarray:
     """Weights (K,) of the effect at a distance of the moderator from its mean."""
     return np.array([1.0, distance, *(0.0 for _ in estimates.terms[2:])])
-
-
-def _plot(
-    fitted: FittedColumn, observed: np.ndarray, mean: float, places: tuple[float, ...], name: str, ledger: Ledger
-) -> MarginalPlot:
-    """The effect over the range of the moderator, whose mean is where that of the treatment is, with the errors that
-    tables print."""
-    found = fitted.estimates
-    error = usual_error([error for error in found.errors if not without_se(error) and kind_of(error) != "cr2"])
-    values = np.linspace(observed.min(), observed.max(), POINTS)
-    weights = np.array([_at(found, value - mean) for value in values])
-    covariance = fitted.estimator.covariance(fitted.panel, error)
-    effect, se = combine(found.estimate[0], covariance, weights)
-    margin = critical_values(np.full(POINTS, covariance.dof), LEVEL) * np.where(se > 0, se, np.nan)
-    outcome, column = ledger.name(fitted.panel.roles.outcome), fitted.fit.column
-    return MarginalPlot(
-        ledger.name(name), outcome, values, effect, effect - margin, effect + margin, places, error_label(error), column
-    )  # fmt: skip
 
 
 def _compare_groups(real: RealPanel, ledger: Ledger, group: str) -> None:

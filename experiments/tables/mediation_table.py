@@ -86,18 +86,16 @@ def _add_mediator(real: RealPanel, ledger: Ledger, mediator: str, position: int)
             say_what_has_no_error(ledger, fit, panel, found[one])
     if paths in found:
         say_what_has_no_error(ledger, effects, panel, found[paths].only(("nie", "nde", "total")))
-        _add_sensitivity(real, ledger, paths, effects, found[paths])
+
+        # the indirect effect and its 95% interval if the equations' errors correlated, over a grid of correlations
+        own = found[paths]
+        effect, error = (values[0] for values in paths.sensitivity(real.panel, np.array(CORRELATIONS)))
+        dof = own.dof[:1, own.errors.index("delta"), own.terms.index("nie")]
+        margin = critical_values(dof, LEVEL) * error
+        for at, nie, half in zip(CORRELATIONS, effect, margin, strict=True):
+            ends = {"nie_at_rho": nie, "nie_at_rho_lower": nie - half, "nie_at_rho_upper": nie + half}
+            ledger.values(effects, ends, term=f"rho = {at:g}")
         _add_note(ledger, mediator, found[paths])
-
-
-def _add_sensitivity(real: RealPanel, ledger: Ledger, paths: Mediation, fit: Fit, found: Estimates) -> None:
-    """The indirect effect and its 95% interval if the equations' errors correlated, over a grid of correlations."""
-    effect, error = (values[0] for values in paths.sensitivity(real.panel, np.array(CORRELATIONS)))
-    dof = found.dof[:1, found.errors.index("delta"), found.terms.index("nie")]
-    margin = critical_values(dof, LEVEL) * error
-    for at, nie, half in zip(CORRELATIONS, effect, margin, strict=True):
-        ends = {"nie_at_rho": nie, "nie_at_rho_lower": nie - half, "nie_at_rho_upper": nie + half}
-        ledger.values(fit, ends, term=f"rho = {at:g}")
 
 
 def _add_note(ledger: Ledger, mediator: str, estimates: Estimates) -> None:

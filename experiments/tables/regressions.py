@@ -12,7 +12,6 @@ from estimators.core.estimator import Estimator
 from estimators.core.tile import Tile
 from estimators.linear.equal_effects import InteractionTest
 from estimators.linear.random_effects import RandomEffects
-from experiments.panel_spec.sections import Spec
 from experiments.panel_spec.spec import RealPanel
 from experiments.tables.ledger import (
     ALONE,
@@ -102,7 +101,17 @@ def add_baseline(real: RealPanel, ledger: Ledger) -> None:
         regressors = (roles.treatment,) if title == "alone" else roles.regressors
         if None in regressors or (title == "controls" and not roles.controls):
             continue
-        fits |= _column(title, tuple(name for name in regressors if name), real.spec)
+        names = tuple(name for name in regressors if name)
+        place, effects = BASELINE[title], EFFECTS[title]
+        model = "did" if "unit" in effects else "pooled"
+        label = f"table-{place[0]}-column-{place[1]}"
+        fits[regression(real.spec, f"{label}-{model}", names, effects=effects)] = Fit(place, model)
+        if model == "pooled" and real.spec.panel.weight is None:
+            random = RandomEffects(
+                regressors=names, periods="period" in effects, errors=least_squares_errors(real.spec),
+                label=f"{label}-random", tests=True,
+            )  # fmt: skip
+            fits[random] = Fit(place, "random")
     for estimator, estimates in ledger.fit(real.panel, fits).items():
         say_what_has_no_error(ledger, fits[estimator], real.panel, estimates)
 
@@ -123,21 +132,6 @@ def add_chosen(ledger: Ledger, chosen: Mapping[Estimator, Panel]) -> None:
                 say_what_has_no_error(ledger, fit, panel, known, lambda _: ALONE)
         except BadInput as error:
             ledger.note(f"Table {place[0]} has no column {place[1]} ({estimator.name}): {reasons(error)}.")
-
-
-def _column(title: str, regressors: tuple[str, ...], spec: Spec) -> dict[Estimator, Fit]:
-    """The estimators of one column of table 2."""
-    place, effects = BASELINE[title], EFFECTS[title]
-    model = "did" if "unit" in effects else "pooled"
-    label = f"table-{place[0]}-column-{place[1]}"
-    fits: dict[Estimator, Fit] = {regression(spec, f"{label}-{model}", regressors, effects=effects): Fit(place, model)}
-    if model == "pooled" and spec.panel.weight is None:
-        random = RandomEffects(
-            regressors=regressors, periods="period" in effects, errors=least_squares_errors(spec),
-            label=f"{label}-random", tests=True,
-        )  # fmt: skip
-        fits[random] = Fit(place, "random")
-    return fits
 
 
 def _add_checks(real: RealPanel, ledger: Ledger) -> None:

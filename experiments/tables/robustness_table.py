@@ -75,16 +75,21 @@ def checks(real: RealPanel) -> Iterator[RobustnessCheck]:
     if section.lag:
         yield lagged(panel, section.lag)
     if section.winsorize:
-        yield winsorized(panel, section.winsorize)
+        name = str(panel.roles.outcome)
+        values = panel.variables[name]
+        low, high = np.quantile(values[0][seen_in(panel)], section.winsorize)
+        cut = panel.with_variables({name: np.clip(values, low, high)})
+        words = f"outcome winsorised at {section.winsorize[0]:g} and {section.winsorize[1]:g}"
+        yield RobustnessCheck(words, cut, note=f"{name} is cut at {low:.6g} and {high:.6g}")
     for first, last in section.windows:
         inside = (np.asarray(panel.periods) >= first) & (np.asarray(panel.periods) <= last)
         yield RobustnessCheck(f"{first}-{last}", seen_part(panel, seen_in(panel) & inside[:, None]))
-    for name, values in section.exclude.items():
+    for name, excluded in section.exclude.items():
         left = kept_units(real.spec, panel, name)
         if left.sum() < 2:  # of the sample of a claim; the spec is refused where the whole panel has no others
             continue
         kept = part(panel, left, np.ones(len(panel.periods), dtype=bool))
-        yield RobustnessCheck(f"without {name} {listed(map(value_label, values))}", kept)
+        yield RobustnessCheck(f"without {name} {listed(map(value_label, excluded))}", kept)
     policies: list[tuple[str, ...]] = [(name,) for name in section.policies]
     policies += [section.policies] if len(section.policies) > 1 else []
     for names in policies:
@@ -114,16 +119,6 @@ def lagged(panel: Panel, lag: int) -> RobustnessCheck:
             f"their unit is not observed {amount(lag, 'period')} before"
         )
     return RobustnessCheck(words, seen_part(later, seen), note=note)
-
-
-def winsorized(panel: Panel, shares: tuple[float, float]) -> RobustnessCheck:
-    """The outcome cut at two quantiles of all its observations (linear interpolation between order statistics)."""
-    name = str(panel.roles.outcome)
-    values = panel.variables[name]
-    low, high = np.quantile(values[0][seen_in(panel)], shares)
-    cut = panel.with_variables({name: np.clip(values, low, high)})
-    words = f"outcome winsorised at {shares[0]:g} and {shares[1]:g}"
-    return RobustnessCheck(words, cut, note=f"{name} is cut at {low:.6g} and {high:.6g}")
 
 
 def _fit(real: RealPanel, ledger: Ledger, check: RobustnessCheck, fit: Fit) -> None:
@@ -240,11 +235,7 @@ def _why_not(estimator: PsmDID, found: Matched, panel: Panel) -> str | None:
                 "covariates")  # fmt: skip
     if not found.units.any():
         return "no treated unit has a control within the caliper or bandwidth; choose a wider one"
-    return unfit(_sample(found, panel), panel.roles.regressors)
-
-
-def _sample(found: Matched, panel: Panel) -> Panel:
-    return part(panel, found.units, np.ones(len(panel.periods), dtype=bool))
+    return unfit(part(panel, found.units, np.ones(len(panel.periods), dtype=bool)), panel.roles.regressors)
 
 
 def _column(ledger: Ledger, panel: Panel, estimator: PsmDID, column: int) -> bool:
@@ -258,7 +249,7 @@ def _column(ledger: Ledger, panel: Panel, estimator: PsmDID, column: int) -> boo
     if why is not None:
         ledger.note(f"{fit.where} is empty: {why}.")
         return False
-    kept = _sample(found, panel)
+    kept = part(panel, found.units, np.ones(len(panel.periods), dtype=bool))
     errors = clustered_enough(kept, estimator.errors)
     say_what_is_left_out(ledger, fit, estimator.errors, kept)
     estimator = replace(estimator, errors=errors)
@@ -277,24 +268,12 @@ def _column(ledger: Ledger, panel: Panel, estimator: PsmDID, column: int) -> boo
     off = int((found.treated & found.candidates & ~found.supported).sum())
     ledger.note(f"PSM matches units on covariates' means over {years[0]}-{years[-1]}; {off} of "
                 f"{int(found.treated.sum())} treated units are off the common support.")  # fmt: skip
-    _keep_balance(ledger, replace(fit, model="psm"), panel, estimator, found)
-    return True
 
-
-def _why_no_error(error: str, panel: Panel, found: Matched) -> str:
-    """Too few clusters of matched units, or errors that are rounding."""
-    clusters = found.clusters(error, panel)
-    if clusters is None or min(clusters) >= LEAST_CLUSTERS:
-        return ROUNDING
-    return (f"the regression needs {LEAST_CLUSTERS} or more clusters of matched treated units and as many of matched "
-            f"controls, and there are {clusters[0]} and {clusters[1]}")  # fmt: skip
-
-
-def _keep_balance(ledger: Ledger, fit: Fit, panel: Panel, estimator: PsmDID, found: Matched) -> None:
-    """Statistics of a matching: sizes, the score's logit, and for every covariate the groups before and after."""
+    # Sizes, the score's logit, and for every covariate how alike the groups are before and after.
+    matching = replace(fit, model="psm")
     names = panel.roles.controls if estimator.covariates is None else estimator.covariates
     alike = balance_of(found.x, found.treated, found.weights, before=found.candidates)
-    ledger.values(fit, {
+    ledger.values(matching, {
         "treated": float((found.treated & found.candidates).sum()),
         "controls": float((~found.treated & found.candidates).sum()),
         "treated_on_support": float(found.supported.sum()),
@@ -306,9 +285,19 @@ def _keep_balance(ledger: Ledger, fit: Fit, panel: Panel, estimator: PsmDID, fou
     })  # fmt: skip
     for k, term in enumerate(("constant", *names)):
         of_term = {"logit_coefficient": found.logit.coefficient[k], "logit_se": found.logit.se[k]}
-        ledger.values(fit, of_term, term)
+        ledger.values(matching, of_term, term)
     for k, term in enumerate(names):
-        ledger.values(fit, {name: values[k] for name, values in alike.items()}, term)
+        ledger.values(matching, {name: values[k] for name, values in alike.items()}, term)
+    return True
+
+
+def _why_no_error(error: str, panel: Panel, found: Matched) -> str:
+    """Too few clusters of matched units, or errors that are rounding."""
+    clusters = found.clusters(error, panel)
+    if clusters is None or min(clusters) >= LEAST_CLUSTERS:
+        return ROUNDING
+    return (f"the regression needs {LEAST_CLUSTERS} or more clusters of matched treated units and as many of matched "
+            f"controls, and there are {clusters[0]} and {clusters[1]}")  # fmt: skip
 
 
 # How it is arranged: the records of a document as a table.

@@ -92,7 +92,20 @@ def add(real: RealPanel, ledger: Ledger) -> None:
         if gap < NEAR_MODE:
             ledger.note(f"Weights {fit.weights}, {fit.transform}: another maximum of the SAC's likelihood is only "
                         f"{gap:.2f} lower, so the data hardly distinguish rho from lambda.")  # fmt: skip
-    _test_effects(found, balanced, ledger)
+    # LR tests of each model's effects against fewer: direct likelihoods, of the same data. N - 1 degrees of
+    # freedom for unit effects, T - 1 for period effects (Elhorst 2014, chapter 3).
+    free = {"unit": len(balanced.units) - 1, "period": len(balanced.periods) - 1}
+    direct = {(fit.model, fit.weights, effects_of(fit.transform)): (fit, estimates)
+              for fit, estimates in found.items() if likelihood_of(fit.transform) == "direct"}  # fmt: skip
+    for (model, weights, effects), (fit, larger) in direct.items():
+        for fewer, taken in TAKEN_OUT.items():
+            smaller = direct.get((model, weights, fewer))
+            if smaller is None or not set(taken) < set(TAKEN_OUT[effects]):
+                continue
+            df = sum(free[name] for name in TAKEN_OUT[effects] if name not in taken)
+            high, low = (float(one.statistics["loglik"][0]) for one in (larger, smaller[1]))
+            statistic, pvalue = likelihood_ratio(high, low, df)
+            ledger.values(fit, {f"lr_{fewer}": statistic, f"lr_{fewer}_df": float(df), f"lr_{fewer}_p": pvalue})
     if compared:
         ledger.note("LR statistics compare log-likelihoods of one W and one transform; direct and Lee-Yu columns have "
                     "likelihoods of different data. LR and LM statistics assume independent errors. The notes under "
@@ -171,25 +184,6 @@ def _likelihood_ratios(found: Mapping[Fit, Estimates], sdm: Fit, ledger: Ledger)
             tests |= {f"lr_{smaller}": statistic, f"lr_{smaller}_p": pvalue}
     ledger.values(sdm, tests)
     return tests
-
-
-def _test_effects(found: Mapping[Fit, Estimates], balanced: Panel, ledger: Ledger) -> None:
-    """LR tests of each model's effects against fewer: direct likelihoods, of the same data.
-
-    N - 1 degrees of freedom for unit effects, T - 1 for period effects (Elhorst 2014, chapter 3).
-    """
-    free = {"unit": len(balanced.units) - 1, "period": len(balanced.periods) - 1}
-    direct = {(fit.model, fit.weights, effects_of(fit.transform)): (fit, estimates)
-              for fit, estimates in found.items() if likelihood_of(fit.transform) == "direct"}  # fmt: skip
-    for (model, weights, effects), (fit, larger) in direct.items():
-        for fewer, taken in TAKEN_OUT.items():
-            smaller = direct.get((model, weights, fewer))
-            if smaller is None or not set(taken) < set(TAKEN_OUT[effects]):
-                continue
-            df = sum(free[name] for name in TAKEN_OUT[effects] if name not in taken)
-            high, low = (float(one.statistics["loglik"][0]) for one in (larger, smaller[1]))
-            statistic, pvalue = likelihood_ratio(high, low, df)
-            ledger.values(fit, {f"lr_{fewer}": statistic, f"lr_{fewer}_df": float(df), f"lr_{fewer}_p": pvalue})
 
 
 def _add_lagrange(balanced: Panel, weights: str, effects: PanelEffects, ledger: Ledger) -> dict[str, float]:
@@ -376,7 +370,23 @@ def _models(
     methods = dict.fromkeys(record.effects_method for record in shown if record is not None and record.effects_method)
     how = ", ".join(error_label(str(method)) for method in methods)
     computed = f"Direct, indirect and total effects are means over units; their standard errors are computed {how}."
-    said = (convention, computed if methods else "", *_choices(setting, columns), *fit)
+    choices = []
+    for column in columns:
+        error = _tested_by(setting, column)
+        names = wald_names(error)
+        if not set(names.values()) & set(column.statistics):
+            continue
+        of = f"standard errors {error_label(error)}"
+        counted = ("; the p values of Wald tests are by F, as Hotelling's T squared of so many sums"
+                   if error == "driscoll-kraay" or error.startswith("cluster:") else "")  # fmt: skip
+        choices.append(f"Wald tests use the covariance of {of}{counted}. LR tests assume independent errors with one "
+                       "variance.")  # fmt: skip
+        lagrange = next((other.statistics for other in fit_columns(setting.document, "7", ("lm",))
+                         if (other.weights, effects_of(other.transform))
+                         == (column.weights, effects_of(column.transform))), {})  # fmt: skip
+        if {"lm_lag", "lm_lag_p", "lm_err", "lm_err_p"} <= set(lagrange):
+            choices.append(conclusion(column.statistics, lagrange, names, f"Wald tests with {of}"))
+    said = (convention, computed if methods else "", *choices, *fit)
     return JournalTable("7", title, heads, tuple(rows), setting.notes(columns, *said))
 
 
@@ -402,27 +412,6 @@ def _tested_by(setting: TableSetting, column: FitColumn) -> str:
     """The error type whose covariance a column's Wald tests have: that of the printed errors where it has them."""
     shown = column.shown_error(setting.asked)
     return shown if set(wald_names(shown).values()) & set(column.statistics) else "information"
-
-
-def _choices(setting: TableSetting, columns: Sequence[FitColumn]) -> list[str]:
-    """What the Wald tests have for a covariance, and what they and the exact LM tests of that W choose."""
-    notes = []
-    for column in columns:
-        error = _tested_by(setting, column)
-        names = wald_names(error)
-        if not set(names.values()) & set(column.statistics):
-            continue
-        of = f"standard errors {error_label(error)}"
-        counted = ("; the p values of Wald tests are by F, as Hotelling's T squared of so many sums"
-                   if error == "driscoll-kraay" or error.startswith("cluster:") else "")  # fmt: skip
-        notes.append(f"Wald tests use the covariance of {of}{counted}. LR tests assume independent errors with one "
-                     "variance.")  # fmt: skip
-        lagrange = next((other.statistics for other in fit_columns(setting.document, "7", ("lm",))
-                         if (other.weights, effects_of(other.transform))
-                         == (column.weights, effects_of(column.transform))), {})  # fmt: skip
-        if {"lm_lag", "lm_lag_p", "lm_err", "lm_err_p"} <= set(lagrange):
-            notes.append(conclusion(column.statistics, lagrange, names, f"Wald tests with {of}"))
-    return notes
 
 
 def conclusion(

@@ -102,7 +102,28 @@ def add(real: RealPanel, ledger: Ledger) -> None:
         if paths:
             ledger.draw(event_figure, tuple(paths.values()), ledger.name(found.panel.roles.outcome))
         add_diagnostics(found.panel, found.core, ledger, found.errors, honest=real.spec.robustness.honest)
-        _add_spillovers(found)
+
+        # Table S4: neighbours' treatment by every W, and rings where there are coordinates.
+        estimators: list[tuple[str | None, Estimator]] = [
+            (name, SpatialDID(weights=name, errors=found.errors, cluster_k=found.cluster_k))
+            for name in found.panel.weights
+        ]
+        if set(PLACE) <= set(found.panel.attributes):
+            estimators.append((None, Rings(errors=found.errors, cluster_k=found.cluster_k)))
+        for column, (weights, estimator) in enumerate(estimators, start=1):
+            fit = Fit((SPILLOVERS, column), estimator.kind, weights=weights)
+            label = heading(fit.model, None) + f" {weights}" * (weights is not None)
+            try:
+                fitted = estimator(found.panel)
+            except BadInput as refusal:
+                found.ledger.note(f"Table {SPILLOVERS} has no column {label}: {reasons(refusal)}.")
+                continue
+            if fitted.status[0] != Status.OK:
+                found.ledger.note(f"Table {SPILLOVERS} has no column {label}: the exposures are collinear, or no unit "
+                                  "is exposed.")  # fmt: skip
+                continue
+            shown = tuple(term for term in fitted.terms if term not in found.panel.roles.controls)
+            found.ledger.keep(found.panel, fit, fitted.only(shown))
         if found.panel is not real.panel:
             say_balanced(ledger, found.panel, (STAGGERED, COMPARISONS, BOUNDS, SPILLOVERS))
 
@@ -140,11 +161,6 @@ def _sample_of(real: RealPanel, ledger: Ledger) -> StaggeredTable | None:
         ledger, panel, core, Cohorts.of(core, treatment, ""), tuple(dict.fromkeys(errors)),
         real.spec.inference.cluster_k,
     )  # fmt: skip
-    _say_sample(found, cohorts)
-    return found
-
-
-def _say_sample(found: StaggeredTable, cohorts: Cohorts) -> None:
     always = int((cohorts.first == 0).sum())
     if always:
         found.ledger.note(f"{always} units are treated from the first period on. The two-way column of table "
@@ -160,6 +176,7 @@ def _say_sample(found: StaggeredTable, cohorts: Cohorts) -> None:
         found.ledger.note(
             "Only one period lies before adoption: there is no test of pre-trends, and there are no bounds."
         )
+    return found
 
 
 def _effects(found: StaggeredTable) -> Iterator[tuple[tuple[str, str | None], Estimates]]:
@@ -172,7 +189,23 @@ def _effects(found: StaggeredTable) -> Iterator[tuple[tuple[str, str | None], Es
             continue
         found.ledger.fitted.append(one)
         shown = _completed(found, one)
-        _keep(found, one, shown)
+        # Sizes of the column's sample: of stacks what they hold, of other estimators their panel.
+        panel, fit, stacks = one.panel, one.fit, _stacks(one.estimator, one.panel)
+        cohorts = Cohorts.of(panel, found.treatment, "")
+        treated, dates, rows = int((cohorts.first < len(panel.periods)).sum()), len(cohorts.firsts), panel.nobs
+        if stacks is not None:
+            panel = part(panel, stacks.units, stacks.periods)
+            treated, dates, rows = stacks.treated, len(stacks.cohorts), stacks.rows
+            lacking = [label for label in found.cohorts.labels if label not in stacks.cohorts]
+            for cut, reason in ((False, "no unit is untreated to the end of the window"),
+                                (True, "the panel does not cover the whole window")):  # fmt: skip
+                if labels := [label for label in lacking if (label in stacks.cut) == cut]:
+                    found.ledger.note(f"Table {STAGGERED}, {heading(Stacked.kind, None)}: "
+                                      f"{'cohorts' if len(labels) > 1 else 'cohort'} {listed(labels, 12)} left out, "
+                                      f"because {reason}.")  # fmt: skip
+        found.ledger.keep(panel, fit, shown, rows)
+        say_what_has_no_error(found.ledger, fit, panel, shown, lambda _: ALONE)
+        found.ledger.values(fit, {"treated_units": float(treated), "cohorts": float(dates)})
         if isinstance(one.estimator, CallawaySantAnna):
             spare[variant(str(transform))] = one.estimator.spare_controls(one.panel)
         yield (kind, transform), shown
@@ -181,26 +214,6 @@ def _effects(found: StaggeredTable) -> Iterator[tuple[tuple[str, str | None], Es
         found.ledger.note("Callaway and Sant'Anna's errors have no small-sample correction and are too small where a "
                           f"comparison has few controls: fewer than {FEW_CONTROLS} more than coefficients ({some})."
                           )  # fmt: skip
-
-
-def _keep(found: StaggeredTable, one: FittedColumn, estimates: Estimates) -> None:
-    """Keep a column with the sizes of its sample: of stacks what they hold, of other estimators their panel."""
-    panel, fit, stacks = one.panel, one.fit, _stacks(one.estimator, one.panel)
-    cohorts = Cohorts.of(panel, found.treatment, "")
-    treated, dates, rows = int((cohorts.first < len(panel.periods)).sum()), len(cohorts.firsts), panel.nobs
-    if stacks is not None:
-        panel = part(panel, stacks.units, stacks.periods)
-        treated, dates, rows = stacks.treated, len(stacks.cohorts), stacks.rows
-        lacking = [label for label in found.cohorts.labels if label not in stacks.cohorts]
-        for cut, reason in ((False, "no unit is untreated to the end of the window"),
-                            (True, "the panel does not cover the whole window")):  # fmt: skip
-            if labels := [label for label in lacking if (label in stacks.cut) == cut]:
-                found.ledger.note(f"Table {STAGGERED}, {heading(Stacked.kind, None)}: "
-                                  f"{'cohorts' if len(labels) > 1 else 'cohort'} {listed(labels, 12)} left out, "
-                                  f"because {reason}.")  # fmt: skip
-    found.ledger.keep(panel, fit, estimates, rows)
-    say_what_has_no_error(found.ledger, fit, panel, estimates, lambda _: ALONE)
-    found.ledger.values(fit, {"treated_units": float(treated), "cohorts": float(dates)})
 
 
 def _columns(found: StaggeredTable) -> Iterator[tuple[str | None, Sequence[Choice]]]:
@@ -212,19 +225,16 @@ def _columns(found: StaggeredTable) -> Iterator[tuple[str | None, Sequence[Choic
     groups: tuple[Controls, ...] = ("never", "not-yet") if found.never else ("not-yet",)
     methods: tuple[Literal["unconditional", "dr"], ...] = ("unconditional", "dr") if controls else ("unconditional",)
     for method, group in product(methods, groups):
-        estimator = CallawaySantAnna(  # the period before adoption is the base of all others; with a band
+        callaway = CallawaySantAnna(  # the period before adoption is the base of all others; with a band
             controls=group, method=method, covariates=controls if method == "dr" else (), base="universal",
             errors=errors, band="rademacher",
         )  # fmt: skip
-        yield f"{group}{', dr' * (method == 'dr')}", [(estimator, found.core, "")]
+        yield f"{group}{', dr' * (method == 'dr')}", [(callaway, found.core, "")]
     yield None, list(_choices(found, Imputation(errors=errors)))
     yield None, list(_choices(found, TwoStage(errors=errors)))
     yield None, [(SunAbraham(errors=errors), found.core, "")]
-    yield None, _stacked(found)
 
-
-def _stacked(found: StaggeredTable) -> list[Choice]:
-    """Stacks with their whole window, then of all that have clean controls; what keeps more cohorts first."""
+    # Stacks with their whole window, then of all that have clean controls; what keeps more cohorts first.
     whole = Stacked(errors=found.errors)
     choices = [*_choices(found, whole)]
     for estimator, panel, remedy in _choices(found, replace(whole, complete=False)):
@@ -233,7 +243,7 @@ def _stacked(found: StaggeredTable) -> list[Choice]:
         choices.append((estimator, panel, "; ".join(filter(None, (seen, remedy)))))
     kept = [_stacks(estimator, panel) for estimator, panel, _ in choices]
     less = [0 if stacks is None else -len(stacks.cohorts) for stacks in kept]
-    return [choices[i] for i in np.argsort(less, kind="stable")]
+    yield None, [choices[i] for i in np.argsort(less, kind="stable")]
 
 
 def _stacks(estimator: Estimator, panel: Panel) -> StackedSample | None:
@@ -291,29 +301,6 @@ def _completed(found: StaggeredTable, one: FittedColumn) -> Estimates:
         statistics |= {name: np.array([value]) for name, value in zip(names, path.pretrend(), strict=True)}
         estimates = replace(estimates, statistics=statistics)
     return estimates.only(known_terms(estimates))
-
-
-def _add_spillovers(found: StaggeredTable) -> None:
-    """Table S4: neighbours' treatment by every W, and rings where there are coordinates."""
-    estimators: list[tuple[str | None, Estimator]] = [
-        (name, SpatialDID(weights=name, errors=found.errors, cluster_k=found.cluster_k)) for name in found.panel.weights
-    ]
-    if set(PLACE) <= set(found.panel.attributes):
-        estimators.append((None, Rings(errors=found.errors, cluster_k=found.cluster_k)))
-    for column, (weights, estimator) in enumerate(estimators, start=1):
-        fit = Fit((SPILLOVERS, column), estimator.kind, weights=weights)
-        label = heading(fit.model, None) + f" {weights}" * (weights is not None)
-        try:
-            estimates = estimator(found.panel)
-        except BadInput as refusal:
-            found.ledger.note(f"Table {SPILLOVERS} has no column {label}: {reasons(refusal)}.")
-            continue
-        if estimates.status[0] != Status.OK:
-            found.ledger.note(f"Table {SPILLOVERS} has no column {label}: the exposures are collinear, or no unit is "
-                              "exposed.")  # fmt: skip
-            continue
-        shown = tuple(term for term in estimates.terms if term not in found.panel.roles.controls)
-        found.ledger.keep(found.panel, fit, estimates.only(shown))
 
 
 # How it is arranged: the records of a document as a table.
@@ -381,7 +368,14 @@ def staggered(setting: TableSetting) -> list[JournalTable]:
     events = {event for column in columns for term in column.terms if (event := event_of(term)) is not None}
     inside = events and min(events) < -1 < max(events) and any(column.model in _REFERENCE for column in columns)
     for event in sorted(events | ({-1} if inside else set())):
-        rows += _event(setting, columns, event)
+        number, below, *_ = [*coefficient_rows(f"  {event:+d}" if event else "  0",
+                                               setting.shown_records(columns, f"event({event})")),
+                             Row("")]  # fmt: skip
+        if event == -1:
+            shown = (cell or ("ref." if column.model in _REFERENCE else "")
+                     for cell, column in zip(number.cells, columns, strict=True))  # fmt: skip
+            number = Row(number.label, tuple(shown))
+        rows += [number, below] if below.cells else [number]
     without = [column.model == "callaway-santanna" and not str(column.transform).endswith("dr") for column in columns]
     controls = tuple("no" if one else "yes" for one in without)
     rows += [
@@ -399,17 +393,6 @@ def staggered(setting: TableSetting) -> list[JournalTable]:
     return [
         JournalTable(STAGGERED, title, tuple(heads), tuple(rows), setting.notes(columns, *notes, factor=_FACTOR_NOTE))
     ]
-
-
-def _event(setting: TableSetting, columns: Sequence[FitColumn], event: int) -> list[Row]:
-    number, below, *_ = [*coefficient_rows(f"  {event:+d}" if event else "  0",
-                                           setting.shown_records(columns, f"event({event})")),
-                         Row("")]  # fmt: skip
-    if event == -1:
-        shown = (cell or ("ref." if column.model in _REFERENCE else "")
-                 for cell, column in zip(number.cells, columns, strict=True))  # fmt: skip
-        number = Row(number.label, tuple(shown))
-    return [number, below] if below.cells else [number]
 
 
 def _compared(column: FitColumn) -> str:

@@ -7,6 +7,7 @@ as the estimate is. Figures show the paths of each estimator and the weights of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -253,7 +254,8 @@ _WEIGHT_NOTE = (
 
 def effects(setting: TableSetting) -> list[JournalTable]:
     """Table C: an estimator a column; the effect, that of each date, fit before adoption, sizes."""
-    setting, columns = setting.balanced_part, _shown_columns(setting)
+    setting = setting.balanced_part
+    columns = [column for column in fit_columns(setting.document, SYNTHETIC_TABLE) if column.records]
     if not columns:
         return []
     treatment = str(setting.treatment)
@@ -284,21 +286,12 @@ def effects(setting: TableSetting) -> list[JournalTable]:
     return [JournalTable(SYNTHETIC_TABLE, f"Synthetic controls: {setting.about}", heads, tuple(rows), notes)]
 
 
-def unit_weights(setting: TableSetting) -> list[JournalTable]:
-    """Table C2: weights of control units, the heaviest first."""
-    return _weights_table(setting, "unit_weight", "C2", "control units", setting.document.panel.get("unit"))
-
-
-def period_weights(setting: TableSetting) -> list[JournalTable]:
-    """Table C3: weights of periods before adoption, where an estimator fits them."""
-    return _weights_table(
-        setting, "period_weight", "C3", "periods before adoption", setting.document.panel.get("period")
-    )
-
-
-def _weights_table(setting: TableSetting, name: str, number: str, what: str, column: object) -> list[JournalTable]:
-    """Weights of one sort, a row each and one for the rest; none where no column weights them unequally."""
-    setting, columns = setting.balanced_part, _shown_columns(setting)
+def weights_table(setting: TableSetting, sort: str, number: str, what: str) -> list[JournalTable]:
+    """Tables C2 and C3: weights of units, the heaviest first, or of periods, where an estimator fits them; a row each
+    and one for the rest."""
+    name, called = f"{sort}_weight", setting.document.panel.get(sort)
+    setting = setting.balanced_part
+    columns = [column for column in fit_columns(setting.document, SYNTHETIC_TABLE) if column.records]
     weights = {one.model: {term: one.by_term.get((name, term), 0.0) for term in _terms(columns, name)}
                for one in columns}  # fmt: skip
     uneven = any(max(own.values()) - min(own.values()) > SHOWN_AT_ALL for own in weights.values() if own)
@@ -315,13 +308,9 @@ def _weights_table(setting: TableSetting, name: str, number: str, what: str, col
         rows.append(Row(f"All others ({others})", cells, rule=True))
     several = _DATES_NOTE if len(_terms(columns, "effect")) > 1 else ""
     notes = tuple(filter(None, (_WEIGHT_NOTE, several, setting.data)))
-    title = f"Weights of {what}{f' ({column})' if column else ''}: {setting.about}"
+    title = f"Weights of {what}{f' ({called})' if called else ''}: {setting.about}"
     heads = tuple(Heading(heading(column.model, None), f"({column.column})") for column in columns)
     return [JournalTable(number, title, heads, tuple(rows), notes)]
-
-
-def _shown_columns(setting: TableSetting) -> list[FitColumn]:
-    return [column for column in fit_columns(setting.document, SYNTHETIC_TABLE) if column.records]
 
 
 def _terms(columns: Sequence[FitColumn], name: str) -> list[str]:
@@ -335,4 +324,8 @@ def _weight(value: float, column: Mapping[str, float]) -> str:
 
 
 TABLES = (SYNTHETIC_TABLE,)
-LAYOUTS = {14: effects, 15: unit_weights, 16: period_weights}
+LAYOUTS = {
+    14: effects,
+    15: partial(weights_table, sort="unit", number="C2", what="control units"),
+    16: partial(weights_table, sort="period", number="C3", what="periods before adoption"),
+}

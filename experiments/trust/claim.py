@@ -21,7 +21,6 @@ from estimators.staggered.adoption_effects import AdoptionEffects, event_of
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from experiments.checks.inputs import FOR_FEW
 from experiments.estimation import check_estimable
-from experiments.panel_spec.sections import Spec
 from experiments.panel_spec.spec import RealPanel, with_weights
 from experiments.run.blocks import fit_panel
 from experiments.tables.ledger import (
@@ -84,19 +83,17 @@ def sample_of(real: RealPanel, fitted: FittedColumn) -> RealPanel:
     periods = [real.panel.periods.index(period) for period in panel.periods]
     further = {name: values[:, periods][:, :, units] for name, values in real.further.items()}
     notes = (*real.notes, *_notes(real.panel, part, fitted), *without)
-    return replace(real, panel=part, spec=_spec(real.spec, part, own.outcome), notes=notes, further=further)
 
-
-def _spec(spec: Spec, panel: Panel, outcome: str | None) -> Spec:
-    """The spec with the sample's outcome, controls and error types; an index is the outcome of the whole alone."""
-    sound = clustered_enough(panel, error_types(spec))
-    changes = {"outcome": panel.roles.outcome, "controls": panel.roles.controls, "mediators": ()}
+    # The sample's outcome, controls and error types; an index is the outcome of the whole alone.
+    spec, sound = real.spec, clustered_enough(part, error_types(real.spec))
+    changes = {"outcome": part.roles.outcome, "controls": part.roles.controls, "mediators": ()}
     section = spec.panel.model_copy(update=changes | ({} if main_cluster(spec) in sound else {"cluster": None}))
     inference = spec.inference.model_copy(
         update={"errors": tuple(error for error in spec.inference.errors if error in sound)}
     )
-    index = spec.index if panel.roles.outcome == outcome else None
-    return spec.model_copy(update={"panel": section, "inference": inference, "index": index})
+    index = spec.index if part.roles.outcome == own.outcome else None
+    spec = spec.model_copy(update={"panel": section, "inference": inference, "index": index})
+    return replace(real, panel=part, spec=spec, notes=notes, further=further)
 
 
 def _notes(whole: Panel, panel: Panel, fitted: FittedColumn) -> Iterator[str]:
@@ -310,8 +307,22 @@ def _found(real: RealPanel, place: Place, term: str, text: str, choose: Callable
     ledger.fitted = [item for item in ledger.fitted if item.fit.column]  # column 0 holds tests
 
     there = [item for item in ledger.fitted if item.fit.place == place and choose(item)]
-    if not there:
-        raise _no_column(ledger, place, term, text)
+    if not there:  # why, with the columns that there are, the nearest first
+        table, column = place
+        columns = sorted({item.fit.column for item in ledger.fitted if item.fit.table == table},
+                         key=lambda other: (abs(other - column), other))  # fmt: skip
+        shown = next((record for record in ledger.records if record.place == place), None)
+        why = (f"No table {table}", f"Table {table} has no column {column}", f"Table {table}, column {column} ")
+        said = [*ledger.failures, *(note for note in ledger.notes if note.startswith(why))]
+        if shown is not None:
+            what = f"{shown.where} {'is of a sample that twins do not have' if column else 'holds tests'}"
+        elif columns:
+            what = f"table {table} of this spec has no column {column}"
+        else:
+            what = f"this spec gives no table {table} with claims"
+        remedy = f"did you mean {table}:{columns[0]}:{term}?" if columns else MISSING.get(table, "correct it")
+        raise bad(what, where=f"--claim {text}", allowed=one_of(f"{table}:{other}" for other in columns),
+                  remedy=listed((one.rstrip(".") for one in said), 1) or remedy)  # fmt: skip
     terms = list(dict.fromkeys(name for item in there for name in known_terms(item.estimates)))
     found = [item for item in there if term in item.estimates.terms]
     if not found:
@@ -325,25 +336,6 @@ def _found(real: RealPanel, place: Place, term: str, text: str, choose: Callable
     return min(
         found, key=lambda item: likelihood_of(item.fit.transform) != "lee-yu"
     )  # of both transforms, the unbiased one
-
-
-def _no_column(ledger: Ledger, place: Place, term: str, text: str) -> BadInput:
-    """Why there is no fit at a place, with the columns that there are, the nearest first."""
-    table, column = place
-    columns = sorted({item.fit.column for item in ledger.fitted if item.fit.table == table},
-                     key=lambda other: (abs(other - column), other))  # fmt: skip
-    shown = next((record for record in ledger.records if record.place == place), None)
-    why = (f"No table {table}", f"Table {table} has no column {column}", f"Table {table}, column {column} ")
-    said = [*ledger.failures, *(note for note in ledger.notes if note.startswith(why))]
-    if shown is not None:
-        what = f"{shown.where} holds tests" if not column else f"{shown.where} is of a sample that twins do not have"
-    elif columns:
-        what = f"table {table} of this spec has no column {column}"
-    else:
-        what = f"this spec gives no table {table} with claims"
-    remedy = f"did you mean {table}:{columns[0]}:{term}?" if columns else MISSING.get(table, "correct it")
-    return bad(what, where=f"--claim {text}", allowed=one_of(f"{table}:{other}" for other in columns),
-               remedy=listed((one.rstrip(".") for one in said), 1) or remedy)  # fmt: skip
 
 
 def _check_panel(real: RealPanel) -> None:

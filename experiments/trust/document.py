@@ -213,6 +213,15 @@ def document(found: Trust) -> dict[str, Any]:
     p, (lower, upper) = found.calibrated(), found.calibrated_interval
     grid = np.linspace(min(found.main.effects), max(found.main.effects), POINTS)
     alone, size = found.simulated_mde, found.main.size(found.recommended)
+    power = []  # simulated, at every effect of the grid, under the recommended error type
+    for cell, effect in enumerate(found.main.effects):
+        rejected = found.main.measure("rejection", found.recommended, cell)
+        kinds = {name: found.main.measure(name, found.recommended, cell).value for name in ("type_s", "type_m")}
+        power.append({"effect": effect, "power": rejected.value, "mcse": rejected.mcse, **kinds})
+    section = found.claim.real.spec.twin
+    kept = [f"as in the panel: {KEPT[name]}" for name in (section.keep if section else KEPT)
+            if section or name != "levels"]  # fmt: skip
+    drawn = [f"drawn once a world: {words}" for words in found.main.study.held_fixed]
     plain: dict[str, Any] = {
         "claim": claim | {"text": found.claim.called, "outcome": found.claim.panel.roles.outcome},
         "verdict": {"answer": judged.answer, "reason": judged.reason, "line": judged.line,
@@ -221,7 +230,7 @@ def document(found: Trust) -> dict[str, Any]:
         "advice": {"error": found.recommended, "reason": found.reason},
         "calibrated": {"pvalue": p.value, "mcse": p.mcse, "least": is_least(p), "lower": lower, "upper": upper,
                        "se_type": found.recommended},
-        "power": _power(found),
+        "power": power,
         "curve": [list(point) for point in zip(grid.tolist(), found.curve.at(grid).tolist(), strict=True)],
         "mde": asdict(found.mde) | {  # mcse: of the simulation alone
             "mcse": (alone.upper - alone.lower) / (2 * Z95),
@@ -239,7 +248,7 @@ def document(found: Trust) -> dict[str, Any]:
         "trends": {name: evidence[name] for name in ("lean", "pretrend")},
         "fidelity": [asdict(row) for one in found.twin.all for row in one.fidelity],
         "fidelity_joint": {"pvalue": found.twin.joint},
-        "held_fixed": _held_fixed(found),
+        "held_fixed": list(dict.fromkeys([*kept, *drawn])),
         "studies": [_study(found, one) for one in found.simulated],
         "misses": [{"method": one.method, "sentences": list(misses(one.fidelity)), "joint": one.joint,
                     "inside": sum(row.inside for row in one.fidelity), "features": len(one.fidelity)}
@@ -266,16 +275,6 @@ def _errors(found: Trust) -> list[dict[str, Any]]:
     return rows
 
 
-def _power(found: Trust) -> list[dict[str, Any]]:
-    """Simulated power at every effect of the grid, under the recommended error type."""
-    rows = []
-    for cell, effect in enumerate(found.main.effects):
-        rejected = found.main.measure("rejection", found.recommended, cell)
-        kinds = {name: found.main.measure(name, found.recommended, cell).value for name in ("type_s", "type_m")}
-        rows.append({"effect": effect, "power": rejected.value, "mcse": rejected.mcse, **kinds})
-    return rows
-
-
 def _study(found: Trust, one: SimulatedStudy) -> dict[str, Any]:
     """What one method's twins say, under the recommended error type."""
     error = found.recommended
@@ -299,16 +298,6 @@ def diagnostics(found: Trust) -> dict[str, float | None]:
     corrected = bias_corrected(raw, np.ones((1, len(residuals[0])), dtype=bool))
     moran = None if real.weights is None else float(moran_by_period(residuals, real.weights).mean())
     return {"ar1_raw": raw, "ar1": corrected, "moran": moran, "pesaran_cd": pesaran_cd(residuals[0])}
-
-
-def _held_fixed(found: Trust) -> list[str]:
-    kept = (
-        [f"as in the panel: {KEPT[name]}" for name in found.claim.real.spec.twin.keep]
-        if (found.claim.real.spec.twin)
-        else [f"as in the panel: {words}" for key, words in KEPT.items() if key != "levels"]
-    )
-    drawn = [f"drawn once a world: {words}" for words in found.main.study.held_fixed]
-    return list(dict.fromkeys([*kept, *drawn]))
 
 
 # What `panelproof trust` prints and writes.

@@ -13,9 +13,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Integral, Real
@@ -41,7 +40,6 @@ from experiments.checks.check import (
     with_departure,
 )
 from experiments.run.launch import check_store
-from experiments.run.places import ClusterPlace
 from experiments.run.resume import Resume
 from experiments.run.runner import run, schema_of
 from experiments.run.tasks import runner_of
@@ -192,16 +190,6 @@ class RunContext:
             return {name: self.run(name, study) for name, study in studies.items()}
         with ThreadPoolExecutor(most) as pool:
             return dict(zip(studies, pool.map(self.run, studies, studies.values()), strict=True))
-
-
-@contextmanager
-def opened(folder: Path | None, place: ClusterPlace, plan: Resume) -> Iterator[RunContext]:
-    """A context on a cluster, which is closed in the end."""
-    executor = place.open()
-    try:
-        yield RunContext(folder, executor, plan)
-    finally:
-        executor.close()
 
 
 BLOCK = 256  # replications stored together: what an interruption can cost

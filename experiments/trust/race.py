@@ -270,7 +270,20 @@ def race(
     """
     context, budget = context or RunContext(), seconds_of(budget)
     check_asked(effect, replications, "race")
-    kinds = check_kinds(kinds)
+
+    several = asked_estimators(kinds, "kinds", "race")  # raises BadInput for those that there are not
+    if refused := [*names_no_store_takes((kind.name for kind in several if isinstance(kind, Estimator)), "race")]:
+        raise BadInput(*refused)
+    kinds = tuple(in_full(kind, "--estimator") if isinstance(kind, str) else kind for kind in several)
+    found, names = (*estimators(), TRENDS), [kind for kind in kinds if isinstance(kind, str)]
+    if unknown := [kind for kind in names if kind not in found and ":" not in kind]:
+        known = (*found, *offered())
+        raise bad(f"no estimator {unknown[0]!r}", where="--estimator",
+                  allowed=f"{one_of(sorted(known), unknown[0], '`panelproof kinds`')}, or module:Object",
+                  remedy=closest(unknown[0], known))  # fmt: skip
+    for kind in (kind for kind in names if ":" in kind):
+        find_estimator(kind, "--estimator")
+
     if effect is not None and not abs(effect) < LARGEST:
         raise bad(f"effect {effect:g}", where="--effect", allowed=f"a number below {LARGEST:g} in size",
                   remedy="correct it")  # fmt: skip
@@ -351,23 +364,6 @@ def contestants(claim: PanelClaim, kinds: Sequence[str | Estimator] = ()) -> tup
             why = fault.problems[0].what if isinstance(fault, BadInput) else f"it fails on this panel: {reason(fault)}"
             left_out.append(OnPanel(name, left_out=why))
     return field, tuple(left_out)
-
-
-def check_kinds(kinds: object) -> tuple[str | Estimator, ...]:
-    """Estimators that are asked for, of one or several; raises BadInput for those that there are not."""
-    several = asked_estimators(kinds, "kinds", "race")
-    if refused := [*names_no_store_takes((kind.name for kind in several if isinstance(kind, Estimator)), "race")]:
-        raise BadInput(*refused)
-    full = tuple(in_full(kind, "--estimator") if isinstance(kind, str) else kind for kind in several)
-    found, names = (*estimators(), TRENDS), [kind for kind in full if isinstance(kind, str)]
-    if unknown := [kind for kind in names if kind not in found and ":" not in kind]:
-        known = (*found, *offered())
-        raise bad(f"no estimator {unknown[0]!r}", where="--estimator",
-                  allowed=f"{one_of(sorted(known), unknown[0], '`panelproof kinds`')}, or module:Object",
-                  remedy=closest(unknown[0], known))  # fmt: skip
-    for kind in (kind for kind in names if ":" in kind):
-        find_estimator(kind, "--estimator")
-    return full
 
 
 def _contestant(claim: PanelClaim, estimator: Estimator, name: str, term: str) -> Contestant:

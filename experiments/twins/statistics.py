@@ -62,19 +62,17 @@ def least_squares(y: Floats, regressors: Sequence[Floats]) -> tuple[Floats, Floa
     scale[scale == 0] = 1.0
     inverse = np.linalg.pinv(gram / (scale[:, :, None] * scale[:, None, :]), rcond=1e-10, hermitian=True)
     slopes = np.asarray((inverse @ (moments / scale)[..., None])[..., 0] / scale)
-    return slopes, y - _fitted(slopes, regressors)
+    return slopes, without(y, slopes, regressors)
 
 
 def without(y: Floats, slopes: Floats, regressors: Sequence[Floats]) -> Floats:
     """y less what the first coefficients make of as many regressors."""
-    return y - _fitted(slopes, regressors) if regressors else y
-
-
-def _fitted(slopes: Floats, regressors: Sequence[Floats]) -> Floats:
+    if not regressors:
+        return y
     total = slopes[:, 0, None, None] * regressors[0]
     for k, x in enumerate(regressors[1:], 1):
         total = total + slopes[:, k, None, None] * x
-    return total
+    return y - total
 
 
 def _inner(a: Floats, b: Floats) -> Floats:

@@ -246,7 +246,35 @@ def adoption_table(real: Real, fit: MethodFit, held: Panel, labels: tuple[int, .
         part = build(Propensity, {key: value for key, value in asked.items() if key != "kind"}, "[twin.adoption]")
         table = dict(asked)
         if not any(name in asked for name in GIVEN):
-            table |= _fitted(real, fit, held, part)
+            where = f"{real.spec.file}, [twin.adoption]"
+            if real.indicator is None:
+                raise bad("the panel has no treatment, and there is no indicator", where=where,
+                          allowed="indicator = a column of 0 and 1", remedy="add indicator")  # fmt: skip
+            for name in part.covariates:
+                if name not in real.covariates:
+                    raise bad(f"covariates names no control: {name!r}", where=where, allowed="controls of [panel]",
+                              remedy="add it to controls")  # fmt: skip
+
+            # the real panel as a world in the making, with the fitted levels or, where they are drawn, the real ones
+            context = replace(real.ground, places=replace(real.ground.places, kept=held),
+                              covariates={name: values[0] for name, values in real.covariates.items()})  # fmt: skip
+            if fit.levels["kind"] == "fitted":
+                levels = FittedLevels(method=fit.levels["method"]).settle(context, Streams(0))
+            else:
+                time = np.arange(len(held.periods)) - (len(held.periods) - 1) / 2
+                slopes = time @ (real.rest - real.rest.mean(axis=1, keepdims=True)) / (time @ time)
+                none = np.zeros((len(held.units), 0))
+                levels = LevelParts(real.parts.units[0], real.parts.periods[0], slopes, none, real.rest)
+            x = scores(replace(context, levels=levels), part.on, part.covariates)
+            if not x.shape[1]:
+                raise bad('on = "factors" needs loadings', where=where, allowed='[twin] method = "factor"',
+                          remedy="choose that method, or another on")  # fmt: skip
+            found = logit_or_firth(x, real.indicator > 0)
+            if not found.converged:
+                raise bad(f"the logit on {part.on} has no maximum", where=where, allowed="scores that are not "
+                          "collinear", remedy="choose a lower rank, or another on")  # fmt: skip
+            intercept, *coefficients = found.coefficient.tolist()
+            table |= {"intercept": intercept, "coefficients": coefficients}
         if not any(name in asked for name in DATED) and (dates := dates_of(real, labels)):
             several = {"date_weights": [[year, count] for year, count in dates]}
             table |= {"date": dates[0][0]} if len(dates) == 1 else several
@@ -268,39 +296,6 @@ def dates_of(real: Real, labels: tuple[int, ...]) -> list[tuple[int, int]]:
     treated = real.policy[0] > 0
     first = treated.argmax(axis=0)[treated.any(axis=0)]
     return [(labels[t], int((first == t).sum())) for t in np.unique(first) if t > 0]
-
-
-def _fitted(real: Real, fit: MethodFit, held: Panel, part: Propensity) -> dict[str, Any]:
-    """Coefficients and intercept of the logit of the indicator on the units' scores."""
-    where = f"{real.spec.file}, [twin.adoption]"
-    if real.indicator is None:
-        raise bad("the panel has no treatment, and there is no indicator", where=where,
-                  allowed="indicator = a column of 0 and 1", remedy="add indicator")  # fmt: skip
-    for name in part.covariates:
-        if name not in real.covariates:
-            raise bad(f"covariates names no control: {name!r}", where=where, allowed="controls of [panel]",
-                      remedy="add it to controls")  # fmt: skip
-
-    # the real panel as a world in the making, with the fitted levels or, where they are drawn, the real ones
-    context = replace(real.ground, places=replace(real.ground.places, kept=held),
-                      covariates={name: values[0] for name, values in real.covariates.items()})  # fmt: skip
-    if fit.levels["kind"] == "fitted":
-        levels = FittedLevels(method=fit.levels["method"]).settle(context, Streams(0))
-    else:
-        time = np.arange(len(held.periods)) - (len(held.periods) - 1) / 2
-        slopes = time @ (real.rest - real.rest.mean(axis=1, keepdims=True)) / (time @ time)
-        none = np.zeros((len(held.units), 0))
-        levels = LevelParts(real.parts.units[0], real.parts.periods[0], slopes, none, real.rest)
-    x = scores(replace(context, levels=levels), part.on, part.covariates)
-    if not x.shape[1]:
-        raise bad('on = "factors" needs loadings', where=where, allowed='[twin] method = "factor"',
-                  remedy="choose that method, or another on")  # fmt: skip
-    found = logit_or_firth(x, real.indicator > 0)
-    if not found.converged:
-        raise bad(f"the logit on {part.on} has no maximum", where=where,
-                  allowed="scores that are not collinear", remedy="choose a lower rank, or another on")  # fmt: skip
-    intercept, *coefficients = found.coefficient.tolist()
-    return {"intercept": intercept, "coefficients": coefficients}
 
 
 FILE = "panel.parquet"
@@ -328,7 +323,38 @@ def study_table(real: Real, method: str, fit: MethodFit, held: Panel, panel: str
 
     panel: the name of the file that holds what is kept, or its text.
     """
-    design = design_table(real, fit, held, panel)
+    periods = real.panel.periods
+    labels = tuple(range(periods[0], periods[0] + len(periods)))
+    adoption = adoption_table(real, fit, held, labels)
+    geography = {"kind": "kept", "panel": panel}
+    geography |= {"groups": real.grouping} if real.grouping else {}
+    geography |= {"prosperity": real.treatment} if "on_prosperity" in fit.levels else {}
+    main, *others = weights_tables(real)
+
+    # controls as they are, or normal ones with the same mean, standard deviation, share of units and persistence
+    kept, covariates = "covariates" in real.section.keep, []
+    for name, values in real.covariates.items():
+        table = {"kind": "kept" if kept else "normal", "name": name, "effect": real.slopes[name]}
+        table |= {} if kept else normal_covariate(values)
+        if kept and fit.levels["kind"] == "effects":  # these hold what real controls do to means of units and periods
+            table["within"] = True
+        covariates.append(table)
+    design = {
+        "kind": "panel",
+        "periods": len(periods),
+        "first_period": periods[0],
+        "outcome": real.outcome,
+        "treatment": real.treatment,
+        **({"redraw": ["adoption"]} if real.redraws_adoption else {}),
+        "geography": geography,
+        "weights": main,
+        **({"other_weights": others} if others else {}),
+        "levels": dict(fit.levels),
+        **({"covariates": covariates} if covariates else {}),
+        "errors": dict(fit.errors),
+        "adoption": adoption,
+        "effect": {"size": real.effect},
+    }
     errors = [error for error in error_types(real.spec) if not without_se(error)]
     did: dict[str, Any] = {"kind": "did", "errors": [*clustered_enough(real.panel, tuple(errors))]}
     if real.spec.inference.cluster_k != "nonnested":
@@ -347,42 +373,6 @@ def study_table(real: Real, method: str, fit: MethodFit, held: Panel, panel: str
         "seed": real.spec.inference.seed,
         "design": design,
         "estimators": estimators,
-    }
-
-
-def design_table(real: Real, fit: MethodFit, held: Panel, panel: str) -> dict[str, Any]:
-    """The table [design]."""
-    periods = real.panel.periods
-    labels = tuple(range(periods[0], periods[0] + len(periods)))
-    adoption = adoption_table(real, fit, held, labels)
-    geography = {"kind": "kept", "panel": panel}
-    geography |= {"groups": real.grouping} if real.grouping else {}
-    geography |= {"prosperity": real.treatment} if "on_prosperity" in fit.levels else {}
-    main, *others = weights_tables(real)
-
-    # controls as they are, or normal ones with the same mean, standard deviation, share of units and persistence
-    kept, covariates = "covariates" in real.section.keep, []
-    for name, values in real.covariates.items():
-        table = {"kind": "kept" if kept else "normal", "name": name, "effect": real.slopes[name]}
-        table |= {} if kept else normal_covariate(values)
-        if kept and fit.levels["kind"] == "effects":  # these hold what real controls do to means of units and periods
-            table["within"] = True
-        covariates.append(table)
-    return {
-        "kind": "panel",
-        "periods": len(periods),
-        "first_period": periods[0],
-        "outcome": real.outcome,
-        "treatment": real.treatment,
-        **({"redraw": ["adoption"]} if real.redraws_adoption else {}),
-        "geography": geography,
-        "weights": main,
-        **({"other_weights": others} if others else {}),
-        "levels": dict(fit.levels),
-        **({"covariates": covariates} if covariates else {}),
-        "errors": dict(fit.errors),
-        "adoption": adoption,
-        "effect": {"size": real.effect},
     }
 
 

@@ -10,8 +10,11 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -112,9 +115,13 @@ def test_shipped_code_is_whole_has_equal_bytes_and_takes_the_place_of_all_that_w
     assert archive(["made_up_package"]) == content
     names = {f"made_up_package/{path.name}" for path in package.iterdir() if path.is_file()}
     assert set(zipfile.ZipFile(io.BytesIO(content)).namelist()) == names
+    shipped: list[Any] = []
+    client = SimpleNamespace(register_plugin=lambda plugin, name: shipped.append(plugin))
+    pool: Any = SimpleNamespace(client=client, reaching=nullcontext)
+    assert survey.ship(pool, ["made_up_package"]) == len(content)
     shutil.rmtree(package)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    plugin = survey._plugin(content, ("made_up_package",))
+    (plugin,) = shipped
     plugin.setup(None)
     assert importlib.import_module("made_up_package.inner").x == 2222
     plugin.teardown(None)
@@ -170,4 +177,6 @@ def test_the_size_of_the_cache_that_is_set_goes_before_that_of_the_machine(
     monkeypatch.setattr(of_processes, "CACHE", tmp_path / "size")
     for given, size in (("", "1024"), ("512", "512")):
         monkeypatch.setenv("OPENBLAS_L2_SIZE", given)
-        assert of_processes._cache_size() == size
+        kernels = of_processes._interpreter.__wrapped__()[2]
+        assert kernels
+        assert all(f", L2 {size} KB, threads" in kernel for kernel in kernels)

@@ -175,9 +175,13 @@ def test_a_worker_leaves_before_the_end_of_its_job(kind: str, walltime: str, lea
 @pytest.mark.parametrize(
     ("walltime", "seconds"), [("02:00:00", 6900), ("00:20:00", 900), ("00:19:59", 899), ("00:12:00", 540), ("4", 180)]
 )
-def test_of_a_short_job_a_quarter_is_left_and_of_others_five_minutes(walltime: str, seconds: int) -> None:
-    stagger = ["--lifetime-stagger", "4m"] if seconds > 899 else []
-    assert Slurm(walltime=walltime)._leaving() == ["--lifetime", f"{seconds}s", *stagger]
+def test_of_a_short_job_a_quarter_is_left_and_of_others_five_minutes(
+    walltime: str, seconds: int, tmp_path: Path
+) -> None:
+    command = worker_of(script_of(Slurm(walltime=walltime), tmp_path)).split()
+    at = command.index("--lifetime")
+    assert command[at + 1] == f"{seconds}s"
+    assert ("--lifetime-stagger 4m" in " ".join(command)) == (seconds > 899)
 
 
 def test_minutes_are_a_time_of_slurm(tmp_path: Path) -> None:

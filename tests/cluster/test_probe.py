@@ -16,7 +16,7 @@ from masked import NO_AVX512, NO_FMA, masked
 from cluster import Environment, numbers
 from cluster.backends.slurm import Slurm
 from cluster.backends.ssh import Ssh
-from cluster.dask_cluster import Certificates
+from cluster.dask_cluster import starting, written
 from cluster.numbers import (
     FAMILIES,
     OtherSettings,
@@ -206,9 +206,13 @@ def test_members_get_the_switches_of_this_process(monkeypatch: pytest.MonkeyPatc
 
 
 @V3
-def test_jobs_export_the_switches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_export_the_switches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("dask_jobqueue", reason="JOBS ARE NOT TESTED HERE: dask-jobqueue is not installed")
     monkeypatch.setattr(numbers, "numbers_of_process", lambda: "portable")
-    lines = Slurm()._exports(Certificates("ca.pem", "cert.pem", "key.pem"))
+    with starting(str(tmp_path)):
+        jobs = Slurm().cluster(written(tmp_path)[0])
+    lines = [line for line in str(jobs.job_script()).splitlines() if line.startswith("export ")]
+    jobs.close()
     done = subprocess.run(["sh", "-c", "\n".join([*lines, "env"])], env={}, capture_output=True, text=True, check=True)
     assert {f"{name}={value}" for name, value in member_environment().items()} < set(done.stdout.splitlines())
 

@@ -40,7 +40,19 @@ def fit(real: Real) -> MethodFit:
     notes += _unmatched("errors", law.names, law.target, found)
     notes += [ONE_EFFECT] if real.policy is not None and real.regression.cohorts is None else []
     if "levels" in real.section.keep:
-        return _kept(real, law, found, notes)
+        errors_by, kept = law.nearby(found), kept_levels(KIND)
+        drawn = np.array([[*law.named(own).values()] for own in errors_by])
+        statistics = [*zip(law.names, law.target.tolist(), strict=True)]
+        parameters, covariance = parameters_with_errors(law.named(found.values), statistics, drawn)
+        return MethodFit(
+            kept,
+            law.table(found.values),
+            parameters,
+            kept_variables(KIND, real.additive),
+            notes=tuple(notes),
+            covariance=covariance,
+            nearby=tuple((kept, law.table(own)) for own in few_of(errors_by, NEARBY, *law.ends)),
+        )
     levels = LevelsLaw(real, law, law.part(found.values))
     effects = levels.fitted()
     if effects.values[0] <= 0.0 and effects.statistics[0] > levels.target[0] + effects.mcse[0]:
@@ -68,22 +80,6 @@ def fit(real: Real) -> MethodFit:
     nearby = tuple((table(a), law.table(b)) for a, b in zip(of, own, strict=True))
     return MethodFit(table(effects.values), law.table(found.values), parameters, notes=tuple(notes),
                covariance=covariance, nearby=nearby)  # fmt: skip
-
-
-def _kept(real: Real, law: ErrorsLaw, found: Calibration, notes: list[str]) -> MethodFit:
-    errors_by, levels = law.nearby(found), kept_levels(KIND)
-    draws = np.array([[*law.named(own).values()] for own in errors_by])
-    words = [*zip(law.names, law.target.tolist(), strict=True)]
-    parameters, covariance = parameters_with_errors(law.named(found.values), words, draws)
-    return MethodFit(
-        levels,
-        law.table(found.values),
-        parameters,
-        kept_variables(KIND, real.additive),
-        notes=tuple(notes),
-        covariance=covariance,
-        nearby=tuple((levels, law.table(own)) for own in few_of(errors_by, NEARBY, *law.ends)),
-    )
 
 
 def _unmatched(what: str, names: tuple[str, ...], target: Floats, found: Calibration) -> list[str]:
