@@ -57,11 +57,6 @@ class Pivot:
     note: str
 
     @property
-    def key(self) -> str:
-        """Its id in a page."""
-        return key_of("pivot", self.measure.name, *self.down, *self.across)
-
-    @property
     def heads(self) -> tuple[str, ...]:
         """Names of the row keys, in words."""
         return tuple(plain_dial(name) for name in self.down)
@@ -71,7 +66,10 @@ class Pivot:
         """What stands above each column, the name of a dial with its first value only."""
         if not self.across:
             return (self.measure.short,)
-        return tuple(", ".join(map(_named, self.across, keys)) for keys in self.columns)
+        # what is no dial says by itself what it is
+        named = [[_shown(name, key) if name in OTHERS else f"{plain_dial(name)} {key}"
+                  for name, key in zip(self.across, keys, strict=True)] for keys in self.columns]  # fmt: skip
+        return tuple(map(", ".join, named))
 
     @property
     def values(self) -> list[PivotCell]:
@@ -169,11 +167,6 @@ def unknown_measure(measures: Iterable[str], name: str, where: str) -> Problem:
                    remedy=closest(name, measures))  # fmt: skip
 
 
-def _named(name: str, key: str) -> str:
-    """A key with the name of its dial; what is no dial says by itself what it is."""
-    return _shown(name, key) if name in OTHERS else f"{plain_dial(name)} {key}"
-
-
 def _shown(name: str, key: str) -> str:
     """The key of a row or column as text: an error type in words."""
     return plain_error(key) if name == ERROR and key else key
@@ -226,7 +219,8 @@ def pivot_html(table: Pivot) -> Markup:
         places = Markup("").join(Markup('<th scope="row" class="left">{}</th>').format(key) for key in named)
         body.append(Markup("<tr>{}{}</tr>").format(places, Markup("").join(map(_html_cell, cells))))
     start = Markup('<div class="wide dense pivot" tabindex="0" role="region" aria-label="{}">\n<table id="{}" '
-                   'class="sortable">').format(table.title, table.key)  # fmt: skip
+                   'class="sortable">').format(
+        table.title, key_of("pivot", table.measure.name, *table.down, *table.across))  # fmt: skip
     # one line of headings, of which a dial in the columns is named by a second one above
     names = [Markup('<th scope="col" class="left">{}</th>').format(with_key(name)) for name in table.down]
     one = len(table.across) == 1 and table.across[0] not in OTHERS

@@ -325,15 +325,16 @@ class Store(ABC):
         ]
         return card(f"Store of the study {study.get('name', '')}", facts)
 
-    @abstractmethod
     def intact(self, cell: int, index: int) -> bool:
         """Whether a block is there, as it was written."""
+        return self.state(cell, index) is BlockState.DONE
 
     # What failed
 
-    @abstractmethod
     def statuses(self, cell: int, index: int) -> Mapping[str, NDArray[np.uint8]]:
         """The status (R,) of each fit of a block that is there, by estimator; raises BadInput when it is damaged."""
+        found = self.arrays_of(cell, index, [f"{name}/status" for name in self.layouts])
+        return {name: found[f"{name}/status"] for name in self.layouts}
 
     def status_counts(self) -> dict[str, Counter[Status]]:
         """How many fits of each estimator ended in which status, over all blocks that are there."""
@@ -532,14 +533,6 @@ class MemoryStore(Store):
     def sound_parts(self, cell: int, index: int) -> Block | None:
         """What of a block is there."""
         return self.kept.get((cell, index))
-
-    def intact(self, cell: int, index: int) -> bool:
-        """Whether a block is there."""
-        return self.state(cell, index) is BlockState.DONE
-
-    def statuses(self, cell: int, index: int) -> Mapping[str, NDArray[np.uint8]]:
-        """The status (R,) of each fit of a block that is there, by estimator."""
-        return {name: estimates.status for name, estimates in self.kept[cell, index].estimates.items()}
 
     def note(self, key: str, value: Any) -> None:
         """Keep something beside the results."""

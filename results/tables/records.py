@@ -216,8 +216,8 @@ class Fit:
 
     @property
     def plain(self) -> dict[str, Any]:
-        """All its fields as estimates.json names them."""
-        rest = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "place"}
+        """All its fields as estimates.json names them; an estimate has no name."""
+        rest = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("place", "name")}
         return {"table": self.table, "column": self.column, **rest}
 
 
@@ -241,11 +241,6 @@ class Record(Fit):
     units: int = 0
     periods: int = 0
     effects_method: str | None = None
-
-    @property
-    def value(self) -> float | None:
-        """The number itself, of an estimate or a statistic."""
-        return self.estimate
 
 
 @dataclass(frozen=True)
@@ -338,7 +333,7 @@ class Document:
     @property
     def frame(self) -> pd.DataFrame:
         """The estimates as a table, a row each, with the names of estimates.json."""
-        return pd.DataFrame([_estimate_in_json(record) for record in self.records])
+        return pd.DataFrame([record.plain for record in self.records])
 
     def to_json(self) -> str:
         """The document as JSON (NaN as null)."""
@@ -346,7 +341,7 @@ class Document:
             "panel": dict(self.panel),
             "warnings": [warning.plain for warning in self.warnings],
             "specifications": [one.plain for one in self.specifications],
-            "records": [_estimate_in_json(record) for record in self.records],
+            "records": [record.plain for record in self.records],
             "statistics": [
                 {**Fit(**record.identity).plain, "name": record.name, "value": record.estimate, "term": record.term}
                 for record in self.statistics
@@ -356,10 +351,6 @@ class Document:
         if self.cross_check:
             plain["cross_check"] = [asdict(agreement) for agreement in self.cross_check]
         return json.dumps(plain, ensure_ascii=False, indent=1, allow_nan=False)
-
-
-def _estimate_in_json(record: Record) -> dict[str, Any]:
-    return {name: value for name, value in record.plain.items() if name != "name"}
 
 
 def records_of(fit: Fit, estimates: Estimates, nobs: int, units: int, periods: int) -> list[Record]:
