@@ -109,14 +109,6 @@ class ReportFacts:
     raised: tuple[str, ...] = ()
 
     @property
-    def incomplete(self) -> str:
-        """What is missing, in one line; "" where nothing is."""
-        if self.done >= self.blocks:
-            return ""
-        there = f"{self.done:,} of {self.blocks:,} blocks {'is' if self.done == 1 else 'are'} finished"
-        return f"incomplete: {there}; the same run command resumes the study"
-
-    @property
     def mixed(self) -> str:
         """That its blocks come from different code or machines, in one line; "" where they do not."""
         if len(self.environments) < 2:
@@ -125,8 +117,10 @@ class ReportFacts:
 
     @property
     def warnings(self) -> list[str]:
-        """What makes its numbers doubtful as a whole."""
-        return [line for line in (self.incomplete, self.shard, self.mixed) if line]
+        """What makes its numbers doubtful as a whole: blocks that are missing, and where others come from."""
+        there = f"{self.done:,} of {self.blocks:,} blocks {'is' if self.done == 1 else 'are'} finished"
+        missing = f"incomplete: {there}; the same run command resumes the study" if self.done < self.blocks else ""
+        return [line for line in (missing, self.shard, self.mixed) if line]
 
     @property
     def data_statement(self) -> str:

@@ -71,11 +71,6 @@ class Pivot:
                   for name, key in zip(self.across, keys, strict=True)] for keys in self.columns]  # fmt: skip
         return tuple(map(", ".join, named))
 
-    @property
-    def values(self) -> list[PivotCell]:
-        """All its cells that hold a value."""
-        return [cell for row in self.cells for cell in row if cell is not None]
-
 
 def pivot(diagnosis: Diagnosis, measure: ShownMeasure, rows: Sequence[str] = (), columns: Sequence[str] = (), *,
           term: str | None = None, sample: str = "own") -> Pivot | None:  # fmt: skip
@@ -217,7 +212,18 @@ def pivot_html(table: Pivot) -> Markup:
     for keys, cells in zip(table.rows, table.cells, strict=True):
         named = (with_key(key) if name == ERROR and key else key for name, key in zip(table.down, keys, strict=True))
         places = Markup("").join(Markup('<th scope="row" class="left">{}</th>').format(key) for key in named)
-        body.append(Markup("<tr>{}{}</tr>").format(places, Markup("").join(map(_html_cell, cells))))
+        numbers = []
+        for cell in cells:
+            if cell is None:
+                numbers.append(Markup("<td>-</td>"))
+                continue
+            mark = Markup('<span class="flag" title="clearly departs">!</span>') if cell.clear else Markup("")
+            css = Markup(' class="off"') if cell.clear else Markup("")
+            error = Markup("<small>({})</small>").format(cell.mcse) if cell.mcse else Markup("")
+            value = cell.value.value
+            numbers.append(Markup('<td{} data-v="{}">{}{}{}</td>').format(
+                css, f"{value:.8g}" if math.isfinite(value) else "", cell.number, mark, error))  # fmt: skip
+        body.append(Markup("<tr>{}{}</tr>").format(places, Markup("").join(numbers)))
     start = Markup('<div class="wide dense pivot" tabindex="0" role="region" aria-label="{}">\n<table id="{}" '
                    'class="sortable">').format(
         table.title, key_of("pivot", table.measure.name, *table.down, *table.across))  # fmt: skip
@@ -234,17 +240,6 @@ def pivot_html(table: Pivot) -> Markup:
     inner = Markup("{}\n<thead>{}<tr>{}{}</tr></thead>\n<tbody>\n{}\n</tbody></table></div>").format(
         caption, above, Markup("").join(names), Markup("").join(heads), Markup("\n").join(body))  # fmt: skip
     return start + inner + Markup('\n<p class="notes">{}</p>').format(table.note)
-
-
-def _html_cell(cell: PivotCell | None) -> Markup:
-    if cell is None:
-        return Markup("<td>-</td>")
-    mark = Markup('<span class="flag" title="clearly departs">!</span>') if cell.clear else Markup("")
-    css = Markup(' class="off"') if cell.clear else Markup("")
-    error = Markup("<small>({})</small>").format(cell.mcse) if cell.mcse else Markup("")
-    value = cell.value.value
-    return Markup('<td{} data-v="{}">{}{}{}</td>').format(
-        css, f"{value:.8g}" if math.isfinite(value) else "", cell.number, mark, error)  # fmt: skip
 
 
 # Pivot tables as the formats print them: a terminal, journal tables for LaTeX and Word, a spreadsheet, a CSV file.

@@ -237,22 +237,8 @@ class Store(ABC):
         return [place for place in self.places() if not self.intact(*place)]
 
     def unfinished(self) -> list[tuple[int, int]]:
-        """(cell, block) of every block that is missing, or whose files have changed and are damaged.
-
-        Only blocks whose files do not look as they did when they were written are read.
-        """
-        changed = self.changed()
-        missing = [place for place in changed if not self.intact(*place)]
-        for place in set(changed).difference(missing):
-            self.renew_stamp(*place)
-        return missing
-
-    def changed(self) -> list[tuple[int, int]]:
-        """(cell, block) of every block that is not done, or whose files do not look as they did when it was."""
+        """(cell, block) of every block that is missing, or whose files have changed and are damaged."""
         return self.places(~self.there)
-
-    def renew_stamp(self, cell: int, index: int) -> None:  # noqa: B027  (a store without files has nothing to note)
-        """Note how the files of a sound block look now."""
 
     def blocks(self, cell: int) -> Iterator[Block]:
         """The finished blocks of a cell, in order; raises BadInput for one that is damaged."""

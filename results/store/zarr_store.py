@@ -437,6 +437,17 @@ class ZarrStore(Store):
         except Exception:  # noqa: BLE001  (whatever a damaged chunk raises, the block is not intact)
             return False
 
+    def unfinished(self) -> list[tuple[int, int]]:
+        """(cell, block) of every block that is missing, or whose files have changed and are damaged.
+
+        Only blocks whose files do not look as they did when they were written are read.
+        """
+        changed = self.changed()
+        missing = [place for place in changed if not self.intact(*place)]
+        for place in set(changed).difference(missing):
+            self.renew_stamp(*place)
+        return missing
+
     def changed(self) -> list[tuple[int, int]]:
         """(cell, block) of every block that is not done, or whose files do not look as they did when it was."""
         names, stamps = names_of(self._with_files(self.schema.parts)), dict[tuple[int, int], Stamp]()

@@ -75,6 +75,18 @@ def _float(table: JournalTable) -> str:
         overhang = 1.6
     elif any(text.endswith((")", "]")) for text in texts):
         overhang = 1.0
+    heads = []
+    if table.groups:
+        cells, rules, first = [], [], 2
+        for group, span in table.groups:
+            cells.append(rf"\multicolumn{{{span}}}{{c}}{{{escape(group)}}}")
+            rules += [rf"\cmidrule(lr){{{first}-{first + span - 1}}}"] if group else []
+            first += span
+        heads += [_line("", cells), " ".join(rules)]
+    for words in table.heads:  # a heading of several words in a box of several lines
+        boxed = [escape(text) if len(text) <= 12 else rf"\parbox[b]{{6.4em}}{{\raggedleft {escape(text)}}}"
+                 for text in words]  # fmt: skip
+        heads.append(_line("", boxed))
     lines = [
         r"\begin{table}[p]" if turned else r"\begin{table}[htbp]",
         r"\centering\scriptsize" if small else r"\centering\footnotesize",
@@ -83,7 +95,7 @@ def _float(table: JournalTable) -> str:
         *([r"\setlength{\tabcolsep}{4pt}"] if small else []),
         rf"\begin{{tabular}}{{l*{{{width - 1}}}{{r@{{\hspace{{{overhang}em}}}}}}}}",
         r"\toprule",
-        *_head(table),
+        *heads,
         r"\midrule",
         *(line for number, row in enumerate(table.rows) for line in _row(row, width, first=number == 0)),
         r"\bottomrule",
@@ -94,22 +106,6 @@ def _float(table: JournalTable) -> str:
                   r"\end{tablenotes}"]  # fmt: skip
     lines += [r"\end{threeparttable}", r"\end{table}"]
     return "\n".join(["\\begin{landscape}", *lines, "\\end{landscape}"] if turned else lines)
-
-
-def _head(table: JournalTable) -> list[str]:
-    lines = []
-    if table.groups:
-        cells, rules, first = [], [], 2
-        for group, span in table.groups:
-            cells.append(rf"\multicolumn{{{span}}}{{c}}{{{escape(group)}}}")
-            rules += [rf"\cmidrule(lr){{{first}-{first + span - 1}}}"] if group else []
-            first += span
-        lines += [_line("", cells), " ".join(rules)]
-    for texts in table.heads:  # a heading of several words in a box of several lines
-        boxed = [escape(text) if len(text) <= 12 else rf"\parbox[b]{{6.4em}}{{\raggedleft {escape(text)}}}"
-                 for text in texts]  # fmt: skip
-        lines.append(_line("", boxed))
-    return lines
 
 
 def _row(row: Row, width: int, *, first: bool) -> list[str]:

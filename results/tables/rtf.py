@@ -51,7 +51,16 @@ def _table(table: JournalTable, *, first: bool) -> str:
     turned = rf"\lndscpsxn\pgwsxn{TURNED}\pghsxn{PAGE}" if wide else rf"\pgwsxn{PAGE}\pghsxn{TURNED}"
     section = rf"{'' if first else chr(92) + 'sect'}\sectd{'' if wide or first else chr(92) + 'sbknone'}{turned}"
     ends = [sum(widths[: j + 1]) for j in range(len(widths))]
-    heads = _heads(table, ends)
+    rows: list[tuple[list[str], list[int]]] = []  # of heads, repeated on every page: groups, numbers and headings
+    if table.groups:
+        spans, at = [0], 0
+        for _, span in table.groups:
+            at += span
+            spans.append(at)
+        rows.append((["", *(group for group, _ in table.groups)], [ends[j] for j in spans]))
+    rows += [(["", *texts], ends) for texts in table.heads]
+    heads = [_line([escape(text) for text in texts], own, top=18 * (j == 0), bottom=8 * (j == len(rows) - 1), head=True)
+             for j, (texts, own) in enumerate(rows)]  # fmt: skip
     lines = [section, rf"\pard\keepn\sb240\outlinelevel1{{\b {escape(table.caption)}}}\par", *heads]
     last = len(table.rows) - 1
     for number, row in enumerate(table.rows):
@@ -66,21 +75,6 @@ def _table(table: JournalTable, *, first: bool) -> str:
         lines.append(_line([label, *cells], ends, top=top, bottom=below))
     lines += [rf"\pard\sb60\fs{2 * POINTS - 2} {escape(note)}\par" for note in table.notes]
     return "\n".join([*lines, rf"\pard\fs{2 * POINTS}"])
-
-
-def _heads(table: JournalTable, ends: Sequence[int]) -> list[str]:
-    """Groups, numbers and headings, repeated on every page; a rule above the first line and below the last."""
-    lines: list[tuple[list[str], list[int]]] = []
-    if table.groups:
-        spans, at = [0], 0
-        for _, span in table.groups:
-            at += span
-            spans.append(at)
-        lines.append((["", *(group for group, _ in table.groups)], [ends[j] for j in spans]))
-    lines += [(["", *texts], list(ends)) for texts in table.heads]
-    last = len(lines) - 1
-    return [_line([escape(text) for text in texts], own, top=18 * (j == 0), bottom=8 * (j == last), head=True)
-            for j, (texts, own) in enumerate(lines)]  # fmt: skip
 
 
 def _line(cells: Sequence[str], ends: Sequence[int], *, top: int = 0, bottom: int = 0, head: bool = False) -> str:

@@ -49,7 +49,17 @@ def word_tables(document: Document, tables: Sequence[JournalTable]) -> bytes:
     _set_up(file, f"{document.panel.get('outcome') or ''}: {said('tables')}")
     titles = [*(table.caption for table in tables), *(each.title for each in document.figures)]
     if len(titles) > 1:
-        _contents(file, said("Contents"), titles)
+        # a table of contents is a field of the headings, which Word fills with page numbers when it updates its fields
+        file.add_paragraph(said("Contents"), style="Title")
+        opens = ('<w:fldChar w:fldCharType="begin" w:dirty="true"/>',
+                 r'<w:instrText xml:space="preserve"> TOC \o "1-2" \h \z \u </w:instrText>',
+                 '<w:fldChar w:fldCharType="separate"/>')  # fmt: skip
+        entries = [file.add_paragraph() for _ in titles]
+        for mark in opens:
+            entries[0]._p.append(parse_xml(f'<w:r xmlns:w="{WORDS}">{mark}</w:r>'))
+        for entry, title in zip(entries, titles, strict=True):
+            entry.add_run(with_minus(title))
+        entries[-1]._p.append(parse_xml(f'<w:r xmlns:w="{WORDS}"><w:fldChar w:fldCharType="end"/></w:r>'))
     turned = False
     for part in (part for table in tables for part in table.blocks(lambda part: part.width <= TURNED)):
         turned = _turn(file, turned, part.width > UPRIGHT)
@@ -77,22 +87,6 @@ def word_tables(document: Document, tables: Sequence[JournalTable]) -> bytes:
     out = io.BytesIO()
     file.save(out)
     return undated(out.getvalue())
-
-
-def _contents(file: Any, title: str, entries: Sequence[str]) -> None:
-    """A table of contents: a field of the headings, which Word fills with page numbers when it updates its fields."""
-    from docx.oxml import parse_xml
-
-    file.add_paragraph(title, style="Title")
-    started = '<w:fldChar w:fldCharType="begin" w:dirty="true"/>', '<w:fldChar w:fldCharType="separate"/>'
-    code = r'<w:instrText xml:space="preserve"> TOC \o "1-2" \h \z \u </w:instrText>'
-    for number, entry in enumerate(entries):
-        paragraph = file.add_paragraph()
-        if number == 0:
-            for part in (started[0], code, started[1]):
-                paragraph._p.append(parse_xml(f'<w:r xmlns:w="{WORDS}">{part}</w:r>'))
-        paragraph.add_run(with_minus(entry))
-    paragraph._p.append(parse_xml(f'<w:r xmlns:w="{WORDS}"><w:fldChar w:fldCharType="end"/></w:r>'))
 
 
 def undated(package: bytes, *, dated: Sequence[str] = ()) -> bytes:

@@ -290,9 +290,21 @@ def answer(diagnosis: Diagnosis, table: pd.DataFrame | None = None) -> Answer:
                   if item.measure == "size" and item.grade is Grade.FAILS}  # fmt: skip
     parts = []
     for claim in diagnosis.claims or DEFAULTS:
-        own = [item for item in found if item.claim is claim]
-        if part := _answered(claim, own, diagnosis, wrong_size):
-            parts.append(part)
+        own = tuple(item for item in found if item.claim is claim)
+        if claim.measure == "screen":
+            if screens := tuple(screened(claim, diagnosis)):
+                parts.append(ClaimAnswer(claim, screen_sentence(screens, diagnosis), screens=screens))
+        elif own and claim.measure == "power":
+            drawn, count = [], 0
+            for item in own:  # none of those that come after `MOST_CURVES` curves
+                fitted = tuple(curves(item, diagnosis.cells)) if count < MOST_CURVES else ()
+                count += len(fitted)
+                drawn.append((item, fitted))
+            sentence = power_sentence(drawn, wrong_size, diagnosis.alpha)
+            parts.append(ClaimAnswer(claim, sentence, own, tuple(drawn)))
+        elif own:
+            sentence = claim_sentence(claim, own, diagnosis.cells, diagnosis.alpha)
+            parts.append(ClaimAnswer(claim, sentence, own))
     judged = judged_sentence(judgements(found), diagnosis.worlds, worlds_reached(diagnosis))
     basis = " ".join(part for part in (fixed_sentence(diagnosis), judged) if part)
     notes = (*([basis] if basis else []), *notices(table))
@@ -303,26 +315,6 @@ def answer(diagnosis: Diagnosis, table: pd.DataFrame | None = None) -> Answer:
         most = int(np.nan_to_num(table["n"].max()))
         nothing = f"{TOO_FEW}: at most {amount(most, 'usable fit')} per cell; a verdict needs {LEAST_FITS}."
     return Answer(tuple(parts), failure_notice(failed), tuple(failed), notes, nothing)
-
-
-def _answered(
-    claim: Claim, found: Sequence[Verdict], diagnosis: Diagnosis, wrong_size: set[tuple[str, str, str]]
-) -> ClaimAnswer | None:
-    """What became of a claim; None where there is nothing to say."""
-    if claim.measure == "screen":
-        screens = tuple(screened(claim, diagnosis))
-        return ClaimAnswer(claim, screen_sentence(screens, diagnosis), screens=screens) if screens else None
-    if not found:
-        return None
-    if claim.measure == "power":
-        drawn, count = [], 0
-        for item in found:  # none of those that come after `MOST_CURVES` curves
-            own = tuple(curves(item, diagnosis.cells)) if count < MOST_CURVES else ()
-            count += len(own)
-            drawn.append((item, own))
-        sentence = power_sentence(drawn, wrong_size, diagnosis.alpha)
-        return ClaimAnswer(claim, sentence, tuple(found), tuple(drawn))
-    return ClaimAnswer(claim, claim_sentence(claim, found, diagnosis.cells, diagnosis.alpha), tuple(found))
 
 
 def verdict_records(found: Answer) -> Iterator[dict[str, Any]]:
