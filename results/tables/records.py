@@ -369,7 +369,7 @@ def records_of(fit: Fit, estimates: Estimates, nobs: int, units: int, periods: i
     records = []
     for e, error in enumerate(estimates.errors):
         for k, term in enumerate(estimates.terms):
-            known: dict[str, Any] = {name: _number(values[e, k]) for name, values in inference.items()
+            known: dict[str, Any] = {name: _plain(float(values[e, k])) for name, values in inference.items()
                                      if (term, name) not in NO_HYPOTHESIS}  # fmt: skip
             method = "delta" if term.split(":")[0].removeprefix(LONG_RUN) in EFFECTS else None
             records.append(Record(**fit.identity, term=term, estimate=float(estimate[k]), se_type=error, **known,
@@ -384,7 +384,7 @@ def statistics_of(fit: Fit, estimates: Estimates) -> list[Record]:
 
 def statistic_of(fit: Fit, name: str, value: float | None, term: str | None = None) -> Record:
     """A statistic of a fit, or of one of its terms; None or a value that is not finite: there is none."""
-    return Record(**fit.identity, term=term, name=name, estimate=None if value is None else _number(value))
+    return Record(**fit.identity, term=term, name=name, estimate=_plain(None if value is None else float(value)))
 
 
 def clusters_of(error: str) -> str:
@@ -395,7 +395,3 @@ def clusters_of(error: str) -> str:
 def _stored(kept: Floats | None, computed: Floats) -> Floats:
     """What an estimator gave itself, (E, K) of its first panel, and what follows from se and dof where it gave none."""
     return computed if kept is None else np.where(np.isnan(kept[0]), computed, kept[0])
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
